@@ -1,0 +1,116 @@
+/**
+ * The Kubernetes objects as they come over the wire, cut down to what we read or write. client-node has no
+ * certificates.k8s.io/v1 types, so these are ours. Optional means: the server may leave it out.
+ */
+
+/** Group versions of certificates.k8s.io in which PCRs and CTBs may be served, the preferred one first. */
+export const certificatesVersions = ['v1', 'v1beta1'] as const;
+export type CertificatesVersion = (typeof certificatesVersions)[number];
+
+export interface ObjectMeta {
+  name: string;
+  namespace?: string;
+  uid?: string;
+  resourceVersion?: string;
+  /** RFC 3339, whole seconds, UTC. */
+  creationTimestamp?: string;
+  /** Set once a graceful deletion was asked for. RFC 3339. */
+  deletionTimestamp?: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+  ownerReferences?: OwnerReference[];
+}
+
+export interface OwnerReference {
+  apiVersion: string;
+  kind: string;
+  name: string;
+  uid: string;
+}
+
+export interface Condition {
+  type: string;
+  status: string;
+  reason: string;
+  message?: string;
+  lastTransitionTime: string;
+}
+
+/** certificates.k8s.io PodCertificateRequest; both served versions fit (KEP-4317). */
+export interface PodCertificateRequest {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  spec: {
+    signerName: string;
+    podName: string;
+    podUID: string;
+    serviceAccountName: string;
+    serviceAccountUID: string;
+    nodeName: string;
+    nodeUID: string;
+    /** Seconds, 3600 to 7862400; the server fills in 86400. */
+    maxExpirationSeconds?: number;
+    /** Base64 of a PKCS#10 request; null or empty where only pkixPublicKey was sent. */
+    stubPKCS10Request?: string | null;
+    /** v1beta1 only: base64 of a SubjectPublicKeyInfo. */
+    pkixPublicKey?: string | null;
+    unverifiedUserAnnotations?: Record<string, string>;
+  };
+  status?: PodCertificateRequestStatus;
+}
+
+export interface PodCertificateRequestStatus {
+  conditions?: Condition[];
+  /** PEM: leaf, then intermediates. */
+  certificateChain?: string;
+  /** The three times are RFC 3339 with whole seconds. */
+  notBefore?: string;
+  beginRefreshAt?: string;
+  notAfter?: string;
+}
+
+/** certificates.k8s.io ClusterTrustBundle (KEP-3257). */
+export interface ClusterTrustBundle {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  spec: { signerName?: string; trustBundle: string };
+}
+
+export interface Pod {
+  metadata: ObjectMeta;
+  spec?: { nodeName?: string; serviceAccountName?: string };
+  status?: { phase?: string };
+}
+
+export interface Secret {
+  apiVersion?: string;
+  kind?: string;
+  type?: string;
+  metadata: ObjectMeta;
+  /** Values are base64. */
+  data?: Record<string, string>;
+}
+
+export interface Lease {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  spec?: {
+    holderIdentity?: string;
+    leaseDurationSeconds?: number;
+    /** RFC 3339 with microseconds. */
+    acquireTime?: string;
+    renewTime?: string;
+  };
+}
+
+/** meta/v1 Status: the body of an error answer. */
+export interface Status {
+  kind?: string;
+  message?: string;
+  reason?: string;
+  code?: number;
+  details?: { name?: string; group?: string; kind?: string; retryAfterSeconds?: number };
+}
