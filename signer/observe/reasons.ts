@@ -1,0 +1,143 @@
+/**
+ * The one table of outcomes that a person may meet. A row is what the Event or condition, the metric, the audit
+ * line and the documentation (docs/reference/outcomes.md has a heading for each code) have in common.
+ */
+
+/** What was decided: Drop means that nobody waits for an answer any more. */
+export type Verdict = 'issue' | 'deny' | 'wait' | 'drop';
+
+/** Who has to act before the outcome can change. */
+export type Owner = 'nobody' | 'pod author' | 'cluster administrator' | 'kubespiffe';
+
+export interface Outcome {
+  readonly verdict: Verdict;
+  /** Whether the outcome is told on the pod by an Event. Mismatched facts are not: the pod may be a victim. */
+  readonly event: boolean;
+  /** Whether it counts as an alarm: something that only a fault of ours or an attack brings about. */
+  readonly alarm: boolean;
+  readonly owner: Owner;
+  /** What the person reads; `{}` is replaced by the detail of the case. */
+  readonly message: string;
+}
+
+const row = <V extends Verdict>(
+  verdict: V,
+  owner: Owner,
+  message: string,
+  flags: { event?: boolean; alarm?: boolean } = {},
+): Outcome & { readonly verdict: V } => ({
+  verdict,
+  owner,
+  message,
+  event: flags.event ?? false,
+  alarm: flags.alarm ?? false,
+});
+
+const told = { event: true };
+
+export const outcomes = {
+  Issued: row('issue', 'nobody', 'Certificate issued for {}.'),
+
+  UnsupportedKeyType: row(
+    'deny',
+    'pod author',
+    'The key is {}; this signer supports RSA 3072, RSA 4096, ECDSA P-256, ECDSA P-384, ECDSA P-521 and Ed25519. ' +
+      'Set keyType of the podCertificate source to one of RSA3072, RSA4096, ECDSAP256, ECDSAP384, ECDSAP521, ' +
+      'ED25519 and create the pod anew.',
+    told,
+  ),
+  InvalidUnverifiedUserAnnotations: row(
+    'deny',
+    'pod author',
+    'The userAnnotations key {} is not recognised; this signer recognises none. Remove it from the ' +
+      'podCertificate source and create the pod anew.',
+    told,
+  ),
+
+  RequestUnreadable: row(
+    'wait',
+    'kubespiffe',
+    'The request cannot be read although the API server accepted it ({}). This is a fault of the signer: ' +
+      'please report it.',
+    { event: true, alarm: true },
+  ),
+  KeyNotVisible: row(
+    'wait',
+    'cluster administrator',
+    'The request shows no public key in {}: it was made by a kubelet older than 1.36. Serve ' +
+      'certificates.k8s.io/v1beta1 podcertificaterequests on the API server, or upgrade the node.',
+    told,
+  ),
+  PodNotVisible: row('wait', 'kubespiffe', 'The pod could not be looked up ({}); it is tried again.', told),
+  PodFinished: row('wait', 'nobody', 'The pod has finished ({}); it needs no certificate.'),
+  ServiceAccountMismatch: row(
+    'wait',
+    'cluster administrator',
+    'The request names another ServiceAccount than the live pod has ({}). Find out who created it: only ' +
+      'kubelets should create PodCertificateRequests.',
+    { alarm: true },
+  ),
+  NodeMismatch: row(
+    'wait',
+    'cluster administrator',
+    'The request names another node than the one the live pod runs on ({}). Find out who created it: only ' +
+      'kubelets should create PodCertificateRequests.',
+    { alarm: true },
+  ),
+  IdentityInvalid: row('wait', 'cluster administrator', 'No SPIFFE ID can be made for this pod ({}).', told),
+  PoolUnusable: row('wait', 'cluster administrator', 'The CA pool cannot be used: {}', told),
+  AuthorityExpiring: row(
+    'wait',
+    'cluster administrator',
+    'The signing CA has less than the hour left that a certificate needs ({}). Add a new CA to the pool.',
+    told,
+  ),
+  TrustNotPublished: row(
+    'wait',
+    'kubespiffe',
+    'The root of the signing CA is not yet seen in ClusterTrustBundle {}; certificates are issued once it is.',
+    told,
+  ),
+  ClockSkew: row(
+    'wait',
+    'cluster administrator',
+    'The clock of the signer and that of the API server differ too much ({}). Mend the time service of the ' +
+      'node that the signer runs on.',
+    told,
+  ),
+  SignerForbidden: row(
+    'wait',
+    'cluster administrator',
+    'The API server forbids the signer to answer ({}). Apply the RBAC of manifests/base.',
+    told,
+  ),
+  StatusRejected: row(
+    'wait',
+    'kubespiffe',
+    'The API server rejected the answer of the signer ({}). This is a fault of the signer: please report it.',
+    { event: true, alarm: true },
+  ),
+  ApiUnavailable: row(
+    'wait',
+    'kubespiffe',
+    'The API server did not take the answer ({}); it is tried again.',
+  ),
+
+  PodGone: row('drop', 'nobody', 'The pod is gone ({}).'),
+  PodReplaced: row('drop', 'nobody', 'Another pod of the same name has taken its place ({}).'),
+} as const satisfies Record<string, Outcome>;
+
+export type Reason = keyof typeof outcomes;
+
+type ReasonOf<V extends Verdict> = {
+  [R in Reason]: (typeof outcomes)[R]['verdict'] extends V ? R : never;
+}[Reason];
+
+export type DenyReason = ReasonOf<'deny'>;
+export type WaitReason = ReasonOf<'wait'>;
+export type DropReason = ReasonOf<'drop'>;
+
+/** The sentence of an outcome with its detail filled in. */
+export function explain(reason: Reason, detail: string): string {
+  return outcomes[reason].message.replace('{}', () => detail);
+}
