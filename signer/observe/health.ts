@@ -1,0 +1,63 @@
+/** The state of one check. `reason` says why it is so, for people. */
+export interface Check {
+  name: string;
+  ok: boolean;
+  reason: string;
+}
+
+export interface HealthReport {
+  ok: boolean;
+  checks: readonly Check[];
+}
+
+export interface Health {
+  /** Sets a readiness check. The signer is ready while all of its checks are ok. */
+  set(check: string, ok: boolean, reason: string): void;
+  /** Says that a part ended which must run for as long as the process: the process should be restarted. */
+  fail(part: string, reason: string): void;
+  live(): HealthReport;
+  ready(): HealthReport;
+  /** Calls back with each change of a check's verdict or reason; returns what ends it. */
+  onChange(listener: (check: Check) => void): () => void;
+}
+
+/**
+ * Makes the health of a process. The expected checks are not ok until they are first set, so that a signer which
+ * has not looked yet is never taken for a ready one.
+ */
+export function createHealth(expected: readonly string[] = []): Health {
+  const checks = new Map<string, Check>();
+  const failures: Check[] = [];
+  const listeners = new Set<(check: Check) => void>();
+  for (const name of expected) checks.set(name, { name, ok: false, reason: 'not checked yet' });
+
+  return {
+    set(name, ok, reason) {
+      const before = checks.get(name);
+      if (before?.ok === ok && before.reason === reason) return;
+      const check = { name, ok, reason };
+      checks.set(name, check);
+      for (const listener of listeners) listener(check);
+    },
+    fail(part, reason) {
+      const check = { name: part, ok: false, reason };
+      failures.push(check);
+      for (const listener of listeners) listener(check);
+    },
+    live() {
+      // That this answer is given at all shows that the event loop turns.
+      return {
+        ok: failures.length === 0,
+        checks: [{ name: 'event-loop', ok: true, reason: 'turning' }, ...failures],
+      };
+    },
+    ready() {
+      const all = [...checks.values(), ...failures];
+      return { ok: all.length > 0 && all.every((check) => check.ok), checks: all };
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}

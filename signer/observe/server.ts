@@ -1,0 +1,117 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Health, HealthReport } from './health.ts';
+import type { Metrics } from './metrics.ts';
+
+/** Where to listen. An empty host means every address of the machine; port 0 means a free one. */
+export interface ListenAddress {
+  host: string;
+  port: number;
+}
+
+export interface ObservabilityServer {
+  /** The address in use, as `http://host:port`. */
+  readonly url: string;
+  readonly port: number;
+  /** Resolves when the server has closed. */
+  readonly closed: Promise<void>;
+}
+
+interface Needs {
+  address: ListenAddress;
+  metrics: Metrics;
+  health: Health;
+  signal: AbortSignal;
+}
+
+/**
+ * Serves `/metrics`, `/livez` and `/readyz` until the signal aborts. The two checks answer 200 `ok` or 503 with
+ * each check and its reason; `?verbose` shows the checks in either case, in the form of kube-apiserver.
+ *
+ * Rejects when the address cannot be listened on.
+ */
+export async function serveObservability({
+  address,
+  metrics,
+  health,
+  signal,
+}: Needs): Promise<ObservabilityServer> {
+  const server = createServer(
+    {
+      // Probes and scrapes are small and quick; whoever is slower than this is not one of them.
+      headersTimeout: 5_000,
+      requestTimeout: 5_000,
+      connectionsCheckingInterval: 2_500,
+      keepAliveTimeout: 30_000,
+      maxHeaderSize: 8 * 1024,
+    },
+    (request, response) => {
+      answer(request, response, metrics, health).catch((error: unknown) => {
+        response.destroy(error instanceof Error ? error : undefined);
+      });
+    },
+  );
+  server.maxConnections = 64;
+  server.listen(address.port, ...(address.host ? [address.host] : []));
+  await once(server, 'listening');
+
+  const closed = once(server, 'close').then(() => undefined);
+  const close = () => closeNow(server);
+  if (signal.aborted) close();
+  else signal.addEventListener('abort', close, { once: true });
+
+  const { port } = server.address() as AddressInfo;
+  const host = address.host === '' ? 'localhost' : address.host;
+  return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port, closed };
+}
+
+function closeNow(server: Server): void {
+  server.close();
+  server.closeAllConnections();
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  metrics: Metrics,
+  health: Health,
+): Promise<void> {
+  request.resume();
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('Allow', 'GET, HEAD');
+    return sendText(response, 405, 'only GET and HEAD are answered here\n');
+  }
+  const [path, query = ''] = (request.url ?? '/').split('?', 2);
+  const isVerbose = new URLSearchParams(query).has('verbose');
+  switch (path) {
+    case '/metrics': {
+      metrics.ready.set(health.ready().ok ? 1 : 0);
+      const body = await metrics.render();
+      response.setHeader('Content-Type', metrics.contentType);
+      response.end(body);
+      return;
+    }
+    case '/livez':
+      return sendReport(response, 'livez', health.live(), isVerbose);
+    case '/readyz':
+      return sendReport(response, 'readyz', health.ready(), isVerbose);
+    default:
+      return sendText(response, 404, 'try /metrics, /livez or /readyz\n');
+  }
+}
+
+function sendReport(response: ServerResponse, name: string, report: HealthReport, isVerbose: boolean): void {
+  const lines = report.checks.map((check) => `[${check.ok ? '+' : '-'}]${check.name} ${check.reason}`);
+  lines.push(`${name} check ${report.ok ? 'passed' : 'failed'}`);
+  const isShort = report.ok && !isVerbose;
+  sendText(response, report.ok ? 200 : 503, isShort ? 'ok\n' : `${lines.join('\n')}\n`);
+}
+
+function sendText(response: ServerResponse, status: number, body: string): void {
+  response.statusCode = status;
+  response.setHeader('Content-Type', 'text/plain; charset=utf-8');
+  response.setHeader('X-Content-Type-Options', 'nosniff');
+  response.setHeader('Cache-Control', 'no-store');
+  response.end(body);
+}

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createAudit } from '../../signer/observe/audit.ts';
+import { createLogger } from '../../signer/observe/log.ts';
+
+function memory() {
+  const lines: Record<string, unknown>[] = [];
+  return { lines, write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) };
+}
+
+test('a line is JSON with an ISO time, the name of the level and no host facts', () => {
+  const destination = memory();
+  createLogger({ level: 'info', destination }).info({ pod: 'shop/web' }, 'issued');
+  const [line] = destination.lines;
+  assert.equal(line?.level, 'info');
+  assert.equal(line?.msg, 'issued');
+  assert.equal(line?.pod, 'shop/web');
+  assert.match(String(line?.time), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  assert.deepEqual(Object.keys(line ?? {}).sort(), ['level', 'msg', 'pod', 'time']);
+});
+
+test('a new level of the root logger reaches children and grandchildren made before and after', () => {
+  const destination = memory();
+  const log = createLogger({ level: 'info', destination });
+  const child = log.child({ part: 'reflector' });
+  const grandchild = child.child({ resource: 'pods' });
+  grandchild.debug('silent');
+  log.level = 'debug';
+  grandchild.debug('from before');
+  log.child({ part: 'queue' }).debug('from after');
+  log.level = 'info';
+  child.debug('silent again');
+  assert.deepEqual(
+    destination.lines.map((line) => line.msg),
+    ['from before', 'from after'],
+  );
+});
+
+test('a level set on a child stays with that child', () => {
+  const destination = memory();
+  const log = createLogger({ level: 'info', destination });
+  const loud = log.child({ part: 'loud' });
+  const quiet = log.child({ part: 'quiet' });
+  loud.level = 'debug';
+  quiet.debug('silent');
+  loud.debug('heard');
+  assert.deepEqual(
+    destination.lines.map((line) => line.msg),
+    ['heard'],
+  );
+});
+
+test('an error is logged with its message and stack', () => {
+  const destination = memory();
+  createLogger({ level: 'info', destination }).error({ err: new Error('no route') }, 'watch failed');
+  const error = destination.lines[0]?.err as { message: string; stack: string };
+  assert.equal(error.message, 'no route');
+  assert.match(error.stack, /log\.test\.ts/);
+});
+
+test('an audit record is one line, marked as audit, whatever the log level', () => {
+  const destination = memory();
+  createLogger({ level: 'error', destination });
+  const audit = createAudit({ replica: 'signer-0', destination });
+  audit({
+    outcome: 'Issued',
+    reason: 'Issued',
+    signer: 'kubespiffe.io/spiffe',
+    namespace: 'shop',
+    request: { name: 'req-1', uid: 'r' },
+    pod: { name: 'web', uid: 'p' },
+    serviceAccount: { name: 'web', uid: 's' },
+    node: { name: 'node-a', uid: 'n' },
+    serial: '0a',
+  });
+  const [line] = destination.lines;
+  assert.equal(line?.audit, true);
+  assert.equal(line?.replica, 'signer-0');
+  assert.equal(line?.serial, '0a');
+  assert.deepEqual(line?.pod, { name: 'web', uid: 'p' });
+  assert.equal(line?.level, 'info');
+});

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { createHealth } from '../../signer/observe/health.ts';
+import { createMetrics } from '../../signer/observe/metrics.ts';
+import { serveObservability } from '../../signer/observe/server.ts';
+
+async function start(expected: string[] = ['pool', 'clock']) {
+  const stop = new AbortController();
+  const health = createHealth(expected);
+  const metrics = createMetrics();
+  const address = { host: '127.0.0.1', port: 0 };
+  const server = await serveObservability({ address, metrics, health, signal: stop.signal });
+  const get = async (path: string, init?: RequestInit) => {
+    const response = await fetch(server.url + path, init);
+    return { status: response.status, headers: response.headers, body: await response.text() };
+  };
+  return { server, health, metrics, get, stop: () => stop.abort() };
+}
+
+test('readyz names each check and its reason while one of them fails', async () => {
+  const { server, health, get, stop } = await start();
+  health.set('pool', false, 'PoolEmpty: pool.authorities has no entry; run kubespiffe ca create');
+  health.set('clock', true, '3 ms ahead of the API server');
+  const answer = await get('/readyz');
+  assert.equal(answer.status, 503);
+  assert.equal(
+    answer.body,
+    '[-]pool PoolEmpty: pool.authorities has no entry; run kubespiffe ca create\n' +
+      '[+]clock 3 ms ahead of the API server\nreadyz check failed\n',
+  );
+  stop();
+  await server.closed;
+});
+
+test('readyz is short when all is well, and long on ?verbose', async () => {
+  const { server, health, get, stop } = await start(['pool']);
+  health.set('pool', true, 'authority a1 signs');
+  assert.deepEqual(await get('/readyz').then(({ status, body }) => [status, body]), [200, 'ok\n']);
+  const verbose = await get('/readyz?verbose');
+  assert.equal(verbose.body, '[+]pool authority a1 signs\nreadyz check passed\n');
+  stop();
+  await server.closed;
+});
+
+test('livez does not depend on readiness, and fails with a part that ended', async () => {
+  const { server, health, get, stop } = await start();
+  assert.equal((await get('/livez')).status, 200);
+  health.fail('controller', 'ended: out of luck');
+  const answer = await get('/livez');
+  assert.equal(answer.status, 503);
+  assert.match(answer.body, /^\[-\]controller ended: out of luck$/m);
+  stop();
+  await server.closed;
+});
+
+test('metrics are served in the text format, readiness among them', async () => {
+  const { server, health, metrics, get, stop } = await start(['pool']);
+  metrics.takeovers.inc();
+  health.set('pool', true, 'ok');
+  const answer = await get('/metrics');
+  assert.equal(answer.headers.get('content-type'), 'text/plain; version=0.0.4; charset=utf-8');
+  assert.match(answer.body, /^kubespiffe_takeovers_total 1$/m);
+  assert.match(answer.body, /^kubespiffe_ready 1$/m);
+  stop();
+  await server.closed;
+});
+
+test('anything else is refused with a hint', async () => {
+  const { server, get, stop } = await start();
+  assert.deepEqual(await get('/').then(({ status, body }) => [status, body]), [
+    404,
+    'try /metrics, /livez or /readyz\n',
+  ]);
+  const post = await get('/metrics', { method: 'POST', body: 'x'.repeat(100_000) });
+  assert.equal(post.status, 405);
+  assert.equal(post.headers.get('allow'), 'GET, HEAD');
+  stop();
+  await server.closed;
+});
+
+test('oversized headers are refused', async () => {
+  const { server, get, stop } = await start();
+  const answer = await get('/livez', { headers: { 'x-big': 'x'.repeat(10_000) } });
+  assert.equal(answer.status, 431);
+  stop();
+  await server.closed;
+});
+
+test('the abort closes at once, open connections included', async () => {
+  const { server, stop } = await start();
+  const idle = connect(server.port, '127.0.0.1');
+  idle.on('error', () => {});
+  await once(idle, 'connect');
+  stop();
+  await server.closed;
+  if (!idle.destroyed) await once(idle, 'close');
+});
+
+test('an address in use is reported', async () => {
+  const { server, health, metrics, stop } = await start();
+  const again = { host: '127.0.0.1', port: server.port };
+  await assert.rejects(
+    serveObservability({ address: again, metrics, health, signal: new AbortController().signal }),
+    { code: 'EADDRINUSE' },
+  );
+  stop();
+  await server.closed;
+});
