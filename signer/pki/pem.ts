@@ -1,0 +1,90 @@
+import { failure, type Result, success } from './result.ts';
+
+export interface PemBlock {
+  /** The words after BEGIN, for example "CERTIFICATE". */
+  readonly label: string;
+  readonly der: Uint8Array;
+  /** Whether the block has RFC 1421 headers ("Proc-Type: …"), which RFC 7468 does not know. */
+  readonly hasHeaders: boolean;
+  /** Whether there is text other than white space in front of this block, or behind it if it is the last. */
+  readonly hasTextAround: boolean;
+}
+
+export interface PemOptions {
+  /** Refuse headers and text around blocks, as Kubernetes does in trust bundles. Default: they are flagged. */
+  readonly strict?: boolean;
+  /** Longest text that is read, in UTF-16 units. Default 4 Mi. */
+  readonly maxLength?: number;
+}
+
+const lineLength = 64;
+
+/** One PEM block in the strict form of RFC 7468 section 3, with a line end after the last line. */
+export function encodePem(label: string, der: Uint8Array): string {
+  const base64 = Buffer.from(der.buffer, der.byteOffset, der.length).toString('base64');
+  let lines = '';
+  for (let at = 0; at < base64.length; at += lineLength) lines += `${base64.slice(at, at + lineLength)}\n`;
+  return `-----BEGIN ${label}-----\n${lines}-----END ${label}-----\n`;
+}
+
+/**
+ * Reads the blocks of a PEM text, at least one. Base64 must be canonical; line lengths are free, line ends may
+ * be CRLF. The reason of a failure never quotes the text, which may be a private key. Never throws; linear time.
+ */
+export function decodePem(text: string, options: PemOptions = {}): Result<PemBlock[]> {
+  const maxLength = options.maxLength ?? 4 * 1024 * 1024;
+  if (text.length > maxLength) return failure(`the PEM text is longer than ${maxLength} characters`);
+  const lines = text.split('\n').map((line) => line.trimEnd());
+  const blocks: PemBlock[] = [];
+  let hasText = false;
+  for (let at = 0; at < lines.length; at++) {
+    const line = lines[at] ?? '';
+    if (!line.startsWith('-----BEGIN ')) {
+      hasText ||= line.trim() !== '';
+      continue;
+    }
+    const label = boundaryLabel(line, 'BEGIN');
+    if (label === undefined) return failure(`line ${at + 1}: a malformed BEGIN line`);
+    let last = at + 1;
+    while (last < lines.length && !lines[last]?.startsWith('-----')) last++;
+    if (boundaryLabel(lines[last] ?? '', 'END') !== label) {
+      return failure(`line ${at + 1}: the block "${label}" has no END line of its own`);
+    }
+    const body = decodeBody(lines.slice(at + 1, last));
+    if (!body) return failure(`line ${at + 1}: the content of the block "${label}" is not base64`);
+    blocks.push({ label, ...body, hasTextAround: hasText });
+    hasText = false;
+    at = last;
+  }
+  return finish(blocks, hasText, options.strict ?? false);
+}
+
+function finish(blocks: PemBlock[], textAfter: boolean, strict: boolean): Result<PemBlock[]> {
+  const last = blocks.pop();
+  if (!last) return failure('there is no PEM block in the text');
+  const all = [...blocks, textAfter ? { ...last, hasTextAround: true } : last];
+  if (strict && all.some((block) => block.hasHeaders)) return failure('a PEM block has headers');
+  if (strict && all.some((block) => block.hasTextAround))
+    return failure('there is text around the PEM blocks');
+  return success(all);
+}
+
+/** The label of a boundary line. RFC 7468: printable characters, no hyphen or space at either end. */
+function boundaryLabel(line: string, word: 'BEGIN' | 'END'): string | undefined {
+  const prefix = `-----${word} `;
+  if (!line.startsWith(prefix) || !line.endsWith('-----')) return undefined;
+  const label = line.slice(prefix.length, -5);
+  return label.length <= 64 && /^[A-Z0-9]+([ -][A-Z0-9]+)*$/i.test(label) ? label : undefined;
+}
+
+function decodeBody(lines: readonly string[]): { der: Uint8Array; hasHeaders: boolean } | undefined {
+  const blank = lines.indexOf('');
+  const hasHeaders = lines.some((line) => line.includes(':'));
+  const base64 = (hasHeaders ? lines.slice(blank < 0 ? lines.length : blank) : lines)
+    .map((line) => line.trim())
+    .join('');
+  const der = Buffer.from(base64, 'base64');
+  // Buffer skips what is not base64, so the only proof that all of it was read is to write it again.
+  if (base64 === '' || der.toString('base64') !== base64) return undefined;
+  return { der, hasHeaders };
+}
