@@ -1,0 +1,147 @@
+import { type LogLevel, logLevels } from '../observe/log.ts';
+import { parseTrustDomain } from '../spiffe/trust-domain.ts';
+import {
+  choice,
+  decimal,
+  duration,
+  filePath,
+  hostPort,
+  namespacedName,
+  namespaceName,
+  objectName,
+  text,
+  type ValueType,
+  whole,
+} from './values.ts';
+
+/** One setting of the signer. Its names as flag, variable and file key follow from its key in the table. */
+export interface Setting<T> {
+  readonly section: 'Identity' | 'Kubernetes' | 'Certificates' | 'Process';
+  readonly type: ValueType<T>;
+  /** As a person would write it. Without one, and unless required, the setting may stay open. */
+  readonly default?: string;
+  readonly required?: true;
+  /** Sentences for the person who sets it. */
+  readonly description: string;
+  /** What stands in for a default that depends on where the signer runs. */
+  readonly otherwise?: string;
+}
+
+const trustDomainType: ValueType<string> = {
+  placeholder: 'NAME',
+  rule: 'a SPIFFE trust domain name: lower-case letters, digits, `.`, `-` and `_`, at most 255 characters',
+  parse(value) {
+    const read = parseTrustDomain(value);
+    return read.ok ? read : { ok: false, reason: `is no trust domain: ${read.reason}` };
+  },
+};
+
+/** Every setting of the signer, in the order of help and documentation. The only list of them. */
+export const settings = {
+  trustDomain: {
+    section: 'Identity',
+    type: trustDomainType,
+    required: true,
+    description:
+      'Trust domain of every SPIFFE ID that is issued. It must be that of the root in the pool, and cannot be ' +
+      'changed later without new identities for every pod.',
+  },
+  pool: {
+    section: 'Identity',
+    type: namespacedName,
+    default: 'kubespiffe/kubespiffe-pool',
+    description: 'Secret that holds the CA keys; `kubespiffe ca create` makes it.',
+  },
+  bundleSuffix: {
+    section: 'Identity',
+    type: objectName,
+    default: 'roots',
+    description:
+      'Last part of the name of the ClusterTrustBundle with the roots: `kubespiffe.io:spiffe:SUFFIX`. The RBAC ' +
+      'rule names the whole, so change both.',
+  },
+  kubeconfig: {
+    section: 'Kubernetes',
+    type: filePath,
+    otherwise: "the pod's own ServiceAccount in a cluster, else `$KUBECONFIG` or `~/.kube/config`",
+    description: 'How to reach the API server.',
+  },
+  context: {
+    section: 'Kubernetes',
+    type: text,
+    otherwise: 'the current context',
+    description: 'Context of the kubeconfig to use.',
+  },
+  namespace: {
+    section: 'Kubernetes',
+    type: namespaceName,
+    otherwise: '`$POD_NAMESPACE`, else the namespace of the pool',
+    description: 'Where the replicas keep their Leases.',
+  },
+  replica: {
+    section: 'Kubernetes',
+    type: objectName,
+    otherwise: '`$POD_NAME`, else host name and process id',
+    description: 'Name of this replica among the others. No two running replicas may share one.',
+  },
+  maxLifetime: {
+    section: 'Certificates',
+    type: duration('1h', '91d'),
+    default: '24h',
+    description:
+      'Longest life of a certificate. A pod may ask for less with `maxExpirationSeconds`, never for more.',
+  },
+  refreshFraction: {
+    section: 'Certificates',
+    type: decimal(0.1, 0.9),
+    default: '0.5',
+    description:
+      'Share of its life after which kubelet should replace a certificate. Up to a tenth of it is taken off at ' +
+      'random, so that pods which started together do not come back together.',
+  },
+  concurrency: {
+    section: 'Process',
+    type: whole(1, 256),
+    default: '32',
+    description: 'How many requests are answered at the same time.',
+  },
+  takeoverDelay: {
+    section: 'Process',
+    type: duration('100ms', '1m'),
+    default: '1s',
+    description:
+      'How long a request may stay open before the next replica answers in place of the one it belongs to.',
+  },
+  metricsAddress: {
+    section: 'Process',
+    type: hostPort,
+    default: '127.0.0.1:9402',
+    description: 'Where `/metrics`, `/livez` and `/readyz` are served.',
+  },
+  logLevel: {
+    section: 'Process',
+    type: choice<LogLevel>(logLevels),
+    default: 'info',
+    description: 'Least level that is logged. SIGUSR1 switches a running signer to `debug` and back.',
+  },
+} as const satisfies Record<string, Setting<unknown>>;
+
+export type SettingKey = keyof typeof settings;
+
+type ValueOf<S> = S extends { type: ValueType<infer T> } ? T : never;
+type Absence<S> = S extends { default: string } | { required: true } ? never : undefined;
+
+/** The value of every setting; undefined only where nothing was said and there is no default. */
+export type SettingValues = {
+  readonly [K in SettingKey]: ValueOf<(typeof settings)[K]> | Absence<(typeof settings)[K]>;
+};
+
+export const settingKeys = Object.keys(settings) as SettingKey[];
+
+/** `maxLifetime` as a flag: `--max-lifetime`. */
+export const flagOf = (key: string): string =>
+  `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+/** `maxLifetime` as an environment variable: `KUBESPIFFE_MAX_LIFETIME`. */
+export const variableOf = (key: string): string =>
+  `KUBESPIFFE_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;

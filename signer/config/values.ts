@@ -1,0 +1,163 @@
+import { isIP } from 'node:net';
+import { failure, type Result, success } from '../pki/result.ts';
+import { nearest } from './nearest.ts';
+
+/** A kind of value that a setting may have. */
+export interface ValueType<T> {
+  /** How a value is named in usage lines, such as `DURATION`. */
+  readonly placeholder: string;
+  /** The rules in one sentence, for help and documentation. */
+  readonly rule: string;
+  /** Reads a value as written; the reason of a failure says how to write it. */
+  parse(text: string): Result<T>;
+}
+
+export interface NamespacedName {
+  namespace: string;
+  name: string;
+}
+
+/** An empty host means every address of the machine; port 0 means a free one. */
+export interface HostPort {
+  host: string;
+  port: number;
+}
+
+const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+/** Whether Kubernetes takes the text as the name of most objects (RFC 1123 subdomain, at most 253 characters). */
+export function isDnsSubdomain(text: string): boolean {
+  return text.length <= 253 && text.split('.').every((label) => dnsLabel.test(label));
+}
+
+export const text: ValueType<string> = {
+  placeholder: 'TEXT',
+  rule: 'any text',
+  parse: (value) => success(value),
+};
+
+export const filePath: ValueType<string> = {
+  placeholder: 'FILE',
+  rule: 'path of a file',
+  parse: (value) => (value.includes('\0') ? failure('is not a path') : success(value)),
+};
+
+export const objectName: ValueType<string> = {
+  placeholder: 'NAME',
+  rule: 'a Kubernetes name: lower-case letters, digits, `-` and `.`, at most 253 characters',
+  parse: (value) =>
+    isDnsSubdomain(value)
+      ? success(value)
+      : failure(
+          'is not a Kubernetes name; use lower-case letters, digits, "-" and ".", at most 253 characters',
+        ),
+};
+
+export const namespaceName: ValueType<string> = {
+  placeholder: 'NAMESPACE',
+  rule: 'the name of a namespace',
+  parse: (value) =>
+    dnsLabel.test(value)
+      ? success(value)
+      : failure(
+          'is not the name of a namespace; use lower-case letters, digits and "-", at most 63 characters',
+        ),
+};
+
+export const namespacedName: ValueType<NamespacedName> = {
+  placeholder: 'NAMESPACE/NAME',
+  rule: 'namespace and name of an object, separated by `/`',
+  parse(value) {
+    const [namespace, name, ...rest] = value.split('/');
+    if (namespace === undefined || name === undefined || rest.length > 0) {
+      return failure('is not NAMESPACE/NAME; write both, such as kubespiffe/kubespiffe-pool');
+    }
+    if (!dnsLabel.test(namespace))
+      return failure(`has a part "${namespace}" that is not the name of a namespace`);
+    if (!isDnsSubdomain(name)) return failure(`has a part "${name}" that is not the name of an object`);
+    return success({ namespace, name });
+  },
+};
+
+export const hostPort: ValueType<HostPort> = {
+  placeholder: 'HOST:PORT',
+  rule: 'an address to listen on; `:9402` means port 9402 of every address, port 0 a free one',
+  parse(value) {
+    const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(value);
+    if (!match) return failure('is not HOST:PORT; write such as 127.0.0.1:9402, [::1]:9402 or :9402');
+    const [, bracketed, plain = '', digits] = match;
+    if (bracketed !== undefined && isIP(bracketed) !== 6)
+      return failure(`has "${bracketed}", which is no IPv6 address`);
+    const port = Number(digits);
+    if (port > 65535) return failure(`has port ${port}; the highest is 65535`);
+    return success({ host: bracketed ?? plain, port });
+  },
+};
+
+/** One of a few words. */
+export function choice<T extends string>(words: readonly T[]): ValueType<T> {
+  return {
+    placeholder: words.join('|'),
+    rule: `one of ${words.map((word) => `\`${word}\``).join(', ')}`,
+    parse(value) {
+      const word = words.find((candidate) => candidate === value);
+      if (word) return success(word);
+      const guess = nearest(value, words);
+      return failure(`is not one of ${words.join(', ')}${guess ? `; did you mean "${guess}"?` : ''}`);
+    },
+  };
+}
+
+/** A decimal number within bounds, both included. */
+export function decimal(least: number, most: number): ValueType<number> {
+  return {
+    placeholder: 'NUMBER',
+    rule: `a number from ${least} to ${most}`,
+    parse(value) {
+      const number = /^\d+(\.\d+)?$/.test(value) ? Number(value) : Number.NaN;
+      if (!(number >= least && number <= most)) return failure(`is not a number from ${least} to ${most}`);
+      return success(number);
+    },
+  };
+}
+
+/** A whole number within bounds, both included. */
+export function whole(least: number, most: number): ValueType<number> {
+  return {
+    placeholder: 'NUMBER',
+    rule: `a whole number from ${least} to ${most}`,
+    parse(value) {
+      const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
+      if (!(number >= least && number <= most))
+        return failure(`is not a whole number from ${least} to ${most}`);
+      return success(number);
+    },
+  };
+}
+
+const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Milliseconds of a duration such as `1h30m`, or undefined when it is none. Units go from large to small. */
+export function parseDuration(value: string): number | undefined {
+  if (!/^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$/.test(value) || value === '') return undefined;
+  let total = 0;
+  for (const [, count, unit = ''] of value.matchAll(/(\d+)(ms|[dhms])/g))
+    total += Number(count) * (unitMs[unit] ?? 0);
+  return total;
+}
+
+/** A duration in milliseconds, within bounds that are written as durations, both included. */
+export function duration(least: string, most: string): ValueType<number> {
+  const [leastMs = 0, mostMs = 0] = [parseDuration(least), parseDuration(most)];
+  return {
+    placeholder: 'DURATION',
+    rule: `a duration such as \`90s\`, \`1h30m\` or \`24h\`, from ${least} to ${most}`,
+    parse(value) {
+      const ms = parseDuration(value);
+      if (ms === undefined)
+        return failure('is not a duration; write numbers with units (d, h, m, s, ms), such as 1h30m');
+      if (ms < leastMs || ms > mostMs) return failure(`is not between ${least} and ${most}`);
+      return success(ms);
+    },
+  };
+}

@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Config, formatMistakes, loadConfig } from '../../signer/config/load.ts';
+
+interface Input {
+  argv?: string[];
+  env?: Record<string, string | undefined>;
+  file?: string;
+}
+
+function load({ argv = [], env = {}, file }: Input) {
+  const readFile = async (path: string) => {
+    if (file === undefined) throw new Error(`ENOENT: no such file, open '${path}'`);
+    return file;
+  };
+  const withFile = file === undefined ? argv : [...argv, '--config', 'signer.yaml'];
+  return loadConfig({ argv: withFile, env, readFile, host: { name: 'Work_Station', pid: 42 } });
+}
+
+async function good(input: Input): Promise<Config> {
+  const loaded = await load(input);
+  if (loaded.kind === 'config') return loaded.config;
+  throw new assert.AssertionError({
+    message: loaded.kind === 'mistakes' ? formatMistakes(loaded.mistakes) : 'help',
+  });
+}
+
+async function mistakes(input: Input): Promise<string[]> {
+  const loaded = await load(input);
+  if (loaded.kind !== 'mistakes')
+    throw new assert.AssertionError({ message: `no mistake found: ${loaded.kind}` });
+  return formatMistakes(loaded.mistakes).split('\n');
+}
+
+const trustDomain = ['--trust-domain', 'example.org'];
+const header = 'apiVersion: kubespiffe.io/v1alpha1\nkind: SignerConfiguration\n';
+
+test('the trust domain alone is enough', async () => {
+  assert.deepEqual(await good({ argv: trustDomain }), {
+    trustDomain: 'example.org',
+    pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' },
+    bundleSuffix: 'roots',
+    kubeconfig: undefined,
+    context: undefined,
+    namespace: 'kubespiffe',
+    replica: 'work-station-42',
+    maxLifetimeSeconds: 86_400,
+    refreshFraction: 0.5,
+    concurrency: 32,
+    takeoverDelayMs: 1000,
+    metricsAddress: { host: '127.0.0.1', port: 9402 },
+    logLevel: 'info',
+  });
+});
+
+test('in a pod, replica and namespace come from the downward API', async () => {
+  const config = await good({
+    argv: trustDomain,
+    env: { POD_NAME: 'signer-abc', POD_NAMESPACE: 'identity' },
+  });
+  assert.equal(config.replica, 'signer-abc');
+  assert.equal(config.namespace, 'identity');
+});
+
+test('a flag wins over the environment, the environment over the file, the file over the default', async () => {
+  const file = `${header}trustDomain: file.example\nmaxLifetime: 3h\nconcurrency: 3\nrefreshFraction: 0.3\n`;
+  const env = { KUBESPIFFE_TRUST_DOMAIN: 'env.example', KUBESPIFFE_MAX_LIFETIME: '2h' };
+  const config = await good({ argv: ['--trust-domain=flag.example'], env, file });
+  assert.equal(config.trustDomain, 'flag.example');
+  assert.equal(config.maxLifetimeSeconds, 7200);
+  assert.equal(config.concurrency, 3);
+  assert.equal(config.refreshFraction, 0.3);
+  assert.equal(config.takeoverDelayMs, 1000);
+});
+
+test('the file may be named by the environment', async () => {
+  const readFile = async (path: string) =>
+    path === '/etc/signer.yaml' ? `${header}trustDomain: a.example` : '';
+  const loaded = await loadConfig({ argv: [], env: { KUBESPIFFE_CONFIG: '/etc/signer.yaml' }, readFile });
+  assert.equal(loaded.kind === 'config' && loaded.config.trustDomain, 'a.example');
+});
+
+test('all mistakes of all sources are reported at once, each with its place', async () => {
+  const file = `${header}trustdomain: example.org\nmaxLifetime: 24\nconcurrency: 0\nmaxLifetime2:\n  a: 1\n`;
+  const env = { KUBESPIFFE_LOGLEVEL: 'info', KUBESPIFFE_REFRESH_FRACTION: '2' };
+  const argv = ['--pol', 'a/b', '--metrics-address', '9402', '--takeover-delay', 'extra', 'word'];
+  assert.deepEqual(await mistakes({ argv, env, file }), [
+    'flag --pol: there is no such flag; did you mean --pool?',
+    'arguments: "a/b" is not expected here; settings are flags',
+    'arguments: "word" is not expected here; settings are flags',
+    'environment KUBESPIFFE_LOGLEVEL: there is no such setting; did you mean KUBESPIFFE_LOG_LEVEL?',
+    'signer.yaml:3: "trustdomain" is not a setting; did you mean "trustDomain"?',
+    'signer.yaml:6: "maxLifetime2" is not a setting; did you mean "maxLifetime"?',
+    'flag --metrics-address: "9402" is not HOST:PORT; write such as 127.0.0.1:9402, [::1]:9402 or :9402',
+    'flag --takeover-delay: "extra" is not a duration; write numbers with units (d, h, m, s, ms), such as 1h30m',
+    'environment KUBESPIFFE_REFRESH_FRACTION: "2" is not a number from 0.1 to 0.9',
+    'signer.yaml:4 maxLifetime: "24" is not a duration; write numbers with units (d, h, m, s, ms), such as 1h30m',
+    'signer.yaml:5 concurrency: "0" is not a whole number from 1 to 256',
+    'flag --trust-domain: is required; a SPIFFE trust domain name: lower-case letters, digits, `.`, `-` and `_`, ' +
+      'at most 255 characters',
+  ]);
+});
+
+test('a wrong value is a mistake even where another source overrides it', async () => {
+  const [mistake] = await mistakes({ argv: trustDomain, env: { KUBESPIFFE_TRUST_DOMAIN: 'Example.org' } });
+  assert.match(mistake ?? '', /^environment KUBESPIFFE_TRUST_DOMAIN: "Example\.org" /);
+});
+
+const wrongFlags: [string[], RegExp][] = [
+  [['--trust-domain'], /^flag --trust-domain: needs a value$/],
+  [['--trust-domain='], /^flag --trust-domain: needs a value$/],
+  [[...trustDomain, ...trustDomain], /^flag --trust-domain: is given twice/],
+  [['--trust-domain', 'spiffe://example.org'], /^flag --trust-domain: "spiffe:\/\/example\.org" /],
+  [['--trust-domain', 'exa mple'], /^flag --trust-domain: /],
+  [['--trust-domain', `${'a'.repeat(256)}`], /^flag --trust-domain: /],
+  [[...trustDomain, '--pool', 'kubespiffe-pool'], /^flag --pool: "kubespiffe-pool" is not NAMESPACE\/NAME/],
+  [[...trustDomain, '--pool', 'a/b/c'], /is not NAMESPACE\/NAME/],
+  [[...trustDomain, '--pool', 'A/b'], /has a part "A"/],
+  [[...trustDomain, '--pool', 'a/B'], /has a part "B"/],
+  [[...trustDomain, '--bundle-suffix', 'a:b'], /is not a Kubernetes name/],
+  [[...trustDomain, '--replica', 'Pod'], /is not a Kubernetes name/],
+  [[...trustDomain, '--namespace', 'a.b'], /is not the name of a namespace/],
+  [[...trustDomain, '--max-lifetime', '59m'], /is not between 1h and 91d/],
+  [[...trustDomain, '--max-lifetime', '92d'], /is not between 1h and 91d/],
+  [[...trustDomain, '--max-lifetime', '-24h'], /is not a duration/],
+  [[...trustDomain, '--concurrency', '1.5'], /is not a whole number from 1 to 256/],
+  [[...trustDomain, '--refresh-fraction', '1'], /is not a number from 0.1 to 0.9/],
+  [[...trustDomain, '--metrics-address', ':70000'], /has port 70000/],
+  [[...trustDomain, '--metrics-address', '[127.0.0.1]:1'], /is no IPv6 address/],
+  [[...trustDomain, '--log-level', 'dbug'], /is not one of error, .*; did you mean "debug"\?/],
+  [[...trustDomain, '--check-config=yes'], /^flag --check-config: there is no such flag/],
+];
+for (const [argv, message] of wrongFlags) {
+  test(`refuses ${argv.join(' ').slice(0, 70)}`, async () => {
+    const found = await mistakes({ argv });
+    assert.ok(
+      found.some((mistake) => message.test(mistake)),
+      found.join('\n'),
+    );
+  });
+}
+
+const goodFlags: [string[], Partial<Config>][] = [
+  [['--metrics-address', ':9402'], { metricsAddress: { host: '', port: 9402 } }],
+  [['--metrics-address', '[::1]:0'], { metricsAddress: { host: '::1', port: 0 } }],
+  [['--metrics-address=localhost:1'], { metricsAddress: { host: 'localhost', port: 1 } }],
+  [['--max-lifetime', '91d'], { maxLifetimeSeconds: 7_862_400 }],
+  [['--max-lifetime', '1h30m'], { maxLifetimeSeconds: 5400 }],
+  [['--takeover-delay', '1s500ms'], { takeoverDelayMs: 1500 }],
+  [['--replica', 'a.b-c'], { replica: 'a.b-c' }],
+];
+for (const [argv, expected] of goodFlags) {
+  test(`takes ${argv.join(' ')}`, async () => {
+    const config = await good({ argv: [...trustDomain, ...argv] });
+    assert.partialDeepStrictEqual(config, expected);
+  });
+}
+
+test('trust domains of 255 characters, or beginning with a hyphen, are taken', async () => {
+  assert.equal((await good({ argv: [`--trust-domain=${'a'.repeat(255)}`] })).trustDomain.length, 255);
+  assert.equal((await good({ argv: ['--trust-domain=-a-'] })).trustDomain, '-a-');
+});
+
+test('an empty variable, and what Kubernetes sets for a Service of our name, are no settings', async () => {
+  const env = {
+    KUBESPIFFE_LOG_LEVEL: '',
+    KUBESPIFFE_SIGNER_SERVICE_HOST: '10.96.0.7',
+    KUBESPIFFE_SIGNER_SERVICE_PORT_METRICS: '9402',
+    KUBESPIFFE_SIGNER_PORT: 'tcp://10.96.0.7:9402',
+    KUBESPIFFE_SIGNER_PORT_9402_TCP_ADDR: '10.96.0.7',
+    OTHER: 'x',
+  };
+  assert.equal((await good({ argv: trustDomain, env })).logLevel, 'info');
+});
+
+const wrongFiles: [string, RegExp][] = [
+  [
+    'trustDomain: example.org\n',
+    /^signer\.yaml: apiVersion is missing; write apiVersion: kubespiffe\.io\/v1alpha1$/,
+  ],
+  [
+    `${header.replace('Signer', 'Singer')}trustDomain: a\n`,
+    /^signer\.yaml: kind is "SingerConfiguration"; write kind/,
+  ],
+  [`${header}trustDomain: a\ntrustDomain: b\n`, /^signer\.yaml:4: Map keys must be unique$/],
+  [`${header}trustDomain: [a\n`, /^signer\.yaml:\d: /],
+  ['- a\n', /^signer\.yaml:1: must hold settings/],
+  ['', /^signer\.yaml:1: must hold settings/],
+  [`${header}pool:\n  namespace: a\n  name: b\n`, /^signer\.yaml:3: pool needs one value$/],
+  [`${header}trustDomain:\n`, /^signer\.yaml:3: trustDomain needs one value$/],
+  [`${header}---\n${header}`, /^signer\.yaml:\d: /],
+];
+for (const [file, message] of wrongFiles) {
+  test(`refuses the file ${JSON.stringify(file.slice(-50))}`, async () => {
+    const found = await mistakes({ file });
+    assert.ok(
+      found.some((mistake) => message.test(mistake)),
+      found.join('\n'),
+    );
+  });
+}
+
+test('a file that cannot be read is a mistake among the others', async () => {
+  const found = await mistakes({ argv: ['--config', 'nowhere.yaml', '--concurrency', 'x'] });
+  assert.equal(found.length, 3);
+  assert.match(found[0] ?? '', /^nowhere\.yaml: cannot be read: ENOENT/);
+});
+
+test('a numeric value in the file is read as it was written', async () => {
+  const config = await good({ file: `${header}trustDomain: 1e3\nconcurrency: 16 # few\n` });
+  assert.equal(config.trustDomain, '1e3');
+  assert.equal(config.concurrency, 16);
+});
+
+test('--check-config is passed on, with a summary of values and where each comes from', async () => {
+  const loaded = await load({
+    argv: [...trustDomain, '--check-config'],
+    env: { KUBESPIFFE_MAX_LIFETIME: '2h' },
+  });
+  assert.equal(loaded.kind, 'config');
+  if (loaded.kind !== 'config') return;
+  assert.equal(loaded.checkOnly, true);
+  assert.match(loaded.summary, /^trustDomain: example\.org {3}# flag --trust-domain$/m);
+  assert.match(loaded.summary, /^maxLifetime: 2h {3}# environment KUBESPIFFE_MAX_LIFETIME$/m);
+  assert.match(loaded.summary, /^concurrency: 32 {3}# default$/m);
+});
+
+test('--help wins over everything', async () => {
+  const loaded = await load({ argv: ['--nonsense', '--help'] });
+  assert.equal(loaded.kind, 'help');
+});

@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { nearest } from '../../signer/config/nearest.ts';
+
+const words = ['trustDomain', 'pool', 'maxLifetime', 'logLevel'];
+const cases: [string, string | undefined][] = [
+  ['trustdomain', 'trustDomain'],
+  ['trust-domain', 'trustDomain'],
+  ['TRUST_DOMAIN', 'trustDomain'],
+  ['pol', 'pool'],
+  ['polo', 'pool'],
+  ['maxLifetme', 'maxLifetime'],
+  ['logLvl', 'logLevel'],
+  ['max', undefined],
+  ['tool', 'pool'],
+  ['tolo', undefined],
+  ['', undefined],
+];
+for (const [word, expected] of cases) {
+  test(`"${word}" was meant to be ${expected ?? 'nothing of ours'}`, () => {
+    assert.equal(nearest(word, words), expected);
+  });
+}
