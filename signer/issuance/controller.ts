@@ -1,0 +1,234 @@
+import { messageOf } from '../errors.ts';
+import type { Membership } from '../kube/membership.ts';
+import { createQueue } from '../kube/queue.ts';
+import type { Store } from '../kube/store.ts';
+import type { Transport } from '../kube/transport.ts';
+import type { CertificatesVersion } from '../kube/types.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { Reason, WaitReason } from '../observe/reasons.ts';
+import { type Answer, type Answers, createAnswers } from './answers.ts';
+import { type Decision, decideOnPod, decideOnRequest, wait } from './decide.ts';
+import { lookUpPod, type PodFacts } from './pods.ts';
+import type { Reporter } from './report.ts';
+import { type CertificateRequest, type OpenRequest, readRequestKey, requestKey } from './request.ts';
+import type { Signing } from './signing.ts';
+import { hidesItsKey, readThroughBeta } from './skew.ts';
+import type { StatusWriter } from './status.ts';
+import { createTurns, type Turns } from './turns.ts';
+
+export interface ControllerNeeds {
+  /** Indexed by `pod` (namespace/name of the pod of an open request). */
+  readonly requests: Store<CertificateRequest>;
+  readonly pods: Store<PodFacts>;
+  readonly transport: Transport;
+  readonly servedVersions: () => readonly CertificatesVersion[];
+  readonly rediscover: () => void;
+  readonly membership: Membership;
+  readonly signing: Signing;
+  readonly status: StatusWriter;
+  readonly reporter: Reporter;
+  readonly metrics: Metrics;
+  readonly trustDomain: string;
+  readonly takeoverDelayMs: number;
+  /** Requests answered at the same time. */
+  readonly concurrency: number;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  readonly monotonic: () => number;
+  readonly jitter: () => number;
+}
+
+export interface Controller {
+  /** Says that the pool, the trust bundle or the clock changed: every open request gets a new chance. */
+  reconsiderAll(): void;
+  /** Open requests, for the metrics. */
+  pending(): { readonly count: number; readonly oldestMs: number; readonly queued: number };
+  /** Works until the signal; then finishes what is in flight and returns. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * The control loop: watch → queue of keys → decide → sign → write. A worker always reads the store again, so an
+ * event is only ever a hint, and doing a key twice is harmless.
+ */
+export function createController(needs: ControllerNeeds): Controller {
+  const { requests, pods, membership, metrics, monotonic } = needs;
+  const queue = createQueue({ monotonic, jitter: needs.jitter });
+  const turns: Turns = createTurns({
+    self: membership.self,
+    members: () => membership.members(),
+    takeoverDelayMs: needs.takeoverDelayMs,
+    monotonic,
+  });
+  // Answered by us, but our watch does not show it yet: to decide again would only waste a signature.
+  const confirmed = new Set<string>();
+  const answers: Answers = createAnswers({ signing: needs.signing, monotonic, now: needs.now });
+
+  function enqueue(request: OpenRequest): void {
+    const { rank, waitMs } = turns.turnOf(request.uid);
+    if (waitMs > 0) queue.addAfter(requestKey(request), waitMs, 'low');
+    else queue.add(requestKey(request), rank === 0 ? 'high' : 'low');
+  }
+
+  function reconsiderAll(): void {
+    turns.changed();
+    enqueueAll();
+  }
+
+  function enqueueAll(): void {
+    for (const request of requests.values()) {
+      if (request.answered === undefined) enqueue(request);
+    }
+  }
+
+  function forget(uid: string): void {
+    turns.forget(uid);
+    confirmed.delete(uid);
+    answers.forget(uid);
+    needs.reporter.forget(uid);
+  }
+
+  requests.subscribe(({ type, key, object, previous }) => {
+    if (previous && previous.uid !== object.uid) forget(previous.uid);
+    if (type === 'delete') {
+      forget(object.uid);
+      queue.forget(key);
+    } else if (object.answered !== undefined) {
+      if (previous?.answered === undefined) turns.sawAnswer(object);
+      confirmed.delete(object.uid);
+      // A write whose confirmation was lost is settled by its worker.
+      if (answers.has(object.uid)) queue.add(key, 'low');
+    } else {
+      if (turns.sawOpen(object.uid)) {
+        metrics.requestAgeAtFirstSight.observe(Math.max(0, (needs.now() - object.createdAtMs) / 1000));
+      }
+      enqueue(object);
+    }
+  });
+
+  pods.subscribe(({ key }) => {
+    for (const request of requests.by('pod', key)) {
+      if (request.answered !== undefined) continue;
+      turns.changed(request.uid);
+      enqueue(request);
+    }
+  });
+
+  membership.onChange(enqueueAll);
+
+  async function work(key: string, signal: AbortSignal): Promise<void> {
+    const request = requests.get(key);
+    if (!request) return queue.forget(key);
+    if (request.answered !== undefined) {
+      const unconfirmed = request.answeredBy === membership.self ? answers.last(request.uid) : undefined;
+      if (unconfirmed) await deliver(unconfirmed, signal);
+      answers.forget(request.uid);
+      return queue.forget(key);
+    }
+    if (confirmed.has(request.uid)) return queue.forget(key);
+    const { waitMs } = turns.turnOf(request.uid);
+    if (waitMs > 0) return queue.addAfter(key, waitMs, 'low');
+
+    const { decision, request: read } = await decide(request, signal);
+    if (decision.kind === 'drop') {
+      tell(read, decision.reason, decision.detail);
+      forget(read.uid);
+      return queue.forget(key);
+    }
+    if (decision.kind === 'wait') return keepWaiting(read, decision.reason, decision.detail);
+    const prepared = await answers.prepare(read, decision, monotonic() - turns.ageMs(read.uid));
+    if (!prepared.ok) return keepWaiting(read, prepared.reason, prepared.detail);
+    await deliver(prepared.answer, signal);
+  }
+
+  async function decide(
+    request: OpenRequest,
+    signal: AbortSignal,
+  ): Promise<{ decision: Decision; request: OpenRequest }> {
+    let read = request;
+    if (hidesItsKey(request)) {
+      try {
+        const again = await readThroughBeta(request, { ...needs, signal });
+        if (again === 'beta-not-served') return { decision: wait('KeyNotVisible', 'v1'), request };
+        if (again === 'gone') return { decision: wait('ApiUnavailable', 'the request changed'), request };
+        read = again;
+      } catch (error) {
+        return { decision: wait('ApiUnavailable', messageOf(error)), request };
+      }
+    }
+    const key = decideOnRequest(read, readRequestKey(read.key));
+    if (key.kind !== 'supported') return { decision: key, request: read };
+    const lookup = await lookUpPod(read, { pods, transport: needs.transport, signal });
+    return { decision: decideOnPod(read, key, lookup, needs), request: read };
+  }
+
+  async function deliver(answer: Answer, signal: AbortSignal): Promise<void> {
+    const { request } = answer;
+    const key = requestKey(request);
+    const outcome = await needs.status.write(answer.prepared, signal);
+    switch (outcome.kind) {
+      case 'written':
+        return confirm(answer);
+      case 'answered': {
+        const ours = answers.find(request.uid, outcome.certificateChain);
+        if (ours) return confirm(ours);
+        metrics.answeredElsewhere.inc();
+        answers.forget(request.uid);
+        return queue.forget(key);
+      }
+      case 'gone':
+        forget(request.uid);
+        return queue.forget(key);
+      case 'not-served':
+        needs.rediscover();
+        return keepWaiting(request, 'ApiUnavailable', 'PodCertificateRequests are not served any more');
+      case 'forbidden':
+        return keepWaiting(request, 'SignerForbidden', outcome.detail);
+      case 'rejected':
+        return keepWaiting(request, 'StatusRejected', outcome.detail);
+      case 'unavailable':
+        return keepWaiting(request, 'ApiUnavailable', outcome.detail, outcome.retryAfterMs);
+    }
+  }
+
+  function confirm(answer: Answer): void {
+    const { request, decision, certificate } = answer;
+    const { rank } = turns.turnOf(request.uid);
+    if (rank > 0) metrics.takeovers.inc();
+    metrics.issuanceLatency.observe({ outcome: decision.kind }, (monotonic() - answer.firstSeen) / 1000);
+    if (decision.kind === 'deny') tell(request, decision.reason, decision.detail, answer);
+    else if (certificate) tell(request, 'Issued', decision.spiffeId.uri, answer);
+    answers.forget(request.uid);
+    if (requests.get(requestKey(request))?.answered === undefined) confirmed.add(request.uid);
+    queue.forget(requestKey(request));
+  }
+
+  function keepWaiting(
+    request: OpenRequest,
+    reason: WaitReason,
+    detail: string,
+    retryAfterMs?: number,
+  ): void {
+    tell(request, reason, detail);
+    const key = requestKey(request);
+    if (retryAfterMs === undefined) queue.addRateLimited(key);
+    else queue.addAfter(key, retryAfterMs);
+  }
+
+  function tell(request: OpenRequest, reason: Reason, detail: string, answer?: Answer): void {
+    needs.reporter.tell({
+      request,
+      reason,
+      detail,
+      owner: turns.turnOf(request.uid).rank === 0,
+      elapsedMs: answer ? monotonic() - answer.firstSeen : turns.ageMs(request.uid),
+      ...(answer?.certificate && { certificate: answer.certificate }),
+    });
+  }
+
+  return {
+    reconsiderAll,
+    pending: () => ({ ...turns.pending(), queued: queue.depth() }),
+    run: (signal) => queue.run(work, { concurrency: needs.concurrency }, signal),
+  };
+}

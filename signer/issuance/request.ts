@@ -1,0 +1,119 @@
+import type { CertificatesVersion, Condition, ObjectMeta, PodCertificateRequest } from '../kube/types.ts';
+import { readCsrKey } from '../pki/csr.ts';
+import { readSubjectKey, type SubjectKey } from '../pki/spki.ts';
+
+/** The conditions that end a PodCertificateRequest for ever. */
+export const terminalConditions = ['Issued', 'Denied', 'Failed'] as const;
+export type TerminalCondition = (typeof terminalConditions)[number];
+
+/**
+ * A PodCertificateRequest as we keep it: one form for both served versions, cut down to what deciding needs.
+ * Of an answered request only what tells who answered it is kept, because thousands of them stay for 15 min.
+ */
+export type CertificateRequest = OpenRequest | AnsweredRequest;
+
+interface RequestName {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface OpenRequest extends RequestName {
+  readonly answered: undefined;
+  readonly signerName: string;
+  readonly podName: string;
+  readonly podUID: string;
+  readonly serviceAccountName: string;
+  readonly serviceAccountUID: string;
+  readonly nodeName: string;
+  readonly nodeUID: string;
+  /** Seconds; what the pod asked for at most, backdating included. */
+  readonly maxExpirationSeconds: number;
+  /** Where the public key is. */
+  readonly key: RequestKey;
+  /** The first key of unverifiedUserAnnotations: none is recognised, so one is enough to refuse. */
+  readonly annotationKey: string | undefined;
+  /** Epoch milliseconds by the API server's clock. For the age metric only, never for deciding. */
+  readonly createdAtMs: number;
+  /** The version that it was read through; the status is written through the same one. */
+  readonly version: CertificatesVersion;
+}
+
+/** Base64 of the PKCS#10 request, or of the SubjectPublicKeyInfo that a kubelet before 1.36 sends. */
+export type RequestKey =
+  | { readonly form: 'pkcs10' | 'spki'; readonly base64: string }
+  | { readonly form: 'none' | 'both' };
+
+export interface AnsweredRequest extends RequestName {
+  readonly answered: TerminalCondition;
+  /** The field manager of the status: which replica answered. */
+  readonly answeredBy: string | undefined;
+}
+
+/** The default of spec.maxExpirationSeconds (certificates/v1/types.go); a server always fills it in. */
+const defaultExpirationSeconds = 86_400;
+
+interface ManagedFields {
+  readonly manager?: string;
+  readonly subresource?: string;
+}
+
+/** The object as the API server sends it: with the managed fields that ObjectMeta of kube/types.ts leaves out. */
+type WireRequest = PodCertificateRequest & { metadata: ObjectMeta & { managedFields?: ManagedFields[] } };
+
+/** The terminal condition of a status, if it has one. */
+export function terminalCondition(conditions: readonly Condition[] | undefined): Condition | undefined {
+  return conditions?.find((condition) => terminalConditions.some((type) => type === condition.type));
+}
+
+/** Projects an object of the API server to what we keep of it. Total: the API server has validated the object. */
+export function toCertificateRequest(wire: WireRequest, version: CertificatesVersion): CertificateRequest {
+  const { metadata, spec } = wire;
+  const name = { uid: metadata.uid ?? '', namespace: metadata.namespace ?? '', name: metadata.name };
+  const terminal = terminalCondition(wire.status?.conditions);
+  if (terminal) {
+    const writer = metadata.managedFields?.find((fields) => fields.subresource === 'status');
+    return { ...name, answered: terminal.type as TerminalCondition, answeredBy: writer?.manager };
+  }
+  return {
+    ...name,
+    answered: undefined,
+    signerName: spec.signerName,
+    podName: spec.podName,
+    podUID: spec.podUID,
+    serviceAccountName: spec.serviceAccountName,
+    serviceAccountUID: spec.serviceAccountUID,
+    nodeName: spec.nodeName,
+    nodeUID: spec.nodeUID,
+    maxExpirationSeconds: spec.maxExpirationSeconds ?? defaultExpirationSeconds,
+    key: keyOf(spec),
+    annotationKey: Object.keys(spec.unverifiedUserAnnotations ?? {})[0],
+    createdAtMs: Date.parse(metadata.creationTimestamp ?? ''),
+    version,
+  };
+}
+
+function keyOf({ stubPKCS10Request, pkixPublicKey }: PodCertificateRequest['spec']): RequestKey {
+  if (stubPKCS10Request && pkixPublicKey) return { form: 'both' };
+  if (stubPKCS10Request) return { form: 'pkcs10', base64: stubPKCS10Request };
+  return pkixPublicKey ? { form: 'spki', base64: pkixPublicKey } : { form: 'none' };
+}
+
+/** Key in the store and the queue. */
+export function requestKey(request: RequestName): string {
+  return `${request.namespace}/${request.name}`;
+}
+
+/** The public key of a request; nothing else is taken from its PKCS#10 request. */
+export function readRequestKey(key: RequestKey): SubjectKey {
+  switch (key.form) {
+    case 'pkcs10':
+      return readCsrKey(Buffer.from(key.base64, 'base64'));
+    case 'spki':
+      return readSubjectKey(Buffer.from(key.base64, 'base64'));
+    case 'both':
+      return { kind: 'unreadable', reason: 'both stubPKCS10Request and pkixPublicKey are set' };
+    case 'none':
+      return { kind: 'unreadable', reason: 'neither stubPKCS10Request nor pkixPublicKey is set' };
+  }
+}

@@ -1,0 +1,86 @@
+import type { Authority } from '../authority/pool.ts';
+import type { PoolView } from '../authority/view.ts';
+import type { WaitReason } from '../observe/reasons.ts';
+import type { CertificateFacts } from '../pki/certificate.ts';
+import { type IssuedLeaf, issueLeaf, type LeafPolicy, leafValidity } from './certificate.ts';
+import type { Decision } from './decide.ts';
+
+/** Why this replica cannot sign now. */
+export interface Obstacle {
+  readonly reason: WaitReason;
+  readonly detail: string;
+}
+
+export type Signed =
+  | { readonly ok: true; readonly leaf: IssuedLeaf; readonly authority: Authority }
+  | ({ readonly ok: false } & Obstacle);
+
+export interface SigningNeeds {
+  readonly pool: PoolView;
+  /** Whether this replica's own watch shows a root in the ClusterTrustBundle. */
+  readonly isPublished: (root: CertificateFacts) => boolean;
+  readonly bundleName: string;
+  /** Why the clock may not be used, or undefined. */
+  readonly clockFault: () => string | undefined;
+  readonly policy: LeafPolicy;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  readonly randomBytes: (count: number) => Uint8Array;
+  /** Uniform in [0, 1). */
+  readonly jitter: () => number;
+}
+
+/** RFC 5280 4.1.2.2 allows 20 octets; the spare bits are far above the 128 random ones that we want. */
+const serialOctets = 20;
+
+/** Signs with the active authority of the pool, if everything that must hold before a signature does hold. */
+export function createSigning(needs: SigningNeeds) {
+  function mayUse(): { ok: true; authority: Authority } | ({ ok: false } & Obstacle) {
+    const clockFault = needs.clockFault();
+    if (clockFault !== undefined) return { ok: false, reason: 'ClockSkew', detail: clockFault };
+    const signable = needs.pool.signable(Math.floor(needs.now() / 1000));
+    if (!signable.ok) {
+      const { reason, message } = signable.problem;
+      return {
+        ok: false,
+        reason: reason === 'AuthorityExpiring' ? 'AuthorityExpiring' : 'PoolUnusable',
+        detail: message,
+      };
+    }
+    if (!needs.isPublished(signable.authority.root)) {
+      return { ok: false, reason: 'TrustNotPublished', detail: needs.bundleName };
+    }
+    return { ok: true, authority: signable.authority };
+  }
+
+  async function sign(
+    decision: Extract<Decision, { kind: 'issue' }>,
+    maxExpirationSeconds: number,
+  ): Promise<Signed> {
+    const usable = mayUse();
+    if (!usable.ok) return usable;
+    const { authority } = usable;
+    const { signingAuthority } = authority;
+    const validity = leafValidity({
+      now: Math.floor(needs.now() / 1000),
+      maxExpirationSeconds,
+      policy: needs.policy,
+      authorityNotBefore: signingAuthority.notBefore,
+      authorityNotAfter: signingAuthority.notAfter,
+      jitter: needs.jitter(),
+    });
+    if (!validity) return { ok: false, reason: 'AuthorityExpiring', detail: `authority ${authority.id}` };
+    const leaf = await issueLeaf({
+      authority: signingAuthority,
+      spiffeId: decision.spiffeId,
+      key: decision.key,
+      validity,
+      serial: needs.randomBytes(serialOctets),
+    });
+    return { ok: true, leaf, authority };
+  }
+
+  return { mayUse, sign };
+}
+
+export type Signing = ReturnType<typeof createSigning>;

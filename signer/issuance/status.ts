@@ -1,0 +1,158 @@
+import { messageOf } from '../errors.ts';
+import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
+import type { Transport } from '../kube/transport.ts';
+import type {
+  CertificatesVersion,
+  PodCertificateRequest,
+  PodCertificateRequestStatus,
+} from '../kube/types.ts';
+import { type TerminalCondition, terminalCondition } from './request.ts';
+
+/** Which request is answered, and through which version of the API. */
+export interface RequestAddress {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly version: CertificatesVersion;
+}
+
+/** An answer as the bytes of its merge PATCH: a retry sends the same ones, and an equal write passes. */
+export interface PreparedAnswer {
+  readonly address: RequestAddress;
+  readonly body: string;
+  /** Tells our own answer from another replica's. */
+  readonly certificateChain: string | undefined;
+}
+
+/** What became of a write. */
+export type WriteOutcome =
+  | { readonly kind: 'written' }
+  /** The request has its answer already; the chain tells whose it is. */
+  | {
+      readonly kind: 'answered';
+      readonly as: TerminalCondition;
+      readonly certificateChain: string | undefined;
+    }
+  | { readonly kind: 'gone' }
+  /** A plain 404: the resource is not served any more in this version. */
+  | { readonly kind: 'not-served' }
+  | { readonly kind: 'forbidden'; readonly detail: string }
+  /** The server finds fault with the answer although the request is open: our bug. */
+  | { readonly kind: 'rejected'; readonly detail: string }
+  | { readonly kind: 'unavailable'; readonly detail: string; readonly retryAfterMs: number | undefined };
+
+/** Whole seconds in RFC 3339: the server compares these with the certificate's own (kubernetes-api validation). */
+export function rfc3339(seconds: number): string {
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
+}
+
+/** The answer to a request, as a status with its one terminal condition. */
+export function prepareAnswer(
+  address: RequestAddress,
+  condition: { type: 'Issued' | 'Denied'; reason: string; message: string; at: number },
+  certificate?: { chainPem: string; notBefore: number; beginRefreshAt: number; notAfter: number },
+): PreparedAnswer {
+  const status: PodCertificateRequestStatus = {
+    conditions: [
+      {
+        type: condition.type,
+        status: 'True',
+        reason: condition.reason,
+        message: condition.message,
+        lastTransitionTime: rfc3339(condition.at),
+      },
+    ],
+    ...(certificate && {
+      certificateChain: certificate.chainPem,
+      notBefore: rfc3339(certificate.notBefore),
+      beginRefreshAt: rfc3339(certificate.beginRefreshAt),
+      notAfter: rfc3339(certificate.notAfter),
+    }),
+  };
+  // The UID makes sure that a request of the same name, created since, is not answered in its place.
+  const body = JSON.stringify({ metadata: { uid: address.uid }, status });
+  return { address, body, certificateChain: certificate?.chainPem };
+}
+
+/**
+ * The only writer of a PodCertificateRequest's status: one merge PATCH without resourceVersion. A conflict or a
+ * rejection is settled by reading the request live: a terminal status means that it is done.
+ *
+ * @param replica the field manager, by which the other replicas see who answered.
+ */
+export function createStatusWriter(transport: Transport, replica: string) {
+  async function write(answer: PreparedAnswer, signal: AbortSignal): Promise<WriteOutcome> {
+    try {
+      await transport.request({
+        method: 'PATCH',
+        path: `${pathOf(answer.address)}/status`,
+        query: { fieldManager: replica },
+        body: answer.body,
+        contentType: 'application/merge-patch+json',
+        resource: 'podcertificaterequests/status',
+        signal,
+      });
+      return { kind: 'written' };
+    } catch (error) {
+      return outcomeOf(answer, error, signal);
+    }
+  }
+
+  async function outcomeOf(
+    answer: PreparedAnswer,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<WriteOutcome> {
+    if (!(error instanceof ApiStatusError)) {
+      return { kind: 'unavailable', detail: messageOf(error), retryAfterMs: undefined };
+    }
+    switch (error.status) {
+      case 404:
+        return isNotFoundOfObject(error) ? { kind: 'gone' } : { kind: 'not-served' };
+      case 403:
+        return { kind: 'forbidden', detail: error.message };
+      case 409:
+      case 422:
+        return settle(answer, error, signal);
+      default:
+        return { kind: 'unavailable', detail: error.message, retryAfterMs: error.retryAfterMs };
+    }
+  }
+
+  async function settle(
+    answer: PreparedAnswer,
+    refusal: ApiStatusError,
+    signal: AbortSignal,
+  ): Promise<WriteOutcome> {
+    try {
+      const { body } = await transport.request<PodCertificateRequest>({
+        method: 'GET',
+        path: pathOf(answer.address),
+        resource: 'podcertificaterequests',
+        signal,
+      });
+      if (body.metadata.uid !== answer.address.uid) return { kind: 'gone' };
+      const terminal = terminalCondition(body.status?.conditions);
+      if (terminal) {
+        const as = terminal.type as TerminalCondition;
+        return { kind: 'answered', as, certificateChain: body.status?.certificateChain };
+      }
+      return refusal.status === 409
+        ? { kind: 'unavailable', detail: refusal.message, retryAfterMs: undefined }
+        : { kind: 'rejected', detail: refusal.message };
+    } catch (error) {
+      if (isNotFoundOfObject(error)) return { kind: 'gone' };
+      return { kind: 'unavailable', detail: messageOf(error), retryAfterMs: undefined };
+    }
+  }
+
+  return { write };
+}
+
+export type StatusWriter = ReturnType<typeof createStatusWriter>;
+
+/** The path of one request in the API. */
+export function pathOf(address: Omit<RequestAddress, 'uid'>): string {
+  const { version, namespace, name } = address;
+  return `/apis/certificates.k8s.io/${version}/namespaces/${namespace}/podcertificaterequests/${name}`;
+}

@@ -1,0 +1,85 @@
+import type { AnsweredRequest } from './request.ts';
+import { ranking, waitForTurnMs } from './shard.ts';
+
+/**
+ * Whose turn it is: what this replica has seen of the requests and of the other replicas. All times are
+ * milliseconds of the monotonic clock, so that no replica has to trust another's clock or creationTimestamp.
+ */
+export interface Turns {
+  /** Notes an open request. @returns whether it is seen for the first time. */
+  sawOpen(uid: string): boolean;
+  /** Notes an answer and who gave it. */
+  sawAnswer(request: AnsweredRequest): void;
+  /** Notes a request that nobody waits for any more. */
+  forget(uid: string): void;
+  /**
+   * Notes that something changed that may let a request (or all of them) be answered: its owner has the first
+   * chance anew, or all replicas would answer at once.
+   */
+  changed(uid?: string): void;
+  /** This replica's rank for a request (0: the owner), and for how many milliseconds it has still to wait. */
+  turnOf(uid: string): { readonly rank: number; readonly waitMs: number };
+  /** Milliseconds since a request was first seen. */
+  ageMs(uid: string): number;
+  /** How many requests are open, and how long the oldest of them has been, in milliseconds. */
+  pending(): { readonly count: number; readonly oldestMs: number };
+}
+
+interface Sighting {
+  readonly first: number;
+  changed: number;
+}
+
+export function createTurns(needs: {
+  readonly self: string;
+  readonly members: () => readonly string[];
+  readonly takeoverDelayMs: number;
+  readonly monotonic: () => number;
+}): Turns {
+  const { self, monotonic } = needs;
+  // Insertion order is the order of first sight, so the first entry is the oldest.
+  const open = new Map<string, Sighting>();
+  const lastFinished = new Map<string, number>();
+  let allChanged = Number.NEGATIVE_INFINITY;
+
+  return {
+    sawOpen(uid) {
+      if (open.has(uid)) return false;
+      open.set(uid, { first: monotonic(), changed: monotonic() });
+      return true;
+    },
+    sawAnswer(request) {
+      open.delete(request.uid);
+      if (request.answeredBy !== undefined) lastFinished.set(request.answeredBy, monotonic());
+    },
+    forget(uid) {
+      open.delete(uid);
+    },
+    changed(uid) {
+      if (uid === undefined) {
+        allChanged = monotonic();
+        return;
+      }
+      const sighting = open.get(uid);
+      if (sighting) sighting.changed = monotonic();
+    },
+    turnOf(uid) {
+      const order = ranking(uid, needs.members());
+      const owner = order[0];
+      const rank = Math.max(0, order.indexOf(self));
+      const waitMs = waitForTurnMs({
+        rank,
+        openSince: Math.max(open.get(uid)?.changed ?? monotonic(), allChanged),
+        ownerLastSeen: owner === undefined ? undefined : lastFinished.get(owner),
+        now: monotonic(),
+        takeoverDelayMs: needs.takeoverDelayMs,
+      });
+      return { rank, waitMs };
+    },
+    ageMs: (uid) => monotonic() - (open.get(uid)?.first ?? monotonic()),
+    pending() {
+      const [oldest] = open.values();
+      return { count: open.size, oldestMs: oldest ? monotonic() - oldest.first : 0 };
+    },
+  };
+}
