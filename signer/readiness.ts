@@ -1,0 +1,56 @@
+import type { PoolView } from './authority/view.ts';
+import type { ServerClock } from './kube/clock.ts';
+import type { CertificatesVersion } from './kube/types.ts';
+import type { Health } from './observe/health.ts';
+import type { Publisher } from './trust/publisher.ts';
+
+/** What the signer needs before it can answer requests; each has its line in /readyz?verbose. */
+export const readinessChecks = ['pod-certificate-api', 'caches', 'pool', 'trust-bundle', 'clock'] as const;
+
+export interface ReadinessNeeds {
+  readonly health: Health;
+  readonly servedVersions: () => readonly CertificatesVersion[];
+  /** The caches by name, each with whether it has been filled. */
+  readonly caches: ReadonlyMap<string, { isSynced(): boolean }>;
+  readonly pool: PoolView;
+  readonly publisher: Publisher;
+  readonly bundleName: string;
+  readonly clock: ServerClock;
+}
+
+/** Looks at everything that readiness depends on, and sets the checks. Cheap: no I/O. */
+export function assessReadiness(needs: ReadinessNeeds): void {
+  const { health, pool } = needs;
+  const [version] = needs.servedVersions();
+  health.set(
+    'pod-certificate-api',
+    version !== undefined,
+    version
+      ? `PodCertificateRequests are served as certificates.k8s.io/${version}`
+      : 'the API server serves no PodCertificateRequests: Kubernetes 1.37 does, 1.35 and 1.36 need the feature ' +
+          'gate PodCertificateRequest and the runtime-config of certificates.k8s.io/v1beta1',
+  );
+
+  const filling = [...needs.caches].filter(([, cache]) => !cache.isSynced()).map(([name]) => name);
+  health.set(
+    'caches',
+    filling.length === 0,
+    filling.length === 0 ? 'filled' : `filling: ${filling.join(', ')}`,
+  );
+
+  const problem = pool.problem();
+  health.set('pool', problem === undefined, problem?.message ?? 'an authority is active');
+
+  const root = pool.current()?.active?.root;
+  const published = root !== undefined && needs.publisher.isPublished(root);
+  health.set(
+    'trust-bundle',
+    published,
+    published
+      ? `ClusterTrustBundle ${needs.bundleName} shows the root of the active authority`
+      : (needs.publisher.problem() ?? `ClusterTrustBundle ${needs.bundleName} does not show the root yet`),
+  );
+
+  const fault = needs.clock.fault();
+  health.set('clock', fault === undefined, fault ?? 'within the bounds of the API server');
+}

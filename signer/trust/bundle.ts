@@ -1,0 +1,89 @@
+import type { ClusterTrustBundle } from '../kube/types.ts';
+import type { CertificateFacts } from '../pki/certificate.ts';
+import { decodePem, encodePem } from '../pki/pem.ts';
+import type { Result } from '../pki/result.ts';
+import { bundleLabels } from './labels.ts';
+
+/** A ClusterTrustBundle as it should be. */
+export interface DesiredBundle {
+  readonly name: string;
+  readonly signerName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** PEM of the roots, in the order of the pool. */
+  readonly trustBundle: string;
+  /** SHA-256 of each root's DER in hex. */
+  readonly roots: ReadonlySet<string>;
+}
+
+/** The API server's limit (validation.go, ValidateClusterTrustBundle): 1 MiB of PEM. */
+const maxBundleBytes = 1024 * 1024;
+
+/** The name of a signer-linked ClusterTrustBundle: the signer name with `:` for `/`, then the suffix. */
+export function bundleName(signerName: string, suffix: string): string {
+  return `${signerName.replace('/', ':')}:${suffix}`;
+}
+
+/**
+ * The bundle that publishes a pool's roots. The API server's own rules are checked first, so that a refusal is
+ * explained in our words, and nothing that it would refuse is ever sent. An empty pool yields no bundle: a bundle
+ * is never emptied.
+ */
+export function desiredBundle(input: {
+  readonly signerName: string;
+  readonly suffix: string;
+  readonly trustDomain: string;
+  readonly roots: readonly CertificateFacts[];
+}): Result<DesiredBundle> {
+  const refuse = (reason: string): Result<DesiredBundle> => ({ ok: false, reason });
+  const roots = new Map(input.roots.map((root) => [root.sha256Hex, root]));
+  if (roots.size === 0) return refuse('the pool has no root to publish');
+  for (const root of roots.values()) {
+    if (!root.isCa) return refuse(`the root with SHA-256 ${root.sha256Hex} is not a CA certificate`);
+  }
+  const trustBundle = [...roots.values()].map((root) => encodePem('CERTIFICATE', root.der)).join('');
+  if (trustBundle.length > maxBundleBytes) {
+    return refuse(`the roots take ${trustBundle.length} bytes of PEM; a ClusterTrustBundle holds 1 MiB`);
+  }
+  return {
+    ok: true,
+    value: {
+      name: bundleName(input.signerName, input.suffix),
+      signerName: input.signerName,
+      labels: bundleLabels(input.trustDomain),
+      trustBundle,
+      roots: new Set(roots.keys()),
+    },
+  };
+}
+
+/** What we keep of a ClusterTrustBundle that the watch shows. */
+export interface PublishedBundle {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** SHA-256 of each certificate's DER in hex. */
+  readonly roots: ReadonlySet<string>;
+}
+
+/** Projects a bundle of the API server to what we keep of it. */
+export function toPublishedBundle(
+  wire: ClusterTrustBundle,
+  sha256Hex: (der: Uint8Array) => string,
+): PublishedBundle {
+  const blocks = decodePem(wire.spec.trustBundle);
+  return {
+    name: wire.metadata.name,
+    labels: wire.metadata.labels ?? {},
+    roots: new Set(blocks.ok ? blocks.value.map(({ der }) => sha256Hex(der)) : []),
+  };
+}
+
+/** What a published bundle lacks or has too much, in words; undefined when it is as it should be. */
+export function driftOf(desired: DesiredBundle, published: PublishedBundle | undefined): string | undefined {
+  if (!published) return 'the bundle is missing';
+  const missing = desired.roots.difference(published.roots).size;
+  if (missing > 0) return `${missing} of ${desired.roots.size} roots are missing`;
+  const foreign = published.roots.difference(desired.roots).size;
+  if (foreign > 0) return `${foreign} certificates are not roots of the pool`;
+  const label = Object.entries(desired.labels).find(([key, value]) => published.labels[key] !== value);
+  return label && `the label ${label[0]} is not ${label[1]}`;
+}

@@ -1,0 +1,30 @@
+import { hash } from 'node:crypto';
+
+/** What Kubernetes allows as the value of a label (apimachinery validation, IsValidLabelValue). */
+const labelValue = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
+
+/**
+ * A trust domain as the value of a label. Trust domains may be longer than 63 characters and may begin or end
+ * with `-`, `_` or `.`, which labels may not: then the value is `sha256-` and the first 40 hex digits of the
+ * SHA-256 of the name, so that a labelSelector can still be written by hand (docs/reference/trust-bundles.md).
+ */
+export function trustDomainLabel(trustDomain: string): string {
+  if (labelValue.test(trustDomain)) return trustDomain;
+  return `sha256-${hash('sha256', trustDomain, 'hex').slice(0, 40)}`;
+}
+
+/**
+ * The labels of a ClusterTrustBundle: ours, and those of the SPIFFE filesystem-delivery draft (appendix B), by
+ * which a pod's projection selects the roots of one peer trust domain.
+ */
+export function bundleLabels(
+  trustDomain: string,
+  canarying: 'live' | 'preview' = 'live',
+): Record<string, string> {
+  return {
+    'app.kubernetes.io/managed-by': 'kubespiffe',
+    'k8s.spiffe.io/canarying': canarying,
+    'k8s.spiffe.io/workload-trust-domain': trustDomainLabel(trustDomain),
+    'k8s.spiffe.io/peer-trust-domain': trustDomainLabel(trustDomain),
+  };
+}
