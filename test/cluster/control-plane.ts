@@ -116,7 +116,7 @@ async function start(
     betaApis: options.betaApis ?? false,
     apiServerFlags: options.apiServerFlags ?? [],
   };
-  const authority = await createTestAuthority('kubernetes-test');
+  const authority = await createTestAuthority('kubernetes-test-ca');
   await writeCertificates(dir, authority, network, options.tokenAlgorithm ?? 'ES256');
   const credential = await authority.issue({ commonName: 'admin', organization: 'system:masters' });
   const kubeconfig = await writeKubeconfig(
