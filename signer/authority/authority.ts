@@ -1,0 +1,235 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { KubespiffeError } from '../errors.ts';
+import { type CertificateFacts, readCertificate } from '../pki/certificate.ts';
+import { compileLeafTemplate, type SigningAuthority } from '../pki/leaf.ts';
+import { decodePem, encodePem } from '../pki/pem.ts';
+import { authorityKeyNames, type CertificateSigner, certificateSigner, nameOfKey } from '../pki/sign.ts';
+import { isSignedBy } from '../pki/verify.ts';
+import type { AuthorityRecord } from './document.ts';
+import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
+import type { AuthorityState } from './states.ts';
+
+/** An X.509 authority of a pool, held against itself: chain, key (if it has one) and trust domain fit together. */
+export interface PooledAuthority {
+  readonly id: string;
+  readonly kind: 'X509';
+  readonly state: AuthorityState;
+  readonly tainted: boolean;
+  readonly key: KeyObject | undefined;
+  /** Of the signing certificate, such as `ECDSA P-256`. */
+  readonly keyType: string;
+  readonly root: CertificateFacts;
+  /** Issuer of the leaves first; empty where the root signs itself. */
+  readonly intermediates: readonly CertificateFacts[];
+  /** The certificate whose key signs the leaves. */
+  readonly signing: CertificateFacts;
+  /** Ready to sign; undefined where there is no private key. */
+  readonly signingAuthority: SigningAuthority | undefined;
+  readonly createdAt?: string;
+  readonly publishedAt?: string;
+  readonly activatedAt?: string;
+  /** What is unusual though usable, as sentences. */
+  readonly warnings: readonly string[];
+}
+
+/** An authority that has what signing takes. */
+export type Authority = PooledAuthority & {
+  readonly key: KeyObject;
+  readonly signingAuthority: SigningAuthority;
+};
+
+export type AuthorityResult = { ok: true; authority: PooledAuthority } | { ok: false; problem: PoolProblem };
+
+const importAgain = 'import a sound one with `kubespiffe ca import`, or make one with `kubespiffe ca create`';
+
+/** Raised inside this file only, to leave a sequence of checks at the first fault. */
+class Fault extends Error {
+  readonly problem: PoolProblem;
+
+  constructor(
+    field: string,
+    what: string,
+    remedy = importAgain,
+    reason: PoolProblemReason = 'PoolMalformed',
+  ) {
+    super(what);
+    this.problem = poolProblem(reason, field, what, remedy);
+  }
+}
+
+/**
+ * Reads the certificates and the key of one X509 record and holds them against each other and the trust domain.
+ * Times are not looked at. `field` is where the record stands, such as `pool.authorities[0]`.
+ */
+export function readAuthority(record: AuthorityRecord, field: string, trustDomain: string): AuthorityResult {
+  try {
+    return { ok: true, authority: compile(record, field, trustDomain) };
+  } catch (error) {
+    if (error instanceof Fault) return { ok: false, problem: error.problem };
+    throw error;
+  }
+}
+
+function compile(record: AuthorityRecord, field: string, trustDomain: string): PooledAuthority {
+  const keyField = `${field}.privateKey`;
+  const key = record.privateKey === undefined ? undefined : readKey(record.privateKey, keyField);
+  const signer = key && signerOf(key, keyField);
+  if (!key && record.state === 'active') {
+    throw new Fault(keyField, 'is missing, and an active authority has to sign');
+  }
+  const certificateField = `${field}.certificate`;
+  const root = readCa(record.certificate ?? '', certificateField);
+  const intermediates = (record.intermediates ?? []).map((pem, i) =>
+    readCa(pem, `${field}.intermediates[${i}]`),
+  );
+  const signing = intermediates[0] ?? root;
+
+  if (key && !createPublicKey(key).equals(publicKeyOf(signing))) {
+    const owner = intermediates.length > 0 ? 'the first intermediate' : 'the certificate';
+    const what = `does not belong to ${owner} of authority ${record.id}`;
+    throw new Fault(keyField, what, 'put the key of that certificate there', 'PoolKeyMismatch');
+  }
+  checkChain([...intermediates, root], field);
+  const warnings = [
+    ...checkTrustDomain(root, certificateField, trustDomain),
+    ...intermediates.flatMap((each, i) =>
+      checkTrustDomain(each, `${field}.intermediates[${i}]`, trustDomain),
+    ),
+  ];
+  if (root.subjectText === '')
+    warnings.push(`${certificateField}: has no subject, which strict verifiers refuse`);
+
+  const { createdAt, publishedAt, activatedAt } = record;
+  return {
+    id: record.id,
+    kind: 'X509',
+    state: record.state,
+    tainted: record.tainted,
+    key,
+    keyType: nameOfKey(publicKeyOf(signing)),
+    root,
+    intermediates,
+    signing,
+    signingAuthority: signer && signingAuthorityOf(record.id, signer, root, intermediates),
+    ...(createdAt === undefined ? {} : { createdAt }),
+    ...(publishedAt === undefined ? {} : { publishedAt }),
+    ...(activatedAt === undefined ? {} : { activatedAt }),
+    warnings,
+  };
+}
+
+function signingAuthorityOf(
+  id: string,
+  signer: CertificateSigner,
+  root: CertificateFacts,
+  intermediates: readonly CertificateFacts[],
+): SigningAuthority {
+  const signing = intermediates[0] ?? root;
+  const chain = [...intermediates, root];
+  return {
+    id,
+    signer,
+    template: compileLeafTemplate({
+      issuerDer: signing.subjectDer,
+      keyId: signing.keyId,
+      algorithmDer: signer.algorithmDer,
+    }),
+    chainSuffixPem: intermediates.map((each) => encodePem('CERTIFICATE', each.der)).join(''),
+    notBefore: Math.max(...chain.map((each) => each.notBefore)),
+    notAfter: Math.min(...chain.map((each) => each.notAfter)),
+  };
+}
+
+/** What a PEM private key is; the reasons of OpenSSL are left out on purpose, like every part of the text. */
+function readKey(pem: string, field: string): KeyObject {
+  const blocks = decodePem(pem);
+  const block = blocks.ok && blocks.value.length === 1 ? blocks.value[0] : undefined;
+  if (block?.label !== 'PRIVATE KEY') {
+    throw new Fault(field, 'is not one unencrypted PKCS#8 block (BEGIN PRIVATE KEY)');
+  }
+  try {
+    return createPrivateKey({ key: Buffer.from(block.der), format: 'der', type: 'pkcs8' });
+  } catch {
+    throw new Fault(field, 'is not a readable PKCS#8 private key');
+  }
+}
+
+function signerOf(key: KeyObject, field: string): CertificateSigner {
+  try {
+    return certificateSigner(key);
+  } catch (error) {
+    if (!(error instanceof KubespiffeError)) throw error;
+    throw new Fault(
+      field,
+      `is a key of type ${nameOfKey(key)}`,
+      `use one of ${authorityKeyNames.join(', ')}`,
+    );
+  }
+}
+
+function publicKeyOf(certificate: CertificateFacts): KeyObject {
+  return createPublicKey({ key: Buffer.from(certificate.spki), format: 'der', type: 'spki' });
+}
+
+function readCa(pem: string, field: string): CertificateFacts {
+  const blocks = decodePem(pem);
+  const block = blocks.ok && blocks.value.length === 1 ? blocks.value[0] : undefined;
+  if (block?.label !== 'CERTIFICATE') throw new Fault(field, 'is not one PEM certificate');
+  const read = readCertificate(block.der);
+  if (!read.ok) throw new Fault(field, `cannot be read (${read.reason})`);
+  const facts = read.value;
+  try {
+    publicKeyOf(facts);
+  } catch {
+    throw new Fault(field, 'has a public key that cannot be read');
+  }
+  if (!facts.isCa) throw new Fault(field, 'is not a CA certificate (basicConstraints CA:true)');
+  if (facts.keyUsage && !facts.keyUsage.includes('keyCertSign')) {
+    throw new Fault(field, 'has a keyUsage without keyCertSign');
+  }
+  return facts;
+}
+
+/** The chain from the issuer of the leaves to the root: names, signatures, path lengths, a self-signed end. */
+function checkChain(chain: readonly CertificateFacts[], field: string): void {
+  chain.forEach((certificate, index) => {
+    const isRoot = index === chain.length - 1;
+    const place = isRoot ? `${field}.certificate` : `${field}.intermediates[${index}]`;
+    const issuer = chain[index + 1] ?? certificate;
+    const who = isRoot
+      ? 'itself, so it is no root'
+      : index === chain.length - 2
+        ? 'the root'
+        : 'the next intermediate';
+    if (!isSignedBy(certificate, issuer)) {
+      throw new Fault(
+        place,
+        `is not signed by ${who}`,
+        'give the whole chain, the issuer of the leaves first',
+      );
+    }
+    // RFC 5280 4.2.1.9: how many intermediates may stand between this certificate and a leaf.
+    if (certificate.pathLen !== undefined && certificate.pathLen < index) {
+      throw new Fault(place, `allows ${certificate.pathLen} intermediates below it, and there are ${index}`);
+    }
+  });
+}
+
+/** A signing certificate should be an SVID of the trust domain it issues for (X509-SVID 4.1, 4.2; B2.4). */
+function checkTrustDomain(certificate: CertificateFacts, field: string, trustDomain: string): string[] {
+  const expected = `spiffe://${trustDomain}`;
+  const ids = certificate.uris.filter((uri) => /^spiffe:/i.test(uri));
+  const foreign = ids.find((uri) => uri !== expected);
+  if (foreign !== undefined) {
+    throw new Fault(
+      field,
+      `carries the SPIFFE ID ${JSON.stringify(foreign.slice(0, 300))}, and the trust domain is ${trustDomain}`,
+      `use a CA of ${trustDomain}, or configure the trust domain of the CA`,
+      'PoolTrustDomainMismatch',
+    );
+  }
+  if (ids.length > 1) throw new Fault(field, 'carries its SPIFFE ID more than once');
+  return ids.length === 1
+    ? []
+    : [`${field}: carries no SPIFFE ID, so it does not say whose CA it is (${expected})`];
+}

@@ -1,0 +1,139 @@
+import 'reflect-metadata';
+import { randomBytes, webcrypto } from 'node:crypto';
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509CertificateGenerator,
+} from '@peculiar/x509';
+import { KubespiffeError } from '../errors.ts';
+import { encodePem } from '../pki/pem.ts';
+import { makeSerial } from '../pki/serial.ts';
+import { parseTrustDomain } from '../spiffe/trust-domain.ts';
+import {
+  type AuthorityRecord,
+  isAuthorityId,
+  type PoolDocument,
+  poolApiVersion,
+  poolKind,
+} from './document.ts';
+
+/** The key types of a new authority, by the name that a person writes. */
+export const newKeyTypes = {
+  'ecdsa-p256': { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' },
+  'ecdsa-p384': { name: 'ECDSA', namedCurve: 'P-384', hash: 'SHA-384' },
+  'rsa-3072': rsa(3072),
+  'rsa-4096': rsa(4096),
+  ed25519: { name: 'Ed25519' },
+} as const satisfies Record<
+  string,
+  webcrypto.Algorithm | webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams
+>;
+
+export type NewKeyType = keyof typeof newKeyTypes;
+
+/**
+ * How far a root's notBefore lies in the past, in seconds: more than the two minutes of its leaves, so that a leaf
+ * issued at once never begins before its issuer, and enough for verifiers whose clocks are slow.
+ */
+export const rootBackdateSeconds = 3600;
+
+/**
+ * A year: four times the longest certificate that a pod can ask for (91 days), and short enough that changing the
+ * root stays a thing that is done, not one that nobody remembers.
+ */
+export const defaultRootLifetimeSeconds = 365 * 24 * 3600;
+
+/** A root must outlive the first leaf; and beyond thirty years lies a typing error. */
+export const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as const;
+
+export interface NewAuthority {
+  readonly id: string;
+  readonly trustDomain: string;
+  readonly keyType?: NewKeyType;
+  /** Seconds from now to notAfter. */
+  readonly lifetimeSeconds?: number;
+  /** Seconds since the epoch. */
+  readonly now: number;
+}
+
+/**
+ * Makes a root (X509-SVID 4, RFC 5280 4): subject `O=kubespiffe, CN=<trust domain> <id>`, the SPIFFE ID of the trust
+ * domain as its only SAN, keyUsage keyCertSign and cRLSign only. The first authority of a pool is active at once.
+ *
+ * @throws KubespiffeError SPIFFE_ID_INVALID for the trust domain, USAGE for id or lifetime.
+ */
+export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRecord> {
+  const trustDomain = parseTrustDomain(wanted.trustDomain);
+  if (!trustDomain.ok) throw new KubespiffeError('SPIFFE_ID_INVALID', trustDomain.reason);
+  if (!isAuthorityId(wanted.id)) {
+    const rule = '1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends';
+    throw new KubespiffeError('USAGE', `the id of an authority is ${rule}`);
+  }
+  const lifetime = wanted.lifetimeSeconds ?? defaultRootLifetimeSeconds;
+  if (!(lifetime >= rootLifetimeBounds.min && lifetime <= rootLifetimeBounds.max)) {
+    throw new KubespiffeError('USAGE', 'the lifetime of a root is between 24h and 30 years (262800h)');
+  }
+  const algorithm = newKeyTypes[wanted.keyType ?? 'ecdsa-p256'];
+  const keys = await generateKeys(algorithm);
+  const subjectKeyId = await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto);
+  const root = await X509CertificateGenerator.createSelfSigned(
+    {
+      serialNumber: Buffer.from(makeSerial(randomBytes)).toString('hex'),
+      name: [{ O: ['kubespiffe'] }, { CN: [commonName(trustDomain.value, wanted.id)] }],
+      notBefore: new Date((wanted.now - rootBackdateSeconds) * 1000),
+      notAfter: new Date((wanted.now + lifetime) * 1000),
+      signingAlgorithm: algorithm,
+      keys,
+      extensions: [
+        new BasicConstraintsExtension(true, undefined, true),
+        new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+        subjectKeyId,
+        new AuthorityKeyIdentifierExtension(subjectKeyId.keyId),
+        new SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${trustDomain.value}` }]),
+      ],
+    },
+    webcrypto,
+  );
+  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
+  const createdAt = new Date(wanted.now * 1000).toISOString().replace('.000Z', 'Z');
+  return {
+    id: wanted.id,
+    kind: 'X509',
+    state: 'active',
+    tainted: false,
+    privateKey: encodePem('PRIVATE KEY', new Uint8Array(pkcs8)),
+    certificate: encodePem('CERTIFICATE', new Uint8Array(root.rawData)),
+    intermediates: [],
+    createdAt,
+    publishedAt: createdAt,
+    activatedAt: createdAt,
+  };
+}
+
+/** A pool of one authority, the first of its life. */
+export function newPool(trustDomain: string, authority: AuthorityRecord): PoolDocument {
+  return { apiVersion: poolApiVersion, kind: poolKind, trustDomain, sequence: 1, authorities: [authority] };
+}
+
+/** X.520 allows 64 characters, a trust domain has up to 255 and an id up to 63. The id tells roots apart. */
+function commonName(trustDomain: string, id: string): string {
+  const limit = 64;
+  const room = limit - id.length - 1;
+  if (trustDomain.length <= room) return `${trustDomain} ${id}`;
+  return room < 8 ? id : `${trustDomain.slice(0, room - 3)}... ${id}`;
+}
+
+function rsa(modulusLength: number) {
+  const publicExponent = Uint8Array.of(1, 0, 1);
+  return { name: 'RSASSA-PKCS1-v1_5', modulusLength, publicExponent, hash: 'SHA-256' };
+}
+
+async function generateKeys(algorithm: (typeof newKeyTypes)[NewKeyType]): Promise<webcrypto.CryptoKeyPair> {
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  if (!('publicKey' in keys)) throw new Error('the platform made no key pair');
+  return keys;
+}

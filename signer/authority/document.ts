@@ -1,0 +1,213 @@
+import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
+import { type AuthorityKind, type AuthorityState, authorityKinds, authorityStates } from './states.ts';
+
+export const poolApiVersion = 'kubespiffe.io/v1alpha1';
+export const poolKind = 'AuthorityPool';
+
+/** One authority as it is written. Times are RFC 3339, PEM texts hold one block each. */
+export interface AuthorityRecord {
+  /** Unique in the pool; at most 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends. */
+  readonly id: string;
+  readonly kind: AuthorityKind;
+  readonly state: AuthorityState;
+  readonly tainted: boolean;
+  /** PKCS#8 PEM, unencrypted. An authority that does not sign may be without. */
+  readonly privateKey?: string;
+  /** X509 only: the root, PEM. */
+  readonly certificate?: string;
+  /** X509 only: PEM, the issuer of the leaves first, the root left out. */
+  readonly intermediates?: readonly string[];
+  /** JWT kinds only: SubjectPublicKeyInfo, PEM. */
+  readonly publicKey?: string;
+  readonly createdAt?: string;
+  readonly publishedAt?: string;
+  readonly activatedAt?: string;
+}
+
+/** The JSON in key `pool.json` of the pool Secret (docs/reference/pool.md). */
+export interface PoolDocument {
+  readonly apiVersion: typeof poolApiVersion;
+  readonly kind: typeof poolKind;
+  readonly trustDomain: string;
+  /** Grows by one with every change; the sequence number of the bundles made from the pool. */
+  readonly sequence: number;
+  readonly authorities: readonly AuthorityRecord[];
+}
+
+/** Far above any sensible pool, far below what a Secret may hold (1 MiB). */
+export const poolLimits = {
+  bytes: 512 * 1024,
+  authorities: 32,
+  intermediates: 4,
+  pemBytes: 16 * 1024,
+} as const;
+
+/** A check names the first fault of a value, at a field. */
+type Check = (value: unknown, field: string) => PoolProblem | undefined;
+
+const restore = 'restore the Secret from a copy, or make a new pool with `kubespiffe ca create`';
+
+const fault = (
+  field: string,
+  what: string,
+  remedy: string = restore,
+  reason: PoolProblemReason = 'PoolMalformed',
+): PoolProblem => poolProblem(reason, field, what, remedy);
+
+const text =
+  (what: string, accepts: (value: string) => boolean): Check =>
+  (value, field) =>
+    typeof value === 'string' && accepts(value) ? undefined : fault(field, `must be ${what}`);
+
+const exactly = (expected: string): Check => text(JSON.stringify(expected), (value) => value === expected);
+
+const pem = text(
+  `one PEM block of at most ${poolLimits.pemBytes / 1024} KiB`,
+  (value) => value.length <= poolLimits.pemBytes && value.includes('-----BEGIN '),
+);
+
+const time = text(
+  'a time like 2026-01-31T12:00:00Z',
+  (value) =>
+    /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(value) &&
+    !Number.isNaN(Date.parse(value)),
+);
+
+const flag: Check = (value, field) =>
+  typeof value === 'boolean' ? undefined : fault(field, 'must be true or false');
+
+const count: Check = (value, field) =>
+  Number.isSafeInteger(value) && Number(value) >= 0
+    ? undefined
+    : fault(field, 'must be a whole number, 0 or more');
+
+const knownState: Check = (value, field) => {
+  if ((authorityStates as readonly unknown[]).includes(value)) return undefined;
+  if (typeof value !== 'string') return fault(field, `must be one of ${authorityStates.join(', ')}`);
+  return fault(
+    field,
+    `the state ${JSON.stringify(value.slice(0, 40))} is not known to this version`,
+    `set it to one of ${authorityStates.join(', ')}, or run the version of kubespiffe that wrote it`,
+    'PoolStateUnknown',
+  );
+};
+
+const listOf =
+  (limit: number, item: Check): Check =>
+  (value, field) => {
+    if (!Array.isArray(value)) return fault(field, 'must be a list');
+    if (value.length > limit)
+      return fault(field, `has ${value.length} entries, more than ${limit}`, 'remove retired ones');
+    return firstOf(value.map((entry, index) => () => item(entry, `${field}[${index}]`)));
+  };
+
+function firstOf(checks: readonly (() => PoolProblem | undefined)[]): PoolProblem | undefined {
+  for (const check of checks) {
+    const problem = check();
+    if (problem) return problem;
+  }
+  return undefined;
+}
+
+/** An object of these fields and no others: a misspelt `tainted` must not pass as "not tainted". */
+const objectOf =
+  (required: Record<string, Check>, optional: Record<string, Check> = {}): Check =>
+  (value, field) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return fault(field, 'must be an object');
+    const present = value as Record<string, unknown>;
+    const all = { ...required, ...optional };
+    const unknown = Object.keys(present).find((name) => !Object.hasOwn(all, name));
+    return firstOf([
+      () =>
+        unknown === undefined
+          ? undefined
+          : fault(
+              `${field}.${printable(unknown)}`,
+              'is not a field of a pool',
+              'correct its name (docs/reference/pool.md lists the fields) or remove it',
+            ),
+      ...Object.entries(all).map(([name, check]) => () => {
+        const at = `${field}.${name}`;
+        if (Object.hasOwn(present, name)) return check(present[name], at);
+        return Object.hasOwn(required, name) ? fault(at, 'is missing') : undefined;
+      }),
+    ]);
+  };
+
+/** A field name of somebody else's making, made fit to be printed in one line. */
+function printable(name: string): string {
+  return name.replace(/[^A-Za-z0-9_.-]/g, '?').slice(0, 40);
+}
+
+const common: Record<string, Check> = {
+  id: text('1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends', isAuthorityId),
+  kind: text(`one of ${authorityKinds.join(', ')}`, (value) =>
+    (authorityKinds as readonly string[]).includes(value),
+  ),
+  state: knownState,
+  tainted: flag,
+};
+const times: Record<string, Check> = { createdAt: time, publishedAt: time, activatedAt: time };
+
+const x509Authority = objectOf(
+  { ...common, certificate: pem },
+  { privateKey: pem, intermediates: listOf(poolLimits.intermediates, pem), ...times },
+);
+const jwtAuthority = objectOf(
+  {
+    ...common,
+    state: (value, field) =>
+      value === 'preview'
+        ? fault(field, 'is preview, which only X509 authorities have')
+        : knownState(value, field),
+  },
+  { privateKey: pem, publicKey: pem, ...times },
+);
+
+const authority: Check = (value, field) => {
+  const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined;
+  return (kind === 'JWT-ES256' || kind === 'JWT-RS256' ? jwtAuthority : x509Authority)(value, field);
+};
+
+const pool = objectOf({
+  apiVersion: exactly(poolApiVersion),
+  kind: exactly(poolKind),
+  trustDomain: text('a trust domain name', (value) => value.length > 0 && value.length <= 255),
+  sequence: count,
+  authorities: listOf(poolLimits.authorities, authority),
+});
+
+/** Whether a text can be the id of an authority. */
+export function isAuthorityId(id: string): boolean {
+  return /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(id);
+}
+
+/**
+ * Reads the JSON of a pool: its shape only, in the order in which docs/reference/pool.md lists the fields. Keys and
+ * certificates inside are still text. The first fault is the one told.
+ */
+export function readPoolDocument(
+  json: string,
+): { ok: true; document: PoolDocument } | { ok: false; problem: PoolProblem } {
+  if (json.length > poolLimits.bytes) {
+    const what = `is larger than ${poolLimits.bytes / 1024} KiB`;
+    return { ok: false, problem: fault('pool', what, 'remove authorities that are retired') };
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    // The parser's own message quotes the text around the mistake, and that may be a key.
+    const place = error instanceof Error ? /position (\d+)/.exec(error.message)?.[1] : undefined;
+    const where = place === undefined ? '' : ` (character ${place})`;
+    return { ok: false, problem: fault('pool', `is not JSON${where}`) };
+  }
+  const problem = pool(value, 'pool');
+  return problem ? { ok: false, problem } : { ok: true, document: value as PoolDocument };
+}
+
+/** The JSON of a pool, as readPoolDocument reads it. */
+export function writePoolDocument(document: PoolDocument): string {
+  return `${JSON.stringify(document, undefined, 2)}\n`;
+}

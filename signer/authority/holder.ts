@@ -1,0 +1,68 @@
+import type { Secret } from '../kube/types.ts';
+import type { Authority } from './authority.ts';
+import { type Pool, type PoolResult, parsePool, signingAuthorityAt, timeProblem } from './pool.ts';
+import { type PoolProblem, poolProblem } from './problem.ts';
+
+/** Seconds since the epoch. */
+type Seconds = number;
+
+/** The authority that signs, or why nothing is signed. */
+export type Signable = { ok: true; authority: Authority } | { ok: false; problem: PoolProblem };
+
+/**
+ * The last good pool beside what the Secret says now.
+ *
+ * A pool that is missing, unreadable or cannot sign for reasons of time does not replace the last good one, so that
+ * no bundle loses a root by a mistake. While such a pool is there nothing is signed: nobody can say any more what
+ * the operator wants signed, and a pool that was taken away on purpose must not go on by accident. A pool whose only
+ * fault is time does replace the last good one if it holds all the roots of that: otherwise a new root could not be
+ * published once the old authority is in its last hour.
+ */
+export interface PoolHolder {
+  /** Takes in what the Secret is now, undefined when there is none. */
+  offer(secret: Secret | undefined, now: Seconds): void;
+  /** The last good pool. */
+  current(): Pool | undefined;
+  signable(now: Seconds): Signable;
+}
+
+/** @param onChange called when current() or signable() may answer otherwise than before. */
+export function createPoolHolder(needs: { trustDomain: string; onChange: () => void }): PoolHolder {
+  let current: Pool | undefined;
+  let latest: PoolResult | undefined;
+
+  /** A pool that was not yet valid becomes good by waiting, with no event from the server. */
+  const ripen = (now: Seconds) => {
+    if (!latest || latest.ok || !latest.pool || timeProblem(latest.pool, now)) return;
+    current = latest.pool;
+    latest = { ok: true, pool: latest.pool };
+    needs.onChange();
+  };
+
+  return {
+    offer(secret, now) {
+      latest = parsePool(secret, { trustDomain: needs.trustDomain, now });
+      if (latest.ok || (latest.pool && current && holdsAllRoots(latest.pool, current))) current = latest.pool;
+      needs.onChange();
+    },
+    current: () => current,
+    signable(now) {
+      ripen(now);
+      if (!latest) return { ok: false, problem: unread };
+      if (latest.ok) return signingAuthorityAt(latest.pool, now);
+      return latest.pool ? signingAuthorityAt(latest.pool, now) : latest;
+    },
+  };
+}
+
+const unread = poolProblem(
+  'PoolMissing',
+  'pool',
+  'the Secret has not been read yet',
+  'wait; if it stays so, see whether the signer can reach the API server and may read the Secret',
+);
+
+function holdsAllRoots(candidate: Pool, current: Pool): boolean {
+  const roots = new Set(candidate.roots.map((root) => root.sha256Hex));
+  return current.roots.every((root) => roots.has(root.sha256Hex));
+}

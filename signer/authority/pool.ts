@@ -1,0 +1,190 @@
+import type { Secret } from '../kube/types.ts';
+import type { CertificateFacts } from '../pki/certificate.ts';
+import { type Authority, type PooledAuthority, readAuthority } from './authority.ts';
+import { type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
+import { type PoolProblem, poolProblem } from './problem.ts';
+import { isPublished } from './states.ts';
+
+export type { Authority, PooledAuthority } from './authority.ts';
+export type { PoolProblem } from './problem.ts';
+
+/** Seconds since the epoch. */
+type Seconds = number;
+
+/** The Secret that holds a pool. */
+export const poolSecret = {
+  type: 'kubespiffe.io/authority-pool',
+  key: 'pool.json',
+  labels: { 'app.kubernetes.io/managed-by': 'kubespiffe' },
+} as const;
+
+/** The shortest life that the API server accepts for a pod's certificate, in seconds (KEP-4317). */
+export const minLeafLifetimeSeconds = 3600;
+
+/** A pool that was read and found sound. */
+export interface Pool {
+  readonly trustDomain: string;
+  readonly sequence: number;
+  /** The X509 authorities, in the order in which they are written. */
+  readonly authorities: readonly PooledAuthority[];
+  /** What the live bundles hold: the roots that are trusted, active or retiring, each once, order as written. */
+  readonly roots: readonly CertificateFacts[];
+  readonly active: PooledAuthority | undefined;
+}
+
+/** A problem with `pool` is one of time alone: the pool is sound, and its active authority cannot sign now. */
+export type PoolResult = { ok: true; pool: Pool } | { ok: false; problem: PoolProblem; pool?: Pool };
+
+/**
+ * Reads a pool Secret whole: shape, states, keys, certificates, chains, trust domain, and whether the active
+ * authority can sign at `now`. A pool with more than one mistake gets the first, in the order of its fields.
+ */
+export function parsePool(
+  secret: Secret | undefined,
+  options: { trustDomain: string; now: Seconds },
+): PoolResult {
+  if (!secret) {
+    return refuse('PoolMissing', 'pool', 'there is no such Secret', 'make it with `kubespiffe ca create`');
+  }
+  const encoded = secret.data?.[poolSecret.key];
+  if (!encoded)
+    return refuse('PoolEmpty', 'pool', `the Secret has no key ${poolSecret.key}`, whatElse(secret));
+
+  const read = readPoolDocument(Buffer.from(encoded, 'base64').toString('utf8'));
+  if (!read.ok) return read;
+  const compiled = compilePool(read.document, options.trustDomain);
+  if (!compiled.ok) return compiled;
+  const problem = timeProblem(compiled.pool, options.now);
+  return problem ? { ok: false, problem, pool: compiled.pool } : compiled;
+}
+
+/** The data of a pool Secret, values in base64. */
+export function serializePool(document: PoolDocument): Record<string, string> {
+  return { [poolSecret.key]: Buffer.from(writePoolDocument(document)).toString('base64') };
+}
+
+/** Reads keys and certificates of a document and holds them against each other and the trust domain. */
+export function compilePool(
+  document: PoolDocument,
+  trustDomain: string,
+): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem } {
+  if (document.trustDomain !== trustDomain) {
+    return refuse(
+      'PoolTrustDomainMismatch',
+      'pool.trustDomain',
+      `is ${JSON.stringify(document.trustDomain)}, and the signer is configured for ${JSON.stringify(trustDomain)}`,
+      'configure the trust domain of the pool, or use the pool of that trust domain',
+    );
+  }
+  if (document.authorities.length === 0) {
+    const remedy = 'make a new pool with `kubespiffe ca create`';
+    return refuse('PoolEmpty', 'pool.authorities', 'there is none', remedy);
+  }
+  const authorities: PooledAuthority[] = [];
+  const ids = new Map<string, string>();
+  const activeAt = new Map<string, string>();
+  for (const [index, record] of document.authorities.entries()) {
+    const field = `pool.authorities[${index}]`;
+    const namesake = ids.get(record.id);
+    if (namesake) {
+      const what = `${record.id} is the id of ${namesake} as well`;
+      return refuse('PoolMalformed', `${field}.id`, what, 'give each authority an id of its own');
+    }
+    ids.set(record.id, field);
+    const other = activeAt.get(record.kind);
+    if (record.state === 'active' && other) {
+      const what = `is active, and so is ${other}; only one ${record.kind} authority may be`;
+      return refuse('PoolMalformed', `${field}.state`, what, 'set one of them to trusted or retiring');
+    }
+    if (record.state === 'active') activeAt.set(record.kind, field);
+    if (record.kind !== 'X509') continue;
+    const result = readAuthority(record, field, trustDomain);
+    if (!result.ok) return result;
+    authorities.push(result.authority);
+  }
+  const published = authorities.filter((each) => isPublished(each.state)).map((each) => each.root);
+  return {
+    ok: true,
+    pool: {
+      trustDomain,
+      sequence: document.sequence,
+      authorities,
+      roots: [...new Map(published.map((root) => [root.sha256Hex, root])).values()],
+      active: authorities.find((each) => each.state === 'active'),
+    },
+  };
+}
+
+/** Why the active authority cannot sign at `now` for reasons of time: not yet, no longer, or not for long enough. */
+export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {
+  const active = pool.active;
+  if (!active) return undefined;
+  const field = `pool.authorities[${pool.authorities.indexOf(active)}]`;
+  const chain = [...active.intermediates, active.root];
+  const fieldOf = (certificate: CertificateFacts) =>
+    certificate === active.root
+      ? `${field}.certificate`
+      : `${field}.intermediates[${chain.indexOf(certificate)}]`;
+  const renew = 'add a new authority and make it active, or make a new pool with `kubespiffe ca create`';
+
+  const early = chain.find((each) => now < each.notBefore);
+  if (early) {
+    const what = `of authority ${active.id} is valid only from ${utc(early.notBefore)} on, and now is ${utc(now)}`;
+    return poolProblem('PoolNotYetValid', fieldOf(early), what, 'correct the clock, or wait until then');
+  }
+  const late = chain.find((each) => now >= each.notAfter);
+  if (late) {
+    const what = `of authority ${active.id} expired at ${utc(late.notAfter)}`;
+    return poolProblem('PoolExpired', fieldOf(late), what, renew);
+  }
+  const ending = chain.find((each) => each.notAfter - now < minLeafLifetimeSeconds);
+  if (ending) {
+    const what = `of authority ${active.id} ends at ${utc(ending.notAfter)}, in less than an hour`;
+    return poolProblem('AuthorityExpiring', fieldOf(ending), what, renew);
+  }
+  return undefined;
+}
+
+/** The authority of a sound pool that signs at `now`, or why there is none. */
+export function signingAuthorityAt(
+  pool: Pool,
+  now: Seconds,
+): { ok: true; authority: Authority } | { ok: false; problem: PoolProblem } {
+  const active = pool.active;
+  if (!isSigningReady(active)) {
+    const remedy = 'set the state of one authority to active, or make a new pool with `kubespiffe ca create`';
+    return refuse('PoolNotSigning', 'pool.authorities', 'no X509 authority is active', remedy);
+  }
+  if (active.tainted) {
+    const field = `pool.authorities[${pool.authorities.indexOf(active)}].tainted`;
+    const what = `authority ${active.id} is tainted and must not sign`;
+    return refuse('PoolNotSigning', field, what, 'make another authority active');
+  }
+  const problem = timeProblem(pool, now);
+  return problem ? { ok: false, problem } : { ok: true, authority: active };
+}
+
+function isSigningReady(authority: PooledAuthority | undefined): authority is Authority {
+  return authority?.signingAuthority !== undefined;
+}
+
+function utc(seconds: Seconds): string {
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
+}
+
+function whatElse(secret: Secret): string {
+  const keys = Object.keys(secret.data ?? {});
+  const importable = keys.includes('tls.key') || keys.includes('pool');
+  return importable
+    ? 'it holds a CA in another form: `kubespiffe ca import` makes a pool of it'
+    : 'name the Secret of the pool, or make one with `kubespiffe ca create`';
+}
+
+function refuse(
+  reason: PoolProblem['reason'],
+  field: string,
+  what: string,
+  remedy: string,
+): { ok: false; problem: PoolProblem } {
+  return { ok: false, problem: poolProblem(reason, field, what, remedy) };
+}

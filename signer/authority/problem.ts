@@ -1,0 +1,40 @@
+/** Why a pool cannot be used, for metrics and for `kubespiffe ca show`. */
+export type PoolProblemReason =
+  /** There is no Secret of that name. */
+  | 'PoolMissing'
+  /** The Secret has no pool in it, or the pool has no authority. */
+  | 'PoolEmpty'
+  /** The content is not a pool as docs/reference/pool.md describes it. */
+  | 'PoolMalformed'
+  /** A state that this version does not know. */
+  | 'PoolStateUnknown'
+  /** The pool, or a certificate in it, belongs to another trust domain than the configured one. */
+  | 'PoolTrustDomainMismatch'
+  /** A private key that does not belong to the certificate beside it. */
+  | 'PoolKeyMismatch'
+  | 'PoolExpired'
+  | 'PoolNotYetValid'
+  /** The pool is sound, but none of its authorities may sign: none is active, or the active one is tainted. */
+  | 'PoolNotSigning'
+  /** The view of the pool was not confirmed by the API server for too long. */
+  | 'PoolUnconfirmed'
+  /** Less than an hour is left, which is the shortest life a certificate may have. */
+  | 'AuthorityExpiring';
+
+/** What is wrong, where, and what to do; `message` holds all three and never any key material. */
+export interface PoolProblem {
+  readonly reason: PoolProblemReason;
+  /** Such as `pool.authorities[0].certificate`. */
+  readonly field: string;
+  /** `<field>: <what is wrong>; <remedy>`. */
+  readonly message: string;
+}
+
+export function poolProblem(
+  reason: PoolProblemReason,
+  field: string,
+  what: string,
+  remedy: string,
+): PoolProblem {
+  return { reason, field, message: `${field}: ${what}; ${remedy}` };
+}

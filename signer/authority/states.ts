@@ -1,0 +1,38 @@
+/**
+ * The life of an authority. Each state says two things: is it in the bundles, and may it sign.
+ *
+ *   prepared   exists, in no bundle. The operator (or the rotation) publishes it -> preview or trusted.
+ *   preview    X.509 only: in ClusterTrustBundles labelled canarying=preview, beside the live roots
+ *              -> trusted once the canaries are content, or back to prepared.
+ *   trusted    in the live bundles, not signing. After the propagation delay -> active; or -> retiring when it is
+ *              not wanted after all. The first authority of a pool that was never trusted is active at once.
+ *   active     in the live bundles, signing. Exactly one for each kind; when another takes over -> retiring.
+ *   retiring   in the live bundles, no longer signing -> retired once the last leaf or token it signed has expired.
+ *   retired    out of every bundle. The end: nothing comes back from here.
+ *
+ * Taint is no state. It stops the signing at once and leaves the bundles as they are; a tainted authority never
+ * becomes active again.
+ */
+export const authorityStates = ['prepared', 'preview', 'trusted', 'active', 'retiring', 'retired'] as const;
+export type AuthorityState = (typeof authorityStates)[number];
+
+/** What an authority signs: X.509-SVIDs, or JWT-SVIDs of one algorithm. */
+export const authorityKinds = ['X509', 'JWT-ES256', 'JWT-RS256'] as const;
+export type AuthorityKind = (typeof authorityKinds)[number];
+
+/** The states that may follow each state. */
+export const followers: Readonly<Record<AuthorityState, readonly AuthorityState[]>> = {
+  prepared: ['preview', 'trusted', 'active', 'retired'],
+  preview: ['trusted', 'prepared', 'retired'],
+  trusted: ['active', 'retiring'],
+  active: ['retiring'],
+  retiring: ['retired'],
+  retired: [],
+};
+
+const inLiveBundles: ReadonlySet<AuthorityState> = new Set(['trusted', 'active', 'retiring']);
+
+/** Whether the live bundles hold what verifies an authority in this state. */
+export function isPublished(state: AuthorityState): boolean {
+  return inLiveBundles.has(state);
+}
