@@ -1,3 +1,4 @@
+import { parseTrustDomain } from '../spiffe/trust-domain.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
 import { type AuthorityKind, type AuthorityState, authorityKinds, authorityStates } from './states.ts';
 
@@ -86,7 +87,7 @@ const knownState: Check = (value, field) => {
   if (typeof value !== 'string') return fault(field, `must be one of ${authorityStates.join(', ')}`);
   return fault(
     field,
-    `the state ${JSON.stringify(value.slice(0, 40))} is not known to this version`,
+    `the state "${printable(value)}" is not known to this version`,
     `set it to one of ${authorityStates.join(', ')}, or run the version of kubespiffe that wrote it`,
     'PoolStateUnknown',
   );
@@ -135,9 +136,9 @@ const objectOf =
     ]);
   };
 
-/** A field name of somebody else's making, made fit to be printed in one line. */
-function printable(name: string): string {
-  return name.replace(/[^A-Za-z0-9_.-]/g, '?').slice(0, 40);
+/** A word of somebody else's making, if it is one: a key that was pasted in the wrong place is not repeated. */
+function printable(word: string): string {
+  return /^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(word) ? word : '?';
 }
 
 const common: Record<string, Check> = {
@@ -173,7 +174,7 @@ const authority: Check = (value, field) => {
 const pool = objectOf({
   apiVersion: exactly(poolApiVersion),
   kind: exactly(poolKind),
-  trustDomain: text('a trust domain name', (value) => value.length > 0 && value.length <= 255),
+  trustDomain: text('the name of a trust domain', (value) => parseTrustDomain(value).ok),
   sequence: count,
   authorities: listOf(poolLimits.authorities, authority),
 });

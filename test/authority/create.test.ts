@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createPrivateKey, generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { createAuthority, type NewKeyType, newKeyTypes, newPool } from '../../signer/authority/create.ts';
+import { isAuthorityId, readPoolDocument, writePoolDocument } from '../../signer/authority/document.ts';
+import { parsePool, serializePool } from '../../signer/authority/pool.ts';
+import { authorityKinds, authorityStates } from '../../signer/authority/states.ts';
+import { readCertificate } from '../../signer/pki/certificate.ts';
+import { decodePem, encodePem } from '../../signer/pki/pem.ts';
+import { makeSerial } from '../../signer/pki/serial.ts';
+import { readSubjectKey } from '../../signer/pki/spki.ts';
+import { checkAuthority } from '../../signer/spiffe/conformance.ts';
+
+const now = Math.floor(Date.now() / 1000);
+let dir = '';
+before(() => {
+  dir = mkdtempSync(join(tmpdir(), 'kubespiffe-create-'));
+});
+after(() => rmSync(dir, { recursive: true, force: true }));
+
+function write(name: string, text: string): string {
+  const file = join(dir, name);
+  writeFileSync(file, text);
+  return file;
+}
+
+const openssl = (...args: string[]) => execFileSync('openssl', args, { encoding: 'utf8' });
+
+function factsOf(pem: string | undefined) {
+  const blocks = decodePem(pem ?? '');
+  assert.ok(blocks.ok);
+  const facts = readCertificate(blocks.value[0]?.der ?? new Uint8Array());
+  assert.ok(facts.ok, facts.ok ? '' : facts.reason);
+  return facts.value;
+}
+
+const keyTypes = Object.keys(newKeyTypes) as NewKeyType[];
+
+describe('a new root', () => {
+  for (const keyType of keyTypes) {
+    it(`of ${keyType} is a SPIFFE signing certificate, for our checks and for OpenSSL's`, async () => {
+      const record = await createAuthority({ id: 'ca-1', trustDomain: 'example.org', keyType, now });
+      const facts = factsOf(record.certificate);
+      const failed = checkAuthority(facts, 'example.org').filter((finding) => !finding.ok);
+      assert.deepEqual(failed, []);
+      assert.deepEqual(facts.uris, ['spiffe://example.org']);
+      assert.deepEqual([facts.dnsNames, facts.otherSanKinds], [[], []]);
+      assert.deepEqual([...(facts.keyUsage ?? [])].sort(), ['cRLSign', 'keyCertSign']);
+      assert.deepEqual(Buffer.from(facts.authorityKeyId ?? []), Buffer.from(facts.keyId));
+      assert.equal(now - facts.notBefore, 3600);
+
+      const root = write(`${keyType}.pem`, record.certificate ?? '');
+      const text = openssl('x509', '-in', root, '-noout', '-text', '-nameopt', 'RFC2253');
+      assert.match(text, /Subject: CN=example\.org ca-1,O=kubespiffe/);
+      assert.match(text, /Basic Constraints: critical\s+CA:TRUE\n/);
+      assert.match(text, /Key Usage: critical\s+Certificate Sign, CRL Sign\n/);
+      assert.match(text, /Subject Alternative Name: \n?\s+URI:spiffe:\/\/example\.org\n/);
+
+      const parsed = parsePool(
+        { metadata: { name: 'pool' }, data: serializePool(newPool('example.org', record)) },
+        { trustDomain: 'example.org', now },
+      );
+      assert.ok(parsed.ok, parsed.ok ? '' : parsed.problem.message);
+      const signing = parsed.pool.active?.signingAuthority;
+      assert.ok(signing);
+      const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      const subject = readSubjectKey(publicKey.export({ format: 'der', type: 'spki' }));
+      assert.ok(subject.kind === 'supported');
+      const tbs = signing.template.build({
+        serial: makeSerial(randomBytes),
+        notBefore: now - 120,
+        notAfter: now + 3600,
+        spki: subject.spki,
+        keyId: subject.keyId,
+        uri: 'spiffe://example.org/ns/default/sa/web',
+      });
+      const leaf = signing.template.assemble(tbs, await signing.signer.sign(tbs));
+      const leafFile = write(`${keyType}-leaf.pem`, encodePem('CERTIFICATE', leaf));
+      assert.match(openssl('verify', '-x509_strict', '-CAfile', root, leafFile), /: OK\n$/);
+    });
+  }
+
+  for (const trustDomain of ['a'.repeat(255), '-begins-with-a-hyphen', 'x', '1.2.3.4', 'a_b.c-d']) {
+    it(`takes the trust domain ${trustDomain.slice(0, 30)} (${trustDomain.length} characters)`, async () => {
+      const record = await createAuthority({ id: 'ca-1', trustDomain, now });
+      const facts = factsOf(record.certificate);
+      assert.deepEqual(facts.uris, [`spiffe://${trustDomain}`]);
+      const name = /CN=([^,]*)/.exec(facts.subjectText)?.[1] ?? '';
+      assert.ok(name.length > 0 && name.length <= 64, name);
+      assert.ok(name.endsWith('ca-1'));
+      const file = write('root.pem', record.certificate ?? '');
+      assert.match(openssl('verify', '-x509_strict', '-CAfile', file, file), /: OK\n$/);
+    });
+  }
+
+  it('keeps the id in the subject, however long it is, within the 64 characters of X.520', async () => {
+    const id = `i${'d'.repeat(61)}1`;
+    const record = await createAuthority({ id, trustDomain: 'example.org', now });
+    assert.match(factsOf(record.certificate).subjectText, new RegExp(`CN=${id}(,|$)`));
+  });
+
+  it('has the key that belongs to it, and lives a year unless told otherwise', async () => {
+    const record = await createAuthority({ id: 'a', trustDomain: 'example.org', now });
+    const certificate = new X509Certificate(record.certificate ?? '');
+    assert.ok(certificate.checkPrivateKey(createPrivateKey(record.privateKey ?? '')));
+    assert.equal(factsOf(record.certificate).notAfter - now, 365 * 24 * 3600);
+  });
+
+  it('is refused for a trust domain, an id or a lifetime that will not do', async () => {
+    const sound = { id: 'a', trustDomain: 'example.org', now };
+    await assert.rejects(createAuthority({ ...sound, trustDomain: 'Example.org' }), {
+      code: 'SPIFFE_ID_INVALID',
+    });
+    await assert.rejects(createAuthority({ ...sound, id: '../a' }), { code: 'USAGE' });
+    await assert.rejects(createAuthority({ ...sound, lifetimeSeconds: 60 }), { code: 'USAGE' });
+    await assert.rejects(createAuthority({ ...sound, lifetimeSeconds: Number.NaN }), { code: 'USAGE' });
+  });
+});
+
+describe('the JSON of a pool', () => {
+  const pemText = fc
+    .uint8Array({ minLength: 1, maxLength: 60 })
+    .map((bytes) => `-----BEGIN X-----\n${Buffer.from(bytes).toString('base64')}\n-----END X-----\n`);
+  const time = fc
+    .integer({ min: 0, max: 4_000_000_000 })
+    .map((s) => new Date(s * 1000).toISOString().replace('.000Z', 'Z'));
+  const record = fc.record(
+    {
+      id: fc.string({ minLength: 1, maxLength: 63, unit: 'grapheme-ascii' }).filter(isAuthorityId),
+      kind: fc.constant(authorityKinds[0]),
+      state: fc.constantFrom(...authorityStates),
+      tainted: fc.boolean(),
+      certificate: pemText,
+      privateKey: pemText,
+      intermediates: fc.array(pemText, { maxLength: 4 }),
+      createdAt: time,
+      publishedAt: time,
+      activatedAt: time,
+    },
+    { requiredKeys: ['id', 'kind', 'state', 'tainted', 'certificate'] },
+  );
+  const document = fc.record({
+    apiVersion: fc.constant('kubespiffe.io/v1alpha1' as const),
+    kind: fc.constant('AuthorityPool' as const),
+    trustDomain: fc.stringMatching(/^[a-z0-9._-]{1,255}$/),
+    sequence: fc.nat(),
+    authorities: fc.array(record, { maxLength: 5 }),
+  });
+
+  it('is read as it was written', () => {
+    fc.assert(
+      fc.property(document, (written) => {
+        const read = readPoolDocument(writePoolDocument(written));
+        assert.ok(read.ok, read.ok ? '' : read.problem.message);
+        assert.deepEqual(read.document, JSON.parse(JSON.stringify(written)));
+      }),
+    );
+  });
+
+  it('never makes the reader throw, nor quote what it read', () => {
+    const marker = 'SECRET/KEY+MATERIAL';
+    fc.assert(
+      fc.property(fc.json(), fc.nat(), (json, at) => {
+        const text = `${json.slice(0, at % (json.length + 1))}"${marker}"${json.slice(at % (json.length + 1))}`;
+        const read = readPoolDocument(text);
+        assert.ok(!read.ok);
+        assert.ok(!read.problem.message.includes(marker));
+      }),
+    );
+  });
+});

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createAuthority, newPool } from '../../signer/authority/create.ts';
+import type { AuthorityRecord } from '../../signer/authority/document.ts';
+import { createPoolHolder } from '../../signer/authority/holder.ts';
+import { serializePool } from '../../signer/authority/pool.ts';
+import type { Secret } from '../../signer/kube/types.ts';
+
+const now = Date.UTC(2026, 10, 22, 12) / 1000;
+const hour = 3600;
+const trustDomain = 'example.org';
+
+const authority = async (id: string, changes: { from?: number; lifetime?: number } = {}) =>
+  createAuthority({
+    id,
+    trustDomain,
+    now: changes.from ?? now,
+    lifetimeSeconds: changes.lifetime ?? 48 * hour,
+  });
+
+function secretOf(...authorities: AuthorityRecord[]): Secret {
+  const [first] = authorities;
+  assert.ok(first);
+  return {
+    metadata: { name: 'pool' },
+    data: serializePool({ ...newPool(trustDomain, first), authorities }),
+  };
+}
+
+const broken: Secret = { metadata: { name: 'pool' }, data: { 'pool.json': 'e30=' } };
+const a = await authority('a');
+const b = await authority('b');
+
+function holder() {
+  const changes = { count: 0 };
+  const subject = createPoolHolder({ trustDomain, onChange: () => changes.count++ });
+  const ids = () => subject.current()?.authorities.map((each) => each.id);
+  const verdict = (at = now) => {
+    const outcome = subject.signable(at);
+    return outcome.ok ? outcome.authority.id : outcome.problem.reason;
+  };
+  return { subject, changes, ids, verdict };
+}
+
+describe('the pool that a replica holds', () => {
+  it('signs nothing before the Secret was read', () => {
+    const { verdict, ids } = holder();
+    assert.equal(verdict(), 'PoolMissing');
+    assert.equal(ids(), undefined);
+  });
+
+  it('signs with the active authority and tells of each change', () => {
+    const { subject, verdict, changes } = holder();
+    subject.offer(secretOf(a), now);
+    assert.equal(verdict(), 'a');
+    assert.equal(changes.count, 1);
+    subject.offer(secretOf({ ...a, state: 'retiring' }, b), now);
+    assert.equal(verdict(), 'b');
+    assert.equal(changes.count, 2);
+  });
+
+  for (const [name, secret, reason] of [
+    ['is deleted', undefined, 'PoolMissing'],
+    ['is emptied', { metadata: { name: 'pool' }, data: {} }, 'PoolEmpty'],
+    ['becomes unreadable', broken, 'PoolMalformed'],
+  ] as const) {
+    it(`keeps the last good pool for the bundles, and signs nothing, when the Secret ${name}`, () => {
+      const { subject, verdict, ids } = holder();
+      subject.offer(secretOf(a), now);
+      subject.offer(secret, now);
+      assert.equal(verdict(), reason);
+      assert.deepEqual(ids(), ['a']);
+      subject.offer(secretOf(a), now);
+      assert.equal(verdict(), 'a');
+    });
+  }
+
+  it('keeps the last good pool when it is replaced by one that has expired', async () => {
+    const { subject, verdict, ids } = holder();
+    const expired = await authority('old', { from: now - 100 * hour });
+    subject.offer(secretOf(a), now);
+    subject.offer(secretOf(expired), now);
+    assert.equal(verdict(), 'PoolExpired');
+    assert.deepEqual(ids(), ['a']);
+  });
+
+  it('takes in a pool whose active authority is in its last hour if no root is lost by it', async () => {
+    const { subject, verdict, ids } = holder();
+    subject.offer(secretOf(a), now);
+    const late = now + 47 * hour + 1;
+    assert.equal(verdict(late), 'AuthorityExpiring');
+    const next = await authority('next', { from: late });
+    subject.offer(secretOf(a, { ...next, state: 'trusted' }), late);
+    assert.deepEqual(ids(), ['a', 'next']);
+    assert.equal(verdict(late), 'AuthorityExpiring');
+    subject.offer(secretOf({ ...a, state: 'retiring' }, next), late);
+    assert.equal(verdict(late), 'next');
+  });
+
+  it('finds by itself that its authority has expired', () => {
+    const { subject, verdict, ids } = holder();
+    subject.offer(secretOf(a), now);
+    assert.equal(verdict(now + 49 * hour), 'PoolExpired');
+    assert.deepEqual(ids(), ['a']);
+  });
+
+  it('finds by itself that a pool has become valid', async () => {
+    const { subject, verdict, ids, changes } = holder();
+    const future = await authority('future', { from: now + 3 * hour });
+    subject.offer(secretOf(future), now);
+    assert.equal(verdict(), 'PoolNotYetValid');
+    assert.equal(ids(), undefined);
+    const before = changes.count;
+    assert.equal(verdict(now + 3 * hour), 'future');
+    assert.deepEqual(ids(), ['future']);
+    assert.equal(changes.count, before + 1);
+  });
+
+  it('signs nothing with a tainted authority, nor when none is active, and keeps their roots', () => {
+    const { subject, verdict } = holder();
+    subject.offer(secretOf({ ...a, tainted: true }, { ...b, state: 'trusted' }), now);
+    assert.equal(verdict(), 'PoolNotSigning');
+    assert.equal(subject.current()?.roots.length, 2);
+    subject.offer(secretOf({ ...a, state: 'trusted' }), now);
+    assert.equal(verdict(), 'PoolNotSigning');
+    assert.equal(subject.current()?.roots.length, 1);
+  });
+});
