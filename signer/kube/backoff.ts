@@ -1,0 +1,53 @@
+/** How long to wait before trying again. All times in milliseconds. */
+export interface BackoffPolicy {
+  readonly baseMs: number;
+  readonly maxMs: number;
+}
+
+export interface Backoff {
+  /**
+   * The wait before the next attempt, in milliseconds. Doubles with each call from `baseMs` up to `maxMs`, and
+   * lies at random in the upper half of that span, so that replicas that failed together do not come back together.
+   *
+   * @param retryAfterMs what the server asked for: never less than that is returned.
+   */
+  next(retryAfterMs?: number): number;
+  /** Starts from the beginning: something worked. */
+  reset(): void;
+  /** Calls of next() since the last reset. */
+  failures(): number;
+}
+
+/** A counter of failures that says how long to wait. `jitter` gives a number in [0, 1). */
+export function createBackoff(policy: BackoffPolicy, jitter: () => number): Backoff {
+  let failures = 0;
+  return {
+    next(retryAfterMs = 0) {
+      const wait = backoffMs(policy, failures, jitter);
+      failures += 1;
+      // What the server asks for is the same for all: spread what comes after it, never before.
+      return retryAfterMs > 0 ? Math.max(wait, retryAfterMs + jitter() * policy.baseMs) : wait;
+    },
+    reset() {
+      failures = 0;
+    },
+    failures: () => failures,
+  };
+}
+
+/** The wait after `failures` earlier failures, in milliseconds: exponential, with the upper half at random. */
+export function backoffMs(policy: BackoffPolicy, failures: number, jitter: () => number): number {
+  const span = Math.min(policy.maxMs, policy.baseMs * 2 ** Math.min(failures, 30));
+  return span / 2 + (span / 2) * jitter();
+}
+
+/**
+ * Reads a Retry-After header (RFC 9110 10.2.3: seconds or a date) in milliseconds; undefined when there is none or
+ * it cannot be read. Bounded to five minutes: no server may switch us off for good.
+ */
+export function readRetryAfter(header: string | undefined, now: number): number | undefined {
+  if (header === undefined) return undefined;
+  const text = header.trim();
+  const ms = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now;
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), 300_000) : undefined;
+}

@@ -1,0 +1,190 @@
+import { type BackoffPolicy, backoffMs } from './backoff.ts';
+import { type SetTimer, setTimer } from './timer.ts';
+
+export type Priority = 'high' | 'low';
+
+/**
+ * A de-duplicating, rate-limited queue of keys with two priorities, after client-go's work queue: a key that waits
+ * is there once; a key that is being worked on is not given out a second time, but once more afterwards when it was
+ * added meanwhile. It holds keys, never objects: a worker reads the store again.
+ */
+export interface Queue {
+  /** Queues a key now. A key that waits already moves up when it is added with the higher priority. */
+  add(key: string, priority?: Priority): void;
+  /** Queues a key after a delay in milliseconds; of several delays of a key the earliest counts. */
+  addAfter(key: string, delayMs: number, priority?: Priority): void;
+  /** Queues a key after its own exponential back-off, low priority. */
+  addRateLimited(key: string): void;
+  /** Ends the back-off of a key and its delayed adds: it is done with. What was added without delay stays. */
+  forget(key: string): void;
+  /**
+   * Works until the signal is aborted, then starts nothing new and resolves when the running workers have finished.
+   * Their own signal is aborted `drainMs` (default 4000) after that. A worker that throws has its key queued again
+   * with back-off, and `onError` is told.
+   */
+  run(
+    worker: (key: string, signal: AbortSignal) => Promise<void>,
+    options: { concurrency: number; drainMs?: number; onError?: (error: unknown, key: string) => void },
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Keys that wait for a worker, delayed ones not counted. */
+  depth(): number;
+  /** How long the oldest of these has waited, in milliseconds; 0 when there is none. */
+  oldestMs(): number;
+}
+
+export interface QueueNeeds {
+  monotonic: () => number;
+  /** A number in [0, 1). */
+  jitter: () => number;
+  timer?: SetTimer;
+  backoff?: BackoffPolicy;
+}
+
+const defaultBackoff: BackoffPolicy = { baseMs: 250, maxMs: 30_000 };
+
+export function createQueue(needs: QueueNeeds): Queue {
+  const { monotonic, jitter } = needs;
+  const timer = needs.timer ?? setTimer;
+  const policy = needs.backoff ?? defaultBackoff;
+  // Maps keep insertion order, so the first entry is the one that waits longest. Values: when it was added.
+  const ready: Record<Priority, Map<string, number>> = { high: new Map(), low: new Map() };
+  const cursors = { high: ready.high.keys(), low: ready.low.keys() };
+  const working = new Set<string>();
+  const addedWhileWorking = new Map<string, Priority>();
+  const delayed = new Map<string, { dueAt: number; priority: Priority; cancel: () => void }>();
+  const failures = new Map<string, number>();
+  let wake: () => void = () => undefined;
+
+  function add(key: string, priority: Priority = 'high'): void {
+    if (working.has(key)) {
+      if (addedWhileWorking.get(key) !== 'high') addedWhileWorking.set(key, priority);
+      return;
+    }
+    if (ready.high.has(key)) return;
+    const waitingSince = ready.low.get(key);
+    if (waitingSince !== undefined) {
+      if (priority === 'low') return;
+      ready.low.delete(key);
+    }
+    ready[priority].set(key, waitingSince ?? monotonic());
+    wake();
+  }
+
+  function addAfter(key: string, delayMs: number, priority: Priority = 'high'): void {
+    if (!(delayMs > 0)) return add(key, priority);
+    const dueAt = monotonic() + delayMs;
+    const earlier = delayed.get(key);
+    if (earlier) {
+      if (priority === 'high') earlier.priority = 'high';
+      if (earlier.dueAt <= dueAt) return;
+      earlier.cancel();
+    }
+    const entry = {
+      dueAt,
+      priority: earlier?.priority ?? priority,
+      cancel: timer(() => {
+        delayed.delete(key);
+        add(key, entry.priority);
+      }, delayMs),
+    };
+    delayed.set(key, entry);
+  }
+
+  function addRateLimited(key: string): void {
+    const failed = failures.get(key) ?? 0;
+    failures.set(key, failed + 1);
+    addAfter(key, backoffMs(policy, failed, jitter), 'low');
+  }
+
+  function take(): string | undefined {
+    const priority = ready.high.size > 0 ? 'high' : 'low';
+    // Every key lies ahead of its cursor: a new iterator would step over all that were taken before.
+    let next = cursors[priority].next();
+    if (next.done) {
+      cursors[priority] = ready[priority].keys();
+      next = cursors[priority].next();
+    }
+    if (next.done) return undefined;
+    ready[priority].delete(next.value);
+    return next.value;
+  }
+
+  function finished(key: string): void {
+    working.delete(key);
+    const priority = addedWhileWorking.get(key);
+    if (priority === undefined) return;
+    addedWhileWorking.delete(key);
+    add(key, priority);
+  }
+
+  return {
+    add,
+    addAfter,
+    addRateLimited,
+    forget(key) {
+      failures.delete(key);
+      delayed.get(key)?.cancel();
+      delayed.delete(key);
+    },
+    async run(worker, options, signal) {
+      const drained = new AbortController();
+      const idle = Promise.withResolvers<void>();
+      let running = 0;
+
+      async function work(key: string): Promise<void> {
+        try {
+          await worker(key, drained.signal);
+        } catch (error) {
+          options.onError?.(error, key);
+          addRateLimited(key);
+        }
+        running -= 1;
+        finished(key);
+        fill();
+      }
+
+      function fill(): void {
+        while (!signal.aborted && running < options.concurrency) {
+          const key = take();
+          if (key === undefined) break;
+          running += 1;
+          working.add(key);
+          void work(key);
+        }
+        if (signal.aborted && running === 0) idle.resolve();
+      }
+
+      let giveUp: () => void = () => undefined;
+      const stop = () => {
+        for (const entry of delayed.values()) entry.cancel();
+        delayed.clear();
+        giveUp = timer(() => drained.abort(), options.drainMs ?? 4000);
+        fill();
+      };
+      // Not at once: what is added in the same turn is sorted by priority first, and the adder is not re-entered.
+      let isWoken = false;
+      wake = () => {
+        if (isWoken) return;
+        isWoken = true;
+        queueMicrotask(() => {
+          isWoken = false;
+          fill();
+        });
+      };
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true });
+      fill();
+      await idle.promise;
+      wake = () => undefined;
+      giveUp();
+    },
+    depth: () => ready.high.size + ready.low.size,
+    oldestMs() {
+      const [high] = ready.high.values();
+      const [low] = ready.low.values();
+      const oldest = Math.min(high ?? Number.POSITIVE_INFINITY, low ?? Number.POSITIVE_INFINITY);
+      return Number.isFinite(oldest) ? Math.max(0, monotonic() - oldest) : 0;
+    },
+  };
+}

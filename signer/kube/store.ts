@@ -1,0 +1,149 @@
+/** One change of a store. For a deletion, `object` is what was there. */
+export interface Change<T> {
+  readonly type: 'set' | 'delete';
+  readonly key: string;
+  readonly object: T;
+  readonly previous: T | undefined;
+}
+
+/**
+ * What a reflector knows of a resource: projected objects by key (`namespace/name`, or `name` for what has no
+ * namespace) and by named indexes. Reading is synchronous and costs a look into a Map.
+ */
+export interface Store<T> {
+  get(key: string): T | undefined;
+  /** All objects whose index has this value; empty for a value or an index that is not there. */
+  by(index: string, value: string): readonly T[];
+  values(): IterableIterator<T>;
+  readonly size: number;
+  /** Makes the content exactly these: what is missing is deleted, the rest is set. The store is synced from then on. */
+  replace(items: Iterable<readonly [key: string, object: T]>): void;
+  set(key: string, object: T): void;
+  delete(key: string): void;
+  /** Notes that the server was heard from without a change (a bookmark, an event about something we do not keep). */
+  touch(): void;
+  /** Calls the listener after each change. @returns a function that ends it. A listener must not throw. */
+  subscribe(listener: (change: Change<T>) => void): () => void;
+  /** Resolves when the first complete list is in. */
+  readonly synced: Promise<void>;
+  isSynced(): boolean;
+  /** Monotonic milliseconds of the last event, bookmark or list; -Infinity before the first. */
+  lastContact(): number;
+}
+
+export interface StoreOptions<T> {
+  /** Named functions that give an object's value in that index, or undefined to leave it out of it. */
+  indexes?: Readonly<Record<string, (object: T) => string | undefined>>;
+  monotonic?: () => number;
+}
+
+export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
+  const monotonic = options.monotonic ?? (() => performance.now());
+  const objects = new Map<string, T>();
+  const listeners = new Set<(change: Change<T>) => void>();
+  const indexes = new Map(
+    Object.entries(options.indexes ?? {}).map(([name, indexedBy]) => [name, createIndex(indexedBy)] as const),
+  );
+  const { promise: synced, resolve: markSynced } = Promise.withResolvers<void>();
+  let isSynced = false;
+  let lastContact = Number.NEGATIVE_INFINITY;
+
+  function tell(change: Change<T>): void {
+    for (const listener of listeners) listener(change);
+  }
+
+  function put(key: string, object: T): void {
+    const previous = objects.get(key);
+    objects.set(key, object);
+    for (const index of indexes.values()) index.move(key, previous, object);
+    tell({ type: 'set', key, object, previous });
+  }
+
+  function remove(key: string): void {
+    const object = objects.get(key);
+    if (object === undefined) return;
+    objects.delete(key);
+    for (const index of indexes.values()) index.move(key, object, undefined);
+    tell({ type: 'delete', key, object, previous: object });
+  }
+
+  return {
+    get: (key) => objects.get(key),
+    by(name, value) {
+      const found: T[] = [];
+      for (const key of indexes.get(name)?.keys(value) ?? []) {
+        const object = objects.get(key);
+        if (object !== undefined) found.push(object);
+      }
+      return found;
+    },
+    values: () => objects.values(),
+    get size() {
+      return objects.size;
+    },
+    replace(items) {
+      lastContact = monotonic();
+      const next = new Map(items);
+      for (const key of [...objects.keys()]) {
+        if (!next.has(key)) remove(key);
+      }
+      for (const [key, object] of next) put(key, object);
+      isSynced = true;
+      markSynced();
+    },
+    set(key, object) {
+      lastContact = monotonic();
+      put(key, object);
+    },
+    delete(key) {
+      lastContact = monotonic();
+      remove(key);
+    },
+    touch() {
+      lastContact = monotonic();
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    synced,
+    isSynced: () => isSynced,
+    lastContact: () => lastContact,
+  };
+}
+
+function createIndex<T>(indexedBy: (object: T) => string | undefined) {
+  // Most values have one key only (a pod has one open request): those are held without a Set around them.
+  const keysByValue = new Map<string, string | Set<string>>();
+
+  function add(value: string, key: string): void {
+    const held = keysByValue.get(value);
+    if (held === undefined || held === key) keysByValue.set(value, key);
+    else if (typeof held === 'string') keysByValue.set(value, new Set([held, key]));
+    else held.add(key);
+  }
+
+  function drop(value: string, key: string): void {
+    const held = keysByValue.get(value);
+    if (held === key) keysByValue.delete(value);
+    else if (held instanceof Set) {
+      held.delete(key);
+      if (held.size === 0) keysByValue.delete(value);
+    }
+  }
+
+  return {
+    keys(value: string): Iterable<string> {
+      const held = keysByValue.get(value);
+      if (held === undefined) return [];
+      return typeof held === 'string' ? [held] : held;
+    },
+    move(key: string, from: T | undefined, to: T | undefined): void {
+      const before = from === undefined ? undefined : indexedBy(from);
+      const after = to === undefined ? undefined : indexedBy(to);
+      if (before === after) return;
+      if (before !== undefined) drop(before, key);
+      if (after !== undefined) add(after, key);
+    },
+  };
+}
