@@ -98,6 +98,7 @@ export function createController(needs: ControllerNeeds): Controller {
       confirmed.delete(object.uid);
       // A write whose confirmation was lost is settled by its worker.
       if (answers.has(object.uid)) queue.add(key, 'low');
+      else queue.forget(key);
     } else {
       if (turns.sawOpen(object.uid)) {
         metrics.requestAgeAtFirstSight.observe(Math.max(0, (needs.now() - object.createdAtMs) / 1000));
@@ -229,6 +230,6 @@ export function createController(needs: ControllerNeeds): Controller {
   return {
     reconsiderAll,
     pending: () => ({ ...turns.pending(), queued: queue.depth() }),
-    run: (signal) => queue.run(work, { concurrency: needs.concurrency }, signal),
+    run: (signal) => queue.run(work, { concurrency: needs.concurrency, drainMs: needs.drainMs, onError }, signal),
   };
 }

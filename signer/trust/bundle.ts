@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { ClusterTrustBundle } from '../kube/types.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { decodePem, encodePem } from '../pki/pem.ts';
@@ -65,15 +66,12 @@ export interface PublishedBundle {
 }
 
 /** Projects a bundle of the API server to what we keep of it. */
-export function toPublishedBundle(
-  wire: ClusterTrustBundle,
-  sha256Hex: (der: Uint8Array) => string,
-): PublishedBundle {
+export function toPublishedBundle(wire: ClusterTrustBundle): PublishedBundle {
   const blocks = decodePem(wire.spec.trustBundle);
   return {
     name: wire.metadata.name,
     labels: wire.metadata.labels ?? {},
-    roots: new Set(blocks.ok ? blocks.value.map(({ der }) => sha256Hex(der)) : []),
+    roots: new Set(blocks.ok ? blocks.value.map(({ der }) => hash('sha256', der, 'hex')) : []),
   };
 }
 

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import type { CertificateFacts } from '../../signer/pki/certificate.ts';
+import { readCertificate } from '../../signer/pki/certificate.ts';
+import { decodePem } from '../../signer/pki/pem.ts';
+import {
+  bundleName,
+  type DesiredBundle,
+  desiredBundle,
+  driftOf,
+  type PublishedBundle,
+  toPublishedBundle,
+} from '../../signer/trust/bundle.ts';
+import { makeCa } from '../authority/authorities.ts';
+
+const now = Math.floor(Date.now() / 1000);
+const names = { signerName: 'kubespiffe.io/spiffe', suffix: 'roots', trustDomain: 'example.org' };
+
+async function certificate(isCa: boolean): Promise<CertificateFacts> {
+  const { certificate: pem } = await makeCa({ notBefore: now - 60, notAfter: now + 86_400, isCa });
+  const blocks = decodePem(pem);
+  const facts = blocks.ok && blocks.value[0] ? readCertificate(blocks.value[0].der) : undefined;
+  if (!facts?.ok) throw new Error('the test CA must be readable');
+  return facts.value;
+}
+
+function desired(roots: readonly CertificateFacts[]): DesiredBundle {
+  const bundle = desiredBundle({ ...names, roots });
+  assert.ok(bundle.ok);
+  return bundle.value;
+}
+
+/** The bundle as a watch would show it after it was applied. */
+function published(bundle: DesiredBundle): PublishedBundle {
+  const { name, labels, trustBundle, signerName } = bundle;
+  return toPublishedBundle({ metadata: { name, labels: { ...labels } }, spec: { signerName, trustBundle } });
+}
+
+describe('a trust bundle', () => {
+  let root: CertificateFacts;
+  let other: CertificateFacts;
+  before(async () => {
+    [root, other] = await Promise.all([certificate(true), certificate(true)]);
+  });
+
+  it('is named after its signer', () => {
+    assert.equal(bundleName(names.signerName, 'roots'), 'kubespiffe.io:spiffe:roots');
+  });
+
+  it('holds each root once, as PEM without headers or text', () => {
+    const bundle = desired([root, other, root]);
+    assert.equal(bundle.roots.size, 2);
+    assert.equal(bundle.trustBundle.match(/BEGIN CERTIFICATE/g)?.length, 2);
+    assert.deepEqual(published(bundle).roots, bundle.roots);
+  });
+
+  it('is never made empty', () => {
+    assert.deepEqual(desiredBundle({ ...names, roots: [] }), {
+      ok: false,
+      reason: 'the pool has no root to publish',
+    });
+  });
+
+  it('refuses what the API server would refuse: a certificate that is no CA', async () => {
+    const leaf = await certificate(false);
+    const bundle = desiredBundle({ ...names, roots: [leaf] });
+    assert.equal(bundle.ok, false);
+  });
+
+  it('has no drift when it is published as it should be, whatever the order', () => {
+    assert.equal(driftOf(desired([root, other]), published(desired([other, root]))), undefined);
+  });
+
+  const drifts: [string, (bundle: PublishedBundle) => PublishedBundle | undefined, RegExp][] = [
+    ['is missing', () => undefined, /missing/],
+    ['lacks a root', () => published(desired([other])), /1 of 1 roots are missing/],
+    ['has a foreign certificate', () => published(desired([root, other])), /1 certificates are not roots/],
+    [
+      'has lost a label',
+      (bundle) => ({ ...bundle, labels: { ...bundle.labels, 'k8s.spiffe.io/canarying': 'preview' } }),
+      /label k8s.spiffe.io\/canarying/,
+    ],
+    ['cannot be read', (bundle) => ({ ...bundle, roots: new Set() }), /missing/],
+  ];
+  for (const [name, change, expected] of drifts) {
+    it(`drifts when it ${name}`, () => {
+      const bundle = desired([root]);
+      assert.match(driftOf(bundle, change(published(bundle))) ?? 'no drift', expected);
+    });
+  }
+
+  it('keeps labels that others have added', () => {
+    const bundle = desired([root]);
+    const labelled = { ...published(bundle), labels: { ...bundle.labels, team: 'platform' } };
+    assert.equal(driftOf(bundle, labelled), undefined);
+  });
+});
