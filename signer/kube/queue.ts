@@ -72,7 +72,10 @@ export function createQueue(needs: QueueNeeds): Queue {
   }
 
   function addAfter(key: string, delayMs: number, priority: Priority = 'high'): void {
-    if (!(delayMs > 0)) return add(key, priority);
+    if (!(delayMs > 0)) {
+      add(key, priority);
+      return;
+    }
     const dueAt = monotonic() + delayMs;
     const earlier = delayed.get(key);
     if (earlier) {

@@ -1,0 +1,274 @@
+import { ApiConnectionError, ApiStatusError } from './api-error.ts';
+import { createBackoff, readRetryAfter } from './backoff.ts';
+import { openConnection } from './connection.ts';
+import type { Credentials } from './credentials.ts';
+import { describe, exchange, type Incoming, type Outgoing } from './exchange.ts';
+import { type Pause, pauseWith, type SetTimer, setTimer } from './timer.ts';
+import type { Status } from './types.ts';
+import type { WatchEvent } from './watch-lines.ts';
+import { openWatch } from './watch-stream.ts';
+
+export type { WatchEvent } from './watch-lines.ts';
+
+/** A call of the Kubernetes API. */
+export interface ApiRequest {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Without query; its segments must be escaped already. */
+  path: string;
+  query?: Readonly<Record<string, string | undefined>>;
+  /** A string is sent as it is, an object as JSON. */
+  body?: string | object;
+  /** `application/json` when left out, for PATCH `application/merge-patch+json`. */
+  contentType?: string;
+  /** Over all attempts, in milliseconds; 10 s when left out. */
+  timeoutMs?: number;
+  /**
+   * `none`: one attempt. `safe`: the call may be done twice, so it is tried again after any trouble. When left out:
+   * `safe` for GET; else only after an answer that says that nothing was done (429, and 503 with Retry-After).
+   */
+  retry?: 'safe' | 'none';
+  /** Metric label, such as `pods`. */
+  resource?: string;
+  /** The answer's body is of no interest: it is not parsed, and `body` is undefined. */
+  discardBody?: boolean;
+  signal?: AbortSignal;
+}
+
+/** One call, for the metrics. `code`: the HTTP status, or `error` when there was no answer. */
+export interface Call {
+  readonly verb: string;
+  readonly resource: string;
+  readonly code: string;
+  readonly seconds: number;
+}
+
+/** Speaks to the API server over two connections: one for calls, one for watches. */
+export interface Transport {
+  /** @throws ApiStatusError, ApiConnectionError */
+  request<T>(request: ApiRequest): Promise<{ status: number; body: T }>;
+  /**
+   * Opens a watch. The events end without an error when the server ends the watch or the signal is aborted.
+   * @throws ApiStatusError, ApiConnectionError, also from the iteration
+   */
+  watch(request: WatchRequest): Promise<AsyncIterable<WatchEvent>>;
+  /** Tells the Date header of every answer: the server's epoch milliseconds (whole seconds) and the round trip. */
+  onDate(listener: (serverEpochMs: number, roundTripMs: number) => void): void;
+  close(): Promise<void>;
+}
+
+export interface WatchRequest {
+  path: string;
+  query: Readonly<Record<string, string | undefined>>;
+  signal: AbortSignal;
+  resource?: string;
+}
+
+export interface TransportNeeds {
+  credentials: Credentials;
+  monotonic?: () => number;
+  now?: () => number;
+  jitter?: () => number;
+  timer?: SetTimer;
+  onCall?: (call: Call) => void;
+  userAgent?: string;
+}
+
+const defaultTimeoutMs = 10_000;
+const maxAttempts = 4;
+const backoffPolicy = { baseMs: 100, maxMs: 2_000 };
+/** A page of 500 objects of the largest size that is usual. */
+const maxAnswerBytes = 64 * 1024 * 1024;
+
+export function createTransport(needs: TransportNeeds): Transport {
+  const { credentials } = needs;
+  const monotonic = needs.monotonic ?? (() => performance.now());
+  const now = needs.now ?? Date.now;
+  const jitter = needs.jitter ?? Math.random;
+  const timer = needs.timer ?? setTimer;
+  const pause: Pause = pauseWith(timer);
+  const userAgent = needs.userAgent ?? 'kubespiffe';
+  const dateListeners: ((serverEpochMs: number, roundTripMs: number) => void)[] = [];
+  const prefix = credentials.server.pathname.replace(/\/+$/, '');
+  const calls = openConnection(credentials, monotonic);
+  const watches = openConnection(credentials, monotonic);
+
+  async function outgoingFor(request: Omit<ApiRequest, 'signal'>): Promise<Outgoing> {
+    const authorization = await credentials.authorization();
+    const { body } = request;
+    const contentType = request.contentType ?? defaultContentType[request.method];
+    return {
+      method: request.method,
+      path: `${prefix}${request.path}${queryString(request.query)}`,
+      headers: {
+        accept: 'application/json',
+        'user-agent': userAgent,
+        ...(body !== undefined && { 'content-type': contentType }),
+        ...(authorization !== undefined && { authorization }),
+      },
+      body: typeof body === 'object' ? JSON.stringify(body) : body,
+    };
+  }
+
+  function told(request: { method: string; resource?: string }, startedAt: number, answer?: Incoming): void {
+    const tookMs = monotonic() - startedAt;
+    needs.onCall?.({
+      verb: request.method,
+      resource: request.resource ?? 'other',
+      code: answer ? String(answer.status) : 'error',
+      seconds: tookMs / 1000,
+    });
+    const date = answer?.headers.date;
+    if (dateListeners.length === 0 || typeof date !== 'string') return;
+    const serverEpochMs = Date.parse(date);
+    if (Number.isNaN(serverEpochMs)) return;
+    for (const listener of dateListeners) listener(serverEpochMs, tookMs);
+  }
+
+  function statusError(request: { method: string; path: string }, answer: Incoming): ApiStatusError {
+    return new ApiStatusError(request, {
+      status: answer.status,
+      body: readStatus(answer.body),
+      retryAfterMs: readRetryAfter(headerOf(answer, 'retry-after'), now()),
+    });
+  }
+
+  async function attempt(request: ApiRequest, timeoutMs: number): Promise<Incoming> {
+    const outgoing = await outgoingFor(request);
+    const startedAt = monotonic();
+    let answer: Incoming | undefined;
+    try {
+      answer = await exchange(
+        calls,
+        outgoing,
+        {
+          timeoutMs,
+          maxBytes: maxAnswerBytes,
+          discardBody: request.discardBody ?? false,
+          signal: request.signal,
+        },
+        timer,
+      );
+    } finally {
+      told(request, startedAt, answer);
+    }
+    if (answer.status >= 400) throw statusError(request, answer);
+    return answer;
+  }
+
+  async function request<T>(request: ApiRequest): Promise<{ status: number; body: T }> {
+    const deadline = monotonic() + (request.timeoutMs ?? defaultTimeoutMs);
+    const backoff = createBackoff(backoffPolicy, jitter);
+    let mayAskAgain = true;
+    for (let attempts = 1; ; attempts += 1) {
+      try {
+        const { status, body } = await attempt(request, Math.max(1, deadline - monotonic()));
+        return { status, body: readBody<T>(request, body) };
+      } catch (error) {
+        if (error instanceof ApiStatusError && error.status === 401 && mayAskAgain) {
+          mayAskAgain = false;
+          credentials.invalidate();
+          continue;
+        }
+        if (attempts >= maxAttempts || !mayRetry(request, error)) throw error;
+        const waitMs = backoff.next(error instanceof ApiStatusError ? error.retryAfterMs : undefined);
+        if (monotonic() + waitMs >= deadline) throw error;
+        await pause(waitMs, request.signal);
+        if (request.signal?.aborted) throw error;
+      }
+    }
+  }
+
+  async function watchOnce(watch: WatchRequest): Promise<AsyncIterable<WatchEvent>> {
+    const asCall = { method: 'GET' as const, path: watch.path, query: { ...watch.query, watch: 'true' } };
+    const outgoing = await outgoingFor(asCall);
+    const startedAt = monotonic();
+    const label = { method: 'WATCH', ...(watch.resource !== undefined && { resource: watch.resource }) };
+    try {
+      const limits = { timeoutMs: defaultTimeoutMs, signal: watch.signal };
+      const opened = await openWatch(watches, outgoing, limits, timer);
+      if (opened.kind === 'refused') {
+        told(label, startedAt, opened.answer);
+        throw statusError(asCall, opened.answer);
+      }
+      told(label, startedAt, { status: 200, headers: opened.headers, body: Buffer.alloc(0) });
+      return opened.events;
+    } catch (error) {
+      if (error instanceof ApiConnectionError) told(label, startedAt);
+      throw error;
+    }
+  }
+
+  return {
+    request,
+    async watch(watch) {
+      try {
+        return await watchOnce(watch);
+      } catch (error) {
+        if (!(error instanceof ApiStatusError) || error.status !== 401) throw error;
+        credentials.invalidate();
+        return watchOnce(watch);
+      }
+    },
+    onDate: (listener) => {
+      dateListeners.push(listener);
+    },
+    async close() {
+      await Promise.all([calls.close(), watches.close()]);
+    },
+  };
+}
+
+const defaultContentType = {
+  GET: 'application/json',
+  POST: 'application/json',
+  PUT: 'application/json',
+  PATCH: 'application/merge-patch+json',
+  DELETE: 'application/json',
+} as const;
+
+/** Whether the call may be made again: never when that might do something twice that the caller did not allow. */
+function mayRetry(request: ApiRequest, error: unknown): boolean {
+  if (request.retry === 'none') return false;
+  const isSafe = request.retry === 'safe' || request.method === 'GET';
+  if (error instanceof ApiConnectionError) {
+    return isSafe && (error.failure === 'connect' || error.failure === 'broken');
+  }
+  if (!(error instanceof ApiStatusError)) return false;
+  if (error.status === 429) return true;
+  if (error.status === 503 && error.retryAfterMs !== undefined) return true;
+  return isSafe && [500, 502, 503, 504].includes(error.status);
+}
+
+function queryString(query: ApiRequest['query']): string {
+  if (!query) return '';
+  const parts: string[] = [];
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) parts.push(`${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
+  }
+  return parts.length > 0 ? `?${parts.join('&')}` : '';
+}
+
+function headerOf(answer: Incoming, name: string): string | undefined {
+  const value = answer.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function readBody<T>(request: ApiRequest, body: Buffer): T {
+  if (request.discardBody || body.length === 0) return undefined as T;
+  try {
+    return JSON.parse(body.toString()) as T;
+  } catch {
+    // The parser's own message quotes the text, which may be a Secret.
+    throw new ApiConnectionError('malformed', `${describe(request)}: the answer is not JSON`);
+  }
+}
+
+/** The Status in an error answer; undefined for what a proxy may have said in its place. */
+function readStatus(body: Buffer): Status | undefined {
+  try {
+    const status = JSON.parse(body.toString()) as Status | null;
+    return status?.kind === 'Status' ? status : undefined;
+  } catch {
+    return undefined;
+  }
+}

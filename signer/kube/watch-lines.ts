@@ -1,0 +1,60 @@
+/** One event of a watch. `object` is as the server sent it; for ERROR it is a meta/v1 Status. */
+export interface WatchEvent {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
+  readonly object: unknown;
+}
+
+/** Longest event of a watch, in bytes: etcd keeps no object above 1.5 MiB by default. */
+export const maxLineBytes = 4 * 1024 * 1024;
+
+const newline = 0x0a;
+const types = new Set(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']);
+
+/**
+ * Cuts the body of a watch into its lines of JSON. A line may come in many chunks, and a chunk may hold many lines.
+ *
+ * @returns the events that the chunk completes.
+ * @throws Error when a line is too long or is not an event.
+ */
+export function createLineReader(): (chunk: Buffer) => WatchEvent[] {
+  let pending: Buffer[] = [];
+  let pendingBytes = 0;
+
+  return (chunk) => {
+    const events: WatchEvent[] = [];
+    let start = 0;
+    for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
+      const part = chunk.subarray(start, end);
+      start = end + 1;
+      let line = part;
+      if (pendingBytes > 0) {
+        line = Buffer.concat([...pending, part]);
+        pending = [];
+        pendingBytes = 0;
+      }
+      if (line.length > 0) events.push(readEvent(line));
+    }
+    const rest = chunk.length - start;
+    if (rest > 0) {
+      pending.push(chunk.subarray(start));
+      pendingBytes += rest;
+      if (pendingBytes > maxLineBytes) throw new Error(`a watch event is longer than ${maxLineBytes} bytes`);
+    }
+    return events;
+  };
+}
+
+function readEvent(line: Buffer): WatchEvent {
+  let event: unknown;
+  try {
+    event = JSON.parse(line.toString());
+  } catch {
+    // The parser's own message quotes the text, which may be a Secret.
+    throw new Error('a line of the watch is not JSON');
+  }
+  const { type, object } = (event ?? {}) as { type?: unknown; object?: unknown };
+  if (typeof type !== 'string' || !types.has(type) || typeof object !== 'object' || object === null) {
+    throw new Error('a line of the watch is not a watch event');
+  }
+  return event as WatchEvent;
+}

@@ -1,0 +1,139 @@
+import type { Dispatcher } from 'undici';
+import { ApiConnectionError } from './api-error.ts';
+import type { Connection } from './connection.ts';
+import { describe, type Incoming, type Outgoing, reasonOf, untimed } from './exchange.ts';
+import type { SetTimer } from './timer.ts';
+import { createLineReader, type WatchEvent } from './watch-lines.ts';
+
+/** Events that may lie unread before the server is told to hold back. */
+const highWater = 2_000;
+const maxErrorBytes = 1024 * 1024;
+
+/** What a watch request was answered with: events without end, or an error status with its body. */
+export type WatchAnswer =
+  | {
+      readonly kind: 'events';
+      readonly headers: Incoming['headers'];
+      readonly events: AsyncIterable<WatchEvent>;
+    }
+  | { readonly kind: 'refused'; readonly answer: Incoming };
+
+/**
+ * Opens a watch and resolves when its answer begins. The events end when the server ends the watch or the signal is
+ * aborted, and throw ApiConnectionError when the connection breaks or something is no event.
+ */
+export function openWatch(
+  connection: Connection,
+  outgoing: Outgoing,
+  limits: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  timer: SetTimer,
+): Promise<WatchAnswer> {
+  return new Promise((resolve, reject) => {
+    const { signal } = limits;
+    const read = createLineReader();
+    const errorBody: Buffer[] = [];
+    let controller: Dispatcher.DispatchController | undefined;
+    let refused: { status: number; headers: Incoming['headers'] } | undefined;
+    let errorBytes = 0;
+    let waiting: WatchEvent[] = [];
+    let isPaused = false;
+    let ended: { error?: ApiConnectionError } | undefined;
+    let wake: () => void = () => undefined;
+
+    const cancelTimer = timer(
+      () =>
+        end(
+          new ApiConnectionError('timeout', `${describe(outgoing)}: no answer within ${limits.timeoutMs} ms`),
+        ),
+      limits.timeoutMs,
+    );
+    const abort = () => {
+      reject(new ApiConnectionError('aborted', `${describe(outgoing)}: given up by the caller`));
+      end();
+    };
+
+    /** The one place where a watch ends; without an error it ends well. */
+    function end(error?: ApiConnectionError): void {
+      if (ended) return;
+      ended = error ? { error } : {};
+      cancelTimer();
+      signal.removeEventListener('abort', abort);
+      controller?.abort(error ?? new Error('the watch is over'));
+      if (error) reject(error);
+      wake();
+    }
+
+    async function* events(): AsyncGenerator<WatchEvent> {
+      try {
+        while (true) {
+          const batch = waiting;
+          waiting = [];
+          if (isPaused) {
+            isPaused = false;
+            controller?.resume();
+          }
+          for (const event of batch) {
+            if (signal.aborted) return;
+            yield event;
+          }
+          if (waiting.length > 0) continue;
+          if (ended?.error) throw ended.error;
+          if (ended) return;
+          await new Promise<void>((resume) => {
+            wake = resume;
+          });
+        }
+      } finally {
+        end();
+      }
+    }
+
+    if (signal.aborted) return abort();
+    signal.addEventListener('abort', abort);
+
+    connection.dispatch(
+      { method: outgoing.method, path: outgoing.path, headers: outgoing.headers, body: null, ...untimed },
+      {
+        onRequestStart(started) {
+          controller = started;
+          if (ended) started.abort(new Error('given up'));
+        },
+        onResponseStart(_controller, status, headers) {
+          if (status < 200) return;
+          if (status !== 200) {
+            refused = { status, headers };
+            return;
+          }
+          cancelTimer();
+          resolve({ kind: 'events', headers, events: events() });
+        },
+        onResponseData(_controller, chunk) {
+          if (ended) return;
+          if (refused) {
+            errorBytes += chunk.length;
+            if (errorBytes <= maxErrorBytes) errorBody.push(chunk);
+            return;
+          }
+          try {
+            waiting.push(...read(chunk));
+          } catch (error) {
+            end(new ApiConnectionError('malformed', `${describe(outgoing)}: ${reasonOf(error)}`));
+          }
+          if (waiting.length > highWater && !isPaused) {
+            isPaused = true;
+            controller?.pause();
+          }
+          wake();
+        },
+        onResponseEnd() {
+          if (refused) resolve({ kind: 'refused', answer: { ...refused, body: Buffer.concat(errorBody) } });
+          end();
+        },
+        onResponseError(_controller, cause) {
+          const failure = controller ? 'broken' : 'connect';
+          end(new ApiConnectionError(failure, `${describe(outgoing)}: ${reasonOf(cause)}`, { cause }));
+        },
+      },
+    );
+  });
+}
