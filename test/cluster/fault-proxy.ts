@@ -158,7 +158,7 @@ function forward(
     ...withoutConnectionHeaders(request.headers),
   });
   const streamLimit = limit?.kind === 'cut' || limit?.kind === 'silent' ? limit : undefined;
-  const passage = createPassage(seen, response, breakConnection, streamLimit);
+  const passage = createPassage(seen, response, () => onceRead(request, breakConnection), streamLimit);
   sent.on('response', (headers) => {
     if (limit?.kind === 'reset') return breakConnection();
     seen.status = Number(headers[':status']);
@@ -182,6 +182,13 @@ function forward(
     sent.close(http2.constants.NGHTTP2_CANCEL);
   });
   request.pipe(sent);
+}
+
+/** A PING comes back when the client has read the frames before it. HTTP/1.1 has nothing like it: wait a little. */
+function onceRead(request: Request, action: () => void): void {
+  const session = request.stream?.session;
+  if (session && !session.destroyed) session.ping(() => action());
+  else setTimeout(action, 50);
 }
 
 function upstreamOf(

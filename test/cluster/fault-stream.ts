@@ -29,13 +29,13 @@ export interface Passage extends AnswerStream {
 }
 
 /**
- * Passes an answer on until its limit: with `cut` or `silent`, after that many lines. `breakConnection` resets
- * the client's TCP connection.
+ * Passes an answer on until its limit: with `cut` or `silent`, after that many lines. `breakOnceRead` resets
+ * the client's TCP connection as soon as the client has read what was sent.
  */
 export function createPassage(
   request: SeenRequest,
   sink: Sink,
-  breakConnection: () => void,
+  breakOnceRead: () => void,
   limit: { kind: 'cut' | 'silent'; afterEvents: number } | undefined,
 ): Passage {
   let events = 0;
@@ -46,8 +46,7 @@ export function createPassage(
     if (state === 'done') return;
     state = 'done';
     sink.write(rest);
-    // The half event must leave before the connection breaks.
-    setTimeout(breakConnection, 20);
+    breakOnceRead();
   };
   const passLimited = (chunk: Buffer, most: { kind: 'cut' | 'silent'; afterEvents: number }): boolean => {
     let from = 0;
@@ -59,7 +58,11 @@ export function createPassage(
     }
     if (from > 0) sink.write(chunk.subarray(0, from));
     if (most.kind === 'silent') state = 'silent';
-    else if (from < chunk.length) cut(chunk.subarray(from, from + Math.ceil((chunk.length - from) / 2)));
+    else if (from < chunk.length) {
+      const newline = chunk.indexOf(10, from);
+      const end = newline < 0 ? chunk.length : newline;
+      cut(chunk.subarray(from, from + Math.ceil((end - from) / 2)));
+    }
     return true;
   };
   return {

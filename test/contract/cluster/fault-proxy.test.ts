@@ -130,6 +130,7 @@ test('breaks the connection before the server saw the request, or after it has a
 test('cuts a watch in the middle of an event', async () => {
   proxy.add({ watch: true, fault: { kind: 'cut', afterEvents: 1 } });
   const seen = await watch(client());
+  await controlPlane.request('POST', configMaps, { metadata: { name: 'cut' } });
   await waitFor('the end of the watch', () => seen.end);
   const [whole = '', half = ''] = seen.text.split('\n');
   assert.equal(JSON.parse(whole).type, 'ADDED');
