@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { freePorts } from '../cluster/ports.ts';
+import { type Child, startChild, waitFor } from '../cluster/process.ts';
+
+const launcher = path.join(import.meta.dirname, '../../bin/kubespiffe');
+
+/** A signer running as a process, as users start it from a checkout. */
+export interface SignerProcess {
+  readonly child: Child;
+  /** `http://127.0.0.1:PORT` */
+  readonly url: string;
+  /** The log so far, one object a line, the audit stream in it. */
+  lines(): Record<string, unknown>[];
+  /** Everything that the process has written. */
+  output(): string;
+  /** The verdict and the text of /readyz?verbose. */
+  readiness(): Promise<{ ok: boolean; text: string }>;
+  /** Waits until it is ready. */
+  ready(): Promise<void>;
+  /** The value of a metric: the sum over all label sets that contain these labels. */
+  metric(name: string, labels?: Record<string, string>): Promise<number>;
+}
+
+/** Starts `bin/kubespiffe signer` with these flags; it ends with this process. */
+export async function startSigner(options: {
+  kubeconfig: string;
+  replica?: string;
+  trustDomain?: string;
+  pool?: string;
+  flags?: readonly string[];
+}): Promise<SignerProcess> {
+  const [port] = await freePorts(1);
+  const replica = options.replica ?? 'signer-a';
+  const folder = await mkdtemp(path.join(tmpdir(), 'kubespiffe-signer-'));
+  const logFile = path.join(folder, `${replica}.log`);
+  const child = startChild(
+    replica,
+    [
+      launcher,
+      'signer',
+      '--kubeconfig',
+      options.kubeconfig,
+      '--trust-domain',
+      options.trustDomain ?? 'example.org',
+      '--pool',
+      options.pool ?? 'kubespiffe/kubespiffe-pool',
+      '--metrics-address',
+      `127.0.0.1:${port}`,
+      '--replica',
+      replica,
+      ...(options.flags ?? []),
+    ],
+    { logFile },
+  );
+  const url = `http://127.0.0.1:${port}`;
+  const output = () => readFileSync(logFile, 'utf8');
+
+  async function readiness() {
+    const answer = await fetch(`${url}/readyz?verbose`);
+    return { ok: answer.status === 200, text: await answer.text() };
+  }
+
+  return {
+    child,
+    url,
+    output,
+    lines: () =>
+      output()
+        .split('\n')
+        .filter((line) => line.startsWith('{'))
+        .map((line) => JSON.parse(line) as Record<string, unknown>),
+    readiness,
+    async ready() {
+      await waitFor(`${replica} to be ready`, async () => (await readiness()).ok, {
+        timeoutMs: 30_000,
+        needs: [child],
+      });
+    },
+    async metric(name, labels = {}) {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      return text
+        .split('\n')
+        .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+        .filter((line) => Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))
+        .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+    },
+  };
+}

@@ -1,0 +1,109 @@
+import 'reflect-metadata';
+import { randomUUID, webcrypto } from 'node:crypto';
+import { type Pkcs10CertificateRequestCreateParams, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+import type { Pod, PodCertificateRequest, PodCertificateRequestStatus } from '../../signer/kube/types.ts';
+import type { ControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+
+export const signerName = 'kubespiffe.io/spiffe';
+const p256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+
+/** Creates an object as administrator and returns it as the server stored it. */
+export async function create<T>(controlPlane: ControlPlane, path: string, object: object): Promise<T> {
+  const answer = await controlPlane.request('POST', path, object);
+  if (answer.status !== 201) throw new Error(`POST ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+  return answer.body as T;
+}
+
+export interface PodWishes {
+  namespace?: string;
+  name?: string;
+  serviceAccountName?: string;
+  /** Empty: not scheduled. */
+  nodeName?: string;
+  finalizers?: string[];
+}
+
+/** A pod as an API object, bound to a node that runs nothing: enough for a signer, which only reads it. */
+export async function createPod(controlPlane: ControlPlane, wishes: PodWishes = {}): Promise<Pod> {
+  const namespace = wishes.namespace ?? 'default';
+  return create<Pod>(controlPlane, `/api/v1/namespaces/${namespace}/pods`, {
+    metadata: {
+      name: wishes.name ?? `pod-${randomUUID().slice(0, 8)}`,
+      namespace,
+      ...(wishes.finalizers && { finalizers: wishes.finalizers }),
+    },
+    spec: {
+      serviceAccountName: wishes.serviceAccountName ?? 'default',
+      ...(wishes.nodeName !== '' && { nodeName: wishes.nodeName ?? 'node-1' }),
+      containers: [{ name: 'app', image: 'none' }],
+      automountServiceAccountToken: false,
+    },
+  });
+}
+
+/** Base64 of a PKCS#10 request for a new P-256 key, with whatever a test wants in it. */
+export async function newRequestKey(
+  contents: Partial<Pkcs10CertificateRequestCreateParams> = {},
+): Promise<string> {
+  const keys = await webcrypto.subtle.generateKey(p256, true, ['sign', 'verify']);
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    keys,
+    signingAlgorithm: p256,
+    ...contents,
+  });
+  return Buffer.from(request.rawData).toString('base64');
+}
+
+/** A PodCertificateRequest for a pod as kubelet would make it, with what a test wants to be different. */
+export async function requestFor(
+  controlPlane: ControlPlane,
+  pod: Pod,
+  different: Partial<PodCertificateRequest['spec']> = {},
+): Promise<PodCertificateRequest> {
+  const namespace = pod.metadata.namespace ?? 'default';
+  return create(controlPlane, `/apis/certificates.k8s.io/v1/namespaces/${namespace}/podcertificaterequests`, {
+    apiVersion: 'certificates.k8s.io/v1',
+    kind: 'PodCertificateRequest',
+    metadata: { generateName: 'req-', namespace },
+    spec: {
+      signerName,
+      podName: pod.metadata.name,
+      podUID: pod.metadata.uid,
+      serviceAccountName: pod.spec?.serviceAccountName,
+      serviceAccountUID: randomUUID(),
+      nodeName: pod.spec?.nodeName ?? 'node-1',
+      nodeUID: randomUUID(),
+      stubPKCS10Request: different.stubPKCS10Request ?? (await newRequestKey()),
+      ...different,
+    },
+  });
+}
+
+/** The request as the server has it now. */
+export async function read(
+  controlPlane: ControlPlane,
+  request: PodCertificateRequest,
+): Promise<PodCertificateRequest> {
+  const { namespace, name } = request.metadata;
+  const path = `/apis/certificates.k8s.io/v1/namespaces/${namespace}/podcertificaterequests/${name}`;
+  const answer = await controlPlane.request('GET', path);
+  if (answer.status !== 200) throw new Error(`GET ${path}: ${answer.status}`);
+  return answer.body as PodCertificateRequest;
+}
+
+/** Waits for the answer to a request. */
+export async function answerTo(
+  controlPlane: ControlPlane,
+  request: PodCertificateRequest,
+  timeoutMs = 15_000,
+): Promise<PodCertificateRequestStatus> {
+  return waitFor(
+    `an answer to ${request.metadata.name}`,
+    async () => {
+      const { status } = await read(controlPlane, request);
+      return status?.conditions?.length ? status : undefined;
+    },
+    { timeoutMs },
+  );
+}
