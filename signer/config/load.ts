@@ -153,5 +153,5 @@ function summarize(origins: ReadonlyMap<SettingKey, Given>, config: Config): str
 
 function settingNote(key: SettingKey): string {
   const { otherwise }: Setting<unknown> = settings[key];
-  return otherwise ?? 'not set';
+  return otherwise?.replaceAll('`', '') ?? 'not set';
 }

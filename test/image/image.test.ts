@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { hash } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const checkout = join(import.meta.dirname, '../..');
+
+interface Descriptor {
+  digest: string;
+  size: number;
+  annotations?: Record<string, string>;
+}
+
+let folder: string;
+let layout: string;
+let rootfs: string;
+
+async function build(name: string): Promise<{ digest: string; archive: string }> {
+  const archive = join(folder, name);
+  const script = join(checkout, 'scripts/image.ts');
+  const { stdout } = await run(process.execPath, [script, '--output', archive]);
+  return { digest: stdout.trim(), archive };
+}
+
+const blobPath = (digest: string) => join(layout, 'blobs', digest.replace(':', '/'));
+const readJson = async <T>(path: string) => JSON.parse(await readFile(path, 'utf8')) as T;
+
+async function readManifest() {
+  const index = await readJson<{ manifests: Descriptor[] }>(join(layout, 'index.json'));
+  const [descriptor] = index.manifests;
+  assert.ok(descriptor);
+  const manifest = await readJson<{ config: Descriptor; layers: Descriptor[] }>(blobPath(descriptor.digest));
+  return { descriptor, manifest };
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kubespiffe-image-'));
+  layout = join(folder, 'layout');
+  rootfs = join(folder, 'rootfs');
+  await mkdir(layout);
+  await mkdir(rootfs);
+  const { archive } = await build('first.tar');
+  await run('tar', ['-x', '-f', archive, '-C', layout]);
+  const { manifest } = await readManifest();
+  for (const layer of manifest.layers) await run('tar', ['-xzp', '-f', blobPath(layer.digest), '-C', rootfs]);
+});
+after(() => rm(folder, { recursive: true }));
+
+/** Runs a command of the image as its account, with nothing of this machine in sight. */
+function inImage(args: string[], env: Record<string, string> = {}) {
+  const command = ['--userspec=65532:65532', rootfs, '/usr/local/bin/node', ...args];
+  return run('chroot', command, { env: { PATH: '/usr/sbin:/usr/bin', ...env } });
+}
+
+test('two builds give the same digest and the same bytes', async () => {
+  const { descriptor } = await readManifest();
+  const second = await build('second.tar');
+  assert.equal(second.digest, descriptor.digest);
+  assert.deepEqual(await readFile(second.archive), await readFile(join(folder, 'first.tar')));
+});
+
+test('every blob is what its descriptor says, and all of them take at most 70 MB', async () => {
+  const { descriptor, manifest } = await readManifest();
+  const all = [descriptor, manifest.config, ...manifest.layers];
+  for (const { digest, size } of all) {
+    const content = await readFile(blobPath(digest));
+    assert.equal(`sha256:${hash('sha256', content, 'hex')}`, digest);
+    assert.equal(content.length, size);
+  }
+  const total = all.reduce((sum, { size }) => sum + size, 0);
+  assert.ok(total <= 70_000_000, `${total} bytes`);
+});
+
+test('the image is named, runs as nobody in particular, and starts the command', async () => {
+  const { descriptor, manifest } = await readManifest();
+  assert.equal(descriptor.annotations?.['io.containerd.image.name'], 'kubespiffe.io/kubespiffe:dev');
+  const { config } = await readJson<{ config: Record<string, unknown> }>(blobPath(manifest.config.digest));
+  assert.equal(config.User, '65532:65532');
+  assert.deepEqual(config.Entrypoint, ['/usr/local/bin/node', '/app/tools/main.js']);
+});
+
+test('the Dockerfile starts the same command in the same way', async () => {
+  const { manifest } = await readManifest();
+  const { config } = await readJson<{ config: Record<string, unknown> }>(blobPath(manifest.config.digest));
+  const dockerfile = await readFile(join(checkout, 'Dockerfile'), 'utf8');
+  const final = dockerfile.slice(dockerfile.indexOf('FROM scratch'));
+  const instruction = (name: string) => new RegExp(`^${name} (.+)$`, 'm').exec(final)?.[1] ?? '';
+  assert.equal(instruction('USER'), config.User);
+  assert.deepEqual([instruction('ENV')], config.Env);
+  assert.equal(instruction('WORKDIR'), config.WorkingDir);
+  assert.deepEqual(JSON.parse(instruction('ENTRYPOINT')), config.Entrypoint);
+  assert.deepEqual(JSON.parse(instruction('CMD')), config.Cmd);
+});
+
+test('the image holds no shell, no tests, no types and no TypeScript', async () => {
+  const { stdout } = await run('find', [rootfs, '-type', 'f', '-printf', '%P\n']);
+  const files = stdout.trim().split('\n');
+  assert.ok(files.includes('app/signer/main.js'));
+  const unwanted = files.filter((path) => /\.(ts|map)$|^bin\/|\/(sh|bash)$|^app\/test/.test(path));
+  assert.deepEqual(unwanted, []);
+});
+
+test('kubespiffe version works in the image', async () => {
+  const { stdout } = await inImage(['/app/tools/main.js', 'version']);
+  const { version } = await readJson<{ version: string }>(join(checkout, 'package.json'));
+  assert.ok(stdout.includes(version), stdout);
+});
+
+test('kubespiffe signer --check-config works in the image', async () => {
+  const env = { KUBESPIFFE_TRUST_DOMAIN: 'example.org' };
+  const { stdout } = await inImage(['/app/tools/main.js', 'signer', '--check-config'], env);
+  assert.match(stdout, /trustDomain: example\.org/);
+});
+
+test('every module of ours loads in the image', async () => {
+  const { stdout } = await run('find', [
+    join(rootfs, 'app/signer'),
+    '-name',
+    '*.js',
+    '-printf',
+    '/app/signer/%P\n',
+  ]);
+  const modules = stdout.trim().split('\n');
+  const program = `await Promise.all(${JSON.stringify(modules)}.map((path) => import(path))); console.log('loaded')`;
+  const loaded = await inImage(['--input-type=module', '-e', program]);
+  assert.equal(loaded.stdout, 'loaded\n');
+});
+
+test('a kubeconfig is read in the image although the generated API models are left out', async () => {
+  const kubeconfig = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'here',
+    clusters: [{ name: 'here', cluster: { server: 'https://127.0.0.1:6443' } }],
+    users: [{ name: 'here', user: { token: 'none' } }],
+    contexts: [{ name: 'here', context: { cluster: 'here', user: 'here', namespace: 'shop' } }],
+  };
+  await writeFile(join(rootfs, 'tmp/kubeconfig'), JSON.stringify(kubeconfig));
+  const program = `
+    const { loadCredentials } = await import('/app/signer/kube/credentials.js');
+    const { server, namespace } = await loadCredentials({ kubeconfig: '/tmp/kubeconfig', env: {} });
+    console.log(server.href, namespace);`;
+  const { stdout } = await inImage(['--input-type=module', '-e', program]);
+  assert.equal(stdout, 'https://127.0.0.1:6443/ shop\n');
+});
