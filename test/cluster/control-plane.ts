@@ -26,6 +26,11 @@ export interface ControlPlaneOptions {
   logDir?: string;
   /** True when a node will join: KUBEBUILDER_ASSETS, which has no kubelet, is then not used. */
   complete?: boolean;
+  /**
+   * False: etcd and the API server alone, for a bench that wants the cores for them. Nothing evicts pods of a node
+   * without a kubelet then, and nothing makes the ServiceAccount `default`.
+   */
+  controllers?: boolean;
   /** Key of the ServiceAccount tokens: ES256 (default), or RS256 as most clusters have. */
   tokenAlgorithm?: 'ES256' | 'RS256';
   /** Further flags of kube-apiserver. */
@@ -151,7 +156,9 @@ async function start(
   };
   await startApiServer();
 
-  for (const name of ['kube-controller-manager', 'kube-scheduler'] as const) {
+  const controllers =
+    options.controllers === false ? [] : (['kube-controller-manager', 'kube-scheduler'] as const);
+  for (const name of controllers) {
     const command = binaries.command(name);
     if (!command) continue;
     const own = await authority.issue({ commonName: `system:${name}` });
@@ -159,7 +166,7 @@ async function start(
     await writeKubeconfig(file, { server: url, authority: authority.certificate }, own);
     run(name, [...command, ...controllerFlags(name, settings, file)]);
   }
-  if (binaries.complete) await waitForServiceAccount(admin);
+  if (binaries.complete && controllers.length > 0) await waitForServiceAccount(admin);
 
   const tokens = createTokenFiles(dir, url, authority.certificate, admin);
   return {
