@@ -24,6 +24,8 @@ export interface PoolHolder {
   /** The last good pool. */
   current(): Pool | undefined;
   signable(now: Seconds): Signable;
+  /** What the bundles may be made from, as long as it is what the Secret says now; else what is wrong with it. */
+  publishable(): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem };
 }
 
 /** @param onChange called when current() or signable() may answer otherwise than before. */
@@ -46,6 +48,11 @@ export function createPoolHolder(needs: { trustDomain: string; onChange: () => v
       needs.onChange();
     },
     current: () => current,
+    publishable() {
+      if (!latest) return { ok: false, problem: unread };
+      if (latest.ok) return latest;
+      return latest.pool && latest.pool === current ? { ok: true, pool: latest.pool } : latest;
+    },
     signable(now) {
       ripen(now);
       if (!latest) return { ok: false, problem: unread };

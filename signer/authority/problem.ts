@@ -21,11 +21,14 @@ export type PoolProblemReason =
   /** Less than an hour is left, which is the shortest life a certificate may have. */
   | 'AuthorityExpiring';
 
-/** What is wrong, where, and what to do; `message` holds all three and never any key material. */
+/** What is wrong, where, and what to do. None of it ever holds key material. */
 export interface PoolProblem {
   readonly reason: PoolProblemReason;
   /** Such as `pool.authorities[0].certificate`. */
   readonly field: string;
+  /** What is wrong there. */
+  readonly what: string;
+  readonly remedy: string;
   /** `<field>: <what is wrong>; <remedy>`. */
   readonly message: string;
 }
@@ -36,5 +39,5 @@ export function poolProblem(
   what: string,
   remedy: string,
 ): PoolProblem {
-  return { reason, field, message: `${field}: ${what}; ${remedy}` };
+  return { reason, field, what, remedy, message: `${field}: ${what}; ${remedy}` };
 }

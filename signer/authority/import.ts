@@ -1,0 +1,187 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import type { Secret } from '../kube/types.ts';
+import { type CertificateFacts, readCertificate } from '../pki/certificate.ts';
+import { decodePem, encodePem } from '../pki/pem.ts';
+import { isSignedBy } from '../pki/verify.ts';
+import type { AuthorityRecord } from './document.ts';
+import { type PoolProblem, poolProblem } from './problem.ts';
+
+/** A CA as others keep it. The names say where each part comes from, for messages. */
+export interface CaMaterial {
+  readonly id: string;
+  /** PEM in the usual forms: PKCS#8, PKCS#1 or SEC 1, unencrypted. */
+  readonly privateKey: { readonly pem: string; readonly name: string };
+  /** PEM certificates in any order: signing certificate, intermediates, root, and others that are left out. */
+  readonly certificates: readonly { readonly pem: string; readonly name: string }[];
+}
+
+export type Imported<T> = { ok: true; value: T } | { ok: false; problem: PoolProblem };
+
+/**
+ * Puts a CA together: the certificate that the key belongs to signs, and from there the issuers are followed to a
+ * self-signed root. `createdAt` is an RFC 3339 time.
+ */
+export function assembleAuthority(
+  material: CaMaterial,
+  state: 'active' | 'trusted',
+  createdAt: string,
+): Imported<AuthorityRecord> {
+  const { name } = material.privateKey;
+  const key = readAnyKey(material.privateKey.pem);
+  if (!key) {
+    const remedy = 'give an unencrypted PEM key; `openssl pkey -in FILE` takes the encryption off';
+    return refuse(name, 'is not a private key that can be read', remedy);
+  }
+  const certificates: CertificateFacts[] = [];
+  for (const source of material.certificates) {
+    const read = readAll(source.pem);
+    if (typeof read === 'string') return refuse(source.name, read, 'give PEM certificates');
+    certificates.push(...read);
+  }
+  const from = material.certificates.map((source) => source.name).join(', ');
+  const signing = certificates.find((each) => belongsTo(key, each));
+  if (!signing)
+    return refuse(name, `belongs to no certificate in ${from}`, 'give the certificate of this key');
+
+  const chain = chainOf(signing, certificates);
+  const root = chain.pop();
+  if (!root || !isSignedBy(root, root)) {
+    const what = 'has no self-signed root at the end of its chain';
+    return refuse(from, what, 'give the certificates up to the root as well (--chain FILE)');
+  }
+  return {
+    ok: true,
+    value: {
+      id: material.id,
+      kind: 'X509',
+      state,
+      tainted: false,
+      privateKey: key.export({ format: 'pem', type: 'pkcs8' }).toString(),
+      certificate: encodePem('CERTIFICATE', root.der),
+      intermediates: chain.map((each) => encodePem('CERTIFICATE', each.der)),
+      createdAt,
+      publishedAt: createdAt,
+      ...(state === 'active' ? { activatedAt: createdAt } : {}),
+    },
+  };
+}
+
+/** A Secret of type kubernetes.io/tls, as cert-manager and many others make it; `ca.crt` may hold the root. */
+export function readTlsSecret(secret: Secret, id: string): Imported<CaMaterial> {
+  const text = (key: string) => Buffer.from(secret.data?.[key] ?? '', 'base64').toString('utf8');
+  for (const key of ['tls.crt', 'tls.key']) {
+    if (text(key) !== '') continue;
+    return refuse(key, 'is not in the Secret', 'name a Secret of type kubernetes.io/tls that holds a CA');
+  }
+  const certificates = ['tls.crt', 'ca.crt']
+    .map((name) => ({ name, pem: text(name) }))
+    .filter((source) => source.pem !== '');
+  return { ok: true, value: { id, privateKey: { name: 'tls.key', pem: text('tls.key') }, certificates } };
+}
+
+/**
+ * The pool of ahmedtd/mesh-example, and of its descendants, which may hold key and root as PEM. The first CA is
+ * the one that signs there.
+ */
+export function readMeshPool(json: string): Imported<CaMaterial[]> {
+  let pool: unknown;
+  try {
+    pool = JSON.parse(json);
+  } catch {
+    return refuse('the pool', 'is not JSON', 'give the value of key `pool` of the Secret, decoded');
+  }
+  const cas = isObject(pool) ? pool.CAs : undefined;
+  if (!Array.isArray(cas) || cas.length === 0) {
+    return refuse('the pool', 'has no list CAs', 'give the value of key `pool` of the Secret, decoded');
+  }
+  const materials: CaMaterial[] = [];
+  for (const [index, ca] of cas.entries()) {
+    const material = isObject(ca) ? meshCa(ca, `CAs[${index}]`) : undefined;
+    if (!material) return refuse(`CAs[${index}]`, 'is not a CA with ID, key and root', 'restore the pool');
+    materials.push(material);
+  }
+  return { ok: true, value: materials };
+}
+
+function meshCa(ca: Record<string, unknown>, field: string): CaMaterial | undefined {
+  const text = (name: string) => (typeof ca[name] === 'string' ? ca[name] : '');
+  const pemOf = (der: string, pem: string, label: string) =>
+    text(der) !== ''
+      ? { name: `${field}.${der}`, pem: encodePem(label, Buffer.from(text(der), 'base64')) }
+      : { name: `${field}.${pem}`, pem: text(pem) };
+  const privateKey = pemOf('SigningKeyPKCS8', 'SigningKeyPEM', 'PRIVATE KEY');
+  const root = pemOf('RootCertificateDER', 'RootCertificatePEM', 'CERTIFICATE');
+  const more = Array.isArray(ca.IntermediateCertificatesDER) ? ca.IntermediateCertificatesDER : [];
+  if (text('ID') === '' || privateKey.pem === '' || root.pem === '') return undefined;
+  const intermediates = more.map((der, index) => ({
+    name: `${field}.IntermediateCertificatesDER[${index}]`,
+    pem: encodePem('CERTIFICATE', Buffer.from(String(der), 'base64')),
+  }));
+  return { id: text('ID'), privateKey, certificates: [root, ...intermediates] };
+}
+
+/** The trust domain that the roots of a CA say they belong to, if they say one. */
+export function trustDomainOf(record: AuthorityRecord): string | undefined {
+  const [root] = readCertificates(record.certificate ?? '');
+  const id = root?.uris.find((uri) => uri.startsWith('spiffe://'));
+  return id?.slice('spiffe://'.length).split('/', 1)[0];
+}
+
+function readCertificates(pem: string): readonly CertificateFacts[] {
+  const read = readAll(pem);
+  return typeof read === 'string' ? [] : read;
+}
+
+/** All certificates of a PEM text, or what is wrong with it. */
+function readAll(pem: string): CertificateFacts[] | string {
+  const blocks = decodePem(pem);
+  if (!blocks.ok) return `is not PEM (${blocks.reason})`;
+  const certificates: CertificateFacts[] = [];
+  for (const block of blocks.value) {
+    if (block.label !== 'CERTIFICATE') continue;
+    const facts = readCertificate(block.der);
+    if (!facts.ok) return `holds a certificate that cannot be read (${facts.reason})`;
+    certificates.push(facts.value);
+  }
+  return certificates.length > 0 ? certificates : 'holds no certificate';
+}
+
+function readAnyKey(pem: string): KeyObject | undefined {
+  const blocks = decodePem(pem);
+  const block = blocks.ok ? blocks.value.find((each) => each.label.endsWith('PRIVATE KEY')) : undefined;
+  if (!block) return undefined;
+  try {
+    return createPrivateKey({ key: encodePem(block.label, block.der), format: 'pem' });
+  } catch {
+    return undefined;
+  }
+}
+
+function belongsTo(key: KeyObject, certificate: CertificateFacts): boolean {
+  try {
+    const spki = { key: Buffer.from(certificate.spki), format: 'der', type: 'spki' } as const;
+    return createPublicKey(spki).equals(createPublicKey(key));
+  } catch {
+    return false;
+  }
+}
+
+/** From the signing certificate upwards, as far as the issuers are there. */
+function chainOf(signing: CertificateFacts, known: readonly CertificateFacts[]): CertificateFacts[] {
+  const chain = [signing];
+  for (let top = signing; !isSignedBy(top, top); ) {
+    const issuer = known.find((each) => !chain.includes(each) && isSignedBy(top, each));
+    if (!issuer) break;
+    chain.push(issuer);
+    top = issuer;
+  }
+  return chain;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function refuse(field: string, what: string, remedy: string): { ok: false; problem: PoolProblem } {
+  return { ok: false, problem: poolProblem('PoolMalformed', field, what, remedy) };
+}
