@@ -1,0 +1,72 @@
+/** Our clock may be this much behind the API server's, in milliseconds: notBefore must not lie in its future. */
+export const slowestSkewMs = -150_000;
+/** And this much ahead: a leaf is backdated by two minutes, and the server compares. */
+export const fastestSkewMs = 90_000;
+
+/** After so long a measurement no longer counts: clocks drift. */
+const windowMs = 60_000;
+
+/** What the Date headers of the API server's answers tell about its clock. */
+export interface ServerClock {
+  /** Takes one answer in, at the moment it arrived: the server's epoch milliseconds (whole seconds) and the round trip. */
+  observe(serverEpochMs: number, roundTripMs: number): void;
+  /** Our clock minus the server's, in milliseconds, positive when ours is fast; undefined before the first answer. */
+  skewMs(): number | undefined;
+  /** Whether the skew is so that certificates come out right; undefined before the first answer. */
+  isWithinBounds(): boolean | undefined;
+}
+
+interface Span {
+  low: number;
+  high: number;
+  since: number;
+}
+
+/**
+ * Estimates the server's clock. An answer with Date D that was asked for at a and came at b (ours) says: at some
+ * moment between a and b the server's clock was in [D, D + 1 s). So the offset of its clock to our monotonic one
+ * lies between D - b and D + 1 s - a, and many answers together narrow that to milliseconds, whatever the latency
+ * of each. An answer that fits with no earlier one means that the server's clock was set: it alone counts then.
+ * Our own wall clock may jump as it likes: it is read only when the skew is asked for.
+ */
+export function createServerClock(needs: { now: () => number; monotonic: () => number }): ServerClock {
+  const { now, monotonic } = needs;
+  let current: Span | undefined;
+  let earlier: Span | undefined;
+
+  function skewMs(): number | undefined {
+    if (!current) return undefined;
+    const both = earlier ? meet(current, earlier) : undefined;
+    const { low, high } = both ?? current;
+    return now() - (monotonic() + (low + high) / 2);
+  }
+
+  return {
+    observe(serverEpochMs, roundTripMs) {
+      const arrived = monotonic();
+      const span: Span = {
+        low: serverEpochMs - arrived,
+        high: serverEpochMs + 1000 - (arrived - roundTripMs),
+        since: arrived,
+      };
+      if (current && arrived - current.since > windowMs) {
+        earlier = current;
+        current = meet(span, earlier) ? span : undefined;
+      }
+      const narrowed = current && meet(current, span);
+      if (!narrowed) earlier = undefined;
+      current = narrowed ?? span;
+    },
+    skewMs,
+    isWithinBounds() {
+      const skew = skewMs();
+      return skew === undefined ? undefined : skew >= slowestSkewMs && skew <= fastestSkewMs;
+    },
+  };
+}
+
+function meet(a: Span, b: Span): Span | undefined {
+  const low = Math.max(a.low, b.low);
+  const high = Math.min(a.high, b.high);
+  return low <= high ? { low, high, since: a.since } : undefined;
+}

@@ -1,0 +1,201 @@
+import { randomBytes } from 'node:crypto';
+import { messageOf } from '../errors.ts';
+import { ApiStatusError } from './api-error.ts';
+import { microTime } from './membership.ts';
+import { pauseWith, type SetTimer, setTimer } from './timer.ts';
+import type { Transport } from './transport.ts';
+
+/** An object that an Event is about. */
+export interface ObjectReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+export interface RecordedEvent {
+  /** Events of one key and note become one Event whose series counts them. */
+  readonly key: string;
+  readonly regarding: ObjectReference;
+  readonly related?: ObjectReference;
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: string;
+  readonly action: string;
+  /** For people; cut to 1024 bytes, which is what the API takes. */
+  readonly note: string;
+}
+
+/** Writes Kubernetes Events (events.k8s.io/v1), for people to read. Losing one is allowed, blocking or throwing is not. */
+export interface EventRecorder {
+  record(event: RecordedEvent): void;
+  /** Writes until the signal is aborted; then what was never written yet, for a second at most, and returns. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface EventRecorderNeeds {
+  readonly transport: Transport;
+  /** Such as `kubespiffe.io/signer`. */
+  readonly controller: string;
+  /** The name of this replica. */
+  readonly instance: string;
+  readonly now: () => number;
+  readonly monotonic: () => number;
+  readonly timer?: SetTimer;
+  readonly log: { debug(fields: object, message: string): void };
+}
+
+/** Keys held at most; the one that was quiet longest goes first. */
+const maxSeries = 4096;
+/** Events held for writing while the API server or the bucket does not let them through. */
+const maxUnwritten = 1024;
+/** Writes at once, and then a second. */
+const burst = 50;
+const perSecond = 5;
+/** The first repetition is told after so long, the next ones after twice as long each, in milliseconds. */
+const firstIntervalMs = 30_000;
+const lastIntervalMs = 600_000;
+/** The server keeps an Event for an hour: a repetition after that is a new Event. */
+const forgottenAfterMs = 3_300_000;
+const maxNoteBytes = 1024;
+const flushMs = 1_000;
+
+interface Series {
+  event: RecordedEvent;
+  /** The Event's name once it is written. */
+  name: string | undefined;
+  count: number;
+  lastSeen: number;
+  intervalMs: number;
+  /** Monotonic milliseconds; not to be written before. */
+  notBefore: number;
+}
+
+export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
+  const { transport, monotonic, log } = needs;
+  const timer = needs.timer ?? setTimer;
+  const pause = pauseWith(timer);
+  const series = new Map<string, Series>();
+  const unwritten = new Set<Series>();
+  let wake = new AbortController();
+  let tokens = burst;
+  let refilledAt = monotonic();
+
+  function record(event: RecordedEvent): void {
+    const known = series.get(event.key);
+    const isSame =
+      known && known.event.note === event.note && monotonic() - known.lastSeen < forgottenAfterMs;
+    const entry: Series = isSame
+      ? known
+      : { event, name: undefined, count: 0, lastSeen: 0, intervalMs: firstIntervalMs, notBefore: 0 };
+    if (known && !isSame) unwritten.delete(known);
+    entry.count += 1;
+    entry.lastSeen = monotonic();
+    series.delete(event.key);
+    series.set(event.key, entry);
+    unwritten.add(entry);
+    for (const [key, oldest] of series) {
+      if (series.size <= maxSeries && unwritten.size <= maxUnwritten) break;
+      series.delete(key);
+      unwritten.delete(oldest);
+    }
+    wake.abort();
+  }
+
+  function takeToken(): boolean {
+    const elapsedMs = monotonic() - refilledAt;
+    refilledAt = monotonic();
+    tokens = Math.min(burst, tokens + (elapsedMs / 1000) * perSecond);
+    if (tokens < 1) return false;
+    tokens -= 1;
+    return true;
+  }
+
+  async function write(entry: Series, signal: AbortSignal): Promise<void> {
+    const { count } = entry;
+    const path = `/apis/events.k8s.io/v1/namespaces/${entry.event.regarding.namespace}/events`;
+    const call = { resource: 'events', discardBody: true, retry: 'none', timeoutMs: 5_000, signal } as const;
+    try {
+      if (entry.name !== undefined) {
+        const body = { series: { count, lastObservedTime: microTime(needs.now()) } };
+        await transport.request({ ...call, method: 'PATCH', path: `${path}/${entry.name}`, body });
+      } else {
+        const event = newEvent(entry.event, needs);
+        await transport.request({ ...call, method: 'POST', path, body: event });
+        entry.name = event.metadata.name;
+      }
+      if (entry.count === count) unwritten.delete(entry);
+      entry.notBefore = monotonic() + entry.intervalMs;
+      entry.intervalMs = Math.min(lastIntervalMs, entry.intervalMs * 2);
+    } catch (error) {
+      log.debug({ reason: entry.event.reason, error: messageOf(error) }, 'an Event could not be written');
+      if (entry.name !== undefined && error instanceof ApiStatusError && error.status === 404) {
+        entry.name = undefined;
+      } else if (error instanceof ApiStatusError && error.status < 500 && error.status !== 429) {
+        // The namespace is going away, or we may not write there: to try again would not help.
+        unwritten.delete(entry);
+      } else {
+        entry.notBefore = monotonic() + 5_000;
+      }
+    }
+  }
+
+  /** Writes what is due. @returns for how long to rest, in milliseconds, and whether a new event ends the rest. */
+  async function writeDue(signal: AbortSignal): Promise<{ restMs: number; isEndedByNews: boolean }> {
+    let restMs = lastIntervalMs;
+    for (const entry of [...unwritten]) {
+      const waitMs = entry.notBefore - monotonic();
+      if (waitMs > 0) restMs = Math.min(restMs, waitMs);
+      else if (signal.aborted || !takeToken()) return { restMs: 1000 / perSecond, isEndedByNews: false };
+      else await write(entry, signal);
+    }
+    return { restMs, isEndedByNews: true };
+  }
+
+  async function flush(): Promise<void> {
+    const deadline = new AbortController();
+    const cancel = timer(() => deadline.abort(), flushMs);
+    const never = [...unwritten].filter(({ name }) => name === undefined);
+    await Promise.all(never.slice(0, burst).map((entry) => write(entry, deadline.signal)));
+    cancel();
+  }
+
+  return {
+    record,
+    async run(signal) {
+      while (!signal.aborted) {
+        wake = new AbortController();
+        const { restMs, isEndedByNews } = await writeDue(signal);
+        await pause(restMs, isEndedByNews ? AbortSignal.any([signal, wake.signal]) : signal);
+      }
+      await flush();
+    },
+  };
+}
+
+function newEvent(event: RecordedEvent, needs: EventRecorderNeeds) {
+  const { key: _key, note, regarding, ...rest } = event;
+  return {
+    apiVersion: 'events.k8s.io/v1',
+    kind: 'Event',
+    metadata: {
+      name: `${regarding.name.slice(0, 230)}.${randomBytes(8).toString('hex')}`,
+      namespace: regarding.namespace,
+    },
+    eventTime: microTime(needs.now()),
+    reportingController: needs.controller,
+    reportingInstance: needs.instance.slice(0, 128),
+    regarding,
+    ...rest,
+    note: cutBytes(note, maxNoteBytes),
+  };
+}
+
+/** Cuts text to so many bytes of UTF-8 without breaking a character. */
+export function cutBytes(text: string, bytes: number): string {
+  const encoded = Buffer.from(text);
+  if (encoded.length <= bytes) return text;
+  let end = bytes - 3;
+  while (end > 0 && ((encoded[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return `${encoded.subarray(0, end).toString()}…`;
+}

@@ -1,0 +1,107 @@
+import { messageOf } from '../errors.ts';
+import { ApiStatusError, isExpired } from './api-error.ts';
+import type { Location, ReflectorNeeds } from './reflector.ts';
+import type { Status } from './types.ts';
+import type { WatchEvent } from './watch-lines.ts';
+
+/** Objects a page: what client-go asks for. */
+const pageSize = 500;
+const pageTimeoutMs = 30_000;
+
+interface Listed {
+  readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
+  readonly items?: readonly unknown[] | null;
+}
+
+/** `namespace/name`, or `name` for an object without namespace. */
+export function keyOf(raw: unknown): string {
+  const { metadata } = raw as { metadata?: { namespace?: string; name?: string } };
+  if (!metadata?.name) throw new Error('an object without a name');
+  return metadata.namespace ? `${metadata.namespace}/${metadata.name}` : metadata.name;
+}
+
+/**
+ * Reads the whole resource in pages, as of now and not from a cache that may be behind, and projects each page as it
+ * comes, so that no more than one page is held as the server sent it.
+ * @throws ApiStatusError, ApiConnectionError
+ */
+export async function listAll<T>(
+  needs: ReflectorNeeds<T>,
+  at: Location,
+  signal: AbortSignal,
+): Promise<{ objects: [key: string, object: T][]; resourceVersion: string }> {
+  let objects: [key: string, object: T][] = [];
+  let token: string | undefined;
+  let mayRestart = true;
+  while (true) {
+    let page: Listed;
+    try {
+      const answer = await needs.transport.request<Listed>({
+        method: 'GET',
+        path: at.path,
+        query: { ...at.query, limit: String(pageSize), continue: token },
+        timeoutMs: pageTimeoutMs,
+        signal,
+        ...(needs.resource !== undefined && { resource: needs.resource }),
+      });
+      page = answer.body;
+    } catch (error) {
+      // The pages of a long list outlived etcd's history. Once is bad luck, twice is trouble to wait out.
+      if (!(isExpired(error) && token !== undefined && mayRestart)) throw error;
+      mayRestart = false;
+      objects = [];
+      token = undefined;
+      continue;
+    }
+    for (const raw of page.items ?? []) {
+      const object = projected(needs, raw);
+      if (object !== undefined) objects.push([keyOf(raw), object]);
+    }
+    token = page.metadata?.continue || undefined;
+    if (token === undefined) return { objects, resourceVersion: page.metadata?.resourceVersion ?? '' };
+  }
+}
+
+/** What an event did: `applied` (with the version to go on from), or it ended the watch with an error. */
+export type Applied =
+  | { readonly kind: 'applied'; readonly resourceVersion: string | undefined }
+  | { readonly kind: 'refused'; readonly error: ApiStatusError };
+
+/** Takes one event of a watch into the store. */
+export function applyEvent<T>(needs: ReflectorNeeds<T>, event: WatchEvent): Applied {
+  if (event.type === 'ERROR') {
+    const status = event.object as Status;
+    const error = new ApiStatusError(
+      { method: 'WATCH', path: needs.resource ?? '' },
+      { status: status.code ?? 0, body: status, retryAfterMs: undefined },
+    );
+    return { kind: 'refused', error };
+  }
+  const { metadata } = event.object as { metadata?: { resourceVersion?: string } };
+  if (event.type === 'BOOKMARK') needs.store.touch();
+  else change(needs, event);
+  return { kind: 'applied', resourceVersion: metadata?.resourceVersion };
+}
+
+function change<T>(needs: ReflectorNeeds<T>, event: WatchEvent): void {
+  const { store, log } = needs;
+  try {
+    const key = keyOf(event.object);
+    const object = event.type === 'DELETED' ? undefined : projected(needs, event.object);
+    if (object === undefined) store.delete(key);
+    else store.set(key, object);
+  } catch (error) {
+    // A listener's mistake, or an object that is none: the rest of the resource is still worth following.
+    store.touch();
+    log.warn({ resource: needs.resource, error: messageOf(error) }, 'an event could not be taken in');
+  }
+}
+
+function projected<T>(needs: ReflectorNeeds<T>, raw: unknown): T | undefined {
+  try {
+    return needs.project(raw);
+  } catch (error) {
+    needs.log.warn({ resource: needs.resource, error: messageOf(error) }, 'an object could not be read');
+    return undefined;
+  }
+}

@@ -1,0 +1,205 @@
+import { hash } from 'node:crypto';
+import { messageOf } from '../errors.ts';
+import { ApiStatusError, isNotFoundOfObject } from './api-error.ts';
+import { createPeers, type LeaseFacts } from './peers.ts';
+import { runReflector } from './reflector.ts';
+import { createStore } from './store.ts';
+import { pauseWith, type SetTimer, setTimer } from './timer.ts';
+import type { Transport } from './transport.ts';
+import type { Lease } from './types.ts';
+
+/** A replica renews its Lease so often, in milliseconds. */
+export const renewEveryMs = 3_000;
+const renewTimeoutMs = 2_500;
+const leaveTimeoutMs = 1_500;
+const tidyEveryMs = 300_000;
+const maxNameLength = 253;
+const namePrefix = 'kubespiffe-signer-';
+const labels = { 'app.kubernetes.io/name': 'kubespiffe', 'kubespiffe.io/component': 'signer' };
+
+/** Which replicas of the signer live now. */
+export interface Membership {
+  readonly self: string;
+  /** Sorted, always with self. Others are those whose Lease was seen renewed, on our own monotonic clock. */
+  members(): readonly string[];
+  onChange(listener: () => void): void;
+  /** Renews our own Lease and watches the others'; deletes our own when the signal is aborted, and returns. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface MembershipNeeds {
+  readonly transport: Transport;
+  /** The signer's own namespace: nothing is read or written elsewhere. */
+  readonly namespace: string;
+  /** The name of the pod, or of the process outside a cluster. Unique among the replicas. */
+  readonly self: string;
+  readonly now: () => number;
+  readonly monotonic: () => number;
+  readonly jitter?: () => number;
+  readonly timer?: SetTimer;
+  readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
+}
+
+/** The name of a replica's Lease; a long replica name is cut and made unique again by its hash. */
+export function leaseName(self: string): string {
+  const name = `${namePrefix}${self.toLowerCase().replace(/[^a-z0-9.-]/g, '-')}`;
+  const isFaithful =
+    name.length <= maxNameLength && name === `${namePrefix}${self}` && /[a-z0-9]$/.test(name);
+  if (isFaithful) return name;
+  return `${name.slice(0, maxNameLength - 17).replace(/[.-]+$/, '')}-${hash('sha256', self, 'hex').slice(0, 16)}`;
+}
+
+/**
+ * Membership by one Lease per replica. There is no election and nothing to win: a replica is a member for itself at
+ * once, and for the others as soon as they see its Lease. A wrong view costs a double signature or one takeover
+ * delay, never a wrong certificate (design.md section 4).
+ */
+export function createMembership(needs: MembershipNeeds): Membership {
+  const { transport, self, log, monotonic } = needs;
+  const timer = needs.timer ?? setTimer;
+  const pause = pauseWith(timer);
+  const jitter = needs.jitter ?? Math.random;
+  const leases = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(needs.namespace)}/leases`;
+  const own = leaseName(self);
+  const store = createStore<LeaseFacts>({ monotonic });
+  const peers = createPeers({ self, monotonic, timer });
+  store.subscribe(({ type, object }) => {
+    if (type === 'set') peers.saw(object);
+    else peers.left(object.holder);
+  });
+  let isOurs = false;
+
+  function lease(): Lease {
+    const renewTime = microTime(needs.now());
+    return {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: own, namespace: needs.namespace, labels },
+      spec: { holderIdentity: self, leaseDurationSeconds: 10, renewTime },
+    };
+  }
+
+  async function call(
+    method: 'POST' | 'PATCH' | 'DELETE',
+    name: string,
+    options: CallOptions,
+  ): Promise<void> {
+    await transport.request({
+      method,
+      path: method === 'POST' ? leases : `${leases}/${name}`,
+      resource: 'leases',
+      retry: 'none',
+      discardBody: true,
+      timeoutMs: renewTimeoutMs,
+      ...options,
+    });
+  }
+
+  async function renew(signal: AbortSignal): Promise<void> {
+    if (isOurs) {
+      try {
+        return await call('PATCH', own, { body: { spec: lease().spec }, signal });
+      } catch (error) {
+        if (!isNotFoundOfObject(error)) throw error;
+      }
+    }
+    try {
+      await call('POST', own, { body: lease(), signal });
+    } catch (error) {
+      // It is there already: the container was restarted within its pod.
+      if (!(error instanceof ApiStatusError && error.status === 409)) throw error;
+      await call('PATCH', own, { body: lease(), signal });
+    }
+    isOurs = true;
+  }
+
+  async function keepRenewing(signal: AbortSignal): Promise<void> {
+    let lastTrouble = '';
+    while (!signal.aborted) {
+      const startedAt = monotonic();
+      try {
+        await renew(signal);
+        lastTrouble = '';
+      } catch (error) {
+        const trouble = messageOf(error);
+        const level = trouble === lastTrouble ? 'debug' : 'warn';
+        if (!signal.aborted) log[level]({ lease: own, error: trouble }, 'the own Lease could not be renewed');
+        lastTrouble = trouble;
+      }
+      const tookMs = monotonic() - startedAt;
+      await pause(Math.max(200, renewEveryMs * (0.9 + 0.2 * jitter()) - tookMs), signal);
+    }
+  }
+
+  /** Leases of replicas that were killed stay behind. Any replica clears them away, long after nobody counts them. */
+  async function keepTidy(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await pause(tidyEveryMs * (0.5 + jitter()), signal);
+      for (const { name, resourceVersion } of signal.aborted ? [] : peers.longDead(needs.now())) {
+        // The precondition keeps a replica that has just come back.
+        const body = { preconditions: { resourceVersion } };
+        await call('DELETE', name, { body, signal }).catch((error: unknown) => {
+          log.debug({ lease: name, error: messageOf(error) }, 'a dead Lease could not be deleted');
+        });
+      }
+    }
+  }
+
+  async function leave(): Promise<void> {
+    await call('DELETE', own, { timeoutMs: leaveTimeoutMs }).catch((error: unknown) => {
+      if (!isNotFoundOfObject(error)) {
+        log.warn({ lease: own, error: messageOf(error) }, 'the own Lease could not be deleted');
+      }
+    });
+  }
+
+  return {
+    self,
+    members: () => peers.members(),
+    onChange: (listener) => peers.onChange(listener),
+    async run(signal) {
+      const selector = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+      const reflected = runReflector<LeaseFacts>(
+        {
+          transport,
+          locate: async () => ({ path: leases, query: { labelSelector: selector.join(',') } }),
+          store,
+          project: (raw) => toLeaseFacts(raw as Lease),
+          log,
+          resource: 'leases',
+          // The others' renewals come every three seconds, and so does our own.
+          silentAfterMs: 4 * renewEveryMs,
+          monotonic,
+          jitter,
+          timer,
+        },
+        signal,
+      );
+      await Promise.all([reflected, keepRenewing(signal), keepTidy(signal)]);
+      peers.stop();
+      await leave();
+    },
+  };
+}
+
+interface CallOptions {
+  readonly body?: object;
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+function toLeaseFacts(lease: Lease): LeaseFacts | undefined {
+  const holder = lease.spec?.holderIdentity;
+  if (!holder) return undefined;
+  return {
+    name: lease.metadata.name,
+    holder,
+    resourceVersion: lease.metadata.resourceVersion ?? '',
+    renewTime: lease.spec?.renewTime ?? '',
+  };
+}
+
+/** RFC 3339 with microseconds, as the API wants its MicroTime. */
+export function microTime(epochMs: number): string {
+  return `${new Date(epochMs).toISOString().slice(0, -1)}000Z`;
+}

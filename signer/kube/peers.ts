@@ -1,0 +1,105 @@
+import type { SetTimer } from './timer.ts';
+
+/** A replica counts as dead when no renewal of its Lease was seen for so long, in milliseconds. */
+export const deadAfterMs = 10_000;
+/** A Lease is cleared away when no renewal was seen for so long … */
+const longDeadMs = 3_600_000;
+/** … or when its own word is older than this: too far apart for any two clocks. */
+const longDeadByClockMs = 24 * 3_600_000;
+
+/** What we keep of a Lease. */
+export interface LeaseFacts {
+  readonly name: string;
+  readonly holder: string;
+  readonly resourceVersion: string;
+  /** RFC 3339. Compared with itself only, to see a renewal. */
+  readonly renewTime: string;
+}
+
+interface Sighting {
+  lease: LeaseFacts;
+  renewedAt: number;
+  isAlive: boolean;
+  cancel: () => void;
+}
+
+/** The other replicas, by what was seen of their Leases on our own monotonic clock. */
+export interface Peers {
+  /** Takes a Lease in. A new one counts as renewed just now: its replica may be young, and a wrong guess costs little. */
+  saw(lease: LeaseFacts): void;
+  /** A Lease was deleted: its replica is leaving. */
+  left(holder: string): void;
+  /** Those alive and self, sorted. The same array until something changes. */
+  members(): readonly string[];
+  onChange(listener: () => void): void;
+  /** Leases of replicas dead for so long that nobody needs them. `now`: epoch milliseconds. */
+  longDead(now: number): LeaseFacts[];
+  /** Ends the timers. */
+  stop(): void;
+}
+
+export function createPeers(needs: { self: string; monotonic: () => number; timer: SetTimer }): Peers {
+  const { self, monotonic } = needs;
+  const others = new Map<string, Sighting>();
+  const listeners: (() => void)[] = [];
+  let members: readonly string[] = [self];
+
+  function update(): void {
+    const alive = [...others].filter(([, { isAlive }]) => isAlive).map(([holder]) => holder);
+    members = [self, ...alive].sort();
+    for (const listener of listeners) listener();
+  }
+
+  function expectRenewal(holder: string, sighting: Sighting, ms: number): void {
+    sighting.cancel = needs.timer(() => {
+      const leftMs = sighting.renewedAt + deadAfterMs - monotonic();
+      if (leftMs > 0) {
+        expectRenewal(holder, sighting, leftMs);
+        return;
+      }
+      sighting.isAlive = false;
+      update();
+    }, ms);
+  }
+
+  return {
+    saw(lease) {
+      if (lease.holder === self) return;
+      const known = others.get(lease.holder);
+      if (known && known.lease.renewTime === lease.renewTime) {
+        known.lease = lease;
+        return;
+      }
+      const sighting = known ?? { lease, renewedAt: 0, isAlive: false, cancel: () => undefined };
+      sighting.lease = lease;
+      sighting.renewedAt = monotonic();
+      others.set(lease.holder, sighting);
+      if (sighting.isAlive) return;
+      sighting.isAlive = true;
+      expectRenewal(lease.holder, sighting, deadAfterMs);
+      update();
+    },
+    left(holder) {
+      const known = others.get(holder);
+      known?.cancel();
+      others.delete(holder);
+      if (known?.isAlive) update();
+    },
+    members: () => members,
+    onChange: (listener) => {
+      listeners.push(listener);
+    },
+    longDead(now) {
+      return [...others.values()]
+        .filter(({ isAlive }) => !isAlive)
+        .filter(
+          ({ lease, renewedAt }) =>
+            monotonic() - renewedAt > longDeadMs || now - Date.parse(lease.renewTime) > longDeadByClockMs,
+        )
+        .map(({ lease }) => lease);
+    },
+    stop() {
+      for (const { cancel } of others.values()) cancel();
+    },
+  };
+}
