@@ -1,5 +1,5 @@
 import type { PoolView } from './authority/view.ts';
-import type { ServerClock } from './kube/clock.ts';
+import { fastestSkewMs, type ServerClock, slowestSkewMs } from './kube/clock.ts';
 import type { CertificatesVersion } from './kube/types.ts';
 import type { Health } from './observe/health.ts';
 import type { Publisher } from './trust/publisher.ts';
@@ -10,8 +10,8 @@ export const readinessChecks = ['pod-certificate-api', 'caches', 'pool', 'trust-
 export interface ReadinessNeeds {
   readonly health: Health;
   readonly servedVersions: () => readonly CertificatesVersion[];
-  /** The caches by name, each with whether it has been filled. */
-  readonly caches: ReadonlyMap<string, { isSynced(): boolean }>;
+  /** The names of the caches that are not filled yet. */
+  readonly filling: () => readonly string[];
   readonly pool: PoolView;
   readonly publisher: Publisher;
   readonly bundleName: string;
@@ -31,7 +31,7 @@ export function assessReadiness(needs: ReadinessNeeds): void {
           'gate PodCertificateRequest and the runtime-config of certificates.k8s.io/v1beta1',
   );
 
-  const filling = [...needs.caches].filter(([, cache]) => !cache.isSynced()).map(([name]) => name);
+  const filling = needs.filling();
   health.set(
     'caches',
     filling.length === 0,
@@ -51,6 +51,16 @@ export function assessReadiness(needs: ReadinessNeeds): void {
       : (needs.publisher.problem() ?? `ClusterTrustBundle ${needs.bundleName} does not show the root yet`),
   );
 
-  const fault = needs.clock.fault();
+  const fault = clockFault(needs.clock);
   health.set('clock', fault === undefined, fault ?? 'within the bounds of the API server');
+}
+
+/** Why nothing may be signed by our clock, or undefined. The API server's clock is the reference. */
+export function clockFault(clock: ServerClock): string | undefined {
+  const skewMs = clock.skewMs();
+  if (skewMs === undefined) return 'the clock of the API server is not known yet';
+  if (clock.isWithinBounds()) return undefined;
+  const seconds = Math.round(Math.abs(skewMs) / 1000);
+  const bounds = `at most ${-slowestSkewMs / 1000} s slow or ${fastestSkewMs / 1000} s fast is allowed`;
+  return `the clock of the signer is ${seconds} s ${skewMs > 0 ? 'fast' : 'slow'}; ${bounds}`;
 }

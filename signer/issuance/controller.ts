@@ -32,6 +32,8 @@ export interface ControllerNeeds {
   readonly takeoverDelayMs: number;
   /** Requests answered at the same time. */
   readonly concurrency: number;
+  /** A worker threw, which is a fault of ours; its request is tried again with back-off. */
+  readonly onError: (error: unknown, key: string) => void;
   /** Epoch milliseconds. */
   readonly now: () => number;
   readonly monotonic: () => number;
@@ -230,6 +232,6 @@ export function createController(needs: ControllerNeeds): Controller {
   return {
     reconsiderAll,
     pending: () => ({ ...turns.pending(), queued: queue.depth() }),
-    run: (signal) => queue.run(work, { concurrency: needs.concurrency, drainMs: needs.drainMs, onError }, signal),
+    run: (signal) => queue.run(work, { concurrency: needs.concurrency, onError: needs.onError }, signal),
   };
 }

@@ -55,6 +55,7 @@ const defaultExpirationSeconds = 86_400;
 
 interface ManagedFields {
   readonly manager?: string;
+  readonly operation?: string;
   readonly subresource?: string;
 }
 
@@ -66,7 +67,10 @@ export function terminalCondition(conditions: readonly Condition[] | undefined):
   return conditions?.find((condition) => terminalConditions.some((type) => type === condition.type));
 }
 
-/** Projects an object of the API server to what we keep of it. Total: the API server has validated the object. */
+/**
+ * Projects an object of the API server to what we keep of it. Total: the API server has validated the object. The
+ * version is a parameter, because the items of a list do not carry it.
+ */
 export function toCertificateRequest(wire: WireRequest, version: CertificatesVersion): CertificateRequest {
   const { metadata, spec } = wire;
   const name = { uid: metadata.uid ?? '', namespace: metadata.namespace ?? '', name: metadata.name };

@@ -2,6 +2,7 @@ import type { Authority } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { WaitReason } from '../observe/reasons.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
+import { makeSerial } from '../pki/serial.ts';
 import { type IssuedLeaf, issueLeaf, type LeafPolicy, leafValidity } from './certificate.ts';
 import type { Decision } from './decide.ts';
 
@@ -29,9 +30,6 @@ export interface SigningNeeds {
   /** Uniform in [0, 1). */
   readonly jitter: () => number;
 }
-
-/** RFC 5280 4.1.2.2 allows 20 octets; the spare bits are far above the 128 random ones that we want. */
-const serialOctets = 20;
 
 /** Signs with the active authority of the pool, if everything that must hold before a signature does hold. */
 export function createSigning(needs: SigningNeeds) {
@@ -75,7 +73,7 @@ export function createSigning(needs: SigningNeeds) {
       spiffeId: decision.spiffeId,
       key: decision.key,
       validity,
-      serial: needs.randomBytes(serialOctets),
+      serial: makeSerial(needs.randomBytes),
     });
     return { ok: true, leaf, authority };
   }

@@ -90,6 +90,7 @@ export function createStatusWriter(transport: Transport, replica: string) {
         body: answer.body,
         contentType: 'application/merge-patch+json',
         resource: 'podcertificaterequests/status',
+        discardBody: true,
         signal,
       });
       return { kind: 'written' };

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { messageOf } from '../errors.ts';
 import { ApiStatusError, isNotFoundOfObject } from './api-error.ts';
+import { microTime } from './micro-time.ts';
 import { createPeers, type LeaseFacts } from './peers.ts';
 import { runReflector } from './reflector.ts';
 import { createStore } from './store.ts';
@@ -23,6 +24,8 @@ export interface Membership {
   /** Sorted, always with self. Others are those whose Lease was seen renewed, on our own monotonic clock. */
   members(): readonly string[];
   onChange(listener: () => void): void;
+  /** Resolves when the Leases were read once: before that a replica takes itself for the only one. */
+  readonly synced: Promise<void>;
   /** Renews our own Lease and watches the others'; deletes our own when the signal is aborted, and returns. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -157,6 +160,7 @@ export function createMembership(needs: MembershipNeeds): Membership {
     self,
     members: () => peers.members(),
     onChange: (listener) => peers.onChange(listener),
+    synced: store.synced,
     async run(signal) {
       const selector = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
       const reflected = runReflector<LeaseFacts>(
@@ -197,9 +201,4 @@ function toLeaseFacts(lease: Lease): LeaseFacts | undefined {
     resourceVersion: lease.metadata.resourceVersion ?? '',
     renewTime: lease.spec?.renewTime ?? '',
   };
-}
-
-/** RFC 3339 with microseconds, as the API wants its MicroTime. */
-export function microTime(epochMs: number): string {
-  return `${new Date(epochMs).toISOString().slice(0, -1)}000Z`;
 }

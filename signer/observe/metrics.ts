@@ -30,6 +30,8 @@ export interface Metrics {
   readonly statusRejected: CounterOf;
   /** Requests answered by a replica other than their owner. */
   readonly takeovers: CounterOf;
+  /** Answers of ours that came too late: another replica had answered. */
+  readonly answeredElsewhere: CounterOf;
   /** Our clock minus the API server's, in seconds. */
   readonly clockSkew: GaugeOf;
   /** 1 while every readiness check passes. */
@@ -133,6 +135,10 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
     takeovers: counter(
       'kubespiffe_takeovers_total',
       'Requests answered by a replica other than their owner.',
+    ),
+    answeredElsewhere: counter(
+      'kubespiffe_answered_elsewhere_total',
+      'Answers that came too late, because another replica had answered.',
     ),
     clockSkew: gauge('kubespiffe_clock_skew_seconds', "Own clock minus the API server's."),
     ready: gauge('kubespiffe_ready', '1 while every readiness check passes.'),

@@ -123,6 +123,7 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
         spec: { signerName, trustBundle },
       },
       resource: 'clustertrustbundles',
+      discardBody: true,
       signal,
     });
   }

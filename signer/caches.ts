@@ -1,0 +1,114 @@
+import { type PodFacts, toPodFacts } from './issuance/pods.ts';
+import { type CertificateRequest, toCertificateRequest } from './issuance/request.ts';
+import type { CertificatesResource, Discovery } from './kube/discovery.ts';
+import { type Location, runReflector } from './kube/reflector.ts';
+import { createStore, type Store } from './kube/store.ts';
+import type { Transport } from './kube/transport.ts';
+import type { CertificatesVersion, ClusterTrustBundle, Pod, PodCertificateRequest } from './kube/types.ts';
+import type { Logger } from './observe/log.ts';
+import type { Metrics } from './observe/metrics.ts';
+import { type PublishedBundle, toPublishedBundle } from './trust/bundle.ts';
+
+export interface CachesNeeds {
+  readonly transport: Transport;
+  readonly discovery: Discovery;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly monotonic: () => number;
+  readonly jitter: () => number;
+  /** Requests of other signers are never seen: the server selects. */
+  readonly signerName: string;
+  readonly bundleName: string;
+}
+
+/** What the signer follows in the cluster, each resource cut down to what is used of it. */
+export interface Caches {
+  readonly requests: Store<CertificateRequest>;
+  readonly pods: Store<PodFacts>;
+  readonly bundles: Store<PublishedBundle>;
+  /** Resolves when all first lists are in. */
+  readonly synced: Promise<unknown>;
+  /** The names of those that are not filled yet. */
+  filling(): string[];
+  /** Keeps them equal to the cluster until the signal is aborted. */
+  run(signal: AbortSignal): Promise<unknown>;
+}
+
+export function createCaches(needs: CachesNeeds): Caches {
+  const { transport, discovery, metrics, log, monotonic, jitter } = needs;
+  const requests = createStore<CertificateRequest>({
+    indexes: {
+      pod: (request) =>
+        request.answered === undefined ? `${request.namespace}/${request.podName}` : undefined,
+    },
+  });
+  const pods = createStore<PodFacts>();
+  const bundles = createStore<PublishedBundle>();
+  const stores = { requests, pods, 'trust bundles': bundles };
+
+  function follow<T>(
+    resource: string,
+    store: Store<T>,
+    project: (raw: unknown) => T,
+    locate: (signal: AbortSignal) => Promise<Location | undefined>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const onRestart = (cause: string) => metrics.watchRestarts.inc({ resource, cause });
+    const onNotServed = discovery.rediscover;
+    const common = { transport, log, monotonic, jitter, onRestart, onNotServed };
+    return runReflector<T>({ ...common, resource, store, project, locate }, signal);
+  }
+
+  /** Follows a resource in whichever version is served. */
+  function followCertificates<T>(
+    resource: CertificatesResource,
+    fieldSelector: string,
+    store: Store<T>,
+    project: (raw: unknown, version: CertificatesVersion) => T,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let version: CertificatesVersion = 'v1';
+    const locate = async (until: AbortSignal) => {
+      const [served] = await discovery.whenServed(resource, until);
+      if (!served) return undefined;
+      version = served;
+      return { path: `/apis/certificates.k8s.io/${version}/${resource}`, query: { fieldSelector } };
+    };
+    return follow(resource, store, (raw) => project(raw, version), locate, signal);
+  }
+
+  return {
+    requests,
+    pods,
+    bundles,
+    synced: Promise.all(Object.values(stores).map((store) => store.synced)),
+    filling: () =>
+      Object.entries(stores)
+        .filter(([, store]) => !store.isSynced())
+        .map(([name]) => name),
+    run: (signal) =>
+      Promise.all([
+        follow(
+          'pods',
+          pods,
+          (raw) => toPodFacts(raw as Pod),
+          async () => ({ path: '/api/v1/pods' }),
+          signal,
+        ),
+        followCertificates(
+          'podcertificaterequests',
+          `spec.signerName=${needs.signerName}`,
+          requests,
+          (raw, version) => toCertificateRequest(raw as PodCertificateRequest, version),
+          signal,
+        ),
+        followCertificates(
+          'clustertrustbundles',
+          `metadata.name=${needs.bundleName}`,
+          bundles,
+          (raw) => toPublishedBundle(raw as ClusterTrustBundle),
+          signal,
+        ),
+      ]),
+  };
+}

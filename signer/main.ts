@@ -1,0 +1,239 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createPoolView } from './authority/view.ts';
+import { createCaches } from './caches.ts';
+import { type Config, formatMistakes, loadConfig } from './config/load.ts';
+import { messageOf } from './errors.ts';
+import { createController } from './issuance/controller.ts';
+import { createReporter } from './issuance/report.ts';
+import { ranking } from './issuance/shard.ts';
+import { createSigning } from './issuance/signing.ts';
+import { createStatusWriter } from './issuance/status.ts';
+import { createServerClock } from './kube/clock.ts';
+import { loadCredentials } from './kube/credentials.ts';
+import { createDiscovery } from './kube/discovery.ts';
+import { createEventRecorder } from './kube/events.ts';
+import { createMembership } from './kube/membership.ts';
+import { createTransport } from './kube/transport.ts';
+import { createAudit } from './observe/audit.ts';
+import { createHealth } from './observe/health.ts';
+import { createLogger, type Logger } from './observe/log.ts';
+import { createMetrics } from './observe/metrics.ts';
+import { serveObservability } from './observe/server.ts';
+import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
+import { bundleName as bundleNameOf } from './trust/bundle.ts';
+import { createPublisher } from './trust/publisher.ts';
+
+const signerName = 'kubespiffe.io/spiffe';
+/** How far notBefore lies back: peers' clocks may be behind, and the API server allows less than 5 min. */
+const backdateSeconds = 120;
+/** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
+const refreshJitter = 0.1;
+const readinessIntervalMs = 1_000;
+/** After SIGTERM, what is in flight has this long to be confirmed. */
+const drainMs = 5_000;
+
+/**
+ * `kubespiffe signer`: reads the configuration, runs until SIGTERM or SIGINT, drains.
+ *
+ * @param argv the arguments after `signer`.
+ * @returns the exit code: 0 after a clean end, 1 after a failure, 2 for a configuration that cannot be used.
+ */
+export async function runSigner(argv: readonly string[]): Promise<number> {
+  const loaded = await loadConfig({ argv, env: process.env, readFile: (path) => readFile(path, 'utf8') });
+  switch (loaded.kind) {
+    case 'help':
+      process.stdout.write(loaded.text);
+      return 0;
+    case 'mistakes':
+      process.stderr.write(`${formatMistakes(loaded.mistakes)}\n`);
+      return 2;
+    case 'config':
+      if (loaded.checkOnly) {
+        process.stdout.write(loaded.summary);
+        return 0;
+      }
+      return serve(loaded.config);
+  }
+}
+
+async function serve(config: Config): Promise<number> {
+  const log = createLogger({ level: config.logLevel });
+  const stopping = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort(signal));
+  process.on('SIGUSR1', () => {
+    log.level = log.level === 'debug' ? config.logLevel : 'debug';
+  });
+  try {
+    await run(config, log, stopping.signal);
+    return 0;
+  } catch (error) {
+    log.fatal(messageOf(error));
+    return 1;
+  }
+}
+
+async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<void> {
+  const ended = new AbortController();
+  const now = Date.now;
+  const monotonic = () => performance.now();
+  const jitter = Math.random;
+  const time = { now, monotonic, jitter };
+
+  const metrics = createMetrics();
+  const health = createHealth(readinessChecks);
+  health.onChange((check) => log.info({ check: check.name, ok: check.ok }, check.reason));
+  const server = await serveObservability({
+    address: config.metricsAddress,
+    metrics: { ...metrics, render: renderFresh },
+    health,
+    signal: ended.signal,
+  });
+  log.info({ url: server.url, replica: config.replica, trustDomain: config.trustDomain }, 'signer starts');
+
+  const credentials = await loadCredentials({
+    ...(config.kubeconfig !== undefined && { kubeconfig: config.kubeconfig }),
+    ...(config.context !== undefined && { context: config.context }),
+    env: process.env,
+  });
+  const transport = createTransport({
+    credentials,
+    ...time,
+    onCall: ({ verb, resource, code, seconds }) => {
+      metrics.apiRequests.inc({ verb, resource, code });
+      metrics.apiRequestSeconds.observe({ verb, resource }, seconds);
+    },
+  });
+  const clock = createServerClock(time);
+  transport.onDate(clock.observe);
+  const discovery = createDiscovery({ transport, log, jitter });
+  const servedVersions = () => discovery.served()?.podcertificaterequests ?? [];
+
+  const bundleName = bundleNameOf(signerName, config.bundleSuffix);
+  const caches = createCaches({ transport, discovery, metrics, log, signerName, bundleName, ...time });
+  const membership = createMembership({
+    transport,
+    namespace: config.namespace,
+    self: config.replica,
+    log,
+    ...time,
+  });
+  const pool = createPoolView({ ...config.pool, transport, trustDomain: config.trustDomain, log, ...time });
+
+  const publisher = createPublisher({
+    pool,
+    published: caches.bundles,
+    transport,
+    servedVersion: () => discovery.served()?.clustertrustbundles[0],
+    membership,
+    rankFor: (name) => ranking(name, membership.members()).indexOf(membership.self),
+    signerName,
+    bundleName,
+    suffix: config.bundleSuffix,
+    trustDomain: config.trustDomain,
+    takeoverDelayMs: config.takeoverDelayMs,
+    log,
+    ...time,
+  });
+
+  const events = createEventRecorder({
+    transport,
+    controller: 'kubespiffe.io/signer',
+    instance: config.replica,
+    log,
+    ...time,
+  });
+  const controller = createController({
+    requests: caches.requests,
+    pods: caches.pods,
+    transport,
+    servedVersions,
+    rediscover: discovery.rediscover,
+    membership,
+    signing: createSigning({
+      pool,
+      isPublished: publisher.isPublished,
+      bundleName,
+      clockFault: () => clockFault(clock),
+      policy: {
+        maxLifetimeSeconds: config.maxLifetimeSeconds,
+        backdateSeconds,
+        refreshFraction: config.refreshFraction,
+        refreshJitter,
+      },
+      randomBytes,
+      ...time,
+    }),
+    status: createStatusWriter(transport, config.replica),
+    reporter: createReporter({ log, metrics, events, audit: createAudit({ replica: config.replica }) }),
+    metrics,
+    trustDomain: config.trustDomain,
+    takeoverDelayMs: config.takeoverDelayMs,
+    concurrency: config.concurrency,
+    onError: (error, request) => log.error({ request, error: messageOf(error) }, 'a request failed'),
+    ...time,
+  });
+
+  const readiness = () =>
+    assessReadiness({ health, servedVersions, filling: caches.filling, pool, publisher, bundleName, clock });
+  pool.onChange(readiness);
+  publisher.onChange(readiness);
+  void caches.synced.then(readiness);
+  const readinessTimer = setInterval(readiness, readinessIntervalMs);
+  // Whatever has become right may be what requests wait for.
+  health.onChange((check) => check.ok && controller.reconsiderAll());
+
+  const { signal } = ended;
+  const parts = [
+    discovery.run(signal),
+    pool.run(signal),
+    publisher.run(signal),
+    events.run(signal),
+    caches.run(signal),
+  ];
+
+  // A replica that does not know the others would answer for all of them, and one without the pods would read
+  // each of them live: the loop starts when the first lists are in.
+  const stopped = once(stopping, 'abort');
+  const knowing = Promise.all([caches.synced, membership.synced]);
+  const answering = Promise.race([knowing, stopped]).then(() => controller.run(stopping));
+  const leases = membership.run(stopping);
+
+  try {
+    await Promise.race([stopped, ...parts]);
+  } finally {
+    // Leave first, so that the others answer from now on; then finish what is in flight; then let go of the rest.
+    log.info({ reason: String(stopping.reason) }, 'signer drains');
+    clearInterval(readinessTimer);
+    health.set('running', false, 'draining');
+    await within(drainMs, Promise.all([leases, answering]));
+    ended.abort();
+    await within(drainMs, Promise.allSettled(parts));
+    await transport.close();
+    log.info('signer ends');
+  }
+
+  async function renderFresh(): Promise<string> {
+    const pending = controller.pending();
+    metrics.pendingRequests.set(pending.count);
+    metrics.oldestPending.set(pending.oldestMs / 1000);
+    metrics.queueDepth.set(pending.queued);
+    metrics.clockSkew.set((clock.skewMs() ?? 0) / 1000);
+    metrics.ready.set(health.ready().ok ? 1 : 0);
+    metrics.poolConfirmedAge.set((monotonic() - pool.confirmedAtMonotonic()) / 1000);
+    for (const authority of pool.current()?.authorities ?? []) {
+      const end = authority.signingAuthority?.notAfter ?? authority.root.notAfter;
+      metrics.authorityExpiry.set({ authority: authority.id }, end);
+    }
+    return metrics.render();
+  }
+}
+
+/** Waits for something, but no longer than so many milliseconds. */
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  const tooLong = delay(ms, undefined, { signal: over.signal }).catch(() => undefined);
+  await Promise.race([promise, tooLong]).finally(() => over.abort());
+}

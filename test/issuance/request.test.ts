@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { readRequestKey, toCertificateRequest } from '../../signer/issuance/request.ts';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+
+const wire: PodCertificateRequest & { metadata: { managedFields?: object[] } } = {
+  metadata: {
+    name: 'req-1',
+    namespace: 'shop',
+    uid: 'request-uid',
+    creationTimestamp: '2026-11-22T12:00:00Z',
+  },
+  spec: {
+    signerName: 'kubespiffe.io/spiffe',
+    podName: 'web-0',
+    podUID: 'pod-uid',
+    serviceAccountName: 'web',
+    serviceAccountUID: 'service-account-uid',
+    nodeName: 'node-1',
+    nodeUID: 'node-uid',
+    maxExpirationSeconds: 3600,
+    stubPKCS10Request: 'AAAA',
+  },
+};
+
+const withSpec = (spec: Partial<PodCertificateRequest['spec']>) =>
+  toCertificateRequest({ ...wire, spec: { ...wire.spec, ...spec } }, 'v1beta1');
+
+describe('a PodCertificateRequest as we keep it', () => {
+  it('has one form for both versions', () => {
+    const request = toCertificateRequest(wire, 'v1');
+    assert.partialDeepStrictEqual(request, {
+      uid: 'request-uid',
+      namespace: 'shop',
+      name: 'req-1',
+      answered: undefined,
+      podName: 'web-0',
+      maxExpirationSeconds: 3600,
+      key: { form: 'pkcs10', base64: 'AAAA' },
+      annotationKey: undefined,
+      version: 'v1',
+    });
+  });
+
+  const keys: [string, Partial<PodCertificateRequest['spec']>, object][] = [
+    [
+      'the stub request of a kubelet from 1.36 on',
+      { stubPKCS10Request: 'AAAA', pkixPublicKey: null },
+      { form: 'pkcs10' },
+    ],
+    [
+      'the bare key of a kubelet of 1.35',
+      { stubPKCS10Request: null, pkixPublicKey: 'BBBB' },
+      { form: 'spki' },
+    ],
+    ['an empty field counts as none', { stubPKCS10Request: '', pkixPublicKey: '' }, { form: 'none' }],
+    ['both fields', { stubPKCS10Request: 'AAAA', pkixPublicKey: 'BBBB' }, { form: 'both' }],
+  ];
+  for (const [name, spec, expected] of keys) {
+    it(`finds the key: ${name}`, () => {
+      assert.partialDeepStrictEqual(withSpec(spec), { key: expected });
+    });
+  }
+
+  it('takes the default of the API where maxExpirationSeconds is not shown', () => {
+    const { maxExpirationSeconds: _, ...spec } = wire.spec;
+    assert.partialDeepStrictEqual(toCertificateRequest({ ...wire, spec }, 'v1'), {
+      maxExpirationSeconds: 86_400,
+    });
+  });
+
+  it('keeps of an answered request only who answered it', () => {
+    const answered = toCertificateRequest(
+      {
+        ...wire,
+        metadata: {
+          ...wire.metadata,
+          managedFields: [
+            { manager: 'kubelet', operation: 'Update' },
+            { manager: 'signer-b', operation: 'Update', subresource: 'status' },
+          ],
+        },
+        status: {
+          conditions: [
+            { type: 'Issued', status: 'True', reason: 'Issued', lastTransitionTime: '2026-11-22T12:00:01Z' },
+          ],
+        },
+      },
+      'v1',
+    );
+    assert.deepEqual(answered, {
+      uid: 'request-uid',
+      namespace: 'shop',
+      name: 'req-1',
+      answered: 'Issued',
+      answeredBy: 'signer-b',
+    });
+  });
+});
+
+describe('the key of a request', () => {
+  it('is unreadable, not unsupported, where the fields contradict each other', () => {
+    for (const form of ['none', 'both'] as const) {
+      assert.equal(readRequestKey({ form }).kind, 'unreadable');
+    }
+  });
+
+  it('is read from a bare SubjectPublicKeyInfo', () => {
+    const { publicKey } = generateKeyPairSync('ed25519');
+    const base64 = publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
+    const key = readRequestKey({ form: 'spki', base64 });
+    assert.equal(key.kind === 'supported' && key.type.name, 'Ed25519');
+  });
+});
