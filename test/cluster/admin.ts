@@ -49,7 +49,8 @@ export function createAdmin(needs: {
     },
     kubectl: (args, options = {}) =>
       runKubectl(
-        [...needs.kubectl, `--kubeconfig=${needs.kubeconfig}`, `--cache-dir=${needs.cacheFolder}`, ...args],
+        [...needs.kubectl, `--kubeconfig=${needs.kubeconfig}`, `--cache-dir=${needs.cacheFolder}`],
+        args,
         options.input,
       ),
     close: () => agent.destroy(),
@@ -68,13 +69,18 @@ function parse(text: string): unknown {
   }
 }
 
-function runKubectl(command: string[], input: string | undefined): Promise<string> {
-  const [program = '', ...args] = command;
+function runKubectl(kubectl: string[], args: readonly string[], input: string | undefined): Promise<string> {
+  const [program = '', ...flags] = kubectl;
   return new Promise((resolve, reject) => {
-    const child = execFile(program, args, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
-      if (error === null) resolve(stdout);
-      else reject(new Error(`kubectl ${args.slice(-4).join(' ')}: ${stderr || error.message}`));
-    });
+    const child = execFile(
+      program,
+      [...flags, ...args],
+      { maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        if (error === null) resolve(stdout);
+        else reject(new Error(`kubectl ${args.join(' ')}: ${stderr || error.message}`));
+      },
+    );
     child.stdin?.end(input ?? '');
   });
 }

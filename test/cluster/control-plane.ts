@@ -141,7 +141,8 @@ async function start(
 
   const run = (name: string, command: readonly string[]): Child => {
     const child = startChild(name, command, { logFile: join(logDir, `${name}.log`) });
-    stops.push(() => child.stop());
+    // Its state is thrown away, so nothing needs to end in good order.
+    stops.push(() => child.stop('SIGKILL'));
     return child;
   };
   const etcd = run('etcd', [...(binaries.command('etcd') ?? []), ...etcdFlags(settings)]);

@@ -1,8 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/**
+ * Fixed, whatever TMPDIR says: from the folders here it is known which bridges and cgroups still have an owner.
+ */
+const parent = '/tmp';
 const prefix = 'kubespiffe-';
 
 /**
@@ -11,7 +15,7 @@ const prefix = 'kubespiffe-';
  */
 export async function makeStateFolder(): Promise<string> {
   await removeStaleFolders();
-  const folder = join(tmpdir(), prefix + randomBytes(4).toString('hex'));
+  const folder = join(parent, prefix + randomBytes(4).toString('hex'));
   await mkdir(folder, { mode: 0o700 });
   await writeFile(join(folder, 'owner'), await processMark(process.pid));
   return folder;
@@ -21,10 +25,19 @@ export async function removeStateFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 }
 
+/** The part of the folder's name that its bridge and cgroups carry too. */
+export function stateId(folder: string): string {
+  return folder.slice(join(parent, prefix).length);
+}
+
+export function isStateIdInUse(id: string): boolean {
+  return existsSync(join(parent, prefix + id));
+}
+
 async function removeStaleFolders(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
+  for (const name of await readdir(parent)) {
     if (!/^kubespiffe-[0-9a-f]{8}$/.test(name)) continue;
-    const folder = join(tmpdir(), name);
+    const folder = join(parent, name);
     const mark = await readFile(join(folder, 'owner'), 'utf8').catch(() => undefined);
     if (mark === undefined || (await isAlive(mark))) continue;
     await removeStateFolder(folder).catch(() => {});

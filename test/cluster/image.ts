@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import { copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runCommand } from './command.ts';
+import { pauseImage } from './node-config.ts';
+
+/** Image of the test pods: a static busybox with links for the commands that tests use. */
+export const toolsImage = 'kubespiffe.test/tools:1';
+
+const commands = [
+  'sh',
+  'cat',
+  'ls',
+  'sleep',
+  'stat',
+  'readlink',
+  'find',
+  'date',
+  'id',
+  'wget',
+  'nc',
+  'env',
+  'md5sum',
+];
+
+/** Makes the archives of the two images that every node has, and returns their paths. No registry is asked. */
+export async function makeNodeImages(folder: string): Promise<string[]> {
+  const root = join(folder, 'root');
+  await mkdir(join(root, 'bin'), { recursive: true });
+  await mkdir(join(root, 'tmp'));
+  await copyFile('/bin/busybox', join(root, 'bin/busybox'));
+  for (const name of commands) await symlink('busybox', join(root, 'bin', name));
+  // containerd ends a sandbox with SIGKILL, so the process that holds it open needs no signal handling.
+  const entrypoint = ['/bin/busybox', 'sleep', '2147483647'];
+  const archives = [
+    await makeImage({ name: pauseImage, root, entrypoint, folder: join(folder, 'pause') }),
+    await makeImage({ name: toolsImage, root, entrypoint, folder: join(folder, 'tools') }),
+  ];
+  await rm(root, { recursive: true });
+  return archives;
+}
+
+/** An OCI image layout (one layer, uncompressed) as a tar archive. Returns the archive's path. */
+async function makeImage(image: {
+  name: string;
+  root: string;
+  entrypoint: string[];
+  folder: string;
+}): Promise<string> {
+  const blobs = join(image.folder, 'blobs/sha256');
+  await mkdir(blobs, { recursive: true });
+  const addBlob = async (content: Uint8Array | string) => {
+    const digest = createHash('sha256').update(content).digest('hex');
+    await writeFile(join(blobs, digest), content);
+    return { digest: `sha256:${digest}`, size: Buffer.byteLength(content) };
+  };
+  const layerFile = `${image.folder}-layer.tar`;
+  await runCommand(
+    'tar',
+    '--numeric-owner',
+    '--owner=0',
+    '--group=0',
+    '-C',
+    image.root,
+    '-cf',
+    layerFile,
+    '.',
+  );
+  const layer = await addBlob(await readFile(layerFile));
+  await rm(layerFile);
+  const config = await addBlob(
+    JSON.stringify({
+      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+      os: 'linux',
+      config: { Entrypoint: image.entrypoint, Env: ['PATH=/bin'] },
+      rootfs: { type: 'layers', diff_ids: [layer.digest] },
+    }),
+  );
+  const manifest = await addBlob(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...config },
+      layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', ...layer }],
+    }),
+  );
+  const index = {
+    schemaVersion: 2,
+    manifests: [
+      {
+        mediaType: 'application/vnd.oci.image.manifest.v1+json',
+        ...manifest,
+        annotations: { 'io.containerd.image.name': image.name },
+      },
+    ],
+  };
+  await writeFile(join(image.folder, 'index.json'), JSON.stringify(index));
+  await writeFile(join(image.folder, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }));
+  await runCommand('tar', '-C', image.folder, '-cf', `${image.folder}.tar`, '.');
+  return `${image.folder}.tar`;
+}

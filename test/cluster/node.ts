@@ -1,0 +1,343 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { findBinaries, type KubernetesBinaries } from './binary.ts';
+import { createCgroup, findCgroups, removeCgroup } from './cgroups.ts';
+import { runCommand } from './command.ts';
+import type { ControlPlane } from './control-plane.ts';
+import { makeNodeImages } from './image.ts';
+import { writeKubeconfig } from './kubeconfig.ts';
+import {
+  cniConfig,
+  cniPlugins,
+  containerdConfig,
+  kubeletConfig,
+  type NodeFiles,
+  nodeFiles,
+} from './node-config.ts';
+import { ensureBridge, plugIn, removeLinks, removeStaleLinks, routePods } from './node-network.ts';
+import { type Child, startChild, waitFor } from './process.ts';
+import { isStateIdInUse, stateId } from './state-folder.ts';
+import { type KubernetesVersion, kubernetesReleases } from './versions.ts';
+
+export interface PodName {
+  namespace: string;
+  name: string;
+}
+
+/** A real node: kubelet, kube-proxy, containerd and runc in namespaces of their own. */
+export interface Node {
+  readonly name: string;
+  /** InternalIP, reachable from the host and from the pods. */
+  readonly address: string;
+  readonly version: KubernetesVersion;
+  /** Kills kubelet and starts it again; resolves when the node has reported itself anew. Pods go on running. */
+  restartKubelet(): Promise<void>;
+  killKubelet(): Promise<void>;
+  startKubelet(): Promise<void>;
+  /** Loads an OCI (or docker) archive; returns the names of its images. Pods use `imagePullPolicy: Never`. */
+  importImage(archive: string): Promise<string[]>;
+  /** `kubectl exec`: standard output of a command in a pod's container. */
+  exec(pod: PodName, command: readonly string[], options?: { container?: string }): Promise<string>;
+  /** A file of a pod's volume as kubelet wrote it, for images that hold no `cat`. */
+  readVolumeFile(pod: PodName, volume: string, file: string): Promise<string>;
+  stop(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** One node of a cluster, as the others see it. */
+interface Member {
+  readonly index: number;
+  /** First process of its namespaces; 0 until they are there. */
+  pid: number;
+}
+
+/** Nodes of each control plane, so that they learn the routes to each other's pods. */
+const membersOf = new WeakMap<ControlPlane, Member[]>();
+
+/**
+ * Joins a node to a control plane, Ready about 10 s later. Needs root and the Debian packages that
+ * scripts/debian-packages.sh installs. When this process ends, by whatever, the kernel ends all of the node's
+ * processes and mounts; the control plane's stop() stops its nodes first.
+ */
+export async function startNode(
+  controlPlane: ControlPlane,
+  options: { name?: string; version?: KubernetesVersion } = {},
+): Promise<Node> {
+  await checkMachine();
+  await removeStaleLinks();
+  await removeStaleCgroups();
+  const binaries = await findBinaries(options.version ?? controlPlane.version, { complete: true });
+  const members = membersOf.get(controlPlane) ?? [];
+  membersOf.set(controlPlane, members);
+  const member: Member = { index: members.length, pid: 0 };
+  members.push(member);
+  const stops: (() => Promise<void>)[] = [];
+  const stop = async () => {
+    for (let action = stops.pop(); action; action = stops.pop()) await action();
+  };
+  controlPlane.onStop(stop);
+  try {
+    return await join(
+      controlPlane,
+      binaries,
+      members,
+      member,
+      options.name ?? `node-${member.index}`,
+      stops,
+      stop,
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function join(
+  controlPlane: ControlPlane,
+  binaries: KubernetesBinaries,
+  members: Member[],
+  member: Member,
+  name: string,
+  stops: (() => Promise<void>)[],
+  stop: () => Promise<void>,
+): Promise<Node> {
+  const { network } = controlPlane;
+  const id = stateId(controlPlane.dir);
+  const cgroupRoot = `${cgroupPrefix}${id}-${member.index}`;
+  const files = nodeFiles(`${controlPlane.dir}/n${member.index}`);
+  await mkdir(`${files.state}/kubelet`, { recursive: true });
+  await writeFiles(controlPlane, files, member.index, name, cgroupRoot, binaries.version);
+  await createCgroup(cgroupRoot);
+  stops.push(() =>
+    waitFor('the end of the containers', () => removeCgroup(cgroupRoot).then(() => true)).then(() => {}),
+  );
+
+  const run = (part: string, command: readonly string[]): Child => {
+    const child = startChild(part, command, { logFile: `${controlPlane.logDir}/${name}-${part}.log` });
+    stops.push(() => child.stop('SIGKILL'));
+    return child;
+  };
+  const namespaces = run('init', [
+    ...newNamespaces,
+    'sh',
+    `${import.meta.dirname}/node-init.sh`,
+    files.state,
+  ]);
+  await waitFor('the namespaces', () => existsSync(`${files.state}/namespaces-ready`), {
+    needs: [namespaces],
+  });
+  member.pid = await onlyChildOf(namespaces.pid);
+  const bridge = await ensureBridge(id, network);
+  if (member.index === 0) controlPlane.onStop(() => removeLinks(id));
+  await plugIn(member.pid, member.index, bridge, network);
+  await connectPods(members, member, network);
+
+  const inside = (...command: readonly string[]) => [...enter(member.pid), ...command];
+  const containerd = run('containerd', inside('containerd', '--config', files.containerdConfig));
+  const ctr = inside('ctr', '--address', files.containerdSocket, '--namespace', 'k8s.io');
+  await waitFor('containerd', () => runCommand(...program([...ctr, 'version'])).then(() => true), {
+    needs: [containerd],
+  });
+  const importImage = async (archive: string) =>
+    imported(await runCommand(...program([...ctr, 'images', 'import', archive])));
+  for (const archive of await makeNodeImages(`${files.state}/images`)) await importImage(archive);
+
+  let kubelet: Child;
+  const startKubelet = async () => {
+    const since = Date.now();
+    kubelet = run(
+      'kubelet',
+      inside(...component(binaries, 'kubelet'), ...kubeletFlags(files, network.node(member.index), name)),
+    );
+    await waitFor(`node ${name} to be ready`, () => isReady(controlPlane, name, since), {
+      needs: [containerd, kubelet],
+    });
+  };
+  run(
+    'kube-proxy',
+    inside(...component(binaries, 'kube-proxy'), ...proxyFlags(files, network.node(member.index), name)),
+  );
+  await startKubelet();
+  const killKubelet = () => kubelet.stop('SIGKILL');
+  return {
+    name,
+    address: network.node(member.index),
+    version: binaries.version,
+    killKubelet,
+    startKubelet,
+    restartKubelet: async () => {
+      await killKubelet();
+      await startKubelet();
+    },
+    importImage,
+    exec: (pod, command, options = {}) =>
+      controlPlane.kubectl([
+        ...['exec', '--namespace', pod.namespace, pod.name],
+        ...(options.container === undefined ? [] : ['--container', options.container]),
+        '--',
+        ...command,
+      ]),
+    readVolumeFile: async (pod, volume, file) => {
+      const { body } = await controlPlane.request(
+        'GET',
+        `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`,
+      );
+      const folder = `pods/${body.metadata.uid}/volumes/kubernetes.io~projected/${volume}`;
+      return readFile(`/proc/${member.pid}/root/var/lib/kubelet/${folder}/${file}`, 'utf8');
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** What ends with the first process of the PID namespace: unshare kills it when it is killed itself. */
+const newNamespaces = [
+  ...['unshare', '--mount', '--propagation', 'private', '--net', '--pid', '--fork', '--kill-child=SIGKILL'],
+  '--mount-proc',
+];
+
+/** Runs a program in a node's namespaces; it is killed when nsenter is. */
+function enter(pid: number): string[] {
+  return [
+    'nsenter',
+    '--target',
+    String(pid),
+    '--mount',
+    '--net',
+    '--pid',
+    'setpriv',
+    '--pdeathsig',
+    'KILL',
+    '--',
+  ];
+}
+
+function program(command: readonly string[]): [string, ...string[]] {
+  const [first = '', ...rest] = command;
+  return [first, ...rest];
+}
+
+function component(binaries: KubernetesBinaries, name: 'kubelet' | 'kube-proxy'): readonly string[] {
+  return binaries.command(name) ?? [name];
+}
+
+async function writeFiles(
+  controlPlane: ControlPlane,
+  files: NodeFiles,
+  index: number,
+  name: string,
+  cgroupRoot: string,
+  version: KubernetesVersion,
+): Promise<void> {
+  const { network, authority } = controlPlane;
+  const server = controlPlane.url.replace('127.0.0.1', network.host);
+  const cluster = { server, authority: authority.certificate };
+  const identity = await authority.issue({ commonName: `system:node:${name}`, organization: 'system:nodes' });
+  await writeKubeconfig(files.kubeletKubeconfig, cluster, identity);
+  await writeKubeconfig(
+    files.proxyKubeconfig,
+    cluster,
+    await authority.issue({ commonName: 'system:kube-proxy' }),
+  );
+  await writeFile(files.containerdConfig, containerdConfig(files, await snapshotter(files.state)));
+  await mkdir(files.cniConfig);
+  await writeFile(`${files.cniConfig}/10-pods.conflist`, cniConfig(files, network.podCidr(index)));
+  const kubelet = kubeletConfig({
+    files,
+    address: network.node(index),
+    cgroupRoot: `/${cgroupRoot}`,
+    clientAuthorityFile: `${controlPlane.dir}/ca.crt`,
+    needsGates: !kubernetesReleases[version].servesV1,
+  });
+  await writeFile(files.kubeletConfig, kubelet);
+}
+
+function kubeletFlags(files: NodeFiles, address: string, name: string): string[] {
+  return [
+    `--config=${files.kubeletConfig}`,
+    `--kubeconfig=${files.kubeletKubeconfig}`,
+    `--cert-dir=${files.state}/kubelet-certificates`,
+    `--hostname-override=${name}`,
+    `--node-ip=${address}`,
+    '--v=2',
+  ];
+}
+
+/** The conntrack settings of the host are left alone: they are not the namespace's own. */
+function proxyFlags(files: NodeFiles, address: string, name: string): string[] {
+  return [
+    `--kubeconfig=${files.proxyKubeconfig}`,
+    `--hostname-override=${name}`,
+    `--bind-address=${address}`,
+    '--proxy-mode=nftables',
+    '--conntrack-max-per-core=0',
+    '--conntrack-tcp-timeout-established=0s',
+    '--conntrack-tcp-timeout-close-wait=0s',
+  ];
+}
+
+async function connectPods(
+  members: Member[],
+  joining: Member,
+  network: ControlPlane['network'],
+): Promise<void> {
+  for (const other of members) {
+    if (other === joining || other.pid === 0) continue;
+    await routePods(joining.pid, other.index, network);
+    // A node that was stopped has no namespaces any more.
+    if (existsSync(`/proc/${other.pid}/ns/net`)) await routePods(other.pid, joining.index, network);
+  }
+}
+
+/** Ready by a status that this kubelet wrote, not by what the one before it left behind. */
+async function isReady(controlPlane: ControlPlane, name: string, sinceMs: number): Promise<boolean> {
+  const { status, body } = await controlPlane.request('GET', `/api/v1/nodes/${name}`);
+  if (status !== 200) return false;
+  const conditions: { type: string; status: string; lastHeartbeatTime: string }[] =
+    body.status.conditions ?? [];
+  return conditions.some(
+    (condition) =>
+      condition.type === 'Ready' &&
+      condition.status === 'True' &&
+      Date.parse(condition.lastHeartbeatTime) >= Math.floor(sinceMs / 1000) * 1000,
+  );
+}
+
+async function onlyChildOf(pid: number): Promise<number> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  return Number(children.trim().split(' ')[0]);
+}
+
+/** An overlay cannot lie on another one, as in a container. */
+async function snapshotter(folder: string): Promise<'overlayfs' | 'native'> {
+  const overlayMagic = 0x794c7630;
+  return (await statfs(folder)).type === overlayMagic ? 'native' : 'overlayfs';
+}
+
+/** `unpacking NAME (sha256:…)...done`, one line for each image. */
+function imported(output: string): string[] {
+  return [...output.matchAll(/^unpacking (\S+)/gm)].flatMap((match) => match[1] ?? []);
+}
+
+const cgroupPrefix = 'kubespiffe-';
+
+async function removeStaleCgroups(): Promise<void> {
+  for (const name of await findCgroups(cgroupPrefix)) {
+    const id = name.slice(cgroupPrefix.length).split('-')[0] ?? '';
+    if (!isStateIdInUse(id)) await removeCgroup(name).catch(() => {});
+  }
+}
+
+async function checkMachine(): Promise<void> {
+  if (process.getuid?.() !== 0) throw new Error('a node needs root: it makes namespaces, mounts and cgroups');
+  const needed = [
+    '/usr/bin/containerd',
+    '/usr/sbin/runc',
+    `${cniPlugins}/bridge`,
+    '/bin/busybox',
+    '/usr/sbin/nft',
+  ];
+  const missing = needed.filter((path) => !existsSync(path));
+  if (missing.length > 0)
+    throw new Error(`a node needs ${missing.join(', ')}: run scripts/debian-packages.sh`);
+}
