@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
@@ -8,6 +8,7 @@ import { join } from 'node:path';
  */
 const parent = '/tmp';
 const prefix = 'kubespiffe-';
+const gonePrefix = 'kubespiffe-gone-';
 
 /**
  * A folder for the state of one cluster. Names are short, because unix sockets lie below it and their paths
@@ -21,8 +22,11 @@ export async function makeStateFolder(): Promise<string> {
   return folder;
 }
 
+/** Renames it first: from then on it is nobody's, even if its removal is cut short or done twice at once. */
 export async function removeStateFolder(folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  const gone = join(parent, gonePrefix + stateId(folder));
+  await rename(folder, gone);
+  await rm(gone, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 }
 
 /** The part of the folder's name that its bridge and cgroups carry too. */
@@ -36,8 +40,9 @@ export function isStateIdInUse(id: string): boolean {
 
 async function removeStaleFolders(): Promise<void> {
   for (const name of await readdir(parent)) {
-    if (!/^kubespiffe-[0-9a-f]{8}$/.test(name)) continue;
     const folder = join(parent, name);
+    if (name.startsWith(gonePrefix)) await rm(folder, { recursive: true, force: true }).catch(() => {});
+    if (!/^kubespiffe-[0-9a-f]{8}$/.test(name)) continue;
     const mark = await readFile(join(folder, 'owner'), 'utf8').catch(() => undefined);
     if (mark === undefined || (await isAlive(mark))) continue;
     await removeStateFolder(folder).catch(() => {});
