@@ -158,6 +158,8 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
           locate: async () => ({ path: secrets, query: { fieldSelector: `metadata.name=${name}` } }),
           store,
           project: (raw) => raw as Secret,
+          resource: 'secrets',
+          monotonic,
           log,
         },
         signal,

@@ -1,0 +1,108 @@
+import type { Command } from 'commander';
+import { ApiConnectionError, ApiStatusError } from '../signer/kube/api-error.ts';
+import { loadCredentials } from '../signer/kube/credentials.ts';
+import { createTransport, type Transport } from '../signer/kube/transport.ts';
+import type { Secret } from '../signer/kube/types.ts';
+import { CliError } from './errors.ts';
+import type { Terminal } from './terminal.ts';
+
+export interface ClusterOptions {
+  kubeconfig?: string;
+  context?: string;
+}
+
+/** The options of every command that talks to a cluster. */
+export function withCluster(command: Command): Command {
+  return command
+    .option('--kubeconfig <file>', 'Kubeconfig to use instead of $KUBECONFIG or ~/.kube/config.')
+    .option('--context <name>', 'Context of the kubeconfig to use.');
+}
+
+/** Talks to the API server for as long as `use` runs. @throws CliError with a hint for what commonly goes wrong. */
+export async function withApi<T>(
+  options: ClusterOptions,
+  terminal: Terminal,
+  use: (transport: Transport) => Promise<T>,
+): Promise<T> {
+  const { kubeconfig, context } = options;
+  const credentials = await loadCredentials({
+    env: terminal.env,
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
+    ...(context === undefined ? {} : { context }),
+  });
+  const transport = createTransport({ credentials, userAgent: 'kubespiffe-cli' });
+  try {
+    return await use(transport);
+  } catch (error) {
+    throw withHint(error, credentials.server);
+  } finally {
+    await transport.close();
+  }
+}
+
+function withHint(error: unknown, server: URL): unknown {
+  if (error instanceof ApiConnectionError) {
+    const hint = `see whether ${server.origin} is the right server and is up (\`kubectl cluster-info\`)`;
+    return new CliError(error.code, error.message, hint, { cause: error });
+  }
+  if (!(error instanceof ApiStatusError)) return error;
+  const hint = statusHints[error.status];
+  if (error.status === 404 && error.details?.kind === 'namespaces') {
+    const namespace = error.details.name;
+    return new CliError(error.code, error.message, `make it with \`kubectl create namespace ${namespace}\``);
+  }
+  return hint === undefined ? error : new CliError(error.code, error.message, hint, { cause: error });
+}
+
+const statusHints: Readonly<Record<number, string>> = {
+  401: 'the credentials of the kubeconfig are not valid any more; log in to the cluster again',
+  403: 'ask a cluster administrator for the right, or use another --context',
+};
+
+/** @returns undefined when there is no such Secret. */
+export async function getSecret(
+  transport: Transport,
+  namespace: string,
+  name: string,
+): Promise<Secret | undefined> {
+  try {
+    const path = `${secretsPath(namespace)}/${encodeURIComponent(name)}`;
+    return (await transport.request<Secret>({ method: 'GET', path, resource: 'secrets' })).body;
+  } catch (error) {
+    if (error instanceof ApiStatusError && error.status === 404) return undefined;
+    throw error;
+  }
+}
+
+/** Creates a Secret and never touches one that is there. @throws CliError ALREADY_EXISTS */
+export async function createSecret(
+  transport: Transport,
+  secret: Secret & { metadata: { namespace: string } },
+  isDryRun: boolean,
+): Promise<Secret> {
+  const { namespace, name } = secret.metadata;
+  try {
+    const request = {
+      method: 'POST',
+      path: secretsPath(namespace),
+      body: secret,
+      resource: 'secrets',
+    } as const;
+    const query = { fieldManager: 'kubespiffe-cli', ...(isDryRun ? { dryRun: 'All' } : {}) };
+    return (await transport.request<Secret>({ ...request, query })).body;
+  } catch (error) {
+    if (error instanceof ApiStatusError && error.status === 409) {
+      throw new CliError(
+        'ALREADY_EXISTS',
+        `Secret ${namespace}/${name} is there already and is left as it is`,
+        `\`kubespiffe ca show --namespace ${namespace} --name ${name}\` shows what is in it; choose another --name`,
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+}
+
+function secretsPath(namespace: string): string {
+  return `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`;
+}

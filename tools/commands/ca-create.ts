@@ -1,0 +1,61 @@
+import { type Command, Option } from 'commander';
+import { createAuthority, type NewKeyType, newKeyTypes, newPool } from '../../signer/authority/create.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
+import { withCluster } from '../api.ts';
+import { parseDuration } from '../duration.ts';
+import { poolError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
+import { requiredOption } from '../required.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends NewSecretOptions {
+  caId: string;
+  trustDomain: string;
+  keyType: NewKeyType;
+  lifetime: string;
+}
+
+/** `kubespiffe ca create`: a new root, in a new pool, in a new Secret. */
+export function caCreate(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('create')
+    .description(
+      'Make a CA and the pool Secret that holds it.\n\n' +
+        'The CA is a self-signed root with the SPIFFE ID of the trust domain. It is the first of its pool, so it\n' +
+        'signs at once. A Secret that is there already is never touched.',
+    );
+  withExamples(
+    command,
+    `
+    # Make the pool of trust domain example.org, with a root of one year
+    kubespiffe ca create -n kubespiffe-system --name ca-pool --ca-id ca-1 --trust-domain example.org
+
+    # See the Secret without writing anything; the private key is left out
+    kubespiffe ca create -n kubespiffe-system --name ca-pool --ca-id ca-1 --trust-domain example.org --dry-run
+
+    # Make the Secret somewhere else, with its key
+    kubespiffe ca create -n kubespiffe-system --name ca-pool --ca-id ca-1 --trust-domain example.org \\
+      --dry-run=client -o yaml --show-private-key | kubectl apply -f -`,
+  );
+  withSecretName(command);
+  requiredOption(command, '--ca-id <id>', 'Name of the CA within the pool.');
+  requiredOption(command, '--trust-domain <name>', 'Trust domain that the CA is for, such as example.org.')
+    .addOption(
+      new Option('--key-type <type>', 'Type of the key.')
+        .choices(Object.keys(newKeyTypes))
+        .default('ecdsa-p256'),
+    )
+    .option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.', '8760h');
+  withCluster(withNewSecret(command)).action(async (options: Options) => {
+    const { caId: id, trustDomain, keyType } = options;
+    const now = Math.floor(terminal.now() / 1000);
+    const lifetimeSeconds = parseDuration(options.lifetime);
+    const authority = await createAuthority({ id, trustDomain, keyType, lifetimeSeconds, now });
+    const document = newPool(trustDomain, authority);
+    const compiled = compilePool(document, trustDomain);
+    if (!compiled.ok) throw poolError(compiled.problem);
+    await deliverPool(terminal, options, document, compiled.pool);
+  });
+  return command;
+}

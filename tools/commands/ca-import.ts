@@ -1,0 +1,155 @@
+import type { Command } from 'commander';
+import { newPool } from '../../signer/authority/create.ts';
+import { type AuthorityRecord, isAuthorityId, type PoolDocument } from '../../signer/authority/document.ts';
+import {
+  assembleAuthority,
+  type CaMaterial,
+  type Imported,
+  readMeshPool,
+  readTlsSecret,
+  trustDomainOf,
+} from '../../signer/authority/import.ts';
+import { compilePool, timeProblem } from '../../signer/authority/pool.ts';
+import { encodePem } from '../../signer/pki/pem.ts';
+import { getSecret, withApi, withCluster } from '../api.ts';
+import { CliError, poolError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { utc } from '../output.ts';
+import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends NewSecretOptions {
+  caId?: string;
+  trustDomain?: string;
+  fromSecret?: string;
+  cert?: string;
+  key?: string;
+  chain?: string;
+  meshPool?: string;
+}
+
+/** `kubespiffe ca import`: a CA that others made, in a new pool, in a new Secret. */
+export function caImport(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('import')
+    .description(
+      'Make a pool Secret of a CA that exists.\n\n' +
+        'The CA comes from a kubernetes.io/tls Secret (as cert-manager makes it), from PEM files, or from the pool of\n' +
+        'ahmedtd/mesh-example. It is held to the same rules as every pool before anything is written.',
+    );
+  withExamples(
+    command,
+    `
+    # A CA of cert-manager
+    kubespiffe ca import -n kubespiffe-system --name ca-pool --from-secret cert-manager/root --trust-domain example.org
+
+    # An intermediate in files, with the root that it ends in
+    kubespiffe ca import -n kubespiffe-system --name ca-pool --ca-id issuing-1 \\
+      --cert issuing.pem --key issuing.key --chain root.pem --trust-domain example.org
+
+    # A pool of ahmedtd/mesh-example: the value of key "pool" of its Secret
+    kubespiffe ca import -n kubespiffe-system --name ca-pool --mesh-pool pool.json --trust-domain example.org`,
+  );
+  withSecretName(command)
+    .option('--from-secret <namespace/name>', 'Take the CA of this kubernetes.io/tls Secret.')
+    .option(
+      '--cert <file>',
+      'Take the CA certificate of this PEM file; intermediates and root may follow it.',
+    )
+    .option('--key <file>', 'PEM file with the private key to --cert.')
+    .option('--chain <file>', 'PEM file with the certificates above the CA, up to the root.')
+    .option('--mesh-pool <file>', 'Take the CAs of this pool of ahmedtd/mesh-example (JSON).')
+    .option('--ca-id <id>', 'Name of the CA within the pool.')
+    .option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not say it.');
+  withCluster(withNewSecret(command)).action(async (options: Options) => {
+    const now = Math.floor(terminal.now() / 1000);
+    const materials = await readMaterials(options, terminal);
+    const records = materials.map((material, index) => {
+      if (!isAuthorityId(material.id)) {
+        const hint = 'give another with --ca-id: 1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends';
+        throw new CliError(
+          'POOL_INVALID',
+          `${JSON.stringify(material.id)} cannot be the id of an authority`,
+          hint,
+        );
+      }
+      return unwrap(assembleAuthority(material, index === 0 ? 'active' : 'trusted', utc(now)));
+    });
+    const document = poolOf(records, options.trustDomain);
+    const compiled = compilePool(document, document.trustDomain);
+    if (!compiled.ok) throw poolError(compiled.problem);
+    const problem = timeProblem(compiled.pool, now);
+    if (problem) throw poolError(problem);
+    await deliverPool(terminal, options, document, compiled.pool);
+  });
+  return command;
+}
+
+function poolOf(records: readonly AuthorityRecord[], given: string | undefined): PoolDocument {
+  const [first] = records;
+  const trustDomain = given ?? (first && trustDomainOf(first));
+  if (!first || trustDomain === undefined) {
+    throw new CliError('USAGE', 'the CA does not say its trust domain', 'give it with --trust-domain NAME');
+  }
+  return { ...newPool(trustDomain, first), authorities: records };
+}
+
+async function readMaterials(options: Options, terminal: Terminal): Promise<CaMaterial[]> {
+  const sources = [options.fromSecret, options.cert, options.meshPool].filter((each) => each !== undefined);
+  if (sources.length !== 1) {
+    const hint = 'give one of --from-secret, --cert with --key, or --mesh-pool';
+    throw new CliError(
+      'USAGE',
+      sources.length === 0 ? 'nothing to import' : 'more than one CA to import',
+      hint,
+    );
+  }
+  if (options.fromSecret !== undefined) return [await fromSecret(options.fromSecret, options, terminal)];
+  if (options.cert !== undefined) return [await fromFiles(options.cert, options, terminal)];
+  const pool = unwrap(readMeshPool((await terminal.read(options.meshPool ?? '')).toString('utf8')));
+  const [only] = pool;
+  return pool.length === 1 && only && options.caId !== undefined ? [{ ...only, id: options.caId }] : pool;
+}
+
+async function fromSecret(reference: string, options: Options, terminal: Terminal): Promise<CaMaterial> {
+  const [namespace, name, ...more] = reference.split('/');
+  if (!namespace || !name || more.length > 0) {
+    throw new CliError(
+      'USAGE',
+      `--from-secret ${reference}: not a namespace and a name`,
+      'write it as NAMESPACE/NAME',
+    );
+  }
+  const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
+  if (!secret) {
+    const hint = `\`kubectl get secrets --namespace ${namespace}\` lists what there is`;
+    throw new CliError('POOL_MISSING', `there is no Secret ${namespace}/${name}`, hint);
+  }
+  return unwrap(readTlsSecret(secret, options.caId ?? name));
+}
+
+async function fromFiles(cert: string, options: Options, terminal: Terminal): Promise<CaMaterial> {
+  const { key, chain, caId } = options;
+  if (key === undefined)
+    throw new CliError('USAGE', '--cert without --key', 'give the private key with --key FILE');
+  if (caId === undefined)
+    throw new CliError('USAGE', '--cert without --ca-id', 'give the CA a name with --ca-id ID');
+  const files = chain === undefined ? [cert] : [cert, chain];
+  return {
+    id: caId,
+    privateKey: { name: key, pem: (await terminal.read(key)).toString('utf8') },
+    certificates: await Promise.all(
+      files.map(async (file) => ({ name: file, pem: asPem(await terminal.read(file)) })),
+    ),
+  };
+}
+
+/** A certificate may also come as bare DER, which begins with a SEQUENCE. */
+function asPem(content: Buffer): string {
+  return content[0] === 0x30 ? encodePem('CERTIFICATE', content) : content.toString('utf8');
+}
+
+function unwrap<T>(imported: Imported<T>): T {
+  if (!imported.ok) throw poolError(imported.problem);
+  return imported.value;
+}

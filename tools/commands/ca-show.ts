@@ -1,0 +1,223 @@
+import type { Command } from 'commander';
+import { type AuthorityRecord, readPoolDocument } from '../../signer/authority/document.ts';
+import {
+  type Pool,
+  type PooledAuthority,
+  parsePool,
+  poolSecret,
+  signingAuthorityAt,
+} from '../../signer/authority/pool.ts';
+import type { PoolProblem } from '../../signer/authority/problem.ts';
+import type { Secret } from '../../signer/kube/types.ts';
+import type { CertificateFacts } from '../../signer/pki/certificate.ts';
+import { checkAuthority } from '../../signer/spiffe/conformance.ts';
+import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
+import { exitCodes, poolError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { colons, fromNow, mark, outputFormat, printObject, span, table, utc } from '../output.ts';
+import { withSecretName } from '../pool-secret.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends ClusterOptions {
+  namespace: string;
+  name: string;
+  trustDomain?: string;
+  output?: string;
+}
+
+/** `kubespiffe ca show`: what is in a pool, which authority signs, and what is wrong with it. */
+export function caShow(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
+  const command = parent
+    .command('show')
+    .description(
+      'Show the CAs of a pool, which of them signs, and what is wrong.\n\n' +
+        'Private keys are never shown. Ends with 1 when the pool cannot sign.',
+    );
+  withExamples(
+    command,
+    `
+    # The pool as a table
+    kubespiffe ca show -n kubespiffe-system --name ca-pool
+
+    # When does what signs end?
+    kubespiffe ca show -n kubespiffe-system --name ca-pool -o json | jq -r '.authorities[] | select(.signs).notAfter'`,
+  );
+  withCluster(withSecretName(command))
+    .option('--trust-domain <name>', 'Hold the pool against this trust domain instead of its own.')
+    .option('-o, --output <format>', 'Print json or yaml.')
+    .action(async (options: Options) => {
+      const { namespace, name } = options;
+      const format = options.output === undefined ? undefined : outputFormat(options.output);
+      const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
+      const report = reportOf(secret, options, Math.floor(terminal.now() / 1000));
+      if (report.problems.some((problem) => problem.reason === 'PoolMissing'))
+        throw poolError(missing(options));
+      if (format) printObject(terminal, format, report);
+      else printReport(terminal, report);
+      done(report.canSign ? exitCodes.ok : exitCodes.failed);
+    });
+  return command;
+}
+
+function missing({ namespace, name }: Options): PoolProblem {
+  const what = 'is not there';
+  const remedy = `make it with \`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
+  const field = `Secret ${namespace}/${name}`;
+  return { reason: 'PoolMissing', field, what, remedy, message: `${field}: ${what}; ${remedy}` };
+}
+
+interface CertificateReport {
+  subject: string;
+  sha256: string;
+  serial: string;
+  spiffeId: string | null;
+  notBefore: string;
+  notAfter: string;
+}
+
+interface AuthorityReport {
+  id: string;
+  kind: string;
+  state: string;
+  tainted: boolean;
+  signs: boolean;
+  hasPrivateKey: boolean;
+  keyType: string | null;
+  /** When the first certificate of the chain ends. */
+  notAfter: string | null;
+  root: CertificateReport | null;
+  intermediates: CertificateReport[];
+  /** What is unusual, and which SPIFFE clauses the certificates do not fulfil. */
+  warnings: string[];
+}
+
+interface PoolReport {
+  namespace: string;
+  name: string;
+  trustDomain: string | null;
+  sequence: number | null;
+  canSign: boolean;
+  problems: PoolProblem[];
+  authorities: AuthorityReport[];
+}
+
+function reportOf(secret: Secret | undefined, options: Options, now: number): PoolReport {
+  const { namespace, name } = options;
+  const read = readPoolDocument(Buffer.from(secret?.data?.[poolSecret.key] ?? '', 'base64').toString('utf8'));
+  const document = read.ok ? read.document : undefined;
+  const trustDomain = options.trustDomain ?? document?.trustDomain ?? '';
+  const parsed = parsePool(secret, { trustDomain, now });
+  const pool: Pool | undefined = parsed.pool;
+  const signing = pool && signingAuthorityAt(pool, now);
+  const problems = [
+    parsed.ok ? undefined : parsed.problem,
+    signing?.ok === false ? signing.problem : undefined,
+  ];
+  const unique = new Map(problems.flatMap((problem) => (problem ? [[problem.message, problem]] : [])));
+  return {
+    namespace,
+    name,
+    trustDomain: document?.trustDomain ?? null,
+    sequence: document?.sequence ?? null,
+    canSign: signing?.ok === true,
+    problems: [...unique.values()],
+    authorities: (document?.authorities ?? []).map((record) => {
+      const authority = pool?.authorities.find((each) => each.id === record.id);
+      return authorityReport(
+        record,
+        authority,
+        signing?.ok === true && signing.authority.id === record.id,
+        trustDomain,
+      );
+    }),
+  };
+}
+
+function authorityReport(
+  record: AuthorityRecord,
+  authority: PooledAuthority | undefined,
+  signs: boolean,
+  trustDomain: string,
+): AuthorityReport {
+  const chain = authority ? [...authority.intermediates, authority.root] : [];
+  const unfulfilled = chain.flatMap((certificate) =>
+    checkAuthority(certificate, trustDomain)
+      .filter((finding) => !finding.ok)
+      .map((finding) => `${finding.clause}: ${finding.message}`),
+  );
+  return {
+    id: record.id,
+    kind: record.kind,
+    state: record.state,
+    tainted: record.tainted,
+    signs,
+    hasPrivateKey: record.privateKey !== undefined,
+    keyType: authority?.keyType ?? null,
+    notAfter: chain.length > 0 ? utc(Math.min(...chain.map((each) => each.notAfter))) : null,
+    root: authority ? certificateReport(authority.root) : null,
+    intermediates: (authority?.intermediates ?? []).map(certificateReport),
+    warnings: [...(authority?.warnings ?? []), ...new Set(unfulfilled)],
+  };
+}
+
+function certificateReport(facts: CertificateFacts): CertificateReport {
+  return {
+    subject: facts.subjectText,
+    sha256: facts.sha256Hex,
+    serial: facts.serialHex,
+    spiffeId: facts.uris[0] ?? null,
+    notBefore: utc(facts.notBefore),
+    notAfter: utc(facts.notAfter),
+  };
+}
+
+function printReport(terminal: Terminal, report: PoolReport): void {
+  const now = terminal.now() / 1000;
+  const { namespace, name, trustDomain, sequence } = report;
+  terminal.out(
+    `Pool:           ${namespace}/${name}\n` +
+      `Trust domain:   ${trustDomain ?? '?'}\n` +
+      `Sequence:       ${sequence ?? '?'}\n` +
+      `Can sign:       ${report.canSign ? mark(terminal, 'good', 'yes') : mark(terminal, 'bad', 'no')}\n\n`,
+  );
+  if (report.authorities.length > 0) {
+    const rows = report.authorities.map((each) => [
+      each.id,
+      each.kind,
+      each.tainted ? `${each.state} (tainted)` : each.state,
+      each.keyType ?? '?',
+      each.signs ? 'yes' : 'no',
+      each.notAfter === null ? '?' : remaining(Date.parse(each.notAfter) / 1000, now),
+      each.root?.sha256.slice(0, 16) ?? '?',
+    ]);
+    terminal.out(table([['ID', 'KIND', 'STATE', 'KEY', 'SIGNS', 'REMAINING', 'ROOT (SHA-256)'], ...rows]));
+  }
+  for (const each of report.authorities) {
+    if (!each.root) continue;
+    terminal.out(`\n${mark(terminal, 'title', each.id)}\n`);
+    for (const [title, certificate] of [
+      ['root', each.root] as const,
+      ...each.intermediates.map((one, i) => [`intermediate ${i + 1}`, one] as const),
+    ]) {
+      const end = Date.parse(certificate.notAfter) / 1000;
+      terminal.out(
+        `  ${title}: ${certificate.subject || '(no subject)'}\n` +
+          `    SPIFFE ID     ${certificate.spiffeId ?? '(none)'}\n` +
+          `    Valid         ${certificate.notBefore} to ${certificate.notAfter} (ends ${fromNow(end, now)})\n` +
+          `    Serial        ${certificate.serial}\n` +
+          `    Fingerprint   ${colons(certificate.sha256)}\n`,
+      );
+    }
+    for (const warning of each.warnings)
+      terminal.out(`  ${mark(terminal, 'doubtful', 'warning')}: ${warning}\n`);
+  }
+  for (const problem of report.problems) {
+    terminal.out(
+      `\n${mark(terminal, 'bad', 'problem')}: ${problem.field}: ${problem.what}\n  remedy: ${problem.remedy}\n`,
+    );
+  }
+}
+
+function remaining(end: number, now: number): string {
+  return end > now ? span(end - now) : `expired ${span(now - end)} ago`;
+}

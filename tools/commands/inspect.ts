@@ -1,0 +1,83 @@
+import type { Command } from 'commander';
+import { CliError, exitCodes } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { inspectContent } from '../inspect/detect.ts';
+import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
+import { conforms, printInspection } from '../inspect/report.ts';
+import { outputFormat } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+
+export interface InspectOptions {
+  trustDomain?: string;
+  roots?: string;
+  output?: string;
+}
+
+/** `kubespiffe inspect`: what a file says, whether it conforms, what is wrong with it. */
+export function inspect(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
+  const command = parent
+    .command('inspect')
+    .enablePositionalOptions()
+    .description(
+      'Say what a certificate, a bundle or a request holds, whether it conforms, and what is wrong.\n\n' +
+        'Takes certificates, chains and trust bundles (PEM, DER), credential bundle files, and PodCertificateRequests,\n' +
+        'ClusterTrustBundles, pools and SPIFFE bundles (JSON, YAML). Private keys are never shown.\n' +
+        'Ends with 1 when a MUST is not fulfilled.',
+    )
+    .argument('[file]', 'The file to inspect; - is standard input.');
+  withExamples(
+    command,
+    `
+    # What kubelet wrote into a pod
+    kubectl exec web -- cat /var/run/spiffe/credentialbundle.pem | kubespiffe inspect -
+
+    # Does the chain lead to these roots?
+    kubespiffe inspect chain.pem --roots roots.pem --trust-domain example.org
+
+    # A trust bundle of the cluster
+    kubectl get clustertrustbundle kubespiffe.io:spiffe:roots -o yaml | kubespiffe inspect -
+
+    # A request that is in the cluster
+    kubespiffe inspect pcr default/web-1`,
+  );
+  return withInspectOptions(command).action(async (file: string | undefined, options: InspectOptions) => {
+    if (file === undefined) {
+      throw new CliError('USAGE', 'nothing to inspect', 'give a file, or - for standard input');
+    }
+    const content = await readInput(terminal, file);
+    const context = await contextOf(terminal, options);
+    const inspection = inspectContent(content, context);
+    const format = options.output === undefined ? undefined : outputFormat(options.output);
+    printInspection(terminal, inspection, file === '-' ? 'standard input' : file, format);
+    done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
+  });
+}
+
+export function withInspectOptions(command: Command): Command {
+  return command
+    .option('--trust-domain <name>', 'Trust domain that the SPIFFE IDs should be of.')
+    .option('--roots <file>', 'PEM file with roots that the chain should lead to.')
+    .option('-o, --output <format>', 'Print json or yaml.');
+}
+
+export async function contextOf(terminal: Terminal, options: InspectOptions): Promise<InspectContext> {
+  const { trustDomain, roots } = options;
+  return {
+    now: Math.floor(terminal.now() / 1000),
+    trustDomain,
+    roots: roots === undefined ? undefined : certificatesOf(await readInput(terminal, roots)),
+  };
+}
+
+async function readInput(terminal: Terminal, file: string): Promise<Buffer> {
+  try {
+    return await terminal.read(file);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    throw new CliError(
+      'USAGE',
+      `${file} cannot be read (${code})`,
+      'see whether the file is there and may be read',
+    );
+  }
+}

@@ -1,0 +1,22 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { outputFormat, printObject } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+
+/** `kubespiffe version`. */
+export function version(parent: Command, terminal: Terminal): Command {
+  return parent
+    .command('version')
+    .description('Print the version.')
+    .option('-o, --output <format>', 'Print json or yaml.')
+    .action((options: { output?: string }) => {
+      const found = versions();
+      if (options.output !== undefined) return printObject(terminal, outputFormat(options.output), found);
+      terminal.out(`kubespiffe ${found.kubespiffe} (Node.js ${found.node}, OpenSSL ${found.openssl})\n`);
+    });
+}
+
+function versions() {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  return { kubespiffe: String(version), node: process.versions.node, openssl: process.versions.openssl };
+}

@@ -1,0 +1,136 @@
+import type { CertificateFacts } from '../../signer/pki/certificate.ts';
+import { isSignedBy } from '../../signer/pki/verify.ts';
+import { checkAuthority, checkLeaf, type Finding } from '../../signer/spiffe/conformance.ts';
+import { colons, fromNow, utc } from '../output.ts';
+import { finding, type Section } from './report.ts';
+
+export interface CertificateContext {
+  /** Seconds since the epoch. */
+  readonly now: number;
+  /** What the names in the certificates should be of, if it is known. */
+  readonly trustDomain?: string | undefined;
+}
+
+/** A workload's chain: leaf, then the intermediates upwards (X509-SVID 2; RFC 5280 6.1). */
+export function chainSections(
+  chain: readonly CertificateFacts[],
+  context: CertificateContext,
+  roots: readonly CertificateFacts[] | undefined,
+): Section[] {
+  return chain.map((facts, index) => {
+    const next = chain[index + 1];
+    const findings =
+      index === 0 ? checkLeaf(facts, context.trustDomain) : checkAuthority(facts, context.trustDomain);
+    const isRoot = isSignedBy(facts, facts);
+    return {
+      title: `Certificate ${index + 1} of ${chain.length}: ${index === 0 ? 'leaf' : isRoot ? 'root' : 'intermediate'}`,
+      facts: certificateFacts(facts, context.now),
+      findings: [
+        ...findings,
+        inTime(facts, context.now),
+        ...(next
+          ? [
+              finding(
+                'must',
+                'RFC 5280 6.1',
+                'the next certificate has signed it',
+                isSignedBy(facts, next) ? undefined : 'the next certificate in the chain has not signed it',
+              ),
+            ]
+          : roots
+            ? [
+                finding(
+                  'must',
+                  'RFC 5280 6.1',
+                  'one of the roots has signed it',
+                  roots.some((root) => isSignedBy(facts, root))
+                    ? undefined
+                    : 'none of the roots has signed it',
+                ),
+              ]
+            : []),
+        ...(index > 0
+          ? [
+              finding(
+                'should',
+                'X509-SVID 2 (RFC 8446 4.4.2)',
+                'the root is left out of the chain',
+                isRoot ? 'the root is in the chain, where verifiers do not need it' : undefined,
+              ),
+            ]
+          : []),
+      ],
+    };
+  });
+}
+
+/** Signing certificates, each standing for itself: a trust bundle (X509-SVID 6; KEP-3257). */
+export function authoritySections(
+  certificates: readonly CertificateFacts[],
+  context: CertificateContext,
+): Section[] {
+  const seen = new Set<string>();
+  return certificates.map((facts, index) => {
+    const isRepeated = seen.has(facts.sha256Hex);
+    seen.add(facts.sha256Hex);
+    return {
+      title:
+        certificates.length === 1
+          ? 'CA certificate'
+          : `CA certificate ${index + 1} of ${certificates.length}`,
+      facts: certificateFacts(facts, context.now),
+      findings: [
+        ...checkAuthority(facts, context.trustDomain),
+        inTime(facts, context.now),
+        finding(
+          'should',
+          'SPIFFE bundle 4.1 (B2.13)',
+          'it is self-signed',
+          isSignedBy(facts, facts) ? undefined : 'it is not self-signed',
+        ),
+        ...(certificates.length > 1
+          ? [
+              finding(
+                'must',
+                'KEP-3257',
+                'it is there once',
+                isRepeated ? 'it is there more than once' : undefined,
+              ),
+            ]
+          : []),
+      ],
+    };
+  });
+}
+
+function inTime(facts: CertificateFacts, now: number): Finding {
+  const early = now < facts.notBefore ? `it is valid only from ${utc(facts.notBefore)} on` : undefined;
+  const late = now > facts.notAfter ? `it expired ${fromNow(facts.notAfter, now)}` : undefined;
+  return finding('must', 'RFC 5280 6.1.3', 'it is within its time', early ?? late);
+}
+
+/** What a certificate says, for people. */
+export function certificateFacts(facts: CertificateFacts, now: number): Record<string, string> {
+  const other = [...facts.dnsNames.map((name) => `DNS:${name}`), ...facts.otherSanKinds];
+  return {
+    'SPIFFE ID': facts.uris.join(', ') || '(none)',
+    ...(other.length > 0 ? { 'Other names': other.join(', ') } : {}),
+    Subject: facts.subjectText || '(empty)',
+    Issuer: facts.issuerText || '(empty)',
+    Valid: `${utc(facts.notBefore)} to ${utc(facts.notAfter)} (ends ${fromNow(facts.notAfter, now)})`,
+    Key: keyName(facts),
+    Usage: [...(facts.keyUsage ?? ['(no keyUsage)']), ...facts.extKeyUsage].join(', '),
+    CA: facts.isCa ? `yes${facts.pathLen === undefined ? '' : `, path length ${facts.pathLen}`}` : 'no',
+    Signature: facts.signatureAlgorithm,
+    Serial: facts.serialHex,
+    Fingerprint: `SHA-256 ${colons(facts.sha256Hex)}`,
+  };
+}
+
+function keyName(facts: CertificateFacts): string {
+  const key = facts.publicKey;
+  if (key.kind === 'supported') return key.type.name;
+  return key.kind === 'unsupported'
+    ? `${key.algorithm} (not one that kubelet makes)`
+    : `unreadable (${key.reason})`;
+}

@@ -1,0 +1,37 @@
+import { parseDocument } from 'yaml';
+import { encodePem } from '../../signer/pki/pem.ts';
+import { CliError } from '../errors.ts';
+import { inspectObject } from './objects.ts';
+import { type InspectContext, inspectPem, knownForms } from './pem.ts';
+import type { Inspection } from './report.ts';
+
+/** No certificate, bundle or object that Kubernetes takes is larger; etcd's own limit is 1.5 MiB. */
+const maxBytes = 4 * 1024 * 1024;
+
+/**
+ * Finds out by its content what was given, and inspects it.
+ * @throws CliError for what is none of the known forms or cannot be read; never with any of the content in it.
+ */
+export function inspectContent(content: Buffer, context: InspectContext): Inspection {
+  if (content.length === 0) throw new CliError('USAGE', 'there is nothing in it', knownForms);
+  if (content.length > maxBytes) throw new CliError('USAGE', 'it is larger than 4 MiB', knownForms);
+  // DER begins with a SEQUENCE of a long form length.
+  if (content[0] === 0x30 && (content[1] ?? 0) >= 0x80) {
+    return inspectPem(encodePem('CERTIFICATE', content), context);
+  }
+  const text = content.toString('utf8');
+  const isObject = /^\s*\{/.test(text) || /^(apiVersion|kind|keys):/m.test(text);
+  if (isObject) return inspectObject(parse(text), context);
+  if (text.includes('-----BEGIN ')) return inspectPem(text, context);
+  throw new CliError('USAGE', 'this is neither PEM nor DER nor an object as JSON or YAML', knownForms);
+}
+
+function parse(text: string): unknown {
+  // JSON is YAML; the messages of the parser quote the text, so only the place of a mistake is told.
+  const document = parseDocument(text, { prettyErrors: true });
+  const [error] = document.errors;
+  if (!error) return document.toJS({ maxAliasCount: 10 });
+  const place = error.linePos?.[0];
+  const where = place ? ` (line ${place.line}, column ${place.col})` : '';
+  throw new CliError('USAGE', `this is not valid JSON or YAML${where}`, knownForms);
+}

@@ -1,0 +1,100 @@
+import { poolKind, readPoolDocument } from '../../signer/authority/document.ts';
+import { compilePool, poolSecret, timeProblem } from '../../signer/authority/pool.ts';
+import type { ClusterTrustBundle, PodCertificateRequest, Secret } from '../../signer/kube/types.ts';
+import { CliError } from '../errors.ts';
+import { authoritySections } from './certificates.ts';
+import { inspectPcr } from './pcr.ts';
+import { type InspectContext, inspectPem, knownForms } from './pem.ts';
+import { finding, type Inspection } from './report.ts';
+import { inspectSpiffeBundle } from './spiffe-bundle.ts';
+
+type Objects = Record<string, unknown>;
+
+/** Inspects an object that came as JSON or YAML, by its kind or by what it holds. @throws CliError */
+export function inspectObject(value: unknown, context: InspectContext): Inspection {
+  if (!isObject(value)) throw new CliError('USAGE', 'the text is JSON or YAML, but no object', knownForms);
+  const { kind, metadata, spec } = value;
+  if (kind === 'PodCertificateRequest' && isObject(metadata) && isObject(spec)) {
+    return inspectPcr(value as unknown as PodCertificateRequest, context);
+  }
+  if (kind === 'ClusterTrustBundle' && isObject(metadata) && isObject(spec)) {
+    return inspectTrustBundle(value as unknown as ClusterTrustBundle, context);
+  }
+  if (kind === 'Secret' && isObject(metadata)) return inspectSecret(value as unknown as Secret, context);
+  if (kind === poolKind) return inspectPool(JSON.stringify(value), context);
+  if (Array.isArray(value.keys)) return inspectSpiffeBundle(value, context);
+  const what = typeof kind === 'string' ? `an object of kind ${kind}` : 'an object of no known kind';
+  throw new CliError('USAGE', `this is ${what}`, knownForms);
+}
+
+function inspectTrustBundle(bundle: ClusterTrustBundle, context: InspectContext): Inspection {
+  const { name, labels } = bundle.metadata;
+  const { signerName, trustBundle } = bundle.spec;
+  const prefix = signerName === undefined ? undefined : `${signerName.replaceAll('/', ':')}:`;
+  const isWellNamed = prefix === undefined ? !name.includes(':') : name.startsWith(prefix) && name !== prefix;
+  const head = {
+    title: 'ClusterTrustBundle',
+    facts: {
+      Name: name,
+      Signer: signerName ?? '(none)',
+      ...(labels
+        ? {
+            Labels: Object.entries(labels)
+              .map((pair) => pair.join('='))
+              .join(', '),
+          }
+        : {}),
+    },
+    findings: [
+      finding(
+        'must',
+        'KEP-3257 (B10.2)',
+        'the name begins with the signer, or has no colon without one',
+        isWellNamed ? undefined : `the name does not fit ${prefix ?? 'a bundle without a signer'}`,
+      ),
+    ],
+  };
+  return { kind: 'ClusterTrustBundle', sections: [head, ...inspectPem(trustBundle, context).sections] };
+}
+
+function inspectSecret(secret: Secret, context: InspectContext): Inspection {
+  const text = (key: string) => Buffer.from(secret.data?.[key] ?? '', 'base64').toString('utf8');
+  if (text(poolSecret.key) !== '') return inspectPool(text(poolSecret.key), context);
+  if (text('tls.crt') !== '') {
+    const inspection = inspectPem(`${text('tls.key')}\n${text('tls.crt')}`, context);
+    return { ...inspection, kind: `Secret of a ${inspection.kind}` };
+  }
+  throw new CliError('USAGE', 'the Secret holds neither a pool nor a certificate', knownForms);
+}
+
+function inspectPool(json: string, context: InspectContext): Inspection {
+  const read = readPoolDocument(json);
+  const compiled = read.ok
+    ? compilePool(read.document, context.trustDomain ?? read.document.trustDomain)
+    : read;
+  const timing = compiled.ok ? timeProblem(compiled.pool, context.now) : undefined;
+  const problem = compiled.ok ? timing : compiled.problem;
+  const head = {
+    title: 'Pool',
+    facts: read.ok
+      ? { 'Trust domain': read.document.trustDomain, Sequence: String(read.document.sequence) }
+      : { State: 'unreadable' },
+    findings: [finding('must', 'docs/reference/pool.md', 'the pool is sound', problem?.message)],
+  };
+  const authorities = compiled.ok ? compiled.pool.authorities : [];
+  const sections = authorities.flatMap((each) =>
+    authoritySections([...each.intermediates, each.root], { ...context, trustDomain: undefined }).map(
+      (section) => ({
+        ...section,
+        title: `Authority ${each.id} (${each.state}${each.tainted ? ', tainted' : ''}): ${section.title}`,
+        // Only the root of an authority signs itself.
+        findings: section.findings.filter((one) => one.message !== 'it is not self-signed'),
+      }),
+    ),
+  );
+  return { kind: 'pool', sections: [head, ...sections] };
+}
+
+function isObject(value: unknown): value is Objects {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,152 @@
+import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import type { CertificateFacts } from '../../signer/pki/certificate.ts';
+import { readCsrKey } from '../../signer/pki/csr.ts';
+import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
+import type { Finding } from '../../signer/spiffe/conformance.ts';
+import { parseSpiffeId } from '../../signer/spiffe/id.ts';
+import { fromNow, span, utc } from '../output.ts';
+import { certificatesOf, type InspectContext, inspectPem } from './pem.ts';
+import { finding, type Inspection, type Section } from './report.ts';
+
+const minLifetimeSeconds = 3600;
+const maxSkewSeconds = 300;
+const refreshMarginSeconds = 600;
+const terminal = ['Issued', 'Denied', 'Failed'];
+
+/** A PodCertificateRequest: who asks for what, what became of it, and whether the answer keeps the rules (KEP-4317). */
+export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext): Inspection {
+  const { metadata, spec, status } = pcr;
+  const key = requestKey(pcr);
+  const conditions = (status?.conditions ?? []).filter((each) => terminal.includes(each.type));
+  const [condition] = conditions;
+  const created = metadata.creationTimestamp ? Date.parse(metadata.creationTimestamp) / 1000 : undefined;
+  const request: Section = {
+    title: 'Request',
+    facts: {
+      Name: `${metadata.namespace ?? '?'}/${metadata.name}`,
+      Signer: spec.signerName,
+      Pod: `${spec.podName} (${spec.podUID})`,
+      ServiceAccount: `${spec.serviceAccountName} (${spec.serviceAccountUID})`,
+      Node: `${spec.nodeName} (${spec.nodeUID})`,
+      Key: keyText(key),
+      'Longest life': span(spec.maxExpirationSeconds ?? 86_400),
+      ...(spec.unverifiedUserAnnotations
+        ? { Annotations: Object.keys(spec.unverifiedUserAnnotations).join(', ') }
+        : {}),
+      ...(created === undefined ? {} : { Created: `${utc(created)} (${fromNow(created, context.now)})` }),
+    },
+    findings: [],
+  };
+  const answer: Section = {
+    title: 'Answer',
+    facts: condition
+      ? {
+          State: condition.type,
+          Reason: condition.reason,
+          ...(condition.message ? { Message: condition.message } : {}),
+          At: condition.lastTransitionTime,
+        }
+      : { State: 'Pending: no signer has answered yet' },
+    findings: [
+      finding(
+        'must',
+        'KEP-4317 (B10.3)',
+        'there is at most one terminal condition',
+        conditions.length <= 1 ? undefined : `there are ${conditions.length} terminal conditions`,
+      ),
+    ],
+  };
+  if (condition?.type !== 'Issued') return { kind: 'PodCertificateRequest', sections: [request, answer] };
+
+  const pem = status?.certificateChain ?? '';
+  const [leaf] = pem === '' ? [] : certificatesOf(Buffer.from(pem));
+  const chain = pem === '' ? [] : inspectPem(pem, context).sections;
+  const issued = leaf ? issuedFindings(pcr, leaf, key) : [noChain];
+  const facts = { ...answer.facts, 'Refresh from': refreshText(status?.beginRefreshAt, context.now) };
+  const sections = [request, { ...answer, facts, findings: [...answer.findings, ...issued] }, ...chain];
+  return { kind: 'PodCertificateRequest', sections };
+}
+
+const noChain = finding(
+  'must',
+  'KEP-4317 (B10.4)',
+  'there is a certificate chain',
+  'there is no certificate chain',
+);
+
+function issuedFindings(
+  pcr: PodCertificateRequest,
+  leaf: CertificateFacts,
+  key: SubjectKey | undefined,
+): Finding[] {
+  const { spec, status, metadata } = pcr;
+  const time = (text: string | undefined) => (text === undefined ? Number.NaN : Date.parse(text) / 1000);
+  const refresh = time(status?.beginRefreshAt);
+  const lifetime = leaf.notAfter - leaf.notBefore;
+  const longest = spec.maxExpirationSeconds ?? 86_400;
+  const answered = time(status?.conditions?.find((each) => each.type === 'Issued')?.lastTransitionTime);
+  const sameTimes = time(status?.notBefore) === leaf.notBefore && time(status?.notAfter) === leaf.notAfter;
+  const sameKey = key?.kind === 'supported' && Buffer.from(key.spki).equals(leaf.spki);
+  const inBounds =
+    refresh >= leaf.notBefore + refreshMarginSeconds && refresh <= leaf.notAfter - refreshMarginSeconds;
+  const check = (clause: string, demand: string, ok: boolean, problem: string) =>
+    finding('must', clause, demand, ok ? undefined : problem);
+  return [
+    check(
+      'KEP-4317 (B10.4)',
+      'the times of the status are those of the leaf',
+      sameTimes,
+      'the times differ from the leaf',
+    ),
+    check('KEP-4317 (B10.5)', 'the leaf has the key that was asked for', sameKey, 'the leaf has another key'),
+    check(
+      'KEP-4317 (B10.7)',
+      'the life is an hour or more, and no more than was asked for',
+      lifetime >= minLifetimeSeconds && lifetime <= longest,
+      `the life is ${span(lifetime)}; allowed are ${span(minLifetimeSeconds)} to ${span(longest)}`,
+    ),
+    check(
+      'KEP-4317 (B10.8)',
+      'notBefore is within 5 min of the answer',
+      !(Math.abs(answered - leaf.notBefore) > maxSkewSeconds),
+      `notBefore is ${span(Math.abs(answered - leaf.notBefore))} away from the answer`,
+    ),
+    check(
+      'KEP-4317 (B10.9)',
+      'the refresh begins 10 min or more after notBefore and before notAfter',
+      inBounds,
+      'beginRefreshAt is nearer than 10 min to an end of the life',
+    ),
+    ...(spec.signerName === 'kubespiffe.io/spiffe' ? [identity(leaf, metadata.namespace ?? '', spec)] : []),
+  ];
+}
+
+/** Our own promise: the ID is made from namespace and ServiceAccount, unless a registration says otherwise. */
+function identity(leaf: CertificateFacts, namespace: string, spec: PodCertificateRequest['spec']): Finding {
+  const id = parseSpiffeId(leaf.uris[0] ?? '');
+  const facts = { namespace, serviceAccountName: spec.serviceAccountName };
+  const expected = id.ok ? spiffeIdOf(id.value.trustDomain, facts) : undefined;
+  const isDefault = id.ok && expected?.ok === true && expected.value.uri === id.value.uri;
+  return finding(
+    'should',
+    'kubespiffe.io/spiffe',
+    'the SPIFFE ID names the namespace and the ServiceAccount of the pod',
+    isDefault ? undefined : 'the SPIFFE ID is not the default one of this namespace and ServiceAccount',
+  );
+}
+
+function requestKey({ spec }: PodCertificateRequest): SubjectKey | undefined {
+  if (spec.stubPKCS10Request) return readCsrKey(Buffer.from(spec.stubPKCS10Request, 'base64'));
+  return spec.pkixPublicKey ? readSubjectKey(Buffer.from(spec.pkixPublicKey, 'base64')) : undefined;
+}
+
+function keyText(key: SubjectKey | undefined): string {
+  if (!key) return '(none visible in this API version)';
+  if (key.kind === 'supported') return key.type.name;
+  return key.kind === 'unsupported' ? `${key.algorithm} (not supported)` : `unreadable (${key.reason})`;
+}
+
+function refreshText(at: string | undefined, now: number): string {
+  return at === undefined ? '(not set)' : `${at} (${fromNow(Date.parse(at) / 1000, now)})`;
+}

@@ -1,0 +1,171 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { type CertificateFacts, readCertificate } from '../../signer/pki/certificate.ts';
+import { readCsrKey } from '../../signer/pki/csr.ts';
+import { decodePem, encodePem, type PemBlock } from '../../signer/pki/pem.ts';
+import { nameOfKey } from '../../signer/pki/sign.ts';
+import type { Finding } from '../../signer/spiffe/conformance.ts';
+import { CliError } from '../errors.ts';
+import { authoritySections, type CertificateContext, chainSections } from './certificates.ts';
+import { finding, type Inspection, type Section } from './report.ts';
+
+export interface InspectContext extends CertificateContext {
+  /** Roots that a chain should lead to. */
+  readonly roots?: readonly CertificateFacts[] | undefined;
+}
+
+/** Certificates of a PEM text or of bare DER. @throws CliError CERTIFICATE_INVALID */
+export function certificatesOf(content: Buffer): CertificateFacts[] {
+  const text = content[0] === 0x30 ? encodePem('CERTIFICATE', content) : content.toString('utf8');
+  return factsOf(blocksOf(text).filter((block) => block.label === 'CERTIFICATE'));
+}
+
+/** Inspects a PEM text: a chain, a bundle of roots, a credential bundle, or a request. @throws CliError */
+export function inspectPem(text: string, context: InspectContext): Inspection {
+  const blocks = blocksOf(text);
+  const certificates = factsOf(blocks.filter((block) => block.label === 'CERTIFICATE'));
+  const keys = blocks.filter((block) => block.label.endsWith('PRIVATE KEY'));
+  const requests = blocks.filter((block) => block.label.endsWith('CERTIFICATE REQUEST'));
+  const [leaf] = certificates;
+  if (!leaf && requests[0]) return inspectRequest(requests[0].der);
+  if (!leaf && keys[0]) return { kind: 'private key', sections: [keySection(keys[0], undefined, [])] };
+  if (!leaf) {
+    const labels = blocks.map((block) => block.label).join(', ');
+    throw new CliError('PEM_INVALID', `the PEM text holds no certificate (${labels})`, knownForms);
+  }
+  const form = formOf(blocks);
+  const isCa = certificates.every((each) => each.isCa);
+  if (keys[0] && isCa) {
+    const sections = [keySection(keys[0], leaf, form), ...authoritySections(certificates, context)];
+    return { kind: 'CA with its private key', sections };
+  }
+  if (keys[0]) {
+    const sections = [
+      keySection(keys[0], leaf, [...bundleOrder(blocks, keys), ...form]),
+      ...chainSections(certificates, context, context.roots),
+    ];
+    return { kind: 'credential bundle', sections };
+  }
+  if (isCa) {
+    const kind = certificates.length === 1 ? 'CA certificate' : 'trust bundle';
+    return { kind, sections: withFirst(authoritySections(certificates, context), form) };
+  }
+  const kind = certificates.length === 1 ? 'certificate' : 'certificate chain';
+  return { kind, sections: withFirst(chainSections(certificates, context, context.roots), form) };
+}
+
+export const knownForms =
+  'give a PEM or DER certificate, a chain, a trust bundle, a credential bundle, or a PodCertificateRequest, ' +
+  'ClusterTrustBundle, pool or SPIFFE bundle as JSON or YAML';
+
+/** The order in which kubelet writes a credential bundle. */
+function bundleOrder(blocks: readonly PemBlock[], keys: readonly PemBlock[]): Finding[] {
+  const clause = 'KEP-4317, credentialBundlePath';
+  const count = keys.length === 1 ? undefined : `there are ${keys.length} private keys`;
+  const order = blocks[0] === keys[0] ? undefined : 'the key is not the first block';
+  return [
+    finding('must', clause, 'there is one private key', count),
+    finding('should', clause, 'the key comes first, then the chain', order),
+  ];
+}
+
+/** RFC 7468 as Kubernetes wants it: no headers. Text between the blocks is tolerated. */
+function formOf(blocks: readonly PemBlock[]): Finding[] {
+  const withHeaders = blocks.some((block) => block.hasHeaders);
+  const withText = blocks.some((block) => block.hasTextAround);
+  return [
+    finding(
+      'must',
+      'RFC 7468 2',
+      'no PEM block has headers',
+      withHeaders ? 'a PEM block has headers' : undefined,
+    ),
+    finding(
+      'should',
+      'RFC 7468 2',
+      'there is no text around the PEM blocks',
+      withText ? 'there is text around the PEM blocks' : undefined,
+    ),
+  ];
+}
+
+function withFirst(sections: Section[], findings: readonly Finding[]): Section[] {
+  return sections.map((section, i) =>
+    i === 0 ? { ...section, findings: [...findings, ...section.findings] } : section,
+  );
+}
+
+/** What can be said of a private key without showing any of it. */
+function keySection(
+  block: PemBlock,
+  leaf: CertificateFacts | undefined,
+  findings: readonly Finding[],
+): Section {
+  const isPkcs8 = finding(
+    'should',
+    'KEP-4317; go-spiffe',
+    'the private key is PKCS#8',
+    block.label === 'PRIVATE KEY' ? undefined : `the private key is a "${block.label}" block`,
+  );
+  const facts: Record<string, string> = { Form: block.label === 'PRIVATE KEY' ? 'PKCS#8' : block.label };
+  const key = readKey(block);
+  if (!key) {
+    const unreadable = finding(
+      'must',
+      'RFC 5208 5',
+      'the private key can be read',
+      'the private key cannot be read',
+    );
+    return { title: 'Private key', facts, findings: [isPkcs8, unreadable, ...findings] };
+  }
+  facts.Type = nameOfKey(key);
+  facts.Content = '(not shown)';
+  if (!leaf) return { title: 'Private key', facts, findings: [isPkcs8, ...findings] };
+  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
+  const match = finding(
+    'must',
+    'RFC 8446 4.4.3',
+    'the private key belongs to the first certificate',
+    spki.equals(leaf.spki) ? undefined : 'the private key does not belong to the first certificate',
+  );
+  return { title: 'Private key', facts, findings: [isPkcs8, match, ...findings] };
+}
+
+function readKey(block: PemBlock): KeyObject | undefined {
+  try {
+    return createPrivateKey({ key: encodePem(block.label, block.der), format: 'pem' });
+  } catch {
+    return undefined;
+  }
+}
+
+function inspectRequest(der: Uint8Array): Inspection {
+  const key = readCsrKey(der);
+  const facts = {
+    Key: key.kind === 'supported' ? key.type.name : key.kind === 'unsupported' ? key.algorithm : '?',
+  };
+  const problem =
+    key.kind === 'supported'
+      ? undefined
+      : key.kind === 'unsupported'
+        ? `${key.algorithm} is not served`
+        : key.reason;
+  const findings = [finding('must', 'KEP-4317', 'the request holds a key of a type that is served', problem)];
+  return {
+    kind: 'certificate request (only its key counts)',
+    sections: [{ title: 'Request', facts, findings }],
+  };
+}
+
+function blocksOf(text: string): PemBlock[] {
+  const blocks = decodePem(text);
+  if (!blocks.ok) throw new CliError('PEM_INVALID', blocks.reason, knownForms);
+  return blocks.value;
+}
+
+function factsOf(blocks: readonly PemBlock[]): CertificateFacts[] {
+  return blocks.map((block, index) => {
+    const facts = readCertificate(block.der);
+    if (facts.ok) return facts.value;
+    throw new CliError('CERTIFICATE_INVALID', `certificate ${index + 1} cannot be read: ${facts.reason}`);
+  });
+}

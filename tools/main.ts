@@ -1,0 +1,14 @@
+/**
+ * The `kubespiffe` command. The signer is a long-lived process with a memory budget, so it is started before any of
+ * what only people at a terminal need is loaded.
+ */
+const [verb, ...rest] = process.argv.slice(2);
+
+if (verb === 'signer') {
+  const { runSigner } = await import('../signer/main.ts');
+  process.exitCode = await runSigner(rest);
+} else {
+  const { runCli } = await import('./cli.ts');
+  const { processTerminal } = await import('./terminal.ts');
+  process.exitCode = await runCli(process.argv.slice(2), processTerminal());
+}

@@ -1,0 +1,77 @@
+import { stringify } from 'yaml';
+import { CliError } from './errors.ts';
+import type { Terminal } from './terminal.ts';
+
+/** The value of `-o`. */
+export type OutputFormat = 'json' | 'yaml';
+
+/** Reads the value of `-o`. @throws CliError USAGE */
+export function outputFormat(value: string): OutputFormat {
+  if (value === 'json' || value === 'yaml') return value;
+  throw new CliError('USAGE', `-o ${value}: there is no such output format`, 'use json or yaml');
+}
+
+/** One object for programs. */
+export function printObject(terminal: Terminal, format: OutputFormat, value: unknown): void {
+  terminal.out(
+    format === 'json' ? `${JSON.stringify(value, undefined, 2)}\n` : stringify(value, { lineWidth: 0 }),
+  );
+}
+
+/** Columns as kubectl prints them: three spaces apart, the last one ragged. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  }
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+          .join('   ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}
+
+const marks = { good: 32, bad: 31, doubtful: 33, title: 1 } as const;
+
+/** Marks a text for the eye, where there is one. */
+export function mark(terminal: Terminal, as: keyof typeof marks, text: string): string {
+  return terminal.hasColor ? `\u001b[${marks[as]}m${text}\u001b[0m` : text;
+}
+
+/** A span of time as people say it, in its two largest units: `364d23h`, `59m12s`. Takes seconds. */
+export function span(seconds: number): string {
+  const units = [
+    ['d', 86_400],
+    ['h', 3_600],
+    ['m', 60],
+    ['s', 1],
+  ] as const;
+  const parts: string[] = [];
+  let rest = Math.abs(Math.round(seconds));
+  for (const [name, size] of units) {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    if (count > 0 && parts.length < 2) parts.push(`${count}${name}`);
+    else if (parts.length > 0) break;
+  }
+  return parts.join('') || '0s';
+}
+
+/** `in 3d4h`, or `3d4h ago`. */
+export function fromNow(seconds: number, now: number): string {
+  return seconds >= now ? `in ${span(seconds - now)}` : `${span(now - seconds)} ago`;
+}
+
+/** RFC 3339 in UTC, whole seconds. */
+export function utc(seconds: number): string {
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
+}
+
+/** A fingerprint as openssl and browsers write it. */
+export function colons(hex: string): string {
+  return hex.toUpperCase().match(/../g)?.join(':') ?? '';
+}

@@ -1,0 +1,83 @@
+import type { Command } from 'commander';
+import type { PoolDocument } from '../signer/authority/document.ts';
+import { type Pool, poolSecret, serializePool } from '../signer/authority/pool.ts';
+import type { Secret } from '../signer/kube/types.ts';
+import { type ClusterOptions, createSecret, withApi } from './api.ts';
+import { CliError } from './errors.ts';
+import { colons, fromNow, outputFormat, printObject, utc } from './output.ts';
+import { requiredOption } from './required.ts';
+import type { Terminal } from './terminal.ts';
+
+/** The options of the commands that make a pool Secret. */
+export interface NewSecretOptions extends ClusterOptions {
+  namespace: string;
+  name: string;
+  /** true where no value was given. */
+  dryRun?: string | true;
+  output?: string;
+  showPrivateKey?: boolean;
+}
+
+export function withSecretName(command: Command): Command {
+  requiredOption(command, '-n, --namespace <namespace>', 'Namespace of the pool Secret.');
+  return requiredOption(command, '--name <name>', 'Name of the pool Secret.');
+}
+
+export function withNewSecret(command: Command): Command {
+  return command
+    .option('--dry-run [mode]', 'Write nothing: "client" (the default) only prints, "server" has it checked.')
+    .option('-o, --output <format>', 'Print the Secret as json or yaml (with --dry-run: yaml).')
+    .option('--show-private-key', 'Print the private key as it is; otherwise a placeholder stands for it.');
+}
+
+/** Stands for a key in what is printed. It is no PEM, so a signer refuses a pool that was applied with it. */
+export const keyPlaceholder = '<private key left out; print it with --show-private-key>';
+
+/** Creates the Secret of a new pool, or prints what would be created. */
+export async function deliverPool(
+  terminal: Terminal,
+  options: NewSecretOptions,
+  document: PoolDocument,
+  pool: Pool,
+): Promise<void> {
+  const { namespace, name } = options;
+  const dryRun = options.dryRun === true ? 'client' : (options.dryRun ?? 'none');
+  if (!['none', 'client', 'server'].includes(dryRun)) {
+    throw new CliError('USAGE', `--dry-run=${dryRun}: there is no such mode`, 'use client or server');
+  }
+  const format = options.output === undefined ? undefined : outputFormat(options.output);
+  const secret = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    type: poolSecret.type,
+    metadata: { namespace, name, labels: { ...poolSecret.labels } },
+    data: serializePool(document),
+  } satisfies Secret;
+
+  if (dryRun !== 'client') {
+    await withApi(options, terminal, (api) => createSecret(api, secret, dryRun === 'server'));
+  }
+  if (format !== undefined || dryRun === 'client') {
+    const shown = options.showPrivateKey ? secret : withoutKeys(secret, document);
+    return printObject(terminal, format ?? 'yaml', shown);
+  }
+  terminal.out(`secret/${name} created${dryRun === 'server' ? ' (server dry run)' : ''}\n`);
+  for (const authority of pool.authorities) {
+    const end = authority.signingAuthority?.notAfter ?? authority.root.notAfter;
+    terminal.out(
+      `authority ${authority.id}: ${authority.state}, ${authority.keyType}, until ${utc(end)} ` +
+        `(${fromNow(end, terminal.now() / 1000)}), SHA-256 ${colons(authority.root.sha256Hex)}\n`,
+    );
+    for (const warning of authority.warnings) terminal.err(`warning: ${warning}\n`);
+  }
+}
+
+/** The Secret in clear, so that it can be read, and without its keys. */
+function withoutKeys(secret: Secret, document: PoolDocument): object {
+  const { data: _, ...rest } = secret;
+  const authorities = document.authorities.map((each) =>
+    each.privateKey === undefined ? each : { ...each, privateKey: keyPlaceholder },
+  );
+  const json = `${JSON.stringify({ ...document, authorities }, undefined, 2)}\n`;
+  return { ...rest, stringData: { [poolSecret.key]: json } };
+}

@@ -1,0 +1,34 @@
+import { readFile } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
+
+/** What a command has of the world outside: two streams, files and the environment. */
+export interface Terminal {
+  out(text: string): void;
+  err(text: string): void;
+  /** Whether to mark words with colour: a person is looking and does not mind (NO_COLOR, TERM=dumb). */
+  readonly hasColor: boolean;
+  readonly columns: number;
+  /** The content of a file; `-` is standard input. */
+  read(file: string): Promise<Buffer>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Epoch milliseconds. */
+  now(): number;
+}
+
+export function processTerminal(): Terminal {
+  const { env, stdout, stderr, stdin } = process;
+  // `kubespiffe … | head` closes the pipe early, which is no error.
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(0);
+  });
+  return {
+    out: (line) => void stdout.write(line),
+    err: (line) => void stderr.write(line),
+    hasColor: stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb',
+    columns: stdout.columns ?? 100,
+    read: async (file) => (file === '-' ? buffer(stdin) : readFile(file)),
+    env,
+    now: Date.now,
+  };
+}
