@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { parseAllDocuments } from 'yaml';
+import { type Config, loadConfig } from '../../signer/config/load.ts';
+import { bundleName } from '../../signer/trust/bundle.ts';
+import { bundleLabels } from '../../signer/trust/labels.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { create } from '../contract/workloads.ts';
+
+const manifests = join(import.meta.dirname, '../../manifests');
+const base = join(manifests, 'base');
+
+// biome-ignore lint/suspicious/noExplicitAny: objects of many kinds, looked into as each test needs
+type Manifest = any;
+
+let controlPlane: ControlPlane;
+let objects: Manifest[];
+
+async function build(folder: string): Promise<Manifest[]> {
+  const text = await controlPlane.kubectl(['kustomize', folder]);
+  return parseAllDocuments(text).map((document) => document.toJS() as Manifest);
+}
+
+const find = (kind: string, all = objects): Manifest => {
+  const found = all.find((object) => object.kind === kind);
+  assert.ok(found, `no ${kind}`);
+  return found;
+};
+
+/** The configuration that the Deployment's container would read. */
+async function configuration(all: Manifest[]): Promise<Config> {
+  const env = { ...find('ConfigMap', all).data, POD_NAME: 'signer-a', POD_NAMESPACE: 'kubespiffe' };
+  const loaded = await loadConfig({ argv: [], env, readFile: async () => '' });
+  assert.equal(loaded.kind, 'config', JSON.stringify(loaded));
+  if (loaded.kind !== 'config') throw new Error('unreachable');
+  return loaded.config;
+}
+
+before(async () => {
+  controlPlane = await startControlPlane();
+  await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
+  objects = await build(base);
+});
+after(() => controlPlane?.stop());
+
+test('applying a second time changes nothing', async () => {
+  const again = await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
+  assert.equal(again.trim().split('\n').length, objects.length);
+  assert.equal(await controlPlane.kubectl(['diff', '--server-side', '-k', base]), '');
+});
+
+test('an overlay sets trust domain and image, and the rest stays', async () => {
+  const folder = join(manifests, 'examples/overlay');
+  await controlPlane.kubectl([
+    'apply',
+    '--server-side',
+    '--force-conflicts',
+    '--dry-run=server',
+    '-k',
+    folder,
+  ]);
+  const overlaid = await build(folder);
+  const config = await configuration(overlaid);
+  assert.equal(config.trustDomain, 'prod.example.com');
+  assert.equal(config.maxLifetimeSeconds, 12 * 3600);
+  assert.deepEqual(config.pool, { namespace: 'kubespiffe', name: 'kubespiffe-pool' });
+  const [container] = find('Deployment', overlaid).spec.template.spec.containers;
+  assert.equal(container.image, 'registry.example.com/kubespiffe:0.1.0');
+  const [reference] = container.envFrom;
+  assert.equal(reference.configMapRef.name, find('ConfigMap', overlaid).metadata.name);
+  assert.notEqual(find('ConfigMap', overlaid).metadata.name, find('ConfigMap').metadata.name);
+});
+
+test('the settings are valid, and name what the roles allow', async () => {
+  const config = await configuration(objects);
+  const rule = (kind: string, resource: string) =>
+    find(kind).rules.find(({ resources }: { resources: string[] }) => resources.includes(resource));
+  assert.equal(config.namespace, find('Role').metadata.namespace);
+  assert.equal(config.pool.namespace, find('Role').metadata.namespace);
+  assert.deepEqual(rule('Role', 'secrets').resourceNames, [config.pool.name]);
+  assert.deepEqual(rule('ClusterRole', 'clustertrustbundles').resourceNames, [
+    bundleName('kubespiffe.io/spiffe', config.bundleSuffix),
+  ]);
+  assert.deepEqual(rule('ClusterRole', 'signers').resourceNames, ['kubespiffe.io/spiffe']);
+  const [container] = find('Deployment').spec.template.spec.containers;
+  assert.equal(container.ports[0].containerPort, config.metricsAddress.port);
+});
+
+test('the signer’s pods are admitted by the restricted Pod Security of their namespace', async () => {
+  const { template } = find('Deployment').spec;
+  const pod = { metadata: { ...template.metadata, name: 'signer' }, spec: template.spec };
+  await create(controlPlane, '/api/v1/namespaces/kubespiffe/pods?dryRun=All', pod);
+  const privileged = structuredClone(pod);
+  privileged.spec.containers[0].securityContext.allowPrivilegeEscalation = true;
+  await assert.rejects(
+    create(controlPlane, '/api/v1/namespaces/kubespiffe/pods?dryRun=All', privileged),
+    /violates PodSecurity \\"restricted/,
+  );
+});
+
+test('Service, PodDisruptionBudget and NetworkPolicy select the signer’s pods', () => {
+  const { labels } = find('Deployment').spec.template.metadata;
+  for (const selector of [
+    find('Service').spec.selector,
+    find('PodDisruptionBudget').spec.selector.matchLabels,
+    find('NetworkPolicy').spec.podSelector.matchLabels,
+    find('Deployment').spec.selector.matchLabels,
+  ]) {
+    assert.partialDeepStrictEqual(labels, selector);
+  }
+});
+
+test('every example is taken by a namespace with restricted Pod Security', async (t) => {
+  const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+  await controlPlane.request('PATCH', '/api/v1/namespaces/default', { metadata: { labels } });
+  const files = (await readdir(join(manifests, 'examples'))).filter((name) => name.endsWith('.yaml'));
+  assert.ok(files.length >= 2);
+  for (const file of files) {
+    await t.test(file, async () => {
+      const path = join(manifests, 'examples', file);
+      await controlPlane.kubectl(['apply', '--server-side', '--dry-run=server', '-f', path]);
+    });
+  }
+});
+
+test('the examples select the roots by labels that the signer sets', async () => {
+  const config = await configuration(objects);
+  const published = bundleLabels(config.trustDomain);
+  for (const file of ['pod.yaml', 'separate-volumes.yaml']) {
+    const path = join(manifests, 'examples', file);
+    const text = await controlPlane.kubectl(['create', '--dry-run=client', '-o', 'json', '-f', path]);
+    const { spec } = JSON.parse(text) as Manifest;
+    const volumes: Manifest[] = (spec.template?.spec ?? spec).volumes;
+    const sources = volumes.flatMap(({ projected }) => projected.sources);
+    const bundle = sources.find((source) => source.clusterTrustBundle)?.clusterTrustBundle;
+    assert.equal(bundle.signerName, 'kubespiffe.io/spiffe');
+    assert.partialDeepStrictEqual(published, bundle.labelSelector.matchLabels);
+    const certificate = sources.find((source) => source.podCertificate)?.podCertificate;
+    assert.equal(certificate.signerName, 'kubespiffe.io/spiffe');
+  }
+});

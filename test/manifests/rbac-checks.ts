@@ -1,0 +1,162 @@
+import type { ControlPlane } from '../cluster/control-plane.ts';
+import { create } from '../contract/workloads.ts';
+import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
+import type { Answer, Speaker } from './speaker.ts';
+
+/** One verb on one resource that the signer is granted, what it is for, and a real call that needs it. */
+export interface Check {
+  /** `resource verb`, as in the rules. */
+  readonly grant: string;
+  readonly purpose: string;
+  readonly call: (signer: Speaker) => Promise<Answer>;
+}
+
+const mergePatch = 'application/merge-patch+json';
+const applyPatch = 'application/apply-patch+yaml';
+const certificates = '/apis/certificates.k8s.io/v1';
+const leases = '/apis/coordination.k8s.io/v1/namespaces/kubespiffe/leases';
+const events = '/apis/events.k8s.io/v1/namespaces/default/events';
+const pods = '/api/v1/pods';
+const secrets = '/api/v1/namespaces/kubespiffe/secrets';
+const watch = 'watch=true';
+/** Nothing is changed: authorization and validation run as always. */
+const dryRun = 'dryRun=All';
+
+export const denial = {
+  status: {
+    conditions: [
+      {
+        type: 'Denied',
+        status: 'True',
+        reason: 'Test',
+        message: '',
+        lastTransitionTime: '2026-01-01T00:00:00Z',
+      },
+    ],
+  },
+};
+
+export const bundle = (
+  root: string,
+  name = 'kubespiffe.io:spiffe:roots',
+  signerName = 'kubespiffe.io/spiffe',
+) => ({
+  apiVersion: 'certificates.k8s.io/v1',
+  kind: 'ClusterTrustBundle',
+  metadata: { name },
+  spec: { signerName, trustBundle: root },
+});
+
+const lease = (name: string) => ({
+  apiVersion: 'coordination.k8s.io/v1',
+  kind: 'Lease',
+  metadata: { name, namespace: 'kubespiffe' },
+  spec: { holderIdentity: name },
+});
+
+const event = (name: string) => ({
+  apiVersion: 'events.k8s.io/v1',
+  kind: 'Event',
+  metadata: { name, namespace: 'default' },
+  eventTime: '2026-01-01T00:00:00.000000Z',
+  reportingController: 'kubespiffe.io/signer',
+  reportingInstance: 'test',
+  action: 'Issue',
+  reason: 'Test',
+  type: 'Normal',
+  note: 'test',
+  regarding: { kind: 'Pod', namespace: 'default', name: 'web' },
+});
+
+/** Puts in place what the checks work on, and returns them. */
+export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]> {
+  const node = await joinNode(controlPlane, 'node-a');
+  const request = await certificateRequest(await node.newPod('web'));
+  const made = await node.speak('POST', requestsPath(), { ...request, metadata: { name: 'req-1' } });
+  if (made.status !== 201) throw new Error(made.message);
+  await create(controlPlane, '/api/v1/namespaces/kubespiffe/secrets', {
+    metadata: { name: 'kubespiffe-pool' },
+  });
+  await create(controlPlane, leases, lease('signer-0'));
+  await create(controlPlane, events, event('told'));
+
+  const status = `${requestsPath()}/req-1/status?${dryRun}`;
+  const apply = `${certificates}/clustertrustbundles/kubespiffe.io:spiffe:roots?fieldManager=kubespiffe&force=true&${dryRun}`;
+  const root = controlPlane.authority.certificate;
+  const answer = (signer: Speaker) => signer('PATCH', status, denial, mergePatch);
+  const publish = (signer: Speaker) => signer('PATCH', apply, bundle(root), applyPatch);
+  const get = (path: string) => (signer: Speaker) => signer('GET', path);
+  const allRequests = `${certificates}/podcertificaterequests?fieldSelector=spec.signerName=kubespiffe.io/spiffe`;
+  const pool = `${secrets}?fieldSelector=metadata.name=kubespiffe-pool`;
+
+  return [
+    { grant: 'podcertificaterequests list', purpose: 'find the requests at start', call: get(allRequests) },
+    {
+      grant: 'podcertificaterequests watch',
+      purpose: 'hear of new requests',
+      call: get(`${allRequests}&${watch}`),
+    },
+    {
+      grant: 'podcertificaterequests get',
+      purpose: 'settle a conflict, and read a request without a visible key through v1beta1',
+      call: get(`${requestsPath()}/req-1`),
+    },
+    { grant: 'podcertificaterequests/status patch', purpose: 'write the answer', call: answer },
+    { grant: 'signers sign', purpose: 'answer for kubespiffe.io/spiffe', call: answer },
+    { grant: 'signers attest', purpose: 'publish roots for kubespiffe.io/spiffe', call: publish },
+    { grant: 'clustertrustbundles create', purpose: 'publish the roots for the first time', call: publish },
+    { grant: 'clustertrustbundles patch', purpose: 'keep the published roots right', call: publish },
+    { grant: 'pods list', purpose: 'know the pods at start', call: get(pods) },
+    { grant: 'pods watch', purpose: 'know the pods as they come and go', call: get(`${pods}?${watch}`) },
+    {
+      grant: 'pods get',
+      purpose: 'look at a pod live before believing a mismatch',
+      call: get('/api/v1/namespaces/default/pods/web'),
+    },
+    {
+      grant: 'events create',
+      purpose: 'tell the user on the pod why it waits',
+      call: (signer) => signer('POST', `${events}?${dryRun}`, event('new')),
+    },
+    {
+      grant: 'events patch',
+      purpose: 'count repetitions in one Event',
+      call: (signer) =>
+        signer(
+          'PATCH',
+          `${events}/told?${dryRun}`,
+          { series: { count: 2, lastObservedTime: '2026-01-01T00:00:01.000000Z' } },
+          mergePatch,
+        ),
+    },
+    { grant: 'secrets list', purpose: 'read the pool at start', call: get(pool) },
+    { grant: 'secrets watch', purpose: 'hear of changes of the pool', call: get(`${pool}&${watch}`) },
+    {
+      grant: 'secrets get',
+      purpose: 'read the pool live before publishing its roots',
+      call: get(`${secrets}/kubespiffe-pool`),
+    },
+    {
+      grant: 'leases create',
+      purpose: 'show the other replicas that this one lives',
+      call: (signer) => signer('POST', `${leases}?${dryRun}`, lease('signer-1')),
+    },
+    {
+      grant: 'leases patch',
+      purpose: 'renew its own Lease',
+      call: (signer) =>
+        signer('PATCH', `${leases}/signer-0?${dryRun}`, { spec: { leaseTransitions: 1 } }, mergePatch),
+    },
+    {
+      grant: 'leases delete',
+      purpose: 'hand its requests over at once when it ends',
+      call: (signer) => signer('DELETE', `${leases}/signer-0?${dryRun}`),
+    },
+    { grant: 'leases list', purpose: 'know the other replicas at start', call: get(leases) },
+    {
+      grant: 'leases watch',
+      purpose: 'see the other replicas come and go',
+      call: get(`${leases}?${watch}`),
+    },
+  ];
+}

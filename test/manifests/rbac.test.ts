@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { create } from '../contract/workloads.ts';
+import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
+import { bundle, type Check, denial, signerChecks } from './rbac-checks.ts';
+import { type Answer, asServiceAccount, type Method, type Speaker } from './speaker.ts';
+
+const base = join(import.meta.dirname, '../../manifests/base');
+const rbac = '/apis/rbac.authorization.k8s.io/v1';
+const roles = [
+  `${rbac}/clusterroles/kubespiffe-signer`,
+  `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signer`,
+] as const;
+
+interface Role {
+  rules: { resources: string[]; verbs: string[] }[];
+}
+
+let controlPlane: ControlPlane;
+let signer: Speaker;
+let checks: Check[];
+
+before(async () => {
+  controlPlane = await startControlPlane();
+  await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
+  signer = await asServiceAccount(controlPlane, { namespace: 'kubespiffe', name: 'kubespiffe-signer' });
+  checks = await signerChecks(controlPlane);
+});
+after(() => controlPlane?.stop());
+
+const readRole = async (path: string) => (await controlPlane.request('GET', path)).body as Role;
+const isAllowed = async (check: Check) => (await check.call(signer)).status < 300;
+
+/** The check for `sign` is made by the validation of the status, and so a refusal of it is a 422. */
+const isRefusal = ({ status, message }: Answer) =>
+  status === 403 || (status === 422 && /User ".*" is not permitted to "sign" for signer/.test(message));
+
+async function grants(): Promise<string[]> {
+  const all = await Promise.all(roles.map(readRole));
+  return all.flatMap(({ rules }) =>
+    rules.flatMap(({ resources, verbs }) =>
+      resources.flatMap((resource) => verbs.map((verb) => `${resource} ${verb}`)),
+    ),
+  );
+}
+
+/** Takes one verb away, looks what happens, and gives it back. */
+async function without(grant: string, look: () => Promise<void>): Promise<void> {
+  const [resource = '', verb = ''] = grant.split(' ');
+  for (const path of roles) {
+    const role = await readRole(path);
+    const rule = role.rules.find(
+      ({ resources, verbs }) => resources.includes(resource) && verbs.includes(verb),
+    );
+    if (!rule) continue;
+    const verbs = rule.verbs.filter((one) => one !== verb);
+    const rules = role.rules.flatMap((one) =>
+      one !== rule ? one : verbs.length > 0 ? { ...rule, verbs } : [],
+    );
+    assert.equal((await controlPlane.request('PATCH', path, { rules })).status, 200);
+    try {
+      await look();
+    } finally {
+      await controlPlane.request('PATCH', path, { rules: role.rules });
+    }
+    return;
+  }
+  assert.fail(`no rule grants ${grant}`);
+}
+
+test('every verb that the manifests grant has a check, and only those', async () => {
+  assert.deepEqual(checks.map(({ grant }) => grant).sort(), (await grants()).sort());
+});
+
+test('each verb is needed: without it, what it is for is forbidden', async (t) => {
+  for (const check of checks) {
+    await t.test(`without "${check.grant}" the signer cannot ${check.purpose}`, async () => {
+      await waitFor(`${check.grant} to be granted`, () => isAllowed(check), { everyMs: 20 });
+      await without(check.grant, async () => {
+        const refused = await waitFor(
+          `${check.grant} to be refused`,
+          async () => {
+            const answer = await check.call(signer);
+            return isRefusal(answer) && answer;
+          },
+          { everyMs: 20, timeoutMs: 10_000 },
+        );
+        assert.match(refused.message, /forbidden|is not permitted to/);
+      });
+      await waitFor(`${check.grant} to be granted again`, () => isAllowed(check), { everyMs: 20 });
+    });
+  }
+});
+
+test('ClusterTrustBundles are readable without a rule of ours', async () => {
+  const path = '/apis/certificates.k8s.io/v1/clustertrustbundles';
+  assert.equal((await signer('GET', path)).status, 200);
+  assert.equal((await signer('GET', `${path}?watch=true`)).status, 200);
+});
+
+test('what is not the signer’s business is refused', async (t) => {
+  const root = controlPlane.authority.certificate;
+  const facts = await (await joinNode(controlPlane, 'node-b')).newPod('other');
+  const foreign = async (name: string, signerName: string) => {
+    const request = await certificateRequest({ ...facts, signerName });
+    await create(controlPlane, requestsPath(), { ...request, metadata: { name } });
+  };
+  await foreign('req-foreign', 'other.example/spiffe');
+  for (const name of ['elsewhere', 'kubespiffe-other']) {
+    const namespace = name === 'elsewhere' ? 'default' : 'kubespiffe';
+    await create(controlPlane, `/api/v1/namespaces/${namespace}/secrets`, { metadata: { name } });
+  }
+
+  const certificates = '/apis/certificates.k8s.io/v1';
+  const bundles = `${certificates}/clustertrustbundles`;
+  const apply = (name: string) => `${bundles}/${name}?fieldManager=kubespiffe&force=true`;
+  const applyPatch = 'application/apply-patch+yaml';
+  const mergePatch = 'application/merge-patch+json';
+  const secrets = '/api/v1/namespaces/kubespiffe/secrets';
+  const forbidden: [what: string, Method, path: string, body?: object, contentType?: string][] = [
+    ["answer another signer's request", 'PATCH', `${requestsPath()}/req-foreign/status`, denial, mergePatch],
+    ['put a status as a whole', 'PUT', `${requestsPath()}/req-1/status`, denial],
+    [
+      'change a request',
+      'PATCH',
+      `${requestsPath()}/req-1`,
+      { metadata: { labels: { a: 'b' } } },
+      mergePatch,
+    ],
+    ['create a request', 'POST', requestsPath(), await certificateRequest(facts)],
+    ['delete a request', 'DELETE', `${requestsPath()}/req-1`],
+    [
+      'publish another bundle of its own signer',
+      'PATCH',
+      apply('kubespiffe.io:spiffe:other'),
+      bundle(root, 'kubespiffe.io:spiffe:other'),
+      applyPatch,
+    ],
+    [
+      "publish another signer's bundle",
+      'PATCH',
+      apply('other.example:spiffe:roots'),
+      bundle(root, 'other.example:spiffe:roots', 'other.example/spiffe'),
+      applyPatch,
+    ],
+    ['create a bundle by any name', 'POST', bundles, bundle(root)],
+    ['delete its bundle', 'DELETE', `${bundles}/kubespiffe.io:spiffe:roots`],
+    ['list the Secrets of its namespace', 'GET', secrets],
+    ['watch the Secrets of its namespace', 'GET', `${secrets}?watch=true`],
+    ['read another Secret of its namespace', 'GET', `${secrets}/kubespiffe-other`],
+    ['read a Secret of another namespace', 'GET', '/api/v1/namespaces/default/secrets/elsewhere'],
+    ['list the Secrets of the cluster', 'GET', '/api/v1/secrets'],
+    ['change the pool', 'PATCH', `${secrets}/kubespiffe-pool`, { data: {} }, mergePatch],
+    ['delete the pool', 'DELETE', `${secrets}/kubespiffe-pool`],
+    ['create a Secret', 'POST', secrets, { metadata: { name: 'new' } }],
+    [
+      'change a pod',
+      'PATCH',
+      '/api/v1/namespaces/default/pods/web',
+      { metadata: { labels: { a: 'b' } } },
+      mergePatch,
+    ],
+    ['create a pod', 'POST', '/api/v1/namespaces/kubespiffe/pods', { metadata: { name: 'new' } }],
+    ['run a command in a pod', 'POST', '/api/v1/namespaces/default/pods/web/exec?command=id'],
+    ['read the log of a pod', 'GET', '/api/v1/namespaces/default/pods/web/log'],
+    [
+      "make another ServiceAccount's token",
+      'POST',
+      '/api/v1/namespaces/default/serviceaccounts/default/token',
+      { spec: {} },
+    ],
+    [
+      'keep Leases in another namespace',
+      'POST',
+      '/apis/coordination.k8s.io/v1/namespaces/default/leases',
+      { metadata: { name: 'x' } },
+    ],
+    ['delete an Event', 'DELETE', '/apis/events.k8s.io/v1/namespaces/default/events/told'],
+    ['list nodes', 'GET', '/api/v1/nodes'],
+    ['read ConfigMaps', 'GET', '/api/v1/namespaces/kubespiffe/configmaps'],
+    ['widen its own role', 'PATCH', roles[0], { rules: [] }, mergePatch],
+    [
+      'switch off the admission policy',
+      'DELETE',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/kubespiffe-requests-from-nodes-only',
+    ],
+  ];
+  for (const [what, ...call] of forbidden) {
+    await t.test(`it cannot ${what}`, async () => {
+      const answer = await signer(...call);
+      assert.ok(isRefusal(answer), `${answer.status} ${answer.message}`);
+    });
+  }
+});
