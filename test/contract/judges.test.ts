@@ -1,0 +1,370 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { constants, createPrivateKey, randomBytes, randomUUID, sign } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { createAuthority, type NewKeyType, newKeyTypes } from '../../signer/authority/create.ts';
+import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
+import { type IssuedLeaf, issueLeaf, leafValidity } from '../../signer/issuance/certificate.ts';
+import { prepareAnswer } from '../../signer/issuance/status.ts';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import { readCertificate } from '../../signer/pki/certificate.ts';
+import { readCsrKey } from '../../signer/pki/csr.ts';
+import { decodePem } from '../../signer/pki/pem.ts';
+import { makeSerial } from '../../signer/pki/serial.ts';
+import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
+import { checkAuthority, checkLeaf } from '../../signer/spiffe/conformance.ts';
+import { desiredBundle } from '../../signer/trust/bundle.ts';
+import { type Judges, openJudges, type Verdict } from '../judges/judges.ts';
+import { authorityOf, makeCa, type TestCa } from '../pki/authorities.ts';
+import { keyShelf, subjectKeyNames, type TestKey } from '../pki/keys.ts';
+import { stubRequest } from '../pki/requests.ts';
+
+const run = promisify(execFile);
+const key = keyShelf();
+const trustDomain = 'example.org';
+const longNamespace = 'n'.repeat(63);
+const longServiceAccount = `${'s'.repeat(63)}.`.repeat(3) + 's'.repeat(61);
+const nowSeconds = Math.floor(Date.now() / 1000);
+const now = new Date(nowSeconds * 1000);
+
+let judges: Judges;
+before(async () => {
+  judges = await openJudges();
+});
+
+function assertAccepted(verdict: Verdict): void {
+  assert.deepEqual(verdict.errors, []);
+  assert.ok(verdict.ok);
+}
+
+function assertRefused(verdict: Verdict, reason: RegExp): void {
+  assert.equal(verdict.ok, false);
+  assert.match(verdict.errors.join('\n'), reason);
+}
+
+/** A root as `kubespiffe ca create` makes it. */
+async function newRoot(keyType: NewKeyType): Promise<TestCa> {
+  const { certificate: pem = '', privateKey: pkcs8 = '' } = await createAuthority({
+    id: 'ca-1',
+    trustDomain,
+    keyType,
+    now: nowSeconds,
+  });
+  const blocks = decodePem(pem);
+  const facts = blocks.ok && blocks.value[0] ? readCertificate(blocks.value[0].der) : undefined;
+  assert.ok(facts?.ok);
+  const privateKey = createPrivateKey(pkcs8);
+  return {
+    key: { name: keyType, privateKey, spki: Buffer.from(facts.value.spki) },
+    facts: facts.value,
+    pem,
+  };
+}
+
+interface Wishes {
+  namespace?: string;
+  serviceAccountName?: string;
+  maxExpirationSeconds?: number;
+}
+
+type KeyFields = Pick<PodCertificateRequest['spec'], 'stubPKCS10Request' | 'pkixPublicKey'> & {
+  proofOfPossession?: string;
+};
+
+const podUID = randomUUID();
+
+function request(
+  version: 'v1' | 'v1beta1',
+  keyFields: KeyFields,
+  wishes: Wishes = {},
+): PodCertificateRequest {
+  return {
+    apiVersion: `certificates.k8s.io/${version}`,
+    kind: 'PodCertificateRequest',
+    metadata: {
+      name: 'req-1',
+      namespace: wishes.namespace ?? 'shop',
+      uid: randomUUID(),
+      resourceVersion: '1',
+    },
+    spec: {
+      signerName: 'kubespiffe.io/spiffe',
+      podName: 'web-0',
+      podUID,
+      serviceAccountName: wishes.serviceAccountName ?? 'web',
+      serviceAccountUID: randomUUID(),
+      nodeName: 'node-1',
+      nodeUID: randomUUID(),
+      maxExpirationSeconds: wishes.maxExpirationSeconds ?? 86_400,
+      ...keyFields,
+    },
+  };
+}
+
+function stubFields(subject: TestKey): KeyFields {
+  return { stubPKCS10Request: stubRequest(subject).toString('base64') };
+}
+
+/** What a 1.35 kubelet sends: the key and a signature over the pod's UID, PSS where it is RSA. */
+function pkixFields(subject: TestKey): KeyFields {
+  const padding = subject.name.startsWith('RSA') ? { padding: constants.RSA_PKCS1_PSS_PADDING } : {};
+  const digest = subject.name === 'Ed25519' ? null : 'sha256';
+  const proof = sign(digest, Buffer.from(podUID), { key: subject.privateKey, ...padding });
+  return { pkixPublicKey: subject.spki.toString('base64'), proofOfPossession: proof.toString('base64') };
+}
+
+function keyOf({ spec }: PodCertificateRequest): SubjectKey {
+  return spec.stubPKCS10Request
+    ? readCsrKey(Buffer.from(spec.stubPKCS10Request, 'base64'))
+    : readSubjectKey(Buffer.from(spec.pkixPublicKey ?? '', 'base64'));
+}
+
+interface Issued extends IssuedLeaf {
+  readonly before: PodCertificateRequest;
+  /** The request as our PATCH makes it. */
+  readonly after: PodCertificateRequest;
+  readonly id: string;
+}
+
+/** The whole way from a request to its answer, as the signer goes it, without a server. */
+async function answer(
+  asked: PodCertificateRequest,
+  ...chain: readonly [TestCa, ...TestCa[]]
+): Promise<Issued> {
+  const authority = authorityOf(...chain);
+  const subject = keyOf(asked);
+  const id = spiffeIdOf(trustDomain, {
+    namespace: asked.metadata.namespace ?? '',
+    serviceAccountName: asked.spec.serviceAccountName,
+  });
+  const validity = leafValidity({
+    now: nowSeconds,
+    maxExpirationSeconds: asked.spec.maxExpirationSeconds ?? 0,
+    policy: { maxLifetimeSeconds: 7_862_400, backdateSeconds: 120, refreshFraction: 0.5, refreshJitter: 0.1 },
+    authorityNotBefore: authority.notBefore,
+    authorityNotAfter: authority.notAfter,
+    jitter: Math.random(),
+  });
+  assert.ok(subject.kind === 'supported' && id.ok && validity);
+  const issued = await issueLeaf({
+    authority,
+    spiffeId: id.value,
+    key: subject,
+    validity,
+    serial: makeSerial(randomBytes),
+  });
+  const { body } = prepareAnswer(
+    { uid: asked.metadata.uid ?? '', namespace: 'shop', name: 'req-1', version: 'v1' },
+    { type: 'Issued', reason: 'Issued', message: '', at: nowSeconds },
+    issued,
+  );
+  const after = { ...asked, status: (JSON.parse(body) as PodCertificateRequest).status ?? {} };
+  return { ...issued, before: asked, after, id: id.value.uri };
+}
+
+/** Holds an answer to every judge. */
+async function judgeAll(issued: Issued, subject: TestKey, root: TestCa): Promise<void> {
+  const spiffe = await judges.x509Svid({
+    chain: issued.chainPem,
+    bundles: { [trustDomain]: root.pem },
+    key: subject.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  });
+  assertAccepted(spiffe);
+  assert.equal(spiffe.facts.id, issued.id);
+  assertAccepted(await judges.podCertificateRequest(issued.before));
+  assertAccepted(await judges.podCertificateStatus({ before: issued.before, after: issued.after, now }));
+  await assertOpenssl(issued, root);
+  const facts = readCertificate(issued.leafDer);
+  assert.ok(facts.ok);
+  assert.deepEqual(
+    checkLeaf(facts.value, trustDomain).filter(({ ok }) => !ok),
+    [],
+  );
+}
+
+async function assertOpenssl(issued: Issued, root: TestCa): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-openssl-'));
+  try {
+    const chain = decodePem(issued.chainPem, { strict: true });
+    assert.ok(chain.ok);
+    await writeFile(join(folder, 'root.pem'), root.pem);
+    await writeFile(join(folder, 'chain.pem'), issued.chainPem);
+    const words = ['verify', '-x509_strict', '-CAfile', 'root.pem', '-untrusted', 'chain.pem', 'chain.pem'];
+    const { stdout } = await run('openssl', words, { cwd: folder });
+    assert.equal(stdout, 'chain.pem: OK\n');
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+for (const keyType of Object.keys(newKeyTypes) as NewKeyType[]) {
+  test(`every judge accepts a ${keyType} root and its leaves of every key type`, async () => {
+    const root = await newRoot(keyType);
+    assert.deepEqual(
+      checkAuthority(root.facts, trustDomain).filter(({ ok }) => !ok),
+      [],
+    );
+    for (const name of subjectKeyNames) {
+      await judgeAll(await answer(request('v1', stubFields(key(name))), root), key(name), root);
+    }
+  });
+}
+
+for (const name of subjectKeyNames) {
+  test(`a request of a 1.35 kubelet with a ${name} key is answered to the judges' content`, async () => {
+    const root = await newRoot('ecdsa-p256');
+    await judgeAll(await answer(request('v1beta1', pkixFields(key(name))), root), key(name), root);
+  });
+}
+
+for (const maxExpirationSeconds of [3600, 7_862_400]) {
+  test(`names at their length limits, and a lifetime of exactly ${maxExpirationSeconds} s`, async () => {
+    const root = await newRoot('ecdsa-p256');
+    const wishes = { namespace: longNamespace, serviceAccountName: longServiceAccount, maxExpirationSeconds };
+    assert.equal(longServiceAccount.length, 253);
+    const issued = await answer(request('v1', stubFields(key('RSA 4096')), wishes), root);
+    assert.equal(issued.notAfter - issued.notBefore, maxExpirationSeconds);
+    await judgeAll(issued, key('RSA 4096'), root);
+  });
+}
+
+test('a chain of two intermediates leads every judge to the root, and a gap in it does not', async () => {
+  const root = await newRoot('ecdsa-p384');
+  const upper = await makeCa({
+    subject: 'O=example.org, CN=upper',
+    issuer: { ...root, key: { ...root.key, name: 'ECDSA P-384' } },
+  });
+  const signing = await makeCa({ keyName: 'Ed25519', subject: 'O=example.org, CN=signing', issuer: upper });
+  const issued = await answer(request('v1', stubFields(key('ECDSA P-256'))), signing, upper, root);
+  await judgeAll(issued, key('ECDSA P-256'), root);
+
+  const [leaf = '', first = ''] = issued.chainPem.split(/(?<=-----END CERTIFICATE-----\n)/);
+  const gap = await judges.x509Svid({ chain: leaf + first, bundles: { [trustDomain]: root.pem } });
+  assertRefused(gap, /unknown authority/);
+});
+
+test('go-spiffe refuses what it should, so that its consent means something', async () => {
+  const root = await newRoot('ecdsa-p256');
+  const other = await newRoot('ecdsa-p256');
+  const { chainPem } = await answer(request('v1', stubFields(key('ECDSA P-256'))), root);
+  const bundles = { [trustDomain]: root.pem };
+  assertRefused(
+    await judges.x509Svid({ chain: chainPem, bundles: { [trustDomain]: other.pem } }),
+    /verify|authority/,
+  );
+  assertRefused(
+    await judges.x509Svid({ chain: chainPem, bundles: { 'example.com': root.pem } }),
+    /no X.509 bundle/,
+  );
+  assertRefused(await judges.x509Svid({ chain: root.pem, bundles }), /CA flag|leaf/);
+  assertRefused(
+    await judges.x509Svid({ chain: chainPem, bundles, now: new Date(Date.now() + 100 * 86_400_000) }),
+    /expired/,
+  );
+  const foreign = key('Ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  assertRefused(await judges.x509Svid({ chain: chainPem, bundles, key: foreign }), /key/);
+});
+
+test('the API server refuses what it should: other keys, fractions of seconds, clocks too far off', async () => {
+  const root = await newRoot('ecdsa-p256');
+  const { before: asked, after } = await answer(request('v1', stubFields(key('ECDSA P-256'))), root);
+  const judge = (change: object, at = now) =>
+    judges.podCertificateStatus({
+      before: asked,
+      after: { ...after, status: { ...after.status, ...change } },
+      now: at,
+    });
+  assertAccepted(await judge({}));
+  assertRefused(
+    await judge({ notBefore: after.status?.notBefore?.replace('Z', '.123Z') }),
+    /NotBefore time encoded/,
+  );
+  assertRefused(await judge({ beginRefreshAt: after.status?.notBefore }), /10 minutes after/);
+  assertAccepted(await judge({}, new Date(now.getTime() + 179_000)));
+  assertRefused(await judge({}, new Date(now.getTime() + 180_000)), /within 5 minutes/);
+  assertAccepted(await judge({}, new Date(now.getTime() - 419_000)));
+  assertRefused(await judge({}, new Date(now.getTime() - 420_000)), /within 5 minutes/);
+  assertRefused(await judge({ unknown: true }), /unknown field/);
+  const { before: another } = await answer(request('v1', stubFields(key('Ed25519'))), root);
+  assertRefused(
+    await judges.podCertificateStatus({
+      before: another,
+      after: { ...another, status: after.status ?? {} },
+      now,
+    }),
+    /not issued to the requested public key/,
+  );
+});
+
+test('the API server takes our denials', async () => {
+  const asked = request('v1', stubFields(key('ECDSA P-256')));
+  const { body } = prepareAnswer(
+    { uid: asked.metadata.uid ?? '', namespace: 'shop', name: 'req-1', version: 'v1' },
+    { type: 'Denied', reason: 'UnsupportedKeyType', message: 'use one of ECDSA P-256', at: nowSeconds },
+  );
+  const { status } = JSON.parse(body) as PodCertificateRequest;
+  assertAccepted(
+    await judges.podCertificateStatus({ before: asked, after: { ...asked, status: status ?? {} }, now }),
+  );
+});
+
+test('the API server takes our ClusterTrustBundle, and no other name for it', async () => {
+  const roots = await Promise.all([newRoot('ecdsa-p256'), newRoot('rsa-3072'), newRoot('ed25519')]);
+  for (const domain of [trustDomain, '-', 'a'.repeat(255)]) {
+    const desired = desiredBundle({
+      signerName: 'kubespiffe.io/spiffe',
+      suffix: 'live',
+      trustDomain: domain,
+      roots: roots.map(({ facts }) => facts),
+    });
+    assert.ok(desired.ok);
+    const { name, signerName, labels, trustBundle } = desired.value;
+    const bundle = {
+      apiVersion: 'certificates.k8s.io/v1',
+      kind: 'ClusterTrustBundle',
+      metadata: { name, labels },
+      spec: { signerName, trustBundle },
+    };
+    assertAccepted(await judges.clusterTrustBundle(bundle));
+    assertAccepted(await judges.clusterTrustBundle({ ...bundle, apiVersion: 'certificates.k8s.io/v1beta1' }));
+    assertRefused(
+      await judges.clusterTrustBundle({ ...bundle, metadata: { name: 'roots' } }),
+      /metadata.name/,
+    );
+    const twice = { ...bundle, spec: { signerName, trustBundle: trustBundle + trustBundle } };
+    assertRefused(await judges.clusterTrustBundle(twice), /duplicate/i);
+  }
+});
+
+test('two workloads speak mTLS with their files, and only with whom they expect', async () => {
+  const root = await newRoot('ecdsa-p256');
+  const bundles = { [trustDomain]: root.pem };
+  const side = async (name: (typeof subjectKeyNames)[number], serviceAccountName: string) => {
+    const { chainPem, id } = await answer(request('v1', stubFields(key(name)), { serviceAccountName }), root);
+    const credentials = `${key(name).privateKey.export({ type: 'pkcs8', format: 'pem' })}${chainPem}`;
+    return { id, credentials, bundles };
+  };
+  for (const name of subjectKeyNames) {
+    const server = await side(name, 'server');
+    const client = await side('ECDSA P-256', 'client');
+    const met = await judges.mtls({
+      server: { ...server, expects: client.id },
+      client: { ...client, expects: server.id },
+    });
+    assertAccepted(met);
+    assert.deepEqual(met.facts, { serverSaw: client.id, clientSaw: server.id, tlsVersion: 'TLS 1.3' });
+  }
+  const server = await side('ECDSA P-256', 'server');
+  const client = await side('Ed25519', 'client');
+  assertRefused(await judges.mtls({ server: { ...server, expects: server.id }, client }), /unexpected ID/);
+  assertRefused(await judges.mtls({ server, client: { ...client, expects: client.id } }), /unexpected ID/);
+  const stranger = await newRoot('ecdsa-p256');
+  assertRefused(
+    await judges.mtls({ server, client: { ...client, bundles: { [trustDomain]: stranger.pem } } }),
+    /authority/,
+  );
+});

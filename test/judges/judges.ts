@@ -1,0 +1,152 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { z } from 'zod';
+import { judgesBinary } from './build.ts';
+
+/** What a judge says. `errors` is empty exactly when `ok`. */
+export interface Verdict {
+  readonly ok: boolean;
+  readonly errors: readonly string[];
+  readonly facts: Readonly<Record<string, string>>;
+}
+
+/** PEM roots by name of their trust domain. */
+export type Bundles = Readonly<Record<string, string>>;
+
+/** One end of an mTLS connection. */
+export interface MtlsSide {
+  /** Private key and chain, PEM, as kubelet writes them to `credentialBundlePath`. */
+  readonly credentials: string;
+  readonly bundles: Bundles;
+  /** SPIFFE ID that the other side must have; any where absent. */
+  readonly expects?: string;
+}
+
+export interface Question {
+  readonly kind: 'spki' | 'csr' | 'certificate';
+  readonly der: Uint8Array;
+}
+
+export interface Answer {
+  readonly ok: boolean;
+  /** The key in the words of our key table, for example "RSA 3072"; empty where Go knows the algorithm not. */
+  readonly key: string;
+  readonly error: string;
+}
+
+/** Judges that are not ours, run from one Go binary. */
+export interface Judges {
+  /** go-spiffe: `x509svid.Verify` of a PEM chain, and with a key `x509svid.Parse` of both. Fact: id. */
+  x509Svid(input: { chain: string; bundles: Bundles; key?: string; now?: Date }): Promise<Verdict>;
+  /** go-spiffe: a `spiffetls` server and client. Facts: serverSaw and clientSaw, the peers' SPIFFE IDs. */
+  mtls(input: { server: MtlsSide; client: MtlsSide }): Promise<Verdict>;
+  /** Kubernetes: `ValidatePodCertificateRequestCreate` of an object of either version. */
+  podCertificateRequest(request: object): Promise<Verdict>;
+  /** Kubernetes: `ValidatePodCertificateRequestStatusUpdate` at a time of the API server's clock. */
+  podCertificateStatus(input: { before: object; after: object; now: Date }): Promise<Verdict>;
+  /** Kubernetes: `ValidateClusterTrustBundle`, or with the one before it `…Update`. */
+  clusterTrustBundle(bundle: object, before?: object): Promise<Verdict>;
+  /** crypto/x509: whether Go can read these bytes, and what key it finds. Answers in the order of questions. */
+  parse(questions: readonly Question[]): Promise<Answer[]>;
+}
+
+const verdict = z.object({
+  ok: z.boolean(),
+  errors: z.array(z.string()).default([]),
+  facts: z.record(z.string(), z.string()).default({}),
+});
+const answer = z.object({ ok: z.boolean(), key: z.string().default(''), error: z.string().default('') });
+
+/** Builds the judges where that was not done yet, and offers them. */
+export async function openJudges(): Promise<Judges> {
+  const binary = await judgesBinary();
+  return {
+    x509Svid: ({ chain, bundles, key, now }) =>
+      judge(binary, 'x509-svid', [
+        ['chain', chain],
+        ...bundleFlags('bundle', bundles),
+        ...(key === undefined ? [] : [['key', key] as const]),
+        ...(now ? [['now', { literal: now.toISOString() }] as const] : []),
+      ]),
+    mtls: ({ server, client }) =>
+      judge(binary, 'mtls', [...sideFlags('server', server), ...sideFlags('client', client)]),
+    podCertificateRequest: (request) => judge(binary, 'pcr-create', [['file', JSON.stringify(request)]]),
+    podCertificateStatus: ({ before, after, now }) =>
+      judge(binary, 'pcr-status', [
+        ['old', JSON.stringify(before)],
+        ['new', JSON.stringify(after)],
+        ['now', { literal: now.toISOString() }],
+      ]),
+    clusterTrustBundle: (bundle, before) =>
+      judge(binary, 'ctb', [
+        ['file', JSON.stringify(bundle)],
+        ...(before ? [['old', JSON.stringify(before)] as const] : []),
+      ]),
+    parse: (questions) => parse(binary, questions),
+  };
+}
+
+/** A flag whose value is the path of a file with this content, perhaps behind a prefix, or is itself the value. */
+type Flag = readonly [
+  name: string,
+  value: string | { prefix: string; content: string } | { literal: string },
+];
+
+function bundleFlags(name: string, bundles: Bundles): Flag[] {
+  return Object.entries(bundles).map(
+    ([domain, content]) => [name, { prefix: `${domain}=`, content }] as const,
+  );
+}
+
+function sideFlags(name: string, side: MtlsSide): Flag[] {
+  return [
+    [name, side.credentials],
+    ...bundleFlags(`${name}-bundle`, side.bundles),
+    ...(side.expects === undefined ? [] : [[`${name}-expects`, { literal: side.expects }] as const]),
+  ];
+}
+
+async function judge(binary: string, name: string, flags: readonly Flag[]): Promise<Verdict> {
+  const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-judge-'));
+  try {
+    const words = await Promise.all(
+      flags.map(async ([flag, value], index) => {
+        if (typeof value === 'object' && 'literal' in value) return [`--${flag}`, value.literal];
+        const { prefix, content } = typeof value === 'string' ? { prefix: '', content: value } : value;
+        const path = join(folder, String(index));
+        await writeFile(path, content, { mode: 0o600 });
+        return [`--${flag}`, prefix + path];
+      }),
+    );
+    return verdict.parse(JSON.parse(await run(binary, [name, ...words.flat()])));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function parse(binary: string, questions: readonly Question[]): Promise<Answer[]> {
+  const lines = questions.map(
+    ({ kind, der }) => `${JSON.stringify({ kind, der: Buffer.from(der).toString('base64') })}\n`,
+  );
+  const output = await run(binary, ['parse'], lines.join(''));
+  return output
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => answer.parse(JSON.parse(line)));
+}
+
+/** Standard output of a judge that gave a verdict; throws where it was used wrongly. */
+async function run(binary: string, words: readonly string[], input = ''): Promise<string> {
+  const child = spawn(binary, words, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const exit = new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  child.stdin.end(input);
+  const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), exit]);
+  if (code !== 0 && code !== 1) throw new Error(`judges ${words[0]} exited with ${code}: ${stderr}`);
+  return stdout;
+}
