@@ -161,13 +161,14 @@ test('trust domains of 255 characters, or beginning with a hyphen, are taken', a
   assert.equal((await good({ argv: ['--trust-domain=-a-'] })).trustDomain, '-a-');
 });
 
-test('an empty variable, and what Kubernetes sets for a Service of our name, are no settings', async () => {
+test('empty variables, those of the launcher and what Kubernetes sets for a Service are no settings', async () => {
   const env = {
     KUBESPIFFE_LOG_LEVEL: '',
     KUBESPIFFE_SIGNER_SERVICE_HOST: '10.96.0.7',
     KUBESPIFFE_SIGNER_SERVICE_PORT_METRICS: '9402',
     KUBESPIFFE_SIGNER_PORT: 'tcp://10.96.0.7:9402',
     KUBESPIFFE_SIGNER_PORT_9402_TCP_ADDR: '10.96.0.7',
+    KUBESPIFFE_NODE: '/usr/bin/node',
     OTHER: 'x',
   };
   assert.equal((await good({ argv: trustDomain, env })).logLevel, 'info');
