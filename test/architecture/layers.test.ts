@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { test } from 'node:test';
+
+const root = join(import.meta.dirname, '../..');
+
+/**
+ * Which rooms of signer/ a room may import from, besides itself: only what is below it in the house. All may use
+ * observe/ and errors.ts, which use nothing above themselves.
+ */
+const mayUse: Record<string, readonly string[]> = {
+  errors: [],
+  observe: [],
+  pki: [],
+  spiffe: ['pki'],
+  kube: ['pki'],
+  identity: ['kube', 'spiffe', 'pki'],
+  authority: ['kube', 'spiffe', 'pki'],
+  config: ['spiffe', 'pki'],
+  issuance: ['authority', 'identity', 'kube', 'spiffe', 'pki'],
+  token: ['authority', 'identity', 'kube', 'spiffe', 'pki'],
+  trust: ['authority', 'identity', 'kube', 'spiffe', 'pki'],
+};
+const mayBeUsedByAll = ['errors', 'observe'];
+
+/** What tools/ and workload/ may use of signer/. The rest belongs to the running signer alone. */
+const mayBeUsedByTools = [
+  ...['pki', 'spiffe', 'authority', 'identity', 'kube', 'config', 'errors'],
+  ...['observe/reasons.ts', 'issuance/decide.ts', 'issuance/certificate.ts'],
+];
+
+/** The entry that starts the signer for `kubespiffe signer`. */
+const toolsEntry = 'tools/main.ts';
+
+interface Import {
+  from: string;
+  /** File below the root, or the name of a package. */
+  to: string;
+}
+
+function importsBelow(folder: string): Import[] {
+  return sources(folder).flatMap((from) =>
+    [...readFileSync(join(root, from), 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(
+      ([, to = '']) => ({
+        from,
+        to: to.startsWith('.') ? relative(root, join(root, dirname(from), to)) : to,
+      }),
+    ),
+  );
+}
+
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name));
+}
+
+/**
+ * `signer/kube/queue.ts` is in the room `kube`, `signer/config.ts` in `config`. What else lies beside main.ts is
+ * part of the wiring, which may use everything and is used by nothing.
+ */
+function roomOf(file: string): string {
+  const [, place = '', ...rest] = file.split('/');
+  if (rest.length > 0) return place;
+  return ['config.ts', 'errors.ts'].includes(place) ? place.replace(/\.ts$/, '') : 'main';
+}
+
+const signerImports = importsBelow('signer');
+const isOurs = ({ to }: Import) => to.endsWith('.ts');
+
+test('every room of signer/ has its place in the house', () => {
+  const rooms = new Set(sources('signer').map(roomOf));
+  rooms.delete('main');
+  for (const room of rooms)
+    assert.ok(Object.hasOwn(mayUse, room), `signer/${room} is not in the table of layers`);
+});
+
+test('imports in signer/ go down the layers, never up', () => {
+  const wrong = signerImports.filter(isOurs).filter(({ from, to }) => {
+    const room = roomOf(from);
+    if (room === 'main' || !to.startsWith('signer/')) return !to.startsWith('signer/');
+    const target = roomOf(to);
+    if (target === room) return false;
+    const allowed = mayUse[room] ?? [];
+    const isShared =
+      mayBeUsedByAll.includes(target) && !(room === 'errors') && !(room === 'pki' && target === 'observe');
+    return !allowed.includes(target) && !isShared;
+  });
+  assert.deepEqual(wrong, []);
+});
+
+test('tools use what lies below the running signer', () => {
+  const wrong = importsBelow('tools')
+    .filter(({ from, to }) => to.startsWith('signer/') && from !== toolsEntry)
+    .filter(({ to }) => !mayBeUsedByTools.some((part) => part === roomOf(to) || to === `signer/${part}`));
+  assert.deepEqual(wrong, []);
+});
+
+test('the program does not use its tests', () => {
+  const wrong = [...signerImports, ...importsBelow('tools')].filter(({ to }) => to.startsWith('test/'));
+  assert.deepEqual(wrong, []);
+});
+
+test('what decides does no input or output', () => {
+  const isPure = (file: string) =>
+    roomOf(file) === 'identity' ||
+    ['signer/issuance/decide.ts', 'signer/issuance/certificate.ts'].includes(file);
+  const wrong = signerImports.filter(
+    ({ from, to }) => isPure(from) && to.startsWith('node:') && to !== 'node:crypto',
+  );
+  assert.deepEqual(wrong, []);
+});
+
+test('only the entries read the environment and the clock of the machine', () => {
+  const pure = sources('signer').filter((file) =>
+    ['pki', 'spiffe', 'identity', 'authority'].includes(roomOf(file)),
+  );
+  const readers = pure.filter((file) =>
+    /process\.env|Date\.now\(\)|Math\.random\(\)/.test(readFileSync(join(root, file), 'utf8')),
+  );
+  assert.deepEqual(readers, []);
+  const env = sources('signer').filter((file) => /process\.env/.test(readFileSync(join(root, file), 'utf8')));
+  assert.deepEqual(
+    env.filter((file) => !['signer/main.ts', 'signer/config.ts'].includes(file)),
+    [],
+  );
+});
