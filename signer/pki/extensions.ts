@@ -131,10 +131,11 @@ export function subjectAltNamesOf(value: Uint8Array): SubjectAltNames {
   return { uris, dnsNames, otherKinds };
 }
 
+/** URIs and DNS names are ASCII without spaces; a control character in one is meant to deceive somebody. */
 function ia5(element: Element): string {
-  const content = Buffer.from(contentOf(element));
-  if (content.some((octet) => octet >= 0x80)) throw derError('a name in subjectAltName is not ASCII');
-  return content.toString('latin1');
+  const text = Buffer.from(contentOf(element)).toString('latin1');
+  if (!/^[\x21-\x7e]*$/.test(text)) throw derError('a name in subjectAltName is not printable ASCII');
+  return text;
 }
 
 export function subjectKeyIdOf(value: Uint8Array): Uint8Array {

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { childrenOf, contentOf, cursor, derError, type Element, expectTag, tags } from './der.ts';
 import { decodeOid, nameOfOid } from './oid.ts';
 
@@ -25,20 +26,32 @@ function attributeText(attribute: Element): string {
   return `${type}=${value.replace(/[\\,+]/g, '\\$&').replace(/\p{Cc}/gu, '\u{fffd}')}`;
 }
 
-/** DirectoryString and IA5String; anything else is shown as hex, as RFC 4514 2.4 does. */
+/** Characters of the string types of few characters (X.680 41.4; IA5String is ASCII). */
+const characters: Readonly<Record<number, RegExp>> = {
+  // "*", "&" and "@" are outside the type, but Go, which reads our chains for the API server, takes the first two.
+  [tags.printableString]: /^[A-Za-z0-9 '()+,\-./:=?*&]*$/,
+  [tags.ia5String]: /^[\0-\x7f]*$/,
+};
+
+/** DirectoryString and IA5String (RFC 5280 4.1.2.4). */
 function stringOf(element: Element): string {
   const content = Buffer.from(contentOf(element));
   switch (element.tag) {
     case tags.utf8String:
+      if (!isUtf8(content)) throw derError('a UTF8String that is not UTF-8');
       return content.toString('utf8');
     case tags.printableString:
     case tags.ia5String:
-    case tags.teletexString:
-      return content.toString('latin1');
+    case tags.teletexString: {
+      const text = content.toString('latin1');
+      if (characters[element.tag]?.test(text) === false)
+        throw derError('a string with characters outside its type');
+      return text;
+    }
     case tags.bmpString:
       if (content.length % 2 !== 0) throw derError('a BMPString of an odd number of octets');
       return content.swap16().toString('utf16le');
     default:
-      return `#${content.toString('hex')}`;
+      throw derError('a name that is not a string');
   }
 }

@@ -145,6 +145,8 @@ async function run(binary: string, words: readonly string[], input = ''): Promis
     child.on('error', reject);
     child.on('close', resolve);
   });
+  // A judge that gives up before it has read all says why on standard error.
+  child.stdin.on('error', () => undefined);
   child.stdin.end(input);
   const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), exit]);
   if (code !== 0 && code !== 1) throw new Error(`judges ${words[0]} exited with ${code}: ${stderr}`);

@@ -71,7 +71,10 @@ func parse(asked question) (string, error) {
 	switch asked.Kind {
 	case "spki":
 		key, err := x509.ParsePKIXPublicKey(asked.DER)
-		return nameOfKey(key), err
+		if err != nil {
+			return "", err
+		}
+		return nameOfKey(key), nil
 	case "csr":
 		request, err := x509.ParseCertificateRequest(asked.DER)
 		if err != nil {

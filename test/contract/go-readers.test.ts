@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import fc from 'fast-check';
+import { readCertificate } from '../../signer/pki/certificate.ts';
+import { readCsrKey } from '../../signer/pki/csr.ts';
+import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
+import { checkAuthority } from '../../signer/spiffe/conformance.ts';
+import { type Answer, type Judges, openJudges, type Question } from '../judges/judges.ts';
+import { makeCa } from '../pki/authorities.ts';
+import { keyShelf, subjectKeyNames } from '../pki/keys.ts';
+import { stubRequest } from '../pki/requests.ts';
+
+const key = keyShelf();
+let judges: Judges;
+before(async () => {
+  judges = await openJudges();
+});
+
+/** One octet changed, removed or added anywhere: most results are junk, some are still readable. */
+const changes = fc.tuple(fc.nat(), fc.nat(255), fc.constantFrom('set', 'remove', 'insert'));
+
+function changed(seed: Buffer, list: readonly [number, number, string][]): Buffer {
+  return list.reduce((bytes, [position, octet, how]) => {
+    const at = position % bytes.length;
+    const rest = bytes.subarray(how === 'insert' ? at : at + 1);
+    return Buffer.concat([bytes.subarray(0, at), ...(how === 'remove' ? [] : [Uint8Array.of(octet)]), rest]);
+  }, seed);
+}
+
+/** The seeds and thousands of changed copies of them. */
+function questions(kind: Question['kind'], seeds: readonly Buffer[]): Question[] {
+  const lists = fc.sample(fc.array(changes, { minLength: 1, maxLength: 2 }), 3_000);
+  return [
+    ...seeds,
+    ...lists.map((list, index) => changed(seeds[index % seeds.length] ?? Buffer.alloc(1), list)),
+  ].map((der) => ({ kind, der }));
+}
+
+async function compare(
+  asked: readonly Question[],
+  check: (question: Question, answer: Answer) => string | undefined,
+): Promise<void> {
+  const answers = await judges.parse(asked);
+  assert.equal(answers.length, asked.length);
+  const differences = asked.flatMap((question, index) => {
+    const answer = answers[index];
+    const difference = answer && check(question, answer);
+    return difference === undefined ? [] : [`${difference}: ${Buffer.from(question.der).toString('hex')}`];
+  });
+  assert.deepEqual(differences, []);
+  assert.ok(answers.some(({ ok }) => ok) && answers.some(({ ok }) => !ok));
+}
+
+/**
+ * Where Go finds a key of our table, the API server may have accepted the request, so we must read that key too,
+ * or say that it is not supported. Where we find a key, Go must find the same: it reads our certificate.
+ */
+function difference(ours: SubjectKey, answer: Answer): string | undefined {
+  if (ours.kind === 'supported') {
+    return answer.key === ours.type.name
+      ? undefined
+      : `we read ${ours.type.name}, Go ${answer.key || answer.error}`;
+  }
+  const shared = subjectKeyNames.some((name) => name === answer.key);
+  return answer.ok && shared && ours.kind === 'unreadable'
+    ? `Go reads ${answer.key}, we: ${ours.reason}`
+    : undefined;
+}
+
+test('we and Go find the same keys in changed public keys', async () => {
+  const seeds = subjectKeyNames.map((name) => key(name).spki);
+  await compare(questions('spki', seeds), ({ der }, answer) => difference(readSubjectKey(der), answer));
+});
+
+test('whatever the API server could read of a request, we read', async () => {
+  const seeds = subjectKeyNames.map((name) => stubRequest(key(name)));
+  await compare(questions('csr', seeds), ({ der }, answer) => {
+    const ours = readCsrKey(der);
+    // Go also looks into subject, attributes and signature algorithm, which do not concern us.
+    return ours.kind === 'supported' && !answer.ok ? undefined : difference(ours, answer);
+  });
+});
+
+test('a certificate that we would take for an authority is one that Go reads', async () => {
+  const root = await makeCa();
+  const below = await makeCa({ keyName: 'RSA 3072', subject: 'CN=below', issuer: root });
+  const seeds = [root, below].map(({ facts }) => Buffer.from(facts.der));
+  await compare(questions('certificate', seeds), ({ der }, answer) => {
+    const ours = readCertificate(der);
+    if (!ours.ok || ours.value.publicKey.kind !== 'supported' || answer.ok) return undefined;
+    const isAuthority = checkAuthority(ours.value).every(({ level, ok }) => ok || level === 'should');
+    return isAuthority ? `we read it, Go: ${answer.error}` : undefined;
+  });
+});
