@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { ApiConnectionError, ApiStatusError } from '../signer/kube/api-error.ts';
-import { loadCredentials } from '../signer/kube/credentials.ts';
-import { createTransport, type Transport } from '../signer/kube/transport.ts';
+import type { Transport } from '../signer/kube/transport.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import { CliError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
@@ -24,6 +23,9 @@ export async function withApi<T>(
   terminal: Terminal,
   use: (transport: Transport) => Promise<T>,
 ): Promise<T> {
+  // Most of what a command needs to load is this, and most commands do not need it.
+  const { loadCredentials } = await import('../signer/kube/credentials.ts');
+  const { createTransport } = await import('../signer/kube/transport.ts');
   const { kubeconfig, context } = options;
   const credentials = await loadCredentials({
     env: terminal.env,

@@ -13,27 +13,11 @@ import { KubespiffeError } from '../errors.ts';
 import { encodePem } from '../pki/pem.ts';
 import { makeSerial } from '../pki/serial.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
-import {
-  type AuthorityRecord,
-  isAuthorityId,
-  type PoolDocument,
-  poolApiVersion,
-  poolKind,
-} from './document.ts';
+import { type AuthorityRecord, isAuthorityId } from './document.ts';
+import { type NewKeyType, newKeyTypes } from './key-types.ts';
 
-/** The key types of a new authority, by the name that a person writes. */
-export const newKeyTypes = {
-  'ecdsa-p256': { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' },
-  'ecdsa-p384': { name: 'ECDSA', namedCurve: 'P-384', hash: 'SHA-384' },
-  'rsa-3072': rsa(3072),
-  'rsa-4096': rsa(4096),
-  ed25519: { name: 'Ed25519' },
-} as const satisfies Record<
-  string,
-  webcrypto.Algorithm | webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams
->;
-
-export type NewKeyType = keyof typeof newKeyTypes;
+export { newPool } from './document.ts';
+export { type NewKeyType, newKeyTypes } from './key-types.ts';
 
 /**
  * How far a root's notBefore lies in the past, in seconds: more than the two minutes of its leaves, so that a leaf
@@ -114,22 +98,12 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
   };
 }
 
-/** A pool of one authority, the first of its life. */
-export function newPool(trustDomain: string, authority: AuthorityRecord): PoolDocument {
-  return { apiVersion: poolApiVersion, kind: poolKind, trustDomain, sequence: 1, authorities: [authority] };
-}
-
 /** X.520 allows 64 characters, a trust domain has up to 255 and an id up to 63. The id tells roots apart. */
 function commonName(trustDomain: string, id: string): string {
   const limit = 64;
   const room = limit - id.length - 1;
   if (trustDomain.length <= room) return `${trustDomain} ${id}`;
   return room < 8 ? id : `${trustDomain.slice(0, room - 3)}... ${id}`;
-}
-
-function rsa(modulusLength: number) {
-  const publicExponent = Uint8Array.of(1, 0, 1);
-  return { name: 'RSASSA-PKCS1-v1_5', modulusLength, publicExponent, hash: 'SHA-256' };
 }
 
 async function generateKeys(algorithm: (typeof newKeyTypes)[NewKeyType]): Promise<webcrypto.CryptoKeyPair> {

@@ -6,8 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { createAuthority, type NewKeyType, newKeyTypes, newPool } from '../../signer/authority/create.ts';
-import { isAuthorityId, readPoolDocument, writePoolDocument } from '../../signer/authority/document.ts';
+import { createAuthority } from '../../signer/authority/create.ts';
+import {
+  isAuthorityId,
+  newPool,
+  readPoolDocument,
+  writePoolDocument,
+} from '../../signer/authority/document.ts';
+import { type NewKeyType, newKeyTypes } from '../../signer/authority/key-types.ts';
 import { parsePool, serializePool } from '../../signer/authority/pool.ts';
 import { authorityKinds, authorityStates } from '../../signer/authority/states.ts';
 import { readCertificate } from '../../signer/pki/certificate.ts';

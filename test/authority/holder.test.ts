@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createAuthority, newPool } from '../../signer/authority/create.ts';
-import type { AuthorityRecord } from '../../signer/authority/document.ts';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
 import { serializePool } from '../../signer/authority/pool.ts';
 import type { Secret } from '../../signer/kube/types.ts';

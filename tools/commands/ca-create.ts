@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
-import { createAuthority, type NewKeyType, newKeyTypes, newPool } from '../../signer/authority/create.ts';
+import { newPool } from '../../signer/authority/document.ts';
+import { type NewKeyType, newKeyTypes } from '../../signer/authority/key-types.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { withCluster } from '../api.ts';
 import { parseDuration } from '../duration.ts';
@@ -51,6 +52,8 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     const { caId: id, trustDomain, keyType } = options;
     const now = Math.floor(terminal.now() / 1000);
     const lifetimeSeconds = parseDuration(options.lifetime);
+    // The library that makes certificates takes longer to load than most commands to run.
+    const { createAuthority } = await import('../../signer/authority/create.ts');
     const authority = await createAuthority({ id, trustDomain, keyType, lifetimeSeconds, now });
     const document = newPool(trustDomain, authority);
     const compiled = compilePool(document, trustDomain);

@@ -1,6 +1,10 @@
 import type { Command } from 'commander';
-import { newPool } from '../../signer/authority/create.ts';
-import { type AuthorityRecord, isAuthorityId, type PoolDocument } from '../../signer/authority/document.ts';
+import {
+  type AuthorityRecord,
+  isAuthorityId,
+  newPool,
+  type PoolDocument,
+} from '../../signer/authority/document.ts';
 import {
   assembleAuthority,
   type CaMaterial,

@@ -1,20 +1,10 @@
 import type { Command } from 'commander';
-import { type AuthorityRecord, readPoolDocument } from '../../signer/authority/document.ts';
-import {
-  type Pool,
-  type PooledAuthority,
-  parsePool,
-  poolSecret,
-  signingAuthorityAt,
-} from '../../signer/authority/pool.ts';
 import type { PoolProblem } from '../../signer/authority/problem.ts';
-import type { Secret } from '../../signer/kube/types.ts';
-import type { CertificateFacts } from '../../signer/pki/certificate.ts';
-import { checkAuthority } from '../../signer/spiffe/conformance.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
 import { exitCodes, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { colons, fromNow, mark, outputFormat, printObject, span, table, utc } from '../output.ts';
+import { colons, fromNow, mark, outputFormat, printObject, span, table } from '../output.ts';
+import { type PoolReport, reportOf } from '../pool-report.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -64,111 +54,6 @@ function missing({ namespace, name }: Options): PoolProblem {
   const remedy = `make it with \`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
   const field = `Secret ${namespace}/${name}`;
   return { reason: 'PoolMissing', field, what, remedy, message: `${field}: ${what}; ${remedy}` };
-}
-
-interface CertificateReport {
-  subject: string;
-  sha256: string;
-  serial: string;
-  spiffeId: string | null;
-  notBefore: string;
-  notAfter: string;
-}
-
-interface AuthorityReport {
-  id: string;
-  kind: string;
-  state: string;
-  tainted: boolean;
-  signs: boolean;
-  hasPrivateKey: boolean;
-  keyType: string | null;
-  /** When the first certificate of the chain ends. */
-  notAfter: string | null;
-  root: CertificateReport | null;
-  intermediates: CertificateReport[];
-  /** What is unusual, and which SPIFFE clauses the certificates do not fulfil. */
-  warnings: string[];
-}
-
-interface PoolReport {
-  namespace: string;
-  name: string;
-  trustDomain: string | null;
-  sequence: number | null;
-  canSign: boolean;
-  problems: PoolProblem[];
-  authorities: AuthorityReport[];
-}
-
-function reportOf(secret: Secret | undefined, options: Options, now: number): PoolReport {
-  const { namespace, name } = options;
-  const read = readPoolDocument(Buffer.from(secret?.data?.[poolSecret.key] ?? '', 'base64').toString('utf8'));
-  const document = read.ok ? read.document : undefined;
-  const trustDomain = options.trustDomain ?? document?.trustDomain ?? '';
-  const parsed = parsePool(secret, { trustDomain, now });
-  const pool: Pool | undefined = parsed.pool;
-  const signing = pool && signingAuthorityAt(pool, now);
-  const problems = [
-    parsed.ok ? undefined : parsed.problem,
-    signing?.ok === false ? signing.problem : undefined,
-  ];
-  const unique = new Map(problems.flatMap((problem) => (problem ? [[problem.message, problem]] : [])));
-  return {
-    namespace,
-    name,
-    trustDomain: document?.trustDomain ?? null,
-    sequence: document?.sequence ?? null,
-    canSign: signing?.ok === true,
-    problems: [...unique.values()],
-    authorities: (document?.authorities ?? []).map((record) => {
-      const authority = pool?.authorities.find((each) => each.id === record.id);
-      return authorityReport(
-        record,
-        authority,
-        signing?.ok === true && signing.authority.id === record.id,
-        trustDomain,
-      );
-    }),
-  };
-}
-
-function authorityReport(
-  record: AuthorityRecord,
-  authority: PooledAuthority | undefined,
-  signs: boolean,
-  trustDomain: string,
-): AuthorityReport {
-  const chain = authority ? [...authority.intermediates, authority.root] : [];
-  const unfulfilled = chain.flatMap((certificate) =>
-    checkAuthority(certificate, trustDomain)
-      .filter((finding) => !finding.ok)
-      .map((finding) => `${finding.clause}: ${finding.message}`),
-  );
-  return {
-    id: record.id,
-    kind: record.kind,
-    state: record.state,
-    tainted: record.tainted,
-    signs,
-    hasPrivateKey: record.privateKey !== undefined,
-    keyType: authority?.keyType ?? null,
-    notAfter: chain.length > 0 ? utc(Math.min(...chain.map((each) => each.notAfter))) : null,
-    root: authority ? certificateReport(authority.root) : null,
-    intermediates: (authority?.intermediates ?? []).map(certificateReport),
-    warnings: [...(authority?.warnings ?? []), ...new Set(unfulfilled)],
-  };
-}
-
-function certificateReport(facts: CertificateFacts): CertificateReport {
-  return {
-    subject: facts.subjectText,
-    sha256: facts.sha256Hex,
-    serial: facts.serialHex,
-    spiffeId: facts.uris[0] ?? null,
-    notBefore: utc(facts.notBefore),
-    notAfter: utc(facts.notAfter),
-  };
 }
 
 function printReport(terminal: Terminal, report: PoolReport): void {

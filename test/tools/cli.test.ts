@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { parse } from 'yaml';
+import { launcher, run } from './run.ts';
+
+let dir = '';
+before(() => {
+  dir = mkdtempSync(join(tmpdir(), 'kubespiffe-cli-'));
+});
+after(() => rmSync(dir, { recursive: true, force: true }));
+
+describe('the launcher', () => {
+  it('runs from anywhere, through relative and absolute links', async () => {
+    symlinkSync(launcher, join(dir, 'one'));
+    symlinkSync('one', join(dir, 'two'));
+    const { code, stdout } = await run(['version'], { file: join(dir, 'two'), cwd: '/' });
+    assert.equal(code, 0);
+    assert.match(stdout, /^kubespiffe \d+\.\d+\.\d+ \(Node\.js 2[4-9]/);
+  });
+
+  it('says what to do when the Node it is told to use is too old', async () => {
+    const old = join(dir, 'old-node');
+    writeFileSync(old, '#!/bin/sh\necho 20\n');
+    chmodSync(old, 0o755);
+    const { code, stderr } = await run(['version'], { env: { KUBESPIFFE_NODE: old } });
+    assert.equal(code, 1);
+    assert.match(stderr, /^error: KUBESPIFFE_NODE=.* is not a Node\.js of version 24 or newer\n$/);
+  });
+
+  it('hands `signer` over without loading the rest', async () => {
+    const { code, stderr } = await run(['signer', '--no-such-setting']);
+    assert.equal(code, 2);
+    assert.match(stderr, /no-such-setting/);
+  });
+});
+
+describe('help', () => {
+  for (const args of [[], ['--help'], ['help'], ['ca'], ['ca', '--help'], ['help', 'ca', 'create']]) {
+    it(`is printed for \`kubespiffe ${args.join(' ')}\``, async () => {
+      const { code, stdout, stderr } = await run(args);
+      assert.equal(code, 0);
+      assert.equal(stderr, '');
+      assert.match(stdout, /\nUsage:\n {2}kubespiffe/);
+    });
+  }
+
+  for (const args of [
+    ['ca', 'create'],
+    ['ca', 'show'],
+    ['ca', 'import'],
+    ['inspect'],
+    ['inspect', 'pcr'],
+    ['completion'],
+  ]) {
+    it(`of \`${args.join(' ')}\` has examples`, async () => {
+      const { code, stdout } = await run([...args, '--help']);
+      assert.equal(code, 0);
+      assert.match(stdout, /\nExamples:\n {2}# /);
+      assert.match(stdout, new RegExp(`kubespiffe ${args.join(' ')}`));
+    });
+  }
+});
+
+describe('wrong usage', () => {
+  const create = ['ca', 'create', '-n', 'x', '--name', 'y', '--ca-id', 'a', '--trust-domain', 'example.org'];
+  const rows: [args: string[], says: RegExp, hint: RegExp][] = [
+    [['bogus'], /unknown command 'bogus'/, /kubespiffe --help/],
+    [['bogus', '--help'], /unknown command 'bogus'/, /kubespiffe --help/],
+    [['help', 'ca', 'bogus'], /unknown command 'bogus'/, /kubespiffe ca --help/],
+    [['ca', 'creat'], /unknown command 'creat'/, /did you mean create\?/],
+    [['ca', 'create', '--namspace', 'x'], /unknown option '--namspace'/, /did you mean --namespace\?/],
+    [['ca', 'create', '-n', 'x'], /--name, --ca-id, --trust-domain/, /kubespiffe ca create --help/],
+    [[...create, '--key-type', 'dsa'], /'dsa' is invalid.*ecdsa-p256/, /kubespiffe ca create --help/],
+    [[...create, '--lifetime', '5'], /"5" is not a duration/, /8760h/],
+    [[...create, '--lifetime', '5h'], /between 24h and 30 years/, /.*/],
+    [[...create, '--dry-run=all'], /--dry-run=all/, /client or server/],
+    [[...create, '--dry-run', '-o', 'wide'], /-o wide/, /json or yaml/],
+    [[...create.slice(0, -1), 'Example.org'], /trust domain has only/, /example\.org/],
+    [['ca', 'import', '-n', 'x', '--name', 'y'], /nothing to import/, /--from-secret/],
+    [['ca', 'import', '-n', 'x', '--name', 'y', '--cert', 'c'], /--cert without --key/, /--key FILE/],
+    [['ca', 'import', '-n', 'x', '--name', 'y', '--from-secret', 'z'], /not a namespace/, /NAMESPACE\/NAME/],
+    [['inspect'], /nothing to inspect/, /standard input/],
+    [['inspect', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
+    [['inspect', 'pcr', 'name'], /not a namespace and a name/, /NAMESPACE\/NAME/],
+    [['completion', 'tcsh'], /'tcsh' is invalid.*bash, zsh, fish/, /kubespiffe completion --help/],
+  ];
+  for (const [args, says, hint] of rows) {
+    it(`\`kubespiffe ${args.join(' ')}\` ends with 2, an error and a hint`, async () => {
+      const { code, stdout, stderr } = await run(args);
+      assert.equal(code, 2, stderr);
+      assert.equal(stdout, '');
+      const [error = '', second = '', ...more] = stderr.trimEnd().split('\n');
+      assert.match(error, /^error: /);
+      assert.match(error, says);
+      if (second !== '') assert.match(second, /^hint: /);
+      assert.match(second, hint);
+      assert.deepEqual(more, []);
+    });
+  }
+
+  it('a cluster that cannot be reached is a failure, with a hint', async () => {
+    const { code, stderr } = await run([...create, '--kubeconfig', '/nonexistent/config']);
+    assert.equal(code, 1);
+    assert.match(stderr, /^error: .*\/nonexistent\/config.*\nhint: .*--kubeconfig/);
+  });
+});
+
+describe('`ca create --dry-run`', () => {
+  const create = [
+    'ca',
+    'create',
+    '-n',
+    'ns',
+    '--name',
+    'pool',
+    '--ca-id',
+    'ca-1',
+    '--trust-domain',
+    'example.org',
+  ];
+
+  it('prints the Secret as YAML, with a placeholder for the key', async () => {
+    const { code, stdout } = await run([...create, '--dry-run']);
+    assert.equal(code, 0);
+    const secret = parse(stdout);
+    assert.equal(secret.kind, 'Secret');
+    assert.equal(secret.type, 'kubespiffe.io/authority-pool');
+    assert.deepEqual(secret.metadata, {
+      namespace: 'ns',
+      name: 'pool',
+      labels: { 'app.kubernetes.io/managed-by': 'kubespiffe' },
+    });
+    const pool = JSON.parse(secret.stringData['pool.json']);
+    assert.equal(pool.trustDomain, 'example.org');
+    assert.match(pool.authorities[0].privateKey, /--show-private-key/);
+  });
+
+  it('prints the key when asked for it by name, in the form that is stored', async () => {
+    const { code, stdout } = await run([...create, '--dry-run=client', '-o', 'json', '--show-private-key']);
+    assert.equal(code, 0);
+    const pool = JSON.parse(Buffer.from(JSON.parse(stdout).data['pool.json'], 'base64').toString());
+    assert.match(pool.authorities[0].privateKey, /^-----BEGIN PRIVATE KEY-----/);
+  });
+
+  it('takes each key type and lifetime', async () => {
+    for (const [flag, name] of [
+      ['ecdsa-p384', 'ECDSA P-384'],
+      ['ed25519', 'Ed25519'],
+      ['rsa-3072', 'RSA 3072'],
+    ] as const) {
+      const made = await run([...create, '--dry-run', '-o', 'json', '--key-type', flag, '--lifetime', '90d']);
+      const pool = JSON.parse(JSON.parse(made.stdout).stringData['pool.json']);
+      const inspected = await run(['inspect', '-', '-o', 'json'], { input: pool.authorities[0].certificate });
+      assert.equal(inspected.code, 0, inspected.stdout);
+      const { sections } = JSON.parse(inspected.stdout);
+      assert.equal(sections[0].facts.Key, name);
+      assert.match(sections[0].facts.Valid, /ends in (90d|89d23h)/);
+    }
+  });
+});
+
+describe('completion', () => {
+  it('for bash is a script that completes commands, flags and values', async () => {
+    const { stdout } = await run(['completion', 'bash']);
+    const complete = (...words: string[]) => {
+      const line = words.map((word) => `'${word}'`).join(' ');
+      const script = `${stdout}\nCOMP_WORDS=(${line}); COMP_CWORD=${words.length - 1}; _kubespiffe; echo "\${COMPREPLY[@]}"`;
+      return execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim().split(' ');
+    };
+    assert.deepEqual(complete('kubespiffe', 'c'), ['ca', 'completion']);
+    assert.deepEqual(complete('kubespiffe', 'ca', 'i'), ['import']);
+    assert.deepEqual(complete('kubespiffe', 'ca', 'create', '--tru'), ['--trust-domain']);
+    assert.deepEqual(complete('kubespiffe', 'ca', 'create', '--key-type', 'rsa'), ['rsa-3072', 'rsa-4096']);
+    assert.deepEqual(complete('kubespiffe', 'completion', 'f'), ['fish']);
+    assert.deepEqual(complete('kubespiffe', 'inspect', 'p'), ['pcr']);
+  });
+
+  for (const shell of ['zsh', 'fish']) {
+    it(`for ${shell} names every command`, async () => {
+      const { code, stdout } = await run(['completion', shell]);
+      assert.equal(code, 0);
+      for (const word of ['ca', 'create', 'show', 'import', 'inspect', 'pcr', 'version']) {
+        assert.ok(stdout.includes(word), word);
+      }
+    });
+  }
+});
+
+describe('colour', () => {
+  it('is not used where nobody looks at a terminal', async () => {
+    const { stdout } = await run(['ca', 'create', '--help']);
+    assert.ok(!stdout.includes('\u001b['));
+  });
+});
