@@ -1,0 +1,54 @@
+import path from 'node:path';
+import { createAuthority, type NewAuthority, newPool } from '../../signer/authority/create.ts';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import { poolSecret, serializePool } from '../../signer/authority/pool.ts';
+import type { ControlPlane } from '../cluster/control-plane.ts';
+
+const base = path.join(import.meta.dirname, '../../manifests/base');
+const secrets = '/api/v1/namespaces/kubespiffe/secrets';
+
+/**
+ * Installs what the signer needs to run as a process with the rights that we ship: namespace, ServiceAccount and
+ * RBAC of manifests/base. The admission policy stays out, because here the administrator stands in for kubelet.
+ *
+ * @returns a kubeconfig with a token of the signer's ServiceAccount.
+ */
+export async function installSigner(
+  controlPlane: ControlPlane,
+  options: Parameters<ControlPlane['kubeconfigFor']>[1] = {},
+): Promise<string> {
+  const files = ['namespace', 'service-account', 'rbac'].flatMap((name) => [
+    '-f',
+    path.join(base, `${name}.yaml`),
+  ]);
+  await controlPlane.kubectl(['apply', ...files]);
+  return controlPlane.kubeconfigFor({ namespace: 'kubespiffe', name: 'kubespiffe-signer' }, options);
+}
+
+/** A pool with one new authority, as `kubespiffe ca create` makes it. */
+export async function aPool(wishes: Partial<NewAuthority> = {}): Promise<PoolDocument> {
+  const trustDomain = wishes.trustDomain ?? 'example.org';
+  const now = Math.floor(Date.now() / 1000);
+  return newPool(trustDomain, await createAuthority({ id: '1', trustDomain, now, ...wishes }));
+}
+
+/** Puts the pool Secret, whether it is there or not. A string is stored in place of a document, as it is. */
+export async function putPool(controlPlane: ControlPlane, pool: PoolDocument | string): Promise<void> {
+  const data =
+    typeof pool === 'string'
+      ? { [poolSecret.key]: Buffer.from(pool).toString('base64') }
+      : serializePool(pool);
+  const secret = {
+    metadata: { name: 'kubespiffe-pool', namespace: 'kubespiffe' },
+    type: poolSecret.type,
+    data,
+  };
+  const created = await controlPlane.request('POST', secrets, secret);
+  if (created.status === 201) return;
+  const replaced = await controlPlane.request('PUT', `${secrets}/kubespiffe-pool`, secret);
+  if (replaced.status !== 200) throw new Error(`the pool could not be put: ${JSON.stringify(replaced.body)}`);
+}
+
+export async function deletePool(controlPlane: ControlPlane): Promise<void> {
+  await controlPlane.request('DELETE', `${secrets}/kubespiffe-pool`);
+}

@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import type { ClusterTrustBundle } from '../../signer/kube/types.ts';
+import { makeCa } from '../authority/authorities.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { aPool, deletePool, installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, createPod, read, requestFor } from './workloads.ts';
+
+const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+const hour = 3600;
+
+/** What a fault of the pool Secret does: nothing is signed, the fault is named, the roots stay published. */
+describe('the pool Secret, good and bad', () => {
+  let controlPlane: ControlPlane;
+  let signer: SignerProcess;
+  let good: PoolDocument;
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    const kubeconfig = await installSigner(controlPlane);
+    good = await aPool();
+    await putPool(controlPlane, good);
+    signer = await startSigner({ kubeconfig });
+    await signer.ready();
+  });
+  after(() => controlPlane?.stop());
+
+  async function publishedBundle(): Promise<ClusterTrustBundle | undefined> {
+    const answer = await controlPlane.request('GET', bundlePath);
+    return answer.status === 200 ? (answer.body as ClusterTrustBundle) : undefined;
+  }
+
+  async function notReady(expected: RegExp): Promise<void> {
+    await waitFor(`readiness to say ${expected}`, async () => {
+      const { ok, text } = await signer.readiness();
+      if (ok || !expected.test(text)) throw new Error(text);
+      return true;
+    });
+  }
+
+  /** The good pool with its one authority changed. */
+  const withAuthority = (change: Partial<AuthorityRecord>): PoolDocument => ({
+    ...good,
+    authorities: good.authorities.map((authority) => ({ ...authority, ...change })),
+  });
+
+  async function lasting(notBefore: number, notAfter: number): Promise<PoolDocument> {
+    const now = Math.floor(Date.now() / 1000);
+    const { certificate, privateKey } = await makeCa({
+      notBefore: now + notBefore,
+      notAfter: now + notAfter,
+    });
+    return withAuthority({ certificate, privateKey });
+  }
+
+  const faults: [name: string, put: () => Promise<void>, says: RegExp][] = [
+    ['is missing', () => deletePool(controlPlane), /\[-\]pool .*no such Secret.*ca create/],
+    ['is empty', () => putPool(controlPlane, ''), /\[-\]pool .*no key pool\.json/],
+    ['is malformed', () => putPool(controlPlane, '{"apiVersion": '), /\[-\]pool .*JSON/],
+    [
+      'has no authority',
+      () => putPool(controlPlane, { ...good, authorities: [] }),
+      /\[-\]pool pool\.authorities.*/,
+    ],
+    [
+      'has a state that is not known',
+      () =>
+        putPool(
+          controlPlane,
+          JSON.stringify(withAuthority({ state: 'dormant' as AuthorityRecord['state'] })),
+        ),
+      /\[-\]pool pool\.authorities\[0\]\.state/,
+    ],
+    [
+      'is of another trust domain',
+      async () => putPool(controlPlane, await aPool({ trustDomain: 'example.com' })),
+      /\[-\]pool .*example\.com.*example\.org/,
+    ],
+    [
+      'has a key that does not match',
+      async () => {
+        const [other] = (await aPool()).authorities;
+        const { privateKey } = other ?? {};
+        await putPool(controlPlane, withAuthority(privateKey === undefined ? {} : { privateKey }));
+      },
+      /\[-\]pool pool\.authorities\[0\]\.privateKey/,
+    ],
+    [
+      'has expired',
+      async () => putPool(controlPlane, await lasting(-48 * hour, -hour)),
+      /\[-\]pool pool\.authorities\[0\]\.certificate.*(expired|ended)/,
+    ],
+    [
+      'is not yet valid',
+      async () => putPool(controlPlane, await lasting(24 * hour, 48 * hour)),
+      /\[-\]pool pool\.authorities\[0\]\.certificate.*correct the clock/,
+    ],
+    [
+      'has under an hour left',
+      async () => putPool(controlPlane, await lasting(-hour, hour / 2)),
+      /\[-\]pool pool\.authorities\[0\]/,
+    ],
+  ];
+
+  for (const [name, put, says] of faults) {
+    it(`waits, is not ready, names field and remedy, and keeps the roots when it ${name}`, async () => {
+      const before = await publishedBundle();
+      await put();
+      await notReady(says);
+      const pod = await createPod(controlPlane);
+      const request = await requestFor(controlPlane, pod);
+      const key = `default/${request.metadata.name}`;
+      const told = await waitFor('the decision', () => signer.lines().find((line) => line.request === key));
+      assert.match(String(told.reason), /PoolUnusable|AuthorityExpiring/);
+      assert.deepEqual((await read(controlPlane, request)).status ?? {}, {});
+      assert.equal((await publishedBundle())?.spec.trustBundle, before?.spec.trustBundle);
+
+      await putPool(controlPlane, good);
+      assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
+    });
+  }
+
+  it('tells the pod, by an Event, why it waits and what to do', async () => {
+    await deletePool(controlPlane);
+    await notReady(/no such Secret/);
+    const pod = await createPod(controlPlane);
+    const request = await requestFor(controlPlane, pod);
+    const event = await waitFor('the Event', async () => {
+      const answer = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+      const { items } = answer.body as { items: { note: string; regarding: { name: string } }[] };
+      return items.find(({ regarding }) => regarding.name === pod.metadata.name);
+    });
+    assert.match(event.note, /CA pool.*kubespiffe ca create/);
+    await putPool(controlPlane, good);
+    await answerTo(controlPlane, request);
+  });
+
+  const drifts: [string, () => Promise<unknown>][] = [
+    ['deleted', () => controlPlane.request('DELETE', bundlePath)],
+    [
+      'emptied of its label',
+      () =>
+        controlPlane.request('PATCH', bundlePath, {
+          metadata: { labels: { 'k8s.spiffe.io/canarying': null } },
+        }),
+    ],
+    [
+      'given another root',
+      async () => {
+        const now = Math.floor(Date.now() / 1000);
+        const { certificate } = await makeCa({ notBefore: now - hour, notAfter: now + 24 * hour });
+        await controlPlane.request('PATCH', bundlePath, { spec: { trustBundle: certificate } });
+      },
+    ],
+  ];
+  for (const [name, disturb] of drifts) {
+    it(`repairs the trust bundle within seconds when it is ${name}`, async () => {
+      const before = await publishedBundle();
+      await disturb();
+      await waitFor(
+        'the repair',
+        async () => {
+          const bundle = await publishedBundle();
+          return (
+            bundle?.spec.trustBundle === before?.spec.trustBundle &&
+            bundle?.metadata.labels?.['k8s.spiffe.io/canarying'] === 'live'
+          );
+        },
+        { timeoutMs: 5_000 },
+      );
+    });
+  }
+
+  it('never puts key material into its output', () => {
+    assert.doesNotMatch(signer.output(), /PRIVATE KEY|MIG[HTM]AgE/);
+  });
+});

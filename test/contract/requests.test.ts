@@ -1,0 +1,198 @@
+import 'reflect-metadata';
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import {
+  BasicConstraintsExtension,
+  ChallengePasswordAttribute,
+  SubjectAlternativeNameExtension,
+} from '@peculiar/x509';
+import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { aPool, installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, create, createPod, newRequestKey, read, requestFor } from './workloads.ts';
+
+/** What the signer does with each kind of request on a real API server. */
+describe('requests, good and bad', () => {
+  let controlPlane: ControlPlane;
+  let signer: SignerProcess;
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    const kubeconfig = await installSigner(controlPlane);
+    await putPool(controlPlane, await aPool());
+    signer = await startSigner({ kubeconfig });
+    await signer.ready();
+  });
+  after(() => controlPlane?.stop());
+
+  const uriOf = (chain: string | undefined) => new X509Certificate(chain ?? '').subjectAltName;
+
+  /** Waits for the log line of a decision, then makes sure that the request was left open. */
+  async function leftOpen(request: PodCertificateRequest, reason: string): Promise<void> {
+    const name = `${request.metadata.namespace}/${request.metadata.name}`;
+    await waitFor(`${reason} for ${name}`, () =>
+      signer.lines().some((line) => line.request === name && line.reason === reason),
+    );
+    assert.deepEqual((await read(controlPlane, request)).status ?? {}, {});
+  }
+
+  async function eventsOf(pod: Pod): Promise<{ reason: string; note: string }[]> {
+    const { namespace, name } = pod.metadata;
+    const answer = await controlPlane.request('GET', `/apis/events.k8s.io/v1/namespaces/${namespace}/events`);
+    const { items } = answer.body as {
+      items: { reason: string; note: string; regarding: { name: string } }[];
+    };
+    return items.filter((event) => event.regarding.name === name);
+  }
+
+  it('issues for a pod that is as the request says', async () => {
+    const pod = await createPod(controlPlane);
+    const status = await answerTo(controlPlane, await requestFor(controlPlane, pod));
+    assert.equal(status.conditions?.[0]?.type, 'Issued');
+    assert.equal(uriOf(status.certificateChain), 'URI:spiffe://example.org/ns/default/sa/default');
+  });
+
+  it('issues the same name whatever the PKCS#10 request asks for', async () => {
+    const wishes = [
+      { name: 'CN=admin' },
+      {
+        extensions: [
+          new SubjectAlternativeNameExtension([
+            { type: 'url', value: 'spiffe://example.org/ns/kube-system/sa/root' },
+          ]),
+        ],
+      },
+      { extensions: [new BasicConstraintsExtension(true, 0, true)] },
+      { attributes: [new ChallengePasswordAttribute('secret')] },
+    ];
+    const pod = await createPod(controlPlane);
+    for (const wish of wishes) {
+      const stubPKCS10Request = await newRequestKey(wish);
+      const status = await answerTo(controlPlane, await requestFor(controlPlane, pod, { stubPKCS10Request }));
+      const leaf = new X509Certificate(status.certificateChain ?? '');
+      assert.equal(leaf.subjectAltName, 'URI:spiffe://example.org/ns/default/sa/default');
+      assert.equal(leaf.subject, undefined);
+      assert.equal(leaf.ca, false);
+    }
+  });
+
+  for (const maxExpirationSeconds of [3600, 7_862_400]) {
+    it(`issues within the limits for maxExpirationSeconds ${maxExpirationSeconds}`, async () => {
+      const pod = await createPod(controlPlane);
+      const request = await requestFor(controlPlane, pod, { maxExpirationSeconds });
+      const status = await answerTo(controlPlane, request);
+      const seconds = (Date.parse(status.notAfter ?? '') - Date.parse(status.notBefore ?? '')) / 1000;
+      assert.equal(seconds, Math.min(maxExpirationSeconds, 86_400));
+    });
+  }
+
+  it('issues for names at their length limits', async () => {
+    const namespace = 'n'.repeat(63);
+    const serviceAccountName = 's'.repeat(253);
+    await create(controlPlane, '/api/v1/namespaces', { metadata: { name: namespace } });
+    await create(controlPlane, `/api/v1/namespaces/${namespace}/serviceaccounts`, {
+      metadata: { name: serviceAccountName },
+    });
+    const pod = await createPod(controlPlane, { namespace, serviceAccountName });
+    const status = await answerTo(controlPlane, await requestFor(controlPlane, pod));
+    assert.equal(
+      uriOf(status.certificateChain),
+      `URI:spiffe://example.org/ns/${namespace}/sa/${serviceAccountName}`,
+    );
+  });
+
+  it('denies an annotation key, and the condition says which one and what to do', async () => {
+    const pod = await createPod(controlPlane);
+    const request = await requestFor(controlPlane, pod, {
+      unverifiedUserAnnotations: { 'kubespiffe.io/uri': 'spiffe://example.org/admin' },
+    });
+    const [condition] = (await answerTo(controlPlane, request)).conditions ?? [];
+    assert.equal(condition?.type, 'Denied');
+    assert.equal(condition?.reason, 'InvalidUnverifiedUserAnnotations');
+    assert.match(condition?.message ?? '', /"kubespiffe.io\/uri".*[Rr]emove/);
+    await waitFor('the Event', async () =>
+      (await eventsOf(pod)).some(({ reason }) => reason === 'InvalidUnverifiedUserAnnotations'),
+    );
+  });
+
+  it('drops the request of a pod that is not there', async () => {
+    const pod = await createPod(controlPlane);
+    const ghost = { ...pod, metadata: { ...pod.metadata, name: 'ghost' } };
+    await leftOpen(await requestFor(controlPlane, ghost), 'PodGone');
+  });
+
+  it('drops the request of a pod whose name another pod has now', async () => {
+    const pod = await createPod(controlPlane);
+    await leftOpen(await requestFor(controlPlane, pod, { podUID: 'an-earlier-pod' }), 'PodReplaced');
+    assert.deepEqual(await eventsOf(pod), []);
+  });
+
+  const claims: [string, Partial<PodCertificateRequest['spec']>, string][] = [
+    ['another ServiceAccount', { serviceAccountName: 'admin' }, 'ServiceAccountMismatch'],
+    ['another node', { nodeName: 'node-2' }, 'NodeMismatch'],
+  ];
+  for (const [name, claim, reason] of claims) {
+    it(`leaves a request open that claims ${name}, without an Event on the pod`, async () => {
+      const pod = await createPod(controlPlane);
+      await leftOpen(await requestFor(controlPlane, pod, claim), reason);
+      assert.deepEqual(await eventsOf(pod), []);
+      const audited = signer.lines().filter((line) => line.audit === true && line.reason === reason);
+      assert.equal(audited.length, 1);
+    });
+  }
+
+  it('issues for a pod that had no node yet when the watch last told of it', async () => {
+    const pod = await createPod(controlPlane, { nodeName: '' });
+    const { namespace, name } = pod.metadata;
+    const binding = { metadata: { name }, target: { apiVersion: 'v1', kind: 'Node', name: 'node-9' } };
+    await create(controlPlane, `/api/v1/namespaces/${namespace}/pods/${name}/binding`, binding);
+    const request = await requestFor(controlPlane, pod, { nodeName: 'node-9' });
+    assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
+  });
+
+  it('serves a pod that is terminating', async () => {
+    const pod = await createPod(controlPlane, { finalizers: ['example.org/hold'] });
+    const path = `/api/v1/namespaces/default/pods/${pod.metadata.name}`;
+    await controlPlane.request('DELETE', path);
+    const status = await answerTo(controlPlane, await requestFor(controlPlane, pod));
+    assert.equal(status.conditions?.[0]?.type, 'Issued');
+    await controlPlane.request('PATCH', path, { metadata: { finalizers: null } });
+  });
+
+  it('lets a finished pod wait', async () => {
+    const pod = await createPod(controlPlane);
+    const path = `/api/v1/namespaces/default/pods/${pod.metadata.name}/status`;
+    await controlPlane.request('PATCH', path, { status: { phase: 'Succeeded' } });
+    await leftOpen(await requestFor(controlPlane, pod), 'PodFinished');
+  });
+
+  it('neither sees nor touches the requests of other signers', async () => {
+    const pod = await createPod(controlPlane);
+    const others = await Promise.all(
+      ['kubespiffe.io/spiffe-2', 'example.com/spiffe'].map((signerName) =>
+        requestFor(controlPlane, pod, { signerName }),
+      ),
+    );
+    // Its own request, made later and answered, shows that the signer has passed the others by.
+    await answerTo(controlPlane, await requestFor(controlPlane, pod));
+    for (const request of others) {
+      assert.deepEqual((await read(controlPlane, request)).status ?? {}, {});
+      assert.ok(!signer.output().includes(request.metadata.name));
+    }
+  });
+
+  it('need not fear its own name in another case: the API server refuses it', async () => {
+    const pod = await createPod(controlPlane);
+    await assert.rejects(
+      requestFor(controlPlane, pod, { signerName: 'kubespiffe.io/Spiffe' }),
+      /422.*lowercase/,
+    );
+  });
+
+  it('says nothing secret in all its output', () => {
+    assert.doesNotMatch(signer.output(), /PRIVATE KEY|eyJ[A-Za-z0-9_-]{10,}\./);
+  });
+});
