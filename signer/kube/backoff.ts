@@ -48,6 +48,8 @@ export function backoffMs(policy: BackoffPolicy, failures: number, jitter: () =>
 export function readRetryAfter(header: string | undefined, now: number): number | undefined {
   if (header === undefined) return undefined;
   const text = header.trim();
-  const ms = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now;
+  // Date.parse takes nearly anything; all three forms of an HTTP date begin with the name of the day.
+  const date = /^[A-Z][a-z]{2,8},? /.test(text) ? Date.parse(text) : Number.NaN;
+  const ms = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : date - now;
   return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), 300_000) : undefined;
 }

@@ -7,6 +7,8 @@ const pingIntervalMs = 5_000;
 /** An open connection from which nothing was heard for so long is dead, in milliseconds. */
 const deadAfterMs = 12_000;
 const connectTimeoutMs = 5_000;
+/** Above what any server allows; kube-apiserver's own limit of 100 counts. */
+const maxStreams = 1_000;
 /** Connections to a server that only speaks HTTP/1.1, where each carries one request at a time. */
 const http1Connections = 6;
 
@@ -39,7 +41,10 @@ export function openConnection(credentials: Credentials, monotonic: () => number
       allowH2: true,
       // Never closed for being idle: the next certificate would pay for a handshake.
       keepAliveTimeout: 2 ** 31 - 1,
-      h2Options: { maxConcurrentStreams: 1000, pingInterval: pingIntervalMs },
+      // Also how many may be under way while there is no connection: with the default of 1, what a server that sent
+      // GOAWAY still has to finish would hold up the next connection.
+      pipelining: maxStreams,
+      h2Options: { maxConcurrentStreams: maxStreams, pingInterval: pingIntervalMs },
     });
     client.on('connect', () => {
       isOpen = true;
@@ -60,6 +65,7 @@ export function openConnection(credentials: Credentials, monotonic: () => number
   }
 
   function fallBack(client: Client): void {
+    client.pipelining = 1;
     dispatcher = makePool();
     void client.close();
   }

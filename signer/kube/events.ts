@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { messageOf } from '../errors.ts';
 import { ApiStatusError } from './api-error.ts';
-import { microTime } from './membership.ts';
+import { microTime } from './micro-time.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
 import type { Transport } from './transport.ts';
 

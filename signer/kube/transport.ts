@@ -24,7 +24,7 @@ export interface ApiRequest {
   timeoutMs?: number;
   /**
    * `none`: one attempt. `safe`: the call may be done twice, so it is tried again after any trouble. When left out:
-   * `safe` for GET; else only after an answer that says that nothing was done (429, and 503 with Retry-After).
+   * `safe` for GET; else only where certainly nothing was done (no connection, 429, and 503 with Retry-After).
    */
   retry?: 'safe' | 'none';
   /** Metric label, such as `pods`. */
@@ -231,7 +231,8 @@ function mayRetry(request: ApiRequest, error: unknown): boolean {
   if (request.retry === 'none') return false;
   const isSafe = request.retry === 'safe' || request.method === 'GET';
   if (error instanceof ApiConnectionError) {
-    return isSafe && (error.failure === 'connect' || error.failure === 'broken');
+    // Without a connection the call was never sent.
+    return error.failure === 'connect' || (isSafe && error.failure === 'broken');
   }
   if (!(error instanceof ApiStatusError)) return false;
   if (error.status === 429) return true;

@@ -13,15 +13,14 @@ const types = new Set(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']);
 /**
  * Cuts the body of a watch into its lines of JSON. A line may come in many chunks, and a chunk may hold many lines.
  *
- * @returns the events that the chunk completes.
- * @throws Error when a line is too long or is not an event.
+ * @returns a function that takes a chunk and gives each event that it completes to `emit`. It throws when a line is
+ * too long or is not an event, after the events before it.
  */
-export function createLineReader(): (chunk: Buffer) => WatchEvent[] {
+export function createLineReader(emit: (event: WatchEvent) => void): (chunk: Buffer) => void {
   let pending: Buffer[] = [];
   let pendingBytes = 0;
 
   return (chunk) => {
-    const events: WatchEvent[] = [];
     let start = 0;
     for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
       const part = chunk.subarray(start, end);
@@ -32,7 +31,7 @@ export function createLineReader(): (chunk: Buffer) => WatchEvent[] {
         pending = [];
         pendingBytes = 0;
       }
-      if (line.length > 0) events.push(readEvent(line));
+      if (line.length > 0) emit(readEvent(line));
     }
     const rest = chunk.length - start;
     if (rest > 0) {
@@ -40,7 +39,6 @@ export function createLineReader(): (chunk: Buffer) => WatchEvent[] {
       pendingBytes += rest;
       if (pendingBytes > maxLineBytes) throw new Error(`a watch event is longer than ${maxLineBytes} bytes`);
     }
-    return events;
   };
 }
 

@@ -30,7 +30,7 @@ export function openWatch(
 ): Promise<WatchAnswer> {
   return new Promise((resolve, reject) => {
     const { signal } = limits;
-    const read = createLineReader();
+    const read = createLineReader((event) => waiting.push(event));
     const errorBody: Buffer[] = [];
     let controller: Dispatcher.DispatchController | undefined;
     let refused: { status: number; headers: Incoming['headers'] } | undefined;
@@ -115,7 +115,7 @@ export function openWatch(
             return;
           }
           try {
-            waiting.push(...read(chunk));
+            read(chunk);
           } catch (error) {
             end(new ApiConnectionError('malformed', `${describe(outgoing)}: ${reasonOf(error)}`));
           }

@@ -1,0 +1,242 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { createQueue } from '../../signer/kube/queue.ts';
+import { createFakeTime, settle } from './fake-time.ts';
+
+function makeQueue() {
+  const time = createFakeTime();
+  const queue = createQueue({ monotonic: time.monotonic, jitter: () => 0, timer: time.timer });
+  return { queue, time };
+}
+
+/** A worker whose runs the test ends one by one. */
+function makeWorker() {
+  const started: string[] = [];
+  const signals: AbortSignal[] = [];
+  const ends = new Map<string, { resolve: () => void; reject: (error: Error) => void }>();
+  return {
+    started,
+    signals,
+    end: async (key: string) => {
+      ends.get(key)?.resolve();
+      await settle();
+    },
+    fail: async (key: string) => {
+      ends.get(key)?.reject(new Error('failed'));
+      await settle();
+    },
+    work: (key: string, signal: AbortSignal) => {
+      started.push(key);
+      signals.push(signal);
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      ends.set(key, { resolve, reject });
+      return promise;
+    },
+  };
+}
+
+describe('queue', () => {
+  test('gives a key out once, however often it was added', async () => {
+    const { queue } = makeQueue();
+    const worker = makeWorker();
+    const stop = new AbortController();
+    for (let round = 0; round < 3; round += 1) queue.add('a');
+    assert.equal(queue.depth(), 1);
+    const run = queue.run(worker.work, { concurrency: 2 }, stop.signal);
+    await settle();
+    assert.deepEqual(worker.started, ['a']);
+    await worker.end('a');
+    stop.abort();
+    await run;
+  });
+
+  test('a key added while it is worked on is worked on once more, afterwards', async () => {
+    const { queue } = makeQueue();
+    const worker = makeWorker();
+    const stop = new AbortController();
+    const run = queue.run(worker.work, { concurrency: 2 }, stop.signal);
+    queue.add('a');
+    await settle();
+    queue.add('a', 'low');
+    queue.add('a');
+    await settle();
+    assert.deepEqual(worker.started, ['a']);
+    await worker.end('a');
+    assert.deepEqual(worker.started, ['a', 'a']);
+    await worker.end('a');
+    stop.abort();
+    await run;
+  });
+
+  test('high goes before low, first come first served within each, and a key can move up', async () => {
+    const { queue } = makeQueue();
+    const order: string[] = [];
+    const stop = new AbortController();
+    queue.add('low 1', 'low');
+    queue.add('low 2', 'low');
+    queue.add('high 1');
+    queue.add('moved up', 'low');
+    queue.add('moved up');
+    queue.add('high 2');
+    queue.add('high 1', 'low');
+    const run = queue.run(
+      async (key) => {
+        order.push(key);
+      },
+      { concurrency: 1 },
+      stop.signal,
+    );
+    await settle();
+    assert.deepEqual(order, ['high 1', 'moved up', 'high 2', 'low 1', 'low 2']);
+    stop.abort();
+    await run;
+  });
+
+  test('never runs more workers than allowed', async () => {
+    const { queue } = makeQueue();
+    const worker = makeWorker();
+    const stop = new AbortController();
+    for (const key of ['a', 'b', 'c']) queue.add(key);
+    const run = queue.run(worker.work, { concurrency: 2 }, stop.signal);
+    await settle();
+    assert.deepEqual(worker.started, ['a', 'b']);
+    await worker.end('a');
+    assert.deepEqual(worker.started, ['a', 'b', 'c']);
+    for (const key of ['b', 'c']) await worker.end(key);
+    stop.abort();
+    await run;
+  });
+
+  test('of several delays of a key the earliest counts', async () => {
+    const { queue, time } = makeQueue();
+    queue.addAfter('a', 500);
+    queue.addAfter('a', 100);
+    queue.addAfter('a', 900);
+    await time.advance(99);
+    assert.equal(queue.depth(), 0);
+    await time.advance(1);
+    assert.equal(queue.depth(), 1);
+    assert.equal(time.pending(), 0);
+  });
+
+  test('backs off per key, and starts over when the key is forgotten', async () => {
+    const { queue, time } = makeQueue();
+    const at: number[] = [];
+    const start = time.monotonic();
+    const stop = new AbortController();
+    const run = queue.run(
+      async (key) => {
+        at.push(time.monotonic() - start);
+        if (at.length === 4) queue.forget(key);
+        if (at.length < 6) queue.addRateLimited(key);
+      },
+      { concurrency: 1 },
+      stop.signal,
+    );
+    queue.add('a');
+    await time.advance(10_000);
+    // Waits of 125, 250, 500 ms; forgotten; 125, 250 ms.
+    assert.deepEqual(at, [0, 125, 375, 875, 1000, 1250]);
+    stop.abort();
+    await run;
+  });
+
+  test('forgetting a key drops its delayed adds but not one that is due now', async () => {
+    const { queue, time } = makeQueue();
+    queue.addAfter('a', 100);
+    queue.forget('a');
+    queue.add('b');
+    queue.forget('b');
+    await time.advance(1000);
+    assert.equal(queue.depth(), 1);
+  });
+
+  test('a worker that throws is told of, and its key comes back', async () => {
+    const { queue, time } = makeQueue();
+    const worker = makeWorker();
+    const errors: string[] = [];
+    const stop = new AbortController();
+    const run = queue.run(
+      worker.work,
+      { concurrency: 1, onError: (error, key) => errors.push(`${key}: ${error}`) },
+      stop.signal,
+    );
+    queue.add('a');
+    await settle();
+    await worker.fail('a');
+    assert.deepEqual(errors, ['a: Error: failed']);
+    await time.advance(1000);
+    assert.deepEqual(worker.started, ['a', 'a']);
+    await worker.end('a');
+    stop.abort();
+    await run;
+  });
+
+  test('drains: what runs is finished, nothing new is started', async () => {
+    const { queue, time } = makeQueue();
+    const worker = makeWorker();
+    const stop = new AbortController();
+    const run = queue.run(worker.work, { concurrency: 1 }, stop.signal);
+    queue.add('a');
+    queue.add('b');
+    queue.addAfter('c', 10);
+    await settle();
+    stop.abort();
+    let isDone = false;
+    void run.then(() => {
+      isDone = true;
+    });
+    await time.advance(100);
+    assert.equal(isDone, false);
+    assert.equal(worker.signals[0]?.aborted, false);
+    await worker.end('a');
+    await run;
+    assert.deepEqual(worker.started, ['a']);
+    assert.equal(time.pending(), 0);
+  });
+
+  test('a worker that does not finish is told to give up', async () => {
+    const { queue, time } = makeQueue();
+    const stop = new AbortController();
+    const run = queue.run(
+      (_key, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+      { concurrency: 1, drainMs: 1000 },
+      stop.signal,
+    );
+    queue.add('a');
+    await settle();
+    stop.abort();
+    await time.advance(1000);
+    await run;
+  });
+
+  test('tells how long the oldest key has waited', async () => {
+    const { queue, time } = makeQueue();
+    assert.equal(queue.oldestMs(), 0);
+    queue.add('a', 'low');
+    await time.advance(30);
+    queue.add('b');
+    await time.advance(12);
+    assert.equal(queue.oldestMs(), 42);
+  });
+
+  test('a thousand keys taken out and added again keep their order', async () => {
+    const { queue } = makeQueue();
+    const keys = Array.from({ length: 1000 }, (_, number) => `key-${number}`);
+    const seen: string[] = [];
+    const stop = new AbortController();
+    for (const key of keys) queue.add(key);
+    const run = queue.run(
+      async (key) => {
+        seen.push(key);
+        if (seen.length <= 1000) queue.add(key);
+      },
+      { concurrency: 3 },
+      stop.signal,
+    );
+    await settle();
+    assert.deepEqual(seen, [...keys, ...keys]);
+    stop.abort();
+    await run;
+  });
+});

@@ -1,0 +1,441 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { type ReflectorState, type RestartCause, runReflector } from '../../signer/kube/reflector.ts';
+import { createStore } from '../../signer/kube/store.ts';
+import type { WatchEvent } from '../../signer/kube/transport.ts';
+import { createFakeTime, settle } from './fake-time.ts';
+import { type Answer, createScriptedApi, type HeldWatch } from './scripted-api.ts';
+
+interface Thing {
+  readonly name: string;
+  readonly version: string;
+}
+
+function thing(name: string, resourceVersion: string, extra: object = {}) {
+  return { metadata: { name, namespace: 'ns', resourceVersion }, ...extra };
+}
+
+function list(resourceVersion: string, ...items: object[]): Answer {
+  return { status: 200, body: { metadata: { resourceVersion }, items } };
+}
+
+const event = (type: WatchEvent['type'], object: object): WatchEvent => ({ type, object });
+const bookmark = (resourceVersion: string) => event('BOOKMARK', { metadata: { resourceVersion } });
+const gone: Answer = { status: 410 };
+
+function start(options: { locate?: () => Promise<{ path: string } | undefined> } = {}) {
+  const time = createFakeTime();
+  const api = createScriptedApi();
+  const store = createStore<Thing>({ monotonic: time.monotonic });
+  const stop = new AbortController();
+  const states: ReflectorState[] = [];
+  const restarts: RestartCause[] = [];
+  const warnings: string[] = [];
+  let notServed = 0;
+  const done = () =>
+    runReflector<Thing>(
+      {
+        transport: api.transport,
+        locate: options.locate ?? (async () => ({ path: '/things', query: { fieldSelector: 'a=b' } })),
+        store,
+        project: (raw) => {
+          const { metadata, spec } = raw as {
+            metadata: { name: string; resourceVersion: string };
+            spec?: string;
+          };
+          if (spec === 'throw') throw new Error('cannot be read');
+          if (spec === 'leave out') return undefined;
+          return { name: metadata.name, version: metadata.resourceVersion };
+        },
+        log: { warn: (fields) => warnings.push(JSON.stringify(fields)), debug: () => undefined },
+        onState: (state) => states.push(state),
+        onRestart: (cause) => restarts.push(cause),
+        onNotServed: () => {
+          notServed += 1;
+        },
+        monotonic: time.monotonic,
+        timer: time.timer,
+        jitter: () => 0,
+      },
+      stop.signal,
+    );
+  const latest = (): HeldWatch => {
+    const watch = api.watches.at(-1);
+    assert.ok(watch, 'a watch is open');
+    return watch;
+  };
+  return {
+    time,
+    api,
+    store,
+    states,
+    restarts,
+    warnings,
+    latest,
+    notServed: () => notServed,
+    versionOf: (name: string) => store.get(`ns/${name}`)?.version,
+    async run(body: () => Promise<void>) {
+      const running = done();
+      try {
+        await settle();
+        await body();
+      } finally {
+        stop.abort();
+        await running;
+      }
+      assert.equal(states.at(-1)?.phase, 'stopped');
+      assert.equal(time.pending(), 0, 'timers are left behind');
+    },
+  };
+}
+
+describe('reflector', () => {
+  test('lists in pages, then watches from the version of the list', async () => {
+    const { api, store, run, latest, states } = start();
+    api.answer = ({ query }) =>
+      query?.continue === 'more'
+        ? list('7', thing('b', '2'))
+        : {
+            status: 200,
+            body: { metadata: { resourceVersion: '7', continue: 'more' }, items: [thing('a', '1')] },
+          };
+    await run(async () => {
+      assert.deepEqual(
+        api.requests.map(({ query }) => query),
+        [
+          { fieldSelector: 'a=b', limit: '500', continue: undefined },
+          { fieldSelector: 'a=b', limit: '500', continue: 'more' },
+        ],
+      );
+      assert.deepEqual(
+        [...store.values()].map(({ name }) => name),
+        ['a', 'b'],
+      );
+      assert.ok(store.isSynced());
+      assert.deepEqual(latest().request.query, {
+        fieldSelector: 'a=b',
+        resourceVersion: '7',
+        allowWatchBookmarks: 'true',
+        timeoutSeconds: '275',
+      });
+    });
+    assert.deepEqual(
+      states.map(({ phase }) => phase),
+      ['locating', 'listing', 'watching', 'stopped'],
+    );
+  });
+
+  test('takes events in; what is not kept is deleted, and what cannot be read does no harm', async () => {
+    const { api, store, run, latest, versionOf, warnings } = start();
+    api.answer = () => list('1', thing('a', '1'), thing('unreadable', '1', { spec: 'throw' }));
+    await run(async () => {
+      latest().push(
+        event('ADDED', thing('b', '2')),
+        event('MODIFIED', thing('a', '3')),
+        event('ADDED', thing('c', '4', { spec: 'throw' })),
+        event('ADDED', { noMetadata: true }),
+        event('ADDED', thing('d', '5')),
+        event('DELETED', thing('d', '6')),
+        event('MODIFIED', thing('b', '7', { spec: 'leave out' })),
+      );
+      await settle();
+      assert.deepEqual([...store.values()], [{ name: 'a', version: '3' }]);
+      assert.equal(versionOf('a'), '3');
+      assert.equal(warnings.length, 3);
+    });
+  });
+
+  test('goes on from the last version, a bookmark included, when the server closes the watch', async () => {
+    const { api, run, latest, restarts, time } = start();
+    api.answer = () => list('1');
+    await run(async () => {
+      latest().push(event('ADDED', thing('a', '5')), bookmark('9'));
+      await settle();
+      latest().close();
+      await settle();
+      assert.equal(latest().request.query.resourceVersion, '9');
+      assert.equal(api.requests.length, 1);
+      assert.deepEqual(restarts, ['closed']);
+      await time.advance(2000);
+      latest().close();
+      await settle();
+      assert.equal(api.watches.length, 3, 'a watch that was quiet but long is resumed at once');
+    });
+  });
+
+  test('does not turn in circles when the server closes every watch at once', async () => {
+    const { api, run, time } = start();
+    api.answer = () => list('1');
+    api.transport.watch = async (request) => {
+      api.watches.push({ request } as HeldWatch);
+      return (async function* () {})();
+    };
+    await run(async () => {
+      await time.advance(60_000);
+      assert.ok(api.watches.length < 25, `${api.watches.length} watches in a minute`);
+    });
+  });
+
+  test('cuts a watch that is silent, and goes on from where it was', async () => {
+    const { api, run, latest, restarts, time } = start();
+    api.answer = () => list('1');
+    await run(async () => {
+      const first = latest();
+      await time.advance(60_000);
+      first.push(bookmark('4'));
+      await time.advance(99_999);
+      assert.equal(first.request.signal.aborted, false);
+      await time.advance(1);
+      assert.equal(first.request.signal.aborted, true);
+      assert.notEqual(latest(), first);
+      assert.equal(latest().request.query.resourceVersion, '4');
+      assert.deepEqual(restarts, ['silent']);
+    });
+  });
+
+  for (const [how, make] of [
+    ['as an ERROR event', (watch: HeldWatch) => watch.push(event('ERROR', { kind: 'Status', code: 410 }))],
+    ['as a refusal of the watch', (watch: HeldWatch) => watch.close()],
+  ] as const) {
+    test(`lists again when its version is too old, told ${how}; what is gone meanwhile is deleted`, async () => {
+      const { api, run, latest, restarts, time, store } = start();
+      api.answer = () => list('1', thing('a', '1'), thing('b', '1'));
+      await run(async () => {
+        await time.advance(5000);
+        api.answer = () => list('50', thing('b', '40'));
+        let refusals = how.includes('refusal') ? 1 : 0;
+        api.refuseWatch = () => (refusals-- > 0 ? gone : undefined);
+        make(latest());
+        await time.advance(200);
+        assert.deepEqual([...store.values()], [{ name: 'b', version: '40' }]);
+        assert.equal(latest().request.query.resourceVersion, '50');
+        assert.ok(restarts.includes('expired'));
+      });
+    });
+  }
+
+  test('does not turn in circles when every watch is too old at once', async () => {
+    const { api, run, time } = start();
+    api.answer = () => list('1');
+    api.refuseWatch = () => gone;
+    await run(async () => {
+      await time.advance(60_000);
+      assert.ok(api.requests.length < 25, `${api.requests.length} lists in a minute`);
+    });
+  });
+
+  test('begins the list again when its pages expire', async () => {
+    const { api, run, store } = start();
+    let expired = 0;
+    api.answer = ({ query }) => {
+      if (query?.continue === undefined) {
+        return {
+          status: 200,
+          body: { metadata: { resourceVersion: '1', continue: 'x' }, items: [thing('a', '1')] },
+        };
+      }
+      expired += 1;
+      return expired === 1 ? gone : list('2', thing('b', '2'));
+    };
+    await run(async () => {
+      assert.equal(store.size, 2);
+      assert.equal(api.requests.length, 4);
+    });
+  });
+
+  test('never waits less than the server asks', async () => {
+    const { api, run, time, store } = start();
+    api.answer = () => ({ status: 429, retryAfterMs: 7000 });
+    await run(async () => {
+      await time.advance(6999);
+      assert.equal(api.requests.length, 1);
+      api.answer = () => list('1');
+      await time.advance(200);
+      assert.ok(store.isSynced());
+    });
+  });
+
+  test('backs off while there is trouble, tells it once, and keeps what it has', async () => {
+    const { api, run, latest, time, store, warnings } = start();
+    api.answer = () => list('1', thing('a', '1'));
+    await run(async () => {
+      await time.advance(5000);
+      api.refuseWatch = () => ({ status: 500 });
+      api.answer = () => 'broken';
+      latest().fail(new Error('reset'));
+      await time.advance(60_000);
+      assert.equal(store.size, 1);
+      assert.ok(api.requests.length < 20, `${api.requests.length} requests`);
+      assert.ok(warnings.length <= 4, warnings.join('\n'));
+      api.answer = () => list('9', thing('a', '9'));
+      api.refuseWatch = () => undefined;
+      await time.advance(10_000);
+      latest().push(event('MODIFIED', thing('a', '10')));
+      await settle();
+      assert.equal(store.get('ns/a')?.version, '10');
+    });
+  });
+
+  test('lists again when the same version keeps failing, so that one bad event cannot hold it up', async () => {
+    const { api, run, time, versionOf } = start();
+    api.answer = () => list('1');
+    const { watch } = api.transport;
+    let bad = true;
+    api.transport.watch = async (request) => {
+      if (!bad) return watch(request);
+      return (async function* () {
+        yield* [];
+        throw new Error('a line of the watch is not JSON');
+      })();
+    };
+    await run(async () => {
+      api.answer = () => {
+        bad = false;
+        return list('20', thing('a', '20'));
+      };
+      await time.advance(5000);
+      assert.equal(versionOf('a'), '20');
+    });
+  });
+
+  test('looks for the resource again after a plain 404, and follows it to another version', async () => {
+    let path: string | undefined = '/v1beta1';
+    const { api, run, latest, time, notServed, store } = start({
+      locate: async () => (path === undefined ? undefined : { path }),
+    });
+    api.answer = ({ path: asked }) => (asked === path ? list('1', thing('a', asked)) : { status: 404 });
+    await run(async () => {
+      assert.equal(latest().request.path, '/v1beta1');
+      path = undefined;
+      api.refuseWatch = () => (path ? undefined : { status: 404 });
+      latest().close();
+      await time.advance(20_000);
+      assert.ok(notServed() > 0);
+      assert.equal(store.size, 1, 'what was known is kept');
+      path = '/v1';
+      await time.advance(10_000);
+      assert.equal(latest().request.path, '/v1');
+      assert.equal(store.get('ns/a')?.version, '/v1');
+    });
+  });
+
+  test('a locate that fails is tried again', async () => {
+    let isBroken = true;
+    const { run, time, store, api } = start({
+      locate: async () => {
+        if (isBroken) throw new Error('not now');
+        return { path: '/things' };
+      },
+    });
+    api.answer = () => list('1');
+    await run(async () => {
+      await time.advance(3000);
+      isBroken = false;
+      await time.advance(10_000);
+      assert.ok(store.isSynced());
+    });
+  });
+
+  test('a listener that throws does not end it', async () => {
+    const { api, run, latest, store } = start();
+    api.answer = () => list('1');
+    await run(async () => {
+      const end = store.subscribe(() => {
+        throw new Error('a mistake of ours');
+      });
+      latest().push(event('ADDED', thing('a', '2')));
+      await settle();
+      end();
+      latest().push(event('ADDED', thing('b', '3')));
+      await settle();
+      assert.equal(store.size, 2);
+    });
+  });
+
+  test('stops at once in every state', async () => {
+    for (const answers of [
+      () => new Promise<Answer>(() => {}),
+      () => list('1'),
+      () => 'broken' as const,
+      () => ({ status: 404 }),
+    ]) {
+      const { api, run } = start();
+      let abandon: (reason: Error) => void = () => undefined;
+      api.answer = answers;
+      const { request } = api.transport;
+      // As the real transport does: a call ends when its signal is aborted.
+      api.transport.request = <T>(asked: Parameters<typeof request>[0]) =>
+        Promise.race([
+          request<T>(asked),
+          new Promise<never>((_resolve, reject) => {
+            abandon = reject;
+            asked.signal?.addEventListener('abort', () => abandon(new Error('aborted')));
+          }),
+        ]);
+      await run(async () => {});
+    }
+  });
+
+  test('whatever happens in between, the store ends equal to the server', async () => {
+    const faults = fc.array(
+      fc.oneof(
+        fc.record({ kind: fc.constant('change' as const), name: fc.constantFrom('a', 'b', 'c', 'd') }),
+        fc.record({ kind: fc.constant('delete' as const), name: fc.constantFrom('a', 'b', 'c', 'd') }),
+        fc.record({ kind: fc.constantFrom('close', 'reset', 'expire', 'silence', 'down', 'refuse', 'gone') }),
+      ),
+      { maxLength: 25 },
+    );
+    await fc.assert(
+      fc.asyncProperty(faults, async (script) => {
+        const { api, run, time, store } = start();
+        const server = new Map<string, string>();
+        const history: WatchEvent[] = [];
+        let version = 1;
+        let compactedTo = 0;
+        let trouble = 0;
+        const versionOfEvent = (item: WatchEvent) =>
+          Number((item.object as ReturnType<typeof thing>).metadata.resourceVersion);
+        api.answer = () => {
+          if (trouble-- > 0) return 'broken';
+          return list(String(version), ...[...server].map(([name, at]) => thing(name, at)));
+        };
+        api.refuseWatch = () => (trouble-- > 0 ? { status: 503, retryAfterMs: 1000 } : undefined);
+        const { watch } = api.transport;
+        api.transport.watch = async (request) => {
+          const since = Number(request.query.resourceVersion);
+          const events = await watch(request);
+          const held = api.watches.at(-1);
+          if (since < compactedTo) held?.push(event('ERROR', { kind: 'Status', code: 410 }));
+          else held?.push(...history.filter((item) => versionOfEvent(item) > since));
+          return events;
+        };
+        const write = (type: WatchEvent['type'], name: string) => {
+          version += 1;
+          if (type === 'DELETED') server.delete(name);
+          else server.set(name, String(version));
+          const written = event(type, thing(name, String(version)));
+          history.push(written);
+          api.watches.at(-1)?.push(written);
+        };
+        await run(async () => {
+          for (const step of script) {
+            if (step.kind === 'change') write(server.has(step.name) ? 'MODIFIED' : 'ADDED', step.name);
+            else if (step.kind === 'delete' && server.has(step.name)) write('DELETED', step.name);
+            else if (step.kind === 'close') api.watches.at(-1)?.close();
+            else if (step.kind === 'reset') api.watches.at(-1)?.fail(new Error('reset'));
+            else if (step.kind === 'expire') compactedTo = version;
+            else if (step.kind === 'silence') await time.advance(100_000);
+            else if (step.kind === 'down') trouble = 3;
+            else if (step.kind === 'gone')
+              api.watches.at(-1)?.push(event('ERROR', { kind: 'Status', code: 410 }));
+            await time.advance(150);
+          }
+          await time.advance(120_000);
+          assert.deepEqual(new Map([...store.values()].map(({ name, version: at }) => [name, at])), server);
+        });
+      }),
+      { numRuns: 60 },
+    );
+  });
+});

@@ -1,0 +1,546 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { after, afterEach, before, describe, test } from 'node:test';
+import {
+  ApiConnectionError,
+  ApiStatusError,
+  isNotFoundOfObject,
+  isPlain404,
+} from '../../signer/kube/api-error.ts';
+import {
+  type Call,
+  createTransport,
+  type Transport,
+  type TransportNeeds,
+} from '../../signer/kube/transport.ts';
+import { waitFor } from '../cluster/process.ts';
+import { answer, startTunnel, startWireServer, status, type WireServer } from './h2-server.ts';
+
+let server: WireServer;
+const open: Transport[] = [];
+
+before(async () => {
+  server = await startWireServer();
+});
+afterEach(async () => {
+  for (const transport of open.splice(0)) await transport.close();
+  server.handle = (_request, response) => answer(response, 200, {});
+  server.calls.length = 0;
+});
+after(() => server.stop());
+
+function transportTo(needs: Partial<TransportNeeds> = {}): Transport {
+  // Jitter 0 halves every back-off: quick, and still a back-off.
+  const transport = createTransport({ credentials: server.credentials(), jitter: () => 0, ...needs });
+  open.push(transport);
+  return transport;
+}
+
+async function failure(promise: Promise<unknown>): Promise<ApiStatusError | ApiConnectionError> {
+  const error = await promise.then(
+    () => assert.fail('it should have failed'),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof ApiStatusError || error instanceof ApiConnectionError, String(error));
+  return error;
+}
+
+describe('calls', () => {
+  test('many at once share one connection', async () => {
+    const taken = server.connections();
+    let concurrent = 0;
+    let most = 0;
+    server.handle = (_request, response) => {
+      concurrent += 1;
+      most = Math.max(most, concurrent);
+      setTimeout(() => {
+        concurrent -= 1;
+        answer(response, 200, {});
+      }, 5);
+    };
+    const transport = transportTo();
+    await transport.request({ method: 'GET', path: '/first' });
+    await Promise.all(
+      Array.from({ length: 300 }, (_, number) =>
+        transport.request({ method: 'PATCH', path: `/${number}`, body: {} }),
+      ),
+    );
+    assert.equal(server.connections() - taken, 1);
+    assert.ok(most > 50, `${most} at once`);
+    assert.ok(most <= 100, `${most} at once, but the server allows 100`);
+  });
+
+  test('send what they are given and give what they get', async () => {
+    server.handle = (request, response, body) => {
+      const { authorization, accept } = request.headers;
+      answer(response, 201, {
+        body,
+        authorization,
+        accept,
+        type: request.headers['content-type'],
+        url: request.url,
+      });
+    };
+    const transport = transportTo({ credentials: server.credentials(() => 'abc') });
+    const { status: code, body } = await transport.request({
+      method: 'PATCH',
+      path: '/apis/x',
+      query: { a: 'b c&d', left: undefined, fieldSelector: 'spec.signerName=kubespiffe.io/spiffe' },
+      body: { uid: 1 },
+    });
+    assert.equal(code, 201);
+    assert.deepEqual(body, {
+      body: '{"uid":1}',
+      authorization: 'Bearer abc',
+      accept: 'application/json',
+      type: 'application/merge-patch+json',
+      url: '/apis/x?a=b%20c%26d&fieldSelector=spec.signerName%3Dkubespiffe.io%2Fspiffe',
+    });
+  });
+
+  test('a path in the server URL is kept', async () => {
+    const credentials = { ...server.credentials(), server: new URL('/clusters/one/', server.url) };
+    await transportTo({ credentials }).request({ method: 'GET', path: '/api' });
+    assert.deepEqual(server.calls, ['GET /clusters/one/api']);
+  });
+
+  test('tell the metrics and the clock of every answer', async () => {
+    const calls: Call[] = [];
+    const dates: number[] = [];
+    server.handle = (_request, response) =>
+      answer(response, 404, status(404, 'NotFound'), { date: 'Sun, 22 Nov 2026 12:00:05 GMT' });
+    const transport = transportTo({ onCall: (call) => calls.push(call) });
+    transport.onDate((epochMs, roundTripMs) => {
+      assert.ok(roundTripMs >= 0 && roundTripMs < 5000);
+      dates.push(epochMs);
+    });
+    await failure(transport.request({ method: 'GET', path: '/x', resource: 'pods' }));
+    assert.deepEqual(
+      calls.map(({ seconds: _seconds, ...rest }) => rest),
+      [{ verb: 'GET', resource: 'pods', code: '404' }],
+    );
+    assert.deepEqual(dates, [Date.parse('2026-11-22T12:00:05Z')]);
+  });
+
+  test('an answer that is no JSON, or too long a wait, is an error that quotes nothing', async () => {
+    server.handle = (_request, response) => answer(response, 200, 'top secret garbage');
+    const malformed = await failure(transportTo().request({ method: 'GET', path: '/x', retry: 'none' }));
+    assert.equal((malformed as ApiConnectionError).failure, 'malformed');
+    assert.doesNotMatch(JSON.stringify([malformed.message, malformed.cause]), /secret/);
+
+    server.handle = () => undefined;
+    const late = await failure(transportTo().request({ method: 'GET', path: '/x', timeoutMs: 50 }));
+    assert.equal((late as ApiConnectionError).failure, 'timeout');
+  });
+
+  test('a discarded body is not read, but that of an error is', async () => {
+    server.handle = (request, response) =>
+      request.url === '/good'
+        ? answer(response, 200, 'not even JSON')
+        : answer(response, 409, status(409, 'Conflict'));
+    const transport = transportTo();
+    const good = await transport.request({ method: 'PATCH', path: '/good', body: {}, discardBody: true });
+    assert.equal(good.body, undefined);
+    const bad = await failure(
+      transport.request({ method: 'PATCH', path: '/bad', body: {}, discardBody: true }),
+    );
+    assert.equal((bad as ApiStatusError).reason, 'Conflict');
+  });
+
+  test('end at once when the caller gives up, also while they wait for a connection', async () => {
+    server.handle = () => undefined;
+    const transport = transportTo();
+    for (const path of ['/while-connecting', '/while-waiting']) {
+      const stop = new AbortController();
+      const call = failure(transport.request({ method: 'GET', path, signal: stop.signal }));
+      if (path === '/while-waiting') await waitFor('the call', () => server.calls.includes(`GET ${path}`));
+      stop.abort();
+      assert.equal(((await call) as ApiConnectionError).failure, 'aborted');
+    }
+    const gone = await failure(
+      transport.request({ method: 'GET', path: '/never', signal: AbortSignal.abort() }),
+    );
+    assert.equal((gone as ApiConnectionError).failure, 'aborted');
+    assert.ok(!server.calls.includes('GET /never'));
+  });
+
+  test('a thousand calls on one signal warn of nothing', async (t) => {
+    const warnings: Error[] = [];
+    const listen = (warning: Error) => warnings.push(warning);
+    process.on('warning', listen);
+    t.after(() => process.off('warning', listen));
+    const transport = transportTo();
+    const { signal } = new AbortController();
+    await Promise.all(
+      Array.from({ length: 1000 }, () => transport.request({ method: 'GET', path: '/x', signal })),
+    );
+    assert.deepEqual(warnings, []);
+  });
+});
+
+describe('error answers', () => {
+  test('are told apart: an object that is gone, a resource that is not served', async () => {
+    server.handle = (request, response) => {
+      if (request.url === '/object')
+        answer(response, 404, status(404, 'NotFound', { name: 'web-0', kind: 'pods' }));
+      else answer(response, 404, '404 page not found', { 'content-type': 'text/plain' });
+    };
+    const transport = transportTo();
+    const object = await failure(transport.request({ method: 'GET', path: '/object' }));
+    assert.ok(isNotFoundOfObject(object) && !isPlain404(object));
+    const plain = await failure(transport.request({ method: 'GET', path: '/resource' }));
+    assert.ok(!isNotFoundOfObject(plain) && isPlain404(plain));
+    assert.match(String(object), /404 to GET \/object: NotFound it is/);
+  });
+
+  test('carry what the server asks to wait', async () => {
+    server.handle = (_request, response) =>
+      answer(response, 429, status(429, 'TooManyRequests'), { 'retry-after': '7' });
+    const error = await failure(transportTo().request({ method: 'GET', path: '/x', retry: 'none' }));
+    assert.equal((error as ApiStatusError).retryAfterMs, 7000);
+  });
+});
+
+describe('retries', () => {
+  const cases: [method: 'GET' | 'PATCH', code: number, headers: Record<string, string>, retried: boolean][] =
+    [
+      ['GET', 500, {}, true],
+      ['GET', 503, {}, true],
+      ['GET', 504, {}, true],
+      ['GET', 429, {}, true],
+      ['GET', 403, {}, false],
+      ['GET', 409, {}, false],
+      ['PATCH', 429, {}, true],
+      ['PATCH', 503, { 'retry-after': '0' }, true],
+      ['PATCH', 503, {}, false],
+      ['PATCH', 500, {}, false],
+      ['PATCH', 409, {}, false],
+      ['PATCH', 422, {}, false],
+    ];
+  for (const [method, code, headers, retried] of cases) {
+    const after = Object.keys(headers).length > 0 ? ' with Retry-After' : '';
+    test(`${method} after ${code}${after}: ${retried ? 'yes' : 'no'}`, async () => {
+      let asked = 0;
+      server.handle = (_request, response) => {
+        asked += 1;
+        if (asked === 1) answer(response, code, status(code, 'Trouble'), headers);
+        else answer(response, 200, { asked });
+      };
+      const call = transportTo().request({ method, path: '/x' });
+      if (retried) assert.deepEqual((await call).body, { asked: 2 });
+      else assert.equal(((await failure(call)) as ApiStatusError).status, code);
+    });
+  }
+
+  test('come to an end, and never when not wanted', async () => {
+    server.handle = (_request, response) => answer(response, 500, status(500, 'Trouble'));
+    await failure(transportTo().request({ method: 'GET', path: '/x' }));
+    assert.equal(server.calls.length, 4);
+    server.calls.length = 0;
+    await failure(transportTo().request({ method: 'GET', path: '/x', retry: 'none' }));
+    assert.equal(server.calls.length, 1);
+  });
+
+  test('do not begin when the server asks for more time than there is', async () => {
+    server.handle = (_request, response) => answer(response, 429, '', { 'retry-after': '60' });
+    const startedAt = performance.now();
+    await failure(transportTo().request({ method: 'GET', path: '/x' }));
+    assert.ok(performance.now() - startedAt < 5000);
+    assert.equal(server.calls.length, 1);
+  });
+
+  test('a PATCH that was cut in the middle is not sent again, a GET is', async () => {
+    for (const [method, expected] of [
+      ['PATCH', 1],
+      ['GET', 2],
+    ] as const) {
+      server.calls.length = 0;
+      server.handle = (_request, response) => {
+        if (server.calls.length === 1) for (const session of server.sessions) session.destroy();
+        else answer(response, 200, {});
+      };
+      const call = transportTo().request({ method, path: '/x', ...(method === 'PATCH' && { body: {} }) });
+      if (method === 'PATCH') assert.equal(((await failure(call)) as ApiConnectionError).failure, 'broken');
+      else await call;
+      assert.equal(server.calls.length, expected);
+    }
+  });
+});
+
+describe('credentials', () => {
+  test('are read again once after a 401', async () => {
+    let token = 'old';
+    const credentials = server.credentials(() => token);
+    server.handle = (request, response) =>
+      request.headers.authorization === 'Bearer new'
+        ? answer(response, 200, { ok: true })
+        : answer(response, 401, status(401, 'Unauthorized'));
+    const transport = transportTo({
+      credentials: {
+        ...credentials,
+        invalidate: () => {
+          credentials.invalidate();
+          token = 'new';
+        },
+      },
+    });
+    const { body } = await transport.request({ method: 'PATCH', path: '/x', body: {}, retry: 'none' });
+    assert.deepEqual(body, { ok: true });
+    assert.equal(credentials.invalidated(), 1);
+  });
+
+  test('a token that stays refused is asked for twice and no more', async () => {
+    const credentials = server.credentials(() => 'bad');
+    server.handle = (_request, response) => answer(response, 401, status(401, 'Unauthorized'));
+    const error = await failure(transportTo({ credentials }).request({ method: 'GET', path: '/x' }));
+    assert.equal((error as ApiStatusError).status, 401);
+    assert.equal(server.calls.length, 2);
+    assert.doesNotMatch(error.message, /bad/);
+  });
+});
+
+describe('connections', () => {
+  test('a server that goes away with GOAWAY finishes what it has, and the rest goes to a new connection', async () => {
+    const taken = server.connections();
+    const transport = transportTo();
+    let held: (() => void) | undefined;
+    server.handle = (request, response) => {
+      if (request.url !== '/held') return answer(response, 200, {});
+      held = () => answer(response, 200, { finished: true });
+      request.stream.session?.goaway(0);
+      return undefined;
+    };
+    const first = transport.request<{ finished: boolean }>({ method: 'PATCH', path: '/held', body: {} });
+    await waitFor('the held call', () => held !== undefined);
+    await transport.request({ method: 'PATCH', path: '/next', body: {} });
+    held?.();
+    assert.deepEqual((await first).body, { finished: true });
+    assert.equal(server.connections() - taken, 2);
+    assert.equal(server.calls.filter((call) => call.endsWith('/held')).length, 1);
+  });
+
+  test('a server that is down is an error at once', async () => {
+    const own = await startWireServer();
+    const transport = transportTo({ credentials: own.credentials() });
+    await transport.request({ method: 'GET', path: '/x' });
+    await own.stop();
+    const down = await failure(transport.request({ method: 'PATCH', path: '/x', body: {}, retry: 'none' }));
+    assert.match((down as ApiConnectionError).failure, /connect|broken/);
+    const refused = await failure(
+      transport.request({ method: 'PATCH', path: '/x', body: {}, retry: 'none' }),
+    );
+    assert.equal((refused as ApiConnectionError).failure, 'connect');
+    assert.match(refused.message, /ECONNREFUSED/);
+  });
+
+  test('a call that found no connection was never sent, so that any method is tried again', async () => {
+    const own = await startWireServer();
+    await own.stop();
+    const calls: Call[] = [];
+    const transport = transportTo({ credentials: own.credentials(), onCall: (call) => calls.push(call) });
+    const error = await failure(transport.request({ method: 'PATCH', path: '/x', body: {} }));
+    assert.equal((error as ApiConnectionError).failure, 'connect');
+    assert.equal(calls.length, 4);
+  });
+
+  test('a server with another certificate is refused', async (t) => {
+    const own = await startWireServer();
+    t.after(() => own.stop());
+    const transport = transportTo({ credentials: { ...own.credentials(), tls: server.credentials().tls } });
+    const error = await failure(transport.request({ method: 'GET', path: '/x', retry: 'none' }));
+    assert.equal((error as ApiConnectionError).failure, 'connect');
+    assert.equal(own.calls.length, 0);
+  });
+
+  test('a server without HTTP/2 is spoken to in HTTP/1.1, and watches do not block each other', async (t) => {
+    const own = await startWireServer({ http1Only: true });
+    t.after(() => own.stop());
+    own.handle = (request, response) => {
+      if (!request.url.includes('watch=true')) return answer(response, 200, { version: request.httpVersion });
+      response.writeHead(200);
+      response.write(`{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1"}}}\n`);
+      return undefined;
+    };
+    const transport = transportTo({ credentials: own.credentials() });
+    const stop = new AbortController();
+    for (let number = 0; number < 5; number += 1) {
+      const events = await transport.watch({ path: `/watch-${number}`, query: {}, signal: stop.signal });
+      for await (const event of events) {
+        assert.equal(event.type, 'BOOKMARK');
+        break;
+      }
+    }
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => transport.request<{ version: string }>({ method: 'GET', path: '/x' })),
+    );
+    assert.ok(answers.every(({ body }) => body.version === '1.1'));
+    stop.abort();
+  });
+
+  test('a peer that has vanished is noticed by PINGs: the idle watch is cut and calls get a new connection', async (t) => {
+    const tunnel = await startTunnel(server.url);
+    t.after(() => tunnel.stop());
+    server.handle = (request, response) => {
+      if (!request.url.includes('watch=true')) return answer(response, 200, {});
+      response.writeHead(200);
+      response.write('\n');
+      return undefined;
+    };
+    // The connection's own clock runs fifty times as fast, so that its 12 s without a PING are short.
+    const startedAt = performance.now();
+    const transport = transportTo({
+      credentials: { ...server.credentials(), server: tunnel.url },
+      monotonic: () => startedAt + (performance.now() - startedAt) * 50,
+      timer: (run, ms) => {
+        const handle = setTimeout(run, ms / 2);
+        return () => clearTimeout(handle);
+      },
+    });
+    await transport.request({ method: 'GET', path: '/x' });
+    const events = await transport.watch({ path: '/w', query: {}, signal: new AbortController().signal });
+    const iteration = (async () => {
+      for await (const _event of events) assert.fail('no event was sent');
+    })();
+    tunnel.swallow(true);
+    const broken = await failure(iteration);
+    assert.equal((broken as ApiConnectionError).failure, 'broken');
+    assert.match(broken.message, /PING/);
+    tunnel.swallow(false);
+    await waitFor('a new connection', () =>
+      transport.request({ method: 'GET', path: '/x', retry: 'none' }).then(
+        () => true,
+        () => false,
+      ),
+    );
+  });
+});
+
+async function collect(events: AsyncIterable<unknown>): Promise<unknown[]> {
+  const seen: unknown[] = [];
+  for await (const event of events) seen.push(event);
+  return seen;
+}
+
+describe('watches', () => {
+  const line = (resourceVersion: string) =>
+    `${JSON.stringify({ type: 'ADDED', object: { metadata: { name: 'ü', resourceVersion } } })}\n`;
+
+  test('give events as they come, cut anywhere', async () => {
+    const text = Buffer.from(line('1') + line('2') + line('3'));
+    server.handle = async (_request, response) => {
+      response.writeHead(200);
+      for (const byte of text) {
+        response.write(Buffer.from([byte]));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      response.end();
+    };
+    const events = await transportTo().watch({
+      path: '/w',
+      query: { x: 'y' },
+      signal: new AbortController().signal,
+    });
+    const seen: unknown[] = [];
+    for await (const { object } of events) {
+      seen.push((object as { metadata: { resourceVersion: string } }).metadata.resourceVersion);
+    }
+    assert.deepEqual(seen, ['1', '2', '3']);
+    assert.deepEqual(server.calls, ['GET /w?x=y&watch=true']);
+  });
+
+  test('an event that is cut off is not given, and the watch ends', async () => {
+    server.handle = (_request, response) => {
+      response.writeHead(200);
+      response.end(line('1') + line('2').slice(0, 20));
+    };
+    const events = await transportTo().watch({ path: '/w', query: {}, signal: new AbortController().signal });
+    assert.equal((await collect(events)).length, 1);
+  });
+
+  for (const [what, bad] of [
+    ['no JSON', 'secret garbage\n'],
+    ['no event', '{"type":"SECRET","object":{}}\n'],
+    ['no object', '{"type":"ADDED"}\n'],
+    ['null', 'null\n'],
+    ['a line too long', 'x'.repeat(5 * 1024 * 1024)],
+  ] as const) {
+    test(`${what} is an error after the good events, and quotes nothing`, async () => {
+      server.handle = (_request, response) => {
+        response.writeHead(200);
+        response.write(line('1') + bad);
+      };
+      const events = await transportTo().watch({
+        path: '/w',
+        query: {},
+        signal: new AbortController().signal,
+      });
+      const seen: unknown[] = [];
+      const error = await failure(
+        (async () => {
+          for await (const event of events) seen.push(event);
+        })(),
+      );
+      assert.equal((error as ApiConnectionError).failure, 'malformed');
+      assert.doesNotMatch(error.message, /secret/i);
+      assert.equal(seen.length, 1);
+    });
+  }
+
+  test('end at once when the signal is aborted, and the server is told', async () => {
+    let closed: Promise<unknown> | undefined;
+    server.handle = (_request, response) => {
+      closed = once(response, 'close');
+      response.writeHead(200);
+      response.write(line('1'));
+    };
+    const stop = new AbortController();
+    const events = await transportTo().watch({ path: '/w', query: {}, signal: stop.signal });
+    for await (const _event of events) stop.abort();
+    await closed;
+  });
+
+  test('a broken connection is an error', async () => {
+    server.handle = (request, response) => {
+      response.writeHead(200);
+      response.write(line('1'));
+      setImmediate(() => request.stream.session?.destroy());
+    };
+    const events = await transportTo().watch({ path: '/w', query: {}, signal: new AbortController().signal });
+    const error = await failure(collect(events));
+    assert.equal((error as ApiConnectionError).failure, 'broken');
+  });
+
+  test('an error status is an error, with its Status; a 401 reads the credentials again', async () => {
+    const credentials = server.credentials(() => 'x');
+    server.handle = (_request, response) => {
+      if (server.calls.length === 1) answer(response, 401, status(401, 'Unauthorized'));
+      else answer(response, 410, status(410, 'Expired'));
+    };
+    const transport = transportTo({ credentials });
+    const error = await failure(
+      transport.watch({ path: '/w', query: {}, signal: new AbortController().signal }),
+    );
+    assert.equal((error as ApiStatusError).reason, 'Expired');
+    assert.equal(credentials.invalidated(), 1);
+  });
+
+  test('a slow reader holds the server back and still gets everything', async () => {
+    const count = 20_000;
+    server.handle = (_request, response) => {
+      response.writeHead(200);
+      for (let number = 0; number < count; number += 1) response.write(line(String(number)));
+      response.end();
+    };
+    const events = await transportTo().watch({ path: '/w', query: {}, signal: new AbortController().signal });
+    let seen = 0;
+    for await (const { object } of events) {
+      assert.equal(
+        (object as { metadata: { resourceVersion: string } }).metadata.resourceVersion,
+        String(seen),
+      );
+      seen += 1;
+      if (seen % 1000 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.equal(seen, count);
+  });
+});
