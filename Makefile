@@ -1,0 +1,60 @@
+# The front door: each target works on a fresh machine by itself. What it needs and how is in scripts/.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-all bench lint format cluster image setup clean
+
+ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
+export PATH := $(CURDIR)/node_modules/node-linux-$(ARCH)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+SOURCES := $(shell find signer tools bin scripts/image scripts/image.ts -type f 2>/dev/null)
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup machine dist/kubespiffe-image.tar ## two pods on a real Kubernetes get, show and refresh their certificates
+	@node scripts/demo.ts
+
+test: setup machine kubernetes-1.37.1 judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
+	@scripts/test.sh unit
+	@scripts/test.sh cluster
+
+test-unit: setup judges ## the fast tests: no cluster
+	@scripts/test.sh unit
+
+test-all: test kubernetes-1.36.3 kubernetes-1.35.4 ## the same, and Kubernetes 1.36, 1.35, and a 1.35 kubelet behind 1.37
+	@scripts/test.sh older
+
+bench: setup kubernetes-1.37.1 ## speed and memory beside the API server's own ceiling
+	@node test/bench/main.ts
+
+lint: setup ## format, lint and types
+	@biome check .
+	@tsc --noEmit
+
+format: setup ## put the format right
+	@biome check --write .
+
+cluster: setup machine ## leave a real cluster running and print its KUBECONFIG
+	@node scripts/cluster.ts start
+
+image: dist/kubespiffe-image.tar ## build the container image as an OCI archive
+
+setup: node_modules/.stamp ## install the npm packages, Node 24 among them
+
+clean: ## stop the cluster of `make cluster`, remove what was built here
+	@if [ -f .cache/cluster/pid ] && [ -f node_modules/.stamp ]; then node scripts/cluster.ts stop; fi
+	@rm -rf dist .cache
+
+node_modules/.stamp: package-lock.json package.json
+	@scripts/npm-packages.sh
+
+dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
+	@node scripts/image.ts
+
+.PHONY: machine judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
+machine:
+	@scripts/debian-packages.sh
+
+judges: setup
+	@node scripts/judges.ts
+
+kubernetes-%: setup
+	@node scripts/kubernetes.ts $*

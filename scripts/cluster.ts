@@ -1,0 +1,88 @@
+// A real cluster to try things on: `node scripts/cluster.ts start` leaves it running and prints its KUBECONFIG,
+// `… stop` ends it. One at a time for each checkout; its state is in .cache/cluster.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { startControlPlane } from '../test/cluster/control-plane.ts';
+import { startNode } from '../test/cluster/node.ts';
+import { waitFor } from '../test/cluster/process.ts';
+
+const folder = join(import.meta.dirname, '../.cache/cluster');
+const pidFile = join(folder, 'pid');
+const kubeconfigFile = join(folder, 'kubeconfig');
+const logFile = join(folder, 'log');
+
+const verb = process.argv[2];
+if (verb === 'start') await start();
+else if (verb === 'stop') await stop();
+else if (verb === 'hold') await hold();
+else throw new Error('usage: cluster.ts start | stop');
+
+async function start(): Promise<void> {
+  if (holder() === undefined) {
+    mkdirSync(folder, { recursive: true });
+    rmSync(kubeconfigFile, { force: true });
+    const log = openSync(logFile, 'w');
+    const child = spawn(process.execPath, [import.meta.filename, 'hold'], {
+      detached: true,
+      stdio: ['ignore', log, log],
+    });
+    writeFileSync(pidFile, String(child.pid));
+    child.unref();
+    let shown = 0;
+    await waitFor(
+      'the cluster',
+      () => {
+        const text = readFileSync(logFile, 'utf8');
+        process.stderr.write(text.slice(shown));
+        shown = text.length;
+        if (child.exitCode !== null) process.exit(1);
+        return existsSync(kubeconfigFile);
+      },
+      { timeoutMs: 30 * 60_000, everyMs: 200 },
+    );
+  }
+  console.log(
+    `The cluster is running until 'make clean'. To use it:\n\n  export KUBECONFIG=${kubeconfigFile}\n`,
+  );
+  const { kubectl } = JSON.parse(readFileSync(join(folder, 'tools.json'), 'utf8')) as { kubectl: string };
+  console.log(`If you have no kubectl:\n\n  alias kubectl='${kubectl}'\n`);
+}
+
+async function stop(): Promise<void> {
+  const pid = holder();
+  if (pid === undefined) return;
+  process.kill(pid, 'SIGTERM');
+  await waitFor('the end of the cluster', () => holder() === undefined);
+  console.log('The cluster is stopped.');
+}
+
+/** Process id of the cluster's owner, if it is still that process. */
+function holder(): number | undefined {
+  try {
+    const pid = readFileSync(pidFile, 'utf8');
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(import.meta.filename)
+      ? Number(pid)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function hold(): Promise<void> {
+  const report = (line: string) => console.log(line);
+  report('starting the control plane');
+  const controlPlane = await startControlPlane({ complete: true, report });
+  if (process.getuid?.() === 0) {
+    report('joining a node');
+    await startNode(controlPlane);
+  } else report('no node joins: that needs root');
+  const kubectl = (controlPlane.binaries.command('kubectl') ?? []).join(' ');
+  writeFileSync(join(folder, 'tools.json'), JSON.stringify({ kubectl }));
+  writeFileSync(kubeconfigFile, readFileSync(controlPlane.kubeconfig), { mode: 0o600 });
+  const keepAlive = setInterval(() => {}, 1 << 30);
+  process.on('SIGTERM', () => {
+    clearInterval(keepAlive);
+    void controlPlane.stop().then(() => rmSync(folder, { recursive: true, force: true }));
+  });
+}

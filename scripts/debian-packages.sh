@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs Debian packages that are missing: those named, or those that a real Kubernetes node in the tests needs.
+set -eu
+if [ $# -eq 0 ]; then
+  set -- containerd runc containernetworking-plugins busybox-static iptables nftables iproute2 util-linux procps \
+    openssl tar
+  why='a real node in the tests runs on them'
+else
+  why='this step runs on them'
+fi
+if ! command -v dpkg-query >/dev/null 2>&1; then
+  echo "this is no Debian: make sure that these are installed: $*" >&2
+  exit 0
+fi
+missing=
+for package in "$@"; do
+  state=$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$state" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+here=$(dirname "$0")
+if [ "$(id -u)" -ne 0 ]; then
+  echo "error: Debian packages are missing; $why. Run: sudo apt-get install -y$missing" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+"$here/with-progress.sh" 'reading the list of Debian packages' apt-get update
+# shellcheck disable=SC2086 # a list of names
+"$here/with-progress.sh" "installing the Debian packages$missing: $why" \
+  apt-get install -y --no-install-recommends $missing
