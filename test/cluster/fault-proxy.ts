@@ -43,6 +43,8 @@ export interface FaultProxy {
   /** Stops all bytes of open and new connections both ways, as a lost route does; thaw() lets them go on. */
   freeze(): void;
   thaw(): void;
+  /** Moves the Date header of every answer from now on: to the client, the server's clock is set. */
+  shiftClock(ms: number): void;
   /** While true, new connections are reset at once. */
   refuseConnections(refuse: boolean): void;
   stop(): Promise<void>;
@@ -59,6 +61,7 @@ export async function startFaultProxy(target: { url: string; authority: string }
   const streams = new Set<Passage>();
   const requests: SeenRequest[] = [];
   const front = createFront();
+  let clockShiftMs = 0;
 
   const server = http2.createSecureServer({
     allowHTTP1: true,
@@ -81,7 +84,9 @@ export async function startFaultProxy(target: { url: string; authority: string }
     void applyFaults(rules.faultsFor(seen), seen, response, breakConnection).then((limit) => {
       if (limit === 'answered') return;
       const upstream = upstreamOf(request, target, upstreams, breakConnection);
-      forward(upstream, request, response, seen, limit, breakConnection, streams);
+      forward(upstream, request, response, seen, limit, breakConnection, streams, (headers) =>
+        shiftDate(withoutConnectionHeaders(headers), clockShiftMs),
+      );
     });
   });
   server.on('sessionError', () => {});
@@ -109,6 +114,9 @@ export async function startFaultProxy(target: { url: string; authority: string }
     resetConnections: front.resetAll,
     freeze: () => front.setFrozen(true),
     thaw: () => front.setFrozen(false),
+    shiftClock: (ms) => {
+      clockShiftMs = ms;
+    },
     refuseConnections: front.setRefusing,
     stop,
     [Symbol.asyncDispose]: stop,
@@ -147,6 +155,7 @@ function forward(
   limit: Exclude<Fault, { kind: 'delay' | 'answer' | 'hang' }> | undefined,
   breakConnection: () => void,
   streams: Set<Passage>,
+  headersOf: (headers: http2.IncomingHttpHeaders) => http2.OutgoingHttpHeaders,
 ): void {
   if (upstream.destroyed || upstream.closed) {
     breakConnection();
@@ -163,7 +172,7 @@ function forward(
     if (limit?.kind === 'reset') return breakConnection();
     seen.status = Number(headers[':status']);
     streams.add(passage);
-    response.writeHead(seen.status, withoutConnectionHeaders(headers));
+    response.writeHead(seen.status, headersOf(headers));
     // HTTP/1.1 keeps headers back until the first byte of the body; a watch may have none for long.
     if ('flushHeaders' in response && typeof response.flushHeaders === 'function') response.flushHeaders();
   });
@@ -218,4 +227,9 @@ function withoutConnectionHeaders(headers: http2.IncomingHttpHeaders): http2.Out
   return Object.fromEntries(
     Object.entries(headers).filter(([name]) => !name.startsWith(':') && !connectionHeaders.has(name)),
   );
+}
+
+function shiftDate(headers: http2.OutgoingHttpHeaders, ms: number): http2.OutgoingHttpHeaders {
+  if (ms === 0 || typeof headers.date !== 'string') return headers;
+  return { ...headers, date: new Date(Date.parse(headers.date) + ms).toUTCString() };
 }
