@@ -30,13 +30,13 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     command,
     `
     # Make the pool of trust domain example.org, with a root of one year
-    kubespiffe ca create -n kubespiffe-system --name ca-pool --ca-id ca-1 --trust-domain example.org
+    kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org
 
     # See the Secret without writing anything; the private key is left out
-    kubespiffe ca create -n kubespiffe-system --name ca-pool --ca-id ca-1 --trust-domain example.org --dry-run
+    kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org --dry-run
 
     # Make the Secret somewhere else, with its key
-    kubespiffe ca create -n kubespiffe-system --name ca-pool --ca-id ca-1 --trust-domain example.org \\
+    kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org \\
       --dry-run=client -o yaml --show-private-key | kubectl apply -f -`,
   );
   withSecretName(command);

@@ -27,10 +27,10 @@ export function caShow(parent: Command, terminal: Terminal, done: (exitCode: num
     command,
     `
     # The pool as a table
-    kubespiffe ca show -n kubespiffe-system --name ca-pool
+    kubespiffe ca show -n kubespiffe --name kubespiffe-pool
 
     # When does what signs end?
-    kubespiffe ca show -n kubespiffe-system --name ca-pool -o json | jq -r '.authorities[] | select(.signs).notAfter'`,
+    kubespiffe ca show -n kubespiffe --name kubespiffe-pool -o json | jq -r '.authorities[] | select(.signs).notAfter'`,
   );
   withCluster(withSecretName(command))
     .option('--trust-domain <name>', 'Hold the pool against this trust domain instead of its own.')

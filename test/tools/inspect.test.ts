@@ -1,0 +1,282 @@
+import 'reflect-metadata';
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { KeyUsageFlags } from '@peculiar/x509';
+import { stringify } from 'yaml';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { newPool } from '../../signer/authority/document.ts';
+import { parsePool, serializePool } from '../../signer/authority/pool.ts';
+import { encodePem } from '../../signer/pki/pem.ts';
+import { makeSerial } from '../../signer/pki/serial.ts';
+import { readSubjectKey } from '../../signer/pki/spki.ts';
+import { makeCa } from '../authority/authorities.ts';
+import { run } from './run.ts';
+
+const now = Math.floor(Date.now() / 1000);
+const record = await createAuthority({ id: 'ca-1', trustDomain: 'example.org', now });
+const root = record.certificate ?? '';
+const pool = newPool('example.org', record);
+const uri = 'spiffe://example.org/ns/default/sa/web';
+
+interface Leaf {
+  readonly pem: string;
+  readonly key: KeyObject;
+  readonly keyPem: string;
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
+/** A leaf of the pool, as the signer makes it. */
+async function makeLeaf(
+  changes: { uri?: string; notBefore?: number; notAfter?: number } = {},
+): Promise<Leaf> {
+  const parsed = parsePool(
+    { metadata: { name: 'pool' }, data: serializePool(pool) },
+    { trustDomain: 'example.org', now },
+  );
+  const authority = parsed.pool?.active?.signingAuthority;
+  assert.ok(authority);
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const subject = readSubjectKey(publicKey.export({ format: 'der', type: 'spki' }));
+  assert.ok(subject.kind === 'supported');
+  const { notBefore = now - 120, notAfter = now + 7200 } = changes;
+  const tbs = authority.template.build({
+    serial: makeSerial(randomBytes),
+    notBefore,
+    notAfter,
+    spki: subject.spki,
+    keyId: subject.keyId,
+    uri: changes.uri ?? uri,
+  });
+  const der = authority.template.assemble(tbs, await authority.signer.sign(tbs));
+  const keyPem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+  return { pem: encodePem('CERTIFICATE', der), key: publicKey, keyPem, notBefore, notAfter };
+}
+
+const leaf = await makeLeaf();
+/** A CA that may not sign certificates and has nothing to do with the pool. */
+const stranger = await makeCa({
+  notBefore: now - 60,
+  notAfter: now + 3600,
+  keyUsage: KeyUsageFlags.digitalSignature,
+});
+
+interface Judged {
+  readonly code: number | null;
+  readonly kind: string;
+  readonly conforms: boolean;
+  /** Of all clauses that are not fulfilled. */
+  readonly broken: string[];
+}
+
+async function judge(input: string | Buffer, ...flags: string[]): Promise<Judged> {
+  const { code, stdout, stderr } = await run(['inspect', '-', '-o', 'json', ...flags], { input });
+  assert.equal(stderr, '');
+  const { kind, conforms, sections } = JSON.parse(stdout);
+  const findings = sections.flatMap(
+    (section: { findings: { ok: boolean; message: string }[] }) => section.findings,
+  );
+  const broken = findings
+    .filter((each: { ok: boolean }) => !each.ok)
+    .map((each: { message: string }) => each.message);
+  return { code, kind, conforms, broken };
+}
+
+function requestOf(changes: { spec?: object; status?: object; leaf?: Leaf } = {}): object {
+  const { pem, key, notBefore, notAfter } = changes.leaf ?? leaf;
+  const iso = (seconds: number) => new Date(seconds * 1000).toISOString().replace('.000Z', 'Z');
+  return {
+    apiVersion: 'certificates.k8s.io/v1beta1',
+    kind: 'PodCertificateRequest',
+    metadata: { namespace: 'default', name: 'req-1', creationTimestamp: iso(now) },
+    spec: {
+      signerName: 'kubespiffe.io/spiffe',
+      podName: 'web-1',
+      podUID: 'u1',
+      serviceAccountName: 'web',
+      serviceAccountUID: 'u2',
+      nodeName: 'node-1',
+      nodeUID: 'u3',
+      maxExpirationSeconds: 86_400,
+      pkixPublicKey: key.export({ format: 'der', type: 'spki' }).toString('base64'),
+      ...changes.spec,
+    },
+    status: {
+      conditions: [
+        { type: 'Issued', status: 'True', reason: 'Issued', message: 'ok', lastTransitionTime: iso(now) },
+      ],
+      certificateChain: pem,
+      notBefore: iso(notBefore),
+      notAfter: iso(notAfter),
+      beginRefreshAt: iso(now + 3600),
+      ...changes.status,
+    },
+  };
+}
+
+describe('`kubespiffe inspect` on what is good', () => {
+  const spiffeBundle = {
+    keys: [{ kty: 'EC', use: 'x509-svid', x5c: [root.split('\n').slice(1, -2).join('')] }],
+    spiffe_sequence: 1,
+    spiffe_refresh_hint: 300,
+  };
+  const rows: [name: string, input: string | Buffer, kind: string][] = [
+    ['a leaf', leaf.pem, 'certificate'],
+    ['a leaf as DER', Buffer.from(leaf.pem.split('\n').slice(1, -2).join(''), 'base64'), 'certificate'],
+    ['a credential bundle', leaf.keyPem + leaf.pem, 'credential bundle'],
+    ['a root', root, 'CA certificate'],
+    ['a pool', JSON.stringify(pool), 'pool'],
+    [
+      'a pool Secret',
+      stringify({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'p' }, data: serializePool(pool) }),
+      'pool',
+    ],
+    ['a SPIFFE bundle', JSON.stringify(spiffeBundle), 'SPIFFE bundle'],
+    [
+      'a ClusterTrustBundle',
+      stringify({
+        apiVersion: 'certificates.k8s.io/v1',
+        kind: 'ClusterTrustBundle',
+        metadata: { name: 'kubespiffe.io:spiffe:roots' },
+        spec: { signerName: 'kubespiffe.io/spiffe', trustBundle: root },
+      }),
+      'ClusterTrustBundle',
+    ],
+    ['an issued request', stringify(requestOf()), 'PodCertificateRequest'],
+    ['a pending request', JSON.stringify(requestOf({ status: { conditions: [] } })), 'PodCertificateRequest'],
+  ];
+  for (const [name, input, kind] of rows) {
+    it(`knows ${name}, finds nothing wrong and ends with 0`, async () => {
+      assert.deepEqual(await judge(input), { code: 0, kind, conforms: true, broken: [] });
+    });
+  }
+
+  it('verifies a chain up to given roots, for people and for programs', async () => {
+    const { code, stdout } = await run(['inspect', '-'], { input: leaf.keyPem + leaf.pem });
+    assert.equal(code, 0);
+    for (const line of [
+      /SPIFFE ID +spiffe:\/\/example\.org\/ns\/default\/sa\/web/,
+      /Result: conforms/,
+      /not shown/,
+    ]) {
+      assert.match(stdout, line);
+    }
+    const yaml = await run(['inspect', '-', '-o', 'yaml'], { input: leaf.pem });
+    assert.match(yaml.stdout, /^kind: certificate$/m);
+  });
+});
+
+describe('`kubespiffe inspect` on what is wrong', () => {
+  it('names the clauses that a certificate breaks, and ends with 1', async () => {
+    const { certificate, privateKey } = stranger;
+    const mixed = await judge(leaf.keyPem + certificate);
+    assert.deepEqual([mixed.code, mixed.kind], [1, 'CA with its private key']);
+    assert.ok(mixed.broken.includes('the private key does not belong to the first certificate'));
+    assert.ok(mixed.broken.includes('keyUsage lacks keyCertSign'));
+    const swapped = await judge(privateKey + leaf.pem);
+    assert.deepEqual(swapped.broken, ['the private key does not belong to the first certificate']);
+  });
+
+  it('finds a chain that does not hold together, or leads elsewhere', async () => {
+    const { certificate } = stranger;
+    const { code, broken } = await judge(leaf.pem + certificate);
+    assert.equal(code, 1);
+    assert.ok(broken.includes('the next certificate in the chain has not signed it'));
+    const withRoot = await judge(leaf.pem + root);
+    assert.equal(withRoot.code, 0, 'a root in the chain is only a SHOULD');
+    assert.deepEqual(withRoot.broken, ['the root is in the chain, where verifiers do not need it']);
+  });
+
+  it('finds what is out of time, of another trust domain, or repeated', async () => {
+    const expired = await makeLeaf({ notBefore: now - 7200, notAfter: now - 60 });
+    const old = await judge(expired.pem);
+    assert.match(old.broken.join(), /^it expired \d+m(\d+s)? ago$/);
+    const foreign = await judge(leaf.pem, '--trust-domain', 'other.example');
+    assert.deepEqual(foreign.broken, ['the SPIFFE ID is not of the trust domain other.example']);
+    assert.deepEqual((await judge(root + root)).broken, ['it is there more than once']);
+  });
+
+  it('finds an answer to a request that breaks the rules of the API', async () => {
+    const late = { beginRefreshAt: new Date((now + 7000) * 1000).toISOString() };
+    const wrongTimes = { notAfter: new Date((now + 100) * 1000).toISOString() };
+    const conditions = ['Issued', 'Denied'].map((type) => ({
+      type,
+      status: 'True',
+      reason: type,
+      lastTransitionTime: new Date(now * 1000).toISOString(),
+    }));
+    const other = await makeLeaf();
+    for (const [changes, says] of [
+      [{ status: late }, 'beginRefreshAt is nearer than 10 min to an end of the life'],
+      [{ status: wrongTimes }, 'the times differ from the leaf'],
+      [{ status: { conditions } }, 'there are 2 terminal conditions'],
+      [{ status: { certificateChain: '' } }, 'there is no certificate chain'],
+      [{ status: { certificateChain: other.pem } }, 'the leaf has another key'],
+      [{ spec: { maxExpirationSeconds: 3600 } }, 'the life is 2h2m; allowed are 1h to 1h'],
+    ] as const) {
+      const { code, broken } = await judge(JSON.stringify(requestOf(changes)));
+      assert.equal(code, 1, says);
+      assert.ok(broken.includes(says), `${says} in ${broken.join('; ')}`);
+    }
+    const renamed = await judge(JSON.stringify(requestOf({ spec: { serviceAccountName: 'api' } })));
+    assert.equal(renamed.code, 0);
+    assert.match(renamed.broken.join(), /not the default one/);
+  });
+
+  it('finds what is wrong in bundles', async () => {
+    const x5c = root.split('\n').slice(1, -2).join('');
+    const bundle = {
+      keys: [
+        { kty: 'EC', use: 'x509-svid', kid: 'a', x5c: [x5c, x5c] },
+        { kty: 'EC', use: 'jwt-svid' },
+        { use: 'X509-SVID' },
+      ],
+    };
+    const { code, broken } = await judge(JSON.stringify(bundle));
+    assert.equal(code, 1);
+    for (const says of [
+      'spiffe_sequence is missing',
+      'kid is there',
+      'x5c has 2 elements',
+      'kid is missing',
+      'kty is missing',
+      'use is "X509-SVID", so the key is ignored',
+    ]) {
+      assert.ok(broken.includes(says), `${says} in ${broken.join('; ')}`);
+    }
+    const misnamed = {
+      apiVersion: 'certificates.k8s.io/v1',
+      kind: 'ClusterTrustBundle',
+      metadata: { name: 'roots' },
+      spec: { signerName: 'kubespiffe.io/spiffe', trustBundle: root },
+    };
+    const named = await judge(JSON.stringify(misnamed));
+    assert.deepEqual(named.broken, ['the name does not fit kubespiffe.io:spiffe:']);
+  });
+
+  it('finds what is wrong in a pool, and shows none of its keys', async () => {
+    const broken = { ...pool, authorities: [{ ...record, state: 'resting' }] };
+    const { code, broken: findings } = await judge(JSON.stringify(broken));
+    assert.equal(code, 1);
+    assert.match(findings.join(), /pool\.authorities\[0\]\.state: the state "resting" is not known/);
+  });
+
+  for (const [name, input, says] of [
+    ['nothing', '', /there is nothing in it/],
+    ['something else', 'hello', /neither PEM nor DER/],
+    ['PEM that is cut off', root.slice(0, 100), /has no END line/],
+    ['a certificate with a byte changed', root.replace(/MII/, 'MIJ'), /cannot be read/],
+    ['JSON that is cut off', `{"keys": [${leaf.keyPem}`, /not valid JSON or YAML \(line \d+, column \d+\)/],
+    ['a list', '{"kind": "List", "items": []}', /an object of kind List/],
+    ['a public key', '-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----\n', /holds no certificate/],
+  ] as const) {
+    it(`refuses ${name} with an error, a hint and no content`, async () => {
+      const { code, stdout, stderr } = await run(['inspect', '-'], { input });
+      assert.notEqual(code, 0);
+      assert.equal(stdout, '');
+      assert.match(stderr, says);
+      assert.match(stderr, /^error: .*\n(hint: .*\n)?$/);
+    });
+  }
+});
