@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomUUID, sign, X509Certificate } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
+import { waitFor } from '../cluster/process.ts';
+import { aPool, installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, create, createPod, requestFor, signerName } from './workloads.ts';
+
+const v1 = /^\/apis\/certificates\.k8s\.io\/v1(\/|\?|$)/;
+const v1beta1 = /^\/apis\/certificates\.k8s\.io\/v1beta1(\/|\?|$)/;
+
+describe('versions of certificates.k8s.io', () => {
+  let controlPlane: ControlPlane;
+  let proxy: FaultProxy;
+  let signer: SignerProcess;
+
+  /** An API server that does not serve a version answers a plain 404 to everything in it. */
+  const withdraw = (path: RegExp) => proxy.add({ path, fault: { kind: 'answer', status: 404 } });
+
+  before(async () => {
+    controlPlane = await startControlPlane({ betaApis: true });
+    proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
+    const kubeconfig = await installSigner(controlPlane, { server: proxy.url, authority: proxy.authority });
+    await putPool(controlPlane, await aPool());
+    withdraw(v1);
+    signer = await startSigner({ kubeconfig });
+  });
+  after(async () => {
+    await proxy?.stop();
+    await controlPlane?.stop();
+  });
+
+  async function isIssued(request: PodCertificateRequest): Promise<void> {
+    assert.equal((await answerTo(controlPlane, request, 30_000)).conditions?.[0]?.type, 'Issued');
+  }
+
+  it('works where only v1beta1 is served', async () => {
+    await signer.ready();
+    assert.match((await signer.readiness()).text, /certificates\.k8s\.io\/v1beta1/);
+    await isIssued(await requestFor(controlPlane, await createPod(controlPlane)));
+    assert.ok(proxy.count({ method: 'PATCH', path: v1beta1 }) > 0);
+  });
+
+  it('goes on through v1 after an upgrade that takes v1beta1 away, without a restart', async () => {
+    proxy.clear();
+    withdraw(v1beta1);
+    proxy.resetConnections();
+    await waitFor('v1 to be found', async () =>
+      /certificates\.k8s\.io\/v1$/m.test((await signer.readiness()).text),
+    );
+    proxy.forget();
+    await isIssued(await requestFor(controlPlane, await createPod(controlPlane)));
+    assert.ok(proxy.count({ method: 'PATCH', path: v1 }) > 0);
+  });
+
+  it('says what is missing where the request of an old kubelet shows no key and v1beta1 is not served', async () => {
+    const request = await requestOfOldKubelet(await createPod(controlPlane));
+    const key = `default/${request.metadata.name}`;
+    await waitFor('the decision', () =>
+      signer.lines().some((line) => line.request === key && line.reason === 'KeyNotVisible'),
+    );
+  });
+
+  it('reads the request of a 1.35 kubelet through v1beta1 where both are served', async () => {
+    proxy.clear();
+    const again = await startSigner({
+      kubeconfig: await controlPlane.kubeconfigFor({ namespace: 'kubespiffe', name: 'kubespiffe-signer' }),
+      replica: 'signer-b',
+    });
+    await again.ready();
+    const request = await requestOfOldKubelet(await createPod(controlPlane));
+    const status = await answerTo(controlPlane, request, 30_000);
+    assert.equal(status.conditions?.[0]?.type, 'Issued');
+    const leaf = new X509Certificate(status.certificateChain ?? '');
+    assert.equal(
+      leaf.publicKey.export({ type: 'spki', format: 'der' }).toString('base64'),
+      request.spec.pkixPublicKey,
+    );
+  });
+
+  /** The key itself and a proof of possession over the pod's UID, as kubelet sent them up to 1.35. */
+  async function requestOfOldKubelet(pod: Pod): Promise<PodCertificateRequest> {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const podUID = pod.metadata.uid ?? '';
+    return create(
+      controlPlane,
+      '/apis/certificates.k8s.io/v1beta1/namespaces/default/podcertificaterequests',
+      {
+        apiVersion: 'certificates.k8s.io/v1beta1',
+        kind: 'PodCertificateRequest',
+        metadata: { generateName: 'req-', namespace: 'default' },
+        spec: {
+          signerName,
+          podName: pod.metadata.name,
+          podUID,
+          serviceAccountName: 'default',
+          serviceAccountUID: randomUUID(),
+          nodeName: 'node-1',
+          nodeUID: randomUUID(),
+          pkixPublicKey: publicKey.export({ type: 'spki', format: 'der' }).toString('base64'),
+          proofOfPossession: sign('sha256', Buffer.from(podUID), privateKey).toString('base64'),
+        },
+      },
+    );
+  }
+});
