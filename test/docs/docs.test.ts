@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { access, readFile } from 'node:fs/promises';
+import { dirname, join, normalize } from 'node:path';
+import { test } from 'node:test';
+import { createMetrics } from '../../signer/observe/metrics.ts';
+import { outcomes } from '../../signer/observe/reasons.ts';
+import { readinessChecks } from '../../signer/readiness.ts';
+import { anchorOf, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
+
+const source = (path: string) => readFile(join(checkout, path), 'utf8');
+
+/** The members of a union of string literals, one a line, as the source has them. */
+async function membersOf(path: string, type: string): Promise<string[]> {
+  const declaration = (await source(path)).split(`export type ${type} =`)[1]?.split(';\n\n')[0] ?? '';
+  return [...declaration.matchAll(/^\s*\| '(\w+)'/gm)].flatMap(([, name]) => name ?? []);
+}
+
+test('every outcome of a request has its heading, and every heading its outcome', async () => {
+  const page = await readPage('docs/reference/outcomes.md');
+  assert.deepEqual(titlesBelow(page, 'Of requests').sort(), Object.keys(outcomes).sort());
+});
+
+test('the verdict of every outcome, and whether it is told on the pod, is what the page says', async () => {
+  const { text } = await readPage('docs/reference/outcomes.md');
+  for (const [reason, outcome] of Object.entries(outcomes)) {
+    const paragraph = text.split(`\n### ${reason}\n\n`)[1]?.split('\n\n')[0] ?? '';
+    const verdict = paragraph.split(/[.,;]/)[0]?.toLowerCase();
+    assert.equal(verdict, outcome.verdict, reason);
+    assert.equal(/\balarm\b/.test(paragraph), outcome.alarm, `${reason}: alarm`);
+    if (outcome.event) assert.match(paragraph, /^\w+, Event/, reason);
+    else assert.doesNotMatch(paragraph, /^\w+,( alarm,)? Event/, reason);
+  }
+});
+
+test('every outcome is in the diagram of the life of a request, with its verdict', async () => {
+  const { text } = await readPage('docs/reference/lifecycle.md');
+  for (const [reason, { verdict }] of Object.entries(outcomes)) {
+    assert.ok(text.includes(`${verdict}: ${reason}`), `${verdict}: ${reason}`);
+  }
+  const shown = [...text.matchAll(/\b(?:issue|deny|wait|drop): (\w+)/g)].flatMap(
+    ([, reason]) => reason ?? [],
+  );
+  assert.deepEqual(
+    shown.filter((reason) => !(reason in outcomes)),
+    [],
+  );
+});
+
+test('every problem of the pool has its heading', async () => {
+  const page = await readPage('docs/reference/outcomes.md');
+  const headings = titlesBelow(page, 'Problems of the pool');
+  const problems = await membersOf('signer/authority/problem.ts', 'PoolProblemReason');
+  assert.ok(problems.length >= 8);
+  // Named as the outcome that it leads to, and described there.
+  const missing = problems.filter((problem) => !headings.includes(problem) && !(problem in outcomes));
+  assert.deepEqual(missing, []);
+  assert.deepEqual(
+    headings.filter((heading) => !problems.includes(heading)),
+    [],
+  );
+});
+
+test('every readiness check and every error code has its heading', async () => {
+  const page = await readPage('docs/reference/outcomes.md');
+  assert.deepEqual(titlesBelow(page, 'Readiness checks').sort(), [...readinessChecks].sort());
+  assert.deepEqual(
+    titlesBelow(page, 'Error codes').sort(),
+    (await membersOf('signer/errors.ts', 'ErrorCode')).sort(),
+  );
+});
+
+test('every metric has its row, with its type and its labels', async () => {
+  const { text } = await readPage('docs/reference/metrics.md');
+  const metrics = createMetrics();
+  const rendered = await metrics.render();
+  const types = [...rendered.matchAll(/^# TYPE (kubespiffe_\S+) (\S+)$/gm)];
+  assert.ok(types.length > 10);
+  for (const [, name, type] of types)
+    assert.ok(text.includes(`| \`${name}\` | ${type} |`), `${name}, a ${type}`);
+  const named = new Set([...text.matchAll(/kubespiffe_\w+/g)].map(([name]) => name));
+  const known = new Set(types.map(([, name]) => name));
+  assert.deepEqual(
+    [...named].filter((name) => !known.has(name)),
+    [],
+  );
+});
+
+test('every dependency has its reason', async () => {
+  const { text } = await readPage('docs/reference/dependencies.md');
+  const manifest = JSON.parse(await source('package.json')) as Record<string, Record<string, string>>;
+  const named = ['dependencies', 'devDependencies', 'optionalDependencies'].flatMap((kind) =>
+    Object.keys(manifest[kind] ?? {}),
+  );
+  const rows = [...text.matchAll(/^\| `([^`]+)` \| \S.+\|$/gm)].flatMap(([, name]) => name ?? []);
+  assert.deepEqual(rows.sort(), named.sort());
+});
+
+test('every link within the repository leads somewhere', async () => {
+  const pages = await readPages();
+  const byPath = new Map(pages.map((page) => [page.path, page]));
+  for (const { path, text } of pages) {
+    for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue;
+      const [file = '', anchor] = target.split('#', 2);
+      const resolved = file === '' ? path : normalize(join(dirname(path), file));
+      await assert.doesNotReject(access(join(checkout, resolved)), `${path}: ${target}`);
+      if (anchor === undefined) continue;
+      const anchors = byPath.get(resolved)?.headings.map(({ title }) => anchorOf(title)) ?? [];
+      assert.ok(anchors.includes(anchor), `${path}: ${target}`);
+    }
+  }
+});

@@ -1,0 +1,51 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export const checkout = join(import.meta.dirname, '../..');
+
+export interface Page {
+  /** Relative to the checkout. */
+  path: string;
+  text: string;
+  headings: Heading[];
+}
+
+export interface Heading {
+  level: number;
+  title: string;
+}
+
+/** README and everything below docs. */
+export async function readPages(): Promise<Page[]> {
+  const below = await readdir(join(checkout, 'docs'), { recursive: true });
+  const paths = ['README.md', ...below.filter((path) => path.endsWith('.md')).map((path) => `docs/${path}`)];
+  return Promise.all(paths.map(readPage));
+}
+
+export async function readPage(path: string): Promise<Page> {
+  const text = await readFile(join(checkout, path), 'utf8');
+  const prose = text.replace(/^```[\s\S]*?^```$/gm, '');
+  const headings = [...prose.matchAll(/^(#+) (.+)$/gm)].map(([, marks = '', title = '']) => ({
+    level: marks.length,
+    title,
+  }));
+  return { path, text, headings };
+}
+
+/** The titles of the headings below another one. */
+export function titlesBelow(page: Page, title: string): string[] {
+  const start = page.headings.findIndex((heading) => heading.title === title);
+  const parent = page.headings[start];
+  if (!parent) return [];
+  const after = page.headings.slice(start + 1);
+  const end = after.findIndex((heading) => heading.level <= parent.level);
+  return (end < 0 ? after : after.slice(0, end)).map((heading) => heading.title);
+}
+
+/** The fragment that GitHub gives to a heading. */
+export function anchorOf(title: string): string {
+  return title
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-');
+}
