@@ -144,10 +144,11 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
   async function writeDue(signal: AbortSignal): Promise<{ restMs: number; isEndedByNews: boolean }> {
     let restMs = lastIntervalMs;
     for (const entry of [...unwritten]) {
-      const waitMs = entry.notBefore - monotonic();
-      if (waitMs > 0) restMs = Math.min(restMs, waitMs);
-      else if (signal.aborted || !takeToken()) return { restMs: 1000 / perSecond, isEndedByNews: false };
-      else await write(entry, signal);
+      if (entry.notBefore <= monotonic()) {
+        if (signal.aborted || !takeToken()) return { restMs: 1000 / perSecond, isEndedByNews: false };
+        await write(entry, signal);
+      }
+      if (unwritten.has(entry)) restMs = Math.min(restMs, Math.max(0, entry.notBefore - monotonic()));
     }
     return { restMs, isEndedByNews: true };
   }

@@ -230,10 +230,8 @@ describe('reflector', () => {
     let expired = 0;
     api.answer = ({ query }) => {
       if (query?.continue === undefined) {
-        return {
-          status: 200,
-          body: { metadata: { resourceVersion: '1', continue: 'x' }, items: [thing('a', '1')] },
-        };
+        const items = expired === 0 ? [thing('a', '1'), thing('gone since', '1')] : [thing('a', '1')];
+        return { status: 200, body: { metadata: { resourceVersion: '1', continue: 'x' }, items } };
       }
       expired += 1;
       return expired === 1 ? gone : list('2', thing('b', '2'));

@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { stringify } from 'yaml';
+import { KubespiffeError } from '../../signer/errors.ts';
+import { type CredentialSources, loadCredentials } from '../../signer/kube/credentials.ts';
+
+let folder: string;
+let now = 0;
+
+before(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'kubespiffe-credentials-'));
+});
+after(() => rm(folder, { recursive: true }));
+
+const load = (sources: Partial<CredentialSources>) =>
+  loadCredentials({ env: {}, monotonic: () => now, ...sources });
+
+async function kubeconfig(name: string, user: object, cluster: object = {}): Promise<string> {
+  const file = path.join(folder, name);
+  const content = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'one',
+    contexts: [
+      { name: 'one', context: { cluster: 'here', user: 'me', namespace: 'team' } },
+      { name: 'two', context: { cluster: 'there', user: 'me' } },
+      { name: 'dangling', context: { cluster: 'nowhere', user: 'me' } },
+    ],
+    clusters: [
+      { name: 'here', cluster: { server: 'https://here.example:6443', ...cluster } },
+      { name: 'there', cluster: { server: 'https://there.example/clusters/2' } },
+    ],
+    users: [{ name: 'me', user }],
+  };
+  await writeFile(file, stringify(content));
+  return file;
+}
+
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+describe('credentials', () => {
+  test('a token, an authority, a client certificate and a server name of a kubeconfig', async () => {
+    const file = await kubeconfig(
+      'all',
+      {
+        token: 'tok',
+        'client-certificate-data': base64('CERT'),
+        'client-key-data': base64('KEY'),
+      },
+      { 'certificate-authority-data': base64('CA'), 'tls-server-name': 'real.example' },
+    );
+    const credentials = await load({ kubeconfig: file });
+    assert.equal(credentials.server.href, 'https://here.example:6443/');
+    assert.equal(credentials.namespace, 'team');
+    assert.equal(await credentials.authorization(), 'Bearer tok');
+    assert.deepEqual(
+      Object.fromEntries(Object.entries(credentials.tls).map(([name, value]) => [name, String(value)])),
+      { ca: 'CA', cert: 'CERT', key: 'KEY', servername: 'real.example' },
+    );
+  });
+
+  test('another context, basic authentication, and no verification when that is asked for', async () => {
+    const file = await kubeconfig(
+      'basic',
+      { username: 'u', password: 'p' },
+      { 'insecure-skip-tls-verify': true },
+    );
+    const one = await load({ kubeconfig: file });
+    assert.equal(await one.authorization(), `Basic ${base64('u:p')}`);
+    assert.equal(one.tls.rejectUnauthorized, false);
+    const two = await load({ kubeconfig: file, context: 'two' });
+    assert.equal(two.server.href, 'https://there.example/clusters/2');
+    assert.equal(two.namespace, undefined);
+    assert.equal(two.tls.rejectUnauthorized, undefined);
+  });
+
+  test('a token file is read again after 10 s, at once after a refusal, and kept while it is unreadable', async () => {
+    const tokenFile = path.join(folder, 'token');
+    await writeFile(tokenFile, 'first\n');
+    // Relative to the kubeconfig, as kubectl has it.
+    const credentials = await load({ kubeconfig: await kubeconfig('file', { tokenFile: 'token' }) });
+    assert.equal(await credentials.authorization(), 'Bearer first');
+    await writeFile(tokenFile, 'second');
+    now += 9_999;
+    assert.equal(await credentials.authorization(), 'Bearer first');
+    now += 1;
+    assert.equal(await credentials.authorization(), 'Bearer second');
+    await writeFile(tokenFile, 'third');
+    credentials.invalidate();
+    const all = await Promise.all([1, 2, 3].map(() => credentials.authorization()));
+    assert.deepEqual(new Set(all), new Set(['Bearer third']));
+    await rm(tokenFile);
+    credentials.invalidate();
+    assert.equal(await credentials.authorization(), 'Bearer third');
+  });
+
+  test('an exec plugin is run once, and again after a refusal', async () => {
+    const runs = path.join(folder, 'runs');
+    const plugin = `echo x >> ${runs}; echo '{"status":{"token":"'$(wc -l < ${runs})'"}}'`;
+    const exec = { apiVersion: 'client.authentication.k8s.io/v1', command: 'sh', args: ['-c', plugin] };
+    const credentials = await load({ kubeconfig: await kubeconfig('exec', { exec }) });
+    assert.equal(await credentials.authorization(), 'Bearer 1');
+    now += 60_000;
+    assert.equal(await credentials.authorization(), 'Bearer 1');
+    credentials.invalidate();
+    assert.equal(await credentials.authorization(), 'Bearer 2');
+  });
+
+  test("a pod's own account", async () => {
+    for (const [name, content] of [
+      ['token', 'pod-token'],
+      ['ca.crt', 'POD-CA'],
+      ['namespace', 'kubespiffe-system\n'],
+    ] as const) {
+      await writeFile(path.join(folder, name), content);
+    }
+    const env = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' };
+    const credentials = await load({ env, serviceAccountFolder: folder });
+    assert.equal(credentials.server.host, '[fd00::1]');
+    assert.equal(credentials.namespace, 'kubespiffe-system');
+    assert.equal(String(credentials.tls.ca), 'POD-CA');
+    assert.equal(await credentials.authorization(), 'Bearer pod-token');
+    await writeFile(path.join(folder, 'token'), 'rotated');
+    await writeFile(path.join(folder, 'ca.crt'), 'NEW-CA');
+    now += 10_000;
+    assert.equal(await credentials.authorization(), 'Bearer rotated');
+    assert.equal(String(credentials.tls.ca), 'NEW-CA');
+  });
+
+  test('the order: asked for, KUBECONFIG, the pod, the home folder', async () => {
+    const asked = await kubeconfig('asked', { token: 'asked' });
+    const listed = await kubeconfig('listed', { token: 'listed' });
+    const env = { KUBECONFIG: listed, KUBERNETES_SERVICE_HOST: '10.0.0.1', HOME: '/nowhere' };
+    assert.equal(await (await load({ kubeconfig: asked, env })).authorization(), 'Bearer asked');
+    assert.equal(await (await load({ env })).authorization(), 'Bearer listed');
+    await assert.rejects(load({ env: { HOME: '/nowhere' } }), /\/nowhere\/\.kube\/config/);
+    await assert.rejects(load({}), /no credentials.*--kubeconfig/);
+  });
+
+  test('mistakes are named and no secret is quoted', async () => {
+    const broken = path.join(folder, 'broken');
+    await writeFile(broken, 'users:\n- name: me\n  user: {token: "s3cr3t\n  : [');
+    const cases: [CredentialSources['kubeconfig'], string | undefined, RegExp][] = [
+      [path.join(folder, 'missing'), undefined, /missing cannot be used: ENOENT/],
+      [broken, undefined, /broken cannot be used/],
+      [await kubeconfig('context', { token: 's3cr3t' }), 'three', /context "three" is not in it/],
+      [await kubeconfig('dangling', { token: 's3cr3t' }), 'dangling', /cluster "nowhere" is not in it/],
+      [await kubeconfig('as', { token: 's3cr3t', as: 'root' }), undefined, /impersonation is not supported/],
+      [await kubeconfig('proxy', {}, { 'proxy-url': 'http://p:1' }), undefined, /proxy-url is not supported/],
+      [await kubeconfig('url', {}, { server: 'here' }), undefined, /"here" is not a URL/],
+      [await kubeconfig('no-file', { tokenFile: 'nowhere' }), undefined, /ENOENT/],
+    ];
+    for (const [file, context, expected] of cases) {
+      await assert.rejects(
+        load({ ...(file && { kubeconfig: file }), ...(context && { context }) }),
+        (error: unknown) => {
+          assert.ok(error instanceof KubespiffeError && error.code === 'CONFIG_INVALID', String(error));
+          assert.match(error.message, expected);
+          assert.doesNotMatch(`${error.stack}${JSON.stringify(error.cause)}`, /s3cr3t/);
+          return true;
+        },
+      );
+    }
+  });
+});

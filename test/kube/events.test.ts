@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { createEventRecorder, cutBytes, type RecordedEvent } from '../../signer/kube/events.ts';
+import { createFakeTime, settle } from './fake-time.ts';
+import { createScriptedApi } from './scripted-api.ts';
+
+const example: RecordedEvent = {
+  key: 'pod-uid/NoKey',
+  regarding: { apiVersion: 'v1', kind: 'Pod', namespace: 'team', name: 'web-0', uid: 'u-1' },
+  type: 'Warning',
+  reason: 'NoKey',
+  action: 'Wait',
+  note: 'nothing to sign',
+};
+
+async function withRecorder(
+  body: (world: {
+    record: (event?: Partial<RecordedEvent>) => void;
+    time: ReturnType<typeof createFakeTime>;
+    api: ReturnType<typeof createScriptedApi>;
+    count: (method: string) => number;
+  }) => Promise<void>,
+): Promise<void> {
+  const time = createFakeTime();
+  const api = createScriptedApi();
+  const recorder = createEventRecorder({
+    transport: api.transport,
+    controller: 'kubespiffe.io/signer',
+    instance: 'signer-0',
+    now: () => Date.parse('2026-11-22T12:00:00.123Z'),
+    monotonic: time.monotonic,
+    timer: time.timer,
+    log: { debug: () => undefined },
+  });
+  const stop = new AbortController();
+  const run = recorder.run(stop.signal);
+  await body({
+    record: (event) => recorder.record({ ...example, ...event }),
+    time,
+    api,
+    count: (method) => api.requests.filter((request) => request.method === method).length,
+  });
+  stop.abort();
+  await run;
+  assert.equal(time.pending(), 0);
+}
+
+describe('events', () => {
+  test('are written once, in the namespace of what they are about', () =>
+    withRecorder(async ({ record, api }) => {
+      record();
+      await settle();
+      const [request] = api.requests;
+      assert.equal(request?.method, 'POST');
+      assert.equal(request?.path, '/apis/events.k8s.io/v1/namespaces/team/events');
+      const { metadata, ...event } = (request?.body ?? {}) as {
+        metadata: { name: string; namespace: string };
+      };
+      assert.match(metadata.name, /^web-0\.[0-9a-f]{16}$/);
+      assert.deepEqual(event, {
+        apiVersion: 'events.k8s.io/v1',
+        kind: 'Event',
+        eventTime: '2026-11-22T12:00:00.123000Z',
+        reportingController: 'kubespiffe.io/signer',
+        reportingInstance: 'signer-0',
+        regarding: example.regarding,
+        type: 'Warning',
+        reason: 'NoKey',
+        action: 'Wait',
+        note: 'nothing to sign',
+      });
+    }));
+
+  test('repetitions are counted in a series, told at growing intervals', () =>
+    withRecorder(async ({ record, time, api, count }) => {
+      for (let second = 0; second < 3600; second += 1) {
+        record();
+        await time.advance(1000);
+      }
+      assert.equal(count('POST'), 1);
+      assert.ok(count('PATCH') >= 4 && count('PATCH') <= 12, `${count('PATCH')} in an hour`);
+      const last = api.requests.at(-1);
+      assert.match(last?.path ?? '', /events\/web-0\.[0-9a-f]{16}$/);
+      const { series } = (last?.body ?? {}) as { series: { count: number; lastObservedTime: string } };
+      assert.ok(series.count > 2500 && series.count <= 3600, String(series.count));
+      assert.equal(series.lastObservedTime, '2026-11-22T12:00:00.123000Z');
+    }));
+
+  test('another note, and a repetition after the server forgot, are new Events', () =>
+    withRecorder(async ({ record, time, count }) => {
+      record();
+      await time.advance(1000);
+      record({ note: 'something else' });
+      await time.advance(1000);
+      assert.equal(count('POST'), 2);
+      await time.advance(3_400_000);
+      record({ note: 'something else' });
+      await settle();
+      assert.equal(count('POST'), 3);
+    }));
+
+  test('one that is gone from the server is written anew', () =>
+    withRecorder(async ({ record, time, api, count }) => {
+      record();
+      await time.advance(60_000);
+      api.answer = ({ method }) => (method === 'PATCH' ? { status: 404 } : { status: 201 });
+      record();
+      await time.advance(60_000);
+      assert.equal(count('PATCH'), 1);
+      assert.equal(count('POST'), 2);
+    }));
+
+  test('a new one does not wait behind the repetitions of others', () =>
+    withRecorder(async ({ record, time, count }) => {
+      for (const key of ['a', 'b', 'c']) record({ key });
+      await time.advance(1000);
+      for (const key of ['a', 'b', 'c']) record({ key });
+      await time.advance(100);
+      record({ key: 'new' });
+      await time.advance(300);
+      assert.equal(count('POST'), 4);
+    }));
+
+  test('a flood is written slowly, and bounded in memory', () =>
+    withRecorder(async ({ record, time, count }) => {
+      for (let number = 0; number < 10_000; number += 1) record({ key: String(number) });
+      await settle();
+      await time.advance(1);
+      assert.ok(count('POST') <= 51, `${count('POST')} at once`);
+      await time.advance(60_000);
+      assert.ok(count('POST') <= 51 + 5 * 60 + 1, `${count('POST')} in a minute`);
+      await time.advance(3_600_000);
+      assert.ok(count('POST') <= 1024 + 50, `${count('POST')} in all`);
+    }));
+
+  test('trouble is waited out, a refusal is final, and nothing is ever thrown', () =>
+    withRecorder(async ({ record, time, api, count }) => {
+      api.answer = () => 'broken';
+      record();
+      await time.advance(20_000);
+      assert.ok(count('POST') >= 3);
+      api.answer = () => ({ status: 201 });
+      await time.advance(10_000);
+      const written = count('POST');
+      await time.advance(100_000);
+      assert.equal(count('POST'), written);
+      api.answer = () => ({ status: 403 });
+      record({ key: 'forbidden' });
+      await time.advance(100_000);
+      assert.equal(count('POST'), written + 1);
+    }));
+
+  test('what was never written is written at the end', async () => {
+    const written: unknown[] = [];
+    await withRecorder(async ({ record, api }) => {
+      api.answer = ({ body }) => {
+        written.push(body);
+        return { status: 201 };
+      };
+      for (const key of ['a', 'b', 'c']) record({ key });
+    });
+    assert.equal(written.length, 3);
+  });
+
+  test('a note is cut to 1024 bytes between two characters', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme', maxLength: 600 }), (text) => {
+        const cut = cutBytes(text, 1024);
+        assert.ok(Buffer.byteLength(cut) <= 1024);
+        assert.ok(!cut.includes('\ufffd') || text.includes('\ufffd'));
+        assert.ok(cut === text || text.startsWith(cut.slice(0, -1)));
+      }),
+    );
+  });
+});
