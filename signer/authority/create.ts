@@ -12,7 +12,7 @@ import {
 import { KubespiffeError } from '../errors.ts';
 import { encodePem } from '../pki/pem.ts';
 import { makeSerial } from '../pki/serial.ts';
-import { parseTrustDomain } from '../spiffe/trust-domain.ts';
+import { parseIssuingTrustDomain } from '../spiffe/trust-domain.ts';
 import { type AuthorityRecord, isAuthorityId } from './document.ts';
 import { type NewKeyType, newKeyTypes } from './key-types.ts';
 
@@ -51,7 +51,7 @@ export interface NewAuthority {
  * @throws KubespiffeError SPIFFE_ID_INVALID for the trust domain, USAGE for id or lifetime.
  */
 export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRecord> {
-  const trustDomain = parseTrustDomain(wanted.trustDomain);
+  const trustDomain = parseIssuingTrustDomain(wanted.trustDomain);
   if (!trustDomain.ok) throw new KubespiffeError('SPIFFE_ID_INVALID', trustDomain.reason);
   if (!isAuthorityId(wanted.id)) {
     const rule = '1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends';

@@ -1,5 +1,5 @@
 import { type LogLevel, logLevels } from '../observe/log.ts';
-import { parseTrustDomain } from '../spiffe/trust-domain.ts';
+import { parseIssuingTrustDomain } from '../spiffe/trust-domain.ts';
 import {
   choice,
   decimal,
@@ -31,7 +31,7 @@ const trustDomainType: ValueType<string> = {
   placeholder: 'NAME',
   rule: 'a SPIFFE trust domain name: lower-case letters, digits, `.`, `-` and `_`, at most 255 characters',
   parse(value) {
-    const read = parseTrustDomain(value);
+    const read = parseIssuingTrustDomain(value);
     return read.ok ? read : { ok: false, reason: `is no trust domain: ${read.reason}` };
   },
 };

@@ -65,8 +65,9 @@ export function keyUsageOf(value: Uint8Array): string[] {
   if (unused === undefined || unused > 7 || octets.length > 2 || (octets.length === 0 && unused !== 0)) {
     throw derError('keyUsage is not a list of usages');
   }
-  // A named bit list has no trailing zero bits in DER (X.690 11.2.2).
-  if (octets.length > 0 && (((octets.at(-1) ?? 0) >> unused) & 1) === 0) {
+  // A named bit list has no trailing zero bits in DER, and the unused ones are zero (X.690 11.2).
+  const last = octets.at(-1);
+  if (last !== undefined && (last & ((2 << unused) - 1)) !== 1 << unused) {
     throw derError('keyUsage is not in its shortest form');
   }
   return keyUsageBits.filter((_, bit) => ((octets[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0);

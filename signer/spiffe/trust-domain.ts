@@ -23,3 +23,18 @@ export function parseTrustDomain(name: string): Result<string> {
   }
   return success(name);
 }
+
+/**
+ * As `parseTrustDomain`, for the trust domain that a signer on Kubernetes issues for. SPIFFE allows dots anywhere;
+ * the API server reads every certificate with Go's crypto/x509 (domainNameValid), which refuses a URI whose host
+ * begins or ends with a dot or has two in a row, so not one request could be answered.
+ */
+export function parseIssuingTrustDomain(name: string): Result<string> {
+  const trustDomain = parseTrustDomain(name);
+  if (trustDomain.ok && name.split('.').includes('')) {
+    return failure(
+      'the trust domain begins or ends with "." or has ".." in it: the API server would refuse its certificates',
+    );
+  }
+  return trustDomain;
+}

@@ -47,10 +47,10 @@ function assertRefused(verdict: Verdict, reason: RegExp): void {
 }
 
 /** A root as `kubespiffe ca create` makes it. */
-async function newRoot(keyType: NewKeyType): Promise<TestCa> {
+async function newRoot(keyType: NewKeyType, domain = trustDomain): Promise<TestCa> {
   const { certificate: pem = '', privateKey: pkcs8 = '' } = await createAuthority({
     id: 'ca-1',
-    trustDomain,
+    trustDomain: domain,
     keyType,
     now: nowSeconds,
   });
@@ -63,6 +63,10 @@ async function newRoot(keyType: NewKeyType): Promise<TestCa> {
     facts: facts.value,
     pem,
   };
+}
+
+function domainOf(ca: TestCa): string {
+  return (ca.facts.uris[0] ?? '').slice('spiffe://'.length);
 }
 
 interface Wishes {
@@ -137,7 +141,7 @@ async function answer(
 ): Promise<Issued> {
   const authority = authorityOf(...chain);
   const subject = keyOf(asked);
-  const id = spiffeIdOf(trustDomain, {
+  const id = spiffeIdOf(domainOf(chain[0]), {
     namespace: asked.metadata.namespace ?? '',
     serviceAccountName: asked.spec.serviceAccountName,
   });
@@ -170,7 +174,7 @@ async function answer(
 async function judgeAll(issued: Issued, subject: TestKey, root: TestCa): Promise<void> {
   const spiffe = await judges.x509Svid({
     chain: issued.chainPem,
-    bundles: { [trustDomain]: root.pem },
+    bundles: { [domainOf(root)]: root.pem },
     key: subject.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
   });
   assertAccepted(spiffe);
@@ -181,7 +185,7 @@ async function judgeAll(issued: Issued, subject: TestKey, root: TestCa): Promise
   const facts = readCertificate(issued.leafDer);
   assert.ok(facts.ok);
   assert.deepEqual(
-    checkLeaf(facts.value, trustDomain).filter(({ ok }) => !ok),
+    checkLeaf(facts.value, domainOf(root)).filter(({ ok }) => !ok),
     [],
   );
 }
@@ -231,6 +235,31 @@ for (const maxExpirationSeconds of [3600, 7_862_400]) {
     await judgeAll(issued, key('RSA 4096'), root);
   });
 }
+
+for (const domain of [
+  '-',
+  '_',
+  '-a_b-',
+  '10.1.2.3',
+  '1',
+  `${'t'.repeat(127)}.${'d'.repeat(127)}`,
+  'x'.repeat(255),
+]) {
+  test(`a trust domain of ${domain.length} characters, ${domain.slice(0, 10)}, suits every judge`, async () => {
+    const root = await newRoot('ecdsa-p256', domain);
+    await judgeAll(await answer(request('v1', stubFields(key('Ed25519'))), root), key('Ed25519'), root);
+  });
+}
+
+test('a trust domain with an empty label does not suit the API server, which is why we issue for none', async () => {
+  for (const domain of ['.a', 'a.', 'a..b']) {
+    await assert.rejects(newRoot('ecdsa-p256', domain), { code: 'SPIFFE_ID_INVALID' });
+    const root = await makeCa({ trustDomain: domain });
+    const { before: asked, after } = await answer(request('v1', stubFields(key('Ed25519'))), root);
+    const judged = await judges.podCertificateStatus({ before: asked, after, now });
+    assertRefused(judged, /does not parse as valid X.509/);
+  }
+});
 
 test('a chain of two intermediates leads every judge to the root, and a gap in it does not', async () => {
   const root = await newRoot('ecdsa-p384');

@@ -192,6 +192,7 @@ const refused: readonly [name: string, der: () => Uint8Array, reason: RegExp][] 
     /out of range/,
   ],
   ['a keyUsage with trailing zero bits', () => certificate(extensions(keyUsage('03020080'))), /shortest/],
+  ['a keyUsage with an unused bit set', () => certificate(extensions(keyUsage('03020781'))), /shortest/],
   ['a keyUsage of three octets', () => certificate(extensions(keyUsage('030400808080'))), /list of usages/],
   [
     'an empty extKeyUsage',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
+import { parseIssuingTrustDomain, parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
 
 for (const name of ['example.org', 'a', '1', '-', '_', '.', '-a.', '192.168.0.1', 'a'.repeat(255)]) {
   test(`takes ${name.slice(0, 40)} of ${name.length} characters`, () => {
@@ -30,5 +30,17 @@ for (const [name, reason] of refused) {
     const read = parseTrustDomain(name);
     assert.equal(read.ok, false);
     assert.match(read.ok ? '' : read.reason, reason);
+  });
+}
+
+for (const name of ['example.org', '-', '_', '10.1.2.3', 'a'.repeat(255)]) {
+  test(`issues for ${name.slice(0, 40)} of ${name.length} characters`, () => {
+    assert.deepEqual(parseIssuingTrustDomain(name), { ok: true, value: name });
+  });
+}
+
+for (const name of ['.', '.example.org', 'example.org.', 'example..org', 'Example.org', '']) {
+  test(`does not issue for ${JSON.stringify(name)}`, () => {
+    assert.equal(parseIssuingTrustDomain(name).ok, false);
   });
 }
