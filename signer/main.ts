@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import packageJson from '../package.json' with { type: 'json' };
 import { createPoolView } from './authority/view.ts';
 import { createCaches } from './caches.ts';
 import { type Config, formatMistakes, loadConfig } from './config/load.ts';
 import { messageOf } from './errors.ts';
+import { refreshGauges } from './gauges.ts';
 import { createController } from './issuance/controller.ts';
 import { createReporter } from './issuance/report.ts';
 import { ranking } from './issuance/shard.ts';
@@ -82,12 +84,14 @@ async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<
   const jitter = Math.random;
   const time = { now, monotonic, jitter };
 
-  const metrics = createMetrics();
+  const metrics = createMetrics({ version: packageJson.version });
   const health = createHealth(readinessChecks);
   health.onChange((check) => log.info({ check: check.name, ok: check.ok }, check.reason));
+  // Probes are answered from the very start, before there is anything to measure.
+  let renderMetrics = metrics.render;
   const server = await serveObservability({
     address: config.metricsAddress,
-    metrics: { ...metrics, render: renderFresh },
+    metrics: { ...metrics, render: () => renderMetrics() },
     health,
     signal: ended.signal,
   });
@@ -185,6 +189,11 @@ async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<
   // Whatever has become right may be what requests wait for.
   health.onChange((check) => check.ok && controller.reconsiderAll());
 
+  renderMetrics = () => {
+    refreshGauges(metrics, { controller, clock, health, pool, monotonic });
+    return metrics.render();
+  };
+
   const { signal } = ended;
   const parts = [
     discovery.run(signal),
@@ -213,21 +222,6 @@ async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<
     await within(drainMs, Promise.allSettled(parts));
     await transport.close();
     log.info('signer ends');
-  }
-
-  async function renderFresh(): Promise<string> {
-    const pending = controller.pending();
-    metrics.pendingRequests.set(pending.count);
-    metrics.oldestPending.set(pending.oldestMs / 1000);
-    metrics.queueDepth.set(pending.queued);
-    metrics.clockSkew.set((clock.skewMs() ?? 0) / 1000);
-    metrics.ready.set(health.ready().ok ? 1 : 0);
-    metrics.poolConfirmedAge.set((monotonic() - pool.confirmedAtMonotonic()) / 1000);
-    for (const authority of pool.current()?.authorities ?? []) {
-      const end = authority.signingAuthority?.notAfter ?? authority.root.notAfter;
-      metrics.authorityExpiry.set({ authority: authority.id }, end);
-    }
-    return metrics.render();
   }
 }
 

@@ -1,0 +1,29 @@
+import type { PoolView } from './authority/view.ts';
+import type { Controller } from './issuance/controller.ts';
+import type { ServerClock } from './kube/clock.ts';
+import type { Health } from './observe/health.ts';
+import type { Metrics } from './observe/metrics.ts';
+
+/** Sets the metrics that tell a state rather than count events. Called when they are scraped, so nothing polls. */
+export function refreshGauges(
+  metrics: Metrics,
+  parts: {
+    readonly controller: Controller;
+    readonly clock: ServerClock;
+    readonly health: Health;
+    readonly pool: PoolView;
+    readonly monotonic: () => number;
+  },
+): void {
+  const pending = parts.controller.pending();
+  metrics.pendingRequests.set(pending.count);
+  metrics.oldestPending.set(pending.oldestMs / 1000);
+  metrics.queueDepth.set(pending.queued);
+  metrics.clockSkew.set((parts.clock.skewMs() ?? 0) / 1000);
+  metrics.ready.set(parts.health.ready().ok ? 1 : 0);
+  metrics.poolConfirmedAge.set((parts.monotonic() - parts.pool.confirmedAtMonotonic()) / 1000);
+  metrics.authorityExpiry.reset();
+  for (const { id, signingAuthority, root } of parts.pool.current()?.authorities ?? []) {
+    metrics.authorityExpiry.set({ authority: id }, signingAuthority?.notAfter ?? root.notAfter);
+  }
+}
