@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { parsePool } from '../../signer/authority/pool.ts';
+import type { Secret } from '../../signer/kube/types.ts';
+import { makeCa } from '../authority/authorities.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { type Ran, run } from '../tools/run.ts';
+import { createPod, requestFor } from './workloads.ts';
+
+const namespace = 'pools';
+const now = Math.floor(Date.now() / 1000);
+const validity = { notBefore: now - 3600, notAfter: now + 30 * 86_400 };
+
+/** What docs/reference/cli.md says that a person needs: nothing but Secrets, and no right to change one. */
+const operatorRole = `
+apiVersion: v1
+kind: Namespace
+metadata: { name: ${namespace} }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: operator, namespace: ${namespace} }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: nobody, namespace: ${namespace} }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: ca-operator, namespace: ${namespace} }
+rules:
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [create, get]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: ca-operator, namespace: ${namespace} }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: ca-operator }
+subjects:
+- { kind: ServiceAccount, name: operator, namespace: ${namespace} }
+`;
+
+/** The `ca` verbs against a real API server, as somebody with the documented rights. */
+describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
+  let controlPlane: ControlPlane;
+  let operator = '';
+  let nobody = '';
+  let dir = '';
+
+  before(async () => {
+    dir = mkdtempSync(path.join(tmpdir(), 'kubespiffe-ca-'));
+    controlPlane = await startControlPlane();
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: operatorRole });
+    operator = await controlPlane.kubeconfigFor({ namespace, name: 'operator' });
+    nobody = await controlPlane.kubeconfigFor({ namespace, name: 'nobody' });
+  });
+  after(async () => {
+    rmSync(dir, { recursive: true, force: true });
+    await controlPlane?.stop();
+  });
+
+  const ca = (verb: string, name: string, ...more: string[]): Promise<Ran> =>
+    run(['ca', verb, '-n', namespace, '--name', name, '--kubeconfig', operator, ...more]);
+  const wishes = ['--ca-id', 'ca-1', '--trust-domain', 'example.org'];
+
+  async function stored(name: string): Promise<Secret> {
+    const { status, body } = await controlPlane.request(
+      'GET',
+      `/api/v1/namespaces/${namespace}/secrets/${name}`,
+    );
+    assert.equal(status, 200);
+    return body as Secret;
+  }
+
+  function file(name: string, text: string): string {
+    const where = path.join(dir, name);
+    writeFileSync(where, text);
+    return where;
+  }
+
+  it('creates a pool that the signer can use, and shows it', async () => {
+    const created = await ca('create', 'new', ...wishes);
+    assert.equal(created.code, 0, created.stderr);
+    assert.match(created.stdout, /^secret\/new created\nauthority ca-1: active, ECDSA P-256, until /);
+
+    const secret = await stored('new');
+    assert.equal(secret.type, 'kubespiffe.io/authority-pool');
+    assert.equal(secret.metadata.labels?.['app.kubernetes.io/managed-by'], 'kubespiffe');
+    const parsed = parsePool(secret, { trustDomain: 'example.org', now });
+    assert.ok(parsed.ok, parsed.ok ? '' : parsed.problem.message);
+
+    const shown = await ca('show', 'new');
+    assert.equal(shown.code, 0, shown.stderr);
+    assert.match(shown.stdout, /ca-1 +X509 +active +ECDSA P-256 +yes +36[45]d/);
+    const report = JSON.parse((await ca('show', 'new', '-o', 'json')).stdout);
+    assert.equal(report.canSign, true);
+    assert.deepEqual(report.problems, []);
+    assert.equal(report.authorities[0].root.sha256, parsed.pool.active?.root.sha256Hex);
+    assert.equal(report.authorities[0].root.spiffeId, 'spiffe://example.org');
+    assert.match((await ca('show', 'new', '-o', 'yaml')).stdout, /^canSign: true$/m);
+  });
+
+  it('never overwrites what is there', async () => {
+    await ca('create', 'kept', ...wishes);
+    const before = await stored('kept');
+    const again = await ca('create', 'kept', ...wishes, '--key-type', 'ed25519');
+    assert.equal(again.code, 1);
+    assert.match(
+      again.stderr,
+      /^error: Secret pools\/kept is there already and is left as it is\nhint: .*ca show/,
+    );
+    assert.deepEqual(await stored('kept'), before);
+  });
+
+  it('writes nothing in a dry run, also where the server has a look', async () => {
+    const checked = await ca('create', 'dry', ...wishes, '--dry-run=server');
+    assert.equal(checked.code, 0, checked.stderr);
+    assert.match(checked.stdout, /created \(server dry run\)/);
+    const printed = await ca(
+      'create',
+      'dry',
+      ...wishes,
+      '--dry-run=client',
+      '-o',
+      'yaml',
+      '--show-private-key',
+    );
+    const shown = await ca('show', 'dry');
+    assert.equal(shown.code, 1);
+    assert.match(
+      shown.stderr,
+      /^error: Secret pools\/dry: is not there\nhint: .*ca create --namespace pools --name dry/,
+    );
+
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: printed.stdout });
+    assert.equal((await ca('show', 'dry')).code, 0);
+  });
+
+  it('imports a CA of cert-manager, with its intermediate', async () => {
+    const root = await makeCa({ ...validity, subject: 'CN=root', uris: [] });
+    const issuing = await makeCa({ ...validity, subject: 'CN=issuing', uris: [], issuer: root });
+    const data = {
+      'tls.crt': issuing.certificate,
+      'tls.key': issuing.privateKey,
+      'ca.crt': root.certificate,
+    };
+    await controlPlane.request('POST', `/api/v1/namespaces/${namespace}/secrets`, {
+      metadata: { name: 'issuing' },
+      type: 'kubernetes.io/tls',
+      stringData: data,
+    });
+    const unnamed = await ca('import', 'of-tls', '--from-secret', `${namespace}/issuing`);
+    assert.equal(unnamed.code, 2);
+    assert.match(unnamed.stderr, /does not say its trust domain\nhint: .*--trust-domain/);
+    const imported = await ca(
+      'import',
+      'of-tls',
+      '--from-secret',
+      `${namespace}/issuing`,
+      ...wishes.slice(2),
+    );
+    assert.equal(imported.code, 0, imported.stderr);
+    assert.match(imported.stderr, /warning: .*carries no SPIFFE ID/);
+    const report = JSON.parse((await ca('show', 'of-tls', '-o', 'json')).stdout);
+    assert.equal(report.authorities[0].id, 'issuing');
+    assert.equal(report.authorities[0].root.subject, 'CN=root');
+    assert.equal(report.authorities[0].intermediates[0].subject, 'CN=issuing');
+  });
+
+  it('imports what openssl made, from files', async () => {
+    const key = path.join(dir, 'ca.key');
+    const cert = path.join(dir, 'ca.pem');
+    const make = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -subj /CN=mine -days 30';
+    const extensions = [
+      '-addext',
+      'keyUsage=critical,keyCertSign,cRLSign',
+      '-addext',
+      'subjectAltName=URI:spiffe://example.org',
+    ];
+    execFileSync('openssl', [...make.split(' '), ...extensions, '-keyout', key, '-out', cert], {
+      stdio: 'pipe',
+    });
+    const imported = await ca('import', 'of-files', '--cert', cert, '--key', key, '--ca-id', 'mine');
+    assert.equal(imported.code, 0, imported.stderr);
+    assert.match(imported.stdout, /authority mine: active, ECDSA P-384/);
+  });
+
+  it('imports a pool of mesh-example, whose first CA signs', async () => {
+    const plain = await makeCa({ ...validity, subject: '', uris: [], algorithm: { name: 'Ed25519' } });
+    const other = await makeCa({ ...validity, subject: 'CN=other', uris: [] });
+    const der = (pem: string) => pem.split('\n').slice(1, -2).join('');
+    const CAs = [plain, other].map((each, i) => ({
+      ID: `${i + 1}`,
+      SigningKeyPKCS8: der(each.privateKey),
+      RootCertificateDER: der(each.certificate),
+      IntermediateCertificatesDER: null,
+    }));
+    const pool = file('mesh.json', JSON.stringify({ CAs }));
+    const imported = await ca('import', 'of-mesh', '--mesh-pool', pool, '--trust-domain', 'example.org');
+    assert.equal(imported.code, 0, imported.stderr);
+    const shown = await ca('show', 'of-mesh');
+    assert.match(shown.stdout, /1 +X509 +active +Ed25519 +yes/);
+    assert.match(shown.stdout, /2 +X509 +trusted +ECDSA P-256 +no/);
+    assert.match(shown.stdout, /warning: .*issuer or subject is empty/);
+  });
+
+  it('refuses to import what could not sign, and writes nothing', async () => {
+    const foreign = await makeCa({ ...validity, uris: ['spiffe://other.example'] });
+    const ended = await makeCa({ notBefore: now - 7200, notAfter: now - 60 });
+    for (const [made, says] of [
+      [foreign, /other\.example/],
+      [ended, /expired at/],
+    ] as const) {
+      const cert = file('bad.pem', made.certificate);
+      const key = file('bad.key', made.privateKey);
+      const refused = await ca('import', 'bad', '--cert', cert, '--key', key, ...wishes);
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, says);
+      assert.match(refused.stderr, /^error: pool\.authorities\[0\]\.certificate: .*\nhint: /);
+    }
+    assert.equal((await ca('show', 'bad')).code, 1);
+  });
+
+  it('shows what is wrong with a pool, and ends with 1', async () => {
+    await ca('create', 'broken', ...wishes);
+    const pool = JSON.parse(
+      Buffer.from((await stored('broken')).data?.['pool.json'] ?? '', 'base64').toString(),
+    );
+    pool.authorities[0].tainted = true;
+    const data = { 'pool.json': Buffer.from(JSON.stringify(pool)).toString('base64') };
+    await controlPlane.request('PATCH', `/api/v1/namespaces/${namespace}/secrets/broken`, { data });
+    const shown = await ca('show', 'broken');
+    assert.equal(shown.code, 1);
+    assert.match(shown.stdout, /active \(tainted\)/);
+    assert.match(shown.stdout, /problem: pool\.authorities\[0\]\.tainted: .*\n {2}remedy: /);
+
+    const other = await ca('show', 'of-files', '--trust-domain', 'other.example');
+    assert.equal(other.code, 1);
+    assert.match(other.stdout, /problem: pool\.trustDomain/);
+  });
+
+  it('says what is missing when the rights, the namespace or the server are not there', async () => {
+    const forbidden = await run(['ca', 'show', '-n', namespace, '--name', 'new', '--kubeconfig', nobody]);
+    assert.equal(forbidden.code, 1);
+    assert.match(forbidden.stderr, /^error: .*403.*\nhint: .*cluster administrator/);
+    const nowhere = await run([
+      ...['ca', 'create', '-n', 'nowhere', '--name', 'new', '--kubeconfig', controlPlane.kubeconfig],
+      ...wishes,
+    ]);
+    assert.equal(nowhere.code, 1);
+    assert.match(nowhere.stderr, /hint: .*kubectl create namespace nowhere/);
+  });
+
+  it('inspects a request that nobody has answered, and says when there is none', async () => {
+    const request = await requestFor(controlPlane, await createPod(controlPlane));
+    const reference = `default/${request.metadata.name}`;
+    const admin = ['--kubeconfig', controlPlane.kubeconfig];
+    const pending = await run(['inspect', 'pcr', reference, ...admin]);
+    assert.equal(pending.code, 0, pending.stderr);
+    assert.match(pending.stdout, /State +Pending/);
+    assert.match(pending.stdout, /Key +ECDSA P-256/);
+    const none = await run(['inspect', 'pcr', 'default/none', ...admin]);
+    assert.equal(none.code, 1);
+    assert.match(none.stderr, /there is no PodCertificateRequest default\/none\nhint: /);
+  });
+});
