@@ -1,0 +1,146 @@
+// `make bench`: what the signer costs and how fast it is, beside what the API server itself can do at the same time
+// on the same machine. Prints one table and writes dist/bench.json. See docs/reference/performance.md.
+import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type BenchCluster, startBenchCluster } from './cluster.ts';
+import { figuresOf, type Measurements, type Round } from './figures.ts';
+import type { LoadCalls } from './load.ts';
+import { memoryAfterBursts, memoryWithFullCaches } from './memory.ts';
+import { type Bench, backlog, burst, steady } from './runs.ts';
+import { startBenchSigner } from './signers.ts';
+import { renderTable } from './table.ts';
+import { startWorker } from './worker.ts';
+
+interface Sizes {
+  readonly rounds: number;
+  readonly requests: number;
+  readonly rates: readonly number[];
+  readonly steadySeconds: number;
+  readonly starts: number;
+  readonly bursts: number;
+  readonly pods: number;
+  readonly pending: number;
+}
+
+const full: Sizes = {
+  rounds: 3,
+  requests: 1_000,
+  rates: [20, 100],
+  steadySeconds: 30,
+  starts: 3,
+  bursts: 3,
+  pods: 10_000,
+  pending: 2_000,
+};
+/** A smoke test: every figure once, none of them worth anything. */
+const quick: Sizes = {
+  rounds: 1,
+  requests: 100,
+  rates: [20, 100],
+  steadySeconds: 2,
+  starts: 1,
+  bursts: 1,
+  pods: 300,
+  pending: 100,
+};
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    /** Exit code 1 when a limit is missed. */
+    check: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    output: { type: 'string', default: join(import.meta.dirname, '../../dist/bench.json') },
+  },
+});
+const sizes: Sizes = {
+  ...(values.quick ? quick : full),
+  ...(values.rounds !== undefined && { rounds: Number(values.rounds) }),
+};
+
+const startedAt = Date.now();
+function say(line: string): void {
+  const elapsed = Math.round((Date.now() - startedAt) / 1000);
+  process.stderr.write(`bench ${String(elapsed).padStart(4)} s: ${line}\n`);
+}
+
+const loadBefore = loadavg();
+const cluster = await startBenchCluster(say);
+try {
+  const measurements = await measure(cluster);
+  const figures = figuresOf(measurements);
+  const missed = figures.filter(({ met }) => met === false);
+  const machine = { cores: availableParallelism(), cpu: cpus()[0]?.model, node: process.version };
+  const load = { before: loadBefore, after: loadavg() };
+  await mkdir(join(values.output, '..'), { recursive: true });
+  const record = { at: new Date(startedAt).toISOString(), sizes, machine, load, figures, measurements };
+  await writeFile(values.output, `${JSON.stringify(record, null, 1)}\n`);
+  const note = `medians of ${sizes.rounds} rounds; ${machine.cores} cores (${machine.cpu}), load average ${load.before[0]?.toFixed(1)} before`;
+  process.stdout.write(`${renderTable(figures)}\n\n${note}\n`);
+  process.stdout.write(missed.length === 0 ? 'every limit is met\n' : `${missed.length} limits are missed\n`);
+  if (values.check && missed.length > 0) process.exitCode = 1;
+} finally {
+  await cluster.controlPlane.stop();
+}
+
+async function measure(cluster: BenchCluster): Promise<Measurements> {
+  const startToReadyMs = await measureStarts(cluster);
+  const load = startWorker<LoadCalls>(join(import.meta.dirname, 'load.ts'));
+  try {
+    const { controlPlane, signerKubeconfig, place } = cluster;
+    await load.call('open', { kubeconfig: controlPlane.kubeconfig, signerKubeconfig, place });
+    const bench: Bench = { cluster, load };
+    say(`creating ${sizes.requests} pods`);
+    await load.call('createPods', { count: sizes.requests });
+    const rounds: Round[] = [];
+    while (rounds.length < sizes.rounds) rounds.push(await measureRound(bench, rounds.length + 1));
+    say(`memory after ${sizes.bursts} bursts`);
+    const afterBursts = await memoryAfterBursts(bench, { bursts: sizes.bursts, count: sizes.requests });
+    const { pods, pending } = sizes;
+    say(`memory with ${pods} pods and ${pending} pending requests`);
+    const fullCaches = await memoryWithFullCaches(bench, { pods: pods - sizes.requests, pending });
+    return { rounds, startToReadyMs, memory: { afterBursts, fullCaches } };
+  } finally {
+    load.stop();
+  }
+}
+
+async function measureStarts(cluster: BenchCluster): Promise<number[]> {
+  const took: number[] = [];
+  while (took.length < sizes.starts) {
+    // The first start of all publishes the trust bundle; so do these.
+    await cluster.controlPlane.request('DELETE', '/apis/certificates.k8s.io/v1/clustertrustbundles');
+    const signer = await startBenchSigner(cluster);
+    took.push(signer.readyAt - signer.startedAt);
+    await signer.stop();
+    say(`start ${took.length} of ${sizes.starts}: ready after ${took.at(-1)?.toFixed(0)} ms`);
+  }
+  return took;
+}
+
+async function measureRound(bench: Bench, number: number): Promise<Round> {
+  const tell = (what: string) => say(`round ${number} of ${sizes.rounds}: ${what}`);
+  const { requests, steadySeconds } = sizes;
+  tell(`burst of ${requests}`);
+  const bursts = {
+    ceiling: await burst(bench, 'ceiling', requests),
+    one: await burst(bench, 'one', requests),
+    two: await burst(bench, 'two', requests),
+  };
+  tell(`backlog of ${requests}`);
+  const backlogs = {
+    ceiling: await backlog(bench, 'ceiling', requests),
+    one: await backlog(bench, 'one', requests),
+  };
+  const steadies: Round['steady'][number][] = [];
+  for (const perSecond of sizes.rates) {
+    tell(`${perSecond}/s for ${steadySeconds} s, the ceiling`);
+    const ceiling = await steady(bench, 'ceiling', perSecond, steadySeconds);
+    tell(`${perSecond}/s for ${steadySeconds} s, the signer`);
+    const one = await steady(bench, 'one', perSecond, steadySeconds);
+    steadies.push({ perSecond, ceiling, one });
+  }
+  return { burst: bursts, backlog: backlogs, steady: steadies };
+}

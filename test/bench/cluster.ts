@@ -1,0 +1,65 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import type { Place } from './generator.ts';
+
+const root = join(import.meta.dirname, '../..');
+const run = promisify(execFile);
+
+/** etcd and an API server with what the signer needs, and a place for the load. */
+export interface BenchCluster {
+  readonly controlPlane: ControlPlane;
+  readonly place: Place;
+  /** The signer's own ServiceAccount, with the RBAC that we ship. */
+  readonly signerKubeconfig: string;
+  readonly pool: string;
+}
+
+/**
+ * The policy that lets only kubelets ask for certificates is left out: the load comes from the administrator. A
+ * kubelet's requests would cost the API server a little more, in the ceiling runs as in ours.
+ */
+const manifests = ['namespace.yaml', 'service-account.yaml', 'rbac.yaml'];
+
+export async function startBenchCluster(report: (line: string) => void): Promise<BenchCluster> {
+  const controlPlane = await startControlPlane({ controllers: false, report });
+  for (const file of manifests)
+    await controlPlane.kubectl(['apply', '-f', join(root, 'manifests/base', file)]);
+  await createPool(controlPlane);
+  const place = await makePlace(controlPlane);
+  const signerKubeconfig = await controlPlane.kubeconfigFor({
+    namespace: 'kubespiffe',
+    name: 'kubespiffe-signer',
+  });
+  return { controlPlane, place, signerKubeconfig, pool: 'kubespiffe/kubespiffe-pool' };
+}
+
+/** The pool as users make it. */
+export async function createPool(controlPlane: ControlPlane): Promise<void> {
+  const flags = [
+    ['--kubeconfig', controlPlane.kubeconfig],
+    ['--namespace', 'kubespiffe'],
+    ['--name', 'kubespiffe-pool'],
+    ['--ca-id', 'bench-1'],
+    ['--trust-domain', 'example.org'],
+  ];
+  await run(join(root, 'bin/kubespiffe'), ['ca', 'create', ...flags.flat()]);
+}
+
+/** A namespace, its ServiceAccount (there is no controller that makes one) and a node that runs nothing. */
+export async function makePlace(controlPlane: ControlPlane, namespace = 'bench'): Promise<Place> {
+  const create = async (path: string, name: string) => {
+    const { status, body } = await controlPlane.request('POST', path, { metadata: { name } });
+    if (status !== 201 && status !== 409) throw new Error(`POST ${path}: ${JSON.stringify(body)}`);
+    const { body: stored } = await controlPlane.request('GET', `${path}/${name}`);
+    return { name, uid: stored.metadata.uid as string };
+  };
+  await create('/api/v1/namespaces', namespace);
+  const serviceAccount = await waitFor('the ServiceAccount of the load', () =>
+    create(`/api/v1/namespaces/${namespace}/serviceaccounts`, 'default'),
+  );
+  const node = await create('/api/v1/nodes', 'bench-node');
+  return { namespace, serviceAccount, node };
+}

@@ -1,0 +1,103 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { type SignerProcess, startSigner } from '../contract/signer-process.ts';
+import { epochMs } from './api-client.ts';
+import { connectionsTo, residentMegabytes } from './process-figures.ts';
+
+/** What a replica has used and asked of the API server so far. */
+export interface Usage {
+  readonly cpuSeconds: number;
+  /** Status writes sent, whatever became of them. */
+  readonly writes: number;
+  /** Requests and pods read one by one. */
+  readonly reads: number;
+  readonly takeovers: number;
+  readonly watchRestarts: number;
+}
+
+export interface BenchSigner {
+  readonly pid: number;
+  /** When the process was started, and when /readyz said yes for the first time. Milliseconds of epochMs(). */
+  readonly startedAt: number;
+  readonly readyAt: number;
+  usage(): Promise<Usage>;
+  /** Open connections to the API server: the most seen since the start. */
+  connections(): number;
+  residentMegabytes(): { now: number; peak: number };
+  metric: SignerProcess['metric'];
+  stop(): Promise<void>;
+}
+
+/** Starts a replica as users do. Waits until it is ready, unless it is one that cannot become ready. */
+export async function startBenchSigner(
+  cluster: { readonly controlPlane: ControlPlane; readonly signerKubeconfig: string; readonly pool: string },
+  options: { replica?: string; waitUntilReady?: boolean } = {},
+): Promise<BenchSigner> {
+  const replica = options.replica ?? 'a';
+  const startedAt = epochMs();
+  const signer = await startSigner({ kubeconfig: cluster.signerKubeconfig, pool: cluster.pool, replica });
+  const { child } = signer;
+  if (options.waitUntilReady !== false) {
+    await waitFor(`replica ${replica} to be ready`, async () => (await signer.readiness()).ok, {
+      timeoutMs: 30_000,
+      everyMs: 10,
+      needs: [child],
+    });
+  }
+  const readyAt = epochMs();
+
+  const port = Number(new URL(cluster.controlPlane.url).port);
+  let mostConnections = 0;
+  const sampler = setInterval(() => {
+    if (!child.hasExited()) mostConnections = Math.max(mostConnections, connectionsTo(child.pid, port));
+  }, 500);
+
+  const sum = (name: string, labels?: Record<string, string>) => signer.metric(name, labels);
+  return {
+    pid: child.pid,
+    startedAt,
+    readyAt,
+    async usage() {
+      const calls = (verb: string, resource: string) =>
+        sum('kubespiffe_api_requests_total', { verb, resource });
+      return {
+        cpuSeconds: child.cpuSeconds(),
+        writes: await calls('PATCH', 'podcertificaterequests/status'),
+        reads: (await calls('GET', 'podcertificaterequests')) + (await calls('GET', 'pods')),
+        takeovers: await sum('kubespiffe_takeovers_total'),
+        watchRestarts: await sum('kubespiffe_watch_restarts_total'),
+      };
+    },
+    connections: () => mostConnections,
+    residentMegabytes: () => residentMegabytes(child.pid),
+    metric: signer.metric,
+    async stop() {
+      clearInterval(sampler);
+      await child.stop();
+    },
+  };
+}
+
+/** Starts two replicas and waits until each has seen the other one renew its Lease. */
+export async function startTwoSigners(
+  cluster: Parameters<typeof startBenchSigner>[0],
+): Promise<[BenchSigner, BenchSigner]> {
+  const both = await Promise.all([
+    startBenchSigner(cluster, { replica: 'a' }),
+    startBenchSigner(cluster, { replica: 'b' }),
+  ]);
+  const renewals = async () => {
+    const path = '/apis/coordination.k8s.io/v1/namespaces/kubespiffe/leases';
+    const { body } = await cluster.controlPlane.request('GET', path);
+    return (body.items as { spec: { renewTime: string } }[]).map(({ spec }) => spec.renewTime);
+  };
+  const first = await renewals();
+  await waitFor('both replicas to have renewed their Leases', async () => {
+    const now = await renewals();
+    return now.length === 2 && now.every((time) => !first.includes(time));
+  });
+  // The renewals reach the other replica's watch about when they reach us.
+  await pause(500);
+  return both;
+}
