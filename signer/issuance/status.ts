@@ -138,9 +138,10 @@ export function createStatusWriter(transport: Transport, replica: string) {
         const as = terminal.type as TerminalCondition;
         return { kind: 'answered', as, certificateChain: body.status?.certificateChain };
       }
-      return refusal.status === 409
-        ? { kind: 'unavailable', detail: refusal.message, retryAfterMs: undefined }
-        : { kind: 'rejected', detail: refusal.message };
+      if (refusal.status === 409) {
+        return { kind: 'unavailable', detail: refusal.message, retryAfterMs: undefined };
+      }
+      return { kind: lacksSign(refusal) ? 'forbidden' : 'rejected', detail: refusal.message };
     } catch (error) {
       if (isNotFoundOfObject(error)) return { kind: 'gone' };
       return { kind: 'unavailable', detail: messageOf(error), retryAfterMs: undefined };
@@ -148,6 +149,15 @@ export function createStatusWriter(transport: Transport, replica: string) {
   }
 
   return { write };
+}
+
+/** The verb `sign` is checked by the status's validation, so that lacking it is a 422 (certauthorization.go). */
+function lacksSign({ details }: ApiStatusError): boolean {
+  return Boolean(
+    details?.causes?.some(
+      ({ reason, field }) => reason === 'FieldValueForbidden' && field === 'spec.signerName',
+    ),
+  );
 }
 
 export type StatusWriter = ReturnType<typeof createStatusWriter>;

@@ -18,7 +18,7 @@ const issued = prepareAnswer(
   { chainPem: 'CHAIN', notBefore: 1_799_999_880, beginRefreshAt: 1_800_043_080, notAfter: 1_800_086_280 },
 );
 
-function refusal(status: number, details?: { name: string }): ApiStatusError {
+function refusal(status: number, details?: ApiStatusError['details']): ApiStatusError {
   const body = { message: 'no', ...(details && { details }) };
   return new ApiStatusError({ method: 'PATCH', path: '/status' }, { status, body, retryAfterMs: undefined });
 }
@@ -104,6 +104,11 @@ describe('what became of a write', () => {
       { kind: 'answered', as: 'Issued', certificateChain: 'OTHER' },
     ],
     ['a 422 on an open request is our fault', writerFor(refusal(422), {}), { kind: 'rejected' }],
+    [
+      'a 422 because we may not sign for the signer is a matter of RBAC',
+      writerFor(refusal(422, { causes: [{ reason: 'FieldValueForbidden', field: 'spec.signerName' }] }), {}),
+      { kind: 'forbidden' },
+    ],
     ['a 409 on an open request is tried again', writerFor(refusal(409), {}), { kind: 'unavailable' }],
     [
       'a 409 because another request has the name now: ours is gone',

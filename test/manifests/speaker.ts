@@ -10,6 +10,8 @@ export interface Answer {
   status: number;
   /** What the server said: the message of a Status, or the whole body. */
   message: string;
+  /** What a Status names as causes. */
+  causes: { reason?: string; field?: string }[];
 }
 
 /** Speaks to the API server as one user, and returns every answer as it is. */
@@ -46,18 +48,18 @@ function speaker(controlPlane: ControlPlane, agent: Agent, headers: Record<strin
     if (path.includes('watch=true') && answer.statusCode === 200) {
       // That it was opened is the answer; it would go on for minutes.
       answer.body.on('error', () => {}).destroy();
-      return { status: 200, message: '' };
+      return { status: 200, message: '', causes: [] };
     }
     const text = await answer.body.text();
-    return { status: answer.statusCode, message: messageIn(text) };
+    return { status: answer.statusCode, ...statusIn(text) };
   };
 }
 
-function messageIn(text: string): string {
+function statusIn(text: string): Omit<Answer, 'status'> {
   try {
-    const { message } = JSON.parse(text) as { message?: unknown };
-    return typeof message === 'string' ? message : text;
+    const { message, details } = JSON.parse(text) as { message?: unknown; details?: Partial<Answer> };
+    return { message: typeof message === 'string' ? message : text, causes: details?.causes ?? [] };
   } catch {
-    return text;
+    return { message: text, causes: [] };
   }
 }
