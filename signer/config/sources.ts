@@ -78,8 +78,8 @@ const keyOfVariable = new Map<string, SettingKey>(settingKeys.map((key) => [vari
 /** The environment's way to name the configuration file. */
 export const fileVariable = 'KUBESPIFFE_CONFIG';
 
-/** Variables with our prefix that are no settings of the signer: `bin/kubespiffe` is told its Node by one. */
-const otherVariables = [fileVariable, 'KUBESPIFFE_NODE'];
+/** Variables with our prefix that are no settings: the file's, the launcher's Node, and what steers the tests. */
+const otherVariables = /^KUBESPIFFE_(CONFIG$|NODE$|TEST_)/;
 
 // For a Service named kubespiffe-… Kubernetes puts such variables into every pod of the namespace.
 const serviceLink = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
@@ -88,7 +88,7 @@ const serviceLink = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|S
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Source {
   const source: Source = { given: [], mistakes: [] };
   for (const [name, value] of Object.entries(env)) {
-    if (!name.startsWith('KUBESPIFFE_') || !value || otherVariables.includes(name)) continue;
+    if (!name.startsWith('KUBESPIFFE_') || !value || otherVariables.test(name)) continue;
     const place = `environment ${name}`;
     const key = keyOfVariable.get(name);
     if (key) source.given.push({ key, text: value, place });

@@ -169,6 +169,7 @@ test('empty variables, those of the launcher and what Kubernetes sets for a Serv
     KUBESPIFFE_SIGNER_PORT: 'tcp://10.96.0.7:9402',
     KUBESPIFFE_SIGNER_PORT_9402_TCP_ADDR: '10.96.0.7',
     KUBESPIFFE_NODE: '/usr/bin/node',
+    KUBESPIFFE_TEST_CLUSTERS: '1.36.3',
     OTHER: 'x',
   };
   assert.equal((await good({ argv: trustDomain, env })).logLevel, 'info');
