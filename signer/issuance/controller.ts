@@ -1,34 +1,26 @@
-import { messageOf } from '../errors.ts';
 import type { Membership } from '../kube/membership.ts';
 import { createQueue } from '../kube/queue.ts';
 import type { Store } from '../kube/store.ts';
-import type { Transport } from '../kube/transport.ts';
-import type { CertificatesVersion } from '../kube/types.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Reason, WaitReason } from '../observe/reasons.ts';
-import { type Answer, type Answers, createAnswers } from './answers.ts';
-import { type Decision, decideOnPod, decideOnRequest, wait } from './decide.ts';
-import { lookUpPod, type PodFacts } from './pods.ts';
+import { type Answer, createAnswers } from './answers.ts';
+import { type ConsiderNeeds, consider } from './consider.ts';
+import { createDelivery } from './delivery.ts';
 import type { Reporter } from './report.ts';
-import { type CertificateRequest, type OpenRequest, readRequestKey, requestKey } from './request.ts';
+import { type CertificateRequest, type OpenRequest, requestKey } from './request.ts';
 import type { Signing } from './signing.ts';
-import { hidesItsKey, readThroughBeta } from './skew.ts';
 import type { StatusWriter } from './status.ts';
-import { createTurns, type Turns } from './turns.ts';
+import { createTurns } from './turns.ts';
 
-export interface ControllerNeeds {
+export interface ControllerNeeds extends ConsiderNeeds {
   /** Indexed by `pod` (namespace/name of the pod of an open request). */
   readonly requests: Store<CertificateRequest>;
-  readonly pods: Store<PodFacts>;
-  readonly transport: Transport;
-  readonly servedVersions: () => readonly CertificatesVersion[];
   readonly rediscover: () => void;
   readonly membership: Membership;
   readonly signing: Signing;
   readonly status: StatusWriter;
   readonly reporter: Reporter;
   readonly metrics: Metrics;
-  readonly trustDomain: string;
   readonly takeoverDelayMs: number;
   /** Requests answered at the same time. */
   readonly concurrency: number;
@@ -56,7 +48,7 @@ export interface Controller {
 export function createController(needs: ControllerNeeds): Controller {
   const { requests, pods, membership, metrics, monotonic } = needs;
   const queue = createQueue({ monotonic, jitter: needs.jitter });
-  const turns: Turns = createTurns({
+  const turns = createTurns({
     self: membership.self,
     members: () => membership.members(),
     takeoverDelayMs: needs.takeoverDelayMs,
@@ -64,7 +56,10 @@ export function createController(needs: ControllerNeeds): Controller {
   });
   // Answered by us, but our watch does not show it yet: to decide again would only waste a signature.
   const confirmed = new Set<string>();
-  const answers: Answers = createAnswers({ signing: needs.signing, monotonic, now: needs.now });
+  // Keys whose answer the server did not take.
+  const undelivered = new Set<string>();
+  const answers = createAnswers({ signing: needs.signing, monotonic, now: needs.now });
+  const deliver = createDelivery({ ...needs, answers });
 
   function enqueue(request: OpenRequest): void {
     const { rank, waitMs } = turns.turnOf(request.uid);
@@ -124,7 +119,7 @@ export function createController(needs: ControllerNeeds): Controller {
     if (!request) return queue.forget(key);
     if (request.answered !== undefined) {
       const unconfirmed = request.answeredBy === membership.self ? answers.last(request.uid) : undefined;
-      if (unconfirmed) await deliver(unconfirmed, signal);
+      if (unconfirmed) return send(unconfirmed, signal);
       answers.forget(request.uid);
       return queue.forget(key);
     }
@@ -132,78 +127,40 @@ export function createController(needs: ControllerNeeds): Controller {
     const { waitMs } = turns.turnOf(request.uid);
     if (waitMs > 0) return queue.addAfter(key, waitMs, 'low');
 
-    const { decision, request: read } = await decide(request, signal);
+    const { decision, request: read } = await consider(request, needs, signal);
     if (decision.kind === 'drop') {
       tell(read, decision.reason, decision.detail);
-      forget(read.uid);
+      turns.forget(read.uid);
       return queue.forget(key);
     }
     if (decision.kind === 'wait') return keepWaiting(read, decision.reason, decision.detail);
     const prepared = await answers.prepare(read, decision, monotonic() - turns.ageMs(read.uid));
     if (!prepared.ok) return keepWaiting(read, prepared.reason, prepared.detail);
-    await deliver(prepared.answer, signal);
+    await send(prepared.answer, signal);
   }
 
-  async function decide(
-    request: OpenRequest,
-    signal: AbortSignal,
-  ): Promise<{ decision: Decision; request: OpenRequest }> {
-    let read = request;
-    if (hidesItsKey(request)) {
-      try {
-        const again = await readThroughBeta(request, { ...needs, signal });
-        if (again === 'beta-not-served') return { decision: wait('KeyNotVisible', 'v1'), request };
-        if (again === 'gone') return { decision: wait('ApiUnavailable', 'the request changed'), request };
-        read = again;
-      } catch (error) {
-        return { decision: wait('ApiUnavailable', messageOf(error)), request };
-      }
-    }
-    const key = decideOnRequest(read, readRequestKey(read.key));
-    if (key.kind !== 'supported') return { decision: key, request: read };
-    const lookup = await lookUpPod(read, { pods, transport: needs.transport, signal });
-    return { decision: decideOnPod(read, key, lookup, needs), request: read };
-  }
-
-  async function deliver(answer: Answer, signal: AbortSignal): Promise<void> {
+  async function send(answer: Answer, signal: AbortSignal): Promise<void> {
     const { request } = answer;
-    const key = requestKey(request);
-    const outcome = await needs.status.write(answer.prepared, signal);
-    switch (outcome.kind) {
-      case 'written':
-        return confirm(answer);
-      case 'answered': {
-        const ours = answers.find(request.uid, outcome.certificateChain);
-        if (ours) return confirm(ours);
-        metrics.answeredElsewhere.inc();
-        answers.forget(request.uid);
-        return queue.forget(key);
-      }
-      case 'gone':
-        forget(request.uid);
-        return queue.forget(key);
-      case 'not-served':
-        needs.rediscover();
-        return keepWaiting(request, 'ApiUnavailable', 'PodCertificateRequests are not served any more');
-      case 'forbidden':
-        return keepWaiting(request, 'SignerForbidden', outcome.detail);
-      case 'rejected':
-        return keepWaiting(request, 'StatusRejected', outcome.detail);
-      case 'unavailable':
-        return keepWaiting(request, 'ApiUnavailable', outcome.detail, outcome.retryAfterMs);
+    const delivered = await deliver(answer, signal);
+    if (delivered.kind === 'again') {
+      if (delivered.reason === 'ApiUnavailable') undelivered.add(requestKey(request));
+      return keepWaiting(request, delivered.reason, delivered.detail, delivered.retryAfterMs);
     }
+    // The server takes writes again: what waits out a back-off because it did not need wait no longer.
+    for (const key of undelivered) queue.add(key, 'low');
+    undelivered.clear();
+    if (delivered.kind === 'confirmed') confirm(delivered.answer);
+    answers.forget(request.uid);
+    queue.forget(requestKey(request));
   }
 
   function confirm(answer: Answer): void {
-    const { request, decision, certificate } = answer;
-    const { rank } = turns.turnOf(request.uid);
-    if (rank > 0) metrics.takeovers.inc();
+    const { request, decision } = answer;
+    if (turns.turnOf(request.uid).rank > 0) metrics.takeovers.inc();
     metrics.issuanceLatency.observe({ outcome: decision.kind }, (monotonic() - answer.firstSeen) / 1000);
     if (decision.kind === 'deny') tell(request, decision.reason, decision.detail, answer);
-    else if (certificate) tell(request, 'Issued', decision.spiffeId.uri, answer);
-    answers.forget(request.uid);
+    else tell(request, 'Issued', decision.spiffeId.uri, answer);
     if (requests.get(requestKey(request))?.answered === undefined) confirmed.add(request.uid);
-    queue.forget(requestKey(request));
   }
 
   function keepWaiting(
@@ -215,7 +172,7 @@ export function createController(needs: ControllerNeeds): Controller {
     tell(request, reason, detail);
     const key = requestKey(request);
     if (retryAfterMs === undefined) queue.addRateLimited(key);
-    else queue.addAfter(key, retryAfterMs);
+    else queue.addAfter(key, retryAfterMs, 'low');
   }
 
   function tell(request: OpenRequest, reason: Reason, detail: string, answer?: Answer): void {

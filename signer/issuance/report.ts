@@ -32,8 +32,8 @@ const auditOutcome = { issue: 'Issued', deny: 'Denied', wait: 'Wait', drop: 'Dro
 
 /**
  * Tells every outcome in the same places: a log line, the metrics, the audit stream and, where the table of
- * reasons says so, an Event on the pod. (The condition is the answer itself.) A reason that stays the same while a
- * request waits is told once; later rounds only reach the log at debug level.
+ * reasons says so, an Event on the pod. (The condition is the answer itself.) An outcome that stays the same while the
+ * request exists is told once; later rounds only reach the log at debug level.
  */
 export function createReporter(needs: {
   readonly log: Logger;
@@ -59,8 +59,7 @@ export function createReporter(needs: {
       log.debug(line, message);
       return;
     }
-    if (outcome.verdict === 'wait') lastTold.set(request.uid, reason);
-    else lastTold.delete(request.uid);
+    lastTold.set(request.uid, reason);
 
     if (outcome.alarm) log.warn(line, message);
     else log.info(line, message);

@@ -1,0 +1,42 @@
+import { messageOf } from '../errors.ts';
+import type { Store } from '../kube/store.ts';
+import type { Transport } from '../kube/transport.ts';
+import type { CertificatesVersion } from '../kube/types.ts';
+import { type Decision, decideOnPod, decideOnRequest, wait } from './decide.ts';
+import { lookUpPod, type PodFacts } from './pods.ts';
+import { type OpenRequest, readRequestKey } from './request.ts';
+import { hidesItsKey, readThroughBeta } from './skew.ts';
+
+export interface ConsiderNeeds {
+  readonly pods: Store<PodFacts>;
+  readonly transport: Transport;
+  readonly servedVersions: () => readonly CertificatesVersion[];
+  readonly trustDomain: string;
+}
+
+/**
+ * Gathers the facts about a request and decides. In the steady state it reads nothing but caches.
+ *
+ * @returns the decision, and the request as it was read: through v1beta1 where v1 hides the key.
+ */
+export async function consider(
+  request: OpenRequest,
+  needs: ConsiderNeeds,
+  signal: AbortSignal,
+): Promise<{ decision: Decision; request: OpenRequest }> {
+  let read = request;
+  if (hidesItsKey(request)) {
+    try {
+      const again = await readThroughBeta(request, { ...needs, signal });
+      if (again === 'beta-not-served') return { decision: wait('KeyNotVisible', 'v1'), request };
+      if (again === 'gone') return { decision: wait('ApiUnavailable', 'the request changed'), request };
+      read = again;
+    } catch (error) {
+      return { decision: wait('ApiUnavailable', messageOf(error)), request };
+    }
+  }
+  const key = decideOnRequest(read, readRequestKey(read.key));
+  if (key.kind !== 'supported') return { decision: key, request: read };
+  const lookup = await lookUpPod(read, { ...needs, signal });
+  return { decision: decideOnPod(read, key, lookup, needs), request: read };
+}

@@ -1,0 +1,60 @@
+import type { Metrics } from '../observe/metrics.ts';
+import type { WaitReason } from '../observe/reasons.ts';
+import type { Answer, Answers } from './answers.ts';
+import type { StatusWriter } from './status.ts';
+
+/** What is left to do after an answer was sent. */
+export type Delivered =
+  /** The answer stands as the server has it: `answer` is the one of our tries that it took. */
+  | { readonly kind: 'confirmed'; readonly answer: Answer }
+  /** Another replica answered. */
+  | { readonly kind: 'elsewhere' }
+  /** The request is no longer there. */
+  | { readonly kind: 'gone' }
+  | {
+      readonly kind: 'again';
+      readonly reason: WaitReason;
+      readonly detail: string;
+      readonly retryAfterMs: number | undefined;
+    };
+
+/** Sends an answer and finds out what became of it. */
+export function createDelivery(needs: {
+  readonly status: StatusWriter;
+  readonly answers: Answers;
+  readonly metrics: Metrics;
+  /** A version is not served any more: look again. */
+  readonly rediscover: () => void;
+}) {
+  const again = (reason: WaitReason, detail: string, retryAfterMs?: number): Delivered => ({
+    kind: 'again',
+    reason,
+    detail,
+    retryAfterMs,
+  });
+
+  return async function deliver(answer: Answer, signal: AbortSignal): Promise<Delivered> {
+    const outcome = await needs.status.write(answer.prepared, signal);
+    switch (outcome.kind) {
+      case 'written':
+        return { kind: 'confirmed', answer };
+      case 'answered': {
+        const ours = needs.answers.find(answer.request.uid, outcome.certificateChain);
+        if (ours) return { kind: 'confirmed', answer: ours };
+        needs.metrics.answeredElsewhere.inc();
+        return { kind: 'elsewhere' };
+      }
+      case 'gone':
+        return { kind: 'gone' };
+      case 'not-served':
+        needs.rediscover();
+        return again('ApiUnavailable', 'PodCertificateRequests are not served any more in this version');
+      case 'forbidden':
+        return again('SignerForbidden', outcome.detail);
+      case 'rejected':
+        return again('StatusRejected', outcome.detail);
+      case 'unavailable':
+        return again('ApiUnavailable', outcome.detail, outcome.retryAfterMs);
+    }
+  };
+}
