@@ -66,7 +66,9 @@ async function serve(config: Config): Promise<number> {
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort(signal));
   process.on('SIGUSR1', () => {
-    log.level = log.level === 'debug' ? config.logLevel : 'debug';
+    const logLevel = log.level === 'debug' ? config.logLevel : 'debug';
+    log.level = logLevel;
+    log.info({ logLevel }, 'log level changed');
   });
   try {
     await run(config, log, stopping.signal);

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { aPool, installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, createPod, newRequestKey, requestFor } from './workloads.ts';
+
+const requests = 120;
+
+describe('a replica that is told to stop', () => {
+  let controlPlane: ControlPlane;
+  let leaving: SignerProcess;
+  let staying: SignerProcess;
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    const kubeconfig = await installSigner(controlPlane);
+    await putPool(controlPlane, await aPool());
+    leaving = await startSigner({ kubeconfig, replica: 'signer-a' });
+    staying = await startSigner({ kubeconfig, replica: 'signer-b' });
+    await Promise.all([leaving.ready(), staying.ready()]);
+    await waitFor('both replicas to have a Lease', async () => (await leases()).length === 2);
+  });
+  after(() => controlPlane?.stop());
+
+  async function leases(): Promise<string[]> {
+    const path = '/apis/coordination.k8s.io/v1/namespaces/kubespiffe/leases';
+    const { items } = (await controlPlane.request('GET', path)).body as {
+      items: { spec: { holderIdentity: string } }[];
+    };
+    return items.map(({ spec }) => spec.holderIdentity);
+  }
+
+  const issuedBy = (signer: SignerProcess) =>
+    signer.lines().filter((line) => line.audit === true && line.reason === 'Issued');
+
+  it('loses nothing, ends within 5 s, and takes its Lease with it', async () => {
+    const pod = await createPod(controlPlane);
+    const stubPKCS10Request = await newRequestKey();
+    const made: Promise<PodCertificateRequest>[] = [];
+    for (let i = 0; i < requests; i++) made.push(requestFor(controlPlane, pod, { stubPKCS10Request }));
+    await waitFor('the first answers of the leaving replica', () => issuedBy(leaving).length > 5);
+
+    const toldAt = performance.now();
+    leaving.child.stop('SIGTERM', 20_000);
+    assert.equal(await leaving.child.exited, 'exit code 0');
+    assert.ok(performance.now() - toldAt < 5_500, 'it took more than 5 s to end');
+    assert.deepEqual(await leases(), ['signer-b']);
+
+    const answers = await Promise.all(
+      (await Promise.all(made)).map((request) => answerTo(controlPlane, request)),
+    );
+    for (const { conditions } of answers) assert.equal(conditions?.[0]?.type, 'Issued');
+    const serials = [...issuedBy(leaving), ...issuedBy(staying)].map((line) => line.serial);
+    assert.equal(new Set(serials).size, serials.length);
+    assert.equal(serials.length, requests, 'each request has exactly one audit line');
+  });
+
+  it('switches debugging on and off by SIGUSR1', async () => {
+    process.kill(staying.child.pid, 'SIGUSR1');
+    await answerTo(controlPlane, await requestFor(controlPlane, await createPod(controlPlane)));
+    await waitFor('a change of the level', () => staying.lines().some((line) => line.logLevel === 'debug'));
+    process.kill(staying.child.pid, 'SIGUSR1');
+    await waitFor('the change back', () => staying.lines().some((line) => line.logLevel === 'info'));
+  });
+});
