@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createPoolView, type PoolView } from '../../signer/authority/view.ts';
+import { loadCredentials } from '../../signer/kube/credentials.ts';
+import { createTransport, type Transport } from '../../signer/kube/transport.ts';
+import { createLogger } from '../../signer/observe/log.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
+import { waitFor } from '../cluster/process.ts';
+import { aPool, deletePool, installSigner, putPool } from './installation.ts';
+
+/** How a replica keeps the pool Secret in view when the connection to the API server does not do what it should. */
+describe('the view of the pool', () => {
+  let controlPlane: ControlPlane;
+  let proxy: FaultProxy;
+  let transport: Transport;
+  let view: PoolView;
+  let stop: AbortController;
+  let running: Promise<void>;
+  let changes = 0;
+  /** Added to the monotonic clock: time passes when a test says so. */
+  let passed = 0;
+  /** What the view asked for, before the test cut it short. */
+  let lastPauseMs = 0;
+  const lines: string[] = [];
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
+    const kubeconfig = await installSigner(controlPlane, { server: proxy.url, authority: proxy.authority });
+    transport = createTransport({ credentials: await loadCredentials({ kubeconfig, env: {} }) });
+    await putPool(controlPlane, await aPool());
+    stop = new AbortController();
+    view = createPoolView({
+      transport,
+      namespace: 'kubespiffe',
+      name: 'kubespiffe-pool',
+      trustDomain: 'example.org',
+      now: Date.now,
+      monotonic: () => performance.now() + passed,
+      log: createLogger({ level: 'info', destination: { write: (line) => void lines.push(line) } }),
+      // The clock is moved, not waited for, so the part that waits has to look at it often.
+      pause: async (ms, signal) => {
+        lastPauseMs = ms;
+        await sleep(20, undefined, { signal });
+      },
+    });
+    view.onChange(() => changes++);
+    running = view.run(stop.signal);
+  });
+  after(async () => {
+    stop?.abort();
+    await running;
+    await transport?.close();
+    await proxy?.stop();
+    await controlPlane?.stop();
+  });
+  beforeEach(async () => {
+    proxy.clear();
+    proxy.thaw();
+    const pool = await aPool();
+    await putPool(controlPlane, pool);
+    passed += 10_000;
+    const root = sha256Of(pool.authorities[0]?.certificate ?? '');
+    await waitFor(
+      'the new pool',
+      async () => verdict() === 'signs' && view.current()?.active?.root.sha256Hex === root,
+    );
+  });
+
+  const sha256Of = (pem: string) => new X509Certificate(pem).fingerprint256.replaceAll(':', '').toLowerCase();
+  const verdict = () => {
+    const outcome = view.signable(Math.floor(Date.now() / 1000));
+    return outcome.ok ? 'signs' : outcome.problem.reason;
+  };
+  const becomes = (expected: string) =>
+    waitFor(`the pool to be: ${expected}`, async () => verdict() === expected);
+  const watching = () =>
+    waitFor('a watch of the pool', async () => proxy.watches({ path: /secrets/ }).length > 0);
+  const tainted = async () => {
+    const pool = await aPool();
+    return { ...pool, authorities: pool.authorities.map((each) => ({ ...each, tainted: true })) };
+  };
+
+  it('follows the Secret, and keeps the last good pool when it goes', async () => {
+    const root = view.current()?.roots[0]?.sha256Hex;
+    await putPool(controlPlane, await tainted());
+    await becomes('PoolNotSigning');
+    await deletePool(controlPlane);
+    await becomes('PoolMissing');
+    assert.notEqual(
+      view.current()?.roots[0]?.sha256Hex,
+      root,
+      'the tainted one was sound, so it was taken in',
+    );
+    assert.equal(view.current()?.roots.length, 1);
+  });
+
+  it('finds a change within seconds although the watch has fallen silent', async () => {
+    await watching();
+    proxy.watches({ path: /secrets/ })[0]?.silence();
+    await putPool(controlPlane, await tainted());
+    assert.equal(verdict(), 'signs', 'the watch says nothing');
+    passed += 10_000;
+    await becomes('PoolNotSigning');
+  });
+
+  it('signs nothing when the API server has not confirmed it for 30 s, and goes on once it does', async () => {
+    proxy.freeze();
+    passed += 29_000;
+    assert.equal(verdict(), 'signs');
+    passed += 2_000;
+    assert.equal(verdict(), 'PoolUnconfirmed');
+    assert.match(view.problem()?.message ?? '', /has not confirmed the Secret for 30 s; see whether/);
+    assert.equal(view.current()?.roots.length, 1);
+    proxy.thaw();
+    await becomes('signs');
+  });
+
+  it('reads live without telling anybody when nothing has changed', async () => {
+    const before = changes;
+    const live = await view.readLive();
+    assert.ok(live.ok);
+    assert.equal(live.pool, view.current());
+    assert.equal(changes, before);
+  });
+
+  it('asks live no more than every 10 s while all is well', async () => {
+    passed += 10_000;
+    const jumped = performance.now() + passed;
+    await waitFor('a live look', async () => view.confirmedAtMonotonic() >= jumped);
+    await waitFor('a long pause after it', async () => lastPauseMs > 9_000);
+  });
+
+  it('writes no key to the log', () => {
+    assert.ok(lines.length > 0);
+    assert.doesNotMatch(lines.join(''), /PRIVATE KEY|MIGHAgEA/);
+  });
+});
