@@ -1,0 +1,314 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { createServerClock } from '../../signer/kube/clock.ts';
+import { createDiscovery } from '../../signer/kube/discovery.ts';
+import { type RestartCause, runReflector } from '../../signer/kube/reflector.ts';
+import { createStore, type Store } from '../../signer/kube/store.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { createAccount, expectSuccess, type ProxiedClient, startProxiedClient } from './kube-client.ts';
+
+const configMaps = '/api/v1/namespaces/default/configmaps';
+const query = { labelSelector: 'test=reflector' };
+
+let controlPlane: ControlPlane;
+let client: ProxiedClient;
+let written = 0;
+
+before(async () => {
+  controlPlane = await startControlPlane({ controllers: false, betaApis: true });
+  await createAccount(controlPlane, 'follower');
+});
+after(() => controlPlane?.stop());
+afterEach(async () => {
+  await client?.stop();
+});
+
+interface Kept {
+  readonly value: string;
+}
+
+/** Writes an object as administrator, past the proxy. */
+async function write(name: string): Promise<string> {
+  written += 1;
+  const value = String(written);
+  const metadata = { name, labels: { test: 'reflector' } };
+  const created = await controlPlane.request('POST', configMaps, { metadata, data: { value } });
+  if (created.status === 409) {
+    expectSuccess(await controlPlane.request('PATCH', `${configMaps}/${name}`, { data: { value } }));
+  } else expectSuccess(created);
+  return value;
+}
+
+async function remove(name: string): Promise<void> {
+  expectSuccess(await controlPlane.request('DELETE', `${configMaps}/${name}`));
+}
+
+interface Following {
+  readonly store: Store<Kept>;
+  readonly restarts: RestartCause[];
+  /** Waits until the store holds this value. */
+  sees(name: string, value: string | undefined, timeoutMs?: number): Promise<unknown>;
+}
+
+/** Follows the objects through the proxy while `body` runs, and in the end holds the store to the server's list. */
+async function following(
+  body: (following: Following) => Promise<void>,
+  options: { silentAfterMs?: number } = {},
+): Promise<void> {
+  client = await startProxiedClient(controlPlane, 'follower');
+  const store = createStore<Kept>({});
+  const restarts: RestartCause[] = [];
+  const stop = new AbortController();
+  const run = runReflector<Kept>(
+    {
+      transport: client.transport,
+      locate: async () => ({ path: configMaps, query }),
+      store,
+      project: (raw) => ({ value: (raw as { data: { value: string } }).data.value }),
+      log: { warn: () => undefined, debug: () => undefined },
+      onRestart: (cause) => restarts.push(cause),
+      resource: 'configmaps',
+      ...options,
+    },
+    stop.signal,
+  );
+  const sees = (name: string, value: string | undefined, timeoutMs = 15_000) =>
+    waitFor(`${name} = ${value}`, () => store.get(`default/${name}`)?.value === value, {
+      everyMs: 20,
+      timeoutMs,
+    });
+  try {
+    await waitFor('the first list', () => store.isSynced(), { everyMs: 20 });
+    await waitFor('the first watch', () => client.proxy.watches().length === 1, { everyMs: 20 });
+    await body({ store, restarts, sees });
+    await sees('last', await write('last'));
+    const { body: listed } = await controlPlane.request(
+      'GET',
+      `${configMaps}?labelSelector=test%3Dreflector`,
+    );
+    const { items } = listed as { items: { metadata: { name: string }; data: Kept }[] };
+    const expected = new Map(items.map(({ metadata, data }) => [metadata.name, data.value]));
+    for (const [name, value] of expected) assert.equal(store.get(`default/${name}`)?.value, value, name);
+    assert.equal(store.size, expected.size);
+  } finally {
+    const abortedAt = performance.now();
+    stop.abort();
+    await run;
+    assert.ok(performance.now() - abortedAt < 1000, 'it stops at once');
+  }
+}
+
+describe('reflector on a real API server', () => {
+  test('lists in pages and follows changes over one connection', async () => {
+    const names = Array.from({ length: 1100 }, (_, number) => `many-${number}`);
+    const next = names.values();
+    await Promise.all(
+      Array.from({ length: 16 }, async () => {
+        for (const name of next) await write(name);
+      }),
+    );
+    await following(async ({ store, sees }) => {
+      assert.ok(store.size >= 1100);
+      assert.equal(client.proxy.count({ path: configMaps, watch: false }), 3);
+      await sees('many-7', await write('many-7'));
+      await remove('many-8');
+      await sees('many-8', undefined);
+      assert.equal(client.proxy.watches().length, 1);
+      assert.ok(client.proxy.connections().total <= 2);
+    });
+    await controlPlane.kubectl(['delete', 'configmaps', '--selector', 'test=reflector', '--wait=false']);
+  });
+
+  test('the API server killed with kill -9 during the watch, with changes before and after', () =>
+    following(async ({ sees, restarts }) => {
+      await write('a');
+      await write('gone');
+      await sees('gone', String(written));
+      await remove('gone');
+      await controlPlane.killApiServer();
+      await controlPlane.startApiServer();
+      await sees('b', await write('b'));
+      await sees('gone', undefined);
+      assert.ok(restarts.length > 0);
+      assert.equal(client.proxy.connections().open, 2);
+    }));
+
+  test('a watch cut in the middle of an event', () =>
+    following(async ({ sees, restarts }) => {
+      await sees('a', await write('a'));
+      client.proxy.watches()[0]?.cutMidEvent();
+      await sees('a', await write('a'));
+      assert.ok(restarts.includes('error'));
+      assert.equal(client.proxy.count({ path: configMaps, watch: false }), 1, 'no second list');
+    }));
+
+  test('a watch ended in good order is resumed without a list', () =>
+    following(async ({ sees }) => {
+      await sees('a', await write('a'));
+      client.proxy.watches()[0]?.end();
+      await sees('a', await write('a'));
+      assert.equal(client.proxy.count({ path: configMaps, watch: false }), 1);
+    }));
+
+  test('a watch held silent by something that still answers pings', () =>
+    following(
+      async ({ sees, restarts }) => {
+        await sees('a', await write('a'));
+        client.proxy.watches()[0]?.silence();
+        const startedAt = performance.now();
+        await sees('a', await write('a'));
+        assert.ok(performance.now() - startedAt > 1000);
+        assert.ok(restarts.includes('silent'));
+      },
+      { silentAfterMs: 2000 },
+    ));
+
+  test('a line that is no event', () =>
+    following(async ({ sees, restarts }) => {
+      client.proxy.watches()[0]?.send('{"type":"ADDED","obj\n');
+      await sees('a', await write('a'));
+      assert.ok(restarts.includes('error'));
+    }));
+
+  test('a version that is too old: 410 as an event, and as an answer', () =>
+    following(async ({ sees, restarts }) => {
+      const error = { type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } };
+      client.proxy.watches()[0]?.send(`${JSON.stringify(error)}\n`);
+      await sees('a', await write('a'));
+      await waitFor('the watch', () => client.proxy.watches().length === 1);
+      const rule = client.proxy.add({ watch: true, times: 1, fault: { kind: 'answer', status: 410 } });
+      client.proxy.watches()[0]?.end();
+      await sees('a', await write('a'));
+      assert.equal(rule.hits(), 1);
+      assert.equal(restarts.filter((cause) => cause === 'expired').length, 2);
+    }));
+
+  test('429 with Retry-After is waited out, and 500s are backed off from', () =>
+    following(async ({ sees }) => {
+      await sees('a', await write('a'));
+      client.proxy.add({
+        watch: true,
+        times: 1,
+        fault: { kind: 'answer', status: 429, headers: { 'retry-after': '2' } },
+      });
+      client.proxy.add({ watch: true, skip: 0, times: 4, fault: { kind: 'answer', status: 500 } });
+      client.proxy.forget();
+      client.proxy.watches()[0]?.end();
+      await sees('a', await write('a'));
+      const watches = client.proxy.requests.filter(({ path }) => path.includes('watch='));
+      const [first, second] = watches;
+      assert.ok(first && second && second.at - first.at >= 2000, 'Retry-After was kept');
+    }));
+
+  test('connections reset again and again', () =>
+    following(async ({ sees }) => {
+      for (let round = 0; round < 5; round += 1) {
+        client.proxy.resetConnections();
+        await sees('a', await write('a'));
+      }
+      assert.ok(client.proxy.connections().open <= 2);
+    }));
+
+  test('a lost route: nothing answers, not even pings', () =>
+    following(async ({ sees }) => {
+      await sees('a', await write('a'));
+      client.proxy.freeze();
+      const value = await write('a');
+      const call = client.transport.request({ method: 'GET', path: configMaps, retry: 'none' });
+      await assert.rejects(call, { code: 'API_UNREACHABLE' });
+      // What was frozen never comes back: a new connection has to be made, which happens by itself.
+      await waitFor('the dead connections to be given up', () => client.proxy.connections().total > 2, {
+        timeoutMs: 30_000,
+      });
+      client.proxy.thaw();
+      await sees('a', value, 20_000);
+    }));
+
+  test('a token that was rotated away: 401, read again, goes on', () =>
+    following(async ({ sees }) => {
+      await sees('a', await write('a'));
+      const before = await client.credentials.authorization();
+      await controlPlane.rotateToken(client.kubeconfig);
+      const refusal = client.proxy.add({ times: 1, path: /reread/, fault: { kind: 'answer', status: 401 } });
+      const answer = await client.transport
+        .request({ method: 'GET', path: `${configMaps}/reread`, retry: 'none' })
+        .then(
+          () => assert.fail('there is no such object'),
+          (error: { status: number }) => error.status,
+        );
+      assert.equal(answer, 404);
+      assert.equal(refusal.hits(), 1);
+      assert.notEqual(await client.credentials.authorization(), before);
+    }));
+});
+
+describe('discovery on a real API server', () => {
+  test('finds both versions, v1 first, and loses one that is not served any more', async () => {
+    client = await startProxiedClient(controlPlane, 'follower');
+    const discovery = createDiscovery({
+      transport: client.transport,
+      log: { warn: () => undefined, info: () => undefined },
+    });
+    const stop = new AbortController();
+    const run = discovery.run(stop.signal);
+    assert.deepEqual(await discovery.whenServed('podcertificaterequests', stop.signal), ['v1', 'v1beta1']);
+    assert.deepEqual(discovery.served()?.clustertrustbundles, ['v1', 'v1beta1']);
+
+    client.proxy.add({
+      path: /certificates.k8s.io\/v1$/,
+      fault: { kind: 'answer', status: 404, body: '404 page not found' },
+    });
+    discovery.rediscover();
+    assert.deepEqual(await discovery.whenServed('podcertificaterequests', stop.signal), ['v1beta1']);
+    client.proxy.clear();
+    stop.abort();
+    await run;
+  });
+
+  test('a version the real server does not know is a plain 404', async () => {
+    client = await startProxiedClient(controlPlane, 'follower');
+    for (const path of [
+      '/apis/certificates.k8s.io/v7',
+      '/apis/certificates.k8s.io/v7/podcertificaterequests',
+    ]) {
+      const error = await client.transport.request({ method: 'GET', path }).then(
+        () => assert.fail('it should not be served'),
+        (reason: { status: number; details?: { name?: string } }) => reason,
+      );
+      assert.equal(error.status, 404);
+      assert.equal(error.details?.name, undefined);
+    }
+  });
+});
+
+describe('transport on a real API server', () => {
+  test('the server clock is read to a fraction of a second, and follows when it is set', async () => {
+    client = await startProxiedClient(controlPlane, 'follower');
+    const clock = createServerClock({ now: Date.now, monotonic: () => performance.now() });
+    client.transport.onDate(clock.observe);
+    const ask = () => client.transport.request({ method: 'GET', path: '/version' });
+    for (let asked = 0; asked < 50; asked += 1) await ask();
+    assert.ok(Math.abs(clock.skewMs() ?? Number.NaN) <= 600, `${clock.skewMs()}`);
+    assert.equal(clock.isWithinBounds(), true);
+    client.proxy.shiftClock(240_000);
+    await ask();
+    assert.equal(clock.isWithinBounds(), false);
+    client.proxy.shiftClock(0);
+    await ask();
+    assert.equal(clock.isWithinBounds(), true);
+  });
+
+  test('five hundred writes at once go over one connection, each once', async () => {
+    client = await startProxiedClient(controlPlane, 'follower');
+    const metadata = { generateName: 'burst-', labels: { test: 'burst' } };
+    await Promise.all(
+      Array.from({ length: 500 }, () =>
+        client.transport.request({ method: 'POST', path: configMaps, body: { metadata }, discardBody: true }),
+      ),
+    );
+    assert.equal(client.proxy.connections().total, 1);
+    const { body } = await controlPlane.request('GET', `${configMaps}?labelSelector=test%3Dburst`);
+    assert.equal((body as { items: unknown[] }).items.length, 500);
+  });
+});
