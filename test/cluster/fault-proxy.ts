@@ -175,11 +175,12 @@ function forward(
     response.writeHead(seen.status, headersOf(headers));
     // HTTP/1.1 keeps headers back until the first byte of the body; a watch may have none for long.
     if ('flushHeaders' in response && typeof response.flushHeaders === 'function') response.flushHeaders();
-  });
-  sent.on('data', (chunk: Buffer) => {
-    if (passage.pass(chunk)) return;
-    sent.pause();
-    response.once('drain', () => sent.resume());
+    // Only now: Node gives the data of a busy session before the headers that came with it.
+    sent.on('data', (chunk: Buffer) => {
+      if (passage.pass(chunk)) return;
+      sent.pause();
+      response.once('drain', () => sent.resume());
+    });
   });
   sent.on('end', () => {
     streams.delete(passage);
