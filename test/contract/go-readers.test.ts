@@ -3,12 +3,14 @@ import { before, test } from 'node:test';
 import fc from 'fast-check';
 import { readCertificate } from '../../signer/pki/certificate.ts';
 import { readCsrKey } from '../../signer/pki/csr.ts';
+import { makeSerial } from '../../signer/pki/serial.ts';
 import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
 import { checkAuthority } from '../../signer/spiffe/conformance.ts';
+import { makeSpiffeId } from '../../signer/spiffe/id.ts';
 import { parseIssuingTrustDomain } from '../../signer/spiffe/trust-domain.ts';
 import { type Answer, type Judges, openJudges, type Question } from '../judges/judges.ts';
-import { makeCa } from '../pki/authorities.ts';
-import { keyShelf, subjectKeyNames } from '../pki/keys.ts';
+import { authorityOf, makeCa } from '../pki/authorities.ts';
+import { keyShelf, subjectKeyNames, supportedKey } from '../pki/keys.ts';
 import { stubRequest } from '../pki/requests.ts';
 
 const key = keyShelf();
@@ -16,6 +18,12 @@ let judges: Judges;
 before(async () => {
   judges = await openJudges();
 });
+
+/**
+ * The changes are the same in every run: two readers that were not made together differ in a case that nobody
+ * thought of about once in 100,000, which is to be found by exploring with other seeds and not by a red build.
+ */
+const seed = 20_261_122;
 
 /** One octet changed, removed or added anywhere: most results are junk, some are still readable. */
 const changes = fc.tuple(fc.nat(), fc.nat(255), fc.constantFrom('set', 'remove', 'insert'));
@@ -30,7 +38,7 @@ function changed(seed: Buffer, list: readonly [number, number, string][]): Buffe
 
 /** The seeds and thousands of changed copies of them. */
 function questions(kind: Question['kind'], seeds: readonly Buffer[]): Question[] {
-  const lists = fc.sample(fc.array(changes, { minLength: 1, maxLength: 2 }), 3_000);
+  const lists = fc.sample(fc.array(changes, { minLength: 1, maxLength: 2 }), { numRuns: 3_000, seed });
   return [
     ...seeds,
     ...lists.map((list, index) => changed(seeds[index % seeds.length] ?? Buffer.alloc(1), list)),
@@ -62,8 +70,10 @@ function difference(ours: SubjectKey, answer: Answer): string | undefined {
       ? undefined
       : `we read ${ours.type.name}, Go ${answer.key || answer.error}`;
   }
-  // Go passes over what follows inside a key. It would be copied into the certificate, so such a key is none for us.
-  if (ours.kind === 'unreadable' && ours.reason.includes('more elements')) return undefined;
+  // Go passes over what follows inside a key, and over unused bits. We would copy that into the certificate, so to
+  // us such a key is none.
+  if (ours.kind === 'unreadable' && /more elements|whole number of octets/.test(ours.reason))
+    return undefined;
   const shared = subjectKeyNames.some((name) => name === answer.key);
   return answer.ok && shared && ours.kind === 'unreadable'
     ? `Go reads ${answer.key}, we: ${ours.reason}`
@@ -106,4 +116,49 @@ test('a certificate that we would take for an authority is one that Go reads', a
       ours.value.uris.every((uri) => parseIssuingTrustDomain(uri.slice('spiffe://'.length)).ok);
     return isAuthority ? `we read it, Go: ${answer.error}` : undefined;
   });
+});
+
+/** Characters of trust domains; dots come often, because they are what Go is particular about. */
+const trustDomains = fc
+  .string({ unit: fc.constantFrom(...'abz019-_.....'), minLength: 1, maxLength: 255, size: 'max' })
+  .filter((name) => parseIssuingTrustDomain(name).ok);
+const segments = fc
+  .string({ unit: fc.constantFrom(...'aZ09-_.'), minLength: 1, maxLength: 253, size: 'max' })
+  .filter((segment) => segment !== '.' && segment !== '..');
+
+test('whatever the trust domain, the names and the dates: Go reads the leaf, and finds its key', async () => {
+  const { template, signer } = authorityOf(await makeCa({ keyName: 'Ed25519' }));
+  const inputs = fc.sample(
+    fc.record({
+      subject: fc.constantFrom(...subjectKeyNames),
+      trustDomain: trustDomains,
+      path: fc.array(segments, { minLength: 1, maxLength: 6 }),
+      notBefore: fc.integer({ min: 0, max: Date.UTC(2100, 0, 1) / 1000 }),
+      serial: fc.uint8Array({ minLength: 20, maxLength: 20 }),
+    }),
+    500,
+  );
+  const leaves = await Promise.all(
+    inputs.map(async ({ subject, trustDomain, path, notBefore, serial }) => {
+      const id = makeSpiffeId(trustDomain, path);
+      assert.ok(id.ok);
+      const { spki, keyId } = supportedKey(key(subject).spki);
+      const notAfter = notBefore + 3600;
+      const fields = {
+        serial: makeSerial(() => serial),
+        notBefore,
+        notAfter,
+        spki,
+        keyId,
+        uri: id.value.uri,
+      };
+      const tbs = template.build(fields);
+      return template.assemble(tbs, await signer.sign(tbs));
+    }),
+  );
+  const answers = await judges.parse(leaves.map((der) => ({ kind: 'certificate', der })));
+  assert.deepEqual(
+    answers.map((answer) => answer.key || answer.error),
+    inputs.map(({ subject }) => subject),
+  );
 });
