@@ -23,7 +23,7 @@ test-all: test kubernetes-1.36.3 kubernetes-1.35.4 ## the same, and Kubernetes 1
 	@scripts/test.sh older
 
 bench: setup kubernetes-1.37.1 ## speed and memory beside the API server's own ceiling
-	@node test/bench/main.ts
+	@node test/bench/bench.ts
 
 lint: setup ## format, lint and types
 	@biome check .
