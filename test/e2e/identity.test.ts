@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { runCommand } from '../cluster/command.ts';
+import type { PodName } from '../cluster/node.ts';
+import { waitFor } from '../cluster/process.ts';
+import { type Judges, openJudges } from '../judges/judges.ts';
+import { clusterChoices } from './clusters.ts';
+import { type Installation, install, signerReady, trustDomain } from './installation.ts';
+import { keyTypes, readHeld, startWorkload } from './workload.ts';
+
+const server: PodName & { serviceAccount: string } = {
+  namespace: 'team-a',
+  name: 'web',
+  serviceAccount: 'web',
+};
+const client: PodName & { serviceAccount: string } = {
+  namespace: 'team-b',
+  name: 'caller',
+  serviceAccount: 'caller',
+};
+const idOf = (pod: typeof server) => `spiffe://${trustDomain}/ns/${pod.namespace}/sa/${pod.serviceAccount}`;
+const trustBundle = '/apis/certificates.k8s.io/VERSION/clustertrustbundles/kubespiffe.io:spiffe:roots';
+
+for (const choice of clusterChoices()) {
+  describe(`pods on a real kubelet, Kubernetes ${choice.name}`, () => {
+    let installation: Installation;
+    let judges: Judges;
+    let folder: string;
+    const apiVersion = choice.version.startsWith('1.37') ? 'v1' : 'v1beta1';
+    const bundlePath = trustBundle.replace('VERSION', apiVersion);
+
+    before(async () => {
+      judges = await openJudges();
+      installation = await install(choice);
+      folder = await mkdtemp(join(installation.controlPlane.dir, 'judged-'));
+      await installation.createNamespace(server.namespace, [server.serviceAccount]);
+      await installation.createNamespace(client.namespace, [client.serviceAccount]);
+      await startWorkload(installation, server, keyTypes);
+      await startWorkload(installation, client);
+    });
+
+    after(() => installation?.stop());
+
+    /** What all judges say of what a pod holds; returns the serial number. */
+    async function judge(pod: typeof server, credentials: string, roots: string): Promise<string> {
+      const verdict = await judges.x509Svid({
+        chain: credentials,
+        bundles: { [trustDomain]: roots },
+        key: credentials,
+      });
+      assert.deepEqual(verdict.errors, []);
+      assert.equal(verdict.facts.id, idOf(pod));
+      const files = { chain: join(folder, 'chain.pem'), roots: join(folder, 'roots.pem') };
+      await writeFile(files.chain, credentials);
+      await writeFile(files.roots, roots);
+      for (const purpose of ['sslserver', 'sslclient']) {
+        await runCommand(
+          ...(['openssl', 'verify', '-x509_strict', '-purpose', purpose] as const),
+          ...['-CAfile', files.roots, '-untrusted', files.chain, files.chain],
+        );
+      }
+      await installation.kubespiffe(
+        'inspect',
+        files.chain,
+        '--roots',
+        files.roots,
+        '--trust-domain',
+        trustDomain,
+      );
+      await rm(files.chain);
+      return new X509Certificate(leafOf(credentials)).serialNumber;
+    }
+
+    async function serialIn(pod: PodName): Promise<string> {
+      const { credentials } = await readHeld(installation, pod);
+      return new X509Certificate(leafOf(credentials.ECDSAP256 ?? '')).serialNumber;
+    }
+
+    test('hold for each type of key what go-spiffe, OpenSSL and `kubespiffe inspect` accept', async () => {
+      const held = await readHeld(installation, server, keyTypes);
+      const serials = new Set<string>();
+      for (const type of keyTypes) serials.add(await judge(server, held.credentials[type] ?? '', held.roots));
+      assert.equal(serials.size, keyTypes.length);
+      const other = await readHeld(installation, client);
+      await judge(client, other.credentials.ECDSAP256 ?? '', other.roots);
+      assert.equal(other.roots, held.roots);
+      assert.equal(held.token.split('.').length, 3);
+    });
+
+    test('speak mTLS with each other by their files, and with nobody else', async () => {
+      const [one, two] = [await readHeld(installation, server), await readHeld(installation, client)];
+      const sides = {
+        server: { credentials: one.credentials.ECDSAP256 ?? '', bundles: { [trustDomain]: one.roots } },
+        client: { credentials: two.credentials.ECDSAP256 ?? '', bundles: { [trustDomain]: two.roots } },
+      };
+      const verdict = await judges.mtls({
+        server: { ...sides.server, expects: idOf(client) },
+        client: { ...sides.client, expects: idOf(server) },
+      });
+      assert.deepEqual(verdict.errors, []);
+      assert.equal(verdict.facts.serverSaw, idOf(client));
+      assert.equal(verdict.facts.clientSaw, idOf(server));
+      const stranger = await judges.mtls({
+        server: { ...sides.server, expects: idOf(server) },
+        client: sides.client,
+      });
+      assert.equal(stranger.ok, false);
+    });
+
+    test('the trust bundle is one that Kubernetes validates and holds the roots that the pods see', async () => {
+      const { status, body } = await installation.controlPlane.request('GET', bundlePath);
+      assert.equal(status, 200);
+      const verdict = await judges.clusterTrustBundle({ ...body, apiVersion: 'certificates.k8s.io/v1' });
+      assert.deepEqual(verdict.errors, []);
+      const { roots } = await readHeld(installation, client);
+      assert.deepEqual(derOf(roots), derOf(body.spec.trustBundle));
+    });
+
+    test('a deleted trust bundle is back within seconds', async () => {
+      const before = (await installation.controlPlane.request('GET', bundlePath)).body;
+      await installation.controlPlane.request('DELETE', bundlePath);
+      const after = await waitFor(
+        'the trust bundle',
+        async () => {
+          const { status, body } = await installation.controlPlane.request('GET', bundlePath);
+          return status === 200 && body.metadata.uid !== before.metadata.uid && body;
+        },
+        { timeoutMs: 10_000 },
+      );
+      assert.equal(after.spec.trustBundle, before.spec.trustBundle);
+      assert.deepEqual(after.metadata.labels, before.metadata.labels);
+    });
+
+    test('after a restart of kubelet the files change under the running pods', async () => {
+      const { controlPlane, node } = installation;
+      const before = [await serialIn(server), await serialIn(client)];
+      await node.restartKubelet();
+      const pods = [server, client];
+      for (const [index, pod] of pods.entries()) {
+        await waitFor(
+          `a new certificate for ${pod.name}`,
+          async () => (await serialIn(pod)) !== before[index],
+          {
+            timeoutMs: 150_000,
+            everyMs: 500,
+          },
+        );
+        const { credentials, roots } = await readHeld(installation, pod);
+        await judge(pod === server ? server : client, credentials.ECDSAP256 ?? '', roots);
+        const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
+        assert.equal(
+          (await controlPlane.request('GET', path)).body.status.containerStatuses[0].restartCount,
+          0,
+        );
+      }
+    });
+
+    test('new pods get certificates after the signer was replaced', async () => {
+      await installation.controlPlane.kubectl([
+        ...['rollout', 'restart', 'deployment/kubespiffe-signer', '--namespace', 'kubespiffe'],
+      ]);
+      const during = { ...client, name: 'during-rollout' };
+      await startWorkload(installation, during);
+      await signerReady(installation.controlPlane);
+      const later = { ...client, name: 'after-rollout' };
+      await startWorkload(installation, later);
+      for (const pod of [during, later]) {
+        const { credentials, roots } = await readHeld(installation, pod);
+        await judge(pod, credentials.ECDSAP256 ?? '', roots);
+      }
+    });
+
+    test('new pods get certificates after a kill -9 of the API server', async () => {
+      await installation.controlPlane.killApiServer();
+      await installation.controlPlane.startApiServer();
+      const pod = { ...client, name: 'after-api-server' };
+      await startWorkload(installation, pod);
+      const { credentials, roots } = await readHeld(installation, pod);
+      await judge(pod, credentials.ECDSAP256 ?? '', roots);
+    });
+
+    test('nobody but kubelet can ask, not even the cluster administrator', async () => {
+      const requestVersion = choice.betaApis ? 'v1beta1' : apiVersion;
+      const { status, body } = await installation.controlPlane.request(
+        'POST',
+        `/apis/certificates.k8s.io/${requestVersion}/namespaces/${server.namespace}/podcertificaterequests`,
+        await copyOfRequest(installation, requestVersion),
+      );
+      assert.equal(status, 403);
+      assert.match(body.message, /only kubelets may create PodCertificateRequests/);
+    });
+
+    test('each certificate left an audit line, and no key is in any log', async () => {
+      const logs = await installation.controlPlane.kubectl([
+        ...['logs', '--namespace', 'kubespiffe', '--selector', 'app.kubernetes.io/component=signer'],
+        ...['--tail=-1', '--prefix=false'],
+      ]);
+      const { credentials } = await readHeld(installation, { ...client, name: 'after-api-server' });
+      const serial = new X509Certificate(leafOf(credentials.ECDSAP256 ?? '')).serialNumber.toLowerCase();
+      const audited = logs
+        .split('\n')
+        .filter((line) => line.includes('"audit":true'))
+        .map((line) => JSON.parse(line));
+      assert.equal(audited.filter((line) => JSON.stringify(line).toLowerCase().includes(serial)).length, 1);
+      assert.doesNotMatch(logs, /PRIVATE KEY|eyJhbGciOi/);
+    });
+  });
+}
+
+/** The first certificate of a credential bundle, whose private key comes before it. */
+function leafOf(credentials: string): string {
+  return /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(credentials)?.[0] ?? '';
+}
+
+function derOf(roots: string): string[] {
+  const blocks = roots.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return blocks.map((block) => new X509Certificate(block).fingerprint256).sort();
+}
+
+/** One of kubelet's own requests, as somebody else might send it again. */
+async function copyOfRequest({ controlPlane }: Installation, apiVersion: string): Promise<object> {
+  const path = `/apis/certificates.k8s.io/${apiVersion}/namespaces/${server.namespace}/podcertificaterequests`;
+  const { body } = await controlPlane.request('GET', path);
+  return { metadata: { generateName: 'copy-' }, spec: body.items[0].spec };
+}

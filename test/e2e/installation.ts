@@ -1,0 +1,100 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { runCommand } from '../cluster/command.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { type Node, startNode } from '../cluster/node.ts';
+import { waitFor } from '../cluster/process.ts';
+import type { ClusterChoice } from './clusters.ts';
+
+const root = join(import.meta.dirname, '../..');
+const imageArchive = join(root, 'dist/kubespiffe-image.tar');
+
+export const trustDomain = 'example.org';
+
+/** A cluster with one real node in which manifests/base runs as it is, with a pool made by `kubespiffe ca create`. */
+export interface Installation {
+  readonly controlPlane: ControlPlane;
+  readonly node: Node;
+  /** Runs bin/kubespiffe as somebody who may administrate the namespace kubespiffe and nothing else. */
+  kubespiffe(...args: string[]): Promise<string>;
+  /** Waits until a namespace is ready for pods: made, and with its ServiceAccounts. */
+  createNamespace(name: string, serviceAccounts?: readonly string[]): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function install(
+  choice: ClusterChoice,
+  report: (line: string) => void = () => {},
+): Promise<Installation> {
+  if (!existsSync(imageArchive)) throw new Error("the image is not built yet: run 'make image'");
+  report('starting Kubernetes');
+  const controlPlane = await startControlPlane({
+    version: choice.version,
+    betaApis: choice.betaApis,
+    complete: true,
+  });
+  try {
+    const node = await startNode(controlPlane, { version: choice.kubeletVersion });
+    report('loading the image into the node');
+    await node.importImage(imageArchive);
+    report('applying manifests/base, making the pool with `kubespiffe ca create`');
+    await controlPlane.kubectl(['apply', '--kustomize', join(root, 'manifests/base')]);
+    const operator = await makeOperator(controlPlane);
+    const kubespiffe = (...args: string[]) =>
+      runCommand('env', `KUBECONFIG=${operator}`, join(root, 'bin/kubespiffe'), ...args);
+    await kubespiffe(
+      ...['ca', 'create', '--namespace', 'kubespiffe', '--name', 'kubespiffe-pool'],
+      ...['--ca-id', 'first', '--trust-domain', trustDomain],
+    );
+    await signerReady(controlPlane);
+    return {
+      controlPlane,
+      node,
+      kubespiffe,
+      createNamespace: (name, serviceAccounts = []) => createNamespace(controlPlane, name, serviceAccounts),
+      stop: controlPlane.stop,
+    };
+  } catch (error) {
+    await controlPlane.stop();
+    throw error;
+  }
+}
+
+/** Waits until all replicas of the newest Deployment are available; the error tells what they say. */
+export async function signerReady(controlPlane: ControlPlane): Promise<void> {
+  const deployment = ['deployment/kubespiffe-signer', '--namespace', 'kubespiffe'];
+  try {
+    await controlPlane.kubectl(['rollout', 'status', ...deployment, '--timeout=90s']);
+  } catch (error) {
+    const pods = await controlPlane.kubectl(['describe', 'pods', '--namespace', 'kubespiffe']);
+    const logs = await controlPlane.kubectl(['logs', ...deployment, '--tail=30']).catch(String);
+    throw new Error(`the signer does not become ready: ${(error as Error).message}\n${pods}\n${logs}`);
+  }
+}
+
+/** ServiceAccount with Kubernetes' own role `admin` in the namespace kubespiffe. */
+async function makeOperator(controlPlane: ControlPlane): Promise<string> {
+  const namespace = 'kubespiffe';
+  await controlPlane.kubectl(['create', 'serviceaccount', 'operator', '--namespace', namespace]);
+  await controlPlane.kubectl([
+    ...['create', 'rolebinding', 'operator', '--namespace', namespace, '--clusterrole=admin'],
+    `--serviceaccount=${namespace}:operator`,
+  ]);
+  return controlPlane.kubeconfigFor({ namespace, name: 'operator' });
+}
+
+async function createNamespace(
+  controlPlane: ControlPlane,
+  name: string,
+  serviceAccounts: readonly string[],
+): Promise<void> {
+  await controlPlane.kubectl(['create', 'namespace', name]);
+  for (const account of serviceAccounts) {
+    await controlPlane.kubectl(['create', 'serviceaccount', account, '--namespace', name]);
+  }
+  const path = `/api/v1/namespaces/${name}/serviceaccounts/default`;
+  await waitFor(
+    `the ServiceAccount of ${name}`,
+    async () => (await controlPlane.request('GET', path)).status === 200,
+  );
+}
