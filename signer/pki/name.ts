@@ -28,7 +28,7 @@ function attributeText(attribute: Element): string {
 
 /** Characters of the string types of few characters (X.680 41.4; IA5String is ASCII). */
 const characters: Readonly<Record<number, RegExp>> = {
-  // "*", "&" and "@" are outside the type, but Go, which reads our chains for the API server, takes the first two.
+  // "*" and "&" are outside the type, but CAs use them and Go, which reads our chains for the API server, takes them.
   [tags.printableString]: /^[A-Za-z0-9 '()+,\-./:=?*&]*$/,
   [tags.ia5String]: /^[\0-\x7f]*$/,
 };

@@ -1,0 +1,58 @@
+import type { CertificateFacts } from '../pki/certificate.ts';
+
+/** One demand of a standard on certificates, and how to see whether it is met. */
+export interface Clause {
+  readonly level: 'must' | 'should';
+  /** Where it is written, and the point of our checklist, for example "X509-SVID 4.3 (B2.9)". */
+  readonly clause: string;
+  /** The demand as a fact about a good certificate. */
+  readonly demand: string;
+  /** What is wrong, or undefined. */
+  readonly problem: (facts: CertificateFacts, trustDomain: string | undefined) => string | undefined;
+}
+
+/** The problem, unless all is well. */
+export const unless = (ok: boolean, problem: string): string | undefined => (ok ? undefined : problem);
+
+/** Extensions that we, OpenSSL, Go and Node all process; any other critical one makes verifiers refuse. */
+const processedExtensions = new Set([
+  'basicConstraints',
+  'keyUsage',
+  'extKeyUsage',
+  'subjectAltName',
+  'nameConstraints',
+  'subjectKeyIdentifier',
+  'authorityKeyIdentifier',
+]);
+
+/** Clauses for every certificate of a SPIFFE trust domain. */
+export const commonClauses: readonly Clause[] = [
+  {
+    level: 'must',
+    clause: 'X509-SVID 4.3 (B2.8)',
+    demand: 'keyUsage is present and critical',
+    problem: (facts) =>
+      facts.keyUsage === undefined
+        ? 'keyUsage is missing'
+        : unless(facts.keyUsageCritical, 'keyUsage is not critical'),
+  },
+  {
+    level: 'must',
+    clause: 'RFC 5280 4.2',
+    demand: 'no critical extension is one that verifiers do not process',
+    problem: (facts) => {
+      const unknown = facts.extensions.filter(
+        (extension) => extension.critical && !processedExtensions.has(extension.name),
+      );
+      return unknown.length > 0
+        ? `critical extension ${unknown.map(({ name }) => name).join(', ')}`
+        : undefined;
+    },
+  },
+  {
+    level: 'must',
+    clause: 'RFC 5280 4.1.2.5',
+    demand: 'notAfter is later than notBefore',
+    problem: (facts) => unless(facts.notAfter > facts.notBefore, 'notAfter is not later than notBefore'),
+  },
+];
