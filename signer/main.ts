@@ -183,7 +183,15 @@ async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<
   });
 
   const readiness = () =>
-    assessReadiness({ health, servedVersions, filling: caches.filling, pool, publisher, bundleName, clock });
+    assessReadiness({
+      health,
+      servedVersions: discovery.served()?.podcertificaterequests,
+      filling: caches.filling,
+      pool,
+      publisher,
+      bundleName,
+      clock,
+    });
   pool.onChange(readiness);
   publisher.onChange(readiness);
   void caches.synced.then(readiness);

@@ -9,7 +9,8 @@ export const readinessChecks = ['pod-certificate-api', 'caches', 'pool', 'trust-
 
 export interface ReadinessNeeds {
   readonly health: Health;
-  readonly servedVersions: () => readonly CertificatesVersion[];
+  /** In which versions PodCertificateRequests are served; undefined before the first look. */
+  readonly servedVersions: readonly CertificatesVersion[] | undefined;
   /** The names of the caches that are not filled yet. */
   readonly filling: () => readonly string[];
   readonly pool: PoolView;
@@ -21,15 +22,8 @@ export interface ReadinessNeeds {
 /** Looks at everything that readiness depends on, and sets the checks. Cheap: no I/O. */
 export function assessReadiness(needs: ReadinessNeeds): void {
   const { health, pool } = needs;
-  const [version] = needs.servedVersions();
-  health.set(
-    'pod-certificate-api',
-    version !== undefined,
-    version
-      ? `PodCertificateRequests are served as certificates.k8s.io/${version}`
-      : 'the API server serves no PodCertificateRequests: Kubernetes 1.37 does, 1.35 and 1.36 need the feature ' +
-          'gate PodCertificateRequest and the runtime-config of certificates.k8s.io/v1beta1',
-  );
+  const isServed = (needs.servedVersions ?? []).length > 0;
+  health.set('pod-certificate-api', isServed, servedReason(needs.servedVersions));
 
   const filling = needs.filling();
   health.set(
@@ -53,6 +47,16 @@ export function assessReadiness(needs: ReadinessNeeds): void {
 
   const fault = clockFault(needs.clock);
   health.set('clock', fault === undefined, fault ?? 'within the bounds of the API server');
+}
+
+function servedReason(versions: ReadinessNeeds['servedVersions']): string {
+  if (!versions) return 'not known yet: the API server has not been asked, or does not answer';
+  const [version] = versions;
+  if (version) return `PodCertificateRequests are served as certificates.k8s.io/${version}`;
+  return (
+    'the API server serves no PodCertificateRequests: Kubernetes 1.37 does, 1.35 and 1.36 need the feature gate ' +
+    'PodCertificateRequest and the runtime-config of certificates.k8s.io/v1beta1'
+  );
 }
 
 /** Why nothing may be signed by our clock, or undefined. The API server's clock is the reference. */
