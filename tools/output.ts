@@ -1,14 +1,13 @@
+import { Option } from 'commander';
 import { stringify } from 'yaml';
-import { CliError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The value of `-o`. */
 export type OutputFormat = 'json' | 'yaml';
 
-/** Reads the value of `-o`. @throws CliError USAGE */
-export function outputFormat(value: string): OutputFormat {
-  if (value === 'json' || value === 'yaml') return value;
-  throw new CliError('USAGE', `-o ${value}: there is no such output format`, 'use json or yaml');
+/** The option that every command has whose output a program may read. */
+export function outputOption(description = 'Print for programs.'): Option {
+  return new Option('-o, --output <format>', description).choices(['json', 'yaml']);
 }
 
 /** One object for programs. */

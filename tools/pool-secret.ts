@@ -1,10 +1,9 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { PoolDocument } from '../signer/authority/document.ts';
 import { type Pool, poolSecret, serializePool } from '../signer/authority/pool.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import { type ClusterOptions, createSecret, withApi } from './api.ts';
-import { CliError } from './errors.ts';
-import { colons, fromNow, outputFormat, printObject, utc } from './output.ts';
+import { colons, fromNow, type OutputFormat, outputOption, printObject, utc } from './output.ts';
 import { requiredOption } from './required.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -12,9 +11,8 @@ import type { Terminal } from './terminal.ts';
 export interface NewSecretOptions extends ClusterOptions {
   namespace: string;
   name: string;
-  /** true where no value was given. */
-  dryRun?: string | true;
-  output?: string;
+  dryRun?: 'none' | 'client' | 'server';
+  output?: OutputFormat;
   showPrivateKey?: boolean;
 }
 
@@ -25,8 +23,12 @@ export function withSecretName(command: Command): Command {
 
 export function withNewSecret(command: Command): Command {
   return command
-    .option('--dry-run [mode]', 'Write nothing: "client" (the default) only prints, "server" has it checked.')
-    .option('-o, --output <format>', 'Print the Secret as json or yaml (with --dry-run: yaml).')
+    .addOption(
+      new Option('--dry-run [mode]', 'Write nothing: client only prints, server has it checked.')
+        .choices(['none', 'client', 'server'])
+        .preset('client'),
+    )
+    .addOption(outputOption('Print the Secret (with --dry-run: yaml unless told otherwise).'))
     .option('--show-private-key', 'Print the private key as it is; otherwise a placeholder stands for it.');
 }
 
@@ -40,12 +42,7 @@ export async function deliverPool(
   document: PoolDocument,
   pool: Pool,
 ): Promise<void> {
-  const { namespace, name } = options;
-  const dryRun = options.dryRun === true ? 'client' : (options.dryRun ?? 'none');
-  if (!['none', 'client', 'server'].includes(dryRun)) {
-    throw new CliError('USAGE', `--dry-run=${dryRun}: there is no such mode`, 'use client or server');
-  }
-  const format = options.output === undefined ? undefined : outputFormat(options.output);
+  const { namespace, name, dryRun } = options;
   const secret = {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -57,9 +54,9 @@ export async function deliverPool(
   if (dryRun !== 'client') {
     await withApi(options, terminal, (api) => createSecret(api, secret, dryRun === 'server'));
   }
-  if (format !== undefined || dryRun === 'client') {
+  if (options.output !== undefined || dryRun === 'client') {
     const shown = options.showPrivateKey ? secret : withoutKeys(secret, document);
-    return printObject(terminal, format ?? 'yaml', shown);
+    return printObject(terminal, options.output ?? 'yaml', shown);
   }
   terminal.out(`secret/${name} created${dryRun === 'server' ? ' (server dry run)' : ''}\n`);
   for (const authority of pool.authorities) {

@@ -77,8 +77,8 @@ describe('wrong usage', () => {
     [[...create, '--key-type', 'dsa'], /'dsa' is invalid.*ecdsa-p256/, /kubespiffe ca create --help/],
     [[...create, '--lifetime', '5'], /"5" is not a duration/, /8760h/],
     [[...create, '--lifetime', '5h'], /between 24h and 30 years/, /.*/],
-    [[...create, '--dry-run=all'], /--dry-run=all/, /client or server/],
-    [[...create, '--dry-run', '-o', 'wide'], /-o wide/, /json or yaml/],
+    [[...create, '--dry-run=all'], /'all' is invalid.*client, server/, /--help/],
+    [[...create, '--dry-run', '-o', 'wide'], /'wide' is invalid.*json, yaml/, /--help/],
     [[...create.slice(0, -1), 'Example.org'], /trust domain has only/, /example\.org/],
     [['ca', 'import', '-n', 'x', '--name', 'y'], /nothing to import/, /--from-secret/],
     [['ca', 'import', '-n', 'x', '--name', 'y', '--cert', 'c'], /--cert without --key/, /--key FILE/],
@@ -175,6 +175,7 @@ describe('completion', () => {
     assert.deepEqual(complete('kubespiffe', 'ca', 'i'), ['import']);
     assert.deepEqual(complete('kubespiffe', 'ca', 'create', '--tru'), ['--trust-domain']);
     assert.deepEqual(complete('kubespiffe', 'ca', 'create', '--key-type', 'rsa'), ['rsa-3072', 'rsa-4096']);
+    assert.deepEqual(complete('kubespiffe', 'inspect', '-o', ''), ['json', 'yaml']);
     assert.deepEqual(complete('kubespiffe', 'completion', 'f'), ['fish']);
     assert.deepEqual(complete('kubespiffe', 'inspect', 'p'), ['pcr']);
   });

@@ -3,7 +3,16 @@ import type { PoolProblem } from '../../signer/authority/problem.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
 import { exitCodes, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { colons, fromNow, mark, outputFormat, printObject, span, table } from '../output.ts';
+import {
+  colons,
+  fromNow,
+  mark,
+  type OutputFormat,
+  outputOption,
+  printObject,
+  span,
+  table,
+} from '../output.ts';
 import { type PoolReport, reportOf } from '../pool-report.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
@@ -12,7 +21,7 @@ interface Options extends ClusterOptions {
   namespace: string;
   name: string;
   trustDomain?: string;
-  output?: string;
+  output?: OutputFormat;
 }
 
 /** `kubespiffe ca show`: what is in a pool, which authority signs, and what is wrong with it. */
@@ -34,15 +43,14 @@ export function caShow(parent: Command, terminal: Terminal, done: (exitCode: num
   );
   withCluster(withSecretName(command))
     .option('--trust-domain <name>', 'Hold the pool against this trust domain instead of its own.')
-    .option('-o, --output <format>', 'Print json or yaml.')
+    .addOption(outputOption())
     .action(async (options: Options) => {
       const { namespace, name } = options;
-      const format = options.output === undefined ? undefined : outputFormat(options.output);
       const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
       const report = reportOf(secret, options, Math.floor(terminal.now() / 1000));
       if (report.problems.some((problem) => problem.reason === 'PoolMissing'))
         throw poolError(missing(options));
-      if (format) printObject(terminal, format, report);
+      if (options.output) printObject(terminal, options.output, report);
       else printReport(terminal, report);
       done(report.canSign ? exitCodes.ok : exitCodes.failed);
     });

@@ -68,18 +68,18 @@ function flagOf(option: Option): Words['flags'][number] {
 const scripts: Readonly<Record<Shell, (words: readonly Words[]) => string>> = {
   bash: (words) => `# bash completion for kubespiffe
 _kubespiffe() {
-  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path= word
+  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} verb= word
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case "$path $word" in
-${words.flatMap((each) => each.commands.map(({ name }) => `      "${each.path} ${name}") path="${join(each.path, name)}" ;;\n`)).join('')}    esac
+    case "$verb $word" in
+${words.flatMap((each) => each.commands.map(({ name }) => `      "${each.path} ${name}") verb="${join(each.path, name)}" ;;\n`)).join('')}    esac
   done
   COMPREPLY=()
-  case "$path:$previous" in
+  case "$verb:$previous" in
 ${words.flatMap((each) => each.flags.flatMap((flag) => (flag.choices.length === 0 ? [] : flag.names.map((name) => `    "${each.path}:${name}") COMPREPLY=($(compgen -W "${flag.choices.join(' ')}" -- "$current")); return ;;\n`)))).join('')}  esac
   case "$previous" in
     ${valueFlags(words).join('|')}) COMPREPLY=($(compgen -f -- "$current")); return ;;
   esac
-  case "$path" in
+  case "$verb" in
 ${words.map((each) => `    "${each.path}") COMPREPLY=($(compgen -W "${allWords(each).join(' ')}" -- "$current")) ;;\n`).join('')}  esac
   if [ \${#COMPREPLY[@]} -eq 0 ]; then COMPREPLY=($(compgen -f -- "$current")); fi
 }
@@ -88,34 +88,34 @@ complete -o filenames -F _kubespiffe kubespiffe
   zsh: (words) => `#compdef kubespiffe
 # zsh completion for kubespiffe
 _kubespiffe() {
-  local path= word
+  local verb= word
   for word in "\${(@)words[2,CURRENT-1]}"; do
-    case "$path $word" in
-${words.flatMap((each) => each.commands.map(({ name }) => `      "${each.path} ${name}") path="${join(each.path, name)}" ;;\n`)).join('')}    esac
+    case "$verb $word" in
+${words.flatMap((each) => each.commands.map(({ name }) => `      "${each.path} ${name}") verb="${join(each.path, name)}" ;;\n`)).join('')}    esac
   done
-  case "$path:\${words[CURRENT-1]}" in
+  case "$verb:\${words[CURRENT-1]}" in
 ${words.flatMap((each) => each.flags.flatMap((flag) => (flag.choices.length === 0 ? [] : flag.names.map((name) => `    "${each.path}:${name}") compadd -- ${flag.choices.join(' ')}; return ;;\n`)))).join('')}  esac
   case "\${words[CURRENT-1]}" in
     ${valueFlags(words).join('|')}) _files; return ;;
   esac
-  case "$path" in
+  case "$verb" in
 ${words.map((each) => `    "${each.path}") compadd -- ${allWords(each).join(' ')} ;;\n`).join('')}  esac
   _files
 }
 if [ "$funcstack[1]" = _kubespiffe ]; then _kubespiffe "$@"; else compdef _kubespiffe kubespiffe; fi
 `,
   fish: (words) => `# fish completion for kubespiffe
-function __kubespiffe_path
-  set -l path
+function __kubespiffe_verb
+  set -l verb ""
   for word in (commandline -opc)[2..-1]
-    switch "$path $word"
-${words.flatMap((each) => each.commands.map(({ name }) => `      case "${each.path} ${name}"\n        set path "${join(each.path, name)}"\n`)).join('')}    end
+    switch "$verb $word"
+${words.flatMap((each) => each.commands.map(({ name }) => `      case "${each.path} ${name}"\n        set verb "${join(each.path, name)}"\n`)).join('')}    end
   end
-  echo "$path"
+  echo "$verb"
 end
 ${words
   .flatMap((each) => {
-    const when = `complete -c kubespiffe -n 'test (__kubespiffe_path) = "${each.path}"'`;
+    const when = `complete -c kubespiffe -n 'test (__kubespiffe_verb) = "${each.path}"'`;
     return [
       ...each.commands.map(({ name, what }) => `${when} -f -a ${name} -d ${quoted(what)}\n`),
       ...each.argumentChoices.map((choice) => `${when} -f -a ${choice}\n`),

@@ -7,7 +7,6 @@ import { CliError, exitCodes } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { inspectPcr as inspectRequest } from '../inspect/pcr.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
-import { outputFormat } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { contextOf, type InspectOptions, withInspectOptions } from './inspect.ts';
 
@@ -35,8 +34,7 @@ export function inspectPcr(parent: Command, terminal: Terminal, done: (exitCode:
       }
       const pcr = await withApi(options, terminal, (api) => getRequest(api, namespace, name));
       const inspection = inspectRequest(pcr, await contextOf(terminal, options));
-      const format = options.output === undefined ? undefined : outputFormat(options.output);
-      printInspection(terminal, inspection, reference, format);
+      printInspection(terminal, inspection, reference, options.output);
       done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
     },
   );

@@ -4,13 +4,13 @@ import { withExamples } from '../help.ts';
 import { inspectContent } from '../inspect/detect.ts';
 import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
-import { outputFormat } from '../output.ts';
+import { type OutputFormat, outputOption } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
 export interface InspectOptions {
   trustDomain?: string;
   roots?: string;
-  output?: string;
+  output?: OutputFormat;
 }
 
 /** `kubespiffe inspect`: what a file says, whether it conforms, what is wrong with it. */
@@ -47,8 +47,7 @@ export function inspect(parent: Command, terminal: Terminal, done: (exitCode: nu
     const content = await readInput(terminal, file);
     const context = await contextOf(terminal, options);
     const inspection = inspectContent(content, context);
-    const format = options.output === undefined ? undefined : outputFormat(options.output);
-    printInspection(terminal, inspection, file === '-' ? 'standard input' : file, format);
+    printInspection(terminal, inspection, file === '-' ? 'standard input' : file, options.output);
     done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
   });
 }
@@ -57,7 +56,7 @@ export function withInspectOptions(command: Command): Command {
   return command
     .option('--trust-domain <name>', 'Trust domain that the SPIFFE IDs should be of.')
     .option('--roots <file>', 'PEM file with roots that the chain should lead to.')
-    .option('-o, --output <format>', 'Print json or yaml.');
+    .addOption(outputOption());
 }
 
 export async function contextOf(terminal: Terminal, options: InspectOptions): Promise<InspectContext> {

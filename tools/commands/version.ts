@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { outputFormat, printObject } from '../output.ts';
+import { type OutputFormat, outputOption, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** `kubespiffe version`. */
@@ -8,10 +8,10 @@ export function version(parent: Command, terminal: Terminal): Command {
   return parent
     .command('version')
     .description('Print the version.')
-    .option('-o, --output <format>', 'Print json or yaml.')
-    .action((options: { output?: string }) => {
+    .addOption(outputOption())
+    .action((options: { output?: OutputFormat }) => {
       const found = versions();
-      if (options.output !== undefined) return printObject(terminal, outputFormat(options.output), found);
+      if (options.output) return printObject(terminal, options.output, found);
       terminal.out(`kubespiffe ${found.kubespiffe} (Node.js ${found.node}, OpenSSL ${found.openssl})\n`);
     });
 }
