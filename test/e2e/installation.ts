@@ -27,13 +27,14 @@ export async function install(
   report: (line: string) => void = () => {},
 ): Promise<Installation> {
   if (!existsSync(imageArchive)) throw new Error("the image is not built yet: run 'make image'");
-  report('starting Kubernetes');
+  report(`starting Kubernetes ${choice.version}: etcd, API server, controller manager, scheduler`);
   const controlPlane = await startControlPlane({
     version: choice.version,
     betaApis: choice.betaApis,
     complete: true,
   });
   try {
+    report('joining a node: containerd, kubelet, kube-proxy');
     const node = await startNode(controlPlane, { version: choice.kubeletVersion });
     report('loading the image into the node');
     await node.importImage(imageArchive);
@@ -46,6 +47,7 @@ export async function install(
       ...['ca', 'create', '--namespace', 'kubespiffe', '--name', 'kubespiffe-pool'],
       ...['--ca-id', 'first', '--trust-domain', trustDomain],
     );
+    report('waiting for both replicas of the signer');
     await signerReady(controlPlane);
     return {
       controlPlane,
