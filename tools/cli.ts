@@ -130,6 +130,7 @@ function printError(terminal: Terminal, message: string, hint: string | undefine
   if (hint !== undefined) terminal.err(`hint: ${oneLine(hint)}\n`);
 }
 
-function pathOf(command: Command): string {
+/** How a command is called, such as `kubespiffe ca create`. */
+export function pathOf(command: Command): string {
   return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
 }

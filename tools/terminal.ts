@@ -7,7 +7,6 @@ export interface Terminal {
   err(text: string): void;
   /** Whether to mark words with colour: a person is looking and does not mind (NO_COLOR, TERM=dumb). */
   readonly hasColor: boolean;
-  readonly columns: number;
   /** The content of a file; `-` is standard input. */
   read(file: string): Promise<Buffer>;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -26,7 +25,6 @@ export function processTerminal(): Terminal {
     out: (line) => void stdout.write(line),
     err: (line) => void stderr.write(line),
     hasColor: stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb',
-    columns: stdout.columns ?? 100,
     read: async (file) => (file === '-' ? buffer(stdin) : readFile(file)),
     env,
     now: Date.now,
