@@ -15,9 +15,10 @@ import type { Terminal } from './terminal.ts';
 
 /** Builds the whole tree of commands. */
 export function buildProgram(terminal: Terminal, done: (exitCode: number) => void): Command {
-  const program = new Command('kubespiffe').description(
-    'kubespiffe gives pods SPIFFE identities by Pod Certificates. These are its tools.',
-  );
+  // Flags belong to the verb before them: those of `inspect pcr` must not be taken for those of `inspect`.
+  const program = new Command('kubespiffe')
+    .enablePositionalOptions()
+    .description('kubespiffe gives pods SPIFFE identities by Pod Certificates. These are its tools.');
   withExamples(
     program,
     `

@@ -187,6 +187,12 @@ function readCa(pem: string, field: string): CertificateFacts {
   if (facts.keyUsage && !facts.keyUsage.includes('keyCertSign')) {
     throw new Fault(field, 'has a keyUsage without keyCertSign');
   }
+  // Verifiers hold leaves to the purposes of their issuers too, though RFC 5280 does not ask for it.
+  const lacking = ['serverAuth', 'clientAuth'].filter((purpose) => !facts.extKeyUsage.includes(purpose));
+  const isLimited = facts.extKeyUsage.length > 0 && !facts.extKeyUsage.includes('anyExtendedKeyUsage');
+  if (isLimited && lacking.length > 0) {
+    throw new Fault(field, `has an extKeyUsage without ${lacking.join(' and ')}, which its leaves need`);
+  }
   return facts;
 }
 

@@ -3,6 +3,7 @@ import { randomBytes, webcrypto } from 'node:crypto';
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
+  ExtendedKeyUsageExtension,
   type Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
@@ -27,6 +28,7 @@ export interface TestCaOptions {
   isCa?: boolean;
   pathLen?: number;
   keyUsage?: number;
+  extKeyUsage?: readonly string[];
   /** Seconds since the epoch. */
   notBefore: number;
   notAfter: number;
@@ -51,6 +53,7 @@ export async function makeCa(options: TestCaOptions): Promise<TestCa> {
     await SubjectKeyIdentifierExtension.create(keys.publicKey),
     new AuthorityKeyIdentifierExtension(issuerKeyId),
   ];
+  if (options.extKeyUsage) extensions.push(new ExtendedKeyUsageExtension([...options.extKeyUsage]));
   if (uris.length > 0) {
     extensions.push(new SubjectAlternativeNameExtension(uris.map((value) => ({ type: 'url', value }))));
   }

@@ -353,6 +353,14 @@ const rows: Row[] = [
     remedy: /kubespiffe ca import/,
   },
   {
+    name: 'a CA that is limited to servers',
+    secret: await ca({ extKeyUsage: ['1.3.6.1.5.5.7.3.1'] }),
+    reason: 'PoolMalformed',
+    field: 'pool.authorities[0].certificate',
+    says: /extKeyUsage without clientAuth/,
+    remedy: /kubespiffe ca import/,
+  },
+  {
     name: 'a certificate that is not self-signed where the root should be',
     secret: poolOf([record(middle)]),
     reason: 'PoolMalformed',
@@ -498,6 +506,13 @@ describe('a sound pool', () => {
     const result = parse(await ca({ uris: [] }));
     assert.ok(result.ok);
     assert.match(result.pool.active?.warnings.join() ?? '', /carries no SPIFFE ID/);
+  });
+
+  it('may have a CA that is limited to what leaves are for, or to nothing', async () => {
+    for (const extKeyUsage of [['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'], ['2.5.29.37.0']]) {
+      const result = parse(await ca({ extKeyUsage }));
+      assert.ok(result.ok, result.ok ? '' : result.problem.message);
+    }
   });
 
   it('may hold expired authorities and such without a key as long as they do not sign', async () => {

@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parsePool } from '../../signer/authority/pool.ts';
-import type { Secret } from '../../signer/kube/types.ts';
+import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type Ran, run } from '../tools/run.ts';
-import { createPod, requestFor } from './workloads.ts';
+import { installSigner } from './installation.ts';
+import { startSigner } from './signer-process.ts';
+import { answerTo, createPod, requestFor } from './workloads.ts';
 
 const namespace = 'pools';
 const now = Math.floor(Date.now() / 1000);
@@ -267,5 +269,46 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     const none = await run(['inspect', 'pcr', 'default/none', ...admin]);
     assert.equal(none.code, 1);
     assert.match(none.stderr, /there is no PodCertificateRequest default\/none\nhint: /);
+  });
+
+  it('makes a pool from which the signer issues what conforms', async () => {
+    const kubeconfig = await installSigner(controlPlane);
+    const admin = ['--kubeconfig', controlPlane.kubeconfig];
+    const pool = ['-n', 'kubespiffe', '--name', 'kubespiffe-pool'];
+    const created = await run(['ca', 'create', ...pool, ...admin, ...wishes]);
+    assert.equal(created.code, 0, created.stderr);
+    const signer = await startSigner({ kubeconfig });
+    await signer.ready();
+
+    const request = await requestFor(controlPlane, await createPod(controlPlane));
+    const { certificateChain } = await answerTo(controlPlane, request);
+    const reference = `default/${request.metadata.name}`;
+    const inspected = await run([
+      'inspect',
+      'pcr',
+      reference,
+      ...admin,
+      '-o',
+      'json',
+      '--trust-domain',
+      'example.org',
+    ]);
+    const report = JSON.parse(inspected.stdout);
+    const broken = report.sections.flatMap((section: { findings: { ok: boolean }[] }) =>
+      section.findings.filter((each) => !each.ok),
+    );
+    assert.deepEqual([inspected.code, report.conforms, broken], [0, true, []]);
+
+    const { body } = await controlPlane.request(
+      'GET',
+      '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots',
+    );
+    const bundle = body as ClusterTrustBundle;
+    const roots = file('roots.pem', bundle.spec.trustBundle);
+    const chain = await run(['inspect', '-', '--roots', roots], { input: certificateChain ?? '' });
+    assert.equal(chain.code, 0, chain.stdout);
+    const published = await run(['inspect', '-'], { input: JSON.stringify(bundle) });
+    assert.equal(published.code, 0, published.stdout);
+    await signer.child.stop();
   });
 });
