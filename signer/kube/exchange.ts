@@ -105,7 +105,7 @@ export function exchange(
           resolve({ status, headers, body: chunks.length === 1 && only ? only : Buffer.concat(chunks) });
         },
         onResponseError(_controller, error) {
-          fail(controller ? 'broken' : 'connect', reasonOf(error), error);
+          fail(controller && !isUnsent(error) ? 'broken' : 'connect', reasonOf(error), error);
         },
       },
     );
@@ -120,11 +120,17 @@ export function describe(outgoing: { method: string; path: string }): string {
   return `${outgoing.method} ${outgoing.path.split('?')[0]}`;
 }
 
+/** Node raises these where no stream could be opened any more, so that nothing of the request was sent. */
+function isUnsent(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return code === 'ERR_HTTP2_INVALID_SESSION' || code === 'ERR_HTTP2_GOAWAY_SESSION';
+}
+
 /** What a network error says, with its code where the message does not have it. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code } = error as { code?: unknown };
-  const message =
-    error.message || (error instanceof AggregateError ? error.errors.map(reasonOf).join('; ') : '');
+  const parts = error instanceof AggregateError ? error.errors.map(reasonOf).join('; ') : '';
+  const message = (error.message || parts).replace(/\s+/g, ' ').trim();
   return typeof code === 'string' && !message.includes(code) ? `${message} (${code})` : message;
 }

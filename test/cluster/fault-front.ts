@@ -43,6 +43,8 @@ export function createFront() {
       refusing = refuse;
     },
     setFrozen: (freeze: boolean) => {
+      // Joined twice, every byte would pass twice.
+      if (freeze === frozen) return;
       frozen = freeze;
       for (const { outer, inner } of pairs.values()) {
         if (!freeze) join(outer, inner);

@@ -1,0 +1,237 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { createEventRecorder } from '../../signer/kube/events.ts';
+import { createMembership, leaseName, type Membership } from '../../signer/kube/membership.ts';
+import type { Lease } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { createAccount, expectSuccess, type ProxiedClient, startProxiedClient } from './kube-client.ts';
+
+const leases = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
+
+let controlPlane: ControlPlane;
+let client: ProxiedClient;
+const ends: (() => Promise<void>)[] = [];
+
+before(async () => {
+  controlPlane = await startControlPlane({ controllers: false });
+  await createAccount(controlPlane, 'replica');
+  client = await startProxiedClient(controlPlane, 'replica');
+});
+afterEach(async () => {
+  client.proxy.clear();
+  client.proxy.thaw();
+  for (const end of ends.splice(0).reverse()) await end();
+});
+after(async () => {
+  await client?.stop();
+  await controlPlane?.stop();
+});
+
+function makeMembership(self: string): Membership {
+  return createMembership({
+    transport: client.transport,
+    namespace: 'default',
+    self,
+    now: Date.now,
+    monotonic: () => performance.now(),
+    log: { warn: () => undefined, debug: () => undefined },
+  });
+}
+
+/** Runs a replica in this process. @returns it, and what lets it leave. */
+function join(self: string): { membership: Membership; leave: () => Promise<void> } {
+  const membership = makeMembership(self);
+  const stop = new AbortController();
+  const run = membership.run(stop.signal);
+  const leave = async () => {
+    stop.abort();
+    await run;
+  };
+  ends.push(leave);
+  return { membership, leave };
+}
+
+const sees = (membership: Membership, members: string[], timeoutMs = 5_000) =>
+  waitFor(
+    `${membership.self} to see ${members}`,
+    () => JSON.stringify(membership.members()) === JSON.stringify(members),
+    { everyMs: 20, timeoutMs },
+  );
+
+async function readLease(self: string): Promise<Lease | undefined> {
+  const { status, body } = await controlPlane.request('GET', `${leases}/${leaseName(self)}`);
+  return status === 200 ? (body as Lease) : undefined;
+}
+
+describe('membership on a real API server', () => {
+  test('a replica sees itself before anything has happened, and two see each other within a second', async () => {
+    const a = join('a');
+    assert.deepEqual(a.membership.members(), ['a']);
+    const startedAt = performance.now();
+    const b = join('b');
+    await sees(a.membership, ['a', 'b']);
+    await sees(b.membership, ['a', 'b']);
+    assert.ok(performance.now() - startedAt < 1000);
+    const lease = await readLease('a');
+    assert.equal(lease?.spec?.holderIdentity, 'a');
+    assert.deepEqual(lease?.metadata.labels, {
+      'app.kubernetes.io/name': 'kubespiffe',
+      'kubespiffe.io/component': 'signer',
+    });
+  });
+
+  test('one that leaves is gone at once, and so is its Lease', async () => {
+    const a = join('a');
+    const b = join('b');
+    await sees(a.membership, ['a', 'b']);
+    const startedAt = performance.now();
+    await b.leave();
+    await sees(a.membership, ['a']);
+    assert.ok(performance.now() - startedAt < 1000);
+    assert.equal(await readLease('b'), undefined);
+  });
+
+  test('one that is killed counts for ten seconds more, and is back when it starts again', async () => {
+    const a = join('a');
+    const start = () =>
+      spawn(process.execPath, [`${import.meta.dirname}/kube-replica.ts`, client.kubeconfig, 'killed'], {
+        stdio: 'inherit',
+      });
+    const first = start();
+    await sees(a.membership, ['a', 'killed'], 15_000);
+    first.kill('SIGKILL');
+    await once(first, 'exit');
+    const killedAt = performance.now();
+    await sees(a.membership, ['a'], 15_000);
+    const tookMs = performance.now() - killedAt;
+    assert.ok(tookMs > 5_000 && tookMs < 11_500, `${tookMs} ms`);
+
+    const second = start();
+    await sees(a.membership, ['a', 'killed'], 15_000);
+    second.kill('SIGTERM');
+    await once(second, 'exit');
+    await sees(a.membership, ['a']);
+  });
+
+  test('renews every three seconds with one small write, and a lost Lease is made again', async () => {
+    const { membership } = join('a');
+    await waitFor('the Lease', () => readLease('a'));
+    client.proxy.forget();
+    const startedAt = performance.now();
+    await waitFor('three renewals', () => client.proxy.count({ method: 'PATCH', path: leases }) === 3, {
+      timeoutMs: 15_000,
+    });
+    const tookMs = performance.now() - startedAt;
+    assert.ok(tookMs > 6_000 && tookMs < 11_000, `${tookMs} ms`);
+    const writes = client.proxy.requests.filter(({ method }) => method !== 'GET');
+    assert.equal(writes.length, 3);
+    expectSuccess(await controlPlane.request('DELETE', `${leases}/${leaseName('a')}`));
+    await waitFor('the Lease again', () => readLease('a'), { timeoutMs: 5_000 });
+    assert.deepEqual(membership.members(), ['a']);
+  });
+
+  test('the API server killed: nobody is lost who comes back within ten seconds', async () => {
+    const a = join('a');
+    const b = join('b');
+    await sees(a.membership, ['a', 'b']);
+    const changes: string[][] = [];
+    a.membership.onChange(() => changes.push([...a.membership.members()]));
+    await controlPlane.killApiServer();
+    await controlPlane.startApiServer();
+    const before = (await readLease('b'))?.spec?.renewTime;
+    await waitFor('a renewal', async () => (await readLease('b'))?.spec?.renewTime !== before, {
+      timeoutMs: 15_000,
+    });
+    await sees(a.membership, ['a', 'b'], 15_000);
+    await sees(b.membership, ['a', 'b'], 15_000);
+    assert.ok(changes.length <= 2, JSON.stringify(changes));
+  });
+
+  test('cut off from the API server, a replica leaves within two seconds all the same', async () => {
+    const { leave } = join('a');
+    await waitFor('the Lease', () => readLease('a'));
+    client.proxy.freeze();
+    const startedAt = performance.now();
+    await leave();
+    assert.ok(performance.now() - startedAt < 2_000);
+    client.proxy.thaw();
+  });
+});
+
+describe('events on a real API server', () => {
+  test('are accepted, and a repetition becomes a series', async () => {
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'web-0', namespace: 'default' },
+      spec: { containers: [{ name: 'c', image: 'none' }], automountServiceAccountToken: false },
+    };
+    expectSuccess(
+      await controlPlane.request('POST', '/api/v1/namespaces/default/serviceaccounts', {
+        metadata: { name: 'default' },
+      }),
+    );
+    const created = await controlPlane.request('POST', '/api/v1/namespaces/default/pods', pod);
+    expectSuccess(created);
+    const { uid } = (created.body as { metadata: { uid: string } }).metadata;
+    let movedMs = 0;
+    const recorder = createEventRecorder({
+      transport: client.transport,
+      controller: 'kubespiffe.io/signer',
+      instance: 'replica-0',
+      now: Date.now,
+      monotonic: () => performance.now() + movedMs,
+      timer: (run, ms) => {
+        const handle = setTimeout(run, Math.min(ms, 50));
+        return () => clearTimeout(handle);
+      },
+      log: { debug: () => undefined },
+    });
+    const stop = new AbortController();
+    const run = recorder.run(stop.signal);
+    ends.push(async () => {
+      stop.abort();
+      await run;
+    });
+    const record = () =>
+      recorder.record({
+        key: `${uid}/PoolMissing`,
+        regarding: { apiVersion: 'v1', kind: 'Pod', namespace: 'default', name: 'web-0', uid },
+        related: {
+          apiVersion: 'certificates.k8s.io/v1',
+          kind: 'PodCertificateRequest',
+          namespace: 'default',
+          name: 'req-x',
+          uid: '4a1b',
+        },
+        type: 'Warning',
+        reason: 'PoolMissing',
+        action: 'Wait',
+        note: `${'ü'.repeat(600)} and more`,
+      });
+    const read = async () => {
+      const path = '/apis/events.k8s.io/v1/namespaces/default/events';
+      const { body } = await controlPlane.request('GET', path);
+      const { items } = body as { items: { reason: string; note: string; series?: { count: number } }[] };
+      return items.filter(({ reason }) => reason === 'PoolMissing');
+    };
+    record();
+    await waitFor('the Event', async () => (await read()).length === 1);
+    for (let round = 0; round < 5; round += 1) record();
+    movedMs = 60_000;
+    const [event] = await waitFor('the series', async () => {
+      const found = await read();
+      return found[0]?.series?.count === 6 ? found : undefined;
+    });
+    assert.equal((await read()).length, 1);
+    const noteBytes = Buffer.byteLength(event?.note ?? '');
+    assert.ok(noteBytes > 1020 && noteBytes <= 1024, `${noteBytes}`);
+    assert.match(
+      await controlPlane.kubectl(['describe', 'pod', 'web-0']),
+      /Warning +PoolMissing .*kubespiffe.io\/signer/,
+    );
+  });
+});
