@@ -20,16 +20,6 @@ export type AuthorityState = (typeof authorityStates)[number];
 export const authorityKinds = ['X509', 'JWT-ES256', 'JWT-RS256'] as const;
 export type AuthorityKind = (typeof authorityKinds)[number];
 
-/** The states that may follow each state. */
-export const followers: Readonly<Record<AuthorityState, readonly AuthorityState[]>> = {
-  prepared: ['preview', 'trusted', 'active', 'retired'],
-  preview: ['trusted', 'prepared', 'retired'],
-  trusted: ['active', 'retiring'],
-  active: ['retiring'],
-  retiring: ['retired'],
-  retired: [],
-};
-
 const inLiveBundles: ReadonlySet<AuthorityState> = new Set(['trusted', 'active', 'retiring']);
 
 /** Whether the live bundles hold what verifies an authority in this state. */
