@@ -114,10 +114,12 @@ async function readServed(transport: Transport, signal: AbortSignal): Promise<Se
     podcertificaterequests: [],
     clustertrustbundles: [],
   };
-  for (const version of certificatesVersions) {
-    const names = await readResourceNames(transport, version, signal);
+  const found = await Promise.all(
+    certificatesVersions.map((version) => readResourceNames(transport, version, signal)),
+  );
+  for (const [position, version] of certificatesVersions.entries()) {
     for (const resource of ['podcertificaterequests', 'clustertrustbundles'] as const) {
-      if (names.has(resource)) served[resource].push(version);
+      if (found[position]?.has(resource)) served[resource].push(version);
     }
   }
   return served;

@@ -71,13 +71,14 @@ export interface TransportNeeds {
   timer?: SetTimer;
   onCall?: (call: Call) => void;
   userAgent?: string;
+  /** Longest answer, in bytes; 64 MiB when left out: far above a page of 500 large objects. */
+  maxAnswerBytes?: number;
 }
 
 const defaultTimeoutMs = 10_000;
 const maxAttempts = 4;
 const backoffPolicy = { baseMs: 100, maxMs: 2_000 };
-/** A page of 500 objects of the largest size that is usual. */
-const maxAnswerBytes = 64 * 1024 * 1024;
+const defaultMaxAnswerBytes = 64 * 1024 * 1024;
 
 export function createTransport(needs: TransportNeeds): Transport {
   const { credentials } = needs;
@@ -86,6 +87,7 @@ export function createTransport(needs: TransportNeeds): Transport {
   const jitter = needs.jitter ?? Math.random;
   const timer = needs.timer ?? setTimer;
   const pause: Pause = pauseWith(timer);
+  const maxBytes = needs.maxAnswerBytes ?? defaultMaxAnswerBytes;
   const userAgent = needs.userAgent ?? 'kubespiffe';
   const dateListeners: ((serverEpochMs: number, roundTripMs: number) => void)[] = [];
   const prefix = credentials.server.pathname.replace(/\/+$/, '');
@@ -142,7 +144,7 @@ export function createTransport(needs: TransportNeeds): Transport {
         outgoing,
         {
           timeoutMs,
-          maxBytes: maxAnswerBytes,
+          maxBytes,
           discardBody: request.discardBody ?? false,
           signal: request.signal,
         },

@@ -133,6 +133,15 @@ describe('calls', () => {
     assert.equal((late as ApiConnectionError).failure, 'timeout');
   });
 
+  test('an answer that is too long is not taken, and the next call goes on', async () => {
+    server.handle = (request, response) =>
+      answer(response, 200, { text: 'x'.repeat(request.url === '/long' ? 2000 : 9) });
+    const transport = transportTo({ maxAnswerBytes: 1000 });
+    const long = await failure(transport.request({ method: 'GET', path: '/long' }));
+    assert.equal((long as ApiConnectionError).failure, 'too-large');
+    assert.equal((await transport.request({ method: 'GET', path: '/short' })).status, 200);
+  });
+
   test('a discarded body is not read, but that of an error is', async () => {
     server.handle = (request, response) =>
       request.url === '/good'
