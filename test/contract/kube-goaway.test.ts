@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { test } from 'node:test';
+import { loadCredentials } from '../../signer/kube/credentials.ts';
+import { runReflector } from '../../signer/kube/reflector.ts';
+import { createStore } from '../../signer/kube/store.ts';
+import { createTransport } from '../../signer/kube/transport.ts';
+import { startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { createAccount } from './kube-client.ts';
+
+const configMaps = '/api/v1/namespaces/default/configmaps';
+
+test('an API server that sends GOAWAY all the time, as behind a load balancer: no write fails or is done twice', async (t) => {
+  const controlPlane = await startControlPlane({
+    controllers: false,
+    apiServerFlags: ['--goaway-chance=0.02'],
+  });
+  t.after(() => controlPlane.stop());
+  await createAccount(controlPlane, 'writer');
+  const kubeconfig = await controlPlane.kubeconfigFor({ namespace: 'default', name: 'writer' });
+  const codes: string[] = [];
+  const transport = createTransport({
+    credentials: await loadCredentials({ kubeconfig, env: {} }),
+    onCall: ({ verb, code }) => {
+      if (verb === 'POST') codes.push(code);
+    },
+  });
+  t.after(() => transport.close());
+  let connections = 0;
+  const count = () => {
+    connections += 1;
+  };
+  subscribe('undici:client:connected', count);
+  t.after(() => unsubscribe('undici:client:connected', count));
+
+  const store = createStore<string>({});
+  const stop = new AbortController();
+  const following = runReflector<string>(
+    {
+      transport,
+      locate: async () => ({ path: configMaps }),
+      store,
+      project: (raw) => (raw as { metadata: { name: string } }).metadata.name,
+      log: { warn: () => undefined, debug: () => undefined },
+    },
+    stop.signal,
+  );
+  await store.synced;
+  const names = Array.from({ length: 1000 }, (_, number) => `object-${number}`);
+  const next = names.values();
+  await Promise.all(
+    Array.from({ length: 32 }, async () => {
+      for (const name of next) {
+        // A second attempt at a name would be answered with 409.
+        await transport.request({
+          method: 'POST',
+          path: configMaps,
+          body: { metadata: { name } },
+          retry: 'none',
+        });
+      }
+    }),
+  );
+  assert.deepEqual(new Set(codes), new Set(['201']));
+  assert.equal(codes.length, 1000);
+  await waitFor('the watch to have seen all', () => names.every((name) => store.get(`default/${name}`)));
+  assert.ok(connections > 5, `${connections} connections`);
+  stop.abort();
+  await following;
+});
