@@ -81,7 +81,11 @@ test('the image is named, runs as nobody in particular, and starts the command',
   assert.equal(descriptor.annotations?.['io.containerd.image.name'], 'kubespiffe.io/kubespiffe:dev');
   const { config } = await readJson<{ config: Record<string, unknown> }>(blobPath(manifest.config.digest));
   assert.equal(config.User, '65532:65532');
-  assert.deepEqual(config.Entrypoint, ['/usr/local/bin/node', '/app/tools/main.js']);
+  assert.deepEqual(config.Entrypoint, [
+    '/usr/local/bin/node',
+    '--max-semi-space-size=4',
+    '/app/tools/main.js',
+  ]);
 });
 
 test('the Dockerfile starts the same command in the same way', async () => {
