@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parseJsonBytes, parseJsonObject } from '../../signer/spiffe/json.ts';
+
+for (const [name, text, reason] of [
+  ['no JSON', '{"a":', 'it is not JSON'],
+  ['a list', '[1]', 'it is not a JSON object'],
+  ['null', 'null', 'it is not a JSON object'],
+  ['a name twice', '{"a":1,"a":1}', 'it has a name twice'],
+  ['a name twice, once with an escape', '{"a":1,"\\u0061":2}', 'it has a name twice'],
+  ['a name twice with white space', '{"a" : 1, "a"\n:2}', 'it has a name twice'],
+  ['a name twice further down', '{"b":[{"c":{"d":1,"e":[],"d":2}}]}', 'it has a name twice'],
+  ['a name with quotes twice', '{"\\"":1,"\\"":2}', 'it has a name twice'],
+] as const) {
+  test(`refuses ${name}`, () => assert.deepEqual(parseJsonObject(text, 'it'), { ok: false, reason }));
+}
+
+test('is not misled by braces, colons and quotes within strings', () => {
+  const text = '{"a":"{\\"a\\":1","b":["a:","a\\\\"],"c":{"a":"}"},"d":{"a":"a"}}';
+  assert.deepEqual(parseJsonObject(text, 'it'), { ok: true, value: JSON.parse(text) });
+});
+
+test('refuses bytes that are not UTF-8, or begin with a mark of byte order', () => {
+  assert.ok(!parseJsonBytes(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d), 'it').ok);
+  assert.ok(!parseJsonBytes(Buffer.from('\ufeff{}'), 'it').ok);
+  assert.ok(parseJsonBytes(Buffer.from('{"é":1}'), 'it').ok);
+});
+
+test('reads whatever JSON.stringify writes of an object, as JSON.parse does', () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
+      const text = JSON.stringify(value);
+      assert.deepEqual(parseJsonObject(text, 'it'), { ok: true, value: JSON.parse(text) });
+    }),
+  );
+});
+
+test('never throws', () => {
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      parseJsonObject(text, 'it');
+      parseJsonBytes(Buffer.from(text, 'latin1'), 'it');
+    }),
+  );
+});
