@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { KeyUsageFlags } from '@peculiar/x509';
 import { stringify } from 'yaml';
@@ -117,7 +117,13 @@ function requestOf(changes: { spec?: object; status?: object; leaf?: Leaf } = {}
 
 describe('`kubespiffe inspect` on what is good', () => {
   const spiffeBundle = {
-    keys: [{ kty: 'EC', use: 'x509-svid', x5c: [root.split('\n').slice(1, -2).join('')] }],
+    keys: [
+      {
+        ...new X509Certificate(root).publicKey.export({ format: 'jwk' }),
+        use: 'x509-svid',
+        x5c: [root.split('\n').slice(1, -2).join('')],
+      },
+    ],
     spiffe_sequence: 1,
     spiffe_refresh_hint: 300,
   };
@@ -230,7 +236,8 @@ describe('`kubespiffe inspect` on what is wrong', () => {
       keys: [
         { kty: 'EC', use: 'x509-svid', kid: 'a', x5c: [x5c, x5c] },
         { kty: 'EC', use: 'jwt-svid' },
-        { use: 'X509-SVID' },
+        { kty: 'EC', use: 'X509-SVID' },
+        { use: 'x509-svid' },
       ],
     };
     const { code, broken } = await judge(JSON.stringify(bundle));

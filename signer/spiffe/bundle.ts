@@ -1,0 +1,142 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import type { CertificateFacts } from '../pki/certificate.ts';
+import { failure, type Result, success } from '../pki/result.ts';
+import { checkBundle, checkBundleKey, ignoredReason } from './bundle-clauses.ts';
+import { certificateOf } from './bundle-key.ts';
+import type { Finding } from './conformance.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts';
+import { type PublicJwk, publicJwkOf, readPublicJwk } from './jwk.ts';
+import type { JwtAlgorithmName } from './jwt-algorithms.ts';
+
+/** Longest document that is read, in characters. */
+export const maxBundleLength = 4 * 1024 * 1024;
+
+/** A public key by the name that tokens know it by. */
+export interface JwtBundleKey {
+  readonly kid: string;
+  readonly jwk: PublicJwk;
+}
+
+/** What verifies the SVIDs of one trust domain, whose name is kept beside it (Trust Domain and Bundle 4; B5.1). */
+export interface SpiffeBundle {
+  /** Grows with every change of content. */
+  readonly sequence: number;
+  /** How often others should look for a newer one, in whole seconds. */
+  readonly refreshHintSeconds: number;
+  readonly roots: readonly Pick<CertificateFacts, 'der' | 'spki'>[];
+  readonly jwtKeys: readonly JwtBundleKey[];
+}
+
+/**
+ * The JSON of a SPIFFE bundle (Trust Domain and Bundle 4; X509-SVID 6; JWT-SVID 6), with no member that the
+ * standard does not name (B5.6). Everything stands in the order given, so the same bundle always gives the same text.
+ */
+export function printSpiffeBundle(bundle: SpiffeBundle): string {
+  const roots = bundle.roots.map(({ der, spki }) => ({
+    ...publicJwkOf(createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })),
+    use: 'x509-svid',
+    x5c: [Buffer.from(der).toString('base64')],
+  }));
+  const jwtKeys = bundle.jwtKeys.map(({ kid, jwk }) => ({ ...jwk, use: 'jwt-svid', kid }));
+  return print({
+    keys: [...roots, ...jwtKeys],
+    spiffe_sequence: bundle.sequence,
+    spiffe_refresh_hint: bundle.refreshHintSeconds,
+  });
+}
+
+/**
+ * The JWK set that OIDC relying parties read (RFC 7517 5; OpenID Connect Discovery 3): `use: sig` and alg, which a
+ * SPIFFE bundle must not have, and JWT keys only, as SPIFFE libraries refuse a JWT bundle with any other in it.
+ */
+export function printJwks(
+  keys: readonly (JwtBundleKey & { readonly algorithm: JwtAlgorithmName })[],
+): string {
+  return print({
+    keys: keys.map(({ kid, jwk, algorithm }) => ({ ...jwk, use: 'sig', alg: algorithm, kid })),
+  });
+}
+
+const print = (value: object): string => `${JSON.stringify(value, undefined, 2)}\n`;
+
+/** A bundle that was read. `roots` and `jwtKeys` both empty means that all of the trust domain is revoked (B5.4). */
+export interface ParsedBundle {
+  readonly sequence: number | undefined;
+  readonly refreshHintSeconds: number | undefined;
+  readonly roots: readonly CertificateFacts[];
+  readonly jwtKeys: ReadonlyMap<string, KeyObject>;
+  /** The keys that were left out, as the standard demands for a kty or a use that is not known (B5.5), and why. */
+  readonly ignored: readonly string[];
+}
+
+/**
+ * Reads a SPIFFE bundle that somebody else made. A key of unknown use or type is ignored; a key of a known one with
+ * a fault makes the whole bundle unusable, as in go-spiffe: half a bundle would revoke the other half. Never throws.
+ */
+export function parseSpiffeBundle(text: string): Result<ParsedBundle> {
+  const read = readDocument(text);
+  if (!read.ok) return read;
+  const { document, keys } = read.value;
+  const fault = firstFault('the bundle', checkBundle(document));
+  if (fault !== undefined) return failure(fault);
+  const roots: CertificateFacts[] = [];
+  const jwtKeys = new Map<string, KeyObject>();
+  const ignored: string[] = [];
+  for (const [index, key] of keys.entries()) {
+    const place = `keys[${index}]`;
+    const reason = ignoredReason(key);
+    if (reason !== undefined) {
+      ignored.push(`${place}: ${reason}`);
+      continue;
+    }
+    const keyFault = firstFault(place, checkBundleKey(key));
+    if (keyFault !== undefined) return failure(keyFault);
+    const publicKey = readPublicJwk(key);
+    const root = key.use === 'x509-svid' ? certificateOf(key) : undefined;
+    if (root?.ok) roots.push(root.value);
+    if (key.use === 'jwt-svid' && publicKey.ok) jwtKeys.set(String(key.kid), publicKey.value);
+  }
+  return success({
+    sequence: document.spiffe_sequence as number | undefined,
+    refreshHintSeconds: document.spiffe_refresh_hint as number | undefined,
+    roots,
+    jwtKeys,
+    ignored,
+  });
+}
+
+/**
+ * Reads an OIDC JWK set: its keys for signatures, by kid. A key that is for something else, of an unknown type or
+ * without kid is left out; a fault in one of the others makes the set unusable. Never throws.
+ */
+export function parseJwks(text: string): Result<ReadonlyMap<string, KeyObject>> {
+  const read = readDocument(text);
+  if (!read.ok) return read;
+  const found = new Map<string, KeyObject>();
+  for (const [index, key] of read.value.keys.entries()) {
+    const isForSignatures = key.use === undefined || key.use === 'sig';
+    if (!isForSignatures || typeof key.kid !== 'string' || key.kty === 'oct') continue;
+    const publicKey = readPublicJwk(key);
+    if (!publicKey.ok) return failure(`keys[${index}]: ${publicKey.reason}`);
+    if (found.has(key.kid)) return failure(`keys[${index}]: its kid is that of another key as well`);
+    found.set(key.kid, publicKey.value);
+  }
+  return success(found);
+}
+
+function readDocument(text: string): Result<{ document: JsonObject; keys: readonly JsonObject[] }> {
+  if (text.length > maxBundleLength) {
+    return failure(`the bundle is longer than ${maxBundleLength} characters`);
+  }
+  const document = parseJsonObject(text, 'the bundle');
+  if (!document.ok) return document;
+  const { keys } = document.value;
+  if (!Array.isArray(keys)) return failure('the bundle has no list "keys" (Trust Domain and Bundle 4.1.3)');
+  if (!keys.every(isJsonObject)) return failure('the bundle has a key that is no JSON object');
+  return success({ document: document.value, keys });
+}
+
+function firstFault(place: string, findings: readonly Finding[]): string | undefined {
+  const broken = findings.find(({ ok, level }) => !ok && level === 'must');
+  return broken && `${place}: ${broken.message} (${broken.clause})`;
+}

@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import { parseJwks, parseSpiffeBundle, printJwks, printSpiffeBundle } from '../../signer/spiffe/bundle.ts';
+import { checkBundle, checkBundleKey } from '../../signer/spiffe/bundle-clauses.ts';
+import type { Finding } from '../../signer/spiffe/conformance.ts';
+import { type PublicJwk, publicJwkOf } from '../../signer/spiffe/jwk.ts';
+import { makeCa, type TestCa } from '../pki/authorities.ts';
+import { ecKey, rsaKey } from './tokens.ts';
+
+type Json = Record<string, unknown>;
+
+const es256 = ecKey();
+const rs256 = rsaKey();
+const jwtKeys = [es256, rs256].map(({ kid, publicKey }) => ({ kid, jwk: publicJwkOf(publicKey) }));
+let root: TestCa;
+let other: TestCa;
+let text = '';
+let x509Key: Json = {};
+let jwtKey: Json = {};
+
+before(async () => {
+  [root, other] = [await makeCa(), await makeCa()];
+  text = printSpiffeBundle({ sequence: 7, refreshHintSeconds: 300, roots: [root.facts], jwtKeys });
+  [x509Key = {}, jwtKey = {}] = (JSON.parse(text) as { keys: Json[] }).keys;
+});
+
+const broken = (findings: readonly Finding[], level: Finding['level'] = 'must') =>
+  findings.filter((each) => !each.ok && each.level === level).map(({ message }) => message);
+
+const bundleOf = (keys: readonly unknown[], more: Json = {}) =>
+  JSON.stringify({ keys, spiffe_sequence: 1, spiffe_refresh_hint: 300, ...more });
+
+describe('a SPIFFE bundle of ours', () => {
+  it('meets every clause and is read as it was written', () => {
+    const document = JSON.parse(text) as Json & { keys: Json[] };
+    for (const findings of [checkBundle(document), ...document.keys.map(checkBundleKey)]) {
+      assert.deepEqual([broken(findings), broken(findings, 'should')], [[], []]);
+    }
+    const parsed = parseSpiffeBundle(text);
+    assert.ok(parsed.ok, parsed.ok ? '' : parsed.reason);
+    assert.equal(parsed.value.sequence, 7);
+    assert.equal(parsed.value.refreshHintSeconds, 300);
+    assert.deepEqual(
+      parsed.value.roots.map(({ sha256Hex }) => sha256Hex),
+      [root.facts.sha256Hex],
+    );
+    for (const { kid, publicKey } of [es256, rs256]) {
+      assert.ok(parsed.value.jwtKeys.get(kid)?.equals(publicKey));
+    }
+    assert.deepEqual(parsed.value.ignored, []);
+  });
+
+  it('has one key for each root and each JWT key, with exactly the members of the standard', () => {
+    const { keys } = JSON.parse(text) as { keys: Json[] };
+    assert.deepEqual(
+      keys.map((key) => Object.keys(key)),
+      [
+        ['crv', 'kty', 'x', 'y', 'use', 'x5c'],
+        ['crv', 'kty', 'x', 'y', 'use', 'kid'],
+        ['e', 'kty', 'n', 'use', 'kid'],
+      ],
+    );
+  });
+
+  for (const keyName of ['ECDSA P-384', 'RSA 3072', 'Ed25519'] as const) {
+    it(`can hold a root of ${keyName}`, async () => {
+      const ca = await makeCa({ keyName });
+      const parsed = parseSpiffeBundle(
+        printSpiffeBundle({ sequence: 1, refreshHintSeconds: 1, roots: [ca.facts], jwtKeys: [] }),
+      );
+      assert.ok(parsed.ok, parsed.ok ? '' : parsed.reason);
+      assert.equal(parsed.value.roots.length, 1);
+    });
+  }
+});
+
+describe('a bundle of somebody else', () => {
+  const privateHalf = () => es256.privateKey.export({ format: 'jwk' }) as Json;
+  const cases: [name: string, make: () => string, reason: RegExp][] = [
+    ['is no JSON', () => 'hello', /is not JSON/],
+    ['has keys twice', () => '{"keys":[],"keys":[]}', /a name twice/],
+    ['has no keys', () => '{}', /no list "keys"/],
+    ['has a key that is no object', () => bundleOf(['a']), /no JSON object/],
+    ['has its sequence as a string', () => bundleOf([x509Key], { spiffe_sequence: '1' }), /spiffe_sequence/],
+    ['has its sequence as a float', () => bundleOf([x509Key], { spiffe_sequence: 1.5 }), /spiffe_sequence/],
+    ['has a negative sequence', () => bundleOf([x509Key], { spiffe_sequence: -1 }), /spiffe_sequence/],
+    [
+      'has a sequence beyond 2^53',
+      () => bundleOf([x509Key], { spiffe_sequence: 2 ** 60 }),
+      /spiffe_sequence/,
+    ],
+    [
+      'has its hint as a string',
+      () => bundleOf([x509Key], { spiffe_refresh_hint: '5m' }),
+      /spiffe_refresh_hint/,
+    ],
+    ['has a root with a kid', () => bundleOf([{ ...x509Key, kid: 'a' }]), /kid is there/],
+    ['has a root without x5c', () => bundleOf([{ ...x509Key, x5c: undefined }]), /0 elements/],
+    [
+      'has a root with two certificates',
+      () => bundleOf([{ ...x509Key, x5c: [...(x509Key.x5c as string[]), 'AA=='] }]),
+      /2 elements/,
+    ],
+    [
+      'has x5c in base64url',
+      () => bundleOf([{ ...x509Key, x5c: [Buffer.from(root.facts.der).toString('base64url')] }]),
+      /base64 of DER|cannot be read/,
+    ],
+    ['has x5c in PEM', () => bundleOf([{ ...x509Key, x5c: [root.pem] }]), /base64 of DER/],
+    [
+      'has a root whose numbers are those of another key',
+      () => bundleOf([{ ...x509Key, ...publicJwkOf(es256.publicKey) }]),
+      /not that of the certificate/,
+    ],
+    [
+      'has a root whose certificate is another',
+      () => bundleOf([{ ...x509Key, x5c: [Buffer.from(other.facts.der).toString('base64')] }]),
+      /not that of the certificate/,
+    ],
+    ['has a JWT key without kid', () => bundleOf([{ ...jwtKey, kid: undefined }]), /kid is missing/],
+    ['has two JWT keys of one kid', () => bundleOf([jwtKey, jwtKey]), /same kid/],
+    [
+      'has a short coordinate',
+      () => bundleOf([{ ...jwtKey, x: String(jwtKey.x).slice(0, -2) }]),
+      /not a readable EC key/,
+    ],
+    [
+      'has a private key',
+      () => bundleOf([{ ...privateHalf(), use: 'jwt-svid', kid: 'a' }]),
+      /no secret any more/,
+    ],
+  ];
+  for (const [name, make, reason] of cases) {
+    it(`is refused where it ${name}`, () => {
+      const parsed = parseSpiffeBundle(make());
+      assert.ok(!parsed.ok);
+      assert.match(parsed.reason, reason);
+    });
+  }
+
+  it('is read without the keys that the standard wants ignored', () => {
+    const parsed = parseSpiffeBundle(
+      bundleOf([
+        { ...jwtKey, use: 'sig' },
+        { ...jwtKey, use: 'JWT-SVID' },
+        { ...jwtKey, use: undefined },
+        { kty: 'AKP', use: 'jwt-svid', kid: 'a' },
+        { use: 'x509-svid' },
+        { ...jwtKey, use: 'wit-svid' },
+        jwtKey,
+      ]),
+    );
+    assert.ok(parsed.ok, parsed.ok ? '' : parsed.reason);
+    assert.deepEqual([...parsed.value.jwtKeys.keys()], [jwtKey.kid]);
+    assert.equal(parsed.value.ignored.length, 6);
+    assert.match(parsed.value.ignored.join(), /keys\[1\]: use is "JWT-SVID"/);
+  });
+
+  it('that is empty revokes everything, which is said and no fault', () => {
+    const parsed = parseSpiffeBundle('{"keys":[]}');
+    assert.ok(parsed.ok);
+    assert.equal(parsed.value.roots.length + parsed.value.jwtKeys.size, 0);
+    assert.match(broken(checkBundle({ keys: [] }), 'should').join(), /revoked/);
+  });
+
+  it('that has members of its own is read all the same', () => {
+    const parsed = parseSpiffeBundle(bundleOf([{ ...jwtKey, alg: 'ES256' }], { x_note: 'a' }));
+    assert.ok(parsed.ok);
+    assert.match(broken(checkBundleKey({ ...jwtKey, alg: 'ES256' }), 'should').join(), /does not name alg/);
+  });
+});
+
+describe('a JWK set for OIDC', () => {
+  const printed = () =>
+    printJwks([
+      { kid: es256.kid, jwk: publicJwkOf(es256.publicKey), algorithm: 'ES256' },
+      { kid: rs256.kid, jwk: publicJwkOf(rs256.publicKey), algorithm: 'RS256' },
+    ]);
+
+  it('holds JWT keys with use, alg and kid, and is read again', () => {
+    const { keys } = JSON.parse(printed()) as { keys: Json[] };
+    assert.deepEqual(
+      keys.map(({ use, alg }) => [use, alg]),
+      [
+        ['sig', 'ES256'],
+        ['sig', 'RS256'],
+      ],
+    );
+    const parsed = parseJwks(printed());
+    assert.ok(parsed.ok);
+    assert.ok(parsed.value.get(rs256.kid)?.equals(rs256.publicKey));
+  });
+
+  it('of somebody else is read without keys for other things, and refused with a fault', () => {
+    const key: PublicJwk = publicJwkOf(es256.publicKey);
+    const left = parseJwks(
+      JSON.stringify({ keys: [{ ...key, use: 'enc', kid: 'a' }, key, { kty: 'oct', kid: 'b' }] }),
+    );
+    assert.ok(left.ok && left.value.size === 0);
+    for (const keys of [
+      [{ ...key, kid: 'a', x: 'AA' }],
+      [
+        { ...key, kid: 'a' },
+        { ...key, kid: 'a' },
+      ],
+    ]) {
+      assert.equal(parseJwks(JSON.stringify({ keys })).ok, false);
+    }
+  });
+});
