@@ -45,8 +45,8 @@ export function backoffMs(policy: BackoffPolicy, failures: number, jitter: () =>
  * Reads a Retry-After header (RFC 9110 10.2.3: seconds or a date) in milliseconds; undefined when there is none or
  * it cannot be read. Bounded to five minutes: no server may switch us off for good.
  */
-export function readRetryAfter(header: string | undefined, now: number): number | undefined {
-  if (header === undefined) return undefined;
+export function readRetryAfter(header: string | string[] | undefined, now: number): number | undefined {
+  if (typeof header !== 'string') return undefined;
   const text = header.trim();
   // Date.parse takes nearly anything; all three forms of an HTTP date begin with the name of the day.
   const date = /^[A-Z][a-z]{2,8},? /.test(text) ? Date.parse(text) : Number.NaN;

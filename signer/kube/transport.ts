@@ -1,38 +1,22 @@
 import { ApiConnectionError, ApiStatusError } from './api-error.ts';
+import {
+  type ApiRequest,
+  contentTypeOf,
+  mayRetry,
+  queryString,
+  readBody,
+  readStatus,
+} from './api-request.ts';
 import { createBackoff, readRetryAfter } from './backoff.ts';
 import { openConnection } from './connection.ts';
 import type { Credentials } from './credentials.ts';
-import { describe, exchange, type Incoming, type Outgoing } from './exchange.ts';
+import { exchange, type Incoming, type Outgoing } from './exchange.ts';
 import { type Pause, pauseWith, type SetTimer, setTimer } from './timer.ts';
-import type { Status } from './types.ts';
 import type { WatchEvent } from './watch-lines.ts';
 import { openWatch } from './watch-stream.ts';
 
+export type { ApiRequest } from './api-request.ts';
 export type { WatchEvent } from './watch-lines.ts';
-
-/** A call of the Kubernetes API. */
-export interface ApiRequest {
-  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Without query; its segments must be escaped already. */
-  path: string;
-  query?: Readonly<Record<string, string | undefined>>;
-  /** A string is sent as it is, an object as JSON. */
-  body?: string | object;
-  /** `application/json` when left out, for PATCH `application/merge-patch+json`. */
-  contentType?: string;
-  /** Over all attempts, in milliseconds; 10 s when left out. */
-  timeoutMs?: number;
-  /**
-   * `none`: one attempt. `safe`: the call may be done twice, so it is tried again after any trouble. When left out:
-   * `safe` for GET; else only where certainly nothing was done (no connection, 429, and 503 with Retry-After).
-   */
-  retry?: 'safe' | 'none';
-  /** Metric label, such as `pods`. */
-  resource?: string;
-  /** The answer's body is of no interest: it is not parsed, and `body` is undefined. */
-  discardBody?: boolean;
-  signal?: AbortSignal;
-}
 
 /** One call, for the metrics. `code`: the HTTP status, or `error` when there was no answer. */
 export interface Call {
@@ -97,7 +81,7 @@ export function createTransport(needs: TransportNeeds): Transport {
   async function outgoingFor(request: Omit<ApiRequest, 'signal'>): Promise<Outgoing> {
     const authorization = await credentials.authorization();
     const { body } = request;
-    const contentType = request.contentType ?? defaultContentType[request.method];
+    const contentType = contentTypeOf(request);
     return {
       method: request.method,
       path: `${prefix}${request.path}${queryString(request.query)}`,
@@ -130,7 +114,7 @@ export function createTransport(needs: TransportNeeds): Transport {
     return new ApiStatusError(request, {
       status: answer.status,
       body: readStatus(answer.body),
-      retryAfterMs: readRetryAfter(headerOf(answer, 'retry-after'), now()),
+      retryAfterMs: readRetryAfter(answer.headers['retry-after'], now()),
     });
   }
 
@@ -218,60 +202,4 @@ export function createTransport(needs: TransportNeeds): Transport {
       await Promise.all([calls.close(), watches.close()]);
     },
   };
-}
-
-const defaultContentType = {
-  GET: 'application/json',
-  POST: 'application/json',
-  PUT: 'application/json',
-  PATCH: 'application/merge-patch+json',
-  DELETE: 'application/json',
-} as const;
-
-/** Whether the call may be made again: never when that might do something twice that the caller did not allow. */
-function mayRetry(request: ApiRequest, error: unknown): boolean {
-  if (request.retry === 'none') return false;
-  const isSafe = request.retry === 'safe' || request.method === 'GET';
-  if (error instanceof ApiConnectionError) {
-    // Without a connection the call was never sent.
-    return error.failure === 'connect' || (isSafe && error.failure === 'broken');
-  }
-  if (!(error instanceof ApiStatusError)) return false;
-  if (error.status === 429) return true;
-  if (error.status === 503 && error.retryAfterMs !== undefined) return true;
-  return isSafe && [500, 502, 503, 504].includes(error.status);
-}
-
-function queryString(query: ApiRequest['query']): string {
-  if (!query) return '';
-  const parts: string[] = [];
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) parts.push(`${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
-  }
-  return parts.length > 0 ? `?${parts.join('&')}` : '';
-}
-
-function headerOf(answer: Incoming, name: string): string | undefined {
-  const value = answer.headers[name];
-  return Array.isArray(value) ? value[0] : value;
-}
-
-function readBody<T>(request: ApiRequest, body: Buffer): T {
-  if (request.discardBody || body.length === 0) return undefined as T;
-  try {
-    return JSON.parse(body.toString()) as T;
-  } catch {
-    // The parser's own message quotes the text, which may be a Secret.
-    throw new ApiConnectionError('malformed', `${describe(request)}: the answer is not JSON`);
-  }
-}
-
-/** The Status in an error answer; undefined for what a proxy may have said in its place. */
-function readStatus(body: Buffer): Status | undefined {
-  try {
-    const status = JSON.parse(body.toString()) as Status | null;
-    return status?.kind === 'Status' ? status : undefined;
-  } catch {
-    return undefined;
-  }
 }
