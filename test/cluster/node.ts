@@ -63,6 +63,11 @@ export async function startNode(
   controlPlane: ControlPlane,
   options: { name?: string; version?: KubernetesVersion } = {},
 ): Promise<Node> {
+  if (!controlPlane.binaries.complete) {
+    throw new Error(
+      'a node needs a whole control plane, which KUBEBUILDER_ASSETS has not: pass complete: true',
+    );
+  }
   await checkMachine();
   await removeStaleLinks();
   await removeStaleCgroups();
