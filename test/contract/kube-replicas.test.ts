@@ -219,7 +219,10 @@ describe('events on a real API server', () => {
       return items.filter(({ reason }) => reason === 'PoolMissing');
     };
     record();
-    await waitFor('the Event', async () => (await read()).length === 1);
+    await waitFor('the answer', () =>
+      client.calls.some(({ resource, code }) => resource === 'events' && code === '201'),
+    );
+    assert.equal((await read()).length, 1);
     for (let round = 0; round < 5; round += 1) record();
     movedMs = 60_000;
     const [event] = await waitFor('the series', async () => {
