@@ -109,6 +109,9 @@ export function controllerFlags(
   if (name === 'kube-scheduler') return common;
   return [
     ...common,
+    // At the default of 20 a second its own start takes 5 s.
+    '--kube-api-qps=500',
+    '--kube-api-burst=1000',
     '--use-service-account-credentials',
     `--service-account-private-key-file=${join(dir, 'sa.key')}`,
     `--root-ca-file=${join(dir, 'ca.crt')}`,
