@@ -1,7 +1,8 @@
 import { type PodFacts, toPodFacts } from './issuance/pods.ts';
 import { type CertificateRequest, toCertificateRequest } from './issuance/request.ts';
 import type { CertificatesResource, Discovery } from './kube/discovery.ts';
-import { type Location, runReflector } from './kube/reflector.ts';
+import type { Location } from './kube/list-watch.ts';
+import { runReflector } from './kube/reflector.ts';
 import { createStore, type Store } from './kube/store.ts';
 import type { Transport } from './kube/transport.ts';
 import type { CertificatesVersion, ClusterTrustBundle, Pod, PodCertificateRequest } from './kube/types.ts';

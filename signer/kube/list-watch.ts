@@ -1,8 +1,26 @@
 import { messageOf } from '../errors.ts';
 import { ApiStatusError, isExpired } from './api-error.ts';
-import type { Location, ReflectorNeeds } from './reflector.ts';
+import type { Store } from './store.ts';
+import type { Transport } from './transport.ts';
 import type { Status } from './types.ts';
 import type { WatchEvent } from './watch-lines.ts';
+
+/** Where a resource is to be had. `query` narrows it: fieldSelector, labelSelector. */
+export interface Location {
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+}
+
+/** A resource that is followed, and the store that is kept equal to it. */
+export interface Followed<T> {
+  readonly transport: Transport;
+  readonly store: Store<T>;
+  /** What we keep of an object; undefined to keep nothing of it. */
+  readonly project: (raw: unknown) => T | undefined;
+  readonly log: { warn(fields: object, message: string): void };
+  /** Metric label and name in logs. */
+  readonly resource?: string;
+}
 
 /** Objects a page: what client-go asks for. */
 const pageSize = 500;
@@ -26,7 +44,7 @@ export function keyOf(raw: unknown): string {
  * @throws ApiStatusError, ApiConnectionError
  */
 export async function listAll<T>(
-  needs: ReflectorNeeds<T>,
+  needs: Followed<T>,
   at: Location,
   signal: AbortSignal,
 ): Promise<{ objects: [key: string, object: T][]; resourceVersion: string }> {
@@ -68,7 +86,7 @@ export type Applied =
   | { readonly kind: 'refused'; readonly error: ApiStatusError };
 
 /** Takes one event of a watch into the store. */
-export function applyEvent<T>(needs: ReflectorNeeds<T>, event: WatchEvent): Applied {
+export function applyEvent<T>(needs: Followed<T>, event: WatchEvent): Applied {
   if (event.type === 'ERROR') {
     const status = event.object as Status;
     const error = new ApiStatusError(
@@ -83,7 +101,7 @@ export function applyEvent<T>(needs: ReflectorNeeds<T>, event: WatchEvent): Appl
   return { kind: 'applied', resourceVersion: metadata?.resourceVersion };
 }
 
-function change<T>(needs: ReflectorNeeds<T>, event: WatchEvent): void {
+function change<T>(needs: Followed<T>, event: WatchEvent): void {
   const { store, log } = needs;
   try {
     const key = keyOf(event.object);
@@ -97,7 +115,7 @@ function change<T>(needs: ReflectorNeeds<T>, event: WatchEvent): void {
   }
 }
 
-function projected<T>(needs: ReflectorNeeds<T>, raw: unknown): T | undefined {
+function projected<T>(needs: Followed<T>, raw: unknown): T | undefined {
   try {
     return needs.project(raw);
   } catch (error) {

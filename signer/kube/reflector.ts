@@ -1,16 +1,8 @@
 import { messageOf } from '../errors.ts';
 import { ApiStatusError, isExpired, isPlain404 } from './api-error.ts';
 import { createBackoff } from './backoff.ts';
-import { applyEvent, listAll } from './list-watch.ts';
-import type { Store } from './store.ts';
+import { applyEvent, type Followed, type Location, listAll } from './list-watch.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
-import type { Transport } from './transport.ts';
-
-/** Where a resource is to be had. `query` narrows it: fieldSelector, labelSelector. */
-export interface Location {
-  readonly path: string;
-  readonly query?: Readonly<Record<string, string>>;
-}
 
 /** Why a watch had to be opened again. */
 export type RestartCause = 'closed' | 'expired' | 'error' | 'silent';
@@ -34,20 +26,14 @@ export type ReflectorState =
   | { readonly phase: 'resting'; readonly waitMs: number; readonly next: ReflectorState }
   | { readonly phase: 'stopped' };
 
-export interface ReflectorNeeds<T> {
-  readonly transport: Transport;
+export interface ReflectorNeeds<T> extends Followed<T> {
   /** Where the resource is served now; undefined when it is not. Asked at the start and after each plain 404. */
   readonly locate: (signal: AbortSignal) => Promise<Location | undefined>;
-  readonly store: Store<T>;
-  /** What we keep of an object; undefined to keep nothing of it. */
-  readonly project: (raw: unknown) => T | undefined;
   readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
   readonly onState?: (state: ReflectorState) => void;
   readonly onRestart?: (cause: RestartCause) => void;
   /** The resource answered a plain 404: whoever knows where it is served should look again. */
   readonly onNotServed?: () => void;
-  /** Metric label and name in logs. */
-  readonly resource?: string;
   /** A watch without an event or a bookmark for so long is cut; the server sends a bookmark about every minute. */
   readonly silentAfterMs?: number;
   readonly monotonic?: () => number;
