@@ -24,6 +24,8 @@ export interface LeafFields {
   readonly keyId: Uint8Array;
   /** The SPIFFE ID, ASCII. */
   readonly uri: string;
+  /** DNS names beside it (X509-SVID 2 allows them), ASCII, for servers whose clients know nothing of SPIFFE. */
+  readonly dnsNames?: readonly string[];
 }
 
 /** The bytes of leaves of one authority. */
@@ -98,12 +100,13 @@ export function compileLeafTemplate(authority: {
   const build = (leaf: LeafFields): Uint8Array => {
     checkSerial(leaf.serial);
     checkUri(leaf.uri);
+    const dnsNames = dnsNamesOf(leaf.dnsNames);
     const validity = timeLength(leaf.notBefore) + timeLength(leaf.notAfter);
 
     const subjectKeyIdValue = elementLength(leaf.keyId.length);
     const subjectKeyId = subjectKeyIdOid.length + elementLength(subjectKeyIdValue);
     const generalName = elementLength(leaf.uri.length);
-    const generalNames = elementLength(generalName);
+    const generalNames = elementLength(generalName + dnsNames.length);
     const subjectAltName = subjectAltNameStart.length + elementLength(generalNames);
     const extensions = fixedExtensions.length + elementLength(subjectKeyId) + elementLength(subjectAltName);
     const content =
@@ -136,9 +139,10 @@ export function compileLeafTemplate(authority: {
     at = copy(leaf.keyId, writeHeader(target, at, tags.octetString, leaf.keyId.length));
     at = copy(subjectAltNameStart, writeHeader(target, at, tags.sequence, subjectAltName));
     at = writeHeader(target, at, tags.octetString, generalNames);
-    at = writeHeader(target, at, tags.sequence, generalName);
+    at = writeHeader(target, at, tags.sequence, generalName + dnsNames.length);
     at = writeHeader(target, at, contextTag(6, 'primitive'), leaf.uri.length);
-    target.write(leaf.uri, at, 'latin1');
+    at += target.write(leaf.uri, at, 'latin1');
+    copy(dnsNames, at);
     return target;
   };
 
@@ -146,6 +150,17 @@ export function compileLeafTemplate(authority: {
     sequence(tbs, algorithmDer, bitString(signature));
 
   return { build, assemble };
+}
+
+const noNames = new Uint8Array();
+
+/** GeneralNames of DNS names, in order (RFC 5280 4.2.1.6). */
+function dnsNamesOf(names: readonly string[] | undefined): Uint8Array {
+  if (!names || names.length === 0) return noNames;
+  for (const name of names) {
+    if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name)) throw derError('a DNS name that is none');
+  }
+  return Buffer.concat(names.map((name) => encode(contextTag(2, 'primitive'), Buffer.from(name, 'latin1'))));
 }
 
 /** RFC 5280 4.1.2.2; DER: positive and without a redundant zero octet. */

@@ -110,3 +110,17 @@ for (const [name, fields] of refused) {
     assert.throws(() => template.build({ ...golden, ...fields }), { code: 'DER_INVALID' });
   });
 }
+
+test('DNS names stand beside the URI where they are asked for', async () => {
+  const dnsNames = ['token.kubespiffe.svc', 'token.kubespiffe.svc.cluster.local'];
+  const facts = readCertificate(await leafOf({ ...golden, dnsNames }));
+  assert.ok(facts.ok);
+  assert.deepEqual(facts.value.uris, [golden.uri]);
+  assert.deepEqual(facts.value.dnsNames, dnsNames);
+});
+
+for (const name of ['', '*', 'a b', 'a\u00e9', 'a.', '-a', 'A']) {
+  test(`a DNS name ${JSON.stringify(name)} is refused`, () => {
+    assert.throws(() => template.build({ ...golden, dnsNames: [name] }), { code: 'DER_INVALID' });
+  });
+}
