@@ -11,6 +11,8 @@ export interface PodFacts {
   readonly serviceAccountName: string;
   /** Succeeded or Failed; undefined while the pod may still run. */
   readonly finished: 'Succeeded' | 'Failed' | undefined;
+  /** When its time to terminate is over, seconds since the epoch; absent unless it is being deleted. */
+  readonly deletesAt?: number;
 }
 
 /** The outcome of looking a pod up. */
@@ -22,11 +24,13 @@ export type PodLookup =
 /** Projects a pod of the API server to what we keep of it. */
 export function toPodFacts(wire: Pod): PodFacts {
   const phase = wire.status?.phase;
+  const { deletionTimestamp } = wire.metadata;
   return {
     uid: wire.metadata.uid ?? '',
     nodeName: wire.spec?.nodeName ?? '',
     serviceAccountName: wire.spec?.serviceAccountName ?? 'default',
     finished: phase === 'Succeeded' || phase === 'Failed' ? phase : undefined,
+    ...(deletionTimestamp !== undefined && { deletesAt: Date.parse(deletionTimestamp) / 1000 }),
   };
 }
 
