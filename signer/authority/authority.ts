@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { KubespiffeError } from '../errors.ts';
 import { type CertificateFacts, readCertificate } from '../pki/certificate.ts';
 import { compileLeafTemplate, type SigningAuthority } from '../pki/leaf.ts';
@@ -6,6 +6,7 @@ import { decodePem, encodePem } from '../pki/pem.ts';
 import { authorityKeyNames, type CertificateSigner, certificateSigner, nameOfKey } from '../pki/sign.ts';
 import { isSignedBy } from '../pki/verify.ts';
 import type { AuthorityRecord } from './document.ts';
+import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
 import type { AuthorityState } from './states.ts';
 
@@ -15,6 +16,8 @@ export interface PooledAuthority {
   readonly kind: 'X509';
   readonly state: AuthorityState;
   readonly tainted: boolean;
+  /** Where it stands, such as `pool.authorities[0]`. */
+  readonly field: string;
   readonly key: KeyObject | undefined;
   /** Of the signing certificate, such as `ECDSA P-256`. */
   readonly keyType: string;
@@ -105,6 +108,7 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string): P
     kind: 'X509',
     state: record.state,
     tainted: record.tainted,
+    field,
     key,
     keyType: nameOfKey(publicKeyOf(signing)),
     root,
@@ -140,18 +144,10 @@ function signingAuthorityOf(
   };
 }
 
-/** What a PEM private key is; the reasons of OpenSSL are left out on purpose, like every part of the text. */
 function readKey(pem: string, field: string): KeyObject {
-  const blocks = decodePem(pem);
-  const block = blocks.ok && blocks.value.length === 1 ? blocks.value[0] : undefined;
-  if (block?.label !== 'PRIVATE KEY') {
-    throw new Fault(field, 'is not one unencrypted PKCS#8 block (BEGIN PRIVATE KEY)');
-  }
-  try {
-    return createPrivateKey({ key: Buffer.from(block.der), format: 'der', type: 'pkcs8' });
-  } catch {
-    throw new Fault(field, 'is not a readable PKCS#8 private key');
-  }
+  const key = readPrivateKey(pem);
+  if (!key.ok) throw new Fault(field, key.reason);
+  return key.value;
 }
 
 function signerOf(key: KeyObject, field: string): CertificateSigner {

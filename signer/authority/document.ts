@@ -213,7 +213,7 @@ export function writePoolDocument(document: PoolDocument): string {
   return `${JSON.stringify(document, undefined, 2)}\n`;
 }
 
-/** A pool of one authority, the first of its life. */
-export function newPool(trustDomain: string, authority: AuthorityRecord): PoolDocument {
-  return { apiVersion: poolApiVersion, kind: poolKind, trustDomain, sequence: 1, authorities: [authority] };
+/** A pool at the beginning of its life. */
+export function newPool(trustDomain: string, ...authorities: readonly AuthorityRecord[]): PoolDocument {
+  return { apiVersion: poolApiVersion, kind: poolKind, trustDomain, sequence: 1, authorities };
 }

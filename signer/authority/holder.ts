@@ -1,5 +1,7 @@
 import type { Secret } from '../kube/types.ts';
 import type { Authority } from './authority.ts';
+import type { JwtSigningAlgorithm } from './jwt-authority.ts';
+import { type JwtSignable, jwtSigningAt } from './jwt-signing.ts';
 import { type Pool, type PoolResult, parsePool, signingAuthorityAt, timeProblem } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 
@@ -24,6 +26,8 @@ export interface PoolHolder {
   /** The last good pool. */
   current(): Pool | undefined;
   signable(now: Seconds): Signable;
+  /** The key that signs JWT-SVIDs, of those that have been published for so many seconds. */
+  jwtSignable(algorithm: JwtSigningAlgorithm, now: Seconds, propagationSeconds: number): JwtSignable;
   /** What the bundles may be made from, as long as it is what the Secret says now; else what is wrong with it. */
   publishable(): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem };
 }
@@ -58,6 +62,14 @@ export function createPoolHolder(needs: { trustDomain: string; onChange: () => v
       if (!latest) return { ok: false, problem: unread };
       if (latest.ok) return signingAuthorityAt(latest.pool, now);
       return latest.pool ? signingAuthorityAt(latest.pool, now) : latest;
+    },
+    jwtSignable(algorithm, now, propagationSeconds) {
+      ripen(now);
+      // A CA that has ended is no reason to refuse tokens, as long as the bundles are made of the same pool.
+      if (latest?.pool && latest.pool === current) {
+        return jwtSigningAt(current, algorithm, now, propagationSeconds);
+      }
+      return { ok: false, problem: latest?.ok === false ? latest.problem : unread };
     },
   };
 }

@@ -2,10 +2,12 @@ import type { Secret } from '../kube/types.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { type Authority, type PooledAuthority, readAuthority } from './authority.ts';
 import { type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
+import { isJwtKind, type JwtAuthority, type JwtSigningAlgorithm, readJwtAuthority } from './jwt-authority.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 import { isPublished } from './states.ts';
 
 export type { Authority, PooledAuthority } from './authority.ts';
+export type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
 export type { PoolProblem } from './problem.ts';
 
 /** Seconds since the epoch. */
@@ -30,6 +32,10 @@ export interface Pool {
   /** What the live bundles hold: the roots that are trusted, active or retiring, each once, order as written. */
   readonly roots: readonly CertificateFacts[];
   readonly active: PooledAuthority | undefined;
+  /** The JWT authorities, in the order in which they are written. */
+  readonly jwt: readonly JwtAuthority[];
+  /** The one that signs JWT-SVIDs with an algorithm, as far as its state says. */
+  activeJwt(algorithm: JwtSigningAlgorithm): JwtAuthority | undefined;
 }
 
 /** A problem with `pool` is one of time alone: the pool is sound, and its active authority cannot sign now. */
@@ -81,6 +87,7 @@ export function compilePool(
     return refuse('PoolEmpty', 'pool.authorities', 'there is none', remedy);
   }
   const authorities: PooledAuthority[] = [];
+  const jwt: JwtAuthority[] = [];
   const ids = new Map<string, string>();
   const activeAt = new Map<string, string>();
   for (const [index, record] of document.authorities.entries()) {
@@ -97,7 +104,17 @@ export function compilePool(
       return refuse('PoolMalformed', `${field}.state`, what, 'set one of them to trusted or retiring');
     }
     if (record.state === 'active') activeAt.set(record.kind, field);
-    if (record.kind !== 'X509') continue;
+    if (isJwtKind(record.kind)) {
+      const result = readJwtAuthority(record, field);
+      if (!result.ok) return result;
+      const twin = jwt.find(({ kid }) => kid === result.authority.kid);
+      if (twin) {
+        const remedy = 'give each authority a key of its own';
+        return refuse('PoolMalformed', field, `has the key of ${twin.field} as well`, remedy);
+      }
+      jwt.push(result.authority);
+      continue;
+    }
     const result = readAuthority(record, field, trustDomain);
     if (!result.ok) return result;
     authorities.push(result.authority);
@@ -111,6 +128,8 @@ export function compilePool(
       authorities,
       roots: [...new Map(published.map((root) => [root.sha256Hex, root])).values()],
       active: authorities.find((each) => each.state === 'active'),
+      jwt,
+      activeJwt: (algorithm) => jwt.find((each) => each.state === 'active' && each.algorithm === algorithm),
     },
   };
 }
@@ -119,7 +138,7 @@ export function compilePool(
 export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {
   const active = pool.active;
   if (!active) return undefined;
-  const field = `pool.authorities[${pool.authorities.indexOf(active)}]`;
+  const { field } = active;
   const chain = [...active.intermediates, active.root];
   const fieldOf = (certificate: CertificateFacts) =>
     certificate === active.root
@@ -156,7 +175,7 @@ export function signingAuthorityAt(
     return refuse('PoolNotSigning', 'pool.authorities', 'no X509 authority is active', remedy);
   }
   if (active.tainted) {
-    const field = `pool.authorities[${pool.authorities.indexOf(active)}].tainted`;
+    const field = `${active.field}.tainted`;
     const what = `authority ${active.id} is tainted and must not sign`;
     return refuse('PoolNotSigning', field, what, 'make another authority active');
   }

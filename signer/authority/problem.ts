@@ -16,6 +16,8 @@ export type PoolProblemReason =
   | 'PoolNotYetValid'
   /** The pool is sound, but none of its authorities may sign: none is active, or the active one is tainted. */
   | 'PoolNotSigning'
+  /** A JWT key has not been published for so long that all who verify tokens know it. */
+  | 'JwtKeyTooNew'
   /** The view of the pool was not confirmed by the API server for too long. */
   | 'PoolUnconfirmed'
   /** Less than an hour is left, which is the shortest life a certificate may have. */

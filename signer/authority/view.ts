@@ -7,6 +7,8 @@ import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import { createPoolHolder, type PoolHolder, type Signable } from './holder.ts';
+import type { JwtSigningAlgorithm } from './jwt-authority.ts';
+import type { JwtSignable } from './jwt-signing.ts';
 import type { Pool } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 
@@ -27,6 +29,8 @@ export interface PoolView {
   problem(): PoolProblem | undefined;
   /** The authority that signs at `now` (seconds since the epoch), or why there is none. */
   signable(now: number): Signable;
+  /** The key that signs JWT-SVIDs at `now`, of those that have been published for so many seconds, or why none. */
+  jwtSignable(algorithm: JwtSigningAlgorithm, now: number, propagationSeconds: number): JwtSignable;
   /**
    * Reads the Secret from the API server, past every cache, and takes it into the view.
    * @returns the pool that bundles may be made from. A missing Secret is a result (PoolMissing), not an error.
@@ -130,10 +134,10 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     }
   };
 
+  const isConfirmed = () => monotonic() - confirmedAtMonotonic() <= confirmedWithinMs;
   const signable = (now: number): Signable => {
     const outcome = holder.signable(now);
-    if (!outcome.ok || monotonic() - confirmedAtMonotonic() <= confirmedWithinMs) return outcome;
-    return { ok: false, problem: unconfirmed };
+    return !outcome.ok || isConfirmed() ? outcome : { ok: false, problem: unconfirmed };
   };
 
   return {
@@ -143,6 +147,10 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       return outcome.ok ? undefined : outcome.problem;
     },
     signable,
+    jwtSignable(algorithm, now, propagationSeconds) {
+      const outcome = holder.jwtSignable(algorithm, now, propagationSeconds);
+      return !outcome.ok || isConfirmed() ? outcome : { ok: false, problem: unconfirmed };
+    },
     readLive,
     confirmedAtMonotonic,
     onChange: (listener) => {

@@ -1,0 +1,44 @@
+import { generateKeyPair } from 'node:crypto';
+import { promisify } from 'node:util';
+import { encodePem } from '../pki/pem.ts';
+import type { AuthorityRecord } from './document.ts';
+import type { JwtKind } from './jwt-authority.ts';
+
+const generate = promisify(generateKeyPair);
+
+/**
+ * The kinds of new JWT keys, by the name that a person writes. RSA has 2048 bits: every cloud takes that length, a
+ * signature costs a third of one with 3072 bits, and a key that is replaced every few weeks need not last for years.
+ */
+export const newJwtKeys = { es256: 'JWT-ES256', rs256: 'JWT-RS256' } as const satisfies Record<
+  string,
+  JwtKind
+>;
+export type NewJwtKey = keyof typeof newJwtKeys;
+const rsaBits = 2048;
+
+/**
+ * Makes a key for JWT-SVIDs with the id `jwt-<kind>-1`, the first of its kind in a new pool: active at once, since
+ * nobody has a bundle without it. `now` is seconds since the epoch.
+ */
+export async function createJwtAuthority(wanted: {
+  readonly key: NewJwtKey;
+  readonly now: number;
+}): Promise<AuthorityRecord> {
+  const { privateKey, publicKey } =
+    wanted.key === 'es256'
+      ? await generate('ec', { namedCurve: 'P-256' })
+      : await generate('rsa', { modulusLength: rsaBits });
+  const createdAt = new Date(wanted.now * 1000).toISOString().replace('.000Z', 'Z');
+  return {
+    id: `jwt-${wanted.key}-1`,
+    kind: newJwtKeys[wanted.key],
+    state: 'active',
+    tainted: false,
+    privateKey: encodePem('PRIVATE KEY', privateKey.export({ format: 'der', type: 'pkcs8' })),
+    publicKey: encodePem('PUBLIC KEY', publicKey.export({ format: 'der', type: 'spki' })),
+    createdAt,
+    publishedAt: createdAt,
+    activatedAt: createdAt,
+  };
+}

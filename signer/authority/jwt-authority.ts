@@ -1,0 +1,118 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { decodePem } from '../pki/pem.ts';
+import { failure, type Result, success } from '../pki/result.ts';
+import { nameOfKey } from '../pki/sign.ts';
+import { type PublicJwk, publicJwkOf, thumbprintOf } from '../spiffe/jwk.ts';
+import type { AuthorityRecord } from './document.ts';
+import { readPrivateKey } from './private-key.ts';
+import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
+import type { AuthorityState } from './states.ts';
+
+/** What the JWT authorities of a pool sign with, by their kind. */
+export const jwtKinds = { 'JWT-ES256': 'ES256', 'JWT-RS256': 'RS256' } as const;
+export type JwtKind = keyof typeof jwtKinds;
+export type JwtSigningAlgorithm = (typeof jwtKinds)[JwtKind];
+
+/** RFC 7518 3.3 demands 2048 bits; beyond 4096 a signature takes longer than a pod should wait. */
+const rsaBits = { min: 2048, max: 4096 } as const;
+
+/** A key of a pool that signs JWT-SVIDs, or verifies those that it signed. */
+export interface JwtAuthority {
+  readonly id: string;
+  readonly kind: JwtKind;
+  readonly algorithm: JwtSigningAlgorithm;
+  /** RFC 7638 thumbprint of the public key, so that it is the same on every replica and in every document. */
+  readonly kid: string;
+  readonly state: AuthorityState;
+  readonly tainted: boolean;
+  /** An authority that does not sign may be without. */
+  readonly privateKey: KeyObject | undefined;
+  readonly publicKey: KeyObject;
+  /** The public key, members of the key alone. */
+  readonly jwk: PublicJwk;
+  /** Such as `RSA 2048`. */
+  readonly keyType: string;
+  /** Where it stands, such as `pool.authorities[1]`. */
+  readonly field: string;
+  readonly createdAt?: string;
+  readonly publishedAt?: string;
+  readonly activatedAt?: string;
+}
+
+export type JwtAuthorityResult = { ok: true; authority: JwtAuthority } | { ok: false; problem: PoolProblem };
+
+export function isJwtKind(kind: string): kind is JwtKind {
+  return Object.hasOwn(jwtKinds, kind);
+}
+
+/**
+ * Reads the keys of one JWT record and holds them against each other and the kind. Times are not looked at.
+ * `field` is where the record stands, such as `pool.authorities[1]`.
+ */
+export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAuthorityResult {
+  const { id, kind, state, tainted, createdAt, publishedAt, activatedAt } = record;
+  const refuse = (member: string, what: string, remedy: string, reason?: PoolProblemReason) =>
+    ({
+      ok: false,
+      problem: poolProblem(reason ?? 'PoolMalformed', `${field}.${member}`, what, remedy),
+    }) as const;
+  const replace = 'put a sound key there, or make a new pool with `kubespiffe ca create`';
+  if (!isJwtKind(kind)) return refuse('kind', `is ${kind}, which is no kind for JWT-SVIDs`, replace);
+
+  const privateKey = record.privateKey === undefined ? undefined : readPrivateKey(record.privateKey);
+  if (privateKey?.ok === false) return refuse('privateKey', privateKey.reason, replace);
+  if (!privateKey && state === 'active') {
+    return refuse('privateKey', 'is missing, and an active authority has to sign', replace);
+  }
+  const given = record.publicKey === undefined ? undefined : readPublicKey(record.publicKey);
+  if (given?.ok === false) return refuse('publicKey', given.reason, replace);
+  const publicKey = given?.value ?? (privateKey && createPublicKey(privateKey.value));
+  if (!publicKey) return refuse('publicKey', 'is missing, and so is privateKey', replace);
+  if (privateKey && !createPublicKey(privateKey.value).equals(publicKey)) {
+    const remedy = 'put the private key of that public key there, or leave publicKey out';
+    return refuse('privateKey', `does not belong to the publicKey of ${id}`, remedy, 'PoolKeyMismatch');
+  }
+  const algorithm = jwtKinds[kind];
+  const fault = keyFault(publicKey, algorithm);
+  if (fault !== undefined) return refuse(privateKey ? 'privateKey' : 'publicKey', fault, replace);
+  const jwk = publicJwkOf(publicKey);
+  return {
+    ok: true,
+    authority: {
+      id,
+      kind,
+      algorithm,
+      kid: thumbprintOf(jwk),
+      state,
+      tainted,
+      privateKey: privateKey?.value,
+      publicKey,
+      jwk,
+      keyType: nameOfKey(publicKey),
+      field,
+      ...(createdAt === undefined ? {} : { createdAt }),
+      ...(publishedAt === undefined ? {} : { publishedAt }),
+      ...(activatedAt === undefined ? {} : { activatedAt }),
+    },
+  };
+}
+
+function readPublicKey(pem: string): Result<KeyObject> {
+  const blocks = decodePem(pem);
+  const block = blocks.ok && blocks.value.length === 1 ? blocks.value[0] : undefined;
+  if (block?.label !== 'PUBLIC KEY') return failure('is not one PEM block of a SubjectPublicKeyInfo');
+  try {
+    return success(createPublicKey({ key: Buffer.from(block.der), format: 'der', type: 'spki' }));
+  } catch {
+    return failure('is not a readable public key');
+  }
+}
+
+function keyFault(key: KeyObject, algorithm: JwtSigningAlgorithm): string | undefined {
+  const name = nameOfKey(key);
+  if (algorithm === 'ES256')
+    return name === 'ECDSA P-256' ? undefined : `is a key of type ${name}, not ECDSA P-256`;
+  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+  const fits = key.asymmetricKeyType === 'rsa' && bits >= rsaBits.min && bits <= rsaBits.max;
+  return fits ? undefined : `is a key of type ${name}, not RSA of ${rsaBits.min} to ${rsaBits.max} bits`;
+}
