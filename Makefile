@@ -47,7 +47,7 @@ node_modules/.stamp: package-lock.json package.json
 	@scripts/npm-packages.sh
 
 dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
-	@node scripts/image.ts
+	@node --disable-warning=ExperimentalWarning scripts/image.ts
 
 .PHONY: machine judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
 machine:
