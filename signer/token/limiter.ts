@@ -1,0 +1,34 @@
+/** A rate for each of many keys. */
+export interface Limiter {
+  /** Takes one from the key's allowance. @returns 0 when it was there, else milliseconds until it will be. */
+  take(key: string): number;
+}
+
+/** Keys held at most; whoever was quiet longest is forgotten first, and then has a full allowance again. */
+const maxKeys = 20_000;
+
+/**
+ * Token buckets by key: `perSecond` on average, twice as many at once. Addresses and pods come and go, so that the
+ * least recently used key makes room.
+ */
+export function createLimiter(needs: {
+  readonly perSecond: number;
+  readonly monotonic: () => number;
+}): Limiter {
+  const { perSecond, monotonic } = needs;
+  const most = Math.max(1, perSecond * 2);
+  const buckets = new Map<string, { left: number; at: number }>();
+
+  return {
+    take(key) {
+      const now = monotonic();
+      const bucket = buckets.get(key) ?? { left: most, at: now };
+      const left = Math.min(most, bucket.left + ((now - bucket.at) / 1000) * perSecond);
+      buckets.delete(key);
+      buckets.set(key, { left: left >= 1 ? left - 1 : left, at: now });
+      const [oldest] = buckets.keys();
+      if (buckets.size > maxKeys && oldest !== undefined) buckets.delete(oldest);
+      return left >= 1 ? 0 : ((1 - left) / perSecond) * 1000;
+    },
+  };
+}

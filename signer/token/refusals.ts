@@ -1,0 +1,166 @@
+/**
+ * The one table of what the token endpoint answers when it does not give a token. A row is what the HTTP answer, the
+ * metric, the audit line, the Event and the documentation (docs/reference/token-endpoint.md has a heading for each
+ * code) have in common.
+ */
+
+/** RFC 6749 5.2 and RFC 8693 2.2.2; the last two are those of RFC 6749 4.1.2.1. */
+export type OAuthError =
+  | 'invalid_request'
+  | 'invalid_target'
+  | 'unsupported_grant_type'
+  | 'temporarily_unavailable'
+  | 'server_error';
+
+/** `deny`: the same request would be refused again. `wait`: it may be repeated after Retry-After. */
+export interface Refusal {
+  readonly verdict: 'deny' | 'wait';
+  readonly status: number;
+  readonly error: OAuthError;
+  /** What the person reads; `{}` is replaced by the detail of the case. */
+  readonly message: string;
+  /** Whether only a fault of ours or an attack brings it about. */
+  readonly alarm: boolean;
+}
+
+const deny = (message: string, more: Partial<Refusal> = {}): Refusal => ({
+  verdict: 'deny',
+  status: 400,
+  error: 'invalid_request',
+  alarm: false,
+  message,
+  ...more,
+});
+const target = (message: string) => deny(message, { error: 'invalid_target' });
+const wait = (message: string, more: Partial<Refusal> = {}): Refusal => ({
+  verdict: 'wait',
+  status: 503,
+  error: 'temporarily_unavailable',
+  alarm: false,
+  message,
+  ...more,
+});
+const limit = (message: string) => wait(message, { status: 429 });
+
+export const refusals = {
+  RouteUnknown: deny('There is nothing here; see the documentation of the token endpoint.', { status: 404 }),
+  RequestMalformed: deny('The request cannot be read: {}.'),
+  RequestTooLarge: deny('The request is too large: {}.', { status: 413 }),
+  ParameterMissing: deny('The parameter {} is missing.'),
+  ParameterRepeated: deny('The parameter {} is there twice; send it once.'),
+  ParameterUnsupported: deny('The parameter {} is not supported; leave it out.'),
+  GrantTypeUnsupported: deny(
+    'The grant_type is not supported; send urn:ietf:params:oauth:grant-type:token-exchange.',
+    { error: 'unsupported_grant_type' },
+  ),
+  TokenTypeUnsupported: deny('The {} is not supported; send urn:ietf:params:oauth:token-type:jwt.'),
+  CredentialsRepeated: deny('The request carries more than one credential ({}); send one.'),
+
+  TokenMissing: deny('The ServiceAccount token is missing; send it as {}.'),
+  TokenMalformed: deny('The ServiceAccount token {}.'),
+  AlgorithmUnsupported: deny(
+    'The ServiceAccount token is signed with {}; RS256, RS384, RS512, PS256, ES256, ES384 and ES512 are supported.',
+  ),
+  AlgorithmPostQuantum: deny(
+    'The ServiceAccount token is signed with {}, which is not supported yet; have the API server sign with RS256 ' +
+      'or ES256.',
+  ),
+  SignatureInvalid: deny('The signature of the ServiceAccount token is wrong.'),
+  IssuerUnknown: deny(
+    'The ServiceAccount token is from another issuer than this cluster ({}); after a change of the issuer, the ' +
+      'old one goes into the setting serviceAccountIssuers.',
+  ),
+  AudienceWrong: deny(
+    'The ServiceAccount token is not for this endpoint alone; project one with the audience {} and no other.',
+  ),
+  TokenExpired: deny('The ServiceAccount token has expired; read the projected file anew for each request.'),
+  TokenNotYetValid: deny('The ServiceAccount token is not valid yet; see whether the clocks agree.'),
+  LegacyToken: deny(
+    'This is a ServiceAccount token from a Secret, which belongs to no pod and never ends; project a token ' +
+      'volume into the pod instead.',
+  ),
+  NotBoundToPod: deny(
+    'The ServiceAccount token is not bound to a pod ({}); project a token volume into the pod.',
+  ),
+  ClaimsMalformed: deny(
+    'The ServiceAccount token has the claim {} in another form than Kubernetes writes it.',
+  ),
+  TokenRefused: deny('The API server refuses the ServiceAccount token: {}.'),
+  ReviewDisagrees: deny('The API server reads the ServiceAccount token otherwise than we do ({}).', {
+    alarm: true,
+  }),
+  TokenEndsTooSoon: deny(
+    'The ServiceAccount token has less than 30 seconds left, and nothing that it gives may outlive it; read the ' +
+      'projected file anew.',
+  ),
+
+  PodGone: deny('The pod of the ServiceAccount token is gone ({}).'),
+  PodReplaced: deny('Another pod has the name of the pod of the ServiceAccount token now ({}).'),
+  PodFinished: deny('The pod of the ServiceAccount token has finished ({}).'),
+  PodDeleted: deny('The pod of the ServiceAccount token is past its deletion time ({}).'),
+  ServiceAccountMismatch: deny(
+    'The pod of the ServiceAccount token runs under another ServiceAccount than the token names ({}).',
+    { alarm: true },
+  ),
+  IdentityInvalid: deny('No SPIFFE ID can be made for this pod ({}).'),
+
+  AudienceMissing: deny('Say for whom the JWT-SVID is meant: the parameter audience is missing or empty.'),
+  AudienceMalformed: target('The audience {}.'),
+  AudienceTooMany: target('At most {} audience(s) may be asked for at once; ask for a JWT-SVID for each.'),
+  AudienceForbidden: target(
+    'A JWT-SVID for the audience of the API server, or of this endpoint itself, is never issued.',
+  ),
+  AudienceNotAllowed: target(
+    'The policy of this cluster does not allow the audience; it is a setting (jwtAudiences).',
+  ),
+
+  PodUnavailable: wait('The pod could not be looked up ({}); try again.'),
+  ReviewUnavailable: wait('The API server does not review ServiceAccount tokens now ({}); try again.'),
+  ReviewForbidden: wait(
+    'The API server does not let the signer review ServiceAccount tokens; the administrator applies the RBAC of ' +
+      'manifests/token-endpoint.',
+    { alarm: true },
+  ),
+  NotReady: wait('The endpoint is not ready yet ({}); try again.'),
+  SigningUnavailable: wait('No JWT-SVID can be signed now: {}.'),
+
+  PodLimited: limit('The pod asks for tokens too often; keep a JWT-SVID for half of its life.'),
+  AddressLimited: limit('Too many requests come from this address; try again.'),
+  ReviewLimited: limit(
+    'The key of the ServiceAccount token is not published by the API server, and such tokens are reviewed at a ' +
+      'limited rate; try again.',
+  ),
+  Overloaded: wait('The endpoint is busy; try again.'),
+  Fault: wait('The endpoint failed. This is a fault of the signer: please report it.', {
+    status: 500,
+    error: 'server_error',
+    alarm: true,
+  }),
+} as const satisfies Record<string, Refusal>;
+
+export type RefusalCode = keyof typeof refusals;
+
+/** What a step that may refuse returns. `detail` fills the sentence of the row. */
+export interface Refused {
+  readonly ok: false;
+  readonly code: RefusalCode;
+  readonly detail: string;
+}
+export type Checked<T> = { readonly ok: true; readonly value: T } | Refused;
+
+export const pass = <T>(value: T): Checked<T> => ({ ok: true, value });
+export const refuse = (code: RefusalCode, detail = ''): Refused => ({ ok: false, code, detail });
+
+const maxDetail = 300;
+
+/**
+ * The sentence of a refusal as an `error_description`, which may hold neither quotes nor backslashes nor anything
+ * outside of printable ASCII (RFC 6749 5.2).
+ */
+export function describe({ code, detail }: Pick<Refused, 'code' | 'detail'>): string {
+  return refusals[code].message
+    .replace('{}', () => detail.slice(0, maxDetail))
+    .replaceAll('"', "'")
+    .replaceAll('\\', '/')
+    .replace(/[^\x20-\x7e]/g, '?');
+}

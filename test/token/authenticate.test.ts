@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { badTokens, claimsOf, headerOf, signed } from './bad-tokens.ts';
+import { anAuthenticator, goodReview, someFacts } from './psats.ts';
+
+const facts = someFacts();
+const aToken = () => signed(facts.key, headerOf(facts), claimsOf(facts));
+
+async function refusal(token: string, subject = anAuthenticator(facts)): Promise<string> {
+  const outcome = await subject.authenticate(token);
+  assert.ok(!outcome.ok, 'the token was taken');
+  return outcome.code;
+}
+
+describe('bad tokens', () => {
+  const table = badTokens(facts);
+
+  it('are at least sixty', () => assert.ok(table.length >= 60, String(table.length)));
+
+  for (const { name, token, code } of table) {
+    it(`${code}: ${name}`, async () => {
+      const subject = anAuthenticator(facts);
+      assert.equal(await refusal(token, subject), code);
+      // The API server is not troubled with what can be seen to be wrong.
+      assert.equal(subject.reviewed(), 0);
+    });
+  }
+});
+
+describe('good tokens', () => {
+  it('are reviewed for our audience alone, and say whose they are', async () => {
+    const subject = anAuthenticator(facts);
+    const token = aToken();
+    const outcome = await subject.authenticate(token);
+    assert.ok(outcome.ok);
+    assert.partialDeepStrictEqual(outcome.value, {
+      namespace: 'shop',
+      serviceAccount: facts.serviceAccount,
+      pod: facts.pod,
+      expiresAt: facts.now + 3000,
+    });
+    const review = subject.requests.find(({ resource }) => resource === 'tokenreviews');
+    const { spec } = (review?.body ?? {}) as { spec?: unknown };
+    assert.deepEqual(spec, { token, audiences: [facts.audience] });
+  });
+
+  it('may name their one audience as a string', async () => {
+    const token = signed(facts.key, headerOf(facts), claimsOf(facts, { aud: facts.audience }));
+    assert.ok((await anAuthenticator(facts).authenticate(token)).ok);
+  });
+
+  it('may come from a clock that is a minute ahead', async () => {
+    const ahead = { iat: facts.now + 59, nbf: facts.now + 59 };
+    assert.ok(
+      (await anAuthenticator(facts).authenticate(signed(facts.key, headerOf(facts), claimsOf(facts, ahead))))
+        .ok,
+    );
+  });
+
+  const algorithms = [
+    ['RS256', () => generateKeyPairSync('rsa', { modulusLength: 2048 }), 'sha256'],
+    ['RS512', () => generateKeyPairSync('rsa', { modulusLength: 2048 }), 'sha512'],
+    ['ES384', () => generateKeyPairSync('ec', { namedCurve: 'P-384' }), 'sha384'],
+    ['ES512', () => generateKeyPairSync('ec', { namedCurve: 'P-521' }), 'sha512'],
+  ] as const;
+  for (const [alg, generate, digest] of algorithms) {
+    it(`may be signed with ${alg}`, async () => {
+      const subject = anAuthenticator(facts);
+      const { privateKey, publicKey } = generate();
+      subject.script.keys = [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', alg, use: 'sig' }];
+      const [head, body] = signed(facts.key, { alg, kid: 'k' }, claimsOf(facts)).split('.');
+      const input = Buffer.from(`${head}.${body}`);
+      const signature = sign(digest, input, { key: privateKey, dsaEncoding: 'ieee-p1363' }).toString(
+        'base64url',
+      );
+      assert.ok((await subject.authenticate(`${input}.${signature}`)).ok);
+    });
+  }
+});
+
+describe('the review', () => {
+  const outcomes: [name: string, review: object, code: string][] = [
+    ['authenticated false', { authenticated: false, error: 'gone' }, 'TokenRefused'],
+    ['nothing', {}, 'TokenRefused'],
+    ['authenticated "true"', { ...goodReview(facts), authenticated: 'true' }, 'TokenRefused'],
+    ['no audiences', { ...goodReview(facts), audiences: undefined }, 'ReviewDisagrees'],
+    ['another audience', { ...goodReview(facts), audiences: ['vault'] }, 'ReviewDisagrees'],
+    ['one audience more', { ...goodReview(facts), audiences: [facts.audience, 'vault'] }, 'ReviewDisagrees'],
+    ['no user', { ...goodReview(facts), user: undefined }, 'ReviewDisagrees'],
+    ...(['username', 'uid'] as const).map((name): [string, object, string] => [
+      `another ${name}`,
+      { ...goodReview(facts), user: { ...goodReview(facts).user, [name]: 'other' } },
+      'ReviewDisagrees',
+    ]),
+    ...['pod-name', 'pod-uid'].flatMap((name): [string, object, string][] =>
+      [['other'], [], undefined].map((value) => {
+        const { user } = goodReview(facts);
+        const extra = { ...user.extra, [`authentication.kubernetes.io/${name}`]: value };
+        return [
+          `${name} ${JSON.stringify(value)}`,
+          { ...goodReview(facts), user: { ...user, extra } },
+          'ReviewDisagrees',
+        ];
+      }),
+    ),
+  ];
+  for (const [name, review, code] of outcomes) {
+    it(`${code} for ${name}`, async () => {
+      const subject = anAuthenticator(facts);
+      subject.script.review = review;
+      assert.equal(await refusal(aToken(), subject), code);
+      assert.equal(subject.cache.size, 0);
+    });
+  }
+
+  it('is waited for when the API server fails, and says when RBAC is missing', async () => {
+    const subject = anAuthenticator(facts);
+    subject.script.reviewFails = 500;
+    assert.equal(await refusal(aToken(), subject), 'ReviewUnavailable');
+    subject.script.reviewFails = 403;
+    assert.equal(await refusal(aToken(), subject), 'ReviewForbidden');
+  });
+
+  it('is asked for once when one token comes many times at the same moment', async () => {
+    const subject = anAuthenticator(facts);
+    const token = aToken();
+    const outcomes = await Promise.all(Array.from({ length: 20 }, () => subject.authenticate(token)));
+    assert.ok(outcomes.every(({ ok }) => ok));
+    assert.equal(subject.reviewed(), 1);
+  });
+});
+
+describe('an earlier review', () => {
+  it('counts for half a minute, and no longer', async () => {
+    const subject = anAuthenticator(facts);
+    const token = aToken();
+    await subject.authenticate(token);
+    subject.script.monotonicMs = 29_999;
+    assert.ok((await subject.authenticate(token)).ok);
+    assert.deepEqual(subject.reviews, ['good', 'cached']);
+    subject.script.monotonicMs = 30_000;
+    await subject.authenticate(token);
+    assert.equal(subject.reviewed(), 2);
+  });
+
+  it('never outlives the token', async () => {
+    const subject = anAuthenticator(facts);
+    const token = signed(facts.key, headerOf(facts), claimsOf(facts, { exp: facts.now + 5 }));
+    assert.ok((await subject.authenticate(token)).ok);
+    subject.script.nowMs += 5_000;
+    assert.equal(await refusal(token, subject), 'TokenExpired');
+  });
+
+  it('is dropped with the pod', async () => {
+    const subject = anAuthenticator(facts);
+    const token = aToken();
+    await subject.authenticate(token);
+    subject.cache.forgetPod(facts.pod.uid);
+    subject.script.review = { authenticated: false };
+    assert.equal(await refusal(token, subject), 'TokenRefused');
+  });
+
+  it('does not count while nothing is heard of the pods', async () => {
+    const subject = anAuthenticator(facts);
+    const token = aToken();
+    await subject.authenticate(token);
+    subject.script.hearsOfPods = false;
+    subject.script.review = { authenticated: false };
+    assert.equal(await refusal(token, subject), 'TokenRefused');
+  });
+});
+
+describe('keys', () => {
+  it('are fetched once for many tokens, and again when they have grown old', async () => {
+    const subject = anAuthenticator(facts);
+    for (let i = 0; i < 5; i += 1) await subject.authenticate(aToken());
+    assert.equal(subject.fetched(), 1);
+    subject.script.monotonicMs = 300_000;
+    await subject.authenticate(aToken());
+    assert.equal(subject.fetched(), 2);
+  });
+
+  it('are looked for again, but seldom, when a token names one that is not there', async () => {
+    const subject = anAuthenticator(facts);
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    await subject.authenticate(aToken());
+    subject.script.keys.push({ ...publicKey.export({ format: 'jwk' }), kid: 'key-2', alg: 'ES256' });
+    subject.script.monotonicMs = 10_000;
+    const rotated = signed(privateKey, headerOf(facts, { kid: 'key-2' }), claimsOf(facts));
+    assert.ok((await subject.authenticate(rotated)).ok);
+    assert.equal(subject.fetched(), 2);
+    for (let i = 0; i < 50; i += 1) {
+      await subject.authenticate(signed(facts.key, headerOf(facts, { kid: `no-${i}` }), claimsOf(facts)));
+    }
+    assert.equal(subject.fetched(), 2);
+  });
+
+  it('that are not published are left to the review, at a limited rate', async () => {
+    const subject = anAuthenticator(facts);
+    const unknown = () => signed(facts.key, headerOf(facts, { kid: 'hidden' }), claimsOf(facts));
+    for (let i = 0; i < 4; i += 1) assert.ok((await subject.authenticate(unknown())).ok);
+    assert.equal(await refusal(unknown(), subject), 'ReviewLimited');
+    assert.equal(subject.reviewed(), 4);
+    subject.script.monotonicMs = 500;
+    assert.ok((await subject.authenticate(unknown())).ok);
+  });
+
+  it('that cannot be fetched do not stop the endpoint', async () => {
+    const subject = anAuthenticator(facts);
+    subject.script.keysAreDown = true;
+    assert.ok((await subject.authenticate(aToken())).ok);
+  });
+
+  it('for encryption, of unknown kinds or without a kid verify nothing', async () => {
+    for (const different of [{ use: 'enc' }, { kid: undefined }, { kty: 'oct' }, { crv: 'P-999' }]) {
+      const subject = anAuthenticator(facts);
+      subject.script.keys = subject.script.keys.map((jwk) => ({ ...jwk, ...different }));
+      subject.script.review = { authenticated: false };
+      assert.equal(await refusal(aToken(), subject), 'TokenRefused');
+    }
+  });
+});
