@@ -12,6 +12,9 @@ import type { Signing } from './signing.ts';
 import type { StatusWriter } from './status.ts';
 import { createTurns } from './turns.ts';
 
+/** An answer that was confirmed shows in our watch within this time, in milliseconds, or was not taken after all. */
+const shownWithinMs = 10_000;
+
 export interface ControllerNeeds extends ConsiderNeeds {
   /** Indexed by `pod` (namespace/name of the pod of an open request). */
   readonly requests: Store<CertificateRequest>;
@@ -54,8 +57,9 @@ export function createController(needs: ControllerNeeds): Controller {
     takeoverDelayMs: needs.takeoverDelayMs,
     monotonic,
   });
-  // Answered by us, but our watch does not show it yet: to decide again would only waste a signature.
-  const confirmed = new Set<string>();
+  // Answered by us, but our watch does not show it yet: to decide again would only waste a signature. By UID: since
+  // when. What never shows is sent again: whoever said 200 may have been something in front of the API server.
+  const confirmed = new Map<string, number>();
   // Keys whose answer the server did not take.
   const undelivered = new Set<string>();
   const answers = createAnswers({ signing: needs.signing, monotonic, now: needs.now });
@@ -92,7 +96,7 @@ export function createController(needs: ControllerNeeds): Controller {
       queue.forget(key);
     } else if (object.answered !== undefined) {
       if (previous?.answered === undefined) turns.sawAnswer(object);
-      confirmed.delete(object.uid);
+      if (confirmed.delete(object.uid)) answers.forget(object.uid);
       // A write whose confirmation was lost is settled by its worker.
       if (answers.has(object.uid)) queue.add(key, 'low');
       else queue.forget(key);
@@ -123,7 +127,12 @@ export function createController(needs: ControllerNeeds): Controller {
       answers.forget(request.uid);
       return queue.forget(key);
     }
-    if (confirmed.has(request.uid)) return queue.forget(key);
+    const confirmedAt = confirmed.get(request.uid);
+    if (confirmedAt !== undefined) {
+      const leftMs = confirmedAt + shownWithinMs - monotonic();
+      if (leftMs > 0) return queue.addAfter(key, leftMs, 'low');
+      confirmed.delete(request.uid);
+    }
     const { waitMs } = turns.turnOf(request.uid);
     if (waitMs > 0) return queue.addAfter(key, waitMs, 'low');
 
@@ -149,9 +158,9 @@ export function createController(needs: ControllerNeeds): Controller {
     // The server takes writes again: what waits out a back-off because it did not need wait no longer.
     for (const key of undelivered) queue.add(key, 'low');
     undelivered.clear();
-    if (delivered.kind === 'confirmed') confirm(delivered.answer);
-    answers.forget(request.uid);
     queue.forget(requestKey(request));
+    if (delivered.kind === 'confirmed') confirm(delivered.answer);
+    if (!confirmed.has(request.uid)) answers.forget(request.uid);
   }
 
   function confirm(answer: Answer): void {
@@ -160,7 +169,11 @@ export function createController(needs: ControllerNeeds): Controller {
     metrics.issuanceLatency.observe({ outcome: decision.kind }, (monotonic() - answer.firstSeen) / 1000);
     if (decision.kind === 'deny') tell(request, decision.reason, decision.detail, answer);
     else tell(request, 'Issued', decision.spiffeId.uri, answer);
-    if (requests.get(requestKey(request))?.answered === undefined) confirmed.add(request.uid);
+    const key = requestKey(request);
+    const shown = requests.get(key);
+    if (shown?.uid !== request.uid || shown.answered !== undefined) return;
+    confirmed.set(request.uid, monotonic());
+    queue.addAfter(key, shownWithinMs, 'low');
   }
 
   function keepWaiting(

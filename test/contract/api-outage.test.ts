@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import { type ApiClient, openApi } from '../bench/api-client.ts';
+import { makePlace } from '../bench/cluster.ts';
+import { createGenerator, inParallel, type LoadGenerator, type LoadRequest } from '../bench/generator.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
+import { waitFor } from '../cluster/process.ts';
+import { aPool, installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+
+const statusWrites = { method: 'PATCH', path: /\/podcertificaterequests\/[^/]+\/status/ } as const;
+const html = { headers: { 'content-type': 'text/html' }, body: '<html>It works!</html>' };
+
+/** Whatever the API server does, work goes on by itself afterwards, and each request gets one answer. */
+describe('a signer whose API server is in trouble', () => {
+  let controlPlane: ControlPlane;
+  let proxy: FaultProxy;
+  let api: ApiClient;
+  let generator: LoadGenerator;
+  let direct: string;
+  let proxied: string;
+  let signer: SignerProcess | undefined;
+
+  before(async () => {
+    controlPlane = await startControlPlane({ controllers: false });
+    proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
+    direct = await installSigner(controlPlane);
+    proxied = await installSigner(controlPlane, { server: proxy.url, authority: proxy.authority });
+    await putPool(controlPlane, await aPool());
+    api = await openApi(controlPlane.kubeconfig);
+    generator = createGenerator(api, await makePlace(controlPlane));
+    await generator.createPods(20, 8);
+  });
+  after(async () => {
+    await signer?.child.stop();
+    api?.close();
+    await proxy?.stop();
+    await controlPlane?.stop();
+  });
+  beforeEach(async () => {
+    proxy.clear();
+    await signer?.child.stop();
+  });
+
+  async function start(kubeconfig: string): Promise<SignerProcess> {
+    signer = await startSigner({ kubeconfig });
+    return signer;
+  }
+
+  /** Creates them as kubelets would: again and again until they are there. */
+  function createAll(requests: readonly LoadRequest[]): Promise<void> {
+    return inParallel(requests, 16, async (request) => {
+      for (;;) {
+        try {
+          return await generator.create(request);
+        } catch (error) {
+          if (String(error).includes('AlreadyExists')) return;
+          await pause(50);
+        }
+      }
+    });
+  }
+
+  async function stored(requests: readonly LoadRequest[]): Promise<PodCertificateRequest[]> {
+    const names = new Set(requests.map(({ name }) => name));
+    const path = '/apis/certificates.k8s.io/v1/namespaces/bench/podcertificaterequests';
+    const { body } = await controlPlane.request('GET', path);
+    return (body.items as PodCertificateRequest[]).filter(({ metadata }) => names.has(metadata.name));
+  }
+
+  async function allIssued(requests: readonly LoadRequest[]): Promise<PodCertificateRequest[]> {
+    const answered = await waitFor(
+      `an answer to each of ${requests.length} requests`,
+      async () => {
+        const all = await stored(requests);
+        const open = all.filter(({ status }) => status?.conditions === undefined);
+        return all.length === requests.length && open.length === 0 && all;
+      },
+      { timeoutMs: 90_000, everyMs: 250 },
+    );
+    for (const { status } of answered) assert.equal(status?.conditions?.[0]?.type, 'Issued');
+    return answered;
+  }
+
+  function auditedSerials(process: SignerProcess): Map<string, string[]> {
+    const serials = new Map<string, string[]>();
+    for (const line of process.lines()) {
+      if (line.audit !== true || line.reason !== 'Issued') continue;
+      const { uid } = line.request as { uid: string };
+      serials.set(uid, [...(serials.get(uid) ?? []), String(line.serial)]);
+    }
+    return serials;
+  }
+
+  /** Each certificate that the server holds is in the audit once, and no other one for the same request. */
+  async function eachAuditedOnce(process: SignerProcess, answered: readonly PodCertificateRequest[]) {
+    await waitFor('an audit line for each certificate', () => {
+      const serials = auditedSerials(process);
+      return answered.every(({ metadata }) => serials.has(metadata.uid ?? ''));
+    });
+    const serials = auditedSerials(process);
+    for (const { metadata, status } of answered) {
+      const { serialNumber } = new X509Certificate(status?.certificateChain ?? '');
+      assert.deepEqual(serials.get(metadata.uid ?? ''), [serialNumber.toLowerCase()], metadata.name);
+    }
+  }
+
+  it('answers 500 requests although the API server is killed in the middle of them', async () => {
+    const process = await start(direct);
+    await process.ready();
+    const requests = generator.prepare(500);
+    const created = createAll(requests);
+    await waitFor('the first 150 answers', () => auditedSerials(process).size >= 150);
+    await controlPlane.killApiServer();
+    await controlPlane.startApiServer();
+    await created;
+    await eachAuditedOnce(process, await allIssued(requests));
+  });
+
+  it('waits for an API server that is down at its start, and then works off what is there', async () => {
+    const requests = generator.prepare(20);
+    await createAll(requests);
+    await controlPlane.killApiServer();
+    const process = await start(direct);
+    await waitFor('a reason why it is not ready', async () => {
+      const { ok, text } = await process.readiness();
+      return !ok && text.includes('pod-certificate-api');
+    });
+    const live = await fetch(`${process.url}/livez`);
+    assert.equal(live.status, 200);
+    await controlPlane.startApiServer();
+    await eachAuditedOnce(process, await allIssued(requests));
+    await process.ready();
+  });
+
+  it('answers through a server that is slow', async () => {
+    const process = await start(proxied);
+    await process.ready();
+    proxy.add({ ...statusWrites, fault: { kind: 'delay', ms: 700 } });
+    proxy.add({ path: '/pods', fault: { kind: 'delay', ms: 700 } });
+    const requests = generator.prepare(100);
+    await createAll(requests);
+    await eachAuditedOnce(process, await allIssued(requests));
+  });
+
+  it('answers after a server that says garbage, also where the garbage looks like success', async () => {
+    const process = await start(proxied);
+    await process.ready();
+    proxy.add({ ...statusWrites, times: 10, fault: { kind: 'answer', status: 200, ...html } });
+    proxy.add({ ...statusWrites, times: 10, fault: { kind: 'answer', status: 502, ...html } });
+    proxy.add({ watch: true, times: 3, fault: { kind: 'answer', status: 200, ...html } });
+    proxy.add({
+      method: 'GET',
+      path: /podcertificaterequests\?(?!.*watch)/,
+      times: 2,
+      fault: { kind: 'answer', status: 200, ...html },
+    });
+    proxy.resetConnections();
+    const requests = generator.prepare(60);
+    await createAll(requests);
+    for (const { metadata, status } of await allIssued(requests)) {
+      const audited = new Set(auditedSerials(process).get(metadata.uid ?? ''));
+      const { serialNumber } = new X509Certificate(status?.certificateChain ?? '');
+      assert.deepEqual([...audited], [serialNumber.toLowerCase()], 'the same bytes were sent again');
+    }
+  });
+
+  it('keeps requests that it may not answer, and answers them once it may', async () => {
+    const process = await start(proxied);
+    await process.ready();
+    const rule = proxy.add({ ...statusWrites, fault: { kind: 'answer', status: 403 } });
+    const requests = generator.prepare(20);
+    await createAll(requests);
+    await waitFor('word of it for each request', () => {
+      const waiting = process.lines().filter(({ reason, audit }) => audit && reason === 'SignerForbidden');
+      return waiting.length >= requests.length;
+    });
+    for (const { status } of await stored(requests)) assert.deepEqual(status ?? {}, {});
+    rule.remove();
+    await eachAuditedOnce(process, await allIssued(requests));
+  });
+});
