@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { runCommand } from '../cluster/command.ts';
 import type { PodName } from '../cluster/node.ts';
+import { toolsPod } from '../cluster/pods.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
@@ -173,6 +174,25 @@ for (const choice of clusterChoices()) {
       }
     });
 
+    test('new pods get certificates after all replicas were killed at once', async () => {
+      await installation.controlPlane.kubectl([
+        ...[
+          'delete',
+          'pods',
+          '--namespace',
+          'kubespiffe',
+          '--selector',
+          'app.kubernetes.io/component=signer',
+        ],
+        ...['--grace-period=0', '--force'],
+      ]);
+      const pod = { ...client, name: 'after-kill' };
+      await startWorkload(installation, pod);
+      const { credentials, roots } = await readHeld(installation, pod);
+      await judge(pod, credentials.ECDSAP256 ?? '', roots);
+      await signerReady(installation.controlPlane);
+    });
+
     test('new pods get certificates after a kill -9 of the API server', async () => {
       await installation.controlPlane.killApiServer();
       await installation.controlPlane.startApiServer();
@@ -180,6 +200,39 @@ for (const choice of clusterChoices()) {
       await startWorkload(installation, pod);
       const { credentials, roots } = await readHeld(installation, pod);
       await judge(pod, credentials.ECDSAP256 ?? '', roots);
+    });
+
+    test('whose request is denied, the events of the pod say why', async () => {
+      const pod = { namespace: client.namespace, name: 'annotated' };
+      const podCertificate = {
+        signerName: 'kubespiffe.io/spiffe',
+        keyType: 'ECDSAP256',
+        credentialBundlePath: 'credentials.pem',
+        userAnnotations: { 'example.org/wish': 'another name' },
+      };
+      const volumes = [{ name: 'spiffe', projected: { sources: [{ podCertificate }] } }];
+      const volumeMounts = [{ name: 'spiffe', mountPath: '/run/spiffe' }];
+      await installation.controlPlane.request(
+        'POST',
+        `/api/v1/namespaces/${pod.namespace}/pods`,
+        toolsPod(pod, { volumes, volumeMounts }),
+      );
+      const events = await waitFor('kubelet to tell of the denial', async () => {
+        const told = await installation.controlPlane.kubectl([
+          ...[
+            'get',
+            'events',
+            '--namespace',
+            pod.namespace,
+            '--field-selector',
+            `involvedObject.name=${pod.name}`,
+          ],
+          ...['--output', 'jsonpath={range .items[*]}{.reason}: {.message}{"\\n"}{end}'],
+        ]);
+        return told.includes('permanently denied') && told;
+      });
+      assert.match(events, /^Denied: .*reason="InvalidUnverifiedUserAnnotations"/m);
+      assert.match(events, /example\.org\/wish/);
     });
 
     test('nobody but kubelet can ask, not even the cluster administrator', async () => {
