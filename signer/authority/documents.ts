@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import type { CertificateFacts } from '../pki/certificate.ts';
+import { encodePem } from '../pki/pem.ts';
+import { printJwks, printSpiffeBundle } from '../spiffe/bundle.ts';
+import type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
+import type { Pool } from './pool.ts';
+import { isPublished } from './states.ts';
+
+/** A document that others verify us by: a function of the pool and the settings alone, so equal on every replica. */
+export interface PublishedDocument {
+  readonly bytes: Buffer;
+  /** Strong validator (RFC 9110 8.8.3), with its quotes: SHA-256 of the bytes. */
+  readonly etag: string;
+  readonly contentType: string;
+}
+
+/**
+ * The SPIFFE bundle: all published roots and JWT keys, and the sequence of the pool, which grows in the same write as
+ * any change of content (Trust Domain and Bundle 4.1.1). Undefined where nothing is published: an empty bundle says
+ * that everything of the trust domain is revoked, and a pool without content does not say that.
+ */
+export function spiffeBundleDocument(pool: Pool, refreshHintSeconds: number): PublishedDocument | undefined {
+  const roots = publishedRoots(pool);
+  const jwtKeys = publishedJwtKeys(pool);
+  if (roots.length + jwtKeys.length === 0) return undefined;
+  return json(printSpiffeBundle({ sequence: pool.sequence, refreshHintSeconds, roots, jwtKeys }));
+}
+
+/** The JWK set of OpenID Connect: the published JWT keys, for relying parties that know nothing of SPIFFE. */
+export function jwksDocument(pool: Pool): PublishedDocument {
+  return { ...json(printJwks(publishedJwtKeys(pool))), contentType: 'application/jwk-set+json' };
+}
+
+/** The algorithms of the published JWT keys, in a fixed order. */
+export function publishedAlgorithms(pool: Pool): readonly JwtSigningAlgorithm[] {
+  return [...new Set(publishedJwtKeys(pool).map(({ algorithm }) => algorithm))].sort();
+}
+
+/**
+ * The discovery document (OpenID Connect Discovery 1.0, 3). We are no login server: there is no endpoint to
+ * authorize at, and what Kubernetes publishes of itself, which all clouds read, leaves it out as well.
+ */
+export function discoveryDocument(input: {
+  /** As in the claim iss. */
+  readonly issuer: string;
+  readonly jwksUri: string;
+  readonly algorithms: readonly string[];
+}): PublishedDocument {
+  const document = {
+    issuer: input.issuer,
+    jwks_uri: input.jwksUri,
+    response_types_supported: ['id_token'],
+    subject_types_supported: ['public'],
+    id_token_signing_alg_values_supported: input.algorithms,
+    claims_supported: ['sub', 'aud', 'exp', 'iat', 'iss', 'jti', 'nbf'],
+  };
+  return json(`${JSON.stringify(document, undefined, 2)}\n`);
+}
+
+/** The published roots as PEM, for verifiers of certificates alone; undefined where there is none. */
+export function rootsPem(pool: Pool): PublishedDocument | undefined {
+  const roots = publishedRoots(pool);
+  if (roots.length === 0) return undefined;
+  const text = roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+  return published(text, 'application/x-pem-file');
+}
+
+/** By fingerprint, so that moving an authority within the pool changes no document. */
+function publishedRoots(pool: Pool): CertificateFacts[] {
+  return pool.roots.toSorted((a, b) => compare(a.sha256Hex, b.sha256Hex));
+}
+
+/** Tainted ones too: taint stops the signing, and only the state takes a key out of the bundles. */
+function publishedJwtKeys(pool: Pool): JwtAuthority[] {
+  return pool.jwt.filter(({ state }) => isPublished(state)).toSorted((a, b) => compare(a.kid, b.kid));
+}
+
+/** By code units, as no locale decides about bytes. */
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function json(text: string): PublishedDocument {
+  return published(text, 'application/json');
+}
+
+function published(text: string, contentType: string): PublishedDocument {
+  const bytes = Buffer.from(text);
+  return { bytes, etag: `"${createHash('sha256').update(bytes).digest('base64url')}"`, contentType };
+}
