@@ -9,12 +9,13 @@ started=$(date +%s)
 echo "$sentence"
 "$@" >"$log" 2>&1 </dev/null &
 child=$!
-trap 'kill "$child" 2>/dev/null; rm -f "$log"' EXIT
+trap '[ -z "$child" ] || kill "$child" 2>/dev/null; rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 (while sleep 5; do echo "$sentence: $(($(date +%s) - started)) s"; done) &
 ticker=$!
 wait "$child"
 code=$?
+child=
 kill "$ticker" 2>/dev/null
 wait "$ticker" 2>/dev/null
 [ "$code" -eq 0 ] || cat "$log" >&2
