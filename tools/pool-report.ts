@@ -1,5 +1,12 @@
 import { type AuthorityRecord, readPoolDocument } from '../signer/authority/document.ts';
 import {
+  defaultJwtPropagation,
+  jwtPropagationSeconds,
+  jwtSigningAt,
+  jwtSignsFrom,
+} from '../signer/authority/jwt-signing.ts';
+import {
+  type JwtAuthority,
   type Pool,
   type PooledAuthority,
   parsePool,
@@ -11,6 +18,8 @@ import type { Secret } from '../signer/kube/types.ts';
 import type { CertificateFacts } from '../signer/pki/certificate.ts';
 import { checkAuthority } from '../signer/spiffe/conformance.ts';
 import { utc } from './output.ts';
+
+const usualPropagationSeconds = jwtPropagationSeconds(defaultJwtPropagation);
 
 /** A certificate of a pool, for people and programs. */
 export interface CertificateReport {
@@ -30,8 +39,12 @@ export interface AuthorityReport {
   signs: boolean;
   hasPrivateKey: boolean;
   keyType: string | null;
-  /** When the first certificate of the chain ends. */
+  /** When the first certificate of the chain ends; null for JWT keys, which do not end. */
   notAfter: string | null;
+  /** JWT keys only. */
+  kid: string | null;
+  /** JWT keys only: from when on the key may sign, by the usual refresh hint and max-age. */
+  signsFrom: string | null;
   root: CertificateReport | null;
   intermediates: CertificateReport[];
   /** What is unusual, and which SPIFFE clauses the certificates do not fulfil. */
@@ -75,6 +88,8 @@ export function reportOf(
     canSign: signing?.ok === true,
     problems: [...unique.values()],
     authorities: (document?.authorities ?? []).map((record) => {
+      const jwt = pool?.jwt.find((each) => each.id === record.id);
+      if (pool && jwt) return jwtReport(pool, jwt, now);
       const authority = pool?.authorities.find((each) => each.id === record.id);
       return authorityReport(
         record,
@@ -107,9 +122,33 @@ function authorityReport(
     hasPrivateKey: record.privateKey !== undefined,
     keyType: authority?.keyType ?? null,
     notAfter: chain.length > 0 ? utc(Math.min(...chain.map((each) => each.notAfter))) : null,
+    kid: null,
+    signsFrom: null,
     root: authority ? certificateReport(authority.root) : null,
     intermediates: (authority?.intermediates ?? []).map(certificateReport),
     warnings: [...(authority?.warnings ?? []), ...new Set(unfulfilled)],
+  };
+}
+
+function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityReport {
+  const { id, kind, state, tainted, privateKey, keyType, kid, algorithm } = authority;
+  const signing = jwtSigningAt(pool, algorithm, now, usualPropagationSeconds);
+  const isActive = pool.activeJwt(algorithm) === authority;
+  const from = isActive ? jwtSignsFrom(pool, authority, usualPropagationSeconds) : undefined;
+  return {
+    id,
+    kind,
+    state,
+    tainted,
+    signs: isActive && signing.ok,
+    hasPrivateKey: privateKey !== undefined,
+    keyType,
+    notAfter: null,
+    kid,
+    signsFrom: from === undefined ? null : utc(from),
+    root: null,
+    intermediates: [],
+    warnings: isActive && !signing.ok ? [signing.problem.message] : [],
   };
 }
 

@@ -67,6 +67,9 @@ export async function deliverPool(
     );
     for (const warning of authority.warnings) terminal.err(`warning: ${warning}\n`);
   }
+  for (const { id, state, keyType, kid, algorithm } of pool.jwt) {
+    terminal.out(`authority ${id}: ${state}, ${keyType}, for ${algorithm} tokens, kid ${kid}\n`);
+  }
 }
 
 /** The Secret in clear, so that it can be read, and without its keys. */

@@ -99,11 +99,17 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     const shown = await ca('show', 'new');
     assert.equal(shown.code, 0, shown.stderr);
     assert.match(shown.stdout, /ca-1 +X509 +active +ECDSA P-256 +yes +36[45]d/);
+    assert.match(shown.stdout, /jwt-es256-1 +JWT-ES256 +active +ECDSA P-256 +yes +- /);
+    const kid = parsed.pool.activeJwt('ES256')?.kid ?? '';
+    assert.ok(created.stdout.includes(`for ES256 tokens, kid ${kid}\n`));
+    assert.ok(shown.stdout.includes(`  Key ID        ${kid}\n`));
     const report = JSON.parse((await ca('show', 'new', '-o', 'json')).stdout);
     assert.equal(report.canSign, true);
     assert.deepEqual(report.problems, []);
     assert.equal(report.authorities[0].root.sha256, parsed.pool.active?.root.sha256Hex);
     assert.equal(report.authorities[0].root.spiffeId, 'spiffe://example.org');
+    assert.equal(report.authorities[1].kid, kid);
+    assert.equal(report.authorities[1].signsFrom, parsed.pool.jwt[0]?.publishedAt);
     assert.match((await ca('show', 'new', '-o', 'yaml')).stdout, /^canSign: true$/m);
   });
 

@@ -77,6 +77,8 @@ describe('wrong usage', () => {
     [[...create, '--key-type', 'dsa'], /'dsa' is invalid.*ecdsa-p256/, /kubespiffe ca create --help/],
     [[...create, '--lifetime', '5'], /"5" is not a duration/, /8760h/],
     [[...create, '--lifetime', '5h'], /between 24h and 30 years/, /.*/],
+    [[...create, '--jwt-keys', 'es256,es256'], /is not a list of keys/, /none, or some of es256,rs256/],
+    [[...create, '--jwt-keys', 'ES512'], /is not a list of keys/, /none, or some of es256,rs256/],
     [[...create, '--dry-run=all'], /'all' is invalid.*client, server/, /--help/],
     [[...create, '--dry-run', '-o', 'wide'], /'wide' is invalid.*json, yaml/, /--help/],
     [[...create.slice(0, -1), 'Example.org'], /trust domain has only/, /example\.org/],
@@ -161,6 +163,33 @@ describe('`ca create --dry-run`', () => {
       assert.match(sections[0].facts.Valid, /ends in (90d|89d23h)/);
     }
   });
+});
+
+describe('`ca create --jwt-keys`', () => {
+  const create = ['ca', 'create', '-n', 'ns', '--name', 'pool', '--ca-id', 'ca-1', '--trust-domain', 'td'];
+  for (const [flags, kinds] of [
+    [[], ['X509', 'JWT-ES256']],
+    [
+      ['--jwt-keys', 'rs256,es256'],
+      ['X509', 'JWT-RS256', 'JWT-ES256'],
+    ],
+    [['--jwt-keys', 'none'], ['X509']],
+  ] as const) {
+    it(`${flags.join(' ') || 'left out'} makes ${kinds.join(' and ')}, and inspect finds the pool sound`, async () => {
+      const made = await run([...create, ...flags, '--dry-run', '-o', 'json', '--show-private-key']);
+      assert.equal(made.code, 0, made.stderr);
+      const pool = JSON.parse(Buffer.from(JSON.parse(made.stdout).data['pool.json'], 'base64').toString());
+      assert.deepEqual(
+        pool.authorities.map((each: { kind: string }) => each.kind),
+        kinds,
+      );
+      const inspected = await run(['inspect', '-', '-o', 'json'], { input: JSON.stringify(pool) });
+      assert.equal(inspected.code, 0, inspected.stdout);
+      const titles = JSON.parse(inspected.stdout).sections.map((each: { title: string }) => each.title);
+      assert.equal(titles.length, 1 + kinds.length);
+      if (kinds.length > 1) assert.match(titles.at(-1), /^Authority jwt-.*active.*key for ES256 tokens$/);
+    });
+  }
 });
 
 describe('completion', () => {

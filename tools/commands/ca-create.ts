@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { type NewKeyType, newKeyTypes } from '../../signer/authority/key-types.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
@@ -6,6 +7,7 @@ import { withCluster } from '../api.ts';
 import { parseDuration } from '../duration.ts';
 import { poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
+import { parseJwtKeys } from '../jwt-keys.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
@@ -15,6 +17,7 @@ interface Options extends NewSecretOptions {
   trustDomain: string;
   keyType: NewKeyType;
   lifetime: string;
+  jwtKeys: string;
 }
 
 /** `kubespiffe ca create`: a new root, in a new pool, in a new Secret. */
@@ -24,13 +27,17 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     .description(
       'Make a CA and the pool Secret that holds it.\n\n' +
         'The CA is a self-signed root with the SPIFFE ID of the trust domain. It is the first of its pool, so it\n' +
-        'signs at once. A Secret that is there already is never touched.',
+        'signs at once; beside it is a key for JWT-SVIDs. A Secret that is there already is never touched.',
     );
   withExamples(
     command,
     `
     # Make the pool of trust domain example.org, with a root of one year
     kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org
+
+    # With a key for tokens that all clouds take, too
+    kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org \\
+      --jwt-keys es256,rs256
 
     # See the Secret without writing anything; the private key is left out
     kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org --dry-run
@@ -47,15 +54,18 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
         .choices(Object.keys(newKeyTypes))
         .default('ecdsa-p256'),
     )
-    .option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.', '8760h');
+    .option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.', '8760h')
+    .option('--jwt-keys <types>', 'Keys for JWT-SVIDs: none, or some of es256,rs256.', 'es256');
   withCluster(withNewSecret(command)).action(async (options: Options) => {
     const { caId: id, trustDomain, keyType } = options;
     const now = Math.floor(terminal.now() / 1000);
     const lifetimeSeconds = parseDuration(options.lifetime);
+    const jwtKeys = parseJwtKeys(options.jwtKeys);
     // The library that makes certificates takes longer to load than most commands to run.
     const { createAuthority } = await import('../../signer/authority/create.ts');
     const authority = await createAuthority({ id, trustDomain, keyType, lifetimeSeconds, now });
-    const document = newPool(trustDomain, authority);
+    const jwtAuthorities = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
+    const document = newPool(trustDomain, authority, ...jwtAuthorities);
     const compiled = compilePool(document, trustDomain);
     if (!compiled.ok) throw poolError(compiled.problem);
     await deliverPool(terminal, options, document, compiled.pool);

@@ -13,7 +13,7 @@ import {
   span,
   table,
 } from '../output.ts';
-import { type PoolReport, reportOf } from '../pool-report.ts';
+import { type AuthorityReport, type PoolReport, reportOf } from '../pool-report.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -29,7 +29,7 @@ export function caShow(parent: Command, terminal: Terminal, done: (exitCode: num
   const command = parent
     .command('show')
     .description(
-      'Show the CAs of a pool, which of them signs, and what is wrong.\n\n' +
+      'Show the CAs and JWT keys of a pool, which of them sign, and what is wrong.\n\n' +
         'Private keys are never shown. Ends with 1 when the pool cannot sign.',
     );
   withExamples(
@@ -39,7 +39,7 @@ export function caShow(parent: Command, terminal: Terminal, done: (exitCode: num
     kubespiffe ca show -n kubespiffe --name kubespiffe-pool
 
     # When does what signs end?
-    kubespiffe ca show -n kubespiffe --name kubespiffe-pool -o json | jq -r '.authorities[] | select(.signs).notAfter'`,
+    kubespiffe ca show -n kubespiffe --name kubespiffe-pool -o json | jq -r '.authorities[] | select(.signs and .root).notAfter'`,
   );
   withCluster(withSecretName(command))
     .option('--trust-domain <name>', 'Hold the pool against this trust domain instead of its own.')
@@ -80,16 +80,22 @@ function printReport(terminal: Terminal, report: PoolReport): void {
       each.tainted ? `${each.state} (tainted)` : each.state,
       each.keyType ?? '?',
       each.signs ? 'yes' : 'no',
-      each.notAfter === null ? '?' : remaining(Date.parse(each.notAfter) / 1000, now),
-      each.root?.sha256.slice(0, 16) ?? '?',
+      endOf(each, now),
+      each.kid?.slice(0, 16) ?? each.root?.sha256.slice(0, 16) ?? '?',
     ]);
-    terminal.out(table([['ID', 'KIND', 'STATE', 'KEY', 'SIGNS', 'REMAINING', 'ROOT (SHA-256)'], ...rows]));
+    const titles = ['ID', 'KIND', 'STATE', 'KEY', 'SIGNS', 'REMAINING', 'ROOT (SHA-256) OR KID'];
+    terminal.out(table([titles, ...rows]));
   }
   for (const each of report.authorities) {
-    if (!each.root) continue;
+    if (!each.root && each.kid === null) continue;
     terminal.out(`\n${mark(terminal, 'title', each.id)}\n`);
+    if (each.kid !== null) {
+      terminal.out(
+        `  Key ID        ${each.kid}\n  Signs from    ${each.signsFrom ?? '(it does not sign)'}\n`,
+      );
+    }
     for (const [title, certificate] of [
-      ['root', each.root] as const,
+      ...(each.root ? [['root', each.root] as const] : []),
       ...each.intermediates.map((one, i) => [`intermediate ${i + 1}`, one] as const),
     ]) {
       const end = Date.parse(certificate.notAfter) / 1000;
@@ -109,6 +115,12 @@ function printReport(terminal: Terminal, report: PoolReport): void {
       `\n${mark(terminal, 'bad', 'problem')}: ${problem.field}: ${problem.what}\n  remedy: ${problem.remedy}\n`,
     );
   }
+}
+
+/** What is left of the chain. JWT keys do not end. */
+function endOf(authority: AuthorityReport, now: number): string {
+  if (authority.kid !== null) return '-';
+  return authority.notAfter === null ? '?' : remaining(Date.parse(authority.notAfter) / 1000, now);
 }
 
 function remaining(end: number, now: number): string {

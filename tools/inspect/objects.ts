@@ -92,7 +92,12 @@ function inspectPool(json: string, context: InspectContext): Inspection {
       }),
     ),
   );
-  return { kind: 'pool', sections: [head, ...sections] };
+  const jwtSections = (compiled.ok ? compiled.pool.jwt : []).map((each) => ({
+    title: `Authority ${each.id} (${each.state}${each.tainted ? ', tainted' : ''}): key for ${each.algorithm} tokens`,
+    facts: { Key: each.keyType, 'Key ID': each.kid },
+    findings: [],
+  }));
+  return { kind: 'pool', sections: [head, ...sections, ...jwtSections] };
 }
 
 function isObject(value: unknown): value is Objects {

@@ -1,0 +1,18 @@
+import { type NewJwtKey, newJwtKeys } from '../signer/authority/create-jwt.ts';
+import { CliError } from './errors.ts';
+
+/** Reads the value of --jwt-keys: `none`, or names of keys with commas between them. @throws CliError USAGE */
+export function parseJwtKeys(text: string): readonly NewJwtKey[] {
+  if (text === 'none') return [];
+  const names = text.split(',');
+  const isKnown = (name: string): name is NewJwtKey => Object.hasOwn(newJwtKeys, name);
+  if (!names.every(isKnown) || new Set(names).size !== names.length) {
+    const known = Object.keys(newJwtKeys).join(',');
+    throw new CliError(
+      'USAGE',
+      `--jwt-keys ${JSON.stringify(text)} is not a list of keys`,
+      `write none, or some of ${known}`,
+    );
+  }
+  return names;
+}
