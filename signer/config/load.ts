@@ -40,6 +40,32 @@ export interface Config {
   readonly takeoverDelayMs: number;
   readonly metricsAddress: HostPort;
   readonly logLevel: LogLevel;
+  /** Undefined: no token endpoint. */
+  readonly token: TokenConfig | undefined;
+}
+
+/** The token endpoint's configuration. */
+export interface TokenConfig {
+  readonly address: HostPort;
+  /** What ServiceAccount tokens must be for; undefined for the endpoint's own SPIFFE ID. */
+  readonly audience: string | undefined;
+  readonly serviceAccountIssuers: readonly string[];
+  /** DNS names of the endpoint's certificate. */
+  readonly names: readonly string[];
+  readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3';
+  readonly issuer: string;
+  readonly lifetimeSeconds: number;
+  readonly algorithm: 'ES256' | 'RS256';
+  readonly rs256Audiences: readonly string[];
+  /** Undefined: no such limit. */
+  readonly allowedAudiences: readonly string[] | undefined;
+  readonly maxAudiences: number;
+  readonly propagationDelaySeconds: number;
+  readonly refreshHintSeconds: number;
+  readonly reviewCacheMs: number;
+  /** Requests a second. */
+  readonly podRate: number;
+  readonly addressRate: number;
 }
 
 export type LoadedConfig =
@@ -76,6 +102,10 @@ export async function loadConfig({ argv, env, readFile, host }: ConfigSources): 
     if ('required' in settings[key] && !given.some((one) => one.key === key)) {
       mistakes.push({ place: `flag ${flagOf(key)}`, message: `is required; ${settings[key].type.rule}` });
     }
+  }
+  if (values.tokenAddress && !values.jwtIssuer) {
+    const message = `is required with ${flagOf('tokenAddress')}; ${settings.jwtIssuer.type.rule}`;
+    mistakes.push({ place: `flag ${flagOf('jwtIssuer')}`, message });
   }
   if (mistakes.length > 0) return { kind: 'mistakes', mistakes };
   const config = resolve(values, env, host ?? { name: hostname(), pid: process.pid });
@@ -122,13 +152,47 @@ function resolve(
   env: ConfigSources['env'],
   host: { name: string; pid: number },
 ): Config {
-  const { maxLifetime, takeoverDelay, ...same } = values;
+  const { trustDomain, pool, bundleSuffix, kubeconfig, context, refreshFraction, concurrency } = values;
+  const namespace = values.namespace ?? (env.POD_NAMESPACE || pool.namespace);
   return {
-    ...same,
-    namespace: values.namespace ?? (env.POD_NAMESPACE || values.pool.namespace),
+    trustDomain,
+    pool,
+    bundleSuffix,
+    kubeconfig,
+    context,
+    namespace,
     replica: values.replica ?? (env.POD_NAME || replicaName(host)),
-    maxLifetimeSeconds: Math.floor(maxLifetime / 1000),
-    takeoverDelayMs: takeoverDelay,
+    maxLifetimeSeconds: Math.floor(values.maxLifetime / 1000),
+    refreshFraction,
+    concurrency,
+    takeoverDelayMs: values.takeoverDelay,
+    metricsAddress: values.metricsAddress,
+    logLevel: values.logLevel,
+    token: resolveToken(values, namespace),
+  };
+}
+
+function resolveToken(values: SettingValues, namespace: string): TokenConfig | undefined {
+  const { tokenAddress, jwtIssuer } = values;
+  if (!tokenAddress || !jwtIssuer) return undefined;
+  const service = `kubespiffe-tokens.${namespace}.svc`;
+  return {
+    address: tokenAddress,
+    audience: values.tokenAudience,
+    serviceAccountIssuers: values.serviceAccountIssuers ?? [],
+    names: values.tokenNames ?? [service, `${service}.cluster.local`],
+    minTlsVersion: `TLSv${values.tokenTls}`,
+    issuer: jwtIssuer,
+    lifetimeSeconds: Math.floor(values.jwtLifetime / 1000),
+    algorithm: values.jwtAlgorithm,
+    rs256Audiences: values.jwtRs256Audiences ?? [],
+    allowedAudiences: values.jwtAudiences,
+    maxAudiences: values.jwtMaxAudiences,
+    propagationDelaySeconds: Math.ceil(values.jwtPropagationDelay / 1000),
+    refreshHintSeconds: Math.floor(values.tokenRefreshHint / 1000),
+    reviewCacheMs: values.tokenReviewCache,
+    podRate: values.tokenPodRate,
+    addressRate: values.tokenAddressRate,
   };
 }
 

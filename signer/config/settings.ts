@@ -3,9 +3,12 @@ import { parseIssuingTrustDomain } from '../spiffe/trust-domain.ts';
 import {
   choice,
   decimal,
+  dnsName,
   duration,
   filePath,
   hostPort,
+  issuerUrl,
+  list,
   namespacedName,
   namespaceName,
   objectName,
@@ -16,7 +19,7 @@ import {
 
 /** One setting of the signer. Its names as flag, variable and file key follow from its key in the table. */
 export interface Setting<T> {
-  readonly section: 'Identity' | 'Kubernetes' | 'Certificates' | 'Process';
+  readonly section: 'Identity' | 'Kubernetes' | 'Certificates' | 'Tokens' | 'Process';
   readonly type: ValueType<T>;
   /** As a person would write it. Without one, and unless required, the setting may stay open. */
   readonly default?: string;
@@ -98,6 +101,116 @@ export const settings = {
     description:
       'Share of its life after which kubelet should replace a certificate. Up to a tenth of it is taken off at ' +
       'random, so that pods which started together do not come back together.',
+  },
+  tokenAddress: {
+    section: 'Tokens',
+    type: hostPort,
+    otherwise: 'no token endpoint',
+    description:
+      'Where the token endpoint listens: pods exchange their ServiceAccount token for a JWT-SVID there, and ' +
+      'everybody reads what verifies it. Needs `jwtIssuer` and the RBAC of manifests/token-endpoint.',
+  },
+  jwtIssuer: {
+    section: 'Tokens',
+    type: issuerUrl,
+    otherwise: 'none; required with `tokenAddress`',
+    description:
+      'Issuer of the JWT-SVIDs (`iss`) and of the discovery document, which verifiers outside look for at this ' +
+      'URL. It cannot be changed later without every verifier that knows it.',
+  },
+  jwtLifetime: {
+    section: 'Tokens',
+    type: duration('30s', '1h'),
+    default: '5m',
+    description: 'Longest life of a JWT-SVID. It never outlives the ServiceAccount token it is made from.',
+  },
+  jwtAlgorithm: {
+    section: 'Tokens',
+    type: choice<'ES256' | 'RS256'>(['ES256', 'RS256']),
+    default: 'ES256',
+    description:
+      'What JWT-SVIDs are signed with; the pool needs such a key. RS256 is what OpenID Connect Discovery demands ' +
+      'and the only one that Microsoft Entra takes.',
+  },
+  jwtRs256Audiences: {
+    section: 'Tokens',
+    type: list(text),
+    otherwise: 'none',
+    description: 'Audiences for which RS256 is used whatever `jwtAlgorithm` says.',
+  },
+  jwtAudiences: {
+    section: 'Tokens',
+    type: list(text),
+    otherwise: 'all but those of the API server and of the endpoint itself',
+    description: 'The only audiences that JWT-SVIDs are issued for. A final `*` stands for any ending.',
+  },
+  jwtMaxAudiences: {
+    section: 'Tokens',
+    type: whole(1, 10),
+    default: '1',
+    description: 'How many audiences a JWT-SVID may have. With two, each can use the token at the other.',
+  },
+  jwtPropagationDelay: {
+    section: 'Tokens',
+    type: duration('0s', '30d'),
+    default: '0s',
+    description:
+      'How long a new JWT key has to be published before it signs, where that is longer than three times ' +
+      '`tokenRefreshHint`.',
+  },
+  tokenAudience: {
+    section: 'Tokens',
+    type: text,
+    otherwise: '`spiffe://TRUST-DOMAIN/kubespiffe/token-endpoint`, the SPIFFE ID of the endpoint',
+    description:
+      'The audience that ServiceAccount tokens must have, and no other, to be taken. Never one of the API server.',
+  },
+  serviceAccountIssuers: {
+    section: 'Tokens',
+    type: list(text),
+    otherwise: 'that of the API server alone',
+    description:
+      'Further issuers of ServiceAccount tokens of this cluster, for the time of a change of `--service-account-issuer`.',
+  },
+  tokenNames: {
+    section: 'Tokens',
+    type: list(dnsName),
+    otherwise: '`kubespiffe-tokens.NAMESPACE.svc`, and the same with `.cluster.local`',
+    description: "DNS names of the endpoint's Service, which its certificate carries.",
+  },
+  tokenTls: {
+    section: 'Tokens',
+    type: choice<'1.2' | '1.3'>(['1.3', '1.2']),
+    default: '1.3',
+    description: 'Least TLS version of the endpoint.',
+  },
+  tokenRefreshHint: {
+    section: 'Tokens',
+    type: duration('1m', '24h'),
+    default: '5m',
+    description:
+      'How often others should read the published keys anew: `spiffe_refresh_hint` and the max-age of the documents. ' +
+      'A new JWT key signs after three times as long.',
+  },
+  tokenReviewCache: {
+    section: 'Tokens',
+    type: duration('0s', '5m'),
+    default: '30s',
+    description:
+      "How long the API server's word on a ServiceAccount token counts. The token of a deleted pod is refused at " +
+      'the latest after this time and the 10 s for which the API server remembers its own reviews.',
+  },
+  tokenPodRate: {
+    section: 'Tokens',
+    type: whole(1, 1_000_000),
+    default: '10',
+    description: 'Requests a second from one pod, on average; twice as many at once.',
+  },
+  tokenAddressRate: {
+    section: 'Tokens',
+    type: whole(1, 1_000_000),
+    default: '200',
+    description: 'Requests a second from one address, on average; twice as many at once.',
   },
   concurrency: {
     section: 'Process',

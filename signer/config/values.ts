@@ -161,3 +161,41 @@ export function duration(least: string, most: string): ValueType<number> {
     },
   };
 }
+
+/** One or more values, separated by commas. */
+export function list<T>(of: ValueType<T>): ValueType<readonly T[]> {
+  return {
+    placeholder: `${of.placeholder},…`,
+    rule: `one or more, separated by commas; each ${of.rule}`,
+    parse(value) {
+      const values: T[] = [];
+      for (const part of value.split(',')) {
+        const read = part.trim() === '' ? failure('has an empty part') : of.parse(part.trim());
+        if (!read.ok) return read;
+        values.push(read.value);
+      }
+      return success(values);
+    },
+  };
+}
+
+/** A DNS name as a certificate may carry it. */
+export const dnsName: ValueType<string> = {
+  placeholder: 'NAME',
+  rule: 'a DNS name in lower case',
+  parse: (value) => (isDnsSubdomain(value) ? success(value) : failure('is not a DNS name in lower case')),
+};
+
+/** An issuer as OpenID Connect Discovery 3 has it: compared as text, so there is one way to write it. */
+export const issuerUrl: ValueType<string> = {
+  placeholder: 'URL',
+  rule: 'an https URL without query, fragment and final `/`',
+  parse(value) {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    const isPlain = url && !url.search && !url.hash && !url.username && !url.password;
+    const written = url?.href.replace(/\/$/, '');
+    return url?.protocol === 'https:' && isPlain && written === value
+      ? success(value)
+      : failure('is not an https URL without query, fragment and final "/", in its usual form');
+  },
+};

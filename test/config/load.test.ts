@@ -50,6 +50,7 @@ test('the trust domain alone is enough', async () => {
     takeoverDelayMs: 1000,
     metricsAddress: { host: '127.0.0.1', port: 9402 },
     logLevel: 'info',
+    token: undefined,
   });
 });
 
@@ -231,3 +232,47 @@ test('--help wins over everything', async () => {
   const loaded = await load({ argv: ['--nonsense', '--help'] });
   assert.equal(loaded.kind, 'help');
 });
+
+const tokens = [...trustDomain, '--token-address', ':8443', '--jwt-issuer', 'https://id.example.org'];
+
+test('a token endpoint needs an address and an issuer; the rest has defaults', async () => {
+  assert.deepEqual((await good({ argv: tokens })).token, {
+    address: { host: '', port: 8443 },
+    audience: undefined,
+    serviceAccountIssuers: [],
+    names: ['kubespiffe-tokens.kubespiffe.svc', 'kubespiffe-tokens.kubespiffe.svc.cluster.local'],
+    minTlsVersion: 'TLSv1.3',
+    issuer: 'https://id.example.org',
+    lifetimeSeconds: 300,
+    algorithm: 'ES256',
+    rs256Audiences: [],
+    allowedAudiences: undefined,
+    maxAudiences: 1,
+    propagationDelaySeconds: 0,
+    refreshHintSeconds: 300,
+    reviewCacheMs: 30_000,
+    podRate: 10,
+    addressRate: 200,
+  });
+  const [mistake] = await mistakes({ argv: [...trustDomain, '--token-address', ':8443'] });
+  assert.match(mistake ?? '', /^flag --jwt-issuer: is required with --token-address; an https URL/);
+});
+
+test('lists are separated by commas', async () => {
+  const { token } = await good({ argv: [...tokens, '--jwt-audiences', 'vault, https://*'] });
+  assert.deepEqual(token?.allowedAudiences, ['vault', 'https://*']);
+  assert.match((await mistakes({ argv: [...tokens, '--token-names', 'a,,b'] }))[0] ?? '', /empty part/);
+});
+
+for (const url of [
+  'http://a.example',
+  'https://a.example/',
+  'https://A.example',
+  'https://a.example?x=1',
+  'a.example',
+]) {
+  test(`${url} is no issuer`, async () => {
+    const [mistake] = await mistakes({ argv: [...trustDomain, '--jwt-issuer', url] });
+    assert.match(mistake ?? '', /is not an https URL/);
+  });
+}
