@@ -25,6 +25,21 @@ export interface MtlsSide {
   readonly expects?: string;
 }
 
+/** A document with what verifies the SVIDs of a trust domain. */
+export interface BundleDocument {
+  readonly trustDomain: string;
+  readonly content: string | Uint8Array;
+}
+
+/** An endpoint that serves a bundle, and how it proves itself: by PEM roots of the web, or by its SPIFFE ID. */
+export interface BundleEndpoint {
+  readonly trustDomain: string;
+  readonly url: string;
+  readonly profile:
+    | { readonly name: 'https_web'; readonly roots: string }
+    | { readonly name: 'https_spiffe'; readonly endpointId: string; readonly bundles: Bundles };
+}
+
 export interface Question {
   readonly kind: 'spki' | 'csr' | 'certificate';
   readonly der: Uint8Array;
@@ -43,6 +58,19 @@ export interface Judges {
   x509Svid(input: { chain: string; bundles: Bundles; key?: string; now?: Date }): Promise<Verdict>;
   /** go-spiffe: a `spiffetls` server and client. Facts: serverSaw and clientSaw, the peers' SPIFFE IDs. */
   mtls(input: { server: MtlsSide; client: MtlsSide }): Promise<Verdict>;
+  /** go-spiffe: `jwtsvid.ParseAndValidate` by a SPIFFE bundle or a JWK set. Facts: id, audience, expiry. */
+  jwtSvid(input: {
+    token: string;
+    audience: string;
+    bundle: BundleDocument;
+    isJwks?: boolean;
+  }): Promise<Verdict>;
+  /** go-spiffe: `spiffebundle.Parse`. Facts: roots (SHA-256), kids, sequence, refreshHint. */
+  spiffeBundle(bundle: BundleDocument): Promise<Verdict>;
+  /** go-spiffe: `jwtbundle.Parse`. Fact: kids. */
+  jwtBundle(bundle: BundleDocument): Promise<Verdict>;
+  /** go-spiffe: `federation.FetchBundle`. Facts as for spiffeBundle. */
+  federation(endpoint: BundleEndpoint): Promise<Verdict>;
   /** Kubernetes: `ValidatePodCertificateRequestCreate` of an object of either version. */
   podCertificateRequest(request: object): Promise<Verdict>;
   /** Kubernetes: `ValidatePodCertificateRequestStatusUpdate` at a time of the API server's clock. */
@@ -73,6 +101,26 @@ export async function openJudges(): Promise<Judges> {
       ]),
     mtls: ({ server, client }) =>
       judge(binary, 'mtls', [...sideFlags('server', server), ...sideFlags('client', client)]),
+    jwtSvid: ({ token, audience, bundle, isJwks }) =>
+      judge(
+        binary,
+        'jwt-svid',
+        [...documentFlags(bundle), ['token', token], ['audience', { literal: audience }]],
+        isJwks ? ['--jwks'] : [],
+      ),
+    spiffeBundle: (bundle) => judge(binary, 'spiffe-bundle', documentFlags(bundle)),
+    jwtBundle: (bundle) => judge(binary, 'jwt-bundle', documentFlags(bundle)),
+    federation: ({ trustDomain, url, profile }) =>
+      judge(binary, 'federation', [
+        ['trust-domain', { literal: trustDomain }],
+        ['url', { literal: url }],
+        ...(profile.name === 'https_web'
+          ? [['web-roots', profile.roots] as const]
+          : [
+              ['endpoint-id', { literal: profile.endpointId }] as const,
+              ...bundleFlags('bundle', profile.bundles),
+            ]),
+      ]),
     podCertificateRequest: (request) => judge(binary, 'pcr-create', [['file', JSON.stringify(request)]]),
     podCertificateStatus: ({ before, after, now }) =>
       judge(binary, 'pcr-status', [
@@ -101,6 +149,14 @@ function bundleFlags(name: string, bundles: Bundles): Flag[] {
   );
 }
 
+function documentFlags({ trustDomain, content }: BundleDocument): Flag[] {
+  const text = typeof content === 'string' ? content : Buffer.from(content).toString('utf8');
+  return [
+    ['trust-domain', { literal: trustDomain }],
+    ['file', text],
+  ];
+}
+
 function sideFlags(name: string, side: MtlsSide): Flag[] {
   return [
     [name, side.credentials],
@@ -109,7 +165,12 @@ function sideFlags(name: string, side: MtlsSide): Flag[] {
   ];
 }
 
-async function judge(binary: string, name: string, flags: readonly Flag[]): Promise<Verdict> {
+async function judge(
+  binary: string,
+  name: string,
+  flags: readonly Flag[],
+  switches: readonly string[] = [],
+): Promise<Verdict> {
   const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-judge-'));
   try {
     const words = await Promise.all(
@@ -121,7 +182,7 @@ async function judge(binary: string, name: string, flags: readonly Flag[]): Prom
         return [`--${flag}`, prefix + path];
       }),
     );
-    return verdict.parse(JSON.parse(await run(binary, [name, ...words.flat()])));
+    return verdict.parse(JSON.parse(await run(binary, [name, ...switches, ...words.flat()])));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,4 +1,4 @@
-// Judges that are not ours, behind one command line: go-spiffe for X509-SVIDs and mTLS, the Kubernetes API
+// Judges that are not ours, behind one command line: go-spiffe for SVIDs, bundles and mTLS, the Kubernetes API
 // server's own validation for what is written to it, and crypto/x509 as the API server uses it. Each verdict is
 // one JSON object on standard output. Exit code 0: accepted, 1: refused, 2: the judge was used wrongly.
 package main
@@ -27,11 +27,15 @@ func usagef(format string, arguments ...any) error {
 }
 
 var judges = map[string]func(arguments []string) (verdict, error){
-	"x509-svid":  judgeX509SVID,
-	"mtls":       judgeMTLS,
-	"pcr-create": judgePCRCreate,
-	"pcr-status": judgePCRStatus,
-	"ctb":        judgeCTB,
+	"x509-svid":     judgeX509SVID,
+	"jwt-svid":      judgeJWTSVID,
+	"spiffe-bundle": judgeSPIFFEBundle,
+	"jwt-bundle":    judgeJWTBundle,
+	"federation":    judgeFederation,
+	"mtls":          judgeMTLS,
+	"pcr-create":    judgePCRCreate,
+	"pcr-status":    judgePCRStatus,
+	"ctb":           judgeCTB,
 }
 
 func main() {
