@@ -12,6 +12,8 @@ export interface ApiRequest {
   body?: string | object;
   /** `application/json` when left out, for PATCH `application/merge-patch+json`. */
   contentType?: string;
+  /** The media type that the answer may be in; `application/json` when left out. It has to be some kind of JSON. */
+  accept?: string;
   /** Over all attempts, in milliseconds; 10 s when left out. */
   timeoutMs?: number;
   /**

@@ -86,7 +86,7 @@ export function createTransport(needs: TransportNeeds): Transport {
       method: request.method,
       path: `${prefix}${request.path}${queryString(request.query)}`,
       headers: {
-        accept: 'application/json',
+        accept: request.accept ?? 'application/json',
         'user-agent': userAgent,
         ...(body !== undefined && { 'content-type': contentType }),
         ...(authorization !== undefined && { authorization }),
