@@ -43,7 +43,7 @@ export async function memoryWithFullCaches(
 
   const signer = await startBenchSigner(bench.cluster, { waitUntilReady: false });
   await waitFor('all requests in the cache', async () => {
-    return (await signer.metric('kubespiffe_pending_requests')) === sizes.pending;
+    return (await signer.process.metric('kubespiffe_pending_requests')) === sizes.pending;
   });
   // What the lists have left behind is collected sooner or later; what counts is where it stays.
   let resident = signer.residentMegabytes();

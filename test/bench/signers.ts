@@ -17,7 +17,7 @@ export interface Usage {
 }
 
 export interface BenchSigner {
-  readonly pid: number;
+  readonly process: SignerProcess;
   /** When the process was started, and when /readyz said yes for the first time. Milliseconds of epochMs(). */
   readonly startedAt: number;
   readonly readyAt: number;
@@ -25,7 +25,6 @@ export interface BenchSigner {
   /** Open connections to the API server: the most seen since the start. */
   connections(): number;
   residentMegabytes(): { now: number; peak: number };
-  metric: SignerProcess['metric'];
   stop(): Promise<void>;
 }
 
@@ -51,11 +50,11 @@ export async function startBenchSigner(
   let mostConnections = 0;
   const sampler = setInterval(() => {
     if (!child.hasExited()) mostConnections = Math.max(mostConnections, connectionsTo(child.pid, port));
-  }, 500);
+  }, 500).unref();
 
   const sum = (name: string, labels?: Record<string, string>) => signer.metric(name, labels);
   return {
-    pid: child.pid,
+    process: signer,
     startedAt,
     readyAt,
     async usage() {
@@ -71,7 +70,6 @@ export async function startBenchSigner(
     },
     connections: () => mostConnections,
     residentMegabytes: () => residentMegabytes(child.pid),
-    metric: signer.metric,
     async stop() {
       clearInterval(sampler);
       await child.stop();
