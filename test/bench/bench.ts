@@ -5,10 +5,10 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BenchCluster, startBenchCluster } from './cluster.ts';
-import { figuresOf, type Measurements, type Round } from './figures.ts';
+import { type BurstPair, figuresOf, type Measurements, type Round } from './figures.ts';
 import type { LoadCalls } from './load.ts';
 import { memoryAfterBursts, memoryWithFullCaches } from './memory.ts';
-import { type Bench, backlog, burst, steady } from './runs.ts';
+import { type Bench, backlog, bursts, ceilingBurst, steady } from './runs.ts';
 import { startBenchSigner } from './signers.ts';
 import { renderTable } from './table.ts';
 import { startWorker } from './worker.ts';
@@ -124,11 +124,12 @@ async function measureRound(bench: Bench, number: number): Promise<Round> {
   const tell = (what: string) => say(`round ${number} of ${sizes.rounds}: ${what}`);
   const { requests, steadySeconds } = sizes;
   tell(`burst of ${requests}`);
-  const bursts = {
-    ceiling: await burst(bench, 'ceiling', requests),
-    one: await burst(bench, 'one', requests),
-    two: await burst(bench, 'two', requests),
-  };
+  const measuredBursts: BurstPair[] = [];
+  for (const answerer of ['one', 'two'] as const) {
+    const ceiling = await ceilingBurst(bench, requests);
+    const [first, later] = await bursts(bench, answerer, requests, 2);
+    if (first && later) measuredBursts.push({ replicas: answerer === 'one' ? 1 : 2, ceiling, first, later });
+  }
   tell(`backlog of ${requests}`);
   const backlogs = {
     ceiling: await backlog(bench, 'ceiling', requests),
@@ -142,5 +143,5 @@ async function measureRound(bench: Bench, number: number): Promise<Round> {
     const one = await steady(bench, 'one', perSecond, steadySeconds);
     steadies.push({ perSecond, ceiling, one });
   }
-  return { burst: bursts, backlog: backlogs, steady: steadies };
+  return { bursts: measuredBursts, backlog: backlogs, steady: steadies };
 }

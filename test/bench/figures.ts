@@ -4,11 +4,26 @@ import type { Run } from './runs.ts';
 import { median, percentile } from './statistics.ts';
 import type { Figure } from './table.ts';
 
+/** Bursts of the same minute: the ceiling's, and two that the same processes answered one after the other. */
+export interface BurstPair {
+  readonly replicas: 1 | 2;
+  readonly ceiling: Run;
+  /** Right after the start. */
+  readonly first: Run;
+  readonly later: Run;
+}
+
+export interface SteadyPair {
+  readonly perSecond: number;
+  readonly ceiling: Run;
+  readonly one: Run;
+}
+
 /** What one round measured: each of our runs stands beside the ceiling's of the same minute. */
 export interface Round {
-  readonly burst: { readonly ceiling: Run; readonly one: Run; readonly two: Run };
+  readonly bursts: readonly BurstPair[];
   readonly backlog: { readonly ceiling: LoadResult; readonly one: LoadResult };
-  readonly steady: readonly { readonly perSecond: number; readonly ceiling: Run; readonly one: Run }[];
+  readonly steady: readonly SteadyPair[];
 }
 
 export interface Measurements {
@@ -23,158 +38,152 @@ const limits = { afterBurstsMb: 160, fullCachesMb: 220, startToReadyMs: 1_500, c
 /** Kubelet's first retry: an answer that comes later than that costs the pod another half second. */
 const kubeletRetryMs = 400;
 
+type Row = (figure: string, measured: string, limit: string, ceiling: string, met?: boolean) => void;
+
 /** The figures with their limits, medians over the rounds. A ratio is the median of the rounds' own ratios. */
 export function figuresOf({ rounds, startToReadyMs, memory }: Measurements): Figure[] {
-  const each = (value: (round: Round) => number) => median(rounds.map(value));
-  const rows: Figure[] = [];
-  const row = (figure: string, measured: string, limit: string, ceiling: string, met?: boolean) =>
-    rows.push({ figure, measured, limit, ceiling, met });
+  const figures: Figure[] = [];
+  const row: Row = (figure, measured, limit, ceiling, met) =>
+    figures.push({ figure, measured, limit, ceiling, met });
 
-  const rate = (run: LoadResult) => (run.count / run.tookMs) * 1000;
-  const count = rounds[0]?.burst.one.count ?? 0;
-  for (const [answerer, label] of [
-    ['one', '1 replica'],
-    ['two', '2 replicas'],
-  ] as const) {
-    const ratio = each(({ burst }) => rate(burst[answerer]) / rate(burst.ceiling));
-    row(
-      `burst of ${count} by 32 writers, ${label}`,
-      `${ratio.toFixed(2)} × (${each(({ burst }) => rate(burst[answerer])).toFixed(0)}/s)`,
-      '≥ 0.80 ×',
-      `${each(({ burst }) => rate(burst.ceiling)).toFixed(0)}/s`,
-      ratio >= 0.8,
+  const pairs = comparisons(rounds);
+  for (const { label, runs } of pairs.filter(({ isBurst }) => isBurst)) burstRow(row, label, runs);
+  backlogRow(row, rounds);
+  for (const index of rounds[0]?.steady.keys() ?? []) {
+    steadyRows(
+      row,
+      rounds.flatMap(({ steady }) => steady[index] ?? []),
     );
   }
+  for (const { label, runs, replicas } of pairs) cpuRows(row, label, runs, replicas === 1 ? 0.25 : 0.38);
+  for (const { label, runs, isBurst } of pairs) callsRow(row, label, runs, !isBurst);
 
-  const overrun = each(({ backlog }) => backlog.one.tookMs - (1.3 * backlog.ceiling.tookMs + 1_000));
-  row(
-    `backlog of ${rounds[0]?.backlog.one.count} at process start`,
-    seconds(each(({ backlog }) => backlog.one.tookMs)),
-    `≤ ${seconds(each(({ backlog }) => 1.3 * backlog.ceiling.tookMs + 1_000))}`,
-    seconds(each(({ backlog }) => backlog.ceiling.tookMs)),
-    overrun <= 0,
-  );
-
-  for (const [index, { perSecond }] of (rounds[0]?.steady ?? []).entries()) {
-    const of = (value: (pair: Round['steady'][number]) => number) =>
-      each(({ steady }) => {
-        const pair = steady[index];
-        return pair ? value(pair) : Number.NaN;
-      });
-    for (const [name, share, factor] of [
-      ['p50', 0.5, 2],
-      ['p99', 0.99, 3],
-    ] as const) {
-      const ours = of(({ one }) => percentile(one.latencies, share));
-      const ratio = of(
-        ({ one, ceiling }) => percentile(one.latencies, share) / percentile(ceiling.writes, share),
-      );
-      row(
-        `steady ${perSecond}/s, creation → Issued, ${name}`,
-        `${ms(ours)} (${ratio.toFixed(2)} ×)`,
-        `≤ ${factor} ×`,
-        ms(of(({ ceiling }) => percentile(ceiling.writes, share))),
-        ratio <= factor,
-      );
-    }
-    const worst = of(({ one }) => percentile(one.latencies, 1));
-    const worstWrite = of(({ ceiling }) => percentile(ceiling.writes, 1));
-    const bound = Math.max(kubeletRetryMs, 3 * worstWrite);
-    row(`steady ${perSecond}/s, worst`, ms(worst), `≤ ${ms(bound)}`, ms(worstWrite), worst <= bound);
-    row(
-      `steady ${perSecond}/s, sending the creation → Issued, p50`,
-      ms(of(({ one }) => percentile(one.latenciesFromSending, 0.5))),
-      '',
-      ms(of(({ ceiling }) => percentile(ceiling.latenciesFromSending, 0.5))),
-    );
-  }
-
-  const last = (round: Round) => round.steady.at(-1);
-  const loads: [string, (round: Round) => { ceiling: Run; ours: Run } | undefined, number][] = [
-    ['burst, 1 replica', ({ burst }) => ({ ceiling: burst.ceiling, ours: burst.one }), 0.25],
-    ['burst, 2 replicas', ({ burst }) => ({ ceiling: burst.ceiling, ours: burst.two }), 0.38],
-    ['steady', (round) => pairOf(last(round)), 0.25],
-  ];
-  for (const [label, pick, limit] of loads) {
-    const of = (value: (pair: { ceiling: Run; ours: Run }) => number) =>
-      each((round) => {
-        const pair = pick(round);
-        return pair ? value(pair) : Number.NaN;
-      });
-    const signer = of(({ ceiling, ours }) => ours.signerCpu / ceiling.apiServerCpu);
-    const ceilingCpu = `${of(({ ceiling }) => ceiling.apiServerCpu).toFixed(2)} s (API server)`;
-    row(
-      `signer CPU per 1000, ${label}`,
-      `${of(({ ours }) => ours.signerCpu).toFixed(2)} s (${signer.toFixed(2)} ×)`,
-      `≤ ${limit} ×`,
-      ceilingCpu,
-      signer <= limit,
-    );
-    const server = of(({ ceiling, ours }) => ours.apiServerCpu / ceiling.apiServerCpu);
-    row(
-      `API server CPU per 1000, ${label}`,
-      `${of(({ ours }) => ours.apiServerCpu).toFixed(2)} s (${server.toFixed(2)} ×)`,
-      '≤ 1.25 ×',
-      ceilingCpu,
-      server <= 1.25,
-    );
-  }
-
-  const runs = rounds.flatMap(({ burst, steady }) => [
-    { label: 'burst, 1 replica', run: burst.one },
-    { label: 'burst, 2 replicas', run: burst.two },
-    ...steady.map(({ one }) => ({ label: 'steady', run: one })),
-  ]);
-  for (const label of ['steady', 'burst, 1 replica', 'burst, 2 replicas']) {
-    const ours = runs.filter((each) => each.label === label).map(({ run }) => run);
-    const writes = Math.max(...ours.map(({ writesPerRequest }) => writesPerRequest));
-    const reads = Math.max(...ours.map(({ readsPerRequest }) => readsPerRequest));
-    const isBound = label === 'steady';
-    row(
-      `API calls per certificate, ${label} (highest)`,
-      `${writes.toFixed(3)} writes, ${reads.toFixed(3)} reads`,
-      isBound ? '1 write, 0 reads' : '',
-      '1 write',
-      isBound ? writes === 1 && reads === 0 : undefined,
-    );
-  }
-  const connections = Math.max(...runs.map(({ run }) => run.connections));
-  row(
-    'connections to the API server, a replica (most)',
-    `${connections}`,
-    `≤ ${limits.connections}`,
-    '',
-    connections <= limits.connections,
-  );
-
+  const ours = pairs.flatMap(({ runs }) => runs.map((run) => run.ours));
+  const connections = Math.max(...ours.map((run) => run.connections));
+  const most = limits.connections;
+  row('connections to the API server, each replica', `${connections}`, `≤ ${most}`, '', connections <= most);
   const { afterBursts, fullCaches } = memory;
-  row(
-    'RSS after the bursts',
-    megabytes(afterBursts),
-    `≤ ${limits.afterBurstsMb} MB`,
-    '',
-    afterBursts.now <= limits.afterBurstsMb,
-  );
-  row(
-    'RSS with full caches',
-    megabytes(fullCaches),
-    `≤ ${limits.fullCachesMb} MB`,
-    '',
-    fullCaches.now <= limits.fullCachesMb,
-  );
+  memoryRow(row, 'RSS after the bursts', afterBursts, limits.afterBurstsMb);
+  memoryRow(row, 'RSS with full caches', fullCaches, limits.fullCachesMb);
   const ready = median(startToReadyMs);
-  row(
-    'start to ready, empty cluster',
-    seconds(ready),
-    `≤ ${seconds(limits.startToReadyMs)}`,
-    '',
-    ready <= limits.startToReadyMs,
-  );
-  return rows;
+  const longest = limits.startToReadyMs;
+  row('start to ready, empty cluster', seconds(ready), `≤ ${seconds(longest)}`, '', ready <= longest);
+  return figures;
 }
 
-function pairOf(pair: Round['steady'][number] | undefined): { ceiling: Run; ours: Run } | undefined {
-  return pair && { ceiling: pair.ceiling, ours: pair.one };
+/** Runs of ours under one kind of load over the rounds, each with its ceiling. */
+interface Comparison {
+  readonly label: string;
+  readonly isBurst: boolean;
+  readonly replicas: 1 | 2;
+  readonly runs: readonly { readonly ceiling: Run; readonly ours: Run }[];
+}
+
+function comparisons(rounds: readonly Round[]): Comparison[] {
+  const bursts = ([1, 2] as const).flatMap((replicas) =>
+    (['first', 'later'] as const).map((when) => {
+      const pairs = rounds.flatMap((round) => round.bursts.filter((pair) => pair.replicas === replicas));
+      return {
+        label: `${replicas} replica${replicas === 1 ? '' : 's'}, ${when === 'first' ? 'just started' : 'warm'}`,
+        isBurst: true,
+        replicas,
+        runs: pairs.map((pair) => ({ ceiling: pair.ceiling, ours: pair[when] })),
+      };
+    }),
+  );
+  const rates = rounds[0]?.steady.map(({ perSecond }) => perSecond) ?? [];
+  const steadies = rates.map((rate) => ({
+    label: `steady ${rate}/s`,
+    isBurst: false,
+    replicas: 1 as const,
+    runs: rounds
+      .flatMap(({ steady }) => steady.filter(({ perSecond }) => perSecond === rate))
+      .map(({ ceiling, one }) => ({ ceiling, ours: one })),
+  }));
+  return [...bursts, ...steadies];
+}
+
+function burstRow(row: Row, label: string, runs: Comparison['runs']): void {
+  const rate = (run: LoadResult) => (run.count / run.tookMs) * 1000;
+  const ratio = median(runs.map(({ ceiling, ours }) => rate(ours) / rate(ceiling)));
+  row(
+    `burst of ${runs[0]?.ours.count}, ${label}`,
+    `${ratio.toFixed(2)} × (${median(runs.map(({ ours }) => rate(ours))).toFixed(0)}/s)`,
+    '≥ 0.80 ×',
+    `${median(runs.map(({ ceiling }) => rate(ceiling))).toFixed(0)}/s`,
+    ratio >= 0.8,
+  );
+}
+
+function backlogRow(row: Row, rounds: readonly Round[]): void {
+  const each = (value: (backlog: Round['backlog']) => number) =>
+    median(rounds.map(({ backlog }) => value(backlog)));
+  const allowed = ({ ceiling }: Round['backlog']) => 1.3 * ceiling.tookMs + 1_000;
+  row(
+    `backlog of ${rounds[0]?.backlog.one.count} at process start, to the last answer`,
+    seconds(each(({ one }) => one.tookMs)),
+    `≤ ${seconds(each(allowed))}`,
+    seconds(each(({ ceiling }) => ceiling.tookMs)),
+    each((backlog) => backlog.one.tookMs - allowed(backlog)) <= 0,
+  );
+}
+
+function steadyRows(row: Row, pairs: readonly SteadyPair[]): void {
+  const of = (value: (pair: SteadyPair) => number) => median(pairs.map(value));
+  const label = `steady ${pairs[0]?.perSecond}/s`;
+  for (const [name, share, factor] of [
+    ['p50', 0.5, 2],
+    ['p99', 0.99, 3],
+  ] as const) {
+    const ratio = of(
+      ({ one, ceiling }) => percentile(one.latencies, share) / percentile(ceiling.writes, share),
+    );
+    row(
+      `${label}, creation → Issued, ${name}`,
+      `${ms(of(({ one }) => percentile(one.latencies, share)))} (${ratio.toFixed(2)} ×)`,
+      `≤ ${factor} ×`,
+      `${ms(of(({ ceiling }) => percentile(ceiling.writes, share)))} (one write)`,
+      ratio <= factor,
+    );
+  }
+  const worst = of(({ one }) => percentile(one.latencies, 1));
+  const worstWrite = of(({ ceiling }) => percentile(ceiling.writes, 1));
+  const bound = Math.max(kubeletRetryMs, 3 * worstWrite);
+  row(`${label}, worst`, ms(worst), `≤ ${ms(bound)}`, `${ms(worstWrite)} (one write)`, worst <= bound);
+  row(
+    `${label}, creation sent → Issued, p50`,
+    ms(of(({ one }) => percentile(one.latenciesFromSending, 0.5))),
+    '',
+    `${ms(of(({ ceiling }) => percentile(ceiling.latenciesFromSending, 0.5)))} (the same)`,
+  );
+}
+
+function cpuRows(row: Row, label: string, runs: Comparison['runs'], limit: number): void {
+  const of = (value: (run: Comparison['runs'][number]) => number) => median(runs.map(value));
+  const ceilingCpu = `${of(({ ceiling }) => ceiling.apiServerCpu).toFixed(2)} s (API server)`;
+  const signer = of(({ ceiling, ours }) => ours.signerCpu / ceiling.apiServerCpu);
+  const used = `${of(({ ours }) => ours.signerCpu).toFixed(2)} s (${signer.toFixed(2)} ×)`;
+  row(`signer CPU per 1000, ${label}`, used, `≤ ${limit} ×`, ceilingCpu, signer <= limit);
+  const server = of(({ ceiling, ours }) => ours.apiServerCpu / ceiling.apiServerCpu);
+  const caused = `${of(({ ours }) => ours.apiServerCpu).toFixed(2)} s (${server.toFixed(2)} ×)`;
+  row(`API server CPU per 1000, ${label}`, caused, '≤ 1.25 ×', ceilingCpu, server <= 1.25);
+}
+
+/** The highest of the rounds: one call too many is one too many. */
+function callsRow(row: Row, label: string, runs: Comparison['runs'], isBound: boolean): void {
+  const writes = Math.max(...runs.map(({ ours }) => ours.writesPerRequest));
+  const reads = Math.max(...runs.map(({ ours }) => ours.readsPerRequest));
+  row(
+    `API calls per certificate, ${label}`,
+    `${writes.toFixed(3)} writes, ${reads.toFixed(3)} reads`,
+    isBound ? '1 write, 0 reads' : '',
+    '1 write',
+    isBound ? writes === 1 && reads === 0 : undefined,
+  );
+}
+
+function memoryRow(row: Row, figure: string, { now, peak }: Resident, limit: number): void {
+  row(figure, `${now.toFixed(0)} MB (peak ${peak.toFixed(0)})`, `≤ ${limit} MB`, '', now <= limit);
 }
 
 function ms(value: number): string {
@@ -183,8 +192,4 @@ function ms(value: number): string {
 
 function seconds(milliseconds: number): string {
   return `${(milliseconds / 1000).toFixed(2)} s`;
-}
-
-function megabytes({ now, peak }: Resident): string {
-  return `${now.toFixed(0)} MB (peak ${peak.toFixed(0)})`;
 }

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type BenchCluster, startBenchCluster } from '../bench/cluster.ts';
 import type { LoadCalls } from '../bench/load.ts';
-import { type Bench, burst, cleanUp } from '../bench/runs.ts';
+import { type Bench, ceilingBurst, cleanUp } from '../bench/runs.ts';
 import { type BenchSigner, startTwoSigners } from '../bench/signers.ts';
 import { startWorker, type Worker } from '../bench/worker.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -50,7 +50,7 @@ describe('two replicas of which one is killed in the middle of 500 requests', ()
   }
 
   it('issues all of them, each once, and the last one in time', async (t) => {
-    const before = await burst(bench, 'ceiling', count);
+    const before = await ceilingBurst(bench, count);
     const [victim, other] = await startTwoSigners(cluster);
     survivor = other;
     await load.call('prepare', { count, ceiling: false });
@@ -78,7 +78,7 @@ describe('two replicas of which one is killed in the middle of 500 requests', ()
     // The machine's speed changes from minute to minute, so the ceiling is measured on both sides of the run.
     await survivor.stop();
     await cleanUp(bench);
-    const ceilingMs = Math.max(before.tookMs, (await burst(bench, 'ceiling', count)).tookMs);
+    const ceilingMs = Math.max(before.tookMs, (await ceilingBurst(bench, count)).tookMs);
     const limitMs = ceilingMs + takeoverDelayMs + graceMs;
     const seconds = (milliseconds: number) => (milliseconds / 1000).toFixed(2);
     t.diagnostic(

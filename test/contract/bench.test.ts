@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+
+const bench = path.join(import.meta.dirname, '../bench/bench.ts');
+
+// The figures of a quick run on a busy machine say nothing; that each of them is there says that the bench works.
+test('the bench measures every figure', async (t) => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'kubespiffe-bench-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const output = path.join(folder, 'bench.json');
+  const { stdout } = await promisify(execFile)(process.execPath, [bench, '--quick', '--output', output]);
+  const { figures } = JSON.parse(await readFile(output, 'utf8')) as {
+    figures: { figure: string; measured: string; limit: string }[];
+  };
+  const kinds = [
+    /^burst of/,
+    /^backlog of/,
+    /^steady 20\/s.* p50/,
+    /^steady 100\/s.* p99/,
+    /^steady 100\/s, worst/,
+    /^signer CPU per 1000/,
+    /^API server CPU per 1000/,
+    /^API calls per certificate/,
+    /^connections/,
+    /^RSS after/,
+    /^RSS with full/,
+    /^start to ready/,
+  ];
+  for (const kind of kinds) {
+    const found = figures.filter(({ figure }) => kind.test(figure));
+    assert.ok(found.length > 0, `no figure is like ${kind}`);
+    for (const { figure, measured } of found) {
+      assert.ok(stdout.includes(figure), figure);
+      assert.doesNotMatch(measured, /NaN|Infinity|undefined/, figure);
+    }
+  }
+});
