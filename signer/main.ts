@@ -9,6 +9,7 @@ import { type Config, formatMistakes, loadConfig } from './config/load.ts';
 import { messageOf } from './errors.ts';
 import { refreshGauges } from './gauges.ts';
 import { createController } from './issuance/controller.ts';
+import { toPodFacts } from './issuance/pods.ts';
 import { createReporter } from './issuance/report.ts';
 import { ranking } from './issuance/shard.ts';
 import { createSigning } from './issuance/signing.ts';
@@ -151,6 +152,21 @@ async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<
     log,
     ...time,
   });
+  const audit = createAudit({ replica: config.replica });
+  const signing = createSigning({
+    pool,
+    isPublished: publisher.isPublished,
+    bundleName,
+    clockFault: () => clockFault(clock),
+    policy: {
+      maxLifetimeSeconds: config.maxLifetimeSeconds,
+      backdateSeconds,
+      refreshFraction: config.refreshFraction,
+      refreshJitter,
+    },
+    randomBytes,
+    ...time,
+  });
   const controller = createController({
     requests: caches.requests,
     pods: caches.pods,
@@ -158,22 +174,9 @@ async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<
     servedVersions,
     rediscover: discovery.rediscover,
     membership,
-    signing: createSigning({
-      pool,
-      isPublished: publisher.isPublished,
-      bundleName,
-      clockFault: () => clockFault(clock),
-      policy: {
-        maxLifetimeSeconds: config.maxLifetimeSeconds,
-        backdateSeconds,
-        refreshFraction: config.refreshFraction,
-        refreshJitter,
-      },
-      randomBytes,
-      ...time,
-    }),
+    signing,
     status: createStatusWriter(transport, config.replica),
-    reporter: createReporter({ log, metrics, events, audit: createAudit({ replica: config.replica }) }),
+    reporter: createReporter({ log, metrics, events, audit }),
     metrics,
     trustDomain: config.trustDomain,
     takeoverDelayMs: config.takeoverDelayMs,
@@ -204,6 +207,31 @@ async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<
     return metrics.render();
   };
 
+  let serveTokens: ((until: AbortSignal) => Promise<void>) | undefined;
+  if (config.token) {
+    // Loaded only where it is used: the HTTP framework costs some 30 MB of resident memory.
+    const { createTokenEndpoint } = await import('./token/endpoint.ts');
+    health.set('token-endpoint', false, 'not checked yet');
+    serveTokens = createTokenEndpoint({
+      settings: config.token,
+      trustDomain: config.trustDomain,
+      transport,
+      authorization: credentials.authorization,
+      pods: caches.pods,
+      project: toPodFacts,
+      pool,
+      authority: signing.mayUse,
+      clockFault: () => clockFault(clock),
+      events,
+      audit,
+      metrics,
+      log,
+      onState: (serves, reason) => health.set('token-endpoint', serves, reason),
+      randomBytes,
+      ...time,
+    }).run;
+  }
+
   const { signal } = ended;
   const parts = [
     discovery.run(signal),
@@ -219,15 +247,17 @@ async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<
   const knowing = Promise.all([caches.synced, membership.synced]);
   const answering = Promise.race([knowing, stopped]).then(() => controller.run(stopping));
   const leases = membership.run(stopping);
+  const tokens = serveTokens?.(stopping);
 
   try {
-    await Promise.race([stopped, ...parts]);
+    // The endpoint ends by itself only with an error.
+    await Promise.race([stopped, ...parts, ...(tokens ? [tokens] : [])]);
   } finally {
     // Leave first, so that the others answer from now on; then finish what is in flight; then let go of the rest.
     log.info({ reason: String(stopping.reason) }, 'signer drains');
     clearInterval(readinessTimer);
     health.set('running', false, 'draining');
-    await within(drainMs, Promise.all([leases, answering]));
+    await within(drainMs, Promise.all([leases, answering, tokens?.catch(() => undefined)]));
     ended.abort();
     await within(drainMs, Promise.allSettled(parts));
     await transport.close();

@@ -34,8 +34,33 @@ export interface AuditRecord {
   notAfter?: number;
 }
 
+/** Who got, or did not get, which JWT-SVID. What belongs to a pod is there once its token was found good. */
+export interface TokenAuditRecord {
+  event: 'token';
+  outcome: 'Issued' | 'Denied' | 'Wait';
+  /** `Issued`, or a code of the token endpoint's table of refusals. */
+  reason: string;
+  message?: string;
+  /** Of the caller, as the connection shows it. */
+  address: string;
+  /** What was asked for. */
+  audiences?: readonly string[];
+  namespace?: string;
+  pod?: AuditedObject;
+  serviceAccount?: AuditedObject;
+  /** `jti` of the ServiceAccount token, which the API server's audit log names as well. */
+  credentialId?: string;
+  spiffeId?: string;
+  /** `jti` of the JWT-SVID. */
+  tokenId?: string;
+  /** `kid` of the key that signed. */
+  keyId?: string;
+  /** Seconds since the epoch. */
+  notAfter?: number;
+}
+
 /** Writes one line per record. */
-export type Audit = (record: AuditRecord) => void;
+export type Audit = (record: AuditRecord | TokenAuditRecord) => void;
 
 /**
  * Makes the audit stream: the same output as the log, told apart by `"audit":true`. It is a logger of its own

@@ -38,6 +38,12 @@ export interface Metrics {
   readonly ready: GaugeOf;
   /** Seconds since our view of the pool was last confirmed by the API server. */
   readonly poolConfirmedAge: GaugeOf;
+  /** Answers of the token endpoint; `reason` is `Issued` or a code of its table of refusals. */
+  readonly tokens: CounterOf<'outcome' | 'reason'>;
+  /** Seconds from the whole request to the answer. */
+  readonly tokenSeconds: HistogramOf<'outcome'>;
+  /** How the API server's word on a ServiceAccount token was had. */
+  readonly tokenReviews: CounterOf<'result'>;
   readonly buildInfo: GaugeOf<'version' | 'node'>;
   /** The content type of `render`. */
   readonly contentType: string;
@@ -145,6 +151,18 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
     poolConfirmedAge: gauge(
       'kubespiffe_pool_confirmed_age_seconds',
       'Since the API server last confirmed the view of the pool.',
+    ),
+    tokens: counter('kubespiffe_tokens_total', 'Answers to requests for JWT-SVIDs.', ['outcome', 'reason']),
+    tokenSeconds: histogram(
+      'kubespiffe_token_seconds',
+      'From a request for a JWT-SVID to its answer.',
+      latencyBuckets,
+      ['outcome'],
+    ),
+    tokenReviews: counter(
+      'kubespiffe_token_reviews_total',
+      "ServiceAccount tokens by how the API server's word on them was had.",
+      ['result'],
     ),
     buildInfo,
     contentType: registry.contentType,

@@ -49,6 +49,8 @@ export function createIssuerKeys(needs: {
       const answer = await transport.request<unknown>({
         method: 'GET',
         path: '/openid/v1/jwks',
+        // The only type that the API server has for it.
+        accept: 'application/jwk-set+json',
         resource: 'serviceaccount-keys',
         timeoutMs: 5_000,
       });

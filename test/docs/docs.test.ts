@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes } from '../../signer/observe/reasons.ts';
 import { readinessChecks } from '../../signer/readiness.ts';
+import { refusals } from '../../signer/token/refusals.ts';
 import { anchorOf, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
 
 const source = (path: string) => readFile(join(checkout, path), 'utf8');
@@ -44,6 +45,16 @@ test('every outcome is in the diagram of the life of a request, with its verdict
     shown.filter((reason) => !(reason in outcomes)),
     [],
   );
+});
+
+test('every refusal of the token endpoint has its heading, with its status, error and alarm', async () => {
+  const page = await readPage('docs/reference/token-endpoint.md');
+  assert.deepEqual(titlesBelow(page, 'Refusals'), Object.keys(refusals));
+  for (const [code, { status, error, alarm }] of Object.entries(refusals)) {
+    const paragraph = page.text.split(`\n### ${code}\n\n`)[1]?.split('\n\n')[0] ?? '';
+    assert.ok(paragraph.startsWith(`${status} \`${error}\`. `), code);
+    assert.equal(paragraph.includes('. Alarm. '), alarm, code);
+  }
 });
 
 test('every problem of the pool has its heading', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { type Config, loadConfig } from '../../signer/config/load.ts';
+import { endpointIdOf } from '../../signer/token/certificate.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -71,6 +72,41 @@ test('an overlay sets trust domain and image, and the rest stays', async () => {
   const [reference] = container.envFrom;
   assert.equal(reference.configMapRef.name, find('ConfigMap', overlaid).metadata.name);
   assert.notEqual(find('ConfigMap', overlaid).metadata.name, find('ConfigMap').metadata.name);
+});
+
+test('an overlay with the token endpoint opens its port, and names what the certificate carries', async () => {
+  const folder = join(manifests, 'examples/tokens');
+  const overlaid = await build(folder);
+  const config = await configuration(overlaid);
+  const [container] = find('Deployment', overlaid).spec.template.spec.containers;
+  const port = container.ports.find(({ name }: { name: string }) => name === 'tokens');
+  assert.equal(port.containerPort, config.token?.address.port);
+  const service = overlaid.find(
+    ({ kind, metadata }) => kind === 'Service' && metadata.name === 'kubespiffe-tokens',
+  );
+  assert.equal(service.spec.ports[0].targetPort, 'tokens');
+  assert.ok(config.token?.names.includes(`${service.metadata.name}.${service.metadata.namespace}.svc`));
+  const opened = overlaid.filter(({ kind }) => kind === 'NetworkPolicy').flatMap(({ spec }) => spec.ingress);
+  assert.ok(opened.some(({ ports }) => ports[0].port === 'tokens'));
+  const { labels } = find('Deployment', overlaid).spec.template.metadata;
+  assert.partialDeepStrictEqual(labels, service.spec.selector);
+  await controlPlane.kubectl([
+    'apply',
+    '--server-side',
+    '--force-conflicts',
+    '--dry-run=server',
+    '-k',
+    folder,
+  ]);
+});
+
+test('the example that fetches a JWT-SVID asks for a token of the endpoint’s own audience', async () => {
+  const path = join(manifests, 'examples/jwt-svid.yaml');
+  const text = await controlPlane.kubectl(['create', '--dry-run=client', '-o', 'json', '-f', path]);
+  const pod = JSON.parse(text) as Manifest;
+  const [{ projected }] = pod.spec.volumes;
+  const { serviceAccountToken } = projected.sources.find((source: Manifest) => source.serviceAccountToken);
+  assert.equal(serviceAccountToken.audience, endpointIdOf('example.org'));
 });
 
 test('the settings are valid, and name what the roles allow', async () => {

@@ -154,6 +154,16 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
     },
     { grant: 'leases list', purpose: 'know the other replicas at start', call: get(leases) },
     {
+      grant: 'tokenreviews create',
+      purpose: 'ask whether a ServiceAccount token is good',
+      call: (signer) =>
+        signer('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
+          apiVersion: 'authentication.k8s.io/v1',
+          kind: 'TokenReview',
+          spec: { token: 'none', audiences: ['test'] },
+        }),
+    },
+    {
       grant: 'leases watch',
       purpose: 'see the other replicas come and go',
       call: get(`${leases}?${watch}`),

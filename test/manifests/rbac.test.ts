@@ -9,10 +9,12 @@ import { bundle, type Check, denial, signerChecks } from './rbac-checks.ts';
 import { type Answer, asServiceAccount, type Method, type Speaker } from './speaker.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
+const tokenRbac = join(import.meta.dirname, '../../manifests/token-endpoint/rbac.yaml');
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
 const roles = [
   `${rbac}/clusterroles/kubespiffe-signer`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signer`,
+  `${rbac}/clusterroles/kubespiffe-token-endpoint`,
 ] as const;
 
 interface Role {
@@ -26,6 +28,7 @@ let checks: Check[];
 before(async () => {
   controlPlane = await startControlPlane();
   await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
+  await controlPlane.kubectl(['apply', '--server-side', '-f', tokenRbac]);
   signer = await asServiceAccount(controlPlane, { namespace: 'kubespiffe', name: 'kubespiffe-signer' });
   checks = await signerChecks(controlPlane);
 });
@@ -101,6 +104,10 @@ test('ClusterTrustBundles are readable without a rule of ours', async () => {
   const path = '/apis/certificates.k8s.io/v1/clustertrustbundles';
   assert.equal((await signer('GET', path)).status, 200);
   assert.equal((await signer('GET', `${path}?watch=true`)).status, 200);
+});
+
+test('the issuer and the keys of ServiceAccount tokens are readable without a rule of ours', async () => {
+  assert.equal((await signer('GET', '/.well-known/openid-configuration')).status, 200);
 });
 
 test('what is not the signer’s business is refused', async (t) => {

@@ -261,7 +261,7 @@ export function refusedByReview(facts: TokenFacts): BadToken[] {
   const rows: [string, string][] = [
     ['a kid that is not published', signed(stranger, headerOf(facts, { kid: 'unknown' }), claimsOf(facts))],
     ['a kid that is a path', signed(stranger, headerOf(facts, { kid: '../../keys/1' }), claimsOf(facts))],
-    ['a kid that is a query', signed(stranger, headerOf(facts, { kid: "' OR 1=1" }), claimsOf(facts))],
+    ['a kid that is a query', signed(stranger, headerOf(facts, { kid: "'OR'1'='1" }), claimsOf(facts))],
     [
       'a pod that is not there',
       signed(key, headerOf(facts), bound({ pod: { name: 'ghost', uid: randomUUID() } })),

@@ -1,0 +1,51 @@
+import { KubespiffeError } from '../errors.ts';
+import type { Transport } from '../kube/transport.ts';
+import { audiencesOf, parseJwt } from '../spiffe/jwt-svid.ts';
+
+/** What the API server says of its own ServiceAccount tokens. */
+export interface ApiServerFacts {
+  /** Whose tokens are taken: the issuer of discovery, and those that the administrator adds. */
+  readonly issuers: ReadonlySet<string>;
+  /** Audiences that the API server itself accepts, as far as we can know: no token for one of them is ever ours to give. */
+  readonly audiences: ReadonlySet<string>;
+}
+
+/**
+ * Reads issuer and audiences of the API server. Its audiences are nowhere to be read, but a token that was asked for
+ * without naming any, such as the one that kubelet mounts for us, carries them all; and its issuer is one by default.
+ *
+ * @param needs authorization: our own credential for the API server, `Bearer …` or undefined.
+ * @throws ApiStatusError, ApiConnectionError; KubespiffeError CONFIG_INVALID when our audience is one of theirs.
+ */
+export async function readApiServerFacts(needs: {
+  readonly transport: Transport;
+  readonly authorization: () => Promise<string | undefined>;
+  readonly furtherIssuers: readonly string[];
+  /** The audience that tokens must have to be used here. */
+  readonly audience: string;
+}): Promise<ApiServerFacts> {
+  const { body } = await needs.transport.request<{ issuer?: unknown } | undefined>({
+    method: 'GET',
+    path: '/.well-known/openid-configuration',
+    resource: 'serviceaccount-issuer',
+    timeoutMs: 5_000,
+  });
+  const found = typeof body?.issuer === 'string' && body.issuer !== '' ? [body.issuer] : [];
+  const issuers = new Set([...found, ...needs.furtherIssuers]);
+  const own = audiencesOfBearer(await needs.authorization());
+  const audiences = new Set([...issuers, ...own]);
+  if (audiences.has(needs.audience)) {
+    throw new KubespiffeError(
+      'CONFIG_INVALID',
+      `tokenAudience: ${needs.audience} is an audience of the API server itself, so whoever gets a token for this ` +
+        'endpoint could speak to the API server with it; choose another',
+    );
+  }
+  return { issuers, audiences };
+}
+
+function audiencesOfBearer(authorization: string | undefined): readonly string[] {
+  const [, token] = /^Bearer (\S+)$/.exec(authorization ?? '') ?? [];
+  const jwt = token === undefined ? undefined : parseJwt(token);
+  return jwt?.ok ? (audiencesOf(jwt.value.claims) ?? []) : [];
+}

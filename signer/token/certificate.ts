@@ -1,0 +1,72 @@
+import { generateKeyPairSync } from 'node:crypto';
+import type { Authority } from '../authority/pool.ts';
+import { encodePem } from '../pki/pem.ts';
+import { makeSerial } from '../pki/serial.ts';
+import { readSubjectKey } from '../pki/spki.ts';
+import { makeSpiffeId } from '../spiffe/id.ts';
+
+/**
+ * Path segments of the endpoint's own SPIFFE ID. IDs of workloads begin with `/ns/`, so neither a ServiceAccount nor
+ * anything else in the cluster can come by it.
+ */
+export const endpointPath = ['kubespiffe', 'token-endpoint'] as const;
+
+/** The SPIFFE ID of the token endpoint of a trust domain. */
+export function endpointIdOf(trustDomain: string): string {
+  const id = makeSpiffeId(trustDomain, endpointPath);
+  if (!id.ok) throw new RangeError(id.reason);
+  return id.value.uri;
+}
+
+/** What the endpoint shows its callers. Times in seconds since the epoch. */
+export interface EndpointCertificate {
+  readonly keyPem: string;
+  /** Leaf, then intermediates. */
+  readonly chainPem: string;
+  readonly authorityId: string;
+  readonly notAfter: number;
+  /** From then on a new one is made. */
+  readonly renewAt: number;
+}
+
+const lifetimeSeconds = 24 * 3600;
+const backdateSeconds = 120;
+
+/**
+ * Makes an SVID for the endpoint itself: a new P-256 key, the reserved SPIFFE ID, and the DNS names of the Service, so
+ * that callers who know nothing of SPIFFE can verify it too.
+ *
+ * @param input now: seconds since the epoch.
+ */
+export async function makeEndpointCertificate(input: {
+  readonly authority: Authority;
+  readonly trustDomain: string;
+  readonly dnsNames: readonly string[];
+  readonly now: number;
+  readonly randomBytes: (count: number) => Uint8Array;
+}): Promise<EndpointCertificate> {
+  const { signingAuthority } = input.authority;
+  const { template, signer } = signingAuthority;
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const key = readSubjectKey(publicKey.export({ type: 'spki', format: 'der' }));
+  if (key.kind !== 'supported') throw new Error('a new P-256 key is not supported');
+  const notBefore = Math.max(input.now - backdateSeconds, signingAuthority.notBefore);
+  const notAfter = Math.min(notBefore + lifetimeSeconds, signingAuthority.notAfter);
+  const tbs = template.build({
+    serial: makeSerial(input.randomBytes),
+    notBefore,
+    notAfter,
+    spki: key.spki,
+    keyId: key.keyId,
+    uri: endpointIdOf(input.trustDomain),
+    dnsNames: input.dnsNames,
+  });
+  const leaf = template.assemble(tbs, await signer.sign(tbs));
+  return {
+    keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    chainPem: encodePem('CERTIFICATE', leaf) + signingAuthority.chainSuffixPem,
+    authorityId: input.authority.id,
+    notAfter,
+    renewAt: input.now + Math.floor((notAfter - input.now) / 2),
+  };
+}

@@ -1,0 +1,81 @@
+import { messageOf } from '../errors.ts';
+import { spiffeIdOf } from '../identity/spiffe.ts';
+import { isNotFoundOfObject } from '../kube/api-error.ts';
+import type { Store } from '../kube/store.ts';
+import type { Transport } from '../kube/transport.ts';
+import type { Pod } from '../kube/types.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
+import type { Psat } from './psat.ts';
+import { type Checked, pass, refuse } from './refusals.ts';
+
+/** What is asked of a pod before anything is issued to it. */
+export interface LivePod {
+  readonly uid: string;
+  readonly serviceAccountName: string;
+  /** The terminal phase, if it is in one. */
+  readonly finished: string | undefined;
+  /** When its time to terminate is over, seconds since the epoch; absent unless it is being deleted. */
+  readonly deletesAt?: number;
+}
+
+export type PodLookup =
+  | { readonly kind: 'found'; readonly pod: LivePod }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'unavailable'; readonly error: unknown };
+
+/**
+ * The pod of a token. The cache answers when it was heard from lately and agrees with the token; a miss or any
+ * mismatch is looked up live.
+ */
+export async function lookUpPod(
+  psat: Psat,
+  needs: {
+    readonly pods: Store<LivePod>;
+    readonly project: (raw: Pod) => LivePod;
+    readonly hearsOfPods: () => boolean;
+    readonly transport: Transport;
+  },
+): Promise<PodLookup> {
+  const cached = needs.hearsOfPods() ? needs.pods.get(`${psat.namespace}/${psat.pod.name}`) : undefined;
+  if (cached?.uid === psat.pod.uid && cached.serviceAccountName === psat.serviceAccount.name) {
+    return { kind: 'found', pod: cached };
+  }
+  try {
+    const answer = await needs.transport.request<Pod>({
+      method: 'GET',
+      path: `/api/v1/namespaces/${encodeURIComponent(psat.namespace)}/pods/${encodeURIComponent(psat.pod.name)}`,
+      resource: 'pods',
+      timeoutMs: 5_000,
+    });
+    return { kind: 'found', pod: needs.project(answer.body) };
+  } catch (error) {
+    return isNotFoundOfObject(error) ? { kind: 'gone' } : { kind: 'unavailable', error };
+  }
+}
+
+/**
+ * Whether the pod of a token may have an identity now, and which: made anew for every request, with the same function
+ * that names certificates. Pure.
+ *
+ * @param now seconds since the epoch.
+ */
+export function decideOnPod(
+  psat: Psat,
+  lookup: PodLookup,
+  policy: { readonly trustDomain: string },
+  now: number,
+): Checked<SpiffeId> {
+  const name = `${psat.namespace}/${psat.pod.name}`;
+  if (lookup.kind === 'gone') return refuse('PodGone', name);
+  if (lookup.kind === 'unavailable') return refuse('PodUnavailable', messageOf(lookup.error));
+  const { pod } = lookup;
+  if (pod.uid !== psat.pod.uid) return refuse('PodReplaced', name);
+  if (pod.serviceAccountName !== psat.serviceAccount.name) return refuse('ServiceAccountMismatch', name);
+  if (pod.finished !== undefined) return refuse('PodFinished', pod.finished);
+  if (pod.deletesAt !== undefined && now > pod.deletesAt) return refuse('PodDeleted', name);
+  const spiffeId = spiffeIdOf(policy.trustDomain, {
+    namespace: psat.namespace,
+    serviceAccountName: psat.serviceAccount.name,
+  });
+  return spiffeId.ok ? pass(spiffeId.value) : refuse('IdentityInvalid', spiffeId.reason);
+}
