@@ -20,6 +20,12 @@ export type ErrorCode =
   | 'POOL_INVALID'
   /** A pool that is not there. */
   | 'POOL_MISSING'
+  /** A trust bundle that cannot be used. */
+  | 'BUNDLE_INVALID'
+  /** A bundle endpoint that could not be reached, or did not prove to be the right one, or answered with an error. */
+  | 'BUNDLE_UNREACHABLE'
+  /** A token that is no valid JWT-SVID for who asks. */
+  | 'TOKEN_INVALID'
   /** Something is there already and would have been overwritten. */
   | 'ALREADY_EXISTS'
   /** The API server answered with an error status. */

@@ -1,5 +1,8 @@
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, KubespiffeError, messageOf } from '../signer/errors.ts';
+import { bundleFetch } from './commands/bundle-fetch.ts';
+import { bundleShow } from './commands/bundle-show.ts';
+import { bundleVerify } from './commands/bundle-verify.ts';
 import { caCreate } from './commands/ca-create.ts';
 import { caImport } from './commands/ca-import.ts';
 import { caShow } from './commands/ca-show.ts';
@@ -7,6 +10,7 @@ import { completion } from './commands/completion.ts';
 import { inspect } from './commands/inspect.ts';
 import { inspectPcr } from './commands/inspect-pcr.ts';
 import { signer } from './commands/signer.ts';
+import { token } from './commands/token.ts';
 import { version } from './commands/version.ts';
 import { CliError, exitCodes } from './errors.ts';
 import { formatHelp, withExamples } from './help.ts';
@@ -32,6 +36,11 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   caCreate(ca, terminal);
   caShow(ca, terminal, done);
   caImport(ca, terminal);
+  const bundle = program.command('bundle').description('Show, fetch and verify what SVIDs are verified by.');
+  bundleShow(bundle, terminal);
+  bundleFetch(bundle, terminal);
+  bundleVerify(bundle, terminal, done);
+  token(program, terminal);
   signer(program);
   inspectPcr(inspect(program, terminal, done), terminal, done);
   completion(program, terminal);

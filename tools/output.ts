@@ -74,3 +74,9 @@ export function utc(seconds: number): string {
 export function colons(hex: string): string {
   return hex.toUpperCase().match(/../g)?.join(':') ?? '';
 }
+
+/** A stranger's text must not steer the terminal. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
+}

@@ -50,10 +50,15 @@ export function printSpiffeBundle(bundle: SpiffeBundle): string {
  * SPIFFE bundle must not have, and JWT keys only, as SPIFFE libraries refuse a JWT bundle with any other in it.
  */
 export function printJwks(
-  keys: readonly (JwtBundleKey & { readonly algorithm: JwtAlgorithmName })[],
+  keys: readonly (JwtBundleKey & { readonly algorithm?: JwtAlgorithmName | undefined })[],
 ): string {
   return print({
-    keys: keys.map(({ kid, jwk, algorithm }) => ({ ...jwk, use: 'sig', alg: algorithm, kid })),
+    keys: keys.map(({ kid, jwk, algorithm }) => ({
+      ...jwk,
+      use: 'sig',
+      ...(algorithm === undefined ? {} : { alg: algorithm }),
+      kid,
+    })),
   });
 }
 

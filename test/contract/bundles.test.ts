@@ -1,6 +1,9 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { randomUUID, sign } from 'node:crypto';
+import { createPrivateKey, randomUUID, sign } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { createAuthority } from '../../signer/authority/create.ts';
@@ -16,7 +19,15 @@ import {
 } from '../../signer/authority/pool.ts';
 import { assembleJwt, jwtSigningInput } from '../../signer/spiffe/jwt-svid.ts';
 import { type Judges, openJudges, type Verdict } from '../judges/judges.ts';
-import { serve, svidOf, type TestEndpoint, webCredentials } from './bundle-endpoint.ts';
+import { type Ran, run } from '../tools/run.ts';
+import {
+  type Answers,
+  type ServerCredentials,
+  serve,
+  svidOf,
+  type TestEndpoint,
+  webCredentials,
+} from './bundle-endpoint.ts';
 
 const now = Math.floor(Date.now() / 1000);
 const trustDomain = 'example.org';
@@ -187,5 +198,131 @@ describe('go-spiffe fetches the bundle', () => {
     assertAccepted(verdict);
     assert.equal(verdict.facts.kids, kidsOf(pool, 'active', 'retiring'));
     assertRefused(await ask(`spiffe://${trustDomain}/ns/shop/sa/web`), /unexpected ID/);
+  });
+});
+
+describe('`kubespiffe bundle fetch`', () => {
+  const bundlePath = '/bundle';
+  const endpointId = `spiffe://${trustDomain}/kubespiffe/bundle-endpoint`;
+  const servers: TestEndpoint[] = [];
+  let dir = '';
+  let web: ServerCredentials;
+  let svid: ServerCredentials;
+  let roots = '';
+  before(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'kubespiffe-fetch-'));
+    const signing = signingAuthorityAt(pool, now);
+    assert.ok(signing.ok);
+    web = await webCredentials();
+    svid = await svidOf(signing.authority, ['kubespiffe', 'bundle-endpoint']);
+    roots = file('roots.pem', rootsPem(pool)?.bytes ?? '');
+  });
+  after(async () => {
+    rmSync(dir, { recursive: true, force: true });
+    await Promise.all(servers.map((server) => server.close()));
+  });
+
+  function file(name: string, content: string | Uint8Array): string {
+    const path = join(dir, name);
+    writeFileSync(path, content);
+    return path;
+  }
+
+  async function open(credentials: ServerCredentials, answers: Answers): Promise<string> {
+    const server = await serve(credentials, answers);
+    servers.push(server);
+    return server.url;
+  }
+
+  const good = () => ({ [bundlePath]: { body: bundleOf(pool).content } });
+  const fetch = (url: string, ...more: string[]) =>
+    run(['bundle', 'fetch', `${url}${bundlePath}`, '--trust-domain', trustDomain, ...more]);
+  const overWeb = (url: string, ...more: string[]) =>
+    fetch(url, '--web-roots', file('web.pem', web.cert), ...more);
+  const overSpiffe = (url: string, id = endpointId, bundle = roots) =>
+    fetch(url, '--profile', 'https_spiffe', '--endpoint-id', id, '--endpoint-bundle', bundle);
+
+  function assertFailed({ code, stdout, stderr }: Ran, says: RegExp): void {
+    assert.equal(code, 1, stderr);
+    assert.equal(stdout, '');
+    assert.match(stderr, says);
+  }
+
+  it('prints the bundle as it came, its JWT keys and its roots, over https_web', async () => {
+    const url = await open(web, good());
+    const { code, stdout, stderr } = await overWeb(url);
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, Buffer.from(bundleOf(pool).content).toString());
+    const jwks = await overWeb(url, '--format', 'jwks');
+    const verdict = await judges.jwtBundle({ trustDomain, content: jwks.stdout });
+    assertAccepted(verdict);
+    assert.equal(verdict.facts.kids, kidsOf(pool, 'active', 'retiring'));
+    assert.equal((await overWeb(url, '--format', 'pem')).stdout, rootsPem(pool)?.bytes.toString());
+  });
+
+  it('does so over https_spiffe, with PEM roots or the last bundle to begin with', async () => {
+    const url = await open(svid, good());
+    for (const known of [roots, file('known.json', bundleOf(pool).content)]) {
+      const { code, stdout, stderr } = await overSpiffe(url, endpointId, known);
+      assert.equal(code, 0, stderr);
+      assert.equal(stdout, Buffer.from(bundleOf(pool).content).toString());
+    }
+  });
+
+  it('takes no server that does not prove to be the right one', async () => {
+    const [webUrl, spiffeUrl] = [await open(web, good()), await open(svid, good())];
+    assertFailed(await fetch(webUrl), /self-signed|certificate/);
+    assertFailed(await overWeb(spiffeUrl), /certificate/);
+    assertFailed(await overSpiffe(webUrl), /certificate/);
+    const other = `spiffe://${trustDomain}/ns/shop/sa/web`;
+    assertFailed(
+      await overSpiffe(spiffeUrl, other),
+      /it is spiffe:\/\/example\.org\/kubespiffe\/bundle-endpoint, not/,
+    );
+    const foreign = compile([await createAuthority({ id: 'x', trustDomain, now })]);
+    const foreignRoots = file('foreign.pem', rootsPem(foreign)?.bytes ?? '');
+    assertFailed(await overSpiffe(spiffeUrl, endpointId, foreignRoots), /certificate|issuer/);
+  });
+
+  it('follows redirects to endpoints that prove the same, and no others', async () => {
+    const target = await open(web, good());
+    const to = (location: string) => ({ [bundlePath]: { status: 307, headers: { location } } });
+    const right = await open(web, to(`${target}${bundlePath}`));
+    assert.equal((await overWeb(right)).code, 0);
+    assertFailed(await overWeb(right, '--no-redirects'), /0 redirects are followed/);
+    const plain = await open(web, to(`http://127.0.0.1:1${bundlePath}`));
+    assertFailed(await overWeb(plain), /begins with https/);
+    const untrusted = await open(web, to(`${await open(svid, good())}${bundlePath}`));
+    assertFailed(await overWeb(untrusted), /certificate/);
+    const loop = await open(web, to(bundlePath));
+    assertFailed(await overWeb(loop), /5 redirects are followed/);
+  });
+
+  it('prints nothing of an answer that is no sound bundle', async () => {
+    const document = JSON.parse(Buffer.from(bundleOf(pool).content).toString());
+    const secret = (await createJwtAuthority({ key: 'es256', now })).privateKey ?? '';
+    const leaked = { ...createPrivateKey(secret).export({ format: 'jwk' }), use: 'jwt-svid', kid: 'a' };
+    const cases: [answer: Answers[string], says: RegExp][] = [
+      [{ status: 500, body: bundleOf(pool).content }, /status 500/],
+      [{ status: 404 }, /status 404/],
+      [{ body: '<html>' }, /is not JSON/],
+      [{ body: '{"error":"none"}' }, /no list "keys"/],
+      [{ body: JSON.stringify({ ...document, spiffe_sequence: 1.5 }) }, /spiffe_sequence/],
+      [{ body: JSON.stringify({ keys: [leaked] }) }, /private member "d"/],
+      [{ body: ' '.repeat(5 * 1024 * 1024) }, /longer than/],
+    ];
+    for (const [answer, says] of cases) {
+      assertFailed(await overWeb(await open(web, { [bundlePath]: answer })), says);
+    }
+  });
+
+  it('warns of keys that are ignored, and of an empty bundle', async () => {
+    const url = await open(web, {
+      [bundlePath]: { body: JSON.stringify({ keys: [{ kty: 'AKP', use: 'jwt-svid', kid: 'a' }] }) },
+    });
+    const { code, stderr } = await overWeb(url);
+    assert.equal(code, 0);
+    assert.match(stderr, /warning: keys\[0\]: kty is "AKP", so the key is ignored/);
+    assert.match(stderr, /warning: the bundle is empty: all of example\.org is revoked/);
   });
 });

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
 import { parsePool } from '../../signer/authority/pool.ts';
 import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
 import { makeCa } from '../authority/authorities.ts';
@@ -111,6 +112,26 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(report.authorities[1].kid, kid);
     assert.equal(report.authorities[1].signsFrom, parsed.pool.jwt[0]?.publishedAt);
     assert.match((await ca('show', 'new', '-o', 'yaml')).stdout, /^canSign: true$/m);
+  });
+
+  it('shows what a pool publishes, as other tools read it', async () => {
+    await ca('create', 'published', ...wishes, '--jwt-keys', 'es256,rs256');
+    const show = (...more: string[]) =>
+      run(['bundle', 'show', '-n', namespace, '--name', 'published', '--kubeconfig', operator, ...more]);
+    const parsed = parsePool(await stored('published'), { trustDomain: 'example.org', now });
+    assert.ok(parsed.ok);
+    const { pool } = parsed;
+
+    const bundle = await show('--refresh-hint', '1m');
+    assert.equal(bundle.code, 0, bundle.stderr);
+    assert.equal(bundle.stdout, spiffeBundleDocument(pool, 60)?.bytes.toString());
+    assert.equal((await run(['bundle', 'verify', '-'], { input: bundle.stdout })).code, 0);
+    assert.equal((await show('--format', 'jwks')).stdout, jwksDocument(pool).bytes.toString());
+    assert.equal((await show('--format', 'pem')).stdout, rootsPem(pool)?.bytes.toString());
+
+    const missing = await run(['bundle', 'show', '-n', namespace, '--name', 'no', '--kubeconfig', operator]);
+    assert.equal(missing.code, 1);
+    assert.match(missing.stderr, /^error: Secret pools\/no is not there\nhint: .*ca create/);
   });
 
   it('never overwrites what is there', async () => {

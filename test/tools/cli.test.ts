@@ -54,6 +54,10 @@ describe('help', () => {
     ['ca', 'import'],
     ['inspect'],
     ['inspect', 'pcr'],
+    ['bundle', 'show'],
+    ['bundle', 'fetch'],
+    ['bundle', 'verify'],
+    ['token'],
     ['completion'],
   ]) {
     it(`of \`${args.join(' ')}\` has examples`, async () => {
@@ -67,6 +71,7 @@ describe('help', () => {
 
 describe('wrong usage', () => {
   const create = ['ca', 'create', '-n', 'x', '--name', 'y', '--ca-id', 'a', '--trust-domain', 'example.org'];
+  const fetch = ['bundle', 'fetch', '--trust-domain', 'example.org'];
   const rows: [args: string[], says: RegExp, hint: RegExp][] = [
     [['bogus'], /unknown command 'bogus'/, /kubespiffe --help/],
     [['bogus', '--help'], /unknown command 'bogus'/, /kubespiffe --help/],
@@ -85,6 +90,19 @@ describe('wrong usage', () => {
     [['ca', 'import', '-n', 'x', '--name', 'y'], /nothing to import/, /--from-secret/],
     [['ca', 'import', '-n', 'x', '--name', 'y', '--cert', 'c'], /--cert without --key/, /--key FILE/],
     [['ca', 'import', '-n', 'x', '--name', 'y', '--from-secret', 'z'], /not a namespace/, /NAMESPACE\/NAME/],
+    [['bundle', 'fetch'], /missing required argument 'url'/, /kubespiffe bundle fetch --help/],
+    [['bundle', 'fetch', 'https://a.example'], /--trust-domain/, /kubespiffe bundle fetch --help/],
+    [[...fetch, 'nowhere'], /this is no URL/, /https:\/\//],
+    [[...fetch, 'http://a.example/'], /begins with https/, /https:\/\//],
+    [[...fetch, 'https://me:pw@a.example/'], /names no user/, /https:\/\//],
+    [[...fetch, 'https://a.example/', '--endpoint-id', 'spiffe://a/b'], /are for https_spiffe/, /--profile/],
+    [[...fetch, 'https://a.example/', '--profile', 'https_spiffe'], /needs --endpoint-id and/, /both/],
+    [[...fetch, 'https://a.example/', '--profile', 'http'], /'http' is invalid/, /--help/],
+    [['bundle', 'verify', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
+    [['token', '/nonexistent/file'], /not said/, /--decode or --verify/],
+    [['token', '--verify', '--decode', '-'], /not said/, /--decode or --verify/],
+    [['token', '--decode', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
+    [['token', '--verify', '--bundle', 'a'], /--audience and --trust-domain/, /one receiver/],
     [['inspect'], /nothing to inspect/, /standard input/],
     [['inspect', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
     [['inspect', 'pcr', 'name'], /not a namespace and a name/, /NAMESPACE\/NAME/],
@@ -213,7 +231,18 @@ describe('completion', () => {
     it(`for ${shell} names every command`, async () => {
       const { code, stdout } = await run(['completion', shell]);
       assert.equal(code, 0);
-      for (const word of ['ca', 'create', 'show', 'import', 'inspect', 'pcr', 'version']) {
+      for (const word of [
+        'ca',
+        'create',
+        'show',
+        'import',
+        'bundle',
+        'fetch',
+        'token',
+        'inspect',
+        'pcr',
+        'version',
+      ]) {
         assert.ok(stdout.includes(word), word);
       }
     });

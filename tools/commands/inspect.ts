@@ -5,6 +5,7 @@ import { inspectContent } from '../inspect/detect.ts';
 import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
 import { type OutputFormat, outputOption } from '../output.ts';
+import { readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
 export interface InspectOptions {
@@ -66,17 +67,4 @@ export async function contextOf(terminal: Terminal, options: InspectOptions): Pr
     trustDomain,
     roots: roots === undefined ? undefined : certificatesOf(await readInput(terminal, roots)),
   };
-}
-
-async function readInput(terminal: Terminal, file: string): Promise<Buffer> {
-  try {
-    return await terminal.read(file);
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-    throw new CliError(
-      'USAGE',
-      `${file} cannot be read (${code})`,
-      'see whether the file is there and may be read',
-    );
-  }
 }

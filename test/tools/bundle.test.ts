@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { sign } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { newPool } from '../../signer/authority/document.ts';
+import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import { assembleJwt, jwtSigningInput } from '../../signer/spiffe/jwt-svid.ts';
+import { ecKey, tokenOf } from '../spiffe/tokens.ts';
+import { run } from './run.ts';
+
+const now = Math.floor(Date.now() / 1000);
+const trustDomain = 'example.org';
+const audience = 'https://api.example.org';
+const claims = {
+  sub: 'spiffe://example.org/ns/shop/sa/web',
+  aud: [audience],
+  exp: now + 300,
+  iat: now - 10,
+  nbf: now - 10,
+  jti: 'a',
+};
+
+let dir = '';
+let pool: Pool;
+let token = '';
+const files = { spiffe: '', jwks: '', pem: '', token: '' };
+before(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'kubespiffe-bundle-'));
+  const root = await createAuthority({ id: 'x1', trustDomain, now });
+  const jwt = await createJwtAuthority({ key: 'es256', now });
+  const compiled = compilePool(newPool(trustDomain, root, jwt), trustDomain);
+  assert.ok(compiled.ok);
+  pool = compiled.pool;
+  const active = pool.activeJwt('ES256');
+  assert.ok(active?.privateKey);
+  const input = jwtSigningInput({ alg: 'ES256', kid: active.kid }, claims);
+  const key = { key: active.privateKey, dsaEncoding: 'ieee-p1363' } as const;
+  token = assembleJwt(input, sign('sha256', Buffer.from(input), key));
+  files.spiffe = file('bundle.json', spiffeBundleDocument(pool, 300)?.bytes);
+  files.jwks = file('jwks.json', jwksDocument(pool).bytes);
+  files.pem = file('roots.pem', rootsPem(pool)?.bytes);
+  files.token = file('token.jwt', `${token}\n`);
+});
+after(() => rmSync(dir, { recursive: true, force: true }));
+
+function file(name: string, content: string | Buffer | undefined): string {
+  const path = join(dir, name);
+  writeFileSync(path, content ?? '');
+  return path;
+}
+
+const signatureOf = (text: string) => text.slice(text.lastIndexOf('.') + 1);
+
+describe('`kubespiffe bundle verify`', () => {
+  for (const format of ['spiffe', 'jwks', 'pem'] as const) {
+    it(`finds nothing wrong with our own as ${format}`, async () => {
+      const { code, stdout, stderr } = await run([
+        'bundle',
+        'verify',
+        files[format],
+        '--trust-domain',
+        trustDomain,
+      ]);
+      assert.equal(code, 0, stdout + stderr);
+      assert.match(stdout, /Result: conforms/);
+      if (format !== 'pem') assert.ok(stdout.includes(pool.jwt[0]?.kid ?? ''));
+    });
+  }
+
+  it('ends with 1 for what a strict reader refuses, and says what it is', async () => {
+    const bundle = JSON.parse(spiffeBundleDocument(pool, 300)?.bytes.toString() ?? '');
+    const [rootKey, jwtKey] = bundle.keys;
+    const cases: [content: string, says: RegExp][] = [
+      [JSON.stringify({ ...bundle, keys: [rootKey, { ...jwtKey, kid: undefined }] }), /kid is missing/],
+      [JSON.stringify({ ...bundle, spiffe_sequence: '1' }), /spiffe_sequence is not a whole number/],
+      ['{"keys":[],"keys":[]}', /has a name twice/],
+      [JSON.stringify({ keys: [{ ...jwtKey, use: 'sig', y: jwtKey.x }] }), /not a readable EC key/],
+      [
+        JSON.stringify({ ...bundle, keys: [{ ...rootKey, ...jwtKey, use: 'x509-svid', kid: undefined }] }),
+        /not that of the certificate/,
+      ],
+    ];
+    for (const [input, says] of cases) {
+      const { code, stdout } = await run(['bundle', 'verify', '-'], { input });
+      assert.equal(code, 1, stdout);
+      assert.match(stdout, says);
+    }
+  });
+
+  it('ends with 1 for roots of another trust domain only where a MUST says so', async () => {
+    const { code, stdout } = await run(['bundle', 'verify', files.pem, '--trust-domain', 'example.com']);
+    assert.equal(code, 0);
+    assert.match(stdout, /SHOULD.*the SPIFFE ID is not spiffe:\/\/example\.com/);
+  });
+});
+
+describe('`kubespiffe token --decode`', () => {
+  it('says what is in a token, never its signature', async () => {
+    const { code, stdout } = await run(['token', '--decode', files.token]);
+    assert.equal(code, 0);
+    assert.match(stdout, /sub +spiffe:\/\/example\.org\/ns\/shop\/sa\/web/);
+    assert.match(stdout, /exp +\d+ \(20.*Z, in (5m|4m5\ds)/);
+    assert.match(stdout, /Result: conforms/);
+    assert.ok(!stdout.includes(signatureOf(token)));
+  });
+
+  it('reads standard input, and decodes tokens that are no SVIDs, which it says', async () => {
+    const wrong = tokenOf(
+      ecKey(),
+      { alg: 'ES256', kid: 'a', crit: ['\u001b[31m'] },
+      { sub: 'a\u001b[2Jb', aud: [] },
+    );
+    const { code, stdout } = await run(['token', '--decode', '--trust-domain', trustDomain], {
+      input: wrong,
+    });
+    assert.equal(code, 0);
+    assert.match(stdout, /does not conform/);
+    assert.match(stdout, /MUST JWT-SVID 2 \(B3\.2\): the header holds "crit" too/);
+    assert.ok(!stdout.includes('\u001b'));
+  });
+
+  it('refuses what is no token, and does not repeat it', async () => {
+    const { code, stdout, stderr } = await run(['token', '--decode'], { input: 'Bearer abc.def.ghi' });
+    assert.equal(code, 1);
+    assert.equal(stdout, '');
+    assert.match(stderr, /^error: a part of the token is not base64url.*\nhint: /);
+    assert.ok(!stderr.includes('abc'));
+  });
+});
+
+describe('`kubespiffe token --verify`', () => {
+  const verify = (more: string[], input = token) =>
+    run(['token', '--verify', '--audience', audience, '--trust-domain', trustDomain, ...more], { input });
+
+  it('takes a good token by the SPIFFE bundle and by the JWK set', async () => {
+    for (const bundle of [files.spiffe, files.jwks]) {
+      const { code, stdout, stderr } = await verify(['--bundle', bundle]);
+      assert.equal(code, 0, stderr);
+      assert.match(
+        stdout,
+        /^valid\nSPIFFE ID +spiffe:\/\/example\.org\/ns\/shop\/sa\/web\nAudience +https:\/\/api/,
+      );
+    }
+    const { stdout } = await verify(['--bundle', files.spiffe, '-o', 'json']);
+    assert.equal(JSON.parse(stdout).id, claims.sub);
+    assert.ok(!stdout.includes(signatureOf(token)));
+  });
+
+  it('ends with 1 for a token that is not valid, and says why', async () => {
+    const foreign = tokenOf(
+      ecKey(),
+      { alg: 'ES256', kid: pool.jwt[0]?.kid, typ: 'JWT' },
+      { ...claims, aud: audience },
+    );
+    const rows: [more: string[], input: string, says: RegExp][] = [
+      [['--bundle', files.spiffe, '--audience', 'other'], token, /not one of those of the token/],
+      [
+        ['--bundle', files.spiffe, '--trust-domain', 'example.com'],
+        token,
+        /not of the trust domain example\.com/,
+      ],
+      [['--bundle', files.spiffe], foreign, /the signature is not that of the key/],
+      [['--bundle', files.pem], token, /kid names no JWT key/],
+    ];
+    for (const [more, input, says] of rows) {
+      const { code, stdout, stderr } = await verify(more, input);
+      assert.equal(code, 1);
+      assert.equal(stdout, '');
+      assert.match(stderr, says);
+      assert.ok(!stderr.includes(signatureOf(input)));
+    }
+  });
+});

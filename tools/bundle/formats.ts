@@ -1,0 +1,81 @@
+import type { KeyObject } from 'node:crypto';
+import type { CertificateFacts } from '../../signer/pki/certificate.ts';
+import { encodePem } from '../../signer/pki/pem.ts';
+import { failure, type Result } from '../../signer/pki/result.ts';
+import { parseJwks, parseSpiffeBundle, printJwks } from '../../signer/spiffe/bundle.ts';
+import { isJsonObject } from '../../signer/spiffe/json.ts';
+import { publicJwkOf } from '../../signer/spiffe/jwk.ts';
+import {
+  type JwtAlgorithmName,
+  jwtAlgorithms,
+  keyFitsAlgorithm,
+} from '../../signer/spiffe/jwt-algorithms.ts';
+import { certificatesOf } from '../inspect/pem.ts';
+
+export const bundleFormats = ['spiffe', 'jwks', 'pem'] as const;
+export type BundleFormat = (typeof bundleFormats)[number];
+
+/** What verifies SVIDs, whatever it was read from. */
+export interface TrustMaterial {
+  readonly roots: readonly CertificateFacts[];
+  readonly jwtKeys: ReadonlyMap<string, KeyObject>;
+}
+
+/**
+ * What a bundle is written in: PEM, or JSON, which is a SPIFFE bundle where it says so by a member of the standard
+ * or the use of a key.
+ */
+export function formatOf(text: string): BundleFormat {
+  if (text.includes('-----BEGIN ')) return 'pem';
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return 'spiffe';
+  }
+  if (!isJsonObject(value)) return 'spiffe';
+  const keys: unknown[] = Array.isArray(value.keys) ? value.keys : [];
+  const uses = keys.filter(isJsonObject).map(({ use }) => use);
+  const saysSo = 'spiffe_sequence' in value || 'spiffe_refresh_hint' in value;
+  return saysSo || uses.includes('x509-svid') || uses.includes('jwt-svid') ? 'spiffe' : 'jwks';
+}
+
+/** Reads a bundle of any of the three formats. */
+export function readTrustMaterial(content: Buffer): Result<TrustMaterial> {
+  const text = content.toString('utf8');
+  switch (formatOf(text)) {
+    case 'pem': {
+      const roots = certificatesOf(content);
+      return roots.length > 0
+        ? { ok: true, value: { roots, jwtKeys: new Map() } }
+        : failure('it holds no root');
+    }
+    case 'jwks': {
+      const read = parseJwks(text);
+      return read.ok ? { ok: true, value: { roots: [], jwtKeys: read.value } } : read;
+    }
+    case 'spiffe':
+      return parseSpiffeBundle(text);
+  }
+}
+
+/** JWK set of the JWT keys; alg is said where the key leaves no choice, which RSA does. */
+export function jwksOf(material: TrustMaterial): string {
+  return printJwks(
+    [...material.jwtKeys].map(([kid, key]) => ({
+      kid,
+      jwk: publicJwkOf(key),
+      algorithm: soleAlgorithmOf(key),
+    })),
+  );
+}
+
+export function pemOf(material: TrustMaterial): string {
+  return material.roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+}
+
+function soleAlgorithmOf(key: KeyObject): JwtAlgorithmName | undefined {
+  const names = Object.keys(jwtAlgorithms) as JwtAlgorithmName[];
+  const fitting = names.filter((name) => keyFitsAlgorithm(key, name));
+  return fitting.length === 1 ? fitting[0] : undefined;
+}

@@ -1,0 +1,121 @@
+import { type Command, Option } from 'commander';
+import { encodePem } from '../../signer/pki/pem.ts';
+import { parseSpiffeBundle } from '../../signer/spiffe/bundle.ts';
+import { parseSpiffeId } from '../../signer/spiffe/id.ts';
+import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
+import { type EndpointProfile, endpointFault, fetchFromEndpoint } from '../bundle/endpoint.ts';
+import { type BundleFormat, jwksOf, pemOf, readTrustMaterial } from '../bundle/formats.ts';
+import { CliError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { readInput } from '../read-input.ts';
+import { requiredOption } from '../required.ts';
+import type { Terminal } from '../terminal.ts';
+import { formatOption } from './bundle-show.ts';
+
+interface Options {
+  trustDomain: string;
+  profile: EndpointProfile['name'];
+  webRoots?: string;
+  endpointId?: string;
+  endpointBundle?: string;
+  redirects: boolean;
+  format: BundleFormat;
+}
+
+const timeoutMs = 15_000;
+const maxRedirects = 5;
+
+/** `kubespiffe bundle fetch`: a trust domain's bundle from its endpoint, over either profile. */
+export function bundleFetch(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('fetch')
+    .description(
+      'Fetch the bundle of a trust domain from its endpoint, check it and print it.\n\n' +
+        'Takes https_web, where the endpoint proves itself as a server of the web, and https_spiffe, where it does so\n' +
+        'by an X509-SVID. A bundle that breaks a MUST of the standard is not printed.',
+    )
+    .argument('<url>', 'The URL of the endpoint.');
+  withExamples(
+    command,
+    `
+    # From a server of the web
+    kubespiffe bundle fetch https://spiffe.example.org/bundle --trust-domain example.org
+
+    # From an endpoint with an SVID, whose bundle is known from before
+    kubespiffe bundle fetch https://bundle.example.org:8443/bundle --trust-domain example.org \\
+      --profile https_spiffe --endpoint-id spiffe://example.org/kubespiffe/bundle-endpoint \\
+      --endpoint-bundle known.json`,
+  );
+  requiredOption(command, '--trust-domain <name>', 'Trust domain whose bundle it is.')
+    .addOption(
+      new Option('--profile <profile>', 'How the endpoint proves to be the right one.')
+        .choices(['https_web', 'https_spiffe'])
+        .default('https_web'),
+    )
+    .option('--web-roots <file>', 'https_web: PEM roots to trust instead of those of this machine.')
+    .option('--endpoint-id <id>', 'https_spiffe: SPIFFE ID of the endpoint.')
+    .option('--endpoint-bundle <file>', 'https_spiffe: bundle of its trust domain (SPIFFE bundle or PEM).')
+    .option('--no-redirects', 'Do not follow redirects.')
+    .addOption(
+      formatOption('What to print: the SPIFFE bundle as it came, its JWT keys, or its roots as PEM.'),
+    )
+    .action(async (url: string, options: Options) => {
+      const trustDomain = parseTrustDomain(options.trustDomain);
+      if (!trustDomain.ok) throw new CliError('SPIFFE_ID_INVALID', trustDomain.reason);
+      const fetched = await fetchFromEndpoint({
+        url: urlOf(url),
+        profile: await profileOf(terminal, options),
+        maxRedirects: options.redirects ? maxRedirects : 0,
+        timeoutMs,
+      });
+      if (!fetched.ok) {
+        const hint = 'see whether URL, profile and what the endpoint proves itself with are right';
+        throw new CliError('BUNDLE_UNREACHABLE', fetched.reason, hint);
+      }
+      const text = fetched.value.toString('utf8');
+      const bundle = parseSpiffeBundle(text);
+      if (!bundle.ok) throw new CliError('BUNDLE_INVALID', bundle.reason, 'tell who runs the endpoint');
+      for (const each of bundle.value.ignored) terminal.err(`warning: ${each}, so the key is ignored\n`);
+      if (bundle.value.roots.length + bundle.value.jwtKeys.size === 0) {
+        terminal.err(`warning: the bundle is empty: all of ${options.trustDomain} is revoked\n`);
+      }
+      const print = { spiffe: () => text, jwks: () => jwksOf(bundle.value), pem: () => pemOf(bundle.value) };
+      terminal.out(print[options.format]());
+    });
+  return command;
+}
+
+function urlOf(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const fault = url ? endpointFault(url) : 'this is no URL';
+  if (!url || fault !== undefined) {
+    throw new CliError('USAGE', fault ?? '', 'give one like https://spiffe.example.org/bundle');
+  }
+  return url;
+}
+
+async function profileOf(terminal: Terminal, options: Options): Promise<EndpointProfile> {
+  const { profile, webRoots, endpointId, endpointBundle } = options;
+  if (profile === 'https_web') {
+    if (endpointId !== undefined || endpointBundle !== undefined) {
+      const hint = 'add --profile https_spiffe, or leave them out';
+      throw new CliError('USAGE', '--endpoint-id and --endpoint-bundle are for https_spiffe', hint);
+    }
+    if (webRoots === undefined) return { name: profile };
+    return { name: profile, rootsPem: await rootsOf(terminal, webRoots) };
+  }
+  if (endpointId === undefined || endpointBundle === undefined || webRoots !== undefined) {
+    const hint = 'give both, and no --web-roots';
+    throw new CliError('USAGE', 'https_spiffe needs --endpoint-id and --endpoint-bundle', hint);
+  }
+  const id = parseSpiffeId(endpointId);
+  if (!id.ok) throw new CliError('SPIFFE_ID_INVALID', id.reason, 'give the SPIFFE ID of the endpoint');
+  return { name: profile, endpointId, rootsPem: await rootsOf(terminal, endpointBundle) };
+}
+
+async function rootsOf(terminal: Terminal, file: string): Promise<string> {
+  const material = readTrustMaterial(await readInput(terminal, file));
+  if (!material.ok) throw new CliError('BUNDLE_INVALID', `${file}: ${material.reason}`);
+  if (material.value.roots.length === 0) throw new CliError('BUNDLE_INVALID', `${file}: it holds no root`);
+  return material.value.roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+}

@@ -1,0 +1,81 @@
+import { type Command, Option } from 'commander';
+import { readPoolDocument } from '../../signer/authority/document.ts';
+import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
+import { defaultJwtPropagation } from '../../signer/authority/jwt-signing.ts';
+import { compilePool, type Pool, poolSecret } from '../../signer/authority/pool.ts';
+import type { Secret } from '../../signer/kube/types.ts';
+import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
+import { type BundleFormat, bundleFormats } from '../bundle/formats.ts';
+import { parseDuration } from '../duration.ts';
+import { CliError, poolError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { withSecretName } from '../pool-secret.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends ClusterOptions {
+  namespace: string;
+  name: string;
+  format: BundleFormat;
+  refreshHint: string;
+}
+
+export function formatOption(description: string): Option {
+  return new Option('--format <format>', description).choices([...bundleFormats]).default('spiffe');
+}
+
+/** `kubespiffe bundle show`: what a pool publishes, byte for byte as the endpoint serves it. */
+export function bundleShow(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('show')
+    .description(
+      'Print what a pool publishes: the bundle that others verify its SVIDs by.\n\n' +
+        'The bytes are those that the bundle endpoint serves. There is no private key in them.',
+    );
+  withExamples(
+    command,
+    `
+    # The SPIFFE bundle
+    kubespiffe bundle show -n kubespiffe --name kubespiffe-pool
+
+    # The roots, for a program that knows nothing of SPIFFE
+    kubespiffe bundle show -n kubespiffe --name kubespiffe-pool --format pem > roots.pem`,
+  );
+  withCluster(withSecretName(command))
+    .addOption(formatOption('What to print: a SPIFFE bundle, the JWK set of OIDC, or the roots as PEM.'))
+    .option(
+      '--refresh-hint <duration>',
+      'How often others should look again, as the signer is configured.',
+      `${defaultJwtPropagation.refreshHintSeconds}s`,
+    )
+    .action(async (options: Options) => {
+      const { namespace, name, format } = options;
+      const refreshHintSeconds = parseDuration(options.refreshHint);
+      const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
+      const pool = poolOf(secret, options);
+      const documents = {
+        spiffe: () => spiffeBundleDocument(pool, refreshHintSeconds),
+        jwks: () => jwksDocument(pool),
+        pem: () => rootsPem(pool),
+      };
+      const document = documents[format]();
+      if (!document) {
+        const hint = `\`kubespiffe ca show --namespace ${namespace} --name ${name}\` shows the states`;
+        throw new CliError('BUNDLE_INVALID', 'no authority of the pool is published', hint);
+      }
+      terminal.out(document.bytes.toString('utf8'));
+    });
+  return command;
+}
+
+/** Times are not looked at: what is published does not depend on them. */
+function poolOf(secret: Secret | undefined, { namespace, name }: Options): Pool {
+  if (!secret) {
+    const hint = `make it with \`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
+    throw new CliError('POOL_MISSING', `Secret ${namespace}/${name} is not there`, hint);
+  }
+  const read = readPoolDocument(Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8'));
+  if (!read.ok) throw poolError(read.problem);
+  const compiled = compilePool(read.document, read.document.trustDomain);
+  if (!compiled.ok) throw poolError(compiled.problem);
+  return compiled.pool;
+}

@@ -1,0 +1,68 @@
+import type { Command } from 'commander';
+import { formatOf, readTrustMaterial } from '../bundle/formats.ts';
+import { CliError, exitCodes } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { inspectContent } from '../inspect/detect.ts';
+import { conforms, finding, type Inspection, printInspection } from '../inspect/report.ts';
+import { type OutputFormat, outputOption } from '../output.ts';
+import { readInput } from '../read-input.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options {
+  trustDomain?: string;
+  output?: OutputFormat;
+}
+
+/** `kubespiffe bundle verify`: whether others can use a bundle, clause by clause. */
+export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
+  const command = parent
+    .command('verify')
+    .description(
+      'Check that a bundle keeps the rules of its standard and that its readers will take it.\n\n' +
+        'Takes SPIFFE bundles, JWK sets and PEM roots. Ends with 1 when a MUST is not fulfilled.',
+    )
+    .argument('<file>', 'The bundle; - is standard input.');
+  withExamples(
+    command,
+    `
+    # What an endpoint serves
+    curl -s https://spiffe.example.org/bundle | kubespiffe bundle verify - --trust-domain example.org
+
+    # Every clause, for a program
+    kubespiffe bundle verify bundle.json -o json`,
+  );
+  command
+    .option('--trust-domain <name>', 'Trust domain that the roots should be of.')
+    .addOption(outputOption())
+    .action(async (file: string, { trustDomain, output }: Options) => {
+      const content = await readInput(terminal, file);
+      if (content.length === 0) throw new CliError('USAGE', 'there is nothing in it', 'give a bundle');
+      const inspection = inspectionOf(content, {
+        now: Math.floor(terminal.now() / 1000),
+        trustDomain,
+        roots: undefined,
+      });
+      printInspection(terminal, inspection, file === '-' ? 'standard input' : file, output);
+      done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
+    });
+  return command;
+}
+
+/** What `inspect` says, and before it whether a reader that is as strict as ours takes the whole. */
+function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent>[1]): Inspection {
+  const format = formatOf(content.toString('utf8'));
+  const read = readTrustMaterial(content);
+  const demand = 'a strict reader takes it';
+  const head = {
+    title: 'As a whole',
+    facts: {
+      Format: { spiffe: 'SPIFFE bundle', jwks: 'JWK set', pem: 'PEM' }[format],
+      Roots: read.ok ? String(read.value.roots.length) : '?',
+      'JWT keys': read.ok ? [...read.value.jwtKeys.keys()].join(', ') || '(none)' : '?',
+    },
+    findings: [finding('must', 'RFC 7517; RFC 8259', demand, read.ok ? undefined : read.reason)],
+  };
+  if (!read.ok || format === 'jwks') return { kind: head.facts.Format, sections: [head] };
+  const { kind, sections } = inspectContent(content, context);
+  return { kind, sections: [head, ...sections] };
+}

@@ -1,0 +1,128 @@
+import type { Command } from 'commander';
+import { checkJwtSvid } from '../../signer/spiffe/jwt-clauses.ts';
+import { type ParsedJwt, parseJwt } from '../../signer/spiffe/jwt-svid.ts';
+import { verifyJwtSvid } from '../../signer/spiffe/jwt-verify.ts';
+import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
+import { readTrustMaterial } from '../bundle/formats.ts';
+import { CliError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { type Inspection, printInspection } from '../inspect/report.ts';
+import { fromNow, mark, type OutputFormat, outputOption, printable, printObject, utc } from '../output.ts';
+import { readInput } from '../read-input.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options {
+  decode?: boolean;
+  verify?: boolean;
+  bundle?: string;
+  audience?: string;
+  trustDomain?: string;
+  output?: OutputFormat;
+}
+
+/** `kubespiffe token`: what a token says, and whether it is valid. */
+export function token(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('token')
+    .description(
+      'Say what a token holds (--decode), or verify a JWT-SVID as its receiver does (--verify).\n\n' +
+        'The token comes from a file or from standard input, so that it stands in no list of processes. Its signature\n' +
+        'is never printed. --verify ends with 1 when the token is not valid.',
+    )
+    .argument('[file]', 'The file with the token; - is standard input.', '-');
+  withExamples(
+    command,
+    `
+    # What is in it, and which clauses of JWT-SVID it does not keep
+    kubespiffe token --decode token.jwt
+
+    # Whether it is valid for an audience
+    kubespiffe bundle fetch https://spiffe.example.org/bundle --trust-domain example.org > bundle.json
+    kubespiffe token --verify token.jwt --bundle bundle.json --trust-domain example.org \\
+      --audience https://api.example.org`,
+  );
+  return command
+    .option('--decode', 'Say what it holds; nothing is verified.')
+    .option('--verify', 'Verify it.')
+    .option('--bundle <file>', 'With --verify: the SPIFFE bundle or JWK set with the keys.')
+    .option('--audience <audience>', 'With --verify: who receives the token.')
+    .option('--trust-domain <name>', 'With --verify: the trust domain that the bundle is of.')
+    .addOption(outputOption())
+    .action(async (file: string, options: Options) => {
+      if (Boolean(options.decode) === Boolean(options.verify)) {
+        throw new CliError('USAGE', 'what to do with the token is not said', 'give --decode or --verify');
+      }
+      const text = (await readInput(terminal, file)).toString('latin1').trim();
+      if (options.decode) decode(terminal, text, file, options);
+      else await verify(terminal, text, options);
+    });
+}
+
+function decode(
+  terminal: Terminal,
+  text: string,
+  file: string,
+  { audience, trustDomain, output }: Options,
+): void {
+  const parsed = parseJwt(text);
+  if (!parsed.ok)
+    throw new CliError('TOKEN_INVALID', parsed.reason, 'give one token, as it stands after Bearer');
+  const now = Math.floor(terminal.now() / 1000);
+  const findings = checkJwtSvid(parsed.value, { now, audience, trustDomain });
+  const inspection: Inspection = {
+    kind: 'token (its signature is not verified)',
+    sections: [
+      { title: 'Header', facts: factsOf(parsed.value.header, now), findings: [] },
+      { title: 'Claims', facts: factsOf(parsed.value.claims, now), findings },
+    ],
+  };
+  printInspection(terminal, inspection, file === '-' ? 'standard input' : file, output);
+}
+
+const times = new Set(['exp', 'iat', 'nbf']);
+
+/** Members as they are, times also for people. */
+function factsOf(members: ParsedJwt['claims'], now: number): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(members).map(([name, value]) => {
+      const text = printable(typeof value === 'string' ? value : JSON.stringify(value));
+      const isTime = times.has(name) && typeof value === 'number' && Math.abs(value) < 8e12;
+      return [printable(name), isTime ? `${text} (${utc(value)}, ${fromNow(value, now)})` : text];
+    }),
+  );
+}
+
+async function verify(terminal: Terminal, text: string, options: Options): Promise<void> {
+  const { bundle, audience, trustDomain, output } = options;
+  if (bundle === undefined || audience === undefined || trustDomain === undefined) {
+    const hint = 'a bundle does not say of which trust domain it is, and a token is for one receiver only';
+    throw new CliError('USAGE', '--verify needs --bundle, --audience and --trust-domain', hint);
+  }
+  const name = parseTrustDomain(trustDomain);
+  if (!name.ok) throw new CliError('SPIFFE_ID_INVALID', name.reason);
+  const material = readTrustMaterial(await readInput(terminal, bundle));
+  if (!material.ok) throw new CliError('BUNDLE_INVALID', `${bundle}: ${material.reason}`);
+  const now = Math.floor(terminal.now() / 1000);
+  const verified = verifyJwtSvid(text, material.value.jwtKeys, { now, audience, trustDomain });
+  if (!verified.ok) {
+    const hint = '`kubespiffe token --decode` says what is in it';
+    throw new CliError('TOKEN_INVALID', `the token is not valid: ${verified.reason}`, hint);
+  }
+  const { id, audiences, expiresAt, jwt } = verified.value;
+  if (output) {
+    const { header, claims } = jwt;
+    return printObject(terminal, output, {
+      id: id.uri,
+      audiences,
+      expiresAt: utc(expiresAt),
+      header,
+      claims,
+    });
+  }
+  terminal.out(
+    `${mark(terminal, 'good', 'valid')}\n` +
+      `SPIFFE ID   ${id.uri}\n` +
+      `Audience    ${audiences.map(printable).join(', ')}\n` +
+      `Expires     ${utc(expiresAt)} (${fromNow(expiresAt, now)})\n`,
+  );
+}
