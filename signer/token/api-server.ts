@@ -1,4 +1,5 @@
 import { KubespiffeError } from '../errors.ts';
+import { isPlain404 } from '../kube/api-error.ts';
 import type { Transport } from '../kube/transport.ts';
 import { audiencesOf, parseJwt } from '../spiffe/jwt-svid.ts';
 
@@ -15,7 +16,8 @@ export interface ApiServerFacts {
  * without naming any, such as the one that kubelet mounts for us, carries them all; and its issuer is one by default.
  *
  * @param needs authorization: our own credential for the API server, `Bearer …` or undefined.
- * @throws ApiStatusError, ApiConnectionError; KubespiffeError CONFIG_INVALID when our audience is one of theirs.
+ * @throws ApiStatusError, ApiConnectionError; KubespiffeError API_NOT_SERVED when no issuer is known, CONFIG_INVALID
+ *   when our audience is one of theirs.
  */
 export async function readApiServerFacts(needs: {
   readonly transport: Transport;
@@ -24,14 +26,14 @@ export async function readApiServerFacts(needs: {
   /** The audience that tokens must have to be used here. */
   readonly audience: string;
 }): Promise<ApiServerFacts> {
-  const { body } = await needs.transport.request<{ issuer?: unknown } | undefined>({
-    method: 'GET',
-    path: '/.well-known/openid-configuration',
-    resource: 'serviceaccount-issuer',
-    timeoutMs: 5_000,
-  });
-  const found = typeof body?.issuer === 'string' && body.issuer !== '' ? [body.issuer] : [];
-  const issuers = new Set([...found, ...needs.furtherIssuers]);
+  const issuers = new Set([...(await discoverIssuer(needs.transport)), ...needs.furtherIssuers]);
+  if (issuers.size === 0) {
+    throw new KubespiffeError(
+      'API_NOT_SERVED',
+      'the API server publishes no issuer, as its --service-account-issuer is no https URL; name it in the setting ' +
+        'serviceAccountIssuers',
+    );
+  }
   const own = audiencesOfBearer(await needs.authorization());
   const audiences = new Set([...issuers, ...own]);
   if (audiences.has(needs.audience)) {
@@ -42,6 +44,22 @@ export async function readApiServerFacts(needs: {
     );
   }
   return { issuers, audiences };
+}
+
+/** The API server has a discovery document only where its issuer is an https URL. */
+async function discoverIssuer(transport: Transport): Promise<readonly string[]> {
+  try {
+    const { body } = await transport.request<{ issuer?: unknown } | undefined>({
+      method: 'GET',
+      path: '/.well-known/openid-configuration',
+      resource: 'serviceaccount-issuer',
+      timeoutMs: 5_000,
+    });
+    return typeof body?.issuer === 'string' && body.issuer !== '' ? [body.issuer] : [];
+  } catch (error) {
+    if (isPlain404(error)) return [];
+    throw error;
+  }
 }
 
 function audiencesOfBearer(authorization: string | undefined): readonly string[] {

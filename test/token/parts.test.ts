@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import type { Pool } from '../../signer/authority/pool.ts';
+import { checkAudiences } from '../../signer/token/audiences.ts';
+import { readExchange, readShortForm } from '../../signer/token/exchange.ts';
+import { createLimiter } from '../../signer/token/limiter.ts';
+import { createServed, select } from '../../signer/token/published.ts';
+import { describe as descriptionOf, refusals, refuse } from '../../signer/token/refusals.ts';
+import { createReviewCache } from '../../signer/token/review-cache.ts';
+
+describe('audiences', () => {
+  const open = { most: 2, allowed: undefined, forbidden: new Set(['https://api.server', 'spiffe://td/own']) };
+  const listed = { ...open, allowed: ['vault', 'https://*'] };
+  const rows: [wanted: string[], policy: typeof open | typeof listed, expected: string][] = [
+    [['a'], open, 'ok'],
+    [['a', 'b'], open, 'ok'],
+    [[], open, 'AudienceMissing'],
+    [['a', ''], open, 'AudienceMissing'],
+    [['a', 'b', 'c'], open, 'AudienceTooMany'],
+    [['a', 'a'], open, 'AudienceMalformed'],
+    [['a b'], open, 'AudienceMalformed'],
+    [['a\u0000'], open, 'AudienceMalformed'],
+    [['\u00e4'], open, 'AudienceMalformed'],
+    [['x'.repeat(1025)], open, 'AudienceMalformed'],
+    [['x'.repeat(1024)], open, 'ok'],
+    [['https://api.server'], open, 'AudienceForbidden'],
+    [['a', 'https://api.server'], open, 'AudienceForbidden'],
+    [['https://API.server//'], open, 'AudienceForbidden'],
+    [['spiffe://td/own'], open, 'AudienceForbidden'],
+    [['vault'], listed, 'ok'],
+    [['vault2'], listed, 'AudienceNotAllowed'],
+    [['https://x'], listed, 'ok'],
+    [['http://x'], listed, 'AudienceNotAllowed'],
+    [['https://x', 'y'], listed, 'AudienceNotAllowed'],
+    [['https://api.server'], listed, 'AudienceForbidden'],
+  ];
+  for (const [wanted, policy, expected] of rows) {
+    const limits = policy === listed ? ' of a list' : '';
+    it(`${JSON.stringify(wanted).slice(0, 60)}${limits}: ${expected}`, () => {
+      const outcome = checkAudiences(wanted, policy);
+      assert.equal(outcome.ok ? 'ok' : outcome.code, expected);
+    });
+  }
+});
+
+describe('requests', () => {
+  const good =
+    'grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=t' +
+    '&subject_token_type=urn:ietf:params:oauth:token-type:jwt&audience=a';
+
+  it('are read, with several audiences', () => {
+    assert.deepEqual(readExchange(`${good}&audience=b`, undefined), {
+      ok: true,
+      value: { subjectToken: 't', audiences: ['a', 'b'] },
+    });
+    assert.deepEqual(readShortForm('{"audience":["a","b"]}', 'bearer t'), {
+      ok: true,
+      value: { subjectToken: 't', audiences: ['a', 'b'] },
+    });
+  });
+
+  it('never have a name in the answer that may be a secret', () => {
+    for (const name of ['eyJhbGciOiJ9.e30.AA', 'x'.repeat(100), 'A b']) {
+      const refused = readExchange(`${good}&${encodeURIComponent(name)}=1`, undefined);
+      assert.ok(!refused.ok);
+      assert.ok(!descriptionOf(refused).includes(name));
+    }
+  });
+});
+
+describe('descriptions', () => {
+  it('are in the characters of RFC 6749 5.2, whatever the detail', () => {
+    for (const code of Object.keys(refusals) as (keyof typeof refusals)[]) {
+      const text = descriptionOf(refuse(code, 'a "quote", a \\ and \u00e4\r\n\u0000 $& {}'));
+      assert.match(text, /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/, code);
+    }
+  });
+
+  it('are of a bounded length', () => {
+    assert.ok(descriptionOf(refuse('TokenRefused', 'x'.repeat(10_000))).length < 500);
+  });
+
+  it('stand in a table whose waits are 429, 500 or 503 and whose denials are 4xx', () => {
+    for (const [code, { verdict, status }] of Object.entries(refusals)) {
+      if (verdict === 'wait') assert.ok([429, 500, 503].includes(status), code);
+      else assert.ok(status >= 400 && status < 500 && status !== 429, code);
+    }
+  });
+});
+
+describe('the limiter', () => {
+  it('lets twice the rate through at once, then the rate, for each key', () => {
+    let nowMs = 0;
+    const limiter = createLimiter({ perSecond: 5, monotonic: () => nowMs });
+    const taken = (key: string, times: number) =>
+      Array.from({ length: times }, () => limiter.take(key)).filter((wait) => wait === 0).length;
+    assert.equal(taken('a', 20), 10);
+    assert.equal(taken('b', 20), 10);
+    nowMs = 1000;
+    assert.equal(taken('a', 20), 5);
+    assert.equal(limiter.take('a'), 200);
+    nowMs = 100_000;
+    assert.equal(taken('a', 20), 10);
+  });
+
+  it('forgets whoever was quiet longest, and holds a bounded number of keys', () => {
+    const limiter = createLimiter({ perSecond: 1, monotonic: () => 0 });
+    for (let i = 0; i < 2; i += 1) limiter.take('first');
+    assert.ok(limiter.take('first') > 0);
+    for (let i = 0; i < 20_000; i += 1) limiter.take(`other-${i}`);
+    assert.equal(limiter.take('first'), 0);
+  });
+});
+
+describe('the review cache', () => {
+  const psat = (uid: string) => ({
+    subject: 's',
+    namespace: 'n',
+    serviceAccount: { name: 'a', uid: 'b' },
+    pod: { name: 'p', uid },
+    expiresAt: 0,
+    notBefore: 0,
+    id: '',
+  });
+
+  it('keeps a bounded number, the newest', () => {
+    const cache = createReviewCache({ lifetimeMs: 1000, monotonic: () => 0 });
+    for (let i = 0; i < 20_010; i += 1) cache.put(`token-${i}`, psat('pod'));
+    assert.equal(cache.size, 20_000);
+    assert.equal(cache.get('token-9'), undefined);
+    assert.ok(cache.get('token-20009'));
+  });
+
+  it('gives back what has ended when others come', () => {
+    let nowMs = 0;
+    const cache = createReviewCache({ lifetimeMs: 1000, monotonic: () => nowMs });
+    for (let i = 0; i < 100; i += 1) cache.put(`token-${i}`, psat(`pod-${i}`));
+    nowMs = 1000;
+    cache.put('late', psat('late'));
+    assert.equal(cache.size, 1);
+  });
+
+  it('forgets the tokens of a pod and no others', () => {
+    const cache = createReviewCache({ lifetimeMs: 1000, monotonic: () => 0 });
+    for (const [token, pod] of [
+      ['1', 'a'],
+      ['2', 'a'],
+      ['3', 'b'],
+    ] as const)
+      cache.put(token, psat(pod));
+    cache.forgetPod('a');
+    assert.deepEqual([cache.get('1'), cache.get('2'), cache.get('3')?.pod.uid], [undefined, undefined, 'b']);
+  });
+
+  it('keeps nothing where it is switched off', () => {
+    const cache = createReviewCache({ lifetimeMs: 0, monotonic: () => 0 });
+    cache.put('1', psat('a'));
+    assert.equal(cache.get('1'), undefined);
+  });
+});
+
+describe('documents', () => {
+  const pool = { sequence: 1 } as unknown as Pool;
+  const document = { bytes: Buffer.from('{"keys":[]}'), etag: '"abc"', contentType: 'application/json' };
+  const served = createServed(
+    () => pool,
+    () => document,
+  )();
+  assert.ok(served);
+  const asked = (acceptEncoding?: string, ifNoneMatch?: string) =>
+    select(served, { acceptEncoding, ifNoneMatch });
+
+  it('are compressed for those who can read it', () => {
+    assert.deepEqual(gunzipSync(served.gzipped), document.bytes);
+    for (const header of ['gzip', 'br, gzip;q=0.5', 'GZIP', '*']) assert.ok(asked(header).isGzipped, header);
+    for (const header of ['', 'br', 'gzip;q=0', 'gzip; q=0.000', 'identity']) {
+      assert.ok(!asked(header).isGzipped, header);
+    }
+  });
+
+  it('are not sent again, in whichever form they were had', () => {
+    for (const header of ['"abc"', 'W/"abc"', '"x", "abc"', '"abc-gzip"', '*']) {
+      assert.equal(asked('gzip', header).status, 304, header);
+    }
+    for (const header of ['"x"', 'abc', '']) assert.equal(asked('gzip', header).status, 200, header);
+  });
+
+  it('are made once for a pool, and not while there is none', () => {
+    let made = 0;
+    let current: Pool | undefined;
+    const get = createServed(
+      () => current,
+      () => {
+        made += 1;
+        return document;
+      },
+    );
+    assert.equal(get(), undefined);
+    current = pool;
+    for (let i = 0; i < 3; i += 1) get();
+    assert.equal(made, 1);
+    current = { ...pool };
+    get();
+    assert.equal(made, 2);
+  });
+});
