@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import packageJson from '../package.json' with { type: 'json' };
 import { createPoolView } from './authority/view.ts';
 import { createCaches } from './caches.ts';
-import { type Config, formatMistakes, loadConfig } from './config/load.ts';
+import type { Config } from './config/load.ts';
 import { messageOf } from './errors.ts';
 import { refreshGauges } from './gauges.ts';
 import { createController } from './issuance/controller.ts';
@@ -22,7 +21,7 @@ import { createMembership } from './kube/membership.ts';
 import { createTransport } from './kube/transport.ts';
 import { createAudit } from './observe/audit.ts';
 import { createHealth } from './observe/health.ts';
-import { createLogger, type Logger } from './observe/log.ts';
+import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { serveObservability } from './observe/server.ts';
 import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
@@ -39,48 +38,12 @@ const readinessIntervalMs = 1_000;
 const drainMs = 5_000;
 
 /**
- * `kubespiffe signer`: reads the configuration, runs until SIGTERM or SIGINT, drains.
+ * One replica of the signer: makes the parts, joins them, runs until `stopping`, drains. The only file that knows
+ * all rooms; it decides nothing.
  *
- * @param argv the arguments after `signer`.
- * @returns the exit code: 0 after a clean end, 1 after a failure, 2 for a configuration that cannot be used.
+ * @throws KubespiffeError and what the system throws when a part cannot be made or ends by itself.
  */
-export async function runSigner(argv: readonly string[]): Promise<number> {
-  const loaded = await loadConfig({ argv, env: process.env, readFile: (path) => readFile(path, 'utf8') });
-  switch (loaded.kind) {
-    case 'help':
-      process.stdout.write(loaded.text);
-      return 0;
-    case 'mistakes':
-      process.stderr.write(`${formatMistakes(loaded.mistakes)}\n`);
-      return 2;
-    case 'config':
-      if (loaded.checkOnly) {
-        process.stdout.write(loaded.summary);
-        return 0;
-      }
-      return serve(loaded.config);
-  }
-}
-
-async function serve(config: Config): Promise<number> {
-  const log = createLogger({ level: config.logLevel });
-  const stopping = new AbortController();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort(signal));
-  process.on('SIGUSR1', () => {
-    const logLevel = log.level === 'debug' ? config.logLevel : 'debug';
-    log.level = logLevel;
-    log.info({ logLevel }, 'log level changed');
-  });
-  try {
-    await run(config, log, stopping.signal);
-    return 0;
-  } catch (error) {
-    log.fatal(messageOf(error));
-    return 1;
-  }
-}
-
-async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<void> {
+export async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<void> {
   const ended = new AbortController();
   const now = Date.now;
   const monotonic = () => performance.now();

@@ -5,7 +5,7 @@
 const [verb, ...rest] = process.argv.slice(2);
 
 if (verb === 'signer') {
-  const { runSigner } = await import('../signer/main.ts');
+  const { runSigner } = await import('../signer/process.ts');
   process.exitCode = await runSigner(rest);
 } else {
   const { runCli } = await import('./cli.ts');

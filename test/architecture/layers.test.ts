@@ -122,7 +122,7 @@ test('only the entries read the environment and the clock of the machine', () =>
   assert.deepEqual(readers, []);
   const env = sources('signer').filter((file) => /process\.env/.test(readFileSync(join(root, file), 'utf8')));
   assert.deepEqual(
-    env.filter((file) => !['signer/main.ts', 'signer/config.ts'].includes(file)),
+    env.filter((file) => !['signer/main.ts', 'signer/process.ts'].includes(file)),
     [],
   );
 });

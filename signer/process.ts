@@ -1,0 +1,47 @@
+import { readFile } from 'node:fs/promises';
+import { type Config, formatMistakes, loadConfig } from './config/load.ts';
+import { messageOf } from './errors.ts';
+import { run } from './main.ts';
+import { createLogger } from './observe/log.ts';
+
+/**
+ * `kubespiffe signer`: reads the configuration, runs until SIGTERM or SIGINT, drains.
+ *
+ * @param argv the arguments after `signer`.
+ * @returns the exit code: 0 after a clean end, 1 after a failure, 2 for a configuration that cannot be used.
+ */
+export async function runSigner(argv: readonly string[]): Promise<number> {
+  const loaded = await loadConfig({ argv, env: process.env, readFile: (path) => readFile(path, 'utf8') });
+  switch (loaded.kind) {
+    case 'help':
+      process.stdout.write(loaded.text);
+      return 0;
+    case 'mistakes':
+      process.stderr.write(`${formatMistakes(loaded.mistakes)}\n`);
+      return 2;
+    case 'config':
+      if (loaded.checkOnly) {
+        process.stdout.write(loaded.summary);
+        return 0;
+      }
+      return serve(loaded.config);
+  }
+}
+
+async function serve(config: Config): Promise<number> {
+  const log = createLogger({ level: config.logLevel });
+  const stopping = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort(signal));
+  process.on('SIGUSR1', () => {
+    const logLevel = log.level === 'debug' ? config.logLevel : 'debug';
+    log.level = logLevel;
+    log.info({ logLevel }, 'log level changed');
+  });
+  try {
+    await run(config, log, stopping.signal);
+    return 0;
+  } catch (error) {
+    log.fatal(messageOf(error));
+    return 1;
+  }
+}
