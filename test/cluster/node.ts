@@ -131,7 +131,7 @@ async function join(
   await waitFor('the namespaces', () => existsSync(`${files.state}/namespaces-ready`), {
     needs: [namespaces],
   });
-  member.pid = await onlyChildOf(namespaces.pid);
+  member.pid = await onlyChildOf(namespaces);
   const bridge = await ensureBridge(id, network);
   if (member.index === 0) controlPlane.onStop(() => removeLinks(id));
   await plugIn(member.pid, member.index, bridge, network);
@@ -149,12 +149,11 @@ async function join(
 
   let kubelet: Child;
   const startKubelet = async () => {
-    const since = Date.now();
     kubelet = run(
       'kubelet',
       inside(...component(binaries, 'kubelet'), ...kubeletFlags(files, network.node(member.index), name)),
     );
-    await waitFor(`node ${name} to be ready`, () => isReady(controlPlane, name, since), {
+    await waitFor(`node ${name} to be ready`, () => isReady(controlPlane, name), {
       needs: [containerd, kubelet],
     });
   };
@@ -163,7 +162,11 @@ async function join(
     inside(...component(binaries, 'kube-proxy'), ...proxyFlags(files, network.node(member.index), name)),
   );
   await startKubelet();
-  const killKubelet = () => kubelet.stop('SIGKILL');
+  // nsenter ends once kubelet has, with all its threads; the other way round its port would still be taken.
+  const killKubelet = async () => {
+    process.kill(await onlyChildOf(kubelet), 'SIGKILL');
+    await waitFor('the end of kubelet', () => kubelet.hasExited());
+  };
   return {
     name,
     address: network.node(member.index),
@@ -294,23 +297,25 @@ async function connectPods(
   }
 }
 
-/** Ready by a status that this kubelet wrote, not by what the one before it left behind. */
-async function isReady(controlPlane: ControlPlane, name: string, sinceMs: number): Promise<boolean> {
-  const { status, body } = await controlPlane.request('GET', `/api/v1/nodes/${name}`);
+/** Asks the kubelet itself too: after a restart the Ready of the one before it still stands. */
+async function isReady(controlPlane: ControlPlane, name: string): Promise<boolean> {
+  const node = `/api/v1/nodes/${name}`;
+  const { status, body } = await controlPlane.request('GET', node);
   if (status !== 200) return false;
-  const conditions: { type: string; status: string; lastHeartbeatTime: string }[] =
-    body.status.conditions ?? [];
-  return conditions.some(
-    (condition) =>
-      condition.type === 'Ready' &&
-      condition.status === 'True' &&
-      Date.parse(condition.lastHeartbeatTime) >= Math.floor(sinceMs / 1000) * 1000,
-  );
+  const conditions: { type: string; status: string }[] = body.status.conditions ?? [];
+  const ready = conditions.some((condition) => condition.type === 'Ready' && condition.status === 'True');
+  return ready && (await controlPlane.request('GET', `${node}/proxy/healthz`)).status === 200;
 }
 
-async function onlyChildOf(pid: number): Promise<number> {
-  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  return Number(children.trim().split(' ')[0]);
+function onlyChildOf(parent: Child): Promise<number> {
+  const file = `/proc/${parent.pid}/task/${parent.pid}/children`;
+  return waitFor(
+    `a child of ${parent.name}`,
+    async () => Number((await readFile(file, 'utf8')).split(' ')[0]) || undefined,
+    {
+      needs: [parent],
+    },
+  );
 }
 
 /** An overlay cannot lie on another one, as in a container. */
