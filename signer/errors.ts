@@ -26,6 +26,8 @@ export type ErrorCode =
   | 'BUNDLE_UNREACHABLE'
   /** A token that is no valid JWT-SVID for who asks. */
   | 'TOKEN_INVALID'
+  /** A token endpoint could not be reached, or gave no token. */
+  | 'TOKEN_REFUSED'
   /** Something is there already and would have been overwritten. */
   | 'ALREADY_EXISTS'
   /** The API server answered with an error status. */

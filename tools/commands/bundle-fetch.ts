@@ -1,13 +1,12 @@
 import { type Command, Option } from 'commander';
-import { encodePem } from '../../signer/pki/pem.ts';
 import { parseSpiffeBundle } from '../../signer/spiffe/bundle.ts';
 import { parseSpiffeId } from '../../signer/spiffe/id.ts';
 import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
-import { type EndpointProfile, endpointFault, fetchFromEndpoint } from '../bundle/endpoint.ts';
-import { type BundleFormat, jwksOf, pemOf, readTrustMaterial } from '../bundle/formats.ts';
+import { type EndpointProfile, fetchFromEndpoint } from '../bundle/endpoint.ts';
+import { type BundleFormat, jwksOf, pemOf } from '../bundle/formats.ts';
+import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { readInput } from '../read-input.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 import { formatOption } from './bundle-show.ts';
@@ -63,7 +62,7 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
       const trustDomain = parseTrustDomain(options.trustDomain);
       if (!trustDomain.ok) throw new CliError('SPIFFE_ID_INVALID', trustDomain.reason);
       const fetched = await fetchFromEndpoint({
-        url: urlOf(url),
+        url: endpointUrl(url, 'https://spiffe.example.org/bundle'),
         profile: await profileOf(terminal, options),
         maxRedirects: options.redirects ? maxRedirects : 0,
         timeoutMs,
@@ -85,15 +84,6 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
   return command;
 }
 
-function urlOf(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const fault = url ? endpointFault(url) : 'this is no URL';
-  if (!url || fault !== undefined) {
-    throw new CliError('USAGE', fault ?? '', 'give one like https://spiffe.example.org/bundle');
-  }
-  return url;
-}
-
 async function profileOf(terminal: Terminal, options: Options): Promise<EndpointProfile> {
   const { profile, webRoots, endpointId, endpointBundle } = options;
   if (profile === 'https_web') {
@@ -102,7 +92,7 @@ async function profileOf(terminal: Terminal, options: Options): Promise<Endpoint
       throw new CliError('USAGE', '--endpoint-id and --endpoint-bundle are for https_spiffe', hint);
     }
     if (webRoots === undefined) return { name: profile };
-    return { name: profile, rootsPem: await rootsOf(terminal, webRoots) };
+    return { name: profile, rootsPem: await rootsFrom(terminal, webRoots) };
   }
   if (endpointId === undefined || endpointBundle === undefined || webRoots !== undefined) {
     const hint = 'give both, and no --web-roots';
@@ -110,12 +100,5 @@ async function profileOf(terminal: Terminal, options: Options): Promise<Endpoint
   }
   const id = parseSpiffeId(endpointId);
   if (!id.ok) throw new CliError('SPIFFE_ID_INVALID', id.reason, 'give the SPIFFE ID of the endpoint');
-  return { name: profile, endpointId, rootsPem: await rootsOf(terminal, endpointBundle) };
-}
-
-async function rootsOf(terminal: Terminal, file: string): Promise<string> {
-  const material = readTrustMaterial(await readInput(terminal, file));
-  if (!material.ok) throw new CliError('BUNDLE_INVALID', `${file}: ${material.reason}`);
-  if (material.value.roots.length === 0) throw new CliError('BUNDLE_INVALID', `${file}: it holds no root`);
-  return material.value.roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+  return { name: profile, endpointId, rootsPem: await rootsFrom(terminal, endpointBundle) };
 }

@@ -3,15 +3,20 @@ import { checkJwtSvid } from '../../signer/spiffe/jwt-clauses.ts';
 import { type ParsedJwt, parseJwt } from '../../signer/spiffe/jwt-svid.ts';
 import { verifyJwtSvid } from '../../signer/spiffe/jwt-verify.ts';
 import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
+import { webTrust } from '../bundle/endpoint.ts';
 import { readTrustMaterial } from '../bundle/formats.ts';
+import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { type Inspection, printInspection } from '../inspect/report.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printable, printObject, utc } from '../output.ts';
 import { readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
+import { exchangeToken } from '../token/exchange.ts';
 
 interface Options {
+  endpoint?: string;
+  roots?: string;
   decode?: boolean;
   verify?: boolean;
   bundle?: string;
@@ -25,14 +30,19 @@ export function token(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('token')
     .description(
-      'Say what a token holds (--decode), or verify a JWT-SVID as its receiver does (--verify).\n\n' +
-        'The token comes from a file or from standard input, so that it stands in no list of processes. Its signature\n' +
-        'is never printed. --verify ends with 1 when the token is not valid.',
+      'Get a JWT-SVID (--endpoint), verify one (--verify), or say what a token holds (--decode).\n\n' +
+        'With --endpoint, the token in the file is a projected ServiceAccount token, and the JWT-SVID is printed.\n' +
+        'Tokens come from a file or from standard input, so that they stand in no list of processes; --decode and\n' +
+        '--verify never print a signature. Ends with 1 when the token is refused or not valid.',
     )
     .argument('[file]', 'The file with the token; - is standard input.', '-');
   withExamples(
     command,
     `
+    # Get one, as a pod does
+    kubespiffe token /run/spiffe/token --endpoint https://kubespiffe-tokens.kubespiffe.svc/token \\
+      --roots /run/spiffe/roots.pem --audience https://api.example.org > token.jwt
+
     # What is in it, and which clauses of JWT-SVID it does not keep
     kubespiffe token --decode token.jwt
 
@@ -42,20 +52,35 @@ export function token(parent: Command, terminal: Terminal): Command {
       --audience https://api.example.org`,
   );
   return command
+    .option('--endpoint <url>', 'Exchange a ServiceAccount token for a JWT-SVID at this token endpoint.')
+    .option('--roots <file>', 'With --endpoint: PEM roots to trust instead of those of this machine.')
     .option('--decode', 'Say what it holds; nothing is verified.')
     .option('--verify', 'Verify it.')
     .option('--bundle <file>', 'With --verify: the SPIFFE bundle or JWK set with the keys.')
-    .option('--audience <audience>', 'With --verify: who receives the token.')
+    .option('--audience <audience>', 'With --endpoint and --verify: who receives the token.')
     .option('--trust-domain <name>', 'With --verify: the trust domain that the bundle is of.')
     .addOption(outputOption())
     .action(async (file: string, options: Options) => {
-      if (Boolean(options.decode) === Boolean(options.verify)) {
-        throw new CliError('USAGE', 'what to do with the token is not said', 'give --decode or --verify');
+      const { endpoint, decode: isDecode, verify: isVerify } = options;
+      if ([endpoint, isDecode, isVerify].filter(Boolean).length !== 1) {
+        const hint = 'give one of --endpoint, --decode and --verify';
+        throw new CliError('USAGE', 'what to do with the token is not said', hint);
       }
       const text = (await readInput(terminal, file)).toString('latin1').trim();
-      if (options.decode) decode(terminal, text, file, options);
+      if (endpoint !== undefined) await exchange(terminal, text, endpoint, options);
+      else if (isDecode) decode(terminal, text, file, options);
       else await verify(terminal, text, options);
     });
+}
+
+async function exchange(terminal: Terminal, subjectToken: string, endpoint: string, options: Options) {
+  const { audience, roots } = options;
+  if (audience === undefined) {
+    throw new CliError('USAGE', '--endpoint needs --audience', 'say who receives the JWT-SVID');
+  }
+  const rootsPem = roots === undefined ? undefined : await rootsFrom(terminal, roots);
+  const url = endpointUrl(endpoint, 'https://kubespiffe-tokens.kubespiffe.svc/token');
+  terminal.out(`${await exchangeToken({ url, subjectToken, audience, trust: webTrust(rootsPem) })}\n`);
 }
 
 function decode(

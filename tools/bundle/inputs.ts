@@ -1,0 +1,21 @@
+import { CliError } from '../errors.ts';
+import { readInput } from '../read-input.ts';
+import type { Terminal } from '../terminal.ts';
+import { endpointFault } from './endpoint.ts';
+import { pemOf, readTrustMaterial } from './formats.ts';
+
+/** The URL of an endpoint as a person wrote it. @throws CliError USAGE */
+export function endpointUrl(text: string, example: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const fault = url ? endpointFault(url) : 'this is no URL';
+  if (!url || fault !== undefined) throw new CliError('USAGE', fault ?? '', `give one like ${example}`);
+  return url;
+}
+
+/** The roots in a file, which may be PEM or a SPIFFE bundle, as PEM. @throws CliError */
+export async function rootsFrom(terminal: Terminal, file: string): Promise<string> {
+  const material = readTrustMaterial(await readInput(terminal, file));
+  if (!material.ok) throw new CliError('BUNDLE_INVALID', `${file}: ${material.reason}`);
+  if (material.value.roots.length === 0) throw new CliError('BUNDLE_INVALID', `${file}: it holds no root`);
+  return pemOf(material.value);
+}

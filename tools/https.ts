@@ -1,0 +1,58 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { type RequestOptions, request } from 'node:https';
+import { messageOf } from '../signer/errors.ts';
+import { failure, type Result, success } from '../signer/pki/result.ts';
+
+export interface HttpsRequest {
+  readonly url: URL;
+  readonly method: 'GET' | 'POST';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Which servers are trusted. */
+  readonly trust: Pick<RequestOptions, 'ca' | 'checkServerIdentity'>;
+  readonly signal: AbortSignal;
+  /** Longest answer that is read. */
+  readonly maxBytes: number;
+}
+
+export interface HttpsAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+/** One request over TLS 1.2 or newer, on a connection of its own. Follows no redirect. Never throws. */
+export async function sendHttps(wanted: HttpsRequest): Promise<Result<HttpsAnswer>> {
+  const { url, method, headers, body, trust, signal } = wanted;
+  try {
+    const options: RequestOptions = {
+      ...trust,
+      method,
+      headers: { ...headers },
+      signal,
+      agent: false,
+      minVersion: 'TLSv1.2',
+    };
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      request(url, options).on('response', resolve).on('error', reject).end(body);
+    });
+    const read = await readBody(response, wanted.maxBytes);
+    if (!read) return failure(`${url.host}: the answer is longer than ${wanted.maxBytes} bytes`);
+    return success({ status: response.statusCode ?? 0, headers: response.headers, body: read });
+  } catch (error) {
+    return failure(
+      signal.aborted ? `${url.host} did not answer in time` : `${url.host}: ${messageOf(error)}`,
+    );
+  }
+}
+
+async function readBody(response: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of response) {
+    length += (chunk as Buffer).length;
+    if (length > maxBytes) return undefined;
+    chunks.push(chunk as Buffer);
+  }
+  return Buffer.concat(chunks);
+}
