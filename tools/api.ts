@@ -105,6 +105,27 @@ export async function createSecret(
   }
 }
 
+/**
+ * Writes a Secret over the one that was read, and never over a newer one.
+ * @throws CliError POOL_INVALID where somebody else was faster.
+ */
+export async function replaceSecret(transport: Transport, secret: Secret): Promise<Secret> {
+  const { namespace = '', name, resourceVersion } = secret.metadata;
+  if (resourceVersion === undefined) throw new Error('a Secret without its version would overwrite any');
+  try {
+    const path = `${secretsPath(namespace)}/${encodeURIComponent(name)}`;
+    const request = { method: 'PUT', path, body: secret, resource: 'secrets' } as const;
+    const query = { fieldManager: 'kubespiffe-cli' };
+    return (await transport.request<Secret>({ ...request, query })).body;
+  } catch (error) {
+    if (error instanceof ApiStatusError && error.status === 409) {
+      const what = `Secret ${namespace}/${name} was changed meanwhile and is left as it is`;
+      throw new CliError('POOL_INVALID', what, 'run the command again', { cause: error });
+    }
+    throw error;
+  }
+}
+
 function secretsPath(namespace: string): string {
   return `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`;
 }

@@ -3,6 +3,7 @@ import { type ErrorCode, KubespiffeError, messageOf } from '../signer/errors.ts'
 import { bundleFetch } from './commands/bundle-fetch.ts';
 import { bundleShow } from './commands/bundle-show.ts';
 import { bundleVerify } from './commands/bundle-verify.ts';
+import { caAddJwtKey } from './commands/ca-add-jwt-key.ts';
 import { caCreate } from './commands/ca-create.ts';
 import { caImport } from './commands/ca-import.ts';
 import { caShow } from './commands/ca-show.ts';
@@ -36,6 +37,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   caCreate(ca, terminal);
   caShow(ca, terminal, done);
   caImport(ca, terminal);
+  caAddJwtKey(ca, terminal);
   const bundle = program.command('bundle').description('Show, fetch and verify what SVIDs are verified by.');
   bundleShow(bundle, terminal);
   bundleFetch(bundle, terminal);

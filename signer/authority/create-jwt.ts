@@ -1,7 +1,7 @@
 import { generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
 import { encodePem } from '../pki/pem.ts';
-import type { AuthorityRecord } from './document.ts';
+import type { AuthorityRecord, PoolDocument } from './document.ts';
 import type { JwtKind } from './jwt-authority.ts';
 
 const generate = promisify(generateKeyPair);
@@ -18,12 +18,14 @@ export type NewJwtKey = keyof typeof newJwtKeys;
 const rsaBits = 2048;
 
 /**
- * Makes a key for JWT-SVIDs with the id `jwt-<kind>-1`, the first of its kind in a new pool: active at once, since
- * nobody has a bundle without it. `now` is seconds since the epoch.
+ * Makes a key for JWT-SVIDs, as the first of its kind in a new pool: active at once, since nobody has a bundle without
+ * it. `now` is seconds since the epoch.
  */
 export async function createJwtAuthority(wanted: {
   readonly key: NewJwtKey;
   readonly now: number;
+  /** `jwt-<key>-1` unless given. */
+  readonly id?: string;
 }): Promise<AuthorityRecord> {
   const { privateKey, publicKey } =
     wanted.key === 'es256'
@@ -31,7 +33,7 @@ export async function createJwtAuthority(wanted: {
       : await generate('rsa', { modulusLength: rsaBits });
   const createdAt = new Date(wanted.now * 1000).toISOString().replace('.000Z', 'Z');
   return {
-    id: `jwt-${wanted.key}-1`,
+    id: wanted.id ?? `jwt-${wanted.key}-1`,
     kind: newJwtKeys[wanted.key],
     state: 'active',
     tainted: false,
@@ -40,5 +42,26 @@ export async function createJwtAuthority(wanted: {
     createdAt,
     publishedAt: createdAt,
     activatedAt: createdAt,
+  };
+}
+
+/**
+ * The pool with one more key for JWT-SVIDs. It is published at once, and the sequence grows with it: active where no
+ * other of its kind is, and then it signs as soon as all verifiers know it; else trusted, in reserve.
+ */
+export async function addJwtKey(
+  pool: PoolDocument,
+  wanted: { readonly key: NewJwtKey; readonly now: number },
+): Promise<{ pool: PoolDocument; added: AuthorityRecord }> {
+  const ids = new Set(pool.authorities.map(({ id }) => id));
+  let number = 1;
+  while (ids.has(`jwt-${wanted.key}-${number}`)) number++;
+  const created = await createJwtAuthority({ ...wanted, id: `jwt-${wanted.key}-${number}` });
+  const isNeeded = !pool.authorities.some(({ kind, state }) => kind === created.kind && state === 'active');
+  const { activatedAt: _, ...reserve } = { ...created, state: 'trusted' as const };
+  const added = isNeeded ? created : reserve;
+  return {
+    pool: { ...pool, sequence: pool.sequence + 1, authorities: [...pool.authorities, added] },
+    added,
   };
 }

@@ -57,7 +57,7 @@ export function jwtSigningAt(
   const active = pool.activeJwt(algorithm);
   if (!hasPrivateKey(active)) {
     const what = `no JWT-${algorithm} authority is active`;
-    const remedy = `make one with \`kubespiffe ca create --jwt-keys ${algorithm.toLowerCase()}\``;
+    const remedy = `add one with \`kubespiffe ca add-jwt-key --type ${algorithm.toLowerCase()}\``;
     return refuse('PoolNotSigning', 'pool.authorities', what, remedy);
   }
   const { field, id } = active;

@@ -6,6 +6,7 @@ import { createStore } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
+import { sequenceFault } from './documents.ts';
 import { createPoolHolder, type PoolHolder, type Signable } from './holder.ts';
 import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import type { JwtSignable } from './jwt-signing.ts';
@@ -80,7 +81,11 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     // Each change makes the listeners work: a look that finds nothing new must not count as one.
     if (version === seen) return;
     seen = version;
+    const before = holder.current();
     holder.offer(secret, seconds());
+    const after = holder.current();
+    const fault = before && after && before !== after && sequenceFault(before, after);
+    if (fault) log.warn({ pool, sequence: after.sequence }, fault);
     const outcome = holder.signable(seconds());
     if (outcome.ok) log.info({ pool, authority: outcome.authority.id }, 'the pool can sign');
     else log.warn({ pool, reason: outcome.problem.reason }, outcome.problem.message);

@@ -3,7 +3,7 @@ import { generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 import { createAuthority } from '../../signer/authority/create.ts';
-import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { addJwtKey, createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
 import {
@@ -245,6 +245,31 @@ describe('a JWT key signs', () => {
     assert.equal(jwtPropagationSeconds(defaultJwtPropagation), 900);
     assert.equal(jwtPropagationSeconds({ refreshHintSeconds: 10, jwksMaxAgeSeconds: 300 }), 330);
     assert.equal(jwtPropagationSeconds({ ...defaultJwtPropagation, delaySeconds: 86_400 }), 86_400);
+  });
+});
+
+describe('a key that is added to a pool', () => {
+  const later = now + hour;
+
+  it('is active where none of its kind is, and signs after the delay', async () => {
+    const before = newPool(trustDomain, ca, es256);
+    const { pool, added } = await addJwtKey(before, { key: 'rs256', now: later });
+    assert.equal(pool.sequence, before.sequence + 1);
+    assert.deepEqual([added.id, added.state], ['jwt-rs256-1', 'active']);
+    assert.deepEqual(pool.authorities, [ca, es256, added]);
+    const compiled = compilePool(pool, trustDomain);
+    assert.ok(compiled.ok);
+    assert.equal(jwtSigningAt(compiled.pool, 'RS256', later + 899, 900).ok, false);
+    assert.equal(jwtSigningAt(compiled.pool, 'RS256', later + 900, 900).ok, true);
+    assert.equal(jwtSigningAt(compiled.pool, 'ES256', later, 900).ok, true);
+  });
+
+  it('is kept in reserve beside an active one, under an id of its own', async () => {
+    const { pool, added } = await addJwtKey(newPool(trustDomain, ca, es256), { key: 'es256', now: later });
+    assert.deepEqual([added.id, added.state, added.activatedAt], ['jwt-es256-2', 'trusted', undefined]);
+    const compiled = compilePool(pool, trustDomain);
+    assert.ok(compiled.ok);
+    assert.equal(compiled.pool.activeJwt('ES256')?.id, 'jwt-es256-1');
   });
 });
 

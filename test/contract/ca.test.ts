@@ -30,6 +30,25 @@ metadata: { name: operator, namespace: ${namespace} }
 ---
 apiVersion: v1
 kind: ServiceAccount
+metadata: { name: keeper, namespace: ${namespace} }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: key-keeper, namespace: ${namespace} }
+rules:
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [get, update]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: key-keeper, namespace: ${namespace} }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: key-keeper }
+subjects:
+- { kind: ServiceAccount, name: keeper, namespace: ${namespace} }
+---
+apiVersion: v1
+kind: ServiceAccount
 metadata: { name: nobody, namespace: ${namespace} }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -52,6 +71,7 @@ subjects:
 describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
   let controlPlane: ControlPlane;
   let operator = '';
+  let keeper = '';
   let nobody = '';
   let dir = '';
 
@@ -60,6 +80,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     controlPlane = await startControlPlane();
     await controlPlane.kubectl(['apply', '-f', '-'], { input: operatorRole });
     operator = await controlPlane.kubeconfigFor({ namespace, name: 'operator' });
+    keeper = await controlPlane.kubeconfigFor({ namespace, name: 'keeper' });
     nobody = await controlPlane.kubeconfigFor({ namespace, name: 'nobody' });
   });
   after(async () => {
@@ -132,6 +153,54 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     const missing = await run(['bundle', 'show', '-n', namespace, '--name', 'no', '--kubeconfig', operator]);
     assert.equal(missing.code, 1);
     assert.match(missing.stderr, /^error: Secret pools\/no is not there\nhint: .*ca create/);
+  });
+
+  it('adds a key for tokens to a pool that is there, and raises its sequence in the same write', async () => {
+    await ca('create', 'older', ...wishes, '--jwt-keys', 'none');
+    const before = await stored('older');
+    const add = (...more: string[]) =>
+      run(['ca', 'add-jwt-key', '-n', namespace, '--name', 'older', '--kubeconfig', keeper, ...more]);
+    const added = await add('--type', 'rs256');
+    assert.equal(added.code, 0, added.stderr);
+    assert.match(
+      added.stdout,
+      /^secret\/older changed, sequence 2\nauthority jwt-rs256-1: active, for RS256 /,
+    );
+    const after = await stored('older');
+    assert.deepEqual([after.type, after.metadata.labels], [before.type, before.metadata.labels]);
+    const parsed = parsePool(after, { trustDomain: 'example.org', now });
+    assert.ok(parsed.ok);
+    assert.equal(parsed.pool.sequence, 2);
+    assert.ok(added.stdout.includes(parsed.pool.activeJwt('RS256')?.kid ?? '?'));
+    assert.match((await ca('show', 'older')).stdout, /jwt-rs256-1 +JWT-RS256 +active +RSA 2048 +no /);
+    assert.match((await add('--type', 'rs256')).stdout, /jwt-rs256-2: trusted/);
+
+    const refused = await run([
+      'ca',
+      'add-jwt-key',
+      '-n',
+      namespace,
+      '--name',
+      'older',
+      '--kubeconfig',
+      operator,
+    ]);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /cannot update resource "secrets"/);
+  });
+
+  it('changes no pool that somebody else changes at the same time', async () => {
+    await ca('create', 'busy', ...wishes);
+    const name = ['ca', 'add-jwt-key', '-n', namespace, '--name', 'busy', '--kubeconfig', keeper];
+    const ran = await Promise.all([1, 2, 3].map(() => run(name)));
+    const done = ran.filter(({ code }) => code === 0);
+    for (const { stderr } of ran.filter(({ code }) => code !== 0)) {
+      assert.match(stderr, /^error: Secret pools\/busy was changed meanwhile.*\nhint: run the command again/);
+    }
+    const parsed = parsePool(await stored('busy'), { trustDomain: 'example.org', now });
+    assert.ok(parsed.ok && done.length > 0);
+    assert.equal(parsed.pool.sequence, 1 + done.length);
+    assert.equal(parsed.pool.jwt.length, 1 + done.length);
   });
 
   it('never overwrites what is there', async () => {

@@ -52,6 +52,7 @@ describe('help', () => {
     ['ca', 'create'],
     ['ca', 'show'],
     ['ca', 'import'],
+    ['ca', 'add-jwt-key'],
     ['inspect'],
     ['inspect', 'pcr'],
     ['bundle', 'show'],

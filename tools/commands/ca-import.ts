@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import {
   type AuthorityRecord,
   isAuthorityId,
@@ -18,6 +19,7 @@ import { encodePem } from '../../signer/pki/pem.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
+import { parseJwtKeys } from '../jwt-keys.ts';
 import { utc } from '../output.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
@@ -30,6 +32,7 @@ interface Options extends NewSecretOptions {
   key?: string;
   chain?: string;
   meshPool?: string;
+  jwtKeys: string;
 }
 
 /** `kubespiffe ca import`: a CA that others made, in a new pool, in a new Secret. */
@@ -64,9 +67,11 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     .option('--chain <file>', 'PEM file with the certificates above the CA, up to the root.')
     .option('--mesh-pool <file>', 'Take the CAs of this pool of ahmedtd/mesh-example (JSON).')
     .option('--ca-id <id>', 'Name of the CA within the pool.')
-    .option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not say it.');
+    .option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not say it.')
+    .option('--jwt-keys <types>', 'New keys for JWT-SVIDs: none, or some of es256,rs256.', 'es256');
   withCluster(withNewSecret(command)).action(async (options: Options) => {
     const now = Math.floor(terminal.now() / 1000);
+    const jwtKeys = parseJwtKeys(options.jwtKeys);
     const materials = await readMaterials(options, terminal);
     const records = materials.map((material, index) => {
       if (!isAuthorityId(material.id)) {
@@ -79,7 +84,8 @@ export function caImport(parent: Command, terminal: Terminal): Command {
       }
       return unwrap(assembleAuthority(material, index === 0 ? 'active' : 'trusted', utc(now)));
     });
-    const document = poolOf(records, options.trustDomain);
+    const jwtRecords = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
+    const document = poolOf([...records, ...jwtRecords], options.trustDomain);
     const compiled = compilePool(document, document.trustDomain);
     if (!compiled.ok) throw poolError(compiled.problem);
     const problem = timeProblem(compiled.pool, now);
@@ -95,7 +101,7 @@ function poolOf(records: readonly AuthorityRecord[], given: string | undefined):
   if (!first || trustDomain === undefined) {
     throw new CliError('USAGE', 'the CA does not say its trust domain', 'give it with --trust-domain NAME');
   }
-  return { ...newPool(trustDomain, first), authorities: records };
+  return newPool(trustDomain, ...records);
 }
 
 async function readMaterials(options: Options, terminal: Terminal): Promise<CaMaterial[]> {

@@ -1,0 +1,63 @@
+import { type Command, Option } from 'commander';
+import { addJwtKey, type NewJwtKey, newJwtKeys } from '../../signer/authority/create-jwt.ts';
+import { readPoolDocument } from '../../signer/authority/document.ts';
+import { compilePool, poolSecret, serializePool } from '../../signer/authority/pool.ts';
+import { type ClusterOptions, getSecret, replaceSecret, withApi, withCluster } from '../api.ts';
+import { CliError, poolError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { withSecretName } from '../pool-secret.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends ClusterOptions {
+  namespace: string;
+  name: string;
+  type: NewJwtKey;
+}
+
+/** `kubespiffe ca add-jwt-key`: one more key for JWT-SVIDs in a pool that is there. */
+export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('add-jwt-key')
+    .description(
+      'Add a key for JWT-SVIDs to a pool that is there.\n\n' +
+        'It is published at once. Where no key of its type is active it becomes the active one, and signs once all who\n' +
+        'verify tokens can know it (15 min unless configured); else it is kept in reserve.',
+    );
+  withExamples(
+    command,
+    `
+    # For clouds, which do not take ES256
+    kubespiffe ca add-jwt-key -n kubespiffe --name kubespiffe-pool --type rs256`,
+  );
+  withCluster(withSecretName(command))
+    .addOption(
+      new Option('--type <type>', 'Type of the key.').choices(Object.keys(newJwtKeys)).default('es256'),
+    )
+    .action(async (options: Options) => {
+      const { namespace, name, type: key } = options;
+      const now = Math.floor(terminal.now() / 1000);
+      const added = await withApi(options, terminal, async (api) => {
+        const secret = await getSecret(api, namespace, name);
+        if (!secret) {
+          const hint = `make it with \`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
+          throw new CliError('POOL_MISSING', `Secret ${namespace}/${name} is not there`, hint);
+        }
+        const json = Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8');
+        const read = readPoolDocument(json);
+        if (!read.ok) throw poolError(read.problem);
+        const result = await addJwtKey(read.document, { key, now });
+        // Neither a pool that was broken before nor one that would be is written.
+        const compiled = compilePool(result.pool, result.pool.trustDomain);
+        if (!compiled.ok) throw poolError(compiled.problem);
+        await replaceSecret(api, { ...secret, data: { ...secret.data, ...serializePool(result.pool) } });
+        const { sequence } = result.pool;
+        const kid = compiled.pool.jwt.at(-1)?.kid ?? '';
+        return { ...result.added, sequence, kid };
+      });
+      terminal.out(
+        `secret/${name} changed, sequence ${added.sequence}\n` +
+          `authority ${added.id}: ${added.state}, for ${key.toUpperCase()} tokens, kid ${added.kid}\n`,
+      );
+    });
+  return command;
+}
