@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { createPoolView, type PoolView } from '../../signer/authority/view.ts';
 import { loadCredentials } from '../../signer/kube/credentials.ts';
 import { createTransport, type Transport } from '../../signer/kube/transport.ts';
@@ -117,6 +118,32 @@ describe('the view of the pool', () => {
     assert.equal(view.current()?.roots.length, 1);
     proxy.thaw();
     await becomes('signs');
+  });
+
+  it('signs no token either when the API server has not confirmed it for 30 s', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const key = await createJwtAuthority({ key: 'es256', now });
+    const pool = await aPool();
+    await putPool(controlPlane, { ...pool, authorities: [...pool.authorities, key] });
+    const tokens = () => {
+      const signable = view.jwtSignable('ES256', now + 900, 900);
+      return signable.ok ? signable.authority.id : signable.problem.reason;
+    };
+    await waitFor('the key', async () => tokens() === key.id);
+    proxy.freeze();
+    passed += 31_000;
+    assert.equal(tokens(), 'PoolUnconfirmed');
+    proxy.thaw();
+    await waitFor('the key to sign again', async () => tokens() === key.id);
+  });
+
+  it('tells of a change of what is published that raises no sequence', async () => {
+    const from = lines.length;
+    const said = () => lines.slice(from).join('');
+    await putPool(controlPlane, await aPool());
+    await waitFor('a warning', async () =>
+      said().includes('is the same after a change of content (1, now 1)'),
+    );
   });
 
   it('reads live without telling anybody when nothing has changed', async () => {
