@@ -55,6 +55,7 @@ export function createQueue(needs: QueueNeeds): Queue {
   const delayed = new Map<string, { dueAt: number; priority: Priority; cancel: () => void }>();
   const failures = new Map<string, number>();
   let wake: () => void = () => undefined;
+  let hasEnded = false;
 
   function add(key: string, priority: Priority = 'high'): void {
     if (working.has(key)) {
@@ -76,6 +77,8 @@ export function createQueue(needs: QueueNeeds): Queue {
       add(key, priority);
       return;
     }
+    // Nobody would take it, and its timer would keep the process alive.
+    if (hasEnded) return;
     const dueAt = monotonic() + delayMs;
     const earlier = delayed.get(key);
     if (earlier) {
@@ -160,6 +163,7 @@ export function createQueue(needs: QueueNeeds): Queue {
 
       let giveUp: () => void = () => undefined;
       const stop = () => {
+        hasEnded = true;
         for (const entry of delayed.values()) entry.cancel();
         delayed.clear();
         giveUp = timer(() => drained.abort(), options.drainMs ?? 4000);

@@ -172,6 +172,21 @@ describe('queue', () => {
     await run;
   });
 
+  test('leaves no timer behind that a worker sets while it drains', async () => {
+    const { queue, time } = makeQueue();
+    const stop = new AbortController();
+    const worker = makeWorker();
+    const run = queue.run(worker.work, { concurrency: 1 }, stop.signal);
+    queue.add('a');
+    await settle();
+    stop.abort();
+    queue.addAfter('a', 10_000);
+    queue.addRateLimited('a');
+    await worker.end('a');
+    await run;
+    assert.equal(time.pending(), 0);
+  });
+
   test('drains: what runs is finished, nothing new is started', async () => {
     const { queue, time } = makeQueue();
     const worker = makeWorker();
