@@ -206,18 +206,25 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
 
   // A replica that does not know the others would answer for all of them, and one without the pods would read
   // each of them live: the loop starts when the first lists are in.
-  const stopped = once(stopping, 'abort');
+  const failed = new AbortController();
+  const leaving = AbortSignal.any([stopping, failed.signal]);
+  const stopped = once(leaving, 'abort');
   const knowing = Promise.all([caches.synced, membership.synced]);
-  const answering = Promise.race([knowing, stopped]).then(() => controller.run(stopping));
-  const leases = membership.run(stopping);
-  const tokens = serveTokens?.(stopping);
+  const answering = Promise.race([knowing, stopped]).then(() => controller.run(leaving));
+  const leases = membership.run(leaving);
+  const tokens = serveTokens?.(leaving);
 
   try {
     // The endpoint ends by itself only with an error.
     await Promise.race([stopped, ...parts, ...(tokens ? [tokens] : [])]);
+  } catch (error) {
+    // Said before the rest ends, which may not go well either.
+    log.error({ error: messageOf(error) }, 'a part of the signer failed');
+    throw error;
   } finally {
     // Leave first, so that the others answer from now on; then finish what is in flight; then let go of the rest.
-    log.info({ reason: String(stopping.reason) }, 'signer drains');
+    failed.abort('a part of the signer failed');
+    log.info({ reason: String(leaving.reason) }, 'signer drains');
     clearInterval(readinessTimer);
     health.set('running', false, 'draining');
     await within(drainMs, Promise.all([leases, answering, tokens?.catch(() => undefined)]));

@@ -1,0 +1,306 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { decodeJwt } from 'jose';
+import type { Pod } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
+import { waitFor } from '../cluster/process.ts';
+import { claimsOf, headerOf, signed } from '../token/bad-tokens.ts';
+import { putPool } from './installation.ts';
+import { startSigner } from './signer-process.ts';
+import {
+  factsOf,
+  installTokenEndpoint,
+  jwtIssuer,
+  startTokenSigner,
+  type TokenSigner,
+  tokenFor,
+} from './token-endpoint.ts';
+import { createPod } from './workloads.ts';
+
+const formerIssuer = 'https://former.example';
+
+/** What the token endpoint does when something around it fails or is set up otherwise. */
+describe('the token endpoint in trouble', () => {
+  let controlPlane: ControlPlane;
+  let proxy: FaultProxy;
+  let installed: Awaited<ReturnType<typeof installTokenEndpoint>>;
+  let endpoint: TokenSigner;
+
+  before(async () => {
+    controlPlane = await startControlPlane({
+      tokenAlgorithm: 'RS256',
+      apiServerFlags: [`--service-account-issuer=${formerIssuer}`],
+    });
+    proxy = await startFaultProxy({
+      url: controlPlane.url,
+      authority: controlPlane.authority.certificate,
+    });
+    installed = await installTokenEndpoint(controlPlane, { server: proxy.url, authority: proxy.authority });
+    endpoint = await startTokenSigner(installed, {
+      flags: ['--token-pod-rate', '10000', '--service-account-issuers', formerIssuer],
+    });
+    await endpoint.signer.ready();
+  });
+  after(async () => {
+    endpoint?.agent.destroy();
+    await proxy?.stop();
+    await controlPlane?.stop();
+  });
+
+  const aPod = () => createPod(controlPlane);
+  const aToken = async (pod?: Pod) => tokenFor(controlPlane, pod ?? (await aPod()));
+
+  it('takes tokens of RS256, as most clusters sign them', async () => {
+    assert.equal((await endpoint.exchange(await aToken())).status, 200);
+  });
+
+  for (const status of [500, 503]) {
+    it(`answers 503 with Retry-After while TokenReview answers ${status}, and goes on by itself`, async () => {
+      const token = await aToken();
+      const rule = proxy.add({ method: 'POST', path: /tokenreviews/, fault: { kind: 'answer', status } });
+      const answer = await endpoint.exchange(token);
+      assert.deepEqual([answer.status, answer.json.reason], [503, 'ReviewUnavailable'], answer.text);
+      assert.ok(Number(answer.headers['retry-after']) > 0);
+      rule.remove();
+      assert.equal((await endpoint.exchange(token)).status, 200);
+    });
+  }
+
+  it('answers within seconds while TokenReview hangs', async () => {
+    const rule = proxy.add({ method: 'POST', path: /tokenreviews/, fault: { kind: 'hang' } });
+    const startedAt = performance.now();
+    const answer = await endpoint.exchange(await aToken());
+    assert.deepEqual([answer.status, answer.json.reason], [503, 'ReviewUnavailable']);
+    assert.ok(performance.now() - startedAt < 8_000);
+    rule.remove();
+  });
+
+  it('asks TokenReview for its own audience alone, and once for a token that comes often', async () => {
+    proxy.forget();
+    const token = await aToken();
+    for (let i = 0; i < 10; i += 1) assert.equal((await endpoint.exchange(token)).status, 200);
+    assert.equal(proxy.count({ method: 'POST', path: /tokenreviews/ }), 1);
+  });
+
+  it('looks at a pod live when the watch does not show it', async () => {
+    for (const watch of proxy.watches({ path: '/api/v1/pods' })) watch.silence();
+    const pod = await aPod();
+    const token = await aToken(pod);
+    assert.equal((await endpoint.exchange(token)).status, 200);
+    const rule = proxy.add({ method: 'GET', path: /\/pods\//, fault: { kind: 'answer', status: 500 } });
+    const answer = await endpoint.exchange(token);
+    assert.deepEqual([answer.status, answer.json.reason], [503, 'PodUnavailable']);
+    rule.remove();
+    await controlPlane.request(
+      'DELETE',
+      `/api/v1/namespaces/default/pods/${pod.metadata.name}?gracePeriodSeconds=0`,
+    );
+    // The review still counts, and the watch tells nothing: the live look does.
+    const gone = await endpoint.exchange(token);
+    assert.deepEqual([gone.status, gone.json.reason], [400, 'PodGone']);
+    proxy.resetConnections();
+  });
+
+  it('says what is missing when RBAC does not allow the review', async () => {
+    const binding = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kubespiffe-token-endpoint';
+    const { body } = await controlPlane.request('GET', binding);
+    await controlPlane.request('DELETE', binding);
+    const answer = await waitFor('the refusal', async () => {
+      const tried = await endpoint.exchange(await aToken());
+      return tried.json.reason === 'ReviewForbidden' && tried;
+    });
+    assert.equal(answer.status, 503);
+    assert.match(String(answer.json.error_description), /manifests\/token-endpoint/);
+    const { roleRef, subjects, metadata } = body as {
+      roleRef: object;
+      subjects: object[];
+      metadata: { name: string };
+    };
+    await controlPlane.request('POST', binding.replace(/\/[^/]+$/, ''), {
+      metadata: { name: metadata.name },
+      roleRef,
+      subjects,
+    });
+    await waitFor(
+      'the right to be back',
+      async () => (await endpoint.exchange(await aToken())).status === 200,
+    );
+  });
+
+  it('takes the tokens of a further issuer that is configured, and of no other', async () => {
+    const facts = await factsOf(controlPlane, await aPod());
+    const rs256 = async (iss: string) => {
+      const { SignJWT } = await import('jose');
+      const { iss: _iss, ...claims } = claimsOf(facts, { iss });
+      return new SignJWT({ ...claims, iss })
+        .setProtectedHeader({ alg: 'RS256', kid: facts.kid })
+        .sign(facts.key);
+    };
+    const former = await endpoint.exchange(await rs256(formerIssuer));
+    assert.equal(former.status, 200, former.text);
+    const other = await endpoint.exchange(await rs256('https://other.example'));
+    assert.equal(other.json.reason, 'IssuerUnknown');
+  });
+
+  describe('with a pool that changes', () => {
+    after(async () => putPool(controlPlane, { ...installed.pool, sequence: 99 }));
+    const without = (different: object) =>
+      installed.pool.authorities.map((each) =>
+        each.kind === 'JWT-ES256' ? { ...each, ...different } : each,
+      );
+    const refusedAs = (pattern: RegExp) =>
+      waitFor(`a refusal with ${pattern}`, async () => {
+        const answer = await endpoint.exchange(await aToken());
+        return (
+          answer.json.reason === 'SigningUnavailable' && pattern.test(String(answer.json.error_description))
+        );
+      });
+
+    it('signs nothing with a tainted key, and says so', async () => {
+      await putPool(controlPlane, {
+        ...installed.pool,
+        sequence: 2,
+        authorities: without({ tainted: true }),
+      });
+      await refusedAs(/is tainted and must not sign/);
+    });
+
+    it('signs nothing with a key that is too new for its verifiers', async () => {
+      const publishedAt = new Date(Date.now() + 60_000).toISOString().replace(/\.\d+Z/, 'Z');
+      await putPool(controlPlane, { ...installed.pool, sequence: 3, authorities: without({ publishedAt }) });
+      await refusedAs(/so recent that not all verifiers know the key/);
+    });
+
+    it('signs nothing without a key, and still publishes what verifies', async () => {
+      const authorities = installed.pool.authorities.filter(({ kind }) => kind === 'X509');
+      await putPool(controlPlane, { ...installed.pool, sequence: 4, authorities });
+      await refusedAs(/no JWT-ES256 authority is active/);
+      const bundle = await endpoint.call({ path: '/bundle' });
+      assert.equal(bundle.json.spiffe_sequence, 4);
+      assert.equal((bundle.json.keys as unknown[]).length, 1);
+    });
+  });
+
+  it('every replica serves, and all serve the same bytes', async () => {
+    const other = await startTokenSigner(installed, { replica: 'signer-b' });
+    await other.signer.ready();
+    const token = await aToken();
+    const answers = [await endpoint.exchange(token), await other.exchange(token)];
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [200, 200],
+    );
+    const subjects = answers.map(({ json }) => decodeJwt(String(json.access_token)).sub);
+    assert.equal(subjects[0], subjects[1]);
+    for (const path of ['/keys', '/bundle', '/roots.pem', '/.well-known/openid-configuration']) {
+      const [one, two] = [await endpoint.call({ path }), await other.call({ path })];
+      assert.equal(one.text, two.text);
+      assert.equal(one.headers.etag, two.headers.etag);
+    }
+    other.agent.destroy();
+    await other.signer.child.stop();
+    assert.match(other.signer.output(), /"signer ends"/);
+  });
+
+  it('a replica that has not confirmed its pool for half a minute signs nothing', {
+    timeout: 90_000,
+  }, async () => {
+    const token = await aToken();
+    assert.equal((await endpoint.exchange(token)).status, 200);
+    proxy.add({ path: /\/secrets/, fault: { kind: 'hang' } });
+    for (const watch of proxy.watches({ path: '/secrets' })) watch.silence();
+    await waitFor(
+      'the refusal',
+      async () => {
+        const answer = await endpoint.exchange(await aToken());
+        return /has not confirmed the Secret for 30 s/.test(String(answer.json.error_description));
+      },
+      { timeoutMs: 60_000, everyMs: 1_000 },
+    );
+    proxy.clear();
+    proxy.resetConnections();
+    await waitFor('tokens again', async () => (await endpoint.exchange(await aToken())).status === 200, {
+      timeoutMs: 30_000,
+    });
+  });
+
+  it('does not start with an audience of the API server', async () => {
+    const { body } = await controlPlane.request('GET', '/.well-known/openid-configuration');
+    const signer = await startSigner({
+      kubeconfig: installed.kubeconfig,
+      replica: 'signer-c',
+      flags: [
+        ...['--token-address', '127.0.0.1:0', '--jwt-issuer', jwtIssuer],
+        ...['--token-audience', (body as { issuer: string }).issuer],
+      ],
+    });
+    await waitFor('the signer to end', () => signer.child.hasExited(), { timeoutMs: 20_000 });
+    assert.equal(await signer.child.exited, 'exit code 1');
+    assert.match(signer.output(), /tokenAudience: .* is an audience of the API server itself/);
+  });
+
+  it('lets no secret into any output, whichever input it comes by', async () => {
+    const secrets: string[] = [];
+    const secret = () => {
+      const made = `s3cr3t${randomBytes(18).toString('hex')}`;
+      secrets.push(made);
+      return made;
+    };
+    const token = await aToken();
+    const pieces = token.split('.');
+    secrets.push(token, ...pieces.slice(1));
+    const form = { 'content-type': 'application/x-www-form-urlencoded' };
+    const facts = await factsOf(controlPlane, await aPod());
+    const fakes = [
+      secret(),
+      `${secret()}.${secret()}.${secret()}`,
+      `${pieces[0]}.${pieces[1]}.${secret()}`,
+      signed(facts.key, headerOf(facts), claimsOf(facts)),
+      token.slice(0, -5),
+    ];
+    secrets.push(...fakes);
+    for (const fake of fakes) {
+      await endpoint.exchange(fake);
+      const authorization = `Bearer ${fake}`;
+      const headers = { authorization, 'content-type': 'application/json' };
+      await endpoint.call({ method: 'POST', path: '/jwt-svid', headers, body: '{"audience":"a"}' });
+      await endpoint.call({
+        method: 'POST',
+        path: '/token',
+        headers: { ...form, authorization },
+        body: 'a=b',
+      });
+    }
+    await endpoint.exchange(token, { actor_token: secret() });
+    await endpoint.exchange(token, { grant_type: secret(), subject_token_type: secret() });
+    await endpoint.exchange(token, { [secret()]: 'x' });
+    await endpoint.call({
+      method: 'POST',
+      path: `/token?subject_token=${secret()}`,
+      headers: form,
+      body: secret(),
+    });
+    await endpoint.call({ path: `/${secret()}` });
+    await endpoint.call({
+      path: '/keys',
+      headers: { cookie: secret(), authorization: secret(), 'x-token': secret() },
+    });
+    await endpoint.call({
+      method: 'POST',
+      path: '/jwt-svid',
+      headers: { 'content-type': secret() },
+      body: secret(),
+    });
+    const good = await endpoint.exchange(token);
+    secrets.push(String(good.json.access_token));
+
+    const metrics = await (await fetch(`${endpoint.signer.url}/metrics`)).text();
+    const events = await controlPlane.request('GET', '/apis/events.k8s.io/v1/events');
+    const output = [endpoint.signer.output(), metrics, JSON.stringify(events.body)].join('\n');
+    assert.ok(secrets.length > 20);
+    for (const one of secrets) assert.ok(!output.includes(one), 'a secret is in the output');
+    assert.doesNotMatch(output, /PRIVATE KEY|eyJ[A-Za-z0-9_-]{10,}\./);
+  });
+});
