@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs Debian packages that are missing: those named, or those that a real Kubernetes node in the tests needs.
+# Installs Debian packages that are missing: those named, or those that the tests need: a real Kubernetes node, and
+# the judge that is written in Python.
 set -eu
 if [ $# -eq 0 ]; then
   set -- containerd runc containernetworking-plugins busybox-static iptables nftables iproute2 util-linux procps \
-    openssl tar
-  why='a real node in the tests runs on them'
+    openssl tar python3 python3-venv
+  why='the tests run on them'
 else
   why='this step runs on them'
 fi

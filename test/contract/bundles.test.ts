@@ -19,6 +19,7 @@ import {
 } from '../../signer/authority/pool.ts';
 import { assembleJwt, jwtSigningInput } from '../../signer/spiffe/jwt-svid.ts';
 import { type Judges, openJudges, type Verdict } from '../judges/judges.ts';
+import { openPySpiffe, type PySpiffe } from '../judges/py-spiffe.ts';
 import { type Ran, run } from '../tools/run.ts';
 import {
   type Answers,
@@ -35,9 +36,11 @@ const audience = 'https://api.example.org';
 const sub = 'spiffe://example.org/ns/shop/sa/web';
 
 let judges: Judges;
+let pySpiffe: PySpiffe;
 let pool: Pool;
 before(async () => {
   judges = await openJudges();
+  pySpiffe = await openPySpiffe();
   pool = compile([
     await createAuthority({ id: 'x1', trustDomain, now }),
     { ...(await createAuthority({ id: 'x2', trustDomain, now, keyType: 'rsa-3072' })), state: 'trusted' },
@@ -137,6 +140,14 @@ describe('a token that is signed by a key of the pool', () => {
         assert.equal(verdict.facts.audience, audience);
         assert.equal(Date.parse(verdict.facts.expiry ?? '') / 1000, now + 300);
       }
+    });
+
+    it(`with ${algorithm} is accepted by py-spiffe, by the JWK set, and for no other audience`, async () => {
+      const question = { trustDomain, jwks: jwksDocument(pool).bytes.toString(), token: mint(algorithm) };
+      const verdict = await pySpiffe.judge({ ...question, audience });
+      assertAccepted(verdict);
+      assert.deepEqual(verdict.facts, { kids: kidsOf(pool, 'active', 'retiring'), id: sub, audience });
+      assertRefused(await pySpiffe.judge({ ...question, audience: 'b' }), /[Aa]udience/);
     });
 
     it(`with ${algorithm} is accepted by jose, by the JWK set`, async () => {

@@ -81,7 +81,7 @@ export interface Judges {
   parse(questions: readonly Question[]): Promise<Answer[]>;
 }
 
-const verdict = z.object({
+export const verdictSchema = z.object({
   ok: z.boolean(),
   errors: z.array(z.string()).default([]),
   facts: z.record(z.string(), z.string()).default({}),
@@ -182,7 +182,7 @@ async function judge(
         return [`--${flag}`, prefix + path];
       }),
     );
-    return verdict.parse(JSON.parse(await run(binary, [name, ...switches, ...words.flat()])));
+    return verdictSchema.parse(JSON.parse(await run(binary, [name, ...switches, ...words.flat()])));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
