@@ -49,3 +49,30 @@ export function anchorOf(title: string): string {
     .replace(/[^\p{L}\p{N} _-]/gu, '')
     .replaceAll(' ', '-');
 }
+
+/** A fenced piece of code. */
+export interface Block {
+  /** What stands behind the fence, such as `sh`; empty where nothing does. */
+  language: string;
+  code: string;
+  /** Title of the nearest heading above. */
+  heading: string;
+}
+
+/** All pieces of code of a page, in order. */
+export function blocksOf(page: Page): Block[] {
+  const blocks: Block[] = [];
+  let heading = '';
+  for (const [, title, language, code] of page.text.matchAll(
+    /^#+ (.+)$|^```(\w*)[^\n]*\n([\s\S]*?)^```$/gm,
+  )) {
+    if (title !== undefined) heading = title;
+    else blocks.push({ language: language ?? '', code: code ?? '', heading });
+  }
+  return blocks;
+}
+
+/** The pieces of code directly below a heading. */
+export function blocksBelow(page: Page, title: string): Block[] {
+  return blocksOf(page).filter(({ heading }) => heading === title);
+}
