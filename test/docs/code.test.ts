@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { describe, it } from 'node:test';
+import { parseAllDocuments } from 'yaml';
+import { settingKeys, variableOf } from '../../signer/config/settings.ts';
+import { paths } from '../../signer/token/server.ts';
+import { type Block, blocksOf, checkout, readPages } from './markdown.ts';
+
+const pages = await readPages();
+const blocks = pages.flatMap((page) => blocksOf(page).map((block) => ({ ...block, path: page.path })));
+
+/** Gives the code to a program that only parses it, and rejects with what the program says. */
+async function parsedBy(program: string, args: readonly string[], code: string): Promise<void> {
+  const child = spawn(program, args, { stdio: ['pipe', 'ignore', 'pipe'] });
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(code);
+  const exit = new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  const [code_, said] = await Promise.all([exit, text(child.stderr)]);
+  assert.equal(code_, 0, said);
+}
+
+const pythonParser = 'import ast, sys; ast.parse(sys.stdin.read())';
+
+/** How code of a language is parsed; undefined for what is no program and no data. */
+const parsers: Readonly<Record<string, ((code: string) => Promise<void> | void) | undefined>> = {
+  sh: (code) => parsedBy('sh', ['-n'], code),
+  bash: (code) => parsedBy('bash', ['-n'], code),
+  js: (code) => parsedBy(process.execPath, ['--input-type=module', '--check', '-'], code),
+  go: (code) => parsedBy('gofmt', ['-e'], code),
+  python: (code) => parsedBy('python3', ['-c', pythonParser], code),
+  json: (code) => {
+    JSON.parse(code);
+  },
+  yaml: (code) => {
+    for (const document of parseAllDocuments(code)) assert.deepEqual(document.errors, []);
+  },
+  ini: undefined,
+  mermaid: undefined,
+  text: undefined,
+  '': undefined,
+};
+
+const title = ({ path, heading, language }: Block & { path: string }) => `${path}, ${heading}: ${language}`;
+
+describe('code in the documentation', () => {
+  for (const block of blocks) {
+    assert.ok(block.language in parsers, `${title(block)} has no parser`);
+    const parse = parsers[block.language];
+    if (parse) it(`parses: ${title(block)}`, async () => parse(block.code));
+  }
+
+  it('is refused where it is wrong, in every language', async () => {
+    for (const [language, parse] of Object.entries(parsers)) {
+      if (parse) await assert.rejects(async () => parse('{ "a": ('), `${language} is not parsed`);
+    }
+  });
+
+  it('names settings that exist', () => {
+    const known = new Set(settingKeys.map(variableOf));
+    const named = blocks.flatMap(({ code }) =>
+      [...code.matchAll(/\bKUBESPIFFE_[A-Z0-9_]+/g)].map(([name]) => name),
+    );
+    assert.ok(named.length > 3);
+    // Beside the settings there is where they are, and where Node.js is.
+    assert.deepEqual(
+      named.filter((name) => !known.has(name) && !['KUBESPIFFE_NODE', 'KUBESPIFFE_CONFIG'].includes(name)),
+      [],
+    );
+  });
+
+  it('calls paths that the endpoint has', () => {
+    const called = blocks.flatMap(({ code }) =>
+      [...code.matchAll(/https:\/\/kubespiffe-tokens\.kubespiffe\.svc(\/[\w./-]*)/g)].map(([, path]) => path),
+    );
+    assert.ok(called.length > 8);
+    assert.deepEqual(
+      called.filter((path) => !Object.values<string>(paths).includes(path ?? '')),
+      [],
+    );
+  });
+
+  it('never skips the verification of a certificate, nor do the manifests', async () => {
+    const manifests = await readdir(join(checkout, 'manifests'), { recursive: true, withFileTypes: true });
+    const files = manifests.filter((each) => each.isFile()).map((each) => join(each.parentPath, each.name));
+    const all = [
+      ...blocks.map((block) => ({ name: title(block), code: block.code })),
+      ...(await Promise.all(files.map(async (name) => ({ name, code: await readFile(name, 'utf8') })))),
+    ];
+    const skips =
+      /--insecure|\bcurl\b[^|\n]* -[a-zA-Z]*k|InsecureSkipVerify|rejectUnauthorized|CERT_NONE|verify=False|NODE_TLS_REJECT|tls_skip_verify/i;
+    assert.deepEqual(
+      all.filter(({ code }) => skips.test(code)).map(({ name }) => name),
+      [],
+    );
+    assert.match('curl -sk https://x', skips);
+  });
+});
