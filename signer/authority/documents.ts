@@ -99,7 +99,8 @@ function json(text: string): PublishedDocument {
   return published(text, 'application/json');
 }
 
-function published(text: string, contentType: string): PublishedDocument {
+/** Bytes with their validator, for whatever stands beside the documents of a pool. */
+export function published(text: string, contentType: string): PublishedDocument {
   const bytes = Buffer.from(text);
   return { bytes, etag: `"${createHash('sha256').update(bytes).digest('base64url')}"`, contentType };
 }

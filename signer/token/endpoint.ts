@@ -25,11 +25,13 @@ import { createAuthenticator } from './authenticate.ts';
 import { type EndpointCertificate, endpointIdOf, makeEndpointCertificate } from './certificate.ts';
 import { createIssuerKeys } from './issuer-keys.ts';
 import { createLimiter } from './limiter.ts';
+import { openApiDocument } from './openapi.ts';
+import { paths } from './paths.ts';
 import type { LivePod } from './pods.ts';
-import { createServed } from './published.ts';
+import { alwaysServed, createServed } from './published.ts';
 import { createTokenReporter } from './report.ts';
 import { createReviewCache } from './review-cache.ts';
-import { createTokenServer, paths } from './server.ts';
+import { createTokenServer } from './server.ts';
 import { createTokenService } from './service.ts';
 
 /** The settings of the endpoint; docs/reference/configuration.md says what each is for. */
@@ -200,6 +202,7 @@ export function createTokenEndpoint(needs: TokenEndpointNeeds): { run(signal: Ab
       spiffeBundleDocument(current, settings.refreshHintSeconds),
     ),
     roots: createServed(pool.current, rootsPem),
+    openApi: alwaysServed(openApiDocument()),
   };
 
   /** Renews the certificate in time, and when another authority signs. Open connections keep theirs. */

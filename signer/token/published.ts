@@ -25,6 +25,12 @@ export function createServed(
   };
 }
 
+/** Keeps a document ready that depends on no pool. */
+export function alwaysServed(document: PublishedDocument): () => Served | undefined {
+  const served = compress(document);
+  return () => served;
+}
+
 function compress(document: PublishedDocument | undefined): Served | undefined {
   return (
     document && {

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { jwtTokenType, readExchange, readShortForm, type TokenRequest } from './exchange.ts';
 import type { Limiter } from './limiter.ts';
+import { paths } from './paths.ts';
 import { type Served, select } from './published.ts';
 import { type Checked, describe, type RefusalCode, type Refused, refusals, refuse } from './refusals.ts';
 import type { TokenService } from './service.ts';
@@ -13,6 +14,7 @@ export interface Documents {
   readonly keys: () => Served | undefined;
   readonly bundle: () => Served | undefined;
   readonly roots: () => Served | undefined;
+  readonly openApi: () => Served | undefined;
 }
 
 export interface TokenServerNeeds {
@@ -28,16 +30,6 @@ export interface TokenServerNeeds {
   readonly onError: (error: Error) => void;
   readonly monotonic: () => number;
 }
-
-/** Where each document is. */
-export const paths = {
-  exchange: '/token',
-  shortForm: '/jwt-svid',
-  discovery: '/.well-known/openid-configuration',
-  keys: '/keys',
-  bundle: '/bundle',
-  roots: '/roots.pem',
-} as const;
 
 export const maxBodyBytes = 64 * 1024;
 const maxHeaderBytes = 16 * 1024;
@@ -136,7 +128,7 @@ export function createTokenServer(needs: TokenServerNeeds): { app: FastifyInstan
   tokenRoute(paths.exchange, 'application/x-www-form-urlencoded', readExchange);
   tokenRoute(paths.shortForm, 'application/json', readShortForm);
 
-  for (const name of ['discovery', 'keys', 'bundle', 'roots'] as const) {
+  for (const name of ['discovery', 'keys', 'bundle', 'roots', 'openApi'] as const) {
     app.get(paths[name], async (request, reply) => {
       const published = needs.documents[name]();
       if (!published) return refused(reply, refuse('NotReady', 'the pool of authorities was not read yet'));

@@ -1,0 +1,10 @@
+/** Where everything of the endpoint is. */
+export const paths = {
+  exchange: '/token',
+  shortForm: '/jwt-svid',
+  discovery: '/.well-known/openid-configuration',
+  keys: '/keys',
+  bundle: '/bundle',
+  roots: '/roots.pem',
+  openApi: '/openapi.json',
+} as const;
