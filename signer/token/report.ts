@@ -25,6 +25,10 @@ export interface Told {
     | Refused;
 }
 
+/** Bytes of a subject that Google Cloud takes. SPIFFE IDs are ASCII, so as many characters. */
+const longestForGoogle = 127;
+const maxWarnedOf = 1_000;
+
 /**
  * Tells every answer in the same places: metrics, audit line, log and, for a refusal whose pod is known, an Event on
  * it. What a flood of requests is refused for is counted only, or the flood would go on in the log.
@@ -36,6 +40,19 @@ export function createTokenReporter(needs: {
   readonly events: Pick<EventRecorder, 'record'>;
 }) {
   const { log, metrics, audit, events } = needs;
+  const warnedOf = new Set<string>();
+
+  /** Once for each SPIFFE ID, as far as they can be remembered. */
+  function warnOfLength(spiffeId: string): void {
+    if (spiffeId.length <= longestForGoogle || warnedOf.has(spiffeId)) return;
+    if (warnedOf.size >= maxWarnedOf) warnedOf.clear();
+    warnedOf.add(spiffeId);
+    log.warn(
+      { spiffeId, bytes: spiffeId.length },
+      `the SPIFFE ID has more than ${longestForGoogle} bytes, which Google Cloud refuses as google.subject; ` +
+        'map a part of it there, as docs/guides/google-cloud.md shows',
+    );
+  }
 
   return function tell(told: Told): void {
     const { outcome, psat } = told;
@@ -76,6 +93,7 @@ export function createTokenReporter(needs: {
       durationMs: Math.round(told.elapsedMs),
     };
     if (outcome.ok) {
+      warnOfLength(outcome.spiffeId);
       log.debug(line, 'JWT-SVID issued');
       return;
     }
