@@ -4,7 +4,7 @@
 set -eu
 if [ $# -eq 0 ]; then
   set -- containerd runc containernetworking-plugins busybox-static iptables nftables iproute2 util-linux procps \
-    openssl tar python3 python3-venv
+    openssl tar curl python3 python3-venv
   why='the tests run on them'
 else
   why='this step runs on them'

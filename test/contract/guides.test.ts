@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
+import { openPySpiffe } from '../judges/py-spiffe.ts';
 import {
   endpointAudience,
   installTokenEndpoint,
@@ -80,8 +81,8 @@ describe('the token guide', () => {
   /** As `run`, of a program with a last line that uses what it defines. Node finds jose from the checkout. */
   const node = async (code: string, last: string, input?: string) =>
     run([process.execPath, '--input-type=module', '--eval', `${code}\n${last}\n`], checkout, input);
-  const python = async (code: string, last: string) =>
-    run(['python3', await fileOf('guide.py', `${code}\n${last}\n`)], folder);
+  const python = async (code: string, last: string, input?: string, interpreter = 'python3') =>
+    run([interpreter, await fileOf('guide.py', `${code}\n${last}\n`)], folder, input);
   const go = async (name: string, code: string, main: string, input?: string) => {
     const imports = ['context', 'fmt', 'io', 'os'].filter((each) => main.includes(`${each}.`));
     const driver = `package main\n\nimport (\n${imports.map((each) => `\t"${each}"\n`).join('')})\n\n${main}\n`;
@@ -196,5 +197,16 @@ describe('the token guide', () => {
     assert.equal(good.output, spiffeId, good.errors);
     const bad = await go('verify', code, main, await foreign());
     assert.match(bad.output, /expected audience in/);
+  });
+
+  it('verifies it with Python and PyJWT, which fetches the keys', async () => {
+    const code = await programs('Verify it with Python', 'python');
+    const last = 'import sys\nprint(caller_of(sys.stdin.read()))';
+    const { python: interpreter } = await openPySpiffe();
+    const good = await python(code, last, await svid(), interpreter);
+    assert.equal(good.output, spiffeId, good.errors);
+    const bad = await python(code, last, await foreign(), interpreter);
+    assert.notEqual(bad.code, 0);
+    assert.match(bad.errors, /InvalidAudienceError/);
   });
 });

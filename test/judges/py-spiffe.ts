@@ -9,6 +9,8 @@ import { type Verdict, verdictSchema } from './judges.ts';
 const folder = join(import.meta.dirname, 'py-spiffe');
 
 export interface PySpiffe {
+  /** The interpreter that it runs in, which has PyJWT and cryptography too. */
+  readonly python: string;
   /** `JwtBundle.parse` of a JWK set and, with a token, `JwtSvid.parse_and_validate`. Facts: kids, id, audience. */
   judge(question: { trustDomain: string; jwks: string; token?: string; audience?: string }): Promise<Verdict>;
 }
@@ -35,10 +37,12 @@ export async function openPySpiffe(env: NodeJS.ProcessEnv = process.env): Promis
   if (installed.code !== 0) {
     throw new Error(`py-spiffe could not be installed (it needs Python 3 with venv):\n${installed.stderr}`);
   }
+  const python = join(target, 'bin/python');
   return {
+    python,
     async judge(question) {
       const words = ['-I', join(folder, 'judge.py')];
-      const { code, stdout, stderr } = await run(join(target, 'bin/python'), words, JSON.stringify(question));
+      const { code, stdout, stderr } = await run(python, words, JSON.stringify(question));
       if (code !== 0) throw new Error(`py-spiffe ended with ${code}: ${stderr}`);
       return verdictSchema.parse(JSON.parse(stdout));
     },
