@@ -36,6 +36,7 @@ test('an API server that sends GOAWAY all the time, as behind a load balancer: n
 
   const store = createStore<string>({});
   const stop = new AbortController();
+  t.after(() => stop.abort());
   const following = runReflector<string>(
     {
       transport,
