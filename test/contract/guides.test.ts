@@ -111,6 +111,19 @@ describe('the token guide', () => {
     return String(answer.json.access_token);
   };
 
+  it('shows a pod that the API server takes, each field of it, with the audience of the endpoint', async () => {
+    const pod = (await programs('What the pod needs', 'yaml'))
+      .replace('namespace: shop', 'namespace: default')
+      .replace('serviceAccountName: web', 'serviceAccountName: default');
+    assert.ok(pod.includes(`audience: ${endpointAudience}\n`));
+    const file = await fileOf('pod.yaml', pod);
+    await controlPlane.kubectl(['apply', '--validate=strict', '--dry-run=server', '-f', file]);
+    const wrong = await fileOf('wrong.yaml', pod.replace('expirationSeconds', 'expiration'));
+    await assert.rejects(
+      controlPlane.kubectl(['apply', '--validate=strict', '--dry-run=server', '-f', wrong]),
+    );
+  });
+
   it('gets a JWT-SVID with curl', async () => {
     const ran = await run(['sh', '-euc', await programs('Get it with curl', 'sh')], folder);
     assert.equal(ran.code, 0, ran.errors);
