@@ -6,6 +6,10 @@ cd "$(dirname "$0")/.."
 kind=${1:-unit}
 cluster_folders=(test/contract test/manifests test/e2e)
 
+# One file at a time: each starts a Kubernetes of its own. What a failed test leaves running must not keep its file,
+# and with it the whole run, from ending.
+one_by_one=(--test-concurrency=1 --test-force-exit)
+
 find_tests() { find "$@" -name '*.test.ts' | LC_ALL=C sort; }
 
 unit_tests() {
@@ -27,8 +31,7 @@ e2e_tests() { find_tests test/e2e; }
 
 case $kind in
   unit) run unit_tests ;;
-  # One file at a time: each starts a Kubernetes of its own.
-  cluster) run cluster_tests --test-concurrency=1 ;;
-  older) KUBESPIFFE_TEST_CLUSTERS='1.36.3 1.35.4 1.37.1+1.35.4' run e2e_tests --test-concurrency=1 ;;
+  cluster) run cluster_tests "${one_by_one[@]}" ;;
+  older) KUBESPIFFE_TEST_CLUSTERS='1.36.3 1.35.4 1.37.1+1.35.4' run e2e_tests "${one_by_one[@]}" ;;
   *) echo "usage: test.sh unit | cluster | older" >&2; exit 2 ;;
 esac
