@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { test } from 'node:test';
+
+const root = join(import.meta.dirname, '../..');
+
+/** What a file loads with itself: its static imports of values, by name of the package or path below the root. */
+function importsOf(file: string): string[] {
+  const source = readFileSync(join(root, file), 'utf8');
+  return [...source.matchAll(/^(?:import|export)\s(?!type\b)(?:[^;]*?\sfrom\s)?'([^']+)'/gm)].map(
+    ([, to = '']) => (to.startsWith('.') ? relative(root, join(root, dirname(file), to)) : to),
+  );
+}
+
+function loadedBy(entry: string): Set<string> {
+  const loaded = new Set<string>();
+  const open = [entry];
+  for (let file = open.pop(); file !== undefined; file = open.pop()) {
+    if (loaded.has(file)) continue;
+    loaded.add(file);
+    if (file.endsWith('.ts')) open.push(...importsOf(file));
+  }
+  return loaded;
+}
+
+test('a signer without token endpoint loads nothing of it, and no HTTP framework', () => {
+  const loaded = loadedBy('signer/main.ts');
+  assert.ok(loaded.has('signer/issuance/controller.ts') && loaded.has('undici'));
+  const unwanted = [...loaded].filter(
+    (one) => one.startsWith('signer/token/') || ['fastify', 'jose', 'zod', '@peculiar/x509'].includes(one),
+  );
+  assert.deepEqual(unwanted, []);
+  assert.ok(loadedBy('signer/token/endpoint.ts').has('fastify'));
+});
