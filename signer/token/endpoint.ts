@@ -31,7 +31,7 @@ import type { LivePod } from './pods.ts';
 import { alwaysServed, createServed } from './published.ts';
 import { createTokenReporter } from './report.ts';
 import { createReviewCache } from './review-cache.ts';
-import { createTokenServer } from './server.ts';
+import { createTokenServer, tlsOptions } from './server.ts';
 import { createTokenService } from './service.ts';
 
 /** The settings of the endpoint; docs/reference/configuration.md says what each is for. */
@@ -232,10 +232,9 @@ export function createTokenEndpoint(needs: TokenEndpointNeeds): { run(signal: Ab
       const certificate = await firstCertificate(signal);
       if (!facts || !certificate) return;
       const tell = createTokenReporter(needs);
-      const tlsOf = ({ keyPem, chainPem }: EndpointCertificate) => ({ key: keyPem, cert: chainPem });
+      const tlsOf = (shown: EndpointCertificate) => tlsOptions(shown, settings.minTlsVersion);
       const { app, server } = createTokenServer({
         tls: tlsOf(certificate),
-        minTlsVersion: settings.minTlsVersion,
         documents,
         maxAgeSeconds: settings.refreshHintSeconds,
         answer: createService(facts, tell),
@@ -252,8 +251,7 @@ export function createTokenEndpoint(needs: TokenEndpointNeeds): { run(signal: Ab
       log.info({ port, audience, issuer: settings.issuer }, 'the token endpoint listens');
       needs.onState(true, `listens on port ${port}`);
       try {
-        const use = (renewed: EndpointCertificate) =>
-          server.setSecureContext({ ...tlsOf(renewed), minVersion: settings.minTlsVersion });
+        const use = (renewed: EndpointCertificate) => server.setSecureContext(tlsOf(renewed));
         await keepCertificate(certificate, use, signal);
         await pause(lingerMs);
       } finally {

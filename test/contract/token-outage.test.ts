@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
+import { connect } from 'node:tls';
 import { decodeJwt } from 'jose';
 import type { Pod } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -183,9 +185,24 @@ describe('the token endpoint in trouble', () => {
     });
   });
 
+  /** TLS 1.2 where it is switched on: with forward secrecy and authenticated ciphers, and with no others. */
+  async function speaksTls12Safely(port: number): Promise<void> {
+    const ca = installed.pool.authorities.flatMap(({ certificate }) => certificate ?? []);
+    const options = { port, host: '127.0.0.1', ca, servername: 'localhost', maxVersion: 'TLSv1.2' } as const;
+    const good = connect(options);
+    await once(good, 'secureConnect');
+    assert.equal(good.getProtocol(), 'TLSv1.2');
+    assert.match(good.getCipher().name, /^ECDHE-ECDSA-.*(GCM|POLY1305)/);
+    good.destroy();
+    const weak = connect({ ...options, ciphers: 'ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA' });
+    const [error] = (await once(weak, 'error')) as [NodeJS.ErrnoException];
+    assert.match(String(error.code), /HANDSHAKE_FAILURE/);
+  }
+
   it('every replica serves, and all serve the same bytes', async () => {
-    const other = await startTokenSigner(installed, { replica: 'signer-b' });
+    const other = await startTokenSigner(installed, { replica: 'signer-b', flags: ['--token-tls', '1.2'] });
     await other.signer.ready();
+    await speaksTls12Safely(other.port);
     const token = await aToken();
     const answers = [await endpoint.exchange(token), await other.exchange(token)];
     assert.deepEqual(

@@ -55,7 +55,6 @@ describe('the OpenAPI document', () => {
     const issuer = 'https://id.example.org';
     ({ app } = createTokenServer({
       tls: {},
-      minTlsVersion: 'TLSv1.3',
       documents: {
         discovery: createServed(current, () =>
           discoveryDocument({ issuer, jwksUri: `${issuer}${paths.keys}`, algorithms: ['ES256'] }),
