@@ -120,10 +120,15 @@ export function describe(outgoing: { method: string; path: string }): string {
   return `${outgoing.method} ${outgoing.path.split('?')[0]}`;
 }
 
-/** Node raises these where no stream could be opened any more, so that nothing of the request was sent. */
+/**
+ * Nothing of the request was acted on: Node raises the first two where no stream could be opened any more, undici
+ * the third for streams above the last one that a GOAWAY accepts (RFC 9113 6.8), from the second refusal of the
+ * same request on; the first it repeats itself.
+ */
 function isUnsent(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
-  return code === 'ERR_HTTP2_INVALID_SESSION' || code === 'ERR_HTTP2_GOAWAY_SESSION';
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  if (code === 'ERR_HTTP2_INVALID_SESSION' || code === 'ERR_HTTP2_GOAWAY_SESSION') return true;
+  return code === 'UND_ERR_INFO' && String(message).includes('"GOAWAY" frame received with code 0');
 }
 
 /** What a network error says, with its code where the message does not have it. */

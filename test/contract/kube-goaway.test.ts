@@ -54,17 +54,15 @@ test('an API server that sends GOAWAY all the time, as behind a load balancer: n
     Array.from({ length: 32 }, async () => {
       for (const name of next) {
         // A second attempt at a name would be answered with 409.
-        await transport.request({
-          method: 'POST',
-          path: configMaps,
-          body: { metadata: { name } },
-          retry: 'none',
-        });
+        await transport.request({ method: 'POST', path: configMaps, body: { metadata: { name } } });
       }
     }),
   );
-  assert.deepEqual(new Set(codes), new Set(['201']));
-  assert.equal(codes.length, 1000);
+  // A request that GOAWAY refused twice is sent a third time by us: an error, then its 201. None is answered twice.
+  assert.deepEqual(
+    codes.filter((code) => code !== 'error'),
+    names.map(() => '201'),
+  );
   await waitFor('the watch to have seen all', () => names.every((name) => store.get(`default/${name}`)));
   assert.ok(connections > 5, `${connections} connections`);
   stop.abort();
