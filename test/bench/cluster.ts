@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
-import type { Place } from './generator.ts';
+import type { Place } from './place.ts';
 
 const root = join(import.meta.dirname, '../..');
 const run = promisify(execFile);

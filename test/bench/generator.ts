@@ -1,15 +1,9 @@
 import { makeKey } from '../pki/keys.ts';
 import { stubRequest } from '../pki/requests.ts';
 import type { ApiClient, Watch } from './api-client.ts';
+import { type Place, signerName } from './place.ts';
+import { podObject } from './pod.ts';
 
-/** Where the pods and requests of the bench belong; all of it exists when the generator starts. */
-export interface Place {
-  readonly namespace: string;
-  readonly serviceAccount: { readonly name: string; readonly uid: string };
-  readonly node: { readonly name: string; readonly uid: string };
-}
-
-export const signerName = 'kubespiffe.io/spiffe';
 const certificates = '/apis/certificates.k8s.io/v1';
 
 /** A request of the load, and what became of it. Times: milliseconds of epochMs(). */
@@ -181,54 +175,4 @@ export async function inParallel<T>(
 
 function* range(from: number, to: number): Generator<number> {
   for (let index = from; index < to; index += 1) yield index;
-}
-
-/** A pod with the parts that make real pods large: labels, environment, probes, volumes. */
-function podObject(name: string, { serviceAccount, node }: Place): object {
-  const env = Array.from({ length: 12 }, (_, index) => ({
-    name: `SETTING_${index}`,
-    value: `the value of setting ${index}, as long as such values are`,
-  }));
-  return {
-    metadata: {
-      name,
-      labels: {
-        'app.kubernetes.io/name': 'bench',
-        'app.kubernetes.io/instance': name,
-        'pod-template-hash': '5d9c8b7f6',
-      },
-    },
-    spec: {
-      nodeName: node.name,
-      serviceAccountName: serviceAccount.name,
-      automountServiceAccountToken: false,
-      containers: [
-        {
-          name: 'app',
-          image: 'registry.example/bench/app:1.2.3',
-          ports: [{ containerPort: 8443, name: 'https' }],
-          env,
-          resources: { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '256Mi' } },
-          readinessProbe: { httpGet: { path: '/readyz', port: 'https', scheme: 'HTTPS' } },
-          volumeMounts: [{ name: 'identity', mountPath: '/var/run/identity', readOnly: true }],
-        },
-      ],
-      volumes: [
-        {
-          name: 'identity',
-          projected: {
-            sources: [
-              {
-                podCertificate: {
-                  signerName,
-                  keyType: 'ECDSAP256',
-                  credentialBundlePath: 'credential-bundle.pem',
-                },
-              },
-            ],
-          },
-        },
-      ],
-    },
-  };
 }

@@ -9,8 +9,8 @@ import {
   inParallel,
   type LoadGenerator,
   type LoadRequest,
-  type Place,
 } from './generator.ts';
+import type { Place } from './place.ts';
 import { serveCalls, startWorker, type Worker } from './worker.ts';
 
 /** What a run of the load measured. Times in milliseconds, `endedAt` of epochMs(). */
