@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePorts } from '../cluster/ports.ts';
 import { type Child, startChild, waitFor } from '../cluster/process.ts';
+import { makeStateFolder } from '../cluster/state-folder.ts';
 
 const launcher = path.join(import.meta.dirname, '../../bin/kubespiffe');
 
@@ -34,7 +33,7 @@ export async function startSigner(options: {
 }): Promise<SignerProcess> {
   const [port] = await freePorts(1);
   const replica = options.replica ?? 'signer-a';
-  const folder = await mkdtemp(path.join(tmpdir(), 'kubespiffe-signer-'));
+  const folder = await makeStateFolder();
   const logFile = path.join(folder, `${replica}.log`);
   const child = startChild(
     replica,
