@@ -264,6 +264,13 @@ describe('a key that is added to a pool', () => {
     assert.equal(jwtSigningAt(compiled.pool, 'ES256', later, 900).ok, true);
   });
 
+  it('waits for the delay even when it is added in the second in which the pool was made', async () => {
+    const { pool } = await addJwtKey(newPool(trustDomain, ca), { key: 'es256', now });
+    const compiled = compilePool(pool, trustDomain);
+    assert.ok(compiled.ok);
+    assert.equal(jwtSigningAt(compiled.pool, 'ES256', now + 1, 900).ok, false);
+  });
+
   it('is kept in reserve beside an active one, under an id of its own', async () => {
     const { pool, added } = await addJwtKey(newPool(trustDomain, ca, es256), { key: 'es256', now: later });
     assert.deepEqual([added.id, added.state, added.activatedAt], ['jwt-es256-2', 'trusted', undefined]);
