@@ -36,9 +36,14 @@ async function hierarchies(): Promise<string[]> {
   return names.filter((entry) => entry.isDirectory()).map((entry) => join(mountPoint, entry.name));
 }
 
-/** rm -r cannot be used: the files in a group cannot be removed, only the folders. */
+/**
+ * rm -r cannot be used: the files in a group cannot be removed, only the folders. Another process may be at it at
+ * the same time, so what is gone is as good as removed.
+ */
 async function removeTree(folder: string): Promise<void> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   for (const entry of entries) if (entry.isDirectory()) await removeTree(join(folder, entry.name));
-  if (existsSync(folder)) await rmdir(folder);
+  await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
 }

@@ -1,23 +1,17 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { findBinaries, type KubernetesBinaries } from './binary.ts';
-import { createCgroup, findCgroups, removeCgroup } from './cgroups.ts';
+import { createCgroup, removeCgroup } from './cgroups.ts';
 import { runCommand } from './command.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { makeNodeImages } from './image.ts';
-import { writeKubeconfig } from './kubeconfig.ts';
-import {
-  cniConfig,
-  cniPlugins,
-  containerdConfig,
-  kubeletConfig,
-  type NodeFiles,
-  nodeFiles,
-} from './node-config.ts';
+import { nodeFiles } from './node-config.ts';
+import { kubeletFlags, proxyFlags, writeNodeFiles } from './node-files.ts';
+import { cgroupPrefix, checkMachine, removeStaleCgroups } from './node-machine.ts';
 import { ensureBridge, plugIn, removeLinks, removeStaleLinks, routePods } from './node-network.ts';
 import { type Child, startChild, waitFor } from './process.ts';
-import { isStateIdInUse, stateId } from './state-folder.ts';
-import { type KubernetesVersion, kubernetesReleases } from './versions.ts';
+import { stateId } from './state-folder.ts';
+import type { KubernetesVersion } from './versions.ts';
 
 export interface PodName {
   namespace: string;
@@ -111,7 +105,7 @@ async function join(
   const cgroupRoot = `${cgroupPrefix}${id}-${member.index}`;
   const files = nodeFiles(`${controlPlane.dir}/n${member.index}`);
   await mkdir(`${files.state}/kubelet`, { recursive: true });
-  await writeFiles(controlPlane, files, member.index, name, cgroupRoot, binaries.version);
+  await writeNodeFiles(controlPlane, files, member.index, name, cgroupRoot, binaries.version);
   await createCgroup(cgroupRoot);
   stops.push(() =>
     waitFor('the end of the containers', () => removeCgroup(cgroupRoot).then(() => true)).then(() => {}),
@@ -229,61 +223,6 @@ function component(binaries: KubernetesBinaries, name: 'kubelet' | 'kube-proxy')
   return binaries.command(name) ?? [name];
 }
 
-async function writeFiles(
-  controlPlane: ControlPlane,
-  files: NodeFiles,
-  index: number,
-  name: string,
-  cgroupRoot: string,
-  version: KubernetesVersion,
-): Promise<void> {
-  const { network, authority } = controlPlane;
-  const server = controlPlane.url.replace('127.0.0.1', network.host);
-  const cluster = { server, authority: authority.certificate };
-  const identity = await authority.issue({ commonName: `system:node:${name}`, organization: 'system:nodes' });
-  await writeKubeconfig(files.kubeletKubeconfig, cluster, identity);
-  await writeKubeconfig(
-    files.proxyKubeconfig,
-    cluster,
-    await authority.issue({ commonName: 'system:kube-proxy' }),
-  );
-  await writeFile(files.containerdConfig, containerdConfig(files, await snapshotter(files.state)));
-  await mkdir(files.cniConfig);
-  await writeFile(`${files.cniConfig}/10-pods.conflist`, cniConfig(files, network.podCidr(index)));
-  const kubelet = kubeletConfig({
-    files,
-    address: network.node(index),
-    cgroupRoot: `/${cgroupRoot}`,
-    clientAuthorityFile: `${controlPlane.dir}/ca.crt`,
-    needsGates: !kubernetesReleases[version].servesV1,
-  });
-  await writeFile(files.kubeletConfig, kubelet);
-}
-
-function kubeletFlags(files: NodeFiles, address: string, name: string): string[] {
-  return [
-    `--config=${files.kubeletConfig}`,
-    `--kubeconfig=${files.kubeletKubeconfig}`,
-    `--cert-dir=${files.state}/kubelet-certificates`,
-    `--hostname-override=${name}`,
-    `--node-ip=${address}`,
-    '--v=2',
-  ];
-}
-
-/** The conntrack settings of the host are left alone: they are not the namespace's own. */
-function proxyFlags(files: NodeFiles, address: string, name: string): string[] {
-  return [
-    `--kubeconfig=${files.proxyKubeconfig}`,
-    `--hostname-override=${name}`,
-    `--bind-address=${address}`,
-    '--proxy-mode=nftables',
-    '--conntrack-max-per-core=0',
-    '--conntrack-tcp-timeout-established=0s',
-    '--conntrack-tcp-timeout-close-wait=0s',
-  ];
-}
-
 async function connectPods(
   members: Member[],
   joining: Member,
@@ -318,36 +257,7 @@ function onlyChildOf(parent: Child): Promise<number> {
   );
 }
 
-/** An overlay cannot lie on another one, as in a container. */
-async function snapshotter(folder: string): Promise<'overlayfs' | 'native'> {
-  const overlayMagic = 0x794c7630;
-  return (await statfs(folder)).type === overlayMagic ? 'native' : 'overlayfs';
-}
-
 /** `unpacking NAME (sha256:…)...done`, one line for each image. */
 function imported(output: string): string[] {
   return [...output.matchAll(/^unpacking (\S+)/gm)].flatMap((match) => match[1] ?? []);
-}
-
-const cgroupPrefix = 'kubespiffe-';
-
-async function removeStaleCgroups(): Promise<void> {
-  for (const name of await findCgroups(cgroupPrefix)) {
-    const id = name.slice(cgroupPrefix.length).split('-')[0] ?? '';
-    if (!isStateIdInUse(id)) await removeCgroup(name).catch(() => {});
-  }
-}
-
-async function checkMachine(): Promise<void> {
-  if (process.getuid?.() !== 0) throw new Error('a node needs root: it makes namespaces, mounts and cgroups');
-  const needed = [
-    '/usr/bin/containerd',
-    '/usr/sbin/runc',
-    `${cniPlugins}/bridge`,
-    '/bin/busybox',
-    '/usr/sbin/nft',
-  ];
-  const missing = needed.filter((path) => !existsSync(path));
-  if (missing.length > 0)
-    throw new Error(`a node needs ${missing.join(', ')}: run scripts/debian-packages.sh`);
 }

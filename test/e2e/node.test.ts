@@ -103,7 +103,7 @@ test('a node ends with the process that started it, even by SIGKILL, and leaves 
   const next = await startControlPlane({ complete: true });
   await startNode(next);
   await next.stop();
-  assert.deepEqual(await cgroups(), []);
+  await waitFor('the removal of the cgroups', async () => (await cgroups()).length === 0);
   assert.deepEqual(await findCgroups(`kubespiffe-${stateId(next.dir)}`), []);
   const links = await runCommand('ip', '-json', 'link', 'show');
   for (const gone of [id, stateId(next.dir)]) assert.ok(!links.includes(`ks-${gone}`));
