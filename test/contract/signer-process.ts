@@ -67,8 +67,7 @@ export async function startSigner(options: {
     url,
     output,
     lines: () =>
-      output()
-        .split('\n')
+      completeLines(output())
         .filter((line) => line.startsWith('{'))
         .map((line) => JSON.parse(line) as Record<string, unknown>),
     readiness,
@@ -87,4 +86,9 @@ export async function startSigner(options: {
         .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
     },
   };
+}
+
+/** The last line may be in the middle of being written. */
+function completeLines(text: string): string[] {
+  return text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
 }
