@@ -1,8 +1,5 @@
-import type { SigningAuthority } from '../pki/leaf.ts';
-import { encodePem } from '../pki/pem.ts';
-import type { SubjectKey } from '../pki/spki.ts';
+import type { Validity } from '../authority/issue-leaf.ts';
 import type { Seconds } from '../pki/time.ts';
-import type { SpiffeId } from '../spiffe/id.ts';
 
 export interface LeafPolicy {
   /** Longest lifetime, notBefore to notAfter. */
@@ -16,18 +13,8 @@ export interface LeafPolicy {
 }
 
 /** The three times of a PCR's status, whole seconds since the epoch. */
-export interface LeafValidity {
-  readonly notBefore: Seconds;
-  readonly notAfter: Seconds;
+export interface LeafValidity extends Validity {
   readonly beginRefreshAt: Seconds;
-}
-
-export interface IssuedLeaf extends LeafValidity {
-  /** Leaf, then intermediates; no root. */
-  readonly chainPem: string;
-  readonly leafDer: Uint8Array;
-  /** Lower-case hex. */
-  readonly serialHex: string;
 }
 
 /** The API server takes no shorter certificate (KEP-4317; validation.go of its certificates API). */
@@ -68,40 +55,4 @@ export function leafValidity(input: {
   const latest = notAfter - refreshMarginSeconds - kubeletDelaySeconds;
   const beginRefreshAt = Math.max(Math.min(wanted, latest), notBefore + refreshMarginSeconds);
   return { notBefore, notAfter, beginRefreshAt };
-}
-
-/**
- * Makes and signs a leaf. With an authority key that signs inline (P-256, Ed25519) the result is there at once,
- * else it is a promise.
- *
- * @param input serial: from `makeSerial`. validity: from `leafValidity` for the same authority.
- */
-export function issueLeaf(input: {
-  authority: SigningAuthority;
-  spiffeId: SpiffeId;
-  key: Extract<SubjectKey, { kind: 'supported' }>;
-  validity: LeafValidity;
-  serial: Uint8Array;
-}): IssuedLeaf | Promise<IssuedLeaf> {
-  const { authority, validity, serial, key } = input;
-  const { template, signer } = authority;
-  const tbs = template.build({
-    serial,
-    notBefore: validity.notBefore,
-    notAfter: validity.notAfter,
-    spki: key.spki,
-    keyId: key.keyId,
-    uri: input.spiffeId.uri,
-  });
-  const finish = (signature: Uint8Array): IssuedLeaf => {
-    const leafDer = template.assemble(tbs, signature);
-    return {
-      ...validity,
-      chainPem: encodePem('CERTIFICATE', leafDer) + authority.chainSuffixPem,
-      leafDer,
-      serialHex: Buffer.from(serial).toString('hex'),
-    };
-  };
-  const signature = signer.sign(tbs);
-  return signature instanceof Promise ? signature.then(finish) : finish(signature);
 }

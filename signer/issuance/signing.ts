@@ -1,9 +1,10 @@
+import { type IssuedLeaf, issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { WaitReason } from '../observe/reasons.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { makeSerial } from '../pki/serial.ts';
-import { type IssuedLeaf, issueLeaf, type LeafPolicy, leafValidity } from './certificate.ts';
+import { type LeafPolicy, type LeafValidity, leafValidity } from './certificate.ts';
 import type { Decision } from './decide.ts';
 
 /** Why this replica cannot sign now. */
@@ -13,7 +14,7 @@ export interface Obstacle {
 }
 
 export type Signed =
-  | { readonly ok: true; readonly leaf: IssuedLeaf; readonly authority: Authority }
+  | { readonly ok: true; readonly leaf: IssuedLeaf & LeafValidity; readonly authority: Authority }
   | ({ readonly ok: false } & Obstacle);
 
 export interface SigningNeeds {

@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
-import { encodePem } from '../pki/pem.ts';
 import { makeSerial } from '../pki/serial.ts';
 import { readSubjectKey } from '../pki/spki.ts';
-import { makeSpiffeId } from '../spiffe/id.ts';
+import { makeSpiffeId, type SpiffeId } from '../spiffe/id.ts';
 
 /**
  * Path segments of the endpoint's own SPIFFE ID. IDs of workloads begin with `/ns/`, so neither a ServiceAccount nor
@@ -12,10 +12,10 @@ import { makeSpiffeId } from '../spiffe/id.ts';
 export const endpointPath = ['kubespiffe', 'token-endpoint'] as const;
 
 /** The SPIFFE ID of the token endpoint of a trust domain. */
-export function endpointIdOf(trustDomain: string): string {
+export function endpointIdOf(trustDomain: string): SpiffeId {
   const id = makeSpiffeId(trustDomain, endpointPath);
   if (!id.ok) throw new RangeError(id.reason);
-  return id.value.uri;
+  return id.value;
 }
 
 /** What the endpoint shows its callers. Times in seconds since the epoch. */
@@ -46,25 +46,22 @@ export async function makeEndpointCertificate(input: {
   readonly randomBytes: (count: number) => Uint8Array;
 }): Promise<EndpointCertificate> {
   const { signingAuthority } = input.authority;
-  const { template, signer } = signingAuthority;
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const key = readSubjectKey(publicKey.export({ type: 'spki', format: 'der' }));
   if (key.kind !== 'supported') throw new Error('a new P-256 key is not supported');
   const notBefore = Math.max(input.now - backdateSeconds, signingAuthority.notBefore);
   const notAfter = Math.min(notBefore + lifetimeSeconds, signingAuthority.notAfter);
-  const tbs = template.build({
+  const { chainPem } = await issueLeaf({
+    authority: signingAuthority,
+    spiffeId: endpointIdOf(input.trustDomain),
+    key,
+    validity: { notBefore, notAfter },
     serial: makeSerial(input.randomBytes),
-    notBefore,
-    notAfter,
-    spki: key.spki,
-    keyId: key.keyId,
-    uri: endpointIdOf(input.trustDomain),
     dnsNames: input.dnsNames,
   });
-  const leaf = template.assemble(tbs, await signer.sign(tbs));
   return {
     keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    chainPem: encodePem('CERTIFICATE', leaf) + signingAuthority.chainSuffixPem,
+    chainPem,
     authorityId: input.authority.id,
     notAfter,
     renewAt: input.now + Math.floor((notAfter - input.now) / 2),

@@ -95,7 +95,7 @@ const unpublishedKeysPerSecond = 10;
  */
 export function createTokenEndpoint(needs: TokenEndpointNeeds): { run(signal: AbortSignal): Promise<void> } {
   const { settings, trustDomain, transport, pods, pool, log, monotonic } = needs;
-  const audience = settings.audience ?? endpointIdOf(trustDomain);
+  const audience = settings.audience ?? endpointIdOf(trustDomain).uri;
   const seconds = () => Math.floor(needs.now() / 1000);
   const hearsOfPods = () => pods.isSynced() && monotonic() - pods.lastContact() < heardWithinMs;
   const cache = createReviewCache({ lifetimeMs: settings.reviewCacheMs, monotonic });

@@ -3,7 +3,8 @@
 // all that the prepared bytes lack.
 
 import { randomBytes } from 'node:crypto';
-import { issueLeaf, leafValidity } from '../../signer/issuance/certificate.ts';
+import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
+import { leafValidity } from '../../signer/issuance/certificate.ts';
 import { pathOf, prepareAnswer } from '../../signer/issuance/status.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { makeSpiffeId } from '../../signer/spiffe/id.ts';

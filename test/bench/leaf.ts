@@ -3,8 +3,9 @@
 // because machines are noisy. A P-256 authority signs; kubelet's default subject keys come first.
 import { randomBytes, sign } from 'node:crypto';
 import { parseArgs } from 'node:util';
+import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
-import { issueLeaf, leafValidity } from '../../signer/issuance/certificate.ts';
+import { leafValidity } from '../../signer/issuance/certificate.ts';
 import { readCsrKey } from '../../signer/pki/csr.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { authorityOf, makeCa } from '../pki/authorities.ts';

@@ -6,8 +6,8 @@ import {
   SubjectAlternativeNameExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
+import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import type { Authority } from '../../signer/authority/pool.ts';
-import { issueLeaf } from '../../signer/issuance/certificate.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { makeSpiffeId } from '../../signer/spiffe/id.ts';
 import { webKeyPair } from '../pki/authorities.ts';
@@ -58,7 +58,7 @@ export async function svidOf(authority: Authority, path: readonly string[]): Pro
     authority: authority.signingAuthority,
     spiffeId: id.value,
     key: supportedKey(publicKey.export({ format: 'der', type: 'spki' })),
-    validity: { notBefore: now - 60, notAfter: now + 3600, beginRefreshAt: now + 1800 },
+    validity: { notBefore: now - 60, notAfter: now + 3600 },
     serial: makeSerial(randomBytes),
   });
   return { key: pemOf(privateKey), cert: chainPem };

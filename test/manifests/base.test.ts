@@ -106,7 +106,7 @@ test('the example that fetches a JWT-SVID asks for a token of the endpoint’s o
   const pod = JSON.parse(text) as Manifest;
   const [{ projected }] = pod.spec.volumes;
   const { serviceAccountToken } = projected.sources.find((source: Manifest) => source.serviceAccountToken);
-  assert.equal(serviceAccountToken.audience, endpointIdOf('example.org'));
+  assert.equal(serviceAccountToken.audience, endpointIdOf('example.org').uri);
 });
 
 test('the settings are valid, and name what the roles allow', async () => {

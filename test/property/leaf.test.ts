@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import * as x509 from '@peculiar/x509';
 import fc from 'fast-check';
 import * as pkijs from 'pkijs';
-import { type IssuedLeaf, issueLeaf } from '../../signer/issuance/certificate.ts';
+import { type IssuedLeaf, issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { type CertificateFacts, readCertificate } from '../../signer/pki/certificate.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { authorityKeyNames } from '../../signer/pki/sign.ts';
@@ -55,7 +55,7 @@ async function leafOf(ca: TestCa, subject: TestKeyName, input: LeafInput): Promi
     authority: authorityOf(ca),
     spiffeId: id.value,
     key: supportedKey(key(subject).spki),
-    validity: { notBefore: input.notBefore, notAfter: input.notBefore + input.lifetime, beginRefreshAt: 0 },
+    validity: { notBefore: input.notBefore, notAfter: input.notBefore + input.lifetime },
     serial: makeSerial(() => input.serialSeed),
   });
 }
