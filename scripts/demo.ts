@@ -14,7 +14,7 @@ const pods = [
 
 const [choice] = clusterChoices(defaultVersion);
 if (!choice) throw new Error(`no cluster of version ${defaultVersion}`);
-const installation = await install(choice, step);
+const installation = await install(choice, { report: step });
 process.on('SIGINT', () => void installation.stop().then(() => process.exit(130)));
 try {
   await show(installation);

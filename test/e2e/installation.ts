@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { runCommand } from '../cluster/command.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type Node, startNode } from '../cluster/node.ts';
@@ -8,10 +9,17 @@ import type { ClusterChoice } from './clusters.ts';
 
 const root = join(import.meta.dirname, '../..');
 const imageArchive = join(root, 'dist/kubespiffe-image.tar');
+const base = join(root, 'manifests/base');
 
 export const trustDomain = 'example.org';
 
-/** A cluster with one real node in which manifests/base runs as it is, with a pool made by `kubespiffe ca create`. */
+export interface InstallationWishes {
+  /** Adds the component manifests/token-endpoint, by an overlay such as manifests/examples/tokens is one. */
+  readonly tokenEndpoint?: boolean;
+  readonly report?: (line: string) => void;
+}
+
+/** A cluster with one real node in which manifests/base runs, with a pool made by `kubespiffe ca create`. */
 export interface Installation {
   readonly controlPlane: ControlPlane;
   readonly node: Node;
@@ -24,7 +32,7 @@ export interface Installation {
 
 export async function install(
   choice: ClusterChoice,
-  report: (line: string) => void = () => {},
+  { tokenEndpoint = false, report = () => {} }: InstallationWishes = {},
 ): Promise<Installation> {
   if (!existsSync(imageArchive)) throw new Error("the image is not built yet: run 'make image'");
   report(`starting Kubernetes ${choice.version}: etcd, API server, controller manager, scheduler`);
@@ -38,8 +46,10 @@ export async function install(
     const node = await startNode(controlPlane, { version: choice.kubeletVersion });
     report('loading the image into the node');
     await node.importImage(imageArchive);
-    report('applying manifests/base, making the pool with `kubespiffe ca create`');
-    await controlPlane.kubectl(['apply', '--kustomize', join(root, 'manifests/base')]);
+    const what = `manifests/base${tokenEndpoint ? ' with manifests/token-endpoint' : ''}`;
+    report(`applying ${what}, making the pool with \`kubespiffe ca create\``);
+    const folder = tokenEndpoint ? await writeTokenOverlay(controlPlane.dir) : base;
+    await controlPlane.kubectl(['apply', '--kustomize', folder]);
     const operator = await makeOperator(controlPlane);
     const kubespiffe = (...args: string[]) =>
       runCommand('env', `KUBECONFIG=${operator}`, join(root, 'bin/kubespiffe'), ...args);
@@ -60,6 +70,26 @@ export async function install(
     await controlPlane.stop();
     throw error;
   }
+}
+
+/** An overlay of ours, as users make one: base, component, and the setting that has no default. */
+async function writeTokenOverlay(parent: string): Promise<string> {
+  const folder = join(parent, 'tokens');
+  await mkdir(folder);
+  const kustomization = {
+    resources: [relative(folder, base)],
+    components: [relative(folder, join(root, 'manifests/token-endpoint'))],
+    configMapGenerator: [
+      {
+        name: 'kubespiffe-signer',
+        namespace: 'kubespiffe',
+        behavior: 'merge',
+        literals: ['KUBESPIFFE_JWT_ISSUER=https://id.example.org'],
+      },
+    ],
+  };
+  await writeFile(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));
+  return folder;
 }
 
 /** Waits until all replicas of the newest Deployment are available; the error tells what they say. */

@@ -1,0 +1,92 @@
+import type { PodName } from '../cluster/node.ts';
+import { waitFor } from '../cluster/process.ts';
+import { type Installation, trustDomain } from './installation.ts';
+
+/** The Service of manifests/token-endpoint. */
+const host = 'kubespiffe-tokens.kubespiffe.svc';
+const endpointId = `spiffe://${trustDomain}/kubespiffe/token-endpoint`;
+const roots = '/run/spiffe/roots.pem';
+
+/** Arguments with which a pod gets a JWT-SVID for an audience. */
+export function fetchToken(audience: string): string[] {
+  return [
+    ...['token', '/run/spiffe/token', '--endpoint', `https://${host}/token`],
+    ...['--roots', roots, '--audience', audience],
+  ];
+}
+
+/**
+ * Arguments with which a pod gets what verifies them. The endpoint's own SVID makes it an https_spiffe endpoint of
+ * SPIFFE Federation 5.2.2.
+ */
+export const fetchBundle: readonly string[] = [
+  ...['bundle', 'fetch', `https://${host}/bundle`, '--trust-domain', trustDomain],
+  ...['--profile', 'https_spiffe', '--endpoint-id', endpointId, '--endpoint-bundle', roots],
+];
+
+export interface CommandPod extends PodName {
+  readonly serviceAccount: string;
+  readonly args: readonly string[];
+  /** Of the projected ServiceAccount token; that of the endpoint unless told otherwise. */
+  readonly tokenAudience?: string;
+}
+
+/** A pod that runs `kubespiffe` of our image once, with its projected token and roots; resolves when it has ended. */
+export async function runCommandPod(
+  { controlPlane }: Pick<Installation, 'controlPlane'>,
+  pod: CommandPod,
+): Promise<{ succeeded: boolean; output: string }> {
+  const { namespace, name } = pod;
+  const service = await controlPlane.request(
+    'GET',
+    '/api/v1/namespaces/kubespiffe/services/kubespiffe-tokens',
+  );
+  const { clusterIP } = (service.body as { spec: { clusterIP: string } }).spec;
+  const path = `/api/v1/namespaces/${namespace}/pods`;
+  const created = await controlPlane.request('POST', path, podOf(pod, clusterIP));
+  if (created.status !== 201) throw new Error(`pod ${namespace}/${name}: ${JSON.stringify(created.body)}`);
+  const phase = await waitFor(`the end of pod ${namespace}/${name}`, async () => {
+    const { body } = await controlPlane.request('GET', `${path}/${name}`);
+    const { status } = body as { status: { phase: string } };
+    return ['Succeeded', 'Failed'].includes(status.phase) && status.phase;
+  });
+  const output = await controlPlane.kubectl(['logs', '--namespace', namespace, name]);
+  return { succeeded: phase === 'Succeeded', output };
+}
+
+/** The cluster has no DNS, so the pod is told the Service's address. */
+function podOf({ namespace, name, serviceAccount, args, tokenAudience }: CommandPod, clusterIP: string) {
+  return {
+    metadata: { namespace, name },
+    spec: {
+      serviceAccountName: serviceAccount,
+      automountServiceAccountToken: false,
+      restartPolicy: 'Never',
+      hostAliases: [{ ip: clusterIP, hostnames: [host] }],
+      securityContext: { runAsNonRoot: true, runAsUser: 65532, fsGroup: 65532 },
+      containers: [
+        {
+          name: 'main',
+          image: 'kubespiffe.io/kubespiffe:dev',
+          imagePullPolicy: 'Never',
+          args,
+          volumeMounts: [{ name: 'spiffe', mountPath: '/run/spiffe', readOnly: true }],
+        },
+      ],
+      volumes: [{ name: 'spiffe', projected: { defaultMode: 0o400, sources: sourcesOf(tokenAudience) } }],
+    },
+  };
+}
+
+function sourcesOf(audience = endpointId): object[] {
+  return [
+    { serviceAccountToken: { audience, expirationSeconds: 600, path: 'token' } },
+    {
+      clusterTrustBundle: {
+        signerName: 'kubespiffe.io/spiffe',
+        labelSelector: { matchLabels: { 'k8s.spiffe.io/canarying': 'live' } },
+        path: 'roots.pem',
+      },
+    },
+  ];
+}
