@@ -9,7 +9,7 @@ SOURCES := $(shell find signer tools bin scripts/image scripts/image.ts -type f 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup machine dist/kubespiffe-image.tar ## two pods on a real Kubernetes get, show and refresh their certificates
+demo: setup machine kubernetes-1.37.1 judges dist/kubespiffe-image.tar ## two pods on a real Kubernetes show their certificates, a JWT-SVID, a refresh
 	@node scripts/demo.ts
 
 test: setup machine kubernetes-1.37.1 judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
