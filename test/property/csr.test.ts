@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as x509 from '@peculiar/x509';
 import fc from 'fast-check';
-import { readCsrKey } from '../../signer/pki/csr.ts';
+import { readCsrKey, readProvenCsrKey } from '../../signer/pki/csr.ts';
 import { octetString, sequence } from '../../signer/pki/der-writer.ts';
 import { webAlgorithm, webKeyPair } from '../pki/authorities.ts';
 import { keyShelf, subjectKeyNames, supportedKey } from '../pki/keys.ts';
@@ -71,6 +71,7 @@ for (const name of subjectKeyNames) {
           attributes: extra,
         });
         assert.deepEqual(readCsrKey(Buffer.from(request.rawData)), expected);
+        assert.deepEqual(readProvenCsrKey(Buffer.from(request.rawData)), expected);
       }),
       { numRuns: 20 },
     );
