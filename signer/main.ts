@@ -24,6 +24,7 @@ import { createHealth } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { serveObservability } from './observe/server.ts';
+import { leafExtensions } from './pki/leaf-extensions.ts';
 import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
 import { bundleName as bundleNameOf } from './trust/bundle.ts';
 import { createPublisher } from './trust/publisher.ts';
@@ -129,6 +130,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
       refreshFraction: config.refreshFraction,
       refreshJitter,
     },
+    extensionsFor: leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer }),
     randomBytes,
     ...time,
   });

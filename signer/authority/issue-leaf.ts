@@ -23,7 +23,8 @@ export interface IssuedLeaf extends Validity {
  * authority key that signs inline (P-256, Ed25519) the result is there at once, else it is a promise.
  *
  * @param input serial: from `makeSerial`. validity: inside that of the authority; whatever else it says is handed on.
- *   dnsNames: beside the SPIFFE ID, for servers whose clients know nothing of SPIFFE.
+ *   dnsNames: beside the SPIFFE ID, for servers whose clients know nothing of SPIFFE. furtherExtensions: from
+ *   `leafExtensions`.
  */
 export function issueLeaf<V extends Validity>(input: {
   authority: SigningAuthority;
@@ -32,6 +33,7 @@ export function issueLeaf<V extends Validity>(input: {
   validity: V;
   serial: Uint8Array;
   dnsNames?: readonly string[];
+  furtherExtensions?: Uint8Array | undefined;
 }): (IssuedLeaf & V) | Promise<IssuedLeaf & V> {
   const { authority, validity, serial, key, dnsNames } = input;
   const { template, signer } = authority;
@@ -43,6 +45,7 @@ export function issueLeaf<V extends Validity>(input: {
     keyId: key.keyId,
     uri: input.spiffeId.uri,
     ...(dnsNames && { dnsNames }),
+    furtherExtensions: input.furtherExtensions,
   });
   const finish = (signature: Uint8Array): IssuedLeaf & V => {
     const leafDer = template.assemble(tbs, signature);

@@ -36,6 +36,10 @@ export interface Config {
   readonly replica: string;
   readonly maxLifetimeSeconds: number;
   readonly refreshFraction: number;
+  /** Whether leaves name their pod. */
+  readonly leafPodIdentity: boolean;
+  /** The issuer that leaves name; undefined for none. */
+  readonly leafIssuer: string | undefined;
   readonly concurrency: number;
   readonly takeoverDelayMs: number;
   readonly metricsAddress: HostPort;
@@ -103,10 +107,7 @@ export async function loadConfig({ argv, env, readFile, host }: ConfigSources): 
       mistakes.push({ place: `flag ${flagOf(key)}`, message: `is required; ${settings[key].type.rule}` });
     }
   }
-  if (values.tokenAddress && !values.jwtIssuer) {
-    const message = `is required with ${flagOf('tokenAddress')}; ${settings.jwtIssuer.type.rule}`;
-    mistakes.push({ place: `flag ${flagOf('jwtIssuer')}`, message });
-  }
+  mistakes.push(...missing(values));
   if (mistakes.length > 0) return { kind: 'mistakes', mistakes };
   const config = resolve(values, env, host ?? { name: hostname(), pid: process.pid });
   return { kind: 'config', config, summary: summarize(origins, config), checkOnly: flags.checkOnly };
@@ -115,6 +116,20 @@ export async function loadConfig({ argv, env, readFile, host }: ConfigSources): 
 /** All mistakes as text, one a line. */
 export function formatMistakes(mistakes: readonly Mistake[]): string {
   return mistakes.map(({ place, message }) => `${place}: ${message}`).join('\n');
+}
+
+/** What a setting that was given demands of another one. */
+function missing(values: SettingValues): Mistake[] {
+  const demands: readonly [asks: SettingKey, asked: SettingKey][] = [
+    ['tokenAddress', 'jwtIssuer'],
+    ['leafIssuer', 'jwtIssuer'],
+  ];
+  return demands
+    .filter(([asks, asked]) => values[asks] && !values[asked])
+    .map(([asks, asked]) => ({
+      place: `flag ${flagOf(asked)}`,
+      message: `is required with ${flagOf(asks)}; ${settings[asked].type.rule}`,
+    }));
 }
 
 async function readFileSource(path: string, readFile: ConfigSources['readFile']): Promise<Source> {
@@ -164,6 +179,8 @@ function resolve(
     replica: values.replica ?? (env.POD_NAME || replicaName(host)),
     maxLifetimeSeconds: Math.floor(values.maxLifetime / 1000),
     refreshFraction,
+    leafPodIdentity: values.leafPodIdentity,
+    leafIssuer: values.leafIssuer ? values.jwtIssuer : undefined,
     concurrency,
     takeoverDelayMs: values.takeoverDelay,
     metricsAddress: values.metricsAddress,

@@ -1,6 +1,7 @@
 import { type LogLevel, logLevels } from '../observe/log.ts';
 import { parseIssuingTrustDomain } from '../spiffe/trust-domain.ts';
 import {
+  boolean,
   choice,
   decimal,
   dnsName,
@@ -101,6 +102,22 @@ export const settings = {
     description:
       'Share of its life after which kubelet should replace a certificate. Up to a tenth of it is taken off at ' +
       'random, so that pods which started together do not come back together.',
+  },
+  leafPodIdentity: {
+    section: 'Certificates',
+    type: boolean,
+    default: 'false',
+    description:
+      'Whether certificates name their pod, ServiceAccount and node with their UIDs, in the PodIdentity extension of ' +
+      'KEP-4317 (not critical). Every peer reads them.',
+  },
+  leafIssuer: {
+    section: 'Certificates',
+    type: boolean,
+    default: 'false',
+    description:
+      'Whether certificates name `jwtIssuer` as a URI in issuerAltName (not critical), so that who meets one of ' +
+      'another cluster knows where to find its keys and bundle. Needs `jwtIssuer`.',
   },
   tokenAddress: {
     section: 'Tokens',

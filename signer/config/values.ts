@@ -108,6 +108,17 @@ export function choice<T extends string>(words: readonly T[]): ValueType<T> {
   };
 }
 
+const words = choice<'true' | 'false'>(['true', 'false']);
+
+/** Whether something is on. */
+export const boolean: ValueType<boolean> = {
+  ...words,
+  parse(value) {
+    const read = words.parse(value);
+    return read.ok ? success(read.value === 'true') : read;
+  },
+};
+
 /** A decimal number within bounds, both included. */
 export function decimal(least: number, most: number): ValueType<number> {
   return {

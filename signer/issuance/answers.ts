@@ -52,7 +52,7 @@ export function createAnswers(needs: {
       const prepared = prepareAnswer(request, { type: 'Denied', reason: decision.reason, message, at });
       answer = { ...common, prepared, certificate: undefined };
     } else {
-      const signed = await needs.signing.sign(decision, request.maxExpirationSeconds);
+      const signed = await needs.signing.sign(decision, request);
       if (!signed.ok) return signed;
       const { leaf, authority } = signed;
       const message = explain('Issued', decision.spiffeId.uri);

@@ -6,6 +6,7 @@ import type { CertificateFacts } from '../pki/certificate.ts';
 import { makeSerial } from '../pki/serial.ts';
 import { type LeafPolicy, type LeafValidity, leafValidity } from './certificate.ts';
 import type { Decision } from './decide.ts';
+import type { OpenRequest } from './request.ts';
 
 /** Why this replica cannot sign now. */
 export interface Obstacle {
@@ -25,6 +26,8 @@ export interface SigningNeeds {
   /** Why the clock may not be used, or undefined. */
   readonly clockFault: () => string | undefined;
   readonly policy: LeafPolicy;
+  /** What leaves carry beyond the profile, from `leafExtensions`. */
+  readonly extensionsFor: (request: OpenRequest) => Uint8Array | undefined;
   /** Epoch milliseconds. */
   readonly now: () => number;
   readonly randomBytes: (count: number) => Uint8Array;
@@ -52,17 +55,14 @@ export function createSigning(needs: SigningNeeds) {
     return { ok: true, authority: signable.authority };
   }
 
-  async function sign(
-    decision: Extract<Decision, { kind: 'issue' }>,
-    maxExpirationSeconds: number,
-  ): Promise<Signed> {
+  async function sign(decision: Extract<Decision, { kind: 'issue' }>, request: OpenRequest): Promise<Signed> {
     const usable = mayUse();
     if (!usable.ok) return usable;
     const { authority } = usable;
     const { signingAuthority } = authority;
     const validity = leafValidity({
       now: Math.floor(needs.now() / 1000),
-      maxExpirationSeconds,
+      maxExpirationSeconds: request.maxExpirationSeconds,
       policy: needs.policy,
       authorityNotBefore: signingAuthority.notBefore,
       authorityNotAfter: signingAuthority.notAfter,
@@ -75,6 +75,7 @@ export function createSigning(needs: SigningNeeds) {
       key: decision.key,
       validity,
       serial: makeSerial(needs.randomBytes),
+      furtherExtensions: needs.extensionsFor(request),
     });
     return { ok: true, leaf, authority };
   }

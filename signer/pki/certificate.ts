@@ -19,8 +19,8 @@ import {
   extensionsOf,
   extKeyUsageOf,
   findExtension,
+  generalNamesOf,
   keyUsageOf,
-  subjectAltNamesOf,
   subjectKeyIdOf,
 } from './extensions.ts';
 import { nameText } from './name.ts';
@@ -148,7 +148,7 @@ function extensionFacts(extensions: readonly Extension[], computeKeyId: () => Ui
   const subjectKeyId = findExtension(extensions, 'subjectKeyIdentifier');
   const authorityKeyId = findExtension(extensions, 'authorityKeyIdentifier');
   const constraints = basic && basicConstraintsOf(basic.value);
-  const names = san && subjectAltNamesOf(san.value);
+  const names = san && generalNamesOf(san.value, 'subjectAltName');
   return {
     keyId: subjectKeyId ? subjectKeyIdOf(subjectKeyId.value) : computeKeyId(),
     hasSubjectKeyId: subjectKeyId !== undefined,

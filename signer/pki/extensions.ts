@@ -99,7 +99,8 @@ export function basicConstraintsOf(value: Uint8Array): BasicConstraints {
   return { isCa, pathLen };
 }
 
-export interface SubjectAltNames {
+/** What certificates have of the names of RFC 5280 4.2.1.6 (GeneralNames). */
+export interface GeneralNames {
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
   /** Kinds of names that SPIFFE has no use for, for example "email". */
@@ -118,24 +119,25 @@ const generalNameKinds = [
   'registered ID',
 ];
 
-export function subjectAltNamesOf(value: Uint8Array): SubjectAltNames {
+/** @param what the extension: subjectAltName or issuerAltName. */
+export function generalNamesOf(value: Uint8Array, what: string): GeneralNames {
   const uris: string[] = [];
   const dnsNames: string[] = [];
   const otherKinds: string[] = [];
-  const list = childrenOf(soleElement(value, tags.sequence, 'subjectAltName'));
-  if (list.length === 0) throw derError('subjectAltName is empty');
+  const list = childrenOf(soleElement(value, tags.sequence, what));
+  if (list.length === 0) throw derError(`${what} is empty`);
   for (const name of list) {
-    if (name.tag === contextTag(6, 'primitive')) uris.push(ia5(name));
-    else if (name.tag === contextTag(2, 'primitive')) dnsNames.push(ia5(name));
+    if (name.tag === contextTag(6, 'primitive')) uris.push(ia5(name, what));
+    else if (name.tag === contextTag(2, 'primitive')) dnsNames.push(ia5(name, what));
     else otherKinds.push(generalNameKinds[name.tag & 0x1f] ?? 'unknown');
   }
   return { uris, dnsNames, otherKinds };
 }
 
 /** URIs and DNS names are ASCII without spaces; a control character in one is meant to deceive somebody. */
-function ia5(element: Element): string {
+function ia5(element: Element, what: string): string {
   const text = Buffer.from(contentOf(element)).toString('latin1');
-  if (!/^[\x21-\x7e]*$/.test(text)) throw derError('a name in subjectAltName is not printable ASCII');
+  if (!/^[\x21-\x7e]*$/.test(text)) throw derError(`a name in ${what} is not printable ASCII`);
   return text;
 }
 

@@ -5,10 +5,10 @@ import {
   encode,
   headerLength,
   objectIdentifier,
-  octetString,
   sequence,
   writeHeader,
 } from './der-writer.ts';
+import { extension } from './leaf-extensions.ts';
 import { oids } from './oid.ts';
 import type { CertificateSigner } from './sign.ts';
 import { type Seconds, timeLength, writeTime } from './time.ts';
@@ -26,6 +26,8 @@ export interface LeafFields {
   readonly uri: string;
   /** DNS names beside it (X509-SVID 2 allows them), ASCII, for servers whose clients know nothing of SPIFFE. */
   readonly dnsNames?: readonly string[];
+  /** Extensions beyond the profile, DER, one after another (`leafExtensions`); none of those that the template has. */
+  readonly furtherExtensions?: Uint8Array | undefined;
 }
 
 /** The bytes of leaves of one authority. */
@@ -46,10 +48,6 @@ export interface SigningAuthority {
   /** Latest notBefore and earliest notAfter of signing certificate, intermediates and root. */
   readonly notBefore: Seconds;
   readonly notAfter: Seconds;
-}
-
-function extension(oid: string, critical: 'critical' | 'not critical', value: Uint8Array): Uint8Array {
-  return sequence(objectIdentifier(oid), ...(critical === 'critical' ? [derTrue] : []), octetString(value));
 }
 
 /** digitalSignature is bit 0; seven bits are unused. */
@@ -101,6 +99,7 @@ export function compileLeafTemplate(authority: {
     checkSerial(leaf.serial);
     checkUri(leaf.uri);
     const dnsNames = dnsNamesOf(leaf.dnsNames);
+    const further = leaf.furtherExtensions ?? none;
     const validity = timeLength(leaf.notBefore) + timeLength(leaf.notAfter);
 
     const subjectKeyIdValue = elementLength(leaf.keyId.length);
@@ -108,7 +107,8 @@ export function compileLeafTemplate(authority: {
     const generalName = elementLength(leaf.uri.length);
     const generalNames = elementLength(generalName + dnsNames.length);
     const subjectAltName = subjectAltNameStart.length + elementLength(generalNames);
-    const extensions = fixedExtensions.length + elementLength(subjectKeyId) + elementLength(subjectAltName);
+    const extensions =
+      fixedExtensions.length + elementLength(subjectKeyId) + elementLength(subjectAltName) + further.length;
     const content =
       version3.length +
       elementLength(leaf.serial.length) +
@@ -142,7 +142,8 @@ export function compileLeafTemplate(authority: {
     at = writeHeader(target, at, tags.sequence, generalName + dnsNames.length);
     at = writeHeader(target, at, contextTag(6, 'primitive'), leaf.uri.length);
     at += target.write(leaf.uri, at, 'latin1');
-    copy(dnsNames, at);
+    at = copy(dnsNames, at);
+    copy(further, at);
     return target;
   };
 
@@ -152,11 +153,11 @@ export function compileLeafTemplate(authority: {
   return { build, assemble };
 }
 
-const noNames = new Uint8Array();
+const none = new Uint8Array();
 
 /** GeneralNames of DNS names, in order (RFC 5280 4.2.1.6). */
 function dnsNamesOf(names: readonly string[] | undefined): Uint8Array {
-  if (!names || names.length === 0) return noNames;
+  if (!names || names.length === 0) return none;
   for (const name of names) {
     if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name)) throw derError('a DNS name that is none');
   }

@@ -22,12 +22,15 @@ export const oids = {
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',
+  issuerAltName: '2.5.29.18',
   basicConstraints: '2.5.29.19',
   nameConstraints: '2.5.29.30',
   authorityKeyIdentifier: '2.5.29.35',
   extKeyUsage: '2.5.29.37',
   serverAuth: '1.3.6.1.5.5.7.3.1',
   clientAuth: '1.3.6.1.5.5.7.3.2',
+  /** KEP-4317, below the number of Kubernetes at IANA. */
+  podIdentity: '1.3.6.1.4.1.57683.1',
 } as const;
 
 /** What people call an object identifier, for messages: algorithms, curves, extensions, key purposes. */
@@ -83,7 +86,7 @@ const names: Readonly<Record<string, string>> = {
   [oids.subjectKeyIdentifier]: 'subjectKeyIdentifier',
   [oids.keyUsage]: 'keyUsage',
   [oids.subjectAltName]: 'subjectAltName',
-  '2.5.29.18': 'issuerAltName',
+  [oids.issuerAltName]: 'issuerAltName',
   [oids.basicConstraints]: 'basicConstraints',
   [oids.nameConstraints]: 'nameConstraints',
   '2.5.29.31': 'cRLDistributionPoints',
@@ -93,6 +96,7 @@ const names: Readonly<Record<string, string>> = {
   [oids.extKeyUsage]: 'extKeyUsage',
   '2.5.29.54': 'inhibitAnyPolicy',
   '1.3.6.1.5.5.7.1.1': 'authorityInfoAccess',
+  [oids.podIdentity]: 'podIdentity',
 
   [oids.serverAuth]: 'serverAuth',
   [oids.clientAuth]: 'clientAuth',

@@ -46,6 +46,8 @@ test('the trust domain alone is enough', async () => {
     replica: 'work-station-42',
     maxLifetimeSeconds: 86_400,
     refreshFraction: 0.5,
+    leafPodIdentity: false,
+    leafIssuer: undefined,
     concurrency: 32,
     takeoverDelayMs: 1000,
     metricsAddress: { host: '127.0.0.1', port: 9402 },
@@ -72,6 +74,15 @@ test('a flag wins over the environment, the environment over the file, the file 
   assert.equal(config.concurrency, 3);
   assert.equal(config.refreshFraction, 0.3);
   assert.equal(config.takeoverDelayMs, 1000);
+});
+
+test('leaves name their pod and the issuer where that is switched on', async () => {
+  const file = `${header}leafPodIdentity: true\nleafIssuer: true\njwtIssuer: https://id.example.org\n`;
+  const config = await good({ argv: trustDomain, file });
+  assert.equal(config.leafPodIdentity, true);
+  assert.equal(config.leafIssuer, 'https://id.example.org');
+  const off = await good({ argv: [...trustDomain, '--leaf-issuer', 'false'], file });
+  assert.equal(off.leafIssuer, undefined);
 });
 
 test('the file may be named by the environment', async () => {
@@ -125,6 +136,8 @@ const wrongFlags: [string[], RegExp][] = [
   [[...trustDomain, '--max-lifetime', '92d'], /is not between 1h and 91d/],
   [[...trustDomain, '--max-lifetime', '-24h'], /is not a duration/],
   [[...trustDomain, '--concurrency', '1.5'], /is not a whole number from 1 to 256/],
+  [[...trustDomain, '--leaf-pod-identity', 'yes'], /is not one of true, false/],
+  [[...trustDomain, '--leaf-issuer', 'true'], /^flag --jwt-issuer: is required with --leaf-issuer; /],
   [[...trustDomain, '--refresh-fraction', '1'], /is not a number from 0.1 to 0.9/],
   [[...trustDomain, '--metrics-address', ':70000'], /has port 70000/],
   [[...trustDomain, '--metrics-address', '[127.0.0.1]:1'], /is no IPv6 address/],

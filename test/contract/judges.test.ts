@@ -14,6 +14,7 @@ import { prepareAnswer } from '../../signer/issuance/status.ts';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { readCertificate } from '../../signer/pki/certificate.ts';
 import { readCsrKey } from '../../signer/pki/csr.ts';
+import { leafExtensions } from '../../signer/pki/leaf-extensions.ts';
 import { decodePem } from '../../signer/pki/pem.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
@@ -136,8 +137,12 @@ interface Issued extends IssuedLeaf {
 }
 
 /** The whole way from a request to its answer, as the signer goes it, without a server. */
-async function answer(
+const answer = (asked: PodCertificateRequest, ...chain: readonly [TestCa, ...TestCa[]]): Promise<Issued> =>
+  answerWith(asked, undefined, ...chain);
+
+async function answerWith(
   asked: PodCertificateRequest,
+  furtherExtensions: Uint8Array | undefined,
   ...chain: readonly [TestCa, ...TestCa[]]
 ): Promise<Issued> {
   const authority = authorityOf(...chain);
@@ -161,6 +166,7 @@ async function answer(
     key: subject,
     validity,
     serial: makeSerial(randomBytes),
+    furtherExtensions,
   });
   const { body } = prepareAnswer(
     { uid: asked.metadata.uid ?? '', namespace: 'shop', name: 'req-1', version: 'v1' },
@@ -261,6 +267,33 @@ test('a trust domain with an empty label does not suit the API server, which is 
     assertRefused(judged, /does not parse as valid X.509/);
   }
 });
+
+for (const name of subjectKeyNames) {
+  test(`pod and issuer in a ${name} leaf: every judge accepts it, and Go reads the pod`, async () => {
+    const root = await newRoot('ecdsa-p256');
+    const asked = request('v1', stubFields(key(name)), {
+      namespace: longNamespace,
+      serviceAccountName: longServiceAccount,
+    });
+    const { spec } = asked;
+    const identity = { ...spec, namespace: longNamespace };
+    const extensions = leafExtensions({ podIdentity: true, issuer: 'https://id.example.org' })(identity);
+    const issued = await answerWith(asked, extensions, root);
+    await judgeAll(issued, key(name), root);
+    const [read] = await judges.parse([{ kind: 'certificate', der: issued.leafDer }]);
+    assert.equal(read?.error, '');
+    assert.deepEqual(read?.pod, [
+      longNamespace,
+      '',
+      spec.serviceAccountName,
+      spec.serviceAccountUID,
+      spec.podName,
+      spec.podUID,
+      spec.nodeName,
+      spec.nodeUID,
+    ]);
+  });
+}
 
 test('a chain of two intermediates leads every judge to the root, and a gap in it does not', async () => {
   const root = await newRoot('ecdsa-p384');

@@ -50,6 +50,8 @@ export interface Answer {
   /** The key in the words of our key table, for example "RSA 3072"; empty where Go knows the algorithm not. */
   readonly key: string;
   readonly error: string;
+  /** The fields of a certificate's PodIdentity extension (KEP-4317), in order; empty where it has none. */
+  readonly pod: readonly string[];
 }
 
 /** Judges that are not ours, run from one Go binary. */
@@ -86,7 +88,12 @@ export const verdictSchema = z.object({
   errors: z.array(z.string()).default([]),
   facts: z.record(z.string(), z.string()).default({}),
 });
-const answer = z.object({ ok: z.boolean(), key: z.string().default(''), error: z.string().default('') });
+const answer = z.object({
+  ok: z.boolean(),
+  key: z.string().default(''),
+  error: z.string().default(''),
+  pod: z.array(z.string()).default([]),
+});
 
 /** Builds the judges where that was not done yet, and offers them. */
 export async function openJudges(): Promise<Judges> {

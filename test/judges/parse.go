@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -43,6 +45,43 @@ type answer struct {
 	Ok    bool   `json:"ok"`
 	Key   string `json:"key,omitempty"`
 	Error string `json:"error,omitempty"`
+	// Pod is what the PodIdentity extension of a certificate says, in the order of its fields.
+	Pod []string `json:"pod,omitempty"`
+}
+
+// podIdentity is the struct that KEP-4317 defines the extension by.
+type podIdentity struct {
+	Namespace          string `asn1:"utf8,tag:0"`
+	NamespaceUID       string `asn1:"utf8,tag:1"`
+	ServiceAccountName string `asn1:"utf8,tag:2"`
+	ServiceAccountUID  string `asn1:"utf8,tag:3"`
+	PodName            string `asn1:"utf8,tag:4"`
+	PodUID             string `asn1:"utf8,tag:5"`
+	NodeName           string `asn1:"utf8,tag:6"`
+	NodeUID            string `asn1:"utf8,tag:7"`
+}
+
+var podIdentityOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57683, 1}
+
+// podOf reads the PodIdentity extension, which must be the very bytes that Go would write.
+func podOf(certificate *x509.Certificate) ([]string, error) {
+	for _, extension := range certificate.Extensions {
+		if !extension.Id.Equal(podIdentityOID) {
+			continue
+		}
+		var pod podIdentity
+		if rest, err := asn1.Unmarshal(extension.Value, &pod); err != nil || len(rest) > 0 {
+			return nil, fmt.Errorf("PodIdentity: %v, %d bytes left", err, len(rest))
+		}
+		if again, err := asn1.Marshal(pod); err != nil || !bytes.Equal(again, extension.Value) {
+			return nil, fmt.Errorf("PodIdentity: Go writes other bytes: %v %x", err, again)
+		}
+		return []string{
+			pod.Namespace, pod.NamespaceUID, pod.ServiceAccountName, pod.ServiceAccountUID,
+			pod.PodName, pod.PodUID, pod.NodeName, pod.NodeUID,
+		}, nil
+	}
+	return nil, nil
 }
 
 // parseLines answers JSON lines one by one, so that a test can ask thousands of questions of one process.
@@ -55,8 +94,8 @@ func parseLines(input io.Reader, output io.Writer) error {
 		if err := json.Unmarshal(lines.Bytes(), &asked); err != nil {
 			return err
 		}
-		key, err := parse(asked)
-		given := answer{Ok: err == nil, Key: key}
+		key, pod, err := parse(asked)
+		given := answer{Ok: err == nil, Key: key, Pod: pod}
 		if err != nil {
 			given.Error = err.Error()
 		}
@@ -67,31 +106,32 @@ func parseLines(input io.Reader, output io.Writer) error {
 	return lines.Err()
 }
 
-func parse(asked question) (string, error) {
+func parse(asked question) (string, []string, error) {
 	switch asked.Kind {
 	case "spki":
 		key, err := x509.ParsePKIXPublicKey(asked.DER)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
-		return nameOfKey(key), nil
+		return nameOfKey(key), nil, nil
 	case "csr":
 		request, err := x509.ParseCertificateRequest(asked.DER)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		if request.PublicKey == nil {
-			return "", errors.New("unknown public key algorithm")
+			return "", nil, errors.New("unknown public key algorithm")
 		}
-		return nameOfKey(request.PublicKey), nil
+		return nameOfKey(request.PublicKey), nil, nil
 	case "certificate":
 		certificate, err := x509.ParseCertificate(asked.DER)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
-		return nameOfKey(certificate.PublicKey), nil
+		pod, err := podOf(certificate)
+		return nameOfKey(certificate.PublicKey), pod, err
 	default:
-		return "", fmt.Errorf("no kind %q", asked.Kind)
+		return "", nil, fmt.Errorf("no kind %q", asked.Kind)
 	}
 }
 

@@ -8,10 +8,12 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import * as x509 from '@peculiar/x509';
+import * as asn1js from 'asn1js';
 import fc from 'fast-check';
 import * as pkijs from 'pkijs';
 import { type IssuedLeaf, issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { type CertificateFacts, readCertificate } from '../../signer/pki/certificate.ts';
+import { leafExtensions, readIssuerUris, readPodIdentity } from '../../signer/pki/leaf-extensions.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { authorityKeyNames } from '../../signer/pki/sign.ts';
 import { checkLeaf } from '../../signer/spiffe/conformance.ts';
@@ -48,7 +50,12 @@ function expectedUri(input: LeafInput): string {
   return `spiffe://example.org/${input.segments.join('/')}`;
 }
 
-async function leafOf(ca: TestCa, subject: TestKeyName, input: LeafInput): Promise<IssuedLeaf> {
+async function leafOf(
+  ca: TestCa,
+  subject: TestKeyName,
+  input: LeafInput,
+  furtherExtensions?: Uint8Array,
+): Promise<IssuedLeaf> {
   const id = makeSpiffeId('example.org', input.segments);
   assert.ok(id.ok);
   return issueLeaf({
@@ -57,6 +64,7 @@ async function leafOf(ca: TestCa, subject: TestKeyName, input: LeafInput): Promi
     key: supportedKey(key(subject).spki),
     validity: { notBefore: input.notBefore, notAfter: input.notBefore + input.lifetime },
     serial: makeSerial(() => input.serialSeed),
+    furtherExtensions,
   });
 }
 
@@ -154,6 +162,43 @@ function node(der: Uint8Array, ca: TestCa): Partial<Reading> {
   };
 }
 
+/** Names and UIDs at any length that the API server takes, so that every length of a length is met. */
+const identities = fc.record({
+  namespace: fc.string({ unit: fc.constantFrom(...'abc019-'), minLength: 1, maxLength: 63, size: 'max' }),
+  serviceAccountName: fc.string({
+    unit: fc.constantFrom(...'ab.9-'),
+    minLength: 1,
+    maxLength: 253,
+    size: 'max',
+  }),
+  serviceAccountUID: fc.uuid(),
+  podName: fc.string({ unit: fc.constantFrom(...'ab.9-'), minLength: 1, maxLength: 253, size: 'max' }),
+  podUID: fc.string({ minLength: 1, maxLength: 128 }).filter((uid) => !/\p{Cc}/u.test(uid)),
+  nodeName: fc.string({ unit: fc.constantFrom(...'ab.9-'), minLength: 1, maxLength: 253, size: 'max' }),
+  nodeUID: fc.uuid(),
+});
+
+/** The fields of the PodIdentity extension as asn1js reads them: context tags [0] to [7], primitive. */
+function podAsAsn1js(der: Uint8Array): string[] {
+  const certificate = pkijs.Certificate.fromBER(Uint8Array.from(der));
+  const found = certificate.extensions?.find(({ extnID }) => extnID === '1.3.6.1.4.1.57683.1');
+  assert.ok(found && !found.critical);
+  const { result } = asn1js.fromBER(Uint8Array.from(found.extnValue.valueBlock.valueHexView));
+  assert.ok(result instanceof asn1js.Sequence);
+  return result.valueBlock.value.map((field, number) => {
+    assert.ok(field instanceof asn1js.Primitive);
+    assert.deepEqual([field.idBlock.tagClass, field.idBlock.tagNumber], [3, number]);
+    return Buffer.from(field.valueBlock.valueHexView).toString('utf8');
+  });
+}
+
+function issuerAsPeculiar(der: Uint8Array): string[] {
+  const certificate = new x509.X509Certificate(Uint8Array.from(der));
+  const found = certificate.getExtension('2.5.29.18');
+  assert.ok(found && !found.critical);
+  return new x509.GeneralNames(found.value).items.map(({ type, value }) => `${type} ${value}`);
+}
+
 async function openssl(ca: TestCa, leaf: IssuedLeaf): Promise<void> {
   await writeFile(join(folder, 'root.pem'), ca.pem);
   await writeFile(join(folder, 'leaf.pem'), leaf.chainPem);
@@ -166,6 +211,59 @@ async function openssl(ca: TestCa, leaf: IssuedLeaf): Promise<void> {
 }
 
 const caTimes = { notBefore: Date.UTC(2020, 0, 1) / 1000, notAfter: Date.UTC(2060, 0, 1) / 1000 };
+
+test('pod and issuer in a leaf read the same everywhere, and the rest of the leaf as before', async () => {
+  const ca = await makeCa({ key: key('ECDSA P-256'), ...caTimes });
+  await fc.assert(
+    fc.asyncProperty(leafInputs, identities, fc.webPath(), async (input, identity, path) => {
+      const url = `https://id.example.org${path}`;
+      const extensions = leafExtensions({ podIdentity: true, issuer: url })(identity);
+      const { leafDer } = await leafOf(ca, 'ECDSA P-256', input, extensions);
+      const facts = readCertificate(leafDer);
+      assert.ok(facts.ok);
+      assert.deepEqual(readPodIdentity(facts.value.extensions), {
+        ok: true,
+        value: { namespaceUID: '', ...identity },
+      });
+      const { namespace, ...others } = identity;
+      assert.deepEqual(podAsAsn1js(leafDer), [namespace, '', ...Object.values(others)]);
+      assert.deepEqual(readIssuerUris(facts.value.extensions), { ok: true, value: [url] });
+      assert.deepEqual(issuerAsPeculiar(leafDer), [`url ${url}`]);
+      const reading = ours(facts.value);
+      assert.equal(reading.uri, expectedUri(input));
+      assert.deepEqual(peculiar(leafDer), reading);
+      assert.deepEqual({ ...reading, ...node(leafDer, ca) }, reading);
+      assert.deepEqual(
+        checkLeaf(facts.value, 'example.org').filter((finding) => !finding.ok),
+        [],
+      );
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('OpenSSL verifies a leaf with pod and issuer, and shows both', async () => {
+  const ca = await makeCa({ key: key('ECDSA P-256'), ...caTimes });
+  const [input] = fc.sample(leafInputs, 1);
+  const [identity] = fc.sample(identities, 1);
+  assert.ok(input && identity);
+  const extensions = leafExtensions({ podIdentity: true, issuer: 'https://id.example.org' })(identity);
+  const leaf = await leafOf(ca, 'ECDSA P-256', input, extensions);
+  await openssl(ca, leaf);
+  const shown = await run('openssl', ['x509', '-in', 'leaf.pem', '-noout', '-ext', 'issuerAltName'], {
+    cwd: folder,
+  });
+  assert.match(shown.stdout, /X509v3 Issuer Alternative Name: \n\s*URI:https:\/\/id\.example\.org\n/);
+  const parsed = await run('openssl', ['asn1parse', '-in', 'leaf.pem'], { cwd: folder });
+  const [, value = ''] =
+    /OBJECT\s+:1\.3\.6\.1\.4\.1\.57683\.1\n.*\[HEX DUMP\]:([0-9A-F]+)/.exec(parsed.stdout) ?? [];
+  await writeFile(join(folder, 'pod.der'), Buffer.from(value, 'hex'));
+  const fields = await run('openssl', ['asn1parse', '-inform', 'DER', '-in', 'pod.der'], { cwd: folder });
+  assert.deepEqual(
+    [...fields.stdout.matchAll(/cont \[ (\d) \]/g)].map(([, number]) => number),
+    ['0', '1', '2', '3', '4', '5', '6', '7'],
+  );
+});
 
 for (const authority of authorityKeyNames) {
   for (const subject of subjectKeyNames) {
