@@ -7,6 +7,8 @@ import { stringify } from 'yaml';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { parsePool, serializePool } from '../../signer/authority/pool.ts';
+import { extension, leafExtensions } from '../../signer/pki/leaf-extensions.ts';
+import { oids } from '../../signer/pki/oid.ts';
 import { encodePem } from '../../signer/pki/pem.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { readSubjectKey } from '../../signer/pki/spki.ts';
@@ -29,7 +31,7 @@ interface Leaf {
 
 /** A leaf of the pool, as the signer makes it. */
 async function makeLeaf(
-  changes: { uri?: string; notBefore?: number; notAfter?: number } = {},
+  changes: { uri?: string; notBefore?: number; notAfter?: number; furtherExtensions?: Uint8Array } = {},
 ): Promise<Leaf> {
   const parsed = parsePool(
     { metadata: { name: 'pool' }, data: serializePool(pool) },
@@ -48,6 +50,7 @@ async function makeLeaf(
     spki: subject.spki,
     keyId: subject.keyId,
     uri: changes.uri ?? uri,
+    furtherExtensions: changes.furtherExtensions,
   });
   const der = authority.template.assemble(tbs, await authority.signer.sign(tbs));
   const keyPem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
@@ -157,6 +160,37 @@ describe('`kubespiffe inspect` on what is good', () => {
       assert.deepEqual(await judge(input), { code: 0, kind, conforms: true, broken: [] });
     });
   }
+
+  it('names pod and issuer where a leaf carries them, and says where they cannot be read', async () => {
+    const identity = {
+      namespace: 'default',
+      serviceAccountName: 'web',
+      serviceAccountUID: 'u2',
+      podName: 'web-1',
+      podUID: 'u1',
+      nodeName: 'node-1',
+      nodeUID: 'u3',
+    };
+    const issuer = 'https://id.example.org';
+    const shown = async (furtherExtensions: Uint8Array | undefined) => {
+      const { pem } = await makeLeaf({ ...(furtherExtensions && { furtherExtensions }) });
+      const { stdout } = await run(['inspect', '-', '-o', 'json'], { input: pem });
+      const { sections } = JSON.parse(stdout) as { sections: { facts: Record<string, string> }[] };
+      const facts = sections[0]?.facts ?? {};
+      return ['Pod (podIdentity)', 'ServiceAccount', 'Node', 'Issuer URL (issuerAltName)'].map(
+        (name) => facts[name],
+      );
+    };
+    assert.deepEqual(await shown(leafExtensions({ podIdentity: true, issuer })(identity)), [
+      'default/web-1 (u1)',
+      'web (u2)',
+      'node-1 (u3)',
+      issuer,
+    ]);
+    assert.deepEqual(await shown(undefined), [undefined, undefined, undefined, undefined]);
+    const [pod] = await shown(extension(oids.podIdentity, 'not critical', Uint8Array.of(5, 0)));
+    assert.match(pod ?? '', /^unreadable \(/);
+  });
 
   it('verifies a chain up to given roots, for people and for programs', async () => {
     const { code, stdout } = await run(['inspect', '-'], { input: leaf.keyPem + leaf.pem });

@@ -1,4 +1,5 @@
 import type { CertificateFacts } from '../../signer/pki/certificate.ts';
+import { type PodIdentity, readIssuerUris, readPodIdentity } from '../../signer/pki/leaf-extensions.ts';
 import { isSignedBy } from '../../signer/pki/verify.ts';
 import { checkAuthority, checkLeaf, type Finding } from '../../signer/spiffe/conformance.ts';
 import { colons, fromNow, utc } from '../output.ts';
@@ -120,10 +121,33 @@ export function certificateFacts(facts: CertificateFacts, now: number): Record<s
     Valid: `${utc(facts.notBefore)} to ${utc(facts.notAfter)} (ends ${fromNow(facts.notAfter, now)})`,
     Key: keyName(facts),
     Usage: [...(facts.keyUsage ?? ['(no keyUsage)']), ...facts.extKeyUsage].join(', '),
+    ...optionalFacts(facts),
     CA: facts.isCa ? `yes${facts.pathLen === undefined ? '' : `, path length ${facts.pathLen}`}` : 'no',
     Signature: facts.signatureAlgorithm,
     Serial: facts.serialHex,
     Fingerprint: `SHA-256 ${colons(facts.sha256Hex)}`,
+  };
+}
+
+/** What the optional extensions of leaves say: the pod (KEP-4317), and the issuer of the cluster's tokens. */
+function optionalFacts({ extensions }: CertificateFacts): Record<string, string> {
+  const pod = readPodIdentity(extensions);
+  const issuers = readIssuerUris(extensions);
+  return {
+    ...(pod && (pod.ok ? podFacts(pod.value) : { 'Pod (podIdentity)': `unreadable (${pod.reason})` })),
+    ...(issuers && {
+      'Issuer URL (issuerAltName)': issuers.ok
+        ? issuers.value.join(', ') || '(none)'
+        : `unreadable (${issuers.reason})`,
+    }),
+  };
+}
+
+function podFacts(pod: Required<PodIdentity>): Record<string, string> {
+  return {
+    'Pod (podIdentity)': `${pod.namespace}/${pod.podName} (${pod.podUID})`,
+    ServiceAccount: `${pod.serviceAccountName} (${pod.serviceAccountUID})`,
+    Node: `${pod.nodeName} (${pod.nodeUID})`,
   };
 }
 
