@@ -174,13 +174,12 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
     return metrics.render();
   };
 
-  let serveTokens: ((until: AbortSignal) => Promise<void>) | undefined;
-  if (config.token) {
+  let listeners: readonly { run(until: AbortSignal): Promise<void> }[] = [];
+  if (config.endpoints) {
     // Loaded only where it is used: the HTTP framework costs some 30 MB of resident memory.
-    const { createTokenEndpoint } = await import('./token/endpoint.ts');
-    health.set('token-endpoint', false, 'not checked yet');
-    serveTokens = createTokenEndpoint({
-      settings: config.token,
+    const { createEndpoints } = await import('./token/endpoints.ts');
+    const created = createEndpoints({
+      settings: config.endpoints,
       trustDomain: config.trustDomain,
       transport,
       authorization: credentials.authorization,
@@ -193,10 +192,12 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
       audit,
       metrics,
       log,
-      onState: (serves, reason) => health.set('token-endpoint', serves, reason),
+      onState: (listener, serves, reason) => health.set(listener, serves, reason),
       randomBytes,
       ...time,
-    }).run;
+    });
+    for (const { name } of created) health.set(name, false, 'not checked yet');
+    listeners = created;
   }
 
   const { signal } = ended;
@@ -216,11 +217,11 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
   const knowing = Promise.all([caches.synced, membership.synced]);
   const answering = Promise.race([knowing, stopped]).then(() => controller.run(leaving));
   const leases = membership.run(leaving);
-  const tokens = serveTokens?.(leaving);
+  const serving = listeners.map((listener) => listener.run(leaving));
 
   try {
-    // The endpoint ends by itself only with an error.
-    await Promise.race([stopped, ...parts, ...(tokens ? [tokens] : [])]);
+    // A listener ends by itself only with an error.
+    await Promise.race([stopped, ...parts, ...serving]);
   } catch (error) {
     // Said before the rest ends, which may not go well either.
     log.error({ error: messageOf(error) }, 'a part of the signer failed');
@@ -231,7 +232,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
     log.info({ reason: String(leaving.reason) }, 'signer drains');
     clearInterval(readinessTimer);
     health.set('running', false, 'draining');
-    await within(drainMs, Promise.all([leases, answering, tokens?.catch(() => undefined)]));
+    await within(drainMs, Promise.all([leases, answering, Promise.allSettled(serving)]));
     ended.abort();
     await within(partingMs, Promise.allSettled(parts));
     await transport.close();

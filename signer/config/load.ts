@@ -44,8 +44,24 @@ export interface Config {
   readonly takeoverDelayMs: number;
   readonly metricsAddress: HostPort;
   readonly logLevel: LogLevel;
-  /** Undefined: no token endpoint. */
+  /** Undefined: nothing listens to others. */
+  readonly endpoints: EndpointConfig | undefined;
+}
+
+/** What listens to others, and what is common to all of it. */
+export interface EndpointConfig {
+  /** Of JWT-SVIDs and of the discovery document; there whenever there is a token endpoint. */
+  readonly issuer: string | undefined;
+  readonly refreshHintSeconds: number;
+  /** DNS names of our own certificates. */
+  readonly names: readonly string[];
+  /** Requests a second. */
+  readonly addressRate: number;
   readonly token: TokenConfig | undefined;
+  readonly bundleWeb:
+    | { readonly address: HostPort; readonly certificateFile: string; readonly keyFile: string }
+    | undefined;
+  readonly bundleSpiffe: { readonly address: HostPort } | undefined;
 }
 
 /** The token endpoint's configuration. */
@@ -54,8 +70,6 @@ export interface TokenConfig {
   /** What ServiceAccount tokens must be for; undefined for the endpoint's own SPIFFE ID. */
   readonly audience: string | undefined;
   readonly serviceAccountIssuers: readonly string[];
-  /** DNS names of the endpoint's certificate. */
-  readonly names: readonly string[];
   readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly issuer: string;
   readonly lifetimeSeconds: number;
@@ -69,7 +83,6 @@ export interface TokenConfig {
   readonly reviewCacheMs: number;
   /** Requests a second. */
   readonly podRate: number;
-  readonly addressRate: number;
 }
 
 export type LoadedConfig =
@@ -123,6 +136,8 @@ function missing(values: SettingValues): Mistake[] {
   const demands: readonly [asks: SettingKey, asked: SettingKey][] = [
     ['tokenAddress', 'jwtIssuer'],
     ['leafIssuer', 'jwtIssuer'],
+    ['bundleWebAddress', 'bundleWebCertificate'],
+    ['bundleWebAddress', 'bundleWebKey'],
   ];
   return demands
     .filter(([asks, asked]) => values[asks] && !values[asked])
@@ -185,19 +200,36 @@ function resolve(
     takeoverDelayMs: values.takeoverDelay,
     metricsAddress: values.metricsAddress,
     logLevel: values.logLevel,
-    token: resolveToken(values, namespace),
+    endpoints: resolveEndpoints(values, namespace),
   };
 }
 
-function resolveToken(values: SettingValues, namespace: string): TokenConfig | undefined {
+function resolveEndpoints(values: SettingValues, namespace: string): EndpointConfig | undefined {
+  const { bundleWebAddress, bundleWebCertificate, bundleWebKey, bundleSpiffeAddress } = values;
+  const token = resolveToken(values);
+  if (!token && !bundleWebAddress && !bundleSpiffeAddress) return undefined;
+  const service = `kubespiffe-tokens.${namespace}.svc`;
+  return {
+    issuer: values.jwtIssuer,
+    refreshHintSeconds: Math.floor(values.tokenRefreshHint / 1000),
+    names: values.tokenNames ?? [service, `${service}.cluster.local`],
+    addressRate: values.tokenAddressRate,
+    token,
+    bundleWeb:
+      bundleWebAddress && bundleWebCertificate !== undefined && bundleWebKey !== undefined
+        ? { address: bundleWebAddress, certificateFile: bundleWebCertificate, keyFile: bundleWebKey }
+        : undefined,
+    bundleSpiffe: bundleSpiffeAddress && { address: bundleSpiffeAddress },
+  };
+}
+
+function resolveToken(values: SettingValues): TokenConfig | undefined {
   const { tokenAddress, jwtIssuer } = values;
   if (!tokenAddress || !jwtIssuer) return undefined;
-  const service = `kubespiffe-tokens.${namespace}.svc`;
   return {
     address: tokenAddress,
     audience: values.tokenAudience,
     serviceAccountIssuers: values.serviceAccountIssuers ?? [],
-    names: values.tokenNames ?? [service, `${service}.cluster.local`],
     minTlsVersion: `TLSv${values.tokenTls}`,
     issuer: jwtIssuer,
     lifetimeSeconds: Math.floor(values.jwtLifetime / 1000),
@@ -209,7 +241,6 @@ function resolveToken(values: SettingValues, namespace: string): TokenConfig | u
     refreshHintSeconds: Math.floor(values.tokenRefreshHint / 1000),
     reviewCacheMs: values.tokenReviewCache,
     podRate: values.tokenPodRate,
-    addressRate: values.tokenAddressRate,
   };
 }
 

@@ -209,6 +209,37 @@ export const settings = {
       'How often others should read the published keys anew: `spiffe_refresh_hint` and the max-age of the documents. ' +
       'A new JWT key signs after three times as long.',
   },
+  bundleWebAddress: {
+    section: 'Tokens',
+    type: hostPort,
+    otherwise: 'no such endpoint',
+    description:
+      'Where the bundle endpoint of profile https_web listens: those who federate with us, and relying parties of ' +
+      'OpenID Connect, read the documents there, and verify it by a certificate that the web knows. It gives no ' +
+      'tokens. Needs `bundleWebCertificate` and `bundleWebKey`.',
+  },
+  bundleWebCertificate: {
+    section: 'Tokens',
+    type: filePath,
+    otherwise: 'none; required with `bundleWebAddress`',
+    description:
+      'Its certificate with the intermediates, PEM, such as `tls.crt` of a mounted Secret. It is read anew when it ' +
+      'changes, without ending a connection.',
+  },
+  bundleWebKey: {
+    section: 'Tokens',
+    type: filePath,
+    otherwise: 'none; required with `bundleWebAddress`',
+    description: 'The key of that certificate, PEM, unencrypted, such as `tls.key`.',
+  },
+  bundleSpiffeAddress: {
+    section: 'Tokens',
+    type: hostPort,
+    otherwise: 'no such endpoint',
+    description:
+      'Where the bundle endpoint of profile https_spiffe listens: the same documents, and those who federate with us ' +
+      'verify it by the bundle that they have. Its SPIFFE ID is `spiffe://TRUST-DOMAIN/kubespiffe/token-endpoint`.',
+  },
   tokenReviewCache: {
     section: 'Tokens',
     type: duration('0s', '5m'),

@@ -5,7 +5,7 @@ import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Pod } from '../kube/types.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
-import type { Psat } from './psat.ts';
+import type { Caller } from './caller.ts';
 import { type Checked, pass, refuse } from './refusals.ts';
 
 /** What is asked of a pod before anything is issued to it. */
@@ -24,11 +24,11 @@ export type PodLookup =
   | { readonly kind: 'unavailable'; readonly error: unknown };
 
 /**
- * The pod of a token. The cache answers when it was heard from lately and agrees with the token; a miss or any
+ * The pod of a caller. The cache answers when it was heard from lately and agrees with the credential; a miss or any
  * mismatch is looked up live.
  */
 export async function lookUpPod(
-  psat: Psat,
+  caller: Caller,
   needs: {
     readonly pods: Store<LivePod>;
     readonly project: (raw: Pod) => LivePod;
@@ -36,14 +36,14 @@ export async function lookUpPod(
     readonly transport: Transport;
   },
 ): Promise<PodLookup> {
-  const cached = needs.hearsOfPods() ? needs.pods.get(`${psat.namespace}/${psat.pod.name}`) : undefined;
-  if (cached?.uid === psat.pod.uid && cached.serviceAccountName === psat.serviceAccount.name) {
+  const cached = needs.hearsOfPods() ? needs.pods.get(`${caller.namespace}/${caller.pod.name}`) : undefined;
+  if (cached?.uid === caller.pod.uid && cached.serviceAccountName === caller.serviceAccount.name) {
     return { kind: 'found', pod: cached };
   }
   try {
     const answer = await needs.transport.request<Pod>({
       method: 'GET',
-      path: `/api/v1/namespaces/${encodeURIComponent(psat.namespace)}/pods/${encodeURIComponent(psat.pod.name)}`,
+      path: `/api/v1/namespaces/${encodeURIComponent(caller.namespace)}/pods/${encodeURIComponent(caller.pod.name)}`,
       resource: 'pods',
       timeoutMs: 5_000,
     });
@@ -54,28 +54,28 @@ export async function lookUpPod(
 }
 
 /**
- * Whether the pod of a token may have an identity now, and which: made anew for every request, with the same function
+ * Whether the pod of a caller may have an identity now, and which: made anew for every request, with the same function
  * that names certificates. Pure.
  *
  * @param now seconds since the epoch.
  */
 export function decideOnPod(
-  psat: Psat,
+  caller: Caller,
   lookup: PodLookup,
   policy: { readonly trustDomain: string },
   now: number,
 ): Checked<SpiffeId> {
-  const name = `${psat.namespace}/${psat.pod.name}`;
+  const name = `${caller.namespace}/${caller.pod.name}`;
   if (lookup.kind === 'gone') return refuse('PodGone', name);
   if (lookup.kind === 'unavailable') return refuse('PodUnavailable', messageOf(lookup.error));
   const { pod } = lookup;
-  if (pod.uid !== psat.pod.uid) return refuse('PodReplaced', name);
-  if (pod.serviceAccountName !== psat.serviceAccount.name) return refuse('ServiceAccountMismatch', name);
+  if (pod.uid !== caller.pod.uid) return refuse('PodReplaced', name);
+  if (pod.serviceAccountName !== caller.serviceAccount.name) return refuse('ServiceAccountMismatch', name);
   if (pod.finished !== undefined) return refuse('PodFinished', pod.finished);
   if (pod.deletesAt !== undefined && now > pod.deletesAt) return refuse('PodDeleted', name);
   const spiffeId = spiffeIdOf(policy.trustDomain, {
-    namespace: psat.namespace,
-    serviceAccountName: psat.serviceAccount.name,
+    namespace: caller.namespace,
+    serviceAccountName: caller.serviceAccount.name,
   });
   return spiffeId.ok ? pass(spiffeId.value) : refuse('IdentityInvalid', spiffeId.reason);
 }

@@ -1,18 +1,13 @@
 import { isJsonObject, type JsonObject } from '../spiffe/json.ts';
 import { audiencesOf } from '../spiffe/jwt-svid.ts';
+import type { Caller } from './caller.ts';
 import { type Checked, pass, type Refused, refuse } from './refusals.ts';
 
 /** A projected ServiceAccount token, as far as it matters to us. Times in seconds since the epoch. */
-export interface Psat {
+export interface Psat extends Caller {
   /** `system:serviceaccount:NAMESPACE:NAME` */
   readonly subject: string;
-  readonly namespace: string;
-  readonly serviceAccount: { readonly name: string; readonly uid: string };
-  readonly pod: { readonly name: string; readonly uid: string };
-  readonly expiresAt: number;
   readonly notBefore: number;
-  /** `jti`, which the audit log of the API server names as well; empty for tokens without. */
-  readonly id: string;
 }
 
 export interface PsatPolicy {

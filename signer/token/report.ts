@@ -2,8 +2,8 @@ import type { EventRecorder } from '../kube/events.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { Caller } from './caller.ts';
 import type { MintedToken } from './mint.ts';
-import type { Psat } from './psat.ts';
 import { describe, type Refused, refusals } from './refusals.ts';
 
 /** What is known of an answer when it is told. Holds no token. */
@@ -14,7 +14,7 @@ export interface Told {
   /** What was asked for; absent while the request could not be read. */
   readonly audiences?: readonly string[];
   /** Whose request it is; absent until the API server has vouched for it. */
-  readonly psat?: Psat;
+  readonly caller?: Caller;
   readonly outcome:
     | {
         readonly ok: true;
@@ -55,7 +55,7 @@ export function createTokenReporter(needs: {
   }
 
   return function tell(told: Told): void {
-    const { outcome, psat } = told;
+    const { outcome, caller } = told;
     const reason = outcome.ok ? 'Issued' : outcome.code;
     const verdict = outcome.ok ? 'issue' : refusals[outcome.code].verdict;
     metrics.tokens.inc({ outcome: verdict, reason });
@@ -71,11 +71,11 @@ export function createTokenReporter(needs: {
       ...(message !== undefined && { message }),
       address: told.address,
       ...(audiences && { audiences }),
-      ...(psat && {
-        namespace: psat.namespace,
-        pod: psat.pod,
-        serviceAccount: psat.serviceAccount,
-        credentialId: psat.id,
+      ...(caller && {
+        namespace: caller.namespace,
+        pod: caller.pod,
+        serviceAccount: caller.serviceAccount,
+        credentialId: caller.id,
       }),
       ...(outcome.ok && {
         spiffeId: outcome.spiffeId,
@@ -88,7 +88,7 @@ export function createTokenReporter(needs: {
     const line = {
       reason,
       address: told.address,
-      ...(psat && { pod: `${psat.namespace}/${psat.pod.name}` }),
+      ...(caller && { pod: `${caller.namespace}/${caller.pod.name}` }),
       ...(outcome.ok && { spiffeId: outcome.spiffeId }),
       durationMs: Math.round(told.elapsedMs),
     };
@@ -99,21 +99,21 @@ export function createTokenReporter(needs: {
     }
     if (refusals[outcome.code].alarm) log.warn(line, message);
     else log.info(line, message);
-    if (psat) events.record(eventOf(psat, outcome, message ?? ''));
+    if (caller) events.record(eventOf(caller, outcome, message ?? ''));
   };
 }
 
 export type TokenReporter = ReturnType<typeof createTokenReporter>;
 
-function eventOf(psat: Psat, { code }: Refused, note: string): Parameters<EventRecorder['record']>[0] {
+function eventOf(caller: Caller, { code }: Refused, note: string): Parameters<EventRecorder['record']>[0] {
   return {
-    key: `${psat.pod.uid}/token/${code}`,
+    key: `${caller.pod.uid}/token/${code}`,
     regarding: {
       apiVersion: 'v1',
       kind: 'Pod',
-      namespace: psat.namespace,
-      name: psat.pod.name,
-      uid: psat.pod.uid,
+      namespace: caller.namespace,
+      name: caller.pod.name,
+      uid: caller.pod.uid,
     },
     type: 'Warning',
     reason: code,

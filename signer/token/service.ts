@@ -1,11 +1,11 @@
 import type { PoolView } from '../authority/view.ts';
 import { type AudiencePolicy, checkAudiences } from './audiences.ts';
 import type { Authenticate } from './authenticate.ts';
+import type { Caller } from './caller.ts';
 import type { TokenRequest } from './exchange.ts';
 import type { Limiter } from './limiter.ts';
 import { expiryOf, type JwtSvidAlgorithm, type MintedToken, mintJwtSvid } from './mint.ts';
 import { decideOnPod, lookUpPod } from './pods.ts';
-import type { Psat } from './psat.ts';
 import { type Checked, pass, refuse } from './refusals.ts';
 import type { TokenReporter } from './report.ts';
 
@@ -52,24 +52,24 @@ export function createTokenService(needs: TokenServiceNeeds) {
   /** Whose token it is comes first: what is refused after that can be told on the pod. */
   async function issue(
     request: TokenRequest,
-    known: (psat: Psat) => void,
+    known: (caller: Caller) => void,
   ): Promise<Checked<{ minted: MintedToken; spiffeId: string; keyId: string; now: number }>> {
     const authenticated = await needs.authenticate(request.subjectToken);
     if (!authenticated.ok) return authenticated;
-    const psat = authenticated.value;
-    known(psat);
-    if (needs.podLimits.take(psat.pod.uid) > 0) return refuse('PodLimited');
+    const caller = authenticated.value;
+    known(caller);
+    if (needs.podLimits.take(caller.pod.uid) > 0) return refuse('PodLimited');
     const audiences = checkAudiences(request.audiences, policy.audiences);
     if (!audiences.ok) return audiences;
 
-    const lookup = await lookUpPod(psat, needs.pods);
+    const lookup = await lookUpPod(caller, needs.pods);
     const now = Math.floor(needs.now() / 1000);
-    const spiffeId = decideOnPod(psat, lookup, policy, now);
+    const spiffeId = decideOnPod(caller, lookup, policy, now);
     if (!spiffeId.ok) return spiffeId;
     const expiresAt = expiryOf({
       now,
       lifetimeSeconds: policy.lifetimeSeconds,
-      credentialEndsAt: psat.expiresAt,
+      credentialEndsAt: caller.expiresAt,
     });
     if (!expiresAt.ok) return expiresAt;
 
@@ -102,17 +102,17 @@ export function createTokenService(needs: TokenServiceNeeds) {
     address: string,
     startedAt: number,
   ): Promise<Checked<IssuedToken>> {
-    let psat: Psat | undefined;
+    let caller: Caller | undefined;
     const outcome = read.ok
       ? await issue(read.value, (whose) => {
-          psat = whose;
+          caller = whose;
         })
       : read;
     needs.tell({
       address,
       elapsedMs: monotonic() - startedAt,
       ...(read.ok && { audiences: read.value.audiences }),
-      ...(psat && { psat }),
+      ...(caller && { caller }),
       outcome: outcome.ok ? { ok: true, ...outcome.value } : outcome,
     });
     if (!outcome.ok) return outcome;

@@ -24,12 +24,12 @@ function loadedBy(entry: string): Set<string> {
   return loaded;
 }
 
-test('a signer without token endpoint loads nothing of it, and no HTTP framework', () => {
+test('a signer that listens to nobody loads nothing of its endpoints, and no HTTP framework', () => {
   const loaded = loadedBy('signer/main.ts');
   assert.ok(loaded.has('signer/issuance/controller.ts') && loaded.has('undici'));
   const unwanted = [...loaded].filter(
     (one) => one.startsWith('signer/token/') || ['fastify', 'jose', 'zod', '@peculiar/x509'].includes(one),
   );
   assert.deepEqual(unwanted, []);
-  assert.ok(loadedBy('signer/token/endpoint.ts').has('fastify'));
+  assert.ok(loadedBy('signer/token/endpoints.ts').has('fastify'));
 });

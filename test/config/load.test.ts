@@ -52,7 +52,7 @@ test('the trust domain alone is enough', async () => {
     takeoverDelayMs: 1000,
     metricsAddress: { host: '127.0.0.1', port: 9402 },
     logLevel: 'info',
-    token: undefined,
+    endpoints: undefined,
   });
 });
 
@@ -249,31 +249,54 @@ test('--help wins over everything', async () => {
 const tokens = [...trustDomain, '--token-address', ':8443', '--jwt-issuer', 'https://id.example.org'];
 
 test('a token endpoint needs an address and an issuer; the rest has defaults', async () => {
-  assert.deepEqual((await good({ argv: tokens })).token, {
-    address: { host: '', port: 8443 },
-    audience: undefined,
-    serviceAccountIssuers: [],
-    names: ['kubespiffe-tokens.kubespiffe.svc', 'kubespiffe-tokens.kubespiffe.svc.cluster.local'],
-    minTlsVersion: 'TLSv1.3',
+  assert.deepEqual((await good({ argv: tokens })).endpoints, {
     issuer: 'https://id.example.org',
-    lifetimeSeconds: 300,
-    algorithm: 'ES256',
-    rs256Audiences: [],
-    allowedAudiences: undefined,
-    maxAudiences: 1,
-    propagationDelaySeconds: 0,
     refreshHintSeconds: 300,
-    reviewCacheMs: 30_000,
-    podRate: 10,
+    names: ['kubespiffe-tokens.kubespiffe.svc', 'kubespiffe-tokens.kubespiffe.svc.cluster.local'],
     addressRate: 200,
+    token: {
+      address: { host: '', port: 8443 },
+      audience: undefined,
+      serviceAccountIssuers: [],
+      minTlsVersion: 'TLSv1.3',
+      issuer: 'https://id.example.org',
+      lifetimeSeconds: 300,
+      algorithm: 'ES256',
+      rs256Audiences: [],
+      allowedAudiences: undefined,
+      maxAudiences: 1,
+      propagationDelaySeconds: 0,
+      refreshHintSeconds: 300,
+      reviewCacheMs: 30_000,
+      podRate: 10,
+    },
+    bundleWeb: undefined,
+    bundleSpiffe: undefined,
   });
   const [mistake] = await mistakes({ argv: [...trustDomain, '--token-address', ':8443'] });
   assert.match(mistake ?? '', /^flag --jwt-issuer: is required with --token-address; an https URL/);
 });
 
+test('bundle endpoints need no token endpoint, and that of the web needs a certificate', async () => {
+  const { endpoints } = await good({ argv: [...trustDomain, '--bundle-spiffe-address', ':8444'] });
+  assert.deepEqual(endpoints?.bundleSpiffe, { address: { host: '', port: 8444 } });
+  assert.equal(endpoints?.token, undefined);
+  const web = [...trustDomain, '--bundle-web-address', ':8445'];
+  assert.deepEqual(
+    (await mistakes({ argv: web })).map((mistake) => mistake.split(';')[0]),
+    ['certificate', 'key'].map((what) => `flag --bundle-web-${what}: is required with --bundle-web-address`),
+  );
+  const files = ['--bundle-web-certificate', '/tls/tls.crt', '--bundle-web-key', '/tls/tls.key'];
+  assert.deepEqual((await good({ argv: [...web, ...files] })).endpoints?.bundleWeb, {
+    address: { host: '', port: 8445 },
+    certificateFile: '/tls/tls.crt',
+    keyFile: '/tls/tls.key',
+  });
+});
+
 test('lists are separated by commas', async () => {
-  const { token } = await good({ argv: [...tokens, '--jwt-audiences', 'vault, https://*'] });
-  assert.deepEqual(token?.allowedAudiences, ['vault', 'https://*']);
+  const { endpoints } = await good({ argv: [...tokens, '--jwt-audiences', 'vault, https://*'] });
+  assert.deepEqual(endpoints?.token?.allowedAudiences, ['vault', 'https://*']);
   assert.match((await mistakes({ argv: [...tokens, '--token-names', 'a,,b'] }))[0] ?? '', /empty part/);
 });
 

@@ -80,12 +80,12 @@ test('an overlay with the token endpoint opens its port, and names what the cert
   const config = await configuration(overlaid);
   const [container] = find('Deployment', overlaid).spec.template.spec.containers;
   const port = container.ports.find(({ name }: { name: string }) => name === 'tokens');
-  assert.equal(port.containerPort, config.token?.address.port);
+  assert.equal(port.containerPort, config.endpoints?.token?.address.port);
   const service = overlaid.find(
     ({ kind, metadata }) => kind === 'Service' && metadata.name === 'kubespiffe-tokens',
   );
   assert.equal(service.spec.ports[0].targetPort, 'tokens');
-  assert.ok(config.token?.names.includes(`${service.metadata.name}.${service.metadata.namespace}.svc`));
+  assert.ok(config.endpoints?.names.includes(`${service.metadata.name}.${service.metadata.namespace}.svc`));
   const opened = overlaid.filter(({ kind }) => kind === 'NetworkPolicy').flatMap(({ spec }) => spec.ingress);
   assert.ok(opened.some(({ ports }) => ports[0].port === 'tokens'));
   const { labels } = find('Deployment', overlaid).spec.template.metadata;

@@ -26,12 +26,10 @@ test('a pod has one identity: its certificate and its tokens carry the same SPIF
       );
       const token = decideOnToken(
         {
-          subject: `system:serviceaccount:${namespace}:${serviceAccountName}`,
           namespace,
           serviceAccount: { name: serviceAccountName, uid: 'service-account-uid' },
           pod: { name: 'web-0', uid: pod.uid },
           expiresAt: 0,
-          notBefore: 0,
           id: '',
         },
         { kind: 'found', pod },

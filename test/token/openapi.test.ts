@@ -4,20 +4,15 @@ import type { FastifyInstance, InjectOptions } from 'fastify';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
-import {
-  discoveryDocument,
-  jwksDocument,
-  rootsPem,
-  spiffeBundleDocument,
-} from '../../signer/authority/documents.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
+import { addDocumentRoutes, createDocuments } from '../../signer/token/document-routes.ts';
 import { readExchange, readShortForm } from '../../signer/token/exchange.ts';
-import { openApi, openApiDocument } from '../../signer/token/openapi.ts';
+import { createHttp } from '../../signer/token/http.ts';
+import { openApi } from '../../signer/token/openapi.ts';
 import { paths } from '../../signer/token/paths.ts';
-import { alwaysServed, createServed } from '../../signer/token/published.ts';
 import { type Checked, type RefusalCode, refusals, refuse } from '../../signer/token/refusals.ts';
-import { createTokenServer } from '../../signer/token/server.ts';
 import type { IssuedToken } from '../../signer/token/service.ts';
+import { addTokenRoutes } from '../../signer/token/token-routes.ts';
 
 interface Operation {
   readonly operationId: string;
@@ -52,25 +47,17 @@ describe('the OpenAPI document', () => {
     );
     assert.ok(compiled.ok);
     const current = () => (hasPool ? compiled.pool : undefined);
-    const issuer = 'https://id.example.org';
-    ({ app } = createTokenServer({
+    const http = createHttp({
       tls: {},
-      documents: {
-        discovery: createServed(current, () =>
-          discoveryDocument({ issuer, jwksUri: `${issuer}${paths.keys}`, algorithms: ['ES256'] }),
-        ),
-        keys: createServed(current, jwksDocument),
-        bundle: createServed(current, (pool) => spiffeBundleDocument(pool, 300)),
-        roots: createServed(current, rootsPem),
-        openApi: alwaysServed(openApiDocument()),
-      },
-      maxAgeSeconds: 300,
-      answer: async (read) => (read.ok ? outcome : read),
       addressLimits: { take: () => (isFull ? 1 : 0) },
       onRefusal: () => undefined,
       onError: (error) => assert.fail(error),
       monotonic: () => 0,
-    }));
+    });
+    ({ app } = http);
+    const documents = createDocuments(current, { issuer: 'https://id.example.org', refreshHintSeconds: 300 });
+    addDocumentRoutes(http, documents, 300);
+    addTokenRoutes(http, async (read) => (read.ok ? outcome : read));
     await app.ready();
   });
   after(() => app.close());

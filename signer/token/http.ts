@@ -1,34 +1,28 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
-import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import { jwtTokenType, readExchange, readShortForm, type TokenRequest } from './exchange.ts';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Limiter } from './limiter.ts';
-import { paths } from './paths.ts';
-import { type Served, select } from './published.ts';
-import { type Checked, describe, type RefusalCode, type Refused, refusals, refuse } from './refusals.ts';
-import type { TokenService } from './service.ts';
+import { describe, type RefusalCode, type Refused, refusals, refuse } from './refusals.ts';
 
-/** What stands at the paths that everybody may read; undefined while there is no pool. */
-export interface Documents {
-  readonly discovery: () => Served | undefined;
-  readonly keys: () => Served | undefined;
-  readonly bundle: () => Served | undefined;
-  readonly roots: () => Served | undefined;
-  readonly openApi: () => Served | undefined;
-}
-
-export interface TokenServerNeeds {
+export interface HttpNeeds {
   /** From `tlsOptions`. */
   readonly tls: ServerOptions;
-  readonly documents: Documents;
-  /** How long the documents may be kept by who read them. */
-  readonly maxAgeSeconds: number;
-  readonly answer: TokenService;
   readonly addressLimits: Limiter;
   /** Tells of a refusal that came before the request could be read. */
   readonly onRefusal: (refused: Refused, address: string, startedAt: number) => void;
   readonly onError: (error: Error) => void;
+  /** Milliseconds. */
   readonly monotonic: () => number;
+}
+
+/** An HTTPS server with its limits and its way to refuse; the routes come from elsewhere. Not yet listening. */
+export interface Http {
+  readonly app: FastifyInstance;
+  readonly server: Server;
+  /** When the request began, on the monotonic clock, in milliseconds. */
+  startedAt(request: FastifyRequest): number;
+  /** Answers with a refusal and tells of it. */
+  refused(reply: FastifyReply, refusal: Refused): FastifyReply;
 }
 
 export const maxBodyBytes = 64 * 1024;
@@ -44,22 +38,29 @@ const keepAliveMs = 60_000;
 const idleTimeoutMs = 90_000;
 const retryAfterSeconds = 2;
 
-/** Mozilla's intermediate configuration for a key of ECDSA: for TLS 1.2 authenticated ciphers with forward secrecy only. */
+/**
+ * Mozilla's intermediate configuration: for TLS 1.2 authenticated ciphers with forward secrecy only. Those of finite
+ * field Diffie-Hellman are left out: they need parameters, and whoever knows them knows elliptic curves too.
+ */
 const ciphers = [
   ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'],
-  ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-CHACHA20-POLY1305'],
+  ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256'],
+  ...['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384'],
+  ...['ECDHE-ECDSA-CHACHA20-POLY1305', 'ECDHE-RSA-CHACHA20-POLY1305'],
 ].join(':');
 
-/** What the endpoint speaks, with a certificate; given again whenever the certificate is renewed. */
-export function tlsOptions(
-  certificate: { readonly keyPem: string; readonly chainPem: string },
-  minVersion: 'TLSv1.2' | 'TLSv1.3',
-) {
+/** Key and chain of a server, PEM; the leaf first. */
+export interface ServerCertificate {
+  readonly keyPem: string;
+  readonly chainPem: string;
+}
+
+/** What a listener speaks, with a certificate; given again whenever the certificate is renewed. */
+export function tlsOptions(certificate: ServerCertificate, minVersion: 'TLSv1.2' | 'TLSv1.3') {
   return { key: certificate.keyPem, cert: certificate.chainPem, minVersion, ciphers };
 }
 
-/** The HTTP side: limits, routes, and answers as RFC 8693 and RFC 6749 have them. Not yet listening. */
-export function createTokenServer(needs: TokenServerNeeds): { app: FastifyInstance; server: Server } {
+export function createHttp(needs: HttpNeeds): Http {
   let server: Server | undefined;
   const app = fastify({
     logger: false,
@@ -67,7 +68,8 @@ export function createTokenServer(needs: TokenServerNeeds): { app: FastifyInstan
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     routerOptions: { maxParamLength: 1 },
-    frameworkErrors: (_error, _request, reply) => send(reply, refuse('RequestMalformed', 'the path is none')),
+    frameworkErrors: (_error, _request, reply) =>
+      sendRefusal(reply, refuse('RequestMalformed', 'the path is none')),
     clientErrorHandler: (error, socket) => cut(error as NodeJS.ErrnoException, socket),
     serverFactory: (handler) => {
       server = createServer(
@@ -88,13 +90,13 @@ export function createTokenServer(needs: TokenServerNeeds): { app: FastifyInstan
     },
   });
 
-  const started = new WeakMap<object, number>();
+  const started = new WeakMap<FastifyRequest, number>();
+  const startedAt = (request: FastifyRequest) => started.get(request) ?? needs.monotonic();
   let underWay = 0;
 
   function refused(reply: FastifyReply, refusal: Refused): FastifyReply {
-    const startedAt = started.get(reply.request) ?? needs.monotonic();
-    needs.onRefusal(refusal, reply.request.ip, startedAt);
-    return send(reply, refusal);
+    needs.onRefusal(refusal, reply.request.ip, startedAt(reply.request));
+    return sendRefusal(reply, refusal);
   }
 
   app.addHook('onRequest', async (request, reply) => {
@@ -109,57 +111,6 @@ export function createTokenServer(needs: TokenServerNeeds): { app: FastifyInstan
 
   // Bodies are read by our own parsers, which are stricter than those of any framework.
   app.removeAllContentTypeParsers();
-  for (const type of ['application/x-www-form-urlencoded', 'application/json']) {
-    app.addContentTypeParser(type, { parseAs: 'string' }, (_request, body, done) => done(null, body));
-  }
-
-  function tokenRoute(
-    path: string,
-    contentType: string,
-    read: (body: string, authorization: string | undefined) => Checked<TokenRequest>,
-  ): void {
-    app.post(path, async (request, reply) => {
-      const startedAt = started.get(request) ?? needs.monotonic();
-      const [type] = (request.headers['content-type'] ?? '').split(';');
-      const body = typeof request.body === 'string' ? request.body : '';
-      const asked =
-        type?.trim().toLowerCase() === contentType
-          ? read(body, request.headers.authorization)
-          : refuse('RequestMalformed', `the Content-Type is not ${contentType}`);
-      const outcome = await needs.answer(asked, request.ip, startedAt);
-      if (!outcome.ok) return send(reply, outcome);
-      const { token, expiresIn } = outcome.value;
-      // RFC 6749 5.1, RFC 8693 2.2.1.
-      return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send({
-        access_token: token,
-        issued_token_type: jwtTokenType,
-        token_type: 'Bearer',
-        expires_in: expiresIn,
-      });
-    });
-  }
-  tokenRoute(paths.exchange, 'application/x-www-form-urlencoded', readExchange);
-  tokenRoute(paths.shortForm, 'application/json', readShortForm);
-
-  for (const name of ['discovery', 'keys', 'bundle', 'roots', 'openApi'] as const) {
-    app.get(paths[name], async (request, reply) => {
-      const published = needs.documents[name]();
-      if (!published) return refused(reply, refuse('NotReady', 'the pool of authorities was not read yet'));
-      const selected = select(published, {
-        acceptEncoding: headerOf(request.headers['accept-encoding']),
-        ifNoneMatch: headerOf(request.headers['if-none-match']),
-      });
-      reply.code(selected.status).headers({
-        'cache-control': `public, max-age=${needs.maxAgeSeconds}`,
-        etag: selected.etag,
-        vary: 'Accept-Encoding',
-        'x-content-type-options': 'nosniff',
-      });
-      if (selected.status === 304) return reply.send();
-      if (selected.isGzipped) reply.header('content-encoding', 'gzip');
-      return reply.type(published.contentType).send(selected.body);
-    });
-  }
 
   app.setNotFoundHandler((_request, reply) => refused(reply, refuse('RouteUnknown')));
   app.setErrorHandler((error, _request, reply) => {
@@ -168,7 +119,7 @@ export function createTokenServer(needs: TokenServerNeeds): { app: FastifyInstan
       return refused(reply, refuse('RequestTooLarge', `the body has more than ${maxBodyBytes} bytes`));
     }
     if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
-      return refused(reply, refuse('RequestMalformed', 'the Content-Type is neither a form nor JSON'));
+      return refused(reply, refuse('RequestMalformed', 'the Content-Type is not one of this endpoint'));
     }
     if (statusCode < 500)
       return refused(reply, refuse('RequestMalformed', 'the body does not arrive as announced'));
@@ -177,10 +128,11 @@ export function createTokenServer(needs: TokenServerNeeds): { app: FastifyInstan
   });
 
   if (!server) throw new Error('the framework made no server');
-  return { app, server };
+  return { app, server, startedAt, refused };
 }
 
-function send(reply: FastifyReply, refusal: Refused): FastifyReply {
+/** Answers with a refusal that was told already. */
+export function sendRefusal(reply: FastifyReply, refusal: Refused): FastifyReply {
   const { status, error, verdict } = refusals[refusal.code];
   reply.code(status).headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
   if (verdict === 'wait') reply.header('retry-after', String(retryAfterSeconds));
@@ -210,8 +162,4 @@ function cut(error: NodeJS.ErrnoException, socket: Socket): void {
     `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
-}
-
-function headerOf(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value.join(',') : value;
 }

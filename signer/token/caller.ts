@@ -1,0 +1,10 @@
+/** Whose request it is, once that is proved. Whether the pod may have anything is another question. */
+export interface Caller {
+  readonly namespace: string;
+  readonly serviceAccount: { readonly name: string; readonly uid: string };
+  readonly pod: { readonly name: string; readonly uid: string };
+  /** When the credential ends, seconds since the epoch: nothing that it gives may outlive it. */
+  readonly expiresAt: number;
+  /** By which others name the credential too: the `jti` of a token, empty for tokens without. */
+  readonly id: string;
+}

@@ -1,0 +1,149 @@
+import type { Authority } from '../authority/pool.ts';
+import type { PoolView } from '../authority/view.ts';
+import { messageOf } from '../errors.ts';
+import type { EventRecorder } from '../kube/events.ts';
+import type { Store } from '../kube/store.ts';
+import type { Transport } from '../kube/transport.ts';
+import type { Pod } from '../kube/types.ts';
+import type { Audit } from '../observe/audit.ts';
+import type { Logger } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { filedCertificates, ownCertificates } from './certificate-source.ts';
+import { addDocumentRoutes, createDocuments } from './document-routes.ts';
+import { createHttp, type Http, type tlsOptions } from './http.ts';
+import { createLimiter } from './limiter.ts';
+import { runListener } from './listener.ts';
+import type { LivePod } from './pods.ts';
+import { createTokenReporter } from './report.ts';
+import type { TokenService } from './service.ts';
+import { addTokenRoutes } from './token-routes.ts';
+import { learnTokenService, type TokenSettings } from './token-service.ts';
+
+interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The settings of what listens; docs/reference/configuration.md says what each is for. */
+export interface EndpointSettings {
+  /** `iss` of JWT-SVIDs; without it there is no discovery document. */
+  readonly issuer: string | undefined;
+  readonly refreshHintSeconds: number;
+  /** DNS names of our own certificates. */
+  readonly names: readonly string[];
+  /** Requests a second. */
+  readonly addressRate: number;
+  readonly token:
+    | (TokenSettings & { readonly address: HostPort; readonly minTlsVersion: TlsVersion })
+    | undefined;
+  /** SPIFFE Federation 5.2.1: proves itself by a certificate that the web knows. */
+  readonly bundleWeb:
+    | { readonly address: HostPort; readonly certificateFile: string; readonly keyFile: string }
+    | undefined;
+  /** SPIFFE Federation 5.2.2: proves itself by our own SVID. */
+  readonly bundleSpiffe: { readonly address: HostPort } | undefined;
+}
+type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+
+export interface EndpointNeeds {
+  readonly settings: EndpointSettings;
+  readonly trustDomain: string;
+  readonly transport: Transport;
+  /** Our own credential for the API server. */
+  readonly authorization: () => Promise<string | undefined>;
+  readonly pods: Store<LivePod>;
+  readonly project: (raw: Pod) => LivePod;
+  readonly pool: PoolView;
+  /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
+  readonly authority: () => { ok: true; authority: Authority } | { ok: false; detail: string };
+  readonly clockFault: () => string | undefined;
+  readonly events: Pick<EventRecorder, 'record'>;
+  readonly audit: Audit;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  /** Says whether a listener serves, and why not. */
+  readonly onState: (listener: ListenerName, serves: boolean, reason: string) => void;
+  readonly now: () => number;
+  readonly monotonic: () => number;
+  readonly randomBytes: (count: number) => Uint8Array;
+}
+
+/** What may listen, each by its own setting. */
+export type ListenerName = 'token-endpoint' | 'bundle-web' | 'bundle-spiffe';
+
+/** Others fetch bundles from anywhere, with whatever they have: Mozilla's intermediate configuration allows both. */
+const bundleTlsVersion = 'TLSv1.2';
+
+/**
+ * Everything that listens to others: the token endpoint, where pods exchange their ServiceAccount token for a JWT-SVID
+ * and everybody reads what verifies it, and the two kinds of bundle endpoint, which serve the documents alone.
+ *
+ * @returns the listeners that are configured, each of which runs until the signal is aborted, serves a moment longer,
+ *   and then drains. They throw CONFIG_INVALID for an audience that must not be ours, and whatever listening throws.
+ */
+export function createEndpoints(
+  needs: EndpointNeeds,
+): readonly { readonly name: ListenerName; run(signal: AbortSignal): Promise<void> }[] {
+  const { settings, log, monotonic } = needs;
+  const { token, bundleWeb, bundleSpiffe } = settings;
+  const tell = createTokenReporter(needs);
+  const { openApi, ...bundleDocuments } = createDocuments(needs.pool.current, settings);
+  const own = () => ownCertificates({ ...needs, dnsNames: settings.names });
+
+  /** The HTTP side of one listener, with the documents that all of them serve. */
+  function createListener(tls: ReturnType<typeof tlsOptions>, answer?: TokenService): Http {
+    const http = createHttp({
+      tls,
+      addressLimits: createLimiter({ perSecond: settings.addressRate, monotonic }),
+      onRefusal: (outcome, address, startedAt) =>
+        tell({ address, elapsedMs: monotonic() - startedAt, outcome }),
+      onError: (error) => log.error({ error: messageOf(error) }, 'the endpoint failed'),
+      monotonic,
+    });
+    const documents = answer && openApi ? { ...bundleDocuments, openApi } : bundleDocuments;
+    addDocumentRoutes(http, documents, settings.refreshHintSeconds);
+    if (answer) addTokenRoutes(http, answer);
+    return http;
+  }
+
+  function listener(
+    name: ListenerName,
+    more: Pick<Parameters<typeof runListener>[0], 'address' | 'minTlsVersion' | 'certificates'>,
+    prepare: (onWaiting: (reason: string) => void, signal: AbortSignal) => Promise<TokenService | undefined>,
+  ) {
+    const onState = (serves: boolean, reason: string) => needs.onState(name, serves, reason);
+    return {
+      name,
+      async run(signal: AbortSignal): Promise<void> {
+        const answer = await prepare((reason) => onState(false, reason), signal);
+        if (signal.aborted) return;
+        const create = (tls: ReturnType<typeof tlsOptions>) => createListener(tls, answer);
+        await runListener({ ...more, name, create, log, onState }, signal);
+      },
+    };
+  }
+  const nothing = async () => undefined;
+
+  return [
+    token &&
+      listener('token-endpoint', { ...token, certificates: own() }, (onWaiting, signal) =>
+        learnTokenService({ ...needs, settings: token, tell, onWaiting }, signal),
+      ),
+    bundleWeb &&
+      listener(
+        'bundle-web',
+        {
+          ...bundleWeb,
+          minTlsVersion: bundleTlsVersion,
+          certificates: filedCertificates({ ...needs, ...bundleWeb }),
+        },
+        nothing,
+      ),
+    bundleSpiffe &&
+      listener(
+        'bundle-spiffe',
+        { ...bundleSpiffe, minTlsVersion: bundleTlsVersion, certificates: own() },
+        nothing,
+      ),
+  ].filter((one) => one !== undefined);
+}
