@@ -42,8 +42,16 @@ interface Kubeconfig {
   users: [{ user: { tokenFile?: string; 'client-certificate-data'?: string; 'client-key-data'?: string } }];
 }
 
+/** What a kubeconfig says: where the API server is, how to know it, and a token or a client certificate in PEM. */
+export interface Access {
+  readonly server: string;
+  readonly ca: Buffer;
+  readonly token: string | undefined;
+  readonly identity: { readonly cert?: Buffer; readonly key?: Buffer };
+}
+
 /** @param kubeconfig a file made by test/cluster/kubeconfig.ts, which is JSON. */
-export async function openApi(kubeconfig: string): Promise<ApiClient> {
+export async function readAccess(kubeconfig: string): Promise<Access> {
   const config = JSON.parse(await readFile(kubeconfig, 'utf8')) as Kubeconfig;
   const [{ cluster }] = config.clusters;
   const [{ user }] = config.users;
@@ -52,13 +60,19 @@ export async function openApi(kubeconfig: string): Promise<ApiClient> {
   const identity = token
     ? {}
     : { cert: decode(user['client-certificate-data']), key: decode(user['client-key-data']) };
-  const options = { ca: decode(cluster['certificate-authority-data']), ...identity };
+  return { server: cluster.server, ca: decode(cluster['certificate-authority-data']), token, identity };
+}
+
+/** @param kubeconfig as readAccess takes it. */
+export async function openApi(kubeconfig: string): Promise<ApiClient> {
+  const { server, ca, token, identity } = await readAccess(kubeconfig);
+  const options = { ca, ...identity };
   const common = { accept: 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
 
   let session: http2.ClientHttp2Session | undefined;
   function connection(): http2.ClientHttp2Session {
     if (session && !session.closed && !session.destroyed) return session;
-    const opened = http2.connect(cluster.server, {
+    const opened = http2.connect(server, {
       ...options,
       settings: { initialWindowSize: windowBytes },
     });

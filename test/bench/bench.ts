@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { parseDuration } from '../../signer/config/values.ts';
 import { type BenchCluster, startBenchCluster } from './cluster.ts';
 import { type BurstPair, figuresOf, type Measurements, type Round } from './figures.ts';
 import type { LoadCalls } from './load.ts';
@@ -11,6 +12,8 @@ import { memoryAfterBursts, memoryWithFullCaches } from './memory.ts';
 import { type Bench, backlog, bursts, ceilingBurst, steady } from './runs.ts';
 import { startBenchSigner } from './signers.ts';
 import { renderTable } from './table.ts';
+import { tokenFiguresOf } from './token-figures.ts';
+import { measureTokens, type TokenSizes } from './token-runs.ts';
 import { startWorker } from './worker.ts';
 
 interface Sizes {
@@ -22,6 +25,7 @@ interface Sizes {
   readonly bursts: number;
   readonly pods: number;
   readonly pending: number;
+  readonly tokens: TokenSizes;
 }
 
 const full: Sizes = {
@@ -33,6 +37,7 @@ const full: Sizes = {
   bursts: 3,
   pods: 10_000,
   pending: 2_000,
+  tokens: { rounds: 3, seconds: 5, tokens: 2_000, pods: 200, soakSeconds: 60 },
 };
 /** A smoke test: every figure once, none of them worth anything. */
 const quick: Sizes = {
@@ -44,6 +49,7 @@ const quick: Sizes = {
   bursts: 1,
   pods: 300,
   pending: 100,
+  tokens: { rounds: 1, seconds: 1, tokens: 100, pods: 10, soakSeconds: 3 },
 };
 
 const { values } = parseArgs({
@@ -52,13 +58,27 @@ const { values } = parseArgs({
     /** Exit code 1 when a limit is missed. */
     check: { type: 'boolean', default: false },
     rounds: { type: 'string' },
+    /** `signer`: certificates alone; `tokens`: the token endpoint alone. */
+    only: { type: 'string' },
+    /** How long the memory of the token endpoint is watched under load, such as 10m. */
+    soak: { type: 'string' },
     output: { type: 'string', default: join(import.meta.dirname, '../../dist/bench.json') },
   },
 });
-const sizes: Sizes = {
-  ...(values.quick ? quick : full),
-  ...(values.rounds !== undefined && { rounds: Number(values.rounds) }),
-};
+const sizes = chosenSizes();
+
+function chosenSizes(): Sizes {
+  const sizes = values.quick ? quick : full;
+  const rounds = values.rounds === undefined ? {} : { rounds: Number(values.rounds) };
+  const soak = values.soak === undefined ? {} : { soakSeconds: secondsOf(values.soak) };
+  return { ...sizes, ...rounds, tokens: { ...sizes.tokens, ...rounds, ...soak } };
+}
+
+function secondsOf(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined) throw new Error(`--soak ${text}: a duration such as 10m is needed`);
+  return ms / 1000;
+}
 
 const startedAt = Date.now();
 function say(line: string): void {
@@ -69,8 +89,14 @@ function say(line: string): void {
 const loadBefore = loadavg();
 const cluster = await startBenchCluster(say);
 try {
-  const measurements = await measure(cluster);
-  const figures = figuresOf(measurements);
+  const measurements = {
+    ...(values.only !== 'tokens' && { signer: await measure(cluster) }),
+    ...(values.only !== 'signer' && { tokens: await measureTokens(cluster, sizes.tokens, say) }),
+  };
+  const figures = [
+    ...(measurements.signer ? figuresOf(measurements.signer) : []),
+    ...(measurements.tokens ? tokenFiguresOf(measurements.tokens) : []),
+  ];
   const missed = figures.filter(({ met }) => met === false);
   const machine = { cores: availableParallelism(), cpu: cpus()[0]?.model, node: process.version };
   const load = { before: loadBefore, after: loadavg() };

@@ -146,7 +146,7 @@ export async function cleanUp(bench: Bench): Promise<void> {
 }
 
 /** Waits until the API server has nothing to do any more, 10 s at most: a run must not pay for the one before. */
-async function settled({ cluster }: Bench): Promise<void> {
+export async function settled({ cluster }: Pick<Bench, 'cluster'>): Promise<void> {
   const windowMs = 250;
   const calm = 0.1;
   for (let round = 0; round < 40; round += 1) {

@@ -30,6 +30,12 @@ test('the bench measures every figure', async (t) => {
     /^RSS after/,
     /^RSS with full/,
     /^start to ready/,
+    /^tokens, repeated$/,
+    /^tokens, repeated, per CPU second/,
+    /^tokens, first use$/,
+    /^tokens, first use, p50 and p99/,
+    /^bundle, p50 and p99/,
+    /^RSS under 3 s of load/,
   ];
   for (const kind of kinds) {
     const found = figures.filter(({ figure }) => kind.test(figure));

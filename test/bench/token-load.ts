@@ -1,0 +1,176 @@
+// The load on the token endpoint: a process of its own with 32 connections that stay open, each with one request
+// under way. The API server's own TokenReviews are measured by the same means.
+import { type Access, type ApiClient, openApi, readAccess } from './api-client.ts';
+import { inParallel } from './generator.ts';
+import type { Place } from './place.ts';
+import { podObject } from './pod.ts';
+import { percentile } from './statistics.ts';
+import { openConnection, type Target } from './token-client.ts';
+import { bundleRequest, exchangeOf, type PreparedRequest, reviewOf } from './token-requests.ts';
+import { serveCalls } from './worker.ts';
+
+/** What a run of the load measured; times in milliseconds. */
+export interface TokenLoadResult {
+  readonly count: number;
+  readonly tookMs: number;
+  readonly p50: number;
+  readonly p99: number;
+}
+
+export interface TokenLoadOptions {
+  readonly kubeconfig: string;
+  /** Of the signer, with whose RBAC tokens are reviewed. */
+  readonly signerKubeconfig: string;
+  readonly place: Place;
+  readonly endpoint: Target;
+  /** Audience of the ServiceAccount tokens. */
+  readonly audience: string;
+  /** How many pods own the tokens. */
+  readonly pods: number;
+}
+
+const connections = 32;
+/** As many tokens are used again and again. */
+const fewTokens = 8;
+
+interface Opened extends TokenLoadOptions {
+  readonly api: ApiClient;
+  readonly signer: Access;
+  readonly owners: readonly { readonly name: string; readonly uid: string }[];
+}
+let opened: Opened | undefined;
+/** Tokens that nobody has seen yet. */
+let fresh: string[] = [];
+let few: string[] = [];
+
+function load(): Opened {
+  if (!opened) throw new Error('the load on the token endpoint is not open');
+  return opened;
+}
+
+async function createPods(api: ApiClient, place: Place, count: number): Promise<Opened['owners']> {
+  const path = `/api/v1/namespaces/${place.namespace}/pods`;
+  const owners: { name: string; uid: string }[] = [];
+  const names = Array.from({ length: count }, (_, index) => `pod-${String(index).padStart(5, '0')}`);
+  await inParallel(names, connections, async (name) => {
+    const { status, body } = await api.send('POST', path, JSON.stringify(podObject(name, place)));
+    if (status !== 201) throw new Error(`POST ${path}: ${status} ${body}`);
+    owners.push({ name, uid: JSON.parse(body).metadata.uid });
+  });
+  return owners;
+}
+
+/** ServiceAccount tokens as kubelets ask for them, for the pods in turn; no two are the same. */
+async function makeTokens(count: number): Promise<string[]> {
+  const { api, place, owners, audience } = load();
+  const path = `/api/v1/namespaces/${place.namespace}/serviceaccounts/${place.serviceAccount.name}/token`;
+  const tokens: string[] = [];
+  const pods = Array.from({ length: count }, (_, index) => owners[index % owners.length]);
+  await inParallel(pods, connections, async (pod) => {
+    const boundObjectRef = { apiVersion: 'v1', kind: 'Pod', ...pod };
+    const spec = { audiences: [audience], expirationSeconds: 3600, boundObjectRef };
+    const body = JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec });
+    const answer = await api.send('POST', path, body);
+    if (answer.status !== 201) throw new Error(`POST ${path}: ${answer.status} ${answer.body}`);
+    tokens.push(JSON.parse(answer.body).status.token);
+  });
+  return tokens;
+}
+
+function takeFresh(): string[] {
+  const taken = fresh;
+  fresh = [];
+  return taken;
+}
+
+/** Sends the requests over the connections, each of which takes the next one as soon as it has its answer. */
+async function send(target: Target, requests: Iterable<PreparedRequest>): Promise<TokenLoadResult> {
+  const open = await Promise.all(Array.from({ length: connections }, () => openConnection(target)));
+  const latencies: number[] = [];
+  const rest = requests[Symbol.iterator]();
+  const startedAt = performance.now();
+  await Promise.all(
+    open.map(async (connection) => {
+      for (let next = rest.next(); !next.done; next = rest.next()) {
+        const { bytes, status, holds } = next.value;
+        const sentAt = performance.now();
+        const answer = await connection.exchange(bytes);
+        latencies.push(performance.now() - sentAt);
+        if (answer.status !== status || !answer.body.includes(holds)) {
+          throw new Error(`an unexpected answer: ${answer.status} ${answer.body.slice(0, 300)}`);
+        }
+      }
+    }),
+  );
+  const tookMs = performance.now() - startedAt;
+  for (const connection of open) connection.close();
+  return {
+    count: latencies.length,
+    tookMs,
+    p50: percentile(latencies, 0.5),
+    p99: percentile(latencies, 0.99),
+  };
+}
+
+/** The requests in turn until the time is over; `requests` is asked for them anew after each turn. */
+function* during(seconds: number, requests: () => readonly PreparedRequest[]): Generator<PreparedRequest> {
+  const until = performance.now() + seconds * 1000;
+  while (performance.now() < until) {
+    for (const request of requests()) {
+      if (performance.now() >= until) return;
+      yield request;
+    }
+  }
+}
+
+function sendDuring(seconds: number, requests: readonly PreparedRequest[]): Promise<TokenLoadResult> {
+  return send(
+    load().endpoint,
+    during(seconds, () => requests),
+  );
+}
+
+const calls = {
+  open: async (options: TokenLoadOptions) => {
+    const api = await openApi(options.kubeconfig);
+    const signer = await readAccess(options.signerKubeconfig);
+    const owners = await createPods(api, options.place, options.pods);
+    opened = { ...options, api, signer, owners };
+    few = await makeTokens(fewTokens);
+  },
+  /** Tokens for the next firstUse or reviews. */
+  makeTokens: async ({ count }: { count: number }) => {
+    fresh = await makeTokens(count);
+  },
+  /** A few tokens, used again and again. */
+  repeated: ({ seconds }: { seconds: number }) => sendDuring(seconds, few.map(exchangeOf)),
+  /** Each token made before is used once. */
+  firstUse: (_: undefined) => send(load().endpoint, takeFresh().map(exchangeOf)),
+  /** Each token made before is reviewed once, by the API server itself. */
+  reviews: (_: undefined) => {
+    const { signer, audience } = load();
+    const { hostname, port } = new URL(signer.server);
+    const target = { host: hostname, port: Number(port), ca: signer.ca.toString() };
+    const prepared = takeFresh().map((token) => reviewOf(token, audience, `Bearer ${signer.token}`));
+    return send(target, prepared);
+  },
+  bundle: ({ seconds }: { seconds: number }) => sendDuring(seconds, [bundleRequest()]),
+  /** A few tokens that are replaced by others every second, and now and then the bundle. */
+  mixed: async ({ seconds }: { seconds: number }): Promise<TokenLoadResult> => {
+    let requests = few.map(exchangeOf);
+    const renewal = setInterval(async () => {
+      requests = [...(await makeTokens(fewTokens)).map(exchangeOf), bundleRequest()];
+    }, 1_000);
+    try {
+      return await send(
+        load().endpoint,
+        during(seconds, () => requests),
+      );
+    } finally {
+      clearInterval(renewal);
+    }
+  },
+};
+export type TokenLoadCalls = typeof calls;
+
+serveCalls(calls);
