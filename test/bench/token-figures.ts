@@ -69,6 +69,14 @@ export function tokenFiguresOf({ rounds, soak }: TokenMeasurements): Figure[] {
       met: undefined,
     });
   }
+  const perThousand = ({ apiServerCpu, count }: TokenRun) => (apiServerCpu / count) * 1000;
+  figures.push({
+    figure: 'tokens, first use, API server CPU per 1000',
+    measured: `${of(({ firstUse }) => perThousand(firstUse)).toFixed(3)} s`,
+    limit: '',
+    ceiling: `${of(({ reviews }) => perThousand(reviews)).toFixed(3)} s (TokenReviews)`,
+    met: undefined,
+  });
   figures.push(soakFigure(soak));
   return figures;
 }

@@ -19,10 +19,10 @@ export interface TokenSizes {
   readonly soakSeconds: number;
 }
 
-/** A run of the load on the endpoint. */
+/** A run of the load, with the CPU seconds that it cost: all threads, user and system. */
 export interface TokenRun extends TokenLoadResult {
-  /** CPU seconds of all threads of the signer. */
   readonly signerCpu: number;
+  readonly apiServerCpu: number;
 }
 
 export interface TokenRound {
@@ -30,7 +30,7 @@ export interface TokenRound {
   readonly signatures: number;
   readonly repeated: TokenRun;
   /** The API server's own TokenReviews. */
-  readonly reviews: TokenLoadResult;
+  readonly reviews: TokenRun;
   readonly firstUse: TokenRun;
   readonly bundle: TokenRun;
 }
@@ -107,17 +107,25 @@ async function measureRound(bench: TokenBench, { seconds, tokens }: TokenSizes):
   };
   const signatures = await signaturesPerCpuSecond(seconds / 2);
   const repeated = await measured(bench, () => load.call('repeated', { seconds }));
-  const reviews = await distinct(() => load.call('reviews', undefined));
+  const reviews = await distinct(() => measured(bench, () => load.call('reviews', undefined)));
   const firstUse = await distinct(() => measured(bench, () => load.call('firstUse', undefined)));
   const bundle = await measured(bench, () => load.call('bundle', { seconds: seconds / 2 }));
   return { signatures, repeated, reviews, firstUse, bundle };
 }
 
-async function measured({ signer }: TokenBench, run: () => Promise<TokenLoadResult>): Promise<TokenRun> {
-  const { child } = signer.signer;
-  const before = child.cpuSeconds();
+async function measured(bench: TokenBench, run: () => Promise<TokenLoadResult>): Promise<TokenRun> {
+  const used = () => ({
+    signer: bench.signer.signer.child.cpuSeconds(),
+    apiServer: bench.cluster.controlPlane.cpuSeconds().apiserver,
+  });
+  const before = used();
   const result = await run();
-  return { ...result, signerCpu: child.cpuSeconds() - before };
+  const after = used();
+  return {
+    ...result,
+    signerCpu: after.signer - before.signer,
+    apiServerCpu: after.apiServer - before.apiServer,
+  };
 }
 
 /** A core does less while its neighbour works too, so there are two signers at once, as in the runs. */
