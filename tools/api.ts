@@ -48,7 +48,8 @@ function withHint(error: unknown, server: URL): unknown {
     return new CliError(error.code, error.message, hint, { cause: error });
   }
   if (!(error instanceof ApiStatusError)) return error;
-  const hint = statusHints[error.status];
+  const isPool = error.details?.kind === 'secrets';
+  const hint = error.status === 403 && isPool ? poolHint : statusHints[error.status];
   if (error.status === 404 && error.details?.kind === 'namespaces') {
     const namespace = error.details.name;
     return new CliError(error.code, error.message, `make it with \`kubectl create namespace ${namespace}\``);
@@ -60,6 +61,9 @@ const statusHints: Readonly<Record<number, string>> = {
   401: 'the credentials of the kubeconfig are not valid any more; log in to the cluster again',
   403: 'ask a cluster administrator for the right, or use another --context',
 };
+
+const poolHint =
+  'ask a cluster administrator for the right, such as the Role kubespiffe-ca-operator, or use another --context';
 
 /** @returns undefined when there is no such Secret. */
 export async function getSecret(

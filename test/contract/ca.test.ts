@@ -18,7 +18,10 @@ const namespace = 'pools';
 const now = Math.floor(Date.now() / 1000);
 const validity = { notBefore: now - 3600, notAfter: now + 30 * 86_400 };
 
-/** What docs/reference/cli.md says that a person needs: nothing but Secrets, and no right to change one. */
+/**
+ * The rights of the Role kubespiffe-ca-operator, parted in two: those who make and show, and those who change. That the
+ * role itself is enough is shown in test/manifests/operator-role.test.ts; here pools have many names.
+ */
 const operatorRole = `
 apiVersion: v1
 kind: Namespace

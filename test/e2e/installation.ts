@@ -23,7 +23,7 @@ export interface InstallationWishes {
 export interface Installation {
   readonly controlPlane: ControlPlane;
   readonly node: Node;
-  /** Runs bin/kubespiffe as somebody who may administrate the namespace kubespiffe and nothing else. */
+  /** Runs bin/kubespiffe as somebody who keeps the CA and may do nothing else. */
   kubespiffe(...args: string[]): Promise<string>;
   /** Waits until a namespace is ready for pods: made, and with its ServiceAccounts. */
   createNamespace(name: string, serviceAccounts?: readonly string[]): Promise<void>;
@@ -104,12 +104,12 @@ export async function signerReady(controlPlane: ControlPlane): Promise<void> {
   }
 }
 
-/** ServiceAccount with Kubernetes' own role `admin` in the namespace kubespiffe. */
+/** A ServiceAccount with the role that manifests/base has for those who keep the CA. */
 async function makeOperator(controlPlane: ControlPlane): Promise<string> {
   const namespace = 'kubespiffe';
   await controlPlane.kubectl(['create', 'serviceaccount', 'operator', '--namespace', namespace]);
   await controlPlane.kubectl([
-    ...['create', 'rolebinding', 'operator', '--namespace', namespace, '--clusterrole=admin'],
+    ...['create', 'rolebinding', 'operator', '--namespace', namespace, '--role=kubespiffe-ca-operator'],
     `--serviceaccount=${namespace}:operator`,
   ]);
   return controlPlane.kubeconfigFor({ namespace, name: 'operator' });

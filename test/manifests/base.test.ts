@@ -113,9 +113,14 @@ test('the settings are valid, and name what the roles allow', async () => {
   const config = await configuration(objects);
   const rule = (kind: string, resource: string) =>
     find(kind).rules.find(({ resources }: { resources: string[] }) => resources.includes(resource));
-  assert.equal(config.namespace, find('Role').metadata.namespace);
-  assert.equal(config.pool.namespace, find('Role').metadata.namespace);
-  assert.deepEqual(rule('Role', 'secrets').resourceNames, [config.pool.name]);
+  const roles = objects.filter(({ kind }) => kind === 'Role');
+  assert.equal(roles.length, 2);
+  for (const { metadata, rules } of roles) {
+    assert.equal(config.namespace, metadata.namespace);
+    assert.equal(config.pool.namespace, metadata.namespace);
+    const named = rules.flatMap(({ resourceNames }: { resourceNames?: string[] }) => resourceNames ?? []);
+    assert.deepEqual(named, [config.pool.name]);
+  }
   assert.deepEqual(rule('ClusterRole', 'clustertrustbundles').resourceNames, [
     bundleName('kubespiffe.io/spiffe', config.bundleSuffix),
   ]);

@@ -6,24 +6,22 @@ import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
 import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
 import { bundle, type Check, denial, signerChecks } from './rbac-checks.ts';
+import { type Roles, rolesAt } from './roles.ts';
 import { type Answer, asServiceAccount, type Method, type Speaker } from './speaker.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
 const tokenRbac = join(import.meta.dirname, '../../manifests/token-endpoint/rbac.yaml');
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
-const roles = [
+const rolePaths = [
   `${rbac}/clusterroles/kubespiffe-signer`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signer`,
   `${rbac}/clusterroles/kubespiffe-token-endpoint`,
 ] as const;
 
-interface Role {
-  rules: { resources: string[]; verbs: string[] }[];
-}
-
 let controlPlane: ControlPlane;
 let signer: Speaker;
 let checks: Check[];
+let roles: Roles;
 
 before(async () => {
   controlPlane = await startControlPlane();
@@ -31,10 +29,10 @@ before(async () => {
   await controlPlane.kubectl(['apply', '--server-side', '-f', tokenRbac]);
   signer = await asServiceAccount(controlPlane, { namespace: 'kubespiffe', name: 'kubespiffe-signer' });
   checks = await signerChecks(controlPlane);
+  roles = rolesAt(controlPlane, rolePaths);
 });
 after(() => controlPlane?.stop());
 
-const readRole = async (path: string) => (await controlPlane.request('GET', path)).body as Role;
 const isAllowed = async (check: Check) => (await check.call(signer)).status < 300;
 
 /** `sign` is checked by the validation of the status, so that lacking it is a 422; status.ts knows it by its cause. */
@@ -43,48 +41,15 @@ const isRefusal = ({ status, causes }: Answer) =>
   (status === 422 &&
     causes.some(({ reason, field }) => reason === 'FieldValueForbidden' && field === 'spec.signerName'));
 
-async function grants(): Promise<string[]> {
-  const all = await Promise.all(roles.map(readRole));
-  return all.flatMap(({ rules }) =>
-    rules.flatMap(({ resources, verbs }) =>
-      resources.flatMap((resource) => verbs.map((verb) => `${resource} ${verb}`)),
-    ),
-  );
-}
-
-/** Takes one verb away, looks what happens, and gives it back. */
-async function without(grant: string, look: () => Promise<void>): Promise<void> {
-  const [resource = '', verb = ''] = grant.split(' ');
-  for (const path of roles) {
-    const role = await readRole(path);
-    const rule = role.rules.find(
-      ({ resources, verbs }) => resources.includes(resource) && verbs.includes(verb),
-    );
-    if (!rule) continue;
-    const verbs = rule.verbs.filter((one) => one !== verb);
-    const rules = role.rules.flatMap((one) =>
-      one !== rule ? one : verbs.length > 0 ? { ...rule, verbs } : [],
-    );
-    assert.equal((await controlPlane.request('PATCH', path, { rules })).status, 200);
-    try {
-      await look();
-    } finally {
-      await controlPlane.request('PATCH', path, { rules: role.rules });
-    }
-    return;
-  }
-  assert.fail(`no rule grants ${grant}`);
-}
-
 test('every verb that the manifests grant has a check, and only those', async () => {
-  assert.deepEqual(checks.map(({ grant }) => grant).sort(), (await grants()).sort());
+  assert.deepEqual(checks.map(({ grant }) => grant).sort(), (await roles.grants()).sort());
 });
 
 test('each verb is needed: without it, what it is for is forbidden', async (t) => {
   for (const check of checks) {
     await t.test(`without "${check.grant}" the signer cannot ${check.purpose}`, async () => {
       await waitFor(`${check.grant} to be granted`, () => isAllowed(check), { everyMs: 20 });
-      await without(check.grant, async () => {
+      await roles.without(check.grant, async () => {
         const refused = await waitFor(
           `${check.grant} to be refused`,
           async () => {
@@ -190,7 +155,7 @@ test('what is not the signer’s business is refused', async (t) => {
     ['delete an Event', 'DELETE', '/apis/events.k8s.io/v1/namespaces/default/events/told'],
     ['list nodes', 'GET', '/api/v1/nodes'],
     ['read ConfigMaps', 'GET', '/api/v1/namespaces/kubespiffe/configmaps'],
-    ['widen its own role', 'PATCH', roles[0], { rules: [] }, mergePatch],
+    ['widen its own role', 'PATCH', rolePaths[0], { rules: [] }, mergePatch],
     [
       'switch off the admission policy',
       'DELETE',
