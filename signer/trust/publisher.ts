@@ -1,31 +1,21 @@
 import type { PoolView } from '../authority/view.ts';
-import { messageOf } from '../errors.ts';
-import type { Membership } from '../kube/membership.ts';
-import { createQueue } from '../kube/queue.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
-import type { Logger } from '../observe/log.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { type DesiredBundle, desiredBundle, driftOf, type PublishedBundle } from './bundle.ts';
+import { createKeeper, type KeeperNeeds } from './keeper.ts';
 
-export interface PublisherNeeds {
+export interface PublisherNeeds extends KeeperNeeds {
   readonly pool: PoolView;
   /** What our own watch shows, keyed by name. */
   readonly published: Store<PublishedBundle>;
   readonly transport: Transport;
   readonly servedVersion: () => CertificatesVersion | undefined;
-  readonly membership: Membership;
-  /** The rank of this replica as writer of a bundle: 0 writes at once. */
-  readonly rankFor: (name: string) => number;
   readonly signerName: string;
   readonly bundleName: string;
   readonly suffix: string;
   readonly trustDomain: string;
-  readonly takeoverDelayMs: number;
-  readonly monotonic: () => number;
-  readonly jitter: () => number;
-  readonly log: Logger;
 }
 
 export interface Publisher {
@@ -37,22 +27,22 @@ export interface Publisher {
   run(signal: AbortSignal): Promise<void>;
 }
 
-/** The field manager under which we own the bundle's content and labels. */
-const fieldManager = 'kubespiffe';
-/** A look at the state without a hint from a watch, in milliseconds: it costs nothing when nothing is wrong. */
-const recheckMs = 30_000;
+/** The field manager under which we own the content and the labels of what we publish. */
+export const fieldManager = 'kubespiffe';
 
 /**
- * Keeps the ClusterTrustBundle equal to the roots of the pool. Every replica watches; one writes, and the next one
- * steps in when the drift stays. The writer reads the Secret live first, so that an old view cannot take a root
- * away; a pool that is empty or cannot be read changes nothing.
+ * Keeps the ClusterTrustBundle equal to the roots of the pool. The writer reads the Secret live first, so that an old
+ * view cannot take a root away; a pool that is empty or cannot be read changes nothing.
  */
 export function createPublisher(needs: PublisherNeeds): Publisher {
-  const { pool, published, bundleName, monotonic, log } = needs;
-  const queue = createQueue({ monotonic, jitter: needs.jitter });
+  const { pool, published, bundleName, log } = needs;
   const listeners: (() => void)[] = [];
-  let driftSince: number | undefined;
-  let lastFault: string | undefined;
+  const keeper = createKeeper(needs, {
+    drift: () => (pool.current() ? drift() : undefined),
+    repair: (_name, found, signal) => repair(found, signal),
+    describe: (name) => ({ bundle: name }),
+    concurrency: 1,
+  });
 
   function drift(): string | undefined {
     const current = pool.current();
@@ -62,33 +52,11 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
   }
 
   function changed(): void {
-    queue.add(bundleName);
+    keeper.look(bundleName);
     for (const listener of listeners) listener();
   }
   published.subscribe(changed);
   pool.onChange(changed);
-  needs.membership.onChange(() => queue.add(bundleName));
-
-  async function work(_key: string, signal: AbortSignal): Promise<void> {
-    const found = drift();
-    if (found === undefined || !pool.current()) {
-      driftSince = undefined;
-      queue.forget(bundleName);
-      queue.addAfter(bundleName, recheckMs);
-      return;
-    }
-    driftSince ??= monotonic();
-    const turnAt = driftSince + needs.rankFor(bundleName) * needs.takeoverDelayMs;
-    if (turnAt > monotonic()) return queue.addAfter(bundleName, turnAt - monotonic());
-    try {
-      lastFault = await repair(found, signal);
-    } catch (error) {
-      lastFault = messageOf(error);
-    }
-    if (lastFault !== undefined) log.warn({ bundle: bundleName, drift: found }, lastFault);
-    // The watch brings the good news; this is for the case that it does not.
-    queue.addRateLimited(bundleName);
-  }
 
   /** @returns why nothing was written, or undefined. Throws what the transport throws. */
   async function repair(found: string, signal: AbortSignal): Promise<string | undefined> {
@@ -132,12 +100,13 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
     isPublished: (root) => published.get(bundleName)?.roots.has(root.sha256Hex) ?? false,
     problem() {
       const found = drift();
-      return found && (lastFault === undefined ? found : `${found}: ${lastFault}`);
+      const fault = keeper.fault(bundleName);
+      return found && (fault === undefined ? found : `${found}: ${fault}`);
     },
     onChange: (listener) => void listeners.push(listener),
-    async run(signal) {
-      queue.add(bundleName);
-      await queue.run(work, { concurrency: 1 }, signal);
+    run(signal) {
+      keeper.look(bundleName);
+      return keeper.run(signal);
     },
   };
 }

@@ -1,0 +1,84 @@
+import { messageOf } from '../errors.ts';
+import type { Membership } from '../kube/membership.ts';
+import { createQueue } from '../kube/queue.ts';
+import type { Logger } from '../observe/log.ts';
+
+/** What the objects that we keep in the cluster have in common, whatever they are. */
+export interface KeeperNeeds {
+  readonly membership: Membership;
+  /** The rank of this replica as writer of an object: 0 writes at once. */
+  readonly rankFor: (key: string) => number;
+  readonly takeoverDelayMs: number;
+  readonly monotonic: () => number;
+  readonly jitter: () => number;
+  readonly log: Logger;
+}
+
+/** The objects themselves. */
+export interface Kept {
+  /** What is to be repaired of an object by what our own watch shows, in words; undefined for nothing. No I/O. */
+  readonly drift: (key: string) => string | undefined;
+  /**
+   * Makes it right, by what is read live.
+   * @returns why nothing was written, or undefined. May throw what the transport throws.
+   */
+  readonly repair: (key: string, drift: string, signal: AbortSignal) => Promise<string | undefined>;
+  /** How an object is named in the log. */
+  readonly describe: (key: string) => object;
+  /** How many are repaired at the same time. */
+  readonly concurrency: number;
+}
+
+export interface Keeper {
+  /** Says that an object, or what it is made from, may have changed. */
+  look(key: string): void;
+  /** Why the last repair of an object failed that has still to be repaired. */
+  fault(key: string): string | undefined;
+  /** Repairs until the signal is aborted. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+interface Trouble {
+  /** Monotonic milliseconds. */
+  readonly since: number;
+  fault?: string;
+}
+
+/**
+ * Keeps objects of the cluster as they should be. Every replica watches them all; for each, one writes, and the next
+ * one steps in when the drift stays. An object that cannot be repaired holds up no other one, and is tried again ever
+ * more slowly.
+ */
+export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
+  const { monotonic, log } = needs;
+  const queue = createQueue({ monotonic, jitter: needs.jitter });
+  const troubles = new Map<string, Trouble>();
+  needs.membership.onChange(() => {
+    for (const key of troubles.keys()) queue.add(key);
+  });
+
+  async function work(key: string, signal: AbortSignal): Promise<void> {
+    const drift = kept.drift(key);
+    if (drift === undefined) {
+      troubles.delete(key);
+      return queue.forget(key);
+    }
+    const trouble = troubles.get(key) ?? { since: monotonic() };
+    troubles.set(key, trouble);
+    const turnAt = trouble.since + needs.rankFor(key) * needs.takeoverDelayMs;
+    if (turnAt > monotonic()) return queue.addAfter(key, turnAt - monotonic());
+    const fault = await kept.repair(key, drift, signal).catch(messageOf);
+    // The same fault again and again is told once.
+    if (fault !== undefined && fault !== trouble.fault) log.warn({ ...kept.describe(key), drift }, fault);
+    if (fault === undefined) delete trouble.fault;
+    else trouble.fault = fault;
+    // The watch brings the good news; this is for the case that it does not.
+    queue.addRateLimited(key);
+  }
+
+  return {
+    look: (key) => queue.add(key),
+    fault: (key) => troubles.get(key)?.fault,
+    run: (signal) => queue.run(work, { concurrency: kept.concurrency }, signal),
+  };
+}
