@@ -5,10 +5,24 @@ import type { Location } from './kube/list-watch.ts';
 import { runReflector } from './kube/reflector.ts';
 import { createStore, type Store } from './kube/store.ts';
 import type { Transport } from './kube/transport.ts';
-import type { CertificatesVersion, ClusterTrustBundle, Pod, PodCertificateRequest } from './kube/types.ts';
+import type {
+  CertificatesVersion,
+  ClusterTrustBundle,
+  ConfigMap,
+  Namespace,
+  Pod,
+  PodCertificateRequest,
+} from './kube/types.ts';
 import type { Logger } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import { type PublishedBundle, toPublishedBundle } from './trust/bundle.ts';
+import {
+  type OptedIn,
+  optInLabel,
+  type PublishedRoots,
+  toOptedIn,
+  toPublishedRoots,
+} from './trust/roots-configmap.ts';
 
 export interface CachesNeeds {
   readonly transport: Transport;
@@ -20,6 +34,8 @@ export interface CachesNeeds {
   /** Requests of other signers are never seen: the server selects. */
   readonly signerName: string;
   readonly bundleName: string;
+  /** The name of the ConfigMaps with the roots; undefined: neither they nor namespaces are followed. */
+  readonly rootsConfigMap: string | undefined;
 }
 
 /** What the signer follows in the cluster, each resource cut down to what is used of it. */
@@ -27,9 +43,12 @@ export interface Caches {
   readonly requests: Store<CertificateRequest>;
   readonly pods: Store<PodFacts>;
   readonly bundles: Store<PublishedBundle>;
-  /** Resolves when all first lists are in. */
+  /** The namespaces that ask for the roots as a ConfigMap. */
+  readonly namespaces: Store<OptedIn>;
+  readonly configMaps: Store<PublishedRoots>;
+  /** Resolves when the first lists are in that requests are answered by. */
   readonly synced: Promise<unknown>;
-  /** The names of those that are not filled yet. */
+  /** The names of those of them that are not filled yet. */
   filling(): string[];
   /** Keeps them equal to the cluster until the signal is aborted. */
   run(signal: AbortSignal): Promise<unknown>;
@@ -45,6 +64,8 @@ export function createCaches(needs: CachesNeeds): Caches {
   });
   const pods = createStore<PodFacts>();
   const bundles = createStore<PublishedBundle>();
+  const namespaces = createStore<OptedIn>();
+  const configMaps = createStore<PublishedRoots>();
   const stores = { requests, pods, 'trust bundles': bundles };
 
   function follow<T>(
@@ -78,10 +99,33 @@ export function createCaches(needs: CachesNeeds): Caches {
     return follow(resource, store, (raw) => project(raw, version), locate, signal);
   }
 
+  /** Only namespaces with the label, and only ConfigMaps of the name: no other one is ever seen. */
+  function followRoots(name: string, signal: AbortSignal): Promise<unknown> {
+    const labelSelector = `${optInLabel.key}=${optInLabel.value}`;
+    return Promise.all([
+      follow(
+        'namespaces',
+        namespaces,
+        (raw) => toOptedIn(raw as Namespace),
+        async () => ({ path: '/api/v1/namespaces', query: { labelSelector } }),
+        signal,
+      ),
+      follow(
+        'configmaps',
+        configMaps,
+        (raw) => toPublishedRoots(raw as ConfigMap),
+        async () => ({ path: '/api/v1/configmaps', query: { fieldSelector: `metadata.name=${name}` } }),
+        signal,
+      ),
+    ]);
+  }
+
   return {
     requests,
     pods,
     bundles,
+    namespaces,
+    configMaps,
     synced: Promise.all(Object.values(stores).map((store) => store.synced)),
     filling: () =>
       Object.entries(stores)
@@ -89,6 +133,7 @@ export function createCaches(needs: CachesNeeds): Caches {
         .map(([name]) => name),
     run: (signal) =>
       Promise.all([
+        needs.rootsConfigMap !== undefined && followRoots(needs.rootsConfigMap, signal),
         follow(
           'pods',
           pods,

@@ -3,6 +3,7 @@ import type { Controller } from './issuance/controller.ts';
 import type { ServerClock } from './kube/clock.ts';
 import type { Health } from './observe/health.ts';
 import type { Metrics } from './observe/metrics.ts';
+import type { ConfigMapPublisher } from './trust/configmap-publisher.ts';
 
 /** Sets the metrics that tell a state rather than count events. Called when they are scraped, so nothing polls. */
 export function refreshGauges(
@@ -12,6 +13,7 @@ export function refreshGauges(
     readonly clock: ServerClock;
     readonly health: Health;
     readonly pool: PoolView;
+    readonly configMaps: ConfigMapPublisher | undefined;
     readonly monotonic: () => number;
   },
 ): void {
@@ -22,6 +24,9 @@ export function refreshGauges(
   metrics.clockSkew.set((parts.clock.skewMs() ?? 0) / 1000);
   metrics.ready.set(parts.health.ready().ok ? 1 : 0);
   metrics.poolConfirmedAge.set((parts.monotonic() - parts.pool.confirmedAtMonotonic()) / 1000);
+  for (const [state, count] of Object.entries(parts.configMaps?.states() ?? {})) {
+    metrics.rootsConfigMaps.set({ state }, count);
+  }
   metrics.authorityExpiry.reset();
   for (const { id, signingAuthority, root } of parts.pool.current()?.authorities ?? []) {
     metrics.authorityExpiry.set({ authority: id }, signingAuthority?.notAfter ?? root.notAfter);

@@ -27,6 +27,7 @@ import { serveObservability } from './observe/server.ts';
 import { leafExtensions } from './pki/leaf-extensions.ts';
 import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
 import { bundleName as bundleNameOf } from './trust/bundle.ts';
+import { createConfigMapPublisher } from './trust/configmap-publisher.ts';
 import { createPublisher } from './trust/publisher.ts';
 
 const signerName = 'kubespiffe.io/spiffe';
@@ -85,7 +86,17 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
   const servedVersions = () => discovery.served()?.podcertificaterequests ?? [];
 
   const bundleName = bundleNameOf(signerName, config.bundleSuffix);
-  const caches = createCaches({ transport, discovery, metrics, log, signerName, bundleName, ...time });
+  const { rootsConfigMap } = config;
+  const caches = createCaches({
+    transport,
+    discovery,
+    metrics,
+    log,
+    signerName,
+    bundleName,
+    rootsConfigMap,
+    ...time,
+  });
   const membership = createMembership({
     transport,
     namespace: config.namespace,
@@ -95,22 +106,6 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
   });
   const pool = createPoolView({ ...config.pool, transport, trustDomain: config.trustDomain, log, ...time });
 
-  const publisher = createPublisher({
-    pool,
-    published: caches.bundles,
-    transport,
-    servedVersion: () => discovery.served()?.clustertrustbundles[0],
-    membership,
-    rankFor: (name) => ranking(name, membership.members()).indexOf(membership.self),
-    signerName,
-    bundleName,
-    suffix: config.bundleSuffix,
-    trustDomain: config.trustDomain,
-    takeoverDelayMs: config.takeoverDelayMs,
-    log,
-    ...time,
-  });
-
   const events = createEventRecorder({
     transport,
     controller: 'kubespiffe.io/signer',
@@ -118,6 +113,35 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
     log,
     ...time,
   });
+  const keeping = {
+    pool,
+    transport,
+    membership,
+    rankFor: (name: string) => ranking(name, membership.members()).indexOf(membership.self),
+    takeoverDelayMs: config.takeoverDelayMs,
+    log,
+    ...time,
+  };
+  const publisher = createPublisher({
+    ...keeping,
+    published: caches.bundles,
+    servedVersion: () => discovery.served()?.clustertrustbundles[0],
+    signerName,
+    bundleName,
+    suffix: config.bundleSuffix,
+    trustDomain: config.trustDomain,
+  });
+  const configMaps =
+    rootsConfigMap === undefined
+      ? undefined
+      : createConfigMapPublisher({
+          ...keeping,
+          namespaces: caches.namespaces,
+          published: caches.configMaps,
+          events,
+          name: rootsConfigMap,
+        });
+
   const audit = createAudit({ replica: config.replica });
   const signing = createSigning({
     pool,
@@ -170,7 +194,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
   health.onChange((check) => check.ok && controller.reconsiderAll());
 
   renderMetrics = () => {
-    refreshGauges(metrics, { controller, clock, health, pool, monotonic });
+    refreshGauges(metrics, { controller, clock, health, pool, configMaps, monotonic });
     return metrics.render();
   };
 
@@ -205,6 +229,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
     discovery.run(signal),
     pool.run(signal),
     publisher.run(signal),
+    ...(configMaps ? [configMaps.run(signal)] : []),
     events.run(signal),
     caches.run(signal),
   ];

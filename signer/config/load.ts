@@ -28,6 +28,8 @@ export interface Config {
   readonly pool: NamespacedName;
   /** Last part of the ClusterTrustBundle's name, after `kubespiffe.io:spiffe:`. */
   readonly bundleSuffix: string;
+  /** Name of the ConfigMap with the roots in namespaces that opted in; undefined for none. */
+  readonly rootsConfigMap: string | undefined;
   readonly kubeconfig: string | undefined;
   readonly context: string | undefined;
   /** Where the Leases are. */
@@ -182,12 +184,22 @@ function resolve(
   env: ConfigSources['env'],
   host: { name: string; pid: number },
 ): Config {
-  const { trustDomain, pool, bundleSuffix, kubeconfig, context, refreshFraction, concurrency } = values;
+  const {
+    trustDomain,
+    pool,
+    bundleSuffix,
+    rootsConfigMap,
+    kubeconfig,
+    context,
+    refreshFraction,
+    concurrency,
+  } = values;
   const namespace = values.namespace ?? (env.POD_NAMESPACE || pool.namespace);
   return {
     trustDomain,
     pool,
     bundleSuffix,
+    rootsConfigMap,
     kubeconfig,
     context,
     namespace,

@@ -64,6 +64,15 @@ export const settings = {
       'Last part of the name of the ClusterTrustBundle with the roots: `kubespiffe.io:spiffe:SUFFIX`. The RBAC ' +
       'rule names the whole, so change both.',
   },
+  rootsConfigMap: {
+    section: 'Identity',
+    type: objectName,
+    otherwise: 'no ConfigMaps',
+    description:
+      'Name of a ConfigMap with the roots, kept in every namespace that has the label `kubespiffe.io/roots: "true"`: ' +
+      'for pods that cannot project a ClusterTrustBundle. Needs the RBAC of manifests/roots-configmap, which names it ' +
+      'too.',
+  },
   kubeconfig: {
     section: 'Kubernetes',
     type: filePath,

@@ -14,6 +14,7 @@ export interface Store<T> {
   get(key: string): T | undefined;
   /** All objects whose index has this value; empty for a value or an index that is not there. */
   by(index: string, value: string): readonly T[];
+  keys(): IterableIterator<string>;
   values(): IterableIterator<T>;
   readonly size: number;
   /** Makes the content exactly these: what is missing is deleted, the rest is set. The store is synced from then on. */
@@ -77,6 +78,7 @@ export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
       }
       return found;
     },
+    keys: () => objects.keys(),
     values: () => objects.values(),
     get size() {
       return objects.size;

@@ -93,6 +93,18 @@ export interface Secret {
   data?: Record<string, string>;
 }
 
+export interface ConfigMap {
+  metadata: ObjectMeta;
+  data?: Record<string, string>;
+  /** Values are base64. */
+  binaryData?: Record<string, string>;
+}
+
+export interface Namespace {
+  metadata: ObjectMeta;
+  status?: { phase?: string };
+}
+
 export interface Lease {
   apiVersion?: string;
   kind?: string;

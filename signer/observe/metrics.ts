@@ -38,6 +38,8 @@ export interface Metrics {
   readonly ready: GaugeOf;
   /** Seconds since our view of the pool was last confirmed by the API server. */
   readonly poolConfirmedAge: GaugeOf;
+  /** Namespaces that take the roots as a ConfigMap; `state` is one of configmap-publisher.ts. */
+  readonly rootsConfigMaps: GaugeOf<'state'>;
   /** Answers of the token endpoint; `reason` is `Issued` or a code of its table of refusals. */
   readonly tokens: CounterOf<'outcome' | 'reason'>;
   /** Seconds from the whole request to the answer. */
@@ -151,6 +153,11 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
     poolConfirmedAge: gauge(
       'kubespiffe_pool_confirmed_age_seconds',
       'Since the API server last confirmed the view of the pool.',
+    ),
+    rootsConfigMaps: gauge(
+      'kubespiffe_roots_configmaps',
+      'Namespaces that take the roots as a ConfigMap, by how it stands with them.',
+      ['state'],
     ),
     tokens: counter('kubespiffe_tokens_total', 'Answers to requests for JWT-SVIDs.', ['outcome', 'reason']),
     tokenSeconds: histogram(

@@ -1,5 +1,8 @@
 import { hash } from 'node:crypto';
 
+/** What says of an object in the cluster that it is ours. */
+export const managedBy = { key: 'app.kubernetes.io/managed-by', value: 'kubespiffe' } as const;
+
 /** What Kubernetes allows as the value of a label (apimachinery validation, IsValidLabelValue). */
 const labelValue = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
 
@@ -14,15 +17,15 @@ export function trustDomainLabel(trustDomain: string): string {
 }
 
 /**
- * The labels of a ClusterTrustBundle: ours, and those of the SPIFFE filesystem-delivery draft (appendix B), by
- * which a pod's projection selects the roots of one peer trust domain.
+ * The labels of published roots: ours, and those of the SPIFFE filesystem-delivery draft (appendix B), by
+ * which a pod's projection selects the ClusterTrustBundle of one peer trust domain.
  */
 export function bundleLabels(
   trustDomain: string,
   canarying: 'live' | 'preview' = 'live',
 ): Record<string, string> {
   return {
-    'app.kubernetes.io/managed-by': 'kubespiffe',
+    [managedBy.key]: managedBy.value,
     'k8s.spiffe.io/canarying': canarying,
     'k8s.spiffe.io/workload-trust-domain': trustDomainLabel(trustDomain),
     'k8s.spiffe.io/peer-trust-domain': trustDomainLabel(trustDomain),

@@ -40,6 +40,7 @@ test('the trust domain alone is enough', async () => {
     trustDomain: 'example.org',
     pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' },
     bundleSuffix: 'roots',
+    rootsConfigMap: undefined,
     kubeconfig: undefined,
     context: undefined,
     namespace: 'kubespiffe',

@@ -100,13 +100,43 @@ test('an overlay with the token endpoint opens its port, and names what the cert
   ]);
 });
 
-test('the example that fetches a JWT-SVID asks for a token of the endpoint’s own audience', async () => {
-  const path = join(manifests, 'examples/jwt-svid.yaml');
+test('an overlay for clusters without Pod Certificates names the ConfigMap that the role allows', async () => {
+  const folder = join(manifests, 'examples/without-pod-certificates');
+  const overlaid = await build(folder);
+  const config = await configuration(overlaid);
+  assert.ok(config.endpoints?.token);
+  const role = overlaid.find(({ metadata }) => metadata.name === 'kubespiffe-roots-configmap');
+  const rule = role.rules.find(({ resources }: { resources: string[] }) => resources.includes('configmaps'));
+  assert.deepEqual(rule.resourceNames, [config.rootsConfigMap]);
+  await controlPlane.kubectl([
+    'apply',
+    '--server-side',
+    '--force-conflicts',
+    '--dry-run=server',
+    '-k',
+    folder,
+  ]);
+});
+
+async function projectedSources(example: string): Promise<Manifest[]> {
+  const path = join(manifests, 'examples', example);
   const text = await controlPlane.kubectl(['create', '--dry-run=client', '-o', 'json', '-f', path]);
-  const pod = JSON.parse(text) as Manifest;
-  const [{ projected }] = pod.spec.volumes;
-  const { serviceAccountToken } = projected.sources.find((source: Manifest) => source.serviceAccountToken);
-  assert.equal(serviceAccountToken.audience, endpointIdOf('example.org').uri);
+  const [{ projected }] = (JSON.parse(text) as Manifest).spec.volumes;
+  return projected.sources;
+}
+
+for (const example of ['jwt-svid.yaml', 'jwt-svid-roots-configmap.yaml']) {
+  test(`the example ${example} asks for a token of the endpoint’s own audience`, async () => {
+    const token = (await projectedSources(example)).find((source) => source.serviceAccountToken);
+    assert.equal(token.serviceAccountToken.audience, endpointIdOf('example.org').uri);
+  });
+}
+
+test('the example that takes the roots from a ConfigMap names the one that the component makes', async () => {
+  const config = await configuration(await build(join(manifests, 'examples/without-pod-certificates')));
+  const sources = await projectedSources('jwt-svid-roots-configmap.yaml');
+  const source = sources.find(({ configMap }) => configMap);
+  assert.deepEqual(source.configMap, { name: config.rootsConfigMap });
 });
 
 test('the settings are valid, and name what the roles allow', async () => {

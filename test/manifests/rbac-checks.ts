@@ -18,6 +18,8 @@ const leases = '/apis/coordination.k8s.io/v1/namespaces/kubespiffe/leases';
 const events = '/apis/events.k8s.io/v1/namespaces/default/events';
 const pods = '/api/v1/pods';
 const secrets = '/api/v1/namespaces/kubespiffe/secrets';
+const configMaps = '/api/v1/configmaps?fieldSelector=metadata.name=kubespiffe-roots';
+const namespaces = '/api/v1/namespaces?labelSelector=kubespiffe.io/roots=true';
 const watch = 'watch=true';
 /** Nothing is changed: authorization and validation run as always. */
 const dryRun = 'dryRun=All';
@@ -45,6 +47,13 @@ export const bundle = (
   kind: 'ClusterTrustBundle',
   metadata: { name },
   spec: { signerName, trustBundle: root },
+});
+
+export const rootsConfigMap = (namespace: string, name = 'kubespiffe-roots') => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name, namespace },
+  data: { 'roots.pem': 'none' },
 });
 
 const lease = (name: string) => ({
@@ -77,6 +86,7 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
   await create(controlPlane, '/api/v1/namespaces/kubespiffe/secrets', {
     metadata: { name: 'kubespiffe-pool' },
   });
+  await create(controlPlane, '/api/v1/namespaces/default/configmaps', rootsConfigMap('default'));
   await create(controlPlane, leases, lease('signer-0'));
   await create(controlPlane, events, event('told'));
 
@@ -85,6 +95,14 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
   const root = controlPlane.authority.certificate;
   const answer = (signer: Speaker) => signer('PATCH', status, denial, mergePatch);
   const publish = (signer: Speaker) => signer('PATCH', apply, bundle(root), applyPatch);
+  const configMapIn = (namespace: string) => `/api/v1/namespaces/${namespace}/configmaps/kubespiffe-roots`;
+  const applyRoots = (namespace: string) => (signer: Speaker) =>
+    signer(
+      'PATCH',
+      `${configMapIn(namespace)}?fieldManager=kubespiffe&force=true&${dryRun}`,
+      rootsConfigMap(namespace),
+      applyPatch,
+    );
   const get = (path: string) => (signer: Speaker) => signer('GET', path);
   const allRequests = `${certificates}/podcertificaterequests?fieldSelector=spec.signerName=kubespiffe.io/spiffe`;
   const pool = `${secrets}?fieldSelector=metadata.name=kubespiffe-pool`;
@@ -106,6 +124,38 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
     { grant: 'signers attest', purpose: 'publish roots for kubespiffe.io/spiffe', call: publish },
     { grant: 'clustertrustbundles create', purpose: 'publish the roots for the first time', call: publish },
     { grant: 'clustertrustbundles patch', purpose: 'keep the published roots right', call: publish },
+    { grant: 'namespaces list', purpose: 'find the namespaces with the label', call: get(namespaces) },
+    {
+      grant: 'namespaces watch',
+      purpose: 'hear of a label that is set or taken off',
+      call: get(`${namespaces}&${watch}`),
+    },
+    {
+      grant: 'namespaces get',
+      purpose: 'look at a namespace live before its ConfigMap is taken away',
+      call: get('/api/v1/namespaces/default'),
+    },
+    { grant: 'configmaps list', purpose: 'find the roots that are published', call: get(configMaps) },
+    {
+      grant: 'configmaps watch',
+      purpose: 'hear of changes of the published roots by others',
+      call: get(`${configMaps}&${watch}`),
+    },
+    {
+      grant: 'configmaps create',
+      purpose: 'publish the roots in a namespace for the first time',
+      call: applyRoots('kubespiffe'),
+    },
+    {
+      grant: 'configmaps patch',
+      purpose: 'keep the roots of a namespace right',
+      call: applyRoots('default'),
+    },
+    {
+      grant: 'configmaps delete',
+      purpose: 'take the roots away where the label is gone',
+      call: (signer) => signer('DELETE', `${configMapIn('default')}?${dryRun}`),
+    },
     { grant: 'pods list', purpose: 'know the pods at start', call: get(pods) },
     { grant: 'pods watch', purpose: 'know the pods as they come and go', call: get(`${pods}?${watch}`) },
     {

@@ -5,17 +5,20 @@ import { type ControlPlane, startControlPlane } from '../cluster/control-plane.t
 import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
 import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
-import { bundle, type Check, denial, signerChecks } from './rbac-checks.ts';
+import { bundle, type Check, denial, rootsConfigMap, signerChecks } from './rbac-checks.ts';
 import { type Roles, rolesAt } from './roles.ts';
 import { type Answer, asServiceAccount, type Method, type Speaker } from './speaker.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
-const tokenRbac = join(import.meta.dirname, '../../manifests/token-endpoint/rbac.yaml');
+const components = ['token-endpoint', 'roots-configmap'].map((name) =>
+  join(import.meta.dirname, `../../manifests/${name}/rbac.yaml`),
+);
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
 const rolePaths = [
   `${rbac}/clusterroles/kubespiffe-signer`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signer`,
   `${rbac}/clusterroles/kubespiffe-token-endpoint`,
+  `${rbac}/clusterroles/kubespiffe-roots-configmap`,
 ] as const;
 
 let controlPlane: ControlPlane;
@@ -26,7 +29,7 @@ let roles: Roles;
 before(async () => {
   controlPlane = await startControlPlane();
   await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
-  await controlPlane.kubectl(['apply', '--server-side', '-f', tokenRbac]);
+  for (const file of components) await controlPlane.kubectl(['apply', '--server-side', '-f', file]);
   signer = await asServiceAccount(controlPlane, { namespace: 'kubespiffe', name: 'kubespiffe-signer' });
   checks = await signerChecks(controlPlane);
   roles = rolesAt(controlPlane, rolePaths);
@@ -154,7 +157,34 @@ test('what is not the signer’s business is refused', async (t) => {
     ],
     ['delete an Event', 'DELETE', '/apis/events.k8s.io/v1/namespaces/default/events/told'],
     ['list nodes', 'GET', '/api/v1/nodes'],
-    ['read ConfigMaps', 'GET', '/api/v1/namespaces/kubespiffe/configmaps'],
+    ['list all ConfigMaps', 'GET', '/api/v1/configmaps'],
+    ['list the ConfigMaps of its namespace', 'GET', '/api/v1/namespaces/kubespiffe/configmaps'],
+    ['watch another ConfigMap', 'GET', '/api/v1/configmaps?fieldSelector=metadata.name=other&watch=true'],
+    [
+      'put a ConfigMap of another name',
+      'PATCH',
+      '/api/v1/namespaces/default/configmaps/other?fieldManager=kubespiffe&force=true',
+      rootsConfigMap('default', 'other'),
+      applyPatch,
+    ],
+    [
+      'create a ConfigMap by any name',
+      'POST',
+      '/api/v1/namespaces/default/configmaps',
+      rootsConfigMap('default'),
+    ],
+    [
+      'delete another ConfigMap',
+      'DELETE',
+      '/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication',
+    ],
+    [
+      'opt a namespace in',
+      'PATCH',
+      '/api/v1/namespaces/default',
+      { metadata: { labels: { 'kubespiffe.io/roots': 'true' } } },
+      mergePatch,
+    ],
     ['widen its own role', 'PATCH', rolePaths[0], { rules: [] }, mergePatch],
     [
       'switch off the admission policy',

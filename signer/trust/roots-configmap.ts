@@ -1,0 +1,106 @@
+import { hash } from 'node:crypto';
+import { rootsPem } from '../authority/documents.ts';
+import type { Pool } from '../authority/pool.ts';
+import type { ConfigMap, Namespace } from '../kube/types.ts';
+import { decodePem } from '../pki/pem.ts';
+import { failure, type Result, success } from '../pki/result.ts';
+import { bundleLabels, managedBy } from './labels.ts';
+
+/** A namespace with this label gets the roots: it is its owner's, or its administrator's, to set. */
+export const optInLabel = { key: 'kubespiffe.io/roots', value: 'true' } as const;
+/** The key of the ConfigMap, and thereby the name of the file in a pod. */
+export const rootsKey = 'roots.pem';
+/** The API server's limit of all values together (validation.go, ValidateConfigMap): 1 MiB. */
+const maxConfigMapBytes = 1024 * 1024;
+
+/** What every namespace that takes part should hold. */
+export interface DesiredRoots {
+  readonly labels: Readonly<Record<string, string>>;
+  /** As in /roots.pem of the token endpoint: equal on every replica, byte for byte. */
+  readonly pem: string;
+}
+
+/** The roots of a pool as they should be in each namespace; an empty pool yields none, as nothing is ever emptied. */
+export function desiredRoots(pool: Pool): Result<DesiredRoots> {
+  const document = rootsPem(pool);
+  if (!document) return failure('the pool has no root to publish');
+  const { length } = document.bytes;
+  if (length > maxConfigMapBytes) {
+    return failure(`the roots take ${length} bytes of PEM; a ConfigMap holds 1 MiB`);
+  }
+  return success({ labels: bundleLabels(pool.trustDomain), pem: document.bytes.toString() });
+}
+
+/** What we keep of a namespace with the label. */
+export interface OptedIn {
+  readonly isTerminating: boolean;
+}
+
+export function toOptedIn({ metadata, status }: Namespace): OptedIn {
+  return { isTerminating: metadata.deletionTimestamp !== undefined || status?.phase === 'Terminating' };
+}
+
+/** What we keep of a ConfigMap of our name: of somebody else's, only that it is there. */
+export interface PublishedRoots {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** Whether it has our label. Whoever takes the label off takes the ConfigMap over, whoever sets it hands it to us. */
+  readonly isOurs: boolean;
+  /** Whether there is more in it than what we put there. */
+  readonly holdsMore: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly pem: string | undefined;
+  /** SHA-256 of each certificate's DER in hex. */
+  readonly roots: ReadonlySet<string>;
+}
+
+export function toPublishedRoots({ metadata, data = {}, binaryData = {} }: ConfigMap): PublishedRoots {
+  const { uid = '', resourceVersion = '', labels = {} } = metadata;
+  const isOurs = labels[managedBy.key] === managedBy.value;
+  const pem = isOurs ? data[rootsKey] : undefined;
+  const blocks = decodePem(pem ?? '');
+  return {
+    uid,
+    resourceVersion,
+    isOurs,
+    holdsMore: [...Object.keys(data), ...Object.keys(binaryData)].some((key) => key !== rootsKey),
+    labels: isOurs ? labels : {},
+    pem,
+    roots: new Set(blocks.ok ? blocks.value.map(({ der }) => hash('sha256', der, 'hex')) : []),
+  };
+}
+
+/** What is to be done in a namespace; `drift` says in words why. */
+export type Step =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'publish'; readonly drift: string }
+  | { readonly kind: 'withdraw'; readonly drift: string }
+  /** A ConfigMap that somebody else made has the name: it is left alone. */
+  | { readonly kind: 'foreign' };
+
+/**
+ * Decides it, by what the watches show; without a pool nothing is published. A namespace that is being deleted takes
+ * its ConfigMap along.
+ */
+export function nextStep(
+  desired: DesiredRoots | undefined,
+  namespace: OptedIn | undefined,
+  published: PublishedRoots | undefined,
+): Step {
+  if (!namespace) {
+    return published?.isOurs
+      ? { kind: 'withdraw', drift: 'the namespace takes no roots' }
+      : { kind: 'nothing' };
+  }
+  if (namespace.isTerminating) return { kind: 'nothing' };
+  if (published && !published.isOurs) return { kind: 'foreign' };
+  const drift = desired && driftOf(desired, published);
+  return drift === undefined ? { kind: 'nothing' } : { kind: 'publish', drift };
+}
+
+function driftOf(desired: DesiredRoots, published: PublishedRoots | undefined): string | undefined {
+  if (!published) return 'the ConfigMap is missing';
+  if (published.pem !== desired.pem) return `${rootsKey} is not the roots of the pool`;
+  const label = Object.entries(desired.labels).find(([key, value]) => published.labels[key] !== value);
+  return label && `the label ${label[0]} is not ${label[1]}`;
+}

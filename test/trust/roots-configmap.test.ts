@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
+import { rootsPem } from '../../signer/authority/documents.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import type { ConfigMap } from '../../signer/kube/types.ts';
+import {
+  type DesiredRoots,
+  desiredRoots,
+  nextStep,
+  type OptedIn,
+  type PublishedRoots,
+  toOptedIn,
+  toPublishedRoots,
+} from '../../signer/trust/roots-configmap.ts';
+
+const trustDomain = 'example.org';
+const now = Math.floor(Date.now() / 1000);
+const optedIn: OptedIn = { isTerminating: false };
+
+function compile(authorities: readonly AuthorityRecord[]): Pool {
+  const compiled = compilePool({ ...newPool(trustDomain), authorities }, trustDomain);
+  assert.ok(compiled.ok, compiled.ok ? '' : compiled.problem.message);
+  return compiled.pool;
+}
+
+describe('the roots of a namespace', () => {
+  let first: AuthorityRecord;
+  let second: AuthorityRecord;
+  let desired: DesiredRoots;
+  before(async () => {
+    first = await createAuthority({ id: '1', trustDomain, now });
+    second = { ...(await createAuthority({ id: '2', trustDomain, now })), state: 'trusted' };
+    desired = ofPool(compile([first, second]));
+  });
+
+  function ofPool(pool: Pool): DesiredRoots {
+    const roots = desiredRoots(pool);
+    assert.ok(roots.ok);
+    return roots.value;
+  }
+
+  /** A ConfigMap as a watch would show it after it was applied, with what a test wants to be different. */
+  function shown({ metadata, ...content }: Partial<ConfigMap> = {}): PublishedRoots {
+    return toPublishedRoots({
+      metadata: {
+        name: 'kubespiffe-roots',
+        uid: 'u',
+        resourceVersion: '7',
+        labels: { ...desired.labels },
+        ...metadata,
+      },
+      data: { 'roots.pem': desired.pem },
+      ...content,
+    });
+  }
+
+  it('are what the token endpoint serves, whatever the order of the pool', () => {
+    assert.equal(desired.pem, rootsPem(compile([first, second]))?.bytes.toString());
+    assert.deepEqual(ofPool(compile([second, first])), desired);
+  });
+
+  it('are never made empty', async () => {
+    const keysOnly = compile([await createJwtAuthority({ key: 'es256', now })]);
+    assert.deepEqual(desiredRoots(keysOnly), { ok: false, reason: 'the pool has no root to publish' });
+  });
+
+  it('are kept by fingerprint of what is ours, and not of what is not', () => {
+    const pool = compile([first, second]);
+    assert.deepEqual([...shown().roots].sort(), pool.roots.map(({ sha256Hex }) => sha256Hex).sort());
+    const foreign = shown({ metadata: { name: 'kubespiffe-roots', labels: {} } });
+    assert.deepEqual([foreign.isOurs, foreign.pem, foreign.roots.size], [false, undefined, 0]);
+  });
+
+  const name = 'kubespiffe-roots';
+  const other = { 'app.kubernetes.io/managed-by': 'Helm' };
+  const steps: [
+    when: string,
+    namespace: OptedIn | undefined,
+    () => PublishedRoots | undefined,
+    kind: string,
+    drift?: RegExp,
+  ][] = [
+    ['all is well', optedIn, () => shown(), 'nothing'],
+    ['there are none', optedIn, () => undefined, 'publish', /missing/],
+    ['they are others', optedIn, () => shown({ data: { 'roots.pem': 'none' } }), 'publish', /roots\.pem/],
+    [
+      'one is missing',
+      optedIn,
+      () => shown({ data: { 'roots.pem': rootsOf(first) } }),
+      'publish',
+      /roots\.pem/,
+    ],
+    ['there is no key', optedIn, () => shown({ data: {} }), 'publish', /roots\.pem/],
+    [
+      'the key is binary',
+      optedIn,
+      () => shown({ data: {}, binaryData: { 'roots.pem': '' } }),
+      'publish',
+      /roots\.pem/,
+    ],
+    [
+      'a label is gone',
+      optedIn,
+      () => shown({ metadata: { name, labels: { 'app.kubernetes.io/managed-by': 'kubespiffe' } } }),
+      'publish',
+      /the label k8s\.spiffe\.io\/canarying/,
+    ],
+    [
+      'others have added to it',
+      optedIn,
+      () => shown({ data: { 'roots.pem': desired.pem, a: '' } }),
+      'nothing',
+    ],
+    ['it is not ours', optedIn, () => shown({ metadata: { name, labels: {} } }), 'foreign'],
+    ['it is managed by another', optedIn, () => shown({ metadata: { name, labels: other } }), 'foreign'],
+    ['the namespace is ending', { isTerminating: true }, () => undefined, 'nothing'],
+    ['the namespace is ending with them', { isTerminating: true }, () => shown(), 'nothing'],
+    ['the namespace does not ask', undefined, () => undefined, 'nothing'],
+    ['the namespace does not ask any more', undefined, () => shown(), 'withdraw', /takes no roots/],
+    [
+      'it is not ours, and the namespace does not ask',
+      undefined,
+      () => shown({ metadata: { name, labels: {} } }),
+      'nothing',
+    ],
+  ];
+  const rootsOf = (record: AuthorityRecord) => ofPool(compile([record])).pem;
+  for (const [when, namespace, published, kind, drift] of steps) {
+    it(`when ${when}: ${kind}`, () => {
+      const step = nextStep(desired, namespace, published());
+      assert.equal(step.kind, kind);
+      if (drift) assert.match('drift' in step ? step.drift : '', drift);
+    });
+  }
+
+  it('are left as they are without a pool, but for namespaces that do not ask any more', () => {
+    assert.equal(nextStep(undefined, optedIn, undefined).kind, 'nothing');
+    assert.equal(nextStep(undefined, optedIn, shown({ data: {} })).kind, 'nothing');
+    assert.equal(nextStep(undefined, undefined, shown()).kind, 'withdraw');
+  });
+
+  it('know whether there is more in the ConfigMap than they', () => {
+    assert.equal(shown().holdsMore, false);
+    assert.equal(shown({ data: { 'roots.pem': '', a: '' } }).holdsMore, true);
+    assert.equal(shown({ binaryData: { a: '' } }).holdsMore, true);
+  });
+
+  it('are not put where a namespace is being deleted, as either field of it tells', () => {
+    const metadata = { name: 'shop' };
+    assert.equal(toOptedIn({ metadata, status: { phase: 'Active' } }).isTerminating, false);
+    assert.equal(toOptedIn({ metadata, status: { phase: 'Terminating' } }).isTerminating, true);
+    const deletionTimestamp = '2026-01-01T00:00:00Z';
+    assert.equal(toOptedIn({ metadata: { ...metadata, deletionTimestamp } }).isTerminating, true);
+  });
+});
