@@ -74,30 +74,65 @@ test('an overlay sets trust domain and image, and the rest stays', async () => {
   assert.notEqual(find('ConfigMap', overlaid).metadata.name, find('ConfigMap').metadata.name);
 });
 
-test('an overlay with the token endpoint opens its port, and names what the certificate carries', async () => {
-  const folder = join(manifests, 'examples/tokens');
-  const overlaid = await build(folder);
-  const config = await configuration(overlaid);
-  const [container] = find('Deployment', overlaid).spec.template.spec.containers;
-  const port = container.ports.find(({ name }: { name: string }) => name === 'tokens');
-  assert.equal(port.containerPort, config.endpoints?.token?.address.port);
-  const service = overlaid.find(
-    ({ kind, metadata }) => kind === 'Service' && metadata.name === 'kubespiffe-tokens',
+const listeners: { overlay: string; port: string; service: string; address: (config: Config) => number }[] = [
+  {
+    overlay: 'tokens',
+    port: 'tokens',
+    service: 'kubespiffe-tokens',
+    address: ({ endpoints }) => endpoints?.token?.address.port ?? 0,
+  },
+  {
+    overlay: 'federation',
+    port: 'bundle-web',
+    service: 'kubespiffe-bundle-web',
+    address: ({ endpoints }) => endpoints?.bundleWeb?.address.port ?? 0,
+  },
+  {
+    overlay: 'federation',
+    port: 'bundle-spiffe',
+    service: 'kubespiffe-bundle-spiffe',
+    address: ({ endpoints }) => endpoints?.bundleSpiffe?.address.port ?? 0,
+  },
+];
+for (const { overlay, port, service: serviceName, address } of listeners) {
+  test(`the overlay ${overlay} opens the port ${port}, in Deployment, Service and NetworkPolicy`, async () => {
+    const folder = join(manifests, 'examples', overlay);
+    const overlaid = await build(folder);
+    const [container] = find('Deployment', overlaid).spec.template.spec.containers;
+    const opened = container.ports.find(({ name }: { name: string }) => name === port);
+    assert.equal(opened.containerPort, address(await configuration(overlaid)));
+    const service = overlaid.find(
+      ({ kind, metadata }) => kind === 'Service' && metadata.name === serviceName,
+    );
+    assert.equal(service.spec.ports[0].targetPort, port);
+    const { labels } = find('Deployment', overlaid).spec.template.metadata;
+    assert.partialDeepStrictEqual(labels, service.spec.selector);
+    const allowed = overlaid
+      .filter(({ kind }) => kind === 'NetworkPolicy')
+      .flatMap(({ spec }) => spec.ingress.flatMap(({ ports }: Manifest) => ports));
+    assert.ok(allowed.some((one) => one.port === port));
+    const flags = ['--server-side', '--force-conflicts', '--dry-run=server'];
+    await controlPlane.kubectl(['apply', ...flags, '-k', folder]);
+  });
+}
+
+test('the token endpoint’s certificate carries the name of its Service', async () => {
+  const overlaid = await build(join(manifests, 'examples/tokens'));
+  assert.ok((await configuration(overlaid)).endpoints?.names.includes('kubespiffe-tokens.kubespiffe.svc'));
+});
+
+test('the bundle endpoint of the web finds its certificate where the Secret is mounted', async () => {
+  const overlaid = await build(join(manifests, 'examples/federation'));
+  const { bundleWeb } = (await configuration(overlaid)).endpoints ?? {};
+  const { containers, volumes, securityContext } = find('Deployment', overlaid).spec.template.spec;
+  const [{ mountPath, name }] = containers[0].volumeMounts;
+  assert.deepEqual(
+    [bundleWeb?.certificateFile, bundleWeb?.keyFile],
+    [`${mountPath}/tls.crt`, `${mountPath}/tls.key`],
   );
-  assert.equal(service.spec.ports[0].targetPort, 'tokens');
-  assert.ok(config.endpoints?.names.includes(`${service.metadata.name}.${service.metadata.namespace}.svc`));
-  const opened = overlaid.filter(({ kind }) => kind === 'NetworkPolicy').flatMap(({ spec }) => spec.ingress);
-  assert.ok(opened.some(({ ports }) => ports[0].port === 'tokens'));
-  const { labels } = find('Deployment', overlaid).spec.template.metadata;
-  assert.partialDeepStrictEqual(labels, service.spec.selector);
-  await controlPlane.kubectl([
-    'apply',
-    '--server-side',
-    '--force-conflicts',
-    '--dry-run=server',
-    '-k',
-    folder,
-  ]);
+  const { secret } = volumes.find((volume: Manifest) => volume.name === name);
+  assert.equal(secret.defaultMode, 0o440);
+  assert.equal(securityContext.fsGroup, securityContext.runAsGroup);
 });
 
 test('an overlay for clusters without Pod Certificates names the ConfigMap that the role allows', async () => {
