@@ -23,6 +23,18 @@ export type PodLookup =
   | { readonly kind: 'gone' }
   | { readonly kind: 'unavailable'; readonly error: unknown };
 
+/** The server sends a bookmark about once a minute: after more silence than this a watch may be dead. */
+const heardWithinMs = 90_000;
+
+/**
+ * Whether the cache of the pods may be believed: it is complete, and something was heard of it lately.
+ *
+ * @param monotonic milliseconds, of the clock that the store has.
+ */
+export function isHeardFrom(pods: Store<LivePod>, monotonic: number): boolean {
+  return pods.isSynced() && monotonic - pods.lastContact() < heardWithinMs;
+}
+
 /**
  * The pod of a caller. The cache answers when it was heard from lately and agrees with the credential; a miss or any
  * mismatch is looked up live.

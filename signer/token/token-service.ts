@@ -13,7 +13,7 @@ import { createAuthenticator } from './authenticate.ts';
 import { endpointIdOf } from './certificate.ts';
 import { createIssuerKeys } from './issuer-keys.ts';
 import { createLimiter } from './limiter.ts';
-import type { LivePod } from './pods.ts';
+import { isHeardFrom, type LivePod } from './pods.ts';
 import type { TokenReporter } from './report.ts';
 import { createReviewCache } from './review-cache.ts';
 import { createTokenService, type TokenService } from './service.ts';
@@ -53,8 +53,6 @@ export interface TokenServiceParts {
   readonly monotonic: () => number;
 }
 
-/** The server sends a bookmark about once a minute: after more silence than this a watch may be dead. */
-const heardWithinMs = 90_000;
 const retryMs = 1_000;
 /** Tokens a second whose key the API server does not publish. */
 const unpublishedKeysPerSecond = 10;
@@ -71,7 +69,7 @@ export async function learnTokenService(
 ): Promise<TokenService | undefined> {
   const { settings, trustDomain, transport, pods, monotonic, log } = parts;
   const audience = settings.audience ?? endpointIdOf(trustDomain).uri;
-  const hearsOfPods = () => pods.isSynced() && monotonic() - pods.lastContact() < heardWithinMs;
+  const hearsOfPods = () => isHeardFrom(pods, monotonic());
   const cache = createReviewCache({ lifetimeMs: settings.reviewCacheMs, monotonic });
   pods.subscribe(({ type, object, previous }) => {
     // Whatever ends a pod ends what was known of its tokens.

@@ -13,9 +13,11 @@ export interface TokenFiles {
 /** Kubeconfigs of ServiceAccounts whose tokens lie in files beside them and can be renewed. */
 export function createTokenFiles(dir: string, url: string, authority: string, admin: Admin): TokenFiles {
   const renewals = new Map<string, () => Promise<void>>();
+  let made = 0;
   return {
     kubeconfigFor: async ({ namespace, name }, options = {}) => {
-      const base = join(dir, `sa-${namespace}-${name}-${renewals.size}`);
+      // Counted before anything is waited for: several may be made at the same moment.
+      const base = join(dir, `sa-${namespace}-${name}-${made++}`);
       const tokenFile = `${base}.token`;
       const renew = async () => {
         const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${name}/token`;

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createStore } from '../../signer/kube/store.ts';
-import { decideOnPod, type LivePod, lookUpPod, type PodLookup } from '../../signer/token/pods.ts';
+import {
+  decideOnPod,
+  isHeardFrom,
+  type LivePod,
+  lookUpPod,
+  type PodLookup,
+} from '../../signer/token/pods.ts';
 import { createScriptedApi } from '../kube/scripted-api.ts';
 
 const psat = {
@@ -38,6 +44,23 @@ describe('the decision on a pod', () => {
       assert.equal(decision.ok ? decision.value.uri : decision.code, expected);
     });
   }
+});
+
+/** The third row of "How long a deleted pod can go on" in docs/security/token-endpoint.md. */
+describe('the cache of the pods', () => {
+  it('is believed once it is complete, and until nothing was heard for 90 s', () => {
+    let monotonic = 0;
+    const pods = createStore<LivePod>({ monotonic: () => monotonic });
+    pods.set('shop/web-0', pod);
+    assert.equal(isHeardFrom(pods, monotonic), false);
+    pods.replace([['shop/web-0', pod]]);
+    for (const hear of [() => pods.touch(), () => pods.set('shop/web-1', pod), () => pods.delete('none')]) {
+      hear();
+      assert.equal(isHeardFrom(pods, monotonic + 89_999), true);
+      monotonic += 90_000;
+      assert.equal(isHeardFrom(pods, monotonic), false);
+    }
+  });
 });
 
 describe('the look at a pod', () => {
