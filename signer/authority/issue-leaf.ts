@@ -1,6 +1,6 @@
 import type { SigningAuthority } from '../pki/leaf.ts';
 import { encodePem } from '../pki/pem.ts';
-import type { SubjectKey } from '../pki/spki.ts';
+import type { SupportedKey } from '../pki/spki.ts';
 import type { Seconds } from '../pki/time.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 
@@ -29,7 +29,7 @@ export interface IssuedLeaf extends Validity {
 export function issueLeaf<V extends Validity>(input: {
   authority: SigningAuthority;
   spiffeId: SpiffeId;
-  key: Extract<SubjectKey, { kind: 'supported' }>;
+  key: SupportedKey;
   validity: V;
   serial: Uint8Array;
   dnsNames?: readonly string[];

@@ -34,6 +34,9 @@ export type SubjectKey =
     }
   | { readonly kind: 'unreadable'; readonly reason: string };
 
+/** A key that a certificate may be made for. */
+export type SupportedKey = Extract<SubjectKey, { kind: 'supported' }>;
+
 /** What remains to be said about a key once its algorithm is known: its type, or why it has none. */
 type KeyMatch = { type: KeyType } | { unsupported: string } | { unreadable: string };
 

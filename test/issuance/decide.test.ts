@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  type Decision,
-  decideOnPod,
-  decideOnRequest,
-  type SupportedKey,
-} from '../../signer/issuance/decide.ts';
+import { type Decision, decideOnPod, decideOnRequest } from '../../signer/issuance/decide.ts';
 import type { PodLookup } from '../../signer/issuance/pods.ts';
-import type { SubjectKey } from '../../signer/pki/spki.ts';
+import type { SubjectKey, SupportedKey } from '../../signer/pki/spki.ts';
 import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
 
 const policy = { trustDomain: 'example.org' };

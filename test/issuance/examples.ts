@@ -1,8 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
-import type { SupportedKey } from '../../signer/issuance/decide.ts';
 import type { PodFacts } from '../../signer/issuance/pods.ts';
 import type { OpenRequest } from '../../signer/issuance/request.ts';
-import { readSubjectKey } from '../../signer/pki/spki.ts';
+import { readSubjectKey, type SupportedKey } from '../../signer/pki/spki.ts';
 
 /** A request as kubelet makes it, with what a test wants to be different. */
 export function anOpenRequest(different: Partial<OpenRequest> = {}): OpenRequest {

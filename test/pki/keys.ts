@@ -1,5 +1,5 @@
 import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
+import { readSubjectKey, type SupportedKey } from '../../signer/pki/spki.ts';
 
 /** A key pair made at run time. Nothing here is ever written to the repository. */
 export interface TestKey {
@@ -55,7 +55,7 @@ export function fixedKey(label: string): KeyObject {
 }
 
 /** Reads a key that must be supported. */
-export function supportedKey(spki: Uint8Array): Extract<SubjectKey, { kind: 'supported' }> {
+export function supportedKey(spki: Uint8Array): SupportedKey {
   const key = readSubjectKey(spki);
   if (key.kind !== 'supported') throw new Error(`not a supported key: ${JSON.stringify(key)}`);
   return key;
