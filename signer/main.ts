@@ -143,6 +143,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
         });
 
   const audit = createAudit({ replica: config.replica });
+  const extensionsFor = leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer });
   const signing = createSigning({
     pool,
     isPublished: publisher.isPublished,
@@ -154,7 +155,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
       refreshFraction: config.refreshFraction,
       refreshJitter,
     },
-    extensionsFor: leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer }),
+    extensionsFor,
     randomBytes,
     ...time,
   });
@@ -211,6 +212,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
       project: toPodFacts,
       pool,
       authority: signing.mayUse,
+      extensionsFor,
       clockFault: () => clockFault(clock),
       events,
       audit,

@@ -85,6 +85,8 @@ export interface TokenConfig {
   readonly reviewCacheMs: number;
   /** Requests a second. */
   readonly podRate: number;
+  /** Undefined: no certificates. */
+  readonly x509: { readonly audience: string | undefined; readonly lifetimeSeconds: number } | undefined;
 }
 
 export type LoadedConfig =
@@ -138,6 +140,7 @@ function missing(values: SettingValues): Mistake[] {
   const demands: readonly [asks: SettingKey, asked: SettingKey][] = [
     ['tokenAddress', 'jwtIssuer'],
     ['leafIssuer', 'jwtIssuer'],
+    ['x509Svid', 'tokenAddress'],
     ['bundleWebAddress', 'bundleWebCertificate'],
     ['bundleWebAddress', 'bundleWebKey'],
   ];
@@ -253,6 +256,9 @@ function resolveToken(values: SettingValues): TokenConfig | undefined {
     refreshHintSeconds: Math.floor(values.tokenRefreshHint / 1000),
     reviewCacheMs: values.tokenReviewCache,
     podRate: values.tokenPodRate,
+    x509: values.x509Svid
+      ? { audience: values.x509Audience, lifetimeSeconds: Math.floor(values.x509Lifetime / 1000) }
+      : undefined,
   };
 }
 

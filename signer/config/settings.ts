@@ -269,6 +269,30 @@ export const settings = {
     default: '200',
     description: 'Requests a second from one address, on average; twice as many at once.',
   },
+  x509Svid: {
+    section: 'Tokens',
+    type: boolean,
+    default: 'false',
+    description:
+      'Whether the token endpoint gives certificates too: `POST /x509-svid`, for clusters without Pod Certificates and ' +
+      'for processes that cannot have a projected volume. Needs `tokenAddress`.',
+  },
+  x509Audience: {
+    section: 'Tokens',
+    type: text,
+    otherwise: '`spiffe://TRUST-DOMAIN/kubespiffe/x509-svid`',
+    description:
+      'The audience that ServiceAccount tokens must have, and no other, to get a certificate. Neither `tokenAudience` ' +
+      'nor one of the API server.',
+  },
+  x509Lifetime: {
+    section: 'Tokens',
+    type: duration('5m', '1h'),
+    default: '1h',
+    description:
+      'Longest life of a certificate that the token endpoint gives, of which 2 minutes lie back. It never outlives the ' +
+      'ServiceAccount token it is made from.',
+  },
   concurrency: {
     section: 'Process',
     type: whole(1, 256),

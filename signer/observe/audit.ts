@@ -34,33 +34,44 @@ export interface AuditRecord {
   notAfter?: number;
 }
 
-/** Who got, or did not get, which JWT-SVID. What belongs to a pod is there once its token was found good. */
-export interface TokenAuditRecord {
-  event: 'token';
+/** Who got, or did not get, something from the token endpoint. What belongs to a pod is there once that is proved. */
+interface EndpointAuditRecord {
   outcome: 'Issued' | 'Denied' | 'Wait';
   /** `Issued`, or a code of the token endpoint's table of refusals. */
   reason: string;
   message?: string;
   /** Of the caller, as the connection shows it. */
   address: string;
-  /** What was asked for. */
-  audiences?: readonly string[];
   namespace?: string;
   pod?: AuditedObject;
   serviceAccount?: AuditedObject;
   /** `jti` of the ServiceAccount token, which the API server's audit log names as well. */
   credentialId?: string;
   spiffeId?: string;
-  /** `jti` of the JWT-SVID. */
-  tokenId?: string;
-  /** `kid` of the key that signed. */
-  keyId?: string;
   /** Seconds since the epoch. */
   notAfter?: number;
 }
 
+/** A request for a JWT-SVID. */
+export interface TokenAuditRecord extends EndpointAuditRecord {
+  event: 'token';
+  /** What was asked for. */
+  audiences?: readonly string[];
+  /** `jti` of the JWT-SVID. */
+  tokenId?: string;
+  /** `kid` of the key that signed. */
+  keyId?: string;
+}
+
+/** A request for an X509-SVID; the names are those of a PodCertificateRequest. */
+export interface X509AuditRecord
+  extends EndpointAuditRecord,
+    Pick<AuditRecord, 'serial' | 'publicKeySha256' | 'authority' | 'notBefore'> {
+  event: 'x509-svid';
+}
+
 /** Writes one line per record. */
-export type Audit = (record: AuditRecord | TokenAuditRecord) => void;
+export type Audit = (record: AuditRecord | TokenAuditRecord | X509AuditRecord) => void;
 
 /**
  * Makes the audit stream: the same output as the log, told apart by `"audit":true`. It is a logger of its own

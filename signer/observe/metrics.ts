@@ -44,6 +44,9 @@ export interface Metrics {
   readonly tokens: CounterOf<'outcome' | 'reason'>;
   /** Seconds from the whole request to the answer. */
   readonly tokenSeconds: HistogramOf<'outcome'>;
+  /** The same of requests for X509-SVIDs at the token endpoint. */
+  readonly x509Svids: CounterOf<'outcome' | 'reason'>;
+  readonly x509SvidSeconds: HistogramOf<'outcome'>;
   /** How the API server's word on a ServiceAccount token was had. */
   readonly tokenReviews: CounterOf<'result'>;
   readonly buildInfo: GaugeOf<'version' | 'node'>;
@@ -163,6 +166,16 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
     tokenSeconds: histogram(
       'kubespiffe_token_seconds',
       'From a request for a JWT-SVID to its answer.',
+      latencyBuckets,
+      ['outcome'],
+    ),
+    x509Svids: counter('kubespiffe_x509_svids_total', 'Answers to requests for X509-SVIDs over HTTP.', [
+      'outcome',
+      'reason',
+    ]),
+    x509SvidSeconds: histogram(
+      'kubespiffe_x509_svid_seconds',
+      'From a request for an X509-SVID over HTTP to its answer.',
       latencyBuckets,
       ['outcome'],
     ),

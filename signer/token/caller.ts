@@ -3,6 +3,8 @@ export interface Caller {
   readonly namespace: string;
   readonly serviceAccount: { readonly name: string; readonly uid: string };
   readonly pod: { readonly name: string; readonly uid: string };
+  /** Where the pod runs, as far as the credential says. */
+  readonly node?: { readonly name: string; readonly uid: string };
   /** When the credential ends, seconds since the epoch: nothing that it gives may outlive it. */
   readonly expiresAt: number;
   /** By which others name the credential too: the `jti` of a token, empty for tokens without. */

@@ -1,4 +1,3 @@
-import type { Authority } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
 import { messageOf } from '../errors.ts';
 import type { EventRecorder } from '../kube/events.ts';
@@ -15,9 +14,9 @@ import { createLimiter } from './limiter.ts';
 import { runListener } from './listener.ts';
 import type { LivePod } from './pods.ts';
 import { createTokenReporter } from './report.ts';
-import type { TokenService } from './service.ts';
 import { addTokenRoutes } from './token-routes.ts';
-import { learnTokenService, type TokenSettings } from './token-service.ts';
+import { learnServices, type ServiceParts, type Services, type TokenSettings } from './token-service.ts';
+import { addX509Routes } from './x509-routes.ts';
 
 interface HostPort {
   readonly host: string;
@@ -55,7 +54,9 @@ export interface EndpointNeeds {
   readonly project: (raw: Pod) => LivePod;
   readonly pool: PoolView;
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
-  readonly authority: () => { ok: true; authority: Authority } | { ok: false; detail: string };
+  readonly authority: ServiceParts['authority'];
+  /** What leaves carry beyond the profile. */
+  readonly extensionsFor: ServiceParts['extensionsFor'];
   readonly clockFault: () => string | undefined;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;
@@ -91,33 +92,34 @@ export function createEndpoints(
   const own = () => ownCertificates({ ...needs, dnsNames: settings.names });
 
   /** The HTTP side of one listener, with the documents that all of them serve. */
-  function createListener(tls: ReturnType<typeof tlsOptions>, answer?: TokenService): Http {
+  function createListener(tls: ReturnType<typeof tlsOptions>, services?: Services): Http {
     const http = createHttp({
       tls,
       addressLimits: createLimiter({ perSecond: settings.addressRate, monotonic }),
       onRefusal: (outcome, address, startedAt) =>
-        tell({ address, elapsedMs: monotonic() - startedAt, outcome }),
+        tell({ event: 'token', address, elapsedMs: monotonic() - startedAt, outcome }),
       onError: (error) => log.error({ error: messageOf(error) }, 'the endpoint failed'),
       monotonic,
     });
-    const documents = answer && openApi ? { ...bundleDocuments, openApi } : bundleDocuments;
+    const documents = services && openApi ? { ...bundleDocuments, openApi } : bundleDocuments;
     addDocumentRoutes(http, documents, settings.refreshHintSeconds);
-    if (answer) addTokenRoutes(http, answer);
+    if (services) addTokenRoutes(http, services.jwtSvid);
+    if (services?.x509Svid) addX509Routes(http, services.x509Svid);
     return http;
   }
 
   function listener(
     name: ListenerName,
     more: Pick<Parameters<typeof runListener>[0], 'address' | 'minTlsVersion' | 'certificates'>,
-    prepare: (onWaiting: (reason: string) => void, signal: AbortSignal) => Promise<TokenService | undefined>,
+    prepare: (onWaiting: (reason: string) => void, signal: AbortSignal) => Promise<Services | undefined>,
   ) {
     const onState = (serves: boolean, reason: string) => needs.onState(name, serves, reason);
     return {
       name,
       async run(signal: AbortSignal): Promise<void> {
-        const answer = await prepare((reason) => onState(false, reason), signal);
+        const services = await prepare((reason) => onState(false, reason), signal);
         if (signal.aborted) return;
-        const create = (tls: ReturnType<typeof tlsOptions>) => createListener(tls, answer);
+        const create = (tls: ReturnType<typeof tlsOptions>) => createListener(tls, services);
         await runListener({ ...more, name, create, log, onState }, signal);
       },
     };
@@ -127,7 +129,7 @@ export function createEndpoints(
   return [
     token &&
       listener('token-endpoint', { ...token, certificates: own() }, (onWaiting, signal) =>
-        learnTokenService({ ...needs, settings: token, tell, onWaiting }, signal),
+        learnServices({ ...needs, settings: token, tell, onWaiting }, signal),
       ),
     bundleWeb &&
       listener(

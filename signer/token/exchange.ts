@@ -58,8 +58,8 @@ export function readExchange(body: string, authorization: string | undefined): C
  * `{"audience":["…"]}`. Pure.
  */
 export function readShortForm(body: string, authorization: string | undefined): Checked<TokenRequest> {
-  const [, subjectToken] = /^Bearer ([!-~]+)$/i.exec(authorization ?? '') ?? [];
-  if (subjectToken === undefined) return refuse('TokenMissing', 'Authorization: Bearer');
+  const subjectToken = bearerOf(authorization);
+  if (!subjectToken.ok) return subjectToken;
   const read = parseJsonObject(body, 'the body');
   if (!read.ok) return refuse('RequestMalformed', read.reason);
   const stranger = Object.keys(read.value).find((name) => name !== 'audience');
@@ -69,7 +69,13 @@ export function readShortForm(body: string, authorization: string | undefined): 
   if (!audiences.every((one) => typeof one === 'string')) {
     return refuse('RequestMalformed', 'audience is neither a string nor a list of strings');
   }
-  return pass({ subjectToken, audiences });
+  return pass({ subjectToken: subjectToken.value, audiences });
+}
+
+/** The ServiceAccount token of an Authorization header (RFC 6750 2.1). */
+export function bearerOf(authorization: string | undefined): Checked<string> {
+  const [, token] = /^Bearer ([!-~]+)$/i.exec(authorization ?? '') ?? [];
+  return token === undefined ? refuse('TokenMissing', 'Authorization: Bearer') : pass(token);
 }
 
 /** URLSearchParams lets broken percent-encoding through as it is, and bytes that are no UTF-8 as question marks. */

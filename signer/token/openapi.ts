@@ -14,9 +14,33 @@ const ofExchangeAlone: readonly RefusalCode[] = [
 /** What a document that everybody may read can be refused for. */
 const ofDocuments: readonly RefusalCode[] = ['NotReady', 'AddressLimited', 'Overloaded', 'Fault'];
 
+/** What only requests for JWT-SVIDs can be refused for, as only they have an audience and parameters. */
+const ofTokensAlone: readonly RefusalCode[] = [
+  'ParameterUnsupported',
+  'AudienceMissing',
+  'AudienceMalformed',
+  'AudienceTooMany',
+  'AudienceForbidden',
+  'AudienceNotAllowed',
+];
+/** What only requests for X509-SVIDs can be refused for. */
+const ofX509Alone: readonly RefusalCode[] = [
+  'RouteUnknown',
+  'CsrUnreadable',
+  'CsrSignatureInvalid',
+  'UnsupportedKeyType',
+];
+
 const allCodes = Object.keys(refusals) as RefusalCode[];
-const ofExchange = allCodes.filter((code) => code !== 'RouteUnknown');
-const ofShortForm = ofExchange.filter((code) => !ofExchangeAlone.includes(code));
+const without = (codes: readonly RefusalCode[], ...left: RefusalCode[]) =>
+  codes.filter((code) => !left.includes(code));
+const ofExchange = without(allCodes, ...ofX509Alone);
+const ofShortForm = without(ofExchange, ...ofExchangeAlone);
+const ofX509: readonly RefusalCode[] = [
+  ...ofX509Alone,
+  'CredentialsRepeated',
+  ...without(ofShortForm, ...ofTokensAlone),
+];
 
 const json = (schema: object) => ({ 'application/json': { schema } });
 const reference = (name: string) => ({ $ref: `#/components/schemas/${name}` });
@@ -55,20 +79,41 @@ const audience = {
   ],
 };
 
-function tokenOperation(more: object, codes: readonly RefusalCode[]): object {
+/** What is given to a pod, which has proved itself. @param given the body by content type. */
+function svidOperation(
+  more: object,
+  description: string,
+  given: object,
+  codes: readonly RefusalCode[],
+): object {
   return {
     ...more,
     responses: {
-      '200': {
-        description: 'A JWT-SVID',
-        headers: { 'Cache-Control': header('no-store') },
-        content: json(reference('Token')),
-      },
+      '200': { description, headers: { 'Cache-Control': header('no-store') }, ...given },
       ...refusalResponses(codes),
       ...cutResponses,
     },
   };
 }
+
+function tokenOperation(more: object, codes: readonly RefusalCode[]): object {
+  return svidOperation(more, 'A JWT-SVID', { content: json(reference('Token')) }, codes);
+}
+
+const certificates = {
+  'application/pem-certificate-chain': {
+    schema: { type: 'string', description: 'Leaf, intermediates, then the roots' },
+  },
+  ...json(reference('X509Svid')),
+};
+const chainLength = {
+  description: 'With PEM: how many of the certificates are the chain; those that follow are the roots',
+  schema: { type: 'integer', minimum: 1 },
+};
+const refreshAfter = {
+  description: 'With PEM: seconds after which to ask for the next, half of the life that is left',
+  schema: { type: 'integer', minimum: 15 },
+};
 
 function documentOperation(operationId: string, summary: string, contentType: string): object {
   const headers = {
@@ -112,7 +157,7 @@ export const openApi = {
   info: {
     title: 'kubespiffe token endpoint',
     version: '1',
-    description: 'Exchanges ServiceAccount tokens of pods for JWT-SVIDs, and publishes what verifies them.',
+    description: 'Exchanges ServiceAccount tokens of pods for SVIDs, and publishes what verifies them.',
   },
   paths: {
     [paths.exchange]: {
@@ -144,6 +189,37 @@ export const openApi = {
         ofShortForm,
       ),
     },
+    [paths.x509Svid]: {
+      post: svidOperation(
+        {
+          operationId: 'getX509Svid',
+          summary: 'Get an X509-SVID for a PKCS#10 request; only where the setting x509Svid is on',
+          security: [{ serviceAccountToken: [] }],
+          requestBody: {
+            required: true,
+            content: {
+              'application/pkcs10': {
+                schema: {
+                  type: 'string',
+                  description: 'DER or PEM, signed by its own key',
+                  maxLength: 65_536,
+                },
+              },
+            },
+          },
+        },
+        'An X509-SVID and the roots; PEM unless the Accept header names JSON',
+        {
+          headers: {
+            'Cache-Control': header('no-store'),
+            'Kubespiffe-Chain-Length': chainLength,
+            'Kubespiffe-Refresh-After': refreshAfter,
+          },
+          content: certificates,
+        },
+        ofX509,
+      ),
+    },
     [paths.discovery]: {
       get: documentOperation('getDiscovery', 'OpenID Connect discovery document', 'application/json'),
     },
@@ -171,6 +247,21 @@ export const openApi = {
           issued_token_type: { const: jwtTokenType },
           token_type: { const: 'Bearer' },
           expires_in: { type: 'integer', minimum: 1, description: 'Seconds' },
+        },
+        additionalProperties: false,
+      },
+      X509Svid: {
+        type: 'object',
+        required: ['spiffe_id', 'certificate_chain', 'trust_bundle', 'expires_at', 'refresh_at'],
+        properties: {
+          spiffe_id: { type: 'string' },
+          certificate_chain: {
+            type: 'string',
+            description: 'Leaf, then intermediates, without the root; PEM',
+          },
+          trust_bundle: { type: 'string', description: 'The roots; PEM' },
+          expires_at: { type: 'integer', description: 'Seconds since the epoch' },
+          refresh_at: { type: 'integer', description: 'When to ask for the next, seconds since the epoch' },
         },
         additionalProperties: false,
       },

@@ -2,6 +2,7 @@
 export const paths = {
   exchange: '/token',
   shortForm: '/jwt-svid',
+  x509Svid: '/x509-svid',
   discovery: '/.well-known/openid-configuration',
   keys: '/keys',
   bundle: '/bundle',

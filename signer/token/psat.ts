@@ -99,7 +99,7 @@ function isTime(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) > 0 && (value as number) < 253_402_300_800;
 }
 
-type Binding = Pick<Psat, 'subject' | 'namespace' | 'serviceAccount' | 'pod'>;
+type Binding = Pick<Psat, 'subject' | 'namespace' | 'serviceAccount' | 'pod' | 'node'>;
 
 function readBinding(claims: JsonObject): Checked<Binding> {
   const own = claims['kubernetes.io'];
@@ -118,7 +118,8 @@ function readBinding(claims: JsonObject): Checked<Binding> {
   if (!pod) return refuse('ClaimsMalformed', 'kubernetes.io');
   const subject = `system:serviceaccount:${own.namespace}:${serviceAccount.name}`;
   if (claims.sub !== subject) return refuse('ClaimsMalformed', 'sub');
-  return pass({ subject, namespace: own.namespace, serviceAccount, pod });
+  const node = readReference(own.node);
+  return pass({ subject, namespace: own.namespace, serviceAccount, pod, ...(node && { node }) });
 }
 
 function readReference(value: unknown): { name: string; uid: string } | undefined {

@@ -1,5 +1,7 @@
+import { supportedSubjectKeys } from '../pki/keys.ts';
+
 /**
- * The one table of what the token endpoint answers when it does not give a token. A row is what the HTTP answer, the
+ * The one table of what the token endpoint answers when it gives nothing. A row is what the HTTP answer, the
  * metric, the audit line, the Event and the documentation (docs/reference/token-endpoint.md has a heading for each
  * code) have in common.
  */
@@ -114,6 +116,12 @@ export const refusals = {
     'The policy of this cluster does not allow the audience; it is a setting (jwtAudiences).',
   ),
 
+  CsrUnreadable: deny('The certificate request cannot be read: {}; send one PKCS#10 request, DER or PEM.'),
+  CsrSignatureInvalid: deny('The signature of the certificate request {}.'),
+  UnsupportedKeyType: deny(
+    `The key of the certificate request is {}; make one of ${supportedSubjectKeys.map(({ name }) => name).join(', ')}.`,
+  ),
+
   PodUnavailable: wait('The pod could not be looked up ({}); try again.'),
   ReviewUnavailable: wait('The API server does not review ServiceAccount tokens now ({}); try again.'),
   ReviewForbidden: wait(
@@ -122,9 +130,9 @@ export const refusals = {
     { alarm: true },
   ),
   NotReady: wait('The endpoint is not ready yet ({}); try again.'),
-  SigningUnavailable: wait('No JWT-SVID can be signed now: {}.'),
+  SigningUnavailable: wait('Nothing can be signed now: {}.'),
 
-  PodLimited: limit('The pod asks for tokens too often; keep a JWT-SVID for half of its life.'),
+  PodLimited: limit('The pod asks too often; keep what it was given for half of its life.'),
   AddressLimited: limit('Too many requests come from this address; try again.'),
   ReviewLimited: limit(
     'The key of the ServiceAccount token is not published by the API server, and such tokens are reviewed at a ' +

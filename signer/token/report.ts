@@ -1,29 +1,34 @@
 import type { EventRecorder } from '../kube/events.ts';
-import type { Audit } from '../observe/audit.ts';
+import type { Audit, TokenAuditRecord, X509AuditRecord } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Caller } from './caller.ts';
-import type { MintedToken } from './mint.ts';
 import { describe, type Refused, refusals } from './refusals.ts';
 
 /** What is known of an answer when it is told. Holds no token. */
-export interface Told {
+interface ToldOf<Event extends string, Facts> {
+  /** What was asked for. */
+  readonly event: Event;
   /** Address of the caller. */
   readonly address: string;
   readonly elapsedMs: number;
-  /** What was asked for; absent while the request could not be read. */
-  readonly audiences?: readonly string[];
   /** Whose request it is; absent until the API server has vouched for it. */
   readonly caller?: Caller;
-  readonly outcome:
-    | {
-        readonly ok: true;
-        readonly spiffeId: string;
-        readonly keyId: string;
-        readonly minted: Omit<MintedToken, 'token'>;
-      }
-    | Refused;
+  readonly outcome: { readonly ok: true; readonly issued: Facts } | Refused;
 }
+
+/** What the audit line says of a JWT-SVID. */
+export type JwtSvidFacts = Required<Pick<TokenAuditRecord, 'spiffeId' | 'tokenId' | 'keyId' | 'notAfter'>>;
+
+/** What the audit line says of an X509-SVID. */
+export type X509SvidFacts = Required<
+  Pick<X509AuditRecord, 'spiffeId' | 'serial' | 'publicKeySha256' | 'authority' | 'notBefore' | 'notAfter'>
+>;
+
+export type Told =
+  /** `audiences` are absent while the request could not be read. */
+  | (ToldOf<'token', JwtSvidFacts> & { readonly audiences?: readonly string[] })
+  | ToldOf<'x509-svid', X509SvidFacts>;
 
 /** Bytes of a subject that Google Cloud takes. SPIFFE IDs are ASCII, so as many characters. */
 const longestForGoogle = 127;
@@ -35,11 +40,15 @@ const maxWarnedOf = 1_000;
  */
 export function createTokenReporter(needs: {
   readonly log: Pick<Logger, 'debug' | 'info' | 'warn'>;
-  readonly metrics: Pick<Metrics, 'tokens' | 'tokenSeconds'>;
+  readonly metrics: Pick<Metrics, 'tokens' | 'tokenSeconds' | 'x509Svids' | 'x509SvidSeconds'>;
   readonly audit: Audit;
   readonly events: Pick<EventRecorder, 'record'>;
 }) {
   const { log, metrics, audit, events } = needs;
+  const counted = {
+    token: { answers: metrics.tokens, seconds: metrics.tokenSeconds, issued: 'JWT-SVID issued' },
+    'x509-svid': { answers: metrics.x509Svids, seconds: metrics.x509SvidSeconds, issued: 'X509-SVID issued' },
+  };
   const warnedOf = new Set<string>();
 
   /** Once for each SPIFFE ID, as far as they can be remembered. */
@@ -58,56 +67,62 @@ export function createTokenReporter(needs: {
     const { outcome, caller } = told;
     const reason = outcome.ok ? 'Issued' : outcome.code;
     const verdict = outcome.ok ? 'issue' : refusals[outcome.code].verdict;
-    metrics.tokens.inc({ outcome: verdict, reason });
-    metrics.tokenSeconds.observe({ outcome: verdict }, told.elapsedMs / 1000);
+    const { answers, seconds, issued } = counted[told.event];
+    answers.inc({ outcome: verdict, reason });
+    seconds.observe({ outcome: verdict }, told.elapsedMs / 1000);
     if (reason === 'AddressLimited' || reason === 'Overloaded') return;
 
     const message = outcome.ok ? undefined : describe(outcome);
-    const audiences = told.audiences?.slice(0, 10).map((audience) => audience.slice(0, 200));
-    audit({
-      event: 'token',
-      outcome: verdict === 'issue' ? 'Issued' : verdict === 'deny' ? 'Denied' : 'Wait',
+    const common = {
+      outcome: outcomeOf[verdict],
       reason,
       ...(message !== undefined && { message }),
       address: told.address,
-      ...(audiences && { audiences }),
       ...(caller && {
         namespace: caller.namespace,
         pod: caller.pod,
         serviceAccount: caller.serviceAccount,
         credentialId: caller.id,
       }),
-      ...(outcome.ok && {
-        spiffeId: outcome.spiffeId,
-        tokenId: outcome.minted.id,
-        keyId: outcome.keyId,
-        notAfter: outcome.minted.expiresAt,
-      }),
-    });
+    };
+    if (told.event === 'token') {
+      const audiences = told.audiences?.slice(0, 10).map((audience) => audience.slice(0, 200));
+      const facts = told.outcome.ok ? told.outcome.issued : {};
+      audit({ event: told.event, ...common, ...(audiences && { audiences }), ...facts });
+    } else {
+      audit({ event: told.event, ...common, ...(told.outcome.ok ? told.outcome.issued : {}) });
+    }
 
     const line = {
       reason,
       address: told.address,
       ...(caller && { pod: `${caller.namespace}/${caller.pod.name}` }),
-      ...(outcome.ok && { spiffeId: outcome.spiffeId }),
+      ...(outcome.ok && { spiffeId: outcome.issued.spiffeId }),
       durationMs: Math.round(told.elapsedMs),
     };
     if (outcome.ok) {
-      warnOfLength(outcome.spiffeId);
-      log.debug(line, 'JWT-SVID issued');
+      if (told.event === 'token') warnOfLength(outcome.issued.spiffeId);
+      log.debug(line, issued);
       return;
     }
     if (refusals[outcome.code].alarm) log.warn(line, message);
     else log.info(line, message);
-    if (caller) events.record(eventOf(caller, outcome, message ?? ''));
+    if (caller) events.record(eventOf(told.event, caller, outcome, message ?? ''));
   };
 }
 
 export type TokenReporter = ReturnType<typeof createTokenReporter>;
 
-function eventOf(caller: Caller, { code }: Refused, note: string): Parameters<EventRecorder['record']>[0] {
+const outcomeOf = { issue: 'Issued', deny: 'Denied', wait: 'Wait' } as const;
+
+function eventOf(
+  event: Told['event'],
+  caller: Caller,
+  { code }: Refused,
+  note: string,
+): Parameters<EventRecorder['record']>[0] {
   return {
-    key: `${caller.pod.uid}/token/${code}`,
+    key: `${caller.pod.uid}/${event}/${code}`,
     regarding: {
       apiVersion: 'v1',
       kind: 'Pod',

@@ -7,7 +7,7 @@ import type { Limiter } from './limiter.ts';
 import { expiryOf, type JwtSvidAlgorithm, type MintedToken, mintJwtSvid } from './mint.ts';
 import { decideOnPod, lookUpPod } from './pods.ts';
 import { type Checked, pass, refuse } from './refusals.ts';
-import type { TokenReporter } from './report.ts';
+import type { JwtSvidFacts, TokenReporter } from './report.ts';
 
 export interface TokenPolicy {
   readonly trustDomain: string;
@@ -109,16 +109,22 @@ export function createTokenService(needs: TokenServiceNeeds) {
         })
       : read;
     needs.tell({
+      event: 'token',
       address,
       elapsedMs: monotonic() - startedAt,
       ...(read.ok && { audiences: read.value.audiences }),
       ...(caller && { caller }),
-      outcome: outcome.ok ? { ok: true, ...outcome.value } : outcome,
+      outcome: outcome.ok ? { ok: true, issued: factsOf(outcome.value) } : outcome,
     });
     if (!outcome.ok) return outcome;
     const { minted, spiffeId, now } = outcome.value;
     return pass({ token: minted.token, expiresIn: minted.expiresAt - now, spiffeId });
   };
+}
+
+function factsOf(issued: { minted: MintedToken; spiffeId: string; keyId: string }): JwtSvidFacts {
+  const { minted, spiffeId, keyId } = issued;
+  return { spiffeId, tokenId: minted.id, keyId, notAfter: minted.expiresAt };
 }
 
 export type TokenService = ReturnType<typeof createTokenService>;

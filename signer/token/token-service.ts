@@ -1,22 +1,23 @@
 import { randomUUID } from 'node:crypto';
+import { rootsPem } from '../authority/documents.ts';
 import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
 import type { PoolView } from '../authority/view.ts';
-import { KubespiffeError, messageOf } from '../errors.ts';
 import type { Store } from '../kube/store.ts';
-import { pause } from '../kube/timer.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Pod } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { type ApiServerFacts, readApiServerFacts } from './api-server.ts';
+import { type ApiServerFacts, learnApiServerFacts } from './api-server.ts';
 import { createAuthenticator } from './authenticate.ts';
-import { endpointIdOf } from './certificate.ts';
 import { createIssuerKeys } from './issuer-keys.ts';
 import { createLimiter } from './limiter.ts';
+import { type OwnAudiences, ownAudiences } from './own-audiences.ts';
 import { isHeardFrom, type LivePod } from './pods.ts';
+import { createServed } from './published.ts';
 import type { TokenReporter } from './report.ts';
-import { createReviewCache } from './review-cache.ts';
+import { createReviewCache, type ReviewCache } from './review-cache.ts';
 import { createTokenService, type TokenService } from './service.ts';
+import { createX509Service, type X509Service, type X509ServiceNeeds } from './x509-service.ts';
 
 /** What may be had from the token endpoint; docs/reference/configuration.md says what each is for. */
 export interface TokenSettings {
@@ -32,9 +33,11 @@ export interface TokenSettings {
   readonly refreshHintSeconds: number;
   readonly reviewCacheMs: number;
   readonly podRate: number;
+  /** Undefined: no certificates. */
+  readonly x509: { readonly audience: string | undefined; readonly lifetimeSeconds: number } | undefined;
 }
 
-export interface TokenServiceParts {
+export interface ServiceParts extends Pick<X509ServiceNeeds, 'authority' | 'extensionsFor' | 'randomBytes'> {
   readonly settings: TokenSettings;
   readonly trustDomain: string;
   readonly transport: Transport;
@@ -53,92 +56,105 @@ export interface TokenServiceParts {
   readonly monotonic: () => number;
 }
 
-const retryMs = 1_000;
 /** Tokens a second whose key the API server does not publish. */
 const unpublishedKeysPerSecond = 10;
 
+/** What the token endpoint gives. */
+export interface Services {
+  readonly jwtSvid: TokenService;
+  readonly x509Svid: X509Service | undefined;
+}
+
 /**
- * Joins the parts of the token service, as soon as the API server has said whose tokens they are.
+ * Joins the parts of the services, as soon as the API server has said whose tokens they are.
  *
  * @returns undefined when the signal comes before.
  * @throws KubespiffeError CONFIG_INVALID for an audience that must not be ours.
  */
-export async function learnTokenService(
-  parts: TokenServiceParts,
-  signal: AbortSignal,
-): Promise<TokenService | undefined> {
-  const { settings, trustDomain, transport, pods, monotonic, log } = parts;
-  const audience = settings.audience ?? endpointIdOf(trustDomain).uri;
-  const hearsOfPods = () => isHeardFrom(pods, monotonic());
+export async function learnServices(parts: ServiceParts, signal: AbortSignal): Promise<Services | undefined> {
+  const { settings, trustDomain, pods, monotonic, log } = parts;
+  const audiences = ownAudiences(trustDomain, settings);
   const cache = createReviewCache({ lifetimeMs: settings.reviewCacheMs, monotonic });
   pods.subscribe(({ type, object, previous }) => {
     // Whatever ends a pod ends what was known of its tokens.
     const isOver = type === 'delete' || object.finished !== undefined || object.deletesAt !== undefined;
     if (previous && (isOver || previous.uid !== object.uid)) cache.forgetPod(previous.uid);
   });
-  const facts = await learnFacts(audience, parts, signal);
+  const furtherIssuers = settings.serviceAccountIssuers;
+  const facts = await learnApiServerFacts({ ...parts, furtherIssuers, audiences }, signal);
   if (!facts) return undefined;
-  log.info({ audience, issuer: settings.issuer }, 'the token endpoint takes ServiceAccount tokens');
-
-  return createTokenService({
-    authenticate: createAuthenticator({
-      transport,
-      keys: createIssuerKeys({ transport, monotonic, log }),
-      cache,
-      unpublishedKeys: createLimiter({ perSecond: unpublishedKeysPerSecond, monotonic }),
-      policy: { audience, issuers: facts.issuers },
-      hearsOfPods,
-      now: parts.now,
-      onReview: (result) => parts.metrics.tokenReviews.inc({ result }),
-    }),
-    pods: { pods, project: parts.project, hearsOfPods, transport },
-    pool: parts.pool,
-    clockFault: parts.clockFault,
-    podLimits: createLimiter({ perSecond: settings.podRate, monotonic }),
-    policy: {
-      trustDomain,
-      issuer: settings.issuer,
-      lifetimeSeconds: settings.lifetimeSeconds,
-      algorithm: settings.algorithm,
-      rs256Audiences: new Set(settings.rs256Audiences),
-      propagationSeconds: jwtPropagationSeconds({
-        refreshHintSeconds: settings.refreshHintSeconds,
-        jwksMaxAgeSeconds: settings.refreshHintSeconds,
-        delaySeconds: settings.propagationDelaySeconds,
-      }),
-      audiences: {
-        most: settings.maxAudiences,
-        allowed: settings.allowedAudiences,
-        forbidden: new Set([...facts.audiences, audience]),
-      },
-    },
-    tell: parts.tell,
-    newId: randomUUID,
-    now: parts.now,
-    monotonic,
-  });
+  log.info({ audience: audiences.token, issuer: settings.issuer }, 'the token endpoint gives JWT-SVIDs');
+  if (settings.x509) log.info({ audience: audiences.x509 }, 'the token endpoint gives X509-SVIDs');
+  return joinServices(parts, audiences, facts, cache);
 }
 
-async function learnFacts(
-  audience: string,
-  parts: TokenServiceParts,
-  signal: AbortSignal,
-): Promise<ApiServerFacts | undefined> {
-  const { transport, authorization, settings, log } = parts;
-  let lastFault: string | undefined;
-  while (!signal.aborted) {
-    try {
-      const furtherIssuers = settings.serviceAccountIssuers;
-      return await readApiServerFacts({ transport, authorization, furtherIssuers, audience });
-    } catch (error) {
-      if (error instanceof KubespiffeError && error.code === 'CONFIG_INVALID') throw error;
-      const fault = messageOf(error);
-      if (fault !== lastFault)
-        log.warn({ error: fault }, 'the issuer of ServiceAccount tokens is not known yet');
-      lastFault = fault;
-      parts.onWaiting(`the issuer of ServiceAccount tokens is not known yet: ${fault}`);
-      await pause(retryMs, signal);
-    }
-  }
-  return undefined;
+function joinServices(
+  parts: ServiceParts,
+  audiences: OwnAudiences,
+  facts: ApiServerFacts,
+  cache: ReviewCache,
+): Services {
+  const { settings, trustDomain, transport, pods, pool, now, monotonic, tell } = parts;
+  const hearsOfPods = () => isHeardFrom(pods, monotonic());
+  const keys = createIssuerKeys({ transport, monotonic, log: parts.log });
+  const unpublishedKeys = createLimiter({ perSecond: unpublishedKeysPerSecond, monotonic });
+  const authenticatorFor = (audience: string, remembered: ReviewCache) =>
+    createAuthenticator({
+      transport,
+      keys,
+      cache: remembered,
+      unpublishedKeys,
+      policy: { audience, issuers: facts.issuers },
+      hearsOfPods,
+      now,
+      onReview: (result) => parts.metrics.tokenReviews.inc({ result }),
+    });
+  const common = {
+    pods: { pods, project: parts.project, hearsOfPods, transport },
+    podLimits: createLimiter({ perSecond: settings.podRate, monotonic }),
+    tell,
+    now,
+    monotonic,
+  };
+  const { x509 } = settings;
+  const roots = createServed(pool.current, rootsPem);
+
+  return {
+    jwtSvid: createTokenService({
+      ...common,
+      authenticate: authenticatorFor(audiences.token, cache),
+      pool,
+      clockFault: parts.clockFault,
+      policy: {
+        trustDomain,
+        issuer: settings.issuer,
+        lifetimeSeconds: settings.lifetimeSeconds,
+        algorithm: settings.algorithm,
+        rs256Audiences: new Set(settings.rs256Audiences),
+        propagationSeconds: jwtPropagationSeconds({
+          refreshHintSeconds: settings.refreshHintSeconds,
+          jwksMaxAgeSeconds: settings.refreshHintSeconds,
+          delaySeconds: settings.propagationDelaySeconds,
+        }),
+        audiences: {
+          most: settings.maxAudiences,
+          allowed: settings.allowedAudiences,
+          forbidden: new Set([...facts.audiences, ...Object.values(audiences)]),
+        },
+      },
+      newId: randomUUID,
+    }),
+    x509Svid:
+      x509 &&
+      createX509Service({
+        ...common,
+        // A certificate is good for longer than a token: the API server is asked each time.
+        authenticate: authenticatorFor(audiences.x509, createReviewCache({ lifetimeMs: 0, monotonic })),
+        authority: parts.authority,
+        roots: () => roots()?.bytes.toString(),
+        extensionsFor: parts.extensionsFor,
+        policy: { trustDomain, lifetimeSeconds: x509.lifetimeSeconds },
+        randomBytes: parts.randomBytes,
+      }),
+  };
 }

@@ -270,12 +270,29 @@ test('a token endpoint needs an address and an issuer; the rest has defaults', a
       refreshHintSeconds: 300,
       reviewCacheMs: 30_000,
       podRate: 10,
+      x509: undefined,
     },
     bundleWeb: undefined,
     bundleSpiffe: undefined,
   });
   const [mistake] = await mistakes({ argv: [...trustDomain, '--token-address', ':8443'] });
   assert.match(mistake ?? '', /^flag --jwt-issuer: is required with --token-address; an https URL/);
+});
+
+test('certificates at the token endpoint are off by default, and live for an hour at most', async () => {
+  const on = [...tokens, '--x509-svid', 'true'];
+  assert.deepEqual((await good({ argv: on })).endpoints?.token?.x509, {
+    audience: undefined,
+    lifetimeSeconds: 3600,
+  });
+  const other = [...on, '--x509-audience', 'ours', '--x509-lifetime', '10m'];
+  assert.deepEqual((await good({ argv: other })).endpoints?.token?.x509, {
+    audience: 'ours',
+    lifetimeSeconds: 600,
+  });
+  assert.match((await mistakes({ argv: [...on, '--x509-lifetime', '61m'] })).join(), /not between 5m and 1h/);
+  const alone = await mistakes({ argv: [...trustDomain, '--x509-svid', 'true'] });
+  assert.match(alone.join(), /^flag --token-address: is required with --x509-svid; /);
 });
 
 test('bundle endpoints need no token endpoint, and that of the web needs a certificate', async () => {

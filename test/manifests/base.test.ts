@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { type Config, loadConfig } from '../../signer/config/load.ts';
-import { endpointIdOf } from '../../signer/token/certificate.ts';
+import { ownAudiences } from '../../signer/token/own-audiences.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -139,7 +139,7 @@ test('an overlay for clusters without Pod Certificates names the ConfigMap that 
   const folder = join(manifests, 'examples/without-pod-certificates');
   const overlaid = await build(folder);
   const config = await configuration(overlaid);
-  assert.ok(config.endpoints?.token);
+  assert.ok(config.endpoints?.token?.x509);
   const role = overlaid.find(({ metadata }) => metadata.name === 'kubespiffe-roots-configmap');
   const rule = role.rules.find(({ resources }: { resources: string[] }) => resources.includes('configmaps'));
   assert.deepEqual(rule.resourceNames, [config.rootsConfigMap]);
@@ -160,19 +160,25 @@ async function projectedSources(example: string): Promise<Manifest[]> {
   return projected.sources;
 }
 
-for (const example of ['jwt-svid.yaml', 'jwt-svid-roots-configmap.yaml']) {
+const ours = ownAudiences('example.org', { audience: undefined, x509: undefined });
+for (const [example, audience] of [
+  ['jwt-svid.yaml', ours.token],
+  ['jwt-svid-roots-configmap.yaml', ours.token],
+  ['x509-svid.yaml', ours.x509],
+] as const) {
   test(`the example ${example} asks for a token of the endpoint’s own audience`, async () => {
     const token = (await projectedSources(example)).find((source) => source.serviceAccountToken);
-    assert.equal(token.serviceAccountToken.audience, endpointIdOf('example.org').uri);
+    assert.equal(token.serviceAccountToken.audience, audience);
   });
 }
 
-test('the example that takes the roots from a ConfigMap names the one that the component makes', async () => {
-  const config = await configuration(await build(join(manifests, 'examples/without-pod-certificates')));
-  const sources = await projectedSources('jwt-svid-roots-configmap.yaml');
-  const source = sources.find(({ configMap }) => configMap);
-  assert.deepEqual(source.configMap, { name: config.rootsConfigMap });
-});
+for (const example of ['jwt-svid-roots-configmap.yaml', 'x509-svid.yaml']) {
+  test(`the example ${example} takes the roots from the ConfigMap that the component makes`, async () => {
+    const config = await configuration(await build(join(manifests, 'examples/without-pod-certificates')));
+    const source = (await projectedSources(example)).find(({ configMap }) => configMap);
+    assert.deepEqual(source.configMap, { name: config.rootsConfigMap });
+  });
+}
 
 test('the settings are valid, and name what the roles allow', async () => {
   const config = await configuration(objects);

@@ -9,7 +9,7 @@ test('every metric of ours has our prefix, a help text and a type', async () => 
   const ours = names.filter((name) => !/^(process|nodejs)_/.test(name));
   assert.ok(ours.length >= 17);
   for (const name of ours) {
-    assert.match(name, /^kubespiffe_[a-z_]+$/);
+    assert.match(name, /^kubespiffe_[a-z0-9_]+$/);
     assert.match(text, new RegExp(`^# HELP ${name} .+\\.$`, 'm'));
   }
 });

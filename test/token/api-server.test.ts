@@ -8,14 +8,20 @@ import { signed } from './bad-tokens.ts';
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const ownToken = (aud: unknown) => signed(privateKey, { alg: 'ES256', kid: 'k' }, { aud });
 
-function read(options: { audience: string; issuer?: unknown; own?: string; further?: string[] }) {
+function read(options: {
+  audience: string;
+  x509?: string;
+  issuer?: unknown;
+  own?: string;
+  further?: string[];
+}) {
   const api = createScriptedApi();
   api.answer = () => ({ status: 200, body: { issuer: options.issuer ?? 'https://cluster.example' } });
   return readApiServerFacts({
     transport: api.transport,
     authorization: async () => options.own,
     furtherIssuers: options.further ?? [],
-    audience: options.audience,
+    audiences: { token: options.audience, x509: options.x509 ?? 'ours for certificates' },
   });
 }
 
@@ -40,23 +46,29 @@ describe('the facts of the API server', () => {
   it('are those of the settings where the API server publishes none', async () => {
     const api = createScriptedApi();
     api.answer = () => ({ status: 404 });
-    const needs = { transport: api.transport, authorization: async () => undefined, audience: 'ours' };
+    const needs = {
+      transport: api.transport,
+      authorization: async () => undefined,
+      audiences: { token: 'ours', x509: 'other' },
+    };
     const facts = await readApiServerFacts({ ...needs, furtherIssuers: ['kubernetes'] });
     assert.deepEqual([...facts.issuers], ['kubernetes']);
     await assert.rejects(readApiServerFacts({ ...needs, furtherIssuers: [] }), { code: 'API_NOT_SERVED' });
   });
 
-  const clashes: [string, Parameters<typeof read>[0]][] = [
+  const clashes: [string, Parameters<typeof read>[0], setting?: string][] = [
     ['the issuer', { audience: 'https://cluster.example' }],
     ['an issuer that was added', { audience: 'https://old.example', further: ['https://old.example'] }],
     ['an audience of our own token', { audience: 'api', own: `Bearer ${ownToken(['x', 'api'])}` }],
     ['the only audience of our own token', { audience: 'api', own: `Bearer ${ownToken('api')}` }],
+    ['the issuer', { audience: 'ours', x509: 'https://cluster.example' }, 'x509Audience'],
+    ['the same for both', { audience: 'ours', x509: 'ours' }, 'x509Audience'],
   ];
-  for (const [name, options] of clashes) {
-    it(`refuse ${name} as our audience`, async () => {
+  for (const [name, options, setting = 'tokenAudience'] of clashes) {
+    it(`refuse ${name} as our ${setting}`, async () => {
       await assert.rejects(read(options), {
         code: 'CONFIG_INVALID',
-        message: /^tokenAudience: .* choose another$/,
+        message: new RegExp(`^${setting}: .* choose another$`),
       });
     });
   }

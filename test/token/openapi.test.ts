@@ -13,6 +13,8 @@ import { paths } from '../../signer/token/paths.ts';
 import { type Checked, type RefusalCode, refusals, refuse } from '../../signer/token/refusals.ts';
 import type { IssuedToken } from '../../signer/token/service.ts';
 import { addTokenRoutes } from '../../signer/token/token-routes.ts';
+import { addX509Routes } from '../../signer/token/x509-routes.ts';
+import type { IssuedX509Svid } from '../../signer/token/x509-service.ts';
 
 interface Operation {
   readonly operationId: string;
@@ -29,7 +31,7 @@ const now = Date.UTC(2026, 10, 22, 12) / 1000;
 /** The endpoint's server with a service that says what a test wants, and the documents of a real pool. */
 describe('the OpenAPI document', () => {
   let app: FastifyInstance;
-  let outcome: Checked<IssuedToken>;
+  let outcome: Checked<IssuedToken & IssuedX509Svid>;
   let hasPool = true;
   let isFull = false;
 
@@ -58,6 +60,7 @@ describe('the OpenAPI document', () => {
     const documents = createDocuments(current, { issuer: 'https://id.example.org', refreshHintSeconds: 300 });
     addDocumentRoutes(http, documents, 300);
     addTokenRoutes(http, async (read) => (read.ok ? outcome : read));
+    addX509Routes(http, async (read) => (read.ok ? outcome : read));
     await app.ready();
   });
   after(() => app.close());
@@ -76,6 +79,14 @@ describe('the OpenAPI document', () => {
     getJwtSvid: {
       headers: { 'content-type': 'application/json', authorization: 'Bearer a.b.c' },
       payload: JSON.stringify({ audience: form.audience }),
+    },
+    getX509Svid: {
+      headers: {
+        'content-type': 'application/pkcs10',
+        authorization: 'Bearer a.b.c',
+        accept: 'application/json',
+      },
+      payload: Buffer.from('a request'),
     },
   };
 
@@ -109,20 +120,50 @@ describe('the OpenAPI document', () => {
   });
 
   it('describes what a good request is answered', async () => {
+    const svid = { chainPem: leaf + leaf, rootsPem: leaf, issuedAt: 100, expiresAt: 600, refreshAt: 350 };
     outcome = {
       ok: true,
-      value: { token: 'x.y.z', expiresIn: 300, spiffeId: 'spiffe://example.org/ns/n/sa/a' },
+      value: { token: 'x.y.z', expiresIn: 300, spiffeId: 'spiffe://example.org/ns/n/sa/a', ...svid },
     };
-    const { required, properties } = openApi.components.schemas.Token;
+    const { Token, X509Svid } = openApi.components.schemas;
     for (const each of operations) {
       const answer = await call(each);
       assert.equal(answer.statusCode, 200, answer.body);
       assertDescribed(each.operation, answer);
       if (each.method !== 'POST') continue;
+      const { required, properties } = each.path === paths.x509Svid ? X509Svid : Token;
       assert.deepEqual(Object.keys(answer.json()).sort(), [...required].sort());
       assert.deepEqual(Object.keys(properties).sort(), [...required].sort());
     }
   });
+
+  const leaf = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
+  const accepted: [accept: string | undefined, type: string][] = [
+    [undefined, 'application/pem-certificate-chain'],
+    ['*/*', 'application/pem-certificate-chain'],
+    ['application/pem-certificate-chain, application/json;q=0.5', 'application/pem-certificate-chain'],
+    ['application/json;q=0', 'application/pem-certificate-chain'],
+    ['application/json', 'application/json'],
+    ['text/html, APPLICATION/JSON ; q=0.1, */*', 'application/json'],
+  ];
+  for (const [accept, type] of accepted) {
+    it(`describes a certificate as it is given to who accepts ${accept ?? 'anything'}`, async () => {
+      const svid = { chainPem: leaf + leaf, rootsPem: leaf, issuedAt: 100, expiresAt: 600, refreshAt: 350 };
+      outcome = { ok: true, value: { token: '', expiresIn: 1, spiffeId: '', ...svid } };
+      const operation = operations.find(({ path }) => path === paths.x509Svid);
+      assert.ok(operation);
+      const { accept: _usual, ...headers } = requests.getX509Svid?.headers ?? {};
+      const answer = await call(operation, {
+        headers: { ...headers, ...(accept !== undefined && { accept }) },
+      });
+      assert.ok(String(answer.headers['content-type']).startsWith(type), answer.body);
+      assertDescribed(operation.operation, answer);
+      if (type === 'application/json') return;
+      assert.equal(answer.headers['kubespiffe-chain-length'], '2');
+      assert.equal(answer.headers['kubespiffe-refresh-after'], '250');
+      assert.equal(answer.body, leaf.repeat(3));
+    });
+  }
 
   it('describes every refusal where it can come, with its status', async () => {
     const { required, properties } = openApi.components.schemas.Refusal;

@@ -22,10 +22,11 @@ function reporter() {
   });
   const issued = (spiffeId: string) =>
     tell({
+      event: 'token',
       address: '10.0.0.1',
       elapsedMs: 1,
       audiences: ['a'],
-      outcome: { ok: true, spiffeId, keyId: 'k', minted: { id: 'i', issuedAt: 1, expiresAt: 2 } },
+      outcome: { ok: true, issued: { spiffeId, keyId: 'k', tokenId: 'i', notAfter: 2 } },
     });
   return { issued, warnings };
 }
