@@ -6,6 +6,7 @@ import { bundleVerify } from './commands/bundle-verify.ts';
 import { caAddJwtKey } from './commands/ca-add-jwt-key.ts';
 import { caCreate } from './commands/ca-create.ts';
 import { caImport } from './commands/ca-import.ts';
+import { caRestore } from './commands/ca-restore.ts';
 import { caShow } from './commands/ca-show.ts';
 import { completion } from './commands/completion.ts';
 import { inspect } from './commands/inspect.ts';
@@ -33,11 +34,12 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
     # See what a certificate says and whether it conforms to SPIFFE
     kubespiffe inspect credentialbundle.pem`,
   );
-  const ca = program.command('ca').description('Make, show and import the CAs that sign.');
+  const ca = program.command('ca').description('Make, show, import and restore the CAs that sign.');
   caCreate(ca, terminal);
   caShow(ca, terminal, done);
   caImport(ca, terminal);
   caAddJwtKey(ca, terminal);
+  caRestore(ca, terminal);
   const bundle = program.command('bundle').description('Show, fetch and verify what SVIDs are verified by.');
   bundleShow(bundle, terminal);
   bundleFetch(bundle, terminal);

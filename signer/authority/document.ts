@@ -46,7 +46,8 @@ export const poolLimits = {
 /** A check names the first fault of a value, at a field. */
 type Check = (value: unknown, field: string) => PoolProblem | undefined;
 
-const restore = 'restore the Secret from a copy, or make a new pool with `kubespiffe ca create`';
+const restore =
+  'restore the Secret from a copy (`kubespiffe ca restore`), or make a new pool with `kubespiffe ca create`';
 
 const fault = (
   field: string,

@@ -4,8 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { stringify } from 'yaml';
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
-import { parsePool } from '../../signer/authority/pool.ts';
+import { parsePool, serializePool } from '../../signer/authority/pool.ts';
 import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -190,6 +192,66 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     ]);
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /cannot update resource "secrets"/);
+  });
+
+  it('restores a copy with a sequence above all before, and without untainting anything', async () => {
+    await ca('create', 'restored', ...wishes);
+    const copy = await stored('restored');
+    const json = Buffer.from(copy.data?.['pool.json'] ?? '', 'base64').toString();
+    const document = JSON.parse(json) as PoolDocument;
+    const restore = (input: string, ...more: string[]) =>
+      run(
+        [
+          ...['ca', 'restore', '-n', namespace, '--name', 'restored', '--from', '-', '--kubeconfig', keeper],
+          ...more,
+        ],
+        { input },
+      );
+    const [first, ...rest] = document.authorities;
+    assert.ok(first);
+    const later = { ...document, sequence: 7, authorities: [{ ...first, tainted: true }, ...rest] };
+    const path = `/api/v1/namespaces/${namespace}/secrets/restored`;
+    await controlPlane.request('PUT', path, {
+      ...copy,
+      metadata: { ...copy.metadata, resourceVersion: undefined },
+      data: serializePool(later),
+    });
+
+    const fromYaml = await restore(stringify(copy));
+    assert.equal(fromYaml.code, 0, fromYaml.stderr);
+    assert.match(fromYaml.stdout, /^secret\/restored restored, sequence 8 \(the copy had 1\)$/m);
+    assert.match(fromYaml.stderr, /^warning: authority ca-1 was tainted .* stays so$/m);
+    const parsed = parsePool(await stored('restored'), { trustDomain: 'example.org', now });
+    assert.ok(parsed.pool?.authorities[0]?.tainted);
+
+    const fromJson = await restore(json, '--published-sequence', '40');
+    assert.match(fromJson.stdout, /sequence 41/);
+    const nothing = await restore(
+      `kind: Secret\ndata: { other: ${Buffer.from('secret').toString('base64')} }`,
+    );
+    assert.equal(nothing.code, 1);
+    assert.match(nothing.stderr, /holds neither a pool Secret nor a pool\nhint: .*kubectl get secret/);
+    const foreign = await restore(JSON.stringify({ ...document, trustDomain: 'example.com' }));
+    assert.equal(foreign.code, 1);
+    assert.match(foreign.stderr, /trust domain example\.com, and Secret pools\/restored of example\.org/);
+    for (const { stdout, stderr } of [fromYaml, fromJson, nothing, foreign]) {
+      assert.doesNotMatch(stdout + stderr, /PRIVATE KEY/);
+    }
+  });
+
+  it('restores a pool whose Secret is gone, and says what it could not compare with', async () => {
+    await ca('create', 'lost', ...wishes);
+    const copy = stringify(await stored('lost'));
+    await controlPlane.request('DELETE', `/api/v1/namespaces/${namespace}/secrets/lost`);
+    const restored = await run(
+      ['ca', 'restore', '-n', namespace, '--name', 'lost', '--from', '-', '--kubeconfig', operator],
+      { input: copy },
+    );
+    assert.equal(restored.code, 0, restored.stderr);
+    assert.match(restored.stderr, /^warning: there was no pool to compare with.*--published-sequence$/m);
+    const parsed = parsePool(await stored('lost'), { trustDomain: 'example.org', now });
+    assert.ok(parsed.ok);
+    assert.equal(parsed.pool.sequence, 1_001);
   });
 
   it('changes no pool that somebody else changes at the same time', async () => {

@@ -53,6 +53,7 @@ describe('help', () => {
     ['ca', 'show'],
     ['ca', 'import'],
     ['ca', 'add-jwt-key'],
+    ['ca', 'restore'],
     ['inspect'],
     ['inspect', 'pcr'],
     ['bundle', 'show'],
@@ -73,6 +74,7 @@ describe('help', () => {
 describe('wrong usage', () => {
   const create = ['ca', 'create', '-n', 'x', '--name', 'y', '--ca-id', 'a', '--trust-domain', 'example.org'];
   const fetch = ['bundle', 'fetch', '--trust-domain', 'example.org'];
+  const restore = ['ca', 'restore', '-n', 'x', '--name', 'y', '--from'];
   const rows: [args: string[], says: RegExp, hint: RegExp][] = [
     [['bogus'], /unknown command 'bogus'/, /kubespiffe --help/],
     [['bogus', '--help'], /unknown command 'bogus'/, /kubespiffe --help/],
@@ -91,6 +93,9 @@ describe('wrong usage', () => {
     [['ca', 'import', '-n', 'x', '--name', 'y'], /nothing to import/, /--from-secret/],
     [['ca', 'import', '-n', 'x', '--name', 'y', '--cert', 'c'], /--cert without --key/, /--key FILE/],
     [['ca', 'import', '-n', 'x', '--name', 'y', '--from-secret', 'z'], /not a namespace/, /NAMESPACE\/NAME/],
+    [['ca', 'restore', '-n', 'x', '--name', 'y'], /--from/, /kubespiffe ca restore --help/],
+    [[...restore, '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
+    [[...restore, '-', '--published-sequence', '1.5'], /whole number/, /kubespiffe ca restore --help/],
     [['bundle', 'fetch'], /missing required argument 'url'/, /kubespiffe bundle fetch --help/],
     [['bundle', 'fetch', 'https://a.example'], /--trust-domain/, /kubespiffe bundle fetch --help/],
     [[...fetch, 'nowhere'], /this is no URL/, /https:\/\//],
