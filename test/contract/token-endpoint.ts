@@ -12,6 +12,7 @@ import { aPool, installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 
 export const endpointAudience = 'spiffe://example.org/kubespiffe/token-endpoint';
+export const x509Audience = 'spiffe://example.org/kubespiffe/x509-svid';
 export const jwtIssuer = 'https://id.example.org';
 const rbac = path.join(import.meta.dirname, '../../manifests/token-endpoint/rbac.yaml');
 
@@ -25,7 +26,8 @@ export interface Answer {
 export interface Call {
   readonly method?: string;
   readonly path: string;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** A list makes as many headers of the name. */
+  readonly headers?: Readonly<Record<string, string | string[]>>;
   readonly body?: string | Buffer;
 }
 
@@ -38,6 +40,8 @@ export interface TokenSigner {
   call(call: Call): Promise<Answer>;
   /** POST /token; more parameters replace the usual ones, undefined leaves one out. */
   exchange(token: string, parameters?: Record<string, string | undefined>): Promise<Answer>;
+  /** POST /x509-svid. @param request PKCS#10, DER or PEM. */
+  certify(token: string, request: Buffer | string, headers?: Call['headers']): Promise<Answer>;
 }
 
 /** A pool with a root, and keys for both algorithms that were there from the first. */
@@ -83,6 +87,13 @@ export async function startTokenSigner(
     port,
     agent,
     call,
+    certify: (token, request, headers = {}) =>
+      call({
+        method: 'POST',
+        path: '/x509-svid',
+        headers: { 'content-type': 'application/pkcs10', authorization: `Bearer ${token}`, ...headers },
+        body: request,
+      }),
     exchange(token, parameters = {}) {
       const form = {
         grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
