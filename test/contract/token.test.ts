@@ -176,6 +176,23 @@ describe('the token endpoint', () => {
       assertRefused(await endpoint.exchange(token), 'AudienceWrong');
     });
 
+    it('of a pod of another cluster is refused, although issuer, audience and names are the same', async () => {
+      const pod = await createPod(controlPlane, { name: 'twin' });
+      await verified(await endpoint.exchange(await tokenFor(controlPlane, pod)));
+      const other = await startControlPlane();
+      try {
+        const token = await tokenFor(other, await createPod(other, { name: 'twin' }));
+        assertRefused(await endpoint.exchange(token), 'TokenRefused');
+      } finally {
+        await other.stop();
+      }
+    });
+
+    it('that we issued ourselves is refused: a JWT-SVID is no credential here', async () => {
+      const answer = await endpoint.exchange(await tokenFor(controlPlane, await createPod(controlPlane)));
+      assertRefused(await endpoint.exchange(String(answer.json.access_token)), 'IssuerUnknown');
+    });
+
     it('that others accept as well is refused', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod, { audiences: [endpointAudience, 'vault'] });

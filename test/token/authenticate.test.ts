@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { badTokens, claimsOf, headerOf, signed } from './bad-tokens.ts';
 import { anAuthenticator, goodReview, someFacts } from './psats.ts';
@@ -194,6 +194,16 @@ describe('keys', () => {
       await subject.authenticate(signed(facts.key, headerOf(facts, { kid: `no-${i}` }), claimsOf(facts)));
     }
     assert.equal(subject.fetched(), 2);
+  });
+
+  it('verify only the tokens that name them, although another one is published beside', async () => {
+    const subject = anAuthenticator(facts);
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    subject.script.keys.push({ ...publicKey.export({ format: 'jwk' }), kid: 'key-2', alg: 'ES256' });
+    const by = (key: KeyObject, kid: string) => signed(key, headerOf(facts, { kid }), claimsOf(facts));
+    assert.ok((await subject.authenticate(by(privateKey, 'key-2'))).ok);
+    assert.equal(await refusal(by(privateKey, facts.kid), subject), 'SignatureInvalid');
+    assert.equal(await refusal(by(facts.key, 'key-2'), subject), 'SignatureInvalid');
   });
 
   it('that are not published are left to the review, at a limited rate', async () => {

@@ -75,6 +75,8 @@ export function badTokens(facts: TokenFacts): BadToken[] {
   const flipped = (text: string, at: number) =>
     `${text.slice(0, at)}${text[at] === 'A' ? 'B' : 'A'}${text.slice(at + 1)}`;
   const publicPem = facts.publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  const publicDer = facts.publicKey.export({ type: 'spki', format: 'der' });
+  const publicJwk = JSON.stringify(facts.publicKey.export({ format: 'jwk' }));
   const strangerJwk = stranger.publicKey.export({ format: 'jwk' });
   const der = base64url(sign('sha256', Buffer.from(`${head}.${body}`), key));
 
@@ -87,7 +89,12 @@ export function badTokens(facts: TokenFacts): BadToken[] {
     ['SignatureInvalid', 'no signature', `${head}.${body}.`],
     ['TokenMalformed', 'no payload', `${head}..${signature}`],
     ['TokenMalformed', 'padding in a part', `${head}=.${body}.${signature}`],
+    ['TokenMalformed', 'padding in the payload', `${head}.${body}==.${signature}`],
+    ['TokenMalformed', 'padding in the signature', `${good}==`],
     ['TokenMalformed', 'white space inside', `${head}. ${body}.${signature}`],
+    ['TokenMalformed', 'white space before it', ` ${good}`],
+    ['TokenMalformed', 'a line break after it', `${good}\n`],
+    ['TokenMalformed', 'lines of 76 characters', good.replaceAll(/.{76}/g, '$&\n')],
     ['TokenMalformed', 'base64 of the other alphabet', `${head}.${body}+/.${signature}`],
     ['TokenMalformed', 'base64 with stray bits', `${head}.${body}.${signature.slice(0, -1)}${'B'}`],
     [
@@ -106,6 +113,9 @@ export function badTokens(facts: TokenFacts): BadToken[] {
     ['TokenMalformed', 'a payload that is null', withText('null')],
     ['TokenMalformed', 'a payload that is a list', withText('[]')],
     ['TokenMalformed', 'more than 8 KiB', withClaims({ more: 'x'.repeat(8192) })],
+    ['TokenMalformed', 'a payload of lists in lists', withText('['.repeat(3000) + ']'.repeat(3000))],
+    ['TokenMalformed', 'a second payload behind the first', withText(`${claimsText}${claimsText}`)],
+    ['TokenMalformed', 'a payload with a byte order mark', withText(`\ufeff${claimsText}`)],
     // Names twice: whoever reads the first sees another token than whoever reads the last.
     [
       'TokenMalformed',
@@ -113,6 +123,12 @@ export function badTokens(facts: TokenFacts): BadToken[] {
       signed(key, `{"alg":"none","alg":"ES256","kid":"${facts.kid}"}`, claimsOf(facts)),
     ],
     ['TokenMalformed', 'sub twice', withText(insert('"sub":"system:serviceaccount:kube-system:admin"'))],
+    ['TokenMalformed', 'iss twice', withText(insert('"iss":"https://other.example"'))],
+    [
+      'TokenMalformed',
+      'kid twice',
+      signed(key, `{"alg":"ES256","kid":"other","kid":"${facts.kid}"}`, claimsOf(facts)),
+    ],
     ['TokenMalformed', 'aud twice', withText(insert('"aud":["other"]'))],
     ['TokenMalformed', 'exp twice', withText(insert('"exp":1'))],
     ['TokenMalformed', 'sub twice, once in escapes', withText(insert('"s\\u0075b":"x"'))],
@@ -121,6 +137,8 @@ export function badTokens(facts: TokenFacts): BadToken[] {
     ['AlgorithmUnsupported', 'alg none', `${base64url('{"alg":"none","kid":"k"}')}.${body}.${signature}`],
     ['AlgorithmUnsupported', 'alg None', withHeader({ alg: 'None' })],
     ['AlgorithmUnsupported', 'HS256 with the public key as secret', hmac(publicPem)],
+    ['AlgorithmUnsupported', 'HS256 with the public key in DER as secret', hmac(publicDer)],
+    ['AlgorithmUnsupported', 'HS256 with the published JWK as secret', hmac(publicJwk)],
     ['AlgorithmUnsupported', 'HS256 with an empty secret', hmac('')],
     ['AlgorithmUnsupported', 'EdDSA', withHeader({ alg: 'EdDSA' })],
     ['AlgorithmUnsupported', 'an algorithm in lower case', withHeader({ alg: 'es256' })],
@@ -148,6 +166,8 @@ export function badTokens(facts: TokenFacts): BadToken[] {
     ['TokenMalformed', 'jku', withHeader({ jku: 'https://evil.example/keys' })],
     ['TokenMalformed', 'x5u', withHeader({ x5u: 'https://evil.example/chain' })],
     ['TokenMalformed', 'x5c', withHeader({ x5c: ['AAAA'] })],
+    ['TokenMalformed', 'x5t', withHeader({ x5t: 'AAAA' })],
+    ['TokenMalformed', 'cty JWT, as if another token were in it', withHeader({ cty: 'JWT' })],
     ['TokenMalformed', 'zip', withHeader({ zip: 'DEF' })],
     // Signature.
     [
@@ -160,14 +180,25 @@ export function badTokens(facts: TokenFacts): BadToken[] {
     ['SignatureInvalid', 'a signature of another token', `${head}.${body}.${withClaims({}).split('.')[2]}`],
     ['SignatureInvalid', 'a signature in DER', `${head}.${body}.${der}`],
     ['SignatureInvalid', 'a signature of zeros', `${head}.${body}.${base64url(new Uint8Array(64))}`],
+    ['SignatureInvalid', 'half a signature', `${head}.${body}.${signature.slice(0, 40)}`],
+    ['SignatureInvalid', 'a signature with more behind it', `${head}.${body}.${signature.slice(0, -2)}AAAA`],
     // Issuer and audience.
     ['IssuerUnknown', 'another issuer', withClaims({ iss: 'https://other.example' })],
     ['IssuerUnknown', 'the issuer with a slash', withClaims({ iss: `${facts.issuer}/` })],
     ['IssuerUnknown', 'an empty issuer', withClaims({ iss: '' })],
+    ['IssuerUnknown', 'the issuer in capitals', withClaims({ iss: facts.issuer.toUpperCase() })],
     ['ClaimsMalformed', 'no issuer', withClaims({ iss: undefined })],
     ['ClaimsMalformed', 'a list of issuers', withClaims({ iss: [facts.issuer] })],
     ['AudienceWrong', 'the audience of the API server', withClaims({ aud: [facts.apiAudience] })],
     ['AudienceWrong', 'that audience as a string', withClaims({ aud: facts.apiAudience })],
+    [
+      'AudienceWrong',
+      'the audience of the endpoint of another trust domain',
+      withClaims({ aud: ['spiffe://other.example/kubespiffe/token-endpoint'] }),
+    ],
+    ['AudienceWrong', 'another and ours', withClaims({ aud: ['vault', facts.audience] })],
+    ['AudienceWrong', 'ours and others in one string', withClaims({ aud: `${facts.audience} vault` })],
+    ['AudienceWrong', 'ours with a slash', withClaims({ aud: [`${facts.audience}/`] })],
     ['AudienceWrong', 'ours and another', withClaims({ aud: [facts.audience, 'vault'] })],
     ['AudienceWrong', 'ours twice', withClaims({ aud: [facts.audience, facts.audience] })],
     ['AudienceWrong', 'no audience', withClaims({ aud: undefined })],
@@ -176,11 +207,19 @@ export function badTokens(facts: TokenFacts): BadToken[] {
     ['AudienceWrong', 'ours in capitals', withClaims({ aud: [facts.audience.toUpperCase()] })],
     ['ClaimsMalformed', 'ours in a list in a list', withClaims({ aud: [[facts.audience]] })],
     ['ClaimsMalformed', 'audience an object', withClaims({ aud: { [facts.audience]: true } })],
+    ['ClaimsMalformed', 'ours and a number', withClaims({ aud: [facts.audience, 1] })],
+    ['ClaimsMalformed', 'audience null', withClaims({ aud: null })],
     // Times.
     ['TokenExpired', 'expired a second ago', withClaims({ exp: now - 1 })],
     ['TokenExpired', 'expired long ago', withClaims({ exp: 1 })],
     ['ClaimsMalformed', 'no exp', withClaims({ exp: undefined })],
     ['ClaimsMalformed', 'exp as text', withClaims({ exp: String(now + 600) })],
+    ['ClaimsMalformed', 'exp null', withClaims({ exp: null })],
+    [
+      'ClaimsMalformed',
+      'exp of a thousand digits',
+      withText(claimsText.replace(/"exp":\d+/, `"exp":${'9'.repeat(1000)}`)),
+    ],
     ['ClaimsMalformed', 'exp beyond all numbers', withText(claimsText.replace(/"exp":\d+/, '"exp":1e400'))],
     ['ClaimsMalformed', 'exp in milliseconds', withClaims({ exp: (now + 600) * 1000 })],
     ['ClaimsMalformed', 'exp below zero', withClaims({ exp: -1 })],
@@ -189,6 +228,7 @@ export function badTokens(facts: TokenFacts): BadToken[] {
     ['TokenNotYetValid', 'not valid before two minutes from now', withClaims({ nbf: now + 120 })],
     ['TokenNotYetValid', 'made two minutes from now', withClaims({ iat: now + 120 })],
     ['ClaimsMalformed', 'nbf as text', withClaims({ nbf: 'now' })],
+    ['ClaimsMalformed', 'iat below zero', withClaims({ iat: -1 })],
     // Whose.
     ['ClaimsMalformed', 'no sub', withClaims({ sub: undefined })],
     [
@@ -198,6 +238,12 @@ export function badTokens(facts: TokenFacts): BadToken[] {
     ],
     ['ClaimsMalformed', 'sub of a user', withClaims({ sub: 'admin' })],
     ['ClaimsMalformed', 'sub a SPIFFE ID', withClaims({ sub: 'spiffe://example.org/ns/a/sa/b' })],
+    ['ClaimsMalformed', 'sub with one part more', withClaims({ sub: `${claimsOf(facts).sub}:admin` })],
+    [
+      'NotBoundToPod',
+      'a JWT-SVID of another trust domain',
+      withClaims({ sub: 'spiffe://other.example/ns/a/sa/b', 'kubernetes.io': undefined }),
+    ],
     ['NotBoundToPod', 'no claims of Kubernetes', withClaims({ 'kubernetes.io': undefined })],
     ['ClaimsMalformed', 'claims of Kubernetes a list', withClaims({ 'kubernetes.io': [kubernetes] })],
     [
@@ -230,6 +276,13 @@ export function badTokens(facts: TokenFacts): BadToken[] {
       withClaims({ 'kubernetes.io': { ...kubernetes, pod: pod.name } }),
     ],
     ['ClaimsMalformed', 'no ServiceAccount', withClaims({ 'kubernetes.io': { namespace, pod } })],
+    [
+      'ClaimsMalformed',
+      'another ServiceAccount than sub',
+      withClaims({
+        'kubernetes.io': { ...kubernetes, serviceaccount: { ...serviceAccount, name: 'other' } },
+      }),
+    ],
     [
       'ClaimsMalformed',
       'another namespace than sub',
@@ -270,6 +323,24 @@ export function refusedByReview(facts: TokenFacts): BadToken[] {
     [
       'another UID of the ServiceAccount',
       signed(key, headerOf(facts), bound({ serviceaccount: { ...serviceAccount, uid: randomUUID() } })),
+    ],
+    [
+      'a pod of another ServiceAccount, by that account',
+      signed(key, headerOf(facts), {
+        ...bound({ serviceaccount: { name: 'other', uid: serviceAccount.uid } }),
+        sub: `system:serviceaccount:${namespace}:other`,
+      }),
+    ],
+    [
+      'a namespace that is a path',
+      signed(key, headerOf(facts), {
+        ...bound({ namespace: `../namespaces/${namespace}` }),
+        sub: `system:serviceaccount:../namespaces/${namespace}:${serviceAccount.name}`,
+      }),
+    ],
+    [
+      'a pod whose name is a path',
+      signed(key, headerOf(facts), bound({ pod: { ...pod, name: `../pods/${pod.name}` } })),
     ],
     [
       'a ServiceAccount that is not there',
