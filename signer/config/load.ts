@@ -73,6 +73,8 @@ export interface TokenConfig {
   readonly audience: string | undefined;
   readonly serviceAccountIssuers: readonly string[];
   readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** Whether a client certificate stands in for a ServiceAccount token. */
+  readonly clientCertificates: boolean;
   readonly issuer: string;
   readonly lifetimeSeconds: number;
   readonly algorithm: 'ES256' | 'RS256';
@@ -141,6 +143,7 @@ function missing(values: SettingValues): Mistake[] {
     ['tokenAddress', 'jwtIssuer'],
     ['leafIssuer', 'jwtIssuer'],
     ['x509Svid', 'tokenAddress'],
+    ['tokenClientCertificates', 'leafPodIdentity'],
     ['bundleWebAddress', 'bundleWebCertificate'],
     ['bundleWebAddress', 'bundleWebKey'],
   ];
@@ -148,7 +151,10 @@ function missing(values: SettingValues): Mistake[] {
     .filter(([asks, asked]) => values[asks] && !values[asked])
     .map(([asks, asked]) => ({
       place: `flag ${flagOf(asked)}`,
-      message: `is required with ${flagOf(asks)}; ${settings[asked].type.rule}`,
+      message:
+        values[asked] === false
+          ? `must be true with ${flagOf(asks)}`
+          : `is required with ${flagOf(asks)}; ${settings[asked].type.rule}`,
     }));
 }
 
@@ -246,6 +252,7 @@ function resolveToken(values: SettingValues): TokenConfig | undefined {
     audience: values.tokenAudience,
     serviceAccountIssuers: values.serviceAccountIssuers ?? [],
     minTlsVersion: `TLSv${values.tokenTls}`,
+    clientCertificates: values.tokenClientCertificates,
     issuer: jwtIssuer,
     lifetimeSeconds: Math.floor(values.jwtLifetime / 1000),
     algorithm: values.jwtAlgorithm,

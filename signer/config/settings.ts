@@ -210,6 +210,14 @@ export const settings = {
     default: '1.3',
     description: 'Least TLS version of the endpoint.',
   },
+  tokenClientCertificates: {
+    section: 'Tokens',
+    type: boolean,
+    default: 'false',
+    description:
+      'Whether the token endpoint asks its clients for a certificate, and gives the pod of a certificate of this trust ' +
+      'domain a JWT-SVID without a ServiceAccount token. Needs `leafPodIdentity`.',
+  },
   tokenRefreshHint: {
     section: 'Tokens',
     type: duration('1m', '24h'),

@@ -7,6 +7,8 @@ export interface Caller {
   readonly node?: { readonly name: string; readonly uid: string };
   /** When the credential ends, seconds since the epoch: nothing that it gives may outlive it. */
   readonly expiresAt: number;
-  /** By which others name the credential too: the `jti` of a token, empty for tokens without. */
+  /** By which others name the credential too: `jti` of a token (empty for tokens without), serial of a certificate. */
   readonly id: string;
+  /** The SPIFFE ID that the credential itself carries, if it does: it has to be the one that its pod has now. */
+  readonly spiffeId?: string;
 }

@@ -6,10 +6,12 @@ import { readSubjectKey } from '../pki/spki.ts';
 import { makeSpiffeId, type SpiffeId } from '../spiffe/id.ts';
 
 /**
- * Path segments of the endpoint's own SPIFFE ID. IDs of workloads begin with `/ns/`, so neither a ServiceAccount nor
- * anything else in the cluster can come by it.
+ * First path segment of the SPIFFE IDs of our own infrastructure. IDs of workloads begin with `/ns/`, so neither a
+ * ServiceAccount nor anything else in the cluster can come by one.
  */
-export const endpointPath = ['kubespiffe', 'token-endpoint'] as const;
+export const infrastructurePath = 'kubespiffe';
+/** Path segments of the endpoint's own SPIFFE ID. */
+export const endpointPath = [infrastructurePath, 'token-endpoint'] as const;
 
 /** The SPIFFE ID of the token endpoint of a trust domain. */
 export function endpointIdOf(trustDomain: string): SpiffeId {

@@ -33,7 +33,12 @@ export interface EndpointSettings {
   /** Requests a second. */
   readonly addressRate: number;
   readonly token:
-    | (TokenSettings & { readonly address: HostPort; readonly minTlsVersion: TlsVersion })
+    | (TokenSettings & {
+        readonly address: HostPort;
+        readonly minTlsVersion: TlsVersion;
+        /** Whether a client certificate stands in for a ServiceAccount token. */
+        readonly clientCertificates: boolean;
+      })
     | undefined;
   /** SPIFFE Federation 5.2.1: proves itself by a certificate that the web knows. */
   readonly bundleWeb:
@@ -103,14 +108,18 @@ export function createEndpoints(
     });
     const documents = services && openApi ? { ...bundleDocuments, openApi } : bundleDocuments;
     addDocumentRoutes(http, documents, settings.refreshHintSeconds);
-    if (services) addTokenRoutes(http, services.jwtSvid);
+    const { clientCertificates = false } = token ?? {};
+    if (services) addTokenRoutes(http, services.jwtSvid, { asksForCertificates: clientCertificates });
     if (services?.x509Svid) addX509Routes(http, services.x509Svid);
     return http;
   }
 
   function listener(
     name: ListenerName,
-    more: Pick<Parameters<typeof runListener>[0], 'address' | 'minTlsVersion' | 'certificates'>,
+    more: Pick<
+      Parameters<typeof runListener>[0],
+      'address' | 'minTlsVersion' | 'asksForCertificates' | 'certificates'
+    >,
     prepare: (onWaiting: (reason: string) => void, signal: AbortSignal) => Promise<Services | undefined>,
   ) {
     const onState = (serves: boolean, reason: string) => needs.onState(name, serves, reason);
@@ -128,8 +137,10 @@ export function createEndpoints(
 
   return [
     token &&
-      listener('token-endpoint', { ...token, certificates: own() }, (onWaiting, signal) =>
-        learnServices({ ...needs, settings: token, tell, onWaiting }, signal),
+      listener(
+        'token-endpoint',
+        { ...token, asksForCertificates: token.clientCertificates, certificates: own() },
+        (onWaiting, signal) => learnServices({ ...needs, settings: token, tell, onWaiting }, signal),
       ),
     bundleWeb &&
       listener(

@@ -1,11 +1,23 @@
 import { parseJsonObject } from '../spiffe/json.ts';
 import { type Checked, pass, refuse } from './refusals.ts';
 
+/** What proves who asks: a ServiceAccount token, or the client certificate (DER) of the TLS connection. */
+export type Credential =
+  | { readonly kind: 'token'; readonly token: string }
+  | { readonly kind: 'certificate'; readonly der: Uint8Array };
+
 /** What was asked for, whichever way it came. */
 export interface TokenRequest {
-  /** The ServiceAccount token. */
-  readonly subjectToken: string;
+  readonly credential: Credential;
   readonly audiences: readonly string[];
+}
+
+/** What a request shows beside its body. */
+export interface Presented {
+  /** The Authorization header. */
+  readonly authorization: string | undefined;
+  /** Absent unless the listener asks for client certificates. */
+  readonly peer?: { readonly certificate: Uint8Array | undefined } | undefined;
 }
 
 const grantType = 'urn:ietf:params:oauth:grant-type:token-exchange';
@@ -25,9 +37,9 @@ const mayRepeat = new Set(['audience']);
  * Reads a token exchange (RFC 8693 2.1), form-encoded. Parameters that would change the meaning (actor_token, scope,
  * resource) are refused rather than passed over: whoever sends them expects something of them. Pure.
  *
- * @param authorization the header: there must be none, as the credential is in the form.
+ * @param presented nothing, as the credential is in the form.
  */
-export function readExchange(body: string, authorization: string | undefined): Checked<TokenRequest> {
+export function readExchange(body: string, presented: Presented): Checked<TokenRequest> {
   if (!isWellFormed(body)) return refuse('RequestMalformed', 'the form is not well encoded');
   const form = new URLSearchParams(body);
   const names = [...form.keys()];
@@ -35,8 +47,11 @@ export function readExchange(body: string, authorization: string | undefined): C
   if (stranger !== undefined) return refuse('ParameterUnsupported', nameOf(stranger));
   const repeated = names.find((name, index) => !mayRepeat.has(name) && names.indexOf(name) !== index);
   if (repeated !== undefined) return refuse('ParameterRepeated', repeated);
-  if (authorization !== undefined) {
+  if (presented.authorization !== undefined) {
     return refuse('CredentialsRepeated', 'subject_token and an Authorization header');
+  }
+  if (presented.peer?.certificate) {
+    return refuse('CredentialsRepeated', 'subject_token and a client certificate');
   }
 
   const grant = form.get('grant_type');
@@ -50,16 +65,16 @@ export function readExchange(body: string, authorization: string | undefined): C
   // An access token would be one of RFC 9068, with another typ and other claims.
   const requested = form.get('requested_token_type') ?? jwtTokenType;
   if (requested !== jwtTokenType) return refuse('TokenTypeUnsupported', 'requested_token_type');
-  return pass({ subjectToken, audiences: form.getAll('audience') });
+  return pass({ credential: { kind: 'token', token: subjectToken }, audiences: form.getAll('audience') });
 }
 
 /**
- * Reads the short form: the ServiceAccount token as Bearer (RFC 6750 2.1), and `{"audience":"…"}` or
- * `{"audience":["…"]}`. Pure.
+ * Reads the short form: the ServiceAccount token as Bearer (RFC 6750 2.1) or a client certificate, and
+ * `{"audience":"…"}` or `{"audience":["…"]}`. Pure.
  */
-export function readShortForm(body: string, authorization: string | undefined): Checked<TokenRequest> {
-  const subjectToken = bearerOf(authorization);
-  if (!subjectToken.ok) return subjectToken;
+export function readShortForm(body: string, presented: Presented): Checked<TokenRequest> {
+  const credential = readCredential(presented);
+  if (!credential.ok) return credential;
   const read = parseJsonObject(body, 'the body');
   if (!read.ok) return refuse('RequestMalformed', read.reason);
   const stranger = Object.keys(read.value).find((name) => name !== 'audience');
@@ -69,7 +84,18 @@ export function readShortForm(body: string, authorization: string | undefined): 
   if (!audiences.every((one) => typeof one === 'string')) {
     return refuse('RequestMalformed', 'audience is neither a string nor a list of strings');
   }
-  return pass({ subjectToken: subjectToken.value, audiences });
+  return pass({ credential: credential.value, audiences });
+}
+
+function readCredential({ authorization, peer }: Presented): Checked<Credential> {
+  if (peer?.certificate) {
+    return authorization === undefined
+      ? pass({ kind: 'certificate', der: peer.certificate })
+      : refuse('CredentialsRepeated', 'a client certificate and an Authorization header');
+  }
+  if (peer && authorization === undefined) return refuse('CredentialMissing');
+  const token = bearerOf(authorization);
+  return token.ok ? pass({ kind: 'token', token: token.value }) : token;
 }
 
 /** The ServiceAccount token of an Authorization header (RFC 6750 2.1). */

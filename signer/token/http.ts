@@ -1,6 +1,7 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { clientCertificateTls } from './client-tls.ts';
 import type { Limiter } from './limiter.ts';
 import { describe, type RefusalCode, type Refused, refusals, refuse } from './refusals.ts';
 
@@ -55,9 +56,18 @@ export interface ServerCertificate {
   readonly chainPem: string;
 }
 
-/** What a listener speaks, with a certificate; given again whenever the certificate is renewed. */
-export function tlsOptions(certificate: ServerCertificate, minVersion: 'TLSv1.2' | 'TLSv1.3') {
-  return { key: certificate.keyPem, cert: certificate.chainPem, minVersion, ciphers };
+/** What a listener is made with, and given again whenever its certificate is renewed. */
+export function tlsOptions(
+  certificate: ServerCertificate,
+  speaks: { readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3'; readonly asksForCertificates?: boolean },
+): ServerOptions {
+  return {
+    key: certificate.keyPem,
+    cert: certificate.chainPem,
+    minVersion: speaks.minTlsVersion,
+    ciphers,
+    ...(speaks.asksForCertificates && clientCertificateTls),
+  };
 }
 
 export function createHttp(needs: HttpNeeds): Http {

@@ -11,6 +11,8 @@ export interface ListenerNeeds {
   /** An empty host means every address of the machine; port 0 a free one. */
   readonly address: { readonly host: string; readonly port: number };
   readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** Whether clients are asked for certificates; they need not have one. */
+  readonly asksForCertificates?: boolean;
   readonly certificates: CertificateSource;
   /** Makes the server with its routes, with the first certificate. */
   readonly create: (tls: ReturnType<typeof tlsOptions>) => Http;
@@ -32,7 +34,7 @@ export async function runListener(needs: ListenerNeeds, signal: AbortSignal): Pr
   const { name, address, certificates, onState } = needs;
   const certificate = await certificates.first((reason) => onState(false, reason), signal);
   if (!certificate) return;
-  const tlsOf = (shown: ServerCertificate) => tlsOptions(shown, needs.minTlsVersion);
+  const tlsOf = (shown: ServerCertificate) => tlsOptions(shown, needs);
   const { app, server } = needs.create(tlsOf(certificate));
   await app.ready();
   server.listen(address.port, ...(address.host ? [address.host] : []));

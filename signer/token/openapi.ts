@@ -9,7 +9,19 @@ const ofExchangeAlone: readonly RefusalCode[] = [
   'ParameterRepeated',
   'GrantTypeUnsupported',
   'TokenTypeUnsupported',
-  'CredentialsRepeated',
+];
+/** What only a client certificate can be refused for, which stands in for a token at `/jwt-svid` alone. */
+const ofCertificates: readonly RefusalCode[] = [
+  'CredentialMissing',
+  'CertificateMalformed',
+  'CertificateUntrusted',
+  'CertificateTainted',
+  'CertificateExpired',
+  'CertificateNotYetValid',
+  'CertificateNotSvid',
+  'CertificateOfInfrastructure',
+  'CertificateWithoutPod',
+  'CertificateNotOfPod',
 ];
 /** What a document that everybody may read can be refused for. */
 const ofDocuments: readonly RefusalCode[] = ['NotReady', 'AddressLimited', 'Overloaded', 'Fault'];
@@ -34,12 +46,12 @@ const ofX509Alone: readonly RefusalCode[] = [
 const allCodes = Object.keys(refusals) as RefusalCode[];
 const without = (codes: readonly RefusalCode[], ...left: RefusalCode[]) =>
   codes.filter((code) => !left.includes(code));
-const ofExchange = without(allCodes, ...ofX509Alone);
-const ofShortForm = without(ofExchange, ...ofExchangeAlone);
+const ofTokens = without(allCodes, ...ofX509Alone);
+const ofExchange = without(ofTokens, ...ofCertificates);
+const ofShortForm = without(ofTokens, ...ofExchangeAlone);
 const ofX509: readonly RefusalCode[] = [
   ...ofX509Alone,
-  'CredentialsRepeated',
-  ...without(ofShortForm, ...ofTokensAlone),
+  ...without(ofShortForm, ...ofTokensAlone, ...ofCertificates, 'SessionResumed'),
 ];
 
 const json = (schema: object) => ({ 'application/json': { schema } });
@@ -174,8 +186,10 @@ export const openApi = {
       post: tokenOperation(
         {
           operationId: 'getJwtSvid',
-          summary: 'The same, with the ServiceAccount token as Bearer and JSON',
-          security: [{ serviceAccountToken: [] }],
+          summary:
+            'The same, with the ServiceAccount token as Bearer and JSON; or with a client certificate, where the ' +
+            'setting tokenClientCertificates is on',
+          security: [{ serviceAccountToken: [] }, { clientCertificate: [] }],
           requestBody: {
             required: true,
             content: json({
@@ -237,7 +251,10 @@ export const openApi = {
     },
   },
   components: {
-    securitySchemes: { serviceAccountToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+    securitySchemes: {
+      serviceAccountToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+      clientCertificate: { type: 'mutualTLS', description: 'X509-SVID of a pod, with its chain' },
+    },
     schemas: {
       Token: {
         type: 'object',

@@ -6,7 +6,7 @@ import type { Transport } from '../kube/transport.ts';
 import type { Pod } from '../kube/types.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { Caller } from './caller.ts';
-import { type Checked, pass, refuse } from './refusals.ts';
+import { type Checked, refuse } from './refusals.ts';
 
 /** What is asked of a pod before anything is issued to it. */
 export interface LivePod {
@@ -89,5 +89,9 @@ export function decideOnPod(
     namespace: caller.namespace,
     serviceAccountName: caller.serviceAccount.name,
   });
-  return spiffeId.ok ? pass(spiffeId.value) : refuse('IdentityInvalid', spiffeId.reason);
+  if (!spiffeId.ok) return refuse('IdentityInvalid', spiffeId.reason);
+  if (caller.spiffeId !== undefined && caller.spiffeId !== spiffeId.value.uri) {
+    return refuse('CertificateNotOfPod', spiffeId.value.uri);
+  }
+  return spiffeId;
 }

@@ -9,6 +9,7 @@ import { supportedSubjectKeys } from '../pki/keys.ts';
 /** RFC 6749 5.2 and RFC 8693 2.2.2; the last two are those of RFC 6749 4.1.2.1. */
 export type OAuthError =
   | 'invalid_request'
+  | 'invalid_client'
   | 'invalid_target'
   | 'unsupported_grant_type'
   | 'temporarily_unavailable'
@@ -33,6 +34,8 @@ const deny = (message: string, more: Partial<Refusal> = {}): Refusal => ({
   message,
   ...more,
 });
+const client = (message: string, more: Partial<Refusal> = {}) =>
+  deny(message, { error: 'invalid_client', ...more });
 const target = (message: string) => deny(message, { error: 'invalid_target' });
 const wait = (message: string, more: Partial<Refusal> = {}): Refusal => ({
   verdict: 'wait',
@@ -92,16 +95,49 @@ export const refusals = {
     alarm: true,
   }),
   TokenEndsTooSoon: deny(
-    'The ServiceAccount token has less than 30 seconds left, and nothing that it gives may outlive it; read the ' +
-      'projected file anew.',
+    'The ServiceAccount token or certificate has less than 30 seconds left, and nothing that it gives may outlive it; ' +
+      'read the projected file anew.',
   ),
 
-  PodGone: deny('The pod of the ServiceAccount token is gone ({}).'),
-  PodReplaced: deny('Another pod has the name of the pod of the ServiceAccount token now ({}).'),
-  PodFinished: deny('The pod of the ServiceAccount token has finished ({}).'),
-  PodDeleted: deny('The pod of the ServiceAccount token is past its deletion time ({}).'),
+  CredentialMissing: client(
+    'The request carries no credential; send a ServiceAccount token as Authorization: Bearer, or call with a client ' +
+      'certificate.',
+  ),
+  SessionResumed: client(
+    'The TLS session was resumed, so the key of the client certificate was not proved anew; open a new connection ' +
+      'without resumption.',
+  ),
+  CertificateMalformed: client('The client certificate cannot be read: {}.'),
+  CertificateUntrusted: client(
+    'The client certificate is not signed by a CA of this trust domain that is in its bundles now.',
+  ),
+  CertificateTainted: client(
+    'The client certificate is signed by a CA that is tainted; create the pod anew, or wait until its certificate is ' +
+      'renewed by another one.',
+  ),
+  CertificateExpired: client(
+    'The client certificate has expired; read the projected file anew for each connection.',
+  ),
+  CertificateNotYetValid: client('The client certificate is not valid yet; see whether the clocks agree.'),
+  CertificateNotSvid: client('The client certificate breaks a rule of SPIFFE ({}).'),
+  CertificateOfInfrastructure: client(
+    'The client certificate belongs to the infrastructure of kubespiffe, which gets no JWT-SVIDs.',
+    { alarm: true },
+  ),
+  CertificateWithoutPod: client(
+    'The client certificate does not name its pod: {}. Certificates do so when the setting leafPodIdentity is on.',
+  ),
+  CertificateNotOfPod: client(
+    'The SPIFFE ID of the client certificate is not the one that its pod has now ({}); use a renewed certificate.',
+    { alarm: true },
+  ),
+
+  PodGone: deny('The pod that the credential belongs to is gone ({}).'),
+  PodReplaced: deny('Another pod has the name of the pod that the credential belongs to now ({}).'),
+  PodFinished: deny('The pod that the credential belongs to has finished ({}).'),
+  PodDeleted: deny('The pod that the credential belongs to is past its deletion time ({}).'),
   ServiceAccountMismatch: deny(
-    'The pod of the ServiceAccount token runs under another ServiceAccount than the token names ({}).',
+    'The pod that the credential belongs to runs under another ServiceAccount than the credential names ({}).',
     { alarm: true },
   ),
   IdentityInvalid: deny('No SPIFFE ID can be made for this pod ({}).'),

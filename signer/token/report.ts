@@ -12,7 +12,7 @@ interface ToldOf<Event extends string, Facts> {
   /** Address of the caller. */
   readonly address: string;
   readonly elapsedMs: number;
-  /** Whose request it is; absent until the API server has vouched for it. */
+  /** Whose request it is; absent until that is proved. */
   readonly caller?: Caller;
   readonly outcome: { readonly ok: true; readonly issued: Facts } | Refused;
 }

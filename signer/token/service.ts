@@ -1,8 +1,7 @@
 import type { PoolView } from '../authority/view.ts';
 import { type AudiencePolicy, checkAudiences } from './audiences.ts';
-import type { Authenticate } from './authenticate.ts';
 import type { Caller } from './caller.ts';
-import type { TokenRequest } from './exchange.ts';
+import type { Credential, TokenRequest } from './exchange.ts';
 import type { Limiter } from './limiter.ts';
 import { expiryOf, type JwtSvidAlgorithm, type MintedToken, mintJwtSvid } from './mint.ts';
 import { decideOnPod, lookUpPod } from './pods.ts';
@@ -24,7 +23,8 @@ export interface TokenPolicy {
 }
 
 export interface TokenServiceNeeds {
-  readonly authenticate: Authenticate;
+  /** Whose credential it is. */
+  readonly authenticate: (credential: Credential) => Promise<Checked<Caller>>;
   readonly pods: Parameters<typeof lookUpPod>[1];
   readonly pool: Pick<PoolView, 'jwtSignable'>;
   /** Why the clock may not be used, or undefined. */
@@ -45,7 +45,7 @@ export interface IssuedToken {
   readonly spiffeId: string;
 }
 
-/** Gives JWT-SVIDs to pods that prove themselves with their ServiceAccount token. */
+/** Gives JWT-SVIDs to pods that prove themselves with their ServiceAccount token or their certificate. */
 export function createTokenService(needs: TokenServiceNeeds) {
   const { policy, monotonic } = needs;
 
@@ -54,7 +54,7 @@ export function createTokenService(needs: TokenServiceNeeds) {
     request: TokenRequest,
     known: (caller: Caller) => void,
   ): Promise<Checked<{ minted: MintedToken; spiffeId: string; keyId: string; now: number }>> {
-    const authenticated = await needs.authenticate(request.subjectToken);
+    const authenticated = await needs.authenticate(request.credential);
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
     known(caller);

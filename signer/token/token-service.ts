@@ -9,11 +9,14 @@ import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { type ApiServerFacts, learnApiServerFacts } from './api-server.ts';
 import { createAuthenticator } from './authenticate.ts';
+import type { Caller } from './caller.ts';
+import { readClientCertificate } from './client-certificate.ts';
 import { createIssuerKeys } from './issuer-keys.ts';
 import { createLimiter } from './limiter.ts';
 import { type OwnAudiences, ownAudiences } from './own-audiences.ts';
 import { isHeardFrom, type LivePod } from './pods.ts';
 import { createServed } from './published.ts';
+import { type Checked, refuse } from './refusals.ts';
 import type { TokenReporter } from './report.ts';
 import { createReviewCache, type ReviewCache } from './review-cache.ts';
 import { createTokenService, type TokenService } from './service.ts';
@@ -109,6 +112,12 @@ function joinServices(
       now,
       onReview: (result) => parts.metrics.tokenReviews.inc({ result }),
     });
+  const byToken = authenticatorFor(audiences.token, cache);
+  function byCertificate(der: Uint8Array): Checked<Caller> {
+    const current = pool.current();
+    if (!current) return refuse('NotReady', 'the pool of authorities was not read yet');
+    return readClientCertificate(der, { pool: current, trustDomain }, Math.floor(now() / 1000));
+  }
   const common = {
     pods: { pods, project: parts.project, hearsOfPods, transport },
     podLimits: createLimiter({ perSecond: settings.podRate, monotonic }),
@@ -122,7 +131,8 @@ function joinServices(
   return {
     jwtSvid: createTokenService({
       ...common,
-      authenticate: authenticatorFor(audiences.token, cache),
+      authenticate: async (credential) =>
+        credential.kind === 'token' ? byToken(credential.token) : byCertificate(credential.der),
       pool,
       clockFault: parts.clockFault,
       policy: {

@@ -138,6 +138,10 @@ const wrongFlags: [string[], RegExp][] = [
   [[...trustDomain, '--max-lifetime', '-24h'], /is not a duration/],
   [[...trustDomain, '--concurrency', '1.5'], /is not a whole number from 1 to 256/],
   [[...trustDomain, '--leaf-pod-identity', 'yes'], /is not one of true, false/],
+  [
+    [...trustDomain, '--token-client-certificates', 'true'],
+    /^flag --leaf-pod-identity: must be true with --token-client-certificates$/,
+  ],
   [[...trustDomain, '--leaf-issuer', 'true'], /^flag --jwt-issuer: is required with --leaf-issuer; /],
   [[...trustDomain, '--refresh-fraction', '1'], /is not a number from 0.1 to 0.9/],
   [[...trustDomain, '--metrics-address', ':70000'], /has port 70000/],
@@ -260,6 +264,7 @@ test('a token endpoint needs an address and an issuer; the rest has defaults', a
       audience: undefined,
       serviceAccountIssuers: [],
       minTlsVersion: 'TLSv1.3',
+      clientCertificates: false,
       issuer: 'https://id.example.org',
       lifetimeSeconds: 300,
       algorithm: 'ES256',

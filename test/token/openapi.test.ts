@@ -213,7 +213,7 @@ describe('the OpenAPI document', () => {
     );
     assert.ok(schema);
     const read = (fields: Record<string, string>) =>
-      readExchange(new URLSearchParams(fields).toString(), undefined);
+      readExchange(new URLSearchParams(fields).toString(), { authorization: undefined });
     const all = { ...form, requested_token_type: form.subject_token_type };
     assert.deepEqual(Object.keys(schema.properties).sort(), Object.keys(all).sort());
     assert.ok(read(all).ok && read(form).ok);
@@ -225,8 +225,8 @@ describe('the OpenAPI document', () => {
       else assert.equal(outcomeOf.ok, false, name);
     }
     assert.equal(read({ ...form, actor_token: 'a' }).ok, false);
-    assert.ok(readShortForm('{"audience":["a","b"]}', 'Bearer a.b.c').ok);
-    assert.equal(readShortForm('{"audience":"a","more":1}', 'Bearer a.b.c').ok, false);
+    assert.ok(readShortForm('{"audience":["a","b"]}', { authorization: 'Bearer a.b.c' }).ok);
+    assert.equal(readShortForm('{"audience":"a","more":1}', { authorization: 'Bearer a.b.c' }).ok, false);
   });
 
   it('refers to nothing that is not in it, and is served as it is', async () => {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import type { Pool } from '../../signer/authority/pool.ts';
 import { checkAudiences } from '../../signer/token/audiences.ts';
-import { readExchange, readShortForm } from '../../signer/token/exchange.ts';
+import { type Presented, readExchange, readShortForm } from '../../signer/token/exchange.ts';
 import { createLimiter } from '../../signer/token/limiter.ts';
 import { createServed, select } from '../../signer/token/published.ts';
 import { describe as descriptionOf, refusals, refuse } from '../../signer/token/refusals.ts';
@@ -45,24 +45,47 @@ describe('audiences', () => {
 });
 
 describe('requests', () => {
+  const bare = { authorization: undefined };
   const good =
     'grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=t' +
     '&subject_token_type=urn:ietf:params:oauth:token-type:jwt&audience=a';
 
   it('are read, with several audiences', () => {
-    assert.deepEqual(readExchange(`${good}&audience=b`, undefined), {
-      ok: true,
-      value: { subjectToken: 't', audiences: ['a', 'b'] },
-    });
-    assert.deepEqual(readShortForm('{"audience":["a","b"]}', 'bearer t'), {
-      ok: true,
-      value: { subjectToken: 't', audiences: ['a', 'b'] },
-    });
+    const value = { credential: { kind: 'token', token: 't' }, audiences: ['a', 'b'] };
+    assert.deepEqual(readExchange(`${good}&audience=b`, bare), { ok: true, value });
+    const authorization = 'bearer t';
+    assert.deepEqual(readShortForm('{"audience":["a","b"]}', { authorization }), { ok: true, value });
+  });
+
+  it('bring one credential, and not two', () => {
+    const peer = { certificate: Uint8Array.of(1) };
+    const authorization = 'Bearer t';
+    const short = (presented: Presented) => {
+      const read = readShortForm('{"audience":"a"}', presented);
+      return read.ok ? read.value.credential.kind : read.code;
+    };
+    const form = (presented: Presented) => {
+      const read = readExchange(good, presented);
+      return read.ok ? read.value.credential.kind : read.code;
+    };
+    const none = { certificate: undefined };
+    assert.equal(short({ authorization }), 'token');
+    assert.equal(short({ authorization, peer: none }), 'token');
+    assert.equal(short({ ...bare, peer }), 'certificate');
+    assert.equal(short({ authorization, peer }), 'CredentialsRepeated');
+    assert.equal(short({ authorization: 'Basic eDp5', peer }), 'CredentialsRepeated');
+    assert.equal(short({ authorization: '', peer }), 'CredentialsRepeated');
+    assert.equal(short({ authorization: 'Basic eDp5', peer: none }), 'TokenMissing');
+    assert.equal(short({ ...bare, peer: none }), 'CredentialMissing');
+    assert.equal(short(bare), 'TokenMissing');
+    assert.equal(form({ ...bare, peer: none }), 'token');
+    assert.equal(form({ ...bare, peer }), 'CredentialsRepeated');
+    assert.equal(form({ authorization, peer: none }), 'CredentialsRepeated');
   });
 
   it('never have a name in the answer that may be a secret', () => {
     for (const name of ['eyJhbGciOiJ9.e30.AA', 'x'.repeat(100), 'A b']) {
-      const refused = readExchange(`${good}&${encodeURIComponent(name)}=1`, undefined);
+      const refused = readExchange(`${good}&${encodeURIComponent(name)}=1`, bare);
       assert.ok(!refused.ok);
       assert.ok(!descriptionOf(refused).includes(name));
     }
