@@ -37,7 +37,8 @@ export interface TokenSigner {
   readonly pool: PoolDocument;
   readonly port: number;
   readonly agent: Agent;
-  call(call: Call): Promise<Answer>;
+  /** Over the connection of `agent`, or of another agent. */
+  call(call: Call, over?: Agent): Promise<Answer>;
   /** POST /token; more parameters replace the usual ones, undefined leaves one out. */
   exchange(token: string, parameters?: Record<string, string | undefined>): Promise<Answer>;
   /** POST /x509-svid. @param request PKCS#10, DER or PEM. */
@@ -80,7 +81,7 @@ export async function startTokenSigner(
   });
   const ca = installed.pool.authorities.flatMap(({ certificate }) => certificate ?? []);
   const agent = new Agent({ ca, keepAlive: true, servername: 'localhost', maxCachedSessions: 0 });
-  const call = (wanted: Call) => callOver(agent, port, wanted);
+  const call = (wanted: Call, over = agent) => callOver(over, port, wanted);
   return {
     signer,
     pool: installed.pool,
