@@ -20,6 +20,8 @@ let controlPlane: ControlPlane;
 let roles: Roles;
 let operator: Speaker;
 let kubeconfig = '';
+/** The pool as it was first: what `ca restore` is given. */
+let copy = '';
 
 const poolName = 'kubespiffe-pool';
 const on = (pool: string, ...verb: string[]) => [...verb, '--namespace', namespace, '--name', pool];
@@ -29,7 +31,10 @@ const wishes = ['--ca-id', 'first', '--trust-domain', 'example.org'];
 const checks: { grant: string; commands: string[][] }[] = [
   { grant: 'secrets create', commands: [[...on('new', 'ca', 'create'), ...wishes, '--dry-run=server']] },
   { grant: 'secrets get', commands: [on(poolName, 'ca', 'show'), on(poolName, 'bundle', 'show')] },
-  { grant: 'secrets update', commands: [on(poolName, 'ca', 'add-jwt-key')] },
+  {
+    grant: 'secrets update',
+    commands: [on(poolName, 'ca', 'add-jwt-key'), [...on(poolName, 'ca', 'restore'), '--from', '-']],
+  },
 ];
 
 before(async () => {
@@ -51,7 +56,7 @@ async function bindOperator(): Promise<void> {
 }
 
 const kubespiffe = (command: readonly string[]): Promise<Ran> =>
-  run([...command, '--kubeconfig', kubeconfig]);
+  run([...command, '--kubeconfig', kubeconfig], { input: copy });
 
 test('nobody has the role until it is bound', async () => {
   const { body } = await controlPlane.request('GET', `${rbac}/rolebindings`);
@@ -61,12 +66,13 @@ test('nobody has the role until it is bound', async () => {
   await bindOperator();
 });
 
-test('with it one makes the pool, shows it, and adds a key', async () => {
+test('with it one makes the pool, shows it, and changes it', async () => {
   const made = await waitFor('the right to make the pool', async () => {
     const ran = await kubespiffe([...on(poolName, 'ca', 'create'), ...wishes]);
     return ran.code === 0 && ran;
   });
   assert.match(made.stdout, /secret\/kubespiffe-pool created/);
+  copy = JSON.stringify((await controlPlane.request('GET', `${secrets}/${poolName}`)).body);
   for (const command of checks.flatMap(({ commands }) => commands)) {
     const { code, stderr } = await kubespiffe(command);
     assert.equal(code, 0, stderr);
