@@ -1,7 +1,13 @@
 import { type KeyObject, verify } from 'node:crypto';
 import { failure, type Result, success } from '../pki/result.ts';
 import { parseSpiffeId, type SpiffeId } from './id.ts';
-import { isJwtAlgorithm, type JwtAlgorithm, jwtAlgorithms, keyFitsAlgorithm } from './jwt-algorithms.ts';
+import {
+  isJwtAlgorithm,
+  type JwtAlgorithm,
+  type JwtAlgorithmName,
+  jwtAlgorithms,
+  keyFitsAlgorithm,
+} from './jwt-algorithms.ts';
 import { checkJwtSvid, type JwtExpectations } from './jwt-clauses.ts';
 import { audiencesOf, type ParsedJwt, parseJwt } from './jwt-svid.ts';
 
@@ -48,6 +54,14 @@ export function checkSignature(jwt: ParsedJwt, keys: ReadonlyMap<string, KeyObje
   if (typeof kid !== 'string') return failure('the token has no kid, so its key cannot be found');
   const key = keys.get(kid);
   if (!key) return failure('kid names no JWT key of the bundle');
+  return verifySignature(jwt, key, alg);
+}
+
+/**
+ * Whether a key made the signature of a token by an algorithm that it is for. On the calling thread: handing a
+ * signature to the thread pool and back costs more than verifying it. Never throws.
+ */
+export function verifySignature(jwt: ParsedJwt, key: KeyObject, alg: JwtAlgorithmName): Result<KeyObject> {
   if (!keyFitsAlgorithm(key, alg)) return failure(`the key that kid names is not one for ${alg}`);
   const { digest, padding, signatureBytes }: JwtAlgorithm = jwtAlgorithms[alg];
   if (signatureBytes !== undefined && jwt.signature.length !== signatureBytes) {

@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject } from '../spiffe/json.ts';
+import { isJwtAlgorithm, type JwtAlgorithmName } from '../spiffe/jwt-algorithms.ts';
 import { audiencesOf } from '../spiffe/jwt-svid.ts';
 import type { Caller } from './caller.ts';
 import { type Checked, pass, type Refused, refuse } from './refusals.ts';
@@ -22,13 +23,16 @@ export const toleranceSeconds = 60;
 export const maxTokenLength = 8192;
 
 /** What the API server may sign with and we verify (kube-apiserver's own list, and PS256 of external signers). */
-const algorithms = new Set(['RS256', 'RS384', 'RS512', 'PS256', 'ES256', 'ES384', 'ES512']);
+const algorithms: ReadonlySet<string> = new Set<JwtAlgorithmName>([
+  ...(['RS256', 'RS384', 'RS512', 'PS256'] as const),
+  ...(['ES256', 'ES384', 'ES512'] as const),
+]);
 /** RFC 7515 4.1: what changes how a token is verified, or where its key comes from, is none of the sender's business. */
 const headerMembers = new Set(['alg', 'kid', 'typ']);
 
 /** What the header says about how to verify the token. */
 export interface PsatHeader {
-  readonly algorithm: string;
+  readonly algorithm: JwtAlgorithmName;
   readonly keyId: string;
 }
 
@@ -37,7 +41,7 @@ export function readPsatHeader(header: JsonObject): Checked<PsatHeader> {
   const { alg, kid, typ } = header;
   if (typeof alg !== 'string') return refuse('TokenMalformed', 'does not name its algorithm');
   if (/^ML-DSA-\d+$/.test(alg)) return refuse('AlgorithmPostQuantum', alg);
-  if (!algorithms.has(alg)) return refuse('AlgorithmUnsupported', shown(alg));
+  if (!algorithms.has(alg) || !isJwtAlgorithm(alg)) return refuse('AlgorithmUnsupported', shown(alg));
   const stranger = Object.keys(header).find((name) => !headerMembers.has(name));
   if (stranger !== undefined) {
     return refuse('TokenMalformed', `has ${shown(stranger)} in its header, which Kubernetes does not write`);
