@@ -67,6 +67,15 @@ export function createCaches(needs: CachesNeeds): Caches {
   const namespaces = createStore<OptedIn>();
   const configMaps = createStore<PublishedRoots>();
   const stores = { requests, pods, 'trust bundles': bundles };
+  const servedAs: Readonly<Record<string, CertificatesResource>> = {
+    requests: 'podcertificaterequests',
+    'trust bundles': 'clustertrustbundles',
+  };
+  /** There is nothing to wait for where a resource is not served; that it should be is told elsewhere. */
+  const canFill = (name: string) => {
+    const resource = servedAs[name];
+    return resource === undefined || discovery.served()?.[resource].length !== 0;
+  };
 
   function follow<T>(
     resource: string,
@@ -129,7 +138,7 @@ export function createCaches(needs: CachesNeeds): Caches {
     synced: Promise.all(Object.values(stores).map((store) => store.synced)),
     filling: () =>
       Object.entries(stores)
-        .filter(([, store]) => !store.isSynced())
+        .filter(([name, store]) => !store.isSynced() && canFill(name))
         .map(([name]) => name),
     run: (signal) =>
       Promise.all([

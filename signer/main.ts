@@ -25,7 +25,7 @@ import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { serveObservability } from './observe/server.ts';
 import { leafExtensions } from './pki/leaf-extensions.ts';
-import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
+import { assessReadiness, clockFault, isMissing, readinessChecks } from './readiness.ts';
 import { bundleName as bundleNameOf } from './trust/bundle.ts';
 import { createConfigMapPublisher } from './trust/configmap-publisher.ts';
 import { createPublisher } from './trust/publisher.ts';
@@ -83,6 +83,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
   const clock = createServerClock(time);
   transport.onDate(clock.observe);
   const discovery = createDiscovery({ transport, log, jitter });
+  const worksWithout = config.endpoints?.token !== undefined;
   const servedVersions = () => discovery.served()?.podcertificaterequests ?? [];
 
   const bundleName = bundleNameOf(signerName, config.bundleSuffix);
@@ -146,7 +147,9 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
   const extensionsFor = leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer });
   const signing = createSigning({
     pool,
-    isPublished: publisher.isPublished,
+    // A root that nobody can publish is waited for by nobody: it goes with each certificate.
+    isPublished: (root) =>
+      publisher.isPublished(root) || (worksWithout && isMissing(discovery.served(), 'clustertrustbundles')),
     bundleName,
     clockFault: () => clockFault(clock),
     policy: {
@@ -180,7 +183,8 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
   const readiness = () =>
     assessReadiness({
       health,
-      servedVersions: discovery.served()?.podcertificaterequests,
+      served: discovery.served(),
+      worksWithout,
       filling: caches.filling,
       pool,
       publisher,

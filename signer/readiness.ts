@@ -1,6 +1,6 @@
 import type { PoolView } from './authority/view.ts';
 import { fastestSkewMs, type ServerClock, slowestSkewMs } from './kube/clock.ts';
-import type { CertificatesVersion } from './kube/types.ts';
+import type { CertificatesResource, Served } from './kube/discovery.ts';
 import type { Health } from './observe/health.ts';
 import type { Publisher } from './trust/publisher.ts';
 
@@ -9,8 +9,10 @@ export const readinessChecks = ['pod-certificate-api', 'caches', 'pool', 'trust-
 
 export interface ReadinessNeeds {
   readonly health: Health;
-  /** In which versions PodCertificateRequests are served; undefined before the first look. */
-  readonly servedVersions: readonly CertificatesVersion[] | undefined;
+  /** In which versions the resources are served; undefined before the first look. */
+  readonly served: Served | undefined;
+  /** Whether there is work without them: the token endpoint, which is for clusters that do not serve them too. */
+  readonly worksWithout: boolean;
   /** The names of the caches that are not filled yet. */
   readonly filling: () => readonly string[];
   readonly pool: PoolView;
@@ -21,9 +23,10 @@ export interface ReadinessNeeds {
 
 /** Looks at everything that readiness depends on, and sets the checks. Cheap: no I/O. */
 export function assessReadiness(needs: ReadinessNeeds): void {
-  const { health, pool } = needs;
-  const isServed = (needs.servedVersions ?? []).length > 0;
-  health.set('pod-certificate-api', isServed, servedReason(needs.servedVersions));
+  const { health, pool, worksWithout } = needs;
+  const [version] = needs.served?.podcertificaterequests ?? [];
+  const isDispensable = worksWithout && isMissing(needs.served, 'podcertificaterequests');
+  health.set('pod-certificate-api', version !== undefined || isDispensable, servedReason(needs));
 
   const filling = needs.filling();
   health.set(
@@ -35,24 +38,38 @@ export function assessReadiness(needs: ReadinessNeeds): void {
   const problem = pool.problem();
   health.set('pool', problem === undefined, problem?.message ?? 'an authority is active');
 
-  const root = pool.current()?.active?.root;
-  const published = root !== undefined && needs.publisher.isPublished(root);
-  health.set(
-    'trust-bundle',
-    published,
-    published
-      ? `ClusterTrustBundle ${needs.bundleName} shows the root of the active authority`
-      : (needs.publisher.problem() ?? `ClusterTrustBundle ${needs.bundleName} does not show the root yet`),
-  );
+  const bundle = bundleState(needs);
+  health.set('trust-bundle', bundle.ok, bundle.reason);
 
   const fault = clockFault(needs.clock);
   health.set('clock', fault === undefined, fault ?? 'within the bounds of the API server');
 }
 
-function servedReason(versions: ReadinessNeeds['servedVersions']): string {
-  if (!versions) return 'not known yet: the API server has not been asked, or does not answer';
-  const [version] = versions;
+function bundleState(needs: ReadinessNeeds): { ok: boolean; reason: string } {
+  const { publisher, bundleName } = needs;
+  if (needs.worksWithout && isMissing(needs.served, 'clustertrustbundles')) {
+    const reason = 'the API server serves no ClusterTrustBundles; the roots come from the token endpoint';
+    return { ok: true, reason };
+  }
+  const root = needs.pool.current()?.active?.root;
+  if (root !== undefined && publisher.isPublished(root)) {
+    return { ok: true, reason: `ClusterTrustBundle ${bundleName} shows the root of the active authority` };
+  }
+  const unseen = `ClusterTrustBundle ${bundleName} does not show the root yet`;
+  return { ok: false, reason: publisher.problem() ?? unseen };
+}
+
+/** Whether a resource is known to be served in no version. */
+export function isMissing(served: Served | undefined, resource: CertificatesResource): boolean {
+  return served?.[resource].length === 0;
+}
+
+function servedReason({ served, worksWithout }: Pick<ReadinessNeeds, 'served' | 'worksWithout'>): string {
+  if (!served) return 'not known yet: the API server has not been asked, or does not answer';
+  const [version] = served.podcertificaterequests;
   if (version) return `PodCertificateRequests are served as certificates.k8s.io/${version}`;
+  if (worksWithout)
+    return 'the API server serves no PodCertificateRequests; the token endpoint alone gives SVIDs';
   return (
     'the API server serves no PodCertificateRequests: Kubernetes 1.37 does, 1.35 and 1.36 need the feature gate ' +
     'PodCertificateRequest and the runtime-config of certificates.k8s.io/v1beta1'
