@@ -262,8 +262,9 @@ export const settings = {
     type: duration('0s', '5m'),
     default: '30s',
     description:
-      "How long the API server's word on a ServiceAccount token counts. The token of a deleted pod is refused at " +
-      'the latest after this time and the 10 s for which the API server remembers its own reviews.',
+      "How long the API server's word on a ServiceAccount token, or on the pod of a certificate, counts. The token of " +
+      'a deleted pod is refused at the latest after this time and the 10 s for which the API server remembers its own ' +
+      'reviews.',
   },
   tokenPodRate: {
     section: 'Tokens',

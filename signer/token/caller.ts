@@ -9,6 +9,8 @@ export interface Caller {
   readonly expiresAt: number;
   /** By which others name the credential too: `jti` of a token (empty for tokens without), serial of a certificate. */
   readonly id: string;
+  /** Absent: by a token, about which the API server was asked. */
+  readonly provedBy?: 'certificate';
   /** The SPIFFE ID that the credential itself carries, if it does: it has to be the one that its pod has now. */
   readonly spiffeId?: string;
 }

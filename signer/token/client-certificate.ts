@@ -11,6 +11,7 @@ import { type Checked, pass, type Refused, refuse } from './refusals.ts';
 
 /** Who calls with a certificate. */
 export interface CertificateCaller extends Caller {
+  readonly provedBy: 'certificate';
   /** The SPIFFE ID in the certificate. */
   readonly spiffeId: string;
 }
@@ -60,6 +61,7 @@ export function readClientCertificate(
     pod: { name: podName, uid: podUID },
     expiresAt: leaf.notAfter,
     id: leaf.serialHex,
+    provedBy: 'certificate',
     spiffeId,
   });
 }

@@ -6,6 +6,7 @@ import type { Transport } from '../kube/transport.ts';
 import type { Pod } from '../kube/types.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { Caller } from './caller.ts';
+import type { Recent } from './recent.ts';
 import { type Checked, refuse } from './refusals.ts';
 
 /** What is asked of a pod before anything is issued to it. */
@@ -37,7 +38,9 @@ export function isHeardFrom(pods: Store<LivePod>, monotonic: number): boolean {
 
 /**
  * The pod of a caller. The cache answers when it was heard from lately and agrees with the credential; a miss or any
- * mismatch is looked up live.
+ * mismatch is looked up live. Of a token the API server itself has said lately that its pod lives. Of a certificate it
+ * was never asked, so the pod of one is looked up live too, unless it was so a moment ago: a watch that hangs unnoticed
+ * is no reason to serve a pod that is gone.
  */
 export async function lookUpPod(
   caller: Caller,
@@ -45,10 +48,14 @@ export async function lookUpPod(
     readonly pods: Store<LivePod>;
     readonly project: (raw: Pod) => LivePod;
     readonly hearsOfPods: () => boolean;
+    /** UIDs of pods that the API server has shown live a moment ago. */
+    readonly seenLive: Recent;
     readonly transport: Transport;
   },
 ): Promise<PodLookup> {
-  const cached = needs.hearsOfPods() ? needs.pods.get(`${caller.namespace}/${caller.pod.name}`) : undefined;
+  const isConfirmed = caller.provedBy !== 'certificate' || needs.seenLive.has(caller.pod.uid);
+  const cached =
+    isConfirmed && needs.hearsOfPods() ? needs.pods.get(`${caller.namespace}/${caller.pod.name}`) : undefined;
   if (cached?.uid === caller.pod.uid && cached.serviceAccountName === caller.serviceAccount.name) {
     return { kind: 'found', pod: cached };
   }
@@ -59,7 +66,9 @@ export async function lookUpPod(
       resource: 'pods',
       timeoutMs: 5_000,
     });
-    return { kind: 'found', pod: needs.project(answer.body) };
+    const pod = needs.project(answer.body);
+    needs.seenLive.add(pod.uid);
+    return { kind: 'found', pod };
   } catch (error) {
     return isNotFoundOfObject(error) ? { kind: 'gone' } : { kind: 'unavailable', error };
   }

@@ -16,6 +16,7 @@ import { createLimiter } from './limiter.ts';
 import { type OwnAudiences, ownAudiences } from './own-audiences.ts';
 import { isHeardFrom, type LivePod } from './pods.ts';
 import { createServed } from './published.ts';
+import { createRecent } from './recent.ts';
 import { type Checked, refuse } from './refusals.ts';
 import type { TokenReporter } from './report.ts';
 import { createReviewCache, type ReviewCache } from './review-cache.ts';
@@ -119,7 +120,13 @@ function joinServices(
     return readClientCertificate(der, { pool: current, trustDomain }, Math.floor(now() / 1000));
   }
   const common = {
-    pods: { pods, project: parts.project, hearsOfPods, transport },
+    pods: {
+      pods,
+      project: parts.project,
+      hearsOfPods,
+      seenLive: createRecent({ lifetimeMs: settings.reviewCacheMs, monotonic }),
+      transport,
+    },
     podLimits: createLimiter({ perSecond: settings.podRate, monotonic }),
     tell,
     now,

@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict';
+import { Agent } from 'node:https';
 import { after, before, describe, it } from 'node:test';
 import type { Pod } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
-import { installTokenEndpoint, startTokenSigner, type TokenSigner, tokenFor } from './token-endpoint.ts';
+import { aCertificate } from '../token/client-certificates.ts';
+import {
+  type Answer,
+  installTokenEndpoint,
+  startTokenSigner,
+  type TokenSigner,
+  tokenFor,
+} from './token-endpoint.ts';
 import { createPod } from './workloads.ts';
 
 /** How long kube-apiserver remembers that a token was good: fixed there. */
@@ -35,6 +43,7 @@ describe('a pod that is deleted while the watch of the pods hangs', { concurrenc
   async function startBehindProxy(
     replica: string,
     reviewCache: string,
+    ...flags: string[]
   ): Promise<{ proxy: FaultProxy; endpoint: TokenSigner }> {
     const authority = controlPlane.authority.certificate;
     const proxy = await startFaultProxy({ url: controlPlane.url, authority });
@@ -44,7 +53,7 @@ describe('a pod that is deleted while the watch of the pods hangs', { concurrenc
     const kubeconfig = await controlPlane.kubeconfigFor(account, server);
     const endpoint = await startTokenSigner(
       { ...installed, kubeconfig },
-      { replica, flags: ['--token-review-cache', reviewCache, '--token-pod-rate', '10000'] },
+      { replica, flags: ['--token-review-cache', reviewCache, '--token-pod-rate', '10000', ...flags] },
     );
     controlPlane.onStop(async () => endpoint.agent.destroy());
     await endpoint.signer.ready();
@@ -68,15 +77,15 @@ describe('a pod that is deleted while the watch of the pods hangs', { concurrenc
     assert.equal((await controlPlane.request('GET', path)).status, 404);
   }
 
-  /** Uses the token again and again until it is refused. */
-  async function useUntilRefused(endpoint: TokenSigner, token: string): Promise<Use[]> {
+  /** Uses a credential again and again until it is refused. */
+  async function useUntilRefused(use: () => Promise<Answer>): Promise<Use[]> {
     const goneAt = performance.now();
     const uses: Use[] = [];
     await waitFor(
       'the refusal',
       async () => {
         const askedMs = performance.now() - goneAt;
-        const { status, json } = await endpoint.exchange(token);
+        const { status, json } = await use();
         uses.push({ askedMs, answeredMs: performance.now() - goneAt, status, reason: json.reason });
         return status !== 200;
       },
@@ -104,7 +113,7 @@ describe('a pod that is deleted while the watch of the pods hangs', { concurrenc
       assert.equal((await endpoint.exchange(token)).status, 200);
       await deleteAtOnce(pod);
       const [cached, good] = [await reviews('cached'), await reviews('good')];
-      const uses = await useUntilRefused(endpoint, token);
+      const uses = await useUntilRefused(() => endpoint.exchange(token));
       const [refused, lastGood] = uses.toReversed();
       assert.ok(refused && lastGood, 'the token was refused at once, so the watch did not hang');
       t.diagnostic(`refused ${Math.round(refused.askedMs)} ms after the pod was gone; the bound is ${bound}`);
@@ -120,4 +129,49 @@ describe('a pod that is deleted while the watch of the pods hangs', { concurrenc
       assert.equal((await endpoint.exchange(token)).json.reason, 'TokenRefused');
     });
   }
+
+  it('is refused within 3 s + lag where a live look counts for 3 s, when it comes with its certificate', async (t) => {
+    const switchedOn = ['--leaf-pod-identity', 'true', '--token-client-certificates', 'true'];
+    const { proxy, endpoint } = await startBehindProxy('signer-c', '3s', ...switchedOn);
+    const pod = await aKnownPod(proxy, endpoint);
+    const { namespace = '', name, uid = '' } = pod.metadata;
+    const credentials = await aCertificate(
+      {
+        authorities: installed.pool.authorities,
+        namespace,
+        serviceAccount: { name: 'default', uid: 'service-account-uid' },
+        pod: { name, uid },
+        now: Math.floor(Date.now() / 1000),
+      },
+      {},
+      '1',
+    );
+    const ca = installed.pool.authorities.flatMap(({ certificate }) => certificate ?? []);
+    const agent = new Agent({ ca, servername: 'localhost', keepAlive: true, ...credentials });
+    controlPlane.onStop(async () => agent.destroy());
+    const mint = () =>
+      endpoint.call(
+        {
+          method: 'POST',
+          path: '/jwt-svid',
+          headers: { 'content-type': 'application/json' },
+          body: '{"audience":"https://api.example.com"}',
+        },
+        agent,
+      );
+    for (const watch of proxy.watches({ path: '/api/v1/pods' })) watch.silence();
+
+    proxy.forget();
+    const looks = () => proxy.count({ path: `/pods/${name}` });
+    assert.equal((await mint()).status, 200);
+    assert.equal(looks(), 1);
+    assert.equal((await mint()).status, 200);
+    assert.equal(looks(), 1, 'the live look counts for 3 s');
+    await deleteAtOnce(pod);
+    const [refused, lastGood] = (await useUntilRefused(mint)).toReversed();
+    assert.ok(refused && lastGood, 'the certificate was refused at once, so the watch did not hang');
+    t.diagnostic(`refused ${Math.round(refused.askedMs)} ms after the pod was gone; the bound is 3 s + lag`);
+    assert.deepEqual([refused.status, refused.reason], [400, 'PodGone']);
+    assert.ok(lastGood.askedMs <= 3_000 + lagMs, `${lastGood.askedMs} ms`);
+  });
 });

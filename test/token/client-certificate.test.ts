@@ -68,6 +68,7 @@ describe('a client certificate', () => {
       serviceAccount: { name: 'web', uid: 'sa-uid' },
       pod: { name: 'web-0', uid: 'pod-uid' },
       expiresAt: now + 3600,
+      provedBy: 'certificate',
       spiffeId: 'spiffe://example.org/ns/shop/sa/web',
     });
     assert.equal(judge(credentials), 'spiffe://example.org/ns/shop/sa/web');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createStore } from '../../signer/kube/store.ts';
+import type { Caller } from '../../signer/token/caller.ts';
 import {
   decideOnPod,
   isHeardFrom,
@@ -8,6 +9,7 @@ import {
   lookUpPod,
   type PodLookup,
 } from '../../signer/token/pods.ts';
+import { createRecent } from '../../signer/token/recent.ts';
 import { createScriptedApi } from '../kube/scripted-api.ts';
 
 const psat = {
@@ -70,8 +72,16 @@ describe('the look at a pod', () => {
     const pods = createStore<LivePod>();
     if (cached) pods.set('shop/web-0', cached);
     const live: LivePod = { ...pod, finished: 'Failed' };
-    const needs = { pods, project: () => live, hearsOfPods: () => hearsOfPods, transport: api.transport };
-    return { api, live, look: () => lookUpPod(psat, needs) };
+    const clock = { ms: 0 };
+    const seenLive = createRecent({ lifetimeMs: 30_000, monotonic: () => clock.ms });
+    const needs = {
+      pods,
+      project: () => live,
+      hearsOfPods: () => hearsOfPods,
+      seenLive,
+      transport: api.transport,
+    };
+    return { api, live, clock, look: (caller: Caller = psat) => lookUpPod(caller, needs) };
   }
 
   it('takes the word of the cache where it agrees with the token', async () => {
@@ -96,6 +106,18 @@ describe('the look at a pod', () => {
       );
     });
   }
+
+  it('is live for a certificate, about which nobody asked the API server, and then counts for a while', async () => {
+    const { api, live, clock, look } = aLook(pod);
+    const holder = { ...psat, provedBy: 'certificate' as const };
+    assert.deepEqual(await look(holder), { kind: 'found', pod: live });
+    clock.ms = 29_999;
+    assert.deepEqual(await look(holder), { kind: 'found', pod });
+    assert.equal(api.requests.length, 1);
+    clock.ms = 30_000;
+    assert.deepEqual(await look(holder), { kind: 'found', pod: live });
+    assert.equal(api.requests.length, 2);
+  });
 
   it('tells a pod that is gone from an API server that is', async () => {
     const { api, look } = aLook(undefined);
