@@ -10,6 +10,8 @@ export interface HttpsRequest {
   readonly body?: string;
   /** Which servers are trusted. */
   readonly trust: Pick<RequestOptions, 'ca' | 'checkServerIdentity'>;
+  /** What the client shows, PEM: private key, certificate and intermediates. */
+  readonly client?: { readonly key: string; readonly cert: string };
   readonly signal: AbortSignal;
   /** Longest answer that is read. */
   readonly maxBytes: number;
@@ -23,10 +25,11 @@ export interface HttpsAnswer {
 
 /** One request over TLS 1.2 or newer, on a connection of its own. Follows no redirect. Never throws. */
 export async function sendHttps(wanted: HttpsRequest): Promise<Result<HttpsAnswer>> {
-  const { url, method, headers, body, trust, signal } = wanted;
+  const { url, method, headers, body, trust, client, signal } = wanted;
   try {
     const options: RequestOptions = {
       ...trust,
+      ...client,
       method,
       headers: { ...headers },
       signal,

@@ -21,6 +21,7 @@ import {
   type CertificateFacts,
   type ClientCredentials,
 } from '../token/client-certificates.ts';
+import { run } from '../tools/run.ts';
 import { putPool } from './installation.ts';
 import {
   type Answer,
@@ -125,6 +126,43 @@ describe('the token endpoint, called with a client certificate', () => {
       [audited?.outcome, audited?.pod, audited?.tokenId],
       ['Issued', { name: pod.metadata.name, uid: pod.metadata.uid }, jwt.value.claims.jti],
     );
+  });
+
+  it('gives one to `kubespiffe token --certificate` for the file that kubelet writes, and says why it gives none', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-bundle-'));
+    try {
+      const pod = await createPod(controlPlane);
+      const { key, cert } = await issuedTo(pod);
+      const file = async (name: string, content: string) => {
+        await writeFile(join(folder, name), content);
+        return join(folder, name);
+      };
+      const roots = await file(
+        'roots.pem',
+        pool.authorities.flatMap(({ certificate }) => certificate ?? []).join(''),
+      );
+      const get = (certificate: string, ...more: string[]) =>
+        run([
+          ...['token', '--endpoint', `https://localhost:${endpoint.port}/jwt-svid`, '--roots', roots],
+          ...['--audience', audience, '--certificate', certificate, ...more],
+        ]);
+      const bundle = await file('credentials.pem', key + cert);
+      const good = await get(bundle);
+      assert.equal(good.code, 0, good.stderr);
+      const jwt = parseJwt(good.stdout.trim());
+      assert.equal(jwt.ok && jwt.value.claims.sub, 'spiffe://example.org/ns/default/sa/default');
+
+      await deleteAtOnce(pod);
+      await eventually('a deleted pod', { key, cert }, 'PodGone');
+      const refused = await get(bundle);
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /refused with status 400 \(invalid_request, PodGone\)/);
+      const chainAlone = await get(await file('chain.pem', cert));
+      assert.match(chainAlone.stderr, /holds no certificate with its private key/);
+      assert.match((await get(bundle, bundle)).stderr, /both .* and --certificate are given/);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   it('still takes ServiceAccount tokens from clients without a certificate, both ways', async () => {

@@ -12,10 +12,11 @@ import { type Inspection, printInspection } from '../inspect/report.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printable, printObject, utc } from '../output.ts';
 import { readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
-import { exchangeToken } from '../token/exchange.ts';
+import { getJwtSvid } from '../token/exchange.ts';
 
 interface Options {
   endpoint?: string;
+  certificate?: string;
   roots?: string;
   decode?: boolean;
   verify?: boolean;
@@ -25,13 +26,14 @@ interface Options {
   output?: OutputFormat;
 }
 
-/** `kubespiffe token`: what a token says, and whether it is valid. */
+/** `kubespiffe token`: get one, what it says, and whether it is valid. */
 export function token(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('token')
     .description(
       'Get a JWT-SVID (--endpoint), verify one (--verify), or say what a token holds (--decode).\n\n' +
-        'With --endpoint, the token in the file is a projected ServiceAccount token, and the JWT-SVID is printed.\n' +
+        'With --endpoint, the token in the file is a projected ServiceAccount token, and the JWT-SVID is printed; with\n' +
+        "--certificate, the pod's certificate stands in for the token, where the endpoint takes it.\n" +
         'Tokens come from a file or from standard input, so that they stand in no list of processes; --decode and\n' +
         '--verify never print a signature. Ends with 1 when the token is refused or not valid.',
     )
@@ -43,6 +45,10 @@ export function token(parent: Command, terminal: Terminal): Command {
     kubespiffe token /run/spiffe/token --endpoint https://kubespiffe-tokens.kubespiffe.svc/token \\
       --roots /run/spiffe/roots.pem --audience https://api.example.org > token.jwt
 
+    # The same with the certificate of the pod in place of a token
+    kubespiffe token --certificate /run/spiffe/credentials.pem --roots /run/spiffe/roots.pem \\
+      --endpoint https://kubespiffe-tokens.kubespiffe.svc/jwt-svid --audience https://api.example.org
+
     # What is in it, and which clauses of JWT-SVID it does not keep
     kubespiffe token --decode token.jwt
 
@@ -53,6 +59,10 @@ export function token(parent: Command, terminal: Terminal): Command {
   );
   return command
     .option('--endpoint <url>', 'Exchange a ServiceAccount token for a JWT-SVID at this token endpoint.')
+    .option(
+      '--certificate <file>',
+      'With --endpoint: credential bundle (key and chain, PEM) in place of a token.',
+    )
     .option('--roots <file>', 'With --endpoint: PEM roots to trust instead of those of this machine.')
     .option('--decode', 'Say what it holds; nothing is verified.')
     .option('--verify', 'Verify it.')
@@ -66,21 +76,35 @@ export function token(parent: Command, terminal: Terminal): Command {
         const hint = 'give one of --endpoint, --decode and --verify';
         throw new CliError('USAGE', 'what to do with the token is not said', hint);
       }
-      const text = (await readInput(terminal, file)).toString('latin1').trim();
-      if (endpoint !== undefined) await exchange(terminal, text, endpoint, options);
-      else if (isDecode) decode(terminal, text, file, options);
+      if (endpoint !== undefined) return get(terminal, file, endpoint, options);
+      if (options.certificate !== undefined) {
+        throw new CliError('USAGE', '--certificate is for --endpoint', 'leave it out');
+      }
+      const text = await readToken(terminal, file);
+      if (isDecode) decode(terminal, text, file, options);
       else await verify(terminal, text, options);
     });
 }
 
-async function exchange(terminal: Terminal, subjectToken: string, endpoint: string, options: Options) {
-  const { audience, roots } = options;
+async function readToken(terminal: Terminal, file: string): Promise<string> {
+  return (await readInput(terminal, file)).toString('latin1').trim();
+}
+
+async function get(terminal: Terminal, file: string, endpoint: string, options: Options): Promise<void> {
+  const { audience, roots, certificate } = options;
   if (audience === undefined) {
     throw new CliError('USAGE', '--endpoint needs --audience', 'say who receives the JWT-SVID');
   }
   const rootsPem = roots === undefined ? undefined : await rootsFrom(terminal, roots);
   const url = endpointUrl(endpoint, 'https://kubespiffe-tokens.kubespiffe.svc/token');
-  terminal.out(`${await exchangeToken({ url, subjectToken, audience, trust: webTrust(rootsPem) })}\n`);
+  if (certificate !== undefined && file !== '-') {
+    throw new CliError('USAGE', `both ${file} and --certificate are given`, 'a request has one credential');
+  }
+  const credential =
+    certificate === undefined
+      ? { subjectToken: await readToken(terminal, file) }
+      : { credentialBundle: (await readInput(terminal, certificate)).toString('latin1') };
+  terminal.out(`${await getJwtSvid({ url, credential, audience, trust: webTrust(rootsPem) })}\n`);
 }
 
 function decode(
