@@ -8,12 +8,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { promisify } from 'node:util';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import type { Pod } from '../../signer/kube/types.ts';
 import { parseJwt } from '../../signer/spiffe/jwt-svid.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import {
   aCertificate,
   authoritiesOfAllStates,
@@ -160,6 +162,25 @@ describe('the token endpoint, called with a client certificate', () => {
       const chainAlone = await get(await file('chain.pem', cert));
       assert.match(chainAlone.stderr, /holds no certificate with its private key/);
       assert.match((await get(bundle, bundle)).stderr, /both .* and --certificate are given/);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  it('gives one to curl as the guide calls it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-curl-'));
+    try {
+      const { key, cert } = await issuedTo(await createPod(controlPlane));
+      const roots = pool.authorities.flatMap(({ certificate }) => certificate ?? []);
+      await writeFile(join(folder, 'roots.pem'), roots.join(''));
+      await writeFile(join(folder, 'credentials.pem'), key + cert);
+      const page = await readPage('docs/guides/tokens.md');
+      const [block] = blocksBelow(page, 'Get it with the certificate of the pod');
+      const command = (block?.code ?? '')
+        .replaceAll('https://kubespiffe-tokens.kubespiffe.svc', `https://localhost:${endpoint.port}`)
+        .replaceAll('/run/spiffe', folder);
+      const { stdout } = await promisify(execFile)('sh', ['-c', command]);
+      assert.equal(JSON.parse(stdout).token_type, 'Bearer');
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
