@@ -1,6 +1,6 @@
 import { type PodFacts, toPodFacts } from './issuance/pods.ts';
 import { type CertificateRequest, toCertificateRequest } from './issuance/request.ts';
-import type { CertificatesResource, Discovery } from './kube/discovery.ts';
+import { type CertificatesResource, type Discovery, isMissing } from './kube/discovery.ts';
 import type { Location } from './kube/list-watch.ts';
 import { runReflector } from './kube/reflector.ts';
 import { createStore, type Store } from './kube/store.ts';
@@ -74,8 +74,12 @@ export function createCaches(needs: CachesNeeds): Caches {
   /** There is nothing to wait for where a resource is not served; that it should be is told elsewhere. */
   const canFill = (name: string) => {
     const resource = servedAs[name];
-    return resource === undefined || discovery.served()?.[resource].length !== 0;
+    return resource === undefined || !isMissing(discovery.served(), resource);
   };
+
+  const bundlesNotServed = new Promise<void>((resolve) => {
+    discovery.onChange(() => canFill('trust bundles') || resolve());
+  });
 
   function follow<T>(
     resource: string,
@@ -135,7 +139,7 @@ export function createCaches(needs: CachesNeeds): Caches {
     bundles,
     namespaces,
     configMaps,
-    synced: Promise.all(Object.values(stores).map((store) => store.synced)),
+    synced: Promise.all([requests.synced, pods.synced, Promise.race([bundles.synced, bundlesNotServed])]),
     filling: () =>
       Object.entries(stores)
         .filter(([name, store]) => !store.isSynced() && canFill(name))

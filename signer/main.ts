@@ -15,7 +15,7 @@ import { createSigning } from './issuance/signing.ts';
 import { createStatusWriter } from './issuance/status.ts';
 import { createServerClock } from './kube/clock.ts';
 import { loadCredentials } from './kube/credentials.ts';
-import { createDiscovery } from './kube/discovery.ts';
+import { createDiscovery, isMissing } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
 import { createMembership } from './kube/membership.ts';
 import { createTransport } from './kube/transport.ts';
@@ -25,9 +25,10 @@ import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { serveObservability } from './observe/server.ts';
 import { leafExtensions } from './pki/leaf-extensions.ts';
-import { assessReadiness, clockFault, isMissing, readinessChecks } from './readiness.ts';
+import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
 import { bundleName as bundleNameOf } from './trust/bundle.ts';
 import { createConfigMapPublisher } from './trust/configmap-publisher.ts';
+import { decisivePublication } from './trust/publication.ts';
 import { createPublisher } from './trust/publisher.ts';
 
 const signerName = 'kubespiffe.io/spiffe';
@@ -143,14 +144,19 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
           name: rootsConfigMap,
         });
 
+  const publication = () =>
+    decisivePublication({
+      bundle: publisher,
+      configMaps,
+      hasEndpoint: worksWithout,
+      lacksBundles: isMissing(discovery.served(), 'clustertrustbundles'),
+    });
+
   const audit = createAudit({ replica: config.replica });
   const extensionsFor = leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer });
   const signing = createSigning({
     pool,
-    // A root that nobody can publish is waited for by nobody: it goes with each certificate.
-    isPublished: (root) =>
-      publisher.isPublished(root) || (worksWithout && isMissing(discovery.served(), 'clustertrustbundles')),
-    bundleName,
+    publication,
     clockFault: () => clockFault(clock),
     policy: {
       maxLifetimeSeconds: config.maxLifetimeSeconds,
@@ -187,8 +193,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
       worksWithout,
       filling: caches.filling,
       pool,
-      publisher,
-      bundleName,
+      publication: publication(),
       clock,
     });
   pool.onChange(readiness);

@@ -1,8 +1,8 @@
 import type { PoolView } from './authority/view.ts';
 import { fastestSkewMs, type ServerClock, slowestSkewMs } from './kube/clock.ts';
-import type { CertificatesResource, Served } from './kube/discovery.ts';
+import { isMissing, type Served } from './kube/discovery.ts';
 import type { Health } from './observe/health.ts';
-import type { Publisher } from './trust/publisher.ts';
+import type { Publication } from './trust/publication.ts';
 
 /** What the signer needs before it can answer requests; each has its line in /readyz?verbose. */
 export const readinessChecks = ['pod-certificate-api', 'caches', 'pool', 'trust-bundle', 'clock'] as const;
@@ -16,8 +16,7 @@ export interface ReadinessNeeds {
   /** The names of the caches that are not filled yet. */
   readonly filling: () => readonly string[];
   readonly pool: PoolView;
-  readonly publisher: Publisher;
-  readonly bundleName: string;
+  readonly publication: Publication;
   readonly clock: ServerClock;
 }
 
@@ -45,23 +44,11 @@ export function assessReadiness(needs: ReadinessNeeds): void {
   health.set('clock', fault === undefined, fault ?? 'within the bounds of the API server');
 }
 
-function bundleState(needs: ReadinessNeeds): { ok: boolean; reason: string } {
-  const { publisher, bundleName } = needs;
-  if (needs.worksWithout && isMissing(needs.served, 'clustertrustbundles')) {
-    const reason = 'the API server serves no ClusterTrustBundles; the roots come from the token endpoint';
-    return { ok: true, reason };
-  }
-  const root = needs.pool.current()?.active?.root;
-  if (root !== undefined && publisher.isPublished(root)) {
-    return { ok: true, reason: `ClusterTrustBundle ${bundleName} shows the root of the active authority` };
-  }
-  const unseen = `ClusterTrustBundle ${bundleName} does not show the root yet`;
-  return { ok: false, reason: publisher.problem() ?? unseen };
-}
-
-/** Whether a resource is known to be served in no version. */
-export function isMissing(served: Served | undefined, resource: CertificatesResource): boolean {
-  return served?.[resource].length === 0;
+function bundleState(needs: Pick<ReadinessNeeds, 'publication' | 'pool'>): { ok: boolean; reason: string } {
+  const { publication, pool } = needs;
+  const root = pool.current()?.active?.root;
+  if (root !== undefined && publication.isPublished(root)) return { ok: true, reason: publication.whenShown };
+  return { ok: false, reason: publication.problem() ?? `${publication.place} does not show the root yet` };
 }
 
 function servedReason({ served, worksWithout }: Pick<ReadinessNeeds, 'served' | 'worksWithout'>): string {

@@ -70,8 +70,8 @@ export const settings = {
     otherwise: 'no ConfigMaps',
     description:
       'Name of a ConfigMap with the roots, kept in every namespace that has the label `kubespiffe.io/roots: "true"`: ' +
-      'for pods that cannot project a ClusterTrustBundle. Needs the RBAC of manifests/roots-configmap, which names it ' +
-      'too.',
+      'for pods that cannot project a ClusterTrustBundle. Where the API server serves none, these decide when a root may ' +
+      'sign. Needs the RBAC of manifests/roots-configmap, which names it too.',
   },
   kubeconfig: {
     section: 'Kubernetes',

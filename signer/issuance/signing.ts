@@ -20,9 +20,8 @@ export type Signed =
 
 export interface SigningNeeds {
   readonly pool: PoolView;
-  /** Whether this replica's own watch shows a root in the ClusterTrustBundle. */
-  readonly isPublished: (root: CertificateFacts) => boolean;
-  readonly bundleName: string;
+  /** Whether this replica's own watch shows a root where the roots are published, and where that is. */
+  readonly publication: () => { readonly place: string; isPublished(root: CertificateFacts): boolean };
   /** Why the clock may not be used, or undefined. */
   readonly clockFault: () => string | undefined;
   readonly policy: LeafPolicy;
@@ -49,8 +48,9 @@ export function createSigning(needs: SigningNeeds) {
         detail: message,
       };
     }
-    if (!needs.isPublished(signable.authority.root)) {
-      return { ok: false, reason: 'TrustNotPublished', detail: needs.bundleName };
+    const publication = needs.publication();
+    if (!publication.isPublished(signable.authority.root)) {
+      return { ok: false, reason: 'TrustNotPublished', detail: publication.place };
     }
     return { ok: true, authority: signable.authority };
   }

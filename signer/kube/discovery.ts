@@ -11,6 +11,11 @@ export type CertificatesResource = 'podcertificaterequests' | 'clustertrustbundl
 /** In which versions each resource is served, the preferred one first; empty when in none. */
 export type Served = Readonly<Record<CertificatesResource, readonly CertificatesVersion[]>>;
 
+/** Whether a resource is known to be served in no version. */
+export function isMissing(served: Served | undefined, resource: CertificatesResource): boolean {
+  return served?.[resource].length === 0;
+}
+
 export interface Discovery {
   /** What was found last; undefined before the first look has succeeded. */
   served(): Served | undefined;

@@ -95,7 +95,7 @@ export const outcomes = {
   TrustNotPublished: row(
     'wait',
     'kubespiffe',
-    'The root of the signing CA is not yet seen in ClusterTrustBundle {}; certificates are issued once it is.',
+    'The root of the signing CA is not yet seen in {}; certificates are issued once it is.',
     told,
   ),
   ClockSkew: row(

@@ -1,22 +1,22 @@
 import type { Pool } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
+import { ApiStatusError } from '../kube/api-error.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
-import type { ConfigMap, Namespace } from '../kube/types.ts';
+import type { CertificateFacts } from '../pki/certificate.ts';
+import { failure, type Result } from '../pki/result.ts';
+import { createConfigMapWriter } from './configmap-writer.ts';
 import { createKeeper, type KeeperNeeds } from './keeper.ts';
 import { managedBy } from './labels.ts';
-import { fieldManager } from './publisher.ts';
+import type { Publication } from './publication.ts';
 import {
   type DesiredRoots,
   desiredRoots,
   nextStep,
   type OptedIn,
-  optInLabel,
   type PublishedRoots,
-  rootsKey,
   type Step,
-  toOptedIn,
 } from './roots-configmap.ts';
 
 export interface ConfigMapPublisherNeeds extends KeeperNeeds {
@@ -32,12 +32,12 @@ export interface ConfigMapPublisherNeeds extends KeeperNeeds {
 }
 
 /** How it stands with a namespace that takes part. */
-export const rootsStates = ['published', 'pending', 'foreign', 'failed'] as const;
-export type RootsState = (typeof rootsStates)[number];
+export type RootsState = 'published' | 'pending' | 'foreign' | 'failed';
 
-export interface ConfigMapPublisher {
+export interface ConfigMapPublisher extends Publication {
   /** How many namespaces are in each state. */
   states(): Readonly<Record<RootsState, number>>;
+  /** Keeps them right until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -47,7 +47,8 @@ export interface ConfigMapPublisher {
  * cannot be read changes nothing. What somebody else has put under the name is neither changed nor deleted.
  */
 export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): ConfigMapPublisher {
-  const { pool, namespaces, published, transport, name, log } = needs;
+  const { pool, namespaces, published, name, log } = needs;
+  const writer = createConfigMapWriter(needs.transport, name);
   const describe = (namespace: string) => ({ namespace, configMap: name });
   const keeper = createKeeper(needs, {
     describe,
@@ -55,23 +56,25 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     repair,
     concurrency: 8,
   });
-  let made: { readonly from: Pool; readonly roots: DesiredRoots | undefined } | undefined;
+  /** Namespaces that did not take our last write: it is them, and not the way there. */
+  const refusing = new Set<string>();
+  /** Fingerprints of the roots that our watch has once shown wherever they had to be. */
+  const shown = new Set<string>();
+  let made: { readonly from: Pool; readonly roots: Result<DesiredRoots> } | undefined;
   let reading: ReturnType<PoolView['readLive']> | undefined;
 
   /** A pool is replaced as a whole, never changed, so its PEM is made once. */
-  function currentRoots(): DesiredRoots | undefined {
+  function currentRoots(): Result<DesiredRoots> {
     const current = pool.current();
-    if (!current) return undefined;
-    if (made?.from !== current) {
-      const desired = desiredRoots(current);
-      made = { from: current, roots: desired.ok ? desired.value : undefined };
-    }
+    if (!current) return failure('there is no usable pool to publish');
+    if (made?.from !== current) made = { from: current, roots: desiredRoots(current) };
     return made.roots;
   }
 
-  function stepFor(namespace: string, desired: DesiredRoots | undefined): Step {
+  function stepFor(namespace: string, roots: Result<DesiredRoots>): Step {
     // Half of the picture would look as if a namespace had no label, or no ConfigMap.
     if (!namespaces.isSynced() || !published.isSynced()) return { kind: 'nothing' };
+    const desired = roots.ok ? roots.value : undefined;
     return nextStep(desired, namespaces.get(namespace), published.get(`${namespace}/${name}`));
   }
 
@@ -80,17 +83,24 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     for (const key of published.keys()) keeper.look(namespaceOf(key));
   }
 
-  namespaces.subscribe(({ key }) => keeper.look(key));
+  namespaces.subscribe(({ type, key }) => {
+    if (type === 'delete') refusing.delete(key);
+    keeper.look(key);
+  });
   published.subscribe(({ key }) => keeper.look(namespaceOf(key)));
-  pool.onChange(lookAtAll);
+  pool.onChange(() => {
+    const roots = new Set(pool.current()?.roots.map(({ sha256Hex }) => sha256Hex));
+    for (const root of shown) if (!roots.has(root)) shown.delete(root);
+    lookAtAll();
+  });
 
   async function repair(namespace: string, drift: string, signal: AbortSignal): Promise<string | undefined> {
     const known = published.get(`${namespace}/${name}`);
     const { kind } = stepFor(namespace, currentRoots());
     if (kind === 'foreign' && known) return tellOfForeign(namespace, known);
     if (kind === 'withdraw' && known) {
-      if (!(await hasOptedOut(namespace, signal))) return undefined;
-      await withdraw(namespace, known, signal);
+      if (!(await writer.hasOptedOut(namespace, signal))) return undefined;
+      await writer.withdraw(namespace, known, signal);
       log.info({ ...describe(namespace), drift }, 'roots withdrawn');
       return undefined;
     }
@@ -98,8 +108,12 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     if (!live.ok) return live.problem.message;
     const desired = desiredRoots(live.pool);
     if (!desired.ok) return desired.reason;
-    if (stepFor(namespace, desired.value).kind !== 'publish') return undefined;
-    await publish(namespace, desired.value, known, signal);
+    if (stepFor(namespace, desired).kind !== 'publish') return undefined;
+    await writer.publish(namespace, desired.value, known, signal).catch((error: unknown) => {
+      if (isRefusal(error)) refusing.add(namespace);
+      throw error;
+    });
+    refusing.delete(namespace);
     log.info({ ...describe(namespace), drift }, 'roots published');
     return undefined;
   }
@@ -110,69 +124,6 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
       reading = undefined;
     });
     return reading;
-  }
-
-  /** Whether it is there without the label: the watch may be behind, and a deletion is not taken back. */
-  async function hasOptedOut(namespace: string, signal: AbortSignal): Promise<boolean> {
-    const { body } = await transport.request<Namespace>({
-      method: 'GET',
-      path: `/api/v1/namespaces/${namespace}`,
-      resource: 'namespaces',
-      signal,
-    });
-    return body.metadata.labels?.[optInLabel.key] !== optInLabel.value && !toOptedIn(body).isTerminating;
-  }
-
-  /**
-   * What is there already is ours, and is made right by force. Where nothing was seen, something may have come just
-   * now: without force, the API server refuses to change a key or a label that somebody else has set.
-   */
-  function publish(
-    namespace: string,
-    { labels, pem }: DesiredRoots,
-    known: PublishedRoots | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const metadata = { name, namespace, labels, ...(known && { uid: known.uid }) };
-    return apply(namespace, { metadata, data: { [rootsKey]: pem } }, known !== undefined, signal);
-  }
-
-  /** Deletes what we have made, or takes out what is ours when somebody else keeps things in it too. */
-  async function withdraw(namespace: string, known: PublishedRoots, signal: AbortSignal): Promise<void> {
-    const { uid, resourceVersion } = known;
-    if (known.holdsMore) {
-      return apply(namespace, { metadata: { name, namespace, uid } }, true, signal);
-    }
-    await transport.request({
-      method: 'DELETE',
-      path: pathOf(namespace),
-      body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid, resourceVersion } },
-      resource: 'configmaps',
-      discardBody: true,
-      signal,
-    });
-  }
-
-  async function apply(
-    namespace: string,
-    configMap: ConfigMap,
-    force: boolean,
-    signal: AbortSignal,
-  ): Promise<void> {
-    await transport.request({
-      method: 'PATCH',
-      path: pathOf(namespace),
-      query: { fieldManager, force: String(force) },
-      contentType: 'application/apply-patch+yaml',
-      body: { apiVersion: 'v1', kind: 'ConfigMap', ...configMap },
-      resource: 'configmaps',
-      discardBody: true,
-      signal,
-    });
-  }
-
-  function pathOf(namespace: string): string {
-    return `/api/v1/namespaces/${namespace}/configmaps/${name}`;
   }
 
   function tellOfForeign(namespace: string, { uid }: PublishedRoots): string {
@@ -193,15 +144,49 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   }
 
   function stateOf(namespace: string): RootsState | undefined {
-    const desired = currentRoots();
-    const { kind } = stepFor(namespace, desired);
+    const roots = currentRoots();
+    const { kind } = stepFor(namespace, roots);
     if (namespaces.get(namespace)?.isTerminating) return undefined;
     if (kind === 'foreign') return 'foreign';
-    if (kind === 'nothing') return desired ? 'published' : 'pending';
+    if (kind === 'nothing') return roots.ok ? 'published' : 'pending';
     return keeper.fault(namespace) === undefined ? 'pending' : 'failed';
   }
 
+  /**
+   * Seen in every namespace that takes the roots. One that has another ConfigMap of the name, is being deleted or
+   * refuses what we write has only itself to wait for; but where all refuse, nothing is published.
+   */
+  function isShownEverywhere({ sha256Hex }: CertificateFacts): boolean {
+    if (!namespaces.isSynced() || !published.isSynced()) return false;
+    const shows = (namespace: string) => published.get(`${namespace}/${name}`)?.roots.has(sha256Hex) ?? false;
+    const missing = lacking().filter((namespace) => !shows(namespace));
+    if (missing.length === 0) return true;
+    return missing.every((one) => refusing.has(one)) && [...namespaces.keys()].some(shows);
+  }
+
+  /** The namespaces that should have the roots, and do not. */
+  function lacking(): string[] {
+    return [...namespaces.keys()].filter((one) => ['pending', 'failed'].includes(stateOf(one) ?? ''));
+  }
+
   return {
+    place: `ConfigMap ${name}`,
+    whenShown: `ConfigMap ${name} shows the root of the active authority, in each namespace that takes the roots`,
+    // Once is enough: a namespace that takes the roots from now on, or has lost them, must not stop the others.
+    isPublished(root) {
+      if (!shown.has(root.sha256Hex) && isShownEverywhere(root)) shown.add(root.sha256Hex);
+      return shown.has(root.sha256Hex);
+    },
+    problem() {
+      if (!namespaces.isSynced() || !published.isSynced())
+        return 'namespaces and ConfigMaps are not read yet';
+      const roots = currentRoots();
+      if (!roots.ok) return roots.reason;
+      const [first, ...others] = lacking();
+      if (first === undefined) return undefined;
+      const why = keeper.fault(first) ?? 'it is still to be written';
+      return `${others.length + 1} of ${namespaces.size} namespaces do not have the roots; ${first}: ${why}`;
+    },
     states() {
       const counts = { published: 0, pending: 0, foreign: 0, failed: 0 };
       for (const namespace of namespaces.keys()) {
@@ -215,6 +200,11 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
       await keeper.run(signal);
     },
   };
+}
+
+/** Whether an answer says that this write is not wanted there, and not that the server or our view of it is in trouble. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof ApiStatusError && [400, 403, 404, 422].includes(error.status);
 }
 
 function namespaceOf(key: string): string {

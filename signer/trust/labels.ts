@@ -31,3 +31,6 @@ export function bundleLabels(
     'k8s.spiffe.io/peer-trust-domain': trustDomainLabel(trustDomain),
   };
 }
+
+/** The keys of these labels. */
+export const bundleLabelKeys: readonly string[] = Object.keys(bundleLabels(''));

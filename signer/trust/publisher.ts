@@ -2,9 +2,9 @@ import type { PoolView } from '../authority/view.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
-import type { CertificateFacts } from '../pki/certificate.ts';
 import { type DesiredBundle, desiredBundle, driftOf, type PublishedBundle } from './bundle.ts';
 import { createKeeper, type KeeperNeeds } from './keeper.ts';
+import type { Publication } from './publication.ts';
 
 export interface PublisherNeeds extends KeeperNeeds {
   readonly pool: PoolView;
@@ -18,12 +18,9 @@ export interface PublisherNeeds extends KeeperNeeds {
   readonly trustDomain: string;
 }
 
-export interface Publisher {
-  /** Whether this replica's own watch shows a root in the bundle: only then may it be signed under. */
-  isPublished(root: CertificateFacts): boolean;
-  /** Why the bundle is not as it should be; undefined when it is. */
-  problem(): string | undefined;
+export interface Publisher extends Publication {
   onChange(listener: () => void): void;
+  /** Keeps the bundle right until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -97,6 +94,8 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
   }
 
   return {
+    place: `ClusterTrustBundle ${bundleName}`,
+    whenShown: `ClusterTrustBundle ${bundleName} shows the root of the active authority`,
     isPublished: (root) => published.get(bundleName)?.roots.has(root.sha256Hex) ?? false,
     problem() {
       const found = drift();

@@ -226,6 +226,10 @@ describe('the roots as a ConfigMap', () => {
       assert.deepEqual((await read('occupied'))?.data, theirs.data);
       await change('occupied', { metadata: { labels: { 'app.kubernetes.io/managed-by': 'kubespiffe' } } });
       assert.equal((await holds('occupied')).data?.['note.txt'], 'keep');
+      await relabel('occupied', null);
+      await waitFor('our part to go', async () => !(await read('occupied'))?.data?.['roots.pem']);
+      const { data, metadata } = (await read('occupied')) ?? { metadata: { name } };
+      assert.deepEqual([data, metadata.labels], [{ 'note.txt': 'keep' }, undefined]);
     });
   });
 

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import type { AuthorityRecord } from '../../signer/authority/document.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { installTokenEndpoint, startTokenSigner, type TokenSigner, tokenFor } from './token-endpoint.ts';
+import { create, createPod } from './workloads.ts';
+
+const rbac = path.join(import.meta.dirname, '../../manifests/roots-configmap/rbac.yaml');
+const configMap = 'kubespiffe-roots';
+const flags = ['--roots-config-map', configMap];
+
+/** A cluster whose API server serves neither PodCertificateRequests nor ClusterTrustBundles. */
+describe('a cluster without ClusterTrustBundles', () => {
+  let controlPlane: ControlPlane;
+  let installed: Awaited<ReturnType<typeof installTokenEndpoint>>;
+  let endpoint: TokenSigner;
+
+  before(async () => {
+    controlPlane = await startControlPlane({
+      apiServerFlags: [
+        '--feature-gates=PodCertificateRequest=false,ClusterTrustBundle=false,ClusterTrustBundleProjection=false',
+      ],
+    });
+    installed = await installTokenEndpoint(controlPlane);
+    await controlPlane.kubectl(['apply', '-f', rbac]);
+    await newNamespace('shop');
+    endpoint = await startTokenSigner(installed, { flags });
+  });
+  after(async () => {
+    endpoint?.agent.destroy();
+    await controlPlane?.stop();
+  });
+
+  const newNamespace = (name: string) =>
+    create(controlPlane, '/api/v1/namespaces', {
+      metadata: { name, labels: { 'kubespiffe.io/roots': 'true' } },
+    });
+  const pathIn = (namespace: string) => `/api/v1/namespaces/${namespace}/configmaps/${configMap}`;
+
+  /** Whether the signer may write the ConfigMap, by the API server's own word. */
+  async function mayWrite(): Promise<boolean> {
+    const answer = await controlPlane.request('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SubjectAccessReview',
+      spec: {
+        user: 'system:serviceaccount:kubespiffe:kubespiffe-signer',
+        resourceAttributes: { verb: 'patch', resource: 'configmaps', namespace: 'shop', name: configMap },
+      },
+    });
+    return answer.body.status.allowed;
+  }
+
+  async function notReady(signer: SignerProcess, expected: RegExp): Promise<void> {
+    await waitFor(`readiness to say ${expected}`, async () => {
+      const { ok, text } = await signer.readiness();
+      if (ok || !expected.test(text)) throw new Error(text);
+      return true;
+    });
+  }
+
+  it('is served by the token endpoint, and the signer is ready and says what it serves', async () => {
+    await endpoint.signer.ready();
+    const { text } = await endpoint.signer.readiness();
+    assert.match(
+      text,
+      /\[\+\]pod-certificate-api .*serves no PodCertificateRequests; the token endpoint alone gives SVIDs/,
+    );
+    assert.match(text, /\[\+\]caches /);
+    assert.match(text, /\[\+\]trust-bundle .*ConfigMap kubespiffe-roots shows the root .* in each namespace/);
+  });
+
+  it('gives a pod a JWT-SVID from an endpoint that proves itself by the roots of the ConfigMap', async () => {
+    const held = await controlPlane.request('GET', pathIn('shop'));
+    assert.equal(held.body.data['roots.pem'], (await endpoint.call({ path: '/roots.pem' })).text);
+    const pod = await createPod(controlPlane);
+    assert.equal((await endpoint.exchange(await tokenFor(controlPlane, pod))).status, 200);
+  });
+
+  it('is not served by a signer that has only Pod Certificates to offer, or only ConfigMaps', async () => {
+    for (const [replica, only] of [
+      ['plain', []],
+      ['maps', flags],
+    ] as const) {
+      const signer = await startSigner({ kubeconfig: installed.kubeconfig, replica, flags: only });
+      await notReady(signer, /\[-\]pod-certificate-api .*Kubernetes 1\.37 does/);
+      await signer.child.stop('SIGTERM');
+    }
+  });
+
+  it('tells once, and not again and again, that a bundle cannot be published', () => {
+    const told = endpoint.signer
+      .lines()
+      .filter(({ msg }) => /serves no ClusterTrustBundles/.test(String(msg)));
+    assert.equal(told.length, 1);
+  });
+
+  describe('with a new root that signs at once', () => {
+    let rooted: AuthorityRecord;
+    before(async () => {
+      rooted = await createAuthority({
+        id: 'new',
+        trustDomain: 'example.org',
+        now: Math.floor(Date.now() / 1000),
+      });
+    });
+
+    /** The pool with the new root as the only one, as after a disaster. */
+    const replaced = () => ({
+      ...installed.pool,
+      sequence: installed.pool.sequence + 1,
+      authorities: [
+        rooted,
+        ...installed.pool.authorities.filter(({ certificate }) => certificate === undefined),
+      ],
+    });
+
+    it('signs under it when all namespaces show it, and not before', async () => {
+      // Nobody may write in the one that has to show it: as if the API server were slow to take it.
+      await controlPlane.kubectl(['delete', '-f', rbac]);
+      await waitFor('the signer to be forbidden', async () => !(await mayWrite()));
+      await putPool(controlPlane, replaced());
+      await notReady(endpoint.signer, /\[-\]trust-bundle .*1 of 1 namespaces do not have the roots; shop: /);
+      await controlPlane.kubectl(['apply', '-f', rbac]);
+      await endpoint.signer.ready();
+      const held = await controlPlane.request('GET', pathIn('shop'));
+      assert.equal(held.body.data['roots.pem'], rooted.certificate);
+      await waitFor('a certificate of the new root', () =>
+        endpoint.signer
+          .lines()
+          .some((line) => line.authority === 'new' && /new certificate/.test(String(line.msg))),
+      );
+    });
+
+    it('waits for no namespace that refuses them, also when it begins with it', async () => {
+      const ready = async () =>
+        assert.ok((await endpoint.signer.readiness()).ok, (await endpoint.signer.readiness()).text);
+      await create(controlPlane, '/api/v1/namespaces', { metadata: { name: 'full' } });
+      await create(controlPlane, '/api/v1/namespaces/full/resourcequotas', {
+        metadata: { name: 'none' },
+        spec: { hard: { 'count/configmaps': '0' } },
+      });
+      await controlPlane.kubectl(['label', 'namespace', 'full', 'kubespiffe.io/roots=true']);
+      await waitFor(
+        'the refusal',
+        async () => (await endpoint.signer.metric('kubespiffe_roots_configmaps', { state: 'failed' })) === 1,
+      );
+      await ready();
+      const later = await startTokenSigner(
+        { ...installed, pool: replaced() },
+        { flags, replica: 'signer-b' },
+      );
+      await later.signer.ready();
+      later.agent.destroy();
+      await later.signer.child.stop('SIGTERM');
+    });
+  });
+});

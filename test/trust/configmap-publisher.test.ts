@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { before, beforeEach, describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import type { PoolView } from '../../signer/authority/view.ts';
+import { createStore, type Store } from '../../signer/kube/store.ts';
+import type { Transport } from '../../signer/kube/transport.ts';
+import { createLogger } from '../../signer/observe/log.ts';
+import type { CertificateFacts } from '../../signer/pki/certificate.ts';
+import { type ConfigMapPublisher, createConfigMapPublisher } from '../../signer/trust/configmap-publisher.ts';
+import { bundleLabels } from '../../signer/trust/labels.ts';
+import {
+  desiredRoots,
+  type OptedIn,
+  type PublishedRoots,
+  toPublishedRoots,
+} from '../../signer/trust/roots-configmap.ts';
+
+const trustDomain = 'example.org';
+const now = Math.floor(Date.now() / 1000);
+const name = 'kubespiffe-roots';
+const active: OptedIn = { isTerminating: false };
+
+function compile(authorities: readonly AuthorityRecord[]): Pool {
+  const compiled = compilePool({ ...newPool(trustDomain), authorities }, trustDomain);
+  assert.ok(compiled.ok, compiled.ok ? '' : compiled.problem.message);
+  return compiled.pool;
+}
+
+/** What its own watch shows, before anything is written: the publisher does not run here. */
+describe('roots count as published by ConfigMaps', () => {
+  let older: Pool;
+  let newer: Pool;
+  let root: CertificateFacts;
+  let pool: Pool;
+  let poolChanged: () => void;
+  let namespaces: Store<OptedIn>;
+  let published: Store<PublishedRoots>;
+  let publisher: ConfigMapPublisher;
+
+  before(async () => {
+    const first = await createAuthority({ id: '1', trustDomain, now });
+    const second = await createAuthority({ id: '2', trustDomain, now });
+    older = compile([first]);
+    newer = compile([{ ...first, state: 'retiring' }, second]);
+    const added = newer.active?.root;
+    assert.ok(added);
+    root = added;
+  });
+
+  beforeEach(() => {
+    pool = newer;
+    namespaces = createStore();
+    published = createStore();
+    const view: Pick<PoolView, 'current' | 'onChange'> = {
+      current: () => pool,
+      onChange: (listener) => {
+        poolChanged = listener;
+      },
+    };
+    publisher = createConfigMapPublisher({
+      pool: view as PoolView,
+      namespaces,
+      published,
+      transport: {} as Transport,
+      events: { record: () => assert.fail('nothing is to be told') },
+      name,
+      membership: {
+        self: 'a',
+        members: () => ['a'],
+        onChange: () => {},
+        synced: Promise.resolve(),
+        run: async () => {},
+      },
+      rankFor: () => 0,
+      takeoverDelayMs: 1_000,
+      monotonic: () => 0,
+      jitter: () => 0,
+      log: createLogger({ level: 'error' }),
+    });
+  });
+
+  function holding(from: Pool, labels = bundleLabels(trustDomain)): PublishedRoots {
+    const roots = desiredRoots(from);
+    assert.ok(roots.ok);
+    return toPublishedRoots({ metadata: { name, labels }, data: { 'roots.pem': roots.value.pem } });
+  }
+
+  /** Namespaces by name, and what each holds. */
+  function show(all: Record<string, [OptedIn, PublishedRoots?]>): void {
+    const entries = Object.entries(all);
+    published.replace(
+      entries.flatMap(([key, [, held]]) => (held ? [[`${key}/${name}`, held] as const] : [])),
+    );
+    namespaces.replace(entries.map(([key, [namespace]]) => [key, namespace] as const));
+  }
+
+  const rows: [when: string, all: () => Record<string, [OptedIn, PublishedRoots?]>, isPublished: boolean][] =
+    [
+      ['no namespace asks', () => ({}), true],
+      [
+        'every namespace shows the root',
+        () => ({ a: [active, holding(newer)], b: [active, holding(newer)] }),
+        true,
+      ],
+      [
+        'one still shows the old roots',
+        () => ({ a: [active, holding(newer)], b: [active, holding(older)] }),
+        false,
+      ],
+      ['one has no ConfigMap yet', () => ({ a: [active, holding(newer)], b: [active] }), false],
+      [
+        'it shows the root, and a label is wrong',
+        () => ({ a: [active, holding(newer, { ...bundleLabels('x') })] }),
+        true,
+      ],
+      [
+        'one has a ConfigMap of somebody else',
+        () => ({ a: [active, holding(newer)], b: [active, holding(older, {})] }),
+        true,
+      ],
+      ['the only one has a ConfigMap of somebody else', () => ({ a: [active, holding(newer, {})] }), true],
+      ['one is being deleted', () => ({ a: [active, holding(newer)], b: [{ isTerminating: true }] }), true],
+    ];
+  for (const [when, all, isPublished] of rows) {
+    it(`when ${when}: ${isPublished ? 'yes' : 'no'}`, () => {
+      show(all());
+      assert.equal(publisher.isPublished(root), isPublished);
+      if (!isPublished) assert.match(publisher.problem() ?? '', /1 of 2 namespaces .*; b: it is still to be/);
+    });
+  }
+
+  it('not before namespaces and ConfigMaps are both read', () => {
+    assert.equal(publisher.isPublished(root), false);
+    published.replace([]);
+    assert.equal(publisher.isPublished(root), false);
+    assert.match(publisher.problem() ?? '', /not read yet/);
+    namespaces.replace([]);
+    assert.equal(publisher.isPublished(root), true);
+  });
+
+  it('once seen everywhere, whatever a single namespace does afterwards', () => {
+    show({ a: [active, holding(newer)] });
+    assert.equal(publisher.isPublished(root), true);
+    show({ a: [active], b: [active, holding(older)] });
+    assert.equal(publisher.isPublished(root), true);
+    assert.match(publisher.problem() ?? '', /2 of 2 namespaces/);
+  });
+
+  it('anew when a root has left the pool and comes back', () => {
+    show({ a: [active, holding(newer)] });
+    assert.equal(publisher.isPublished(root), true);
+    pool = older;
+    poolChanged();
+    show({ a: [active, holding(older)] });
+    pool = newer;
+    poolChanged();
+    assert.equal(publisher.isPublished(root), false);
+  });
+
+  it('and each namespace counts in the metric as what it is', () => {
+    show({
+      a: [active, holding(newer)],
+      b: [active, holding(older)],
+      c: [active],
+      d: [active, holding(newer, {})],
+      e: [{ isTerminating: true }],
+    });
+    assert.deepEqual(publisher.states(), { published: 1, pending: 2, foreign: 1, failed: 0 });
+  });
+});
