@@ -26,8 +26,10 @@ export type ErrorCode =
   | 'BUNDLE_UNREACHABLE'
   /** A token that is no valid JWT-SVID for who asks. */
   | 'TOKEN_INVALID'
-  /** A token endpoint could not be reached, or gave no token. */
+  /** A token endpoint could not be reached, or gave no token or certificate. */
   | 'TOKEN_REFUSED'
+  /** A file that could not be written. */
+  | 'FILE_UNWRITABLE'
   /** Something is there already and would have been overwritten. */
   | 'ALREADY_EXISTS'
   /** The API server answered with an error status. */

@@ -7,7 +7,7 @@ export interface HttpsRequest {
   readonly url: URL;
   readonly method: 'GET' | 'POST';
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Uint8Array;
   /** Which servers are trusted. */
   readonly trust: Pick<RequestOptions, 'ca' | 'checkServerIdentity'>;
   /** What the client shows, PEM: private key, certificate and intermediates. */

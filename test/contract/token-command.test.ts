@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -57,6 +66,7 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
       ['--token-address', `127.0.0.1:${port}`],
       ['--token-names', 'localhost'],
       ['--jwt-issuer', issuer],
+      ['--x509-svid', 'true'],
     ];
     signer = await startSigner({ kubeconfig, flags: settings.flat() });
     await signer.ready();
@@ -155,6 +165,76 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
     assert.match(stderr, /^error: the endpoint refused with status 400 \(invalid_request, \w+\): .+\n/);
     assert.ok(!stderr.includes(psat.slice(0, 40)));
     assert.match((await exchange('no token')).stderr, /refused with status 400 \(invalid_request/);
+  });
+
+  const certify = (psat: string, folder: string, ...more: string[]) =>
+    run(
+      [
+        'token',
+        '--endpoint',
+        `${url}/x509-svid`,
+        '--roots',
+        path.join(dir, 'roots.pem'),
+        '--x509',
+        folder,
+        ...more,
+      ],
+      { input: psat },
+    );
+  const x509Audience = `spiffe://${trustDomain}/kubespiffe/x509-svid`;
+  const content = (folder: string, name: string) => readFileSync(path.join(folder, name), 'utf8');
+
+  for (const keyType of ['ecdsa-p256', 'ecdsa-p384', 'ecdsa-p521', 'ed25519', 'rsa-3072']) {
+    it(`a pod gets a certificate for its ${keyType} key, which go-spiffe accepts`, async () => {
+      const folder = path.join(dir, keyType, 'svid');
+      const got = await certify(await psatOf(keyType, [x509Audience]), folder, '--key-type', keyType);
+      assert.equal(got.code, 0, got.stderr);
+      assert.match(got.stdout, /^SPIFFE ID {3}spiffe:\/\/example\.org\/ns\/default\/sa\/default\nValid /);
+      const verdict = await judges.x509Svid({
+        chain: content(folder, 'chain.pem'),
+        bundles: { [trustDomain]: content(folder, 'roots.pem') },
+        key: content(folder, 'key.pem'),
+      });
+      assert.deepEqual(verdict.errors, []);
+      assert.equal(
+        content(folder, 'credentials.pem'),
+        content(folder, 'key.pem') + content(folder, 'chain.pem'),
+      );
+    });
+  }
+
+  it('the key is for its owner alone, and each certificate has one of its own', async () => {
+    const folder = path.join(dir, 'twice');
+    const psat = await psatOf('twice', [x509Audience]);
+    const first = await certify(psat, folder, '-o', 'json');
+    const { spiffeId, files } = JSON.parse(first.stdout);
+    assert.equal(spiffeId, 'spiffe://example.org/ns/default/sa/default');
+    const key = content(folder, 'key.pem');
+    chmodSync(path.join(folder, 'key.pem'), 0o644);
+    assert.equal((await certify(psat, folder)).code, 0);
+    assert.notEqual(content(folder, 'key.pem'), key);
+    const modes = (files as string[]).map((file) => [path.basename(file), statSync(file).mode & 0o777]);
+    assert.deepEqual(modes, [
+      ['roots.pem', 0o644],
+      ['chain.pem', 0o644],
+      ['key.pem', 0o600],
+      ['credentials.pem', 0o600],
+    ]);
+    assert.deepEqual(readdirSync(folder).sort(), modes.map(([name]) => name).sort());
+    assert.equal(statSync(folder).mode & 0o777, 0o700);
+  });
+
+  it('a certificate that is refused leaves the folder as it is, and says the reason without the token', async () => {
+    const folder = path.join(dir, 'refused');
+    const psat = await psatOf('refused');
+    const refused = await certify(psat, folder);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /^error: .*status 400 \(invalid_request, AudienceWrong\)/);
+    assert.ok(!(refused.stderr + refused.stdout).includes(psat.slice(0, 40)));
+    assert.equal(existsSync(folder), false);
+    const nowhere = await certify(await psatOf('nowhere', [x509Audience]), path.join(dir, 'roots.pem'));
+    assert.equal(nowhere.code, 1);
+    assert.match(nowhere.stderr, /^error: .*roots\.pem: .*EEXIST.*\nhint: give a folder/);
   });
 
   it('both federation profiles get the bundle, by the command and by go-spiffe', async () => {

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { checkJwtSvid } from '../../signer/spiffe/jwt-clauses.ts';
 import { type ParsedJwt, parseJwt } from '../../signer/spiffe/jwt-svid.ts';
 import { verifyJwtSvid } from '../../signer/spiffe/jwt-verify.ts';
@@ -13,11 +13,15 @@ import { fromNow, mark, type OutputFormat, outputOption, printable, printObject,
 import { readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 import { getJwtSvid } from '../token/exchange.ts';
+import { type LeafKeyType, leafKeyTypes } from '../token/leaf-key-types.ts';
+import { getX509Svid } from './token-x509.ts';
 
 interface Options {
   endpoint?: string;
   certificate?: string;
   roots?: string;
+  x509?: string;
+  keyType: LeafKeyType;
   decode?: boolean;
   verify?: boolean;
   bundle?: string;
@@ -33,7 +37,8 @@ export function token(parent: Command, terminal: Terminal): Command {
     .description(
       'Get a JWT-SVID (--endpoint), verify one (--verify), or say what a token holds (--decode).\n\n' +
         'With --endpoint, the token in the file is a projected ServiceAccount token, and the JWT-SVID is printed; with\n' +
-        "--certificate, the pod's certificate stands in for the token, where the endpoint takes it.\n" +
+        "--certificate, the pod's certificate stands in for the token, where the endpoint takes it. With --x509 it gets\n" +
+        'a certificate instead: the key is made here, and goes into the folder and nowhere else.\n' +
         'Tokens come from a file or from standard input, so that they stand in no list of processes; --decode and\n' +
         '--verify never print a signature. Ends with 1 when the token is refused or not valid.',
     )
@@ -48,6 +53,10 @@ export function token(parent: Command, terminal: Terminal): Command {
     # The same with the certificate of the pod in place of a token
     kubespiffe token --certificate /run/spiffe/credentials.pem --roots /run/spiffe/roots.pem \\
       --endpoint https://kubespiffe-tokens.kubespiffe.svc/jwt-svid --audience https://api.example.org
+
+    # Get a certificate, where there are no Pod Certificates
+    kubespiffe token /run/spiffe/token --x509 /run/svid --roots /run/spiffe/roots.pem \\
+      --endpoint https://kubespiffe-tokens.kubespiffe.svc/x509-svid
 
     # What is in it, and which clauses of JWT-SVID it does not keep
     kubespiffe token --decode token.jwt
@@ -64,6 +73,15 @@ export function token(parent: Command, terminal: Terminal): Command {
       'With --endpoint: credential bundle (key and chain, PEM) in place of a token.',
     )
     .option('--roots <file>', 'With --endpoint: PEM roots to trust instead of those of this machine.')
+    .option(
+      '--x509 <folder>',
+      'With --endpoint: get an X509-SVID, and write key, chain and roots into this folder.',
+    )
+    .addOption(
+      new Option('--key-type <type>', 'With --x509: type of the key.')
+        .choices(Object.keys(leafKeyTypes))
+        .default('ecdsa-p256'),
+    )
     .option('--decode', 'Say what it holds; nothing is verified.')
     .option('--verify', 'Verify it.')
     .option('--bundle <file>', 'With --verify: the SPIFFE bundle or JWK set with the keys.')
@@ -77,8 +95,9 @@ export function token(parent: Command, terminal: Terminal): Command {
         throw new CliError('USAGE', 'what to do with the token is not said', hint);
       }
       if (endpoint !== undefined) return get(terminal, file, endpoint, options);
-      if (options.certificate !== undefined) {
-        throw new CliError('USAGE', '--certificate is for --endpoint', 'leave it out');
+      for (const name of ['certificate', 'x509'] as const) {
+        if (options[name] !== undefined)
+          throw new CliError('USAGE', `--${name} is for --endpoint`, 'leave it out');
       }
       const text = await readToken(terminal, file);
       if (isDecode) decode(terminal, text, file, options);
@@ -91,7 +110,18 @@ async function readToken(terminal: Terminal, file: string): Promise<string> {
 }
 
 async function get(terminal: Terminal, file: string, endpoint: string, options: Options): Promise<void> {
-  const { audience, roots, certificate } = options;
+  const { audience, roots, certificate, x509: folder, keyType, output } = options;
+  if (folder !== undefined) {
+    if (certificate !== undefined) {
+      throw new CliError(
+        'USAGE',
+        'both --x509 and --certificate are given',
+        'a certificate gets no certificate',
+      );
+    }
+    const subjectToken = await readToken(terminal, file);
+    return getX509Svid(terminal, { subjectToken, endpoint, roots, folder, keyType, output });
+  }
   if (audience === undefined) {
     throw new CliError('USAGE', '--endpoint needs --audience', 'say who receives the JWT-SVID');
   }

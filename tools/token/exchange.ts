@@ -1,13 +1,10 @@
 import { decodePem } from '../../signer/pki/pem.ts';
-import { isJsonObject, type JsonObject, parseJsonBytes } from '../../signer/spiffe/json.ts';
 import { parseJwt } from '../../signer/spiffe/jwt-svid.ts';
 import { CliError } from '../errors.ts';
-import { type HttpsAnswer, type HttpsRequest, sendHttps } from '../https.ts';
-import { printable } from '../output.ts';
+import type { HttpsRequest } from '../https.ts';
+import { askEndpoint, strangeAnswer } from './endpoint.ts';
 
 const jwtType = 'urn:ietf:params:oauth:token-type:jwt';
-const timeoutMs = 15_000;
-const maxBytes = 64 * 1024;
 
 /** How a pod proves who it is: with its ServiceAccount token, or with the credential bundle that kubelet wrote, PEM. */
 export type PodCredential = { readonly subjectToken: string } | { readonly credentialBundle: string };
@@ -23,30 +20,16 @@ export async function getJwtSvid(wanted: {
   readonly trust: HttpsRequest['trust'];
 }): Promise<string> {
   const { url, credential, audience, trust } = wanted;
-  const answer = await sendHttps({
+  const said = await askEndpoint({
     url,
-    method: 'POST',
     ...('subjectToken' in credential
       ? exchangeOf(credential.subjectToken, audience)
       : shortForm(credential.credentialBundle, audience)),
     trust,
-    signal: AbortSignal.timeout(timeoutMs),
-    maxBytes,
   });
-  if (!answer.ok) {
-    const hint = 'see whether --endpoint is right, and --roots holds the roots of the trust domain';
-    throw new CliError('TOKEN_REFUSED', answer.reason, hint);
-  }
-  const read = parseJsonBytes(answer.value.body, 'the answer');
-  const said: JsonObject = read.ok && isJsonObject(read.value) ? read.value : {};
-  if (answer.value.status !== 200) throw refusal(answer.value, said);
   const { access_token: token, issued_token_type: type } = said;
   if (typeof token !== 'string' || type !== jwtType || !parseJwt(token).ok) {
-    throw new CliError(
-      'TOKEN_REFUSED',
-      `${url.host} did not answer with a JWT`,
-      'see whether --endpoint is right',
-    );
+    throw strangeAnswer(url, 'did not answer with a JWT');
   }
   return token;
 }
@@ -60,7 +43,7 @@ function exchangeOf(subjectToken: string, audience: string): Asking {
     subject_token_type: jwtType,
     audience,
   });
-  const headers = { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' };
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
   return { headers, body: form.toString() };
 }
 
@@ -72,17 +55,8 @@ function shortForm(credentialBundle: string, audience: string): Asking {
     throw new CliError('USAGE', 'the file holds no certificate with its private key', hint);
   }
   return {
-    headers: { 'content-type': 'application/json', accept: 'application/json' },
+    headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ audience }),
     client: { key: credentialBundle, cert: credentialBundle },
   };
-}
-
-function refusal({ status, headers }: HttpsAnswer, said: JsonObject): CliError {
-  const text = (name: string) => (typeof said[name] === 'string' ? printable(said[name]) : undefined);
-  const codes = [text('error'), text('reason')].filter((code) => code !== undefined);
-  const what = `the endpoint refused with status ${status}${codes.length > 0 ? ` (${codes.join(', ')})` : ''}`;
-  const again = headers['retry-after'];
-  const hint = again === undefined ? undefined : `try again in ${printable(again)} s`;
-  return new CliError('TOKEN_REFUSED', `${what}: ${text('error_description') ?? 'it says no more'}`, hint);
 }

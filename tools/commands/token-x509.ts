@@ -1,0 +1,45 @@
+import { webTrust } from '../bundle/endpoint.ts';
+import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
+import { fromNow, type OutputFormat, printable, printObject, utc } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { writeCredentials } from '../token/credential-files.ts';
+import type { LeafKeyType } from '../token/leaf-key-types.ts';
+
+export interface X509Wishes {
+  readonly subjectToken: string;
+  readonly endpoint: string;
+  /** File with the roots to trust; those of the machine where absent. */
+  readonly roots: string | undefined;
+  /** Where key, chain and roots go. */
+  readonly folder: string;
+  readonly keyType: LeafKeyType;
+  readonly output: OutputFormat | undefined;
+}
+
+/** `kubespiffe token --x509`: gets a certificate and says which. The key goes into its files and nowhere else. */
+export async function getX509Svid(terminal: Terminal, wishes: X509Wishes): Promise<void> {
+  const { subjectToken, keyType, roots } = wishes;
+  const url = endpointUrl(wishes.endpoint, 'https://kubespiffe-tokens.kubespiffe.svc/x509-svid');
+  const trust = webTrust(roots === undefined ? undefined : await rootsFrom(terminal, roots));
+  // Loaded only where it is used: the library that makes requests takes a while.
+  const { requestX509Svid } = await import('../token/certify.ts');
+  const got = await requestX509Svid({ url, subjectToken, keyType, trust });
+  const files = await writeCredentials(wishes.folder, got);
+  const { spiffeId, notBefore, notAfter, refreshAt } = got;
+  if (wishes.output) {
+    return printObject(terminal, wishes.output, {
+      spiffeId,
+      notBefore: utc(notBefore),
+      notAfter: utc(notAfter),
+      refreshAt: utc(refreshAt),
+      files,
+    });
+  }
+  const now = Math.floor(terminal.now() / 1000);
+  terminal.out(
+    `SPIFFE ID   ${printable(spiffeId)}\n` +
+      `Valid       ${utc(notBefore)} to ${utc(notAfter)} (ends ${fromNow(notAfter, now)})\n` +
+      `Renew at    ${utc(refreshAt)} (${fromNow(refreshAt, now)})\n` +
+      `Files       ${files.join('\n            ')}\n`,
+  );
+}

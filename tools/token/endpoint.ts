@@ -1,0 +1,45 @@
+import { isJsonObject, type JsonObject, parseJsonBytes } from '../../signer/spiffe/json.ts';
+import { CliError } from '../errors.ts';
+import { type HttpsAnswer, type HttpsRequest, sendHttps } from '../https.ts';
+import { printable } from '../output.ts';
+
+const timeoutMs = 15_000;
+const maxBytes = 64 * 1024;
+
+/**
+ * Sends a request to the token endpoint and reads its answer.
+ * @throws CliError TOKEN_REFUSED with what the endpoint says; what was sent is never in it.
+ */
+export async function askEndpoint(
+  request: Pick<HttpsRequest, 'url' | 'headers' | 'body' | 'trust' | 'client'>,
+): Promise<JsonObject> {
+  const answer = await sendHttps({
+    ...request,
+    method: 'POST',
+    headers: { accept: 'application/json', ...request.headers },
+    signal: AbortSignal.timeout(timeoutMs),
+    maxBytes,
+  });
+  if (!answer.ok) {
+    const hint = 'see whether --endpoint is right, and --roots holds the roots of the trust domain';
+    throw new CliError('TOKEN_REFUSED', answer.reason, hint);
+  }
+  const read = parseJsonBytes(answer.value.body, 'the answer');
+  const said: JsonObject = read.ok && isJsonObject(read.value) ? read.value : {};
+  if (answer.value.status !== 200) throw refusal(answer.value, said);
+  return said;
+}
+
+/** What is said of an answer that is good and still not what was asked for. */
+export function strangeAnswer(url: URL, what: string): CliError {
+  return new CliError('TOKEN_REFUSED', `${url.host} ${what}`, 'see whether --endpoint is right');
+}
+
+function refusal({ status, headers }: HttpsAnswer, said: JsonObject): CliError {
+  const text = (name: string) => (typeof said[name] === 'string' ? printable(said[name]) : undefined);
+  const codes = [text('error'), text('reason')].filter((code) => code !== undefined);
+  const what = `the endpoint refused with status ${status}${codes.length > 0 ? ` (${codes.join(', ')})` : ''}`;
+  const again = headers['retry-after'];
+  const hint = again === undefined ? undefined : `try again in ${printable(again)} s`;
+  return new CliError('TOKEN_REFUSED', `${what}: ${text('error_description') ?? 'it says no more'}`, hint);
+}
