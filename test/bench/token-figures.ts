@@ -15,7 +15,7 @@ const limits = {
 };
 
 /** The figures of the token endpoint with their limits, medians over the rounds. */
-export function tokenFiguresOf({ rounds, soak }: TokenMeasurements): Figure[] {
+export function tokenFiguresOf({ rounds, certificates, soak }: TokenMeasurements): Figure[] {
   const of = (value: (round: TokenRound) => number) => median(rounds.map(value));
   const figures: Figure[] = [];
 
@@ -77,8 +77,31 @@ export function tokenFiguresOf({ rounds, soak }: TokenMeasurements): Figure[] {
     ceiling: `${of(({ reviews }) => perThousand(reviews)).toFixed(3)} s (TokenReviews)`,
     met: undefined,
   });
-  figures.push(soakFigure(soak));
+  figures.push(...certificateFigures(certificates), soakFigure(soak));
   return figures;
+}
+
+/** A certificate in place of a token: no limit of its own, for the price beside the tokens above. */
+function certificateFigures(rounds: TokenMeasurements['certificates']): Figure[] {
+  const figure = 'tokens, by certificate';
+  const runs = rounds.map(({ run }) => run);
+  const ofSignatures = median(rounds.map(({ run, signatures }) => perCpuSecond(run) / signatures));
+  const row = (name: string, measured: string, ceiling = '') => ({
+    figure: name,
+    measured,
+    limit: '',
+    ceiling,
+    met: undefined,
+  });
+  return [
+    row(figure, `${median(runs.map(rateOf)).toFixed(0)}/s`),
+    row(
+      `${figure}, per CPU second of the signer`,
+      `${ofSignatures.toFixed(3)} × (${median(runs.map(perCpuSecond)).toFixed(0)})`,
+      `${median(rounds.map(({ signatures }) => signatures)).toFixed(0)} (bare ES256)`,
+    ),
+    latencyFigure(figure, runs),
+  ];
 }
 
 function latencyFigure(figure: string, runs: readonly TokenLoadResult[]): Figure {

@@ -6,7 +6,13 @@ import type { Place } from './place.ts';
 import { podObject } from './pod.ts';
 import { percentile } from './statistics.ts';
 import { openConnection, type Target } from './token-client.ts';
-import { bundleRequest, exchangeOf, type PreparedRequest, reviewOf } from './token-requests.ts';
+import {
+  bundleRequest,
+  exchangeOf,
+  type PreparedRequest,
+  reviewOf,
+  shortFormRequest,
+} from './token-requests.ts';
 import { serveCalls } from './worker.ts';
 
 /** What a run of the load measured; times in milliseconds. */
@@ -84,8 +90,16 @@ function takeFresh(): string[] {
 }
 
 /** Sends the requests over the connections, each of which takes the next one as soon as it has its answer. */
-async function send(target: Target, requests: Iterable<PreparedRequest>): Promise<TokenLoadResult> {
-  const open = await Promise.all(Array.from({ length: connections }, () => openConnection(target)));
+async function send(
+  to: Target | readonly Target[],
+  requests: Iterable<PreparedRequest>,
+): Promise<TokenLoadResult> {
+  const targets = [to].flat();
+  const open = await Promise.all(
+    Array.from({ length: connections }, (_, index) =>
+      openConnection(targets[index % targets.length] as Target),
+    ),
+  );
   const latencies: number[] = [];
   const rest = requests[Symbol.iterator]();
   const startedAt = performance.now();
@@ -154,6 +168,14 @@ const calls = {
     const prepared = takeFresh().map((token) => reviewOf(token, audience, `Bearer ${signer.token}`));
     return send(target, prepared);
   },
+  /** A few of the pods that own the tokens. */
+  owners: (_: undefined) => load().owners.slice(0, fewTokens),
+  /** No tokens: each connection shows the certificate of its target. */
+  certificates: ({ seconds, targets }: { seconds: number; targets: readonly Target[] }) =>
+    send(
+      targets,
+      during(seconds, () => [shortFormRequest()]),
+    ),
   bundle: ({ seconds }: { seconds: number }) => sendDuring(seconds, [bundleRequest()]),
   /** A few tokens that are replaced by others every second, and now and then the bundle. */
   mixed: async ({ seconds }: { seconds: number }): Promise<TokenLoadResult> => {

@@ -18,6 +18,13 @@ export function exchangeOf(token: string): PreparedRequest {
   return { bytes: bytesOf('POST /token', headers, `${form}`), status: 200, holds: '"access_token":"ey' };
 }
 
+/** `POST /jwt-svid` over a connection whose client certificate is the credential. */
+export function shortFormRequest(): PreparedRequest {
+  const body = JSON.stringify({ audience: 'https://api.example.com' });
+  const headers = { 'Content-Type': 'application/json' };
+  return { bytes: bytesOf('POST /jwt-svid', headers, body), status: 200, holds: '"access_token":"ey' };
+}
+
 /** What the endpoint asks the API server about a token (signer/token/review.ts), asked directly. */
 export function reviewOf(token: string, audience: string, authorization: string): PreparedRequest {
   const spec = { token, audiences: [audience] };

@@ -3,8 +3,10 @@ import { type PoolDocument, readPoolDocument } from '../../signer/authority/docu
 import { poolSecret } from '../../signer/authority/pool.ts';
 import { endpointAudience, startTokenSigner, type TokenSigner } from '../contract/token-endpoint.ts';
 import { type BenchCluster, makePlace } from './cluster.ts';
+import type { Place } from './place.ts';
 import { residentMegabytes } from './process-figures.ts';
 import { settled } from './runs.ts';
+import { type CertificateRound, measureCertificates } from './token-certificates.ts';
 import type { TokenLoadCalls, TokenLoadResult } from './token-load.ts';
 import type { SigningCalls } from './token-signing.ts';
 import { startWorker, type Worker } from './worker.ts';
@@ -43,18 +45,21 @@ export interface Soak extends TokenLoadResult {
 
 export interface TokenMeasurements {
   readonly rounds: readonly TokenRound[];
+  readonly certificates: readonly CertificateRound[];
   readonly soak: Soak;
 }
 
-interface TokenBench {
+export interface TokenBench {
   readonly cluster: BenchCluster;
+  readonly place: Place;
+  readonly pool: PoolDocument;
   readonly signer: TokenSigner;
   readonly load: Worker<TokenLoadCalls>;
 }
 
 const rbac = join(import.meta.dirname, '../../manifests/token-endpoint/rbac.yaml');
 /** The limits per pod and per address are for callers, not for a load from one address with few pods. */
-const unlimited = ['--token-pod-rate', '1000000', '--token-address-rate', '1000000'];
+export const unlimited = ['--token-pod-rate', '1000000', '--token-address-rate', '1000000'];
 /** Share of a soak during which V8 still compiles and the caches fill. */
 const warmUp = 0.1;
 
@@ -70,7 +75,7 @@ export async function measureTokens(
   const pool = await readPool(cluster);
   const signer = await startTokenSigner({ kubeconfig: cluster.signerKubeconfig, pool }, { flags: unlimited });
   const load = startWorker<TokenLoadCalls>(join(import.meta.dirname, 'token-load.ts'));
-  const bench = { cluster, signer, load };
+  const bench = { cluster, place, pool, signer, load };
   try {
     await signer.signer.ready();
     const ca = pool.authorities.flatMap(({ certificate }) => certificate ?? []);
@@ -89,8 +94,10 @@ export async function measureTokens(
       say(`tokens: round ${rounds.length + 1} of ${sizes.rounds}`);
       rounds.push(await measureRound(bench, sizes));
     }
+    say('tokens: with certificates in place of ServiceAccount tokens');
+    const certificates = await measureCertificates(bench, sizes);
     say(`tokens: memory during ${sizes.soakSeconds} s of load`);
-    return { rounds, soak: await measureSoak(bench, sizes.soakSeconds) };
+    return { rounds, certificates, soak: await measureSoak(bench, sizes.soakSeconds) };
   } finally {
     load.stop();
     signer.agent.destroy();
@@ -113,7 +120,7 @@ async function measureRound(bench: TokenBench, { seconds, tokens }: TokenSizes):
   return { signatures, repeated, reviews, firstUse, bundle };
 }
 
-async function measured(bench: TokenBench, run: () => Promise<TokenLoadResult>): Promise<TokenRun> {
+export async function measured(bench: TokenBench, run: () => Promise<TokenLoadResult>): Promise<TokenRun> {
   const used = () => ({
     signer: bench.signer.signer.child.cpuSeconds(),
     apiServer: bench.cluster.controlPlane.cpuSeconds().apiserver,
@@ -129,7 +136,7 @@ async function measured(bench: TokenBench, run: () => Promise<TokenLoadResult>):
 }
 
 /** A core does less while its neighbour works too, so there are two signers at once, as in the runs. */
-async function signaturesPerCpuSecond(seconds: number): Promise<number> {
+export async function signaturesPerCpuSecond(seconds: number): Promise<number> {
   const file = join(import.meta.dirname, 'token-signing.ts');
   const signers = [startWorker<SigningCalls>(file), startWorker<SigningCalls>(file)];
   const rates = await Promise.all(signers.map((signer) => signer.call('signatures', { seconds })));

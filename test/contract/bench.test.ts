@@ -34,6 +34,8 @@ test('the bench measures every figure', async (t) => {
     /^tokens, repeated, per CPU second/,
     /^tokens, first use$/,
     /^tokens, first use, p50 and p99/,
+    /^tokens, by certificate$/,
+    /^tokens, by certificate, p50 and p99/,
     /^bundle, p50 and p99/,
     /^RSS under 3 s of load/,
   ];
