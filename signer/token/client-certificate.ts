@@ -7,7 +7,7 @@ import { checkLeaf } from '../spiffe/conformance.ts';
 import type { Caller } from './caller.ts';
 import { infrastructurePath } from './certificate.ts';
 import { toleranceSeconds } from './psat.ts';
-import { type Checked, pass, type Refused, refuse } from './refusals.ts';
+import { type Checked, pass, refuse } from './refusals.ts';
 
 /** Who calls with a certificate. */
 export interface CertificateCaller extends Caller {
@@ -16,36 +16,65 @@ export interface CertificateCaller extends Caller {
   readonly spiffeId: string;
 }
 
-/** What a certificate is held against. */
-export interface CertificatePolicy {
-  readonly pool: Pick<Pool, 'authorities'>;
-  readonly trustDomain: string;
+/** What a certificate is to a pool. Nothing in it depends on the time, so that it is read once and judged often. */
+export interface CertificateReading {
+  readonly leaf: CertificateFacts;
+  /** Every authority of the pool whose key has signed the leaf. */
+  readonly issuers: readonly PooledAuthority[];
+  /** Who holds it, or what is wrong with the leaf by itself. */
+  readonly caller: Checked<CertificateCaller>;
 }
 
 /**
- * Who holds a client certificate, as far as the certificate and the pool can tell; whether the pod lives, and has that
- * SPIFFE ID, is asked later. It has to be a leaf that an authority in our live bundles has signed itself, not tainted:
- * what the peer sends beside it counts for nothing. Then it has to be in its time, keep every clause for a leaf of our
- * trust domain, be none of our infrastructure's, and name its pod. Pure.
+ * Reads a client certificate and looks for its issuers in a pool. Only what an authority of the pool has signed itself
+ * counts; what the peer sends beside its leaf does not. Pure.
  *
- * @param der the leaf; TLS has proved that the peer holds its key. @param now seconds since the epoch.
+ * @param der the leaf; TLS has proved that the peer holds its key.
  */
 export function readClientCertificate(
   der: Uint8Array,
-  policy: CertificatePolicy,
-  now: number,
-): Checked<CertificateCaller> {
+  pool: Pick<Pool, 'authorities'>,
+  trustDomain: string,
+): Checked<CertificateReading> {
   const read = readCertificate(der);
   if (!read.ok) return refuse('CertificateMalformed', read.reason);
   const leaf = read.value;
-  const problem =
-    issuerProblem(leaf, policy.pool.authorities, now) ??
-    timeProblem(leaf, now) ??
-    clauseProblem(leaf, policy.trustDomain);
-  if (problem) return problem;
+  const issuers = pool.authorities.filter(({ signing }) => isSignedBy(leaf, signing));
+  return pass({ leaf, issuers, caller: callerOf(leaf, trustDomain) });
+}
 
+/**
+ * Who calls with a certificate, as far as the certificate and the pool can tell; whether the pod lives, and has that
+ * SPIFFE ID, is asked later. An authority in the live bundles has to have signed it, and none that is tainted: a key
+ * that is tainted is so under every name. Then it has to be in its time, keep every clause for a leaf of our trust
+ * domain, be none of our infrastructure's, and name its pod. Pure.
+ *
+ * @param now seconds since the epoch.
+ */
+export function judgeClientCertificate(
+  { leaf, issuers, caller }: CertificateReading,
+  now: number,
+): Checked<CertificateCaller> {
+  if (issuers.some(({ tainted }) => tainted)) return refuse('CertificateTainted');
+  const isTrusted = issuers.some(
+    ({ state, root, intermediates }) =>
+      isPublished(state) && [root, ...intermediates].every((each) => isInTime(each, now)),
+  );
+  if (!isTrusted) return refuse('CertificateUntrusted');
+  if (isInTime(leaf, now)) return caller;
+  return refuse(now >= leaf.notAfter ? 'CertificateExpired' : 'CertificateNotYetValid');
+}
+
+function isInTime({ notBefore, notAfter }: CertificateFacts, now: number): boolean {
+  return now + toleranceSeconds >= notBefore && now < notAfter;
+}
+
+function callerOf(leaf: CertificateFacts, trustDomain: string): Checked<CertificateCaller> {
+  // What the standards only advise counts as well: whatever we sign keeps it.
+  const broken = checkLeaf(leaf, trustDomain).find(({ ok }) => !ok);
+  if (broken) return refuse('CertificateNotSvid', `${broken.clause}: ${broken.message}`);
   const [spiffeId = ''] = leaf.uris;
-  if (spiffeId.startsWith(`spiffe://${policy.trustDomain}/${infrastructurePath}/`)) {
+  if (spiffeId.startsWith(`spiffe://${trustDomain}/${infrastructurePath}/`)) {
     return refuse('CertificateOfInfrastructure');
   }
   const identity = readPodIdentity(leaf.extensions);
@@ -64,34 +93,4 @@ export function readClientCertificate(
     provedBy: 'certificate',
     spiffeId,
   });
-}
-
-/** Every authority whose key has signed the leaf has to be good: a key that is tainted is so in all its certificates. */
-function issuerProblem(
-  leaf: CertificateFacts,
-  authorities: readonly PooledAuthority[],
-  now: number,
-): Refused | undefined {
-  const issuers = authorities.filter(({ signing }) => isSignedBy(leaf, signing));
-  if (issuers.some(({ tainted }) => tainted)) return refuse('CertificateTainted');
-  const isTrusted = issuers.some(
-    ({ state, root, intermediates }) =>
-      isPublished(state) && [root, ...intermediates].every((each) => isInTime(each, now)),
-  );
-  return isTrusted ? undefined : refuse('CertificateUntrusted');
-}
-
-function isInTime({ notBefore, notAfter }: CertificateFacts, now: number): boolean {
-  return now + toleranceSeconds >= notBefore && now < notAfter;
-}
-
-function timeProblem(leaf: CertificateFacts, now: number): Refused | undefined {
-  if (isInTime(leaf, now)) return undefined;
-  return refuse(now >= leaf.notAfter ? 'CertificateExpired' : 'CertificateNotYetValid');
-}
-
-/** What the standards only advise counts as well: whatever we sign keeps it. */
-function clauseProblem(leaf: CertificateFacts, trustDomain: string): Refused | undefined {
-  const broken = checkLeaf(leaf, trustDomain).find(({ ok }) => !ok);
-  return broken && refuse('CertificateNotSvid', `${broken.clause}: ${broken.message}`);
 }

@@ -9,15 +9,13 @@ import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { type ApiServerFacts, learnApiServerFacts } from './api-server.ts';
 import { createAuthenticator } from './authenticate.ts';
-import type { Caller } from './caller.ts';
-import { readClientCertificate } from './client-certificate.ts';
+import { createCertificateAuthenticator } from './authenticate-certificate.ts';
 import { createIssuerKeys } from './issuer-keys.ts';
 import { createLimiter } from './limiter.ts';
 import { type OwnAudiences, ownAudiences } from './own-audiences.ts';
 import { isHeardFrom, type LivePod } from './pods.ts';
 import { createServed } from './published.ts';
 import { createRecent } from './recent.ts';
-import { type Checked, refuse } from './refusals.ts';
 import type { TokenReporter } from './report.ts';
 import { createReviewCache, type ReviewCache } from './review-cache.ts';
 import { createTokenService, type TokenService } from './service.ts';
@@ -114,11 +112,7 @@ function joinServices(
       onReview: (result) => parts.metrics.tokenReviews.inc({ result }),
     });
   const byToken = authenticatorFor(audiences.token, cache);
-  function byCertificate(der: Uint8Array): Checked<Caller> {
-    const current = pool.current();
-    if (!current) return refuse('NotReady', 'the pool of authorities was not read yet');
-    return readClientCertificate(der, { pool: current, trustDomain }, Math.floor(now() / 1000));
-  }
+  const byCertificate = createCertificateAuthenticator({ pool, trustDomain, now });
   const common = {
     pods: {
       pods,

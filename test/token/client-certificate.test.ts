@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { newPool } from '../../signer/authority/document.ts';
-import { compilePool } from '../../signer/authority/pool.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { decodePem } from '../../signer/pki/pem.ts';
-import { readClientCertificate } from '../../signer/token/client-certificate.ts';
+import { createCertificateAuthenticator } from '../../signer/token/authenticate-certificate.ts';
+import { judgeClientCertificate, readClientCertificate } from '../../signer/token/client-certificate.ts';
 import { decideOnPod } from '../../signer/token/pods.ts';
 import { describe as sentenceOf } from '../../signer/token/refusals.ts';
 import { makeCa } from '../authority/authorities.ts';
@@ -44,8 +45,12 @@ function derOf({ cert }: ClientCredentials): Uint8Array {
 
 const sound = derOf(await aCertificate(facts));
 
-const read = (credentials: ClientCredentials, at = now, from = pool) =>
-  readClientCertificate(derOf(credentials), { pool: from, trustDomain }, at);
+function readDer(der: Uint8Array, at = now, from = pool) {
+  const reading = readClientCertificate(der, from, trustDomain);
+  return reading.ok ? judgeClientCertificate(reading.value, at) : reading;
+}
+
+const read = (credentials: ClientCredentials, at = now, from = pool) => readDer(derOf(credentials), at, from);
 
 /** What the whole way says: the certificate, then its pod, which lives and runs under the ServiceAccount web. */
 function judge(credentials: ClientCredentials): string {
@@ -112,7 +117,7 @@ describe('a client certificate', () => {
     ['a certificate with more behind it', Buffer.concat([sound, Buffer.of(0)])],
   ] as const) {
     it(`CertificateMalformed: ${name}`, () => {
-      const outcome = readClientCertificate(der, { pool, trustDomain }, now);
+      const outcome = readDer(der);
       assert.equal(outcome.ok || outcome.code, 'CertificateMalformed');
     });
   }
@@ -121,7 +126,7 @@ describe('a client certificate', () => {
     for (let at = 0; at < sound.length; at++) {
       const changed = Buffer.from(sound);
       changed[at] = (changed[at] ?? 0) ^ 0x01;
-      assert.equal(readClientCertificate(changed, { pool, trustDomain }, now).ok, false, `byte ${at}`);
+      assert.equal(readDer(changed).ok, false, `byte ${at}`);
     }
   });
 
@@ -159,5 +164,37 @@ describe('a client certificate', () => {
     const twin = { ...active, id: 'twin', state: 'retired' as const, tainted: true };
     const outcome = read(await aCertificate(facts), now, poolOf([...facts.authorities, twin]));
     assert.equal(outcome.ok || outcome.code, 'CertificateTainted');
+  });
+});
+
+describe('the certificate of a connection', () => {
+  const [active, ...others] = facts.authorities;
+  assert.ok(active);
+
+  it('is judged for each request, by the time and by the pool as they are then', async () => {
+    const state = { now, pool: poolOf(facts.authorities) as Pool | undefined };
+    const authenticate = createCertificateAuthenticator({
+      pool: { current: () => state.pool },
+      trustDomain,
+      now: () => state.now * 1000,
+    });
+    const der = derOf(await aCertificate(facts));
+    const verdict = () => {
+      const caller = authenticate(der);
+      return caller.ok ? caller.value.pod.name : caller.code;
+    };
+    assert.equal(verdict(), 'web-0');
+    state.now = now + 3600;
+    assert.equal(verdict(), 'CertificateExpired');
+    state.now = now;
+    assert.equal(verdict(), 'web-0');
+    state.pool = poolOf([{ ...active, tainted: true }, ...others]);
+    assert.equal(verdict(), 'CertificateTainted');
+    state.pool = poolOf(others);
+    assert.equal(verdict(), 'CertificateUntrusted');
+    state.pool = undefined;
+    assert.equal(verdict(), 'NotReady');
+    state.pool = poolOf(facts.authorities);
+    assert.equal(verdict(), 'web-0');
   });
 });
