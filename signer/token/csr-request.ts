@@ -1,5 +1,6 @@
 import { decodePem } from '../pki/pem.ts';
 import { bearerOf } from './exchange.ts';
+import type { Presented } from './presented.ts';
 import { type Checked, pass, refuse } from './refusals.ts';
 
 /** What was asked for, not looked into yet. */
@@ -11,16 +12,13 @@ export interface X509Request {
 }
 
 /**
- * Reads the credential of a request for a certificate: the ServiceAccount token as Bearer. Pure.
- *
- * @param authorizations every Authorization header of the request.
+ * Reads the credential of a request for a certificate: the ServiceAccount token as Bearer, and no certificate, which
+ * would renew itself for ever. Pure.
  */
-export function readX509Request(
-  body: Uint8Array,
-  authorizations: readonly string[] = [],
-): Checked<X509Request> {
-  const [authorization, another] = authorizations;
-  if (another !== undefined) return refuse('CredentialsRepeated', 'two Authorization headers');
+export function readX509Request(body: Uint8Array, { authorization, peer }: Presented): Checked<X509Request> {
+  if (peer?.certificate) {
+    return refuse('CredentialsRepeated', 'a client certificate beside the ServiceAccount token');
+  }
   const subjectToken = bearerOf(authorization);
   return subjectToken.ok ? pass({ subjectToken: subjectToken.value, body }) : subjectToken;
 }

@@ -108,8 +108,7 @@ export function createEndpoints(
     });
     const documents = services && openApi ? { ...bundleDocuments, openApi } : bundleDocuments;
     addDocumentRoutes(http, documents, settings.refreshHintSeconds);
-    const { clientCertificates = false } = token ?? {};
-    if (services) addTokenRoutes(http, services.jwtSvid, { asksForCertificates: clientCertificates });
+    if (services) addTokenRoutes(http, services.jwtSvid);
     if (services?.x509Svid) addX509Routes(http, services.x509Svid);
     return http;
   }

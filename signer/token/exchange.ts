@@ -1,4 +1,5 @@
 import { parseJsonObject } from '../spiffe/json.ts';
+import type { Presented } from './presented.ts';
 import { type Checked, pass, refuse } from './refusals.ts';
 
 /** What proves who asks: a ServiceAccount token, or the client certificate (DER) of the TLS connection. */
@@ -10,14 +11,6 @@ export type Credential =
 export interface TokenRequest {
   readonly credential: Credential;
   readonly audiences: readonly string[];
-}
-
-/** What a request shows beside its body. */
-export interface Presented {
-  /** The Authorization header. */
-  readonly authorization: string | undefined;
-  /** Absent unless the listener asks for client certificates. */
-  readonly peer?: { readonly certificate: Uint8Array | undefined } | undefined;
 }
 
 const grantType = 'urn:ietf:params:oauth:grant-type:token-exchange';

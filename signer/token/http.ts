@@ -3,7 +3,8 @@ import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { clientCertificateTls } from './client-tls.ts';
 import type { Limiter } from './limiter.ts';
-import { describe, type RefusalCode, type Refused, refusals, refuse } from './refusals.ts';
+import { type Presented, presentedBy } from './presented.ts';
+import { type Checked, describe, type RefusalCode, type Refused, refusals, refuse } from './refusals.ts';
 
 export interface HttpNeeds {
   /** From `tlsOptions`. */
@@ -22,6 +23,8 @@ export interface Http {
   readonly server: Server;
   /** When the request began, on the monotonic clock, in milliseconds. */
   startedAt(request: FastifyRequest): number;
+  /** What a request shows beside its body. */
+  presented(request: FastifyRequest): Checked<Presented>;
   /** Answers with a refusal and tells of it. */
   refused(reply: FastifyReply, refusal: Refused): FastifyReply;
 }
@@ -138,7 +141,9 @@ export function createHttp(needs: HttpNeeds): Http {
   });
 
   if (!server) throw new Error('the framework made no server');
-  return { app, server, startedAt, refused };
+  const asksForCertificates = needs.tls.requestCert === true;
+  const presented = (request: FastifyRequest) => presentedBy(request.raw, asksForCertificates);
+  return { app, server, startedAt, presented, refused };
 }
 
 /** Answers with a refusal that was told already. */

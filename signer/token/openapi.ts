@@ -51,7 +51,7 @@ const ofExchange = without(ofTokens, ...ofCertificates);
 const ofShortForm = without(ofTokens, ...ofExchangeAlone);
 const ofX509: readonly RefusalCode[] = [
   ...ofX509Alone,
-  ...without(ofShortForm, ...ofTokensAlone, ...ofCertificates, 'SessionResumed'),
+  ...without(ofShortForm, ...ofTokensAlone, ...ofCertificates),
 ];
 
 const json = (schema: object) => ({ 'application/json': { schema } });

@@ -10,15 +10,17 @@ const requestType = 'application/pkcs10';
 const chainType = 'application/pem-certificate-chain';
 
 /** Adds what gives X509-SVIDs. */
-export function addX509Routes({ app, startedAt }: Http, answer: X509Service): void {
+export function addX509Routes({ app, startedAt, presented }: Http, answer: X509Service): void {
   app.addContentTypeParser(requestType, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
   app.post(paths.x509Svid, async (request, reply) => {
     const [type] = (request.headers['content-type'] ?? '').split(';');
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-    const asked =
-      type?.trim().toLowerCase() === requestType
-        ? readX509Request(body, authorizationsOf(request.raw.rawHeaders))
+    const shown = presented(request);
+    const asked = !shown.ok
+      ? shown
+      : type?.trim().toLowerCase() === requestType
+        ? readX509Request(body, shown.value)
         : refuse('RequestMalformed', `the Content-Type is not ${requestType}`);
     const outcome = await answer(asked, request.ip, startedAt(request));
     if (!outcome.ok) return sendRefusal(reply, outcome);
@@ -34,11 +36,6 @@ export function addX509Routes({ app, startedAt }: Http, answer: X509Service): vo
       .type(chainType)
       .send(chainPem + rootsPem);
   });
-}
-
-/** All of them: of several Node keeps the first and says nothing. @param rawHeaders name, value, name, value … */
-function authorizationsOf(rawHeaders: readonly string[]): string[] {
-  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'authorization');
 }
 
 function jsonOf(svid: IssuedX509Svid): object {

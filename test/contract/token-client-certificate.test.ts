@@ -56,7 +56,9 @@ describe('the token endpoint, called with a client certificate', () => {
     pool = { ...newPool('example.org', first), authorities: [...authorities, jwt] };
     await putPool(controlPlane, pool);
     installed = { kubeconfig, pool };
-    endpoint = await startTokenSigner(installed, { flags: [...switchedOn, '--token-pod-rate', '1000'] });
+    endpoint = await startTokenSigner(installed, {
+      flags: [...switchedOn, '--x509-svid', 'true', '--token-pod-rate', '1000'],
+    });
     await endpoint.signer.ready();
   });
   after(() => controlPlane?.stop());
@@ -215,6 +217,12 @@ describe('the token endpoint, called with a client certificate', () => {
       body: new URLSearchParams(form).toString(),
     });
     assert.equal(exchanged.json.reason, 'CredentialsRepeated');
+    const certified = await callWith(credentials, {
+      path: '/x509-svid',
+      headers: { 'content-type': 'application/pkcs10', authorization: `Bearer ${token}` },
+      body: 'whatever',
+    });
+    assert.equal(certified.json.reason, 'CredentialsRepeated');
   });
 
   it('ends the JWT-SVID with the certificate, and gives none in its last half minute', async () => {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import type { IncomingMessage } from 'node:http';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import type { Pool } from '../../signer/authority/pool.ts';
 import { checkAudiences } from '../../signer/token/audiences.ts';
-import { type Presented, readExchange, readShortForm } from '../../signer/token/exchange.ts';
+import { readExchange, readShortForm } from '../../signer/token/exchange.ts';
 import { createLimiter } from '../../signer/token/limiter.ts';
+import { type Presented, presentedBy } from '../../signer/token/presented.ts';
 import { createServed, select } from '../../signer/token/published.ts';
 import { createRecent } from '../../signer/token/recent.ts';
 import { describe as descriptionOf, refusals, refuse } from '../../signer/token/refusals.ts';
@@ -82,6 +84,16 @@ describe('requests', () => {
     assert.equal(form({ ...bare, peer: none }), 'token');
     assert.equal(form({ ...bare, peer }), 'CredentialsRepeated');
     assert.equal(form({ authorization, peer: none }), 'CredentialsRepeated');
+  });
+
+  it('have one Authorization header, whatever the parser would make of two', () => {
+    const shown = (...rawHeaders: string[]) => {
+      const read = presentedBy({ rawHeaders } as IncomingMessage, false);
+      return read.ok ? read.value.authorization : read.code;
+    };
+    assert.equal(shown('Host', 'a'), undefined);
+    assert.equal(shown('Host', 'Authorization', 'AUTHORIZATION', 'Bearer t'), 'Bearer t');
+    assert.equal(shown('Authorization', 'Bearer t', 'authorization', 'Bearer t'), 'CredentialsRepeated');
   });
 
   it('never have a name in the answer that may be a secret', () => {

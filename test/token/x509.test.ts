@@ -59,16 +59,24 @@ describe('the body of a request for a certificate', () => {
   }
 
   it('comes with the token as Bearer', () => {
-    assert.deepEqual(readX509Request(request, ['Bearer a.b.c']), {
+    assert.deepEqual(readX509Request(request, { authorization: 'Bearer a.b.c' }), {
       ok: true,
       value: { subjectToken: 'a.b.c', body: request },
     });
-    for (const headers of [[], [''], ['Basic YTpi'], ['Bearer'], ['Bearer a b'], ['Bearer a, Bearer b']]) {
-      const outcome = readX509Request(request, headers);
-      assert.ok(!outcome.ok && outcome.code === 'TokenMissing', headers[0]);
+    for (const authorization of [undefined, '', 'Basic YTpi', 'Bearer', 'Bearer a b', 'Bearer a, Bearer b']) {
+      const outcome = readX509Request(request, { authorization });
+      assert.ok(!outcome.ok && outcome.code === 'TokenMissing', authorization);
     }
-    const twice = readX509Request(request, ['Bearer a.b.c', 'Bearer a.b.c']);
-    assert.ok(!twice.ok && twice.code === 'CredentialsRepeated');
+  });
+
+  it('does not come with a certificate, which would renew itself for ever', () => {
+    const peer = { certificate: Uint8Array.of(1) };
+    for (const authorization of ['Bearer a.b.c', undefined]) {
+      const outcome = readX509Request(request, { authorization, peer });
+      assert.ok(!outcome.ok && outcome.code === 'CredentialsRepeated');
+    }
+    const none = { certificate: undefined };
+    assert.ok(readX509Request(request, { authorization: 'Bearer a.b.c', peer: none }).ok);
   });
 
   it('never makes the reader throw', () => {
