@@ -43,6 +43,14 @@ export function tokenFiguresOf({ rounds, certificates, soak }: TokenMeasurements
     ceiling: `${of(({ reviews }) => rateOf(reviews)).toFixed(0)}/s (TokenReviews)`,
     met: ofReviews >= limits.ofReviews,
   });
+  const x509OfReviews = of(({ x509Svids, reviews }) => rateOf(x509Svids) / rateOf(reviews));
+  figures.push({
+    figure: 'certificates by token',
+    measured: `${x509OfReviews.toFixed(2)} × (${of(({ x509Svids }) => rateOf(x509Svids)).toFixed(0)}/s)`,
+    limit: '',
+    ceiling: `${of(({ reviews }) => rateOf(reviews)).toFixed(0)}/s (TokenReviews)`,
+    met: undefined,
+  });
   const bundles = of(({ bundle }) => rateOf(bundle));
   figures.push({
     figure: 'bundle',
@@ -55,6 +63,7 @@ export function tokenFiguresOf({ rounds, certificates, soak }: TokenMeasurements
   const runs: [figure: string, run: (round: TokenRound) => TokenRun][] = [
     ['tokens, repeated', ({ repeated }) => repeated],
     ['tokens, first use', ({ firstUse }) => firstUse],
+    ['certificates by token', ({ x509Svids }) => x509Svids],
     ['bundle', ({ bundle }) => bundle],
   ];
   for (const [figure, run] of runs) {

@@ -1,5 +1,7 @@
 // The load on the token endpoint: a process of its own with 32 connections that stay open, each with one request
 // under way. The API server's own TokenReviews are measured by the same means.
+import { makeKey } from '../pki/keys.ts';
+import { stubRequest } from '../pki/requests.ts';
 import { type Access, type ApiClient, openApi, readAccess } from './api-client.ts';
 import { inParallel } from './generator.ts';
 import type { Place } from './place.ts';
@@ -8,6 +10,7 @@ import { percentile } from './statistics.ts';
 import { openConnection, type Target } from './token-client.ts';
 import {
   bundleRequest,
+  certificateRequest,
   exchangeOf,
   type PreparedRequest,
   reviewOf,
@@ -29,8 +32,9 @@ export interface TokenLoadOptions {
   readonly signerKubeconfig: string;
   readonly place: Place;
   readonly endpoint: Target;
-  /** Audience of the ServiceAccount tokens. */
+  /** Audiences of the ServiceAccount tokens: of those for JWT-SVIDs, and of those for certificates. */
   readonly audience: string;
+  readonly x509Audience: string;
   /** How many pods own the tokens. */
   readonly pods: number;
 }
@@ -67,8 +71,8 @@ async function createPods(api: ApiClient, place: Place, count: number): Promise<
 }
 
 /** ServiceAccount tokens as kubelets ask for them, for the pods in turn; no two are the same. */
-async function makeTokens(count: number): Promise<string[]> {
-  const { api, place, owners, audience } = load();
+async function makeTokens(count: number, audience = load().audience): Promise<string[]> {
+  const { api, place, owners } = load();
   const path = `/api/v1/namespaces/${place.namespace}/serviceaccounts/${place.serviceAccount.name}/token`;
   const tokens: string[] = [];
   const pods = Array.from({ length: count }, (_, index) => owners[index % owners.length]);
@@ -152,14 +156,22 @@ const calls = {
     opened = { ...options, api, signer, owners };
     few = await makeTokens(fewTokens);
   },
-  /** Tokens for the next firstUse or reviews. */
-  makeTokens: async ({ count }: { count: number }) => {
-    fresh = await makeTokens(count);
+  /** Tokens for the next firstUse or reviews, or for the next x509Svids. */
+  makeTokens: async ({ count, forX509 = false }: { count: number; forX509?: boolean }) => {
+    fresh = await makeTokens(count, forX509 ? load().x509Audience : load().audience);
   },
   /** A few tokens, used again and again. */
   repeated: ({ seconds }: { seconds: number }) => sendDuring(seconds, few.map(exchangeOf)),
   /** Each token made before is used once. */
   firstUse: (_: undefined) => send(load().endpoint, takeFresh().map(exchangeOf)),
+  /** Each token made before gets a certificate; a few keys have to do, as each request is verified anyhow. */
+  x509Svids: (_: undefined) => {
+    const requests = Array.from({ length: fewTokens }, () => stubRequest(makeKey('ECDSA P-256')));
+    const prepared = takeFresh().map((token, index) =>
+      certificateRequest(token, requests[index % fewTokens] as Buffer),
+    );
+    return send(load().endpoint, prepared);
+  },
   /** Each token made before is reviewed once, by the API server itself. */
   reviews: (_: undefined) => {
     const { signer, audience } = load();

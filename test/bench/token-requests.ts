@@ -25,6 +25,12 @@ export function shortFormRequest(): PreparedRequest {
   return { bytes: bytesOf('POST /jwt-svid', headers, body), status: 200, holds: '"access_token":"ey' };
 }
 
+/** `POST /x509-svid` with a ServiceAccount token and a PKCS#10 request, DER. */
+export function certificateRequest(token: string, request: Buffer): PreparedRequest {
+  const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/pkcs10' };
+  return { bytes: bytesOf('POST /x509-svid', headers, request), status: 200, holds: 'BEGIN CERTIFICATE' };
+}
+
 /** What the endpoint asks the API server about a token (signer/token/review.ts), asked directly. */
 export function reviewOf(token: string, audience: string, authorization: string): PreparedRequest {
   const spec = { token, audiences: [audience] };
@@ -43,8 +49,14 @@ export function bundleRequest(): PreparedRequest {
   return { bytes: bytesOf('GET /bundle', {}), status: 200, holds: '"spiffe_sequence"' };
 }
 
-function bytesOf(line: string, headers: Readonly<Record<string, string>>, body = ''): Buffer {
-  const fields = { Host: 'localhost', ...headers, ...(body && { 'Content-Length': `${body.length}` }) };
-  const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
-  return Buffer.from(`${line} HTTP/1.1\r\n${head.join('')}\r\n${body}`);
+function bytesOf(
+  line: string,
+  headers: Readonly<Record<string, string>>,
+  body: string | Buffer = '',
+): Buffer {
+  const bytes = Buffer.from(body);
+  const length = bytes.length === 0 ? {} : { 'Content-Length': `${bytes.length}` };
+  const fields = Object.entries({ Host: 'localhost', ...headers, ...length });
+  const head = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  return Buffer.concat([Buffer.from(`${line} HTTP/1.1\r\n${head}\r\n`), bytes]);
 }

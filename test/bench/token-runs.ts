@@ -1,7 +1,12 @@
 import { join } from 'node:path';
 import { type PoolDocument, readPoolDocument } from '../../signer/authority/document.ts';
 import { poolSecret } from '../../signer/authority/pool.ts';
-import { endpointAudience, startTokenSigner, type TokenSigner } from '../contract/token-endpoint.ts';
+import {
+  endpointAudience,
+  startTokenSigner,
+  type TokenSigner,
+  x509Audience,
+} from '../contract/token-endpoint.ts';
 import { type BenchCluster, makePlace } from './cluster.ts';
 import type { Place } from './place.ts';
 import { residentMegabytes } from './process-figures.ts';
@@ -34,6 +39,8 @@ export interface TokenRound {
   /** The API server's own TokenReviews. */
   readonly reviews: TokenRun;
   readonly firstUse: TokenRun;
+  /** Certificates over HTTP; each token is reviewed. */
+  readonly x509Svids: TokenRun;
   readonly bundle: TokenRun;
 }
 
@@ -73,7 +80,8 @@ export async function measureTokens(
   await controlPlane.kubectl(['apply', '-f', rbac]);
   const place = await makePlace(controlPlane, 'tokens');
   const pool = await readPool(cluster);
-  const signer = await startTokenSigner({ kubeconfig: cluster.signerKubeconfig, pool }, { flags: unlimited });
+  const flags = [...unlimited, '--x509-svid', 'true'];
+  const signer = await startTokenSigner({ kubeconfig: cluster.signerKubeconfig, pool }, { flags });
   const load = startWorker<TokenLoadCalls>(join(import.meta.dirname, 'token-load.ts'));
   const bench = { cluster, place, pool, signer, load };
   try {
@@ -85,10 +93,13 @@ export async function measureTokens(
       place,
       endpoint: { host: '127.0.0.1', port: signer.port, servername: 'localhost', ca },
       audience: endpointAudience,
+      x509Audience,
       pods: sizes.pods,
     });
     say('tokens: warming up');
     await load.call('repeated', { seconds: sizes.seconds / 2 });
+    await load.call('makeTokens', { count: sizes.tokens });
+    await load.call('firstUse', undefined);
     const rounds: TokenRound[] = [];
     while (rounds.length < sizes.rounds) {
       say(`tokens: round ${rounds.length + 1} of ${sizes.rounds}`);
@@ -107,8 +118,8 @@ export async function measureTokens(
 
 async function measureRound(bench: TokenBench, { seconds, tokens }: TokenSizes): Promise<TokenRound> {
   const { load } = bench;
-  const distinct = async <T>(run: () => Promise<T>) => {
-    await load.call('makeTokens', { count: tokens });
+  const distinct = async <T>(run: () => Promise<T>, forX509 = false) => {
+    await load.call('makeTokens', { count: tokens, forX509 });
     await settled(bench);
     return run();
   };
@@ -116,8 +127,9 @@ async function measureRound(bench: TokenBench, { seconds, tokens }: TokenSizes):
   const repeated = await measured(bench, () => load.call('repeated', { seconds }));
   const reviews = await distinct(() => measured(bench, () => load.call('reviews', undefined)));
   const firstUse = await distinct(() => measured(bench, () => load.call('firstUse', undefined)));
+  const x509Svids = await distinct(() => measured(bench, () => load.call('x509Svids', undefined)), true);
   const bundle = await measured(bench, () => load.call('bundle', { seconds: seconds / 2 }));
-  return { signatures, repeated, reviews, firstUse, bundle };
+  return { signatures, repeated, reviews, firstUse, x509Svids, bundle };
 }
 
 export async function measured(bench: TokenBench, run: () => Promise<TokenLoadResult>): Promise<TokenRun> {

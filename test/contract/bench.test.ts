@@ -36,6 +36,7 @@ test('the bench measures every figure', async (t) => {
     /^tokens, first use, p50 and p99/,
     /^tokens, by certificate$/,
     /^tokens, by certificate, p50 and p99/,
+    /^certificates by token$/,
     /^bundle, p50 and p99/,
     /^RSS under 3 s of load/,
   ];
