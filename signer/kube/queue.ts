@@ -151,14 +151,14 @@ export function createQueue(needs: QueueNeeds): Queue {
       }
 
       function fill(): void {
-        while (!signal.aborted && running < options.concurrency) {
+        while (!hasEnded && running < options.concurrency) {
           const key = take();
           if (key === undefined) break;
           running += 1;
           working.add(key);
           void work(key);
         }
-        if (signal.aborted && running === 0) idle.resolve();
+        if (hasEnded && running === 0) idle.resolve();
       }
 
       let giveUp: () => void = () => undefined;

@@ -8,9 +8,9 @@ import {
   readStatus,
 } from './api-request.ts';
 import { createBackoff, readRetryAfter } from './backoff.ts';
-import { openConnection } from './connection.ts';
+import { type Outgoing, openConnection } from './connection.ts';
 import type { Credentials } from './credentials.ts';
-import { exchange, type Incoming, type Outgoing } from './exchange.ts';
+import { exchange, type Incoming } from './exchange.ts';
 import { type Pause, pauseWith, type SetTimer, setTimer } from './timer.ts';
 import type { WatchEvent } from './watch-lines.ts';
 import { openWatch } from './watch-stream.ts';
@@ -199,7 +199,8 @@ export function createTransport(needs: TransportNeeds): Transport {
       dateListeners.push(listener);
     },
     async close() {
-      await Promise.all([calls.close(), watches.close()]);
+      calls.close();
+      watches.close();
     },
   };
 }

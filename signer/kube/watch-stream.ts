@@ -1,7 +1,6 @@
-import type { Dispatcher } from 'undici';
 import { ApiConnectionError } from './api-error.ts';
-import type { Connection } from './connection.ts';
-import { describe, type Incoming, type Outgoing, reasonOf, untimed } from './exchange.ts';
+import type { Connection, InFlight, Outgoing } from './connection.ts';
+import { describe, type Incoming, reasonOf } from './exchange.ts';
 import type { SetTimer } from './timer.ts';
 import { createLineReader, type WatchEvent } from './watch-lines.ts';
 
@@ -32,7 +31,7 @@ export function openWatch(
     const { signal } = limits;
     const read = createLineReader((event) => waiting.push(event));
     const errorBody: Buffer[] = [];
-    let controller: Dispatcher.DispatchController | undefined;
+    let inFlight: InFlight | undefined;
     let refused: { status: number; headers: Incoming['headers'] } | undefined;
     let errorBytes = 0;
     let waiting: WatchEvent[] = [];
@@ -58,7 +57,7 @@ export function openWatch(
       ended = error ? { error } : {};
       cancelTimer();
       signal.removeEventListener('abort', abort);
-      controller?.abort(error ?? new Error('the watch is over'));
+      inFlight?.cancel();
       if (error) reject(error);
       wake();
     }
@@ -70,7 +69,7 @@ export function openWatch(
           waiting = [];
           if (isPaused) {
             isPaused = false;
-            controller?.resume();
+            inFlight?.resume();
           }
           for (const event of batch) {
             if (signal.aborted) return;
@@ -91,49 +90,40 @@ export function openWatch(
     if (signal.aborted) return abort();
     signal.addEventListener('abort', abort);
 
-    connection.dispatch(
-      { method: outgoing.method, path: outgoing.path, headers: outgoing.headers, body: null, ...untimed },
-      {
-        onRequestStart(started) {
-          controller = started;
-          if (ended) started.abort(new Error('given up'));
-        },
-        onResponseStart(_controller, status, headers) {
-          if (status < 200) return;
-          if (status !== 200) {
-            refused = { status, headers };
-            return;
-          }
-          cancelTimer();
-          resolve({ kind: 'events', headers, events: events() });
-        },
-        onResponseData(_controller, chunk) {
-          if (ended) return;
-          if (refused) {
-            errorBytes += chunk.length;
-            if (errorBytes <= maxErrorBytes) errorBody.push(chunk);
-            return;
-          }
-          try {
-            read(chunk);
-          } catch (error) {
-            end(new ApiConnectionError('malformed', `${describe(outgoing)}: ${reasonOf(error)}`));
-          }
-          if (waiting.length > highWater && !isPaused) {
-            isPaused = true;
-            controller?.pause();
-          }
-          wake();
-        },
-        onResponseEnd() {
-          if (refused) resolve({ kind: 'refused', answer: { ...refused, body: Buffer.concat(errorBody) } });
-          end();
-        },
-        onResponseError(_controller, cause) {
-          const failure = controller ? 'broken' : 'connect';
-          end(new ApiConnectionError(failure, `${describe(outgoing)}: ${reasonOf(cause)}`, { cause }));
-        },
+    inFlight = connection.send(outgoing, {
+      onHead(status, headers) {
+        if (status !== 200) {
+          refused = { status, headers };
+          return;
+        }
+        cancelTimer();
+        resolve({ kind: 'events', headers, events: events() });
       },
-    );
+      onData(chunk) {
+        if (refused) {
+          errorBytes += chunk.length;
+          if (errorBytes <= maxErrorBytes) errorBody.push(chunk);
+          return;
+        }
+        try {
+          read(chunk);
+        } catch (error) {
+          end(new ApiConnectionError('malformed', `${describe(outgoing)}: ${reasonOf(error)}`));
+        }
+        if (waiting.length > highWater && !isPaused) {
+          isPaused = true;
+          inFlight?.pause();
+        }
+        wake();
+      },
+      onEnd() {
+        if (refused) resolve({ kind: 'refused', answer: { ...refused, body: Buffer.concat(errorBody) } });
+        end();
+      },
+      onFailure(cause, isUnsent) {
+        const failure = isUnsent ? 'connect' : 'broken';
+        end(new ApiConnectionError(failure, `${describe(outgoing)}: ${reasonOf(cause)}`, { cause }));
+      },
+    });
   });
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { ClientHttp2Stream } from 'node:http2';
 import { test } from 'node:test';
 import { loadCredentials } from '../../signer/kube/credentials.ts';
 import { runReflector } from '../../signer/kube/reflector.ts';
@@ -27,12 +28,11 @@ test('an API server that sends GOAWAY all the time, as behind a load balancer: n
     },
   });
   t.after(() => transport.close());
-  let connections = 0;
-  const count = () => {
-    connections += 1;
-  };
-  subscribe('undici:client:connected', count);
-  t.after(() => unsubscribe('undici:client:connected', count));
+  const connections = new Set<unknown>();
+  const count = (message: unknown) =>
+    connections.add((message as { stream: ClientHttp2Stream }).stream.session);
+  subscribe('http2.client.stream.start', count);
+  t.after(() => unsubscribe('http2.client.stream.start', count));
 
   const store = createStore<string>({});
   const stop = new AbortController();
@@ -64,7 +64,7 @@ test('an API server that sends GOAWAY all the time, as behind a load balancer: n
     names.map(() => '201'),
   );
   await waitFor('the watch to have seen all', () => names.every((name) => store.get(`default/${name}`)));
-  assert.ok(connections > 5, `${connections} connections`);
+  assert.ok(connections.size > 5, `${connections.size} connections`);
   stop.abort();
   await following;
 });

@@ -1,0 +1,49 @@
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import { connect as connectTls } from 'node:tls';
+import type { Credentials } from './credentials.ts';
+import { endpointOf } from './endpoint.ts';
+
+const connectTimeoutMs = 5_000;
+/**
+ * What the server may send on one stream, and on all of them, before it must wait for us, in bytes. With HTTP/2's own
+ * 64 KiB a burst of events stalls a watch, and the API server ends a watch whose reader falls behind.
+ */
+const streamWindow = 1024 * 1024;
+const connectionWindow = 4 * streamWindow;
+
+/**
+ * Connects, and waits until the server has said by its SETTINGS that it speaks HTTP/2 and how many streams it takes.
+ * Rejects when that did not come about within 5 s.
+ *
+ * @returns undefined where the server speaks HTTP/1.1 only.
+ */
+export function openSession(credentials: Credentials): Promise<ClientHttp2Session | undefined> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ ...endpointOf(credentials), ALPNProtocols: ['h2', 'http/1.1'] });
+    const tooLate = setTimeout(() => {
+      socket.destroy(new Error(`no connection within ${connectTimeoutMs / 1000} s`));
+    }, connectTimeoutMs);
+    socket.on('error', reject);
+    socket.on('close', () => {
+      clearTimeout(tooLate);
+      reject(new Error('the connection was closed before it was of use'));
+    });
+    socket.once('secureConnect', () => {
+      if (socket.alpnProtocol !== 'h2') {
+        resolve(undefined);
+        socket.destroy();
+        return;
+      }
+      const session = connectHttp2(credentials.server.origin, {
+        createConnection: () => socket,
+        settings: { enablePush: false, initialWindowSize: streamWindow },
+      });
+      session.on('error', reject);
+      session.once('connect', () => session.setLocalWindowSize(connectionWindow));
+      session.once('remoteSettings', () => {
+        clearTimeout(tooLate);
+        resolve(session);
+      });
+    });
+  });
+}

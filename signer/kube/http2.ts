@@ -1,0 +1,195 @@
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
+import type { Connection, InFlight, Outgoing, Receiver } from './connection.ts';
+import type { Credentials } from './credentials.ts';
+import { openSession } from './http2-session.ts';
+
+/** Between two PINGs on an open connection, in milliseconds. */
+const pingIntervalMs = 5_000;
+/** An open connection from which no answer to a PING came for so long is dead, in milliseconds. */
+const deadAfterMs = 12_000;
+
+/** The connection that takes new requests. */
+interface Link {
+  readonly session: ClientHttp2Session;
+  streams: number;
+  /** When an answer to a PING came last, in monotonic milliseconds. */
+  heardAt: number;
+}
+
+interface Entry {
+  readonly outgoing: Outgoing;
+  readonly receiver: Receiver;
+  /** Undefined while it waits for a connection or a free stream. */
+  flight: InFlight | undefined;
+  /** Nothing more is told of it. */
+  isOver: boolean;
+  wasRefused: boolean;
+}
+
+/**
+ * One HTTP/2 connection. Requests share it as streams, at most as many at once as the server allows; the rest wait
+ * here. A request that the server has certainly not acted on (GOAWAY, REFUSED_STREAM: RFC 9113 8.7) goes out once
+ * more by itself, on a new connection if need be; what was cut in the middle is a failure. A peer that has vanished is
+ * noticed by PINGs, so that an idle watch does not sit on a dead connection.
+ */
+export function openHttp2(needs: {
+  readonly credentials: Credentials;
+  readonly monotonic: () => number;
+  /** The server speaks HTTP/1.1 only: what waits is sent over the connection that this gives, and so is the rest. */
+  readonly fallBack: () => Connection;
+}): Connection {
+  const { credentials, monotonic } = needs;
+  const { host } = credentials.server;
+  const waiting = new Set<Entry>();
+  // With those that a GOAWAY keeps from taking new requests, and that finish what they have.
+  const sessions = new Set<ClientHttp2Session>();
+  let link: Link | undefined;
+  let isConnecting = false;
+  let isClosed = false;
+  const watchdog = setInterval(checkAlive, pingIntervalMs).unref();
+
+  function startWaiting(): void {
+    if (link === undefined && !isConnecting && waiting.size > 0 && !isClosed) void connect();
+    for (const entry of waiting) {
+      if (link === undefined || link.streams >= mostStreams(link)) return;
+      waiting.delete(entry);
+      start(entry, link);
+    }
+  }
+
+  function start(entry: Entry, on: Link): void {
+    const { outgoing, receiver } = entry;
+    const head = { ':method': outgoing.method, ':path': outgoing.path, ':authority': host };
+    const stream = on.session.request(
+      { ...head, ...outgoing.headers },
+      { endStream: outgoing.body === undefined },
+    );
+    on.streams += 1;
+    entry.flight = {
+      pause: () => stream.pause(),
+      resume: () => stream.resume(),
+      cancel: () => stream.close(constants.NGHTTP2_CANCEL),
+    };
+    let reason: unknown;
+    stream.on('response', (headers) => {
+      if (!entry.isOver) receiver.onHead(Number(headers[':status']), headers);
+    });
+    stream.on('data', (chunk: Buffer) => {
+      if (!entry.isOver) receiver.onData(chunk);
+    });
+    stream.on('end', () => {
+      if (entry.isOver || stream.rstCode !== constants.NGHTTP2_NO_ERROR) return;
+      entry.isOver = true;
+      receiver.onEnd();
+    });
+    stream.on('error', (error) => {
+      reason = error;
+    });
+    stream.on('close', () => {
+      on.streams -= 1;
+      if (!entry.isOver) cutShort(entry, stream, reason);
+      startWaiting();
+    });
+    if (outgoing.body !== undefined) stream.end(outgoing.body);
+  }
+
+  function cutShort(entry: Entry, stream: ClientHttp2Stream, reason: unknown): void {
+    // A stream without id was asked of a session that had just ended.
+    const isUnsent = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || stream.id === undefined;
+    if (isUnsent && !entry.wasRefused) {
+      entry.wasRefused = true;
+      entry.flight = undefined;
+      waiting.add(entry);
+    } else {
+      entry.isOver = true;
+      entry.receiver.onFailure(reason ?? new Error('the connection was closed'), isUnsent);
+    }
+  }
+
+  async function connect(): Promise<void> {
+    isConnecting = true;
+    try {
+      const session = await openSession(credentials);
+      if (session === undefined) moveTo(needs.fallBack());
+      else if (isClosed) session.destroy();
+      else take(session);
+    } catch (error) {
+      failWaiting(error);
+    }
+    isConnecting = false;
+    startWaiting();
+  }
+
+  function take(session: ClientHttp2Session): void {
+    link = { session, streams: 0, heardAt: monotonic() };
+    sessions.add(session);
+    session.on('goaway', () => retire(session));
+    session.on('close', () => {
+      sessions.delete(session);
+      retire(session);
+    });
+  }
+
+  /** A session that takes no new requests any more. */
+  function retire(session: ClientHttp2Session): void {
+    if (link?.session !== session) return;
+    link = undefined;
+    startWaiting();
+  }
+
+  function failWaiting(error: unknown): void {
+    const failed = [...waiting];
+    waiting.clear();
+    for (const entry of failed) {
+      entry.isOver = true;
+      entry.receiver.onFailure(error, true);
+    }
+  }
+
+  function checkAlive(): void {
+    if (link === undefined || link.session.destroyed) return;
+    const pinged = link;
+    if (monotonic() - pinged.heardAt >= deadAfterMs) {
+      pinged.session.destroy(new Error(`the API server has not answered a PING for ${deadAfterMs / 1000} s`));
+      return;
+    }
+    pinged.session.ping((error) => {
+      if (!error) pinged.heardAt = monotonic();
+    });
+  }
+
+  function moveTo(other: Connection): void {
+    for (const entry of waiting) entry.flight = other.send(entry.outgoing, entry.receiver);
+    waiting.clear();
+    close();
+  }
+
+  function close(): void {
+    isClosed = true;
+    clearInterval(watchdog);
+    for (const session of sessions) session.destroy();
+    failWaiting(new Error('the connection was closed by the signer'));
+  }
+
+  return {
+    send(outgoing, receiver) {
+      const entry: Entry = { outgoing, receiver, flight: undefined, isOver: false, wasRefused: false };
+      waiting.add(entry);
+      startWaiting();
+      return {
+        pause: () => entry.flight?.pause(),
+        resume: () => entry.flight?.resume(),
+        cancel() {
+          entry.isOver = true;
+          waiting.delete(entry);
+          entry.flight?.cancel();
+        },
+      };
+    },
+    close,
+  };
+}
+
+function mostStreams({ session }: Link): number {
+  return session.remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY;
+}
