@@ -6,11 +6,20 @@ import { type Installation, trustDomain } from './installation.ts';
 const host = 'kubespiffe-tokens.kubespiffe.svc';
 const endpointId = `spiffe://${trustDomain}/kubespiffe/token-endpoint`;
 const roots = '/run/spiffe/roots.pem';
+const credentials = '/run/spiffe/credentials.pem';
 
 /** Arguments with which a pod gets a JWT-SVID for an audience. */
 export function fetchToken(audience: string): string[] {
   return [
     ...['token', '/run/spiffe/token', '--endpoint', `https://${host}/token`],
+    ...['--roots', roots, '--audience', audience],
+  ];
+}
+
+/** The same with the certificate of the pod in place of a token. */
+export function fetchTokenByCertificate(audience: string): string[] {
+  return [
+    ...['token', '--certificate', credentials, '--endpoint', `https://${host}/jwt-svid`],
     ...['--roots', roots, '--audience', audience],
   ];
 }
@@ -29,9 +38,11 @@ export interface CommandPod extends PodName {
   readonly args: readonly string[];
   /** Of the projected ServiceAccount token; that of the endpoint unless told otherwise. */
   readonly tokenAudience?: string;
+  /** With a certificate of the signer, and without a token. */
+  readonly hasCertificate?: boolean;
 }
 
-/** A pod that runs `kubespiffe` of our image once, with its projected token and roots; resolves when it has ended. */
+/** A pod that runs `kubespiffe` of our image once, with what is projected into it; resolves when it has ended. */
 export async function runCommandPod(
   { controlPlane }: Pick<Installation, 'controlPlane'>,
   pod: CommandPod,
@@ -55,7 +66,8 @@ export async function runCommandPod(
 }
 
 /** The cluster has no DNS, so the pod is told the Service's address. */
-function podOf({ namespace, name, serviceAccount, args, tokenAudience }: CommandPod, clusterIP: string) {
+function podOf(pod: CommandPod, clusterIP: string) {
+  const { namespace, name, serviceAccount, args } = pod;
   return {
     metadata: { namespace, name },
     spec: {
@@ -73,14 +85,22 @@ function podOf({ namespace, name, serviceAccount, args, tokenAudience }: Command
           volumeMounts: [{ name: 'spiffe', mountPath: '/run/spiffe', readOnly: true }],
         },
       ],
-      volumes: [{ name: 'spiffe', projected: { defaultMode: 0o400, sources: sourcesOf(tokenAudience) } }],
+      volumes: [{ name: 'spiffe', projected: { defaultMode: 0o400, sources: sourcesOf(pod) } }],
     },
   };
 }
 
-function sourcesOf(audience = endpointId): object[] {
+function sourcesOf({ tokenAudience: audience = endpointId, hasCertificate = false }: CommandPod): object[] {
   return [
-    { serviceAccountToken: { audience, expirationSeconds: 600, path: 'token' } },
+    hasCertificate
+      ? {
+          podCertificate: {
+            signerName: 'kubespiffe.io/spiffe',
+            keyType: 'ECDSAP256',
+            credentialBundlePath: 'credentials.pem',
+          },
+        }
+      : { serviceAccountToken: { audience, expirationSeconds: 600, path: 'token' } },
     {
       clusterTrustBundle: {
         signerName: 'kubespiffe.io/spiffe',

@@ -16,6 +16,8 @@ export const trustDomain = 'example.org';
 export interface InstallationWishes {
   /** Adds the component manifests/token-endpoint, by an overlay such as manifests/examples/tokens is one. */
   readonly tokenEndpoint?: boolean;
+  /** Further settings of that overlay, such as `KUBESPIFFE_LEAF_POD_IDENTITY=true`. */
+  readonly settings?: readonly string[];
   readonly report?: (line: string) => void;
 }
 
@@ -32,7 +34,7 @@ export interface Installation {
 
 export async function install(
   choice: ClusterChoice,
-  { tokenEndpoint = false, report = () => {} }: InstallationWishes = {},
+  { tokenEndpoint = false, settings = [], report = () => {} }: InstallationWishes = {},
 ): Promise<Installation> {
   if (!existsSync(imageArchive)) throw new Error("the image is not built yet: run 'make image'");
   report(`starting Kubernetes ${choice.version}: etcd, API server, controller manager, scheduler`);
@@ -48,7 +50,7 @@ export async function install(
     await node.importImage(imageArchive);
     const what = `manifests/base${tokenEndpoint ? ' with manifests/token-endpoint' : ''}`;
     report(`applying ${what}, making the pool with \`kubespiffe ca create\``);
-    const folder = tokenEndpoint ? await writeTokenOverlay(controlPlane.dir) : base;
+    const folder = tokenEndpoint ? await writeTokenOverlay(controlPlane.dir, settings) : base;
     await controlPlane.kubectl(['apply', '--kustomize', folder]);
     const operator = await makeOperator(controlPlane);
     const kubespiffe = (...args: string[]) =>
@@ -73,7 +75,7 @@ export async function install(
 }
 
 /** An overlay of ours, as users make one: base, component, and the setting that has no default. */
-async function writeTokenOverlay(parent: string): Promise<string> {
+async function writeTokenOverlay(parent: string, settings: readonly string[]): Promise<string> {
   const folder = join(parent, 'tokens');
   await mkdir(folder);
   const kustomization = {
@@ -84,7 +86,7 @@ async function writeTokenOverlay(parent: string): Promise<string> {
         name: 'kubespiffe-signer',
         namespace: 'kubespiffe',
         behavior: 'merge',
-        literals: ['KUBESPIFFE_JWT_ISSUER=https://id.example.org'],
+        literals: ['KUBESPIFFE_JWT_ISSUER=https://id.example.org', ...settings],
       },
     ],
   };

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
-import { fetchBundle, fetchToken, runCommandPod } from './command-pod.ts';
+import {
+  type CommandPod,
+  fetchBundle,
+  fetchToken,
+  fetchTokenByCertificate,
+  runCommandPod,
+} from './command-pod.ts';
 import { type Installation, install, trustDomain } from './installation.ts';
 
 const audience = 'https://api.example.com';
@@ -17,30 +23,44 @@ for (const choice of clusterChoices().slice(0, 1)) {
 
     before(async () => {
       judges = await openJudges();
-      installation = await install(choice, { tokenEndpoint: true });
+      // With certificates for tokens, too: pods that have only a token are none the worse for it.
+      const settings = ['KUBESPIFFE_LEAF_POD_IDENTITY=true', 'KUBESPIFFE_TOKEN_CLIENT_CERTIFICATES=true'];
+      installation = await install(choice, { tokenEndpoint: true, settings });
       await installation.createNamespace(namespace, [serviceAccount]);
     });
     after(() => installation?.stop());
 
-    const run = (name: string, args: readonly string[], tokenAudience?: string) =>
-      runCommandPod(installation, {
-        ...{ namespace, name, serviceAccount, args },
-        ...(tokenAudience !== undefined && { tokenAudience }),
-      });
+    const run = (
+      name: string,
+      args: readonly string[],
+      more: Pick<CommandPod, 'tokenAudience' | 'hasCertificate'> = {},
+    ) => runCommandPod(installation, { namespace, name, serviceAccount, args, ...more });
 
     it('a pod gets a JWT-SVID of its SPIFFE ID, which go-spiffe takes by the bundle that another pod fetches', async () => {
       const { succeeded, output } = await run('web', fetchToken(audience));
       assert.ok(succeeded, output);
-      const fetched = await run('verifier', fetchBundle);
+      await assertSvid(output.trim(), 'verifier');
+    });
+
+    /** By go-spiffe, with the bundle that a pod of this name fetches. */
+    async function assertSvid(token: string, verifier: string): Promise<void> {
+      const fetched = await run(verifier, fetchBundle);
       assert.ok(fetched.succeeded, fetched.output);
       const bundle = { content: fetched.output, trustDomain };
-      const verdict = await judges.jwtSvid({ token: output.trim(), audience, bundle });
+      const verdict = await judges.jwtSvid({ token, audience, bundle });
       assert.deepEqual(verdict.errors, []);
       assert.equal(verdict.facts.id, `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`);
+    }
+
+    it('a pod gets the same with the key and the certificate that kubelet made for it, and no token', async () => {
+      const args = fetchTokenByCertificate(audience);
+      const { succeeded, output } = await run('certified', args, { hasCertificate: true });
+      assert.ok(succeeded, output);
+      await assertSvid(output.trim(), 'second-verifier');
     });
 
     it('a pod with a token for somebody else gets nothing, and is told why', async () => {
-      const { succeeded, output } = await run('stranger', fetchToken(audience), 'vault');
+      const { succeeded, output } = await run('stranger', fetchToken(audience), { tokenAudience: 'vault' });
       assert.ok(!succeeded);
       assert.match(output, /AudienceWrong/);
       assert.doesNotMatch(output, /eyJ/);
