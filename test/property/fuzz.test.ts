@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { readCertificate } from '../../signer/pki/certificate.ts';
 import { maxCsrBytes, readCsrKey } from '../../signer/pki/csr.ts';
+import { leafExtensions, readIssuerUris, readPodIdentity } from '../../signer/pki/leaf-extensions.ts';
 import { decodePem, encodePem } from '../../signer/pki/pem.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { readSubjectKey } from '../../signer/pki/spki.ts';
@@ -119,7 +120,7 @@ test('no change to a request makes its reader throw, and it returns only a key t
   );
 });
 
-test('no change to a certificate makes its reader or the conformance check throw', async () => {
+test('no change to a certificate makes its readers or the conformance check throw', async () => {
   const ca = await makeCa();
   const { template, signer } = authorityOf(ca);
   const subject = supportedKey(key('Ed25519').spki);
@@ -130,6 +131,15 @@ test('no change to a certificate makes its reader or the conformance check throw
     spki: subject.spki,
     keyId: subject.keyId,
     uri: 'spiffe://example.org/ns/shop/sa/web',
+    furtherExtensions: leafExtensions({ podIdentity: true, issuer: 'https://id.example.org' })({
+      namespace: 'shop',
+      serviceAccountName: 'web',
+      serviceAccountUID: 'a-1',
+      podName: 'web-0',
+      podUID: 'p-1',
+      nodeName: 'node-1',
+      nodeUID: 'n-1',
+    }),
   });
   const leaf = Buffer.from(template.assemble(tbs, await signer.sign(tbs)));
   fuzz([leaf, Buffer.from(ca.facts.der)], (input) => {
@@ -137,6 +147,8 @@ test('no change to a certificate makes its reader or the conformance check throw
     if (!read.ok) return;
     checkLeaf(read.value, 'example.org');
     checkAuthority(read.value);
+    readPodIdentity(read.value.extensions);
+    readIssuerUris(read.value.extensions);
   });
 });
 

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { newPool } from '../../signer/authority/document.ts';
+import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
 import { decideOnPod as decideOnRequest } from '../../signer/issuance/decide.ts';
+import { leafExtensions } from '../../signer/pki/leaf-extensions.ts';
+import { makeSerial } from '../../signer/pki/serial.ts';
+import { judgeClientCertificate, readClientCertificate } from '../../signer/token/client-certificate.ts';
 import { decideOnPod as decideOnToken } from '../../signer/token/pods.ts';
 import { anOpenRequest, aPod, aSupportedKey } from '../issuance/examples.ts';
 
@@ -39,6 +47,55 @@ test('a pod has one identity: its certificate and its tokens carry the same SPIF
       const named = certificate.kind === 'issue' ? certificate.spiffeId : undefined;
       assert.deepEqual(token.ok ? token.value : undefined, named);
       assert.ok(named !== undefined || certificate.kind === 'wait');
+    }),
+  );
+});
+
+test('a certificate that the signer issues for a pod is good for a token of the same SPIFFE ID', async () => {
+  const now = 1_800_000_000;
+  const record = await createAuthority({ id: '1', trustDomain: 'example.org', now });
+  const compiled = compilePool(newPool('example.org', record), 'example.org');
+  const authority = compiled.ok ? compiled.pool.active?.signingAuthority : undefined;
+  assert.ok(compiled.ok && authority);
+  const extensionsFor = leafExtensions({ podIdentity: true, issuer: 'https://id.example.org' });
+  const requests = fc.record({
+    namespace: label,
+    serviceAccountName: name,
+    podName: name,
+    podUID: fc.uuid(),
+    serviceAccountUID: fc.uuid(),
+    nodeName: name,
+    nodeUID: fc.uuid(),
+  });
+  await fc.assert(
+    fc.asyncProperty(requests, fc.integer({ min: 1, max: 86_400 }), async (names, lifetime) => {
+      const request = anOpenRequest(names);
+      const pod = aPod({
+        uid: request.podUID,
+        serviceAccountName: request.serviceAccountName,
+        nodeName: request.nodeName,
+      });
+      const found = { kind: 'found', pod } as const;
+      const policy = { trustDomain: 'example.org' };
+      const decision = decideOnRequest(request, aSupportedKey, found, policy);
+      assert.ok(decision.kind === 'issue');
+      const { leafDer, serialHex } = await issueLeaf({
+        authority,
+        spiffeId: decision.spiffeId,
+        key: decision.key,
+        validity: { notBefore: now, notAfter: now + lifetime },
+        serial: makeSerial(randomBytes),
+        furtherExtensions: extensionsFor(request),
+      });
+      const reading = readClientCertificate(leafDer, compiled.pool, 'example.org');
+      assert.ok(reading.ok);
+      const caller = judgeClientCertificate(reading.value, now);
+      assert.ok(caller.ok);
+      assert.deepEqual([caller.value.id, caller.value.expiresAt], [serialHex, now + lifetime]);
+      assert.deepEqual(decideOnToken(caller.value, found, policy, now), {
+        ok: true,
+        value: decision.spiffeId,
+      });
     }),
   );
 });
