@@ -21,6 +21,24 @@ test('is not misled by braces, colons and quotes within strings', () => {
   assert.deepEqual(parseJsonObject(text, 'it'), { ok: true, value: JSON.parse(text) });
 });
 
+test('refuses any object once one of its members is written twice, and none before', () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), fc.jsonValue(), { minKeys: 1 }), fc.nat(), (object, at) => {
+      const text = JSON.stringify(object);
+      assert.ok(parseJsonObject(text, 'it').ok);
+      const names = Object.keys(object);
+      const again = JSON.stringify(names[at % names.length]);
+      assert.ok(!parseJsonObject(`${text.slice(0, -1)},${again}:0}`, 'it').ok);
+      assert.ok(!parseJsonObject(`{"list":[${text.slice(0, -1)},${again}:{}}]}`, 'it').ok);
+    }),
+  );
+});
+
+test('reads what nests as deep as a text is long', () => {
+  const depth = 30_000;
+  assert.ok(parseJsonObject(`{"a":${'['.repeat(depth)}${']'.repeat(depth)}}`, 'it').ok);
+});
+
 test('refuses bytes that are not UTF-8, or begin with a mark of byte order', () => {
   assert.ok(!parseJsonBytes(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d), 'it').ok);
   assert.ok(!parseJsonBytes(Buffer.from('\ufeff{}'), 'it').ok);
