@@ -6,27 +6,30 @@ export interface JwtAlgorithm {
   /** OpenSSL's name of the curve; EC only. */
   readonly namedCurve?: string;
   readonly digest: 'sha256' | 'sha384' | 'sha512';
-  /** RSA only: what node:crypto's sign and verify take beside the key. */
-  readonly padding?: { readonly padding: number; readonly saltLength?: number };
+  /** What node:crypto's verify takes beside the key; for RSASSA-PKCS1-v1_5, its default, nothing. */
+  readonly options?:
+    | { readonly padding: number; readonly saltLength: number }
+    | { readonly dsaEncoding: 'ieee-p1363' };
   /** Bytes of r‖s; EC only. */
   readonly signatureBytes?: number;
 }
 
-const pkcs1 = { padding: constants.RSA_PKCS1_PADDING };
+/** RFC 7518 3.4: r‖s. */
+const ecdsa = { dsaEncoding: 'ieee-p1363' } as const;
 /** RFC 7518 3.5: the salt is as long as the digest. */
 const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };
 
 /** The nine algorithms of JWT-SVIDs (JWT-SVID 2.1; B3.3). Anything else is refused before it is looked at. */
 export const jwtAlgorithms = {
-  RS256: { keyType: 'rsa', digest: 'sha256', padding: pkcs1 },
-  RS384: { keyType: 'rsa', digest: 'sha384', padding: pkcs1 },
-  RS512: { keyType: 'rsa', digest: 'sha512', padding: pkcs1 },
-  ES256: { keyType: 'ec', namedCurve: 'prime256v1', digest: 'sha256', signatureBytes: 64 },
-  ES384: { keyType: 'ec', namedCurve: 'secp384r1', digest: 'sha384', signatureBytes: 96 },
-  ES512: { keyType: 'ec', namedCurve: 'secp521r1', digest: 'sha512', signatureBytes: 132 },
-  PS256: { keyType: 'rsa', digest: 'sha256', padding: pss },
-  PS384: { keyType: 'rsa', digest: 'sha384', padding: pss },
-  PS512: { keyType: 'rsa', digest: 'sha512', padding: pss },
+  RS256: { keyType: 'rsa', digest: 'sha256' },
+  RS384: { keyType: 'rsa', digest: 'sha384' },
+  RS512: { keyType: 'rsa', digest: 'sha512' },
+  ES256: { keyType: 'ec', namedCurve: 'prime256v1', digest: 'sha256', options: ecdsa, signatureBytes: 64 },
+  ES384: { keyType: 'ec', namedCurve: 'secp384r1', digest: 'sha384', options: ecdsa, signatureBytes: 96 },
+  ES512: { keyType: 'ec', namedCurve: 'secp521r1', digest: 'sha512', options: ecdsa, signatureBytes: 132 },
+  PS256: { keyType: 'rsa', digest: 'sha256', options: pss },
+  PS384: { keyType: 'rsa', digest: 'sha384', options: pss },
+  PS512: { keyType: 'rsa', digest: 'sha512', options: pss },
 } as const satisfies Readonly<Record<string, JwtAlgorithm>>;
 
 export type JwtAlgorithmName = keyof typeof jwtAlgorithms;

@@ -63,11 +63,12 @@ export function checkSignature(jwt: ParsedJwt, keys: ReadonlyMap<string, KeyObje
  */
 export function verifySignature(jwt: ParsedJwt, key: KeyObject, alg: JwtAlgorithmName): Result<KeyObject> {
   if (!keyFitsAlgorithm(key, alg)) return failure(`the key that kid names is not one for ${alg}`);
-  const { digest, padding, signatureBytes }: JwtAlgorithm = jwtAlgorithms[alg];
+  const { digest, options, signatureBytes }: JwtAlgorithm = jwtAlgorithms[alg];
   if (signatureBytes !== undefined && jwt.signature.length !== signatureBytes) {
     return failure(`the signature has ${jwt.signature.length} bytes; that of ${alg} has ${signatureBytes}`);
   }
   const input = Buffer.from(jwt.signingInput);
-  const isRight = verify(digest, input, { key, dsaEncoding: 'ieee-p1363', ...padding }, jwt.signature);
+  // A key alone is taken at once; Node looks at an object around it for a third of the time that RSA takes.
+  const isRight = verify(digest, input, options ? { key, ...options } : key, jwt.signature);
   return isRight ? success(key) : failure('the signature is not that of the key that kid names');
 }
