@@ -29,12 +29,16 @@ export function addTokenRoutes({ app, startedAt, presented }: Http, answer: Toke
       if (!outcome.ok) return sendRefusal(reply, outcome);
       const { token, expiresIn } = outcome.value;
       // RFC 6749 5.1, RFC 8693 2.2.1.
-      return reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' }).send({
+      const issued = {
         access_token: token,
         issued_token_type: jwtTokenType,
         token_type: 'Bearer',
         expires_in: expiresIn,
-      });
+      };
+      return reply
+        .headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
+        .type('application/json; charset=utf-8')
+        .send(JSON.stringify(issued));
     });
   }
   tokenRoute(paths.exchange, 'application/x-www-form-urlencoded', readExchange);
