@@ -91,10 +91,14 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     else log.warn({ pool, reason: outcome.problem.reason }, outcome.problem.message);
   };
 
+  /** A live read may be ahead of the watch, or be overtaken by it: then it tells an older state. */
+  const offerIfNewer = (secret: Secret) => {
+    if (!isOlder(secret.metadata.resourceVersion, seen)) offer(secret);
+  };
+
   store.subscribe((change) => {
-    if (change.type === 'delete') return offer(undefined);
-    // A live read may have been ahead of the watch, which then tells an older state.
-    if (!isOlder(change.object.metadata.resourceVersion, seen)) offer(change.object);
+    if (change.type === 'delete') offer(undefined);
+    else offerIfNewer(change.object);
   });
 
   const confirmedAtMonotonic = () => Math.max(liveAt, store.lastContact());
@@ -115,7 +119,8 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
         throw error;
       });
     liveAt = askedAt;
-    offer(secret);
+    if (secret) offerIfNewer(secret);
+    else offer(undefined);
     return holder.publishable();
   };
 

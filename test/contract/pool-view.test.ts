@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { createPoolView, type PoolView } from '../../signer/authority/view.ts';
 import { loadCredentials } from '../../signer/kube/credentials.ts';
-import { createTransport, type Transport } from '../../signer/kube/transport.ts';
+import { type ApiRequest, createTransport, type Transport } from '../../signer/kube/transport.ts';
 import { createLogger } from '../../signer/observe/log.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
@@ -23,6 +23,8 @@ describe('the view of the pool', () => {
   let changes = 0;
   /** Added to the monotonic clock: time passes when a test says so. */
   let passed = 0;
+  /** While it is there, the answers of live reads are held back on their way to the view. */
+  let held: { readonly onAnswer: () => void; readonly until: Promise<void> } | undefined;
   /** What the view asked for, before the test cut it short. */
   let lastPauseMs = 0;
   const lines: string[] = [];
@@ -35,7 +37,17 @@ describe('the view of the pool', () => {
     await putPool(controlPlane, await aPool());
     stop = new AbortController();
     view = createPoolView({
-      transport,
+      transport: {
+        ...transport,
+        async request<T>(request: ApiRequest) {
+          const answer = await transport.request<T>(request);
+          if (held && request.path.endsWith('/kubespiffe-pool')) {
+            held.onAnswer();
+            await held.until;
+          }
+          return answer;
+        },
+      },
       namespace: 'kubespiffe',
       name: 'kubespiffe-pool',
       trustDomain: 'example.org',
@@ -84,6 +96,23 @@ describe('the view of the pool', () => {
     const pool = await aPool();
     return { ...pool, authorities: pool.authorities.map((each) => ({ ...each, tainted: true })) };
   };
+
+  it('keeps what the watch has told since a live read was answered', async () => {
+    const answered = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    held = { onAnswer: answered.resolve, until: released.promise };
+    const reading = view.readLive();
+    await answered.promise;
+    const newer = await aPool();
+    await putPool(controlPlane, newer);
+    const root = sha256Of(newer.authorities[0]?.certificate ?? '');
+    await waitFor('the watch to tell', async () => view.current()?.active?.root.sha256Hex === root);
+    held = undefined;
+    released.resolve();
+    const live = await reading;
+    assert.equal(live.ok && live.pool.active?.root.sha256Hex, root);
+    assert.equal(view.current()?.active?.root.sha256Hex, root);
+  });
 
   it('follows the Secret, and keeps the last good pool when it goes', async () => {
     const root = view.current()?.roots[0]?.sha256Hex;
