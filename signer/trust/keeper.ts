@@ -1,6 +1,7 @@
 import { messageOf } from '../errors.ts';
 import type { Membership } from '../kube/membership.ts';
 import { createQueue } from '../kube/queue.ts';
+import type { SetTimer } from '../kube/timer.ts';
 import type { Logger } from '../observe/log.ts';
 
 /** What the objects that we keep in the cluster have in common, whatever they are. */
@@ -11,7 +12,8 @@ export interface KeeperNeeds {
   readonly takeoverDelayMs: number;
   readonly monotonic: () => number;
   readonly jitter: () => number;
-  readonly log: Logger;
+  readonly timer?: SetTimer;
+  readonly log: Pick<Logger, 'info' | 'warn'>;
 }
 
 /** The objects themselves. */
@@ -44,6 +46,9 @@ interface Trouble {
   fault?: string;
 }
 
+/** Between two repairs of one object, in milliseconds: somebody who changes it again and again costs us no more. */
+const restMs = 1_000;
+
 /**
  * Keeps objects of the cluster as they should be. Every replica watches them all; for each, one writes, and the next
  * one steps in when the drift stays. An object that cannot be repaired holds up no other one, and is tried again ever
@@ -51,18 +56,27 @@ interface Trouble {
  */
 export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
   const { monotonic, log } = needs;
-  const queue = createQueue({ monotonic, jitter: needs.jitter });
+  const queue = createQueue({
+    monotonic,
+    jitter: needs.jitter,
+    ...(needs.timer && { timer: needs.timer }),
+  });
   const troubles = new Map<string, Trouble>();
+  const repairedAt = new Map<string, number>();
   needs.membership.onChange(() => {
     for (const key of troubles.keys()) queue.add(key);
   });
 
   async function work(key: string, signal: AbortSignal): Promise<void> {
     const drift = kept.drift(key);
+    const restLeftMs = (repairedAt.get(key) ?? Number.NEGATIVE_INFINITY) + restMs - monotonic();
+    if (restLeftMs <= 0) repairedAt.delete(key);
     if (drift === undefined) {
       troubles.delete(key);
-      return queue.forget(key);
+      queue.forget(key);
     }
+    if (restLeftMs > 0) return queue.addAfter(key, restLeftMs);
+    if (drift === undefined) return;
     const trouble = troubles.get(key) ?? { since: monotonic() };
     troubles.set(key, trouble);
     const turnAt = trouble.since + needs.rankFor(key) * needs.takeoverDelayMs;
@@ -70,8 +84,12 @@ export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
     const fault = await kept.repair(key, drift, signal).catch(messageOf);
     // The same fault again and again is told once.
     if (fault !== undefined && fault !== trouble.fault) log.warn({ ...kept.describe(key), drift }, fault);
-    if (fault === undefined) delete trouble.fault;
-    else trouble.fault = fault;
+    if (fault === undefined) {
+      delete trouble.fault;
+      repairedAt.set(key, monotonic());
+    } else {
+      trouble.fault = fault;
+    }
     // The watch brings the good news; this is for the case that it does not.
     queue.addRateLimited(key);
   }
