@@ -159,8 +159,10 @@ function joinServices(
       x509 &&
       createX509Service({
         ...common,
-        // A certificate is good for longer than a token: the API server is asked each time.
+        // A certificate is good for longer than a JWT-SVID, and seldom asked for: nothing that was learned before
+        // counts, neither of the token nor of the pod.
         authenticate: authenticatorFor(audiences.x509, createReviewCache({ lifetimeMs: 0, monotonic })),
+        pods: { ...common.pods, hearsOfPods: () => false },
         authority: parts.authority,
         roots: () => roots()?.bytes.toString(),
         extensionsFor: parts.extensionsFor,
