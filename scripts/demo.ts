@@ -18,7 +18,7 @@ type Pod = typeof web;
 const judges = await openJudges();
 const [choice] = clusterChoices(defaultVersion);
 if (!choice) throw new Error(`no cluster of version ${defaultVersion}`);
-const installation = await install(choice, { tokenEndpoint: true, report: step });
+const installation = await install(choice, { components: ['token-endpoint'], report: step });
 process.on('SIGINT', () => void installation.stop().then(() => process.exit(130)));
 try {
   await showSigner(installation);

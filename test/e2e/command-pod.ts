@@ -38,6 +38,8 @@ export interface CommandPod extends PodName {
   readonly args: readonly string[];
   /** Of the projected ServiceAccount token; that of the endpoint unless told otherwise. */
   readonly tokenAudience?: string;
+  /** With the roots from the ConfigMap of its namespace, and not from the ClusterTrustBundle. */
+  readonly hasRootsConfigMap?: boolean;
   /** With a certificate of the signer, and without a token. */
   readonly hasCertificate?: boolean;
 }
@@ -90,7 +92,8 @@ function podOf(pod: CommandPod, clusterIP: string) {
   };
 }
 
-function sourcesOf({ tokenAudience: audience = endpointId, hasCertificate = false }: CommandPod): object[] {
+function sourcesOf(pod: CommandPod): object[] {
+  const { tokenAudience: audience = endpointId, hasCertificate = false, hasRootsConfigMap = false } = pod;
   return [
     hasCertificate
       ? {
@@ -101,12 +104,14 @@ function sourcesOf({ tokenAudience: audience = endpointId, hasCertificate = fals
           },
         }
       : { serviceAccountToken: { audience, expirationSeconds: 600, path: 'token' } },
-    {
-      clusterTrustBundle: {
-        signerName: 'kubespiffe.io/spiffe',
-        labelSelector: { matchLabels: { 'k8s.spiffe.io/canarying': 'live' } },
-        path: 'roots.pem',
-      },
-    },
+    hasRootsConfigMap
+      ? { configMap: { name: 'kubespiffe-roots' } }
+      : {
+          clusterTrustBundle: {
+            signerName: 'kubespiffe.io/spiffe',
+            labelSelector: { matchLabels: { 'k8s.spiffe.io/canarying': 'live' } },
+            path: 'roots.pem',
+          },
+        },
   ];
 }

@@ -14,8 +14,8 @@ const base = join(root, 'manifests/base');
 export const trustDomain = 'example.org';
 
 export interface InstallationWishes {
-  /** Adds the component manifests/token-endpoint, by an overlay such as manifests/examples/tokens is one. */
-  readonly tokenEndpoint?: boolean;
+  /** Adds components of manifests/, by an overlay such as manifests/examples/tokens is one. */
+  readonly components?: readonly ('token-endpoint' | 'roots-configmap')[];
   /** Further settings of that overlay, such as `KUBESPIFFE_LEAF_POD_IDENTITY=true`. */
   readonly settings?: readonly string[];
   readonly report?: (line: string) => void;
@@ -34,7 +34,7 @@ export interface Installation {
 
 export async function install(
   choice: ClusterChoice,
-  { tokenEndpoint = false, settings = [], report = () => {} }: InstallationWishes = {},
+  { components = [], settings = [], report = () => {} }: InstallationWishes = {},
 ): Promise<Installation> {
   if (!existsSync(imageArchive)) throw new Error("the image is not built yet: run 'make image'");
   report(`starting Kubernetes ${choice.version}: etcd, API server, controller manager, scheduler`);
@@ -48,9 +48,9 @@ export async function install(
     const node = await startNode(controlPlane, { version: choice.kubeletVersion });
     report('loading the image into the node');
     await node.importImage(imageArchive);
-    const what = `manifests/base${tokenEndpoint ? ' with manifests/token-endpoint' : ''}`;
+    const what = ['base', ...components].map((name) => `manifests/${name}`).join(', ');
     report(`applying ${what}, making the pool with \`kubespiffe ca create\``);
-    const folder = tokenEndpoint ? await writeTokenOverlay(controlPlane.dir, settings) : base;
+    const folder = await writeOverlay(controlPlane.dir, components, settings);
     await controlPlane.kubectl(['apply', '--kustomize', folder]);
     const operator = await makeOperator(controlPlane);
     const kubespiffe = (...args: string[]) =>
@@ -74,13 +74,18 @@ export async function install(
   }
 }
 
-/** An overlay of ours, as users make one: base, component, and the setting that has no default. */
-async function writeTokenOverlay(parent: string, settings: readonly string[]): Promise<string> {
-  const folder = join(parent, 'tokens');
+/** An overlay of ours, as users make one: base, components, and the setting that has no default. Base alone as it is. */
+async function writeOverlay(
+  parent: string,
+  components: readonly string[],
+  settings: readonly string[],
+): Promise<string> {
+  if (components.length === 0) return base;
+  const folder = join(parent, 'overlay');
   await mkdir(folder);
   const kustomization = {
     resources: [relative(folder, base)],
-    components: [relative(folder, join(root, 'manifests/token-endpoint'))],
+    components: components.map((name) => relative(folder, join(root, 'manifests', name))),
     configMapGenerator: [
       {
         name: 'kubespiffe-signer',

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
 import {
@@ -25,7 +26,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       judges = await openJudges();
       // With certificates for tokens, too: pods that have only a token are none the worse for it.
       const settings = ['KUBESPIFFE_LEAF_POD_IDENTITY=true', 'KUBESPIFFE_TOKEN_CLIENT_CERTIFICATES=true'];
-      installation = await install(choice, { tokenEndpoint: true, settings });
+      installation = await install(choice, { components: ['token-endpoint', 'roots-configmap'], settings });
       await installation.createNamespace(namespace, [serviceAccount]);
     });
     after(() => installation?.stop());
@@ -33,7 +34,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
     const run = (
       name: string,
       args: readonly string[],
-      more: Pick<CommandPod, 'tokenAudience' | 'hasCertificate'> = {},
+      more: Pick<CommandPod, 'tokenAudience' | 'hasCertificate' | 'hasRootsConfigMap'> = {},
     ) => runCommandPod(installation, { namespace, name, serviceAccount, args, ...more });
 
     it('a pod gets a JWT-SVID of its SPIFFE ID, which go-spiffe takes by the bundle that another pod fetches', async () => {
@@ -57,6 +58,21 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const { succeeded, output } = await run('certified', args, { hasCertificate: true });
       assert.ok(succeeded, output);
       await assertSvid(output.trim(), 'second-verifier');
+    });
+
+    it('a pod that cannot project a bundle waits for the roots in a ConfigMap, and gets one by them', async () => {
+      const args = fetchToken(audience);
+      const running = run('without-bundle', args, { hasRootsConfigMap: true });
+      const { kubectl, request } = installation.controlPlane;
+      const events = `/api/v1/namespaces/${namespace}/events?fieldSelector=involvedObject.name=without-bundle`;
+      await waitFor('kubelet to miss the ConfigMap', async () => {
+        const { items } = (await request('GET', events)).body as { items: { message: string }[] };
+        return items.some(({ message }) => /configmap "kubespiffe-roots" not found/.test(message));
+      });
+      await kubectl(['label', 'namespace', namespace, 'kubespiffe.io/roots=true']);
+      const { succeeded, output } = await running;
+      assert.ok(succeeded, output);
+      await assertSvid(output.trim(), 'third-verifier');
     });
 
     it('a pod with a token for somebody else gets nothing, and is told why', async () => {
