@@ -24,6 +24,13 @@ export function fetchTokenByCertificate(audience: string): string[] {
   ];
 }
 
+/** Arguments with which a pod gets a certificate, for a token of the audience for that. */
+export const fetchCertificate: readonly string[] = [
+  ...['token', '/run/spiffe/token', '--endpoint', `https://${host}/x509-svid`],
+  ...['--roots', roots, '--x509', '/run/svid', '-o', 'json'],
+];
+export const certificateAudience = `spiffe://${trustDomain}/kubespiffe/x509-svid`;
+
 /**
  * Arguments with which a pod gets what verifies them. The endpoint's own SVID makes it an https_spiffe endpoint of
  * SPIFFE Federation 5.2.2.
@@ -84,10 +91,16 @@ function podOf(pod: CommandPod, clusterIP: string) {
           image: 'kubespiffe.io/kubespiffe:dev',
           imagePullPolicy: 'Never',
           args,
-          volumeMounts: [{ name: 'spiffe', mountPath: '/run/spiffe', readOnly: true }],
+          volumeMounts: [
+            { name: 'spiffe', mountPath: '/run/spiffe', readOnly: true },
+            { name: 'svid', mountPath: '/run/svid' },
+          ],
         },
       ],
-      volumes: [{ name: 'spiffe', projected: { defaultMode: 0o400, sources: sourcesOf(pod) } }],
+      volumes: [
+        { name: 'spiffe', projected: { defaultMode: 0o400, sources: sourcesOf(pod) } },
+        { name: 'svid', emptyDir: { medium: 'Memory' } },
+      ],
     },
   };
 }

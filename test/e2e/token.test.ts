@@ -5,7 +5,9 @@ import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
 import {
   type CommandPod,
+  certificateAudience,
   fetchBundle,
+  fetchCertificate,
   fetchToken,
   fetchTokenByCertificate,
   runCommandPod,
@@ -25,7 +27,11 @@ for (const choice of clusterChoices().slice(0, 1)) {
     before(async () => {
       judges = await openJudges();
       // With certificates for tokens, too: pods that have only a token are none the worse for it.
-      const settings = ['KUBESPIFFE_LEAF_POD_IDENTITY=true', 'KUBESPIFFE_TOKEN_CLIENT_CERTIFICATES=true'];
+      const settings = [
+        'KUBESPIFFE_LEAF_POD_IDENTITY=true',
+        'KUBESPIFFE_TOKEN_CLIENT_CERTIFICATES=true',
+        'KUBESPIFFE_X509_SVID=true',
+      ];
       installation = await install(choice, { components: ['token-endpoint', 'roots-configmap'], settings });
       await installation.createNamespace(namespace, [serviceAccount]);
     });
@@ -73,6 +79,20 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const { succeeded, output } = await running;
       assert.ok(succeeded, output);
       await assertSvid(output.trim(), 'third-verifier');
+    });
+
+    it('a pod gets a certificate over HTTP, for a token of the audience for that and for no other', async () => {
+      const more = { tokenAudience: certificateAudience, hasRootsConfigMap: true };
+      const { succeeded, output } = await run('without-projected', fetchCertificate, more);
+      assert.ok(succeeded, output);
+      const { spiffeId, notBefore, notAfter } = JSON.parse(output);
+      assert.equal(spiffeId, `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`);
+      // Of the 10 minutes of its token, and two that lie back.
+      const seconds = (Date.parse(notAfter) - Date.parse(notBefore)) / 1000;
+      assert.ok(seconds > 540 && seconds <= 720, `${seconds} s`);
+      const refused = await run('with-the-other', fetchCertificate);
+      assert.ok(!refused.succeeded);
+      assert.match(refused.output, /AudienceWrong/);
     });
 
     it('a pod with a token for somebody else gets nothing, and is told why', async () => {
