@@ -148,7 +148,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
     decisivePublication({
       bundle: publisher,
       configMaps,
-      hasEndpoint: worksWithout,
+      endpointAlone: worksWithout && isMissing(discovery.served(), 'podcertificaterequests'),
       lacksBundles: isMissing(discovery.served(), 'clustertrustbundles'),
     });
 

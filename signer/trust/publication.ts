@@ -22,16 +22,18 @@ const withCertificates: Publication = {
 
 /**
  * The one that counts before anything is signed: the ClusterTrustBundle. Where the API server serves none, so that
- * nobody can project one: the ConfigMaps if they are configured, else what the token endpoint gives.
+ * nobody can project one: the ConfigMaps if they are configured, else what the token endpoint gives, as long as it is
+ * the only one that gives: kubelet brings a pod its certificate without the roots.
  */
 export function decisivePublication(ways: {
   readonly bundle: Publication;
   readonly configMaps: Publication | undefined;
-  readonly hasEndpoint: boolean;
+  /** Whether there is a token endpoint, and no PodCertificateRequests are served beside it. */
+  readonly endpointAlone: boolean;
   /** Whether it is known that no ClusterTrustBundles are served. */
   readonly lacksBundles: boolean;
 }): Publication {
-  const { bundle, configMaps, hasEndpoint, lacksBundles } = ways;
+  const { bundle, configMaps, endpointAlone, lacksBundles } = ways;
   if (!lacksBundles) return bundle;
-  return configMaps ?? (hasEndpoint ? withCertificates : bundle);
+  return configMaps ?? (endpointAlone ? withCertificates : bundle);
 }

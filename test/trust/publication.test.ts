@@ -15,7 +15,7 @@ describe('what decides whether a root is published', () => {
   const rows: [
     lacksBundles: boolean,
     configMaps: Publication | undefined,
-    hasEndpoint: boolean,
+    endpointAlone: boolean,
     place: string,
   ][] = [
     [false, undefined, false, 'bundle'],
@@ -26,11 +26,11 @@ describe('what decides whether a root is published', () => {
     [true, undefined, true, 'the token endpoint'],
     [true, undefined, false, 'bundle'],
   ];
-  for (const [lacksBundles, configMaps, hasEndpoint, place] of rows) {
+  for (const [lacksBundles, configMaps, endpointAlone, place] of rows) {
     const cluster = `${lacksBundles ? 'without' : 'with'} ClusterTrustBundles`;
-    const settings = `${configMaps ? 'ConfigMaps' : 'no ConfigMaps'}, ${hasEndpoint ? 'a' : 'no'} token endpoint`;
+    const settings = `${configMaps ? 'ConfigMaps' : 'no ConfigMaps'}, ${endpointAlone ? 'the' : 'not the'} token endpoint alone`;
     it(`${cluster}, with ${settings}: ${place}`, () => {
-      assert.equal(decisivePublication({ bundle, configMaps, hasEndpoint, lacksBundles }).place, place);
+      assert.equal(decisivePublication({ bundle, configMaps, endpointAlone, lacksBundles }).place, place);
     });
   }
 });
