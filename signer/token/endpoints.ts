@@ -12,6 +12,7 @@ import { addDocumentRoutes, createDocuments } from './document-routes.ts';
 import { createHttp, type Http, type tlsOptions } from './http.ts';
 import { createLimiter } from './limiter.ts';
 import { runListener } from './listener.ts';
+import { paths } from './paths.ts';
 import type { LivePod } from './pods.ts';
 import { createTokenReporter } from './report.ts';
 import { addTokenRoutes } from './token-routes.ts';
@@ -101,8 +102,10 @@ export function createEndpoints(
     const http = createHttp({
       tls,
       addressLimits: createLimiter({ perSecond: settings.addressRate, monotonic }),
-      onRefusal: (outcome, address, startedAt) =>
-        tell({ event: 'token', address, elapsedMs: monotonic() - startedAt, outcome }),
+      onRefusal: (outcome, address, startedAt, path) => {
+        const event = path === paths.x509Svid ? 'x509-svid' : 'token';
+        tell({ event, address, elapsedMs: monotonic() - startedAt, outcome });
+      },
       onError: (error) => log.error({ error: messageOf(error) }, 'the endpoint failed'),
       monotonic,
     });

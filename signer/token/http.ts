@@ -11,7 +11,7 @@ export interface HttpNeeds {
   readonly tls: ServerOptions;
   readonly addressLimits: Limiter;
   /** Tells of a refusal that came before the request could be read. */
-  readonly onRefusal: (refused: Refused, address: string, startedAt: number) => void;
+  readonly onRefusal: (refused: Refused, address: string, startedAt: number, path: string) => void;
   readonly onError: (error: Error) => void;
   /** Milliseconds. */
   readonly monotonic: () => number;
@@ -108,7 +108,8 @@ export function createHttp(needs: HttpNeeds): Http {
   let underWay = 0;
 
   function refused(reply: FastifyReply, refusal: Refused): FastifyReply {
-    needs.onRefusal(refusal, reply.request.ip, startedAt(reply.request));
+    const [path = ''] = reply.request.url.split('?');
+    needs.onRefusal(refusal, reply.request.ip, startedAt(reply.request), path);
     return sendRefusal(reply, refusal);
   }
 

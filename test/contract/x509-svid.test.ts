@@ -279,6 +279,9 @@ describe('a certificate over HTTP', () => {
         assertRefused(await endpoint.certify(token, request, { 'content-type': type }), 'RequestMalformed');
       }
       assertRefused(await endpoint.certify(token, 'a'.repeat(70_000)), 'RequestTooLarge', 413);
+      const reason = 'RequestTooLarge';
+      assert.equal(await endpoint.signer.metric('kubespiffe_x509_svids_total', { reason }), 1);
+      assert.equal(await endpoint.signer.metric('kubespiffe_tokens_total', { reason }), 0);
     });
 
     it('without a credential, with another kind, and with two', async () => {
