@@ -65,6 +65,7 @@ const { values } = parseArgs({
     output: { type: 'string', default: join(import.meta.dirname, '../../dist/bench.json') },
   },
 });
+if (![undefined, 'signer', 'tokens'].includes(values.only)) throw new Error('--only takes signer or tokens');
 const sizes = chosenSizes();
 
 function chosenSizes(): Sizes {

@@ -3,11 +3,10 @@
 import { makeKey } from '../pki/keys.ts';
 import { stubRequest } from '../pki/requests.ts';
 import { type Access, type ApiClient, openApi, readAccess } from './api-client.ts';
-import { inParallel } from './generator.ts';
 import type { Place } from './place.ts';
-import { podObject } from './pod.ts';
 import { percentile } from './statistics.ts';
 import { openConnection, type Target } from './token-client.ts';
+import { createOwners, makeTokens, type TokenOwner } from './token-owners.ts';
 import {
   bundleRequest,
   certificateRequest,
@@ -46,7 +45,7 @@ const fewTokens = 8;
 interface Opened extends TokenLoadOptions {
   readonly api: ApiClient;
   readonly signer: Access;
-  readonly owners: readonly { readonly name: string; readonly uid: string }[];
+  readonly owners: readonly TokenOwner[];
 }
 let opened: Opened | undefined;
 /** Tokens that nobody has seen yet. */
@@ -58,33 +57,9 @@ function load(): Opened {
   return opened;
 }
 
-async function createPods(api: ApiClient, place: Place, count: number): Promise<Opened['owners']> {
-  const path = `/api/v1/namespaces/${place.namespace}/pods`;
-  const owners: { name: string; uid: string }[] = [];
-  const names = Array.from({ length: count }, (_, index) => `pod-${String(index).padStart(5, '0')}`);
-  await inParallel(names, connections, async (name) => {
-    const { status, body } = await api.send('POST', path, JSON.stringify(podObject(name, place)));
-    if (status !== 201) throw new Error(`POST ${path}: ${status} ${body}`);
-    owners.push({ name, uid: JSON.parse(body).metadata.uid });
-  });
-  return owners;
-}
-
-/** ServiceAccount tokens as kubelets ask for them, for the pods in turn; no two are the same. */
-async function makeTokens(count: number, audience = load().audience): Promise<string[]> {
+function newTokens(count: number, audience = load().audience): Promise<string[]> {
   const { api, place, owners } = load();
-  const path = `/api/v1/namespaces/${place.namespace}/serviceaccounts/${place.serviceAccount.name}/token`;
-  const tokens: string[] = [];
-  const pods = Array.from({ length: count }, (_, index) => owners[index % owners.length]);
-  await inParallel(pods, connections, async (pod) => {
-    const boundObjectRef = { apiVersion: 'v1', kind: 'Pod', ...pod };
-    const spec = { audiences: [audience], expirationSeconds: 3600, boundObjectRef };
-    const body = JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec });
-    const answer = await api.send('POST', path, body);
-    if (answer.status !== 201) throw new Error(`POST ${path}: ${answer.status} ${answer.body}`);
-    tokens.push(JSON.parse(answer.body).status.token);
-  });
-  return tokens;
+  return makeTokens(api, place, { owners, audience, count });
 }
 
 function takeFresh(): string[] {
@@ -152,13 +127,13 @@ const calls = {
   open: async (options: TokenLoadOptions) => {
     const api = await openApi(options.kubeconfig);
     const signer = await readAccess(options.signerKubeconfig);
-    const owners = await createPods(api, options.place, options.pods);
+    const owners = await createOwners(api, options.place, options.pods);
     opened = { ...options, api, signer, owners };
-    few = await makeTokens(fewTokens);
+    few = await newTokens(fewTokens);
   },
   /** Tokens for the next firstUse or reviews, or for the next x509Svids. */
   makeTokens: async ({ count, forX509 = false }: { count: number; forX509?: boolean }) => {
-    fresh = await makeTokens(count, forX509 ? load().x509Audience : load().audience);
+    fresh = await newTokens(count, forX509 ? load().x509Audience : load().audience);
   },
   /** A few tokens, used again and again. */
   repeated: ({ seconds }: { seconds: number }) => sendDuring(seconds, few.map(exchangeOf)),
@@ -193,7 +168,7 @@ const calls = {
   mixed: async ({ seconds }: { seconds: number }): Promise<TokenLoadResult> => {
     let requests = few.map(exchangeOf);
     const renewal = setInterval(async () => {
-      requests = [...(await makeTokens(fewTokens)).map(exchangeOf), bundleRequest()];
+      requests = [...(await newTokens(fewTokens)).map(exchangeOf), bundleRequest()];
     }, 1_000);
     try {
       return await send(
