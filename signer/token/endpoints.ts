@@ -7,17 +7,17 @@ import type { Pod } from '../kube/types.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { filedCertificates, ownCertificates } from './certificate-source.ts';
-import { addDocumentRoutes, createDocuments } from './document-routes.ts';
-import { createHttp, type Http, type tlsOptions } from './http.ts';
+import type { LivePod } from './caller/pods.ts';
+import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
+import { addDocumentRoutes, createDocuments } from './http/document-routes.ts';
+import { createHttp, type Http, type tlsOptions } from './http/http.ts';
+import { runListener } from './http/listener.ts';
+import { paths } from './http/paths.ts';
+import { addTokenRoutes } from './http/token-routes.ts';
+import { addX509Routes } from './http/x509-routes.ts';
 import { createLimiter } from './limiter.ts';
-import { runListener } from './listener.ts';
-import { paths } from './paths.ts';
-import type { LivePod } from './pods.ts';
 import { createTokenReporter } from './report.ts';
-import { addTokenRoutes } from './token-routes.ts';
-import { learnServices, type ServiceParts, type Services, type TokenSettings } from './token-service.ts';
-import { addX509Routes } from './x509-routes.ts';
+import { learnServices, type ServiceParts, type Services, type TokenSettings } from './services.ts';
 
 interface HostPort {
   readonly host: string;

@@ -2,7 +2,7 @@ import type { EventRecorder } from '../kube/events.ts';
 import type { Audit, TokenAuditRecord, X509AuditRecord } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { Caller } from './caller.ts';
+import type { Caller } from './caller/caller.ts';
 import { describe, type Refused, refusals } from './refusals.ts';
 
 /** What is known of an answer when it is told. Holds no token. */

@@ -22,7 +22,7 @@ import {
   badCertificates,
   type CertificateFacts,
   type ClientCredentials,
-} from '../token/client-certificates.ts';
+} from '../token/caller/client-certificates.ts';
 import { run } from '../tools/run.ts';
 import { putPool } from './installation.ts';
 import {

@@ -5,7 +5,7 @@ import type { Pod } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
-import { aCertificate } from '../token/client-certificates.ts';
+import { aCertificate } from '../token/caller/client-certificates.ts';
 import {
   type Answer,
   installTokenEndpoint,

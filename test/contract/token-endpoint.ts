@@ -7,7 +7,7 @@ import type { PoolDocument } from '../../signer/authority/document.ts';
 import type { Pod } from '../../signer/kube/types.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import { freePorts } from '../cluster/ports.ts';
-import type { TokenFacts } from '../token/bad-tokens.ts';
+import type { TokenFacts } from '../token/caller/bad-tokens.ts';
 import { aPool, installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 

@@ -8,7 +8,7 @@ import type { Pod } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
-import { claimsOf, headerOf, signed } from '../token/bad-tokens.ts';
+import { claimsOf, headerOf, signed } from '../token/caller/bad-tokens.ts';
 import { putPool } from './installation.ts';
 import { startSigner } from './signer-process.ts';
 import {

@@ -8,7 +8,7 @@ import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, jwtVerify
 import type { Pod } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
-import { badTokens, claimsOf, headerOf, refusedByReview, signed } from '../token/bad-tokens.ts';
+import { badTokens, claimsOf, headerOf, refusedByReview, signed } from '../token/caller/bad-tokens.ts';
 import { putPool } from './installation.ts';
 import {
   type Answer,

@@ -23,7 +23,7 @@ import { waitFor } from '../cluster/process.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { makeCa } from '../pki/authorities.ts';
-import { claimsOf, headerOf, signed } from '../token/bad-tokens.ts';
+import { claimsOf, headerOf, signed } from '../token/caller/bad-tokens.ts';
 import { launcher, run } from '../tools/run.ts';
 import {
   factsOf,

@@ -19,7 +19,7 @@ import { type Judges, openJudges } from '../judges/judges.ts';
 import { webAlgorithm, webKeyPair } from '../pki/authorities.ts';
 import { keyShelf, subjectKeyNames } from '../pki/keys.ts';
 import { requestAround, stubRequest } from '../pki/requests.ts';
-import { claimsOf, headerOf, signed } from '../token/bad-tokens.ts';
+import { claimsOf, headerOf, signed } from '../token/caller/bad-tokens.ts';
 import { putPool } from './installation.ts';
 import {
   type Answer,

@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { settingKeys, variableOf } from '../../signer/config/settings.ts';
-import { paths } from '../../signer/token/paths.ts';
+import { paths } from '../../signer/token/http/paths.ts';
 import { type Block, blocksOf, checkout, readPages } from './markdown.ts';
 
 const pages = await readPages();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { type Config, loadConfig } from '../../signer/config/load.ts';
-import { ownAudiences } from '../../signer/token/own-audiences.ts';
+import { ownAudiences } from '../../signer/token/caller/own-audiences.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';

@@ -9,8 +9,11 @@ import { compilePool } from '../../signer/authority/pool.ts';
 import { decideOnPod as decideOnRequest } from '../../signer/issuance/decide.ts';
 import { leafExtensions } from '../../signer/pki/leaf-extensions.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
-import { judgeClientCertificate, readClientCertificate } from '../../signer/token/client-certificate.ts';
-import { decideOnPod as decideOnToken } from '../../signer/token/pods.ts';
+import {
+  judgeClientCertificate,
+  readClientCertificate,
+} from '../../signer/token/caller/client-certificate.ts';
+import { decideOnPod as decideOnToken } from '../../signer/token/caller/pods.ts';
 import { anOpenRequest, aPod, aSupportedKey } from '../issuance/examples.ts';
 
 const label = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?$/);

@@ -3,14 +3,14 @@ import type { IncomingMessage } from 'node:http';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import type { Pool } from '../../signer/authority/pool.ts';
-import { checkAudiences } from '../../signer/token/audiences.ts';
-import { readExchange, readShortForm } from '../../signer/token/exchange.ts';
+import { createRecent } from '../../signer/token/caller/recent.ts';
+import { createReviewCache } from '../../signer/token/caller/review-cache.ts';
+import { type Presented, presentedBy } from '../../signer/token/http/presented.ts';
+import { createServed, select } from '../../signer/token/http/published.ts';
 import { createLimiter } from '../../signer/token/limiter.ts';
-import { type Presented, presentedBy } from '../../signer/token/presented.ts';
-import { createServed, select } from '../../signer/token/published.ts';
-import { createRecent } from '../../signer/token/recent.ts';
 import { describe as descriptionOf, refusals, refuse } from '../../signer/token/refusals.ts';
-import { createReviewCache } from '../../signer/token/review-cache.ts';
+import { checkAudiences } from '../../signer/token/svid/audiences.ts';
+import { readExchange, readShortForm } from '../../signer/token/svid/exchange.ts';
 
 describe('audiences', () => {
   const open = { most: 2, allowed: undefined, forbidden: new Set(['https://api.server', 'spiffe://td/own']) };

@@ -1,0 +1,117 @@
+import { KubespiffeError, messageOf } from '../../errors.ts';
+import { isPlain404 } from '../../kube/api-error.ts';
+import { pause } from '../../kube/timer.ts';
+import type { Transport } from '../../kube/transport.ts';
+import type { Logger } from '../../observe/log.ts';
+import { audiencesOf, parseJwt } from '../../spiffe/jwt-svid.ts';
+import type { OwnAudiences } from './own-audiences.ts';
+
+/** What the API server says of its own ServiceAccount tokens. */
+export interface ApiServerFacts {
+  /** Whose tokens are taken: the issuer of discovery, and those that the administrator adds. */
+  readonly issuers: ReadonlySet<string>;
+  /** Audiences that the API server itself accepts, as far as we can know: no token for one of them is ever ours to give. */
+  readonly audiences: ReadonlySet<string>;
+}
+
+interface FactsNeeds {
+  readonly transport: Transport;
+  readonly authorization: () => Promise<string | undefined>;
+  readonly furtherIssuers: readonly string[];
+  readonly audiences: OwnAudiences;
+}
+
+/**
+ * Reads issuer and audiences of the API server. Its audiences are nowhere to be read, but a token that was asked for
+ * without naming any, such as the one that kubelet mounts for us, carries them all; and its issuer is one by default.
+ *
+ * @param needs authorization: our own credential for the API server, `Bearer …` or undefined.
+ * @throws ApiStatusError, ApiConnectionError; KubespiffeError API_NOT_SERVED when no issuer is known, CONFIG_INVALID
+ *   when an audience of ours is one of theirs, or both of ours are the same.
+ */
+export async function readApiServerFacts(needs: FactsNeeds): Promise<ApiServerFacts> {
+  const issuers = new Set([...(await discoverIssuer(needs.transport)), ...needs.furtherIssuers]);
+  if (issuers.size === 0) {
+    throw new KubespiffeError(
+      'API_NOT_SERVED',
+      'the API server publishes no issuer, as its --service-account-issuer is no https URL; name it in the setting ' +
+        'serviceAccountIssuers',
+    );
+  }
+  const own = audiencesOfBearer(await needs.authorization());
+  const audiences = new Set([...issuers, ...own]);
+  const { token, x509 } = needs.audiences;
+  for (const [setting, audience] of [
+    ['tokenAudience', token],
+    ['x509Audience', x509],
+  ] as const) {
+    if (!audiences.has(audience)) continue;
+    throw new KubespiffeError(
+      'CONFIG_INVALID',
+      `${setting}: ${audience} is an audience of the API server itself, so whoever gets a token for this ` +
+        'endpoint could speak to the API server with it; choose another',
+    );
+  }
+  if (token === x509) {
+    throw new KubespiffeError(
+      'CONFIG_INVALID',
+      `x509Audience: ${x509} is the audience for JWT-SVIDs too, so whoever gets a token for the one could get the ` +
+        'other with it; choose another',
+    );
+  }
+  return { issuers, audiences };
+}
+
+const retryMs = 1_000;
+
+/**
+ * The same, as often as it takes.
+ *
+ * @param needs onWaiting: is told why they are not known yet.
+ * @returns undefined when the signal comes before. @throws KubespiffeError CONFIG_INVALID
+ */
+export async function learnApiServerFacts(
+  needs: FactsNeeds & {
+    readonly log: Pick<Logger, 'warn'>;
+    readonly onWaiting: (reason: string) => void;
+  },
+  signal: AbortSignal,
+): Promise<ApiServerFacts | undefined> {
+  let lastFault: string | undefined;
+  while (!signal.aborted) {
+    try {
+      return await readApiServerFacts(needs);
+    } catch (error) {
+      if (error instanceof KubespiffeError && error.code === 'CONFIG_INVALID') throw error;
+      const fault = messageOf(error);
+      if (fault !== lastFault)
+        needs.log.warn({ error: fault }, 'the issuer of ServiceAccount tokens is not known yet');
+      lastFault = fault;
+      needs.onWaiting(`the issuer of ServiceAccount tokens is not known yet: ${fault}`);
+      await pause(retryMs, signal);
+    }
+  }
+  return undefined;
+}
+
+/** The API server has a discovery document only where its issuer is an https URL. */
+async function discoverIssuer(transport: Transport): Promise<readonly string[]> {
+  try {
+    const { body } = await transport.request<{ issuer?: unknown } | undefined>({
+      method: 'GET',
+      path: '/.well-known/openid-configuration',
+      resource: 'serviceaccount-issuer',
+      timeoutMs: 5_000,
+    });
+    return typeof body?.issuer === 'string' && body.issuer !== '' ? [body.issuer] : [];
+  } catch (error) {
+    if (isPlain404(error)) return [];
+    throw error;
+  }
+}
+
+function audiencesOfBearer(authorization: string | undefined): readonly string[] {
+  const [, token] = /^Bearer (\S+)$/.exec(authorization ?? '') ?? [];
+  const jwt = token === undefined ? undefined : parseJwt(token);
+  return jwt?.ok ? (audiencesOf(jwt.value.claims) ?? []) : [];
+}

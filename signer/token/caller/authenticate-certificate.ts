@@ -1,0 +1,38 @@
+import type { Pool } from '../../authority/pool.ts';
+import type { PoolView } from '../../authority/view.ts';
+import { type Checked, refuse } from '../refusals.ts';
+import {
+  type CertificateCaller,
+  type CertificateReading,
+  judgeClientCertificate,
+  readClientCertificate,
+} from './client-certificate.ts';
+
+/**
+ * Finds out who calls with a client certificate, by the pool as it is now. The certificate of a connection is read and
+ * its signature verified once, and again when the pool has changed; it is judged for each request.
+ */
+export function createCertificateAuthenticator(needs: {
+  readonly pool: Pick<PoolView, 'current'>;
+  readonly trustDomain: string;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+}): (der: Uint8Array) => Checked<CertificateCaller> {
+  /** By the array itself, which lives as long as its connection. */
+  const readings = new WeakMap<Uint8Array, { pool: Pool; reading: Checked<CertificateReading> }>();
+
+  function read(der: Uint8Array, pool: Pool): Checked<CertificateReading> {
+    const known = readings.get(der);
+    if (known?.pool === pool) return known.reading;
+    const reading = readClientCertificate(der, pool, needs.trustDomain);
+    readings.set(der, { pool, reading });
+    return reading;
+  }
+
+  return (der) => {
+    const pool = needs.pool.current();
+    if (!pool) return refuse('NotReady', 'the pool of authorities was not read yet');
+    const reading = read(der, pool);
+    return reading.ok ? judgeClientCertificate(reading.value, Math.floor(needs.now() / 1000)) : reading;
+  };
+}

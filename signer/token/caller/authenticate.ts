@@ -1,0 +1,76 @@
+import type { Transport } from '../../kube/transport.ts';
+import { parseJwt } from '../../spiffe/jwt-svid.ts';
+import { verifySignature } from '../../spiffe/jwt-verify.ts';
+import type { Limiter } from '../limiter.ts';
+import { type Checked, pass, refuse } from '../refusals.ts';
+import type { IssuerKeys } from './issuer-keys.ts';
+import { checkTimes, maxTokenLength, type Psat, type PsatPolicy, readPsat, readPsatHeader } from './psat.ts';
+import { reviewToken } from './review.ts';
+import type { ReviewCache } from './review-cache.ts';
+
+export interface AuthenticatorNeeds {
+  readonly transport: Transport;
+  readonly keys: IssuerKeys;
+  readonly cache: ReviewCache;
+  /** For tokens whose key the API server does not publish. */
+  readonly unpublishedKeys: Limiter;
+  readonly policy: PsatPolicy;
+  /** Whether the watch of the pods was heard from lately; while it was not, no earlier review counts. */
+  readonly hearsOfPods: () => boolean;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  readonly onReview: (result: 'cached' | 'good' | 'refused' | 'failed') => void;
+}
+
+/**
+ * Finds out whose token it is. What is wrong with it by itself is said without asking anybody; then the API server
+ * has the last word, once per token and cache lifetime. Whether the pod may have anything is another question.
+ */
+export function createAuthenticator(needs: AuthenticatorNeeds) {
+  const { transport, keys, cache, policy } = needs;
+  const underWay = new Map<string, Promise<Checked<Psat>>>();
+  const seconds = () => Math.floor(needs.now() / 1000);
+
+  async function authenticate(token: string): Promise<Checked<Psat>> {
+    const cached = needs.hearsOfPods() ? cache.get(token) : undefined;
+    if (cached) {
+      needs.onReview('cached');
+      return checkTimes(cached, seconds()) ?? pass(cached);
+    }
+    // Many connections may bring one token at the same moment: it is reviewed once.
+    const known = underWay.get(token);
+    if (known) return known;
+    const first = verify(token).finally(() => underWay.delete(token));
+    underWay.set(token, first);
+    return first;
+  }
+
+  async function verify(token: string): Promise<Checked<Psat>> {
+    if (token.length > maxTokenLength)
+      return refuse('TokenMalformed', `is longer than ${maxTokenLength} characters`);
+    const jwt = parseJwt(token);
+    if (!jwt.ok) return refuse('TokenMalformed', `cannot be read: ${jwt.reason}`);
+    const header = readPsatHeader(jwt.value.header);
+    if (!header.ok) return header;
+    const { algorithm, keyId } = header.value;
+
+    const key = await keys.find(keyId);
+    if (key) {
+      if (key.algorithm !== undefined && key.algorithm !== algorithm) return refuse('SignatureInvalid');
+      if (!verifySignature(jwt.value, key.key, algorithm).ok) return refuse('SignatureInvalid');
+    }
+    const psat = readPsat(jwt.value.claims, policy, seconds());
+    if (!psat.ok) return psat;
+    // Without a key these claims are hearsay until the review: anybody can make such tokens, so few are reviewed.
+    if (!key && needs.unpublishedKeys.take('all') > 0) return refuse('ReviewLimited');
+
+    const reviewed = await reviewToken(token, psat.value, policy.audience, transport);
+    if (reviewed.ok) cache.put(token, reviewed.value);
+    needs.onReview(reviewed.ok ? 'good' : reviewed.code === 'TokenRefused' ? 'refused' : 'failed');
+    return reviewed;
+  }
+
+  return authenticate;
+}
+
+export type Authenticate = ReturnType<typeof createAuthenticator>;

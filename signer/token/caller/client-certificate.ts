@@ -1,0 +1,96 @@
+import type { Pool, PooledAuthority } from '../../authority/pool.ts';
+import { isPublished } from '../../authority/states.ts';
+import { type CertificateFacts, readCertificate } from '../../pki/certificate.ts';
+import { readPodIdentity } from '../../pki/leaf-extensions.ts';
+import { isSignedBy } from '../../pki/verify.ts';
+import { checkLeaf } from '../../spiffe/conformance.ts';
+import { infrastructurePath } from '../certificate.ts';
+import { type Checked, pass, refuse } from '../refusals.ts';
+import type { Caller } from './caller.ts';
+import { toleranceSeconds } from './psat.ts';
+
+/** Who calls with a certificate. */
+export interface CertificateCaller extends Caller {
+  readonly provedBy: 'certificate';
+  /** The SPIFFE ID in the certificate. */
+  readonly spiffeId: string;
+}
+
+/** What a certificate is to a pool. Nothing in it depends on the time, so that it is read once and judged often. */
+export interface CertificateReading {
+  readonly leaf: CertificateFacts;
+  /** Every authority of the pool whose key has signed the leaf. */
+  readonly issuers: readonly PooledAuthority[];
+  /** Who holds it, or what is wrong with the leaf by itself. */
+  readonly caller: Checked<CertificateCaller>;
+}
+
+/**
+ * Reads a client certificate and looks for its issuers in a pool. Only what an authority of the pool has signed itself
+ * counts; what the peer sends beside its leaf does not. Pure.
+ *
+ * @param der the leaf; TLS has proved that the peer holds its key.
+ */
+export function readClientCertificate(
+  der: Uint8Array,
+  pool: Pick<Pool, 'authorities'>,
+  trustDomain: string,
+): Checked<CertificateReading> {
+  const read = readCertificate(der);
+  if (!read.ok) return refuse('CertificateMalformed', read.reason);
+  const leaf = read.value;
+  const issuers = pool.authorities.filter(({ signing }) => isSignedBy(leaf, signing));
+  return pass({ leaf, issuers, caller: callerOf(leaf, trustDomain) });
+}
+
+/**
+ * Who calls with a certificate, as far as the certificate and the pool can tell; whether the pod lives, and has that
+ * SPIFFE ID, is asked later. An authority in the live bundles has to have signed it, and none that is tainted: a key
+ * that is tainted is so under every name. Then it has to be in its time, keep every clause for a leaf of our trust
+ * domain, be none of our infrastructure's, and name its pod. Pure.
+ *
+ * @param now seconds since the epoch.
+ */
+export function judgeClientCertificate(
+  { leaf, issuers, caller }: CertificateReading,
+  now: number,
+): Checked<CertificateCaller> {
+  if (issuers.some(({ tainted }) => tainted)) return refuse('CertificateTainted');
+  const isTrusted = issuers.some(
+    ({ state, root, intermediates }) =>
+      isPublished(state) && [root, ...intermediates].every((each) => isInTime(each, now)),
+  );
+  if (!isTrusted) return refuse('CertificateUntrusted');
+  if (isInTime(leaf, now)) return caller;
+  return refuse(now >= leaf.notAfter ? 'CertificateExpired' : 'CertificateNotYetValid');
+}
+
+function isInTime({ notBefore, notAfter }: CertificateFacts, now: number): boolean {
+  return now + toleranceSeconds >= notBefore && now < notAfter;
+}
+
+function callerOf(leaf: CertificateFacts, trustDomain: string): Checked<CertificateCaller> {
+  // What the standards only advise counts as well: whatever we sign keeps it.
+  const broken = checkLeaf(leaf, trustDomain).find(({ ok }) => !ok);
+  if (broken) return refuse('CertificateNotSvid', `${broken.clause}: ${broken.message}`);
+  const [spiffeId = ''] = leaf.uris;
+  if (spiffeId.startsWith(`spiffe://${trustDomain}/${infrastructurePath}/`)) {
+    return refuse('CertificateOfInfrastructure');
+  }
+  const identity = readPodIdentity(leaf.extensions);
+  if (!identity) return refuse('CertificateWithoutPod', 'it has no PodIdentity extension');
+  if (!identity.ok) return refuse('CertificateWithoutPod', identity.reason);
+  const { namespace, serviceAccountName, serviceAccountUID, podName, podUID } = identity.value;
+  if (!namespace || !serviceAccountName || !podName || !podUID) {
+    return refuse('CertificateWithoutPod', 'its PodIdentity extension leaves out a name or a UID');
+  }
+  return pass({
+    namespace,
+    serviceAccount: { name: serviceAccountName, uid: serviceAccountUID },
+    pod: { name: podName, uid: podUID },
+    expiresAt: leaf.notAfter,
+    id: leaf.serialHex,
+    provedBy: 'certificate',
+    spiffeId,
+  });
+}

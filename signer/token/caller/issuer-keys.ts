@@ -1,0 +1,111 @@
+import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
+import { messageOf } from '../../errors.ts';
+import type { Transport } from '../../kube/transport.ts';
+
+/** The keys that the API server signs ServiceAccount tokens with. */
+export interface IssuerKeys {
+  /**
+   * The key of this id. Undefined when the API server does not publish it or cannot be asked: keys of an external
+   * signer may be left out of discovery, so the caller asks TokenReview then.
+   */
+  find(keyId: string): Promise<IssuerKey | undefined>;
+}
+
+export interface IssuerKey {
+  readonly key: KeyObject;
+  /** The only algorithm that the key is for; undefined when the key set does not say. */
+  readonly algorithm: string | undefined;
+}
+
+/** A key that was withdrawn is still known for so long; TokenReview refuses its tokens at once. */
+const maxAgeMs = 300_000;
+/** Not more often than this is the set fetched for key ids that it does not have. */
+const minIntervalMs = 10_000;
+/** An id that was not in the set is not looked for again for so long. */
+const unknownForMs = 60_000;
+/** Ids come from outside: only so many unknown ones are remembered. */
+const maxUnknown = 1_000;
+const maxKeys = 100;
+
+/**
+ * Reads the API server's key set through the connection to the API server, never from a URL in a document or in a
+ * token. Fetches it when it is first needed, when it has grown old, and for an id that it does not have.
+ */
+export function createIssuerKeys(needs: {
+  readonly transport: Transport;
+  readonly monotonic: () => number;
+  readonly log: { warn(fields: object, message: string): void };
+}): IssuerKeys {
+  const { transport, monotonic, log } = needs;
+  const unknown = new Map<string, number>();
+  let keys = new Map<string, IssuerKey>();
+  let askedAt = Number.NEGATIVE_INFINITY;
+  let fetchedAt = Number.NEGATIVE_INFINITY;
+  let fetching: Promise<void> | undefined;
+
+  async function fetch(): Promise<void> {
+    askedAt = monotonic();
+    try {
+      const answer = await transport.request<unknown>({
+        method: 'GET',
+        path: '/openid/v1/jwks',
+        // The only type that the API server has for it.
+        accept: 'application/jwk-set+json',
+        resource: 'serviceaccount-keys',
+        timeoutMs: 5_000,
+      });
+      keys = readKeys(answer.body);
+      fetchedAt = monotonic();
+      unknown.clear();
+    } catch (error) {
+      log.warn({ error: messageOf(error) }, 'the keys of ServiceAccount tokens could not be read');
+    }
+  }
+
+  /** One fetch at a time; whoever comes while it is under way waits for it. */
+  function refresh(): Promise<void> {
+    fetching ??= fetch().finally(() => {
+      fetching = undefined;
+    });
+    return fetching;
+  }
+
+  function remember(keyId: string): void {
+    const [oldest] = unknown.keys();
+    if (unknown.size >= maxUnknown && oldest !== undefined) unknown.delete(oldest);
+    unknown.set(keyId, monotonic() + unknownForMs);
+  }
+
+  return {
+    async find(keyId) {
+      const mayAsk = monotonic() - askedAt >= minIntervalMs;
+      if (fetching || (mayAsk && monotonic() - fetchedAt >= maxAgeMs)) await refresh();
+      const known = keys.get(keyId);
+      if (known) return known;
+      if ((unknown.get(keyId) ?? Number.NEGATIVE_INFINITY) > monotonic()) return undefined;
+      if (monotonic() - askedAt >= minIntervalMs) await refresh();
+      const found = keys.get(keyId);
+      if (!found) remember(keyId);
+      return found;
+    },
+  };
+}
+
+/** The keys of a JWKS (RFC 7517 5) that can verify signatures of ours; the others are passed over. */
+export function readKeys(document: unknown): Map<string, IssuerKey> {
+  const list = (document as { keys?: unknown } | null)?.keys;
+  if (!Array.isArray(list)) throw new Error('the key set has no keys');
+  const keys = new Map<string, IssuerKey>();
+  for (const jwk of list.slice(0, maxKeys) as (Record<string, unknown> | null)[]) {
+    const { kid, use, alg, kty } = jwk ?? {};
+    if (typeof kid !== 'string' || (use !== undefined && use !== 'sig')) continue;
+    if (kty !== 'RSA' && kty !== 'EC') continue;
+    try {
+      const key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' });
+      keys.set(kid, { key, algorithm: typeof alg === 'string' ? alg : undefined });
+    } catch {
+      // A curve or a form that OpenSSL does not know: its tokens are left to TokenReview.
+    }
+  }
+  return keys;
+}

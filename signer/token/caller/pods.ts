@@ -1,0 +1,106 @@
+import { messageOf } from '../../errors.ts';
+import { spiffeIdOf } from '../../identity/spiffe.ts';
+import { isNotFoundOfObject } from '../../kube/api-error.ts';
+import type { Store } from '../../kube/store.ts';
+import type { Transport } from '../../kube/transport.ts';
+import type { Pod } from '../../kube/types.ts';
+import type { SpiffeId } from '../../spiffe/id.ts';
+import { type Checked, refuse } from '../refusals.ts';
+import type { Caller } from './caller.ts';
+import type { Recent } from './recent.ts';
+
+/** What is asked of a pod before anything is issued to it. */
+export interface LivePod {
+  readonly uid: string;
+  readonly serviceAccountName: string;
+  /** The terminal phase, if it is in one. */
+  readonly finished: string | undefined;
+  /** When its time to terminate is over, seconds since the epoch; absent unless it is being deleted. */
+  readonly deletesAt?: number;
+}
+
+export type PodLookup =
+  | { readonly kind: 'found'; readonly pod: LivePod }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'unavailable'; readonly error: unknown };
+
+/** The server sends a bookmark about once a minute: after more silence than this a watch may be dead. */
+const heardWithinMs = 90_000;
+
+/**
+ * Whether the cache of the pods may be believed: it is complete, and something was heard of it lately.
+ *
+ * @param monotonic milliseconds, of the clock that the store has.
+ */
+export function isHeardFrom(pods: Store<LivePod>, monotonic: number): boolean {
+  return pods.isSynced() && monotonic - pods.lastContact() < heardWithinMs;
+}
+
+/**
+ * The pod of a caller. The cache answers when it was heard from lately and agrees with the credential; a miss or any
+ * mismatch is looked up live. Of a token the API server itself has said lately that its pod lives. Of a certificate it
+ * was never asked, so the pod of one is looked up live too, unless it was so a moment ago: a watch that hangs unnoticed
+ * is no reason to serve a pod that is gone.
+ */
+export async function lookUpPod(
+  caller: Caller,
+  needs: {
+    readonly pods: Store<LivePod>;
+    readonly project: (raw: Pod) => LivePod;
+    readonly hearsOfPods: () => boolean;
+    /** UIDs of pods that the API server has shown live a moment ago. */
+    readonly seenLive: Recent;
+    readonly transport: Transport;
+  },
+): Promise<PodLookup> {
+  const isConfirmed = caller.provedBy !== 'certificate' || needs.seenLive.has(caller.pod.uid);
+  const cached =
+    isConfirmed && needs.hearsOfPods() ? needs.pods.get(`${caller.namespace}/${caller.pod.name}`) : undefined;
+  if (cached?.uid === caller.pod.uid && cached.serviceAccountName === caller.serviceAccount.name) {
+    return { kind: 'found', pod: cached };
+  }
+  try {
+    const answer = await needs.transport.request<Pod>({
+      method: 'GET',
+      path: `/api/v1/namespaces/${encodeURIComponent(caller.namespace)}/pods/${encodeURIComponent(caller.pod.name)}`,
+      resource: 'pods',
+      timeoutMs: 5_000,
+    });
+    const pod = needs.project(answer.body);
+    needs.seenLive.add(pod.uid);
+    return { kind: 'found', pod };
+  } catch (error) {
+    return isNotFoundOfObject(error) ? { kind: 'gone' } : { kind: 'unavailable', error };
+  }
+}
+
+/**
+ * Whether the pod of a caller may have an identity now, and which: made anew for every request, with the same function
+ * that names certificates. Pure.
+ *
+ * @param now seconds since the epoch.
+ */
+export function decideOnPod(
+  caller: Caller,
+  lookup: PodLookup,
+  policy: { readonly trustDomain: string },
+  now: number,
+): Checked<SpiffeId> {
+  const name = `${caller.namespace}/${caller.pod.name}`;
+  if (lookup.kind === 'gone') return refuse('PodGone', name);
+  if (lookup.kind === 'unavailable') return refuse('PodUnavailable', messageOf(lookup.error));
+  const { pod } = lookup;
+  if (pod.uid !== caller.pod.uid) return refuse('PodReplaced', name);
+  if (pod.serviceAccountName !== caller.serviceAccount.name) return refuse('ServiceAccountMismatch', name);
+  if (pod.finished !== undefined) return refuse('PodFinished', pod.finished);
+  if (pod.deletesAt !== undefined && now > pod.deletesAt) return refuse('PodDeleted', name);
+  const spiffeId = spiffeIdOf(policy.trustDomain, {
+    namespace: caller.namespace,
+    serviceAccountName: caller.serviceAccount.name,
+  });
+  if (!spiffeId.ok) return refuse('IdentityInvalid', spiffeId.reason);
+  if (caller.spiffeId !== undefined && caller.spiffeId !== spiffeId.value.uri) {
+    return refuse('CertificateNotOfPod', spiffeId.value.uri);
+  }
+  return spiffeId;
+}

@@ -1,0 +1,61 @@
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { messageOf } from '../../errors.ts';
+import { decodePem, encodePem } from '../../pki/pem.ts';
+import { failure, type Result, success } from '../../pki/result.ts';
+import type { ServerCertificate } from './http.ts';
+
+/**
+ * Reads a chain and its key as they lie in a Secret of type kubernetes.io/tls: PEM, the leaf first. They are held
+ * against each other, so that a half-renewed pair is not used: the next look finds both new.
+ *
+ * @param nowMs epoch milliseconds.
+ * @returns the pair; or what is wrong with it and what to do, without any part of the key.
+ */
+export async function readCertificateFiles(
+  files: { readonly certificateFile: string; readonly keyFile: string },
+  nowMs: number,
+): Promise<Result<ServerCertificate>> {
+  const { certificateFile, keyFile } = files;
+  let chainText: string;
+  let keyText: string;
+  try {
+    [chainText, keyText] = await Promise.all([readFile(certificateFile, 'utf8'), readFile(keyFile, 'utf8')]);
+  } catch (error) {
+    return failure(`the certificate of the bundle endpoint cannot be read: ${messageOf(error)}`);
+  }
+  const blocks = decodePem(chainText);
+  const chain = blocks.ok ? blocks.value.filter(({ label }) => label === 'CERTIFICATE') : [];
+  const [leaf] = chain;
+  const certificate = leaf && readCertificate(leaf.der);
+  if (!certificate) return failure(`${certificateFile} holds no certificate in PEM`);
+  const key = readKey(keyText);
+  if (!key) return failure(`${keyFile} holds no unencrypted private key in PEM`);
+  if (!certificate.checkPrivateKey(key)) {
+    return failure(`the key in ${keyFile} is not that of the first certificate in ${certificateFile}`);
+  }
+  if (nowMs >= certificate.validToDate.getTime()) {
+    return failure(`the certificate in ${certificateFile} has ended on ${certificate.validTo}; renew it`);
+  }
+  return success({
+    keyPem: String(key.export({ type: 'pkcs8', format: 'pem' })),
+    chainPem: chain.map(({ der }) => encodePem('CERTIFICATE', der)).join(''),
+  });
+}
+
+function readCertificate(der: Uint8Array): X509Certificate | undefined {
+  try {
+    return new X509Certificate(der);
+  } catch {
+    return undefined;
+  }
+}
+
+/** OpenSSL's own reasons are left out: they may quote the text. */
+function readKey(pem: string): KeyObject | undefined {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,116 @@
+import type { Authority } from '../../authority/pool.ts';
+import { pause } from '../../kube/timer.ts';
+import type { Logger } from '../../observe/log.ts';
+import { type EndpointCertificate, makeEndpointCertificate } from '../certificate.ts';
+import { readCertificateFiles } from './certificate-files.ts';
+import type { ServerCertificate } from './http.ts';
+
+/** Where a listener has its certificate from. */
+export interface CertificateSource {
+  /**
+   * The first certificate, as soon as there is one; undefined when the signal comes before.
+   *
+   * @param onWaiting is told why there is none yet.
+   */
+  first(onWaiting: (reason: string) => void, signal: AbortSignal): Promise<ServerCertificate | undefined>;
+  /** Hands on every later certificate until the signal is aborted. A fault is logged; the last good one stays. */
+  follow(use: (certificate: ServerCertificate) => void, signal: AbortSignal): Promise<void>;
+}
+
+const retryMs = 1_000;
+const checkMs = 5_000;
+
+/** The endpoint's own SVIDs: renewed in time, and when another authority signs. */
+export function ownCertificates(needs: {
+  /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
+  readonly authority: () => { ok: true; authority: Authority } | { ok: false; detail: string };
+  readonly trustDomain: string;
+  readonly dnsNames: readonly string[];
+  readonly log: Pick<Logger, 'info'>;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  readonly randomBytes: (count: number) => Uint8Array;
+}): CertificateSource {
+  const seconds = () => Math.floor(needs.now() / 1000);
+  let current: EndpointCertificate | undefined;
+
+  async function make(authority: Authority): Promise<EndpointCertificate> {
+    const { trustDomain, dnsNames, randomBytes } = needs;
+    current = await makeEndpointCertificate({
+      authority,
+      trustDomain,
+      dnsNames,
+      randomBytes,
+      now: seconds(),
+    });
+    return current;
+  }
+
+  return {
+    async first(onWaiting, signal) {
+      while (!signal.aborted) {
+        const usable = needs.authority();
+        if (usable.ok) return make(usable.authority);
+        onWaiting(`there is no certificate for the endpoint yet: ${usable.detail}`);
+        await pause(retryMs, signal);
+      }
+      return undefined;
+    },
+    async follow(use, signal) {
+      while (!signal.aborted) {
+        await pause(checkMs, signal);
+        const usable = needs.authority();
+        if (!usable.ok) continue;
+        const isDue = current === undefined || seconds() >= current.renewAt;
+        if (!isDue && usable.authority.id === current?.authorityId) continue;
+        const renewed = await make(usable.authority);
+        use(renewed);
+        const { authorityId: authority, notAfter } = renewed;
+        needs.log.info({ authority, notAfter }, 'the endpoint has a new certificate');
+      }
+    },
+  };
+}
+
+/** Certificates from files that somebody else renews, such as a mounted Secret of cert-manager. */
+export function filedCertificates(needs: {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  readonly log: Pick<Logger, 'info' | 'warn'>;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+}): CertificateSource {
+  const { certificateFile, log } = needs;
+  let current: ServerCertificate | undefined;
+  let lastFault: string | undefined;
+
+  async function read(): Promise<ServerCertificate | undefined> {
+    const outcome = await readCertificateFiles(needs, needs.now());
+    const fault = outcome.ok ? undefined : outcome.reason;
+    if (fault !== undefined && fault !== lastFault) log.warn({ certificateFile }, fault);
+    lastFault = fault;
+    return outcome.ok ? outcome.value : undefined;
+  }
+
+  return {
+    async first(onWaiting, signal) {
+      while (!signal.aborted) {
+        current = await read();
+        if (current) return current;
+        onWaiting(lastFault ?? 'the certificate was not read yet');
+        await pause(retryMs, signal);
+      }
+      return undefined;
+    },
+    async follow(use, signal) {
+      while (!signal.aborted) {
+        await pause(checkMs, signal);
+        const latest = await read();
+        if (!latest || (latest.chainPem === current?.chainPem && latest.keyPem === current.keyPem)) continue;
+        current = latest;
+        use(latest);
+        log.info({ certificateFile }, 'the bundle endpoint has a new certificate');
+      }
+    },
+  };
+}

@@ -1,0 +1,52 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { pause } from '../../kube/timer.ts';
+import type { Logger } from '../../observe/log.ts';
+import type { CertificateSource } from './certificate-source.ts';
+import { type Http, type ServerCertificate, tlsOptions } from './http.ts';
+
+export interface ListenerNeeds {
+  /** As it is called in logs and readiness, such as `token-endpoint`. */
+  readonly name: string;
+  /** An empty host means every address of the machine; port 0 a free one. */
+  readonly address: { readonly host: string; readonly port: number };
+  readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** Whether clients are asked for certificates; they need not have one. */
+  readonly asksForCertificates?: boolean;
+  readonly certificates: CertificateSource;
+  /** Makes the server with its routes, with the first certificate. */
+  readonly create: (tls: ReturnType<typeof tlsOptions>) => Http;
+  readonly log: Pick<Logger, 'info'>;
+  /** Says whether it serves, and why not. */
+  readonly onState: (serves: boolean, reason: string) => void;
+}
+
+/** After the signal a listener still serves for so long: the Service needs some time to send callers elsewhere. */
+const lingerMs = 2_000;
+
+/**
+ * Listens once there is a certificate, serves until the signal is aborted and a moment longer, then drains. A renewed
+ * certificate is for new connections; open ones keep theirs.
+ *
+ * @throws whatever listening throws.
+ */
+export async function runListener(needs: ListenerNeeds, signal: AbortSignal): Promise<void> {
+  const { name, address, certificates, onState } = needs;
+  const certificate = await certificates.first((reason) => onState(false, reason), signal);
+  if (!certificate) return;
+  const tlsOf = (shown: ServerCertificate) => tlsOptions(shown, needs);
+  const { app, server } = needs.create(tlsOf(certificate));
+  await app.ready();
+  server.listen(address.port, ...(address.host ? [address.host] : []));
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  needs.log.info({ listener: name, port }, 'listens');
+  onState(true, `listens on port ${port}`);
+  try {
+    await certificates.follow((renewed) => server.setSecureContext(tlsOf(renewed)), signal);
+    await pause(lingerMs);
+  } finally {
+    onState(false, 'draining');
+    await app.close();
+  }
+}

@@ -1,0 +1,25 @@
+import type { IncomingMessage } from 'node:http';
+import { type Checked, pass, refuse } from '../refusals.ts';
+import { peerCertificate } from './client-tls.ts';
+
+/** What a request shows beside its body. */
+export interface Presented {
+  /** The one Authorization header. */
+  readonly authorization: string | undefined;
+  /** Absent unless the listener asks for client certificates. */
+  readonly peer?: { readonly certificate: Uint8Array | undefined } | undefined;
+}
+
+/** @param asksForCertificates whether the server was made to ask its clients for certificates. */
+export function presentedBy(request: IncomingMessage, asksForCertificates: boolean): Checked<Presented> {
+  const [authorization, another] = authorizationsOf(request.rawHeaders);
+  if (another !== undefined) return refuse('CredentialsRepeated', 'two Authorization headers');
+  if (!asksForCertificates) return pass({ authorization });
+  const certificate = peerCertificate(request.socket);
+  return certificate.ok ? pass({ authorization, peer: { certificate: certificate.value } }) : certificate;
+}
+
+/** All of them: of several Node keeps the first and says nothing. @param rawHeaders name, value, name, value … */
+function authorizationsOf(rawHeaders: readonly string[]): string[] {
+  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'authorization');
+}

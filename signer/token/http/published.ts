@@ -1,0 +1,66 @@
+import { gzipSync } from 'node:zlib';
+import type { PublishedDocument } from '../../authority/documents.ts';
+import type { Pool } from '../../authority/pool.ts';
+
+/** A document with its compressed form, whose validator is another one, as the bytes are (RFC 9110 8.8.3). */
+export interface Served extends PublishedDocument {
+  readonly gzipped: Buffer;
+  readonly gzippedEtag: string;
+}
+
+/**
+ * Keeps the document of the current pool ready to be served. A pool is replaced as a whole, never changed, so the
+ * document is made once for each.
+ */
+export function createServed(
+  pool: () => Pool | undefined,
+  documentOf: (pool: Pool) => PublishedDocument | undefined,
+): () => Served | undefined {
+  let last: { pool: Pool; served: Served | undefined } | undefined;
+  return () => {
+    const current = pool();
+    if (!current) return undefined;
+    if (last?.pool !== current) last = { pool: current, served: compress(documentOf(current)) };
+    return last.served;
+  };
+}
+
+/** Keeps a document ready that depends on no pool. */
+export function alwaysServed(document: PublishedDocument): () => Served | undefined {
+  const served = compress(document);
+  return () => served;
+}
+
+function compress(document: PublishedDocument | undefined): Served | undefined {
+  return (
+    document && {
+      ...document,
+      gzipped: gzipSync(document.bytes),
+      gzippedEtag: document.etag.replace(/"$/, '-gzip"'),
+    }
+  );
+}
+
+/** What is answered to a GET with these headers: the document, or that the caller has it already. */
+export function select(
+  served: Served,
+  headers: { readonly acceptEncoding: string | undefined; readonly ifNoneMatch: string | undefined },
+): { readonly status: 200 | 304; readonly isGzipped: boolean; readonly etag: string; readonly body: Buffer } {
+  const isGzipped = acceptsGzip(headers.acceptEncoding ?? '');
+  // RFC 9110 13.1.2: compared weakly, so that a proxy which weakened the validator still saves the transfer.
+  const held = (headers.ifNoneMatch ?? '').split(',').map((one) => one.trim().replace(/^W\//, ''));
+  const isHeld = ['*', served.etag, served.gzippedEtag].some((etag) => held.includes(etag));
+  return {
+    status: isHeld ? 304 : 200,
+    isGzipped,
+    etag: isGzipped ? served.gzippedEtag : served.etag,
+    body: isGzipped ? served.gzipped : served.bytes,
+  };
+}
+
+function acceptsGzip(header: string): boolean {
+  return header.split(',').some((one) => {
+    const [coding = '', ...parameters] = one.split(';').map((part) => part.trim().toLowerCase());
+    return (coding === 'gzip' || coding === '*') && !parameters.some((part) => /^q=0(\.0*)?$/.test(part));
+  });
+}

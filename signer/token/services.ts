@@ -1,0 +1,173 @@
+import { randomUUID } from 'node:crypto';
+import { rootsPem } from '../authority/documents.ts';
+import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
+import type { PoolView } from '../authority/view.ts';
+import type { Store } from '../kube/store.ts';
+import type { Transport } from '../kube/transport.ts';
+import type { Pod } from '../kube/types.ts';
+import type { Logger } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { type ApiServerFacts, learnApiServerFacts } from './caller/api-server.ts';
+import { createAuthenticator } from './caller/authenticate.ts';
+import { createCertificateAuthenticator } from './caller/authenticate-certificate.ts';
+import { createIssuerKeys } from './caller/issuer-keys.ts';
+import { type OwnAudiences, ownAudiences } from './caller/own-audiences.ts';
+import { isHeardFrom, type LivePod } from './caller/pods.ts';
+import { createRecent } from './caller/recent.ts';
+import { createReviewCache, type ReviewCache } from './caller/review-cache.ts';
+import { createServed } from './http/published.ts';
+import { createLimiter } from './limiter.ts';
+import type { TokenReporter } from './report.ts';
+import { createTokenService, type TokenService } from './svid/jwt-service.ts';
+import { createX509Service, type X509Service, type X509ServiceNeeds } from './svid/x509-service.ts';
+
+/** What may be had from the token endpoint; docs/reference/configuration.md says what each is for. */
+export interface TokenSettings {
+  readonly audience: string | undefined;
+  readonly serviceAccountIssuers: readonly string[];
+  readonly issuer: string;
+  readonly lifetimeSeconds: number;
+  readonly algorithm: 'ES256' | 'RS256';
+  readonly rs256Audiences: readonly string[];
+  readonly allowedAudiences: readonly string[] | undefined;
+  readonly maxAudiences: number;
+  readonly propagationDelaySeconds: number;
+  readonly refreshHintSeconds: number;
+  readonly reviewCacheMs: number;
+  readonly podRate: number;
+  /** Undefined: no certificates. */
+  readonly x509: { readonly audience: string | undefined; readonly lifetimeSeconds: number } | undefined;
+}
+
+export interface ServiceParts extends Pick<X509ServiceNeeds, 'authority' | 'extensionsFor' | 'randomBytes'> {
+  readonly settings: TokenSettings;
+  readonly trustDomain: string;
+  readonly transport: Transport;
+  /** Our own credential for the API server. */
+  readonly authorization: () => Promise<string | undefined>;
+  readonly pods: Store<LivePod>;
+  readonly project: (raw: Pod) => LivePod;
+  readonly pool: PoolView;
+  readonly clockFault: () => string | undefined;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly tell: TokenReporter;
+  /** Is told why there is no service yet. */
+  readonly onWaiting: (reason: string) => void;
+  readonly now: () => number;
+  readonly monotonic: () => number;
+}
+
+/** Tokens a second whose key the API server does not publish. */
+const unpublishedKeysPerSecond = 10;
+
+/** What the token endpoint gives. */
+export interface Services {
+  readonly jwtSvid: TokenService;
+  readonly x509Svid: X509Service | undefined;
+}
+
+/**
+ * Joins the parts of the services, as soon as the API server has said whose tokens they are.
+ *
+ * @returns undefined when the signal comes before.
+ * @throws KubespiffeError CONFIG_INVALID for an audience that must not be ours.
+ */
+export async function learnServices(parts: ServiceParts, signal: AbortSignal): Promise<Services | undefined> {
+  const { settings, trustDomain, pods, monotonic, log } = parts;
+  const audiences = ownAudiences(trustDomain, settings);
+  const cache = createReviewCache({ lifetimeMs: settings.reviewCacheMs, monotonic });
+  pods.subscribe(({ type, object, previous }) => {
+    // Whatever ends a pod ends what was known of its tokens.
+    const isOver = type === 'delete' || object.finished !== undefined || object.deletesAt !== undefined;
+    if (previous && (isOver || previous.uid !== object.uid)) cache.forgetPod(previous.uid);
+  });
+  const furtherIssuers = settings.serviceAccountIssuers;
+  const facts = await learnApiServerFacts({ ...parts, furtherIssuers, audiences }, signal);
+  if (!facts) return undefined;
+  log.info({ audience: audiences.token, issuer: settings.issuer }, 'the token endpoint gives JWT-SVIDs');
+  if (settings.x509) log.info({ audience: audiences.x509 }, 'the token endpoint gives X509-SVIDs');
+  return joinServices(parts, audiences, facts, cache);
+}
+
+function joinServices(
+  parts: ServiceParts,
+  audiences: OwnAudiences,
+  facts: ApiServerFacts,
+  cache: ReviewCache,
+): Services {
+  const { settings, trustDomain, transport, pods, pool, now, monotonic, tell } = parts;
+  const hearsOfPods = () => isHeardFrom(pods, monotonic());
+  const keys = createIssuerKeys({ transport, monotonic, log: parts.log });
+  const unpublishedKeys = createLimiter({ perSecond: unpublishedKeysPerSecond, monotonic });
+  const authenticatorFor = (audience: string, remembered: ReviewCache) =>
+    createAuthenticator({
+      transport,
+      keys,
+      cache: remembered,
+      unpublishedKeys,
+      policy: { audience, issuers: facts.issuers },
+      hearsOfPods,
+      now,
+      onReview: (result) => parts.metrics.tokenReviews.inc({ result }),
+    });
+  const byToken = authenticatorFor(audiences.token, cache);
+  const byCertificate = createCertificateAuthenticator({ pool, trustDomain, now });
+  const common = {
+    pods: {
+      pods,
+      project: parts.project,
+      hearsOfPods,
+      seenLive: createRecent({ lifetimeMs: settings.reviewCacheMs, monotonic }),
+      transport,
+    },
+    podLimits: createLimiter({ perSecond: settings.podRate, monotonic }),
+    tell,
+    now,
+    monotonic,
+  };
+  const { x509 } = settings;
+  const roots = createServed(pool.current, rootsPem);
+
+  return {
+    jwtSvid: createTokenService({
+      ...common,
+      authenticate: async (credential) =>
+        credential.kind === 'token' ? byToken(credential.token) : byCertificate(credential.der),
+      pool,
+      clockFault: parts.clockFault,
+      policy: {
+        trustDomain,
+        issuer: settings.issuer,
+        lifetimeSeconds: settings.lifetimeSeconds,
+        algorithm: settings.algorithm,
+        rs256Audiences: new Set(settings.rs256Audiences),
+        propagationSeconds: jwtPropagationSeconds({
+          refreshHintSeconds: settings.refreshHintSeconds,
+          jwksMaxAgeSeconds: settings.refreshHintSeconds,
+          delaySeconds: settings.propagationDelaySeconds,
+        }),
+        audiences: {
+          most: settings.maxAudiences,
+          allowed: settings.allowedAudiences,
+          forbidden: new Set([...facts.audiences, ...Object.values(audiences)]),
+        },
+      },
+      newId: randomUUID,
+    }),
+    x509Svid:
+      x509 &&
+      createX509Service({
+        ...common,
+        // A certificate is good for longer than a JWT-SVID, and seldom asked for: nothing that was learned before
+        // counts, neither of the token nor of the pod.
+        authenticate: authenticatorFor(audiences.x509, createReviewCache({ lifetimeMs: 0, monotonic })),
+        pods: { ...common.pods, hearsOfPods: () => false },
+        authority: parts.authority,
+        roots: () => roots()?.bytes.toString(),
+        extensionsFor: parts.extensionsFor,
+        policy: { trustDomain, lifetimeSeconds: x509.lifetimeSeconds },
+        randomBytes: parts.randomBytes,
+      }),
+  };
+}

@@ -1,0 +1,113 @@
+import { parseJsonObject } from '../../spiffe/json.ts';
+import type { Presented } from '../http/presented.ts';
+import { type Checked, pass, refuse } from '../refusals.ts';
+
+/** What proves who asks: a ServiceAccount token, or the client certificate (DER) of the TLS connection. */
+export type Credential =
+  | { readonly kind: 'token'; readonly token: string }
+  | { readonly kind: 'certificate'; readonly der: Uint8Array };
+
+/** What was asked for, whichever way it came. */
+export interface TokenRequest {
+  readonly credential: Credential;
+  readonly audiences: readonly string[];
+}
+
+const grantType = 'urn:ietf:params:oauth:grant-type:token-exchange';
+export const jwtTokenType = 'urn:ietf:params:oauth:token-type:jwt';
+
+const known = new Set([
+  'grant_type',
+  'subject_token',
+  'subject_token_type',
+  'requested_token_type',
+  'audience',
+]);
+/** RFC 8693 2.1 allows several targets; of all else there is one. */
+const mayRepeat = new Set(['audience']);
+
+/**
+ * Reads a token exchange (RFC 8693 2.1), form-encoded. Parameters that would change the meaning (actor_token, scope,
+ * resource) are refused rather than passed over: whoever sends them expects something of them. Pure.
+ *
+ * @param presented nothing, as the credential is in the form.
+ */
+export function readExchange(body: string, presented: Presented): Checked<TokenRequest> {
+  if (!isWellFormed(body)) return refuse('RequestMalformed', 'the form is not well encoded');
+  const form = new URLSearchParams(body);
+  const names = [...form.keys()];
+  const stranger = names.find((name) => !known.has(name));
+  if (stranger !== undefined) return refuse('ParameterUnsupported', nameOf(stranger));
+  const repeated = names.find((name, index) => !mayRepeat.has(name) && names.indexOf(name) !== index);
+  if (repeated !== undefined) return refuse('ParameterRepeated', repeated);
+  if (presented.authorization !== undefined) {
+    return refuse('CredentialsRepeated', 'subject_token and an Authorization header');
+  }
+  if (presented.peer?.certificate) {
+    return refuse('CredentialsRepeated', 'subject_token and a client certificate');
+  }
+
+  const grant = form.get('grant_type');
+  if (!grant) return refuse('ParameterMissing', 'grant_type');
+  if (grant !== grantType) return refuse('GrantTypeUnsupported');
+  const subjectToken = form.get('subject_token');
+  if (!subjectToken) return refuse('TokenMissing', 'subject_token');
+  const subjectTokenType = form.get('subject_token_type');
+  if (!subjectTokenType) return refuse('ParameterMissing', 'subject_token_type');
+  if (subjectTokenType !== jwtTokenType) return refuse('TokenTypeUnsupported', 'subject_token_type');
+  // An access token would be one of RFC 9068, with another typ and other claims.
+  const requested = form.get('requested_token_type') ?? jwtTokenType;
+  if (requested !== jwtTokenType) return refuse('TokenTypeUnsupported', 'requested_token_type');
+  return pass({ credential: { kind: 'token', token: subjectToken }, audiences: form.getAll('audience') });
+}
+
+/**
+ * Reads the short form: the ServiceAccount token as Bearer (RFC 6750 2.1) or a client certificate, and
+ * `{"audience":"…"}` or `{"audience":["…"]}`. Pure.
+ */
+export function readShortForm(body: string, presented: Presented): Checked<TokenRequest> {
+  const credential = readCredential(presented);
+  if (!credential.ok) return credential;
+  const read = parseJsonObject(body, 'the body');
+  if (!read.ok) return refuse('RequestMalformed', read.reason);
+  const stranger = Object.keys(read.value).find((name) => name !== 'audience');
+  if (stranger !== undefined) return refuse('ParameterUnsupported', nameOf(stranger));
+  const { audience = [] } = read.value;
+  const audiences = Array.isArray(audience) ? audience : [audience];
+  if (!audiences.every((one) => typeof one === 'string')) {
+    return refuse('RequestMalformed', 'audience is neither a string nor a list of strings');
+  }
+  return pass({ credential: credential.value, audiences });
+}
+
+function readCredential({ authorization, peer }: Presented): Checked<Credential> {
+  if (peer?.certificate) {
+    return authorization === undefined
+      ? pass({ kind: 'certificate', der: peer.certificate })
+      : refuse('CredentialsRepeated', 'a client certificate and an Authorization header');
+  }
+  if (peer && authorization === undefined) return refuse('CredentialMissing');
+  const token = bearerOf(authorization);
+  return token.ok ? pass({ kind: 'token', token: token.value }) : token;
+}
+
+/** The ServiceAccount token of an Authorization header (RFC 6750 2.1). */
+export function bearerOf(authorization: string | undefined): Checked<string> {
+  const [, token] = /^Bearer ([!-~]+)$/i.exec(authorization ?? '') ?? [];
+  return token === undefined ? refuse('TokenMissing', 'Authorization: Bearer') : pass(token);
+}
+
+/** URLSearchParams lets broken percent-encoding through as it is, and bytes that are no UTF-8 as question marks. */
+function isWellFormed(form: string): boolean {
+  try {
+    decodeURIComponent(form);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A secret may stand where a name should: only what looks like a name of a parameter is said. */
+function nameOf(name: string): string {
+  return /^[a-z_]{1,40}$/.test(name) ? name : 'of an unknown name';
+}

@@ -1,0 +1,130 @@
+import type { PoolView } from '../../authority/view.ts';
+import type { Caller } from '../caller/caller.ts';
+import { decideOnPod, lookUpPod } from '../caller/pods.ts';
+import type { Limiter } from '../limiter.ts';
+import { type Checked, pass, refuse } from '../refusals.ts';
+import type { JwtSvidFacts, TokenReporter } from '../report.ts';
+import { type AudiencePolicy, checkAudiences } from './audiences.ts';
+import type { Credential, TokenRequest } from './exchange.ts';
+import { expiryOf, type JwtSvidAlgorithm, type MintedToken, mintJwtSvid } from './mint-jwt.ts';
+
+export interface TokenPolicy {
+  readonly trustDomain: string;
+  /** `iss` of what is issued. */
+  readonly issuer: string;
+  readonly lifetimeSeconds: number;
+  /** What signs, but for the audiences below. */
+  readonly algorithm: JwtSvidAlgorithm;
+  /** Audiences whose verifiers know RS256 only. */
+  readonly rs256Audiences: ReadonlySet<string>;
+  /** How long a key must have been published before it signs. */
+  readonly propagationSeconds: number;
+  readonly audiences: AudiencePolicy;
+}
+
+export interface TokenServiceNeeds {
+  /** Whose credential it is. */
+  readonly authenticate: (credential: Credential) => Promise<Checked<Caller>>;
+  readonly pods: Parameters<typeof lookUpPod>[1];
+  readonly pool: Pick<PoolView, 'jwtSignable'>;
+  /** Why the clock may not be used, or undefined. */
+  readonly clockFault: () => string | undefined;
+  readonly podLimits: Limiter;
+  readonly policy: TokenPolicy;
+  readonly tell: TokenReporter;
+  readonly newId: () => string;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  readonly monotonic: () => number;
+}
+
+/** A JWT-SVID and its remaining life in seconds. */
+export interface IssuedToken {
+  readonly token: string;
+  readonly expiresIn: number;
+  readonly spiffeId: string;
+}
+
+/** Gives JWT-SVIDs to pods that prove themselves with their ServiceAccount token or their certificate. */
+export function createTokenService(needs: TokenServiceNeeds) {
+  const { policy, monotonic } = needs;
+
+  /** Whose token it is comes first: what is refused after that can be told on the pod. */
+  async function issue(
+    request: TokenRequest,
+    known: (caller: Caller) => void,
+  ): Promise<Checked<{ minted: MintedToken; spiffeId: string; keyId: string; now: number }>> {
+    const authenticated = await needs.authenticate(request.credential);
+    if (!authenticated.ok) return authenticated;
+    const caller = authenticated.value;
+    known(caller);
+    if (needs.podLimits.take(caller.pod.uid) > 0) return refuse('PodLimited');
+    const audiences = checkAudiences(request.audiences, policy.audiences);
+    if (!audiences.ok) return audiences;
+
+    const lookup = await lookUpPod(caller, needs.pods);
+    const now = Math.floor(needs.now() / 1000);
+    const spiffeId = decideOnPod(caller, lookup, policy, now);
+    if (!spiffeId.ok) return spiffeId;
+    const expiresAt = expiryOf({
+      now,
+      lifetimeSeconds: policy.lifetimeSeconds,
+      credentialEndsAt: caller.expiresAt,
+    });
+    if (!expiresAt.ok) return expiresAt;
+
+    const clockFault = needs.clockFault();
+    if (clockFault !== undefined) return refuse('SigningUnavailable', clockFault);
+    const isForRs256 = audiences.value.some((audience) => policy.rs256Audiences.has(audience));
+    const algorithm = isForRs256 ? 'RS256' : policy.algorithm;
+    const signable = needs.pool.jwtSignable(algorithm, now, policy.propagationSeconds);
+    if (!signable.ok) return refuse('SigningUnavailable', signable.problem.message);
+    const signer = signable.authority;
+    const minted = await mintJwtSvid({
+      signer,
+      spiffeId: spiffeId.value,
+      audiences: audiences.value,
+      issuer: policy.issuer,
+      now,
+      expiresAt: expiresAt.value,
+      id: needs.newId(),
+    });
+    return pass({ minted, spiffeId: spiffeId.value.uri, keyId: signer.kid, now });
+  }
+
+  /**
+   * Answers one request, and tells about it.
+   *
+   * @param read the request as far as it could be read. @param address of the caller.
+   */
+  return async function answer(
+    read: Checked<TokenRequest>,
+    address: string,
+    startedAt: number,
+  ): Promise<Checked<IssuedToken>> {
+    let caller: Caller | undefined;
+    const outcome = read.ok
+      ? await issue(read.value, (whose) => {
+          caller = whose;
+        })
+      : read;
+    needs.tell({
+      event: 'token',
+      address,
+      elapsedMs: monotonic() - startedAt,
+      ...(read.ok && { audiences: read.value.audiences }),
+      ...(caller && { caller }),
+      outcome: outcome.ok ? { ok: true, issued: factsOf(outcome.value) } : outcome,
+    });
+    if (!outcome.ok) return outcome;
+    const { minted, spiffeId, now } = outcome.value;
+    return pass({ token: minted.token, expiresIn: minted.expiresAt - now, spiffeId });
+  };
+}
+
+function factsOf(issued: { minted: MintedToken; spiffeId: string; keyId: string }): JwtSvidFacts {
+  const { minted, spiffeId, keyId } = issued;
+  return { spiffeId, tokenId: minted.id, keyId, notAfter: minted.expiresAt };
+}
+
+export type TokenService = ReturnType<typeof createTokenService>;

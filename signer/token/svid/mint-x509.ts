@@ -1,0 +1,59 @@
+import { type IssuedLeaf, issueLeaf } from '../../authority/issue-leaf.ts';
+import { readProvenCsrKey } from '../../pki/csr.ts';
+import type { SigningAuthority } from '../../pki/leaf.ts';
+import type { SupportedKey } from '../../pki/spki.ts';
+import type { SpiffeId } from '../../spiffe/id.ts';
+import { type Checked, pass, refuse } from '../refusals.ts';
+import { expiryOf } from './mint-jwt.ts';
+
+/** Times in whole seconds since the epoch. */
+export interface MintedX509Svid extends IssuedLeaf {
+  /** Half of the life that is left: from then on the pod asks for another. */
+  readonly refreshAt: number;
+}
+
+/** The key of a PKCS#10 request (DER) if its holder has signed the request. Nothing else is taken from it. Pure. */
+export function keyOfRequest(pkcs10: Uint8Array): Checked<SupportedKey> {
+  const key = readProvenCsrKey(pkcs10);
+  switch (key.kind) {
+    case 'supported':
+      return pass(key);
+    case 'unsupported':
+      return refuse('UnsupportedKeyType', key.algorithm);
+    case 'unproven':
+      return refuse('CsrSignatureInvalid', key.reason);
+    case 'unreadable':
+      return refuse('CsrUnreadable', key.reason);
+  }
+}
+
+/** How far notBefore lies back, for verifiers whose clocks are slow; counts towards the lifetime, as in other leaves. */
+const backdateSeconds = 120;
+
+/**
+ * Makes an X509-SVID that ends with its lifetime, its authority, or the credential it is made from, whichever is first.
+ *
+ * @param input now, credentialEndsAt: seconds since the epoch. serial: from `makeSerial`.
+ */
+export async function mintX509Svid(input: {
+  readonly authority: SigningAuthority;
+  readonly spiffeId: SpiffeId;
+  readonly key: SupportedKey;
+  readonly now: number;
+  readonly lifetimeSeconds: number;
+  readonly credentialEndsAt: number;
+  readonly serial: Uint8Array;
+  readonly furtherExtensions?: Uint8Array | undefined;
+}): Promise<Checked<MintedX509Svid>> {
+  const { authority, spiffeId, key, now, serial, furtherExtensions } = input;
+  const notBefore = Math.max(now - backdateSeconds, authority.notBefore);
+  const notAfter = expiryOf({
+    now,
+    lifetimeSeconds: notBefore + input.lifetimeSeconds - now,
+    credentialEndsAt: Math.min(input.credentialEndsAt, authority.notAfter),
+  });
+  if (!notAfter.ok) return notAfter;
+  const validity = { notBefore, notAfter: notAfter.value };
+  const leaf = await issueLeaf({ authority, spiffeId, key, validity, serial, furtherExtensions });
+  return pass({ ...leaf, refreshAt: now + Math.floor((leaf.notAfter - now) / 2) });
+}

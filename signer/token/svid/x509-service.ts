@@ -1,0 +1,152 @@
+import { hash } from 'node:crypto';
+import type { Authority } from '../../authority/pool.ts';
+import { explain, type WaitReason } from '../../observe/reasons.ts';
+import type { PodIdentity } from '../../pki/leaf-extensions.ts';
+import { makeSerial } from '../../pki/serial.ts';
+import type { Authenticate } from '../caller/authenticate.ts';
+import type { Caller } from '../caller/caller.ts';
+import { decideOnPod, lookUpPod } from '../caller/pods.ts';
+import type { Limiter } from '../limiter.ts';
+import { type Checked, pass, refuse } from '../refusals.ts';
+import type { TokenReporter, X509SvidFacts } from '../report.ts';
+import { pkcs10Of, type X509Request } from './csr-request.ts';
+import { keyOfRequest, mintX509Svid } from './mint-x509.ts';
+
+export interface X509ServiceNeeds {
+  /** Takes tokens of the audience for certificates, and remembers none of them. */
+  readonly authenticate: Authenticate;
+  readonly pods: Parameters<typeof lookUpPod>[1];
+  /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
+  readonly authority: () =>
+    | { readonly ok: true; readonly authority: Authority }
+    | { readonly ok: false; readonly reason: WaitReason; readonly detail: string };
+  /** The roots of the pool, PEM; undefined while there are none. */
+  readonly roots: () => string | undefined;
+  /** What leaves carry beyond the profile, the same as those of PodCertificateRequests. */
+  readonly extensionsFor: (identity: PodIdentity) => Uint8Array | undefined;
+  readonly podLimits: Limiter;
+  readonly policy: { readonly trustDomain: string; readonly lifetimeSeconds: number };
+  readonly tell: TokenReporter;
+  readonly randomBytes: (count: number) => Uint8Array;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  readonly monotonic: () => number;
+}
+
+/** An X509-SVID and what verifies those of others. Times in seconds since the epoch. */
+export interface IssuedX509Svid {
+  readonly spiffeId: string;
+  /** Leaf, then intermediates, without the root; PEM. */
+  readonly chainPem: string;
+  /** PEM. */
+  readonly rootsPem: string;
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+  /** From then on the pod asks for another. */
+  readonly refreshAt: number;
+}
+
+/**
+ * Gives X509-SVIDs to pods that prove themselves with their ServiceAccount token: the same identity, by the same
+ * decision, as their PodCertificateRequests would get. A certificate lives longer than a token, so that the API server
+ * is asked anew each time.
+ */
+export function createX509Service(needs: X509ServiceNeeds) {
+  const { policy, monotonic } = needs;
+
+  /** Whose token it is comes first: what is refused after that can be told on the pod. */
+  async function issue(
+    request: X509Request,
+    known: (caller: Caller) => void,
+  ): Promise<Checked<{ svid: IssuedX509Svid; facts: X509SvidFacts }>> {
+    const authenticated = await needs.authenticate(request.subjectToken);
+    if (!authenticated.ok) return authenticated;
+    const caller = authenticated.value;
+    known(caller);
+    if (needs.podLimits.take(caller.pod.uid) > 0) return refuse('PodLimited');
+    const pkcs10 = pkcs10Of(request.body);
+    if (!pkcs10.ok) return pkcs10;
+    const key = keyOfRequest(pkcs10.value);
+    if (!key.ok) return key;
+
+    const lookup = await lookUpPod(caller, needs.pods);
+    const now = Math.floor(needs.now() / 1000);
+    const spiffeId = decideOnPod(caller, lookup, policy, now);
+    if (!spiffeId.ok) return spiffeId;
+
+    const usable = needs.authority();
+    if (!usable.ok) return refuse('SigningUnavailable', clause(explain(usable.reason, usable.detail)));
+    const rootsPem = needs.roots();
+    if (rootsPem === undefined) return refuse('SigningUnavailable', 'the pool has no root that is trusted');
+    const minted = await mintX509Svid({
+      authority: usable.authority.signingAuthority,
+      spiffeId: spiffeId.value,
+      key: key.value,
+      now,
+      lifetimeSeconds: policy.lifetimeSeconds,
+      credentialEndsAt: caller.expiresAt,
+      serial: makeSerial(needs.randomBytes),
+      furtherExtensions: needs.extensionsFor(podIdentityOf(caller)),
+    });
+    if (!minted.ok) return minted;
+    const { chainPem, notBefore, notAfter, refreshAt, serialHex } = minted.value;
+    const { uri } = spiffeId.value;
+    return pass({
+      svid: { spiffeId: uri, chainPem, rootsPem, issuedAt: now, expiresAt: notAfter, refreshAt },
+      facts: {
+        spiffeId: uri,
+        serial: serialHex,
+        publicKeySha256: hash('sha256', key.value.spki),
+        authority: usable.authority.id,
+        notBefore,
+        notAfter,
+      },
+    });
+  }
+
+  /**
+   * Answers one request, and tells about it.
+   *
+   * @param read the request as far as it could be read. @param address of the caller.
+   */
+  return async function answer(
+    read: Checked<X509Request>,
+    address: string,
+    startedAt: number,
+  ): Promise<Checked<IssuedX509Svid>> {
+    let caller: Caller | undefined;
+    const outcome = read.ok
+      ? await issue(read.value, (whose) => {
+          caller = whose;
+        })
+      : read;
+    needs.tell({
+      event: 'x509-svid',
+      address,
+      elapsedMs: monotonic() - startedAt,
+      ...(caller && { caller }),
+      outcome: outcome.ok ? { ok: true, issued: outcome.value.facts } : outcome,
+    });
+    return outcome.ok ? pass(outcome.value.svid) : outcome;
+  };
+}
+
+export type X509Service = ReturnType<typeof createX509Service>;
+
+/** A sentence as a part of another. */
+function clause(sentence: string): string {
+  return sentence.replace(/\.$/, '');
+}
+
+/** What the token says of the pod. Before Kubernetes 1.30 tokens do not name the node. */
+function podIdentityOf({ namespace, serviceAccount, pod, node }: Caller): PodIdentity {
+  return {
+    namespace,
+    serviceAccountName: serviceAccount.name,
+    serviceAccountUID: serviceAccount.uid,
+    podName: pod.name,
+    podUID: pod.uid,
+    nodeName: node?.name ?? '',
+    nodeUID: node?.uid ?? '',
+  };
+}

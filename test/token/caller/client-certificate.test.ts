@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { newPool } from '../../../signer/authority/document.ts';
+import { compilePool, type Pool } from '../../../signer/authority/pool.ts';
+import { decodePem } from '../../../signer/pki/pem.ts';
+import { createCertificateAuthenticator } from '../../../signer/token/caller/authenticate-certificate.ts';
+import {
+  judgeClientCertificate,
+  readClientCertificate,
+} from '../../../signer/token/caller/client-certificate.ts';
+import { decideOnPod } from '../../../signer/token/caller/pods.ts';
+import { describe as sentenceOf } from '../../../signer/token/refusals.ts';
+import { makeCa } from '../../authority/authorities.ts';
+import {
+  aCertificate,
+  authoritiesOfAllStates,
+  badCertificates,
+  type CertificateFacts,
+  type ClientCredentials,
+  type LeafWishes,
+} from './client-certificates.ts';
+
+const now = 1_800_000_000;
+const year = 365 * 24 * 3600;
+const trustDomain = 'example.org';
+const facts: CertificateFacts = {
+  authorities: await authoritiesOfAllStates(now),
+  namespace: 'shop',
+  serviceAccount: { name: 'web', uid: 'sa-uid' },
+  pod: { name: 'web-0', uid: 'pod-uid' },
+  now,
+};
+
+function poolOf(authorities: CertificateFacts['authorities']) {
+  const [first] = authorities;
+  assert.ok(first);
+  const compiled = compilePool({ ...newPool(trustDomain, first), authorities }, trustDomain);
+  assert.ok(compiled.ok, compiled.ok ? '' : compiled.problem.message);
+  return compiled.pool;
+}
+const pool = poolOf(facts.authorities);
+
+function derOf({ cert }: ClientCredentials): Uint8Array {
+  const blocks = decodePem(cert);
+  assert.ok(blocks.ok && blocks.value[0]);
+  return blocks.value[0].der;
+}
+
+const sound = derOf(await aCertificate(facts));
+
+function readDer(der: Uint8Array, at = now, from = pool) {
+  const reading = readClientCertificate(der, from, trustDomain);
+  return reading.ok ? judgeClientCertificate(reading.value, at) : reading;
+}
+
+const read = (credentials: ClientCredentials, at = now, from = pool) => readDer(derOf(credentials), at, from);
+
+/** What the whole way says: the certificate, then its pod, which lives and runs under the ServiceAccount web. */
+function judge(credentials: ClientCredentials): string {
+  const caller = read(credentials);
+  if (!caller.ok) return caller.code;
+  const pod = { uid: 'pod-uid', serviceAccountName: 'web', finished: undefined };
+  const decided = decideOnPod(caller.value, { kind: 'found', pod }, { trustDomain }, now);
+  return decided.ok ? decided.value.uri : decided.code;
+}
+
+describe('a client certificate', () => {
+  it('tells whose it is', async () => {
+    const credentials = await aCertificate(facts);
+    const caller = read(credentials);
+    assert.ok(caller.ok);
+    const { id, ...others } = caller.value;
+    assert.match(id, /^40[0-9a-f]{30}$/);
+    assert.deepEqual(others, {
+      namespace: 'shop',
+      serviceAccount: { name: 'web', uid: 'sa-uid' },
+      pod: { name: 'web-0', uid: 'pod-uid' },
+      expiresAt: now + 3600,
+      provedBy: 'certificate',
+      spiffeId: 'spiffe://example.org/ns/shop/sa/web',
+    });
+    assert.equal(judge(credentials), 'spiffe://example.org/ns/shop/sa/web');
+  });
+
+  for (const state of ['trusted', 'retiring']) {
+    it(`is good when its authority is ${state}: it is in the bundles`, async () => {
+      assert.equal(judge(await aCertificate(facts, {}, state)), 'spiffe://example.org/ns/shop/sa/web');
+    });
+  }
+
+  const edges: [name: string, wishes: LeafWishes, ok: boolean][] = [
+    ['in its last second', { notAfter: now + 1 }, true],
+    ['in the second in which it ends', { notAfter: now }, false],
+    ['that begins in a minute', { notBefore: now + 60 }, true],
+    ['that begins in more than a minute', { notBefore: now + 61 }, false],
+    ['with DNS names beside the SPIFFE ID', { otherNames: [{ type: 'dns', value: 'web.shop.svc' }] }, true],
+  ];
+  for (const [name, wishes, ok] of edges) {
+    it(`${ok ? 'is good' : 'is refused'} ${name}`, async () => {
+      assert.equal(read(await aCertificate(facts, wishes)).ok, ok);
+    });
+  }
+
+  for (const { name, code, make } of badCertificates(facts)) {
+    it(`${code}: one ${name}`, async () => {
+      assert.equal(judge(await make()), code);
+    });
+  }
+
+  it('is refused with the clause that it breaks', async () => {
+    const outcome = read(await aCertificate(facts, { isCa: true }));
+    assert.ok(!outcome.ok);
+    assert.match(sentenceOf(outcome), /X509-SVID 4\.1 \(B2\.6\): basicConstraints says cA TRUE/);
+  });
+
+  for (const [name, der] of [
+    ['nothing', new Uint8Array()],
+    ['garbage', Buffer.from('garbage')],
+    ['a certificate that is cut off', sound.subarray(0, -1)],
+    ['a certificate with more behind it', Buffer.concat([sound, Buffer.of(0)])],
+  ] as const) {
+    it(`CertificateMalformed: ${name}`, () => {
+      const outcome = readDer(der);
+      assert.equal(outcome.ok || outcome.code, 'CertificateMalformed');
+    });
+  }
+
+  it('does not survive a change of any single byte', () => {
+    for (let at = 0; at < sound.length; at++) {
+      const changed = Buffer.from(sound);
+      changed[at] = (changed[at] ?? 0) ^ 0x01;
+      assert.equal(readDer(changed).ok, false, `byte ${at}`);
+    }
+  });
+
+  it('is good from the intermediate that signs leaves, and not from the root above it', async () => {
+    const times = { notBefore: now - 3600, notAfter: now + year };
+    const root = await makeCa({ ...times, subject: 'CN=root' });
+    const signing = await makeCa({ ...times, subject: 'CN=signing', issuer: root });
+    const record = {
+      ...(facts.authorities[0] ?? assert.fail()),
+      certificate: root.certificate,
+      intermediates: [signing.certificate],
+      privateKey: signing.privateKey,
+    };
+    const chained = poolOf([record]);
+    const signedBy = (ca: typeof root) =>
+      aCertificate({
+        ...facts,
+        authorities: [{ ...record, certificate: ca.certificate, privateKey: ca.privateKey }],
+      });
+    assert.equal(read(await signedBy(signing), now, chained).ok, true);
+    const above = read(await signedBy(root), now, chained);
+    assert.equal(above.ok || above.code, 'CertificateUntrusted');
+  });
+
+  it('is refused when the root of its authority has expired', async () => {
+    const ended = await authoritiesOfAllStates(now - year - 10);
+    const of = { ...facts, authorities: ended };
+    const outcome = read(await aCertificate(of), now, poolOf(ended));
+    assert.equal(outcome.ok || outcome.code, 'CertificateUntrusted');
+  });
+
+  it('is refused when its key is tainted under any name', async () => {
+    const [active] = facts.authorities;
+    assert.ok(active);
+    const twin = { ...active, id: 'twin', state: 'retired' as const, tainted: true };
+    const outcome = read(await aCertificate(facts), now, poolOf([...facts.authorities, twin]));
+    assert.equal(outcome.ok || outcome.code, 'CertificateTainted');
+  });
+});
+
+describe('the certificate of a connection', () => {
+  const [active, ...others] = facts.authorities;
+  assert.ok(active);
+
+  it('is judged for each request, by the time and by the pool as they are then', async () => {
+    const state = { now, pool: poolOf(facts.authorities) as Pool | undefined };
+    const authenticate = createCertificateAuthenticator({
+      pool: { current: () => state.pool },
+      trustDomain,
+      now: () => state.now * 1000,
+    });
+    const der = derOf(await aCertificate(facts));
+    const verdict = () => {
+      const caller = authenticate(der);
+      return caller.ok ? caller.value.pod.name : caller.code;
+    };
+    assert.equal(verdict(), 'web-0');
+    state.now = now + 3600;
+    assert.equal(verdict(), 'CertificateExpired');
+    state.now = now;
+    assert.equal(verdict(), 'web-0');
+    state.pool = poolOf([{ ...active, tainted: true }, ...others]);
+    assert.equal(verdict(), 'CertificateTainted');
+    state.pool = poolOf(others);
+    assert.equal(verdict(), 'CertificateUntrusted');
+    state.pool = undefined;
+    assert.equal(verdict(), 'NotReady');
+    state.pool = poolOf(facts.authorities);
+    assert.equal(verdict(), 'web-0');
+  });
+});

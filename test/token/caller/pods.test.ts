@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createStore } from '../../../signer/kube/store.ts';
+import type { Caller } from '../../../signer/token/caller/caller.ts';
+import {
+  decideOnPod,
+  isHeardFrom,
+  type LivePod,
+  lookUpPod,
+  type PodLookup,
+} from '../../../signer/token/caller/pods.ts';
+import { createRecent } from '../../../signer/token/caller/recent.ts';
+import { createScriptedApi } from '../../kube/scripted-api.ts';
+
+const psat = {
+  subject: 'system:serviceaccount:shop:web',
+  namespace: 'shop',
+  serviceAccount: { name: 'web', uid: 'sa-uid' },
+  pod: { name: 'web-0', uid: 'pod-uid' },
+  expiresAt: 0,
+  notBefore: 0,
+  id: '',
+};
+const pod: LivePod = { uid: 'pod-uid', serviceAccountName: 'web', finished: undefined };
+const now = 1_800_000_000;
+
+describe('the decision on a pod', () => {
+  const found = (different: Partial<LivePod>): PodLookup => ({
+    kind: 'found',
+    pod: { ...pod, ...different },
+  });
+  const rows: [name: string, lookup: PodLookup, expected: string][] = [
+    ['a running pod', found({}), 'spiffe://example.org/ns/shop/sa/web'],
+    ['one that is terminating', found({ deletesAt: now }), 'spiffe://example.org/ns/shop/sa/web'],
+    ['one that should be gone by now', found({ deletesAt: now - 1 }), 'PodDeleted'],
+    ['one that is gone', { kind: 'gone' }, 'PodGone'],
+    ['one that cannot be looked up', { kind: 'unavailable', error: new Error('timeout') }, 'PodUnavailable'],
+    ['another one of the same name', found({ uid: 'other' }), 'PodReplaced'],
+    ['one of another ServiceAccount', found({ serviceAccountName: 'admin' }), 'ServiceAccountMismatch'],
+    ['one that has succeeded', found({ finished: 'Succeeded' }), 'PodFinished'],
+    ['one that has failed', found({ finished: 'Failed' }), 'PodFinished'],
+  ];
+  for (const [name, lookup, expected] of rows) {
+    it(`${expected}: ${name}`, () => {
+      const decision = decideOnPod(psat, lookup, { trustDomain: 'example.org' }, now);
+      assert.equal(decision.ok ? decision.value.uri : decision.code, expected);
+    });
+  }
+});
+
+/** The third row of "How long a deleted pod can go on" in docs/security/token-endpoint.md. */
+describe('the cache of the pods', () => {
+  it('is believed once it is complete, and until nothing was heard for 90 s', () => {
+    let monotonic = 0;
+    const pods = createStore<LivePod>({ monotonic: () => monotonic });
+    pods.set('shop/web-0', pod);
+    assert.equal(isHeardFrom(pods, monotonic), false);
+    pods.replace([['shop/web-0', pod]]);
+    for (const hear of [() => pods.touch(), () => pods.set('shop/web-1', pod), () => pods.delete('none')]) {
+      hear();
+      assert.equal(isHeardFrom(pods, monotonic + 89_999), true);
+      monotonic += 90_000;
+      assert.equal(isHeardFrom(pods, monotonic), false);
+    }
+  });
+});
+
+describe('the look at a pod', () => {
+  function aLook(cached: LivePod | undefined, hearsOfPods = true) {
+    const api = createScriptedApi();
+    api.answer = () => ({ status: 200, body: { metadata: { name: 'web-0' } } });
+    const pods = createStore<LivePod>();
+    if (cached) pods.set('shop/web-0', cached);
+    const live: LivePod = { ...pod, finished: 'Failed' };
+    const clock = { ms: 0 };
+    const seenLive = createRecent({ lifetimeMs: 30_000, monotonic: () => clock.ms });
+    const needs = {
+      pods,
+      project: () => live,
+      hearsOfPods: () => hearsOfPods,
+      seenLive,
+      transport: api.transport,
+    };
+    return { api, live, clock, look: (caller: Caller = psat) => lookUpPod(caller, needs) };
+  }
+
+  it('takes the word of the cache where it agrees with the token', async () => {
+    const { api, look } = aLook(pod);
+    assert.deepEqual(await look(), { kind: 'found', pod });
+    assert.equal(api.requests.length, 0);
+  });
+
+  const doubts: [string, LivePod | undefined, boolean][] = [
+    ['knows nothing of it', undefined, true],
+    ['knows another UID', { ...pod, uid: 'other' }, true],
+    ['knows another ServiceAccount', { ...pod, serviceAccountName: 'other' }, true],
+    ['was not heard from lately', pod, false],
+  ];
+  for (const [name, cached, hears] of doubts) {
+    it(`is live where the cache ${name}`, async () => {
+      const { api, live, look } = aLook(cached, hears);
+      assert.deepEqual(await look(), { kind: 'found', pod: live });
+      assert.deepEqual(
+        api.requests.map(({ path }) => path),
+        ['/api/v1/namespaces/shop/pods/web-0'],
+      );
+    });
+  }
+
+  it('is live for a certificate, about which nobody asked the API server, and then counts for a while', async () => {
+    const { api, live, clock, look } = aLook(pod);
+    const holder = { ...psat, provedBy: 'certificate' as const };
+    assert.deepEqual(await look(holder), { kind: 'found', pod: live });
+    clock.ms = 29_999;
+    assert.deepEqual(await look(holder), { kind: 'found', pod });
+    assert.equal(api.requests.length, 1);
+    clock.ms = 30_000;
+    assert.deepEqual(await look(holder), { kind: 'found', pod: live });
+    assert.equal(api.requests.length, 2);
+  });
+
+  it('tells a pod that is gone from an API server that is', async () => {
+    const { api, look } = aLook(undefined);
+    const status = { kind: 'Status', reason: 'NotFound', details: { name: 'web-0', kind: 'pods' } };
+    api.answer = () => ({ status: 404, body: status });
+    assert.equal((await look()).kind, 'gone');
+    api.answer = () => 'broken';
+    assert.equal((await look()).kind, 'unavailable');
+    api.answer = () => ({ status: 403 });
+    assert.equal((await look()).kind, 'unavailable');
+  });
+});

@@ -1,0 +1,91 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { createAuthenticator } from '../../../signer/token/caller/authenticate.ts';
+import { createIssuerKeys } from '../../../signer/token/caller/issuer-keys.ts';
+import { createReviewCache } from '../../../signer/token/caller/review-cache.ts';
+import { createLimiter } from '../../../signer/token/limiter.ts';
+import { createScriptedApi } from '../../kube/scripted-api.ts';
+import type { TokenFacts } from './bad-tokens.ts';
+
+const epoch = 1_800_000_000;
+
+/** An issuer of ServiceAccount tokens with a key made for this process, and one pod. */
+export function someFacts(different: Partial<TokenFacts> = {}): TokenFacts {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return {
+    key: privateKey,
+    publicKey,
+    kid: 'key-1',
+    issuer: 'https://kubernetes.default.svc',
+    audience: 'spiffe://example.org/kubespiffe/token-endpoint',
+    apiAudience: 'https://kubernetes.default.svc',
+    namespace: 'shop',
+    serviceAccount: { name: 'web', uid: 'sa-uid' },
+    pod: { name: 'web-0', uid: 'pod-uid' },
+    now: epoch,
+    ...different,
+  };
+}
+
+/** What the API server answers for a good token of that pod. */
+export function goodReview(facts: TokenFacts) {
+  return {
+    authenticated: true as boolean,
+    audiences: [facts.audience],
+    user: {
+      username: `system:serviceaccount:${facts.namespace}:${facts.serviceAccount.name}`,
+      uid: facts.serviceAccount.uid,
+      extra: {
+        'authentication.kubernetes.io/pod-name': [facts.pod.name],
+        'authentication.kubernetes.io/pod-uid': [facts.pod.uid],
+      },
+    },
+  };
+}
+
+/**
+ * The authenticator with a scripted API server and a clock that tests move. What the real one says to the same tokens
+ * is shown in test/contract/token.test.ts.
+ */
+export function anAuthenticator(facts: TokenFacts) {
+  const api = createScriptedApi();
+  const jwk = { ...facts.publicKey.export({ format: 'jwk' }), kid: facts.kid, alg: 'ES256', use: 'sig' };
+  const script = {
+    keys: [jwk] as object[],
+    review: goodReview(facts) as object,
+    keysAreDown: false,
+    reviewFails: undefined as number | undefined,
+    hearsOfPods: true,
+    monotonicMs: 0,
+    nowMs: facts.now * 1000,
+  };
+  api.answer = (request) => {
+    if (request.path === '/openid/v1/jwks') {
+      return script.keysAreDown ? 'broken' : { status: 200, body: { keys: script.keys } };
+    }
+    if (script.reviewFails !== undefined) return { status: script.reviewFails };
+    return { status: 201, body: { status: script.review } };
+  };
+  const monotonic = () => script.monotonicMs;
+  const cache = createReviewCache({ lifetimeMs: 30_000, monotonic });
+  const reviews: string[] = [];
+  const authenticate = createAuthenticator({
+    transport: api.transport,
+    keys: createIssuerKeys({ transport: api.transport, monotonic, log: { warn: () => undefined } }),
+    cache,
+    unpublishedKeys: createLimiter({ perSecond: 2, monotonic }),
+    policy: { audience: facts.audience, issuers: new Set([facts.issuer]) },
+    hearsOfPods: () => script.hearsOfPods,
+    now: () => script.nowMs,
+    onReview: (result) => reviews.push(result),
+  });
+  const asked = (path: string) => api.requests.filter((request) => request.path === path).length;
+  return {
+    authenticate,
+    script,
+    cache,
+    reviews,
+    reviewed: () => asked('/apis/authentication.k8s.io/v1/tokenreviews'),
+    fetched: () => asked('/openid/v1/jwks'),
+    requests: api.requests,
+  };
+}

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { FastifyInstance, InjectOptions } from 'fastify';
+import { createAuthority } from '../../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../../signer/authority/create-jwt.ts';
+import { newPool } from '../../../signer/authority/document.ts';
+import { compilePool } from '../../../signer/authority/pool.ts';
+import { addDocumentRoutes, createDocuments } from '../../../signer/token/http/document-routes.ts';
+import { createHttp } from '../../../signer/token/http/http.ts';
+import { openApi } from '../../../signer/token/http/openapi.ts';
+import { paths } from '../../../signer/token/http/paths.ts';
+import { addTokenRoutes } from '../../../signer/token/http/token-routes.ts';
+import { addX509Routes } from '../../../signer/token/http/x509-routes.ts';
+import { type Checked, type RefusalCode, refusals, refuse } from '../../../signer/token/refusals.ts';
+import { readExchange, readShortForm } from '../../../signer/token/svid/exchange.ts';
+import type { IssuedToken } from '../../../signer/token/svid/jwt-service.ts';
+import type { IssuedX509Svid } from '../../../signer/token/svid/x509-service.ts';
+
+interface Operation {
+  readonly operationId: string;
+  readonly requestBody?: { readonly content: Record<string, { schema: Record<string, never> }> };
+  readonly responses: Readonly<Record<string, { readonly content?: Record<string, unknown> }>>;
+}
+
+const described = openApi.paths as unknown as Record<string, Record<string, Operation>>;
+const operations = Object.entries(described).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })),
+);
+const now = Date.UTC(2026, 10, 22, 12) / 1000;
+
+/** The endpoint's server with a service that says what a test wants, and the documents of a real pool. */
+describe('the OpenAPI document', () => {
+  let app: FastifyInstance;
+  let outcome: Checked<IssuedToken & IssuedX509Svid>;
+  let hasPool = true;
+  let isFull = false;
+
+  before(async () => {
+    const trustDomain = 'example.org';
+    const compiled = compilePool(
+      {
+        ...newPool(trustDomain),
+        authorities: [
+          await createAuthority({ id: 'x1', trustDomain, now }),
+          await createJwtAuthority({ key: 'es256', now }),
+        ],
+      },
+      trustDomain,
+    );
+    assert.ok(compiled.ok);
+    const current = () => (hasPool ? compiled.pool : undefined);
+    const http = createHttp({
+      tls: {},
+      addressLimits: { take: () => (isFull ? 1 : 0) },
+      onRefusal: () => undefined,
+      onError: (error) => assert.fail(error),
+      monotonic: () => 0,
+    });
+    ({ app } = http);
+    const documents = createDocuments(current, { issuer: 'https://id.example.org', refreshHintSeconds: 300 });
+    addDocumentRoutes(http, documents, 300);
+    addTokenRoutes(http, async (read) => (read.ok ? outcome : read));
+    addX509Routes(http, async (read) => (read.ok ? outcome : read));
+    await app.ready();
+  });
+  after(() => app.close());
+
+  const form = {
+    grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+    subject_token: 'a.b.c',
+    subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+    audience: 'https://api.example.com',
+  };
+  const requests: Record<string, InjectOptions> = {
+    exchangeToken: {
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      payload: new URLSearchParams(form).toString(),
+    },
+    getJwtSvid: {
+      headers: { 'content-type': 'application/json', authorization: 'Bearer a.b.c' },
+      payload: JSON.stringify({ audience: form.audience }),
+    },
+    getX509Svid: {
+      headers: {
+        'content-type': 'application/pkcs10',
+        authorization: 'Bearer a.b.c',
+        accept: 'application/json',
+      },
+      payload: Buffer.from('a request'),
+    },
+  };
+
+  const call = ({ path, method, operation }: (typeof operations)[number], more: InjectOptions = {}) =>
+    app.inject({ ...requests[operation.operationId], ...more, method: method as 'GET', url: path });
+
+  /** Whether a body of this type is described for this status. */
+  function assertDescribed(
+    operation: Operation,
+    answer: { statusCode: number; headers: Record<string, unknown>; body: string },
+  ): void {
+    const response = operation.responses[String(answer.statusCode)];
+    assert.ok(response, `${operation.operationId} answers ${answer.statusCode}, which is not described`);
+    const types = Object.keys(response.content ?? {});
+    if (answer.body === '') {
+      assert.deepEqual(types, []);
+      return;
+    }
+    const [type = ''] = String(answer.headers['content-type']).split(';');
+    assert.ok(types.includes(type), `${operation.operationId}: ${type} is not one of ${types}`);
+  }
+
+  it('describes every route, and no other', () => {
+    const routes = [...app.printRoutes({ commonPrefix: false }).matchAll(/(\/\S+) \(([A-Z, ]+)\)/g)]
+      .flatMap(([, path, methods = '']) => methods.split(', ').map((method) => `${method} ${path}`))
+      // HEAD is GET without the body, which HTTP says by itself.
+      .filter((route) => !route.startsWith('HEAD '));
+    assert.ok(routes.length >= 7);
+    assert.deepEqual(operations.map(({ path, method }) => `${method} ${path}`).sort(), routes.sort());
+    assert.deepEqual(Object.keys(described).sort(), Object.values(paths).sort());
+  });
+
+  it('describes what a good request is answered', async () => {
+    const svid = { chainPem: leaf + leaf, rootsPem: leaf, issuedAt: 100, expiresAt: 600, refreshAt: 350 };
+    outcome = {
+      ok: true,
+      value: { token: 'x.y.z', expiresIn: 300, spiffeId: 'spiffe://example.org/ns/n/sa/a', ...svid },
+    };
+    const { Token, X509Svid } = openApi.components.schemas;
+    for (const each of operations) {
+      const answer = await call(each);
+      assert.equal(answer.statusCode, 200, answer.body);
+      assertDescribed(each.operation, answer);
+      if (each.method !== 'POST') continue;
+      const { required, properties } = each.path === paths.x509Svid ? X509Svid : Token;
+      assert.deepEqual(Object.keys(answer.json()).sort(), [...required].sort());
+      assert.deepEqual(Object.keys(properties).sort(), [...required].sort());
+    }
+  });
+
+  const leaf = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
+  const accepted: [accept: string | undefined, type: string][] = [
+    [undefined, 'application/pem-certificate-chain'],
+    ['*/*', 'application/pem-certificate-chain'],
+    ['application/pem-certificate-chain, application/json;q=0.5', 'application/pem-certificate-chain'],
+    ['application/json;q=0', 'application/pem-certificate-chain'],
+    ['application/json', 'application/json'],
+    ['text/html, APPLICATION/JSON ; q=0.1, */*', 'application/json'],
+  ];
+  for (const [accept, type] of accepted) {
+    it(`describes a certificate as it is given to who accepts ${accept ?? 'anything'}`, async () => {
+      const svid = { chainPem: leaf + leaf, rootsPem: leaf, issuedAt: 100, expiresAt: 600, refreshAt: 350 };
+      outcome = { ok: true, value: { token: '', expiresIn: 1, spiffeId: '', ...svid } };
+      const operation = operations.find(({ path }) => path === paths.x509Svid);
+      assert.ok(operation);
+      const { accept: _usual, ...headers } = requests.getX509Svid?.headers ?? {};
+      const answer = await call(operation, {
+        headers: { ...headers, ...(accept !== undefined && { accept }) },
+      });
+      assert.ok(String(answer.headers['content-type']).startsWith(type), answer.body);
+      assertDescribed(operation.operation, answer);
+      if (type === 'application/json') return;
+      assert.equal(answer.headers['kubespiffe-chain-length'], '2');
+      assert.equal(answer.headers['kubespiffe-refresh-after'], '250');
+      assert.equal(answer.body, leaf.repeat(3));
+    });
+  }
+
+  it('describes every refusal where it can come, with its status', async () => {
+    const { required, properties } = openApi.components.schemas.Refusal;
+    for (const each of operations.filter(({ method }) => method === 'POST')) {
+      const reasons = new Set<string>();
+      const text = JSON.stringify(each.operation.responses);
+      for (const code of Object.keys(refusals) as RefusalCode[]) {
+        if (!text.includes(`"${code}"`)) continue;
+        outcome = refuse(code, 'a detail');
+        const answer = await call(each);
+        assert.equal(answer.statusCode, refusals[code].status);
+        assertDescribed(each.operation, answer);
+        const { error, reason, ...rest } = answer.json();
+        assert.deepEqual(Object.keys(rest), ['error_description']);
+        assert.deepEqual([reason, properties.error.enum.includes(error)], [code, true]);
+        assert.ok(JSON.stringify(each.operation.responses[String(answer.statusCode)]).includes(`"${code}"`));
+        reasons.add(code);
+      }
+      assert.ok(reasons.size > 25);
+    }
+    assert.deepEqual([...required].sort(), ['error', 'error_description', 'reason']);
+    assert.deepEqual(properties.reason.enum, Object.keys(refusals));
+  });
+
+  it('describes what the documents are answered with: again, too often, and too early', async () => {
+    for (const each of operations.filter(({ method }) => method === 'GET')) {
+      const { headers } = await call(each);
+      const again = await call(each, { headers: { 'if-none-match': String(headers.etag) } });
+      assert.equal(again.statusCode, 304);
+      assertDescribed(each.operation, again);
+      isFull = true;
+      const often = await call(each);
+      isFull = false;
+      assert.equal(often.statusCode, 429);
+      assertDescribed(each.operation, often);
+      hasPool = false;
+      const early = await call(each);
+      hasPool = true;
+      assert.equal(early.statusCode, each.path === paths.openApi ? 200 : 503);
+      assertDescribed(each.operation, early);
+    }
+  });
+
+  it('describes the form as it is read', () => {
+    const [schema] = Object.values(described[paths.exchange]?.post?.requestBody?.content ?? {}).map(
+      (each) => each.schema as unknown as { required: string[]; properties: Record<string, unknown> },
+    );
+    assert.ok(schema);
+    const read = (fields: Record<string, string>) =>
+      readExchange(new URLSearchParams(fields).toString(), { authorization: undefined });
+    const all = { ...form, requested_token_type: form.subject_token_type };
+    assert.deepEqual(Object.keys(schema.properties).sort(), Object.keys(all).sort());
+    assert.ok(read(all).ok && read(form).ok);
+    for (const name of schema.required) {
+      const { [name as keyof typeof form]: _left, ...rest } = form;
+      const outcomeOf = read(rest);
+      // Whether there is an audience is a matter of the policy, which sees an empty list.
+      if (name === 'audience') assert.ok(outcomeOf.ok && outcomeOf.value.audiences.length === 0);
+      else assert.equal(outcomeOf.ok, false, name);
+    }
+    assert.equal(read({ ...form, actor_token: 'a' }).ok, false);
+    assert.ok(readShortForm('{"audience":["a","b"]}', { authorization: 'Bearer a.b.c' }).ok);
+    assert.equal(readShortForm('{"audience":"a","more":1}', { authorization: 'Bearer a.b.c' }).ok, false);
+  });
+
+  it('refers to nothing that is not in it, and is served as it is', async () => {
+    const text = JSON.stringify(openApi);
+    const names = [...text.matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name = '']) => name);
+    assert.deepEqual([...new Set(names)].sort(), Object.keys(openApi.components.schemas).sort());
+    const answer = await app.inject({ url: paths.openApi });
+    assert.deepEqual(answer.json(), JSON.parse(text));
+    const ids = operations.map(({ operation }) => operation.operationId);
+    assert.equal(new Set(ids).size, ids.length);
+  });
+});

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, it } from 'node:test';
+import type { Authority } from '../../../signer/authority/pool.ts';
+import { createStore } from '../../../signer/kube/store.ts';
+import type { WaitReason } from '../../../signer/observe/reasons.ts';
+import { pass, refuse } from '../../../signer/token/refusals.ts';
+import type { Told } from '../../../signer/token/report.ts';
+import { createX509Service, type X509ServiceNeeds } from '../../../signer/token/svid/x509-service.ts';
+import { createScriptedApi } from '../../kube/scripted-api.ts';
+import { authorityOf, makeCa } from '../../pki/authorities.ts';
+import { makeKey } from '../../pki/keys.ts';
+import { requestAround, stubRequest } from '../../pki/requests.ts';
+
+const now = Math.floor(Date.now() / 1000);
+const ca = await makeCa();
+const key = makeKey('ECDSA P-256');
+const good = { subjectToken: 'a.b.c', body: stubRequest(key) };
+const psat = {
+  subject: 'system:serviceaccount:shop:web',
+  namespace: 'shop',
+  serviceAccount: { name: 'web', uid: 'sa-uid' },
+  pod: { name: 'web-0', uid: 'pod-uid' },
+  node: { name: 'node-1', uid: 'node-uid' },
+  expiresAt: now + 7200,
+  notBefore: now - 60,
+  id: 'jti',
+};
+const unusable = (reason: WaitReason, detail: string) => () => ({ ok: false as const, reason, detail });
+
+/** The service with a good token, a live pod and a CA; what the real ones say is in test/contract/x509-svid.test.ts. */
+function aService(different: Partial<X509ServiceNeeds> = {}) {
+  const told: Told[] = [];
+  const api = createScriptedApi();
+  api.answer = () => ({ status: 200, body: { uid: 'pod-uid' } });
+  const answer = createX509Service({
+    authenticate: async () => pass(psat),
+    pods: {
+      pods: createStore(),
+      project: ({ uid }: { uid?: string }) => ({
+        uid: uid ?? '',
+        serviceAccountName: 'web',
+        finished: undefined,
+      }),
+      hearsOfPods: () => false,
+      seenLive: { add: () => undefined, has: () => false },
+      transport: api.transport,
+    } as unknown as X509ServiceNeeds['pods'],
+    authority: () => ({
+      ok: true,
+      authority: { id: 'ca-1', signingAuthority: authorityOf(ca) } as Authority,
+    }),
+    roots: () => ca.pem,
+    extensionsFor: () => undefined,
+    podLimits: { take: () => 0 },
+    policy: { trustDomain: 'example.org', lifetimeSeconds: 3600 },
+    tell: (one) => told.push(one),
+    randomBytes,
+    now: () => now * 1000,
+    monotonic: () => 0,
+    ...different,
+  });
+  return { answer: (request = good) => answer(pass(request), '10.0.0.1', 0), told, api };
+}
+
+describe('the service for certificates', () => {
+  it('gives a certificate for the pod, and tells whose it is', async () => {
+    const { answer, told } = aService();
+    const given = await answer();
+    assert.ok(given.ok);
+    assert.equal(given.value.spiffeId, 'spiffe://example.org/ns/shop/sa/web');
+    assert.deepEqual([given.value.expiresAt, given.value.refreshAt], [now + 3480, now + 1740]);
+    assert.equal(told[0]?.caller, psat);
+    assert.partialDeepStrictEqual(told[0], {
+      event: 'x509-svid',
+      outcome: { issued: { authority: 'ca-1', spiffeId: given.value.spiffeId, notAfter: now + 3480 } },
+    });
+  });
+
+  it('names the pod to who writes it into the certificate, with what the token says of the node', async () => {
+    const asked: object[] = [];
+    const extensionsFor = (identity: object) => void asked.push(identity);
+    await aService({ extensionsFor }).answer();
+    const { node: _node, ...elsewhere } = psat;
+    await aService({ extensionsFor, authenticate: async () => pass(elsewhere) }).answer();
+    assert.partialDeepStrictEqual(asked[0], { podUID: 'pod-uid', nodeName: 'node-1', nodeUID: 'node-uid' });
+    assert.partialDeepStrictEqual(asked[1], { podUID: 'pod-uid', nodeName: '', nodeUID: '' });
+  });
+
+  const forged = { ...good, body: requestAround(key.spki) };
+  const refused: [
+    name: string,
+    different: Partial<X509ServiceNeeds>,
+    expected: { code: string; detail?: string; isKnown?: false },
+    request?: typeof good,
+  ][] = [
+    [
+      'a token that is refused, before anything else is looked at',
+      { authenticate: async () => refuse('TokenRefused') },
+      { code: 'TokenRefused', isKnown: false },
+      forged,
+    ],
+    [
+      'a pod that asks too often, whatever it sends',
+      { podLimits: { take: () => 1 } },
+      { code: 'PodLimited' },
+      forged,
+    ],
+    ['a request of somebody else’s key', {}, { code: 'CsrSignatureInvalid' }, forged],
+    [
+      'a root that is not shown yet, with one full stop',
+      { authority: unusable('TrustNotPublished', 'ClusterTrustBundle x') },
+      {
+        code: 'SigningUnavailable',
+        detail:
+          'The root of the signing CA is not yet seen in ClusterTrustBundle x; certificates are issued once it is',
+      },
+    ],
+    [
+      'a clock that is wrong',
+      { authority: unusable('ClockSkew', '200 s fast') },
+      { code: 'SigningUnavailable' },
+    ],
+    ['a pool without roots', { roots: () => undefined }, { code: 'SigningUnavailable' }],
+    [
+      'a token that ends in a moment',
+      { authenticate: async () => pass({ ...psat, expiresAt: now + 29 }) },
+      { code: 'TokenEndsTooSoon' },
+    ],
+  ];
+  for (const [name, different, expected, request] of refused) {
+    it(`refuses ${name}`, async () => {
+      const { answer, told } = aService(different);
+      const given = await answer(request);
+      assert.ok(!given.ok);
+      assert.equal(given.code, expected.code);
+      if (expected.detail !== undefined) assert.equal(given.detail, expected.detail);
+      assert.equal(told[0]?.outcome, given);
+      assert.equal(told[0]?.caller !== undefined, expected.isKnown ?? true);
+    });
+  }
+
+  for (const [status, code] of [
+    [404, 'PodGone'],
+    [500, 'PodUnavailable'],
+  ] as const) {
+    it(`looks the pod up live each time, and refuses with ${code} for ${status}`, async () => {
+      const { answer, api } = aService();
+      assert.ok((await answer()).ok);
+      api.answer = () => ({
+        status,
+        body: { kind: 'Status', reason: 'NotFound', details: { name: 'web-0', kind: 'pods' } },
+      });
+      const given = await answer();
+      assert.equal(given.ok ? 'given' : given.code, code);
+      assert.equal(api.requests.length, 2);
+    });
+  }
+});

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { readCertificate } from '../../../signer/pki/certificate.ts';
+import { bitString, objectIdentifier, sequence } from '../../../signer/pki/der-writer.ts';
+import type { SigningAuthority } from '../../../signer/pki/leaf.ts';
+import { encodePem } from '../../../signer/pki/pem.ts';
+import { makeSerial } from '../../../signer/pki/serial.ts';
+import { makeSpiffeId } from '../../../signer/spiffe/id.ts';
+import { describe as descriptionOf } from '../../../signer/token/refusals.ts';
+import { pkcs10Of, readX509Request } from '../../../signer/token/svid/csr-request.ts';
+import { keyOfRequest, mintX509Svid } from '../../../signer/token/svid/mint-x509.ts';
+import { authorityOf, makeCa } from '../../pki/authorities.ts';
+import { makeKey, supportedKey } from '../../pki/keys.ts';
+import { requestAround, stubRequest } from '../../pki/requests.ts';
+
+const key = makeKey('ECDSA P-256');
+const request = stubRequest(key);
+const pem = (label: string, der: Uint8Array = request) => encodePem(label, der);
+const keyPem = key.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+
+describe('the body of a request for a certificate', () => {
+  const taken: [name: string, body: Uint8Array | string][] = [
+    ['DER', request],
+    ['PEM', pem('CERTIFICATE REQUEST')],
+    ['PEM as old programs label it', pem('NEW CERTIFICATE REQUEST')],
+    ['PEM with the line ends of Windows', pem('CERTIFICATE REQUEST').replaceAll('\n', '\r\n')],
+    [
+      'PEM below the text of openssl req -text',
+      `Certificate Request:\n    Data:\n${pem('CERTIFICATE REQUEST')}`,
+    ],
+  ];
+  for (const [name, body] of taken) {
+    it(`may be ${name}`, () => {
+      const der = pkcs10Of(Buffer.from(body));
+      assert.ok(der.ok);
+      assert.deepEqual(Buffer.from(der.value), request);
+    });
+  }
+
+  const refused: [name: string, body: Uint8Array | string, said: RegExp][] = [
+    ['nothing', '', /is empty/],
+    ['text', 'give me a certificate', /no PEM block/],
+    ['zeros', Buffer.alloc(100), /no PEM block/],
+    ['two requests', pem('CERTIFICATE REQUEST').repeat(2), /2 PEM blocks/],
+    ['a private key', keyPem, /is no CERTIFICATE REQUEST/],
+    ['a private key beside the request', keyPem + pem('CERTIFICATE REQUEST'), /2 PEM blocks/],
+    ['a certificate', pem('CERTIFICATE'), /is no CERTIFICATE REQUEST/],
+    ['PEM that is cut', pem('CERTIFICATE REQUEST').slice(0, -30), /no END line/],
+  ];
+  for (const [name, body, said] of refused) {
+    it(`may not be ${name}, which is not repeated in the answer`, () => {
+      const outcome = pkcs10Of(Buffer.from(body));
+      assert.ok(!outcome.ok && outcome.code === 'CsrUnreadable');
+      assert.match(descriptionOf(outcome), said);
+      assert.doesNotMatch(descriptionOf(outcome), /MII|[A-Za-z0-9+/]{30,}/);
+    });
+  }
+
+  it('comes with the token as Bearer', () => {
+    assert.deepEqual(readX509Request(request, { authorization: 'Bearer a.b.c' }), {
+      ok: true,
+      value: { subjectToken: 'a.b.c', body: request },
+    });
+    for (const authorization of [undefined, '', 'Basic YTpi', 'Bearer', 'Bearer a b', 'Bearer a, Bearer b']) {
+      const outcome = readX509Request(request, { authorization });
+      assert.ok(!outcome.ok && outcome.code === 'TokenMissing', authorization);
+    }
+  });
+
+  it('does not come with a certificate, which would renew itself for ever', () => {
+    const peer = { certificate: Uint8Array.of(1) };
+    for (const authorization of ['Bearer a.b.c', undefined]) {
+      const outcome = readX509Request(request, { authorization, peer });
+      assert.ok(!outcome.ok && outcome.code === 'CredentialsRepeated');
+    }
+    const none = { certificate: undefined };
+    assert.ok(readX509Request(request, { authorization: 'Bearer a.b.c', peer: none }).ok);
+  });
+
+  it('never makes the reader throw', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (body) => {
+        const der = pkcs10Of(body);
+        if (der.ok) assert.equal(keyOfRequest(der.value).ok, false);
+      }),
+    );
+  });
+});
+
+describe('the key of a request', () => {
+  const mlDsa = sequence(sequence(objectIdentifier('2.16.840.1.101.3.4.3.18')), bitString(Buffer.alloc(9)));
+  const rsa2048 = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey;
+  const cases: [name: string, pkcs10: Uint8Array, expected: string, said?: RegExp][] = [
+    ['of its own', request, 'taken'],
+    ['that has not signed it', requestAround(key.spki), 'CsrSignatureInvalid', /is not one of the key/],
+    [
+      'that is too short',
+      requestAround(rsa2048.export({ type: 'spki', format: 'der' })),
+      'UnsupportedKeyType',
+      /is RSA 2048; make one of ECDSA P-256, ECDSA P-384, ECDSA P-521, Ed25519, RSA 3072, RSA 4096\.$/,
+    ],
+    ['of another algorithm', requestAround(mlDsa), 'UnsupportedKeyType', /is ML-DSA-65; make one of/],
+    ['of a request that is cut', request.subarray(0, -1), 'CsrUnreadable', /truncated; send one PKCS#10/],
+  ];
+  for (const [name, pkcs10, expected, said = /^/] of cases) {
+    it(`${name}: ${expected}`, () => {
+      const outcome = keyOfRequest(pkcs10);
+      assert.equal(outcome.ok ? 'taken' : outcome.code, expected);
+      if (!outcome.ok) assert.match(descriptionOf(outcome), said);
+    });
+  }
+});
+
+describe('an X509-SVID for a request', () => {
+  const id = makeSpiffeId('example.org', ['ns', 'shop', 'sa', 'web']);
+  assert.ok(id.ok);
+  const spiffeId = id.value;
+  const now = Math.floor(Date.now() / 1000);
+  const mint = async (different: { credentialEndsAt?: number; authority?: SigningAuthority } = {}) =>
+    mintX509Svid({
+      authority: authorityOf(await makeCa()),
+      spiffeId,
+      key: supportedKey(key.spki),
+      now,
+      lifetimeSeconds: 3600,
+      credentialEndsAt: now + 86_400,
+      serial: makeSerial(randomBytes),
+      ...different,
+    });
+
+  it('carries the identity and the key, and nothing that was asked for', async () => {
+    const outcome = await mint();
+    assert.ok(outcome.ok);
+    const leaf = readCertificate(outcome.value.leafDer);
+    assert.ok(leaf.ok);
+    assert.deepEqual(
+      [leaf.value.uris, leaf.value.dnsNames, leaf.value.subjectText],
+      [[spiffeId.uri], [], ''],
+    );
+    assert.deepEqual(Buffer.from(leaf.value.spki), key.spki);
+    assert.equal(leaf.value.serialHex, outcome.value.serialHex);
+  });
+
+  const ends: [name: string, left: number, expected: { notAfter: number; refreshAt: number } | 'refused'][] =
+    [
+      [
+        'lives for an hour, the two minutes that it lies back counted',
+        86_400,
+        { notAfter: 3480, refreshAt: 1740 },
+      ],
+      ['never outlives the token', 600, { notAfter: 600, refreshAt: 300 }],
+      ['may have half a minute', 30, { notAfter: 30, refreshAt: 15 }],
+      ['is refused below that', 29, 'refused'],
+    ];
+  for (const [name, left, expected] of ends) {
+    it(name, async () => {
+      const outcome = await mint({ credentialEndsAt: now + left });
+      if (expected === 'refused') return assert.ok(!outcome.ok && outcome.code === 'TokenEndsTooSoon');
+      assert.ok(outcome.ok);
+      const { notBefore, notAfter, refreshAt } = outcome.value;
+      assert.deepEqual(
+        { notAfter: notAfter - now, refreshAt: refreshAt - now, notBefore: notBefore - now },
+        { ...expected, notBefore: -120 },
+      );
+    });
+  }
+
+  it('stays inside the validity of its authority', async () => {
+    const young = authorityOf(await makeCa({ notBefore: now - 60, notAfter: now + 1000 }));
+    const outcome = await mint({ authority: young });
+    assert.ok(outcome.ok);
+    assert.deepEqual([outcome.value.notBefore, outcome.value.notAfter], [now - 60, now + 1000]);
+  });
+});
