@@ -209,7 +209,10 @@ export const openApi = {
         properties: {
           error: { enum: [...new Set(Object.values<Refusal>(refusals).map(({ error }) => error))] },
           error_description: { type: 'string', description: 'What was wrong, and what to do' },
-          reason: { enum: Object.keys(refusals), description: 'Has a heading in docs/reference/token-endpoint.md' },
+          reason: {
+            enum: Object.keys(refusals),
+            description: 'Has a heading in docs/reference/token-endpoint.md',
+          },
         },
         additionalProperties: false,
       },
