@@ -25,6 +25,7 @@ import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { serveObservability } from './observe/server.ts';
 import { leafExtensions } from './pki/leaf-extensions.ts';
+import { createRandomPool } from './pki/random.ts';
 import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
 import { bundleName as bundleNameOf } from './trust/bundle.ts';
 import { createConfigMapPublisher } from './trust/configmap-publisher.ts';
@@ -165,7 +166,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
       refreshJitter,
     },
     extensionsFor,
-    randomBytes,
+    randomBytes: createRandomPool(randomBytes),
     ...time,
   });
   const controller = createController({

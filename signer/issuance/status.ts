@@ -41,6 +41,9 @@ export type WriteOutcome =
   | { readonly kind: 'rejected'; readonly detail: string }
   | { readonly kind: 'unavailable'; readonly detail: string; readonly retryAfterMs: number | undefined };
 
+/** The answer to a write would repeat the whole request, chain and all. (kubernetes-api: a server may know only JSON.) */
+const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json';
+
 /** Whole seconds in RFC 3339: the server compares these with the certificate's own (kubernetes-api validation). */
 export function rfc3339(seconds: number): string {
   return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
@@ -89,6 +92,7 @@ export function createStatusWriter(transport: Transport, replica: string) {
         query: { fieldManager: replica },
         body: answer.body,
         contentType: 'application/merge-patch+json',
+        accept: metadataOnly,
         resource: 'podcertificaterequests/status',
         discardBody: true,
         signal,

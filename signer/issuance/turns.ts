@@ -28,6 +28,8 @@ export interface Turns {
 interface Sighting {
   readonly first: number;
   changed: number;
+  /** The order among these members: each request is asked about several times, and hashing is dear. */
+  ranked: { readonly members: readonly string[]; readonly order: readonly string[] } | undefined;
 }
 
 export function createTurns(needs: {
@@ -42,10 +44,19 @@ export function createTurns(needs: {
   const lastFinished = new Map<string, number>();
   let allChanged = Number.NEGATIVE_INFINITY;
 
+  function orderOf(uid: string): readonly string[] {
+    const members = needs.members();
+    const sighting = open.get(uid);
+    if (sighting?.ranked?.members === members) return sighting.ranked.order;
+    const order = ranking(uid, members);
+    if (sighting) sighting.ranked = { members, order };
+    return order;
+  }
+
   return {
     sawOpen(uid) {
       if (open.has(uid)) return false;
-      open.set(uid, { first: monotonic(), changed: monotonic() });
+      open.set(uid, { first: monotonic(), changed: monotonic(), ranked: undefined });
       return true;
     },
     sawAnswer(request) {
@@ -64,7 +75,7 @@ export function createTurns(needs: {
       if (sighting) sighting.changed = monotonic();
     },
     turnOf(uid) {
-      const order = ranking(uid, needs.members());
+      const order = orderOf(uid);
       const owner = order[0];
       const rank = Math.max(0, order.indexOf(self));
       const waitMs = waitForTurnMs({

@@ -59,9 +59,8 @@ export function openHttp2(needs: {
 
   function start(entry: Entry, on: Link): void {
     const { outgoing, receiver } = entry;
-    const head = { ':method': outgoing.method, ':path': outgoing.path, ':authority': host };
     const stream = on.session.request(
-      { ...head, ...outgoing.headers },
+      { ':method': outgoing.method, ':path': outgoing.path, ':authority': host, ...outgoing.headers },
       { endStream: outgoing.body === undefined },
     );
     on.streams += 1;

@@ -1,5 +1,4 @@
-import pino from 'pino';
-import type { LogDestination } from './log.ts';
+import { type LogDestination, standardOutput } from './log.ts';
 import type { Reason } from './reasons.ts';
 
 /** An object that a decision was about. */
@@ -74,18 +73,14 @@ export interface X509AuditRecord
 export type Audit = (record: AuditRecord | TokenAuditRecord | X509AuditRecord) => void;
 
 /**
- * Makes the audit stream: the same output as the log, told apart by `"audit":true`. It is a logger of its own
- * rather than a child, because the log level must never silence it.
+ * Makes the audit stream: the same output as the log in the same form, told apart by `"audit":true`. It is no logger,
+ * because no log level may silence it.
  */
 export function createAudit(options: { replica: string; destination?: LogDestination }): Audit {
-  const stream = pino(
-    {
-      level: 'info',
-      base: { audit: true, replica: options.replica },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    options.destination ?? pino.destination({ fd: 1, sync: true }),
-  );
-  return (record) => stream.info(record);
+  const { replica } = options;
+  const destination = options.destination ?? standardOutput();
+  return (record) => {
+    const line = { level: 'info', time: new Date().toISOString(), audit: true, replica, ...record };
+    destination.write(`${JSON.stringify(line)}\n`);
+  };
 }

@@ -10,6 +10,29 @@ export type LogLevel = (typeof logLevels)[number];
 export type LogDestination = pino.DestinationStream;
 
 /**
+ * Standard output, written once per turn of the event loop: a burst confirms many decisions in one turn, and a write
+ * of each line by itself would cost more than making it. What a process that ends by itself has said is written; one
+ * that is killed may lose the lines of its last turn.
+ */
+export function standardOutput(): LogDestination & { flushSync(): void } {
+  const output = pino.destination({ fd: 1, sync: true });
+  let lines = '';
+  const flush = () => {
+    const said = lines;
+    lines = '';
+    if (said !== '') output.write(said);
+  };
+  process.on('exit', flush);
+  return {
+    write(line) {
+      if (lines === '') setImmediate(flush);
+      lines += line;
+    },
+    flushSync: flush,
+  };
+}
+
+/**
  * Makes the logger of a process. Nothing is redacted, because no key and no token is ever handed to it.
  * Setting `level` on the returned logger takes effect on the children made from it too, so that debugging can be
  * switched on in a running signer.
@@ -30,7 +53,7 @@ export function createLogger(options: { level: LogLevel; destination?: LogDestin
         forgotten.register(child, reference);
       },
     },
-    options.destination ?? pino.destination({ fd: 1, sync: true }),
+    options.destination ?? standardOutput(),
   );
 
   // pino copies the level into a child when it is made. Children share the listener, hence the check.

@@ -61,7 +61,11 @@ function authorityProblem(name: string): string | undefined {
   return undefined;
 }
 
+const goodSegment = /^[A-Za-z0-9._-]+$/;
+
 function pathProblem(segments: readonly string[]): string | undefined {
+  if (segments.every((segment) => goodSegment.test(segment) && segment !== '.' && segment !== '..'))
+    return undefined;
   for (const [index, segment] of segments.entries()) {
     if (segment === '') {
       return index === segments.length - 1
@@ -73,7 +77,7 @@ function pathProblem(segments: readonly string[]): string | undefined {
     if (segment.includes('?') || segment.includes('#'))
       return 'a SPIFFE ID has no query and no fragment (SPIFFE-ID 2)';
     if (segment.includes('%')) return 'the path of a SPIFFE ID has no percent-encoding (SPIFFE-ID 2.2)';
-    if (!/^[A-Za-z0-9._-]+$/.test(segment)) {
+    if (!goodSegment.test(segment)) {
       return 'a path segment of a SPIFFE ID has only the characters A-Z, a-z, 0-9, ".", "-" and "_" (SPIFFE-ID 2.2)';
     }
   }

@@ -83,7 +83,7 @@ test('the image is named, runs as nobody in particular, and starts the command',
   assert.equal(config.User, '65532:65532');
   assert.deepEqual(config.Entrypoint, [
     '/usr/local/bin/node',
-    '--max-semi-space-size=4',
+    '--max-semi-space-size=8',
     '/app/tools/main.js',
   ]);
 });

@@ -43,6 +43,18 @@ describe('turns', () => {
     assert.equal(turns.turnOf(owned).waitMs, 300);
   });
 
+  it('follow the members: a request is whoever is left to answer it', () => {
+    let alive: readonly string[] = members;
+    const needs = { self: 'b', members: () => alive, takeoverDelayMs: 1000, monotonic: () => 0 };
+    const turns = createTurns(needs);
+    turns.sawOpen(owned);
+    assert.equal(turns.turnOf(owned).rank, 1);
+    alive = ['b'];
+    assert.deepEqual(turns.turnOf(owned), { rank: 0, waitMs: 0 });
+    alive = members;
+    assert.equal(turns.turnOf(owned).rank, 1);
+  });
+
   it('leave an owner alone that finishes other requests', () => {
     const { turns, clock } = turnsOf('b');
     turns.sawOpen(owned);

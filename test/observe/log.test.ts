@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { createAudit } from '../../signer/observe/audit.ts';
 import { createLogger } from '../../signer/observe/log.ts';
@@ -80,3 +82,40 @@ test('an audit record is one line, marked as audit, whatever the log level', () 
   assert.deepEqual(line?.pod, { name: 'web', uid: 'p' });
   assert.equal(line?.level, 'info');
 });
+
+for (const [how, end] of [
+  ['that comes to its end', ''],
+  ['that exits in the middle', 'process.exit(0);'],
+  ['that fails', "throw new Error('a fault');"],
+  ['that is told to stop later', 'setTimeout(() => process.exit(0), 50);'],
+] as const) {
+  test(`everything that a process ${how} has said stands in its output, in order`, () => {
+    const observe = join(import.meta.dirname, '../../signer/observe');
+    const script = `
+      const { createLogger } = await import('${observe}/log.ts');
+      const { createAudit } = await import('${observe}/audit.ts');
+      const log = createLogger({ level: 'info' });
+      const audit = createAudit({ replica: 'a' });
+      for (let number = 0; number < 500; number += 1) {
+        log.info({ number }, 'said');
+        audit({ outcome: 'Issued', number });
+      }
+      ${end}`;
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+    });
+    const lines = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const expected = Array.from({ length: 500 }, (_, number) => number);
+    assert.deepEqual(
+      lines.filter(({ audit }) => !audit).map(({ number }) => number),
+      expected,
+    );
+    assert.deepEqual(
+      lines.filter(({ audit }) => audit).map(({ number }) => number),
+      expected,
+    );
+  });
+}
