@@ -4,9 +4,10 @@ import { decideOnPod, lookUpPod } from '../caller/pods.ts';
 import type { Limiter } from '../limiter.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import type { JwtSvidFacts, TokenReporter } from '../report.ts';
+import { type Answer, answering, type Issue } from './answering.ts';
 import { type AudiencePolicy, checkAudiences } from './audiences.ts';
 import type { Credential, TokenRequest } from './exchange.ts';
-import { expiryOf, type JwtSvidAlgorithm, type MintedToken, mintJwtSvid } from './mint-jwt.ts';
+import { expiryOf, type JwtSvidAlgorithm, mintJwtSvid } from './mint-jwt.ts';
 
 export interface TokenPolicy {
   readonly trustDomain: string;
@@ -45,15 +46,13 @@ export interface IssuedToken {
   readonly spiffeId: string;
 }
 
+export type TokenService = Answer<TokenRequest, IssuedToken>;
+
 /** Gives JWT-SVIDs to pods that prove themselves with their ServiceAccount token or their certificate. */
-export function createTokenService(needs: TokenServiceNeeds) {
+export function createTokenService(needs: TokenServiceNeeds): TokenService {
   const { policy, monotonic } = needs;
 
-  /** Whose token it is comes first: what is refused after that can be told on the pod. */
-  async function issue(
-    request: TokenRequest,
-    known: (caller: Caller) => void,
-  ): Promise<Checked<{ minted: MintedToken; spiffeId: string; keyId: string; now: number }>> {
+  const issue: Issue<TokenRequest, IssuedToken, JwtSvidFacts> = async (request, known) => {
     const authenticated = await needs.authenticate(request.credential);
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
@@ -89,42 +88,17 @@ export function createTokenService(needs: TokenServiceNeeds) {
       expiresAt: expiresAt.value,
       id: needs.newId(),
     });
-    return pass({ minted, spiffeId: spiffeId.value.uri, keyId: signer.kid, now });
-  }
-
-  /**
-   * Answers one request, and tells about it.
-   *
-   * @param read the request as far as it could be read. @param address of the caller.
-   */
-  return async function answer(
-    read: Checked<TokenRequest>,
-    address: string,
-    startedAt: number,
-  ): Promise<Checked<IssuedToken>> {
-    let caller: Caller | undefined;
-    const outcome = read.ok
-      ? await issue(read.value, (whose) => {
-          caller = whose;
-        })
-      : read;
-    needs.tell({
-      event: 'token',
-      address,
-      elapsedMs: monotonic() - startedAt,
-      ...(read.ok && { audiences: read.value.audiences }),
-      ...(caller && { caller }),
-      outcome: outcome.ok ? { ok: true, issued: factsOf(outcome.value) } : outcome,
+    const { uri } = spiffeId.value;
+    return pass({
+      given: { token: minted.token, expiresIn: minted.expiresAt - now, spiffeId: uri },
+      facts: { spiffeId: uri, tokenId: minted.id, keyId: signer.kid, notAfter: minted.expiresAt },
     });
-    if (!outcome.ok) return outcome;
-    const { minted, spiffeId, now } = outcome.value;
-    return pass({ token: minted.token, expiresIn: minted.expiresAt - now, spiffeId });
   };
-}
 
-function factsOf(issued: { minted: MintedToken; spiffeId: string; keyId: string }): JwtSvidFacts {
-  const { minted, spiffeId, keyId } = issued;
-  return { spiffeId, tokenId: minted.id, keyId, notAfter: minted.expiresAt };
+  return answering({
+    issue,
+    tell: (told, request) =>
+      needs.tell({ event: 'token', ...told, ...(request && { audiences: request.audiences }) }),
+    monotonic,
+  });
 }
-
-export type TokenService = ReturnType<typeof createTokenService>;

@@ -7,8 +7,9 @@ import type { Authenticate } from '../caller/authenticate.ts';
 import type { Caller } from '../caller/caller.ts';
 import { decideOnPod, lookUpPod } from '../caller/pods.ts';
 import type { Limiter } from '../limiter.ts';
-import { type Checked, pass, refuse } from '../refusals.ts';
+import { pass, refuse } from '../refusals.ts';
 import type { TokenReporter, X509SvidFacts } from '../report.ts';
+import { type Answer, answering, type Issue } from './answering.ts';
 import { pkcs10Of, type X509Request } from './csr-request.ts';
 import { keyOfRequest, mintX509Svid } from './mint-x509.ts';
 
@@ -46,19 +47,17 @@ export interface IssuedX509Svid {
   readonly refreshAt: number;
 }
 
+export type X509Service = Answer<X509Request, IssuedX509Svid>;
+
 /**
  * Gives X509-SVIDs to pods that prove themselves with their ServiceAccount token: the same identity, by the same
  * decision, as their PodCertificateRequests would get. A certificate lives longer than a token, so that the API server
  * is asked anew each time.
  */
-export function createX509Service(needs: X509ServiceNeeds) {
+export function createX509Service(needs: X509ServiceNeeds): X509Service {
   const { policy, monotonic } = needs;
 
-  /** Whose token it is comes first: what is refused after that can be told on the pod. */
-  async function issue(
-    request: X509Request,
-    known: (caller: Caller) => void,
-  ): Promise<Checked<{ svid: IssuedX509Svid; facts: X509SvidFacts }>> {
+  const issue: Issue<X509Request, IssuedX509Svid, X509SvidFacts> = async (request, known) => {
     const authenticated = await needs.authenticate(request.subjectToken);
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
@@ -92,7 +91,7 @@ export function createX509Service(needs: X509ServiceNeeds) {
     const { chainPem, notBefore, notAfter, refreshAt, serialHex } = minted.value;
     const { uri } = spiffeId.value;
     return pass({
-      svid: { spiffeId: uri, chainPem, rootsPem, issuedAt: now, expiresAt: notAfter, refreshAt },
+      given: { spiffeId: uri, chainPem, rootsPem, issuedAt: now, expiresAt: notAfter, refreshAt },
       facts: {
         spiffeId: uri,
         serial: serialHex,
@@ -102,36 +101,10 @@ export function createX509Service(needs: X509ServiceNeeds) {
         notAfter,
       },
     });
-  }
-
-  /**
-   * Answers one request, and tells about it.
-   *
-   * @param read the request as far as it could be read. @param address of the caller.
-   */
-  return async function answer(
-    read: Checked<X509Request>,
-    address: string,
-    startedAt: number,
-  ): Promise<Checked<IssuedX509Svid>> {
-    let caller: Caller | undefined;
-    const outcome = read.ok
-      ? await issue(read.value, (whose) => {
-          caller = whose;
-        })
-      : read;
-    needs.tell({
-      event: 'x509-svid',
-      address,
-      elapsedMs: monotonic() - startedAt,
-      ...(caller && { caller }),
-      outcome: outcome.ok ? { ok: true, issued: outcome.value.facts } : outcome,
-    });
-    return outcome.ok ? pass(outcome.value.svid) : outcome;
   };
-}
 
-export type X509Service = ReturnType<typeof createX509Service>;
+  return answering({ issue, tell: (told) => needs.tell({ event: 'x509-svid', ...told }), monotonic });
+}
 
 /** A sentence as a part of another. */
 function clause(sentence: string): string {
