@@ -1,5 +1,6 @@
 import { fileHeader } from './file.ts';
-import { flagOf, type Setting, type SettingKey, settingKeys, settings, variableOf } from './settings.ts';
+import type { Setting } from './setting.ts';
+import { flagOf, type SettingKey, settingKeys, settings, variableOf } from './settings.ts';
 import { fileVariable } from './sources.ts';
 
 const sections = [...new Set(settingKeys.map((key) => settings[key].section))];

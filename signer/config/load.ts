@@ -3,14 +3,8 @@ import { messageOf } from '../errors.ts';
 import type { LogLevel } from '../observe/log.ts';
 import { readConfigFile } from './file.ts';
 import { helpText } from './help.ts';
-import {
-  flagOf,
-  type Setting,
-  type SettingKey,
-  type SettingValues,
-  settingKeys,
-  settings,
-} from './settings.ts';
+import type { Setting } from './setting.ts';
+import { flagOf, type SettingKey, type SettingValues, settingKeys, settings } from './settings.ts';
 import {
   fileVariable,
   type Given,

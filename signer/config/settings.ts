@@ -1,15 +1,14 @@
 import { type LogLevel, logLevels } from '../observe/log.ts';
 import { parseIssuingTrustDomain } from '../spiffe/trust-domain.ts';
+import { endpointSettings } from './endpoint-settings.ts';
+import type { Setting } from './setting.ts';
 import {
   boolean,
   choice,
   decimal,
-  dnsName,
   duration,
   filePath,
   hostPort,
-  issuerUrl,
-  list,
   namespacedName,
   namespaceName,
   objectName,
@@ -17,19 +16,6 @@ import {
   type ValueType,
   whole,
 } from './values.ts';
-
-/** One setting of the signer. Its names as flag, variable and file key follow from its key in the table. */
-export interface Setting<T> {
-  readonly section: 'Identity' | 'Kubernetes' | 'Certificates' | 'Tokens' | 'Process';
-  readonly type: ValueType<T>;
-  /** As a person would write it. Without one, and unless required, the setting may stay open. */
-  readonly default?: string;
-  readonly required?: true;
-  /** Sentences for the person who sets it. */
-  readonly description: string;
-  /** What stands in for a default that depends on where the signer runs. */
-  readonly otherwise?: string;
-}
 
 const trustDomainType: ValueType<string> = {
   placeholder: 'NAME',
@@ -128,180 +114,7 @@ export const settings = {
       'Whether certificates name `jwtIssuer` as a URI in issuerAltName (not critical), so that who meets one of ' +
       'another cluster knows where to find its keys and bundle. Needs `jwtIssuer`.',
   },
-  tokenAddress: {
-    section: 'Tokens',
-    type: hostPort,
-    otherwise: 'no token endpoint',
-    description:
-      'Where the token endpoint listens: pods exchange their ServiceAccount token for a JWT-SVID there, and ' +
-      'everybody reads what verifies it. Needs `jwtIssuer` and the RBAC of manifests/token-endpoint.',
-  },
-  jwtIssuer: {
-    section: 'Tokens',
-    type: issuerUrl,
-    otherwise: 'none; required with `tokenAddress`',
-    description:
-      'Issuer of the JWT-SVIDs (`iss`) and of the discovery document, which verifiers outside look for at this ' +
-      'URL. It cannot be changed later without every verifier that knows it.',
-  },
-  jwtLifetime: {
-    section: 'Tokens',
-    type: duration('30s', '1h'),
-    default: '5m',
-    description: 'Longest life of a JWT-SVID. It never outlives the ServiceAccount token it is made from.',
-  },
-  jwtAlgorithm: {
-    section: 'Tokens',
-    type: choice<'ES256' | 'RS256'>(['ES256', 'RS256']),
-    default: 'ES256',
-    description:
-      'What JWT-SVIDs are signed with; the pool needs such a key. RS256 is what OpenID Connect Discovery demands ' +
-      'and the only one that Microsoft Entra takes.',
-  },
-  jwtRs256Audiences: {
-    section: 'Tokens',
-    type: list(text),
-    otherwise: 'none',
-    description: 'Audiences for which RS256 is used whatever `jwtAlgorithm` says.',
-  },
-  jwtAudiences: {
-    section: 'Tokens',
-    type: list(text),
-    otherwise: 'all but those of the API server and of the endpoint itself',
-    description: 'The only audiences that JWT-SVIDs are issued for. A final `*` stands for any ending.',
-  },
-  jwtMaxAudiences: {
-    section: 'Tokens',
-    type: whole(1, 10),
-    default: '1',
-    description: 'How many audiences a JWT-SVID may have. With two, each can use the token at the other.',
-  },
-  jwtPropagationDelay: {
-    section: 'Tokens',
-    type: duration('0s', '30d'),
-    default: '0s',
-    description:
-      'How long a new JWT key has to be published before it signs, where that is longer than three times ' +
-      '`tokenRefreshHint`.',
-  },
-  tokenAudience: {
-    section: 'Tokens',
-    type: text,
-    otherwise: '`spiffe://TRUST-DOMAIN/kubespiffe/token-endpoint`, the SPIFFE ID of the endpoint',
-    description:
-      'The audience that ServiceAccount tokens must have, and no other, to be taken. Never one of the API server.',
-  },
-  serviceAccountIssuers: {
-    section: 'Tokens',
-    type: list(text),
-    otherwise: 'that of the API server alone',
-    description:
-      'Further issuers of ServiceAccount tokens of this cluster, for the time of a change of `--service-account-issuer`.',
-  },
-  tokenNames: {
-    section: 'Tokens',
-    type: list(dnsName),
-    otherwise: '`kubespiffe-tokens.NAMESPACE.svc`, and the same with `.cluster.local`',
-    description: "DNS names of the endpoint's Service, which its certificate carries.",
-  },
-  tokenTls: {
-    section: 'Tokens',
-    type: choice<'1.2' | '1.3'>(['1.3', '1.2']),
-    default: '1.3',
-    description: 'Least TLS version of the endpoint.',
-  },
-  tokenClientCertificates: {
-    section: 'Tokens',
-    type: boolean,
-    default: 'false',
-    description:
-      'Whether the token endpoint asks its clients for a certificate, and gives the pod of a certificate of this trust ' +
-      'domain a JWT-SVID without a ServiceAccount token. Needs `leafPodIdentity`.',
-  },
-  tokenRefreshHint: {
-    section: 'Tokens',
-    type: duration('1m', '24h'),
-    default: '5m',
-    description:
-      'How often others should read the published keys anew: `spiffe_refresh_hint` and the max-age of the documents. ' +
-      'A new JWT key signs after three times as long.',
-  },
-  bundleWebAddress: {
-    section: 'Tokens',
-    type: hostPort,
-    otherwise: 'no such endpoint',
-    description:
-      'Where the bundle endpoint of profile https_web listens: those who federate with us, and relying parties of ' +
-      'OpenID Connect, read the documents there, and verify it by a certificate that the web knows. It gives no ' +
-      'tokens. Needs `bundleWebCertificate` and `bundleWebKey`.',
-  },
-  bundleWebCertificate: {
-    section: 'Tokens',
-    type: filePath,
-    otherwise: 'none; required with `bundleWebAddress`',
-    description:
-      'Its certificate with the intermediates, PEM, such as `tls.crt` of a mounted Secret. It is read anew when it ' +
-      'changes, without ending a connection.',
-  },
-  bundleWebKey: {
-    section: 'Tokens',
-    type: filePath,
-    otherwise: 'none; required with `bundleWebAddress`',
-    description: 'The key of that certificate, PEM, unencrypted, such as `tls.key`.',
-  },
-  bundleSpiffeAddress: {
-    section: 'Tokens',
-    type: hostPort,
-    otherwise: 'no such endpoint',
-    description:
-      'Where the bundle endpoint of profile https_spiffe listens: the same documents, and those who federate with us ' +
-      'verify it by the bundle that they have. Its SPIFFE ID is `spiffe://TRUST-DOMAIN/kubespiffe/token-endpoint`.',
-  },
-  tokenReviewCache: {
-    section: 'Tokens',
-    type: duration('0s', '5m'),
-    default: '30s',
-    description:
-      "How long the API server's word on a ServiceAccount token, or on the pod of a certificate, counts. The token of " +
-      'a deleted pod is refused at the latest after this time and the 10 s for which the API server remembers its own ' +
-      'reviews.',
-  },
-  tokenPodRate: {
-    section: 'Tokens',
-    type: whole(1, 1_000_000),
-    default: '10',
-    description: 'Requests a second from one pod, on average; twice as many at once.',
-  },
-  tokenAddressRate: {
-    section: 'Tokens',
-    type: whole(1, 1_000_000),
-    default: '200',
-    description: 'Requests a second from one address, on average; twice as many at once.',
-  },
-  x509Svid: {
-    section: 'Tokens',
-    type: boolean,
-    default: 'false',
-    description:
-      'Whether the token endpoint gives certificates too: `POST /x509-svid`, for clusters without Pod Certificates and ' +
-      'for processes that cannot have a projected volume. Needs `tokenAddress`.',
-  },
-  x509Audience: {
-    section: 'Tokens',
-    type: text,
-    otherwise: '`spiffe://TRUST-DOMAIN/kubespiffe/x509-svid`',
-    description:
-      'The audience that ServiceAccount tokens must have, and no other, to get a certificate. Neither `tokenAudience` ' +
-      'nor one of the API server.',
-  },
-  x509Lifetime: {
-    section: 'Tokens',
-    type: duration('5m', '1h'),
-    default: '1h',
-    description:
-      'Longest life of a certificate that the token endpoint gives, of which 2 minutes lie back. It never outlives the ' +
-      'ServiceAccount token it is made from.',
-  },
+  ...endpointSettings,
   concurrency: {
     section: 'Process',
     type: whole(1, 256),

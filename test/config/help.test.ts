@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { helpText, referenceText } from '../../signer/config/help.ts';
-import { flagOf, type Setting, settingKeys, settings, variableOf } from '../../signer/config/settings.ts';
+import type { Setting } from '../../signer/config/setting.ts';
+import { flagOf, settingKeys, settings, variableOf } from '../../signer/config/settings.ts';
 
 test('help names every flag, and no line is wider than a terminal', () => {
   const lines = helpText().split('\n');
