@@ -8,8 +8,17 @@ export function residentMegabytes(pid: number): { now: number; peak: number } {
   return { now: field('VmRSS'), peak: field('VmHWM') };
 }
 
-/** How many TCP connections of a process to a port are open. */
+/** How many TCP connections of a process to a port are open; none when the process was killed in the meantime. */
 export function connectionsTo(pid: number, port: number): number {
+  try {
+    return countConnections(pid, port);
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return 0;
+    throw error;
+  }
+}
+
+function countConnections(pid: number, port: number): number {
   const ours = new Set<string>();
   for (const descriptor of readdirSync(`/proc/${pid}/fd`)) {
     try {
