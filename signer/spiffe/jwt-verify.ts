@@ -57,11 +57,7 @@ export function checkSignature(jwt: ParsedJwt, keys: ReadonlyMap<string, KeyObje
   return verifySignature(jwt, key, alg);
 }
 
-/**
- * Whether a key made the signature of a token by an algorithm that it is for. On the calling thread: handing a
- * signature to the thread pool and back costs more than verifying it. Never throws.
- */
-export function verifySignature(jwt: ParsedJwt, key: KeyObject, alg: JwtAlgorithmName): Result<KeyObject> {
+function verifySignature(jwt: ParsedJwt, key: KeyObject, alg: JwtAlgorithmName): Result<KeyObject> {
   if (!keyFitsAlgorithm(key, alg)) return failure(`the key that kid names is not one for ${alg}`);
   const { digest, options, signatureBytes }: JwtAlgorithm = jwtAlgorithms[alg];
   if (signatureBytes !== undefined && jwt.signature.length !== signatureBytes) {

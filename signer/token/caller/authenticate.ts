@@ -1,6 +1,6 @@
+import { compactVerify } from 'jose';
 import type { Transport } from '../../kube/transport.ts';
 import { parseJwt } from '../../spiffe/jwt-svid.ts';
-import { verifySignature } from '../../spiffe/jwt-verify.ts';
 import type { Limiter } from '../limiter.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import type { IssuerKeys } from './issuer-keys.ts';
@@ -57,7 +57,11 @@ export function createAuthenticator(needs: AuthenticatorNeeds) {
     const key = await keys.find(keyId);
     if (key) {
       if (key.algorithm !== undefined && key.algorithm !== algorithm) return refuse('SignatureInvalid');
-      if (!verifySignature(jwt.value, key.key, algorithm).ok) return refuse('SignatureInvalid');
+      try {
+        await compactVerify(token, key.key, { algorithms: [algorithm] });
+      } catch {
+        return refuse('SignatureInvalid');
+      }
     }
     const psat = readPsat(jwt.value.claims, policy, seconds());
     if (!psat.ok) return psat;
