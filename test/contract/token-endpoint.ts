@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { Agent, request } from 'node:https';
@@ -193,4 +194,15 @@ export async function factsOf(controlPlane: ControlPlane, pod: Pod): Promise<Tok
     pod: kubernetes.pod,
     now: Math.floor(Date.now() / 1000),
   };
+}
+
+/** Whether an answer is a refusal in the form of RFC 6749 5.2, with our reason beside it. */
+export function assertRefused(answer: Answer, reason: string, status = 400, error = 'invalid_request'): void {
+  assert.deepEqual(
+    { status: answer.status, reason: answer.json.reason, error: answer.json.error },
+    { status, reason, error },
+    answer.text,
+  );
+  assert.match(String(answer.json.error_description), /^[\x20-\x21\x23-\x5b\x5d-\x7e]{10,}$/);
+  assert.equal(answer.headers['cache-control'], 'no-store');
 }

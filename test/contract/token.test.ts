@@ -12,6 +12,7 @@ import { badTokens, claimsOf, headerOf, refusedByReview, signed } from '../token
 import { putPool } from './installation.ts';
 import {
   type Answer,
+  assertRefused,
   endpointAudience,
   factsOf,
   installTokenEndpoint,
@@ -44,16 +45,6 @@ describe('the token endpoint', () => {
   });
 
   const podPath = (pod: Pod) => `/api/v1/namespaces/${pod.metadata.namespace}/pods/${pod.metadata.name}`;
-
-  function assertRefused(answer: Answer, reason: string, status = 400, error = 'invalid_request'): void {
-    assert.deepEqual(
-      { status: answer.status, reason: answer.json.reason, error: answer.json.error },
-      { status, reason, error },
-      answer.text,
-    );
-    assert.match(String(answer.json.error_description), /^[\x20-\x21\x23-\x5b\x5d-\x7e]{10,}$/);
-    assert.equal(answer.headers['cache-control'], 'no-store');
-  }
 
   async function verified(answer: Answer, expectedAudience = audience) {
     assert.equal(answer.status, 200, answer.text);

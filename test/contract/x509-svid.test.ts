@@ -23,6 +23,7 @@ import { claimsOf, headerOf, signed } from '../token/caller/bad-tokens.ts';
 import { putPool } from './installation.ts';
 import {
   type Answer,
+  assertRefused,
   endpointAudience,
   factsOf,
   installTokenEndpoint,
@@ -69,16 +70,6 @@ describe('a certificate over HTTP', () => {
     tokenFor(controlPlane, pod, { audiences, expirationSeconds });
   const aToken = async () => tokenOf(await createPod(controlPlane));
   const podPath = (pod: Pod) => `/api/v1/namespaces/${pod.metadata.namespace}/pods/${pod.metadata.name}`;
-
-  function assertRefused(answer: Answer, reason: string, status = 400, error = 'invalid_request'): void {
-    assert.deepEqual(
-      { status: answer.status, reason: answer.json.reason, error: answer.json.error },
-      { status, reason, error },
-      answer.text,
-    );
-    assert.match(String(answer.json.error_description), /^[\x20-\x21\x23-\x5b\x5d-\x7e]{10,}$/);
-    assert.equal(answer.headers['cache-control'], 'no-store');
-  }
 
   function leafOf(chain: string): CertificateFacts {
     const blocks = decodePem(chain, { strict: true });
