@@ -51,6 +51,21 @@ const partingMs = 1_000;
  */
 export async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<void> {
   const ended = new AbortController();
+  try {
+    await runReplica(config, log, stopping, ended);
+  } finally {
+    // Whatever failed, and however early: nothing may keep the process from ending.
+    ended.abort();
+  }
+}
+
+/** @param ended ends all parts when it is aborted. */
+async function runReplica(
+  config: Config,
+  log: Logger,
+  stopping: AbortSignal,
+  ended: AbortController,
+): Promise<void> {
   const now = Date.now;
   const monotonic = () => performance.now();
   const jitter = Math.random;
