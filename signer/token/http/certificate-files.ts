@@ -20,7 +20,9 @@ export async function readCertificateFiles(
   let chainText: string;
   let keyText: string;
   try {
-    [chainText, keyText] = await Promise.all([readFile(certificateFile, 'utf8'), readFile(keyFile, 'utf8')]);
+    // One after the other, so that of two missing files it is always the same that is told.
+    chainText = await readFile(certificateFile, 'utf8');
+    keyText = await readFile(keyFile, 'utf8');
   } catch (error) {
     return failure(`the certificate of the bundle endpoint cannot be read: ${messageOf(error)}`);
   }
