@@ -53,7 +53,9 @@ describe('a replica that is told to stop', () => {
       (await Promise.all(made)).map((request) => answerTo(controlPlane, request)),
     );
     for (const { conditions } of answers) assert.equal(conditions?.[0]?.type, 'Issued');
-    const serials = [...issuedBy(leaving), ...issuedBy(staying)].map((line) => line.serial);
+    const audited = () => [...issuedBy(leaving), ...issuedBy(staying)];
+    await waitFor('the audit lines', () => audited().length >= requests);
+    const serials = audited().map((line) => line.serial);
     assert.equal(new Set(serials).size, serials.length);
     assert.equal(serials.length, requests, 'each request has exactly one audit line');
   });

@@ -139,8 +139,9 @@ describe('requests, good and bad', () => {
       const pod = await createPod(controlPlane);
       await leftOpen(await requestFor(controlPlane, pod, claim), reason);
       assert.deepEqual(await eventsOf(pod), []);
-      const audited = signer.lines().filter((line) => line.audit === true && line.reason === reason);
-      assert.equal(audited.length, 1);
+      const audited = () => signer.lines().filter((line) => line.audit === true && line.reason === reason);
+      await waitFor('the audit line', () => audited().length > 0);
+      assert.equal(audited().length, 1);
     });
   }
 

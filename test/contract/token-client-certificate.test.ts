@@ -125,9 +125,11 @@ describe('the token endpoint, called with a client certificate', () => {
     assert.ok(jwt.ok);
     assert.equal(jwt.value.claims.sub, 'spiffe://example.org/ns/default/sa/default');
     const serial = new X509Certificate(credentials.cert).serialNumber.toLowerCase();
-    const [audited] = endpoint.signer.lines().filter((line) => line.credentialId === serial);
+    const audited = await waitFor('the audit line', () =>
+      endpoint.signer.lines().find((line) => line.credentialId === serial),
+    );
     assert.deepEqual(
-      [audited?.outcome, audited?.pod, audited?.tokenId],
+      [audited.outcome, audited.pod, audited.tokenId],
       ['Issued', { name: pod.metadata.name, uid: pod.metadata.uid }, jwt.value.claims.jti],
     );
   });

@@ -117,7 +117,9 @@ describe('the token endpoint', () => {
       const pod = await createPod(controlPlane);
       const answer = await endpoint.exchange(await tokenFor(controlPlane, pod));
       const { payload } = await verified(answer);
-      const line = endpoint.signer.lines().find(({ tokenId }) => tokenId === payload.jti);
+      const line = await waitFor('the audit line', () =>
+        endpoint.signer.lines().find(({ tokenId }) => tokenId === payload.jti),
+      );
       assert.partialDeepStrictEqual(line, {
         audit: true,
         event: 'token',

@@ -389,10 +389,12 @@ describe('a certificate over HTTP', () => {
     assertRefused(answer, reason);
     assert.equal(await counted(), before + 1);
     assert.deepEqual(await eventOn(pod), { reason, type: 'Warning' });
-    const line = endpoint.signer.lines().find((each) => {
-      const { event, pod: whose } = each as { event?: string; pod?: { uid?: string } };
-      return event === 'x509-svid' && whose?.uid === pod.metadata.uid;
-    });
+    const line = await waitFor('the audit line', () =>
+      endpoint.signer.lines().find((each) => {
+        const { event, pod: whose } = each as { event?: string; pod?: { uid?: string } };
+        return event === 'x509-svid' && whose?.uid === pod.metadata.uid;
+      }),
+    );
     assert.partialDeepStrictEqual(line, { outcome: 'Denied', reason });
   });
 
