@@ -145,15 +145,6 @@ describe('requests, good and bad', () => {
     });
   }
 
-  it('issues for a pod that had no node yet when the watch last told of it', async () => {
-    const pod = await createPod(controlPlane, { nodeName: '' });
-    const { namespace, name } = pod.metadata;
-    const binding = { metadata: { name }, target: { apiVersion: 'v1', kind: 'Node', name: 'node-9' } };
-    await create(controlPlane, `/api/v1/namespaces/${namespace}/pods/${name}/binding`, binding);
-    const request = await requestFor(controlPlane, pod, { nodeName: 'node-9' });
-    assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
-  });
-
   it('serves a pod that is terminating', async () => {
     const pod = await createPod(controlPlane, { finalizers: ['example.org/hold'] });
     const path = `/api/v1/namespaces/default/pods/${pod.metadata.name}`;
