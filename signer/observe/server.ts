@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Health, HealthReport } from './health.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -52,7 +52,7 @@ export async function serveObservability({
       });
     },
   );
-  server.maxConnections = 64;
+  makeRoomForNew(server);
   server.listen(address.port, ...(address.host ? [address.host] : []));
   await once(server, 'listening');
 
@@ -64,6 +64,27 @@ export async function serveObservability({
   const { port } = server.address() as AddressInfo;
   const host = address.host === '' ? 'localhost' : address.host;
   return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port, closed };
+}
+
+/** More than all probes and scrapers of a cluster keep open. */
+const mostConnections = 64;
+
+/**
+ * Bounds the connections at the cost of the oldest. Whoever holds many open must not keep kubelet's next probe out: a
+ * pod whose probes fail is restarted.
+ */
+function makeRoomForNew(server: Server): void {
+  // Sets keep insertion order, so the first one is the oldest.
+  const open = new Set<Socket>();
+  server.on('connection', (socket) => {
+    const [oldest] = open;
+    if (oldest && open.size >= mostConnections) {
+      open.delete(oldest);
+      oldest.destroy();
+    }
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
 }
 
 function closeNow(server: Server): void {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { createHealth } from '../../signer/observe/health.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { serveObservability } from '../../signer/observe/server.ts';
+import { waitFor } from '../cluster/process.ts';
 
 async function start(expected: string[] = ['pool', 'clock']) {
   const stop = new AbortController();
@@ -108,3 +109,28 @@ test('an address in use is reported', async () => {
   stop();
   await server.closed;
 });
+
+for (const { held, holds } of [
+  { held: 'that say nothing', holds: '' },
+  { held: 'that asked once and stay', holds: 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n' },
+]) {
+  test(`a probe gets through however many connections ${held} are open`, async () => {
+    const { server, get, stop } = await start();
+    const open = new Set<Socket>();
+    for (let opened = 0; opened < 200; opened += 1) {
+      const socket = connect(server.port, '127.0.0.1');
+      open.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => open.delete(socket));
+      await once(socket, 'connect');
+      if (holds === '') continue;
+      socket.write(holds);
+      await once(socket, 'data');
+    }
+    assert.equal((await get('/livez')).status, 200);
+    await waitFor('the oldest connections to be closed', async () => open.size <= 64);
+    for (const socket of open) socket.destroy();
+    stop();
+    await server.closed;
+  });
+}
