@@ -9,7 +9,7 @@ import { type BenchCluster, startBenchCluster } from './cluster.ts';
 import { type BurstPair, figuresOf, type Measurements, type Round } from './figures.ts';
 import type { LoadCalls } from './load.ts';
 import { memoryAfterBursts, memoryWithFullCaches } from './memory.ts';
-import { type Bench, backlog, bursts, ceilingBurst, steady } from './runs.ts';
+import { type Answerer, type Bench, backlog, bursts, ceilingBurst, steady } from './runs.ts';
 import { startBenchSigner } from './signers.ts';
 import { renderTable } from './table.ts';
 import { tokenFiguresOf } from './token-figures.ts';
@@ -164,11 +164,15 @@ async function measureRound(bench: Bench, number: number): Promise<Round> {
   };
   const steadies: Round['steady'][number][] = [];
   for (const perSecond of sizes.rates) {
-    tell(`${perSecond}/s for ${steadySeconds} s, the ceiling`);
-    const ceiling = await steady(bench, 'ceiling', perSecond, steadySeconds);
-    tell(`${perSecond}/s for ${steadySeconds} s, the signer`);
-    const one = await steady(bench, 'one', perSecond, steadySeconds);
-    steadies.push({ perSecond, ceiling, one });
+    const at = { perSecond, seconds: steadySeconds, warmUp: requests };
+    const answeredBy = (answerer: Answerer, name: string) => {
+      tell(`${perSecond}/s for ${steadySeconds} s, ${name}`);
+      return steady(bench, answerer, at);
+    };
+    const ceiling = await answeredBy('ceiling', 'the ceiling');
+    const one = await answeredBy('one', 'one replica');
+    const two = await answeredBy('two', 'two replicas');
+    steadies.push({ perSecond, ceiling, one, two });
   }
   return { bursts: measuredBursts, backlog: backlogs, steady: steadies };
 }

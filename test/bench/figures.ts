@@ -17,6 +17,7 @@ export interface SteadyPair {
   readonly perSecond: number;
   readonly ceiling: Run;
   readonly one: Run;
+  readonly two: Run;
 }
 
 /** What one round measured: each of our runs stands beside the ceiling's of the same minute. */
@@ -33,8 +34,18 @@ export interface Measurements {
   readonly memory: { readonly afterBursts: Resident; readonly fullCaches: Resident };
 }
 
-/** Limits on resident memory in megabytes, and on the time from start to ready in milliseconds. */
-const limits = { afterBurstsMb: 160, fullCachesMb: 220, startToReadyMs: 1_500, connections: 4 };
+/**
+ * Limits: resident memory in megabytes, the time from start to ready in milliseconds, and the CPU of the replicas
+ * together beside the API server's in the ceiling run.
+ */
+const limits = {
+  afterBurstsMb: 160,
+  fullCachesMb: 220,
+  startToReadyMs: 1_500,
+  connections: 4,
+  signerCpu: 0.25,
+  signerCpuOfTwo: 0.38,
+};
 /** Kubelet's first retry: an answer that comes later than that costs the pod another half second. */
 const kubeletRetryMs = 400;
 
@@ -47,7 +58,7 @@ export function figuresOf({ rounds, startToReadyMs, memory }: Measurements): Fig
     figures.push({ figure, measured, limit, ceiling, met });
 
   const pairs = comparisons(rounds);
-  for (const { label, runs } of pairs.filter(({ isBurst }) => isBurst)) burstRow(row, label, runs);
+  for (const comparison of pairs.filter(({ when }) => when !== 'steady')) burstRow(row, comparison);
   backlogRow(row, rounds);
   for (const index of rounds[0]?.steady.keys() ?? []) {
     steadyRows(
@@ -55,8 +66,8 @@ export function figuresOf({ rounds, startToReadyMs, memory }: Measurements): Fig
       rounds.flatMap(({ steady }) => steady[index] ?? []),
     );
   }
-  for (const { label, runs, replicas } of pairs) cpuRows(row, label, runs, replicas === 1 ? 0.25 : 0.38);
-  for (const { label, runs, isBurst } of pairs) callsRow(row, label, runs, !isBurst);
+  for (const comparison of pairs) cpuRows(row, comparison);
+  for (const { label, runs, when } of pairs) callsRow(row, label, runs, when === 'steady');
 
   const ours = pairs.flatMap(({ runs }) => runs.map((run) => run.ours));
   const connections = Math.max(...ours.map((run) => run.connections));
@@ -74,7 +85,8 @@ export function figuresOf({ rounds, startToReadyMs, memory }: Measurements): Fig
 /** Runs of ours under one kind of load over the rounds, each with its ceiling. */
 interface Comparison {
   readonly label: string;
-  readonly isBurst: boolean;
+  /** A burst right after the start, a later one, or requests at fixed points in time. */
+  readonly when: 'first' | 'later' | 'steady';
   readonly replicas: 1 | 2;
   readonly runs: readonly { readonly ceiling: Run; readonly ours: Run }[];
 }
@@ -84,34 +96,41 @@ function comparisons(rounds: readonly Round[]): Comparison[] {
     (['first', 'later'] as const).map((when) => {
       const pairs = rounds.flatMap((round) => round.bursts.filter((pair) => pair.replicas === replicas));
       return {
-        label: `${replicas} replica${replicas === 1 ? '' : 's'}, ${when === 'first' ? 'just started' : 'warm'}`,
-        isBurst: true,
+        label: `burst, ${nameOf(replicas)}${when === 'first' ? ' just started' : ''}`,
+        when,
         replicas,
         runs: pairs.map((pair) => ({ ceiling: pair.ceiling, ours: pair[when] })),
       };
     }),
   );
   const rates = rounds[0]?.steady.map(({ perSecond }) => perSecond) ?? [];
-  const steadies = rates.map((rate) => ({
-    label: `steady ${rate}/s`,
-    isBurst: false,
-    replicas: 1 as const,
-    runs: rounds
-      .flatMap(({ steady }) => steady.filter(({ perSecond }) => perSecond === rate))
-      .map(({ ceiling, one }) => ({ ceiling, ours: one })),
-  }));
+  const steadies = rates.flatMap((rate) =>
+    ([1, 2] as const).map((replicas) => ({
+      label: `steady ${rate}/s, ${nameOf(replicas)}`,
+      when: 'steady' as const,
+      replicas,
+      runs: rounds
+        .flatMap(({ steady }) => steady.filter(({ perSecond }) => perSecond === rate))
+        .map(({ ceiling, one, two }) => ({ ceiling, ours: replicas === 1 ? one : two })),
+    })),
+  );
   return [...bursts, ...steadies];
 }
 
-function burstRow(row: Row, label: string, runs: Comparison['runs']): void {
+function nameOf(replicas: 1 | 2): string {
+  return replicas === 1 ? 'one replica' : 'two replicas';
+}
+
+/** A second replica on the same two cores has the API server send everything twice: that is shown, with no limit. */
+function burstRow(row: Row, { label, runs, replicas }: Comparison): void {
   const rate = (run: LoadResult) => (run.count / run.tookMs) * 1000;
   const ratio = median(runs.map(({ ceiling, ours }) => rate(ours) / rate(ceiling)));
   row(
-    `burst of ${runs[0]?.ours.count}, ${label}`,
+    `${label}, ${runs[0]?.ours.count} requests`,
     `${ratio.toFixed(2)} × (${median(runs.map(({ ours }) => rate(ours))).toFixed(0)}/s)`,
-    '≥ 0.80 ×',
+    replicas === 1 ? '≥ 0.80 ×' : '',
     `${median(runs.map(({ ceiling }) => rate(ceiling))).toFixed(0)}/s`,
-    ratio >= 0.8,
+    replicas === 1 ? ratio >= 0.8 : undefined,
   );
 }
 
@@ -158,12 +177,15 @@ function steadyRows(row: Row, pairs: readonly SteadyPair[]): void {
   );
 }
 
-function cpuRows(row: Row, label: string, runs: Comparison['runs'], limit: number): void {
+/** What V8 compiles in a process's first thousand is paid once in its life: it is shown, and held to no limit. */
+function cpuRows(row: Row, { label, runs, replicas, when }: Comparison): void {
   const of = (value: (run: Comparison['runs'][number]) => number) => median(runs.map(value));
   const ceilingCpu = `${of(({ ceiling }) => ceiling.apiServerCpu).toFixed(2)} s (API server)`;
   const signer = of(({ ceiling, ours }) => ours.signerCpu / ceiling.apiServerCpu);
   const used = `${of(({ ours }) => ours.signerCpu).toFixed(2)} s (${signer.toFixed(2)} ×)`;
-  row(`signer CPU per 1000, ${label}`, used, `≤ ${limit} ×`, ceilingCpu, signer <= limit);
+  const limit = when === 'first' ? undefined : replicas === 1 ? limits.signerCpu : limits.signerCpuOfTwo;
+  const isMet = limit === undefined ? undefined : signer <= limit;
+  row(`signer CPU per 1000, ${label}`, used, limit === undefined ? '' : `≤ ${limit} ×`, ceilingCpu, isMet);
   const server = of(({ ceiling, ours }) => ours.apiServerCpu / ceiling.apiServerCpu);
   const caused = `${of(({ ours }) => ours.apiServerCpu).toFixed(2)} s (${server.toFixed(2)} ×)`;
   row(`API server CPU per 1000, ${label}`, caused, '≤ 1.25 ×', ceilingCpu, server <= 1.25);

@@ -32,17 +32,28 @@ const noUsage: Usage = { cpuSeconds: 0, writes: 0, reads: 0, takeovers: 0, watch
 
 /**
  * Requests created by 32 parallel writers as fast as the API server takes them, `times` one after another to the same
- * processes: the first comes right after their start, when V8 has compiled next to nothing yet.
+ * processes, each into an API server without requests: the first comes right after their start, when V8 has compiled
+ * next to nothing yet.
  */
 export function bursts(bench: Bench, answerer: Answerer, count: number, times: number): Promise<Run[]> {
   return withSigners(bench, answerer, async (signers) => {
     const runs: Run[] = [];
     while (runs.length < times) {
-      await bench.load.call('prepare', { count, ceiling: answerer === 'ceiling' });
-      runs.push(await measured(bench, answerer, signers, () => bench.load.call('burst', undefined)));
+      if (runs.length > 0) await cleanUp(bench);
+      runs.push(await burst(bench, answerer, signers, count));
     }
     return runs;
   });
+}
+
+async function burst(
+  bench: Bench,
+  answerer: Answerer,
+  signers: readonly BenchSigner[],
+  count: number,
+): Promise<Run> {
+  await bench.load.call('prepare', { count, ceiling: answerer === 'ceiling' });
+  return measured(bench, answerer, signers, () => bench.load.call('burst', undefined));
 }
 
 /** A single burst that the prepared writes answer. */
@@ -52,9 +63,24 @@ export async function ceilingBurst(bench: Bench, count: number): Promise<Run> {
   return run;
 }
 
-/** Requests created at fixed points in time. */
-export function steady(bench: Bench, answerer: Answerer, perSecond: number, seconds: number): Promise<Run> {
+/** Bursts before a steady run. The load and the ceiling's process have had more of them by then. */
+const warmUps = 3;
+
+/**
+ * Requests created at fixed points in time. Bursts of `warmUp` requests that nobody measures go before: a steady load is
+ * what a signer has that has run for days.
+ */
+export function steady(
+  bench: Bench,
+  answerer: Answerer,
+  at: { readonly perSecond: number; readonly seconds: number; readonly warmUp: number },
+): Promise<Run> {
+  const { perSecond, seconds, warmUp } = at;
   return withSigners(bench, answerer, async (signers) => {
+    for (let done = 0; answerer !== 'ceiling' && done < warmUps; done += 1) {
+      await burst(bench, answerer, signers, warmUp);
+      await cleanUp(bench);
+    }
     await bench.load.call('prepare', { count: perSecond * seconds, ceiling: answerer === 'ceiling' });
     return measured(bench, answerer, signers, () => bench.load.call('steady', { perSecond }));
   });
