@@ -82,7 +82,8 @@ export const endpointSettings = {
     type: list(text),
     otherwise: 'that of the API server alone',
     description:
-      'Further issuers of ServiceAccount tokens of this cluster, for the time of a change of `--service-account-issuer`.',
+      'Further issuers of ServiceAccount tokens of this cluster: while `--service-account-issuer` changes, the one that ' +
+      'it had before. A new one needs no setting, as the signer asks the API server for it.',
   },
   tokenNames: {
     section: 'Endpoints',

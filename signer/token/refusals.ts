@@ -72,8 +72,8 @@ export const refusals = {
   ),
   SignatureInvalid: deny('The signature of the ServiceAccount token is wrong.'),
   IssuerUnknown: deny(
-    'The ServiceAccount token is from another issuer than this cluster ({}); after a change of the issuer, the ' +
-      'old one goes into the setting serviceAccountIssuers.',
+    'The ServiceAccount token is from another issuer than this cluster ({}); use a token of this cluster, and put an ' +
+      'issuer that it had before into the setting serviceAccountIssuers.',
   ),
   AudienceWrong: deny(
     'The ServiceAccount token is not for this endpoint alone; project one with the audience {} and no other.',

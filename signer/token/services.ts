@@ -7,10 +7,11 @@ import type { Transport } from '../kube/transport.ts';
 import type { Pod } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { type ApiServerFacts, learnApiServerFacts } from './caller/api-server.ts';
+import { learnApiServerFacts } from './caller/api-server.ts';
 import { createAuthenticator } from './caller/authenticate.ts';
 import { createCertificateAuthenticator } from './caller/authenticate-certificate.ts';
 import { createIssuerKeys } from './caller/issuer-keys.ts';
+import { createIssuers } from './caller/issuers.ts';
 import { type OwnAudiences, ownAudiences } from './caller/own-audiences.ts';
 import { isHeardFrom, type LivePod } from './caller/pods.ts';
 import { createRecent } from './caller/recent.ts';
@@ -82,18 +83,18 @@ export async function learnServices(parts: ServiceParts, signal: AbortSignal): P
     const isOver = type === 'delete' || object.finished !== undefined || object.deletesAt !== undefined;
     if (previous && (isOver || previous.uid !== object.uid)) cache.forgetPod(previous.uid);
   });
-  const furtherIssuers = settings.serviceAccountIssuers;
-  const facts = await learnApiServerFacts({ ...parts, furtherIssuers, audiences }, signal);
+  const needs = { ...parts, furtherIssuers: settings.serviceAccountIssuers, audiences };
+  const facts = await learnApiServerFacts(needs, signal);
   if (!facts) return undefined;
   log.info({ audience: audiences.token, issuer: settings.issuer }, 'the token endpoint gives JWT-SVIDs');
   if (settings.x509) log.info({ audience: audiences.x509 }, 'the token endpoint gives X509-SVIDs');
-  return joinServices(parts, audiences, facts, cache);
+  return joinServices(parts, audiences, createIssuers({ ...needs, facts }), cache);
 }
 
 function joinServices(
   parts: ServiceParts,
   audiences: OwnAudiences,
-  facts: ApiServerFacts,
+  issuers: ReturnType<typeof createIssuers>,
   cache: ReviewCache,
 ): Services {
   const { settings, trustDomain, transport, pods, pool, now, monotonic, tell } = parts;
@@ -106,7 +107,8 @@ function joinServices(
       keys,
       cache: remembered,
       unpublishedKeys,
-      policy: { audience, issuers: facts.issuers },
+      audience,
+      issuers,
       hearsOfPods,
       now,
       onReview: (result) => parts.metrics.tokenReviews.inc({ result }),
@@ -150,7 +152,7 @@ function joinServices(
         audiences: {
           most: settings.maxAudiences,
           allowed: settings.allowedAudiences,
-          forbidden: new Set([...facts.audiences, ...Object.values(audiences)]),
+          forbidden: () => [...issuers.audiences, ...Object.values(audiences)],
         },
       },
       newId: randomUUID,

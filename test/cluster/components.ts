@@ -19,6 +19,7 @@ export interface ComponentSettings {
   peerPort: number;
   network: ClusterNetwork;
   betaApis: boolean;
+  serviceAccountIssuers: readonly string[];
   apiServerFlags: readonly string[];
 }
 
@@ -86,7 +87,7 @@ export function apiServerFlags(settings: ComponentSettings): string[] {
     `--client-ca-file=${join(dir, 'ca.crt')}`,
     `--service-account-key-file=${join(dir, 'sa.pub')}`,
     `--service-account-signing-key-file=${join(dir, 'sa.key')}`,
-    '--service-account-issuer=https://kubernetes.default.svc.cluster.local',
+    ...settings.serviceAccountIssuers.map((issuer) => `--service-account-issuer=${issuer}`),
     `--service-cluster-ip-range=${serviceCidr}`,
     '--authorization-mode=Node,RBAC',
     '--enable-admission-plugins=NodeRestriction',

@@ -18,6 +18,9 @@ import { makeStateFolder, removeStateFolder } from './state-folder.ts';
 import { createTokenFiles, type TokenFiles } from './tokens.ts';
 import { defaultVersion, type KubernetesVersion } from './versions.ts';
 
+/** What kubeadm has. */
+export const defaultIssuer = 'https://kubernetes.default.svc.cluster.local';
+
 export interface ControlPlaneOptions {
   version?: KubernetesVersion;
   /** Serve PCRs and CTBs as certificates.k8s.io/v1beta1 too; versions before v1 always do. */
@@ -33,6 +36,8 @@ export interface ControlPlaneOptions {
   controllers?: boolean;
   /** Key of the ServiceAccount tokens: ES256 (default), or RS256 as most clusters have. */
   tokenAlgorithm?: 'ES256' | 'RS256';
+  /** The first one issues, the others are accepted as well; the usual one alone by default. */
+  serviceAccountIssuers?: readonly string[];
   /** Further flags of kube-apiserver. */
   apiServerFlags?: readonly string[];
   /** Told what goes on, above all while Kubernetes is being built; standard error by default. */
@@ -66,8 +71,8 @@ export interface ControlPlane {
   readonly kubectl: Admin['kubectl'];
   /** kill -9, and wait until it is gone. */
   killApiServer(): Promise<void>;
-  /** Starts it again on the same etcd and port, and waits until it is ready. */
-  startApiServer(): Promise<void>;
+  /** Starts it again on the same etcd and port, with other issuers if given, and waits until it is ready. */
+  startApiServer(changed?: Pick<ControlPlaneOptions, 'serviceAccountIssuers'>): Promise<void>;
   /** CPU seconds used so far; the API server's since its last start. */
   cpuSeconds(): { apiserver: number; etcd: number };
   /** Runs before the control plane goes: for what was joined to it, last one first. */
@@ -119,6 +124,7 @@ async function start(
     peerPort,
     network,
     betaApis: options.betaApis ?? false,
+    serviceAccountIssuers: options.serviceAccountIssuers ?? [defaultIssuer],
     apiServerFlags: options.apiServerFlags ?? [],
   };
   const authority = await createTestAuthority('kubernetes-test-ca');
@@ -146,10 +152,10 @@ async function start(
     return child;
   };
   const etcd = run('etcd', [...(binaries.command('etcd') ?? []), ...etcdFlags(settings)]);
-  const apiServerCommand = [...(binaries.command('kube-apiserver') ?? []), ...apiServerFlags(settings)];
   let apiServer: Child;
-  const startApiServer = async () => {
-    apiServer = run('kube-apiserver', apiServerCommand);
+  const startApiServer: ControlPlane['startApiServer'] = async (changed = {}) => {
+    const flags = apiServerFlags({ ...settings, ...changed });
+    apiServer = run('kube-apiserver', [...(binaries.command('kube-apiserver') ?? []), ...flags]);
     const needs = [etcd, apiServer];
     await waitFor('the API server', async () => (await admin.request('GET', '/readyz')).status === 200, {
       needs,

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { connect } from 'node:tls';
 import { decodeJwt } from 'jose';
 import type { Pod } from '../../signer/kube/types.ts';
-import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { type ControlPlane, defaultIssuer, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
 import { claimsOf, headerOf, signed } from '../token/caller/bad-tokens.ts';
@@ -33,7 +33,7 @@ describe('the token endpoint in trouble', () => {
   before(async () => {
     controlPlane = await startControlPlane({
       tokenAlgorithm: 'RS256',
-      apiServerFlags: [`--service-account-issuer=${formerIssuer}`],
+      serviceAccountIssuers: [defaultIssuer, formerIssuer],
     });
     proxy = await startFaultProxy({
       url: controlPlane.url,
@@ -144,6 +144,24 @@ describe('the token endpoint in trouble', () => {
     assert.equal(former.status, 200, former.text);
     const other = await endpoint.exchange(await rs256('https://other.example'));
     assert.equal(other.json.reason, 'IssuerUnknown');
+  });
+
+  it('goes on through a change of the issuer, without a restart', async () => {
+    const nextIssuer = 'https://next.example';
+    const issuerOf = (token: string) => decodeJwt(token).iss;
+    const before = await aToken();
+    await controlPlane.killApiServer();
+    await controlPlane.startApiServer({ serviceAccountIssuers: [nextIssuer, defaultIssuer] });
+    const pod = await aPod();
+    const after = await aToken(pod);
+    assert.deepEqual([before, after].map(issuerOf), [defaultIssuer, nextIssuer]);
+    await waitFor('a token of the new issuer', async () => (await endpoint.exchange(after)).status === 200, {
+      timeoutMs: 30_000,
+    });
+    // What kubelet had projected before lasts until it ends, and so does the word of the API server on it.
+    assert.equal((await endpoint.exchange(before)).status, 200);
+    const asAudience = await endpoint.exchange(after, { audience: nextIssuer });
+    assert.equal(asAudience.json.reason, 'AudienceForbidden');
   });
 
   describe('with a pool that changes', () => {

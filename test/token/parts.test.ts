@@ -13,7 +13,7 @@ import { checkAudiences } from '../../signer/token/svid/audiences.ts';
 import { readExchange, readShortForm } from '../../signer/token/svid/exchange.ts';
 
 describe('audiences', () => {
-  const open = { most: 2, allowed: undefined, forbidden: new Set(['https://api.server', 'spiffe://td/own']) };
+  const open = { most: 2, allowed: undefined, forbidden: () => ['https://api.server', 'spiffe://td/own'] };
   const listed = { ...open, allowed: ['vault', 'https://*'] };
   const rows: [wanted: string[], policy: typeof open | typeof listed, expected: string][] = [
     [['a'], open, 'ok'],

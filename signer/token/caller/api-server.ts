@@ -6,7 +6,7 @@ import type { Logger } from '../../observe/log.ts';
 import { audiencesOf, parseJwt } from '../../spiffe/jwt-svid.ts';
 import type { OwnAudiences } from './own-audiences.ts';
 
-/** What the API server says of its own ServiceAccount tokens. */
+/** What the API server says of its own ServiceAccount tokens. The sets of `createIssuers` grow while we run. */
 export interface ApiServerFacts {
   /** Whose tokens are taken: the issuer of discovery, and those that the administrator adds. */
   readonly issuers: ReadonlySet<string>;
@@ -14,7 +14,7 @@ export interface ApiServerFacts {
   readonly audiences: ReadonlySet<string>;
 }
 
-interface FactsNeeds {
+export interface FactsNeeds {
   readonly transport: Transport;
   readonly authorization: () => Promise<string | undefined>;
   readonly furtherIssuers: readonly string[];

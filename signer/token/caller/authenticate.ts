@@ -4,7 +4,8 @@ import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import type { Limiter } from '../limiter.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import type { IssuerKeys } from './issuer-keys.ts';
-import { checkTimes, maxTokenLength, type Psat, type PsatPolicy, readPsat, readPsatHeader } from './psat.ts';
+import type { Issuers } from './issuers.ts';
+import { checkTimes, maxTokenLength, type Psat, readPsat, readPsatHeader } from './psat.ts';
 import { reviewToken } from './review.ts';
 import type { ReviewCache } from './review-cache.ts';
 
@@ -14,7 +15,9 @@ export interface AuthenticatorNeeds {
   readonly cache: ReviewCache;
   /** For tokens whose key the API server does not publish. */
   readonly unpublishedKeys: Limiter;
-  readonly policy: PsatPolicy;
+  /** The only audience that a token may have. */
+  readonly audience: string;
+  readonly issuers: Issuers;
   /** Whether the watch of the pods was heard from lately; while it was not, no earlier review counts. */
   readonly hearsOfPods: () => boolean;
   /** Epoch milliseconds. */
@@ -27,7 +30,7 @@ export interface AuthenticatorNeeds {
  * has the last word, once per token and cache lifetime. Whether the pod may have anything is another question.
  */
 export function createAuthenticator(needs: AuthenticatorNeeds) {
-  const { transport, keys, cache, policy } = needs;
+  const { transport, keys, cache, audience, issuers } = needs;
   const underWay = new Map<string, Promise<Checked<Psat>>>();
   const seconds = () => Math.floor(needs.now() / 1000);
 
@@ -63,12 +66,14 @@ export function createAuthenticator(needs: AuthenticatorNeeds) {
         return refuse('SignatureInvalid');
       }
     }
-    const psat = readPsat(jwt.value.claims, policy, seconds());
+    const read = () => readPsat(jwt.value.claims, { audience, issuers: issuers.known }, seconds());
+    let psat = read();
+    if (!psat.ok && psat.code === 'IssuerUnknown' && (await issuers.refresh())) psat = read();
     if (!psat.ok) return psat;
     // Without a key these claims are hearsay until the review: anybody can make such tokens, so few are reviewed.
     if (!key && needs.unpublishedKeys.take('all') > 0) return refuse('ReviewLimited');
 
-    const reviewed = await reviewToken(token, psat.value, policy.audience, transport);
+    const reviewed = await reviewToken(token, psat.value, audience, transport);
     if (reviewed.ok) cache.put(token, reviewed.value);
     needs.onReview(reviewed.ok ? 'good' : reviewed.code === 'TokenRefused' ? 'refused' : 'failed');
     return reviewed;

@@ -6,8 +6,8 @@ export interface AudiencePolicy {
   readonly most: number;
   /** The only ones that may be asked for, a final `*` for any ending; undefined for no such limit. */
   readonly allowed: readonly string[] | undefined;
-  /** Never: those of the API server and our own. */
-  readonly forbidden: ReadonlySet<string>;
+  /** Never: our own, and those of the API server, which may get another one. */
+  readonly forbidden: () => Iterable<string>;
 }
 
 const maxAudienceLength = 1024;
@@ -28,7 +28,7 @@ export function checkAudiences(
       return refuse('AudienceMalformed', 'has characters other than printable ASCII, or spaces');
     }
     const name = alike(audience);
-    if ([...policy.forbidden].some((one) => alike(one) === name)) return refuse('AudienceForbidden');
+    if ([...policy.forbidden()].some((one) => alike(one) === name)) return refuse('AudienceForbidden');
     if (policy.allowed && !policy.allowed.some((pattern) => matches(audience, pattern))) {
       return refuse('AudienceNotAllowed');
     }

@@ -196,6 +196,57 @@ describe('keys', () => {
     assert.equal(subject.fetched(), 2);
   });
 
+  it('are looked for as soon as that may be, when they are newer than the set', async () => {
+    const subject = anAuthenticator(facts);
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const rotated = () => signed(privateKey, headerOf(facts, { kid: 'key-2' }), claimsOf(facts));
+    await subject.authenticate(aToken());
+    subject.script.keys = [{ ...publicKey.export({ format: 'jwk' }), kid: 'key-2', alg: 'ES256' }];
+    subject.script.monotonicMs = 5_000;
+    for (let i = 0; i < 4; i += 1) await subject.authenticate(rotated());
+    assert.equal(await refusal(rotated(), subject), 'ReviewLimited');
+    subject.script.monotonicMs = 10_000;
+    for (let i = 0; i < 20; i += 1) assert.ok((await subject.authenticate(rotated())).ok);
+    assert.equal(subject.fetched(), 2);
+  });
+
+  it('that were not there when they were looked for are left alone for a minute', async () => {
+    const subject = anAuthenticator(facts);
+    const hidden = () =>
+      subject.authenticate(signed(facts.key, headerOf(facts, { kid: 'no' }), claimsOf(facts)));
+    await subject.authenticate(aToken());
+    const fetchedAt = async (ms: number) => {
+      subject.script.monotonicMs = ms;
+      await hidden();
+      return subject.fetched();
+    };
+    assert.deepEqual(
+      [await fetchedAt(10_000), await fetchedAt(40_000), await fetchedAt(69_999), await fetchedAt(70_000)],
+      [2, 2, 2, 3],
+    );
+  });
+
+  it('that could not be fetched are not taken for unknown', async () => {
+    const subject = anAuthenticator(facts);
+    subject.script.keysAreDown = true;
+    await subject.authenticate(aToken());
+    subject.script.keysAreDown = false;
+    subject.script.monotonicMs = 10_000;
+    await subject.authenticate(aToken());
+    assert.equal(subject.fetched(), 2);
+    assert.equal(
+      await refusal(
+        signed(
+          generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
+          headerOf(facts),
+          claimsOf(facts),
+        ),
+        subject,
+      ),
+      'SignatureInvalid',
+    );
+  });
+
   it('verify only the tokens that name them, although another one is published beside', async () => {
     const subject = anAuthenticator(facts);
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });

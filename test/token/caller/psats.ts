@@ -1,12 +1,14 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { createAuthenticator } from '../../../signer/token/caller/authenticate.ts';
 import { createIssuerKeys } from '../../../signer/token/caller/issuer-keys.ts';
+import { createIssuers } from '../../../signer/token/caller/issuers.ts';
 import { createReviewCache } from '../../../signer/token/caller/review-cache.ts';
 import { createLimiter } from '../../../signer/token/limiter.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 import type { TokenFacts } from './bad-tokens.ts';
 
 const epoch = 1_800_000_000;
+const discovery = '/.well-known/openid-configuration';
 
 /** An issuer of ServiceAccount tokens with a key made for this process, and one pod. */
 export function someFacts(different: Partial<TokenFacts> = {}): TokenFacts {
@@ -52,6 +54,8 @@ export function anAuthenticator(facts: TokenFacts) {
   const script = {
     keys: [jwk] as object[],
     review: goodReview(facts) as object,
+    /** What discovery says now. */
+    issuer: facts.issuer as string | undefined,
     keysAreDown: false,
     reviewFails: undefined as number | undefined,
     hearsOfPods: true,
@@ -62,18 +66,35 @@ export function anAuthenticator(facts: TokenFacts) {
     if (request.path === '/openid/v1/jwks') {
       return script.keysAreDown ? 'broken' : { status: 200, body: { keys: script.keys } };
     }
+    if (request.path === discovery) {
+      return script.issuer === undefined ? 'broken' : { status: 200, body: { issuer: script.issuer } };
+    }
     if (script.reviewFails !== undefined) return { status: script.reviewFails };
     return { status: 201, body: { status: script.review } };
   };
   const monotonic = () => script.monotonicMs;
   const cache = createReviewCache({ lifetimeMs: 30_000, monotonic });
   const reviews: string[] = [];
+  const logged: string[] = [];
+  const issuers = createIssuers({
+    transport: api.transport,
+    authorization: async () => undefined,
+    furtherIssuers: [],
+    audiences: { token: facts.audience, x509: 'for certificates' },
+    facts: { issuers: new Set([facts.issuer]), audiences: new Set([facts.apiAudience]) },
+    monotonic,
+    log: {
+      info: (_, message) => logged.push(message),
+      warn: (fields, message) => logged.push(`${message}: ${JSON.stringify(fields)}`),
+    },
+  });
   const authenticate = createAuthenticator({
     transport: api.transport,
     keys: createIssuerKeys({ transport: api.transport, monotonic, log: { warn: () => undefined } }),
     cache,
     unpublishedKeys: createLimiter({ perSecond: 2, monotonic }),
-    policy: { audience: facts.audience, issuers: new Set([facts.issuer]) },
+    audience: facts.audience,
+    issuers,
     hearsOfPods: () => script.hearsOfPods,
     now: () => script.nowMs,
     onReview: (result) => reviews.push(result),
@@ -84,8 +105,11 @@ export function anAuthenticator(facts: TokenFacts) {
     script,
     cache,
     reviews,
+    issuers,
+    logged,
     reviewed: () => asked('/apis/authentication.k8s.io/v1/tokenreviews'),
     fetched: () => asked('/openid/v1/jwks'),
+    discovered: () => asked(discovery),
     requests: api.requests,
   };
 }

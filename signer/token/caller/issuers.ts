@@ -1,0 +1,66 @@
+import { messageOf } from '../../errors.ts';
+import { type ApiServerFacts, type FactsNeeds, readApiServerFacts } from './api-server.ts';
+
+/** The issuers of ServiceAccount tokens of this cluster, which may get another one while we run. */
+export interface Issuers {
+  /** Whose tokens are taken now. */
+  readonly known: ReadonlySet<string>;
+  /** Asks the API server again, unless that was done a moment ago. @returns whether it says a new issuer. */
+  refresh(): Promise<boolean>;
+}
+
+/** Whoever has a token of another cluster may call: only so often is the API server asked because of one. */
+const minIntervalMs = 10_000;
+
+/**
+ * Learns a new issuer from nobody but the API server: when its `--service-account-issuer` changes, its discovery
+ * document names the new one, and kubelet soon has such tokens. The audiences of the API server change with it, so they
+ * are read and held against ours as at the start. An issuer that was known stays so: its tokens are around until they
+ * end, and TokenReview has the last word on them.
+ *
+ * @param facts what was read at the start; `audiences` grows together with `issuers`.
+ */
+export function createIssuers(
+  needs: FactsNeeds & {
+    readonly facts: ApiServerFacts;
+    readonly monotonic: () => number;
+    readonly log: {
+      info(fields: object, message: string): void;
+      warn(fields: object, message: string): void;
+    };
+  },
+): Issuers & Pick<ApiServerFacts, 'audiences'> {
+  const { monotonic, log } = needs;
+  const known = new Set(needs.facts.issuers);
+  const audiences = new Set(needs.facts.audiences);
+  let askedAt = Number.NEGATIVE_INFINITY;
+  let asking: Promise<boolean> | undefined;
+
+  async function ask(): Promise<boolean> {
+    askedAt = monotonic();
+    try {
+      const facts = await readApiServerFacts(needs);
+      const added = [...facts.issuers].filter((issuer) => !known.has(issuer));
+      for (const issuer of added) known.add(issuer);
+      for (const audience of facts.audiences) audiences.add(audience);
+      if (added.length > 0) log.info({ issuers: added }, 'the API server has another issuer now');
+      return added.length > 0;
+    } catch (error) {
+      // Also when the new issuer is an audience of ours: none of its tokens is taken, as we would not start with it.
+      log.warn({ error: messageOf(error) }, 'a new issuer of ServiceAccount tokens is not taken over');
+      return false;
+    }
+  }
+
+  return {
+    known,
+    audiences,
+    async refresh() {
+      if (!asking && monotonic() - askedAt < minIntervalMs) return false;
+      asking ??= ask().finally(() => {
+        asking = undefined;
+      });
+      return asking;
+    },
+  };
+}
