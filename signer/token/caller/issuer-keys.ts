@@ -1,6 +1,7 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 import { messageOf } from '../../errors.ts';
 import type { Transport } from '../../kube/transport.ts';
+import { createRecent } from './recent.ts';
 
 /** The keys that the API server signs ServiceAccount tokens with. */
 export interface IssuerKeys {
@@ -21,10 +22,8 @@ export interface IssuerKey {
 const maxAgeMs = 300_000;
 /** Not more often than this is the set fetched for key ids that it does not have. */
 const minIntervalMs = 10_000;
-/** An id that was not in the set is not looked for again for so long. */
+/** An id that was not in a set that was fetched for it is not looked for again for so long. */
 const unknownForMs = 60_000;
-/** Ids come from outside: only so many unknown ones are remembered. */
-const maxUnknown = 1_000;
 const maxKeys = 100;
 
 /**
@@ -37,13 +36,14 @@ export function createIssuerKeys(needs: {
   readonly log: { warn(fields: object, message: string): void };
 }): IssuerKeys {
   const { transport, monotonic, log } = needs;
-  const unknown = new Map<string, number>();
+  const unknown = createRecent({ lifetimeMs: unknownForMs, monotonic });
   let keys = new Map<string, IssuerKey>();
   let askedAt = Number.NEGATIVE_INFINITY;
   let fetchedAt = Number.NEGATIVE_INFINITY;
-  let fetching: Promise<void> | undefined;
+  let fetching: Promise<boolean> | undefined;
 
-  async function fetch(): Promise<void> {
+  /** @returns whether the set was had. */
+  async function fetch(): Promise<boolean> {
     askedAt = monotonic();
     try {
       const answer = await transport.request<unknown>({
@@ -56,24 +56,19 @@ export function createIssuerKeys(needs: {
       });
       keys = readKeys(answer.body);
       fetchedAt = monotonic();
-      unknown.clear();
+      return true;
     } catch (error) {
       log.warn({ error: messageOf(error) }, 'the keys of ServiceAccount tokens could not be read');
+      return false;
     }
   }
 
   /** One fetch at a time; whoever comes while it is under way waits for it. */
-  function refresh(): Promise<void> {
+  function refresh(): Promise<boolean> {
     fetching ??= fetch().finally(() => {
       fetching = undefined;
     });
     return fetching;
-  }
-
-  function remember(keyId: string): void {
-    const [oldest] = unknown.keys();
-    if (unknown.size >= maxUnknown && oldest !== undefined) unknown.delete(oldest);
-    unknown.set(keyId, monotonic() + unknownForMs);
   }
 
   return {
@@ -82,10 +77,11 @@ export function createIssuerKeys(needs: {
       if (fetching || (mayAsk && monotonic() - fetchedAt >= maxAgeMs)) await refresh();
       const known = keys.get(keyId);
       if (known) return known;
-      if ((unknown.get(keyId) ?? Number.NEGATIVE_INFINITY) > monotonic()) return undefined;
-      if (monotonic() - askedAt >= minIntervalMs) await refresh();
+      // Too early to ask again: the key may be newer than the set, so nothing is remembered that was not asked.
+      if (unknown.has(keyId) || monotonic() - askedAt < minIntervalMs) return undefined;
+      const isKnownNow = await refresh();
       const found = keys.get(keyId);
-      if (!found) remember(keyId);
+      if (!found && isKnownNow) unknown.add(keyId);
       return found;
     },
   };

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { constants, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { badTokens, claimsOf, headerOf, signed } from './bad-tokens.ts';
 import { anAuthenticator, goodReview, someFacts } from './psats.ts';
@@ -58,22 +58,35 @@ describe('good tokens', () => {
     );
   });
 
-  const algorithms = [
-    ['RS256', () => generateKeyPairSync('rsa', { modulusLength: 2048 }), 'sha256'],
-    ['RS512', () => generateKeyPairSync('rsa', { modulusLength: 2048 }), 'sha512'],
-    ['ES384', () => generateKeyPairSync('ec', { namedCurve: 'P-384' }), 'sha384'],
-    ['ES512', () => generateKeyPairSync('ec', { namedCurve: 'P-521' }), 'sha512'],
-  ] as const;
-  for (const [alg, generate, digest] of algorithms) {
+  const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const ec = (namedCurve: string) => () => generateKeyPairSync('ec', { namedCurve });
+  const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };
+  const algorithms: [
+    alg: string,
+    generate: () => { privateKey: KeyObject; publicKey: KeyObject },
+    digest: string,
+    options?: object,
+  ][] = [
+    ['RS256', rsa, 'sha256'],
+    ['RS384', rsa, 'sha384'],
+    ['RS512', rsa, 'sha512'],
+    ['PS256', rsa, 'sha256', pss],
+    ['ES256', ec('P-256'), 'sha256'],
+    ['ES384', ec('P-384'), 'sha384'],
+    ['ES512', ec('P-521'), 'sha512'],
+  ];
+  for (const [alg, generate, digest, options] of algorithms) {
     it(`may be signed with ${alg}`, async () => {
       const subject = anAuthenticator(facts);
       const { privateKey, publicKey } = generate();
       subject.script.keys = [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', alg, use: 'sig' }];
       const [head, body] = signed(facts.key, { alg, kid: 'k' }, claimsOf(facts)).split('.');
       const input = Buffer.from(`${head}.${body}`);
-      const signature = sign(digest, input, { key: privateKey, dsaEncoding: 'ieee-p1363' }).toString(
-        'base64url',
-      );
+      const signature = sign(digest, input, {
+        key: privateKey,
+        dsaEncoding: 'ieee-p1363',
+        ...options,
+      }).toString('base64url');
       assert.ok((await subject.authenticate(`${input}.${signature}`)).ok);
     });
   }
@@ -168,6 +181,55 @@ describe('an earlier review', () => {
     subject.script.hearsOfPods = false;
     subject.script.review = { authenticated: false };
     assert.equal(await refusal(token, subject), 'TokenRefused');
+  });
+});
+
+describe('another issuer', () => {
+  const newIssuer = 'https://new.example';
+  const newToken = (iss = newIssuer) => signed(facts.key, headerOf(facts), claimsOf(facts, { iss }));
+
+  it('is taken as soon as the API server says that it is its own, and the former one goes on', async () => {
+    const subject = anAuthenticator(facts);
+    subject.script.issuer = newIssuer;
+    assert.ok((await subject.authenticate(newToken())).ok);
+    assert.ok((await subject.authenticate(aToken())).ok);
+    assert.deepEqual([...subject.issuers.known], [facts.issuer, newIssuer]);
+    assert.deepEqual([...subject.issuers.audiences], [facts.apiAudience, newIssuer]);
+    for (let i = 0; i < 3; i += 1) assert.ok((await subject.authenticate(newToken())).ok);
+    assert.equal(subject.discovered(), 1);
+  });
+
+  it('is asked for seldom, whoever comes with tokens of other clusters', async () => {
+    const subject = anAuthenticator(facts);
+    const strangers = Array.from({ length: 20 }, (_, i) => newToken(`https://${i}.example`));
+    for (const code of await Promise.all(strangers.map((token) => refusal(token, subject)))) {
+      assert.equal(code, 'IssuerUnknown');
+    }
+    subject.script.issuer = newIssuer;
+    subject.script.monotonicMs = 9_999;
+    assert.equal(await refusal(newToken(), subject), 'IssuerUnknown');
+    assert.equal(subject.discovered(), 1);
+    subject.script.monotonicMs = 10_000;
+    const together = await Promise.all(Array.from({ length: 20 }, () => subject.authenticate(newToken())));
+    assert.ok(together.every(({ ok }) => ok));
+    assert.equal(subject.discovered(), 2);
+  });
+
+  it('is not taken where its URL is the audience of our tokens, which could be used at the API server', async () => {
+    const subject = anAuthenticator(facts);
+    subject.script.issuer = facts.audience;
+    assert.equal(await refusal(newToken(facts.audience), subject), 'IssuerUnknown');
+    assert.deepEqual([...subject.issuers.known], [facts.issuer]);
+    assert.match(subject.logged.join(), /tokenAudience: .* is an audience of the API server itself/);
+  });
+
+  it('waits while the API server cannot be asked', async () => {
+    const subject = anAuthenticator(facts);
+    subject.script.issuer = undefined;
+    assert.equal(await refusal(newToken(), subject), 'IssuerUnknown');
+    subject.script.issuer = newIssuer;
+    subject.script.monotonicMs = 10_000;
+    assert.ok((await subject.authenticate(newToken())).ok);
   });
 });
 
