@@ -101,12 +101,14 @@ function joinServices(
   const hearsOfPods = () => isHeardFrom(pods, monotonic());
   const keys = createIssuerKeys({ transport, monotonic, log: parts.log });
   const unpublishedKeys = createLimiter({ perSecond: unpublishedKeysPerSecond, monotonic });
+  const podReviews = createLimiter({ perSecond: settings.podRate, monotonic });
   const authenticatorFor = (audience: string, remembered: ReviewCache) =>
     createAuthenticator({
       transport,
       keys,
       cache: remembered,
       unpublishedKeys,
+      podReviews,
       audience,
       issuers,
       hearsOfPods,

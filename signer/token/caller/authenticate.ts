@@ -15,6 +15,8 @@ export interface AuthenticatorNeeds {
   readonly cache: ReviewCache;
   /** For tokens whose key the API server does not publish. */
   readonly unpublishedKeys: Limiter;
+  /** Reviews by the UID of the pod: one pod's tokens, good or not, must not take the API server from all others. */
+  readonly podReviews: Limiter;
   /** The only audience that a token may have. */
   readonly audience: string;
   readonly issuers: Issuers;
@@ -72,6 +74,7 @@ export function createAuthenticator(needs: AuthenticatorNeeds) {
     if (!psat.ok) return psat;
     // Without a key these claims are hearsay until the review: anybody can make such tokens, so few are reviewed.
     if (!key && needs.unpublishedKeys.take('all') > 0) return refuse('ReviewLimited');
+    if (key && needs.podReviews.take(psat.value.pod.uid) > 0) return refuse('PodLimited');
 
     const reviewed = await reviewToken(token, psat.value, audience, transport);
     if (reviewed.ok) cache.put(token, reviewed.value);

@@ -127,6 +127,27 @@ describe('the review', () => {
     });
   }
 
+  it('is limited for each pod, whether its tokens are good or not', async () => {
+    const subject = anAuthenticator(facts);
+    subject.script.review = { authenticated: false, error: 'the pod is gone' };
+    const another = (pod: object, jti: number) =>
+      signed(facts.key, headerOf(facts), {
+        ...claimsOf(facts, { jti: String(jti) }),
+        'kubernetes.io': { ...(claimsOf(facts)['kubernetes.io'] as object), pod },
+      });
+    const codes: string[] = [];
+    for (let asked = 0; asked < 300; asked += 1)
+      codes.push(await refusal(another(facts.pod, asked), subject));
+    assert.deepEqual(
+      codes,
+      codes.map((_, asked) => (asked < 200 ? 'TokenRefused' : 'PodLimited')),
+    );
+    assert.equal(subject.reviewed(), 200);
+    assert.equal(await refusal(another({ name: 'web-1', uid: 'other-uid' }, 0), subject), 'TokenRefused');
+    subject.script.monotonicMs += 1_000;
+    assert.equal(await refusal(another(facts.pod, 300), subject), 'TokenRefused');
+  });
+
   it('is waited for when the API server fails, and says when RBAC is missing', async () => {
     const subject = anAuthenticator(facts);
     subject.script.reviewFails = 500;

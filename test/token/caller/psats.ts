@@ -93,6 +93,7 @@ export function anAuthenticator(facts: TokenFacts) {
     keys: createIssuerKeys({ transport: api.transport, monotonic, log: { warn: () => undefined } }),
     cache,
     unpublishedKeys: createLimiter({ perSecond: 2, monotonic }),
+    podReviews: createLimiter({ perSecond: 100, monotonic }),
     audience: facts.audience,
     issuers,
     hearsOfPods: () => script.hearsOfPods,
