@@ -13,9 +13,6 @@ export interface HealthReport {
 export interface Health {
   /** Sets a readiness check. The signer is ready while all of its checks are ok. */
   set(check: string, ok: boolean, reason: string): void;
-  /** Says that a part ended which must run for as long as the process: the process should be restarted. */
-  fail(part: string, reason: string): void;
-  live(): HealthReport;
   ready(): HealthReport;
   /** Calls back with each change of a check's verdict or reason; returns what ends it. */
   onChange(listener: (check: Check) => void): () => void;
@@ -27,7 +24,6 @@ export interface Health {
  */
 export function createHealth(expected: readonly string[] = []): Health {
   const checks = new Map<string, Check>();
-  const failures: Check[] = [];
   const listeners = new Set<(check: Check) => void>();
   for (const name of expected) checks.set(name, { name, ok: false, reason: 'not checked yet' });
 
@@ -39,20 +35,8 @@ export function createHealth(expected: readonly string[] = []): Health {
       checks.set(name, check);
       for (const listener of listeners) listener(check);
     },
-    fail(part, reason) {
-      const check = { name: part, ok: false, reason };
-      failures.push(check);
-      for (const listener of listeners) listener(check);
-    },
-    live() {
-      // That this answer is given at all shows that the event loop turns.
-      return {
-        ok: failures.length === 0,
-        checks: [{ name: 'event-loop', ok: true, reason: 'turning' }, ...failures],
-      };
-    },
     ready() {
-      const all = [...checks.values(), ...failures];
+      const all = [...checks.values()];
       return { ok: all.length > 0 && all.every((check) => check.ok), checks: all };
     },
     onChange(listener) {

@@ -25,6 +25,9 @@ interface Needs {
   signal: AbortSignal;
 }
 
+/** That it is said at all shows that the event loop turns; a part that fails ends the process. */
+const alive: HealthReport = { ok: true, checks: [{ name: 'event-loop', ok: true, reason: 'turning' }] };
+
 /**
  * Serves `/metrics`, `/livez` and `/readyz` until the signal aborts. The two checks answer 200 `ok` or 503 with
  * each check and its reason; `?verbose` shows the checks in either case, in the form of kube-apiserver.
@@ -114,7 +117,7 @@ async function answer(
       return;
     }
     case '/livez':
-      return sendReport(response, 'livez', health.live(), isVerbose);
+      return sendReport(response, 'livez', alive, isVerbose);
     case '/readyz':
       return sendReport(response, 'readyz', health.ready(), isVerbose);
     default:

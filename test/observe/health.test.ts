@@ -28,15 +28,6 @@ test('a check can go back and says why', () => {
   });
 });
 
-test('readiness does not touch liveness, a failed part ends both for good', () => {
-  const health = createHealth(['pool']);
-  assert.equal(health.live().ok, true);
-  health.set('pool', true, 'ok');
-  health.fail('reflector', 'ended');
-  assert.equal(health.live().ok, false);
-  assert.equal(health.ready().ok, false);
-});
-
 test('a listener hears changes only, until it is removed', () => {
   const health = createHealth();
   const heard: string[] = [];
