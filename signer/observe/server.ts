@@ -30,7 +30,8 @@ const alive: HealthReport = { ok: true, checks: [{ name: 'event-loop', ok: true,
 
 /**
  * Serves `/metrics`, `/livez` and `/readyz` until the signal aborts. The two checks answer 200 `ok` or 503 with
- * each check and its reason; `?verbose` shows the checks in either case, in the form of kube-apiserver.
+ * each check and its reason. As with kube-apiserver, `?verbose` shows the checks in either case, and
+ * `?exclude=NAME`, once or more, asks for readiness whatever these checks say.
  *
  * Rejects when the address cannot be listened on.
  */
@@ -107,7 +108,8 @@ async function answer(
     return sendText(response, 405, 'only GET and HEAD are answered here\n');
   }
   const [path, query = ''] = (request.url ?? '/').split('?', 2);
-  const isVerbose = new URLSearchParams(query).has('verbose');
+  const parameters = new URLSearchParams(query);
+  const isVerbose = parameters.has('verbose');
   switch (path) {
     case '/metrics': {
       metrics.ready.set(health.ready().ok ? 1 : 0);
@@ -119,7 +121,7 @@ async function answer(
     case '/livez':
       return sendReport(response, 'livez', alive, isVerbose);
     case '/readyz':
-      return sendReport(response, 'readyz', health.ready(), isVerbose);
+      return sendReport(response, 'readyz', health.ready(parameters.getAll('exclude')), isVerbose);
     default:
       return sendText(response, 404, 'try /metrics, /livez or /readyz\n');
   }

@@ -115,7 +115,8 @@ export async function startTokenSigner(
   };
 }
 
-function callOver(agent: Agent, port: number, wanted: Call): Promise<Answer> {
+/** Sends a request to a port of this machine, over an agent that says whom to trust. */
+export function callOver(agent: Agent, port: number, wanted: Call): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const { method = 'GET', path: target, headers = {}, body } = wanted;
     const outgoing = request(

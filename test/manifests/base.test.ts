@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { type Config, loadConfig } from '../../signer/config/load.ts';
+import type { readinessChecks } from '../../signer/readiness.ts';
 import { ownAudiences } from '../../signer/token/caller/own-audiences.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
@@ -94,6 +95,8 @@ const listeners: { overlay: string; port: string; service: string; address: (con
     address: ({ endpoints }) => endpoints?.bundleSpiffe?.address.port ?? 0,
   },
 ];
+const serviceOf = (all: Manifest[], name: string): Manifest =>
+  all.find(({ kind, metadata }) => kind === 'Service' && metadata.name === name);
 for (const { overlay, port, service: serviceName, address } of listeners) {
   test(`the overlay ${overlay} opens the port ${port}, in Deployment, Service and NetworkPolicy`, async () => {
     const folder = join(manifests, 'examples', overlay);
@@ -101,9 +104,7 @@ for (const { overlay, port, service: serviceName, address } of listeners) {
     const [container] = find('Deployment', overlaid).spec.template.spec.containers;
     const opened = container.ports.find(({ name }: { name: string }) => name === port);
     assert.equal(opened.containerPort, address(await configuration(overlaid)));
-    const service = overlaid.find(
-      ({ kind, metadata }) => kind === 'Service' && metadata.name === serviceName,
-    );
+    const service = serviceOf(overlaid, serviceName);
     assert.equal(service.spec.ports[0].targetPort, port);
     const { labels } = find('Deployment', overlaid).spec.template.metadata;
     assert.partialDeepStrictEqual(labels, service.spec.selector);
@@ -114,7 +115,27 @@ for (const { overlay, port, service: serviceName, address } of listeners) {
     const flags = ['--server-side', '--force-conflicts', '--dry-run=server'];
     await controlPlane.kubectl(['apply', ...flags, '-k', folder]);
   });
+
+  test(`the overlay ${overlay} sends callers to replicas whose CA cannot sign, and to no others that are not ready`, async () => {
+    const [container] = find('Deployment', await build(join(manifests, 'examples', overlay))).spec.template
+      .spec.containers;
+    const { path, port: probed } = container.readinessProbe.httpGet;
+    const asked = new URL(path, 'http://signer');
+    assert.deepEqual([asked.pathname, probed], ['/readyz', 'metrics']);
+    assert.deepEqual(
+      [...asked.searchParams],
+      [['exclude', 'pool' satisfies (typeof readinessChecks)[number]]],
+    );
+    // A Service that published replicas which do not run yet, or run no longer, would send callers to closed ports.
+    const service = serviceOf(await build(join(manifests, 'examples', overlay)), serviceName);
+    assert.equal(service.spec.publishNotReadyAddresses, undefined);
+  });
 }
+
+test('without endpoints a replica is ready when everything is well, the CA included', () => {
+  const [container] = find('Deployment').spec.template.spec.containers;
+  assert.equal(container.readinessProbe.httpGet.path, '/readyz');
+});
 
 test('the token endpoint’s certificate carries the name of its Service', async () => {
   const overlaid = await build(join(manifests, 'examples/tokens'));

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { Agent } from 'node:https';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
+import { freePorts } from '../cluster/ports.ts';
+import { waitFor } from '../cluster/process.ts';
+import { makeStateFolder, removeStateFolder } from '../cluster/state-folder.ts';
+import { webCredentials } from './bundle-endpoint.ts';
+import { deletePool, putPool } from './installation.ts';
+import {
+  callOver,
+  installTokenEndpoint,
+  startTokenSigner,
+  type TokenSigner,
+  tokenFor,
+} from './token-endpoint.ts';
+import { createPod } from './workloads.ts';
+
+/** What the readiness probe asks once something listens to others: manifests/token-endpoint says why. */
+const probe = '/readyz?exclude=pool';
+
+/**
+ * Services send callers to ready replicas alone. Whether a CA may sign is no reason to keep anybody from tokens, keys
+ * and bundles; that the replica itself is not there yet is one.
+ */
+describe('readiness for the callers of an endpoint', () => {
+  let controlPlane: ControlPlane;
+  let proxy: FaultProxy;
+  let folder: string;
+  let endpoint: TokenSigner;
+  let pool: PoolDocument;
+  let overWeb: (target: string) => ReturnType<TokenSigner['call']>;
+  let listsOfPods: ReturnType<FaultProxy['add']>;
+  const documents = ['/keys', '/bundle', '/roots.pem'];
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
+    const installed = await installTokenEndpoint(controlPlane, {
+      server: proxy.url,
+      authority: proxy.authority,
+    });
+    pool = installed.pool;
+    await deletePool(controlPlane);
+    listsOfPods = proxy.add({ method: 'GET', path: /^\/api\/v1\/pods\?/, fault: { kind: 'hang' } });
+
+    folder = await makeStateFolder();
+    const web = await webCredentials();
+    const files = { certificate: path.join(folder, 'tls.crt'), key: path.join(folder, 'tls.key') };
+    await writeFile(files.certificate, web.cert);
+    await writeFile(files.key, web.key);
+    const [port = 0] = await freePorts(1);
+    const agent = new Agent({ ca: web.cert });
+    overWeb = (target) => callOver(agent, port, { path: target });
+    endpoint = await startTokenSigner(installed, {
+      flags: [
+        ...['--bundle-web-address', `127.0.0.1:${port}`, '--token-pod-rate', '1000'],
+        ...['--bundle-web-certificate', files.certificate, '--bundle-web-key', files.key],
+      ],
+    });
+  });
+  after(async () => {
+    endpoint?.agent.destroy();
+    await endpoint?.signer.child.stop();
+    await removeStateFolder(folder);
+    await proxy?.stop();
+    await controlPlane?.stop();
+  });
+
+  const asked = async (target: string) => {
+    const answer = await fetch(`${endpoint.signer.url}${target}`);
+    return { status: answer.status, text: await answer.text() };
+  };
+  const aToken = async () => tokenFor(controlPlane, await createPod(controlPlane));
+
+  it('without a pool every document is refused with 503, and the replica is not ready', async () => {
+    const text = await waitFor('the endpoints to say how they are', async () => {
+      const report = await asked(probe);
+      return (
+        /bundle-web listens/.test(report.text) &&
+        /token-endpoint there is no cert/.test(report.text) &&
+        report.text
+      );
+    });
+    assert.match(text, /^\[\+\]bundle-web listens/m);
+    assert.match(text, /^\[-\]trust-bundle /m);
+    for (const target of documents) {
+      const answer = await overWeb(target);
+      assert.deepEqual([answer.status, answer.json.reason], [503, 'NotReady'], target);
+      assert.ok(Number(answer.headers['retry-after']) > 0);
+    }
+  });
+
+  it('before it knows the pods it is not ready, and tells no caller anything that it has not looked up', async () => {
+    await putPool(controlPlane, pool);
+    await waitFor('the endpoint', async () =>
+      (await asked(probe)).text.includes('[+]token-endpoint listens'),
+    );
+    const report = await asked(probe);
+    assert.equal(report.status, 503);
+    assert.match(report.text, /^\[-\]caches filling: pods$/m);
+    const looks = proxy.add({ method: 'GET', path: /\/pods\//, fault: { kind: 'answer', status: 500 } });
+    const blind = await endpoint.exchange(await aToken());
+    assert.deepEqual([blind.status, blind.json.reason], [503, 'PodUnavailable'], blind.text);
+    looks.remove();
+    assert.equal((await endpoint.exchange(await aToken())).status, 200);
+    listsOfPods.remove();
+    proxy.resetConnections();
+    await endpoint.signer.ready();
+    assert.equal((await asked(probe)).status, 200);
+  });
+
+  let sequence = 1;
+  /** The pool as it was at first, as a later one: its sequence never goes back. */
+  const sound = (): PoolDocument => {
+    sequence += 1;
+    return { ...pool, sequence };
+  };
+  const withCa = (changed: (ca: AuthorityRecord) => readonly object[]): PoolDocument => ({
+    ...sound(),
+    authorities: pool.authorities.flatMap((each) =>
+      each.kind === 'X509' ? (changed(each) as AuthorityRecord[]) : each,
+    ),
+  });
+  /** Beside the pool, whether tokens are signed: nobody can say what a Secret wants that cannot be read. */
+  const unfit: Record<string, { made: () => Promise<PoolDocument | string>; token: number }> = {
+    'is tainted': { made: async () => withCa((ca) => [{ ...ca, tainted: true }]), token: 200 },
+    'has half an hour left': {
+      made: async () => {
+        const now = Math.floor(Date.now() / 1000) - 23.5 * 3600;
+        const trustDomain = 'example.org';
+        const old = await createAuthority({ id: '2', trustDomain, now, lifetimeSeconds: 24 * 3600 });
+        return withCa(({ createdAt, publishedAt, ...ca }) => [
+          { ...ca, createdAt, publishedAt, state: 'retiring' },
+          { ...old, createdAt, publishedAt },
+        ]);
+      },
+      token: 200,
+    },
+    'cannot be read any more': { made: async () => '{', token: 503 },
+  };
+  for (const [name, { made, token }] of Object.entries(unfit)) {
+    it(`a replica whose CA ${name} signs no certificates, and callers of its endpoints still reach it`, async () => {
+      const held = await aToken();
+      await putPool(controlPlane, await made());
+      await waitFor('the signer to see it', async () => !(await endpoint.signer.readiness()).ok);
+      assert.match((await asked('/readyz?verbose')).text, /^\[-\]pool /m);
+      await waitFor('readiness for callers', async () => (await asked(probe)).status === 200);
+      const answer = await endpoint.exchange(held);
+      assert.equal(answer.status, token, answer.text);
+      if (token !== 200) assert.equal(answer.json.reason, 'SigningUnavailable');
+      for (const target of documents) {
+        assert.equal((await endpoint.call({ path: target })).status, 200, target);
+        assert.equal((await overWeb(target)).status, 200, target);
+      }
+      assert.equal(await endpoint.signer.metric('kubespiffe_ready'), 0);
+      await putPool(controlPlane, sound());
+      await endpoint.signer.ready();
+    });
+  }
+});
