@@ -29,24 +29,33 @@ async function start(): Promise<void> {
     });
     writeFileSync(pidFile, String(child.pid));
     child.unref();
-    let shown = 0;
-    await waitFor(
-      'the cluster',
-      () => {
-        const text = readFileSync(logFile, 'utf8');
-        process.stderr.write(text.slice(shown));
-        shown = text.length;
-        if (child.exitCode !== null) process.exit(1);
-        return existsSync(kubeconfigFile);
-      },
-      { timeoutMs: 30 * 60_000, everyMs: 200 },
-    );
   }
+  await running();
   console.log(
     `The cluster is running until 'make clean'. To use it:\n\n  export KUBECONFIG=${kubeconfigFile}\n`,
   );
   const { kubectl } = JSON.parse(readFileSync(join(folder, 'tools.json'), 'utf8')) as { kubectl: string };
   console.log(`If you have no kubectl:\n\n  alias kubectl='${kubectl}'\n`);
+}
+
+/** Shows what the owner of the cluster does until it runs: an interrupted `start` may have left it at its work. */
+async function running(): Promise<void> {
+  let shown = 0;
+  const outcome = await waitFor(
+    'the cluster',
+    () => {
+      // Looked at first: an owner that has ended has written everything.
+      const isHeld = holder() !== undefined;
+      const isRunning = existsSync(kubeconfigFile);
+      const text = readFileSync(logFile, 'utf8');
+      if (!isRunning || shown > 0) process.stderr.write(text.slice(shown));
+      shown = text.length;
+      if (!isHeld) return 'ended';
+      return isRunning && 'running';
+    },
+    { timeoutMs: 30 * 60_000, everyMs: 200 },
+  );
+  if (outcome === 'ended') throw new Error(`the cluster ended while it started; ${logFile} says why`);
 }
 
 async function stop(): Promise<void> {
