@@ -113,6 +113,20 @@ describe('descriptions', () => {
     }
   });
 
+  /** How a sentence begins that tells somebody to do something. */
+  const imperatives =
+    /^(ask|choose|create|have|keep|leave|make|open|project|read|report|say|see|send|sign|switch|try|use) /;
+
+  it('say what to do, however long the detail is', () => {
+    for (const code of Object.keys(refusals) as (keyof typeof refusals)[]) {
+      const { problem, remedy } = refusals[code];
+      assert.match(remedy, imperatives, code);
+      assert.doesNotMatch(`${problem}${remedy}`, /[.;]$|;/, code);
+      const [detail, filled] = ['x'.repeat(10_000), 'x'.repeat(300)];
+      assert.ok(descriptionOf(refuse(code, detail)).endsWith(`; ${remedy.replace('{}', filled)}.`), code);
+    }
+  });
+
   it('are of a bounded length', () => {
     assert.ok(descriptionOf(refuse('TokenRefused', 'x'.repeat(10_000))).length < 500);
   });

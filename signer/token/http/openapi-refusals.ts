@@ -1,4 +1,4 @@
-import { type RefusalCode, refusals } from '../refusals.ts';
+import { type RefusalCode, refusals, sentenceOf } from '../refusals.ts';
 
 /** What only `/token` can be refused for, as only it is a form with parameters. */
 const ofExchangeAlone: readonly RefusalCode[] = [
@@ -70,7 +70,7 @@ export function refusalResponses(codes: readonly RefusalCode[]): Record<string, 
     [...byStatus].map(([status, reasons]) => [
       String(status),
       {
-        description: reasons.map((code) => `${code}: ${refusals[code].message}`).join('\n\n'),
+        description: reasons.map((code) => `${code}: ${sentenceOf(code)}`).join('\n\n'),
         ...(reasons.some((code) => refusals[code].verdict === 'wait') && {
           headers: { 'Retry-After': header('Seconds after which the same request may be repeated') },
         }),
