@@ -1,6 +1,12 @@
 import { type NewJwtKey, newJwtKeys } from '../signer/authority/create-jwt.ts';
 import { CliError } from './errors.ts';
 
+/**
+ * A key for each algorithm. ES256 is what signs unless configured otherwise; RS256 is there from the first because
+ * OpenID Connect Discovery 3 demands that every issuer lists it, and because one that is added later signs later.
+ */
+export const defaultJwtKeys = 'es256,rs256';
+
 /** Reads the value of --jwt-keys: `none`, or names of keys with commas between them. @throws CliError USAGE */
 export function parseJwtKeys(text: string): readonly NewJwtKey[] {
   if (text === 'none') return [];

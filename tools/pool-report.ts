@@ -14,6 +14,7 @@ import {
   signingAuthorityAt,
 } from '../signer/authority/pool.ts';
 import type { PoolProblem } from '../signer/authority/problem.ts';
+import { isPublished } from '../signer/authority/states.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import type { CertificateFacts } from '../signer/pki/certificate.ts';
 import { checkAuthority } from '../signer/spiffe/conformance.ts';
@@ -130,10 +131,15 @@ function authorityReport(
   };
 }
 
+const withoutRs256 =
+  'the discovery document lists no RS256, which OpenID Connect Discovery demands and some clouds need; add a key with ' +
+  '`kubespiffe ca add-jwt-key --type rs256`';
+
 function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityReport {
   const { id, kind, state, tainted, privateKey, keyType, kid, algorithm } = authority;
   const signing = jwtSigningAt(pool, algorithm, now, usualPropagationSeconds);
   const isActive = pool.activeJwt(algorithm) === authority;
+  const listsRs256 = pool.jwt.some((each) => each.algorithm === 'RS256' && isPublished(each.state));
   const from = isActive ? jwtSignsFrom(pool, authority, usualPropagationSeconds) : undefined;
   return {
     id,
@@ -148,7 +154,10 @@ function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityR
     signsFrom: from === undefined ? null : utc(from),
     root: null,
     intermediates: [],
-    warnings: isActive && !signing.ok ? [signing.problem.message] : [],
+    warnings: [
+      ...(isActive && !signing.ok ? [signing.problem.message] : []),
+      ...(isActive && !listsRs256 ? [withoutRs256] : []),
+    ],
   };
 }
 

@@ -194,7 +194,11 @@ describe('`ca create --dry-run`', () => {
 describe('`ca create --jwt-keys`', () => {
   const create = ['ca', 'create', '-n', 'ns', '--name', 'pool', '--ca-id', 'ca-1', '--trust-domain', 'td'];
   for (const [flags, kinds] of [
-    [[], ['X509', 'JWT-ES256']],
+    [[], ['X509', 'JWT-ES256', 'JWT-RS256']],
+    [
+      ['--jwt-keys', 'es256'],
+      ['X509', 'JWT-ES256'],
+    ],
     [
       ['--jwt-keys', 'rs256,es256'],
       ['X509', 'JWT-RS256', 'JWT-ES256'],
@@ -213,7 +217,9 @@ describe('`ca create --jwt-keys`', () => {
       assert.equal(inspected.code, 0, inspected.stdout);
       const titles = JSON.parse(inspected.stdout).sections.map((each: { title: string }) => each.title);
       assert.equal(titles.length, 1 + kinds.length);
-      if (kinds.length > 1) assert.match(titles.at(-1), /^Authority jwt-.*active.*key for ES256 tokens$/);
+      const last = kinds.at(-1)?.replace('JWT-', '');
+      if (kinds.length > 1)
+        assert.match(titles.at(-1), new RegExp(`^Authority jwt-.*active.*key for ${last} tokens$`));
     });
   }
 });

@@ -7,7 +7,7 @@ import { withCluster } from '../api.ts';
 import { parseDuration } from '../duration.ts';
 import { poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { parseJwtKeys } from '../jwt-keys.ts';
+import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
@@ -27,7 +27,7 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     .description(
       'Make a CA and the pool Secret that holds it.\n\n' +
         'The CA is a self-signed root with the SPIFFE ID of the trust domain. It is the first of its pool, so it\n' +
-        'signs at once; beside it is a key for JWT-SVIDs. A Secret that is there already is never touched.',
+        'signs at once; beside it are keys for JWT-SVIDs. A Secret that is there already is never touched.',
     );
   withExamples(
     command,
@@ -35,9 +35,9 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     # Make the pool of trust domain example.org, with a root of one year
     kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org
 
-    # With a key for tokens that all clouds take, too
+    # For certificates alone, without keys for tokens
     kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org \\
-      --jwt-keys es256,rs256
+      --jwt-keys none
 
     # See the Secret without writing anything; the private key is left out
     kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org --dry-run
@@ -55,7 +55,7 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
         .default('ecdsa-p256'),
     )
     .option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.', '8760h')
-    .option('--jwt-keys <types>', 'Keys for JWT-SVIDs: none, or some of es256,rs256.', 'es256');
+    .option('--jwt-keys <types>', 'Keys for JWT-SVIDs: none, or some of es256,rs256.', defaultJwtKeys);
   withCluster(withNewSecret(command)).action(async (options: Options) => {
     const { caId: id, trustDomain, keyType } = options;
     const now = Math.floor(terminal.now() / 1000);

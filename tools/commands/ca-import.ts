@@ -19,7 +19,7 @@ import { encodePem } from '../../signer/pki/pem.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { parseJwtKeys } from '../jwt-keys.ts';
+import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { utc } from '../output.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
@@ -68,7 +68,7 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     .option('--mesh-pool <file>', 'Take the CAs of this pool of ahmedtd/mesh-example (JSON).')
     .option('--ca-id <id>', 'Name of the CA within the pool.')
     .option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not say it.')
-    .option('--jwt-keys <types>', 'New keys for JWT-SVIDs: none, or some of es256,rs256.', 'es256');
+    .option('--jwt-keys <types>', 'New keys for JWT-SVIDs: none, or some of es256,rs256.', defaultJwtKeys);
   withCluster(withNewSecret(command)).action(async (options: Options) => {
     const now = Math.floor(terminal.now() / 1000);
     const jwtKeys = parseJwtKeys(options.jwtKeys);
