@@ -65,6 +65,20 @@ const statusHints: Readonly<Record<number, string>> = {
 const poolHint =
   'ask a cluster administrator for the right, such as the Role kubespiffe-ca-operator, or use another --context';
 
+/**
+ * The API server's clock, as its newest answer shows it. What is dated by it fits to the clocks of the signers, which
+ * compare theirs with it too; the clock of the operator's machine may be anything.
+ *
+ * @returns seconds since the epoch; undefined before the first answer.
+ */
+export function serverClock(transport: Transport): () => number | undefined {
+  let seconds: number | undefined;
+  transport.onDate((epochMs) => {
+    seconds = Math.floor(epochMs / 1000);
+  });
+  return () => seconds;
+}
+
 /** @returns undefined when there is no such Secret. */
 export async function getSecret(
   transport: Transport,

@@ -11,6 +11,7 @@ import { parsePool, serializePool } from '../../signer/authority/pool.ts';
 import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { startFaultProxy } from '../cluster/fault-proxy.ts';
 import { type Ran, run } from '../tools/run.ts';
 import { installSigner } from './installation.ts';
 import { startSigner } from './signer-process.ts';
@@ -141,7 +142,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
   });
 
   it('shows what a pool publishes, as other tools read it', async () => {
-    await ca('create', 'published', ...wishes, '--jwt-keys', 'es256,rs256');
+    await ca('create', 'published', ...wishes);
     const show = (...more: string[]) =>
       run(['bundle', 'show', '-n', namespace, '--name', 'published', '--kubeconfig', operator, ...more]);
     const parsed = parsePool(await stored('published'), { trustDomain: 'example.org', now });
@@ -180,6 +181,11 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match((await ca('show', 'older')).stdout, /jwt-rs256-1 +JWT-RS256 +active +RSA 2048 +no /);
     assert.match((await add('--type', 'rs256')).stdout, /jwt-rs256-2: trusted/);
 
+    const lacksRs256 = /warning: the discovery document lists no RS256.*add-jwt-key --type rs256/;
+    assert.doesNotMatch((await ca('show', 'older')).stdout, lacksRs256);
+    await ca('create', 'es256', ...wishes, '--jwt-keys', 'es256');
+    assert.match((await ca('show', 'es256')).stdout, lacksRs256);
+
     const refused = await run([
       'ca',
       'add-jwt-key',
@@ -192,6 +198,26 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     ]);
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /cannot update resource "secrets"/);
+  });
+
+  it('dates a key that it adds by the clock of the API server, whatever that of this machine says', async () => {
+    await using proxy = await startFaultProxy({
+      url: controlPlane.url,
+      authority: controlPlane.authority.certificate,
+    });
+    proxy.shiftClock(1_200_000);
+    const through = await controlPlane.kubeconfigFor(
+      { namespace, name: 'keeper' },
+      { server: proxy.url, authority: proxy.authority },
+    );
+    await ca('create', 'dated', ...wishes, '--jwt-keys', 'es256');
+    const name = ['-n', namespace, '--name', 'dated', '--kubeconfig', through];
+    const added = await run(['ca', 'add-jwt-key', ...name, '--type', 'rs256']);
+    assert.equal(added.code, 0, added.stderr);
+    const parsed = parsePool(await stored('dated'), { trustDomain: 'example.org', now });
+    assert.ok(parsed.ok);
+    const publishedAt = Date.parse(parsed.pool.activeJwt('RS256')?.publishedAt ?? '');
+    assert.ok(Math.abs(publishedAt - Date.now() - 1_200_000) < 30_000, String(publishedAt));
   });
 
   it('restores a copy with a sequence above all before, and without untainting anything', async () => {
@@ -265,7 +291,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     const parsed = parsePool(await stored('busy'), { trustDomain: 'example.org', now });
     assert.ok(parsed.ok && done.length > 0);
     assert.equal(parsed.pool.sequence, 1 + done.length);
-    assert.equal(parsed.pool.jwt.length, 1 + done.length);
+    assert.equal(parsed.pool.jwt.length, 2 + done.length);
   });
 
   it('never overwrites what is there', async () => {

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { addJwtKey, type NewJwtKey, newJwtKeys } from '../../signer/authority/create-jwt.ts';
 import { readPoolDocument } from '../../signer/authority/document.ts';
 import { compilePool, poolSecret, serializePool } from '../../signer/authority/pool.ts';
-import { type ClusterOptions, getSecret, replaceSecret, withApi, withCluster } from '../api.ts';
+import { type ClusterOptions, getSecret, replaceSecret, serverClock, withApi, withCluster } from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { withSecretName } from '../pool-secret.ts';
@@ -35,8 +35,8 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
     )
     .action(async (options: Options) => {
       const { namespace, name, type: key } = options;
-      const now = Math.floor(terminal.now() / 1000);
       const added = await withApi(options, terminal, async (api) => {
+        const clock = serverClock(api);
         const secret = await getSecret(api, namespace, name);
         if (!secret) {
           const hint = `make it with \`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
@@ -45,6 +45,8 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
         const json = Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8');
         const read = readPoolDocument(json);
         if (!read.ok) throw poolError(read.problem);
+        // Dated by a slow clock, the key would sign before those who verify tokens know it.
+        const now = clock() ?? Math.floor(terminal.now() / 1000);
         const result = await addJwtKey(read.document, { key, now });
         // Neither a pool that was broken before nor one that would be is written.
         const compiled = compilePool(result.pool, result.pool.trustDomain);
