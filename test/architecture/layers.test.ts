@@ -126,3 +126,14 @@ test('only the entries read the environment and the clock of the machine', () =>
     [],
   );
 });
+
+test('a package is a run-time dependency if, and only if, the signer or the tools import it', () => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
+  };
+  const imported = ['signer', 'tools']
+    .flatMap(importsBelow)
+    .map(({ to }) => /^(@[\w-]+\/[\w-]+|[\w-]+)(?:\/|$)/.exec(to)?.[1])
+    .filter((name) => name !== undefined && !['signer', 'tools', 'package.json'].includes(name));
+  assert.deepEqual([...new Set(imported)].sort(), Object.keys(dependencies).sort());
+});

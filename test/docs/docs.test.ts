@@ -96,14 +96,19 @@ test('every metric has its row, with its type and its labels', async () => {
   );
 });
 
-test('every dependency has its reason', async () => {
+test('every dependency has its reason, where it belongs', async () => {
   const { text } = await readPage('docs/reference/dependencies.md');
   const manifest = JSON.parse(await source('package.json')) as Record<string, Record<string, string>>;
-  const named = ['dependencies', 'devDependencies', 'optionalDependencies'].flatMap((kind) =>
-    Object.keys(manifest[kind] ?? {}),
-  );
-  const rows = [...text.matchAll(/^\| `([^`]+)` \| \S.+\|$/gm)].flatMap(([, name]) => name ?? []);
-  assert.deepEqual(rows.sort(), named.sort());
+  const kinds = {
+    'At run time': 'dependencies',
+    'For development': 'devDependencies',
+    Optional: 'optionalDependencies',
+  };
+  for (const [title, kind] of Object.entries(kinds)) {
+    const section = text.split(`\n## ${title}\n`)[1]?.split('\n## ')[0] ?? '';
+    const rows = [...section.matchAll(/^\| `([^`]+)` \| \S.+\|$/gm)].flatMap(([, name]) => name ?? []);
+    assert.deepEqual(rows.sort(), Object.keys(manifest[kind] ?? {}).sort(), title);
+  }
 });
 
 test('every link within the repository leads somewhere', async () => {
