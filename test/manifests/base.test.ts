@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
@@ -256,6 +256,16 @@ test('every example is taken by a namespace with restricted Pod Security', async
       await controlPlane.kubectl(['apply', '--server-side', '--dry-run=server', '-f', path]);
     });
   }
+});
+
+test('a pod that writes the signer’s name in another case is refused at once, not left waiting', async () => {
+  const text = await readFile(join(manifests, 'examples/pod.yaml'), 'utf8');
+  const input = text.replaceAll('kubespiffe.io/spiffe', 'kubespiffe.io/SPIFFE');
+  assert.notEqual(input, text);
+  await assert.rejects(
+    controlPlane.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input }),
+    /podCertificate\.signerName.*lowercase/s,
+  );
 });
 
 test('the examples select the roots by labels that the signer sets', async () => {

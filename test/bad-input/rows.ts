@@ -1,0 +1,231 @@
+import type { Reason } from '../../signer/observe/reasons.ts';
+
+/** A test: file below test/, and its name as the runner prints it, without the suites around it. */
+type TestReference = readonly [file: string, name: string];
+
+/**
+ * What comes of a bad input: the reasons of the decision, in the words of the table of reasons; or a sentence, where
+ * no request is decided on.
+ */
+type Verdict = readonly Reason[] | string;
+
+/** One kind of bad input to the signer, what must come of it, and what shows that it does. */
+export interface BadInput {
+  /** As the first column of `docs/reference/outcomes.md#bad-input` says it. */
+  readonly input: string;
+  readonly verdict: Verdict;
+  readonly tests: readonly TestReference[];
+}
+
+const csr = 'pki/csr.test.ts';
+const spki = 'pki/spki.test.ts';
+const requests = 'contract/requests.test.ts';
+const outage = 'contract/api-outage.test.ts';
+const decide = 'issuance/decide.test.ts';
+
+/** The pool Secret in the cluster: whatever is wrong with it, the name of the test ends in it. */
+const pool = (...faults: readonly string[]): readonly TestReference[] =>
+  faults.map((fault) => [
+    'contract/pool.test.ts',
+    `waits, is not ready, names field and remedy, and keeps the roots when it ${fault}`,
+  ]);
+
+/** The one table of bad input. The documentation has the same rows, and bad-input.test.ts holds them to the tests. */
+export const badInput: readonly BadInput[] = [
+  {
+    input: 'a key type that the signer does not serve; an RSA key of 2048 bits or with exponent 1',
+    verdict: ['UnsupportedKeyType'],
+    tests: [
+      [decide, 'denies a readable key of an algorithm that we do not know'],
+      [csr, 'an unsupported key inside a sound request is unsupported, not unreadable'],
+      [spki, 'RSA 2048 can be read and is not supported'],
+      [spki, 'RSA 3072 with exponent 1 can be read and is not supported'],
+      [spki, 'ECDSA 1.2.3.4 can be read and is not supported'],
+      [spki, '1.3.6.1.4.1.99999.1 can be read and is not supported'],
+    ],
+  },
+  {
+    input: "`userAnnotations` in the pod's source",
+    verdict: ['InvalidUnverifiedUserAnnotations'],
+    tests: [
+      [requests, 'denies an annotation key, and the condition says which one and what to do'],
+      [decide, 'denies an annotation key'],
+    ],
+  },
+  {
+    input: "the signer's name in another case",
+    verdict: 'the API server refuses the pod',
+    tests: [
+      [
+        'manifests/base.test.ts',
+        'a pod that writes the signer’s name in another case is refused at once, not left waiting',
+      ],
+      [requests, 'need not fear its own name in another case: the API server refuses it'],
+    ],
+  },
+  {
+    input: 'the name of another signer',
+    verdict: 'not seen, not touched',
+    tests: [[requests, 'neither sees nor touches the requests of other signers']],
+  },
+  {
+    input: 'a CSR with a subject, names, extensions or attributes',
+    verdict: ['Issued'],
+    tests: [
+      [requests, 'issues the same name whatever the PKCS#10 request asks for'],
+      ['property/csr.test.ts', 'whatever else is asked for, only the ECDSA P-256 key is taken'],
+    ],
+  },
+  {
+    input:
+      'a CSR that is cut off, too long, not DER, or followed by something; a request with two keys or none',
+    verdict: ['RequestUnreadable'],
+    tests: [
+      [csr, 'a truncated request is unreadable'],
+      [csr, 'a request longer than the API server allows is unreadable'],
+      [csr, 'an indefinite length is unreadable'],
+      [csr, 'trailing bytes is unreadable'],
+      ['issuance/request.test.ts', 'is unreadable, not unsupported, where the fields contradict each other'],
+      [decide, 'waits, with an alarm, for a key that only we cannot read'],
+      [decide, 'does not deny an unreadable request for its annotations'],
+    ],
+  },
+  {
+    input: 'a request that was not made by a kubelet',
+    verdict: 'refused by the admission policy',
+    tests: [
+      ['manifests/admission.test.ts', 'a ServiceAccount creates none in v1, and is told who may'],
+      ['manifests/admission.test.ts', 'a ServiceAccount creates none in v1beta1, and is told who may'],
+    ],
+  },
+  {
+    input: 'a request for a pod that is gone, or that was replaced by one of its name',
+    verdict: ['PodGone', 'PodReplaced'],
+    tests: [
+      [requests, 'drops the request of a pod that is not there'],
+      [requests, 'drops the request of a pod whose name another pod has now'],
+      ['issuance/pods.test.ts', 'is gone when the server says so, whatever the cache has'],
+    ],
+  },
+  {
+    input: "a request that names another node or ServiceAccount than the live pod's",
+    verdict: ['NodeMismatch', 'ServiceAccountMismatch'],
+    tests: [
+      [requests, 'leaves a request open that claims another node, without an Event on the pod'],
+      [requests, 'leaves a request open that claims another ServiceAccount, without an Event on the pod'],
+    ],
+  },
+  {
+    input: 'a pod that is being deleted',
+    verdict: ['Issued'],
+    tests: [[requests, 'serves a pod that is terminating']],
+  },
+  {
+    input: 'a pod that has finished',
+    verdict: ['PodFinished'],
+    tests: [
+      [requests, 'lets a finished pod wait'],
+      [decide, 'waits when the pod has failed'],
+    ],
+  },
+  {
+    input: "a pod that the signer's cache does not have yet, has without its node, or has as its predecessor",
+    verdict: ['Issued'],
+    tests: [
+      ['issuance/consider.test.ts', 'the predecessor of the pod in the cache: issue'],
+      ['issuance/consider.test.ts', 'a pod without a node in the cache: issue'],
+      ['issuance/pods.test.ts', 'is read when the cache has none'],
+    ],
+  },
+  {
+    input: 'names of namespace and ServiceAccount at their length limits (63 and 253 characters)',
+    verdict: ['Issued'],
+    tests: [
+      [requests, 'issues for names at their length limits'],
+      [decide, 'issues at the length limits of namespace, ServiceAccount and trust domain'],
+    ],
+  },
+  {
+    input: '`maxExpirationSeconds` of 3600, or of 91 days',
+    verdict: ['Issued'],
+    tests: [
+      [requests, 'issues within the limits for maxExpirationSeconds 3600'],
+      [requests, 'issues within the limits for maxExpirationSeconds 7_862_400'],
+      [
+        'issuance/certificate.test.ts',
+        'every validity passes the rules of the API server and stays inside the authority',
+      ],
+    ],
+  },
+  {
+    input: 'a trust domain of 255 characters, or one that begins with `-`',
+    verdict: ['Issued'],
+    tests: [
+      ['contract/trust-domains.test.ts', 'works with a hyphen at either end'],
+      ['contract/trust-domains.test.ts', 'works with 255 characters'],
+      ['config/load.test.ts', 'trust domains of 255 characters, or beginning with a hyphen, are taken'],
+      ['trust/labels.test.ts', 'is the documented hash where it does not fit'],
+    ],
+  },
+  {
+    input: 'a pool that is missing, empty or malformed, or has a state that is not known',
+    verdict: ['PoolUnusable'],
+    tests: pool(
+      'is missing',
+      'is empty',
+      'is malformed',
+      'has no authority',
+      'has a state that is not known',
+    ),
+  },
+  {
+    input: 'a pool of another trust domain, or with a key that does not match',
+    verdict: ['PoolUnusable'],
+    tests: pool('is of another trust domain', 'has a key that does not match'),
+  },
+  {
+    input: 'a CA that has expired, or is not yet valid',
+    verdict: ['PoolUnusable'],
+    tests: pool('has expired', 'is not yet valid'),
+  },
+  {
+    input: 'a CA with less than an hour left',
+    verdict: ['AuthorityExpiring'],
+    tests: pool('has under an hour left'),
+  },
+  {
+    input: 'a clock that is off',
+    verdict: ['ClockSkew'],
+    tests: ['160 s slow', '100 s fast'].map((skew) => [
+      'contract/clock.test.ts',
+      `waits, is not ready and says so when its own clock is ${skew}`,
+    ]),
+  },
+  {
+    input: 'a missing permission',
+    verdict: ['SignerForbidden'],
+    tests: [[outage, 'keeps requests that it may not answer, and answers them once it may']],
+  },
+  {
+    input: 'an API server that is down, slow, or answers garbage',
+    verdict: ['ApiUnavailable'],
+    tests: [
+      [outage, 'waits for an API server that is down at its start, and then works off what is there'],
+      [outage, 'answers through a server that is slow'],
+      [outage, 'answers after a server that says garbage, also where the garbage looks like success'],
+    ],
+  },
+  {
+    input: 'an API server that is killed (`kill -9`) in the middle of 500 requests',
+    verdict: ['Issued'],
+    tests: [[outage, 'answers 500 requests although the API server is killed in the middle of them']],
+  },
+  {
+    input: 'a setting that does not exist, or has a value that is none',
+    verdict: 'the signer does not start',
+    tests: [
+      ['config/load.test.ts', 'all mistakes of all sources are reported at once, each with its place'],
+      ['config/load.test.ts', 'a wrong value is a mistake even where another source overrides it'],
+    ],
+  },
+];
