@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import type { ClusterTrustBundle, Pod } from '../../signer/kube/types.ts';
+import { toPublishedBundle } from '../../signer/trust/bundle.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
+import { waitFor } from '../cluster/process.ts';
+import { aPool, deletePool, installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, createPod, read, requestFor } from './workloads.ts';
+
+const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+const published = { method: 'PATCH', path: bundlePath };
+
+/** Who writes the ClusterTrustBundle, from what, and that nothing is signed before it is seen. */
+describe('the trust bundle before the signature', () => {
+  let controlPlane: ControlPlane;
+  let proxy: FaultProxy;
+  let kubeconfig: string;
+  let signer: SignerProcess;
+  let pool: PoolDocument;
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
+    kubeconfig = await installSigner(controlPlane, { server: proxy.url, authority: proxy.authority });
+    pool = await aPool();
+    await putPool(controlPlane, pool);
+  });
+  after(async () => {
+    await signer?.child.stop();
+    await proxy?.stop();
+    await controlPlane?.stop();
+  });
+  beforeEach(() => proxy.clear());
+
+  /** No other replica is to step in because the machine is slow: who is first in rank is to write. */
+  const start = (replica: string) => startSigner({ kubeconfig, replica, flags: ['--takeover-delay', '30s'] });
+  const deleteBundle = async () => {
+    assert.equal((await controlPlane.request('DELETE', bundlePath)).status, 200);
+  };
+  const watchesOf = (resource: string) => proxy.watches({ path: resource });
+
+  async function bundle(): Promise<ClusterTrustBundle | undefined> {
+    const answer = await controlPlane.request('GET', bundlePath);
+    return answer.status === 200 ? (answer.body as ClusterTrustBundle) : undefined;
+  }
+
+  const rootsOf = (found: ClusterTrustBundle | undefined) =>
+    found ? [...toPublishedBundle(found).roots].sort() : [];
+
+  const rootsIn = (document: PoolDocument) =>
+    document.authorities
+      .flatMap(({ certificate }) => (certificate === undefined ? [] : [new X509Certificate(certificate)]))
+      .map(({ fingerprint256 }) => fingerprint256.replaceAll(':', '').toLowerCase())
+      .sort();
+
+  /** Puts the pool with one authority more, in this state. The one before is active no longer if the new one is. */
+  async function add(id: string, state: 'trusted' | 'active'): Promise<void> {
+    const now = Math.floor(Date.now() / 1000);
+    const authority = await createAuthority({ id, trustDomain: pool.trustDomain, now });
+    const others = pool.authorities.map((each) =>
+      state === 'active' ? { ...each, state: 'retiring' as const } : each,
+    );
+    pool = { ...pool, sequence: pool.sequence + 1, authorities: [...others, { ...authority, state }] };
+    await putPool(controlPlane, pool);
+  }
+
+  async function notReady(expected: RegExp): Promise<void> {
+    await waitFor(`readiness to say ${expected}`, async () => {
+      const { ok, text } = await signer.readiness();
+      if (ok || !expected.test(text)) throw new Error(text);
+      return true;
+    });
+  }
+
+  async function eventOn(pod: Pod): Promise<{ reason: string; type: string; note: string }> {
+    return waitFor('the Event', async () => {
+      const answer = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+      const { items } = answer.body as {
+        items: { reason: string; type: string; note: string; regarding: { uid: string } }[];
+      };
+      return items.find(({ regarding }) => regarding.uid === pod.metadata.uid);
+    });
+  }
+
+  /** A request that waits for the bundle, told to its pod; once `mend` has let the bundle be seen, it is answered. */
+  async function waitsForTheBundle(mend: () => unknown): Promise<X509Certificate> {
+    const pod = await createPod(controlPlane);
+    const request = await requestFor(controlPlane, pod);
+    const { reason, type, note } = await eventOn(pod);
+    assert.deepEqual({ reason, type }, { reason: 'TrustNotPublished', type: 'Warning' });
+    assert.match(note, /not yet seen in ClusterTrustBundle kubespiffe\.io:spiffe:roots/);
+    assert.deepEqual((await read(controlPlane, request)).status ?? {}, {});
+    mend();
+    const { conditions, certificateChain } = await answerTo(controlPlane, request);
+    assert.equal(conditions?.[0]?.type, 'Issued');
+    await signer.ready();
+    return new X509Certificate(certificateChain ?? '');
+  }
+
+  it('keeps a request open while the API server refuses the bundle, tells the pod, and issues once it is taken', async () => {
+    const refused = proxy.add({ ...published, fault: { kind: 'answer', status: 403 } });
+    signer = await start('signer-a');
+    await notReady(/^\[-\]trust-bundle .*the bundle is missing: .*answered by the fault proxy with 403/m);
+    assert.equal(await bundle(), undefined);
+    await waitsForTheBundle(() => refused.remove());
+    assert.deepEqual(rootsOf(await bundle()), rootsIn(pool));
+  });
+
+  it('signs under a new root only when its own watch shows it in the bundle, however long it stands there', async () => {
+    await waitFor('a watch of the bundle', () => watchesOf('clustertrustbundles').length > 0);
+    const [watch] = watchesOf('clustertrustbundles');
+    watch?.silence();
+    await add('next', 'active');
+    await waitFor('the bundle to have the new root', async () => rootsOf(await bundle()).length === 2);
+    await notReady(/^\[-\]trust-bundle /m);
+    const leaf = await waitsForTheBundle(() => watch?.end());
+    const issuer = new X509Certificate(pool.authorities[1]?.certificate ?? '');
+    assert.ok(leaf.verify(issuer.publicKey));
+  });
+
+  it('is made of what the Secret says now, and not of what the watch has told of it', async () => {
+    await waitFor('a watch of the pool', () => watchesOf('/secrets').length > 0);
+    const [watch] = watchesOf('/secrets');
+    watch?.silence();
+    await add('third', 'trusted');
+    await deleteBundle();
+    const made = await waitFor('the bundle', bundle);
+    assert.deepEqual(rootsOf(made), rootsIn(pool));
+    watch?.end();
+  });
+
+  it('is not made from memory while there is no pool, and is made again once there is', async () => {
+    await deletePool(controlPlane);
+    await notReady(/^\[-\]pool .*no such Secret/m);
+    proxy.forget();
+    await deleteBundle();
+    await waitFor('the refusal', () =>
+      signer
+        .lines()
+        .some(({ msg, drift }) => /no such Secret/.test(String(msg)) && drift === 'the bundle is missing'),
+    );
+    assert.equal(proxy.count(published), 0);
+    assert.equal(await bundle(), undefined);
+    await putPool(controlPlane, pool);
+    assert.deepEqual(rootsOf(await waitFor('the bundle', bundle)), rootsIn(pool));
+    await signer.ready();
+  });
+
+  it('is written by one of two replicas', async () => {
+    const other = await start('signer-b');
+    await other.ready();
+    const seen = () => watchesOf('clustertrustbundles').map((watch) => watch.events());
+    await waitFor('both to watch', () => seen().length === 2);
+    proxy.forget();
+    // A second writer of one round would be counted in the next one.
+    for (const round of [1, 2, 3]) {
+      const before = seen();
+      await deleteBundle();
+      await waitFor(
+        'both to see it go and come back',
+        () =>
+          proxy.count(published) >= round && seen().every((events, at) => events >= (before[at] ?? 0) + 2),
+      );
+      assert.equal(proxy.count(published), round);
+    }
+    assert.deepEqual(rootsOf(await bundle()), rootsIn(pool));
+    await other.child.stop();
+  });
+});

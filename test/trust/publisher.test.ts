@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import { poolProblem } from '../../signer/authority/problem.ts';
+import type { PoolView } from '../../signer/authority/view.ts';
+import { createStore, type Store } from '../../signer/kube/store.ts';
+import type { ClusterTrustBundle } from '../../signer/kube/types.ts';
+import { type PublishedBundle, toPublishedBundle } from '../../signer/trust/bundle.ts';
+import { createPublisher, type Publisher } from '../../signer/trust/publisher.ts';
+import { createFakeTime, type FakeTime, settle } from '../kube/fake-time.ts';
+import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
+
+const trustDomain = 'example.org';
+const bundleName = 'kubespiffe.io:spiffe:roots';
+const now = Math.floor(Date.now() / 1000);
+const missing = poolProblem('PoolMissing', 'pool', 'there is no such Secret', 'make it');
+
+function compile(sequence: number, ...authorities: readonly AuthorityRecord[]): Pool {
+  const compiled = compilePool({ ...newPool(trustDomain), sequence, authorities }, trustDomain);
+  assert.ok(compiled.ok, compiled.ok ? '' : compiled.problem.message);
+  return compiled.pool;
+}
+
+interface Scene {
+  readonly publisher: Publisher;
+  readonly published: Store<PublishedBundle>;
+  readonly time: FakeTime;
+  /** Whether the bundle is shown by the watch as soon as it is written. */
+  isWatched: boolean;
+  /** What the API server says to a write. */
+  answer: Answer;
+  /** What this replica remembers, and what a live read gives. */
+  remembered: Pool;
+  live: Awaited<ReturnType<PoolView['readLive']>>;
+  /** The bundles that were sent to the API server. */
+  readonly written: ClusterTrustBundle[];
+  look(): Promise<void>;
+}
+
+describe('the publisher of the trust bundle', () => {
+  let older: Pool;
+  let newer: Pool;
+  before(async () => {
+    const a = await createAuthority({ id: 'a', trustDomain, now });
+    const b = await createAuthority({ id: 'b', trustDomain, now });
+    older = compile(1, a);
+    newer = compile(2, a, { ...b, state: 'trusted' });
+  });
+
+  async function withPublisher(rank: number, act: (scene: Scene) => Promise<void>): Promise<void> {
+    const time = createFakeTime();
+    const published = createStore<PublishedBundle>({ monotonic: time.monotonic });
+    published.replace([]);
+    const api = createScriptedApi();
+    let poolChanged = () => {};
+    const view: Pick<PoolView, 'current' | 'readLive' | 'onChange'> = {
+      current: () => scene.remembered,
+      readLive: async () => scene.live,
+      onChange: (listener) => {
+        poolChanged = listener;
+      },
+    };
+    const publisher = createPublisher({
+      pool: view as PoolView,
+      published,
+      transport: api.transport,
+      servedVersion: () => 'v1',
+      signerName: 'kubespiffe.io/spiffe',
+      bundleName,
+      suffix: 'roots',
+      trustDomain,
+      membership: {
+        self: 'a',
+        members: () => ['a'],
+        onChange: () => {},
+        synced: Promise.resolve(),
+        run: async () => {},
+      },
+      rankFor: () => rank,
+      takeoverDelayMs: 1_000,
+      monotonic: time.monotonic,
+      jitter: () => 0,
+      timer: time.timer,
+      log: { info: () => {}, warn: () => {} },
+    });
+    const scene: Scene = {
+      publisher,
+      published,
+      time,
+      isWatched: true,
+      answer: { status: 200 },
+      remembered: older,
+      live: { ok: true, pool: older },
+      written: [],
+      look: async () => {
+        poolChanged();
+        await settle();
+      },
+    };
+    api.answer = (request) => {
+      assert.equal(request.method, 'PATCH');
+      const body = request.body as ClusterTrustBundle;
+      scene.written.push(body);
+      if (scene.isWatched && scene.answer === taken) published.set(bundleName, toPublishedBundle(body));
+      return scene.answer;
+    };
+    scene.answer = taken;
+    const stop = new AbortController();
+    const running = publisher.run(stop.signal);
+    await settle();
+    await act(scene);
+    stop.abort();
+    await running;
+  }
+  const taken: Answer = { status: 200 };
+  const rootsOf = (wire: ClusterTrustBundle | undefined) => wire && toPublishedBundle(wire).roots;
+  const fingerprints = (pool: Pool) => new Set(pool.roots.map(({ sha256Hex }) => sha256Hex));
+  const activeRoot = (pool: Pool) => pool.active?.root ?? assert.fail('it has an active authority');
+
+  it('writes what is missing, once, and says what it has seen', () =>
+    withPublisher(0, async ({ publisher, written, time }) => {
+      assert.equal(written.length, 1);
+      assert.deepEqual(rootsOf(written[0]), fingerprints(older));
+      assert.ok(publisher.isPublished(activeRoot(older)));
+      await time.advance(120_000);
+      assert.equal(written.length, 1);
+      assert.equal(publisher.problem(), undefined);
+    }));
+
+  it('writes what the Secret says now, so that an old view takes no root away', () =>
+    withPublisher(0, async (scene) => {
+      scene.live = { ok: true, pool: newer };
+      scene.published.delete(bundleName);
+      await scene.time.advance(2_000);
+      assert.deepEqual(rootsOf(scene.written.at(-1)), fingerprints(newer));
+    }));
+
+  it('leaves a bundle alone that is as the Secret says now, although its own view is older', () =>
+    withPublisher(0, async (scene) => {
+      scene.remembered = newer;
+      scene.live = { ok: true, pool: newer };
+      await scene.look();
+      await scene.time.advance(2_000);
+      const count = scene.written.length;
+      scene.remembered = older;
+      await scene.look();
+      await scene.time.advance(60_000);
+      assert.equal(scene.written.length, count);
+      assert.deepEqual(scene.published.get(bundleName)?.roots, fingerprints(newer));
+    }));
+
+  it('makes nothing from memory while the pool cannot be used, and says why', () =>
+    withPublisher(0, async (scene) => {
+      scene.live = { ok: false, problem: missing };
+      scene.published.delete(bundleName);
+      await scene.time.advance(60_000);
+      assert.equal(scene.written.length, 1);
+      assert.match(scene.publisher.problem() ?? '', /the bundle is missing: pool: there is no such Secret/);
+      assert.equal(scene.publisher.isPublished(activeRoot(older)), false);
+      scene.live = { ok: true, pool: older };
+      await scene.time.advance(60_000);
+      assert.equal(scene.written.length, 2);
+    }));
+
+  it('counts no root as published that was only written: its own watch has to show it', () =>
+    withPublisher(0, async (scene) => {
+      scene.isWatched = false;
+      scene.published.delete(bundleName);
+      await scene.time.advance(2_000);
+      assert.ok(scene.written.length >= 2);
+      assert.equal(scene.publisher.isPublished(activeRoot(older)), false);
+    }));
+
+  it('says what the API server has against it', () =>
+    withPublisher(0, async (scene) => {
+      scene.answer = { status: 403, body: { kind: 'Status', message: 'may not attest' } };
+      scene.published.delete(bundleName);
+      await scene.time.advance(2_000);
+      assert.match(scene.publisher.problem() ?? '', /the bundle is missing: .*may not attest/);
+    }));
+
+  it('leaves the writing to the first in rank, and steps in after the delay', () =>
+    withPublisher(1, async ({ written, time }) => {
+      await time.advance(900);
+      assert.equal(written.length, 0);
+      await time.advance(200);
+      assert.equal(written.length, 1);
+    }));
+});
