@@ -21,8 +21,8 @@ export interface VerifiedJwtSvid {
 }
 
 /**
- * Verifies a JWT-SVID as its receiver does (JWT-SVID 4, 5.2): every MUST clause, then the signature by the key that
- * `kid` names among `keys`, which the caller took from the bundle of `expected.trustDomain` and of no other (B3.10).
+ * Verifies a JWT-SVID as its receiver does (JWT-SVID 4, 5.2): every MUST clause, then the signature by one of `keys`,
+ * which the caller took from the bundle of `expected.trustDomain` and of no other (B3.10).
  * Never throws.
  */
 export function verifyJwtSvid(
@@ -47,18 +47,25 @@ export function verifyJwtSvid(
   });
 }
 
-/** Whether the key that `kid` names made the signature, by the algorithm that key is for. Never throws. */
+/**
+ * Whether the key that `kid` names made the signature, by the algorithm that key is for; without a kid, which a token
+ * may leave out (B3.4), any of the keys that fit the algorithm. Never throws.
+ */
 export function checkSignature(jwt: ParsedJwt, keys: ReadonlyMap<string, KeyObject>): Result<KeyObject> {
   const { alg, kid } = jwt.header;
   if (!isJwtAlgorithm(alg)) return failure('alg is none of those of JWT-SVIDs (JWT-SVID 2.1)');
-  if (typeof kid !== 'string') return failure('the token has no kid, so its key cannot be found');
-  const key = keys.get(kid);
+  if (kid === undefined) {
+    const fitting = [...keys.values()].filter((key) => keyFitsAlgorithm(key, alg));
+    const verified = fitting.map((key) => verifySignature(jwt, key, alg)).find(({ ok }) => ok);
+    return verified ?? failure('the token has no kid, and its signature is that of no JWT key of the bundle');
+  }
+  const key = typeof kid === 'string' ? keys.get(kid) : undefined;
   if (!key) return failure('kid names no JWT key of the bundle');
+  if (!keyFitsAlgorithm(key, alg)) return failure(`the key that kid names is not one for ${alg}`);
   return verifySignature(jwt, key, alg);
 }
 
 function verifySignature(jwt: ParsedJwt, key: KeyObject, alg: JwtAlgorithmName): Result<KeyObject> {
-  if (!keyFitsAlgorithm(key, alg)) return failure(`the key that kid names is not one for ${alg}`);
   const { digest, options, signatureBytes }: JwtAlgorithm = jwtAlgorithms[alg];
   if (signatureBytes !== undefined && jwt.signature.length !== signatureBytes) {
     return failure(`the signature has ${jwt.signature.length} bytes; that of ${alg} has ${signatureBytes}`);

@@ -39,7 +39,6 @@ describe('a token that our verifier takes, go-spiffe takes,', () => {
     'typ JOSE': made({ typ: 'JOSE' }, {}),
     'no typ': made({ typ: undefined }, {}),
     'typ at+jwt': made({ typ: 'at+jwt' }, {}),
-    'no kid': made({ kid: undefined }, {}),
     'another kid': made({ kid: 'a' }, {}),
     'kid of the other key': made({ kid: rsa.kid }, {}),
     'alg none': `${inputOf({ ...header, alg: 'none' }, claims)}.`,
@@ -91,6 +90,17 @@ describe('a token that our verifier takes, go-spiffe takes,', () => {
   }
 });
 
+describe('a token without kid, which is optional (B3.4),', () => {
+  it('our verifier takes and go-spiffe does not', async () => {
+    const claims = { sub: 'spiffe://example.org/a', aud: audience, exp: now + 300, iat: now };
+    const token = tokenOf(key, { alg: 'ES256', typ: 'JWT' }, claims);
+    const ours = verifyJwtSvid(token, keys, { now, audience, trustDomain });
+    assert.ok(ours.ok, ours.ok ? '' : ours.reason);
+    const theirs = await judges.jwtSvid({ token, audience, bundle: { trustDomain, content: bundle } });
+    assert.match(theirs.errors.join(), /key ?id/i);
+  });
+});
+
 describe('a bundle that our reader takes, go-spiffe takes,', () => {
   type Key = Record<string, unknown>;
   const change = (edit: (document: Key & { keys: Key[] }) => unknown) => () => {
@@ -111,14 +121,10 @@ describe('a bundle that our reader takes, go-spiffe takes,', () => {
     'a key of an unknown use': edited(1, (one) => Object.assign(one, { use: 'sig' })),
     'a key without use': edited(1, (one) => delete one.use),
     'a root with a kid': edited(0, (one) => Object.assign(one, { kid: 'a' })),
-    'a root without x5c': edited(0, (one) => delete one.x5c),
     'a root with x5c in base64url': edited(0, (one) =>
       Object.assign(one, { x5c: [Buffer.from(root.facts.der).toString('base64url')] }),
     ),
     'a root with x5c in PEM': edited(0, (one) => Object.assign(one, { x5c: [root.pem] })),
-    'a root with two certificates': edited(0, (one) =>
-      Object.assign(one, { x5c: [...(one.x5c as string[]), ...(one.x5c as string[])] }),
-    ),
     'a JWT key without kid': edited(1, (one) => delete one.kid),
     'a JWT key with alg': edited(1, (one) => Object.assign(one, { alg: 'ES256' })),
     'a short coordinate': edited(1, (one) => Object.assign(one, { x: String(one.x ?? one.n).slice(0, -2) })),
@@ -134,6 +140,25 @@ describe('a bundle that our reader takes, go-spiffe takes,', () => {
       if (name === 'a good one') assert.ok(ours.ok, ours.ok ? '' : ours.reason);
       const theirs = await judges.spiffeBundle({ trustDomain, content });
       if (ours.ok) assert.deepEqual(theirs.errors, []);
+    });
+  }
+
+  const readers: [name: string, edit: (root: Key) => unknown, roots: number][] = [
+    ['roots without certificate', (one) => delete one.x5c, 0],
+    [
+      'certificates of a root behind the first',
+      (one) => Object.assign(one, { x5c: [...(one.x5c as string[]), ...(one.x5c as string[])] }),
+      1,
+    ],
+  ];
+  for (const [name, edit, roots] of readers) {
+    it(`but for ${name}, which the standard wants ignored (B2.14) and go-spiffe refuses`, async () => {
+      const content = edited(0, edit)();
+      const ours = parseSpiffeBundle(content);
+      assert.ok(ours.ok, ours.ok ? '' : ours.reason);
+      assert.deepEqual([ours.value.roots.length, ours.value.jwtKeys.size], [roots, 2]);
+      const theirs = await judges.spiffeBundle({ trustDomain, content });
+      assert.match(theirs.errors.join(), /expected a single certificate/);
     });
   }
 

@@ -231,7 +231,8 @@ describe('verifying a token', () => {
     ['a kid that is not in the bundle', forged(key, { kid: 'other' })],
     ['a kid that is a path', forged(key, { kid: '../../dev/null' })],
     ['a kid that is a member of every object', forged(key, { kid: '__proto__' })],
-    ['no kid', forged(key, { kid: undefined })],
+    ['a key of somebody else under no kid', forged(ecKey(), { kid: undefined })],
+    ['no kid and another algorithm', tokenOf(key, { alg: 'RS256' }, claims)],
     ['the kid of the RSA key with ES256', forged(key, { kid: rsa.kid })],
     ['the kid of the EC key with RS256', tokenOf(rsa, { ...header, alg: 'RS256' }, claims)],
     ['ES384 with a key of P-256', tokenOf(key, { ...header, alg: 'ES384' }, claims, 'sha384')],
@@ -243,6 +244,20 @@ describe('verifying a token', () => {
   ] as const) {
     it(`refuses ${name}`, () => assert.equal(verifyJwtSvid(token, keys, expected).ok, false));
   }
+
+  it('finds the key of a token without kid, which the standard lets out (B3.4)', () => {
+    const more = new Map([ecKey(), rsaKey()].map((each) => [each.kid, each.publicKey]));
+    for (const [own, alg] of [
+      [key, 'ES256'],
+      [rsa, 'RS256'],
+    ] as const) {
+      const token = tokenOf(own, { alg, typ: 'JWT' }, claims);
+      const verified = verifyJwtSvid(token, new Map([...more, ...keys]), expected);
+      assert.ok(verified.ok, verified.ok ? '' : verified.reason);
+      assert.equal(verified.value.id.uri, claims.sub);
+      assert.equal(verifyJwtSvid(token, more, expected).ok, false);
+    }
+  });
 
   it('refuses RSA keys below 2048 bits', () => {
     const weak = rsaKey(1024);
