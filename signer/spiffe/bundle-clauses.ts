@@ -1,5 +1,5 @@
 import { isSignedBy } from '../pki/verify.ts';
-import { certificateOf, isKeyOf } from './bundle-key.ts';
+import { certificateOf, isKeyOf, x5cOf } from './bundle-key.ts';
 import { unless } from './clauses.ts';
 import type { Finding } from './conformance.ts';
 import { isJsonObject, type JsonObject } from './json.ts';
@@ -7,6 +7,8 @@ import { isKnownKty, readPublicJwk } from './jwk.ts';
 
 interface BundleClause {
   readonly level: 'must' | 'should';
+  /** Whose duty it is: a reader goes on where only the publisher has broken it. Absent: everybody's. */
+  readonly of?: 'publisher';
   readonly clause: string;
   /** The demand as a fact about a good bundle, or a good key of one. */
   readonly demand: string;
@@ -103,7 +105,7 @@ const unknownKeyClauses: readonly BundleClause[] = [
     clause: 'Trust Domain and Bundle 4.2 (B5.5)',
     demand: 'kty and use are known ones',
     problem: (key) => {
-      const reason = ignoredReason(key);
+      const reason = unknownReason(key);
       return reason && `${reason}, so the key is ignored`;
     },
   },
@@ -122,14 +124,22 @@ const publicKeyClause: BundleClause = {
 const x509KeyClauses: readonly BundleClause[] = [
   {
     level: 'must',
-    clause: 'X509-SVID 6.2 (B2.13)',
+    of: 'publisher',
+    clause: 'X509-SVID 6.1 (B2.13)',
     demand: 'an x509-svid key has no kid',
     problem: (key) => unless(!('kid' in key), 'kid is there'),
   },
   {
     level: 'must',
-    clause: 'X509-SVID 6.2 (B2.13)',
-    demand: 'x5c has exactly one certificate, which can be read',
+    of: 'publisher',
+    clause: 'X509-SVID 6.1 (B2.13)',
+    demand: 'x5c has exactly one certificate',
+    problem: (key) => unless(x5cOf(key).length === 1, `x5c has ${x5cOf(key).length} elements`),
+  },
+  {
+    level: 'must',
+    clause: 'X509-SVID 6.2 (B2.14)',
+    demand: 'the certificate in x5c can be read',
     problem: (key) => {
       const read = certificateOf(key);
       return read.ok ? undefined : read.reason;
@@ -147,7 +157,7 @@ const x509KeyClauses: readonly BundleClause[] = [
   },
   {
     level: 'should',
-    clause: 'X509-SVID 6.2 (B2.13)',
+    clause: 'X509-SVID 6.1 (B2.13)',
     demand: 'the certificate is self-signed',
     problem: (key) => {
       const read = certificateOf(key);
@@ -178,8 +188,13 @@ const jwtKeyClauses: readonly BundleClause[] = [
   },
 ];
 
-/** Why a reader has to leave a key out of the bundle (B5.5), or undefined where it has to read it. */
+/** Why a reader has to leave a key out of the bundle (B5.5, B2.14), or undefined where it has to read it. */
 export function ignoredReason(key: JsonObject): string | undefined {
+  const isWithoutCertificate = key.use === 'x509-svid' && x5cOf(key).length === 0;
+  return unknownReason(key) ?? (isWithoutCertificate ? 'x5c is missing or empty' : undefined);
+}
+
+function unknownReason(key: JsonObject): string | undefined {
   if (!isKnownKty(key.kty)) return `kty is ${shown(key.kty)}`;
   return key.use === 'x509-svid' || key.use === 'jwt-svid' ? undefined : `use is ${shown(key.use)}`;
 }
@@ -192,10 +207,22 @@ export function checkBundle(bundle: JsonObject): Finding[] {
   return check(bundleClauses, bundle);
 }
 
-/** Every clause for one key of a bundle, by its use. */
+/** Every clause for one key of a bundle, by its use: what is demanded of whoever publishes it. */
 export function checkBundleKey(key: JsonObject): Finding[] {
-  if (ignoredReason(key) !== undefined) return check([...commonKeyClauses, ...unknownKeyClauses], key);
-  return check([...commonKeyClauses, ...(key.use === 'jwt-svid' ? jwtKeyClauses : x509KeyClauses)], key);
+  return check(keyClauses(key), key);
+}
+
+/** The clauses without which a reader cannot use the key. */
+export function checkKeyAsReader(key: JsonObject): Finding[] {
+  return check(
+    keyClauses(key).filter(({ of }) => of !== 'publisher'),
+    key,
+  );
+}
+
+function keyClauses(key: JsonObject): readonly BundleClause[] {
+  if (unknownReason(key) !== undefined) return [...commonKeyClauses, ...unknownKeyClauses];
+  return [...commonKeyClauses, ...(key.use === 'jwt-svid' ? jwtKeyClauses : x509KeyClauses)];
 }
 
 function check(clauses: readonly BundleClause[], value: JsonObject): Finding[] {

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { failure, type Result, success } from '../pki/result.ts';
-import { checkBundle, checkBundleKey, ignoredReason } from './bundle-clauses.ts';
+import { checkBundle, checkKeyAsReader, ignoredReason } from './bundle-clauses.ts';
 import { certificateOf } from './bundle-key.ts';
 import type { Finding } from './conformance.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts';
@@ -70,13 +70,15 @@ export interface ParsedBundle {
   readonly refreshHintSeconds: number | undefined;
   readonly roots: readonly CertificateFacts[];
   readonly jwtKeys: ReadonlyMap<string, KeyObject>;
-  /** The keys that were left out, as the standard demands for a kty or a use that is not known (B5.5), and why. */
+  /** The keys that were left out as the standard demands, such as those of a use that is not known, and why. */
   readonly ignored: readonly string[];
 }
 
 /**
- * Reads a SPIFFE bundle that somebody else made. A key of unknown use or type is ignored; a key of a known one with
- * a fault makes the whole bundle unusable, as in go-spiffe: half a bundle would revoke the other half. Never throws.
+ * Reads a SPIFFE bundle that somebody else made. What the standard tells readers to ignore is ignored: a key of unknown
+ * use or type (B5.5), a root without certificate, and all certificates of a root but the first (B2.14; go-spiffe refuses
+ * a bundle with either). A key with another fault makes the whole bundle unusable, as in go-spiffe: half a bundle would
+ * revoke the other half. Never throws.
  */
 export function parseSpiffeBundle(text: string): Result<ParsedBundle> {
   const read = readDocument(text);
@@ -94,7 +96,7 @@ export function parseSpiffeBundle(text: string): Result<ParsedBundle> {
       ignored.push(`${place}: ${reason}`);
       continue;
     }
-    const keyFault = firstFault(place, checkBundleKey(key));
+    const keyFault = firstFault(place, checkKeyAsReader(key));
     if (keyFault !== undefined) return failure(keyFault);
     const publicKey = readPublicJwk(key);
     const root = key.use === 'x509-svid' ? certificateOf(key) : undefined;

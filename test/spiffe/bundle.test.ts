@@ -94,12 +94,17 @@ describe('a bundle of somebody else', () => {
       () => bundleOf([x509Key], { spiffe_refresh_hint: '5m' }),
       /spiffe_refresh_hint/,
     ],
-    ['has a root with a kid', () => bundleOf([{ ...x509Key, kid: 'a' }]), /kid is there/],
-    ['has a root without x5c', () => bundleOf([{ ...x509Key, x5c: undefined }]), /0 elements/],
+    ['has x5c of numbers', () => bundleOf([{ ...x509Key, x5c: [1] }]), /no element that is a string/],
     [
-      'has a root with two certificates',
-      () => bundleOf([{ ...x509Key, x5c: [...(x509Key.x5c as string[]), 'AA=='] }]),
-      /2 elements/,
+      'has two certificates in x5c, the first of another key',
+      () =>
+        bundleOf([
+          {
+            ...x509Key,
+            x5c: [Buffer.from(other.facts.der).toString('base64'), ...(x509Key.x5c as string[])],
+          },
+        ]),
+      /not that of the certificate/,
     ],
     [
       'has x5c in base64url',
@@ -154,6 +159,46 @@ describe('a bundle of somebody else', () => {
     assert.deepEqual([...parsed.value.jwtKeys.keys()], [jwtKey.kid]);
     assert.equal(parsed.value.ignored.length, 6);
     assert.match(parsed.value.ignored.join(), /keys\[1\]: use is "JWT-SVID"/);
+  });
+
+  it('is read without roots that have no certificate (X509-SVID 6.2)', () => {
+    const withoutX5c = [
+      { ...x509Key, x5c: undefined },
+      { ...x509Key, x5c: [] },
+      { ...x509Key, x5c: 'a' },
+    ];
+    const parsed = parseSpiffeBundle(bundleOf([...withoutX5c, x509Key]));
+    assert.ok(parsed.ok, parsed.ok ? '' : parsed.reason);
+    assert.equal(parsed.value.roots.length, 1);
+    assert.deepEqual(
+      parsed.value.ignored,
+      [0, 1, 2].map((index) => `keys[${index}]: x5c is missing or empty`),
+    );
+    const alone = parseSpiffeBundle(bundleOf(withoutX5c));
+    assert.ok(alone.ok && alone.value.roots.length === 0);
+  });
+
+  it('is read with the first certificate of a root, and with a root that has a kid', () => {
+    const x5c = [...(x509Key.x5c as string[]), Buffer.from(other.facts.der).toString('base64'), 'AA=='];
+    const parsed = parseSpiffeBundle(bundleOf([{ ...x509Key, x5c, kid: 'a' }]));
+    assert.ok(parsed.ok, parsed.ok ? '' : parsed.reason);
+    assert.deepEqual(
+      parsed.value.roots.map(({ sha256Hex }) => sha256Hex),
+      [root.facts.sha256Hex],
+    );
+  });
+
+  it('that its publisher should not have written so is read, and yet breaks a clause', () => {
+    const x5c = [...(x509Key.x5c as string[]), 'AA=='];
+    for (const [key, problem] of [
+      [{ ...x509Key, kid: 'a' }, 'kid is there'],
+      [{ ...x509Key, x5c }, 'x5c has 2 elements'],
+    ] as const) {
+      assert.deepEqual(broken(checkBundleKey(key)), [problem]);
+      assert.ok(parseSpiffeBundle(bundleOf([key])).ok);
+    }
+    const without = broken(checkBundleKey({ ...x509Key, x5c: [] }));
+    assert.deepEqual(without, ['x5c has 0 elements', 'x5c has no element that is a string']);
   });
 
   it('that is empty revokes everything, which is said and no fault', () => {

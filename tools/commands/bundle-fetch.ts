@@ -31,7 +31,7 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
     .description(
       'Fetch the bundle of a trust domain from its endpoint, check it and print it.\n\n' +
         'Takes https_web, where the endpoint proves itself as a server of the web, and https_spiffe, where it does so\n' +
-        'by an X509-SVID. A bundle that breaks a MUST of the standard is not printed.',
+        'by an X509-SVID. A bundle that a reader must not take is not printed; what it has to ignore is warned of.',
     )
     .argument('<url>', 'The URL of the endpoint.');
   withExamples(
@@ -42,7 +42,7 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
 
     # From an endpoint with an SVID, whose bundle is known from before
     kubespiffe bundle fetch https://bundle.example.org:8443/bundle --trust-domain example.org \\
-      --profile https_spiffe --endpoint-id spiffe://example.org/kubespiffe/bundle-endpoint \\
+      --profile https_spiffe --endpoint-id spiffe://example.org/kubespiffe/token-endpoint \\
       --endpoint-bundle known.json`,
   );
   requiredOption(command, '--trust-domain <name>', 'Trust domain whose bundle it is.')

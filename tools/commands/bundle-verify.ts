@@ -48,11 +48,11 @@ export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCod
   return command;
 }
 
-/** What `inspect` says, and before it whether a reader that is as strict as ours takes the whole. */
+/** What `inspect` says, and before it whether a reader takes the whole. */
 function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent>[1]): Inspection {
   const format = formatOf(content.toString('utf8'));
   const read = readTrustMaterial(content);
-  const demand = 'a strict reader takes it';
+  const demand = 'a reader takes it';
   const head = {
     title: 'As a whole',
     facts: {
