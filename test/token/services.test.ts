@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { newPool } from '../../signer/authority/document.ts';
+import { jwtSigningAt } from '../../signer/authority/jwt-signing.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
+import { createStore } from '../../signer/kube/store.ts';
+import { createMetrics } from '../../signer/observe/metrics.ts';
+import type { LivePod } from '../../signer/token/caller/pods.ts';
+import { pass } from '../../signer/token/refusals.ts';
+import { learnServices, type ServiceParts } from '../../signer/token/services.ts';
+import { createScriptedApi } from '../kube/scripted-api.ts';
+import { claimsOf, headerOf, signed } from './caller/bad-tokens.ts';
+import { goodReview, someFacts } from './caller/psats.ts';
+
+const facts = someFacts();
+const trustDomain = 'example.org';
+const records = await Promise.all([
+  createAuthority({ id: '1', trustDomain, now: facts.now }),
+  createJwtAuthority({ key: 'es256', now: facts.now }),
+]);
+const compiled = compilePool(newPool(trustDomain, ...records), trustDomain);
+assert.ok(compiled.ok);
+const { pool } = compiled;
+
+const pod: LivePod = { uid: facts.pod.uid, serviceAccountName: 'web', finished: undefined };
+const key = 'shop/web-0';
+
+/** The services as main joins them, with a watch-fed cache of pods that the test feeds, and a scripted API server. */
+async function theServices() {
+  const api = createScriptedApi();
+  const answers: Record<string, object> = {
+    '/.well-known/openid-configuration': { issuer: facts.issuer },
+    '/openid/v1/jwks': {
+      keys: [{ ...facts.publicKey.export({ format: 'jwk' }), kid: facts.kid, alg: 'ES256' }],
+    },
+    '/apis/authentication.k8s.io/v1/tokenreviews': { status: goodReview(facts) },
+    '/api/v1/namespaces/shop/pods/web-0': pod,
+  };
+  api.answer = ({ path }) => ({ status: 200, body: answers[path] ?? {} });
+  const monotonic = () => 0;
+  const pods = createStore<LivePod>({ monotonic });
+  pods.replace([[key, pod]]);
+  const log = { debug: () => undefined, info: () => undefined, warn: () => undefined };
+  const services = await learnServices(
+    {
+      settings: {
+        audience: undefined,
+        serviceAccountIssuers: [],
+        issuer: 'https://id.example.org',
+        lifetimeSeconds: 300,
+        algorithm: 'ES256',
+        rs256Audiences: [],
+        allowedAudiences: undefined,
+        maxAudiences: 1,
+        propagationDelaySeconds: 0,
+        refreshHintSeconds: 300,
+        reviewCacheMs: 30_000,
+        podRate: 1_000,
+        x509: undefined,
+      },
+      trustDomain,
+      transport: api.transport,
+      authorization: async () => undefined,
+      pods,
+      project: (raw) => raw as unknown as LivePod,
+      pool: {
+        current: () => pool,
+        jwtSignable: (algorithm, now, propagation) => jwtSigningAt(pool, algorithm, now, propagation),
+      } as ServiceParts['pool'],
+      clockFault: () => undefined,
+      metrics: createMetrics(),
+      log: log as unknown as ServiceParts['log'],
+      tell: () => undefined,
+      onWaiting: () => undefined,
+      now: () => facts.now * 1000,
+      monotonic,
+      authority: () => ({ ok: false, reason: 'PoolUnusable', detail: '' }),
+      extensionsFor: () => undefined,
+      randomBytes: (count) => new Uint8Array(count),
+    },
+    new AbortController().signal,
+  );
+  assert.ok(services);
+  const token = signed(facts.key, headerOf(facts), claimsOf(facts));
+  const request = pass({
+    credential: { kind: 'token', token } as const,
+    audiences: ['https://api.example.com'],
+  });
+  return {
+    pods,
+    ask: () => services.jwtSvid(request, '10.0.0.1', 0),
+    reviewed: () => api.requests.filter(({ resource }) => resource === 'tokenreviews').length,
+  };
+}
+
+describe('what was learned of a token', () => {
+  const ends: [what: string, happen: (pods: Awaited<ReturnType<typeof theServices>>['pods']) => void][] = [
+    ['is deleted', (pods) => pods.delete(key)],
+    ['finishes', (pods) => pods.set(key, { ...pod, finished: 'Failed' })],
+    ['is told to end', (pods) => pods.set(key, { ...pod, deletesAt: facts.now + 30 })],
+    ['is replaced by another of its name', (pods) => pods.set(key, { ...pod, uid: 'other' })],
+    ['is missing in a new list', (pods) => pods.replace([])],
+  ];
+  for (const [what, happen] of ends) {
+    it(`is forgotten as soon as the watch shows that its pod ${what}`, async () => {
+      const { pods, ask, reviewed } = await theServices();
+      for (let i = 0; i < 3; i += 1) assert.ok((await ask()).ok);
+      assert.equal(reviewed(), 1);
+      happen(pods);
+      await ask();
+      assert.equal(reviewed(), 2);
+    });
+  }
+
+  it('is kept through every other change, of this pod and of others', async () => {
+    const { pods, ask, reviewed } = await theServices();
+    assert.ok((await ask()).ok);
+    pods.set(key, { ...pod });
+    pods.set('shop/web-1', { ...pod, uid: 'other', finished: 'Succeeded' });
+    pods.delete('shop/web-1');
+    assert.ok((await ask()).ok);
+    assert.equal(reviewed(), 1);
+  });
+});
