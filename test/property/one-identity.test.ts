@@ -6,6 +6,7 @@ import { createAuthority } from '../../signer/authority/create.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
+import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
 import { decideOnPod as decideOnRequest } from '../../signer/issuance/decide.ts';
 import { leafExtensions } from '../../signer/pki/leaf-extensions.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
@@ -14,6 +15,7 @@ import {
   readClientCertificate,
 } from '../../signer/token/caller/client-certificate.ts';
 import { decideOnPod as decideOnToken } from '../../signer/token/caller/pods.ts';
+import { endpointIdOf, infrastructurePath } from '../../signer/token/certificate.ts';
 import { anOpenRequest, aPod, aSupportedKey } from '../issuance/examples.ts';
 
 const label = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?$/);
@@ -51,6 +53,86 @@ test('a pod has one identity: its certificate and its tokens carry the same SPIF
       assert.deepEqual(token.ok ? token.value : undefined, named);
       assert.ok(named !== undefined || certificate.kind === 'wait');
     }),
+  );
+});
+
+test('both look at the pod alike: what is not the pod of the request, or is over, gets neither', () => {
+  const either = <T>(same: T, other: fc.Arbitrary<T>) => fc.oneof(fc.constant(same), other);
+  const lookups = fc.oneof(
+    fc.record({
+      kind: fc.constant('found' as const),
+      pod: fc.record({
+        uid: either('pod-uid', fc.constantFrom('other', '')),
+        serviceAccountName: either('web', fc.constantFrom('admin', '', 'WEB')),
+        nodeName: fc.constant('node-1'),
+        finished: either(undefined, fc.constantFrom('Succeeded', 'Failed')),
+      }),
+    }),
+    fc.constant({ kind: 'gone' as const }),
+    fc.constant({ kind: 'unavailable' as const, error: new Error('timeout') }),
+  );
+  const seen = new Set<string>();
+  fc.assert(
+    fc.property(lookups, (lookup) => {
+      const policy = { trustDomain: 'example.org' };
+      const request = anOpenRequest({ podUID: 'pod-uid', serviceAccountName: 'web', nodeName: 'node-1' });
+      const certificate = decideOnRequest(request, aSupportedKey, lookup, policy);
+      const caller = {
+        namespace: request.namespace,
+        serviceAccount: { name: 'web', uid: 'service-account-uid' },
+        pod: { name: request.podName, uid: 'pod-uid' },
+        expiresAt: 0,
+        id: '',
+      };
+      const token = decideOnToken(caller, lookup, policy, 0);
+      assert.equal(token.ok, certificate.kind === 'issue');
+      if (!token.ok && certificate.kind !== 'issue') {
+        seen.add(token.code);
+        // A pod that could not be looked up is not visible yet to the one, and unavailable to the other.
+        const sameName = certificate.reason.replace('PodNotVisible', 'PodUnavailable');
+        assert.equal(token.code, sameName);
+      }
+      const isRight =
+        lookup.kind === 'found' &&
+        lookup.pod.uid === 'pod-uid' &&
+        lookup.pod.serviceAccountName === 'web' &&
+        lookup.pod.finished === undefined;
+      assert.equal(token.ok, isRight);
+    }),
+    { numRuns: 500 },
+  );
+  assert.deepEqual([...seen].sort(), [
+    'PodFinished',
+    'PodGone',
+    'PodReplaced',
+    'PodUnavailable',
+    'ServiceAccountMismatch',
+  ]);
+});
+
+test('no pod has an identity of the infrastructure, whatever it is called', () => {
+  const tricky = fc.constantFrom(
+    'kubespiffe',
+    '..',
+    '../kubespiffe',
+    '/kubespiffe',
+    'kubespiffe/token-endpoint',
+    '',
+  );
+  const names = fc.record({
+    trustDomain: name,
+    namespace: fc.oneof(label, anything, tricky),
+    serviceAccountName: fc.oneof(name, anything, tricky),
+  });
+  fc.assert(
+    fc.property(names, ({ trustDomain, ...facts }) => {
+      const id = spiffeIdOf(trustDomain, facts);
+      if (!id.ok) return;
+      assert.match(id.value.path, /^\/ns\/[^/]+\/sa\/[^/]+$/);
+      assert.ok(!id.value.uri.startsWith(`spiffe://${trustDomain}/${infrastructurePath}`));
+      assert.notEqual(id.value.uri, endpointIdOf(trustDomain).uri);
+    }),
+    { numRuns: 2_000 },
   );
 });
 
