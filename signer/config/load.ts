@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { messageOf } from '../errors.ts';
 import type { LogLevel } from '../observe/log.ts';
+import { audienceClash, type EndpointConfig, resolveEndpoints } from './endpoints.ts';
 import { readConfigFile } from './file.ts';
 import { helpText } from './help.ts';
 import type { Setting } from './setting.ts';
@@ -44,47 +45,6 @@ export interface Config {
   readonly endpoints: EndpointConfig | undefined;
 }
 
-/** What listens to others, and what is common to all of it. */
-export interface EndpointConfig {
-  /** Of JWT-SVIDs and of the discovery document; there whenever there is a token endpoint. */
-  readonly issuer: string | undefined;
-  readonly refreshHintSeconds: number;
-  /** DNS names of our own certificates. */
-  readonly names: readonly string[];
-  /** Requests a second. */
-  readonly addressRate: number;
-  readonly token: TokenConfig | undefined;
-  readonly bundleWeb:
-    | { readonly address: HostPort; readonly certificateFile: string; readonly keyFile: string }
-    | undefined;
-  readonly bundleSpiffe: { readonly address: HostPort } | undefined;
-}
-
-/** The token endpoint's configuration. */
-export interface TokenConfig {
-  readonly address: HostPort;
-  /** What ServiceAccount tokens must be for; undefined for the endpoint's own SPIFFE ID. */
-  readonly audience: string | undefined;
-  readonly serviceAccountIssuers: readonly string[];
-  readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3';
-  /** Whether a client certificate stands in for a ServiceAccount token. */
-  readonly clientCertificates: boolean;
-  readonly issuer: string;
-  readonly lifetimeSeconds: number;
-  readonly algorithm: 'ES256' | 'RS256';
-  readonly rs256Audiences: readonly string[];
-  /** Undefined: no such limit. */
-  readonly allowedAudiences: readonly string[] | undefined;
-  readonly maxAudiences: number;
-  readonly propagationDelaySeconds: number;
-  readonly refreshHintSeconds: number;
-  readonly reviewCacheMs: number;
-  /** Requests a second. */
-  readonly podRate: number;
-  /** Undefined: no certificates. */
-  readonly x509: { readonly audience: string | undefined; readonly lifetimeSeconds: number } | undefined;
-}
-
 export type LoadedConfig =
   /** `summary` has a line per setting: its value as written and where it comes from. */
   | { kind: 'config'; config: Config; summary: string; checkOnly: boolean }
@@ -120,7 +80,7 @@ export async function loadConfig({ argv, env, readFile, host }: ConfigSources): 
       mistakes.push({ place: `flag ${flagOf(key)}`, message: `is required; ${settings[key].type.rule}` });
     }
   }
-  mistakes.push(...missing(values));
+  mistakes.push(...missing(values), ...clashing(values, origins));
   if (mistakes.length > 0) return { kind: 'mistakes', mistakes };
   const config = resolve(values, env, host ?? { name: hostname(), pid: process.pid });
   return { kind: 'config', config, summary: summarize(origins, config), checkOnly: flags.checkOnly };
@@ -150,6 +110,14 @@ function missing(values: SettingValues): Mistake[] {
           ? `must be true with ${flagOf(asks)}`
           : `is required with ${flagOf(asks)}; ${settings[asked].type.rule}`,
     }));
+}
+
+/** What is right by itself and wrong beside another setting. */
+function clashing(values: SettingValues, origins: ReadonlyMap<SettingKey, Given>): Mistake[] {
+  const message = audienceClash(values);
+  if (message === undefined) return [];
+  const given = origins.get('x509Audience') ?? origins.get('tokenAudience');
+  return [{ place: given?.place ?? `flag ${flagOf('x509Audience')}`, message }];
 }
 
 async function readFileSource(path: string, readFile: ConfigSources['readFile']): Promise<Source> {
@@ -216,50 +184,6 @@ function resolve(
     metricsAddress: values.metricsAddress,
     logLevel: values.logLevel,
     endpoints: resolveEndpoints(values, namespace),
-  };
-}
-
-function resolveEndpoints(values: SettingValues, namespace: string): EndpointConfig | undefined {
-  const { bundleWebAddress, bundleWebCertificate, bundleWebKey, bundleSpiffeAddress } = values;
-  const token = resolveToken(values);
-  if (!token && !bundleWebAddress && !bundleSpiffeAddress) return undefined;
-  const service = `kubespiffe-tokens.${namespace}.svc`;
-  return {
-    issuer: values.jwtIssuer,
-    refreshHintSeconds: Math.floor(values.tokenRefreshHint / 1000),
-    names: values.tokenNames ?? [service, `${service}.cluster.local`],
-    addressRate: values.tokenAddressRate,
-    token,
-    bundleWeb:
-      bundleWebAddress && bundleWebCertificate !== undefined && bundleWebKey !== undefined
-        ? { address: bundleWebAddress, certificateFile: bundleWebCertificate, keyFile: bundleWebKey }
-        : undefined,
-    bundleSpiffe: bundleSpiffeAddress && { address: bundleSpiffeAddress },
-  };
-}
-
-function resolveToken(values: SettingValues): TokenConfig | undefined {
-  const { tokenAddress, jwtIssuer } = values;
-  if (!tokenAddress || !jwtIssuer) return undefined;
-  return {
-    address: tokenAddress,
-    audience: values.tokenAudience,
-    serviceAccountIssuers: values.serviceAccountIssuers ?? [],
-    minTlsVersion: `TLSv${values.tokenTls}`,
-    clientCertificates: values.tokenClientCertificates,
-    issuer: jwtIssuer,
-    lifetimeSeconds: Math.floor(values.jwtLifetime / 1000),
-    algorithm: values.jwtAlgorithm,
-    rs256Audiences: values.jwtRs256Audiences ?? [],
-    allowedAudiences: values.jwtAudiences,
-    maxAudiences: values.jwtMaxAudiences,
-    propagationDelaySeconds: Math.ceil(values.jwtPropagationDelay / 1000),
-    refreshHintSeconds: Math.floor(values.tokenRefreshHint / 1000),
-    reviewCacheMs: values.tokenReviewCache,
-    podRate: values.tokenPodRate,
-    x509: values.x509Svid
-      ? { audience: values.x509Audience, lifetimeSeconds: Math.floor(values.x509Lifetime / 1000) }
-      : undefined,
   };
 }
 

@@ -3,22 +3,7 @@ import { issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
 import { makeSerial } from '../pki/serial.ts';
 import { readSubjectKey } from '../pki/spki.ts';
-import { makeSpiffeId, type SpiffeId } from '../spiffe/id.ts';
-
-/**
- * First path segment of the SPIFFE IDs of our own infrastructure. IDs of workloads begin with `/ns/`, so neither a
- * ServiceAccount nor anything else in the cluster can come by one.
- */
-export const infrastructurePath = 'kubespiffe';
-/** Path segments of the endpoint's own SPIFFE ID. */
-export const endpointPath = [infrastructurePath, 'token-endpoint'] as const;
-
-/** The SPIFFE ID of the token endpoint of a trust domain. */
-export function endpointIdOf(trustDomain: string): SpiffeId {
-  const id = makeSpiffeId(trustDomain, endpointPath);
-  if (!id.ok) throw new RangeError(id.reason);
-  return id.value;
-}
+import { endpointIdOf } from '../spiffe/infrastructure.ts';
 
 /** What the endpoint shows its callers. Times in seconds since the epoch. */
 export interface EndpointCertificate {

@@ -7,12 +7,12 @@ import type { Transport } from '../kube/transport.ts';
 import type { Pod } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { OwnAudiences } from '../spiffe/infrastructure.ts';
 import { learnApiServerFacts } from './caller/api-server.ts';
 import { createAuthenticator } from './caller/authenticate.ts';
 import { createCertificateAuthenticator } from './caller/authenticate-certificate.ts';
 import { createIssuerKeys } from './caller/issuer-keys.ts';
 import { createIssuers } from './caller/issuers.ts';
-import { type OwnAudiences, ownAudiences } from './caller/own-audiences.ts';
 import { isHeardFrom, type LivePod } from './caller/pods.ts';
 import { createRecent } from './caller/recent.ts';
 import { createReviewCache, type ReviewCache } from './caller/review-cache.ts';
@@ -24,7 +24,7 @@ import { createX509Service, type X509Service, type X509ServiceNeeds } from './sv
 
 /** What may be had from the token endpoint; docs/reference/configuration.md says what each is for. */
 export interface TokenSettings {
-  readonly audience: string | undefined;
+  readonly audiences: OwnAudiences;
   readonly serviceAccountIssuers: readonly string[];
   readonly issuer: string;
   readonly lifetimeSeconds: number;
@@ -37,7 +37,7 @@ export interface TokenSettings {
   readonly reviewCacheMs: number;
   readonly podRate: number;
   /** Undefined: no certificates. */
-  readonly x509: { readonly audience: string | undefined; readonly lifetimeSeconds: number } | undefined;
+  readonly x509: { readonly lifetimeSeconds: number } | undefined;
 }
 
 export interface ServiceParts extends Pick<X509ServiceNeeds, 'authority' | 'extensionsFor' | 'randomBytes'> {
@@ -75,8 +75,8 @@ export interface Services {
  * @throws KubespiffeError CONFIG_INVALID for an audience that must not be ours.
  */
 export async function learnServices(parts: ServiceParts, signal: AbortSignal): Promise<Services | undefined> {
-  const { settings, trustDomain, pods, monotonic, log } = parts;
-  const audiences = ownAudiences(trustDomain, settings);
+  const { settings, pods, monotonic, log } = parts;
+  const { audiences } = settings;
   const cache = createReviewCache({ lifetimeMs: settings.reviewCacheMs, monotonic });
   pods.subscribe(({ type, object, previous }) => {
     // Whatever ends a pod ends what was known of its tokens.
@@ -88,16 +88,16 @@ export async function learnServices(parts: ServiceParts, signal: AbortSignal): P
   if (!facts) return undefined;
   log.info({ audience: audiences.token, issuer: settings.issuer }, 'the token endpoint gives JWT-SVIDs');
   if (settings.x509) log.info({ audience: audiences.x509 }, 'the token endpoint gives X509-SVIDs');
-  return joinServices(parts, audiences, createIssuers({ ...needs, facts }), cache);
+  return joinServices(parts, createIssuers({ ...needs, facts }), cache);
 }
 
 function joinServices(
   parts: ServiceParts,
-  audiences: OwnAudiences,
   issuers: ReturnType<typeof createIssuers>,
   cache: ReviewCache,
 ): Services {
   const { settings, trustDomain, transport, pods, pool, now, monotonic, tell } = parts;
+  const { audiences } = settings;
   const hearsOfPods = () => isHeardFrom(pods, monotonic());
   const keys = createIssuerKeys({ transport, monotonic, log: parts.log });
   const unpublishedKeys = createLimiter({ perSecond: unpublishedKeysPerSecond, monotonic });

@@ -261,7 +261,10 @@ test('a token endpoint needs an address and an issuer; the rest has defaults', a
     addressRate: 200,
     token: {
       address: { host: '', port: 8443 },
-      audience: undefined,
+      audiences: {
+        token: 'spiffe://example.org/kubespiffe/token-endpoint',
+        x509: 'spiffe://example.org/kubespiffe/x509-svid',
+      },
       serviceAccountIssuers: [],
       minTlsVersion: 'TLSv1.3',
       clientCertificates: false,
@@ -286,19 +289,34 @@ test('a token endpoint needs an address and an issuer; the rest has defaults', a
 
 test('certificates at the token endpoint are off by default, and live for an hour at most', async () => {
   const on = [...tokens, '--x509-svid', 'true'];
-  assert.deepEqual((await good({ argv: on })).endpoints?.token?.x509, {
-    audience: undefined,
-    lifetimeSeconds: 3600,
-  });
+  assert.deepEqual((await good({ argv: on })).endpoints?.token?.x509, { lifetimeSeconds: 3600 });
   const other = [...on, '--x509-audience', 'ours', '--x509-lifetime', '10m'];
-  assert.deepEqual((await good({ argv: other })).endpoints?.token?.x509, {
-    audience: 'ours',
-    lifetimeSeconds: 600,
-  });
+  const { token } = (await good({ argv: other })).endpoints ?? {};
+  assert.deepEqual([token?.x509, token?.audiences.x509], [{ lifetimeSeconds: 600 }, 'ours']);
   assert.match((await mistakes({ argv: [...on, '--x509-lifetime', '61m'] })).join(), /not between 5m and 1h/);
   const alone = await mistakes({ argv: [...trustDomain, '--x509-svid', 'true'] });
   assert.match(alone.join(), /^flag --token-address: is required with --x509-svid; /);
 });
+
+const ownAudience = (name: string) => `spiffe://example.org/kubespiffe/${name}`;
+for (const [name, argv, place] of [
+  ['both given', ['--token-audience', 'ours', '--x509-audience', 'ours'], '--x509-audience'],
+  [
+    'one given as the default of the other',
+    ['--x509-audience', ownAudience('token-endpoint')],
+    '--x509-audience',
+  ],
+  ['the other given so', ['--token-audience', ownAudience('x509-svid')], '--token-audience'],
+] as const) {
+  test(`an audience is for one kind of SVID: ${name}`, async () => {
+    const found = await mistakes({ argv: [...tokens, ...argv, '--check-config'] });
+    assert.match(
+      found.join(),
+      new RegExp(`^flag ${place}: ".*" is the audience for JWT-SVIDs and for X509-SVIDs.*; choose another$`),
+    );
+    await good({ argv: [...trustDomain, ...argv] });
+  });
+}
 
 test('bundle endpoints need no token endpoint, and that of the web needs a certificate', async () => {
   const { endpoints } = await good({ argv: [...trustDomain, '--bundle-spiffe-address', ':8444'] });

@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { type Config, loadConfig } from '../../signer/config/load.ts';
 import type { readinessChecks } from '../../signer/readiness.ts';
-import { ownAudiences } from '../../signer/token/caller/own-audiences.ts';
+import { ownAudiences } from '../../signer/spiffe/infrastructure.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -181,7 +181,7 @@ async function projectedSources(example: string): Promise<Manifest[]> {
   return projected.sources;
 }
 
-const ours = ownAudiences('example.org', { audience: undefined, x509: undefined });
+const ours = ownAudiences('example.org');
 for (const [example, audience] of [
   ['jwt-svid.yaml', ours.token],
   ['jwt-svid-roots-configmap.yaml', ours.token],

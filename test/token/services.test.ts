@@ -7,6 +7,7 @@ import { jwtSigningAt } from '../../signer/authority/jwt-signing.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
+import { ownAudiences } from '../../signer/spiffe/infrastructure.ts';
 import type { LivePod } from '../../signer/token/caller/pods.ts';
 import { pass } from '../../signer/token/refusals.ts';
 import { learnServices, type ServiceParts } from '../../signer/token/services.ts';
@@ -46,7 +47,7 @@ async function theServices() {
   const services = await learnServices(
     {
       settings: {
-        audience: undefined,
+        audiences: ownAudiences(trustDomain),
         serviceAccountIssuers: [],
         issuer: 'https://id.example.org',
         lifetimeSeconds: 300,

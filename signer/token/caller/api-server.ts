@@ -3,8 +3,8 @@ import { isPlain404 } from '../../kube/api-error.ts';
 import { pause } from '../../kube/timer.ts';
 import type { Transport } from '../../kube/transport.ts';
 import type { Logger } from '../../observe/log.ts';
+import type { OwnAudiences } from '../../spiffe/infrastructure.ts';
 import { audiencesOf, parseJwt } from '../../spiffe/jwt-svid.ts';
-import type { OwnAudiences } from './own-audiences.ts';
 
 /** What the API server says of its own ServiceAccount tokens. The sets of `createIssuers` grow while we run. */
 export interface ApiServerFacts {
@@ -27,7 +27,7 @@ export interface FactsNeeds {
  *
  * @param needs authorization: our own credential for the API server, `Bearer …` or undefined.
  * @throws ApiStatusError, ApiConnectionError; KubespiffeError API_NOT_SERVED when no issuer is known, CONFIG_INVALID
- *   when an audience of ours is one of theirs, or both of ours are the same.
+ *   when an audience of ours is one of theirs.
  */
 export async function readApiServerFacts(needs: FactsNeeds): Promise<ApiServerFacts> {
   const issuers = new Set([...(await discoverIssuer(needs.transport)), ...needs.furtherIssuers]);
@@ -40,23 +40,15 @@ export async function readApiServerFacts(needs: FactsNeeds): Promise<ApiServerFa
   }
   const own = audiencesOfBearer(await needs.authorization());
   const audiences = new Set([...issuers, ...own]);
-  const { token, x509 } = needs.audiences;
   for (const [setting, audience] of [
-    ['tokenAudience', token],
-    ['x509Audience', x509],
+    ['tokenAudience', needs.audiences.token],
+    ['x509Audience', needs.audiences.x509],
   ] as const) {
     if (!audiences.has(audience)) continue;
     throw new KubespiffeError(
       'CONFIG_INVALID',
       `${setting}: ${audience} is an audience of the API server itself, so whoever gets a token for this ` +
         'endpoint could speak to the API server with it; choose another',
-    );
-  }
-  if (token === x509) {
-    throw new KubespiffeError(
-      'CONFIG_INVALID',
-      `x509Audience: ${x509} is the audience for JWT-SVIDs too, so whoever gets a token for the one could get the ` +
-        'other with it; choose another',
     );
   }
   return { issuers, audiences };

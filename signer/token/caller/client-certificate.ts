@@ -4,7 +4,7 @@ import { type CertificateFacts, readCertificate } from '../../pki/certificate.ts
 import { readPodIdentity } from '../../pki/leaf-extensions.ts';
 import { isSignedBy } from '../../pki/verify.ts';
 import { checkLeaf } from '../../spiffe/conformance.ts';
-import { infrastructurePath } from '../certificate.ts';
+import { infrastructurePath } from '../../spiffe/infrastructure.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import type { Caller } from './caller.ts';
 import { toleranceSeconds } from './psat.ts';
