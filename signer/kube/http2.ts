@@ -1,16 +1,14 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
+import { type ClientHttp2Stream, constants } from 'node:http2';
 import type { Connection, InFlight, Outgoing, Receiver } from './connection.ts';
 import type { Credentials } from './credentials.ts';
-import { openSession } from './http2-session.ts';
+import { type OpenSession, openSession } from './http2-session.ts';
 
 /** Between two PINGs on an open connection, in milliseconds. */
 const pingIntervalMs = 5_000;
 /** An open connection from which no answer to a PING came for so long is dead, in milliseconds. */
 const deadAfterMs = 12_000;
 
-/** The connection that takes new requests. */
-interface Link {
-  readonly session: ClientHttp2Session;
+interface Link extends OpenSession {
   streams: number;
   /** When an answer to a PING came last, in monotonic milliseconds. */
   heardAt: number;
@@ -42,13 +40,16 @@ export function openHttp2(needs: {
   const { host } = credentials.server;
   const waiting = new Set<Entry>();
   // With those that a GOAWAY keeps from taking new requests, and that finish what they have.
-  const sessions = new Set<ClientHttp2Session>();
+  const links = new Set<Link>();
+  /** The one that takes new requests. */
   let link: Link | undefined;
   let isConnecting = false;
   let isClosed = false;
   const watchdog = setInterval(checkAlive, pingIntervalMs).unref();
 
   function startWaiting(): void {
+    // It may have ended just now, and its events are still to come: it throws when it is asked.
+    if (link?.session.closed || link?.session.destroyed) link = undefined;
     if (link === undefined && !isConnecting && waiting.size > 0 && !isClosed) void connect();
     for (const entry of waiting) {
       if (link === undefined || link.streams >= mostStreams(link)) return;
@@ -108,10 +109,10 @@ export function openHttp2(needs: {
   async function connect(): Promise<void> {
     isConnecting = true;
     try {
-      const session = await openSession(credentials);
-      if (session === undefined) moveTo(needs.fallBack());
-      else if (isClosed) session.destroy();
-      else take(session);
+      const opened = await openSession(credentials);
+      if (opened === undefined) moveTo(needs.fallBack());
+      else if (isClosed) opened.cut();
+      else take(opened);
     } catch (error) {
       failWaiting(error);
     }
@@ -119,19 +120,20 @@ export function openHttp2(needs: {
     startWaiting();
   }
 
-  function take(session: ClientHttp2Session): void {
-    link = { session, streams: 0, heardAt: monotonic() };
-    sessions.add(session);
-    session.on('goaway', () => retire(session));
-    session.on('close', () => {
-      sessions.delete(session);
-      retire(session);
+  function take(opened: OpenSession): void {
+    const taken: Link = { ...opened, streams: 0, heardAt: monotonic() };
+    link = taken;
+    links.add(taken);
+    taken.session.on('goaway', () => retire(taken));
+    taken.session.on('close', () => {
+      links.delete(taken);
+      retire(taken);
     });
   }
 
-  /** A session that takes no new requests any more. */
-  function retire(session: ClientHttp2Session): void {
-    if (link?.session !== session) return;
+  /** One that takes no new requests any more. */
+  function retire(old: Link): void {
+    if (link !== old) return;
     link = undefined;
     startWaiting();
   }
@@ -146,15 +148,15 @@ export function openHttp2(needs: {
   }
 
   function checkAlive(): void {
-    if (link === undefined || link.session.destroyed) return;
-    const pinged = link;
-    if (monotonic() - pinged.heardAt >= deadAfterMs) {
-      pinged.session.destroy(new Error(`the API server has not answered a PING for ${deadAfterMs / 1000} s`));
-      return;
+    for (const each of links) {
+      if (monotonic() - each.heardAt >= deadAfterMs) {
+        each.cut(new Error(`the API server has not answered a PING for ${deadAfterMs / 1000} s`));
+      } else if (!each.session.destroyed) {
+        each.session.ping((error) => {
+          if (!error) each.heardAt = monotonic();
+        });
+      }
     }
-    pinged.session.ping((error) => {
-      if (!error) pinged.heardAt = monotonic();
-    });
   }
 
   function moveTo(other: Connection): void {
@@ -166,7 +168,7 @@ export function openHttp2(needs: {
   function close(): void {
     isClosed = true;
     clearInterval(watchdog);
-    for (const session of sessions) session.destroy();
+    for (const each of links) each.cut();
     failWaiting(new Error('the connection was closed by the signer'));
   }
 

@@ -27,6 +27,10 @@ export interface WireServer {
   stop(): Promise<void>;
 }
 
+const maxConcurrentStreams = 100;
+/** In bytes. As with the API server, the window of a connection is as large as those of all its streams. */
+const streamWindow = 1024 * 1024;
+
 /** Starts a server on a free port of the loopback, or on the port given. */
 export async function startWireServer(
   options: { port?: number; http1Only?: boolean } = {},
@@ -41,7 +45,7 @@ export async function startWireServer(
   const server = (
     options.http1Only
       ? createHttpsServer(tls)
-      : createSecureServer({ ...tls, settings: { maxConcurrentStreams: 100 } })
+      : createSecureServer({ ...tls, settings: { maxConcurrentStreams, initialWindowSize: streamWindow } })
   ) as Http2SecureServer;
   const sessions = new Set<ServerHttp2Session>();
   const sockets = new Set<Socket>();
@@ -55,6 +59,7 @@ export async function startWireServer(
   });
   server.on('session', (session) => {
     sessions.add(session);
+    session.setLocalWindowSize(maxConcurrentStreams * streamWindow);
     session.on('close', () => sessions.delete(session));
     session.on('error', () => undefined);
   });
@@ -124,10 +129,15 @@ export function status(code: number, reason: string, details?: object): object {
   };
 }
 
-/** A TCP hop in front of a server that can swallow everything without closing: a peer that has vanished. */
+/**
+ * A TCP hop in front of a server that can swallow everything without closing: a peer that has vanished. Or stop taking
+ * anything, which leaves what is sent with the sender.
+ */
 export async function startTunnel(target: URL): Promise<{
   readonly url: URL;
   swallow(isSwallowing: boolean): void;
+  /** From now on nothing more is read from the connections that there are; they are never taken up again. */
+  stall(): void;
   cut(): void;
   connections(): number;
   stop(): Promise<void>;
@@ -158,6 +168,9 @@ export async function startTunnel(target: URL): Promise<{
     url: new URL(`https://localhost:${(server.address() as AddressInfo).port}`),
     swallow: (yes) => {
       isSwallowing = yes;
+    },
+    stall() {
+      for (const pair of pairs) for (const socket of pair) socket.pause();
     },
     cut() {
       for (const [near, far] of pairs) {

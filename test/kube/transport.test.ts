@@ -386,41 +386,74 @@ describe('connections', () => {
     stop.abort();
   });
 
-  test('a peer that has vanished is noticed by PINGs: the idle watch is cut and calls get a new connection', async (t) => {
-    const tunnel = await startTunnel(server.url);
-    t.after(() => tunnel.stop());
-    server.handle = (request, response) => {
-      if (!request.url.includes('watch=true')) return answer(response, 200, {});
-      response.writeHead(200);
-      response.write('\n');
-      return undefined;
-    };
-    // The connection's own clock runs fifty times as fast, so that its 12 s without a PING are short.
+  /** The connection's own clock runs fifty times as fast, so that its 12 s without a PING are short. */
+  function impatientTransportTo(url: URL): Transport {
     const startedAt = performance.now();
-    const transport = transportTo({
-      credentials: { ...server.credentials(), server: tunnel.url },
+    return transportTo({
+      credentials: { ...server.credentials(), server: url },
       monotonic: () => startedAt + (performance.now() - startedAt) * 50,
       timer: (run, ms) => {
         const handle = setTimeout(run, ms / 2);
         return () => clearTimeout(handle);
       },
     });
-    await transport.request({ method: 'GET', path: '/x' });
-    const events = await transport.watch({ path: '/w', query: {}, signal: new AbortController().signal });
-    const iteration = (async () => {
-      for await (const _event of events) assert.fail('no event was sent');
-    })();
-    tunnel.swallow(true);
-    const broken = await failure(iteration);
+  }
+  const isNoticed = async (call: Promise<unknown>) => {
+    const broken = await failure(call);
     assert.equal((broken as ApiConnectionError).failure, 'broken');
     assert.match(broken.message, /PING/);
-    tunnel.swallow(false);
-    await waitFor('a new connection', () =>
+  };
+  const goesOn = (transport: Transport) =>
+    waitFor('a new connection', () =>
       transport.request({ method: 'GET', path: '/x', retry: 'none' }).then(
         () => true,
         () => false,
       ),
     );
+
+  for (const [what, isRetired] of [
+    ['the idle watch is cut and calls get a new connection', false],
+    ['even on a connection that a GOAWAY has retired', true],
+  ] as const) {
+    test(`a peer that has vanished is noticed by PINGs: ${what}`, async (t) => {
+      const tunnel = await startTunnel(server.url);
+      t.after(() => tunnel.stop());
+      server.handle = (request, response) => {
+        if (!request.url.includes('watch=true')) return answer(response, 200, {});
+        response.writeHead(200);
+        response.write('\n');
+        if (isRetired) request.stream.session?.goaway(0);
+        return undefined;
+      };
+      const transport = impatientTransportTo(tunnel.url);
+      await transport.request({ method: 'GET', path: '/x' });
+      const events = await transport.watch({ path: '/w', query: {}, signal: new AbortController().signal });
+      const iteration = (async () => {
+        for await (const _event of events) assert.fail('no event was sent');
+      })();
+      tunnel.swallow(true);
+      await isNoticed(iteration);
+      tunnel.swallow(false);
+      await goesOn(transport);
+    });
+  }
+
+  test('a peer that has vanished with much still to be sent to it is given up all the same', async (t) => {
+    const tunnel = await startTunnel(server.url);
+    t.after(() => tunnel.stop());
+    const transport = impatientTransportTo(tunnel.url);
+    await transport.request({ method: 'GET', path: '/x' });
+    tunnel.stall();
+    const calls = Array.from({ length: 40 }, (_, number) =>
+      transport.request({
+        method: 'PATCH',
+        path: `/${number}`,
+        body: 'x'.repeat(1024 * 1024),
+        timeoutMs: 60_000,
+      }),
+    );
+    await Promise.all(calls.map(isNoticed));
+    await goesOn(transport);
   });
 });
 
