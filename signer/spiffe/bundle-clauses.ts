@@ -145,6 +145,15 @@ const x509KeyClauses: readonly BundleClause[] = [
       return read.ok ? undefined : read.reason;
     },
   },
+  {
+    level: 'must',
+    clause: 'X509-SVID 6.1 (B2.13)',
+    demand: 'the certificate is one of a CA',
+    problem: (key) => {
+      const read = certificateOf(key);
+      return unless(!read.ok || read.value.isCa, 'the certificate is not one of a CA');
+    },
+  },
   publicKeyClause,
   {
     level: 'must',

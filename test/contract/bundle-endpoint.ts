@@ -1,6 +1,7 @@
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { pipeline, Readable } from 'node:stream';
 import {
   BasicConstraintsExtension,
   SubjectAlternativeNameExtension,
@@ -24,9 +25,16 @@ export interface TestEndpoint {
   close(): Promise<void>;
 }
 
-/** What is answered to a path; anything else is 404. */
+/** What is answered to a path; anything else is 404. A list of chunks is sent one by one, as they come. */
 export type Answers = Readonly<
-  Record<string, { status?: number; headers?: Record<string, string>; body?: string | Uint8Array }>
+  Record<
+    string,
+    {
+      status?: number;
+      headers?: Record<string, string>;
+      body?: string | Uint8Array | (() => AsyncIterable<string>);
+    }
+  >
 >;
 
 /** An HTTPS server that says what it is told to, for clients that have to tell right from wrong. */
@@ -34,7 +42,8 @@ export async function serve(credentials: ServerCredentials, answers: Answers): P
   const server: Server = createServer(credentials, (request, response) => {
     const answer = answers[request.url ?? ''] ?? { status: 404 };
     response.writeHead(answer.status ?? 200, answer.headers);
-    response.end(answer.body);
+    if (typeof answer.body === 'function') pipeline(Readable.from(answer.body()), response, () => undefined);
+    else response.end(answer.body);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;

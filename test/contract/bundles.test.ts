@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
@@ -321,6 +322,10 @@ describe('`kubespiffe bundle fetch`', () => {
       [{ body: JSON.stringify({ ...document, spiffe_sequence: 1.5 }) }, /spiffe_sequence/],
       [{ body: JSON.stringify({ keys: [leaked] }) }, /private member "d"/],
       [{ body: ' '.repeat(5 * 1024 * 1024) }, /longer than/],
+      [
+        { headers: { 'content-encoding': 'gzip' }, body: gzipSync(bundleOf(pool).content) },
+        /is not (UTF-8|JSON)/,
+      ],
     ];
     for (const [answer, says] of cases) {
       assertFailed(await overWeb(await open(web, { [bundlePath]: answer })), says);

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { before, describe, it } from 'node:test';
+import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
+import { makeSerial } from '../../signer/pki/serial.ts';
 import { parseJwks, parseSpiffeBundle, printJwks, printSpiffeBundle } from '../../signer/spiffe/bundle.ts';
 import { checkBundle, checkBundleKey } from '../../signer/spiffe/bundle-clauses.ts';
 import type { Finding } from '../../signer/spiffe/conformance.ts';
+import { makeSpiffeId } from '../../signer/spiffe/id.ts';
 import { type PublicJwk, publicJwkOf } from '../../signer/spiffe/jwk.ts';
-import { makeCa, type TestCa } from '../pki/authorities.ts';
+import { authorityOf, makeCa, type TestCa } from '../pki/authorities.ts';
+import { supportedKey } from '../pki/keys.ts';
 import { ecKey, rsaKey } from './tokens.ts';
 
 type Json = Record<string, unknown>;
@@ -14,12 +19,22 @@ const rs256 = rsaKey();
 const jwtKeys = [es256, rs256].map(({ kid, publicKey }) => ({ kid, jwk: publicJwkOf(publicKey) }));
 let root: TestCa;
 let other: TestCa;
+let leaf: Uint8Array;
 let text = '';
 let x509Key: Json = {};
 let jwtKey: Json = {};
 
 before(async () => {
   [root, other] = [await makeCa(), await makeCa()];
+  const id = makeSpiffeId('example.org', ['ns', 'shop', 'sa', 'web']);
+  assert.ok(id.ok);
+  ({ leafDer: leaf } = await issueLeaf({
+    authority: authorityOf(root),
+    spiffeId: id.value,
+    key: supportedKey(es256.publicKey.export({ format: 'der', type: 'spki' })),
+    validity: { notBefore: 1_800_000_000, notAfter: 1_900_000_000 },
+    serial: makeSerial(randomBytes),
+  }));
   text = printSpiffeBundle({ sequence: 7, refreshHintSeconds: 300, roots: [root.facts], jwtKeys });
   [x509Key = {}, jwtKey = {}] = (JSON.parse(text) as { keys: Json[] }).keys;
 });
@@ -121,6 +136,18 @@ describe('a bundle of somebody else', () => {
       'has a root whose certificate is another',
       () => bundleOf([{ ...x509Key, x5c: [Buffer.from(other.facts.der).toString('base64')] }]),
       /not that of the certificate/,
+    ],
+    [
+      'has a root that is the certificate of a workload',
+      () =>
+        bundleOf([
+          {
+            ...publicJwkOf(es256.publicKey),
+            use: 'x509-svid',
+            x5c: [Buffer.from(leaf).toString('base64')],
+          },
+        ]),
+      /not one of a CA/,
     ],
     ['has a JWT key without kid', () => bundleOf([{ ...jwtKey, kid: undefined }]), /kid is missing/],
     ['has two JWT keys of one kid', () => bundleOf([jwtKey, jwtKey]), /same kid/],

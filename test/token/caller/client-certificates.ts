@@ -52,6 +52,7 @@ export interface LeafWishes {
   readonly isCa?: boolean;
   /** Undefined: without keyUsage. */
   readonly keyUsage?: KeyUsageFlags | undefined;
+  readonly keyUsageCritical?: boolean;
   /** Undefined: without extKeyUsage. */
   readonly extKeyUsage?: readonly string[] | undefined;
   /** Undefined: without an authority key identifier. */
@@ -121,7 +122,8 @@ async function certificateOf(
   ];
   if (names.length > 0)
     extensions.push(new SubjectAlternativeNameExtension(names, wishes.sanCritical ?? true));
-  if (asked.keyUsage !== undefined) extensions.push(new KeyUsagesExtension(asked.keyUsage, true));
+  if (asked.keyUsage !== undefined)
+    extensions.push(new KeyUsagesExtension(asked.keyUsage, wishes.keyUsageCritical ?? true));
   if (asked.extKeyUsage) extensions.push(new ExtendedKeyUsageExtension([...asked.extKeyUsage]));
   if (asked.authorityKeyId) extensions.push(new AuthorityKeyIdentifierExtension(asked.authorityKeyId));
   if (asked.pod) extensions.push(new Extension(podIdentityOid, false, Uint8Array.from(asked.pod)));
@@ -214,6 +216,7 @@ export function badCertificates(facts: CertificateFacts): BadCertificate[] {
     rule('with a SAN that is not critical, beside an empty subject', { sanCritical: false }),
     rule('that says CA:true', { isCa: true }),
     rule('without keyUsage', { keyUsage: undefined }),
+    rule('with a keyUsage that is not critical', { keyUsageCritical: false }),
     rule('without digitalSignature', { keyUsage: KeyUsageFlags.keyAgreement }),
     rule('with keyCertSign', { keyUsage: KeyUsageFlags.digitalSignature | KeyUsageFlags.keyCertSign }),
     rule('with cRLSign', { keyUsage: KeyUsageFlags.digitalSignature | KeyUsageFlags.cRLSign }),
