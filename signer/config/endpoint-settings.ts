@@ -34,8 +34,9 @@ export const endpointSettings = {
     section: 'Endpoints',
     type: duration('30s', '1h'),
     default: '5m',
-    description: 'Longest life of a JWT-SVID from when it is issued; `iat` lies 10 s before that, so `exp` is up to 10 s more after ' +
-      '`iat`. It never outlives the ServiceAccount token it is made from.',
+    description:
+      'Longest life of a JWT-SVID from when it is issued; from `iat`, which lies 10 s before that, to `exp` it is 10 s ' +
+      'more. It never outlives the ServiceAccount token it is made from.',
   },
   jwtAlgorithm: {
     section: 'Endpoints',
@@ -133,7 +134,8 @@ export const endpointSettings = {
     section: 'Endpoints',
     type: whole(1, 1_000_000),
     default: '200',
-    description: 'Requests a second from one address to one listener of one replica, on average; twice as many at once.',
+    description:
+      'Requests a second from one address to one listener of one replica, on average; twice as many at once.',
   },
   x509Svid: {
     section: 'Endpoints',
