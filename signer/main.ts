@@ -215,7 +215,7 @@ async function runReplica(
   pool.onChange(readiness);
   publisher.onChange(readiness);
   void caches.synced.then(readiness);
-  const readinessTimer = setInterval(readiness, readinessIntervalMs);
+  const readinessTimer = setInterval(readiness, readinessIntervalMs).unref();
   // Whatever has become right may be what requests wait for.
   health.onChange((check) => check.ok && controller.reconsiderAll());
 
@@ -251,6 +251,11 @@ async function runReplica(
     listeners = created;
   }
 
+  if (stopping.aborted) {
+    // Told while it waited for credentials, which nobody below would hear of.
+    log.info({ reason: String(stopping.reason) }, 'signer ends before it has begun');
+    return;
+  }
   const { signal } = ended;
   const parts = [
     discovery.run(signal),

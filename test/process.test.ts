@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 
@@ -37,6 +39,44 @@ test('a signer whose address for metrics is taken says so and ends with 1', asyn
   assert.match(output, /"level":"fatal".*EADDRINUSE/);
   assert.equal(code, 1);
 });
+
+for (const [signal, flags] of [
+  ['SIGTERM', []],
+  ['SIGINT', ['--token-address', '127.0.0.1:0', '--jwt-issuer', 'https://tokens.example.org']],
+] as const) {
+  test(`a signer that gets ${signal} while it still waits for its credentials ends with 0`, async (t) => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'kubespiffe-process-'));
+    t.after(() => rm(folder, { recursive: true }));
+    const plugin = path.join(folder, 'plugin');
+    const credential =
+      '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}';
+    await writeFile(plugin, `#!/bin/sh\nkill -${signal.slice(3)} $PPID\necho '${credential}'\n`);
+    await chmod(plugin, 0o755);
+    const exec = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      command: plugin,
+      interactiveMode: 'Never',
+    };
+    const kubeconfig = path.join(folder, 'config');
+    await writeFile(
+      kubeconfig,
+      JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Config',
+        clusters: [{ name: 'nowhere', cluster: { server: 'https://127.0.0.1:1' } }],
+        users: [{ name: 'plugin', user: { exec } }],
+        contexts: [{ name: 'nowhere', context: { cluster: 'nowhere', user: 'plugin' } }],
+        'current-context': 'nowhere',
+      }),
+    );
+    const { code, output } = await runSigner(
+      ...['--kubeconfig', kubeconfig, '--metrics-address', '127.0.0.1:0'],
+      ...flags,
+    );
+    assert.match(output, new RegExp(`"reason":"${signal}".*"signer ends before it has begun"`));
+    assert.equal(code, 0);
+  });
+}
 
 test('a signer with settings that cannot be used names them all and ends with 2', async () => {
   const { code, output } = await runSigner('--token-address', 'x', '--bundle-web-address', ':0');
