@@ -183,9 +183,7 @@ export function createController(needs: ControllerNeeds): Controller {
     retryAfterMs?: number,
   ): void {
     tell(request, reason, detail);
-    const key = requestKey(request);
-    if (retryAfterMs === undefined) queue.addRateLimited(key);
-    else queue.addAfter(key, retryAfterMs, 'low');
+    queue.addRateLimited(requestKey(request), retryAfterMs);
   }
 
   function tell(request: OpenRequest, reason: Reason, detail: string, answer?: Answer): void {

@@ -22,11 +22,10 @@ export interface Backoff {
 export function createBackoff(policy: BackoffPolicy, jitter: () => number): Backoff {
   let failures = 0;
   return {
-    next(retryAfterMs = 0) {
-      const wait = backoffMs(policy, failures, jitter);
+    next(retryAfterMs) {
+      const wait = backoffMs(policy, failures, jitter, retryAfterMs);
       failures += 1;
-      // What the server asks for is the same for all: spread what comes after it, never before.
-      return retryAfterMs > 0 ? Math.max(wait, retryAfterMs + jitter() * policy.baseMs) : wait;
+      return wait;
     },
     reset() {
       failures = 0;
@@ -35,10 +34,20 @@ export function createBackoff(policy: BackoffPolicy, jitter: () => number): Back
   };
 }
 
-/** The wait after `failures` earlier failures, in milliseconds: exponential, with the upper half at random. */
-export function backoffMs(policy: BackoffPolicy, failures: number, jitter: () => number): number {
+/**
+ * The wait after `failures` earlier failures, in milliseconds: exponential, with the upper half at random, and never
+ * less than the server asked for, if it did (`retryAfterMs`).
+ */
+export function backoffMs(
+  policy: BackoffPolicy,
+  failures: number,
+  jitter: () => number,
+  retryAfterMs = 0,
+): number {
   const span = Math.min(policy.maxMs, policy.baseMs * 2 ** Math.min(failures, 30));
-  return span / 2 + (span / 2) * jitter();
+  const wait = span / 2 + (span / 2) * jitter();
+  // What the server asks for is the same for all: spread what comes after it, never before.
+  return retryAfterMs > 0 ? Math.max(wait, retryAfterMs + jitter() * policy.baseMs) : wait;
 }
 
 /**

@@ -13,8 +13,11 @@ export interface Queue {
   add(key: string, priority?: Priority): void;
   /** Queues a key after a delay in milliseconds; of several delays of a key the earliest counts. */
   addAfter(key: string, delayMs: number, priority?: Priority): void;
-  /** Queues a key after its own exponential back-off, low priority. */
-  addRateLimited(key: string): void;
+  /**
+   * Queues a key after its own exponential back-off, low priority. `retryAfterMs`: the server asked to be left alone
+   * for so long. It may ask for less than the back-off, and for nothing at all, but does not shorten it.
+   */
+  addRateLimited(key: string, retryAfterMs?: number): void;
   /** Ends the back-off of a key and its delayed adds: it is done with. What was added without delay stays. */
   forget(key: string): void;
   /**
@@ -97,10 +100,10 @@ export function createQueue(needs: QueueNeeds): Queue {
     delayed.set(key, entry);
   }
 
-  function addRateLimited(key: string): void {
+  function addRateLimited(key: string, retryAfterMs?: number): void {
     const failed = failures.get(key) ?? 0;
     failures.set(key, failed + 1);
-    addAfter(key, backoffMs(policy, failed, jitter), 'low');
+    addAfter(key, backoffMs(policy, failed, jitter, retryAfterMs), 'low');
   }
 
   function take(): string | undefined {

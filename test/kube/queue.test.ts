@@ -141,6 +141,32 @@ describe('queue', () => {
     await run;
   });
 
+  test('leaves the server alone for as long as it asks, and backs off all the same when it asks for nothing', async () => {
+    for (const [asked, expected] of [
+      // Without what is asked: 125, 250, 500, 1000, 2000 ms.
+      [0, [125, 375, 875, 1875, 3875]],
+      [1000, [1000, 2000, 3000, 4000, 6000]],
+    ] as const) {
+      const { queue, time } = makeQueue();
+      const at: number[] = [];
+      const start = time.monotonic();
+      const stop = new AbortController();
+      const run = queue.run(
+        async (key) => {
+          at.push(time.monotonic() - start);
+          if (at.length <= 5) queue.addRateLimited(key, asked);
+        },
+        { concurrency: 1 },
+        stop.signal,
+      );
+      queue.add('a');
+      await time.advance(10_000);
+      assert.deepEqual(at, [0, ...expected], `asked for ${asked} ms`);
+      stop.abort();
+      await run;
+    }
+  });
+
   test('forgetting a key drops its delayed adds but not one that is due now', async () => {
     const { queue, time } = makeQueue();
     queue.addAfter('a', 100);
