@@ -7,6 +7,7 @@ import { type Answer, createAnswers } from './answers.ts';
 import { type ConsiderNeeds, consider } from './consider.ts';
 import { createDelivery } from './delivery.ts';
 import type { Reporter } from './report.ts';
+import { decidesAlike } from './pods.ts';
 import { type CertificateRequest, type OpenRequest, requestKey } from './request.ts';
 import type { Signing } from './signing.ts';
 import type { StatusWriter } from './status.ts';
@@ -108,7 +109,8 @@ export function createController(needs: ControllerNeeds): Controller {
     }
   });
 
-  pods.subscribe(({ key }) => {
+  pods.subscribe(({ type, key, object, previous }) => {
+    if (type === 'set' && previous && decidesAlike(object, previous)) return;
     for (const request of requests.by('pod', key)) {
       if (request.answered !== undefined) continue;
       turns.changed(request.uid);
