@@ -1,3 +1,4 @@
+import type { Authority } from '../authority/pool.ts';
 import { explain } from '../observe/reasons.ts';
 import type { Decision } from './decide.ts';
 import type { CertificateReport } from './report.ts';
@@ -14,6 +15,8 @@ export interface Answer {
   readonly prepared: PreparedAnswer;
   readonly decision: Issue | Deny;
   readonly certificate: CertificateReport | undefined;
+  /** What signed it; undefined for a denial. */
+  readonly authority: Authority | undefined;
   /** When this replica first saw the request. */
   readonly firstSeen: number;
   readonly preparedAt: number;
@@ -25,13 +28,28 @@ export interface Answer {
  */
 const reuseMs = 25_000;
 
-/** The answers under way. A retry sends the bytes of the first try, so that nothing is issued twice. */
+/**
+ * The answers under way. A retry sends the bytes of the first try, so that nothing is issued twice, as long as they
+ * might be signed now: an authority that was tainted meanwhile, or a root that nobody sees any more, is not made good
+ * by a signature from before.
+ *
+ * What becomes of the first bytes when others follow: they may have gone through, or still be on their way. The API
+ * server takes one terminal status and refuses what differs from it, whichever comes first; the refused write is settled
+ * by reading the request live, and `find` tells which of the tries it holds. So all tries are kept until then.
+ */
 export function createAnswers(needs: {
   readonly signing: Signing;
   readonly monotonic: () => number;
   readonly now: () => number;
 }) {
   const underWay = new Map<string, Answer[]>();
+
+  function maySendAgain({ preparedAt, authority }: Answer): boolean {
+    if (needs.monotonic() - preparedAt >= reuseMs) return false;
+    if (authority === undefined) return true;
+    const usable = needs.signing.mayUse();
+    return usable.ok && Buffer.compare(usable.authority.signing.der, authority.signing.der) === 0;
+  }
 
   /** The answer to write for a decision, or why there can be none now. */
   async function prepare(
@@ -41,7 +59,7 @@ export function createAnswers(needs: {
   ): Promise<{ ok: true; answer: Answer } | ({ ok: false } & Obstacle)> {
     const earlier = underWay.get(request.uid) ?? [];
     const last = earlier.at(-1);
-    if (last && needs.monotonic() - last.preparedAt < reuseMs) return { ok: true, answer: last };
+    if (last && maySendAgain(last)) return { ok: true, answer: last };
 
     const preparedAt = needs.monotonic();
     const common = { request, decision, firstSeen, preparedAt };
@@ -50,7 +68,7 @@ export function createAnswers(needs: {
     if (decision.kind === 'deny') {
       const message = explain(decision.reason, decision.detail);
       const prepared = prepareAnswer(request, { type: 'Denied', reason: decision.reason, message, at });
-      answer = { ...common, prepared, certificate: undefined };
+      answer = { ...common, prepared, certificate: undefined, authority: undefined };
     } else {
       const signed = await needs.signing.sign(decision, request);
       if (!signed.ok) return signed;
@@ -65,7 +83,7 @@ export function createAnswers(needs: {
         notBefore: leaf.notBefore,
         notAfter: leaf.notAfter,
       };
-      answer = { ...common, prepared, certificate };
+      answer = { ...common, prepared, certificate, authority };
     }
     underWay.set(request.uid, [...earlier, answer]);
     return { ok: true, answer };

@@ -1,14 +1,15 @@
 import type { Membership } from '../kube/membership.ts';
 import { createQueue } from '../kube/queue.ts';
 import type { Store } from '../kube/store.ts';
+import type { SetTimer } from '../kube/timer.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Reason, WaitReason } from '../observe/reasons.ts';
 import { type Answer, createAnswers } from './answers.ts';
 import { type ConsiderNeeds, consider } from './consider.ts';
 import { createDelivery } from './delivery.ts';
-import type { Reporter } from './report.ts';
 import { decidesAlike } from './pods.ts';
-import { type CertificateRequest, type OpenRequest, requestKey } from './request.ts';
+import type { Reporter } from './report.ts';
+import { type CertificateRequest, type OpenRequest, type RequestAddress, requestKey } from './request.ts';
 import type { Signing } from './signing.ts';
 import type { StatusWriter } from './status.ts';
 import { createTurns } from './turns.ts';
@@ -34,6 +35,7 @@ export interface ControllerNeeds extends ConsiderNeeds {
   readonly now: () => number;
   readonly monotonic: () => number;
   readonly jitter: () => number;
+  readonly timer?: SetTimer;
 }
 
 export interface Controller {
@@ -51,7 +53,7 @@ export interface Controller {
  */
 export function createController(needs: ControllerNeeds): Controller {
   const { requests, pods, membership, metrics, monotonic } = needs;
-  const queue = createQueue({ monotonic, jitter: needs.jitter });
+  const queue = createQueue({ monotonic, jitter: needs.jitter, ...(needs.timer && { timer: needs.timer }) });
   const turns = createTurns({
     self: membership.self,
     members: () => membership.members(),
@@ -83,11 +85,16 @@ export function createController(needs: ControllerNeeds): Controller {
     }
   }
 
+  /** Nothing more is to be done or told about the answer to a request. */
+  function settled(uid: string): void {
+    answers.forget(uid);
+    needs.reporter.forget(uid);
+  }
+
   function forget(uid: string): void {
     turns.forget(uid);
     confirmed.delete(uid);
-    answers.forget(uid);
-    needs.reporter.forget(uid);
+    settled(uid);
   }
 
   requests.subscribe(({ type, key, object, previous }) => {
@@ -97,10 +104,10 @@ export function createController(needs: ControllerNeeds): Controller {
       queue.forget(key);
     } else if (object.answered !== undefined) {
       if (previous?.answered === undefined) turns.sawAnswer(object);
-      if (confirmed.delete(object.uid)) answers.forget(object.uid);
       // A write whose confirmation was lost is settled by its worker.
-      if (answers.has(object.uid)) queue.add(key, 'low');
-      else queue.forget(key);
+      if (!confirmed.delete(object.uid) && answers.has(object.uid)) return queue.add(key, 'low');
+      settled(object.uid);
+      queue.forget(key);
     } else {
       if (turns.sawOpen(object.uid)) {
         metrics.requestAgeAtFirstSight.observe(Math.max(0, (needs.now() - object.createdAtMs) / 1000));
@@ -125,8 +132,8 @@ export function createController(needs: ControllerNeeds): Controller {
     if (!request) return queue.forget(key);
     if (request.answered !== undefined) {
       const unconfirmed = request.answeredBy === membership.self ? answers.last(request.uid) : undefined;
-      if (unconfirmed) return send(unconfirmed, signal);
-      answers.forget(request.uid);
+      if (unconfirmed) return send(unconfirmed, request, signal);
+      settled(request.uid);
       return queue.forget(key);
     }
     const confirmedAt = confirmed.get(request.uid);
@@ -147,12 +154,12 @@ export function createController(needs: ControllerNeeds): Controller {
     if (decision.kind === 'wait') return keepWaiting(read, decision.reason, decision.detail);
     const prepared = await answers.prepare(read, decision, monotonic() - turns.ageMs(read.uid));
     if (!prepared.ok) return keepWaiting(read, prepared.reason, prepared.detail);
-    await send(prepared.answer, signal);
+    await send(prepared.answer, read, signal);
   }
 
-  async function send(answer: Answer, signal: AbortSignal): Promise<void> {
+  async function send(answer: Answer, address: RequestAddress, signal: AbortSignal): Promise<void> {
     const { request } = answer;
-    const delivered = await deliver(answer, signal);
+    const delivered = await deliver(answer, address, signal);
     if (delivered.kind === 'again') {
       if (delivered.reason === 'ApiUnavailable') undelivered.add(requestKey(request));
       return keepWaiting(request, delivered.reason, delivered.detail, delivered.retryAfterMs);
@@ -162,7 +169,7 @@ export function createController(needs: ControllerNeeds): Controller {
     undelivered.clear();
     queue.forget(requestKey(request));
     if (delivered.kind === 'confirmed') confirm(delivered.answer);
-    if (!confirmed.has(request.uid)) answers.forget(request.uid);
+    if (!confirmed.has(request.uid)) settled(request.uid);
   }
 
   function confirm(answer: Answer): void {

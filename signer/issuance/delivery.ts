@@ -1,6 +1,7 @@
 import type { Metrics } from '../observe/metrics.ts';
 import type { WaitReason } from '../observe/reasons.ts';
 import type { Answer, Answers } from './answers.ts';
+import type { RequestAddress } from './request.ts';
 import type { StatusWriter } from './status.ts';
 
 /** What is left to do after an answer was sent. */
@@ -18,7 +19,7 @@ export type Delivered =
       readonly retryAfterMs: number | undefined;
     };
 
-/** Sends an answer and finds out what became of it. */
+/** Sends an answer to where its request is read now, and finds out what became of it. */
 export function createDelivery(needs: {
   readonly status: StatusWriter;
   readonly answers: Answers;
@@ -33,8 +34,12 @@ export function createDelivery(needs: {
     retryAfterMs,
   });
 
-  return async function deliver(answer: Answer, signal: AbortSignal): Promise<Delivered> {
-    const outcome = await needs.status.write(answer.prepared, signal);
+  return async function deliver(
+    answer: Answer,
+    address: RequestAddress,
+    signal: AbortSignal,
+  ): Promise<Delivered> {
+    const outcome = await needs.status.write(address, answer.prepared, signal);
     switch (outcome.kind) {
       case 'written':
         return { kind: 'confirmed', answer };

@@ -12,13 +12,15 @@ export type TerminalCondition = (typeof terminalConditions)[number];
  */
 export type CertificateRequest = OpenRequest | AnsweredRequest;
 
-interface RequestName {
+/** Which request it is, and the version of the API that it was read through: its status is written through the same. */
+export interface RequestAddress {
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
+  readonly version: CertificatesVersion;
 }
 
-export interface OpenRequest extends RequestName {
+export interface OpenRequest extends RequestAddress {
   readonly answered: undefined;
   readonly signerName: string;
   readonly podName: string;
@@ -35,8 +37,6 @@ export interface OpenRequest extends RequestName {
   readonly annotationKey: string | undefined;
   /** Epoch milliseconds by the API server's clock. For the age metric only, never for deciding. */
   readonly createdAtMs: number;
-  /** The version that it was read through; the status is written through the same one. */
-  readonly version: CertificatesVersion;
 }
 
 /** Base64 of the PKCS#10 request, or of the SubjectPublicKeyInfo that a kubelet before 1.36 sends. */
@@ -44,7 +44,7 @@ export type RequestKey =
   | { readonly form: 'pkcs10' | 'spki'; readonly base64: string }
   | { readonly form: 'none' | 'both' };
 
-export interface AnsweredRequest extends RequestName {
+export interface AnsweredRequest extends RequestAddress {
   readonly answered: TerminalCondition;
   /** The field manager of the status: which replica answered. */
   readonly answeredBy: string | undefined;
@@ -73,14 +73,15 @@ export function terminalCondition(conditions: readonly Condition[] | undefined):
  */
 export function toCertificateRequest(wire: WireRequest, version: CertificatesVersion): CertificateRequest {
   const { metadata, spec } = wire;
-  const name = { uid: metadata.uid ?? '', namespace: metadata.namespace ?? '', name: metadata.name };
+  const { name, uid = '', namespace = '' } = metadata;
+  const address = { uid, namespace, name, version };
   const terminal = terminalCondition(wire.status?.conditions);
   if (terminal) {
     const writer = metadata.managedFields?.find((fields) => fields.subresource === 'status');
-    return { ...name, answered: terminal.type as TerminalCondition, answeredBy: writer?.manager };
+    return { ...address, answered: terminal.type as TerminalCondition, answeredBy: writer?.manager };
   }
   return {
-    ...name,
+    ...address,
     answered: undefined,
     signerName: spec.signerName,
     podName: spec.podName,
@@ -93,7 +94,6 @@ export function toCertificateRequest(wire: WireRequest, version: CertificatesVer
     key: keyOf(spec),
     annotationKey: Object.keys(spec.unverifiedUserAnnotations ?? {})[0],
     createdAtMs: Date.parse(metadata.creationTimestamp ?? ''),
-    version,
   };
 }
 
@@ -104,7 +104,7 @@ function keyOf({ stubPKCS10Request, pkixPublicKey }: PodCertificateRequest['spec
 }
 
 /** Key in the store and the queue. */
-export function requestKey(request: RequestName): string {
+export function requestKey(request: Pick<RequestAddress, 'namespace' | 'name'>): string {
   return `${request.namespace}/${request.name}`;
 }
 

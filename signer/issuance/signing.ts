@@ -19,7 +19,7 @@ export type Signed =
   | ({ readonly ok: false } & Obstacle);
 
 export interface SigningNeeds {
-  readonly pool: PoolView;
+  readonly pool: Pick<PoolView, 'signable'>;
   /** Whether this replica's own watch shows a root where the roots are published, and where that is. */
   readonly publication: () => { readonly place: string; isPublished(root: CertificateFacts): boolean };
   /** Why the clock may not be used, or undefined. */

@@ -1,24 +1,14 @@
 import { messageOf } from '../errors.ts';
 import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
 import type { Transport } from '../kube/transport.ts';
-import type {
-  CertificatesVersion,
-  PodCertificateRequest,
-  PodCertificateRequestStatus,
-} from '../kube/types.ts';
-import { type TerminalCondition, terminalCondition } from './request.ts';
+import type { PodCertificateRequest, PodCertificateRequestStatus } from '../kube/types.ts';
+import { type RequestAddress, type TerminalCondition, terminalCondition } from './request.ts';
 
-/** Which request is answered, and through which version of the API. */
-export interface RequestAddress {
-  readonly uid: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly version: CertificatesVersion;
-}
-
-/** An answer as the bytes of its merge PATCH: a retry sends the same ones, and an equal write passes. */
+/**
+ * An answer as the bytes of its merge PATCH: a retry sends the same ones, and an equal write passes. They are the same
+ * in every version of the API.
+ */
 export interface PreparedAnswer {
-  readonly address: RequestAddress;
   readonly body: string;
   /** Tells our own answer from another replica's. */
   readonly certificateChain: string | undefined;
@@ -51,7 +41,7 @@ export function rfc3339(seconds: number): string {
 
 /** The answer to a request, as a status with its one terminal condition. */
 export function prepareAnswer(
-  address: RequestAddress,
+  { uid }: Pick<RequestAddress, 'uid'>,
   condition: { type: 'Issued' | 'Denied'; reason: string; message: string; at: number },
   certificate?: { chainPem: string; notBefore: number; beginRefreshAt: number; notAfter: number },
 ): PreparedAnswer {
@@ -73,8 +63,8 @@ export function prepareAnswer(
     }),
   };
   // The UID makes sure that a request of the same name, created since, is not answered in its place.
-  const body = JSON.stringify({ metadata: { uid: address.uid }, status });
-  return { address, body, certificateChain: certificate?.chainPem };
+  const body = JSON.stringify({ metadata: { uid }, status });
+  return { body, certificateChain: certificate?.chainPem };
 }
 
 /**
@@ -84,11 +74,15 @@ export function prepareAnswer(
  * @param replica the field manager, by which the other replicas see who answered.
  */
 export function createStatusWriter(transport: Transport, replica: string) {
-  async function write(answer: PreparedAnswer, signal: AbortSignal): Promise<WriteOutcome> {
+  async function write(
+    address: RequestAddress,
+    answer: PreparedAnswer,
+    signal: AbortSignal,
+  ): Promise<WriteOutcome> {
     try {
       await transport.request({
         method: 'PATCH',
-        path: `${pathOf(answer.address)}/status`,
+        path: `${pathOf(address)}/status`,
         query: { fieldManager: replica },
         body: answer.body,
         contentType: 'application/merge-patch+json',
@@ -99,12 +93,12 @@ export function createStatusWriter(transport: Transport, replica: string) {
       });
       return { kind: 'written' };
     } catch (error) {
-      return outcomeOf(answer, error, signal);
+      return outcomeOf(address, error, signal);
     }
   }
 
   async function outcomeOf(
-    answer: PreparedAnswer,
+    address: RequestAddress,
     error: unknown,
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
@@ -118,25 +112,25 @@ export function createStatusWriter(transport: Transport, replica: string) {
         return { kind: 'forbidden', detail: error.message };
       case 409:
       case 422:
-        return settle(answer, error, signal);
+        return settle(address, error, signal);
       default:
         return { kind: 'unavailable', detail: error.message, retryAfterMs: error.retryAfterMs };
     }
   }
 
   async function settle(
-    answer: PreparedAnswer,
+    address: RequestAddress,
     refusal: ApiStatusError,
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
     try {
       const { body } = await transport.request<PodCertificateRequest>({
         method: 'GET',
-        path: pathOf(answer.address),
+        path: pathOf(address),
         resource: 'podcertificaterequests',
         signal,
       });
-      if (body.metadata.uid !== answer.address.uid) return { kind: 'gone' };
+      if (body.metadata.uid !== address.uid) return { kind: 'gone' };
       const terminal = terminalCondition(body.status?.conditions);
       if (terminal) {
         const as = terminal.type as TerminalCondition;

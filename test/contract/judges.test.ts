@@ -169,7 +169,7 @@ async function answerWith(
     furtherExtensions,
   });
   const { body } = prepareAnswer(
-    { uid: asked.metadata.uid ?? '', namespace: 'shop', name: 'req-1', version: 'v1' },
+    { uid: asked.metadata.uid ?? '' },
     { type: 'Issued', reason: 'Issued', message: '', at: nowSeconds },
     issued,
   );
@@ -366,7 +366,7 @@ test('the API server refuses what it should: other keys, fractions of seconds, c
 test('the API server takes our denials', async () => {
   const asked = request('v1', stubFields(key('ECDSA P-256')));
   const { body } = prepareAnswer(
-    { uid: asked.metadata.uid ?? '', namespace: 'shop', name: 'req-1', version: 'v1' },
+    { uid: asked.metadata.uid ?? '' },
     { type: 'Denied', reason: 'UnsupportedKeyType', message: 'use one of ECDSA P-256', at: nowSeconds },
   );
   const { status } = JSON.parse(body) as PodCertificateRequest;

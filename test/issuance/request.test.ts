@@ -93,6 +93,7 @@ describe('a PodCertificateRequest as we keep it', () => {
       uid: 'request-uid',
       namespace: 'shop',
       name: 'req-1',
+      version: 'v1',
       answered: 'Issued',
       answeredBy: 'signer-b',
     });

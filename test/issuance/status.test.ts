@@ -36,7 +36,7 @@ function writerFor(patch: Error | undefined, live?: PodCertificateRequestStatus 
   } as Transport;
   return {
     calls,
-    write: () => createStatusWriter(transport, 'signer-a').write(issued, AbortSignal.timeout(1000)),
+    write: () => createStatusWriter(transport, 'signer-a').write(request, issued, AbortSignal.timeout(1000)),
   };
 }
 

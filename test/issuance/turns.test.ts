@@ -21,7 +21,7 @@ function turnsOf(self: string) {
 }
 
 const answered = (uid: string, answeredBy: string) =>
-  ({ uid, namespace: 'n', name: uid, answered: 'Issued', answeredBy }) as const;
+  ({ uid, namespace: 'n', name: uid, version: 'v1', answered: 'Issued', answeredBy }) as const;
 
 describe('turns', () => {
   it('let the owner answer at once, and the other replica after the takeover delay', () => {
