@@ -32,7 +32,8 @@ export async function consider(
       if (again === 'gone') return { decision: wait('ApiUnavailable', 'the request changed'), request };
       read = again;
     } catch (error) {
-      return { decision: wait('ApiUnavailable', messageOf(error)), request };
+      const detail = `v1, and reading it through v1beta1 failed (${messageOf(error)})`;
+      return { decision: wait('KeyNotVisible', detail), request };
     }
   }
   const key = decideOnRequest(read, readRequestKey(read.key));

@@ -11,7 +11,7 @@ export interface Told {
   readonly request: OpenRequest;
   readonly reason: Reason;
   readonly detail: string;
-  /** Whether this replica is the owner: only the owner writes Events. */
+  /** Whether this replica is the owner: of what is no answer, only the owner tells. */
   readonly owner: boolean;
   /** From first sight to now. */
   readonly elapsedMs: number;
@@ -28,12 +28,30 @@ export interface CertificateReport {
   readonly notAfter: number;
 }
 
+/** The last outcome that was told of a request. */
+interface LastTold {
+  readonly reason: Reason;
+  /** What was said, or the serial number of what was issued: the same reason may have another cause by now. */
+  readonly sentence: string;
+  /** Sentences told for this reason. */
+  readonly count: number;
+  isOnPod: boolean;
+}
+
+/** Sentences told for one reason of one request at most: one that is another each time (a number in it) is no news. */
+const maxSentences = 5;
+/** What would pass by itself is told on the pod when the request has been open for so long, in milliseconds. */
+const lastingMs = 60_000;
+
 const auditOutcome = { issue: 'Issued', deny: 'Denied', wait: 'Wait', drop: 'Drop' } as const;
 
 /**
  * Tells every outcome in the same places: a log line, the metrics, the audit stream and, where the table of
  * reasons says so, an Event on the pod. (The condition is the answer itself.) An outcome that stays the same while the
  * request exists is told once; later rounds only reach the log at debug level.
+ *
+ * Of an answer the replica tells whose answer stands. Of everything else the owner alone does, or each replica would
+ * count it; whoever becomes the owner, because the one before has died, tells then what it finds.
  */
 export function createReporter(needs: {
   readonly log: Logger;
@@ -42,10 +60,10 @@ export function createReporter(needs: {
   readonly events: EventRecorder;
 }) {
   const { log, metrics, audit, events } = needs;
-  const lastTold = new Map<string, Reason>();
+  const lastTold = new Map<string, LastTold>();
 
   function tell(told: Told): void {
-    const { request, reason, detail } = told;
+    const { request, reason, detail, certificate } = told;
     const outcome = outcomes[reason];
     const message = explain(reason, detail);
     const line = {
@@ -53,27 +71,52 @@ export function createReporter(needs: {
       pod: request.podName,
       reason,
       durationMs: Math.round(told.elapsedMs),
-      ...(told.certificate && { spiffeId: told.certificate.spiffeId, serial: told.certificate.serialHex }),
+      ...(certificate && { spiffeId: certificate.spiffeId, serial: certificate.serialHex }),
     };
-    if (lastTold.get(request.uid) === reason) {
+    if (!told.owner && !isAnswer(reason)) {
       log.debug(line, message);
       return;
     }
-    lastTold.set(request.uid, reason);
+    const sentence = certificate?.serialHex ?? message;
+    const last = lastTold.get(request.uid);
+    const current = isKnown(last, reason, sentence) ? last : next(last, reason, sentence);
+    lastTold.set(request.uid, current);
 
-    if (outcome.alarm) log.warn(line, message);
-    else log.info(line, message);
-    metrics.issuance.inc({ outcome: outcome.verdict, reason, signer: request.signerName });
-    if (reason === 'RequestUnreadable') metrics.unreadableRequests.inc();
-    if (reason === 'StatusRejected') metrics.statusRejected.inc();
-    audit(auditRecord(told, message));
-    if (outcome.event && told.owner) events.record(eventOf(request, reason, message));
+    if (current === last) {
+      log.debug(line, message);
+    } else {
+      if (outcome.alarm) log.warn(line, message);
+      else log.info(line, message);
+      metrics.issuance.inc({ outcome: outcome.verdict, reason, signer: request.signerName });
+      if (reason === 'RequestUnreadable') metrics.unreadableRequests.inc();
+      if (reason === 'StatusRejected') metrics.statusRejected.inc();
+      audit(auditRecord(told, message));
+    }
+    const isForPod = outcome.event && (!outcome.passing || told.elapsedMs >= lastingMs);
+    if (isForPod && !current.isOnPod) {
+      current.isOnPod = true;
+      events.record(eventOf(request, reason, message));
+    }
   }
 
   return { tell, forget: (uid: string) => void lastTold.delete(uid) };
 }
 
 export type Reporter = ReturnType<typeof createReporter>;
+
+/** Whether this was told already, or as good as. */
+function isKnown(last: LastTold | undefined, reason: Reason, sentence: string): last is LastTold {
+  return last?.reason === reason && (last.sentence === sentence || last.count >= maxSentences);
+}
+
+function next(last: LastTold | undefined, reason: Reason, sentence: string): LastTold {
+  return { reason, sentence, count: last?.reason === reason ? last.count + 1 : 1, isOnPod: false };
+}
+
+function isAnswer(reason: Reason): boolean {
+  const { verdict } = outcomes[reason];
+  return verdict === 'issue' || verdict === 'deny';
+}
 
 function auditRecord({ request, reason, certificate }: Told, message: string): AuditRecord {
   return {

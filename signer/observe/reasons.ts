@@ -13,6 +13,8 @@ export interface Outcome {
   readonly verdict: Verdict;
   /** Whether the outcome is told on the pod by an Event. Mismatched facts are not: the pod may be a victim. */
   readonly event: boolean;
+  /** Whether it passes by itself as a rule: then the Event waits until it has lasted for a minute. */
+  readonly passing: boolean;
   /** Whether it counts as an alarm: something that only a fault of ours or an attack brings about. */
   readonly alarm: boolean;
   readonly owner: Owner;
@@ -24,12 +26,13 @@ const row = <V extends Verdict>(
   verdict: V,
   owner: Owner,
   message: string,
-  flags: { event?: boolean; alarm?: boolean } = {},
+  flags: { event?: boolean; passing?: boolean; alarm?: boolean } = {},
 ): Outcome & { readonly verdict: V } => ({
   verdict,
   owner,
   message,
   event: flags.event ?? false,
+  passing: flags.passing ?? false,
   alarm: flags.alarm ?? false,
 });
 
@@ -121,6 +124,7 @@ export const outcomes = {
     'wait',
     'kubespiffe',
     'The API server did not take the answer ({}); it is tried again.',
+    { event: true, passing: true },
   ),
 
   PodGone: row('drop', 'nobody', 'The pod is gone ({}).'),

@@ -1,0 +1,378 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { afterEach, describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
+import { serializePool } from '../../signer/authority/pool.ts';
+import { ranking } from '../../signer/issuance/shard.ts';
+import type { Secret } from '../../signer/kube/types.ts';
+import { settle } from '../kube/fake-time.ts';
+import { aPod } from './examples.ts';
+import { type Replica, startReplica, startsAt } from './replica.ts';
+
+const trustDomain = 'example.org';
+const x = await createAuthority({ id: 'x', trustDomain, now: startsAt });
+const y = await createAuthority({ id: 'y', trustDomain, now: startsAt });
+const poolOf = (...authorities: [AuthorityRecord, ...AuthorityRecord[]]): Secret => ({
+  metadata: { name: 'pool' },
+  data: serializePool({ ...newPool(trustDomain, authorities[0]), authorities }),
+});
+const tainted = { ...x, state: 'retiring', tainted: true } as const;
+
+const issuers = { x, y };
+/** Which authority signed a chain. */
+function signerOf(chain: string | undefined): string | undefined {
+  const leaf = new X509Certificate(chain ?? '');
+  return Object.entries(issuers).find(([, { certificate }]) =>
+    leaf.verify(new X509Certificate(certificate ?? '').publicKey),
+  )?.[0];
+}
+const serialOf = (chain: string | undefined) => new X509Certificate(chain ?? '').serialNumber.toLowerCase();
+
+let replica: Replica;
+afterEach(() => replica.stop());
+
+async function start(pool = poolOf(x)): Promise<Replica> {
+  replica = await startReplica({ pool });
+  return replica;
+}
+
+/** A request of this rank for the replica, and for `signer-b` beside it. */
+const [owned, others] = [0, 1].map((rank) => {
+  const uids = Array.from({ length: 50 }, (_, i) => `uid-${i}`);
+  return uids.find((uid) => ranking(uid, ['signer-a', 'signer-b']).indexOf('signer-a') === rank);
+}) as [string, string];
+
+const issued = 'kubespiffe_issuance_total{outcome="issue",reason="Issued",signer="kubespiffe.io/spiffe"}';
+const counted = (verdict: string, reason: string) =>
+  `kubespiffe_issuance_total{outcome="${verdict}",reason="${reason}",signer="kubespiffe.io/spiffe"}`;
+
+describe('a request that can be answered', () => {
+  it('is answered with one write, and told once it is confirmed', async () => {
+    const { audits, chains, metric, see, seeAnswer } = await start();
+    const request = await see();
+    assert.equal(chains().length, 1);
+    assert.equal(signerOf(chains()[0]), 'x');
+    await seeAnswer(request);
+    assert.partialDeepStrictEqual(audits, [
+      { outcome: 'Issued', authority: 'x', serial: serialOf(chains()[0]), request: { uid: request.uid } },
+    ]);
+    assert.equal(await metric(issued), 1);
+    assert.equal(await metric('kubespiffe_issuance_latency_seconds_count{outcome="issue"}'), 1);
+    assert.equal(replica.controller.pending().count, 0);
+  });
+
+  it('is left to the replica that answered it, and counted', async () => {
+    const { audits, metric, see, stored } = await start();
+    replica.fate = () => {
+      const condition = { type: 'Issued', status: 'True', reason: 'Issued', lastTransitionTime: '' } as const;
+      stored.set('req-1', { conditions: [condition], certificateChain: 'OTHER' });
+      return 'through';
+    };
+    await see();
+    await replica.time.advance(60_000);
+    assert.deepEqual(audits, []);
+    assert.equal(replica.writes().length, 1);
+    assert.equal(await metric('kubespiffe_answered_elsewhere_total'), 1);
+  });
+});
+
+describe('an answer whose write met trouble', () => {
+  it('is sent again as the same bytes', async () => {
+    const { chains, see, time } = await start();
+    replica.fate = () => (replica.writes().length < 3 ? 'broken' : 'through');
+    await see();
+    await time.advance(5_000);
+    assert.equal(chains().length, 3);
+    assert.equal(new Set(chains()).size, 1);
+  });
+
+  it('is sent again as the same bytes through the version of the API that is served now', async () => {
+    const { chains, see, time } = await start();
+    replica.fate = () => (replica.writes().length < 2 ? { status: 404 } : 'through');
+    await see({ version: 'v1beta1' });
+    await see({ version: 'v1' });
+    await time.advance(1_000);
+    const paths = replica.writes().map(({ path }) => path.split('/')[3]);
+    assert.deepEqual(paths, ['v1beta1', 'v1']);
+    assert.equal(new Set(chains()).size, 1);
+    assert.equal(replica.audits.at(-1)?.reason, 'Issued');
+  });
+
+  it('is settled through the version that is served now, when it went through in another', async () => {
+    const { audits, chains, see, seeAnswer, time } = await start();
+    replica.fate = () => (replica.writes().length < 2 ? 'lost' : 'through');
+    const request = await see({ version: 'v1beta1' });
+    await seeAnswer({ ...request, version: 'v1' });
+    await time.advance(1_000);
+    assert.deepEqual(
+      replica.writes().map(({ path }) => path.split('/')[3]),
+      ['v1beta1', 'v1'],
+    );
+    assert.equal(audits.at(-1)?.serial, serialOf(chains()[0]));
+  });
+
+  const obstacles: [name: string, reason: string, set: () => void, unset: () => void][] = [
+    [
+      'its authority is tainted',
+      'PoolUnusable',
+      () => replica.putPool(poolOf(tainted)),
+      () => replica.putPool(poolOf(x)),
+    ],
+    [
+      'the pool is not confirmed any more',
+      'PoolUnusable',
+      () => Object.assign(replica, { isConfirmed: false }),
+      () => Object.assign(replica, { isConfirmed: true }),
+    ],
+    [
+      'the root is not seen in the bundle any more',
+      'TrustNotPublished',
+      () => Object.assign(replica, { isPublished: false }),
+      () => Object.assign(replica, { isPublished: true }),
+    ],
+    [
+      'the clock is off',
+      'ClockSkew',
+      () => Object.assign(replica, { clockFault: 'an hour' }),
+      () => Object.assign(replica, { clockFault: undefined }),
+    ],
+  ];
+  for (const [name, reason, set, unset] of obstacles) {
+    it(`is not sent again while ${name}`, async () => {
+      const { audits, chains, see, time } = await start();
+      replica.fate = () => (replica.writes().length < 2 ? 'broken' : 'through');
+      await see();
+      set();
+      await time.advance(10_000);
+      assert.equal(chains().length, 1);
+      assert.equal(audits.at(-1)?.reason, reason);
+      unset();
+      replica.controller.reconsiderAll();
+      await settle();
+      assert.equal(chains().length, 2);
+      assert.equal(new Set(chains()).size, 1, 'still young enough to be the same bytes');
+    });
+  }
+
+  it('is signed anew when another authority signs by now', async () => {
+    const { audits, chains, see, time } = await start();
+    replica.fate = () => (replica.writes().length < 2 ? 'broken' : 'through');
+    await see();
+    replica.putPool(poolOf(tainted, y));
+    await time.advance(1_000);
+    assert.deepEqual(chains().map(signerOf), ['x', 'y']);
+    assert.deepEqual(
+      audits.filter(({ outcome }) => outcome === 'Issued').map(({ authority }) => authority),
+      ['y'],
+    );
+  });
+
+  it('counts as ours if it went through all the same, whatever was signed since', async () => {
+    const { audits, chains, metric, see, time } = await start();
+    replica.fate = () => (replica.writes().length < 2 ? 'lost' : 'through');
+    await see();
+    replica.putPool(poolOf(tainted, y));
+    await time.advance(1_000);
+    assert.deepEqual(chains().map(signerOf), ['x', 'y']);
+    const told = audits.filter(({ outcome }) => outcome === 'Issued');
+    assert.deepEqual(
+      told.map(({ authority, serial }) => ({ authority, serial })),
+      [{ authority: 'x', serial: serialOf(chains()[0]) }],
+    );
+    assert.equal(await metric('kubespiffe_answered_elsewhere_total'), 0);
+  });
+
+  it('tells of the certificate that stands, when something else said 200 to another one', async () => {
+    const { audits, chains, see, time } = await start();
+    replica.fate = () => (replica.writes().length < 2 ? { status: 200 } : 'through');
+    await see();
+    replica.putPool(poolOf(tainted, y));
+    await time.advance(15_000);
+    assert.deepEqual(chains().map(signerOf), ['x', 'y']);
+    assert.equal(audits.at(-1)?.serial, serialOf(chains()[1]));
+  });
+
+  for (const retryAfterMs of [0, 1000]) {
+    it(`backs off from a server that asks for ${retryAfterMs} ms each time`, async () => {
+      const { see, time } = await start();
+      replica.fate = () => ({ status: 502, retryAfterMs });
+      await see();
+      await time.advance(20_000);
+      const writes = replica.writes().length;
+      assert.ok(writes >= 4 && writes <= 12, `${writes} in 20 s`);
+    });
+  }
+
+  it('is written ever more rarely when the server finds fault with it, and raises the alarm', async () => {
+    const { events, metric, see, time } = await start();
+    replica.fate = () => ({ status: 422 });
+    await see();
+    await time.advance(60_000);
+    assert.ok(replica.writes().length <= 12, `${replica.writes().length} in a minute`);
+    assert.equal(await metric('kubespiffe_status_rejected_total'), 1);
+    assert.deepEqual(
+      events().map(({ reason }) => reason),
+      ['StatusRejected'],
+    );
+  });
+
+  it('is told on the pod when the trouble lasts, not before', async () => {
+    const { events, see, time } = await start();
+    replica.fate = () => ({ status: 500, body: { kind: 'Status', message: 'failed calling webhook' } });
+    await see();
+    await time.advance(45_000);
+    assert.deepEqual(events(), []);
+    await time.advance(60_000);
+    assert.equal(events().length, 1);
+    assert.equal(events()[0]?.reason, 'ApiUnavailable');
+    assert.match(events()[0]?.note ?? '', /failed calling webhook/);
+  });
+});
+
+describe('a request that waits', () => {
+  it('is told by its owner alone', async () => {
+    const { audits, events, metric, see, setMembers, time } = await start(poolOf(tainted));
+    setMembers('signer-a', 'signer-b');
+    await see({ uid: others });
+    await time.advance(5_000);
+    assert.deepEqual([audits, events()], [[], []]);
+    assert.equal(await metric(counted('wait', 'PoolUnusable')), 0);
+    await see({ uid: owned, name: 'req-2' });
+    assert.deepEqual([audits.length, events().length], [1, 1]);
+    assert.equal(await metric(counted('wait', 'PoolUnusable')), 1);
+  });
+
+  it('is told by the replica that becomes its owner, because the one before has died', async () => {
+    const { audits, events, metric, see, setMembers, time } = await start(poolOf(tainted));
+    setMembers('signer-a', 'signer-b');
+    const request = await see({ uid: others });
+    await time.advance(5_000);
+    setMembers('signer-a');
+    await time.advance(5_000);
+    assert.deepEqual(
+      events().map(({ reason, regarding }) => [reason, regarding.name]),
+      [['PoolUnusable', request.podName]],
+    );
+    assert.equal(audits.length, 1);
+    assert.equal(await metric(counted('wait', 'PoolUnusable')), 1);
+    setMembers('signer-a', 'signer-c');
+    setMembers('signer-a');
+    await time.advance(60_000);
+    assert.deepEqual([audits.length, events().length], [1, 1], 'once is enough');
+  });
+
+  it('is told anew when the same reason has another cause', async () => {
+    const { audits, events, putPool, see, time } = await start({ metadata: { name: 'pool' }, data: {} });
+    await see();
+    putPool({ metadata: { name: 'pool' }, data: { 'pool.json': Buffer.from('{').toString('base64') } });
+    await time.advance(60_000);
+    assert.equal(events().length, 2);
+    assert.notEqual(events()[0]?.note, events()[1]?.note);
+    assert.deepEqual(
+      audits.map(({ message }) => message),
+      events().map(({ note }) => note),
+    );
+  });
+
+  it('does not flood when what is said is another each time', async () => {
+    const { audits, events, see, time } = await start();
+    for (let seconds = 0; seconds < 900; seconds += 1) {
+      replica.clockFault = `${seconds} s slow`;
+      if (seconds === 0) await see();
+      await time.advance(1_000);
+    }
+    assert.deepEqual([audits.length, events().length], [5, 5]);
+  });
+
+  it('raises the alarm when its key cannot be read', async () => {
+    const { events, metric, see } = await start();
+    await see({ key: { form: 'both' } });
+    assert.equal(await metric('kubespiffe_unreadable_requests_total'), 1);
+    assert.equal(await metric(counted('wait', 'RequestUnreadable')), 1);
+    assert.equal(events()[0]?.reason, 'RequestUnreadable');
+  });
+
+  it('says on the pod that the version which shows the key cannot be read', async () => {
+    const { api, events, see } = await start();
+    replica.served = ['v1', 'v1beta1'];
+    const answer = api.answer;
+    api.answer = (call) => (call.path.includes('/v1beta1/') ? { status: 500 } : answer(call));
+    await see({ key: { form: 'none' } });
+    assert.equal(events()[0]?.reason, 'KeyNotVisible');
+    assert.match(events()[0]?.note ?? '', /v1beta1 failed \(.*trouble/);
+  });
+
+  it('is counted as pending until it is answered', async () => {
+    const { controller, see, time } = await start(poolOf(tainted));
+    const request = await see();
+    await time.advance(7_000);
+    assert.partialDeepStrictEqual(controller.pending(), { count: 1, oldestMs: 7_000 });
+    replica.putPool(poolOf(x));
+    controller.reconsiderAll();
+    await settle();
+    await replica.seeAnswer(request);
+    assert.equal(controller.pending().count, 0);
+  });
+});
+
+describe('a request that nobody waits for any more', () => {
+  it('is told by its owner alone, and by the next one after its death', async () => {
+    const { audits, events, see, setMembers, time } = await start();
+    replica.livePod = { status: 404, body: notFound('web-0') };
+    setMembers('signer-a', 'signer-b');
+    await see({ uid: others, podUID: 'an-earlier-pod' });
+    await time.advance(5_000);
+    assert.deepEqual(audits, []);
+    setMembers('signer-a');
+    await time.advance(5_000);
+    assert.deepEqual(
+      audits.map(({ reason }) => reason),
+      ['PodGone'],
+    );
+    assert.deepEqual(events(), []);
+  });
+});
+
+describe('a request of another owner', () => {
+  it('is taken over after the delay, and what was denied is told on the pod', async () => {
+    const { events, metric, see, setMembers, time } = await start();
+    setMembers('signer-a', 'signer-b');
+    await see({ uid: others, annotationKey: 'example.org/a' });
+    await time.advance(900);
+    assert.equal(replica.writes().length, 0);
+    await time.advance(200);
+    assert.equal(replica.writes().length, 1);
+    assert.equal(await metric('kubespiffe_takeovers_total'), 1);
+    assert.equal(events()[0]?.reason, 'InvalidUnverifiedUserAnnotations');
+  });
+
+  it('is taken over however often its pod changes in what is none of our business', async () => {
+    const { pods, see, setMembers, time } = await start();
+    setMembers('signer-a', 'signer-b');
+    await see({ uid: others });
+    for (let round = 0; round < 5; round += 1) {
+      pods.set('shop/web-0', aPod({ deletesAt: round }));
+      await time.advance(250);
+    }
+    assert.equal(replica.writes().length, 1);
+  });
+
+  it('is left to its owner anew when its pod became what it has to be', async () => {
+    const { pods, see, setMembers, time } = await start();
+    setMembers('signer-a', 'signer-b');
+    await see({ uid: others });
+    await time.advance(500);
+    pods.set('shop/web-0', aPod({ nodeName: 'node-2' }));
+    await time.advance(700);
+    pods.set('shop/web-0', aPod());
+    await time.advance(700);
+    assert.equal(replica.writes().length, 0);
+    await time.advance(400);
+    assert.equal(replica.writes().length, 1);
+  });
+});
+
+function notFound(name: string): object {
+  return { kind: 'Status', reason: 'NotFound', message: 'not found', details: { name } };
+}
