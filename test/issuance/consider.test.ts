@@ -134,7 +134,7 @@ const rows: readonly Row[] = [
     cached: aPod(),
     served: ['v1', 'v1beta1'],
     server: { [betaPath]: 'broken' },
-    expected: 'wait ApiUnavailable',
+    expected: 'wait KeyNotVisible',
     reads: [betaPath],
   },
 ];
