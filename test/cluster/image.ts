@@ -6,6 +6,8 @@ import { pauseImage } from './node-config.ts';
 
 /** Image of the test pods: a static busybox with links for the commands that tests use. */
 export const toolsImage = 'kubespiffe.test/tools:1';
+/** The image that manifests/examples name, as kubelet reads the name: here it is that of the test pods. */
+const exampleImage = 'docker.io/library/busybox:1.37';
 
 const commands = [
   'sh',
@@ -33,8 +35,8 @@ export async function makeNodeImages(folder: string): Promise<string[]> {
   // containerd ends a sandbox with SIGKILL, so the process that holds it open needs no signal handling.
   const entrypoint = ['/bin/busybox', 'sleep', '2147483647'];
   const archives = [
-    await makeImage({ name: pauseImage, root, entrypoint, folder: join(folder, 'pause') }),
-    await makeImage({ name: toolsImage, root, entrypoint, folder: join(folder, 'tools') }),
+    await makeImage({ names: [pauseImage], root, entrypoint, folder: join(folder, 'pause') }),
+    await makeImage({ names: [toolsImage, exampleImage], root, entrypoint, folder: join(folder, 'tools') }),
   ];
   await rm(root, { recursive: true });
   return archives;
@@ -42,7 +44,7 @@ export async function makeNodeImages(folder: string): Promise<string[]> {
 
 /** An OCI image layout (one layer, uncompressed) as a tar archive. Returns the archive's path. */
 async function makeImage(image: {
-  name: string;
+  names: readonly string[];
   root: string;
   entrypoint: string[];
   folder: string;
@@ -86,13 +88,11 @@ async function makeImage(image: {
   );
   const index = {
     schemaVersion: 2,
-    manifests: [
-      {
-        mediaType: 'application/vnd.oci.image.manifest.v1+json',
-        ...manifest,
-        annotations: { 'io.containerd.image.name': image.name },
-      },
-    ],
+    manifests: image.names.map((name) => ({
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      ...manifest,
+      annotations: { 'io.containerd.image.name': name },
+    })),
   };
   await writeFile(join(image.folder, 'index.json'), JSON.stringify(index));
   await writeFile(join(image.folder, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }));

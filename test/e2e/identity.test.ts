@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { runCommand } from '../cluster/command.ts';
 import type { PodName } from '../cluster/node.ts';
-import { toolsPod } from '../cluster/pods.ts';
+import { toolsPod, waitForPod } from '../cluster/pods.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
@@ -23,6 +23,7 @@ const client: PodName & { serviceAccount: string } = {
   serviceAccount: 'caller',
 };
 const idOf = (pod: typeof server) => `spiffe://${trustDomain}/ns/${pod.namespace}/sa/${pod.serviceAccount}`;
+const examplePod = join(import.meta.dirname, '../../manifests/examples/pod.yaml');
 const trustBundle = '/apis/certificates.k8s.io/VERSION/clustertrustbundles/kubespiffe.io:spiffe:roots';
 
 for (const choice of clusterChoices()) {
@@ -63,14 +64,13 @@ for (const choice of clusterChoices()) {
           ...['-CAfile', files.roots, '-untrusted', files.chain, files.chain],
         );
       }
-      await installation.kubespiffe(
-        'inspect',
-        files.chain,
-        '--roots',
-        files.roots,
-        '--trust-domain',
-        trustDomain,
-      );
+      // Every clause that our own judge knows, those that the standards only recommend too.
+      const inspected = async (...args: string[]) =>
+        brokenClauses(
+          await installation.kubespiffe('inspect', ...args, '--trust-domain', trustDomain, '-o', 'json'),
+        );
+      assert.deepEqual(await inspected(files.chain, '--roots', files.roots), []);
+      assert.deepEqual(await inspected(files.roots), []);
       await rm(files.chain);
       return new X509Certificate(leafOf(credentials)).serialNumber;
     }
@@ -135,29 +135,30 @@ for (const choice of clusterChoices()) {
       assert.deepEqual(after.metadata.labels, before.metadata.labels);
     });
 
-    test('after a restart of kubelet the files change under the running pods', async () => {
+    /** Restarts kubelet, which asks for every certificate again, and judges what the first pods then hold. */
+    async function renewFirstPods(): Promise<void> {
       const { controlPlane, node } = installation;
-      const before = [await serialIn(server), await serialIn(client)];
+      const before = new Map([
+        [server, await serialIn(server)],
+        [client, await serialIn(client)],
+      ]);
       await node.restartKubelet();
-      const pods = [server, client];
-      for (const [index, pod] of pods.entries()) {
-        await waitFor(
-          `a new certificate for ${pod.name}`,
-          async () => (await serialIn(pod)) !== before[index],
-          {
-            timeoutMs: 150_000,
-            everyMs: 500,
-          },
-        );
+      for (const [pod, serial] of before) {
+        await waitFor(`a new certificate for ${pod.name}`, async () => (await serialIn(pod)) !== serial, {
+          timeoutMs: 150_000,
+          everyMs: 500,
+        });
         const { credentials, roots } = await readHeld(installation, pod);
-        await judge(pod === server ? server : client, credentials.ECDSAP256 ?? '', roots);
+        await judge(pod, credentials.ECDSAP256 ?? '', roots);
         const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
         assert.equal(
           (await controlPlane.request('GET', path)).body.status.containerStatuses[0].restartCount,
           0,
         );
       }
-    });
+    }
+
+    test('after a restart of kubelet the files change under the running pods', renewFirstPods);
 
     test('new pods get certificates after the signer was replaced', async () => {
       await installation.controlPlane.kubectl([
@@ -200,6 +201,25 @@ for (const choice of clusterChoices()) {
       await startWorkload(installation, pod);
       const { credentials, roots } = await readHeld(installation, pod);
       await judge(pod, credentials.ECDSAP256 ?? '', roots);
+    });
+
+    test(
+      'after the restart of everything the files of the first pods still change, and are good',
+      renewFirstPods,
+    );
+
+    test('the example of a pod runs as it stands, and reads its files as the user that it runs as', async () => {
+      const example = { namespace: 'default', name: 'example', serviceAccount: 'default' };
+      await installation.controlPlane.kubectl(['apply', '-f', examplePod]);
+      await waitForPod(installation.controlPlane, example);
+      const run = (...command: string[]) => installation.node.exec(example, command);
+      assert.equal((await run('id', '-u')).trim(), '1000');
+      const read = (file: string) => run('cat', `/run/spiffe/${file}`);
+      await judge(example, await read('credentials.pem'), await read('roots.pem'));
+      assert.equal((await read('token')).split('.').length, 3);
+      const log = await installation.controlPlane.kubectl(['logs', example.name]);
+      for (const file of ['credentials.pem', 'roots.pem', 'token'])
+        assert.match(log, new RegExp(` ${file}$`, 'm'));
     });
 
     test('whose request is denied, the events of the pod say why', async () => {
@@ -261,6 +281,25 @@ for (const choice of clusterChoices()) {
       assert.doesNotMatch(logs, /PRIVATE KEY|eyJhbGciOi/);
     });
   });
+}
+
+/** The clauses that something does not fulfil, of what `kubespiffe inspect -o json` says. */
+function brokenClauses(inspection: string): string[] {
+  const { sections } = JSON.parse(inspection) as {
+    sections: {
+      title: string;
+      findings: { level: string; clause: string; ok: boolean; message: string }[];
+    }[];
+  };
+  assert.ok(
+    sections.some(({ findings }) => findings.length > 10),
+    'nothing was checked',
+  );
+  return sections.flatMap(({ title, findings }) =>
+    findings
+      .filter(({ ok }) => !ok)
+      .map(({ level, clause, message }) => `${title}: ${level} ${clause}: ${message}`),
+  );
 }
 
 /** The first certificate of a credential bundle, whose private key comes before it. */
