@@ -48,8 +48,8 @@ function withHint(error: unknown, server: URL): unknown {
     return new CliError(error.code, error.message, hint, { cause: error });
   }
   if (!(error instanceof ApiStatusError)) return error;
-  const isPool = error.details?.kind === 'secrets';
-  const hint = error.status === 403 && isPool ? poolHint : statusHints[error.status];
+  const role = roleFor[error.details?.kind ?? ''];
+  const hint = error.status === 403 && role !== undefined ? rightHint(role) : statusHints[error.status];
   if (error.status === 404 && error.details?.kind === 'namespaces') {
     const namespace = error.details.name;
     return new CliError(error.code, error.message, `make it with \`kubectl create namespace ${namespace}\``);
@@ -62,8 +62,13 @@ const statusHints: Readonly<Record<number, string>> = {
   403: 'ask a cluster administrator for the right, or use another --context',
 };
 
-const poolHint =
-  'ask a cluster administrator for the right, such as the Role kubespiffe-ca-operator, or use another --context';
+/** What manifests/base has for those who may not do what they tried, by the resource. */
+const roleFor: Readonly<Record<string, string>> = {
+  secrets: 'Role kubespiffe-ca-operator',
+  podcertificaterequests: 'ClusterRole kubespiffe-request-viewer',
+};
+const rightHint = (role: string) =>
+  `ask a cluster administrator for the right, such as the ${role}, or use another --context`;
 
 /**
  * The API server's clock, as its newest answer shows it. What is dated by it fits to the clocks of the signers, which

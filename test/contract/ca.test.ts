@@ -12,6 +12,7 @@ import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { startFaultProxy } from '../cluster/fault-proxy.ts';
+import { waitFor } from '../cluster/process.ts';
 import { type Ran, run } from '../tools/run.ts';
 import { installSigner } from './installation.ts';
 import { startSigner } from './signer-process.ts';
@@ -71,7 +72,28 @@ metadata: { name: ca-operator, namespace: ${namespace} }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: ca-operator }
 subjects:
 - { kind: ServiceAccount, name: operator, namespace: ${namespace} }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: installer, namespace: ${namespace} }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: installer }
+rules:
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [create]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: installer }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: installer }
+subjects:
+- { kind: ServiceAccount, name: installer, namespace: ${namespace} }
 `;
+
+const base = path.join(import.meta.dirname, '../../manifests/base');
 
 /** The `ca` verbs against a real API server, as somebody with the documented rights. */
 describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
@@ -79,7 +101,20 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
   let operator = '';
   let keeper = '';
   let nobody = '';
+  let viewer = '';
   let dir = '';
+
+  /** A ServiceAccount with a role of manifests/base that is bound in a namespace, as its comment says. */
+  async function accountWith(role: string, file: string, bound: string): Promise<string> {
+    await controlPlane.kubectl(['apply', '-f', path.join(base, file)]);
+    await controlPlane.kubectl(['create', 'serviceaccount', role, '--namespace', namespace]);
+    const kind = file.startsWith('operator') ? 'role' : 'clusterrole';
+    await controlPlane.kubectl([
+      ...['create', 'rolebinding', role, '--namespace', bound, `--${kind}`, role],
+      ...['--serviceaccount', `${namespace}:${role}`],
+    ]);
+    return controlPlane.kubeconfigFor({ namespace, name: role });
+  }
 
   before(async () => {
     dir = mkdtempSync(path.join(tmpdir(), 'kubespiffe-ca-'));
@@ -88,6 +123,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     operator = await controlPlane.kubeconfigFor({ namespace, name: 'operator' });
     keeper = await controlPlane.kubeconfigFor({ namespace, name: 'keeper' });
     nobody = await controlPlane.kubeconfigFor({ namespace, name: 'nobody' });
+    viewer = await accountWith('kubespiffe-request-viewer', 'request-viewer-role.yaml', 'default');
   });
   after(async () => {
     rmSync(dir, { recursive: true, force: true });
@@ -437,8 +473,9 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     const forbidden = await run(['ca', 'show', '-n', namespace, '--name', 'new', '--kubeconfig', nobody]);
     assert.equal(forbidden.code, 1);
     assert.match(forbidden.stderr, /^error: .*403.*\nhint: .*cluster administrator/);
+    const installer = await controlPlane.kubeconfigFor({ namespace, name: 'installer' });
     const nowhere = await run([
-      ...['ca', 'create', '-n', 'nowhere', '--name', 'new', '--kubeconfig', controlPlane.kubeconfig],
+      ...['ca', 'create', '-n', 'nowhere', '--name', 'new', '--kubeconfig', installer],
       ...wishes,
     ]);
     assert.equal(nowhere.code, 1);
@@ -448,21 +485,27 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
   it('inspects a request that nobody has answered, and says when there is none', async () => {
     const request = await requestFor(controlPlane, await createPod(controlPlane));
     const reference = `default/${request.metadata.name}`;
-    const admin = ['--kubeconfig', controlPlane.kubeconfig];
-    const pending = await run(['inspect', 'pcr', reference, ...admin]);
+    const access = ['--kubeconfig', viewer];
+    const pending = await waitFor('the right', async () => {
+      const ran = await run(['inspect', 'pcr', reference, ...access]);
+      return !/403/.test(ran.stderr) && ran;
+    });
     assert.equal(pending.code, 0, pending.stderr);
     assert.match(pending.stdout, /State +Pending/);
     assert.match(pending.stdout, /Key +ECDSA P-256/);
-    const none = await run(['inspect', 'pcr', 'default/none', ...admin]);
+    const none = await run(['inspect', 'pcr', 'default/none', ...access]);
     assert.equal(none.code, 1);
     assert.match(none.stderr, /there is no PodCertificateRequest default\/none\nhint: /);
   });
 
   it('makes a pool from which the signer issues what conforms', async () => {
     const kubeconfig = await installSigner(controlPlane);
-    const admin = ['--kubeconfig', controlPlane.kubeconfig];
+    const keepers = await accountWith('kubespiffe-ca-operator', 'operator-role.yaml', 'kubespiffe');
     const pool = ['-n', 'kubespiffe', '--name', 'kubespiffe-pool'];
-    const created = await run(['ca', 'create', ...pool, ...admin, ...wishes]);
+    const created = await waitFor('the right', async () => {
+      const ran = await run(['ca', 'create', ...pool, '--kubeconfig', keepers, ...wishes]);
+      return !/403/.test(ran.stderr) && ran;
+    });
     assert.equal(created.code, 0, created.stderr);
     const signer = await startSigner({ kubeconfig });
     await signer.ready();
@@ -474,7 +517,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       'inspect',
       'pcr',
       reference,
-      ...admin,
+      ...['--kubeconfig', viewer],
       '-o',
       'json',
       '--trust-domain',

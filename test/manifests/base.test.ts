@@ -203,8 +203,6 @@ for (const example of ['jwt-svid-roots-configmap.yaml', 'x509-svid.yaml']) {
 
 test('the settings are valid, and name what the roles allow', async () => {
   const config = await configuration(objects);
-  const rule = (kind: string, resource: string) =>
-    find(kind).rules.find(({ resources }: { resources: string[] }) => resources.includes(resource));
   const roles = objects.filter(({ kind }) => kind === 'Role');
   assert.equal(roles.length, 2);
   for (const { metadata, rules } of roles) {
@@ -213,10 +211,15 @@ test('the settings are valid, and name what the roles allow', async () => {
     const named = rules.flatMap(({ resourceNames }: { resourceNames?: string[] }) => resourceNames ?? []);
     assert.deepEqual(named, [config.pool.name]);
   }
-  assert.deepEqual(rule('ClusterRole', 'clustertrustbundles').resourceNames, [
+  const rule = (resource: string): Manifest =>
+    objects
+      .filter(({ kind }) => kind === 'ClusterRole')
+      .flatMap(({ rules }) => rules)
+      .find(({ resources }) => resources.includes(resource));
+  assert.deepEqual(rule('clustertrustbundles').resourceNames, [
     bundleName('kubespiffe.io/spiffe', config.bundleSuffix),
   ]);
-  assert.deepEqual(rule('ClusterRole', 'signers').resourceNames, ['kubespiffe.io/spiffe']);
+  assert.deepEqual(rule('signers').resourceNames, ['kubespiffe.io/spiffe']);
   const [container] = find('Deployment').spec.template.spec.containers;
   assert.equal(container.ports[0].containerPort, config.metricsAddress.port);
 });
