@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, randomUUID, sign, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
 import { aPool, installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
-import { answerTo, create, createPod, requestFor, signerName } from './workloads.ts';
+import { answerTo, createPod, requestFor, requestOfOldKubelet } from './workloads.ts';
 
 const v1 = /^\/apis\/certificates\.k8s\.io\/v1(\/|\?|$)/;
 const v1beta1 = /^\/apis\/certificates\.k8s\.io\/v1beta1(\/|\?|$)/;
@@ -57,7 +57,7 @@ describe('versions of certificates.k8s.io', () => {
   });
 
   it('says what is missing where the request of an old kubelet shows no key and v1beta1 is not served', async () => {
-    const request = await requestOfOldKubelet(await createPod(controlPlane));
+    const request = await requestOfOldKubelet(controlPlane, await createPod(controlPlane));
     const key = `default/${request.metadata.name}`;
     await waitFor('the decision', () =>
       signer.lines().some((line) => line.request === key && line.reason === 'KeyNotVisible'),
@@ -71,7 +71,7 @@ describe('versions of certificates.k8s.io', () => {
       replica: 'signer-b',
     });
     await again.ready();
-    const request = await requestOfOldKubelet(await createPod(controlPlane));
+    const request = await requestOfOldKubelet(controlPlane, await createPod(controlPlane));
     const status = await answerTo(controlPlane, request, 30_000);
     assert.equal(status.conditions?.[0]?.type, 'Issued');
     const leaf = new X509Certificate(status.certificateChain ?? '');
@@ -80,30 +80,4 @@ describe('versions of certificates.k8s.io', () => {
       request.spec.pkixPublicKey,
     );
   });
-
-  /** The key itself and a proof of possession over the pod's UID, as kubelet sent them up to 1.35. */
-  async function requestOfOldKubelet(pod: Pod): Promise<PodCertificateRequest> {
-    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    const podUID = pod.metadata.uid ?? '';
-    return create(
-      controlPlane,
-      '/apis/certificates.k8s.io/v1beta1/namespaces/default/podcertificaterequests',
-      {
-        apiVersion: 'certificates.k8s.io/v1beta1',
-        kind: 'PodCertificateRequest',
-        metadata: { generateName: 'req-', namespace: 'default' },
-        spec: {
-          signerName,
-          podName: pod.metadata.name,
-          podUID,
-          serviceAccountName: 'default',
-          serviceAccountUID: randomUUID(),
-          nodeName: 'node-1',
-          nodeUID: randomUUID(),
-          pkixPublicKey: publicKey.export({ type: 'spki', format: 'der' }).toString('base64'),
-          proofOfPossession: sign('sha256', Buffer.from(podUID), privateKey).toString('base64'),
-        },
-      },
-    );
-  }
 });

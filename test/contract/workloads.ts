@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { randomUUID, webcrypto } from 'node:crypto';
+import { generateKeyPairSync, randomUUID, sign, webcrypto } from 'node:crypto';
 import { type Pkcs10CertificateRequestCreateParams, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import type { Pod, PodCertificateRequest, PodCertificateRequestStatus } from '../../signer/kube/types.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
@@ -76,6 +76,34 @@ export async function requestFor(
       nodeUID: randomUUID(),
       stubPKCS10Request: different.stubPKCS10Request ?? (await newRequestKey()),
       ...different,
+    },
+  });
+}
+
+/**
+ * A PodCertificateRequest as kubelet sent it up to 1.35, where v1beta1 is served: the key itself and a proof of
+ * possession over the pod's UID.
+ */
+export async function requestOfOldKubelet(
+  controlPlane: ControlPlane,
+  pod: Pod,
+): Promise<PodCertificateRequest> {
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const podUID = pod.metadata.uid ?? '';
+  return create(controlPlane, '/apis/certificates.k8s.io/v1beta1/namespaces/default/podcertificaterequests', {
+    apiVersion: 'certificates.k8s.io/v1beta1',
+    kind: 'PodCertificateRequest',
+    metadata: { generateName: 'req-', namespace: 'default' },
+    spec: {
+      signerName,
+      podName: pod.metadata.name,
+      podUID,
+      serviceAccountName: 'default',
+      serviceAccountUID: randomUUID(),
+      nodeName: 'node-1',
+      nodeUID: randomUUID(),
+      pkixPublicKey: publicKey.export({ type: 'spki', format: 'der' }).toString('base64'),
+      proofOfPossession: sign('sha256', Buffer.from(podUID), privateKey).toString('base64'),
     },
   });
 }

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { makeStateFolder, removeStateFolder } from '../cluster/state-folder.ts';
+import {
+  installTokenEndpoint,
+  startTokenSigner,
+  type TokenSigner,
+  tokenFor,
+} from '../contract/token-endpoint.ts';
+import { answerTo, create, createPod, requestFor, requestOfOldKubelet } from '../contract/workloads.ts';
+import { type AskedFor, auditLogIn } from './audit-log.ts';
+import { rolesAt } from './roles.ts';
+
+const configMapRbac = join(import.meta.dirname, '../../manifests/roots-configmap/rbac.yaml');
+const rbac = '/apis/rbac.authorization.k8s.io/v1';
+const rolePaths = [
+  `${rbac}/clusterroles/kubespiffe-signer`,
+  `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signer`,
+  `${rbac}/clusterroles/kubespiffe-token-endpoint`,
+  `${rbac}/clusterroles/kubespiffe-roots-configmap`,
+];
+const user = 'system:serviceaccount:kubespiffe:kubespiffe-signer';
+const trustBundle = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+
+/** What Kubernetes itself grants to every ServiceAccount (system:cluster-trust-bundle-discovery, system:discovery, …). */
+const grantedByKubernetes = [
+  'clustertrustbundles list',
+  'clustertrustbundles watch',
+  '/.well-known/openid-configuration',
+  '/openid/v1/jwks',
+  '/apis/certificates.k8s.io/v1',
+  '/apis/certificates.k8s.io/v1beta1',
+];
+/** Asked of the authorizer by the API server itself, when a status or a bundle of the signer is written. */
+const checkedWithin: Record<string, string> = {
+  'signers sign': 'podcertificaterequests/status patch',
+  'signers attest': 'clustertrustbundles patch',
+};
+
+let folder: string;
+let auditLog: Awaited<ReturnType<typeof auditLogIn>>;
+let controlPlane: ControlPlane;
+let endpoint: TokenSigner;
+
+before(async () => {
+  folder = await makeStateFolder();
+  auditLog = await auditLogIn(folder);
+  controlPlane = await startControlPlane({ betaApis: true, apiServerFlags: auditLog.flags });
+  const installed = await installTokenEndpoint(controlPlane);
+  await controlPlane.kubectl(['apply', '-f', configMapRbac]);
+  endpoint = await startTokenSigner(installed, { flags: ['--roots-config-map', 'kubespiffe-roots'] });
+  await endpoint.signer.ready();
+});
+after(async () => {
+  endpoint?.agent.destroy();
+  await endpoint?.signer.child.stop();
+  await controlPlane?.stop();
+  await removeStateFolder(folder);
+});
+
+const change = async (path: string, patch: object) =>
+  assert.equal((await controlPlane.request('PATCH', path, patch)).status, 200);
+
+/** Everything that the signer does, once: what it was granted for. */
+async function useEverything(): Promise<void> {
+  const pod = await createPod(controlPlane);
+  await answerTo(controlPlane, await requestFor(controlPlane, pod));
+  await answerTo(controlPlane, await requestOfOldKubelet(controlPlane, pod));
+  // Told on the pod twice: an Event, and its repetition.
+  const annotated = { unverifiedUserAnnotations: { 'example.org/wish': 'a name' } };
+  for (let i = 0; i < 2; i += 1) await answerTo(controlPlane, await requestFor(controlPlane, pod, annotated));
+  // The pod of this one is looked up live.
+  await requestFor(controlPlane, { ...pod, metadata: { ...pod.metadata, name: 'ghost' } });
+  assert.equal((await endpoint.exchange(await tokenFor(controlPlane, pod))).status, 200);
+
+  await change(trustBundle, { metadata: { labels: { 'k8s.spiffe.io/canarying': 'spoilt' } } });
+  await repaired(trustBundle, ({ metadata }) => metadata.labels['k8s.spiffe.io/canarying'] === 'live');
+
+  const namespace = '/api/v1/namespaces/shop';
+  const configMap = `${namespace}/configmaps/kubespiffe-roots`;
+  const labels = { 'kubespiffe.io/roots': 'true' };
+  await create(controlPlane, '/api/v1/namespaces', { metadata: { name: 'shop', labels } });
+  await repaired(configMap, ({ data }) => data['roots.pem'] !== undefined);
+  await change(configMap, { data: { 'roots.pem': 'spoilt' } });
+  await repaired(configMap, ({ data }) => data['roots.pem'] !== 'spoilt');
+  await change(namespace, { metadata: { labels: { 'kubespiffe.io/roots': null } } });
+  await waitFor(
+    'the ConfigMap to go',
+    async () => (await controlPlane.request('GET', configMap)).status === 404,
+  );
+}
+
+const isForbidden = ({ code }: AskedFor) => code === 401 || code === 403;
+
+// biome-ignore lint/suspicious/noExplicitAny: objects of several kinds
+async function repaired(path: string, isGood: (object: any) => boolean): Promise<void> {
+  await waitFor(`${path} to be right`, async () => {
+    const { status, body } = await controlPlane.request('GET', path);
+    return status === 200 && isGood(body);
+  });
+}
+
+test('a signer that does all it can uses every right that the manifests grant, and asks for nothing else', async () => {
+  await useEverything();
+  const grants = await rolesAt(controlPlane, rolePaths).grants();
+  const asked = async () => {
+    const allowed = (await auditLog.askedBy(user)).filter((each) => !isForbidden(each));
+    return new Set(allowed.map(({ grant }) => grant));
+  };
+  const unused = async () => {
+    const used = await asked();
+    return grants.filter((grant) => !used.has(checkedWithin[grant] ?? grant));
+  };
+  // Renewals and repetitions come in their own time, and the last of all is to go.
+  await waitFor('all but the parting', async () => {
+    const left = await unused();
+    if (left.join() === 'leases delete') return true;
+    throw new Error(`not used yet: ${left.join(', ')}`);
+  });
+  await endpoint.signer.child.stop('SIGTERM');
+  assert.deepEqual(await unused(), []);
+
+  const known = new Set([...grants, ...grantedByKubernetes]);
+  assert.deepEqual(
+    [...(await asked())].filter((grant) => !known.has(grant)),
+    [],
+  );
+});
+
+test('nothing that it asks for is forbidden', async () => {
+  const forbidden = (await auditLog.askedBy(user)).filter(isForbidden);
+  assert.deepEqual(forbidden, []);
+});
