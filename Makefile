@@ -16,7 +16,7 @@ test: setup machine kubernetes-1.37.1 judges dist/kubespiffe-image.tar ## all te
 	@scripts/test.sh unit
 	@scripts/test.sh cluster
 
-test-unit: setup judges ## the fast tests: no cluster
+test-unit: setup shells judges ## the fast tests: no cluster
 	@scripts/test.sh unit
 
 test-all: test kubernetes-1.36.3 kubernetes-1.35.4 ## the same, and Kubernetes 1.36, 1.35, and a 1.35 kubelet behind 1.37
@@ -49,9 +49,12 @@ node_modules/.stamp: package-lock.json package.json
 dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 	@node --disable-warning=ExperimentalWarning scripts/image.ts
 
-.PHONY: machine judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
+.PHONY: machine shells judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
 machine:
 	@scripts/debian-packages.sh
+
+shells:
+	@scripts/debian-packages.sh zsh fish
 
 judges: setup
 	@node scripts/judges.ts

@@ -8,6 +8,8 @@ export interface ValueType<T> {
   readonly placeholder: string;
   /** The rules in one sentence, for help and documentation. */
   readonly rule: string;
+  /** The values, where they are a few words. */
+  readonly words?: readonly string[];
   /** Reads a value as written; the reason of a failure says how to write it. */
   parse(text: string): Result<T>;
 }
@@ -99,6 +101,7 @@ export function choice<T extends string>(words: readonly T[]): ValueType<T> {
   return {
     placeholder: words.join('|'),
     rule: `one of ${words.map((word) => `\`${word}\``).join(', ')}`,
+    words,
     parse(value) {
       const word = words.find((candidate) => candidate === value);
       if (word) return success(word);

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -220,45 +219,6 @@ describe('`ca create --jwt-keys`', () => {
       const last = kinds.at(-1)?.replace('JWT-', '');
       if (kinds.length > 1)
         assert.match(titles.at(-1), new RegExp(`^Authority jwt-.*active.*key for ${last} tokens$`));
-    });
-  }
-});
-
-describe('completion', () => {
-  it('for bash is a script that completes commands, flags and values', async () => {
-    const { stdout } = await run(['completion', 'bash']);
-    const complete = (...words: string[]) => {
-      const line = words.map((word) => `'${word}'`).join(' ');
-      const script = `${stdout}\nCOMP_WORDS=(${line}); COMP_CWORD=${words.length - 1}; _kubespiffe; echo "\${COMPREPLY[@]}"`;
-      return execFileSync('bash', ['-c', script], { encoding: 'utf8' }).trim().split(' ');
-    };
-    assert.deepEqual(complete('kubespiffe', 'c'), ['ca', 'completion']);
-    assert.deepEqual(complete('kubespiffe', 'ca', 'i'), ['import']);
-    assert.deepEqual(complete('kubespiffe', 'ca', 'create', '--tru'), ['--trust-domain']);
-    assert.deepEqual(complete('kubespiffe', 'ca', 'create', '--key-type', 'rsa'), ['rsa-3072', 'rsa-4096']);
-    assert.deepEqual(complete('kubespiffe', 'inspect', '-o', ''), ['json', 'yaml']);
-    assert.deepEqual(complete('kubespiffe', 'completion', 'f'), ['fish']);
-    assert.deepEqual(complete('kubespiffe', 'inspect', 'p'), ['pcr']);
-  });
-
-  for (const shell of ['zsh', 'fish']) {
-    it(`for ${shell} names every command`, async () => {
-      const { code, stdout } = await run(['completion', shell]);
-      assert.equal(code, 0);
-      for (const word of [
-        'ca',
-        'create',
-        'show',
-        'import',
-        'bundle',
-        'fetch',
-        'token',
-        'inspect',
-        'pcr',
-        'version',
-      ]) {
-        assert.ok(stdout.includes(word), word);
-      }
     });
   }
 });

@@ -1,6 +1,7 @@
 import { Argument, type Command, type Option } from 'commander';
 import { firstLine, withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
+import { withSettings } from './signer.ts';
 
 const shells = ['bash', 'zsh', 'fish'] as const;
 type Shell = (typeof shells)[number];
@@ -11,7 +12,11 @@ export function completion(parent: Command, terminal: Terminal): Command {
     .command('completion')
     .description('Print the completion script for a shell.')
     .addArgument(new Argument('<shell>', 'Which shell.').choices([...shells]))
-    .action((shell: Shell) => terminal.out(scripts[shell](wordsOf(parent))));
+    .action(async (shell: Shell) => {
+      const signer = parent.commands.find((each) => each.name() === 'signer');
+      if (signer) await withSettings(signer);
+      terminal.out(scripts[shell](wordsOf(parent)));
+    });
   withExamples(
     command,
     `
@@ -99,7 +104,7 @@ ${words.flatMap((each) => each.flags.flatMap((flag) => (flag.choices.length === 
     ${valueFlags(words).join('|')}) _files; return ;;
   esac
   case "$verb" in
-${words.map((each) => `    "${each.path}") compadd -- ${allWords(each).join(' ')} ;;\n`).join('')}  esac
+${words.map((each) => `    "${each.path}") compadd -- ${allWords(each).join(' ')} && return ;;\n`).join('')}  esac
   _files
 }
 if [ "$funcstack[1]" = _kubespiffe ]; then _kubespiffe "$@"; else compdef _kubespiffe kubespiffe; fi

@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import type { Setting } from '../../signer/config/setting.ts';
 
 /** `kubespiffe signer` for help and completion only: tools/main.ts starts it before any of this is loaded. */
 export function signer(parent: Command): Command {
@@ -8,4 +9,24 @@ export function signer(parent: Command): Command {
     .helpOption(false)
     .allowUnknownOption()
     .allowExcessArguments();
+}
+
+/**
+ * Gives the command the flags of the signer, as the table of settings has them. Only completion needs them, so the table
+ * is loaded here and not with every command.
+ */
+export async function withSettings(command: Command): Promise<void> {
+  const { flagOf, settingKeys, settings } = await import('../../signer/config/settings.ts');
+  command
+    .option('--config <file>', 'YAML file with settings.')
+    .option('--check-config', 'Say whether the configuration is good, show it, and end.');
+  for (const key of settingKeys) {
+    const { type, description }: Setting<unknown> = settings[key];
+    const option = new Option(`${flagOf(key)} <${type.placeholder}>`, firstSentence(description));
+    command.addOption(type.words ? option.choices(type.words) : option);
+  }
+}
+
+function firstSentence(markdown: string): string {
+  return (markdown.split(/(?<=\.) /, 1)[0] ?? '').replaceAll('`', '');
 }
