@@ -60,6 +60,7 @@ export function desiredBundle(input: {
 /** What we keep of a ClusterTrustBundle that the watch shows. */
 export interface PublishedBundle {
   readonly name: string;
+  readonly resourceVersion: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
   /** SHA-256 of each certificate's DER in hex. */
   readonly roots: ReadonlySet<string>;
@@ -70,6 +71,7 @@ export function toPublishedBundle(wire: ClusterTrustBundle): PublishedBundle {
   const blocks = decodePem(wire.spec.trustBundle);
   return {
     name: wire.metadata.name,
+    resourceVersion: wire.metadata.resourceVersion,
     labels: wire.metadata.labels ?? {},
     roots: new Set(blocks.ok ? blocks.value.map(({ der }) => hash('sha256', der, 'hex')) : []),
   };

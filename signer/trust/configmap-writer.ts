@@ -13,7 +13,10 @@ import {
 
 /** The calls that change the ConfigMap of a namespace. They throw ApiStatusError and ApiConnectionError. */
 export interface ConfigMapWriter {
-  /** Puts the roots there. `known`: what our watch shows of ours; undefined for nothing. */
+  /**
+   * Puts the roots there. `known`: what our watch showed of ours before the pool was read, undefined for nothing; what
+   * was published since is not overwritten.
+   */
   publish(
     namespace: string,
     roots: DesiredRoots,
@@ -44,7 +47,12 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
         body: {
           apiVersion: 'v1',
           kind: 'ConfigMap',
-          metadata: { name, namespace, labels, ...(known && { uid: known.uid }) },
+          metadata: {
+            name,
+            namespace,
+            labels,
+            ...(known && { uid: known.uid, resourceVersion: known.resourceVersion }),
+          },
           data: { [rootsKey]: pem },
         },
         signal,

@@ -57,6 +57,7 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
 
   /** @returns why nothing was written, or undefined. Throws what the transport throws. */
   async function repair(found: string, signal: AbortSignal): Promise<string | undefined> {
+    const known = published.get(bundleName);
     const live = await pool.readLive(signal);
     if (!live.ok) return live.problem.message;
     const desired = desiredBundle({ ...needs, roots: live.pool.roots });
@@ -64,13 +65,15 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
     if (driftOf(desired.value, published.get(bundleName)) === undefined) return undefined;
     const version = needs.servedVersion();
     if (!version) return 'the API server serves no ClusterTrustBundles';
-    await apply(desired.value, version, signal);
+    await apply(desired.value, known, version, signal);
     log.info({ bundle: bundleName, drift: found, roots: desired.value.roots.size }, 'trust bundle published');
     return undefined;
   }
 
+  /** @param known as it was before the pool was read: what another replica has published since is not overwritten. */
   async function apply(
     desired: DesiredBundle,
+    known: PublishedBundle | undefined,
     version: CertificatesVersion,
     signal: AbortSignal,
   ): Promise<void> {
@@ -84,7 +87,7 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
       body: {
         apiVersion,
         kind: 'ClusterTrustBundle',
-        metadata: { name, labels },
+        metadata: { name, labels, ...(known && { resourceVersion: known.resourceVersion }) },
         spec: { signerName, trustBundle },
       },
       resource: 'clustertrustbundles',

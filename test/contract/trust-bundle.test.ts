@@ -151,6 +151,39 @@ describe('the trust bundle before the signature', () => {
     await signer.ready();
   });
 
+  it('is not put over a newer one by a write that was held up', async () => {
+    const held = proxy.add({ ...published, fault: { kind: 'delay', ms: 2_000 }, times: 1 });
+    proxy.forget();
+    await add('fourth', 'trusted');
+    await waitFor('the write to be held up', () => held.hits() === 1);
+    await add('fifth', 'trusted');
+    const { apiVersion, kind, metadata, spec } = (await bundle()) as ClusterTrustBundle;
+    const trustBundle = pool.authorities.map(({ certificate }) => certificate ?? '').join('');
+    const newer = await controlPlane.request(
+      'PATCH',
+      `${bundlePath}?fieldManager=kubespiffe&force=true`,
+      {
+        apiVersion,
+        kind,
+        metadata: { name: metadata.name, labels: metadata.labels },
+        spec: { ...spec, trustBundle },
+      },
+      { contentType: 'application/apply-patch+yaml' },
+    );
+    assert.equal(newer.status, 200);
+    const outcome = await waitFor('the late write', () =>
+      proxy.requests.find(
+        ({ method, path, status }) =>
+          method === 'PATCH' && path.startsWith(bundlePath) && status !== undefined,
+      ),
+    );
+    assert.equal(outcome.status, 409);
+    await signer.ready();
+    const now = await bundle();
+    assert.deepEqual(rootsOf(now), rootsIn(pool));
+    assert.equal(now?.metadata.resourceVersion, newer.body.metadata.resourceVersion);
+  });
+
   it('is written by one of two replicas', async () => {
     const other = await start('signer-b');
     await other.ready();
