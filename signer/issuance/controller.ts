@@ -148,7 +148,7 @@ export function createController(needs: ControllerNeeds): Controller {
     const { decision, request: read } = await consider(request, needs, signal);
     if (decision.kind === 'drop') {
       tell(read, decision.reason, decision.detail);
-      turns.forget(read.uid);
+      turns.drop(read.uid);
       return queue.forget(key);
     }
     if (decision.kind === 'wait') return keepWaiting(read, decision.reason, decision.detail);

@@ -10,7 +10,9 @@ export interface Turns {
   sawOpen(uid: string): boolean;
   /** Notes an answer and who gave it. */
   sawAnswer(request: AnsweredRequest): void;
-  /** Notes a request that nobody waits for any more. */
+  /** Notes an open request that nobody waits for: it is pending no more, and whose turn it is stays as it was. */
+  drop(uid: string): void;
+  /** Notes a request that is gone. */
   forget(uid: string): void;
   /**
    * Notes that something changed that may let a request (or all of them) be answered: its owner has the first
@@ -41,37 +43,48 @@ export function createTurns(needs: {
   const { self, monotonic } = needs;
   // Insertion order is the order of first sight, so the first entry is the oldest.
   const open = new Map<string, Sighting>();
+  const dropped = new Map<string, Sighting>();
   const lastFinished = new Map<string, number>();
   let allChanged = Number.NEGATIVE_INFINITY;
 
+  const sightingOf = (uid: string) => open.get(uid) ?? dropped.get(uid);
+
   function orderOf(uid: string): readonly string[] {
     const members = needs.members();
-    const sighting = open.get(uid);
+    const sighting = sightingOf(uid);
     if (sighting?.ranked?.members === members) return sighting.ranked.order;
     const order = ranking(uid, members);
     if (sighting) sighting.ranked = { members, order };
     return order;
   }
 
+  function forget(uid: string): void {
+    open.delete(uid);
+    dropped.delete(uid);
+  }
+
   return {
     sawOpen(uid) {
-      if (open.has(uid)) return false;
+      if (sightingOf(uid)) return false;
       open.set(uid, { first: monotonic(), changed: monotonic(), ranked: undefined });
       return true;
     },
     sawAnswer(request) {
-      open.delete(request.uid);
+      forget(request.uid);
       if (request.answeredBy !== undefined) lastFinished.set(request.answeredBy, monotonic());
     },
-    forget(uid) {
+    drop(uid) {
+      const sighting = open.get(uid);
+      if (sighting) dropped.set(uid, sighting);
       open.delete(uid);
     },
+    forget,
     changed(uid) {
       if (uid === undefined) {
         allChanged = monotonic();
         return;
       }
-      const sighting = open.get(uid);
+      const sighting = sightingOf(uid);
       if (sighting) sighting.changed = monotonic();
     },
     turnOf(uid) {
@@ -80,14 +93,14 @@ export function createTurns(needs: {
       const rank = Math.max(0, order.indexOf(self));
       const waitMs = waitForTurnMs({
         rank,
-        openSince: Math.max(open.get(uid)?.changed ?? monotonic(), allChanged),
+        openSince: Math.max(sightingOf(uid)?.changed ?? monotonic(), allChanged),
         ownerLastSeen: owner === undefined ? undefined : lastFinished.get(owner),
         now: monotonic(),
         takeoverDelayMs: needs.takeoverDelayMs,
       });
       return { rank, waitMs };
     },
-    ageMs: (uid) => monotonic() - (open.get(uid)?.first ?? monotonic()),
+    ageMs: (uid) => monotonic() - (sightingOf(uid)?.first ?? monotonic()),
     pending() {
       const [oldest] = open.values();
       return { count: open.size, oldestMs: oldest ? monotonic() - oldest.first : 0 };

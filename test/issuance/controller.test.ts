@@ -332,6 +332,21 @@ describe('a request that nobody waits for any more', () => {
     );
     assert.deepEqual(events(), []);
   });
+
+  it('is looked at again when something changes, and is then at rest, whoever its owner is', async () => {
+    const { api, see, setMembers, time, controller } = await start();
+    replica.livePod = { status: 404, body: notFound('web-0') };
+    setMembers('signer-a', 'signer-b');
+    const timers = time.pending();
+    await see({ uid: others, podUID: 'an-earlier-pod' });
+    await time.advance(5_000);
+    const lookedAt = api.requests.length;
+    assert.deepEqual(controller.pending(), { count: 0, oldestMs: 0, queued: 0 });
+    setMembers('signer-a', 'signer-b', 'signer-c');
+    await time.advance(5_000);
+    assert.equal(api.requests.length, lookedAt + 1);
+    assert.equal(time.pending(), timers);
+  });
 });
 
 describe('a request of another owner', () => {
