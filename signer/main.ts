@@ -122,7 +122,15 @@ async function runReplica(
     log,
     ...time,
   });
-  const pool = createPoolView({ ...config.pool, transport, trustDomain: config.trustDomain, log, ...time });
+  const pool = createPoolView({
+    ...config.pool,
+    transport,
+    trustDomain: config.trustDomain,
+    // Where there are neither bundles nor ConfigMaps to look at, nothing is shown.
+    shownRoots: () => decisivePublication({ ...ways(), endpointAlone: true }).shownRoots(),
+    log,
+    ...time,
+  });
 
   const events = createEventRecorder({
     transport,
@@ -160,13 +168,13 @@ async function runReplica(
           name: rootsConfigMap,
         });
 
-  const publication = () =>
-    decisivePublication({
-      bundle: publisher,
-      configMaps,
-      endpointAlone: worksWithout && isMissing(discovery.served(), 'podcertificaterequests'),
-      lacksBundles: isMissing(discovery.served(), 'clustertrustbundles'),
-    });
+  const ways = () => ({
+    bundle: publisher,
+    configMaps,
+    endpointAlone: worksWithout && isMissing(discovery.served(), 'podcertificaterequests'),
+    lacksBundles: isMissing(discovery.served(), 'clustertrustbundles'),
+  });
+  const publication = () => decisivePublication(ways());
 
   const audit = createAudit({ replica: config.replica });
   const extensionsFor = leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer });

@@ -18,7 +18,8 @@ export type Signable = { ok: true; authority: Authority } | { ok: false; problem
  * no bundle loses a root by a mistake. While such a pool is there nothing is signed: nobody can say any more what
  * the operator wants signed, and a pool that was taken away on purpose must not go on by accident. A pool whose only
  * fault is time does replace the last good one if it holds all the roots of that: otherwise a new root could not be
- * published once the old authority is in its last hour.
+ * published once the old authority is in its last hour. A replica that has just started remembers no pool; there what
+ * is published takes the place of the last good one.
  */
 export interface PoolHolder {
   /** Takes in what the Secret is now, undefined when there is none. */
@@ -32,23 +33,40 @@ export interface PoolHolder {
   publishable(): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem };
 }
 
-/** @param onChange called when current() or signable() may answer otherwise than before. */
-export function createPoolHolder(needs: { trustDomain: string; onChange: () => void }): PoolHolder {
+export interface PoolHolderNeeds {
+  readonly trustDomain: string;
+  /**
+   * SHA-256 of the roots that are published, as our own watch shows them: empty where there are none, undefined while
+   * it is not known.
+   */
+  readonly shownRoots: () => ReadonlySet<string> | undefined;
+  /** Called when current() or signable() may answer otherwise than before. */
+  readonly onChange: () => void;
+}
+
+export function createPoolHolder(needs: PoolHolderNeeds): PoolHolder {
   let current: Pool | undefined;
   let latest: PoolResult | undefined;
 
-  /** A pool that was not yet valid becomes good by waiting, with no event from the server. */
+  /** Whether nobody loses a root by this pool. */
+  const holdsAllRoots = (candidate: Pool) => {
+    const roots = current ? rootsOf(current) : needs.shownRoots();
+    return roots?.isSubsetOf(rootsOf(candidate)) ?? false;
+  };
+
+  /** Time passes, and what is published is told, with no event from the Secret. */
   const ripen = (now: Seconds) => {
-    if (!latest || latest.ok || !latest.pool || timeProblem(latest.pool, now)) return;
+    if (!latest || latest.ok || !latest.pool) return;
+    if (!timeProblem(latest.pool, now)) latest = { ok: true, pool: latest.pool };
+    else if (current || !holdsAllRoots(latest.pool)) return;
     current = latest.pool;
-    latest = { ok: true, pool: latest.pool };
     needs.onChange();
   };
 
   return {
     offer(secret, now) {
       latest = parsePool(secret, { trustDomain: needs.trustDomain, now });
-      if (latest.ok || (latest.pool && current && holdsAllRoots(latest.pool, current))) current = latest.pool;
+      if (latest.ok || (latest.pool && holdsAllRoots(latest.pool))) current = latest.pool;
       needs.onChange();
     },
     current: () => current,
@@ -81,7 +99,6 @@ const unread = poolProblem(
   'wait; if it stays so, see whether the signer can reach the API server and may read the Secret',
 );
 
-function holdsAllRoots(candidate: Pool, current: Pool): boolean {
-  const roots = new Set(candidate.roots.map((root) => root.sha256Hex));
-  return current.roots.every((root) => roots.has(root.sha256Hex));
+function rootsOf(pool: Pool): Set<string> {
+  return new Set(pool.roots.map((root) => root.sha256Hex));
 }

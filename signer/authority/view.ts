@@ -51,6 +51,8 @@ export interface PoolViewNeeds {
   namespace: string;
   name: string;
   trustDomain: string;
+  /** SHA-256 of the roots that are published, as our own watch shows them; undefined while it is not known. */
+  shownRoots: () => ReadonlySet<string> | undefined;
   /** Epoch milliseconds. */
   now: () => number;
   /** Milliseconds of a clock that never goes back. */
@@ -68,6 +70,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   const seconds = () => Math.floor(needs.now() / 1000);
   const holder = createPoolHolder({
     trustDomain,
+    shownRoots: needs.shownRoots,
     onChange: () => {
       for (const listener of listeners) listener();
     },

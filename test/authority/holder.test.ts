@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
@@ -31,16 +32,25 @@ const broken: Secret = { metadata: { name: 'pool' }, data: { 'pool.json': 'e30='
 const a = await authority('a');
 const b = await authority('b');
 
-function holder() {
+/** @param shown what the watch shows of published roots: those of these authorities, or undefined for not known. */
+function holder(shown?: readonly AuthorityRecord[]) {
   const changes = { count: 0 };
-  const subject = createPoolHolder({ trustDomain, onChange: () => changes.count++ });
+  const sight = { shown };
+  const subject = createPoolHolder({
+    trustDomain,
+    onChange: () => changes.count++,
+    shownRoots: () => sight.shown && new Set(sight.shown.map(sha256Of)),
+  });
   const ids = () => subject.current()?.authorities.map((each) => each.id);
   const verdict = (at = now) => {
     const outcome = subject.signable(at);
     return outcome.ok ? outcome.authority.id : outcome.problem.reason;
   };
-  return { subject, changes, ids, verdict };
+  return { subject, changes, ids, verdict, sight };
 }
+
+const sha256Of = ({ certificate = '' }: AuthorityRecord) =>
+  new X509Certificate(certificate).fingerprint256.replaceAll(':', '').toLowerCase();
 
 describe('the pool that a replica holds', () => {
   it('signs nothing before the Secret was read', () => {
@@ -114,6 +124,59 @@ describe('the pool that a replica holds', () => {
     assert.equal(verdict(now + 3 * hour), 'future');
     assert.deepEqual(ids(), ['future']);
     assert.equal(changes.count, before + 1);
+  });
+
+  describe('of a replica that has just started', () => {
+    const untimely: [name: string, at: number, reason: string][] = [
+      ['in its last hour', now + 47 * hour + 1, 'AuthorityExpiring'],
+      ['past its end', now + 49 * hour, 'PoolExpired'],
+      ['before its beginning', now - 24 * hour, 'PoolNotYetValid'],
+    ];
+    for (const [name, at, reason] of untimely) {
+      it(`publishes one ${name}, with all that is new in it, and signs no certificate with it`, () => {
+        for (const shown of [[], [a], [a, b]]) {
+          const { subject, verdict, ids } = holder(shown);
+          subject.offer(secretOf(a, { ...b, state: 'trusted' }), at);
+          assert.equal(verdict(at), reason);
+          assert.deepEqual(ids(), ['a', 'b']);
+          assert.equal(subject.publishable().ok, true);
+        }
+      });
+
+      it(`takes in none ${name} that lacks a root that is shown, as long as it is shown`, () => {
+        const { subject, verdict, ids, sight, changes } = holder([a, b]);
+        subject.offer(secretOf(a), at);
+        assert.equal(verdict(at), reason);
+        assert.equal(ids(), undefined);
+        assert.equal(subject.publishable().ok, false);
+        sight.shown = [a];
+        const before = changes.count;
+        assert.equal(verdict(at), reason);
+        assert.deepEqual(ids(), ['a']);
+        assert.equal(changes.count, before + 1);
+      });
+    }
+
+    it('waits until it knows what is shown', () => {
+      const at = now + 49 * hour;
+      const { subject, verdict, ids, sight } = holder();
+      subject.offer(secretOf(a), at);
+      verdict(at);
+      assert.equal(ids(), undefined);
+      sight.shown = [];
+      verdict(at);
+      assert.deepEqual(ids(), ['a']);
+    });
+
+    it('holds what comes later against what it has taken in, whatever is shown by then', () => {
+      const at = now + 49 * hour;
+      const { subject, ids, sight } = holder([a]);
+      subject.offer(secretOf(a, { ...b, state: 'trusted' }), at);
+      sight.shown = [];
+      subject.offer(secretOf(a), at);
+      assert.deepEqual(ids(), ['a', 'b']);
+      assert.equal(subject.publishable().ok, false);
+    });
   });
 
   it('signs nothing with a tainted authority, nor when none is active, and keeps their roots', () => {

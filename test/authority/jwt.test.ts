@@ -286,7 +286,7 @@ describe('the pool that a replica holds', () => {
     data: serializePool(newPool(trustDomain, ...records)),
   });
   const held = () => {
-    const holder = createPoolHolder({ trustDomain, onChange: () => undefined });
+    const holder = createPoolHolder({ trustDomain, shownRoots: () => new Set(), onChange: () => undefined });
     const verdict = (at = now) => {
       const signable = holder.jwtSignable('ES256', at, 900);
       return signable.ok ? signable.authority.id : signable.problem.reason;
@@ -309,6 +309,13 @@ describe('the pool that a replica holds', () => {
     const { holder, verdict } = held();
     holder.offer(secretOf(ca, es256), now);
     assert.equal(verdict(now + 400 * 24 * hour), 'jwt-es256-1');
+  });
+
+  it('signs tokens when it is started after the end of its CA', () => {
+    const { holder, verdict } = held();
+    const ended = now + 400 * 24 * hour;
+    holder.offer(secretOf(ca, es256), ended);
+    assert.equal(verdict(ended), 'jwt-es256-1');
   });
 
   it('signs no tokens by a pool that its bundles are not made of', async () => {

@@ -51,6 +51,7 @@ describe('the view of the pool', () => {
       namespace: 'kubespiffe',
       name: 'kubespiffe-pool',
       trustDomain: 'example.org',
+      shownRoots: () => undefined,
       now: Date.now,
       monotonic: () => performance.now() + passed,
       log: createLogger({ level: 'info', destination: { write: (line) => void lines.push(line) } }),

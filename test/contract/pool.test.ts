@@ -15,12 +15,13 @@ const hour = 3600;
 /** What a fault of the pool Secret does: nothing is signed, the fault is named, the roots stay published. */
 describe('the pool Secret, good and bad', () => {
   let controlPlane: ControlPlane;
+  let kubeconfig: string;
   let signer: SignerProcess;
   let good: PoolDocument;
 
   before(async () => {
     controlPlane = await startControlPlane();
-    const kubeconfig = await installSigner(controlPlane);
+    kubeconfig = await installSigner(controlPlane);
     good = await aPool();
     await putPool(controlPlane, good);
     signer = await startSigner({ kubeconfig });
@@ -173,6 +174,41 @@ describe('the pool Secret, good and bad', () => {
       );
     });
   }
+
+  describe('to a signer that is started while its CA is too old to sign', () => {
+    let old: PoolDocument;
+    let rising: PoolDocument;
+    before(async () => {
+      old = await lasting(-48 * hour, hour / 2);
+      const [ending] = old.authorities;
+      const [standing] = good.authorities;
+      assert.ok(ending && standing);
+      rising = { ...old, authorities: [ending, { ...standing, id: 'standing', state: 'retiring' }] };
+    });
+
+    async function restartWith(pool: PoolDocument): Promise<void> {
+      await signer.child.stop();
+      await putPool(controlPlane, pool);
+      signer = await startSigner({ kubeconfig });
+      await notReady(/\[-\]pool .*in less than an hour/);
+    }
+    const certificatesIn = (bundle: ClusterTrustBundle | undefined) =>
+      bundle?.spec.trustBundle.match(/BEGIN CERTIFICATE/g)?.length;
+
+    it('the roots are published, those too that are new', async () => {
+      await restartWith(rising);
+      await waitFor('both roots', async () => certificatesIn(await publishedBundle()) === 2);
+      await notReady(/\[\+\]trust-bundle/);
+    });
+
+    it('none is taken away that others may still serve', async () => {
+      await restartWith(old);
+      await notReady(/\[\+\]caches .*\[-\]trust-bundle [^\n]*no usable pool to publish/s);
+      assert.equal(certificatesIn(await publishedBundle()), 2);
+      await putPool(controlPlane, good);
+      await signer.ready();
+    });
+  });
 
   it('never puts key material into its output', () => {
     assert.doesNotMatch(signer.output(), /PRIVATE KEY|MIG[HTM]AgE/);

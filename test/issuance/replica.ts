@@ -50,7 +50,11 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     },
   });
   const pods = createStore<PodFacts>();
-  const holder = createPoolHolder({ trustDomain: 'example.org', onChange: () => undefined });
+  const holder = createPoolHolder({
+    trustDomain: 'example.org',
+    shownRoots: () => new Set(),
+    onChange: () => undefined,
+  });
   const metrics = createMetrics();
   const audits: AuditRecord[] = [];
   const stored = new Map<string, PodCertificateRequestStatus>();

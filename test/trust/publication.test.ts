@@ -6,6 +6,7 @@ const way = (place: string): Publication => ({
   place,
   whenShown: place,
   isPublished: () => false,
+  shownRoots: () => undefined,
   problem: () => undefined,
 });
 const bundle = way('bundle');
