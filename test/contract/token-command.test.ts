@@ -23,6 +23,7 @@ import { type ControlPlane, startControlPlane } from '../cluster/control-plane.t
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
+import { openPySpiffe, type PySpiffe } from '../judges/py-spiffe.ts';
 import { run } from '../tools/run.ts';
 import { installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
@@ -38,6 +39,7 @@ const issuer = 'https://issuer.example.org';
 describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a signer', () => {
   let controlPlane: ControlPlane;
   let judges: Judges;
+  let pySpiffe: PySpiffe;
   let signer: SignerProcess;
   let document: PoolDocument;
   let pool: Pool;
@@ -47,6 +49,7 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
   before(async () => {
     dir = mkdtempSync(path.join(tmpdir(), 'kubespiffe-token-'));
     judges = await openJudges();
+    pySpiffe = await openPySpiffe();
     controlPlane = await startControlPlane();
     const kubeconfig = await installSigner(controlPlane);
     await controlPlane.kubectl(['apply', '-f', path.join(manifests, 'token-endpoint/rbac.yaml')]);
@@ -118,7 +121,7 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
     run(['bundle', 'fetch', `${url}/bundle`, '--trust-domain', trustDomain, ...more]);
   const webRoots = () => ['--web-roots', path.join(dir, 'roots.pem')];
 
-  it('a pod gets a token, which the command, go-spiffe and jose accept by what the endpoint serves', async () => {
+  it('a pod gets a token, which the command, go-spiffe, jose and py-spiffe accept by what the endpoint serves', async () => {
     const got = await exchange(`${await psatOf('web')}\n`);
     assert.equal(got.code, 0, got.stderr);
     const token = got.stdout.trim();
@@ -154,6 +157,21 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
     });
     const { payload } = await jwtVerify(token, keys, { audience, issuer, subject: id });
     assert.equal(payload.jti, claims.jti);
+
+    const jwks = await (await undiciFetch(`${url}/keys`, { dispatcher: agent })).text();
+    const python = await pySpiffe.judge({ trustDomain, jwks, token, audience });
+    assert.deepEqual(python, {
+      ok: true,
+      errors: [],
+      facts: {
+        kids: pool.jwt
+          .map(({ kid }) => kid)
+          .sort()
+          .join(' '),
+        id,
+        audience,
+      },
+    });
     await agent.close();
   });
 
