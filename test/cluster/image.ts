@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, mkdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { runCommand } from './command.ts';
 import { pauseImage } from './node-config.ts';
 
@@ -25,13 +25,12 @@ const commands = [
   'md5sum',
 ];
 
+/** Image of the machine's own curl beside the same commands, for examples that call it. */
+export const curlImage = 'kubespiffe.test/curl:1';
+
 /** Makes the archives of the two images that every node has, and returns their paths. No registry is asked. */
 export async function makeNodeImages(folder: string): Promise<string[]> {
-  const root = join(folder, 'root');
-  await mkdir(join(root, 'bin'), { recursive: true });
-  await mkdir(join(root, 'tmp'));
-  await copyFile('/bin/busybox', join(root, 'bin/busybox'));
-  for (const name of commands) await symlink('busybox', join(root, 'bin', name));
+  const root = await makeToolsRoot(folder);
   // containerd ends a sandbox with SIGKILL, so the process that holds it open needs no signal handling.
   const entrypoint = ['/bin/busybox', 'sleep', '2147483647'];
   const archives = [
@@ -40,6 +39,31 @@ export async function makeNodeImages(folder: string): Promise<string[]> {
   ];
   await rm(root, { recursive: true });
   return archives;
+}
+
+/** Makes the archive of that image, and returns its path. */
+export async function makeCurlImage(folder: string): Promise<string> {
+  const root = await makeToolsRoot(folder);
+  const curl = await realpath('/usr/bin/curl');
+  const libraries = [...(await runCommand('ldd', curl)).matchAll(/(\/\S+) \(0x/g)];
+  for (const file of [curl, ...libraries.flatMap(([, path]) => path ?? [])]) {
+    await mkdir(join(root, dirname(file)), { recursive: true });
+    await copyFile(file, join(root, file));
+  }
+  await symlink(curl, join(root, 'bin/curl'));
+  const entrypoint = ['/bin/curl'];
+  const archive = await makeImage({ name: curlImage, root, entrypoint, folder: join(folder, 'curl') });
+  await rm(root, { recursive: true });
+  return archive;
+}
+
+async function makeToolsRoot(folder: string): Promise<string> {
+  const root = join(folder, 'root');
+  await mkdir(join(root, 'bin'), { recursive: true });
+  await mkdir(join(root, 'tmp'));
+  await copyFile('/bin/busybox', join(root, 'bin/busybox'));
+  for (const name of commands) await symlink('busybox', join(root, 'bin', name));
+  return root;
 }
 
 /** An OCI image layout (one layer, uncompressed) as a tar archive. Returns the archive's path. */

@@ -73,19 +73,19 @@ export async function svidOf(authority: Authority, path: readonly string[]): Pro
   return { key: pemOf(privateKey), cert: chainPem };
 }
 
-/** A certificate as servers of the web have it, which is its own root. */
-export async function webCredentials(): Promise<ServerCredentials> {
+/** A certificate as servers of the web have it, which is its own root. @param address IP address of the server. */
+export async function webCredentials(address = '127.0.0.1'): Promise<ServerCredentials> {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const keys = await webKeyPair('ECDSA P-256', privateKey);
   const certificate = await X509CertificateGenerator.createSelfSigned({
-    name: 'CN=127.0.0.1',
+    name: `CN=${address}`,
     notBefore: new Date(Date.now() - 60_000),
     notAfter: new Date(Date.now() + 3_600_000),
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
     keys,
     extensions: [
       new BasicConstraintsExtension(true, undefined, true),
-      new SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }]),
+      new SubjectAlternativeNameExtension([{ type: 'ip', value: address }]),
     ],
   });
   return { key: pemOf(privateKey), cert: `${certificate.toString('pem')}\n` };

@@ -1,10 +1,14 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import type { ControlPlane } from '../cluster/control-plane.ts';
 import type { PodName } from '../cluster/node.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Installation, trustDomain } from './installation.ts';
 
 /** The Service of manifests/token-endpoint. */
 const host = 'kubespiffe-tokens.kubespiffe.svc';
-const endpointId = `spiffe://${trustDomain}/kubespiffe/token-endpoint`;
+export const endpointId = `spiffe://${trustDomain}/kubespiffe/token-endpoint`;
 const roots = '/run/spiffe/roots.pem';
 const credentials = '/run/spiffe/credentials.pem';
 
@@ -56,14 +60,37 @@ export async function runCommandPod(
   { controlPlane }: Pick<Installation, 'controlPlane'>,
   pod: CommandPod,
 ): Promise<{ succeeded: boolean; output: string }> {
-  const { namespace, name } = pod;
+  return runPod(controlPlane, (clusterIP) => podOf(pod, clusterIP));
+}
+
+/** A pod of manifests/examples as it stands there, but for its image: one of the machine's, which the node has. */
+export async function runExamplePod(
+  { controlPlane }: Pick<Installation, 'controlPlane'>,
+  file: string,
+  image: string,
+): Promise<{ succeeded: boolean; output: string }> {
+  const example = parse(await readFile(join(import.meta.dirname, '../../manifests/examples', file), 'utf8'));
+  const [container] = example.spec.containers;
+  Object.assign(container, { image, imagePullPolicy: 'Never' });
+  return runPod(controlPlane, (clusterIP) => {
+    example.spec.hostAliases = [{ ip: clusterIP, hostnames: [host] }];
+    return example;
+  });
+}
+
+async function runPod(
+  controlPlane: ControlPlane,
+  podFor: (clusterIP: string) => { metadata: { namespace: string; name: string } },
+): Promise<{ succeeded: boolean; output: string }> {
   const service = await controlPlane.request(
     'GET',
     '/api/v1/namespaces/kubespiffe/services/kubespiffe-tokens',
   );
   const { clusterIP } = (service.body as { spec: { clusterIP: string } }).spec;
+  const pod = podFor(clusterIP);
+  const { namespace, name } = pod.metadata;
   const path = `/api/v1/namespaces/${namespace}/pods`;
-  const created = await controlPlane.request('POST', path, podOf(pod, clusterIP));
+  const created = await controlPlane.request('POST', path, pod);
   if (created.status !== 201) throw new Error(`pod ${namespace}/${name}: ${JSON.stringify(created.body)}`);
   const phase = await waitFor(`the end of pod ${namespace}/${name}`, async () => {
     const { body } = await controlPlane.request('GET', `${path}/${name}`);

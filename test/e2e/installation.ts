@@ -15,9 +15,11 @@ export const trustDomain = 'example.org';
 
 export interface InstallationWishes {
   /** Adds components of manifests/, by an overlay such as manifests/examples/tokens is one. */
-  readonly components?: readonly ('token-endpoint' | 'roots-configmap')[];
+  readonly components?: readonly ('token-endpoint' | 'roots-configmap' | 'bundle-web' | 'bundle-spiffe')[];
   /** Further settings of that overlay, such as `KUBESPIFFE_LEAF_POD_IDENTITY=true`. */
   readonly settings?: readonly string[];
+  /** Runs once the manifests are applied, before the signer is waited for: for what they expect to be there. */
+  readonly prepare?: (made: Pick<Installation, 'controlPlane' | 'node'>) => Promise<void>;
   readonly report?: (line: string) => void;
 }
 
@@ -34,7 +36,7 @@ export interface Installation {
 
 export async function install(
   choice: ClusterChoice,
-  { components = [], settings = [], report = () => {} }: InstallationWishes = {},
+  { components = [], settings = [], prepare, report = () => {} }: InstallationWishes = {},
 ): Promise<Installation> {
   if (!existsSync(imageArchive)) throw new Error("the image is not built yet: run 'make image'");
   report(`starting Kubernetes ${choice.version}: etcd, API server, controller manager, scheduler`);
@@ -52,6 +54,7 @@ export async function install(
     report(`applying ${what}, making the pool with \`kubespiffe ca create\``);
     const folder = await writeOverlay(controlPlane.dir, components, settings);
     await controlPlane.kubectl(['apply', '--kustomize', folder]);
+    await prepare?.({ controlPlane, node });
     const operator = await makeOperator(controlPlane);
     const kubespiffe = (...args: string[]) =>
       runCommand('env', `KUBECONFIG=${operator}`, join(root, 'bin/kubespiffe'), ...args);

@@ -1,28 +1,41 @@
+import 'reflect-metadata';
 import assert from 'node:assert/strict';
+import { mkdtemp } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose';
+import { Agent, fetch } from 'undici';
+import { curlImage, makeCurlImage } from '../cluster/image.ts';
 import { waitFor } from '../cluster/process.ts';
+import { type ServerCredentials, webCredentials } from '../contract/bundle-endpoint.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
+import { openPySpiffe } from '../judges/py-spiffe.ts';
 import { clusterChoices } from './clusters.ts';
 import {
   type CommandPod,
   certificateAudience,
+  endpointId,
   fetchBundle,
   fetchCertificate,
   fetchToken,
   fetchTokenByCertificate,
   runCommandPod,
+  runExamplePod,
 } from './command-pod.ts';
 import { type Installation, install, trustDomain } from './installation.ts';
 
 const audience = 'https://api.example.com';
 const namespace = 'team-a';
 const serviceAccount = 'web';
+const spiffeId = `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
 
 /** Pods that get JWT-SVIDs with what kubelet projects into them, from the signer in the image. */
 for (const choice of clusterChoices().slice(0, 1)) {
   describe(`tokens on a real kubelet, Kubernetes ${choice.name}`, () => {
     let installation: Installation;
     let judges: Judges;
+    /** What the bundle endpoint of profile https_web shows at the address of the node. */
+    let web: ServerCredentials;
 
     before(async () => {
       judges = await openJudges();
@@ -32,7 +45,20 @@ for (const choice of clusterChoices().slice(0, 1)) {
         'KUBESPIFFE_TOKEN_CLIENT_CERTIFICATES=true',
         'KUBESPIFFE_X509_SVID=true',
       ];
-      installation = await install(choice, { components: ['token-endpoint', 'roots-configmap'], settings });
+      installation = await install(choice, {
+        components: ['token-endpoint', 'roots-configmap', 'bundle-web', 'bundle-spiffe'],
+        settings,
+        prepare: async ({ controlPlane, node }) => {
+          web = await webCredentials(node.address);
+          await controlPlane.request('POST', '/api/v1/namespaces/kubespiffe/secrets', {
+            metadata: { name: 'kubespiffe-bundle-web' },
+            type: 'kubernetes.io/tls',
+            stringData: { 'tls.crt': web.cert, 'tls.key': web.key },
+          });
+          const folder = await mkdtemp(join(controlPlane.dir, 'images-'));
+          await node.importImage(await makeCurlImage(folder));
+        },
+      });
       await installation.createNamespace(namespace, [serviceAccount]);
     });
     after(() => installation?.stop());
@@ -50,14 +76,66 @@ for (const choice of clusterChoices().slice(0, 1)) {
     });
 
     /** By go-spiffe, with the bundle that a pod of this name fetches. */
-    async function assertSvid(token: string, verifier: string): Promise<void> {
+    async function assertSvid(token: string, verifier: string, id = spiffeId): Promise<void> {
       const fetched = await run(verifier, fetchBundle);
       assert.ok(fetched.succeeded, fetched.output);
       const bundle = { content: fetched.output, trustDomain };
       const verdict = await judges.jwtSvid({ token, audience, bundle });
       assert.deepEqual(verdict.errors, []);
-      assert.equal(verdict.facts.id, `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`);
+      assert.equal(verdict.facts.id, id);
     }
+
+    it('the example with curl gets one as it stands in manifests/examples', async () => {
+      const { succeeded, output } = await runExamplePod(installation, 'jwt-svid.yaml', curlImage);
+      assert.ok(succeeded, output);
+      const { access_token: token, expires_in: seconds } = JSON.parse(output);
+      assert.equal(seconds, 300);
+      await assertSvid(token, 'verifier-of-example', `spiffe://${trustDomain}/ns/default/sa/default`);
+    });
+
+    it('from outside the cluster, go-spiffe fetches the bundle over both profiles, and jose and py-spiffe take a token by the key set', async () => {
+      const address = installation.node.address;
+      const urlOf = async (service: string) => {
+        const path = `/api/v1/namespaces/kubespiffe/services/${service}`;
+        const { body } = await installation.controlPlane.request('PATCH', path, {
+          spec: { type: 'NodePort' },
+        });
+        return `https://${address}:${body.spec.ports[0].nodePort}`;
+      };
+      const [webUrl, spiffeUrl] = [
+        await urlOf('kubespiffe-bundle-web'),
+        await urlOf('kubespiffe-bundle-spiffe'),
+      ];
+      const roots = await run('roots', [...fetchBundle, '--format', 'pem']);
+      assert.ok(roots.succeeded, roots.output);
+      const profiles = [
+        [webUrl, { name: 'https_web', roots: web.cert }],
+        [spiffeUrl, { name: 'https_spiffe', endpointId, bundles: { [trustDomain]: roots.output } }],
+      ] as const;
+      for (const [url, profile] of profiles) {
+        const verdict = await waitFor(`the bundle over ${profile.name}`, async () => {
+          const asked = await judges.federation({ trustDomain, url: `${url}/bundle`, profile });
+          if (!asked.ok) throw new Error(asked.errors.join());
+          return asked;
+        });
+        assert.equal(verdict.facts.sequence, '1');
+      }
+
+      const { output } = await run('for-libraries', fetchToken(audience));
+      const token = output.trim();
+      const agent = new Agent({ connect: { ca: web.cert } });
+      const keys = createRemoteJWKSet(new URL(`${webUrl}/keys`), {
+        [customFetch]: (target, options) =>
+          fetch(target, { ...options, dispatcher: agent } as never) as unknown as Promise<Response>,
+      });
+      const { payload } = await jwtVerify(token, keys, { audience, issuer: 'https://id.example.org' });
+      assert.equal(payload.sub, spiffeId);
+      const jwks = await (await fetch(`${webUrl}/keys`, { dispatcher: agent })).text();
+      const pySpiffe = await openPySpiffe();
+      const verdict = await pySpiffe.judge({ trustDomain, jwks, token, audience });
+      assert.deepEqual([verdict.errors, verdict.facts.id], [[], spiffeId]);
+      await agent.close();
+    });
 
     it('a pod gets the same with the key and the certificate that kubelet made for it, and no token', async () => {
       const args = fetchTokenByCertificate(audience);
@@ -85,8 +163,8 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const more = { tokenAudience: certificateAudience, hasRootsConfigMap: true };
       const { succeeded, output } = await run('without-projected', fetchCertificate, more);
       assert.ok(succeeded, output);
-      const { spiffeId, notBefore, notAfter } = JSON.parse(output);
-      assert.equal(spiffeId, `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`);
+      const { notBefore, notAfter, ...given } = JSON.parse(output);
+      assert.equal(given.spiffeId, spiffeId);
       // Of the 10 minutes of its token, and two that lie back.
       const seconds = (Date.parse(notAfter) - Date.parse(notBefore)) / 1000;
       assert.ok(seconds > 540 && seconds <= 720, `${seconds} s`);
