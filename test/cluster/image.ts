@@ -52,7 +52,7 @@ export async function makeCurlImage(folder: string): Promise<string> {
   }
   await symlink(curl, join(root, 'bin/curl'));
   const entrypoint = ['/bin/curl'];
-  const archive = await makeImage({ name: curlImage, root, entrypoint, folder: join(folder, 'curl') });
+  const archive = await makeImage({ names: [curlImage], root, entrypoint, folder: join(folder, 'curl') });
   await rm(root, { recursive: true });
   return archive;
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import type { ControlPlane } from '../cluster/control-plane.ts';
+import { toolsImage } from '../cluster/image.ts';
 import type { PodName } from '../cluster/node.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Installation, trustDomain } from './installation.ts';
@@ -76,6 +77,24 @@ export async function runExamplePod(
     example.spec.hostAliases = [{ ip: clusterIP, hostnames: [host] }];
     return example;
   });
+}
+
+/** Waits until the Service leads to a signer: kube-proxy learns a moment after the Deployment that its pods are ready. */
+export async function endpointReached({ controlPlane }: Pick<Installation, 'controlPlane'>): Promise<void> {
+  await runPod(controlPlane, (clusterIP) => ({
+    metadata: { namespace: 'default', name: 'waits-for-endpoint' },
+    spec: {
+      restartPolicy: 'Never',
+      containers: [
+        {
+          name: 'main',
+          image: toolsImage,
+          imagePullPolicy: 'Never',
+          command: ['sh', '-c', `until nc ${clusterIP} 443 </dev/null; do sleep 0.2; done`],
+        },
+      ],
+    },
+  }));
 }
 
 async function runPod(

@@ -15,6 +15,7 @@ import {
   type CommandPod,
   certificateAudience,
   endpointId,
+  endpointReached,
   fetchBundle,
   fetchCertificate,
   fetchToken,
@@ -60,6 +61,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
         },
       });
       await installation.createNamespace(namespace, [serviceAccount]);
+      await endpointReached(installation);
     });
     after(() => installation?.stop());
 
