@@ -96,6 +96,28 @@ test('every metric has its row, with its type and its labels', async () => {
   );
 });
 
+test('the queries for the objectives ask for metrics, buckets and reasons that there are', async () => {
+  const { text } = await readPage('docs/reference/objectives.md');
+  const metrics = createMetrics();
+  metrics.issuanceLatency.observe({ outcome: 'issue' }, 0);
+  metrics.tokenSeconds.observe({ outcome: 'issue' }, 0);
+  const rendered = await metrics.render();
+  const buckets = [...text.matchAll(/(kubespiffe_\w+_bucket)\{(le="[\d.]+")\}/g)];
+  assert.ok(buckets.length >= 2);
+  for (const [query, name = '', bucket = ''] of buckets) {
+    assert.ok(
+      rendered.split('\n').some((line) => line.startsWith(`${name}{`) && line.includes(bucket)),
+      query,
+    );
+  }
+  for (const [name] of text.matchAll(/kubespiffe_\w+/g)) {
+    assert.ok(rendered.includes(name.replace(/_(bucket|count)$/, '')), name);
+  }
+  const [, asked = ''] = /reason=~"([\w|]+)"/.exec(text) ?? [];
+  const faults = Object.entries(outcomes).filter(([, { owner }]) => owner === 'kubespiffe');
+  assert.deepEqual(asked.split('|').sort(), faults.map(([reason]) => reason).sort());
+});
+
 test('every dependency has its reason, where it belongs', async () => {
   const { text } = await readPage('docs/reference/dependencies.md');
   const manifest = JSON.parse(await source('package.json')) as Record<string, Record<string, string>>;
