@@ -21,6 +21,7 @@ const csr = 'pki/csr.test.ts';
 const spki = 'pki/spki.test.ts';
 const requests = 'contract/requests.test.ts';
 const outage = 'contract/api-outage.test.ts';
+const hostile = 'contract/hostile-requests.test.ts';
 const decide = 'issuance/decide.test.ts';
 
 /** The pool Secret in the cluster: whatever is wrong with it, the name of the test ends in it. */
@@ -50,7 +51,16 @@ export const badInput: readonly BadInput[] = [
     tests: [
       [requests, 'denies an annotation key, and the condition says which one and what to do'],
       [decide, 'denies an annotation key'],
+      [
+        hostile,
+        '256 KiB of annotations in a request are denied by one key, and nothing of the values is repeated',
+      ],
     ],
+  },
+  {
+    input: 'annotations of the pod itself, 256 KiB of them, with names and expansions in them',
+    verdict: ['Issued'],
+    tests: [[hostile, '256 KiB of annotations on a pod, with names and expansions in them, change nothing']],
   },
   {
     input: "the signer's name in another case",
