@@ -15,8 +15,15 @@ export class CliError extends KubespiffeError {
 /** The exit codes of every command. */
 export const exitCodes = { ok: 0, failed: 1, usage: 2 } as const;
 
+/** No such Secret: it has another name, is in another namespace, or was never made. */
+export function poolMissing({ namespace, name }: { namespace: string; name: string }): CliError {
+  const hint =
+    'see whether --namespace and --name are right, or make it with ' +
+    `\`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
+  return new CliError('POOL_MISSING', `Secret ${namespace}/${name} is not there`, hint);
+}
+
 /** A fault of a pool as the error of a command. */
 export function poolError(problem: PoolProblem): CliError {
-  const code = problem.reason === 'PoolMissing' ? 'POOL_MISSING' : 'POOL_INVALID';
-  return new CliError(code, `${problem.field}: ${problem.what}`, problem.remedy);
+  return new CliError('POOL_INVALID', `${problem.field}: ${problem.what}`, problem.remedy);
 }

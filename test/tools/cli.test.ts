@@ -74,6 +74,7 @@ describe('wrong usage', () => {
   const create = ['ca', 'create', '-n', 'x', '--name', 'y', '--ca-id', 'a', '--trust-domain', 'example.org'];
   const fetch = ['bundle', 'fetch', '--trust-domain', 'example.org'];
   const restore = ['ca', 'restore', '-n', 'x', '--name', 'y', '--from'];
+  const exchange = ['token', '--endpoint', 'https://localhost:1/token'];
   const rows: [args: string[], says: RegExp, hint: RegExp][] = [
     [['bogus'], /unknown command 'bogus'/, /kubespiffe --help/],
     [['bogus', '--help'], /unknown command 'bogus'/, /kubespiffe --help/],
@@ -82,7 +83,7 @@ describe('wrong usage', () => {
     [['ca', 'create', '--namspace', 'x'], /unknown option '--namspace'/, /did you mean --namespace\?/],
     [['ca', 'create', '-n', 'x'], /--name, --ca-id, --trust-domain/, /kubespiffe ca create --help/],
     [[...create, '--key-type', 'dsa'], /'dsa' is invalid.*ecdsa-p256/, /kubespiffe ca create --help/],
-    [[...create, '--lifetime', '5'], /"5" is not a duration/, /8760h/],
+    [[...create, '--lifetime', '5'], /--lifetime "5" is not a duration/, /8760h/],
     [[...create, '--lifetime', '5h'], /between 24h and 30 years/, /.*/],
     [[...create, '--jwt-keys', 'es256,es256'], /is not a list of keys/, /none, or some of es256,rs256/],
     [[...create, '--jwt-keys', 'ES512'], /is not a list of keys/, /none, or some of es256,rs256/],
@@ -105,10 +106,13 @@ describe('wrong usage', () => {
     [[...fetch, 'https://a.example/', '--profile', 'http'], /'http' is invalid/, /--help/],
     [['bundle', 'verify', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
     [['token', '/nonexistent/file'], /not said/, /--decode and --verify/],
-    [['token', '--verify', '--decode', '-'], /not said/, /--decode and --verify/],
+    [['token', '--verify', '--decode', '-'], /more than one thing/, /--decode and --verify/],
     [['token', '--decode', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
     [['token', '--endpoint', 'https://a.example/token', '/dev/null'], /needs --audience/, /receives/],
     [['token', '--endpoint', 'a', '--audience', 'b', '/dev/null'], /no URL/, /svc\/token/],
+    [[...exchange, '--audience', 'b', launcher], /bin\/kubespiffe holds no token/, /serviceAccountToken/],
+    [[...exchange, '--x509', 'c', launcher], /bin\/kubespiffe holds no token/, /serviceAccountToken/],
+    [[...exchange, '--x509', 'c', '--audience', 'b'], /both --x509 and --audience/, /for the endpoint/],
     [['token', '--verify', '--bundle', 'a'], /--audience and --trust-domain/, /one receiver/],
     [['inspect'], /nothing to inspect/, /standard input/],
     [['inspect', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],

@@ -7,7 +7,7 @@ import type { Secret } from '../../signer/kube/types.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
 import { type BundleFormat, bundleFormats } from '../bundle/formats.ts';
 import { parseDuration } from '../duration.ts';
-import { CliError, poolError } from '../errors.ts';
+import { CliError, poolError, poolMissing } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
@@ -49,7 +49,7 @@ export function bundleShow(parent: Command, terminal: Terminal): Command {
     )
     .action(async (options: Options) => {
       const { namespace, name, format } = options;
-      const refreshHintSeconds = parseDuration(options.refreshHint);
+      const refreshHintSeconds = parseDuration(options.refreshHint, '--refresh-hint');
       const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
       const pool = poolOf(secret, options);
       const documents = {
@@ -68,11 +68,8 @@ export function bundleShow(parent: Command, terminal: Terminal): Command {
 }
 
 /** Times are not looked at: what is published does not depend on them. */
-function poolOf(secret: Secret | undefined, { namespace, name }: Options): Pool {
-  if (!secret) {
-    const hint = `make it with \`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
-    throw new CliError('POOL_MISSING', `Secret ${namespace}/${name} is not there`, hint);
-  }
+function poolOf(secret: Secret | undefined, options: Options): Pool {
+  if (!secret) throw poolMissing(options);
   const read = readPoolDocument(Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8'));
   if (!read.ok) throw poolError(read.problem);
   const compiled = compilePool(read.document, read.document.trustDomain);

@@ -5,7 +5,7 @@ import { withExamples } from '../help.ts';
 import { inspectContent } from '../inspect/detect.ts';
 import { conforms, finding, type Inspection, printInspection } from '../inspect/report.ts';
 import { type OutputFormat, outputOption } from '../output.ts';
-import { readInput } from '../read-input.ts';
+import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options {
@@ -42,7 +42,7 @@ export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCod
         trustDomain,
         roots: undefined,
       });
-      printInspection(terminal, inspection, file === '-' ? 'standard input' : file, output);
+      printInspection(terminal, inspection, nameOfInput(file), output);
       done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
     });
   return command;

@@ -59,7 +59,7 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
   withCluster(withNewSecret(command)).action(async (options: Options) => {
     const { caId: id, trustDomain, keyType } = options;
     const now = Math.floor(terminal.now() / 1000);
-    const lifetimeSeconds = parseDuration(options.lifetime);
+    const lifetimeSeconds = parseDuration(options.lifetime, '--lifetime');
     const jwtKeys = parseJwtKeys(options.jwtKeys);
     // The library that makes certificates takes longer to load than most commands to run.
     const { createAuthority } = await import('../../signer/authority/create.ts');

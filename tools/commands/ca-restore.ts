@@ -8,7 +8,7 @@ import { type ClusterOptions, createSecret, getSecret, replaceSecret, withApi, w
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { withSecretName } from '../pool-secret.ts';
-import { readInput } from '../read-input.ts';
+import { nameOfInput, readInput } from '../read-input.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -120,7 +120,7 @@ function poolIn(text: string, file: string): PoolDocument {
         : undefined;
   if (json === undefined) {
     const hint = 'make one with `kubectl get secret -n NAMESPACE NAME -o yaml`';
-    throw new CliError('POOL_INVALID', `${file} holds neither a pool Secret nor a pool`, hint);
+    throw new CliError('POOL_INVALID', `${nameOfInput(file)} holds neither a pool Secret nor a pool`, hint);
   }
   const read = readPoolDocument(json);
   if (!read.ok) throw poolError(read.problem);

@@ -5,7 +5,7 @@ import { inspectContent } from '../inspect/detect.ts';
 import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
 import { type OutputFormat, outputOption } from '../output.ts';
-import { readInput } from '../read-input.ts';
+import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
 export interface InspectOptions {
@@ -30,7 +30,7 @@ export function inspect(parent: Command, terminal: Terminal, done: (exitCode: nu
     command,
     `
     # What kubelet wrote into a pod
-    kubectl exec web -- cat /var/run/spiffe/credentialbundle.pem | kubespiffe inspect -
+    kubectl exec web -- cat /run/spiffe/credentials.pem | kubespiffe inspect -
 
     # Does the chain lead to these roots?
     kubespiffe inspect chain.pem --roots roots.pem --trust-domain example.org
@@ -39,7 +39,7 @@ export function inspect(parent: Command, terminal: Terminal, done: (exitCode: nu
     kubectl get clustertrustbundle kubespiffe.io:spiffe:roots -o yaml | kubespiffe inspect -
 
     # A request that is in the cluster
-    kubespiffe inspect pcr default/web-1`,
+    kubespiffe inspect pcr default/req-462q4`,
   );
   return withInspectOptions(command).action(async (file: string | undefined, options: InspectOptions) => {
     if (file === undefined) {
@@ -48,7 +48,7 @@ export function inspect(parent: Command, terminal: Terminal, done: (exitCode: nu
     const content = await readInput(terminal, file);
     const context = await contextOf(terminal, options);
     const inspection = inspectContent(content, context);
-    printInspection(terminal, inspection, file === '-' ? 'standard input' : file, options.output);
+    printInspection(terminal, inspection, nameOfInput(file), options.output);
     done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
   });
 }

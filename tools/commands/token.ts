@@ -10,7 +10,7 @@ import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { type Inspection, printInspection } from '../inspect/report.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printable, printObject, utc } from '../output.ts';
-import { readInput } from '../read-input.ts';
+import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 import { getJwtSvid } from '../token/exchange.ts';
 import { type LeafKeyType, leafKeyTypes } from '../token/leaf-key-types.ts';
@@ -90,9 +90,11 @@ export function token(parent: Command, terminal: Terminal): Command {
     .addOption(outputOption())
     .action(async (file: string, options: Options) => {
       const { endpoint, decode: isDecode, verify: isVerify } = options;
-      if ([endpoint, isDecode, isVerify].filter(Boolean).length !== 1) {
-        const hint = 'give one of --endpoint, --decode and --verify';
-        throw new CliError('USAGE', 'what to do with the token is not said', hint);
+      const wishes = [endpoint, isDecode, isVerify].filter(Boolean).length;
+      if (wishes !== 1) {
+        const what =
+          wishes === 0 ? 'what to do with the token is not said' : 'more than one thing to do is said';
+        throw new CliError('USAGE', what, 'give one of --endpoint, --decode and --verify');
       }
       if (endpoint !== undefined) return get(terminal, file, endpoint, options);
       for (const name of ['certificate', 'x509'] as const) {
@@ -109,6 +111,14 @@ async function readToken(terminal: Terminal, file: string): Promise<string> {
   return (await readInput(terminal, file)).toString('latin1').trim();
 }
 
+/** What is no token at all is not sent to anybody: it may be another file with a secret in it. */
+async function readSubjectToken(terminal: Terminal, file: string): Promise<string> {
+  const text = await readToken(terminal, file);
+  if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) return text;
+  const hint = 'give the file that the serviceAccountToken source of the volume makes';
+  throw new CliError('USAGE', `${nameOfInput(file)} holds no token`, hint);
+}
+
 async function get(terminal: Terminal, file: string, endpoint: string, options: Options): Promise<void> {
   const { audience, roots, certificate, x509: folder, keyType, output } = options;
   if (folder !== undefined) {
@@ -119,7 +129,12 @@ async function get(terminal: Terminal, file: string, endpoint: string, options: 
         'a certificate gets no certificate',
       );
     }
-    const subjectToken = await readToken(terminal, file);
+    if (audience !== undefined) {
+      const hint =
+        'the ServiceAccount token in the file is for the endpoint, and a certificate for everybody';
+      throw new CliError('USAGE', 'both --x509 and --audience are given', hint);
+    }
+    const subjectToken = await readSubjectToken(terminal, file);
     return getX509Svid(terminal, { subjectToken, endpoint, roots, folder, keyType, output });
   }
   if (audience === undefined) {
@@ -132,7 +147,7 @@ async function get(terminal: Terminal, file: string, endpoint: string, options: 
   }
   const credential =
     certificate === undefined
-      ? { subjectToken: await readToken(terminal, file) }
+      ? { subjectToken: await readSubjectToken(terminal, file) }
       : { credentialBundle: (await readInput(terminal, certificate)).toString('latin1') };
   terminal.out(`${await getJwtSvid({ url, credential, audience, trust: webTrust(rootsPem) })}\n`);
 }
@@ -155,7 +170,7 @@ function decode(
       { title: 'Claims', facts: factsOf(parsed.value.claims, now), findings },
     ],
   };
-  printInspection(terminal, inspection, file === '-' ? 'standard input' : file, output);
+  printInspection(terminal, inspection, nameOfInput(file), output);
 }
 
 const times = new Set(['exp', 'iat', 'nbf']);
