@@ -32,7 +32,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
     kubespiffe ca create --namespace kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org
 
     # See what a certificate says and whether it conforms to SPIFFE
-    kubespiffe inspect credentialbundle.pem`,
+    kubespiffe inspect credentials.pem`,
   );
   const ca = program.command('ca').description('Make, show, import and restore the CAs that sign.');
   caCreate(ca, terminal);

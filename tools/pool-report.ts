@@ -65,12 +65,12 @@ export interface PoolReport {
 
 /** Judges a pool as the signer does, at `now` in seconds. Without a trust domain the pool's own is taken. */
 export function reportOf(
-  secret: Secret | undefined,
+  secret: Secret,
   options: { namespace: string; name: string; trustDomain?: string },
   now: number,
 ): PoolReport {
   const { namespace, name } = options;
-  const read = readPoolDocument(Buffer.from(secret?.data?.[poolSecret.key] ?? '', 'base64').toString('utf8'));
+  const read = readPoolDocument(Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8'));
   const document = read.ok ? read.document : undefined;
   const trustDomain = options.trustDomain ?? document?.trustDomain ?? '';
   const parsed = parsePool(secret, { trustDomain, now });

@@ -24,7 +24,10 @@ export function withSecretName(command: Command): Command {
 export function withNewSecret(command: Command): Command {
   return command
     .addOption(
-      new Option('--dry-run [mode]', 'Write nothing: client only prints, server has it checked.')
+      new Option(
+        '--dry-run [mode]',
+        'Write nothing: client, which --dry-run alone means, only prints, server has it checked.',
+      )
         .choices(['none', 'client', 'server'])
         .preset('client'),
     )

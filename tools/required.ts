@@ -8,7 +8,7 @@ const required = new WeakMap<Command, string[]>();
  * has seen that what is there is misspelt.
  */
 export function requiredOption(command: Command, flags: string, description: string): Command {
-  command.option(flags, description);
+  command.option(flags, `${description} (required)`);
   const name = command.options.at(-1)?.long ?? flags;
   required.set(command, [...(required.get(command) ?? []), name]);
   return command;

@@ -167,6 +167,7 @@ async function readTokenFiles(kubeconfig: string): Promise<[user: string, tokenF
 function fromConfig(config: KubeConfig, origin: string, tokenFile: string | undefined): Loaded {
   const context = config.getContextObject(config.currentContext);
   const cluster = config.getCurrentCluster();
+  if (!config.currentContext) throw unusable(origin, 'it has no current context');
   if (!context) throw unusable(origin, `context "${config.currentContext}" is not in it`);
   if (!cluster) throw unusable(origin, `cluster "${context.cluster}" is not in it`);
   if (!URL.canParse(cluster.server)) throw unusable(origin, `"${cluster.server}" is not a URL`);

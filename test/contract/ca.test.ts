@@ -359,7 +359,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(shown.code, 1);
     assert.match(
       shown.stderr,
-      /^error: Secret pools\/dry: is not there\nhint: .*ca create --namespace pools --name dry/,
+      /^error: Secret pools\/dry is not there\nhint: .*--namespace and --name.*ca create --namespace pools --name dry/,
     );
 
     await controlPlane.kubectl(['apply', '-f', '-'], { input: printed.stdout });

@@ -143,9 +143,12 @@ describe('credentials', () => {
   test('mistakes are named and no secret is quoted', async () => {
     const broken = path.join(folder, 'broken');
     await writeFile(broken, 'users:\n- name: me\n  user: {token: "s3cr3t\n  : [');
+    const fresh = path.join(folder, 'fresh');
+    await writeFile(fresh, 'apiVersion: v1\nkind: Config\n');
     const cases: [CredentialSources['kubeconfig'], string | undefined, RegExp][] = [
       [path.join(folder, 'missing'), undefined, /missing cannot be used: ENOENT/],
       [broken, undefined, /broken cannot be used/],
+      [fresh, undefined, /it has no current context/],
       [await kubeconfig('context', { token: 's3cr3t' }), 'three', /context "three" is not in it/],
       [await kubeconfig('dangling', { token: 's3cr3t' }), 'dangling', /cluster "nowhere" is not in it/],
       [await kubeconfig('as', { token: 's3cr3t', as: 'root' }), undefined, /impersonation is not supported/],

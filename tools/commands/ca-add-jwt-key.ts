@@ -3,7 +3,7 @@ import { addJwtKey, type NewJwtKey, newJwtKeys } from '../../signer/authority/cr
 import { readPoolDocument } from '../../signer/authority/document.ts';
 import { compilePool, poolSecret, serializePool } from '../../signer/authority/pool.ts';
 import { type ClusterOptions, getSecret, replaceSecret, serverClock, withApi, withCluster } from '../api.ts';
-import { CliError, poolError } from '../errors.ts';
+import { poolError, poolMissing } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
@@ -26,7 +26,7 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
   withExamples(
     command,
     `
-    # For clouds, which do not take ES256
+    # For Microsoft Entra, which takes RS256 alone
     kubespiffe ca add-jwt-key -n kubespiffe --name kubespiffe-pool --type rs256`,
   );
   withCluster(withSecretName(command))
@@ -38,10 +38,7 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
       const added = await withApi(options, terminal, async (api) => {
         const clock = serverClock(api);
         const secret = await getSecret(api, namespace, name);
-        if (!secret) {
-          const hint = `make it with \`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
-          throw new CliError('POOL_MISSING', `Secret ${namespace}/${name} is not there`, hint);
-        }
+        if (!secret) throw poolMissing(options);
         const json = Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8');
         const read = readPoolDocument(json);
         if (!read.ok) throw poolError(read.problem);

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
-import type { PoolProblem } from '../../signer/authority/problem.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
-import { exitCodes, poolError } from '../errors.ts';
+import { exitCodes, poolMissing } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import {
   colons,
@@ -47,21 +46,13 @@ export function caShow(parent: Command, terminal: Terminal, done: (exitCode: num
     .action(async (options: Options) => {
       const { namespace, name } = options;
       const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
+      if (!secret) throw poolMissing(options);
       const report = reportOf(secret, options, Math.floor(terminal.now() / 1000));
-      if (report.problems.some((problem) => problem.reason === 'PoolMissing'))
-        throw poolError(missing(options));
       if (options.output) printObject(terminal, options.output, report);
       else printReport(terminal, report);
       done(report.canSign ? exitCodes.ok : exitCodes.failed);
     });
   return command;
-}
-
-function missing({ namespace, name }: Options): PoolProblem {
-  const what = 'is not there';
-  const remedy = `make it with \`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
-  const field = `Secret ${namespace}/${name}`;
-  return { reason: 'PoolMissing', field, what, remedy, message: `${field}: ${what}; ${remedy}` };
 }
 
 function printReport(terminal: Terminal, report: PoolReport): void {

@@ -19,8 +19,11 @@ export function inspectPcr(parent: Command, terminal: Terminal, done: (exitCode:
   withExamples(
     command,
     `
-    # A request and what became of it
-    kubespiffe inspect pcr default/req-web-1`,
+    # The requests of a namespace, with the pods that they are for
+    kubectl get podcertificaterequests --namespace default
+
+    # One of them, and what became of it
+    kubespiffe inspect pcr default/req-462q4`,
   );
   withCluster(withInspectOptions(command)).action(
     async (reference: string, options: InspectOptions & ClusterOptions) => {
