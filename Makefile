@@ -32,7 +32,7 @@ lint: setup ## format, lint and types
 format: setup ## put the format right
 	@biome check --write .
 
-cluster: setup machine ## leave a real cluster running and print its KUBECONFIG
+cluster: setup machine dist/kubespiffe-image.tar ## leave a real cluster running, print its KUBECONFIG and how to install in it
 	@node scripts/cluster.ts start
 
 image: dist/kubespiffe-image.tar ## build the container image as an OCI archive

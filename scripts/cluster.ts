@@ -8,6 +8,7 @@ import { startNode } from '../test/cluster/node.ts';
 import { waitFor } from '../test/cluster/process.ts';
 
 const folder = join(import.meta.dirname, '../.cache/cluster');
+const imageArchive = join(import.meta.dirname, '../dist/kubespiffe-image.tar');
 const pidFile = join(folder, 'pid');
 const kubeconfigFile = join(folder, 'kubeconfig');
 const logFile = join(folder, 'log');
@@ -36,6 +37,12 @@ async function start(): Promise<void> {
   );
   const { kubectl } = JSON.parse(readFileSync(join(folder, 'tools.json'), 'utf8')) as { kubectl: string };
   console.log(`If you have no kubectl:\n\n  alias kubectl='${kubectl}'\n`);
+  console.log(
+    'Its node has our image under the name that manifests/base has, and the one of manifests/examples/pod.yaml:\n\n' +
+      '  kubectl apply --server-side -k manifests/base\n' +
+      '  bin/kubespiffe ca create --namespace kubespiffe --name kubespiffe-pool --ca-id first --trust-domain example.org\n' +
+      '  kubectl apply -f manifests/examples/pod.yaml\n',
+  );
 }
 
 /** Shows what the owner of the cluster does until it runs: an interrupted `start` may have left it at its work. */
@@ -84,7 +91,9 @@ async function hold(): Promise<void> {
   const controlPlane = await startControlPlane({ complete: true, report });
   if (process.getuid?.() === 0) {
     report('joining a node');
-    await startNode(controlPlane);
+    const node = await startNode(controlPlane);
+    report('loading the image of kubespiffe into the node');
+    await node.importImage(imageArchive);
   } else report('no node joins: that needs root');
   const kubectl = (controlPlane.binaries.command('kubectl') ?? []).join(' ');
   writeFileSync(join(folder, 'tools.json'), JSON.stringify({ kubectl }));
