@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { settingKeys, variableOf } from '../../signer/config/settings.ts';
 import { paths } from '../../signer/token/http/paths.ts';
 import { type Block, blocksOf, checkout, readPages } from './markdown.ts';
@@ -83,6 +83,19 @@ describe('code in the documentation', () => {
       called.filter((path) => !Object.values<string>(paths).includes(path ?? '')),
       [],
     );
+  });
+
+  it('copies an overlay to where what it refers to is found', async () => {
+    const copies = blocks.flatMap(({ code, path }) =>
+      [...code.matchAll(/^cp -r (\S+) (\S+)/gm)].map(([, from = '', to = '']) => ({ path, from, to })),
+    );
+    assert.ok(copies.length >= 2);
+    for (const { path, from, to } of copies) {
+      const overlay = parse(await readFile(join(checkout, from, 'kustomization.yaml'), 'utf8'));
+      for (const reference of [...overlay.resources, ...(overlay.components ?? [])]) {
+        await assert.doesNotReject(access(join(checkout, to, reference)), `${path}: ${to}/${reference}`);
+      }
+    }
   });
 
   it('never skips the verification of a certificate, nor do the manifests', async () => {
