@@ -54,7 +54,7 @@ interface EndpointAuditRecord {
 /** A request for a JWT-SVID. */
 export interface TokenAuditRecord extends EndpointAuditRecord {
   event: 'token';
-  /** What was asked for. */
+  /** For whom the JWT-SVID is. Not there for a refusal: what was asked for then may be a secret in the wrong place. */
   audiences?: readonly string[];
   /** `jti` of the JWT-SVID. */
   tokenId?: string;

@@ -40,13 +40,17 @@ export interface Metrics {
   readonly poolConfirmedAge: GaugeOf;
   /** Namespaces that take the roots as a ConfigMap; `state` is one of configmap-publisher.ts. */
   readonly rootsConfigMaps: GaugeOf<'state'>;
-  /** Answers of the token endpoint; `reason` is `Issued` or a code of its table of refusals. */
+  /** Answers to requests for JWT-SVIDs; `reason` is `Issued` or a code of the token endpoint's table of refusals. */
   readonly tokens: CounterOf<'outcome' | 'reason'>;
   /** Seconds from the whole request to the answer. */
   readonly tokenSeconds: HistogramOf<'outcome'>;
   /** The same of requests for X509-SVIDs at the token endpoint. */
   readonly x509Svids: CounterOf<'outcome' | 'reason'>;
   readonly x509SvidSeconds: HistogramOf<'outcome'>;
+  /** Refusals of what was for no SVID: documents, unknown paths, what is no request. `reason` as above. */
+  readonly otherRefusals: CounterOf<'listener' | 'reason'>;
+  /** Connections closed before a request. `cause`: handshake; address or full, over a limit of connections. */
+  readonly connectionsCut: CounterOf<'listener' | 'cause'>;
   /** How the API server's word on a ServiceAccount token was had. */
   readonly tokenReviews: CounterOf<'result'>;
   readonly buildInfo: GaugeOf<'version' | 'node'>;
@@ -178,6 +182,16 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
       'From a request for an X509-SVID over HTTP to its answer.',
       latencyBuckets,
       ['outcome'],
+    ),
+    otherRefusals: counter(
+      'kubespiffe_other_refusals_total',
+      'Refused requests that were for no SVID, by the listener they came to.',
+      ['listener', 'reason'],
+    ),
+    connectionsCut: counter(
+      'kubespiffe_connections_cut_total',
+      'Connections that were closed before a request, by listener and cause.',
+      ['listener', 'cause'],
     ),
     tokenReviews: counter(
       'kubespiffe_token_reviews_total',

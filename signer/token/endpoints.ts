@@ -10,9 +10,10 @@ import type { Metrics } from '../observe/metrics.ts';
 import type { LivePod } from './caller/pods.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments } from './http/document-routes.ts';
-import { createHttp, type Http, type tlsOptions } from './http/http.ts';
+import { createHttp, type Http } from './http/http.ts';
 import { runListener } from './http/listener.ts';
 import { paths } from './http/paths.ts';
+import type { tlsOptions } from './http/tls.ts';
 import { addTokenRoutes } from './http/token-routes.ts';
 import { addX509Routes } from './http/x509-routes.ts';
 import { createLimiter } from './limiter.ts';
@@ -78,6 +79,13 @@ export interface EndpointNeeds {
 /** What may listen, each by its own setting. */
 export type ListenerName = 'token-endpoint' | 'bundle-web' | 'bundle-spiffe';
 
+/** What is asked for at which path; all others have documents, or nothing. */
+const svidAt: ReadonlyMap<string, 'token' | 'x509-svid'> = new Map([
+  [paths.exchange, 'token'],
+  [paths.shortForm, 'token'],
+  [paths.x509Svid, 'x509-svid'],
+]);
+
 /** Others fetch bundles from anywhere, with whatever they have: Mozilla's intermediate configuration allows both. */
 const bundleTlsVersion = 'TLSv1.2';
 
@@ -91,21 +99,27 @@ const bundleTlsVersion = 'TLSv1.2';
 export function createEndpoints(
   needs: EndpointNeeds,
 ): readonly { readonly name: ListenerName; run(signal: AbortSignal): Promise<void> }[] {
-  const { settings, log, monotonic } = needs;
+  const { settings, log, metrics, monotonic } = needs;
   const { token, bundleWeb, bundleSpiffe } = settings;
   const tell = createTokenReporter(needs);
   const { openApi, ...bundleDocuments } = createDocuments(needs.pool.current, settings);
   const own = () => ownCertificates({ ...needs, dnsNames: settings.names });
 
   /** The HTTP side of one listener, with the documents that all of them serve. */
-  function createListener(tls: ReturnType<typeof tlsOptions>, services?: Services): Http {
+  function createListener(
+    listener: ListenerName,
+    tls: ReturnType<typeof tlsOptions>,
+    services?: Services,
+  ): Http {
     const http = createHttp({
       tls,
       addressLimits: createLimiter({ perSecond: settings.addressRate, monotonic }),
       onRefusal: (outcome, address, startedAt, path) => {
-        const event = path === paths.x509Svid ? 'x509-svid' : 'token';
-        tell({ event, address, elapsedMs: monotonic() - startedAt, outcome });
+        const event = services && svidAt.get(path);
+        if (event) tell({ event, address, elapsedMs: monotonic() - startedAt, outcome });
+        else tell({ event: 'other', listener, address, outcome });
       },
+      onCut: (cause) => metrics.connectionsCut.inc({ listener, cause }),
       onError: (error) => log.error({ error: messageOf(error) }, 'the endpoint failed'),
       monotonic,
     });
@@ -130,7 +144,7 @@ export function createEndpoints(
       async run(signal: AbortSignal): Promise<void> {
         const services = await prepare((reason) => onState(false, reason), signal);
         if (signal.aborted) return;
-        const create = (tls: ReturnType<typeof tlsOptions>) => createListener(tls, services);
+        const create = (tls: ReturnType<typeof tlsOptions>) => createListener(name, tls, services);
         await runListener({ ...more, name, create, log, onState }, signal);
       },
     };

@@ -60,6 +60,9 @@ export const refusals = {
   RouteUnknown: deny('There is nothing here', 'see the documentation of the token endpoint', { status: 404 }),
   RequestMalformed: deny('The request cannot be read: {}', 'send it as the documentation of the path has it'),
   RequestTooLarge: deny('The request is too large: {}', 'send less', { status: 413 }),
+  RequestTooSlow: deny('The request did not arrive within 10 seconds', 'send it whole and at once', {
+    status: 408,
+  }),
   ParameterMissing: deny('The parameter {} is missing', 'send it'),
   ParameterRepeated: deny('The parameter {} is there twice', 'send it once'),
   ParameterUnsupported: deny('The parameter {} is not supported', 'leave it out'),

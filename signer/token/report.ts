@@ -18,17 +18,26 @@ interface ToldOf<Event extends string, Facts> {
 }
 
 /** What the audit line says of a JWT-SVID. */
-export type JwtSvidFacts = Required<Pick<TokenAuditRecord, 'spiffeId' | 'tokenId' | 'keyId' | 'notAfter'>>;
+export type JwtSvidFacts = Required<
+  Pick<TokenAuditRecord, 'spiffeId' | 'audiences' | 'tokenId' | 'keyId' | 'notAfter'>
+>;
 
 /** What the audit line says of an X509-SVID. */
 export type X509SvidFacts = Required<
   Pick<X509AuditRecord, 'spiffeId' | 'serial' | 'publicKeySha256' | 'authority' | 'notBefore' | 'notAfter'>
 >;
 
-export type Told =
-  /** `audiences` are absent while the request could not be read. */
-  | (ToldOf<'token', JwtSvidFacts> & { readonly audiences?: readonly string[] })
-  | ToldOf<'x509-svid', X509SvidFacts>;
+/** A refusal of a request that was for no SVID: for a document, for nothing that is here, or of what is no request. */
+interface OtherTold {
+  readonly event: 'other';
+  /** Which listener it came to. */
+  readonly listener: string;
+  readonly address: string;
+  readonly outcome: Refused;
+}
+
+/** An answer to a request for an SVID. */
+export type SvidTold = ToldOf<'token', JwtSvidFacts> | ToldOf<'x509-svid', X509SvidFacts>;
 
 /** Bytes of a subject that Google Cloud takes. SPIFFE IDs are ASCII, so as many characters. */
 const longestForGoogle = 127;
@@ -40,7 +49,10 @@ const maxWarnedOf = 1_000;
  */
 export function createTokenReporter(needs: {
   readonly log: Pick<Logger, 'debug' | 'info' | 'warn'>;
-  readonly metrics: Pick<Metrics, 'tokens' | 'tokenSeconds' | 'x509Svids' | 'x509SvidSeconds'>;
+  readonly metrics: Pick<
+    Metrics,
+    'tokens' | 'tokenSeconds' | 'x509Svids' | 'x509SvidSeconds' | 'otherRefusals'
+  >;
   readonly audit: Audit;
   readonly events: Pick<EventRecorder, 'record'>;
 }) {
@@ -63,14 +75,28 @@ export function createTokenReporter(needs: {
     );
   }
 
-  return function tell(told: Told): void {
+  /** Anybody may send such requests at any rate: they are counted, and are in the log for who looks closely. */
+  function tellOther({ listener, address, outcome }: OtherTold): void {
+    const { code } = outcome;
+    metrics.otherRefusals.inc({ listener, reason: code });
+    if (isOfFlood(code)) return;
+    const line = { listener, reason: code, address };
+    if (refusals[code].alarm) log.warn(line, describe(outcome));
+    else log.debug(line, describe(outcome));
+  }
+
+  return function tell(told: SvidTold | OtherTold): void {
+    if (told.event === 'other') {
+      tellOther(told);
+      return;
+    }
     const { outcome, caller } = told;
     const reason = outcome.ok ? 'Issued' : outcome.code;
     const verdict = outcome.ok ? 'issue' : refusals[outcome.code].verdict;
     const { answers, seconds, issued } = counted[told.event];
     answers.inc({ outcome: verdict, reason });
     seconds.observe({ outcome: verdict }, told.elapsedMs / 1000);
-    if (reason === 'AddressLimited' || reason === 'Overloaded') return;
+    if (isOfFlood(reason)) return;
 
     const message = outcome.ok ? undefined : describe(outcome);
     const common = {
@@ -86,9 +112,9 @@ export function createTokenReporter(needs: {
       }),
     };
     if (told.event === 'token') {
-      const audiences = told.audiences?.slice(0, 10).map((audience) => audience.slice(0, 200));
-      const facts = told.outcome.ok ? told.outcome.issued : {};
-      audit({ event: told.event, ...common, ...(audiences && { audiences }), ...facts });
+      const { audiences = [], ...facts }: Partial<JwtSvidFacts> = told.outcome.ok ? told.outcome.issued : {};
+      const shown = audiences.slice(0, 10).map((audience) => audience.slice(0, 200));
+      audit({ event: told.event, ...common, ...(told.outcome.ok && { audiences: shown }), ...facts });
     } else {
       audit({ event: told.event, ...common, ...(told.outcome.ok ? told.outcome.issued : {}) });
     }
@@ -111,12 +137,15 @@ export function createTokenReporter(needs: {
   };
 }
 
-export type TokenReporter = ReturnType<typeof createTokenReporter>;
+export type TokenReporter = (told: SvidTold) => void;
+
+/** What requests are refused for when there are too many. */
+const isOfFlood = (reason: string) => reason === 'AddressLimited' || reason === 'Overloaded';
 
 const outcomeOf = { issue: 'Issued', deny: 'Denied', wait: 'Wait' } as const;
 
 function eventOf(
-  event: Told['event'],
+  event: SvidTold['event'],
   caller: Caller,
   { code }: Refused,
   note: string,

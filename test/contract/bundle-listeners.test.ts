@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { rename, writeFile } from 'node:fs/promises';
 import { Agent, request } from 'node:https';
+import { connect as connectTcp } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { connect, type TLSSocket } from 'node:tls';
@@ -13,6 +15,7 @@ import { makeStateFolder, removeStateFolder } from '../cluster/state-folder.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { type ServerCredentials, webCredentials } from './bundle-endpoint.ts';
 import { installSigner, putPool } from './installation.ts';
+import { asksForCertificate } from './openssl.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { aPoolWithJwtKeys } from './token-endpoint.ts';
 
@@ -152,7 +155,7 @@ describe('the bundle endpoints', () => {
     }
   });
 
-  it('speak TLS 1.3 and 1.2 with forward secrecy, nothing older, and ask for no client certificate', async () => {
+  it('speak TLS 1.3 and 1.2 with forward secrecy, and nothing older', async () => {
     const handshake = (port: number, version: 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3', ciphers?: string) =>
       new Promise<string>((resolve) => {
         const socket = connect(
@@ -179,9 +182,42 @@ describe('the bundle endpoints', () => {
       assert.equal(await handshake(port, 'TLSv1.2', 'ECDHE-ECDSA-AES256-SHA:AES128-SHA'), 'refused');
       assert.equal(await handshake(port, 'TLSv1.1', 'DEFAULT@SECLEVEL=0'), 'refused');
     }
-    // A server that asked for one would see the certificate of this client, and its absence in the first call.
-    const { socket } = await get(spiffe.port, '/bundle', roots());
-    assert.equal(socket.authorized, true);
+  });
+
+  it('ask for no client certificate', async () => {
+    for (const { port } of [web, spiffe]) assert.equal(await asksForCertificate(port), false);
+  });
+
+  it('let nobody go on who opens a connection and says nothing', async () => {
+    for (const { port } of [web, spiffe]) {
+      const startedAt = performance.now();
+      const silent = connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true });
+      silent.on('error', () => undefined);
+      await once(silent.resume(), 'end');
+      assert.ok(performance.now() - startedAt < 7_000);
+      silent.destroy();
+    }
+    const cause = 'handshake';
+    for (const listener of ['bundle-web', 'bundle-spiffe']) {
+      assert.ok(
+        (await signer.metric('kubespiffe_connections_cut_total', { listener, cause })) >= 1,
+        listener,
+      );
+    }
+  });
+
+  it('count what they refuse for themselves, and audit nothing of it', async () => {
+    const counted = (listener: string) =>
+      signer.metric('kubespiffe_other_refusals_total', { listener, reason: 'RouteUnknown' });
+    const before = await counted('bundle-web');
+    for (const target of ['/wp-login.php', '/token', '/%ff']) {
+      await get(web.port, target, web.credentials.cert);
+    }
+    assert.equal(await counted('bundle-web'), before + 2);
+    const malformed = { listener: 'bundle-web', reason: 'RequestMalformed' };
+    assert.equal(await signer.metric('kubespiffe_other_refusals_total', malformed), 1);
+    assert.equal(await signer.metric('kubespiffe_tokens_total'), 0);
+    assert.ok(!signer.lines().some(({ event }) => event === 'token'));
   });
 
   it('a renewed certificate is shown to new connections, and open ones go on', async () => {

@@ -14,6 +14,7 @@ import { newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import type { Pod } from '../../signer/kube/types.ts';
 import { parseJwt } from '../../signer/spiffe/jwt-svid.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
 import { blocksBelow, readPage } from '../docs/markdown.ts';
 import {
@@ -25,6 +26,7 @@ import {
 } from '../token/caller/client-certificates.ts';
 import { run } from '../tools/run.ts';
 import { putPool } from './installation.ts';
+import { asksForCertificate, openssl } from './openssl.ts';
 import {
   type Answer,
   endpointAudience,
@@ -44,6 +46,7 @@ describe('the token endpoint, called with a client certificate', () => {
   let pool: PoolDocument;
   let installed: { kubeconfig: string; pool: PoolDocument };
   let endpoint: TokenSigner;
+  let bundlePort: number;
 
   before(async () => {
     controlPlane = await startControlPlane();
@@ -56,8 +59,12 @@ describe('the token endpoint, called with a client certificate', () => {
     pool = { ...newPool('example.org', first), authorities: [...authorities, jwt] };
     await putPool(controlPlane, pool);
     installed = { kubeconfig, pool };
+    [bundlePort = 0] = await freePorts(1);
     endpoint = await startTokenSigner(installed, {
-      flags: [...switchedOn, '--x509-svid', 'true', '--token-pod-rate', '1000'],
+      flags: [
+        ...[...switchedOn, '--x509-svid', 'true', '--token-pod-rate', '1000'],
+        ...['--bundle-spiffe-address', `127.0.0.1:${bundlePort}`],
+      ],
     });
     await endpoint.signer.ready();
   });
@@ -365,15 +372,7 @@ describe('the token endpoint, called with a client certificate', () => {
     }
   });
 
-  /** Speaks one request, and reads until the server closes. */
-  function openssl(words: readonly string[]): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const child = execFile('openssl', words, (error, stdout) => (error ? reject(error) : resolve(stdout)));
-      child.stdin?.write('GET /keys HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
-    });
-  }
-
-  it('is asked for a certificate only where that is switched on', async () => {
+  it('is asked for a certificate only where that is switched on, and never by a bundle endpoint', async () => {
     const credentials = await issuedTo(await createPod(controlPlane));
     const usual = await startTokenSigner(installed, {
       replica: 'signer-b',
@@ -383,9 +382,8 @@ describe('the token endpoint, called with a client certificate', () => {
     try {
       const answer = await callWith(credentials, { from: usual });
       assert.deepEqual([answer.status, answer.json.reason], [400, 'TokenMissing']);
-      const asks = async (port: number) =>
-        /CertificateRequest/.test(await openssl(['s_client', '-msg', '-connect', `127.0.0.1:${port}`]));
-      assert.deepEqual([await asks(usual.port), await asks(endpoint.port)], [false, true]);
+      const asks = await Promise.all([usual.port, endpoint.port, bundlePort].map(asksForCertificate));
+      assert.deepEqual(asks, [false, true, false]);
     } finally {
       usual.agent.destroy();
       await usual.signer.child.stop();

@@ -12,6 +12,8 @@ import { claimsOf, headerOf, signed } from '../token/caller/bad-tokens.ts';
 import { putPool } from './installation.ts';
 import { startSigner } from './signer-process.ts';
 import {
+  type Answer,
+  assertRefused,
   factsOf,
   installTokenEndpoint,
   jwtIssuer,
@@ -234,9 +236,38 @@ describe('the token endpoint in trouble', () => {
       assert.equal(one.text, two.text);
       assert.equal(one.headers.etag, two.headers.etag);
     }
+    // A connection that is kept must not keep the process.
+    await other.signer.child.stop();
+    assert.equal(await other.signer.child.exited, 'exit code 0');
+    assert.match(other.signer.output(), /"signer ends"/);
+    other.agent.destroy();
+  });
+
+  it('limits the requests of an address, which is only counted', async () => {
+    const other = await startTokenSigner(installed, {
+      replica: 'signer-d',
+      flags: ['--token-address-rate', '1'],
+    });
+    await other.signer.ready();
+    const token = await aToken();
+    const answers: Answer[] = [];
+    for (let i = 0; i < 3; i += 1) answers.push(await other.exchange(token));
+    for (const path of ['/keys', '/%ff']) answers.push(await other.call({ path }));
+    const limited = answers.filter(({ status }) => status === 429);
+    assert.ok(limited.length >= 2, `${limited.length} of 5`);
+    for (const answer of limited) {
+      assertRefused(answer, 'AddressLimited', 429, 'temporarily_unavailable');
+      assert.ok(Number(answer.headers['retry-after']) > 0);
+    }
+    const counted = await Promise.all(
+      ['kubespiffe_tokens_total', 'kubespiffe_other_refusals_total'].map((name) =>
+        other.signer.metric(name, { reason: 'AddressLimited' }),
+      ),
+    );
+    assert.equal((counted[0] ?? 0) + (counted[1] ?? 0), limited.length);
+    assert.ok(!other.signer.output().includes('AddressLimited'));
     other.agent.destroy();
     await other.signer.child.stop();
-    assert.match(other.signer.output(), /"signer ends"/);
   });
 
   it('a replica that has not confirmed its pool for half a minute signs nothing', {

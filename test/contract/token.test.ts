@@ -497,7 +497,7 @@ describe('the token endpoint', () => {
     });
 
     it('of a client that sends its request too slowly is ended', async () => {
-      const socket = open();
+      const socket = open({ allowHalfOpen: true });
       socket.write(
         'POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\na',
       );
@@ -505,10 +505,16 @@ describe('the token endpoint', () => {
       socket.on('data', (chunk) => {
         text += chunk;
       });
+      // It goes on after it was told to stop, as if it had not heard.
+      socket.on('error', () => undefined);
+      const dribble = setInterval(() => socket.write('a'), 300);
       const startedAt = performance.now();
       await new Promise((resolve) => socket.once('close', resolve));
+      clearInterval(dribble);
       assert.ok(performance.now() - startedAt < 15_000);
-      assert.match(text, /^HTTP\/1.1 408 /);
+      assert.match(text, /^HTTP\/1.1 408 .*"RequestTooSlow"/s);
+      const reason = 'RequestTooSlow';
+      assert.equal(await endpoint.signer.metric('kubespiffe_tokens_total', { reason }), 1);
     });
 
     it('stays open when the certificate is renewed, and new ones show the new certificate', async () => {

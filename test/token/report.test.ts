@@ -1,23 +1,27 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createMetrics } from '../../signer/observe/metrics.ts';
+import { refuse } from '../../signer/token/refusals.ts';
 import { createTokenReporter } from '../../signer/token/report.ts';
 
 interface Line {
+  readonly level: string;
   readonly fields: object;
   readonly message: string;
 }
 
 function reporter() {
-  const warnings: Line[] = [];
+  const lines: Line[] = [];
+  const audited: object[] = [];
+  const metrics = createMetrics();
+  const at = (level: string) => (fields: object, message?: string) =>
+    lines.push({ level, fields, message: message ?? '' });
   const tell = createTokenReporter({
-    log: {
-      debug: () => undefined,
-      info: () => undefined,
-      warn: (fields: object, message?: string) => warnings.push({ fields, message: message ?? '' }),
-    } as unknown as Parameters<typeof createTokenReporter>[0]['log'],
-    metrics: createMetrics(),
-    audit: () => undefined,
+    log: { debug: at('debug'), info: at('info'), warn: at('warn') } as unknown as Parameters<
+      typeof createTokenReporter
+    >[0]['log'],
+    metrics,
+    audit: (record) => audited.push(record),
     events: { record: () => undefined },
   });
   const issued = (spiffeId: string) =>
@@ -25,35 +29,82 @@ function reporter() {
       event: 'token',
       address: '10.0.0.1',
       elapsedMs: 1,
-      audiences: ['a'],
-      outcome: { ok: true, issued: { spiffeId, keyId: 'k', tokenId: 'i', notAfter: 2 } },
+      outcome: { ok: true, issued: { spiffeId, audiences: ['a'], keyId: 'k', tokenId: 'i', notAfter: 2 } },
     });
-  return { issued, warnings };
+  return {
+    tell,
+    issued,
+    lines,
+    audited,
+    metrics,
+    get warnings() {
+      return lines.filter(({ level }) => level === 'warn');
+    },
+  };
 }
 
 const ofLength = (length: number) => 'spiffe://example.org/ns/n/sa/'.padEnd(length, 'a');
 
 describe('a SPIFFE ID that Google Cloud would refuse', () => {
   it('is warned of, from 128 bytes on', () => {
-    const { issued, warnings } = reporter();
-    issued(ofLength(127));
-    assert.equal(warnings.length, 0);
-    issued(ofLength(128));
-    assert.deepEqual(warnings[0]?.fields, { spiffeId: ofLength(128), bytes: 128 });
-    assert.match(warnings[0]?.message ?? '', /127 bytes/);
+    const told = reporter();
+    told.issued(ofLength(127));
+    assert.equal(told.warnings.length, 0);
+    told.issued(ofLength(128));
+    assert.deepEqual(told.warnings[0]?.fields, { spiffeId: ofLength(128), bytes: 128 });
+    assert.match(told.warnings[0]?.message ?? '', /127 bytes/);
   });
 
   it('is warned of once, and not with every token', () => {
-    const { issued, warnings } = reporter();
-    for (const length of [128, 129, 128, 129, 128]) issued(ofLength(length));
-    assert.equal(warnings.length, 2);
+    const told = reporter();
+    for (const length of [128, 129, 128, 129, 128]) told.issued(ofLength(length));
+    assert.equal(told.warnings.length, 2);
   });
 
   it('is forgotten when there are too many to remember', () => {
-    const { issued, warnings } = reporter();
-    for (let length = 128; length <= 128 + 1_000; length += 1) issued(ofLength(length));
-    assert.equal(warnings.length, 1_001);
-    issued(ofLength(128));
-    assert.equal(warnings.length, 1_002);
+    const told = reporter();
+    for (let length = 128; length <= 128 + 1_000; length += 1) told.issued(ofLength(length));
+    assert.equal(told.warnings.length, 1_001);
+    told.issued(ofLength(128));
+    assert.equal(told.warnings.length, 1_002);
   });
+});
+
+describe('a refusal', () => {
+  const address = '10.0.0.1';
+
+  it('of what was for no SVID is counted for its listener, and is no line of the audit', async () => {
+    const { tell, lines, audited, metrics } = reporter();
+    tell({ event: 'other', listener: 'bundle-web', address, outcome: refuse('RouteUnknown') });
+    const text = await metrics.render();
+    assert.match(text, /^kubespiffe_other_refusals_total\{listener="bundle-web",reason="RouteUnknown"\} 1$/m);
+    assert.doesNotMatch(text, /^kubespiffe_tokens_total\{/m);
+    assert.deepEqual(audited, []);
+    assert.deepEqual(
+      lines.map(({ level, fields }) => [level, fields]),
+      [['debug', { listener: 'bundle-web', reason: 'RouteUnknown', address }]],
+    );
+  });
+
+  it('that is a fault of ours is warned of, whatever it was for', () => {
+    const { tell, lines } = reporter();
+    tell({ event: 'other', listener: 'bundle-spiffe', address, outcome: refuse('Fault') });
+    tell({ event: 'token', address, elapsedMs: 1, outcome: refuse('Fault') });
+    assert.deepEqual(
+      lines.map(({ level }) => level),
+      ['warn', 'warn'],
+    );
+  });
+
+  for (const code of ['AddressLimited', 'Overloaded'] as const) {
+    it(`for a flood is only counted: ${code}`, async () => {
+      const { tell, lines, audited, metrics } = reporter();
+      tell({ event: 'other', listener: 'bundle-web', address, outcome: refuse(code) });
+      tell({ event: 'token', address, elapsedMs: 1, outcome: refuse(code) });
+      assert.deepEqual([lines, audited], [[], []]);
+      const text = await metrics.render();
+      assert.match(text, new RegExp(`^kubespiffe_other_refusals_total\\{.*reason="${code}"\\} 1$`, 'm'));
+      assert.match(text, new RegExp(`^kubespiffe_tokens_total\\{.*reason="${code}"\\} 1$`, 'm'));
+    });
+  }
 });

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { messageOf } from '../../errors.ts';
 import { decodePem, encodePem } from '../../pki/pem.ts';
 import { failure, type Result, success } from '../../pki/result.ts';
-import type { ServerCertificate } from './http.ts';
+import type { ServerCertificate } from './tls.ts';
 
 /**
  * Reads a chain and its key as they lie in a Secret of type kubernetes.io/tls: PEM, the leaf first. They are held

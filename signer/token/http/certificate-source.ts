@@ -3,7 +3,7 @@ import { pause } from '../../kube/timer.ts';
 import type { Logger } from '../../observe/log.ts';
 import { type EndpointCertificate, makeEndpointCertificate } from '../certificate.ts';
 import { readCertificateFiles } from './certificate-files.ts';
-import type { ServerCertificate } from './http.ts';
+import type { ServerCertificate } from './tls.ts';
 
 /** Where a listener has its certificate from. */
 export interface CertificateSource {

@@ -1,17 +1,23 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { pause } from '../../kube/timer.ts';
 import type { Limiter } from '../limiter.ts';
-import { type Checked, describe, type RefusalCode, type Refused, refusals, refuse } from '../refusals.ts';
-import { clientCertificateTls } from './client-tls.ts';
+import { type Checked, describe, type Refused, refusals, refuse } from '../refusals.ts';
+import { limitConnections } from './connections.ts';
+import { createCut } from './cut.ts';
+import { type HttpLimits, maxBodyBytes, maxHeaderBytes, usualLimits } from './limits.ts';
 import { type Presented, presentedBy } from './presented.ts';
 
 export interface HttpNeeds {
   /** From `tlsOptions`. */
   readonly tls: ServerOptions;
   readonly addressLimits: Limiter;
-  /** Tells of a refusal that came before the request could be read. */
+  readonly limits?: HttpLimits;
+  /** Tells of a refusal that came before the request could be read. @param path empty as far as that was not read. */
   readonly onRefusal: (refused: Refused, address: string, startedAt: number, path: string) => void;
+  /** Tells of a connection that was closed before a request: one too many, or one without a good handshake. */
+  readonly onCut: (cause: 'full' | 'address' | 'handshake') => void;
   readonly onError: (error: Error) => void;
   /** Milliseconds. */
   readonly monotonic: () => number;
@@ -19,6 +25,7 @@ export interface HttpNeeds {
 
 /** An HTTPS server with its limits and its way to refuse; the routes come from elsewhere. Not yet listening. */
 export interface Http {
+  /** `close` lets nobody in any more, finishes what is under way, and breaks off what takes too long. */
   readonly app: FastifyInstance;
   readonly server: Server;
   /** When the request began, on the monotonic clock, in milliseconds. */
@@ -29,76 +36,51 @@ export interface Http {
   refused(reply: FastifyReply, refusal: Refused): FastifyReply;
 }
 
-export const maxBodyBytes = 64 * 1024;
-const maxHeaderBytes = 16 * 1024;
-const maxConnections = 4_096;
-/** Requests at once; each waits for the API server at most. */
-const maxUnderWay = 1_024;
-/** The whole request has to be there in this time; whoever is slower is cut. */
-const requestTimeoutMs = 10_000;
-const handshakeTimeoutMs = 5_000;
-const keepAliveMs = 60_000;
-/** A connection on which nothing moves while an answer is written. */
-const idleTimeoutMs = 90_000;
 const retryAfterSeconds = 2;
 
-/**
- * Mozilla's intermediate configuration: for TLS 1.2 authenticated ciphers with forward secrecy only. Those of finite
- * field Diffie-Hellman are left out: they need parameters, and whoever knows them knows elliptic curves too.
- */
-const ciphers = [
-  ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'],
-  ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256'],
-  ...['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384'],
-  ...['ECDHE-ECDSA-CHACHA20-POLY1305', 'ECDHE-RSA-CHACHA20-POLY1305'],
-].join(':');
-
-/** Key and chain of a server, PEM; the leaf first. */
-export interface ServerCertificate {
-  readonly keyPem: string;
-  readonly chainPem: string;
-}
-
-/** What a listener is made with, and given again whenever its certificate is renewed. */
-export function tlsOptions(
-  certificate: ServerCertificate,
-  speaks: { readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3'; readonly asksForCertificates?: boolean },
-): ServerOptions {
-  return {
-    key: certificate.keyPem,
-    cert: certificate.chainPem,
-    minVersion: speaks.minTlsVersion,
-    ciphers,
-    ...(speaks.asksForCertificates && clientCertificateTls),
-  };
-}
-
 export function createHttp(needs: HttpNeeds): Http {
+  const { limits = usualLimits } = needs;
   let server: Server | undefined;
+  let breakOff: () => void = () => undefined;
+
+  const lastOn = new WeakMap<Socket, FastifyReply>();
+  const told = new WeakSet<FastifyReply>();
+  const cut = createCut({
+    maxHeaderBytes,
+    lastOn: (socket) => lastOn.get(socket),
+    bodyOf,
+    onRefusal: (refusal, socket, reply) => {
+      if (reply) tell(reply, refusal);
+      else needs.onRefusal(refusal, socket.remoteAddress ?? '', needs.monotonic(), '');
+    },
+    onHandshakeFailed: () => needs.onCut('handshake'),
+  });
+
   const app = fastify({
     logger: false,
     bodyLimit: maxBodyBytes,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     routerOptions: { maxParamLength: 1 },
+    // No hook is called for these.
     frameworkErrors: (_error, _request, reply) =>
-      sendRefusal(reply, refuse('RequestMalformed', 'the path is none')),
+      refused(reply, overRate(reply) ?? refuse('RequestMalformed', 'the path is none')),
     clientErrorHandler: (error, socket) => cut(error as NodeJS.ErrnoException, socket),
     serverFactory: (handler) => {
       server = createServer(
         {
           ...needs.tls,
-          handshakeTimeout: handshakeTimeoutMs,
-          requestTimeout: requestTimeoutMs,
-          headersTimeout: requestTimeoutMs,
+          handshakeTimeout: limits.handshakeMs,
+          requestTimeout: limits.requestMs,
+          headersTimeout: limits.requestMs,
           connectionsCheckingInterval: 1_000,
-          keepAliveTimeout: keepAliveMs,
+          keepAliveTimeout: limits.keepAliveMs,
           maxHeaderSize: maxHeaderBytes,
         },
         handler,
       );
-      server.maxConnections = maxConnections;
-      server.setTimeout(idleTimeoutMs);
+      breakOff = limitConnections(server, limits.connections, needs.onCut);
+      server.setTimeout(limits.idleMs);
       return server;
     },
   });
@@ -107,16 +89,29 @@ export function createHttp(needs: HttpNeeds): Http {
   const startedAt = (request: FastifyRequest) => started.get(request) ?? needs.monotonic();
   let underWay = 0;
 
-  function refused(reply: FastifyReply, refusal: Refused): FastifyReply {
+  /** Once for each request: the body of one that was cut is a fault of its own. */
+  function tell(reply: FastifyReply, refusal: Refused): void {
+    if (told.has(reply)) return;
+    told.add(reply);
     const [path = ''] = reply.request.url.split('?');
     needs.onRefusal(refusal, reply.request.ip, startedAt(reply.request), path);
+  }
+
+  function refused(reply: FastifyReply, refusal: Refused): FastifyReply {
+    tell(reply, refusal);
     return sendRefusal(reply, refusal);
+  }
+
+  function overRate({ request }: FastifyReply): Refused | undefined {
+    return needs.addressLimits.take(request.ip) > 0 ? refuse('AddressLimited') : undefined;
   }
 
   app.addHook('onRequest', async (request, reply) => {
     started.set(request, needs.monotonic());
-    if (needs.addressLimits.take(request.ip) > 0) return refused(reply, refuse('AddressLimited'));
-    if (underWay >= maxUnderWay) return refused(reply, refuse('Overloaded'));
+    lastOn.set(request.raw.socket, reply);
+    const limited = overRate(reply);
+    if (limited) return refused(reply, limited);
+    if (underWay >= limits.requests) return refused(reply, refuse('Overloaded'));
     underWay += 1;
     reply.raw.once('close', () => {
       underWay -= 1;
@@ -142,6 +137,14 @@ export function createHttp(needs: HttpNeeds): Http {
   });
 
   if (!server) throw new Error('the framework made no server');
+  const made: Server = server;
+  // The framework closes only servers that listen by its own doing.
+  app.addHook('onClose', async () => {
+    const isClosed = new AbortController();
+    made.close(() => isClosed.abort());
+    await pause(limits.closingMs, isClosed.signal);
+    breakOff();
+  });
   const asksForCertificates = needs.tls.requestCert === true;
   const presented = (request: FastifyRequest) => presentedBy(request.raw, asksForCertificates);
   return { app, server, startedAt, presented, refused };
@@ -149,33 +152,14 @@ export function createHttp(needs: HttpNeeds): Http {
 
 /** Answers with a refusal that was told already. */
 export function sendRefusal(reply: FastifyReply, refusal: Refused): FastifyReply {
-  const { status, error, verdict } = refusals[refusal.code];
+  const { status, verdict } = refusals[refusal.code];
   reply.code(status).headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
   if (verdict === 'wait') reply.header('retry-after', String(retryAfterSeconds));
-  return reply.type('application/json').send(errorBody(error, refusal.code, describe(refusal)));
+  return reply.type('application/json').send(bodyOf(refusal));
 }
 
 /** RFC 6749 5.2, and our own code beside it, which the documentation has a heading for. */
-function errorBody(error: string, reason: RefusalCode, description: string): string {
-  return JSON.stringify({ error, error_description: description, reason });
-}
-
-const statusOfClientError: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
-};
-
-/** Answers what is no HTTP, is too large or too slow, and ends the connection. */
-function cut(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy();
-    return;
-  }
-  const status = statusOfClientError[error.code ?? ''] ?? '400 Bad Request';
-  const code = status.startsWith('431') ? 'RequestTooLarge' : 'RequestMalformed';
-  const body = errorBody('invalid_request', code, describe(refuse(code, status.slice(4).toLowerCase())));
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
+function bodyOf(refusal: Refused): string {
+  const { error } = refusals[refusal.code];
+  return JSON.stringify({ error, error_description: describe(refusal), reason: refusal.code });
 }

@@ -3,7 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { pause } from '../../kube/timer.ts';
 import type { Logger } from '../../observe/log.ts';
 import type { CertificateSource } from './certificate-source.ts';
-import { type Http, type ServerCertificate, tlsOptions } from './http.ts';
+import type { Http } from './http.ts';
+import { type ServerCertificate, tlsOptions } from './tls.ts';
 
 export interface ListenerNeeds {
   /** As it is called in logs and readiness, such as `token-endpoint`. */

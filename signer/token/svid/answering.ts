@@ -18,15 +18,12 @@ export type Answer<Request, Given> = (
 /** Makes of a service one that tells about every answer, whatever came of it. */
 export function answering<Request, Given, Facts>(needs: {
   readonly issue: Issue<Request, Given, Facts>;
-  readonly tell: (
-    told: {
-      readonly address: string;
-      readonly elapsedMs: number;
-      readonly caller?: Caller;
-      readonly outcome: { readonly ok: true; readonly issued: Facts } | Refused;
-    },
-    request: Request | undefined,
-  ) => void;
+  readonly tell: (told: {
+    readonly address: string;
+    readonly elapsedMs: number;
+    readonly caller?: Caller;
+    readonly outcome: { readonly ok: true; readonly issued: Facts } | Refused;
+  }) => void;
   readonly monotonic: () => number;
 }): Answer<Request, Given> {
   return async (read, address, startedAt) => {
@@ -36,15 +33,12 @@ export function answering<Request, Given, Facts>(needs: {
           caller = whose;
         })
       : read;
-    needs.tell(
-      {
-        address,
-        elapsedMs: needs.monotonic() - startedAt,
-        ...(caller && { caller }),
-        outcome: outcome.ok ? { ok: true, issued: outcome.value.facts } : outcome,
-      },
-      read.ok ? read.value : undefined,
-    );
+    needs.tell({
+      address,
+      elapsedMs: needs.monotonic() - startedAt,
+      ...(caller && { caller }),
+      outcome: outcome.ok ? { ok: true, issued: outcome.value.facts } : outcome,
+    });
     return outcome.ok ? pass(outcome.value.given) : outcome;
   };
 }

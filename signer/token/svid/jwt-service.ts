@@ -91,14 +91,15 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     const { uri } = spiffeId.value;
     return pass({
       given: { token: minted.token, expiresIn: minted.expiresAt - now, spiffeId: uri },
-      facts: { spiffeId: uri, tokenId: minted.id, keyId: signer.kid, notAfter: minted.expiresAt },
+      facts: {
+        spiffeId: uri,
+        audiences: audiences.value,
+        tokenId: minted.id,
+        keyId: signer.kid,
+        notAfter: minted.expiresAt,
+      },
     });
   };
 
-  return answering({
-    issue,
-    tell: (told, request) =>
-      needs.tell({ event: 'token', ...told, ...(request && { audiences: request.audiences }) }),
-    monotonic,
-  });
+  return answering({ issue, tell: (told) => needs.tell({ event: 'token', ...told }), monotonic });
 }

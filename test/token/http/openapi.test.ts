@@ -53,6 +53,7 @@ describe('the OpenAPI document', () => {
       tls: {},
       addressLimits: { take: () => (isFull ? 1 : 0) },
       onRefusal: () => undefined,
+      onCut: () => undefined,
       onError: (error) => assert.fail(error),
       monotonic: () => 0,
     });

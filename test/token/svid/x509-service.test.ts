@@ -5,7 +5,7 @@ import type { Authority } from '../../../signer/authority/pool.ts';
 import { createStore } from '../../../signer/kube/store.ts';
 import type { WaitReason } from '../../../signer/observe/reasons.ts';
 import { pass, refuse } from '../../../signer/token/refusals.ts';
-import type { Told } from '../../../signer/token/report.ts';
+import type { SvidTold } from '../../../signer/token/report.ts';
 import { createX509Service, type X509ServiceNeeds } from '../../../signer/token/svid/x509-service.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 import { authorityOf, makeCa } from '../../pki/authorities.ts';
@@ -30,7 +30,7 @@ const unusable = (reason: WaitReason, detail: string) => () => ({ ok: false as c
 
 /** The service with a good token, a live pod and a CA; what the real ones say is in test/contract/x509-svid.test.ts. */
 function aService(different: Partial<X509ServiceNeeds> = {}) {
-  const told: Told[] = [];
+  const told: SvidTold[] = [];
   const api = createScriptedApi();
   api.answer = () => ({ status: 200, body: { uid: 'pod-uid' } });
   const answer = createX509Service({

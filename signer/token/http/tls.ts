@@ -1,0 +1,33 @@
+import type { ServerOptions } from 'node:https';
+import { clientCertificateTls } from './client-tls.ts';
+
+/**
+ * Mozilla's intermediate configuration: for TLS 1.2 authenticated ciphers with forward secrecy only. Those of finite
+ * field Diffie-Hellman are left out: they need parameters, and whoever knows them knows elliptic curves too.
+ */
+const ciphers = [
+  ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'],
+  ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256'],
+  ...['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384'],
+  ...['ECDHE-ECDSA-CHACHA20-POLY1305', 'ECDHE-RSA-CHACHA20-POLY1305'],
+].join(':');
+
+/** Key and chain of a server, PEM; the leaf first. */
+export interface ServerCertificate {
+  readonly keyPem: string;
+  readonly chainPem: string;
+}
+
+/** What a listener is made with, and given again whenever its certificate is renewed. */
+export function tlsOptions(
+  certificate: ServerCertificate,
+  speaks: { readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3'; readonly asksForCertificates?: boolean },
+): ServerOptions {
+  return {
+    key: certificate.keyPem,
+    cert: certificate.chainPem,
+    minVersion: speaks.minTlsVersion,
+    ciphers,
+    ...(speaks.asksForCertificates && clientCertificateTls),
+  };
+}
