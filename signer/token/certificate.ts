@@ -11,6 +11,8 @@ export interface EndpointCertificate {
   /** Leaf, then intermediates. */
   readonly chainPem: string;
   readonly authorityId: string;
+  /** Fingerprints of the chain that verifies it. */
+  readonly issuedBy: string;
   readonly notAfter: number;
   /** From then on a new one is made. */
   readonly renewAt: number;
@@ -50,7 +52,31 @@ export async function makeEndpointCertificate(input: {
     keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     chainPem,
     authorityId: input.authority.id,
+    issuedBy: chainOf(input.authority),
     notAfter,
     renewAt: input.now + Math.floor((notAfter - input.now) / 2),
   };
+}
+
+/**
+ * Whether another certificate takes the place of this one: it is half over, or another chain signs now. The id tells
+ * nothing of that, as a pool that is made anew has the same ones.
+ *
+ * @param now seconds since the epoch.
+ */
+export function isToBeRenewed(
+  current: Pick<EndpointCertificate, 'issuedBy' | 'renewAt'>,
+  authority: Pick<Authority, 'signing' | 'intermediates' | 'root'>,
+  now: number,
+): boolean {
+  return now >= current.renewAt || current.issuedBy !== chainOf(authority);
+}
+
+/** Fingerprints of everything that verifies what an authority signs. */
+function chainOf({
+  signing,
+  intermediates,
+  root,
+}: Pick<Authority, 'signing' | 'intermediates' | 'root'>): string {
+  return [signing, ...intermediates, root].map(({ sha256Hex }) => sha256Hex).join();
 }

@@ -1,7 +1,7 @@
 import type { Authority } from '../../authority/pool.ts';
-import { pause } from '../../kube/timer.ts';
+import { type Pause, pause as realPause } from '../../kube/timer.ts';
 import type { Logger } from '../../observe/log.ts';
-import { type EndpointCertificate, makeEndpointCertificate } from '../certificate.ts';
+import { type EndpointCertificate, isToBeRenewed, makeEndpointCertificate } from '../certificate.ts';
 import { readCertificateFiles } from './certificate-files.ts';
 import type { ServerCertificate } from './tls.ts';
 
@@ -20,7 +20,7 @@ export interface CertificateSource {
 const retryMs = 1_000;
 const checkMs = 5_000;
 
-/** The endpoint's own SVIDs: renewed in time, and when another authority signs. */
+/** The endpoint's own SVIDs: renewed in time, and when another chain signs. */
 export function ownCertificates(needs: {
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
   readonly authority: () => { ok: true; authority: Authority } | { ok: false; detail: string };
@@ -30,7 +30,9 @@ export function ownCertificates(needs: {
   /** Epoch milliseconds. */
   readonly now: () => number;
   readonly randomBytes: (count: number) => Uint8Array;
+  readonly pause?: Pause;
 }): CertificateSource {
+  const { pause = realPause } = needs;
   const seconds = () => Math.floor(needs.now() / 1000);
   let current: EndpointCertificate | undefined;
 
@@ -61,8 +63,7 @@ export function ownCertificates(needs: {
         await pause(checkMs, signal);
         const usable = needs.authority();
         if (!usable.ok) continue;
-        const isDue = current === undefined || seconds() >= current.renewAt;
-        if (!isDue && usable.authority.id === current?.authorityId) continue;
+        if (current && !isToBeRenewed(current, usable.authority, seconds())) continue;
         const renewed = await make(usable.authority);
         use(renewed);
         const { authorityId: authority, notAfter } = renewed;
@@ -79,8 +80,9 @@ export function filedCertificates(needs: {
   readonly log: Pick<Logger, 'info' | 'warn'>;
   /** Epoch milliseconds. */
   readonly now: () => number;
+  readonly pause?: Pause;
 }): CertificateSource {
-  const { certificateFile, log } = needs;
+  const { certificateFile, log, pause = realPause } = needs;
   let current: ServerCertificate | undefined;
   let lastFault: string | undefined;
 

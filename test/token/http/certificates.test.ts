@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { createAuthority } from '../../../signer/authority/create.ts';
+import { newPool } from '../../../signer/authority/document.ts';
+import { type Authority, compilePool, signingAuthorityAt } from '../../../signer/authority/pool.ts';
+import { endpointIdOf } from '../../../signer/spiffe/infrastructure.ts';
+import { isToBeRenewed, makeEndpointCertificate } from '../../../signer/token/certificate.ts';
+import { readCertificateFiles } from '../../../signer/token/http/certificate-files.ts';
+import { ownCertificates } from '../../../signer/token/http/certificate-source.ts';
+import type { ServerCertificate } from '../../../signer/token/http/tls.ts';
+import { makeStateFolder, removeStateFolder } from '../../cluster/state-folder.ts';
+import { webCredentials } from '../../contract/bundle-endpoint.ts';
+
+const trustDomain = 'example.org';
+const now = Date.UTC(2026, 10, 25, 12) / 1000;
+const hour = 3600;
+const dnsNames = ['kubespiffe-tokens.kubespiffe.svc', 'localhost'];
+
+/** A new authority, as `ca create --ca-id` makes it: those of one id have nothing but the id in common. */
+async function anAuthority(more: { id?: string; lifetimeSeconds?: number } = {}): Promise<Authority> {
+  const record = await createAuthority({ id: 'ca-1', trustDomain, now, ...more });
+  const compiled = compilePool(newPool(trustDomain, record), trustDomain);
+  assert.ok(compiled.ok);
+  const signable = signingAuthorityAt(compiled.pool, now);
+  assert.ok(signable.ok);
+  return signable.authority;
+}
+
+const make = (authority: Authority, at = now) =>
+  makeEndpointCertificate({ authority, trustDomain, dnsNames, now: at, randomBytes });
+const secondsOf = (date: Date) => date.getTime() / 1000;
+
+describe("the endpoint's own certificate", () => {
+  it('is an SVID with the reserved path and the DNS names, for the key that comes with it', async () => {
+    const authority = await anAuthority();
+    const { keyPem, chainPem } = await make(authority);
+    const certificate = new X509Certificate(chainPem);
+    assert.equal(
+      certificate.subjectAltName,
+      ['URI:', endpointIdOf(trustDomain).uri, ...dnsNames.map((name) => `, DNS:${name}`)].join(''),
+    );
+    assert.ok(certificate.checkPrivateKey(createPrivateKey(keyPem)));
+    assert.ok(certificate.verify(new X509Certificate(authority.root.der).publicKey));
+  });
+
+  it('has a key of its own each time', async () => {
+    const authority = await anAuthority();
+    const [first, second] = [await make(authority), await make(authority)];
+    assert.notEqual(first.keyPem, second.keyPem);
+  });
+
+  it('lives for a day and is renewed at half of that', async () => {
+    const { chainPem, notAfter, renewAt } = await make(await anAuthority());
+    const { validFromDate, validToDate } = new X509Certificate(chainPem);
+    assert.deepEqual([secondsOf(validFromDate), secondsOf(validToDate)], [now - 120, now - 120 + 24 * hour]);
+    assert.equal(notAfter, secondsOf(validToDate));
+    assert.equal(renewAt, now + 12 * hour - 60);
+  });
+
+  it('does not outlive its CA, and is renewed at half of what is left', async () => {
+    const authority = await anAuthority({ lifetimeSeconds: 24 * hour });
+    const { notAfter, renewAt } = await make(authority, now + 22 * hour);
+    assert.deepEqual([notAfter, renewAt], [now + 24 * hour, now + 23 * hour]);
+  });
+
+  it('is to be renewed in time, and when another chain signs, be it under the same id', async () => {
+    const [authority, another, renamed] = [
+      await anAuthority(),
+      await anAuthority(),
+      await anAuthority({ id: 'ca-2' }),
+    ];
+    const certificate = await make(authority);
+    const underIntermediate = { ...authority, intermediates: [another.root] };
+    const rows: [what: string, authority: Authority, at: number, expected: boolean][] = [
+      ['the same', authority, now, false],
+      ['a second before', authority, certificate.renewAt - 1, false],
+      ['in time', authority, certificate.renewAt, true],
+      ['another CA under the same id', another, now, true],
+      ['another CA under another id', renamed, now, true],
+      ['the same CA under another id', { ...authority, id: 'ca-2' }, now, false],
+      ['another intermediate', underIntermediate, now, true],
+    ];
+    for (const [what, signing, at, expected] of rows) {
+      assert.equal(isToBeRenewed(certificate, signing, at), expected, what);
+    }
+  });
+});
+
+describe('the source of those certificates', () => {
+  /** Its clock moves by itself: each pause is over at once, and calls what the test has planned for its time. */
+  async function followed(plan: (atSecond: number, set: (authority: Authority | undefined) => void) => void) {
+    const stop = new AbortController();
+    const first = await anAuthority();
+    let authority: Authority | undefined = first;
+    let nowMs = now * 1000;
+    let pauses = 0;
+    const source = ownCertificates({
+      authority: () => (authority ? { ok: true, authority } : { ok: false, detail: 'there is no CA' }),
+      trustDomain,
+      dnsNames,
+      log: { info: () => undefined },
+      now: () => nowMs,
+      randomBytes,
+      async pause(ms) {
+        nowMs += ms;
+        pauses += 1;
+        if (pauses === 10_000) stop.abort();
+        plan(nowMs / 1000 - now, (next) => {
+          authority = next;
+        });
+      },
+    });
+    const shown: { at: number; certificate: ServerCertificate }[] = [];
+    const waited: string[] = [];
+    const begun = await source.first((reason) => waited.push(reason), stop.signal);
+    assert.ok(begun);
+    const use = (certificate: ServerCertificate) => shown.push({ at: nowMs / 1000 - now, certificate });
+    await source.follow(use, stop.signal);
+    return { begun, shown, waited };
+  }
+
+  it('gives a new one every half day and none in between', async () => {
+    const { begun, shown } = await followed(() => undefined);
+    assert.deepEqual(
+      shown.map(({ at }) => at),
+      [12 * hour - 60],
+    );
+    assert.notEqual(shown[0]?.certificate.keyPem, begun.keyPem);
+  });
+
+  it('gives one within seconds when the CA is another one of the same id', async () => {
+    const another = await anAuthority();
+    const { shown } = await followed((at, set) => {
+      if (at === 600) set(another);
+    });
+    assert.equal(shown[0]?.at, 600);
+    const certificate = new X509Certificate(shown[0].certificate.chainPem);
+    assert.ok(certificate.verify(new X509Certificate(another.root.der).publicKey));
+  });
+
+  it('keeps the last one while there is no CA that may sign', async () => {
+    const { shown } = await followed((at, set) => {
+      if (at === 600) set(undefined);
+    });
+    assert.deepEqual(shown, []);
+  });
+});
+
+describe('a certificate in files', () => {
+  let folder: string;
+  before(async () => {
+    folder = await makeStateFolder();
+  });
+  after(() => removeStateFolder(folder));
+
+  it('is not taken once it has ended, nor before the other end of the pair is there', async () => {
+    const files = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
+    const { key, cert } = await webCredentials();
+    const { validToDate } = new X509Certificate(cert);
+    await writeFile(files.certificateFile, cert);
+    await writeFile(files.keyFile, key);
+    const read = async (nowMs: number) => {
+      const outcome = await readCertificateFiles(files, nowMs);
+      return outcome.ok ? 'good' : outcome.reason;
+    };
+    const endsAt = validToDate.getTime();
+    assert.equal(await read(endsAt - 1), 'good');
+    assert.match(await read(endsAt), /tls\.crt has ended on .*; renew it$/);
+    await writeFile(files.keyFile, (await webCredentials()).key);
+    assert.match(await read(endsAt - 1), /tls\.key is not that of the first certificate in .*tls\.crt$/);
+    await writeFile(files.certificateFile, 'no certificate');
+    assert.match(await read(endsAt - 1), /tls\.crt holds no certificate in PEM$/);
+  });
+});
