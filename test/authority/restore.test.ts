@@ -3,8 +3,10 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
-import { newPool, type PoolDocument } from '../../signer/authority/document.ts';
+import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
 import { blindRaise, restoredPool } from '../../signer/authority/restore.ts';
+import { authorityStates, isPublished } from '../../signer/authority/states.ts';
 
 const trustDomain = 'example.org';
 const now = Date.UTC(2026, 10, 25) / 1000;
@@ -49,6 +51,110 @@ test('what was tainted since the copy was made stays tainted, under whatever nam
   const { pool, stillTainted } = restoredPool(copy, { live });
   assert.deepEqual(stillTainted, ['ca-1']);
   assert.deepEqual(pool.authorities, [{ ...ca, tainted: true }, key]);
+});
+
+const newer = await createAuthority({ id: 'ca-2', trustDomain, now });
+
+test('an authority that only the live pool has is kept with its key, and no longer signs', () => {
+  const live = { ...copy, authorities: [{ ...ca, state: 'retiring' as const }, newer, key] };
+  const { pool, kept } = restoredPool(copy, { live });
+  const retiring = { ...newer, state: 'retiring' };
+  assert.deepEqual(pool.authorities, [ca, key, retiring]);
+  assert.deepEqual(kept, [retiring]);
+});
+
+test('it goes on signing where the copy has none of its kind, or one that was tainted since', () => {
+  const tainted = { ...ca, state: 'retiring' as const, tainted: true };
+  const live = { ...copy, authorities: [tainted, newer, key] };
+  const { pool, stillTainted } = restoredPool({ ...copy, authorities: [ca] }, { live });
+  assert.deepEqual(pool.authorities, [tainted, newer, key]);
+  assert.deepEqual(stillTainted, ['ca-1']);
+});
+
+test('it gets another id where the copy has given its own to another authority', () => {
+  const ids = (id: string) => {
+    const known = { live: { ...copy, authorities: [{ ...newer, id }] } };
+    const { authorities } = restoredPool({ ...copy, authorities: [{ ...ca, id }] }, known).pool;
+    return authorities.map((each) => each.id);
+  };
+  assert.deepEqual(ids('ca-1'), ['ca-1', 'ca-1-2']);
+  const long = 'x'.repeat(63);
+  assert.deepEqual(ids(long), [long, `${'x'.repeat(59)}-2`]);
+});
+
+test('it goes where that is asked for, and nothing else does', () => {
+  const live = { ...copy, authorities: [ca, newer, key] };
+  const { pool, kept, dropped } = restoredPool(copy, { live, dropped: ['ca-2', 'ca-1', 'none'] });
+  assert.deepEqual(pool.authorities, copy.authorities);
+  assert.deepEqual([kept, dropped], [[], ['ca-2']]);
+});
+
+test('what is published in the live pool stays so, with the times of that', () => {
+  const prepared = { ...newer, id: 'next', state: 'prepared' as const };
+  const { pool, kept } = restoredPool(
+    { ...copy, authorities: [ca, prepared, key] },
+    { live: { ...copy, authorities: [{ ...ca, state: 'retiring' }, newer, key] } },
+  );
+  assert.deepEqual(pool.authorities, [ca, { ...newer, id: 'next', state: 'retiring' }, key]);
+  assert.deepEqual(
+    kept.map(({ id }) => id),
+    ['next'],
+  );
+});
+
+test('whatever was restored over whatever: no key, no place in the bundles and no taint is lost', async () => {
+  const materials: readonly AuthorityRecord[] = [
+    ca,
+    newer,
+    await createAuthority({ id: 'ca-3', trustDomain, now }),
+    key,
+    await createJwtAuthority({ key: 'es256', now }),
+    await createJwtAuthority({ key: 'es256', now }),
+  ];
+  // Ids go by the place, so that the same one is another authority in another pool.
+  const pools = fc
+    .tuple(
+      ...materials.map((material) =>
+        fc.option(
+          fc.record({
+            state: fc.constantFrom(
+              ...authorityStates.filter((one) => material.kind === 'X509' || one !== 'preview'),
+            ),
+            tainted: fc.boolean(),
+          }),
+        ),
+      ),
+    )
+    .map((wishes) => {
+      const active = new Set<string>();
+      return wishes
+        .flatMap((wish, index): AuthorityRecord[] => {
+          const material = materials[index];
+          if (!wish || !material) return [];
+          const isSecond = wish.state === 'active' && active.has(material.kind);
+          if (wish.state === 'active') active.add(material.kind);
+          return [{ ...material, ...wish, ...(isSecond && { state: 'trusted' }) }];
+        })
+        .map((each, index) => ({ ...each, id: `id-${index}` }));
+    });
+  const material = ({ certificate, publicKey }: AuthorityRecord) => certificate ?? publicKey;
+  fc.assert(
+    fc.property(pools, pools, (ofCopy, ofLive) => {
+      fc.pre(ofCopy.length > 0);
+      const live = { ...copy, authorities: ofLive };
+      const { pool } = restoredPool({ ...copy, authorities: ofCopy }, { live });
+      const found = (each: AuthorityRecord) =>
+        pool.authorities.find((one) => material(one) === material(each)) ?? assert.fail('it is lost');
+      for (const each of [...ofCopy, ...ofLive]) {
+        const restored = found(each);
+        assert.equal(restored.privateKey, each.privateKey);
+        if (isPublished(each.state)) assert.ok(isPublished(restored.state));
+        if (each.tainted) assert.ok(restored.tainted);
+      }
+      const compiled = compilePool(pool, trustDomain);
+      assert.ok(compiled.ok, compiled.ok ? '' : compiled.problem.message);
+    }),
+  );
 });
 
 test('all else is as in the copy', () => {

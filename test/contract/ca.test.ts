@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { stringify } from 'yaml';
-import type { PoolDocument } from '../../signer/authority/document.ts';
+import { createAuthority } from '../../signer/authority/create.ts';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
 import { parsePool, serializePool } from '../../signer/authority/pool.ts';
 import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
@@ -256,49 +257,98 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.ok(Math.abs(publishedAt - Date.now() - 1_200_000) < 30_000, String(publishedAt));
   });
 
-  it('restores a copy with a sequence above all before, and without untainting anything', async () => {
-    await ca('create', 'restored', ...wishes);
-    const copy = await stored('restored');
-    const json = Buffer.from(copy.data?.['pool.json'] ?? '', 'base64').toString();
-    const document = JSON.parse(json) as PoolDocument;
-    const restore = (input: string, ...more: string[]) =>
-      run(
-        [
-          ...['ca', 'restore', '-n', namespace, '--name', 'restored', '--from', '-', '--kubeconfig', keeper],
-          ...more,
-        ],
-        { input },
-      );
-    const [first, ...rest] = document.authorities;
-    assert.ok(first);
-    const later = { ...document, sequence: 7, authorities: [{ ...first, tainted: true }, ...rest] };
+  describe('restores a copy over a pool', () => {
     const path = `/api/v1/namespaces/${namespace}/secrets/restored`;
-    await controlPlane.request('PUT', path, {
-      ...copy,
-      metadata: { ...copy.metadata, resourceVersion: undefined },
-      data: serializePool(later),
+    let copy: Secret;
+    let document: PoolDocument;
+    let first: AuthorityRecord;
+    async function put(data: Record<string, string>): Promise<void> {
+      const metadata = { ...copy.metadata, resourceVersion: undefined };
+      const { status } = await controlPlane.request('PUT', path, { ...copy, metadata, data });
+      assert.equal(status, 200);
+    }
+    async function restore(input: string, ...more: string[]) {
+      const name = ['-n', namespace, '--name', 'restored', '--from', '-', '--kubeconfig', keeper];
+      const result = await run(['ca', 'restore', ...name, ...more], { input });
+      assert.doesNotMatch(result.stdout + result.stderr, /PRIVATE KEY/);
+      return result;
+    }
+    const restored = async () =>
+      parsePool(await stored('restored'), { trustDomain: 'example.org', now }).pool ??
+      assert.fail('it is a pool');
+
+    before(async () => {
+      await ca('create', 'restored', ...wishes);
+      copy = await stored('restored');
+      document = JSON.parse(Buffer.from(copy.data?.['pool.json'] ?? '', 'base64').toString());
+      first = document.authorities[0] ?? assert.fail('it has an authority');
     });
 
-    const fromYaml = await restore(stringify(copy));
-    assert.equal(fromYaml.code, 0, fromYaml.stderr);
-    assert.match(fromYaml.stdout, /^secret\/restored restored, sequence 8 \(the copy had 1\)$/m);
-    assert.match(fromYaml.stderr, /^warning: authority ca-1 was tainted .* stays so$/m);
-    const parsed = parsePool(await stored('restored'), { trustDomain: 'example.org', now });
-    assert.ok(parsed.pool?.authorities[0]?.tainted);
+    it('with a sequence above all before, and without untainting anything', async () => {
+      const tainted = document.authorities.map((each) => ({ ...each, tainted: each === first }));
+      await put(serializePool({ ...document, sequence: 7, authorities: tainted }));
+      const fromYaml = await restore(stringify(copy));
+      assert.equal(fromYaml.code, 0, fromYaml.stderr);
+      assert.match(fromYaml.stdout, /^secret\/restored restored, sequence 8 \(the copy had 1\)$/m);
+      assert.match(fromYaml.stderr, /^warning: authority ca-1 was tainted .* stays so$/m);
+      assert.ok((await restored()).authorities[0]?.tainted);
 
-    const fromJson = await restore(json, '--published-sequence', '40');
-    assert.match(fromJson.stdout, /sequence 41/);
-    const nothing = await restore(
-      `kind: Secret\ndata: { other: ${Buffer.from('secret').toString('base64')} }`,
-    );
-    assert.equal(nothing.code, 1);
-    assert.match(nothing.stderr, /holds neither a pool Secret nor a pool\nhint: .*kubectl get secret/);
-    const foreign = await restore(JSON.stringify({ ...document, trustDomain: 'example.com' }));
-    assert.equal(foreign.code, 1);
-    assert.match(foreign.stderr, /trust domain example\.com, and Secret pools\/restored of example\.org/);
-    for (const { stdout, stderr } of [fromYaml, fromJson, nothing, foreign]) {
-      assert.doesNotMatch(stdout + stderr, /PRIVATE KEY/);
-    }
+      const fromJson = await restore(JSON.stringify(document), '--published-sequence', '40');
+      assert.match(fromJson.stdout, /sequence 41/);
+    });
+
+    it('and loses no authority that is only there, unless that is asked for', async () => {
+      const authorities = document.authorities.map((each) => ({ ...each, state: 'retiring' as const }));
+      const next = await createAuthority({ id: 'ca-2', trustDomain: 'example.org', now });
+      await put(serializePool({ ...document, sequence: 2, authorities: [...authorities, next] }));
+
+      const other = await restore(stringify(copy), '--drop-authority', 'ca-1');
+      assert.equal(other.code, 1);
+      assert.match(other.stderr, /^error: ca-1 is no authority that only the pool .*\nhint: .*ca show/);
+      const kept = await restore(stringify(copy));
+      assert.match(kept.stderr, /^warning: authority ca-2 is kept from the pool that was there, retiring: /m);
+      const both = await restored();
+      assert.equal(both.active?.id, 'ca-1');
+      assert.equal(both.roots.length, 2);
+
+      const dropped = await restore(stringify(copy), '--drop-authority', 'ca-2');
+      assert.match(dropped.stderr, /^warning: authority ca-2 is gone, as was asked for$/m);
+      assert.equal((await restored()).roots.length, 1);
+    });
+
+    it('and tells what of it does not go together with the copy', async () => {
+      const next = await createAuthority({ id: 'ca-2', trustDomain: 'example.org', now });
+      const broken = { ...next, state: 'retiring' as const, certificate: `${first.privateKey}` };
+      await put(serializePool({ ...document, authorities: [...document.authorities, broken] }));
+      const refused = await restore(stringify(copy));
+      assert.equal(refused.code, 1);
+      assert.match(
+        refused.stderr,
+        /does not go together .*\(ca-2\): .*certificate.*\nhint: .*--drop-authority/,
+      );
+      assert.equal((await restore(stringify(copy), '--drop-authority', 'ca-2')).code, 0);
+    });
+
+    it('that cannot be read, only when nothing in it is wanted', async () => {
+      await put({ 'pool.json': Buffer.from('{"authorities": [').toString('base64') });
+      const refused = await restore(stringify(copy));
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /cannot be read \(pool: is not JSON.*\nhint: .*--replace-unreadable/);
+      const done = await restore(stringify(copy), '--replace-unreadable');
+      assert.match(done.stderr, /^warning: there was no pool to compare with/m);
+      assert.equal((await restored()).sequence, 1_001);
+    });
+
+    it('of its own trust domain only, and only a pool', async () => {
+      const nothing = await restore(
+        `kind: Secret\ndata: { other: ${Buffer.from('secret').toString('base64')} }`,
+      );
+      assert.equal(nothing.code, 1);
+      assert.match(nothing.stderr, /holds neither a pool Secret nor a pool\nhint: .*kubectl get secret/);
+      const foreign = await restore(JSON.stringify({ ...document, trustDomain: 'example.com' }));
+      assert.equal(foreign.code, 1);
+      assert.match(foreign.stderr, /trust domain example\.com, and Secret pools\/restored of example\.org/);
+    });
   });
 
   it('restores a pool whose Secret is gone, and says what it could not compare with', async () => {

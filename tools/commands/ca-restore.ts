@@ -1,8 +1,13 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { parse as parseYaml } from 'yaml';
-import { type PoolDocument, poolKind, readPoolDocument } from '../../signer/authority/document.ts';
+import {
+  type PoolDocument,
+  poolKind,
+  readPoolDocument,
+  writePoolDocument,
+} from '../../signer/authority/document.ts';
 import { compilePool, poolSecret, serializePool } from '../../signer/authority/pool.ts';
-import { blindRaise, restoredPool } from '../../signer/authority/restore.ts';
+import { blindRaise, type RestoredPool, restoredPool } from '../../signer/authority/restore.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { type ClusterOptions, createSecret, getSecret, replaceSecret, withApi, withCluster } from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
@@ -17,6 +22,8 @@ interface Options extends ClusterOptions {
   name: string;
   from: string;
   publishedSequence?: number;
+  dropAuthority: string[];
+  replaceUnreadable?: true;
 }
 
 /** `kubespiffe ca restore`: a copy of a pool takes the place of what is there, with a sequence above all before. */
@@ -26,7 +33,8 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     .description(
       'Put a copy of a pool Secret back.\n\n' +
         'Those who poll the bundle take the one with the greater sequence, so the sequence of the copy is raised above\n' +
-        'that of the pool that is there. An authority that was tainted since the copy was made stays tainted.',
+        'that of the pool that is there. An authority that was tainted since the copy was made stays tainted. What only\n' +
+        'the pool that is there has is kept, as there may be certificates and tokens that only that verifies.',
     );
   withExamples(
     command,
@@ -36,7 +44,10 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml
 
     # The Secret is gone; what was published last is in a bundle that somebody fetched
-    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --published-sequence 17`,
+    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --published-sequence 17
+
+    # What was added since is not to stay, and nobody has anything that was signed with it
+    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --drop-authority ca-2`,
   );
   requiredOption(
     withSecretName(command),
@@ -49,25 +60,20 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
       'The highest spiffe_sequence that was published, as `kubespiffe bundle show` tells it.',
       parseSequence,
     )
+    .option(
+      '--drop-authority <id>',
+      'Leave out an authority that only the pool that is there has, and lose it. May be repeated.',
+      (id: string, others: string[]) => [...others, id],
+      [],
+    )
+    .option('--replace-unreadable', 'Replace a pool that cannot be read, and lose whatever only that has.')
     .action(async (options: Options) => {
       const { namespace, name, publishedSequence } = options;
       const copy = poolIn((await readInput(terminal, options.from)).toString('utf8'), options.from);
-      const { pool, stillTainted, isNew } = await withApi(options, terminal, async (api) => {
+      const { restored, isNew } = await withApi(options, terminal, async (api) => {
         const secret = await getSecret(api, namespace, name);
-        const live = secret && livePoolOf(secret);
-        if (live && live.trustDomain !== copy.trustDomain) {
-          throw new CliError(
-            'POOL_INVALID',
-            `the copy is of trust domain ${copy.trustDomain}, and Secret ${namespace}/${name} of ${live.trustDomain}`,
-            'choose the Secret that the copy is of',
-          );
-        }
-        const restored = restoredPool(copy, {
-          ...(live && { live }),
-          ...(publishedSequence !== undefined && { publishedSequence }),
-        });
-        const compiled = compilePool(restored.pool, restored.pool.trustDomain);
-        if (!compiled.ok) throw poolError(compiled.problem);
+        const live = secret && livePoolOf(secret, options);
+        const restored = restore(copy, live, options);
         const data = serializePool(restored.pool);
         if (secret) await replaceSecret(api, { ...secret, data: { ...secret.data, ...data } });
         else {
@@ -81,26 +87,84 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
           } satisfies Secret;
           await createSecret(api, made, false);
         }
-        return { ...restored, isNew: !live };
+        return { restored, isNew: !live };
       });
+      const { pool, stillTainted, kept, dropped } = restored;
       terminal.out(`secret/${name} restored, sequence ${pool.sequence} (the copy had ${copy.sequence})\n`);
-      for (const id of stillTainted) {
-        terminal.err(`warning: authority ${id} was tainted after the copy was made, and stays so\n`);
+      const warn = (text: string) => terminal.err(`warning: ${text}\n`);
+      for (const id of stillTainted)
+        warn(`authority ${id} was tainted after the copy was made, and stays so`);
+      for (const { id, state } of kept) {
+        warn(`authority ${id} is kept from the pool that was there, ${state}: the copy does not publish it`);
       }
+      for (const id of dropped) warn(`authority ${id} is gone, as was asked for`);
       if (isNew && publishedSequence === undefined) {
-        terminal.err(
-          `warning: there was no pool to compare with, so the sequence was raised by ${blindRaise}; where more was ` +
-            'published, restore again with --published-sequence\n',
+        warn(
+          `there was no pool to compare with, so the sequence was raised by ${blindRaise}; where more was ` +
+            'published, restore again with --published-sequence',
         );
       }
     });
   return command;
 }
 
-/** The pool that is there. A broken one may be what is to be repaired: then there is nothing to compare with. */
-function livePoolOf(secret: Secret): PoolDocument | undefined {
-  const read = readPoolDocument(Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8'));
-  return read.ok ? read.document : undefined;
+/** @throws CliError where the copy does not fit to what is there, or is broken. */
+function restore(copy: PoolDocument, live: PoolDocument | undefined, options: Options): RestoredPool {
+  const { namespace, name, publishedSequence, dropAuthority } = options;
+  if (live && live.trustDomain !== copy.trustDomain) {
+    throw new CliError(
+      'POOL_INVALID',
+      `the copy is of trust domain ${copy.trustDomain}, and Secret ${namespace}/${name} of ${live.trustDomain}`,
+      'choose the Secret that the copy is of',
+    );
+  }
+  const compiled = compilePool(copy, copy.trustDomain);
+  if (!compiled.ok) throw poolError(compiled.problem);
+  const restored = restoredPool(copy, {
+    ...(live && { live }),
+    ...(publishedSequence !== undefined && { publishedSequence }),
+    dropped: dropAuthority,
+  });
+  const notThere = dropAuthority.find((id) => !restored.dropped.includes(id));
+  if (notThere !== undefined) {
+    const what = `${notThere} is no authority that only the pool of Secret ${namespace}/${name} has`;
+    const hint = `\`kubespiffe ca show --namespace ${namespace} --name ${name}\` shows those that it has`;
+    throw new CliError('POOL_INVALID', what, hint);
+  }
+  // The copy alone is sound: what is kept may have faults of its own, or be too much.
+  const read = readPoolDocument(writePoolDocument(restored.pool));
+  const together = read.ok ? compilePool(read.document, copy.trustDomain) : read;
+  if (!together.ok) {
+    const { field, what } = together.problem;
+    const ids = restored.kept.map(({ id }) => id).join(', ');
+    throw new CliError(
+      'POOL_INVALID',
+      `the copy does not go together with what only the pool that is there has (${ids}): ${field}: ${what}`,
+      'leave out with --drop-authority what may be lost',
+    );
+  }
+  return restored;
+}
+
+/**
+ * The pool that is there, undefined for none. A broken one may be what is to be repaired, but what it knew is lost then.
+ * @throws CliError for a pool that cannot be read and is not to be replaced for all that.
+ */
+function livePoolOf(
+  secret: Secret,
+  { namespace, name, replaceUnreadable }: Options,
+): PoolDocument | undefined {
+  const encoded = secret.data?.[poolSecret.key];
+  if (!encoded) return undefined;
+  const read = readPoolDocument(Buffer.from(encoded, 'base64').toString('utf8'));
+  if (read.ok) return read.document;
+  if (replaceUnreadable) return undefined;
+  throw new CliError(
+    'POOL_INVALID',
+    `what is in Secret ${namespace}/${name} cannot be read (${read.problem.field}: ${read.problem.what}), so nobody ` +
+      'knows which of its authorities are tainted, or missing in the copy',
+    `keep it with \`kubectl get secret -n ${namespace} ${name} -o yaml\`, and replace it with --replace-unreadable`,
+  );
 }
 
 /** @throws CliError for what is neither a Secret with a pool nor a pool, without any part of the text. */
