@@ -7,22 +7,25 @@ import {
   ChallengePasswordAttribute,
   SubjectAlternativeNameExtension,
 } from '@peculiar/x509';
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { aPool, installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
-import { answerTo, create, createPod, newRequestKey, read, requestFor } from './workloads.ts';
+import { answerTo, create, createPod, newRequestKey, read, requestFor, signerName } from './workloads.ts';
 
 /** What the signer does with each kind of request on a real API server. */
 describe('requests, good and bad', () => {
   let controlPlane: ControlPlane;
   let signer: SignerProcess;
+  let pool: PoolDocument;
 
   before(async () => {
     controlPlane = await startControlPlane();
     const kubeconfig = await installSigner(controlPlane);
-    await putPool(controlPlane, await aPool());
+    pool = await aPool();
+    await putPool(controlPlane, pool);
     signer = await startSigner({ kubeconfig });
     await signer.ready();
   });
@@ -47,6 +50,21 @@ describe('requests, good and bad', () => {
     };
     return items.filter((event) => event.regarding.name === name);
   }
+
+  const annotated = { unverifiedUserAnnotations: { 'kubespiffe.io/uri': 'spiffe://example.org/admin' } };
+
+  /** Events are written in their order, a little later: one that was caused after this shows that none comes. */
+  async function staysWithoutEvent(pod: Pod): Promise<void> {
+    const another = await createPod(controlPlane);
+    await requestFor(controlPlane, another, annotated);
+    await waitFor('the Event of another pod', async () => (await eventsOf(another)).length > 0);
+    assert.deepEqual(await eventsOf(pod), []);
+  }
+
+  const audited = (fields: Record<string, unknown>) =>
+    signer
+      .lines()
+      .filter((line) => line.audit && Object.entries(fields).every(([name, value]) => line[name] === value));
 
   it('issues for a pod that is as the request says', async () => {
     const pod = await createPod(controlPlane);
@@ -106,9 +124,7 @@ describe('requests, good and bad', () => {
 
   it('denies an annotation key, and the condition says which one and what to do', async () => {
     const pod = await createPod(controlPlane);
-    const request = await requestFor(controlPlane, pod, {
-      unverifiedUserAnnotations: { 'kubespiffe.io/uri': 'spiffe://example.org/admin' },
-    });
+    const request = await requestFor(controlPlane, pod, annotated);
     const [condition] = (await answerTo(controlPlane, request)).conditions ?? [];
     assert.equal(condition?.type, 'Denied');
     assert.equal(condition?.reason, 'InvalidUnverifiedUserAnnotations');
@@ -127,7 +143,7 @@ describe('requests, good and bad', () => {
   it('drops the request of a pod whose name another pod has now', async () => {
     const pod = await createPod(controlPlane);
     await leftOpen(await requestFor(controlPlane, pod, { podUID: 'an-earlier-pod' }), 'PodReplaced');
-    assert.deepEqual(await eventsOf(pod), []);
+    await staysWithoutEvent(pod);
   });
 
   const claims: [string, Partial<PodCertificateRequest['spec']>, string][] = [
@@ -135,13 +151,12 @@ describe('requests, good and bad', () => {
     ['another node', { nodeName: 'node-2' }, 'NodeMismatch'],
   ];
   for (const [name, claim, reason] of claims) {
-    it(`leaves a request open that claims ${name}, without an Event on the pod`, async () => {
+    it(`leaves a request open that claims ${name}, without an Event on the pod, audited and counted once`, async () => {
       const pod = await createPod(controlPlane);
       await leftOpen(await requestFor(controlPlane, pod, claim), reason);
-      assert.deepEqual(await eventsOf(pod), []);
-      const audited = () => signer.lines().filter((line) => line.audit === true && line.reason === reason);
-      await waitFor('the audit line', () => audited().length > 0);
-      assert.equal(audited().length, 1);
+      await staysWithoutEvent(pod);
+      assert.equal(audited({ reason }).length, 1);
+      assert.equal(await signer.metric('kubespiffe_issuance_total', { outcome: 'wait', reason }), 1);
     });
   }
 
@@ -182,6 +197,50 @@ describe('requests, good and bad', () => {
       requestFor(controlPlane, pod, { signerName: 'kubespiffe.io/Spiffe' }),
       /422.*lowercase/,
     );
+  });
+
+  it('shows in its metrics what it did and what it has before it', async () => {
+    const path = '/apis/certificates.k8s.io/v1/podcertificaterequests';
+    const { body } = await controlPlane.request('GET', `${path}?fieldSelector=spec.signerName=${signerName}`);
+    const requests = body.items as PodCertificateRequest[];
+    const answeredAs = (type: string) =>
+      requests.filter(({ status }) => status?.conditions?.[0]?.type === type).length;
+    const open = requests.filter(({ status }) => status?.conditions === undefined).length;
+    const count = (outcome: string) => signer.metric('kubespiffe_issuance_total', { outcome });
+    const latencies = (outcome: string) =>
+      signer.metric('kubespiffe_issuance_latency_seconds_count', { outcome });
+
+    assert.ok(answeredAs('Issued') > 5 && answeredAs('Denied') > 3);
+    assert.equal(await count('issue'), answeredAs('Issued'));
+    assert.equal(await latencies('issue'), answeredAs('Issued'));
+    assert.equal(await count('deny'), answeredAs('Denied'));
+    assert.equal(await latencies('deny'), answeredAs('Denied'));
+    assert.equal(await count('drop'), audited({ outcome: 'Drop' }).length);
+    assert.equal(await count('wait'), audited({ outcome: 'Wait' }).length);
+    assert.equal(
+      await signer.metric('kubespiffe_request_age_at_first_sight_seconds_count'),
+      requests.length,
+      'each request was seen for the first time once',
+    );
+
+    // Of what was dropped nobody waits for an answer.
+    const waiting = open - audited({ outcome: 'Drop' }).length;
+    assert.ok(waiting > 0);
+    assert.equal(await signer.metric('kubespiffe_pending_requests'), waiting);
+    const oldestMs = Math.min(
+      ...requests.map(({ metadata }) => Date.parse(metadata.creationTimestamp ?? '')),
+    );
+    const oldest = await signer.metric('kubespiffe_oldest_pending_seconds');
+    assert.ok(oldest > 0 && oldest <= (Date.now() - oldestMs) / 1000, `${oldest} s`);
+    await waitFor('the queue to be empty', async () => (await signer.metric('kubespiffe_queue_depth')) === 0);
+
+    const ca = new X509Certificate(pool.authorities[0]?.certificate ?? '');
+    assert.equal(
+      await signer.metric('kubespiffe_authority_expiry_timestamp_seconds', { authority: '1' }),
+      Date.parse(ca.validTo) / 1000,
+    );
+    assert.equal(await signer.metric('kubespiffe_unreadable_requests_total'), 0);
+    assert.equal(await signer.metric('kubespiffe_status_rejected_total'), 0);
   });
 
   it('says nothing secret in all its output', () => {
