@@ -162,11 +162,84 @@ describe('a signer whose API server is in trouble', () => {
     proxy.resetConnections();
     const requests = generator.prepare(60);
     await createAll(requests);
+    for (const resource of ['pods', 'podcertificaterequests']) {
+      await waitFor(`the watch of ${resource} to be counted as opened again`, async () => {
+        return (await process.metric('kubespiffe_watch_restarts_total', { resource })) > 0;
+      });
+    }
     for (const { metadata, status } of await allIssued(requests)) {
       const audited = new Set(auditedSerials(process).get(metadata.uid ?? ''));
       const { serialNumber } = new X509Certificate(status?.certificateChain ?? '');
       assert.deepEqual([...audited], [serialNumber.toLowerCase()], 'the same bytes were sent again');
     }
+  });
+
+  it('raises the alarm when its answers are found invalid, and writes them ever more rarely', async () => {
+    const process = await start(proxied);
+    await process.ready();
+    const rule = proxy.add({ ...statusWrites, fault: { kind: 'answer', status: 422 } });
+    proxy.forget();
+    const requests = generator.prepare(5);
+    await createAll(requests);
+    const writesOf = (name: string) =>
+      proxy.requests.filter(({ method, path }) => method === 'PATCH' && path.includes(`/${name}/status`));
+    await waitFor('several writes of each', () => requests.every(({ name }) => writesOf(name).length >= 5), {
+      timeoutMs: 60_000,
+    });
+    for (const { name } of requests) {
+      const at = writesOf(name).map((write) => write.at);
+      // The back-off of the queue: 250 ms and twice as long each time, of which the upper half is at random.
+      for (const [index, leastMs] of [125, 250, 500, 1000].entries()) {
+        const waitedMs = (at[index + 1] ?? 0) - (at[index] ?? 0);
+        assert.ok(waitedMs >= leastMs, `${name}: write ${index + 2} after ${waitedMs} ms`);
+      }
+    }
+    assert.equal(await process.metric('kubespiffe_status_rejected_total'), requests.length);
+    assert.equal(
+      await process.metric('kubespiffe_issuance_total', { outcome: 'wait', reason: 'StatusRejected' }),
+      requests.length,
+    );
+    rule.remove();
+    await eachAuditedOnce(process, await allIssued(requests));
+  });
+
+  it('delivers nothing that an authority signed which was tainted while the answers were under way', async () => {
+    const pool = await aPool();
+    await putPool(controlPlane, pool);
+    const process = await start(proxied);
+    await process.ready();
+    // Half of the writes never arrive, the others go through without our learning of it.
+    proxy.add({ ...statusWrites, times: 10, fault: { kind: 'reset', when: 'after' } });
+    proxy.add({ ...statusWrites, fault: { kind: 'reset', when: 'before' } });
+    const requests = generator.prepare(20);
+    await createAll(requests);
+    await waitFor('a write of each', () =>
+      requests.every(({ name }) => proxy.count({ method: 'PATCH', path: `/${name}/status` }) > 0),
+    );
+    const next = await aPool({ id: '2' });
+    const [first] = pool.authorities;
+    const [second] = next.authorities;
+    assert.ok(first && second);
+    const tainted = { ...first, state: 'retiring', tainted: true } as const;
+    await putPool(controlPlane, { ...pool, sequence: pool.sequence + 1, authorities: [tainted, second] });
+    await waitFor('the other authority to sign', () =>
+      process.lines().some((line) => line.msg === 'the pool can sign' && line.authority === '2'),
+    );
+    const answeredBefore = new Set(
+      (await stored(requests))
+        .filter(({ status }) => status?.conditions)
+        .map(({ metadata }) => metadata.name),
+    );
+    proxy.clear();
+
+    const answered = await allIssued(requests);
+    const byFirst = new X509Certificate(first.certificate ?? '').publicKey;
+    const fromFirst = answered.filter(({ status }) =>
+      new X509Certificate(status?.certificateChain ?? '').verify(byFirst),
+    );
+    assert.deepEqual(new Set(fromFirst.map(({ metadata }) => metadata.name)), answeredBefore);
+    assert.ok(fromFirst.length < answered.length, 'some were still to be answered');
+    await eachAuditedOnce(process, answered);
   });
 
   it('keeps requests that it may not answer, and answers them once it may', async () => {
