@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import { ranking } from '../../signer/issuance/shard.ts';
+import type { Lease, Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { aPool, deletePool, installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, createPod, requestFor } from './workloads.ts';
+
+interface PodEvent {
+  readonly reason: string;
+  readonly note: string;
+  readonly reportingInstance: string;
+  readonly regarding: { readonly uid: string };
+}
+
+interface Waiting {
+  readonly pod: Pod;
+  readonly request: PodCertificateRequest;
+}
+
+const names = ['signer-a', 'signer-b'] as const;
+const ownerOf = ({ request }: Waiting) => ranking(request.metadata.uid ?? '', names)[0];
+
+/** Requests that have to wait, which two replicas keep in view: one of them tells of each. */
+describe('two replicas with requests that wait', () => {
+  let controlPlane: ControlPlane;
+  let signers: readonly SignerProcess[];
+  let pool: PoolDocument;
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    const kubeconfig = await installSigner(controlPlane);
+    pool = await aPool();
+    await putPool(controlPlane, pool);
+    signers = await Promise.all(names.map((replica) => startSigner({ kubeconfig, replica })));
+    await Promise.all(signers.map((signer) => signer.ready()));
+    await waitFor('both to be members', async () => {
+      const path = '/apis/coordination.k8s.io/v1/namespaces/kubespiffe/leases';
+      const leases = (await controlPlane.request('GET', path)).body.items as Lease[];
+      return names.every((name) => leases.some(({ spec }) => spec?.holderIdentity === name));
+    });
+    await deletePool(controlPlane);
+    for (const signer of signers) {
+      await waitFor('it to see that', async () => (await signer.readiness()).text.includes('no such Secret'));
+    }
+  });
+  after(async () => {
+    await Promise.all((signers ?? []).map((signer) => signer.child.stop()));
+    await controlPlane?.stop();
+  });
+
+  /** So many requests, at least two of each replica. */
+  async function makeWaiting(count: number): Promise<Waiting[]> {
+    const made: Waiting[] = [];
+    const isShared = () => names.every((name) => made.filter((each) => ownerOf(each) === name).length > 1);
+    while (made.length < count || !isShared()) {
+      const pod = await createPod(controlPlane);
+      made.push({ pod, request: await requestFor(controlPlane, pod) });
+    }
+    return made;
+  }
+
+  async function eventsOf({ pod }: Waiting): Promise<PodEvent[]> {
+    const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+    return (body.items as PodEvent[]).filter(({ regarding }) => regarding.uid === pod.metadata.uid);
+  }
+
+  const auditsOf = ({ request }: Waiting) =>
+    signers.flatMap((signer) =>
+      signer
+        .lines()
+        .filter((line) => line.audit && (line.request as { uid: string }).uid === request.metadata.uid),
+    );
+
+  async function countedWaits(): Promise<number> {
+    const counts = await Promise.all(
+      signers.map((signer) => signer.metric('kubespiffe_issuance_total', { reason: 'PoolUnusable' })),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  let waiting: Waiting[];
+
+  it('tell of each once: Event, audit line and metric come from its owner', async () => {
+    waiting = await makeWaiting(8);
+    for (const each of waiting) {
+      const [event] = await waitFor('its Event', async () => {
+        const found = await eventsOf(each);
+        return found.length > 0 && found;
+      });
+      assert.equal(event?.reason, 'PoolUnusable');
+      assert.equal(event?.reportingInstance, ownerOf(each));
+    }
+    // The other replica has had its turn as well once it has looked the request over.
+    await waitFor('the takeover delay to be over', async () => {
+      const oldest = await Promise.all(
+        signers.map((each) => each.metric('kubespiffe_oldest_pending_seconds')),
+      );
+      return oldest.every((seconds) => seconds > 4);
+    });
+    for (const each of waiting) {
+      assert.equal((await eventsOf(each)).length, 1);
+      assert.deepEqual(
+        auditsOf(each).map(({ replica, outcome }) => [replica, outcome]),
+        [[ownerOf(each), 'Wait']],
+      );
+    }
+    assert.equal(await countedWaits(), waiting.length);
+  });
+
+  it('tell anew when what they wait for is another thing', async () => {
+    await putPool(controlPlane, await aPool({ trustDomain: 'example.com' }));
+    for (const each of waiting) {
+      await waitFor(
+        'an Event that says so',
+        async () => (await eventsOf(each)).some(({ note }) => note.includes('example.com')),
+        { timeoutMs: 60_000 },
+      );
+      assert.equal((await eventsOf(each)).length, 2);
+    }
+  });
+
+  it('leave no pod without an Event when one of them dies', async () => {
+    const [victim] = signers;
+    await victim?.child.stop('SIGKILL');
+    const more = await makeWaiting(6);
+    for (const each of more) {
+      const [event] = await waitFor(
+        'its Event',
+        async () => {
+          const found = await eventsOf(each);
+          return found.length > 0 && found;
+        },
+        { timeoutMs: 45_000 },
+      );
+      assert.equal(event?.reportingInstance, 'signer-b');
+      assert.equal((await eventsOf(each)).length, 1);
+      assert.deepEqual(
+        auditsOf(each).map(({ replica }) => replica),
+        ['signer-b'],
+      );
+    }
+    waiting.push(...more);
+  });
+
+  it('answer all of them once they can', async () => {
+    await putPool(controlPlane, pool);
+    for (const { request } of waiting) {
+      const { conditions } = await answerTo(controlPlane, request, 45_000);
+      assert.equal(conditions?.[0]?.type, 'Issued');
+    }
+  });
+});
