@@ -181,5 +181,46 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.match(output, /AudienceWrong/);
       assert.doesNotMatch(output, /eyJ/);
     });
+
+    it('while the CA is tainted the Service still leads to both replicas, and a pod gets its token and the bundle', async () => {
+      const { controlPlane, node } = installation;
+      const secret = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
+      const before = (await controlPlane.request('GET', secret)).body.data['pool.json'];
+      const pool = JSON.parse(Buffer.from(before, 'base64').toString());
+      pool.sequence += 1;
+      for (const each of pool.authorities) if (each.kind === 'X509') each.tainted = true;
+      const data = { 'pool.json': Buffer.from(JSON.stringify(pool)).toString('base64') };
+      assert.equal((await controlPlane.request('PATCH', secret, { data })).status, 200);
+
+      /** Readiness probes of the signer's pods by their result, as kubelet counts them. */
+      const probes = async () => {
+        const text = await controlPlane.kubectl([
+          'get',
+          '--raw',
+          `/api/v1/nodes/${node.name}/proxy/metrics/probes`,
+        ]);
+        const lines = text
+          .split('\n')
+          .filter((line) => /kubespiffe-signer-.*probe_type="Readiness"/.test(line));
+        const sum = (result: string) =>
+          lines
+            .filter((line) => line.includes(`result="${result}"`))
+            .reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
+        return { good: sum('successful'), bad: sum('failed') };
+      };
+      const logs = ['logs', '--namespace', 'kubespiffe', '--selector', 'app.kubernetes.io/component=signer'];
+      await waitFor('both replicas to see the taint', async () => {
+        const text = await controlPlane.kubectl([...logs, '--tail=-1', '--prefix=false']);
+        return text.split('\n').filter((line) => /"check":"pool","ok":false.*tainted/.test(line)).length >= 2;
+      });
+      // Three failures in a row would make a pod not ready: more probes than that, of both, and all of them good.
+      const first = await probes();
+      await waitFor('kubelet to ask often enough', async () => (await probes()).good >= first.good + 8);
+      assert.equal((await probes()).bad, first.bad);
+
+      const { succeeded, output } = await run('under-taint', fetchToken(audience));
+      assert.ok(succeeded, output);
+      await assertSvid(output.trim(), 'verifier-under-taint');
+    });
   });
 }
