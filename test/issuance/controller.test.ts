@@ -155,6 +155,26 @@ describe('an answer whose write met trouble', () => {
     });
   }
 
+  it('is sent again whatever the pool is, if it is a denial', async () => {
+    const { see, time } = await start(poolOf(tainted));
+    replica.fate = () => (replica.writes().length < 2 ? 'broken' : 'through');
+    await see({ annotationKey: 'example.org/a' });
+    await time.advance(1_000);
+    assert.equal(replica.audits.at(-1)?.outcome, 'Denied');
+    assert.equal(new Set(replica.writes().map(({ body }) => body)).size, 1);
+  });
+
+  it('is signed anew when its notBefore lies too far back for the API server', async () => {
+    const { chains, see, time } = await start();
+    replica.fate = () => 'broken';
+    await see();
+    await time.advance(40_000);
+    const [first = '', ...rest] = chains();
+    const youngest = new X509Certificate(rest.at(-1) ?? '');
+    assert.ok(Date.parse(youngest.validFrom) - Date.parse(new X509Certificate(first).validFrom) >= 25_000);
+    assert.equal(new Set(chains()).size, 2);
+  });
+
   it('is signed anew when another authority signs by now', async () => {
     const { audits, chains, see, time } = await start();
     replica.fate = () => (replica.writes().length < 2 ? 'broken' : 'through');

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { createReporter, type Told } from '../../signer/issuance/report.ts';
+import type { RecordedEvent } from '../../signer/kube/events.ts';
+import type { AuditRecord } from '../../signer/observe/audit.ts';
+import type { Logger } from '../../signer/observe/log.ts';
+import { createMetrics } from '../../signer/observe/metrics.ts';
+import { explain, outcomes, type Reason } from '../../signer/observe/reasons.ts';
+import { anOpenRequest, aSupportedKey } from './examples.ts';
+
+const request = anOpenRequest();
+const certificate = {
+  spiffeId: 'spiffe://example.org/ns/shop/sa/web',
+  serialHex: '4a1b',
+  authority: 'x',
+  spki: aSupportedKey.spki,
+  notBefore: 1,
+  notAfter: 2,
+};
+
+function reporter() {
+  const events: RecordedEvent[] = [];
+  const audits: AuditRecord[] = [];
+  const lines: { level: string; fields: object; message: string }[] = [];
+  const logAt = (level: string) => (fields: object, message: string) =>
+    void lines.push({ level, fields, message });
+  const metrics = createMetrics();
+  const { tell, forget } = createReporter({
+    log: { debug: logAt('debug'), info: logAt('info'), warn: logAt('warn') } as unknown as Logger,
+    metrics,
+    audit: (record) => void audits.push(record as AuditRecord),
+    events: { record: (event) => void events.push(event), run: async () => undefined },
+  });
+  const say = (reason: Reason, different: Partial<Told> = {}) =>
+    tell({ request, reason, detail: 'd', owner: true, elapsedMs: 1, ...different });
+  const counted = async (reason: Reason) =>
+    Number(new RegExp(`reason="${reason}".*} (\\d+)$`, 'm').exec(await metrics.render())?.[1] ?? 0);
+  return { say, forget, events, audits, lines, counted };
+}
+
+const reasons = Object.keys(outcomes) as Reason[];
+const isAnswer = (reason: Reason) => ['issue', 'deny'].includes(outcomes[reason].verdict);
+
+describe('an outcome', () => {
+  for (const reason of reasons) {
+    it(`${reason} shows in the log, the metric, the audit and, where it should, on the pod`, async () => {
+      const { say, events, audits, lines, counted } = reporter();
+      say(reason);
+      const { alarm, event, passing } = outcomes[reason];
+      const message = explain(reason, 'd');
+      assert.deepEqual(
+        lines.map((line) => [line.level, line.message]),
+        [[alarm ? 'warn' : 'info', message]],
+      );
+      assert.equal(await counted(reason), 1);
+      assert.partialDeepStrictEqual(audits, [{ reason, message, request: { uid: request.uid } }]);
+      assert.equal(events.length, event && !passing ? 1 : 0);
+    });
+
+    it(`${reason} is told by a replica that is not the owner ${isAnswer(reason) ? 'too' : 'at debug only'}`, async () => {
+      const { say, events, audits, lines, counted } = reporter();
+      say(reason, { owner: false });
+      const expected = isAnswer(reason) ? 1 : 0;
+      assert.equal(audits.length, expected);
+      assert.equal(await counted(reason), expected);
+      assert.equal(events.length, expected && outcomes[reason].event ? 1 : 0);
+      assert.equal(lines[0]?.level === 'debug', !isAnswer(reason));
+    });
+  }
+
+  it('of a certificate names all that is known of it, and of its key the hash alone', () => {
+    const { say, audits, lines } = reporter();
+    say('Issued', { detail: certificate.spiffeId, certificate });
+    assert.partialDeepStrictEqual(audits[0], {
+      outcome: 'Issued',
+      namespace: 'shop',
+      pod: { name: 'web-0', uid: 'pod-uid' },
+      serviceAccount: { name: 'web', uid: 'service-account-uid' },
+      node: { name: 'node-1', uid: 'node-uid' },
+      spiffeId: certificate.spiffeId,
+      serial: '4a1b',
+      authority: 'x',
+      publicKeySha256: hash('sha256', aSupportedKey.spki, 'hex'),
+    });
+    assert.ok(!('spki' in (audits[0] ?? {})));
+    assert.partialDeepStrictEqual(lines[0]?.fields, { serial: '4a1b', spiffeId: certificate.spiffeId });
+  });
+
+  it('is told on the pod under one key for all requests of the pod, which come every 15 minutes', () => {
+    const { say, events } = reporter();
+    say('PoolUnusable');
+    say('PoolUnusable', { request: anOpenRequest({ uid: 'the next one', name: 'req-2' }) });
+    assert.deepEqual(
+      events.map(({ key, regarding, related }) => [key, regarding.name, related?.name]),
+      [
+        ['pod-uid/PoolUnusable', 'web-0', 'req-1'],
+        ['pod-uid/PoolUnusable', 'web-0', 'req-2'],
+      ],
+    );
+  });
+
+  it('that stays is told once, until the request is forgotten', () => {
+    const { say, forget, events, audits } = reporter();
+    for (let round = 0; round < 10; round += 1) say('PoolUnusable');
+    assert.deepEqual([audits.length, events.length], [1, 1]);
+    forget(request.uid);
+    say('PoolUnusable');
+    assert.deepEqual([audits.length, events.length], [2, 2]);
+  });
+
+  it('that comes back after another one is told again', () => {
+    const { say, audits } = reporter();
+    for (const reason of ['PoolUnusable', 'ClockSkew', 'PoolUnusable'] as const) say(reason);
+    assert.equal(audits.length, 3);
+  });
+
+  it('that passes as a rule is told on the pod after a minute, once', () => {
+    const { say, events, audits } = reporter();
+    for (const elapsedMs of [0, 30_000, 59_999, 60_000, 90_000]) say('ApiUnavailable', { elapsedMs });
+    assert.deepEqual([audits.length, events.length], [1, 1]);
+  });
+});

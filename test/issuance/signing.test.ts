@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { newPool } from '../../signer/authority/document.ts';
+import { createPoolHolder } from '../../signer/authority/holder.ts';
+import { serializePool } from '../../signer/authority/pool.ts';
+import { createSigning, type SigningNeeds } from '../../signer/issuance/signing.ts';
+import type { CertificateFacts } from '../../signer/pki/certificate.ts';
+import { parseSpiffeId } from '../../signer/spiffe/id.ts';
+import { anOpenRequest, aSupportedKey } from './examples.ts';
+
+const trustDomain = 'example.org';
+const now = Date.UTC(2026, 10, 25, 12) / 1000;
+const hour = 3600;
+const authority = await createAuthority({ id: 'x', trustDomain, now, lifetimeSeconds: 48 * hour });
+const secret = { metadata: { name: 'pool' }, data: serializePool(newPool(trustDomain, authority)) };
+
+function signingWith(different: Partial<SigningNeeds> = {}, at = now) {
+  const pool = createPoolHolder({ trustDomain, shownRoots: () => new Set(), onChange: () => undefined });
+  pool.offer(secret, now);
+  const asked: CertificateFacts[] = [];
+  const signing = createSigning({
+    pool,
+    publication: () => ({ place: 'the bundle', isPublished: (root) => asked.push(root) > 0 }),
+    clockFault: () => undefined,
+    policy: { maxLifetimeSeconds: 24 * hour, backdateSeconds: 120, refreshFraction: 0.5, refreshJitter: 0 },
+    extensionsFor: () => undefined,
+    now: () => at * 1000,
+    randomBytes: (count) => new Uint8Array(count).fill(7),
+    jitter: () => 0,
+    ...different,
+  });
+  return { signing, asked };
+}
+
+const parsed = parseSpiffeId('spiffe://example.org/ns/shop/sa/web');
+assert.ok(parsed.ok);
+const decision = { kind: 'issue', spiffeId: parsed.value, key: aSupportedKey } as const;
+
+describe('signing', () => {
+  it('makes a certificate for the key of the request, under an authority whose root is seen', async () => {
+    const { signing, asked } = signingWith();
+    const signed = await signing.sign(decision, anOpenRequest());
+    assert.ok(signed.ok);
+    const leaf = new X509Certificate(signed.leaf.chainPem);
+    const ca = new X509Certificate(authority.certificate ?? '');
+    assert.ok(leaf.verify(ca.publicKey));
+    assert.deepEqual(leaf.publicKey.export({ type: 'spki', format: 'der' }), Buffer.from(aSupportedKey.spki));
+    assert.equal(leaf.subjectAltName, `URI:${parsed.value.uri}`);
+    assert.equal(Date.parse(leaf.validTo) - Date.parse(leaf.validFrom), 24 * hour * 1000);
+    assert.deepEqual(
+      asked.map(({ der }) => Buffer.from(der)),
+      [ca.raw],
+    );
+  });
+
+  const empty = createPoolHolder({ trustDomain, shownRoots: () => new Set(), onChange: () => undefined });
+  const obstacles: [name: string, Partial<SigningNeeds>, at: number, reason: string, detail: RegExp][] = [
+    ['a clock that is off', { clockFault: () => 'an hour' }, now, 'ClockSkew', /an hour/],
+    ['no pool', { pool: empty }, now, 'PoolUnusable', /pool: .+; .+/],
+    ['an authority that has expired', {}, now + 49 * hour, 'PoolUnusable', /expired|ended/],
+    ['an authority in its last hour', {}, now + 47 * hour + 1, 'AuthorityExpiring', /authorit/],
+    [
+      'a root that is not seen',
+      { publication: () => ({ place: 'the bundle', isPublished: () => false }) },
+      now,
+      'TrustNotPublished',
+      /the bundle/,
+    ],
+  ];
+  for (const [name, different, at, reason, detail] of obstacles) {
+    it(`waits for the end of ${name}, and may not use the authority for anything else meanwhile`, async () => {
+      const { signing } = signingWith(different, at);
+      const signed = await signing.sign(decision, anOpenRequest());
+      assert.ok(!signed.ok);
+      assert.equal(signed.reason, reason);
+      assert.match(signed.detail, detail);
+      assert.deepEqual(signing.mayUse(), signed);
+    });
+  }
+});
