@@ -16,6 +16,7 @@ import { token } from './commands/token.ts';
 import { version } from './commands/version.ts';
 import { CliError, exitCodes } from './errors.ts';
 import { formatHelp, withExamples } from './help.ts';
+import { printable } from './output.ts';
 import { checkRequired } from './required.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -139,7 +140,8 @@ const hints: Readonly<Partial<Record<ErrorCode, string>>> = {
 };
 
 function printError(terminal: Terminal, message: string, hint: string | undefined): void {
-  const oneLine = (text: string) => text.replace(/\s*\n\s*/g, ' ');
+  // Servers and files of others have their say in it.
+  const oneLine = (text: string) => printable(text.replace(/\s*\n\s*/g, ' '));
   terminal.err(`error: ${oneLine(message)}\n`);
   if (hint !== undefined) terminal.err(`hint: ${oneLine(hint)}\n`);
 }

@@ -2,7 +2,7 @@ import { isSignedBy } from '../pki/verify.ts';
 import { certificateOf, isKeyOf, x5cOf } from './bundle-key.ts';
 import { unless } from './clauses.ts';
 import type { Finding } from './conformance.ts';
-import { isJsonObject, type JsonObject } from './json.ts';
+import { isJsonObject, type JsonObject, shown } from './json.ts';
 import { isKnownKty, readPublicJwk } from './jwk.ts';
 
 interface BundleClause {
@@ -207,9 +207,6 @@ function unknownReason(key: JsonObject): string | undefined {
   if (!isKnownKty(key.kty)) return `kty is ${shown(key.kty)}`;
   return key.use === 'x509-svid' || key.use === 'jwt-svid' ? undefined : `use is ${shown(key.use)}`;
 }
-
-const shown = (value: unknown): string =>
-  value === undefined ? 'missing' : JSON.stringify(String(value).slice(0, 40));
 
 /** Every clause for the document around the keys, the fulfilled ones too. */
 export function checkBundle(bundle: JsonObject): Finding[] {

@@ -37,6 +37,14 @@ export function parseJsonBytes(bytes: Uint8Array, what: string): Result<JsonObje
   return parseJsonObject(text, what);
 }
 
+/** A value of somebody else's document for a sentence: a text in quotes and cut, and of what is larger only its kind. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 100));
+  if (value === undefined) return 'missing';
+  if (Array.isArray(value)) return 'a list';
+  return isJsonObject(value) ? 'an object' : String(value);
+}
+
 /**
  * How many names stand in a text that is known to be JSON: a string is a name where a colon follows it. Of a name that
  * stands twice in one object, however it is escaped, the parsed value has one member only, so that the two counts

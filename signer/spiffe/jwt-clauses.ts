@@ -1,6 +1,7 @@
 import { unless } from './clauses.ts';
 import type { Finding } from './conformance.ts';
 import { parseSpiffeId } from './id.ts';
+import { shown } from './json.ts';
 import { isJwtAlgorithm } from './jwt-algorithms.ts';
 import { audiencesOf, type ParsedJwt } from './jwt-svid.ts';
 
@@ -31,8 +32,6 @@ interface JwtClause {
 const isTime = (value: unknown): value is number =>
   typeof value === 'number' && value >= 0 && value <= 8_640_000_000_000;
 
-const shown = (value: unknown): string => JSON.stringify(String(value).slice(0, 100));
-
 const idOf = (jwt: ParsedJwt) => parseSpiffeId(typeof jwt.claims.sub === 'string' ? jwt.claims.sub : '');
 
 /** A time that, where present, lies in the past. */
@@ -62,8 +61,7 @@ const jwtClauses: readonly JwtClause[] = [
     level: 'must',
     clause: 'JWT-SVID 2.1 (B3.3)',
     demand: 'alg is one of the nine algorithms of JWT-SVIDs',
-    problem: ({ header: { alg } }) =>
-      unless(isJwtAlgorithm(alg), `alg is ${alg === undefined ? 'missing' : shown(alg)}`),
+    problem: ({ header: { alg } }) => unless(isJwtAlgorithm(alg), `alg is ${shown(alg)}`),
   },
   {
     level: 'must',

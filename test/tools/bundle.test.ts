@@ -99,6 +99,37 @@ describe('`kubespiffe bundle verify`', () => {
   });
 });
 
+describe('a bundle of somebody who means no good', () => {
+  const evil = '\u001b[2Ja\u009b31mb\u007f\nResult: conforms';
+  const named = {
+    ...ecKey().publicKey.export({ format: 'jwk' }),
+    use: 'jwt-svid',
+    alg: 'ES256',
+    kid: evil,
+    [evil]: 1,
+  };
+  const objects = { kty: { toString: 1 }, use: { toString: 1 }, kid: { toString: 1 } };
+  const bundles = {
+    'names of its own': { keys: [named], spiffe_sequence: 1, spiffe_refresh_hint: 300, [evil]: 1 },
+    'JWKs with such names': { keys: [named] },
+    'texts for numbers': {
+      keys: [named, { ...named, kty: evil, use: evil }, evil],
+      spiffe_sequence: evil,
+      spiffe_refresh_hint: evil,
+    },
+    'objects for texts': { keys: [objects, { ...named, kid: objects }], spiffe_sequence: objects },
+  };
+  for (const command of [['bundle', 'verify'], ['inspect']]) {
+    for (const [what, bundle] of Object.entries(bundles)) {
+      it(`does not steer the terminal by \`${command.join(' ')}\`, nor add to what it says: ${what}`, async () => {
+        const { stdout, stderr } = await run([...command, '-'], { input: JSON.stringify(bundle) });
+        assert.equal(stdout.match(/^Result: /gm)?.length, 1, stderr);
+        assert.doesNotMatch(stdout, /[^\n\P{Cc}]/u);
+      });
+    }
+  }
+});
+
 describe('`kubespiffe token --decode`', () => {
   it('says what is in a token, never its signature', async () => {
     const { code, stdout } = await run(['token', '--decode', files.token]);

@@ -7,6 +7,7 @@ import { type BundleFormat, jwksOf, pemOf } from '../bundle/formats.ts';
 import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
+import { printable } from '../output.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 import { formatOption } from './bundle-show.ts';
@@ -74,7 +75,8 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
       const text = fetched.value.toString('utf8');
       const bundle = parseSpiffeBundle(text);
       if (!bundle.ok) throw new CliError('BUNDLE_INVALID', bundle.reason, 'tell who runs the endpoint');
-      for (const each of bundle.value.ignored) terminal.err(`warning: ${each}, so the key is ignored\n`);
+      for (const each of bundle.value.ignored)
+        terminal.err(`warning: ${printable(each)}, so the key is ignored\n`);
       if (bundle.value.roots.length + bundle.value.jwtKeys.size === 0) {
         terminal.err(`warning: the bundle is empty: all of ${options.trustDomain} is revoked\n`);
       }

@@ -1,5 +1,5 @@
 import type { Finding } from '../../signer/spiffe/conformance.ts';
-import { mark, type OutputFormat, printObject } from '../output.ts';
+import { mark, type OutputFormat, printable, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** One thing of what was inspected: a certificate, a key, a request. */
@@ -37,7 +37,10 @@ function broken(inspection: Inspection, level: Finding['level']): Finding[] {
   );
 }
 
-/** Prints what it says, whether it conforms, and what is wrong; for programs every clause, fulfilled or not. */
+/**
+ * Prints what it says, whether it conforms, and what is wrong; for programs every clause, fulfilled or not. What is
+ * inspected is mostly somebody else's: its texts neither steer the terminal nor begin a line.
+ */
 export function printInspection(
   terminal: Terminal,
   inspection: Inspection,
@@ -51,10 +54,12 @@ export function printInspection(
   }
   terminal.out(`${mark(terminal, 'title', source)}: ${inspection.kind}\n`);
   for (const section of inspection.sections) {
-    terminal.out(`\n${section.title}\n`);
+    terminal.out(`\n${printable(section.title)}\n`);
     const names = Object.keys(section.facts);
     const width = Math.max(...names.map((name) => name.length), 10);
-    for (const name of names) terminal.out(`  ${name.padEnd(width)}   ${section.facts[name]}\n`);
+    for (const name of names) {
+      terminal.out(`  ${printable(name).padEnd(width)}   ${printable(section.facts[name] ?? '')}\n`);
+    }
     if (section.findings.length > 0) printFindings(terminal, section.findings, width);
   }
   const must = broken(inspection, 'must').length;
@@ -70,6 +75,6 @@ function printFindings(terminal: Terminal, findings: readonly Finding[], width: 
   for (const each of findings.filter((one) => !one.ok)) {
     const level =
       each.level === 'must' ? mark(terminal, 'bad', 'MUST') : mark(terminal, 'doubtful', 'SHOULD');
-    terminal.out(`  ${level} ${each.clause}: ${each.message}\n`);
+    terminal.out(`  ${level} ${each.clause}: ${printable(each.message)}\n`);
   }
 }

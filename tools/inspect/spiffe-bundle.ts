@@ -1,6 +1,6 @@
 import { checkBundle, checkBundleKey } from '../../signer/spiffe/bundle-clauses.ts';
 import { certificateOf } from '../../signer/spiffe/bundle-key.ts';
-import { isJsonObject, type JsonObject } from '../../signer/spiffe/json.ts';
+import { isJsonObject, type JsonObject, shown } from '../../signer/spiffe/json.ts';
 import { authoritySections, type CertificateContext } from './certificates.ts';
 import type { Inspection, Section } from './report.ts';
 
@@ -10,8 +10,8 @@ export function inspectSpiffeBundle(bundle: JsonObject, context: CertificateCont
   const head: Section = {
     title: 'Bundle',
     facts: {
-      Sequence: String(bundle.spiffe_sequence ?? '(none)'),
-      'Refresh hint': String(bundle.spiffe_refresh_hint ?? '(none)'),
+      Sequence: told(bundle.spiffe_sequence),
+      'Refresh hint': told(bundle.spiffe_refresh_hint),
       Keys: String(keys.length),
     },
     findings: checkBundle(bundle),
@@ -25,9 +25,9 @@ export function inspectSpiffeBundle(bundle: JsonObject, context: CertificateCont
 
 function keySections(key: JsonObject, title: string, context: CertificateContext): Section[] {
   const findings = checkBundleKey(key);
-  const facts = { Use: String(key.use ?? '(none)'), Type: String(key.kty ?? '(none)') };
+  const facts = { Use: told(key.use), Type: told(key.kty) };
   if (key.use === 'jwt-svid') {
-    return [{ title, facts: { ...facts, 'Key ID': String(key.kid ?? '(none)') }, findings }];
+    return [{ title, facts: { ...facts, 'Key ID': told(key.kid) }, findings }];
   }
   const root = key.use === 'x509-svid' ? certificateOf(key) : undefined;
   if (!root?.ok) return [{ title, facts, findings }];
@@ -36,4 +36,9 @@ function keySections(key: JsonObject, title: string, context: CertificateContext
     facts: { ...facts, ...section.facts },
     findings: [...findings, ...section.findings],
   }));
+}
+
+function told(value: unknown): string {
+  if (value === undefined) return '(none)';
+  return typeof value === 'string' ? value : shown(value);
 }
