@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -20,6 +20,8 @@ const lines: [line: string, offered: string[]][] = [
   ['kubespiffe signer --ku', ['--kubeconfig']],
   ['kubespiffe signer --check', ['--check-config']],
   ['kubespiffe signer --log-level ', ['debug', 'error', 'info', 'trace', 'warn']],
+  ['kubespiffe ca create --namespace ', ['']],
+  ['kubespiffe signer --metrics-address ', ['']],
   ['kubespiffe signer --', ['--config', '--check-config', '--help', ...settingKeys.map(flagOf)]],
 ];
 
@@ -83,3 +85,24 @@ for (const [name, complete] of Object.entries(shells)) {
     }
   });
 }
+
+describe('completion on a terminal', () => {
+  it('gives a command no slash in bash where a folder has its name, as in our own checkout', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-completion-'));
+    try {
+      mkdirSync(join(folder, 'signer'));
+      writeFileSync(join(folder, 'script'), (await run(['completion', 'bash'])).stdout);
+      const typed = `source ./script; kubespiffe() { echo "ran <$*>"; }\nkubespiffe sig\t\nexit\n`;
+      const seen = execFileSync('script', ['-qec', 'bash --norc --noprofile -i', '/dev/null'], {
+        encoding: 'utf8',
+        timeout: 60_000,
+        cwd: folder,
+        input: typed,
+        env: { ...process.env, TERM: 'dumb' },
+      });
+      assert.match(seen, /^ran <signer>/m);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});

@@ -40,6 +40,7 @@ interface Words {
     names: readonly string[];
     what: string;
     takesValue: boolean;
+    takesFile: boolean;
     choices: readonly string[];
   }[];
   readonly argumentChoices: readonly string[];
@@ -66,6 +67,7 @@ function flagOf(option: Option): Words['flags'][number] {
     names: [option.short, option.long].filter((name) => name !== undefined && name !== null),
     what: firstLine(option.description),
     takesValue: option.required,
+    takesFile: /<(file|folder)>$/i.test(option.flags),
     choices: option.argChoices ?? [],
   };
 }
@@ -82,13 +84,19 @@ ${words.flatMap((each) => each.commands.map(({ name }) => `      "${each.path} $
   case "$verb:$previous" in
 ${words.flatMap((each) => each.flags.flatMap((flag) => (flag.choices.length === 0 ? [] : flag.names.map((name) => `    "${each.path}:${name}") COMPREPLY=($(compgen -W "${flag.choices.join(' ')}" -- "$current")); return ;;\n`)))).join('')}  esac
   case "$previous" in
-    ${valueFlags(words).join('|')}) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    ${fileFlags(words).join('|')}) _kubespiffe_files; return ;;
+    ${valueFlags(words).join('|')}) return ;;
   esac
   case "$verb" in
 ${words.map((each) => `    "${each.path}") COMPREPLY=($(compgen -W "${allWords(each).join(' ')}" -- "$current")) ;;\n`).join('')}  esac
-  if [ \${#COMPREPLY[@]} -eq 0 ]; then COMPREPLY=($(compgen -f -- "$current")); fi
+  if [ \${#COMPREPLY[@]} -eq 0 ]; then _kubespiffe_files; fi
 }
-complete -o filenames -F _kubespiffe kubespiffe
+# Only what is a file is treated as one: else a command gets a slash where a folder has its name.
+_kubespiffe_files() {
+  COMPREPLY=($(compgen -f -- "$current"))
+  compopt -o filenames 2>/dev/null
+}
+complete -F _kubespiffe kubespiffe
 `,
   zsh: (words) => `#compdef kubespiffe
 # zsh completion for kubespiffe
@@ -101,7 +109,8 @@ ${words.flatMap((each) => each.commands.map(({ name }) => `      "${each.path} $
   case "$verb:\${words[CURRENT-1]}" in
 ${words.flatMap((each) => each.flags.flatMap((flag) => (flag.choices.length === 0 ? [] : flag.names.map((name) => `    "${each.path}:${name}") compadd -- ${flag.choices.join(' ')}; return ;;\n`)))).join('')}  esac
   case "\${words[CURRENT-1]}" in
-    ${valueFlags(words).join('|')}) _files; return ;;
+    ${fileFlags(words).join('|')}) _files; return ;;
+    ${valueFlags(words).join('|')}) return ;;
   esac
   case "$verb" in
 ${words.map((each) => `    "${each.path}") compadd -- ${allWords(each).join(' ')} && return ;;\n`).join('')}  esac
@@ -147,11 +156,18 @@ function valueFlags(words: readonly Words[]): string[] {
   return [...new Set(flags.flatMap((flag) => flag.names))];
 }
 
+/** Those of the value flags whose value is a file or a folder; of the others no shell can know what they may be. */
+function fileFlags(words: readonly Words[]): string[] {
+  const flags = words.flatMap((each) => each.flags.filter((flag) => flag.takesFile));
+  return [...new Set(flags.flatMap((flag) => flag.names))];
+}
+
 function fishFlag(flag: Words['flags'][number]): string {
   const names = flag.names.map((name) =>
     name.startsWith('--') ? ` -l ${name.slice(2)}` : ` -s ${name.slice(1)}`,
   );
-  const value = flag.choices.length > 0 ? ` -x -a ${quoted(flag.choices.join(' '))}` : ' -r';
+  const words = flag.choices.length > 0 ? ` -x -a ${quoted(flag.choices.join(' '))}` : ' -x';
+  const value = flag.takesFile ? ' -r' : words;
   return names.join('') + (flag.takesValue ? value : ' -f');
 }
 
