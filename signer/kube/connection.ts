@@ -39,19 +39,43 @@ export interface Connection {
   close(): void;
 }
 
+/** After so long HTTP/2 is tried again, in milliseconds: what spoke HTTP/1.1 may have been a proxy that is gone. */
+const retryHttp2Ms = 60_000;
+
 /**
  * Speaks HTTP/2 to a server with TLS, and HTTP/1.1 where it turns out that the server (or a proxy in front of it)
  * speaks nothing else. kube-apiserver always speaks HTTP/2.
+ *
+ * @param needs.mostHttp1Connections how many requests are under way at once over HTTP/1.1.
  */
-export function openConnection(credentials: Credentials, monotonic: () => number): Connection {
-  if (credentials.server.protocol === 'http:') return openHttp1(credentials);
-  const fallBack = () => {
-    connection = openHttp1(credentials);
-    return connection;
-  };
-  let connection = openHttp2({ credentials, monotonic, fallBack });
+export function openConnection(needs: {
+  readonly credentials: Credentials;
+  readonly monotonic: () => number;
+  readonly mostHttp1Connections: number;
+}): Connection {
+  const { credentials, monotonic } = needs;
+  const http1 = openHttp1(credentials, needs.mostHttp1Connections);
+  if (credentials.server.protocol === 'http:') return http1;
+  let fellBackAt = 0;
+  const http2 = () =>
+    openHttp2({
+      credentials,
+      monotonic,
+      fallBack() {
+        fellBackAt = monotonic();
+        connection = http1;
+        return http1;
+      },
+    });
+  let connection = http2();
   return {
-    send: (outgoing, receiver) => connection.send(outgoing, receiver),
-    close: () => connection.close(),
+    send(outgoing, receiver) {
+      if (connection === http1 && monotonic() - fellBackAt >= retryHttp2Ms) connection = http2();
+      return connection.send(outgoing, receiver);
+    },
+    close() {
+      connection.close();
+      http1.close();
+    },
   };
 }

@@ -4,13 +4,13 @@ import type { Connection } from './connection.ts';
 import type { Credentials } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
 
-/** Each carries one request at a time, so that watches need one each. */
-const maxConnections = 6;
-
-/** HTTP/1.1, for a server or a proxy that speaks nothing else: a few connections that are kept open. */
-export function openHttp1(credentials: Credentials): Connection {
+/**
+ * HTTP/1.1, for a server or a proxy that speaks nothing else: connections that are kept open, each with one request at
+ * a time. What is beyond `mostConnections` waits.
+ */
+export function openHttp1(credentials: Credentials, mostConnections: number): Connection {
   const isPlain = credentials.server.protocol === 'http:';
-  const agent = new (isPlain ? Agent : SecureAgent)({ keepAlive: true, maxSockets: maxConnections });
+  const agent = new (isPlain ? Agent : SecureAgent)({ keepAlive: true, maxSockets: mostConnections });
   return {
     send({ method, path, headers, body }, receiver) {
       let isOver = false;

@@ -61,6 +61,8 @@ export interface TransportNeeds {
 
 const defaultTimeoutMs = 10_000;
 const maxAttempts = 4;
+/** Over HTTP/1.1, where each takes a connection; over HTTP/2 the server says how many. */
+const mostCallsAtOnce = 6;
 const backoffPolicy = { baseMs: 100, maxMs: 2_000 };
 const defaultMaxAnswerBytes = 64 * 1024 * 1024;
 
@@ -75,8 +77,9 @@ export function createTransport(needs: TransportNeeds): Transport {
   const userAgent = needs.userAgent ?? 'kubespiffe';
   const dateListeners: ((serverEpochMs: number, roundTripMs: number) => void)[] = [];
   const prefix = credentials.server.pathname.replace(/\/+$/, '');
-  const calls = openConnection(credentials, monotonic);
-  const watches = openConnection(credentials, monotonic);
+  const calls = openConnection({ credentials, monotonic, mostHttp1Connections: mostCallsAtOnce });
+  // A watch takes a connection for itself, and one that waited for another to end would wait for ever.
+  const watches = openConnection({ credentials, monotonic, mostHttp1Connections: Number.POSITIVE_INFINITY });
 
   async function outgoingFor(request: Omit<ApiRequest, 'signal'>): Promise<Outgoing> {
     const authorization = await credentials.authorization();

@@ -372,18 +372,51 @@ describe('connections', () => {
     };
     const transport = transportTo({ credentials: own.credentials() });
     const stop = new AbortController();
-    for (let number = 0; number < 5; number += 1) {
-      const events = await transport.watch({ path: `/watch-${number}`, query: {}, signal: stop.signal });
-      for await (const event of events) {
-        assert.equal(event.type, 'BOOKMARK');
-        break;
-      }
+    // More than a signer ever has open, and none of them ends.
+    const watches = await Promise.all(
+      Array.from({ length: 12 }, (_, number) =>
+        transport.watch({ path: `/watch-${number}`, query: {}, signal: stop.signal }),
+      ),
+    );
+    for (const events of watches) {
+      const { value } = await events[Symbol.asyncIterator]().next();
+      assert.equal(value?.type, 'BOOKMARK');
     }
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => transport.request<{ version: string }>({ method: 'GET', path: '/x' })),
     );
     assert.ok(answers.every(({ body }) => body.version === '1.1'));
     stop.abort();
+  });
+
+  test('a server that speaks HTTP/1.1 for a while is spoken to in HTTP/2 again', async (t) => {
+    const poor = await startWireServer({ http1Only: true });
+    t.after(() => poor.stop());
+    const tunnel = await startTunnel(poor.url);
+    t.after(() => tunnel.stop());
+    for (const each of [poor, server]) {
+      each.handle = (request, response) => answer(response, 200, { version: request.httpVersion });
+    }
+    const credentials = {
+      ...server.credentials(),
+      server: tunnel.url,
+      tls: { ca: [poor.ca, server.ca] },
+    };
+    let passed = 0;
+    const transport = transportTo({ credentials, monotonic: () => performance.now() + passed });
+    const version = async () =>
+      (await transport.request<{ version: string }>({ method: 'GET', path: '/x' })).body.version;
+    assert.equal(await version(), '1.1');
+    passed += 2 * 60_000;
+    const taken = tunnel.connections();
+    assert.equal(await version(), '1.1');
+    assert.equal(tunnel.connections() - taken, 1, 'it asks again whether there is HTTP/2');
+    assert.equal(await version(), '1.1');
+    assert.equal(tunnel.connections() - taken, 1, 'and not for each request');
+    credentials.server = server.url;
+    passed += 2 * 60_000;
+    assert.equal(await version(), '2.0');
+    assert.equal(await version(), '2.0');
   });
 
   /** The connection's own clock runs fifty times as fast, so that its 12 s without a PING are short. */
