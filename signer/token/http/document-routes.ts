@@ -1,21 +1,22 @@
 import {
   discoveryDocument,
   jwksDocument,
+  type PublishedDocument,
   publishedAlgorithms,
   rootsPem,
   spiffeBundleDocument,
 } from '../../authority/documents.ts';
 import type { Pool } from '../../authority/pool.ts';
-import { refuse } from '../refusals.ts';
+import { type Checked, pass, refuse } from '../refusals.ts';
 import type { Http } from './http.ts';
 import { openApiDocument } from './openapi.ts';
 import { paths } from './paths.ts';
-import { alwaysServed, createServed, type Served, select } from './published.ts';
+import { compress, createServed, type Served, select } from './published.ts';
 
 type DocumentName = 'discovery' | 'keys' | 'bundle' | 'roots' | 'openApi';
 
-/** What stands at the paths that everybody may read; each undefined while there is no pool. */
-export type Documents = Readonly<Partial<Record<DocumentName, () => Served | undefined>>>;
+/** What stands at the paths that everybody may read, or why there is nothing. */
+export type Documents = Readonly<Partial<Record<DocumentName, () => Checked<Served>>>>;
 
 /**
  * The documents of a pool, ready to be served by any listener.
@@ -28,9 +29,21 @@ export function createDocuments(
   settings: { readonly issuer: string | undefined; readonly refreshHintSeconds: number },
 ): Documents {
   const { issuer, refreshHintSeconds } = settings;
+  const ofPool = (documentOf: (current: Pool) => PublishedDocument | undefined) => {
+    const served = createServed(pool, documentOf);
+    return () => {
+      const document = served();
+      if (document) return pass(document);
+      return refuse(
+        'NotReady',
+        pool() ? 'the pool has nothing to publish here' : 'the pool was not read yet',
+      );
+    };
+  };
+  const openApi = pass(compress(openApiDocument()));
   return {
     ...(issuer !== undefined && {
-      discovery: createServed(pool, (current) =>
+      discovery: ofPool((current) =>
         discoveryDocument({
           issuer,
           jwksUri: `${issuer}${paths.keys}`,
@@ -38,21 +51,20 @@ export function createDocuments(
         }),
       ),
     }),
-    keys: createServed(pool, jwksDocument),
-    bundle: createServed(pool, (current) => spiffeBundleDocument(current, refreshHintSeconds)),
-    roots: createServed(pool, rootsPem),
-    openApi: alwaysServed(openApiDocument()),
+    keys: ofPool(jwksDocument),
+    bundle: ofPool((current) => spiffeBundleDocument(current, refreshHintSeconds)),
+    roots: ofPool(rootsPem),
+    openApi: () => openApi,
   };
 }
 
 /** Adds a route for each document. @param maxAgeSeconds how long it may be kept by who has read it. */
 export function addDocumentRoutes(http: Http, documents: Documents, maxAgeSeconds: number): void {
-  for (const [name, current] of Object.entries(documents) as [DocumentName, () => Served | undefined][]) {
+  for (const [name, current] of Object.entries(documents) as [DocumentName, () => Checked<Served>][]) {
     http.app.get(paths[name], async (request, reply) => {
       const published = current();
-      if (!published)
-        return http.refused(reply, refuse('NotReady', 'the pool of authorities was not read yet'));
-      const selected = select(published, {
+      if (!published.ok) return http.refused(reply, published);
+      const selected = select(published.value, {
         acceptEncoding: headerOf(request.headers['accept-encoding']),
         ifNoneMatch: headerOf(request.headers['if-none-match']),
       });
@@ -64,7 +76,7 @@ export function addDocumentRoutes(http: Http, documents: Documents, maxAgeSecond
       });
       if (selected.status === 304) return reply.send();
       if (selected.isGzipped) reply.header('content-encoding', 'gzip');
-      return reply.type(published.contentType).send(selected.body);
+      return reply.type(published.value.contentType).send(selected.body);
     });
   }
 }

@@ -20,25 +20,21 @@ export function createServed(
   return () => {
     const current = pool();
     if (!current) return undefined;
-    if (last?.pool !== current) last = { pool: current, served: compress(documentOf(current)) };
+    if (last?.pool !== current) {
+      const document = documentOf(current);
+      last = { pool: current, served: document && compress(document) };
+    }
     return last.served;
   };
 }
 
-/** Keeps a document ready that depends on no pool. */
-export function alwaysServed(document: PublishedDocument): () => Served | undefined {
-  const served = compress(document);
-  return () => served;
-}
-
-function compress(document: PublishedDocument | undefined): Served | undefined {
-  return (
-    document && {
-      ...document,
-      gzipped: gzipSync(document.bytes),
-      gzippedEtag: document.etag.replace(/"$/, '-gzip"'),
-    }
-  );
+/** Makes a document ready to be served. */
+export function compress(document: PublishedDocument): Served {
+  return {
+    ...document,
+    gzipped: gzipSync(document.bytes),
+    gzippedEtag: document.etag.replace(/"$/, '-gzip"'),
+  };
 }
 
 /** What is answered to a GET with these headers: the document, or that the caller has it already. */

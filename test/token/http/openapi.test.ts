@@ -204,6 +204,7 @@ describe('the OpenAPI document', () => {
       const early = await call(each);
       hasPool = true;
       assert.equal(early.statusCode, each.path === paths.openApi ? 200 : 503);
+      if (each.path !== paths.openApi) assert.match(early.body, /the pool was not read yet/);
       assertDescribed(each.operation, early);
     }
   });
