@@ -17,8 +17,8 @@ before(async () => {
 /** Short ones, so that what takes long in earnest is over within a test. */
 const short: HttpLimits = {
   ...usualLimits,
-  handshakeMs: 300,
-  requestMs: 500,
+  handshakeMs: 1_000,
+  requestMs: 1_000,
   keepAliveMs: 300,
   idleMs: 2_000,
   closingMs: 300,
@@ -228,8 +228,8 @@ describe('a client that ignores every goodbye', { concurrency: true }, () => {
         await waitFor('the server to let go of it', async () => (await listener.connections()) === 0, {
           timeoutMs: 10_000,
         });
-        // The time for the request, the second within which that is looked at, and the second for the answer.
-        assert.ok(performance.now() - startedAt < 3_500, `${performance.now() - startedAt} ms`);
+        // Three seconds where nothing else runs: for the request, until that is looked at, and for the answer.
+        assert.ok(performance.now() - startedAt < 8_000, `${performance.now() - startedAt} ms`);
         assert.deepEqual(
           [...text().matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => status),
           statuses,
