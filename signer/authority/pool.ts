@@ -148,7 +148,7 @@ export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {
 
   const early = chain.find((each) => now < each.notBefore);
   if (early) {
-    const what = `of authority ${active.id} is valid only from ${utc(early.notBefore)} on, and now is ${utc(now)}`;
+    const what = `of authority ${active.id} is valid only from ${utc(early.notBefore)} on`;
     return poolProblem('PoolNotYetValid', fieldOf(early), what, 'correct the clock, or wait until then');
   }
   const late = chain.find((each) => now >= each.notAfter);

@@ -454,6 +454,21 @@ describe('a pool with a fault', () => {
     });
   }
 
+  it('is told in the same words as time goes on, so that the log has it once', async () => {
+    const timely = [
+      await ca({ notBefore: now + 3600 }),
+      await ca({ notBefore: now - year, notAfter: now }),
+      await ca({ notAfter: now + 3599 }),
+    ];
+    for (const secret of timely) {
+      const [first, second] = [now, now + 1].map((at) =>
+        parsePool(secret, { trustDomain: 'example.org', now: at }),
+      );
+      assert.ok(first && second && !first.ok && !second.ok);
+      assert.deepEqual(second.problem, first.problem);
+    }
+  });
+
   it('never says anything of a key', () => {
     const secrets = [root, otherRoot, middle, lower].flatMap((each) => keyFragments(each.privateKey));
     for (const row of rows) {
