@@ -8,6 +8,7 @@ import { type Answer, createAnswers } from './answers.ts';
 import { type ConsiderNeeds, consider } from './consider.ts';
 import { createDelivery } from './delivery.ts';
 import { decidesAlike } from './pods.ts';
+import { createRecovery } from './recovery.ts';
 import type { Reporter } from './report.ts';
 import { type CertificateRequest, type OpenRequest, type RequestAddress, requestKey } from './request.ts';
 import type { Signing } from './signing.ts';
@@ -63,8 +64,7 @@ export function createController(needs: ControllerNeeds): Controller {
   // Answered by us, but our watch does not show it yet: to decide again would only waste a signature. By UID: since
   // when. What never shows is sent again: whoever said 200 may have been something in front of the API server.
   const confirmed = new Map<string, number>();
-  // Keys whose answer the server did not take.
-  const undelivered = new Set<string>();
+  const recovery = createRecovery({ monotonic });
   const answers = createAnswers({ signing: needs.signing, monotonic, now: needs.now });
   const deliver = createDelivery({ ...needs, answers });
 
@@ -85,6 +85,12 @@ export function createController(needs: ControllerNeeds): Controller {
     }
   }
 
+  /** Nobody works on the request of this key any more. */
+  function finish(key: string): void {
+    queue.forget(key);
+    recovery.forget(key);
+  }
+
   /** Nothing more is to be done or told about the answer to a request. */
   function settled(uid: string): void {
     answers.forget(uid);
@@ -101,13 +107,13 @@ export function createController(needs: ControllerNeeds): Controller {
     if (previous && previous.uid !== object.uid) forget(previous.uid);
     if (type === 'delete') {
       forget(object.uid);
-      queue.forget(key);
+      finish(key);
     } else if (object.answered !== undefined) {
       if (previous?.answered === undefined) turns.sawAnswer(object);
       // A write whose confirmation was lost is settled by its worker.
       if (!confirmed.delete(object.uid) && answers.has(object.uid)) return queue.add(key, 'low');
       settled(object.uid);
-      queue.forget(key);
+      finish(key);
     } else {
       if (turns.sawOpen(object.uid)) {
         metrics.requestAgeAtFirstSight.observe(Math.max(0, (needs.now() - object.createdAtMs) / 1000));
@@ -129,12 +135,12 @@ export function createController(needs: ControllerNeeds): Controller {
 
   async function work(key: string, signal: AbortSignal): Promise<void> {
     const request = requests.get(key);
-    if (!request) return queue.forget(key);
+    if (!request) return finish(key);
     if (request.answered !== undefined) {
       const unconfirmed = request.answeredBy === membership.self ? answers.last(request.uid) : undefined;
       if (unconfirmed) return send(unconfirmed, request, signal);
       settled(request.uid);
-      return queue.forget(key);
+      return finish(key);
     }
     const confirmedAt = confirmed.get(request.uid);
     if (confirmedAt !== undefined) {
@@ -149,7 +155,7 @@ export function createController(needs: ControllerNeeds): Controller {
     if (decision.kind === 'drop') {
       tell(read, decision.reason, decision.detail);
       turns.drop(read.uid);
-      return queue.forget(key);
+      return finish(key);
     }
     if (decision.kind === 'wait') return keepWaiting(read, decision.reason, decision.detail);
     const prepared = await answers.prepare(read, decision, monotonic() - turns.ageMs(read.uid));
@@ -161,13 +167,14 @@ export function createController(needs: ControllerNeeds): Controller {
     const { request } = answer;
     const delivered = await deliver(answer, address, signal);
     if (delivered.kind === 'again') {
-      if (delivered.reason === 'ApiUnavailable') undelivered.add(requestKey(request));
+      if (delivered.reason === 'ApiUnavailable') recovery.failed(requestKey(request));
       return keepWaiting(request, delivered.reason, delivered.detail, delivered.retryAfterMs);
     }
-    // The server takes writes again: what waits out a back-off because it did not need wait no longer.
-    for (const key of undelivered) queue.add(key, 'low');
-    undelivered.clear();
-    queue.forget(requestKey(request));
+    for (const key of recovery.taken(requestKey(request))) {
+      queue.forget(key);
+      queue.add(key, 'low');
+    }
+    finish(requestKey(request));
     if (delivered.kind === 'confirmed') confirm(delivered.answer);
     if (!confirmed.has(request.uid)) settled(request.uid);
   }

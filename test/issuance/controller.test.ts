@@ -224,6 +224,31 @@ describe('an answer whose write met trouble', () => {
     });
   }
 
+  it('is sent at once when the server takes another one again, which is the end of an outage', async () => {
+    const { see, time } = await start();
+    let isDown = true;
+    replica.fate = () => (isDown ? 'broken' : 'through');
+    for (const name of ['req-1', 'req-2', 'req-3']) await see({ uid: name, name });
+    await time.advance(20_000);
+    isDown = false;
+    const before = replica.writes().length;
+    await see({ uid: 'req-4', name: 'req-4' });
+    assert.equal(replica.writes().length, before + 4);
+  });
+
+  it('does not come back with every answer that the server takes, while it takes this one never', async () => {
+    const { see, time } = await start();
+    replica.fate = ({ metadata }) => (metadata.uid === 'stuck' ? { status: 500 } : 'through');
+    await see({ uid: 'stuck', name: 'stuck' });
+    for (let index = 0; index < 50; index += 1) {
+      await see({ uid: `uid-${index}`, name: `req-${index}` });
+      await time.advance(100);
+    }
+    const stuck = replica.writes().filter(({ path }) => path.includes('/stuck/'));
+    assert.ok(stuck.length <= 8, `${stuck.length} in 5 s`);
+    assert.equal(replica.writes().length - stuck.length, 50);
+  });
+
   it('is written ever more rarely when the server finds fault with it, and raises the alarm', async () => {
     const { events, metric, see, time } = await start();
     replica.fate = () => ({ status: 422 });
