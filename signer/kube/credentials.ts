@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
@@ -105,7 +106,9 @@ async function load(sources: CredentialSources): Promise<Loaded> {
   const { env } = sources;
   if (sources.kubeconfig) return loadFiles([sources.kubeconfig], sources);
   const listed = (env.KUBECONFIG ?? '').split(path.delimiter).filter((file) => file !== '');
-  if (listed.length > 0) return loadFiles(listed, sources);
+  // As kubectl does: of several, those that are not there are passed over. With none there, the error names them all.
+  const present = listed.filter((file) => existsSync(file));
+  if (listed.length > 0) return loadFiles(present.length > 0 ? present : listed, sources);
   if (env.KUBERNETES_SERVICE_HOST) return loadServiceAccount(sources);
   if (env.HOME) return loadFiles([path.join(env.HOME, '.kube', 'config')], sources);
   throw new KubespiffeError(

@@ -140,6 +140,16 @@ describe('credentials', () => {
     await assert.rejects(load({}), /no credentials.*--kubeconfig/);
   });
 
+  test('of several files in KUBECONFIG those that are not there are passed over, as kubectl does', async () => {
+    const file = await kubeconfig('among-others', { token: 'among-others' });
+    const env = { KUBECONFIG: ['/nowhere/first', file, '/nowhere/last'].join(path.delimiter) };
+    assert.equal(await (await load({ env })).authorization(), 'Bearer among-others');
+    await assert.rejects(
+      load({ env: { KUBECONFIG: '/nowhere/first' } }),
+      /\/nowhere\/first cannot be used: ENOENT/,
+    );
+  });
+
   test('mistakes are named and no secret is quoted', async () => {
     const broken = path.join(folder, 'broken');
     await writeFile(broken, 'users:\n- name: me\n  user: {token: "s3cr3t\n  : [');
