@@ -48,6 +48,19 @@ describe('fetching a bundle', () => {
     return { reason: fetched.reason, tookMs };
   }
 
+  it('says of a root that is not known what is wrong, and gives no advice about Node.js', async () => {
+    const server = await serve(credentials, { '/bundle': { body: '{}' } });
+    servers.push(server);
+    const fetched = await fetchFromEndpoint({
+      url: new URL(`${server.url}/bundle`),
+      profile: { name: 'https_web' },
+      maxRedirects: 0,
+      timeoutMs: 10_000,
+    });
+    assert.ok(!fetched.ok);
+    assert.match(fetched.reason, /^127\.0\.0\.1:\d+: self-signed certificate$/);
+  });
+
   it('ends at the longest bundle that is read, however much comes', async () => {
     const { reason } = await fetchOf(' '.repeat(256 * 1024), 0, 60_000);
     assert.match(reason, /the answer is longer than 4194304 bytes/);
