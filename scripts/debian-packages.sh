@@ -4,7 +4,7 @@
 set -eu
 if [ $# -eq 0 ]; then
   set -- containerd runc containernetworking-plugins busybox-static iptables nftables iproute2 util-linux procps \
-    openssl tar curl python3 python3-venv zsh fish
+    openssl tar curl jq python3 python3-venv zsh fish
   why='the tests run on them'
 else
   why='this step runs on them'

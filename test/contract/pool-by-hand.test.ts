@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
+import { launcher, type Ran, run } from '../tools/run.ts';
+
+const namespace = 'kubespiffe';
+const pool = ['--namespace', namespace, '--name', 'kubespiffe-pool'];
+
+/** What the page says of changes by hand, run as it stands there by somebody with the role that we ship for it. */
+describe('a pool changed by hand, as its page says', () => {
+  let controlPlane: ControlPlane;
+  let folder = '';
+  let env: Record<string, string> = {};
+  /** The change that a page shows, between taking the pool out and putting it back; the first is shown with both. */
+  let changes: string[] = [];
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    await controlPlane.kubectl(['apply', '--server-side', '-k', join(checkout, 'manifests/base')]);
+    const operator = { namespace, name: 'operator' };
+    await controlPlane.kubectl(['create', 'serviceaccount', operator.name, '--namespace', namespace]);
+    await controlPlane.kubectl([
+      ...['create', 'rolebinding', 'ca-operators', '--namespace', namespace],
+      ...['--role=kubespiffe-ca-operator', `--serviceaccount=${namespace}:${operator.name}`],
+    ]);
+    folder = await mkdtemp(join(tmpdir(), 'kubespiffe-by-hand-'));
+    const bin = join(folder, 'bin');
+    await mkdir(bin);
+    await symlink(launcher, join(bin, 'kubespiffe'));
+    const kubectl = (controlPlane.binaries.command('kubectl') ?? []).join(' ');
+    await writeFile(join(bin, 'kubectl'), `#!/bin/sh\nexec ${kubectl} "$@"\n`, { mode: 0o755 });
+    const kubeconfig = await controlPlane.kubeconfigFor(operator);
+    env = { PATH: `${bin}:${process.env.PATH}`, KUBECONFIG: kubeconfig };
+    await waitFor('the right to make the pool', async () => {
+      const wishes = ['--ca-id', 'first', '--trust-domain', 'example.org'];
+      return (await run(['ca', 'create', ...pool, ...wishes], { env })).code === 0;
+    });
+    const [whole = '', ...further] = blocksBelow(await readPage('docs/reference/pool.md'), 'By hand').map(
+      ({ code }) => code,
+    );
+    const change = /^jq .*\n/m;
+    assert.match(whole, change);
+    changes = [whole, ...further.map((code) => whole.replace(change, () => code))];
+  });
+  after(async () => {
+    await controlPlane?.stop();
+    if (folder) await rm(folder, { recursive: true });
+  });
+
+  async function make(change: string | undefined): Promise<Ran> {
+    const cwd = join(folder, 'work');
+    await mkdir(cwd, { recursive: true });
+    const ran = await run(['-euc', change ?? 'false'], { file: '/bin/sh', cwd, env });
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.deepEqual(await readdir(cwd), [], 'a file with keys is left');
+    return ran;
+  }
+
+  async function authorities(): Promise<Record<string, string>> {
+    const { stdout } = await run(['ca', 'show', ...pool, '-o', 'json'], { env });
+    const shown = JSON.parse(stdout) as { authorities: { id: string; state: string; tainted: boolean }[] };
+    return Object.fromEntries(
+      shown.authorities.map(({ id, state, tainted }) => [id, tainted ? `${state}, tainted` : state]),
+    );
+  }
+
+  it('taints a key', async () => {
+    const { stdout } = await make(changes[0]);
+    assert.match(stdout, /restored, sequence 2 /);
+    assert.equal((await authorities())['jwt-es256-1'], 'active, tainted');
+  });
+
+  it('brings the next CA to the pods, and has it take over', async () => {
+    await make(changes[1]);
+    const brought = { first: 'active', 'jwt-es256-1': 'active, tainted', 'jwt-rs256-1': 'active' };
+    assert.deepEqual(await authorities(), { ...brought, second: 'trusted' });
+    const { stdout } = await make(changes[2]);
+    assert.match(stdout, /restored, sequence 4 /);
+    assert.deepEqual(await authorities(), { ...brought, first: 'retiring', second: 'active' });
+    const shown = await run(['ca', 'show', ...pool], { env });
+    assert.equal(shown.code, 0, shown.stdout);
+    assert.equal(changes.length, 3);
+  });
+});
