@@ -135,7 +135,8 @@ export const endpointSettings = {
     type: whole(1, 1_000_000),
     default: '200',
     description:
-      'Requests a second from one address to one listener of one replica, on average; twice as many at once.',
+      'Requests a second from one address to one listener of one replica, on average; twice as many at once. New ' +
+      'connections are limited alike.',
   },
   x509Svid: {
     section: 'Endpoints',

@@ -49,7 +49,7 @@ export interface Metrics {
   readonly x509SvidSeconds: HistogramOf<'outcome'>;
   /** Refusals of what was for no SVID: documents, unknown paths, what is no request. `reason` as above. */
   readonly otherRefusals: CounterOf<'listener' | 'reason'>;
-  /** Connections closed before a request. `cause`: handshake; address or full, over a limit of connections. */
+  /** Connections closed before a request. `cause`: handshake; rate, address or full: over a limit. */
   readonly connectionsCut: CounterOf<'listener' | 'cause'>;
   /** How the API server's word on a ServiceAccount token was had. */
   readonly tokenReviews: CounterOf<'result'>;

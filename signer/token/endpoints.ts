@@ -111,9 +111,11 @@ export function createEndpoints(
     tls: ReturnType<typeof tlsOptions>,
     services?: Services,
   ): Http {
+    const ofAddress = () => createLimiter({ perSecond: settings.addressRate, monotonic });
     const http = createHttp({
       tls,
-      addressLimits: createLimiter({ perSecond: settings.addressRate, monotonic }),
+      addressLimits: ofAddress(),
+      connectionRate: ofAddress(),
       onRefusal: (outcome, address, startedAt, path) => {
         const event = services && svidAt.get(path);
         if (event) tell({ event, address, elapsedMs: monotonic() - startedAt, outcome });

@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Limiter } from '../limiter.ts';
 
 /** How many connections a server has open at most. */
 export interface ConnectionLimits {
@@ -8,20 +9,25 @@ export interface ConnectionLimits {
   readonly perAddress: number;
 }
 
+/** Why a connection was not let in: too many are open, of all or of its address, or it opens them too fast. */
+export type Excess = 'full' | 'address' | 'rate';
+
 /** Near the total, connections that only wait for a further request give way to new ones. */
 const fullness = 7 / 8;
 
 /**
- * Bounds the open connections of a server. What exceeds a limit is closed before anything is read from it. How long
- * one connection may do nothing is a matter of the server's own timeouts.
+ * Bounds the connections of a server. What exceeds a limit is closed before anything is read from it. How long one
+ * connection may do nothing is a matter of the server's own timeouts.
  *
+ * @param rate of new connections, by address: each costs a handshake, whether a request follows or not.
  * @param onCut is told of each connection that was not let in.
  * @returns a function that breaks every open connection off, also those that have got no further than TCP.
  */
 export function limitConnections(
   server: Pick<Server, 'closeIdleConnections' | 'maxConnections' | 'on'>,
   limits: ConnectionLimits,
-  onCut: (cause: 'full' | 'address') => void,
+  rate: Limiter,
+  onCut: (cause: Excess) => void,
 ): () => void {
   const open = new Set<Socket>();
   const byAddress = new Map<string, number>();
@@ -33,8 +39,9 @@ export function limitConnections(
     // Whoever has gone already has no address any more.
     if (address === undefined) return;
     const ofAddress = byAddress.get(address) ?? 0;
-    if (ofAddress >= limits.perAddress) {
-      onCut('address');
+    const excess = ofAddress >= limits.perAddress ? 'address' : rate.take(address) > 0 ? 'rate' : undefined;
+    if (excess) {
+      onCut(excess);
       socket.destroy();
       return;
     }

@@ -4,7 +4,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { pause } from '../../kube/timer.ts';
 import type { Limiter } from '../limiter.ts';
 import { type Checked, describe, type Refused, refusals, refuse } from '../refusals.ts';
-import { limitConnections } from './connections.ts';
+import { type Excess, limitConnections } from './connections.ts';
 import { createCut } from './cut.ts';
 import { type HttpLimits, maxBodyBytes, maxHeaderBytes, usualLimits } from './limits.ts';
 import { type Presented, presentedBy } from './presented.ts';
@@ -12,12 +12,15 @@ import { type Presented, presentedBy } from './presented.ts';
 export interface HttpNeeds {
   /** From `tlsOptions`. */
   readonly tls: ServerOptions;
+  /** Of requests, by address. */
   readonly addressLimits: Limiter;
+  /** Of new connections, by address. */
+  readonly connectionRate: Limiter;
   readonly limits?: HttpLimits;
   /** Tells of a refusal that came before the request could be read. @param path empty as far as that was not read. */
   readonly onRefusal: (refused: Refused, address: string, startedAt: number, path: string) => void;
   /** Tells of a connection that was closed before a request: one too many, or one without a good handshake. */
-  readonly onCut: (cause: 'full' | 'address' | 'handshake') => void;
+  readonly onCut: (cause: Excess | 'handshake') => void;
   readonly onError: (error: Error) => void;
   /** Milliseconds. */
   readonly monotonic: () => number;
@@ -79,7 +82,7 @@ export function createHttp(needs: HttpNeeds): Http {
         },
         handler,
       );
-      breakOff = limitConnections(server, limits.connections, needs.onCut);
+      breakOff = limitConnections(server, limits.connections, needs.connectionRate, needs.onCut);
       server.setTimeout(limits.idleMs);
       return server;
     },

@@ -25,7 +25,11 @@ const short: HttpLimits = {
 };
 
 /** A real listener with one route, whose answer can be held back. */
-async function aListener(different: Partial<HttpLimits> = {}, more: { isOverRate?: boolean } = {}) {
+async function aListener(
+  different: Partial<HttpLimits> = {},
+  more: { isOverRate?: boolean; newConnections?: number } = {},
+) {
+  let { newConnections = Number.POSITIVE_INFINITY } = more;
   const refusals: string[] = [];
   const cuts: string[] = [];
   const http = createHttp({
@@ -35,6 +39,12 @@ async function aListener(different: Partial<HttpLimits> = {}, more: { isOverRate
     ),
     limits: { ...short, ...different },
     addressLimits: { take: () => (more.isOverRate ? 1 : 0) },
+    connectionRate: {
+      take: () => {
+        newConnections -= 1;
+        return newConnections >= 0 ? 0 : 1;
+      },
+    },
     onRefusal: ({ code }, address, _startedAt, path) => refusals.push(`${code} ${address} ${path}`),
     onCut: (cause) => cuts.push(cause),
     onError: (error) => assert.fail(error),
@@ -280,6 +290,17 @@ describe('clients that are too many', { concurrency: true }, () => {
     first[0]?.socket.destroy();
     await waitFor('room for one more', async () => (await listener.connections()) === 3);
     await answered(tls(listener.port));
+    await listener.stop();
+  });
+
+  it('are not let in faster than their rate, and those that are in go on', async () => {
+    const listener = await aListener({ keepAliveMs: 60_000 }, { newConnections: 1 });
+    const first = tls(listener.port);
+    await answered(first);
+    await isClosed(tcp(listener.port));
+    assert.deepEqual(listener.cuts, ['rate']);
+    first.socket.write(post(1, 'a'));
+    await waitFor('a second answer', () => first.text().split('200 OK').length === 3);
     await listener.stop();
   });
 
