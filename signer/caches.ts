@@ -46,6 +46,8 @@ export interface Caches {
   /** The namespaces that ask for the roots as a ConfigMap. */
   readonly namespaces: Store<OptedIn>;
   readonly configMaps: Store<PublishedRoots>;
+  /** Resolves when the bundles are read, or it is known that the API server serves none. */
+  readonly bundlesKnown: Promise<unknown>;
   /** Resolves when the first lists are in that requests are answered by. */
   readonly synced: Promise<unknown>;
   /** The names of those of them that are not filled yet. */
@@ -80,6 +82,8 @@ export function createCaches(needs: CachesNeeds): Caches {
   const bundlesNotServed = new Promise<void>((resolve) => {
     discovery.onChange(() => canFill('trust bundles') || resolve());
   });
+
+  const bundlesKnown = Promise.race([bundles.synced, bundlesNotServed]);
 
   function follow<T>(
     resource: string,
@@ -139,7 +143,8 @@ export function createCaches(needs: CachesNeeds): Caches {
     bundles,
     namespaces,
     configMaps,
-    synced: Promise.all([requests.synced, pods.synced, Promise.race([bundles.synced, bundlesNotServed])]),
+    bundlesKnown,
+    synced: Promise.all([requests.synced, pods.synced, bundlesKnown]),
     filling: () =>
       Object.entries(stores)
         .filter(([name, store]) => !store.isSynced() && canFill(name))

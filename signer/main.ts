@@ -27,7 +27,7 @@ import { serveObservability } from './observe/server.ts';
 import { leafExtensions } from './pki/leaf-extensions.ts';
 import { createRandomPool } from './pki/random.ts';
 import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
-import { bundleName as bundleNameOf } from './trust/bundle.ts';
+import { bundleName as bundleNameOf, markIn } from './trust/bundle.ts';
 import { createConfigMapPublisher } from './trust/configmap-publisher.ts';
 import { decisivePublication } from './trust/publication.ts';
 import { createPublisher } from './trust/publisher.ts';
@@ -128,6 +128,10 @@ async function runReplica(
     trustDomain: config.trustDomain,
     // Where there are neither bundles nor ConfigMaps to look at, nothing is shown.
     shownRoots: () => decisivePublication({ ...ways(), endpointAlone: true }).shownRoots(),
+    published: {
+      known: caches.bundlesKnown,
+      mark: () => markIn(caches.bundles.get(bundleName), config.trustDomain),
+    },
     log,
     ...time,
   });

@@ -26,21 +26,6 @@ export function spiffeBundleDocument(pool: Pool, refreshHintSeconds: number): Pu
   return json(printSpiffeBundle({ sequence: pool.sequence, refreshHintSeconds, roots, jwtKeys }));
 }
 
-/**
- * What is wrong with the sequence of a pool that takes the place of another, in words, or undefined: those who poll
- * would not take a bundle whose content has changed while its sequence has not grown (B5.2).
- */
-export function sequenceFault(before: Pool, after: Pool): string | undefined {
-  if (after.sequence > before.sequence) return undefined;
-  const contentOf = (pool: Pool) => spiffeBundleDocument({ ...pool, sequence: 0 }, 1)?.etag;
-  if (after.sequence === before.sequence && contentOf(after) === contentOf(before)) return undefined;
-  const change = after.sequence < before.sequence ? 'has gone back' : 'is the same after a change of content';
-  return (
-    `the sequence of the pool ${change} (${before.sequence}, now ${after.sequence}), so those who poll the bundle may ` +
-    'not take it: set it above all that were published before'
-  );
-}
-
 /** The JWK set of OpenID Connect: the published JWT keys, for relying parties that know nothing of SPIFFE. */
 export function jwksDocument(pool: Pool): PublishedDocument {
   return { ...json(printJwks(publishedJwtKeys(pool))), contentType: 'application/jwk-set+json' };
@@ -80,13 +65,13 @@ export function rootsPem(pool: Pool): PublishedDocument | undefined {
   return published(text, 'application/x-pem-file');
 }
 
-/** By fingerprint, so that moving an authority within the pool changes no document. */
-function publishedRoots(pool: Pool): CertificateFacts[] {
+/** The roots in the bundles, by fingerprint, so that moving an authority within the pool changes no document. */
+export function publishedRoots(pool: Pool): CertificateFacts[] {
   return pool.roots.toSorted((a, b) => compare(a.sha256Hex, b.sha256Hex));
 }
 
-/** Tainted ones too: taint stops the signing, and only the state takes a key out of the bundles. */
-function publishedJwtKeys(pool: Pool): JwtAuthority[] {
+/** The JWT keys in the bundles, by `kid`. Tainted ones too: taint stops the signing, and only the state takes a key out. */
+export function publishedJwtKeys(pool: Pool): JwtAuthority[] {
   return pool.jwt.filter(({ state }) => isPublished(state)).toSorted((a, b) => compare(a.kid, b.kid));
 }
 

@@ -4,6 +4,7 @@ import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import { type JwtSignable, jwtSigningAt } from './jwt-signing.ts';
 import { type Pool, type PoolResult, parsePool, signingAuthorityAt, timeProblem } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
+import { markOf, type PublishedMark, sequenceProblem } from './sequence.ts';
 
 /** Seconds since the epoch. */
 type Seconds = number;
@@ -19,7 +20,8 @@ export type Signable = { ok: true; authority: Authority } | { ok: false; problem
  * the operator wants signed, and a pool that was taken away on purpose must not go on by accident. A pool whose only
  * fault is time does replace the last good one if it holds all the roots of that: otherwise a new root could not be
  * published once the old authority is in its last hour. A replica that has just started remembers no pool; there what
- * is published takes the place of the last good one.
+ * is published takes the place of the last good one. A pool whose sequence does not follow that of what was published
+ * is never taken in: what is served of one sequence stays the same, and none goes back.
  */
 export interface PoolHolder {
   /** Takes in what the Secret is now, undefined when there is none. */
@@ -40,6 +42,8 @@ export interface PoolHolderNeeds {
    * it is not known.
    */
   readonly shownRoots: () => ReadonlySet<string> | undefined;
+  /** The mark of the pool that was published last, by any replica, as far as our own watch shows it. */
+  readonly published?: () => PublishedMark | undefined;
   /** Called when current() or signable() may answer otherwise than before. */
   readonly onChange: () => void;
 }
@@ -63,9 +67,16 @@ export function createPoolHolder(needs: PoolHolderNeeds): PoolHolder {
     needs.onChange();
   };
 
+  function read(secret: Secret | undefined, now: Seconds): PoolResult {
+    const result = parsePool(secret, { trustDomain: needs.trustDomain, now });
+    if (!result.pool) return result;
+    const problem = sequenceProblem(result.pool, [current && markOf(current), needs.published?.()]);
+    return problem ? { ok: false, problem } : result;
+  }
+
   return {
     offer(secret, now) {
-      latest = parsePool(secret, { trustDomain: needs.trustDomain, now });
+      latest = read(secret, now);
       if (latest.ok || (latest.pool && holdsAllRoots(latest.pool))) current = latest.pool;
       needs.onChange();
     },

@@ -14,6 +14,8 @@ export type PoolProblemReason =
   | 'PoolKeyMismatch'
   | 'PoolExpired'
   | 'PoolNotYetValid'
+  /** The pool is sound, but its sequence is not above that of what was published. */
+  | 'PoolSequenceNotRaised'
   /** The pool is sound, but none of its authorities may sign: none is active, or the active one is tainted. */
   | 'PoolNotSigning'
   /** A JWT key has not been published for so long that all who verify tokens know it. */

@@ -1,12 +1,7 @@
 import { decodePem } from '../pki/pem.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { freshSequence } from './sequence.ts';
 import { isPublished } from './states.ts';
-
-/**
- * How far the sequence of a copy is raised where nobody knows what was published after it was made: far above the
- * changes that a pool sees in years.
- */
-export const blindRaise = 1_000;
 
 export interface RestoredPool {
   readonly pool: PoolDocument;
@@ -29,7 +24,7 @@ export interface RestoredPool {
  *
  * @param copy what is restored. live: what is there now, if anything. publishedSequence: the highest sequence that
  *   anybody has seen, where the operator knows it. dropped: ids of authorities that only the live pool has, and that
- *   are to go.
+ *   are to go. now: seconds since the epoch.
  */
 export function restoredPool(
   copy: PoolDocument,
@@ -37,12 +32,11 @@ export function restoredPool(
     readonly live?: PoolDocument;
     readonly publishedSequence?: number;
     readonly dropped?: readonly string[];
+    readonly now: number;
   },
 ): RestoredPool {
-  const { live, publishedSequence, dropped = [] } = known;
-  const isBlind = live === undefined && publishedSequence === undefined;
-  const highest = Math.max(copy.sequence, live?.sequence ?? 0, publishedSequence ?? 0);
-  const sequence = highest + (isBlind ? blindRaise : 1);
+  const { live, publishedSequence = 0, dropped = [], now } = known;
+  const sequence = freshSequence(now, copy.sequence, live?.sequence ?? 0, publishedSequence);
 
   const there = Map.groupBy(live?.authorities ?? [], materialOf);
   const stillTainted: string[] = [];

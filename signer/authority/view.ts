@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../errors.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
@@ -6,12 +7,12 @@ import { createStore } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
-import { sequenceFault } from './documents.ts';
 import { createPoolHolder, type PoolHolder, type Signable } from './holder.ts';
 import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import type { JwtSignable } from './jwt-signing.ts';
 import type { Pool } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
+import type { PublishedMark } from './sequence.ts';
 
 /** A view that was not confirmed for so long signs nothing (design.md section 4). */
 export const confirmedWithinMs = 30_000;
@@ -58,6 +59,8 @@ export interface PoolViewNeeds {
   /** Milliseconds of a clock that never goes back. */
   monotonic: () => number;
   log: Logger;
+  /** What any replica has published, and when that is known: the Secret is read only then. */
+  published?: { readonly known: Promise<unknown>; mark(): PublishedMark | undefined };
   pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
@@ -71,6 +74,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   const holder = createPoolHolder({
     trustDomain,
     shownRoots: needs.shownRoots,
+    ...(needs.published && { published: needs.published.mark }),
     onChange: () => {
       for (const listener of listeners) listener();
     },
@@ -84,11 +88,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     // Each change makes the listeners work: a look that finds nothing new must not count as one.
     if (version === seen) return;
     seen = version;
-    const before = holder.current();
     holder.offer(secret, seconds());
-    const after = holder.current();
-    const fault = before && after && before !== after && sequenceFault(before, after);
-    if (fault) log.warn({ pool, sequence: after.sequence }, fault);
     const outcome = holder.signable(seconds());
     if (outcome.ok) log.info({ pool, authority: outcome.authority.id }, 'the pool can sign');
     else log.warn({ pool, reason: outcome.problem.reason }, outcome.problem.message);
@@ -170,6 +170,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       listeners.push(listener);
     },
     async run(signal) {
+      await Promise.race([needs.published?.known, once(signal, 'abort')]);
       store.synced.then(() => {
         if (store.size === 0) offer(undefined);
       });

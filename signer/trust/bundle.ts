@@ -1,15 +1,18 @@
 import { hash } from 'node:crypto';
+import type { PublishedMark } from '../authority/sequence.ts';
 import type { ClusterTrustBundle } from '../kube/types.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { decodePem, encodePem } from '../pki/pem.ts';
 import type { Result } from '../pki/result.ts';
-import { bundleLabels } from './labels.ts';
+import { bundleLabels, trustDomainLabel } from './labels.ts';
 
 /** A ClusterTrustBundle as it should be. */
 export interface DesiredBundle {
   readonly name: string;
   readonly signerName: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** The mark of the pool that it is made of. */
+  readonly annotations: Readonly<Record<string, string>>;
   /** PEM of the roots, in the order of the pool. */
   readonly trustBundle: string;
   /** SHA-256 of each root's DER in hex. */
@@ -18,6 +21,9 @@ export interface DesiredBundle {
 
 /** The API server's limit (validation.go, ValidateClusterTrustBundle): 1 MiB of PEM. */
 const maxBundleBytes = 1024 * 1024;
+
+/** The annotations that say of which pool the roots are, for replicas that have not seen it themselves. */
+const markKeys = { sequence: 'kubespiffe.io/sequence', content: 'kubespiffe.io/content-sha256' } as const;
 
 /** The name of a signer-linked ClusterTrustBundle: the signer name with `:` for `/`, then the suffix. */
 export function bundleName(signerName: string, suffix: string): string {
@@ -34,6 +40,7 @@ export function desiredBundle(input: {
   readonly suffix: string;
   readonly trustDomain: string;
   readonly roots: readonly CertificateFacts[];
+  readonly mark: PublishedMark;
 }): Result<DesiredBundle> {
   const refuse = (reason: string): Result<DesiredBundle> => ({ ok: false, reason });
   const roots = new Map(input.roots.map((root) => [root.sha256Hex, root]));
@@ -51,6 +58,10 @@ export function desiredBundle(input: {
       name: bundleName(input.signerName, input.suffix),
       signerName: input.signerName,
       labels: bundleLabels(input.trustDomain),
+      annotations: {
+        [markKeys.sequence]: String(input.mark.sequence),
+        [markKeys.content]: input.mark.content,
+      },
       trustBundle,
       roots: new Set(roots.keys()),
     },
@@ -62,6 +73,7 @@ export interface PublishedBundle {
   readonly name: string;
   readonly resourceVersion: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
   /** SHA-256 of each certificate's DER in hex. */
   readonly roots: ReadonlySet<string>;
 }
@@ -73,6 +85,7 @@ export function toPublishedBundle(wire: ClusterTrustBundle): PublishedBundle {
     name: wire.metadata.name,
     resourceVersion: wire.metadata.resourceVersion,
     labels: wire.metadata.labels ?? {},
+    annotations: wire.metadata.annotations ?? {},
     roots: new Set(blocks.ok ? blocks.value.map(({ der }) => hash('sha256', der, 'hex')) : []),
   };
 }
@@ -84,6 +97,21 @@ export function driftOf(desired: DesiredBundle, published: PublishedBundle | und
   if (missing > 0) return `${missing} of ${desired.roots.size} roots are missing`;
   const foreign = published.roots.difference(desired.roots).size;
   if (foreign > 0) return `${foreign} certificates are not roots of the pool`;
-  const label = Object.entries(desired.labels).find(([key, value]) => published.labels[key] !== value);
-  return label && `the label ${label[0]} is not ${label[1]}`;
+  for (const kind of ['label', 'annotation'] as const) {
+    const held = published[`${kind}s`];
+    const wrong = Object.entries(desired[`${kind}s`]).find(([key, value]) => held[key] !== value);
+    if (wrong) return `the ${kind} ${wrong[0]} is not ${wrong[1]}`;
+  }
+  return undefined;
+}
+
+/** The mark of the pool that a bundle was made of; undefined where none can be read, or for another trust domain. */
+export function markIn(
+  published: PublishedBundle | undefined,
+  trustDomain: string,
+): PublishedMark | undefined {
+  if (published?.labels['k8s.spiffe.io/peer-trust-domain'] !== trustDomainLabel(trustDomain))
+    return undefined;
+  const { [markKeys.sequence]: sequence = '', [markKeys.content]: content = '' } = published.annotations;
+  return /^\d{1,15}$/.test(sequence) && content !== '' ? { sequence: Number(sequence), content } : undefined;
 }

@@ -1,3 +1,5 @@
+import type { Pool } from '../authority/pool.ts';
+import { markOf } from '../authority/sequence.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
@@ -41,10 +43,13 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
     concurrency: 1,
   });
 
+  const desiredFrom = (source: Pool) =>
+    desiredBundle({ ...needs, roots: source.roots, mark: markOf(source) });
+
   function drift(): string | undefined {
     const current = pool.current();
     if (!current) return 'there is no usable pool to publish';
-    const desired = desiredBundle({ ...needs, roots: current.roots });
+    const desired = desiredFrom(current);
     return desired.ok ? driftOf(desired.value, published.get(bundleName)) : desired.reason;
   }
 
@@ -60,7 +65,7 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
     const known = published.get(bundleName);
     const live = await pool.readLive(signal);
     if (!live.ok) return live.problem.message;
-    const desired = desiredBundle({ ...needs, roots: live.pool.roots });
+    const desired = desiredFrom(live.pool);
     if (!desired.ok) return desired.reason;
     if (driftOf(desired.value, published.get(bundleName)) === undefined) return undefined;
     const version = needs.servedVersion();
@@ -78,7 +83,7 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
     signal: AbortSignal,
   ): Promise<void> {
     const apiVersion = `certificates.k8s.io/${version}`;
-    const { name, labels, signerName, trustBundle } = desired;
+    const { name, labels, annotations, signerName, trustBundle } = desired;
     await needs.transport.request({
       method: 'PATCH',
       path: `/apis/${apiVersion}/clustertrustbundles/${name}`,
@@ -87,7 +92,7 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
       body: {
         apiVersion,
         kind: 'ClusterTrustBundle',
-        metadata: { name, labels, ...(known && { resourceVersion: known.resourceVersion }) },
+        metadata: { name, labels, annotations, ...(known && { resourceVersion: known.resourceVersion }) },
         spec: { signerName, trustBundle },
       },
       resource: 'clustertrustbundles',

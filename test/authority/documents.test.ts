@@ -11,7 +11,6 @@ import {
   type PublishedDocument,
   publishedAlgorithms,
   rootsPem,
-  sequenceFault,
   spiffeBundleDocument,
 } from '../../signer/authority/documents.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
@@ -161,34 +160,6 @@ describe('the documents of a pool', () => {
     // Only the bundle says the sequence.
     assert.equal(tags.size, 4);
   });
-});
-
-describe('the sequence of a pool', () => {
-  const [first, , , jwt] = shelf;
-  assert.ok(first && jwt);
-  const before = compile([first, jwt], 5);
-  const rows: [name: string, after: Pool, says: RegExp | undefined][] = [
-    ['may grow without a change', compile([first, jwt], 6), undefined],
-    ['grows with a change', compile([first], 6), undefined],
-    [
-      'stays where nothing that is published changes',
-      compile([{ ...first, tainted: true }, jwt], 5),
-      undefined,
-    ],
-    [
-      'is told of where it stays after a change',
-      compile([first], 5),
-      /is the same after a change .*\(5, now 5\)/,
-    ],
-    ['is told of where it goes back', compile([first, jwt], 4), /has gone back \(5, now 4\)/],
-  ];
-  for (const [name, after, says] of rows) {
-    it(name, () => {
-      const fault = sequenceFault(before, after);
-      if (says) assert.match(fault ?? '', says);
-      else assert.equal(fault, undefined);
-    });
-  }
 });
 
 describe('the discovery document', () => {

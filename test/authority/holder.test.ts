@@ -4,7 +4,8 @@ import { describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
-import { serializePool } from '../../signer/authority/pool.ts';
+import { parsePool, serializePool } from '../../signer/authority/pool.ts';
+import { markOf, type PublishedMark } from '../../signer/authority/sequence.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
@@ -19,27 +20,34 @@ const authority = async (id: string, changes: { from?: number; lifetime?: number
     lifetimeSeconds: changes.lifetime ?? 48 * hour,
   });
 
-function secretOf(...authorities: AuthorityRecord[]): Secret {
-  const [first] = authorities;
-  assert.ok(first);
-  return {
-    metadata: { name: 'pool' },
-    data: serializePool({ ...newPool(trustDomain, first), authorities }),
-  };
-}
+const secretAt = (sequence: number, ...authorities: AuthorityRecord[]): Secret => ({
+  metadata: { name: 'pool' },
+  data: serializePool({ ...newPool(trustDomain, ...authorities), sequence }),
+});
+
+/** Each one is a change: its sequence is greater than that of all before. */
+let changesMade = 0;
+const secretOf = (...authorities: AuthorityRecord[]): Secret => {
+  changesMade += 1;
+  return secretAt(changesMade, ...authorities);
+};
 
 const broken: Secret = { metadata: { name: 'pool' }, data: { 'pool.json': 'e30=' } };
 const a = await authority('a');
 const b = await authority('b');
 
-/** @param shown what the watch shows of published roots: those of these authorities, or undefined for not known. */
-function holder(shown?: readonly AuthorityRecord[]) {
+/**
+ * @param shown what the watch shows of published roots: those of these authorities, or undefined for not known.
+ * @param published the mark that it shows beside them.
+ */
+function holder(shown?: readonly AuthorityRecord[], published?: PublishedMark) {
   const changes = { count: 0 };
   const sight = { shown };
   const subject = createPoolHolder({
     trustDomain,
     onChange: () => changes.count++,
     shownRoots: () => sight.shown && new Set(sight.shown.map(sha256Of)),
+    published: () => published,
   });
   const ids = () => subject.current()?.authorities.map((each) => each.id);
   const verdict = (at = now) => {
@@ -187,5 +195,56 @@ describe('the pool that a replica holds', () => {
     subject.offer(secretOf({ ...a, state: 'trusted' }), now);
     assert.equal(verdict(), 'PoolNotSigning');
     assert.equal(subject.current()?.roots.length, 1);
+  });
+
+  describe('whose sequence does not follow', () => {
+    const unraised: [name: string, secret: Secret][] = [
+      ['an older copy of it', secretAt(4, a)],
+      ['other content under its sequence', secretAt(5, a)],
+    ];
+    for (const [name, secret] of unraised) {
+      it(`keeps the last good pool for the bundles, and signs nothing, after ${name}`, () => {
+        const { subject, verdict, ids } = holder();
+        subject.offer(secretAt(5, a, { ...b, state: 'trusted' }), now);
+        subject.offer(secret, now);
+        assert.equal(verdict(), 'PoolSequenceNotRaised');
+        assert.deepEqual(ids(), ['a', 'b']);
+        const publishable = subject.publishable();
+        assert.equal(publishable.ok ? 'published' : publishable.problem.reason, 'PoolSequenceNotRaised');
+        subject.offer(secretAt(6, a), now);
+        assert.equal(verdict(), 'a');
+        assert.deepEqual(ids(), ['a']);
+      });
+
+      it(`takes nothing from ${name} when it has just started, and others have published the pool`, () => {
+        const published = parsePool(secretAt(5, a, { ...b, state: 'trusted' }), { trustDomain, now });
+        assert.ok(published.ok);
+        const { subject, verdict, ids } = holder(undefined, markOf(published.pool));
+        subject.offer(secret, now);
+        assert.equal(verdict(), 'PoolSequenceNotRaised');
+        assert.equal(ids(), undefined);
+      });
+    }
+
+    it('takes the same pool again, and one in which an authority has been tainted', () => {
+      const { subject, verdict } = holder();
+      subject.offer(secretAt(5, a, { ...b, state: 'trusted' }), now);
+      subject.offer(undefined, now);
+      subject.offer(secretAt(5, a, { ...b, state: 'trusted' }), now);
+      assert.equal(verdict(), 'a');
+      subject.offer(secretAt(5, { ...a, tainted: true }, { ...b, state: 'trusted' }), now);
+      assert.equal(verdict(), 'PoolNotSigning');
+    });
+
+    it('does not ripen, and replaces nothing in the last hour of its authority either', async () => {
+      const { subject, verdict, ids } = holder();
+      subject.offer(secretAt(5, a), now);
+      subject.offer(secretAt(4, await authority('future', { from: now + 3 * hour })), now);
+      assert.equal(verdict(now + 3 * hour), 'PoolSequenceNotRaised');
+      const late = now + 47 * hour + 1;
+      subject.offer(secretAt(5, a, { ...b, state: 'trusted' }), late);
+      assert.equal(verdict(late), 'PoolSequenceNotRaised');
+      assert.deepEqual(ids(), ['a']);
+    });
   });
 });

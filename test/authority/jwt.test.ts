@@ -281,10 +281,14 @@ describe('a key that is added to a pool', () => {
 });
 
 describe('the pool that a replica holds', () => {
-  const secretOf = (...records: AuthorityRecord[]) => ({
-    metadata: { name: 'pool' },
-    data: serializePool(newPool(trustDomain, ...records)),
-  });
+  let sequence = 0;
+  const secretOf = (...records: AuthorityRecord[]) => {
+    sequence += 1;
+    return {
+      metadata: { name: 'pool' },
+      data: serializePool({ ...newPool(trustDomain, ...records), sequence }),
+    };
+  };
   const held = () => {
     const holder = createPoolHolder({ trustDomain, shownRoots: () => new Set(), onChange: () => undefined });
     const verdict = (at = now) => {

@@ -20,6 +20,8 @@ export interface BadInput {
 const csr = 'pki/csr.test.ts';
 const spki = 'pki/spki.test.ts';
 const requests = 'contract/requests.test.ts';
+const stalePods = 'contract/stale-pods.test.ts';
+const sequence = 'contract/pool-sequence.test.ts';
 const outage = 'contract/api-outage.test.ts';
 const hostile = 'contract/hostile-requests.test.ts';
 const decide = 'issuance/decide.test.ts';
@@ -121,8 +123,14 @@ export const badInput: readonly BadInput[] = [
     input: "a request that names another node or ServiceAccount than the live pod's",
     verdict: ['NodeMismatch', 'ServiceAccountMismatch'],
     tests: [
-      [requests, 'leaves a request open that claims another node, without an Event on the pod'],
-      [requests, 'leaves a request open that claims another ServiceAccount, without an Event on the pod'],
+      [
+        requests,
+        'leaves a request open that claims another node, without an Event on the pod, audited and counted once',
+      ],
+      [
+        requests,
+        'leaves a request open that claims another ServiceAccount, without an Event on the pod, audited and counted once',
+      ],
     ],
   },
   {
@@ -145,6 +153,9 @@ export const badInput: readonly BadInput[] = [
       ['issuance/consider.test.ts', 'the predecessor of the pod in the cache: issue'],
       ['issuance/consider.test.ts', 'a pod without a node in the cache: issue'],
       ['issuance/pods.test.ts', 'is read when the cache has none'],
+      [stalePods, 'issues for the successor of a StatefulSet pod after one live look'],
+      [stalePods, 'issues for a pod that had no node yet, after one live look'],
+      [stalePods, 'issues for a pod that the cache does not have, after one live look'],
     ],
   },
   {
@@ -192,6 +203,21 @@ export const badInput: readonly BadInput[] = [
     input: 'a pool of another trust domain, or with a key that does not match',
     verdict: ['PoolUnusable'],
     tests: pool('is of another trust domain', 'has a key that does not match'),
+  },
+  {
+    input: 'an older copy of the pool, or one with other roots or keys under the same sequence',
+    verdict: ['PoolUnusable'],
+    tests: [
+      [
+        sequence,
+        'is refused: the last good one stays published and served, and waiting pods read what to do',
+      ],
+      [sequence, 'is refused by a replica that starts now, and by all when all were started anew'],
+      [
+        sequence,
+        'is refused when other content comes under the same sequence, and taken with the one that is named',
+      ],
+    ],
   },
   {
     input: 'a CA that has expired, or is not yet valid',

@@ -383,13 +383,14 @@ test('the API server takes our ClusterTrustBundle, and no other name for it', as
       suffix: 'live',
       trustDomain: domain,
       roots: roots.map(({ facts }) => facts),
+      mark: { sequence: 1, content: 'c0ffee' },
     });
     assert.ok(desired.ok);
-    const { name, signerName, labels, trustBundle } = desired.value;
+    const { name, signerName, labels, annotations, trustBundle } = desired.value;
     const bundle = {
       apiVersion: 'certificates.k8s.io/v1',
       kind: 'ClusterTrustBundle',
-      metadata: { name, labels },
+      metadata: { name, labels, annotations },
       spec: { signerName, trustBundle },
     };
     assertAccepted(await judges.clusterTrustBundle(bundle));

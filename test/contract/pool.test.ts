@@ -45,6 +45,7 @@ describe('the pool Secret, good and bad', () => {
   /** The good pool with its one authority changed. */
   const withAuthority = (change: Partial<AuthorityRecord>): PoolDocument => ({
     ...good,
+    sequence: good.sequence + 1,
     authorities: good.authorities.map((authority) => ({ ...authority, ...change })),
   });
 
@@ -202,9 +203,10 @@ describe('the pool Secret, good and bad', () => {
     });
 
     it('none is taken away that others may still serve', async () => {
-      await restartWith(old);
+      await restartWith({ ...old, sequence: rising.sequence + 1 });
       await notReady(/\[\+\]caches .*\[-\]trust-bundle [^\n]*no usable pool to publish/s);
       assert.equal(certificatesIn(await publishedBundle()), 2);
+      good = { ...good, sequence: rising.sequence + 2 };
       await putPool(controlPlane, good);
       await signer.ready();
     });

@@ -159,7 +159,8 @@ describe('the roots as a ConfigMap', () => {
     const both = { ...pool, sequence: 2, authorities: [record, { ...second, state: 'trusted' as const }] };
     await putPool(controlPlane, both);
     for (const namespace of ['shop', 'late', 'deleted']) await holds(namespace, both);
-    await putPool(controlPlane, { ...pool, sequence: 3 });
+    pool = { ...pool, sequence: 3 };
+    await putPool(controlPlane, pool);
     for (const namespace of ['shop', 'late', 'deleted']) await holds(namespace);
   });
 

@@ -3,8 +3,10 @@ import { X509Certificate } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import type { PoolDocument } from '../../signer/authority/document.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
+import { markOf } from '../../signer/authority/sequence.ts';
 import type { ClusterTrustBundle, Pod } from '../../signer/kube/types.ts';
-import { toPublishedBundle } from '../../signer/trust/bundle.ts';
+import { desiredBundle, toPublishedBundle } from '../../signer/trust/bundle.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -157,16 +159,22 @@ describe('the trust bundle before the signature', () => {
     await add('fourth', 'trusted');
     await waitFor('the write to be held up', () => held.hits() === 1);
     await add('fifth', 'trusted');
-    const { apiVersion, kind, metadata, spec } = (await bundle()) as ClusterTrustBundle;
-    const trustBundle = pool.authorities.map(({ certificate }) => certificate ?? '').join('');
+    const compiled = compilePool(pool, pool.trustDomain);
+    assert.ok(compiled.ok);
+    const { roots, trustDomain } = compiled.pool;
+    const signerName = 'kubespiffe.io/spiffe';
+    const mark = markOf(compiled.pool);
+    const desired = desiredBundle({ signerName, suffix: 'roots', trustDomain, roots, mark });
+    assert.ok(desired.ok);
+    const { name, labels, annotations, trustBundle } = desired.value;
     const newer = await controlPlane.request(
       'PATCH',
       `${bundlePath}?fieldManager=kubespiffe&force=true`,
       {
-        apiVersion,
-        kind,
-        metadata: { name: metadata.name, labels: metadata.labels },
-        spec: { ...spec, trustBundle },
+        apiVersion: 'certificates.k8s.io/v1',
+        kind: 'ClusterTrustBundle',
+        metadata: { name, labels, annotations },
+        spec: { signerName, trustBundle },
       },
       { contentType: 'application/apply-patch+yaml' },
     );

@@ -13,10 +13,15 @@ import { type Replica, startReplica, startsAt } from './replica.ts';
 const trustDomain = 'example.org';
 const x = await createAuthority({ id: 'x', trustDomain, now: startsAt });
 const y = await createAuthority({ id: 'y', trustDomain, now: startsAt });
-const poolOf = (...authorities: [AuthorityRecord, ...AuthorityRecord[]]): Secret => ({
-  metadata: { name: 'pool' },
-  data: serializePool({ ...newPool(trustDomain, authorities[0]), authorities }),
-});
+/** Each pool is a change of the one before it, so its sequence is greater. */
+let sequence = 0;
+const poolOf = (...authorities: [AuthorityRecord, ...AuthorityRecord[]]): Secret => {
+  sequence += 1;
+  return {
+    metadata: { name: 'pool' },
+    data: serializePool({ ...newPool(trustDomain, ...authorities), sequence }),
+  };
+};
 const tainted = { ...x, state: 'retiring', tainted: true } as const;
 
 const issuers = { x, y };

@@ -8,13 +8,19 @@ import {
   type DesiredBundle,
   desiredBundle,
   driftOf,
+  markIn,
   type PublishedBundle,
   toPublishedBundle,
 } from '../../signer/trust/bundle.ts';
 import { makeCa } from '../authority/authorities.ts';
 
 const now = Math.floor(Date.now() / 1000);
-const names = { signerName: 'kubespiffe.io/spiffe', suffix: 'roots', trustDomain: 'example.org' };
+const names = {
+  signerName: 'kubespiffe.io/spiffe',
+  suffix: 'roots',
+  trustDomain: 'example.org',
+  mark: { sequence: 7, content: 'c0ffee' },
+};
 
 async function certificate(isCa: boolean): Promise<CertificateFacts> {
   const { certificate: pem } = await makeCa({ notBefore: now - 60, notAfter: now + 86_400, isCa });
@@ -32,8 +38,9 @@ function desired(roots: readonly CertificateFacts[]): DesiredBundle {
 
 /** The bundle as a watch would show it after it was applied. */
 function published(bundle: DesiredBundle): PublishedBundle {
-  const { name, labels, trustBundle, signerName } = bundle;
-  return toPublishedBundle({ metadata: { name, labels: { ...labels } }, spec: { signerName, trustBundle } });
+  const { name, labels, annotations, trustBundle, signerName } = bundle;
+  const metadata = { name, labels: { ...labels }, annotations: { ...annotations } };
+  return toPublishedBundle({ metadata, spec: { signerName, trustBundle } });
 }
 
 describe('a trust bundle', () => {
@@ -80,12 +87,41 @@ describe('a trust bundle', () => {
       (bundle) => ({ ...bundle, labels: { ...bundle.labels, 'k8s.spiffe.io/canarying': 'preview' } }),
       /label k8s.spiffe.io\/canarying/,
     ],
+    [
+      'is marked as made of another pool',
+      (bundle) => ({ ...bundle, annotations: { ...bundle.annotations, 'kubespiffe.io/sequence': '6' } }),
+      /annotation kubespiffe.io\/sequence is not 7/,
+    ],
     ['cannot be read', (bundle) => ({ ...bundle, roots: new Set() }), /missing/],
   ];
   for (const [name, change, expected] of drifts) {
     it(`drifts when it ${name}`, () => {
       const bundle = desired([root]);
       assert.match(driftOf(bundle, change(published(bundle))) ?? 'no drift', expected);
+    });
+  }
+
+  const marks: [string, (bundle: PublishedBundle) => PublishedBundle | undefined, object | undefined][] = [
+    ['as it was written', (bundle) => bundle, names.mark],
+    ['not where there is no bundle', () => undefined, undefined],
+    ['not where the annotations are gone', (bundle) => ({ ...bundle, annotations: {} }), undefined],
+    [
+      'not where the sequence is no number',
+      (bundle) => ({ ...bundle, annotations: { ...bundle.annotations, 'kubespiffe.io/sequence': '7x' } }),
+      undefined,
+    ],
+    [
+      'not for another trust domain, whose sequences are its own',
+      (bundle) => ({
+        ...bundle,
+        labels: { ...bundle.labels, 'k8s.spiffe.io/peer-trust-domain': 'example.com' },
+      }),
+      undefined,
+    ],
+  ];
+  for (const [name, change, expected] of marks) {
+    it(`says of which pool it was made, ${name}`, () => {
+      assert.deepEqual(markIn(change(published(desired([root]))), names.trustDomain), expected);
     });
   }
 

@@ -3,6 +3,7 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { type NewKeyType, newKeyTypes } from '../../signer/authority/key-types.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
+import { freshSequence } from '../../signer/authority/sequence.ts';
 import { withCluster } from '../api.ts';
 import { parseDuration } from '../duration.ts';
 import { poolError } from '../errors.ts';
@@ -65,7 +66,8 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     const { createAuthority } = await import('../../signer/authority/create.ts');
     const authority = await createAuthority({ id, trustDomain, keyType, lifetimeSeconds, now });
     const jwtAuthorities = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
-    const document = newPool(trustDomain, authority, ...jwtAuthorities);
+    const sequence = freshSequence(now);
+    const document = { ...newPool(trustDomain, authority, ...jwtAuthorities), sequence };
     const compiled = compilePool(document, trustDomain);
     if (!compiled.ok) throw poolError(compiled.problem);
     await deliverPool(terminal, options, document, compiled.pool);

@@ -15,6 +15,7 @@ import {
   trustDomainOf,
 } from '../../signer/authority/import.ts';
 import { compilePool, timeProblem } from '../../signer/authority/pool.ts';
+import { freshSequence } from '../../signer/authority/sequence.ts';
 import { encodePem } from '../../signer/pki/pem.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
@@ -85,7 +86,8 @@ export function caImport(parent: Command, terminal: Terminal): Command {
       return unwrap(assembleAuthority(material, index === 0 ? 'active' : 'trusted', utc(now)));
     });
     const jwtRecords = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
-    const document = poolOf([...records, ...jwtRecords], options.trustDomain);
+    const pool = poolOf([...records, ...jwtRecords], options.trustDomain);
+    const document = { ...pool, sequence: freshSequence(now) };
     const compiled = compilePool(document, document.trustDomain);
     if (!compiled.ok) throw poolError(compiled.problem);
     const problem = timeProblem(compiled.pool, now);

@@ -7,9 +7,17 @@ import {
   writePoolDocument,
 } from '../../signer/authority/document.ts';
 import { compilePool, poolSecret, serializePool } from '../../signer/authority/pool.ts';
-import { blindRaise, type RestoredPool, restoredPool } from '../../signer/authority/restore.ts';
+import { type RestoredPool, restoredPool } from '../../signer/authority/restore.ts';
 import type { Secret } from '../../signer/kube/types.ts';
-import { type ClusterOptions, createSecret, getSecret, replaceSecret, withApi, withCluster } from '../api.ts';
+import {
+  type ClusterOptions,
+  createSecret,
+  getSecret,
+  replaceSecret,
+  serverClock,
+  withApi,
+  withCluster,
+} from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { withSecretName } from '../pool-secret.ts';
@@ -33,7 +41,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     .description(
       'Put a copy of a pool Secret back.\n\n' +
         'Those who poll the bundle take the one with the greater sequence, so the sequence of the copy is raised above\n' +
-        'that of the pool that is there. An authority that was tainted since the copy was made stays tainted. What only\n' +
+        'all that were published. An authority that was tainted since the copy was made stays tainted. What only\n' +
         'the pool that is there has is kept, as there may be certificates and tokens that only that verifies.',
     );
   withExamples(
@@ -43,8 +51,8 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     kubectl get secret -n kubespiffe kubespiffe-pool -o yaml > pool.yaml
     kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml
 
-    # The Secret is gone; what was published last is in a bundle that somebody fetched
-    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --published-sequence 17
+    # A sequence above the time had been set by hand, as the signers say
+    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --published-sequence 4000000000
 
     # What was added since is not to stay, and nobody has anything that was signed with it
     kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --drop-authority ca-2`,
@@ -57,7 +65,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
   withCluster(command)
     .option(
       '--published-sequence <number>',
-      'The highest spiffe_sequence that was published, as `kubespiffe bundle show` tells it.',
+      'The highest spiffe_sequence that was published, where that is above the time in seconds.',
       parseSequence,
     )
     .option(
@@ -68,12 +76,13 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     )
     .option('--replace-unreadable', 'Replace a pool that cannot be read, and lose whatever only that has.')
     .action(async (options: Options) => {
-      const { namespace, name, publishedSequence } = options;
+      const { namespace, name } = options;
       const copy = poolIn((await readInput(terminal, options.from)).toString('utf8'), options.from);
-      const { restored, isNew } = await withApi(options, terminal, async (api) => {
+      const restored = await withApi(options, terminal, async (api) => {
+        const clock = serverClock(api);
         const secret = await getSecret(api, namespace, name);
         const live = secret && livePoolOf(secret, options);
-        const restored = restore(copy, live, options);
+        const restored = restore(copy, live, options, clock() ?? Math.floor(terminal.now() / 1000));
         const data = serializePool(restored.pool);
         if (secret) await replaceSecret(api, { ...secret, data: { ...secret.data, ...data } });
         else {
@@ -87,7 +96,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
           } satisfies Secret;
           await createSecret(api, made, false);
         }
-        return { restored, isNew: !live };
+        return restored;
       });
       const { pool, stillTainted, kept, dropped } = restored;
       terminal.out(`secret/${name} restored, sequence ${pool.sequence} (the copy had ${copy.sequence})\n`);
@@ -98,18 +107,17 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
         warn(`authority ${id} is kept from the pool that was there, ${state}: the copy does not publish it`);
       }
       for (const id of dropped) warn(`authority ${id} is gone, as was asked for`);
-      if (isNew && publishedSequence === undefined) {
-        warn(
-          `there was no pool to compare with, so the sequence was raised by ${blindRaise}; where more was ` +
-            'published, restore again with --published-sequence',
-        );
-      }
     });
   return command;
 }
 
-/** @throws CliError where the copy does not fit to what is there, or is broken. */
-function restore(copy: PoolDocument, live: PoolDocument | undefined, options: Options): RestoredPool {
+/** @param now seconds since the epoch. @throws CliError where the copy does not fit to what is there, or is broken. */
+function restore(
+  copy: PoolDocument,
+  live: PoolDocument | undefined,
+  options: Options,
+  now: number,
+): RestoredPool {
   const { namespace, name, publishedSequence, dropAuthority } = options;
   if (live && live.trustDomain !== copy.trustDomain) {
     throw new CliError(
@@ -124,6 +132,7 @@ function restore(copy: PoolDocument, live: PoolDocument | undefined, options: Op
     ...(live && { live }),
     ...(publishedSequence !== undefined && { publishedSequence }),
     dropped: dropAuthority,
+    now,
   });
   const notThere = dropAuthority.find((id) => !restored.dropped.includes(id));
   if (notThere !== undefined) {
