@@ -52,7 +52,14 @@ export class KubespiffeError extends Error {
   }
 }
 
-/** The message of anything that was thrown. */
+/**
+ * The message of anything that was thrown. Without what Node.js advises on itself where a root is not known: which roots
+ * count is said by our flags and settings, and those of the machine are among them where any are to be.
+ */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(
+    /; if the root CA is installed locally, try running Node\.js with --use-system-ca/,
+    '',
+  );
 }

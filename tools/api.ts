@@ -44,7 +44,9 @@ export async function withApi<T>(
 
 function withHint(error: unknown, server: URL): unknown {
   if (error instanceof ApiConnectionError) {
-    const hint = `see whether ${server.origin} is the right server and is up (\`kubectl cluster-info\`)`;
+    const hint = isOfCertificate(error.cause)
+      ? `see whether certificate-authority-data of the kubeconfig is that of ${server.origin}`
+      : `see whether ${server.origin} is the right server and is up (\`kubectl cluster-info\`)`;
     return new CliError(error.code, error.message, hint, { cause: error });
   }
   if (!(error instanceof ApiStatusError)) return error;
@@ -55,6 +57,12 @@ function withHint(error: unknown, server: URL): unknown {
     return new CliError(error.code, error.message, `make it with \`kubectl create namespace ${namespace}\``);
   }
   return hint === undefined ? error : new CliError(error.code, error.message, hint, { cause: error });
+}
+
+/** Whether TLS failed since the certificate of the server was not taken: the codes of OpenSSL and of Node.js for it. */
+function isOfCertificate(cause: unknown): boolean {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  return /CERT|UNABLE_TO_VERIFY/.test(code);
 }
 
 const statusHints: Readonly<Record<number, string>> = {

@@ -43,14 +43,9 @@ export async function sendHttps(wanted: HttpsRequest): Promise<Result<HttpsAnswe
     if (!read) return failure(`${url.host}: the answer is longer than ${wanted.maxBytes} bytes`);
     return success({ status: response.statusCode ?? 0, headers: response.headers, body: read });
   } catch (error) {
-    const said = signal.aborted ? ' did not answer in time' : `: ${withoutAdvice(messageOf(error))}`;
+    const said = signal.aborted ? ' did not answer in time' : `: ${messageOf(error)}`;
     return failure(`${url.host}${said}`);
   }
-}
-
-/** Without what Node.js advises to set for itself: the roots of the machine are among ours already. */
-function withoutAdvice(message: string): string {
-  return message.replace(/; if the root CA is installed locally,.*$/s, '');
 }
 
 async function readBody(response: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {

@@ -1,3 +1,4 @@
+import { messageOf } from '../errors.ts';
 import { ApiConnectionError } from './api-error.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
 import type { SetTimer } from './timer.ts';
@@ -99,6 +100,6 @@ export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code } = error as { code?: unknown };
   const parts = error instanceof AggregateError ? error.errors.map(reasonOf).join('; ') : '';
-  const message = (error.message || parts).replace(/\s+/g, ' ').trim();
+  const message = (messageOf(error) || parts).replace(/\s+/g, ' ').trim();
   return typeof code === 'string' && !message.includes(code) ? `${message} (${code})` : message;
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
+import { serve, webCredentials } from '../contract/bundle-endpoint.ts';
 import { launcher, run } from './run.ts';
 
 let dir = '';
@@ -137,6 +138,27 @@ describe('wrong usage', () => {
     const { code, stderr } = await run([...create, '--kubeconfig', '/nonexistent/config']);
     assert.equal(code, 1);
     assert.match(stderr, /^error: .*\/nonexistent\/config.*\nhint: .*--kubeconfig/);
+  });
+});
+
+describe('a cluster that is not the one of the kubeconfig', () => {
+  it('is a failure, and the hint names what its certificate is verified by', async () => {
+    const server = await serve(await webCredentials(), {});
+    const kubeconfig = join(dir, 'kubeconfig');
+    writeFileSync(
+      kubeconfig,
+      JSON.stringify({
+        'current-context': 'here',
+        contexts: [{ name: 'here', context: { cluster: 'here', user: 'me' } }],
+        clusters: [{ name: 'here', cluster: { server: server.url } }],
+        users: [{ name: 'me', user: { token: 'x' } }],
+      }),
+    );
+    const { code, stderr } = await run(['ca', 'show', '-n', 'x', '--name', 'y', '--kubeconfig', kubeconfig]);
+    await server.close();
+    assert.equal(code, 1);
+    assert.match(stderr, /^error: GET .*: self-signed certificate \(DEPTH_ZERO_SELF_SIGNED_CERT\)\nhint: /);
+    assert.match(stderr, /certificate-authority-data of the kubeconfig/);
   });
 });
 
