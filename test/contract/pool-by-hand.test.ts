@@ -61,6 +61,11 @@ describe('a pool changed by hand, as its page says', () => {
     return ran;
   }
 
+  function assertRaised({ stdout }: Ran): void {
+    const [, now, before] = /restored, sequence (\d+) \(the copy had (\d+)\)/.exec(stdout) ?? [];
+    assert.ok(Number(now) > Number(before), stdout);
+  }
+
   async function authorities(): Promise<Record<string, string>> {
     const { stdout } = await run(['ca', 'show', ...pool, '-o', 'json'], { env });
     const shown = JSON.parse(stdout) as { authorities: { id: string; state: string; tainted: boolean }[] };
@@ -70,8 +75,7 @@ describe('a pool changed by hand, as its page says', () => {
   }
 
   it('taints a key', async () => {
-    const { stdout } = await make(changes[0]);
-    assert.match(stdout, /restored, sequence 2 /);
+    assertRaised(await make(changes[0]));
     assert.equal((await authorities())['jwt-es256-1'], 'active, tainted');
   });
 
@@ -79,8 +83,7 @@ describe('a pool changed by hand, as its page says', () => {
     await make(changes[1]);
     const brought = { first: 'active', 'jwt-es256-1': 'active, tainted', 'jwt-rs256-1': 'active' };
     assert.deepEqual(await authorities(), { ...brought, second: 'trusted' });
-    const { stdout } = await make(changes[2]);
-    assert.match(stdout, /restored, sequence 4 /);
+    assertRaised(await make(changes[2]));
     assert.deepEqual(await authorities(), { ...brought, first: 'retiring', second: 'active' });
     const shown = await run(['ca', 'show', ...pool], { env });
     assert.equal(shown.code, 0, shown.stdout);
