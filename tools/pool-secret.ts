@@ -57,6 +57,9 @@ export async function deliverPool(
   if (dryRun !== 'client') {
     await withApi(options, terminal, (api) => createSecret(api, secret, dryRun === 'server'));
   }
+  for (const { warnings } of pool.authorities) {
+    for (const warning of warnings) terminal.err(`warning: ${warning}\n`);
+  }
   if (options.output !== undefined || dryRun === 'client') {
     const shown = options.showPrivateKey ? secret : withoutKeys(secret, document);
     return printObject(terminal, options.output ?? 'yaml', shown);
@@ -68,7 +71,6 @@ export async function deliverPool(
       `authority ${authority.id}: ${authority.state}, ${authority.keyType}, until ${utc(end)} ` +
         `(${fromNow(end, terminal.now() / 1000)}), SHA-256 ${colons(authority.root.sha256Hex)}\n`,
     );
-    for (const warning of authority.warnings) terminal.err(`warning: ${warning}\n`);
   }
   for (const { id, state, keyType, kid, algorithm } of pool.jwt) {
     terminal.out(`authority ${id}: ${state}, ${keyType}, for ${algorithm} tokens, kid ${kid}\n`);

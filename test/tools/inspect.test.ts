@@ -306,6 +306,7 @@ describe('`kubespiffe inspect` on what is wrong', () => {
   for (const [name, input, says] of [
     ['nothing', '', /there is nothing in it/],
     ['something else', 'hello', /neither PEM nor DER/],
+    ['a token', 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln\n', /a token\nhint: .*token --decode/],
     ['PEM that is cut off', root.slice(0, 100), /has no END line/],
     ['a certificate with a byte changed', root.replace(/MII/, 'MIJ'), /cannot be read/],
     ['JSON that is cut off', `{"keys": [${leaf.keyPem}`, /not valid JSON or YAML \(line \d+, column \d+\)/],

@@ -23,6 +23,9 @@ export function inspectContent(content: Buffer, context: InspectContext): Inspec
   const isObject = /^\s*\{/.test(text) || /^(apiVersion|kind|keys):/m.test(text);
   if (isObject) return inspectObject(parse(text), context);
   if (text.includes('-----BEGIN ')) return inspectPem(text, context);
+  if (/^\s*eyJ[\w-]*\.[\w-]+\.[\w-]+\s*$/.test(text)) {
+    throw new CliError('USAGE', 'this is a token', '`kubespiffe token --decode FILE` says what is in it');
+  }
   throw new CliError('USAGE', 'this is neither PEM nor DER nor an object as JSON or YAML', knownForms);
 }
 
