@@ -48,10 +48,10 @@ export function decodePem(text: string, options: PemOptions = {}): Result<PemBlo
     let last = at + 1;
     while (last < lines.length && !lines[last]?.startsWith('-----')) last++;
     if (boundaryLabel(lines[last] ?? '', 'END') !== label) {
-      return failure(`line ${at + 1}: the block "${label}" has no END line of its own`);
+      return failure(`line ${at + 1}: the block has no END line of its own`);
     }
     const body = decodeBody(lines.slice(at + 1, last));
-    if (!body) return failure(`line ${at + 1}: the content of the block "${label}" is not base64`);
+    if (!body) return failure(`line ${at + 1}: the content of the block is not base64`);
     blocks.push({ label, ...body, hasTextAround: hasText });
     hasText = false;
     at = last;

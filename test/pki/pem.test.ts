@@ -86,8 +86,15 @@ for (const [name, text, reason] of malformed) {
 
 test('never quotes the text, which may be a private key', () => {
   const secret = 'c2VjcmV0IHNlY3JldCBzZWNyZXQ';
-  const read = decodePem(`-----BEGIN PRIVATE KEY-----\n${secret}!\n-----END PRIVATE KEY-----\n`);
-  assert.ok(!read.ok && !read.reason.includes('c2Vj'));
+  for (const text of [
+    `-----BEGIN PRIVATE KEY-----\n${secret}!\n-----END PRIVATE KEY-----\n`,
+    `-----BEGIN ${secret}-----\nAQID\n`,
+    `-----BEGIN ${secret}-----\n!\n-----END ${secret}-----\n`,
+    `-----BEGIN ${secret}\n`,
+  ]) {
+    const read = decodePem(text);
+    assert.ok(!read.ok && !read.reason.includes('c2Vj'), text);
+  }
 });
 
 test('a text with tens of thousands of blocks is read in linear time, and a longer one refused', () => {

@@ -66,7 +66,7 @@ export function readPsat(claims: JsonObject, policy: PsatPolicy, now: number): C
     return refuse('LegacyToken');
   }
   if (typeof claims.iss !== 'string') return refuse('ClaimsMalformed', 'iss');
-  if (!policy.issuers.has(claims.iss)) return refuse('IssuerUnknown', shown(claims.iss));
+  if (!policy.issuers.has(claims.iss)) return refuse('IssuerUnknown', shown(claims.iss, issuerForm));
   const audiences = audiencesOf(claims);
   if (!audiences && claims.aud !== undefined) return refuse('ClaimsMalformed', 'aud');
   // A token that others accept as well is one that those others could use here.
@@ -134,7 +134,10 @@ function readReference(value: unknown): { name: string; uid: string } | undefine
     : undefined;
 }
 
-/** A part of a token that says how it was made, short enough to be no secret. */
-function shown(text: string): string {
-  return JSON.stringify(text.slice(0, 100));
+/** Issuers as clusters have them. */
+const issuerForm = /^(?=.{1,150}$)https?:\/\/[a-z0-9.-]{1,80}(:\d{1,5})?(\/[\w-]{1,40})*\/?$/;
+
+/** What a stranger's token names, if it looks like such a name: a refusal is logged, and anything may stand there. */
+function shown(text: string, form = /^[\w#-]{1,12}$/): string {
+  return form.test(text) ? text : 'something that is no name';
 }

@@ -27,6 +27,10 @@ export function checkAudiences(
     if (!/^[\x21-\x7e]+$/.test(audience)) {
       return refuse('AudienceMalformed', 'has characters other than printable ASCII, or spaces');
     }
+    // Whoever swaps the parameters would have the token in the claims of another one, and in the audit log.
+    if (/^eyJ[\w-]+\.[\w-]*\./.test(audience)) {
+      return refuse('AudienceMalformed', 'is itself a token');
+    }
     const name = alike(audience);
     if ([...policy.forbidden()].some((one) => alike(one) === name)) return refuse('AudienceForbidden');
     if (policy.allowed && !policy.allowed.some((pattern) => matches(audience, pattern))) {
