@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ApiClient, openApi } from '../bench/api-client.ts';
 import { makePlace } from '../bench/cluster.ts';
@@ -23,6 +24,7 @@ describe('a signer whose API server is in trouble', () => {
   let generator: LoadGenerator;
   let direct: string;
   let proxied: string;
+  let pool: PoolDocument;
   let signer: SignerProcess | undefined;
 
   before(async () => {
@@ -30,7 +32,8 @@ describe('a signer whose API server is in trouble', () => {
     proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
     direct = await installSigner(controlPlane);
     proxied = await installSigner(controlPlane, { server: proxy.url, authority: proxy.authority });
-    await putPool(controlPlane, await aPool());
+    pool = await aPool();
+    await putPool(controlPlane, pool);
     api = await openApi(controlPlane.kubeconfig);
     generator = createGenerator(api, await makePlace(controlPlane));
     await generator.createPods(20, 8);
@@ -204,8 +207,6 @@ describe('a signer whose API server is in trouble', () => {
   });
 
   it('delivers nothing that an authority signed which was tainted while the answers were under way', async () => {
-    const pool = await aPool();
-    await putPool(controlPlane, pool);
     const process = await start(proxied);
     await process.ready();
     // Half of the writes never arrive, the others go through without our learning of it.
