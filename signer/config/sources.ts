@@ -1,5 +1,5 @@
 import { nearest } from './nearest.ts';
-import { flagOf, type SettingKey, settingKeys, variableOf } from './settings.ts';
+import { flagOf, type SettingKey, settingKeys, settings, variableOf } from './settings.ts';
 
 /** A value that somebody gave to a setting, as written. */
 export interface Given {
@@ -63,7 +63,8 @@ export function readFlags(argv: readonly string[]): Flags {
       const isSeparate = equals < 0 && following !== undefined && !following.startsWith('--');
       if (isSeparate) i += 1;
       const value = equals < 0 ? (isSeparate ? following : '') : argument.slice(equals + 1);
-      if (value === '') flags.mistakes.push({ place, message: 'needs a value' });
+      const rule = key === 'config' ? 'path of a file' : settings[key].type.rule;
+      if (value === '') flags.mistakes.push({ place, message: `needs a value; ${rule}` });
       else if (seen.has(name)) flags.mistakes.push({ place, message: 'is given twice; give it once' });
       else if (key === 'config') flags.file = value;
       else flags.given.push({ key, text: value, place });

@@ -120,8 +120,9 @@ test('a wrong value is a mistake even where another source overrides it', async 
 });
 
 const wrongFlags: [string[], RegExp][] = [
-  [['--trust-domain'], /^flag --trust-domain: needs a value$/],
-  [['--trust-domain='], /^flag --trust-domain: needs a value$/],
+  [['--trust-domain'], /^flag --trust-domain: needs a value; a SPIFFE trust domain name/],
+  [['--trust-domain='], /^flag --trust-domain: needs a value; a SPIFFE trust domain name/],
+  [[...trustDomain, '--x509-svid'], /^flag --x509-svid: needs a value; one of `true`, `false`$/],
   [[...trustDomain, ...trustDomain], /^flag --trust-domain: is given twice/],
   [['--trust-domain', 'spiffe://example.org'], /^flag --trust-domain: "spiffe:\/\/example\.org" /],
   [['--trust-domain', 'exa mple'], /^flag --trust-domain: /],
