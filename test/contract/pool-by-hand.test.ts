@@ -43,9 +43,10 @@ describe('a pool changed by hand, as its page says', () => {
     const [whole = '', ...further] = blocksBelow(await readPage('docs/reference/pool.md'), 'By hand').map(
       ({ code }) => code,
     );
-    const change = /^jq .*\n/m;
-    assert.match(whole, change);
-    changes = [whole, ...further.map((code) => whole.replace(change, () => code))];
+    const [change, both] = [/^jq .*\n/m, /^jq .*\nkubespiffe ca restore .*\n/m];
+    assert.match(whole, both);
+    const changed = (code: string) => whole.replace(code.includes('ca restore') ? both : change, () => code);
+    changes = [whole, ...further.map(changed)];
   });
   after(async () => {
     await controlPlane?.stop();
@@ -87,6 +88,16 @@ describe('a pool changed by hand, as its page says', () => {
     assert.deepEqual(await authorities(), { ...brought, first: 'retiring', second: 'active' });
     const shown = await run(['ca', 'show', ...pool], { env });
     assert.equal(shown.code, 0, shown.stdout);
-    assert.equal(changes.length, 3);
+  });
+
+  it('takes the old CA out', async () => {
+    const { stderr } = await make(changes[3]);
+    assert.match(stderr, /^warning: authority first is gone, as was asked for$/m);
+    assert.deepEqual(await authorities(), {
+      second: 'active',
+      'jwt-es256-1': 'active, tainted',
+      'jwt-rs256-1': 'active',
+    });
+    assert.equal(changes.length, 4);
   });
 });
