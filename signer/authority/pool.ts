@@ -50,7 +50,8 @@ export function parsePool(
   options: { trustDomain: string; now: Seconds },
 ): PoolResult {
   if (!secret) {
-    return refuse('PoolMissing', 'pool', 'there is no such Secret', 'make it with `kubespiffe ca create`');
+    const remedy = 'make it with `kubespiffe ca create`, or correct the setting pool';
+    return refuse('PoolMissing', 'pool', 'there is no such Secret', remedy);
   }
   const encoded = secret.data?.[poolSecret.key];
   if (!encoded)
