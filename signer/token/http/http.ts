@@ -111,14 +111,16 @@ export function createHttp(needs: HttpNeeds): Http {
 
   app.addHook('onRequest', async (request, reply) => {
     started.set(request, needs.monotonic());
-    lastOn.set(request.raw.socket, reply);
-    const limited = overRate(reply);
-    if (limited) return refused(reply, limited);
-    if (underWay >= limits.requests) return refused(reply, refuse('Overloaded'));
-    underWay += 1;
+    const { socket } = request.raw;
+    lastOn.set(socket, reply);
+    const limited = overRate(reply) ?? (underWay >= limits.requests ? refuse('Overloaded') : undefined);
+    if (!limited) underWay += 1;
     reply.raw.once('close', () => {
-      underWay -= 1;
+      if (!limited) underWay -= 1;
+      // A connection that waits for its next request holds nothing of the last one, whose body may be large.
+      if (request.raw.complete && lastOn.get(socket) === reply) lastOn.delete(socket);
     });
+    if (limited) return refused(reply, limited);
   });
 
   // Bodies are read by our own parsers, which are stricter than those of any framework.
