@@ -278,12 +278,12 @@ async function runReplica(
     caches.run(signal),
   ];
 
-  // A replica that does not know the others would answer for all of them, and one without the pods would read
-  // each of them live: the loop starts when the first lists are in.
+  // A replica that does not know the others would answer for all of them, one without the pods would read each of
+  // them live, and one without the pool would tell every pod that waits of a fault that there is none.
   const failed = new AbortController();
   const leaving = AbortSignal.any([stopping, failed.signal]);
   const stopped = once(leaving, 'abort');
-  const knowing = Promise.all([caches.synced, membership.synced]);
+  const knowing = Promise.all([caches.synced, membership.synced, pool.looked]);
   const answering = Promise.race([knowing, stopped]).then(() => controller.run(leaving));
   const leases = membership.run(leaving);
   const serving = listeners.map((listener) => listener.run(leaving));

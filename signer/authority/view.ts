@@ -41,6 +41,8 @@ export interface PoolView {
   readLive(signal?: AbortSignal): Promise<Publishable>;
   /** When the API server last confirmed the view, on the monotonic clock, in milliseconds; -Infinity for never. */
   confirmedAtMonotonic(): number;
+  /** Resolves when the Secret was looked at once, whatever came of it: until then nobody can say what is wrong. */
+  readonly looked: Promise<void>;
   /** Calls the listener when current() or problem() may have changed. */
   onChange(listener: () => void): void;
   /** Keeps the view up to date until the signal is aborted. */
@@ -82,6 +84,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   /** The version that the holder was offered last; 'none' for a Secret that is not there. */
   let seen: string | undefined;
   let liveAt = Number.NEGATIVE_INFINITY;
+  const { promise: looked, resolve: markLooked } = Promise.withResolvers<void>();
 
   const offer = (secret: Secret | undefined) => {
     const version = secret?.metadata.resourceVersion ?? 'none';
@@ -89,6 +92,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     if (version === seen) return;
     seen = version;
     holder.offer(secret, seconds());
+    markLooked();
     const outcome = holder.signable(seconds());
     if (outcome.ok) log.info({ pool, authority: outcome.authority.id }, 'the pool can sign');
     else log.warn({ pool, reason: outcome.problem.reason }, outcome.problem.message);
@@ -139,6 +143,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
         await pause(Math.max(silenceBeforeLiveReadMs - (monotonic() - confirmedAtMonotonic()), 100), signal);
       } catch (error) {
         if (signal.aborted) return;
+        markLooked();
         const fault = messageOf(error);
         if (fault !== lastFault) log.warn({ pool, error: fault }, 'the pool could not be read');
         lastFault = fault;
@@ -166,6 +171,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     },
     readLive,
     confirmedAtMonotonic,
+    looked,
     onChange: (listener) => {
       listeners.push(listener);
     },
