@@ -121,7 +121,7 @@ export async function createSecret(
       body: secret,
       resource: 'secrets',
     } as const;
-    const query = { fieldManager: 'kubespiffe-cli', ...(isDryRun ? { dryRun: 'All' } : {}) };
+    const query = writeQuery(isDryRun);
     return (await transport.request<Secret>({ ...request, query })).body;
   } catch (error) {
     if (error instanceof ApiStatusError && error.status === 409) {
@@ -140,13 +140,13 @@ export async function createSecret(
  * Writes a Secret over the one that was read, and never over a newer one.
  * @throws CliError POOL_INVALID where somebody else was faster.
  */
-export async function replaceSecret(transport: Transport, secret: Secret): Promise<Secret> {
+export async function replaceSecret(transport: Transport, secret: Secret, isDryRun = false): Promise<Secret> {
   const { namespace = '', name, resourceVersion } = secret.metadata;
   if (resourceVersion === undefined) throw new Error('a Secret without its version would overwrite any');
   try {
     const path = `${secretsPath(namespace)}/${encodeURIComponent(name)}`;
     const request = { method: 'PUT', path, body: secret, resource: 'secrets' } as const;
-    const query = { fieldManager: 'kubespiffe-cli' };
+    const query = writeQuery(isDryRun);
     return (await transport.request<Secret>({ ...request, query })).body;
   } catch (error) {
     if (error instanceof ApiStatusError && error.status === 409) {
@@ -155,6 +155,10 @@ export async function replaceSecret(transport: Transport, secret: Secret): Promi
     }
     throw error;
   }
+}
+
+function writeQuery(isDryRun: boolean): Record<string, string> {
+  return { fieldManager: 'kubespiffe-cli', ...(isDryRun && { dryRun: 'All' }) };
 }
 
 function secretsPath(namespace: string): string {

@@ -315,7 +315,12 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       const other = await restore(stringify(copy), '--drop-authority', 'ca-1');
       assert.equal(other.code, 1);
       assert.match(other.stderr, /^error: ca-1 is no authority that only the pool .*\nhint: .*ca show/);
+      const before = await stored('restored');
+      const dry = await restore(stringify(copy), '--dry-run');
+      assert.match(dry.stdout, /^secret\/restored restored \(server dry run\), sequence \d+ /);
+      assert.deepEqual(await stored('restored'), before);
       const kept = await restore(stringify(copy));
+      assert.equal(dry.stderr, kept.stderr);
       assert.match(kept.stderr, /^warning: authority ca-2 is kept from the pool that was there, retiring: /m);
       const both = await restored();
       assert.equal(both.active?.id, 'ca-1');

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parse as parseYaml } from 'yaml';
 import {
   type PoolDocument,
@@ -32,6 +32,7 @@ interface Options extends ClusterOptions {
   publishedSequence?: number;
   dropAuthority: string[];
   replaceUnreadable?: true;
+  dryRun?: 'none' | 'server';
 }
 
 /** `kubespiffe ca restore`: a copy of a pool takes the place of what is there, with a sequence above all before. */
@@ -50,6 +51,9 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     # Keep a copy where keys may be, and put it back
     kubectl get secret -n kubespiffe kubespiffe-pool -o yaml > pool.yaml
     kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml
+
+    # See first what it would keep, taint and leave out
+    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --dry-run
 
     # A sequence above the time had been set by hand, as the signers say
     kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --published-sequence 4000000000
@@ -75,8 +79,14 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
       [],
     )
     .option('--replace-unreadable', 'Replace a pool that cannot be read, and lose whatever only that has.')
+    .addOption(
+      new Option('--dry-run [mode]', 'Write nothing: say what would be, and have the API server check it.')
+        .choices(['none', 'server'])
+        .preset('server'),
+    )
     .action(async (options: Options) => {
       const { namespace, name } = options;
+      const isDryRun = options.dryRun === 'server';
       const copy = poolIn((await readInput(terminal, options.from)).toString('utf8'), options.from);
       const restored = await withApi(options, terminal, async (api) => {
         const clock = serverClock(api);
@@ -84,7 +94,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
         const live = secret && livePoolOf(secret, options);
         const restored = restore(copy, live, options, clock() ?? Math.floor(terminal.now() / 1000));
         const data = serializePool(restored.pool);
-        if (secret) await replaceSecret(api, { ...secret, data: { ...secret.data, ...data } });
+        if (secret) await replaceSecret(api, { ...secret, data: { ...secret.data, ...data } }, isDryRun);
         else {
           const metadata = { namespace, name, labels: { ...poolSecret.labels } };
           const made = {
@@ -94,12 +104,15 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
             metadata,
             data,
           } satisfies Secret;
-          await createSecret(api, made, false);
+          await createSecret(api, made, isDryRun);
         }
         return restored;
       });
       const { pool, stillTainted, kept, dropped } = restored;
-      terminal.out(`secret/${name} restored, sequence ${pool.sequence} (the copy had ${copy.sequence})\n`);
+      const how = isDryRun ? ' (server dry run)' : '';
+      terminal.out(
+        `secret/${name} restored${how}, sequence ${pool.sequence} (the copy had ${copy.sequence})\n`,
+      );
       const warn = (text: string) => terminal.err(`warning: ${text}\n`);
       for (const id of stillTainted)
         warn(`authority ${id} was tainted after the copy was made, and stays so`);
