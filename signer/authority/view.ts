@@ -18,6 +18,8 @@ import type { PublishedMark } from './sequence.ts';
 export const confirmedWithinMs = 30_000;
 /** After so much silence of the watch the Secret is read live, which leaves time for several tries. */
 export const silenceBeforeLiveReadMs = 10_000;
+/** By so much the clock may be set, or slewed between two looks, before the machine counts as having slept. */
+const sleptAfterMs = 5_000;
 const retryLiveReadMs = 2_000;
 const liveReadTimeoutMs = 5_000;
 
@@ -84,6 +86,10 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   /** The version that the holder was offered last; 'none' for a Secret that is not there. */
   let seen: string | undefined;
   let liveAt = Number.NEGATIVE_INFINITY;
+  /** The monotonic clock stands still while a machine is suspended, and the other one does not. */
+  const clocksApart = () => needs.now() - monotonic();
+  let apartWhenRead = clocksApart();
+  const hasSlept = () => clocksApart() - apartWhenRead > sleptAfterMs;
   const { promise: looked, resolve: markLooked } = Promise.withResolvers<void>();
 
   const offer = (secret: Secret | undefined) => {
@@ -112,6 +118,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
 
   const readLive = async (signal?: AbortSignal): Promise<Publishable> => {
     const askedAt = monotonic();
+    const apart = clocksApart();
     const secret = await transport
       .request<Secret>({
         method: 'GET',
@@ -126,6 +133,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
         throw error;
       });
     liveAt = askedAt;
+    apartWhenRead = apart;
     if (secret) offerIfNewer(secret);
     else offer(undefined);
     return holder.publishable();
@@ -138,7 +146,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     while (!signal.aborted) {
       const silentFor = monotonic() - confirmedAtMonotonic();
       try {
-        if (silentFor >= silenceBeforeLiveReadMs) await readLive(signal);
+        if (silentFor >= silenceBeforeLiveReadMs || hasSlept()) await readLive(signal);
         lastFault = undefined;
         await pause(Math.max(silenceBeforeLiveReadMs - (monotonic() - confirmedAtMonotonic()), 100), signal);
       } catch (error) {
@@ -152,7 +160,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     }
   };
 
-  const isConfirmed = () => monotonic() - confirmedAtMonotonic() <= confirmedWithinMs;
+  const isConfirmed = () => !hasSlept() && monotonic() - confirmedAtMonotonic() <= confirmedWithinMs;
   const signable = (now: number): Signable => {
     const outcome = holder.signable(now);
     return !outcome.ok || isConfirmed() ? outcome : { ok: false, problem: unconfirmed };

@@ -24,6 +24,8 @@ describe('the view of the pool', () => {
   let changes = 0;
   /** Added to the monotonic clock: time passes when a test says so. */
   let passed = 0;
+  /** Added to the other clock: the machine was suspended, which the monotonic one does not count. */
+  let slept = 0;
   /** While it is there, the answers of live reads are held back on their way to the view. */
   let held: { readonly onAnswer: () => void; readonly until: Promise<void> } | undefined;
   /** What the view asked for, before the test cut it short. */
@@ -60,7 +62,7 @@ describe('the view of the pool', () => {
       name: 'kubespiffe-pool',
       trustDomain: 'example.org',
       shownRoots: () => undefined,
-      now: Date.now,
+      now: () => Date.now() + slept,
       monotonic: () => performance.now() + passed,
       log: createLogger({ level: 'info', destination: { write: (line) => void lines.push(line) } }),
       // The clock is moved, not waited for, so the part that waits has to look at it often.
@@ -154,6 +156,14 @@ describe('the view of the pool', () => {
     assert.equal(verdict(), 'PoolUnconfirmed');
     assert.match(view.problem()?.message ?? '', /has not confirmed the Secret for 30 s; see whether/);
     assert.equal(view.current()?.roots.length, 1);
+    proxy.thaw();
+    await becomes('signs');
+  });
+
+  it('signs nothing after the machine has slept before the Secret was read anew', async () => {
+    proxy.freeze();
+    slept += 60_000;
+    assert.equal(verdict(), 'PoolUnconfirmed');
     proxy.thaw();
     await becomes('signs');
   });
