@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose';
 import { Agent, fetch } from 'undici';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import { poolSecret, serializePool } from '../../signer/authority/pool.ts';
 import { curlImage, makeCurlImage } from '../cluster/image.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type ServerCredentials, webCredentials } from '../contract/bundle-endpoint.ts';
@@ -25,6 +27,7 @@ import {
 } from './command-pod.ts';
 import { type Installation, install, trustDomain } from './installation.ts';
 
+const poolPath = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
 const audience = 'https://api.example.com';
 const namespace = 'team-a';
 const serviceAccount = 'web';
@@ -37,6 +40,11 @@ for (const choice of clusterChoices().slice(0, 1)) {
     let judges: Judges;
     /** What the bundle endpoint of profile https_web shows at the address of the node. */
     let web: ServerCredentials;
+
+    async function storedPool(): Promise<PoolDocument> {
+      const { body } = await installation.controlPlane.request('GET', poolPath);
+      return JSON.parse(Buffer.from(body.data[poolSecret.key], 'base64').toString());
+    }
 
     before(async () => {
       judges = await openJudges();
@@ -108,6 +116,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
         await urlOf('kubespiffe-bundle-web'),
         await urlOf('kubespiffe-bundle-spiffe'),
       ];
+      const pool = await storedPool();
       const roots = await run('roots', [...fetchBundle, '--format', 'pem']);
       assert.ok(roots.succeeded, roots.output);
       const profiles = [
@@ -120,7 +129,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
           if (!asked.ok) throw new Error(asked.errors.join());
           return asked;
         });
-        assert.equal(verdict.facts.sequence, '1');
+        assert.equal(verdict.facts.sequence, String(pool.sequence));
       }
 
       const { output } = await run('for-libraries', fetchToken(audience));
@@ -184,13 +193,10 @@ for (const choice of clusterChoices().slice(0, 1)) {
 
     it('while the CA is tainted the Service still leads to both replicas, and a pod gets its token and the bundle', async () => {
       const { controlPlane, node } = installation;
-      const secret = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
-      const before = (await controlPlane.request('GET', secret)).body.data['pool.json'];
-      const pool = JSON.parse(Buffer.from(before, 'base64').toString());
-      pool.sequence += 1;
-      for (const each of pool.authorities) if (each.kind === 'X509') each.tainted = true;
-      const data = { 'pool.json': Buffer.from(JSON.stringify(pool)).toString('base64') };
-      assert.equal((await controlPlane.request('PATCH', secret, { data })).status, 200);
+      const pool = await storedPool();
+      const authorities = pool.authorities.map((each) => ({ ...each, tainted: each.kind === 'X509' }));
+      const data = serializePool({ ...pool, sequence: pool.sequence + 1, authorities });
+      assert.equal((await controlPlane.request('PATCH', poolPath, { data })).status, 200);
 
       /** Readiness probes of the signer's pods by their result, as kubelet counts them. */
       const probes = async () => {
