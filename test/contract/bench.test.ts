@@ -18,7 +18,8 @@ test('the bench measures every figure', async (t) => {
     figures: { figure: string; measured: string; limit: string }[];
   };
   const kinds = [
-    /^burst of/,
+    /^burst, one replica/,
+    /^burst, two replicas just started/,
     /^backlog of/,
     /^steady 20\/s.* p50/,
     /^steady 100\/s.* p99/,
