@@ -1,4 +1,9 @@
-/** One event of a watch. `object` is as the server sent it; for ERROR it is a meta/v1 Status. */
+import { withoutFieldSets } from './field-sets.ts';
+
+/**
+ * One event of a watch. `object` is as the server sent it, but for the content of `fieldsV1` in managedFields; for ERROR it
+ * is a meta/v1 Status.
+ */
 export interface WatchEvent {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
   readonly object: unknown;
@@ -45,7 +50,7 @@ export function createLineReader(emit: (event: WatchEvent) => void): (chunk: Buf
 function readEvent(line: Buffer): WatchEvent {
   let event: unknown;
   try {
-    event = JSON.parse(line.toString());
+    event = JSON.parse(withoutFieldSets(line));
   } catch {
     // The parser's own message quotes the text, which may be a Secret.
     throw new Error('a line of the watch is not JSON');
