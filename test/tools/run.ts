@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
@@ -10,6 +13,13 @@ export interface Ran {
   readonly stdout: string;
   readonly stderr: string;
 }
+
+/** A home with nothing in it, so that no kubeconfig of whoever runs the tests is found; what commands leave there goes. */
+const home = mkdtempSync(join(tmpdir(), 'kubespiffe-home-'));
+process.once('exit', () => rmSync(home, { recursive: true, force: true }));
+
+/** Where the launcher keeps what Node has compiled, as outside of the tests. */
+const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
 
 /** Any PEM private key, whole or in the form that JSON gives it. */
 const privateKey = /-----BEGIN [A-Z ]*PRIVATE KEY-----/;
@@ -23,7 +33,7 @@ export async function run(
   options: { input?: string | Buffer; env?: Record<string, string>; file?: string; cwd?: string } = {},
 ): Promise<Ran> {
   const child = spawn(options.file ?? launcher, args, {
-    env: { PATH: process.env.PATH ?? '', HOME: '/nonexistent', ...options.env },
+    env: { PATH: process.env.PATH ?? '', HOME: home, XDG_CACHE_HOME: cache, ...options.env },
     cwd: options.cwd,
   });
   child.stdin.on('error', () => undefined);
