@@ -126,10 +126,10 @@ async function runReplica(
     ...config.pool,
     transport,
     trustDomain: config.trustDomain,
-    // Where there are neither bundles nor ConfigMaps to look at, nothing is shown.
-    shownRoots: () => decisivePublication({ ...ways(), endpointAlone: true }).shownRoots(),
     published: {
       known: caches.bundlesKnown,
+      // Where there are neither bundles nor ConfigMaps to look at, nothing is shown.
+      roots: () => decisivePublication({ ...ways(), endpointAlone: true }).shownRoots(),
       mark: () => markIn(caches.bundles.get(bundleName), config.trustDomain),
     },
     log,

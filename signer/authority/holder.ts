@@ -35,15 +35,17 @@ export interface PoolHolder {
   publishable(): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem };
 }
 
+/** What was published last, by any replica, as our own watch shows it. */
+export interface Published {
+  /** SHA-256 of the roots: empty where there are none, undefined while it is not known. */
+  roots(): ReadonlySet<string> | undefined;
+  /** The mark of the pool that they are of; undefined where none is shown. */
+  mark(): PublishedMark | undefined;
+}
+
 export interface PoolHolderNeeds {
   readonly trustDomain: string;
-  /**
-   * SHA-256 of the roots that are published, as our own watch shows them: empty where there are none, undefined while
-   * it is not known.
-   */
-  readonly shownRoots: () => ReadonlySet<string> | undefined;
-  /** The mark of the pool that was published last, by any replica, as far as our own watch shows it. */
-  readonly published?: () => PublishedMark | undefined;
+  readonly published: Published;
   /** Called when current() or signable() may answer otherwise than before. */
   readonly onChange: () => void;
 }
@@ -54,7 +56,7 @@ export function createPoolHolder(needs: PoolHolderNeeds): PoolHolder {
 
   /** Whether nobody loses a root by this pool. */
   const holdsAllRoots = (candidate: Pool) => {
-    const roots = current ? rootsOf(current) : needs.shownRoots();
+    const roots = current ? rootsOf(current) : needs.published.roots();
     return roots?.isSubsetOf(rootsOf(candidate)) ?? false;
   };
 
@@ -70,7 +72,7 @@ export function createPoolHolder(needs: PoolHolderNeeds): PoolHolder {
   function read(secret: Secret | undefined, now: Seconds): PoolResult {
     const result = parsePool(secret, { trustDomain: needs.trustDomain, now });
     if (!result.pool) return result;
-    const problem = sequenceProblem(result.pool, [current && markOf(current), needs.published?.()]);
+    const problem = sequenceProblem(result.pool, [current && markOf(current), needs.published.mark()]);
     return problem ? { ok: false, problem } : result;
   }
 

@@ -7,12 +7,11 @@ import { createStore } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
-import { createPoolHolder, type PoolHolder, type Signable } from './holder.ts';
+import { createPoolHolder, type PoolHolder, type Published, type Signable } from './holder.ts';
 import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import type { JwtSignable } from './jwt-signing.ts';
 import type { Pool } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
-import type { PublishedMark } from './sequence.ts';
 
 /** A view that was not confirmed for so long signs nothing (design.md section 4). */
 export const confirmedWithinMs = 30_000;
@@ -56,15 +55,13 @@ export interface PoolViewNeeds {
   namespace: string;
   name: string;
   trustDomain: string;
-  /** SHA-256 of the roots that are published, as our own watch shows them; undefined while it is not known. */
-  shownRoots: () => ReadonlySet<string> | undefined;
   /** Epoch milliseconds. */
   now: () => number;
   /** Milliseconds of a clock that never goes back. */
   monotonic: () => number;
   log: Logger;
-  /** What any replica has published, and when that is known: the Secret is read only then. */
-  published?: { readonly known: Promise<unknown>; mark(): PublishedMark | undefined };
+  /** `known` resolves when it is known what is published: the Secret is read only then. */
+  published: Published & { readonly known: Promise<unknown> };
   pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
@@ -77,8 +74,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   const seconds = () => Math.floor(needs.now() / 1000);
   const holder = createPoolHolder({
     trustDomain,
-    shownRoots: needs.shownRoots,
-    ...(needs.published && { published: needs.published.mark }),
+    published: needs.published,
     onChange: () => {
       for (const listener of listeners) listener();
     },
@@ -184,7 +180,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       listeners.push(listener);
     },
     async run(signal) {
-      await Promise.race([needs.published?.known, once(signal, 'abort')]);
+      await Promise.race([needs.published.known, once(signal, 'abort')]);
       store.synced.then(() => {
         if (store.size === 0) offer(undefined);
       });

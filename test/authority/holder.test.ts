@@ -46,8 +46,10 @@ function holder(shown?: readonly AuthorityRecord[], published?: PublishedMark) {
   const subject = createPoolHolder({
     trustDomain,
     onChange: () => changes.count++,
-    shownRoots: () => sight.shown && new Set(sight.shown.map(sha256Of)),
-    published: () => published,
+    published: {
+      roots: () => sight.shown && new Set(sight.shown.map(sha256Of)),
+      mark: () => published,
+    },
   });
   const ids = () => subject.current()?.authorities.map((each) => each.id);
   const verdict = (at = now) => {

@@ -12,6 +12,7 @@ import {
   jwtSigningAt,
 } from '../../signer/authority/jwt-signing.ts';
 import { compilePool, parsePool, serializePool } from '../../signer/authority/pool.ts';
+import { nothingPublished } from './published.ts';
 
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
 const hour = 3600;
@@ -290,7 +291,7 @@ describe('the pool that a replica holds', () => {
     };
   };
   const held = () => {
-    const holder = createPoolHolder({ trustDomain, shownRoots: () => new Set(), onChange: () => undefined });
+    const holder = createPoolHolder({ trustDomain, published: nothingPublished, onChange: () => undefined });
     const verdict = (at = now) => {
       const signable = holder.jwtSignable('ES256', at, 900);
       return signable.ok ? signable.authority.id : signable.problem.reason;

@@ -61,7 +61,7 @@ describe('the view of the pool', () => {
       namespace: 'kubespiffe',
       name: 'kubespiffe-pool',
       trustDomain: 'example.org',
-      shownRoots: () => undefined,
+      published: { known: Promise.resolve(), roots: () => undefined, mark: () => undefined },
       now: () => Date.now() + slept,
       monotonic: () => performance.now() + passed,
       log: createLogger({ level: 'info', destination: { write: (line) => void lines.push(line) } }),

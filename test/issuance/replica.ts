@@ -13,6 +13,7 @@ import type { CertificatesVersion, PodCertificateRequestStatus, Secret } from '.
 import type { AuditRecord } from '../../signer/observe/audit.ts';
 import type { Logger } from '../../signer/observe/log.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
+import { nothingPublished } from '../authority/published.ts';
 import { createFakeTime, settle } from '../kube/fake-time.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
 import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
@@ -52,7 +53,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
   const pods = createStore<PodFacts>();
   const holder = createPoolHolder({
     trustDomain: 'example.org',
-    shownRoots: () => new Set(),
+    published: nothingPublished,
     onChange: () => undefined,
   });
   const metrics = createMetrics();

@@ -8,6 +8,7 @@ import { serializePool } from '../../signer/authority/pool.ts';
 import { createSigning, type SigningNeeds } from '../../signer/issuance/signing.ts';
 import type { CertificateFacts } from '../../signer/pki/certificate.ts';
 import { parseSpiffeId } from '../../signer/spiffe/id.ts';
+import { nothingPublished } from '../authority/published.ts';
 import { anOpenRequest, aSupportedKey } from './examples.ts';
 
 const trustDomain = 'example.org';
@@ -17,7 +18,7 @@ const authority = await createAuthority({ id: 'x', trustDomain, now, lifetimeSec
 const secret = { metadata: { name: 'pool' }, data: serializePool(newPool(trustDomain, authority)) };
 
 function signingWith(different: Partial<SigningNeeds> = {}, at = now) {
-  const pool = createPoolHolder({ trustDomain, shownRoots: () => new Set(), onChange: () => undefined });
+  const pool = createPoolHolder({ trustDomain, published: nothingPublished, onChange: () => undefined });
   pool.offer(secret, now);
   const asked: CertificateFacts[] = [];
   const signing = createSigning({
@@ -55,7 +56,7 @@ describe('signing', () => {
     );
   });
 
-  const empty = createPoolHolder({ trustDomain, shownRoots: () => new Set(), onChange: () => undefined });
+  const empty = createPoolHolder({ trustDomain, published: nothingPublished, onChange: () => undefined });
   const obstacles: [name: string, Partial<SigningNeeds>, at: number, reason: string, detail: RegExp][] = [
     ['a clock that is off', { clockFault: () => 'an hour' }, now, 'ClockSkew', /an hour/],
     ['no pool', { pool: empty }, now, 'PoolUnusable', /pool: .+; .+/],
