@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import packageJson from '../package.json' with { type: 'json' };
 import { createPoolView } from './authority/view.ts';
 import { createCaches } from './caches.ts';
@@ -19,6 +17,7 @@ import { createDiscovery, isMissing } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
 import { createMembership } from './kube/membership.ts';
 import { createTransport } from './kube/transport.ts';
+import { live, type Part } from './life.ts';
 import { createAudit } from './observe/audit.ts';
 import { createHealth } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
@@ -38,13 +37,9 @@ const backdateSeconds = 120;
 /** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
 const refreshJitter = 0.1;
 const readinessIntervalMs = 1_000;
-/** After SIGTERM, what is in flight has this long to be confirmed, … */
-const drainMs = 4_000;
-/** … and the parts this long to end: 5 s in all. */
-const partingMs = 1_000;
 
 /**
- * One replica of the signer: makes the parts, joins them, runs until `stopping`, drains. The only file that knows
+ * One replica of the signer: makes the parts, joins them, and lets them live until `stopping`. The only file that knows
  * all rooms; it decides nothing.
  *
  * @throws KubespiffeError and what the system throws when a part cannot be made or ends by itself.
@@ -236,7 +231,7 @@ async function runReplica(
     return metrics.render();
   };
 
-  let listeners: readonly { run(until: AbortSignal): Promise<void> }[] = [];
+  let listeners: readonly Part[] = [];
   if (config.endpoints) {
     // Loaded only where it is used: the HTTP framework costs some 30 MB of resident memory.
     const { createEndpoints } = await import('./token/endpoints.ts');
@@ -268,50 +263,27 @@ async function runReplica(
     log.info({ reason: String(stopping.reason) }, 'signer ends before it has begun');
     return;
   }
-  const { signal } = ended;
-  const parts = [
-    discovery.run(signal),
-    pool.run(signal),
-    publisher.run(signal),
-    ...(configMaps ? [configMaps.run(signal)] : []),
-    events.run(signal),
-    caches.run(signal),
-  ];
-
-  // A replica that does not know the others would answer for all of them, one without the pods would read each of
-  // them live, and one without the pool would tell every pod that waits of a fault that there is none.
-  const failed = new AbortController();
-  const leaving = AbortSignal.any([stopping, failed.signal]);
-  const stopped = once(leaving, 'abort');
-  const knowing = Promise.all([caches.synced, membership.synced, pool.looked]);
-  const answering = Promise.race([knowing, stopped]).then(() => controller.run(leaving));
-  const leases = membership.run(leaving);
-  const serving = listeners.map((listener) => listener.run(leaving));
-
   try {
-    // A listener ends by itself only with an error.
-    await Promise.race([stopped, ...parts, ...serving]);
-  } catch (error) {
-    // Said before the rest ends, which may not go well either.
-    log.error({ error: messageOf(error) }, 'a part of the signer failed');
-    throw error;
+    await live(
+      {
+        parts: [discovery, pool, publisher, ...(configMaps ? [configMaps] : []), events, caches],
+        // A replica that does not know the others would answer for all of them, one without the pods would read each
+        // of them live, and one without the pool would tell every pod that waits of a fault that there is none.
+        knowing: Promise.all([caches.synced, membership.synced, pool.looked]),
+        controller,
+        membership,
+        listeners,
+        onDraining() {
+          clearInterval(readinessTimer);
+          health.set('running', false, 'draining');
+        },
+        log,
+      },
+      stopping,
+      ended,
+    );
   } finally {
-    // Leave first, so that the others answer from now on; then finish what is in flight; then let go of the rest.
-    failed.abort('a part of the signer failed');
-    log.info({ reason: String(leaving.reason) }, 'signer drains');
-    clearInterval(readinessTimer);
-    health.set('running', false, 'draining');
-    await within(drainMs, Promise.all([leases, answering, Promise.allSettled(serving)]));
-    ended.abort();
-    await within(partingMs, Promise.allSettled(parts));
     await transport.close();
     log.info('signer ends');
   }
-}
-
-/** Waits for something, but no longer than so many milliseconds. */
-async function within(ms: number, promise: Promise<unknown>): Promise<void> {
-  const over = new AbortController();
-  const tooLong = delay(ms, undefined, { signal: over.signal }).catch(() => undefined);
-  await Promise.race([promise, tooLong]).finally(() => over.abort());
 }

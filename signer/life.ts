@@ -1,0 +1,70 @@
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from './errors.ts';
+import type { Logger } from './observe/log.ts';
+
+/** After SIGTERM, what is in flight has this long to be confirmed, … */
+const drainMs = 4_000;
+/** … and the parts this long to end: 5 s in all. */
+const partingMs = 1_000;
+
+/** Something that works until its signal is aborted, and rejects when it fails before. */
+export interface Part {
+  run(signal: AbortSignal): Promise<unknown>;
+}
+
+/** A replica whose parts are made and joined. */
+export interface Replica {
+  /** What all else stands on; ends last. */
+  readonly parts: readonly Part[];
+  /** Resolves when the replica knows what it has to know before it answers. */
+  readonly knowing: Promise<unknown>;
+  /** Answers requests. */
+  readonly controller: Part;
+  /** Tells the other replicas of this one for as long as it answers. */
+  readonly membership: Part;
+  /** Serve callers; each ends by itself only with an error. */
+  readonly listeners: readonly Part[];
+  readonly onDraining: () => void;
+  readonly log: Pick<Logger, 'info' | 'error'>;
+}
+
+/**
+ * The life of a replica: it runs until `stopping` or until a part fails, finishes what is in flight, and ends.
+ *
+ * @param ended ends the parts when it is aborted, which is done here at last.
+ * @throws what a part failed with.
+ */
+export async function live(replica: Replica, stopping: AbortSignal, ended: AbortController): Promise<void> {
+  const { log } = replica;
+  const failed = new AbortController();
+  const leaving = AbortSignal.any([stopping, failed.signal]);
+  const stopped = once(leaving, 'abort');
+  const parts = replica.parts.map((part) => part.run(ended.signal));
+  const answering = Promise.race([replica.knowing, stopped]).then(() => replica.controller.run(leaving));
+  const leases = replica.membership.run(leaving);
+  const serving = replica.listeners.map((listener) => listener.run(leaving));
+
+  try {
+    await Promise.race([stopped, ...parts, ...serving]);
+  } catch (error) {
+    // Said before the rest ends, which may not go well either.
+    log.error({ error: messageOf(error) }, 'a part of the signer failed');
+    throw error;
+  } finally {
+    // Leave first, so that the others answer from now on; then finish what is in flight; then let go of the rest.
+    failed.abort('a part of the signer failed');
+    log.info({ reason: String(leaving.reason) }, 'signer drains');
+    replica.onDraining();
+    await within(drainMs, Promise.all([leases, answering, Promise.allSettled(serving)]));
+    ended.abort();
+    await within(partingMs, Promise.allSettled(parts));
+  }
+}
+
+/** Waits for something, but no longer than so many milliseconds. */
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  const tooLong = delay(ms, undefined, { signal: over.signal }).catch(() => undefined);
+  await Promise.race([promise, tooLong]).finally(() => over.abort());
+}
