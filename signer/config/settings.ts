@@ -118,7 +118,7 @@ export const settings = {
   concurrency: {
     section: 'Process',
     type: whole(1, 256),
-    default: '32',
+    default: '64',
     description: 'How many requests are answered at the same time.',
   },
   takeoverDelay: {

@@ -19,10 +19,12 @@ import { startWorker } from './worker.ts';
 interface Sizes {
   readonly rounds: number;
   readonly requests: number;
+  /** How many processes one after the other a round lets answer bursts alone, and after how many their memory is read. */
+  readonly signers: number;
+  readonly bursts: number;
   readonly rates: readonly number[];
   readonly steadySeconds: number;
   readonly starts: number;
-  readonly bursts: number;
   readonly pods: number;
   readonly pending: number;
   readonly tokens: TokenSizes;
@@ -31,10 +33,11 @@ interface Sizes {
 const full: Sizes = {
   rounds: 3,
   requests: 1_000,
+  signers: 3,
+  bursts: 3,
   rates: [20, 100],
   steadySeconds: 30,
   starts: 3,
-  bursts: 3,
   pods: 10_000,
   pending: 2_000,
   tokens: { rounds: 3, seconds: 5, tokens: 2_000, pods: 200, soakSeconds: 60 },
@@ -43,10 +46,11 @@ const full: Sizes = {
 const quick: Sizes = {
   rounds: 1,
   requests: 100,
+  signers: 1,
+  bursts: 1,
   rates: [20, 100],
   steadySeconds: 2,
   starts: 1,
-  bursts: 1,
   pods: 300,
   pending: 100,
   tokens: { rounds: 1, seconds: 1, tokens: 100, pods: 10, soakSeconds: 3 },
@@ -123,12 +127,10 @@ async function measure(cluster: BenchCluster): Promise<Measurements> {
     await load.call('createPods', { count: sizes.requests });
     const rounds: Round[] = [];
     while (rounds.length < sizes.rounds) rounds.push(await measureRound(bench, rounds.length + 1));
-    say(`memory after ${sizes.bursts} bursts`);
-    const afterBursts = await memoryAfterBursts(bench, { bursts: sizes.bursts, count: sizes.requests });
     const { pods, pending } = sizes;
     say(`memory with ${pods} pods and ${pending} pending requests`);
     const fullCaches = await memoryWithFullCaches(bench, { pods: pods - sizes.requests, pending });
-    return { rounds, startToReadyMs, memory: { afterBursts, fullCaches } };
+    return { rounds, startToReadyMs, fullCaches };
   } finally {
     load.stop();
   }
@@ -150,13 +152,18 @@ async function measureStarts(cluster: BenchCluster): Promise<number[]> {
 async function measureRound(bench: Bench, number: number): Promise<Round> {
   const tell = (what: string) => say(`round ${number} of ${sizes.rounds}: ${what}`);
   const { requests, steadySeconds } = sizes;
-  tell(`burst of ${requests}`);
+  tell(`bursts of ${requests}`);
   const measuredBursts: BurstPair[] = [];
-  for (const answerer of ['one', 'two'] as const) {
-    const ceiling = await ceilingBurst(bench, requests);
+  let before = await ceilingBurst(bench, requests);
+  for (const answerer of [...Array<'one'>(sizes.signers).fill('one'), 'two'] as const) {
     const [first, later] = await bursts(bench, answerer, requests, 2);
-    if (first && later) measuredBursts.push({ replicas: answerer === 'one' ? 1 : 2, ceiling, first, later });
+    const after = await ceilingBurst(bench, requests);
+    const replicas = answerer === 'one' ? 1 : 2;
+    if (first && later) measuredBursts.push({ replicas, ceilings: [before, after], first, later });
+    before = after;
   }
+  tell(`memory after ${sizes.bursts} bursts`);
+  const afterBursts = await memoryAfterBursts(bench, { bursts: sizes.bursts, count: requests });
   tell(`backlog of ${requests}`);
   const backlogs = {
     ceiling: await backlog(bench, 'ceiling', requests),
@@ -174,5 +181,5 @@ async function measureRound(bench: Bench, number: number): Promise<Round> {
     const two = await answeredBy('two', 'two replicas');
     steadies.push({ perSecond, ceiling, one, two });
   }
-  return { bursts: measuredBursts, backlog: backlogs, steady: steadies };
+  return { bursts: measuredBursts, afterBursts, backlog: backlogs, steady: steadies };
 }

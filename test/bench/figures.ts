@@ -4,10 +4,11 @@ import type { Run } from './runs.ts';
 import { median, percentile } from './statistics.ts';
 import type { Figure } from './table.ts';
 
-/** Bursts of the same minute: the ceiling's, and two that the same processes answered one after the other. */
+/** Bursts of the same minute: two that the same processes answered one after the other, and the ceiling's. */
 export interface BurstPair {
   readonly replicas: 1 | 2;
-  readonly ceiling: Run;
+  /** Right before and right after ours. */
+  readonly ceilings: readonly [Run, Run];
   /** Right after the start. */
   readonly first: Run;
   readonly later: Run;
@@ -23,6 +24,7 @@ export interface SteadyPair {
 /** What one round measured: each of our runs stands beside the ceiling's of the same minute. */
 export interface Round {
   readonly bursts: readonly BurstPair[];
+  readonly afterBursts: Resident;
   readonly backlog: { readonly ceiling: LoadResult; readonly one: LoadResult };
   readonly steady: readonly SteadyPair[];
 }
@@ -31,7 +33,7 @@ export interface Measurements {
   readonly rounds: readonly Round[];
   /** Milliseconds from the start of the process to /readyz saying yes, in an empty cluster. */
   readonly startToReadyMs: readonly number[];
-  readonly memory: { readonly afterBursts: Resident; readonly fullCaches: Resident };
+  readonly fullCaches: Resident;
 }
 
 /**
@@ -52,7 +54,7 @@ const kubeletRetryMs = 400;
 type Row = (figure: string, measured: string, limit: string, ceiling: string, met?: boolean) => void;
 
 /** The figures with their limits, medians over the rounds. A ratio is the median of the rounds' own ratios. */
-export function figuresOf({ rounds, startToReadyMs, memory }: Measurements): Figure[] {
+export function figuresOf({ rounds, startToReadyMs, fullCaches }: Measurements): Figure[] {
   const figures: Figure[] = [];
   const row: Row = (figure, measured, limit, ceiling, met) =>
     figures.push({ figure, measured, limit, ceiling, met });
@@ -73,9 +75,9 @@ export function figuresOf({ rounds, startToReadyMs, memory }: Measurements): Fig
   const connections = Math.max(...ours.map((run) => run.connections));
   const most = limits.connections;
   row('connections to the API server, each replica', `${connections}`, `≤ ${most}`, '', connections <= most);
-  const { afterBursts, fullCaches } = memory;
+  const afterBursts = rounds.map((round) => round.afterBursts);
   memoryRow(row, 'RSS after the bursts', afterBursts, limits.afterBurstsMb);
-  memoryRow(row, 'RSS with full caches', fullCaches, limits.fullCachesMb);
+  memoryRow(row, 'RSS with full caches', [fullCaches], limits.fullCachesMb);
   const ready = median(startToReadyMs);
   const longest = limits.startToReadyMs;
   row('start to ready, empty cluster', seconds(ready), `≤ ${seconds(longest)}`, '', ready <= longest);
@@ -99,7 +101,7 @@ function comparisons(rounds: readonly Round[]): Comparison[] {
         label: `burst, ${nameOf(replicas)}${when === 'first' ? ' just started' : ''}`,
         when,
         replicas,
-        runs: pairs.map((pair) => ({ ceiling: pair.ceiling, ours: pair[when] })),
+        runs: pairs.map((pair) => ({ ceiling: meanOf(...pair.ceilings), ours: pair[when] })),
       };
     }),
   );
@@ -115,6 +117,16 @@ function comparisons(rounds: readonly Round[]): Comparison[] {
     })),
   );
   return [...bursts, ...steadies];
+}
+
+/** The machine gets faster and slower by the minute: what lies between two ceilings is held against both. */
+function meanOf(before: Run, after: Run): Run {
+  const mean = (value: (run: Run) => number) => (value(before) + value(after)) / 2;
+  return {
+    ...before,
+    tookMs: mean(({ tookMs }) => tookMs),
+    apiServerCpu: mean(({ apiServerCpu }) => apiServerCpu),
+  };
 }
 
 function nameOf(replicas: 1 | 2): string {
@@ -204,7 +216,9 @@ function callsRow(row: Row, label: string, runs: Comparison['runs'], isBound: bo
   );
 }
 
-function memoryRow(row: Row, figure: string, { now, peak }: Resident, limit: number): void {
+function memoryRow(row: Row, figure: string, seen: readonly Resident[], limit: number): void {
+  const now = median(seen.map((each) => each.now));
+  const peak = Math.max(...seen.map((each) => each.peak));
   row(figure, `${now.toFixed(0)} MB (peak ${peak.toFixed(0)})`, `≤ ${limit} MB`, '', now <= limit);
 }
 

@@ -49,7 +49,7 @@ test('the trust domain alone is enough', async () => {
     refreshFraction: 0.5,
     leafPodIdentity: false,
     leafIssuer: undefined,
-    concurrency: 32,
+    concurrency: 64,
     takeoverDelayMs: 1000,
     metricsAddress: { host: '127.0.0.1', port: 9402 },
     logLevel: 'info',
@@ -244,7 +244,7 @@ test('--check-config is passed on, with a summary of values and where each comes
   assert.equal(loaded.checkOnly, true);
   assert.match(loaded.summary, /^trustDomain: example\.org {3}# flag --trust-domain$/m);
   assert.match(loaded.summary, /^maxLifetime: 2h {3}# environment KUBESPIFFE_MAX_LIFETIME$/m);
-  assert.match(loaded.summary, /^concurrency: 32 {3}# default$/m);
+  assert.match(loaded.summary, /^concurrency: 64 {3}# default$/m);
 });
 
 test('--help wins over everything', async () => {
