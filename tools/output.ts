@@ -65,11 +65,6 @@ export function fromNow(seconds: number, now: number): string {
   return seconds >= now ? `in ${span(seconds - now)}` : `${span(now - seconds)} ago`;
 }
 
-/** RFC 3339 in UTC, whole seconds. */
-export function utc(seconds: number): string {
-  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
-}
-
 /** A fingerprint as openssl and browsers write it. */
 export function colons(hex: string): string {
   return hex.toUpperCase().match(/../g)?.join(':') ?? '';

@@ -17,8 +17,8 @@ import type { PoolProblem } from '../signer/authority/problem.ts';
 import { isPublished } from '../signer/authority/states.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import type { CertificateFacts } from '../signer/pki/certificate.ts';
+import { rfc3339 } from '../signer/pki/time.ts';
 import { checkAuthority } from '../signer/spiffe/conformance.ts';
-import { utc } from './output.ts';
 
 const usualPropagationSeconds = jwtPropagationSeconds(defaultJwtPropagation);
 
@@ -122,7 +122,7 @@ function authorityReport(
     signs,
     hasPrivateKey: record.privateKey !== undefined,
     keyType: authority?.keyType ?? null,
-    notAfter: chain.length > 0 ? utc(Math.min(...chain.map((each) => each.notAfter))) : null,
+    notAfter: chain.length > 0 ? rfc3339(Math.min(...chain.map((each) => each.notAfter))) : null,
     kid: null,
     signsFrom: null,
     root: authority ? certificateReport(authority.root) : null,
@@ -151,7 +151,7 @@ function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityR
     keyType,
     notAfter: null,
     kid,
-    signsFrom: from === undefined ? null : utc(from),
+    signsFrom: from === undefined ? null : rfc3339(from),
     root: null,
     intermediates: [],
     warnings: [
@@ -167,7 +167,7 @@ function certificateReport(facts: CertificateFacts): CertificateReport {
     sha256: facts.sha256Hex,
     serial: facts.serialHex,
     spiffeId: facts.uris[0] ?? null,
-    notBefore: utc(facts.notBefore),
-    notAfter: utc(facts.notAfter),
+    notBefore: rfc3339(facts.notBefore),
+    notAfter: rfc3339(facts.notAfter),
   };
 }

@@ -2,8 +2,9 @@ import { type Command, Option } from 'commander';
 import type { PoolDocument } from '../signer/authority/document.ts';
 import { type Pool, poolSecret, serializePool } from '../signer/authority/pool.ts';
 import type { Secret } from '../signer/kube/types.ts';
+import { rfc3339 } from '../signer/pki/time.ts';
 import { type ClusterOptions, createSecret, withApi } from './api.ts';
-import { colons, fromNow, type OutputFormat, outputOption, printObject, utc } from './output.ts';
+import { colons, fromNow, type OutputFormat, outputOption, printObject } from './output.ts';
 import { requiredOption } from './required.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -68,7 +69,7 @@ export async function deliverPool(
   for (const authority of pool.authorities) {
     const end = authority.signingAuthority?.notAfter ?? authority.root.notAfter;
     terminal.out(
-      `authority ${authority.id}: ${authority.state}, ${authority.keyType}, until ${utc(end)} ` +
+      `authority ${authority.id}: ${authority.state}, ${authority.keyType}, until ${rfc3339(end)} ` +
         `(${fromNow(end, terminal.now() / 1000)}), SHA-256 ${colons(authority.root.sha256Hex)}\n`,
     );
   }

@@ -1,6 +1,7 @@
 import { generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
 import { encodePem } from '../pki/pem.ts';
+import { rfc3339 } from '../pki/time.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import type { JwtKind } from './jwt-authority.ts';
 
@@ -31,7 +32,7 @@ export async function createJwtAuthority(wanted: {
     wanted.key === 'es256'
       ? await generate('ec', { namedCurve: 'P-256' })
       : await generate('rsa', { modulusLength: rsaBits });
-  const createdAt = new Date(wanted.now * 1000).toISOString().replace('.000Z', 'Z');
+  const createdAt = rfc3339(wanted.now);
   return {
     id: wanted.id ?? `jwt-${wanted.key}-1`,
     kind: newJwtKeys[wanted.key],

@@ -1,3 +1,4 @@
+import { rfc3339 } from '../pki/time.ts';
 import 'reflect-metadata';
 import { randomBytes, webcrypto } from 'node:crypto';
 import {
@@ -83,7 +84,7 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
     webcrypto,
   );
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
-  const createdAt = new Date(wanted.now * 1000).toISOString().replace('.000Z', 'Z');
+  const createdAt = rfc3339(wanted.now);
   return {
     id: wanted.id,
     kind: 'X509',

@@ -1,13 +1,11 @@
 import type { Secret } from '../kube/types.ts';
+import type { Seconds } from '../pki/time.ts';
 import type { Authority } from './authority.ts';
 import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import { type JwtSignable, jwtSigningAt } from './jwt-signing.ts';
 import { type Pool, type PoolResult, parsePool, signingAuthorityAt, timeProblem } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 import { markOf, type PublishedMark, sequenceProblem } from './sequence.ts';
-
-/** Seconds since the epoch. */
-type Seconds = number;
 
 /** The authority that signs, or why nothing is signed. */
 export type Signable = { ok: true; authority: Authority } | { ok: false; problem: PoolProblem };

@@ -1,10 +1,8 @@
 import type { KeyObject } from 'node:crypto';
+import { rfc3339, type Seconds } from '../pki/time.ts';
 import type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
 import type { Pool } from './pool.ts';
-import { type PoolProblem, poolProblem } from './problem.ts';
-
-/** Seconds since the epoch. */
-type Seconds = number;
+import { type PoolProblem, refuse } from './problem.ts';
 
 /** What a replica may be behind with its view of the pool, in seconds (design.md section 4). */
 export const replicaStalenessSeconds = 30;
@@ -77,7 +75,7 @@ export function jwtSigningAt(
     );
   }
   if (now < from) {
-    const what = `is so recent that not all verifiers know the key of ${id} before ${utc(from)}`;
+    const what = `is so recent that not all verifiers know the key of ${id} before ${rfc3339(from)}`;
     return refuse(
       'JwtKeyTooNew',
       publishedAt,
@@ -103,17 +101,4 @@ function hasPrivateKey(authority: JwtAuthority | undefined): authority is Signin
 
 function secondsOf(time: string | undefined): Seconds | undefined {
   return time === undefined ? undefined : Date.parse(time) / 1000;
-}
-
-function utc(seconds: Seconds): string {
-  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
-}
-
-function refuse(
-  reason: PoolProblem['reason'],
-  field: string,
-  what: string,
-  remedy: string,
-): { ok: false; problem: PoolProblem } {
-  return { ok: false, problem: poolProblem(reason, field, what, remedy) };
 }

@@ -1,17 +1,15 @@
 import type { Secret } from '../kube/types.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
+import { rfc3339, type Seconds } from '../pki/time.ts';
 import { type Authority, type PooledAuthority, readAuthority } from './authority.ts';
 import { type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
 import { isJwtKind, type JwtAuthority, type JwtSigningAlgorithm, readJwtAuthority } from './jwt-authority.ts';
-import { type PoolProblem, poolProblem } from './problem.ts';
+import { type PoolProblem, poolProblem, refuse } from './problem.ts';
 import { isPublished } from './states.ts';
 
 export type { Authority, PooledAuthority } from './authority.ts';
 export type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
 export type { PoolProblem } from './problem.ts';
-
-/** Seconds since the epoch. */
-type Seconds = number;
 
 /** The Secret that holds a pool. */
 export const poolSecret = {
@@ -149,17 +147,17 @@ export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {
 
   const early = chain.find((each) => now < each.notBefore);
   if (early) {
-    const what = `of authority ${active.id} is valid only from ${utc(early.notBefore)} on`;
+    const what = `of authority ${active.id} is valid only from ${rfc3339(early.notBefore)} on`;
     return poolProblem('PoolNotYetValid', fieldOf(early), what, 'correct the clock, or wait until then');
   }
   const late = chain.find((each) => now >= each.notAfter);
   if (late) {
-    const what = `of authority ${active.id} expired at ${utc(late.notAfter)}`;
+    const what = `of authority ${active.id} expired at ${rfc3339(late.notAfter)}`;
     return poolProblem('PoolExpired', fieldOf(late), what, renew);
   }
   const ending = chain.find((each) => each.notAfter - now < minLeafLifetimeSeconds);
   if (ending) {
-    const what = `of authority ${active.id} ends at ${utc(ending.notAfter)}, in less than an hour`;
+    const what = `of authority ${active.id} ends at ${rfc3339(ending.notAfter)}, in less than an hour`;
     return poolProblem('AuthorityExpiring', fieldOf(ending), what, renew);
   }
   return undefined;
@@ -188,23 +186,10 @@ function isSigningReady(authority: PooledAuthority | undefined): authority is Au
   return authority?.signingAuthority !== undefined;
 }
 
-function utc(seconds: Seconds): string {
-  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
-}
-
 function whatElse(secret: Secret): string {
   const keys = Object.keys(secret.data ?? {});
   const importable = keys.includes('tls.key') || keys.includes('pool');
   return importable
     ? 'it holds a CA in another form: `kubespiffe ca import` makes a pool of it'
     : 'name the Secret of the pool, or make one with `kubespiffe ca create`';
-}
-
-function refuse(
-  reason: PoolProblem['reason'],
-  field: string,
-  what: string,
-  remedy: string,
-): { ok: false; problem: PoolProblem } {
-  return { ok: false, problem: poolProblem(reason, field, what, remedy) };
 }

@@ -45,3 +45,8 @@ export function poolProblem(
 ): PoolProblem {
   return { reason, field, what, remedy, message: `${field}: ${what}; ${remedy}` };
 }
+
+/** The same as a verdict. */
+export function refuse(...problem: Parameters<typeof poolProblem>): { ok: false; problem: PoolProblem } {
+  return { ok: false, problem: poolProblem(...problem) };
+}

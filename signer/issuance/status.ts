@@ -2,6 +2,7 @@ import { messageOf } from '../errors.ts';
 import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { PodCertificateRequest, PodCertificateRequestStatus } from '../kube/types.ts';
+import { rfc3339 } from '../pki/time.ts';
 import { type RequestAddress, type TerminalCondition, terminalCondition } from './request.ts';
 
 /**
@@ -34,11 +35,6 @@ export type WriteOutcome =
 /** The answer to a write would repeat the whole request, chain and all. (kubernetes-api: a server may know only JSON.) */
 const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json';
 
-/** Whole seconds in RFC 3339: the server compares these with the certificate's own (kubernetes-api validation). */
-export function rfc3339(seconds: number): string {
-  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
-}
-
 /** The answer to a request, as a status with its one terminal condition. */
 export function prepareAnswer(
   { uid }: Pick<RequestAddress, 'uid'>,
@@ -57,6 +53,7 @@ export function prepareAnswer(
     ],
     ...(certificate && {
       certificateChain: certificate.chainPem,
+      // The server compares these with the certificate's own, to the second (kubernetes-api validation).
       notBefore: rfc3339(certificate.notBefore),
       beginRefreshAt: rfc3339(certificate.beginRefreshAt),
       notAfter: rfc3339(certificate.notAfter),

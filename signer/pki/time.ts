@@ -3,6 +3,11 @@ import { contentOf, derError, type Element, tags } from './der.ts';
 /** Whole seconds since the epoch. */
 export type Seconds = number;
 
+/** RFC 3339 in UTC, to the second, as the API server writes its times. */
+export function rfc3339(seconds: Seconds): string {
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
+}
+
 /** First second that UTCTime cannot say: 2050-01-01T00:00:00Z (RFC 5280 4.1.2.5). */
 const generalizedFrom: Seconds = Date.UTC(2050, 0, 1) / 1000;
 /** UTCTime begins with 1950, GeneralizedTime ends with 9999. */

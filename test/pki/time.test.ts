@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { elementAt } from '../../signer/pki/der.ts';
 import { encode } from '../../signer/pki/der-writer.ts';
-import { timeLength, timeOf, writeTime } from '../../signer/pki/time.ts';
+import { rfc3339, timeLength, timeOf, writeTime } from '../../signer/pki/time.ts';
 
 function written(time: number): Buffer {
   const target = Buffer.alloc(timeLength(time));
@@ -27,6 +27,7 @@ const known: readonly [iso: string, tag: number, text: string][] = [
 for (const [iso, tag, text] of known) {
   test(`${iso} is ${text}`, () => {
     const seconds = Date.parse(iso) / 1000;
+    assert.equal(rfc3339(seconds), iso);
     const element = written(seconds);
     assert.equal(element[0], tag);
     assert.equal(element.subarray(2).toString('latin1'), text);

@@ -17,11 +17,11 @@ import {
 import { compilePool, timeProblem } from '../../signer/authority/pool.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
 import { encodePem } from '../../signer/pki/pem.ts';
+import { rfc3339 } from '../../signer/pki/time.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
-import { utc } from '../output.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -83,7 +83,7 @@ export function caImport(parent: Command, terminal: Terminal): Command {
           hint,
         );
       }
-      return unwrap(assembleAuthority(material, index === 0 ? 'active' : 'trusted', utc(now)));
+      return unwrap(assembleAuthority(material, index === 0 ? 'active' : 'trusted', rfc3339(now)));
     });
     const jwtRecords = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
     const pool = poolOf([...records, ...jwtRecords], options.trustDomain);

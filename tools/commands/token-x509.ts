@@ -1,6 +1,7 @@
+import { rfc3339 } from '../../signer/pki/time.ts';
 import { webTrust } from '../bundle/endpoint.ts';
 import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
-import { fromNow, type OutputFormat, printable, printObject, utc } from '../output.ts';
+import { fromNow, type OutputFormat, printable, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { writeCredentials } from '../token/credential-files.ts';
 import type { LeafKeyType } from '../token/leaf-key-types.ts';
@@ -29,17 +30,17 @@ export async function getX509Svid(terminal: Terminal, wishes: X509Wishes): Promi
   if (wishes.output) {
     return printObject(terminal, wishes.output, {
       spiffeId,
-      notBefore: utc(notBefore),
-      notAfter: utc(notAfter),
-      refreshAt: utc(refreshAt),
+      notBefore: rfc3339(notBefore),
+      notAfter: rfc3339(notAfter),
+      refreshAt: rfc3339(refreshAt),
       files,
     });
   }
   const now = Math.floor(terminal.now() / 1000);
   terminal.out(
     `SPIFFE ID   ${printable(spiffeId)}\n` +
-      `Valid       ${utc(notBefore)} to ${utc(notAfter)} (ends ${fromNow(notAfter, now)})\n` +
-      `Renew at    ${utc(refreshAt)} (${fromNow(refreshAt, now)})\n` +
+      `Valid       ${rfc3339(notBefore)} to ${rfc3339(notAfter)} (ends ${fromNow(notAfter, now)})\n` +
+      `Renew at    ${rfc3339(refreshAt)} (${fromNow(refreshAt, now)})\n` +
       `Files       ${files.join('\n            ')}\n`,
   );
 }

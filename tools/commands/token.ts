@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { rfc3339 } from '../../signer/pki/time.ts';
 import { checkJwtSvid } from '../../signer/spiffe/jwt-clauses.ts';
 import { type ParsedJwt, parseJwt } from '../../signer/spiffe/jwt-svid.ts';
 import { verifyJwtSvid } from '../../signer/spiffe/jwt-verify.ts';
@@ -9,7 +10,7 @@ import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { type Inspection, printInspection } from '../inspect/report.ts';
-import { fromNow, mark, type OutputFormat, outputOption, printable, printObject, utc } from '../output.ts';
+import { fromNow, mark, type OutputFormat, outputOption, printable, printObject } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 import { getJwtSvid } from '../token/exchange.ts';
@@ -181,7 +182,7 @@ function factsOf(members: ParsedJwt['claims'], now: number): Record<string, stri
     Object.entries(members).map(([name, value]) => {
       const text = printable(typeof value === 'string' ? value : JSON.stringify(value));
       const isTime = times.has(name) && typeof value === 'number' && Math.abs(value) < 8e12;
-      return [printable(name), isTime ? `${text} (${utc(value)}, ${fromNow(value, now)})` : text];
+      return [printable(name), isTime ? `${text} (${rfc3339(value)}, ${fromNow(value, now)})` : text];
     }),
   );
 }
@@ -208,7 +209,7 @@ async function verify(terminal: Terminal, text: string, options: Options): Promi
     return printObject(terminal, output, {
       id: id.uri,
       audiences,
-      expiresAt: utc(expiresAt),
+      expiresAt: rfc3339(expiresAt),
       header,
       claims,
     });
@@ -217,6 +218,6 @@ async function verify(terminal: Terminal, text: string, options: Options): Promi
     `${mark(terminal, 'good', 'valid')}\n` +
       `SPIFFE ID   ${id.uri}\n` +
       `Audience    ${audiences.map(printable).join(', ')}\n` +
-      `Expires     ${utc(expiresAt)} (${fromNow(expiresAt, now)})\n`,
+      `Expires     ${rfc3339(expiresAt)} (${fromNow(expiresAt, now)})\n`,
   );
 }

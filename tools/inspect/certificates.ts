@@ -1,8 +1,9 @@
 import type { CertificateFacts } from '../../signer/pki/certificate.ts';
 import { type PodIdentity, readIssuerUris, readPodIdentity } from '../../signer/pki/leaf-extensions.ts';
+import { rfc3339 } from '../../signer/pki/time.ts';
 import { isSignedBy } from '../../signer/pki/verify.ts';
 import { checkAuthority, checkLeaf, type Finding } from '../../signer/spiffe/conformance.ts';
-import { colons, fromNow, utc } from '../output.ts';
+import { colons, fromNow } from '../output.ts';
 import { finding, type Section } from './report.ts';
 
 export interface CertificateContext {
@@ -105,7 +106,7 @@ export function authoritySections(
 }
 
 function inTime(facts: CertificateFacts, now: number): Finding {
-  const early = now < facts.notBefore ? `it is valid only from ${utc(facts.notBefore)} on` : undefined;
+  const early = now < facts.notBefore ? `it is valid only from ${rfc3339(facts.notBefore)} on` : undefined;
   const late = now > facts.notAfter ? `it expired ${fromNow(facts.notAfter, now)}` : undefined;
   return finding('must', 'RFC 5280 6.1.3', 'it is within its time', early ?? late);
 }
@@ -118,7 +119,7 @@ export function certificateFacts(facts: CertificateFacts, now: number): Record<s
     ...(other.length > 0 ? { 'Other names': other.join(', ') } : {}),
     Subject: facts.subjectText || '(empty)',
     Issuer: facts.issuerText || '(empty)',
-    Valid: `${utc(facts.notBefore)} to ${utc(facts.notAfter)} (ends ${fromNow(facts.notAfter, now)})`,
+    Valid: `${rfc3339(facts.notBefore)} to ${rfc3339(facts.notAfter)} (ends ${fromNow(facts.notAfter, now)})`,
     Key: keyName(facts),
     Usage: [...(facts.keyUsage ?? ['(no keyUsage)']), ...facts.extKeyUsage].join(', '),
     ...optionalFacts(facts),

@@ -3,9 +3,10 @@ import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import type { CertificateFacts } from '../../signer/pki/certificate.ts';
 import { readCsrKey } from '../../signer/pki/csr.ts';
 import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
+import { rfc3339 } from '../../signer/pki/time.ts';
 import type { Finding } from '../../signer/spiffe/conformance.ts';
 import { parseSpiffeId } from '../../signer/spiffe/id.ts';
-import { fromNow, span, utc } from '../output.ts';
+import { fromNow, span } from '../output.ts';
 import { certificatesOf, type InspectContext, inspectPem } from './pem.ts';
 import { finding, type Inspection, type Section } from './report.ts';
 
@@ -34,7 +35,7 @@ export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext):
       ...(spec.unverifiedUserAnnotations
         ? { Annotations: Object.keys(spec.unverifiedUserAnnotations).join(', ') }
         : {}),
-      ...(created === undefined ? {} : { Created: `${utc(created)} (${fromNow(created, context.now)})` }),
+      ...(created === undefined ? {} : { Created: `${rfc3339(created)} (${fromNow(created, context.now)})` }),
     },
     findings: [],
   };
