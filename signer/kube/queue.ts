@@ -32,8 +32,6 @@ export interface Queue {
   ): Promise<void>;
   /** Keys that wait for a worker, delayed ones not counted. */
   depth(): number;
-  /** How long the oldest of these has waited, in milliseconds; 0 when there is none. */
-  oldestMs(): number;
 }
 
 export interface QueueNeeds {
@@ -50,8 +48,8 @@ export function createQueue(needs: QueueNeeds): Queue {
   const { monotonic, jitter } = needs;
   const timer = needs.timer ?? setTimer;
   const policy = needs.backoff ?? defaultBackoff;
-  // Maps keep insertion order, so the first entry is the one that waits longest. Values: when it was added.
-  const ready: Record<Priority, Map<string, number>> = { high: new Map(), low: new Map() };
+  // Sets keep insertion order, so the first key is the one that waits longest.
+  const ready: Record<Priority, Set<string>> = { high: new Set(), low: new Set() };
   const cursors = { high: ready.high.keys(), low: ready.low.keys() };
   const working = new Set<string>();
   const addedWhileWorking = new Map<string, Priority>();
@@ -66,12 +64,8 @@ export function createQueue(needs: QueueNeeds): Queue {
       return;
     }
     if (ready.high.has(key)) return;
-    const waitingSince = ready.low.get(key);
-    if (waitingSince !== undefined) {
-      if (priority === 'low') return;
-      ready.low.delete(key);
-    }
-    ready[priority].set(key, waitingSince ?? monotonic());
+    if (priority === 'high') ready.low.delete(key);
+    ready[priority].add(key);
     wake();
   }
 
@@ -190,11 +184,5 @@ export function createQueue(needs: QueueNeeds): Queue {
       giveUp();
     },
     depth: () => ready.high.size + ready.low.size,
-    oldestMs() {
-      const [high] = ready.high.values();
-      const [low] = ready.low.values();
-      const oldest = Math.min(high ?? Number.POSITIVE_INFINITY, low ?? Number.POSITIVE_INFINITY);
-      return Number.isFinite(oldest) ? Math.max(0, monotonic() - oldest) : 0;
-    },
   };
 }

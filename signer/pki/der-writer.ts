@@ -40,16 +40,6 @@ export function sequence(...contents: readonly Uint8Array[]): Buffer {
   return encode(tags.sequence, ...contents);
 }
 
-/** INTEGER of a magnitude (big endian, leading zeros allowed). */
-export function unsignedInteger(magnitude: Uint8Array): Buffer {
-  let first = 0;
-  while (first < magnitude.length - 1 && magnitude[first] === 0) first++;
-  const minimal = magnitude.length === 0 ? Uint8Array.of(0) : magnitude.subarray(first);
-  return (minimal[0] ?? 0) < 0x80
-    ? encode(tags.integer, minimal)
-    : encode(tags.integer, Uint8Array.of(0), minimal);
-}
-
 /** OBJECT IDENTIFIER of a dotted name. */
 export function objectIdentifier(dotted: string): Buffer {
   return encode(tags.oid, encodeOid(dotted));

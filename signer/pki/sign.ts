@@ -5,8 +5,6 @@ import { oids } from './oid.ts';
 
 /** Signs TBSCertificates with one authority's key. */
 export interface CertificateSigner {
-  /** For people and for the pool, for example "ECDSA P-256". */
-  readonly keyName: string;
   /** AlgorithmIdentifier of the signatures, DER. */
   readonly algorithmDer: Uint8Array;
   /** The content of the signature BIT STRING. Whether it comes at once or later is fixed by the kind of key. */
@@ -51,7 +49,6 @@ const algorithms: Readonly<Record<string, SigningAlgorithm>> = {
 
 /** Names of the keys that `kubespiffe ca create` can make, the default first. */
 export const authorityKeyNames = ['ECDSA P-256', 'ECDSA P-384', 'RSA 3072', 'RSA 4096', 'Ed25519'] as const;
-export type AuthorityKeyName = (typeof authorityKeyNames)[number];
 
 /** OpenSSL's names of the curves, as a KeyObject tells them. */
 const curveNames: Readonly<Record<string, string>> = {
@@ -97,7 +94,6 @@ export function certificateSigner(key: KeyObject): CertificateSigner {
   }
   const { algorithmDer, digest, inline } = algorithm;
   return {
-    keyName,
     algorithmDer,
     sign: inline
       ? (tbs) => sign(digest, tbs, key)

@@ -251,16 +251,6 @@ describe('queue', () => {
     await run;
   });
 
-  test('tells how long the oldest key has waited', async () => {
-    const { queue, time } = makeQueue();
-    assert.equal(queue.oldestMs(), 0);
-    queue.add('a', 'low');
-    await time.advance(30);
-    queue.add('b');
-    await time.advance(12);
-    assert.equal(queue.oldestMs(), 42);
-  });
-
   test('a thousand keys taken out and added again keep their order', async () => {
     const { queue } = makeQueue();
     const keys = Array.from({ length: 1000 }, (_, number) => `key-${number}`);

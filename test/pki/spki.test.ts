@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
-import {
-  bitString,
-  derNull,
-  objectIdentifier,
-  sequence,
-  unsignedInteger,
-} from '../../signer/pki/der-writer.ts';
+import * as asn1js from 'asn1js';
+import { bitString, derNull, objectIdentifier, sequence } from '../../signer/pki/der-writer.ts';
 import { supportedSubjectKeys } from '../../signer/pki/keys.ts';
 import { oids } from '../../signer/pki/oid.ts';
 import { readSubjectKey } from '../../signer/pki/spki.ts';
@@ -21,6 +16,12 @@ function spki(algorithm: readonly Uint8Array[], octets: Uint8Array): Buffer {
 
 function ecSpki(curve: string, point: Uint8Array): Buffer {
   return spki([objectIdentifier(oids.ecPublicKey), objectIdentifier(curve)], point);
+}
+
+/** INTEGER of a magnitude, big endian. */
+function unsignedInteger(magnitude: Uint8Array): Buffer {
+  const value = BigInt(`0x${Buffer.from(magnitude).toString('hex')}`);
+  return Buffer.from(asn1js.Integer.fromBigInt(value).toBER());
 }
 
 /** An RSA key with a modulus of so many bits: odd, top bit set. Nobody has its private key. */

@@ -3,13 +3,7 @@ import { test } from 'node:test';
 import * as asn1js from 'asn1js';
 import fc from 'fast-check';
 import { contentOf, elementAt, positiveInteger, soleElement, tags } from '../../signer/pki/der.ts';
-import {
-  encode,
-  objectIdentifier,
-  octetString,
-  sequence,
-  unsignedInteger,
-} from '../../signer/pki/der-writer.ts';
+import { encode, objectIdentifier, octetString, sequence } from '../../signer/pki/der-writer.ts';
 import { decodeOid, encodeOid } from '../../signer/pki/oid.ts';
 import { decodePem, encodePem } from '../../signer/pki/pem.ts';
 import { timeLength, timeOf, writeTime } from '../../signer/pki/time.ts';
@@ -21,16 +15,12 @@ function oracle(der: Uint8Array): asn1js.AsnType {
   return result;
 }
 
-test('a positive INTEGER comes back, and another library reads the same value', () => {
+test('a positive INTEGER of another library is read as the same value', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 1n, max: 2n ** 300n }), (value) => {
-      const hex = value.toString(16);
-      const der = unsignedInteger(Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex'));
+      const der = Buffer.from(asn1js.Integer.fromBigInt(value).toBER());
       const magnitude = positiveInteger(soleElement(der, tags.integer, 'n'), 'n');
       assert.equal(BigInt(`0x${Buffer.from(magnitude).toString('hex')}`), value);
-      const read = oracle(der);
-      assert.ok(read instanceof asn1js.Integer);
-      assert.equal(read.toBigInt(), value);
     }),
   );
 });
