@@ -37,7 +37,7 @@ export function withNewSecret(command: Command): Command {
 }
 
 /** Stands for a key in what is printed. It is no PEM, so a signer refuses a pool that was applied with it. */
-export const keyPlaceholder = '<private key left out; print it with --show-private-key>';
+const keyPlaceholder = '<private key left out; print it with --show-private-key>';
 
 /** Creates the Secret of a new pool, or prints what would be created. */
 export async function deliverPool(

@@ -24,16 +24,16 @@ export { type NewKeyType, newKeyTypes } from './key-types.ts';
  * How far a root's notBefore lies in the past, in seconds: more than the two minutes of its leaves, so that a leaf
  * issued at once never begins before its issuer, and enough for verifiers whose clocks are slow.
  */
-export const rootBackdateSeconds = 3600;
+const rootBackdateSeconds = 3600;
 
 /**
  * A year: four times the longest certificate that a pod can ask for (91 days), and short enough that changing the
  * root stays a thing that is done, not one that nobody remembers.
  */
-export const defaultRootLifetimeSeconds = 365 * 24 * 3600;
+const defaultRootLifetimeSeconds = 365 * 24 * 3600;
 
 /** A root must outlive the first leaf; and beyond thirty years lies a typing error. */
-export const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as const;
+const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as const;
 
 export interface NewAuthority {
   readonly id: string;

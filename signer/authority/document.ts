@@ -2,7 +2,7 @@ import { parseTrustDomain } from '../spiffe/trust-domain.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
 import { type AuthorityKind, type AuthorityState, authorityKinds, authorityStates } from './states.ts';
 
-export const poolApiVersion = 'kubespiffe.io/v1alpha1';
+const poolApiVersion = 'kubespiffe.io/v1alpha1';
 export const poolKind = 'AuthorityPool';
 
 /** One authority as it is written. Times are RFC 3339, PEM texts hold one block each. */

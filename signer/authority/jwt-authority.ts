@@ -9,7 +9,7 @@ import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem
 import type { AuthorityState } from './states.ts';
 
 /** What the JWT authorities of a pool sign with, by their kind. */
-export const jwtKinds = { 'JWT-ES256': 'ES256', 'JWT-RS256': 'RS256' } as const;
+const jwtKinds = { 'JWT-ES256': 'ES256', 'JWT-RS256': 'RS256' } as const;
 export type JwtKind = keyof typeof jwtKinds;
 export type JwtSigningAlgorithm = (typeof jwtKinds)[JwtKind];
 

@@ -5,7 +5,7 @@ import type { Pool } from './pool.ts';
 import { type PoolProblem, refuse } from './problem.ts';
 
 /** What a replica may be behind with its view of the pool, in seconds (design.md section 4). */
-export const replicaStalenessSeconds = 30;
+const replicaStalenessSeconds = 30;
 
 /** How often others look for new keys of ours. */
 export interface JwtPropagation {

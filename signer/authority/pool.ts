@@ -19,7 +19,7 @@ export const poolSecret = {
 } as const;
 
 /** The shortest life that the API server accepts for a pod's certificate, in seconds (KEP-4317). */
-export const minLeafLifetimeSeconds = 3600;
+const minLeafLifetimeSeconds = 3600;
 
 /** A pool that was read and found sound. */
 export interface Pool {

@@ -14,9 +14,9 @@ import type { Pool } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 
 /** A view that was not confirmed for so long signs nothing (design.md section 4). */
-export const confirmedWithinMs = 30_000;
+const confirmedWithinMs = 30_000;
 /** After so much silence of the watch the Secret is read live, which leaves time for several tries. */
-export const silenceBeforeLiveReadMs = 10_000;
+const silenceBeforeLiveReadMs = 10_000;
 /** By so much the clock may be set, or slewed between two looks, before the machine counts as having slept. */
 const sleptAfterMs = 5_000;
 const retryLiveReadMs = 2_000;

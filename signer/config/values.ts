@@ -28,7 +28,7 @@ export interface HostPort {
 const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** Whether Kubernetes takes the text as the name of most objects (RFC 1123 subdomain, at most 253 characters). */
-export function isDnsSubdomain(text: string): boolean {
+function isDnsSubdomain(text: string): boolean {
   return text.length <= 253 && text.split('.').every((label) => dnsLabel.test(label));
 }
 

@@ -3,7 +3,7 @@ import { readCsrKey } from '../pki/csr.ts';
 import { readSubjectKey, type SubjectKey } from '../pki/spki.ts';
 
 /** The conditions that end a PodCertificateRequest for ever. */
-export const terminalConditions = ['Issued', 'Denied', 'Failed'] as const;
+const terminalConditions = ['Issued', 'Denied', 'Failed'] as const;
 export type TerminalCondition = (typeof terminalConditions)[number];
 
 /**

@@ -10,7 +10,7 @@ import type { Transport } from './transport.ts';
 import type { Lease } from './types.ts';
 
 /** A replica renews its Lease so often, in milliseconds. */
-export const renewEveryMs = 3_000;
+const renewEveryMs = 3_000;
 const renewTimeoutMs = 2_500;
 const leaveTimeoutMs = 1_500;
 const tidyEveryMs = 300_000;

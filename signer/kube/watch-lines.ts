@@ -10,7 +10,7 @@ export interface WatchEvent {
 }
 
 /** Longest event of a watch, in bytes: etcd keeps no object above 1.5 MiB by default. */
-export const maxLineBytes = 4 * 1024 * 1024;
+const maxLineBytes = 4 * 1024 * 1024;
 
 const newline = 0x0a;
 const types = new Set(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']);

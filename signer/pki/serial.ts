@@ -1,5 +1,5 @@
 /** RFC 5280 4.1.2.2 allows no more. */
-export const serialOctets = 20;
+const serialOctets = 20;
 
 /**
  * A certificate serial number: 20 octets of which the two top bits are 01, so it is positive, is its own shortest

@@ -2,7 +2,7 @@ import { failure, type Result, success } from '../pki/result.ts';
 import { parseTrustDomain } from './trust-domain.ts';
 
 /** SPIFFE-ID 2.3: IDs up to this length must be accepted, and longer ones should not be made. */
-export const maxSpiffeIdBytes = 2048;
+const maxSpiffeIdBytes = 2048;
 
 const scheme = 'spiffe://';
 

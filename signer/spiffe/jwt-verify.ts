@@ -51,7 +51,7 @@ export function verifyJwtSvid(
  * Whether the key that `kid` names made the signature, by the algorithm that key is for; without a kid, which a token
  * may leave out (B3.4), any of the keys that fit the algorithm. Never throws.
  */
-export function checkSignature(jwt: ParsedJwt, keys: ReadonlyMap<string, KeyObject>): Result<KeyObject> {
+function checkSignature(jwt: ParsedJwt, keys: ReadonlyMap<string, KeyObject>): Result<KeyObject> {
   const { alg, kid } = jwt.header;
   if (!isJwtAlgorithm(alg)) return failure('alg is none of those of JWT-SVIDs (JWT-SVID 2.1)');
   if (kid === undefined) {

@@ -1,7 +1,7 @@
 import { failure, type Result, success } from '../pki/result.ts';
 
 /** SPIFFE-ID 2.1: longest trust domain name, in bytes. */
-export const maxTrustDomainBytes = 255;
+const maxTrustDomainBytes = 255;
 
 /**
  * Checks the bare name of a trust domain, for example `example.org` (SPIFFE-ID 2.1; B1.1 to B1.6). Names that

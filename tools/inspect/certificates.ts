@@ -112,7 +112,7 @@ function inTime(facts: CertificateFacts, now: number): Finding {
 }
 
 /** What a certificate says, for people. */
-export function certificateFacts(facts: CertificateFacts, now: number): Record<string, string> {
+function certificateFacts(facts: CertificateFacts, now: number): Record<string, string> {
   const other = [...facts.dnsNames.map((name) => `DNS:${name}`), ...facts.otherSanKinds];
   return {
     'SPIFFE ID': facts.uris.join(', ') || '(none)',

@@ -88,7 +88,7 @@ export function createIssuerKeys(needs: {
 }
 
 /** The keys of a JWKS (RFC 7517 5) that can verify signatures of ours; the others are passed over. */
-export function readKeys(document: unknown): Map<string, IssuerKey> {
+function readKeys(document: unknown): Map<string, IssuerKey> {
   const list = (document as { keys?: unknown } | null)?.keys;
   if (!Array.isArray(list)) throw new Error('the key set has no keys');
   const keys = new Map<string, IssuerKey>();
