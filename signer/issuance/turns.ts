@@ -8,7 +8,10 @@ import { ranking, waitForTurnMs } from './shard.ts';
 export interface Turns {
   /** Notes an open request. @returns whether it is seen for the first time. */
   sawOpen(uid: string): boolean;
-  /** Notes an answer and who gave it. */
+  /**
+   * Notes an answer and who gave it. Only a certificate shows that its replica can answer what it owns: a denial needs
+   * no CA and no clock, and anybody who makes requests can have one.
+   */
   sawAnswer(request: AnsweredRequest): void;
   /** Notes an open request that nobody waits for: it is pending no more, and whose turn it is stays as it was. */
   drop(uid: string): void;
@@ -71,7 +74,9 @@ export function createTurns(needs: {
     },
     sawAnswer(request) {
       forget(request.uid);
-      if (request.answeredBy !== undefined) lastFinished.set(request.answeredBy, monotonic());
+      if (request.answered === 'Issued' && request.answeredBy !== undefined) {
+        lastFinished.set(request.answeredBy, monotonic());
+      }
     },
     drop(uid) {
       const sighting = open.get(uid);

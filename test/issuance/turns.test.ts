@@ -20,8 +20,8 @@ function turnsOf(self: string) {
   return { turns, clock };
 }
 
-const answered = (uid: string, answeredBy: string) =>
-  ({ uid, namespace: 'n', name: uid, version: 'v1', answered: 'Issued', answeredBy }) as const;
+const answered = (uid: string, answeredBy: string, as: 'Issued' | 'Denied' = 'Issued') =>
+  ({ uid, namespace: 'n', name: uid, version: 'v1', answered: as, answeredBy }) as const;
 
 describe('turns', () => {
   it('let the owner answer at once, and the other replica after the takeover delay', () => {
@@ -71,6 +71,17 @@ describe('turns', () => {
     turns.sawOpen(alsoOwned);
     clock.ms = 1000;
     turns.sawAnswer(answered(alsoOwned, 'b'));
+    assert.equal(turns.turnOf(owned).waitMs, 0);
+  });
+
+  it('do not take denials for a sign that their owner can issue: anybody can have one, and it needs no CA', () => {
+    const { turns, clock } = turnsOf('b');
+    turns.sawOpen(owned);
+    for (clock.ms = 0; clock.ms < 1000; clock.ms += 250) {
+      const denied = `denied-${clock.ms}`;
+      turns.sawOpen(denied);
+      turns.sawAnswer(answered(denied, 'a', 'Denied'));
+    }
     assert.equal(turns.turnOf(owned).waitMs, 0);
   });
 
