@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 
 const launcher = path.join(import.meta.dirname, '../bin/kubespiffe');
 
@@ -38,6 +39,24 @@ test('a signer whose address for metrics is taken says so and ends with 1', asyn
   const { code, output } = await runSigner('--metrics-address', `127.0.0.1:${port}`);
   assert.match(output, /"level":"fatal".*EADDRINUSE/);
   assert.equal(code, 1);
+});
+
+test('a signer that gets SIGUSR1 before it is configured opens no debugger', async (t) => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'kubespiffe-process-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const config = path.join(folder, 'config.yaml');
+  await promisify(execFile)('mkfifo', [config]);
+  const ended = runSigner('--config', config);
+  // Opens as soon as the signer reads, which then waits for what is written.
+  const file = await open(config, 'w');
+  const [pid] = (await promisify(execFile)('pgrep', ['-f', config])).stdout.split('\n');
+  process.kill(Number(pid), 'SIGUSR1');
+  await file.write('unknownKey: 1\n');
+  await file.close();
+  const { code, output } = await ended;
+  assert.match(output, /unknownKey/);
+  assert.doesNotMatch(output, /Debugger/);
+  assert.equal(code, 2);
 });
 
 for (const [signal, flags] of [

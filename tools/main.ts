@@ -5,6 +5,8 @@
 const [verb, ...rest] = process.argv.slice(2);
 
 if (verb === 'signer') {
+  // Node opens a debugger at SIGUSR1 unless somebody listens. The signer does, once it is loaded and configured.
+  process.on('SIGUSR1', () => undefined);
   const { runSigner } = await import('../signer/process.ts');
   process.exitCode = await runSigner(rest);
 } else {
