@@ -17,19 +17,20 @@ export interface ConsiderNeeds {
 /**
  * Gathers the facts about a request and decides. In the steady state it reads nothing but caches.
  *
- * @returns the decision, and the request as it was read: through v1beta1 where v1 hides the key.
+ * @returns the decision, and the request as it was read: through v1beta1 where v1 hides the key. Undefined when that
+ * shows that the request is not there or not open any more, as the watch will show as well.
  */
 export async function consider(
   request: OpenRequest,
   needs: ConsiderNeeds,
   signal: AbortSignal,
-): Promise<{ decision: Decision; request: OpenRequest }> {
+): Promise<{ decision: Decision; request: OpenRequest } | undefined> {
   let read = request;
   if (hidesItsKey(request)) {
     try {
       const again = await readThroughBeta(request, { ...needs, signal });
       if (again === 'beta-not-served') return { decision: wait('KeyNotVisible', 'v1'), request };
-      if (again === 'gone') return { decision: wait('ApiUnavailable', 'the request changed'), request };
+      if (again === 'gone') return undefined;
       read = again;
     } catch (error) {
       const detail = `v1, and reading it through v1beta1 failed (${messageOf(error)})`;

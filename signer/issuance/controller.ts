@@ -151,7 +151,9 @@ export function createController(needs: ControllerNeeds): Controller {
     const { waitMs } = turns.turnOf(request.uid);
     if (waitMs > 0) return queue.addAfter(key, waitMs, 'low');
 
-    const { decision, request: read } = await consider(request, needs, signal);
+    const considered = await consider(request, needs, signal);
+    if (!considered) return finish(key);
+    const { decision, request: read } = considered;
     if (decision.kind === 'drop') {
       tell(read, decision.reason, decision.detail);
       turns.drop(read.uid);
