@@ -46,7 +46,7 @@ export async function live(replica: Replica, stopping: AbortSignal, ended: Abort
   const serving = replica.listeners.map((listener) => listener.run(leaving));
 
   try {
-    await Promise.race([stopped, ...parts, ...serving]);
+    await Promise.race([stopped, ...parts, ...serving, answering, leases]);
   } catch (error) {
     // Said before the rest ends, which may not go well either.
     log.error({ error: messageOf(error) }, 'a part of the signer failed');
@@ -56,7 +56,7 @@ export async function live(replica: Replica, stopping: AbortSignal, ended: Abort
     failed.abort('a part of the signer failed');
     log.info({ reason: String(leaving.reason) }, 'signer drains');
     replica.onDraining();
-    await within(drainMs, Promise.all([leases, answering, Promise.allSettled(serving)]));
+    await within(drainMs, Promise.allSettled([leases, answering, ...serving]));
     ended.abort();
     await within(partingMs, Promise.allSettled(parts));
   }
