@@ -46,8 +46,10 @@ export function assessReadiness(needs: ReadinessNeeds): void {
 
 function bundleState(needs: Pick<ReadinessNeeds, 'publication' | 'pool'>): { ok: boolean; reason: string } {
   const { publication, pool } = needs;
-  const root = pool.current()?.active?.root;
-  if (root !== undefined && publication.isPublished(root)) return { ok: true, reason: publication.whenShown };
+  const current = pool.current();
+  // Where nothing is active, nothing is signed: that is said by the check `pool`.
+  const roots = current && (current.active ? [current.active.root] : current.roots);
+  if (roots?.every(publication.isPublished)) return { ok: true, reason: publication.whenShown };
   return { ok: false, reason: publication.problem() ?? `${publication.place} does not show the root yet` };
 }
 

@@ -130,6 +130,10 @@ describe('readiness for the callers of an endpoint', () => {
   /** Beside the pool, whether tokens are signed: nobody can say what a Secret wants that cannot be read. */
   const unfit: Record<string, { made: () => Promise<PoolDocument | string>; token: number }> = {
     'is tainted': { made: async () => withCa((ca) => [{ ...ca, tainted: true }]), token: 200 },
+    'retires, with no other to sign': {
+      made: async () => withCa((ca) => [{ ...ca, state: 'retiring' }]),
+      token: 200,
+    },
     'has half an hour left': {
       made: async () => {
         const now = Math.floor(Date.now() / 1000) - 23.5 * 3600;
