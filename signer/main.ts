@@ -200,7 +200,7 @@ async function runReplica(
     membership,
     signing,
     status: createStatusWriter(transport, config.replica),
-    reporter: createReporter({ log, metrics, events, audit }),
+    reporter: createReporter({ log, metrics, events, audit, signerName }),
     metrics,
     trustDomain: config.trustDomain,
     takeoverDelayMs: config.takeoverDelayMs,

@@ -58,8 +58,14 @@ export function createReporter(needs: {
   readonly metrics: Metrics;
   readonly audit: Audit;
   readonly events: EventRecorder;
+  /** Whose requests these are. */
+  readonly signerName: string;
 }) {
-  const { log, metrics, audit, events } = needs;
+  const { log, metrics, audit, events, signerName } = needs;
+  // From zero on: a rate over a series that begins with the first outcome does not show the first one.
+  for (const [reason, { verdict }] of Object.entries(outcomes)) {
+    metrics.issuance.inc({ outcome: verdict, reason, signer: signerName }, 0);
+  }
   const lastTold = new Map<string, LastTold>();
 
   function tell(told: Told): void {
@@ -87,7 +93,7 @@ export function createReporter(needs: {
     } else {
       if (outcome.alarm) log.warn(line, message);
       else log.info(line, message);
-      metrics.issuance.inc({ outcome: outcome.verdict, reason, signer: request.signerName });
+      metrics.issuance.inc({ outcome: outcome.verdict, reason, signer: signerName });
       if (reason === 'RequestUnreadable') metrics.unreadableRequests.inc();
       if (reason === 'StatusRejected') metrics.statusRejected.inc();
       audit(auditRecord(told, message));

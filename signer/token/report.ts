@@ -61,6 +61,11 @@ export function createTokenReporter(needs: {
     token: { answers: metrics.tokens, seconds: metrics.tokenSeconds, issued: 'JWT-SVID issued' },
     'x509-svid': { answers: metrics.x509Svids, seconds: metrics.x509SvidSeconds, issued: 'X509-SVID issued' },
   };
+  // From zero on: a rate over a series that begins with the first refusal does not show the first one.
+  for (const [reason, { verdict, alarm }] of Object.entries(refusals)) {
+    if (!alarm) continue;
+    for (const { answers } of Object.values(counted)) answers.inc({ outcome: verdict, reason }, 0);
+  }
   const warnedOf = new Set<string>();
 
   /** Once for each SPIFFE ID, as far as they can be remembered. */

@@ -176,7 +176,10 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     },
     signing,
     status: createStatusWriter(api.transport, self),
-    reporter: createReporter({ log, metrics, events, audit: (record) => audits.push(record as AuditRecord) }),
+    reporter: createReporter({
+      ...{ log, metrics, events, signerName: 'kubespiffe.io/spiffe' },
+      audit: (record) => audits.push(record as AuditRecord),
+    }),
     metrics,
     trustDomain: 'example.org',
     takeoverDelayMs: 1000,

@@ -29,6 +29,7 @@ function reporter() {
   const { tell, forget } = createReporter({
     log: { debug: logAt('debug'), info: logAt('info'), warn: logAt('warn') } as unknown as Logger,
     metrics,
+    signerName: request.signerName,
     audit: (record) => void audits.push(record as AuditRecord),
     events: { record: (event) => void events.push(event), run: async () => undefined },
   });
@@ -36,13 +37,23 @@ function reporter() {
     tell({ request, reason, detail: 'd', owner: true, elapsedMs: 1, ...different });
   const counted = async (reason: Reason) =>
     Number(new RegExp(`reason="${reason}".*} (\\d+)$`, 'm').exec(await metrics.render())?.[1] ?? 0);
-  return { say, forget, events, audits, lines, counted };
+  return { say, forget, events, audits, lines, counted, metrics };
 }
 
 const reasons = Object.keys(outcomes) as Reason[];
 const isAnswer = (reason: Reason) => ['issue', 'deny'].includes(outcomes[reason].verdict);
 
 describe('an outcome', () => {
+  it('is counted from zero on, so that an alert on its increase sees the first one', async () => {
+    const { metrics } = reporter();
+    const shown = await metrics.render();
+    for (const reason of reasons) {
+      const { verdict } = outcomes[reason];
+      const series = `{outcome="${verdict}",reason="${reason}",signer="${request.signerName}"} 0\n`;
+      assert.ok(shown.includes(`kubespiffe_issuance_total${series}`), reason);
+    }
+  });
+
   for (const reason of reasons) {
     it(`${reason} shows in the log, the metric, the audit and, where it should, on the pod`, async () => {
       const { say, events, audits, lines, counted } = reporter();
