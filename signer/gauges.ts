@@ -9,11 +9,11 @@ import type { ConfigMapPublisher } from './trust/configmap-publisher.ts';
 export function refreshGauges(
   metrics: Metrics,
   parts: {
-    readonly controller: Controller;
-    readonly clock: ServerClock;
-    readonly health: Health;
-    readonly pool: PoolView;
-    readonly configMaps: ConfigMapPublisher | undefined;
+    readonly controller: Pick<Controller, 'pending'>;
+    readonly clock: Pick<ServerClock, 'skewMs'>;
+    readonly health: Pick<Health, 'ready'>;
+    readonly pool: Pick<PoolView, 'current' | 'confirmedAtMonotonic'>;
+    readonly configMaps: Pick<ConfigMapPublisher, 'states'> | undefined;
     readonly monotonic: () => number;
   },
 ): void {
@@ -28,7 +28,7 @@ export function refreshGauges(
     metrics.rootsConfigMaps.set({ state }, count);
   }
   metrics.authorityExpiry.reset();
-  for (const { id, signingAuthority, root } of parts.pool.current()?.authorities ?? []) {
-    metrics.authorityExpiry.set({ authority: id }, signingAuthority?.notAfter ?? root.notAfter);
+  for (const { id, state, signingAuthority, root } of parts.pool.current()?.authorities ?? []) {
+    metrics.authorityExpiry.set({ authority: id, state }, signingAuthority?.notAfter ?? root.notAfter);
   }
 }

@@ -19,8 +19,8 @@ export interface Metrics {
   readonly pendingRequests: GaugeOf;
   /** `cause`: closed, expired, error, silent … as the reflector names them. */
   readonly watchRestarts: CounterOf<'resource' | 'cause'>;
-  /** Epoch seconds at which an authority, or anything above it in its chain, ends. */
-  readonly authorityExpiry: GaugeOf<'authority'>;
+  /** Epoch seconds at which an authority, or anything above it in its chain, ends; `state` is one of authority/states.ts. */
+  readonly authorityExpiry: GaugeOf<'authority' | 'state'>;
   /** `code`: the HTTP status, or `error` when there was no answer. */
   readonly apiRequests: CounterOf<'verb' | 'resource' | 'code'>;
   readonly apiRequestSeconds: HistogramOf<'verb' | 'resource'>;
@@ -126,7 +126,7 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
     authorityExpiry: gauge(
       'kubespiffe_authority_expiry_timestamp_seconds',
       'When an authority, or anything above it in its chain, ends.',
-      ['authority'],
+      ['authority', 'state'],
     ),
     apiRequests: counter('kubespiffe_api_requests_total', 'Requests to the API server.', [
       'verb',

@@ -17,6 +17,7 @@ import type { tlsOptions } from './http/tls.ts';
 import { addTokenRoutes } from './http/token-routes.ts';
 import { addX509Routes } from './http/x509-routes.ts';
 import { createLimiter } from './limiter.ts';
+import type { RefusalCode } from './refusals.ts';
 import { createTokenReporter } from './report.ts';
 import { learnServices, type ServiceParts, type Services, type TokenSettings } from './services.ts';
 
@@ -111,6 +112,8 @@ export function createEndpoints(
     tls: ReturnType<typeof tlsOptions>,
     services?: Services,
   ): Http {
+    // From zero on, as the alarms of report.ts: of what is for no SVID there is this one.
+    metrics.otherRefusals.inc({ listener, reason: 'Fault' satisfies RefusalCode }, 0);
     const ofAddress = () => createLimiter({ perSecond: settings.addressRate, monotonic });
     const http = createHttp({
       tls,

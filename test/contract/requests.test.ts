@@ -236,7 +236,10 @@ describe('requests, good and bad', () => {
 
     const ca = new X509Certificate(pool.authorities[0]?.certificate ?? '');
     assert.equal(
-      await signer.metric('kubespiffe_authority_expiry_timestamp_seconds', { authority: '1' }),
+      await signer.metric('kubespiffe_authority_expiry_timestamp_seconds', {
+        authority: '1',
+        state: 'active',
+      }),
       Date.parse(ca.validTo) / 1000,
     );
     assert.equal(await signer.metric('kubespiffe_unreadable_requests_total'), 0);

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { access, readFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
+import { parse } from 'yaml';
+import { authorityStates } from '../../signer/authority/states.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes } from '../../signer/observe/reasons.ts';
 import { readinessChecks } from '../../signer/readiness.ts';
 import { refusals } from '../../signer/token/refusals.ts';
-import { anchorOf, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
+import { anchorOf, blocksBelow, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
 
 const source = (path: string) => readFile(join(checkout, path), 'utf8');
 
@@ -116,6 +118,61 @@ test('the queries for the objectives ask for metrics, buckets and reasons that t
   const [, asked = ''] = /reason=~"([\w|]+)"/.exec(text) ?? [];
   const faults = Object.entries(outcomes).filter(([, { owner }]) => owner === 'kubespiffe');
   assert.deepEqual(asked.split('|').sort(), faults.map(([reason]) => reason).sort());
+});
+
+/** What a Prometheus rule is; see the reference of its configuration, Alerting rules. */
+interface AlertRule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly for?: string;
+  readonly annotations: { readonly summary: string };
+}
+
+const alarmsIn = (table: Readonly<Record<string, { readonly alarm: boolean }>>) =>
+  Object.keys(table).filter((reason) => table[reason]?.alarm);
+
+test('the alerts are rules that Prometheus takes, over metrics, labels and states that there are', async () => {
+  const [block] = blocksBelow(await readPage('docs/reference/metrics.md'), 'Alerts');
+  const { groups } = parse(block?.code ?? '') as { groups: { name: string; rules: AlertRule[] }[] };
+  const rules = groups.flatMap((group) => group.rules);
+  assert.equal(new Set(rules.map(({ alert }) => alert)).size, rules.length);
+
+  const rendered = await createMetrics().render();
+  const { text } = await readPage('docs/reference/metrics.md');
+  const alarms = { ...outcomes, ...refusals };
+  for (const { alert, expr, annotations, for: lasting, ...others } of rules) {
+    assert.match(alert, /^Kubespiffe[A-Z]\w+$/);
+    assert.deepEqual(others, {}, alert);
+    assert.match(annotations.summary, /^\S.+\.$/, alert);
+    assert.match(lasting ?? '1m', /^\d+[smh]$/, alert);
+    const [selector = '', metric = '', condition = ''] = /(kubespiffe_\w+)(\{[^}]*\})?/.exec(expr) ?? [];
+    assert.ok(rendered.includes(`# TYPE ${metric} `), `${alert}: ${metric}`);
+    assert.ok(expr.indexOf('kubespiffe_', expr.indexOf(selector) + selector.length) < 0, alert);
+    const row = text.split('\n').find((line) => line.startsWith(`| \`${metric}\` |`)) ?? '';
+    const labels =
+      row
+        .split('|')[3]
+        ?.split(',')
+        .map((label) => label.trim()) ?? [];
+    const shown = [...annotations.summary.matchAll(/\$labels\.(\w+)/g)].flatMap(([, label]) => label ?? []);
+    for (const label of shown) assert.ok(['instance', ...labels].includes(label), `${alert}: ${label}`);
+    for (const [, label = '', , values = ''] of condition.matchAll(/(\w+)(=~?)"([\w|]+)"/g)) {
+      assert.ok(labels.includes(label), `${alert}: ${label}`);
+      const known = label === 'reason' ? Object.keys(alarms) : row + authorityStates.join();
+      assert.deepEqual(
+        values.split('|').filter((value) => !known.includes(value)),
+        [],
+        alert,
+      );
+    }
+  }
+  const asked = (metric: string) =>
+    rules
+      .filter(({ expr }) => expr.startsWith(`increase(${metric}{`))
+      .flatMap(({ expr }) => /reason=~"([\w|]+)"/.exec(expr)?.[1]?.split('|') ?? []);
+  assert.deepEqual(asked('kubespiffe_issuance_total').sort(), alarmsIn(outcomes).sort());
+  assert.deepEqual(asked('kubespiffe_tokens_total').sort(), alarmsIn(refusals).sort());
+  assert.deepEqual(asked('kubespiffe_x509_svids_total').sort(), alarmsIn(refusals).sort());
 });
 
 test('every dependency has its reason, where it belongs', async () => {

@@ -18,13 +18,13 @@ test('what is counted and observed is rendered with its labels', async () => {
   const metrics = createMetrics({ version: '1.2.3' });
   metrics.issuance.inc({ outcome: 'issue', reason: 'Issued', signer: 'kubespiffe.io/spiffe' });
   metrics.issuanceLatency.observe({ outcome: 'issue' }, 0.03);
-  metrics.authorityExpiry.set({ authority: 'a1' }, 1_800_000_000);
+  metrics.authorityExpiry.set({ authority: 'a1', state: 'active' }, 1_800_000_000);
   const text = await metrics.render();
   const has = (line: string) => assert.ok(text.includes(`\n${line}\n`), `${line} in ${text}`);
   has('kubespiffe_issuance_total{outcome="issue",reason="Issued",signer="kubespiffe.io/spiffe"} 1');
   has('kubespiffe_issuance_latency_seconds_bucket{le="0.025",outcome="issue"} 0');
   has('kubespiffe_issuance_latency_seconds_bucket{le="0.05",outcome="issue"} 1');
-  has('kubespiffe_authority_expiry_timestamp_seconds{authority="a1"} 1800000000');
+  has('kubespiffe_authority_expiry_timestamp_seconds{authority="a1",state="active"} 1800000000');
   has('kubespiffe_unreadable_requests_total 0');
   has(`kubespiffe_build_info{version="1.2.3",node="${process.versions.node}"} 1`);
 });

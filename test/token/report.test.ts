@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createMetrics } from '../../signer/observe/metrics.ts';
-import { refuse } from '../../signer/token/refusals.ts';
+import { refusals, refuse } from '../../signer/token/refusals.ts';
 import { createTokenReporter } from '../../signer/token/report.ts';
 
 interface Line {
@@ -84,6 +84,18 @@ describe('a refusal', () => {
       lines.map(({ level, fields }) => [level, fields]),
       [['debug', { listener: 'bundle-web', reason: 'RouteUnknown', address }]],
     );
+  });
+
+  it('that is an alarm is counted from zero on, so that an alert on its increase sees the first one', async () => {
+    const text = await reporter().metrics.render();
+    const alarms = Object.entries(refusals).filter(([, { alarm }]) => alarm);
+    for (const counter of ['tokens', 'x509_svids']) {
+      const series = new RegExp(`^kubespiffe_${counter}_total\\{.*reason="(\\w+)"\\} 0$`, 'gm');
+      assert.deepEqual(
+        [...text.matchAll(series)].map(([, reason]) => reason),
+        alarms.map(([reason]) => reason),
+      );
+    }
   });
 
   it('that is a fault of ours is warned of, whatever it was for', () => {
