@@ -10,9 +10,9 @@ import {
   type Pool,
   type PooledAuthority,
   parsePool,
-  poolSecret,
   signingAuthorityAt,
 } from '../signer/authority/pool.ts';
+import { poolJsonIn } from '../signer/authority/pool-secret.ts';
 import type { PoolProblem } from '../signer/authority/problem.ts';
 import { isPublished } from '../signer/authority/states.ts';
 import type { Secret } from '../signer/kube/types.ts';
@@ -70,7 +70,7 @@ export function reportOf(
   now: number,
 ): PoolReport {
   const { namespace, name } = options;
-  const read = readPoolDocument(Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8'));
+  const read = readPoolDocument(poolJsonIn(secret) ?? '');
   const document = read.ok ? read.document : undefined;
   const trustDomain = options.trustDomain ?? document?.trustDomain ?? '';
   const parsed = parsePool(secret, { trustDomain, now });

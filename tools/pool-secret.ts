@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { PoolDocument } from '../signer/authority/document.ts';
-import { type Pool, poolSecret, serializePool } from '../signer/authority/pool.ts';
+import type { Pool } from '../signer/authority/pool.ts';
+import { newPoolSecret, poolSecret } from '../signer/authority/pool-secret.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import { rfc3339 } from '../signer/pki/time.ts';
 import { type ClusterOptions, createSecret, withApi } from './api.ts';
@@ -46,14 +47,8 @@ export async function deliverPool(
   document: PoolDocument,
   pool: Pool,
 ): Promise<void> {
-  const { namespace, name, dryRun } = options;
-  const secret = {
-    apiVersion: 'v1',
-    kind: 'Secret',
-    type: poolSecret.type,
-    metadata: { namespace, name, labels: { ...poolSecret.labels } },
-    data: serializePool(document),
-  } satisfies Secret;
+  const { name, dryRun } = options;
+  const secret = newPoolSecret(options, document);
 
   if (dryRun !== 'client') {
     await withApi(options, terminal, (api) => createSecret(api, secret, dryRun === 'server'));

@@ -2,21 +2,15 @@ import type { Secret } from '../kube/types.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { rfc3339, type Seconds } from '../pki/time.ts';
 import { type Authority, type PooledAuthority, readAuthority } from './authority.ts';
-import { type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
+import { type PoolDocument, readPoolDocument } from './document.ts';
 import { isJwtKind, type JwtAuthority, type JwtSigningAlgorithm, readJwtAuthority } from './jwt-authority.ts';
+import { poolJsonIn, poolSecret } from './pool-secret.ts';
 import { type PoolProblem, poolProblem, refuse } from './problem.ts';
 import { isPublished } from './states.ts';
 
 export type { Authority, PooledAuthority } from './authority.ts';
 export type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
 export type { PoolProblem } from './problem.ts';
-
-/** The Secret that holds a pool. */
-export const poolSecret = {
-  type: 'kubespiffe.io/authority-pool',
-  key: 'pool.json',
-  labels: { 'app.kubernetes.io/managed-by': 'kubespiffe' },
-} as const;
 
 /** The shortest life that the API server accepts for a pod's certificate, in seconds (KEP-4317). */
 const minLeafLifetimeSeconds = 3600;
@@ -51,21 +45,15 @@ export function parsePool(
     const remedy = 'make it with `kubespiffe ca create`, or correct the setting pool';
     return refuse('PoolMissing', 'pool', 'there is no such Secret', remedy);
   }
-  const encoded = secret.data?.[poolSecret.key];
-  if (!encoded)
-    return refuse('PoolEmpty', 'pool', `the Secret has no key ${poolSecret.key}`, whatElse(secret));
+  const json = poolJsonIn(secret);
+  if (!json) return refuse('PoolEmpty', 'pool', `the Secret has no key ${poolSecret.key}`, whatElse(secret));
 
-  const read = readPoolDocument(Buffer.from(encoded, 'base64').toString('utf8'));
+  const read = readPoolDocument(json);
   if (!read.ok) return read;
   const compiled = compilePool(read.document, options.trustDomain);
   if (!compiled.ok) return compiled;
   const problem = timeProblem(compiled.pool, options.now);
   return problem ? { ok: false, problem, pool: compiled.pool } : compiled;
-}
-
-/** The data of a pool Secret, values in base64. */
-export function serializePool(document: PoolDocument): Record<string, string> {
-  return { [poolSecret.key]: Buffer.from(writePoolDocument(document)).toString('base64') };
 }
 
 /** Reads keys and certificates of a document and holds them against each other and the trust domain. */

@@ -14,7 +14,8 @@ import {
   writePoolDocument,
 } from '../../signer/authority/document.ts';
 import { type NewKeyType, newKeyTypes } from '../../signer/authority/key-types.ts';
-import { parsePool, serializePool } from '../../signer/authority/pool.ts';
+import { parsePool } from '../../signer/authority/pool.ts';
+import { serializePool } from '../../signer/authority/pool-secret.ts';
 import { authorityKinds, authorityStates } from '../../signer/authority/states.ts';
 import { readCertificate } from '../../signer/pki/certificate.ts';
 import { decodePem, encodePem } from '../../signer/pki/pem.ts';

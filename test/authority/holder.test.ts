@@ -4,7 +4,8 @@ import { describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
-import { parsePool, serializePool } from '../../signer/authority/pool.ts';
+import { parsePool } from '../../signer/authority/pool.ts';
+import { serializePool } from '../../signer/authority/pool-secret.ts';
 import { markOf, type PublishedMark } from '../../signer/authority/sequence.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 

@@ -11,7 +11,8 @@ import {
   jwtPropagationSeconds,
   jwtSigningAt,
 } from '../../signer/authority/jwt-signing.ts';
-import { compilePool, parsePool, serializePool } from '../../signer/authority/pool.ts';
+import { compilePool, parsePool } from '../../signer/authority/pool.ts';
+import { serializePool } from '../../signer/authority/pool-secret.ts';
 import { nothingPublished } from './published.ts';
 
 const now = Date.UTC(2026, 10, 22, 12) / 1000;

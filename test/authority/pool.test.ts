@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { KeyUsageFlags } from '@peculiar/x509';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
-import { parsePool, poolSecret, serializePool } from '../../signer/authority/pool.ts';
+import { parsePool } from '../../signer/authority/pool.ts';
+import { poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { makeCa, p256, type TestCa } from './authorities.ts';
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type PoolDocument, readPoolDocument } from '../../signer/authority/document.ts';
-import { poolSecret } from '../../signer/authority/pool.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import {
   endpointAudience,
   startTokenSigner,
@@ -168,7 +168,7 @@ async function measureSoak({ signer, load }: TokenBench, seconds: number): Promi
 async function readPool({ controlPlane, pool }: BenchCluster): Promise<PoolDocument> {
   const [namespace, name] = pool.split('/');
   const { body } = await controlPlane.request('GET', `/api/v1/namespaces/${namespace}/secrets/${name}`);
-  const read = readPoolDocument(Buffer.from(body.data[poolSecret.key], 'base64').toString());
+  const read = readPoolDocument(poolJsonIn(body) ?? '');
   if (!read.ok) throw new Error(read.problem.message);
   return read.document;
 }

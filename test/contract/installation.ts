@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { createAuthority, type NewAuthority, newPool } from '../../signer/authority/create.ts';
 import type { PoolDocument } from '../../signer/authority/document.ts';
-import { poolSecret, serializePool } from '../../signer/authority/pool.ts';
+import { poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 
 const base = path.join(import.meta.dirname, '../../manifests/base');

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import type { PoolDocument } from '../../signer/authority/document.ts';
-import { poolSecret, serializePool } from '../../signer/authority/pool.ts';
+import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
 import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -168,7 +168,7 @@ describe('a pool whose sequence does not follow what was published', () => {
       'GET',
       '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool',
     );
-    const json = Buffer.from((body as Secret).data?.[poolSecret.key] ?? '', 'base64').toString();
+    const json = poolJsonIn(body as Secret) ?? '';
     const pool = JSON.parse(json) as PoolDocument;
     await putPool(controlPlane, {
       ...pool,

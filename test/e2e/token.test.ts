@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose';
 import { Agent, fetch } from 'undici';
 import type { PoolDocument } from '../../signer/authority/document.ts';
-import { poolSecret, serializePool } from '../../signer/authority/pool.ts';
+import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
 import { curlImage, makeCurlImage } from '../cluster/image.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type ServerCredentials, webCredentials } from '../contract/bundle-endpoint.ts';
@@ -43,7 +43,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
 
     async function storedPool(): Promise<PoolDocument> {
       const { body } = await installation.controlPlane.request('GET', poolPath);
-      return JSON.parse(Buffer.from(body.data[poolSecret.key], 'base64').toString());
+      return JSON.parse(poolJsonIn(body) ?? '');
     }
 
     before(async () => {

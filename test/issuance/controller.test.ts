@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { afterEach, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
-import { serializePool } from '../../signer/authority/pool.ts';
+import { serializePool } from '../../signer/authority/pool-secret.ts';
 import { ranking } from '../../signer/issuance/shard.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { settle } from '../kube/fake-time.ts';

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
-import { serializePool } from '../../signer/authority/pool.ts';
+import { serializePool } from '../../signer/authority/pool-secret.ts';
 import { createSigning, type SigningNeeds } from '../../signer/issuance/signing.ts';
 import type { CertificateFacts } from '../../signer/pki/certificate.ts';
 import { parseSpiffeId } from '../../signer/spiffe/id.ts';

@@ -2,7 +2,8 @@ import { type Command, Option } from 'commander';
 import { readPoolDocument } from '../../signer/authority/document.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
 import { defaultJwtPropagation } from '../../signer/authority/jwt-signing.ts';
-import { compilePool, type Pool, poolSecret } from '../../signer/authority/pool.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
 import { type BundleFormat, bundleFormats } from '../bundle/formats.ts';
@@ -70,7 +71,7 @@ export function bundleShow(parent: Command, terminal: Terminal): Command {
 /** Times are not looked at: what is published does not depend on them. */
 function poolOf(secret: Secret | undefined, options: Options): Pool {
   if (!secret) throw poolMissing(options);
-  const read = readPoolDocument(Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8'));
+  const read = readPoolDocument(poolJsonIn(secret) ?? '');
   if (!read.ok) throw poolError(read.problem);
   const compiled = compilePool(read.document, read.document.trustDomain);
   if (!compiled.ok) throw poolError(compiled.problem);

@@ -1,7 +1,8 @@
 import { type Command, Option } from 'commander';
 import { addJwtKey, type NewJwtKey, newJwtKeys } from '../../signer/authority/create-jwt.ts';
 import { readPoolDocument } from '../../signer/authority/document.ts';
-import { compilePool, poolSecret, serializePool } from '../../signer/authority/pool.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
+import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
 import { type ClusterOptions, getSecret, replaceSecret, serverClock, withApi, withCluster } from '../api.ts';
 import { poolError, poolMissing } from '../errors.ts';
 import { withExamples } from '../help.ts';
@@ -39,8 +40,7 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
         const clock = serverClock(api);
         const secret = await getSecret(api, namespace, name);
         if (!secret) throw poolMissing(options);
-        const json = Buffer.from(secret.data?.[poolSecret.key] ?? '', 'base64').toString('utf8');
-        const read = readPoolDocument(json);
+        const read = readPoolDocument(poolJsonIn(secret) ?? '');
         if (!read.ok) throw poolError(read.problem);
         // Dated by a slow clock, the key would sign before those who verify tokens know it.
         const now = clock() ?? Math.floor(terminal.now() / 1000);

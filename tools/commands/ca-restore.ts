@@ -6,7 +6,8 @@ import {
   readPoolDocument,
   writePoolDocument,
 } from '../../signer/authority/document.ts';
-import { compilePool, poolSecret, serializePool } from '../../signer/authority/pool.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
+import { newPoolSecret, poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
 import { type RestoredPool, restoredPool } from '../../signer/authority/restore.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import {
@@ -93,18 +94,11 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
         const secret = await getSecret(api, namespace, name);
         const live = secret && livePoolOf(secret, options);
         const restored = restore(copy, live, options, clock() ?? Math.floor(terminal.now() / 1000));
-        const data = serializePool(restored.pool);
-        if (secret) await replaceSecret(api, { ...secret, data: { ...secret.data, ...data } }, isDryRun);
-        else {
-          const metadata = { namespace, name, labels: { ...poolSecret.labels } };
-          const made = {
-            apiVersion: 'v1',
-            kind: 'Secret',
-            type: poolSecret.type,
-            metadata,
-            data,
-          } satisfies Secret;
-          await createSecret(api, made, isDryRun);
+        if (secret) {
+          const data = { ...secret.data, ...serializePool(restored.pool) };
+          await replaceSecret(api, { ...secret, data }, isDryRun);
+        } else {
+          await createSecret(api, newPoolSecret(options, restored.pool), isDryRun);
         }
         return restored;
       });
@@ -176,9 +170,9 @@ function livePoolOf(
   secret: Secret,
   { namespace, name, replaceUnreadable }: Options,
 ): PoolDocument | undefined {
-  const encoded = secret.data?.[poolSecret.key];
-  if (!encoded) return undefined;
-  const read = readPoolDocument(Buffer.from(encoded, 'base64').toString('utf8'));
+  const json = poolJsonIn(secret);
+  if (!json) return undefined;
+  const read = readPoolDocument(json);
   if (read.ok) return read.document;
   if (replaceUnreadable) return undefined;
   throw new CliError(
@@ -197,13 +191,7 @@ function poolIn(text: string, file: string): PoolDocument {
   } catch {
     // Told below: the parser's own message quotes the text, and that may be a key.
   }
-  const encoded = value?.data?.[poolSecret.key];
-  const json =
-    value?.kind === poolKind
-      ? JSON.stringify(value)
-      : typeof encoded === 'string'
-        ? Buffer.from(encoded, 'base64').toString('utf8')
-        : undefined;
+  const json = value?.kind === poolKind ? JSON.stringify(value) : poolJsonIn(value ?? {});
   if (json === undefined) {
     const hint = 'make one with `kubectl get secret -n NAMESPACE NAME -o yaml`';
     throw new CliError('POOL_INVALID', `${nameOfInput(file)} holds neither a pool Secret nor a pool`, hint);

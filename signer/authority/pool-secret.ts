@@ -1,0 +1,33 @@
+import type { Secret } from '../kube/types.ts';
+import { type PoolDocument, writePoolDocument } from './document.ts';
+
+/** The Secret that holds a pool. */
+export const poolSecret = {
+  type: 'kubespiffe.io/authority-pool',
+  key: 'pool.json',
+  labels: { 'app.kubernetes.io/managed-by': 'kubespiffe' },
+} as const;
+
+/** The JSON of the pool that a Secret holds; undefined where it has no such key. */
+export function poolJsonIn(secret: {
+  readonly data?: Readonly<Record<string, unknown>>;
+}): string | undefined {
+  const encoded = secret.data?.[poolSecret.key];
+  return typeof encoded === 'string' ? Buffer.from(encoded, 'base64').toString('utf8') : undefined;
+}
+
+/** The data of a pool Secret, values in base64. */
+export function serializePool(document: PoolDocument): Record<string, string> {
+  return { [poolSecret.key]: Buffer.from(writePoolDocument(document)).toString('base64') };
+}
+
+/** A pool Secret as it is made. */
+export function newPoolSecret(place: { namespace: string; name: string }, document: PoolDocument) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    type: poolSecret.type,
+    metadata: { namespace: place.namespace, name: place.name, labels: { ...poolSecret.labels } },
+    data: serializePool(document),
+  } satisfies Secret;
+}
