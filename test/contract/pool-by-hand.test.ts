@@ -16,8 +16,11 @@ describe('a pool changed by hand, as its page says', () => {
   let controlPlane: ControlPlane;
   let folder = '';
   let env: Record<string, string> = {};
-  /** The change that a page shows, between taking the pool out and putting it back; the first is shown with both. */
-  let changes: string[] = [];
+  /** The changes that the page shows, between taking the pool out and putting it back; the first is shown with both. */
+  let taint = '';
+  let nextCa: string[] = [];
+  let nextJwtKey: string[] = [];
+  let addJwtKey = '';
 
   before(async () => {
     controlPlane = await startControlPlane();
@@ -40,13 +43,17 @@ describe('a pool changed by hand, as its page says', () => {
       const wishes = ['--ca-id', 'first', '--trust-domain', 'example.org'];
       return (await run(['ca', 'create', ...pool, ...wishes], { env })).code === 0;
     });
-    const [whole = '', ...further] = blocksBelow(await readPage('docs/reference/pool.md'), 'By hand').map(
-      ({ code }) => code,
-    );
+    const page = await readPage('docs/reference/pool.md');
+    const codeBelow = (title: string) => blocksBelow(page, title).map(({ code }) => code);
+    const [whole = ''] = codeBelow('By hand');
     const [change, both] = [/^jq .*\n/m, /^jq .*\nkubespiffe ca restore .*\n/m];
     assert.match(whole, both);
     const changed = (code: string) => whole.replace(code.includes('ca restore') ? both : change, () => code);
-    changes = [whole, ...further.map(changed)];
+    taint = whole;
+    nextCa = codeBelow('The next CA').map(changed);
+    nextJwtKey = codeBelow('The next JWT key').map(changed);
+    assert.deepEqual([nextCa.length, nextJwtKey.length], [3, 2]);
+    [addJwtKey = ''] = /(?<=`)kubespiffe ca add-jwt-key [^`]+/.exec(page.text) ?? [];
   });
   after(async () => {
     await controlPlane?.stop();
@@ -76,28 +83,40 @@ describe('a pool changed by hand, as its page says', () => {
   }
 
   it('taints a key', async () => {
-    assertRaised(await make(changes[0]));
+    assertRaised(await make(taint));
     assert.equal((await authorities())['jwt-es256-1'], 'active, tainted');
   });
 
   it('brings the next CA to the pods, and has it take over', async () => {
-    await make(changes[1]);
+    await make(nextCa[0]);
     const brought = { first: 'active', 'jwt-es256-1': 'active, tainted', 'jwt-rs256-1': 'active' };
     assert.deepEqual(await authorities(), { ...brought, second: 'trusted' });
-    assertRaised(await make(changes[2]));
+    assertRaised(await make(nextCa[1]));
     assert.deepEqual(await authorities(), { ...brought, first: 'retiring', second: 'active' });
     const shown = await run(['ca', 'show', ...pool], { env });
     assert.equal(shown.code, 0, shown.stdout);
   });
 
   it('takes the old CA out', async () => {
-    const { stderr } = await make(changes[3]);
+    const { stderr } = await make(nextCa[2]);
     assert.match(stderr, /^warning: authority first is gone, as was asked for$/m);
     assert.deepEqual(await authorities(), {
       second: 'active',
       'jwt-es256-1': 'active, tainted',
       'jwt-rs256-1': 'active',
     });
-    assert.equal(changes.length, 4);
+  });
+
+  it('adds a JWT key, has it take over, and takes the old one out', async () => {
+    await make(addJwtKey);
+    const others = { second: 'active', 'jwt-rs256-1': 'active' };
+    const tainted = { ...others, 'jwt-es256-1': 'active, tainted', 'jwt-es256-2': 'trusted' };
+    assert.deepEqual(await authorities(), tainted);
+    assertRaised(await make(nextJwtKey[0]));
+    const retiring = { ...others, 'jwt-es256-1': 'retiring, tainted', 'jwt-es256-2': 'active' };
+    assert.deepEqual(await authorities(), retiring);
+    const { stderr } = await make(nextJwtKey[1]);
+    assert.match(stderr, /^warning: authority jwt-es256-1 is gone, as was asked for$/m);
+    assert.deepEqual(await authorities(), { ...others, 'jwt-es256-2': 'active' });
   });
 });
