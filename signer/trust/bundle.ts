@@ -1,9 +1,9 @@
-import { hash } from 'node:crypto';
 import type { PublishedMark } from '../authority/sequence.ts';
 import type { ClusterTrustBundle } from '../kube/types.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
-import { decodePem, encodePem } from '../pki/pem.ts';
+import { encodePem } from '../pki/pem.ts';
 import type { Result } from '../pki/result.ts';
+import { fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, trustDomainLabel } from './labels.ts';
 
 /** A ClusterTrustBundle as it should be. */
@@ -80,13 +80,12 @@ export interface PublishedBundle {
 
 /** Projects a bundle of the API server to what we keep of it. */
 export function toPublishedBundle(wire: ClusterTrustBundle): PublishedBundle {
-  const blocks = decodePem(wire.spec.trustBundle);
   return {
     name: wire.metadata.name,
     resourceVersion: wire.metadata.resourceVersion,
     labels: wire.metadata.labels ?? {},
     annotations: wire.metadata.annotations ?? {},
-    roots: new Set(blocks.ok ? blocks.value.map(({ der }) => hash('sha256', der, 'hex')) : []),
+    roots: fingerprintsOf(wire.spec.trustBundle),
   };
 }
 

@@ -1,9 +1,8 @@
-import { hash } from 'node:crypto';
 import { rootsPem } from '../authority/documents.ts';
 import type { Pool } from '../authority/pool.ts';
 import type { ConfigMap, Namespace } from '../kube/types.ts';
-import { decodePem } from '../pki/pem.ts';
 import { failure, type Result, success } from '../pki/result.ts';
+import { fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, managedBy } from './labels.ts';
 
 /** A namespace with this label gets the roots: it is its owner's, or its administrator's, to set. */
@@ -58,7 +57,6 @@ export function toPublishedRoots({ metadata, data = {}, binaryData = {} }: Confi
   const { uid = '', resourceVersion = '', labels = {} } = metadata;
   const isOurs = labels[managedBy.key] === managedBy.value;
   const pem = isOurs ? data[rootsKey] : undefined;
-  const blocks = decodePem(pem ?? '');
   return {
     uid,
     resourceVersion,
@@ -66,7 +64,7 @@ export function toPublishedRoots({ metadata, data = {}, binaryData = {} }: Confi
     holdsMore: [...Object.keys(data), ...Object.keys(binaryData)].some((key) => key !== rootsKey),
     labels: isOurs ? labels : {},
     pem,
-    roots: new Set(blocks.ok ? blocks.value.map(({ der }) => hash('sha256', der, 'hex')) : []),
+    roots: fingerprintsOf(pem ?? ''),
   };
 }
 
