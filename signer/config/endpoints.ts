@@ -1,6 +1,6 @@
+import type { ListenAddress } from '../observe/server.ts';
 import { type OwnAudiences, ownAudiences } from '../spiffe/infrastructure.ts';
 import type { SettingValues } from './settings.ts';
-import type { HostPort } from './values.ts';
 
 /** What listens to others, and what is common to all of it. */
 export interface EndpointConfig {
@@ -13,14 +13,14 @@ export interface EndpointConfig {
   readonly addressRate: number;
   readonly token: TokenConfig | undefined;
   readonly bundleWeb:
-    | { readonly address: HostPort; readonly certificateFile: string; readonly keyFile: string }
+    | { readonly address: ListenAddress; readonly certificateFile: string; readonly keyFile: string }
     | undefined;
-  readonly bundleSpiffe: { readonly address: HostPort } | undefined;
+  readonly bundleSpiffe: { readonly address: ListenAddress } | undefined;
 }
 
 /** The token endpoint's configuration. */
 export interface TokenConfig {
-  readonly address: HostPort;
+  readonly address: ListenAddress;
   /** What ServiceAccount tokens must be for. */
   readonly audiences: OwnAudiences;
   readonly serviceAccountIssuers: readonly string[];

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { messageOf } from '../errors.ts';
 import type { LogLevel } from '../observe/log.ts';
+import type { ListenAddress } from '../observe/server.ts';
 import { audienceClash, type EndpointConfig, resolveEndpoints } from './endpoints.ts';
 import { readConfigFile } from './file.ts';
 import { helpText } from './help.ts';
@@ -14,7 +15,7 @@ import {
   readFlags,
   type Source,
 } from './sources.ts';
-import type { HostPort, NamespacedName } from './values.ts';
+import type { NamespacedName } from './values.ts';
 
 /** The signer's configuration, complete and valid. */
 export interface Config {
@@ -39,7 +40,7 @@ export interface Config {
   readonly leafIssuer: string | undefined;
   readonly concurrency: number;
   readonly takeoverDelayMs: number;
-  readonly metricsAddress: HostPort;
+  readonly metricsAddress: ListenAddress;
   readonly logLevel: LogLevel;
   /** Undefined: nothing listens to others. */
   readonly endpoints: EndpointConfig | undefined;

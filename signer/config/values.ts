@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import type { ListenAddress } from '../observe/server.ts';
 import { failure, type Result, success } from '../pki/result.ts';
 import { nearest } from './nearest.ts';
 
@@ -17,12 +18,6 @@ export interface ValueType<T> {
 export interface NamespacedName {
   namespace: string;
   name: string;
-}
-
-/** An empty host means every address of the machine; port 0 means a free one. */
-export interface HostPort {
-  host: string;
-  port: number;
 }
 
 const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -81,7 +76,7 @@ export const namespacedName: ValueType<NamespacedName> = {
   },
 };
 
-export const hostPort: ValueType<HostPort> = {
+export const hostPort: ValueType<ListenAddress> = {
   placeholder: 'HOST:PORT',
   rule: 'an address to listen on; `:9402` means port 9402 of every address, port 0 a free one',
   parse(value) {

@@ -6,8 +6,8 @@ import type { Metrics } from './metrics.ts';
 
 /** Where to listen. An empty host means every address of the machine; port 0 means a free one. */
 export interface ListenAddress {
-  host: string;
-  port: number;
+  readonly host: string;
+  readonly port: number;
 }
 
 export interface ObservabilityServer {

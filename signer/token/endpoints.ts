@@ -7,6 +7,7 @@ import type { Pod } from '../kube/types.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { ListenAddress } from '../observe/server.ts';
 import type { LivePod } from './caller/pods.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments } from './http/document-routes.ts';
@@ -21,11 +22,6 @@ import type { RefusalCode } from './refusals.ts';
 import { createTokenReporter } from './report.ts';
 import { learnServices, type ServiceParts, type Services, type TokenSettings } from './services.ts';
 
-interface HostPort {
-  readonly host: string;
-  readonly port: number;
-}
-
 /** The settings of what listens; docs/reference/configuration.md says what each is for. */
 export interface EndpointSettings {
   /** `iss` of JWT-SVIDs; without it there is no discovery document. */
@@ -37,7 +33,7 @@ export interface EndpointSettings {
   readonly addressRate: number;
   readonly token:
     | (TokenSettings & {
-        readonly address: HostPort;
+        readonly address: ListenAddress;
         readonly minTlsVersion: TlsVersion;
         /** Whether a client certificate stands in for a ServiceAccount token. */
         readonly clientCertificates: boolean;
@@ -45,10 +41,10 @@ export interface EndpointSettings {
     | undefined;
   /** SPIFFE Federation 5.2.1: proves itself by a certificate that the web knows. */
   readonly bundleWeb:
-    | { readonly address: HostPort; readonly certificateFile: string; readonly keyFile: string }
+    | { readonly address: ListenAddress; readonly certificateFile: string; readonly keyFile: string }
     | undefined;
   /** SPIFFE Federation 5.2.2: proves itself by our own SVID. */
-  readonly bundleSpiffe: { readonly address: HostPort } | undefined;
+  readonly bundleSpiffe: { readonly address: ListenAddress } | undefined;
 }
 type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
 

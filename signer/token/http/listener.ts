@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { pause } from '../../kube/timer.ts';
 import type { Logger } from '../../observe/log.ts';
+import type { ListenAddress } from '../../observe/server.ts';
 import type { CertificateSource } from './certificate-source.ts';
 import type { Http } from './http.ts';
 import { type ServerCertificate, tlsOptions } from './tls.ts';
@@ -9,8 +10,7 @@ import { type ServerCertificate, tlsOptions } from './tls.ts';
 export interface ListenerNeeds {
   /** As it is called in logs and readiness, such as `token-endpoint`. */
   readonly name: string;
-  /** An empty host means every address of the machine; port 0 a free one. */
-  readonly address: { readonly host: string; readonly port: number };
+  readonly address: ListenAddress;
   readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3';
   /** Whether clients are asked for certificates; they need not have one. */
   readonly asksForCertificates?: boolean;
