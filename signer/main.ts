@@ -32,8 +32,6 @@ import { decisivePublication } from './trust/publication.ts';
 import { createPublisher } from './trust/publisher.ts';
 
 const signerName = 'kubespiffe.io/spiffe';
-/** How far notBefore lies back: peers' clocks may be behind, and the API server allows less than 5 min. */
-const backdateSeconds = 120;
 /** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
 const refreshJitter = 0.1;
 const readinessIntervalMs = 1_000;
@@ -183,7 +181,6 @@ async function runReplica(
     clockFault: () => clockFault(clock),
     policy: {
       maxLifetimeSeconds: config.maxLifetimeSeconds,
-      backdateSeconds,
       refreshFraction: config.refreshFraction,
       refreshJitter,
     },

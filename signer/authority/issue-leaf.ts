@@ -10,6 +10,14 @@ export interface Validity {
   readonly notAfter: Seconds;
 }
 
+/** How far notBefore lies back: peers' clocks may be behind, and the API server allows less than 5 min. */
+const backdateSeconds = 120;
+
+/** Where a leaf of `now` begins to be valid. What lies before `now` counts towards its life as well. */
+export function leafNotBefore(now: Seconds, authorityNotBefore: Seconds): Seconds {
+  return Math.max(now - backdateSeconds, authorityNotBefore);
+}
+
 export interface IssuedLeaf extends Validity {
   /** Leaf, then intermediates; no root. */
   readonly chainPem: string;

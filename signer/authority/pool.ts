@@ -1,4 +1,4 @@
-import type { Secret } from '../kube/types.ts';
+import { minCertificateSeconds, type Secret } from '../kube/types.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { rfc3339, type Seconds } from '../pki/time.ts';
 import { type Authority, type PooledAuthority, readAuthority } from './authority.ts';
@@ -11,9 +11,6 @@ import { isPublished } from './states.ts';
 export type { Authority, PooledAuthority } from './authority.ts';
 export type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
 export type { PoolProblem } from './problem.ts';
-
-/** The shortest life that the API server accepts for a pod's certificate, in seconds (KEP-4317). */
-const minLeafLifetimeSeconds = 3600;
 
 /** A pool that was read and found sound. */
 export interface Pool {
@@ -143,7 +140,7 @@ export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {
     const what = `of authority ${active.id} expired at ${rfc3339(late.notAfter)}`;
     return poolProblem('PoolExpired', fieldOf(late), what, renew);
   }
-  const ending = chain.find((each) => each.notAfter - now < minLeafLifetimeSeconds);
+  const ending = chain.find((each) => each.notAfter - now < minCertificateSeconds);
   if (ending) {
     const what = `of authority ${active.id} ends at ${rfc3339(ending.notAfter)}, in less than an hour`;
     return poolProblem('AuthorityExpiring', fieldOf(ending), what, renew);

@@ -1,11 +1,10 @@
-import type { Validity } from '../authority/issue-leaf.ts';
+import { leafNotBefore, type Validity } from '../authority/issue-leaf.ts';
+import { minCertificateSeconds } from '../kube/types.ts';
 import type { Seconds } from '../pki/time.ts';
 
 export interface LeafPolicy {
   /** Longest lifetime, notBefore to notAfter. */
   readonly maxLifetimeSeconds: number;
-  /** How far notBefore lies in the past, for verifiers whose clock is slow; counts towards the lifetime. */
-  readonly backdateSeconds: number;
   /** Part of the lifetime after which kubelet is asked to renew, 0 to 1. */
   readonly refreshFraction: number;
   /** Largest part of that time by which a renewal is moved forward at random, so that pods do not renew at once. */
@@ -17,8 +16,6 @@ export interface LeafValidity extends Validity {
   readonly beginRefreshAt: Seconds;
 }
 
-/** The API server takes no shorter certificate (KEP-4317; validation.go of its certificates API). */
-export const minLifetimeSeconds = 3600;
 /** beginRefreshAt keeps this distance from both ends (KEP-4317). */
 const refreshMarginSeconds = 600;
 /** Kubelet begins up to 5 min of its own jitter plus one 2-min pass later than it was asked to. */
@@ -45,10 +42,10 @@ export function leafValidity(input: {
   const { policy } = input;
   const now = Math.floor(input.now);
   if (now < input.authorityNotBefore) return undefined;
-  const notBefore = Math.max(now - policy.backdateSeconds, input.authorityNotBefore);
+  const notBefore = leafNotBefore(now, input.authorityNotBefore);
   const lifetime = Math.min(policy.maxLifetimeSeconds, input.maxExpirationSeconds);
   const notAfter = Math.min(notBefore + lifetime, input.authorityNotAfter);
-  if (notAfter - notBefore < minLifetimeSeconds) return undefined;
+  if (notAfter - notBefore < minCertificateSeconds) return undefined;
 
   const share = policy.refreshFraction * (1 - policy.refreshJitter * input.jitter);
   const wanted = notBefore + Math.floor((notAfter - notBefore) * share);

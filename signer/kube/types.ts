@@ -7,6 +7,9 @@
 export const certificatesVersions = ['v1', 'v1beta1'] as const;
 export type CertificatesVersion = (typeof certificatesVersions)[number];
 
+/** The API server takes no shorter certificate for a pod, in seconds (KEP-4317; validation.go of its certificates API). */
+export const minCertificateSeconds = 3600;
+
 export interface ObjectMeta {
   name: string;
   namespace?: string;

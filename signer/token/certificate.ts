@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { issueLeaf } from '../authority/issue-leaf.ts';
+import { issueLeaf, leafNotBefore } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
 import { makeSerial } from '../pki/serial.ts';
 import { readSubjectKey } from '../pki/spki.ts';
@@ -19,7 +19,6 @@ export interface EndpointCertificate {
 }
 
 const lifetimeSeconds = 24 * 3600;
-const backdateSeconds = 120;
 
 /**
  * Makes an SVID for the endpoint itself: a new P-256 key, the reserved SPIFFE ID, and the DNS names of the Service, so
@@ -38,7 +37,7 @@ export async function makeEndpointCertificate(input: {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const key = readSubjectKey(publicKey.export({ type: 'spki', format: 'der' }));
   if (key.kind !== 'supported') throw new Error('a new P-256 key is not supported');
-  const notBefore = Math.max(input.now - backdateSeconds, signingAuthority.notBefore);
+  const notBefore = leafNotBefore(input.now, signingAuthority.notBefore);
   const notAfter = Math.min(notBefore + lifetimeSeconds, signingAuthority.notAfter);
   const { chainPem } = await issueLeaf({
     authority: signingAuthority,

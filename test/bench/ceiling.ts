@@ -31,7 +31,7 @@ export interface Created {
 const concurrency = 32;
 const uidPlaceholder = '00000000-0000-0000-0000-000000000000';
 const trustDomain = 'example.org';
-const policy = { maxLifetimeSeconds: 86_400, backdateSeconds: 120, refreshFraction: 0.5, refreshJitter: 0.1 };
+const policy = { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0.1 };
 
 const prepared = new Map<string, { path: string; head: string; tail: string }>();
 const waiting: Created[] = [];

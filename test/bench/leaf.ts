@@ -14,7 +14,7 @@ import { stubRequest } from '../pki/requests.ts';
 
 const rounds = 15;
 const roundMs = 150;
-const policy = { maxLifetimeSeconds: 86_400, backdateSeconds: 120, refreshFraction: 0.5, refreshJitter: 0.1 };
+const policy = { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0.1 };
 
 interface Case {
   readonly name: string;

@@ -154,7 +154,7 @@ async function answerWith(
   const validity = leafValidity({
     now: nowSeconds,
     maxExpirationSeconds: asked.spec.maxExpirationSeconds ?? 0,
-    policy: { maxLifetimeSeconds: 7_862_400, backdateSeconds: 120, refreshFraction: 0.5, refreshJitter: 0.1 },
+    policy: { maxLifetimeSeconds: 7_862_400, refreshFraction: 0.5, refreshJitter: 0.1 },
     authorityNotBefore: authority.notBefore,
     authorityNotAfter: authority.notAfter,
     jitter: Math.random(),

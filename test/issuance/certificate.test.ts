@@ -18,7 +18,6 @@ const day = 24 * hour;
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
 const policy: LeafPolicy = {
   maxLifetimeSeconds: day,
-  backdateSeconds: 120,
   refreshFraction: 0.5,
   refreshJitter: 0.1,
 };
@@ -117,7 +116,6 @@ test('every validity passes the rules of the API server and stays inside the aut
     maxExpirationSeconds: seconds(hour, 7_862_400),
     policy: fc.record({
       maxLifetimeSeconds: seconds(hour, 100 * day),
-      backdateSeconds: seconds(0, 240),
       refreshFraction: fc.double({ min: 0, max: 1, noNaN: true }),
       refreshJitter: fc.double({ min: 0, max: 0.5, noNaN: true }),
     }),

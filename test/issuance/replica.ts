@@ -156,7 +156,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     },
     publication: () => ({ place: 'the bundle', isPublished: () => world.isPublished }),
     clockFault: () => world.clockFault,
-    policy: { maxLifetimeSeconds: 86_400, backdateSeconds: 120, refreshFraction: 0.5, refreshJitter: 0 },
+    policy: { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0 },
     extensionsFor: () => undefined,
     randomBytes,
     ...clock,

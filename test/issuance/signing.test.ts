@@ -25,7 +25,7 @@ function signingWith(different: Partial<SigningNeeds> = {}, at = now) {
     pool,
     publication: () => ({ place: 'the bundle', isPublished: (root) => asked.push(root) > 0 }),
     clockFault: () => undefined,
-    policy: { maxLifetimeSeconds: 24 * hour, backdateSeconds: 120, refreshFraction: 0.5, refreshJitter: 0 },
+    policy: { maxLifetimeSeconds: 24 * hour, refreshFraction: 0.5, refreshJitter: 0 },
     extensionsFor: () => undefined,
     now: () => at * 1000,
     randomBytes: (count) => new Uint8Array(count).fill(7),

@@ -1,5 +1,5 @@
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
-import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import { minCertificateSeconds, type PodCertificateRequest } from '../../signer/kube/types.ts';
 import type { CertificateFacts } from '../../signer/pki/certificate.ts';
 import { readCsrKey } from '../../signer/pki/csr.ts';
 import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
@@ -10,7 +10,6 @@ import { fromNow, span } from '../output.ts';
 import { certificatesOf, type InspectContext, inspectPem } from './pem.ts';
 import { finding, type Inspection, type Section } from './report.ts';
 
-const minLifetimeSeconds = 3600;
 const maxSkewSeconds = 300;
 const refreshMarginSeconds = 600;
 const terminal = ['Issued', 'Denied', 'Failed'];
@@ -104,8 +103,8 @@ function issuedFindings(
     check(
       'KEP-4317 (B10.7)',
       'the life is an hour or more, and no more than was asked for',
-      lifetime >= minLifetimeSeconds && lifetime <= longest,
-      `the life is ${span(lifetime)}; allowed are ${span(minLifetimeSeconds)} to ${span(longest)}`,
+      lifetime >= minCertificateSeconds && lifetime <= longest,
+      `the life is ${span(lifetime)}; allowed are ${span(minCertificateSeconds)} to ${span(longest)}`,
     ),
     check(
       'KEP-4317 (B10.8)',

@@ -1,4 +1,4 @@
-import { type IssuedLeaf, issueLeaf } from '../../authority/issue-leaf.ts';
+import { type IssuedLeaf, issueLeaf, leafNotBefore } from '../../authority/issue-leaf.ts';
 import { readProvenCsrKey } from '../../pki/csr.ts';
 import type { SigningAuthority } from '../../pki/leaf.ts';
 import type { SupportedKey } from '../../pki/spki.ts';
@@ -27,9 +27,6 @@ export function keyOfRequest(pkcs10: Uint8Array): Checked<SupportedKey> {
   }
 }
 
-/** How far notBefore lies back, for verifiers whose clocks are slow; counts towards the lifetime, as in other leaves. */
-const backdateSeconds = 120;
-
 /**
  * Makes an X509-SVID that ends with its lifetime, its authority, or the credential it is made from, whichever is first.
  *
@@ -46,7 +43,7 @@ export async function mintX509Svid(input: {
   readonly furtherExtensions?: Uint8Array | undefined;
 }): Promise<Checked<MintedX509Svid>> {
   const { authority, spiffeId, key, now, serial, furtherExtensions } = input;
-  const notBefore = Math.max(now - backdateSeconds, authority.notBefore);
+  const notBefore = leafNotBefore(now, authority.notBefore);
   const notAfter = expiryOf({
     now,
     lifetimeSeconds: notBefore + input.lifetimeSeconds - now,
