@@ -1,7 +1,7 @@
-import { type PodFacts, toPodFacts } from './issuance/pods.ts';
 import { type CertificateRequest, toCertificateRequest } from './issuance/request.ts';
 import { type CertificatesResource, type Discovery, isMissing } from './kube/discovery.ts';
 import type { Location } from './kube/list-watch.ts';
+import { type PodFacts, toPodFacts } from './kube/pods.ts';
 import { runReflector } from './kube/reflector.ts';
 import { createStore, type Store } from './kube/store.ts';
 import type { Transport } from './kube/transport.ts';

@@ -6,7 +6,6 @@ import type { Config } from './config/load.ts';
 import { messageOf } from './errors.ts';
 import { refreshGauges } from './gauges.ts';
 import { createController } from './issuance/controller.ts';
-import { toPodFacts } from './issuance/pods.ts';
 import { createReporter } from './issuance/report.ts';
 import { ranking } from './issuance/shard.ts';
 import { createSigning } from './issuance/signing.ts';
@@ -238,7 +237,6 @@ async function runReplica(
       transport,
       authorization: credentials.authorization,
       pods: caches.pods,
-      project: toPodFacts,
       pool,
       authority: signing.mayUse,
       extensionsFor,

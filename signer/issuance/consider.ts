@@ -1,9 +1,10 @@
 import { messageOf } from '../errors.ts';
+import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
 import { type Decision, decideOnPod, decideOnRequest, wait } from './decide.ts';
-import { lookUpPod, type PodFacts } from './pods.ts';
+import { lookUpPod } from './pods.ts';
 import { type OpenRequest, readRequestKey } from './request.ts';
 import { hidesItsKey, readThroughBeta } from './skew.ts';
 

@@ -1,14 +1,13 @@
 import type { PoolView } from '../authority/view.ts';
 import { messageOf } from '../errors.ts';
 import type { EventRecorder } from '../kube/events.ts';
+import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
-import type { Pod } from '../kube/types.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { ListenAddress } from '../observe/server.ts';
-import type { LivePod } from './caller/pods.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments } from './http/document-routes.ts';
 import { createHttp, type Http } from './http/http.ts';
@@ -54,8 +53,7 @@ export interface EndpointNeeds {
   readonly transport: Transport;
   /** Our own credential for the API server. */
   readonly authorization: () => Promise<string | undefined>;
-  readonly pods: Store<LivePod>;
-  readonly project: (raw: Pod) => LivePod;
+  readonly pods: Store<PodFacts>;
   readonly pool: PoolView;
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
   readonly authority: ServiceParts['authority'];

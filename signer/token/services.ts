@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { rootsPem } from '../authority/documents.ts';
 import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
 import type { PoolView } from '../authority/view.ts';
+import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
-import type { Pod } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { OwnAudiences } from '../spiffe/infrastructure.ts';
@@ -13,7 +13,7 @@ import { createAuthenticator } from './caller/authenticate.ts';
 import { createCertificateAuthenticator } from './caller/authenticate-certificate.ts';
 import { createIssuerKeys } from './caller/issuer-keys.ts';
 import { createIssuers } from './caller/issuers.ts';
-import { isHeardFrom, type LivePod } from './caller/pods.ts';
+import { isHeardFrom } from './caller/pods.ts';
 import { createRecent } from './caller/recent.ts';
 import { createReviewCache, type ReviewCache } from './caller/review-cache.ts';
 import { createServed } from './http/published.ts';
@@ -46,8 +46,7 @@ export interface ServiceParts extends Pick<X509ServiceNeeds, 'authority' | 'exte
   readonly transport: Transport;
   /** Our own credential for the API server. */
   readonly authorization: () => Promise<string | undefined>;
-  readonly pods: Store<LivePod>;
-  readonly project: (raw: Pod) => LivePod;
+  readonly pods: Store<PodFacts>;
   readonly pool: PoolView;
   readonly clockFault: () => string | undefined;
   readonly metrics: Metrics;
@@ -120,7 +119,6 @@ function joinServices(
   const common = {
     pods: {
       pods,
-      project: parts.project,
       hearsOfPods,
       seenLive: createRecent({ lifetimeMs: settings.reviewCacheMs, monotonic }),
       transport,

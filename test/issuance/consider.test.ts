@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { consider } from '../../signer/issuance/consider.ts';
-import type { PodFacts } from '../../signer/issuance/pods.ts';
 import type { OpenRequest } from '../../signer/issuance/request.ts';
+import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import type { CertificatesVersion } from '../../signer/kube/types.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';

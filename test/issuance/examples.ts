@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
-import type { PodFacts } from '../../signer/issuance/pods.ts';
 import type { OpenRequest } from '../../signer/issuance/request.ts';
+import type { PodFacts } from '../../signer/kube/pods.ts';
 import { readSubjectKey, type SupportedKey } from '../../signer/pki/spki.ts';
 
 /** A request as kubelet makes it, with what a test wants to be different. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { lookUpPod, type PodFacts, toPodFacts } from '../../signer/issuance/pods.ts';
+import { lookUpPod } from '../../signer/issuance/pods.ts';
+import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import type { Pod } from '../../signer/kube/types.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
@@ -94,31 +95,5 @@ describe('the pod of a request', () => {
         Array(reads).fill('GET /api/v1/namespaces/shop/pods/web-0'),
       );
     });
-  }
-});
-
-describe('what is kept of a pod', () => {
-  const cases: [name: string, wire: Pod, facts: PodFacts][] = [
-    ['all that a request claims', wirePod(), aPod()],
-    ['that it has finished', wirePod({ finished: 'Succeeded' }), aPod({ finished: 'Succeeded' })],
-    [
-      'the default of what is not said',
-      { metadata: { name: 'bare', uid: 'u' } },
-      { uid: 'u', nodeName: '', serviceAccountName: 'default', finished: undefined },
-    ],
-    [
-      'when it is deleted, in seconds',
-      { metadata: { name: 'going', uid: 'u', deletionTimestamp: '2026-11-25T12:00:30Z' } },
-      {
-        uid: 'u',
-        nodeName: '',
-        serviceAccountName: 'default',
-        finished: undefined,
-        deletesAt: Date.UTC(2026, 10, 25, 12, 0, 30) / 1000,
-      },
-    ],
-  ];
-  for (const [name, wire, facts] of cases) {
-    it(name, () => assert.deepEqual(toPodFacts(wire), facts));
   }
 });

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
 import { createController } from '../../signer/issuance/controller.ts';
-import type { PodFacts } from '../../signer/issuance/pods.ts';
 import { createReporter } from '../../signer/issuance/report.ts';
 import { type CertificateRequest, type OpenRequest, requestKey } from '../../signer/issuance/request.ts';
 import { createSigning } from '../../signer/issuance/signing.ts';
 import { createStatusWriter } from '../../signer/issuance/status.ts';
 import { createEventRecorder } from '../../signer/kube/events.ts';
+import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import type { ApiRequest } from '../../signer/kube/transport.ts';
 import type { CertificatesVersion, PodCertificateRequestStatus, Secret } from '../../signer/kube/types.ts';

@@ -5,10 +5,10 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { jwtSigningAt } from '../../signer/authority/jwt-signing.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
+import { type PodFacts, toPodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { ownAudiences } from '../../signer/spiffe/infrastructure.ts';
-import type { LivePod } from '../../signer/token/caller/pods.ts';
 import { pass } from '../../signer/token/refusals.ts';
 import { learnServices, type ServiceParts } from '../../signer/token/services.ts';
 import { createScriptedApi } from '../kube/scripted-api.ts';
@@ -25,7 +25,8 @@ const compiled = compilePool(newPool(trustDomain, ...records), trustDomain);
 assert.ok(compiled.ok);
 const { pool } = compiled;
 
-const pod: LivePod = { uid: facts.pod.uid, serviceAccountName: 'web', finished: undefined };
+const wire = { metadata: { name: 'web-0', uid: facts.pod.uid }, spec: { serviceAccountName: 'web' } };
+const pod = toPodFacts(wire);
 const key = 'shop/web-0';
 
 /** The services as main joins them, with a watch-fed cache of pods that the test feeds, and a scripted API server. */
@@ -37,11 +38,11 @@ async function theServices() {
       keys: [{ ...facts.publicKey.export({ format: 'jwk' }), kid: facts.kid, alg: 'ES256' }],
     },
     '/apis/authentication.k8s.io/v1/tokenreviews': { status: goodReview(facts) },
-    '/api/v1/namespaces/shop/pods/web-0': pod,
+    '/api/v1/namespaces/shop/pods/web-0': wire,
   };
   api.answer = ({ path }) => ({ status: 200, body: answers[path] ?? {} });
   const monotonic = () => 0;
-  const pods = createStore<LivePod>({ monotonic });
+  const pods = createStore<PodFacts>({ monotonic });
   pods.replace([[key, pod]]);
   const log = { debug: () => undefined, info: () => undefined, warn: () => undefined };
   const services = await learnServices(
@@ -65,7 +66,6 @@ async function theServices() {
       transport: api.transport,
       authorization: async () => undefined,
       pods,
-      project: (raw) => raw as unknown as LivePod,
       pool: {
         current: () => pool,
         jwtSignable: (algorithm, now, propagation) => jwtSigningAt(pool, algorithm, now, propagation),

@@ -1,28 +1,12 @@
 import { messageOf } from '../../errors.ts';
 import { spiffeIdOf } from '../../identity/spiffe.ts';
-import { isNotFoundOfObject } from '../../kube/api-error.ts';
+import { type PodFacts, type PodLookup, readPod } from '../../kube/pods.ts';
 import type { Store } from '../../kube/store.ts';
 import type { Transport } from '../../kube/transport.ts';
-import type { Pod } from '../../kube/types.ts';
 import type { SpiffeId } from '../../spiffe/id.ts';
 import { type Checked, refuse } from '../refusals.ts';
 import type { Caller } from './caller.ts';
 import type { Recent } from './recent.ts';
-
-/** What is asked of a pod before anything is issued to it. */
-export interface LivePod {
-  readonly uid: string;
-  readonly serviceAccountName: string;
-  /** The terminal phase, if it is in one. */
-  readonly finished: string | undefined;
-  /** When its time to terminate is over, seconds since the epoch; absent unless it is being deleted. */
-  readonly deletesAt?: number;
-}
-
-export type PodLookup =
-  | { readonly kind: 'found'; readonly pod: LivePod }
-  | { readonly kind: 'gone' }
-  | { readonly kind: 'unavailable'; readonly error: unknown };
 
 /** The server sends a bookmark about once a minute: after more silence than this a watch may be dead. */
 const heardWithinMs = 90_000;
@@ -32,7 +16,7 @@ const heardWithinMs = 90_000;
  *
  * @param monotonic milliseconds, of the clock that the store has.
  */
-export function isHeardFrom(pods: Store<LivePod>, monotonic: number): boolean {
+export function isHeardFrom(pods: Store<PodFacts>, monotonic: number): boolean {
   return pods.isSynced() && monotonic - pods.lastContact() < heardWithinMs;
 }
 
@@ -45,8 +29,7 @@ export function isHeardFrom(pods: Store<LivePod>, monotonic: number): boolean {
 export async function lookUpPod(
   caller: Caller,
   needs: {
-    readonly pods: Store<LivePod>;
-    readonly project: (raw: Pod) => LivePod;
+    readonly pods: Store<PodFacts>;
     readonly hearsOfPods: () => boolean;
     /** UIDs of pods that the API server has shown live a moment ago. */
     readonly seenLive: Recent;
@@ -59,19 +42,10 @@ export async function lookUpPod(
   if (cached?.uid === caller.pod.uid && cached.serviceAccountName === caller.serviceAccount.name) {
     return { kind: 'found', pod: cached };
   }
-  try {
-    const answer = await needs.transport.request<Pod>({
-      method: 'GET',
-      path: `/api/v1/namespaces/${encodeURIComponent(caller.namespace)}/pods/${encodeURIComponent(caller.pod.name)}`,
-      resource: 'pods',
-      timeoutMs: 5_000,
-    });
-    const pod = needs.project(answer.body);
-    needs.seenLive.add(pod.uid);
-    return { kind: 'found', pod };
-  } catch (error) {
-    return isNotFoundOfObject(error) ? { kind: 'gone' } : { kind: 'unavailable', error };
-  }
+  const { namespace, pod } = caller;
+  const lookup = await readPod(needs.transport, { namespace, name: pod.name }, { timeoutMs: 5_000 });
+  if (lookup.kind === 'found') needs.seenLive.add(lookup.pod.uid);
+  return lookup;
 }
 
 /**

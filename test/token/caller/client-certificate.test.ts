@@ -59,7 +59,7 @@ const read = (credentials: ClientCredentials, at = now, from = pool) => readDer(
 function judge(credentials: ClientCredentials): string {
   const caller = read(credentials);
   if (!caller.ok) return caller.code;
-  const pod = { uid: 'pod-uid', serviceAccountName: 'web', finished: undefined };
+  const pod = { uid: 'pod-uid', nodeName: 'node-1', serviceAccountName: 'web', finished: undefined };
   const decided = decideOnPod(caller.value, { kind: 'found', pod }, { trustDomain }, now);
   return decided.ok ? decided.value.uri : decided.code;
 }

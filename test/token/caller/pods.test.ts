@@ -1,14 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { PodFacts, PodLookup } from '../../../signer/kube/pods.ts';
 import { createStore } from '../../../signer/kube/store.ts';
 import type { Caller } from '../../../signer/token/caller/caller.ts';
-import {
-  decideOnPod,
-  isHeardFrom,
-  type LivePod,
-  lookUpPod,
-  type PodLookup,
-} from '../../../signer/token/caller/pods.ts';
+import { decideOnPod, isHeardFrom, lookUpPod } from '../../../signer/token/caller/pods.ts';
 import { createRecent } from '../../../signer/token/caller/recent.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 
@@ -21,11 +16,16 @@ const psat = {
   notBefore: 0,
   id: '',
 };
-const pod: LivePod = { uid: 'pod-uid', serviceAccountName: 'web', finished: undefined };
+const pod: PodFacts = {
+  uid: 'pod-uid',
+  nodeName: 'node-1',
+  serviceAccountName: 'web',
+  finished: undefined,
+};
 const now = 1_800_000_000;
 
 describe('the decision on a pod', () => {
-  const found = (different: Partial<LivePod>): PodLookup => ({
+  const found = (different: Partial<PodFacts>): PodLookup => ({
     kind: 'found',
     pod: { ...pod, ...different },
   });
@@ -52,7 +52,7 @@ describe('the decision on a pod', () => {
 describe('the cache of the pods', () => {
   it('is believed once it is complete, and until nothing was heard for 90 s', () => {
     let monotonic = 0;
-    const pods = createStore<LivePod>({ monotonic: () => monotonic });
+    const pods = createStore<PodFacts>({ monotonic: () => monotonic });
     pods.set('shop/web-0', pod);
     assert.equal(isHeardFrom(pods, monotonic), false);
     pods.replace([['shop/web-0', pod]]);
@@ -66,17 +66,23 @@ describe('the cache of the pods', () => {
 });
 
 describe('the look at a pod', () => {
-  function aLook(cached: LivePod | undefined, hearsOfPods = true) {
+  function aLook(cached: PodFacts | undefined, hearsOfPods = true) {
     const api = createScriptedApi();
-    api.answer = () => ({ status: 200, body: { metadata: { name: 'web-0' } } });
-    const pods = createStore<LivePod>();
+    api.answer = () => ({
+      status: 200,
+      body: {
+        metadata: { name: 'web-0', uid: 'pod-uid' },
+        spec: { nodeName: 'node-1', serviceAccountName: 'web' },
+        status: { phase: 'Failed' },
+      },
+    });
+    const pods = createStore<PodFacts>();
     if (cached) pods.set('shop/web-0', cached);
-    const live: LivePod = { ...pod, finished: 'Failed' };
+    const live: PodFacts = { ...pod, finished: 'Failed' };
     const clock = { ms: 0 };
     const seenLive = createRecent({ lifetimeMs: 30_000, monotonic: () => clock.ms });
     const needs = {
       pods,
-      project: () => live,
       hearsOfPods: () => hearsOfPods,
       seenLive,
       transport: api.transport,
@@ -90,7 +96,7 @@ describe('the look at a pod', () => {
     assert.equal(api.requests.length, 0);
   });
 
-  const doubts: [string, LivePod | undefined, boolean][] = [
+  const doubts: [string, PodFacts | undefined, boolean][] = [
     ['knows nothing of it', undefined, true],
     ['knows another UID', { ...pod, uid: 'other' }, true],
     ['knows another ServiceAccount', { ...pod, serviceAccountName: 'other' }, true],

@@ -32,20 +32,18 @@ const unusable = (reason: WaitReason, detail: string) => () => ({ ok: false as c
 function aService(different: Partial<X509ServiceNeeds> = {}) {
   const told: SvidTold[] = [];
   const api = createScriptedApi();
-  api.answer = () => ({ status: 200, body: { uid: 'pod-uid' } });
+  api.answer = () => ({
+    status: 200,
+    body: { metadata: { name: 'web-0', uid: 'pod-uid' }, spec: { serviceAccountName: 'web' } },
+  });
   const answer = createX509Service({
     authenticate: async () => pass(psat),
     pods: {
       pods: createStore(),
-      project: ({ uid }: { uid?: string }) => ({
-        uid: uid ?? '',
-        serviceAccountName: 'web',
-        finished: undefined,
-      }),
       hearsOfPods: () => false,
       seenLive: { add: () => undefined, has: () => false },
       transport: api.transport,
-    } as unknown as X509ServiceNeeds['pods'],
+    },
     authority: () => ({
       ok: true,
       authority: { id: 'ca-1', signingAuthority: authorityOf(ca) } as Authority,

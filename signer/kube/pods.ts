@@ -1,0 +1,52 @@
+import { isNotFoundOfObject } from './api-error.ts';
+import type { ApiRequest, Transport } from './transport.ts';
+import type { Pod } from './types.ts';
+
+/** What we keep of a pod: what a claim to be it is held against. */
+export interface PodFacts {
+  readonly uid: string;
+  readonly nodeName: string;
+  readonly serviceAccountName: string;
+  /** Succeeded or Failed; undefined while the pod may still run. */
+  readonly finished: 'Succeeded' | 'Failed' | undefined;
+  /** When its time to terminate is over, seconds since the epoch; absent unless it is being deleted. */
+  readonly deletesAt?: number;
+}
+
+/** The outcome of looking a pod up. */
+export type PodLookup =
+  | { readonly kind: 'found'; readonly pod: PodFacts }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'unavailable'; readonly error: unknown };
+
+/** Projects a pod of the API server to what we keep of it. */
+export function toPodFacts(wire: Pod): PodFacts {
+  const phase = wire.status?.phase;
+  const { deletionTimestamp } = wire.metadata;
+  return {
+    uid: wire.metadata.uid ?? '',
+    nodeName: wire.spec?.nodeName ?? '',
+    serviceAccountName: wire.spec?.serviceAccountName ?? 'default',
+    finished: phase === 'Succeeded' || phase === 'Failed' ? phase : undefined,
+    ...(deletionTimestamp !== undefined && { deletesAt: Date.parse(deletionTimestamp) / 1000 }),
+  };
+}
+
+/** Reads a pod live, whatever the cache says. */
+export async function readPod(
+  transport: Transport,
+  pod: { readonly namespace: string; readonly name: string },
+  limits: Pick<ApiRequest, 'signal' | 'timeoutMs'>,
+): Promise<PodLookup> {
+  try {
+    const answer = await transport.request<Pod>({
+      method: 'GET',
+      path: `/api/v1/namespaces/${encodeURIComponent(pod.namespace)}/pods/${encodeURIComponent(pod.name)}`,
+      resource: 'pods',
+      ...limits,
+    });
+    return { kind: 'found', pod: toPodFacts(answer.body) };
+  } catch (error) {
+    return isNotFoundOfObject(error) ? { kind: 'gone' } : { kind: 'unavailable', error };
+  }
+}
