@@ -2,10 +2,19 @@ import type { PoolView } from './authority/view.ts';
 import { fastestSkewMs, type ServerClock, slowestSkewMs } from './kube/clock.ts';
 import { isMissing, type Served } from './kube/discovery.ts';
 import type { Health } from './observe/health.ts';
+import type { ListenerName } from './token/endpoints.ts';
 import type { Publication } from './trust/publication.ts';
 
 /** What the signer needs before it can answer requests; each has its line in /readyz?verbose. */
 export const readinessChecks = ['pod-certificate-api', 'caches', 'pool', 'trust-bundle', 'clock'] as const;
+
+/** What has a line only where that listener is configured, and, of `running`, once the replica ends. */
+export const occasionalChecks = Object.keys({
+  'token-endpoint': true,
+  'bundle-web': true,
+  'bundle-spiffe': true,
+  running: true,
+} satisfies Record<ListenerName | 'running', true>);
 
 export interface ReadinessNeeds {
   readonly health: Health;

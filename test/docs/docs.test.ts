@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { authorityStates } from '../../signer/authority/states.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes } from '../../signer/observe/reasons.ts';
-import { readinessChecks } from '../../signer/readiness.ts';
+import { occasionalChecks, readinessChecks } from '../../signer/readiness.ts';
 import { refusals } from '../../signer/token/refusals.ts';
 import { anchorOf, blocksBelow, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
 
@@ -75,7 +75,16 @@ test('every problem of the pool has its heading', async () => {
 
 test('every readiness check and every error code has its heading', async () => {
   const page = await readPage('docs/reference/outcomes.md');
-  assert.deepEqual(titlesBelow(page, 'Readiness checks').sort(), [...readinessChecks].sort());
+  const checks = [...readinessChecks, ...occasionalChecks];
+  assert.deepEqual(titlesBelow(page, 'Readiness checks').sort(), checks.sort());
+  // Whatever else the wiring sets would be a line that no page explains.
+  const [main, endpoints] = await Promise.all([source('signer/main.ts'), source('signer/life.ts')]);
+  const set = [...`${main}${endpoints}`.matchAll(/health\.set\('([\w-]+)'/g)].map(([, name]) => name ?? '');
+  assert.ok(set.length > 0);
+  assert.deepEqual(
+    set.filter((name) => !checks.includes(name)),
+    [],
+  );
   assert.deepEqual(
     titlesBelow(page, 'Error codes').sort(),
     (await membersOf('signer/errors.ts', 'ErrorCode')).sort(),

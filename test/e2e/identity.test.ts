@@ -7,6 +7,7 @@ import { runCommand } from '../cluster/command.ts';
 import type { PodName } from '../cluster/node.ts';
 import { toolsPod, waitForPod } from '../cluster/pods.ts';
 import { waitFor } from '../cluster/process.ts';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
 import { type Installation, install, signerReady, trustDomain } from './installation.ts';
@@ -264,6 +265,27 @@ for (const choice of clusterChoices()) {
       );
       assert.equal(status, 403);
       assert.match(body.message, /only kubelets may create PodCertificateRequests/);
+    });
+
+    test('a signer logs at debug when it is told to as its page says, and no more when it is told again', async () => {
+      const { kubectl } = installation.controlPlane;
+      const inNamespace = ['--namespace', 'kubespiffe'];
+      const signers = [...inNamespace, '--selector', 'app.kubernetes.io/component=signer'];
+      const pod = await kubectl(['get', 'pods', ...signers, '-o', 'jsonpath={.items[0].metadata.name}']);
+      const [block] = blocksBelow(await readPage('docs/reference/metrics.md'), 'Log');
+      const [, program = ''] =
+        /^kubectl --namespace kubespiffe exec POD -- node -e '(.+)'$/m.exec(block?.code ?? '') ?? [];
+      const switched = async () => {
+        const logs = await kubectl(['logs', ...inNamespace, pod]);
+        return [...logs.matchAll(/"logLevel":"(\w+)","msg":"log level changed"/g)].map(([, level]) => level);
+      };
+      for (const expected of [['debug'], ['debug', 'info']]) {
+        await kubectl(['exec', ...inNamespace, pod, '--', 'node', '-e', program]);
+        await waitFor(`the log level to be ${expected.at(-1)}`, async () => {
+          const seen = await switched();
+          return seen.length === expected.length && seen.every((level, index) => level === expected[index]);
+        });
+      }
     });
 
     test('each certificate left an audit line, and no key is in any log', async () => {
