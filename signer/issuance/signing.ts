@@ -4,9 +4,9 @@ import type { PoolView } from '../authority/view.ts';
 import type { WaitReason } from '../observe/reasons.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { makeSerial } from '../pki/serial.ts';
-import { type LeafPolicy, type LeafValidity, leafValidity } from './certificate.ts';
 import type { Decision } from './decide.ts';
 import type { OpenRequest } from './request.ts';
+import { type LeafPolicy, type LeafValidity, leafValidity } from './validity.ts';
 
 /** Why this replica cannot sign now. */
 export interface Obstacle {

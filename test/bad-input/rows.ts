@@ -173,7 +173,7 @@ export const badInput: readonly BadInput[] = [
       [requests, 'issues within the limits for maxExpirationSeconds 3600'],
       [requests, 'issues within the limits for maxExpirationSeconds 7_862_400'],
       [
-        'issuance/certificate.test.ts',
+        'issuance/validity.test.ts',
         'every validity passes the rules of the API server and stays inside the authority',
       ],
     ],

@@ -4,8 +4,8 @@
 
 import { randomBytes } from 'node:crypto';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
-import { leafValidity } from '../../signer/issuance/certificate.ts';
 import { pathOf, prepareAnswer } from '../../signer/issuance/status.ts';
+import { leafValidity } from '../../signer/issuance/validity.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { makeSpiffeId } from '../../signer/spiffe/id.ts';
 import { authorityOf, makeCa } from '../pki/authorities.ts';

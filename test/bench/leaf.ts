@@ -5,7 +5,7 @@ import { randomBytes, sign } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
-import { leafValidity } from '../../signer/issuance/certificate.ts';
+import { leafValidity } from '../../signer/issuance/validity.ts';
 import { readCsrKey } from '../../signer/pki/csr.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { authorityOf, makeCa } from '../pki/authorities.ts';

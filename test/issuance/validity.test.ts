@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
-import { type LeafPolicy, leafValidity } from '../../signer/issuance/certificate.ts';
+import { type LeafPolicy, leafValidity } from '../../signer/issuance/validity.ts';
 import { readCertificate } from '../../signer/pki/certificate.ts';
 import { decodePem } from '../../signer/pki/pem.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
