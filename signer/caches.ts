@@ -68,21 +68,24 @@ export function createCaches(needs: CachesNeeds): Caches {
   const bundles = createStore<PublishedBundle>();
   const namespaces = createStore<OptedIn>();
   const configMaps = createStore<PublishedRoots>();
-  const stores = { requests, pods, 'trust bundles': bundles };
-  const servedAs: Readonly<Record<string, CertificatesResource>> = {
-    requests: 'podcertificaterequests',
-    'trust bundles': 'clustertrustbundles',
-  };
-  /** There is nothing to wait for where a resource is not served; that it should be is told elsewhere. */
-  const canFill = (name: string) => {
-    const resource = servedAs[name];
-    return resource === undefined || !isMissing(discovery.served(), resource);
-  };
+  /**
+   * What requests are answered by, under the names that readiness tells. There is nothing to wait for where a resource
+   * is not served; that it should be is told elsewhere.
+   */
+  const needed: readonly {
+    readonly name: string;
+    readonly store: Pick<Store<unknown>, 'isSynced'>;
+    readonly resource?: CertificatesResource;
+  }[] = [
+    { name: 'requests', store: requests, resource: 'podcertificaterequests' },
+    { name: 'pods', store: pods },
+    { name: 'trust bundles', store: bundles, resource: 'clustertrustbundles' },
+  ];
+  const isNotServed = (resource: CertificatesResource) => isMissing(discovery.served(), resource);
 
   const bundlesNotServed = new Promise<void>((resolve) => {
-    discovery.onChange(() => canFill('trust bundles') || resolve());
+    discovery.onChange(() => isNotServed('clustertrustbundles') && resolve());
   });
-
   const bundlesKnown = Promise.race([bundles.synced, bundlesNotServed]);
 
   function follow<T>(
@@ -146,9 +149,9 @@ export function createCaches(needs: CachesNeeds): Caches {
     bundlesKnown,
     synced: Promise.all([requests.synced, pods.synced, bundlesKnown]),
     filling: () =>
-      Object.entries(stores)
-        .filter(([name, store]) => !store.isSynced() && canFill(name))
-        .map(([name]) => name),
+      needed
+        .filter(({ store, resource }) => !store.isSynced() && !(resource && isNotServed(resource)))
+        .map(({ name }) => name),
     run: (signal) =>
       Promise.all([
         needs.rootsConfigMap !== undefined && followRoots(needs.rootsConfigMap, signal),
