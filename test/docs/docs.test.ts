@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { access, readFile } from 'node:fs/promises';
+import { access, readdir, readFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
@@ -182,6 +182,15 @@ test('the alerts are rules that Prometheus takes, over metrics, labels and state
   assert.deepEqual(asked('kubespiffe_issuance_total').sort(), alarmsIn(outcomes).sort());
   assert.deepEqual(asked('kubespiffe_tokens_total').sort(), alarmsIn(refusals).sort());
   assert.deepEqual(asked('kubespiffe_x509_svids_total').sort(), alarmsIn(refusals).sort());
+});
+
+test('every room of the signer has its row in the house, and every file beside them', async () => {
+  const { text } = await readPage('docs/development.md');
+  const rows = text.split('\n## The house\n')[1]?.split('\n## ')[0] ?? '';
+  const told = [...rows.matchAll(/^\| (`signer\/.+?) \|/gm)].flatMap(([, places = '']) =>
+    [...places.matchAll(/`signer\/([\w.]+)\/?`/g)].map(([, name]) => name),
+  );
+  assert.deepEqual(told.sort(), (await readdir(join(checkout, 'signer'))).sort());
 });
 
 test('every dependency has its reason, where it belongs', async () => {
