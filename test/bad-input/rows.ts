@@ -36,9 +36,16 @@ const pool = (...faults: readonly string[]): readonly TestReference[] =>
 /** The one table of bad input. The documentation has the same rows, and bad-input.test.ts holds them to the tests. */
 export const badInput: readonly BadInput[] = [
   {
-    input: 'a key type that the signer does not serve; an RSA key of 2048 bits or with exponent 1',
+    input:
+      'a key type that the signer does not serve; an RSA key of 2048 or 3070 bits, or with exponent 1 or 3',
     verdict: ['UnsupportedKeyType'],
     tests: [
+      ...['exponent 3', 'a modulus of 3070 bits'].map(
+        (name): TestReference => [
+          requests,
+          `denies an RSA key with ${name}, which the API server takes, and names the types that are served`,
+        ],
+      ),
       [decide, 'denies a readable key of an algorithm that we do not know'],
       [csr, 'an unsupported key inside a sound request is unsupported, not unreadable'],
       [spki, 'RSA 2048 can be read and is not supported'],

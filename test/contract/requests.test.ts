@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
+import { webcrypto, X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import {
   BasicConstraintsExtension,
@@ -9,6 +9,7 @@ import {
 } from '@peculiar/x509';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
+import { explain } from '../../signer/observe/reasons.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { aPool, installSigner, putPool } from './installation.ts';
@@ -133,6 +134,33 @@ describe('requests, good and bad', () => {
       (await eventsOf(pod)).some(({ reason }) => reason === 'InvalidUnverifiedUserAnnotations'),
     );
   });
+
+  // The API server counts the modulus in octets, and looks at no exponent.
+  const nearlyServed: [name: string, bits: number, exponent: readonly number[], found: string][] = [
+    ['exponent 3', 3072, [3], 'RSA 3072 with exponent 3'],
+    ['a modulus of 3070 bits', 3070, [1, 0, 1], 'RSA 3070'],
+  ];
+  for (const [name, modulusLength, exponent, found] of nearlyServed) {
+    it(`denies an RSA key with ${name}, which the API server takes, and names the types that are served`, async () => {
+      const signingAlgorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+      const keys = await webcrypto.subtle.generateKey(
+        { ...signingAlgorithm, modulusLength, publicExponent: Uint8Array.from(exponent) },
+        true,
+        ['sign', 'verify'],
+      );
+      const stubPKCS10Request = await newRequestKey({ keys, signingAlgorithm });
+      const pod = await createPod(controlPlane);
+      const request = await requestFor(controlPlane, pod, { stubPKCS10Request });
+      const [condition] = (await answerTo(controlPlane, request)).conditions ?? [];
+      const { type, reason, message } = condition ?? {};
+      assert.deepEqual({ type, reason }, { type: 'Denied', reason: 'UnsupportedKeyType' });
+      assert.equal(message, explain('UnsupportedKeyType', found));
+      assert.match(message ?? '', /RSA 3072, RSA 4096, ECDSA P-256, ECDSA P-384, ECDSA P-521 and Ed25519/);
+      await waitFor('the Event', async () =>
+        (await eventsOf(pod)).some((event) => event.reason === reason && event.note === message),
+      );
+    });
+  }
 
   it('drops the request of a pod that is not there', async () => {
     const pod = await createPod(controlPlane);
