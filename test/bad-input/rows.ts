@@ -247,7 +247,15 @@ export const badInput: readonly BadInput[] = [
   {
     input: 'a missing permission',
     verdict: ['SignerForbidden'],
-    tests: [[outage, 'keeps requests that it may not answer, and answers them once it may']],
+    tests: [
+      ...['signers sign', 'podcertificaterequests/status patch'].map(
+        (grant): TestReference => [
+          'contract/missing-rights.test.ts',
+          `keeps a request open without "${grant}", says so everywhere, and answers it once the rule is back`,
+        ],
+      ),
+      [outage, 'keeps requests that it may not answer, and answers them once it may'],
+    ],
   },
   {
     input: 'an API server that is down, slow, or answers garbage',

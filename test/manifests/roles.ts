@@ -8,8 +8,8 @@ interface Role {
 /** Roles that stand at the API server. A grant is one verb on one resource: `secrets get`. */
 export interface Roles {
   grants(): Promise<string[]>;
-  /** Takes one grant away, looks what happens, and gives it back. */
-  without(grant: string, look: () => Promise<void>): Promise<void>;
+  /** Takes one grant away, looks what happens, and gives it back. @returns what was seen. */
+  without<T>(grant: string, look: () => Promise<T>): Promise<T>;
 }
 
 /** @param paths of the roles and cluster roles, below the API server. */
@@ -39,11 +39,10 @@ export function rolesAt(controlPlane: ControlPlane, paths: readonly string[]): R
         );
         assert.equal((await put(path, fewer)).status, 200);
         try {
-          await look();
+          return await look();
         } finally {
           await put(path, rules);
         }
-        return;
       }
       assert.fail(`no rule grants ${grant}`);
     },

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { rolesAt } from '../manifests/roles.ts';
+import { aPool, installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, createPod, read, requestFor } from './workloads.ts';
+
+const group = 'certificates.k8s.io';
+const role = '/apis/rbac.authorization.k8s.io/v1/clusterroles/kubespiffe-signer';
+const user = 'system:serviceaccount:kubespiffe:kubespiffe-signer';
+
+/** What a signer is granted to answer with, how the API server is asked for it, and what it says where it lacks. */
+const rights: [grant: string, attributes: object, refusal: RegExp][] = [
+  [
+    'signers sign',
+    { verb: 'sign', resource: 'signers', name: 'kubespiffe.io/spiffe' },
+    /User "system:serviceaccount:kubespiffe:kubespiffe-signer" is not permitted to "sign"/,
+  ],
+  [
+    'podcertificaterequests/status patch',
+    { verb: 'patch', resource: 'podcertificaterequests', subresource: 'status' },
+    /cannot patch resource "podcertificaterequests\/status"/,
+  ],
+];
+
+/** The role that we ship, at a real API server, with one verb taken out while the signer runs. */
+describe('a signer that lacks a right to answer', () => {
+  let controlPlane: ControlPlane;
+  let signer: SignerProcess;
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    const kubeconfig = await installSigner(controlPlane);
+    await putPool(controlPlane, await aPool());
+    signer = await startSigner({ kubeconfig });
+    await signer.ready();
+  });
+  after(async () => {
+    await signer?.child.stop();
+    await controlPlane?.stop();
+  });
+
+  async function isAllowed(attributes: object): Promise<boolean> {
+    const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
+    const spec = { user, resourceAttributes: { group, ...attributes } };
+    const { body } = await controlPlane.request('POST', path, { spec });
+    return (body as { status: { allowed: boolean } }).status.allowed;
+  }
+
+  const auditedOf = ({ metadata }: PodCertificateRequest) =>
+    signer.lines().filter((line) => line.audit && (line.request as { uid: string }).uid === metadata.uid);
+
+  const noteOn = (podUID: string, reason: string): Promise<string> =>
+    waitFor('the Event', async () => {
+      const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+      const { items } = body as { items: { reason: string; note: string; regarding: { uid: string } }[] };
+      return items.find((event) => event.regarding.uid === podUID && event.reason === reason)?.note;
+    });
+
+  const forbidden = { outcome: 'wait', reason: 'SignerForbidden' };
+
+  for (const [grant, attributes, refusal] of rights) {
+    it(`keeps a request open without "${grant}", says so everywhere, and answers it once the rule is back`, async () => {
+      const countedBefore = await signer.metric('kubespiffe_issuance_total', forbidden);
+      const pod = await createPod(controlPlane);
+      const request = await rolesAt(controlPlane, [role]).without(grant, async () => {
+        await waitFor('the right to be gone', async () => !(await isAllowed(attributes)));
+        const made = await requestFor(controlPlane, pod);
+        const note = await noteOn(made.spec.podUID, 'SignerForbidden');
+        assert.match(note, refusal);
+        assert.match(note, /forbids the signer to answer .*Apply the RBAC of manifests\/base\.$/);
+        const [waits] = auditedOf(made);
+        assert.partialDeepStrictEqual(waits, { outcome: 'Wait', reason: 'SignerForbidden', message: note });
+        assert.equal(await signer.metric('kubespiffe_issuance_total', forbidden), countedBefore + 1);
+        assert.deepEqual((await read(controlPlane, made)).status ?? {}, {});
+        return made;
+      });
+      // The back-off of a request ends at 30 s.
+      const { conditions } = await answerTo(controlPlane, request, 45_000);
+      assert.equal(conditions?.[0]?.type, 'Issued');
+      await waitFor('the audit line', () => auditedOf(request).length === 2);
+      assert.deepEqual(
+        auditedOf(request).map(({ reason }) => reason),
+        ['SignerForbidden', 'Issued'],
+      );
+      assert.equal(await signer.metric('kubespiffe_status_rejected_total'), 0);
+      assert.ok((await signer.readiness()).ok);
+    });
+  }
+});
