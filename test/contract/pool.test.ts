@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import type { PoolProblemReason } from '../../signer/authority/problem.ts';
 import type { ClusterTrustBundle } from '../../signer/kube/types.ts';
+import type { WaitReason } from '../../signer/observe/reasons.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -58,65 +60,118 @@ describe('the pool Secret, good and bad', () => {
     return withAuthority({ certificate, privateKey });
   }
 
-  const faults: [name: string, put: () => Promise<void>, says: RegExp][] = [
-    ['is missing', () => deletePool(controlPlane), /\[-\]pool .*no such Secret.*ca create/],
-    ['is empty', () => putPool(controlPlane, ''), /\[-\]pool .*no key pool\.json/],
-    ['is malformed', () => putPool(controlPlane, '{"apiVersion": '), /\[-\]pool .*JSON/],
-    [
-      'has no authority',
-      () => putPool(controlPlane, { ...good, authorities: [] }),
-      /\[-\]pool pool\.authorities.*/,
-    ],
-    [
-      'has a state that is not known',
-      () =>
+  const faults: {
+    /** How the pool is put at fault. */
+    name: string;
+    put: () => Promise<void>;
+    /** What the requests wait for. */
+    waits: WaitReason;
+    /** What is wrong with the pool, and how it is said: `<field>: <what is wrong>; <remedy>`. */
+    problem: PoolProblemReason;
+    says: RegExp;
+  }[] = [
+    {
+      name: 'is missing',
+      put: () => deletePool(controlPlane),
+      waits: 'PoolUnusable',
+      problem: 'PoolMissing',
+      says: /^pool: there is no such Secret; make it with `kubespiffe ca create`/,
+    },
+    {
+      name: 'is empty',
+      put: () => putPool(controlPlane, ''),
+      waits: 'PoolUnusable',
+      problem: 'PoolEmpty',
+      says: /^pool: the Secret has no key pool\.json; .*`kubespiffe ca create`/,
+    },
+    {
+      name: 'is malformed',
+      put: () => putPool(controlPlane, '{"apiVersion": '),
+      waits: 'PoolUnusable',
+      problem: 'PoolMalformed',
+      says: /^pool: is not JSON; restore the Secret from a copy \(`kubespiffe ca restore`\)/,
+    },
+    {
+      name: 'has no authority',
+      put: () => putPool(controlPlane, { ...good, authorities: [] }),
+      waits: 'PoolUnusable',
+      problem: 'PoolEmpty',
+      says: /^pool\.authorities: there is none; make a new pool with `kubespiffe ca create`/,
+    },
+    {
+      name: 'has a state that is not known',
+      put: () =>
         putPool(
           controlPlane,
           JSON.stringify(withAuthority({ state: 'dormant' as AuthorityRecord['state'] })),
         ),
-      /\[-\]pool pool\.authorities\[0\]\.state/,
-    ],
-    [
-      'is of another trust domain',
-      async () => putPool(controlPlane, await aPool({ trustDomain: 'example.com' })),
-      /\[-\]pool .*example\.com.*example\.org/,
-    ],
-    [
-      'has a key that does not match',
-      async () => {
+      waits: 'PoolUnusable',
+      problem: 'PoolStateUnknown',
+      says: /^pool\.authorities\[0\]\.state: the state "dormant" is not known .*; set it to one of .*active/,
+    },
+    {
+      name: 'is of another trust domain',
+      put: async () => putPool(controlPlane, await aPool({ trustDomain: 'example.com' })),
+      waits: 'PoolUnusable',
+      problem: 'PoolTrustDomainMismatch',
+      says: /^pool\.trustDomain: is "example\.com", .*"example\.org"; configure the trust domain of the pool/,
+    },
+    {
+      name: 'has a key that does not match',
+      put: async () => {
         const [other] = (await aPool()).authorities;
         const { privateKey } = other ?? {};
         await putPool(controlPlane, withAuthority(privateKey === undefined ? {} : { privateKey }));
       },
-      /\[-\]pool pool\.authorities\[0\]\.privateKey/,
-    ],
-    [
-      'has expired',
-      async () => putPool(controlPlane, await lasting(-48 * hour, -hour)),
-      /\[-\]pool pool\.authorities\[0\]\.certificate.*(expired|ended)/,
-    ],
-    [
-      'is not yet valid',
-      async () => putPool(controlPlane, await lasting(24 * hour, 48 * hour)),
-      /\[-\]pool pool\.authorities\[0\]\.certificate.*correct the clock/,
-    ],
-    [
-      'has under an hour left',
-      async () => putPool(controlPlane, await lasting(-hour, hour / 2)),
-      /\[-\]pool pool\.authorities\[0\]/,
-    ],
+      waits: 'PoolUnusable',
+      problem: 'PoolKeyMismatch',
+      says: /^pool\.authorities\[0\]\.privateKey: does not belong to the certificate .*; put the key .* there/,
+    },
+    {
+      name: 'has expired',
+      put: async () => putPool(controlPlane, await lasting(-48 * hour, -hour)),
+      waits: 'PoolUnusable',
+      problem: 'PoolExpired',
+      says: /^pool\.authorities\[0\]\.certificate: .* expired at .*; add a new authority and make it active/,
+    },
+    {
+      name: 'is not yet valid',
+      put: async () => putPool(controlPlane, await lasting(24 * hour, 48 * hour)),
+      waits: 'PoolUnusable',
+      problem: 'PoolNotYetValid',
+      says: /^pool\.authorities\[0\]\.certificate: .* valid only from .* on; correct the clock, or wait/,
+    },
+    {
+      name: 'has under an hour left',
+      put: async () => putPool(controlPlane, await lasting(-hour, hour / 2)),
+      waits: 'AuthorityExpiring',
+      problem: 'AuthorityExpiring',
+      says: /^pool\.authorities\[0\]\.certificate: .* in less than an hour; add a new authority and make it active/,
+    },
   ];
 
-  for (const [name, put, says] of faults) {
+  /** The problem of the pool as /readyz?verbose says it. */
+  const poolProblemSaid = () =>
+    waitFor(
+      'the pool not to be ready',
+      async () => /^\[-\]pool (.*)$/m.exec((await signer.readiness()).text)?.[1],
+    );
+
+  for (const { name, put, waits, problem, says } of faults) {
     it(`waits, is not ready, names field and remedy, and keeps the roots when it ${name}`, async () => {
       const before = await publishedBundle();
       await put();
-      await notReady(says);
+      const said = await poolProblemSaid();
+      assert.match(said, says);
+      await waitFor(`the log to call it ${problem}`, () =>
+        signer.lines().some(({ reason, msg }) => reason === problem && msg === said),
+      );
       const pod = await createPod(controlPlane);
       const request = await requestFor(controlPlane, pod);
       const key = `default/${request.metadata.name}`;
       const told = await waitFor('the decision', () => signer.lines().find((line) => line.request === key));
-      assert.match(String(told.reason), /PoolUnusable|AuthorityExpiring/);
+      assert.equal(told.reason, waits);
+      assert.ok(String(told.msg).includes(said), String(told.msg));
       assert.deepEqual((await read(controlPlane, request)).status ?? {}, {});
       assert.equal((await publishedBundle())?.spec.trustBundle, before?.spec.trustBundle);
 
