@@ -30,7 +30,10 @@ export interface PoolDocument {
   readonly apiVersion: typeof poolApiVersion;
   readonly kind: typeof poolKind;
   readonly trustDomain: string;
-  /** Grows by one with every change; the sequence number of the bundles made from the pool. */
+  /**
+   * Grows with every change of what is published, by whatever amount: a new or restored pool takes the time in seconds
+   * since the epoch (sequence.ts). It is the sequence number of the bundles made from the pool.
+   */
   readonly sequence: number;
   readonly authorities: readonly AuthorityRecord[];
 }

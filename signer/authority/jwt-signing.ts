@@ -4,7 +4,7 @@ import type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
 import type { Pool } from './pool.ts';
 import { type PoolProblem, refuse } from './problem.ts';
 
-/** What a replica may be behind with its view of the pool, in seconds (design.md section 4). */
+/** What a replica may be behind with its view of the pool and still sign, in seconds: confirmedWithinMs of view.ts. */
 const replicaStalenessSeconds = 30;
 
 /** How often others look for new keys of ours. */

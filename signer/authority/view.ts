@@ -13,7 +13,7 @@ import type { JwtSignable } from './jwt-signing.ts';
 import type { Pool } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 
-/** A view that was not confirmed for so long signs nothing (design.md section 4). */
+/** A view that was not confirmed for so long signs nothing: a key may have been tainted meanwhile. */
 const confirmedWithinMs = 30_000;
 /** After so much silence of the watch the Secret is read live, which leaves time for several tries. */
 const silenceBeforeLiveReadMs = 10_000;

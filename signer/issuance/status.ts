@@ -32,7 +32,7 @@ export type WriteOutcome =
   | { readonly kind: 'rejected'; readonly detail: string }
   | { readonly kind: 'unavailable'; readonly detail: string; readonly retryAfterMs: number | undefined };
 
-/** The answer to a write would repeat the whole request, chain and all. (kubernetes-api: a server may know only JSON.) */
+/** The answer to a write would repeat the whole request, chain and all. Whoever knows no such form sends plain JSON. */
 const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json';
 
 /** The answer to a request, as a status with its one terminal condition. */
@@ -53,7 +53,7 @@ export function prepareAnswer(
     ],
     ...(certificate && {
       certificateChain: certificate.chainPem,
-      // The server compares these with the certificate's own, to the second (kubernetes-api validation).
+      // Compared with the certificate's own, to the second (ValidatePodCertificateRequestStatusUpdate of kube-apiserver).
       notBefore: rfc3339(certificate.notBefore),
       beginRefreshAt: rfc3339(certificate.beginRefreshAt),
       notAfter: rfc3339(certificate.notAfter),

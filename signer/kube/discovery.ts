@@ -43,7 +43,7 @@ const recheckMs = 300_000;
 
 /**
  * Finds out in which versions PCRs and CTBs are served. The resource list decides, not the group version: a version
- * may be served for one of them only (kubernetes-api 1.7).
+ * may be served for one of them only, as each has switches of its own (--runtime-config names resources).
  */
 export function createDiscovery(needs: DiscoveryNeeds): Discovery {
   const { transport, log } = needs;

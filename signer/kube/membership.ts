@@ -55,7 +55,7 @@ export function leaseName(self: string): string {
 /**
  * Membership by one Lease per replica. There is no election and nothing to win: a replica is a member for itself at
  * once, and for the others as soon as they see its Lease. A wrong view costs a double signature or one takeover
- * delay, never a wrong certificate (design.md section 4).
+ * delay, never a wrong certificate: the API server takes the first answer to a request and no other.
  */
 export function createMembership(needs: MembershipNeeds): Membership {
   const { transport, self, log, monotonic } = needs;
