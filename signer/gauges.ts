@@ -5,7 +5,7 @@ import type { Health } from './observe/health.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { ConfigMapPublisher } from './trust/configmap-publisher.ts';
 
-/** Sets the metrics that tell a state rather than count events. Called when they are scraped, so nothing polls. */
+/** Sets the metrics that tell a state rather than count events. */
 export function refreshGauges(
   metrics: Metrics,
   parts: {

@@ -67,10 +67,9 @@ async function runReplica(
   const health = createHealth(readinessChecks);
   health.onChange((check) => log.info({ check: check.name, ok: check.ok }, check.reason));
   // Probes are answered from the very start, before there is anything to measure.
-  let renderMetrics = metrics.render;
   const server = await serveObservability({
     address: config.metricsAddress,
-    metrics: { ...metrics, render: () => renderMetrics() },
+    metrics,
     health,
     signal: ended.signal,
   });
@@ -222,10 +221,9 @@ async function runReplica(
   // Whatever has become right may be what requests wait for.
   health.onChange((check) => check.ok && controller.reconsiderAll());
 
-  renderMetrics = () => {
-    refreshGauges(metrics, { controller, clock, health, pool, configMaps, monotonic });
-    return metrics.render();
-  };
+  metrics.beforeRender(() =>
+    refreshGauges(metrics, { controller, clock, health, pool, configMaps, monotonic }),
+  );
 
   let listeners: readonly Part[] = [];
   if (config.endpoints) {

@@ -54,6 +54,8 @@ export interface Metrics {
   /** How the API server's word on a ServiceAccount token was had. */
   readonly tokenReviews: CounterOf<'result'>;
   readonly buildInfo: GaugeOf<'version' | 'node'>;
+  /** Has gauges set that tell a state rather than count events, whenever the metrics are rendered: nothing polls. */
+  beforeRender(refresh: () => void): void;
   /** The content type of `render`. */
   readonly contentType: string;
   /** All metrics in the Prometheus text format. */
@@ -69,6 +71,7 @@ const ageBuckets = [1, 2, 5, 10, 30, 60, 120, 300, 600, 900, 1200];
 export function createMetrics(build: { version: string } = { version: 'unknown' }): Metrics {
   const registry = new Registry();
   const registers = [registry];
+  const refreshers: (() => void)[] = [];
 
   function counter<L extends string>(
     name: string,
@@ -200,6 +203,10 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
     ),
     buildInfo,
     contentType: registry.contentType,
-    render: () => registry.metrics(),
+    beforeRender: (refresh) => void refreshers.push(refresh),
+    render() {
+      for (const refresh of refreshers) refresh();
+      return registry.metrics();
+    },
   };
 }

@@ -20,7 +20,7 @@ export interface ObservabilityServer {
 
 interface Needs {
   address: ListenAddress;
-  metrics: Metrics;
+  metrics: Pick<Metrics, 'render' | 'contentType'>;
   health: Health;
   signal: AbortSignal;
 }
@@ -99,7 +99,7 @@ function closeNow(server: Server): void {
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  metrics: Metrics,
+  metrics: Needs['metrics'],
   health: Health,
 ): Promise<void> {
   request.resume();
@@ -112,7 +112,6 @@ async function answer(
   const isVerbose = parameters.has('verbose');
   switch (path) {
     case '/metrics': {
-      metrics.ready.set(health.ready().ok ? 1 : 0);
       const body = await metrics.render();
       response.setHeader('Content-Type', metrics.contentType);
       response.end(body);
