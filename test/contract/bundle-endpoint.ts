@@ -74,14 +74,17 @@ export async function svidOf(authority: Authority, path: readonly string[]): Pro
   return { key: pemOf(privateKey), cert: chainPem };
 }
 
-/** A certificate as servers of the web have it, which is its own root. @param address IP address of the server. */
-export async function webCredentials(address = '127.0.0.1'): Promise<ServerCredentials> {
+/** A certificate as servers of the web have it, which is its own root. `address` is the IP address of the server. */
+export async function webCredentials({
+  address = '127.0.0.1',
+  lifetimeSeconds = 3600,
+} = {}): Promise<ServerCredentials> {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const keys = await webKeyPair('ECDSA P-256', privateKey);
   const certificate = await X509CertificateGenerator.createSelfSigned({
     name: `CN=${address}`,
     notBefore: new Date(Date.now() - 60_000),
-    notAfter: new Date(Date.now() + 3_600_000),
+    notAfter: new Date(Date.now() + lifetimeSeconds * 1000),
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
     keys,
     extensions: [

@@ -247,4 +247,25 @@ describe('the bundle endpoints', () => {
     assert.equal((await signer.readiness()).ok, true);
     assert.ok(!signer.output().includes('no key'));
   });
+
+  it('that of the web is not ready once its certificate has ended, warns of it once, and is again after a renewal', async () => {
+    await renew(await webCredentials({ lifetimeSeconds: 8 }));
+    const text = await waitFor('the end to be told', async () => {
+      const readiness = await signer.readiness();
+      return !readiness.ok && readiness.text;
+    });
+    assert.match(text, /^\[-\]bundle-web its certificate ended at .*tls\.crt has ended on .*; renew it$/m);
+    assert.match(text, /^\[\+\]bundle-spiffe listens/m);
+    const renewed = await webCredentials();
+    await renew(renewed);
+    await signer.ready();
+    assert.equal((await get(web.port, '/bundle', renewed.cert)).status, 200);
+    const warned = signer
+      .lines()
+      .filter(({ level, msg }) => level === 'warn' && /^its certificate ended/.test(String(msg)));
+    assert.deepEqual(
+      warned.map(({ listener }) => listener),
+      ['bundle-web'],
+    );
+  });
 });

@@ -58,7 +58,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
         components: ['token-endpoint', 'roots-configmap', 'bundle-web', 'bundle-spiffe'],
         settings,
         prepare: async ({ controlPlane, node }) => {
-          web = await webCredentials(node.address);
+          web = await webCredentials({ address: node.address });
           await controlPlane.request('POST', '/api/v1/namespaces/kubespiffe/secrets', {
             metadata: { name: 'kubespiffe-bundle-web' },
             type: 'kubernetes.io/tls',

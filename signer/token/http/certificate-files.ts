@@ -42,6 +42,7 @@ export async function readCertificateFiles(
   return success({
     keyPem: String(key.export({ type: 'pkcs8', format: 'pem' })),
     chainPem: chain.map(({ der }) => encodePem('CERTIFICATE', der)).join(''),
+    notAfter: certificate.validToDate.getTime() / 1000,
   });
 }
 

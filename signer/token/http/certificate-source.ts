@@ -1,6 +1,8 @@
 import type { Authority } from '../../authority/pool.ts';
 import { type Pause, pause as realPause } from '../../kube/timer.ts';
 import type { Logger } from '../../observe/log.ts';
+import { explain, type WaitReason } from '../../observe/reasons.ts';
+import { rfc3339 } from '../../pki/time.ts';
 import { type EndpointCertificate, isToBeRenewed, makeEndpointCertificate } from '../certificate.ts';
 import { readCertificateFiles } from './certificate-files.ts';
 import type { ServerCertificate } from './tls.ts';
@@ -13,8 +15,16 @@ export interface CertificateSource {
    * @param onWaiting is told why there is none yet.
    */
   first(onWaiting: (reason: string) => void, signal: AbortSignal): Promise<ServerCertificate | undefined>;
-  /** Hands on every later certificate until the signal is aborted. A fault is logged; the last good one stays. */
-  follow(use: (certificate: ServerCertificate) => void, signal: AbortSignal): Promise<void>;
+  /** Looks for later certificates until the signal is aborted. A fault is logged; the last good one stays. */
+  follow(follower: Follower, signal: AbortSignal): Promise<void>;
+}
+
+/** What a listener hears of its certificate. */
+export interface Follower {
+  /** There is a later one. */
+  use(certificate: ServerCertificate): void;
+  /** At each look: that the last one has ended and why there is none after it, or undefined while it is good. */
+  looked(ended: string | undefined): void;
 }
 
 const retryMs = 1_000;
@@ -23,7 +33,9 @@ const checkMs = 5_000;
 /** The endpoint's own SVIDs: renewed in time, and when another chain signs. */
 export function ownCertificates(needs: {
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
-  readonly authority: () => { ok: true; authority: Authority } | { ok: false; detail: string };
+  readonly authority: () =>
+    | { ok: true; authority: Authority }
+    | { ok: false; reason: WaitReason; detail: string };
   readonly trustDomain: string;
   readonly dnsNames: readonly string[];
   readonly log: Pick<Logger, 'info'>;
@@ -53,17 +65,17 @@ export function ownCertificates(needs: {
       while (!signal.aborted) {
         const usable = needs.authority();
         if (usable.ok) return make(usable.authority);
-        onWaiting(`there is no certificate for the endpoint yet: ${usable.detail}`);
+        onWaiting(`there is no certificate for the endpoint yet: ${explain(usable.reason, usable.detail)}`);
         await pause(retryMs, signal);
       }
       return undefined;
     },
-    async follow(use, signal) {
+    async follow({ use, looked }, signal) {
       while (!signal.aborted) {
         await pause(checkMs, signal);
         const usable = needs.authority();
-        if (!usable.ok) continue;
-        if (current && !isToBeRenewed(current, usable.authority, seconds())) continue;
+        looked(usable.ok ? undefined : endOf(current, seconds(), explain(usable.reason, usable.detail)));
+        if (!usable.ok || (current && !isToBeRenewed(current, usable.authority, seconds()))) continue;
         const renewed = await make(usable.authority);
         use(renewed);
         const { authorityId: authority, notAfter } = renewed;
@@ -104,10 +116,11 @@ export function filedCertificates(needs: {
       }
       return undefined;
     },
-    async follow(use, signal) {
+    async follow({ use, looked }, signal) {
       while (!signal.aborted) {
         await pause(checkMs, signal);
         const latest = await read();
+        looked(lastFault === undefined ? undefined : endOf(current, needs.now() / 1000, lastFault));
         if (!latest || (latest.chainPem === current?.chainPem && latest.keyPem === current.keyPem)) continue;
         current = latest;
         use(latest);
@@ -115,4 +128,10 @@ export function filedCertificates(needs: {
       }
     },
   };
+}
+
+/** What there is to say once a certificate has ended, at `now` in seconds since the epoch. */
+function endOf(shown: ServerCertificate | undefined, now: number, fault: string): string | undefined {
+  if (!shown || now < shown.notAfter) return undefined;
+  return `its certificate ended at ${rfc3339(shown.notAfter)}, so nobody can verify it; there is no later one: ${fault}`;
 }

@@ -17,7 +17,7 @@ export interface ListenerNeeds {
   readonly certificates: CertificateSource;
   /** Makes the server with its routes, with the first certificate. */
   readonly create: (tls: ReturnType<typeof tlsOptions>) => Http;
-  readonly log: Pick<Logger, 'info'>;
+  readonly log: Pick<Logger, 'info' | 'warn'>;
   /** Says whether it serves, and why not. */
   readonly onState: (serves: boolean, reason: string) => void;
 }
@@ -27,12 +27,13 @@ const lingerMs = 2_000;
 
 /**
  * Listens once there is a certificate, serves until the signal is aborted and a moment longer, then drains. A renewed
- * certificate is for new connections; open ones keep theirs.
+ * certificate is for new connections; open ones keep theirs. Once the last one has ended, the state says so, and a
+ * warning: whoever verifies it fails in the handshake, of which nobody here hears.
  *
  * @throws whatever listening throws.
  */
 export async function runListener(needs: ListenerNeeds, signal: AbortSignal): Promise<void> {
-  const { name, address, certificates, onState } = needs;
+  const { name, address, certificates, log, onState } = needs;
   const certificate = await certificates.first((reason) => onState(false, reason), signal);
   if (!certificate) return;
   const tlsOf = (shown: ServerCertificate) => tlsOptions(shown, needs);
@@ -41,10 +42,20 @@ export async function runListener(needs: ListenerNeeds, signal: AbortSignal): Pr
   server.listen(address.port, ...(address.host ? [address.host] : []));
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  needs.log.info({ listener: name, port }, 'listens');
-  onState(true, `listens on port ${port}`);
+  log.info({ listener: name, port }, 'listens');
+  const listens = `listens on port ${port}`;
+  onState(true, listens);
+  let wasGood = true;
+  const follower = {
+    use: (renewed: ServerCertificate) => server.setSecureContext(tlsOf(renewed)),
+    looked(ended: string | undefined) {
+      if (ended !== undefined && wasGood) log.warn({ listener: name }, ended);
+      wasGood = ended === undefined;
+      onState(wasGood, ended ?? listens);
+    },
+  };
   try {
-    await certificates.follow((renewed) => server.setSecureContext(tlsOf(renewed)), signal);
+    await certificates.follow(follower, signal);
     await pause(lingerMs);
   } finally {
     onState(false, 'draining');

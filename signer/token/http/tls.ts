@@ -16,11 +16,13 @@ const ciphers = [
 export interface ServerCertificate {
   readonly keyPem: string;
   readonly chainPem: string;
+  /** Seconds since the epoch. */
+  readonly notAfter: number;
 }
 
 /** What a listener is made with, and given again whenever its certificate is renewed. */
 export function tlsOptions(
-  certificate: ServerCertificate,
+  certificate: Pick<ServerCertificate, 'keyPem' | 'chainPem'>,
   speaks: { readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3'; readonly asksForCertificates?: boolean },
 ): ServerOptions {
   return {

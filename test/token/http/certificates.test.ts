@@ -9,7 +9,7 @@ import { type Authority, compilePool, signingAuthorityAt } from '../../../signer
 import { endpointIdOf } from '../../../signer/spiffe/infrastructure.ts';
 import { isToBeRenewed, makeEndpointCertificate } from '../../../signer/token/certificate.ts';
 import { readCertificateFiles } from '../../../signer/token/http/certificate-files.ts';
-import { ownCertificates } from '../../../signer/token/http/certificate-source.ts';
+import { filedCertificates, ownCertificates } from '../../../signer/token/http/certificate-source.ts';
 import type { ServerCertificate } from '../../../signer/token/http/tls.ts';
 import { makeStateFolder, removeStateFolder } from '../../cluster/state-folder.ts';
 import { webCredentials } from '../../contract/bundle-endpoint.ts';
@@ -91,14 +91,18 @@ describe("the endpoint's own certificate", () => {
 
 describe('the source of those certificates', () => {
   /** Its clock moves by itself: each pause is over at once, and calls what the test has planned for its time. */
-  async function followed(plan: (atSecond: number, set: (authority: Authority | undefined) => void) => void) {
+  async function followed(
+    plan: (atSecond: number, set: (authority: Authority | undefined) => void) => void,
+    untilSecond = 13 * hour,
+  ) {
     const stop = new AbortController();
     const first = await anAuthority();
     let authority: Authority | undefined = first;
     let nowMs = now * 1000;
-    let pauses = 0;
+    const at = () => nowMs / 1000 - now;
     const source = ownCertificates({
-      authority: () => (authority ? { ok: true, authority } : { ok: false, detail: 'there is no CA' }),
+      authority: () =>
+        authority ? { ok: true, authority } : { ok: false, reason: 'PoolUnusable', detail: 'no CA' },
       trustDomain,
       dnsNames,
       log: { info: () => undefined },
@@ -106,20 +110,24 @@ describe('the source of those certificates', () => {
       randomBytes,
       async pause(ms) {
         nowMs += ms;
-        pauses += 1;
-        if (pauses === 10_000) stop.abort();
-        plan(nowMs / 1000 - now, (next) => {
+        if (at() >= untilSecond) stop.abort();
+        plan(at(), (next) => {
           authority = next;
         });
       },
     });
     const shown: { at: number; certificate: ServerCertificate }[] = [];
-    const waited: string[] = [];
-    const begun = await source.first((reason) => waited.push(reason), stop.signal);
+    const said: { at: number; ended: string | undefined }[] = [];
+    const begun = await source.first(() => undefined, stop.signal);
     assert.ok(begun);
-    const use = (certificate: ServerCertificate) => shown.push({ at: nowMs / 1000 - now, certificate });
-    await source.follow(use, stop.signal);
-    return { begun, shown, waited };
+    const follower = {
+      use: (certificate: ServerCertificate) => void shown.push({ at: at(), certificate }),
+      looked(ended: string | undefined) {
+        if (said.at(-1)?.ended !== ended) said.push({ at: at(), ended });
+      },
+    };
+    await source.follow(follower, stop.signal);
+    return { begun, shown, said };
   }
 
   it('gives a new one every half day and none in between', async () => {
@@ -141,11 +149,22 @@ describe('the source of those certificates', () => {
     assert.ok(certificate.verify(new X509Certificate(another.root.der).publicKey));
   });
 
-  it('keeps the last one while there is no CA that may sign', async () => {
-    const { shown } = await followed((at, set) => {
+  it('keeps the last one while no CA may sign, says from its end on why there is none, and then renews', async () => {
+    const [another, endsAt] = [await anAuthority(), 24 * hour - 120];
+    const { shown, said } = await followed((at, set) => {
       if (at === 600) set(undefined);
-    });
-    assert.deepEqual(shown, []);
+      if (at === endsAt + hour) set(another);
+    }, 26 * hour);
+    assert.deepEqual(said, [
+      {
+        at: endsAt,
+        ended:
+          'its certificate ended at 2026-11-26T11:58:00Z, so nobody can verify it; there is no later one: ' +
+          'The CA pool cannot be used: no CA',
+      },
+      { at: endsAt + hour, ended: undefined },
+    ]);
+    assert.equal(shown[0]?.at, endsAt + hour);
   });
 });
 
@@ -173,5 +192,53 @@ describe('a certificate in files', () => {
     assert.match(await read(endsAt - 1), /tls\.key is not that of the first certificate in .*tls\.crt$/);
     await writeFile(files.certificateFile, 'no certificate');
     assert.match(await read(endsAt - 1), /tls\.crt holds no certificate in PEM$/);
+  });
+
+  it('is said to have ended once it has, whatever is wrong with the files, until a later one is there', async () => {
+    const files = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
+    const put = async ({ key, cert }: { key: string; cert: string }) => {
+      await writeFile(files.certificateFile, cert);
+      await writeFile(files.keyFile, key);
+    };
+    const [early, late] = [await webCredentials(), await webCredentials({ lifetimeSeconds: 2 * hour })];
+    const endsAt = new X509Certificate(early.cert).validToDate.getTime();
+    const stop = new AbortController();
+    let nowMs = endsAt - 15_000;
+    const said: [secondsAfterEnd: number, ended: string | undefined][] = [];
+    const used: ServerCertificate[] = [];
+    const source = filedCertificates({
+      ...files,
+      log: { info: () => undefined, warn: () => undefined },
+      now: () => nowMs,
+      async pause(ms) {
+        nowMs += ms;
+        if (nowMs === endsAt - 5_000) await writeFile(files.keyFile, 'no key');
+        if (nowMs === endsAt + 10_000) await put(late);
+        if (nowMs === endsAt + 15_000) stop.abort();
+      },
+    });
+    await put(early);
+    assert.ok(await source.first(() => undefined, stop.signal));
+    const looked = (ended: string | undefined) => said.push([(nowMs - endsAt) / 1000, ended]);
+    await source.follow(
+      { use: (certificate) => void used.push(certificate), looked: (ended) => void looked(ended) },
+      stop.signal,
+    );
+    const ended = /^its certificate ended at .*Z, .*: .*tls\.key holds no unencrypted private key in PEM$/;
+    assert.deepEqual(
+      said.map(([at, reason]) => [at, reason === undefined ? 'good' : ended.test(reason)]),
+      [
+        [-10, 'good'],
+        [-5, 'good'],
+        [0, true],
+        [5, true],
+        [10, 'good'],
+        [15, 'good'],
+      ],
+    );
+    assert.deepEqual(
+      used.map(({ chainPem }) => chainPem),
+      [late.cert],
+    );
   });
 });
