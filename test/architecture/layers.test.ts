@@ -24,11 +24,8 @@ const mayUse: Record<string, readonly string[]> = {
 };
 const mayBeUsedByAll = ['errors', 'observe'];
 
-/** What tools/ and workload/ may use of signer/. The rest belongs to the running signer alone. */
-const mayBeUsedByTools = [
-  ...['pki', 'spiffe', 'authority', 'identity', 'kube', 'config', 'errors'],
-  ...['observe/reasons.ts', 'issuance/decide.ts', 'issuance/validity.ts'],
-];
+/** What tools/ may use of signer/. The rest belongs to the running signer alone. */
+const mayBeUsedByTools = ['pki', 'spiffe', 'authority', 'identity', 'kube', 'config', 'errors'];
 
 /** The entry that starts the signer for `kubespiffe signer`. */
 const toolsEntry = 'tools/main.ts';
@@ -41,12 +38,10 @@ interface Import {
 
 function importsBelow(folder: string): Import[] {
   return sources(folder).flatMap((from) =>
-    [...readFileSync(join(root, from), 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(
-      ([, to = '']) => ({
-        from,
-        to: to.startsWith('.') ? relative(root, join(root, dirname(from), to)) : to,
-      }),
-    ),
+    [...textOf(from).matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, to = '']) => ({
+      from,
+      to: to.startsWith('.') ? relative(root, join(root, dirname(from), to)) : to,
+    })),
   );
 }
 
@@ -57,14 +52,20 @@ function sources(folder: string): string[] {
 }
 
 /**
- * `signer/kube/queue.ts` is in the room `kube`, `signer/config.ts` in `config`. What else lies beside main.ts is
+ * `signer/kube/queue.ts` is in the room `kube`, `signer/errors.ts` in one of its own. What else lies beside main.ts is
  * part of the wiring, which may use everything and is used by nothing.
  */
 function roomOf(file: string): string {
   const [, place = '', ...rest] = file.split('/');
   if (rest.length > 0) return place;
-  return ['config.ts', 'errors.ts'].includes(place) ? place.replace(/\.ts$/, '') : 'main';
+  return place === 'errors.ts' ? 'errors' : 'main';
 }
+
+/** Who gets what, and for how long: the same facts always give the same answer. */
+const deciding = ['signer/identity/spiffe.ts', 'signer/issuance/decide.ts', 'signer/issuance/validity.ts'];
+const decides = (file: string) => deciding.includes(file);
+
+const textOf = (file: string) => readFileSync(join(root, file), 'utf8');
 
 const signerImports = importsBelow('signer');
 const isOurs = ({ to }: Import) => to.endsWith('.ts');
@@ -93,7 +94,7 @@ test('imports in signer/ go down the layers, never up', () => {
 test('tools use what lies below the running signer', () => {
   const wrong = importsBelow('tools')
     .filter(({ from, to }) => to.startsWith('signer/') && from !== toolsEntry)
-    .filter(({ to }) => !mayBeUsedByTools.some((part) => part === roomOf(to) || to === `signer/${part}`));
+    .filter(({ to }) => !mayBeUsedByTools.includes(roomOf(to)));
   assert.deepEqual(wrong, []);
 });
 
@@ -103,26 +104,34 @@ test('the program does not use its tests', () => {
 });
 
 test('what decides does no input or output', () => {
-  const isPure = (file: string) =>
-    roomOf(file) === 'identity' ||
-    ['signer/issuance/decide.ts', 'signer/issuance/validity.ts'].includes(file);
+  assert.deepEqual(sources('signer').filter(decides).sort(), deciding);
   const wrong = signerImports.filter(
-    ({ from, to }) => isPure(from) && to.startsWith('node:') && to !== 'node:crypto',
+    ({ from, to }) => decides(from) && to.startsWith('node:') && to !== 'node:crypto',
   );
   assert.deepEqual(wrong, []);
 });
 
-test('only the entries read the environment and the clock of the machine', () => {
-  const pure = sources('signer').filter((file) =>
-    ['pki', 'spiffe', 'identity', 'authority'].includes(roomOf(file)),
+test('what decides, and the rooms below, take time and randomness from their callers', () => {
+  const pure = sources('signer').filter(
+    (file) => decides(file) || ['pki', 'spiffe', 'identity', 'authority'].includes(roomOf(file)),
   );
-  const readers = pure.filter((file) =>
-    /process\.env|Date\.now\(\)|Math\.random\(\)/.test(readFileSync(join(root, file), 'utf8')),
-  );
-  assert.deepEqual(readers, []);
-  const env = sources('signer').filter((file) => /process\.env/.test(readFileSync(join(root, file), 'utf8')));
+  const clock = /new Date\(\)|Date\.now|performance\.now/;
+  const randomness = /Math\.random|randomBytes|randomUUID|randomInt|getRandomValues/;
   assert.deepEqual(
-    env.filter((file) => !['signer/main.ts', 'signer/process.ts'].includes(file)),
+    pure.filter((file) => clock.test(textOf(file))),
+    [],
+  );
+  assert.deepEqual(
+    pure.filter((file) => randomness.test(textOf(file))),
+    // It makes keys, which have to be random whoever asks.
+    ['signer/authority/create.ts'],
+  );
+});
+
+test('only the entries read the environment', () => {
+  const readers = sources('signer').filter((file) => /process\.env/.test(textOf(file)));
+  assert.deepEqual(
+    readers.filter((file) => !['signer/main.ts', 'signer/process.ts'].includes(file)),
     [],
   );
 });
