@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { before, describe, it } from 'node:test';
+import { createReporter, type Told } from '../../signer/issuance/report.ts';
+import {
+  type AuditRecord,
+  createAudit,
+  type TokenAuditRecord,
+  type X509AuditRecord,
+} from '../../signer/observe/audit.ts';
+import type { Logger } from '../../signer/observe/log.ts';
+import { createMetrics } from '../../signer/observe/metrics.ts';
+import { outcomes, type Reason } from '../../signer/observe/reasons.ts';
+import { refuse } from '../../signer/token/refusals.ts';
+import { createTokenReporter, type SvidTold } from '../../signer/token/report.ts';
+import { anOpenRequest, aSupportedKey } from '../issuance/examples.ts';
+import { blocksBelow, checkout, type Page, readPage } from './markdown.ts';
+
+type All<T> = Readonly<Record<keyof T, boolean>>;
+
+/** The compiler holds these to the records; the tables of the page are held to these. */
+const ofRequest = {
+  ...{ outcome: true, reason: true, message: true, signer: true, namespace: true },
+  ...{ request: true, pod: true, serviceAccount: true, node: true },
+  ...{
+    spiffeId: true,
+    serial: true,
+    publicKeySha256: true,
+    authority: true,
+    notBefore: true,
+    notAfter: true,
+  },
+} as const satisfies All<AuditRecord>;
+const ofEndpoint = {
+  ...{ event: true, outcome: true, reason: true, message: true, address: true },
+  ...{ namespace: true, pod: true, serviceAccount: true, credentialId: true, spiffeId: true, notAfter: true },
+} as const;
+const ofToken = {
+  ...ofEndpoint,
+  audiences: true,
+  tokenId: true,
+  keyId: true,
+} as const satisfies All<TokenAuditRecord>;
+const ofX509Svid = {
+  ...ofEndpoint,
+  ...{ serial: true, publicKeySha256: true, authority: true, notBefore: true },
+} as const satisfies All<X509AuditRecord>;
+
+type Line = Record<string, unknown>;
+
+/** What the code says of these facts, in its audit and in its metrics. */
+function reporters(replica = 'signer') {
+  const lines: Line[] = [];
+  const write = (line: string) => void lines.push(JSON.parse(line));
+  const audit = createAudit({ replica, destination: { write } });
+  const silent = () => undefined;
+  const log = { debug: silent, info: silent, warn: silent } as unknown as Logger;
+  const metrics = createMetrics();
+  const events = { record: silent, run: async () => undefined };
+  const { tell } = createReporter({ log, metrics, audit, events, signerName: 'kubespiffe.io/spiffe' });
+  const tellToken = createTokenReporter({ log, metrics, audit, events });
+  return { lines, metrics, tell, tellToken };
+}
+
+describe('the page on audit lines', () => {
+  let page: Page;
+  before(async () => {
+    page = await readPage('docs/reference/metrics.md');
+  });
+
+  /** The members in the rows of a table, and when each is there. */
+  function table(title: string): Map<string, string> {
+    const section = page.text.split(`\n### ${title}\n`)[1]?.split(/\n##+ /)[0] ?? '';
+    const rows = [...section.matchAll(/^\| (`.+?`) \| ([^|]+) \|/gm)];
+    return new Map(
+      rows.flatMap(([, names = '', there = '']) =>
+        [...names.matchAll(/`(\w+)`/g)].map(([, name]) => [name ?? '', there] as const),
+      ),
+    );
+  }
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the page shows
+  const sample = (title: string): any => JSON.parse(blocksBelow(page, title)[0]?.code ?? '');
+
+  for (const [title, members] of [
+    ['Of a PodCertificateRequest', ofRequest],
+    ['Of a JWT-SVID', ofToken],
+    ['Of an X509-SVID over HTTP', ofX509Svid],
+  ] as const) {
+    it(`names every member, and no other: ${title}`, () => {
+      assert.deepEqual([...table(title).keys()].sort(), Object.keys(members).sort());
+    });
+  }
+
+  it('shows what the code writes of a certificate', () => {
+    const title = 'Of a PodCertificateRequest';
+    const { time, publicKeySha256, ...shown } = sample(title);
+    const { lines, tell } = reporters(shown.replica);
+    const { spiffeId, authority, notBefore, notAfter } = shown;
+    const told: Told = {
+      request: anOpenRequest({
+        ...{ namespace: shown.namespace, name: shown.request.name, uid: shown.request.uid },
+        ...{
+          podName: shown.pod.name,
+          podUID: shown.pod.uid,
+          nodeName: shown.node.name,
+          nodeUID: shown.node.uid,
+        },
+        ...{ serviceAccountName: shown.serviceAccount.name, serviceAccountUID: shown.serviceAccount.uid },
+      }),
+      ...{ reason: 'Issued', detail: spiffeId, owner: true, elapsedMs: 1 },
+      certificate: {
+        spiffeId,
+        serialHex: shown.serial,
+        authority,
+        spki: aSupportedKey.spki,
+        notBefore,
+        notAfter,
+      },
+    };
+    tell(told);
+    const [{ time: written, publicKeySha256: hash, ...line } = {}] = lines;
+    assert.deepEqual(line, shown);
+    assert.deepEqual(
+      [String(time).length, publicKeySha256.length],
+      [String(written).length, String(hash).length],
+    );
+    for (const member of Object.keys(ofRequest)) assert.ok(lines[0] && member in lines[0], member);
+
+    const { certificate, ...waiting } = told;
+    assert.ok(certificate);
+    tell({ ...waiting, request: anOpenRequest({ uid: 'another' }), reason: 'PoolUnusable' });
+    const always = [...table(title)].filter(([, there]) => there === 'always').map(([name]) => name);
+    const common = ['level', 'time', 'audit', 'replica'];
+    assert.deepEqual(Object.keys(lines[1] ?? {}).sort(), [...common, ...always].sort());
+  });
+
+  it('shows what the code writes of a JWT-SVID', () => {
+    const { time: _, ...shown } = sample('Of a JWT-SVID');
+    const { lines, tellToken } = reporters(shown.replica);
+    const { spiffeId, audiences, tokenId, keyId, notAfter } = shown;
+    tellToken({
+      ...askedBy(shown),
+      event: 'token',
+      outcome: { ok: true, issued: { spiffeId, audiences, tokenId, keyId, notAfter } },
+    });
+    const [{ time: __, ...line } = {}] = lines;
+    assert.deepEqual(line, shown);
+    assert.deepEqual(
+      Object.keys(ofToken).filter((name) => !(name in shown)),
+      ['message'],
+    );
+  });
+
+  it('shows what the code writes of a refusal', () => {
+    const { time: _, ...shown } = sample('Of an X509-SVID over HTTP');
+    const { lines, tellToken } = reporters(shown.replica);
+    const [, detail = ''] = /\((.+?)\)/.exec(shown.message) ?? [];
+    tellToken({ ...askedBy(shown), event: 'x509-svid', outcome: refuse(shown.reason, detail) });
+    const [{ time: __, ...line } = {}] = lines;
+    assert.deepEqual(line, shown);
+  });
+
+  function askedBy(shown: Line): Omit<SvidTold, 'event' | 'outcome'> {
+    const { address, namespace, pod, serviceAccount, credentialId } =
+      shown as unknown as Required<TokenAuditRecord>;
+    return {
+      address,
+      elapsedMs: 1,
+      caller: { namespace, pod, serviceAccount, id: credentialId, expiresAt: 0 },
+    };
+  }
+
+  it('says which outcome of a metric is which in an audit line', async () => {
+    const row = page.text.split('\n').find((line) => line.startsWith('| `outcome` | `issue`')) ?? '';
+    const named = [...row.slice('| `outcome`'.length).matchAll(/`(\w+)`/g)].flatMap(([, name]) => name ?? []);
+    const half = named.length / 2;
+    const pairs = new Map(named.slice(0, half).map((name, index) => [name, named[half + index]]));
+    for (const reason of Object.keys(outcomes) as Reason[]) {
+      const { lines, metrics, tell } = reporters();
+      tell({ request: anOpenRequest(), reason, detail: '', owner: true, elapsedMs: 1 });
+      const counted = new RegExp(`outcome="(\\w+)",reason="${reason}".*\\} 1$`, 'm').exec(
+        await metrics.render(),
+      );
+      assert.equal(lines[0]?.outcome, pairs.get(counted?.[1] ?? ''), reason);
+    }
+  });
+
+  it('says why a watch was opened again', async () => {
+    const source = await readFile(join(checkout, 'signer/kube/reflector.ts'), 'utf8');
+    const [declared = ''] = /(?<=type RestartCause = ).+(?=;)/.exec(source) ?? [];
+    const causes = [...declared.matchAll(/'(\w+)'/g)].flatMap(([, name]) => name ?? []);
+    const row = page.text.split('\n').find((line) => line.startsWith('| `cause` of')) ?? '';
+    const named = [...(row.split('|')[2] ?? '').matchAll(/`(\w+)`/g)].flatMap(([, name]) => name ?? []);
+    assert.ok(causes.length > 0);
+    assert.deepEqual(named.sort(), causes.sort());
+  });
+});
