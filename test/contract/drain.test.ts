@@ -61,10 +61,33 @@ describe('a replica that is told to stop', () => {
   });
 
   it('switches debugging on and off by SIGUSR1', async () => {
-    process.kill(staying.child.pid, 'SIGUSR1');
-    await answerTo(controlPlane, await requestFor(controlPlane, await createPod(controlPlane)));
-    await waitFor('a change of the level', () => staying.lines().some((line) => line.logLevel === 'debug'));
-    process.kill(staying.child.pid, 'SIGUSR1');
-    await waitFor('the change back', () => staying.lines().some((line) => line.logLevel === 'info'));
+    const looks = () => staying.metric('kubespiffe_api_requests_total', { verb: 'GET', resource: 'pods' });
+    /** Makes a request wait: each decision has a live look at the pod, and all but the first are told as debugging. */
+    const waitInVain = async () => {
+      const before = await looks();
+      const pod = await createPod(controlPlane);
+      const { metadata } = await requestFor(controlPlane, pod, { serviceAccountName: 'another' });
+      await waitFor('a repeated decision', async () => (await looks()) >= before + 3);
+      return `${metadata.namespace}/${metadata.name}`;
+    };
+    const changeTo = async (logLevel: string) => {
+      process.kill(staying.child.pid, 'SIGUSR1');
+      await waitFor(`level ${logLevel}`, () => staying.lines().some((line) => line.logLevel === logLevel));
+    };
+    const debugged = () => staying.lines().filter(({ level }) => level === 'debug');
+
+    await waitInVain();
+    assert.deepEqual(debugged(), []);
+    await changeTo('debug');
+    const waiting = await waitInVain();
+    await waitFor('its line', () => debugged().some(({ request }) => request === waiting));
+    await changeTo('info');
+    await waitInVain();
+    const lines = staying.lines();
+    const after = lines.slice(lines.findIndex(({ logLevel }) => logLevel === 'info'));
+    assert.deepEqual(
+      after.filter(({ level }) => level === 'debug'),
+      [],
+    );
   });
 });
