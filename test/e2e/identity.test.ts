@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
+import { hash, X509Certificate } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { runCommand } from '../cluster/command.ts';
 import type { PodName } from '../cluster/node.ts';
 import { toolsPod, waitForPod } from '../cluster/pods.ts';
@@ -288,21 +289,91 @@ for (const choice of clusterChoices()) {
       }
     });
 
-    test('each certificate left an audit line, and no key is in any log', async () => {
-      const logs = await installation.controlPlane.kubectl([
+    /** What the replicas that run now have written. */
+    const signerLogs = () =>
+      installation.controlPlane.kubectl([
         ...['logs', '--namespace', 'kubespiffe', '--selector', 'app.kubernetes.io/component=signer'],
         ...['--tail=-1', '--prefix=false'],
       ]);
-      const { credentials } = await readHeld(installation, { ...client, name: 'after-api-server' });
-      const serial = new X509Certificate(leafOf(credentials.ECDSAP256 ?? '')).serialNumber.toLowerCase();
-      const audited = logs
-        .split('\n')
-        .filter((line) => line.includes('"audit":true'))
-        .map((line) => JSON.parse(line));
-      assert.equal(audited.filter((line) => JSON.stringify(line).toLowerCase().includes(serial)).length, 1);
-      assert.doesNotMatch(logs, /PRIVATE KEY|eyJhbGciOi/);
+
+    /** The requests that these replicas have answered with a certificate: others took their logs with them. */
+    async function issuedNow(): Promise<PodCertificateRequest[]> {
+      const signers = await installation.controlPlane.request(
+        'GET',
+        '/api/v1/namespaces/kubespiffe/pods?labelSelector=app.kubernetes.io/component=signer',
+      );
+      const replicas = new Set(signers.body.items.map(({ metadata }: Pod) => metadata.name));
+      const path = `/apis/certificates.k8s.io/${apiVersion}/podcertificaterequests`;
+      const requests = (await installation.controlPlane.request('GET', path)).body.items;
+      return requests.filter(
+        ({ status, metadata }: PodCertificateRequest & { metadata: { managedFields: WrittenFields[] } }) =>
+          status?.certificateChain &&
+          metadata.managedFields.some(
+            ({ subresource, manager }) => subresource === 'status' && replicas.has(manager),
+          ),
+      );
+    }
+
+    test('each certificate left one audit line, which says who got it by which key, and no key is in any log', async () => {
+      const requests = await issuedNow();
+      assert.ok(requests.length > keyTypes.length, `${requests.length} certificates`);
+      const serials = new Map(
+        requests.map(({ metadata, status }) => [
+          metadata.uid,
+          new X509Certificate(leafOf(status?.certificateChain ?? '')).serialNumber.toLowerCase(),
+        ]),
+      );
+      // The line comes once the API server has confirmed the certificate. Requests are cleaned up after a quarter of an
+      // hour, so that there may be lines of others as well.
+      const lines = await waitFor('the audit lines', async () => {
+        const audited = (await signerLogs())
+          .split('\n')
+          .filter((line) => line.includes('"audit":true'))
+          .map((line) => JSON.parse(line))
+          .filter(({ reason, request }) => reason === 'Issued' && serials.has(request.uid));
+        return audited.length >= serials.size && audited;
+      });
+      assert.deepEqual(lines.map(({ request, serial }) => [request.uid, serial]).sort(), [...serials].sort());
+
+      const name = 'after-api-server';
+      const { credentials } = await readHeld(installation, { ...client, name });
+      const leaf = new X509Certificate(leafOf(credentials.ECDSAP256 ?? ''));
+      const objectAt = async (path: string) =>
+        (await installation.controlPlane.request('GET', `/api/v1/${path}`)).body;
+      const pod = await objectAt(`namespaces/${client.namespace}/pods/${name}`);
+      const { metadata: node } = await objectAt(`nodes/${pod.spec.nodeName}`);
+      const account = await objectAt(
+        `namespaces/${client.namespace}/serviceaccounts/${client.serviceAccount}`,
+      );
+      const serial = leaf.serialNumber.toLowerCase();
+      const { time, replica, request, message, ...line } = lines.find((one) => one.serial === serial);
+      assert.equal(serials.get(request.uid), serial);
+      assert.deepEqual(line, {
+        level: 'info',
+        audit: true,
+        outcome: 'Issued',
+        reason: 'Issued',
+        signer: 'kubespiffe.io/spiffe',
+        namespace: client.namespace,
+        pod: { name, uid: pod.metadata.uid },
+        serviceAccount: { name: client.serviceAccount, uid: account.metadata.uid },
+        node: { name: node.name, uid: node.uid },
+        spiffeId: idOf(client),
+        serial,
+        publicKeySha256: hash('sha256', leaf.publicKey.export({ type: 'spki', format: 'der' }), 'hex'),
+        authority: 'first',
+        notBefore: leaf.validFromDate.getTime() / 1000,
+        notAfter: leaf.validToDate.getTime() / 1000,
+      });
+      assert.doesNotMatch(await signerLogs(), /PRIVATE KEY|eyJhbGciOi/);
     });
   });
+}
+
+/** What the API server notes of whoever wrote a part of an object. */
+interface WrittenFields {
+  readonly manager: string;
+  readonly subresource?: string;
 }
 
 /** The clauses that something does not fulfil, of what `kubespiffe inspect -o json` says. */
