@@ -20,8 +20,8 @@ export interface HttpLimits {
 }
 
 /**
- * A connection takes some 60 KB of memory, a request its body in addition: three full listeners are within the memory
- * limit of the Deployment.
+ * A connection takes some 60 KB of memory, a request its body in addition. Three full listeners are within the memory
+ * limit that manifests/ give to a signer with listeners: test/manifests/base.test.ts reckons it.
  */
 export const usualLimits: HttpLimits = {
   connections: { total: 1_024, perAddress: 256 },
