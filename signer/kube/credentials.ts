@@ -161,8 +161,10 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
 /** client-node reads a user's `tokenFile` once and forgets the path, which ends with the first rotation. */
 async function readTokenFiles(kubeconfig: string): Promise<[user: string, tokenFile: string][]> {
   const content: unknown = parseYaml(await readFile(kubeconfig, 'utf8'));
-  const { users = [] } = (content ?? {}) as { users?: { name: string; user?: { tokenFile?: string } }[] };
-  return users.flatMap(({ name, user }) =>
+  if (typeof content !== 'object' || content === null) throw new Error(`${kubeconfig} holds no kubeconfig`);
+  // Null once kubectl has deleted the last one.
+  const { users } = content as { users?: { name: string; user?: { tokenFile?: string } }[] | null };
+  return (users ?? []).flatMap(({ name, user }) =>
     user?.tokenFile ? [[name, path.resolve(path.dirname(kubeconfig), user.tokenFile)]] : [],
   );
 }
@@ -173,6 +175,7 @@ function fromConfig(config: KubeConfig, origin: string, tokenFile: string | unde
   if (!config.currentContext) throw unusable(origin, 'it has no current context');
   if (!context) throw unusable(origin, `context "${config.currentContext}" is not in it`);
   if (!cluster) throw unusable(origin, `cluster "${context.cluster}" is not in it`);
+  if (context.user && !config.getCurrentUser()) throw unusable(origin, `user "${context.user}" is not in it`);
   if (!URL.canParse(cluster.server)) throw unusable(origin, `"${cluster.server}" is not a URL`);
   if (cluster.proxyUrl) throw unusable(origin, 'proxy-url is not supported');
   if (config.getCurrentUser()?.impersonateUser) throw unusable(origin, 'impersonation is not supported');
@@ -203,6 +206,10 @@ function fromConfig(config: KubeConfig, origin: string, tokenFile: string | unde
 function unusable(origin: string, cause: unknown): KubespiffeError {
   if (cause instanceof KubespiffeError) return cause;
   // Further lines, and the cause itself, may quote the file with its keys and tokens: YAML parsers do.
-  const [reason] = messageOf(cause).split('\n');
+  const [reason] = isNotThere(cause) ? [`${cause.path} is not there`] : messageOf(cause).split('\n');
   return new KubespiffeError('CONFIG_INVALID', `${origin} cannot be used: ${reason}`);
+}
+
+function isNotThere(cause: unknown): cause is Error & { path: string } {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT' && 'path' in cause;
 }

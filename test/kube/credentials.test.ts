@@ -18,7 +18,16 @@ after(() => rm(folder, { recursive: true }));
 const load = (sources: Partial<CredentialSources>) =>
   loadCredentials({ env: {}, monotonic: () => now, ...sources });
 
-async function kubeconfig(name: string, user: object, cluster: object = {}): Promise<string> {
+const kubeconfig = (name: string, user: object, cluster: object = {}) =>
+  fileOf(name, {
+    clusters: [
+      { name: 'here', cluster: { server: 'https://here.example:6443', ...cluster } },
+      { name: 'there', cluster: { server: 'https://there.example/clusters/2' } },
+    ],
+    users: [{ name: 'me', user }],
+  });
+
+async function fileOf(name: string, different: object): Promise<string> {
   const file = path.join(folder, name);
   const content = {
     apiVersion: 'v1',
@@ -29,11 +38,9 @@ async function kubeconfig(name: string, user: object, cluster: object = {}): Pro
       { name: 'two', context: { cluster: 'there', user: 'me' } },
       { name: 'dangling', context: { cluster: 'nowhere', user: 'me' } },
     ],
-    clusters: [
-      { name: 'here', cluster: { server: 'https://here.example:6443', ...cluster } },
-      { name: 'there', cluster: { server: 'https://there.example/clusters/2' } },
-    ],
-    users: [{ name: 'me', user }],
+    clusters: [{ name: 'here', cluster: { server: 'https://here.example:6443' } }],
+    users: [{ name: 'me', user: {} }],
+    ...different,
   };
   await writeFile(file, stringify(content));
   return file;
@@ -42,6 +49,13 @@ async function kubeconfig(name: string, user: object, cluster: object = {}): Pro
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
 describe('credentials', () => {
+  test('none, where the context names no user: the lists that kubectl has emptied are null', async () => {
+    const contexts = [{ name: 'one', context: { cluster: 'here', user: '' } }];
+    const credentials = await load({ kubeconfig: await fileOf('anonymous', { contexts, users: null }) });
+    assert.equal(credentials.server.host, 'here.example:6443');
+    assert.equal(await credentials.authorization(), undefined);
+  });
+
   test('a token, an authority, a client certificate and a server name of a kubeconfig', async () => {
     const file = await kubeconfig(
       'all',
@@ -146,7 +160,7 @@ describe('credentials', () => {
     assert.equal(await (await load({ env })).authorization(), 'Bearer among-others');
     await assert.rejects(
       load({ env: { KUBECONFIG: '/nowhere/first' } }),
-      /\/nowhere\/first cannot be used: ENOENT/,
+      /\/nowhere\/first cannot be used: \/nowhere\/first is not there$/,
     );
   });
 
@@ -155,8 +169,10 @@ describe('credentials', () => {
     await writeFile(broken, 'users:\n- name: me\n  user: {token: "s3cr3t\n  : [');
     const fresh = path.join(folder, 'fresh');
     await writeFile(fresh, 'apiVersion: v1\nkind: Config\n');
+    const empty = path.join(folder, 'empty');
+    await writeFile(empty, '');
     const cases: [CredentialSources['kubeconfig'], string | undefined, RegExp][] = [
-      [path.join(folder, 'missing'), undefined, /missing cannot be used: ENOENT/],
+      [path.join(folder, 'missing'), undefined, /missing cannot be used: .*missing is not there$/],
       [broken, undefined, /broken cannot be used/],
       [fresh, undefined, /it has no current context/],
       [await kubeconfig('context', { token: 's3cr3t' }), 'three', /context "three" is not in it/],
@@ -164,7 +180,11 @@ describe('credentials', () => {
       [await kubeconfig('as', { token: 's3cr3t', as: 'root' }), undefined, /impersonation is not supported/],
       [await kubeconfig('proxy', {}, { 'proxy-url': 'http://p:1' }), undefined, /proxy-url is not supported/],
       [await kubeconfig('url', {}, { server: 'here' }), undefined, /"here" is not a URL/],
-      [await kubeconfig('no-file', { tokenFile: 'nowhere' }), undefined, /ENOENT/],
+      [await kubeconfig('no-file', { tokenFile: 'nowhere' }), undefined, /\/nowhere is not there$/],
+      [await fileOf('no-users', { users: null }), undefined, /user "me" is not in it$/],
+      [await fileOf('no-clusters', { clusters: null }), undefined, /cluster "here" is not in it$/],
+      [await fileOf('no-contexts', { contexts: null }), undefined, /context "one" is not in it$/],
+      [empty, undefined, /empty holds no kubeconfig$/],
     ];
     for (const [file, context, expected] of cases) {
       await assert.rejects(
