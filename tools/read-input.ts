@@ -6,6 +6,19 @@ export function nameOfInput(file: string): string {
   return file === '-' ? 'standard input' : file;
 }
 
+/**
+ * Looks at what a file holds, and has each fault say which file it is of.
+ * @throws CliError what `look` throws, with the file before it.
+ */
+export function lookInto<T>(file: string, look: () => T): T {
+  try {
+    return look();
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    throw new CliError(error.code, `${nameOfInput(file)}: ${error.message}`, error.hint);
+  }
+}
+
 /** The content of a file that a person named; `-` is standard input. @throws CliError USAGE */
 export async function readInput(terminal: Terminal, file: string): Promise<Buffer> {
   try {

@@ -75,6 +75,18 @@ describe('wrong usage', () => {
   const create = ['ca', 'create', '-n', 'x', '--name', 'y', '--ca-id', 'a', '--trust-domain', 'example.org'];
   const fetch = ['bundle', 'fetch', '--trust-domain', 'example.org'];
   const restore = ['ca', 'restore', '-n', 'x', '--name', 'y', '--from'];
+  const importing = [
+    'ca',
+    'import',
+    '-n',
+    'x',
+    '--name',
+    'y',
+    '--ca-id',
+    'a',
+    '--trust-domain',
+    'example.org',
+  ];
   const exchange = ['token', '--endpoint', 'https://localhost:1/token'];
   const rows: [args: string[], says: RegExp, hint: RegExp][] = [
     [['bogus'], /unknown command 'bogus'/, /kubespiffe --help/],
@@ -93,6 +105,17 @@ describe('wrong usage', () => {
     [[...create.slice(0, -1), 'Example.org'], /trust domain has only/, /example\.org/],
     [['ca', 'import', '-n', 'x', '--name', 'y'], /nothing to import/, /--from-secret/],
     [['ca', 'import', '-n', 'x', '--name', 'y', '--cert', 'c'], /--cert without --key/, /--key FILE/],
+    [[...importing, '--mesh-pool', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
+    [
+      [...importing, '--cert', '/nonexistent/file', '--key', launcher],
+      /cannot be read \(ENOENT\)/,
+      /is there/,
+    ],
+    [
+      [...importing, '--cert', launcher, '--key', '/nonexistent/file'],
+      /cannot be read \(ENOENT\)/,
+      /is there/,
+    ],
     [['ca', 'import', '-n', 'x', '--name', 'y', '--from-secret', 'z'], /not a namespace/, /NAMESPACE\/NAME/],
     [['ca', 'restore', '-n', 'x', '--name', 'y'], /--from/, /kubespiffe ca restore --help/],
     [[...restore, '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
@@ -117,6 +140,8 @@ describe('wrong usage', () => {
     [['token', '--verify', '--bundle', 'a'], /--audience and --trust-domain/, /one receiver/],
     [['inspect'], /nothing to inspect/, /standard input/],
     [['inspect', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
+    [['inspect', launcher], /bin\/kubespiffe: this is neither PEM nor DER/, /give a PEM or DER certificate/],
+    [['inspect', '/dev/null'], /\/dev\/null: there is nothing in it/, /give a PEM or DER certificate/],
     [['inspect', 'pcr', 'name'], /not a namespace and a name/, /NAMESPACE\/NAME/],
     [['completion', 'tcsh'], /'tcsh' is invalid.*bash, zsh, fish/, /kubespiffe completion --help/],
   ];

@@ -304,8 +304,14 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     assert.match(findings.join(), /pool\.authorities\[0\]\.state: the state "resting" is not known/);
   });
 
+  it('says which of two files is wrong', async () => {
+    const { code, stderr } = await run(['inspect', '-', '--roots', '/dev/null'], { input: root });
+    assert.notEqual(code, 0);
+    assert.match(stderr, /^error: \/dev\/null: .*\nhint: /);
+  });
+
   for (const [name, input, says] of [
-    ['nothing', '', /there is nothing in it/],
+    ['nothing', '', /standard input: there is nothing in it/],
     ['something else', 'hello', /neither PEM nor DER/],
     ['a token', 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln\n', /a token\nhint: .*token --decode/],
     ['PEM that is cut off', root.slice(0, 100), /has no END line/],

@@ -1,5 +1,5 @@
 import { CliError } from '../errors.ts';
-import { readInput } from '../read-input.ts';
+import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 import { endpointFault } from './endpoint.ts';
 import { pemOf, readTrustMaterial } from './formats.ts';
@@ -15,7 +15,8 @@ export function endpointUrl(text: string, example: string): URL {
 /** The roots in a file, which may be PEM or a SPIFFE bundle, as PEM. @throws CliError */
 export async function rootsFrom(terminal: Terminal, file: string): Promise<string> {
   const material = readTrustMaterial(await readInput(terminal, file));
-  if (!material.ok) throw new CliError('BUNDLE_INVALID', `${file}: ${material.reason}`);
-  if (material.value.roots.length === 0) throw new CliError('BUNDLE_INVALID', `${file}: it holds no root`);
+  const name = nameOfInput(file);
+  if (!material.ok) throw new CliError('BUNDLE_INVALID', `${name}: ${material.reason}`);
+  if (material.value.roots.length === 0) throw new CliError('BUNDLE_INVALID', `${name}: it holds no root`);
   return pemOf(material.value);
 }

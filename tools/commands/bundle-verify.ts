@@ -5,7 +5,7 @@ import { withExamples } from '../help.ts';
 import { inspectContent } from '../inspect/detect.ts';
 import { conforms, finding, type Inspection, printInspection } from '../inspect/report.ts';
 import { type OutputFormat, outputOption } from '../output.ts';
-import { nameOfInput, readInput } from '../read-input.ts';
+import { lookInto, nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options {
@@ -36,12 +36,8 @@ export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCod
     .addOption(outputOption())
     .action(async (file: string, { trustDomain, output }: Options) => {
       const content = await readInput(terminal, file);
-      if (content.length === 0) throw new CliError('USAGE', 'there is nothing in it', 'give a bundle');
-      const inspection = inspectionOf(content, {
-        now: Math.floor(terminal.now() / 1000),
-        trustDomain,
-        roots: undefined,
-      });
+      const context = { now: Math.floor(terminal.now() / 1000), trustDomain, roots: undefined };
+      const inspection = lookInto(file, () => inspectionOf(content, context));
       printInspection(terminal, inspection, nameOfInput(file), output);
       done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
     });
@@ -50,6 +46,7 @@ export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCod
 
 /** What `inspect` says, and before it whether a reader takes the whole. */
 function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent>[1]): Inspection {
+  if (content.length === 0) throw new CliError('USAGE', 'there is nothing in it', 'give a bundle');
   const format = formatOf(content.toString('utf8'));
   const read = readTrustMaterial(content);
   const demand = 'a reader takes it';

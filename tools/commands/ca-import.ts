@@ -23,6 +23,7 @@ import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
+import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends NewSecretOptions {
@@ -118,7 +119,7 @@ async function readMaterials(options: Options, terminal: Terminal): Promise<CaMa
   }
   if (options.fromSecret !== undefined) return [await fromSecret(options.fromSecret, options, terminal)];
   if (options.cert !== undefined) return [await fromFiles(options.cert, options, terminal)];
-  const pool = unwrap(readMeshPool((await terminal.read(options.meshPool ?? '')).toString('utf8')));
+  const pool = unwrap(readMeshPool((await readInput(terminal, options.meshPool ?? '')).toString('utf8')));
   const [only] = pool;
   return pool.length === 1 && only && options.caId !== undefined ? [{ ...only, id: options.caId }] : pool;
 }
@@ -149,9 +150,9 @@ async function fromFiles(cert: string, options: Options, terminal: Terminal): Pr
   const files = chain === undefined ? [cert] : [cert, chain];
   return {
     id: caId,
-    privateKey: { name: key, pem: (await terminal.read(key)).toString('utf8') },
+    privateKey: { name: nameOfInput(key), pem: (await readInput(terminal, key)).toString('utf8') },
     certificates: await Promise.all(
-      files.map(async (file) => ({ name: file, pem: asPem(await terminal.read(file)) })),
+      files.map(async (file) => ({ name: nameOfInput(file), pem: asPem(await readInput(terminal, file)) })),
     ),
   };
 }

@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
+import type { CertificateFacts } from '../../signer/pki/certificate.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { inspectContent } from '../inspect/detect.ts';
 import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
 import { type OutputFormat, outputOption } from '../output.ts';
-import { nameOfInput, readInput } from '../read-input.ts';
+import { lookInto, nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
 export interface InspectOptions {
@@ -47,7 +48,7 @@ export function inspect(parent: Command, terminal: Terminal, done: (exitCode: nu
     }
     const content = await readInput(terminal, file);
     const context = await contextOf(terminal, options);
-    const inspection = inspectContent(content, context);
+    const inspection = lookInto(file, () => inspectContent(content, context));
     printInspection(terminal, inspection, nameOfInput(file), options.output);
     done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
   });
@@ -65,6 +66,11 @@ export async function contextOf(terminal: Terminal, options: InspectOptions): Pr
   return {
     now: Math.floor(terminal.now() / 1000),
     trustDomain,
-    roots: roots === undefined ? undefined : certificatesOf(await readInput(terminal, roots)),
+    roots: roots === undefined ? undefined : await certificatesIn(terminal, roots),
   };
+}
+
+async function certificatesIn(terminal: Terminal, file: string): Promise<CertificateFacts[]> {
+  const content = await readInput(terminal, file);
+  return lookInto(file, () => certificatesOf(content));
 }

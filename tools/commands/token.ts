@@ -196,7 +196,7 @@ async function verify(terminal: Terminal, text: string, options: Options): Promi
   const name = parseTrustDomain(trustDomain);
   if (!name.ok) throw new CliError('SPIFFE_ID_INVALID', name.reason);
   const material = readTrustMaterial(await readInput(terminal, bundle));
-  if (!material.ok) throw new CliError('BUNDLE_INVALID', `${bundle}: ${material.reason}`);
+  if (!material.ok) throw new CliError('BUNDLE_INVALID', `${nameOfInput(bundle)}: ${material.reason}`);
   const now = Math.floor(terminal.now() / 1000);
   const verified = verifyJwtSvid(text, material.value.jwtKeys, { now, audience, trustDomain });
   if (!verified.ok) {
