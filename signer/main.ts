@@ -7,12 +7,11 @@ import { messageOf } from './errors.ts';
 import { refreshGauges } from './gauges.ts';
 import { createController } from './issuance/controller.ts';
 import { createReporter } from './issuance/report.ts';
-import { ranking } from './issuance/shard.ts';
 import { createSigning } from './issuance/signing.ts';
 import { createStatusWriter } from './issuance/status.ts';
 import { createServerClock } from './kube/clock.ts';
 import { loadCredentials } from './kube/credentials.ts';
-import { createDiscovery, isMissing } from './kube/discovery.ts';
+import { createDiscovery } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
 import { createMembership } from './kube/membership.ts';
 import { createTransport } from './kube/transport.ts';
@@ -24,11 +23,9 @@ import { createMetrics } from './observe/metrics.ts';
 import { serveObservability } from './observe/server.ts';
 import { leafExtensions } from './pki/leaf-extensions.ts';
 import { createRandomPool } from './pki/random.ts';
+import { joinPublishing, publishedIn } from './publishing.ts';
 import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
-import { bundleName as bundleNameOf, markIn } from './trust/bundle.ts';
-import { createConfigMapPublisher } from './trust/configmap-publisher.ts';
-import { decisivePublication } from './trust/publication.ts';
-import { createPublisher } from './trust/publisher.ts';
+import { bundleName as bundleNameOf } from './trust/bundle.ts';
 
 const signerName = 'kubespiffe.io/spiffe';
 /** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
@@ -91,11 +88,10 @@ async function runReplica(
   const clock = createServerClock(time);
   transport.onDate(clock.observe);
   const discovery = createDiscovery({ transport, log, jitter });
-  const worksWithout = config.endpoints?.token !== undefined;
+  const hasTokenEndpoint = config.endpoints?.token !== undefined;
   const servedVersions = () => discovery.served()?.podcertificaterequests ?? [];
 
   const bundleName = bundleNameOf(signerName, config.bundleSuffix);
-  const { rootsConfigMap } = config;
   const caches = createCaches({
     transport,
     discovery,
@@ -103,9 +99,10 @@ async function runReplica(
     log,
     signerName,
     bundleName,
-    rootsConfigMap,
+    rootsConfigMap: config.rootsConfigMap,
     ...time,
   });
+  const watched = { config, discovery, caches, bundleName };
   const membership = createMembership({
     transport,
     namespace: config.namespace,
@@ -117,12 +114,7 @@ async function runReplica(
     ...config.pool,
     transport,
     trustDomain: config.trustDomain,
-    published: {
-      known: caches.bundlesKnown,
-      // Where there are neither bundles nor ConfigMaps to look at, nothing is shown.
-      roots: () => decisivePublication({ ...ways(), endpointAlone: true }).shownRoots(),
-      mark: () => markIn(caches.bundles.get(bundleName), config.trustDomain),
-    },
+    published: publishedIn(watched),
     log,
     ...time,
   });
@@ -134,42 +126,17 @@ async function runReplica(
     log,
     ...time,
   });
-  const keeping = {
+  const { bundle, configMaps, publication } = joinPublishing({
+    ...watched,
     pool,
-    transport,
     membership,
-    rankFor: (name: string) => ranking(name, membership.members()).indexOf(membership.self),
-    takeoverDelayMs: config.takeoverDelayMs,
+    transport,
+    events,
+    signerName,
+    hasTokenEndpoint,
     log,
     ...time,
-  };
-  const publisher = createPublisher({
-    ...keeping,
-    published: caches.bundles,
-    servedVersion: () => discovery.served()?.clustertrustbundles[0],
-    signerName,
-    bundleName,
-    suffix: config.bundleSuffix,
-    trustDomain: config.trustDomain,
   });
-  const configMaps =
-    rootsConfigMap === undefined
-      ? undefined
-      : createConfigMapPublisher({
-          ...keeping,
-          namespaces: caches.namespaces,
-          published: caches.configMaps,
-          events,
-          name: rootsConfigMap,
-        });
-
-  const ways = () => ({
-    bundle: publisher,
-    configMaps,
-    endpointAlone: worksWithout && isMissing(discovery.served(), 'podcertificaterequests'),
-    lacksBundles: isMissing(discovery.served(), 'clustertrustbundles'),
-  });
-  const publication = () => decisivePublication(ways());
 
   const audit = createAudit({ replica: config.replica });
   const extensionsFor = leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer });
@@ -208,14 +175,14 @@ async function runReplica(
     assessReadiness({
       health,
       served: discovery.served(),
-      worksWithout,
+      hasTokenEndpoint,
       filling: caches.filling,
       pool,
       publication: publication(),
       clock,
     });
   pool.onChange(readiness);
-  publisher.onChange(readiness);
+  bundle.onChange(readiness);
   void caches.synced.then(readiness);
   const readinessTimer = setInterval(readiness, readinessIntervalMs).unref();
   // Whatever has become right may be what requests wait for.
@@ -259,7 +226,7 @@ async function runReplica(
   try {
     await live(
       {
-        parts: [discovery, pool, publisher, ...(configMaps ? [configMaps] : []), events, caches],
+        parts: [discovery, pool, bundle, ...(configMaps ? [configMaps] : []), events, caches],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
         // of them live, and one without the pool would tell every pod that waits of a fault that there is none.
         knowing: Promise.all([caches.synced, membership.synced, pool.looked]),

@@ -20,8 +20,8 @@ export interface ReadinessNeeds {
   readonly health: Health;
   /** In which versions the resources are served; undefined before the first look. */
   readonly served: Served | undefined;
-  /** Whether there is work without them: the token endpoint, which is for clusters that do not serve them too. */
-  readonly worksWithout: boolean;
+  /** It has work to do in clusters, too, that serve no PodCertificateRequests. */
+  readonly hasTokenEndpoint: boolean;
   /** The names of the caches that are not filled yet. */
   readonly filling: () => readonly string[];
   readonly pool: PoolView;
@@ -31,9 +31,9 @@ export interface ReadinessNeeds {
 
 /** Looks at everything that readiness depends on, and sets the checks. Cheap: no I/O. */
 export function assessReadiness(needs: ReadinessNeeds): void {
-  const { health, pool, worksWithout } = needs;
+  const { health, pool, hasTokenEndpoint } = needs;
   const [version] = needs.served?.podcertificaterequests ?? [];
-  const isDispensable = worksWithout && isMissing(needs.served, 'podcertificaterequests');
+  const isDispensable = hasTokenEndpoint && isMissing(needs.served, 'podcertificaterequests');
   health.set('pod-certificate-api', version !== undefined || isDispensable, servedReason(needs));
 
   const filling = needs.filling();
@@ -62,11 +62,14 @@ function bundleState(needs: Pick<ReadinessNeeds, 'publication' | 'pool'>): { ok:
   return { ok: false, reason: publication.problem() ?? `${publication.place} does not show the root yet` };
 }
 
-function servedReason({ served, worksWithout }: Pick<ReadinessNeeds, 'served' | 'worksWithout'>): string {
+function servedReason({
+  served,
+  hasTokenEndpoint,
+}: Pick<ReadinessNeeds, 'served' | 'hasTokenEndpoint'>): string {
   if (!served) return 'not known yet: the API server has not been asked, or does not answer';
   const [version] = served.podcertificaterequests;
   if (version) return `PodCertificateRequests are served as certificates.k8s.io/${version}`;
-  if (worksWithout)
+  if (hasTokenEndpoint)
     return 'the API server serves no PodCertificateRequests; the token endpoint alone gives SVIDs';
   return (
     'the API server serves no PodCertificateRequests: Kubernetes 1.37 does, 1.35 and 1.36 need the feature gate ' +

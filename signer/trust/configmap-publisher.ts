@@ -177,10 +177,6 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
       if (!shown.has(root.sha256Hex) && isShownEverywhere(root)) shown.add(root.sha256Hex);
       return shown.has(root.sha256Hex);
     },
-    shownRoots() {
-      if (!namespaces.isSynced() || !published.isSynced()) return undefined;
-      return new Set([...published.values()].flatMap(({ roots }) => [...roots]));
-    },
     problem() {
       if (!namespaces.isSynced() || !published.isSynced())
         return 'namespaces and ConfigMaps are not read yet';

@@ -8,8 +8,6 @@ export interface Publication {
   readonly whenShown: string;
   /** Whether a root is seen where those look who verify by it: only then may be signed under it. */
   isPublished(root: CertificateFacts): boolean;
-  /** SHA-256 of all roots that are seen there, the pool's or not; undefined while it is not known. */
-  shownRoots(): ReadonlySet<string> | undefined;
   /** What is not as it should be; undefined when all is. */
   problem(): string | undefined;
 }
@@ -19,7 +17,6 @@ const withCertificates: Publication = {
   place: 'the token endpoint',
   whenShown: 'the API server serves no ClusterTrustBundles; the roots come from the token endpoint',
   isPublished: () => true,
-  shownRoots: () => new Set(),
   problem: () => undefined,
 };
 

@@ -105,10 +105,6 @@ export function createPublisher(needs: PublisherNeeds): Publisher {
     place: `ClusterTrustBundle ${bundleName}`,
     whenShown: `ClusterTrustBundle ${bundleName} shows the root of the active authority`,
     isPublished: (root) => published.get(bundleName)?.roots.has(root.sha256Hex) ?? false,
-    shownRoots() {
-      if (!published.isSynced()) return undefined;
-      return published.get(bundleName)?.roots ?? new Set();
-    },
     problem() {
       const found = drift();
       const fault = keeper.fault(bundleName);

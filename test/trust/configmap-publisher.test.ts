@@ -140,12 +140,6 @@ describe('roots count as published by ConfigMaps', () => {
     assert.equal(publisher.isPublished(root), true);
   });
 
-  it('and all that are ours count as shown, once both are read', () => {
-    assert.equal(publisher.shownRoots(), undefined);
-    show({ a: [active, holding(older)], b: [active, holding(newer, {})], c: [active] });
-    assert.deepEqual(publisher.shownRoots(), new Set(older.roots.map(({ sha256Hex }) => sha256Hex)));
-  });
-
   it('once seen everywhere, whatever a single namespace does afterwards', () => {
     show({ a: [active, holding(newer)] });
     assert.equal(publisher.isPublished(root), true);

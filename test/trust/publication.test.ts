@@ -6,7 +6,6 @@ const way = (place: string): Publication => ({
   place,
   whenShown: place,
   isPublished: () => false,
-  shownRoots: () => undefined,
   problem: () => undefined,
 });
 const bundle = way('bundle');
