@@ -10,14 +10,14 @@ import { createReporter } from './issuance/report.ts';
 import { createSigning } from './issuance/signing.ts';
 import { createStatusWriter } from './issuance/status.ts';
 import { createServerClock } from './kube/clock.ts';
-import { loadCredentials } from './kube/credentials.ts';
+import { type Credentials, loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
 import { createMembership } from './kube/membership.ts';
 import { createTransport } from './kube/transport.ts';
 import { live, type Part } from './life.ts';
 import { createAudit } from './observe/audit.ts';
-import { createHealth } from './observe/health.ts';
+import { createHealth, type Health } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { serveObservability } from './observe/server.ts';
@@ -25,12 +25,13 @@ import { leafExtensions } from './pki/leaf-extensions.ts';
 import { createRandomPool } from './pki/random.ts';
 import { joinPublishing, publishedIn } from './publishing.ts';
 import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
+import type { EndpointNeeds } from './token/endpoints.ts';
 import { bundleName as bundleNameOf } from './trust/bundle.ts';
 
 const signerName = 'kubespiffe.io/spiffe';
 /** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
 const refreshJitter = 0.1;
-const readinessIntervalMs = 1_000;
+const assessEveryMs = 1_000;
 
 /**
  * One replica of the signer: makes the parts, joins them, and lets them live until `stopping`. The only file that knows
@@ -72,11 +73,7 @@ async function runReplica(
   });
   log.info({ url: server.url, replica: config.replica, trustDomain: config.trustDomain }, 'signer starts');
 
-  const credentials = await loadCredentials({
-    ...(config.kubeconfig !== undefined && { kubeconfig: config.kubeconfig }),
-    ...(config.context !== undefined && { context: config.context }),
-    env: process.env,
-  });
+  const credentials = await credentialsFor(config);
   const transport = createTransport({
     credentials,
     ...time,
@@ -89,7 +86,6 @@ async function runReplica(
   transport.onDate(clock.observe);
   const discovery = createDiscovery({ transport, log, jitter });
   const hasTokenEndpoint = config.endpoints?.token !== undefined;
-  const servedVersions = () => discovery.served()?.podcertificaterequests ?? [];
 
   const bundleName = bundleNameOf(signerName, config.bundleSuffix);
   const caches = createCaches({
@@ -157,7 +153,7 @@ async function runReplica(
     requests: caches.requests,
     pods: caches.pods,
     transport,
-    servedVersions,
+    servedVersions: () => discovery.served()?.podcertificaterequests ?? [],
     rediscover: discovery.rediscover,
     membership,
     signing,
@@ -171,7 +167,7 @@ async function runReplica(
     ...time,
   });
 
-  const readiness = () =>
+  const assess = () =>
     assessReadiness({
       health,
       served: discovery.served(),
@@ -181,10 +177,10 @@ async function runReplica(
       publication: publication(),
       clock,
     });
-  pool.onChange(readiness);
-  bundle.onChange(readiness);
-  void caches.synced.then(readiness);
-  const readinessTimer = setInterval(readiness, readinessIntervalMs).unref();
+  pool.onChange(assess);
+  bundle.onChange(assess);
+  void caches.synced.then(assess);
+  const assessing = setInterval(assess, assessEveryMs).unref();
   // Whatever has become right may be what requests wait for.
   health.onChange((check) => check.ok && controller.reconsiderAll());
 
@@ -192,31 +188,22 @@ async function runReplica(
     refreshGauges(metrics, { controller, clock, health, pool, configMaps, monotonic }),
   );
 
-  let listeners: readonly Part[] = [];
-  if (config.endpoints) {
-    // Loaded only where it is used: the HTTP framework costs some 30 MB of resident memory.
-    const { createEndpoints } = await import('./token/endpoints.ts');
-    const created = createEndpoints({
-      settings: config.endpoints,
-      trustDomain: config.trustDomain,
-      transport,
-      authorization: credentials.authorization,
-      pods: caches.pods,
-      pool,
-      authority: signing.mayUse,
-      extensionsFor,
-      clockFault: () => clockFault(clock),
-      events,
-      audit,
-      metrics,
-      log,
-      onState: (listener, serves, reason) => health.set(listener, serves, reason),
-      randomBytes,
-      ...time,
-    });
-    for (const { name } of created) health.set(name, false, 'not checked yet');
-    listeners = created;
-  }
+  const listeners = await listenersFor(config, health, {
+    trustDomain: config.trustDomain,
+    transport,
+    authorization: credentials.authorization,
+    pods: caches.pods,
+    pool,
+    authority: signing.mayUse,
+    extensionsFor,
+    clockFault: () => clockFault(clock),
+    events,
+    audit,
+    metrics,
+    log,
+    randomBytes,
+    ...time,
+  });
 
   if (stopping.aborted) {
     // Told while it waited for credentials, which nobody below would hear of.
@@ -234,7 +221,7 @@ async function runReplica(
         membership,
         listeners,
         onDraining() {
-          clearInterval(readinessTimer);
+          clearInterval(assessing);
           health.set('running', false, 'draining');
         },
         log,
@@ -246,4 +233,26 @@ async function runReplica(
     await transport.close();
     log.info('signer ends');
   }
+}
+
+function credentialsFor({ kubeconfig, context }: Config): Promise<Credentials> {
+  return loadCredentials({
+    ...(kubeconfig !== undefined && { kubeconfig }),
+    ...(context !== undefined && { context }),
+    env: process.env,
+  });
+}
+
+/** What listens to others, as far as it is configured. Each has its line in readiness from now on. */
+async function listenersFor(
+  { endpoints: settings }: Config,
+  health: Health,
+  needs: Omit<EndpointNeeds, 'settings' | 'onState'>,
+): Promise<readonly Part[]> {
+  if (!settings) return [];
+  // Loaded only where it is used: the HTTP framework costs some 30 MB of resident memory.
+  const { createEndpoints } = await import('./token/endpoints.ts');
+  const listeners = createEndpoints({ ...needs, settings, onState: health.set });
+  for (const { name } of listeners) health.set(name, false, 'not checked yet');
+  return listeners;
 }
