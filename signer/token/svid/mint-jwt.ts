@@ -24,7 +24,7 @@ export interface MintedToken {
 /** How far iat and nbf lie back, for verifiers whose clocks are slow, in seconds. */
 const backdateSeconds = 10;
 /** A token with less than this left would end before it is used. */
-export const minLifetimeSeconds = 30;
+const minLifetimeSeconds = 30;
 
 /**
  * When a JWT-SVID ends that is made now: after its lifetime, but never after the credential it is made from.
