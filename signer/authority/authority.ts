@@ -217,7 +217,7 @@ function checkChain(chain: readonly CertificateFacts[], field: string): void {
   });
 }
 
-/** A signing certificate should be an SVID of the trust domain it issues for (X509-SVID 4.1, 4.2; B2.4). */
+/** A signing certificate should be an SVID of the trust domain it issues for (X509-SVID 4.1, 4.2). */
 function checkTrustDomain(certificate: CertificateFacts, field: string, trustDomain: string): string[] {
   const expected = `spiffe://${trustDomain}`;
   const ids = certificate.uris.filter((uri) => /^spiffe:/i.test(uri));

@@ -71,7 +71,7 @@ function elementLength(contentLength: number): number {
 
 /**
  * Compiles what is the same in all leaves of an authority, so that a leaf is a few copies into one buffer.
- * The profile is X509-SVID (B2 of the conformance list): empty subject, critical SAN with one URI, critical
+ * The profile is X509-SVID: empty subject, critical SAN with one URI, critical
  * KeyUsage digitalSignature, EKU serverAuth and clientAuth, critical BasicConstraints CA:FALSE, SKI, AKI.
  *
  * @param authority issuerDer: subject of the signing certificate, DER. keyId: its subject key identifier.

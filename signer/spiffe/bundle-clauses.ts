@@ -46,14 +46,14 @@ const keysFor = (bundle: JsonObject, use: string): JsonObject[] =>
 const bundleClauses: readonly BundleClause[] = [
   {
     level: 'must',
-    clause: 'Trust Domain and Bundle 4.1.3 (B5.4)',
+    clause: 'Trust Domain and Bundle 4.1.3',
     demand: 'keys is a list of objects',
     problem: ({ keys }) =>
       unless(Array.isArray(keys) && keys.every(isJsonObject), 'keys is not a list of objects'),
   },
   {
     level: 'should',
-    clause: 'Trust Domain and Bundle 4.1.3 (B5.4)',
+    clause: 'Trust Domain and Bundle 4.1.3',
     demand: 'there is a key that can be used, without which everything of the trust domain is revoked',
     problem: (bundle) =>
       unless(
@@ -61,13 +61,13 @@ const bundleClauses: readonly BundleClause[] = [
         'there is no key that can be used, so everything of the trust domain is revoked',
       ),
   },
-  wholeNumberWherePresent('spiffe_sequence', 'Trust Domain and Bundle 4.1.1 (B5.2)'),
-  shouldHave('spiffe_sequence', 'Trust Domain and Bundle 4.1.1 (B5.2)'),
-  wholeNumberWherePresent('spiffe_refresh_hint', 'Trust Domain and Bundle 4.1.2 (B5.3)'),
-  shouldHave('spiffe_refresh_hint', 'Trust Domain and Bundle 4.1.2 (B5.3)'),
+  wholeNumberWherePresent('spiffe_sequence', 'Trust Domain and Bundle 4.1.1'),
+  shouldHave('spiffe_sequence', 'Trust Domain and Bundle 4.1.1'),
+  wholeNumberWherePresent('spiffe_refresh_hint', 'Trust Domain and Bundle 4.1.2'),
+  shouldHave('spiffe_refresh_hint', 'Trust Domain and Bundle 4.1.2'),
   {
     level: 'must',
-    clause: 'JWT-SVID 6.1 (B3.10)',
+    clause: 'JWT-SVID 6.1',
     demand: 'each jwt-svid key has a kid of its own',
     problem: (bundle) => {
       const ids = keysFor(bundle, 'jwt-svid').map(({ kid }) => kid);
@@ -76,7 +76,7 @@ const bundleClauses: readonly BundleClause[] = [
   },
   {
     level: 'should',
-    clause: 'Trust Domain and Bundle 4.1 (B5.6)',
+    clause: 'Trust Domain and Bundle 4.1',
     demand: 'there are no members that the standard does not name',
     problem: (bundle) => others(bundle, ['keys', 'spiffe_sequence', 'spiffe_refresh_hint']),
   },
@@ -87,13 +87,13 @@ const keyParameters = ['kty', 'use', 'crv', 'x', 'y', 'n', 'e'];
 const commonKeyClauses: readonly BundleClause[] = [
   {
     level: 'must',
-    clause: 'Trust Domain and Bundle 4.2.1 (B5.5)',
+    clause: 'Trust Domain and Bundle 4.2.1',
     demand: 'kty is there',
     problem: ({ kty }) => unless(typeof kty === 'string', 'kty is missing'),
   },
   {
     level: 'must',
-    clause: 'Trust Domain and Bundle 4.2.2 (B5.5)',
+    clause: 'Trust Domain and Bundle 4.2.2',
     demand: 'use is there',
     problem: ({ use }) => unless(typeof use === 'string', 'use is missing'),
   },
@@ -102,7 +102,7 @@ const commonKeyClauses: readonly BundleClause[] = [
 const unknownKeyClauses: readonly BundleClause[] = [
   {
     level: 'should',
-    clause: 'Trust Domain and Bundle 4.2 (B5.5)',
+    clause: 'Trust Domain and Bundle 4.2',
     demand: 'kty and use are known ones',
     problem: (key) => {
       const reason = unknownReason(key);
@@ -125,20 +125,20 @@ const x509KeyClauses: readonly BundleClause[] = [
   {
     level: 'must',
     of: 'publisher',
-    clause: 'X509-SVID 6.1 (B2.13)',
+    clause: 'X509-SVID 6.1',
     demand: 'an x509-svid key has no kid',
     problem: (key) => unless(!('kid' in key), 'kid is there'),
   },
   {
     level: 'must',
     of: 'publisher',
-    clause: 'X509-SVID 6.1 (B2.13)',
+    clause: 'X509-SVID 6.1',
     demand: 'x5c has exactly one certificate',
     problem: (key) => unless(x5cOf(key).length === 1, `x5c has ${x5cOf(key).length} elements`),
   },
   {
     level: 'must',
-    clause: 'X509-SVID 6.2 (B2.14)',
+    clause: 'X509-SVID 6.2',
     demand: 'the certificate in x5c can be read',
     problem: (key) => {
       const read = certificateOf(key);
@@ -147,7 +147,7 @@ const x509KeyClauses: readonly BundleClause[] = [
   },
   {
     level: 'must',
-    clause: 'X509-SVID 6.1 (B2.13)',
+    clause: 'X509-SVID 6.1',
     demand: 'the certificate is one of a CA',
     problem: (key) => {
       const read = certificateOf(key);
@@ -166,7 +166,7 @@ const x509KeyClauses: readonly BundleClause[] = [
   },
   {
     level: 'should',
-    clause: 'X509-SVID 6.1 (B2.13)',
+    clause: 'X509-SVID 6.1',
     demand: 'the certificate is self-signed',
     problem: (key) => {
       const read = certificateOf(key);
@@ -175,7 +175,7 @@ const x509KeyClauses: readonly BundleClause[] = [
   },
   {
     level: 'should',
-    clause: 'Trust Domain and Bundle 4.2 (B5.6)',
+    clause: 'Trust Domain and Bundle 4.2',
     demand: 'there are no members that the standard does not name',
     problem: (key) => others(key, [...keyParameters, 'x5c']),
   },
@@ -184,20 +184,20 @@ const x509KeyClauses: readonly BundleClause[] = [
 const jwtKeyClauses: readonly BundleClause[] = [
   {
     level: 'must',
-    clause: 'JWT-SVID 6.1 (B3.10)',
+    clause: 'JWT-SVID 6.1',
     demand: 'a jwt-svid key has a kid',
     problem: ({ kid }) => unless(typeof kid === 'string' && kid !== '', 'kid is missing'),
   },
   publicKeyClause,
   {
     level: 'should',
-    clause: 'Trust Domain and Bundle 4.2 (B5.6)',
+    clause: 'Trust Domain and Bundle 4.2',
     demand: 'there are no members that the standard does not name',
     problem: (key) => others(key, [...keyParameters, 'kid']),
   },
 ];
 
-/** Why a reader has to leave a key out of the bundle (B5.5, B2.14), or undefined where it has to read it. */
+/** Why a reader has to leave a key out of the bundle, or undefined where it has to read it. */
 export function ignoredReason(key: JsonObject): string | undefined {
   const isWithoutCertificate = key.use === 'x509-svid' && x5cOf(key).length === 0;
   return unknownReason(key) ?? (isWithoutCertificate ? 'x5c is missing or empty' : undefined);

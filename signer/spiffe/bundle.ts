@@ -17,7 +17,7 @@ export interface JwtBundleKey {
   readonly jwk: PublicJwk;
 }
 
-/** What verifies the SVIDs of one trust domain, whose name is kept beside it (Trust Domain and Bundle 4; B5.1). */
+/** What verifies the SVIDs of one trust domain, whose name is kept beside it (Trust Domain and Bundle 4). */
 export interface SpiffeBundle {
   /** Grows with every change of content. */
   readonly sequence: number;
@@ -29,7 +29,7 @@ export interface SpiffeBundle {
 
 /**
  * The JSON of a SPIFFE bundle (Trust Domain and Bundle 4; X509-SVID 6; JWT-SVID 6), with no member that the
- * standard does not name (B5.6). Everything stands in the order given, so the same bundle always gives the same text.
+ * standard does not name. Everything stands in the order given, so the same bundle always gives the same text.
  */
 export function printSpiffeBundle(bundle: SpiffeBundle): string {
   const roots = bundle.roots.map(({ der, spki }) => ({
@@ -64,7 +64,7 @@ export function printJwks(
 
 const print = (value: object): string => `${JSON.stringify(value, undefined, 2)}\n`;
 
-/** A bundle that was read. `roots` and `jwtKeys` both empty means that all of the trust domain is revoked (B5.4). */
+/** A bundle that was read. `roots` and `jwtKeys` both empty means that all of the trust domain is revoked. */
 export interface ParsedBundle {
   readonly sequence: number | undefined;
   readonly refreshHintSeconds: number | undefined;
@@ -76,7 +76,7 @@ export interface ParsedBundle {
 
 /**
  * Reads a SPIFFE bundle that somebody else made. What the standard tells readers to ignore is ignored: a key of unknown
- * use or type (B5.5), a root without certificate, and all certificates of a root but the first (B2.14; go-spiffe refuses
+ * use or type, a root without certificate, and all certificates of a root but the first (go-spiffe refuses
  * a bundle with either). A key with another fault makes the whole bundle unusable, as in go-spiffe: half a bundle would
  * revoke the other half. Never throws.
  */

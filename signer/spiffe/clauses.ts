@@ -3,7 +3,7 @@ import type { CertificateFacts } from '../pki/certificate.ts';
 /** One demand of a standard on certificates, and how to see whether it is met. */
 export interface Clause {
   readonly level: 'must' | 'should';
-  /** Where it is written, and the point of our checklist, for example "X509-SVID 4.3 (B2.9)". */
+  /** Where it is written, for example "X509-SVID 4.3". */
   readonly clause: string;
   /** The demand as a fact about a good certificate. */
   readonly demand: string;
@@ -29,7 +29,7 @@ const processedExtensions = new Set([
 export const commonClauses: readonly Clause[] = [
   {
     level: 'must',
-    clause: 'X509-SVID 4.3 (B2.8)',
+    clause: 'X509-SVID 4.3',
     demand: 'keyUsage is present and critical',
     problem: (facts) =>
       facts.keyUsage === undefined

@@ -6,7 +6,7 @@ import { leafClauses } from './leaf-clauses.ts';
 /** One clause of a standard held against one certificate. Every clause is reported, the fulfilled ones too. */
 export interface Finding {
   readonly level: Clause['level'];
-  /** Where it is written, and the point of our checklist, for example "X509-SVID 4.3 (B2.9)". */
+  /** Where it is written, for example "X509-SVID 4.3". */
   readonly clause: string;
   readonly ok: boolean;
   /** What is demanded where `ok`, what is wrong where not. */

@@ -19,7 +19,7 @@ const ecdsa = { dsaEncoding: 'ieee-p1363' } as const;
 /** RFC 7518 3.5: the salt is as long as the digest. */
 const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };
 
-/** The nine algorithms of JWT-SVIDs (JWT-SVID 2.1; B3.3). Anything else is refused before it is looked at. */
+/** The nine algorithms of JWT-SVIDs (JWT-SVID 2.1). Anything else is refused before it is looked at. */
 export const jwtAlgorithms = {
   RS256: { keyType: 'rsa', digest: 'sha256' },
   RS384: { keyType: 'rsa', digest: 'sha384' },

@@ -59,13 +59,13 @@ const textWherePresent = (name: 'iss' | 'jti'): JwtClause => ({
 const jwtClauses: readonly JwtClause[] = [
   {
     level: 'must',
-    clause: 'JWT-SVID 2.1 (B3.3)',
+    clause: 'JWT-SVID 2.1',
     demand: 'alg is one of the nine algorithms of JWT-SVIDs',
     problem: ({ header: { alg } }) => unless(isJwtAlgorithm(alg), `alg is ${shown(alg)}`),
   },
   {
     level: 'must',
-    clause: 'JWT-SVID 2 (B3.2)',
+    clause: 'JWT-SVID 2',
     demand: 'the header holds nothing but alg, kid and typ',
     problem: ({ header }) => {
       const others = Object.keys(header).filter((name) => !['alg', 'kid', 'typ'].includes(name));
@@ -81,20 +81,20 @@ const jwtClauses: readonly JwtClause[] = [
   },
   {
     level: 'should',
-    clause: 'JWT-SVID 2.2 (B3.4)',
+    clause: 'JWT-SVID 2.2',
     demand: 'kid is present, without which most libraries refuse the token',
     problem: ({ header: { kid } }) => unless(kid !== undefined, 'kid is missing'),
   },
   {
     level: 'must',
-    clause: 'JWT-SVID 2.3 (B3.5)',
+    clause: 'JWT-SVID 2.3',
     demand: 'typ, where present, is JWT or JOSE',
     problem: ({ header: { typ } }) =>
       unless(typ === undefined || typ === 'JWT' || typ === 'JOSE', `typ is ${shown(typ)}`),
   },
   {
     level: 'must',
-    clause: 'JWT-SVID 3.1 (B3.6)',
+    clause: 'JWT-SVID 3.1',
     demand: 'sub is the SPIFFE ID of a workload',
     problem: (jwt) => {
       if (typeof jwt.claims.sub !== 'string') return 'sub is missing, or not a string';
@@ -118,7 +118,7 @@ const jwtClauses: readonly JwtClause[] = [
   },
   {
     level: 'must',
-    clause: 'JWT-SVID 3.2 (B3.7)',
+    clause: 'JWT-SVID 3.2',
     demand: 'aud names at least one audience',
     problem: ({ claims }) => {
       if (claims.aud === undefined) return 'aud is missing';
@@ -129,7 +129,7 @@ const jwtClauses: readonly JwtClause[] = [
   },
   {
     level: 'must',
-    clause: 'JWT-SVID 3.2 (B3.7)',
+    clause: 'JWT-SVID 3.2',
     demand: 'the expected audience is one of those of the token',
     problem: ({ claims }, { audience }) =>
       audience === undefined
@@ -141,7 +141,7 @@ const jwtClauses: readonly JwtClause[] = [
   },
   {
     level: 'should',
-    clause: 'JWT-SVID 3.2 (B3.7)',
+    clause: 'JWT-SVID 3.2',
     demand: 'there is one audience, so that who receives the token cannot use it elsewhere',
     problem: ({ claims }) => {
       const count = audiencesOf(claims)?.length ?? 0;
@@ -150,7 +150,7 @@ const jwtClauses: readonly JwtClause[] = [
   },
   {
     level: 'must',
-    clause: 'JWT-SVID 3.3 (B3.8)',
+    clause: 'JWT-SVID 3.3',
     demand: 'exp is present and has not come',
     problem: ({ claims: { exp } }, { now, toleranceSeconds }) => {
       if (!isTime(exp)) return exp === undefined ? 'exp is missing' : 'exp is not a time in seconds';

@@ -49,7 +49,7 @@ export interface ParsedJwt {
 }
 
 /**
- * Takes a token in the compact serialization apart (JWT-SVID 2; RFC 7515 7.1; B3.1). The other serialization, padding,
+ * Takes a token in the compact serialization apart (JWT-SVID 2; RFC 7515 7.1). The other serialization, padding,
  * white space, base64 that could be written otherwise, and a name that stands twice are refused. The reasons never
  * quote the token. Never throws.
  */

@@ -22,7 +22,7 @@ export interface VerifiedJwtSvid {
 
 /**
  * Verifies a JWT-SVID as its receiver does (JWT-SVID 4, 5.2): every MUST clause, then the signature by one of `keys`,
- * which the caller took from the bundle of `expected.trustDomain` and of no other (B3.10).
+ * which the caller took from the bundle of `expected.trustDomain` and of no other.
  * Never throws.
  */
 export function verifyJwtSvid(
@@ -49,7 +49,7 @@ export function verifyJwtSvid(
 
 /**
  * Whether the key that `kid` names made the signature, by the algorithm that key is for; without a kid, which a token
- * may leave out (B3.4), any of the keys that fit the algorithm. Never throws.
+ * may leave out, any of the keys that fit the algorithm. Never throws.
  */
 function checkSignature(jwt: ParsedJwt, keys: ReadonlyMap<string, KeyObject>): Result<KeyObject> {
   const { alg, kid } = jwt.header;

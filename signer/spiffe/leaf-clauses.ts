@@ -11,7 +11,7 @@ const hasNoUsageOf = (facts: CertificateFacts, ...usages: string[]): string | un
 export const leafClauses: readonly Clause[] = [
   {
     level: 'must',
-    clause: 'X509-SVID 2 (B2.1)',
+    clause: 'X509-SVID 2',
     demand: 'there is exactly one URI among the subject alternative names',
     problem: (facts) =>
       unless(
@@ -21,7 +21,7 @@ export const leafClauses: readonly Clause[] = [
   },
   {
     level: 'must',
-    clause: 'SPIFFE-ID 2 (B1)',
+    clause: 'SPIFFE-ID 2',
     demand: 'the URI is a SPIFFE ID',
     problem: ({ uris: [uri] }) => {
       const id = parseSpiffeId(uri ?? '');
@@ -30,7 +30,7 @@ export const leafClauses: readonly Clause[] = [
   },
   {
     level: 'must',
-    clause: 'X509-SVID 4.1 (B2.2)',
+    clause: 'X509-SVID 4.1',
     demand: 'the SPIFFE ID has a path',
     problem: ({ uris: [uri] }) => {
       const id = parseSpiffeId(uri ?? '');
@@ -55,7 +55,7 @@ export const leafClauses: readonly Clause[] = [
   },
   {
     level: 'must',
-    clause: 'RFC 5280 4.1.2.6 (B2.3)',
+    clause: 'RFC 5280 4.1.2.6',
     demand: 'subjectAltName is critical where the subject is empty',
     problem: (facts) =>
       unless(
@@ -65,39 +65,39 @@ export const leafClauses: readonly Clause[] = [
   },
   {
     level: 'must',
-    clause: 'X509-SVID 4.1 (B2.6)',
+    clause: 'X509-SVID 4.1',
     demand: 'basicConstraints does not say cA',
     problem: (facts) => unless(!facts.isCa, 'basicConstraints says cA TRUE'),
   },
   {
     level: 'should',
-    clause: 'X509-SVID 4.1 (B2.6)',
+    clause: 'X509-SVID 4.1',
     demand: 'basicConstraints is present',
     problem: (facts) =>
       unless(facts.hasBasicConstraints, 'basicConstraints is missing, which some libraries refuse'),
   },
   {
     level: 'must',
-    clause: 'X509-SVID 4.3 (B2.9)',
+    clause: 'X509-SVID 4.3',
     demand: 'keyUsage has digitalSignature',
     problem: (facts) =>
       unless(facts.keyUsage?.includes('digitalSignature') ?? false, 'keyUsage lacks digitalSignature'),
   },
   {
     level: 'must',
-    clause: 'X509-SVID 4.3 (B2.9)',
+    clause: 'X509-SVID 4.3',
     demand: 'keyUsage has neither keyCertSign nor cRLSign',
     problem: (facts) => hasNoUsageOf(facts, 'keyCertSign', 'cRLSign'),
   },
   {
     level: 'should',
-    clause: 'X509-SVID 4.4 (B2.10)',
+    clause: 'X509-SVID 4.4',
     demand: 'extKeyUsage is present',
     problem: (facts) => unless(facts.extKeyUsage.length > 0, 'extKeyUsage is missing'),
   },
   {
     level: 'must',
-    clause: 'X509-SVID 4.4 (B2.10)',
+    clause: 'X509-SVID 4.4',
     demand: 'extKeyUsage, where present, has both serverAuth and clientAuth',
     problem: (facts) => {
       const lacking = ['serverAuth', 'clientAuth'].filter((purpose) => !facts.extKeyUsage.includes(purpose));

@@ -4,7 +4,7 @@ import { failure, type Result, success } from '../pki/result.ts';
 const maxTrustDomainBytes = 255;
 
 /**
- * Checks the bare name of a trust domain, for example `example.org` (SPIFFE-ID 2.1; B1.1 to B1.6). Names that
+ * Checks the bare name of a trust domain, for example `example.org` (SPIFFE-ID 2.1). Names that
  * look like an IPv4 address or begin with a hyphen are allowed: the standard gives them no special meaning.
  */
 export function parseTrustDomain(name: string): Result<string> {

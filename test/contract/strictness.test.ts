@@ -90,7 +90,7 @@ describe('a token that our verifier takes, go-spiffe takes,', () => {
   }
 });
 
-describe('a token without kid, which is optional (B3.4),', () => {
+describe('a token without kid, which is optional,', () => {
   it('our verifier takes and go-spiffe does not', async () => {
     const claims = { sub: 'spiffe://example.org/a', aud: audience, exp: now + 300, iat: now };
     const token = tokenOf(key, { alg: 'ES256', typ: 'JWT' }, claims);
@@ -152,7 +152,7 @@ describe('a bundle that our reader takes, go-spiffe takes,', () => {
     ],
   ];
   for (const [name, edit, roots] of readers) {
-    it(`but for ${name}, which the standard wants ignored (B2.14) and go-spiffe refuses`, async () => {
+    it(`but for ${name}, which the standard wants ignored and go-spiffe refuses`, async () => {
       const content = edited(0, edit)();
       const ours = parseSpiffeBundle(content);
       assert.ok(ours.ok, ours.ok ? '' : ours.reason);
@@ -162,7 +162,7 @@ describe('a bundle that our reader takes, go-spiffe takes,', () => {
     });
   }
 
-  it('but for keys of an unknown type, which the standard wants ignored (B5.5) and go-jose refuses', async () => {
+  it('but for keys of an unknown type, which the standard wants ignored and go-jose refuses', async () => {
     const content = change(({ keys: all }) => all.push({ kty: 'AKP', use: 'jwt-svid', kid: 'a' }))();
     assert.ok(parseSpiffeBundle(content).ok);
     const theirs = await judges.spiffeBundle({ trustDomain, content });

@@ -15,12 +15,12 @@ export type EndpointProfile =
 export interface FetchOptions {
   readonly url: URL;
   readonly profile: EndpointProfile;
-  /** How many redirects are followed; each has to be an endpoint of the same profile (B6.12). */
+  /** How many redirects are followed; each has to be an endpoint of the same profile. */
   readonly maxRedirects: number;
   readonly timeoutMs: number;
 }
 
-/** Why a URL is not one of a bundle endpoint (SPIFFE Federation 5.2.1; B6.10), or undefined. */
+/** Why a URL is not one of a bundle endpoint (SPIFFE Federation 5.2.1), or undefined. */
 export function endpointFault(url: URL): string | undefined {
   if (url.protocol !== 'https:') return 'the URL of an endpoint begins with https://';
   return url.username === '' && url.password === '' ? undefined : 'the URL of an endpoint names no user';
@@ -69,7 +69,7 @@ function trustOf(profile: EndpointProfile): HttpsRequest['trust'] {
   };
 }
 
-/** B6.13: the certificate of the server is an X509-SVID with the configured ID. */
+/** The certificate of the server is an X509-SVID with the configured ID (SPIFFE Federation 5.2.2). */
 function svidFault(der: Uint8Array, endpointId: string): string | undefined {
   const facts = readCertificate(der);
   if (!facts.ok) return `its certificate cannot be read (${facts.reason})`;

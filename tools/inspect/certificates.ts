@@ -86,7 +86,7 @@ export function authoritySections(
         inTime(facts, context.now),
         finding(
           'should',
-          'SPIFFE bundle 4.1 (B2.13)',
+          'SPIFFE bundle 4.1',
           'it is self-signed',
           isSignedBy(facts, facts) ? undefined : 'it is not self-signed',
         ),

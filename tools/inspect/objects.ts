@@ -49,7 +49,7 @@ function inspectTrustBundle(bundle: ClusterTrustBundle, context: InspectContext)
     findings: [
       finding(
         'must',
-        'KEP-3257 (B10.2)',
+        'KEP-3257',
         'the name begins with the signer, or has no colon without one',
         isWellNamed ? undefined : `the name does not fit ${prefix ?? 'a bundle without a signer'}`,
       ),

@@ -51,7 +51,7 @@ export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext):
     findings: [
       finding(
         'must',
-        'KEP-4317 (B10.3)',
+        'KEP-4317',
         'there is at most one terminal condition',
         conditions.length <= 1 ? undefined : `there are ${conditions.length} terminal conditions`,
       ),
@@ -68,12 +68,7 @@ export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext):
   return { kind: 'PodCertificateRequest', sections };
 }
 
-const noChain = finding(
-  'must',
-  'KEP-4317 (B10.4)',
-  'there is a certificate chain',
-  'there is no certificate chain',
-);
+const noChain = finding('must', 'KEP-4317', 'there is a certificate chain', 'there is no certificate chain');
 
 function issuedFindings(
   pcr: PodCertificateRequest,
@@ -94,26 +89,26 @@ function issuedFindings(
     finding('must', clause, demand, ok ? undefined : problem);
   return [
     check(
-      'KEP-4317 (B10.4)',
+      'KEP-4317',
       'the times of the status are those of the leaf',
       sameTimes,
       'the times differ from the leaf',
     ),
-    check('KEP-4317 (B10.5)', 'the leaf has the key that was asked for', sameKey, 'the leaf has another key'),
+    check('KEP-4317', 'the leaf has the key that was asked for', sameKey, 'the leaf has another key'),
     check(
-      'KEP-4317 (B10.7)',
+      'KEP-4317',
       'the life is an hour or more, and no more than was asked for',
       lifetime >= minCertificateSeconds && lifetime <= longest,
       `the life is ${span(lifetime)}; allowed are ${span(minCertificateSeconds)} to ${span(longest)}`,
     ),
     check(
-      'KEP-4317 (B10.8)',
+      'KEP-4317',
       'notBefore is within 5 min of the answer',
       !(Math.abs(answered - leaf.notBefore) > maxSkewSeconds),
       `notBefore is ${span(Math.abs(answered - leaf.notBefore))} away from the answer`,
     ),
     check(
-      'KEP-4317 (B10.9)',
+      'KEP-4317',
       'the refresh begins 10 min or more after notBefore and before notAfter',
       inBounds,
       'beginRefreshAt is nearer than 10 min to an end of the life',
