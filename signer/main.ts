@@ -103,6 +103,7 @@ async function runReplica(
     transport,
     namespace: config.namespace,
     self: config.replica,
+    onWatchRestart: (cause) => metrics.watchRestarts.inc({ resource: 'leases', cause }),
     log,
     ...time,
   });
@@ -111,6 +112,7 @@ async function runReplica(
     transport,
     trustDomain: config.trustDomain,
     published: publishedIn(watched),
+    onWatchRestart: (cause) => metrics.watchRestarts.inc({ resource: 'secrets', cause }),
     log,
     ...time,
   });

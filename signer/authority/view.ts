@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../errors.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
-import { runReflector } from '../kube/reflector.ts';
+import { type RestartCause, runReflector } from '../kube/reflector.ts';
 import { createStore } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
@@ -62,6 +62,7 @@ export interface PoolViewNeeds {
   log: Logger;
   /** `known` resolves when it is known what is published: the Secret is read only then. */
   published: Published & { readonly known: Promise<unknown> };
+  onWatchRestart?: (cause: RestartCause) => void;
   pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
@@ -193,6 +194,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
           resource: 'secrets',
           monotonic,
           log,
+          ...(needs.onWatchRestart && { onRestart: needs.onWatchRestart }),
         },
         signal,
       );

@@ -3,7 +3,7 @@ import { messageOf } from '../errors.ts';
 import { ApiStatusError, isNotFoundOfObject } from './api-error.ts';
 import { microTime } from './micro-time.ts';
 import { createPeers, type LeaseFacts } from './peers.ts';
-import { runReflector } from './reflector.ts';
+import { type RestartCause, runReflector } from './reflector.ts';
 import { createStore } from './store.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
 import type { Transport } from './transport.ts';
@@ -40,6 +40,7 @@ export interface MembershipNeeds {
   readonly monotonic: () => number;
   readonly jitter?: () => number;
   readonly timer?: SetTimer;
+  readonly onWatchRestart?: (cause: RestartCause) => void;
   readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
 }
 
@@ -176,6 +177,7 @@ export function createMembership(needs: MembershipNeeds): Membership {
           monotonic,
           jitter,
           timer,
+          ...(needs.onWatchRestart && { onRestart: needs.onWatchRestart }),
         },
         signal,
       );

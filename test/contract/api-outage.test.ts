@@ -155,7 +155,11 @@ describe('a signer whose API server is in trouble', () => {
     await process.ready();
     proxy.add({ ...statusWrites, times: 10, fault: { kind: 'answer', status: 200, ...html } });
     proxy.add({ ...statusWrites, times: 10, fault: { kind: 'answer', status: 502, ...html } });
-    proxy.add({ watch: true, times: 3, fault: { kind: 'answer', status: 200, ...html } });
+    const followed = ['pods', 'podcertificaterequests', 'clustertrustbundles', 'secrets', 'leases'];
+    for (const resource of followed) {
+      const path = new RegExp(`/${resource}\\?`);
+      proxy.add({ watch: true, path, times: 1, fault: { kind: 'answer', status: 200, ...html } });
+    }
     proxy.add({
       method: 'GET',
       path: /podcertificaterequests\?(?!.*watch)/,
@@ -165,7 +169,7 @@ describe('a signer whose API server is in trouble', () => {
     proxy.resetConnections();
     const requests = generator.prepare(60);
     await createAll(requests);
-    for (const resource of ['pods', 'podcertificaterequests']) {
+    for (const resource of followed) {
       await waitFor(`the watch of ${resource} to be counted as opened again`, async () => {
         return (await process.metric('kubespiffe_watch_restarts_total', { resource })) > 0;
       });
