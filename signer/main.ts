@@ -183,8 +183,9 @@ async function runReplica(
   bundle.onChange(assess);
   void caches.synced.then(assess);
   const assessing = setInterval(assess, assessEveryMs).unref();
-  // Whatever has become right may be what requests wait for.
-  health.onChange((check) => check.ok && controller.reconsiderAll());
+  // Whatever has become right may be what requests wait for, unless they would wait for the next thing at once: as a
+  // rule for the roots, which are published as soon as there is a pool.
+  health.onChange((check) => check.ok && signing.mayUse().ok && controller.reconsiderAll());
 
   metrics.beforeRender(() =>
     refreshGauges(metrics, { controller, clock, health, pool, configMaps, monotonic }),

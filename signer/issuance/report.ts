@@ -35,13 +35,13 @@ interface LastTold {
   readonly sentence: string;
   /** Sentences told for this reason. */
   readonly count: number;
+  /** From first sight of the request to when the reason was told first, without another one since. */
+  readonly sinceMs: number;
   isOnPod: boolean;
 }
 
 /** Sentences told for one reason of one request at most: one that is another each time (a number in it) is no news. */
 const maxSentences = 5;
-/** What would pass by itself is told on the pod when the request has been open for so long, in milliseconds. */
-const lastingMs = 60_000;
 
 const auditOutcome = { issue: 'Issued', deny: 'Denied', wait: 'Wait', drop: 'Drop' } as const;
 
@@ -85,7 +85,7 @@ export function createReporter(needs: {
     }
     const sentence = certificate?.serialHex ?? message;
     const last = lastTold.get(request.uid);
-    const current = isKnown(last, reason, sentence) ? last : next(last, reason, sentence);
+    const current = isKnown(last, reason, sentence) ? last : next(last, told, sentence);
     lastTold.set(request.uid, current);
 
     if (current === last) {
@@ -98,8 +98,8 @@ export function createReporter(needs: {
       if (reason === 'StatusRejected') metrics.statusRejected.inc();
       audit(auditRecord(told, message));
     }
-    const isForPod = outcome.event && (!outcome.passing || told.elapsedMs >= lastingMs);
-    if (isForPod && !current.isOnPod) {
+    const hasLasted = told.elapsedMs - current.sinceMs >= outcome.passesWithinMs;
+    if (outcome.event && hasLasted && !current.isOnPod) {
       current.isOnPod = true;
       events.record(eventOf(request, reason, message));
     }
@@ -115,8 +115,9 @@ function isKnown(last: LastTold | undefined, reason: Reason, sentence: string): 
   return last?.reason === reason && (last.sentence === sentence || last.count >= maxSentences);
 }
 
-function next(last: LastTold | undefined, reason: Reason, sentence: string): LastTold {
-  return { reason, sentence, count: last?.reason === reason ? last.count + 1 : 1, isOnPod: false };
+function next(last: LastTold | undefined, { reason, elapsedMs }: Told, sentence: string): LastTold {
+  const { count, sinceMs } = last?.reason === reason ? last : { count: 0, sinceMs: elapsedMs };
+  return { reason, sentence, count: count + 1, sinceMs, isOnPod: false };
 }
 
 function isAnswer(reason: Reason): boolean {

@@ -13,8 +13,8 @@ export interface Outcome {
   readonly verdict: Verdict;
   /** Whether the outcome is told on the pod by an Event. Mismatched facts are not: the pod may be a victim. */
   readonly event: boolean;
-  /** Whether it passes by itself as a rule: then the Event waits until it has lasted for a minute. */
-  readonly passing: boolean;
+  /** In milliseconds: within so long it passes by itself as a rule, and the Event waits until it has not. */
+  readonly passesWithinMs: number;
   /** Whether it counts as an alarm: something that only a fault of ours or an attack brings about. */
   readonly alarm: boolean;
   readonly owner: Owner;
@@ -26,13 +26,13 @@ const row = <V extends Verdict>(
   verdict: V,
   owner: Owner,
   message: string,
-  flags: { event?: boolean; passing?: boolean; alarm?: boolean } = {},
+  flags: { event?: boolean; passesWithinMs?: number; alarm?: boolean } = {},
 ): Outcome & { readonly verdict: V } => ({
   verdict,
   owner,
   message,
   event: flags.event ?? false,
-  passing: flags.passing ?? false,
+  passesWithinMs: flags.passesWithinMs ?? 0,
   alarm: flags.alarm ?? false,
 });
 
@@ -99,7 +99,7 @@ export const outcomes = {
     'wait',
     'kubespiffe',
     'The root of the signing CA is not yet seen in {}; certificates are issued once it is.',
-    told,
+    { event: true, passesWithinMs: 10_000 },
   ),
   ClockSkew: row(
     'wait',
@@ -124,7 +124,7 @@ export const outcomes = {
     'wait',
     'kubespiffe',
     'The API server did not take the answer ({}); it is tried again.',
-    { event: true, passing: true },
+    { event: true, passesWithinMs: 60_000 },
   ),
 
   PodGone: row('drop', 'nobody', 'The pod is gone ({}).'),

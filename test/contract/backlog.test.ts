@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import type { Fault } from '../cluster/fault-rules.ts';
 import { waitFor } from '../cluster/process.ts';
-import { aPool, installSigner, putPool } from './installation.ts';
+import { aPool, deletePool, installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, createPod, requestFor } from './workloads.ts';
 
-/** What requests that were there before the signer are told, when the pool comes late or not at all. */
-describe('requests that wait for a signer which starts', () => {
+const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+
+/** What requests that were there before the pool was read are told, when it comes late or not at all. */
+describe('requests that wait for a pool', () => {
   let controlPlane: ControlPlane;
   let proxy: FaultProxy;
   let kubeconfig: string;
@@ -68,12 +70,56 @@ describe('requests that wait for a signer which starts', () => {
     assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
   });
 
+  /** Twenty requests that were told of no pool; then it is made, and all are issued. @returns their pods. */
+  async function firstInstall(bundleTakesMs: number): Promise<Pod[]> {
+    await deletePool(controlPlane);
+    assert.equal((await controlPlane.request('DELETE', bundlePath)).status, 200);
+    const pods = await Promise.all(Array.from({ length: 20 }, () => createPod(controlPlane)));
+    const requests = await Promise.all(pods.map((pod) => requestFor(controlPlane, pod)));
+    signer = await startSigner({ kubeconfig });
+    for (const { spec } of requests) assert.match(await noteOn(spec.podUID), /no such Secret; make it with/);
+    proxy.add({ method: 'PATCH', path: bundlePath, fault: { kind: 'delay', ms: bundleTakesMs } });
+    await putPool(controlPlane, await aPool());
+    for (const request of requests) {
+      assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
+    }
+    return pods;
+  }
+
+  const foundUnpublished = () =>
+    signer.lines().filter(({ audit, reason }) => audit && reason === 'TrustNotPublished').length;
+
+  it('are not all tried while the roots are on their way at a first install, but when they are seen', async () => {
+    const pods = await firstInstall(0);
+    // Those whose own next try falls in between.
+    assert.ok(foundUnpublished() < pods.length / 2, `${foundUnpublished()} of ${pods.length}`);
+  });
+
+  it('are told on their pods that there is no pool, and not that its roots are still on their way', async () => {
+    const pods = await firstInstall(2_000);
+    assert.ok(foundUnpublished() > 0, 'some were tried meanwhile');
+    // Events are written in their order, a little later: one that was caused after these shows that no more come.
+    const annotated = { unverifiedUserAnnotations: { 'kubespiffe.io/uri': 'spiffe://example.org/admin' } };
+    const { spec } = await requestFor(controlPlane, await createPod(controlPlane), annotated);
+    await noteOn(spec.podUID);
+    const uids = new Set(pods.map(({ metadata }) => metadata.uid));
+    const told = (await events()).filter(({ regarding }) => uids.has(regarding.uid));
+    assert.deepEqual(
+      told.map(({ reason }) => reason),
+      pods.map(() => 'PoolUnusable'),
+    );
+  });
+
   const keyOf = ({ metadata }: PodCertificateRequest) => `${metadata.namespace}/${metadata.name}`;
 
+  async function events(): Promise<{ reason: string; note: string; regarding: { uid: string } }[]> {
+    const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+    return body.items;
+  }
+
   const noteOn = (podUID: string): Promise<string> =>
-    waitFor('the Event', async () => {
-      const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
-      const { items } = body as { items: { note: string; regarding: { uid: string } }[] };
-      return items.find(({ regarding }) => regarding.uid === podUID)?.note;
-    });
+    waitFor(
+      'the Event',
+      async () => (await events()).find(({ regarding }) => regarding.uid === podUID)?.note,
+    );
 });
