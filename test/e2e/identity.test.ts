@@ -335,16 +335,14 @@ for (const choice of clusterChoices()) {
       });
       assert.deepEqual(lines.map(({ request, serial }) => [request.uid, serial]).sort(), [...serials].sort());
 
-      const name = 'after-api-server';
-      const { credentials } = await readHeld(installation, { ...client, name });
+      const { namespace, name, serviceAccount } = client;
+      const { credentials } = await readHeld(installation, client);
       const leaf = new X509Certificate(leafOf(credentials.ECDSAP256 ?? ''));
       const objectAt = async (path: string) =>
         (await installation.controlPlane.request('GET', `/api/v1/${path}`)).body;
-      const pod = await objectAt(`namespaces/${client.namespace}/pods/${name}`);
+      const pod = await objectAt(`namespaces/${namespace}/pods/${name}`);
       const { metadata: node } = await objectAt(`nodes/${pod.spec.nodeName}`);
-      const account = await objectAt(
-        `namespaces/${client.namespace}/serviceaccounts/${client.serviceAccount}`,
-      );
+      const account = await objectAt(`namespaces/${namespace}/serviceaccounts/${serviceAccount}`);
       const serial = leaf.serialNumber.toLowerCase();
       const { time, replica, request, message, ...line } = lines.find((one) => one.serial === serial);
       assert.equal(serials.get(request.uid), serial);
@@ -354,9 +352,9 @@ for (const choice of clusterChoices()) {
         outcome: 'Issued',
         reason: 'Issued',
         signer: 'kubespiffe.io/spiffe',
-        namespace: client.namespace,
+        namespace,
         pod: { name, uid: pod.metadata.uid },
-        serviceAccount: { name: client.serviceAccount, uid: account.metadata.uid },
+        serviceAccount: { name: serviceAccount, uid: account.metadata.uid },
         node: { name: node.name, uid: node.uid },
         spiffeId: idOf(client),
         serial,
