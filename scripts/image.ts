@@ -47,7 +47,12 @@ if (values.rootfs) {
     Env: ['PATH=/usr/local/bin'],
     WorkingDir: '/',
     // The limit on short-lived objects is that of bin/kubespiffe, which says why.
-    Entrypoint: ['/usr/local/bin/node', '--max-semi-space-size=8', '/app/tools/main.js'],
+    Entrypoint: [
+      '/usr/local/bin/node',
+      '--max-semi-space-size=8',
+      '--heap-growing-percent=40',
+      '/app/tools/main.js',
+    ],
     Cmd: ['--help'],
     Labels: {
       'org.opencontainers.image.title': 'kubespiffe',
