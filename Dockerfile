@@ -12,5 +12,5 @@ COPY --from=build /rootfs/ /
 USER 65532:65532
 ENV PATH=/usr/local/bin
 WORKDIR /
-ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=8", "--heap-growing-percent=40", "/app/tools/main.js"]
+ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=8", "--heap-growing-percent=100", "/app/tools/main.js"]
 CMD ["--help"]

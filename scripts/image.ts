@@ -50,7 +50,7 @@ if (values.rootfs) {
     Entrypoint: [
       '/usr/local/bin/node',
       '--max-semi-space-size=8',
-      '--heap-growing-percent=40',
+      '--heap-growing-percent=100',
       '/app/tools/main.js',
     ],
     Cmd: ['--help'],

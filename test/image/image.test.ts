@@ -84,7 +84,7 @@ test('the image is named, runs as nobody in particular, and starts the command',
   assert.deepEqual(config.Entrypoint, [
     '/usr/local/bin/node',
     '--max-semi-space-size=8',
-    '--heap-growing-percent=40',
+    '--heap-growing-percent=100',
     '/app/tools/main.js',
   ]);
 });
