@@ -1,4 +1,3 @@
-import { rfc3339 } from '../pki/time.ts';
 import 'reflect-metadata';
 import { randomBytes, webcrypto } from 'node:crypto';
 import {
@@ -13,6 +12,7 @@ import {
 import { KubespiffeError } from '../errors.ts';
 import { encodePem } from '../pki/pem.ts';
 import { makeSerial } from '../pki/serial.ts';
+import { rfc3339 } from '../pki/time.ts';
 import { parseIssuingTrustDomain } from '../spiffe/trust-domain.ts';
 import { type AuthorityRecord, isAuthorityId } from './document.ts';
 import { type NewKeyType, newKeyTypes } from './key-types.ts';

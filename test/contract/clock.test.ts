@@ -3,8 +3,8 @@ import { after, before, describe, it } from 'node:test';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
-import { aPool, installSigner, putPool } from './installation.ts';
-import { type SignerProcess, startSigner } from './signer-process.ts';
+import { startInstalledSigner } from './installation.ts';
+import type { SignerProcess } from './signer-process.ts';
 import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
 describe('the clock of the API server is the reference', () => {
@@ -15,10 +15,8 @@ describe('the clock of the API server is the reference', () => {
   before(async () => {
     controlPlane = await startControlPlane();
     proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
-    const kubeconfig = await installSigner(controlPlane, { server: proxy.url, authority: proxy.authority });
-    await putPool(controlPlane, await aPool());
-    signer = await startSigner({ kubeconfig });
-    await signer.ready();
+    const reach = { server: proxy.url, authority: proxy.authority };
+    signer = await startInstalledSigner(controlPlane, { reach });
   });
   after(async () => {
     await proxy?.stop();

@@ -4,8 +4,8 @@ import { after, before, describe, it } from 'node:test';
 import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
-import { aPool, installSigner, putPool } from './installation.ts';
-import { type SignerProcess, startSigner } from './signer-process.ts';
+import { startInstalledSigner } from './installation.ts';
+import type { SignerProcess } from './signer-process.ts';
 import { answerTo, create, createPod, requestFor } from './workloads.ts';
 
 /** What annotations may hold in all: the limit of the API server (validation.TotalAnnotationSizeLimitB). */
@@ -38,10 +38,7 @@ describe('requests of people who want more than they should have', () => {
 
   before(async () => {
     controlPlane = await startControlPlane();
-    const kubeconfig = await installSigner(controlPlane);
-    await putPool(controlPlane, await aPool());
-    signer = await startSigner({ kubeconfig, flags: ['--log-level', 'debug'] });
-    await signer.ready();
+    signer = await startInstalledSigner(controlPlane, { flags: ['--log-level', 'debug'] });
   });
   after(async () => {
     await signer?.child.stop();

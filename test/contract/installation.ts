@@ -3,6 +3,7 @@ import { createAuthority, type NewAuthority, newPool } from '../../signer/author
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
 
 const base = path.join(import.meta.dirname, '../../manifests/base');
 const secrets = '/api/v1/namespaces/kubespiffe/secrets';
@@ -23,6 +24,22 @@ export async function installSigner(
   ]);
   await controlPlane.kubectl(['apply', ...files]);
   return controlPlane.kubeconfigFor({ namespace: 'kubespiffe', name: 'kubespiffe-signer' }, options);
+}
+
+/** Installs a signer with a pool (a new one by default), starts it, and waits until it is ready. */
+export async function startInstalledSigner(
+  controlPlane: ControlPlane,
+  options: {
+    pool?: PoolDocument;
+    flags?: readonly string[];
+    reach?: Parameters<typeof installSigner>[1];
+  } = {},
+): Promise<SignerProcess> {
+  const kubeconfig = await installSigner(controlPlane, options.reach);
+  await putPool(controlPlane, options.pool ?? (await aPool()));
+  const signer = await startSigner({ kubeconfig, ...(options.flags && { flags: options.flags }) });
+  await signer.ready();
+  return signer;
 }
 
 /** A pool with one new authority, as `kubespiffe ca create` makes it. */

@@ -4,8 +4,8 @@ import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { rolesAt } from '../manifests/roles.ts';
-import { aPool, installSigner, putPool } from './installation.ts';
-import { type SignerProcess, startSigner } from './signer-process.ts';
+import { startInstalledSigner } from './installation.ts';
+import type { SignerProcess } from './signer-process.ts';
 import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
 const group = 'certificates.k8s.io';
@@ -33,10 +33,7 @@ describe('a signer that lacks a right to answer', () => {
 
   before(async () => {
     controlPlane = await startControlPlane();
-    const kubeconfig = await installSigner(controlPlane);
-    await putPool(controlPlane, await aPool());
-    signer = await startSigner({ kubeconfig });
-    await signer.ready();
+    signer = await startInstalledSigner(controlPlane);
   });
   after(async () => {
     await signer?.child.stop();

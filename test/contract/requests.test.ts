@@ -12,8 +12,8 @@ import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { explain } from '../../signer/observe/reasons.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
-import { aPool, installSigner, putPool } from './installation.ts';
-import { type SignerProcess, startSigner } from './signer-process.ts';
+import { aPool, startInstalledSigner } from './installation.ts';
+import type { SignerProcess } from './signer-process.ts';
 import { answerTo, create, createPod, newRequestKey, read, requestFor, signerName } from './workloads.ts';
 
 /** What the signer does with each kind of request on a real API server. */
@@ -24,11 +24,8 @@ describe('requests, good and bad', () => {
 
   before(async () => {
     controlPlane = await startControlPlane();
-    const kubeconfig = await installSigner(controlPlane);
     pool = await aPool();
-    await putPool(controlPlane, pool);
-    signer = await startSigner({ kubeconfig });
-    await signer.ready();
+    signer = await startInstalledSigner(controlPlane, { pool });
   });
   after(() => controlPlane?.stop());
 

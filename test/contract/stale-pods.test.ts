@@ -4,8 +4,8 @@ import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
-import { aPool, installSigner, putPool } from './installation.ts';
-import { type SignerProcess, startSigner } from './signer-process.ts';
+import { startInstalledSigner } from './installation.ts';
+import type { SignerProcess } from './signer-process.ts';
 import { answerTo, create, createPod, requestFor } from './workloads.ts';
 
 const pods = '/api/v1/namespaces/default/pods';
@@ -23,10 +23,8 @@ describe('requests of pods that the cache shows as they were', () => {
   before(async () => {
     controlPlane = await startControlPlane();
     proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
-    const kubeconfig = await installSigner(controlPlane, { server: proxy.url, authority: proxy.authority });
-    await putPool(controlPlane, await aPool());
-    signer = await startSigner({ kubeconfig });
-    await signer.ready();
+    const reach = { server: proxy.url, authority: proxy.authority };
+    signer = await startInstalledSigner(controlPlane, { reach });
 
     cached.predecessor = await createPod(controlPlane, { name: 'web-0' });
     cached.unscheduled = await createPod(controlPlane, { name: 'late-0', nodeName: '' });
