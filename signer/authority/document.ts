@@ -1,3 +1,4 @@
+import { parseJsonObject } from '../spiffe/json.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
 import { type AuthorityKind, type AuthorityState, authorityKinds, authorityStates } from './states.ts';
@@ -199,17 +200,10 @@ export function readPoolDocument(
     const what = `is larger than ${poolLimits.bytes / 1024} KiB`;
     return { ok: false, problem: fault('pool', what, 'remove authorities that are retired') };
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (error) {
-    // The parser's own message quotes the text around the mistake, and that may be a key.
-    const place = error instanceof Error ? /position (\d+)/.exec(error.message)?.[1] : undefined;
-    const where = place === undefined ? '' : ` (character ${place})`;
-    return { ok: false, problem: fault('pool', `is not JSON${where}`) };
-  }
-  const problem = pool(value, 'pool');
-  return problem ? { ok: false, problem } : { ok: true, document: value as PoolDocument };
+  const read = parseJsonObject(json, 'the text');
+  if (!read.ok) return { ok: false, problem: fault('pool', read.reason) };
+  const problem = pool(read.value, 'pool');
+  return problem ? { ok: false, problem } : { ok: true, document: read.value as unknown as PoolDocument };
 }
 
 /** The JSON of a pool, as readPoolDocument reads it. */

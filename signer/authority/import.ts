@@ -3,6 +3,7 @@ import type { Secret } from '../kube/types.ts';
 import { type CertificateFacts, readCertificate } from '../pki/certificate.ts';
 import { decodePem, encodePem } from '../pki/pem.ts';
 import { isSignedBy } from '../pki/verify.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../spiffe/json.ts';
 import type { AuthorityRecord } from './document.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 
@@ -84,26 +85,21 @@ export function readTlsSecret(secret: Secret, id: string): Imported<CaMaterial> 
  * the one that signs there.
  */
 export function readMeshPool(json: string): Imported<CaMaterial[]> {
-  let pool: unknown;
-  try {
-    pool = JSON.parse(json);
-  } catch {
-    return refuse('the pool', 'is not JSON', 'give the value of key `pool` of the Secret, decoded');
-  }
-  const cas = isObject(pool) ? pool.CAs : undefined;
-  if (!Array.isArray(cas) || cas.length === 0) {
-    return refuse('the pool', 'has no list CAs', 'give the value of key `pool` of the Secret, decoded');
-  }
+  const remedy = 'give the value of key `pool` of the Secret, decoded';
+  const pool = parseJsonObject(json, 'the text');
+  if (!pool.ok) return refuse('the pool', pool.reason, remedy);
+  const { CAs: cas } = pool.value;
+  if (!Array.isArray(cas) || cas.length === 0) return refuse('the pool', 'has no list CAs', remedy);
   const materials: CaMaterial[] = [];
   for (const [index, ca] of cas.entries()) {
-    const material = isObject(ca) ? meshCa(ca, `CAs[${index}]`) : undefined;
+    const material = isJsonObject(ca) ? meshCa(ca, `CAs[${index}]`) : undefined;
     if (!material) return refuse(`CAs[${index}]`, 'is not a CA with ID, key and root', 'restore the pool');
     materials.push(material);
   }
   return { ok: true, value: materials };
 }
 
-function meshCa(ca: Record<string, unknown>, field: string): CaMaterial | undefined {
+function meshCa(ca: JsonObject, field: string): CaMaterial | undefined {
   const text = (name: string) => (typeof ca[name] === 'string' ? ca[name] : '');
   const pemOf = (der: string, pem: string, label: string) =>
     text(der) !== ''
@@ -176,10 +172,6 @@ function chainOf(signing: CertificateFacts, known: readonly CertificateFacts[]):
     top = issuer;
   }
   return chain;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function refuse(field: string, what: string, remedy: string): { ok: false; problem: PoolProblem } {

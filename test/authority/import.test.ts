@@ -185,6 +185,7 @@ describe('a pool of mesh-example', () => {
   it('is refused when it is not one', () => {
     for (const [json, says] of [
       ['{', /not JSON/],
+      ['{"CAs":[],"CAs":[{"ID":"1"}]}', /has a name twice/],
       ['{}', /no list CAs/],
       ['{"CAs":[]}', /no list CAs/],
       ['{"CAs":[{"ID":"1"}]}', /CAs\[0\]: is not a CA/],

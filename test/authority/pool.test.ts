@@ -23,15 +23,18 @@ function record(ca: TestCa, changes: Partial<AuthorityRecord> = {}): AuthorityRe
 }
 
 function poolOf(authorities: readonly unknown[], changes: Record<string, unknown> = {}): Secret {
-  const document = {
+  return secretOf(jsonOf(authorities, changes));
+}
+
+function jsonOf(authorities: readonly unknown[], changes: Record<string, unknown> = {}): string {
+  return JSON.stringify({
     apiVersion: 'kubespiffe.io/v1alpha1',
     kind: 'AuthorityPool',
     trustDomain: 'example.org',
     sequence: 1,
     authorities,
     ...changes,
-  };
-  return secretOf(JSON.stringify(document));
+  });
 }
 
 function secretOf(text: string): Secret {
@@ -107,12 +110,22 @@ const rows: Row[] = [
     says: /not JSON/,
     remedy: /restore the Secret/,
   },
+  ...['"tainted": true', '"state": "retired"', '"privateKey": ""'].map(
+    (member): Row => ({
+      name: `an authority with two values for ${member.split(':')[0]}`,
+      secret: secretOf(jsonOf([record(root)]).replace('"id":"a"', `$&,${member}`)),
+      reason: 'PoolMalformed',
+      field: 'pool',
+      says: /has a name twice/,
+      remedy: /restore the Secret/,
+    }),
+  ),
   {
     name: 'JSON that is no object',
     secret: secretOf('[]'),
     reason: 'PoolMalformed',
     field: 'pool',
-    says: /must be an object/,
+    says: /not a JSON object/,
     remedy: /restore the Secret/,
   },
   {

@@ -349,7 +349,10 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       await put({ 'pool.json': Buffer.from('{"authorities": [').toString('base64') });
       const refused = await restore(stringify(copy));
       assert.equal(refused.code, 1);
-      assert.match(refused.stderr, /cannot be read \(pool: is not JSON.*\nhint: .*--replace-unreadable/);
+      assert.match(
+        refused.stderr,
+        /cannot be read \(pool: the text is not JSON.*\nhint: .*--replace-unreadable/,
+      );
       const done = await restore(stringify(copy), '--replace-unreadable');
       assert.equal(done.code, 0, done.stderr);
       assert.ok((await restored()).sequence > document.sequence);

@@ -89,7 +89,7 @@ describe('the pool Secret, good and bad', () => {
       put: () => putPool(controlPlane, '{"apiVersion": '),
       waits: 'PoolUnusable',
       problem: 'PoolMalformed',
-      says: /^pool: is not JSON; restore the Secret from a copy \(`kubespiffe ca restore`\)/,
+      says: /^pool: the text is not JSON; restore the Secret from a copy \(`kubespiffe ca restore`\)/,
     },
     {
       name: 'has no authority',
