@@ -36,7 +36,7 @@ export async function readConfigFile(path: string, content: string): Promise<Sou
     const text = isText ? (value.source ?? String(value.value)) : '';
     const setting = settingKeys.find((candidate) => candidate === name);
 
-    if (name in fileHeader) header.set(name, text);
+    if (Object.hasOwn(fileHeader, name)) header.set(name, text);
     else if (!setting) {
       const guess = nearest(name, settingKeys);
       const hint = guess ? `; did you mean "${guess}"?` : '';

@@ -222,6 +222,20 @@ for (const [file, message] of wrongFiles) {
   });
 }
 
+for (const name of ['toString', '__proto__', 'constructor', 'hasOwnProperty']) {
+  test(`refuses the setting ${name}, which every object has by inheritance`, async () => {
+    const found = await mistakes({ file: `${header}trustDomain: example.org\n${name}: x\n` });
+    assert.deepEqual(found, [`signer.yaml:4: "${name}" is not a setting`]);
+  });
+}
+
+test('reads a file that begins with a byte order mark', async () => {
+  assert.equal(
+    (await good({ file: `\ufeff${header}trustDomain: example.org\n` })).trustDomain,
+    'example.org',
+  );
+});
+
 test('a file that cannot be read is a mistake among the others', async () => {
   const found = await mistakes({ argv: ['--config', 'nowhere.yaml', '--concurrency', 'x'] });
   assert.equal(found.length, 3);
