@@ -62,9 +62,9 @@ export const authorityClauses: readonly Clause[] = [
     },
   },
   {
-    level: 'should',
+    level: 'must',
     clause: 'X509-SVID 4.1',
-    demand: 'the SPIFFE ID is that of the expected trust domain',
+    demand: 'the SPIFFE ID, where present, is that of the expected trust domain',
     problem: ({ uris }, trustDomain) => {
       if (trustDomain === undefined) return undefined;
       const other = uris.filter((uri) => uri !== `spiffe://${trustDomain}`);

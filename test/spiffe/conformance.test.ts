@@ -48,7 +48,7 @@ test('a root and an intermediate as SPIFFE wants them meet every clause', async 
   const intermediate = await makeCa({ subject: 'CN=below', issuer: root });
   assert.deepEqual(broken(checkAuthority(root.facts, 'example.org')), []);
   assert.deepEqual(broken(checkAuthority(intermediate.facts, 'example.org')), []);
-  assert.deepEqual(broken(checkAuthority(root.facts, 'example.com')), ['should X509-SVID 4.1']);
+  assert.deepEqual(broken(checkAuthority(root.facts, 'example.com')), ['must X509-SVID 4.1']);
 });
 
 interface Profile {
