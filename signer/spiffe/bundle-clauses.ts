@@ -3,7 +3,7 @@ import { certificateOf, isKeyOf, x5cOf } from './bundle-key.ts';
 import { unless } from './clauses.ts';
 import type { Finding } from './conformance.ts';
 import { isJsonObject, type JsonObject, shown } from './json.ts';
-import { isKnownKty, readPublicJwk } from './jwk.ts';
+import { readPublicJwk, unknownKindReason, unsupportedReason } from './jwk.ts';
 
 interface BundleClause {
   readonly level: 'must' | 'should';
@@ -102,8 +102,8 @@ const commonKeyClauses: readonly BundleClause[] = [
 const unknownKeyClauses: readonly BundleClause[] = [
   {
     level: 'should',
-    clause: 'Trust Domain and Bundle 4.2',
-    demand: 'kty and use are known ones',
+    clause: 'Trust Domain and Bundle 4.2; RFC 7517 5',
+    demand: 'key type, curve and use are known',
     problem: (key) => {
       const reason = unknownReason(key);
       return reason && `${reason}, so the key is ignored`;
@@ -200,12 +200,13 @@ const jwtKeyClauses: readonly BundleClause[] = [
 /** Why a reader has to leave a key out of the bundle, or undefined where it has to read it. */
 export function ignoredReason(key: JsonObject): string | undefined {
   const isWithoutCertificate = key.use === 'x509-svid' && x5cOf(key).length === 0;
-  return unknownReason(key) ?? (isWithoutCertificate ? 'x5c is missing or empty' : undefined);
+  if (isWithoutCertificate) return unknownReason(key) ?? 'x5c is missing or empty';
+  return unknownReason(key) ?? unsupportedReason(key);
 }
 
 function unknownReason(key: JsonObject): string | undefined {
-  if (!isKnownKty(key.kty)) return `kty is ${shown(key.kty)}`;
-  return key.use === 'x509-svid' || key.use === 'jwt-svid' ? undefined : `use is ${shown(key.use)}`;
+  const isForSvids = key.use === 'x509-svid' || key.use === 'jwt-svid';
+  return unknownKindReason(key) ?? (isForSvids ? undefined : `use is ${shown(key.use)}`);
 }
 
 /** Every clause for the document around the keys, the fulfilled ones too. */

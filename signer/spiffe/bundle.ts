@@ -4,8 +4,8 @@ import { failure, type Result, success } from '../pki/result.ts';
 import { checkBundle, checkKeyAsReader, ignoredReason } from './bundle-clauses.ts';
 import { certificateOf } from './bundle-key.ts';
 import type { Finding } from './conformance.ts';
-import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts';
-import { type PublicJwk, publicJwkOf, readPublicJwk } from './jwk.ts';
+import { isJsonObject, type JsonObject, parseJsonObject, shown } from './json.ts';
+import { type PublicJwk, publicJwkOf, readPublicJwk, unsupportedReason } from './jwk.ts';
 import type { JwtAlgorithmName } from './jwt-algorithms.ts';
 
 /** Longest document that is read, in characters. */
@@ -75,10 +75,10 @@ export interface ParsedBundle {
 }
 
 /**
- * Reads a SPIFFE bundle that somebody else made. What the standard tells readers to ignore is ignored: a key of unknown
- * use or type, a root without certificate, and all certificates of a root but the first (go-spiffe refuses
- * a bundle with either). A key with another fault makes the whole bundle unusable, as in go-spiffe: half a bundle would
- * revoke the other half. Never throws.
+ * Reads a SPIFFE bundle from another publisher. Ignores what the standards tell readers to ignore: a key of unknown
+ * use, type or curve or with a missing member (Trust Domain and Bundle 4.2; RFC 7517 5), a root without certificate,
+ * and all certificates of a root but the first. (go-spiffe refuses a bundle that has any of these.) Any other fault of
+ * a key makes the whole bundle unusable, as in go-spiffe: half a bundle would revoke the other half. Never throws.
  */
 export function parseSpiffeBundle(text: string): Result<ParsedBundle> {
   const read = readDocument(text);
@@ -113,22 +113,35 @@ export function parseSpiffeBundle(text: string): Result<ParsedBundle> {
 }
 
 /**
- * Reads an OIDC JWK set: its keys for signatures, by kid. A key that is for something else, of an unknown type or
- * without kid is left out; a fault in one of the others makes the set unusable. Never throws.
+ * Reads an OIDC JWK set: its keys for signatures, by kid. Ignores a key that is for something else, that has no kid,
+ * that is of an unknown type or curve, or that lacks a member (RFC 7517 5). Any other fault of a key makes the
+ * set unusable. Never throws.
  */
-export function parseJwks(text: string): Result<ReadonlyMap<string, KeyObject>> {
+export function parseJwks(text: string): Result<Pick<ParsedBundle, 'jwtKeys' | 'ignored'>> {
   const read = readDocument(text);
   if (!read.ok) return read;
-  const found = new Map<string, KeyObject>();
+  const jwtKeys = new Map<string, KeyObject>();
+  const ignored: string[] = [];
   for (const [index, key] of read.value.keys.entries()) {
-    const isForSignatures = key.use === undefined || key.use === 'sig';
-    if (!isForSignatures || typeof key.kid !== 'string' || key.kty === 'oct') continue;
+    const place = `keys[${index}]`;
+    const reason = ignoredInJwks(key);
+    if (reason !== undefined) {
+      ignored.push(`${place}: ${reason}`);
+      continue;
+    }
     const publicKey = readPublicJwk(key);
-    if (!publicKey.ok) return failure(`keys[${index}]: ${publicKey.reason}`);
-    if (found.has(key.kid)) return failure(`keys[${index}]: its kid is that of another key as well`);
-    found.set(key.kid, publicKey.value);
+    if (!publicKey.ok) return failure(`${place}: ${publicKey.reason}`);
+    const kid = String(key.kid);
+    if (jwtKeys.has(kid)) return failure(`${place}: its kid is that of another key as well`);
+    jwtKeys.set(kid, publicKey.value);
   }
-  return success(found);
+  return success({ jwtKeys, ignored });
+}
+
+function ignoredInJwks(key: JsonObject): string | undefined {
+  if (key.use !== undefined && key.use !== 'sig') return `use is ${shown(key.use)}`;
+  if (typeof key.kid !== 'string') return `kid is ${shown(key.kid)}`;
+  return unsupportedReason(key);
 }
 
 function readDocument(text: string): Result<{ document: JsonObject; keys: readonly JsonObject[] }> {

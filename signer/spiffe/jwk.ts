@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { failure, type Result, success } from '../pki/result.ts';
-import { isJsonObject } from './json.ts';
+import { isJsonObject, type JsonObject, shown } from './json.ts';
 
 /** The members that make a public key of each type, in the order in which RFC 7638 3.2 hashes them. */
 const keyMembers = {
@@ -10,6 +10,12 @@ const keyMembers = {
 } as const;
 
 type Kty = keyof typeof keyMembers;
+
+/** The curves that are read (RFC 7518 6.2.1.1; RFC 8037 2), for the key types that have one. */
+const curves: Readonly<Record<string, readonly unknown[]>> = {
+  EC: ['P-256', 'P-384', 'P-521'],
+  OKP: ['Ed25519', 'Ed448'],
+};
 
 /** The members with which a private key is written (RFC 7518 6.2.2, 6.3.2, 6.4.1; RFC 8037 2). */
 const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'] as const;
@@ -24,8 +30,26 @@ export interface PublicJwk {
   readonly e?: string;
 }
 
-export function isKnownKty(kty: unknown): kty is Kty {
+function isKnownKty(kty: unknown): kty is Kty {
   return typeof kty === 'string' && Object.hasOwn(keyMembers, kty);
+}
+
+/** Why a key is of a kind that we do not know, by its type or curve; undefined where we know it. */
+export function unknownKindReason({ kty, crv }: JsonObject): string | undefined {
+  if (!isKnownKty(kty)) return `kty is ${shown(kty)}`;
+  const isKnownCurve = crv === undefined || (curves[kty]?.includes(crv) ?? true);
+  return isKnownCurve ? undefined : `crv is ${shown(crv)}`;
+}
+
+/**
+ * Why readers of a key set leave this key out and use the other keys: its type or curve is unknown, or a required
+ * member is missing (RFC 7517 5). Undefined for a key that must be read.
+ */
+export function unsupportedReason(jwk: JsonObject): string | undefined {
+  const unknown = unknownKindReason(jwk);
+  if (unknown !== undefined || !isKnownKty(jwk.kty)) return unknown;
+  const missing = keyMembers[jwk.kty].find((name) => jwk[name] === undefined);
+  return missing && `${missing} is missing`;
 }
 
 /**

@@ -86,7 +86,7 @@ describe('the documents of a pool', () => {
 
         const jwks = parseJwks(jwksDocument(pool).bytes.toString());
         assert.ok(jwks.ok, jwks.ok ? '' : jwks.reason);
-        assert.deepEqual([...jwks.value.keys()].sort(), kids.sort());
+        assert.deepEqual([...jwks.value.jwtKeys.keys()].sort(), kids.sort());
         const pem = decodePem(rootsPem(pool)?.bytes.toString() ?? '');
         assert.equal(pem.ok ? pem.value.length : 0, roots.length);
         const algorithms = new Set(jwtKeys.map(({ kind }) => kind.replace('JWT-', '')));

@@ -242,6 +242,40 @@ describe('a bundle of somebody else', () => {
   });
 });
 
+/** Keys that a reader of a key set leaves out (RFC 7517 5), with the reason. */
+const unsupportedKeys: readonly [name: string, key: Json, reason: string][] = [
+  ['ML-DSA', { kty: 'AKP', alg: 'ML-DSA-65', pub: 'AAAA' }, 'kty is "AKP"'],
+  ['a symmetric key', { kty: 'oct', k: 'AAAA' }, 'kty is "oct"'],
+  ['a key without type', { crv: 'P-256' }, 'kty is missing'],
+  ['an unknown curve', { ...publicJwkOf(es256.publicKey), crv: 'secp256k1' }, 'crv is "secp256k1"'],
+  ['X25519', { kty: 'OKP', crv: 'X25519', x: 'AAAA' }, 'crv is "X25519"'],
+  ['EC without curve', { ...publicJwkOf(es256.publicKey), crv: undefined }, 'crv is missing'],
+  ['EC without y', { ...publicJwkOf(es256.publicKey), y: undefined }, 'y is missing'],
+  ['RSA without modulus', { kty: 'RSA', e: 'AQAB' }, 'n is missing'],
+];
+for (const [name, key, reason] of unsupportedKeys) {
+  it(`a JWK set and a SPIFFE bundle with ${name} are read without that key`, () => {
+    const good = { ...publicJwkOf(rs256.publicKey), kid: 'good' };
+    const jwks = parseJwks(JSON.stringify({ keys: [{ ...key, kid: 'odd' }, good] }));
+    assert.ok(jwks.ok, jwks.ok ? '' : jwks.reason);
+    assert.deepEqual(
+      [[...jwks.value.jwtKeys.keys()], jwks.value.ignored],
+      [['good'], [`keys[0]: ${reason}`]],
+    );
+    const bundle = parseSpiffeBundle(
+      bundleOf([
+        { ...key, kid: 'odd', use: 'jwt-svid' },
+        { ...good, use: 'jwt-svid' },
+      ]),
+    );
+    assert.ok(bundle.ok, bundle.ok ? '' : bundle.reason);
+    assert.deepEqual(
+      [[...bundle.value.jwtKeys.keys()], bundle.value.ignored],
+      [['good'], [`keys[0]: ${reason}`]],
+    );
+  });
+}
+
 describe('a JWK set for OIDC', () => {
   const printed = () =>
     printJwks([
@@ -260,7 +294,7 @@ describe('a JWK set for OIDC', () => {
     );
     const parsed = parseJwks(printed());
     assert.ok(parsed.ok);
-    assert.ok(parsed.value.get(rs256.kid)?.equals(rs256.publicKey));
+    assert.ok(parsed.value.jwtKeys.get(rs256.kid)?.equals(rs256.publicKey));
   });
 
   it('of somebody else is read without keys for other things, and refused with a fault', () => {
@@ -268,7 +302,7 @@ describe('a JWK set for OIDC', () => {
     const left = parseJwks(
       JSON.stringify({ keys: [{ ...key, use: 'enc', kid: 'a' }, key, { kty: 'oct', kid: 'b' }] }),
     );
-    assert.ok(left.ok && left.value.size === 0);
+    assert.ok(left.ok && left.value.jwtKeys.size === 0);
     for (const keys of [
       [{ ...key, kid: 'a', x: 'AA' }],
       [

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { sign } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -92,11 +92,23 @@ describe('`kubespiffe bundle verify`', () => {
     }
   });
 
-  it('ends with 1 for roots of another trust domain only where a MUST says so', async () => {
-    const { code, stdout } = await run(['bundle', 'verify', files.pem, '--trust-domain', 'example.com']);
-    assert.equal(code, 0);
-    assert.match(stdout, /SHOULD.*the SPIFFE ID is not spiffe:\/\/example\.com/);
+  it('takes a JWK set with a key of an unknown type, and says that readers ignore the key', async () => {
+    const { keys } = JSON.parse(readFileSync(files.jwks, 'utf8')) as { keys: object[] };
+    const input = JSON.stringify({
+      keys: [{ kty: 'AKP', alg: 'ML-DSA-65', pub: 'AAAA', kid: 'pq' }, ...keys],
+    });
+    const { code, stdout } = await run(['bundle', 'verify', '-'], { input });
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /SHOULD.*RFC 7517 5: keys\[0\]: kty is "AKP", so the key is ignored/);
   });
+
+  for (const format of ['spiffe', 'pem'] as const) {
+    it(`ends with 1 for roots of another trust domain than the one given, as ${format}`, async () => {
+      const { code, stdout } = await run(['bundle', 'verify', files[format], '--trust-domain', 'foo.org']);
+      assert.equal(code, 1);
+      assert.match(stdout, /MUST X509-SVID 4\.1: the SPIFFE ID is not spiffe:\/\/foo\.org/);
+    });
+  }
 });
 
 describe('a bundle of somebody who means no good', () => {

@@ -19,6 +19,8 @@ export type BundleFormat = (typeof bundleFormats)[number];
 export interface TrustMaterial {
   readonly roots: readonly CertificateFacts[];
   readonly jwtKeys: ReadonlyMap<string, KeyObject>;
+  /** The keys that were left out, each with its place and the reason. */
+  readonly ignored: readonly string[];
 }
 
 /**
@@ -47,12 +49,12 @@ export function readTrustMaterial(content: Buffer): Result<TrustMaterial> {
     case 'pem': {
       const roots = certificatesOf(content);
       return roots.length > 0
-        ? { ok: true, value: { roots, jwtKeys: new Map() } }
+        ? { ok: true, value: { roots, jwtKeys: new Map(), ignored: [] } }
         : failure('it holds no root');
     }
     case 'jwks': {
       const read = parseJwks(text);
-      return read.ok ? { ok: true, value: { roots: [], jwtKeys: read.value } } : read;
+      return read.ok ? { ok: true, value: { roots: [], ...read.value } } : read;
     }
     case 'spiffe':
       return parseSpiffeBundle(text);

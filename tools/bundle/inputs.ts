@@ -1,8 +1,9 @@
 import { CliError } from '../errors.ts';
+import { printable } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 import { endpointFault } from './endpoint.ts';
-import { pemOf, readTrustMaterial } from './formats.ts';
+import { pemOf, readTrustMaterial, type TrustMaterial } from './formats.ts';
 
 /** The URL of an endpoint as a person wrote it. @throws CliError USAGE */
 export function endpointUrl(text: string, example: string): URL {
@@ -10,6 +11,11 @@ export function endpointUrl(text: string, example: string): URL {
   const fault = url ? endpointFault(url) : 'this is no URL';
   if (!url || fault !== undefined) throw new CliError('USAGE', fault ?? '', `give one like ${example}`);
   return url;
+}
+
+/** Warns of each key of a bundle that its reader leaves out, with the reason. */
+export function warnOfIgnored(terminal: Terminal, { ignored }: Pick<TrustMaterial, 'ignored'>): void {
+  for (const each of ignored) terminal.err(`warning: ${printable(each)}, so the key is ignored\n`);
 }
 
 /** The roots in a file, which may be PEM or a SPIFFE bundle, as PEM. @throws CliError */

@@ -4,10 +4,9 @@ import { parseSpiffeId } from '../../signer/spiffe/id.ts';
 import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
 import { type EndpointProfile, fetchFromEndpoint } from '../bundle/endpoint.ts';
 import { type BundleFormat, jwksOf, pemOf } from '../bundle/formats.ts';
-import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
+import { endpointUrl, rootsFrom, warnOfIgnored } from '../bundle/inputs.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { printable } from '../output.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 import { formatOption } from './bundle-show.ts';
@@ -75,8 +74,7 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
       const text = fetched.value.toString('utf8');
       const bundle = parseSpiffeBundle(text);
       if (!bundle.ok) throw new CliError('BUNDLE_INVALID', bundle.reason, 'tell who runs the endpoint');
-      for (const each of bundle.value.ignored)
-        terminal.err(`warning: ${printable(each)}, so the key is ignored\n`);
+      warnOfIgnored(terminal, bundle.value);
       if (bundle.value.roots.length + bundle.value.jwtKeys.size === 0) {
         terminal.err(`warning: the bundle is empty: all of ${options.trustDomain} is revoked\n`);
       }

@@ -50,6 +50,8 @@ function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent
   const format = formatOf(content.toString('utf8'));
   const read = readTrustMaterial(content);
   const demand = 'a reader takes it';
+  // The keys of a SPIFFE bundle have a section each, which says so.
+  const ignored = read.ok && format === 'jwks' ? read.value.ignored : [];
   const head = {
     title: 'As a whole',
     facts: {
@@ -57,7 +59,10 @@ function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent
       Roots: read.ok ? String(read.value.roots.length) : '?',
       'JWT keys': read.ok ? [...read.value.jwtKeys.keys()].join(', ') || '(none)' : '?',
     },
-    findings: [finding('must', 'RFC 7517; RFC 8259', demand, read.ok ? undefined : read.reason)],
+    findings: [
+      finding('must', 'RFC 7517; RFC 8259', demand, read.ok ? undefined : read.reason),
+      ...ignored.map((reason) => finding('should', 'RFC 7517 5', '', `${reason}, so the key is ignored`)),
+    ],
   };
   if (!read.ok || format === 'jwks') return { kind: head.facts.Format, sections: [head] };
   const { kind, sections } = inspectContent(content, context);

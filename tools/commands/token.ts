@@ -6,7 +6,7 @@ import { verifyJwtSvid } from '../../signer/spiffe/jwt-verify.ts';
 import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
 import { webTrust } from '../bundle/endpoint.ts';
 import { readTrustMaterial } from '../bundle/formats.ts';
-import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
+import { endpointUrl, rootsFrom, warnOfIgnored } from '../bundle/inputs.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { type Inspection, printInspection } from '../inspect/report.ts';
@@ -197,6 +197,7 @@ async function verify(terminal: Terminal, text: string, options: Options): Promi
   if (!name.ok) throw new CliError('SPIFFE_ID_INVALID', name.reason);
   const material = readTrustMaterial(await readInput(terminal, bundle));
   if (!material.ok) throw new CliError('BUNDLE_INVALID', `${nameOfInput(bundle)}: ${material.reason}`);
+  warnOfIgnored(terminal, material.value);
   const now = Math.floor(terminal.now() / 1000);
   const verified = verifyJwtSvid(text, material.value.jwtKeys, { now, audience, trustDomain });
   if (!verified.ok) {
