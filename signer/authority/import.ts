@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import type { Secret } from '../kube/types.ts';
 import { type CertificateFacts, readCertificate } from '../pki/certificate.ts';
 import { decodePem, encodePem } from '../pki/pem.ts';
+import { textOf } from '../pki/text.ts';
 import { isSignedBy } from '../pki/verify.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../spiffe/json.ts';
 import type { AuthorityRecord } from './document.ts';
@@ -69,7 +70,7 @@ export function assembleAuthority(
 
 /** A Secret of type kubernetes.io/tls, as cert-manager and many others make it; `ca.crt` may hold the root. */
 export function readTlsSecret(secret: Secret, id: string): Imported<CaMaterial> {
-  const text = (key: string) => Buffer.from(secret.data?.[key] ?? '', 'base64').toString('utf8');
+  const text = (key: string) => textOf(Buffer.from(secret.data?.[key] ?? '', 'base64'));
   for (const key of ['tls.crt', 'tls.key']) {
     if (text(key) !== '') continue;
     return refuse(key, 'is not in the Secret', 'name a Secret of type kubernetes.io/tls that holds a CA');

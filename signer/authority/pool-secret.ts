@@ -1,4 +1,5 @@
 import type { Secret } from '../kube/types.ts';
+import { textOf } from '../pki/text.ts';
 import { type PoolDocument, writePoolDocument } from './document.ts';
 
 /** The Secret that holds a pool. */
@@ -13,7 +14,7 @@ export function poolJsonIn(secret: {
   readonly data?: Readonly<Record<string, unknown>>;
 }): string | undefined {
   const encoded = secret.data?.[poolSecret.key];
-  return typeof encoded === 'string' ? Buffer.from(encoded, 'base64').toString('utf8') : undefined;
+  return typeof encoded === 'string' ? textOf(Buffer.from(encoded, 'base64')) : undefined;
 }
 
 /** The data of a pool Secret, values in base64. */

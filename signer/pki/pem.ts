@@ -19,6 +19,13 @@ export interface PemOptions {
 
 const lineLength = 64;
 
+/**
+ * A boundary that does not begin its line, has the wrong number of hyphens, or has dashes of a word processor. A reader
+ * that takes it for text loses the certificate behind it.
+ */
+const looksLikeBoundary = /\p{Dash}{2,}\s*(BEGIN|END)\b/iu;
+const strayBoundary = 'it looks like the boundary of a PEM block and is not one (RFC 7468 3)';
+
 /** One PEM block in the strict form of RFC 7468 section 3, with a line end after the last line. */
 export function encodePem(label: string, der: Uint8Array): string {
   const base64 = Buffer.from(der.buffer, der.byteOffset, der.length).toString('base64');
@@ -29,7 +36,8 @@ export function encodePem(label: string, der: Uint8Array): string {
 
 /**
  * Reads the blocks of a PEM text, at least one. Base64 must be canonical; line lengths are free, line ends may
- * be CRLF. The reason of a failure never quotes the text, which may be a private key. Never throws; linear time.
+ * be CRLF. Text around blocks is passed over, but a line that looks like a boundary and is none is a failure. The
+ * reason of a failure never quotes the text, which may be a private key. Never throws; linear time.
  */
 export function decodePem(text: string, options: PemOptions = {}): Result<PemBlock[]> {
   const maxLength = options.maxLength ?? 4 * 1024 * 1024;
@@ -40,6 +48,7 @@ export function decodePem(text: string, options: PemOptions = {}): Result<PemBlo
   for (let at = 0; at < lines.length; at++) {
     const line = lines[at] ?? '';
     if (!line.startsWith('-----BEGIN ')) {
+      if (looksLikeBoundary.test(line)) return failure(`line ${at + 1}: ${strayBoundary}`);
       hasText ||= line.trim() !== '';
       continue;
     }

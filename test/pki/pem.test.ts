@@ -61,7 +61,7 @@ test('flags headers and text around blocks, and refuses them when strict', () =>
 const malformed: readonly [name: string, text: string, reason: RegExp][] = [
   ['nothing', '', /no PEM block/],
   ['base64 without boundaries', 'AQID', /no PEM block/],
-  ['an END line alone', '-----END CERTIFICATE-----', /no PEM block/],
+  ['an END line alone', '-----END CERTIFICATE-----', /line 1: it looks like the boundary/],
   ['no END line', '-----BEGIN CERTIFICATE-----\nAQID\n', /no END line/],
   ['an END line of another label', '-----BEGIN A-----\nAQID\n-----END B-----\n', /no END line/],
   ['a block inside a block', `-----BEGIN A-----\n${two}-----END A-----\n`, /no END line/],
@@ -74,6 +74,13 @@ const malformed: readonly [name: string, text: string, reason: RegExp][] = [
   ['padding in the middle', '-----BEGIN A-----\nAQ==AQ==\n-----END A-----\n', /not base64/],
   ['bits beyond the last octet', '-----BEGIN A-----\nAQJ=\n-----END A-----\n', /not base64/],
   ['spaces inside', '-----BEGIN A-----\nAQ ID\n-----END A-----\n', /not base64/],
+  ['a byte order mark before a block', `\ufeff${one}${two}`, /line 1: it looks like the boundary/],
+  ['an indented block', `${two} ${one}`, /line 4: it looks like the boundary/],
+  ['text in front of a boundary', `${two}root: ${one}`, /line 4: it looks like the boundary/],
+  ['a boundary with four hyphens', `${two}-${one.replaceAll('-----', '----')}`, /line 4/],
+  ['a boundary in lower case', `${two}${one.replaceAll('BEGIN', 'begin')}`, /line 4: it looks like/],
+  ['a boundary with dashes of a word processor', `${two}${one.replaceAll('-----', '———')}`, /line 4/],
+  ['a block that has lost its first line', `${two}${one.slice(one.indexOf('\n') + 1)}`, /line 6: it looks/],
   ['a good block before a bad one', `${two}-----BEGIN A-----\n?\n-----END A-----\n`, /line 4/],
 ];
 for (const [name, text, reason] of malformed) {

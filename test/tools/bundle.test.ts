@@ -102,6 +102,37 @@ describe('`kubespiffe bundle verify`', () => {
     assert.match(stdout, /SHOULD.*RFC 7517 5: keys\[0\]: kty is "AKP", so the key is ignored/);
   });
 
+  for (const [encoding, encode] of [
+    ['UTF-8', (text: string) => Buffer.from(`\ufeff${text}`)],
+    ['UTF-16', (text: string) => Buffer.from(`\ufeff${text}`, 'utf16le')],
+  ] as const) {
+    it(`reads every root of a PEM bundle in ${encoding} with a byte order mark, and advises against the mark`, async () => {
+      const { certificate } = await createAuthority({ id: 'x2', trustDomain, now });
+      const input = encode(`${certificate}${rootsPem(pool)?.bytes}`);
+      const { code, stdout } = await run(['bundle', 'verify', '-'], { input });
+      assert.equal(code, 0, stdout);
+      assert.match(stdout, /Roots +2\n/);
+      assert.match(stdout, /SHOULD RFC 7468 3: a byte order mark precedes the first block/);
+    });
+  }
+
+  for (const format of ['spiffe', 'jwks'] as const) {
+    it(`ends with 1 for JSON with a byte order mark, which other readers refuse, as ${format}`, async () => {
+      const input = `\ufeff${readFileSync(files[format], 'utf8')}`;
+      const { code, stdout } = await run(['bundle', 'verify', '-'], { input });
+      assert.equal(code, 1, stdout);
+      assert.match(stdout, /MUST RFC 8259 8\.1: a byte order mark precedes the text/);
+      assert.equal(stdout.match(/MUST/g)?.length, 1, stdout);
+    });
+  }
+
+  it('ends with 1 for PEM text that nobody reads, rather than pass the rest', async () => {
+    const roots = rootsPem(pool)?.bytes.toString() ?? '';
+    const { code, stdout, stderr } = await run(['bundle', 'verify', '-'], { input: ` ${roots}${roots}` });
+    assert.notEqual(code, 0, stdout);
+    assert.match(stderr, /line 1: it looks like the boundary of a PEM block and is not one/);
+  });
+
   for (const format of ['spiffe', 'pem'] as const) {
     it(`ends with 1 for roots of another trust domain than the one given, as ${format}`, async () => {
       const { code, stdout } = await run(['bundle', 'verify', files[format], '--trust-domain', 'foo.org']);

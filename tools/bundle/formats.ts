@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { CertificateFacts } from '../../signer/pki/certificate.ts';
 import { encodePem } from '../../signer/pki/pem.ts';
 import { failure, type Result } from '../../signer/pki/result.ts';
+import { textOf } from '../../signer/pki/text.ts';
 import { parseJwks, parseSpiffeBundle, printJwks } from '../../signer/spiffe/bundle.ts';
 import { isJsonObject } from '../../signer/spiffe/json.ts';
 import { publicJwkOf } from '../../signer/spiffe/jwk.ts';
@@ -44,7 +45,7 @@ export function formatOf(text: string): BundleFormat {
 
 /** Reads a bundle of any of the three formats. */
 export function readTrustMaterial(content: Buffer): Result<TrustMaterial> {
-  const text = content.toString('utf8');
+  const text = textOf(content);
   switch (formatOf(text)) {
     case 'pem': {
       const roots = certificatesOf(content);

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
+import { textOf } from '../../signer/pki/text.ts';
 import { formatOf, readTrustMaterial } from '../bundle/formats.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { inspectContent } from '../inspect/detect.ts';
+import { byteOrder, inspectContent } from '../inspect/detect.ts';
 import { conforms, finding, type Inspection, printInspection } from '../inspect/report.ts';
 import { type OutputFormat, outputOption } from '../output.ts';
 import { lookInto, nameOfInput, readInput } from '../read-input.ts';
@@ -47,7 +48,7 @@ export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCod
 /** What `inspect` says, and before it whether a reader takes the whole. */
 function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent>[1]): Inspection {
   if (content.length === 0) throw new CliError('USAGE', 'there is nothing in it', 'give a bundle');
-  const format = formatOf(content.toString('utf8'));
+  const format = formatOf(textOf(content));
   const read = readTrustMaterial(content);
   const demand = 'a reader takes it';
   // The keys of a SPIFFE bundle have a section each, which says so.
@@ -61,6 +62,7 @@ function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent
     },
     findings: [
       finding('must', 'RFC 7517; RFC 8259', demand, read.ok ? undefined : read.reason),
+      ...(format === 'jwks' ? [byteOrder(content, 'object')] : []),
       ...ignored.map((reason) => finding('should', 'RFC 7517 5', '', `${reason}, so the key is ignored`)),
     ],
   };

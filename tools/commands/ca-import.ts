@@ -17,6 +17,7 @@ import {
 import { compilePool, timeProblem } from '../../signer/authority/pool.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
 import { encodePem } from '../../signer/pki/pem.ts';
+import { textOf } from '../../signer/pki/text.ts';
 import { rfc3339 } from '../../signer/pki/time.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
@@ -119,7 +120,7 @@ async function readMaterials(options: Options, terminal: Terminal): Promise<CaMa
   }
   if (options.fromSecret !== undefined) return [await fromSecret(options.fromSecret, options, terminal)];
   if (options.cert !== undefined) return [await fromFiles(options.cert, options, terminal)];
-  const pool = unwrap(readMeshPool((await readInput(terminal, options.meshPool ?? '')).toString('utf8')));
+  const pool = unwrap(readMeshPool(textOf(await readInput(terminal, options.meshPool ?? ''))));
   const [only] = pool;
   return pool.length === 1 && only && options.caId !== undefined ? [{ ...only, id: options.caId }] : pool;
 }
@@ -150,7 +151,7 @@ async function fromFiles(cert: string, options: Options, terminal: Terminal): Pr
   const files = chain === undefined ? [cert] : [cert, chain];
   return {
     id: caId,
-    privateKey: { name: nameOfInput(key), pem: (await readInput(terminal, key)).toString('utf8') },
+    privateKey: { name: nameOfInput(key), pem: textOf(await readInput(terminal, key)) },
     certificates: await Promise.all(
       files.map(async (file) => ({ name: nameOfInput(file), pem: asPem(await readInput(terminal, file)) })),
     ),
@@ -159,7 +160,7 @@ async function fromFiles(cert: string, options: Options, terminal: Terminal): Pr
 
 /** A certificate may also come as bare DER, which begins with a SEQUENCE. */
 function asPem(content: Buffer): string {
-  return content[0] === 0x30 ? encodePem('CERTIFICATE', content) : content.toString('utf8');
+  return content[0] === 0x30 ? encodePem('CERTIFICATE', content) : textOf(content);
 }
 
 function unwrap<T>(imported: Imported<T>): T {

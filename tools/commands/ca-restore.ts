@@ -10,6 +10,7 @@ import { compilePool } from '../../signer/authority/pool.ts';
 import { newPoolSecret, poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
 import { type RestoredPool, restoredPool } from '../../signer/authority/restore.ts';
 import type { Secret } from '../../signer/kube/types.ts';
+import { textOf } from '../../signer/pki/text.ts';
 import {
   type ClusterOptions,
   createSecret,
@@ -88,7 +89,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     .action(async (options: Options) => {
       const { namespace, name } = options;
       const isDryRun = options.dryRun === 'server';
-      const copy = poolIn((await readInput(terminal, options.from)).toString('utf8'), options.from);
+      const copy = poolIn(textOf(await readInput(terminal, options.from)), options.from);
       const restored = await withApi(options, terminal, async (api) => {
         const clock = serverClock(api);
         const secret = await getSecret(api, namespace, name);

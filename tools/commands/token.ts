@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { textOf } from '../../signer/pki/text.ts';
 import { rfc3339 } from '../../signer/pki/time.ts';
 import { checkJwtSvid } from '../../signer/spiffe/jwt-clauses.ts';
 import { type ParsedJwt, parseJwt } from '../../signer/spiffe/jwt-svid.ts';
@@ -109,7 +110,7 @@ export function token(parent: Command, terminal: Terminal): Command {
 }
 
 async function readToken(terminal: Terminal, file: string): Promise<string> {
-  return (await readInput(terminal, file)).toString('latin1').trim();
+  return textOf(await readInput(terminal, file)).trim();
 }
 
 /** What is no token at all is not sent to anybody: it may be another file with a secret in it. */
@@ -149,7 +150,7 @@ async function get(terminal: Terminal, file: string, endpoint: string, options: 
   const credential =
     certificate === undefined
       ? { subjectToken: await readSubjectToken(terminal, file) }
-      : { credentialBundle: (await readInput(terminal, certificate)).toString('latin1') };
+      : { credentialBundle: textOf(await readInput(terminal, certificate)) };
   terminal.out(`${await getJwtSvid({ url, credential, audience, trust: webTrust(rootsPem) })}\n`);
 }
 

@@ -1,9 +1,11 @@
 import { parseDocument } from 'yaml';
 import { encodePem } from '../../signer/pki/pem.ts';
+import { hasByteOrderMark, textOf } from '../../signer/pki/text.ts';
+import type { Finding } from '../../signer/spiffe/conformance.ts';
 import { CliError } from '../errors.ts';
 import { inspectObject } from './objects.ts';
 import { type InspectContext, inspectPem, knownForms } from './pem.ts';
-import type { Inspection } from './report.ts';
+import { finding, type Inspection, withFirst } from './report.ts';
 
 /** No certificate, bundle or object that Kubernetes takes is larger; etcd's own limit is 1.5 MiB. */
 const maxBytes = 4 * 1024 * 1024;
@@ -19,15 +21,31 @@ export function inspectContent(content: Buffer, context: InspectContext): Inspec
   if (content[0] === 0x30 && (content[1] ?? 0) >= 0x80) {
     return inspectPem(encodePem('CERTIFICATE', content), context);
   }
-  const text = content.toString('utf8');
+  const text = textOf(content);
   const isObject = /^\s*\{/.test(text) || /^(apiVersion|kind|keys):/m.test(text);
-  if (isObject) return inspectObject(parse(text), context);
-  if (text.includes('-----BEGIN ')) return inspectPem(text, context);
+  if (isObject) return withFirst(inspectObject(parse(text), context), [byteOrder(content, 'object')]);
+  if (text.includes('-----BEGIN ')) {
+    return withFirst(inspectPem(text, context), [byteOrder(content, 'pem')]);
+  }
   if (/^\s*eyJ[\w-]*\.[\w-]+\.[\w-]+\s*$/.test(text)) {
     throw new CliError('USAGE', 'this is a token', '`kubespiffe token --decode FILE` says what is in it');
   }
   throw new CliError('USAGE', 'this is neither PEM nor DER nor an object as JSON or YAML', knownForms);
 }
+
+/** We read a file with a byte order mark; many others do not, or lose the first certificate in silence. */
+export function byteOrder(content: Uint8Array, form: 'object' | 'pem'): Finding {
+  const problem = hasByteOrderMark(content) ? marked[form] : undefined;
+  const demand = 'no byte order mark precedes the text';
+  return form === 'pem'
+    ? finding('should', 'RFC 7468 3', demand, problem)
+    : finding('must', 'RFC 8259 8.1', demand, problem);
+}
+
+const marked = {
+  pem: 'a byte order mark precedes the first block, which OpenSSL and Go then leave out; save the file without it',
+  object: 'a byte order mark precedes the text, and many readers refuse it; save the file without it',
+};
 
 function parse(text: string): unknown {
   // JSON is YAML; the messages of the parser quote the text, so only the place of a mistake is told.

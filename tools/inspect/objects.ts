@@ -2,6 +2,7 @@ import { poolKind, readPoolDocument } from '../../signer/authority/document.ts';
 import { compilePool, timeProblem } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import type { ClusterTrustBundle, PodCertificateRequest, Secret } from '../../signer/kube/types.ts';
+import { textOf } from '../../signer/pki/text.ts';
 import { CliError } from '../errors.ts';
 import { authoritySections } from './certificates.ts';
 import { inspectPcr } from './pcr.ts';
@@ -61,7 +62,7 @@ function inspectTrustBundle(bundle: ClusterTrustBundle, context: InspectContext)
 function inspectSecret(secret: Secret, context: InspectContext): Inspection {
   const pool = poolJsonIn(secret);
   if (pool) return inspectPool(pool, context);
-  const text = (key: string) => Buffer.from(secret.data?.[key] ?? '', 'base64').toString('utf8');
+  const text = (key: string) => textOf(Buffer.from(secret.data?.[key] ?? '', 'base64'));
   if (text('tls.crt') !== '') {
     const inspection = inspectPem(`${text('tls.key')}\n${text('tls.crt')}`, context);
     return { ...inspection, kind: `Secret of a ${inspection.kind}` };

@@ -3,10 +3,11 @@ import { type CertificateFacts, readCertificate } from '../../signer/pki/certifi
 import { readCsrKey } from '../../signer/pki/csr.ts';
 import { decodePem, encodePem, type PemBlock } from '../../signer/pki/pem.ts';
 import { nameOfKey } from '../../signer/pki/sign.ts';
+import { textOf } from '../../signer/pki/text.ts';
 import type { Finding } from '../../signer/spiffe/conformance.ts';
 import { CliError } from '../errors.ts';
 import { authoritySections, type CertificateContext, chainSections } from './certificates.ts';
-import { finding, type Inspection, type Section } from './report.ts';
+import { finding, type Inspection, type Section, withFirst } from './report.ts';
 
 export interface InspectContext extends CertificateContext {
   /** Roots that a chain should lead to. */
@@ -15,7 +16,7 @@ export interface InspectContext extends CertificateContext {
 
 /** Certificates of a PEM text or of bare DER. @throws CliError CERTIFICATE_INVALID */
 export function certificatesOf(content: Buffer): CertificateFacts[] {
-  const text = content[0] === 0x30 ? encodePem('CERTIFICATE', content) : content.toString('utf8');
+  const text = content[0] === 0x30 ? encodePem('CERTIFICATE', content) : textOf(content);
   return factsOf(blocksOf(text).filter((block) => block.label === 'CERTIFICATE'));
 }
 
@@ -47,10 +48,10 @@ export function inspectPem(text: string, context: InspectContext): Inspection {
   }
   if (isCa) {
     const kind = certificates.length === 1 ? 'CA certificate' : 'trust bundle';
-    return { kind, sections: withFirst(authoritySections(certificates, context), form) };
+    return withFirst({ kind, sections: authoritySections(certificates, context) }, form);
   }
   const kind = certificates.length === 1 ? 'certificate' : 'certificate chain';
-  return { kind, sections: withFirst(chainSections(certificates, context, context.roots), form) };
+  return withFirst({ kind, sections: chainSections(certificates, context, context.roots) }, form);
 }
 
 export const knownForms =
@@ -86,12 +87,6 @@ function formOf(blocks: readonly PemBlock[]): Finding[] {
       withText ? 'there is text around the PEM blocks' : undefined,
     ),
   ];
-}
-
-function withFirst(sections: Section[], findings: readonly Finding[]): Section[] {
-  return sections.map((section, i) =>
-    i === 0 ? { ...section, findings: [...findings, ...section.findings] } : section,
-  );
 }
 
 /** What can be said of a private key without showing any of it. */

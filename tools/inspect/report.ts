@@ -26,6 +26,14 @@ export function finding(
   return { level, clause, ok: problem === undefined, message: problem ?? demand };
 }
 
+/** The same with findings about the whole, which come first. */
+export function withFirst(inspection: Inspection, findings: readonly Finding[]): Inspection {
+  const [first, ...others] = inspection.sections;
+  if (!first) return inspection;
+  const section = { ...first, findings: [...findings, ...first.findings] };
+  return { ...inspection, sections: [section, ...others] };
+}
+
 /** Whether no MUST is broken. */
 export function conforms(inspection: Inspection): boolean {
   return broken(inspection, 'must').length === 0;

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { messageOf } from '../../errors.ts';
 import { decodePem, encodePem } from '../../pki/pem.ts';
 import { failure, type Result, success } from '../../pki/result.ts';
+import { textOf } from '../../pki/text.ts';
 import type { ServerCertificate } from './tls.ts';
 
 /**
@@ -21,8 +22,8 @@ export async function readCertificateFiles(
   let keyText: string;
   try {
     // One after the other, so that of two missing files it is always the same that is told.
-    chainText = await readFile(certificateFile, 'utf8');
-    keyText = await readFile(keyFile, 'utf8');
+    chainText = textOf(await readFile(certificateFile));
+    keyText = textOf(await readFile(keyFile));
   } catch (error) {
     return failure(`the certificate of the bundle endpoint cannot be read: ${messageOf(error)}`);
   }

@@ -1,4 +1,5 @@
 import { decodePem } from '../../pki/pem.ts';
+import { textOf } from '../../pki/text.ts';
 import type { Presented } from '../http/presented.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import { bearerOf } from './exchange.ts';
@@ -34,7 +35,7 @@ export function pkcs10Of(body: Uint8Array): Checked<Uint8Array> {
   if (body.length === 0) return refuse('CsrUnreadable', 'the body is empty');
   // A SEQUENCE begins with 0x30, which is the digit 0: no PEM block begins so.
   if (body[0] === 0x30) return pass(body);
-  const blocks = decodePem(Buffer.from(body).toString('latin1'));
+  const blocks = decodePem(textOf(body));
   if (!blocks.ok) return refuse('CsrUnreadable', blocks.reason);
   const [block, ...others] = blocks.value;
   if (!block || others.length > 0) {
