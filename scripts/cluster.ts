@@ -40,7 +40,7 @@ async function start(): Promise<void> {
   console.log(
     'Its node has our image under the name that manifests/base has, and the one of manifests/examples/pod.yaml:\n\n' +
       '  kubectl apply --server-side -k manifests/base\n' +
-      '  bin/kubespiffe ca create --namespace kubespiffe --name kubespiffe-pool --ca-id first --trust-domain example.org\n' +
+      '  bin/kubespiffe ca create --ca-id first --trust-domain example.org\n' +
       '  kubectl apply -f manifests/examples/pod.yaml\n',
   );
 }

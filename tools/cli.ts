@@ -30,7 +30,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
     program,
     `
     # Make a CA and its pool
-    kubespiffe ca create --namespace kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org
+    kubespiffe ca create --ca-id ca-1 --trust-domain example.org
 
     # See what a certificate says and whether it conforms to SPIFFE
     kubespiffe inspect credentials.pem`,

@@ -6,7 +6,6 @@ import type { Secret } from '../signer/kube/types.ts';
 import { rfc3339 } from '../signer/pki/time.ts';
 import { type ClusterOptions, createSecret, withApi } from './api.ts';
 import { colons, fromNow, type OutputFormat, outputOption, printObject } from './output.ts';
-import { requiredOption } from './required.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that make a pool Secret. */
@@ -18,9 +17,11 @@ export interface NewSecretOptions extends ClusterOptions {
   showPrivateKey?: boolean;
 }
 
+/** The defaults name the pool of `manifests/base`. */
 export function withSecretName(command: Command): Command {
-  requiredOption(command, '-n, --namespace <namespace>', 'Namespace of the pool Secret.');
-  return requiredOption(command, '--name <name>', 'Name of the pool Secret.');
+  return command
+    .option('-n, --namespace <namespace>', 'Namespace of the pool Secret.', 'kubespiffe')
+    .option('--name <name>', 'Name of the pool Secret.', 'kubespiffe-pool');
 }
 
 export function withNewSecret(command: Command): Command {
@@ -47,7 +48,7 @@ export async function deliverPool(
   document: PoolDocument,
   pool: Pool,
 ): Promise<void> {
-  const { name, dryRun } = options;
+  const { namespace, name, dryRun } = options;
   const secret = newPoolSecret(options, document);
 
   if (dryRun !== 'client') {
@@ -60,7 +61,8 @@ export async function deliverPool(
     const shown = options.showPrivateKey ? secret : withoutKeys(secret, document);
     return printObject(terminal, options.output ?? 'yaml', shown);
   }
-  terminal.out(`secret/${name} created${dryRun === 'server' ? ' (server dry run)' : ''}\n`);
+  const how = dryRun === 'server' ? ' (server dry run)' : '';
+  terminal.out(`secret/${name} created in namespace ${namespace}${how}\n`);
   for (const authority of pool.authorities) {
     const end = authority.signingAuthority?.notAfter ?? authority.root.notAfter;
     terminal.out(

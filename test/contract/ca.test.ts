@@ -159,7 +159,10 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
   it('creates a pool that the signer can use, and shows it', async () => {
     const created = await ca('create', 'new', ...wishes);
     assert.equal(created.code, 0, created.stderr);
-    assert.match(created.stdout, /^secret\/new created\nauthority ca-1: active, ECDSA P-256, until /);
+    assert.match(
+      created.stdout,
+      /^secret\/new created in namespace pools\nauthority ca-1: active, ECDSA P-256, until /,
+    );
 
     const secret = await stored('new');
     assert.equal(secret.type, 'kubespiffe.io/authority-pool');
@@ -213,7 +216,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(added.code, 0, added.stderr);
     assert.match(
       added.stdout,
-      /^secret\/older changed, sequence \d+\nauthority jwt-rs256-1: active, for RS256 /,
+      /^secret\/older changed in namespace pools, sequence \d+\nauthority jwt-rs256-1: active, for RS256 /,
     );
     const after = await stored('older');
     assert.deepEqual([after.type, after.metadata.labels], [before.type, before.metadata.labels]);
@@ -296,7 +299,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       const fromYaml = await restore(stringify(copy));
       assert.equal(fromYaml.code, 0, fromYaml.stderr);
       const said = new RegExp(
-        `^secret/restored restored, sequence \\d+ \\(the copy had ${document.sequence}\\)$`,
+        `^secret/restored restored in namespace pools, sequence \\d+ \\(the copy had ${document.sequence}\\)$`,
         'm',
       );
       assert.match(fromYaml.stdout, said);
@@ -318,7 +321,10 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.match(other.stderr, /^error: ca-1 is no authority that only the pool .*\nhint: .*ca show/);
       const before = await stored('restored');
       const dry = await restore(stringify(copy), '--dry-run');
-      assert.match(dry.stdout, /^secret\/restored restored \(server dry run\), sequence \d+ /);
+      assert.match(
+        dry.stdout,
+        /^secret\/restored restored in namespace pools \(server dry run\), sequence \d+ /,
+      );
       assert.deepEqual(await stored('restored'), before);
       const kept = await restore(stringify(copy));
       assert.equal(dry.stderr, kept.stderr);
@@ -414,7 +420,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
   it('writes nothing in a dry run, also where the server has a look', async () => {
     const checked = await ca('create', 'dry', ...wishes, '--dry-run=server');
     assert.equal(checked.code, 0, checked.stderr);
-    assert.match(checked.stdout, /created \(server dry run\)/);
+    assert.match(checked.stdout, /created in namespace pools \(server dry run\)/);
     const printed = await ca(
       'create',
       'dry',

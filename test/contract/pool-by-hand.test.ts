@@ -9,7 +9,6 @@ import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { launcher, type Ran, run } from '../tools/run.ts';
 
 const namespace = 'kubespiffe';
-const pool = ['--namespace', namespace, '--name', 'kubespiffe-pool'];
 
 /** What the page says of changes by hand, run as it stands there by somebody with the role that we ship for it. */
 describe('a pool changed by hand, as its page says', () => {
@@ -41,7 +40,7 @@ describe('a pool changed by hand, as its page says', () => {
     env = { PATH: `${bin}:${process.env.PATH}`, KUBECONFIG: kubeconfig };
     await waitFor('the right to make the pool', async () => {
       const wishes = ['--ca-id', 'first', '--trust-domain', 'example.org'];
-      return (await run(['ca', 'create', ...pool, ...wishes], { env })).code === 0;
+      return (await run(['ca', 'create', ...wishes], { env })).code === 0;
     });
     const page = await readPage('docs/reference/pool.md');
     const codeBelow = (title: string) => blocksBelow(page, title).map(({ code }) => code);
@@ -70,12 +69,13 @@ describe('a pool changed by hand, as its page says', () => {
   }
 
   function assertRaised({ stdout }: Ran): void {
-    const [, now, before] = /restored, sequence (\d+) \(the copy had (\d+)\)/.exec(stdout) ?? [];
+    const [, now, before] =
+      /restored in namespace kubespiffe, sequence (\d+) \(the copy had (\d+)\)/.exec(stdout) ?? [];
     assert.ok(Number(now) > Number(before), stdout);
   }
 
   async function authorities(): Promise<Record<string, string>> {
-    const { stdout } = await run(['ca', 'show', ...pool, '-o', 'json'], { env });
+    const { stdout } = await run(['ca', 'show', '-o', 'json'], { env });
     const shown = JSON.parse(stdout) as { authorities: { id: string; state: string; tainted: boolean }[] };
     return Object.fromEntries(
       shown.authorities.map(({ id, state, tainted }) => [id, tainted ? `${state}, tainted` : state]),
@@ -93,7 +93,7 @@ describe('a pool changed by hand, as its page says', () => {
     assert.deepEqual(await authorities(), { ...brought, second: 'trusted' });
     assertRaised(await make(nextCa[1]));
     assert.deepEqual(await authorities(), { ...brought, first: 'retiring', second: 'active' });
-    const shown = await run(['ca', 'show', ...pool], { env });
+    const shown = await run(['ca', 'show'], { env });
     assert.equal(shown.code, 0, shown.stdout);
   });
 

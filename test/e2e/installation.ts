@@ -58,10 +58,7 @@ export async function install(
     const operator = await makeOperator(controlPlane);
     const kubespiffe = (...args: string[]) =>
       runCommand('env', `KUBECONFIG=${operator}`, join(root, 'bin/kubespiffe'), ...args);
-    await kubespiffe(
-      ...['ca', 'create', '--namespace', 'kubespiffe', '--name', 'kubespiffe-pool'],
-      ...['--ca-id', 'first', '--trust-domain', trustDomain],
-    );
+    await kubespiffe('ca', 'create', '--ca-id', 'first', '--trust-domain', trustDomain);
     report('waiting for both replicas of the signer');
     await signerReady(controlPlane);
     return {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
+import { settings } from '../../signer/config/settings.ts';
 import { serve, webCredentials } from '../contract/bundle-endpoint.ts';
 import { launcher, run } from './run.ts';
 
@@ -94,7 +95,7 @@ describe('wrong usage', () => {
     [['help', 'ca', 'bogus'], /unknown command 'bogus'/, /kubespiffe ca --help/],
     [['ca', 'creat'], /unknown command 'creat'/, /did you mean create\?/],
     [['ca', 'create', '--namspace', 'x'], /unknown option '--namspace'/, /did you mean --namespace\?/],
-    [['ca', 'create', '-n', 'x'], /--name, --ca-id, --trust-domain/, /kubespiffe ca create --help/],
+    [['ca', 'create', '-n', 'x'], /not set: --ca-id, --trust-domain$/, /kubespiffe ca create --help/],
     [[...create, '--key-type', 'dsa'], /'dsa' is invalid.*ecdsa-p256/, /kubespiffe ca create --help/],
     [[...create, '--lifetime', '5'], /--lifetime "5" is not a duration/, /8760h/],
     [[...create, '--lifetime', '5h'], /between 24h and 30 years/, /.*/],
@@ -215,6 +216,12 @@ describe('`ca create --dry-run`', () => {
     const pool = JSON.parse(secret.stringData['pool.json']);
     assert.equal(pool.trustDomain, 'example.org');
     assert.match(pool.authorities[0].privateKey, /--show-private-key/);
+  });
+
+  it('is for the pool of manifests/base unless told otherwise', async () => {
+    const { stdout } = await run(['ca', 'create', '--ca-id', 'a', '--trust-domain', 'td', '--dry-run']);
+    const { namespace, name } = parse(stdout).metadata;
+    assert.equal(`${namespace}/${name}`, settings.pool.default);
   });
 
   it('prints the key when asked for it by name, in the form that is stored', async () => {

@@ -36,10 +36,10 @@ export function bundleShow(parent: Command, terminal: Terminal): Command {
     command,
     `
     # The SPIFFE bundle
-    kubespiffe bundle show -n kubespiffe --name kubespiffe-pool
+    kubespiffe bundle show
 
     # The roots, for a program that knows nothing of SPIFFE
-    kubespiffe bundle show -n kubespiffe --name kubespiffe-pool --format pem > roots.pem`,
+    kubespiffe bundle show --format pem > roots.pem`,
   );
   withCluster(withSecretName(command))
     .addOption(formatOption('What to print: a SPIFFE bundle, the JWK set of OIDC, or the roots as PEM.'))

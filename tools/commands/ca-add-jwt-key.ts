@@ -28,7 +28,7 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
     command,
     `
     # For Microsoft Entra, which takes RS256 alone
-    kubespiffe ca add-jwt-key -n kubespiffe --name kubespiffe-pool --type rs256`,
+    kubespiffe ca add-jwt-key --type rs256`,
   );
   withCluster(withSecretName(command))
     .addOption(
@@ -54,7 +54,7 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
         return { ...result.added, sequence, kid };
       });
       terminal.out(
-        `secret/${name} changed, sequence ${added.sequence}\n` +
+        `secret/${name} changed in namespace ${namespace}, sequence ${added.sequence}\n` +
           `authority ${added.id}: ${added.state}, for ${key.toUpperCase()} tokens, kid ${added.kid}\n`,
       );
     });

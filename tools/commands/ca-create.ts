@@ -34,17 +34,17 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     command,
     `
     # Make the pool of trust domain example.org, with a root of one year
-    kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org
+    kubespiffe ca create --ca-id ca-1 --trust-domain example.org
 
     # For certificates alone, without keys for tokens
-    kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org \\
+    kubespiffe ca create --ca-id ca-1 --trust-domain example.org \\
       --jwt-keys none
 
     # See the Secret without writing anything; the private key is left out
-    kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org --dry-run
+    kubespiffe ca create --ca-id ca-1 --trust-domain example.org --dry-run
 
     # Make the Secret somewhere else, with its key
-    kubespiffe ca create -n kubespiffe --name kubespiffe-pool --ca-id ca-1 --trust-domain example.org \\
+    kubespiffe ca create --ca-id ca-1 --trust-domain example.org \\
       --dry-run=client -o yaml --show-private-key | kubectl apply -f -`,
   );
   withSecretName(command);

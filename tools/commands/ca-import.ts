@@ -51,14 +51,14 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     command,
     `
     # A CA of cert-manager
-    kubespiffe ca import -n kubespiffe --name kubespiffe-pool --from-secret cert-manager/root --trust-domain example.org
+    kubespiffe ca import --from-secret cert-manager/root --trust-domain example.org
 
     # An intermediate in files, with the root that it ends in
-    kubespiffe ca import -n kubespiffe --name kubespiffe-pool --ca-id issuing-1 \\
+    kubespiffe ca import --ca-id issuing-1 \\
       --cert issuing.pem --key issuing.key --chain root.pem --trust-domain example.org
 
     # A pool of ahmedtd/mesh-example: the value of key "pool" of its Secret
-    kubespiffe ca import -n kubespiffe --name kubespiffe-pool --mesh-pool pool.json --trust-domain example.org`,
+    kubespiffe ca import --mesh-pool pool.json --trust-domain example.org`,
   );
   withSecretName(command)
     .option('--from-secret <namespace/name>', 'Take the CA of this kubernetes.io/tls Secret.')

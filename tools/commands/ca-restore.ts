@@ -52,16 +52,16 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     `
     # Keep a copy where keys may be, and put it back
     kubectl get secret -n kubespiffe kubespiffe-pool -o yaml > pool.yaml
-    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml
+    kubespiffe ca restore --from pool.yaml
 
     # See first what it would keep, taint and leave out
-    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --dry-run
+    kubespiffe ca restore --from pool.yaml --dry-run
 
     # A sequence above the time had been set by hand, as the signers say
-    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --published-sequence 4000000000
+    kubespiffe ca restore --from pool.yaml --published-sequence 4000000000
 
     # What was added since is not to stay, and nobody has anything that was signed with it
-    kubespiffe ca restore -n kubespiffe --name kubespiffe-pool --from pool.yaml --drop-authority ca-2`,
+    kubespiffe ca restore --from pool.yaml --drop-authority ca-2`,
   );
   requiredOption(
     withSecretName(command),
@@ -106,7 +106,8 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
       const { pool, stillTainted, kept, dropped } = restored;
       const how = isDryRun ? ' (server dry run)' : '';
       terminal.out(
-        `secret/${name} restored${how}, sequence ${pool.sequence} (the copy had ${copy.sequence})\n`,
+        `secret/${name} restored in namespace ${namespace}${how}, ` +
+          `sequence ${pool.sequence} (the copy had ${copy.sequence})\n`,
       );
       const warn = (text: string) => terminal.err(`warning: ${text}\n`);
       for (const id of stillTainted)

@@ -35,10 +35,10 @@ export function caShow(parent: Command, terminal: Terminal, done: (exitCode: num
     command,
     `
     # The pool as a table
-    kubespiffe ca show -n kubespiffe --name kubespiffe-pool
+    kubespiffe ca show
 
     # When does what signs end?
-    kubespiffe ca show -n kubespiffe --name kubespiffe-pool -o json | jq -r '.authorities[] | select(.signs and .root).notAfter'`,
+    kubespiffe ca show -o json | jq -r '.authorities[] | select(.signs and .root).notAfter'`,
   );
   withCluster(withSecretName(command))
     .option('--trust-domain <name>', 'Hold the pool against this trust domain instead of its own.')
