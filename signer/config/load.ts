@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { messageOf } from '../errors.ts';
+import { shortName } from '../kube/short-name.ts';
 import type { LogLevel } from '../observe/log.ts';
 import type { ListenAddress } from '../observe/server.ts';
 import { audienceClash, type EndpointConfig, resolveEndpoints } from './endpoints.ts';
@@ -30,7 +31,7 @@ export interface Config {
   readonly context: string | undefined;
   /** Where the Leases are. */
   readonly namespace: string;
-  /** Name of this replica, fit for the name of a Lease. */
+  /** Name of this replica, at most 128 characters: its field manager, holder of its Lease, reporter of its Events. */
   readonly replica: string;
   readonly maxLifetimeSeconds: number;
   readonly refreshFraction: number;
@@ -175,7 +176,7 @@ function resolve(
     kubeconfig,
     context,
     namespace,
-    replica: values.replica ?? (env.POD_NAME || replicaName(host)),
+    replica: shortName(values.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),
     maxLifetimeSeconds: Math.floor(values.maxLifetime / 1000),
     refreshFraction,
     leafPodIdentity: values.leafPodIdentity,
@@ -187,6 +188,9 @@ function resolve(
     endpoints: resolveEndpoints(values, namespace),
   };
 }
+
+/** Most characters that the API server takes of a field manager, and of the reporter of an Event. */
+const longestReplicaName = 128;
 
 /** A host name may have capitals and underscores and be long; the name of a Lease may not. */
 function replicaName(host: { name: string; pid: number }): string {
@@ -201,8 +205,9 @@ function replicaName(host: { name: string; pid: number }): string {
 function summarize(origins: ReadonlyMap<SettingKey, Given>, config: Config): string {
   const lines = settingKeys.map((key) => {
     const origin = origins.get(key);
-    const derived = key === 'namespace' || key === 'replica' ? config[key] : '(not set)';
-    return `${key}: ${origin?.text ?? derived}   # ${origin?.place ?? settingNote(key)}`;
+    const derived = key === 'namespace' ? config.namespace : '(not set)';
+    const text = key === 'replica' ? config.replica : (origin?.text ?? derived);
+    return `${key}: ${text}   # ${origin?.place ?? settingNote(key)}`;
   });
   return `${lines.join('\n')}\n`;
 }

@@ -81,7 +81,9 @@ export const settings = {
     section: 'Kubernetes',
     type: objectName,
     otherwise: '`$POD_NAME`, else host name and process id',
-    description: 'Name of this replica among the others. No two running replicas may share one.',
+    description:
+      'Name of this replica among the others. No two running replicas may share one. A name of more than 128 ' +
+      'characters is cut, and a hash of the whole takes the place of the rest: the API server takes no longer one.',
   },
   maxLifetime: {
     section: 'Certificates',

@@ -68,7 +68,7 @@ export function prepareAnswer(
  * The only writer of a PodCertificateRequest's status: one merge PATCH without resourceVersion. A conflict or a
  * rejection is settled by reading the request live: a terminal status means that it is done.
  *
- * @param replica the field manager, by which the other replicas see who answered.
+ * @param replica the field manager (at most 128 characters), by which the other replicas see who answered.
  */
 export function createStatusWriter(transport: Transport, replica: string) {
   async function write(

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { messageOf } from '../errors.ts';
 import { ApiStatusError } from './api-error.ts';
 import { microTime } from './micro-time.ts';
+import { cutName } from './short-name.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
 import type { Transport } from './transport.ts';
 
@@ -37,7 +38,7 @@ export interface EventRecorderNeeds {
   readonly transport: Transport;
   /** Such as `kubespiffe.io/signer`. */
   readonly controller: string;
-  /** The name of this replica. */
+  /** The name of this replica; the API takes at most 128 characters. */
   readonly instance: string;
   readonly now: () => number;
   readonly monotonic: () => number;
@@ -180,12 +181,12 @@ function newEvent(event: RecordedEvent, needs: EventRecorderNeeds) {
     apiVersion: 'events.k8s.io/v1',
     kind: 'Event',
     metadata: {
-      name: `${regarding.name.slice(0, 230)}.${randomBytes(8).toString('hex')}`,
+      name: `${cutName(regarding.name, 230)}.${randomBytes(8).toString('hex')}`,
       namespace: regarding.namespace,
     },
     eventTime: microTime(needs.now()),
     reportingController: needs.controller,
-    reportingInstance: needs.instance.slice(0, 128),
+    reportingInstance: needs.instance,
     regarding,
     ...rest,
     note: cutBytes(note, maxNoteBytes),

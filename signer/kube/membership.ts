@@ -1,9 +1,9 @@
-import { hash } from 'node:crypto';
 import { messageOf } from '../errors.ts';
 import { ApiStatusError, isNotFoundOfObject } from './api-error.ts';
 import { microTime } from './micro-time.ts';
 import { createPeers, type LeaseFacts } from './peers.ts';
 import { type RestartCause, runReflector } from './reflector.ts';
+import { withHash } from './short-name.ts';
 import { createStore } from './store.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
 import type { Transport } from './transport.ts';
@@ -15,6 +15,8 @@ const renewTimeoutMs = 2_500;
 const leaveTimeoutMs = 1_500;
 const tidyEveryMs = 300_000;
 const maxNameLength = 253;
+/** RFC 1123, as the API server checks names of objects. */
+const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const namePrefix = 'kubespiffe-signer-';
 const labels = { 'app.kubernetes.io/name': 'kubespiffe', 'kubespiffe.io/component': 'signer' };
 
@@ -44,13 +46,11 @@ export interface MembershipNeeds {
   readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
 }
 
-/** The name of a replica's Lease; a long replica name is cut and made unique again by its hash. */
+/** The name of a replica's Lease. Where the replica's name does not fit, a hash keeps the Lease's name unique. */
 export function leaseName(self: string): string {
-  const name = `${namePrefix}${self.toLowerCase().replace(/[^a-z0-9.-]/g, '-')}`;
-  const isFaithful =
-    name.length <= maxNameLength && name === `${namePrefix}${self}` && /[a-z0-9]$/.test(name);
-  if (isFaithful) return name;
-  return `${name.slice(0, maxNameLength - 17).replace(/[.-]+$/, '')}-${hash('sha256', self, 'hex').slice(0, 16)}`;
+  const name = `${namePrefix}${self}`;
+  if (name.length <= maxNameLength && dnsSubdomain.test(name)) return name;
+  return withHash(name.toLowerCase().replace(/[^a-z0-9]/g, '-'), maxNameLength, self);
 }
 
 /**

@@ -17,7 +17,7 @@ const mayUse: Record<string, readonly string[]> = {
   kube: ['pki'],
   identity: ['kube', 'spiffe', 'pki'],
   authority: ['kube', 'spiffe', 'pki'],
-  config: ['spiffe', 'pki'],
+  config: ['kube', 'spiffe', 'pki'],
   issuance: ['authority', 'identity', 'kube', 'spiffe', 'pki'],
   token: ['authority', 'identity', 'kube', 'spiffe', 'pki'],
   trust: ['authority', 'identity', 'kube', 'spiffe', 'pki'],

@@ -66,6 +66,24 @@ test('in a pod, replica and namespace come from the downward API', async () => {
   assert.equal(config.namespace, 'identity');
 });
 
+test('a replica name of more than 128 characters is shortened, and stays unique', async () => {
+  const name = `${'a'.repeat(60)}.${'b'.repeat(60)}.${'c'.repeat(40)}`;
+  const replica = async (text: string) => {
+    const given = await good({ argv: [...trustDomain, '--replica', text] });
+    const inPod = await good({ argv: trustDomain, env: { POD_NAME: text } });
+    assert.equal(inPod.replica, given.replica);
+    return given.replica;
+  };
+  assert.equal(await replica(name.slice(0, 128)), name.slice(0, 128));
+  const [one, other] = [await replica(`${name}1`), await replica(`${name}2`)];
+  assert.notEqual(one, other);
+  for (const short of [one, other]) assert.match(short, /^(?=.{1,128}$)a{60}\.b+-[0-9a-f]{16}$/);
+
+  const checked = await load({ argv: [...trustDomain, '--replica', `${name}1`, '--check-config'] });
+  assert.ok(checked.kind === 'config');
+  assert.ok(checked.summary.includes(`replica: ${one}   # flag --replica\n`), checked.summary);
+});
+
 test('a flag wins over the environment, the environment over the file, the file over the default', async () => {
   const file = `${header}trustDomain: file.example\nmaxLifetime: 3h\nconcurrency: 3\nrefreshFraction: 0.3\n`;
   const env = { KUBESPIFFE_TRUST_DOMAIN: 'env.example', KUBESPIFFE_MAX_LIFETIME: '2h' };

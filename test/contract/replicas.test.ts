@@ -7,13 +7,19 @@ import { type ControlPlane, startControlPlane } from '../cluster/control-plane.t
 import { waitFor } from '../cluster/process.ts';
 import { aPool, deletePool, installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
-import { answerTo, createPod, requestFor } from './workloads.ts';
+import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
 interface PodEvent {
   readonly reason: string;
   readonly note: string;
   readonly reportingInstance: string;
   readonly regarding: { readonly uid: string };
+}
+
+interface WithManagers {
+  readonly metadata: {
+    readonly managedFields?: { readonly manager: string; readonly subresource?: string }[];
+  };
 }
 
 interface Waiting {
@@ -68,8 +74,8 @@ describe('two replicas with requests that wait', () => {
     return (body.items as PodEvent[]).filter(({ regarding }) => regarding.uid === pod.metadata.uid);
   }
 
-  const auditsOf = ({ request }: Waiting) =>
-    signers.flatMap((signer) =>
+  const auditsOf = ({ request }: Waiting, all = signers) =>
+    all.flatMap((signer) =>
       signer
         .lines()
         .filter((line) => line.audit && (line.request as { uid: string }).uid === request.metadata.uid),
@@ -152,5 +158,38 @@ describe('two replicas with requests that wait', () => {
       const { conditions } = await answerTo(controlPlane, request, 45_000);
       assert.equal(conditions?.[0]?.type, 'Issued');
     }
+  });
+
+  it('a replica whose name is longer than the API server takes goes by one short name everywhere', async () => {
+    await Promise.all(signers.map((signer) => signer.child.stop()));
+    const kubeconfig = await controlPlane.kubeconfigFor({
+      namespace: 'kubespiffe',
+      name: 'kubespiffe-signer',
+    });
+    const replica = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(62)).join('.');
+    const signer = await startSigner({ kubeconfig, replica });
+    await signer.ready();
+    // Cut where Events cut it, this name would end in a hyphen.
+    const pod = await createPod(controlPlane, { name: `${'w'.repeat(229)}-1` });
+    const issued = await requestFor(controlPlane, pod);
+    const denied = await requestFor(controlPlane, pod, {
+      unverifiedUserAnnotations: { 'example.org/a': 'b' },
+    });
+    for (const [request, type] of [
+      [issued, 'Issued'],
+      [denied, 'Denied'],
+    ] as const) {
+      assert.equal((await answerTo(controlPlane, request, 45_000)).conditions?.[0]?.type, type);
+    }
+    const event = await waitFor('its Event', async () => (await eventsOf({ pod, request: denied }))[0]);
+
+    const { metadata } = (await read(controlPlane, issued)) as WithManagers;
+    const manager = metadata.managedFields?.find(({ subresource }) => subresource === 'status')?.manager;
+    assert.match(manager ?? '', /^a{62}\.b+-[0-9a-f]{16}$/);
+    assert.equal(event.reportingInstance, manager);
+    const path = '/apis/coordination.k8s.io/v1/namespaces/kubespiffe/leases';
+    const leases = (await controlPlane.request('GET', path)).body.items as Lease[];
+    assert.ok(leases.some(({ spec }) => spec?.holderIdentity === manager));
+    assert.ok(auditsOf({ pod, request: issued }, [signer]).some((line) => line.replica === manager));
   });
 });

@@ -72,6 +72,18 @@ describe('events', () => {
       });
     }));
 
+  test('have a valid name, however the name of their object ends where it is cut', () =>
+    withRecorder(async ({ record, api }) => {
+      const names = ['-', '.', 'x', '.-'].map((last) => 'x'.repeat(230 - last.length) + last);
+      for (const each of names) {
+        record({ key: each, regarding: { ...example.regarding, name: `${each}more` } });
+      }
+      await settle();
+      const written = api.requests.map(({ body }) => (body as { metadata: { name: string } }).metadata.name);
+      assert.equal(new Set(written).size, names.length);
+      for (const name of written) assert.match(name, /^x{228,230}\.[0-9a-f]{16}$/);
+    }));
+
   test('repetitions are counted in a series, told at growing intervals', () =>
     withRecorder(async ({ record, time, api, count }) => {
       for (let second = 0; second < 3600; second += 1) {

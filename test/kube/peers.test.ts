@@ -108,11 +108,13 @@ describe('the name of a Lease', () => {
     'host:8080/1',
     'ends-with-',
     'ends.',
+    'two..dots',
+    'dot.-hyphen',
     '-',
   ]) {
     test(`is valid and its own for "${self.slice(0, 20)}"`, () => {
       const name = leaseName(self);
-      assert.match(name, /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
+      assert.match(name, /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/);
       assert.ok(name.length <= 253);
       assert.notEqual(name, leaseName(`${self}2`));
     });
