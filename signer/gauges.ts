@@ -1,6 +1,7 @@
 import type { PoolView } from './authority/view.ts';
 import type { Controller } from './issuance/controller.ts';
 import type { ServerClock } from './kube/clock.ts';
+import type { Permissions } from './kube/permissions.ts';
 import type { Health } from './observe/health.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { ConfigMapPublisher } from './trust/configmap-publisher.ts';
@@ -12,6 +13,7 @@ export function refreshGauges(
     readonly controller: Pick<Controller, 'pending'>;
     readonly clock: Pick<ServerClock, 'skewMs'>;
     readonly health: Pick<Health, 'ready'>;
+    readonly permissions: Pick<Permissions, 'missing'>;
     readonly pool: Pick<PoolView, 'current' | 'confirmedAtMonotonic'>;
     readonly configMaps: Pick<ConfigMapPublisher, 'states'> | undefined;
     readonly monotonic: () => number;
@@ -23,6 +25,7 @@ export function refreshGauges(
   metrics.queueDepth.set(pending.queued);
   metrics.clockSkew.set((parts.clock.skewMs() ?? 0) / 1000);
   metrics.ready.set(parts.health.ready().ok ? 1 : 0);
+  metrics.missingPermissions.set(parts.permissions.missing()?.length ?? 0);
   metrics.poolConfirmedAge.set((parts.monotonic() - parts.pool.confirmedAtMonotonic()) / 1000);
   for (const [state, count] of Object.entries(parts.configMaps?.states() ?? {})) {
     metrics.rootsConfigMaps.set({ state }, count);

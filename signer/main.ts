@@ -14,13 +14,15 @@ import { type Credentials, loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
 import { createMembership } from './kube/membership.ts';
-import { createTransport } from './kube/transport.ts';
+import { createPermissions, reviewResource } from './kube/permissions.ts';
+import { type Call, createTransport } from './kube/transport.ts';
 import { live, type Part } from './life.ts';
 import { createAudit } from './observe/audit.ts';
 import { createHealth, type Health } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { serveObservability } from './observe/server.ts';
+import { neededPermissions } from './permissions.ts';
 import { leafExtensions } from './pki/leaf-extensions.ts';
 import { createRandomPool } from './pki/random.ts';
 import { joinPublishing, publishedIn } from './publishing.ts';
@@ -77,9 +79,11 @@ async function runReplica(
   const transport = createTransport({
     credentials,
     ...time,
-    onCall: ({ verb, resource, code, seconds }) => {
+    onCall(call) {
+      const { verb, resource, code, seconds } = call;
       metrics.apiRequests.inc({ verb, resource, code });
       metrics.apiRequestSeconds.observe({ verb, resource }, seconds);
+      if (isForbidden(call)) permissions.lookAgain();
     },
   });
   const clock = createServerClock(time);
@@ -88,6 +92,12 @@ async function runReplica(
   const hasTokenEndpoint = config.endpoints?.token !== undefined;
 
   const bundleName = bundleNameOf(signerName, config.bundleSuffix);
+  const permissions = createPermissions({
+    transport,
+    needed: () => neededPermissions(config, { signerName, bundleName }, discovery.served()),
+    log,
+    jitter,
+  });
   const caches = createCaches({
     transport,
     discovery,
@@ -174,6 +184,7 @@ async function runReplica(
       health,
       served: discovery.served(),
       hasTokenEndpoint,
+      permissions,
       filling: caches.filling,
       pool,
       publication: publication(),
@@ -181,6 +192,7 @@ async function runReplica(
     });
   pool.onChange(assess);
   bundle.onChange(assess);
+  permissions.onChange(assess);
   void caches.synced.then(assess);
   const assessing = setInterval(assess, assessEveryMs).unref();
   // Whatever has become right may be what requests wait for, unless they would wait for the next thing at once: as a
@@ -188,7 +200,7 @@ async function runReplica(
   health.onChange((check) => check.ok && signing.mayUse().ok && controller.reconsiderAll());
 
   metrics.beforeRender(() =>
-    refreshGauges(metrics, { controller, clock, health, pool, configMaps, monotonic }),
+    refreshGauges(metrics, { controller, clock, health, permissions, pool, configMaps, monotonic }),
   );
 
   const listeners = await listenersFor(config, health, {
@@ -216,7 +228,7 @@ async function runReplica(
   try {
     await live(
       {
-        parts: [discovery, pool, bundle, ...(configMaps ? [configMaps] : []), events, caches],
+        parts: [discovery, permissions, pool, bundle, ...(configMaps ? [configMaps] : []), events, caches],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
         // of them live, and one without the pool would tell every pod that waits of a fault that there is none.
         knowing: Promise.all([caches.synced, membership.synced, pool.looked]),
@@ -236,6 +248,11 @@ async function runReplica(
     await transport.close();
     log.info('signer ends');
   }
+}
+
+/** The right to sign is checked by the validation of the status, so that lacking it is a 422. */
+function isForbidden({ code, resource }: Call): boolean {
+  return (code === '403' || code === '422') && resource !== reviewResource;
 }
 
 function credentialsFor({ kubeconfig, context }: Config): Promise<Credentials> {

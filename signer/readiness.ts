@@ -1,12 +1,20 @@
 import type { PoolView } from './authority/view.ts';
 import { fastestSkewMs, type ServerClock, slowestSkewMs } from './kube/clock.ts';
 import { isMissing, type Served } from './kube/discovery.ts';
+import type { Permissions } from './kube/permissions.ts';
 import type { Health } from './observe/health.ts';
 import type { ListenerName } from './token/endpoints.ts';
 import type { Publication } from './trust/publication.ts';
 
 /** What the signer needs before it can answer requests; each has its line in /readyz?verbose. */
-export const readinessChecks = ['pod-certificate-api', 'caches', 'pool', 'trust-bundle', 'clock'] as const;
+export const readinessChecks = [
+  'pod-certificate-api',
+  'permissions',
+  'caches',
+  'pool',
+  'trust-bundle',
+  'clock',
+] as const;
 
 /** What has a line only where that listener is configured, and, of `running`, once the replica ends. */
 export const occasionalChecks = Object.keys({
@@ -22,6 +30,7 @@ export interface ReadinessNeeds {
   readonly served: Served | undefined;
   /** It has work to do in clusters, too, that serve no PodCertificateRequests. */
   readonly hasTokenEndpoint: boolean;
+  readonly permissions: Pick<Permissions, 'problem'>;
   /** The names of the caches that are not filled yet. */
   readonly filling: () => readonly string[];
   readonly pool: PoolView;
@@ -35,6 +44,9 @@ export function assessReadiness(needs: ReadinessNeeds): void {
   const [version] = needs.served?.podcertificaterequests ?? [];
   const isDispensable = hasTokenEndpoint && isMissing(needs.served, 'podcertificaterequests');
   health.set('pod-certificate-api', version !== undefined || isDispensable, servedReason(needs));
+
+  const forbidden = needs.permissions.problem();
+  health.set('permissions', forbidden === undefined, forbidden ?? 'none is missing');
 
   const filling = needs.filling();
   health.set(

@@ -36,6 +36,8 @@ export interface Metrics {
   readonly clockSkew: GaugeOf;
   /** 1 while every readiness check passes. */
   readonly ready: GaugeOf;
+  /** Rights that the signer needs and does not have at the API server. */
+  readonly missingPermissions: GaugeOf;
   /** Seconds since our view of the pool was last confirmed by the API server. */
   readonly poolConfirmedAge: GaugeOf;
   /** Namespaces that take the roots as a ConfigMap; `state` is one of configmap-publisher.ts. */
@@ -160,6 +162,10 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
     ),
     clockSkew: gauge('kubespiffe_clock_skew_seconds', "Own clock minus the API server's."),
     ready: gauge('kubespiffe_ready', '1 while every readiness check passes.'),
+    missingPermissions: gauge(
+      'kubespiffe_missing_permissions',
+      'Rights at the API server that the signer needs and does not have.',
+    ),
     poolConfirmedAge: gauge(
       'kubespiffe_pool_confirmed_age_seconds',
       'Since the API server last confirmed the view of the pool.',

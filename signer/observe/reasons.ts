@@ -15,7 +15,7 @@ export interface Outcome {
   readonly event: boolean;
   /** In milliseconds: within so long it passes by itself as a rule, and the Event waits until it has not. */
   readonly passesWithinMs: number;
-  /** Whether it counts as an alarm: something that only a fault of ours or an attack brings about. */
+  /** Whether it counts as an alarm: something that only an attack, a fault of ours or a broken installation brings about. */
   readonly alarm: boolean;
   readonly owner: Owner;
   /** What the person reads; `{}` is replaced by the detail of the case. */
@@ -112,7 +112,7 @@ export const outcomes = {
     'wait',
     'cluster administrator',
     'The API server forbids the signer to answer ({}). Apply the RBAC of manifests/base.',
-    told,
+    { event: true, alarm: true },
   ),
   StatusRejected: row(
     'wait',

@@ -4,8 +4,8 @@ import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { rolesAt } from '../manifests/roles.ts';
-import { startInstalledSigner } from './installation.ts';
-import type { SignerProcess } from './signer-process.ts';
+import { installSigner, startInstalledSigner } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
 const group = 'certificates.k8s.io';
@@ -63,6 +63,7 @@ describe('a signer that lacks a right to answer', () => {
     it(`keeps a request open without "${grant}", says so everywhere, and answers it once the rule is back`, async () => {
       const countedBefore = await signer.metric('kubespiffe_issuance_total', forbidden);
       const pod = await createPod(controlPlane);
+      const [resource, verb] = grant.split(' ');
       const request = await rolesAt(controlPlane, [role]).without(grant, async () => {
         await waitFor('the right to be gone', async () => !(await isAllowed(attributes)));
         const made = await requestFor(controlPlane, pod);
@@ -73,6 +74,11 @@ describe('a signer that lacks a right to answer', () => {
         assert.partialDeepStrictEqual(waits, { outcome: 'Wait', reason: 'SignerForbidden', message: note });
         assert.equal(await signer.metric('kubespiffe_issuance_total', forbidden), countedBefore + 1);
         assert.deepEqual((await read(controlPlane, made)).status ?? {}, {});
+        await waitFor('the right to be named', async () => {
+          const { ok, text } = await signer.readiness();
+          return !ok && text.includes(`${verb} ${resource} (ClusterRole kubespiffe-signer)`);
+        });
+        assert.equal(await signer.metric('kubespiffe_missing_permissions'), 1);
         return made;
       });
       // The back-off of a request ends at 30 s.
@@ -84,7 +90,52 @@ describe('a signer that lacks a right to answer', () => {
         ['SignerForbidden', 'Issued'],
       );
       assert.equal(await signer.metric('kubespiffe_status_rejected_total'), 0);
-      assert.ok((await signer.readiness()).ok);
+      await signer.ready();
     });
   }
+
+  const binding = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kubespiffe-signer';
+  const missing =
+    /^\[-\]permissions the API server forbids: .*list podcertificaterequests, .*patch podcertificaterequests\/status, .*\(ClusterRole kubespiffe-signer\)/m;
+
+  it('names every missing right and the role within seconds of a deleted binding, while it runs and when it starts', async () => {
+    await controlPlane.request('DELETE', binding);
+    await waitFor('the binding to be gone', async () => !(await isAllowed(rights[1]?.[1] ?? {})));
+    const request = await requestFor(controlPlane, await createPod(controlPlane));
+    await waitFor('the running replica to say so', async () => {
+      const { ok, text } = await signer.readiness();
+      return !ok && missing.test(text);
+    });
+    assert.ok((await signer.metric('kubespiffe_missing_permissions')) > 10);
+    assert.ok(
+      signer
+        .lines()
+        .some(({ level, msg }) => level === 'error' && /forbids: .*ClusterRole/.test(String(msg))),
+    );
+    const [warned] = signer
+      .lines()
+      .filter(({ reason, audit }) => !audit && reason === 'SignerForbidden')
+      .slice(-1);
+    assert.equal(warned?.level, 'warn');
+
+    const kubeconfig = await controlPlane.kubeconfigFor({
+      namespace: 'kubespiffe',
+      name: 'kubespiffe-signer',
+    });
+    const starting = await startSigner({ kubeconfig, replica: 'signer-b' });
+    await waitFor(
+      'the starting replica to say so',
+      async () => missing.test((await starting.readiness()).text),
+      {
+        needs: [starting.child],
+      },
+    );
+
+    await installSigner(controlPlane);
+    await Promise.all([signer.ready(), starting.ready()]);
+    assert.equal(await signer.metric('kubespiffe_missing_permissions'), 0);
+    const { conditions } = await answerTo(controlPlane, request);
+    assert.equal(conditions?.[0]?.type, 'Issued');
+    await starting.child.stop();
+  });
 });

@@ -25,10 +25,11 @@ const rolePaths = [
 const user = 'system:serviceaccount:kubespiffe:kubespiffe-signer';
 const trustBundle = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
 
-/** What Kubernetes itself grants to every ServiceAccount (system:cluster-trust-bundle-discovery, system:discovery, …). */
+/** What Kubernetes itself grants to every ServiceAccount (system:cluster-trust-bundle-discovery, system:basic-user, …). */
 const grantedByKubernetes = [
   'clustertrustbundles list',
   'clustertrustbundles watch',
+  'selfsubjectaccessreviews create',
   '/.well-known/openid-configuration',
   '/openid/v1/jwks',
   '/apis/certificates.k8s.io/v1',

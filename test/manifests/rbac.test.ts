@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { loadConfig } from '../../signer/config/load.ts';
+import { neededPermissions } from '../../signer/permissions.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
@@ -46,6 +48,38 @@ const isRefusal = ({ status, causes }: Answer) =>
 
 test('every verb that the manifests grant has a check, and only those', async () => {
   assert.deepEqual(checks.map(({ grant }) => grant).sort(), (await roles.grants()).sort());
+});
+
+interface GrantingRole {
+  kind: string;
+  metadata: { name: string; namespace?: string };
+  rules: { apiGroups: string[]; resources: string[]; resourceNames?: string[]; verbs: string[] }[];
+}
+
+test('the signer checks for every right that the manifests grant it, and for no other, and names the role', async () => {
+  const argv = [
+    ...['--trust-domain', 'example.org', '--roots-config-map', 'kubespiffe-roots'],
+    ...['--token-address', ':8443', '--jwt-issuer', 'https://id.example.org'],
+  ];
+  const loaded = await loadConfig({ argv, env: {}, readFile: async () => '' });
+  assert.ok(loaded.kind === 'config');
+  const names = { signerName: 'kubespiffe.io/spiffe', bundleName: 'kubespiffe.io:spiffe:roots' };
+  const checked = neededPermissions(loaded.config, names, undefined)
+    .filter(({ grantedBy }) => !grantedBy.endsWith('of Kubernetes itself'))
+    .map(({ grantedBy, group, resource, subresource, name, verb }) =>
+      [grantedBy, group, subresource ? `${resource}/${subresource}` : resource, name, verb].join(' '),
+    );
+  const granted: string[] = [];
+  for (const path of rolePaths) {
+    const { kind, metadata, rules } = (await controlPlane.request('GET', path)).body as GrantingRole;
+    const role = `${kind} ${metadata.name}${metadata.namespace ? ` in namespace ${metadata.namespace}` : ''}`;
+    for (const { apiGroups, resources, resourceNames = [''], verbs } of rules)
+      for (const group of apiGroups)
+        for (const resource of resources)
+          for (const name of resourceNames)
+            for (const verb of verbs) granted.push([role, group, resource, name, verb].join(' '));
+  }
+  assert.deepEqual(checked.sort(), granted.sort());
 });
 
 test('each verb is needed: without it, what it is for is forbidden', async (t) => {

@@ -1,0 +1,161 @@
+import { messageOf } from '../errors.ts';
+import { ApiStatusError } from './api-error.ts';
+import { createBackoff } from './backoff.ts';
+import { pauseWith, type SetTimer, setTimer } from './timer.ts';
+import type { Transport } from './transport.ts';
+
+/** A right at the API server, as ResourceAttributes of a SelfSubjectAccessReview name it. */
+export interface Permission {
+  readonly verb: string;
+  readonly group: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly name?: string;
+  readonly namespace?: string;
+  /** The role that grants it, for people. */
+  readonly grantedBy: string;
+}
+
+export interface Permissions {
+  /** The rights that are missing; undefined until the API server has answered for the first time. */
+  missing(): readonly Permission[] | undefined;
+  /** Why the rights are not known to be complete; undefined when none is missing. */
+  problem(): string | undefined;
+  /** A call was forbidden: looks again soon. */
+  lookAgain(): void;
+  onChange(listener: () => void): void;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface PermissionsNeeds {
+  readonly transport: Transport;
+  /** Asked before each look: what is needed depends on what the API server serves. */
+  readonly needed: () => readonly Permission[];
+  readonly log: {
+    error(fields: object, message: string): void;
+    warn(fields: object, message: string): void;
+    info(fields: object, message: string): void;
+  };
+  readonly jitter?: () => number;
+  readonly timer?: SetTimer;
+}
+
+/** Metric label of the reviews. */
+export const reviewResource = 'selfsubjectaccessreviews';
+/** While nothing is missing. A review costs the API server a look into its cache of roles. */
+const recheckMs = 60_000;
+const missingPolicy = { baseMs: 1_000, maxMs: 5_000 };
+/** Forbidden calls come in bursts: they lead to one look in this time. */
+const leastGapMs = 1_000;
+
+/**
+ * Asks the API server, right by right, whether this process has what it needs (SelfSubjectAccessReview, which
+ * Kubernetes lets every authenticated user create). A SelfSubjectRulesReview would be one call for all, but it is
+ * incomplete wherever an authorizer cannot list its rules: the Node authorizer and webhooks cannot.
+ */
+export function createPermissions(needs: PermissionsNeeds): Permissions {
+  const { transport, log } = needs;
+  const pause = pauseWith(needs.timer ?? setTimer);
+  const jitter = needs.jitter ?? Math.random;
+  const listeners: (() => void)[] = [];
+  let missing: readonly Permission[] | undefined;
+  let trouble = 'not checked yet';
+  let isDoubtful = false;
+  let lookNow = new AbortController();
+
+  async function look(signal: AbortSignal): Promise<void> {
+    isDoubtful = false;
+    const needed = needs.needed();
+    let found: readonly Permission[];
+    try {
+      const allowed = await Promise.all(needed.map((permission) => isAllowed(transport, permission, signal)));
+      found = needed.filter((_, position) => !allowed[position]);
+    } catch (error) {
+      if (signal.aborted) return;
+      const told = messageOf(error);
+      if (told !== trouble) log.warn({ error: told }, 'permissions cannot be checked now');
+      trouble = told;
+      // Clusters may withhold system:basic-user. Then nothing is known to be missing.
+      if (error instanceof ApiStatusError && error.status === 403) missing = [];
+      return changed();
+    }
+    trouble = '';
+    if (describe(found) !== describe(missing ?? [])) {
+      if (found.length > 0) log.error({ missing: found.map(nameOf) }, forbidden(found));
+      else log.info({}, 'no permission is missing any more');
+    }
+    missing = found;
+    changed();
+  }
+
+  function changed(): void {
+    for (const listener of listeners) listener();
+  }
+
+  return {
+    missing: () => missing,
+    problem() {
+      if (missing === undefined) return trouble;
+      return missing.length > 0 ? forbidden(missing) : undefined;
+    },
+    lookAgain() {
+      isDoubtful = true;
+      lookNow.abort();
+    },
+    onChange: (listener) => {
+      listeners.push(listener);
+    },
+    async run(signal) {
+      const backoff = createBackoff(missingPolicy, jitter);
+      while (!signal.aborted) {
+        lookNow = new AbortController();
+        await look(signal);
+        const isSettled = trouble === '' && missing?.length === 0;
+        if (isSettled) backoff.reset();
+        const waitMs = isSettled ? recheckMs * (0.9 + 0.2 * jitter()) : backoff.next();
+        await pause(Math.min(leastGapMs, waitMs), signal);
+        if (!isDoubtful) await pause(waitMs - leastGapMs, AbortSignal.any([signal, lookNow.signal]));
+      }
+    },
+  };
+}
+
+async function isAllowed(
+  transport: Transport,
+  { grantedBy: _, ...resourceAttributes }: Permission,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { body } = await transport.request<{ status?: { allowed?: boolean } }>({
+    method: 'POST',
+    path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+    body: {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SelfSubjectAccessReview',
+      spec: { resourceAttributes },
+    },
+    resource: reviewResource,
+    retry: 'safe',
+    signal,
+  });
+  return body.status?.allowed === true;
+}
+
+/** `patch podcertificaterequests/status` */
+function nameOf({ verb, resource, subresource }: Permission): string {
+  return `${verb} ${resource}${subresource === undefined ? '' : `/${subresource}`}`;
+}
+
+/** `list pods, watch pods (ClusterRole kubespiffe-signer); …` */
+function describe(permissions: readonly Permission[]): string {
+  const byRole = Object.groupBy(permissions, ({ grantedBy }) => grantedBy);
+  return Object.entries(byRole)
+    .map(([role, ofRole = []]) => `${ofRole.map(nameOf).join(', ')} (${role})`)
+    .join('; ');
+}
+
+function forbidden(permissions: readonly Permission[]): string {
+  return (
+    `the API server forbids: ${describe(permissions)}. ` +
+    'Apply the roles and bindings of the manifests that this signer was installed with'
+  );
+}

@@ -1,0 +1,77 @@
+import type { Config } from './config/load.ts';
+import { isMissing, type Served } from './kube/discovery.ts';
+import type { Permission } from './kube/permissions.ts';
+
+const certificates = 'certificates.k8s.io';
+
+/**
+ * Every right that a replica with these settings needs: what manifests/ grants it, and what Kubernetes grants to every
+ * ServiceAccount. A test holds the manifests to it.
+ */
+export function neededPermissions(
+  config: Pick<Config, 'namespace' | 'pool' | 'rootsConfigMap' | 'endpoints'>,
+  { signerName, bundleName }: { signerName: string; bundleName: string },
+  served: Served | undefined,
+): readonly Permission[] {
+  const { pool, namespace, rootsConfigMap } = config;
+  const signer = 'ClusterRole kubespiffe-signer';
+  const roots = 'ClusterRole kubespiffe-roots-configmap';
+  const roleIn = (place: string) => `Role kubespiffe-signer in namespace ${place}`;
+  const requests = { group: certificates, resource: 'podcertificaterequests', grantedBy: signer };
+  const bundles = { group: certificates, resource: 'clustertrustbundles' };
+  return [
+    ...each(['get', 'list', 'watch'], requests),
+    ...each(['patch'], { ...requests, subresource: 'status' }),
+    ...each(['sign', 'attest'], {
+      group: certificates,
+      resource: 'signers',
+      name: signerName,
+      grantedBy: signer,
+    }),
+    ...each(['create', 'patch'], { ...bundles, name: bundleName, grantedBy: signer }),
+    // Kubernetes has this role only where it serves the resource.
+    ...(isMissing(served, 'clustertrustbundles')
+      ? []
+      : each(['list', 'watch'], {
+          ...bundles,
+          name: bundleName,
+          grantedBy: 'ClusterRole system:cluster-trust-bundle-discovery, of Kubernetes itself',
+        })),
+    ...each(['get', 'list', 'watch'], { group: '', resource: 'pods', grantedBy: signer }),
+    ...each(['create', 'patch'], { group: 'events.k8s.io', resource: 'events', grantedBy: signer }),
+    ...each(['get', 'list', 'watch'], {
+      group: '',
+      resource: 'secrets',
+      ...pool,
+      grantedBy: roleIn(pool.namespace),
+    }),
+    ...each(['create', 'list', 'watch', 'patch', 'delete'], {
+      group: 'coordination.k8s.io',
+      resource: 'leases',
+      namespace,
+      grantedBy: roleIn(namespace),
+    }),
+    ...(config.endpoints?.token === undefined
+      ? []
+      : each(['create'], {
+          group: 'authentication.k8s.io',
+          resource: 'tokenreviews',
+          grantedBy: 'ClusterRole kubespiffe-token-endpoint',
+        })),
+    ...(rootsConfigMap === undefined
+      ? []
+      : [
+          ...each(['get', 'list', 'watch'], { group: '', resource: 'namespaces', grantedBy: roots }),
+          ...each(['list', 'watch', 'create', 'patch', 'delete'], {
+            group: '',
+            resource: 'configmaps',
+            name: rootsConfigMap,
+            grantedBy: roots,
+          }),
+        ]),
+  ];
+}
+
+function each(verbs: readonly string[], right: Omit<Permission, 'verb'>): Permission[] {
+  return verbs.map((verb) => ({ verb, ...right }));
+}
