@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { messageOf } from '../errors.ts';
 import { ApiStatusError } from './api-error.ts';
+import { createEventBacklog, lastIntervalMs, type Series } from './event-backlog.ts';
 import { microTime } from './micro-time.ts';
 import { cutName } from './short-name.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
@@ -46,62 +47,23 @@ export interface EventRecorderNeeds {
   readonly log: { debug(fields: object, message: string): void };
 }
 
-/** Keys held at most; the one that was quiet longest goes first. */
-const maxSeries = 4096;
-/** Events held for writing while the API server or the bucket does not let them through. */
-const maxUnwritten = 1024;
 /** Writes at once, and then a second. */
 const burst = 50;
 const perSecond = 5;
-/** The first repetition is told after so long, the next ones after twice as long each, in milliseconds. */
-const firstIntervalMs = 30_000;
-const lastIntervalMs = 600_000;
-/** The server keeps an Event for an hour: a repetition after that is a new Event. */
-const forgottenAfterMs = 3_300_000;
 const maxNoteBytes = 1024;
 const flushMs = 1_000;
 
-interface Series {
-  event: RecordedEvent;
-  /** The Event's name once it is written. */
-  name: string | undefined;
-  count: number;
-  lastSeen: number;
-  intervalMs: number;
-  /** Monotonic milliseconds; not to be written before. */
-  notBefore: number;
-}
+/** After a failure nothing is written in that namespace for so long, in milliseconds. */
+const restAfterFailureMs = 5_000;
 
 export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
   const { transport, monotonic, log } = needs;
   const timer = needs.timer ?? setTimer;
   const pause = pauseWith(timer);
-  const series = new Map<string, Series>();
-  const unwritten = new Set<Series>();
+  const backlog = createEventBacklog(monotonic);
   let wake = new AbortController();
   let tokens = burst;
   let refilledAt = monotonic();
-
-  function record(event: RecordedEvent): void {
-    const known = series.get(event.key);
-    const isSame =
-      known && known.event.note === event.note && monotonic() - known.lastSeen < forgottenAfterMs;
-    const entry: Series = isSame
-      ? known
-      : { event, name: undefined, count: 0, lastSeen: 0, intervalMs: firstIntervalMs, notBefore: 0 };
-    if (known && !isSame) unwritten.delete(known);
-    entry.count += 1;
-    entry.lastSeen = monotonic();
-    series.delete(event.key);
-    series.set(event.key, entry);
-    unwritten.add(entry);
-    for (const [key, oldest] of series) {
-      if (series.size <= maxSeries && unwritten.size <= maxUnwritten) break;
-      series.delete(key);
-      unwritten.delete(oldest);
-    }
-    wake.abort();
-  }
 
   function takeToken(): boolean {
     const elapsedMs = monotonic() - refilledAt;
@@ -125,7 +87,7 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
         await transport.request({ ...call, method: 'POST', path, body: event });
         entry.name = event.metadata.name;
       }
-      if (entry.count === count) unwritten.delete(entry);
+      if (entry.count === count) backlog.done(entry);
       entry.notBefore = monotonic() + entry.intervalMs;
       entry.intervalMs = Math.min(lastIntervalMs, entry.intervalMs * 2);
     } catch (error) {
@@ -134,36 +96,36 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
         entry.name = undefined;
       } else if (error instanceof ApiStatusError && error.status < 500 && error.status !== 429) {
         // The namespace is going away, or we may not write there: to try again would not help.
-        unwritten.delete(entry);
+        backlog.done(entry);
       } else {
-        entry.notBefore = monotonic() + 5_000;
+        backlog.failed(entry, restAfterFailureMs);
       }
     }
   }
 
   /** Writes what is due. @returns for how long to rest, in milliseconds, and whether a new event ends the rest. */
   async function writeDue(signal: AbortSignal): Promise<{ restMs: number; isEndedByNews: boolean }> {
-    let restMs = lastIntervalMs;
-    for (const entry of [...unwritten]) {
-      if (entry.notBefore <= monotonic()) {
-        if (signal.aborted || !takeToken()) return { restMs: 1000 / perSecond, isEndedByNews: false };
-        await write(entry, signal);
-      }
-      if (unwritten.has(entry)) restMs = Math.min(restMs, Math.max(0, entry.notBefore - monotonic()));
+    while (backlog.nextInMs() === 0) {
+      if (signal.aborted || !takeToken()) return { restMs: 1000 / perSecond, isEndedByNews: false };
+      const entry = backlog.next();
+      if (entry) await write(entry, signal);
     }
-    return { restMs, isEndedByNews: true };
+    return { restMs: backlog.nextInMs(), isEndedByNews: true };
   }
 
   async function flush(): Promise<void> {
     const deadline = new AbortController();
     const cancel = timer(() => deadline.abort(), flushMs);
-    const never = [...unwritten].filter(({ name }) => name === undefined);
-    await Promise.all(never.slice(0, burst).map((entry) => write(entry, deadline.signal)));
+    const never = backlog.neverWritten().slice(0, burst);
+    await Promise.all(never.map((entry) => write(entry, deadline.signal)));
     cancel();
   }
 
   return {
-    record,
+    record(event) {
+      backlog.add(event);
+      wake.abort();
+    },
     async run(signal) {
       while (!signal.aborted) {
         wake = new AbortController();

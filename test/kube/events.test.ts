@@ -146,6 +146,76 @@ describe('events', () => {
       assert.ok(count('POST') <= 1024 + 50, `${count('POST')} in all`);
     }));
 
+  const inNamespace = (namespace: string, number: number): Partial<RecordedEvent> => ({
+    key: `${namespace}/${number}`,
+    regarding: { ...example.regarding, namespace },
+  });
+
+  test('a flood from one namespace neither drops nor delays the Events of another', () =>
+    withRecorder(async ({ record, time, api }) => {
+      const writtenIn = (namespace: string) =>
+        api.requests.filter(({ path }) => path.includes(`/namespaces/${namespace}/`)).length;
+      for (let number = 0; number < 5; number += 1) record(inNamespace('quiet', number));
+      for (let number = 0; number < 10_000; number += 1) record(inNamespace('loud', number));
+      await settle();
+      await time.advance(1);
+      assert.equal(writtenIn('quiet'), 5);
+      assert.ok(writtenIn('loud') >= 40, `${writtenIn('loud')} of the flood`);
+      // Now that the rate is used up, it is shared.
+      record(inNamespace('quiet', 5));
+      for (let number = 0; number < 10_000; number += 1) record(inNamespace('loud', 10_000 + number));
+      await time.advance(500);
+      assert.equal(writtenIn('quiet'), 6);
+    }));
+
+  test('a flood from one namespace does not make the repetitions of another new Events', () =>
+    withRecorder(async ({ record, time, api }) => {
+      record(inNamespace('quiet', 0));
+      for (let number = 0; number < 10_000; number += 1) record(inNamespace('loud', number));
+      await time.advance(31_000);
+      record(inNamespace('quiet', 0));
+      await time.advance(1_000);
+      const methods = api.requests
+        .filter(({ path }) => path.includes('/namespaces/quiet/'))
+        .map(({ method }) => method);
+      assert.deepEqual(methods, ['POST', 'PATCH']);
+    }));
+
+  test('a namespace in which writes fail is left alone for a while, and the others are not', () =>
+    withRecorder(async ({ record, time, api }) => {
+      const tried = (namespace: string) =>
+        api.requests.filter(({ path }) => path.includes(`/namespaces/${namespace}/`)).length;
+      api.answer = ({ path }) => (path.includes('/namespaces/broken/') ? { status: 500 } : { status: 201 });
+      for (let number = 0; number < 20; number += 1) {
+        record({ ...inNamespace('broken', number), note: `note ${number}` });
+        record(inNamespace('whole', number));
+      }
+      await time.advance(1_000);
+      assert.deepEqual([tried('broken'), tried('whole')], [1, 20]);
+      await time.advance(5_000);
+      assert.equal(tried('broken'), 2);
+      const notes = api.requests
+        .filter(({ path }) => path.includes('/broken/'))
+        .map(({ body }) => (body as { note: string }).note);
+      assert.deepEqual(notes, ['note 0', 'note 1']);
+    }));
+
+  test('what was never written is written at the end for each namespace in turn', async () => {
+    const written: string[] = [];
+    await withRecorder(async ({ record, time, api }) => {
+      for (let number = 0; number < 60; number += 1) record({ key: `first/${number}` });
+      await settle();
+      await time.advance(1);
+      api.answer = ({ path }) => {
+        written.push(path);
+        return { status: 201 };
+      };
+      for (let number = 0; number < 200; number += 1) record(inNamespace('loud', number));
+      record(inNamespace('quiet', 0));
+    });
+    assert.equal(written.filter((path) => path.includes('/quiet/')).length, 1);
+  });
+
   test('trouble is waited out, a refusal is final, and nothing is ever thrown', () =>
     withRecorder(async ({ record, time, api, count }) => {
       api.answer = () => 'broken';
