@@ -42,7 +42,7 @@ export function exchange(
     if (signal?.aborted) return fail('aborted', 'given up by the caller');
     signal?.addEventListener('abort', abort);
     const cancelTimer = timer(
-      () => giveUp('timeout', `no answer within ${limits.timeoutMs} ms`),
+      () => giveUp('timeout', `no answer within ${Math.round(limits.timeoutMs)} ms`),
       limits.timeoutMs,
     );
 

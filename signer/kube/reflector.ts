@@ -1,7 +1,9 @@
 import { messageOf } from '../errors.ts';
+import { createNews } from '../observe/news.ts';
 import { ApiStatusError, isExpired, isPlain404 } from './api-error.ts';
 import { createBackoff } from './backoff.ts';
 import { applyEvent, type Followed, type Location, listAll } from './list-watch.ts';
+import { isOlder, readVersion } from './resource-version.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
 
 /** Why a watch had to be opened again. */
@@ -13,16 +15,19 @@ export type RestartCause = 'closed' | 'expired' | 'error' | 'silent';
  * - `locating` → `listing` when the resource is served, else → `resting`, then `locating`.
  * - `listing` → `watching` from the list's version, when all pages are in the store. A plain 404 → `resting`, then
  *   `locating`; any other trouble → `resting`, then `listing`.
- * - `watching` → `watching` from the last version seen, when the server closed the watch, or it was cut for silence.
- *   Else → `resting`, then `listing` when the version is too old (410) or failed several times without an event,
- *   `locating` after a plain 404, and `watching` after other trouble.
+ * - `watching` → `resuming` with the last version seen when the server closed the watch, → `listing` when the watch was
+ *   cut for silence. Else → `resting`, then `listing` when the version is too old (410), went back, or failed several
+ *   times without an event, `locating` after a plain 404, and `resuming` after other trouble.
+ * - `resuming` → `watching` from its version. → `listing` when the server's version is older, which means that etcd was
+ *   restored from a backup: the API server accepts a watch from a future version and keeps silent about all changes
+ *   until it gets there. A plain 404 → `resting`, then `locating`; other trouble → `resting`, then as from `watching`.
  * - `resting` → the state in it, after its time.
  * - Every state → `stopped` when the signal is aborted, and only then.
  */
 export type ReflectorState =
   | { readonly phase: 'locating' }
   | { readonly phase: 'listing'; readonly at: Location }
-  | { readonly phase: 'watching'; readonly at: Location; readonly resourceVersion: string }
+  | { readonly phase: 'watching' | 'resuming'; readonly at: Location; readonly resourceVersion: string }
   | { readonly phase: 'resting'; readonly waitMs: number; readonly next: ReflectorState }
   | { readonly phase: 'stopped' };
 
@@ -34,7 +39,10 @@ export interface ReflectorNeeds<T> extends Followed<T> {
   readonly onRestart?: (cause: RestartCause) => void;
   /** The resource answered a plain 404: whoever knows where it is served should look again. */
   readonly onNotServed?: () => void;
-  /** A watch without an event or a bookmark for so long is cut; the server sends a bookmark about every minute. */
+  /**
+   * After so long without an event or a bookmark the watch is cut, and all is listed. The server sends a bookmark about
+   * every minute, so that this happens only where the watch is of no use.
+   */
   readonly silentAfterMs?: number;
   readonly monotonic?: () => number;
   readonly jitter?: () => number;
@@ -44,7 +52,7 @@ export interface ReflectorNeeds<T> extends Followed<T> {
 const defaultSilentAfterMs = 100_000;
 const backoffPolicy = { baseMs: 100, maxMs: 8_000 };
 const failuresBeforeList = 3;
-/** A watch that ended sooner, and without an event, counts as a failure. */
+/** A watch that ended sooner after it was opened, and without an event, counts as a failure. */
 const shortWatchMs = 1_000;
 
 /**
@@ -59,7 +67,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
   const pause = pauseWith(timer);
   const silentAfterMs = needs.silentAfterMs ?? defaultSilentAfterMs;
   const backoff = createBackoff(backoffPolicy, jitter);
-  let lastTrouble = '';
+  const isNews = createNews(monotonic);
 
   let state: ReflectorState = { phase: 'locating' };
   while (!signal.aborted) {
@@ -76,6 +84,8 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
         return list(from.at);
       case 'watching':
         return watch(from.at, from.resourceVersion);
+      case 'resuming':
+        return resume(from.at, from.resourceVersion);
       case 'resting':
         await pause(from.waitMs, signal);
         return from.next;
@@ -99,18 +109,43 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
       store.replace(objects);
       return { phase: 'watching', at, resourceVersion };
     } catch (error) {
-      if (!isPlain404(error)) return rest({ phase: 'listing', at }, error);
-      needs.onNotServed?.();
-      return rest({ phase: 'locating' }, error);
+      return isPlain404(error) ? notServed(error) : rest({ phase: 'listing', at }, error);
     }
   }
 
+  async function resume(at: Location, resourceVersion: string): Promise<ReflectorState> {
+    try {
+      const serverVersion = await readVersion(needs, at, signal);
+      if (!isOlder(serverVersion, resourceVersion)) return { phase: 'watching', at, resourceVersion };
+      const versions = { resource: needs.resource, resourceVersion, serverVersion };
+      log.warn(
+        versions,
+        'the API server has older data than before, as after a restore of etcd; listing all again',
+      );
+      return { phase: 'listing', at };
+    } catch (error) {
+      return isPlain404(error) ? notServed(error) : rest(again(at, resourceVersion), error);
+    }
+  }
+
+  /** Where to go on after trouble. A version that keeps failing is given up. */
+  function again(at: Location, resourceVersion: string): ReflectorState {
+    return backoff.failures() < failuresBeforeList
+      ? { phase: 'resuming', at, resourceVersion }
+      : { phase: 'listing', at };
+  }
+
+  function notServed(error: unknown): ReflectorState {
+    needs.onNotServed?.();
+    return rest({ phase: 'locating' }, error);
+  }
+
   async function watch(at: Location, since: string): Promise<ReflectorState> {
-    const startedAt = monotonic();
+    let openedAt = Number.POSITIVE_INFINITY;
     const cut = new AbortController();
     const stop = () => cut.abort();
     signal.addEventListener('abort', stop, { once: true });
-    let lastHeard = startedAt;
+    let lastHeard = monotonic();
     let isSilent = false;
     let cancelSilence = timer(checkSilence, silentAfterMs);
     let resourceVersion = since;
@@ -135,12 +170,16 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
         signal: cut.signal,
         ...(needs.resource !== undefined && { resource: needs.resource }),
       });
+      openedAt = monotonic();
       for await (const event of events) {
         lastHeard = monotonic();
         const applied = applyEvent(needs, event);
         if (applied.kind === 'refused') return failed(applied.error);
+        if (isOlder(applied.resourceVersion, resourceVersion)) {
+          return restarted('error', rest({ phase: 'listing', at }, 'the version of an event went back'));
+        }
         if (applied.resourceVersion !== undefined) resourceVersion = applied.resourceVersion;
-        if (lastTrouble !== '' || backoff.failures() > 0) worked();
+        backoff.reset();
       }
     } catch (error) {
       if (!isSilent) return failed(error);
@@ -148,31 +187,23 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
       cancelSilence();
       signal.removeEventListener('abort', stop);
     }
-    if (monotonic() - startedAt >= shortWatchMs) worked();
-    const resumed: ReflectorState = { phase: 'watching', at, resourceVersion };
-    if (isSilent) return restarted('silent', resumed);
-    if (resourceVersion === since && monotonic() - startedAt < shortWatchMs) {
-      return restarted('closed', rest(resumed, 'the server closed the watch at once'));
+    if (isSilent) return restarted('silent', { phase: 'listing', at });
+    if (!hasWorked())
+      return restarted('closed', rest(again(at, resourceVersion), 'the server closed the watch at once'));
+    return restarted('closed', { phase: 'resuming', at, resourceVersion });
+
+    /** The time until it was opened does not count: trying for long is no success. */
+    function hasWorked(): boolean {
+      const livedLong = monotonic() - openedAt >= shortWatchMs;
+      if (livedLong) backoff.reset();
+      return livedLong || resourceVersion !== since;
     }
-    return restarted('closed', resumed);
 
     function failed(error: unknown): ReflectorState {
-      if (monotonic() - startedAt >= shortWatchMs) worked();
-      const { cause, next } = afterFailure(error);
-      return restarted(cause, rest(next, error));
-    }
-
-    function afterFailure(error: unknown): { cause: RestartCause; next: ReflectorState } {
-      if (isExpired(error)) return { cause: 'expired', next: { phase: 'listing', at } };
-      if (isPlain404(error)) {
-        needs.onNotServed?.();
-        return { cause: 'error', next: { phase: 'locating' } };
-      }
-      const mayResume = resourceVersion !== since || backoff.failures() < failuresBeforeList;
-      return {
-        cause: 'error',
-        next: mayResume ? { phase: 'watching', at, resourceVersion } : { phase: 'listing', at },
-      };
+      hasWorked();
+      if (isPlain404(error)) return restarted('error', notServed(error));
+      if (isExpired(error)) return restarted('expired', rest({ phase: 'listing', at }, error));
+      return restarted('error', rest(again(at, resourceVersion), error));
     }
   }
 
@@ -185,15 +216,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
     const waitMs = backoff.next(trouble instanceof ApiStatusError ? trouble.retryAfterMs : undefined);
     const error = messageOf(trouble);
     const fields = { resource: needs.resource, error, next: next.phase, waitMs: Math.round(waitMs) };
-    // The same trouble again and again is told once.
-    if (!signal.aborted)
-      log[error === lastTrouble ? 'debug' : 'warn'](fields, 'the resource cannot be followed now');
-    lastTrouble = error;
+    if (!signal.aborted) log[isNews(error) ? 'warn' : 'debug'](fields, 'the resource cannot be followed now');
     return { phase: 'resting', waitMs, next };
-  }
-
-  function worked(): void {
-    backoff.reset();
-    lastTrouble = '';
   }
 }

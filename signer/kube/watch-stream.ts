@@ -42,7 +42,10 @@ export function openWatch(
     const cancelTimer = timer(
       () =>
         end(
-          new ApiConnectionError('timeout', `${describe(outgoing)}: no answer within ${limits.timeoutMs} ms`),
+          new ApiConnectionError(
+            'timeout',
+            `${describe(outgoing)}: no answer within ${Math.round(limits.timeoutMs)} ms`,
+          ),
         ),
       limits.timeoutMs,
     );

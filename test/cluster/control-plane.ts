@@ -3,13 +3,8 @@ import { join } from 'node:path';
 import { type Admin, createAdmin } from './admin.ts';
 import { findBinaries, type KubernetesBinaries } from './binary.ts';
 import { createTestAuthority, type TestAuthority } from './certificates.ts';
-import {
-  apiServerFlags,
-  type ComponentSettings,
-  controllerFlags,
-  etcdFlags,
-  writeCertificates,
-} from './components.ts';
+import { apiServerFlags, type ComponentSettings, controllerFlags, writeCertificates } from './components.ts';
+import { type Etcd, startEtcd } from './etcd.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
 import { type ClusterNetwork, clusterNetwork } from './network.ts';
 import { freePorts } from './ports.ts';
@@ -73,6 +68,8 @@ export interface ControlPlane {
   killApiServer(): Promise<void>;
   /** Starts it again on the same etcd and port, with other issuers if given, and waits until it is ready. */
   startApiServer(changed?: Pick<ControlPlaneOptions, 'serviceAccountIssuers'>): Promise<void>;
+  /** To put back its data. */
+  readonly etcd: Pick<Etcd, 'save' | 'putBack'>;
   /** CPU seconds used so far; the API server's since its last start. */
   cpuSeconds(): { apiserver: number; etcd: number };
   /** Runs before the control plane goes: for what was joined to it, last one first. */
@@ -151,12 +148,13 @@ async function start(
     stops.push(() => child.stop('SIGKILL'));
     return child;
   };
-  const etcd = run('etcd', [...(binaries.command('etcd') ?? []), ...etcdFlags(settings)]);
+  const etcd = startEtcd(binaries.command('etcd') ?? [], settings, join(logDir, 'etcd.log'));
+  stops.push(() => etcd.stop());
   let apiServer: Child;
   const startApiServer: ControlPlane['startApiServer'] = async (changed = {}) => {
     const flags = apiServerFlags({ ...settings, ...changed });
     apiServer = run('kube-apiserver', [...(binaries.command('kube-apiserver') ?? []), ...flags]);
-    const needs = [etcd, apiServer];
+    const needs = [etcd.child(), apiServer];
     await waitFor('the API server', async () => (await admin.request('GET', '/readyz')).status === 200, {
       needs,
     });
@@ -191,7 +189,8 @@ async function start(
     kubectl: admin.kubectl,
     killApiServer: () => apiServer.stop('SIGKILL'),
     startApiServer,
-    cpuSeconds: () => ({ apiserver: apiServer.cpuSeconds(), etcd: etcd.cpuSeconds() }),
+    etcd,
+    cpuSeconds: () => ({ apiserver: apiServer.cpuSeconds(), etcd: etcd.child().cpuSeconds() }),
     onStop: (action) => void stops.push(action),
     stop,
     [Symbol.asyncDispose]: stop,

@@ -10,6 +10,8 @@ import { createAccount, expectSuccess, type ProxiedClient, startProxiedClient } 
 
 const configMaps = '/api/v1/namespaces/default/configmaps';
 const query = { labelSelector: 'test=reflector' };
+/** Pages of lists, and not the question for the version alone. */
+const lists = { path: /configmaps\?.*limit=\d{2}/, watch: false } as const;
 
 let controlPlane: ControlPlane;
 let client: ProxiedClient;
@@ -110,7 +112,7 @@ describe('reflector on a real API server', () => {
     );
     await following(async ({ store, sees }) => {
       assert.ok(store.size >= 1100);
-      assert.equal(client.proxy.count({ path: configMaps, watch: false }), 3);
+      assert.equal(client.proxy.count(lists), 3);
       await sees('many-7', await write('many-7'));
       await remove('many-8');
       await sees('many-8', undefined);
@@ -140,7 +142,7 @@ describe('reflector on a real API server', () => {
       client.proxy.watches()[0]?.cutMidEvent();
       await sees('a', await write('a'));
       assert.ok(restarts.includes('error'));
-      assert.equal(client.proxy.count({ path: configMaps, watch: false }), 1, 'no second list');
+      assert.equal(client.proxy.count(lists), 1, 'no second list');
     }));
 
   test('a watch ended in good order is resumed without a list', () =>
@@ -148,7 +150,7 @@ describe('reflector on a real API server', () => {
       await sees('a', await write('a'));
       client.proxy.watches()[0]?.end();
       await sees('a', await write('a'));
-      assert.equal(client.proxy.count({ path: configMaps, watch: false }), 1);
+      assert.equal(client.proxy.count(lists), 1);
     }));
 
   test('a watch held silent by something that still answers pings', () =>
@@ -159,6 +161,47 @@ describe('reflector on a real API server', () => {
         const startedAt = performance.now();
         await sees('a', await write('a'));
         assert.ok(performance.now() - startedAt > 1000);
+        assert.ok(restarts.includes('silent'));
+      },
+      { silentAfterMs: 2000 },
+    ));
+
+  test('etcd restored from a backup while watches are not answered', () =>
+    following(async ({ store, restarts, sees }) => {
+      const before = await write('a');
+      await sees('a', before);
+      await controlPlane.etcd.save();
+      for (let round = 0; round < 20; round += 1) await write('a');
+      await write('lost');
+      await sees('lost', String(written));
+      const rule = client.proxy.add({ watch: true, fault: { kind: 'hang' } });
+      client.proxy.watches()[0]?.end();
+      await waitFor('the watch to be asked for again', () => rule.hits() > 0);
+      await controlPlane.killApiServer();
+      await controlPlane.etcd.putBack();
+      await controlPlane.startApiServer();
+      rule.remove();
+      await sees('a', before, 30_000);
+      await sees('after', await write('after'));
+      assert.equal(store.get('default/lost'), undefined);
+      assert.ok(!restarts.includes('silent'), 'found before the watch was silent for long');
+    }));
+
+  test('a watch from a version that the server has not reached is accepted and silent, and leads to a list', () =>
+    following(
+      async ({ sees, restarts }) => {
+        await sees('a', await write('a'));
+        const { body } = await controlPlane.request('GET', `${configMaps}?limit=1`);
+        const { resourceVersion } = (body as { metadata: { resourceVersion: string } }).metadata;
+        const object = { metadata: { resourceVersion: String(Number(resourceVersion) + 1_000) } };
+        const rule = client.proxy.add({
+          path: /limit=1(&|$)/,
+          fault: { kind: 'answer', status: 200, body: JSON.stringify(object) },
+        });
+        client.proxy.watches()[0]?.send(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
+        client.proxy.watches()[0]?.end();
+        await waitFor('the version to be asked for', () => rule.hits() > 0);
+        await sees('a', await write('a'));
         assert.ok(restarts.includes('silent'));
       },
       { silentAfterMs: 2000 },

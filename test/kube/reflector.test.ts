@@ -152,10 +152,15 @@ describe('reflector', () => {
     await run(async () => {
       latest().push(event('ADDED', thing('a', '5')), bookmark('9'));
       await settle();
+      api.answer = () => list('12', thing('b', '10'));
       latest().close();
       await settle();
       assert.equal(latest().request.query.resourceVersion, '9');
-      assert.equal(api.requests.length, 1);
+      assert.deepEqual(
+        api.requests.slice(1).map(({ query }) => query),
+        [{ fieldSelector: 'a=b', limit: '1' }],
+        'the version alone is asked for',
+      );
       assert.deepEqual(restarts, ['closed']);
       await time.advance(2000);
       latest().close();
@@ -177,8 +182,8 @@ describe('reflector', () => {
     });
   });
 
-  test('cuts a watch that is silent, and goes on from where it was', async () => {
-    const { api, run, latest, restarts, time } = start();
+  test('cuts a watch that is silent, and lists again', async () => {
+    const { api, run, latest, restarts, time, versionOf } = start();
     api.answer = () => list('1');
     await run(async () => {
       const first = latest();
@@ -186,13 +191,57 @@ describe('reflector', () => {
       first.push(bookmark('4'));
       await time.advance(99_999);
       assert.equal(first.request.signal.aborted, false);
+      api.answer = () => list('9', thing('a', '8'));
       await time.advance(1);
       assert.equal(first.request.signal.aborted, true);
-      assert.notEqual(latest(), first);
-      assert.equal(latest().request.query.resourceVersion, '4');
+      assert.equal(versionOf('a'), '8');
+      assert.equal(latest().request.query.resourceVersion, '9');
       assert.deepEqual(restarts, ['silent']);
     });
   });
+
+  // As kube-apiserver does: a watch from a version that it has not reached is accepted, and silent.
+  const restores: [how: string, end: (parts: ReturnType<typeof start>) => Promise<void>][] = [
+    ['after the watch was closed in good order', async ({ latest }) => latest().close()],
+    [
+      'after one refused connection',
+      async ({ latest, api }) => {
+        let refusals = 1;
+        api.refuseWatch = () => (refusals-- > 0 ? 'broken' : undefined);
+        latest().fail(new Error('reset'));
+      },
+    ],
+    [
+      'after attempts that timed out',
+      async ({ latest, api, time }) => {
+        const { answer } = api;
+        api.answer = () => new Promise((resolve) => time.timer(() => resolve('broken'), 5_000));
+        latest().fail(new Error('reset'));
+        await time.advance(8_000);
+        api.answer = answer;
+      },
+    ],
+    ['while the watch stays open and silent', async () => undefined],
+    [
+      'when an event comes with an older version',
+      async ({ latest }) => latest().push(event('ADDED', thing('b', '30'))),
+    ],
+  ];
+  for (const [how, end] of restores) {
+    test(`lists again when etcd was restored from a backup, ${how}`, async () => {
+      const parts = start();
+      const { api, run, latest, time, store } = parts;
+      api.answer = () => list('1740', thing('a', '1740'), thing('lost', '1000'));
+      await run(async () => {
+        await time.advance(5_000);
+        api.answer = () => list('255', thing('a', '255'));
+        await end(parts);
+        await time.advance(100_000);
+        assert.deepEqual([...store.values()], [{ name: 'a', version: '255' }]);
+        assert.equal(latest().request.query.resourceVersion, '255');
+      });
+    });
+  }
 
   for (const [how, make] of [
     ['as an ERROR event', (watch: HeldWatch) => watch.push(event('ERROR', { kind: 'Status', code: 410 }))],
@@ -264,14 +313,55 @@ describe('reflector', () => {
       latest().fail(new Error('reset'));
       await time.advance(60_000);
       assert.equal(store.size, 1);
-      assert.ok(api.requests.length < 20, `${api.requests.length} requests`);
-      assert.ok(warnings.length <= 4, warnings.join('\n'));
+      assert.ok(api.requests.length < 25, `${api.requests.length} requests`);
+      assert.equal(warnings.length, 2, warnings.join('\n'));
       api.answer = () => list('9', thing('a', '9'));
       api.refuseWatch = () => undefined;
       await time.advance(10_000);
       latest().push(event('MODIFIED', thing('a', '10')));
       await settle();
       assert.equal(store.get('ns/a')?.version, '10');
+    });
+  });
+
+  for (const seconds of [1, 5]) {
+    test(`backs off and warns once when each attempt fails only after ${seconds} s`, async () => {
+      const { api, run, latest, time, warnings, versionOf } = start();
+      api.answer = () => list('1', thing('a', '1'));
+      await run(async () => {
+        await time.advance(5_000);
+        let attempts = 0;
+        const fail = async () => {
+          attempts += 1;
+          await new Promise<void>((resolve) => time.timer(resolve, seconds * 1000));
+          throw new Error(`no answer within ${seconds * 1000 - attempts} ms`);
+        };
+        const { watch, request } = api.transport;
+        api.transport.watch = fail;
+        api.transport.request = fail;
+        latest().close();
+        await time.advance(600_000);
+        Object.assign(api.transport, { watch, request });
+        await time.advance(20_000);
+        assert.ok(attempts < 600 / (seconds + 4) + 10, `${attempts} attempts in ten minutes`);
+        assert.equal(warnings.length, 1, warnings.join('\n'));
+        latest().push(event('MODIFIED', thing('a', '10')));
+        await settle();
+        assert.equal(versionOf('a'), '10');
+      });
+    });
+  }
+
+  test('warns once when watches are opened and break after a while, again and again', async () => {
+    const { api, run, latest, time, warnings } = start();
+    api.answer = () => list('1');
+    await run(async () => {
+      for (let round = 0; round < 100; round += 1) {
+        await time.advance(2_000);
+        latest().fail(new Error(`read tcp 10.0.0.1:${40_000 + round}: reset`));
+        await time.advance(500);
+      }
+      assert.equal(warnings.length, 1, warnings.join('\n'));
     });
   });
 
@@ -288,8 +378,8 @@ describe('reflector', () => {
       })();
     };
     await run(async () => {
-      api.answer = () => {
-        bad = false;
+      api.answer = ({ query }) => {
+        bad = query?.limit === '1';
         return list('20', thing('a', '20'));
       };
       await time.advance(5000);
@@ -380,15 +470,17 @@ describe('reflector', () => {
       fc.oneof(
         fc.record({ kind: fc.constant('change' as const), name: fc.constantFrom('a', 'b', 'c', 'd') }),
         fc.record({ kind: fc.constant('delete' as const), name: fc.constantFrom('a', 'b', 'c', 'd') }),
-        fc.record({ kind: fc.constantFrom('close', 'reset', 'expire', 'silence', 'down', 'refuse', 'gone') }),
+        fc.record({ kind: fc.constantFrom('close', 'reset', 'expire', 'silence', 'down', 'gone') }),
+        fc.record({ kind: fc.constant('restore' as const), by: fc.integer({ min: 1, max: 20 }) }),
       ),
       { maxLength: 25 },
     );
     await fc.assert(
       fc.asyncProperty(faults, async (script) => {
         const { api, run, time, store } = start();
-        const server = new Map<string, string>();
-        const history: WatchEvent[] = [];
+        let server = new Map<string, string>();
+        let history: WatchEvent[] = [];
+        const states: (typeof server)[] = [];
         let version = 1;
         let compactedTo = 0;
         let trouble = 0;
@@ -414,7 +506,16 @@ describe('reflector', () => {
           else server.set(name, String(version));
           const written = event(type, thing(name, String(version)));
           history.push(written);
-          api.watches.at(-1)?.push(written);
+          states[version] = new Map(server);
+          const watch = api.watches.at(-1);
+          if (Number(watch?.request.query.resourceVersion) < version) watch?.push(written);
+        };
+        const restore = (by: number) => {
+          version = Math.max(1, version - by);
+          server = new Map(states[version]);
+          history = history.filter((item) => versionOfEvent(item) <= version);
+          compactedTo = Math.min(compactedTo, version);
+          api.watches.at(-1)?.fail(new Error('the API server was killed'));
         };
         await run(async () => {
           for (const step of script) {
@@ -425,6 +526,7 @@ describe('reflector', () => {
             else if (step.kind === 'expire') compactedTo = version;
             else if (step.kind === 'silence') await time.advance(100_000);
             else if (step.kind === 'down') trouble = 3;
+            else if (step.kind === 'restore') restore(step.by);
             else if (step.kind === 'gone')
               api.watches.at(-1)?.push(event('ERROR', { kind: 'Status', code: 410 }));
             await time.advance(150);

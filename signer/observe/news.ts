@@ -1,0 +1,26 @@
+/** Trouble that was not seen for so long is reported again, in milliseconds: above the longest pause between two tries. */
+const forgottenAfterMs = 60_000;
+const maxRemembered = 100;
+
+/**
+ * Tells new trouble from trouble that goes on, so that a loop logs each state once, also where two kinds of trouble
+ * take turns.
+ *
+ * @param monotonic milliseconds.
+ * @returns a function that says whether a message is news.
+ */
+export function createNews(monotonic: () => number): (message: string) => boolean {
+  const seenAt = new Map<string, number>();
+  return (message) => {
+    // Ports and milliseconds differ each time, and say nothing new. Shorter numbers may be a status.
+    const key = message.replace(/[\d.]+ ms|\d{4,}/g, '…');
+    const isNews = monotonic() - (seenAt.get(key) ?? Number.NEGATIVE_INFINITY) > forgottenAfterMs;
+    seenAt.delete(key);
+    seenAt.set(key, monotonic());
+    for (const [oldest] of seenAt) {
+      if (seenAt.size <= maxRemembered) break;
+      seenAt.delete(oldest);
+    }
+    return isNews;
+  };
+}
