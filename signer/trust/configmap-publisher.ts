@@ -4,8 +4,8 @@ import { ApiStatusError } from '../kube/api-error.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
-import type { CertificateFacts } from '../pki/certificate.ts';
 import { failure, type Result } from '../pki/result.ts';
+import { createAwaitedNamespaces } from './awaited-namespaces.ts';
 import { createConfigMapWriter } from './configmap-writer.ts';
 import { createKeeper, type KeeperNeeds } from './keeper.ts';
 import { managedBy } from './labels.ts';
@@ -56,10 +56,8 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     repair,
     concurrency: 8,
   });
-  /** Namespaces that did not take our last write: it is them, and not the way there. */
-  const refusing = new Set<string>();
-  /** Fingerprints of the roots that our watch has once shown wherever they had to be. */
-  const shown = new Set<string>();
+  const awaited = createAwaitedNamespaces();
+  let followed: Pool | undefined;
   let made: { readonly from: Pool; readonly roots: Result<DesiredRoots> } | undefined;
   let reading: ReturnType<PoolView['readLive']> | undefined;
 
@@ -73,7 +71,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
 
   function stepFor(namespace: string, roots: Result<DesiredRoots>): Step {
     // Half of the picture would look as if a namespace had no label, or no ConfigMap.
-    if (!namespaces.isSynced() || !published.isSynced()) return { kind: 'nothing' };
+    if (!isRead()) return { kind: 'nothing' };
     const desired = roots.ok ? roots.value : undefined;
     return nextStep(desired, namespaces.get(namespace), published.get(`${namespace}/${name}`));
   }
@@ -84,15 +82,32 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   }
 
   namespaces.subscribe(({ type, key }) => {
-    if (type === 'delete') refusing.delete(key);
+    if (type === 'delete') awaited.leaves(key);
     keeper.look(key);
   });
-  published.subscribe(({ key }) => keeper.look(namespaceOf(key)));
+  // Each change is looked at as it comes: the next one may undo it.
+  published.subscribe(({ type, key, object }) => {
+    const namespace = namespaceOf(key);
+    if (type === 'set') awaited.holds(namespace, object.roots);
+    if (stateOf(namespace) === 'published') awaited.complies(namespace);
+    keeper.look(namespace);
+  });
   pool.onChange(() => {
-    const roots = new Set(pool.current()?.roots.map(({ sha256Hex }) => sha256Hex));
-    for (const root of shown) if (!roots.has(root)) shown.delete(root);
+    followRoots();
     lookAtAll();
   });
+
+  /** Not before the namespaces are read: a root would wait for none of them. */
+  function followRoots(): void {
+    const current = pool.current();
+    if (!isRead() || current === followed) return;
+    followed = current;
+    awaited.follow(fingerprints(current), [...namespaces.keys()]);
+  }
+
+  function isRead(): boolean {
+    return namespaces.isSynced() && published.isSynced();
+  }
 
   async function repair(namespace: string, drift: string, signal: AbortSignal): Promise<string | undefined> {
     const known = published.get(`${namespace}/${name}`);
@@ -110,10 +125,12 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     if (!desired.ok) return desired.reason;
     if (stepFor(namespace, desired).kind !== 'publish') return undefined;
     await writer.publish(namespace, desired.value, known, signal).catch((error: unknown) => {
-      if (isRefusal(error)) refusing.add(namespace);
+      if (isConflict(error)) awaited.conflicts(namespace);
+      else if (isRefusal(error)) awaited.refuses(namespace);
       throw error;
     });
-    refusing.delete(namespace);
+    awaited.complies(namespace);
+    awaited.holds(namespace, fingerprints(live.pool));
     log.info({ ...describe(namespace), drift }, 'roots published');
     return undefined;
   }
@@ -152,37 +169,30 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     return keeper.fault(namespace) === undefined ? 'pending' : 'failed';
   }
 
-  /**
-   * Seen in every namespace that takes the roots. One that has another ConfigMap of the name, is being deleted or
-   * refuses what we write has only itself to wait for; but where all refuse, nothing is published.
-   */
-  function isShownEverywhere({ sha256Hex }: CertificateFacts): boolean {
-    if (!namespaces.isSynced() || !published.isSynced()) return false;
-    const shows = (namespace: string) => published.get(`${namespace}/${name}`)?.roots.has(sha256Hex) ?? false;
-    const missing = lacking().filter((namespace) => !shows(namespace));
-    if (missing.length === 0) return true;
-    return missing.every((one) => refusing.has(one)) && [...namespaces.keys()].some(shows);
-  }
-
-  /** The namespaces that should have the roots, and do not. */
-  function lacking(): string[] {
-    return [...namespaces.keys()].filter((one) => ['pending', 'failed'].includes(stateOf(one) ?? ''));
+  /** Whether a namespace should have the roots and does not. One that has another's ConfigMap or is being deleted owes nothing. */
+  function owes(namespace: string): boolean {
+    return (
+      namespaces.get(namespace) !== undefined && ['pending', 'failed'].includes(stateOf(namespace) ?? '')
+    );
   }
 
   return {
     place: `ConfigMap ${name}`,
     whenShown: `ConfigMap ${name} shows the root of the active authority, in each namespace that takes the roots`,
-    // Once is enough: a namespace that takes the roots from now on, or has lost them, must not stop the others.
-    isPublished(root) {
-      if (!shown.has(root.sha256Hex) && isShownEverywhere(root)) shown.add(root.sha256Hex);
-      return shown.has(root.sha256Hex);
+    // A namespace that takes the roots from now on, or has lost or undone them, must not stop the others.
+    isPublished({ sha256Hex }) {
+      if (!isRead()) return false;
+      followRoots();
+      return awaited.isReached(sha256Hex, {
+        holds: (namespace) => published.get(`${namespace}/${name}`)?.roots.has(sha256Hex) ?? false,
+        owes,
+      });
     },
     problem() {
-      if (!namespaces.isSynced() || !published.isSynced())
-        return 'namespaces and ConfigMaps are not read yet';
+      if (!isRead()) return 'namespaces and ConfigMaps are not read yet';
       const roots = currentRoots();
       if (!roots.ok) return roots.reason;
-      const [first, ...others] = lacking();
+      const [first, ...others] = [...namespaces.keys()].filter(owes);
       if (first === undefined) return undefined;
       const why = keeper.fault(first) ?? 'it is still to be written';
       return `${others.length + 1} of ${namespaces.size} namespaces do not have the roots; ${first}: ${why}`;
@@ -202,9 +212,20 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   };
 }
 
-/** Whether an answer says that this write is not wanted there, and not that the server or our view of it is in trouble. */
+function isConflict(error: unknown): boolean {
+  return error instanceof ApiStatusError && error.status === 409;
+}
+
+/** Client errors that are about us or about this moment, and not about the namespace. */
+const passing = [401, 408, 409, 429];
+
+/** Whether an answer says that this write is not wanted there, and not that the server or our view of it has a problem. */
 function isRefusal(error: unknown): boolean {
-  return error instanceof ApiStatusError && [400, 403, 404, 422].includes(error.status);
+  return error instanceof ApiStatusError && error.status < 500 && !passing.includes(error.status);
+}
+
+function fingerprints(pool: Pool | undefined): string[] {
+  return pool?.roots.map(({ sha256Hex }) => sha256Hex) ?? [];
 }
 
 function namespaceOf(key: string): string {

@@ -158,5 +158,52 @@ describe('a cluster without ClusterTrustBundles', () => {
       later.agent.destroy();
       await later.signer.child.stop('SIGTERM');
     });
+
+    it('is not kept waiting by tenants who overtake each write to their namespace or undo it', async () => {
+      const now = Math.floor(Date.now() / 1000);
+      const next = await createAuthority({ id: 'next', trustDomain: 'example.org', now });
+      const held = () => controlPlane.request('GET', pathIn('shop'));
+      const formerPem = (await held()).body.data['roots.pem'];
+      for (const name of ['overtakes', 'undoes']) {
+        await newNamespace(name);
+        await waitFor(
+          `the roots in ${name}`,
+          async () => (await controlPlane.request('GET', pathIn(name))).status === 200,
+        );
+      }
+      let isFighting = true;
+      const fight = async (namespace: string, patch: () => object) => {
+        while (isFighting) await controlPlane.request('PATCH', pathIn(namespace), patch());
+      };
+      const annotate = () => ({
+        metadata: { annotations: { 'example.org/now': String(performance.now()) } },
+      });
+      const tenants = [
+        ...Array.from({ length: 4 }, () => fight('overtakes', annotate)),
+        fight('undoes', () => ({ data: { 'roots.pem': formerPem } })),
+      ];
+      try {
+        const { sequence, authorities } = replaced();
+        await putPool(controlPlane, {
+          ...replaced(),
+          sequence: sequence + 1,
+          authorities: authorities.map((each) => (each === rooted ? next : each)),
+        });
+        await waitFor(
+          'a certificate of the next root',
+          () =>
+            endpoint.signer
+              .lines()
+              .some((line) => line.authority === 'next' && /new certificate/.test(String(line.msg))),
+          { timeoutMs: 20_000 },
+        );
+        const calls = { verb: 'PATCH', resource: 'configmaps', code: '409' };
+        assert.ok((await endpoint.signer.metric('kubespiffe_api_requests_total', calls)) > 0);
+        assert.equal((await held()).body.data['roots.pem'], next.certificate);
+      } finally {
+        isFighting = false;
+        await Promise.all(tenants);
+      }
+    });
   });
 });
