@@ -3,14 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../errors.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { type RestartCause, runReflector } from '../kube/reflector.ts';
+import { isOlder } from '../kube/resource-version.ts';
 import { createStore } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
+import { createNews } from '../observe/news.ts';
 import { createPoolHolder, type PoolHolder, type Published, type Signable } from './holder.ts';
 import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import type { JwtSignable } from './jwt-signing.ts';
 import type { Pool } from './pool.ts';
+import { poolJsonIn } from './pool-secret.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 
 /** A view that was not confirmed for so long signs nothing: a key may have been tainted meanwhile. */
@@ -80,8 +83,14 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       for (const listener of listeners) listener();
     },
   });
-  /** The version that the holder was offered last; 'none' for a Secret that is not there. */
-  let seen: string | undefined;
+  const isNews = createNews(monotonic);
+  /** What the holder was offered last: the Secret, or that there is none. */
+  let seen: { readonly secret: Secret | undefined } | undefined;
+  /** Counts what was learned about the Secret, by events and by live reads. */
+  let learned = 0;
+  /** The watch shows an older Secret than was seen: only a live read can tell which one is true. */
+  let isInDoubt = false;
+  let stopping: AbortSignal | undefined;
   let liveAt = Number.NEGATIVE_INFINITY;
   /** The monotonic clock stands still while a machine is suspended, and the other one does not. */
   const clocksApart = () => needs.now() - monotonic();
@@ -90,10 +99,9 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   const { promise: looked, resolve: markLooked } = Promise.withResolvers<void>();
 
   const offer = (secret: Secret | undefined) => {
-    const version = secret?.metadata.resourceVersion ?? 'none';
     // Each change makes the listeners work: a look that finds nothing new must not count as one.
-    if (version === seen) return;
-    seen = version;
+    if (seen && isSame(seen.secret, secret)) return;
+    seen = { secret };
     holder.offer(secret, seconds());
     markLooked();
     const outcome = holder.signable(seconds());
@@ -101,21 +109,31 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     else log.warn({ pool, reason: outcome.problem.reason }, outcome.problem.message);
   };
 
-  /** A live read may be ahead of the watch, or be overtaken by it: then it tells an older state. */
-  const offerIfNewer = (secret: Secret) => {
-    if (!isOlder(secret.metadata.resourceVersion, seen)) offer(secret);
+  const isOlderThanSeen = (secret: Secret) =>
+    isOlder(secret.metadata.resourceVersion, seen?.secret?.metadata.resourceVersion);
+
+  /** An event that is older than what was seen is late, or etcd was restored from a backup. */
+  const takeEvent = (secret: Secret) => {
+    learned += 1;
+    if (!isOlderThanSeen(secret)) return offer(secret);
+    isInDoubt = true;
+    // Where this read fails, the loop below tries again.
+    void readLive(stopping).catch(() => undefined);
   };
 
   store.subscribe((change) => {
-    if (change.type === 'delete') offer(undefined);
-    else offerIfNewer(change.object);
+    if (change.type === 'set') return takeEvent(change.object);
+    learned += 1;
+    offer(undefined);
   });
 
-  const confirmedAtMonotonic = () => Math.max(liveAt, store.lastContact());
+  /** An event in doubt confirms nothing. */
+  const confirmedAtMonotonic = () => (isInDoubt ? liveAt : Math.max(liveAt, store.lastContact()));
 
   const readLive = async (signal?: AbortSignal): Promise<Publishable> => {
     const askedAt = monotonic();
     const apart = clocksApart();
+    const learnedBefore = learned;
     const secret = await transport
       .request<Secret>({
         method: 'GET',
@@ -129,29 +147,38 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
         if (isNotFoundOfObject(error)) return undefined;
         throw error;
       });
+    // etcd itself has answered. So this is the newest state, whatever its version, unless something else was learned
+    // meanwhile: then the versions decide, and where the answer seems to be older, it is asked for again.
+    const isOvertaken = learned !== learnedBefore;
+    learned += 1;
+    if (isOvertaken && seen && (secret ? isOlderThanSeen(secret) : seen.secret)) return readLive(signal);
+    if (secret && isOlderThanSeen(secret)) {
+      const { resourceVersion } = secret.metadata;
+      const seenVersion = seen?.secret?.metadata.resourceVersion;
+      const message =
+        'the pool Secret is older than before, as after a restore of etcd; it is taken as it is now';
+      log.warn({ pool, resourceVersion, seenVersion }, message);
+    }
     liveAt = askedAt;
     apartWhenRead = apart;
-    if (secret) offerIfNewer(secret);
-    else offer(undefined);
+    isInDoubt = false;
+    offer(secret);
     return holder.publishable();
   };
 
   /** Asks live whenever the watch has been silent for long: a quiet pool looks like a dead watch. */
   const keepConfirmed = async (signal: AbortSignal) => {
     const pause = needs.pause ?? ((ms, until) => sleep(ms, undefined, { signal: until, ref: false }));
-    let lastFault: string | undefined;
     while (!signal.aborted) {
       const silentFor = monotonic() - confirmedAtMonotonic();
       try {
         if (silentFor >= silenceBeforeLiveReadMs || hasSlept()) await readLive(signal);
-        lastFault = undefined;
         await pause(Math.max(silenceBeforeLiveReadMs - (monotonic() - confirmedAtMonotonic()), 100), signal);
       } catch (error) {
         if (signal.aborted) return;
         markLooked();
         const fault = messageOf(error);
-        if (fault !== lastFault) log.warn({ pool, error: fault }, 'the pool could not be read');
-        lastFault = fault;
+        if (isNews(fault)) log.warn({ pool, error: fault }, 'the pool could not be read');
         await pause(retryLiveReadMs, signal).catch(() => undefined);
       }
     }
@@ -181,6 +208,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       listeners.push(listener);
     },
     async run(signal) {
+      stopping = signal;
       await Promise.race([needs.published.known, once(signal, 'abort')]);
       store.synced.then(() => {
         if (store.size === 0) offer(undefined);
@@ -210,9 +238,10 @@ const unconfirmed = poolProblem(
   'see whether the signer can reach the API server and may get, list and watch the Secret',
 );
 
-/** Resource versions are numbers that grow (KEP-5504); where they are not, nothing counts as older. */
-function isOlder(version: string | undefined, than: string | undefined): boolean {
-  const digits = /^\d+$/;
-  if (!version || !than || !digits.test(version) || !digits.test(than)) return false;
-  return BigInt(version) < BigInt(than);
+/** The content counts too: after a restore of etcd a version is given a second time. */
+function isSame(one: Secret | undefined, other: Secret | undefined): boolean {
+  if (!one || !other) return one === other;
+  return (
+    one.metadata.resourceVersion === other.metadata.resourceVersion && poolJsonIn(one) === poolJsonIn(other)
+  );
 }

@@ -272,6 +272,21 @@ export const badInput: readonly BadInput[] = [
     tests: [[outage, 'answers 500 requests although the API server is killed in the middle of them']],
   },
   {
+    input: 'an etcd that was restored from a backup under running signers',
+    verdict: ['Issued'],
+    tests: [
+      [
+        outage,
+        'follows a restored etcd: nothing is signed by an authority that was tainted since, and new requests are answered',
+      ],
+      [
+        'contract/pool-view.test.ts',
+        'takes a pool from a restored etcd although its version is lower than one that was seen',
+      ],
+      ['contract/kube.test.ts', 'etcd restored from a backup while watches are not answered'],
+    ],
+  },
+  {
     input: 'a setting that does not exist, or has a value that is none',
     verdict: 'the signer does not start',
     tests: [

@@ -247,6 +247,47 @@ describe('a signer whose API server is in trouble', () => {
     await eachAuditedOnce(process, answered);
   });
 
+  it('follows a restored etcd: nothing is signed by an authority that was tainted since, and new requests are answered', async () => {
+    await putPool(controlPlane, { ...pool, sequence: pool.sequence + 2 });
+    await controlPlane.etcd.save();
+    const process = await start(direct);
+    await process.ready();
+    // Until etcd has caught up with what was seen, every watch from then is silent.
+    const lost = generator.prepare(200);
+    await createAll(lost);
+    await allIssued(lost);
+    await putPool(controlPlane, { ...pool, sequence: pool.sequence + 3 });
+    await waitFor(
+      'the later pool',
+      () => process.lines().filter(({ msg }) => msg === 'the pool can sign').length >= 2,
+    );
+    await controlPlane.killApiServer();
+    await controlPlane.etcd.putBack();
+    await controlPlane.startApiServer();
+
+    const next = await aPool({ id: '2' });
+    const [first] = pool.authorities;
+    const [second] = next.authorities;
+    assert.ok(first && second);
+    const tainted = { ...first, state: 'retiring', tainted: true } as const;
+    await putPool(controlPlane, { ...pool, sequence: pool.sequence + 4, authorities: [tainted, second] });
+    const taintedAt = performance.now();
+    await waitFor(
+      'the other authority to sign',
+      () => process.lines().some(({ msg, authority }) => msg === 'the pool can sign' && authority === '2'),
+      { timeoutMs: 30_000 },
+    );
+    assert.ok(performance.now() - taintedAt <= 30_000);
+    const requests = generator.prepare(20);
+    await createAll(requests);
+    const bySecond = new X509Certificate(second.certificate ?? '').publicKey;
+    for (const { status } of await allIssued(requests)) {
+      assert.ok(new X509Certificate(status?.certificateChain ?? '').verify(bySecond));
+    }
+    await process.ready();
+    await putPool(controlPlane, { ...pool, sequence: pool.sequence + 5 });
+  });
+
   it('keeps requests that it may not answer, and answers them once it may', async () => {
     const process = await start(proxied);
     await process.ready();

@@ -185,6 +185,30 @@ describe('the view of the pool', () => {
     await waitFor('the key to sign again', async () => tokens() === key.id);
   });
 
+  it('takes a pool from a restored etcd although its version is lower than one that was seen', async () => {
+    await controlPlane.etcd.save();
+    const configMap = { metadata: { generateName: 'write-' } };
+    for (let write = 0; write < 300; write += 1) {
+      await controlPlane.request('POST', '/api/v1/namespaces/default/configmaps', configMap);
+    }
+    const later = await nextPool();
+    await putPool(controlPlane, later);
+    const root = sha256Of(later.authorities[0]?.certificate ?? '');
+    await waitFor('the later pool', () => view.current()?.active?.root.sha256Hex === root);
+    await controlPlane.killApiServer();
+    await controlPlane.etcd.putBack();
+    await controlPlane.startApiServer();
+    await putPool(controlPlane, await tainted());
+    passed += 10_000;
+    await becomes('PoolNotSigning');
+    assert.ok(lines.join('').includes('the pool Secret is older than before'));
+    const next = await nextPool();
+    await putPool(controlPlane, next);
+    const nextRoot = sha256Of(next.authorities[0]?.certificate ?? '');
+    await waitFor('the next pool', () => view.current()?.active?.root.sha256Hex === nextRoot);
+    assert.equal(verdict(), 'signs');
+  });
+
   it('keeps the last good pool when another one comes under the same sequence, and takes it once that is raised', async () => {
     const before = view.current();
     const unraised = await aPool();
