@@ -17,11 +17,14 @@ export function withCluster(command: Command): Command {
     .option('--context <name>', 'Context of the kubeconfig to use.');
 }
 
-/** Talks to the API server for as long as `use` runs. @throws CliError with a hint for what commonly goes wrong. */
+/**
+ * Talks to the API server for as long as `use` runs, which gets the namespace of the context, if it has one.
+ * @throws CliError with a hint for what commonly goes wrong.
+ */
 export async function withApi<T>(
   options: ClusterOptions,
   terminal: Terminal,
-  use: (transport: Transport) => Promise<T>,
+  use: (transport: Transport, contextNamespace: string | undefined) => Promise<T>,
 ): Promise<T> {
   // Most of what a command needs to load is this, and most commands do not need it.
   const { loadCredentials } = await import('../signer/kube/credentials.ts');
@@ -34,7 +37,7 @@ export async function withApi<T>(
   });
   const transport = createTransport({ credentials, userAgent: 'kubespiffe-cli' });
   try {
-    return await use(transport);
+    return await use(transport, credentials.namespace);
   } catch (error) {
     throw withHint(error, credentials.server);
   } finally {

@@ -29,7 +29,7 @@ const unused: readonly { readonly path: RegExp; readonly reason: string }[] = [
  * @param root the checkout, with its dependencies installed
  */
 export async function applicationEntries(root: string): Promise<Entry[]> {
-  const entries: Entry[] = [await plainFile(root, 'package.json')];
+  const entries: Entry[] = [await plainFile(root, 'package.json'), command];
   for (const room of rooms) {
     for (const path of await filesBelow(root, room)) {
       if (path.endsWith('.ts') && !path.endsWith('.d.ts')) entries.push(await stripped(root, path));
@@ -43,6 +43,16 @@ export async function applicationEntries(root: string): Promise<Entry[]> {
   }
   return entries;
 }
+
+/**
+ * `kubespiffe` on the PATH, for `kubectl exec`. There is no shell in the image, so Node runs it directly. The signer
+ * itself is started by the entry point, with limits on its heap.
+ */
+const command: Entry = {
+  path: 'usr/local/bin/kubespiffe',
+  mode: 0o755,
+  content: Buffer.from("#!/usr/local/bin/node\nimport '/app/tools/main.js';\n"),
+};
 
 /** Folders of the packages that the lock file needs in production: neither for development nor optional. */
 async function productionPackages(root: string): Promise<string[]> {

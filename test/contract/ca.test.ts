@@ -566,6 +566,14 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(pending.code, 0, pending.stderr);
     assert.match(pending.stdout, /State +Pending/);
     assert.match(pending.stdout, /Key +ECDSA P-256/);
+    const { name } = request.metadata;
+    const inDefault = await run(['inspect', 'pcr', name, '-n', 'default', ...access, '-o', 'json']);
+    assert.deepEqual([inDefault.code, JSON.parse(inDefault.stdout).source], [0, reference]);
+    const inContext = await run(['inspect', 'pcr', name, ...access]);
+    assert.match(inContext.stderr, /namespaces\/pools\/podcertificaterequests/, 'the context is in pools');
+    const listed = await controlPlane.kubectl(['get', 'podcertificaterequests', '-A', '-o', 'yaml']);
+    const all = await run(['inspect', '-', '-o', 'json'], { input: listed });
+    assert.equal(all.code, 0, all.stderr);
     const none = await run(['inspect', 'pcr', 'default/none', ...access]);
     assert.equal(none.code, 1);
     assert.match(none.stderr, /there is no PodCertificateRequest default\/none\nhint: /);

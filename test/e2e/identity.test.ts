@@ -268,6 +268,14 @@ for (const choice of clusterChoices()) {
       assert.match(body.message, /only kubelets may create PodCertificateRequests/);
     });
 
+    test('kubespiffe is on the PATH of the signer, for kubectl exec', async () => {
+      const signer = ['--namespace', 'kubespiffe', 'deployment/kubespiffe-signer'];
+      const printed = await installation.controlPlane.kubectl([
+        ...['exec', ...signer, '--', 'kubespiffe', 'version'],
+      ]);
+      assert.match(printed, /^kubespiffe \d+\.\d+\.\d+ /);
+    });
+
     test('a signer logs at debug when it is told to as its page says, and no more when it is told again', async () => {
       const { kubectl } = installation.controlPlane;
       const inNamespace = ['--namespace', 'kubespiffe'];

@@ -143,7 +143,9 @@ describe('wrong usage', () => {
     [['inspect', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /is there/],
     [['inspect', launcher], /bin\/kubespiffe: this is neither PEM nor DER/, /give a PEM or DER certificate/],
     [['inspect', '/dev/null'], /\/dev\/null: there is nothing in it/, /give a PEM or DER certificate/],
-    [['inspect', 'pcr', 'name'], /not a namespace and a name/, /NAMESPACE\/NAME/],
+    [['inspect', 'pcr', 'a/b/c'], /a\/b\/c does not name a request/, /NAMESPACE\/NAME/],
+    [['inspect', 'pcr', 'a/'], /a\/ does not name a request/, /NAMESPACE\/NAME/],
+    [['inspect', 'pcr', 'a/b', '-n', 'c'], /a\/b is not in namespace c/, /once/],
     [['completion', 'tcsh'], /'tcsh' is invalid.*bash, zsh, fish/, /kubespiffe completion --help/],
   ];
   for (const [args, says, hint] of rows) {

@@ -208,6 +208,62 @@ describe('`kubespiffe inspect` on what is good', () => {
   });
 });
 
+describe('`kubespiffe inspect` on several objects', () => {
+  const second = requestOf({ spec: { serviceAccountUID: 'u9' } });
+  const late = requestOf({ status: { certificateChain: '' } });
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { namespace: 'default', name: 'web' } };
+  const bundle = {
+    metadata: { name: 'kubespiffe.io:spiffe:roots' },
+    spec: { signerName: 'kubespiffe.io/spiffe', trustBundle: root },
+  };
+  const rows: [name: string, input: string, kind: string, broken: string[]][] = [
+    [
+      'a List as kubectl prints it',
+      stringify({ apiVersion: 'v1', kind: 'List', items: [requestOf(), second] }),
+      '2 objects',
+      [],
+    ],
+    ['a List of one object', JSON.stringify({ kind: 'List', items: [second] }), 'PodCertificateRequest', []],
+    [
+      'a list as the API server answers it, whose items have no kind',
+      JSON.stringify({ kind: 'ClusterTrustBundleList', items: [bundle, bundle] }),
+      '2 objects',
+      [],
+    ],
+    [
+      'YAML documents, empty ones and other kinds among them',
+      ['', stringify(second), '# nothing\n', stringify(pod), stringify(late)].join('---\n'),
+      '3 objects',
+      ['there is no certificate chain'],
+    ],
+    [
+      'an object that cannot be read, among others',
+      JSON.stringify({
+        kind: 'ClusterTrustBundleList',
+        items: [{ ...bundle, spec: { ...bundle.spec, trustBundle: root.replace('MII', 'MIJ') } }, bundle],
+      }),
+      '2 objects',
+      ['certificate 1 cannot be read: '],
+    ],
+  ];
+  for (const [name, input, kind, broken] of rows) {
+    it(`inspects ${name}`, async () => {
+      const judged = await judge(input);
+      assert.deepEqual([judged.code, judged.kind], [broken.length === 0 ? 0 : 1, kind]);
+      assert.equal(judged.broken.length, broken.length, judged.broken.join());
+      for (const [index, start] of broken.entries()) assert.ok(judged.broken[index]?.startsWith(start));
+    });
+  }
+
+  it('names the object before each part of it, and says which were not inspected', async () => {
+    const input = stringify({ kind: 'List', items: [requestOf(), pod] });
+    const { stdout } = await run(['inspect', '-'], { input });
+    assert.match(stdout, /^standard input: 2 objects$/m);
+    assert.match(stdout, /^PodCertificateRequest default\/req-1: Answer$/m);
+    assert.match(stdout, /^Pod default\/web: not inspected\n {2}Reason +this is an object of kind Pod$/m);
+  });
+});
+
 describe('`kubespiffe inspect` on what is wrong', () => {
   it('names the clauses that a certificate breaks, and ends with 1', async () => {
     const { certificate, privateKey } = stranger;
@@ -317,7 +373,12 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     ['PEM that is cut off', root.slice(0, 100), /has no END line/],
     ['a certificate with a byte changed', root.replace(/MII/, 'MIJ'), /cannot be read/],
     ['JSON that is cut off', `{"keys": [${leaf.keyPem}`, /not valid JSON or YAML \(line \d+, column \d+\)/],
-    ['a list', '{"kind": "List", "items": []}', /an object of kind List/],
+    ['an empty List', '{"kind": "List", "items": []}', /there is no object in it/],
+    [
+      'a List of other kinds alone',
+      stringify({ kind: 'List', items: [{ kind: 'Pod' }, { kind: 'Node' }] }),
+      /an object of kind Pod/,
+    ],
     ['a public key', '-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----\n', /holds no certificate/],
   ] as const) {
     it(`refuses ${name} with an error, a hint and no content`, async () => {

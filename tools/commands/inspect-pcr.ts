@@ -10,12 +10,14 @@ import { conforms, printInspection } from '../inspect/report.ts';
 import type { Terminal } from '../terminal.ts';
 import { contextOf, type InspectOptions, withInspectOptions } from './inspect.ts';
 
+type Options = InspectOptions & ClusterOptions & { namespace?: string };
+
 /** `kubespiffe inspect pcr`: a PodCertificateRequest as the cluster has it. */
 export function inspectPcr(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
   const command = parent
     .command('pcr')
     .description('Inspect a PodCertificateRequest of the cluster.')
-    .argument('<namespace/name>', 'The request.');
+    .argument('<name>', 'The request: its name, or NAMESPACE/NAME.');
   withExamples(
     command,
     `
@@ -23,25 +25,36 @@ export function inspectPcr(parent: Command, terminal: Terminal, done: (exitCode:
     kubectl get podcertificaterequests --namespace default
 
     # One of them, and what became of it
-    kubespiffe inspect pcr default/req-462q4`,
+    kubespiffe inspect pcr req-462q4 --namespace default`,
   );
-  withCluster(withInspectOptions(command)).action(
-    async (reference: string, options: InspectOptions & ClusterOptions) => {
-      const [namespace, name, ...more] = reference.split('/');
-      if (!namespace || !name || more.length > 0) {
-        throw new CliError(
-          'USAGE',
-          `${reference} is not a namespace and a name`,
-          'write it as NAMESPACE/NAME',
-        );
-      }
-      const pcr = await withApi(options, terminal, (api) => getRequest(api, namespace, name));
+  withCluster(withInspectOptions(command))
+    .option('-n, --namespace <namespace>', 'Namespace of the request instead of the one of the context.')
+    .action(async (reference: string, options: Options) => {
+      const { namespace: given, name } = parseReference(reference, options.namespace);
+      const { pcr, namespace } = await withApi(options, terminal, async (api, contextNamespace) => {
+        const namespace = given ?? contextNamespace ?? 'default';
+        return { pcr: await getRequest(api, namespace, name), namespace };
+      });
       const inspection = inspectRequest(pcr, await contextOf(terminal, options));
-      printInspection(terminal, inspection, reference, options.output);
+      printInspection(terminal, inspection, `${namespace}/${name}`, options.output);
       done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
-    },
-  );
+    });
   return command;
+}
+
+/** @throws CliError for what is neither NAME nor NAMESPACE/NAME, or names another namespace than the flag. */
+function parseReference(reference: string, flag: string | undefined): { namespace?: string; name: string } {
+  const parts = reference.split('/');
+  const [name = '', namespace = flag] = parts.reverse();
+  if (name === '' || namespace === '' || parts.length > 2) {
+    const what = `${reference} does not name a request`;
+    throw new CliError('USAGE', what, 'write NAME with --namespace NAMESPACE, or NAMESPACE/NAME');
+  }
+  if (flag !== undefined && flag !== namespace) {
+    const what = `${reference} is not in namespace ${flag}`;
+    throw new CliError('USAGE', what, 'give the namespace once, with --namespace or before the slash');
+  }
+  return { name, ...(namespace !== undefined && { namespace }) };
 }
 
 /**

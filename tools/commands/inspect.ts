@@ -23,8 +23,8 @@ export function inspect(parent: Command, terminal: Terminal, done: (exitCode: nu
     .description(
       'Say what a certificate, a bundle or a request holds, whether it conforms, and what is wrong.\n\n' +
         'Takes certificates, chains and trust bundles (PEM, DER), credential bundle files, and PodCertificateRequests,\n' +
-        'ClusterTrustBundles, pools and SPIFFE bundles (JSON, YAML). Private keys are never shown.\n' +
-        'Ends with 1 when a MUST is not fulfilled.',
+        'ClusterTrustBundles, pools and SPIFFE bundles (JSON, YAML; also several, or a List). Private keys are never\n' +
+        'shown. Ends with 1 when a MUST is not fulfilled.',
     )
     .argument('[file]', 'The file to inspect; - is standard input.');
   withExamples(
@@ -36,11 +36,11 @@ export function inspect(parent: Command, terminal: Terminal, done: (exitCode: nu
     # Does the chain lead to these roots?
     kubespiffe inspect chain.pem --roots roots.pem --trust-domain example.org
 
-    # A trust bundle of the cluster
-    kubectl get clustertrustbundle kubespiffe.io:spiffe:roots -o yaml | kubespiffe inspect -
+    # The trust bundles of the cluster
+    kubectl get clustertrustbundles -o yaml | kubespiffe inspect -
 
     # A request that is in the cluster
-    kubespiffe inspect pcr default/req-462q4`,
+    kubespiffe inspect pcr req-462q4 --namespace default`,
   );
   return withInspectOptions(command).action(async (file: string | undefined, options: InspectOptions) => {
     if (file === undefined) {

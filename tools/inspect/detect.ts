@@ -1,14 +1,14 @@
-import { parseDocument } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import { encodePem } from '../../signer/pki/pem.ts';
 import { hasByteOrderMark, textOf } from '../../signer/pki/text.ts';
 import type { Finding } from '../../signer/spiffe/conformance.ts';
 import { CliError } from '../errors.ts';
-import { inspectObject } from './objects.ts';
 import { type InspectContext, inspectPem, knownForms } from './pem.ts';
 import { finding, type Inspection, withFirst } from './report.ts';
+import { inspectObjects } from './several.ts';
 
-/** No certificate, bundle or object that Kubernetes takes is larger; etcd's own limit is 1.5 MiB. */
-const maxBytes = 4 * 1024 * 1024;
+/** Room for a List of several hundred requests. One object is at most 1.5 MiB, which is the limit of etcd. */
+const maxBytes = 16 * 1024 * 1024;
 
 /**
  * Finds out by its content what was given, and inspects it.
@@ -16,14 +16,14 @@ const maxBytes = 4 * 1024 * 1024;
  */
 export function inspectContent(content: Buffer, context: InspectContext): Inspection {
   if (content.length === 0) throw new CliError('USAGE', 'there is nothing in it', knownForms);
-  if (content.length > maxBytes) throw new CliError('USAGE', 'it is larger than 4 MiB', knownForms);
+  if (content.length > maxBytes) throw new CliError('USAGE', 'it is larger than 16 MiB', knownForms);
   // DER begins with a SEQUENCE of a long form length.
   if (content[0] === 0x30 && (content[1] ?? 0) >= 0x80) {
     return inspectPem(encodePem('CERTIFICATE', content), context);
   }
   const text = textOf(content);
   const isObject = /^\s*\{/.test(text) || /^(apiVersion|kind|keys):/m.test(text);
-  if (isObject) return withFirst(inspectObject(parse(text), context), [byteOrder(content, 'object')]);
+  if (isObject) return withFirst(inspectObjects(parse(text), context), [byteOrder(content, 'object')]);
   if (text.includes('-----BEGIN ')) {
     return withFirst(inspectPem(text, context), [byteOrder(content, 'pem')]);
   }
@@ -47,11 +47,12 @@ const marked = {
   object: 'a byte order mark precedes the text, and many readers refuse it; save the file without it',
 };
 
-function parse(text: string): unknown {
-  // JSON is YAML; the messages of the parser quote the text, so only the place of a mistake is told.
-  const document = parseDocument(text, { prettyErrors: true });
-  const [error] = document.errors;
-  if (!error) return document.toJS({ maxAliasCount: 10 });
+/** The documents of a YAML stream. JSON is YAML. */
+function parse(text: string): unknown[] {
+  const documents = parseAllDocuments(text, { prettyErrors: true });
+  const error = documents.flatMap(({ errors }) => errors)[0];
+  if (!error) return documents.map((document) => document.toJS({ maxAliasCount: 10 }));
+  // The parser's own message quotes the text, which may be a key.
   const place = error.linePos?.[0];
   const where = place ? ` (line ${place.line}, column ${place.col})` : '';
   throw new CliError('USAGE', `this is not valid JSON or YAML${where}`, knownForms);
