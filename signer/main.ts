@@ -88,7 +88,7 @@ async function runReplica(
   });
   const clock = createServerClock(time);
   transport.onDate(clock.observe);
-  const discovery = createDiscovery({ transport, log, jitter });
+  const discovery = createDiscovery({ transport, log, ...time });
   const hasTokenEndpoint = config.endpoints?.token !== undefined;
 
   const bundleName = bundleNameOf(signerName, config.bundleSuffix);

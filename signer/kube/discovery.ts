@@ -1,4 +1,5 @@
 import { messageOf } from '../errors.ts';
+import { createNews } from '../observe/news.ts';
 import { isPlain404 } from './api-error.ts';
 import { createBackoff } from './backoff.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
@@ -32,6 +33,7 @@ export interface Discovery {
 export interface DiscoveryNeeds {
   readonly transport: Transport;
   readonly log: { warn(fields: object, message: string): void; info(fields: object, message: string): void };
+  readonly monotonic?: () => number;
   readonly jitter?: () => number;
   readonly timer?: SetTimer;
 }
@@ -90,18 +92,16 @@ export function createDiscovery(needs: DiscoveryNeeds): Discovery {
     },
     async run(signal) {
       const backoff = createBackoff(missingPolicy, jitter);
-      let lastTrouble = '';
+      const isNews = createNews(needs.monotonic ?? (() => performance.now()));
       while (!signal.aborted) {
         lookNow = new AbortController();
         try {
           await look(signal);
-          lastTrouble = '';
         } catch (error) {
           const trouble = messageOf(error);
-          if (!signal.aborted && trouble !== lastTrouble) {
+          if (!signal.aborted && isNews(trouble)) {
             log.warn({ error: trouble }, 'certificates.k8s.io cannot be discovered now');
           }
-          lastTrouble = trouble;
         }
         looked.resolve();
         looked = Promise.withResolvers<void>();

@@ -1,4 +1,5 @@
 import { messageOf } from '../errors.ts';
+import { createNews } from '../observe/news.ts';
 import { ApiStatusError, isNotFoundOfObject } from './api-error.ts';
 import { microTime } from './micro-time.ts';
 import { createPeers, type LeaseFacts } from './peers.ts';
@@ -118,17 +119,15 @@ export function createMembership(needs: MembershipNeeds): Membership {
   }
 
   async function keepRenewing(signal: AbortSignal): Promise<void> {
-    let lastTrouble = '';
+    const isNews = createNews(monotonic);
     while (!signal.aborted) {
       const startedAt = monotonic();
       try {
         await renew(signal);
-        lastTrouble = '';
       } catch (error) {
         const trouble = messageOf(error);
-        const level = trouble === lastTrouble ? 'debug' : 'warn';
+        const level = isNews(trouble) ? 'warn' : 'debug';
         if (!signal.aborted) log[level]({ lease: own, error: trouble }, 'the own Lease could not be renewed');
-        lastTrouble = trouble;
       }
       const tookMs = monotonic() - startedAt;
       await pause(Math.max(200, renewEveryMs * (0.9 + 0.2 * jitter()) - tookMs), signal);

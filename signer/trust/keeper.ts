@@ -3,6 +3,7 @@ import type { Membership } from '../kube/membership.ts';
 import { createQueue } from '../kube/queue.ts';
 import type { SetTimer } from '../kube/timer.ts';
 import type { Logger } from '../observe/log.ts';
+import { createNews } from '../observe/news.ts';
 
 /** What the objects that we keep in the cluster have in common, whatever they are. */
 export interface KeeperNeeds {
@@ -43,6 +44,7 @@ export interface Keeper {
 interface Trouble {
   /** Monotonic milliseconds. */
   readonly since: number;
+  readonly isNews: (fault: string) => boolean;
   fault?: string;
 }
 
@@ -77,13 +79,12 @@ export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
     }
     if (restLeftMs > 0) return queue.addAfter(key, restLeftMs);
     if (drift === undefined) return;
-    const trouble = troubles.get(key) ?? { since: monotonic() };
+    const trouble = troubles.get(key) ?? { since: monotonic(), isNews: createNews(monotonic) };
     troubles.set(key, trouble);
     const turnAt = trouble.since + needs.rankFor(key) * needs.takeoverDelayMs;
     if (turnAt > monotonic()) return queue.addAfter(key, turnAt - monotonic());
     const fault = await kept.repair(key, drift, signal).catch(messageOf);
-    // The same fault again and again is told once.
-    if (fault !== undefined && fault !== trouble.fault) log.warn({ ...kept.describe(key), drift }, fault);
+    if (fault !== undefined && trouble.isNews(fault)) log.warn({ ...kept.describe(key), drift }, fault);
     if (fault === undefined) {
       delete trouble.fault;
       repairedAt.set(key, monotonic());

@@ -13,6 +13,7 @@ async function withDiscovery(
     time: ReturnType<typeof createFakeTime>;
     api: ReturnType<typeof createScriptedApi>;
     changes: Served[];
+    warnings: object[];
     stop: AbortController;
   }) => Promise<void>,
 ): Promise<void> {
@@ -25,9 +26,11 @@ async function withDiscovery(
       ? { status: 200, body: { resources: known.map((name) => ({ name })) } }
       : (known as Answer);
   };
+  const warnings: object[] = [];
   const discovery = createDiscovery({
     transport: api.transport,
-    log: { warn: () => undefined, info: () => undefined },
+    log: { warn: (fields) => warnings.push(fields), info: () => undefined },
+    monotonic: time.monotonic,
     jitter: () => 0,
     timer: time.timer,
   });
@@ -36,7 +39,7 @@ async function withDiscovery(
   const stop = new AbortController();
   const run = discovery.run(stop.signal);
   await settle();
-  await body({ discovery, time, api, changes, stop });
+  await body({ discovery, time, api, changes, warnings, stop });
   stop.abort();
   await run;
   assert.equal(time.pending(), 0);
@@ -71,6 +74,14 @@ describe('discovery', () => {
       withDiscovery(versions, async ({ discovery }) => assert.deepEqual(discovery.served(), expected)),
     );
   }
+
+  test('warns once of each kind of trouble while discovery keeps failing', () =>
+    withDiscovery({}, async ({ api, time, warnings }) => {
+      const troubles: Answer[] = ['broken', { status: 503 }];
+      api.answer = () => troubles[Math.ceil(api.requests.length / 2) % 2] ?? 'broken';
+      await time.advance(600_000);
+      assert.equal(warnings.length, 2);
+    }));
 
   test('waits for a resource that is not served yet, and tells', async () => {
     const versions: Record<string, readonly string[]> = { v1: ['certificatesigningrequests'] };

@@ -3,6 +3,7 @@ import { isPlain404 } from '../../kube/api-error.ts';
 import { pause } from '../../kube/timer.ts';
 import type { Transport } from '../../kube/transport.ts';
 import type { Logger } from '../../observe/log.ts';
+import { createNews } from '../../observe/news.ts';
 import type { OwnAudiences } from '../../spiffe/infrastructure.ts';
 import { audiencesOf, parseJwt } from '../../spiffe/jwt-svid.ts';
 
@@ -69,16 +70,15 @@ export async function learnApiServerFacts(
   },
   signal: AbortSignal,
 ): Promise<ApiServerFacts | undefined> {
-  let lastFault: string | undefined;
+  const isNews = createNews(() => performance.now());
   while (!signal.aborted) {
     try {
       return await readApiServerFacts(needs);
     } catch (error) {
       if (error instanceof KubespiffeError && error.code === 'CONFIG_INVALID') throw error;
       const fault = messageOf(error);
-      if (fault !== lastFault)
+      if (isNews(fault))
         needs.log.warn({ error: fault }, 'the issuer of ServiceAccount tokens is not known yet');
-      lastFault = fault;
       needs.onWaiting(`the issuer of ServiceAccount tokens is not known yet: ${fault}`);
       await pause(retryMs, signal);
     }

@@ -1,6 +1,7 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 import { messageOf } from '../../errors.ts';
 import type { Transport } from '../../kube/transport.ts';
+import { createNews } from '../../observe/news.ts';
 import { createRecent } from './recent.ts';
 
 /** The keys that the API server signs ServiceAccount tokens with. */
@@ -37,6 +38,7 @@ export function createIssuerKeys(needs: {
 }): IssuerKeys {
   const { transport, monotonic, log } = needs;
   const unknown = createRecent({ lifetimeMs: unknownForMs, monotonic });
+  const isNews = createNews(monotonic);
   let keys = new Map<string, IssuerKey>();
   let askedAt = Number.NEGATIVE_INFINITY;
   let fetchedAt = Number.NEGATIVE_INFINITY;
@@ -58,7 +60,9 @@ export function createIssuerKeys(needs: {
       fetchedAt = monotonic();
       return true;
     } catch (error) {
-      log.warn({ error: messageOf(error) }, 'the keys of ServiceAccount tokens could not be read');
+      const trouble = messageOf(error);
+      if (isNews(trouble))
+        log.warn({ error: trouble }, 'the keys of ServiceAccount tokens could not be read');
       return false;
     }
   }

@@ -1,4 +1,5 @@
 import { messageOf } from '../../errors.ts';
+import { createNews } from '../../observe/news.ts';
 import { type ApiServerFacts, type FactsNeeds, readApiServerFacts } from './api-server.ts';
 
 /** The issuers of ServiceAccount tokens of this cluster, which may get another one while we run. */
@@ -33,6 +34,7 @@ export function createIssuers(
   const { monotonic, log } = needs;
   const known = new Set(needs.facts.issuers);
   const audiences = new Set(needs.facts.audiences);
+  const isNews = createNews(monotonic);
   let askedAt = Number.NEGATIVE_INFINITY;
   let asking: Promise<boolean> | undefined;
 
@@ -47,7 +49,9 @@ export function createIssuers(
       return added.length > 0;
     } catch (error) {
       // Also when the new issuer is an audience of ours: none of its tokens is taken, as we would not start with it.
-      log.warn({ error: messageOf(error) }, 'a new issuer of ServiceAccount tokens is not taken over');
+      const trouble = messageOf(error);
+      if (isNews(trouble))
+        log.warn({ error: trouble }, 'a new issuer of ServiceAccount tokens is not taken over');
       return false;
     }
   }
