@@ -1,17 +1,18 @@
 import { KubespiffeError } from '../errors.ts';
+import { boundRetryAfter } from './backoff.ts';
 import type { Status } from './types.ts';
 
 /** Longest part of a server's message that goes into ours, in characters. */
 const maxServerMessage = 1024;
 
-/** The API server answered with an error status. */
+/** The API server answered with a status other than 2xx. */
 export class ApiStatusError extends KubespiffeError {
   /** The HTTP status. */
   readonly status: number;
   /** meta/v1 Status.reason such as `NotFound` or `AlreadyExists`; empty when the answer was not a Status. */
   readonly reason: string;
   readonly details: Status['details'];
-  /** What the server asked us to wait, in milliseconds. */
+  /** How long the server asked us to wait, in milliseconds; at most five minutes. */
   readonly retryAfterMs: number | undefined;
 
   constructor(
@@ -20,13 +21,17 @@ export class ApiStatusError extends KubespiffeError {
   ) {
     const { status, body } = answer;
     const said = body?.message ? `: ${body.message.slice(0, maxServerMessage)}` : '';
-    super('API_STATUS', `the API server answered ${status} to ${request.method} ${request.path}${said}`);
+    const redirected = status >= 300 && status < 400 ? ' (redirects are not followed)' : '';
+    const what = `${status}${redirected} to ${request.method} ${request.path}`;
+    super('API_STATUS', `the API server answered ${what}${said}`);
     this.status = status;
     this.reason = body?.reason ?? '';
     this.details = body?.details;
-    this.retryAfterMs =
-      answer.retryAfterMs ??
-      (body?.details?.retryAfterSeconds ? body.details.retryAfterSeconds * 1000 : undefined);
+    const { retryAfterSeconds } = body?.details ?? {};
+    // An admission webhook chooses this number, and the API server passes it on.
+    const asked =
+      typeof retryAfterSeconds === 'number' && retryAfterSeconds > 0 ? retryAfterSeconds : Number.NaN;
+    this.retryAfterMs = answer.retryAfterMs ?? boundRetryAfter(asked * 1000);
   }
 }
 

@@ -50,15 +50,22 @@ export function backoffMs(
   return retryAfterMs > 0 ? Math.max(wait, retryAfterMs + jitter() * policy.baseMs) : wait;
 }
 
+/** Longest wait that a server may ask for. No server, proxy or webhook may switch us off for good. */
+const maxRetryAfterMs = 300_000;
+
+/** A wait that a server asked for, at most five minutes; undefined if it is not a number. In milliseconds. */
+export function boundRetryAfter(ms: number): number | undefined {
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), maxRetryAfterMs);
+}
+
 /**
  * Reads a Retry-After header (RFC 9110 10.2.3: seconds or a date) in milliseconds; undefined when there is none or
- * it cannot be read. Bounded to five minutes: no server may switch us off for good.
+ * it cannot be read. Bounded by `boundRetryAfter`.
  */
 export function readRetryAfter(header: string | string[] | undefined, now: number): number | undefined {
   if (typeof header !== 'string') return undefined;
   const text = header.trim();
   // Date.parse takes nearly anything; all three forms of an HTTP date begin with the name of the day.
   const date = /^[A-Z][a-z]{2,8},? /.test(text) ? Date.parse(text) : Number.NaN;
-  const ms = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : date - now;
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), 300_000) : undefined;
+  return boundRetryAfter(/^\d+$/.test(text) ? Number(text) * 1000 : date - now);
 }

@@ -1,9 +1,17 @@
 /** Calls `run` once after `ms` milliseconds. @returns a function that cancels it. A parameter, so that tests can move time. */
 export type SetTimer = (run: () => void, ms: number) => () => void;
 
-/** The real timer. */
+/** Longest time that Node.js can wait at once. It would run a longer timer after 1 ms. */
+const longestMs = 2 ** 31 - 1;
+
+/** The real timer. A time that is not a number is a mistake of ours; it must not become a busy loop. */
 export const setTimer: SetTimer = (run, ms) => {
-  const timer = setTimeout(run, ms);
+  let timer: NodeJS.Timeout;
+  const wait = (leftMs: number) => {
+    const isLast = leftMs <= longestMs;
+    timer = setTimeout(() => (isLast ? run() : wait(leftMs - longestMs)), isLast ? leftMs : longestMs);
+  };
+  wait(Number.isNaN(ms) ? longestMs : ms);
   return () => clearTimeout(timer);
 };
 

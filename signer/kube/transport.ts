@@ -140,7 +140,7 @@ export function createTransport(needs: TransportNeeds): Transport {
     } finally {
       told(request, startedAt, answer);
     }
-    if (answer.status >= 400) throw statusError(request, answer);
+    if (answer.status < 200 || answer.status > 299) throw statusError(request, answer);
     return answer;
   }
 

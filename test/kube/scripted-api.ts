@@ -47,7 +47,7 @@ export function createScriptedApi() {
 
 function settled(answer: Answer, request: { method: string; path: string }): unknown {
   if (answer === 'broken') throw new ApiConnectionError('broken', 'cut');
-  if (answer.status < 400) return answer.body;
+  if (answer.status >= 200 && answer.status < 300) return answer.body;
   const body = (answer.body ?? { kind: 'Status', reason: 'Trouble', message: 'trouble' }) as object;
   throw new ApiStatusError(request, { status: answer.status, body, retryAfterMs: answer.retryAfterMs });
 }

@@ -208,6 +208,44 @@ describe('error answers', () => {
     const error = await failure(transportTo().request({ method: 'GET', path: '/x', retry: 'none' }));
     assert.equal((error as ApiStatusError).retryAfterMs, 7000);
   });
+
+  for (const [seconds, expected] of [
+    [7, 7000],
+    [0, undefined],
+    [-5, undefined],
+    ['9', undefined],
+    [null, undefined],
+    [2_000_000, 300_000],
+    [3_000_000, 300_000],
+    [1e300, 300_000],
+  ] as const) {
+    test(`retryAfterSeconds ${seconds} of a Status is a wait of ${expected} ms`, async () => {
+      const said = status(429, 'TooManyRequests', { retryAfterSeconds: seconds });
+      server.handle = (_request, response) => answer(response, 429, said);
+      const transport = transportTo();
+      const call = await failure(transport.request({ method: 'GET', path: '/x', retry: 'none' }));
+      assert.equal((call as ApiStatusError).retryAfterMs, expected);
+      const { signal } = new AbortController();
+      const watch = await failure(transport.watch({ path: '/w', query: {}, signal }));
+      assert.equal((watch as ApiStatusError).retryAfterMs, expected);
+    });
+  }
+
+  for (const code of [301, 302, 304, 307]) {
+    test(`${code} is not a success, is not followed, and is not sent again`, async () => {
+      server.handle = (_request, response) => answer(response, code, '', { location: '/elsewhere' });
+      const transport = transportTo();
+      for (const method of ['GET', 'PATCH'] as const) {
+        const error = await failure(transport.request({ method, path: '/x', discardBody: true }));
+        assert.equal((error as ApiStatusError).status, code);
+        assert.match(
+          String(error),
+          new RegExp(`answered ${code} \\(redirects are not followed\\) to ${method}`),
+        );
+      }
+      assert.deepEqual(server.calls, ['GET /x', 'PATCH /x']);
+    });
+  }
 });
 
 describe('retries', () => {
