@@ -116,7 +116,8 @@ export function createController(needs: ControllerNeeds): Controller {
       finish(key);
     } else {
       if (turns.sawOpen(object.uid)) {
-        metrics.requestAgeAtFirstSight.observe(Math.max(0, (needs.now() - object.createdAtMs) / 1000));
+        const ageMs = needs.now() - object.createdAtMs;
+        if (!Number.isNaN(ageMs)) metrics.requestAgeAtFirstSight.observe(Math.max(0, ageMs / 1000));
       }
       enqueue(object);
     }

@@ -72,11 +72,34 @@ export async function listAll<T>(
       continue;
     }
     for (const raw of page.items ?? []) {
-      const object = projected(needs, raw);
-      if (object !== undefined) objects.push([keyOf(raw), object]);
+      const entry = entryOf(needs, raw);
+      if (entry !== undefined) objects.push(entry);
     }
     token = page.metadata?.continue || undefined;
     if (token === undefined) return { objects, resourceVersion: page.metadata?.resourceVersion ?? '' };
+  }
+}
+
+/** The key of an object and what we keep of it. An object that cannot be read is logged and left out. */
+function entryOf<T>(needs: Followed<T>, raw: unknown): [key: string, object: T] | undefined {
+  try {
+    const object = needs.project(raw);
+    return object === undefined ? undefined : [keyOf(raw), object];
+  } catch (error) {
+    needs.log.warn({ resource: needs.resource, error: messageOf(error) }, 'an object could not be read');
+    return undefined;
+  }
+}
+
+/** Makes the store equal to a list. A listener that fails is a mistake of ours; the list is in the store all the same. */
+export function takeList<T>(needs: Followed<T>, objects: Iterable<readonly [key: string, object: T]>): void {
+  try {
+    needs.store.replace(objects);
+  } catch (error) {
+    needs.log.warn(
+      { resource: needs.resource, error: messageOf(error) },
+      'a list could not be taken in whole',
+    );
   }
 }
 
@@ -105,21 +128,12 @@ function change<T>(needs: Followed<T>, event: WatchEvent): void {
   const { store, log } = needs;
   try {
     const key = keyOf(event.object);
-    const object = event.type === 'DELETED' ? undefined : projected(needs, event.object);
-    if (object === undefined) store.delete(key);
-    else store.set(key, object);
+    const entry = event.type === 'DELETED' ? undefined : entryOf(needs, event.object);
+    if (entry === undefined) store.delete(key);
+    else store.set(key, entry[1]);
   } catch (error) {
     // A listener's mistake, or an object that is none: the rest of the resource is still worth following.
     store.touch();
     log.warn({ resource: needs.resource, error: messageOf(error) }, 'an event could not be taken in');
-  }
-}
-
-function projected<T>(needs: Followed<T>, raw: unknown): T | undefined {
-  try {
-    return needs.project(raw);
-  } catch (error) {
-    needs.log.warn({ resource: needs.resource, error: messageOf(error) }, 'an object could not be read');
-    return undefined;
   }
 }

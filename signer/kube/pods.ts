@@ -28,7 +28,8 @@ export function toPodFacts(wire: Pod): PodFacts {
     nodeName: wire.spec?.nodeName ?? '',
     serviceAccountName: wire.spec?.serviceAccountName ?? 'default',
     finished: phase === 'Succeeded' || phase === 'Failed' ? phase : undefined,
-    ...(deletionTimestamp !== undefined && { deletesAt: Date.parse(deletionTimestamp) / 1000 }),
+    // A time that cannot be read counts as past.
+    ...(deletionTimestamp !== undefined && { deletesAt: Date.parse(deletionTimestamp) / 1000 || 0 }),
   };
 }
 

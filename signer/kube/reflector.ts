@@ -2,7 +2,7 @@ import { messageOf } from '../errors.ts';
 import { createNews } from '../observe/news.ts';
 import { ApiStatusError, isExpired, isPlain404 } from './api-error.ts';
 import { createBackoff } from './backoff.ts';
-import { applyEvent, type Followed, type Location, listAll } from './list-watch.ts';
+import { applyEvent, type Followed, type Location, listAll, takeList } from './list-watch.ts';
 import { isOlder, readVersion } from './resource-version.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
 
@@ -60,7 +60,7 @@ const shortWatchMs = 1_000;
  * Returns when the signal is aborted, and never throws.
  */
 export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSignal): Promise<void> {
-  const { store, log } = needs;
+  const { log } = needs;
   const monotonic = needs.monotonic ?? (() => performance.now());
   const jitter = needs.jitter ?? Math.random;
   const timer = needs.timer ?? setTimer;
@@ -106,7 +106,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
   async function list(at: Location): Promise<ReflectorState> {
     try {
       const { objects, resourceVersion } = await listAll(needs, at, signal);
-      store.replace(objects);
+      takeList(needs, objects);
       return { phase: 'watching', at, resourceVersion };
     } catch (error) {
       return isPlain404(error) ? notServed(error) : rest({ phase: 'listing', at }, error);

@@ -1,3 +1,5 @@
+import { messageOf } from '../errors.ts';
+
 /** One change of a store. For a deletion, `object` is what was there. */
 export interface Change<T> {
   readonly type: 'set' | 'delete';
@@ -23,7 +25,12 @@ export interface Store<T> {
   delete(key: string): void;
   /** Notes that the server was heard from without a change (a bookmark, an event about something we do not keep). */
   touch(): void;
-  /** Calls the listener after each change. @returns a function that ends it. A listener must not throw. */
+  /**
+   * Calls the listener after each change. A listener that throws stops nothing: the change stays, the other listeners
+   * and the other changes follow, and replace(), set() or delete() throws at its end.
+   *
+   * @returns a function that ends it.
+   */
   subscribe(listener: (change: Change<T>) => void): () => void;
   /** Resolves when the first complete list is in. */
   readonly synced: Promise<void>;
@@ -49,8 +56,25 @@ export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
   let isSynced = false;
   let lastContact = Number.NEGATIVE_INFINITY;
 
+  let failures: unknown[] = [];
+
   function tell(change: Change<T>): void {
-    for (const listener of listeners) listener(change);
+    for (const listener of listeners) {
+      try {
+        listener(change);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  }
+
+  /** Throws what listeners threw since the last call. */
+  function throwFailures(): void {
+    if (failures.length === 0) return;
+    const [first] = failures;
+    const what = `${failures.length} calls of a listener failed, the first with: ${messageOf(first)}`;
+    failures = [];
+    throw new Error(what, { cause: first });
   }
 
   function put(key: string, object: T): void {
@@ -92,14 +116,17 @@ export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
       for (const [key, object] of next) put(key, object);
       isSynced = true;
       markSynced();
+      throwFailures();
     },
     set(key, object) {
       lastContact = monotonic();
       put(key, object);
+      throwFailures();
     },
     delete(key) {
       lastContact = monotonic();
       remove(key);
+      throwFailures();
     },
     touch() {
       lastContact = monotonic();

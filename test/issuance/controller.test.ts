@@ -67,6 +67,13 @@ describe('a request that can be answered', () => {
     assert.equal(replica.controller.pending().count, 0);
   });
 
+  it('is given to a request whose creation time cannot be read', async () => {
+    const { metric, see } = await start();
+    await see({ createdAtMs: Number.NaN });
+    assert.equal(await metric(issued), 1);
+    assert.equal(await metric('kubespiffe_request_age_at_first_sight_seconds_count'), 0);
+  });
+
   it('is left to the replica that answered it, and counted', async () => {
     const { audits, metric, see, stored } = await start();
     replica.fate = () => {

@@ -31,6 +31,11 @@ describe('what is kept of a pod', () => {
         deletesAt: Date.UTC(2026, 10, 25, 12, 0, 30) / 1000,
       },
     ],
+    [
+      'that it is deleted, at a time that cannot be read: it counts as past',
+      { metadata: { name: 'going', uid: 'u', deletionTimestamp: 'soon' } },
+      { uid: 'u', nodeName: '', serviceAccountName: 'default', finished: undefined, deletesAt: 0 },
+    ],
   ];
   for (const [name, pod, kept] of cases) {
     it(name, () => assert.deepEqual(toPodFacts(pod), kept));

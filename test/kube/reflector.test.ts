@@ -425,6 +425,22 @@ describe('reflector', () => {
     });
   });
 
+  test('an object that cannot be read, or that a listener cannot take, does not stop a list', async () => {
+    const { api, run, store, latest, warnings } = start();
+    const things = ['a', 'b', 'c'].map((name) => thing(name, '1'));
+    const bad = [{}, null, 'text', { metadata: {} }, thing('unreadable', '1', { spec: 'throw' })];
+    api.answer = () => list('1', ...([things[0], ...bad, ...things.slice(1)] as object[]));
+    store.subscribe(({ key }) => {
+      if (key === 'ns/b') throw new Error('a mistake of ours');
+    });
+    await run(async () => {
+      assert.ok(store.isSynced());
+      assert.deepEqual([...store.keys()], ['ns/a', 'ns/b', 'ns/c']);
+      assert.equal(latest().request.query.resourceVersion, '1');
+      assert.equal(warnings.length, bad.length + 1);
+    });
+  });
+
   test('a listener that throws does not end it', async () => {
     const { api, run, latest, store } = start();
     api.answer = () => list('1');

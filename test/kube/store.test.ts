@@ -52,6 +52,24 @@ describe('store', () => {
     ]);
   });
 
+  test('a listener that throws stops neither the other listeners nor the rest of a list', () => {
+    const { store } = makeStore();
+    const seen: string[] = [];
+    store.subscribe(({ key }) => {
+      if (key !== 'b') throw new Error(`no ${key}`);
+    });
+    store.subscribe(({ type, key }) => seen.push(`${type} ${key}`));
+    const red = { color: 'red', size: 1 };
+    const list = () => store.replace(['a', 'b', 'c'].map((key) => [key, red] as const));
+    assert.throws(list, /2 calls of a listener failed, the first with: no a/);
+    assert.equal(store.isSynced(), true);
+    assert.throws(() => store.set('d', red), /no d/);
+    assert.throws(() => store.delete('a'), /no a/);
+    store.set('b', red);
+    assert.deepEqual([...store.keys()], ['b', 'c', 'd']);
+    assert.deepEqual(seen, ['set a', 'set b', 'set c', 'set d', 'delete a', 'set b']);
+  });
+
   test('notes every contact on the monotonic clock', () => {
     const { store, moveTo } = makeStore();
     assert.equal(store.lastContact(), Number.NEGATIVE_INFINITY);
