@@ -26,13 +26,16 @@ interface Span {
  * Estimates the server's clock. An answer with Date D that was asked for at a and came at b (ours) says: at some
  * moment between a and b the server's clock was in [D, D + 1 s). So the offset of its clock to our monotonic one
  * lies between D - b and D + 1 s - a, and many answers together narrow that to milliseconds, whatever the latency
- * of each. An answer that fits with no earlier one means that the server's clock was set: it alone counts then.
+ * of each. Two answers in a row that agree with each other and not with the earlier ones mean that the server's clock
+ * was set: they alone count then. One alone does not, as something in front of the API server may have answered.
  * Our own wall clock may jump as it likes: it is read only when the skew is asked for.
  */
 export function createServerClock(needs: { now: () => number; monotonic: () => number }): ServerClock {
   const { now, monotonic } = needs;
   let current: Span | undefined;
   let earlier: Span | undefined;
+  /** The last answer, where it fits with none before. */
+  let stray: Span | undefined;
 
   function skewMs(): number | undefined {
     if (!current) return undefined;
@@ -49,13 +52,21 @@ export function createServerClock(needs: { now: () => number; monotonic: () => n
         high: serverEpochMs + 1000 - (arrived - roundTripMs),
         since: arrived,
       };
-      if (current && arrived - current.since > windowMs) {
+      if (current === undefined) {
+        current = span;
+      } else if (meet(current, span) === undefined) {
+        const confirmed = stray && meet(span, stray);
+        stray = span;
+        if (!confirmed) return;
+        current = confirmed;
+        earlier = undefined;
+      } else if (arrived - current.since > windowMs) {
         earlier = current;
-        current = meet(span, earlier) ? span : undefined;
+        current = span;
+      } else {
+        current = meet(current, span);
       }
-      const narrowed = current && meet(current, span);
-      if (!narrowed) earlier = undefined;
-      current = narrowed ?? span;
+      stray = undefined;
     },
     skewMs,
     isWithinBounds() {

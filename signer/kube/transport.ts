@@ -11,6 +11,7 @@ import { createBackoff, readRetryAfter } from './backoff.ts';
 import { type Outgoing, openConnection } from './connection.ts';
 import type { Credentials } from './credentials.ts';
 import { exchange, type Incoming } from './exchange.ts';
+import { serverDate } from './server-date.ts';
 import { type Pause, pauseWith, type SetTimer, setTimer } from './timer.ts';
 import type { WatchEvent } from './watch-lines.ts';
 import { openWatch } from './watch-stream.ts';
@@ -35,7 +36,7 @@ export interface Transport {
    * @throws ApiStatusError, ApiConnectionError, also from the iteration
    */
   watch(request: WatchRequest): Promise<AsyncIterable<WatchEvent>>;
-  /** Tells the Date header of every answer: the server's epoch milliseconds (whole seconds) and the round trip. */
+  /** Reports the Date of each answer of the API server: its epoch milliseconds (whole seconds) and the round trip. */
   onDate(listener: (serverEpochMs: number, roundTripMs: number) => void): void;
   close(): Promise<void>;
 }
@@ -106,10 +107,9 @@ export function createTransport(needs: TransportNeeds): Transport {
       code: answer ? String(answer.status) : 'error',
       seconds: tookMs / 1000,
     });
-    const date = answer?.headers.date;
-    if (dateListeners.length === 0 || typeof date !== 'string') return;
-    const serverEpochMs = Date.parse(date);
-    if (Number.isNaN(serverEpochMs)) return;
+    if (dateListeners.length === 0 || answer === undefined) return;
+    const serverEpochMs = serverDate(answer);
+    if (serverEpochMs === undefined) return;
     for (const listener of dateListeners) listener(serverEpochMs, tookMs);
   }
 

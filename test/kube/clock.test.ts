@@ -66,12 +66,38 @@ describe('server clock', () => {
     assert.ok(Math.abs(clock.skewMs() ?? Number.NaN) < 80, `${clock.skewMs()}`);
   });
 
-  test('follows when the server clock is set', () => {
+  test('follows with the second answer after the server clock was set', () => {
     const { clock, state, answer } = makeWorld(0);
     for (let asked = 0; asked < 20; asked += 1) answer(2, 2);
     state.serverEpoch += 300_000;
+    state.skew -= 300_000;
     answer(2, 2);
-    assert.ok(Math.abs(clock.skewMs() ?? Number.NaN) < 600);
+    assert.equal(clock.isWithinBounds(), true);
+    answer(2, 2);
+    assert.ok(Math.abs((clock.skewMs() ?? Number.NaN) + 300_000) < 600, `${clock.skewMs()}`);
+  });
+
+  test('does not believe a Date that agrees with no other, however often one comes', () => {
+    const { clock, state, answer } = makeWorld(0);
+    answer(2, 2);
+    for (let round = 1; round < 10; round += 1) {
+      state.serverEpoch += 100_000 * round;
+      answer(2, 2);
+      state.serverEpoch -= 100_000 * round;
+      assert.equal(clock.isWithinBounds(), true);
+      if (round % 2 === 0) answer(2, 2);
+    }
+  });
+
+  test('does not believe a Date that comes again and again between answers that agree', () => {
+    const { clock, state, answer } = makeWorld(0);
+    for (let round = 0; round < 10; round += 1) {
+      answer(2, 2);
+      state.serverEpoch += 300_000;
+      answer(2, 2);
+      state.serverEpoch -= 300_000;
+      assert.equal(clock.isWithinBounds(), true);
+    }
   });
 
   test('sees at once that our own clock was set, without a new answer', () => {

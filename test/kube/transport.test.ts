@@ -104,7 +104,7 @@ describe('calls', () => {
     assert.deepEqual(server.calls, ['GET /clusters/one/api']);
   });
 
-  test('tell the metrics and the clock of every answer', async () => {
+  test('tell the metrics of every answer, and the clock of those of the API server', async () => {
     const calls: Call[] = [];
     const dates: number[] = [];
     server.handle = (_request, response) =>
@@ -121,6 +121,27 @@ describe('calls', () => {
     );
     assert.deepEqual(dates, [Date.parse('2026-11-22T12:00:05Z')]);
   });
+
+  const answers: [what: string, isServers: boolean, body: unknown, type: string, code: number][] = [
+    ['a list', true, { items: [] }, 'application/json', 200],
+    ['a Status', true, status(503, 'ServiceUnavailable'), 'application/json', 503],
+    ['a key set', true, { keys: [] }, 'application/jwk-set+json', 200],
+    ['the error page of a proxy', false, '<html>Bad Gateway</html>', 'text/html', 502],
+    ['a page of a proxy that looks like success', false, '<html>It works!</html>', 'text/html', 200],
+    ['the JSON error of a proxy', false, { message: 'no healthy upstream' }, 'application/json', 503],
+  ];
+  for (const [what, isServers, body, type, code] of answers) {
+    test(`the clock ${isServers ? 'takes' : 'does not take'} the Date of ${what} (${code})`, async () => {
+      server.handle = (_request, response) => answer(response, code, body, { 'content-type': type });
+      const transport = transportTo();
+      let dates = 0;
+      transport.onDate(() => {
+        dates += 1;
+      });
+      await transport.request({ method: 'GET', path: '/x', retry: 'none' }).catch(() => undefined);
+      assert.equal(dates, isServers ? 1 : 0);
+    });
+  }
 
   test('an answer that is no JSON, or too long a wait, is an error that quotes nothing', async () => {
     server.handle = (_request, response) => answer(response, 200, 'top secret garbage');
