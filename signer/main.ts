@@ -76,16 +76,16 @@ async function runReplica(
   log.info({ url: server.url, replica: config.replica, trustDomain: config.trustDomain }, 'signer starts');
 
   const credentials = await credentialsFor(config);
-  const transport = createTransport({
-    credentials,
-    ...time,
-    onCall(call) {
-      const { verb, resource, code, seconds } = call;
-      metrics.apiRequests.inc({ verb, resource, code });
-      metrics.apiRequestSeconds.observe({ verb, resource }, seconds);
-      if (isForbidden(call)) permissions.lookAgain();
-    },
-  });
+  const onCall = (call: Call) => {
+    const { verb, resource, code, seconds } = call;
+    metrics.apiRequests.inc({ verb, resource, code });
+    metrics.apiRequestSeconds.observe({ verb, resource }, seconds);
+    if (isForbidden(call)) permissions.lookAgain();
+  };
+  const transport = createTransport({ credentials, ...time, onCall });
+  // TokenReviews may be many and slow. On a connection of their own they hold up no answer, no Lease and no read of
+  // the pool. Where there is no token endpoint it is never opened.
+  const tokenTransport = createTransport({ credentials, ...time, onCall });
   const clock = createServerClock(time);
   transport.onDate(clock.observe);
   const discovery = createDiscovery({ transport, log, ...time });
@@ -205,7 +205,7 @@ async function runReplica(
 
   const listeners = await listenersFor(config, health, {
     trustDomain: config.trustDomain,
-    transport,
+    transport: tokenTransport,
     authorization: credentials.authorization,
     pods: caches.pods,
     pool,
@@ -245,7 +245,7 @@ async function runReplica(
       ended,
     );
   } finally {
-    await transport.close();
+    await Promise.all([transport.close(), tokenTransport.close()]);
     log.info('signer ends');
   }
 }

@@ -119,9 +119,12 @@ export const settings = {
   ...endpointSettings,
   concurrency: {
     section: 'Process',
-    type: whole(1, 256),
+    // One connection has all calls but those for tokens, and the API server takes 100 at once on a connection.
+    type: whole(1, 80),
     default: '64',
-    description: 'How many requests are answered at the same time.',
+    description:
+      'How many requests are answered at the same time. The API server takes 100 calls at once on a connection: the ' +
+      'rest is for Leases and the pool, which must not wait.',
   },
   takeoverDelay: {
     section: 'Process',

@@ -27,7 +27,7 @@ export interface Call {
   readonly seconds: number;
 }
 
-/** Speaks to the API server over two connections: one for calls, one for watches. */
+/** Speaks to the API server over two connections, one for calls and one for watches. Each is opened when it is needed. */
 export interface Transport {
   /** @throws ApiStatusError, ApiConnectionError */
   request<T>(request: ApiRequest): Promise<{ status: number; body: T }>;

@@ -12,6 +12,7 @@ const limits = {
   spread: 10,
   /** Median resident memory of the last third of the load beside the first third. */
   growth: 1.05,
+  connections: 4,
 };
 
 /** The figures of the token endpoint with their limits, medians over the rounds. */
@@ -34,6 +35,7 @@ export function tokenFiguresOf({ rounds, certificates, soak }: TokenMeasurements
     rateFigure('bundle', runsOf('bundle')),
     ...costFigures('bundle', runsOf('bundle')),
     soakFigure(soak),
+    connectionsFigure(soak),
   ];
 }
 
@@ -121,6 +123,16 @@ function soakFigure({ resident, seconds, count }: Soak): Figure {
     limit: `≤ ${limits.growth} ×`,
     ceiling: '',
     met: growth <= limits.growth,
+  };
+}
+
+function connectionsFigure({ connections }: Soak): Figure {
+  return {
+    figure: 'tokens, connections to the API server',
+    measured: `${connections}`,
+    limit: `≤ ${limits.connections}`,
+    ceiling: '',
+    met: connections <= limits.connections,
   };
 }
 

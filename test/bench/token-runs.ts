@@ -9,7 +9,7 @@ import {
 } from '../contract/token-endpoint.ts';
 import { type BenchCluster, makePlace } from './cluster.ts';
 import type { Place } from './place.ts';
-import { residentMegabytes } from './process-figures.ts';
+import { connectionsTo, residentMegabytes } from './process-figures.ts';
 import { settled } from './runs.ts';
 import { type CertificateRound, measureCertificates } from './token-certificates.ts';
 import type { TokenLoadCalls, TokenLoadResult } from './token-load.ts';
@@ -48,6 +48,8 @@ export interface TokenRound {
 export interface Soak extends TokenLoadResult {
   readonly seconds: number;
   readonly resident: readonly number[];
+  /** TCP connections of the signer to the API server: the most seen. */
+  readonly connections: number;
 }
 
 export interface TokenMeasurements {
@@ -156,13 +158,18 @@ export async function signaturesPerCpuSecond(seconds: number): Promise<number> {
   return rates.reduce((sum, rate) => sum + rate, 0) / rates.length;
 }
 
-async function measureSoak({ signer, load }: TokenBench, seconds: number): Promise<Soak> {
+async function measureSoak({ cluster, signer, load }: TokenBench, seconds: number): Promise<Soak> {
   const resident: number[] = [];
   const { pid } = signer.signer.child;
-  const sampler = setInterval(() => resident.push(residentMegabytes(pid).now), 1_000);
+  const port = Number(new URL(cluster.controlPlane.url).port);
+  let connections = 0;
+  const sampler = setInterval(() => {
+    resident.push(residentMegabytes(pid).now);
+    connections = Math.max(connections, connectionsTo(pid, port));
+  }, 1_000);
   const result = await load.call('mixed', { seconds });
   clearInterval(sampler);
-  return { ...result, seconds, resident: resident.slice(Math.floor(resident.length * warmUp)) };
+  return { ...result, seconds, connections, resident: resident.slice(Math.floor(resident.length * warmUp)) };
 }
 
 async function readPool({ controlPlane, pool }: BenchCluster): Promise<PoolDocument> {

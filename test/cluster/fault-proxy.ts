@@ -67,7 +67,8 @@ export async function startFaultProxy(target: { url: string; authority: string }
     allowHTTP1: true,
     cert: serving.certificate,
     key: serving.key,
-    settings: { maxConcurrentStreams: 250 },
+    // As kube-apiserver.
+    settings: { maxConcurrentStreams: 100 },
   });
   const upstreams = new WeakMap<Socket | http2.Http2Session, http2.ClientHttp2Session>();
   server.on('request', (request, response) => {

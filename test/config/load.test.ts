@@ -126,7 +126,7 @@ test('all mistakes of all sources are reported at once, each with its place', as
     'flag --takeover-delay: "extra" is not a duration; write numbers with units (d, h, m, s, ms), such as 1h30m',
     'environment KUBESPIFFE_REFRESH_FRACTION: "2" is not a number from 0.1 to 0.9',
     'signer.yaml:4 maxLifetime: "24" is not a duration; write numbers with units (d, h, m, s, ms), such as 1h30m',
-    'signer.yaml:5 concurrency: "0" is not a whole number from 1 to 256',
+    'signer.yaml:5 concurrency: "0" is not a whole number from 1 to 80',
     'flag --trust-domain: is required; a SPIFFE trust domain name: lower-case letters, digits, `.`, `-` and `_`, ' +
       'at most 255 characters',
   ]);
@@ -155,7 +155,7 @@ const wrongFlags: [string[], RegExp][] = [
   [[...trustDomain, '--max-lifetime', '59m'], /is not between 1h and 91d/],
   [[...trustDomain, '--max-lifetime', '92d'], /is not between 1h and 91d/],
   [[...trustDomain, '--max-lifetime', '-24h'], /is not a duration/],
-  [[...trustDomain, '--concurrency', '1.5'], /is not a whole number from 1 to 256/],
+  [[...trustDomain, '--concurrency', '1.5'], /is not a whole number from 1 to 80/],
   [[...trustDomain, '--leaf-pod-identity', 'yes'], /is not one of true, false/],
   [
     [...trustDomain, '--token-client-certificates', 'true'],

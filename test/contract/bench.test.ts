@@ -40,6 +40,7 @@ test('the bench measures every figure', async (t) => {
     /^certificates by token$/,
     /^bundle, p50 and p99/,
     /^RSS under 3 s of load/,
+    /^tokens, connections/,
   ];
   for (const kind of kinds) {
     const found = figures.filter(({ figure }) => kind.test(figure));

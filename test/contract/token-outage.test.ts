@@ -20,7 +20,8 @@ import {
   type TokenSigner,
   tokenFor,
 } from './token-endpoint.ts';
-import { createPod } from './workloads.ts';
+import { floodTokens } from './token-flood.ts';
+import { answerTo, createPod, requestFor } from './workloads.ts';
 
 const formerIssuer = 'https://former.example';
 
@@ -42,7 +43,10 @@ describe('the token endpoint in trouble', () => {
     });
     installed = await installTokenEndpoint(controlPlane, { server: proxy.url, authority: proxy.authority });
     endpoint = await startTokenSigner(installed, {
-      flags: ['--token-pod-rate', '10000', '--service-account-issuers', formerIssuer],
+      flags: [
+        ...['--token-pod-rate', '10000', '--token-address-rate', '10000'],
+        ...['--service-account-issuers', formerIssuer],
+      ],
     });
     await endpoint.signer.ready();
   });
@@ -304,5 +308,50 @@ describe('the token endpoint in trouble', () => {
     await waitFor('the signer to end', () => signer.child.hasExited(), { timeoutMs: 20_000 });
     assert.equal(await signer.child.exited, 'exit code 1');
     assert.match(signer.output(), /tokenAudience: .* is an audience of the API server itself/);
+  });
+
+  describe('while 1,000 requests for tokens wait for their review', () => {
+    const reviews = { method: 'POST', path: /tokenreviews/ };
+    const wasAsked = (path: string) => proxy.requests.filter((request) => request.path.includes(path));
+
+    for (const ms of [300, 4_000]) {
+      it(`certificates, Leases and the pool do not wait, at ${ms} ms a review`, {
+        timeout: 120_000,
+      }, async () => {
+        const facts = await factsOf(controlPlane, await aPod());
+        const ca = installed.pool.authorities.flatMap(({ certificate }) => certificate ?? []);
+        const rule = proxy.add({ ...reviews, fault: { kind: 'delay', ms } });
+        const flood = floodTokens({ port: endpoint.port, ca }, facts, 1_000);
+        try {
+          await waitFor('1,000 requests under way', () => flood.connected() >= 950, { timeoutMs: 60_000 });
+          proxy.forget();
+          for (const watch of proxy.watches({ path: '/secrets' })) watch.silence();
+          const silencedAt = performance.now();
+          // Longer than a view of the pool counts without a live read, and than a Lease without a renewal.
+          while (performance.now() - silencedAt < 12_000) {
+            const request = await requestFor(controlPlane, await aPod());
+            const { conditions } = await answerTo(controlPlane, request, 2_500);
+            assert.equal(conditions?.[0]?.type, 'Issued');
+          }
+          const renewedAt = wasAsked('/leases/')
+            .filter(({ method, status }) => method === 'PATCH' && status === 200)
+            .map(({ at }) => at);
+          // The other replicas give one up after 10 s.
+          const gaps = [silencedAt, ...renewedAt].map(
+            (at, index) => (renewedAt[index] ?? performance.now()) - at,
+          );
+          assert.ok(Math.max(...gaps) < 8_000, `no renewal of the Lease for ${Math.max(...gaps)} ms`);
+          assert.ok(
+            wasAsked('/secrets').some(({ status }) => status === 200),
+            'the pool was not read',
+          );
+          assert.ok((await endpoint.signer.readiness()).ok);
+          assert.ok(proxy.count(reviews) >= 100, `${proxy.count(reviews)} reviews`);
+        } finally {
+          rule.remove();
+          await flood.stop();
+        }
+      });
+    }
   });
 });
