@@ -5,6 +5,8 @@ import { compileLeafTemplate, type SigningAuthority } from '../pki/leaf.ts';
 import { decodePem, encodePem } from '../pki/pem.ts';
 import { authorityKeyNames, type CertificateSigner, certificateSigner, nameOfKey } from '../pki/sign.ts';
 import { isSignedBy } from '../pki/verify.ts';
+import { unprocessedExtensions } from '../spiffe/clauses.ts';
+import { judgeNameConstraints } from '../spiffe/name-constraints.ts';
 import type { AuthorityRecord } from './document.ts';
 import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
@@ -93,11 +95,13 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string): P
     throw new Fault(keyField, what, 'put the key of that certificate there', 'PoolKeyMismatch');
   }
   checkChain([...intermediates, root], field);
+  const warningsOf = (certificate: CertificateFacts, place: string) => [
+    ...checkTrustDomain(certificate, place, trustDomain),
+    ...checkConstraints(certificate, place, trustDomain),
+  ];
   const warnings = [
-    ...checkTrustDomain(root, certificateField, trustDomain),
-    ...intermediates.flatMap((each, i) =>
-      checkTrustDomain(each, `${field}.intermediates[${i}]`, trustDomain),
-    ),
+    ...warningsOf(root, certificateField),
+    ...intermediates.flatMap((each, i) => warningsOf(each, `${field}.intermediates[${i}]`)),
   ];
   if (root.subjectText === '')
     warnings.push(`${certificateField}: has no subject, which strict verifiers refuse`);
@@ -215,6 +219,23 @@ function checkChain(chain: readonly CertificateFacts[], field: string): void {
       throw new Fault(place, `allows ${certificate.pathLen} intermediates below it, and there are ${index}`);
     }
   });
+}
+
+/** What makes OpenSSL or Go refuse every SVID below a CA: unknown critical extensions and name constraints. */
+function checkConstraints(certificate: CertificateFacts, field: string, trustDomain: string): string[] {
+  const unknown = unprocessedExtensions(certificate);
+  if (unknown.length > 0) {
+    const what = `has the critical extension ${unknown.join(', ')}, so verifiers refuse what it signs`;
+    throw new Fault(field, what, 'use a CA without it');
+  }
+  const constraints = judgeNameConstraints(certificate, trustDomain);
+  if (constraints.kind === 'refused') {
+    const what = `${constraints.reason}, so verifiers refuse the SPIFFE IDs of ${trustDomain}`;
+    throw new Fault(field, what, `use a CA that permits ${trustDomain} as host of a URI`);
+  }
+  if (constraints.kind === 'none' || constraints.otherKinds.length === 0) return [];
+  const kinds = constraints.otherKinds.join(' and ');
+  return [`${field}: has nameConstraints for ${kinds} names, which limit such names beside the SPIFFE ID`];
 }
 
 /** A signing certificate should be an SVID of the trust domain it issues for (X509-SVID 4.1, 4.2). */

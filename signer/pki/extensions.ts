@@ -119,6 +119,11 @@ const generalNameKinds = [
   'registered ID',
 ];
 
+/** The kind of a GeneralName by its tag, such as "DNS". */
+export function generalNameKind({ tag }: Element): string {
+  return generalNameKinds[tag & 0x1f] ?? 'unknown';
+}
+
 /** @param what the extension: subjectAltName or issuerAltName. */
 export function generalNamesOf(value: Uint8Array, what: string): GeneralNames {
   const uris: string[] = [];
@@ -129,7 +134,7 @@ export function generalNamesOf(value: Uint8Array, what: string): GeneralNames {
   for (const name of list) {
     if (name.tag === contextTag(6, 'primitive')) uris.push(ia5(name, what));
     else if (name.tag === contextTag(2, 'primitive')) dnsNames.push(ia5(name, what));
-    else otherKinds.push(generalNameKinds[name.tag & 0x1f] ?? 'unknown');
+    else otherKinds.push(generalNameKind(name));
   }
   return { uris, dnsNames, otherKinds };
 }

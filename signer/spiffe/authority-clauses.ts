@@ -1,6 +1,7 @@
 import { findExtension } from '../pki/extensions.ts';
 import { type Clause, unless } from './clauses.ts';
 import { parseSpiffeId } from './id.ts';
+import { judgeNameConstraints } from './name-constraints.ts';
 
 /** Clauses for a signing certificate. */
 export const authorityClauses: readonly Clause[] = [
@@ -93,6 +94,18 @@ export const authorityClauses: readonly Clause[] = [
     demand: 'the authority key identifier is present where another authority has signed',
     problem: (facts) =>
       unless(facts.selfIssued || facts.authorityKeyId !== undefined, 'authorityKeyIdentifier is missing'),
+  },
+  {
+    level: 'must',
+    clause: 'RFC 5280 4.2.1.10',
+    demand: 'name constraints, where present, permit the SPIFFE IDs of the trust domain',
+    problem: (facts, expected) => {
+      const own = parseSpiffeId(facts.uris[0] ?? '');
+      const trustDomain = expected ?? (own.ok ? own.value.trustDomain : undefined);
+      if (trustDomain === undefined) return undefined;
+      const verdict = judgeNameConstraints(facts, trustDomain);
+      return verdict.kind === 'refused' ? `the certificate ${verdict.reason}` : undefined;
+    },
   },
   {
     level: 'should',

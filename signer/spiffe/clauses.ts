@@ -25,6 +25,13 @@ const processedExtensions = new Set([
   'authorityKeyIdentifier',
 ]);
 
+/** The critical extensions of a certificate because of which verifiers refuse it, by name or object identifier. */
+export function unprocessedExtensions({ extensions }: Pick<CertificateFacts, 'extensions'>): string[] {
+  return extensions
+    .filter(({ critical, name }) => critical && !processedExtensions.has(name))
+    .map(({ name }) => name);
+}
+
 /** Clauses for every certificate of a SPIFFE trust domain. */
 export const commonClauses: readonly Clause[] = [
   {
@@ -41,12 +48,8 @@ export const commonClauses: readonly Clause[] = [
     clause: 'RFC 5280 4.2',
     demand: 'no critical extension is one that verifiers do not process',
     problem: (facts) => {
-      const unknown = facts.extensions.filter(
-        (extension) => extension.critical && !processedExtensions.has(extension.name),
-      );
-      return unknown.length > 0
-        ? `critical extension ${unknown.map(({ name }) => name).join(', ')}`
-        : undefined;
+      const names = unprocessedExtensions(facts);
+      return unless(names.length === 0, `critical extension ${names.join(', ')}`);
     },
   },
   {

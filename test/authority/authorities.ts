@@ -33,6 +33,7 @@ export interface TestCaOptions {
   notBefore: number;
   notAfter: number;
   issuer?: TestCa;
+  furtherExtensions?: readonly Extension[];
   algorithm?: webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams | webcrypto.Algorithm;
 }
 
@@ -66,7 +67,7 @@ export async function makeCa(options: TestCaOptions): Promise<TestCa> {
     signingAlgorithm: { ...issuerKeys.privateKey.algorithm, hash: 'SHA-256' },
     notBefore: new Date(options.notBefore * 1000),
     notAfter: new Date(options.notAfter * 1000),
-    extensions,
+    extensions: [...extensions, ...(options.furtherExtensions ?? [])],
   });
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
   return {

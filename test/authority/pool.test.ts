@@ -6,6 +6,7 @@ import type { AuthorityRecord, PoolDocument } from '../../signer/authority/docum
 import { parsePool } from '../../signer/authority/pool.ts';
 import { poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
 import type { Secret } from '../../signer/kube/types.ts';
+import { nameConstraints, unknownExtension } from '../pki/name-constraints.ts';
 import { makeCa, p256, type TestCa } from './authorities.ts';
 
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
@@ -375,6 +376,42 @@ const rows: Row[] = [
     remedy: /kubespiffe ca import/,
   },
   {
+    name: 'a CA with a critical extension that verifiers do not know',
+    secret: await ca({ furtherExtensions: [unknownExtension(true)] }),
+    reason: 'PoolMalformed',
+    field: 'pool.authorities[0].certificate',
+    says: /has the critical extension 1\.3\.6\.1\.4\.1\.99999\.1, so verifiers refuse what it signs/,
+    remedy: /use a CA without it/,
+  },
+  {
+    name: 'a CA whose name constraints exclude the trust domain',
+    secret: await ca({ furtherExtensions: [nameConstraints({ excluded: [['URI', 'example.org']] })] }),
+    reason: 'PoolMalformed',
+    field: 'pool.authorities[0].certificate',
+    says: /has nameConstraints that exclude URIs of "example\.org", so verifiers refuse the SPIFFE IDs/,
+    remedy: /use a CA that permits example\.org as host of a URI/,
+  },
+  {
+    name: 'a root above the signing certificate whose name constraints exclude the trust domain',
+    secret: await (async () => {
+      const furtherExtensions = [
+        nameConstraints({
+          permitted: [
+            ['DNS', 'a.example'],
+            ['URI', 'a.example'],
+          ],
+        }),
+      ];
+      const top = await makeCa({ ...validity, subject: 'CN=top', furtherExtensions });
+      const below = await makeCa({ ...validity, subject: 'CN=below', issuer: top });
+      return poolOf([record(top, { privateKey: below.privateKey, intermediates: [below.certificate] })]);
+    })(),
+    reason: 'PoolMalformed',
+    field: 'pool.authorities[0].certificate',
+    says: /permit URIs of "a\.example" alone/,
+    remedy: /use a CA that permits example\.org/,
+  },
+  {
     name: 'a certificate that is not self-signed where the root should be',
     secret: poolOf([record(middle)]),
     reason: 'PoolMalformed',
@@ -535,6 +572,13 @@ describe('a sound pool', () => {
     const result = parse(await ca({ uris: [] }));
     assert.ok(result.ok);
     assert.match(result.pool.active?.warnings.join() ?? '', /carries no SPIFFE ID/);
+  });
+
+  it('is accepted with a warning when name constraints of a CA limit other names than SPIFFE IDs', async () => {
+    const furtherExtensions = [nameConstraints({ permitted: [['DNS', 'corp.example']] })];
+    const result = parse(await ca({ furtherExtensions }));
+    assert.ok(result.ok, result.ok ? '' : result.problem.message);
+    assert.match(result.pool.active?.warnings.join() ?? '', /nameConstraints for DNS names/);
   });
 
   it('may have a CA that is limited to what leaves are for, or to nothing', async () => {

@@ -18,11 +18,13 @@ import { leafExtensions } from '../../signer/pki/leaf-extensions.ts';
 import { decodePem } from '../../signer/pki/pem.ts';
 import { makeSerial } from '../../signer/pki/serial.ts';
 import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
+import { unprocessedExtensions } from '../../signer/spiffe/clauses.ts';
 import { checkAuthority, checkLeaf } from '../../signer/spiffe/conformance.ts';
 import { desiredBundle } from '../../signer/trust/bundle.ts';
 import { type Judges, openJudges, type Verdict } from '../judges/judges.ts';
 import { authorityOf, makeCa, type TestCa } from '../pki/authorities.ts';
 import { keyShelf, subjectKeyNames, type TestKey } from '../pki/keys.ts';
+import { constraintCases, nameConstraints, unknownExtension } from '../pki/name-constraints.ts';
 import { stubRequest } from '../pki/requests.ts';
 
 const run = promisify(execFile);
@@ -309,6 +311,32 @@ test('a chain of two intermediates leads every judge to the root, and a gap in i
   const gap = await judges.x509Svid({ chain: leaf + first, bundles: { [trustDomain]: root.pem } });
   assertRefused(gap, /unknown authority/);
 });
+
+/** What go-spiffe and OpenSSL say of an SVID below this CA; undefined where both accept it. */
+async function refusalBelow(ca: TestCa): Promise<string | undefined> {
+  const issued = await answer(request('v1', stubFields(key('ECDSA P-256'))), ca);
+  const bundles = { [trustDomain]: ca.pem };
+  const go = await judges.x509Svid({ chain: issued.chainPem, bundles });
+  if (!go.ok) return go.errors.join();
+  return assertOpenssl(issued, ca).then(() => undefined, String);
+}
+
+for (const [name, wish, expected] of constraintCases) {
+  const outcome = expected === 'accepted' ? 'accepted by every judge' : 'refused by a judge';
+  test(`an SVID below a CA whose name constraints ${name} is ${outcome}, as we say`, async () => {
+    const refusal = await refusalBelow(await makeCa({ furtherExtensions: [nameConstraints(wish)] }));
+    if (expected === 'accepted') assert.equal(refusal, undefined);
+    else assert.notEqual(refusal, undefined);
+  });
+}
+
+for (const critical of [true, false]) {
+  test(`an unknown extension on a CA makes judges refuse what is below exactly if critical: ${critical}`, async () => {
+    const ca = await makeCa({ furtherExtensions: [unknownExtension(critical)] });
+    assert.equal((await refusalBelow(ca)) !== undefined, critical);
+    assert.equal(unprocessedExtensions(ca.facts).length > 0, critical);
+  });
+}
 
 test('go-spiffe refuses what it should, so that its consent means something', async () => {
   const root = await newRoot('ecdsa-p256');

@@ -52,6 +52,7 @@ export interface CaOptions {
   readonly notAfter?: Seconds;
   /** Signed by this CA instead of by itself. */
   readonly issuer?: TestCa;
+  readonly furtherExtensions?: readonly x509.Extension[];
 }
 
 /** A signing certificate as SPIFFE wants it: critical CA:TRUE, keyCertSign and cRLSign, the trust domain's ID. */
@@ -78,6 +79,7 @@ export async function makeCa(options: CaOptions = {}): Promise<TestCa> {
       new x509.SubjectAlternativeNameExtension([
         { type: 'url', value: `spiffe://${options.trustDomain ?? 'example.org'}` },
       ]),
+      ...(options.furtherExtensions ?? []),
     ],
   });
   const der = new Uint8Array(certificate.rawData);

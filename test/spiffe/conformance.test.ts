@@ -8,6 +8,7 @@ import { makeSerial } from '../../signer/pki/serial.ts';
 import { checkAuthority, checkLeaf, type Finding } from '../../signer/spiffe/conformance.ts';
 import { authorityOf, makeCa, webAlgorithm, webKeyPair } from '../pki/authorities.ts';
 import { keyShelf, supportedKey } from '../pki/keys.ts';
+import { nameConstraints } from '../pki/name-constraints.ts';
 
 const key = keyShelf();
 
@@ -158,7 +159,8 @@ const goodRoot: Profile = {
   keyUsage: keyCertSign | cRLSign,
   isCa: true,
 };
-const nameConstraints = new x509.Extension('2.5.29.30', false, Uint8Array.of(0x30, 0));
+const fitting = nameConstraints({ permitted: [['URI', 'example.org']] });
+const foreign = nameConstraints({ permitted: [['URI', 'example.com']] });
 
 const authorities: readonly [name: string, change: Profile, broken: string[]][] = [
   ['nothing wrong', {}, []],
@@ -180,7 +182,12 @@ const authorities: readonly [name: string, change: Profile, broken: string[]][] 
   ['basicConstraints that are not critical', { constraintsCritical: false }, ['must RFC 5280 4.2.1.9']],
   ['an empty subject', { subject: '' }, ['must RFC 5280 4.1.2.4']],
   ['no key identifiers', { keyIds: false }, ['must RFC 5280 4.2.1.2']],
-  ['name constraints', { extra: [nameConstraints] }, ['should X509-SVID 4.2']],
+  ['name constraints that permit the trust domain', { extra: [fitting] }, ['should X509-SVID 4.2']],
+  [
+    'name constraints that do not permit the trust domain',
+    { extra: [foreign] },
+    ['must RFC 5280 4.2.1.10', 'should X509-SVID 4.2'],
+  ],
   ['an unknown critical extension', { extra: [unknownCritical] }, ['must RFC 5280 4.2']],
 ];
 for (const [name, change, expected] of authorities) {
