@@ -70,8 +70,10 @@ export function colons(hex: string): string {
   return hex.toUpperCase().match(/../g)?.join(':') ?? '';
 }
 
-/** A stranger's text must not steer the terminal. */
+/**
+ * A text from elsewhere, without the characters that steer a terminal or change how the text around them reads: control
+ * and format characters (such as U+202E, right-to-left override), line and paragraph separators.
+ */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 }

@@ -5,7 +5,7 @@ import { newPoolSecret, poolSecret } from '../signer/authority/pool-secret.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import { rfc3339 } from '../signer/pki/time.ts';
 import { type ClusterOptions, createSecret, withApi } from './api.ts';
-import { colons, fromNow, type OutputFormat, outputOption, printObject } from './output.ts';
+import { colons, fromNow, type OutputFormat, outputOption, printable, printObject } from './output.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that make a pool Secret. */
@@ -55,7 +55,7 @@ export async function deliverPool(
     await withApi(options, terminal, (api) => createSecret(api, secret, dryRun === 'server'));
   }
   for (const { warnings } of pool.authorities) {
-    for (const warning of warnings) terminal.err(`warning: ${warning}\n`);
+    for (const warning of warnings) terminal.err(`warning: ${printable(warning)}\n`);
   }
   if (options.output !== undefined || dryRun === 'client') {
     const shown = options.showPrivateKey ? secret : withoutKeys(secret, document);

@@ -8,6 +8,7 @@ import {
   mark,
   type OutputFormat,
   outputOption,
+  printable,
   printObject,
   span,
   table,
@@ -91,19 +92,19 @@ function printReport(terminal: Terminal, report: PoolReport): void {
     ]) {
       const end = Date.parse(certificate.notAfter) / 1000;
       terminal.out(
-        `  ${title}: ${certificate.subject || '(no subject)'}\n` +
-          `    SPIFFE ID     ${certificate.spiffeId ?? '(none)'}\n` +
+        `  ${title}: ${printable(certificate.subject || '(no subject)')}\n` +
+          `    SPIFFE ID     ${printable(certificate.spiffeId ?? '(none)')}\n` +
           `    Valid         ${certificate.notBefore} to ${certificate.notAfter} (ends ${fromNow(end, now)})\n` +
           `    Serial        ${certificate.serial}\n` +
           `    Fingerprint   ${colons(certificate.sha256)}\n`,
       );
     }
     for (const warning of each.warnings)
-      terminal.out(`  ${mark(terminal, 'doubtful', 'warning')}: ${warning}\n`);
+      terminal.out(`  ${mark(terminal, 'doubtful', 'warning')}: ${printable(warning)}\n`);
   }
   for (const problem of report.problems) {
     terminal.out(
-      `\n${mark(terminal, 'bad', 'problem')}: ${problem.field}: ${problem.what}\n  remedy: ${problem.remedy}\n`,
+      `\n${mark(terminal, 'bad', 'problem')}: ${problem.field}: ${printable(problem.what)}\n  remedy: ${problem.remedy}\n`,
     );
   }
 }
