@@ -66,7 +66,7 @@ test('an overlay sets trust domain and image, and the rest stays', async () => {
   ]);
   const overlaid = await build(folder);
   const config = await configuration(overlaid);
-  assert.equal(config.trustDomain, 'prod.example.com');
+  assert.equal(config.trustDomain, 'example.org');
   assert.equal(config.maxLifetimeSeconds, 12 * 3600);
   assert.deepEqual(config.pool, { namespace: 'kubespiffe', name: 'kubespiffe-pool' });
   const [container] = find('Deployment', overlaid).spec.template.spec.containers;

@@ -126,6 +126,20 @@ describe('`kubespiffe bundle verify`', () => {
     });
   }
 
+  it('warns about the roots of two trust domains in one file, as inspect --roots does', async () => {
+    const other = await createAuthority({ id: 'x2', trustDomain: 'foo.org', now });
+    const merged = file('merged.pem', `${other.certificate}${rootsPem(pool)?.bytes}`);
+    const says = /the roots are of foo\.org and example\.org: each of their CAs can sign names of the others/;
+    const verified = await run(['bundle', 'verify', merged]);
+    assert.equal(verified.code, 0, verified.stdout);
+    assert.match(verified.stdout, /SHOULD SPIFFE Federation 5: /);
+    assert.match(verified.stdout, says);
+    const inspected = await run(['inspect', files.pem, '--roots', merged]);
+    assert.match(inspected.stderr, /^warning: /);
+    assert.match(inspected.stderr, says);
+    assert.doesNotMatch((await run(['bundle', 'verify', files.pem])).stdout, /Federation 5/);
+  });
+
   it('ends with 1 for PEM text that nobody reads, rather than pass the rest', async () => {
     const roots = rootsPem(pool)?.bytes.toString() ?? '';
     const { code, stdout, stderr } = await run(['bundle', 'verify', '-'], { input: ` ${roots}${roots}` });

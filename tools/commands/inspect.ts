@@ -2,10 +2,11 @@ import type { Command } from 'commander';
 import type { CertificateFacts } from '../../signer/pki/certificate.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { withExamples } from '../help.ts';
+import { mergedTrustDomains } from '../inspect/certificates.ts';
 import { inspectContent } from '../inspect/detect.ts';
 import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
-import { type OutputFormat, outputOption } from '../output.ts';
+import { type OutputFormat, outputOption, printable } from '../output.ts';
 import { lookInto, nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -72,5 +73,8 @@ export async function contextOf(terminal: Terminal, options: InspectOptions): Pr
 
 async function certificatesIn(terminal: Terminal, file: string): Promise<CertificateFacts[]> {
   const content = await readInput(terminal, file);
-  return lookInto(file, () => certificatesOf(content));
+  const roots = lookInto(file, () => certificatesOf(content));
+  const merged = mergedTrustDomains(roots);
+  if (merged !== undefined) terminal.err(`warning: ${nameOfInput(file)}: ${printable(merged)}\n`);
+  return roots;
 }

@@ -66,6 +66,17 @@ export function chainSections(
   });
 }
 
+/**
+ * TLS libraries do not know trust domains: with roots of two in one file, each can sign the names of the other (SPIFFE
+ * Federation 5: bundles of different trust domains are not merged). Undefined where the roots are of one.
+ */
+export function mergedTrustDomains(roots: readonly CertificateFacts[]): string | undefined {
+  const ids = new Set(roots.flatMap(({ uris }) => uris.filter((uri) => uri.startsWith('spiffe://'))));
+  if (ids.size < 2) return undefined;
+  const names = [...ids].map((id) => id.slice('spiffe://'.length)).join(' and ');
+  return `the roots are of ${names}: each of their CAs can sign names of the others; use one file for each trust domain`;
+}
+
 /** Signing certificates, each standing for itself: a trust bundle (X509-SVID 6; KEP-3257). */
 export function authoritySections(
   certificates: readonly CertificateFacts[],

@@ -6,7 +6,12 @@ import { nameOfKey } from '../../signer/pki/sign.ts';
 import { textOf } from '../../signer/pki/text.ts';
 import type { Finding } from '../../signer/spiffe/conformance.ts';
 import { CliError } from '../errors.ts';
-import { authoritySections, type CertificateContext, chainSections } from './certificates.ts';
+import {
+  authoritySections,
+  type CertificateContext,
+  chainSections,
+  mergedTrustDomains,
+} from './certificates.ts';
 import { finding, type Inspection, type Section, withFirst } from './report.ts';
 
 export interface InspectContext extends CertificateContext {
@@ -48,7 +53,9 @@ export function inspectPem(text: string, context: InspectContext): Inspection {
   }
   if (isCa) {
     const kind = certificates.length === 1 ? 'CA certificate' : 'trust bundle';
-    return withFirst({ kind, sections: authoritySections(certificates, context) }, form);
+    const demand = 'all roots are of one trust domain';
+    const oneDomain = finding('should', 'SPIFFE Federation 5', demand, mergedTrustDomains(certificates));
+    return withFirst({ kind, sections: authoritySections(certificates, context) }, [...form, oneDomain]);
   }
   const kind = certificates.length === 1 ? 'certificate' : 'certificate chain';
   return withFirst({ kind, sections: chainSections(certificates, context, context.roots) }, form);
