@@ -249,9 +249,12 @@ describe('a signer whose API server is in trouble', () => {
 
   it('follows a restored etcd: nothing is signed by an authority that was tainted since, and new requests are answered', async () => {
     await putPool(controlPlane, { ...pool, sequence: pool.sequence + 2 });
+    const reopened = generator.prepare(5);
+    await createAll(reopened);
     await controlPlane.etcd.save();
     const process = await start(direct);
     await process.ready();
+    await allIssued(reopened);
     // Until etcd has caught up with what was seen, every watch from then is silent.
     const lost = generator.prepare(200);
     await createAll(lost);
@@ -281,6 +284,7 @@ describe('a signer whose API server is in trouble', () => {
     const requests = generator.prepare(20);
     await createAll(requests);
     const bySecond = new X509Certificate(second.certificate ?? '').publicKey;
+    await allIssued(reopened);
     for (const { status } of await allIssued(requests)) {
       assert.ok(new X509Certificate(status?.certificateChain ?? '').verify(bySecond));
     }
