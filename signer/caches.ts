@@ -1,3 +1,8 @@
+import {
+  type AdmissionPolicy,
+  type AdmissionPolicyBinding,
+  admissionPolicyName,
+} from './issuance/admission-policy.ts';
 import { type CertificateRequest, toCertificateRequest } from './issuance/request.ts';
 import { type CertificatesResource, type Discovery, isMissing } from './kube/discovery.ts';
 import type { Location } from './kube/list-watch.ts';
@@ -43,6 +48,9 @@ export interface Caches {
   readonly requests: Store<CertificateRequest>;
   readonly pods: Store<PodFacts>;
   readonly bundles: Store<PublishedBundle>;
+  /** The admission policy and its binding: at most one of each. */
+  readonly policies: Store<AdmissionPolicy>;
+  readonly policyBindings: Store<AdmissionPolicyBinding>;
   /** The namespaces that ask for the roots as a ConfigMap. */
   readonly namespaces: Store<OptedIn>;
   readonly configMaps: Store<PublishedRoots>;
@@ -66,6 +74,8 @@ export function createCaches(needs: CachesNeeds): Caches {
   });
   const pods = createStore<PodFacts>();
   const bundles = createStore<PublishedBundle>();
+  const policies = createStore<AdmissionPolicy>({ monotonic });
+  const policyBindings = createStore<AdmissionPolicyBinding>({ monotonic });
   const namespaces = createStore<OptedIn>();
   const configMaps = createStore<PublishedRoots>();
   /**
@@ -140,10 +150,26 @@ export function createCaches(needs: CachesNeeds): Caches {
     ]);
   }
 
+  /** The two objects of this name, and no others: the right to list and watch them is held to the name as well. */
+  function followPolicy(signal: AbortSignal): Promise<unknown> {
+    const query = { fieldSelector: `metadata.name=${admissionPolicyName}` };
+    const at = (resource: string) => async () => ({
+      path: `/apis/admissionregistration.k8s.io/v1/${resource}`,
+      query,
+    });
+    const [policy, binding] = ['validatingadmissionpolicies', 'validatingadmissionpolicybindings'] as const;
+    return Promise.all([
+      follow(policy, policies, (raw) => raw as AdmissionPolicy, at(policy), signal),
+      follow(binding, policyBindings, (raw) => raw as AdmissionPolicyBinding, at(binding), signal),
+    ]);
+  }
+
   return {
     requests,
     pods,
     bundles,
+    policies,
+    policyBindings,
     namespaces,
     configMaps,
     bundlesKnown,
@@ -154,6 +180,7 @@ export function createCaches(needs: CachesNeeds): Caches {
         .map(({ name }) => name),
     run: (signal) =>
       Promise.all([
+        followPolicy(signal),
         needs.rootsConfigMap !== undefined && followRoots(needs.rootsConfigMap, signal),
         follow(
           'pods',

@@ -1,5 +1,6 @@
 import type { PoolView } from './authority/view.ts';
 import type { Controller } from './issuance/controller.ts';
+import type { Guard } from './issuance/guard.ts';
 import type { ServerClock } from './kube/clock.ts';
 import type { Permissions } from './kube/permissions.ts';
 import type { Health } from './observe/health.ts';
@@ -12,6 +13,7 @@ export function refreshGauges(
   parts: {
     readonly controller: Pick<Controller, 'pending'>;
     readonly clock: Pick<ServerClock, 'skewMs'>;
+    readonly guard: Pick<Guard, 'problem'>;
     readonly health: Pick<Health, 'ready'>;
     readonly permissions: Pick<Permissions, 'missing'>;
     readonly pool: Pick<PoolView, 'current' | 'confirmedAtMonotonic'>;
@@ -25,6 +27,7 @@ export function refreshGauges(
   metrics.queueDepth.set(pending.queued);
   metrics.clockSkew.set((parts.clock.skewMs() ?? 0) / 1000);
   metrics.ready.set(parts.health.ready().ok ? 1 : 0);
+  metrics.admissionPolicyInForce.set(parts.guard.problem() === undefined ? 1 : 0);
   metrics.missingPermissions.set(parts.permissions.missing()?.length ?? 0);
   metrics.poolConfirmedAge.set((parts.monotonic() - parts.pool.confirmedAtMonotonic()) / 1000);
   for (const [state, count] of Object.entries(parts.configMaps?.states() ?? {})) {

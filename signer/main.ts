@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import packageJson from '../package.json' with { type: 'json' };
 import { createPoolView } from './authority/view.ts';
 import { createCaches } from './caches.ts';
@@ -6,6 +7,7 @@ import type { Config } from './config/load.ts';
 import { messageOf } from './errors.ts';
 import { refreshGauges } from './gauges.ts';
 import { createController } from './issuance/controller.ts';
+import { createGuard } from './issuance/guard.ts';
 import { createReporter } from './issuance/report.ts';
 import { createSigning } from './issuance/signing.ts';
 import { createStatusWriter } from './issuance/status.ts';
@@ -34,6 +36,8 @@ const signerName = 'kubespiffe.io/spiffe';
 /** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
 const refreshJitter = 0.1;
 const assessEveryMs = 1_000;
+/** A replica that cannot read the admission policy says so on the pods that wait, after so long. */
+const policyKnownWithinMs = 10_000;
 
 /**
  * One replica of the signer: makes the parts, joins them, and lets them live until `stopping`. The only file that knows
@@ -146,6 +150,17 @@ async function runReplica(
     ...time,
   });
 
+  const guard = createGuard({
+    requestAdmission: config.requestAdmission,
+    policies: caches.policies,
+    bindings: caches.policyBindings,
+    serverNow() {
+      const skewMs = clock.skewMs();
+      return skewMs === undefined ? undefined : now() - skewMs;
+    },
+    monotonic,
+    log,
+  });
   const audit = createAudit({ replica: config.replica });
   const extensionsFor = leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer });
   const signing = createSigning({
@@ -168,6 +183,7 @@ async function runReplica(
     servedVersions: () => discovery.served()?.podcertificaterequests ?? [],
     rediscover: discovery.rediscover,
     membership,
+    guard,
     signing,
     status: createStatusWriter(transport, config.replica),
     reporter: createReporter({ log, metrics, events, audit, signerName }),
@@ -185,6 +201,7 @@ async function runReplica(
       served: discovery.served(),
       hasTokenEndpoint,
       permissions,
+      guard,
       filling: caches.filling,
       pool,
       publication: publication(),
@@ -193,14 +210,16 @@ async function runReplica(
   pool.onChange(assess);
   bundle.onChange(assess);
   permissions.onChange(assess);
+  guard.onChange(assess);
   void caches.synced.then(assess);
   const assessing = setInterval(assess, assessEveryMs).unref();
   // Whatever has become right may be what requests wait for, unless they would wait for the next thing at once: as a
   // rule for the roots, which are published as soon as there is a pool.
-  health.onChange((check) => check.ok && signing.mayUse().ok && controller.reconsiderAll());
+  const mayIssue = () => signing.mayUse().ok && guard.obstacle() === undefined;
+  health.onChange((check) => check.ok && mayIssue() && controller.reconsiderAll());
 
   metrics.beforeRender(() =>
-    refreshGauges(metrics, { controller, clock, health, permissions, pool, configMaps, monotonic }),
+    refreshGauges(metrics, { controller, clock, guard, health, permissions, pool, configMaps, monotonic }),
   );
 
   const listeners = await listenersFor(config, health, {
@@ -231,7 +250,12 @@ async function runReplica(
         parts: [discovery, permissions, pool, bundle, ...(configMaps ? [configMaps] : []), events, caches],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
         // of them live, and one without the pool would tell every pod that waits of a fault that there is none.
-        knowing: Promise.all([caches.synced, membership.synced, pool.looked]),
+        knowing: Promise.all([
+          caches.synced,
+          membership.synced,
+          pool.looked,
+          Promise.race([guard.known, delay(policyKnownWithinMs, undefined, { ref: false })]),
+        ]),
         controller,
         membership,
         listeners,

@@ -1,4 +1,5 @@
 import type { Config } from './config/load.ts';
+import { admissionPolicyName } from './issuance/admission-policy.ts';
 import { isMissing, type Served } from './kube/discovery.ts';
 import type { Permission } from './kube/permissions.ts';
 
@@ -37,6 +38,14 @@ export function neededPermissions(
           name: bundleName,
           grantedBy: 'ClusterRole system:cluster-trust-bundle-discovery, of Kubernetes itself',
         })),
+    ...['validatingadmissionpolicies', 'validatingadmissionpolicybindings'].flatMap((resource) =>
+      each(['list', 'watch'], {
+        group: 'admissionregistration.k8s.io',
+        resource,
+        name: admissionPolicyName,
+        grantedBy: signer,
+      }),
+    ),
     ...each(['get', 'list', 'watch'], { group: '', resource: 'pods', grantedBy: signer }),
     ...each(['create', 'patch'], { group: 'events.k8s.io', resource: 'events', grantedBy: signer }),
     ...each(['get', 'list', 'watch'], {

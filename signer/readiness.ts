@@ -1,4 +1,5 @@
 import type { PoolView } from './authority/view.ts';
+import type { Guard } from './issuance/guard.ts';
 import { fastestSkewMs, type ServerClock, slowestSkewMs } from './kube/clock.ts';
 import { isMissing, type Served } from './kube/discovery.ts';
 import type { Permissions } from './kube/permissions.ts';
@@ -10,6 +11,7 @@ import type { Publication } from './trust/publication.ts';
 export const readinessChecks = [
   'pod-certificate-api',
   'permissions',
+  'admission-policy',
   'caches',
   'pool',
   'trust-bundle',
@@ -30,6 +32,7 @@ export interface ReadinessNeeds {
   readonly served: Served | undefined;
   /** It has work to do in clusters, too, that serve no PodCertificateRequests. */
   readonly hasTokenEndpoint: boolean;
+  readonly guard: Pick<Guard, 'problem' | 'obstacle'>;
   readonly permissions: Pick<Permissions, 'problem'>;
   /** The names of the caches that are not filled yet. */
   readonly filling: () => readonly string[];
@@ -48,6 +51,9 @@ export function assessReadiness(needs: ReadinessNeeds): void {
   const forbidden = needs.permissions.problem();
   health.set('permissions', forbidden === undefined, forbidden ?? 'none is missing');
 
+  const unguarded = needs.guard.obstacle();
+  health.set('admission-policy', unguarded === undefined, unguarded ?? guardedReason(needs));
+
   const filling = needs.filling();
   health.set(
     'caches',
@@ -63,6 +69,12 @@ export function assessReadiness(needs: ReadinessNeeds): void {
 
   const fault = clockFault(needs.clock);
   health.set('clock', fault === undefined, fault ?? 'within the bounds of the API server');
+}
+
+function guardedReason({ guard }: Pick<ReadinessNeeds, 'guard'>): string {
+  const problem = guard.problem();
+  if (problem === undefined) return 'only nodes create requests';
+  return `requestAdmission is external, so requests are answered although ${problem}`;
 }
 
 function bundleState(needs: Pick<ReadinessNeeds, 'publication' | 'pool'>): { ok: boolean; reason: string } {

@@ -24,6 +24,7 @@ test('the end of an authority is told with its state, so that one which nobody n
       controller: { pending: () => ({ count: 0, queued: 0, oldestMs: 0 }) },
       clock: { skewMs: () => 0 },
       health: { ready: () => ({ ok: true, checks: [] }) },
+      guard: { problem: () => undefined },
       permissions: { missing: () => [] },
       pool: { current: () => compiled.pool, confirmedAtMonotonic: () => 0 },
       configMaps: undefined,

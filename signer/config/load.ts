@@ -27,6 +27,8 @@ export interface Config {
   readonly bundleSuffix: string;
   /** Name of the ConfigMap with the roots in namespaces that opted in; undefined for none. */
   readonly rootsConfigMap: string | undefined;
+  /** What keeps others than nodes from creating requests. */
+  readonly requestAdmission: 'policy' | 'external';
   readonly kubeconfig: string | undefined;
   readonly context: string | undefined;
   /** Where the Leases are. */
@@ -162,6 +164,7 @@ function resolve(
     pool,
     bundleSuffix,
     rootsConfigMap,
+    requestAdmission,
     kubeconfig,
     context,
     refreshFraction,
@@ -173,6 +176,7 @@ function resolve(
     pool,
     bundleSuffix,
     rootsConfigMap,
+    requestAdmission,
     kubeconfig,
     context,
     namespace,

@@ -85,6 +85,16 @@ export const settings = {
       'Name of this replica among the others. No two running replicas may share one. A name of more than 128 ' +
       'characters is cut, and a hash of the whole takes the place of the rest: the API server takes no longer one.',
   },
+  requestAdmission: {
+    section: 'Certificates',
+    type: choice<'policy' | 'external'>(['policy', 'external']),
+    default: 'policy',
+    description:
+      'What keeps everybody but nodes from creating PodCertificateRequests. `policy`: the ValidatingAdmissionPolicy of ' +
+      'manifests/base; the signer answers no request where it is missing or changed. `external`: something else, such ' +
+      'as a webhook of yours. The signer cannot check it and answers all requests. Without it, anybody who may create ' +
+      'requests gets the identity of any pod.',
+  },
   maxLifetime: {
     section: 'Certificates',
     type: duration('1h', '91d'),

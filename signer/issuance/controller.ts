@@ -7,6 +7,7 @@ import type { Reason, WaitReason } from '../observe/reasons.ts';
 import { type Answer, createAnswers } from './answers.ts';
 import { type ConsiderNeeds, consider } from './consider.ts';
 import { createDelivery } from './delivery.ts';
+import type { Guard } from './guard.ts';
 import { decidesAlike } from './pods.ts';
 import { createRecovery } from './recovery.ts';
 import type { Reporter } from './report.ts';
@@ -23,6 +24,7 @@ export interface ControllerNeeds extends ConsiderNeeds {
   readonly requests: Store<CertificateRequest>;
   readonly rediscover: () => void;
   readonly membership: Membership;
+  readonly guard: Pick<Guard, 'refusal'>;
   readonly signing: Signing;
   readonly status: StatusWriter;
   readonly reporter: Reporter;
@@ -161,6 +163,8 @@ export function createController(needs: ControllerNeeds): Controller {
       return finish(key);
     }
     if (decision.kind === 'wait') return keepWaiting(read, decision.reason, decision.detail);
+    const unguarded = decision.kind === 'issue' ? needs.guard.refusal(read) : undefined;
+    if (unguarded) return keepWaiting(read, unguarded.reason, unguarded.detail);
     const prepared = await answers.prepare(read, decision, monotonic() - turns.ageMs(read.uid));
     if (!prepared.ok) return keepWaiting(read, prepared.reason, prepared.detail);
     await send(prepared.answer, read, signal);

@@ -35,7 +35,7 @@ export interface OpenRequest extends RequestAddress {
   readonly key: RequestKey;
   /** The first key of unverifiedUserAnnotations: none is recognised, so one is enough to refuse. */
   readonly annotationKey: string | undefined;
-  /** Epoch milliseconds by the API server's clock; NaN if unreadable. For the age metric only, never for deciding. */
+  /** Epoch milliseconds by the API server's clock; NaN if unreadable. Nobody but the API server sets it. */
   readonly createdAtMs: number;
 }
 

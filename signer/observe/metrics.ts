@@ -36,6 +36,8 @@ export interface Metrics {
   readonly clockSkew: GaugeOf;
   /** 1 while every readiness check passes. */
   readonly ready: GaugeOf;
+  /** 1 while the admission policy lets nobody but nodes create requests. */
+  readonly admissionPolicyInForce: GaugeOf;
   /** Rights that the signer needs and does not have at the API server. */
   readonly missingPermissions: GaugeOf;
   /** Seconds since our view of the pool was last confirmed by the API server. */
@@ -162,6 +164,10 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
     ),
     clockSkew: gauge('kubespiffe_clock_skew_seconds', "Own clock minus the API server's."),
     ready: gauge('kubespiffe_ready', '1 while every readiness check passes.'),
+    admissionPolicyInForce: gauge(
+      'kubespiffe_admission_policy_in_force',
+      '1 while the admission policy lets nobody but nodes create requests.',
+    ),
     missingPermissions: gauge(
       'kubespiffe_missing_permissions',
       'Rights at the API server that the signer needs and does not have.',

@@ -88,6 +88,20 @@ export const outcomes = {
     { alarm: true },
   ),
   IdentityInvalid: row('wait', 'cluster administrator', 'No SPIFFE ID can be made for this pod ({}).', told),
+  RequestsUnguarded: row(
+    'wait',
+    'cluster administrator',
+    'Nothing keeps others than nodes from creating requests, so none is answered ({}). Apply ' +
+      'manifests/base/admission-policy.yaml of the version of this signer.',
+    { event: true, alarm: true },
+  ),
+  CreatedUnguarded: row(
+    'wait',
+    'cluster administrator',
+    'The request was created before the admission policy was in force ({}), so it may not come from a node. Delete ' +
+      'the request: kubelet creates a new one.',
+    told,
+  ),
   PoolUnusable: row('wait', 'cluster administrator', 'The CA pool cannot be used: {}', told),
   AuthorityExpiring: row(
     'wait',

@@ -23,6 +23,7 @@ const requests = 'contract/requests.test.ts';
 const stalePods = 'contract/stale-pods.test.ts';
 const sequence = 'contract/pool-sequence.test.ts';
 const outage = 'contract/api-outage.test.ts';
+const unguarded = 'contract/unguarded.test.ts';
 const hostile = 'contract/hostile-requests.test.ts';
 const decide = 'issuance/decide.test.ts';
 
@@ -243,6 +244,19 @@ export const badInput: readonly BadInput[] = [
       'contract/clock.test.ts',
       `waits, is not ready and says so when its own clock is ${skew}`,
     ]),
+  },
+  {
+    input: 'a request that was created before the admission policy was in force',
+    verdict: ['CreatedUnguarded'],
+    tests: [[unguarded, 'leaves a request that was created without the policy unanswered once it is back']],
+  },
+  {
+    input: 'an admission policy that is missing, or lets others than nodes create requests',
+    verdict: ['RequestsUnguarded'],
+    tests: [
+      [unguarded, 'answers nothing while the policy is missing, and says so everywhere'],
+      [unguarded, 'answers nothing while the policy or its binding lets others than nodes create requests'],
+    ],
   },
   {
     input: 'a missing permission',

@@ -15,7 +15,12 @@ export interface Answer {
  */
 export interface ApiClient {
   /** Rejects when the connection breaks; the next call opens a new one. */
-  send(method: string, path: string, body?: string, contentType?: string): Promise<Answer>;
+  send(
+    method: string,
+    path: string,
+    body?: string,
+    options?: { contentType?: string; headers?: Readonly<Record<string, string>> },
+  ): Promise<Answer>;
   /**
    * Opens a watch, tells each event as its line of JSON, and says when it ended. The API server ends a watch whose
    * reader falls behind, so the reader must go on from where it was.
@@ -83,12 +88,13 @@ export async function openApi(kubeconfig: string): Promise<ApiClient> {
     return session;
   }
 
-  function open(method: string, path: string, body?: string, contentType = 'application/json') {
+  function open(method: string, path: string, body?: string, options: Parameters<ApiClient['send']>[3] = {}) {
     const headers = {
       ...common,
       ':method': method,
       ':path': path,
-      ...(body !== undefined && { 'content-type': contentType }),
+      ...(body !== undefined && { 'content-type': options.contentType ?? 'application/json' }),
+      ...options.headers,
     };
     const stream = connection().request(headers, { endStream: body === undefined });
     stream.setEncoding('utf8');
@@ -97,10 +103,10 @@ export async function openApi(kubeconfig: string): Promise<ApiClient> {
   }
 
   return {
-    send: (method, path, body, contentType) =>
+    send: (method, path, body, options) =>
       new Promise((resolve, reject) => {
         const sentAt = epochMs();
-        const stream = open(method, path, body, contentType);
+        const stream = open(method, path, body, options);
         let status = 0;
         let text = '';
         stream.on('response', (headers) => {

@@ -92,7 +92,9 @@ async function write({ name, uid }: Created): Promise<void> {
     sentAt,
     answeredAt,
     body: text,
-  } = await api.send('PATCH', ready.path, body, 'application/merge-patch+json');
+  } = await api.send('PATCH', ready.path, body, {
+    contentType: 'application/merge-patch+json',
+  });
   if (status !== 200) throw new Error(`PATCH ${ready.path}: ${status} ${text}`);
   writes.push(answeredAt - sentAt);
 }

@@ -1,3 +1,4 @@
+import { asNode } from '../cluster/admin.ts';
 import { makeKey } from '../pki/keys.ts';
 import { stubRequest } from '../pki/requests.ts';
 import type { ApiClient, Watch } from './api-client.ts';
@@ -98,7 +99,7 @@ export function createGenerator(api: ApiClient, place: Place): LoadGenerator {
   }
 
   async function create(request: LoadRequest): Promise<void> {
-    const answer = await api.send('POST', requestsPath, request.body);
+    const answer = await api.send('POST', requestsPath, request.body, { headers: asNode });
     if (answer.status !== 201) throw new Error(`POST ${requestsPath}: ${answer.status} ${answer.body}`);
     request.sentAt = answer.sentAt;
     request.createdAt = answer.answeredAt;

@@ -2,6 +2,15 @@ import { execFile } from 'node:child_process';
 import { Agent, request as send } from 'undici';
 import type { Credential } from './certificates.ts';
 
+/**
+ * Headers by which the administrator speaks as a node. The admission policy of manifests/base lets nobody else create
+ * PodCertificateRequests, the administrator included.
+ */
+export const asNode = {
+  'impersonate-user': 'system:node:stand-in',
+  'impersonate-group': 'system:nodes',
+} as const;
+
 export interface AdminAnswer {
   status: number;
   /** Parsed JSON, or the text where the answer is no JSON. */
@@ -15,7 +24,7 @@ export interface Admin {
     method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
     path: string,
     body?: object | string,
-    options?: { contentType?: string },
+    options?: { contentType?: string; headers?: Readonly<Record<string, string>> },
   ): Promise<AdminAnswer>;
   kubectl(args: readonly string[], options?: { input?: string }): Promise<string>;
   close(): Promise<void>;
@@ -40,6 +49,7 @@ export function createAdmin(needs: {
         dispatcher: agent,
         headers: {
           accept: 'application/json',
+          ...options.headers,
           ...(body !== undefined && { 'content-type': options.contentType ?? defaultContentType(method) }),
         },
         body: body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body),

@@ -21,6 +21,7 @@ export interface ComponentSettings {
   betaApis: boolean;
   serviceAccountIssuers: readonly string[];
   apiServerFlags: readonly string[];
+  nodeRestriction: boolean;
 }
 
 /** The files that the flags below name: the cluster's CA, serving and client certificates, the token key. */
@@ -90,7 +91,7 @@ export function apiServerFlags(settings: ComponentSettings): string[] {
     ...settings.serviceAccountIssuers.map((issuer) => `--service-account-issuer=${issuer}`),
     `--service-cluster-ip-range=${serviceCidr}`,
     '--authorization-mode=Node,RBAC',
-    '--enable-admission-plugins=NodeRestriction',
+    ...(settings.nodeRestriction ? ['--enable-admission-plugins=NodeRestriction'] : []),
     `--kubelet-client-certificate=${join(dir, 'kubelet-client.crt')}`,
     `--kubelet-client-key=${join(dir, 'kubelet-client.key')}`,
     '--kubelet-preferred-address-types=InternalIP',

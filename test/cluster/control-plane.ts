@@ -29,6 +29,11 @@ export interface ControlPlaneOptions {
    * without a kubelet then, and nothing makes the ServiceAccount `default`.
    */
   controllers?: boolean;
+  /**
+   * Whether nodes are held to the truth about their pods. By default only where a node will join (`complete`): elsewhere
+   * tests create requests in the place of a kubelet (`asNode`), and some of them lie on purpose.
+   */
+  nodeRestriction?: boolean;
   /** Key of the ServiceAccount tokens: ES256 (default), or RS256 as most clusters have. */
   tokenAlgorithm?: 'ES256' | 'RS256';
   /** The first one issues, the others are accepted as well; the usual one alone by default. */
@@ -79,7 +84,7 @@ export interface ControlPlane {
 }
 
 /**
- * Starts a control plane on free ports, with Node,RBAC authorization and NodeRestriction, ready after about 4 s.
+ * Starts a control plane on free ports, with Node,RBAC authorization, ready after about 4 s.
  * It ends with this process, whatever ends it.
  */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
@@ -123,6 +128,7 @@ async function start(
     betaApis: options.betaApis ?? false,
     serviceAccountIssuers: options.serviceAccountIssuers ?? [defaultIssuer],
     apiServerFlags: options.apiServerFlags ?? [],
+    nodeRestriction: options.nodeRestriction ?? options.complete ?? false,
   };
   const authority = await createTestAuthority('kubernetes-test-ca');
   await writeCertificates(dir, authority, network, options.tokenAlgorithm ?? 'ES256');

@@ -41,6 +41,7 @@ test('the trust domain alone is enough', async () => {
     pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' },
     bundleSuffix: 'roots',
     rootsConfigMap: undefined,
+    requestAdmission: 'policy',
     kubeconfig: undefined,
     context: undefined,
     namespace: 'kubespiffe',

@@ -3,14 +3,15 @@ import { createAuthority, type NewAuthority, newPool } from '../../signer/author
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
+import { applyAdmissionPolicy } from './admission-policy.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 
 const base = path.join(import.meta.dirname, '../../manifests/base');
 const secrets = '/api/v1/namespaces/kubespiffe/secrets';
 
 /**
- * Installs what the signer needs to run as a process with the rights that we ship: namespace, ServiceAccount and
- * RBAC of manifests/base. The admission policy stays out, because here the administrator stands in for kubelet.
+ * Installs what the signer needs to run as a process with the rights that we ship: namespace, ServiceAccount, RBAC and
+ * admission policy of manifests/base.
  *
  * @returns a kubeconfig with a token of the signer's ServiceAccount.
  */
@@ -23,6 +24,7 @@ export async function installSigner(
     path.join(base, `${name}.yaml`),
   ]);
   await controlPlane.kubectl(['apply', ...files]);
+  await applyAdmissionPolicy(controlPlane);
   return controlPlane.kubeconfigFor({ namespace: 'kubespiffe', name: 'kubespiffe-signer' }, options);
 }
 

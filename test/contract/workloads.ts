@@ -2,15 +2,22 @@ import 'reflect-metadata';
 import { generateKeyPairSync, randomUUID, sign, webcrypto } from 'node:crypto';
 import { type Pkcs10CertificateRequestCreateParams, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import type { Pod, PodCertificateRequest, PodCertificateRequestStatus } from '../../signer/kube/types.ts';
+import { asNode } from '../cluster/admin.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { policyInForce } from './admission-policy.ts';
 
 export const signerName = 'kubespiffe.io/spiffe';
 const p256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
 /** Creates an object as administrator and returns it as the server stored it. */
-export async function create<T>(controlPlane: ControlPlane, path: string, object: object): Promise<T> {
-  const answer = await controlPlane.request('POST', path, object);
+export async function create<T>(
+  controlPlane: ControlPlane,
+  path: string,
+  object: object,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<T> {
+  const answer = await controlPlane.request('POST', path, object, { headers });
   if (answer.status !== 201) throw new Error(`POST ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
   return answer.body as T;
 }
@@ -62,7 +69,9 @@ export async function requestFor(
   different: Partial<PodCertificateRequest['spec']> = {},
 ): Promise<PodCertificateRequest> {
   const namespace = pod.metadata.namespace ?? 'default';
-  return create(controlPlane, `/apis/certificates.k8s.io/v1/namespaces/${namespace}/podcertificaterequests`, {
+  await policyInForce(controlPlane);
+  const path = `/apis/certificates.k8s.io/v1/namespaces/${namespace}/podcertificaterequests`;
+  const request = {
     apiVersion: 'certificates.k8s.io/v1',
     kind: 'PodCertificateRequest',
     metadata: { generateName: 'req-', namespace },
@@ -77,7 +86,8 @@ export async function requestFor(
       stubPKCS10Request: different.stubPKCS10Request ?? (await newRequestKey()),
       ...different,
     },
-  });
+  };
+  return create(controlPlane, path, request, asNode);
 }
 
 /**
@@ -90,7 +100,9 @@ export async function requestOfOldKubelet(
 ): Promise<PodCertificateRequest> {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const podUID = pod.metadata.uid ?? '';
-  return create(controlPlane, '/apis/certificates.k8s.io/v1beta1/namespaces/default/podcertificaterequests', {
+  await policyInForce(controlPlane);
+  const path = '/apis/certificates.k8s.io/v1beta1/namespaces/default/podcertificaterequests';
+  const request = {
     apiVersion: 'certificates.k8s.io/v1beta1',
     kind: 'PodCertificateRequest',
     metadata: { generateName: 'req-', namespace: 'default' },
@@ -105,7 +117,8 @@ export async function requestOfOldKubelet(
       pkixPublicKey: publicKey.export({ type: 'spki', format: 'der' }).toString('base64'),
       proofOfPossession: sign('sha256', Buffer.from(podUID), privateKey).toString('base64'),
     },
-  });
+  };
+  return create(controlPlane, path, request, asNode);
 }
 
 /** The request as the server has it now. */

@@ -144,6 +144,12 @@ describe('an answer whose write met trouble', () => {
       () => Object.assign(replica, { isPublished: true }),
     ],
     [
+      'the admission policy is missing',
+      'RequestsUnguarded',
+      () => Object.assign(replica, { refusal: { reason: 'RequestsUnguarded', detail: 'no policy' } }),
+      () => Object.assign(replica, { refusal: undefined }),
+    ],
+    [
       'the clock is off',
       'ClockSkew',
       () => Object.assign(replica, { clockFault: 'an hour' }),

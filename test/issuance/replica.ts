@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
 import { createController } from '../../signer/issuance/controller.ts';
+import type { Guard } from '../../signer/issuance/guard.ts';
 import { createReporter } from '../../signer/issuance/report.ts';
 import { type CertificateRequest, type OpenRequest, requestKey } from '../../signer/issuance/request.ts';
 import { createSigning } from '../../signer/issuance/signing.ts';
@@ -74,6 +75,8 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     served: ['v1'] as readonly CertificatesVersion[],
     clockFault: undefined as string | undefined,
     isPublished: true,
+    /** Why requests are not believed to come from nodes. */
+    refusal: undefined as ReturnType<Guard['refusal']>,
     isConfirmed: true,
     /** What a live look at any pod finds. */
     livePod: { status: 500 } as Answer,
@@ -174,6 +177,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
       synced: Promise.resolve(),
       run: async () => undefined,
     },
+    guard: { refusal: () => world.refusal },
     signing,
     status: createStatusWriter(api.transport, self),
     reporter: createReporter({

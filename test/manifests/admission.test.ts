@@ -18,7 +18,7 @@ let facts: RequestFacts;
 let strangers: Map<string, Speaker>;
 
 before(async () => {
-  controlPlane = await startControlPlane({ betaApis: true });
+  controlPlane = await startControlPlane({ betaApis: true, nodeRestriction: true });
   await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
   node = await joinNode(controlPlane, 'node-a');
   facts = await node.newPod('web');

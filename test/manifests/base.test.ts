@@ -125,7 +125,9 @@ for (const { overlay, port, service: serviceName, address } of listeners) {
     assert.deepEqual([asked.pathname, probed], ['/readyz', 'metrics']);
     assert.deepEqual(
       [...asked.searchParams],
-      [['exclude', 'pool' satisfies (typeof readinessChecks)[number]]],
+      (['pool', 'permissions', 'admission-policy'] satisfies (typeof readinessChecks)[number][]).map(
+        (check) => ['exclude', check],
+      ),
     );
     // A Service that published replicas which do not run yet, or run no longer, would send callers to closed ports.
     const service = serviceOf(await build(join(manifests, 'examples', overlay)), serviceName);

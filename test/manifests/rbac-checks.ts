@@ -1,3 +1,4 @@
+import { admissionPolicyName } from '../../signer/issuance/admission-policy.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import { create } from '../contract/workloads.ts';
 import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
@@ -124,6 +125,17 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
     { grant: 'signers attest', purpose: 'publish roots for kubespiffe.io/spiffe', call: publish },
     { grant: 'clustertrustbundles create', purpose: 'publish the roots for the first time', call: publish },
     { grant: 'clustertrustbundles patch', purpose: 'keep the published roots right', call: publish },
+    ...['validatingadmissionpolicies', 'validatingadmissionpolicybindings'].flatMap((resource) => {
+      const path = `/apis/admissionregistration.k8s.io/v1/${resource}?fieldSelector=metadata.name=${admissionPolicyName}`;
+      return [
+        { grant: `${resource} list`, purpose: 'see that only nodes create requests', call: get(path) },
+        {
+          grant: `${resource} watch`,
+          purpose: 'hear that this has changed',
+          call: get(`${path}&${watch}`),
+        },
+      ];
+    }),
     { grant: 'namespaces list', purpose: 'find the namespaces with the label', call: get(namespaces) },
     {
       grant: 'namespaces watch',

@@ -29,7 +29,7 @@ let checks: Check[];
 let roles: Roles;
 
 before(async () => {
-  controlPlane = await startControlPlane();
+  controlPlane = await startControlPlane({ nodeRestriction: true });
   await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
   for (const file of components) await controlPlane.kubectl(['apply', '--server-side', '-f', file]);
   signer = await asServiceAccount(controlPlane, { namespace: 'kubespiffe', name: 'kubespiffe-signer' });

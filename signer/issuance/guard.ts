@@ -1,0 +1,135 @@
+import type { Store } from '../kube/store.ts';
+import type { WaitReason } from '../observe/reasons.ts';
+import { rfc3339 } from '../pki/time.ts';
+import {
+  type AdmissionPolicy,
+  type AdmissionPolicyBinding,
+  admissionPolicyName,
+  admissionPolicyProblem,
+} from './admission-policy.ts';
+import type { OpenRequest } from './request.ts';
+
+/** API servers take a policy up within a second (policyRefreshInterval of k8s.io/apiserver), and times are whole seconds. */
+const takesEffectMs = 3_000;
+/** What the API server's clock is known to, so that a ready replica answers every request that is created from then on. */
+const clockErrorMs = 500;
+/** The API server sends a bookmark about every minute; without a word for so long the policy may have been removed. */
+const confirmedWithinMs = 300_000;
+
+/** Who sees to it that only nodes create requests: our admission policy, or something that we do not know. */
+export type RequestAdmission = 'policy' | 'external';
+
+/**
+ * Whether requests can be believed to come from nodes. Nothing in a request names its author, and what it says of its pod
+ * is public: without the admission policy anybody who may create requests would get the certificate of any pod. A
+ * request that was created before the policy took effect stays unbelievable for ever.
+ */
+export interface Guard {
+  /** Why the policy is not in force; undefined when it is. The same for every `requestAdmission`. */
+  problem(): string | undefined;
+  /** Why requests wait; undefined when those of now may be answered. */
+  obstacle(): string | undefined;
+  /** Why this request may not be answered; undefined when it may. */
+  refusal(request: Pick<OpenRequest, 'createdAtMs'>): { reason: WaitReason; detail: string } | undefined;
+  /** Resolves when policy and binding have been looked for. */
+  readonly known: Promise<unknown>;
+  /** Calls the listener when problem() may have changed. */
+  onChange(listener: () => void): void;
+}
+
+export interface GuardNeeds {
+  readonly requestAdmission: RequestAdmission;
+  readonly policies: Store<AdmissionPolicy>;
+  readonly bindings: Store<AdmissionPolicyBinding>;
+  /** Epoch milliseconds of the API server's clock; undefined before it is known. */
+  readonly serverNow: () => number | undefined;
+  readonly monotonic: () => number;
+  readonly log: {
+    error(fields: object, message: string): void;
+    warn(fields: object, message: string): void;
+    info(fields: object, message: string): void;
+  };
+}
+
+export function createGuard(needs: GuardNeeds): Guard {
+  const { policies, bindings, log } = needs;
+  const isExternal = needs.requestAdmission === 'external';
+  const listeners: (() => void)[] = [];
+  /** What policy and binding were last found to be; undefined before both have been looked for. */
+  let found: { readonly problem: string | undefined } | undefined;
+  /** Epoch milliseconds. */
+  let inForceSinceMs = Number.POSITIVE_INFINITY;
+  /** Requests that were created from then on have passed the policy. Whole seconds, as creation times are. */
+  const effectiveMs = () => Math.ceil((inForceSinceMs + takesEffectMs) / 1000) * 1000;
+
+  function look(): void {
+    if (!policies.isSynced() || !bindings.isSynced()) return;
+    const policy = policies.get(admissionPolicyName);
+    const binding = bindings.get(admissionPolicyName);
+    const problem = admissionPolicyProblem(policy, binding);
+    const isFirst = found === undefined;
+    const hasChanged = isFirst || found?.problem !== problem;
+    const isRepaired = !isFirst && found?.problem !== undefined;
+    found = { problem };
+    if (problem === undefined) {
+      // What was made again is as old as it says. What was changed back under our eyes is in force from now on.
+      inForceSinceMs = Math.max(
+        createdAt(policy),
+        createdAt(binding),
+        isRepaired ? (needs.serverNow() ?? Number.NEGATIVE_INFINITY) : Number.NEGATIVE_INFINITY,
+        isFirst || isRepaired ? Number.NEGATIVE_INFINITY : inForceSinceMs,
+      );
+      if (hasChanged) log.info({ policy: admissionPolicyName }, 'the admission policy is in force');
+    } else if (hasChanged) {
+      const level = isExternal ? 'warn' : 'error';
+      log[level]({ policy: admissionPolicyName }, `the admission policy is not in force: ${problem}`);
+    }
+    for (const listener of listeners) listener();
+  }
+
+  policies.subscribe(look);
+  bindings.subscribe(look);
+  const known = Promise.all([policies.synced, bindings.synced]).then(look);
+
+  function problem(): string | undefined {
+    if (!found) return 'the admission policy has not been read yet';
+    if (found.problem !== undefined) return found.problem;
+    const heard = Math.min(policies.lastContact(), bindings.lastContact());
+    if (needs.monotonic() - heard > confirmedWithinMs) {
+      return `the API server has not confirmed the admission policy for ${confirmedWithinMs / 60_000} min`;
+    }
+    return undefined;
+  }
+
+  return {
+    problem,
+    obstacle() {
+      if (isExternal) return undefined;
+      const why = problem();
+      if (why !== undefined) return why;
+      const now = needs.serverNow();
+      if (now !== undefined && now >= effectiveMs() + clockErrorMs) return undefined;
+      return 'the admission policy was created just now and takes effect within seconds';
+    },
+    refusal({ createdAtMs }) {
+      if (isExternal) return undefined;
+      const why = problem();
+      if (why !== undefined) return { reason: 'RequestsUnguarded', detail: why };
+      if (createdAtMs >= effectiveMs()) return undefined;
+      const detail = `created ${timeOf(createdAtMs)}, policy in force since ${timeOf(effectiveMs())}`;
+      return { reason: 'CreatedUnguarded', detail };
+    },
+    known,
+    onChange: (listener) => {
+      listeners.push(listener);
+    },
+  };
+}
+
+function timeOf(ms: number): string {
+  return Number.isFinite(ms) ? rfc3339(Math.floor(ms / 1000)) : 'at an unknown time';
+}
+
+function createdAt(object: AdmissionPolicy | AdmissionPolicyBinding | undefined): number {
+  return Date.parse(object?.metadata.creationTimestamp ?? '') || Number.POSITIVE_INFINITY;
+}

@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { applyAdmissionPolicy, bindingPath, policyPath } from './admission-policy.ts';
+import { startInstalledSigner } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, create, createPod, read, requestFor } from './workloads.ts';
+
+describe('a signer whose admission policy is missing or changed', () => {
+  let controlPlane: ControlPlane;
+  let signer: SignerProcess;
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    signer = await startInstalledSigner(controlPlane);
+  });
+  after(async () => {
+    await signer?.child.stop();
+    await controlPlane?.stop();
+  });
+
+  const newRequest = async () => requestFor(controlPlane, await createPod(controlPlane));
+  const auditedOf = ({ metadata }: PodCertificateRequest, of = signer) =>
+    of.lines().filter((line) => line.audit && (line.request as { uid: string }).uid === metadata.uid);
+  const waitsFor = (request: PodCertificateRequest, reason: string) =>
+    waitFor(`word of ${reason}`, () => auditedOf(request).find((line) => line.reason === reason));
+  const inForce = (of = signer) => of.metric('kubespiffe_admission_policy_in_force');
+  const problemSaid = (problem: RegExp, of = signer) =>
+    waitFor(
+      `${problem}`,
+      async () => {
+        const { ok, text } = await of.readiness();
+        const line = text.split('\n').find((each) => each.startsWith('[-]admission-policy')) ?? '';
+        if (!ok && problem.test(line)) return true;
+        throw new Error(text);
+      },
+      { needs: [of.child], timeoutMs: 10_000 },
+    );
+  const noteOn = (podUID: string, reason: string): Promise<string> =>
+    waitFor(`the Event ${reason}`, async () => {
+      const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+      const { items } = body as { items: { reason: string; note: string; regarding: { uid: string } }[] };
+      return items.find((event) => event.regarding.uid === podUID && event.reason === reason)?.note;
+    });
+
+  /** Replaces a spec; Kubernetes writes the status of a policy meanwhile. */
+  // biome-ignore lint/suspicious/noExplicitAny: the specs of two kinds
+  async function putSpec(path: string, specFrom: (spec: any) => object): Promise<void> {
+    await waitFor(`${path} to be replaced`, async () => {
+      const { body } = await controlPlane.request('GET', path);
+      const { status } = await controlPlane.request('PUT', path, { ...body, spec: specFrom(body.spec) });
+      return status === 200;
+    });
+  }
+
+  it('is ready with the policy that manifests/base has', async () => {
+    assert.match((await signer.readiness()).text, /^\[\+\]admission-policy only nodes create requests$/m);
+    assert.equal(await inForce(), 1);
+  });
+
+  let unguarded: PodCertificateRequest;
+
+  it('answers nothing while the policy is missing, and says so everywhere', async () => {
+    await controlPlane.request('DELETE', bindingPath);
+    await controlPlane.request('DELETE', policyPath);
+    await problemSaid(/ValidatingAdmissionPolicy kubespiffe-requests-from-nodes-only does not exist/);
+    assert.equal(await inForce(), 0);
+    // As anybody with the right to create requests can now.
+    const pod = await createPod(controlPlane);
+    const byNode = await requestFor(controlPlane, pod);
+    const path = '/apis/certificates.k8s.io/v1/namespaces/default/podcertificaterequests';
+    const forged = { metadata: { generateName: 'req-' }, spec: byNode.spec };
+    unguarded = await waitFor('the API server to forget the policy', () =>
+      create<PodCertificateRequest>(controlPlane, path, forged),
+    );
+    const waits = await waitsFor(unguarded, 'RequestsUnguarded');
+    assert.equal(waits.outcome, 'Wait');
+    const note = await noteOn(pod.metadata.uid ?? '', 'RequestsUnguarded');
+    assert.match(note, /does not exist\)\. Apply manifests\/base\/admission-policy\.yaml/);
+    const errors = signer.lines().filter(({ level }) => level === 'error');
+    assert.ok(
+      errors.some(({ msg }) => /the admission policy is not in force: .*not exist/.test(String(msg))),
+    );
+    assert.deepEqual((await read(controlPlane, unguarded)).status ?? {}, {});
+  });
+
+  it('leaves a request that was created without the policy unanswered once it is back', async () => {
+    await applyAdmissionPolicy(controlPlane);
+    await signer.ready();
+    const { conditions } = await answerTo(controlPlane, await newRequest());
+    assert.equal(conditions?.[0]?.type, 'Issued');
+    await waitsFor(unguarded, 'CreatedUnguarded');
+    const note = await noteOn(unguarded.spec.podUID, 'CreatedUnguarded');
+    assert.match(note, /created before the admission policy was in force .*Delete the request/);
+    assert.deepEqual((await read(controlPlane, unguarded)).status ?? {}, {});
+  });
+
+  const requests = {
+    apiGroups: ['certificates.k8s.io'],
+    apiVersions: ['v1', 'v1beta1'],
+    resources: ['podcertificaterequests'],
+    operations: ['CREATE'],
+  };
+  const everybody = { name: 'x', expression: 'true' };
+  const changes: [what: string, path: string, spec: object, problem: RegExp][] = [
+    [
+      'lets requests pass on errors',
+      policyPath,
+      { failurePolicy: 'Ignore' },
+      /failurePolicy Ignore, not Fail/,
+    ],
+    ['asks something else', policyPath, { validations: [{ expression: 'true' }] }, /lacks the validation/],
+    ['has another condition', policyPath, { matchConditions: [everybody] }, /matchCondition that is not/],
+    [
+      'matches no creation',
+      policyPath,
+      { matchConstraints: { resourceRules: [{ ...requests, operations: ['DELETE'] }] } },
+      /no resourceRule for CREATE/,
+    ],
+    [
+      'leaves a version out',
+      policyPath,
+      { matchConstraints: { resourceRules: [{ ...requests, apiVersions: ['v1'] }] } },
+      /no resourceRule for CREATE .* in v1 and v1beta1/,
+    ],
+    [
+      'leaves resources out',
+      policyPath,
+      { matchConstraints: { excludeResourceRules: [requests] } },
+      /matchConstraints\.excludeResourceRules/,
+    ],
+    [
+      'leaves namespaces out',
+      policyPath,
+      { matchConstraints: { namespaceSelector: { matchLabels: { a: 'b' } } } },
+      /matchConstraints\.namespaceSelector/,
+    ],
+    [
+      'only warns',
+      bindingPath,
+      { validationActions: ['Warn'] },
+      /validationActions \["Warn"\], without Deny/,
+    ],
+    ['is bound to another policy', bindingPath, { policyName: 'other' }, /is of the policy other/],
+    [
+      'is bound for some objects only',
+      bindingPath,
+      { matchResources: { objectSelector: { matchLabels: { a: 'b' } } } },
+      /matchResources\.objectSelector/,
+    ],
+  ];
+
+  it('answers nothing while the policy or its binding lets others than nodes create requests', async (t) => {
+    const kept = await Promise.all(
+      [policyPath, bindingPath].map(async (path) => (await controlPlane.request('GET', path)).body.spec),
+    );
+    for (const [what, path, spec, problem] of changes) {
+      await t.test(what, async () => {
+        const changed = await controlPlane.request('PATCH', path, { spec });
+        assert.equal(changed.status, 200, JSON.stringify(changed.body));
+        await problemSaid(problem);
+        await putSpec(path, () => kept[path === policyPath ? 0 : 1]);
+      });
+    }
+    const waiting = await newRequest();
+    await waitsFor(waiting, 'CreatedUnguarded');
+    await signer.ready();
+    assert.equal((await answerTo(controlPlane, await newRequest())).conditions?.[0]?.type, 'Issued');
+    assert.deepEqual((await read(controlPlane, waiting)).status ?? {}, {});
+  });
+
+  it('accepts a policy that refuses more', async () => {
+    await putSpec(policyPath, ({ matchConditions: _, ...spec }) => ({
+      ...spec,
+      validations: [...spec.validations, { expression: "request.namespace != 'nowhere'" }],
+      matchConstraints: { resourceRules: [{ ...requests, apiVersions: ['*'], operations: ['*'] }] },
+    }));
+    assert.equal((await answerTo(controlPlane, await newRequest())).conditions?.[0]?.type, 'Issued');
+    assert.equal(await inForce(), 1);
+  });
+
+  it('answers without the policy where something else guards, and warns of it', async () => {
+    await controlPlane.request('DELETE', policyPath);
+    await problemSaid(/does not exist/);
+    const kubeconfig = await controlPlane.kubeconfigFor({
+      namespace: 'kubespiffe',
+      name: 'kubespiffe-signer',
+    });
+    const flags = ['--request-admission', 'external'];
+    const starting = await startSigner({ kubeconfig, replica: 'signer-starting' });
+    const external = await startSigner({ kubeconfig, replica: 'signer-external', flags });
+    await external.ready();
+    assert.match(
+      (await external.readiness()).text,
+      /^\[\+\]admission-policy requestAdmission is external, so requests are answered although .* does not exist$/m,
+    );
+    assert.equal(await inForce(external), 0);
+    const warnings = external.lines().filter(({ level }) => level === 'warn');
+    assert.ok(warnings.some(({ msg }) => /the admission policy is not in force/.test(String(msg))));
+    const request = await newRequest();
+    assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
+    assert.equal(auditedOf(request, external).filter(({ outcome }) => outcome === 'Issued').length, 1);
+    // A replica that starts without the policy says so as well.
+    await problemSaid(/does not exist/, starting);
+    await starting.child.stop();
+    await external.child.stop();
+  });
+});

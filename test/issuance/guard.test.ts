@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parseAllDocuments } from 'yaml';
+import {
+  type AdmissionPolicy,
+  type AdmissionPolicyBinding,
+  admissionPolicyName,
+} from '../../signer/issuance/admission-policy.ts';
+import { createGuard, type RequestAdmission } from '../../signer/issuance/guard.ts';
+import { createStore } from '../../signer/kube/store.ts';
+
+const manifest = join(import.meta.dirname, '../../manifests/base/admission-policy.yaml');
+const documents = parseAllDocuments(await readFile(manifest, 'utf8')).map((document) => document.toJS());
+
+const start = Date.UTC(2026, 10, 25, 12);
+const second = 1_000;
+
+/** A guard over two stores, with policy and binding created `policySecond` after the start. */
+function setUp(requestAdmission: RequestAdmission = 'policy') {
+  let monotonicMs = 0;
+  const monotonic = () => monotonicMs;
+  const policies = createStore<AdmissionPolicy>({ monotonic });
+  const bindings = createStore<AdmissionPolicyBinding>({ monotonic });
+  const said: [level: string, message: string][] = [];
+  const log = (level: string) => (_: object, message: string) => void said.push([level, message]);
+  const guard = createGuard({
+    requestAdmission,
+    policies,
+    bindings,
+    serverNow: () => start + monotonicMs,
+    monotonic,
+    log: { error: log('error'), warn: log('warn'), info: log('info') },
+  });
+  const made = <T>(document: object, seconds: number): T =>
+    ({
+      ...document,
+      metadata: {
+        name: admissionPolicyName,
+        creationTimestamp: new Date(start + seconds * second).toISOString(),
+      },
+    }) as T;
+  return {
+    guard,
+    policies,
+    bindings,
+    said,
+    policyOf: (seconds: number) => made<AdmissionPolicy>(documents[0], seconds),
+    bindingOf: (seconds: number) => made<AdmissionPolicyBinding>(documents[1], seconds),
+    advance: (seconds: number) => {
+      monotonicMs += seconds * second;
+    },
+    reasonAt: (seconds: number) => guard.refusal({ createdAtMs: start + seconds * second })?.reason,
+  };
+}
+
+test('requests wait until policy and binding have been read', async () => {
+  const { guard, policies, bindings, policyOf, bindingOf, reasonAt } = setUp();
+  assert.equal(reasonAt(100), 'RequestsUnguarded');
+  policies.replace([[admissionPolicyName, policyOf(0)]]);
+  assert.match(guard.problem() ?? '', /has not been read yet/);
+  bindings.replace([[admissionPolicyName, bindingOf(0)]]);
+  await guard.known;
+  assert.equal(reasonAt(100), undefined);
+});
+
+test('requests of the first three seconds of a policy are not believed, nor are earlier ones', async () => {
+  const { guard, policies, bindings, policyOf, bindingOf, reasonAt, advance } = setUp();
+  policies.replace([[admissionPolicyName, policyOf(0)]]);
+  bindings.replace([[admissionPolicyName, bindingOf(10)]]);
+  await guard.known;
+  for (const seconds of [-60, 5, 12]) assert.equal(reasonAt(seconds), 'CreatedUnguarded');
+  assert.equal(reasonAt(13), undefined);
+  advance(13.4);
+  assert.match(guard.obstacle() ?? '', /takes effect within seconds/);
+  advance(0.2);
+  assert.equal(guard.obstacle(), undefined);
+});
+
+test('a policy that was changed back is in force from then on, whatever its age', async () => {
+  const { guard, policies, bindings, said, policyOf, bindingOf, reasonAt, advance } = setUp();
+  policies.replace([[admissionPolicyName, policyOf(-3600)]]);
+  bindings.replace([[admissionPolicyName, bindingOf(-3600)]]);
+  await guard.known;
+  assert.equal(reasonAt(0), undefined);
+  advance(100);
+  bindings.set(admissionPolicyName, { ...bindingOf(-3600), spec: { validationActions: ['Warn'] } });
+  assert.equal(reasonAt(99), 'RequestsUnguarded');
+  advance(100.2);
+  bindings.set(admissionPolicyName, bindingOf(-3600));
+  for (const seconds of [99, 150, 203]) assert.equal(reasonAt(seconds), 'CreatedUnguarded');
+  assert.equal(reasonAt(204), undefined);
+  policies.set(admissionPolicyName, { ...policyOf(-3600) });
+  assert.equal(reasonAt(203), 'CreatedUnguarded');
+  assert.deepEqual(
+    said.map(([level]) => level),
+    ['info', 'error', 'info'],
+  );
+});
+
+test('a policy that the API server has not confirmed for 5 minutes is not believed', async () => {
+  const { guard, policies, bindings, policyOf, bindingOf, reasonAt, advance } = setUp();
+  policies.replace([[admissionPolicyName, policyOf(-60)]]);
+  bindings.replace([[admissionPolicyName, bindingOf(-60)]]);
+  await guard.known;
+  advance(200);
+  policies.touch();
+  advance(101);
+  assert.match(guard.problem() ?? '', /not confirmed the admission policy for 5 min/);
+  assert.equal(reasonAt(300), 'RequestsUnguarded');
+  bindings.touch();
+  assert.equal(reasonAt(300), undefined);
+});
+
+test('where something else guards, every request is believed, and what is wrong with the policy stays known', async () => {
+  const { guard, policies, bindings, said, reasonAt } = setUp('external');
+  policies.replace([]);
+  bindings.replace([]);
+  await guard.known;
+  assert.equal(reasonAt(0), undefined);
+  assert.equal(guard.obstacle(), undefined);
+  assert.match(guard.problem() ?? '', /does not exist/);
+  assert.equal(said[0]?.[0], 'warn');
+});
