@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, describe, it, test } from 'node:test';
+import { promisify } from 'node:util';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
@@ -105,4 +108,164 @@ test('a node still cannot ask for a pod of another node', async () => {
   const answer = await other.speak('POST', requestsPath(), await certificateRequest(facts));
   assert.equal(answer.status, 403);
   assert.doesNotMatch(answer.message, refusal);
+});
+
+interface Source {
+  podCertificate?: object;
+  clusterTrustBundle?: object;
+}
+const podCertificate = (signerName: string): Source => ({
+  podCertificate: { signerName, keyType: 'ECDSAP256', credentialBundlePath: 'credentials.pem' },
+});
+const roots = (of: object): Source => ({
+  clusterTrustBundle: { path: 'roots.pem', labelSelector: {}, ...of },
+});
+const ours = podCertificate('kubespiffe.io/spiffe');
+
+/** The spec of a pod with one volume of these sources, mounted as said. */
+const podSpec = (sources: Source[], mount: object = {}) => ({
+  containers: [
+    { name: 'main', image: 'none', volumeMounts: [{ name: 'spiffe', mountPath: '/run/spiffe', ...mount }] },
+  ],
+  volumes: [{ name: 'spiffe', projected: { sources } }],
+});
+const template = (spec: object) => ({ metadata: { labels: { app: 'web' } }, spec });
+const selector = { matchLabels: { app: 'web' } };
+const once = (spec: object) => ({ ...spec, restartPolicy: 'Never' });
+const kinds: [kind: string, apiVersion: string, specOf: (pod: object) => object][] = [
+  ['Pod', 'v1', (pod) => pod],
+  ['ReplicationController', 'v1', (pod) => ({ template: template(pod) })],
+  ['Deployment', 'apps/v1', (pod) => ({ selector, template: template(pod) })],
+  ['StatefulSet', 'apps/v1', (pod) => ({ selector, serviceName: 'web', template: template(pod) })],
+  ['DaemonSet', 'apps/v1', (pod) => ({ selector, template: template(pod) })],
+  ['ReplicaSet', 'apps/v1', (pod) => ({ selector, template: template(pod) })],
+  ['Job', 'batch/v1', (pod) => ({ template: template(once(pod)) })],
+  [
+    'CronJob',
+    'batch/v1',
+    (pod) => ({ schedule: '0 0 * * *', jobTemplate: { spec: { template: template(once(pod)) } } }),
+  ],
+];
+
+describe('the policy that warns of mistakes in pods', () => {
+  /** What kubectl prints beside its result. It fails where the API server refuses the object. */
+  async function warningsOf(...args: string[]): Promise<string[]> {
+    const [program = '', ...flags] = controlPlane.binaries.command('kubectl') ?? ['kubectl'];
+    const common = [`--kubeconfig=${controlPlane.kubeconfig}`, '--dry-run=server'];
+    const { stderr } = await promisify(execFile)(program, [...flags, ...args, ...common]);
+    return stderr.split('\n').filter((line) => line !== '');
+  }
+  async function warnings(object: object): Promise<string[]> {
+    const file = join(controlPlane.dir, 'warned.json');
+    await writeFile(file, JSON.stringify(object));
+    return warningsOf('create', '-f', file);
+  }
+  const aPod = (spec: object, metadata: object = {}) => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'warned', ...metadata },
+    spec,
+  });
+
+  before(() =>
+    waitFor(
+      'the policy to take effect',
+      async () => (await warnings(aPod(podSpec([ours], { subPath: 'a' })))).length,
+    ),
+  );
+
+  for (const [kind, apiVersion, specOf] of kinds) {
+    it(`warns of an unknown signer and of a subPath mount in a ${kind}, and refuses neither`, async () => {
+      const metadata = { name: 'warned' };
+      const unknown = podSpec([podCertificate('kubespiffe.io/spife')]);
+      const [ofSigner, ...others] = await warnings({ apiVersion, kind, metadata, spec: specOf(unknown) });
+      assert.match(
+        ofSigner ?? '',
+        /^Warning: .*: no signer of kubespiffe serves kubespiffe\.io\/spife: .* Use kubespiffe\.io\/spiffe$/,
+      );
+      assert.deepEqual(others, []);
+      const frozen = podSpec([ours], { subPath: 'credentials.pem' });
+      const [ofMount, ...rest] = await warnings({ apiVersion, kind, metadata, spec: specOf(frozen) });
+      assert.match(
+        ofMount ?? '',
+        /^Warning: .*: the subPath mount at \/run\/spiffe is never renewed: .* directory$/,
+      );
+      assert.deepEqual(rest, []);
+    });
+  }
+
+  const initContainers = [
+    {
+      name: 'first',
+      image: 'none',
+      volumeMounts: [{ name: 'spiffe', mountPath: '/first', subPathExpr: '$(HOSTNAME)' }],
+    },
+  ];
+  const bySigner = roots({ signerName: 'kubespiffe.io/spiffe' });
+  const mistakes: [what: string, spec: object, warning: RegExp][] = [
+    [
+      'an unknown signer of roots',
+      podSpec([roots({ signerName: 'kubespiffe.io/x' })]),
+      /serves kubespiffe\.io\/x:/,
+    ],
+    ['a subPath mount of roots', podSpec([bySigner], { subPath: 'roots.pem' }), /subPath mount/],
+    [
+      'a subPath mount of roots by name',
+      podSpec([{ clusterTrustBundle: { name: 'kubespiffe.io:spiffe:roots', path: 'a' } }], { subPath: 'a' }),
+      /subPath mount/,
+    ],
+    ['a subPathExpr of an init container', { ...podSpec([ours]), initContainers }, /mount at \/first/],
+  ];
+  for (const [what, spec, warning] of mistakes) {
+    it(`warns of ${what}`, async () => {
+      const all = await warnings(aPod(spec));
+      assert.equal(all.length, 1, all.join('\n'));
+      assert.match(all[0] ?? '', warning);
+    });
+  }
+
+  const plain = { containers: [{ name: 'main', image: 'none' }] };
+  const fine: [what: string, object: object][] = [
+    ['a pod without volumes', aPod(plain)],
+    ['a certificate of ours, mounted as a directory', aPod(podSpec([ours, bySigner]))],
+    ["others' signers", aPod(podSpec([podCertificate('other.example/x')], { subPath: 'a' }))],
+    [
+      'a subPath mount of another volume',
+      aPod({
+        containers: [
+          {
+            name: 'main',
+            image: 'none',
+            volumeMounts: [
+              { name: 'spiffe', mountPath: '/run/spiffe' },
+              { name: 'config', mountPath: '/etc/x', subPath: 'x' },
+            ],
+          },
+        ],
+        volumes: [
+          { name: 'spiffe', projected: { sources: [ours] } },
+          { name: 'config', configMap: { name: 'x' } },
+        ],
+      }),
+    ],
+    [
+      'a pod that a controller makes',
+      aPod(podSpec([ours], { subPath: 'a' }), {
+        ownerReferences: [
+          { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'a', uid: 'a', controller: true },
+        ],
+      }),
+    ],
+  ];
+  for (const [what, object] of fine) {
+    it(`says nothing of ${what}`, async () => assert.deepEqual(await warnings(object), []));
+  }
+
+  it('says nothing of our examples', async () => {
+    const examples = join(base, '../examples');
+    const files = (await readdir(examples)).filter((name) => name.endsWith('.yaml'));
+    assert.ok(files.length >= 4);
+    for (const file of files)
+      assert.deepEqual(await warningsOf('apply', '--server-side', '-f', join(examples, file)), [], file);
+  });
 });
