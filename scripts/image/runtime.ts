@@ -5,7 +5,7 @@ import type { Entry } from './tar.ts';
 
 const run = promisify(execFile);
 
-/** The account that the image runs under; its number is what manifests/base names. */
+/** The account that the image runs under where nobody chooses another. */
 export const account = { name: 'nonroot', id: 65532 };
 
 /**

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { freePorts } from '../cluster/ports.ts';
+import { startChild, waitFor } from '../cluster/process.ts';
 
 const run = promisify(execFile);
 const checkout = join(import.meta.dirname, '../..');
@@ -120,6 +122,49 @@ test('kubespiffe signer --check-config works in the image', async () => {
   const env = { KUBESPIFFE_TRUST_DOMAIN: 'example.org' };
   const { stdout } = await inImage(['/app/tools/main.js', 'signer', '--check-config'], env);
   assert.match(stdout, /trustDomain: example\.org/);
+});
+
+test('the signer runs as any user of group 0 without a name and a home, as on OpenShift', async () => {
+  const kubeconfig = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'here',
+    clusters: [{ name: 'here', cluster: { server: 'https://127.0.0.1:1' } }],
+    contexts: [{ name: 'here', context: { cluster: 'here', user: 'here' } }],
+    users: [{ name: 'here', user: {} }],
+  };
+  await writeFile(join(rootfs, 'tmp/nowhere'), JSON.stringify(kubeconfig));
+  const [port] = await freePorts(1);
+  const flags = ['--trust-domain', 'example.org', '--kubeconfig', '/tmp/nowhere'];
+  const command = [
+    ...[
+      '--userspec=1000650000:0',
+      '--groups=',
+      rootfs,
+      '/usr/local/bin/node',
+      '/app/tools/main.js',
+      'signer',
+    ],
+    ...[...flags, '--metrics-address', `127.0.0.1:${port}`],
+  ];
+  const signer = startChild('signer', ['env', '-i', 'PATH=/usr/sbin:/usr/bin', 'chroot', ...command], {
+    logFile: join(folder, 'signer.log'),
+  });
+  try {
+    const url = `http://127.0.0.1:${port}`;
+    await waitFor('the signer', async () => (await fetch(`${url}/livez`)).ok, { needs: [signer] });
+    const status = await readFile(`/proc/${signer.pid}/status`, 'utf8');
+    assert.match(status, /^Uid:\s1000650000\s/m);
+    assert.match(status, /^Gid:\s0\s/m);
+    await waitFor(
+      'the API server to be asked',
+      async () =>
+        (await (await fetch(`${url}/readyz`)).text()).includes('[-]pod-certificate-api not known yet'),
+      { needs: [signer] },
+    );
+  } finally {
+    await signer.stop();
+  }
 });
 
 test('every module of ours loads in the image', async () => {

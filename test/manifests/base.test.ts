@@ -162,15 +162,14 @@ test('the token endpoint’s certificate carries the name of its Service', async
 test('the bundle endpoint of the web finds its certificate where the Secret is mounted', async () => {
   const overlaid = await build(join(manifests, 'examples/federation'));
   const { bundleWeb } = (await configuration(overlaid)).endpoints ?? {};
-  const { containers, volumes, securityContext } = find('Deployment', overlaid).spec.template.spec;
+  const { containers, volumes } = find('Deployment', overlaid).spec.template.spec;
   const [{ mountPath, name }] = containers[0].volumeMounts;
   assert.deepEqual(
     [bundleWeb?.certificateFile, bundleWeb?.keyFile],
     [`${mountPath}/tls.crt`, `${mountPath}/tls.key`],
   );
   const { secret } = volumes.find((volume: Manifest) => volume.name === name);
-  assert.equal(secret.defaultMode, 0o440);
-  assert.equal(securityContext.fsGroup, securityContext.runAsGroup);
+  assert.equal(secret.defaultMode, 0o444);
 });
 
 test('an overlay for clusters without Pod Certificates names the ConfigMap that the role allows', async () => {
@@ -251,6 +250,63 @@ test('the signer’s pods are admitted by the restricted Pod Security of their n
     create(controlPlane, '/api/v1/namespaces/kubespiffe/pods?dryRun=All', privileged),
     /violates PodSecurity \\"restricted/,
   );
+});
+
+/** What the SecurityContextConstraints restricted-v2 of OpenShift allow, read from its manifest. */
+const openshiftVolumes =
+  'configMap csi downwardAPI emptyDir ephemeral image persistentVolumeClaim projected secret';
+
+/** Why restricted-v2 would refuse a pod, as far as its spec can say. An empty list: it assigns user, group and SELinux label. */
+function refusalsOfOpenShift(spec: Manifest): string[] {
+  const containers = [...spec.containers, ...(spec.initContainers ?? [])];
+  const contexts = [spec.securityContext ?? {}, ...containers.map((each) => each.securityContext ?? {})];
+  const chosen = ['runAsUser', 'fsGroup', 'seLinuxOptions', 'privileged', 'sysctls'];
+  const host = ['hostNetwork', 'hostPID', 'hostIPC'];
+  return [
+    ...chosen.filter((field) => contexts.some((context) => context[field])),
+    ...host.filter((field) => spec[field]),
+    ...containers.filter((each) => each.ports?.some((port: Manifest) => port.hostPort)).map(() => 'hostPort'),
+    ...containers
+      .filter(({ securityContext }) => securityContext?.allowPrivilegeEscalation !== false)
+      .map(() => 'allowPrivilegeEscalation'),
+    ...contexts.flatMap(({ capabilities }) =>
+      (capabilities?.add ?? []).map((add: string) => `capability ${add}`),
+    ),
+    ...contexts.flatMap(({ seccompProfile: { type } = { type: 'RuntimeDefault' } }) =>
+      type === 'RuntimeDefault' ? [] : [`seccomp ${type}`],
+    ),
+    ...(spec.volumes ?? [])
+      .flatMap((volume: Manifest) => Object.keys(volume).filter((key) => key !== 'name'))
+      .filter((type: string) => !openshiftVolumes.split(' ').includes(type)),
+  ];
+}
+
+for (const folder of [
+  'base',
+  'examples/tokens',
+  'examples/federation',
+  'examples/without-pod-certificates',
+]) {
+  test(`the signer of manifests/${folder} leaves user and group to the platform, as OpenShift demands`, async () => {
+    const { template } = find('Deployment', await build(join(manifests, folder))).spec;
+    assert.deepEqual(refusalsOfOpenShift(template.spec), []);
+    // With what OpenShift assigns, the pod passes Pod Security restricted too.
+    const pod = { metadata: { ...template.metadata, name: 'signer' }, spec: structuredClone(template.spec) };
+    Object.assign(pod.spec.securityContext, { runAsUser: 1000650000, fsGroup: 1000650000 });
+    Object.assign(pod.spec.securityContext, { seLinuxOptions: { level: 's0:c25,c20' } });
+    await create(controlPlane, '/api/v1/namespaces/kubespiffe/pods?dryRun=All', pod);
+  });
+}
+
+test('what OpenShift refuses is recognised in a pod', () => {
+  const spec = structuredClone(find('Deployment').spec.template.spec);
+  Object.assign(spec.securityContext, { runAsUser: 65532, fsGroup: 65532 });
+  Object.assign(spec, { hostNetwork: true, volumes: [{ name: 'host', hostPath: { path: '/' } }] });
+  spec.containers[0].securityContext = { capabilities: { add: ['NET_ADMIN'] } };
+  assert.deepEqual(refusalsOfOpenShift(spec), [
+    ...['runAsUser', 'fsGroup', 'hostNetwork', 'allowPrivilegeEscalation'],
+    ...['capability NET_ADMIN', 'hostPath'],
+  ]);
 });
 
 test('Service, PodDisruptionBudget and NetworkPolicy select the signer’s pods', () => {
