@@ -41,6 +41,7 @@ async function start(): Promise<void> {
     'Its node has our image under the name that manifests/base has, and the one of manifests/examples/pod.yaml:\n\n' +
       '  kubectl apply --server-side -k manifests/base\n' +
       '  bin/kubespiffe ca create --ca-id first --trust-domain example.org\n' +
+      '  kubectl --namespace kubespiffe rollout status deployment/kubespiffe-signer\n' +
       '  kubectl apply -f manifests/examples/pod.yaml\n',
   );
 }
