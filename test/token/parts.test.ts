@@ -13,7 +13,8 @@ import { checkAudiences } from '../../signer/token/svid/audiences.ts';
 import { readExchange, readShortForm } from '../../signer/token/svid/exchange.ts';
 
 describe('audiences', () => {
-  const open = { most: 2, allowed: undefined, forbidden: () => ['https://api.server', 'spiffe://td/own'] };
+  const forbidden = () => ['https://api.server', 'spiffe://td/own', 'api'];
+  const open = { most: 2, allowed: undefined, forbidden };
   const listed = { ...open, allowed: ['vault', 'https://*'] };
   const rows: [wanted: string[], policy: typeof open | typeof listed, expected: string][] = [
     [['a'], open, 'ok'],
@@ -40,6 +41,27 @@ describe('audiences', () => {
     [['http://x'], listed, 'AudienceNotAllowed'],
     [['https://x', 'y'], listed, 'AudienceNotAllowed'],
     [['https://api.server'], listed, 'AudienceForbidden'],
+    ...[
+      ...[
+        'https://api.server:443',
+        'https://api.server.',
+        'https://api.server.:443/',
+        'https://api%2Eserver',
+      ],
+      ...[
+        'https://api%252eserver',
+        'https://%61pi.server',
+        'https://api.server%2f',
+        'https://api.server?a=b',
+      ],
+      ...['https://api.server#a', 'https://api.server/./', 'https://api.server/a/..', 'https:api.server'],
+      ...['https://a:b@api.server', 'https:\\\\api.server', 'spiffe://TD//own', 'spiffe://td:443/own'],
+      ...['spiffe://td./own?a', 'spiffe://td/a/../own', 'API', 'api.', 'api:443', 'api/', 'api?a', 'api#'],
+    ].map((audience): [string[], typeof open, string] => [[audience], open, 'AudienceForbidden']),
+    ...[
+      ...['https://api.server:8443', 'https://api.server/a', 'https://a.api.server', 'https://api.server.a'],
+      ...['spiffe://td/own2', 'spiffe://td', 'api2', 'urn:api', 'https://[::1', '%', '/', ':'],
+    ].map((audience): [string[], typeof open, string] => [[audience], open, 'ok']),
   ];
   for (const [wanted, policy, expected] of rows) {
     const limits = policy === listed ? ' of a list' : '';

@@ -31,8 +31,8 @@ export function checkAudiences(
     if (/^eyJ[\w-]+\.[\w-]*\./.test(audience)) {
       return refuse('AudienceMalformed', 'is itself a token');
     }
-    const name = alike(audience);
-    if ([...policy.forbidden()].some((one) => alike(one) === name)) return refuse('AudienceForbidden');
+    const target = looseForm(audience);
+    if ([...policy.forbidden()].some((one) => looseForm(one) === target)) return refuse('AudienceForbidden');
     if (policy.allowed && !policy.allowed.some((pattern) => matches(audience, pattern))) {
       return refuse('AudienceNotAllowed');
     }
@@ -40,9 +40,31 @@ export function checkAudiences(
   return pass(wanted);
 }
 
-/** A verifier may compare more loosely than we do. */
-function alike(audience: string): string {
-  return audience.toLowerCase().replace(/\/+$/, '');
+/**
+ * The form in which an audience is compared with the forbidden ones. A verifier may compare more loosely than the API
+ * server, which compares byte for byte. So two audiences are the same if they differ only in letter case,
+ * percent-encoding, user information, default port, a final dot of the host, dot segments or extra slashes in the path,
+ * query or fragment.
+ */
+function looseForm(audience: string): string {
+  const text = percentDecoded(audience).toLowerCase();
+  // A host with a port has no scheme before its colon.
+  const hasScheme = /^[a-z][a-z0-9+.-]*:(?!\d)/.test(text);
+  const url = URL.parse(hasScheme ? text : `https://${text}`);
+  if (!url) return text;
+  const { protocol, hostname, pathname } = url;
+  // The URL standard knows the default ports of the web alone. A SPIFFE ID has no port at all (SPIFFE-ID 2.1).
+  const port = protocol === 'spiffe:' ? '' : url.port;
+  const path = pathname.replace(/\/{2,}/g, '/').replace(/\/$/, '');
+  return [hasScheme ? protocol : '', hostname.replace(/\.+$/, ''), port, path].join(' ');
+}
+
+/** Each sequence that can be decoded, also those that appear only after decoding (`%252e`). */
+function percentDecoded(text: string): string {
+  const decoded = text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return decoded === text ? text : percentDecoded(decoded);
 }
 
 function matches(audience: string, pattern: string): boolean {
