@@ -85,7 +85,8 @@ export const endpointSettings = {
     otherwise: 'that of the API server alone',
     description:
       'Further issuers of ServiceAccount tokens of this cluster: while `--service-account-issuer` changes, the one that ' +
-      'it had before. A new one needs no setting, as the signer asks the API server for it.',
+      'it had before; where the API server publishes no issuer, or forbids the signer to read it, the issuer itself. ' +
+      'A new one needs no setting, as the signer asks the API server for it.',
   },
   tokenNames: {
     section: 'Endpoints',

@@ -354,4 +354,40 @@ describe('the token endpoint in trouble', () => {
       });
     }
   });
+
+  it('opens by serviceAccountIssuers where RBAC forbids the issuer discovery, and says so where that is not set', async () => {
+    const bindings = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings';
+    for (const name of ['system:service-account-issuer-discovery', 'kubespiffe-issuer-discovery']) {
+      assert.equal((await controlPlane.request('DELETE', `${bindings}/${name}`)).status, 200);
+    }
+    const closed = await startTokenSigner(installed, { replica: 'signer-d' });
+    const line = await waitFor('the reason', async () => {
+      const { text } = await closed.signer.readiness();
+      return /^\[-\]token-endpoint .*forbids.*$/m.exec(text)?.[0];
+    });
+    assert.match(line, /bind the ClusterRole system:service-account-issuer-discovery/);
+    assert.match(line, /name the issuer in the setting serviceAccountIssuers/);
+    closed.agent.destroy();
+    await closed.signer.child.stop();
+
+    const open = await startTokenSigner(installed, {
+      replica: 'signer-e',
+      flags: ['--service-account-issuers', String(decodeJwt(await aToken()).iss)],
+    });
+    await open.signer.ready();
+    assert.equal((await open.exchange(await aToken())).status, 200);
+    // One line for each state, however often it is met.
+    assert.equal((await open.exchange(await aToken())).status, 200);
+    const lines = open.signer.output().split('\n');
+    for (const said of [
+      'only the issuers of the setting',
+      'keys of ServiceAccount tokens could not be read',
+    ]) {
+      const [warning, ...more] = lines.filter((each) => each.includes(said));
+      assert.match(warning ?? '', /"level":"warn".*system:service-account-issuer-discovery/);
+      assert.deepEqual(more, []);
+    }
+    open.agent.destroy();
+    await open.signer.child.stop();
+  });
 });

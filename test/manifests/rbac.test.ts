@@ -108,8 +108,22 @@ test('ClusterTrustBundles are readable without a rule of ours', async () => {
   assert.equal((await signer('GET', `${path}?watch=true`)).status, 200);
 });
 
-test('the issuer and the keys of ServiceAccount tokens are readable without a rule of ours', async () => {
-  assert.equal((await signer('GET', '/.well-known/openid-configuration')).status, 200);
+test('the issuer and the keys of ServiceAccount tokens are readable without the binding of Kubernetes itself', async () => {
+  const ofKubernetes = `${rbac}/clusterrolebindings/system:service-account-issuer-discovery`;
+  const ours = `${rbac}/clusterrolebindings/kubespiffe-issuer-discovery`;
+  const read = async () =>
+    Promise.all(
+      ['/.well-known/openid-configuration', '/openid/v1/jwks'].map(
+        async (path) => (await signer('GET', path)).status,
+      ),
+    );
+  assert.equal((await controlPlane.request('DELETE', ofKubernetes)).status, 200);
+  const another = await asServiceAccount(controlPlane, { namespace: 'default', name: 'default' });
+  const refusesOthers = async () => (await another('GET', '/openid/v1/jwks')).status === 403;
+  await waitFor('others to be refused', refusesOthers, { everyMs: 20 });
+  assert.deepEqual(await read(), [200, 200]);
+  assert.equal((await controlPlane.request('DELETE', ours)).status, 200);
+  await waitFor('the signer to be refused', async () => (await read()).join() === '403,403', { everyMs: 20 });
 });
 
 test('what is not the signer’s business is refused', async (t) => {

@@ -1,5 +1,5 @@
 import { KubespiffeError, messageOf } from '../../errors.ts';
-import { isPlain404 } from '../../kube/api-error.ts';
+import { ApiStatusError, isPlain404 } from '../../kube/api-error.ts';
 import { pause } from '../../kube/timer.ts';
 import type { Transport } from '../../kube/transport.ts';
 import type { Logger } from '../../observe/log.ts';
@@ -11,6 +11,8 @@ import { audiencesOf, parseJwt } from '../../spiffe/jwt-svid.ts';
 export interface ApiServerFacts {
   /** Whose tokens are taken: the issuer of discovery, and those that the administrator adds. */
   readonly issuers: ReadonlySet<string>;
+  /** Why discovery names no issuer, and what to do; absent where it names one. */
+  readonly withoutDiscovery?: string;
   /** Audiences that the API server itself accepts, as far as we can know: no token for one of them is ever ours to give. */
   readonly audiences: ReadonlySet<string>;
 }
@@ -31,12 +33,13 @@ export interface FactsNeeds {
  *   when an audience of ours is one of theirs.
  */
 export async function readApiServerFacts(needs: FactsNeeds): Promise<ApiServerFacts> {
-  const issuers = new Set([...(await discoverIssuer(needs.transport)), ...needs.furtherIssuers]);
+  const discovered = await discoverIssuer(needs.transport);
+  const issuers = new Set([...('issuer' in discovered ? [discovered.issuer] : []), ...needs.furtherIssuers]);
+  const withoutDiscovery = 'missing' in discovered ? discovered.missing : undefined;
   if (issuers.size === 0) {
     throw new KubespiffeError(
       'API_NOT_SERVED',
-      'the API server publishes no issuer, as its --service-account-issuer is no https URL; name it in the setting ' +
-        'serviceAccountIssuers',
+      `${withoutDiscovery}, or name the issuer in the setting serviceAccountIssuers`,
     );
   }
   const own = audiencesOfBearer(await needs.authorization());
@@ -52,8 +55,13 @@ export async function readApiServerFacts(needs: FactsNeeds): Promise<ApiServerFa
         'endpoint could speak to the API server with it; choose another',
     );
   }
-  return { issuers, audiences };
+  return { issuers, audiences, ...(withoutDiscovery !== undefined && { withoutDiscovery }) };
 }
+
+/** Of the issuer, and of the keys that verify its tokens. */
+export const discoveryForbidden =
+  'the API server forbids the signer to read its issuer discovery; bind the ClusterRole ' +
+  'system:service-account-issuer-discovery to its ServiceAccount, as manifests/token-endpoint does';
 
 const retryMs = 1_000;
 
@@ -73,7 +81,13 @@ export async function learnApiServerFacts(
   const isNews = createNews(() => performance.now());
   while (!signal.aborted) {
     try {
-      return await readApiServerFacts(needs);
+      const facts = await readApiServerFacts(needs);
+      const { withoutDiscovery, issuers } = facts;
+      if (withoutDiscovery !== undefined) {
+        const only = 'only the issuers of the setting serviceAccountIssuers are accepted';
+        needs.log.warn({ issuers: [...issuers] }, `${only}: ${withoutDiscovery}`);
+      }
+      return facts;
     } catch (error) {
       if (error instanceof KubespiffeError && error.code === 'CONFIG_INVALID') throw error;
       const fault = messageOf(error);
@@ -86,8 +100,11 @@ export async function learnApiServerFacts(
   return undefined;
 }
 
-/** The API server has a discovery document only where its issuer is an https URL. */
-async function discoverIssuer(transport: Transport): Promise<readonly string[]> {
+/**
+ * The API server has a discovery document only where its issuer is an https URL. Who may read it is a matter of RBAC:
+ * the built-in binding to all ServiceAccounts is removed in some clusters.
+ */
+async function discoverIssuer(transport: Transport): Promise<{ issuer: string } | { missing: string }> {
   try {
     const { body } = await transport.request<{ issuer?: unknown } | undefined>({
       method: 'GET',
@@ -95,9 +112,20 @@ async function discoverIssuer(transport: Transport): Promise<readonly string[]> 
       resource: 'serviceaccount-issuer',
       timeoutMs: 5_000,
     });
-    return typeof body?.issuer === 'string' && body.issuer !== '' ? [body.issuer] : [];
+    return typeof body?.issuer === 'string' && body.issuer !== ''
+      ? { issuer: body.issuer }
+      : {
+          missing:
+            'the discovery document of the API server names no issuer; correct its --service-account-issuer',
+        };
   } catch (error) {
-    if (isPlain404(error)) return [];
+    if (isPlain404(error)) {
+      return {
+        missing:
+          'the API server publishes no issuer, as its --service-account-issuer is not an https URL; change that',
+      };
+    }
+    if (error instanceof ApiStatusError && error.status === 403) return { missing: discoveryForbidden };
     throw error;
   }
 }

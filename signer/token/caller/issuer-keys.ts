@@ -1,7 +1,9 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 import { messageOf } from '../../errors.ts';
+import { ApiStatusError } from '../../kube/api-error.ts';
 import type { Transport } from '../../kube/transport.ts';
 import { createNews } from '../../observe/news.ts';
+import { discoveryForbidden } from './api-server.ts';
 import { createRecent } from './recent.ts';
 
 /** The keys that the API server signs ServiceAccount tokens with. */
@@ -60,9 +62,12 @@ export function createIssuerKeys(needs: {
       fetchedAt = monotonic();
       return true;
     } catch (error) {
-      const trouble = messageOf(error);
-      if (isNews(trouble))
-        log.warn({ error: trouble }, 'the keys of ServiceAccount tokens could not be read');
+      const isForbidden = error instanceof ApiStatusError && error.status === 403;
+      const trouble = isForbidden ? discoveryForbidden : messageOf(error);
+      if (isNews(trouble)) {
+        const effect = 'the API server reviews tokens of unknown keys, at a limited rate';
+        log.warn({ error: trouble }, `the keys of ServiceAccount tokens could not be read: ${effect}`);
+      }
       return false;
     }
   }
