@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Limiter } from '../limiter.ts';
+import { addressOf } from './address.ts';
 
 /** How many connections a server has open at most. */
 export interface ConnectionLimits {
@@ -35,9 +36,9 @@ export function limitConnections(
   server.maxConnections = limits.total;
   server.on('drop', () => onCut('full'));
   server.on('connection', (socket: Socket) => {
-    const { remoteAddress: address } = socket;
-    // Whoever has gone already has no address any more.
-    if (address === undefined) return;
+    const address = addressOf(socket);
+    // A peer that has gone already has no address any more.
+    if (address === '') return;
     const ofAddress = byAddress.get(address) ?? 0;
     const excess = ofAddress >= limits.perAddress ? 'address' : rate.take(address) > 0 ? 'rate' : undefined;
     if (excess) {

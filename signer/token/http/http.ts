@@ -4,6 +4,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { pause } from '../../kube/timer.ts';
 import type { Limiter } from '../limiter.ts';
 import { type Checked, describe, type Refused, refusals, refuse } from '../refusals.ts';
+import { addressOf } from './address.ts';
 import { type Excess, limitConnections } from './connections.ts';
 import { createCut } from './cut.ts';
 import { type HttpLimits, maxBodyBytes, maxHeaderBytes, usualLimits } from './limits.ts';
@@ -54,7 +55,7 @@ export function createHttp(needs: HttpNeeds): Http {
     bodyOf,
     onRefusal: (refusal, socket, reply) => {
       if (reply) tell(reply, refusal);
-      else needs.onRefusal(refusal, socket.remoteAddress ?? '', needs.monotonic(), '');
+      else needs.onRefusal(refusal, addressOf(socket), needs.monotonic(), '');
     },
     onHandshakeFailed: () => needs.onCut('handshake'),
   });
@@ -97,7 +98,7 @@ export function createHttp(needs: HttpNeeds): Http {
     if (told.has(reply)) return;
     told.add(reply);
     const [path = ''] = reply.request.url.split('?');
-    needs.onRefusal(refusal, reply.request.ip, startedAt(reply.request), path);
+    needs.onRefusal(refusal, addressOf(reply.request.socket), startedAt(reply.request), path);
   }
 
   function refused(reply: FastifyReply, refusal: Refused): FastifyReply {
@@ -106,7 +107,7 @@ export function createHttp(needs: HttpNeeds): Http {
   }
 
   function overRate({ request }: FastifyReply): Refused | undefined {
-    return needs.addressLimits.take(request.ip) > 0 ? refuse('AddressLimited') : undefined;
+    return needs.addressLimits.take(addressOf(request.socket)) > 0 ? refuse('AddressLimited') : undefined;
   }
 
   app.addHook('onRequest', async (request, reply) => {

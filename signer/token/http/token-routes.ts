@@ -1,6 +1,7 @@
 import { type Checked, refuse } from '../refusals.ts';
 import { jwtTokenType, readExchange, readShortForm, type TokenRequest } from '../svid/exchange.ts';
 import type { TokenService } from '../svid/jwt-service.ts';
+import { addressOf } from './address.ts';
 import { type Http, sendRefusal } from './http.ts';
 import { paths } from './paths.ts';
 import type { Presented } from './presented.ts';
@@ -25,7 +26,7 @@ export function addTokenRoutes({ app, startedAt, presented }: Http, answer: Toke
         : type?.trim().toLowerCase() === contentType
           ? read(body, shown.value)
           : refuse('RequestMalformed', `the Content-Type is not ${contentType}`);
-      const outcome = await answer(asked, request.ip, startedAt(request));
+      const outcome = await answer(asked, addressOf(request.socket), startedAt(request));
       if (!outcome.ok) return sendRefusal(reply, outcome);
       const { token, expiresIn } = outcome.value;
       // RFC 6749 5.1, RFC 8693 2.2.1.

@@ -1,6 +1,7 @@
 import { refuse } from '../refusals.ts';
 import { readX509Request } from '../svid/csr-request.ts';
 import type { IssuedX509Svid, X509Service } from '../svid/x509-service.ts';
+import { addressOf } from './address.ts';
 import { type Http, sendRefusal } from './http.ts';
 import { paths } from './paths.ts';
 
@@ -22,7 +23,7 @@ export function addX509Routes({ app, startedAt, presented }: Http, answer: X509S
       : type?.trim().toLowerCase() === requestType
         ? readX509Request(body, shown.value)
         : refuse('RequestMalformed', `the Content-Type is not ${requestType}`);
-    const outcome = await answer(asked, request.ip, startedAt(request));
+    const outcome = await answer(asked, addressOf(request.socket), startedAt(request));
     if (!outcome.ok) return sendRefusal(reply, outcome);
     reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
     if (prefersJson(request.headers.accept)) return reply.send(jsonOf(outcome.value));
