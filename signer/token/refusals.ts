@@ -1,4 +1,5 @@
 import { supportedSubjectKeys } from '../pki/keys.ts';
+import type { ProvedOwner } from './caller/caller.ts';
 
 /**
  * The one table of what the token endpoint answers when it gives nothing. A row is what the HTTP answer, the
@@ -246,6 +247,8 @@ export interface Refused {
   readonly ok: false;
   readonly code: RefusalCode;
   readonly detail: string;
+  /** Whose request it was, where its credential proves that although it gives nothing. */
+  readonly owner?: ProvedOwner;
 }
 export type Checked<T> = { readonly ok: true; readonly value: T } | Refused;
 

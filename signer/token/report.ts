@@ -2,7 +2,7 @@ import type { EventRecorder } from '../kube/events.ts';
 import type { Audit, TokenAuditRecord, X509AuditRecord } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { Caller } from './caller/caller.ts';
+import type { ProvedOwner } from './caller/caller.ts';
 import { describe, type Refused, refusals } from './refusals.ts';
 
 /** What is known of an answer when it is told. Holds no token. */
@@ -13,7 +13,7 @@ interface ToldOf<Event extends string, Facts> {
   readonly address: string;
   readonly elapsedMs: number;
   /** Whose request it is; absent until that is proved. */
-  readonly caller?: Caller;
+  readonly caller?: ProvedOwner;
   readonly outcome: { readonly ok: true; readonly issued: Facts } | Refused;
 }
 
@@ -151,7 +151,7 @@ const outcomeOf = { issue: 'Issued', deny: 'Denied', wait: 'Wait' } as const;
 
 function eventOf(
   event: SvidTold['event'],
-  caller: Caller,
+  caller: ProvedOwner,
   { code }: Refused,
   note: string,
 ): Parameters<EventRecorder['record']>[0] {

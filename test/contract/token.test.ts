@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { after, before, describe, it } from 'node:test';
@@ -169,6 +169,48 @@ describe('the token endpoint', () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod, { audiences: [] });
       assertRefused(await endpoint.exchange(token), 'AudienceWrong');
+    });
+
+    it('for another audience is told on its pod by an Event, and the audit line names the pod', async () => {
+      const pod = await createPod(controlPlane);
+      const { name, uid } = pod.metadata;
+      const token = await tokenFor(controlPlane, pod, { audiences: ['vault'] });
+      assertRefused(await endpoint.exchange(token), 'AudienceWrong');
+      const isOfPod = (line: Record<string, unknown>) => (line.pod as { uid?: string })?.uid === uid;
+      const line = await waitFor('the audit line', () => endpoint.signer.lines().find(isOfPod));
+      assert.partialDeepStrictEqual(line, {
+        ...{ audit: true, event: 'token', outcome: 'Denied', reason: 'AudienceWrong' },
+        ...{ namespace: 'default', pod: { name, uid }, address: '127.0.0.1' },
+      });
+      const event = await waitFor('the Event', async () => {
+        const { body } = await controlPlane.request(
+          'GET',
+          '/apis/events.k8s.io/v1/namespaces/default/events',
+        );
+        const { items } = body as { items: { reason: string; note: string; regarding: { uid: string } }[] };
+        return items.find(({ regarding }) => regarding.uid === uid);
+      });
+      assert.equal(event.reason, 'AudienceWrong');
+      assert.match(event.note, /project one with the audience spiffe:.*token-endpoint and no other/);
+    });
+
+    it('for another audience is not told on the pod that it names, where nobody vouches for its claims', async () => {
+      const pod = await createPod(controlPlane);
+      const facts = await factsOf(controlPlane, pod);
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      const forged = signed(
+        privateKey,
+        headerOf(facts, { kid: 'no-key-of-the-cluster' }),
+        claimsOf(facts, { aud: ['vault'], jti: 'forged' }),
+      );
+      assertRefused(await endpoint.exchange(forged), 'AudienceWrong');
+      // The lines are written in order: what is told of the forged token is before the next one.
+      const last = await endpoint.exchange(await tokenFor(controlPlane, await createPod(controlPlane)));
+      const { payload } = await verified(last);
+      await waitFor('the audit line', () =>
+        endpoint.signer.lines().find(({ tokenId }) => tokenId === payload.jti),
+      );
+      assert.ok(!endpoint.signer.output().includes(String(pod.metadata.uid)));
     });
 
     it('of a pod of another cluster is refused, although issuer, audience and names are the same', async () => {

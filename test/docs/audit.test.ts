@@ -167,7 +167,7 @@ describe('the page on audit lines', () => {
     return {
       address,
       elapsedMs: 1,
-      caller: { namespace, pod, serviceAccount, id: credentialId, expiresAt: 0 },
+      caller: { namespace, pod, serviceAccount, id: credentialId },
     };
   }
 

@@ -2,10 +2,10 @@ import { compactVerify } from 'jose';
 import type { Transport } from '../../kube/transport.ts';
 import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import type { Limiter } from '../limiter.ts';
-import { type Checked, pass, refuse } from '../refusals.ts';
+import { type Checked, pass, type RefusalCode, type Refused, refuse } from '../refusals.ts';
 import type { IssuerKeys } from './issuer-keys.ts';
 import type { Issuers } from './issuers.ts';
-import { checkTimes, maxTokenLength, type Psat, readPsat, readPsatHeader } from './psat.ts';
+import { checkTimes, maxTokenLength, ownerOf, type Psat, readPsat, readPsatHeader } from './psat.ts';
 import { reviewToken } from './review.ts';
 import type { ReviewCache } from './review-cache.ts';
 
@@ -28,6 +28,15 @@ export interface AuthenticatorNeeds {
 }
 
 /**
+ * Refusals that leave no doubt whose token it is, if a published key has signed it. `TokenRefused` and
+ * `ReviewDisagrees` are not among them: the key may be withdrawn, and then anybody may have signed the token.
+ */
+const refusedButProved: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
+  ...(['AudienceWrong', 'TokenExpired', 'TokenNotYetValid'] as const),
+  ...(['PodLimited', 'ReviewUnavailable', 'ReviewForbidden'] as const),
+]);
+
+/**
  * Finds out whose token it is. What is wrong with it by itself is said without asking anybody; then the API server
  * has the last word, once per token and cache lifetime. Whether the pod may have anything is another question.
  */
@@ -40,7 +49,8 @@ export function createAuthenticator(needs: AuthenticatorNeeds) {
     const cached = needs.hearsOfPods() ? cache.get(token) : undefined;
     if (cached) {
       needs.onReview('cached');
-      return checkTimes(cached, seconds()) ?? pass(cached);
+      const refused = checkTimes(cached, seconds());
+      return refused ? { ...refused, owner: cached } : pass(cached);
     }
     // Many connections may bring one token at the same moment: it is reviewed once.
     const known = underWay.get(token);
@@ -71,15 +81,19 @@ export function createAuthenticator(needs: AuthenticatorNeeds) {
     const read = () => readPsat(jwt.value.claims, { audience, issuers: issuers.known }, seconds());
     let psat = read();
     if (!psat.ok && psat.code === 'IssuerUnknown' && (await issuers.refresh())) psat = read();
-    if (!psat.ok) return psat;
+    const refused = (refusal: Refused): Refused => {
+      const owner = key && refusedButProved.has(refusal.code) ? ownerOf(jwt.value.claims) : undefined;
+      return owner ? { ...refusal, owner } : refusal;
+    };
+    if (!psat.ok) return refused(psat);
     // Without a key these claims are hearsay until the review: anybody can make such tokens, so few are reviewed.
     if (!key && needs.unpublishedKeys.take('all') > 0) return refuse('ReviewLimited');
-    if (key && needs.podReviews.take(psat.value.pod.uid) > 0) return refuse('PodLimited');
+    if (key && needs.podReviews.take(psat.value.pod.uid) > 0) return refused(refuse('PodLimited'));
 
     const reviewed = await reviewToken(token, psat.value, audience, transport);
     if (reviewed.ok) cache.put(token, reviewed.value);
     needs.onReview(reviewed.ok ? 'good' : reviewed.code === 'TokenRefused' ? 'refused' : 'failed');
-    return reviewed;
+    return reviewed.ok ? reviewed : refused(reviewed);
   }
 
   return authenticate;

@@ -62,7 +62,8 @@ export function judgeClientCertificate(
   );
   if (!isTrusted) return refuse('CertificateUntrusted');
   if (isInTime(leaf, now)) return caller;
-  return refuse(now >= leaf.notAfter ? 'CertificateExpired' : 'CertificateNotYetValid');
+  const refused = refuse(now >= leaf.notAfter ? 'CertificateExpired' : 'CertificateNotYetValid');
+  return caller.ok ? { ...refused, owner: caller.value } : refused;
 }
 
 function isInTime({ notBefore, notAfter }: CertificateFacts, now: number): boolean {

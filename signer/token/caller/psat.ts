@@ -2,7 +2,7 @@ import { isJsonObject, type JsonObject } from '../../spiffe/json.ts';
 import { isJwtAlgorithm, type JwtAlgorithmName } from '../../spiffe/jwt-algorithms.ts';
 import { audiencesOf } from '../../spiffe/jwt-svid.ts';
 import { type Checked, pass, type Refused, refuse } from '../refusals.ts';
-import type { Caller } from './caller.ts';
+import type { Caller, ProvedOwner } from './caller.ts';
 
 /** A projected ServiceAccount token, as far as it matters to us. Times in seconds since the epoch. */
 export interface Psat extends Caller {
@@ -79,6 +79,17 @@ export function readPsat(claims: JsonObject, policy: PsatPolicy, now: number): C
   if (!bound.ok) return bound;
   if (claims.jti !== undefined && typeof claims.jti !== 'string') return refuse('ClaimsMalformed', 'jti');
   return pass({ ...bound.value, ...times.value, id: claims.jti ?? '' });
+}
+
+/**
+ * The pod that the claims of a token name; undefined where they name none, or contradict each other. It is proved only
+ * if a key of the API server has signed the token and the issuer is that of this cluster. Pure.
+ */
+export function ownerOf(claims: JsonObject): ProvedOwner | undefined {
+  const bound = readBinding(claims);
+  if (!bound.ok) return undefined;
+  const { namespace, serviceAccount, pod } = bound.value;
+  return { namespace, serviceAccount, pod, id: typeof claims.jti === 'string' ? claims.jti : '' };
 }
 
 /** Whether the times of a token allow its use now. */

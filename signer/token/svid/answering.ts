@@ -1,4 +1,4 @@
-import type { Caller } from '../caller/caller.ts';
+import type { Caller, ProvedOwner } from '../caller/caller.ts';
 import { type Checked, pass, type Refused } from '../refusals.ts';
 
 /** What a service does with a request that could be read. */
@@ -21,18 +21,19 @@ export function answering<Request, Given, Facts>(needs: {
   readonly tell: (told: {
     readonly address: string;
     readonly elapsedMs: number;
-    readonly caller?: Caller;
+    readonly caller?: ProvedOwner;
     readonly outcome: { readonly ok: true; readonly issued: Facts } | Refused;
   }) => void;
   readonly monotonic: () => number;
 }): Answer<Request, Given> {
   return async (read, address, startedAt) => {
-    let caller: Caller | undefined;
+    let caller: ProvedOwner | undefined;
     const outcome = read.ok
       ? await needs.issue(read.value, (whose) => {
           caller = whose;
         })
       : read;
+    if (!outcome.ok) caller ??= outcome.owner;
     needs.tell({
       address,
       elapsedMs: needs.monotonic() - startedAt,

@@ -92,6 +92,82 @@ describe('good tokens', () => {
   }
 });
 
+describe('the pod of a refused token', () => {
+  const claims = (different: object = {}) => claimsOf(facts, { jti: 'token-1', ...different });
+  const owner = {
+    namespace: 'shop',
+    serviceAccount: facts.serviceAccount,
+    pod: facts.pod,
+    id: 'token-1',
+  };
+  const another = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+  const wrongAudience = claims({ aud: ['vault'] });
+  const past = { iat: facts.now - 900, nbf: facts.now - 900, exp: facts.now - 1 };
+  const rows: [name: string, token: string, code: string, isNamed: boolean][] = [
+    ['for another audience', signed(facts.key, headerOf(facts), wrongAudience), 'AudienceWrong', true],
+    ['that ended', signed(facts.key, headerOf(facts), claims(past)), 'TokenExpired', true],
+    [
+      'that begins later',
+      signed(facts.key, headerOf(facts), claims({ nbf: facts.now + 90 })),
+      'TokenNotYetValid',
+      true,
+    ],
+    ['with a wrong signature', signed(another, headerOf(facts), wrongAudience), 'SignatureInvalid', false],
+    [
+      'of a key that is not published',
+      signed(another, headerOf(facts, { kid: 'hidden' }), wrongAudience),
+      'AudienceWrong',
+      false,
+    ],
+    [
+      'of another issuer',
+      signed(facts.key, headerOf(facts), claims({ iss: 'https://other.example' })),
+      'IssuerUnknown',
+      false,
+    ],
+    [
+      'with names that contradict each other',
+      signed(facts.key, headerOf(facts), { ...wrongAudience, sub: 'system:serviceaccount:shop:other' }),
+      'AudienceWrong',
+      false,
+    ],
+  ];
+  for (const [name, token, code, isNamed] of rows) {
+    it(`is ${isNamed ? 'named' : 'not named'}: a token ${name}`, async () => {
+      const outcome = await anAuthenticator(facts).authenticate(token);
+      assert.ok(!outcome.ok);
+      assert.deepEqual([outcome.code, outcome.owner], [code, isNamed ? owner : undefined]);
+    });
+  }
+
+  it('is named while the API server cannot review the token, and not when it refuses it or disagrees', async () => {
+    const subject = anAuthenticator(facts);
+    const refused = async () => {
+      const outcome = await subject.authenticate(signed(facts.key, headerOf(facts), claims()));
+      return outcome.ok ? undefined : [outcome.code, outcome.owner];
+    };
+    subject.script.reviewFails = 500;
+    assert.deepEqual(await refused(), ['ReviewUnavailable', owner]);
+    subject.script.reviewFails = 403;
+    assert.deepEqual(await refused(), ['ReviewForbidden', owner]);
+    subject.script.reviewFails = undefined;
+    subject.script.review = { authenticated: false, error: 'gone' };
+    assert.deepEqual(await refused(), ['TokenRefused', undefined]);
+    subject.script.review = { ...goodReview(facts), audiences: ['vault'] };
+    assert.deepEqual(await refused(), ['ReviewDisagrees', undefined]);
+  });
+
+  it('is named when a token ends that was reviewed before', async () => {
+    const subject = anAuthenticator(facts);
+    const token = signed(facts.key, headerOf(facts), claims({ exp: facts.now + 5 }));
+    assert.ok((await subject.authenticate(token)).ok);
+    subject.script.nowMs += 5_000;
+    const outcome = await subject.authenticate(token);
+    assert.ok(!outcome.ok);
+    assert.partialDeepStrictEqual(outcome.owner, owner);
+  });
+});
+
 describe('the review', () => {
   const outcomes: [name: string, review: object, code: string][] = [
     ['authenticated false', { authenticated: false, error: 'gone' }, 'TokenRefused'],

@@ -65,6 +65,17 @@ function judge(credentials: ClientCredentials): string {
 }
 
 describe('a client certificate', () => {
+  it('that has ended names its pod in the refusal, and one of an unknown CA does not', async () => {
+    const ended = read(await aCertificate(facts, { notAfter: now }));
+    assert.ok(!ended.ok);
+    assert.equal(ended.code, 'CertificateExpired');
+    assert.deepEqual(ended.owner?.pod, { name: 'web-0', uid: 'pod-uid' });
+    const others = await authoritiesOfAllStates(now);
+    const foreign = read(await aCertificate({ ...facts, authorities: others }));
+    assert.ok(!foreign.ok);
+    assert.deepEqual([foreign.code, foreign.owner], ['CertificateUntrusted', undefined]);
+  });
+
   it('tells whose it is', async () => {
     const credentials = await aCertificate(facts);
     const caller = read(credentials);
