@@ -2,6 +2,8 @@
 export interface Limiter {
   /** Takes one from the key's allowance. @returns 0 when it was there, else milliseconds until it will be. */
   take(key: string): number;
+  /** Takes more than one, even more than is left: the key waits until its debt is paid, twice the usual burst at most. */
+  charge(key: string, amount: number): void;
 }
 
 /** Keys held at most; whoever was quiet longest is forgotten first, and then has a full allowance again. */
@@ -19,16 +21,25 @@ export function createLimiter(needs: {
   const most = Math.max(1, perSecond * 2);
   const buckets = new Map<string, { left: number; at: number }>();
 
+  /** @returns what was left before. */
+  function change(key: string, next: (left: number) => number): number {
+    const now = monotonic();
+    const bucket = buckets.get(key) ?? { left: most, at: now };
+    const left = Math.min(most, bucket.left + ((now - bucket.at) / 1000) * perSecond);
+    buckets.delete(key);
+    buckets.set(key, { left: next(left), at: now });
+    const [oldest] = buckets.keys();
+    if (buckets.size > maxKeys && oldest !== undefined) buckets.delete(oldest);
+    return left;
+  }
+
   return {
     take(key) {
-      const now = monotonic();
-      const bucket = buckets.get(key) ?? { left: most, at: now };
-      const left = Math.min(most, bucket.left + ((now - bucket.at) / 1000) * perSecond);
-      buckets.delete(key);
-      buckets.set(key, { left: left >= 1 ? left - 1 : left, at: now });
-      const [oldest] = buckets.keys();
-      if (buckets.size > maxKeys && oldest !== undefined) buckets.delete(oldest);
+      const left = change(key, (had) => (had >= 1 ? had - 1 : had));
       return left >= 1 ? 0 : ((1 - left) / perSecond) * 1000;
+    },
+    charge(key, amount) {
+      change(key, (left) => Math.max(-most, left - amount));
     },
   };
 }

@@ -1,5 +1,6 @@
 import { median } from './statistics.ts';
 import type { Figure } from './table.ts';
+import type { LargeCertificates } from './token-large-certificates.ts';
 import type { TokenLoadResult } from './token-load.ts';
 import type { Soak, TokenMeasurements, TokenRound, TokenRun } from './token-runs.ts';
 
@@ -13,10 +14,17 @@ const limits = {
   /** Median resident memory of the last third of the load beside the first third. */
   growth: 1.05,
   connections: 4,
+  /** Megabytes that connections with large client certificates may add. */
+  largeCertificates: 120,
 };
 
 /** The figures of the token endpoint with their limits, medians over the rounds. */
-export function tokenFiguresOf({ rounds, certificates, soak }: TokenMeasurements): Figure[] {
+export function tokenFiguresOf({
+  rounds,
+  certificates,
+  largeCertificates,
+  soak,
+}: TokenMeasurements): Figure[] {
   const runsOf = (name: 'repeated' | 'firstUse' | 'x509Svids' | 'bundle') =>
     rounds.map((round) => ({ ...round, run: round[name] }));
   const byCertificate = certificates.map(({ signatures, run }) => ({ signatures, run }));
@@ -34,6 +42,7 @@ export function tokenFiguresOf({ rounds, certificates, soak }: TokenMeasurements
     ...costFigures('certificates by token', runsOf('x509Svids')),
     rateFigure('bundle', runsOf('bundle')),
     ...costFigures('bundle', runsOf('bundle')),
+    largeCertificatesFigure(largeCertificates),
     soakFigure(soak),
     connectionsFigure(soak),
   ];
@@ -133,6 +142,16 @@ function connectionsFigure({ connections }: Soak): Figure {
     limit: `≤ ${limits.connections}`,
     ceiling: '',
     met: connections <= limits.connections,
+  };
+}
+
+function largeCertificatesFigure({ connections, bytes, before, peak, cpuMs }: LargeCertificates): Figure {
+  return {
+    figure: `RSS with ${connections} client certificates of ${bytes / 1000} KB`,
+    measured: `+${(peak - before).toFixed(0)} MB (${cpuMs.toFixed(1)} ms of CPU each)`,
+    limit: `≤ +${limits.largeCertificates} MB`,
+    ceiling: '',
+    met: peak - before <= limits.largeCertificates,
   };
 }
 

@@ -12,6 +12,7 @@ import type { Place } from './place.ts';
 import { connectionsTo, residentMegabytes } from './process-figures.ts';
 import { settled } from './runs.ts';
 import { type CertificateRound, measureCertificates } from './token-certificates.ts';
+import { type LargeCertificates, measureLargeCertificates } from './token-large-certificates.ts';
 import type { TokenLoadCalls, TokenLoadResult } from './token-load.ts';
 import type { SigningCalls } from './token-signing.ts';
 import { startWorker, type Worker } from './worker.ts';
@@ -55,6 +56,7 @@ export interface Soak extends TokenLoadResult {
 export interface TokenMeasurements {
   readonly rounds: readonly TokenRound[];
   readonly certificates: readonly CertificateRound[];
+  readonly largeCertificates: LargeCertificates;
   readonly soak: Soak;
 }
 
@@ -109,8 +111,10 @@ export async function measureTokens(
     }
     say('tokens: with certificates in place of ServiceAccount tokens');
     const certificates = await measureCertificates(bench, sizes);
+    say('tokens: with client certificates far larger than those of pods');
+    const largeCertificates = await measureLargeCertificates(bench);
     say(`tokens: memory during ${sizes.soakSeconds} s of load`);
-    return { rounds, certificates, soak: await measureSoak(bench, sizes.soakSeconds) };
+    return { rounds, certificates, largeCertificates, soak: await measureSoak(bench, sizes.soakSeconds) };
   } finally {
     load.stop();
     signer.agent.destroy();

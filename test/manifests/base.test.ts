@@ -6,7 +6,7 @@ import { parseAllDocuments } from 'yaml';
 import { type Config, loadConfig } from '../../signer/config/load.ts';
 import type { readinessChecks } from '../../signer/readiness.ts';
 import { ownAudiences } from '../../signer/spiffe/infrastructure.ts';
-import { maxBodyBytes, usualLimits } from '../../signer/token/http/limits.ts';
+import { maxBodyBytes, memoryOf, usualLimits } from '../../signer/token/http/limits.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -137,11 +137,15 @@ for (const { overlay, port, service: serviceName, address } of listeners) {
   test(`the overlay ${overlay} has memory for what load leaves behind, and for three full listeners`, async () => {
     const [container] = find('Deployment', await build(join(manifests, 'examples', overlay))).spec.template
       .spec.containers;
-    // In bytes, the most that docs/reference/performance.md has seen of a replica, and what a connection takes.
-    const [afterLoad, ofConnection] = [289e6, 60e3];
-    const ofListener = usualLimits.connections.total * (ofConnection + maxBodyBytes);
-    const [, mebibytes] = /^(\d+)Mi$/.exec(container.resources.limits.memory) ?? [];
-    assert.ok(Number(mebibytes) * 2 ** 20 >= afterLoad + 3 * ofListener);
+    // The most that docs/reference/performance.md has seen of a replica, in bytes.
+    const afterLoad = 289e6;
+    const { connections, connectionsWithCertificates, clientCertificates } = usualLimits;
+    const ofListener = connections.total * (memoryOf.connection + maxBodyBytes);
+    const ofTokenListener =
+      connectionsWithCertificates.total * (memoryOf.connectionWithCertificate + maxBodyBytes) +
+      clientCertificates.handshakes.total * memoryOf.handshakeWithCertificate;
+    const [, gibibytes] = /^(\d+)Gi$/.exec(container.resources.limits.memory) ?? [];
+    assert.ok(Number(gibibytes) * 2 ** 30 >= afterLoad + 2 * ofListener + ofTokenListener);
     assert.deepEqual(
       container.resources.requests,
       find('Deployment').spec.template.spec.containers[0].resources.requests,

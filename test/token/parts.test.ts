@@ -179,6 +179,19 @@ describe('the limiter', () => {
     assert.equal(taken('a', 20), 10);
   });
 
+  it('lets a key wait until what it was charged is paid, and no longer than two bursts', () => {
+    let nowMs = 0;
+    const limiter = createLimiter({ perSecond: 5, monotonic: () => nowMs });
+    limiter.charge('a', 15);
+    assert.equal(limiter.take('a'), 1_200);
+    assert.equal(limiter.take('b'), 0);
+    limiter.charge('a', 1_000);
+    nowMs = 2_199;
+    assert.ok(limiter.take('a') > 0);
+    nowMs = 2_201;
+    assert.equal(limiter.take('a'), 0);
+  });
+
   it('forgets whoever was quiet longest, and holds a bounded number of keys', () => {
     const limiter = createLimiter({ perSecond: 1, monotonic: () => 0 });
     for (let i = 0; i < 2; i += 1) limiter.take('first');

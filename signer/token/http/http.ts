@@ -14,14 +14,14 @@ export interface HttpNeeds {
   /** From `tlsOptions`. */
   readonly tls: ServerOptions;
   /** Of requests, by address. */
-  readonly addressLimits: Limiter;
+  readonly addressLimits: Pick<Limiter, 'take'>;
   /** Of new connections, by address. */
   readonly connectionRate: Limiter;
   readonly limits?: HttpLimits;
   /** Tells of a refusal that came before the request could be read. @param path empty as far as that was not read. */
   readonly onRefusal: (refused: Refused, address: string, startedAt: number, path: string) => void;
-  /** Tells of a connection that was closed before a request: one too many, or one without a good handshake. */
-  readonly onCut: (cause: Excess | 'handshake') => void;
+  /** Is called for each connection that was closed before a request. */
+  readonly onCut: (cause: Excess) => void;
   readonly onError: (error: Error) => void;
   /** Milliseconds. */
   readonly monotonic: () => number;
@@ -44,6 +44,7 @@ const retryAfterSeconds = 2;
 
 export function createHttp(needs: HttpNeeds): Http {
   const { limits = usualLimits } = needs;
+  const asksForCertificates = needs.tls.requestCert === true;
   let server: Server | undefined;
   let breakOff: () => void = () => undefined;
 
@@ -83,7 +84,13 @@ export function createHttp(needs: HttpNeeds): Http {
         },
         handler,
       );
-      breakOff = limitConnections(server, limits.connections, needs.connectionRate, needs.onCut);
+      breakOff = limitConnections(server, {
+        limits: asksForCertificates ? limits.connectionsWithCertificates : limits.connections,
+        clientCertificates: asksForCertificates ? limits.clientCertificates : undefined,
+        handshakeMs: limits.handshakeMs,
+        rate: needs.connectionRate,
+        onCut: needs.onCut,
+      });
       server.setTimeout(limits.idleMs);
       return server;
     },
@@ -151,7 +158,6 @@ export function createHttp(needs: HttpNeeds): Http {
     await pause(limits.closingMs, isClosed.signal);
     breakOff();
   });
-  const asksForCertificates = needs.tls.requestCert === true;
   const presented = (request: FastifyRequest) => presentedBy(request.raw, asksForCertificates);
   return { app, server, startedAt, presented, refused };
 }

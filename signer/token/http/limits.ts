@@ -1,4 +1,4 @@
-import type { ConnectionLimits } from './connections.ts';
+import type { ClientCertificateLimits, ConnectionLimits } from './connections.ts';
 
 export const maxBodyBytes = 64 * 1024;
 export const maxHeaderBytes = 16 * 1024;
@@ -6,6 +6,9 @@ export const maxHeaderBytes = 16 * 1024;
 /** What one client, or all of them, can take of a listener. Times in milliseconds. */
 export interface HttpLimits {
   readonly connections: ConnectionLimits;
+  /** Of a listener that asks its clients for certificates: each connection may hold much more memory there. */
+  readonly connectionsWithCertificates: ConnectionLimits;
+  readonly clientCertificates: ClientCertificateLimits;
   /** Requests at once; each waits for the API server at most. */
   readonly requests: number;
   readonly handshakeMs: number;
@@ -20,11 +23,30 @@ export interface HttpLimits {
 }
 
 /**
- * A connection takes some 60 KB of memory, a request its body in addition. Three full listeners are within the memory
- * limit that manifests/ give to a signer with listeners: test/manifests/base.test.ts reckons it.
+ * What one connection takes of memory, in bytes, as docs/reference/performance.md has it; a request takes its body in
+ * addition. OpenSSL unpacks certificates to forty times their size: `connectionWithCertificate` is one with the largest
+ * that are let in, `handshakeWithCertificate` one with the largest that OpenSSL takes at all.
+ */
+export const memoryOf = {
+  connection: 60e3,
+  connectionWithCertificate: 600e3,
+  handshakeWithCertificate: 3.6e6,
+};
+
+/**
+ * Three full listeners, one of which asks for certificates, are within the memory limit that manifests/ give to a signer
+ * with listeners: test/manifests/base.test.ts adds it up.
  */
 export const usualLimits: HttpLimits = {
   connections: { total: 1_024, perAddress: 256 },
+  connectionsWithCertificates: { total: 512, perAddress: 128 },
+  clientCertificates: {
+    handshakes: { total: 32, perAddress: 8 },
+    // Certificates of pods have 1 KB, their chains a few. A first request that follows at once counts as well.
+    handshakeBytes: 16 * 1024,
+    // OpenSSL takes 10 to 20 ms for the largest, sixty times as long as for one of a pod.
+    costOfExcess: 60,
+  },
   requests: 1_024,
   handshakeMs: 5_000,
   requestMs: 10_000,

@@ -30,7 +30,7 @@ export interface TokenServiceNeeds {
   readonly pool: Pick<PoolView, 'jwtSignable'>;
   /** Why the clock may not be used, or undefined. */
   readonly clockFault: () => string | undefined;
-  readonly podLimits: Limiter;
+  readonly podLimits: Pick<Limiter, 'take'>;
   readonly policy: TokenPolicy;
   readonly tell: TokenReporter;
   readonly newId: () => string;

@@ -25,7 +25,7 @@ export interface X509ServiceNeeds {
   readonly roots: () => string | undefined;
   /** What leaves carry beyond the profile, the same as those of PodCertificateRequests. */
   readonly extensionsFor: (identity: PodIdentity) => Uint8Array | undefined;
-  readonly podLimits: Limiter;
+  readonly podLimits: Pick<Limiter, 'take'>;
   readonly policy: { readonly trustDomain: string; readonly lifetimeSeconds: number };
   readonly tell: TokenReporter;
   readonly randomBytes: (count: number) => Uint8Array;

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect as connectTcp, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { connect as connectTls } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { createHttp } from '../../../signer/token/http/http.ts';
 import { type HttpLimits, usualLimits } from '../../../signer/token/http/limits.ts';
 import { tlsOptions } from '../../../signer/token/http/tls.ts';
 import { waitFor } from '../../cluster/process.ts';
 import { type ServerCredentials, webCredentials } from '../../contract/bundle-endpoint.ts';
+import { aCertificateOf } from './large-certificates.ts';
 
 let credentials: ServerCredentials;
 before(async () => {
@@ -27,7 +28,7 @@ const short: HttpLimits = {
 /** A real listener with one route, whose answer can be held back. */
 async function aListener(
   different: Partial<HttpLimits> = {},
-  more: { isOverRate?: boolean; newConnections?: number } = {},
+  more: { isOverRate?: boolean; newConnections?: number; asksForCertificates?: boolean } = {},
 ) {
   let { newConnections = Number.POSITIVE_INFINITY } = more;
   const refusals: string[] = [];
@@ -35,14 +36,21 @@ async function aListener(
   const http = createHttp({
     tls: tlsOptions(
       { keyPem: credentials.key, chainPem: credentials.cert },
-      { minTlsVersion: 'TLSv1.2', asksForCertificates: true },
+      { minTlsVersion: 'TLSv1.2', asksForCertificates: more.asksForCertificates ?? true },
     ),
-    limits: { ...short, ...different },
+    limits: {
+      ...short,
+      ...different,
+      ...(different.connections && { connectionsWithCertificates: different.connections }),
+    },
     addressLimits: { take: () => (more.isOverRate ? 1 : 0) },
     connectionRate: {
       take: () => {
         newConnections -= 1;
         return newConnections >= 0 ? 0 : 1;
+      },
+      charge: (_address, amount) => {
+        newConnections -= amount;
       },
     },
     onRefusal: ({ code }, address, _startedAt, path) => refusals.push(`${code} ${address} ${path}`),
@@ -96,12 +104,13 @@ function stubborn(socket: Socket): { socket: Socket; text: () => string } {
 }
 const tcp = (port: number, localAddress = '127.0.0.1') =>
   stubborn(connectTcp({ port, host: '127.0.0.1', localAddress, allowHalfOpen: true }));
-const tls = (port: number, localAddress = '127.0.0.1') =>
+const tls = (port: number, localAddress = '127.0.0.1', credential: ConnectionOptions = {}) =>
   stubborn(
     // The types do not know that options of the connection are passed on.
     connectTls({
       ...{ port, host: '127.0.0.1', rejectUnauthorized: false, allowHalfOpen: true },
       ...{ localAddress },
+      ...credential,
     }),
   );
 
@@ -137,6 +146,7 @@ const post = (length: number, body = '') =>
 interface Hostile {
   readonly name: string;
   readonly over: typeof tcp;
+  readonly asksForCertificates?: boolean;
   readonly does: (socket: Socket) => void | Promise<void>;
   /** The status of each answer that it gets. */
   readonly statuses: readonly string[];
@@ -197,6 +207,8 @@ const hostile: readonly Hostile[] = [
   {
     name: 'sends headers without an end',
     over: tls,
+    // Where clients are asked for certificates, so much at once may be a certificate.
+    asksForCertificates: false,
     does: (socket) => {
       socket.write(`GET /echo HTTP/1.1\r\nX: ${'a'.repeat(40_000)}`);
       dribble(socket, 'a');
@@ -227,9 +239,17 @@ const hostile: readonly Hostile[] = [
 ];
 
 describe('a client that ignores every goodbye', { concurrency: true }, () => {
-  for (const { name, over, does, statuses, cuts = [], refusals = [] } of hostile) {
+  for (const {
+    name,
+    over,
+    asksForCertificates = true,
+    does,
+    statuses,
+    cuts = [],
+    refusals = [],
+  } of hostile) {
     it(`is cut when it ${name}`, async () => {
-      const listener = await aListener();
+      const listener = await aListener({}, { asksForCertificates });
       try {
         const { socket, text } = over(listener.port);
         await once(socket, over === tls ? 'secureConnect' : 'connect');
@@ -354,6 +374,60 @@ describe('clients that are too many', { concurrency: true }, () => {
     socket.write('GET /%ff HTTP/1.1\r\nHost: a\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n');
     await waitFor('two answers', () => text().split('"AddressLimited"').length === 3);
     assert.deepEqual(listener.refusals, ['AddressLimited 127.0.0.1 /%ff', 'AddressLimited 127.0.0.1 /echo']);
+    await listener.stop();
+  });
+});
+
+describe('a listener that asks for client certificates', { concurrency: true }, () => {
+  it('serves a client whose certificates are large, as those of a long chain are', async () => {
+    const listener = await aListener();
+    const { socket, text } = tls(listener.port, '127.0.0.1', await aCertificateOf(12_000));
+    await once(socket, 'secureConnect');
+    socket.write(post(1, 'a'));
+    await waitFor('the answer', () => text().includes('200 OK'));
+    assert.deepEqual(listener.cuts, []);
+    await listener.stop();
+  });
+
+  it('cuts a client off whose certificate is far larger, after its handshake, and makes its address wait', async () => {
+    const listener = await aListener({}, { newConnections: 50 });
+    const { socket, text } = tls(listener.port, '127.0.0.1', await aCertificateOf(90_000));
+    socket.write(post(1, 'a'));
+    await waitFor('the end of the connection', () => socket.readableEnded || socket.closed);
+    assert.deepEqual([listener.cuts, text()], [['certificate'], '']);
+    const next = tls(listener.port);
+    await waitFor('the end of the next', () => next.socket.readableEnded || next.socket.closed);
+    assert.deepEqual(listener.cuts, ['certificate', 'rate']);
+    await listener.stop();
+  });
+
+  it('lets a few be in their handshake at once, and none of another address waits for the slow ones', async () => {
+    const handshakes = { total: 3, perAddress: 2 };
+    const listener = await aListener({
+      handshakeMs: 60_000,
+      clientCertificates: { ...short.clientCertificates, handshakes },
+    });
+    const slow = [tcp(listener.port), tcp(listener.port)];
+    await waitFor('two connections', async () => (await listener.connections()) === 2);
+    const waiting = tls(listener.port);
+    waiting.socket.write(post(1, 'a'));
+    const other = tls(listener.port, '127.0.0.2');
+    other.socket.write(post(1, 'a'));
+    await waitFor('the answer to the other address', () => other.text().includes('200 OK'));
+    assert.equal(waiting.text(), '');
+    slow[0]?.socket.destroy();
+    await waitFor('the answer to the one that waited', () => waiting.text().includes('200 OK'));
+    await listener.stop();
+  });
+
+  it('closes a connection that does not come to its handshake in time', async () => {
+    const listener = await aListener({
+      handshakeMs: 300,
+      clientCertificates: { ...short.clientCertificates, handshakes: { total: 0, perAddress: 1 } },
+    });
+    const { socket } = tls(listener.port);
+    await waitFor('the end of the connection', () => socket.readableEnded || socket.closed);
+    assert.deepEqual(listener.cuts, ['handshake']);
     await listener.stop();
   });
 });

@@ -51,7 +51,7 @@ describe('the OpenAPI document', () => {
     const current = () => (hasPool ? compiled.pool : undefined);
     const http = createHttp({
       tls: {},
-      connectionRate: { take: () => 0 },
+      connectionRate: { take: () => 0, charge: () => undefined },
       addressLimits: { take: () => (isFull ? 1 : 0) },
       onRefusal: () => undefined,
       onCut: () => undefined,
