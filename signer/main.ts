@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import packageJson from '../package.json' with { type: 'json' };
-import { createPoolView } from './authority/view.ts';
+import { jwtPropagationSeconds } from './authority/jwt-signing.ts';
+import { createPoolView, type PoolView } from './authority/view.ts';
 import { createCaches } from './caches.ts';
 import type { Config } from './config/load.ts';
 import { messageOf } from './errors.ts';
@@ -23,12 +24,14 @@ import { createAudit } from './observe/audit.ts';
 import { createHealth, type Health } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
+import { explain } from './observe/reasons.ts';
 import { serveObservability } from './observe/server.ts';
 import { neededPermissions } from './permissions.ts';
 import { leafExtensions } from './pki/leaf-extensions.ts';
 import { createRandomPool } from './pki/random.ts';
 import { joinPublishing, publishedIn } from './publishing.ts';
 import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
+import { createSigningState, type SigningProblem } from './signing-state.ts';
 import type { EndpointNeeds } from './token/endpoints.ts';
 import { bundleName as bundleNameOf } from './trust/bundle.ts';
 
@@ -195,7 +198,22 @@ async function runReplica(
     ...time,
   });
 
-  const assess = () =>
+  const showSigningState = createSigningState({
+    x509: () => {
+      const usable = signing.mayUse();
+      return usable.ok
+        ? undefined
+        : { reason: usable.reason, message: explain(usable.reason, usable.detail) };
+    },
+    jwt: jwtProblem(config, pool, now, () => clockFault(clock)),
+    metrics,
+    events,
+    pods: caches.pods,
+    namespace: config.namespace,
+    replica: config.replica,
+    monotonic,
+  });
+  const assess = () => {
     assessReadiness({
       health,
       served: discovery.served(),
@@ -207,6 +225,8 @@ async function runReplica(
       publication: publication(),
       clock,
     });
+    showSigningState();
+  };
   pool.onChange(assess);
   bundle.onChange(assess);
   permissions.onChange(assess);
@@ -277,6 +297,28 @@ async function runReplica(
 /** The right to sign is checked by the validation of the status, so that lacking it is a 422. */
 function isForbidden({ code, resource }: Call): boolean {
   return (code === '403' || code === '422') && resource !== reviewResource;
+}
+
+/** Why no JWT-SVIDs can be signed now; undefined where there is no token endpoint. */
+function jwtProblem(
+  { endpoints }: Config,
+  pool: Pick<PoolView, 'jwtSignable'>,
+  now: () => number,
+  clockProblem: () => string | undefined,
+): (() => SigningProblem | undefined) | undefined {
+  const token = endpoints?.token;
+  if (!token) return undefined;
+  const propagationSeconds = jwtPropagationSeconds({
+    refreshHintSeconds: token.refreshHintSeconds,
+    jwksMaxAgeSeconds: token.refreshHintSeconds,
+    delaySeconds: token.propagationDelaySeconds,
+  });
+  return () => {
+    const skew = clockProblem();
+    if (skew !== undefined) return { reason: 'ClockSkew', message: explain('ClockSkew', skew) };
+    const signable = pool.jwtSignable(token.algorithm, Math.floor(now() / 1000), propagationSeconds);
+    return signable.ok ? undefined : signable.problem;
+  };
 }
 
 function credentialsFor({ kubeconfig, context }: Config): Promise<Credentials> {

@@ -38,6 +38,8 @@ export interface Metrics {
   readonly ready: GaugeOf;
   /** 1 while the admission policy lets nobody but nodes create requests. */
   readonly admissionPolicyInForce: GaugeOf;
+  /** 1 while this can be signed. `kind`: x509, or jwt where the token endpoint is on. */
+  readonly canSign: GaugeOf<'kind'>;
   /** Rights that the signer needs and does not have at the API server. */
   readonly missingPermissions: GaugeOf;
   /** Seconds since our view of the pool was last confirmed by the API server. */
@@ -168,6 +170,7 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
       'kubespiffe_admission_policy_in_force',
       '1 while the admission policy lets nobody but nodes create requests.',
     ),
+    canSign: gauge('kubespiffe_can_sign', '1 while certificates, or JWT-SVIDs, can be signed.', ['kind']),
     missingPermissions: gauge(
       'kubespiffe_missing_permissions',
       'Rights at the API server that the signer needs and does not have.',

@@ -167,4 +167,36 @@ describe('readiness for the callers of an endpoint', () => {
       await endpoint.signer.ready();
     });
   }
+
+  it('a replica that cannot sign stays ready for callers, and says so on its own pod, in a metric and at /readyz', async () => {
+    const self = await createPod(controlPlane, { namespace: 'kubespiffe', name: 'signer-a' });
+    const canSign = async (kind: string) => endpoint.signer.metric('kubespiffe_can_sign', { kind });
+    await waitFor(
+      'everything to be signed',
+      async () => (await canSign('x509')) + (await canSign('jwt')) === 2,
+    );
+    await putPool(
+      controlPlane,
+      withCa((ca) => [{ ...ca, tainted: true }]),
+    );
+    const event = await waitFor(
+      'the Event on the pod of the signer',
+      async () => {
+        const path = '/apis/events.k8s.io/v1/namespaces/kubespiffe/events';
+        const { items } = (await controlPlane.request('GET', path)).body as {
+          items: { type: string; reason: string; note: string; regarding: { uid: string } }[];
+        };
+        return items.find(({ regarding }) => regarding.uid === self.metadata.uid);
+      },
+      { timeoutMs: 30_000 },
+    );
+    assert.deepEqual([event.type, event.reason], ['Warning', 'PoolUnusable']);
+    assert.match(event.note, /^No certificates are signed: .*tainted.*make another authority active/);
+    assert.deepEqual([await canSign('x509'), await canSign('jwt')], [0, 1]);
+    assert.equal((await asked(probe)).status, 200);
+    assert.match((await asked('/readyz?verbose')).text, /^\[-\]pool .*tainted/m);
+    await putPool(controlPlane, sound());
+    await endpoint.signer.ready();
+    await waitFor('certificates to be signed', async () => (await canSign('x509')) === 1);
+  });
 });

@@ -1,0 +1,75 @@
+import type { EventRecorder } from './kube/events.ts';
+import type { PodFacts } from './kube/pods.ts';
+import type { Store } from './kube/store.ts';
+import type { Metrics } from './observe/metrics.ts';
+
+/** Why something cannot be signed now. `message` says what to do. */
+export interface SigningProblem {
+  /** A heading of docs/reference/outcomes.md. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface SigningStateNeeds {
+  /** Why no certificates can be signed now, or undefined. */
+  readonly x509: () => SigningProblem | undefined;
+  /** The same for JWT-SVIDs; absent without a token endpoint. */
+  readonly jwt: (() => SigningProblem | undefined) | undefined;
+  readonly metrics: Pick<Metrics, 'canSign'>;
+  readonly events: Pick<EventRecorder, 'record'>;
+  readonly pods: Pick<Store<PodFacts>, 'get'>;
+  /** Where the signer's own pod is, and its name. */
+  readonly namespace: string;
+  readonly replica: string;
+  readonly monotonic: () => number;
+}
+
+/** A new pool or a new root is usable within seconds; what lasts longer needs somebody. */
+const passesWithinMs = 10_000;
+/** The recorder counts repetitions in one Event, so that it stays visible as long as the problem does. */
+const repeatedAfterMs = 60_000;
+
+/**
+ * Shows whether anything can be signed: in a metric, and as a Warning on the signer's own pod. With a token endpoint the
+ * readiness probe leaves the pool out, so a pod is `1/1` although it can sign nothing, and this is where people look.
+ *
+ * @returns a function that looks, to be called about every second.
+ */
+export function createSigningState(needs: SigningStateNeeds): () => void {
+  const { metrics, events, monotonic } = needs;
+  const watchFor = (kind: 'x509' | 'jwt', what: string, problemNow: () => SigningProblem | undefined) => {
+    let since: number | undefined;
+    let shownAt = Number.NEGATIVE_INFINITY;
+    return () => {
+      const problem = problemNow();
+      metrics.canSign.set({ kind }, problem ? 0 : 1);
+      if (!problem) {
+        since = undefined;
+        return;
+      }
+      const now = monotonic();
+      since ??= now;
+      if (now - since < passesWithinMs || now - shownAt < repeatedAfterMs) return;
+      // Outside of a cluster there is no such pod.
+      const self = needs.pods.get(`${needs.namespace}/${needs.replica}`);
+      if (!self) return;
+      shownAt = now;
+      const { namespace, replica: name } = needs;
+      events.record({
+        key: `${self.uid}/${kind}`,
+        regarding: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid: self.uid },
+        type: 'Warning',
+        reason: problem.reason,
+        action: 'Sign',
+        note: `No ${what} are signed: ${problem.message}`,
+      });
+    };
+  };
+  const looks = [
+    watchFor('x509', 'certificates', needs.x509),
+    ...(needs.jwt ? [watchFor('jwt', 'JWT-SVIDs', needs.jwt)] : []),
+  ];
+  return () => {
+    for (const look of looks) look();
+  };
+}
