@@ -188,7 +188,7 @@ test('every room of the signer has its row in the house, and every file beside t
   const { text } = await readPage('docs/development.md');
   const rows = text.split('\n## The house\n')[1]?.split('\n## ')[0] ?? '';
   const told = [...rows.matchAll(/^\| (`signer\/.+?) \|/gm)].flatMap(([, places = '']) =>
-    [...places.matchAll(/`signer\/([\w.]+)\/?`/g)].map(([, name]) => name),
+    [...places.matchAll(/`signer\/([\w.-]+)\/?`/g)].map(([, name]) => name),
   );
   assert.deepEqual(told.sort(), (await readdir(join(checkout, 'signer'))).sort());
 });

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { hash, X509Certificate } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { runCommand } from '../cluster/command.ts';
 import type { PodName } from '../cluster/node.ts';
 import { toolsPod, waitForPod } from '../cluster/pods.ts';
-import { waitFor } from '../cluster/process.ts';
+import { startChild, waitFor } from '../cluster/process.ts';
 import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
@@ -25,6 +25,7 @@ const client: PodName & { serviceAccount: string } = {
   serviceAccount: 'caller',
 };
 const idOf = (pod: typeof server) => `spiffe://${trustDomain}/ns/${pod.namespace}/sa/${pod.serviceAccount}`;
+const auditLogExample = join(import.meta.dirname, '../../manifests/examples/audit-log.conf');
 const examplePod = join(import.meta.dirname, '../../manifests/examples/pod.yaml');
 const trustBundle = '/apis/certificates.k8s.io/VERSION/clustertrustbundles/kubespiffe.io:spiffe:roots';
 
@@ -161,6 +162,54 @@ for (const choice of clusterChoices()) {
     }
 
     test('after a restart of kubelet the files change under the running pods', renewFirstPods);
+
+    test('audit lines outlive their replica with the example of a log collector, and tell which pod had a certificate', async () => {
+      const { controlPlane } = installation;
+      const kept = join(folder, 'kubespiffe-audit.log');
+      const example = await readFile(auditLogExample, 'utf8');
+      await writeFile(join(folder, 'audit.conf'), example.replace('/var/log/kubespiffe-audit.log', kept));
+      const settings = [`global(workDirectory="${folder}")`, `include(file="${folder}/audit.conf")`];
+      await writeFile(join(folder, 'rsyslog.conf'), `${settings.join('\n')}\n`);
+      const collector = startChild(
+        'rsyslogd',
+        ['rsyslogd', '-n', '-f', join(folder, 'rsyslog.conf'), '-i', join(folder, 'rsyslog.pid')],
+        { logFile: join(folder, 'rsyslog.log') },
+      );
+      try {
+        const pod = { ...client, name: 'audited' };
+        await startWorkload(installation, pod);
+        const serial = (await serialIn(pod)).toLowerCase();
+        const [ofKept, ofRunning] = blocksBelow(
+          await readPage('docs/reference/metrics.md'),
+          'Which pod had a certificate',
+        ).map(({ code }) => code.replace('SERIAL', serial));
+        const [command = '', ...filters] = (ofRunning ?? '').replaceAll('\n', ' ').split('|');
+        const logs = join(folder, 'logs');
+        const answered = async (shell: string) => {
+          const printed = await runCommand('sh', '-c', shell).catch(() => '');
+          return printed === '' ? undefined : JSON.parse(printed);
+        };
+        const running = await waitFor('the replicas to answer', async () => {
+          await writeFile(logs, await controlPlane.kubectl(command.trim().split(' ').slice(1)));
+          return answered(`<${logs} ${filters.join('|')}`);
+        });
+        assert.partialDeepStrictEqual(running, { namespace: pod.namespace, pod: { name: pod.name } });
+        await controlPlane.kubectl([
+          'rollout',
+          'restart',
+          'deployment/kubespiffe-signer',
+          '-n',
+          'kubespiffe',
+        ]);
+        await signerReady(controlPlane);
+        const read = (ofKept ?? '').replace('/var/log/kubespiffe-audit.log', kept);
+        assert.deepEqual(await waitFor('the line that was kept', () => answered(read)), running);
+        const lines = (await readFile(kept, 'utf8')).trim().split('\n');
+        assert.ok(lines.every((line) => JSON.parse(line).audit === true));
+      } finally {
+        await collector.stop();
+      }
+    });
 
     test('new pods get certificates after the signer was replaced', async () => {
       await installation.controlPlane.kubectl([
