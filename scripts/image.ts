@@ -6,9 +6,10 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { applicationEntries } from './image/application.ts';
+import { collectApplication } from './image/application.ts';
 import { packImage } from './image/oci.ts';
-import { account, runtimeEntries } from './image/runtime.ts';
+import { account, collectRuntime } from './image/runtime.ts';
+import { sbomEntry } from './image/sbom.ts';
 import type { Entry } from './image/tar.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -27,12 +28,20 @@ if (!architecture) throw new Error(`no image can be built on ${process.arch}: on
 
 // The Node that package-lock.json pins, not the one that happens to run this.
 const node = createRequire(import.meta.url).resolve(`node-linux-${process.arch}/bin/node`);
-const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
+const version = await versionOf(join(root, 'package.json'));
 
 say('image: collecting Node, its libraries, our code and its dependencies');
+const runtime = await collectRuntime(node);
+const application = await collectApplication(root);
+const sbom = sbomEntry({
+  version,
+  node: { version: await versionOf(join(dirname(node), '../package.json')), binary: await readFile(node) },
+  debian: runtime.packages,
+  npm: application.packages,
+});
 const layers = [
-  { comment: 'Node and its libraries', entries: await runtimeEntries(node) },
-  { comment: 'kubespiffe', entries: await applicationEntries(root) },
+  { comment: 'Node and its libraries', entries: runtime.entries },
+  { comment: 'kubespiffe', entries: [...application.entries, sbom] },
 ];
 const entries = layers.flatMap((layer) => layer.entries);
 
@@ -67,6 +76,10 @@ if (values.rootfs) {
     `image: ${values.reference}, ${(image.compressedBytes / 1e6).toFixed(1)} MB compressed, ${values.output}`,
   );
   process.stdout.write(`${image.digest}\n`);
+}
+
+async function versionOf(packageJson: string): Promise<string> {
+  return (JSON.parse(await readFile(packageJson, 'utf8')) as { version: string }).version;
 }
 
 async function layOut(folder: string, entries: readonly Entry[]): Promise<void> {

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { join, relative } from 'node:path';
+import type { LockedPackage } from './sbom.ts';
 import type { Entry } from './tar.ts';
 
 /** The rooms that run in the image. */
@@ -22,26 +23,43 @@ const unused: readonly { readonly path: RegExp; readonly reason: string }[] = [
   },
 ];
 
+export interface Application {
+  readonly entries: readonly Entry[];
+  /** The npm packages in it. */
+  readonly packages: readonly LockedPackage[];
+}
+
+/**
+ * Packages that the KubeConfig of client-node (signer/kube/) never loads. By folder of the package that names them.
+ */
+const notLoaded: ReadonlyMap<string, ReadonlySet<string>> = new Map([
+  [
+    'node_modules/@kubernetes/client-node',
+    new Set(['form-data', 'isomorphic-ws', 'stream-buffers', 'tar-fs', 'ws']),
+  ],
+]);
+
 /**
  * Our code and the production dependencies below `app/`. TypeScript is stripped of its types once, here: Node would
  * do it at every start, at a cost of 38 MB of resident memory. Lines and columns stay where they were.
  *
  * @param root the checkout, with its dependencies installed
  */
-export async function applicationEntries(root: string): Promise<Entry[]> {
+export async function collectApplication(root: string): Promise<Application> {
   const entries: Entry[] = [await plainFile(root, 'package.json'), command];
   for (const room of rooms) {
     for (const path of await filesBelow(root, room)) {
       if (path.endsWith('.ts') && !path.endsWith('.d.ts')) entries.push(await stripped(root, path));
     }
   }
-  for (const folder of await productionPackages(root)) {
+  const packages = await productionPackages(root);
+  for (const { folder } of packages) {
     for (const path of await filesBelow(root, folder)) {
       if (isWanted(path) && !unused.some((one) => one.path.test(path)))
         entries.push(await plainFile(root, path));
     }
   }
-  return entries;
+  return { entries, packages };
 }
 
 /**
@@ -54,14 +72,43 @@ const command: Entry = {
   content: Buffer.from("#!/usr/local/bin/node\nimport '/app/tools/main.js';\n"),
 };
 
-/** Folders of the packages that the lock file needs in production: neither for development nor optional. */
-async function productionPackages(root: string): Promise<string[]> {
-  const lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
-    packages: Record<string, { dev?: true; optional?: true; devOptional?: true }>;
+interface LockEntry {
+  readonly version: string;
+  readonly integrity?: string;
+  readonly dependencies?: Readonly<Record<string, string>>;
+}
+
+/** The packages that our code needs in production, and theirs, as far as they are loaded. */
+async function productionPackages(root: string): Promise<(LockedPackage & { folder: string })[]> {
+  const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, LockEntry>;
   };
-  return Object.entries(lock.packages)
-    .filter(([path, entry]) => path !== '' && !entry.dev && !entry.optional && !entry.devOptional)
-    .map(([path]) => path);
+  const found = new Map<string, LockEntry>();
+  const open = [''];
+  for (let folder = open.pop(); folder !== undefined; folder = open.pop()) {
+    for (const name of Object.keys(packages[folder]?.dependencies ?? {})) {
+      if (notLoaded.get(folder)?.has(name) || name.startsWith('@types/')) continue;
+      const place = placeOf(name, folder, packages);
+      if (found.has(place)) continue;
+      found.set(place, packages[place] as LockEntry);
+      open.push(place);
+    }
+  }
+  return [...found].sort().map(([folder, { version, integrity = '' }]) => ({
+    folder,
+    name: folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length),
+    version,
+    integrity,
+  }));
+}
+
+/** Where Node finds a package when one in this folder asks for it. */
+function placeOf(name: string, from: string, packages: Readonly<Record<string, unknown>>): string {
+  for (let folder = from; ; folder = folder.slice(0, Math.max(folder.lastIndexOf('/node_modules/'), 0))) {
+    const place = folder === '' ? `node_modules/${name}` : `${folder}/node_modules/${name}`;
+    if (place in packages) return place;
+    if (folder === '') throw new Error(`package-lock.json has no ${name}, which ${from} needs`);
+  }
 }
 
 /** Paths relative to the root; of a package without the packages nested in it, which have entries of their own. */

@@ -112,6 +112,53 @@ test('the image holds no shell, no tests, no types and no TypeScript', async () 
   assert.deepEqual(unwanted, []);
 });
 
+test('the process leaves no core dump and shows its memory to no other process of its account', async () => {
+  // Linux gives the files of such a process in /proc to root (proc(5)), and 0 as the limit of its dumps.
+  await mkdir(join(rootfs, 'proc'), { recursive: true });
+  await run('mount', ['-t', 'proc', 'proc', join(rootfs, 'proc')]);
+  try {
+    const program = `
+      const { accessSync, constants, readFileSync, statSync } = await import('node:fs');
+      const canRead = (path) => { try { accessSync(path, constants.R_OK); return true; } catch { return false; } };
+      console.log(process.getuid(), statSync('/proc/self/mem').uid, canRead('/proc/self/environ'));`;
+    const { stdout } = await inImage(['--input-type=module', '-e', program]);
+    assert.equal(stdout, '65532 0 false\n');
+  } finally {
+    await run('umount', [join(rootfs, 'proc')]);
+  }
+});
+
+interface Component {
+  name: string;
+  version: string;
+  purl: string;
+  hashes?: { content: string }[];
+}
+
+test('the bill of materials names Node, the C and C++ libraries and every npm package of the image', async () => {
+  const { components } = await readJson<{ components: Component[] }>(join(rootfs, 'app/sbom.cdx.json'));
+  const named = (name: string) => components.find((component) => component.name === name);
+  const binary = await readFile(join(rootfs, 'usr/local/bin/node'));
+  const version = process.version.slice(1);
+  assert.deepEqual(
+    [named('node')?.version, named('node')?.hashes?.[0]?.content],
+    [version, hash('sha256', binary, 'hex')],
+  );
+  for (const name of ['libc6', 'libstdc++6', 'libgcc-s1']) {
+    const { stdout } = await run('dpkg-query', ['--status', name]);
+    assert.equal(named(name)?.version, /^Version: (.+)$/m.exec(stdout)?.[1]);
+    assert.equal(await readFile(join(rootfs, 'var/lib/dpkg/status.d', name), 'utf8'), stdout);
+  }
+  assert.match(await readFile(join(rootfs, 'etc/os-release'), 'utf8'), /^ID=debian$/m);
+  const { stdout } = await run('find', [join(rootfs, 'app/node_modules'), '-name', 'package.json']);
+  for (const path of stdout.trim().split('\n')) {
+    const found = await readJson<{ name?: string; version?: string }>(path);
+    if (found.name === undefined || found.version === undefined) continue;
+    const isListed = components.some((each) => each.name === found.name && each.version === found.version);
+    assert.ok(isListed, `${found.name} ${found.version}`);
+  }
+});
+
 test('kubespiffe is on the PATH of the image', async () => {
   const { stdout } = await inImage(['version'], {}, 'kubespiffe');
   const { version } = await readJson<{ version: string }>(join(checkout, 'package.json'));

@@ -54,6 +54,13 @@ test('applying a second time changes nothing', async () => {
   assert.equal(await controlPlane.kubectl(['diff', '--server-side', '-k', base]), '');
 });
 
+test('no workload preempts the signer', () => {
+  const { name } = find('PriorityClass').metadata;
+  assert.equal(find('Deployment').spec.template.spec.priorityClassName, name);
+  // The highest value that is not reserved for system classes.
+  assert.equal(find('PriorityClass').value, 1_000_000_000);
+});
+
 test('an overlay sets trust domain and image, and the rest stays', async () => {
   const folder = join(manifests, 'examples/overlay');
   await controlPlane.kubectl([
