@@ -24,7 +24,7 @@ import { createAudit } from './observe/audit.ts';
 import { createHealth, type Health } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
-import { explain } from './observe/reasons.ts';
+import { explain, type WaitReason } from './observe/reasons.ts';
 import { serveObservability } from './observe/server.ts';
 import { neededPermissions } from './permissions.ts';
 import { leafExtensions } from './pki/leaf-extensions.ts';
@@ -200,10 +200,13 @@ async function runReplica(
 
   const showSigningState = createSigningState({
     x509: () => {
+      const problem = (reason: WaitReason, detail: string) => ({ reason, message: explain(reason, detail) });
       const usable = signing.mayUse();
-      return usable.ok
-        ? undefined
-        : { reason: usable.reason, message: explain(usable.reason, usable.detail) };
+      if (!usable.ok) return problem(usable.reason, usable.detail);
+      const unguarded = guard.obstacle();
+      if (unguarded !== undefined) return problem('RequestsUnguarded', unguarded);
+      const forbidden = permissions.problem();
+      return forbidden === undefined ? undefined : problem('SignerForbidden', forbidden);
     },
     jwt: jwtProblem(config, pool, now, () => clockFault(clock)),
     metrics,

@@ -23,7 +23,7 @@ import {
 import { create, createPod } from './workloads.ts';
 
 /** What the readiness probe asks once something listens to others: manifests/token-endpoint says why. */
-const probe = '/readyz?exclude=pool';
+const probe = '/readyz?exclude=pool&exclude=permissions&exclude=admission-policy';
 
 /**
  * Services send callers to ready replicas alone. Whether a CA may sign is no reason to keep anybody from tokens, keys
