@@ -1,6 +1,8 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type RequestOptions, request } from 'node:https';
 import { messageOf } from '../signer/errors.ts';
+import { proxyFromEnvironment } from '../signer/kube/proxy-environment.ts';
+import { tunnelAgent } from '../signer/kube/proxy-tunnel.ts';
 import { failure, type Result, success } from '../signer/pki/result.ts';
 
 export interface HttpsRequest {
@@ -12,6 +14,8 @@ export interface HttpsRequest {
   readonly trust: Pick<RequestOptions, 'ca' | 'checkServerIdentity'>;
   /** What the client shows, PEM: private key, certificate and intermediates. */
   readonly client?: { readonly key: string; readonly cert: string };
+  /** Where HTTPS_PROXY and NO_PROXY are looked for. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
   /** Longest answer that is read. */
   readonly maxBytes: number;
@@ -25,15 +29,16 @@ export interface HttpsAnswer {
 
 /** One request over TLS 1.2 or newer, on a connection of its own. Follows no redirect. Never throws. */
 export async function sendHttps(wanted: HttpsRequest): Promise<Result<HttpsAnswer>> {
-  const { url, method, headers, body, trust, client, signal } = wanted;
+  const { url, method, headers, body, trust, client, env, signal } = wanted;
   try {
+    const proxy = proxyFromEnvironment(url, env);
     const options: RequestOptions = {
       ...trust,
       ...client,
       method,
       headers: { ...headers },
       signal,
-      agent: false,
+      agent: proxy ? tunnelAgent({ url: proxy }, {}, signal) : false,
       minVersion: 'TLSv1.2',
     };
     const response = await new Promise<IncomingMessage>((resolve, reject) => {

@@ -15,7 +15,7 @@ const isWanted = (path: string): boolean =>
 const unused: readonly { readonly path: RegExp; readonly reason: string }[] = [
   {
     path: /^node_modules\/@kubernetes\/client-node\/dist\/gen\/(apis|models|types)\//,
-    reason: 'the generated API models: signer/kube/kubeconfig.ts loads the KubeConfig without them',
+    reason: 'the generated API models: signer/kube/client-node.ts loads the KubeConfig without them',
   },
   {
     path: /\/(test|tests|docs|examples|benchmarks?|\.github)\//,

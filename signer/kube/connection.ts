@@ -9,7 +9,7 @@ export interface Outgoing {
   /** With its query. */
   readonly path: string;
   /** Names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string | string[]>>;
   readonly body: string | undefined;
 }
 

@@ -2,10 +2,12 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
-import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
-import { parse as parseYaml } from 'yaml';
 import { KubespiffeError, messageOf } from '../errors.ts';
-import { loadKubeConfigClass } from './kubeconfig.ts';
+import { type ExecCredential, runExecPlugin } from './exec-plugin.ts';
+import { impersonationHeaders } from './impersonation.ts';
+import { type KubeconfigUser, type Material as PemSource, readKubeconfig } from './kubeconfig.ts';
+import { parseProxy, proxyFromEnvironment } from './proxy-environment.ts';
+import type { HttpProxy } from './proxy-tunnel.ts';
 
 const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** For so long a token or a file is not read again. Kubelet rotates tokens long before they end. */
@@ -28,6 +30,10 @@ export interface Credentials {
   invalidate(): void;
   /** The namespace of the context or of the pod. */
   readonly namespace: string | undefined;
+  /** The headers of impersonation, where the kubeconfig asks for it. */
+  readonly impersonation?: Readonly<Record<string, string | string[]>>;
+  /** What connections to the server go through. */
+  readonly proxy?: HttpProxy | undefined;
 }
 
 export interface CredentialSources {
@@ -35,11 +41,16 @@ export interface CredentialSources {
   kubeconfig?: string;
   /** A context of the kubeconfig, in place of its current one. */
   context?: string;
-  /** KUBECONFIG, KUBERNETES_SERVICE_HOST and _PORT, HOME, in the order of kubectl but for a pod's own account. */
+  /**
+   * KUBECONFIG, KUBERNETES_SERVICE_HOST and _PORT, HOME, in the order of kubectl but for a pod's own account; the
+   * proxy variables; and what exec plugins see.
+   */
   env: Readonly<Record<string, string | undefined>>;
   /** Where a pod finds its token, ca.crt and namespace. */
   serviceAccountFolder?: string;
   monotonic?: () => number;
+  /** Epoch milliseconds, for credentials that expire. */
+  now?: () => number;
 }
 
 /**
@@ -72,6 +83,10 @@ export async function loadCredentials(sources: CredentialSources): Promise<Crede
   return {
     server: loaded.server,
     namespace: loaded.namespace,
+    impersonation: loaded.impersonation,
+    get proxy() {
+      return loaded.proxy && { url: loaded.proxy, tls: state.tls };
+    },
     get tls() {
       return state.tls;
     },
@@ -99,6 +114,8 @@ interface Loaded {
   readonly origin: string;
   readonly server: URL;
   readonly namespace: string | undefined;
+  readonly impersonation: Readonly<Record<string, string | string[]>>;
+  readonly proxy: URL | undefined;
   read(): Promise<Material>;
 }
 
@@ -119,88 +136,129 @@ async function load(sources: CredentialSources): Promise<Loaded> {
 
 async function loadServiceAccount(sources: CredentialSources): Promise<Loaded> {
   const folder = sources.serviceAccountFolder ?? serviceAccountFolder;
+  const origin = `the ServiceAccount in ${folder}`;
   const { KUBERNETES_SERVICE_HOST: host = '', KUBERNETES_SERVICE_PORT: port = '443' } = sources.env;
-  const config = new (await loadKubeConfigClass())();
-  const server = `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const server = new URL(`https://${host.includes(':') ? `[${host}]` : host}:${port}`);
   const namespace = await readFile(path.join(folder, 'namespace'), 'utf8').catch(() => undefined);
-  config.loadFromOptions({
-    clusters: [{ name: 'in-cluster', server, caFile: path.join(folder, 'ca.crt'), skipTLSVerify: false }],
-    users: [{ name: 'pod' }],
-    contexts: [{ name: 'in-cluster', cluster: 'in-cluster', user: 'pod', namespace: namespace?.trim() }],
-    currentContext: 'in-cluster',
-  });
-  return fromConfig(config, `the ServiceAccount in ${folder}`, path.join(folder, 'token'));
+  return {
+    origin,
+    server,
+    namespace: namespace?.trim(),
+    impersonation: {},
+    proxy: proxyOf(server, undefined, sources.env, origin),
+    async read() {
+      const token = await readToken(path.join(folder, 'token'));
+      return { tls: { ca: await readFile(path.join(folder, 'ca.crt')) }, authorization: `Bearer ${token}` };
+    },
+  };
 }
 
 async function loadFiles(files: readonly string[], sources: CredentialSources): Promise<Loaded> {
   const origin = `kubeconfig ${files.join(path.delimiter)}`;
+  const { env, now = Date.now } = sources;
   try {
-    const KubeConfigClass = await loadKubeConfigClass();
-    const config = new KubeConfigClass();
-    const tokenFiles = new Map<string, string>();
-    for (const [position, file] of files.entries()) {
-      for (const [user, tokenFile] of await readTokenFiles(file)) {
-        if (!tokenFiles.has(user)) tokenFiles.set(user, tokenFile);
+    const { cluster, namespace, ...choice } = await readKubeconfig(files, sources.context);
+    const server = serverUrl(cluster.server);
+    // Over plain http kubectl sends no credentials either: such a server is `kubectl proxy` or the like.
+    const user = server.protocol === 'https:' ? choice.user : undefined;
+    let fromPlugin: ExecCredential | undefined;
+
+    /** Plugins are asked only where the kubeconfig says nothing else, as kubectl does. */
+    async function askPlugin(ca: string | undefined): Promise<ExecCredential | undefined> {
+      if (!user?.exec || user.token !== undefined || user.tokenFile !== undefined) return undefined;
+      if (user.username !== '' || user.password !== '' || user.certificate) return undefined;
+      if (fromPlugin?.expiresAt === undefined ? !fromPlugin : fromPlugin.expiresAt <= now()) {
+        fromPlugin = await runExecPlugin(user.exec, { of: cluster, ca }, env);
       }
-      if (position === 0) {
-        config.loadFromFile(file);
-        continue;
-      }
-      const further = new KubeConfigClass();
-      further.loadFromFile(file);
-      config.mergeConfig(further, Boolean(config.currentContext));
+      return fromPlugin;
     }
-    if (sources.context) config.setCurrentContext(sources.context);
-    const user = config.getContextObject(config.currentContext)?.user;
-    return fromConfig(config, origin, user === undefined ? undefined : tokenFiles.get(user));
+
+    async function read(): Promise<Material> {
+      const ca = await contentOf(cluster.ca);
+      const plugin = await askPlugin(ca?.toString('utf8'));
+      const cert = (await contentOf(user?.certificate)) ?? plugin?.certificate;
+      // A key without a certificate says nothing.
+      const key = cert && ((await contentOf(user?.key)) ?? plugin?.key);
+      return {
+        tls: {
+          ...(ca && { ca }),
+          ...(cert && { cert }),
+          ...(key && { key }),
+          ...(cluster.serverName && { servername: cluster.serverName }),
+          ...(cluster.isInsecure && { rejectUnauthorized: false }),
+        },
+        authorization: user && (await authorizationOf(user, plugin)),
+      };
+    }
+
+    const proxy = proxyOf(server, cluster.proxyUrl, env, origin);
+    return { origin, server, namespace, impersonation: impersonationHeaders(user), proxy, read };
   } catch (error) {
     throw unusable(origin, error);
   }
 }
 
-/** client-node reads a user's `tokenFile` once and forgets the path, which ends with the first rotation. */
-async function readTokenFiles(kubeconfig: string): Promise<[user: string, tokenFile: string][]> {
-  const content: unknown = parseYaml(await readFile(kubeconfig, 'utf8'));
-  if (typeof content !== 'object' || content === null) throw new Error(`${kubeconfig} holds no kubeconfig`);
-  // Null once kubectl has deleted the last one.
-  const { users } = content as { users?: { name: string; user?: { tokenFile?: string } }[] | null };
-  return (users ?? []).flatMap(({ name, user }) =>
-    user?.tokenFile ? [[name, path.resolve(path.dirname(kubeconfig), user.tokenFile)]] : [],
-  );
+/** As kubectl reads it: a host and a port alone are one of http. */
+function serverUrl(server: string): URL {
+  const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(server);
+  const text = hasScheme ? server : `http://${server}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url;
+  throw new Error(`"${server}" is not a URL of http or https, nor a host and a port`);
 }
 
-function fromConfig(config: KubeConfig, origin: string, tokenFile: string | undefined): Loaded {
-  const context = config.getContextObject(config.currentContext);
-  const cluster = config.getCurrentCluster();
-  if (!config.currentContext) throw unusable(origin, 'it has no current context');
-  if (!context) throw unusable(origin, `context "${config.currentContext}" is not in it`);
-  if (!cluster) throw unusable(origin, `cluster "${context.cluster}" is not in it`);
-  if (context.user && !config.getCurrentUser()) throw unusable(origin, `user "${context.user}" is not in it`);
-  if (!URL.canParse(cluster.server)) throw unusable(origin, `"${cluster.server}" is not a URL`);
-  if (cluster.proxyUrl) throw unusable(origin, 'proxy-url is not supported');
-  if (config.getCurrentUser()?.impersonateUser) throw unusable(origin, 'impersonation is not supported');
-
-  async function read(): Promise<Material> {
-    const token = tokenFile === undefined ? undefined : (await readFile(tokenFile, 'utf8')).trim();
-    if (token === '') throw new Error(`${tokenFile} is empty`);
-    const options: Parameters<KubeConfig['applyToHTTPSOptions']>[0] & { rejectUnauthorized?: boolean } = {};
-    await config.applyToHTTPSOptions(options);
-    const { ca, cert, key, servername, rejectUnauthorized, auth, headers } = options;
-    const bearer = (headers as Record<string, string> | undefined)?.Authorization;
-    const basic = auth ? `Basic ${Buffer.from(auth).toString('base64')}` : undefined;
-    return {
-      tls: {
-        ...(ca && { ca }),
-        ...(cert && { cert }),
-        ...(key && { key }),
-        ...(servername && { servername }),
-        ...(rejectUnauthorized === false && { rejectUnauthorized }),
-      },
-      authorization: token === undefined ? (bearer ?? basic) : `Bearer ${token}`,
-    };
+function proxyOf(
+  server: URL,
+  proxyUrl: string | undefined,
+  env: CredentialSources['env'],
+  origin: string,
+): URL | undefined {
+  try {
+    // What the kubeconfig says holds for each host, whatever NO_PROXY has.
+    const proxy =
+      proxyUrl === undefined ? proxyFromEnvironment(server, env) : parseProxy(proxyUrl, 'proxy-url');
+    if (proxy?.protocol === 'https:' && server.protocol === 'http:') {
+      throw new Error('an https proxy is supported for servers of https only');
+    }
+    return proxy;
+  } catch (error) {
+    throw unusable(origin, error);
   }
+}
 
-  return { origin, server: new URL(cluster.server), namespace: context.namespace, read };
+async function authorizationOf(
+  user: KubeconfigUser,
+  plugin: ExecCredential | undefined,
+): Promise<string | undefined> {
+  const { token, tokenFile, username, password, authProvider } = user;
+  // A file wins over a token beside it, and that stands in while the file cannot be read.
+  const fromFile = tokenFile === undefined ? undefined : await readToken(tokenFile).catch(orElse(token));
+  const bearer = fromFile ?? token ?? plugin?.token;
+  if (bearer !== undefined) return `Bearer ${bearer}`;
+  if (username !== '' || password !== '') {
+    return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+  }
+  if (!authProvider) return undefined;
+  const { authorizationFrom } = await import('./client-node.ts');
+  return authorizationFrom(authProvider);
+}
+
+function orElse(instead: string | undefined): (error: unknown) => string {
+  return (error) => {
+    if (instead === undefined) throw error;
+    return instead;
+  };
+}
+
+async function readToken(file: string): Promise<string> {
+  const token = (await readFile(file, 'utf8')).trim();
+  if (token === '') throw new Error(`${file} is empty`);
+  return token;
+}
+
+async function contentOf(source: PemSource | undefined): Promise<Buffer | undefined> {
+  if (source === undefined) return undefined;
+  return 'data' in source ? source.data : readFile(source.file);
 }
 
 function unusable(origin: string, cause: unknown): KubespiffeError {

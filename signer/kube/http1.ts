@@ -3,6 +3,7 @@ import { request as requestSecurely, Agent as SecureAgent } from 'node:https';
 import type { Connection } from './connection.ts';
 import type { Credentials } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
+import { proxyAuthorization, tunnelAgent } from './proxy-tunnel.ts';
 
 /**
  * HTTP/1.1, for a server or a proxy that speaks nothing else: connections that are kept open, each with one request at
@@ -10,13 +11,17 @@ import { endpointOf } from './endpoint.ts';
  */
 export function openHttp1(credentials: Credentials, mostConnections: number): Connection {
   const isPlain = credentials.server.protocol === 'http:';
-  const agent = new (isPlain ? Agent : SecureAgent)({ keepAlive: true, maxSockets: mostConnections });
+  const options = { keepAlive: true, maxSockets: mostConnections };
+  const { proxy } = credentials;
+  const secureAgent = () => (proxy ? tunnelAgent(proxy, options) : new SecureAgent(options));
+  const agent = isPlain ? new Agent(options) : secureAgent();
   return {
     send({ method, path, headers, body }, receiver) {
       let isOver = false;
       let isConnected = false;
-      const options: RequestOptions = { ...endpointOf(credentials), method, path, headers, agent };
-      const sent = isPlain ? request(options) : requestSecurely(options);
+      const sent = isPlain
+        ? request({ ...plainTarget(credentials, path, headers), method, agent })
+        : requestSecurely({ ...endpointOf(credentials), method, path, headers, agent });
 
       function end(tell: () => void): void {
         if (isOver) return;
@@ -49,5 +54,21 @@ export function openHttp1(credentials: Credentials, mostConnections: number): Co
       };
     },
     close: () => agent.destroy(),
+  };
+}
+
+/** An http server behind a proxy is asked for by its whole URL, as by any HTTP client. */
+function plainTarget(
+  credentials: Credentials,
+  path: string,
+  headers: Readonly<Record<string, string | string[]>>,
+): RequestOptions {
+  const { server, proxy } = credentials;
+  if (!proxy) return { ...endpointOf(credentials), path, headers };
+  return {
+    host: proxy.url.hostname.replace(/^\[|\]$/g, ''),
+    port: Number(proxy.url.port) || 80,
+    path: `${server.origin}${path}`,
+    headers: { ...headers, host: server.host, ...proxyAuthorization(proxy.url) },
   };
 }

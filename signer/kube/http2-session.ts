@@ -1,7 +1,9 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Credentials } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
+import { openTunnel } from './proxy-tunnel.ts';
 
 /** A session that is of use. */
 export interface OpenSession {
@@ -27,15 +29,38 @@ const connectionWindow = 4 * streamWindow;
  *
  * @returns undefined where the server speaks HTTP/1.1 only.
  */
-export function openSession(credentials: Credentials): Promise<OpenSession | undefined> {
+export async function openSession(credentials: Credentials): Promise<OpenSession | undefined> {
+  const attempt = new AbortController();
+  const tooLate = setTimeout(() => attempt.abort(), connectTimeoutMs);
+  const tooLateError = () => new Error(`no connection within ${connectTimeoutMs / 1000} s`);
+  try {
+    const { proxy } = credentials;
+    const tunnel = proxy && (await openTunnel(proxy, endpointOf(credentials), attempt.signal));
+    return await startSession(credentials, tunnel, attempt.signal);
+  } catch (error) {
+    throw attempt.signal.aborted ? tooLateError() : error;
+  } finally {
+    clearTimeout(tooLate);
+  }
+}
+
+function startSession(
+  credentials: Credentials,
+  tunnel: Socket | undefined,
+  signal: AbortSignal,
+): Promise<OpenSession | undefined> {
   return new Promise((resolve, reject) => {
-    const socket = connectTls({ ...endpointOf(credentials), ALPNProtocols: ['h2', 'http/1.1'] });
-    const tooLate = setTimeout(() => {
-      socket.destroy(new Error(`no connection within ${connectTimeoutMs / 1000} s`));
-    }, connectTimeoutMs);
+    const socket = connectTls({
+      ...endpointOf(credentials),
+      ...(tunnel && { socket: tunnel }),
+      ALPNProtocols: ['h2', 'http/1.1'],
+    });
+    const giveUp = () => void socket.destroy(new Error('no connection in time'));
+    signal.addEventListener('abort', giveUp);
     socket.on('error', reject);
     socket.on('close', () => {
-      clearTimeout(tooLate);
+      signal.removeEventListener('abort', giveUp);
+      tunnel?.destroy();
       reject(new Error('the connection was closed before it was of use'));
     });
     socket.once('secureConnect', () => {
@@ -51,12 +76,13 @@ export function openSession(credentials: Credentials): Promise<OpenSession | und
       session.on('error', reject);
       session.once('connect', () => session.setLocalWindowSize(connectionWindow));
       session.once('remoteSettings', () => {
-        clearTimeout(tooLate);
+        signal.removeEventListener('abort', giveUp);
         resolve({
           session,
           cut(reason) {
             session.destroy(reason);
             socket.destroy();
+            tunnel?.destroy();
           },
         });
       });

@@ -12,6 +12,8 @@ interface Link extends OpenSession {
   streams: number;
   /** When an answer to a PING came last, in monotonic milliseconds. */
   heardAt: number;
+  /** The client certificate that the connection was made with. */
+  readonly certificate: string | undefined;
 }
 
 interface Entry {
@@ -50,6 +52,11 @@ export function openHttp2(needs: {
   function startWaiting(): void {
     // It may have ended just now, and its events are still to come: it throws when it is asked.
     if (link?.session.closed || link?.session.destroyed) link = undefined;
+    // The server holds the old certificate against every request on that connection, expired or not.
+    if (link && link.certificate !== certificateOf(credentials)) {
+      link.session.close();
+      link = undefined;
+    }
     if (link === undefined && !isConnecting && waiting.size > 0 && !isClosed) void connect();
     for (const entry of waiting) {
       if (link === undefined || link.streams >= mostStreams(link)) return;
@@ -121,7 +128,8 @@ export function openHttp2(needs: {
   }
 
   function take(opened: OpenSession): void {
-    const taken: Link = { ...opened, streams: 0, heardAt: monotonic() };
+    const certificate = certificateOf(credentials);
+    const taken: Link = { ...opened, streams: 0, heardAt: monotonic(), certificate };
     link = taken;
     links.add(taken);
     taken.session.on('goaway', () => retire(taken));
@@ -189,6 +197,10 @@ export function openHttp2(needs: {
     },
     close,
   };
+}
+
+function certificateOf({ tls }: Credentials): string | undefined {
+  return tls.cert?.toString();
 }
 
 function mostStreams({ session }: Link): number {

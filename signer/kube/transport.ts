@@ -94,6 +94,7 @@ export function createTransport(needs: TransportNeeds): Transport {
         'user-agent': userAgent,
         ...(body !== undefined && { 'content-type': contentType }),
         ...(authorization !== undefined && { authorization }),
+        ...credentials.impersonation,
       },
       body: typeof body === 'object' ? JSON.stringify(body) : body,
     };

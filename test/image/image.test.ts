@@ -228,20 +228,22 @@ test('every module of ours loads in the image', async () => {
   assert.equal(loaded.stdout, 'loaded\n');
 });
 
-test('a kubeconfig is read in the image although the generated API models are left out', async () => {
+test('a kubeconfig with an auth-provider is read in the image although the generated API models are left out', async () => {
+  const base64url = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const idToken = `${base64url({ alg: 'none' })}.${base64url({ exp: 4_000_000_000 })}.x`;
   const kubeconfig = {
     apiVersion: 'v1',
     kind: 'Config',
     'current-context': 'here',
     clusters: [{ name: 'here', cluster: { server: 'https://127.0.0.1:6443' } }],
-    users: [{ name: 'here', user: { token: 'none' } }],
+    users: [{ name: 'here', user: { 'auth-provider': { name: 'oidc', config: { 'id-token': idToken } } } }],
     contexts: [{ name: 'here', context: { cluster: 'here', user: 'here', namespace: 'shop' } }],
   };
   await writeFile(join(rootfs, 'tmp/kubeconfig'), JSON.stringify(kubeconfig));
   const program = `
     const { loadCredentials } = await import('/app/signer/kube/credentials.js');
-    const { server, namespace } = await loadCredentials({ kubeconfig: '/tmp/kubeconfig', env: {} });
-    console.log(server.href, namespace);`;
+    const credentials = await loadCredentials({ kubeconfig: '/tmp/kubeconfig', env: {} });
+    console.log(credentials.server.href, credentials.namespace, await credentials.authorization());`;
   const { stdout } = await inImage(['--input-type=module', '-e', program]);
-  assert.equal(stdout, 'https://127.0.0.1:6443/ shop\n');
+  assert.equal(stdout, `https://127.0.0.1:6443/ shop Bearer ${idToken}\n`);
 });

@@ -113,14 +113,37 @@ describe('credentials', () => {
 
   test('an exec plugin is run once, and again after a refusal', async () => {
     const runs = path.join(folder, 'runs');
-    const plugin = `echo x >> ${runs}; echo '{"status":{"token":"'$(wc -l < ${runs})'"}}'`;
-    const exec = { apiVersion: 'client.authentication.k8s.io/v1', command: 'sh', args: ['-c', plugin] };
+    const start = '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1",';
+    const plugin = `echo x >> ${runs}; echo '${start}"status":{"token":"'$(wc -l < ${runs})'"}}'`;
+    const exec = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      command: 'sh',
+      args: ['-c', plugin],
+      interactiveMode: 'Never',
+    };
     const credentials = await load({ kubeconfig: await kubeconfig('exec', { exec }) });
     assert.equal(await credentials.authorization(), 'Bearer 1');
     now += 60_000;
     assert.equal(await credentials.authorization(), 'Bearer 1');
     credentials.invalidate();
     assert.equal(await credentials.authorization(), 'Bearer 2');
+  });
+
+  test('the ID token of an auth-provider of OpenID Connect', async () => {
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const token = `${part({ alg: 'none' })}.${part({ exp: 4_000_000_000 })}.x`;
+    const user = { 'auth-provider': { name: 'oidc', config: { 'id-token': token } } };
+    const credentials = await load({ kubeconfig: await kubeconfig('oidc', user) });
+    assert.equal(await credentials.authorization(), `Bearer ${token}`);
+  });
+
+  test('over plain http no credentials are sent, as kubectl does', async () => {
+    const user = { token: 'tok', as: 'jane' };
+    const file = await kubeconfig('plain', user, { server: '127.0.0.1:8001' });
+    const credentials = await load({ kubeconfig: file });
+    assert.equal(credentials.server.href, 'http://127.0.0.1:8001/');
+    assert.equal(await credentials.authorization(), undefined);
+    assert.deepEqual(credentials.impersonation, {});
   });
 
   test("a pod's own account", async () => {
@@ -177,14 +200,18 @@ describe('credentials', () => {
       [fresh, undefined, /it has no current context/],
       [await kubeconfig('context', { token: 's3cr3t' }), 'three', /context "three" is not in it/],
       [await kubeconfig('dangling', { token: 's3cr3t' }), 'dangling', /cluster "nowhere" is not in it/],
-      [await kubeconfig('as', { token: 's3cr3t', as: 'root' }), undefined, /impersonation is not supported/],
-      [await kubeconfig('proxy', {}, { 'proxy-url': 'http://p:1' }), undefined, /proxy-url is not supported/],
-      [await kubeconfig('url', {}, { server: 'here' }), undefined, /"here" is not a URL/],
+      [await kubeconfig('number', { token: 5 }), undefined, /token of user "me" is not a string$/],
+      [
+        await kubeconfig('proxy', {}, { 'proxy-url': 'socks5://u:s3cr3t@p:1' }),
+        undefined,
+        /proxy-url names a socks5 proxy, and only http and https proxies are supported$/,
+      ],
+      [await kubeconfig('url', {}, { server: 'ftp://here' }), undefined, /"ftp:\/\/here" is not a URL/],
       [await kubeconfig('no-file', { tokenFile: 'nowhere' }), undefined, /\/nowhere is not there$/],
       [await fileOf('no-users', { users: null }), undefined, /user "me" is not in it$/],
       [await fileOf('no-clusters', { clusters: null }), undefined, /cluster "here" is not in it$/],
       [await fileOf('no-contexts', { contexts: null }), undefined, /context "one" is not in it$/],
-      [empty, undefined, /empty holds no kubeconfig$/],
+      [empty, undefined, /it has no current context$/],
     ];
     for (const [file, context, expected] of cases) {
       await assert.rejects(

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fetchFromEndpoint } from '../../tools/bundle/endpoint.ts';
+import { startConnectProxy } from '../cluster/connect-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
 import {
   type ServerCredentials,
@@ -40,6 +41,7 @@ describe('fetching a bundle', () => {
       url: new URL(`${server.url}/bundle`),
       profile: { name: 'https_web', rootsPem: credentials.cert },
       maxRedirects: 0,
+      env: {},
       timeoutMs,
     });
     const tookMs = performance.now() - startedAt;
@@ -48,6 +50,35 @@ describe('fetching a bundle', () => {
     return { reason: fetched.reason, tookMs };
   }
 
+  it('goes through the proxy of the environment, and says nothing of its password', async () => {
+    const { key, cert } = await webCredentials({ address: '192.0.2.1' });
+    const server = await serve({ key, cert }, { '/bundle': { body: '{}' } });
+    servers.push(server);
+    const { port } = new URL(server.url);
+    const proxy = await startConnectProxy(Number(port), { password: 'me:s3cr3t' });
+    const fetchThrough = (login: string, noProxy = '') =>
+      fetchFromEndpoint({
+        url: new URL(`https://192.0.2.1:${port}/bundle`),
+        profile: { name: 'https_web', rootsPem: cert },
+        maxRedirects: 0,
+        timeoutMs: noProxy === '' ? 10_000 : 500,
+        env: { https_proxy: `http://${login}@${proxy.address}`, NO_PROXY: noProxy },
+      });
+    const fetched = await fetchThrough('me:s3cr3t');
+    assert.equal(fetched.ok && fetched.value.toString(), '{}');
+    assert.deepEqual(proxy.asked, [{ authority: `192.0.2.1:${port}`, isAllowed: true }]);
+    const refused = await fetchThrough('s3cr3t:no');
+    assert.ok(!refused.ok);
+    assert.match(
+      refused.reason,
+      new RegExp(`: proxy http://${proxy.address} refused a tunnel to .*: 407; give`),
+    );
+    assert.doesNotMatch(refused.reason, /s3cr3t/);
+    await fetchThrough('me:s3cr3t', '192.0.2.0/24');
+    assert.equal(proxy.asked.length, 2, 'NO_PROXY names the address');
+    await proxy.stop();
+  });
+
   it('says of a root that is not known what is wrong, and gives no advice about Node.js', async () => {
     const server = await serve(credentials, { '/bundle': { body: '{}' } });
     servers.push(server);
@@ -55,6 +86,7 @@ describe('fetching a bundle', () => {
       url: new URL(`${server.url}/bundle`),
       profile: { name: 'https_web' },
       maxRedirects: 0,
+      env: {},
       timeoutMs: 10_000,
     });
     assert.ok(!fetched.ok);

@@ -18,6 +18,7 @@ export interface FetchOptions {
   /** How many redirects are followed; each has to be an endpoint of the same profile. */
   readonly maxRedirects: number;
   readonly timeoutMs: number;
+  readonly env: HttpsRequest['env'];
 }
 
 /** Why a URL is not one of a bundle endpoint (SPIFFE Federation 5.2.1), or undefined. */
@@ -30,12 +31,21 @@ export function endpointFault(url: URL): string | undefined {
 export async function fetchFromEndpoint(options: FetchOptions): Promise<Result<Buffer>> {
   const signal = AbortSignal.timeout(options.timeoutMs);
   const trust = trustOf(options.profile);
+  const { env } = options;
   let { url } = options;
   for (let redirects = 0; ; redirects++) {
     const fault = endpointFault(url);
     if (fault !== undefined) return failure(fault);
     const headers = { accept: 'application/json' };
-    const answer = await sendHttps({ url, method: 'GET', headers, trust, signal, maxBytes: maxBundleLength });
+    const answer = await sendHttps({
+      url,
+      method: 'GET',
+      headers,
+      trust,
+      env,
+      signal,
+      maxBytes: maxBundleLength,
+    });
     if (!answer.ok) return answer;
     const { status, body } = answer.value;
     if (status === 200) return success(body);

@@ -66,6 +66,7 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
         profile: await profileOf(terminal, options),
         maxRedirects: options.redirects ? maxRedirects : 0,
         timeoutMs,
+        env: terminal.env,
       });
       if (!fetched.ok) {
         const hint = 'see whether URL, profile and what the endpoint proves itself with are right';

@@ -24,7 +24,7 @@ export async function getX509Svid(terminal: Terminal, wishes: X509Wishes): Promi
   const trust = webTrust(roots === undefined ? undefined : await rootsFrom(terminal, roots));
   // Loaded only where it is used: the library that makes requests takes a while.
   const { requestX509Svid } = await import('../token/certify.ts');
-  const got = await requestX509Svid({ url, subjectToken, keyType, trust });
+  const got = await requestX509Svid({ url, subjectToken, keyType, trust, env: terminal.env });
   const files = await writeCredentials(wishes.folder, got);
   const { spiffeId, notBefore, notAfter, refreshAt } = got;
   if (wishes.output) {

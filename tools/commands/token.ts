@@ -151,7 +151,8 @@ async function get(terminal: Terminal, file: string, endpoint: string, options: 
     certificate === undefined
       ? { subjectToken: await readSubjectToken(terminal, file) }
       : { credentialBundle: textOf(await readInput(terminal, certificate)) };
-  terminal.out(`${await getJwtSvid({ url, credential, audience, trust: webTrust(rootsPem) })}\n`);
+  const { env } = terminal;
+  terminal.out(`${await getJwtSvid({ url, credential, audience, trust: webTrust(rootsPem), env })}\n`);
 }
 
 function decode(

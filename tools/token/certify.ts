@@ -32,14 +32,16 @@ export async function requestX509Svid(wanted: {
   readonly subjectToken: string;
   readonly keyType: LeafKeyType;
   readonly trust: HttpsRequest['trust'];
+  readonly env: HttpsRequest['env'];
 }): Promise<Credentials> {
-  const { url, subjectToken, trust } = wanted;
+  const { url, subjectToken, trust, env } = wanted;
   const { keyPem, spki, pkcs10 } = await newRequest(wanted.keyType);
   const said = await askEndpoint({
     url,
     headers: { 'content-type': 'application/pkcs10', authorization: `Bearer ${subjectToken}` },
     body: pkcs10,
     trust,
+    env,
   });
   const { spiffe_id: spiffeId, certificate_chain: chainPem, trust_bundle: rootsPem } = said;
   const { refresh_at: refreshAt } = said;

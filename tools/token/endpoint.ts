@@ -11,7 +11,7 @@ const maxBytes = 64 * 1024;
  * @throws CliError TOKEN_REFUSED with what the endpoint says; what was sent is never in it.
  */
 export async function askEndpoint(
-  request: Pick<HttpsRequest, 'url' | 'headers' | 'body' | 'trust' | 'client'>,
+  request: Pick<HttpsRequest, 'url' | 'headers' | 'body' | 'trust' | 'client' | 'env'>,
 ): Promise<JsonObject> {
   const answer = await sendHttps({
     ...request,

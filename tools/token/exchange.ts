@@ -18,14 +18,16 @@ export async function getJwtSvid(wanted: {
   readonly credential: PodCredential;
   readonly audience: string;
   readonly trust: HttpsRequest['trust'];
+  readonly env: HttpsRequest['env'];
 }): Promise<string> {
-  const { url, credential, audience, trust } = wanted;
+  const { url, credential, audience, trust, env } = wanted;
   const said = await askEndpoint({
     url,
     ...('subjectToken' in credential
       ? exchangeOf(credential.subjectToken, audience)
       : shortForm(credential.credentialBundle, audience)),
     trust,
+    env,
   });
   const { access_token: token, issued_token_type: type } = said;
   if (typeof token !== 'string' || type !== jwtType || !parseJwt(token).ok) {

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { loadCredentials } from '../../signer/kube/credentials.ts';
+import { createTransport } from '../../signer/kube/transport.ts';
+import { type ConnectProxy, startConnectProxy } from '../cluster/connect-proxy.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { run } from '../tools/run.ts';
+import { aPool, installSigner, putPool } from './installation.ts';
+import {
+  askAsKubectl,
+  askAsOurselves,
+  type Outcome,
+  type Trial,
+  whoAmI,
+  writeTrial,
+} from './kubeconfig-client.ts';
+import { type Parts, rows } from './kubeconfig-rows.ts';
+import { startSigner } from './signer-process.ts';
+
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+/** Each kubeconfig is used by kubectl and by us, on a real API server: the same user, or refused by both. */
+describe('a kubeconfig means what it means to kubectl', () => {
+  let controlPlane: ControlPlane;
+  let folder = '';
+  let port = 0;
+  let parts: Parts;
+  const proxies: ConnectProxy[] = [];
+
+  before(async () => {
+    controlPlane = await startControlPlane({ controllers: false });
+    folder = await mkdtemp(path.join(tmpdir(), 'kubespiffe-kubeconfig-'));
+    port = Number(new URL(controlPlane.url).port);
+    const tokenOf = async (name: string) => {
+      await controlPlane.kubectl(['create', 'serviceaccount', name, '--namespace', 'default']);
+      return (await controlPlane.kubectl(['create', 'token', name, '--namespace', 'default'])).trim();
+    };
+    parts = {
+      server: controlPlane.url,
+      ca: controlPlane.authority.certificate,
+      admin: await controlPlane.authority.issue({ commonName: 'root', organization: 'system:masters' }),
+      one: await tokenOf('one'),
+      two: await tokenOf('two'),
+    };
+  });
+  after(async () => {
+    for (const proxy of proxies) await proxy.stop();
+    await controlPlane?.stop();
+    if (folder) await rm(folder, { recursive: true });
+  });
+
+  async function bothWays(trial: Trial): Promise<{ kubectl: Outcome; ours: Outcome }> {
+    const env = await writeTrial(await mkdtemp(path.join(folder, 'trial-')), trial);
+    const [kubectl, ours] = await Promise.all([
+      askAsKubectl(controlPlane.binaries.command('kubectl') ?? [], env),
+      askAsOurselves(env),
+    ]);
+    return { kubectl, ours };
+  }
+
+  const nameIn = (outcome: Outcome) =>
+    'user' in outcome ? (outcome.user as { username: string }).username : 'refused';
+
+  for (const { title, expected, trial } of rows) {
+    test(title, async () => {
+      const { kubectl, ours } = await bothWays(trial(parts));
+      assert.equal(nameIn(kubectl), expected, `kubectl: ${JSON.stringify(kubectl)}`);
+      assert.equal(nameIn(ours), expected, `ours: ${JSON.stringify(ours)}`);
+      if ('user' in kubectl) assert.deepEqual(ours, kubectl);
+    });
+  }
+
+  const behind = (proxyUrl: string | undefined, server?: string): Trial['files'] => ({
+    config: {
+      'current-context': 'here',
+      contexts: [{ name: 'here', context: { cluster: 'here', user: 'me' } }],
+      clusters: [
+        {
+          name: 'here',
+          cluster: {
+            server: server ?? controlPlane.url,
+            'certificate-authority-data': base64(parts.ca),
+            ...(proxyUrl && { 'proxy-url': proxyUrl }),
+          },
+        },
+      ],
+      users: [{ name: 'me', user: { token: parts.one } }],
+    },
+  });
+  const one = 'system:serviceaccount:default:one';
+  const startProxy = async (options: Parameters<typeof startConnectProxy>[1]) => {
+    const proxy = await startConnectProxy(port, options);
+    proxies.push(proxy);
+    return proxy;
+  };
+
+  test('proxy-url is used for every host, with the credentials in it, over http and https', async () => {
+    const serving = await controlPlane.authority.issue({ commonName: 'proxy', names: ['127.0.0.1'] });
+    for (const [scheme, options] of [
+      ['http', {}],
+      ['http', { password: 'me:p@ss' }],
+      ['https', { password: 'me:p@ss', serving }],
+    ] as const) {
+      const proxy = await startProxy(options);
+      const login = 'password' in options ? 'me:p%40ss@' : '';
+      const files = behind(`${scheme}://${login}${proxy.address}`);
+      const { kubectl, ours } = await bothWays({ files, env: { NO_PROXY: '*' } });
+      assert.deepEqual([nameIn(kubectl), nameIn(ours)], [one, one], JSON.stringify([kubectl, ours]));
+      assert.ok(proxy.asked.length >= 2, 'both went through the proxy');
+      assert.ok(
+        proxy.asked.every(({ isAllowed, authority }) => isAllowed && authority === `127.0.0.1:${port}`),
+      );
+    }
+  });
+
+  test('a proxy that refuses the credentials is named, and they are not', async () => {
+    const proxy = await startProxy({ password: 'me:right' });
+    const { kubectl, ours } = await bothWays({ files: behind(`http://me:s3cr3t@${proxy.address}`) });
+    assert.equal(nameIn(kubectl), 'refused');
+    assert.ok('refused' in ours);
+    assert.match(ours.refused, new RegExp(`proxy http://${proxy.address} refused a tunnel to .*: 407`));
+    assert.doesNotMatch(ours.refused, /s3cr3t/);
+  });
+
+  test('a socks5 proxy, which kubectl knows, is refused in words', async () => {
+    const { ours } = await bothWays({ files: behind('socks5://127.0.0.1:9') });
+    assert.ok('refused' in ours);
+    assert.match(
+      ours.refused,
+      /proxy-url names a socks5 proxy, and only http and https proxies are supported/,
+    );
+  });
+
+  test('HTTPS_PROXY is used for other hosts, unless NO_PROXY names them', async () => {
+    const proxy = await startProxy({});
+    const host = 'kubernetes.default.svc';
+    const files = behind(undefined, `https://${host}:${port}`);
+    for (const name of ['HTTPS_PROXY', 'https_proxy']) {
+      const { kubectl, ours } = await bothWays({ files, env: { [name]: proxy.address } });
+      assert.deepEqual([nameIn(kubectl), nameIn(ours)], [one, one], JSON.stringify([kubectl, ours]));
+    }
+    assert.deepEqual(new Set(proxy.asked.map(({ authority }) => authority)), new Set([`${host}:${port}`]));
+    const before = proxy.asked.length;
+    for (const noProxy of ['.svc', host, `${host}:${port}`, '*']) {
+      const env = { HTTPS_PROXY: proxy.address, NO_PROXY: noProxy };
+      const { kubectl, ours } = await bothWays({ files, env });
+      assert.deepEqual([nameIn(kubectl), nameIn(ours)], ['refused', 'refused'], noProxy);
+    }
+    const loopback = await bothWays({ files: behind(undefined), env: { HTTPS_PROXY: proxy.address } });
+    assert.deepEqual([nameIn(loopback.kubectl), nameIn(loopback.ours)], [one, one]);
+    assert.equal(proxy.asked.length, before, 'none of these went through the proxy');
+  });
+
+  test('a client certificate that was replaced is used for the next request', async () => {
+    const home = await mkdtemp(path.join(folder, 'trial-'));
+    const file = (name: string) => path.join(home, name);
+    const show = async (name: string) => {
+      const { certificate, key } = await controlPlane.authority.issue({ commonName: name });
+      await writeFile(file('tls.crt'), certificate);
+      await writeFile(file('tls.key'), key);
+    };
+    await show('first');
+    const user = { 'client-certificate': file('tls.crt'), 'client-key': file('tls.key') };
+    const config = behind(undefined).config as object;
+    const env = await writeTrial(home, { files: { config: { ...config, users: [{ name: 'me', user }] } } });
+    let now = 0;
+    const credentials = await loadCredentials({ env, monotonic: () => now });
+    const transport = createTransport({ credentials });
+    try {
+      assert.equal(await whoAmI(transport), 'first');
+      await show('second');
+      now += 10_000;
+      assert.equal(await whoAmI(transport), 'second');
+    } finally {
+      await transport.close();
+    }
+  });
+
+  test('a signer works through a proxy, and its log says nothing of the password', async () => {
+    const proxy = await startProxy({ password: 'me:s3cr3t' });
+    const kubeconfig = await installSigner(controlPlane);
+    await putPool(controlPlane, await aPool());
+    const config = JSON.parse(await readFile(kubeconfig, 'utf8'));
+    config.clusters[0].cluster['proxy-url'] = `http://me:s3cr3t@${proxy.address}`;
+    await writeFile(kubeconfig, JSON.stringify(config));
+    const signer = await startSigner({ kubeconfig });
+    await signer.ready();
+    await signer.child.stop();
+    assert.ok(proxy.asked.length >= 2, 'for calls and for watches');
+    assert.doesNotMatch(signer.output(), /s3cr3t/);
+  });
+
+  test('a command of kubespiffe reaches the cluster through a proxy', async () => {
+    const proxy = await startProxy({ password: 'me:pass' });
+    const trial = { files: behind(`http://me:pass@${proxy.address}`) };
+    const env = await writeTrial(await mkdtemp(path.join(folder, 'trial-')), trial);
+    const { stderr } = await run(['ca', 'show'], { env });
+    assert.match(stderr, /the API server answered 403/);
+    assert.ok(proxy.asked.length > 0);
+  });
+});
