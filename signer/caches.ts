@@ -3,10 +3,11 @@ import {
   type AdmissionPolicyBinding,
   admissionPolicyName,
 } from './issuance/admission-policy.ts';
-import { type CertificateRequest, toCertificateRequest } from './issuance/request.ts';
+import { type CertificateRequest, requestFields, toCertificateRequest } from './issuance/request.ts';
 import { type CertificatesResource, type Discovery, isMissing } from './kube/discovery.ts';
+import type { Fields } from './kube/json-reader.ts';
 import type { Location } from './kube/list-watch.ts';
-import { type PodFacts, toPodFacts } from './kube/pods.ts';
+import { type PodFacts, podFields, toPodFacts } from './kube/pods.ts';
 import { runReflector } from './kube/reflector.ts';
 import { createStore, type Store } from './kube/store.ts';
 import type { Transport } from './kube/transport.ts';
@@ -20,8 +21,10 @@ import type {
 } from './kube/types.ts';
 import type { Logger } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
-import { type PublishedBundle, toPublishedBundle } from './trust/bundle.ts';
+import { bundleFields, type PublishedBundle, toPublishedBundle } from './trust/bundle.ts';
 import {
+  configMapFields,
+  namespaceFields,
   type OptedIn,
   optInLabel,
   type PublishedRoots,
@@ -101,6 +104,7 @@ export function createCaches(needs: CachesNeeds): Caches {
   function follow<T>(
     resource: string,
     store: Store<T>,
+    fields: Fields,
     project: (raw: unknown) => T,
     locate: (signal: AbortSignal) => Promise<Location | undefined>,
     signal: AbortSignal,
@@ -108,7 +112,7 @@ export function createCaches(needs: CachesNeeds): Caches {
     const onRestart = (cause: string) => metrics.watchRestarts.inc({ resource, cause });
     const onNotServed = discovery.rediscover;
     const common = { transport, log, monotonic, jitter, onRestart, onNotServed };
-    return runReflector<T>({ ...common, resource, store, project, locate }, signal);
+    return runReflector<T>({ ...common, resource, store, fields, project, locate }, signal);
   }
 
   /** Follows a resource in whichever version is served. */
@@ -116,6 +120,7 @@ export function createCaches(needs: CachesNeeds): Caches {
     resource: CertificatesResource,
     fieldSelector: string,
     store: Store<T>,
+    fields: Fields,
     project: (raw: unknown, version: CertificatesVersion) => T,
     signal: AbortSignal,
   ): Promise<void> {
@@ -126,7 +131,7 @@ export function createCaches(needs: CachesNeeds): Caches {
       version = served;
       return { path: `/apis/certificates.k8s.io/${version}/${resource}`, query: { fieldSelector } };
     };
-    return follow(resource, store, (raw) => project(raw, version), locate, signal);
+    return follow(resource, store, fields, (raw) => project(raw, version), locate, signal);
   }
 
   /** Only namespaces with the label, and only ConfigMaps of the name: no other one is ever seen. */
@@ -136,6 +141,7 @@ export function createCaches(needs: CachesNeeds): Caches {
       follow(
         'namespaces',
         namespaces,
+        namespaceFields,
         (raw) => toOptedIn(raw as Namespace),
         async () => ({ path: '/api/v1/namespaces', query: { labelSelector } }),
         signal,
@@ -143,6 +149,7 @@ export function createCaches(needs: CachesNeeds): Caches {
       follow(
         'configmaps',
         configMaps,
+        configMapFields,
         (raw) => toPublishedRoots(raw as ConfigMap),
         async () => ({ path: '/api/v1/configmaps', query: { fieldSelector: `metadata.name=${name}` } }),
         signal,
@@ -159,8 +166,8 @@ export function createCaches(needs: CachesNeeds): Caches {
     });
     const [policy, binding] = ['validatingadmissionpolicies', 'validatingadmissionpolicybindings'] as const;
     return Promise.all([
-      follow(policy, policies, (raw) => raw as AdmissionPolicy, at(policy), signal),
-      follow(binding, policyBindings, (raw) => raw as AdmissionPolicyBinding, at(binding), signal),
+      follow(policy, policies, true, (raw) => raw as AdmissionPolicy, at(policy), signal),
+      follow(binding, policyBindings, true, (raw) => raw as AdmissionPolicyBinding, at(binding), signal),
     ]);
   }
 
@@ -185,6 +192,7 @@ export function createCaches(needs: CachesNeeds): Caches {
         follow(
           'pods',
           pods,
+          podFields,
           (raw) => toPodFacts(raw as Pod),
           async () => ({ path: '/api/v1/pods' }),
           signal,
@@ -193,6 +201,7 @@ export function createCaches(needs: CachesNeeds): Caches {
           'podcertificaterequests',
           `spec.signerName=${needs.signerName}`,
           requests,
+          requestFields,
           (raw, version) => toCertificateRequest(raw as PodCertificateRequest, version),
           signal,
         ),
@@ -200,6 +209,7 @@ export function createCaches(needs: CachesNeeds): Caches {
           'clustertrustbundles',
           `metadata.name=${needs.bundleName}`,
           bundles,
+          bundleFields,
           (raw) => toPublishedBundle(raw as ClusterTrustBundle),
           signal,
         ),

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type RequestOptions, request } from 'node:https';
 import { messageOf } from '../signer/errors.ts';
+import { createByteBuffer } from '../signer/kube/byte-buffer.ts';
 import { proxyFromEnvironment } from '../signer/kube/proxy-environment.ts';
 import { tunnelAgent } from '../signer/kube/proxy-tunnel.ts';
 import { failure, type Result, success } from '../signer/pki/result.ts';
@@ -54,12 +55,10 @@ export async function sendHttps(wanted: HttpsRequest): Promise<Result<HttpsAnswe
 }
 
 async function readBody(response: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = [];
-  let length = 0;
+  const body = createByteBuffer();
   for await (const chunk of response) {
-    length += (chunk as Buffer).length;
-    if (length > maxBytes) return undefined;
-    chunks.push(chunk as Buffer);
+    body.append(chunk as Buffer);
+    if (body.length > maxBytes) return undefined;
   }
-  return Buffer.concat(chunks);
+  return body.bytes();
 }

@@ -218,6 +218,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
           transport,
           locate: async () => ({ path: secrets, query: { fieldSelector: `metadata.name=${name}` } }),
           store,
+          fields: true,
           project: (raw) => raw as Secret,
           resource: 'secrets',
           monotonic,

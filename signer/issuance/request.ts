@@ -1,4 +1,10 @@
-import type { CertificatesVersion, Condition, ObjectMeta, PodCertificateRequest } from '../kube/types.ts';
+import {
+  type CertificatesVersion,
+  type Condition,
+  metadataFields,
+  type ObjectMeta,
+  type PodCertificateRequest,
+} from '../kube/types.ts';
 import { readCsrKey } from '../pki/csr.ts';
 import { readSubjectKey, type SubjectKey } from '../pki/spki.ts';
 
@@ -61,6 +67,17 @@ interface ManagedFields {
 
 /** The object as the API server sends it: with the managed fields that ObjectMeta of kube/types.ts leaves out. */
 type WireRequest = PodCertificateRequest & { metadata: ObjectMeta & { managedFields?: ManagedFields[] } };
+
+/** What is read of a request. */
+export const requestFields = {
+  metadata: {
+    ...metadataFields,
+    creationTimestamp: true,
+    managedFields: { manager: true, subresource: true },
+  },
+  spec: true,
+  status: { conditions: true },
+} as const;
 
 /** The terminal condition of a status, if it has one. */
 export function terminalCondition(conditions: readonly Condition[] | undefined): Condition | undefined {

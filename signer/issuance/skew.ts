@@ -1,7 +1,8 @@
 import { isNotFoundOfObject } from '../kube/api-error.ts';
+import { createJsonReader } from '../kube/json-reader.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion, PodCertificateRequest } from '../kube/types.ts';
-import { type OpenRequest, toCertificateRequest } from './request.ts';
+import { type OpenRequest, requestFields, toCertificateRequest } from './request.ts';
 import { pathOf } from './status.ts';
 
 /**
@@ -25,6 +26,7 @@ export async function readThroughBeta(
       method: 'GET',
       path: pathOf({ ...request, version }),
       resource: 'podcertificaterequests',
+      reader: () => createJsonReader(requestFields),
       signal: needs.signal,
     });
     const again = toCertificateRequest(body, version);

@@ -1,9 +1,10 @@
 import { messageOf } from '../errors.ts';
 import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
+import { createJsonReader } from '../kube/json-reader.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { PodCertificateRequest, PodCertificateRequestStatus } from '../kube/types.ts';
 import { rfc3339 } from '../pki/time.ts';
-import { type RequestAddress, type TerminalCondition, terminalCondition } from './request.ts';
+import { type RequestAddress, requestFields, type TerminalCondition, terminalCondition } from './request.ts';
 
 /**
  * An answer as the bytes of its merge PATCH: a retry sends the same ones, and an equal write passes. They are the same
@@ -125,6 +126,7 @@ export function createStatusWriter(transport: Transport, replica: string) {
         method: 'GET',
         path: pathOf(address),
         resource: 'podcertificaterequests',
+        reader: () => createJsonReader({ ...requestFields, status: true }),
         signal,
       });
       if (body.metadata.uid !== address.uid) return { kind: 'gone' };

@@ -1,5 +1,6 @@
 import { ApiConnectionError, ApiStatusError } from './api-error.ts';
 import { describe } from './exchange.ts';
+import type { JsonReader } from './json-reader.ts';
 import type { Status } from './types.ts';
 
 /** A call of the Kubernetes API. */
@@ -25,6 +26,8 @@ export interface ApiRequest {
   resource?: string;
   /** The answer's body is of no interest: it is not parsed, and `body` is undefined. */
   discardBody?: boolean;
+  /** Makes what reads a good answer as it comes, for each attempt anew. `body` is then what it has read. */
+  reader?: () => JsonReader;
   signal?: AbortSignal;
 }
 

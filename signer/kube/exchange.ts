@@ -1,6 +1,8 @@
 import { messageOf } from '../errors.ts';
 import { ApiConnectionError } from './api-error.ts';
+import { createByteBuffer } from './byte-buffer.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
+import type { JsonReader } from './json-reader.ts';
 import type { SetTimer } from './timer.ts';
 
 export interface ExchangeLimits {
@@ -10,14 +12,18 @@ export interface ExchangeLimits {
   readonly maxBytes: number;
   /** Whether a good answer's body is of no interest: it is then read past and not kept. */
   readonly discardBody: boolean;
+  /** Reads a good answer's body as it comes, in place of `body`. */
+  readonly reader?: JsonReader | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
 export interface Incoming {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** Empty when it was discarded. */
+  /** Empty when it was discarded or given to a reader. */
   readonly body: Buffer;
+  /** What the reader made of the body. */
+  readonly read?: { readonly value: unknown };
 }
 
 /**
@@ -37,7 +43,9 @@ export function exchange(
     let headers: Incoming['headers'] = {};
     let keep = true;
     let bytes = 0;
-    const chunks: Buffer[] = [];
+    const body = createByteBuffer();
+    const { reader } = limits;
+    let isReading = false;
 
     if (signal?.aborted) return fail('aborted', 'given up by the caller');
     signal?.addEventListener('abort', abort);
@@ -65,22 +73,34 @@ export function exchange(
       reject(new ApiConnectionError(failure, `${describe(outgoing)}: ${why}`, cause ? { cause } : {}));
     }
 
+    function readWith(use: (by: JsonReader) => void): void {
+      try {
+        if (reader) use(reader);
+      } catch {
+        giveUp('malformed', 'the answer is not JSON');
+      }
+    }
+
     inFlight = connection.send(outgoing, {
       onHead(statusCode, responseHeaders) {
         status = statusCode;
         headers = responseHeaders;
-        keep = !(limits.discardBody && statusCode < 300);
+        const isGood = statusCode >= 200 && statusCode <= 299;
+        keep = !(limits.discardBody && isGood);
+        isReading = reader !== undefined && isGood;
       },
       onData(chunk) {
         bytes += chunk.length;
         if (bytes > limits.maxBytes)
           giveUp('too-large', `the answer is longer than ${limits.maxBytes} bytes`);
-        else if (keep) chunks.push(chunk);
+        else if (isReading) readWith((by) => by.push(chunk));
+        else if (keep) body.append(chunk);
       },
       onEnd() {
         settle();
-        const [only] = chunks;
-        resolve({ status, headers, body: chunks.length === 1 && only ? only : Buffer.concat(chunks) });
+        const incoming = { status, headers, body: body.bytes() };
+        if (isReading) readWith((by) => resolve({ ...incoming, read: { value: by.end() } }));
+        else resolve(incoming);
       },
       onFailure(error, isUnsent) {
         settle();

@@ -1,5 +1,7 @@
 import { messageOf } from '../errors.ts';
-import { ApiStatusError, isExpired } from './api-error.ts';
+import { ApiConnectionError, ApiStatusError, isExpired } from './api-error.ts';
+import { createJsonReader, type Fields, type JsonReader } from './json-reader.ts';
+import type { PageSize } from './page-size.ts';
 import type { Store } from './store.ts';
 import type { Transport } from './transport.ts';
 import type { Status } from './types.ts';
@@ -15,6 +17,8 @@ export interface Location {
 export interface Followed<T> {
   readonly transport: Transport;
   readonly store: Store<T>;
+  /** What is read of an object: all that `project` and `keyOf` use. */
+  readonly fields: Fields;
   /** What we keep of an object; undefined to keep nothing of it. */
   readonly project: (raw: unknown) => T | undefined;
   readonly log: { warn(fields: object, message: string): void };
@@ -22,8 +26,6 @@ export interface Followed<T> {
   readonly resource?: string;
 }
 
-/** Objects a page: what client-go asks for. */
-const pageSize = 500;
 const pageTimeoutMs = 30_000;
 
 interface Listed {
@@ -39,31 +41,42 @@ export function keyOf(raw: unknown): string {
 }
 
 /**
- * Reads the whole resource in pages, as of now and not from a cache that may be behind, and projects each page as it
- * comes, so that no more than one page is held as the server sent it.
+ * Reads the whole resource in pages, as of now and not from a cache that may be behind. Each object is projected as it
+ * comes, so that the memory needed follows the largest object and not the page. A page that is too large is asked for
+ * again with fewer objects.
+ *
+ * @param pages is kept for the next list.
  * @throws ApiStatusError, ApiConnectionError
  */
 export async function listAll<T>(
   needs: Followed<T>,
   at: Location,
+  pages: PageSize,
   signal: AbortSignal,
 ): Promise<{ objects: [key: string, object: T][]; resourceVersion: string }> {
   let objects: [key: string, object: T][] = [];
   let token: string | undefined;
   let mayRestart = true;
   while (true) {
-    let page: Listed;
+    const page = createPage(needs);
+    let listed: Listed;
     try {
-      const answer = await needs.transport.request<Listed>({
+      const { body } = await needs.transport.request<Listed | null>({
         method: 'GET',
         path: at.path,
-        query: { ...at.query, limit: String(pageSize), continue: token },
+        query: { ...at.query, limit: String(pages.current()), continue: token },
         timeoutMs: pageTimeoutMs,
+        reader: page.reader,
         signal,
         ...(needs.resource !== undefined && { resource: needs.resource }),
       });
-      page = answer.body;
+      listed = listOf(body, at);
     } catch (error) {
+      if (isTooMuch(error, page.received()) && pages.shrink(page.received())) {
+        const fields = { resource: needs.resource, objects: pages.current(), error: messageOf(error) };
+        needs.log.warn(fields, 'a page of the list is too large; asking for fewer objects at once');
+        continue;
+      }
       // The pages of a long list outlived etcd's history. Once is bad luck, twice is trouble to wait out.
       if (!(isExpired(error) && token !== undefined && mayRestart)) throw error;
       mayRestart = false;
@@ -71,13 +84,58 @@ export async function listAll<T>(
       token = undefined;
       continue;
     }
-    for (const raw of page.items ?? []) {
-      const entry = entryOf(needs, raw);
-      if (entry !== undefined) objects.push(entry);
-    }
-    token = page.metadata?.continue || undefined;
-    if (token === undefined) return { objects, resourceVersion: page.metadata?.resourceVersion ?? '' };
+    for (const entry of page.entries()) objects.push(entry);
+    pages.fitted(page.bytes());
+    token = listed.metadata?.continue || undefined;
+    if (token === undefined) return { objects, resourceVersion: listed.metadata?.resourceVersion ?? '' };
   }
+}
+
+/** One page while it is read. */
+function createPage<T>(needs: Followed<T>) {
+  let entries: [key: string, object: T][] = [];
+  let received = 0;
+  let bytes = 0;
+  return {
+    entries: () => entries,
+    received: () => received,
+    bytes: () => bytes,
+    /** Begins anew: a GET that was cut is sent again. */
+    reader(): JsonReader {
+      entries = [];
+      received = 0;
+      bytes = 0;
+      const reader = createJsonReader(listFields, {
+        fields: needs.fields,
+        take(item) {
+          received += 1;
+          const entry = entryOf(needs, item);
+          if (entry !== undefined) entries.push(entry);
+        },
+      });
+      return {
+        end: reader.end,
+        push(chunk) {
+          bytes += chunk.length;
+          reader.push(chunk);
+        },
+      };
+    },
+  };
+}
+
+const listFields = { metadata: true, items: {} } as const;
+
+/** Something else must not pass for an empty list: all objects would count as deleted. */
+function listOf(body: Listed | null | undefined, at: Location): Listed {
+  if (typeof body?.metadata?.resourceVersion === 'string' && body.items !== undefined) return body;
+  throw new ApiConnectionError('malformed', `GET ${at.path}: the answer is not a list`);
+}
+
+/** Whether a smaller page may come through. A page that had not begun to come is late for another reason. */
+function isTooMuch(error: unknown, received: number): boolean {
+  if (!(error instanceof ApiConnectionError)) return false;
+  return error.failure === 'too-large' || (error.failure === 'timeout' && received > 0);
 }
 
 /** The key of an object and what we keep of it. An object that cannot be read is logged and left out. */

@@ -8,7 +8,7 @@ import { withHash } from './short-name.ts';
 import { createStore } from './store.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
 import type { Transport } from './transport.ts';
-import type { Lease } from './types.ts';
+import { type Lease, metadataFields } from './types.ts';
 
 /** A replica renews its Lease so often, in milliseconds. */
 const renewEveryMs = 3_000;
@@ -168,6 +168,7 @@ export function createMembership(needs: MembershipNeeds): Membership {
           transport,
           locate: async () => ({ path: leases, query: { labelSelector: selector.join(',') } }),
           store,
+          fields: { metadata: metadataFields, spec: { holderIdentity: true, renewTime: true } },
           project: (raw) => toLeaseFacts(raw as Lease),
           log,
           resource: 'leases',

@@ -1,6 +1,7 @@
 import { isNotFoundOfObject } from './api-error.ts';
+import { createJsonReader } from './json-reader.ts';
 import type { ApiRequest, Transport } from './transport.ts';
-import type { Pod } from './types.ts';
+import { metadataFields, type Pod } from './types.ts';
 
 /** What we keep of a pod: what a claim to be it is held against. */
 export interface PodFacts {
@@ -18,6 +19,13 @@ export type PodLookup =
   | { readonly kind: 'found'; readonly pod: PodFacts }
   | { readonly kind: 'gone' }
   | { readonly kind: 'unavailable'; readonly error: unknown };
+
+/** What is read of a pod. Its author decides how large the rest is. */
+export const podFields = {
+  metadata: { ...metadataFields, deletionTimestamp: true },
+  spec: { nodeName: true, serviceAccountName: true },
+  status: { phase: true },
+} as const;
 
 /** Projects a pod of the API server to what we keep of it. */
 export function toPodFacts(wire: Pod): PodFacts {
@@ -44,6 +52,7 @@ export async function readPod(
       method: 'GET',
       path: `/api/v1/namespaces/${encodeURIComponent(pod.namespace)}/pods/${encodeURIComponent(pod.name)}`,
       resource: 'pods',
+      reader: () => createJsonReader(podFields),
       ...limits,
     });
     return { kind: 'found', pod: toPodFacts(answer.body) };

@@ -3,6 +3,7 @@ import { createNews } from '../observe/news.ts';
 import { ApiStatusError, isExpired, isPlain404 } from './api-error.ts';
 import { createBackoff } from './backoff.ts';
 import { applyEvent, type Followed, type Location, listAll, takeList } from './list-watch.ts';
+import { createPageSize } from './page-size.ts';
 import { isOlder, readVersion } from './resource-version.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
 
@@ -67,6 +68,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
   const pause = pauseWith(timer);
   const silentAfterMs = needs.silentAfterMs ?? defaultSilentAfterMs;
   const backoff = createBackoff(backoffPolicy, jitter);
+  const pages = createPageSize();
   const isNews = createNews(monotonic);
 
   let state: ReflectorState = { phase: 'locating' };
@@ -105,7 +107,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
 
   async function list(at: Location): Promise<ReflectorState> {
     try {
-      const { objects, resourceVersion } = await listAll(needs, at, signal);
+      const { objects, resourceVersion } = await listAll(needs, at, pages, signal);
       takeList(needs, objects);
       return { phase: 'watching', at, resourceVersion };
     } catch (error) {
@@ -168,6 +170,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
           timeoutSeconds: String(Math.round(275 + 30 * jitter())),
         },
         signal: cut.signal,
+        fields: needs.fields,
         ...(needs.resource !== undefined && { resource: needs.resource }),
       });
       openedAt = monotonic();

@@ -1,3 +1,4 @@
+import { createJsonReader } from './json-reader.ts';
 import type { Followed, Location } from './list-watch.ts';
 
 /** Resource versions are numbers that grow (KEP-5504). Where they are not, nothing counts as older. */
@@ -22,6 +23,7 @@ export async function readVersion(
     method: 'GET',
     path: at.path,
     query: { ...at.query, limit: '1' },
+    reader: () => createJsonReader({ metadata: true }),
     // The caller has a back-off.
     retry: 'none',
     signal,

@@ -23,6 +23,9 @@ export interface ObjectMeta {
   annotations?: Record<string, string>;
 }
 
+/** What is read of the metadata of every object that is followed. */
+export const metadataFields = { name: true, namespace: true, uid: true, resourceVersion: true } as const;
+
 export interface Condition {
   type: string;
   status: string;

@@ -1,60 +1,65 @@
-import { withoutFieldSets } from './field-sets.ts';
+import { createJsonReader, type Fields } from './json-reader.ts';
 
-/**
- * One event of a watch. `object` is as the server sent it, but for the content of `fieldsV1` in managedFields; for ERROR it
- * is a meta/v1 Status.
- */
+/** One event of a watch, with what is read of its object; for ERROR that is a meta/v1 Status. */
 export interface WatchEvent {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
   readonly object: unknown;
 }
 
-/** Longest event of a watch, in bytes: etcd keeps no object above 1.5 MiB by default. */
-const maxLineBytes = 4 * 1024 * 1024;
+/**
+ * Longest event of a watch, in bytes. An object of 1.5 MiB in etcd, its default limit, can have 9 MiB of JSON: six
+ * bytes for each `<`.
+ */
+const maxLineBytes = 32 * 1024 * 1024;
 
 const newline = 0x0a;
 const types = new Set(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']);
+/** Of the Status that an ERROR has in place of an object. */
+const statusFields = { message: true, reason: true, code: true, details: true } as const;
 
 /**
- * Cuts the body of a watch into its lines of JSON. A line may come in many chunks, and a chunk may hold many lines.
+ * Reads the body of a watch, whose lines are JSON. A line may come in many chunks, and a chunk may hold many lines.
  *
+ * @param fields what is read of each object.
  * @returns a function that takes a chunk and gives each event that it completes to `emit`. It throws when a line is
  * too long or is not an event, after the events before it.
  */
-export function createLineReader(emit: (event: WatchEvent) => void): (chunk: Buffer) => void {
-  let pending: Buffer[] = [];
-  let pendingBytes = 0;
+export function createLineReader(fields: Fields, emit: (event: WatchEvent) => void): (chunk: Buffer) => void {
+  const object = fields === true ? fields : { ...statusFields, ...fields };
+  const reader = createJsonReader({ type: true, object });
+  let lineBytes = 0;
+
+  function take(chunk: Buffer, start: number, end: number): void {
+    lineBytes += end - start;
+    if (lineBytes > maxLineBytes) throw new Error(`a watch event is longer than ${maxLineBytes} bytes`);
+    try {
+      reader.push(chunk, start, end);
+    } catch {
+      throw new Error('a line of the watch is not JSON');
+    }
+  }
+
+  function endLine(): unknown {
+    try {
+      return reader.end();
+    } catch {
+      throw new Error('a line of the watch is not JSON');
+    }
+  }
 
   return (chunk) => {
     let start = 0;
     for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
-      const part = chunk.subarray(start, end);
+      take(chunk, start, end);
       start = end + 1;
-      let line = part;
-      if (pendingBytes > 0) {
-        line = Buffer.concat([...pending, part]);
-        pending = [];
-        pendingBytes = 0;
-      }
-      if (line.length > 0) emit(readEvent(line));
+      if (lineBytes > 0) emit(readEvent(endLine()));
+      lineBytes = 0;
     }
-    const rest = chunk.length - start;
-    if (rest > 0) {
-      pending.push(chunk.subarray(start));
-      pendingBytes += rest;
-      if (pendingBytes > maxLineBytes) throw new Error(`a watch event is longer than ${maxLineBytes} bytes`);
-    }
+    take(chunk, start, chunk.length);
   };
 }
 
-function readEvent(line: Buffer): WatchEvent {
-  let event: unknown;
-  try {
-    event = JSON.parse(withoutFieldSets(line));
-  } catch {
-    // The parser's own message quotes the text, which may be a Secret.
-    throw new Error('a line of the watch is not JSON');
-  }
+function readEvent(event: unknown): WatchEvent {
   const { type, object } = (event ?? {}) as { type?: unknown; object?: unknown };
   if (typeof type !== 'string' || !types.has(type) || typeof object !== 'object' || object === null) {
     throw new Error('a line of the watch is not a watch event');

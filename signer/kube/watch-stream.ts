@@ -1,6 +1,8 @@
 import { ApiConnectionError } from './api-error.ts';
+import { createByteBuffer } from './byte-buffer.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
 import { describe, type Incoming, reasonOf } from './exchange.ts';
+import type { Fields } from './json-reader.ts';
 import type { SetTimer } from './timer.ts';
 import { createLineReader, type WatchEvent } from './watch-lines.ts';
 
@@ -24,16 +26,15 @@ export type WatchAnswer =
 export function openWatch(
   connection: Connection,
   outgoing: Outgoing,
-  limits: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  limits: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly fields: Fields },
   timer: SetTimer,
 ): Promise<WatchAnswer> {
   return new Promise((resolve, reject) => {
     const { signal } = limits;
-    const read = createLineReader((event) => waiting.push(event));
-    const errorBody: Buffer[] = [];
+    const read = createLineReader(limits.fields, (event) => waiting.push(event));
+    const errorBody = createByteBuffer();
     let inFlight: InFlight | undefined;
     let refused: { status: number; headers: Incoming['headers'] } | undefined;
-    let errorBytes = 0;
     let waiting: WatchEvent[] = [];
     let isPaused = false;
     let ended: { error?: ApiConnectionError } | undefined;
@@ -104,8 +105,7 @@ export function openWatch(
       },
       onData(chunk) {
         if (refused) {
-          errorBytes += chunk.length;
-          if (errorBytes <= maxErrorBytes) errorBody.push(chunk);
+          errorBody.append(chunk, 0, Math.min(chunk.length, maxErrorBytes - errorBody.length));
           return;
         }
         try {
@@ -120,7 +120,7 @@ export function openWatch(
         wake();
       },
       onEnd() {
-        if (refused) resolve({ kind: 'refused', answer: { ...refused, body: Buffer.concat(errorBody) } });
+        if (refused) resolve({ kind: 'refused', answer: { ...refused, body: errorBody.bytes() } });
         end();
       },
       onFailure(cause, isUnsent) {

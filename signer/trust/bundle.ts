@@ -1,5 +1,5 @@
 import type { PublishedMark } from '../authority/sequence.ts';
-import type { ClusterTrustBundle } from '../kube/types.ts';
+import { type ClusterTrustBundle, metadataFields } from '../kube/types.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { encodePem } from '../pki/pem.ts';
 import type { Result } from '../pki/result.ts';
@@ -77,6 +77,12 @@ export interface PublishedBundle {
   /** SHA-256 of each certificate's DER in hex. */
   readonly roots: ReadonlySet<string>;
 }
+
+/** What is read of a ClusterTrustBundle. */
+export const bundleFields = {
+  metadata: { ...metadataFields, labels: true, annotations: true },
+  spec: { trustBundle: true },
+} as const;
 
 /** Projects a bundle of the API server to what we keep of it. */
 export function toPublishedBundle(wire: ClusterTrustBundle): PublishedBundle {

@@ -1,6 +1,6 @@
 import { rootsPem } from '../authority/documents.ts';
 import type { Pool } from '../authority/pool.ts';
-import type { ConfigMap, Namespace } from '../kube/types.ts';
+import { type ConfigMap, metadataFields, type Namespace } from '../kube/types.ts';
 import { failure, type Result, success } from '../pki/result.ts';
 import { fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, managedBy } from './labels.ts';
@@ -35,6 +35,12 @@ export interface OptedIn {
   readonly isTerminating: boolean;
 }
 
+/** What is read of a namespace. */
+export const namespaceFields = {
+  metadata: { ...metadataFields, deletionTimestamp: true },
+  status: { phase: true },
+} as const;
+
 export function toOptedIn({ metadata, status }: Namespace): OptedIn {
   return { isTerminating: metadata.deletionTimestamp !== undefined || status?.phase === 'Terminating' };
 }
@@ -52,6 +58,13 @@ export interface PublishedRoots {
   /** SHA-256 of each certificate's DER in hex. */
   readonly roots: ReadonlySet<string>;
 }
+
+/** What is read of a ConfigMap. */
+export const configMapFields = {
+  metadata: { ...metadataFields, labels: true },
+  data: true,
+  binaryData: true,
+} as const;
 
 export function toPublishedRoots({ metadata, data = {}, binaryData = {} }: ConfigMap): PublishedRoots {
   const { uid = '', resourceVersion = '', labels = {} } = metadata;

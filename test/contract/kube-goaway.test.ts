@@ -42,6 +42,7 @@ test('an API server that sends GOAWAY all the time, as behind a load balancer: n
       transport,
       locate: async () => ({ path: configMaps }),
       store,
+      fields: true,
       project: (raw) => (raw as { metadata: { name: string } }).metadata.name,
       log: { warn: () => undefined, debug: () => undefined },
     },

@@ -67,6 +67,7 @@ async function following(
       transport: client.transport,
       locate: async () => ({ path: configMaps, query }),
       store,
+      fields: true,
       project: (raw) => ({ value: (raw as { data: { value: string } }).data.value }),
       log: { warn: () => undefined, debug: () => undefined },
       onRestart: (cause) => restarts.push(cause),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { ApiConnectionError } from '../../signer/kube/api-error.ts';
 import { type ReflectorState, type RestartCause, runReflector } from '../../signer/kube/reflector.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import type { WatchEvent } from '../../signer/kube/transport.ts';
@@ -39,6 +40,7 @@ function start(options: { locate?: () => Promise<{ path: string } | undefined> }
         transport: api.transport,
         locate: options.locate ?? (async () => ({ path: '/things', query: { fieldSelector: 'a=b' } })),
         store,
+        fields: true,
         project: (raw) => {
           const { metadata, spec } = raw as {
             metadata: { name: string; resourceVersion: string };
@@ -424,6 +426,86 @@ describe('reflector', () => {
       assert.ok(store.isSynced());
     });
   });
+
+  test('asks for smaller pages until they fit, remembers it, and for larger ones after small pages', async () => {
+    const { api, run, store, latest, time, warnings } = start();
+    const names = Array.from({ length: 40 }, (_, index) => `t${index}`);
+    const limits: number[] = [];
+    let most = 10;
+    api.answer = ({ query }) => {
+      const first = Number(query?.continue ?? 0);
+      const limit = Number(query?.limit);
+      limits.push(limit);
+      if (limit > most) return { status: 200, body: 'too large' };
+      const next = first + limit;
+      const items = names.slice(first, next).map((name) => thing(name, '1'));
+      const more = next < names.length && { continue: String(next) };
+      return { status: 200, body: { metadata: { resourceVersion: '7', ...more }, items } };
+    };
+    const { request } = api.transport;
+    let bytes = 9 * 1024 * 1024;
+    api.transport.request = <T>(asked: Parameters<typeof request>[0]) => {
+      const reader = () => {
+        const made = asked.reader?.() ?? assert.fail('a list is read as it comes');
+        const push = (chunk: Buffer) => {
+          if (!chunk.includes('too large'))
+            return made.push(Buffer.concat([Buffer.alloc(bytes, ' '), chunk]));
+          made.push(Buffer.from(`{"items":[${'{},'.repeat(24)}`));
+          throw new ApiConnectionError('too-large', 'the answer is longer than 64 MiB');
+        };
+        return { ...made, push };
+      };
+      return request<T>({ ...asked, reader });
+    };
+    await run(async () => {
+      assert.equal(store.size, 40);
+      assert.deepEqual(limits, [500, 12, 6, 6, 6, 6, 6, 6, 6]);
+      limits.length = 0;
+      bytes = 100;
+      most = 500;
+      api.refuseWatch = () => (limits.length === 0 ? gone : undefined);
+      latest().push(event('ERROR', { kind: 'Status', code: 410 }));
+      await time.advance(5000);
+      assert.deepEqual(limits, [6, 12, 24]);
+      assert.equal(store.size, 40);
+      assert.equal(warnings.filter((warning) => warning.includes('longer than 64 MiB')).length, 2);
+    });
+  });
+
+  test('a page that is too large with one object is trouble, and is asked for again with back-off', async () => {
+    const { api, run, store, time } = start();
+    api.transport.request = async (request) => {
+      api.requests.push(request);
+      throw new ApiConnectionError('too-large', 'the answer is longer than 64 MiB');
+    };
+    await run(async () => {
+      await time.advance(60_000);
+      assert.equal(store.isSynced(), false);
+      assert.ok(api.requests.length < 30, `${api.requests.length} requests in a minute`);
+      assert.equal(api.requests.at(-1)?.query?.limit, '1');
+    });
+  });
+
+  for (const body of [
+    {},
+    null,
+    [],
+    'text',
+    { metadata: {}, items: [] },
+    { metadata: { resourceVersion: '1' } },
+  ]) {
+    test(`an answer that is not a list does not empty the store: ${JSON.stringify(body)}`, async () => {
+      const { api, run, store, latest, time } = start();
+      api.answer = () => list('1', thing('a', '1'));
+      await run(async () => {
+        api.answer = () => ({ status: 200, body });
+        latest().push(event('ERROR', { kind: 'Status', code: 410 }));
+        await time.advance(5000);
+        assert.ok(api.requests.length > 1);
+        assert.equal(store.size, 1);
+      });
+    });
+  }
 
   test('an object that cannot be read, or that a listener cannot take, does not stop a list', async () => {
     const { api, run, store, latest, warnings } = start();

@@ -30,7 +30,11 @@ export function createScriptedApi() {
     async request<T>(request: ApiRequest) {
       requests.push(request);
       const answer = await api.answer(request);
-      return { status: 200, body: settled(answer, request) as T };
+      const body = settled(answer, request);
+      const reader = request.reader?.();
+      if (reader === undefined) return { status: 200, body: body as T };
+      reader.push(Buffer.from(JSON.stringify(body)));
+      return { status: 200, body: reader.end() as T };
     },
     async watch(request) {
       const refusal = api.refuseWatch();

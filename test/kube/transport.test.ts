@@ -596,7 +596,7 @@ describe('watches', () => {
     ['no event', '{"type":"SECRET","object":{}}\n'],
     ['no object', '{"type":"ADDED"}\n'],
     ['null', 'null\n'],
-    ['a line too long', 'x'.repeat(5 * 1024 * 1024)],
+    ['a line too long', 'x'.repeat(33 * 1024 * 1024)],
   ] as const) {
     test(`${what} is an error after the good events, and quotes nothing`, async () => {
       server.handle = (_request, response) => {
