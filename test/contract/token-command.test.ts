@@ -19,6 +19,7 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import { rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import { startConnectProxy } from '../cluster/connect-proxy.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -67,7 +68,7 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
     url = `https://localhost:${port}`;
     const settings = [
       ['--token-address', `127.0.0.1:${port}`],
-      ['--token-names', 'localhost'],
+      ['--token-names', 'localhost,tokens.example'],
       ['--jwt-issuer', issuer],
       ['--x509-svid', 'true'],
     ];
@@ -173,6 +174,21 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
       },
     });
     await agent.close();
+  });
+
+  it('the endpoint is reached through the proxy of the environment', async () => {
+    const { port } = new URL(url);
+    const proxy = await startConnectProxy(Number(port));
+    const { code, stderr } = await run(
+      [
+        ...['token', '--endpoint', `https://tokens.example:${port}/token`, '--audience', audience],
+        ...['--roots', path.join(dir, 'roots.pem')],
+      ],
+      { input: await psatOf('proxied'), env: { HTTPS_PROXY: `http://${proxy.address}` } },
+    );
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(proxy.asked, [{ authority: `tokens.example:${port}`, isAllowed: true }]);
+    await proxy.stop();
   });
 
   it('what is no good at the endpoint is told with the reason, and without the token', async () => {

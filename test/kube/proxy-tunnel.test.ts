@@ -1,0 +1,55 @@
+import 'reflect-metadata';
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test } from 'node:test';
+import type { Credentials } from '../../signer/kube/credentials.ts';
+import { createTransport } from '../../signer/kube/transport.ts';
+import { startConnectProxy } from '../cluster/connect-proxy.ts';
+import { serve, webCredentials } from '../contract/bundle-endpoint.ts';
+
+const credentialsFor = (server: string, proxy: string, ca?: string): Credentials => ({
+  server: new URL(server),
+  tls: ca === undefined ? {} : { ca },
+  authorization: async () => undefined,
+  invalidate: () => undefined,
+  namespace: undefined,
+  proxy: { url: new URL(proxy) },
+});
+
+async function get(credentials: Credentials): Promise<unknown> {
+  const transport = createTransport({ credentials });
+  try {
+    return (await transport.request({ method: 'GET', path: '/version' })).body;
+  } finally {
+    await transport.close();
+  }
+}
+
+test('a server that speaks HTTP/1.1 alone is reached through a tunnel', async () => {
+  const { key, cert } = await webCredentials({ address: '192.0.2.1' });
+  const server = await serve({ key, cert }, { '/version': { body: '{"major":"1"}' } });
+  const { port } = new URL(server.url);
+  const proxy = await startConnectProxy(Number(port));
+  const body = await get(credentialsFor(`https://192.0.2.1:${port}`, `http://${proxy.address}`, cert));
+  assert.deepEqual(body, { major: '1' });
+  await proxy.stop();
+  await server.close();
+});
+
+test('a server of plain http is asked for by its whole URL', async () => {
+  const proxy = createServer(({ url, headers }, response) => {
+    response.end(JSON.stringify({ url, host: headers.host, login: headers['proxy-authorization'] }));
+  }).listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  const { port } = proxy.address() as AddressInfo;
+  const seen = await get(credentialsFor('http://kube.example:8001', `http://me:pass@127.0.0.1:${port}`));
+  assert.deepEqual(seen, {
+    url: 'http://kube.example:8001/version',
+    host: 'kube.example:8001',
+    login: `Basic ${Buffer.from('me:pass').toString('base64')}`,
+  });
+  proxy.closeAllConnections();
+  proxy.close();
+});
