@@ -162,6 +162,28 @@ describe('`kubespiffe inspect` on what is good', () => {
     });
   }
 
+  it('does not say of a request that it conforms while there is no certificate to check', async () => {
+    const last = async (conditions: object[]) => {
+      const input = JSON.stringify(requestOf({ status: { conditions } }));
+      const { stdout } = await run(['inspect', '-'], { input });
+      return stdout.trimEnd().split('\n').at(-1);
+    };
+    assert.match(
+      (await last([])) ?? '',
+      /^Result: not answered yet: .*`kubectl describe pod -n default web-1`/,
+    );
+    const denied = {
+      type: 'Denied',
+      status: 'True',
+      reason: 'X',
+      message: 'no',
+      lastTransitionTime: '2026-01-01T00:00:00Z',
+    };
+    assert.equal(await last([denied]), 'Result: Denied: there is no certificate to check');
+    const { stdout } = await run(['inspect', '-'], { input: JSON.stringify(requestOf()) });
+    assert.match(stdout, /^Result: conforms/m);
+  });
+
   it('names pod and issuer where a leaf carries them, and says where they cannot be read', async () => {
     const identity = {
       namespace: 'default',

@@ -57,7 +57,13 @@ export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext):
       ),
     ],
   };
-  if (condition?.type !== 'Issued') return { kind: 'PodCertificateRequest', sections: [request, answer] };
+  if (condition?.type !== 'Issued') {
+    const result = condition
+      ? `${condition.type}: there is no certificate to check`
+      : `not answered yet: there is no certificate to check; \`kubectl describe pod -n ${metadata.namespace ?? 'default'} ` +
+        `${spec.podName}\` shows what it waits for`;
+    return { kind: 'PodCertificateRequest', sections: [request, answer], result };
+  }
 
   const pem = status?.certificateChain ?? '';
   const [leaf] = pem === '' ? [] : certificatesOf(Buffer.from(pem));

@@ -14,6 +14,8 @@ export interface Inspection {
   /** What it is, such as `credential bundle`. */
   readonly kind: string;
   readonly sections: readonly Section[];
+  /** What came of it where there was nothing to check. */
+  readonly result?: string;
 }
 
 /** A clause held against what was inspected; `problem` undefined means that it is fulfilled. */
@@ -71,6 +73,10 @@ export function printInspection(
     if (section.findings.length > 0) printFindings(terminal, section.findings, width);
   }
   const must = broken(inspection, 'must').length;
+  if (must === 0 && inspection.result !== undefined) {
+    terminal.out(`\nResult: ${mark(terminal, 'doubtful', printable(inspection.result))}\n`);
+    return;
+  }
   const should = broken(inspection, 'should').length;
   const verdict = must === 0 ? mark(terminal, 'good', 'conforms') : mark(terminal, 'bad', 'does not conform');
   const counts = [must > 0 ? `${must} must` : '', should > 0 ? `${should} should` : ''].filter(Boolean);
