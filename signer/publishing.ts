@@ -7,7 +7,7 @@ import type { EventRecorder } from './kube/events.ts';
 import type { Membership } from './kube/membership.ts';
 import type { Transport } from './kube/transport.ts';
 import type { Logger } from './observe/log.ts';
-import { markIn } from './trust/bundle.ts';
+import { markIn, rootEndsIn } from './trust/bundle.ts';
 import { type ConfigMapPublisher, createConfigMapPublisher } from './trust/configmap-publisher.ts';
 import { decisivePublication, type Publication } from './trust/publication.ts';
 import { createPublisher, type Publisher } from './trust/publisher.ts';
@@ -42,6 +42,7 @@ export function publishedIn({ config, discovery, caches, bundleName }: Watched):
         configMaps: config.rootsConfigMap === undefined ? undefined : { namespaces, published: configMaps },
       }),
     mark: () => markIn(bundles.get(bundleName), config.trustDomain),
+    rootEnds: () => rootEndsIn(bundles.get(bundleName), config.trustDomain),
   };
 }
 

@@ -45,18 +45,14 @@ export type Authority = PooledAuthority & {
 
 export type AuthorityResult = { ok: true; authority: PooledAuthority } | { ok: false; problem: PoolProblem };
 
-const importAgain = 'import a sound one with `kubespiffe ca import`, or make one with `kubespiffe ca create`';
+const correct =
+  'use a CA without that problem; in a pool that was in use, put a copy back with `kubespiffe ca restore`';
 
 /** Raised inside this file only, to leave a sequence of checks at the first fault. */
 class Fault extends Error {
   readonly problem: PoolProblem;
 
-  constructor(
-    field: string,
-    what: string,
-    remedy = importAgain,
-    reason: PoolProblemReason = 'PoolMalformed',
-  ) {
+  constructor(field: string, what: string, remedy = correct, reason: PoolProblemReason = 'PoolMalformed') {
     super(what);
     this.problem = poolProblem(reason, field, what, remedy);
   }

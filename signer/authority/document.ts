@@ -24,6 +24,8 @@ export interface AuthorityRecord {
   readonly createdAt?: string;
   readonly publishedAt?: string;
   readonly activatedAt?: string;
+  /** Since when it no longer signs: what it signed ends at the latest a longest lifetime after that. */
+  readonly deactivatedAt?: string;
 }
 
 /** The JSON in key `pool.json` of the pool Secret (docs/reference/pool.md). */
@@ -45,13 +47,14 @@ export const poolLimits = {
   authorities: 32,
   intermediates: 4,
   pemBytes: 16 * 1024,
+  /** Sequences are times in seconds as kubespiffe sets them. Beyond this lies a typing error, or an attack. */
+  sequence: 1_000_000_000_000,
 } as const;
 
 /** A check names the first fault of a value, at a field. */
 type Check = (value: unknown, field: string) => PoolProblem | undefined;
 
-const restore =
-  'restore the Secret from a copy (`kubespiffe ca restore`), or make a new pool with `kubespiffe ca create`';
+const restore = 'correct it, or put a copy back with `kubespiffe ca restore`';
 
 const fault = (
   field: string,
@@ -83,9 +86,9 @@ const flag: Check = (value, field) =>
   typeof value === 'boolean' ? undefined : fault(field, 'must be true or false');
 
 const count: Check = (value, field) =>
-  Number.isSafeInteger(value) && Number(value) >= 0
+  Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= poolLimits.sequence
     ? undefined
-    : fault(field, 'must be a whole number, 0 or more');
+    : fault(field, `must be a whole number from 0 to ${poolLimits.sequence}`);
 
 const knownState: Check = (value, field) => {
   if ((authorityStates as readonly unknown[]).includes(value)) return undefined;
@@ -154,7 +157,12 @@ const common: Record<string, Check> = {
   state: knownState,
   tainted: flag,
 };
-const times: Record<string, Check> = { createdAt: time, publishedAt: time, activatedAt: time };
+const times: Record<string, Check> = {
+  createdAt: time,
+  publishedAt: time,
+  activatedAt: time,
+  deactivatedAt: time,
+};
 
 const x509Authority = objectOf(
   { ...common, certificate: pem },

@@ -3,6 +3,7 @@ import type { Seconds } from '../pki/time.ts';
 import type { Authority } from './authority.ts';
 import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import { type JwtSignable, jwtSigningAt } from './jwt-signing.ts';
+import { type KnownRoot, lostRootsProblem, namedRoots } from './lost-roots.ts';
 import { type Pool, type PoolResult, parsePool, signingAuthorityAt, timeProblem } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 import { markOf, type PublishedMark, sequenceProblem } from './sequence.ts';
@@ -19,7 +20,8 @@ export type Signable = { ok: true; authority: Authority } | { ok: false; problem
  * fault is time does replace the last good one if it holds all the roots of that: otherwise a new root could not be
  * published once the old authority is in its last hour. A replica that has just started remembers no pool; there what
  * is published takes the place of the last good one. A pool whose sequence does not follow that of what was published
- * is never taken in: what is served of one sequence stays the same, and none goes back.
+ * is never taken in: what is served of one sequence stays the same, and none goes back. Nor is a pool that does not
+ * name a root that was published.
  */
 export interface PoolHolder {
   /** Takes in what the Secret is now, undefined when there is none. */
@@ -37,8 +39,10 @@ export interface PoolHolder {
 export interface Published {
   /** SHA-256 of the roots: empty where there are none, undefined while it is not known. */
   roots(): ReadonlySet<string> | undefined;
-  /** The mark of the pool that they are of; undefined where none is shown. */
+  /** The mark of the pool that the ClusterTrustBundle is of; undefined where none is shown. */
   mark(): PublishedMark | undefined;
+  /** When each root of the ClusterTrustBundle ends, by its SHA-256: what tenants cannot write. */
+  rootEnds(): ReadonlyMap<string, Seconds>;
 }
 
 export interface PoolHolderNeeds {
@@ -49,35 +53,55 @@ export interface PoolHolderNeeds {
 }
 
 export function createPoolHolder(needs: PoolHolderNeeds): PoolHolder {
+  const { published } = needs;
   let current: Pool | undefined;
+  /** The Secret by itself. */
+  let read: PoolResult | undefined;
+  /** The same, held against what was published. */
   let latest: PoolResult | undefined;
 
   /** Whether nobody loses a root by this pool. */
-  const holdsAllRoots = (candidate: Pool) => {
-    const roots = current ? rootsOf(current) : needs.published.roots();
-    return roots?.isSubsetOf(rootsOf(candidate)) ?? false;
+  const losesNoRoot = (candidate: Pool) => {
+    const roots = current ? new Set(current.roots.map((root) => root.sha256Hex)) : published.roots();
+    return roots?.isSubsetOf(namedRoots(candidate)) ?? false;
   };
 
-  /** Time passes, and what is published is told, with no event from the Secret. */
-  const ripen = (now: Seconds) => {
-    if (!latest || latest.ok || !latest.pool) return;
-    if (!timeProblem(latest.pool, now)) latest = { ok: true, pool: latest.pool };
-    else if (current || !holdsAllRoots(latest.pool)) return;
-    current = latest.pool;
-    needs.onChange();
+  /** A replica that has just started knows what was published from the bundle, unless that is of this very pool. */
+  const publishedRoots = (candidate: Pool): readonly KnownRoot[] => {
+    if (current) return current.roots;
+    const mark = published.mark();
+    const { sequence, content } = markOf(candidate);
+    if (mark?.sequence === sequence && mark.content === content) return [];
+    return [...published.rootEnds()].map(([sha256Hex, notAfter]) => ({ sha256Hex, notAfter }));
   };
 
-  function read(secret: Secret | undefined, now: Seconds): PoolResult {
-    const result = parsePool(secret, { trustDomain: needs.trustDomain, now });
+  const judge = (result: PoolResult, now: Seconds): PoolResult => {
     if (!result.pool) return result;
-    const problem = sequenceProblem(result.pool, [current && markOf(current), needs.published.mark()]);
+    const problem =
+      sequenceProblem(result.pool, [current && markOf(current), published.mark()]) ??
+      // A pool that cannot sign now is taken in only if it loses no root (settle).
+      (result.ok ? lostRootsProblem(result.pool, publishedRoots(result.pool), now) : undefined);
     return problem ? { ok: false, problem } : result;
-  }
+  };
+
+  const settle = (now: Seconds) => {
+    latest = read && judge(read, now);
+    if (latest?.ok || (latest?.pool && losesNoRoot(latest.pool))) current = latest.pool;
+  };
+
+  /** Time passes, and what is published changes, with no event from the Secret. */
+  const ripen = (now: Seconds) => {
+    if (!latest || latest.ok || !read?.pool) return;
+    const before = { latest, current };
+    if (!timeProblem(read.pool, now)) read = { ok: true, pool: read.pool };
+    settle(now);
+    if (latest.ok || current !== before.current || latest.pool !== before.latest.pool) needs.onChange();
+  };
 
   return {
     offer(secret, now) {
-      latest = read(secret, now);
-      if (latest.ok || (latest.pool && holdsAllRoots(latest.pool))) current = latest.pool;
+      read = parsePool(secret, { trustDomain: needs.trustDomain, now });
+      settle(now);
       needs.onChange();
     },
     current: () => current,
@@ -109,7 +133,3 @@ const unread = poolProblem(
   'the Secret has not been read yet',
   'wait; if it stays so, see whether the signer can reach the API server and may read the Secret',
 );
-
-function rootsOf(pool: Pool): Set<string> {
-  return new Set(pool.roots.map((root) => root.sha256Hex));
-}

@@ -56,7 +56,7 @@ export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAut
       ok: false,
       problem: poolProblem(reason ?? 'PoolMalformed', `${field}.${member}`, what, remedy),
     }) as const;
-  const replace = 'put a sound key there, or make a new pool with `kubespiffe ca create`';
+  const replace = 'put the right key there, or put a copy back with `kubespiffe ca restore`';
   if (!isJwtKind(kind)) return refuse('kind', `is ${kind}, which is no kind for JWT-SVIDs`, replace);
 
   const privateKey = record.privateKey === undefined ? undefined : readPrivateKey(record.privateKey);

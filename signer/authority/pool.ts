@@ -39,7 +39,9 @@ export function parsePool(
   options: { trustDomain: string; now: Seconds },
 ): PoolResult {
   if (!secret) {
-    const remedy = 'make it with `kubespiffe ca create`, or correct the setting pool';
+    const remedy =
+      'put a copy back with `kubespiffe ca restore`; for a first installation make a pool with `kubespiffe ca create`; ' +
+      'or correct the setting pool';
     return refuse('PoolMissing', 'pool', 'there is no such Secret', remedy);
   }
   const json = poolJsonIn(secret);
@@ -67,7 +69,7 @@ export function compilePool(
     );
   }
   if (document.authorities.length === 0) {
-    const remedy = 'make a new pool with `kubespiffe ca create`';
+    const remedy = 'put a copy back with `kubespiffe ca restore`';
     return refuse('PoolEmpty', 'pool.authorities', 'there is none', remedy);
   }
   const authorities: PooledAuthority[] = [];
@@ -128,7 +130,7 @@ export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {
     certificate === active.root
       ? `${field}.certificate`
       : `${field}.intermediates[${chain.indexOf(certificate)}]`;
-  const renew = 'add a new authority and make it active, or make a new pool with `kubespiffe ca create`';
+  const renew = 'add a new CA and make it active (docs/reference/pool.md#the-next-ca)';
 
   const early = chain.find((each) => now < each.notBefore);
   if (early) {
@@ -155,7 +157,7 @@ export function signingAuthorityAt(
 ): { ok: true; authority: Authority } | { ok: false; problem: PoolProblem } {
   const active = pool.active;
   if (!isSigningReady(active)) {
-    const remedy = 'set the state of one authority to active, or make a new pool with `kubespiffe ca create`';
+    const remedy = 'make a trusted one active, or add a new CA (docs/reference/pool.md#the-next-ca)';
     return refuse('PoolNotSigning', 'pool.authorities', 'no X509 authority is active', remedy);
   }
   if (active.tainted) {
@@ -175,6 +177,7 @@ function whatElse(secret: Secret): string {
   const keys = Object.keys(secret.data ?? {});
   const importable = keys.includes('tls.key') || keys.includes('pool');
   return importable
-    ? 'it holds a CA in another form: `kubespiffe ca import` makes a pool of it'
-    : 'name the Secret of the pool, or make one with `kubespiffe ca create`';
+    ? 'it holds a CA in another form: `kubespiffe ca import` makes a pool of it in another Secret; name that one in the ' +
+        'setting pool'
+    : 'put a copy back with `kubespiffe ca restore`, or name the Secret of the pool in the setting pool';
 }

@@ -16,6 +16,8 @@ export type PoolProblemReason =
   | 'PoolNotYetValid'
   /** The pool is sound, but its sequence is not above that of what was published. */
   | 'PoolSequenceNotRaised'
+  /** The pool is sound, but lacks roots that are published: certificates that only they verify may be in use. */
+  | 'PoolRootsMissing'
   /** The pool is sound, but none of its authorities may sign: none is active, or the active one is tainted. */
   | 'PoolNotSigning'
   /** A JWT key has not been published for so long that all who verify tokens know it. */

@@ -1,9 +1,11 @@
+import { poolLimits } from '../authority/document.ts';
 import type { PublishedMark } from '../authority/sequence.ts';
 import { type ClusterTrustBundle, metadataFields } from '../kube/types.ts';
 import type { CertificateFacts } from '../pki/certificate.ts';
 import { encodePem } from '../pki/pem.ts';
 import type { Result } from '../pki/result.ts';
-import { fingerprintsOf } from './fingerprints.ts';
+import type { Seconds } from '../pki/time.ts';
+import { endsIn, fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, trustDomainLabel } from './labels.ts';
 
 /** A ClusterTrustBundle as it should be. */
@@ -76,6 +78,8 @@ export interface PublishedBundle {
   readonly annotations: Readonly<Record<string, string>>;
   /** SHA-256 of each certificate's DER in hex. */
   readonly roots: ReadonlySet<string>;
+  /** When each of them ends, by its SHA-256. */
+  readonly ends: ReadonlyMap<string, Seconds>;
 }
 
 /** What is read of a ClusterTrustBundle. */
@@ -92,6 +96,7 @@ export function toPublishedBundle(wire: ClusterTrustBundle): PublishedBundle {
     labels: wire.metadata.labels ?? {},
     annotations: wire.metadata.annotations ?? {},
     roots: fingerprintsOf(wire.spec.trustBundle),
+    ends: endsIn(wire.spec.trustBundle),
   };
 }
 
@@ -110,13 +115,28 @@ export function driftOf(desired: DesiredBundle, published: PublishedBundle | und
   return undefined;
 }
 
-/** The mark of the pool that a bundle was made of; undefined where none can be read, or for another trust domain. */
+/**
+ * The mark of the pool that a bundle was made of; undefined where none can be read, or for another trust domain. A
+ * sequence that no pool can exceed is not believed: it would refuse every pool from then on.
+ */
 export function markIn(
   published: PublishedBundle | undefined,
   trustDomain: string,
 ): PublishedMark | undefined {
-  if (published?.labels['k8s.spiffe.io/peer-trust-domain'] !== trustDomainLabel(trustDomain))
-    return undefined;
-  const { [markKeys.sequence]: sequence = '', [markKeys.content]: content = '' } = published.annotations;
-  return /^\d{1,15}$/.test(sequence) && content !== '' ? { sequence: Number(sequence), content } : undefined;
+  if (!published || !isOfTrustDomain(published, trustDomain)) return undefined;
+  const { [markKeys.sequence]: text = '', [markKeys.content]: content = '' } = published.annotations;
+  const sequence = /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
+  return sequence < poolLimits.sequence && content !== '' ? { sequence, content } : undefined;
+}
+
+/** When each root of a bundle ends, by its SHA-256; none for a bundle of another trust domain. */
+export function rootEndsIn(
+  published: PublishedBundle | undefined,
+  trustDomain: string,
+): ReadonlyMap<string, Seconds> {
+  return published && isOfTrustDomain(published, trustDomain) ? published.ends : new Map();
+}
+
+function isOfTrustDomain({ labels }: PublishedBundle, trustDomain: string): boolean {
+  return labels['k8s.spiffe.io/peer-trust-domain'] === trustDomainLabel(trustDomain);
 }

@@ -41,15 +41,20 @@ const b = await authority('b');
  * @param shown what the watch shows of published roots: those of these authorities, or undefined for not known.
  * @param published the mark that it shows beside them.
  */
-function holder(shown?: readonly AuthorityRecord[], published?: PublishedMark) {
+function holder(
+  shown?: readonly AuthorityRecord[],
+  published?: PublishedMark,
+  inBundle: readonly AuthorityRecord[] = [],
+) {
   const changes = { count: 0 };
-  const sight = { shown };
+  const sight = { shown, mark: published, inBundle };
   const subject = createPoolHolder({
     trustDomain,
     onChange: () => changes.count++,
     published: {
       roots: () => sight.shown && new Set(sight.shown.map(sha256Of)),
-      mark: () => published,
+      mark: () => sight.mark,
+      rootEnds: () => new Map(sight.inBundle.map((each) => [sha256Of(each), endOf(each)])),
     },
   });
   const ids = () => subject.current()?.authorities.map((each) => each.id);
@@ -59,6 +64,9 @@ function holder(shown?: readonly AuthorityRecord[], published?: PublishedMark) {
   };
   return { subject, changes, ids, verdict, sight };
 }
+
+const endOf = ({ certificate = '' }: AuthorityRecord) =>
+  new X509Certificate(certificate).validToDate.getTime() / 1000;
 
 const sha256Of = ({ certificate = '' }: AuthorityRecord) =>
   new X509Certificate(certificate).fingerprint256.replaceAll(':', '').toLowerCase();
@@ -195,7 +203,7 @@ describe('the pool that a replica holds', () => {
     subject.offer(secretOf({ ...a, tainted: true }, { ...b, state: 'trusted' }), now);
     assert.equal(verdict(), 'PoolNotSigning');
     assert.equal(subject.current()?.roots.length, 2);
-    subject.offer(secretOf({ ...a, state: 'trusted' }), now);
+    subject.offer(secretOf({ ...a, state: 'trusted' }, { ...b, state: 'retired' }), now);
     assert.equal(verdict(), 'PoolNotSigning');
     assert.equal(subject.current()?.roots.length, 1);
   });
@@ -214,9 +222,9 @@ describe('the pool that a replica holds', () => {
         assert.deepEqual(ids(), ['a', 'b']);
         const publishable = subject.publishable();
         assert.equal(publishable.ok ? 'published' : publishable.problem.reason, 'PoolSequenceNotRaised');
-        subject.offer(secretAt(6, a), now);
+        subject.offer(secretAt(6, a, { ...b, state: 'retired' }), now);
         assert.equal(verdict(), 'a');
-        assert.deepEqual(ids(), ['a']);
+        assert.equal(subject.current()?.roots.length, 1);
       });
 
       it(`takes nothing from ${name} when it has just started, and others have published the pool`, () => {
@@ -249,5 +257,72 @@ describe('the pool that a replica holds', () => {
       assert.equal(verdict(late), 'PoolSequenceNotRaised');
       assert.deepEqual(ids(), ['a']);
     });
+  });
+
+  describe('that lacks a root which is published', () => {
+    it('keeps the last good pool for the bundles, and signs nothing, until the pool names the root', () => {
+      const { subject, verdict, ids } = holder();
+      subject.offer(secretOf(a), now);
+      subject.offer(secretOf(b), now);
+      assert.equal(verdict(), 'PoolRootsMissing');
+      assert.deepEqual(ids(), ['a']);
+      assert.equal(subject.publishable().ok, false);
+      const { privateKey: _, ...anchor } = a;
+      subject.offer(secretOf({ ...anchor, state: 'retiring' }, b), now);
+      assert.equal(verdict(), 'b');
+      assert.equal(subject.current()?.roots.length, 2);
+    });
+
+    it('takes the root out once the pool says that it is retired, whatever the bundle shows', () => {
+      const { subject, verdict } = holder(undefined, { sequence: 1, content: 'other' }, [a]);
+      subject.offer(secretAt(2, { ...a, state: 'retired' }, b), now);
+      assert.equal(verdict(), 'b');
+      assert.equal(subject.current()?.roots.length, 1);
+    });
+
+    it('takes the root out once it has ended', async () => {
+      const { subject, verdict, ids } = holder();
+      const later = now + 49 * hour;
+      subject.offer(secretOf(a), now);
+      subject.offer(secretOf(await authority('next', { from: later })), later);
+      assert.equal(verdict(later), 'next');
+      assert.deepEqual(ids(), ['next']);
+    });
+
+    it('is refused by a replica that has just started, as the bundle shows the root', () => {
+      const { subject, verdict, ids, sight, changes } = holder([a], { sequence: 1, content: 'other' }, [a]);
+      subject.offer(secretAt(2, b), now);
+      assert.equal(verdict(), 'PoolRootsMissing');
+      assert.equal(ids(), undefined);
+      const before = changes.count;
+      sight.inBundle = [b];
+      assert.equal(verdict(), 'b');
+      assert.equal(changes.count, before + 1);
+    });
+
+    it('takes the pool of which the bundle was made, with a stranger’s root beside it', () => {
+      const parsed = parsePool(secretAt(2, b), { trustDomain, now });
+      assert.ok(parsed.ok);
+      const { subject, verdict } = holder([a, b], markOf(parsed.pool), [a, b]);
+      subject.offer(secretAt(2, b), now);
+      assert.equal(verdict(), 'b');
+    });
+
+    it('lets no stranger’s root count that comes into the bundle while it runs', () => {
+      const { subject, verdict, sight } = holder();
+      subject.offer(secretAt(2, b), now);
+      sight.inBundle = [a];
+      sight.mark = { sequence: 3, content: 'forged' };
+      subject.offer(secretAt(4, b), now);
+      assert.equal(verdict(), 'b');
+    });
+  });
+
+  it('takes a pool again once a forged mark of the bundle is put right', () => {
+    const { subject, verdict, sight } = holder(undefined, { sequence: 999, content: 'forged' });
+    subject.offer(secretAt(5, a), now);
+    assert.equal(verdict(), 'PoolSequenceNotRaised');
+    sight.mark = undefined;
+    assert.equal(verdict(), 'a');
   });
 });

@@ -69,7 +69,7 @@ const rows: Row[] = [
     reason: 'PoolMissing',
     field: 'pool',
     says: /no such Secret/,
-    remedy: /kubespiffe ca create/,
+    remedy: /kubespiffe ca restore/,
   },
   {
     name: 'a Secret without the key',
@@ -77,7 +77,7 @@ const rows: Row[] = [
     reason: 'PoolEmpty',
     field: 'pool',
     says: /no key pool\.json/,
-    remedy: /kubespiffe ca create/,
+    remedy: /kubespiffe ca restore/,
   },
   {
     name: 'a Secret with a CA of cert-manager',
@@ -93,7 +93,7 @@ const rows: Row[] = [
     reason: 'PoolEmpty',
     field: 'pool',
     says: /no key pool\.json/,
-    remedy: /kubespiffe ca create/,
+    remedy: /kubespiffe ca restore/,
   },
   {
     name: 'a pool without authorities',
@@ -101,7 +101,7 @@ const rows: Row[] = [
     reason: 'PoolEmpty',
     field: 'pool.authorities',
     says: /there is none/,
-    remedy: /kubespiffe ca create/,
+    remedy: /kubespiffe ca restore/,
   },
   {
     name: 'text that is not JSON',
@@ -109,7 +109,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool',
     says: /not JSON/,
-    remedy: /restore the Secret/,
+    remedy: /kubespiffe ca restore/,
   },
   ...['"tainted": true', '"state": "retired"', '"privateKey": ""'].map(
     (member): Row => ({
@@ -118,7 +118,7 @@ const rows: Row[] = [
       reason: 'PoolMalformed',
       field: 'pool',
       says: /has a name twice/,
-      remedy: /restore the Secret/,
+      remedy: /kubespiffe ca restore/,
     }),
   ),
   {
@@ -127,7 +127,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool',
     says: /not a JSON object/,
-    remedy: /restore the Secret/,
+    remedy: /kubespiffe ca restore/,
   },
   {
     name: 'a pool that is too large',
@@ -290,7 +290,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].privateKey',
     says: /has to sign/,
-    remedy: /kubespiffe ca import/,
+    remedy: /use a CA without that problem.*kubespiffe ca restore/,
   },
   {
     name: 'a key that is a certificate',
@@ -298,7 +298,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].privateKey',
     says: /PKCS#8/,
-    remedy: /kubespiffe ca import/,
+    remedy: /use a CA without that problem.*kubespiffe ca restore/,
   },
   {
     name: 'a key that is cut off',
@@ -308,7 +308,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].privateKey',
     says: /not a readable PKCS#8/,
-    remedy: /kubespiffe ca import/,
+    remedy: /use a CA without that problem.*kubespiffe ca restore/,
   },
   {
     name: 'an RSA key of 2048 bits',
@@ -341,7 +341,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /cannot be read/,
-    remedy: /kubespiffe ca import/,
+    remedy: /use a CA without that problem.*kubespiffe ca restore/,
   },
   {
     name: 'two certificates in one field',
@@ -349,7 +349,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /not one PEM certificate/,
-    remedy: /kubespiffe ca import/,
+    remedy: /use a CA without that problem.*kubespiffe ca restore/,
   },
   {
     name: 'a certificate that is no CA',
@@ -357,7 +357,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /not a CA/,
-    remedy: /kubespiffe ca import/,
+    remedy: /use a CA without that problem.*kubespiffe ca restore/,
   },
   {
     name: 'a CA that may not sign certificates',
@@ -365,7 +365,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /without keyCertSign/,
-    remedy: /kubespiffe ca import/,
+    remedy: /use a CA without that problem.*kubespiffe ca restore/,
   },
   {
     name: 'a CA that is limited to servers',
@@ -373,7 +373,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /extKeyUsage without clientAuth/,
-    remedy: /kubespiffe ca import/,
+    remedy: /use a CA without that problem.*kubespiffe ca restore/,
   },
   {
     name: 'a CA with a critical extension that verifiers do not know',
@@ -460,7 +460,7 @@ const rows: Row[] = [
     reason: 'PoolExpired',
     field: 'pool.authorities[0].certificate',
     says: /expired at 2026-11-22T12:00:00Z/,
-    remedy: /kubespiffe ca create/,
+    remedy: /add a new CA/,
   },
   {
     name: 'an active root that is not yet valid',
@@ -476,7 +476,7 @@ const rows: Row[] = [
     reason: 'AuthorityExpiring',
     field: 'pool.authorities[0].certificate',
     says: /in less than an hour/,
-    remedy: /kubespiffe ca create/,
+    remedy: /add a new CA/,
   },
   {
     name: 'an intermediate that ends before its root',
@@ -487,7 +487,7 @@ const rows: Row[] = [
     reason: 'AuthorityExpiring',
     field: 'pool.authorities[0].intermediates[0]',
     says: /12:01:00Z/,
-    remedy: /new authority/,
+    remedy: /add a new CA/,
   },
 ];
 

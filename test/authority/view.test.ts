@@ -48,7 +48,12 @@ describe('the view of the pool, whatever comes first', () => {
       namespace: 'kubespiffe',
       name: 'pool',
       trustDomain: 'example.org',
-      published: { known: Promise.resolve(), roots: () => undefined, mark: () => undefined },
+      published: {
+        known: Promise.resolve(),
+        roots: () => undefined,
+        mark: () => undefined,
+        rootEnds: () => new Map(),
+      },
       now: Date.now,
       monotonic: () => performance.now(),
       log: createLogger({ level: 'error' }),

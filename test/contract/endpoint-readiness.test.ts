@@ -117,10 +117,12 @@ describe('readiness for the callers of an endpoint', () => {
   });
 
   let sequence = 1;
+  /** What was in the bundles since, and is to leave them. */
+  const retired: AuthorityRecord[] = [];
   /** The pool as it was at first, as a later one: its sequence never goes back. */
   const sound = (): PoolDocument => {
     sequence += 1;
-    return { ...pool, sequence };
+    return { ...pool, sequence, authorities: [...pool.authorities, ...retired] };
   };
   const withCa = (changed: (ca: AuthorityRecord) => readonly object[]): PoolDocument => ({
     ...sound(),
@@ -140,10 +142,12 @@ describe('readiness for the callers of an endpoint', () => {
         const now = Math.floor(Date.now() / 1000) - 23.5 * 3600;
         const trustDomain = 'example.org';
         const old = await createAuthority({ id: '2', trustDomain, now, lifetimeSeconds: 24 * 3600 });
-        return withCa(({ createdAt, publishedAt, ...ca }) => [
+        const unfit = withCa(({ createdAt, publishedAt, ...ca }) => [
           { ...ca, createdAt, publishedAt, state: 'retiring' },
           { ...old, createdAt, publishedAt },
         ]);
+        retired.push({ ...old, state: 'retired' });
+        return unfit;
       },
       token: 200,
     },

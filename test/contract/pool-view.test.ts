@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
-import type { PoolDocument } from '../../signer/authority/document.ts';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import { createPoolView, type PoolView } from '../../signer/authority/view.ts';
 import { loadCredentials } from '../../signer/kube/credentials.ts';
 import { type ApiRequest, createTransport, type Transport } from '../../signer/kube/transport.ts';
@@ -34,9 +34,14 @@ describe('the view of the pool', () => {
   let sequence = 0;
 
   /** A pool that may follow all before. */
+  /** The authorities of all earlier pools: a pool says which roots it takes out. */
+  const retired: AuthorityRecord[] = [];
   async function nextPool(): Promise<PoolDocument> {
     sequence += 1;
-    return { ...(await aPool()), sequence };
+    const made = await aPool({ id: `ca-${sequence}` });
+    const pool = { ...made, sequence, authorities: [...made.authorities, ...retired] };
+    retired.push(...made.authorities.map((each) => ({ ...each, state: 'retired' as const })));
+    return pool;
   }
 
   before(async () => {
@@ -61,7 +66,12 @@ describe('the view of the pool', () => {
       namespace: 'kubespiffe',
       name: 'kubespiffe-pool',
       trustDomain: 'example.org',
-      published: { known: Promise.resolve(), roots: () => undefined, mark: () => undefined },
+      published: {
+        known: Promise.resolve(),
+        roots: () => undefined,
+        mark: () => undefined,
+        rootEnds: () => new Map(),
+      },
       now: () => Date.now() + slept,
       monotonic: () => performance.now() + passed,
       log: createLogger({ level: 'info', destination: { write: (line) => void lines.push(line) } }),
@@ -211,7 +221,8 @@ describe('the view of the pool', () => {
 
   it('keeps the last good pool when another one comes under the same sequence, and takes it once that is raised', async () => {
     const before = view.current();
-    const unraised = await aPool();
+    const unraised = await nextPool();
+    sequence -= 1;
     await putPool(controlPlane, { ...unraised, sequence });
     passed += 10_000;
     await becomes('PoolSequenceNotRaised');

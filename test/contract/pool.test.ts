@@ -75,28 +75,28 @@ describe('the pool Secret, good and bad', () => {
       put: () => deletePool(controlPlane),
       waits: 'PoolUnusable',
       problem: 'PoolMissing',
-      says: /^pool: there is no such Secret; make it with `kubespiffe ca create`/,
+      says: /^pool: there is no such Secret; put a copy back with `kubespiffe ca restore`; .*`kubespiffe ca create`/,
     },
     {
       name: 'is empty',
       put: () => putPool(controlPlane, ''),
       waits: 'PoolUnusable',
       problem: 'PoolEmpty',
-      says: /^pool: the Secret has no key pool\.json; .*`kubespiffe ca create`/,
+      says: /^pool: the Secret has no key pool\.json; .*`kubespiffe ca restore`/,
     },
     {
       name: 'is malformed',
       put: () => putPool(controlPlane, '{"apiVersion": '),
       waits: 'PoolUnusable',
       problem: 'PoolMalformed',
-      says: /^pool: the text is not JSON; restore the Secret from a copy \(`kubespiffe ca restore`\)/,
+      says: /^pool: the text is not JSON; correct it, or put a copy back with `kubespiffe ca restore`/,
     },
     {
       name: 'has no authority',
       put: () => putPool(controlPlane, { ...good, authorities: [] }),
       waits: 'PoolUnusable',
       problem: 'PoolEmpty',
-      says: /^pool\.authorities: there is none; make a new pool with `kubespiffe ca create`/,
+      says: /^pool\.authorities: there is none; put a copy back with `kubespiffe ca restore`/,
     },
     {
       name: 'has a state that is not known',
@@ -132,7 +132,7 @@ describe('the pool Secret, good and bad', () => {
       put: async () => putPool(controlPlane, await lasting(-48 * hour, -hour)),
       waits: 'PoolUnusable',
       problem: 'PoolExpired',
-      says: /^pool\.authorities\[0\]\.certificate: .* expired at .*; add a new authority and make it active/,
+      says: /^pool\.authorities\[0\]\.certificate: .* expired at .*; add a new CA and make it active/,
     },
     {
       name: 'is not yet valid',
@@ -146,7 +146,7 @@ describe('the pool Secret, good and bad', () => {
       put: async () => putPool(controlPlane, await lasting(-hour, hour / 2)),
       waits: 'AuthorityExpiring',
       problem: 'AuthorityExpiring',
-      says: /^pool\.authorities\[0\]\.certificate: .* in less than an hour; add a new authority and make it active/,
+      says: /^pool\.authorities\[0\]\.certificate: .* in less than an hour; add a new CA and make it active/,
     },
   ];
 
@@ -190,7 +190,7 @@ describe('the pool Secret, good and bad', () => {
       const { items } = answer.body as { items: { note: string; regarding: { name: string } }[] };
       return items.find(({ regarding }) => regarding.name === pod.metadata.name);
     });
-    assert.match(event.note, /CA pool.*kubespiffe ca create/);
+    assert.match(event.note, /CA pool.*kubespiffe ca restore.*kubespiffe ca create/);
     await putPool(controlPlane, good);
     await answerTo(controlPlane, request);
   });
@@ -261,7 +261,9 @@ describe('the pool Secret, good and bad', () => {
       await restartWith({ ...old, sequence: rising.sequence + 1 });
       await notReady(/\[\+\]caches .*\[-\]trust-bundle [^\n]*no usable pool to publish/s);
       assert.equal(certificatesIn(await publishedBundle()), 2);
-      good = { ...good, sequence: rising.sequence + 2 };
+      const ended = old.authorities.map((each) => ({ ...each, id: 'ended', state: 'retired' as const }));
+      const authorities = [...good.authorities, ...ended];
+      good = { ...good, sequence: rising.sequence + 2, authorities };
       await putPool(controlPlane, good);
       await signer.ready();
     });

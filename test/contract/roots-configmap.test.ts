@@ -159,7 +159,7 @@ describe('the roots as a ConfigMap', () => {
     const both = { ...pool, sequence: 2, authorities: [record, { ...second, state: 'trusted' as const }] };
     await putPool(controlPlane, both);
     for (const namespace of ['shop', 'late', 'deleted']) await holds(namespace, both);
-    pool = { ...pool, sequence: 3 };
+    pool = { ...pool, sequence: 3, authorities: [record, { ...second, state: 'retired' }] };
     await putPool(controlPlane, pool);
     for (const namespace of ['shop', 'late', 'deleted']) await holds(namespace);
   });

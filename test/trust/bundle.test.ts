@@ -101,7 +101,8 @@ describe('a trust bundle', () => {
     });
   }
 
-  const marks: [string, (bundle: PublishedBundle) => PublishedBundle | undefined, object | undefined][] = [
+  type Mark = [string, (bundle: PublishedBundle) => PublishedBundle | undefined, object | undefined];
+  const marks: Mark[] = [
     ['as it was written', (bundle) => bundle, names.mark],
     ['not where there is no bundle', () => undefined, undefined],
     ['not where the annotations are gone', (bundle) => ({ ...bundle, annotations: {} }), undefined],
@@ -110,6 +111,16 @@ describe('a trust bundle', () => {
       (bundle) => ({ ...bundle, annotations: { ...bundle.annotations, 'kubespiffe.io/sequence': '7x' } }),
       undefined,
     ],
+    ...['1000000000000', '999999999999999', '9007199254740991', '-1', '1e3'].map(
+      (sequence): Mark => [
+        `not with the sequence ${sequence}, which no pool could follow`,
+        (bundle) => ({
+          ...bundle,
+          annotations: { ...bundle.annotations, 'kubespiffe.io/sequence': sequence },
+        }),
+        undefined,
+      ],
+    ),
     [
       'not for another trust domain, whose sequences are its own',
       (bundle) => ({

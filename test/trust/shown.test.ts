@@ -8,7 +8,8 @@ import { shownRoots } from '../../signer/trust/shown.ts';
 const bundleName = 'example.com:signer:live';
 
 function aBundle(...roots: string[]): PublishedBundle {
-  return { name: bundleName, resourceVersion: '1', labels: {}, annotations: {}, roots: new Set(roots) };
+  const common = { name: bundleName, resourceVersion: '1', labels: {}, annotations: {}, ends: new Map() };
+  return { ...common, roots: new Set(roots) };
 }
 
 function someRoots(...roots: string[]): PublishedRoots {

@@ -1,0 +1,41 @@
+import type { Seconds } from '../pki/time.ts';
+import type { Pool } from './pool.ts';
+import { type PoolProblem, poolProblem } from './problem.ts';
+
+/** A root that verifiers have: its SHA-256 in hex, and when it ends. */
+export interface KnownRoot {
+  readonly sha256Hex: string;
+  readonly notAfter: Seconds;
+}
+
+/**
+ * The published roots that a pool would take away by mistake: those that it does not name. A root that the pool names
+ * in any state is its operator's decision, `retired` included; one that has ended verifies nothing.
+ */
+export function lostRoots<R extends KnownRoot>(pool: Pool, published: Iterable<R>, now: Seconds): R[] {
+  const named = namedRoots(pool);
+  return [...published].filter((root) => root.notAfter > now && !named.has(root.sha256Hex));
+}
+
+/** SHA-256 of the roots of all authorities of a pool, whatever their state. */
+export function namedRoots(pool: Pool): Set<string> {
+  return new Set(pool.authorities.map(({ root }) => root.sha256Hex));
+}
+
+/** Why a pool may not take the place of what is published; undefined where it loses no root. */
+export function lostRootsProblem(
+  pool: Pool,
+  published: Iterable<KnownRoot>,
+  now: Seconds,
+): PoolProblem | undefined {
+  const lost = lostRoots(pool, published, now);
+  if (lost.length === 0) return undefined;
+  const names = lost.map(({ sha256Hex }) => sha256Hex.slice(0, 16)).join(', ');
+  return poolProblem(
+    'PoolRootsMissing',
+    'pool.authorities',
+    `published roots are missing (SHA-256 ${names}), and certificates in use may need them`,
+    'put them back with `kubespiffe ca restore`, which keeps what is published; to retire one, name it with ' +
+      '--drop-authority',
+  );
+}
