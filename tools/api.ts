@@ -1,4 +1,6 @@
 import type { Command } from 'commander';
+import type { PoolDocument } from '../signer/authority/document.ts';
+import { type PoolPlace, writePool } from '../signer/authority/pool-writer.ts';
 import { ApiConnectionError, ApiStatusError } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import type { Secret } from '../signer/kube/types.ts';
@@ -110,58 +112,34 @@ export async function getSecret(
   }
 }
 
-/** Creates a Secret and never touches one that is there. @throws CliError ALREADY_EXISTS */
-export async function createSecret(
-  transport: Transport,
-  secret: Secret & { metadata: { namespace: string } },
-  isDryRun: boolean,
-): Promise<Secret> {
-  const { namespace, name } = secret.metadata;
-  try {
-    const request = {
-      method: 'POST',
-      path: secretsPath(namespace),
-      body: secret,
-      resource: 'secrets',
-    } as const;
-    const query = writeQuery(isDryRun);
-    return (await transport.request<Secret>({ ...request, query })).body;
-  } catch (error) {
-    if (error instanceof ApiStatusError && error.status === 409) {
-      throw new CliError(
-        'ALREADY_EXISTS',
-        `Secret ${namespace}/${name} is there already and is left as it is`,
-        `\`kubespiffe ca show --namespace ${namespace} --name ${name}\` shows what is in it; choose another --name`,
-        { cause: error },
-      );
-    }
-    throw error;
-  }
-}
-
 /**
- * Writes a Secret over the one that was read, and never over a newer one.
- * @throws CliError POOL_INVALID where somebody else was faster.
+ * Writes a pool over what was read, and never over anything newer.
+ * @throws CliError ALREADY_EXISTS where there is a Secret although none was read, POOL_INVALID where it was changed.
  */
-export async function replaceSecret(transport: Transport, secret: Secret, isDryRun = false): Promise<Secret> {
-  const { namespace = '', name, resourceVersion } = secret.metadata;
-  if (resourceVersion === undefined) throw new Error('a Secret without its version would overwrite any');
+export async function savePool(
+  transport: Transport,
+  place: PoolPlace,
+  before: Secret | undefined,
+  document: PoolDocument,
+  isDryRun = false,
+): Promise<void> {
+  const { namespace, name } = place;
   try {
-    const path = `${secretsPath(namespace)}/${encodeURIComponent(name)}`;
-    const request = { method: 'PUT', path, body: secret, resource: 'secrets' } as const;
-    const query = writeQuery(isDryRun);
-    return (await transport.request<Secret>({ ...request, query })).body;
+    await writePool(transport, place, before, document, isDryRun);
   } catch (error) {
-    if (error instanceof ApiStatusError && error.status === 409) {
+    if (!(error instanceof ApiStatusError && error.status === 409)) throw error;
+    if (before) {
       const what = `Secret ${namespace}/${name} was changed meanwhile and is left as it is`;
       throw new CliError('POOL_INVALID', what, 'run the command again', { cause: error });
     }
-    throw error;
+    throw new CliError(
+      'ALREADY_EXISTS',
+      `Secret ${namespace}/${name} is there already and is left as it is`,
+      `\`kubespiffe ca show --namespace ${namespace} --name ${name}\` shows what is in it; to bring another CA into ` +
+        'this pool see docs/reference/pool.md#the-next-ca, to put a copy back `kubespiffe ca restore`',
+      { cause: error },
+    );
   }
-}
-
-function writeQuery(isDryRun: boolean): Record<string, string> {
-  return { fieldManager: 'kubespiffe-cli', ...(isDryRun && { dryRun: 'All' }) };
 }
 
 function secretsPath(namespace: string): string {

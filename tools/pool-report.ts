@@ -39,6 +39,8 @@ export interface AuthorityReport {
   tainted: boolean;
   signs: boolean;
   hasPrivateKey: boolean;
+  /** Since when it no longer signs; null while it signs, or where that is not known. */
+  deactivatedAt: string | null;
   keyType: string | null;
   /** When the first certificate of the chain ends; null for JWT keys, which do not end. */
   notAfter: string | null;
@@ -90,7 +92,7 @@ export function reportOf(
     problems: [...unique.values()],
     authorities: (document?.authorities ?? []).map((record) => {
       const jwt = pool?.jwt.find((each) => each.id === record.id);
-      if (pool && jwt) return jwtReport(pool, jwt, now);
+      if (pool && jwt) return { ...jwtReport(pool, jwt, now), deactivatedAt: record.deactivatedAt ?? null };
       const authority = pool?.authorities.find((each) => each.id === record.id);
       return authorityReport(
         record,
@@ -121,6 +123,7 @@ function authorityReport(
     tainted: record.tainted,
     signs,
     hasPrivateKey: record.privateKey !== undefined,
+    deactivatedAt: record.deactivatedAt ?? null,
     keyType: authority?.keyType ?? null,
     notAfter: chain.length > 0 ? rfc3339(Math.min(...chain.map((each) => each.notAfter))) : null,
     kid: null,
@@ -148,6 +151,7 @@ function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityR
     tainted,
     signs: isActive && signing.ok,
     hasPrivateKey: privateKey !== undefined,
+    deactivatedAt: null,
     keyType,
     notAfter: null,
     kid,

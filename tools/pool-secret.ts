@@ -1,11 +1,16 @@
 import { type Command, Option } from 'commander';
 import type { PoolDocument } from '../signer/authority/document.ts';
+import { lostRoots } from '../signer/authority/lost-roots.ts';
 import type { Pool } from '../signer/authority/pool.ts';
 import { newPoolSecret, poolSecret } from '../signer/authority/pool-secret.ts';
+import { freshSequence } from '../signer/authority/sequence.ts';
+import { carryRoots, writablePool } from '../signer/authority/transitions.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import { rfc3339 } from '../signer/pki/time.ts';
-import { type ClusterOptions, createSecret, withApi } from './api.ts';
+import { type ClusterOptions, savePool, serverClock, withApi } from './api.ts';
+import { CliError, poolError } from './errors.ts';
 import { colons, fromNow, type OutputFormat, outputOption, printable, printObject } from './output.ts';
+import { readPublished } from './published.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that make a pool Secret. */
@@ -15,6 +20,7 @@ export interface NewSecretOptions extends ClusterOptions {
   dryRun?: 'none' | 'client' | 'server';
   output?: OutputFormat;
   showPrivateKey?: boolean;
+  startAnew?: true;
 }
 
 /** The defaults name the pool of `manifests/base`. */
@@ -34,6 +40,10 @@ export function withNewSecret(command: Command): Command {
         .choices(['none', 'client', 'server'])
         .preset('client'),
     )
+    .option(
+      '--start-anew',
+      'Make a new CA although roots of the trust domain are published; the new pool keeps them published.',
+    )
     .addOption(outputOption('Print the Secret (with --dry-run: yaml unless told otherwise).'))
     .option('--show-private-key', 'Print the private key as it is; otherwise a placeholder stands for it.');
 }
@@ -41,22 +51,39 @@ export function withNewSecret(command: Command): Command {
 /** Stands for a key in what is printed. It is no PEM, so a signer refuses a pool that was applied with it. */
 const keyPlaceholder = '<private key left out; print it with --show-private-key>';
 
-/** Creates the Secret of a new pool, or prints what would be created. */
+/**
+ * Creates the Secret of a new pool, or prints what would be created. Roots that are published and that the pool lacks
+ * are not lost: without --start-anew nothing is written, with it the pool carries them.
+ */
 export async function deliverPool(
   terminal: Terminal,
   options: NewSecretOptions,
-  document: PoolDocument,
-  pool: Pool,
+  wanted: PoolDocument,
 ): Promise<void> {
   const { namespace, name, dryRun } = options;
-  const secret = newPoolSecret(options, document);
-
+  const now = Math.floor(terminal.now() / 1000);
+  let document = wanted;
+  let pool = usablePool(document, now);
   if (dryRun !== 'client') {
-    await withApi(options, terminal, (api) => createSecret(api, secret, dryRun === 'server'));
+    await withApi(options, terminal, async (api) => {
+      const clock = serverClock(api);
+      // First whether it may be made at all: a Secret that is there is the likelier reason to stop.
+      await savePool(api, options, undefined, document, true);
+      const published = await readPublished(api, wanted.trustDomain);
+      if (published.unread !== undefined) terminal.err(`warning: ${printable(unseen(published.unread))}\n`);
+      const at = clock() ?? now;
+      const lost = lostRoots(pool, published.roots, at);
+      if (lost.length > 0 && !options.startAnew) throw rootsPublished(lost, wanted.trustDomain, options);
+      const sequence = freshSequence(at, wanted.sequence - 1, published.sequence);
+      document = { ...carryRoots(wanted, lost, at), sequence };
+      pool = usablePool(document, now);
+      await savePool(api, options, undefined, document, dryRun === 'server');
+    });
   }
   for (const { warnings } of pool.authorities) {
     for (const warning of warnings) terminal.err(`warning: ${printable(warning)}\n`);
   }
+  const secret = newPoolSecret(options, document);
   if (options.output !== undefined || dryRun === 'client') {
     const shown = options.showPrivateKey ? secret : withoutKeys(secret, document);
     return printObject(terminal, options.output ?? 'yaml', shown);
@@ -73,6 +100,47 @@ export async function deliverPool(
   for (const { id, state, keyType, kid, algorithm } of pool.jwt) {
     terminal.out(`authority ${id}: ${state}, ${keyType}, for ${algorithm} tokens, kid ${kid}\n`);
   }
+}
+
+/** A new pool that can sign. @throws CliError */
+function usablePool(document: PoolDocument, now: number): Pool {
+  const checked = writablePool(document, now);
+  if (!checked.ok) throw poolError(checked.problem);
+  return checked.pool;
+}
+
+/** @throws CliError for a pool that is not sound, or cannot sign and is not to be written for all that. */
+export function checkedPool(document: PoolDocument, now: number, options: { allowUnusable?: true }): Pool {
+  const checked = writablePool(document, now);
+  if (checked.ok) return checked.pool;
+  const { problem, pool } = checked;
+  if (!pool) throw poolError(problem);
+  if (options.allowUnusable) return pool;
+  const hint = `${problem.remedy}; if it is to be written although nothing is signed with it, add --allow-unusable`;
+  throw new CliError('POOL_INVALID', `${problem.field}: ${problem.what}`, hint);
+}
+
+/** The option of the commands that change a pool which may be in trouble already. */
+export function withAllowUnusable(command: Command): Command {
+  return command.option('--allow-unusable', 'Write the pool although it cannot sign certificates now.');
+}
+
+export function unseen(why: string): string {
+  return `it was not checked which roots are published (${why}); signers refuse a pool that lacks one of them`;
+}
+
+function rootsPublished(
+  lost: readonly { sha256Hex: string }[],
+  trustDomain: string,
+  { namespace, name }: NewSecretOptions,
+): CliError {
+  const ids = lost.map(({ sha256Hex }) => sha256Hex.slice(0, 16)).join(', ');
+  return new CliError(
+    'ALREADY_EXISTS',
+    `roots of ${trustDomain} are published that the new pool lacks (SHA-256 ${ids}): certificates in use need them`,
+    `put the copy of the pool back with \`kubespiffe ca restore --namespace ${namespace} --name ${name} --from FILE\`; ` +
+      'if there is no copy, --start-anew makes a new CA and keeps these roots published',
+  );
 }
 
 /** The Secret in clear, so that it can be read, and without its keys. */

@@ -9,8 +9,8 @@ export interface RestoredPool {
   readonly stillTainted: readonly string[];
   /** What the pool has of the live one and not of the copy: authorities that are only there, or only there published. */
   readonly kept: readonly AuthorityRecord[];
-  /** The authorities that were left out on demand, by id. */
-  readonly dropped: readonly string[];
+  /** The authorities of the copy that were retired since it was made, by id. */
+  readonly stillRetired: readonly string[];
 }
 
 /**
@@ -18,33 +18,36 @@ export interface RestoredPool {
  *
  * Those who poll the bundle take what has the greater sequence (SPIFFE Trust Domain and Bundle 4.1.1), so it is raised
  * above everything that may have been published. What was tainted since the copy was made stays so, as a tainted
- * authority never signs again. Nothing that only the live pool has is lost, neither a key nor a place in the bundles:
- * there may be certificates and tokens that only that verifies. Who signs, the copy says; the live pool does where the
- * copy names nobody who still may.
+ * authority never signs again; what was retired since stays retired and loses its key. Nothing else that only the live
+ * pool has is lost, neither a key nor a place in the bundles: there may be certificates and tokens that only that
+ * verifies. The copy says which authority signs; the live pool does where the copy has none that still may.
  *
  * @param copy what is restored. live: what is there now, if anything. publishedSequence: the highest sequence that
- *   anybody has seen, where the operator knows it. dropped: ids of authorities that only the live pool has, and that
- *   are to go. now: seconds since the epoch.
+ *   anybody has seen, where it is known. now: seconds since the epoch.
  */
 export function restoredPool(
   copy: PoolDocument,
   known: {
     readonly live?: PoolDocument;
     readonly publishedSequence?: number;
-    readonly dropped?: readonly string[];
     readonly now: number;
   },
 ): RestoredPool {
-  const { live, publishedSequence = 0, dropped = [], now } = known;
+  const { live, publishedSequence = 0, now } = known;
   const sequence = freshSequence(now, copy.sequence, live?.sequence ?? 0, publishedSequence);
 
   const there = Map.groupBy(live?.authorities ?? [], materialOf);
   const stillTainted: string[] = [];
+  const stillRetired: string[] = [];
   const kept = new Set<string>();
   const ofCopy = copy.authorities.map((each) => {
     const same = there.get(materialOf(each)) ?? [];
     const isTainted = same.some(({ tainted }) => tainted);
     if (isTainted && !each.tainted) stillTainted.push(each.id);
+    if (same.some(({ state }) => state === 'retired')) {
+      if (each.state !== 'retired') stillRetired.push(each.id);
+      return { ...withoutKey(each), state: 'retired' as const, tainted: each.tainted || isTainted };
+    }
     const published = isPublished(each.state) ? undefined : same.find(({ state }) => isPublished(state));
     if (published) kept.add(each.id);
     return { ...(published ?? each), id: each.id, tainted: each.tainted || isTainted };
@@ -54,21 +57,20 @@ export function restoredPool(
   const isOnlyThere = (each: AuthorityRecord) => !inCopy.has(materialOf(each));
   const onlyThere = (live?.authorities ?? []).filter(isOnlyThere);
   const ids = new Set(copy.authorities.map(({ id }) => id));
-  const added = onlyThere
-    .filter(({ id }) => !dropped.includes(id))
-    .map((each) => {
-      const id = freeId(each.id, ids);
-      ids.add(id);
-      kept.add(id);
-      return { ...each, id };
-    });
+  const added = onlyThere.map((each) => {
+    const id = freeId(each.id, ids);
+    ids.add(id);
+    if (each.state === 'retired') return { ...withoutKey(each), id };
+    kept.add(id);
+    return { ...each, id };
+  });
 
   const authorities = oneActiveEach([...ofCopy, ...added], kept);
   return {
     pool: { ...copy, sequence, authorities },
     stillTainted,
     kept: authorities.filter(({ id }) => kept.has(id)),
-    dropped: onlyThere.map(({ id }) => id).filter((id) => dropped.includes(id)),
+    stillRetired,
   };
 }
 
@@ -89,6 +91,12 @@ function oneActiveEach(
   );
 }
 
+/** What never comes back needs no key; a JWT authority without one is read from its public key. */
+function withoutKey(record: AuthorityRecord): AuthorityRecord {
+  const { privateKey, ...rest } = record;
+  return rest.kind === 'X509' || rest.publicKey !== undefined ? rest : record;
+}
+
 /** The id itself, or with a number where it is taken. */
 function freeId(id: string, taken: ReadonlySet<string>): string {
   if (!taken.has(id)) return id;
@@ -98,7 +106,7 @@ function freeId(id: string, taken: ReadonlySet<string>): string {
 }
 
 /** What an authority is, whatever its name in a pool and the form of its PEM: its certificate, or its key. */
-function materialOf({ certificate, publicKey, privateKey = '' }: AuthorityRecord): string {
+export function materialOf({ certificate, publicKey, privateKey = '' }: AuthorityRecord): string {
   const pem = certificate ?? publicKey ?? privateKey;
   const blocks = decodePem(pem);
   const [block] = blocks.ok ? blocks.value : [];

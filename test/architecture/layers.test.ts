@@ -25,7 +25,7 @@ const mayUse: Record<string, readonly string[]> = {
 const mayBeUsedByAll = ['errors', 'observe'];
 
 /** What tools/ may use of signer/. The rest belongs to the running signer alone. */
-const mayBeUsedByTools = ['pki', 'spiffe', 'authority', 'identity', 'kube', 'config', 'errors'];
+const mayBeUsedByTools = ['pki', 'spiffe', 'authority', 'identity', 'kube', 'trust', 'config', 'errors'];
 
 /** The entry that starts the signer for `kubespiffe signer`. */
 const toolsEntry = 'tools/main.ts';

@@ -228,6 +228,11 @@ export const badInput: readonly BadInput[] = [
     ],
   },
   {
+    input: 'a pool that does not name a root which is published',
+    verdict: ['PoolUnusable'],
+    tests: [[sequence, 'loses no root when a pool is made anew in place of one that was lost']],
+  },
+  {
     input: 'a CA that has expired, or is not yet valid',
     verdict: ['PoolUnusable'],
     tests: pool('has expired', 'is not yet valid'),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { PoolDocument } from '../../signer/authority/document.ts';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ApiClient, openApi } from '../bench/api-client.ts';
 import { makePlace } from '../bench/cluster.ts';
@@ -210,6 +210,12 @@ describe('a signer whose API server is in trouble', () => {
     await eachAuditedOnce(process, await allIssued(requests));
   });
 
+  /** A pool says which of the published roots it takes out. */
+  function retire(authority: AuthorityRecord): void {
+    const id = `retired-${pool.authorities.length}`;
+    pool = { ...pool, authorities: [...pool.authorities, { ...authority, id, state: 'retired' }] };
+  }
+
   it('delivers nothing that an authority signed which was tainted while the answers were under way', async () => {
     const process = await start(proxied);
     await process.ready();
@@ -227,6 +233,7 @@ describe('a signer whose API server is in trouble', () => {
     assert.ok(first && second);
     const tainted = { ...first, state: 'retiring', tainted: true } as const;
     await putPool(controlPlane, { ...pool, sequence: pool.sequence + 1, authorities: [tainted, second] });
+    retire(second);
     await waitFor('the other authority to sign', () =>
       process.lines().some((line) => line.msg === 'the pool can sign' && line.authority === '2'),
     );
@@ -273,7 +280,11 @@ describe('a signer whose API server is in trouble', () => {
     const [second] = next.authorities;
     assert.ok(first && second);
     const tainted = { ...first, state: 'retiring', tainted: true } as const;
-    await putPool(controlPlane, { ...pool, sequence: pool.sequence + 4, authorities: [tainted, second] });
+    await putPool(controlPlane, {
+      ...pool,
+      sequence: pool.sequence + 4,
+      authorities: [tainted, second, ...pool.authorities.slice(1)],
+    });
     const taintedAt = performance.now();
     await waitFor(
       'the other authority to sign',
@@ -289,6 +300,7 @@ describe('a signer whose API server is in trouble', () => {
       assert.ok(new X509Certificate(status?.certificateChain ?? '').verify(bySecond));
     }
     await process.ready();
+    retire(second);
     await putPool(controlPlane, { ...pool, sequence: pool.sequence + 5 });
   });
 

@@ -296,7 +296,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     it('with a sequence above all before, and without untainting anything', async () => {
       const tainted = document.authorities.map((each) => ({ ...each, tainted: each === first }));
       await put(serializePool({ ...document, sequence: document.sequence + 6, authorities: tainted }));
-      const fromYaml = await restore(stringify(copy));
+      const fromYaml = await restore(stringify(copy), '--allow-unusable');
       assert.equal(fromYaml.code, 0, fromYaml.stderr);
       const said = new RegExp(
         `^secret/restored restored in namespace pools, sequence \\d+ \\(the copy had ${document.sequence}\\)$`,
@@ -307,7 +307,8 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.match(fromYaml.stderr, /^warning: authority ca-1 was tainted .* stays so$/m);
       assert.ok((await restored()).authorities[0]?.tainted);
 
-      const fromJson = await restore(JSON.stringify(document), '--published-sequence', '4000000000');
+      const more = ['--published-sequence', '4000000000', '--allow-unusable'];
+      const fromJson = await restore(JSON.stringify(document), ...more);
       assert.match(fromJson.stdout, /sequence 4000000001/);
     });
 
@@ -316,9 +317,9 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       const next = await createAuthority({ id: 'ca-2', trustDomain: 'example.org', now });
       await put(serializePool({ ...document, sequence: 2, authorities: [...authorities, next] }));
 
-      const other = await restore(stringify(copy), '--drop-authority', 'ca-1');
+      const other = await restore(stringify(copy), '--drop-authority', 'none');
       assert.equal(other.code, 1);
-      assert.match(other.stderr, /^error: ca-1 is no authority that only the pool .*\nhint: .*ca show/);
+      assert.match(other.stderr, /^error: none is no authority of the pool\nhint: name one of ca-1, .*ca-2/);
       const before = await stored('restored');
       const dry = await restore(stringify(copy), '--dry-run');
       assert.match(
@@ -328,14 +329,74 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.deepEqual(await stored('restored'), before);
       const kept = await restore(stringify(copy));
       assert.equal(dry.stderr, kept.stderr);
-      assert.match(kept.stderr, /^warning: authority ca-2 is kept from the pool that was there, retiring: /m);
+      assert.match(kept.stderr, /^warning: authority ca-2 is kept from what is there, retiring: /m);
       const both = await restored();
       assert.equal(both.active?.id, 'ca-1');
       assert.equal(both.roots.length, 2);
 
-      const dropped = await restore(stringify(copy), '--drop-authority', 'ca-2');
-      assert.match(dropped.stderr, /^warning: authority ca-2 is gone, as was asked for$/m);
+      const early = await restore(stringify(copy), '--drop-authority', 'ca-2', '--max-lifetime', '24h');
+      assert.equal(early.code, 1);
+      assert.match(
+        early.stderr,
+        /^error: authority ca-2 may have signed certificates that are valid until 20/,
+      );
+      assert.match(early.stderr, /\nhint: .*--max-lifetime.*--force-drop/);
+      const dropped = await restore(stringify(copy), '--drop-authority', 'ca-2', '--force-drop');
+      assert.match(dropped.stderr, /^warning: authority ca-2 may have signed .* become invalid at once$/m);
+      assert.match(dropped.stderr, /^warning: authority ca-2 is dropped, as was asked for$/m);
       assert.equal((await restored()).roots.length, 1);
+      const { authorities: all } = await restored();
+      const last = all.find(({ id }) => id === 'ca-2');
+      assert.deepEqual([last?.state, last?.key], ['retired', undefined]);
+    });
+
+    it('and does not drop the authority that signs, unless that is forced', async () => {
+      const before = await stored('restored');
+      const refused = await restore(stringify(copy), '--drop-authority', 'ca-1');
+      assert.equal(refused.code, 1);
+      assert.match(
+        refused.stderr,
+        /^error: authority ca-1 is active: every certificate .* invalid.*\nhint: .*--force-drop/,
+      );
+      const forced = await restore(stringify(copy), '--drop-authority', 'ca-1', '--force-drop');
+      assert.equal(forced.code, 1);
+      assert.match(
+        forced.stderr,
+        /^error: pool\.authorities: no X509 authority is active\nhint: .*--allow-unusable/,
+      );
+      assert.deepEqual(await stored('restored'), before);
+    });
+
+    it('that cannot sign, only where that is asked for', async () => {
+      const ended = await createAuthority({
+        id: 'ended',
+        trustDomain: 'example.org',
+        now: now - 48 * 3600,
+        lifetimeSeconds: 86_400,
+      });
+      const ending = await createAuthority({
+        id: 'ending',
+        trustDomain: 'example.org',
+        now: now - 23.5 * 3600,
+        lifetimeSeconds: 86_400,
+      });
+      const later = await createAuthority({ id: 'later', trustDomain: 'example.org', now: now + 7200 });
+      const before = await stored('restored');
+      for (const [authorities, says] of [
+        [[ended], /expired at/],
+        [[ending], /in less than an hour/],
+        [[later], /is valid only from/],
+        [[{ ...first, tainted: true }], /is tainted and must not sign/],
+      ] as const) {
+        await put(serializePool({ ...document, authorities: [] }));
+        const refused = await restore(JSON.stringify({ ...document, authorities }));
+        assert.equal(refused.code, 1);
+        assert.match(refused.stderr, says);
+        assert.match(refused.stderr, /\nhint: .*--allow-unusable/);
+        const wanted = await restore(JSON.stringify({ ...document, authorities }), '--allow-unusable');
+        assert.equal(wanted.code, 0, wanted.stderr);
+      }
+      await put(before.data ?? {});
     });
 
     it('and tells what of it does not go together with the copy', async () => {

@@ -3,6 +3,9 @@ import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
+import type { Secret } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
@@ -68,6 +71,26 @@ describe('a pool changed by hand, as its page says', () => {
     return ran;
   }
 
+  /** The same where it may be refused: then the files stay. */
+  async function attempt(change: string | undefined): Promise<Ran> {
+    const cwd = await mkdtemp(join(folder, 'attempt-'));
+    return run(['-euc', change ?? 'false'], { file: '/bin/sh', cwd, env });
+  }
+
+  /** As if an authority had stopped signing so many seconds earlier. */
+  async function passTime(id: string, seconds: number): Promise<void> {
+    const path = `/api/v1/namespaces/${namespace}/secrets/kubespiffe-pool`;
+    const { body } = await controlPlane.request('GET', path);
+    const document = JSON.parse(poolJsonIn(body as Secret) ?? '') as PoolDocument;
+    const authorities = document.authorities.map((each) => {
+      if (each.id !== id) return each;
+      const at = Date.parse(each.deactivatedAt ?? assert.fail(`${id} is not dated`)) - seconds * 1000;
+      return { ...each, deactivatedAt: new Date(at).toISOString() };
+    });
+    const data = serializePool({ ...document, authorities });
+    assert.equal((await controlPlane.request('PATCH', path, { data })).status, 200);
+  }
+
   function assertRaised({ stdout }: Ran): void {
     const [, now, before] =
       /restored in namespace kubespiffe, sequence (\d+) \(the copy had (\d+)\)/.exec(stdout) ?? [];
@@ -97,10 +120,20 @@ describe('a pool changed by hand, as its page says', () => {
     assert.equal(shown.code, 0, shown.stdout);
   });
 
-  it('takes the old CA out', async () => {
+  it('takes the old CA out when the last certificate that it signed has ended, and no earlier', async () => {
+    const before = await authorities();
+    const early = await attempt(nextCa[2]);
+    assert.equal(early.code, 1);
+    assert.match(
+      early.stderr,
+      /^error: authority first may have signed certificates that are valid until 20.*\nhint: /,
+    );
+    assert.deepEqual(await authorities(), before);
+    await passTime('first', 24 * 3600 + 60);
     const { stderr } = await make(nextCa[2]);
-    assert.match(stderr, /^warning: authority first is gone, as was asked for$/m);
+    assert.match(stderr, /^warning: authority first is dropped, as was asked for$/m);
     assert.deepEqual(await authorities(), {
+      first: 'retired',
       second: 'active',
       'jwt-es256-1': 'active, tainted',
       'jwt-rs256-1': 'active',
@@ -109,14 +142,19 @@ describe('a pool changed by hand, as its page says', () => {
 
   it('adds a JWT key, has it take over, and takes the old one out', async () => {
     await make(addJwtKey);
-    const others = { second: 'active', 'jwt-rs256-1': 'active' };
+    const others = { first: 'retired', second: 'active', 'jwt-rs256-1': 'active' };
     const tainted = { ...others, 'jwt-es256-1': 'active, tainted', 'jwt-es256-2': 'trusted' };
     assert.deepEqual(await authorities(), tainted);
     assertRaised(await make(nextJwtKey[0]));
     const retiring = { ...others, 'jwt-es256-1': 'retiring, tainted', 'jwt-es256-2': 'active' };
     assert.deepEqual(await authorities(), retiring);
+    assert.match(
+      (await attempt(nextJwtKey[1])).stderr,
+      /^error: authority jwt-es256-1 may have signed tokens/,
+    );
+    await passTime('jwt-es256-1', 66 * 60);
     const { stderr } = await make(nextJwtKey[1]);
-    assert.match(stderr, /^warning: authority jwt-es256-1 is gone, as was asked for$/m);
+    assert.match(stderr, /^warning: authority jwt-es256-1 is dropped, as was asked for$/m);
     assert.deepEqual(await authorities(), { ...others, 'jwt-es256-2': 'active' });
   });
 });

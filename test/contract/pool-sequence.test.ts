@@ -130,37 +130,73 @@ describe('a pool whose sequence does not follow what was published', () => {
     assert.equal(restored.code, 0, restored.stderr);
     await issues();
     const sequence = Number(/sequence (\d+)/.exec(restored.stdout)?.[1]);
-    await shows({ roots: 1, sequence: String(sequence) });
+    assert.match(
+      restored.stderr,
+      /^warning: authority published-[0-9a-f]{8} is kept from what is there, retiring: /m,
+    );
+    await shows({ roots: 2, sequence: String(sequence) });
     for (const name of replicas.keys()) assert.equal(await sequenceServed(name), sequence);
   });
 
   it('is refused when other content comes under the same sequence, and taken with the one that is named', async () => {
     const sequence = Number((await bundle()).sequence);
-    await putPool(controlPlane, { ...published, sequence });
+    const authorities = published.authorities.map((each) =>
+      each.id === '2' ? { ...each, state: 'retired' as const } : each,
+    );
+    await putPool(controlPlane, { ...published, authorities, sequence });
     const expected = new RegExp(`pool\\.sequence: is ${sequence}, as that of .* set it to ${sequence + 1} `);
     for (const name of replicas.keys()) {
       await refuses(name, expected);
       assert.equal(await sequenceServed(name), sequence);
     }
-    assert.equal((await bundle()).roots, 1);
-    await putPool(controlPlane, { ...published, sequence: sequence + 1 });
+    assert.equal((await bundle()).roots, 2);
+    await putPool(controlPlane, { ...published, authorities, sequence: sequence + 1 });
     await issues();
-    await shows({ roots: 2, sequence: String(sequence + 1) });
+    await shows({ roots: 1, sequence: String(sequence + 1) });
   });
 
-  it('does not stand in the way of a pool that is made anew in place of one that was lost', async () => {
+  it('loses no root when a pool is made anew in place of one that was lost', async () => {
+    const before = await bundle();
     // A new pool begins with the time; the ones before were raised within the same second.
-    const last = Number((await bundle()).sequence);
-    await waitFor('a later second', () => Date.now() / 1000 >= last + 1);
+    await waitFor('a later second', () => Date.now() / 1000 >= Number(before.sequence) + 1);
     await deletePool(controlPlane);
-    for (const name of replicas.keys()) await refuses(name, /^\[-\]pool .*no such Secret/m);
-    const made = await run([
-      ...['ca', 'create', '-n', 'kubespiffe', '--name', 'kubespiffe-pool', '--ca-id', 'ca-1'],
-      ...['--trust-domain', 'example.org', '--kubeconfig', controlPlane.kubeconfig],
-    ]);
+    for (const name of replicas.keys()) {
+      await refuses(
+        name,
+        /^\[-\]pool .*no such Secret; put a copy back with `kubespiffe ca restore`;.*ca create/m,
+      );
+    }
+    const create = (...more: string[]) =>
+      run([
+        ...['ca', 'create', '--ca-id', 'ca-1', '--trust-domain', 'example.org'],
+        ...['--kubeconfig', controlPlane.kubeconfig, ...more],
+      ]);
+    const refused = await create();
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.stderr,
+      /^error: roots of example\.org are published that the new pool lacks \(SHA-256 .*\nhint: .*ca restore .*--start-anew/,
+    );
+
+    // A pool that was made past the check: the signers refuse it themselves.
+    const printed = await create('--dry-run=client', '-o', 'json', '--show-private-key');
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: printed.stdout });
+    for (const name of replicas.keys()) await refuses(name, /^\[-\]pool .*published roots are missing/m);
+    assert.deepEqual(await bundle(), before);
+    await stopAll();
+    await Promise.all(['signer-a', 'signer-b'].map(start));
+    for (const name of replicas.keys()) await refuses(name, /^\[-\]pool .*published roots are missing/m);
+    assert.deepEqual(await bundle(), before);
+
+    await deletePool(controlPlane);
+    const made = await create('--start-anew');
     assert.equal(made.code, 0, made.stderr);
+    assert.match(made.stdout, /^authority published-[0-9a-f]{8}: retiring, /m);
+    const shown = await run(['ca', 'show', '--kubeconfig', controlPlane.kubeconfig]);
+    assert.match(shown.stdout, /^published-[0-9a-f]{8} +X509 +retiring +ECDSA P-256 +no /m);
+    assert.match(shown.stdout, /^ {2}No longer signs since 20/m);
     await issues();
-    await waitFor('the root of the new pool alone', async () => (await bundle()).roots === 1);
+    await waitFor('the root of the new pool beside the old one', async () => (await bundle()).roots === 2);
   });
 
   it('does not stop an authority from being tainted by hand without a thought of the sequence', async () => {

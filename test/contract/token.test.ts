@@ -572,7 +572,7 @@ describe('the token endpoint', () => {
       await putPool(controlPlane, {
         ...pool,
         sequence: pool.sequence + 1,
-        authorities: [another, ...others],
+        authorities: [another, ...others, { ...first, id: 'former', state: 'retired' }],
       });
       await waitFor(
         'a certificate of the new CA',

@@ -109,13 +109,15 @@ describe('a cluster without ClusterTrustBundles', () => {
       });
     });
 
-    /** The pool with the new root as the only one, as after a disaster. */
+    /** The pool with the new root as the only one that is published, as after a disaster. */
     const replaced = () => ({
       ...installed.pool,
       sequence: installed.pool.sequence + 1,
       authorities: [
         rooted,
-        ...installed.pool.authorities.filter(({ certificate }) => certificate === undefined),
+        ...installed.pool.authorities.map((each) =>
+          each.certificate === undefined ? each : { ...each, state: 'retired' as const },
+        ),
       ],
     });
 
@@ -187,7 +189,10 @@ describe('a cluster without ClusterTrustBundles', () => {
         await putPool(controlPlane, {
           ...replaced(),
           sequence: sequence + 1,
-          authorities: authorities.map((each) => (each === rooted ? next : each)),
+          authorities: [
+            next,
+            ...authorities.map((each) => (each === rooted ? { ...each, state: 'retired' as const } : each)),
+          ],
         });
         await waitFor(
           'a certificate of the next root',

@@ -1,18 +1,19 @@
 import { type Command, Option } from 'commander';
 import { addJwtKey, type NewJwtKey, newJwtKeys } from '../../signer/authority/create-jwt.ts';
 import { readPoolDocument } from '../../signer/authority/document.ts';
-import { compilePool } from '../../signer/authority/pool.ts';
-import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
-import { type ClusterOptions, getSecret, replaceSecret, serverClock, withApi, withCluster } from '../api.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { dateTransitions } from '../../signer/authority/transitions.ts';
+import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { poolError, poolMissing } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { withSecretName } from '../pool-secret.ts';
+import { checkedPool, withAllowUnusable, withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions {
   namespace: string;
   name: string;
   type: NewJwtKey;
+  allowUnusable?: true;
 }
 
 /** `kubespiffe ca add-jwt-key`: one more key for JWT-SVIDs in a pool that is there. */
@@ -30,7 +31,7 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
     # For Microsoft Entra, which takes RS256 alone
     kubespiffe ca add-jwt-key --type rs256`,
   );
-  withCluster(withSecretName(command))
+  withAllowUnusable(withCluster(withSecretName(command)))
     .addOption(
       new Option('--type <type>', 'Type of the key.').choices(Object.keys(newJwtKeys)).default('es256'),
     )
@@ -45,12 +46,12 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
         // Dated by a slow clock, the key would sign before those who verify tokens know it.
         const now = clock() ?? Math.floor(terminal.now() / 1000);
         const result = await addJwtKey(read.document, { key, now });
+        const document = dateTransitions(result.pool, read.document, now);
         // Neither a pool that was broken before nor one that would be is written.
-        const compiled = compilePool(result.pool, result.pool.trustDomain);
-        if (!compiled.ok) throw poolError(compiled.problem);
-        await replaceSecret(api, { ...secret, data: { ...secret.data, ...serializePool(result.pool) } });
-        const { sequence } = result.pool;
-        const kid = compiled.pool.jwt.at(-1)?.kid ?? '';
+        const pool = checkedPool(document, now, options);
+        await savePool(api, options, secret, document);
+        const { sequence } = document;
+        const kid = pool.jwt.at(-1)?.kid ?? '';
         return { ...result.added, sequence, kid };
       });
       terminal.out(

@@ -2,11 +2,9 @@ import { type Command, Option } from 'commander';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { type NewKeyType, newKeyTypes } from '../../signer/authority/key-types.ts';
-import { compilePool } from '../../signer/authority/pool.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
 import { withCluster } from '../api.ts';
 import { parseDuration } from '../duration.ts';
-import { poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
@@ -28,7 +26,8 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     .description(
       'Make a CA and the pool Secret that holds it.\n\n' +
         'The CA is a self-signed root with the SPIFFE ID of the trust domain. It is the first of its pool, so it\n' +
-        'signs at once; beside it are keys for JWT-SVIDs. A Secret that is there already is never touched.',
+        'signs at once; beside it are keys for JWT-SVIDs. A Secret that is there already is never touched.\n\n' +
+        'Where roots of the trust domain are published already, put the copy of the pool back with `ca restore` instead.',
     );
   withExamples(
     command,
@@ -39,6 +38,9 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     # For certificates alone, without keys for tokens
     kubespiffe ca create --ca-id ca-1 --trust-domain example.org \\
       --jwt-keys none
+
+    # The pool and its copies are lost: a new CA, with the old roots still published
+    kubespiffe ca create --ca-id ca-1 --trust-domain example.org --start-anew
 
     # See the Secret without writing anything; the private key is left out
     kubespiffe ca create --ca-id ca-1 --trust-domain example.org --dry-run
@@ -68,9 +70,7 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     const jwtAuthorities = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
     const sequence = freshSequence(now);
     const document = { ...newPool(trustDomain, authority, ...jwtAuthorities), sequence };
-    const compiled = compilePool(document, trustDomain);
-    if (!compiled.ok) throw poolError(compiled.problem);
-    await deliverPool(terminal, options, document, compiled.pool);
+    await deliverPool(terminal, options, document);
   });
   return command;
 }

@@ -14,7 +14,6 @@ import {
   readTlsSecret,
   trustDomainOf,
 } from '../../signer/authority/import.ts';
-import { compilePool, timeProblem } from '../../signer/authority/pool.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
 import { encodePem } from '../../signer/pki/pem.ts';
 import { textOf } from '../../signer/pki/text.ts';
@@ -90,11 +89,7 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     const jwtRecords = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
     const pool = poolOf([...records, ...jwtRecords], options.trustDomain);
     const document = { ...pool, sequence: freshSequence(now) };
-    const compiled = compilePool(document, document.trustDomain);
-    if (!compiled.ok) throw poolError(compiled.problem);
-    const problem = timeProblem(compiled.pool, now);
-    if (problem) throw poolError(problem);
-    await deliverPool(terminal, options, document, compiled.pool);
+    await deliverPool(terminal, options, document);
   });
   return command;
 }

@@ -1,28 +1,26 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parse as parseYaml } from 'yaml';
-import {
-  type PoolDocument,
-  poolKind,
-  readPoolDocument,
-  writePoolDocument,
-} from '../../signer/authority/document.ts';
+import { type PoolDocument, poolKind, readPoolDocument } from '../../signer/authority/document.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
-import { newPoolSecret, poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
-import { type RestoredPool, restoredPool } from '../../signer/authority/restore.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { restoredPool } from '../../signer/authority/restore.ts';
+import {
+  carryRoots,
+  dateTransitions,
+  longestCertificateSeconds,
+  retireAuthority,
+  rootOf,
+  writablePool,
+} from '../../signer/authority/transitions.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { textOf } from '../../signer/pki/text.ts';
-import {
-  type ClusterOptions,
-  createSecret,
-  getSecret,
-  replaceSecret,
-  serverClock,
-  withApi,
-  withCluster,
-} from '../api.ts';
+import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
+import { parseDuration } from '../duration.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { withSecretName } from '../pool-secret.ts';
+import { printable } from '../output.ts';
+import { checkedPool, unseen, withAllowUnusable, withSecretName } from '../pool-secret.ts';
+import { type PublishedRoots, readPublished } from '../published.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
@@ -33,6 +31,9 @@ interface Options extends ClusterOptions {
   from: string;
   publishedSequence?: number;
   dropAuthority: string[];
+  maxLifetime: string;
+  forceDrop?: true;
+  allowUnusable?: true;
   replaceUnreadable?: true;
   dryRun?: 'none' | 'server';
 }
@@ -44,8 +45,9 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     .description(
       'Put a copy of a pool Secret back.\n\n' +
         'Those who poll the bundle take the one with the greater sequence, so the sequence of the copy is raised above\n' +
-        'all that were published. An authority that was tainted since the copy was made stays tainted. What only\n' +
-        'the pool that is there has is kept, as there may be certificates and tokens that only that verifies.',
+        'all that were published. An authority that was tainted or retired since the copy was made stays so. Roots and\n' +
+        'keys that only the pool in the cluster has, or only its ClusterTrustBundle, are kept: they may verify\n' +
+        'certificates and tokens that are in use.',
     );
   withExamples(
     command,
@@ -60,26 +62,33 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     # A sequence above the time had been set by hand, as the signers say
     kubespiffe ca restore --from pool.yaml --published-sequence 4000000000
 
-    # What was added since is not to stay, and nobody has anything that was signed with it
-    kubespiffe ca restore --from pool.yaml --drop-authority ca-2`,
+    # Take out an authority that stopped signing more than a day ago, which is the maxLifetime of the signer
+    kubespiffe ca restore --from pool.yaml --drop-authority ca-1 --max-lifetime 24h`,
   );
   requiredOption(
     withSecretName(command),
     '--from <file>',
     'The copy: a Secret in YAML or JSON, or the JSON of the pool; - is standard input.',
   );
-  withCluster(command)
+  withAllowUnusable(withCluster(command))
     .option(
       '--published-sequence <number>',
-      'The highest spiffe_sequence that was published, where that is above the time in seconds.',
+      'The highest spiffe_sequence that was published, where that is above the time in seconds and in no ' +
+        'ClusterTrustBundle.',
       parseSequence,
     )
     .option(
       '--drop-authority <id>',
-      'Leave out an authority that only the pool that is there has, and lose it. May be repeated.',
+      'Take an authority out of the bundles, by its id or the SHA-256 of its root. May be repeated.',
       (id: string, others: string[]) => [...others, id],
       [],
     )
+    .option(
+      '--max-lifetime <duration>',
+      'The setting maxLifetime of the signer: so long after it stopped signing an authority may be dropped.',
+      `${longestCertificateSeconds / 3600}h`,
+    )
+    .option('--force-drop', 'Drop it although what it signed may be in use. Connections break.')
     .option('--replace-unreadable', 'Replace a pool that cannot be read, and lose whatever only that has.')
     .addOption(
       new Option('--dry-run [mode]', 'Write nothing: say what would be, and have the API server check it.')
@@ -90,32 +99,21 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
       const { namespace, name } = options;
       const isDryRun = options.dryRun === 'server';
       const copy = poolIn(textOf(await readInput(terminal, options.from)), options.from);
-      const restored = await withApi(options, terminal, async (api) => {
+      const { before, after, warnings } = await withApi(options, terminal, async (api) => {
         const clock = serverClock(api);
         const secret = await getSecret(api, namespace, name);
         const live = secret && livePoolOf(secret, options);
-        const restored = restore(copy, live, options, clock() ?? Math.floor(terminal.now() / 1000));
-        if (secret) {
-          const data = { ...secret.data, ...serializePool(restored.pool) };
-          await replaceSecret(api, { ...secret, data }, isDryRun);
-        } else {
-          await createSecret(api, newPoolSecret(options, restored.pool), isDryRun);
-        }
-        return restored;
+        const published = await readPublished(api, copy.trustDomain);
+        const now = clock() ?? Math.floor(terminal.now() / 1000);
+        const { document, warnings } = restore(copy, live, published, options, now);
+        await savePool(api, options, secret, document, isDryRun);
+        return { before: copy.sequence, after: document.sequence, warnings };
       });
-      const { pool, stillTainted, kept, dropped } = restored;
       const how = isDryRun ? ' (server dry run)' : '';
       terminal.out(
-        `secret/${name} restored in namespace ${namespace}${how}, ` +
-          `sequence ${pool.sequence} (the copy had ${copy.sequence})\n`,
+        `secret/${name} restored in namespace ${namespace}${how}, sequence ${after} (the copy had ${before})\n`,
       );
-      const warn = (text: string) => terminal.err(`warning: ${text}\n`);
-      for (const id of stillTainted)
-        warn(`authority ${id} was tainted after the copy was made, and stays so`);
-      for (const { id, state } of kept) {
-        warn(`authority ${id} is kept from the pool that was there, ${state}: the copy does not publish it`);
-      }
-      for (const id of dropped) warn(`authority ${id} is gone, as was asked for`);
+      for (const warning of warnings) terminal.err(`warning: ${printable(warning)}\n`);
     });
   return command;
 }
@@ -124,10 +122,11 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
 function restore(
   copy: PoolDocument,
   live: PoolDocument | undefined,
+  published: PublishedRoots,
   options: Options,
   now: number,
-): RestoredPool {
-  const { namespace, name, publishedSequence, dropAuthority } = options;
+): { document: PoolDocument; warnings: string[] } {
+  const { namespace, name, publishedSequence = 0, maxLifetime, forceDrop } = options;
   if (live && live.trustDomain !== copy.trustDomain) {
     throw new CliError(
       'POOL_INVALID',
@@ -137,31 +136,71 @@ function restore(
   }
   const compiled = compilePool(copy, copy.trustDomain);
   if (!compiled.ok) throw poolError(compiled.problem);
-  const restored = restoredPool(copy, {
+  const { pool, stillTainted, stillRetired, kept } = restoredPool(copy, {
     ...(live && { live }),
-    ...(publishedSequence !== undefined && { publishedSequence }),
-    dropped: dropAuthority,
+    publishedSequence: Math.max(publishedSequence, published.sequence),
     now,
   });
-  const notThere = dropAuthority.find((id) => !restored.dropped.includes(id));
-  if (notThere !== undefined) {
-    const what = `${notThere} is no authority that only the pool of Secret ${namespace}/${name} has`;
-    const hint = `\`kubespiffe ca show --namespace ${namespace} --name ${name}\` shows those that it has`;
-    throw new CliError('POOL_INVALID', what, hint);
+  const warnings = [
+    ...(published.unread === undefined ? [] : [unseen(published.unread)]),
+    ...stillTainted.map((id) => `authority ${id} was tainted after the copy was made, and stays so`),
+    ...stillRetired.map((id) => `authority ${id} was retired after the copy was made, and stays so`),
+  ];
+  let document = carryRoots(pool, publishedOnly(pool, published.roots, now), now);
+  document = dateTransitions(document, live, now);
+  const added = new Set(
+    [...kept, ...document.authorities.slice(pool.authorities.length)].map(({ id }) => id),
+  );
+  for (const wanted of options.dropAuthority) {
+    const certificateSeconds = parseDuration(maxLifetime, '--max-lifetime');
+    const retired = retireAuthority(document, wanted, now, { certificateSeconds });
+    if (!retired.ok) throw new CliError('POOL_INVALID', retired.what, retired.remedy);
+    if (retired.consequence !== undefined && !forceDrop) {
+      const hint =
+        'restore without --drop-authority and drop it after that time; if the signer has a shorter maxLifetime, give it ' +
+        'with --max-lifetime; if connections may break, add --force-drop';
+      throw new CliError('POOL_INVALID', retired.consequence, hint);
+    }
+    if (retired.consequence !== undefined) warnings.push(retired.consequence);
+    warnings.push(`authority ${retired.id} is dropped, as was asked for`);
+    added.delete(retired.id);
+    document = retired.document;
   }
-  // The copy alone is sound: what is kept may have faults of its own, or be too much.
-  const read = readPoolDocument(writePoolDocument(restored.pool));
-  const together = read.ok ? compilePool(read.document, copy.trustDomain) : read;
-  if (!together.ok) {
-    const { field, what } = together.problem;
-    const ids = restored.kept.map(({ id }) => id).join(', ');
-    throw new CliError(
-      'POOL_INVALID',
-      `the copy does not go together with what only the pool that is there has (${ids}): ${field}: ${what}`,
-      'leave out with --drop-authority what may be lost',
-    );
+  for (const { id, state } of document.authorities.filter((each) => added.has(each.id))) {
+    warnings.push(`authority ${id} is kept from what is there, ${state}: the copy does not publish it`);
   }
-  return restored;
+  checkTogether(document, added, options, now);
+  return { document, warnings };
+}
+
+/** The copy alone is sound: what is kept may have problems of its own, or be too much. */
+function checkTogether(
+  document: PoolDocument,
+  added: ReadonlySet<string>,
+  options: Options,
+  now: number,
+): void {
+  const together = writablePool(document, now);
+  if (together.ok || together.pool || added.size === 0) {
+    checkedPool(document, now, options);
+    return;
+  }
+  const { field, what } = together.problem;
+  throw new CliError(
+    'POOL_INVALID',
+    `the copy does not go together with what is kept (${[...added].join(', ')}): ${field}: ${what}`,
+    'leave out with --drop-authority what may be lost',
+  );
+}
+
+/** The published roots that no authority of the document has, whether the document is sound or not. */
+function publishedOnly(
+  document: PoolDocument,
+  roots: PublishedRoots['roots'],
+  now: number,
+): PublishedRoots['roots'] {
+  const named = new Set(document.authorities.map(rootOf));
+  return roots.filter((root) => root.notAfter > now && !named.has(root.sha256Hex));
 }
 
 /**

@@ -86,6 +86,7 @@ function printReport(terminal: Terminal, report: PoolReport): void {
         `  Key ID        ${each.kid}\n  Signs from    ${each.signsFrom ?? '(it does not sign)'}\n`,
       );
     }
+    if (each.deactivatedAt !== null) terminal.out(`  No longer signs since ${each.deactivatedAt}\n`);
     for (const [title, certificate] of [
       ...(each.root ? [['root', each.root] as const] : []),
       ...each.intermediates.map((one, i) => [`intermediate ${i + 1}`, one] as const),

@@ -1,0 +1,174 @@
+import { hash } from 'node:crypto';
+import type { CertificateFacts } from '../pki/certificate.ts';
+import { decodePem, encodePem } from '../pki/pem.ts';
+import { rfc3339, type Seconds } from '../pki/time.ts';
+import { readAuthority } from './authority.ts';
+import { type AuthorityRecord, type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
+import { isJwtKind } from './jwt-authority.ts';
+import { compilePool, type Pool, signingAuthorityAt } from './pool.ts';
+import type { PoolProblem } from './problem.ts';
+import { materialOf } from './restore.ts';
+import { isPublished } from './states.ts';
+
+/**
+ * Changes of a pool document: pure functions that return the document after the change, or why there is none.
+ * `now` is seconds since the epoch.
+ */
+
+/** Why a change is not made, and what to do. */
+export interface Refusal {
+  readonly ok: false;
+  readonly what: string;
+  readonly remedy: string;
+}
+
+/** How long after it no longer signs an authority may still verify something. */
+export interface Lifetimes {
+  /** Of certificates, in seconds: at least the setting maxLifetime of the signer. */
+  readonly certificateSeconds: number;
+}
+
+/** The longest lifetime that a signer can be configured for: 91 days, which Kubernetes allows at most. */
+export const longestCertificateSeconds = 91 * 86_400;
+/** The longest jwtLifetime (1 h), and what verifiers allow beyond it (AWS 5 min, the longest that is known). */
+const longestTokenSeconds = 3_600 + 300;
+/** A replica whose view of the pool is not confirmed signs for so long at most. */
+const confirmedWithinSeconds = 30;
+
+/**
+ * The one check of everything that is written as a pool: its shape, its certificates and keys, and whether it can sign
+ * at `now`. A pool that cannot sign may be what is wanted in an emergency: `pool` is there for that case only.
+ */
+export function writablePool(
+  document: PoolDocument,
+  now: Seconds,
+): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem; pool?: Pool } {
+  const read = readPoolDocument(writePoolDocument(document));
+  if (!read.ok) return read;
+  const compiled = compilePool(read.document, document.trustDomain);
+  if (!compiled.ok) return compiled;
+  const signing = signingAuthorityAt(compiled.pool, now);
+  return signing.ok ? compiled : { ok: false, problem: signing.problem, pool: compiled.pool };
+}
+
+/** Adds roots that are published and that the pool does not name, so that they stay published: without a key. */
+export function carryRoots(
+  document: PoolDocument,
+  roots: readonly CertificateFacts[],
+  now: Seconds,
+): PoolDocument {
+  const carried = roots.map(
+    ({ sha256Hex, der }): AuthorityRecord => ({
+      id: `published-${sha256Hex.slice(0, 8)}`,
+      kind: 'X509',
+      state: 'retiring',
+      tainted: false,
+      certificate: encodePem('CERTIFICATE', der),
+      intermediates: [],
+      deactivatedAt: rfc3339(now),
+    }),
+  );
+  return { ...document, authorities: [...document.authorities, ...carried] };
+}
+
+/**
+ * Writes down since when each authority signs, or no longer signs, as far as a change of the pool shows it. Where
+ * nothing is known of an authority that does not sign, it is dated now, which is never too early.
+ */
+export function dateTransitions(
+  after: PoolDocument,
+  before: PoolDocument | undefined,
+  now: Seconds,
+): PoolDocument {
+  const earlier = new Map((before?.authorities ?? []).map((each) => [materialOf(each), each]));
+  const at = rfc3339(now);
+  const authorities = after.authorities.map((each): AuthorityRecord => {
+    const { deactivatedAt: known, ...rest } = each;
+    const was = earlier.get(materialOf(each));
+    if (each.state === 'active') {
+      return was?.state === 'active' || each.activatedAt ? rest : { ...rest, activatedAt: at };
+    }
+    const hasSigned = each.state === 'retiring' || each.activatedAt !== undefined || was?.state === 'active';
+    if (!isPublished(each.state) || !hasSigned) return each;
+    const deactivatedAt = was?.state === 'active' ? at : (was?.deactivatedAt ?? known ?? at);
+    return { ...rest, deactivatedAt };
+  });
+  return { ...after, authorities };
+}
+
+/**
+ * Takes an authority out of the bundles. Its root stays in the document as `retired` and without its key, which is how
+ * the signers know that the root is to go; what was in no bundle is removed, and so are JWT keys.
+ *
+ * @param name the id of the authority, or the SHA-256 of its root in hex.
+ */
+export function retireAuthority(
+  document: PoolDocument,
+  name: string,
+  now: Seconds,
+  lifetimes: Lifetimes,
+): { ok: true; document: PoolDocument; id: string; consequence: string | undefined } | Refusal {
+  const record = document.authorities.find((each) => each.id === name || rootOf(each) === fingerprint(name));
+  if (!record) {
+    const ids = document.authorities.map(({ id }) => id).join(', ');
+    return { ok: false, what: `${name} is no authority of the pool`, remedy: `name one of ${ids}` };
+  }
+  if (record.state === 'retired') {
+    return { ok: false, what: `authority ${record.id} is retired already`, remedy: 'leave out that option' };
+  }
+  const isKept = isPublished(record.state) && rootOf(record) !== undefined;
+  const authorities = document.authorities.flatMap((each) => {
+    if (each !== record) return [each];
+    const { privateKey: _, ...anchor } = each;
+    return isKept ? [{ ...anchor, state: 'retired' as const }] : [];
+  });
+  const consequence = consequenceOf(record, document.trustDomain, now, lifetimes);
+  return { ok: true, document: { ...document, authorities }, id: record.id, consequence };
+}
+
+/** What breaks when an authority leaves the bundles at `now`; undefined for nothing. */
+function consequenceOf(
+  record: AuthorityRecord,
+  trustDomain: string,
+  now: Seconds,
+  { certificateSeconds }: Lifetimes,
+): string | undefined {
+  const { id, kind, state } = record;
+  const isJwt = isJwtKind(kind);
+  const what = isJwt ? 'token' : 'certificate';
+  if (!isPublished(state)) return undefined;
+  if (state === 'active') {
+    return `authority ${id} is active: every ${what} that it signed becomes invalid, and nothing signs in its place`;
+  }
+  const hasNeverSigned = state === 'trusted' && !record.activatedAt && !record.deactivatedAt;
+  const end = isJwt ? Number.POSITIVE_INFINITY : endOf(record, trustDomain);
+  if (hasNeverSigned || end === undefined || end <= now) return undefined;
+  const since = record.deactivatedAt === undefined ? undefined : Date.parse(record.deactivatedAt) / 1000;
+  const lifetime = isJwt ? longestTokenSeconds : certificateSeconds;
+  const until = Math.min(end, (since ?? Number.POSITIVE_INFINITY) + confirmedWithinSeconds + lifetime);
+  if (until <= now) return undefined;
+  const asFarAs = Number.isFinite(until)
+    ? `until ${rfc3339(Math.ceil(until))}`
+    : 'for a time that is not known, since the pool does not say when it stopped signing';
+  return `authority ${id} may have signed ${what}s that are valid ${asFarAs}: they become invalid at once`;
+}
+
+/** When the chain of an X509 authority ends; undefined for one that cannot be read, so that nothing is verified by it. */
+function endOf(record: AuthorityRecord, trustDomain: string): Seconds | undefined {
+  const read = readAuthority(record, 'authority', trustDomain);
+  if (!read.ok) return undefined;
+  return Math.min(...[...read.authority.intermediates, read.authority.root].map((each) => each.notAfter));
+}
+
+/** SHA-256 of the root in hex; undefined for JWT keys, and for what cannot be read. */
+export function rootOf(record: AuthorityRecord): string | undefined {
+  if (isJwtKind(record.kind)) return undefined;
+  const { certificate = '' } = record;
+  const blocks = decodePem(certificate);
+  const block = blocks.ok ? blocks.value[0] : undefined;
+  return block?.label === 'CERTIFICATE' ? hash('sha256', block.der, 'hex') : undefined;
+}
+
+function fingerprint(text: string): string {
+  return text.replaceAll(':', '').toLowerCase();
+}

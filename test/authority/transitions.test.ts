@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
+import {
+  carryRoots,
+  dateTransitions,
+  retireAuthority,
+  writablePool,
+} from '../../signer/authority/transitions.ts';
+import { rfc3339 } from '../../signer/pki/time.ts';
+
+const trustDomain = 'example.org';
+const now = Date.UTC(2026, 10, 29, 12) / 1000;
+const day = 86_400;
+const ca = await createAuthority({ id: 'ca-1', trustDomain, now: now - 10 * day });
+const next = await createAuthority({ id: 'ca-2', trustDomain, now });
+const key = await createJwtAuthority({ key: 'es256', now });
+const nextKey = await createJwtAuthority({ key: 'es256', now, id: 'jwt-2' });
+const lifetimes = { certificateSeconds: day };
+const poolOf = (...authorities: AuthorityRecord[]): PoolDocument => newPool(trustDomain, ...authorities);
+const retiring = (record: AuthorityRecord, deactivatedAt?: number): AuthorityRecord => ({
+  ...record,
+  state: 'retiring',
+  ...(deactivatedAt !== undefined && { deactivatedAt: rfc3339(deactivatedAt) }),
+});
+
+describe('an authority that is dropped', () => {
+  const reserve = (({ activatedAt: _, ...rest }) => ({ ...rest, state: 'trusted' as const }))(ca);
+  const cases: [name: string, record: AuthorityRecord, consequence: RegExp | undefined][] = [
+    ['signs', ca, /ca-1 is active: every certificate/],
+    ['signs tokens', key, /jwt-es256-1 is active: every token/],
+    ['stopped signing less than a lifetime ago', retiring(ca, now - day), /valid until 2026-11-29T12:00:30Z/],
+    ['stopped signing more than a lifetime ago', retiring(ca, now - day - 31), undefined],
+    ['stopped signing at a time that is not known', retiring(ca), /valid until 2027-/],
+    ['signed tokens, until a time that is not known', retiring(key), /for a time that is not known/],
+    ['signed tokens half an hour ago', retiring(key, now - 1800), /tokens that are valid until/],
+    ['signed tokens two hours ago', retiring(key, now - 7200), undefined],
+    ['never signed', reserve, undefined],
+    [
+      'signed before it became trusted again',
+      { ...reserve, deactivatedAt: rfc3339(now - 60) },
+      /valid until/,
+    ],
+    ['is in no bundle', { ...reserve, state: 'prepared' }, undefined],
+    ['cannot be read', { ...retiring(ca), certificate: 'broken' }, undefined],
+  ];
+  for (const [name, record, consequence] of cases) {
+    it(`${consequence ? 'breaks' : 'breaks nothing of'} what it signed when it ${name}`, () => {
+      const retired = retireAuthority(poolOf(next, nextKey, record), record.id, now, lifetimes);
+      assert.ok(retired.ok);
+      if (consequence) assert.match(retired.consequence ?? 'none', consequence);
+      else assert.equal(retired.consequence, undefined);
+    });
+  }
+
+  it('is kept as retired and without its key, so that signers know that its root goes', () => {
+    const { privateKey: _, ...anchor } = retiring(ca);
+    const retired = retireAuthority(poolOf(next, retiring(ca)), 'ca-1', now, lifetimes);
+    assert.ok(retired.ok);
+    assert.deepEqual(retired.document.authorities, [next, { ...anchor, state: 'retired' }]);
+    const compiled = compilePool(retired.document, trustDomain);
+    assert.ok(compiled.ok);
+    assert.deepEqual(
+      compiled.pool.roots.map(({ sha256Hex }) => sha256Hex),
+      [compiled.pool.active?.root.sha256Hex],
+    );
+  });
+
+  it('is found by the SHA-256 of its root, with colons or without', () => {
+    const compiled = compilePool(poolOf(next), trustDomain);
+    const sha256 = (compiled.ok && compiled.pool.active?.root.sha256Hex) || assert.fail('it is a pool');
+    for (const name of [sha256, sha256.toUpperCase().replace(/..(?=.)/g, '$&:')]) {
+      const retired = retireAuthority(poolOf(next), name, now, lifetimes);
+      assert.equal(retired.ok && retired.id, 'ca-2');
+    }
+  });
+
+  it('is refused when the pool does not have it, or has retired it', () => {
+    const unknown = retireAuthority(poolOf(next), 'ca-9', now, lifetimes);
+    assert.deepEqual(unknown, {
+      ok: false,
+      what: 'ca-9 is no authority of the pool',
+      remedy: 'name one of ca-2',
+    });
+    const twice = retireAuthority(poolOf({ ...ca, state: 'retired' }), 'ca-1', now, lifetimes);
+    assert.match(twice.ok ? '' : twice.what, /ca-1 is retired already/);
+  });
+});
+
+describe('the dates of an authority', () => {
+  const dated = (after: AuthorityRecord, before?: AuthorityRecord) =>
+    dateTransitions(poolOf(after), before && poolOf(before), now).authorities[0];
+  const at = rfc3339(now);
+
+  it('say since when it no longer signs, from the change that stopped it', () => {
+    assert.equal(dated(retiring(ca), ca)?.deactivatedAt, at);
+    assert.equal(dated(retiring(ca, now - day), ca)?.deactivatedAt, at);
+    assert.equal(dated(retiring(ca), retiring(ca, now - day))?.deactivatedAt, rfc3339(now - day));
+  });
+  it('are those of the change that is seen first, where nothing is known before', () => {
+    assert.equal(dated(retiring(ca))?.deactivatedAt, at);
+    assert.equal(dated(retiring(ca, now - day))?.deactivatedAt, rfc3339(now - day));
+  });
+  it('say since when it signs', () => {
+    const { activatedAt: _, ...rest } = next;
+    const active = dated({ ...rest, deactivatedAt: at }, { ...rest, state: 'trusted' });
+    assert.deepEqual([active?.activatedAt, active?.deactivatedAt], [at, undefined]);
+  });
+  it('are left out of one that never signed', () => {
+    const { activatedAt: _, ...rest } = next;
+    assert.equal(dated({ ...rest, state: 'trusted' })?.deactivatedAt, undefined);
+  });
+});
+
+it('a root that is carried on stays published, signs nothing and is dated', () => {
+  const compiled = compilePool(poolOf(ca), trustDomain);
+  assert.ok(compiled.ok);
+  const carried = carryRoots(poolOf(next), compiled.pool.roots, now);
+  const written = writablePool(carried, now);
+  assert.ok(written.ok);
+  assert.equal(written.pool.roots.length, 2);
+  const [, old] = written.pool.authorities;
+  assert.match(old?.id ?? '', /^published-[0-9a-f]{8}$/);
+  assert.deepEqual([old?.state, old?.key, written.pool.active?.id], ['retiring', undefined, 'ca-2']);
+  assert.equal(carried.authorities[1]?.deactivatedAt, rfc3339(now));
+});
+
+it('a pool that is to be written can sign, and one that cannot is known as such', () => {
+  assert.ok(writablePool(poolOf(next), now).ok);
+  for (const unusable of [poolOf(retiring(ca)), poolOf({ ...next, tainted: true }), poolOf(key)]) {
+    const result = writablePool(unusable, now);
+    assert.deepEqual([result.ok, result.pool !== undefined], [false, true]);
+  }
+  const broken = writablePool(poolOf({ ...next, certificate: '-----BEGIN nothing' }), now);
+  assert.deepEqual([broken.ok, broken.pool], [false, undefined]);
+});

@@ -1,0 +1,75 @@
+import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
+import type { Transport } from '../signer/kube/transport.ts';
+import { type ClusterTrustBundle, type ConfigMap, certificatesVersions } from '../signer/kube/types.ts';
+import { type CertificateFacts, readCertificate } from '../signer/pki/certificate.ts';
+import { decodePem } from '../signer/pki/pem.ts';
+import { markIn, toPublishedBundle } from '../signer/trust/bundle.ts';
+import { bundleLabels } from '../signer/trust/labels.ts';
+import { rootsKey } from '../signer/trust/roots-configmap.ts';
+
+const signerName = 'kubespiffe.io/spiffe';
+
+/** The roots of a trust domain that verifiers in the cluster have. */
+export interface PublishedRoots {
+  readonly roots: readonly CertificateFacts[];
+  /** The highest sequence that is shown beside them; 0 for none. */
+  readonly sequence: number;
+  /** Why they could not be read; undefined where they were. */
+  readonly unread?: string;
+}
+
+/**
+ * Reads the ClusterTrustBundles of our signer for a trust domain; where the API server serves none, the ConfigMaps
+ * with the roots.
+ */
+export async function readPublished(api: Transport, trustDomain: string): Promise<PublishedRoots> {
+  const labelSelector = Object.entries(bundleLabels(trustDomain))
+    .filter(([key]) => key !== 'k8s.spiffe.io/canarying')
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',');
+  try {
+    for (const version of certificatesVersions) {
+      const bundles = await list<ClusterTrustBundle>(api, {
+        path: `/apis/certificates.k8s.io/${version}/clustertrustbundles`,
+        resource: 'clustertrustbundles',
+        query: { labelSelector, fieldSelector: `spec.signerName=${signerName}` },
+      });
+      if (!bundles) continue;
+      const marks = bundles.map((each) => markIn(toPublishedBundle(each), trustDomain)?.sequence ?? 0);
+      const roots = bundles.flatMap(({ spec }) => certificatesIn(spec.trustBundle));
+      return { roots: distinct(roots), sequence: Math.max(0, ...marks) };
+    }
+    const path = '/api/v1/configmaps';
+    const configMaps = await list<ConfigMap>(api, { path, resource: 'configmaps', query: { labelSelector } });
+    const roots = (configMaps ?? []).flatMap(({ data }) => certificatesIn(data?.[rootsKey] ?? ''));
+    return { roots: distinct(roots), sequence: 0 };
+  } catch (error) {
+    if (error instanceof ApiStatusError && error.status === 403) {
+      return { roots: [], sequence: 0, unread: error.message };
+    }
+    throw error;
+  }
+}
+
+/** @returns undefined where the API server does not serve it. */
+async function list<T>(
+  api: Transport,
+  call: { path: string; resource: string; query: Record<string, string> },
+): Promise<readonly T[] | undefined> {
+  try {
+    return (await api.request<{ items: T[] }>({ ...call, method: 'GET' })).body.items;
+  } catch (error) {
+    if (isPlain404(error)) return undefined;
+    throw error;
+  }
+}
+
+function certificatesIn(pem: string): CertificateFacts[] {
+  const blocks = decodePem(pem);
+  const read = blocks.ok ? blocks.value.map(({ der }) => readCertificate(der)) : [];
+  return read.flatMap((each) => (each.ok ? [each.value] : []));
+}
+
+function distinct(roots: readonly CertificateFacts[]): CertificateFacts[] {
+  return [...new Map(roots.map((root) => [root.sha256Hex, root])).values()];
+}
