@@ -21,13 +21,13 @@ export interface BenchCluster {
  * The load comes from one node that speaks for all pods. A kubelet's requests would cost the API server a little more
  * (NodeRestriction), in the ceiling runs as in ours.
  */
-const manifests = ['namespace.yaml', 'service-account.yaml', 'rbac.yaml', 'admission-policy.yaml'];
+const manifests = ['namespace', 'service-account', 'rbac', 'admission-policy', 'flow-control'];
 
 export async function startBenchCluster(report: (line: string) => void): Promise<BenchCluster> {
   // ServiceAccount tokens with RS256, as most clusters have them.
   const controlPlane = await startControlPlane({ controllers: false, tokenAlgorithm: 'RS256', report });
   for (const file of manifests)
-    await controlPlane.kubectl(['apply', '-f', join(root, 'manifests/base', file)]);
+    await controlPlane.kubectl(['apply', '-f', join(root, `manifests/base/${file}.yaml`)]);
   await createPool(controlPlane);
   const place = await makePlace(controlPlane);
   const signerKubeconfig = await controlPlane.kubeconfigFor({

@@ -10,8 +10,8 @@ const base = path.join(import.meta.dirname, '../../manifests/base');
 const secrets = '/api/v1/namespaces/kubespiffe/secrets';
 
 /**
- * Installs what the signer needs to run as a process with the rights that we ship: namespace, ServiceAccount, RBAC and
- * admission policy of manifests/base.
+ * Installs what the signer needs to run as a process with the rights that we ship: namespace, ServiceAccount, RBAC,
+ * FlowSchema and admission policy of manifests/base.
  *
  * @returns a kubeconfig with a token of the signer's ServiceAccount.
  */
@@ -19,7 +19,7 @@ export async function installSigner(
   controlPlane: ControlPlane,
   options: Parameters<ControlPlane['kubeconfigFor']>[1] = {},
 ): Promise<string> {
-  const files = ['namespace', 'service-account', 'rbac'].flatMap((name) => [
+  const files = ['namespace', 'service-account', 'rbac', 'flow-control'].flatMap((name) => [
     '-f',
     path.join(base, `${name}.yaml`),
   ]);

@@ -102,6 +102,27 @@ test('each verb is needed: without it, what it is for is forbidden', async (t) =
   }
 });
 
+test('the FlowSchema has every call of the signer but TokenReviews and Events', async () => {
+  const at = '/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/kubespiffe-signer';
+  const { uid } = (await controlPlane.request('GET', at)).body.metadata;
+  const leftToKubernetes = ['tokenreviews create', 'events create', 'events patch'];
+  // `sign` and `attest` are checked within calls of others.
+  for (const check of checks) {
+    const { flowSchema } = await check.call(signer);
+    assert.equal(flowSchema === uid, !leftToKubernetes.includes(check.grant), check.grant);
+  }
+  const review = { spec: { resourceAttributes: { verb: 'get', resource: 'pods' } } };
+  const others = [
+    await signer('POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', review),
+    await signer('GET', '/apis/certificates.k8s.io/v1'),
+    await signer('GET', '/apis/certificates.k8s.io/v1/clustertrustbundles?watch=true'),
+  ];
+  assert.deepEqual(
+    others.map(({ flowSchema }) => flowSchema),
+    others.map(() => uid),
+  );
+});
+
 test('ClusterTrustBundles are readable without a rule of ours', async () => {
   const path = '/apis/certificates.k8s.io/v1/clustertrustbundles';
   assert.equal((await signer('GET', path)).status, 200);

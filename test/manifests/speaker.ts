@@ -12,6 +12,8 @@ export interface Answer {
   message: string;
   /** What a Status names as causes. */
   causes: { reason?: string; field?: string }[];
+  /** UID of the FlowSchema by which the server queued the call. */
+  flowSchema: string;
 }
 
 /** Speaks to the API server as one user, and returns every answer as it is. */
@@ -45,17 +47,18 @@ function speaker(controlPlane: ControlPlane, agent: Agent, headers: Record<strin
       headers: { ...headers, ...(body && { 'content-type': contentType }) },
       body: body ? JSON.stringify(body) : null,
     });
+    const flowSchema = String(answer.headers['x-kubernetes-pf-flowschema-uid']);
     if (path.includes('watch=true') && answer.statusCode === 200) {
       // That it was opened is the answer; it would go on for minutes.
       answer.body.on('error', () => {}).destroy();
-      return { status: 200, message: '', causes: [] };
+      return { status: 200, message: '', causes: [], flowSchema };
     }
     const text = await answer.body.text();
-    return { status: answer.statusCode, ...statusIn(text) };
+    return { status: answer.statusCode, flowSchema, ...statusIn(text) };
   };
 }
 
-function statusIn(text: string): Omit<Answer, 'status'> {
+function statusIn(text: string): Pick<Answer, 'message' | 'causes'> {
   try {
     const { message, details } = JSON.parse(text) as { message?: unknown; details?: Partial<Answer> };
     return { message: typeof message === 'string' ? message : text, causes: details?.causes ?? [] };
