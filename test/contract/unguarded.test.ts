@@ -67,6 +67,10 @@ describe('a signer whose admission policy is missing or changed', () => {
     await controlPlane.request('DELETE', policyPath);
     await problemSaid(/ValidatingAdmissionPolicy kubespiffe-requests-from-nodes-only does not exist/);
     assert.equal(await inForce(), 0);
+    await waitFor(
+      'the metric',
+      async () => (await signer.metric('kubespiffe_can_sign', { kind: 'x509' })) === 0,
+    );
     // As anybody with the right to create requests can now.
     const pod = await createPod(controlPlane);
     const byNode = await requestFor(controlPlane, pod);
@@ -201,7 +205,9 @@ describe('a signer whose admission policy is missing or changed', () => {
     assert.ok(warnings.some(({ msg }) => /the admission policy is not in force/.test(String(msg))));
     const request = await newRequest();
     assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
-    assert.equal(auditedOf(request, external).filter(({ outcome }) => outcome === 'Issued').length, 1);
+    await waitFor('the audit line', () =>
+      auditedOf(request, external).some(({ outcome }) => outcome === 'Issued'),
+    );
     // A replica that starts without the policy says so as well.
     await problemSaid(/does not exist/, starting);
     await starting.child.stop();
