@@ -24,6 +24,7 @@ import { createAudit } from './observe/audit.ts';
 import { createHealth, type Health } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
+import type { Output } from './observe/output.ts';
 import { explain, type WaitReason } from './observe/reasons.ts';
 import { serveObservability } from './observe/server.ts';
 import { neededPermissions } from './permissions.ts';
@@ -48,10 +49,14 @@ const policyKnownWithinMs = 10_000;
  *
  * @throws KubespiffeError and what the system throws when a part cannot be made or ends by itself.
  */
-export async function run(config: Config, log: Logger, stopping: AbortSignal): Promise<void> {
+export async function run(
+  config: Config,
+  written: { readonly log: Logger; readonly output: Output },
+  stopping: AbortSignal,
+): Promise<void> {
   const ended = new AbortController();
   try {
-    await runReplica(config, log, stopping, ended);
+    await runReplica(config, written, stopping, ended);
   } finally {
     // Whatever failed, and however early: nothing may keep the process from ending.
     ended.abort();
@@ -61,7 +66,7 @@ export async function run(config: Config, log: Logger, stopping: AbortSignal): P
 /** @param ended ends all parts when it is aborted. */
 async function runReplica(
   config: Config,
-  log: Logger,
+  { log, output }: { readonly log: Logger; readonly output: Output },
   stopping: AbortSignal,
   ended: AbortController,
 ): Promise<void> {
@@ -71,6 +76,7 @@ async function runReplica(
   const time = { now, monotonic, jitter };
 
   const metrics = createMetrics({ version: packageJson.version });
+  output.onDropped((stream) => metrics.outputLinesDropped.inc({ stream }));
   const health = createHealth(readinessChecks);
   health.onChange((check) => log.info({ check: check.name, ok: check.ok }, check.reason));
   // Probes are answered from the very start, before there is anything to measure.
@@ -164,7 +170,7 @@ async function runReplica(
     monotonic,
     log,
   });
-  const audit = createAudit({ replica: config.replica });
+  const audit = createAudit({ replica: config.replica, destination: output.audit });
   const extensionsFor = leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer });
   const signing = createSigning({
     pool,

@@ -3,6 +3,7 @@ import { type Config, formatMistakes, loadConfig } from './config/load.ts';
 import { messageOf } from './errors.ts';
 import { run } from './main.ts';
 import { createLogger } from './observe/log.ts';
+import { standardOutput } from './observe/output.ts';
 
 /**
  * `kubespiffe signer`: reads the configuration, runs until SIGTERM or SIGINT, drains.
@@ -29,7 +30,8 @@ export async function runSigner(argv: readonly string[]): Promise<number> {
 }
 
 async function serve(config: Config): Promise<number> {
-  const log = createLogger({ level: config.logLevel });
+  const output = standardOutput();
+  const log = createLogger({ level: config.logLevel, destination: output.log });
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort(signal));
   process.on('SIGUSR1', () => {
@@ -38,7 +40,7 @@ async function serve(config: Config): Promise<number> {
     log.info({ logLevel }, 'log level changed');
   });
   try {
-    await run(config, log, stopping.signal);
+    await run(config, { log, output }, stopping.signal);
     return 0;
   } catch (error) {
     log.fatal(messageOf(error));

@@ -1,4 +1,4 @@
-import { type LogDestination, standardOutput } from './log.ts';
+import type { LogDestination } from './log.ts';
 import type { Reason } from './reasons.ts';
 
 /** An object that a decision was about. */
@@ -76,9 +76,8 @@ export type Audit = (record: AuditRecord | TokenAuditRecord | X509AuditRecord) =
  * Makes the audit stream: the same output as the log in the same form, told apart by `"audit":true`. It is no logger,
  * because no log level may silence it.
  */
-export function createAudit(options: { replica: string; destination?: LogDestination }): Audit {
-  const { replica } = options;
-  const destination = options.destination ?? standardOutput();
+export function createAudit(options: { replica: string; destination: LogDestination }): Audit {
+  const { replica, destination } = options;
   return (record) => {
     const line = { level: 'info', time: new Date().toISOString(), audit: true, replica, ...record };
     destination.write(`${JSON.stringify(line)}\n`);

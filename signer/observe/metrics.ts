@@ -59,6 +59,8 @@ export interface Metrics {
   readonly connectionsCut: CounterOf<'listener' | 'cause'>;
   /** How the API server's word on a ServiceAccount token was had. */
   readonly tokenReviews: CounterOf<'result'>;
+  /** Lines that standard output did not take in time. `stream`: log or audit. */
+  readonly outputLinesDropped: CounterOf<'stream'>;
   readonly buildInfo: GaugeOf<'version' | 'node'>;
   /** Has gauges set that tell a state rather than count events, whenever the metrics are rendered: nothing polls. */
   beforeRender(refresh: () => void): void;
@@ -104,8 +106,15 @@ export function createMetrics(build: { version: string } = { version: 'unknown' 
   ]);
   buildInfo.set({ version: build.version, node: process.versions.node }, 1);
   registerProcessMetrics(registry);
+  const outputLinesDropped = counter(
+    'kubespiffe_output_lines_dropped_total',
+    'Log and audit lines dropped because standard output was blocked.',
+    ['stream'],
+  );
+  for (const stream of ['log', 'audit']) outputLinesDropped.inc({ stream }, 0);
 
   return {
+    outputLinesDropped,
     issuance: counter('kubespiffe_issuance_total', 'Decisions on pod certificate requests.', [
       'outcome',
       'reason',

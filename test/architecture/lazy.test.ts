@@ -25,7 +25,7 @@ function loadedBy(entry: string): Set<string> {
 }
 
 test('a signer that listens to nobody loads nothing of its endpoints, and no HTTP framework', () => {
-  const loaded = loadedBy('signer/main.ts');
+  const loaded = loadedBy('signer/process.ts');
   assert.ok(loaded.has('signer/issuance/controller.ts') && loaded.has('pino'));
   const unwanted = [...loaded].filter(
     (one) =>

@@ -56,7 +56,7 @@ describe('the view of the pool, whatever comes first', () => {
       },
       now: Date.now,
       monotonic: () => performance.now(),
-      log: createLogger({ level: 'error' }),
+      log: createLogger({ level: 'error', destination: process.stdout }),
     });
     const stop = new AbortController();
     const running = view.run(stop.signal);

@@ -77,7 +77,7 @@ describe('roots count as published by ConfigMaps', () => {
       takeoverDelayMs: 1_000,
       monotonic: () => 0,
       jitter: () => 0,
-      log: createLogger({ level: 'error' }),
+      log: createLogger({ level: 'error', destination: process.stdout }),
     });
   });
 
