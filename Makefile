@@ -9,10 +9,10 @@ SOURCES := $(shell find signer tools bin scripts/image scripts/image.ts -type f 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup machine kubernetes-1.37.1 judges dist/kubespiffe-image.tar ## two pods on a real Kubernetes show their certificates, a JWT-SVID, a refresh
+demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## two pods on a real Kubernetes show their certificates, a JWT-SVID, a refresh
 	@node scripts/demo.ts
 
-test: setup machine kubernetes-1.37.1 judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
+test: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
 	@scripts/test.sh unit
 	@scripts/test.sh cluster
 
@@ -49,12 +49,15 @@ node_modules/.stamp: package-lock.json package.json
 dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 	@node --disable-warning=ExperimentalWarning scripts/image.ts
 
-.PHONY: machine shells judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
+.PHONY: machine shells coredns judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
 machine:
 	@scripts/debian-packages.sh
 
 shells:
 	@scripts/debian-packages.sh zsh fish
+
+coredns: setup
+	@node scripts/coredns.ts
 
 judges: setup
 	@node scripts/judges.ts

@@ -38,7 +38,7 @@ async function start(): Promise<void> {
   const { kubectl } = JSON.parse(readFileSync(join(folder, 'tools.json'), 'utf8')) as { kubectl: string };
   console.log(`If you have no kubectl:\n\n  alias kubectl='${kubectl}'\n`);
   console.log(
-    'Its node has our image under the name that manifests/base has, and the one of manifests/examples/pod.yaml:\n\n' +
+    'Its node has our image under the name that manifests/base has, and the images of manifests/examples:\n\n' +
       '  kubectl apply --server-side -k manifests/base\n' +
       '  bin/kubespiffe ca create --ca-id first --trust-domain example.org\n' +
       '  kubectl --namespace kubespiffe rollout status deployment/kubespiffe-signer\n' +

@@ -30,12 +30,24 @@ export interface Application {
 }
 
 /**
- * Packages that the KubeConfig of client-node (signer/kube/) never loads. By folder of the package that names them.
+ * Packages that nothing loads, by the folder of the package that names them. signer/kube/client-node.ts loads the
+ * KubeConfig of client-node without them.
  */
 const notLoaded: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   [
     'node_modules/@kubernetes/client-node',
-    new Set(['form-data', 'isomorphic-ws', 'stream-buffers', 'tar-fs', 'ws']),
+    new Set([
+      'form-data',
+      'hpagent',
+      'isomorphic-ws',
+      'jsonpath-plus',
+      'socks',
+      'socks-proxy-agent',
+      'stream-buffers',
+      'tar-fs',
+      'undici',
+      'ws',
+    ]),
   ],
 ]);
 

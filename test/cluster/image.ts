@@ -25,10 +25,10 @@ const commands = [
   'md5sum',
 ];
 
-/** Image of the machine's own curl beside the same commands, for examples that call it. */
-export const curlImage = 'kubespiffe.test/curl:1';
+/** The image with curl that manifests/examples name: here it is the machine's own curl beside the same commands. */
+const exampleCurlImage = 'docker.io/curlimages/curl:8.11.1';
 
-/** Makes the archives of the two images that every node has, and returns their paths. No registry is asked. */
+/** Makes the archives of the images that every node has, and returns their paths. No registry is asked. */
 export async function makeNodeImages(folder: string): Promise<string[]> {
   const root = await makeToolsRoot(folder);
   // containerd ends a sandbox with SIGKILL, so the process that holds it open needs no signal handling.
@@ -37,13 +37,16 @@ export async function makeNodeImages(folder: string): Promise<string[]> {
     await makeImage({ names: [pauseImage], root, entrypoint, folder: join(folder, 'pause') }),
     await makeImage({ names: [toolsImage, exampleImage], root, entrypoint, folder: join(folder, 'tools') }),
   ];
+  await addCurl(root);
+  archives.push(
+    await makeImage({ names: [exampleCurlImage], root, entrypoint, folder: join(folder, 'curl') }),
+  );
   await rm(root, { recursive: true });
   return archives;
 }
 
-/** Makes the archive of that image, and returns its path. */
-export async function makeCurlImage(folder: string): Promise<string> {
-  const root = await makeToolsRoot(folder);
+/** The machine's curl, with its libraries. */
+async function addCurl(root: string): Promise<void> {
   const curl = await realpath('/usr/bin/curl');
   const libraries = [...(await runCommand('ldd', curl)).matchAll(/(\/\S+) \(0x/g)];
   for (const file of [curl, ...libraries.flatMap(([, path]) => path ?? [])]) {
@@ -51,10 +54,6 @@ export async function makeCurlImage(folder: string): Promise<string> {
     await copyFile(file, join(root, file));
   }
   await symlink(curl, join(root, 'bin/curl'));
-  const entrypoint = ['/bin/curl'];
-  const archive = await makeImage({ names: [curlImage], root, entrypoint, folder: join(folder, 'curl') });
-  await rm(root, { recursive: true });
-  return archive;
 }
 
 async function makeToolsRoot(folder: string): Promise<string> {

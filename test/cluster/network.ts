@@ -17,6 +17,9 @@ export interface ClusterNetwork {
 export const serviceCidr = '10.96.0.0/16';
 /** First address of the Service range: the Service `kubernetes`. */
 export const apiServiceAddress = '10.96.0.1';
+/** The Service `kube-dns`. */
+export const dnsServiceAddress = '10.96.0.10';
+export const clusterDomain = 'cluster.local';
 
 export function clusterNetwork(apiServerPort: number): ClusterNetwork {
   const base = ((100 << 24) | (64 << 16)) + apiServerPort * 64;

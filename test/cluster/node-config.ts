@@ -1,3 +1,4 @@
+import { clusterDomain, dnsServiceAddress } from './network.ts';
 import { podCertificateGates } from './versions.ts';
 
 export const pauseImage = 'kubespiffe.test/pause:1';
@@ -109,6 +110,8 @@ export function kubeletConfig(node: {
     protectKernelDefaults: true,
     oomScoreAdj: 0,
     resolvConf: '',
+    clusterDNS: [dnsServiceAddress],
+    clusterDomain,
     syncFrequency: '10s',
     evictionHard: { 'memory.available': '0%', 'nodefs.available': '0%', 'imagefs.available': '0%' },
     evictionPressureTransitionPeriod: '0s',

@@ -4,6 +4,7 @@ import { findBinaries, type KubernetesBinaries } from './binary.ts';
 import { createCgroup, removeCgroup } from './cgroups.ts';
 import { runCommand } from './command.ts';
 import type { ControlPlane } from './control-plane.ts';
+import { startDns } from './dns.ts';
 import { makeNodeImages } from './image.ts';
 import { nodeFiles } from './node-config.ts';
 import { kubeletFlags, proxyFlags, writeNodeFiles } from './node-files.ts';
@@ -127,7 +128,10 @@ async function join(
   });
   member.pid = await onlyChildOf(namespaces);
   const bridge = await ensureBridge(id, network);
-  if (member.index === 0) controlPlane.onStop(() => removeLinks(id));
+  if (member.index === 0) {
+    controlPlane.onStop(() => removeLinks(id));
+    await startDns(controlPlane);
+  }
   await plugIn(member.pid, member.index, bridge, network);
   await connectPods(members, member, network);
 

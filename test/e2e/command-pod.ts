@@ -61,27 +61,21 @@ export async function runCommandPod(
   { controlPlane }: Pick<Installation, 'controlPlane'>,
   pod: CommandPod,
 ): Promise<{ succeeded: boolean; output: string }> {
-  return runPod(controlPlane, (clusterIP) => podOf(pod, clusterIP));
+  return runPod(controlPlane, podOf(pod));
 }
 
-/** A pod of manifests/examples as it stands there, but for its image: one of the machine's, which the node has. */
+/** A pod of manifests/examples as it stands there. */
 export async function runExamplePod(
   { controlPlane }: Pick<Installation, 'controlPlane'>,
   file: string,
-  image: string,
 ): Promise<{ succeeded: boolean; output: string }> {
   const example = parse(await readFile(join(import.meta.dirname, '../../manifests/examples', file), 'utf8'));
-  const [container] = example.spec.containers;
-  Object.assign(container, { image, imagePullPolicy: 'Never' });
-  return runPod(controlPlane, (clusterIP) => {
-    example.spec.hostAliases = [{ ip: clusterIP, hostnames: [host] }];
-    return example;
-  });
+  return runPod(controlPlane, example);
 }
 
 /** Waits until the Service leads to a signer: kube-proxy learns a moment after the Deployment that its pods are ready. */
 export async function endpointReached({ controlPlane }: Pick<Installation, 'controlPlane'>): Promise<void> {
-  await runPod(controlPlane, (clusterIP) => ({
+  await runPod(controlPlane, {
     metadata: { namespace: 'default', name: 'waits-for-endpoint' },
     spec: {
       restartPolicy: 'Never',
@@ -90,23 +84,17 @@ export async function endpointReached({ controlPlane }: Pick<Installation, 'cont
           name: 'main',
           image: toolsImage,
           imagePullPolicy: 'Never',
-          command: ['sh', '-c', `until nc ${clusterIP} 443 </dev/null; do sleep 0.2; done`],
+          command: ['sh', '-c', `until nc ${host} 443 </dev/null; do sleep 0.2; done`],
         },
       ],
     },
-  }));
+  });
 }
 
 async function runPod(
   controlPlane: ControlPlane,
-  podFor: (clusterIP: string) => { metadata: { namespace: string; name: string } },
+  pod: { metadata: { namespace: string; name: string }; spec: object },
 ): Promise<{ succeeded: boolean; output: string }> {
-  const service = await controlPlane.request(
-    'GET',
-    '/api/v1/namespaces/kubespiffe/services/kubespiffe-tokens',
-  );
-  const { clusterIP } = (service.body as { spec: { clusterIP: string } }).spec;
-  const pod = podFor(clusterIP);
   const { namespace, name } = pod.metadata;
   const path = `/api/v1/namespaces/${namespace}/pods`;
   const created = await controlPlane.request('POST', path, pod);
@@ -120,8 +108,7 @@ async function runPod(
   return { succeeded: phase === 'Succeeded', output };
 }
 
-/** The cluster has no DNS, so the pod is told the Service's address. */
-function podOf(pod: CommandPod, clusterIP: string) {
+function podOf(pod: CommandPod) {
   const { namespace, name, serviceAccount, args } = pod;
   return {
     metadata: { namespace, name },
@@ -129,7 +116,6 @@ function podOf(pod: CommandPod, clusterIP: string) {
       serviceAccountName: serviceAccount,
       automountServiceAccountToken: false,
       restartPolicy: 'Never',
-      hostAliases: [{ ip: clusterIP, hostnames: [host] }],
       securityContext: { runAsNonRoot: true, runAsUser: 65532, fsGroup: 65532 },
       containers: [
         {

@@ -1,13 +1,10 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { mkdtemp } from 'node:fs/promises';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose';
 import { Agent, fetch } from 'undici';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
-import { curlImage, makeCurlImage } from '../cluster/image.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type ServerCredentials, webCredentials } from '../contract/bundle-endpoint.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
@@ -64,8 +61,6 @@ for (const choice of clusterChoices().slice(0, 1)) {
             type: 'kubernetes.io/tls',
             stringData: { 'tls.crt': web.cert, 'tls.key': web.key },
           });
-          const folder = await mkdtemp(join(controlPlane.dir, 'images-'));
-          await node.importImage(await makeCurlImage(folder));
         },
       });
       await installation.createNamespace(namespace, [serviceAccount]);
@@ -96,7 +91,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
     }
 
     it('the example with curl gets one as it stands in manifests/examples', async () => {
-      const { succeeded, output } = await runExamplePod(installation, 'jwt-svid.yaml', curlImage);
+      const { succeeded, output } = await runExamplePod(installation, 'jwt-svid.yaml');
       assert.ok(succeeded, output);
       const { access_token: token, expires_in: seconds } = JSON.parse(output);
       assert.equal(seconds, 300);

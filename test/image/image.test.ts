@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { hash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -156,6 +156,12 @@ test('the bill of materials names Node, the C and C++ libraries and every npm pa
     if (found.name === undefined || found.version === undefined) continue;
     const isListed = components.some((each) => each.name === found.name && each.version === found.version);
     assert.ok(isListed, `${found.name} ${found.version}`);
+  }
+});
+
+test('packages that nothing loads are not in the image', async () => {
+  for (const name of ['ws', 'socks', 'jsonpath-plus', 'undici', 'form-data', 'typescript', '@types/node']) {
+    await assert.rejects(access(join(rootfs, 'app/node_modules', name)), { code: 'ENOENT' }, name);
   }
 });
 
