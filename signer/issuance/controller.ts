@@ -4,7 +4,7 @@ import type { Store } from '../kube/store.ts';
 import type { SetTimer } from '../kube/timer.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Reason, WaitReason } from '../observe/reasons.ts';
-import { type Answer, createAnswers } from './answers.ts';
+import { type Answer, type Confirmation, createAnswers } from './answers.ts';
 import { type ConsiderNeeds, consider } from './consider.ts';
 import { createDelivery } from './delivery.ts';
 import type { Guard } from './guard.ts';
@@ -173,6 +173,10 @@ export function createController(needs: ControllerNeeds): Controller {
   async function send(answer: Answer, address: RequestAddress, signal: AbortSignal): Promise<void> {
     const { request } = answer;
     const delivered = await deliver(answer, address, signal);
+    if (delivered.kind === 'sign-anew') {
+      queue.forget(requestKey(request));
+      return queue.add(requestKey(request), 'low');
+    }
     if (delivered.kind === 'again') {
       if (delivered.reason === 'ApiUnavailable') recovery.failed(requestKey(request));
       return keepWaiting(request, delivered.reason, delivered.detail, delivered.retryAfterMs);
@@ -186,12 +190,11 @@ export function createController(needs: ControllerNeeds): Controller {
     if (!confirmed.has(request.uid)) settled(request.uid);
   }
 
-  function confirm(answer: Answer): void {
-    const { request, decision } = answer;
+  function confirm(answer: Confirmation): void {
+    const { request, kind, reason, detail } = answer;
     if (turns.turnOf(request.uid).rank > 0) metrics.takeovers.inc();
-    metrics.issuanceLatency.observe({ outcome: decision.kind }, (monotonic() - answer.firstSeen) / 1000);
-    if (decision.kind === 'deny') tell(request, decision.reason, decision.detail, answer);
-    else tell(request, 'Issued', decision.spiffeId.uri, answer);
+    metrics.issuanceLatency.observe({ outcome: kind }, (monotonic() - answer.firstSeen) / 1000);
+    tell(request, reason, detail, answer);
     const key = requestKey(request);
     const shown = requests.get(key);
     if (shown?.uid !== request.uid || shown.answered !== undefined) return;
@@ -209,7 +212,7 @@ export function createController(needs: ControllerNeeds): Controller {
     queue.addRateLimited(requestKey(request), retryAfterMs);
   }
 
-  function tell(request: OpenRequest, reason: Reason, detail: string, answer?: Answer): void {
+  function tell(request: OpenRequest, reason: Reason, detail: string, answer?: Confirmation): void {
     needs.reporter.tell({
       request,
       reason,

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Audit, AuditRecord } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
@@ -23,7 +22,7 @@ export interface CertificateReport {
   readonly spiffeId: string;
   readonly serialHex: string;
   readonly authority: string;
-  readonly spki: Uint8Array;
+  readonly publicKeySha256: string;
   readonly notBefore: number;
   readonly notAfter: number;
 }
@@ -139,7 +138,7 @@ function auditRecord({ request, reason, certificate }: Told, message: string): A
     ...(certificate && {
       spiffeId: certificate.spiffeId,
       serial: certificate.serialHex,
-      publicKeySha256: hash('sha256', certificate.spki, 'hex'),
+      publicKeySha256: certificate.publicKeySha256,
       authority: certificate.authority,
       notBefore: certificate.notBefore,
       notAfter: certificate.notAfter,

@@ -31,7 +31,13 @@ export type WriteOutcome =
   | { readonly kind: 'forbidden'; readonly detail: string }
   /** The server finds fault with the answer although the request is open: our bug. */
   | { readonly kind: 'rejected'; readonly detail: string }
-  | { readonly kind: 'unavailable'; readonly detail: string; readonly retryAfterMs: number | undefined };
+  | {
+      readonly kind: 'unavailable';
+      readonly detail: string;
+      readonly retryAfterMs: number | undefined;
+      /** The server refused the write for certain. Otherwise it may have taken it, or may still take it. */
+      readonly isRefusal: boolean;
+    };
 
 /** The answer to a write would repeat the whole request, chain and all. Whoever knows no such form sends plain JSON. */
 const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json';
@@ -101,7 +107,7 @@ export function createStatusWriter(transport: Transport, replica: string) {
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
     if (!(error instanceof ApiStatusError)) {
-      return { kind: 'unavailable', detail: messageOf(error), retryAfterMs: undefined };
+      return unclear(error);
     }
     switch (error.status) {
       case 404:
@@ -112,7 +118,12 @@ export function createStatusWriter(transport: Transport, replica: string) {
       case 422:
         return settle(address, error, signal);
       default:
-        return { kind: 'unavailable', detail: error.message, retryAfterMs: error.retryAfterMs };
+        return {
+          kind: 'unavailable',
+          detail: error.message,
+          retryAfterMs: error.retryAfterMs,
+          isRefusal: refusals.has(error.status),
+        };
     }
   }
 
@@ -136,16 +147,23 @@ export function createStatusWriter(transport: Transport, replica: string) {
         return { kind: 'answered', as, certificateChain: body.status?.certificateChain };
       }
       if (refusal.status === 409) {
-        return { kind: 'unavailable', detail: refusal.message, retryAfterMs: undefined };
+        return { kind: 'unavailable', detail: refusal.message, retryAfterMs: undefined, isRefusal: true };
       }
       return { kind: lacksSign(refusal) ? 'forbidden' : 'rejected', detail: refusal.message };
     } catch (error) {
       if (isNotFoundOfObject(error)) return { kind: 'gone' };
-      return { kind: 'unavailable', detail: messageOf(error), retryAfterMs: undefined };
+      return unclear(error);
     }
   }
 
   return { write };
+}
+
+/** What an API server answers before it writes anything. */
+const refusals = new Set([400, 401, 429]);
+
+function unclear(error: unknown): WriteOutcome {
+  return { kind: 'unavailable', detail: messageOf(error), retryAfterMs: undefined, isRefusal: false };
 }
 
 /** The verb `sign` is checked by the status's validation, so that lacking it is a 422 (certauthorization.go). */

@@ -206,6 +206,35 @@ describe('an answer whose write met trouble', () => {
     );
   });
 
+  it('is sent as the same bytes for 15 minutes while it is forbidden, and signed once more if it is too old then', async () => {
+    const { audits, chains, metric, see, time } = await start();
+    replica.fate = () => ({ status: 403 });
+    await see();
+    await time.advance(15 * 60_000);
+    const forbidden = chains().length;
+    assert.ok(forbidden >= 20, `${forbidden} writes`);
+    assert.equal(new Set(chains()).size, 1);
+    // As the API server does with a notBefore that lies more than 5 min back.
+    replica.fate = () => (chains().at(-1) === chains()[0] ? { status: 422 } : 'through');
+    await time.advance(31_000);
+    assert.notEqual(chains()[forbidden + 1], chains()[0]);
+    assert.equal(new Set(chains()).size, 2);
+    assert.equal(audits.at(-1)?.serial, serialOf(chains().at(-1)));
+    assert.equal(await metric('kubespiffe_status_rejected_total'), 0);
+  });
+
+  it('is not sent while it is forbidden, once its authority is tainted', async () => {
+    const { audits, chains, see, time } = await start();
+    replica.fate = () => ({ status: 403 });
+    await see();
+    await time.advance(60_000);
+    const sent = chains().length;
+    replica.putPool(poolOf(tainted));
+    await time.advance(60_000);
+    assert.equal(chains().length, sent);
+    assert.equal(audits.at(-1)?.reason, 'PoolUnusable');
+  });
+
   it('counts as ours if it went through all the same, whatever was signed since', async () => {
     const { audits, chains, metric, see, time } = await start();
     replica.fate = () => (replica.writes().length < 2 ? 'lost' : 'through');

@@ -10,7 +10,9 @@ const request = anOpenRequest();
 const tryOf = (certificateChain: string): Answer => ({
   request,
   prepared: { body: '', certificateChain },
-  decision: { kind: 'deny', reason: 'UnsupportedKeyType', detail: '' },
+  kind: 'deny',
+  reason: 'UnsupportedKeyType',
+  detail: '',
   certificate: undefined,
   authority: undefined,
   firstSeen: 0,
@@ -44,7 +46,7 @@ const rows: [name: string, outcome: WriteOutcome, expected: Partial<Delivered>, 
   ],
   [
     'a server that wants to be left alone',
-    { kind: 'unavailable', detail: 'busy', retryAfterMs: 7000 },
+    { kind: 'unavailable', detail: 'busy', retryAfterMs: 7000, isRefusal: true },
     { kind: 'again', reason: 'ApiUnavailable', detail: 'busy', retryAfterMs: 7000 },
   ],
 ];
@@ -59,7 +61,9 @@ describe('what is left to do after an answer was sent', () => {
         answers: {
           find: (_uid: string, chain: string | undefined) =>
             tries.find(({ prepared }) => prepared.certificateChain === chain),
-        } as Answers,
+          sent: () => undefined,
+          isOld: () => false,
+        } as unknown as Answers,
         metrics,
         rediscover: () => {
           looksAgain = true;

@@ -86,11 +86,11 @@ describe('what became of a write', () => {
     ['a 404 that names the object: it is gone', writerFor(refusal(404, { name: 'req-1' })), { kind: 'gone' }],
     ['a plain 404: the version is not served any more', writerFor(refusal(404)), { kind: 'not-served' }],
     ['a 403 waits', writerFor(refusal(403)), { kind: 'forbidden' }],
-    ['a 500 is tried again', writerFor(refusal(500)), { kind: 'unavailable' }],
+    ['a 500 is tried again', writerFor(refusal(500)), { kind: 'unavailable', isRefusal: false }],
     [
       'no answer is tried again',
       writerFor(new ApiConnectionError('broken', 'reset')),
-      { kind: 'unavailable', detail: 'reset' },
+      { kind: 'unavailable', detail: 'reset', isRefusal: false },
     ],
     [
       'a 422 on an answered request: done, and the chain tells whose answer it is',
@@ -103,7 +103,16 @@ describe('what became of a write', () => {
       writerFor(refusal(422, { causes: [{ reason: 'FieldValueForbidden', field: 'spec.signerName' }] }), {}),
       { kind: 'forbidden' },
     ],
-    ['a 409 on an open request is tried again', writerFor(refusal(409), {}), { kind: 'unavailable' }],
+    [
+      'a 409 on an open request is tried again, and was not taken',
+      writerFor(refusal(409), {}),
+      { kind: 'unavailable', isRefusal: true },
+    ],
+    ...[400, 401, 429].map((status): [string, ReturnType<typeof writerFor>, Partial<WriteOutcome>] => [
+      `a ${status} is tried again, and was not taken`,
+      writerFor(refusal(status)),
+      { kind: 'unavailable', isRefusal: true },
+    ]),
     [
       'a 409 because another request has the name now: ours is gone',
       writerFor(refusal(409), {}, 'another-uid'),
@@ -117,7 +126,7 @@ describe('what became of a write', () => {
     [
       'a 422 whose request cannot be read is tried again',
       writerFor(refusal(422), new ApiConnectionError('timeout', 'slow')),
-      { kind: 'unavailable' },
+      { kind: 'unavailable', isRefusal: false },
     ],
   ];
   for (const [name, { write }, expected] of rows) {
