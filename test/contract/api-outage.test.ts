@@ -181,6 +181,24 @@ describe('a signer whose API server is in trouble', () => {
     }
   });
 
+  it('answers each request once after half a minute in which the server could write nothing', async () => {
+    const process = await start(proxied);
+    await process.ready();
+    proxy.forget();
+    // As with an etcd that is down or full: reads and watches go on.
+    const rule = proxy.add({ ...statusWrites, fault: { kind: 'answer', status: 500 } });
+    const requests = generator.prepare(100);
+    const startedAt = performance.now();
+    await createAll(requests);
+    // Answers are signed anew after 25 s, so each request has two tries by then.
+    await waitFor('a second signature of each', () => performance.now() - startedAt > 30_000, {
+      timeoutMs: 60_000,
+    });
+    assert.ok(rule.hits() < requests.length * 12, `${rule.hits()} writes`);
+    rule.remove();
+    await eachAuditedOnce(process, await allIssued(requests));
+  });
+
   it('raises the alarm when its answers are found invalid, and writes them ever more rarely', async () => {
     const process = await start(proxied);
     await process.ready();

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -93,6 +94,34 @@ describe('a signer that lacks a right to answer', () => {
       await signer.ready();
     });
   }
+
+  it('signs once however long it is forbidden to answer, and that certificate is taken in the end', async () => {
+    // After so long any other trouble leads to a new signature.
+    const signsAnewAfterMs = 25_000;
+    const pod = await createPod(controlPlane);
+    const { request, createdAt, heldFor } = await rolesAt(controlPlane, [role]).without(
+      'signers sign',
+      async () => {
+        await waitFor('the right to be gone', async () => !(await isAllowed(rights[0]?.[1] ?? {})));
+        const createdAt = Date.now();
+        const request = await requestFor(controlPlane, pod);
+        const heldFor = () => Date.now() - createdAt;
+        await waitFor('a signature to be too old', () => heldFor() > signsAnewAfterMs + 5_000, {
+          timeoutMs: 60_000,
+        });
+        assert.deepEqual((await read(controlPlane, request)).status ?? {}, {});
+        return { request, createdAt, heldFor: heldFor() };
+      },
+    );
+    const { certificateChain } = await answerTo(controlPlane, request, 45_000);
+    const leaf = new X509Certificate(certificateChain ?? '');
+    const backdatedMs = 120_000;
+    const signedAt = Date.parse(leaf.validFrom) + backdatedMs;
+    assert.ok(heldFor > signsAnewAfterMs);
+    assert.ok(signedAt < createdAt + 5_000, `signed ${signedAt - createdAt} ms after the request was made`);
+    await waitFor('the audit line', () => auditedOf(request).length === 2);
+    assert.equal(auditedOf(request).at(-1)?.serial, leaf.serialNumber.toLowerCase());
+  });
 
   const binding = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kubespiffe-signer';
   const missing =
