@@ -77,7 +77,8 @@ describe('requests that wait for a pool', () => {
     const pods = await Promise.all(Array.from({ length: 20 }, () => createPod(controlPlane)));
     const requests = await Promise.all(pods.map((pod) => requestFor(controlPlane, pod)));
     signer = await startSigner({ kubeconfig });
-    for (const { spec } of requests) assert.match(await noteOn(spec.podUID), /no such Secret; make it with/);
+    for (const { spec } of requests)
+      assert.match(await noteOn(spec.podUID), /no such Secret; put a copy back with/);
     proxy.add({ method: 'PATCH', path: bundlePath, fault: { kind: 'delay', ms: bundleTakesMs } });
     await putPool(controlPlane, await aPool());
     for (const request of requests) {
