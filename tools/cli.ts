@@ -19,6 +19,7 @@ import { formatHelp, withExamples } from './help.ts';
 import { printable } from './output.ts';
 import { checkRequired } from './required.ts';
 import type { Terminal } from './terminal.ts';
+import { hintForUnknownVerb } from './unknown-verb.ts';
 
 /** Builds the whole tree of commands. */
 export function buildProgram(terminal: Terminal, done: (exitCode: number) => void): Command {
@@ -84,7 +85,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
         },
       })
       .exitOverride((error) => {
-        throw Object.assign(error, { path: pathOf(command) });
+        throw Object.assign(error, { command });
       });
   }
   try {
@@ -120,8 +121,13 @@ function usage(error: CommanderError, complaint: string, terminal: Terminal): nu
     return exitCodes.ok;
   }
   const [first = '', suggestion] = error.message.split('\n');
-  const path = 'path' in error ? error.path : 'kubespiffe';
-  const hint = suggestion?.replace(/^\(Did you mean (.*)\?\)$/, 'did you mean $1?');
+  const command = 'command' in error && error.command instanceof Command ? error.command : undefined;
+  const path = command ? pathOf(command) : 'kubespiffe';
+  const verb = /^error: unknown command '(.*)'$/.exec(first)?.[1];
+  const hint =
+    command && verb !== undefined
+      ? hintForUnknownVerb(verb, command, path)
+      : suggestion?.replace(/^\(Did you mean (.*)\?\)$/, 'did you mean $1?');
   printError(terminal, first.replace(/^error: /, ''), hint ?? `see \`${path} --help\``);
   return exitCodes.usage;
 }

@@ -1,11 +1,15 @@
 /**
  * The word that was probably meant: equal but for case and separators, or at most two typing mistakes away (one
- * for short words). Undefined when none is near enough to be worth a guess.
+ * for short words), or `mostMistakes`. Undefined when none is near enough to be worth a guess.
  */
-export function nearest(word: string, words: readonly string[]): string | undefined {
+export function nearest(
+  word: string,
+  words: readonly string[],
+  mostMistakes = plain(word).length <= 4 ? 1 : 2,
+): string | undefined {
   const wanted = plain(word);
   let best: string | undefined;
-  let bestDistance = wanted.length <= 4 ? 2 : 3;
+  let bestDistance = mostMistakes + 1;
   for (const candidate of words) {
     const distance = typingMistakes(wanted, plain(candidate));
     if (distance < bestDistance) {

@@ -94,6 +94,16 @@ describe('wrong usage', () => {
     [['bogus', '--help'], /unknown command 'bogus'/, /kubespiffe --help/],
     [['help', 'ca', 'bogus'], /unknown command 'bogus'/, /kubespiffe ca --help/],
     [['ca', 'creat'], /unknown command 'creat'/, /did you mean create\?/],
+    // Commander suggests `create`, `import`, `restore` and `signer` for these: none is what was meant.
+    [
+      ['ca', 'rotate'],
+      /unknown command 'rotate'/,
+      /^hint: to bring in another CA see .*#the-next-ca, .*#by-hand/,
+    ],
+    [['ca', 'export'], /unknown command 'export'/, /^hint: to bring in another CA/],
+    [['ca', 'revoke'], /unknown command 'revoke'/, /^hint: to bring in another CA/],
+    [['bundle', 'patch'], /unknown command 'patch'/, /^hint: see `kubespiffe bundle --help`/],
+    [['sign'], /unknown command 'sign'/, /^hint: see `kubespiffe --help`/],
     [['ca', 'create', '--namspace', 'x'], /unknown option '--namspace'/, /did you mean --namespace\?/],
     [['ca', 'create', '-n', 'x'], /not set: --ca-id, --trust-domain$/, /kubespiffe ca create --help/],
     [[...create, '--key-type', 'dsa'], /'dsa' is invalid.*ecdsa-p256/, /kubespiffe ca create --help/],
