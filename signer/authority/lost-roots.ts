@@ -22,6 +22,9 @@ export function namedRoots(pool: Pool): Set<string> {
   return new Set(pool.authorities.map(({ root }) => root.sha256Hex));
 }
 
+/** `ca restore` takes a fingerprint only whole, and an Event has room for few. */
+const mostShown = 3;
+
 /** Why a pool may not take the place of what is published; undefined where it loses no root. */
 export function lostRootsProblem(
   pool: Pool,
@@ -30,12 +33,13 @@ export function lostRootsProblem(
 ): PoolProblem | undefined {
   const lost = lostRoots(pool, published, now);
   if (lost.length === 0) return undefined;
-  const names = lost.map(({ sha256Hex }) => sha256Hex.slice(0, 16)).join(', ');
+  const shown = lost.slice(0, mostShown).map(({ sha256Hex }) => sha256Hex);
+  const more = lost.length > shown.length ? ` and ${lost.length - shown.length} more` : '';
   return poolProblem(
     'PoolRootsMissing',
     'pool.authorities',
-    `published roots are missing (SHA-256 ${names}), and certificates in use may need them`,
-    'put them back with `kubespiffe ca restore`, which keeps what is published; to retire one, name it with ' +
-      '--drop-authority',
+    `published roots are missing (SHA-256 ${shown.join(', ')}${more}), and certificates in use may need them`,
+    'if they are yours, put a copy back with `kubespiffe ca restore`, which keeps every published root; a root that ' +
+      'somebody else added leaves with `--drop-authority SHA-256 --force-drop` of the same command',
   );
 }

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
+import { lostRootsProblem } from '../../signer/authority/lost-roots.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import {
   carryRoots,
@@ -126,6 +127,17 @@ it('a root that is carried on stays published, signs nothing and is dated', () =
   assert.match(old?.id ?? '', /^published-[0-9a-f]{8}$/);
   assert.deepEqual([old?.state, old?.key, written.pool.active?.id], ['retiring', undefined, 'ca-2']);
   assert.equal(carried.authorities[1]?.deactivatedAt, rfc3339(now));
+});
+
+it('a root that somebody else published leaves by the SHA-256 that the problem names, and only with force', () => {
+  const [own, foreign] = [poolOf(ca), poolOf(next)].map((each) => compilePool(each, trustDomain));
+  assert.ok(own?.ok && foreign?.ok);
+  const problem = lostRootsProblem(own.pool, foreign.pool.roots, now);
+  const sha256 = /SHA-256 ([0-9a-f]+)/.exec(problem?.what ?? '')?.[1] ?? 'none';
+  assert.match(problem?.remedy ?? '', /--drop-authority SHA-256 --force-drop/);
+  const retired = retireAuthority(carryRoots(poolOf(ca), foreign.pool.roots, now), sha256, now, lifetimes);
+  assert.ok(retired.ok, sha256);
+  assert.match(retired.consequence ?? 'no force is needed', /become invalid at once/);
 });
 
 it('a pool that is to be written can sign, and one that cannot is known as such', () => {
