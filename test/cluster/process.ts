@@ -20,19 +20,23 @@ export interface Child {
  * Starts a program with its output in a file. Whatever happens to this process, even SIGKILL, the kernel kills
  * the child with it (PR_SET_PDEATHSIG, set by setpriv(1)), so that no test leaves a server behind. The child
  * does not keep this process alive: a test file that forgets to stop it still ends.
+ *
+ * @param options.stdoutFile takes standard output in place of `logFile`; it may be a named pipe.
  */
 export function startChild(
   name: string,
   command: readonly string[],
-  options: { logFile: string; env?: NodeJS.ProcessEnv; cwd?: string },
+  options: { logFile: string; stdoutFile?: string; env?: NodeJS.ProcessEnv; cwd?: string },
 ): Child {
   const log = openSync(options.logFile, 'a');
+  const stdout = openSync(options.stdoutFile ?? options.logFile, 'a');
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
-    stdio: ['ignore', log, log],
+    stdio: ['ignore', stdout, log],
     env: options.env ?? process.env,
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   closeSync(log);
+  closeSync(stdout);
   child.unref();
   const exited = endOf(child);
   let ended = false;

@@ -3,20 +3,22 @@ import { after, before, describe, it } from 'node:test';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { makeFullPipe } from './full-pipe.ts';
 import { aPool, installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
-import { answerTo, createPod, newRequestKey, requestFor } from './workloads.ts';
+import { answerTo, create, createPod, newRequestKey, requestFor } from './workloads.ts';
 
 const requests = 120;
 
 describe('a replica that is told to stop', () => {
   let controlPlane: ControlPlane;
+  let kubeconfig: string;
   let leaving: SignerProcess;
   let staying: SignerProcess;
 
   before(async () => {
     controlPlane = await startControlPlane();
-    const kubeconfig = await installSigner(controlPlane);
+    kubeconfig = await installSigner(controlPlane);
     await putPool(controlPlane, await aPool());
     leaving = await startSigner({ kubeconfig, replica: 'signer-a' });
     staying = await startSigner({ kubeconfig, replica: 'signer-b' });
@@ -89,5 +91,50 @@ describe('a replica that is told to stop', () => {
       after.filter(({ level }) => level === 'debug'),
       [],
     );
+  });
+
+  it('goes on issuing while nobody reads its standard output, counts dropped log lines and keeps audit lines', {
+    timeout: 60_000,
+  }, async (t) => {
+    await staying.child.stop();
+    const pipe = await makeFullPipe();
+    t.after(pipe.close);
+    const blocked = await startSigner({ kubeconfig, replica: 'signer-c', stdoutFile: pipe.file });
+    await blocked.ready();
+
+    // Long names make long lines: some hundred answers are then more than what is kept.
+    const serviceAccountName = 'a'.repeat(253);
+    await create(controlPlane, '/api/v1/namespaces/default/serviceaccounts', {
+      metadata: { name: serviceAccountName },
+    });
+    const stubPKCS10Request = await newRequestKey();
+    const made = await Promise.all(
+      Array.from({ length: 40 }, async (_, number) => {
+        const name = `${number}-`.padEnd(253, 'p');
+        const pod = await createPod(controlPlane, { name, serviceAccountName });
+        return Promise.all(
+          Array.from({ length: 15 }, () => requestFor(controlPlane, pod, { stubPKCS10Request })),
+        );
+      }),
+    );
+    const uids = new Set(made.flat().map(({ metadata }) => metadata.uid));
+    const issued = { reason: 'Issued' };
+    await waitFor(
+      'all of them to be issued',
+      async () => (await blocked.metric('kubespiffe_issuance_total', issued)) === uids.size,
+    );
+    const dropped = (stream: string) => blocked.metric('kubespiffe_output_lines_dropped_total', { stream });
+    assert.ok((await dropped('log')) > 0, 'no log line was dropped: the test has too few');
+    assert.equal(await dropped('audit'), 0);
+
+    const text = await pipe.readUntil((written) => /"droppedLogLines":[1-9].*\n/.test(written));
+    const lines = text
+      .slice(0, text.lastIndexOf('\n'))
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const audited = lines.filter(({ audit, reason }) => audit && reason === 'Issued');
+    assert.deepEqual(new Set(audited.map(({ request }) => request.uid)), uids);
+    assert.equal(audited.length, uids.size);
+    await blocked.child.stop();
   });
 });

@@ -23,13 +23,18 @@ export interface SignerProcess {
   metric(name: string, labels?: Record<string, string>): Promise<number>;
 }
 
-/** Starts `bin/kubespiffe signer` with these flags; it ends with this process. */
+/**
+ * Starts `bin/kubespiffe signer` with these flags; it ends with this process.
+ *
+ * @param options.stdoutFile takes standard output, such as a named pipe; output() and lines() then have standard error alone.
+ */
 export async function startSigner(options: {
   kubeconfig: string;
   replica?: string;
   trustDomain?: string;
   pool?: string;
   flags?: readonly string[];
+  stdoutFile?: string;
 }): Promise<SignerProcess> {
   const [port] = await freePorts(1);
   const replica = options.replica ?? 'signer-a';
@@ -52,7 +57,7 @@ export async function startSigner(options: {
       replica,
       ...(options.flags ?? []),
     ],
-    { logFile },
+    { logFile, ...(options.stdoutFile && { stdoutFile: options.stdoutFile }) },
   );
   const url = `http://127.0.0.1:${port}`;
   const output = () => readFileSync(logFile, 'utf8');
