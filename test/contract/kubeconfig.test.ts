@@ -5,8 +5,10 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { loadCredentials } from '../../signer/kube/credentials.ts';
 import { createTransport } from '../../signer/kube/transport.ts';
+import { createTestAuthority } from '../cluster/certificates.ts';
 import { type ConnectProxy, startConnectProxy } from '../cluster/connect-proxy.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
 import { run } from '../tools/run.ts';
 import { aPool, installSigner, putPool } from './installation.ts';
 import {
@@ -19,6 +21,10 @@ import {
 } from './kubeconfig-client.ts';
 import { type Parts, rows } from './kubeconfig-rows.ts';
 import { startSigner } from './signer-process.ts';
+import { answerTo, createPod, requestFor } from './workloads.ts';
+
+/** The name by which one test knows the API server. */
+const ownName = 'rotated.example';
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
@@ -28,11 +34,17 @@ describe('a kubeconfig means what it means to kubectl', () => {
   let folder = '';
   let port = 0;
   let parts: Parts;
+  /** The CA of the serving certificate for `ownName`, PEM. */
+  let ownCa = '';
   const proxies: ConnectProxy[] = [];
 
   before(async () => {
-    controlPlane = await startControlPlane({ controllers: false });
     folder = await mkdtemp(path.join(tmpdir(), 'kubespiffe-kubeconfig-'));
+    ownCa = await showServingCertificate();
+    controlPlane = await startControlPlane({
+      controllers: false,
+      apiServerFlags: [`--tls-sni-cert-key=${path.join(folder, 'sni.crt')},${path.join(folder, 'sni.key')}`],
+    });
     port = Number(new URL(controlPlane.url).port);
     const tokenOf = async (name: string) => {
       await controlPlane.kubectl(['create', 'serviceaccount', name, '--namespace', 'default']);
@@ -51,6 +63,20 @@ describe('a kubeconfig means what it means to kubectl', () => {
     await controlPlane?.stop();
     if (folder) await rm(folder, { recursive: true });
   });
+
+  /**
+   * Gives the API server a serving certificate of a new CA, for clients that ask for this name alone: the
+   * administrator's client goes on with the CA of the start.
+   *
+   * @returns the new CA, PEM.
+   */
+  async function showServingCertificate(): Promise<string> {
+    const authority = await createTestAuthority('rotated-ca');
+    const { certificate, key } = await authority.issue({ commonName: 'kube-apiserver', names: [ownName] });
+    await writeFile(path.join(folder, 'sni.crt'), certificate);
+    await writeFile(path.join(folder, 'sni.key'), key);
+    return authority.certificate;
+  }
 
   async function bothWays(trial: Trial): Promise<{ kubectl: Outcome; ours: Outcome }> {
     const env = await writeTrial(await mkdtemp(path.join(folder, 'trial-')), trial);
@@ -191,6 +217,31 @@ describe('a kubeconfig means what it means to kubectl', () => {
     await signer.child.stop();
     assert.ok(proxy.asked.length >= 2, 'for calls and for watches');
     assert.doesNotMatch(signer.output(), /s3cr3t/);
+  });
+
+  test('a signer reads the CA of its cluster again after it was replaced, and trusts no other one', async () => {
+    const kubeconfig = await installSigner(controlPlane);
+    await putPool(controlPlane, await aPool());
+    const caFile = path.join(folder, 'ca.crt');
+    const config = JSON.parse(await readFile(kubeconfig, 'utf8'));
+    const { cluster } = config.clusters[0];
+    delete cluster['certificate-authority-data'];
+    Object.assign(cluster, { 'certificate-authority': caFile, 'tls-server-name': ownName });
+    await writeFile(kubeconfig, JSON.stringify(config));
+    await writeFile(caFile, ownCa);
+    const signer = await startSigner({ kubeconfig });
+    await signer.ready();
+    await controlPlane.killApiServer();
+    ownCa = await showServingCertificate();
+    await controlPlane.startApiServer();
+    const request = await requestFor(
+      controlPlane,
+      await createPod(controlPlane, { serviceAccountName: 'one' }),
+    );
+    await waitFor('the server to be refused', () => /unable to verify|self-signed/.test(signer.output()));
+    await writeFile(caFile, ownCa);
+    assert.equal((await answerTo(controlPlane, request, 30_000)).conditions?.[0]?.type, 'Issued');
+    await signer.child.stop();
   });
 
   test('a command of kubespiffe reaches the cluster through a proxy', async () => {
