@@ -105,7 +105,16 @@ export async function deliverPool(
 /** A new pool that can sign. @throws CliError */
 function usablePool(document: PoolDocument, now: number): Pool {
   const checked = writablePool(document, now);
-  if (!checked.ok) throw poolError(checked.problem);
+  if (!checked.ok) {
+    const { reason, field, what } = checked.problem;
+    // What is right for a pool that exists, the next CA, leads nowhere here.
+    if (reason !== 'PoolExpired' && reason !== 'AuthorityExpiring') throw poolError(checked.problem);
+    throw new CliError(
+      'POOL_INVALID',
+      `${field}: ${what}`,
+      'use a CA that is valid for longer, or renew it first',
+    );
+  }
   return checked.pool;
 }
 
@@ -116,7 +125,7 @@ export function checkedPool(document: PoolDocument, now: number, options: { allo
   const { problem, pool } = checked;
   if (!pool) throw poolError(problem);
   if (options.allowUnusable) return pool;
-  const hint = `${problem.remedy}; if it is to be written although nothing is signed with it, add --allow-unusable`;
+  const hint = `${problem.remedy}; to write a pool that cannot sign, add --allow-unusable`;
   throw new CliError('POOL_INVALID', `${problem.field}: ${problem.what}`, hint);
 }
 

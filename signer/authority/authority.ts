@@ -46,7 +46,7 @@ export type Authority = PooledAuthority & {
 export type AuthorityResult = { ok: true; authority: PooledAuthority } | { ok: false; problem: PoolProblem };
 
 const correct =
-  'use a CA without that problem; in a pool that was in use, put a copy back with `kubespiffe ca restore`';
+  'use a CA without this problem; if the pool was in use, put a copy back with `kubespiffe ca restore`';
 
 /** Raised inside this file only, to leave a sequence of checks at the first fault. */
 class Fault extends Error {
@@ -88,7 +88,12 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string): P
   if (key && !createPublicKey(key).equals(publicKeyOf(signing))) {
     const owner = intermediates.length > 0 ? 'the first intermediate' : 'the certificate';
     const what = `does not belong to ${owner} of authority ${record.id}`;
-    throw new Fault(keyField, what, 'put the key of that certificate there', 'PoolKeyMismatch');
+    throw new Fault(
+      keyField,
+      what,
+      'put the key of that certificate there, or put a copy back with `kubespiffe ca restore`',
+      'PoolKeyMismatch',
+    );
   }
   checkChain([...intermediates, root], field);
   const warningsOf = (certificate: CertificateFacts, place: string) => [
@@ -158,7 +163,7 @@ function signerOf(key: KeyObject, field: string): CertificateSigner {
     throw new Fault(
       field,
       `is a key of type ${nameOfKey(key)}`,
-      `use one of ${authorityKeyNames.join(', ')}`,
+      `use a CA with a key of one of these types: ${authorityKeyNames.join(', ')}`,
     );
   }
 }
@@ -207,7 +212,7 @@ function checkChain(chain: readonly CertificateFacts[], field: string): void {
       throw new Fault(
         place,
         `is not signed by ${who}`,
-        'give the whole chain, the issuer of the leaves first',
+        'give the complete chain, with the issuer of the leaf certificates first',
       );
     }
     // RFC 5280 4.2.1.9: how many intermediates may stand between this certificate and a leaf.
@@ -227,7 +232,11 @@ function checkConstraints(certificate: CertificateFacts, field: string, trustDom
   const constraints = judgeNameConstraints(certificate, trustDomain);
   if (constraints.kind === 'refused') {
     const what = `${constraints.reason}, so verifiers refuse the SPIFFE IDs of ${trustDomain}`;
-    throw new Fault(field, what, `use a CA that permits ${trustDomain} as host of a URI`);
+    throw new Fault(
+      field,
+      what,
+      `use a CA whose name constraints permit ${trustDomain} as the host of a URI`,
+    );
   }
   if (constraints.kind === 'none' || constraints.otherKinds.length === 0) return [];
   const kinds = constraints.otherKinds.join(' and ');
@@ -243,7 +252,7 @@ function checkTrustDomain(certificate: CertificateFacts, field: string, trustDom
     throw new Fault(
       field,
       `carries the SPIFFE ID ${JSON.stringify(foreign.slice(0, 300))}, and the trust domain is ${trustDomain}`,
-      `use a CA of ${trustDomain}, or configure the trust domain of the CA`,
+      `use a CA of ${trustDomain}; change the trust domain only if it is wrong, since every SPIFFE ID contains it`,
       'PoolTrustDomainMismatch',
     );
   }

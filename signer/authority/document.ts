@@ -54,6 +54,9 @@ export const poolLimits = {
 /** A check names the first fault of a value, at a field. */
 type Check = (value: unknown, field: string) => PoolProblem | undefined;
 
+/** The entry of a retired root keeps an old copy from bringing it back. */
+const removeRetired = 'remove retired authorities, first those whose root has expired';
+
 const restore = 'correct it, or put a copy back with `kubespiffe ca restore`';
 
 const fault = (
@@ -96,17 +99,16 @@ const knownState: Check = (value, field) => {
   return fault(
     field,
     `the state "${printable(value)}" is not known to this version`,
-    `set it to one of ${authorityStates.join(', ')}, or run the version of kubespiffe that wrote it`,
+    `run the version of kubespiffe that wrote it; if it is a typing error, write one of ${authorityStates.join(', ')}`,
     'PoolStateUnknown',
   );
 };
 
 const listOf =
-  (limit: number, item: Check): Check =>
+  (limit: number, item: Check, remedy: string): Check =>
   (value, field) => {
     if (!Array.isArray(value)) return fault(field, 'must be a list');
-    if (value.length > limit)
-      return fault(field, `has ${value.length} entries, more than ${limit}`, 'remove retired ones');
+    if (value.length > limit) return fault(field, `has ${value.length} entries, more than ${limit}`, remedy);
     return firstOf(value.map((entry, index) => () => item(entry, `${field}[${index}]`)));
   };
 
@@ -166,7 +168,11 @@ const times: Record<string, Check> = {
 
 const x509Authority = objectOf(
   { ...common, certificate: pem },
-  { privateKey: pem, intermediates: listOf(poolLimits.intermediates, pem), ...times },
+  {
+    privateKey: pem,
+    intermediates: listOf(poolLimits.intermediates, pem, 'use a CA with a shorter chain'),
+    ...times,
+  },
 );
 const jwtAuthority = objectOf(
   {
@@ -189,7 +195,7 @@ const pool = objectOf({
   kind: exactly(poolKind),
   trustDomain: text('the name of a trust domain', (value) => parseTrustDomain(value).ok),
   sequence: count,
-  authorities: listOf(poolLimits.authorities, authority),
+  authorities: listOf(poolLimits.authorities, authority, removeRetired),
 });
 
 /** Whether a text can be the id of an authority. */
@@ -206,7 +212,7 @@ export function readPoolDocument(
 ): { ok: true; document: PoolDocument } | { ok: false; problem: PoolProblem } {
   if (json.length > poolLimits.bytes) {
     const what = `is larger than ${poolLimits.bytes / 1024} KiB`;
-    return { ok: false, problem: fault('pool', what, 'remove authorities that are retired') };
+    return { ok: false, problem: fault('pool', what, removeRetired) };
   }
   const read = parseJsonObject(json, 'the text');
   if (!read.ok) return { ok: false, problem: fault('pool', read.reason) };

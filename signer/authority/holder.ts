@@ -131,5 +131,5 @@ const unread = poolProblem(
   'PoolMissing',
   'pool',
   'the Secret has not been read yet',
-  'wait; if it stays so, see whether the signer can reach the API server and may read the Secret',
+  'wait; if that takes long, check that the signer can reach the API server and may read the Secret',
 );

@@ -31,7 +31,7 @@ export function assembleAuthority(
   const { name } = material.privateKey;
   const key = readAnyKey(material.privateKey.pem);
   if (!key) {
-    const remedy = 'give an unencrypted PEM key; `openssl pkey -in FILE` takes the encryption off';
+    const remedy = 'give an unencrypted PEM key; `openssl pkey -in FILE -out NEW-FILE` decrypts one';
     return refuse(name, 'is not a private key that can be read', remedy);
   }
   const certificates: CertificateFacts[] = [];
@@ -49,7 +49,11 @@ export function assembleAuthority(
   const root = chain.pop();
   if (!root || !isSignedBy(root, root)) {
     const what = 'has no self-signed root at the end of its chain';
-    return refuse(from, what, 'give the certificates up to the root as well (--chain FILE)');
+    return refuse(
+      from,
+      what,
+      'give all certificates up to the root: with --chain FILE, or as ca.crt in the Secret',
+    );
   }
   return {
     ok: true,
@@ -86,7 +90,7 @@ export function readTlsSecret(secret: Secret, id: string): Imported<CaMaterial> 
  * the one that signs there.
  */
 export function readMeshPool(json: string): Imported<CaMaterial[]> {
-  const remedy = 'give the value of key `pool` of the Secret, decoded';
+  const remedy = 'give the value of the key `pool` of the Secret, decoded from base64';
   const pool = parseJsonObject(json, 'the text');
   if (!pool.ok) return refuse('the pool', pool.reason, remedy);
   const { CAs: cas } = pool.value;
@@ -94,7 +98,12 @@ export function readMeshPool(json: string): Imported<CaMaterial[]> {
   const materials: CaMaterial[] = [];
   for (const [index, ca] of cas.entries()) {
     const material = isJsonObject(ca) ? meshCa(ca, `CAs[${index}]`) : undefined;
-    if (!material) return refuse(`CAs[${index}]`, 'is not a CA with ID, key and root', 'restore the pool');
+    if (!material)
+      return refuse(
+        `CAs[${index}]`,
+        'is not a CA with ID, key and root',
+        'give a pool in which each CA has all three',
+      );
     materials.push(material);
   }
   return { ok: true, value: materials };

@@ -56,7 +56,7 @@ export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAut
       ok: false,
       problem: poolProblem(reason ?? 'PoolMalformed', `${field}.${member}`, what, remedy),
     }) as const;
-  const replace = 'put the right key there, or put a copy back with `kubespiffe ca restore`';
+  const replace = 'correct the key, or put a copy back with `kubespiffe ca restore`';
   if (!isJwtKind(kind)) return refuse('kind', `is ${kind}, which is no kind for JWT-SVIDs`, replace);
 
   const privateKey = record.privateKey === undefined ? undefined : readPrivateKey(record.privateKey);
@@ -69,7 +69,8 @@ export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAut
   const publicKey = given?.value ?? (privateKey && createPublicKey(privateKey.value));
   if (!publicKey) return refuse('publicKey', 'is missing, and so is privateKey', replace);
   if (privateKey && !createPublicKey(privateKey.value).equals(publicKey)) {
-    const remedy = 'put the private key of that public key there, or leave publicKey out';
+    const remedy =
+      'put the private key of that public key there, or put a copy back with `kubespiffe ca restore`';
     return refuse('privateKey', `does not belong to the publicKey of ${id}`, remedy, 'PoolKeyMismatch');
   }
   const algorithm = jwtKinds[kind];

@@ -59,9 +59,12 @@ export function jwtSigningAt(
     return refuse('PoolNotSigning', 'pool.authorities', what, remedy);
   }
   const { field, id } = active;
+  const replaceTainted =
+    `add a key with \`kubespiffe ca add-jwt-key --type ${algorithm.toLowerCase()}\` and make it active ` +
+    '(docs/reference/pool.md#the-next-jwt-key)';
   if (active.tainted) {
     const what = `authority ${id} is tainted and must not sign`;
-    return refuse('PoolNotSigning', `${field}.tainted`, what, 'make another authority active');
+    return refuse('PoolNotSigning', `${field}.tainted`, what, replaceTainted);
   }
   const from = jwtSignsFrom(pool, active, propagationSeconds);
   const publishedAt = `${field}.publishedAt`;
@@ -71,7 +74,7 @@ export function jwtSigningAt(
       'JwtKeyTooNew',
       publishedAt,
       what,
-      'set it to the time at which the key came into the bundles',
+      'set it to the time at which the key was published, or to the present time if that is not known',
     );
   }
   if (now < from) {
@@ -80,7 +83,7 @@ export function jwtSigningAt(
       'JwtKeyTooNew',
       publishedAt,
       what,
-      'wait until then, or make the key before it active again',
+      'wait until then, or make the previous key active again unless it is tainted',
     );
   }
   return { ok: true, authority: active };

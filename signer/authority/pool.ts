@@ -65,7 +65,8 @@ export function compilePool(
       'PoolTrustDomainMismatch',
       'pool.trustDomain',
       `is ${JSON.stringify(document.trustDomain)}, and the signer is configured for ${JSON.stringify(trustDomain)}`,
-      'configure the trust domain of the pool, or use the pool of that trust domain',
+      'name the pool of that trust domain in the setting pool; change the setting trustDomain only if it is wrong, since ' +
+        'every SPIFFE ID contains it',
     );
   }
   if (document.authorities.length === 0) {
@@ -81,13 +82,18 @@ export function compilePool(
     const namesake = ids.get(record.id);
     if (namesake) {
       const what = `${record.id} is the id of ${namesake} as well`;
-      return refuse('PoolMalformed', `${field}.id`, what, 'give each authority an id of its own');
+      return refuse('PoolMalformed', `${field}.id`, what, 'give each authority a unique id');
     }
     ids.set(record.id, field);
     const other = activeAt.get(record.kind);
     if (record.state === 'active' && other) {
       const what = `is active, and so is ${other}; only one ${record.kind} authority may be`;
-      return refuse('PoolMalformed', `${field}.state`, what, 'set one of them to trusted or retiring');
+      return refuse(
+        'PoolMalformed',
+        `${field}.state`,
+        what,
+        'set the one that must no longer sign to retiring',
+      );
     }
     if (record.state === 'active') activeAt.set(record.kind, field);
     if (isJwtKind(record.kind)) {
@@ -95,7 +101,7 @@ export function compilePool(
       if (!result.ok) return result;
       const twin = jwt.find(({ kid }) => kid === result.authority.kid);
       if (twin) {
-        const remedy = 'give each authority a key of its own';
+        const remedy = 'remove one of the two authorities';
         return refuse('PoolMalformed', field, `has the key of ${twin.field} as well`, remedy);
       }
       jwt.push(result.authority);
@@ -135,7 +141,12 @@ export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {
   const early = chain.find((each) => now < each.notBefore);
   if (early) {
     const what = `of authority ${active.id} is valid only from ${rfc3339(early.notBefore)} on`;
-    return poolProblem('PoolNotYetValid', fieldOf(early), what, 'correct the clock, or wait until then');
+    return poolProblem(
+      'PoolNotYetValid',
+      fieldOf(early),
+      what,
+      'check the clock (NTP); if it is right, use another CA or wait until then',
+    );
   }
   const late = chain.find((each) => now >= each.notAfter);
   if (late) {
@@ -157,13 +168,15 @@ export function signingAuthorityAt(
 ): { ok: true; authority: Authority } | { ok: false; problem: PoolProblem } {
   const active = pool.active;
   if (!isSigningReady(active)) {
-    const remedy = 'make a trusted one active, or add a new CA (docs/reference/pool.md#the-next-ca)';
+    const remedy =
+      'make a trusted CA active once every pod has its root, or add a new one (docs/reference/pool.md#the-next-ca)';
     return refuse('PoolNotSigning', 'pool.authorities', 'no X509 authority is active', remedy);
   }
   if (active.tainted) {
     const field = `${active.field}.tainted`;
+    const replaceTainted = 'make another CA active (docs/reference/pool.md#when-a-ca-key-is-stolen)';
     const what = `authority ${active.id} is tainted and must not sign`;
-    return refuse('PoolNotSigning', field, what, 'make another authority active');
+    return refuse('PoolNotSigning', field, what, replaceTainted);
   }
   const problem = timeProblem(pool, now);
   return problem ? { ok: false, problem } : { ok: true, authority: active };
@@ -177,7 +190,7 @@ function whatElse(secret: Secret): string {
   const keys = Object.keys(secret.data ?? {});
   const importable = keys.includes('tls.key') || keys.includes('pool');
   return importable
-    ? 'it holds a CA in another form: `kubespiffe ca import` makes a pool of it in another Secret; name that one in the ' +
-        'setting pool'
+    ? 'it holds a CA in another form; make a pool from it in another Secret with `kubespiffe ca import`, and name that ' +
+        'Secret in the setting pool'
     : 'put a copy back with `kubespiffe ca restore`, or name the Secret of the pool in the setting pool';
 }

@@ -41,8 +41,8 @@ export function sequenceProblem(
       'PoolSequenceNotRaised',
       'pool.sequence',
       what,
-      `put a copy back with \`kubespiffe ca restore\`, which raises it, or set it to ${mark.sequence + 1} if the ` +
-        'pool is as it should be',
+      'if this is an old copy, put it back with `kubespiffe ca restore`, which raises the sequence and keeps taints; ' +
+        `if it was changed by hand, set sequence to ${mark.sequence + 1}`,
     );
   }
   return undefined;

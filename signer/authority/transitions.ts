@@ -114,7 +114,11 @@ export function retireAuthority(
     return { ok: false, what: `${name} is no authority of the pool`, remedy: `name one of ${ids}` };
   }
   if (record.state === 'retired') {
-    return { ok: false, what: `authority ${record.id} is retired already`, remedy: 'leave out that option' };
+    return {
+      ok: false,
+      what: `authority ${record.id} is retired already`,
+      remedy: `leave out --drop-authority ${name}`,
+    };
   }
   const isKept = isPublished(record.state) && rootOf(record) !== undefined;
   const authorities = document.authorities.flatMap((each) => {

@@ -236,7 +236,7 @@ const unconfirmed = poolProblem(
   'PoolUnconfirmed',
   'pool',
   `the API server has not confirmed the Secret for ${confirmedWithinMs / 1000} s`,
-  'see whether the signer can reach the API server and may get, list and watch the Secret',
+  'check that the signer can reach the API server and may get, list and watch the Secret',
 );
 
 /** The content counts too: after a restore of etcd a version is given a second time. */

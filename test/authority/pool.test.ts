@@ -143,7 +143,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities',
     says: /33 entries, more than 32/,
-    remedy: /remove retired/,
+    remedy: /remove retired authorities/,
   },
   {
     name: 'another apiVersion',
@@ -207,7 +207,7 @@ const rows: Row[] = [
     reason: 'PoolStateUnknown',
     field: 'pool.authorities[1].state',
     says: /"resting" is not known/,
-    remedy: /set it to one of prepared/,
+    remedy: /run the version of kubespiffe that wrote it/,
   },
   {
     name: 'a JWT authority in preview',
@@ -223,7 +223,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[1].id',
     says: /a is the id of pool\.authorities\[0\]/,
-    remedy: /id of its own/,
+    remedy: /unique id/,
   },
   {
     name: 'two active authorities',
@@ -231,7 +231,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[1].state',
     says: /active, and so is pool\.authorities\[0\]/,
-    remedy: /trusted or retiring/,
+    remedy: /must no longer sign to retiring/,
   },
   {
     name: 'a pool of another trust domain',
@@ -239,7 +239,7 @@ const rows: Row[] = [
     reason: 'PoolTrustDomainMismatch',
     field: 'pool.trustDomain',
     says: /"other\.example".*"example\.org"/,
-    remedy: /configure/,
+    remedy: /setting pool/,
   },
   {
     name: 'a root of another trust domain',
@@ -290,7 +290,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].privateKey',
     says: /has to sign/,
-    remedy: /use a CA without that problem.*kubespiffe ca restore/,
+    remedy: /use a CA without this problem.*kubespiffe ca restore/,
   },
   {
     name: 'a key that is a certificate',
@@ -298,7 +298,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].privateKey',
     says: /PKCS#8/,
-    remedy: /use a CA without that problem.*kubespiffe ca restore/,
+    remedy: /use a CA without this problem.*kubespiffe ca restore/,
   },
   {
     name: 'a key that is cut off',
@@ -308,7 +308,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].privateKey',
     says: /not a readable PKCS#8/,
-    remedy: /use a CA without that problem.*kubespiffe ca restore/,
+    remedy: /use a CA without this problem.*kubespiffe ca restore/,
   },
   {
     name: 'an RSA key of 2048 bits',
@@ -323,7 +323,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].privateKey',
     says: /RSA 2048/,
-    remedy: /use one of ECDSA P-256/,
+    remedy: /a key of one of these types: ECDSA P-256/,
   },
   {
     name: 'a key on P-521',
@@ -331,7 +331,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].privateKey',
     says: /ECDSA P-521/,
-    remedy: /use one of ECDSA P-256/,
+    remedy: /a key of one of these types: ECDSA P-256/,
   },
   {
     name: 'a certificate that is none',
@@ -341,7 +341,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /cannot be read/,
-    remedy: /use a CA without that problem.*kubespiffe ca restore/,
+    remedy: /use a CA without this problem.*kubespiffe ca restore/,
   },
   {
     name: 'two certificates in one field',
@@ -349,7 +349,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /not one PEM certificate/,
-    remedy: /use a CA without that problem.*kubespiffe ca restore/,
+    remedy: /use a CA without this problem.*kubespiffe ca restore/,
   },
   {
     name: 'a certificate that is no CA',
@@ -357,7 +357,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /not a CA/,
-    remedy: /use a CA without that problem.*kubespiffe ca restore/,
+    remedy: /use a CA without this problem.*kubespiffe ca restore/,
   },
   {
     name: 'a CA that may not sign certificates',
@@ -365,7 +365,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /without keyCertSign/,
-    remedy: /use a CA without that problem.*kubespiffe ca restore/,
+    remedy: /use a CA without this problem.*kubespiffe ca restore/,
   },
   {
     name: 'a CA that is limited to servers',
@@ -373,7 +373,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /extKeyUsage without clientAuth/,
-    remedy: /use a CA without that problem.*kubespiffe ca restore/,
+    remedy: /use a CA without this problem.*kubespiffe ca restore/,
   },
   {
     name: 'a CA with a critical extension that verifiers do not know',
@@ -389,7 +389,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /has nameConstraints that exclude URIs of "example\.org", so verifiers refuse the SPIFFE IDs/,
-    remedy: /use a CA that permits example\.org as host of a URI/,
+    remedy: /permit example\.org as the host of a URI/,
   },
   {
     name: 'a root above the signing certificate whose name constraints exclude the trust domain',
@@ -409,7 +409,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /permit URIs of "a\.example" alone/,
-    remedy: /use a CA that permits example\.org/,
+    remedy: /permit example\.org/,
   },
   {
     name: 'a certificate that is not self-signed where the root should be',
@@ -417,7 +417,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /not signed by itself/,
-    remedy: /the whole chain/,
+    remedy: /the complete chain/,
   },
   {
     name: 'an intermediate of another root',
@@ -427,7 +427,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].intermediates[0]',
     says: /not signed by the root/,
-    remedy: /the whole chain/,
+    remedy: /the complete chain/,
   },
   {
     name: 'intermediates in the wrong order',
@@ -440,7 +440,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].intermediates[0]',
     says: /not signed by the next intermediate/,
-    remedy: /issuer of the leaves first/,
+    remedy: /issuer of the leaf certificates first/,
   },
   {
     name: 'a root that allows no intermediate',

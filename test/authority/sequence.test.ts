@@ -43,7 +43,7 @@ describe('a pool that takes the place of one that was published', () => {
       compile(4, ca, key),
       /is 4, and a pool of sequence 5 was published/,
     ],
-    ['is told what to do', compile(1, ca), /kubespiffe ca restore.*set it to 6/],
+    ['is told what to do', compile(1, ca), /kubespiffe ca restore.*set sequence to 6/],
   ];
   for (const [name, pool, says] of rows) {
     it(name, () => {

@@ -204,7 +204,7 @@ describe('readiness for the callers of an endpoint', () => {
       { timeoutMs: 30_000 },
     );
     assert.deepEqual([event.type, event.reason], ['Warning', 'PoolUnusable']);
-    assert.match(event.note, /^No certificates are signed: .*tainted.*make another authority active/);
+    assert.match(event.note, /^No certificates are signed: .*tainted.*make another CA active/);
     assert.deepEqual([await canSign('x509'), await canSign('jwt')], [0, 1]);
     assert.equal((await asked(probe)).status, 200);
     assert.match((await asked('/readyz?verbose')).text, /^\[-\]pool .*tainted/m);

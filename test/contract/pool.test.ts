@@ -114,7 +114,7 @@ describe('the pool Secret, good and bad', () => {
       put: async () => putPool(controlPlane, await aPool({ trustDomain: 'example.com' })),
       waits: 'PoolUnusable',
       problem: 'PoolTrustDomainMismatch',
-      says: /^pool\.trustDomain: is "example\.com", .*"example\.org"; configure the trust domain of the pool/,
+      says: /^pool\.trustDomain: is "example\.com", .*"example\.org"; name the pool of that trust domain in the setting pool/,
     },
     {
       name: 'has a key that does not match',
@@ -139,7 +139,7 @@ describe('the pool Secret, good and bad', () => {
       put: async () => putPool(controlPlane, await lasting(24 * hour, 48 * hour)),
       waits: 'PoolUnusable',
       problem: 'PoolNotYetValid',
-      says: /^pool\.authorities\[0\]\.certificate: .* valid only from .* on; correct the clock, or wait/,
+      says: /^pool\.authorities\[0\]\.certificate: .* valid only from .* on; check the clock/,
     },
     {
       name: 'has under an hour left',
