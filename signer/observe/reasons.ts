@@ -11,9 +11,9 @@ export type Owner = 'nobody' | 'pod author' | 'cluster administrator' | 'kubespi
 
 export interface Outcome {
   readonly verdict: Verdict;
-  /** Whether the outcome is told on the pod by an Event. Mismatched facts are not: the pod may be a victim. */
+  /** Whether the outcome is shown on the pod by an Event. Mismatched facts are not: the pod may be a victim. */
   readonly event: boolean;
-  /** In milliseconds: within so long it passes by itself as a rule, and the Event waits until it has not. */
+  /** In milliseconds: it normally passes by itself within this time, and the Event waits for that. */
   readonly passesWithinMs: number;
   /** Whether it counts as an alarm: something that only an attack, a fault of ours or a broken installation brings about. */
   readonly alarm: boolean;
@@ -46,22 +46,22 @@ export const outcomes = {
     'pod author',
     'The key is {}; this signer supports RSA 3072, RSA 4096, ECDSA P-256, ECDSA P-384, ECDSA P-521 and Ed25519. ' +
       'Set keyType of the podCertificate source to one of RSA3072, RSA4096, ECDSAP256, ECDSAP384, ECDSAP521, ' +
-      'ED25519 and create the pod anew.',
+      'ED25519 and recreate the pod.',
     told,
   ),
   InvalidUnverifiedUserAnnotations: row(
     'deny',
     'pod author',
-    'The userAnnotations key {} is not recognised; this signer recognises none. Remove it from the ' +
-      'podCertificate source and create the pod anew.',
+    'The userAnnotations key {} is not known; this signer accepts no userAnnotations. Remove them from the ' +
+      'podCertificate source and recreate the pod.',
     told,
   ),
 
   RequestUnreadable: row(
     'wait',
     'kubespiffe',
-    'The request cannot be read although the API server accepted it ({}). This is a fault of the signer: ' +
-      'please report it.',
+    'The request cannot be read although the API server accepted it ({}). This is a bug in kubespiffe; please ' +
+      'report it.',
     { event: true, alarm: true },
   ),
   KeyNotVisible: row(
@@ -71,7 +71,12 @@ export const outcomes = {
       'certificates.k8s.io/v1beta1 podcertificaterequests on the API server, or upgrade the node.',
     told,
   ),
-  PodNotVisible: row('wait', 'kubespiffe', 'The pod could not be looked up ({}); it is tried again.', told),
+  PodNotVisible: row(
+    'wait',
+    'kubespiffe',
+    'The pod could not be looked up ({}); the signer tries again.',
+    told,
+  ),
   PodFinished: row('wait', 'nobody', 'The pod has finished ({}); it needs no certificate.'),
   ServiceAccountMismatch: row(
     'wait',
@@ -87,11 +92,16 @@ export const outcomes = {
       'kubelets should create PodCertificateRequests.',
     { alarm: true },
   ),
-  IdentityInvalid: row('wait', 'cluster administrator', 'No SPIFFE ID can be made for this pod ({}).', told),
+  IdentityInvalid: row(
+    'wait',
+    'cluster administrator',
+    'No valid SPIFFE ID can be made for this pod ({}). Use another name for its namespace or ServiceAccount.',
+    told,
+  ),
   RequestsUnguarded: row(
     'wait',
     'cluster administrator',
-    'Nothing keeps others than nodes from creating requests, so none is answered ({}). Apply ' +
+    'Others than nodes may create requests, so the signer answers none ({}). Apply ' +
       'manifests/base/admission-policy.yaml of the version of this signer.',
     { event: true, alarm: true },
   ),
@@ -106,7 +116,7 @@ export const outcomes = {
   AuthorityExpiring: row(
     'wait',
     'cluster administrator',
-    'The signing CA has less than the hour left that a certificate needs ({}). Add a new CA to the pool.',
+    'The signing CA has less than the hour left that a certificate needs ({}). Add a new CA and make it active.',
     told,
   ),
   TrustNotPublished: row(
@@ -118,31 +128,31 @@ export const outcomes = {
   ClockSkew: row(
     'wait',
     'cluster administrator',
-    'The clock of the signer and that of the API server differ too much ({}). Mend the time service of the ' +
-      'node that the signer runs on.',
+    'The clock of the signer and that of the API server differ too much ({}). Fix time synchronisation ' +
+      "(NTP) on the signer's node.",
     told,
   ),
   SignerForbidden: row(
     'wait',
     'cluster administrator',
-    'The API server forbids the signer to answer ({}). Apply the RBAC of manifests/base.',
+    'The API server forbids the signer to answer ({}). Apply the RBAC of manifests/base again.',
     { event: true, alarm: true },
   ),
   StatusRejected: row(
     'wait',
     'kubespiffe',
-    'The API server rejected the answer of the signer ({}). This is a fault of the signer: please report it.',
+    'The API server rejected the answer of the signer ({}). This is a bug in kubespiffe; please report it.',
     { event: true, alarm: true },
   ),
   ApiUnavailable: row(
     'wait',
     'kubespiffe',
-    'The API server did not take the answer ({}); it is tried again.',
+    'The API server did not accept the answer ({}); the signer tries again.',
     { event: true, passesWithinMs: 60_000 },
   ),
 
   PodGone: row('drop', 'nobody', 'The pod is gone ({}).'),
-  PodReplaced: row('drop', 'nobody', 'Another pod of the same name has taken its place ({}).'),
+  PodReplaced: row('drop', 'nobody', 'Another pod has the same name now ({}).'),
 } as const satisfies Record<string, Outcome>;
 
 export type Reason = keyof typeof outcomes;

@@ -53,19 +53,32 @@ const wait: Row = (problem, remedy, more) => ({
 });
 const limit: Row = (problem, remedy) => wait(problem, remedy, { status: 429 });
 
-const sendTheFile = 'send the content of the projected file as it is';
-const ofARunningPod = 'use the credential of a pod that runs';
-const renewed = 'create the pod anew, or wait until its certificate is renewed';
+const sendTheFile = 'send the content of the projected file unchanged';
+const readAgain = 'read the projected file again';
+const later = 'try again after the time in Retry-After';
+const checkClocks = 'check time synchronisation (NTP) of the API server and of the signer';
+const ofARunningPod = 'use the credential of a running pod';
 
 export const refusals = {
-  RouteUnknown: deny('There is nothing here', 'see the documentation of the token endpoint', { status: 404 }),
-  RequestMalformed: deny('The request cannot be read: {}', 'send it as the documentation of the path has it'),
+  RouteUnknown: deny(
+    'The endpoint has no such path, or not with this method',
+    'see docs/reference/token-endpoint.md',
+    { status: 404 },
+  ),
+  RequestMalformed: deny(
+    'The request cannot be read: {}',
+    'send it in the form that docs/reference/token-endpoint.md describes',
+  ),
   RequestTooLarge: deny('The request is too large: {}', 'send less', { status: 413 }),
-  RequestTooSlow: deny('The request did not arrive within 10 seconds', 'send it whole and at once', {
-    status: 408,
-  }),
+  RequestTooSlow: deny(
+    'The request did not arrive within 10 seconds',
+    'send the whole request at once, on a new connection',
+    {
+      status: 408,
+    },
+  ),
   ParameterMissing: deny('The parameter {} is missing', 'send it'),
-  ParameterRepeated: deny('The parameter {} is there twice', 'send it once'),
+  ParameterRepeated: deny('The parameter {} occurs more than once', 'send it once'),
   ParameterUnsupported: deny('The parameter {} is not supported', 'leave it out'),
   GrantTypeUnsupported: deny(
     'The grant_type is not supported',
@@ -73,53 +86,58 @@ export const refusals = {
     { error: 'unsupported_grant_type' },
   ),
   TokenTypeUnsupported: deny('The {} is not supported', 'send urn:ietf:params:oauth:token-type:jwt'),
-  CredentialsRepeated: deny('The request carries more than one credential ({})', 'send one'),
+  CredentialsRepeated: deny('The request carries more than one credential ({})', 'send only one'),
 
   TokenMissing: deny('The ServiceAccount token is missing', 'send it as {}'),
   TokenMalformed: deny('The ServiceAccount token {}', sendTheFile),
   AlgorithmUnsupported: deny(
     'The ServiceAccount token is signed with {}',
-    'have the API server sign with one of RS256, RS384, RS512, PS256, ES256, ES384 and ES512',
+    'send the token that kubelet has projected. The API server must sign it with RS256, RS384, RS512, PS256, ES256, ' +
+      'ES384 or ES512',
   ),
   AlgorithmPostQuantum: deny(
     'The ServiceAccount token is signed with {}, which is not supported yet',
-    'have the API server sign with RS256 or ES256',
+    'ask the cluster administrator to configure the API server with a key for RS256 or ES256',
   ),
   SignatureInvalid: deny('The signature of the ServiceAccount token is wrong', sendTheFile),
   IssuerUnknown: deny(
     'The ServiceAccount token is from another issuer than this cluster ({})',
-    'use a token of this cluster, and put an issuer that it had before into the setting serviceAccountIssuers',
+    'use a token of this cluster. If the issuer of the cluster has changed, add the previous one to the setting ' +
+      'serviceAccountIssuers',
   ),
   AudienceWrong: deny(
     'The ServiceAccount token is not for this endpoint alone',
     'project one with the audience {} and no other',
   ),
-  TokenExpired: deny('The ServiceAccount token has expired', 'read the projected file anew for each request'),
-  TokenNotYetValid: deny('The ServiceAccount token is not valid yet', 'see whether the clocks agree'),
+  TokenExpired: deny(
+    'The ServiceAccount token has expired',
+    'read the projected file again for each request',
+  ),
+  TokenNotYetValid: deny('The ServiceAccount token is not valid yet', checkClocks),
   LegacyToken: deny(
-    'This is a ServiceAccount token from a Secret, which belongs to no pod and never ends',
-    'project a token volume into the pod instead',
+    'This is a ServiceAccount token from a Secret, which is bound to no pod and never expires',
+    'use a projected serviceAccountToken volume instead',
   ),
   NotBoundToPod: deny(
     'The ServiceAccount token is not bound to a pod ({})',
-    'project a token volume into the pod',
+    'use a projected serviceAccountToken volume',
   ),
   ClaimsMalformed: deny(
-    'The ServiceAccount token has the claim {} in another form than Kubernetes writes it',
+    'The claim {} of the ServiceAccount token is not in the form that Kubernetes writes',
     'use a token that kubelet has projected',
   ),
   TokenRefused: deny(
     'The API server refuses the ServiceAccount token ({})',
-    'read the projected file anew, in a pod that still runs',
+    'read the projected file again, in a running pod',
   ),
   ReviewDisagrees: deny(
-    'The API server reads the ServiceAccount token otherwise than we do ({})',
-    'report this to the administrator of the cluster',
+    'The API server and the signer read the ServiceAccount token differently ({})',
+    'report this to the cluster administrator',
     { alarm: true },
   ),
   TokenEndsTooSoon: deny(
-    'The ServiceAccount token or certificate has less than 30 seconds left, and nothing that it gives may outlive it',
-    'read the projected file anew',
+    'The ServiceAccount token or certificate has less than 30 seconds left, and nothing that is issued for it may outlive it',
+    readAgain,
   ),
 
   CredentialMissing: client(
@@ -127,23 +145,26 @@ export const refusals = {
     'send a ServiceAccount token as Authorization: Bearer, or call with a client certificate',
   ),
   SessionResumed: client(
-    'The TLS session was resumed, so the key of the client certificate was not proved anew',
-    'open a new connection without resumption',
+    'The TLS session was resumed, so the client did not prove that it has the private key',
+    'disable session resumption in the TLS client',
   ),
   CertificateMalformed: client(
     'The client certificate cannot be read: {}',
     'use the one that kubelet has projected',
   ),
   CertificateUntrusted: client(
-    'The client certificate is not signed by a CA of this trust domain that is in its bundles now',
-    renewed,
+    'The client certificate is not signed by a CA that is in the bundles of this trust domain now',
+    'use the certificate of a pod of this cluster. If its CA was replaced, recreate the pod',
   ),
-  CertificateTainted: client('The client certificate is signed by a CA that is tainted', renewed),
+  CertificateTainted: client(
+    'The client certificate is signed by a CA that is tainted',
+    'recreate the pod once another CA is active. Before that a new pod gets no certificate',
+  ),
   CertificateExpired: client(
     'The client certificate has expired',
-    'read the projected file anew for each connection',
+    'read the projected file again for each connection',
   ),
-  CertificateNotYetValid: client('The client certificate is not valid yet', 'see whether the clocks agree'),
+  CertificateNotYetValid: client('The client certificate is not valid yet', checkClocks),
   CertificateNotSvid: client(
     'The client certificate breaks a rule of SPIFFE ({})',
     'use the one that kubelet has projected',
@@ -155,24 +176,24 @@ export const refusals = {
   ),
   CertificateWithoutPod: client(
     'The client certificate does not name its pod: {}',
-    'switch the setting leafPodIdentity on, and create the pod anew',
+    'set the setting leafPodIdentity to true and recreate the pod',
   ),
   CertificateNotOfPod: client(
     'The SPIFFE ID of the client certificate is not the one that its pod has now ({})',
-    'use a renewed certificate',
+    'read the projected file again. If that does not help, report this to the cluster administrator',
     { alarm: true },
   ),
 
   PodGone: deny('The pod that the credential belongs to is gone ({})', ofARunningPod),
   PodReplaced: deny(
-    'Another pod has the name of the pod that the credential belongs to now ({})',
+    'The pod that the credential belongs to was replaced by another one of its name ({})',
     ofARunningPod,
   ),
   PodFinished: deny('The pod that the credential belongs to has finished ({})', ofARunningPod),
   PodDeleted: deny('The pod that the credential belongs to is past its deletion time ({})', ofARunningPod),
   ServiceAccountMismatch: deny(
     'The pod that the credential belongs to runs under another ServiceAccount than the credential names ({})',
-    'report this to the administrator of the cluster',
+    'report this to the cluster administrator',
     { alarm: true },
   ),
   IdentityInvalid: deny(
@@ -182,17 +203,20 @@ export const refusals = {
 
   AudienceMissing: deny(
     'The parameter audience is missing or empty',
-    'say with it for whom the JWT-SVID is meant',
+    'set it to the service that receives the JWT-SVID',
   ),
-  AudienceMalformed: target('The audience {}', 'send the one that the receiver of the JWT-SVID expects'),
-  AudienceTooMany: target('At most {} audience(s) may be asked for at once', 'ask for a JWT-SVID for each'),
+  AudienceMalformed: target('The audience {}', 'send the audience that the receiver of the JWT-SVID expects'),
+  AudienceTooMany: target(
+    'A JWT-SVID may have at most {} audience(s)',
+    'request one JWT-SVID for each audience',
+  ),
   AudienceForbidden: target(
     'A JWT-SVID for the audience of the API server, or of this endpoint itself, is never issued',
-    'ask for the audience of the service that you call',
+    'request the audience of the service that you call',
   ),
   AudienceNotAllowed: target(
     'The policy of this cluster does not allow the audience',
-    'ask for another, or have it added to the setting jwtAudiences',
+    'request another one, or ask the administrator to add it to the setting jwtAudiences',
   ),
 
   CsrUnreadable: deny('The certificate request cannot be read: {}', 'send one PKCS#10 request, DER or PEM'),
@@ -202,36 +226,35 @@ export const refusals = {
   ),
   UnsupportedKeyType: deny(
     'The key of the certificate request is {}',
-    `make one of ${supportedSubjectKeys.map(({ name }) => name).join(', ')}`,
+    `use one of ${supportedSubjectKeys.map(({ name }) => name).join(', ')}`,
   ),
 
-  PodUnavailable: wait('The pod could not be looked up ({})', 'try again'),
-  ReviewUnavailable: wait('The API server does not review ServiceAccount tokens now ({})', 'try again'),
+  PodUnavailable: wait('The pod could not be looked up ({})', later),
+  ReviewUnavailable: wait('The API server does not answer reviews of ServiceAccount tokens now ({})', later),
   ReviewForbidden: wait(
     'The API server does not let the signer review ServiceAccount tokens',
-    'have the administrator apply the RBAC of manifests/token-endpoint',
+    'ask the cluster administrator to apply the RBAC of manifests/token-endpoint',
     { alarm: true },
   ),
-  NotReady: wait('The endpoint is not ready yet ({})', 'try again'),
-  SigningUnavailable: wait('Nothing can be signed now: {}', 'try again'),
+  NotReady: wait('The endpoint is not ready yet ({})', later),
+  SigningUnavailable: wait('Nothing can be signed now: {}', later),
 
-  PodLimited: limit('The pod asks too often', 'keep what it was given for half of its life'),
-  AddressLimited: limit('Too many requests come from this address', 'try again'),
+  PodLimited: limit(
+    'The pod sends too many requests',
+    'reuse each JWT-SVID or certificate until half of its lifetime has passed',
+  ),
+  AddressLimited: limit('Too many requests come from this address', later),
   ReviewLimited: limit(
     'The key of the ServiceAccount token is not published by the API server, and such tokens are reviewed at a ' +
       'limited rate',
-    'try again',
+    later,
   ),
-  Overloaded: wait('The endpoint is busy', 'try again'),
-  Fault: wait(
-    'The endpoint failed, which is a fault of the signer',
-    'report it, with the log of the signer',
-    {
-      status: 500,
-      error: 'server_error',
-      alarm: true,
-    },
-  ),
+  Overloaded: wait('The endpoint has too many requests under way', later),
+  Fault: wait('The endpoint failed because of a bug in kubespiffe', 'report it, with the log of the signer', {
+    status: 500,
+    error: 'server_error',
+    alarm: true,
+  }),
 } as const satisfies Record<string, Refusal>;
 
 export type RefusalCode = keyof typeof refusals;

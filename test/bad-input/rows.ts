@@ -306,7 +306,7 @@ export const badInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a setting that does not exist, or has a value that is none',
+    input: 'a setting that does not exist, or has an invalid value',
     verdict: 'the signer does not start',
     tests: [
       ['config/load.test.ts', 'all mistakes of all sources are reported at once, each with its place'],

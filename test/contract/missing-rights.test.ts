@@ -70,7 +70,7 @@ describe('a signer that lacks a right to answer', () => {
         const made = await requestFor(controlPlane, pod);
         const note = await noteOn(made.spec.podUID, 'SignerForbidden');
         assert.match(note, refusal);
-        assert.match(note, /forbids the signer to answer .*Apply the RBAC of manifests\/base\.$/);
+        assert.match(note, /forbids the signer to answer .*Apply the RBAC of manifests\/base again\.$/);
         const [waits] = auditedOf(made);
         assert.partialDeepStrictEqual(waits, { outcome: 'Wait', reason: 'SignerForbidden', message: note });
         assert.equal(await signer.metric('kubespiffe_issuance_total', forbidden), countedBefore + 1);

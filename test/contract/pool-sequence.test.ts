@@ -103,7 +103,10 @@ describe('a pool whose sequence does not follow what was published', () => {
       const { items } = body as { items: { note: string; regarding: { uid: string } }[] };
       return items.find(({ regarding }) => regarding.uid === pod.metadata.uid)?.note;
     });
-    assert.match(note, /sequence 5 was published; put a copy back with `kubespiffe ca restore`.*set it to 6/);
+    assert.match(
+      note,
+      /sequence 5 was published; .*put it back with `kubespiffe ca restore`.*set sequence to 6/,
+    );
     assert.deepEqual((await read(controlPlane, request)).status ?? {}, {});
     assert.deepEqual(await bundle(), { roots: 2, sequence: '5' });
   });
@@ -144,7 +147,9 @@ describe('a pool whose sequence does not follow what was published', () => {
       each.id === '2' ? { ...each, state: 'retired' as const } : each,
     );
     await putPool(controlPlane, { ...published, authorities, sequence });
-    const expected = new RegExp(`pool\\.sequence: is ${sequence}, as that of .* set it to ${sequence + 1} `);
+    const expected = new RegExp(
+      `pool\\.sequence: is ${sequence}, as that of .* set sequence to ${sequence + 1}`,
+    );
     for (const name of replicas.keys()) {
       await refuses(name, expected);
       assert.equal(await sequenceServed(name), sequence);

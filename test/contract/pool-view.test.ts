@@ -164,7 +164,7 @@ describe('the view of the pool', () => {
     assert.equal(verdict(), 'signs');
     passed += 2_000;
     assert.equal(verdict(), 'PoolUnconfirmed');
-    assert.match(view.problem()?.message ?? '', /has not confirmed the Secret for 30 s; see whether/);
+    assert.match(view.problem()?.message ?? '', /has not confirmed the Secret for 30 s; check that/);
     assert.equal(view.current()?.roots.length, 1);
     proxy.thaw();
     await becomes('signs');

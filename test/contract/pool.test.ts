@@ -107,7 +107,7 @@ describe('the pool Secret, good and bad', () => {
         ),
       waits: 'PoolUnusable',
       problem: 'PoolStateUnknown',
-      says: /^pool\.authorities\[0\]\.state: the state "dormant" is not known .*; set it to one of .*active/,
+      says: /^pool\.authorities\[0\]\.state: the state "dormant" is not known .*; run the version of kubespiffe that wrote it/,
     },
     {
       name: 'is of another trust domain',

@@ -99,9 +99,9 @@ describe('the key of a request', () => {
       'that is too short',
       requestAround(rsa2048.export({ type: 'spki', format: 'der' })),
       'UnsupportedKeyType',
-      /is RSA 2048; make one of ECDSA P-256, ECDSA P-384, ECDSA P-521, Ed25519, RSA 3072, RSA 4096\.$/,
+      /is RSA 2048; use one of ECDSA P-256, ECDSA P-384, ECDSA P-521, Ed25519, RSA 3072, RSA 4096\.$/,
     ],
-    ['of another algorithm', requestAround(mlDsa), 'UnsupportedKeyType', /is ML-DSA-65; make one of/],
+    ['of another algorithm', requestAround(mlDsa), 'UnsupportedKeyType', /is ML-DSA-65; use one of/],
     ['of a request that is cut', request.subarray(0, -1), 'CsrUnreadable', /truncated; send one PKCS#10/],
   ];
   for (const [name, pkcs10, expected, said = /^/] of cases) {
