@@ -142,11 +142,11 @@ describe('readiness for the callers of an endpoint', () => {
         const now = Math.floor(Date.now() / 1000) - 23.5 * 3600;
         const trustDomain = 'example.org';
         const old = await createAuthority({ id: '2', trustDomain, now, lifetimeSeconds: 24 * 3600 });
-        const unfit = withCa(({ createdAt, publishedAt, ...ca }) => [
-          { ...ca, createdAt, publishedAt, state: 'retiring' },
-          { ...old, createdAt, publishedAt },
-        ]);
-        retired.push({ ...old, state: 'retired' });
+        // As old as the rest of the pool: a JWT key that is younger than another authority would not sign yet.
+        const [{ createdAt, publishedAt } = {}] = pool.authorities;
+        const ending = { ...old, createdAt, publishedAt } as AuthorityRecord;
+        const unfit = withCa((ca) => [{ ...ca, state: 'retiring' }, ending]);
+        retired.push({ ...ending, state: 'retired' });
         return unfit;
       },
       token: 200,
