@@ -1,4 +1,5 @@
 import { type BackoffPolicy, backoffMs } from './backoff.ts';
+import { createFairLane, type Flow } from './fair-lane.ts';
 import { type SetTimer, setTimer } from './timer.ts';
 
 export type Priority = 'high' | 'low';
@@ -7,6 +8,9 @@ export type Priority = 'high' | 'low';
  * A de-duplicating, rate-limited queue of keys with two priorities, after client-go's work queue: a key that waits
  * is there once; a key that is being worked on is not given out a second time, but once more afterwards when it was
  * added meanwhile. It holds keys, never objects: a worker reads the store again.
+ *
+ * With `flowOf` it is fair: namespaces have their turns, within one its nodes, and no namespace gets all workers, so that
+ * the others go on where every call for one of them hangs. Of eight keys, one comes from the low priority if any waits.
  */
 export interface Queue {
   /** Queues a key now. A key that waits already moves up when it is added with the higher priority. */
@@ -40,7 +44,22 @@ export interface QueueNeeds {
   jitter: () => number;
   timer?: SetTimer;
   backoff?: BackoffPolicy;
+  /** Whose a key is, asked whenever it is queued. Left out: first come, first served, and no shares. */
+  flowOf?: (key: string) => Flow;
 }
+
+/** After so many keys of high priority, one of low priority that waits has its turn. */
+const highInTurn = 7;
+
+/** A namespace gets another worker while it has at most this many times the free ones: 49 of 64, if it is alone. */
+const shareOfFree = 3;
+
+interface Share {
+  readonly namespace: string;
+  workers: number;
+}
+
+const oneFlow: Flow = { namespace: '', node: '' };
 
 const defaultBackoff: BackoffPolicy = { baseMs: 250, maxMs: 30_000 };
 
@@ -48,15 +67,18 @@ export function createQueue(needs: QueueNeeds): Queue {
   const { monotonic, jitter } = needs;
   const timer = needs.timer ?? setTimer;
   const policy = needs.backoff ?? defaultBackoff;
-  // Sets keep insertion order, so the first key is the one that waits longest.
-  const ready: Record<Priority, Set<string>> = { high: new Set(), low: new Set() };
-  const cursors = { high: ready.high.keys(), low: ready.low.keys() };
-  const working = new Set<string>();
+  const flowOf = needs.flowOf ?? (() => oneFlow);
+  const ready = { high: createFairLane(), low: createFairLane() };
+  // The keys that are worked on, with the share that they count for; shares by namespace.
+  const working = new Map<string, Share>();
+  const shares = new Map<string, Share>();
   const addedWhileWorking = new Map<string, Priority>();
   const delayed = new Map<string, { dueAt: number; priority: Priority; cancel: () => void }>();
   const failures = new Map<string, number>();
   let wake: () => void = () => undefined;
   let hasEnded = false;
+  let highTaken = 0;
+  let free = 0;
 
   function add(key: string, priority: Priority = 'high'): void {
     if (working.has(key)) {
@@ -65,7 +87,7 @@ export function createQueue(needs: QueueNeeds): Queue {
     }
     if (ready.high.has(key)) return;
     if (priority === 'high') ready.low.delete(key);
-    ready[priority].add(key);
+    ready[priority].add(key, flowOf(key));
     wake();
   }
 
@@ -100,21 +122,35 @@ export function createQueue(needs: QueueNeeds): Queue {
     addAfter(key, backoffMs(policy, failed, jitter, retryAfterMs), 'low');
   }
 
+  function mayTake(namespace: string): boolean {
+    if (needs.flowOf === undefined) return true;
+    const share = shares.get(namespace);
+    return share === undefined || share.workers <= shareOfFree * free;
+  }
+
+  /** Takes the next key and notes that it is worked on. */
   function take(): string | undefined {
-    const priority = ready.high.size > 0 ? 'high' : 'low';
-    // Every key lies ahead of its cursor: a new iterator would step over all that were taken before.
-    let next = cursors[priority].next();
-    if (next.done) {
-      cursors[priority] = ready[priority].keys();
-      next = cursors[priority].next();
-    }
-    if (next.done) return undefined;
-    ready[priority].delete(next.value);
-    return next.value;
+    const isTurnOfLow = highTaken >= highInTurn;
+    const taken = isTurnOfLow
+      ? (ready.low.take(mayTake) ?? ready.high.take(mayTake))
+      : (ready.high.take(mayTake) ?? ready.low.take(mayTake));
+    if (taken === undefined) return undefined;
+    highTaken = isTurnOfLow ? 0 : highTaken + 1;
+    const { key, namespace } = taken;
+    const share = shares.get(namespace) ?? { namespace, workers: 0 };
+    if (share.workers === 0) shares.set(namespace, share);
+    share.workers += 1;
+    working.set(key, share);
+    free -= 1;
+    return key;
   }
 
   function finished(key: string): void {
+    const share = working.get(key);
     working.delete(key);
+    free += 1;
+    if (share) share.workers -= 1;
+    if (share?.workers === 0) shares.delete(share.namespace);
     const priority = addedWhileWorking.get(key);
     if (priority === undefined) return;
     addedWhileWorking.delete(key);
@@ -133,7 +169,7 @@ export function createQueue(needs: QueueNeeds): Queue {
     async run(worker, options, signal) {
       const drained = new AbortController();
       const idle = Promise.withResolvers<void>();
-      let running = 0;
+      free = options.concurrency;
 
       async function work(key: string): Promise<void> {
         try {
@@ -142,20 +178,17 @@ export function createQueue(needs: QueueNeeds): Queue {
           options.onError?.(error, key);
           addRateLimited(key);
         }
-        running -= 1;
         finished(key);
         fill();
       }
 
       function fill(): void {
-        while (!hasEnded && running < options.concurrency) {
+        while (!hasEnded && free > 0) {
           const key = take();
           if (key === undefined) break;
-          running += 1;
-          working.add(key);
           void work(key);
         }
-        if (hasEnded && running === 0) idle.resolve();
+        if (hasEnded && working.size === 0) idle.resolve();
       }
 
       let giveUp: () => void = () => undefined;
@@ -183,6 +216,6 @@ export function createQueue(needs: QueueNeeds): Queue {
       wake = () => undefined;
       giveUp();
     },
-    depth: () => ready.high.size + ready.low.size,
+    depth: () => ready.high.size() + ready.low.size(),
   };
 }

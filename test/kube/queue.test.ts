@@ -1,12 +1,39 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createQueue } from '../../signer/kube/queue.ts';
+import { createQueue, type Queue, type QueueNeeds } from '../../signer/kube/queue.ts';
 import { createFakeTime, settle } from './fake-time.ts';
 
-function makeQueue() {
+function makeQueue(options: Partial<QueueNeeds> = {}) {
   const time = createFakeTime();
-  const queue = createQueue({ monotonic: time.monotonic, jitter: () => 0, timer: time.timer });
+  const queue = createQueue({ monotonic: time.monotonic, jitter: () => 0, timer: time.timer, ...options });
   return { queue, time };
+}
+
+/** Keys `NAMESPACE/NODE/NUMBER`. */
+function flowOf(key: string) {
+  const [namespace = '', node = ''] = key.split('/');
+  return { namespace, node };
+}
+
+const keysOf = (namespace: string, node: string, count: number) =>
+  Array.from({ length: count }, (_, number) => `${namespace}/${node}/${number}`);
+
+/** The order in which one worker gets what waits, until nothing does. */
+async function orderOf(queue: Queue, onKey: (key: string) => void = () => undefined): Promise<string[]> {
+  const order: string[] = [];
+  const stop = new AbortController();
+  const run = queue.run(
+    async (key) => {
+      order.push(key);
+      onKey(key);
+    },
+    { concurrency: 1 },
+    stop.signal,
+  );
+  await settle();
+  stop.abort();
+  await run;
+  return order;
 }
 
 /** A worker whose runs the test ends one by one. */
@@ -268,6 +295,109 @@ describe('queue', () => {
     await settle();
     assert.deepEqual(seen, [...keys, ...keys]);
     stop.abort();
+    await run;
+  });
+});
+
+describe('a fair queue', () => {
+  test('gives one namespace its turn after one key of another, however many that has', async () => {
+    const { queue } = makeQueue({ flowOf });
+    for (const key of keysOf('one', 'a', 10_000)) queue.add(key);
+    queue.add('two/a/0');
+    const order = await orderOf(queue);
+    assert.equal(order.indexOf('two/a/0'), 1);
+    assert.equal(order.length, 10_001);
+  });
+
+  test('gives the nodes of a namespace their turns, and each node its keys in the order in which they came', async () => {
+    const { queue } = makeQueue({ flowOf });
+    for (const key of keysOf('one', 'a', 3)) queue.add(key);
+    for (const key of keysOf('one', 'b', 2)) queue.add(key);
+    for (const key of keysOf('two', 'a', 2)) queue.add(key);
+    assert.deepEqual(await orderOf(queue), [
+      'one/a/0',
+      'two/a/0',
+      'one/b/0',
+      'two/a/1',
+      'one/a/1',
+      'one/b/1',
+      'one/a/2',
+    ]);
+  });
+
+  test('passes nobody over for namespaces and nodes that come back with one key each time', async () => {
+    for (const [steady, busy] of [
+      ['one/a/0', ['two/a/0', 'three/a/0']],
+      ['one/a/0', ['one/b/0', 'one/c/0']],
+    ] as const) {
+      const { queue } = makeQueue({ flowOf });
+      queue.add(steady);
+      for (const key of keysOf('one', 'a', 4)) queue.add(key);
+      for (const key of busy) queue.add(key);
+      let rounds = 0;
+      const order = await orderOf(queue, (key) => {
+        rounds += 1;
+        if (rounds < 100 && !key.startsWith('one/a/')) queue.add(key);
+      });
+      assert.ok(order.indexOf('one/a/3') <= 10, order.slice(0, 20).join(' '));
+    }
+  });
+
+  test('gives every eighth turn to low priority while both wait', async () => {
+    const { queue } = makeQueue({ flowOf });
+    for (const key of keysOf('new', 'a', 70)) queue.add(key);
+    for (const key of keysOf('retry', 'a', 3)) queue.add(key, 'low');
+    const order = await orderOf(queue);
+    assert.deepEqual(
+      ['retry/a/0', 'retry/a/1', 'retry/a/2'].map((key) => order.indexOf(key)),
+      [7, 15, 23],
+    );
+  });
+
+  test('takes a key that moves up out of its old turn', async () => {
+    const { queue } = makeQueue({ flowOf });
+    queue.add('one/a/0', 'low');
+    queue.add('one/a/1', 'low');
+    queue.add('one/a/1');
+    assert.equal(queue.depth(), 2);
+    assert.deepEqual(await orderOf(queue), ['one/a/1', 'one/a/0']);
+    assert.equal(queue.depth(), 0);
+  });
+
+  test('keeps a quarter of the workers free for others, where a namespace lets none of its own go', async () => {
+    const { queue } = makeQueue({ flowOf });
+    const worker = makeWorker();
+    const stop = new AbortController();
+    const run = queue.run(worker.work, { concurrency: 64 }, stop.signal);
+    const startedOf = (namespace: string) =>
+      worker.started.filter((key) => key.startsWith(`${namespace}/`)).length;
+    for (const key of keysOf('hangs', 'a', 100)) queue.add(key);
+    await settle();
+    assert.equal(startedOf('hangs'), 49);
+    for (const key of keysOf('other', 'a', 100)) queue.add(key);
+    await settle();
+    assert.equal(startedOf('other'), 12);
+    await worker.end('other/a/0');
+    assert.deepEqual([startedOf('hangs'), startedOf('other')], [49, 13]);
+    queue.add('third/a/0');
+    await settle();
+    assert.equal(startedOf('third'), 1);
+
+    stop.abort();
+    for (const key of worker.started) await worker.end(key);
+    await run;
+  });
+
+  test('gives the only namespace every worker of a few', async () => {
+    const { queue } = makeQueue({ flowOf });
+    const worker = makeWorker();
+    const stop = new AbortController();
+    for (const key of keysOf('one', 'a', 8)) queue.add(key);
+    const run = queue.run(worker.work, { concurrency: 4 }, stop.signal);
+    await settle();
+    assert.equal(worker.started.length, 4);
+    stop.abort();
+    for (const key of worker.started) await worker.end(key);
     await run;
   });
 });
