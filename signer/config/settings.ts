@@ -134,7 +134,7 @@ export const settings = {
     default: '64',
     description:
       'How many requests are answered at the same time. The API server takes 100 calls at once on a connection: the ' +
-      'rest is for Leases and the pool, which must not wait.',
+      'rest is for Leases and the pool, which must not wait. One namespace gets about three quarters of them at most.',
   },
   takeoverDelay: {
     section: 'Process',

@@ -8,10 +8,17 @@ import { type Answer, type Confirmation, createAnswers } from './answers.ts';
 import { type ConsiderNeeds, consider } from './consider.ts';
 import { createDelivery } from './delivery.ts';
 import type { Guard } from './guard.ts';
+import { createPodLimit, maxOpenOfPod } from './pod-limit.ts';
 import { decidesAlike } from './pods.ts';
 import { createRecovery } from './recovery.ts';
 import type { Reporter } from './report.ts';
-import { type CertificateRequest, type OpenRequest, type RequestAddress, requestKey } from './request.ts';
+import {
+  type CertificateRequest,
+  flowOf,
+  type OpenRequest,
+  type RequestAddress,
+  requestKey,
+} from './request.ts';
 import type { Signing } from './signing.ts';
 import type { StatusWriter } from './status.ts';
 import { createTurns } from './turns.ts';
@@ -56,7 +63,12 @@ export interface Controller {
  */
 export function createController(needs: ControllerNeeds): Controller {
   const { requests, pods, membership, metrics, monotonic } = needs;
-  const queue = createQueue({ monotonic, jitter: needs.jitter, ...(needs.timer && { timer: needs.timer }) });
+  const queue = createQueue({
+    monotonic,
+    jitter: needs.jitter,
+    ...(needs.timer && { timer: needs.timer }),
+    flowOf: (key) => flowOf(key, requests.get(key)),
+  });
   const turns = createTurns({
     self: membership.self,
     members: () => membership.members(),
@@ -68,6 +80,7 @@ export function createController(needs: ControllerNeeds): Controller {
   const confirmed = new Map<string, number>();
   const recovery = createRecovery({ monotonic });
   const answers = createAnswers({ signing: needs.signing, monotonic, now: needs.now });
+  const podLimit = createPodLimit();
   const deliver = createDelivery({ ...needs, answers });
 
   function enqueue(request: OpenRequest): void {
@@ -102,6 +115,7 @@ export function createController(needs: ControllerNeeds): Controller {
   function forget(uid: string): void {
     turns.forget(uid);
     confirmed.delete(uid);
+    podLimit.forget(uid);
     settled(uid);
   }
 
@@ -112,6 +126,7 @@ export function createController(needs: ControllerNeeds): Controller {
       finish(key);
     } else if (object.answered !== undefined) {
       if (previous?.answered === undefined) turns.sawAnswer(object);
+      podLimit.forget(object.uid);
       // A write whose confirmation was lost is settled by its worker.
       if (!confirmed.delete(object.uid) && answers.has(object.uid)) return queue.add(key, 'low');
       settled(object.uid);
@@ -154,6 +169,7 @@ export function createController(needs: ControllerNeeds): Controller {
     const { waitMs } = turns.turnOf(request.uid);
     if (waitMs > 0) return queue.addAfter(key, waitMs, 'low');
 
+    if (podLimit.isReached(request)) return tooMany(request);
     const considered = await consider(request, needs, signal);
     if (!considered) return finish(key);
     const { decision, request: read } = considered;
@@ -163,6 +179,12 @@ export function createController(needs: ControllerNeeds): Controller {
       return finish(key);
     }
     if (decision.kind === 'wait') return keepWaiting(read, decision.reason, decision.detail);
+    if (decision.kind === 'issue') {
+      const shown = requests.get(key);
+      // What is gone by now must not count for ever; the watch has told of it.
+      if (shown?.uid !== read.uid || shown.answered !== undefined) return;
+      if (!podLimit.count(read)) return tooMany(read);
+    }
     const unguarded = decision.kind === 'issue' ? needs.guard.refusal(read) : undefined;
     if (unguarded) return keepWaiting(read, unguarded.reason, unguarded.detail);
     const prepared = await answers.prepare(read, decision, monotonic() - turns.ageMs(read.uid));
@@ -201,6 +223,9 @@ export function createController(needs: ControllerNeeds): Controller {
     confirmed.set(request.uid, monotonic());
     queue.addAfter(key, shownWithinMs, 'low');
   }
+
+  const tooMany = (request: OpenRequest) =>
+    keepWaiting(request, 'TooManyOpenRequests', `${maxOpenOfPod} others`);
 
   function keepWaiting(
     request: OpenRequest,

@@ -1,3 +1,4 @@
+import type { Flow } from '../kube/fair-lane.ts';
 import {
   type CertificatesVersion,
   type Condition,
@@ -123,6 +124,12 @@ function keyOf({ stubPKCS10Request, pkixPublicKey }: PodCertificateRequest['spec
 /** Key in the store and the queue. */
 export function requestKey(request: Pick<RequestAddress, 'namespace' | 'name'>): string {
   return `${request.namespace}/${request.name}`;
+}
+
+/** Whose turn in the queue a request counts for. One that is gone or answered has only its end to be noted. */
+export function flowOf(key: string, request: CertificateRequest | undefined): Flow {
+  const namespace = request?.namespace ?? key.slice(0, key.indexOf('/'));
+  return { namespace, node: request?.answered === undefined ? (request?.nodeName ?? '') : '' };
 }
 
 /** The public key of a request; nothing else is taken from its PKCS#10 request. */

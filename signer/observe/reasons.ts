@@ -71,6 +71,13 @@ export const outcomes = {
       'certificates.k8s.io/v1beta1 podcertificaterequests on the API server, or upgrade the node.',
     told,
   ),
+  TooManyOpenRequests: row(
+    'wait',
+    'cluster administrator',
+    'The pod has too many open requests at the same time ({}). Find out who creates them: kubelet has one for each ' +
+      'podCertificate source of a pod.',
+    { alarm: true },
+  ),
   PodNotVisible: row(
     'wait',
     'kubespiffe',

@@ -25,6 +25,9 @@ const sequence = 'contract/pool-sequence.test.ts';
 const outage = 'contract/api-outage.test.ts';
 const unguarded = 'contract/unguarded.test.ts';
 const hostile = 'contract/hostile-requests.test.ts';
+const fairness = 'contract/fairness.test.ts';
+const controller = 'issuance/controller.test.ts';
+const queue = 'kube/queue.test.ts';
 const decide = 'issuance/decide.test.ts';
 
 /** The pool Secret in the cluster: whatever is wrong with it, the name of the test ends in it. */
@@ -261,6 +264,28 @@ export const badInput: readonly BadInput[] = [
     tests: [
       [unguarded, 'answers nothing while the policy is missing, and says so everywhere'],
       [unguarded, 'answers nothing while the policy or its binding lets others than nodes create requests'],
+    ],
+  },
+  {
+    input: 'more than 64 open requests for one pod',
+    verdict: ['TooManyOpenRequests'],
+    tests: [
+      [controller, 'has 64 of them looked at, and the next one when one of those is gone'],
+      [controller, 'does not keep another pod from its certificate'],
+      [controller, 'has only those counted whose facts are its own'],
+    ],
+  },
+  {
+    input: '10,000 requests of one namespace or one node, or a webhook that hangs for one namespace',
+    verdict: ['Issued'],
+    tests: [
+      [fairness, 'is answered soon, although thousands of requests of the other one came before'],
+      [fairness, 'is answered although a webhook never answers for the other one'],
+      [queue, 'gives one namespace its turn after one key of another, however many that has'],
+      [
+        queue,
+        'gives the nodes of a namespace their turns, and each node its keys in the order in which they came',
+      ],
     ],
   },
   {

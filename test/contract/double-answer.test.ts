@@ -87,11 +87,11 @@ describe('requests that two replicas answer', () => {
       .map((line): [string, string] => [(line.request as { uid: string }).uid, String(line.serial)]);
 
   it('carry one certificate each, told by the one whose it is, and are left alone by the other', async () => {
-    const pod = await createPod(controlPlane);
+    const pods = [await createPod(controlPlane), await createPod(controlPlane)] as const;
     // Both have signed before either sees the other's answer.
     for (const { proxy } of replicas) proxy.add({ ...writes, fault: { kind: 'delay', ms: 300 } });
     const requests: PodCertificateRequest[] = await Promise.all(
-      Array.from({ length: count }, () => requestFor(controlPlane, pod)),
+      Array.from({ length: count }, (_, index) => requestFor(controlPlane, pods[index < count / 2 ? 0 : 1])),
     );
     for (const request of requests) await answerTo(controlPlane, request);
 

@@ -4,10 +4,11 @@ import { afterEach, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
+import type { OpenRequest } from '../../signer/issuance/request.ts';
 import { ranking } from '../../signer/issuance/shard.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { settle } from '../kube/fake-time.ts';
-import { aPod } from './examples.ts';
+import { anOpenRequest, aPod } from './examples.ts';
 import { type Replica, startReplica, startsAt } from './replica.ts';
 
 const trustDomain = 'example.org';
@@ -319,6 +320,66 @@ describe('an answer whose write met trouble', () => {
     assert.equal(events().length, 1);
     assert.equal(events()[0]?.reason, 'ApiUnavailable');
     assert.match(events()[0]?.note ?? '', /failed calling webhook/);
+  });
+});
+
+describe('a pod with many open requests', () => {
+  /** Requests of one pod that stay open, as the server takes no answer. */
+  async function openRequests(count: number): Promise<void> {
+    replica.fate = () => 'broken';
+    for (let index = 0; index < count; index += 1) {
+      await replica.see({ uid: `uid-${index}`, name: `req-${index}` });
+    }
+  }
+  const written = () => new Set(replica.writes().map(({ path }) => path)).size;
+  const lastReason = (uid: string) =>
+    replica.audits.filter(({ request }) => request.uid === uid).at(-1)?.reason;
+
+  it('has 64 of them looked at, and the next one when one of those is gone', async () => {
+    const { time } = await start();
+    await openRequests(66);
+    assert.equal(written(), 64);
+    assert.deepEqual(['uid-63', 'uid-64', 'uid-65'].map(lastReason), [
+      'ApiUnavailable',
+      'TooManyOpenRequests',
+      'TooManyOpenRequests',
+    ]);
+    assert.deepEqual(replica.events(), []);
+    await time.advance(60_000);
+    assert.equal(written(), 64);
+    replica.requests.delete('shop/req-0');
+    await time.advance(30_000);
+    assert.equal(written(), 65);
+  });
+
+  it('does not keep another pod from its certificate', async () => {
+    await start();
+    await openRequests(65);
+    replica.fate = () => 'through';
+    replica.pods.set('shop/web-1', aPod({ uid: 'another-pod' }));
+    const { key } = replica.requests.get('shop/req-0') as OpenRequest;
+    const other = { uid: 'other', name: 'other', podName: 'web-1', podUID: 'another-pod', key };
+    replica.requests.set('shop/other', anOpenRequest(other));
+    await settle();
+    assert.equal(lastReason('other'), 'Issued');
+  });
+
+  it('has only those counted whose facts are its own', async () => {
+    await start();
+    for (let index = 0; index < 70; index += 1) {
+      await replica.see({ uid: `false-${index}`, name: `false-${index}`, nodeName: 'node-of-attacker' });
+    }
+    await replica.see({ uid: 'true', name: 'true' });
+    assert.equal(lastReason('true'), 'Issued');
+  });
+
+  it('has as many answered as it makes, when they are answered meanwhile', async () => {
+    await start();
+    for (let index = 0; index < 100; index += 1) {
+      await replica.seeAnswer(await replica.see({ uid: `uid-${index}`, name: `req-${index}` }));
+    }
+    assert.equal(replica.chains().length, 100);
+    assert.ok(!replica.audits.some(({ reason }) => reason === 'TooManyOpenRequests'));
   });
 });
 
