@@ -40,8 +40,8 @@ const signerName = 'kubespiffe.io/spiffe';
 /** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
 const refreshJitter = 0.1;
 const assessEveryMs = 1_000;
-/** A replica that cannot read the admission policy says so on the pods that wait, after so long. */
-const policyKnownWithinMs = 10_000;
+/** So long a replica waits, in milliseconds, for the Leases and the admission policy before it begins without them. */
+const knownWithinMs = 10_000;
 
 /**
  * One replica of the signer: makes the parts, joins them, and lets them live until `stopping`. The only file that knows
@@ -278,12 +278,16 @@ async function runReplica(
       {
         parts: [discovery, permissions, pool, bundle, ...(configMaps ? [configMaps] : []), events, caches],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
-        // of them live, and one without the pool would tell every pod that waits of a fault that there is none.
+        // of them live, and one without the pool would tell every pod that waits of a fault that there is none. Without
+        // Leases or policy it begins all the same after a while: two answers to one request do no harm, and the guard
+        // signs nothing without the policy.
         knowing: Promise.all([
           caches.synced,
-          membership.synced,
           pool.looked,
-          Promise.race([guard.known, delay(policyKnownWithinMs, undefined, { ref: false })]),
+          Promise.race([
+            Promise.all([membership.synced, guard.known]),
+            delay(knownWithinMs, undefined, { ref: false }),
+          ]),
         ]),
         controller,
         membership,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -9,61 +9,43 @@ import { aPool, installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
-const count = 100;
-
-/** Where the Leases of the second signer are, so that each takes itself for the only one. */
-const apart = `
-apiVersion: v1
-kind: Namespace
-metadata: { name: apart }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: { name: leases, namespace: apart }
-rules:
-- apiGroups: [coordination.k8s.io]
-  resources: [leases]
-  verbs: [create, list, watch, patch, delete]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: leases, namespace: apart }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: leases }
-subjects:
-- { kind: ServiceAccount, name: kubespiffe-signer, namespace: kubespiffe }
-`;
+const count = 101;
+const leases = '/apis/coordination.k8s.io/v1/namespaces/kubespiffe/leases';
+/** The list and the watch. */
+const leaseReads = { method: 'GET', path: /\/leases(\?|$)/ };
 
 interface Replica {
   readonly proxy: FaultProxy;
   readonly signer: SignerProcess;
 }
 
-/** Two replicas that do not know of each other, as after a split: both answer everything. */
-describe('requests that two replicas answer', () => {
+/** Two replicas whose writes pass, and that see no Lease of each other: both answer everything. */
+describe('requests that two replicas answer, because neither sees the Lease of the other', () => {
   let controlPlane: ControlPlane;
   const replicas: Replica[] = [];
+  let pods: readonly [Pod, Pod];
+  let first: PodCertificateRequest;
 
   before(async () => {
     controlPlane = await startControlPlane();
     await installSigner(controlPlane);
-    await controlPlane.kubectl(['apply', '-f', '-'], { input: apart });
     await putPool(controlPlane, await aPool());
-    for (const [replica, namespace] of [
-      ['signer-a', 'kubespiffe'],
-      ['signer-b', 'apart'],
-    ] as const) {
+    pods = [await createPod(controlPlane), await createPod(controlPlane)];
+    first = await requestFor(controlPlane, pods[0]);
+    for (const replica of ['signer-a', 'signer-b']) {
       const proxy = await startFaultProxy({
         url: controlPlane.url,
         authority: controlPlane.authority.certificate,
       });
+      proxy.add({ ...leaseReads, fault: { kind: 'hang' } });
       const kubeconfig = await controlPlane.kubeconfigFor(
         { namespace: 'kubespiffe', name: 'kubespiffe-signer' },
         { server: proxy.url, authority: proxy.authority },
       );
-      const signer = await startSigner({ kubeconfig, replica, flags: ['--namespace', namespace] });
+      const signer = await startSigner({ kubeconfig, replica });
       replicas.push({ proxy, signer });
-      await signer.ready();
     }
+    for (const { signer } of replicas) await signer.ready();
   });
   after(async () => {
     for (const { proxy, signer } of replicas) {
@@ -87,11 +69,22 @@ describe('requests that two replicas answer', () => {
       .map((line): [string, string] => [(line.request as { uid: string }).uid, String(line.serial)]);
 
   it('carry one certificate each, told by the one whose it is, and are left alone by the other', async () => {
-    const pods = [await createPod(controlPlane), await createPod(controlPlane)] as const;
+    const { body } = await controlPlane.request('GET', leases);
+    assert.equal(body.items.length, replicas.length, 'both keep a Lease');
+    // They have tried for ten seconds to read the Leases by then.
+    await waitFor(
+      'both to begin with the request from before',
+      async () => (await sum('kubespiffe_queue_depth')) === 0,
+    );
     // Both have signed before either sees the other's answer.
     for (const { proxy } of replicas) proxy.add({ ...writes, fault: { kind: 'delay', ms: 300 } });
-    const requests: PodCertificateRequest[] = await Promise.all(
-      Array.from({ length: count }, (_, index) => requestFor(controlPlane, pods[index < count / 2 ? 0 : 1])),
+    const requests = [first];
+    requests.push(
+      ...(await Promise.all(
+        Array.from({ length: count - 1 }, (_, index) =>
+          requestFor(controlPlane, pods[index % 2 === 0 ? 0 : 1]),
+        ),
+      )),
     );
     for (const request of requests) await answerTo(controlPlane, request);
 
