@@ -37,14 +37,19 @@ export async function createAccount(controlPlane: ControlPlane, name: string): P
   }
 }
 
-export async function startProxiedClient(controlPlane: ControlPlane, name: string): Promise<ProxiedClient> {
+/** @param host how it reaches the proxy: by an address, or by the name `localhost`. */
+export async function startProxiedClient(
+  controlPlane: ControlPlane,
+  name: string,
+  host: '127.0.0.1' | 'localhost' = '127.0.0.1',
+): Promise<ProxiedClient> {
   const proxy = await startFaultProxy({
     url: controlPlane.url,
     authority: controlPlane.authority.certificate,
   });
   const kubeconfig = await controlPlane.kubeconfigFor(
     { namespace: 'default', name },
-    { server: proxy.url, authority: proxy.authority },
+    { server: proxy.url.replace('127.0.0.1', host), authority: proxy.authority },
   );
   const credentials = await loadCredentials({ kubeconfig, env: {} });
   const calls: Call[] = [];

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import dns from 'node:dns';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { createServerClock } from '../../signer/kube/clock.ts';
 import { createDiscovery } from '../../signer/kube/discovery.ts';
@@ -56,9 +57,9 @@ interface Following {
 /** Follows the objects through the proxy while `body` runs, and in the end holds the store to the server's list. */
 async function following(
   body: (following: Following) => Promise<void>,
-  options: { silentAfterMs?: number } = {},
+  { host, ...options }: { silentAfterMs?: number; host?: 'localhost' } = {},
 ): Promise<void> {
-  client = await startProxiedClient(controlPlane, 'follower');
+  client = await startProxiedClient(controlPlane, 'follower', host);
   const store = createStore<Kept>({});
   const restarts: RestartCause[] = [];
   const stop = new AbortController();
@@ -136,6 +137,36 @@ describe('reflector on a real API server', () => {
       assert.ok(restarts.length > 0);
       assert.equal(client.proxy.connections().open, 2);
     }));
+
+  test('the name of the server cannot be resolved for a while, at the start and later', async (t) => {
+    const lookup = dns.lookup;
+    let inVain = 0;
+    const failing = ((...given: Parameters<typeof lookup>) => {
+      if (given[0] !== 'localhost') return lookup(...given);
+      inVain += 1;
+      const answer = given.at(-1) as unknown as (error: Error) => void;
+      return setImmediate(answer, Object.assign(new Error('getaddrinfo EAI_AGAIN'), { code: 'EAI_AGAIN' }));
+    }) as unknown as typeof lookup;
+    const resolver = t.mock.method(dns, 'lookup', failing);
+    const failsTwice = async () => {
+      inVain = 0;
+      await waitFor('two failures', () => inVain >= 2);
+      resolver.mock.mockImplementation(lookup);
+    };
+    const atStart = failsTwice();
+    await following(
+      async ({ sees }) => {
+        await sees('a', await write('a'));
+        resolver.mock.mockImplementation(failing);
+        client.proxy.resetConnections();
+        const value = await write('a');
+        await failsTwice();
+        await sees('a', value);
+      },
+      { host: 'localhost' },
+    );
+    await atStart;
+  });
 
   test('a watch cut in the middle of an event', () =>
     following(async ({ sees, restarts }) => {
