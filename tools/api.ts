@@ -50,8 +50,8 @@ export async function withApi<T>(
 function withHint(error: unknown, server: URL): unknown {
   if (error instanceof ApiConnectionError) {
     const hint = isOfCertificate(error.cause)
-      ? `see whether certificate-authority-data of the kubeconfig is that of ${server.origin}`
-      : `see whether ${server.origin} is the right server and is up (\`kubectl cluster-info\`)`;
+      ? `check that certificate-authority-data of the kubeconfig belongs to ${server.origin}`
+      : `check that ${server.origin} is the right server and that it is up (\`kubectl cluster-info\`)`;
     return new CliError(error.code, error.message, hint, { cause: error });
   }
   if (!(error instanceof ApiStatusError)) return error;
@@ -59,7 +59,11 @@ function withHint(error: unknown, server: URL): unknown {
   const hint = error.status === 403 && role !== undefined ? rightHint(role) : statusHints[error.status];
   if (error.status === 404 && error.details?.kind === 'namespaces') {
     const namespace = error.details.name;
-    return new CliError(error.code, error.message, `make it with \`kubectl create namespace ${namespace}\``);
+    return new CliError(
+      error.code,
+      error.message,
+      `check --namespace: the pool belongs where the signer looks for it; \`kubectl create namespace ${namespace}\` makes it`,
+    );
   }
   return hint === undefined ? error : new CliError(error.code, error.message, hint, { cause: error });
 }
@@ -71,8 +75,8 @@ function isOfCertificate(cause: unknown): boolean {
 }
 
 const statusHints: Readonly<Record<number, string>> = {
-  401: 'the credentials of the kubeconfig are not valid any more; log in to the cluster again',
-  403: 'ask a cluster administrator for the right, or use another --context',
+  401: 'the credentials of the kubeconfig are no longer valid; log in to the cluster again',
+  403: 'ask a cluster administrator for the right, or use a context with other credentials for this cluster (--context)',
 };
 
 /** What manifests/base has for those who may not do what they tried, by the resource. */
@@ -81,7 +85,8 @@ const roleFor: Readonly<Record<string, string>> = {
   podcertificaterequests: 'ClusterRole kubespiffe-request-viewer',
 };
 const rightHint = (role: string) =>
-  `ask a cluster administrator for the right, such as the ${role}, or use another --context`;
+  `ask a cluster administrator for the right, such as the ${role}, or use a context with other credentials for this ` +
+  'cluster (--context)';
 
 /**
  * The API server's clock, as its newest answer shows it. What is dated by it fits to the clocks of the signers, which
@@ -129,14 +134,16 @@ export async function savePool(
   } catch (error) {
     if (!(error instanceof ApiStatusError && error.status === 409)) throw error;
     if (before) {
-      const what = `Secret ${namespace}/${name} was changed meanwhile and is left as it is`;
-      throw new CliError('POOL_INVALID', what, 'run the command again', { cause: error });
+      const what = `Secret ${namespace}/${name} was changed meanwhile by somebody else and was not overwritten`;
+      throw new CliError('POOL_INVALID', what, 'run the command again, which reads the Secret again', {
+        cause: error,
+      });
     }
     throw new CliError(
       'ALREADY_EXISTS',
-      `Secret ${namespace}/${name} is there already and is left as it is`,
+      `Secret ${namespace}/${name} exists already and was not changed`,
       `\`kubespiffe ca show --namespace ${namespace} --name ${name}\` shows what is in it; to bring another CA into ` +
-        'this pool see docs/reference/pool.md#the-next-ca, to put a copy back `kubespiffe ca restore`',
+        'this pool see docs/reference/pool.md#the-next-ca; to put a copy back use `kubespiffe ca restore`',
       { cause: error },
     );
   }

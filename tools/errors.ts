@@ -18,9 +18,9 @@ export const exitCodes = { ok: 0, failed: 1, usage: 2 } as const;
 /** No such Secret: it has another name, is in another namespace, or was never made. */
 export function poolMissing({ namespace, name }: { namespace: string; name: string }): CliError {
   const hint =
-    'see whether --namespace and --name are right; if the Secret was lost, put a copy back with `kubespiffe ca restore`; ' +
+    'check --namespace and --name; if the Secret was lost, put a copy back with `kubespiffe ca restore`; ' +
     `for a first installation make it with \`kubespiffe ca create --namespace ${namespace} --name ${name} …\``;
-  return new CliError('POOL_MISSING', `Secret ${namespace}/${name} is not there`, hint);
+  return new CliError('POOL_MISSING', `there is no Secret ${namespace}/${name}`, hint);
 }
 
 /** A fault of a pool as the error of a command. */

@@ -28,7 +28,7 @@ export async function readInput(terminal: Terminal, file: string): Promise<Buffe
     throw new CliError(
       'USAGE',
       `${nameOfInput(file)} cannot be read (${code})`,
-      'see whether the file is there and may be read',
+      'check that the file exists and that you may read it',
     );
   }
 }

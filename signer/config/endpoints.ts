@@ -99,5 +99,5 @@ export function audienceClash(values: SettingValues): string | undefined {
   if (!values.tokenAddress || values.trustDomain === undefined) return undefined;
   const { token, x509 } = audiencesOf(values);
   if (token !== x509) return undefined;
-  return `"${x509}" is the audience for JWT-SVIDs and for X509-SVIDs, so a token for the one would get the other too; choose another`;
+  return `"${x509}" is tokenAudience and x509Audience, so a token for JWT-SVIDs would get certificates too; set one of them to another value`;
 }

@@ -23,7 +23,7 @@ export async function readConfigFile(path: string, content: string): Promise<Sou
   if (!isMap(document.contents)) {
     source.mistakes.push({
       place: at(0),
-      message: `must hold settings; begin with kind: ${fileHeader.kind}`,
+      message: `must hold settings; begin with apiVersion: ${fileHeader.apiVersion} and kind: ${fileHeader.kind}`,
     });
     return source;
   }

@@ -36,7 +36,8 @@ export const text: ValueType<string> = {
 export const filePath: ValueType<string> = {
   placeholder: 'FILE',
   rule: 'path of a file',
-  parse: (value) => (value.includes('\0') ? failure('is not a path') : success(value)),
+  parse: (value) =>
+    value.includes('\0') ? failure('contains a NUL character, which no path may have') : success(value),
 };
 
 export const objectName: ValueType<string> = {
@@ -70,8 +71,13 @@ export const namespacedName: ValueType<NamespacedName> = {
       return failure('is not NAMESPACE/NAME; write both, such as kubespiffe/kubespiffe-pool');
     }
     if (!dnsLabel.test(namespace))
-      return failure(`has a part "${namespace}" that is not the name of a namespace`);
-    if (!isDnsSubdomain(name)) return failure(`has a part "${name}" that is not the name of an object`);
+      return failure(
+        `has a part "${namespace}" that is not the name of a namespace; use lower-case letters, digits and "-", at most 63 characters`,
+      );
+    if (!isDnsSubdomain(name))
+      return failure(
+        `has a part "${name}" that is not the name of an object; use lower-case letters, digits, "-" and "."`,
+      );
     return success({ namespace, name });
   },
 };
@@ -84,7 +90,7 @@ export const hostPort: ValueType<ListenAddress> = {
     if (!match) return failure('is not HOST:PORT; write such as 127.0.0.1:9402, [::1]:9402 or :9402');
     const [, bracketed, plain = '', digits] = match;
     if (bracketed !== undefined && isIP(bracketed) !== 6)
-      return failure(`has "${bracketed}", which is no IPv6 address`);
+      return failure(`has "${bracketed}", which is not an IPv6 address; write such as [::1]:9402`);
     const port = Number(digits);
     if (port > 65535) return failure(`has port ${port}; the highest is 65535`);
     return success({ host: bracketed ?? plain, port });
@@ -179,7 +185,8 @@ export function list<T>(of: ValueType<T>): ValueType<readonly T[]> {
     parse(value) {
       const values: T[] = [];
       for (const part of value.split(',')) {
-        const read = part.trim() === '' ? failure('has an empty part') : of.parse(part.trim());
+        const read =
+          part.trim() === '' ? failure('has an empty entry; remove the extra comma') : of.parse(part.trim());
         if (!read.ok) return read;
         values.push(read.value);
       }
@@ -205,6 +212,8 @@ export const issuerUrl: ValueType<string> = {
     const written = url?.href.replace(/\/$/, '');
     return url?.protocol === 'https:' && isPlain && written === value
       ? success(value)
-      : failure('is not an https URL without query, fragment and final "/", in its usual form');
+      : failure(
+          'is not an https URL without user, query, fragment and final "/", with the host in lower case and no default port',
+        );
   },
 };

@@ -165,7 +165,7 @@ const wrongFlags: [string[], RegExp][] = [
   [[...trustDomain, '--leaf-issuer', 'true'], /^flag --jwt-issuer: is required with --leaf-issuer; /],
   [[...trustDomain, '--refresh-fraction', '1'], /is not a number from 0.1 to 0.9/],
   [[...trustDomain, '--metrics-address', ':70000'], /has port 70000/],
-  [[...trustDomain, '--metrics-address', '[127.0.0.1]:1'], /is no IPv6 address/],
+  [[...trustDomain, '--metrics-address', '[127.0.0.1]:1'], /is not an IPv6 address/],
   [[...trustDomain, '--log-level', 'dbug'], /is not one of error, .*; did you mean "debug"\?/],
   [[...trustDomain, '--check-config=yes'], /^flag --check-config: there is no such flag/],
 ];
@@ -346,7 +346,9 @@ for (const [name, argv, place] of [
     const found = await mistakes({ argv: [...tokens, ...argv, '--check-config'] });
     assert.match(
       found.join(),
-      new RegExp(`^flag ${place}: ".*" is the audience for JWT-SVIDs and for X509-SVIDs.*; choose another$`),
+      new RegExp(
+        `^flag ${place}: ".*" is tokenAudience and x509Audience.*; set one of them to another value$`,
+      ),
     );
     await good({ argv: [...trustDomain, ...argv] });
   });
@@ -372,7 +374,7 @@ test('bundle endpoints need no token endpoint, and that of the web needs a certi
 test('lists are separated by commas', async () => {
   const { endpoints } = await good({ argv: [...tokens, '--jwt-audiences', 'vault, https://*'] });
   assert.deepEqual(endpoints?.token?.allowedAudiences, ['vault', 'https://*']);
-  assert.match((await mistakes({ argv: [...tokens, '--token-names', 'a,,b'] }))[0] ?? '', /empty part/);
+  assert.match((await mistakes({ argv: [...tokens, '--token-names', 'a,,b'] }))[0] ?? '', /empty entry/);
 });
 
 for (const url of [

@@ -204,7 +204,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
 
     const missing = await run(['bundle', 'show', '-n', namespace, '--name', 'no', '--kubeconfig', operator]);
     assert.equal(missing.code, 1);
-    assert.match(missing.stderr, /^error: Secret pools\/no is not there\nhint: .*ca create/);
+    assert.match(missing.stderr, /^error: there is no Secret pools\/no\nhint: .*ca create/);
   });
 
   it('adds a key for tokens to a pool that is there, and raises its sequence in the same write', async () => {
@@ -473,7 +473,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(again.code, 1);
     assert.match(
       again.stderr,
-      /^error: Secret pools\/kept is there already and is left as it is\nhint: .*ca show/,
+      /^error: Secret pools\/kept exists already and was not changed\nhint: .*ca show/,
     );
     assert.deepEqual(await stored('kept'), before);
   });
@@ -495,7 +495,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(shown.code, 1);
     assert.match(
       shown.stderr,
-      /^error: Secret pools\/dry is not there\nhint: .*--namespace and --name.*ca create --namespace pools --name dry/,
+      /^error: there is no Secret pools\/dry\nhint: .*--namespace and --name.*ca create --namespace pools --name dry/,
     );
 
     await controlPlane.kubectl(['apply', '-f', '-'], { input: printed.stdout });
@@ -517,7 +517,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     });
     const unnamed = await ca('import', 'of-tls', '--from-secret', `${namespace}/issuing`);
     assert.equal(unnamed.code, 2);
-    assert.match(unnamed.stderr, /does not say its trust domain\nhint: .*--trust-domain/);
+    assert.match(unnamed.stderr, /does not name its trust domain\nhint: .*--trust-domain/);
     const wanted = ['--from-secret', `${namespace}/issuing`, ...wishes.slice(2)];
     // A dry run warns as well: that is what it is for.
     for (const more of [['--dry-run'], []]) {

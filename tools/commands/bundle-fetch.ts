@@ -69,12 +69,14 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
         env: terminal.env,
       });
       if (!fetched.ok) {
-        const hint = 'see whether URL, profile and what the endpoint proves itself with are right';
+        const hint =
+          'check the URL, --profile, and what the endpoint is verified by (--web-roots, --endpoint-id, --endpoint-bundle)';
         throw new CliError('BUNDLE_UNREACHABLE', fetched.reason, hint);
       }
       const text = fetched.value.toString('utf8');
       const bundle = parseSpiffeBundle(text);
-      if (!bundle.ok) throw new CliError('BUNDLE_INVALID', bundle.reason, 'tell who runs the endpoint');
+      if (!bundle.ok)
+        throw new CliError('BUNDLE_INVALID', bundle.reason, 'report this to the operator of the endpoint');
       warnOfIgnored(terminal, bundle.value);
       if (bundle.value.roots.length + bundle.value.jwtKeys.size === 0) {
         terminal.err(`warning: the bundle is empty: all of ${options.trustDomain} is revoked\n`);

@@ -47,7 +47,8 @@ export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCod
 
 /** What `inspect` says, and before it whether a reader takes the whole. */
 function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent>[1]): Inspection {
-  if (content.length === 0) throw new CliError('USAGE', 'there is nothing in it', 'give a bundle');
+  if (content.length === 0)
+    throw new CliError('USAGE', 'there is nothing in it', 'give a file with a bundle');
   const format = formatOf(textOf(content));
   const read = readTrustMaterial(content);
   const demand = 'a reader takes it';

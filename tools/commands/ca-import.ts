@@ -77,7 +77,9 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     const materials = await readMaterials(options, terminal);
     const records = materials.map((material, index) => {
       if (!isAuthorityId(material.id)) {
-        const hint = 'give another with --ca-id: 1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends';
+        const rule = '1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends';
+        // --ca-id names one CA only.
+        const hint = `${materials.length === 1 ? 'give another with --ca-id' : 'change the ID in the file'}: ${rule}`;
         throw new CliError(
           'POOL_INVALID',
           `${JSON.stringify(material.id)} cannot be the id of an authority`,
@@ -98,7 +100,7 @@ function poolOf(records: readonly AuthorityRecord[], given: string | undefined):
   const [first] = records;
   const trustDomain = given ?? (first && trustDomainOf(first));
   if (!first || trustDomain === undefined) {
-    throw new CliError('USAGE', 'the CA does not say its trust domain', 'give it with --trust-domain NAME');
+    throw new CliError('USAGE', 'the CA does not name its trust domain', 'give it with --trust-domain NAME');
   }
   return newPool(trustDomain, ...records);
 }

@@ -131,7 +131,7 @@ function restore(
     throw new CliError(
       'POOL_INVALID',
       `the copy is of trust domain ${copy.trustDomain}, and Secret ${namespace}/${name} of ${live.trustDomain}`,
-      'choose the Secret that the copy is of',
+      'name the Secret that the copy was made from, with --namespace and --name',
     );
   }
   const compiled = compilePool(copy, copy.trustDomain);
@@ -157,8 +157,8 @@ function restore(
     if (!retired.ok) throw new CliError('POOL_INVALID', retired.what, retired.remedy);
     if (retired.consequence !== undefined && !forceDrop) {
       const hint =
-        'restore without --drop-authority and drop it after that time; if the signer has a shorter maxLifetime, give it ' +
-        'with --max-lifetime; if connections may break, add --force-drop';
+        'restore without --drop-authority, and drop it when another authority is active and that time has passed; if the ' +
+        'signer has a shorter maxLifetime, give it with --max-lifetime; if connections may break, add --force-drop';
       throw new CliError('POOL_INVALID', retired.consequence, hint);
     }
     if (retired.consequence !== undefined) warnings.push(retired.consequence);
@@ -189,7 +189,7 @@ function checkTogether(
   throw new CliError(
     'POOL_INVALID',
     `the copy does not go together with what is kept (${[...added].join(', ')}): ${field}: ${what}`,
-    'leave out with --drop-authority what may be lost',
+    'remove an authority that nothing needs any more with --drop-authority',
   );
 }
 
@@ -218,9 +218,10 @@ function livePoolOf(
   if (replaceUnreadable) return undefined;
   throw new CliError(
     'POOL_INVALID',
-    `what is in Secret ${namespace}/${name} cannot be read (${read.problem.field}: ${read.problem.what}), so nobody ` +
-      'knows which of its authorities are tainted, or missing in the copy',
-    `keep it with \`kubectl get secret -n ${namespace} ${name} -o yaml\`, and replace it with --replace-unreadable`,
+    `what is in Secret ${namespace}/${name} cannot be read (${read.problem.field}: ${read.problem.what}), so it is ` +
+      'not known which of its authorities are tainted, or missing in the copy',
+    `save it first, with its keys (\`umask 077; kubectl get secret -n ${namespace} ${name} -o yaml > FILE\`), then add ` +
+      '--replace-unreadable, and taint again what was tainted',
   );
 }
 
@@ -234,7 +235,8 @@ function poolIn(text: string, file: string): PoolDocument {
   }
   const json = value?.kind === poolKind ? JSON.stringify(value) : poolJsonIn(value ?? {});
   if (json === undefined) {
-    const hint = 'make one with `kubectl get secret -n NAMESPACE NAME -o yaml`';
+    const hint =
+      'give a file that was saved with `kubectl get secret -n NAMESPACE NAME -o yaml`, or pool.json from it';
     throw new CliError('POOL_INVALID', `${nameOfInput(file)} holds neither a pool Secret nor a pool`, hint);
   }
   const read = readPoolDocument(json);

@@ -117,7 +117,7 @@ async function readToken(terminal: Terminal, file: string): Promise<string> {
 async function readSubjectToken(terminal: Terminal, file: string): Promise<string> {
   const text = await readToken(terminal, file);
   if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) return text;
-  const hint = 'give the file that the serviceAccountToken source of the volume makes';
+  const hint = 'give the file of a projected serviceAccountToken volume';
   throw new CliError('USAGE', `${nameOfInput(file)} holds no token`, hint);
 }
 
@@ -128,24 +128,31 @@ async function get(terminal: Terminal, file: string, endpoint: string, options: 
       throw new CliError(
         'USAGE',
         'both --x509 and --certificate are given',
-        'a certificate gets no certificate',
+        'leave out --certificate: a certificate is issued for a ServiceAccount token only',
       );
     }
     if (audience !== undefined) {
-      const hint =
-        'the ServiceAccount token in the file is for the endpoint, and a certificate for everybody';
+      const hint = 'leave out --audience: a certificate has no audience';
       throw new CliError('USAGE', 'both --x509 and --audience are given', hint);
     }
     const subjectToken = await readSubjectToken(terminal, file);
     return getX509Svid(terminal, { subjectToken, endpoint, roots, folder, keyType, output });
   }
   if (audience === undefined) {
-    throw new CliError('USAGE', '--endpoint needs --audience', 'say who receives the JWT-SVID');
+    throw new CliError(
+      'USAGE',
+      '--endpoint needs --audience',
+      'give the service that receives the JWT-SVID with --audience',
+    );
   }
   const rootsPem = roots === undefined ? undefined : await rootsFrom(terminal, roots);
   const url = endpointUrl(endpoint, 'https://kubespiffe-tokens.kubespiffe.svc/token');
   if (certificate !== undefined && file !== '-') {
-    throw new CliError('USAGE', `both ${file} and --certificate are given`, 'a request has one credential');
+    throw new CliError(
+      'USAGE',
+      `both ${file} and --certificate are given`,
+      'give one of the two: a request has one credential',
+    );
   }
   const credential =
     certificate === undefined
@@ -163,7 +170,7 @@ function decode(
 ): void {
   const parsed = parseJwt(text);
   if (!parsed.ok)
-    throw new CliError('TOKEN_INVALID', parsed.reason, 'give one token, as it stands after Bearer');
+    throw new CliError('TOKEN_INVALID', parsed.reason, 'give one token, without the word Bearer before it');
   const now = Math.floor(terminal.now() / 1000);
   const findings = checkJwtSvid(parsed.value, { now, audience, trustDomain });
   const inspection: Inspection = {
@@ -192,7 +199,8 @@ function factsOf(members: ParsedJwt['claims'], now: number): Record<string, stri
 async function verify(terminal: Terminal, text: string, options: Options): Promise<void> {
   const { bundle, audience, trustDomain, output } = options;
   if (bundle === undefined || audience === undefined || trustDomain === undefined) {
-    const hint = 'a bundle does not say of which trust domain it is, and a token is for one receiver only';
+    const hint =
+      'give all three: a bundle does not name its trust domain, and a token is for one receiver only';
     throw new CliError('USAGE', '--verify needs --bundle, --audience and --trust-domain', hint);
   }
   const name = parseTrustDomain(trustDomain);
@@ -203,7 +211,7 @@ async function verify(terminal: Terminal, text: string, options: Options): Promi
   const now = Math.floor(terminal.now() / 1000);
   const verified = verifyJwtSvid(text, material.value.jwtKeys, { now, audience, trustDomain });
   if (!verified.ok) {
-    const hint = '`kubespiffe token --decode` says what is in it';
+    const hint = '`kubespiffe token --decode FILE` shows what is in it';
     throw new CliError('TOKEN_INVALID', `the token is not valid: ${verified.reason}`, hint);
   }
   const { id, audiences, expiresAt, jwt } = verified.value;

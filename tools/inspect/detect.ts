@@ -28,7 +28,7 @@ export function inspectContent(content: Buffer, context: InspectContext): Inspec
     return withFirst(inspectPem(text, context), [byteOrder(content, 'pem')]);
   }
   if (/^\s*eyJ[\w-]*\.[\w-]+\.[\w-]+\s*$/.test(text)) {
-    throw new CliError('USAGE', 'this is a token', '`kubespiffe token --decode FILE` says what is in it');
+    throw new CliError('USAGE', 'this is a token', '`kubespiffe token --decode FILE` shows what is in it');
   }
   throw new CliError('USAGE', 'this is neither PEM nor DER nor an object as JSON or YAML', knownForms);
 }

@@ -34,7 +34,7 @@ export async function writeCredentials(folder: string, credentials: Credentials)
     }
     return paths;
   } catch (error) {
-    const hint = 'give a folder that can be written to, best one in memory';
+    const hint = 'give a folder that can be written to, if possible in memory (tmpfs)';
     throw new CliError('FILE_UNWRITABLE', `${folder}: ${messageOf(error)}`, hint);
   }
 }

@@ -21,7 +21,7 @@ export async function askEndpoint(
     maxBytes,
   });
   if (!answer.ok) {
-    const hint = 'see whether --endpoint is right, and --roots holds the roots of the trust domain';
+    const hint = 'check --endpoint, and that --roots holds the roots of its trust domain';
     throw new CliError('TOKEN_REFUSED', answer.reason, hint);
   }
   const read = parseJsonBytes(answer.value.body, 'the answer');
@@ -32,7 +32,11 @@ export async function askEndpoint(
 
 /** What is said of an answer that is good and still not what was asked for. */
 export function strangeAnswer(url: URL, what: string): CliError {
-  return new CliError('TOKEN_REFUSED', `${url.host} ${what}`, 'see whether --endpoint is right');
+  return new CliError(
+    'TOKEN_REFUSED',
+    `${url.host} ${what}`,
+    'check that --endpoint is the URL of a kubespiffe token endpoint',
+  );
 }
 
 function refusal({ status, headers }: HttpsAnswer, said: JsonObject): CliError {
@@ -41,5 +45,9 @@ function refusal({ status, headers }: HttpsAnswer, said: JsonObject): CliError {
   const what = `the endpoint refused with status ${status}${codes.length > 0 ? ` (${codes.join(', ')})` : ''}`;
   const again = headers['retry-after'];
   const hint = again === undefined ? undefined : `try again in ${printable(again)} s`;
-  return new CliError('TOKEN_REFUSED', `${what}: ${text('error_description') ?? 'it says no more'}`, hint);
+  return new CliError(
+    'TOKEN_REFUSED',
+    `${what}: ${text('error_description') ?? 'without a description'}`,
+    hint,
+  );
 }
