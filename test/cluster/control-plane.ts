@@ -71,8 +71,10 @@ export interface ControlPlane {
   readonly kubectl: Admin['kubectl'];
   /** kill -9, and wait until it is gone. */
   killApiServer(): Promise<void>;
-  /** Starts it again on the same etcd and port, with other issuers if given, and waits until it is ready. */
-  startApiServer(changed?: Pick<ControlPlaneOptions, 'serviceAccountIssuers'>): Promise<void>;
+  /** Starts it again on the same etcd and port, with what is changed if given, and waits until it is ready. */
+  startApiServer(
+    changed?: Pick<ControlPlaneOptions, 'serviceAccountIssuers' | 'betaApis' | 'apiServerFlags'>,
+  ): Promise<void>;
   /** To put back its data. */
   readonly etcd: Pick<Etcd, 'save' | 'putBack'>;
   /** CPU seconds used so far; the API server's since its last start. */

@@ -79,5 +79,39 @@ describe('versions of certificates.k8s.io', () => {
       leaf.publicKey.export({ type: 'spki', format: 'der' }).toString('base64'),
       request.spec.pkixPublicKey,
     );
+    await again.child.stop();
+  });
+
+  it('answers behind two API servers of which one serves v1 and the other v1beta1, whichever it reaches', async () => {
+    for (const withdrawn of [v1, v1beta1, v1, v1beta1]) {
+      proxy.clear();
+      withdraw(withdrawn);
+      proxy.resetConnections();
+      const requests = [];
+      for (let made = 0; made < 3; made++) {
+        requests.push(await requestFor(controlPlane, await createPod(controlPlane)));
+      }
+      for (const request of requests) await isIssued(request);
+    }
+    proxy.clear();
+  });
+
+  it('is not ready while PodCertificateRequests are switched off, and issues once they are back', async () => {
+    await controlPlane.killApiServer();
+    await controlPlane.startApiServer({
+      betaApis: false,
+      apiServerFlags: [
+        '--runtime-config=certificates.k8s.io/v1/podcertificaterequests=false',
+        '--feature-gates=PodCertificateRequest=false',
+      ],
+    });
+    await waitFor('readiness to say so', async () => {
+      const { ok, text } = await signer.readiness();
+      return !ok && /\[-\]pod-certificate-api .*serves no PodCertificateRequests/.test(text);
+    });
+    await controlPlane.killApiServer();
+    await controlPlane.startApiServer();
+    await isIssued(await requestFor(controlPlane, await createPod(controlPlane)));
+    await signer.ready();
   });
 });
