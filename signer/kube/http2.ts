@@ -78,11 +78,21 @@ export function openHttp2(needs: {
       cancel: () => stream.close(constants.NGHTTP2_CANCEL),
     };
     let reason: unknown;
+    // Node emits `response` one tick late, and `data` at once: of an answer that comes in one piece, the body may
+    // come first.
+    let beforeHead: Buffer[] | undefined = [];
+    const onData = (chunk: Buffer) => {
+      if (!entry.isOver) receiver.onData(chunk);
+    };
     stream.on('response', (headers) => {
       if (!entry.isOver) receiver.onHead(Number(headers[':status']), headers);
+      const early = beforeHead ?? [];
+      beforeHead = undefined;
+      early.forEach(onData);
     });
     stream.on('data', (chunk: Buffer) => {
-      if (!entry.isOver) receiver.onData(chunk);
+      if (beforeHead) beforeHead.push(chunk);
+      else onData(chunk);
     });
     stream.on('end', () => {
       if (entry.isOver || stream.rstCode !== constants.NGHTTP2_NO_ERROR) return;
