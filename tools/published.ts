@@ -1,11 +1,10 @@
 import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
-import { type ClusterTrustBundle, type ConfigMap, certificatesVersions } from '../signer/kube/types.ts';
+import { type ClusterTrustBundle, certificatesVersions } from '../signer/kube/types.ts';
 import { type CertificateFacts, readCertificate } from '../signer/pki/certificate.ts';
 import { decodePem } from '../signer/pki/pem.ts';
 import { markIn, toPublishedBundle } from '../signer/trust/bundle.ts';
 import { bundleLabels } from '../signer/trust/labels.ts';
-import { rootsKey } from '../signer/trust/roots-configmap.ts';
 
 const signerName = 'kubespiffe.io/spiffe';
 
@@ -18,10 +17,7 @@ export interface PublishedRoots {
   readonly unread?: string;
 }
 
-/**
- * Reads the ClusterTrustBundles of our signer for a trust domain; where the API server serves none, the ConfigMaps
- * with the roots.
- */
+/** Reads the ClusterTrustBundles of our signer for a trust domain. */
 export async function readPublished(api: Transport, trustDomain: string): Promise<PublishedRoots> {
   const labelSelector = Object.entries(bundleLabels(trustDomain))
     .filter(([key]) => key !== 'k8s.spiffe.io/canarying')
@@ -39,10 +35,8 @@ export async function readPublished(api: Transport, trustDomain: string): Promis
       const roots = bundles.flatMap(({ spec }) => certificatesIn(spec.trustBundle));
       return { roots: distinct(roots), sequence: Math.max(0, ...marks) };
     }
-    const path = '/api/v1/configmaps';
-    const configMaps = await list<ConfigMap>(api, { path, resource: 'configmaps', query: { labelSelector } });
-    const roots = (configMaps ?? []).flatMap(({ data }) => certificatesIn(data?.[rootsKey] ?? ''));
-    return { roots: distinct(roots), sequence: 0 };
+    // Tenants can write the ConfigMaps with roots: a root from there must never get into a pool.
+    return { roots: [], sequence: 0, unread: 'the API server serves no ClusterTrustBundles' };
   } catch (error) {
     if (error instanceof ApiStatusError && error.status === 403) {
       return { roots: [], sequence: 0, unread: error.message };

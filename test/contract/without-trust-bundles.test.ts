@@ -3,8 +3,11 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import type { AuthorityRecord } from '../../signer/authority/document.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { bundleLabels } from '../../signer/trust/labels.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { run } from '../tools/run.ts';
 import { putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { installTokenEndpoint, startTokenSigner, type TokenSigner, tokenFor } from './token-endpoint.ts';
@@ -210,5 +213,30 @@ describe('a cluster without ClusterTrustBundles', () => {
         await Promise.all(tenants);
       }
     });
+  });
+
+  it('a root that a tenant puts into a ConfigMap with our labels gets into no pool', async () => {
+    const forged = await createAuthority({
+      id: 'forged',
+      trustDomain: 'example.org',
+      now: Date.now() / 1000,
+    });
+    const labels = bundleLabels('example.org');
+    await create(controlPlane, '/api/v1/namespaces/default/configmaps', {
+      metadata: { name: configMap, labels },
+      data: { 'roots.pem': forged.certificate },
+    });
+    const path = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
+    const before = (await controlPlane.request('GET', path)).body;
+    const env = { KUBECONFIG: controlPlane.kubeconfig };
+    const restored = await run(['ca', 'restore', '--from', '-'], { input: JSON.stringify(before), env });
+    assert.equal(restored.code, 0, restored.stderr);
+    assert.match(restored.stderr, /it was not checked which roots are published/);
+    assert.ok(!poolJsonIn((await controlPlane.request('GET', path)).body)?.includes('published-'));
+    assert.equal((await controlPlane.request('DELETE', path)).status, 200);
+    const made = ['ca', 'create', '--ca-id', 'anew', '--trust-domain', 'example.org', '--start-anew'];
+    const created = await run(made, { env });
+    assert.equal(created.code, 0, created.stderr);
+    assert.ok(!poolJsonIn((await controlPlane.request('GET', path)).body)?.includes('published-'));
   });
 });
