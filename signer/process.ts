@@ -4,6 +4,7 @@ import { messageOf } from './errors.ts';
 import { run } from './main.ts';
 import { createLogger } from './observe/log.ts';
 import { standardOutput } from './observe/output.ts';
+import { textOf } from './pki/text.ts';
 
 /**
  * `kubespiffe signer`: reads the configuration, runs until SIGTERM or SIGINT, drains.
@@ -12,7 +13,11 @@ import { standardOutput } from './observe/output.ts';
  * @returns the exit code: 0 after a clean end, 1 after a failure, 2 for a configuration that cannot be used.
  */
 export async function runSigner(argv: readonly string[]): Promise<number> {
-  const loaded = await loadConfig({ argv, env: process.env, readFile: (path) => readFile(path, 'utf8') });
+  const loaded = await loadConfig({
+    argv,
+    env: process.env,
+    readFile: async (path) => textOf(await readFile(path)),
+  });
   switch (loaded.kind) {
     case 'help':
       process.stdout.write(loaded.text);

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse as parseYaml } from 'yaml';
+import { textOf } from '../pki/text.ts';
 
 /** A cluster of a kubeconfig. Paths are absolute. */
 export interface KubeconfigCluster {
@@ -85,12 +86,12 @@ export async function readKubeconfig(
 }
 
 async function addFile(merged: Merged, file: string): Promise<void> {
-  const content: unknown = parseYaml(await readFile(file, 'utf8'));
+  const content: unknown = parseYaml(textOf(await readFile(file)));
   if (content === null || content === undefined) return;
   if (!isFields(content)) throw new Error(`${file} holds no kubeconfig`);
-  const kind = textOf(content, 'kind', file);
+  const kind = textIn(content, 'kind', file);
   if (kind !== undefined && kind !== 'Config') throw new Error(`${file} holds an object of kind ${kind}`);
-  merged.currentContext ??= textOf(content, 'current-context', file);
+  merged.currentContext ??= textIn(content, 'current-context', file);
   const folder = path.dirname(path.resolve(file));
   for (const [list, inner] of [
     ['contexts', 'context'],
@@ -103,7 +104,7 @@ async function addFile(merged: Merged, file: string): Promise<void> {
     for (const [index, entry] of entries.entries()) {
       const where = `${list}[${index}] of ${file}`;
       if (!isFields(entry)) throw new Error(`${where} is not an object`);
-      const name = textOf(entry, 'name', where) ?? '';
+      const name = textIn(entry, 'name', where) ?? '';
       if (own.has(name)) throw new Error(`${list} of ${file} has "${name}" twice`);
       own.add(name);
       const fields = fieldsOf(entry, inner, where);
@@ -116,7 +117,7 @@ function choose({ contexts, clusters, users }: Merged, name: string | undefined)
   if (name === undefined) throw new Error('it has no current context');
   const context = contexts.get(name)?.fields;
   if (!context) throw new Error(`context "${name}" is not in it`);
-  const text = (field: string) => textOf(context, field, `context "${name}"`);
+  const text = (field: string) => textIn(context, field, `context "${name}"`);
   const [clusterName = '', userName] = [text('cluster'), text('user')];
   const cluster = clusters.get(clusterName);
   if (!cluster) throw new Error(`cluster "${clusterName}" is not in it`);
@@ -130,7 +131,7 @@ function choose({ contexts, clusters, users }: Merged, name: string | undefined)
 }
 
 function toCluster({ fields, folder }: Entry, where: string): KubeconfigCluster {
-  const server = textOf(fields, 'server', where);
+  const server = textIn(fields, 'server', where);
   if (server === undefined) throw new Error(`${where} has no server`);
   const ca = materialOf(fields, 'certificate-authority', folder, where);
   const isInsecure = flagOf(fields, 'insecure-skip-tls-verify', where);
@@ -142,14 +143,14 @@ function toCluster({ fields, folder }: Entry, where: string): KubeconfigCluster 
     server,
     ca,
     isInsecure,
-    serverName: textOf(fields, 'tls-server-name', where),
-    proxyUrl: textOf(fields, 'proxy-url', where),
+    serverName: textIn(fields, 'tls-server-name', where),
+    proxyUrl: textIn(fields, 'proxy-url', where),
     execConfig: extensions.find((each) => each?.name === 'client.authentication.k8s.io/exec')?.extension,
   };
 }
 
 function toUser({ fields, folder }: Entry, where: string): KubeconfigUser {
-  const text = (field: string) => textOf(fields, field, where);
+  const text = (field: string) => textIn(fields, field, where);
   const tokenFile = text('tokenFile');
   const user: KubeconfigUser = {
     certificate: materialOf(fields, 'client-certificate', folder, where),
@@ -161,7 +162,7 @@ function toUser({ fields, folder }: Entry, where: string): KubeconfigUser {
     exec: isFields(fields.exec) ? toExec(fields.exec, folder, `exec of ${where}`) : undefined,
     authProvider: isFields(fields['auth-provider'])
       ? {
-          name: textOf(fields['auth-provider'], 'name', `auth-provider of ${where}`) ?? '',
+          name: textIn(fields['auth-provider'], 'name', `auth-provider of ${where}`) ?? '',
           config: fieldsOf(fields['auth-provider'], 'config', `auth-provider of ${where}`),
         }
       : undefined,
@@ -193,7 +194,7 @@ function checkUser(user: KubeconfigUser, where: string): void {
 }
 
 function toExec(fields: Fields, folder: string, where: string): ExecConfig {
-  const text = (field: string) => textOf(fields, field, where);
+  const text = (field: string) => textIn(fields, field, where);
   const command = text('command');
   if (command === undefined) throw new Error(`${where} has no command`);
   const apiVersion = text('apiVersion');
@@ -216,9 +217,9 @@ function toExec(fields: Fields, folder: string, where: string): ExecConfig {
     args: listOf(fields, 'args', where),
     env: Object.fromEntries(
       env.map((each: Fields, index) => {
-        const name = textOf(each, 'name', `env[${index}] of ${where}`);
+        const name = textIn(each, 'name', `env[${index}] of ${where}`);
         if (name === undefined) throw new Error(`env[${index}] of ${where} has no name`);
-        return [name, textOf(each, 'value', `env[${index}] of ${where}`) ?? ''];
+        return [name, textIn(each, 'value', `env[${index}] of ${where}`) ?? ''];
       }),
     ),
     apiVersion,
@@ -232,7 +233,7 @@ const execVersions = ['client.authentication.k8s.io/v1', 'client.authentication.
 
 /** A file of its own, or the content as base64: kubectl refuses both at once. */
 function materialOf(fields: Fields, name: string, folder: string, where: string): Material | undefined {
-  const [file, data] = [textOf(fields, name, where), textOf(fields, `${name}-data`, where)];
+  const [file, data] = [textIn(fields, name, where), textIn(fields, `${name}-data`, where)];
   if (file !== undefined && data !== undefined) {
     throw new Error(`${where} has both ${name} and ${name}-data: leave one out`);
   }
@@ -246,7 +247,7 @@ function materialOf(fields: Fields, name: string, folder: string, where: string)
 }
 
 /** Empty counts as left out, as in kubectl. The value may be a secret, so no error quotes it. */
-function textOf(fields: Fields, name: string, where: string): string | undefined {
+function textIn(fields: Fields, name: string, where: string): string | undefined {
   const value = fields[name] ?? '';
   if (typeof value !== 'string') throw new Error(`${name} of ${where} is not a string`);
   return value === '' ? undefined : value;

@@ -24,10 +24,22 @@ export function parseProxy(text: string, source: string): URL {
   const complete = isUrl || source === 'proxy-url' ? text : `http://${text}`;
   const url = URL.canParse(complete) ? new URL(complete) : undefined;
   if (!url || url.hostname === '') throw new Error(`${source} is not the URL of a proxy`);
+  if (!canDecode(url.username) || !canDecode(url.password)) {
+    throw new Error(`${source} has a % in its user name or password that encodes nothing; write it as %25`);
+  }
   if (url.protocol === 'http:' || url.protocol === 'https:') return url;
   throw new Error(
     `${source} names a ${url.protocol.slice(0, -1)} proxy, and only http and https proxies are supported`,
   );
+}
+
+function canDecode(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isBypassed(host: string, port: string, noProxy: string): boolean {

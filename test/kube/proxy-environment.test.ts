@@ -64,6 +64,7 @@ test('a proxy that cannot be used is refused by name, without its credentials', 
     ['ftp://u:s3cr3t@p', 'proxy-url', /^proxy-url names a ftp proxy/],
     ['http://u:s3cr3t@p:port', 'HTTPS_PROXY', /^HTTPS_PROXY is not the URL of a proxy$/],
     ['u:s3cr3t', 'proxy-url', /^proxy-url /],
+    ['http://u:s3cr3t%@p', 'HTTPS_PROXY', /^HTTPS_PROXY has a % in its user name or password/],
   ];
   for (const [text, source, expected] of rows) {
     assert.throws(
