@@ -57,6 +57,8 @@ describe('a kubeconfig means what it means to kubectl', () => {
       one: await tokenOf('one'),
       two: await tokenOf('two'),
     };
+    await installSigner(controlPlane);
+    await putPool(controlPlane, await aPool());
   });
   after(async () => {
     for (const proxy of proxies) await proxy.stop();
@@ -208,7 +210,6 @@ describe('a kubeconfig means what it means to kubectl', () => {
   test('a signer works through a proxy, and its log says nothing of the password', async () => {
     const proxy = await startProxy({ password: 'me:s3cr3t' });
     const kubeconfig = await installSigner(controlPlane);
-    await putPool(controlPlane, await aPool());
     const config = JSON.parse(await readFile(kubeconfig, 'utf8'));
     config.clusters[0].cluster['proxy-url'] = `http://me:s3cr3t@${proxy.address}`;
     await writeFile(kubeconfig, JSON.stringify(config));
@@ -221,7 +222,6 @@ describe('a kubeconfig means what it means to kubectl', () => {
 
   test('a signer reads the CA of its cluster again after it was replaced, and trusts no other one', async () => {
     const kubeconfig = await installSigner(controlPlane);
-    await putPool(controlPlane, await aPool());
     const caFile = path.join(folder, 'ca.crt');
     const config = JSON.parse(await readFile(kubeconfig, 'utf8'));
     const { cluster } = config.clusters[0];
