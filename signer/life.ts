@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from './errors.ts';
+import { messageOf } from '../spiffe/errors.ts';
 import type { Logger } from './observe/log.ts';
 
 /** After SIGTERM, what is in flight has this long to be confirmed, … */

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
+import { messageOf } from '../spiffe/errors.ts';
+import { textOf } from '../spiffe/pki/text.ts';
 import { type Config, formatMistakes, loadConfig } from './config/load.ts';
-import { messageOf } from './errors.ts';
 import { run } from './main.ts';
 import { createLogger } from './observe/log.ts';
 import { standardOutput } from './observe/output.ts';
-import { textOf } from './pki/text.ts';
 
 /**
  * `kubespiffe signer`: reads the configuration, runs until SIGTERM or SIGINT, drains.

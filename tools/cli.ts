@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
-import { type ErrorCode, KubespiffeError, messageOf } from '../signer/errors.ts';
+import { type ErrorCode, KubespiffeError, messageOf } from '../spiffe/errors.ts';
+import { printable } from '../spiffe/pki/text.ts';
 import { bundleFetch } from './commands/bundle-fetch.ts';
 import { bundleShow } from './commands/bundle-show.ts';
 import { bundleVerify } from './commands/bundle-verify.ts';
@@ -14,9 +15,8 @@ import { inspectPcr } from './commands/inspect-pcr.ts';
 import { signer } from './commands/signer.ts';
 import { token } from './commands/token.ts';
 import { version } from './commands/version.ts';
-import { CliError, exitCodes } from './errors.ts';
+import { exitCodes } from './errors.ts';
 import { formatHelp, withExamples } from './help.ts';
-import { printable } from './output.ts';
 import { checkRequired } from './required.ts';
 import type { Terminal } from './terminal.ts';
 import { hintForUnknownVerb } from './unknown-verb.ts';
@@ -134,12 +134,12 @@ function usage(error: CommanderError, complaint: string, terminal: Terminal): nu
 
 function failure(error: unknown, terminal: Terminal): number {
   const code = error instanceof KubespiffeError ? error.code : undefined;
-  const hint = error instanceof CliError ? error.hint : code && hints[code];
+  const hint = (error instanceof KubespiffeError && error.hint) || (code && hints[code]);
   printError(terminal, messageOf(error), hint);
   return code === 'USAGE' || code === 'SPIFFE_ID_INVALID' ? exitCodes.usage : exitCodes.failed;
 }
 
-/** What to do about errors of the rooms below, which know nothing of flags. */
+/** Hints for errors that are raised below the commands, where flags are not known. */
 const hints: Readonly<Partial<Record<ErrorCode, string>>> = {
   CONFIG_INVALID: 'give a kubeconfig that works with --kubeconfig FILE or in KUBECONFIG',
   SPIFFE_ID_INVALID: 'a trust domain is a name like example.org',

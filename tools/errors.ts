@@ -1,14 +1,10 @@
 import type { PoolProblem } from '../signer/authority/problem.ts';
-import { type ErrorCode, KubespiffeError } from '../signer/errors.ts';
+import { type ErrorCode, KubespiffeError } from '../spiffe/errors.ts';
 
 /** What a command prints as `error: …` and `hint: …`. */
 export class CliError extends KubespiffeError {
-  /** What the person can do about it. */
-  readonly hint: string | undefined;
-
   constructor(code: ErrorCode, message: string, hint?: string, options?: ErrorOptions) {
-    super(code, message, options);
-    this.hint = hint;
+    super(code, message, { ...options, ...(hint !== undefined && { hint }) });
   }
 }
 

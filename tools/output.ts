@@ -69,11 +69,3 @@ export function fromNow(seconds: number, now: number): string {
 export function colons(hex: string): string {
   return hex.toUpperCase().match(/../g)?.join(':') ?? '';
 }
-
-/**
- * A text from elsewhere, without the characters that steer a terminal or change how the text around them reads: control
- * and format characters (such as U+202E, right-to-left override), line and paragraph separators.
- */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
-}

@@ -16,9 +16,9 @@ import { poolJsonIn } from '../signer/authority/pool-secret.ts';
 import type { PoolProblem } from '../signer/authority/problem.ts';
 import { isPublished } from '../signer/authority/states.ts';
 import type { Secret } from '../signer/kube/types.ts';
-import type { CertificateFacts } from '../signer/pki/certificate.ts';
-import { rfc3339 } from '../signer/pki/time.ts';
-import { checkAuthority } from '../signer/spiffe/conformance.ts';
+import { checkAuthority } from '../spiffe/conformance.ts';
+import type { CertificateFacts } from '../spiffe/pki/certificate.ts';
+import { rfc3339 } from '../spiffe/pki/time.ts';
 
 const usualPropagationSeconds = jwtPropagationSeconds(defaultJwtPropagation);
 

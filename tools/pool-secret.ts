@@ -6,10 +6,11 @@ import { newPoolSecret, poolSecret } from '../signer/authority/pool-secret.ts';
 import { freshSequence } from '../signer/authority/sequence.ts';
 import { carryRoots, writablePool } from '../signer/authority/transitions.ts';
 import type { Secret } from '../signer/kube/types.ts';
-import { rfc3339 } from '../signer/pki/time.ts';
+import { printable } from '../spiffe/pki/text.ts';
+import { rfc3339 } from '../spiffe/pki/time.ts';
 import { type ClusterOptions, savePool, serverClock, withApi } from './api.ts';
 import { CliError, poolError } from './errors.ts';
-import { colons, fromNow, type OutputFormat, outputOption, printable, printObject } from './output.ts';
+import { colons, fromNow, type OutputFormat, outputOption, printObject } from './output.ts';
 import { readPublished } from './published.ts';
 import type { Terminal } from './terminal.ts';
 

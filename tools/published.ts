@@ -1,10 +1,10 @@
 import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import { type ClusterTrustBundle, certificatesVersions } from '../signer/kube/types.ts';
-import { type CertificateFacts, readCertificate } from '../signer/pki/certificate.ts';
-import { decodePem } from '../signer/pki/pem.ts';
 import { markIn, toPublishedBundle } from '../signer/trust/bundle.ts';
 import { bundleLabels } from '../signer/trust/labels.ts';
+import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
+import { decodePem } from '../spiffe/pki/pem.ts';
 
 const signerName = 'kubespiffe.io/spiffe';
 

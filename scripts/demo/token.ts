@@ -1,5 +1,5 @@
-import type { JsonObject } from '../../signer/spiffe/json.ts';
-import { parseJwt } from '../../signer/spiffe/jwt-svid.ts';
+import type { JsonObject } from '../../spiffe/json.ts';
+import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import type { BundleDocument, Judges } from '../../test/judges/judges.ts';
 import { fromNow } from '../../tools/output.ts';
 import { card, localTime } from './output.ts';

@@ -4,8 +4,8 @@ import { join, relative } from 'node:path';
 import type { LockedPackage } from './sbom.ts';
 import type { Entry } from './tar.ts';
 
-/** The rooms that run in the image. */
-const rooms = ['signer', 'tools'];
+/** Source folders that run in the image. */
+const sourceFolders = ['signer', 'tools', 'client', 'spiffe'];
 
 /** Files of a package that Node can load, and its licence. Types, maps, sources and documents stay outside. */
 const isWanted = (path: string): boolean =>
@@ -59,8 +59,8 @@ const notLoaded: ReadonlyMap<string, ReadonlySet<string>> = new Map([
  */
 export async function collectApplication(root: string): Promise<Application> {
   const entries: Entry[] = [await plainFile(root, 'package.json'), command];
-  for (const room of rooms) {
-    for (const path of await filesBelow(root, room)) {
+  for (const folder of sourceFolders) {
+    for (const path of await filesBelow(root, folder)) {
       if (path.endsWith('.ts') && !path.endsWith('.d.ts')) entries.push(await stripped(root, path));
     }
   }

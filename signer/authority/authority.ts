@@ -1,12 +1,17 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { KubespiffeError } from '../errors.ts';
-import { type CertificateFacts, readCertificate } from '../pki/certificate.ts';
-import { compileLeafTemplate, type SigningAuthority } from '../pki/leaf.ts';
-import { decodePem, encodePem } from '../pki/pem.ts';
-import { authorityKeyNames, type CertificateSigner, certificateSigner, nameOfKey } from '../pki/sign.ts';
-import { isSignedBy } from '../pki/verify.ts';
-import { unprocessedExtensions } from '../spiffe/clauses.ts';
-import { judgeNameConstraints } from '../spiffe/name-constraints.ts';
+import { unprocessedExtensions } from '../../spiffe/clauses.ts';
+import { KubespiffeError } from '../../spiffe/errors.ts';
+import { judgeNameConstraints } from '../../spiffe/name-constraints.ts';
+import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
+import { compileLeafTemplate, type SigningAuthority } from '../../spiffe/pki/leaf.ts';
+import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import {
+  authorityKeyNames,
+  type CertificateSigner,
+  certificateSigner,
+  nameOfKey,
+} from '../../spiffe/pki/sign.ts';
+import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import type { AuthorityRecord } from './document.ts';
 import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';

@@ -1,7 +1,7 @@
 import { generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
-import { encodePem } from '../pki/pem.ts';
-import { rfc3339 } from '../pki/time.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import type { JwtKind } from './jwt-authority.ts';
 

@@ -9,11 +9,11 @@ import {
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import { KubespiffeError } from '../errors.ts';
-import { encodePem } from '../pki/pem.ts';
-import { makeSerial } from '../pki/serial.ts';
-import { rfc3339 } from '../pki/time.ts';
-import { parseIssuingTrustDomain } from '../spiffe/trust-domain.ts';
+import { KubespiffeError } from '../../spiffe/errors.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type AuthorityRecord, isAuthorityId } from './document.ts';
 import { type NewKeyType, newKeyTypes } from './key-types.ts';
 

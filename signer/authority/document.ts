@@ -1,5 +1,5 @@
-import { parseJsonObject } from '../spiffe/json.ts';
-import { parseTrustDomain } from '../spiffe/trust-domain.ts';
+import { parseJsonObject } from '../../spiffe/json.ts';
+import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
 import { type AuthorityKind, type AuthorityState, authorityKinds, authorityStates } from './states.ts';
 

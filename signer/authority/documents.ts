@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { CertificateFacts } from '../pki/certificate.ts';
-import { encodePem } from '../pki/pem.ts';
-import { printJwks, printSpiffeBundle } from '../spiffe/bundle.ts';
+import { printJwks, printSpiffeBundle } from '../../spiffe/bundle.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
 import type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
 import type { Pool } from './pool.ts';
 import { isPublished } from './states.ts';

@@ -1,5 +1,5 @@
+import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { Secret } from '../kube/types.ts';
-import type { Seconds } from '../pki/time.ts';
 import type { Authority } from './authority.ts';
 import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import { type JwtSignable, jwtSigningAt } from './jwt-signing.ts';

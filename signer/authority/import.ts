@@ -1,10 +1,10 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../../spiffe/json.ts';
+import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
+import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { textOf } from '../../spiffe/pki/text.ts';
+import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import type { Secret } from '../kube/types.ts';
-import { type CertificateFacts, readCertificate } from '../pki/certificate.ts';
-import { decodePem, encodePem } from '../pki/pem.ts';
-import { textOf } from '../pki/text.ts';
-import { isSignedBy } from '../pki/verify.ts';
-import { isJsonObject, type JsonObject, parseJsonObject } from '../spiffe/json.ts';
 import type { AuthorityRecord } from './document.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 

@@ -1,8 +1,8 @@
-import type { SigningAuthority } from '../pki/leaf.ts';
-import { encodePem } from '../pki/pem.ts';
-import type { SupportedKey } from '../pki/spki.ts';
-import type { Seconds } from '../pki/time.ts';
-import type { SpiffeId } from '../spiffe/id.ts';
+import type { SpiffeId } from '../../spiffe/id.ts';
+import type { SigningAuthority } from '../../spiffe/pki/leaf.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import type { SupportedKey } from '../../spiffe/pki/spki.ts';
+import type { Seconds } from '../../spiffe/pki/time.ts';
 
 /** Both ends of a certificate's validity, whole seconds since the epoch. */
 export interface Validity {

@@ -1,8 +1,8 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { decodePem } from '../pki/pem.ts';
-import { failure, type Result, success } from '../pki/result.ts';
-import { nameOfKey } from '../pki/sign.ts';
-import { type PublicJwk, publicJwkOf, thumbprintOf } from '../spiffe/jwk.ts';
+import { type PublicJwk, publicJwkOf, thumbprintOf } from '../../spiffe/jwk.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import { failure, type Result, success } from '../../spiffe/pki/result.ts';
+import { nameOfKey } from '../../spiffe/pki/sign.ts';
 import type { AuthorityRecord } from './document.ts';
 import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';

@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { rfc3339, type Seconds } from '../pki/time.ts';
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
 import type { Pool } from './pool.ts';
 import { type PoolProblem, refuse } from './problem.ts';

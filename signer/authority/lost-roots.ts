@@ -1,4 +1,4 @@
-import type { Seconds } from '../pki/time.ts';
+import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { Pool } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 

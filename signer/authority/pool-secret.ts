@@ -1,5 +1,5 @@
+import { textOf } from '../../spiffe/pki/text.ts';
 import type { Secret } from '../kube/types.ts';
-import { textOf } from '../pki/text.ts';
 import { type PoolDocument, writePoolDocument } from './document.ts';
 
 /** The Secret that holds a pool. */

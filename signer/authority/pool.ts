@@ -1,6 +1,6 @@
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds, type Secret } from '../kube/types.ts';
-import type { CertificateFacts } from '../pki/certificate.ts';
-import { rfc3339, type Seconds } from '../pki/time.ts';
 import { type Authority, type PooledAuthority, readAuthority } from './authority.ts';
 import { type PoolDocument, readPoolDocument } from './document.ts';
 import { isJwtKind, type JwtAuthority, type JwtSigningAlgorithm, readJwtAuthority } from './jwt-authority.ts';

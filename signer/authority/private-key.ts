@@ -1,6 +1,6 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { decodePem } from '../pki/pem.ts';
-import { failure, type Result, success } from '../pki/result.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 
 /** Reads the PEM of a private key in a pool. The reasons of OpenSSL are left out, like every part of the text. */
 export function readPrivateKey(pem: string): Result<KeyObject> {

@@ -1,4 +1,4 @@
-import { decodePem } from '../pki/pem.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { freshSequence } from './sequence.ts';
 import { isPublished } from './states.ts';

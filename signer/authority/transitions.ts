@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
-import type { CertificateFacts } from '../pki/certificate.ts';
-import { decodePem, encodePem } from '../pki/pem.ts';
-import { rfc3339, type Seconds } from '../pki/time.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
 import { type AuthorityRecord, type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
 import { isJwtKind } from './jwt-authority.ts';

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { type RestartCause, runReflector } from '../kube/reflector.ts';
 import { isOlder } from '../kube/resource-version.ts';

@@ -1,5 +1,5 @@
+import { type OwnAudiences, ownAudiences } from '../../spiffe/infrastructure.ts';
 import type { ListenAddress } from '../observe/server.ts';
-import { type OwnAudiences, ownAudiences } from '../spiffe/infrastructure.ts';
 import type { SettingValues } from './settings.ts';
 
 /** What listens to others, and what is common to all of it. */

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import { shortName } from '../kube/short-name.ts';
 import type { LogLevel } from '../observe/log.ts';
 import type { ListenAddress } from '../observe/server.ts';

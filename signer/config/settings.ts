@@ -1,5 +1,5 @@
+import { parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type LogLevel, logLevels } from '../observe/log.ts';
-import { parseIssuingTrustDomain } from '../spiffe/trust-domain.ts';
 import { endpointSettings } from './endpoint-settings.ts';
 import type { Setting } from './setting.ts';
 import {

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
+import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { ListenAddress } from '../observe/server.ts';
-import { failure, type Result, success } from '../pki/result.ts';
 import { nearest } from './nearest.ts';
 
 /** A kind of value that a setting may have. */

@@ -1,5 +1,5 @@
-import type { Result } from '../pki/result.ts';
-import { makeSpiffeId, type SpiffeId } from '../spiffe/id.ts';
+import { makeSpiffeId, type SpiffeId } from '../../spiffe/id.ts';
+import type { Result } from '../../spiffe/pki/result.ts';
 
 /** The facts that a name is made from; all of them are held against the live pod before this is asked. */
 export interface WorkloadFacts {

@@ -1,9 +1,9 @@
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
+import type { SpiffeId } from '../../spiffe/id.ts';
+import type { SubjectKey, SupportedKey } from '../../spiffe/pki/spki.ts';
 import { spiffeIdOf } from '../identity/spiffe.ts';
 import type { PodLookup } from '../kube/pods.ts';
 import type { DenyReason, DropReason, WaitReason } from '../observe/reasons.ts';
-import type { SubjectKey, SupportedKey } from '../pki/spki.ts';
-import type { SpiffeId } from '../spiffe/id.ts';
 import type { OpenRequest } from './request.ts';
 
 /** What is done about a request. `detail` fills the sentence of the reason in observe/reasons.ts. */

@@ -1,6 +1,6 @@
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { Store } from '../kube/store.ts';
 import type { WaitReason } from '../observe/reasons.ts';
-import { rfc3339 } from '../pki/time.ts';
 import {
   type AdmissionPolicy,
   type AdmissionPolicyBinding,

@@ -1,3 +1,5 @@
+import { readCsrKey } from '../../spiffe/pki/csr.ts';
+import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
 import type { Flow } from '../kube/fair-lane.ts';
 import {
   type CertificatesVersion,
@@ -6,8 +8,6 @@ import {
   type ObjectMeta,
   type PodCertificateRequest,
 } from '../kube/types.ts';
-import { readCsrKey } from '../pki/csr.ts';
-import { readSubjectKey, type SubjectKey } from '../pki/spki.ts';
 
 /** The conditions that end a PodCertificateRequest for ever. */
 const terminalConditions = ['Issued', 'Denied', 'Failed'] as const;

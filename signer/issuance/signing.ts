@@ -1,9 +1,9 @@
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { type IssuedLeaf, issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { WaitReason } from '../observe/reasons.ts';
-import type { CertificateFacts } from '../pki/certificate.ts';
-import { makeSerial } from '../pki/serial.ts';
 import type { Decision } from './decide.ts';
 import type { OpenRequest } from './request.ts';
 import { type LeafPolicy, type LeafValidity, leafValidity } from './validity.ts';

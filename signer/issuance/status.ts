@@ -1,9 +1,9 @@
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
 import { createJsonReader } from '../kube/json-reader.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { PodCertificateRequest, PodCertificateRequestStatus } from '../kube/types.ts';
-import { rfc3339 } from '../pki/time.ts';
 import { type RequestAddress, requestFields, type TerminalCondition, terminalCondition } from './request.ts';
 
 /**

@@ -1,6 +1,6 @@
+import type { Seconds } from '../../spiffe/pki/time.ts';
 import { leafNotBefore, type Validity } from '../authority/issue-leaf.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
-import type { Seconds } from '../pki/time.ts';
 
 export interface LeafPolicy {
   /** Longest lifetime, notBefore to notAfter. */

@@ -1,4 +1,4 @@
-import { KubespiffeError } from '../errors.ts';
+import { KubespiffeError } from '../../spiffe/errors.ts';
 import { boundRetryAfter } from './backoff.ts';
 import type { Status } from './types.ts';
 

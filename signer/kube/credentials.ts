@@ -2,12 +2,12 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
-import { KubespiffeError, messageOf } from '../errors.ts';
+import { parseProxy, proxyFromEnvironment } from '../../client/proxy-environment.ts';
+import type { HttpProxy } from '../../client/proxy-tunnel.ts';
+import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { type ExecCredential, runExecPlugin } from './exec-plugin.ts';
 import { impersonationHeaders } from './impersonation.ts';
 import { type KubeconfigUser, type Material as PemSource, readKubeconfig } from './kubeconfig.ts';
-import { parseProxy, proxyFromEnvironment } from './proxy-environment.ts';
-import type { HttpProxy } from './proxy-tunnel.ts';
 
 const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** For so long a token or a file is not read again. Kubelet rotates tokens long before they end. */

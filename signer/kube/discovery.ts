@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import { createNews } from '../observe/news.ts';
 import { isPlain404 } from './api-error.ts';
 import { createBackoff } from './backoff.ts';

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import { ApiStatusError } from './api-error.ts';
 import { createEventBacklog, lastIntervalMs, type Series } from './event-backlog.ts';
 import { microTime } from './micro-time.ts';

@@ -1,6 +1,6 @@
-import { messageOf } from '../errors.ts';
+import { createByteBuffer } from '../../client/byte-buffer.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import { ApiConnectionError } from './api-error.ts';
-import { createByteBuffer } from './byte-buffer.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
 import type { JsonReader } from './json-reader.ts';
 import type { SetTimer } from './timer.ts';

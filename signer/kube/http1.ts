@@ -1,9 +1,9 @@
 import { Agent, type RequestOptions, request } from 'node:http';
 import { request as requestSecurely, Agent as SecureAgent } from 'node:https';
+import { proxyAuthorization, tunnelAgent } from '../../client/proxy-tunnel.ts';
 import type { Connection } from './connection.ts';
 import type { Credentials } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
-import { proxyAuthorization, tunnelAgent } from './proxy-tunnel.ts';
 
 /**
  * HTTP/1.1, for a server or a proxy that speaks nothing else: connections that are kept open, each with one request at

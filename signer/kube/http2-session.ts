@@ -1,9 +1,9 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { openTunnel } from '../../client/proxy-tunnel.ts';
 import type { Credentials } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
-import { openTunnel } from './proxy-tunnel.ts';
 
 /** A session that is of use. */
 export interface OpenSession {

@@ -1,4 +1,4 @@
-import { createByteBuffer } from './byte-buffer.ts';
+import { createByteBuffer } from '../../client/byte-buffer.ts';
 
 /** Which members of an object are read: `true` for a whole value. For an array, it holds for each element. */
 export type Fields = true | { readonly [name: string]: Fields };

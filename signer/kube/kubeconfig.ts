@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse as parseYaml } from 'yaml';
-import { textOf } from '../pki/text.ts';
+import { textOf } from '../../spiffe/pki/text.ts';
 
 /** A cluster of a kubeconfig. Paths are absolute. */
 export interface KubeconfigCluster {

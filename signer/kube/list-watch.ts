@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import { ApiConnectionError, ApiStatusError, isExpired } from './api-error.ts';
 import { createJsonReader, type Fields, type JsonReader } from './json-reader.ts';
 import type { PageSize } from './page-size.ts';

@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import { createNews } from '../observe/news.ts';
 import { ApiStatusError, isNotFoundOfObject } from './api-error.ts';
 import { microTime } from './micro-time.ts';

@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import { ApiStatusError } from './api-error.ts';
 import { createBackoff } from './backoff.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';

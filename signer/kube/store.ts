@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 
 /** One change of a store. For a deletion, `object` is what was there. */
 export interface Change<T> {

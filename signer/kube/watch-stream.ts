@@ -1,5 +1,5 @@
+import { createByteBuffer } from '../../client/byte-buffer.ts';
 import { ApiConnectionError } from './api-error.ts';
-import { createByteBuffer } from './byte-buffer.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
 import { describe, type Incoming, reasonOf } from './exchange.ts';
 import type { Fields } from './json-reader.ts';

@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { endpointIdOf } from '../../spiffe/infrastructure.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { readSubjectKey } from '../../spiffe/pki/spki.ts';
 import { issueLeaf, leafNotBefore } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
-import { makeSerial } from '../pki/serial.ts';
-import { readSubjectKey } from '../pki/spki.ts';
-import { endpointIdOf } from '../spiffe/infrastructure.ts';
 
 /** What the endpoint shows its callers. Times in seconds since the epoch. */
 export interface EndpointCertificate {

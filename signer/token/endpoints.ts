@@ -1,5 +1,5 @@
+import { messageOf } from '../../spiffe/errors.ts';
 import type { PoolView } from '../authority/view.ts';
-import { messageOf } from '../errors.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';

@@ -1,4 +1,4 @@
-import { supportedSubjectKeys } from '../pki/keys.ts';
+import { supportedSubjectKeys } from '../../spiffe/pki/keys.ts';
 import type { ProvedOwner } from './caller/caller.ts';
 
 /**

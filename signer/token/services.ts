@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { OwnAudiences } from '../../spiffe/infrastructure.ts';
 import { rootsPem } from '../authority/documents.ts';
 import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
 import type { PoolView } from '../authority/view.ts';
@@ -7,7 +8,6 @@ import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { OwnAudiences } from '../spiffe/infrastructure.ts';
 import { learnApiServerFacts } from './caller/api-server.ts';
 import { createAuthenticator } from './caller/authenticate.ts';
 import { createCertificateAuthenticator } from './caller/authenticate-certificate.ts';

@@ -1,10 +1,10 @@
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import type { Result } from '../../spiffe/pki/result.ts';
+import type { Seconds } from '../../spiffe/pki/time.ts';
 import { poolLimits } from '../authority/document.ts';
 import type { PublishedMark } from '../authority/sequence.ts';
 import { type ClusterTrustBundle, metadataFields } from '../kube/types.ts';
-import type { CertificateFacts } from '../pki/certificate.ts';
-import { encodePem } from '../pki/pem.ts';
-import type { Result } from '../pki/result.ts';
-import type { Seconds } from '../pki/time.ts';
 import { endsIn, fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, trustDomainLabel } from './labels.ts';
 

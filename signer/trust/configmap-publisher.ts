@@ -1,10 +1,10 @@
+import { failure, type Result } from '../../spiffe/pki/result.ts';
 import type { Pool } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
 import { ApiStatusError } from '../kube/api-error.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
-import { failure, type Result } from '../pki/result.ts';
 import { createAwaitedNamespaces } from './awaited-namespaces.ts';
 import { createConfigMapWriter } from './configmap-writer.ts';
 import { createKeeper, type KeeperNeeds } from './keeper.ts';

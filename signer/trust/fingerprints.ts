@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
-import { readCertificate } from '../pki/certificate.ts';
-import { decodePem } from '../pki/pem.ts';
-import type { Seconds } from '../pki/time.ts';
+import { readCertificate } from '../../spiffe/pki/certificate.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import type { Seconds } from '../../spiffe/pki/time.ts';
 
 /** SHA-256 of the DER of each block of a PEM text, in hex; none where the text cannot be read. */
 export function fingerprintsOf(pem: string): ReadonlySet<string> {

@@ -1,4 +1,4 @@
-import type { CertificateFacts } from '../pki/certificate.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 
 /** One way in which the roots are published, and what our own watch shows of it. */
 export interface Publication {

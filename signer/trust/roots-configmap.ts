@@ -1,7 +1,7 @@
+import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { rootsPem } from '../authority/documents.ts';
 import type { Pool } from '../authority/pool.ts';
 import { type ConfigMap, metadataFields, type Namespace } from '../kube/types.ts';
-import { failure, type Result, success } from '../pki/result.ts';
 import { fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, managedBy } from './labels.ts';
 

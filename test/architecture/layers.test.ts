@@ -6,29 +6,37 @@ import { test } from 'node:test';
 const root = join(import.meta.dirname, '../..');
 
 /**
- * Which rooms of signer/ a room may import from, besides itself: only what is below it in the house. All may use
- * observe/ and errors.ts, which use nothing above themselves.
+ * What each folder may import, besides itself: only what is below it in the house (docs/development.md). Every folder
+ * with sources has a line of its own. `signer` is the wiring beside main.ts, which may use everything in signer/.
  */
+const library = ['spiffe', 'spiffe/pki'];
+const kube = ['signer/kube', 'client', ...library];
+const facts = ['signer/authority', 'signer/identity', ...kube];
 const mayUse: Record<string, readonly string[]> = {
-  errors: [],
-  observe: [],
-  pki: [],
-  spiffe: ['pki'],
-  kube: ['pki'],
-  identity: ['kube', 'spiffe', 'pki'],
-  authority: ['kube', 'spiffe', 'pki'],
-  config: ['kube', 'spiffe', 'pki'],
-  issuance: ['authority', 'identity', 'kube', 'spiffe', 'pki'],
-  token: ['authority', 'identity', 'kube', 'spiffe', 'pki'],
-  trust: ['authority', 'identity', 'kube', 'spiffe', 'pki'],
+  'spiffe/pki': [],
+  spiffe: ['spiffe/pki'],
+  client: library,
+  'signer/observe': [],
+  'signer/kube': ['client', ...library],
+  'signer/identity': kube,
+  'signer/authority': kube,
+  'signer/config': kube,
+  'signer/issuance': facts,
+  'signer/trust': facts,
+  'signer/token': ['signer/token/caller', 'signer/token/http', 'signer/token/svid', ...facts],
+  'signer/token/caller': ['signer/token', ...facts],
+  'signer/token/http': ['signer/token', 'signer/token/svid', ...facts],
+  'signer/token/svid': ['signer/token', 'signer/token/caller', 'signer/token/http', ...facts],
 };
-const mayBeUsedByAll = ['errors', 'observe'];
 
-/** What tools/ may use of signer/. The rest belongs to the running signer alone. */
-const mayBeUsedByTools = ['pki', 'spiffe', 'authority', 'identity', 'kube', 'trust', 'config', 'errors'];
+/** What tools/ may use of the program. The rest belongs to the running signer alone. */
+const mayBeUsedByTools = ['signer/trust', 'signer/config', ...facts];
 
 /** The entry that starts the signer for `kubespiffe signer`. */
 const toolsEntry = 'tools/main.ts';
+
+/** Every coded error of the project, which even spiffe/pki raises. */
+const errorsFile = 'spiffe/errors.ts';
 
 interface Import {
   from: string;
@@ -51,69 +59,60 @@ function sources(folder: string): string[] {
     .map((name) => join(folder, name));
 }
 
-/**
- * `signer/kube/queue.ts` is in the room `kube`, `signer/errors.ts` in one of its own. What else lies beside main.ts is
- * part of the wiring, which may use everything and is used by nothing.
- */
-function roomOf(file: string): string {
-  const [, place = '', ...rest] = file.split('/');
-  if (rest.length > 0) return place;
-  return place === 'errors.ts' ? 'errors' : 'main';
-}
-
 /** Who gets what, and for how long: the same facts always give the same answer. */
 const deciding = ['signer/identity/spiffe.ts', 'signer/issuance/decide.ts', 'signer/issuance/validity.ts'];
 const decides = (file: string) => deciding.includes(file);
 
 const textOf = (file: string) => readFileSync(join(root, file), 'utf8');
 
-const signerImports = importsBelow('signer');
+/** The folders of the program, without the commands. */
+const programFolders = ['spiffe', 'client', 'signer'];
+const programSources = programFolders.flatMap(sources);
+const programImports = programFolders.flatMap(importsBelow);
 const isOurs = ({ to }: Import) => to.endsWith('.ts');
 
-test('every room of signer/ has its place in the house', () => {
-  const rooms = new Set(sources('signer').map(roomOf));
-  rooms.delete('main');
-  for (const room of rooms)
-    assert.ok(Object.hasOwn(mayUse, room), `signer/${room} is not in the table of layers`);
+test('every folder of the program has its place in the house', () => {
+  const folders = new Set(programSources.map(dirname));
+  folders.delete('signer');
+  assert.deepEqual([...folders].sort(), Object.keys(mayUse).sort());
 });
 
-test('imports in signer/ go down the layers, never up', () => {
-  const wrong = signerImports.filter(isOurs).filter(({ from, to }) => {
-    const room = roomOf(from);
-    if (room === 'main' || !to.startsWith('signer/')) return !to.startsWith('signer/');
-    const target = roomOf(to);
-    if (target === room) return false;
-    const allowed = mayUse[room] ?? [];
-    const isShared =
-      mayBeUsedByAll.includes(target) && !(room === 'errors') && !(room === 'pki' && target === 'observe');
-    return !allowed.includes(target) && !isShared;
+test('imports go down the layers, never up, sub-folders included', () => {
+  const wrong = programImports.filter(isOurs).filter(({ from, to }) => {
+    const folder = dirname(from);
+    const target = dirname(to);
+    if (target === folder || to === errorsFile) return false;
+    if (folder === 'signer') return !Object.hasOwn(mayUse, target);
+    const allowed = mayUse[folder] ?? [];
+    return !allowed.includes(target) && !(target === 'signer/observe' && folder.startsWith('signer/'));
   });
   assert.deepEqual(wrong, []);
 });
 
 test('tools use what lies below the running signer', () => {
   const wrong = importsBelow('tools')
-    .filter(({ from, to }) => to.startsWith('signer/') && from !== toolsEntry)
-    .filter(({ to }) => !mayBeUsedByTools.includes(roomOf(to)));
+    .filter(isOurs)
+    .filter(({ from, to }) => !to.startsWith('tools/') && from !== toolsEntry)
+    .filter(({ to }) => !mayBeUsedByTools.includes(dirname(to)));
   assert.deepEqual(wrong, []);
 });
 
 test('the program does not use its tests', () => {
-  const wrong = [...signerImports, ...importsBelow('tools')].filter(({ to }) => to.startsWith('test/'));
+  const wrong = [...programImports, ...importsBelow('tools')].filter(({ to }) => to.startsWith('test/'));
   assert.deepEqual(wrong, []);
 });
 
 test('what decides does no input or output', () => {
-  assert.deepEqual(sources('signer').filter(decides).sort(), deciding);
-  const wrong = signerImports.filter(
+  assert.deepEqual(programSources.filter(decides).sort(), deciding);
+  const wrong = programImports.filter(
     ({ from, to }) => decides(from) && to.startsWith('node:') && to !== 'node:crypto',
   );
   assert.deepEqual(wrong, []);
 });
 
-test('what decides, and the rooms below, take time and randomness from their callers', () => {
-  const pure = sources('signer').filter(
-    (file) => decides(file) || ['pki', 'spiffe', 'identity', 'authority'].includes(roomOf(file)),
+test('what decides, and the folders below, take time and randomness from their callers', () => {
+  const pure = programSources.filter(
+    (file) => decides(file) || [...library, 'signer/identity', 'signer/authority'].includes(dirname(file)),
   );
   const clock = /new Date\(\)|Date\.now|performance\.now/;
   const randomness = /Math\.random|randomBytes|randomUUID|randomInt|getRandomValues/;
@@ -129,20 +128,20 @@ test('what decides, and the rooms below, take time and randomness from their cal
 });
 
 test('only the entries read the environment', () => {
-  const readers = sources('signer').filter((file) => /process\.env/.test(textOf(file)));
+  const readers = programSources.filter((file) => /process\.env/.test(textOf(file)));
   assert.deepEqual(
     readers.filter((file) => !['signer/main.ts', 'signer/process.ts'].includes(file)),
     [],
   );
 });
 
-test('a package is a run-time dependency if, and only if, the signer or the tools import it', () => {
+test('a package is a run-time dependency if, and only if, the program imports it', () => {
   const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>;
   };
-  const imported = ['signer', 'tools']
+  const imported = [...programFolders, 'tools']
     .flatMap(importsBelow)
     .map(({ to }) => /^(@[\w-]+\/[\w-]+|[\w-]+)(?:\/|$)/.exec(to)?.[1])
-    .filter((name) => name !== undefined && !['signer', 'tools', 'package.json'].includes(name));
+    .filter((name) => name !== undefined && ![...programFolders, 'tools', 'package.json'].includes(name));
   assert.deepEqual([...new Set(imported)].sort(), Object.keys(dependencies).sort());
 });

@@ -17,11 +17,11 @@ import { type NewKeyType, newKeyTypes } from '../../signer/authority/key-types.t
 import { parsePool } from '../../signer/authority/pool.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
 import { authorityKinds, authorityStates } from '../../signer/authority/states.ts';
-import { readCertificate } from '../../signer/pki/certificate.ts';
-import { decodePem, encodePem } from '../../signer/pki/pem.ts';
-import { makeSerial } from '../../signer/pki/serial.ts';
-import { readSubjectKey } from '../../signer/pki/spki.ts';
-import { checkAuthority } from '../../signer/spiffe/conformance.ts';
+import { checkAuthority } from '../../spiffe/conformance.ts';
+import { readCertificate } from '../../spiffe/pki/certificate.ts';
+import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { readSubjectKey } from '../../spiffe/pki/spki.ts';
 
 const now = Math.floor(Date.now() / 1000);
 let dir = '';

@@ -15,10 +15,10 @@ import {
 } from '../../signer/authority/documents.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { authorityStates, isPublished } from '../../signer/authority/states.ts';
-import { decodePem } from '../../signer/pki/pem.ts';
-import { parseJwks, parseSpiffeBundle } from '../../signer/spiffe/bundle.ts';
-import { checkBundle, checkBundleKey } from '../../signer/spiffe/bundle-clauses.ts';
-import type { JsonObject } from '../../signer/spiffe/json.ts';
+import { parseJwks, parseSpiffeBundle } from '../../spiffe/bundle.ts';
+import { checkBundle, checkBundleKey } from '../../spiffe/bundle-clauses.ts';
+import type { JsonObject } from '../../spiffe/json.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
 
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
 const trustDomain = 'example.org';

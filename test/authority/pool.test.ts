@@ -6,7 +6,7 @@ import type { AuthorityRecord, PoolDocument } from '../../signer/authority/docum
 import { parsePool } from '../../signer/authority/pool.ts';
 import { poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
 import type { Secret } from '../../signer/kube/types.ts';
-import { nameConstraints, unknownExtension } from '../pki/name-constraints.ts';
+import { nameConstraints, unknownExtension } from '../spiffe/pki/name-constraints.ts';
 import { makeCa, p256, type TestCa } from './authorities.ts';
 
 const now = Date.UTC(2026, 10, 22, 12) / 1000;

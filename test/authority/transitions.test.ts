@@ -11,7 +11,7 @@ import {
   retireAuthority,
   writablePool,
 } from '../../signer/authority/transitions.ts';
-import { rfc3339 } from '../../signer/pki/time.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 
 const trustDomain = 'example.org';
 const now = Date.UTC(2026, 10, 29, 12) / 1000;

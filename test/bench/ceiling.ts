@@ -6,10 +6,10 @@ import { randomBytes } from 'node:crypto';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { pathOf, prepareAnswer } from '../../signer/issuance/status.ts';
 import { leafValidity } from '../../signer/issuance/validity.ts';
-import { makeSerial } from '../../signer/pki/serial.ts';
-import { makeSpiffeId } from '../../signer/spiffe/id.ts';
-import { authorityOf, makeCa } from '../pki/authorities.ts';
-import { supportedKey } from '../pki/keys.ts';
+import { makeSpiffeId } from '../../spiffe/id.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { authorityOf, makeCa } from '../spiffe/pki/authorities.ts';
+import { supportedKey } from '../spiffe/pki/keys.ts';
 import { type ApiClient, openApi } from './api-client.ts';
 import { serveCalls } from './worker.ts';
 

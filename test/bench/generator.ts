@@ -1,6 +1,6 @@
 import { asNode } from '../cluster/admin.ts';
-import { makeKey } from '../pki/keys.ts';
-import { stubRequest } from '../pki/requests.ts';
+import { makeKey } from '../spiffe/pki/keys.ts';
+import { stubRequest } from '../spiffe/pki/requests.ts';
 import type { ApiClient, Watch } from './api-client.ts';
 import { type Place, signerName } from './place.ts';
 import { podObject } from './pod.ts';

@@ -6,11 +6,11 @@ import { parseArgs } from 'node:util';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
 import { leafValidity } from '../../signer/issuance/validity.ts';
-import { readCsrKey } from '../../signer/pki/csr.ts';
-import { makeSerial } from '../../signer/pki/serial.ts';
-import { authorityOf, makeCa } from '../pki/authorities.ts';
-import { makeKey, type TestKeyName } from '../pki/keys.ts';
-import { stubRequest } from '../pki/requests.ts';
+import { readCsrKey } from '../../spiffe/pki/csr.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { authorityOf, makeCa } from '../spiffe/pki/authorities.ts';
+import { makeKey, type TestKeyName } from '../spiffe/pki/keys.ts';
+import { stubRequest } from '../spiffe/pki/requests.ts';
 
 const rounds = 15;
 const roundMs = 150;

@@ -2,10 +2,10 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
-import { leafExtensions } from '../../signer/pki/leaf-extensions.ts';
-import { makeSerial } from '../../signer/pki/serial.ts';
+import { leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { startTokenSigner } from '../contract/token-endpoint.ts';
-import { supportedKey } from '../pki/keys.ts';
+import { supportedKey } from '../spiffe/pki/keys.ts';
 import type { Target } from './token-client.ts';
 import {
   measured,

@@ -1,7 +1,7 @@
 // The load on the token endpoint: a process of its own with 32 connections that stay open, each with one request
 // under way. The API server's own TokenReviews are measured by the same means.
-import { makeKey } from '../pki/keys.ts';
-import { stubRequest } from '../pki/requests.ts';
+import { makeKey } from '../spiffe/pki/keys.ts';
+import { stubRequest } from '../spiffe/pki/requests.ts';
 import { type Access, type ApiClient, openApi, readAccess } from './api-client.ts';
 import type { Place } from './place.ts';
 import { percentile } from './statistics.ts';

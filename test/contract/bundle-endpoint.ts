@@ -10,10 +10,10 @@ import {
 } from '@peculiar/x509';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import type { Authority } from '../../signer/authority/pool.ts';
-import { makeSerial } from '../../signer/pki/serial.ts';
-import { makeSpiffeId } from '../../signer/spiffe/id.ts';
-import { webKeyPair } from '../pki/authorities.ts';
-import { supportedKey } from '../pki/keys.ts';
+import { makeSpiffeId } from '../../spiffe/id.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { webKeyPair } from '../spiffe/pki/authorities.ts';
+import { supportedKey } from '../spiffe/pki/keys.ts';
 
 /** What a server proves itself with, PEM. */
 export interface ServerCredentials {

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { connect, type TLSSocket } from 'node:tls';
 import type { PoolDocument } from '../../signer/authority/document.ts';
-import { endpointIdOf } from '../../signer/spiffe/infrastructure.ts';
+import { endpointIdOf } from '../../spiffe/infrastructure.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';

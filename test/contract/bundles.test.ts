@@ -18,7 +18,7 @@ import {
   type Pool,
   signingAuthorityAt,
 } from '../../signer/authority/pool.ts';
-import { assembleJwt, jwtSigningInput } from '../../signer/spiffe/jwt-svid.ts';
+import { assembleJwt, jwtSigningInput } from '../../spiffe/jwt-svid.ts';
 import { type Judges, openJudges, type Verdict } from '../judges/judges.ts';
 import { openPySpiffe, type PySpiffe } from '../judges/py-spiffe.ts';
 import { type Ran, run } from '../tools/run.ts';

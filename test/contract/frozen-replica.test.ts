@@ -7,8 +7,8 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
-import { keyShelf } from '../pki/keys.ts';
-import { stubRequest } from '../pki/requests.ts';
+import { keyShelf } from '../spiffe/pki/keys.ts';
+import { stubRequest } from '../spiffe/pki/requests.ts';
 import { putPool } from './installation.ts';
 import {
   type Answer,

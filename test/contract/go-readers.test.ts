@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import fc from 'fast-check';
-import { readCertificate } from '../../signer/pki/certificate.ts';
-import { readCsrKey } from '../../signer/pki/csr.ts';
-import { makeSerial } from '../../signer/pki/serial.ts';
-import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
-import { checkAuthority } from '../../signer/spiffe/conformance.ts';
-import { makeSpiffeId } from '../../signer/spiffe/id.ts';
-import { parseIssuingTrustDomain } from '../../signer/spiffe/trust-domain.ts';
+import { checkAuthority } from '../../spiffe/conformance.ts';
+import { makeSpiffeId } from '../../spiffe/id.ts';
+import { readCertificate } from '../../spiffe/pki/certificate.ts';
+import { readCsrKey } from '../../spiffe/pki/csr.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
+import { parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type Answer, type Judges, openJudges, type Question } from '../judges/judges.ts';
-import { authorityOf, makeCa } from '../pki/authorities.ts';
-import { keyShelf, subjectKeyNames, supportedKey } from '../pki/keys.ts';
-import { stubRequest } from '../pki/requests.ts';
+import { authorityOf, makeCa } from '../spiffe/pki/authorities.ts';
+import { keyShelf, subjectKeyNames, supportedKey } from '../spiffe/pki/keys.ts';
+import { stubRequest } from '../spiffe/pki/requests.ts';
 
 const key = keyShelf();
 let judges: Judges;

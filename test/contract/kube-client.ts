@@ -1,6 +1,6 @@
-import { KubespiffeError } from '../../signer/errors.ts';
 import { type Credentials, loadCredentials } from '../../signer/kube/credentials.ts';
 import { type Call, createTransport, type Transport } from '../../signer/kube/transport.ts';
+import { KubespiffeError } from '../../spiffe/errors.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { readCertificate } from '../../signer/pki/certificate.ts';
-import { readIssuerUris, readPodIdentity } from '../../signer/pki/leaf-extensions.ts';
+import { readCertificate } from '../../spiffe/pki/certificate.ts';
+import { readIssuerUris, readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { aPool, installSigner, putPool } from './installation.ts';
 import { startSigner } from './signer-process.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { parseSpiffeBundle, printSpiffeBundle } from '../../signer/spiffe/bundle.ts';
-import { publicJwkOf } from '../../signer/spiffe/jwk.ts';
-import { verifyJwtSvid } from '../../signer/spiffe/jwt-verify.ts';
+import { parseSpiffeBundle, printSpiffeBundle } from '../../spiffe/bundle.ts';
+import { publicJwkOf } from '../../spiffe/jwk.ts';
+import { verifyJwtSvid } from '../../spiffe/jwt-verify.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
-import { makeCa, type TestCa } from '../pki/authorities.ts';
+import { makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
 import { ecKey, inputOf, rsaKey, tokenOf } from '../spiffe/tokens.ts';
 
 /** What our readers take, go-spiffe takes as well: nothing that we call sound fails elsewhere. */

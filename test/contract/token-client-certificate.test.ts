@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import type { Pod } from '../../signer/kube/types.ts';
-import { parseJwt } from '../../signer/spiffe/jwt-svid.ts';
+import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';

@@ -9,9 +9,9 @@ import * as x509 from '@peculiar/x509';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
-import { webAlgorithm, webKeyPair } from '../pki/authorities.ts';
-import { keyShelf } from '../pki/keys.ts';
-import { stubRequest } from '../pki/requests.ts';
+import { webAlgorithm, webKeyPair } from '../spiffe/pki/authorities.ts';
+import { keyShelf } from '../spiffe/pki/keys.ts';
+import { stubRequest } from '../spiffe/pki/requests.ts';
 import { claimsOf, headerOf, signed } from '../token/caller/bad-tokens.ts';
 import {
   type Call,

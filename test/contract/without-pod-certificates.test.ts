@@ -3,8 +3,8 @@ import { after, before, describe, it } from 'node:test';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
-import { makeKey } from '../pki/keys.ts';
-import { stubRequest } from '../pki/requests.ts';
+import { makeKey } from '../spiffe/pki/keys.ts';
+import { stubRequest } from '../spiffe/pki/requests.ts';
 import { startSigner } from './signer-process.ts';
 import {
   installTokenEndpoint,

@@ -16,13 +16,13 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
 import type { Pod } from '../../signer/kube/types.ts';
-import { readCertificate } from '../../signer/pki/certificate.ts';
-import { decodePem } from '../../signer/pki/pem.ts';
+import { readCertificate } from '../../spiffe/pki/certificate.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
-import { makeCa } from '../pki/authorities.ts';
+import { makeCa } from '../spiffe/pki/authorities.ts';
 import { claimsOf, headerOf, signed } from '../token/caller/bad-tokens.ts';
 import { launcher, run } from '../tools/run.ts';
 import {

@@ -87,7 +87,7 @@ test('every readiness check and every error code has its heading', async () => {
   );
   assert.deepEqual(
     titlesBelow(page, 'Error codes').sort(),
-    (await membersOf('signer/errors.ts', 'ErrorCode')).sort(),
+    (await membersOf('spiffe/errors.ts', 'ErrorCode')).sort(),
   );
 });
 
@@ -184,13 +184,21 @@ test('the alerts are rules that Prometheus takes, over metrics, labels and state
   assert.deepEqual(asked('kubespiffe_x509_svids_total').sort(), alarmsIn(refusals).sort());
 });
 
-test('every room of the signer has its row in the house, and every file beside them', async () => {
+test('every folder of the program has its row in the house, and every file beside them', async () => {
   const { text } = await readPage('docs/development.md');
   const rows = text.split('\n## The house\n')[1]?.split('\n## ')[0] ?? '';
-  const told = [...rows.matchAll(/^\| (`signer\/.+?) \|/gm)].flatMap(([, places = '']) =>
-    [...places.matchAll(/`signer\/([\w.-]+)\/?`/g)].map(([, name]) => name),
+  const named = [...rows.matchAll(/^\| (`.+?) \|/gm)].flatMap(([, places = '']) =>
+    [...places.matchAll(/`((?:signer|spiffe|client)\/[\w./-]*)`/g)].map(([, name = '']) =>
+      name.replace(/\/$/, ''),
+    ),
   );
-  assert.deepEqual(told.sort(), (await readdir(join(checkout, 'signer'))).sort());
+  const expected = [
+    ...(await readdir(join(checkout, 'signer'))).map((name) => `signer/${name}`),
+    'client',
+    'spiffe',
+    'spiffe/pki',
+  ];
+  assert.deepEqual(named.sort(), expected.sort());
 });
 
 test('every dependency has its reason, where it belongs', async () => {

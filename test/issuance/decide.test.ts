@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Decision, decideOnPod, decideOnRequest } from '../../signer/issuance/decide.ts';
 import type { PodLookup } from '../../signer/kube/pods.ts';
-import type { SubjectKey, SupportedKey } from '../../signer/pki/spki.ts';
+import type { SubjectKey, SupportedKey } from '../../spiffe/pki/spki.ts';
 import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
 
 const policy = { trustDomain: 'example.org' };

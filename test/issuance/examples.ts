@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import type { OpenRequest } from '../../signer/issuance/request.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
-import { readSubjectKey, type SupportedKey } from '../../signer/pki/spki.ts';
+import { readSubjectKey, type SupportedKey } from '../../spiffe/pki/spki.ts';
 
 /** A request as kubelet makes it, with what a test wants to be different. */
 export function anOpenRequest(different: Partial<OpenRequest> = {}): OpenRequest {

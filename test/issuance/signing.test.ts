@@ -6,8 +6,8 @@ import { newPool } from '../../signer/authority/document.ts';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
 import { createSigning, type SigningNeeds } from '../../signer/issuance/signing.ts';
-import type { CertificateFacts } from '../../signer/pki/certificate.ts';
-import { parseSpiffeId } from '../../signer/spiffe/id.ts';
+import { parseSpiffeId } from '../../spiffe/id.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { nothingPublished } from '../authority/published.ts';
 import { anOpenRequest, aSupportedKey } from './examples.ts';
 

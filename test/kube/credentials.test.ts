@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
-import { KubespiffeError } from '../../signer/errors.ts';
 import { type CredentialSources, loadCredentials } from '../../signer/kube/credentials.ts';
+import { KubespiffeError } from '../../spiffe/errors.ts';
 
 let folder: string;
 let now = 0;

@@ -5,10 +5,10 @@ import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { type Config, loadConfig } from '../../signer/config/load.ts';
 import type { readinessChecks } from '../../signer/readiness.ts';
-import { ownAudiences } from '../../signer/spiffe/infrastructure.ts';
 import { maxBodyBytes, memoryOf, usualLimits } from '../../signer/token/http/limits.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
+import { ownAudiences } from '../../spiffe/infrastructure.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { create } from '../contract/workloads.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { explain, outcomes } from '../../signer/observe/reasons.ts';
-import { supportedSubjectKeys } from '../../signer/pki/keys.ts';
+import { supportedSubjectKeys } from '../../spiffe/pki/keys.ts';
 
 test('the denial of a key names the key, and every type that is served, as we and as the pod source call it', () => {
   const sentence = explain('UnsupportedKeyType', 'RSA 2048');

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as x509 from '@peculiar/x509';
 import fc from 'fast-check';
-import { readCsrKey, readProvenCsrKey } from '../../signer/pki/csr.ts';
-import { octetString, sequence } from '../../signer/pki/der-writer.ts';
-import { webAlgorithm, webKeyPair } from '../pki/authorities.ts';
-import { keyShelf, subjectKeyNames, supportedKey } from '../pki/keys.ts';
+import { readCsrKey, readProvenCsrKey } from '../../spiffe/pki/csr.ts';
+import { octetString, sequence } from '../../spiffe/pki/der-writer.ts';
+import { webAlgorithm, webKeyPair } from '../spiffe/pki/authorities.ts';
+import { keyShelf, subjectKeyNames, supportedKey } from '../spiffe/pki/keys.ts';
 
 const key = keyShelf();
 

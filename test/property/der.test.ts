@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as asn1js from 'asn1js';
 import fc from 'fast-check';
-import { contentOf, elementAt, positiveInteger, soleElement, tags } from '../../signer/pki/der.ts';
-import { encode, objectIdentifier, octetString, sequence } from '../../signer/pki/der-writer.ts';
-import { decodeOid, encodeOid } from '../../signer/pki/oid.ts';
-import { decodePem, encodePem } from '../../signer/pki/pem.ts';
-import { timeLength, timeOf, writeTime } from '../../signer/pki/time.ts';
+import { contentOf, elementAt, positiveInteger, soleElement, tags } from '../../spiffe/pki/der.ts';
+import { encode, objectIdentifier, octetString, sequence } from '../../spiffe/pki/der-writer.ts';
+import { decodeOid, encodeOid } from '../../spiffe/pki/oid.ts';
+import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { timeLength, timeOf, writeTime } from '../../spiffe/pki/time.ts';
 
 /** What the reader of another library makes of the bytes; all of them must be used. */
 function oracle(der: Uint8Array): asn1js.AsnType {

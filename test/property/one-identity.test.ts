@@ -8,14 +8,14 @@ import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
 import { decideOnPod as decideOnRequest } from '../../signer/issuance/decide.ts';
-import { leafExtensions } from '../../signer/pki/leaf-extensions.ts';
-import { makeSerial } from '../../signer/pki/serial.ts';
-import { endpointIdOf, infrastructurePath } from '../../signer/spiffe/infrastructure.ts';
 import {
   judgeClientCertificate,
   readClientCertificate,
 } from '../../signer/token/caller/client-certificate.ts';
 import { decideOnPod as decideOnToken } from '../../signer/token/caller/pods.ts';
+import { endpointIdOf, infrastructurePath } from '../../spiffe/infrastructure.ts';
+import { leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { anOpenRequest, aPod, aSupportedKey } from '../issuance/examples.ts';
 
 const label = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?$/);

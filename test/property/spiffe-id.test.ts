@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { makeSpiffeId, parseSpiffeId } from '../../signer/spiffe/id.ts';
-import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
+import { makeSpiffeId, parseSpiffeId } from '../../spiffe/id.ts';
+import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 
 const domainCharacters = [...'abcdefghijklmnopqrstuvwxyz0123456789.-_'];
 const segmentCharacters = [...domainCharacters, ...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'];

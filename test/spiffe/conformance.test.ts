@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import * as x509 from '@peculiar/x509';
-import { type CertificateFacts, readCertificate } from '../../signer/pki/certificate.ts';
-import { makeSerial } from '../../signer/pki/serial.ts';
-import { checkAuthority, checkLeaf, type Finding } from '../../signer/spiffe/conformance.ts';
-import { authorityOf, makeCa, webAlgorithm, webKeyPair } from '../pki/authorities.ts';
-import { keyShelf, supportedKey } from '../pki/keys.ts';
-import { nameConstraints } from '../pki/name-constraints.ts';
+import { checkAuthority, checkLeaf, type Finding } from '../../spiffe/conformance.ts';
+import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { authorityOf, makeCa, webAlgorithm, webKeyPair } from './pki/authorities.ts';
+import { keyShelf, supportedKey } from './pki/keys.ts';
+import { nameConstraints } from './pki/name-constraints.ts';
 
 const key = keyShelf();
 

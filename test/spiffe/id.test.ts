@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { makeSpiffeId, parseSpiffeId } from '../../signer/spiffe/id.ts';
+import { makeSpiffeId, parseSpiffeId } from '../../spiffe/id.ts';
 
 const longest = `spiffe://example.org/${'a'.repeat(2048 - 'spiffe://example.org/'.length)}`;
 

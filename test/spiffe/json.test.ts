@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseJsonBytes, parseJsonObject } from '../../signer/spiffe/json.ts';
+import { parseJsonBytes, parseJsonObject } from '../../spiffe/json.ts';
 
 for (const [name, text, reason] of [
   ['no JSON', '{"a":', 'it is not JSON'],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { test } from 'node:test';
 import { calculateJwkThumbprint, type JWK } from 'jose';
-import { publicJwkOf, readPublicJwk, thumbprintOf } from '../../signer/spiffe/jwk.ts';
+import { publicJwkOf, readPublicJwk, thumbprintOf } from '../../spiffe/jwk.ts';
 
 const pairs: Readonly<Record<string, { privateKey: KeyObject; publicKey: KeyObject }>> = {
   'P-256': generateKeyPairSync('ec', { namedCurve: 'P-256' }),

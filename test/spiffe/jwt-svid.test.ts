@@ -3,11 +3,11 @@ import { createHmac, sign } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { jwtVerify, SignJWT } from 'jose';
-import type { Finding } from '../../signer/spiffe/conformance.ts';
-import { jwtAlgorithms } from '../../signer/spiffe/jwt-algorithms.ts';
-import { checkJwtSvid } from '../../signer/spiffe/jwt-clauses.ts';
-import { assembleJwt, jwtSigningInput, maxTokenLength, parseJwt } from '../../signer/spiffe/jwt-svid.ts';
-import { verifyJwtSvid } from '../../signer/spiffe/jwt-verify.ts';
+import type { Finding } from '../../spiffe/conformance.ts';
+import { jwtAlgorithms } from '../../spiffe/jwt-algorithms.ts';
+import { checkJwtSvid } from '../../spiffe/jwt-clauses.ts';
+import { assembleJwt, jwtSigningInput, maxTokenLength, parseJwt } from '../../spiffe/jwt-svid.ts';
+import { verifyJwtSvid } from '../../spiffe/jwt-verify.ts';
 import { ecKey, inputOf, rsaKey, type TokenKey, tokenOf } from './tokens.ts';
 
 const now = 1_900_000_000;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { judgeNameConstraints } from '../../signer/spiffe/name-constraints.ts';
-import { makeCa } from '../pki/authorities.ts';
-import { constraintCases, nameConstraints } from '../pki/name-constraints.ts';
+import { judgeNameConstraints } from '../../spiffe/name-constraints.ts';
+import { makeCa } from './pki/authorities.ts';
+import { constraintCases, nameConstraints } from './pki/name-constraints.ts';
 
 for (const [name, wish, expected] of constraintCases) {
   const outcome = expected === 'accepted' ? 'accepted' : 'refused';

@@ -1,5 +1,5 @@
 import { constants, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { publicJwkOf, thumbprintOf } from '../../signer/spiffe/jwk.ts';
+import { publicJwkOf, thumbprintOf } from '../../spiffe/jwk.ts';
 
 /** A key for tokens, with the kid that it has in bundles. */
 export interface TokenKey {

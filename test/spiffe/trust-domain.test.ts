@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseIssuingTrustDomain, parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
+import { parseIssuingTrustDomain, parseTrustDomain } from '../../spiffe/trust-domain.ts';
 
 for (const name of ['example.org', 'a', '1', '-', '_', '.', '-a.', '192.168.0.1', 'a'.repeat(255)]) {
   test(`takes ${name.slice(0, 40)} of ${name.length} characters`, () => {

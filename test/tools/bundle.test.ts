@@ -9,7 +9,7 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
-import { assembleJwt, jwtSigningInput } from '../../signer/spiffe/jwt-svid.ts';
+import { assembleJwt, jwtSigningInput } from '../../spiffe/jwt-svid.ts';
 import { ecKey, tokenOf } from '../spiffe/tokens.ts';
 import { run } from './run.ts';
 

@@ -8,11 +8,11 @@ import { createAuthority } from '../../signer/authority/create.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { parsePool } from '../../signer/authority/pool.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
-import { extension, leafExtensions } from '../../signer/pki/leaf-extensions.ts';
-import { oids } from '../../signer/pki/oid.ts';
-import { encodePem } from '../../signer/pki/pem.ts';
-import { makeSerial } from '../../signer/pki/serial.ts';
-import { readSubjectKey } from '../../signer/pki/spki.ts';
+import { extension, leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
+import { oids } from '../../spiffe/pki/oid.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { readSubjectKey } from '../../spiffe/pki/spki.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { run } from './run.ts';
 

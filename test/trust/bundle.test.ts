@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import type { CertificateFacts } from '../../signer/pki/certificate.ts';
-import { readCertificate } from '../../signer/pki/certificate.ts';
-import { decodePem } from '../../signer/pki/pem.ts';
 import {
   bundleName,
   type DesiredBundle,
@@ -12,6 +9,9 @@ import {
   type PublishedBundle,
   toPublishedBundle,
 } from '../../signer/trust/bundle.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { readCertificate } from '../../spiffe/pki/certificate.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
 import { makeCa } from '../authority/authorities.ts';
 
 const now = Math.floor(Date.now() / 1000);

@@ -7,7 +7,6 @@ import type { PoolView } from '../../signer/authority/view.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { createLogger } from '../../signer/observe/log.ts';
-import type { CertificateFacts } from '../../signer/pki/certificate.ts';
 import { type ConfigMapPublisher, createConfigMapPublisher } from '../../signer/trust/configmap-publisher.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import {
@@ -16,6 +15,7 @@ import {
   type PublishedRoots,
   toPublishedRoots,
 } from '../../signer/trust/roots-configmap.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 
 const trustDomain = 'example.org';
 const now = Math.floor(Date.now() / 1000);

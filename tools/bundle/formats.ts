@@ -1,16 +1,12 @@
 import type { KeyObject } from 'node:crypto';
-import type { CertificateFacts } from '../../signer/pki/certificate.ts';
-import { encodePem } from '../../signer/pki/pem.ts';
-import { failure, type Result } from '../../signer/pki/result.ts';
-import { textOf } from '../../signer/pki/text.ts';
-import { parseJwks, parseSpiffeBundle, printJwks } from '../../signer/spiffe/bundle.ts';
-import { isJsonObject } from '../../signer/spiffe/json.ts';
-import { publicJwkOf } from '../../signer/spiffe/jwk.ts';
-import {
-  type JwtAlgorithmName,
-  jwtAlgorithms,
-  keyFitsAlgorithm,
-} from '../../signer/spiffe/jwt-algorithms.ts';
+import { parseJwks, parseSpiffeBundle, printJwks } from '../../spiffe/bundle.ts';
+import { isJsonObject } from '../../spiffe/json.ts';
+import { publicJwkOf } from '../../spiffe/jwk.ts';
+import { type JwtAlgorithmName, jwtAlgorithms, keyFitsAlgorithm } from '../../spiffe/jwt-algorithms.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { failure, type Result } from '../../spiffe/pki/result.ts';
+import { textOf } from '../../spiffe/pki/text.ts';
 import { certificatesOf } from '../inspect/pem.ts';
 
 export const bundleFormats = ['spiffe', 'jwks', 'pem'] as const;

@@ -1,8 +1,8 @@
+import { endpointFault } from '../../client/bundle-endpoint.ts';
+import { printable } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
-import { printable } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
-import { endpointFault } from './endpoint.ts';
 import { pemOf, readTrustMaterial, type TrustMaterial } from './formats.ts';
 
 /** The URL of an endpoint as a person wrote it. @throws CliError USAGE */

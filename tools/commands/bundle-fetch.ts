@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander';
-import { parseSpiffeBundle } from '../../signer/spiffe/bundle.ts';
-import { parseSpiffeId } from '../../signer/spiffe/id.ts';
-import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
-import { type EndpointProfile, fetchFromEndpoint } from '../bundle/endpoint.ts';
+import { type EndpointProfile, fetchFromEndpoint } from '../../client/bundle-endpoint.ts';
+import { parseSpiffeBundle } from '../../spiffe/bundle.ts';
+import { parseSpiffeId } from '../../spiffe/id.ts';
+import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type BundleFormat, jwksOf, pemOf } from '../bundle/formats.ts';
 import { endpointUrl, rootsFrom, warnOfIgnored } from '../bundle/inputs.ts';
 import { CliError } from '../errors.ts';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { textOf } from '../../signer/pki/text.ts';
+import { textOf } from '../../spiffe/pki/text.ts';
 import { formatOf, readTrustMaterial } from '../bundle/formats.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { withExamples } from '../help.ts';

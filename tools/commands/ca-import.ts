@@ -15,9 +15,9 @@ import {
   trustDomainOf,
 } from '../../signer/authority/import.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
-import { encodePem } from '../../signer/pki/pem.ts';
-import { textOf } from '../../signer/pki/text.ts';
-import { rfc3339 } from '../../signer/pki/time.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { textOf } from '../../spiffe/pki/text.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';

@@ -13,12 +13,11 @@ import {
   writablePool,
 } from '../../signer/authority/transitions.ts';
 import type { Secret } from '../../signer/kube/types.ts';
-import { textOf } from '../../signer/pki/text.ts';
+import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { parseDuration } from '../duration.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { printable } from '../output.ts';
 import { checkedPool, unseen, withAllowUnusable, withSecretName } from '../pool-secret.ts';
 import { type PublishedRoots, readPublished } from '../published.ts';
 import { nameOfInput, readInput } from '../read-input.ts';

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
 import { exitCodes, poolMissing } from '../errors.ts';
 import { withExamples } from '../help.ts';
@@ -8,7 +9,6 @@ import {
   mark,
   type OutputFormat,
   outputOption,
-  printable,
   printObject,
   span,
   table,

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
-import type { CertificateFacts } from '../../signer/pki/certificate.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { printable } from '../../spiffe/pki/text.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { mergedTrustDomains } from '../inspect/certificates.ts';
 import { inspectContent } from '../inspect/detect.ts';
 import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
-import { type OutputFormat, outputOption, printable } from '../output.ts';
+import { type OutputFormat, outputOption } from '../output.ts';
 import { lookInto, nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 

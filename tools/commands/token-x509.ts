@@ -1,10 +1,11 @@
-import { rfc3339 } from '../../signer/pki/time.ts';
-import { webTrust } from '../bundle/endpoint.ts';
+import { webTrust } from '../../client/bundle-endpoint.ts';
+import type { LeafKeyType } from '../../client/leaf-key-types.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
-import { fromNow, type OutputFormat, printable, printObject } from '../output.ts';
+import { fromNow, type OutputFormat, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { writeCredentials } from '../token/credential-files.ts';
-import type { LeafKeyType } from '../token/leaf-key-types.ts';
 
 export interface X509Wishes {
   readonly subjectToken: string;
@@ -23,7 +24,7 @@ export async function getX509Svid(terminal: Terminal, wishes: X509Wishes): Promi
   const url = endpointUrl(wishes.endpoint, 'https://kubespiffe-tokens.kubespiffe.svc/x509-svid');
   const trust = webTrust(roots === undefined ? undefined : await rootsFrom(terminal, roots));
   // Loaded only where it is used: the library that makes requests takes a while.
-  const { requestX509Svid } = await import('../token/certify.ts');
+  const { requestX509Svid } = await import('../../client/x509-svid.ts');
   const got = await requestX509Svid({ url, subjectToken, keyType, trust, env: terminal.env });
   const files = await writeCredentials(wishes.folder, got);
   const { spiffeId, notBefore, notAfter, refreshAt } = got;

@@ -1,21 +1,21 @@
 import { type Command, Option } from 'commander';
-import { textOf } from '../../signer/pki/text.ts';
-import { rfc3339 } from '../../signer/pki/time.ts';
-import { checkJwtSvid } from '../../signer/spiffe/jwt-clauses.ts';
-import { type ParsedJwt, parseJwt } from '../../signer/spiffe/jwt-svid.ts';
-import { verifyJwtSvid } from '../../signer/spiffe/jwt-verify.ts';
-import { parseTrustDomain } from '../../signer/spiffe/trust-domain.ts';
-import { webTrust } from '../bundle/endpoint.ts';
+import { webTrust } from '../../client/bundle-endpoint.ts';
+import { getJwtSvid } from '../../client/jwt-svid.ts';
+import { type LeafKeyType, leafKeyTypes } from '../../client/leaf-key-types.ts';
+import { checkJwtSvid } from '../../spiffe/jwt-clauses.ts';
+import { type ParsedJwt, parseJwt } from '../../spiffe/jwt-svid.ts';
+import { verifyJwtSvid } from '../../spiffe/jwt-verify.ts';
+import { printable, textOf } from '../../spiffe/pki/text.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { readTrustMaterial } from '../bundle/formats.ts';
 import { endpointUrl, rootsFrom, warnOfIgnored } from '../bundle/inputs.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { type Inspection, printInspection } from '../inspect/report.ts';
-import { fromNow, mark, type OutputFormat, outputOption, printable, printObject } from '../output.ts';
+import { fromNow, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
-import { getJwtSvid } from '../token/exchange.ts';
-import { type LeafKeyType, leafKeyTypes } from '../token/leaf-key-types.ts';
 import { getX509Svid } from './token-x509.ts';
 
 interface Options {

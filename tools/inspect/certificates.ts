@@ -1,8 +1,8 @@
-import type { CertificateFacts } from '../../signer/pki/certificate.ts';
-import { type PodIdentity, readIssuerUris, readPodIdentity } from '../../signer/pki/leaf-extensions.ts';
-import { rfc3339 } from '../../signer/pki/time.ts';
-import { isSignedBy } from '../../signer/pki/verify.ts';
-import { checkAuthority, checkLeaf, type Finding } from '../../signer/spiffe/conformance.ts';
+import { checkAuthority, checkLeaf, type Finding } from '../../spiffe/conformance.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { type PodIdentity, readIssuerUris, readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import { colons, fromNow } from '../output.ts';
 import { finding, type Section } from './report.ts';
 

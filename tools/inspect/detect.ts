@@ -1,7 +1,7 @@
 import { parseAllDocuments } from 'yaml';
-import { encodePem } from '../../signer/pki/pem.ts';
-import { hasByteOrderMark, textOf } from '../../signer/pki/text.ts';
-import type { Finding } from '../../signer/spiffe/conformance.ts';
+import type { Finding } from '../../spiffe/conformance.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { hasByteOrderMark, textOf } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
 import { type InspectContext, inspectPem, knownForms } from './pem.ts';
 import { finding, type Inspection, withFirst } from './report.ts';

@@ -2,7 +2,7 @@ import { poolKind, readPoolDocument } from '../../signer/authority/document.ts';
 import { compilePool, timeProblem } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import type { ClusterTrustBundle, PodCertificateRequest, Secret } from '../../signer/kube/types.ts';
-import { textOf } from '../../signer/pki/text.ts';
+import { textOf } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
 import { authoritySections } from './certificates.ts';
 import { inspectPcr } from './pcr.ts';

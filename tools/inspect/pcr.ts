@@ -1,11 +1,11 @@
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
 import { minCertificateSeconds, type PodCertificateRequest } from '../../signer/kube/types.ts';
-import type { CertificateFacts } from '../../signer/pki/certificate.ts';
-import { readCsrKey } from '../../signer/pki/csr.ts';
-import { readSubjectKey, type SubjectKey } from '../../signer/pki/spki.ts';
-import { rfc3339 } from '../../signer/pki/time.ts';
-import type { Finding } from '../../signer/spiffe/conformance.ts';
-import { parseSpiffeId } from '../../signer/spiffe/id.ts';
+import type { Finding } from '../../spiffe/conformance.ts';
+import { parseSpiffeId } from '../../spiffe/id.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { readCsrKey } from '../../spiffe/pki/csr.ts';
+import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { fromNow, span } from '../output.ts';
 import { certificatesOf, type InspectContext, inspectPem } from './pem.ts';
 import { finding, type Inspection, type Section } from './report.ts';

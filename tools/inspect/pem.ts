@@ -1,10 +1,10 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { type CertificateFacts, readCertificate } from '../../signer/pki/certificate.ts';
-import { readCsrKey } from '../../signer/pki/csr.ts';
-import { decodePem, encodePem, type PemBlock } from '../../signer/pki/pem.ts';
-import { nameOfKey } from '../../signer/pki/sign.ts';
-import { textOf } from '../../signer/pki/text.ts';
-import type { Finding } from '../../signer/spiffe/conformance.ts';
+import type { Finding } from '../../spiffe/conformance.ts';
+import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
+import { readCsrKey } from '../../spiffe/pki/csr.ts';
+import { decodePem, encodePem, type PemBlock } from '../../spiffe/pki/pem.ts';
+import { nameOfKey } from '../../spiffe/pki/sign.ts';
+import { textOf } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
 import {
   authoritySections,

@@ -1,5 +1,6 @@
-import type { Finding } from '../../signer/spiffe/conformance.ts';
-import { mark, type OutputFormat, printable, printObject } from '../output.ts';
+import type { Finding } from '../../spiffe/conformance.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { mark, type OutputFormat, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** One thing of what was inspected: a certificate, a key, a request. */

@@ -1,6 +1,6 @@
-import { checkBundle, checkBundleKey } from '../../signer/spiffe/bundle-clauses.ts';
-import { certificateOf } from '../../signer/spiffe/bundle-key.ts';
-import { isJsonObject, type JsonObject, shown } from '../../signer/spiffe/json.ts';
+import { checkBundle, checkBundleKey } from '../../spiffe/bundle-clauses.ts';
+import { certificateOf } from '../../spiffe/bundle-key.ts';
+import { isJsonObject, type JsonObject, shown } from '../../spiffe/json.ts';
 import { authoritySections, type CertificateContext } from './certificates.ts';
 import type { Inspection, Section } from './report.ts';
 

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf } from '../../signer/errors.ts';
+import type { Credentials } from '../../client/x509-svid.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import { CliError } from '../errors.ts';
-import type { Credentials } from './certify.ts';
 
 const ownerOnly = 0o600;
 const everybody = 0o644;

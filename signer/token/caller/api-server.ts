@@ -1,11 +1,11 @@
-import { KubespiffeError, messageOf } from '../../errors.ts';
+import { KubespiffeError, messageOf } from '../../../spiffe/errors.ts';
+import type { OwnAudiences } from '../../../spiffe/infrastructure.ts';
+import { audiencesOf, parseJwt } from '../../../spiffe/jwt-svid.ts';
 import { ApiStatusError, isPlain404 } from '../../kube/api-error.ts';
 import { pause } from '../../kube/timer.ts';
 import type { Transport } from '../../kube/transport.ts';
 import type { Logger } from '../../observe/log.ts';
 import { createNews } from '../../observe/news.ts';
-import type { OwnAudiences } from '../../spiffe/infrastructure.ts';
-import { audiencesOf, parseJwt } from '../../spiffe/jwt-svid.ts';
 
 /** What the API server says of its own ServiceAccount tokens. The sets of `createIssuers` grow while we run. */
 export interface ApiServerFacts {

@@ -1,6 +1,6 @@
 import { compactVerify } from 'jose';
+import { parseJwt } from '../../../spiffe/jwt-svid.ts';
 import type { Transport } from '../../kube/transport.ts';
-import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import type { Limiter } from '../limiter.ts';
 import { type Checked, pass, type RefusalCode, type Refused, refuse } from '../refusals.ts';
 import type { IssuerKeys } from './issuer-keys.ts';

@@ -1,10 +1,10 @@
+import { checkLeaf } from '../../../spiffe/conformance.ts';
+import { infrastructurePath } from '../../../spiffe/infrastructure.ts';
+import { type CertificateFacts, readCertificate } from '../../../spiffe/pki/certificate.ts';
+import { readPodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
+import { isSignedBy } from '../../../spiffe/pki/verify.ts';
 import type { Pool, PooledAuthority } from '../../authority/pool.ts';
 import { isPublished } from '../../authority/states.ts';
-import { type CertificateFacts, readCertificate } from '../../pki/certificate.ts';
-import { readPodIdentity } from '../../pki/leaf-extensions.ts';
-import { isSignedBy } from '../../pki/verify.ts';
-import { checkLeaf } from '../../spiffe/conformance.ts';
-import { infrastructurePath } from '../../spiffe/infrastructure.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import type { Caller } from './caller.ts';
 import { toleranceSeconds } from './psat.ts';

@@ -1,5 +1,5 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
-import { messageOf } from '../../errors.ts';
+import { messageOf } from '../../../spiffe/errors.ts';
 import { ApiStatusError } from '../../kube/api-error.ts';
 import type { Transport } from '../../kube/transport.ts';
 import { createNews } from '../../observe/news.ts';

@@ -1,4 +1,4 @@
-import { messageOf } from '../../errors.ts';
+import { messageOf } from '../../../spiffe/errors.ts';
 import { createNews } from '../../observe/news.ts';
 import { type ApiServerFacts, type FactsNeeds, readApiServerFacts } from './api-server.ts';
 

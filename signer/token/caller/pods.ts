@@ -1,9 +1,9 @@
-import { messageOf } from '../../errors.ts';
+import { messageOf } from '../../../spiffe/errors.ts';
+import type { SpiffeId } from '../../../spiffe/id.ts';
 import { spiffeIdOf } from '../../identity/spiffe.ts';
 import { type PodFacts, type PodLookup, readPod } from '../../kube/pods.ts';
 import type { Store } from '../../kube/store.ts';
 import type { Transport } from '../../kube/transport.ts';
-import type { SpiffeId } from '../../spiffe/id.ts';
 import { type Checked, refuse } from '../refusals.ts';
 import type { Caller } from './caller.ts';
 import type { Recent } from './recent.ts';

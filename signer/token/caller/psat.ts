@@ -1,6 +1,6 @@
-import { isJsonObject, type JsonObject } from '../../spiffe/json.ts';
-import { isJwtAlgorithm, type JwtAlgorithmName } from '../../spiffe/jwt-algorithms.ts';
-import { audiencesOf } from '../../spiffe/jwt-svid.ts';
+import { isJsonObject, type JsonObject } from '../../../spiffe/json.ts';
+import { isJwtAlgorithm, type JwtAlgorithmName } from '../../../spiffe/jwt-algorithms.ts';
+import { audiencesOf } from '../../../spiffe/jwt-svid.ts';
 import { type Checked, pass, type Refused, refuse } from '../refusals.ts';
 import type { Caller, ProvedOwner } from './caller.ts';
 

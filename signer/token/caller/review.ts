@@ -1,4 +1,4 @@
-import { messageOf } from '../../errors.ts';
+import { messageOf } from '../../../spiffe/errors.ts';
 import { ApiStatusError } from '../../kube/api-error.ts';
 import type { Transport } from '../../kube/transport.ts';
 import { type Checked, pass, type Refused, refuse } from '../refusals.ts';

@@ -1,9 +1,9 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { messageOf } from '../../errors.ts';
-import { decodePem, encodePem } from '../../pki/pem.ts';
-import { failure, type Result, success } from '../../pki/result.ts';
-import { textOf } from '../../pki/text.ts';
+import { messageOf } from '../../../spiffe/errors.ts';
+import { decodePem, encodePem } from '../../../spiffe/pki/pem.ts';
+import { failure, type Result, success } from '../../../spiffe/pki/result.ts';
+import { textOf } from '../../../spiffe/pki/text.ts';
 import type { ServerCertificate } from './tls.ts';
 
 /**

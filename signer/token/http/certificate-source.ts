@@ -1,8 +1,8 @@
+import { rfc3339 } from '../../../spiffe/pki/time.ts';
 import type { Authority } from '../../authority/pool.ts';
 import { type Pause, pause as realPause } from '../../kube/timer.ts';
 import type { Logger } from '../../observe/log.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
-import { rfc3339 } from '../../pki/time.ts';
 import { type EndpointCertificate, isToBeRenewed, makeEndpointCertificate } from '../certificate.ts';
 import { readCertificateFiles } from './certificate-files.ts';
 import type { ServerCertificate } from './tls.ts';

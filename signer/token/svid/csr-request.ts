@@ -1,5 +1,5 @@
-import { decodePem } from '../../pki/pem.ts';
-import { textOf } from '../../pki/text.ts';
+import { decodePem } from '../../../spiffe/pki/pem.ts';
+import { textOf } from '../../../spiffe/pki/text.ts';
 import type { Presented } from '../http/presented.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import { bearerOf } from './exchange.ts';

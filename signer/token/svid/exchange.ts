@@ -1,4 +1,4 @@
-import { parseJsonObject } from '../../spiffe/json.ts';
+import { parseJsonObject } from '../../../spiffe/json.ts';
 import type { Presented } from '../http/presented.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 

@@ -1,6 +1,6 @@
 import { constants, type KeyObject, sign } from 'node:crypto';
-import type { SpiffeId } from '../../spiffe/id.ts';
-import { assembleJwt, jwtSigningInput } from '../../spiffe/jwt-svid.ts';
+import type { SpiffeId } from '../../../spiffe/id.ts';
+import { assembleJwt, jwtSigningInput } from '../../../spiffe/jwt-svid.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 
 /** With which algorithms JWT-SVIDs are signed. */

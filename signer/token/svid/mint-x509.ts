@@ -1,8 +1,8 @@
+import type { SpiffeId } from '../../../spiffe/id.ts';
+import { readProvenCsrKey } from '../../../spiffe/pki/csr.ts';
+import type { SigningAuthority } from '../../../spiffe/pki/leaf.ts';
+import type { SupportedKey } from '../../../spiffe/pki/spki.ts';
 import { type IssuedLeaf, issueLeaf, leafNotBefore } from '../../authority/issue-leaf.ts';
-import { readProvenCsrKey } from '../../pki/csr.ts';
-import type { SigningAuthority } from '../../pki/leaf.ts';
-import type { SupportedKey } from '../../pki/spki.ts';
-import type { SpiffeId } from '../../spiffe/id.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import { expiryOf } from './mint-jwt.ts';
 

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
+import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
+import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import type { Authority } from '../../authority/pool.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
-import type { PodIdentity } from '../../pki/leaf-extensions.ts';
-import { makeSerial } from '../../pki/serial.ts';
 import type { Authenticate } from '../caller/authenticate.ts';
 import type { Caller } from '../caller/caller.ts';
 import { decideOnPod, lookUpPod } from '../caller/pods.ts';

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { newPool } from '../../../signer/authority/document.ts';
 import { compilePool, type Pool } from '../../../signer/authority/pool.ts';
-import { decodePem } from '../../../signer/pki/pem.ts';
 import { createCertificateAuthenticator } from '../../../signer/token/caller/authenticate-certificate.ts';
 import {
   judgeClientCertificate,
@@ -10,6 +9,7 @@ import {
 } from '../../../signer/token/caller/client-certificate.ts';
 import { decideOnPod } from '../../../signer/token/caller/pods.ts';
 import { describe as sentenceOf } from '../../../signer/token/refusals.ts';
+import { decodePem } from '../../../spiffe/pki/pem.ts';
 import { makeCa } from '../../authority/authorities.ts';
 import {
   aCertificate,

@@ -15,8 +15,8 @@ import {
 } from '@peculiar/x509';
 import { createAuthority } from '../../../signer/authority/create.ts';
 import type { AuthorityRecord } from '../../../signer/authority/document.ts';
-import { encode, sequence } from '../../../signer/pki/der-writer.ts';
 import type { RefusalCode } from '../../../signer/token/refusals.ts';
+import { encode, sequence } from '../../../spiffe/pki/der-writer.ts';
 
 /** Private key (PKCS#8) and certificates (leaf first), PEM, as a client shows them. */
 export interface ClientCredentials {

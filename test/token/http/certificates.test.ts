@@ -6,11 +6,11 @@ import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../../../signer/authority/create.ts';
 import { newPool } from '../../../signer/authority/document.ts';
 import { type Authority, compilePool, signingAuthorityAt } from '../../../signer/authority/pool.ts';
-import { endpointIdOf } from '../../../signer/spiffe/infrastructure.ts';
 import { isToBeRenewed, makeEndpointCertificate } from '../../../signer/token/certificate.ts';
 import { readCertificateFiles } from '../../../signer/token/http/certificate-files.ts';
 import { filedCertificates, ownCertificates } from '../../../signer/token/http/certificate-source.ts';
 import type { ServerCertificate } from '../../../signer/token/http/tls.ts';
+import { endpointIdOf } from '../../../spiffe/infrastructure.ts';
 import { makeStateFolder, removeStateFolder } from '../../cluster/state-folder.ts';
 import { webCredentials } from '../../contract/bundle-endpoint.ts';
 

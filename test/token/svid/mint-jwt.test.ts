@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { compactVerify, jwtVerify } from 'jose';
-import { makeSpiffeId } from '../../../signer/spiffe/id.ts';
 import { expiryOf, mintJwtSvid } from '../../../signer/token/svid/mint-jwt.ts';
+import { makeSpiffeId } from '../../../spiffe/id.ts';
 
 const now = 1_800_000_000;
 const made = makeSpiffeId('example.org', ['ns', 'shop', 'sa', 'web']);

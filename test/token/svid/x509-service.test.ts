@@ -8,9 +8,9 @@ import { pass, refuse } from '../../../signer/token/refusals.ts';
 import type { SvidTold } from '../../../signer/token/report.ts';
 import { createX509Service, type X509ServiceNeeds } from '../../../signer/token/svid/x509-service.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
-import { authorityOf, makeCa } from '../../pki/authorities.ts';
-import { makeKey } from '../../pki/keys.ts';
-import { requestAround, stubRequest } from '../../pki/requests.ts';
+import { authorityOf, makeCa } from '../../spiffe/pki/authorities.ts';
+import { makeKey } from '../../spiffe/pki/keys.ts';
+import { requestAround, stubRequest } from '../../spiffe/pki/requests.ts';
 
 const now = Math.floor(Date.now() / 1000);
 const ca = await makeCa();

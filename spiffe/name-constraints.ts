@@ -1,0 +1,69 @@
+import { isIP } from 'node:net';
+import type { CertificateFacts } from './pki/certificate.ts';
+import { readDer } from './pki/der.ts';
+import { findExtension } from './pki/extensions.ts';
+import { type NameSubtree, nameConstraintsOf } from './pki/name-constraints.ts';
+
+/** What the name constraints of a CA mean for the SVIDs below it. */
+export type ConstraintsVerdict =
+  | { readonly kind: 'none' }
+  /** Verifiers accept SVIDs of the trust domain. `otherKinds`: kinds of names that are limited beside URIs. */
+  | { readonly kind: 'accepted'; readonly otherKinds: readonly string[] }
+  /** OpenSSL or Go refuses every SVID of the trust domain. */
+  | { readonly kind: 'refused'; readonly reason: string };
+
+/** Kinds of names whose constraints Go processes; a critical constraint of any other kind makes it refuse. */
+const processedKinds: readonly string[] = ['URI', 'DNS', 'email', 'IP'];
+
+/**
+ * Holds the name constraints of a CA against the SPIFFE IDs of a trust domain. OpenSSL and Go read a base without a
+ * leading dot differently (that host alone; or that host and those below), and an empty base as well. A name passes
+ * here only where it passes in both.
+ */
+export function judgeNameConstraints(
+  { extensions }: Pick<CertificateFacts, 'extensions'>,
+  trustDomain: string,
+): ConstraintsVerdict {
+  const extension = findExtension(extensions, 'nameConstraints');
+  if (!extension) return { kind: 'none' };
+  const read = readDer(() => nameConstraintsOf(extension.value));
+  if (!read.ok) return refused(`has nameConstraints that cannot be read (${read.reason})`);
+  const { permitted, excluded } = read.value;
+  const kinds = new Set([...permitted, ...excluded].map(({ kind }) => kind));
+  const unprocessed = [...kinds].filter((kind) => !processedKinds.includes(kind));
+  if (extension.critical && unprocessed.length > 0) {
+    return refused(
+      `has critical nameConstraints for ${unprocessed.join(' and ')} names, which Go does not process`,
+    );
+  }
+  if (kinds.has('URI') && isIP(trustDomain) !== 0) {
+    return refused('has nameConstraints for URIs, and Go holds no IP address against them');
+  }
+  const allowed = uriBases(permitted);
+  if (allowed.length > 0 && !allowed.some((base) => permits(base, trustDomain))) {
+    return refused(`has nameConstraints that permit URIs of ${list(allowed)} alone`);
+  }
+  const forbidding = uriBases(excluded).filter((base) => excludes(base, trustDomain));
+  if (forbidding.length > 0) return refused(`has nameConstraints that exclude URIs of ${list(forbidding)}`);
+  return { kind: 'accepted', otherKinds: [...kinds].filter((kind) => kind !== 'URI') };
+}
+
+const refused = (reason: string): ConstraintsVerdict => ({ kind: 'refused', reason });
+
+const uriBases = (subtrees: readonly NameSubtree[]): string[] =>
+  subtrees.filter(({ kind }) => kind === 'URI').map(({ base }) => base.toLowerCase());
+
+const list = (bases: readonly string[]): string =>
+  bases
+    .slice(0, 5)
+    .map((base) => JSON.stringify(base.slice(0, 255)))
+    .join(' and ');
+
+function permits(base: string, host: string): boolean {
+  return base.startsWith('.') ? host.endsWith(base) : host === base;
+}
+
+function excludes(base: string, host: string): boolean {
+  if (base.startsWith('.')) return host.endsWith(base);
+  return base === '' || host === base || host.endsWith(`.${base}`);
+}

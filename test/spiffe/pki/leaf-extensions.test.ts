@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { soleElement, tags } from '../../../spiffe/pki/der.ts';
+import { encode, sequence } from '../../../spiffe/pki/der-writer.ts';
+import { type Extension, extensionsOf } from '../../../spiffe/pki/extensions.ts';
+import {
+  issuerExtension,
+  leafExtensions,
+  type PodIdentity,
+  podIdentityExtension,
+  readIssuerUris,
+  readPodIdentity,
+} from '../../../spiffe/pki/leaf-extensions.ts';
+import { oids } from '../../../spiffe/pki/oid.ts';
+
+const identity: PodIdentity = {
+  namespace: 'shop',
+  serviceAccountName: 'web',
+  serviceAccountUID: 'a-1',
+  podName: 'web-0',
+  podUID: 'p-1',
+  nodeName: 'node-1',
+  nodeUID: 'n-1',
+};
+const issuer = 'https://id.example.org/cluster-1';
+
+const read = (...extensions: Uint8Array[]): Extension[] => {
+  const list = sequence(...extensions);
+  return extensionsOf(soleElement(list, tags.sequence, 'the extensions'));
+};
+
+test('the pod is written to the byte as Go writes the struct of the KEP', () => {
+  // encoding/asn1 of Go 1.23, put into the SEQUENCE of an extension.
+  const expected = [
+    ['303a', '06092b0601040183c25301', '042d', '302b'].join(''),
+    `8004${Buffer.from('shop').toString('hex')}`,
+    '8100',
+    `8203${Buffer.from('web').toString('hex')}`,
+    `8303${Buffer.from('a-1').toString('hex')}`,
+    `8405${Buffer.from('web-0').toString('hex')}`,
+    `8503${Buffer.from('p-1').toString('hex')}`,
+    `8606${Buffer.from('node-1').toString('hex')}`,
+    `8703${Buffer.from('n-1').toString('hex')}`,
+  ].join('');
+  assert.equal(Buffer.from(podIdentityExtension(identity)).toString('hex'), expected);
+});
+
+test('the issuer is written to the byte as RFC 5280 has it', () => {
+  const url = Buffer.from('https://a').toString('hex');
+  assert.equal(
+    Buffer.from(issuerExtension('https://a')).toString('hex'),
+    `3014${'0603551d12'}${'040d'}${'300b'}8609${url}`,
+  );
+});
+
+test('what is written is read again, and neither is critical', () => {
+  const extensions = read(podIdentityExtension(identity), issuerExtension(issuer));
+  assert.deepEqual(
+    extensions.map(({ name, critical }) => [name, critical]),
+    [
+      ['podIdentity', false],
+      ['issuerAltName', false],
+    ],
+  );
+  assert.deepEqual(readPodIdentity(extensions), { ok: true, value: { namespaceUID: '', ...identity } });
+  assert.deepEqual(readIssuerUris(extensions), { ok: true, value: [issuer] });
+});
+
+test('a certificate without them names neither', () => {
+  assert.equal(readPodIdentity([]), undefined);
+  assert.equal(readIssuerUris([]), undefined);
+});
+
+test('leaves carry what is wanted and nothing else', () => {
+  const names = (podIdentity: boolean, url?: string) => {
+    const made = leafExtensions({ podIdentity, issuer: url })(identity);
+    return made && read(made).map(({ name }) => name);
+  };
+  assert.equal(names(false), undefined);
+  assert.deepEqual(names(true), ['podIdentity']);
+  assert.deepEqual(names(false, issuer), ['issuerAltName']);
+  assert.deepEqual(names(true, issuer), ['podIdentity', 'issuerAltName']);
+});
+
+for (const url of ['', 'https://a b', 'https://\u00e4.example', 'https://a\n']) {
+  test(`an issuer ${JSON.stringify(url)} is not written`, () => {
+    assert.throws(() => issuerExtension(url), { code: 'DER_INVALID' });
+  });
+}
+
+const field = (number: number, content: string | Buffer) => encode(0x80 | number, Buffer.from(content));
+const fields = ['shop', '', 'web', 'a', 'web-0', 'p', 'node-1', 'n'].map((text, n) => field(n, text));
+const bad: readonly [name: string, value: Uint8Array, reason: RegExp][] = [
+  ['nothing', new Uint8Array(), /truncated/],
+  ['something else than a SEQUENCE', encode(0x04, Buffer.from('shop')), /tag 0x04/],
+  ['a field less', sequence(...fields.slice(0, 7)), /nodeUID is missing/],
+  ['a field more', sequence(...fields, field(8, 'x')), /more elements/],
+  ['fields in another order', sequence(...fields.toReversed()), /namespace has tag 0x87/],
+  ['a field twice', sequence(...fields.slice(0, 7), field(6, 'node-2')), /nodeUID has tag 0x86/],
+  ['fields without their tags', sequence(...fields.map(() => encode(0x0c, Buffer.from('a')))), /tag 0x0c/],
+  ['explicit tags', sequence(...fields.map((each, n) => encode(0xa0 | n, each))), /tag 0xa0/],
+  ['bytes behind it', Buffer.concat([sequence(...fields), Buffer.of(0)]), /trailing/],
+  ['no UTF-8', sequence(field(0, Buffer.of(0xff)), ...fields.slice(1)), /namespace is not printable UTF-8/],
+  ['a control character', sequence(field(0, 'shop\n'), ...fields.slice(1)), /namespace is not printable/],
+];
+for (const [name, value, reason] of bad) {
+  test(`a pod of ${name} is not read`, () => {
+    const extension = { oid: oids.podIdentity, name: 'podIdentity', critical: false, value };
+    const result = readPodIdentity([extension]);
+    assert.match(result && !result.ok ? result.reason : 'it was read', reason);
+  });
+}
