@@ -17,8 +17,8 @@ export interface BadInput {
   readonly tests: readonly TestReference[];
 }
 
-const csr = 'pki/csr.test.ts';
-const spki = 'pki/spki.test.ts';
+const csr = 'spiffe/pki/csr.test.ts';
+const spki = 'spiffe/pki/spki.test.ts';
 const requests = 'contract/requests.test.ts';
 const stalePods = 'contract/stale-pods.test.ts';
 const sequence = 'contract/pool-sequence.test.ts';
