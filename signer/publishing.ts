@@ -1,10 +1,10 @@
 import type { PoolView, PoolViewNeeds } from './authority/view.ts';
 import type { Caches } from './caches.ts';
 import type { Config } from './config/load.ts';
-import { ranking } from './issuance/shard.ts';
 import { type Discovery, isMissing } from './kube/discovery.ts';
 import type { EventRecorder } from './kube/events.ts';
 import type { Membership } from './kube/membership.ts';
+import { ranking } from './kube/ranking.ts';
 import type { Transport } from './kube/transport.ts';
 import type { Logger } from './observe/log.ts';
 import { markIn, rootEndsIn } from './trust/bundle.ts';

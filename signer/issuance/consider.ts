@@ -5,8 +5,8 @@ import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
 import { type Decision, decideOnPod, decideOnRequest, wait } from './decide.ts';
 import { lookUpPod } from './pods.ts';
+import { hidesItsKey, readThroughBeta } from './read-v1beta1.ts';
 import { type OpenRequest, readRequestKey } from './request.ts';
-import { hidesItsKey, readThroughBeta } from './skew.ts';
 
 export interface ConsiderNeeds {
   readonly pods: Store<PodFacts>;

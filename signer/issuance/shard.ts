@@ -1,18 +1,3 @@
-import { hash } from 'node:crypto';
-
-/**
- * The replicas in the order in which they may answer a request: rendezvous hashing, so that each replica finds
- * the same order by itself, and a replica that comes or goes moves only its own share.
- */
-export function ranking(uid: string, replicas: readonly string[]): readonly string[] {
-  const [only, ...others] = replicas;
-  if (only === undefined || others.length === 0) return replicas;
-  return replicas
-    .map((replica) => ({ replica, weight: hash('sha256', `${replica}\0${uid}`, 'hex') }))
-    .sort((a, b) => (a.weight < b.weight ? 1 : a.weight > b.weight ? -1 : 0))
-    .map(({ replica }) => replica);
-}
-
 /** What a replica knows about a request when it asks whether it is its turn. Times: monotonic milliseconds. */
 export interface Turn {
   /** 0 for the owner. */

@@ -1,5 +1,6 @@
+import { ranking } from '../kube/ranking.ts';
 import type { AnsweredRequest } from './request.ts';
-import { ranking, waitForTurnMs } from './shard.ts';
+import { waitForTurnMs } from './shard.ts';
 
 /**
  * Whose turn it is: what this replica has seen of the requests and of the other replicas. All times are

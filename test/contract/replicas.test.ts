@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { PoolDocument } from '../../signer/authority/document.ts';
-import { ranking } from '../../signer/issuance/shard.ts';
+import { ranking } from '../../signer/kube/ranking.ts';
 import type { Lease, Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';

@@ -5,7 +5,7 @@ import { createAuthority } from '../../signer/authority/create.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
 import type { OpenRequest } from '../../signer/issuance/request.ts';
-import { ranking } from '../../signer/issuance/shard.ts';
+import { ranking } from '../../signer/kube/ranking.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { settle } from '../kube/fake-time.ts';
 import { anOpenRequest, aPod } from './examples.ts';

@@ -1,35 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
-import { ranking, waitForTurnMs } from '../../signer/issuance/shard.ts';
-
-const replicas = fc.uniqueArray(fc.stringMatching(/^[a-z0-9-]{1,20}$/), { minLength: 1, maxLength: 5 });
-
-describe('the ranking of replicas for a request', () => {
-  it('is the same whatever order a replica knows the others in', () => {
-    fc.assert(
-      fc.property(fc.uuid(), replicas, (uid, names) => {
-        assert.deepEqual(ranking(uid, names.toReversed()), ranking(uid, names));
-      }),
-    );
-  });
-
-  it('only loses a replica that leaves: the order of the others stays', () => {
-    fc.assert(
-      fc.property(fc.uuid(), replicas, (uid, names) => {
-        const left = names[0] ?? '';
-        const rest = ranking(uid, names).filter((name) => name !== left);
-        assert.deepEqual(ranking(uid, names.slice(1)), rest);
-      }),
-    );
-  });
-
-  it('gives each of two replicas about half of the requests', () => {
-    const owned = Array.from({ length: 2000 }, (_, i) => ranking(`uid-${i}`, ['a', 'b'])[0]);
-    const share = owned.filter((owner) => owner === 'a').length / owned.length;
-    assert.ok(share > 0.4 && share < 0.6, `share of a: ${share}`);
-  });
-});
+import { waitForTurnMs } from '../../signer/issuance/shard.ts';
 
 describe('waiting for one’s turn', () => {
   const delay = 1000;

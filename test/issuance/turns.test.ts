@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ranking } from '../../signer/issuance/shard.ts';
 import { createTurns } from '../../signer/issuance/turns.ts';
+import { ranking } from '../../signer/kube/ranking.ts';
 
 const members = ['a', 'b'];
 /** A request that `a` owns, and another one. */

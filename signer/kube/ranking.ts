@@ -1,0 +1,16 @@
+import { hash } from 'node:crypto';
+
+/**
+ * The replicas in the order in which they may do a piece of work: rendezvous hashing, so that each replica finds
+ * the same order by itself, and a replica that comes or goes moves only its own share.
+ *
+ * @param item UID or name of what is to be done.
+ */
+export function ranking(item: string, replicas: readonly string[]): readonly string[] {
+  const [only, ...others] = replicas;
+  if (only === undefined || others.length === 0) return replicas;
+  return replicas
+    .map((replica) => ({ replica, weight: hash('sha256', `${replica}\0${item}`, 'hex') }))
+    .sort((a, b) => (a.weight < b.weight ? 1 : a.weight > b.weight ? -1 : 0))
+    .map(({ replica }) => replica);
+}
