@@ -2,11 +2,11 @@ import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
 import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import { checkLeaf } from '../spiffe/conformance.ts';
+import { type KeyTypeName, keyTypes } from '../spiffe/pki/algorithms.ts';
 import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
 import { decodePem, encodePem } from '../spiffe/pki/pem.ts';
 import { isSignedBy } from '../spiffe/pki/verify.ts';
 import type { HttpsRequest } from './https.ts';
-import { type LeafKeyType, leafKeyTypes } from './leaf-key-types.ts';
 import { askEndpoint, strangeAnswer } from './token-endpoint.ts';
 
 /** A certificate with its key. Times in seconds since the epoch. */
@@ -30,7 +30,7 @@ export interface Credentials {
 export async function requestX509Svid(wanted: {
   readonly url: URL;
   readonly subjectToken: string;
-  readonly keyType: LeafKeyType;
+  readonly keyType: KeyTypeName;
   readonly trust: HttpsRequest['trust'];
   readonly env: HttpsRequest['env'];
 }): Promise<Credentials> {
@@ -62,8 +62,8 @@ export async function requestX509Svid(wanted: {
   return { keyPem, chainPem, rootsPem, spiffeId, notBefore, notAfter, refreshAt };
 }
 
-async function newRequest(keyType: LeafKeyType): Promise<{ keyPem: string; spki: Buffer; pkcs10: Buffer }> {
-  const algorithm = leafKeyTypes[keyType];
+async function newRequest(keyType: KeyTypeName): Promise<{ keyPem: string; spki: Buffer; pkcs10: Buffer }> {
+  const algorithm = keyTypes[keyType].webcrypto;
   const keys = (await webcrypto.subtle.generateKey(algorithm, true, [
     'sign',
     'verify',

@@ -1,12 +1,6 @@
 import { type KeyObject, verify } from 'node:crypto';
 import { parseSpiffeId, type SpiffeId } from './id.ts';
-import {
-  isJwtAlgorithm,
-  type JwtAlgorithm,
-  type JwtAlgorithmName,
-  jwtAlgorithms,
-  keyFitsAlgorithm,
-} from './jwt-algorithms.ts';
+import { isJwtAlgorithm, type JwtAlgorithmName, jwtAlgorithms, keyFitsAlgorithm } from './jwt-algorithms.ts';
 import { checkJwtSvid, type JwtExpectations } from './jwt-clauses.ts';
 import { audiencesOf, type ParsedJwt, parseJwt } from './jwt-svid.ts';
 import { failure, type Result, success } from './pki/result.ts';
@@ -66,10 +60,12 @@ function checkSignature(jwt: ParsedJwt, keys: ReadonlyMap<string, KeyObject>): R
 }
 
 function verifySignature(jwt: ParsedJwt, key: KeyObject, alg: JwtAlgorithmName): Result<KeyObject> {
-  const { digest, options, signatureBytes }: JwtAlgorithm = jwtAlgorithms[alg];
-  if (signatureBytes !== undefined && jwt.signature.length !== signatureBytes) {
-    return failure(`the signature has ${jwt.signature.length} bytes; that of ${alg} has ${signatureBytes}`);
+  const { digest, curve, pss } = jwtAlgorithms[alg];
+  // RFC 7518 3.4: r‖s, each as long as a coordinate.
+  if (curve && jwt.signature.length !== 2 * curve.size) {
+    return failure(`the signature has ${jwt.signature.length} bytes; that of ${alg} has ${2 * curve.size}`);
   }
+  const options = curve ? ({ dsaEncoding: 'ieee-p1363' } as const) : pss;
   const input = Buffer.from(jwt.signingInput);
   // A key alone is taken at once; Node looks at an object around it for a third of the time that RSA takes.
   const isRight = verify(digest, input, options ? { key, ...options } : key, jwt.signature);

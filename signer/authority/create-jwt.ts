@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
-import type { JwtKind } from './jwt-authority.ts';
+import type { JwtKind } from './states.ts';
 
 const generate = promisify(generateKeyPair);
 

@@ -10,15 +10,14 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509';
 import { KubespiffeError } from '../../spiffe/errors.ts';
+import { type AuthorityKeyType, type KeyType, keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type AuthorityRecord, isAuthorityId } from './document.ts';
-import { type NewKeyType, newKeyTypes } from './key-types.ts';
 
 export { newPool } from './document.ts';
-export { type NewKeyType, newKeyTypes } from './key-types.ts';
 
 /**
  * How far a root's notBefore lies in the past, in seconds: more than the two minutes of its leaves, so that a leaf
@@ -38,7 +37,7 @@ const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as cons
 export interface NewAuthority {
   readonly id: string;
   readonly trustDomain: string;
-  readonly keyType?: NewKeyType;
+  readonly keyType?: AuthorityKeyType;
   /** Seconds from now to notAfter. */
   readonly lifetimeSeconds?: number;
   /** Seconds since the epoch. */
@@ -62,7 +61,7 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
   if (!(lifetime >= rootLifetimeBounds.min && lifetime <= rootLifetimeBounds.max)) {
     throw new KubespiffeError('USAGE', 'the lifetime of a root is between 24h and 30 years (262800h)');
   }
-  const algorithm = newKeyTypes[wanted.keyType ?? 'ecdsa-p256'];
+  const algorithm = keyTypes[wanted.keyType ?? 'ecdsa-p256'].webcrypto;
   const keys = await generateKeys(algorithm);
   const subjectKeyId = await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto);
   const root = await X509CertificateGenerator.createSelfSigned(
@@ -107,7 +106,7 @@ function commonName(trustDomain: string, id: string): string {
   return room < 8 ? id : `${trustDomain.slice(0, room - 3)}... ${id}`;
 }
 
-async function generateKeys(algorithm: (typeof newKeyTypes)[NewKeyType]): Promise<webcrypto.CryptoKeyPair> {
+async function generateKeys(algorithm: KeyType['webcrypto']): Promise<webcrypto.CryptoKeyPair> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   if (!('publicKey' in keys)) throw new Error('the platform made no key pair');
   return keys;

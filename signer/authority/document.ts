@@ -1,7 +1,13 @@
 import { parseJsonObject } from '../../spiffe/json.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
-import { type AuthorityKind, type AuthorityState, authorityKinds, authorityStates } from './states.ts';
+import {
+  type AuthorityKind,
+  type AuthorityState,
+  authorityKinds,
+  authorityStates,
+  isJwtKind,
+} from './states.ts';
 
 const poolApiVersion = 'kubespiffe.io/v1alpha1';
 export const poolKind = 'AuthorityPool';
@@ -187,7 +193,7 @@ const jwtAuthority = objectOf(
 
 const authority: Check = (value, field) => {
   const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined;
-  return (kind === 'JWT-ES256' || kind === 'JWT-RS256' ? jwtAuthority : x509Authority)(value, field);
+  return (isJwtKind(kind) ? jwtAuthority : x509Authority)(value, field);
 };
 
 const pool = objectOf({

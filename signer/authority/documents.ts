@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { printJwks, printSpiffeBundle } from '../../spiffe/bundle.ts';
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
-import type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
+import type { JwtAuthority } from './jwt-authority.ts';
 import type { Pool } from './pool.ts';
 import { isPublished } from './states.ts';
 

@@ -1,7 +1,7 @@
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Authority } from './authority.ts';
-import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import { type JwtSignable, jwtSigningAt } from './jwt-signing.ts';
 import { type KnownRoot, lostRootsProblem, namedRoots } from './lost-roots.ts';
 import { type Pool, type PoolResult, parsePool, signingAuthorityAt, timeProblem } from './pool.ts';

@@ -1,17 +1,13 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { type PublicJwk, publicJwkOf, thumbprintOf } from '../../spiffe/jwk.ts';
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { nameOfKey } from '../../spiffe/pki/sign.ts';
 import type { AuthorityRecord } from './document.ts';
 import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
-import type { AuthorityState } from './states.ts';
-
-/** What the JWT authorities of a pool sign with, by their kind. */
-const jwtKinds = { 'JWT-ES256': 'ES256', 'JWT-RS256': 'RS256' } as const;
-export type JwtKind = keyof typeof jwtKinds;
-export type JwtSigningAlgorithm = (typeof jwtKinds)[JwtKind];
+import { type AuthorityState, isJwtKind, type JwtKind, jwtKinds } from './states.ts';
 
 /** RFC 7518 3.3 demands 2048 bits; beyond 4096 a signature takes longer than a pod should wait. */
 const rsaBits = { min: 2048, max: 4096 } as const;
@@ -40,10 +36,6 @@ export interface JwtAuthority {
 }
 
 export type JwtAuthorityResult = { ok: true; authority: JwtAuthority } | { ok: false; problem: PoolProblem };
-
-export function isJwtKind(kind: string): kind is JwtKind {
-  return Object.hasOwn(jwtKinds, kind);
-}
 
 /**
  * Reads the keys of one JWT record and holds them against each other and the kind. Times are not looked at.

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
-import type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
+import type { JwtAuthority } from './jwt-authority.ts';
 import type { Pool } from './pool.ts';
 import { type PoolProblem, refuse } from './problem.ts';
 

@@ -1,15 +1,16 @@
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds, type Secret } from '../kube/types.ts';
 import { type Authority, type PooledAuthority, readAuthority } from './authority.ts';
 import { type PoolDocument, readPoolDocument } from './document.ts';
-import { isJwtKind, type JwtAuthority, type JwtSigningAlgorithm, readJwtAuthority } from './jwt-authority.ts';
+import { type JwtAuthority, readJwtAuthority } from './jwt-authority.ts';
 import { poolJsonIn, poolSecret } from './pool-secret.ts';
 import { type PoolProblem, poolProblem, refuse } from './problem.ts';
-import { isPublished } from './states.ts';
+import { isJwtKind, isPublished } from './states.ts';
 
 export type { Authority, PooledAuthority } from './authority.ts';
-export type { JwtAuthority, JwtSigningAlgorithm } from './jwt-authority.ts';
+export type { JwtAuthority } from './jwt-authority.ts';
 export type { PoolProblem } from './problem.ts';
 
 /** A pool that was read and found sound. */

@@ -1,3 +1,5 @@
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
+
 /**
  * The life of an authority. Each state says two things: is it in the bundles, and may it sign.
  *
@@ -16,9 +18,20 @@
 export const authorityStates = ['prepared', 'preview', 'trusted', 'active', 'retiring', 'retired'] as const;
 export type AuthorityState = (typeof authorityStates)[number];
 
+/** The kinds of authorities that sign JWT-SVIDs, by what they sign with. */
+export const jwtKinds = { 'JWT-ES256': 'ES256', 'JWT-RS256': 'RS256' } as const satisfies Record<
+  string,
+  JwtSigningAlgorithm
+>;
+export type JwtKind = keyof typeof jwtKinds;
+
+export function isJwtKind(kind: unknown): kind is JwtKind {
+  return typeof kind === 'string' && Object.hasOwn(jwtKinds, kind);
+}
+
 /** What an authority signs: X.509-SVIDs, or JWT-SVIDs of one algorithm. */
-export const authorityKinds = ['X509', 'JWT-ES256', 'JWT-RS256'] as const;
-export type AuthorityKind = (typeof authorityKinds)[number];
+export type AuthorityKind = 'X509' | JwtKind;
+export const authorityKinds: readonly AuthorityKind[] = ['X509', 'JWT-ES256', 'JWT-RS256'];
 
 const inLiveBundles: ReadonlySet<AuthorityState> = new Set(['trusted', 'active', 'retiring']);
 

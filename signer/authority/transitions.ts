@@ -4,11 +4,10 @@ import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
 import { type AuthorityRecord, type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
-import { isJwtKind } from './jwt-authority.ts';
 import { compilePool, type Pool, signingAuthorityAt } from './pool.ts';
 import type { PoolProblem } from './problem.ts';
 import { materialOf } from './restore.ts';
-import { isPublished } from './states.ts';
+import { isJwtKind, isPublished } from './states.ts';
 
 /**
  * Changes of a pool document: pure functions that return the document after the change, or why there is none.

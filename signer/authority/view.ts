@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../spiffe/errors.ts';
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { type RestartCause, runReflector } from '../kube/reflector.ts';
 import { isOlder } from '../kube/resource-version.ts';
@@ -10,7 +11,6 @@ import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
 import { createPoolHolder, type PoolHolder, type Published, type Signable } from './holder.ts';
-import type { JwtSigningAlgorithm } from './jwt-authority.ts';
 import type { JwtSignable } from './jwt-signing.ts';
 import type { Pool } from './pool.ts';
 import { poolJsonIn } from './pool-secret.ts';

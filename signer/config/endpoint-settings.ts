@@ -1,3 +1,4 @@
+import { jwtSigningAlgorithms } from '../../spiffe/jwt-algorithms.ts';
 import type { Setting } from './setting.ts';
 import {
   boolean,
@@ -40,7 +41,7 @@ export const endpointSettings = {
   },
   jwtAlgorithm: {
     section: 'Endpoints',
-    type: choice<'ES256' | 'RS256'>(['ES256', 'RS256']),
+    type: choice(jwtSigningAlgorithms),
     default: 'ES256',
     description:
       'What JWT-SVIDs are signed with; the pool needs such a key. RS256 is what OpenID Connect Discovery demands ' +

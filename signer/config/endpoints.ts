@@ -1,4 +1,5 @@
 import { type OwnAudiences, ownAudiences } from '../../spiffe/infrastructure.ts';
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { ListenAddress } from '../observe/server.ts';
 import type { SettingValues } from './settings.ts';
 
@@ -29,7 +30,7 @@ export interface TokenConfig {
   readonly clientCertificates: boolean;
   readonly issuer: string;
   readonly lifetimeSeconds: number;
-  readonly algorithm: 'ES256' | 'RS256';
+  readonly algorithm: JwtSigningAlgorithm;
   readonly rs256Audiences: readonly string[];
   /** Undefined: no such limit. */
   readonly allowedAudiences: readonly string[] | undefined;

@@ -1,3 +1,5 @@
+import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
+
 /**
  * The one table of outcomes that a person may meet. A row is what the Event or condition, the metric, the audit
  * line and the documentation (docs/reference/outcomes.md has a heading for each code) have in common.
@@ -44,9 +46,9 @@ export const outcomes = {
   UnsupportedKeyType: row(
     'deny',
     'pod author',
-    'The key is {}; this signer supports RSA 3072, RSA 4096, ECDSA P-256, ECDSA P-384, ECDSA P-521 and Ed25519. ' +
-      'Set keyType of the podCertificate source to one of RSA3072, RSA4096, ECDSAP256, ECDSAP384, ECDSAP521, ' +
-      'ED25519 and recreate the pod.',
+    `The key is {}; this signer supports ${subjectKeyTypes.map(({ name }) => name).join(', ')}. Set keyType of the ` +
+      `podCertificate source to one of ${subjectKeyTypes.map(({ kubernetes }) => kubernetes).join(', ')} and ` +
+      'recreate the pod.',
     told,
   ),
   InvalidUnverifiedUserAnnotations: row(

@@ -1,4 +1,4 @@
-import { supportedSubjectKeys } from '../../spiffe/pki/keys.ts';
+import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import type { ProvedOwner } from './caller/caller.ts';
 
 /**
@@ -226,7 +226,7 @@ export const refusals = {
   ),
   UnsupportedKeyType: deny(
     'The key of the certificate request is {}',
-    `use one of ${supportedSubjectKeys.map(({ name }) => name).join(', ')}`,
+    `use one of ${subjectKeyTypes.map(({ name }) => name).join(', ')}`,
   ),
 
   PodUnavailable: wait('The pod could not be looked up ({})', later),

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { OwnAudiences } from '../../spiffe/infrastructure.ts';
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { rootsPem } from '../authority/documents.ts';
 import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
 import type { PoolView } from '../authority/view.ts';
@@ -28,7 +29,7 @@ export interface TokenSettings {
   readonly serviceAccountIssuers: readonly string[];
   readonly issuer: string;
   readonly lifetimeSeconds: number;
-  readonly algorithm: 'ES256' | 'RS256';
+  readonly algorithm: JwtSigningAlgorithm;
   readonly rs256Audiences: readonly string[];
   readonly allowedAudiences: readonly string[] | undefined;
   readonly maxAudiences: number;

@@ -9,9 +9,8 @@ import {
   soleElement,
   tags,
 } from './der.ts';
-import { signatureAlgorithmOf } from './signature-algorithms.ts';
 import { type SubjectKey, subjectKeyOf } from './spki.ts';
-import { verifySignature } from './verify.ts';
+import { signatureAlgorithmOf, verifySignature } from './verify.ts';
 
 /** The API server takes no larger request (MaxPKIXPublicKeySize of k8s.io/kubernetes pkg/apis/certificates). */
 export const maxCsrBytes = 10 * 1024;

@@ -1,6 +1,11 @@
+import { oids } from './oid.ts';
+
 /** A NIST curve y² = x³ - 3x + b over the field of p (SP 800-186 3.2.1). */
 export interface Curve {
   readonly name: string;
+  readonly oid: string;
+  /** OpenSSL's name, as KeyObjects have it. */
+  readonly openssl: string;
   /** Octets of one coordinate. */
   readonly size: number;
   readonly p: bigint;
@@ -9,6 +14,8 @@ export interface Curve {
 
 export const p256: Curve = {
   name: 'P-256',
+  oid: oids.p256,
+  openssl: 'prime256v1',
   size: 32,
   p: 2n ** 256n - 2n ** 224n + 2n ** 192n + 2n ** 96n - 1n,
   b: 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn,
@@ -16,6 +23,8 @@ export const p256: Curve = {
 
 export const p384: Curve = {
   name: 'P-384',
+  oid: oids.p384,
+  openssl: 'secp384r1',
   size: 48,
   p: 2n ** 384n - 2n ** 128n - 2n ** 96n + 2n ** 32n - 1n,
   b: 0xb3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aefn,
@@ -23,6 +32,8 @@ export const p384: Curve = {
 
 export const p521: Curve = {
   name: 'P-521',
+  oid: oids.p521,
+  openssl: 'secp521r1',
   size: 66,
   p: 2n ** 521n - 1n,
   b: 0x0051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00n,
@@ -30,7 +41,8 @@ export const p521: Curve = {
 
 /**
  * Whether the octets are an uncompressed point (SEC 1 2.3.4) of the curve. A point beside the curve is refused
- * here because Go's crypto/x509, with which the API server reads our certificate, refuses it too.
+ * here because Go's crypto/x509, with which the API server reads our certificate, refuses it too. OpenSSL would see
+ * it as well, but createPublicKey takes seven times as long (38 µs).
  */
 export function isPointOnCurve(curve: Curve, point: Uint8Array): boolean {
   const { size, p, b } = curve;

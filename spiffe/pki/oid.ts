@@ -33,8 +33,10 @@ export const oids = {
   podIdentity: '1.3.6.1.4.1.57683.1',
 } as const;
 
-/** What people call an object identifier, for messages: algorithms, curves, extensions, key purposes. */
+/** What people call an object identifier, for messages: the name above where no other follows. */
 const names: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(Object.entries(oids).map(([name, oid]) => [oid, name])),
+
   [oids.rsaEncryption]: 'RSA',
   [oids.ecPublicKey]: 'ECDSA',
   [oids.ed25519]: 'Ed25519',
@@ -83,23 +85,12 @@ const names: Readonly<Record<string, string>> = {
   [oids.sha384WithRsa]: 'sha384WithRSAEncryption',
   [oids.sha512WithRsa]: 'sha512WithRSAEncryption',
 
-  [oids.subjectKeyIdentifier]: 'subjectKeyIdentifier',
-  [oids.keyUsage]: 'keyUsage',
-  [oids.subjectAltName]: 'subjectAltName',
-  [oids.issuerAltName]: 'issuerAltName',
-  [oids.basicConstraints]: 'basicConstraints',
-  [oids.nameConstraints]: 'nameConstraints',
   '2.5.29.31': 'cRLDistributionPoints',
   '2.5.29.32': 'certificatePolicies',
-  [oids.authorityKeyIdentifier]: 'authorityKeyIdentifier',
   '2.5.29.36': 'policyConstraints',
-  [oids.extKeyUsage]: 'extKeyUsage',
   '2.5.29.54': 'inhibitAnyPolicy',
   '1.3.6.1.5.5.7.1.1': 'authorityInfoAccess',
-  [oids.podIdentity]: 'podIdentity',
 
-  [oids.serverAuth]: 'serverAuth',
-  [oids.clientAuth]: 'clientAuth',
   '1.3.6.1.5.5.7.3.3': 'codeSigning',
   '1.3.6.1.5.5.7.3.4': 'emailProtection',
   '1.3.6.1.5.5.7.3.8': 'timeStamping',

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { type KeyType, subjectKeyTypes } from './algorithms.ts';
 import { isPointOnCurve } from './curve.ts';
 import {
   bitStringOctets,
@@ -11,7 +12,6 @@ import {
   soleElement,
   tags,
 } from './der.ts';
-import { type KeyType, subjectKeyAlgorithms } from './keys.ts';
 import { decodeOid, nameOfOid, oids } from './oid.ts';
 
 /**
@@ -66,18 +66,17 @@ export function keyIdentifier(key: Uint8Array): Uint8Array {
 
 function matchKey(algorithm: Element, key: Uint8Array): KeyMatch {
   const algorithmDer = derOf(algorithm);
-  const row = subjectKeyAlgorithms.find(
+  // Whole elements are compared: nothing is decoded for a key that we serve.
+  const type = subjectKeyTypes.find(
     (candidate) => Buffer.compare(candidate.algorithmDer, algorithmDer) === 0,
   );
-  if (!row) return matchUnknown(algorithm);
-  const [type] = row.types;
   switch (type?.family) {
     case 'EC':
       return isPointOnCurve(type.curve, key)
         ? { type }
         : { unreadable: `the public key is not an uncompressed point of ${type.curve.name}` };
     case 'RSA':
-      return matchRsa(row.types, key);
+      return matchRsa(key);
     case 'Ed25519':
       return key.length === 32 ? { type } : { unreadable: 'an Ed25519 public key has 32 octets' };
     default:
@@ -86,7 +85,7 @@ function matchKey(algorithm: Element, key: Uint8Array): KeyMatch {
 }
 
 /** RSAPublicKey of RFC 8017 A.1.1, with the size and exponent rules that make a key fit for use. */
-function matchRsa(types: readonly KeyType[], key: Uint8Array): KeyMatch {
+function matchRsa(key: Uint8Array): KeyMatch {
   const fields = cursor(soleElement(key, tags.sequence, 'the RSA public key'));
   const modulus = positiveInteger(fields.any('the RSA modulus'), 'the RSA modulus');
   const exponent = positiveInteger(fields.any('the RSA exponent'), 'the RSA exponent');
@@ -94,7 +93,7 @@ function matchRsa(types: readonly KeyType[], key: Uint8Array): KeyMatch {
 
   const bits = modulus.length * 8 - Math.clz32(modulus[0] ?? 0) + 24;
   if (isEven(modulus)) return { unsupported: `RSA ${bits} with an even modulus` };
-  const type = types.find((candidate) => candidate.family === 'RSA' && candidate.bits === bits);
+  const type = subjectKeyTypes.find((candidate) => candidate.family === 'RSA' && candidate.bits === bits);
   if (!type) return { unsupported: `RSA ${bits}` };
   // FIPS 186-5 5.4 (e) wants 2^16 < e and odd; Go's crypto/rsa, which our peers use, ends at 2^31 - 1.
   const value =

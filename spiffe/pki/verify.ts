@@ -1,6 +1,22 @@
-import { constants, createPublicKey, verify } from 'node:crypto';
+import { createPublicKey, verify } from 'node:crypto';
+import { type SignatureAlgorithm, signatureAlgorithms } from './algorithms.ts';
 import type { CertificateFacts } from './certificate.ts';
-import { type SignatureAlgorithm, signatureAlgorithmNamed } from './signature-algorithms.ts';
+import { contentOf, cursor, derOf, type Element, tags } from './der.ts';
+import { decodeOid, nameOfOid } from './oid.ts';
+
+const algorithms: readonly SignatureAlgorithm[] = Object.values(signatureAlgorithms);
+
+/**
+ * The algorithm of an AlgorithmIdentifier, compared whole: parameters that mean something else are another algorithm.
+ * @returns the name of one that is not verified here. @throws DER_INVALID
+ */
+export function signatureAlgorithmOf(identifier: Element): SignatureAlgorithm | { readonly unknown: string } {
+  const der = derOf(identifier);
+  const found = algorithms.find(({ encodings }) => encodings.some((each) => Buffer.compare(each, der) === 0));
+  if (found) return found;
+  const oid = cursor(identifier).next(tags.oid, 'the signature algorithm');
+  return { unknown: nameOfOid(decodeOid(contentOf(oid))) };
+}
 
 /**
  * Whether the holder of a key has signed these octets. A key of another kind than the algorithm's has not. It builds a
@@ -17,8 +33,7 @@ export function verifySignature(
   try {
     const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
     if (key.asymmetricKeyType !== algorithm.keyType) return false;
-    const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };
-    return verify(algorithm.digest, signed, { key, ...(algorithm.isPss && pss) }, signature);
+    return verify(algorithm.digest, signed, { key, ...algorithm.pss }, signature);
   } catch {
     // OpenSSL cannot read the key.
     return false;
@@ -34,7 +49,7 @@ export function isSignedBy(certificate: CertificateFacts, issuer: CertificateFac
   const { authorityKeyId } = certificate;
   if (authorityKeyId && issuer.hasSubjectKeyId && Buffer.compare(authorityKeyId, issuer.keyId) !== 0)
     return false;
-  const algorithm = signatureAlgorithmNamed(certificate.signatureAlgorithm);
+  const algorithm = algorithms.find(({ name }) => name === certificate.signatureAlgorithm);
   return (
     algorithm !== undefined && verifySignature(algorithm, issuer.spki, certificate.tbs, certificate.signature)
   );

@@ -16,7 +16,7 @@ const mayUse: Record<string, readonly string[]> = {
   'spiffe/pki': [],
   spiffe: ['spiffe/pki'],
   client: library,
-  'signer/observe': [],
+  'signer/observe': ['spiffe/pki'],
   'signer/kube': ['client', ...library],
   'signer/identity': kube,
   'signer/authority': kube,

@@ -12,12 +12,8 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
 import { jwtSigningAt } from '../../signer/authority/jwt-signing.ts';
-import {
-  compilePool,
-  type JwtSigningAlgorithm,
-  type Pool,
-  signingAuthorityAt,
-} from '../../signer/authority/pool.ts';
+import { compilePool, type Pool, signingAuthorityAt } from '../../signer/authority/pool.ts';
+import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { assembleJwt, jwtSigningInput } from '../../spiffe/jwt-svid.ts';
 import { type Judges, openJudges, type Verdict } from '../judges/judges.ts';
 import { openPySpiffe, type PySpiffe } from '../judges/py-spiffe.ts';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { createAuthority, type NewKeyType, newKeyTypes } from '../../signer/authority/create.ts';
+import { createAuthority } from '../../signer/authority/create.ts';
 import { type IssuedLeaf, issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
 import { prepareAnswer } from '../../signer/issuance/status.ts';
@@ -15,6 +15,7 @@ import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { desiredBundle } from '../../signer/trust/bundle.ts';
 import { unprocessedExtensions } from '../../spiffe/clauses.ts';
 import { checkAuthority, checkLeaf } from '../../spiffe/conformance.ts';
+import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { readCertificate } from '../../spiffe/pki/certificate.ts';
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
@@ -51,7 +52,7 @@ function assertRefused(verdict: Verdict, reason: RegExp): void {
 }
 
 /** A root as `kubespiffe ca create` makes it. */
-async function newRoot(keyType: NewKeyType, domain = trustDomain): Promise<TestCa> {
+async function newRoot(keyType: AuthorityKeyType, domain = trustDomain): Promise<TestCa> {
   const { certificate: pem = '', privateKey: pkcs8 = '' } = await createAuthority({
     id: 'ca-1',
     trustDomain: domain,
@@ -214,7 +215,7 @@ async function assertOpenssl(issued: Issued, root: TestCa): Promise<void> {
   }
 }
 
-for (const keyType of Object.keys(newKeyTypes) as NewKeyType[]) {
+for (const keyType of authorityKeyTypes) {
   test(`every judge accepts a ${keyType} root and its leaves of every key type`, async () => {
     const root = await newRoot(keyType);
     assert.deepEqual(

@@ -265,7 +265,7 @@ test('OpenSSL verifies a leaf with pod and issuer, and shows both', async () => 
   );
 });
 
-for (const authority of authorityKeyNames) {
+for (const authority of authorityKeyNames as TestKeyName[]) {
   for (const subject of subjectKeyNames) {
     test(`a ${subject} leaf of a ${authority} authority reads the same everywhere`, async () => {
       const ca = await makeCa({ key: key(authority), ...caTimes });

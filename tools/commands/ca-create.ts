@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
-import { type NewKeyType, newKeyTypes } from '../../signer/authority/key-types.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
+import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { withCluster } from '../api.ts';
 import { parseDuration } from '../duration.ts';
 import { withExamples } from '../help.ts';
@@ -14,7 +14,7 @@ import type { Terminal } from '../terminal.ts';
 interface Options extends NewSecretOptions {
   caId: string;
   trustDomain: string;
-  keyType: NewKeyType;
+  keyType: AuthorityKeyType;
   lifetime: string;
   jwtKeys: string;
 }
@@ -53,9 +53,7 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
   requiredOption(command, '--ca-id <id>', 'Name of the CA within the pool.');
   requiredOption(command, '--trust-domain <name>', 'Trust domain that the CA is for, such as example.org.')
     .addOption(
-      new Option('--key-type <type>', 'Type of the key.')
-        .choices(Object.keys(newKeyTypes))
-        .default('ecdsa-p256'),
+      new Option('--key-type <type>', 'Type of the key.').choices(authorityKeyTypes).default('ecdsa-p256'),
     )
     .option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.', '8760h')
     .option('--jwt-keys <types>', 'Keys for JWT-SVIDs: none, or some of es256,rs256.', defaultJwtKeys);

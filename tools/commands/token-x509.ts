@@ -1,5 +1,5 @@
 import { webTrust } from '../../client/bundle-endpoint.ts';
-import type { LeafKeyType } from '../../client/leaf-key-types.ts';
+import type { KeyTypeName } from '../../spiffe/pki/algorithms.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { endpointUrl, rootsFrom } from '../bundle/inputs.ts';
@@ -14,7 +14,7 @@ export interface X509Wishes {
   readonly roots: string | undefined;
   /** Where key, chain and roots go. */
   readonly folder: string;
-  readonly keyType: LeafKeyType;
+  readonly keyType: KeyTypeName;
   readonly output: OutputFormat | undefined;
 }
 

@@ -1,10 +1,10 @@
 import { type Command, Option } from 'commander';
 import { webTrust } from '../../client/bundle-endpoint.ts';
 import { getJwtSvid } from '../../client/jwt-svid.ts';
-import { type LeafKeyType, leafKeyTypes } from '../../client/leaf-key-types.ts';
 import { checkJwtSvid } from '../../spiffe/jwt-clauses.ts';
 import { type ParsedJwt, parseJwt } from '../../spiffe/jwt-svid.ts';
 import { verifyJwtSvid } from '../../spiffe/jwt-verify.ts';
+import { type KeyTypeName, keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
@@ -23,7 +23,7 @@ interface Options {
   certificate?: string;
   roots?: string;
   x509?: string;
-  keyType: LeafKeyType;
+  keyType: KeyTypeName;
   decode?: boolean;
   verify?: boolean;
   bundle?: string;
@@ -81,7 +81,7 @@ export function token(parent: Command, terminal: Terminal): Command {
     )
     .addOption(
       new Option('--key-type <type>', 'With --x509: type of the key.')
-        .choices(Object.keys(leafKeyTypes))
+        .choices(Object.keys(keyTypes))
         .default('ecdsa-p256'),
     )
     .option('--decode', 'Say what it holds; nothing is verified.')

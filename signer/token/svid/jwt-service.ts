@@ -1,3 +1,4 @@
+import type { JwtSigningAlgorithm } from '../../../spiffe/jwt-algorithms.ts';
 import type { PoolView } from '../../authority/view.ts';
 import type { Caller } from '../caller/caller.ts';
 import { decideOnPod, lookUpPod } from '../caller/pods.ts';
@@ -7,7 +8,7 @@ import type { JwtSvidFacts, TokenReporter } from '../report.ts';
 import { type Answer, answering, type Issue } from './answering.ts';
 import { type AudiencePolicy, checkAudiences } from './audiences.ts';
 import type { Credential, TokenRequest } from './exchange.ts';
-import { expiryOf, type JwtSvidAlgorithm, mintJwtSvid } from './mint-jwt.ts';
+import { expiryOf, mintJwtSvid } from './mint-jwt.ts';
 
 export interface TokenPolicy {
   readonly trustDomain: string;
@@ -15,7 +16,7 @@ export interface TokenPolicy {
   readonly issuer: string;
   readonly lifetimeSeconds: number;
   /** What signs, but for the audiences below. */
-  readonly algorithm: JwtSvidAlgorithm;
+  readonly algorithm: JwtSigningAlgorithm;
   /** Audiences whose verifiers know RS256 only. */
   readonly rs256Audiences: ReadonlySet<string>;
   /** How long a key must have been published before it signs. */

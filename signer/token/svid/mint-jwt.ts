@@ -1,15 +1,13 @@
 import { constants, type KeyObject, sign } from 'node:crypto';
 import type { SpiffeId } from '../../../spiffe/id.ts';
+import type { JwtSigningAlgorithm } from '../../../spiffe/jwt-algorithms.ts';
 import { assembleJwt, jwtSigningInput } from '../../../spiffe/jwt-svid.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
-
-/** With which algorithms JWT-SVIDs are signed. */
-export type JwtSvidAlgorithm = 'ES256' | 'RS256';
 
 /** The key that signs. */
 export interface JwtSigner {
   readonly kid: string;
-  readonly algorithm: JwtSvidAlgorithm;
+  readonly algorithm: JwtSigningAlgorithm;
   readonly privateKey: KeyObject;
 }
 

@@ -13,7 +13,7 @@ const digests = {
   Ed25519: null,
 };
 
-for (const name of authorityKeyNames) {
+for (const name of authorityKeyNames as (keyof typeof digests)[]) {
   const inline = name === 'ECDSA P-256' || name === 'Ed25519';
   test(`${name} signs ${inline ? 'at once' : 'on the thread pool'}, and the signature verifies`, async () => {
     const { privateKey } = makeKey(name);

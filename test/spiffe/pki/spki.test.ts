@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { createHash, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import * as asn1js from 'asn1js';
+import { subjectKeyTypes } from '../../../spiffe/pki/algorithms.ts';
 import { bitString, derNull, objectIdentifier, sequence } from '../../../spiffe/pki/der-writer.ts';
-import { supportedSubjectKeys } from '../../../spiffe/pki/keys.ts';
 import { oids } from '../../../spiffe/pki/oid.ts';
 import { readSubjectKey } from '../../../spiffe/pki/spki.ts';
 import { keyShelf, subjectKeyNames } from './keys.ts';
@@ -59,7 +59,7 @@ for (const name of subjectKeyNames) {
 }
 
 test('the table holds what KEP-4317 names, each once', () => {
-  assert.deepEqual(supportedSubjectKeys.map((type) => type.kubernetes).toSorted(), [
+  assert.deepEqual(subjectKeyTypes.map((type) => type.kubernetes).toSorted(), [
     'ECDSAP256',
     'ECDSAP384',
     'ECDSAP521',
@@ -67,7 +67,7 @@ test('the table holds what KEP-4317 names, each once', () => {
     'RSA3072',
     'RSA4096',
   ]);
-  assert.deepEqual(supportedSubjectKeys.map((type) => type.name).toSorted(), subjectKeyNames.toSorted());
+  assert.deepEqual(subjectKeyTypes.map((type) => type.name).toSorted(), subjectKeyNames.toSorted());
 });
 
 const made = (type: 'ec' | 'x25519' | 'ed448' | 'dsa' | 'rsa-pss', options: object): Buffer =>
