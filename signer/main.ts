@@ -4,6 +4,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { messageOf } from '../spiffe/errors.ts';
 import { leafExtensions } from '../spiffe/pki/leaf-extensions.ts';
 import { createRandomPool } from '../spiffe/pki/random.ts';
+import { svidProfile } from '../spiffe/svid-profile.ts';
 import { jwtPropagationSeconds } from './authority/jwt-signing.ts';
 import { createPoolView, type PoolView } from './authority/view.ts';
 import { createCaches } from './caches.ts';
@@ -171,7 +172,10 @@ async function runReplica(
     log,
   });
   const audit = createAudit({ replica: config.replica, destination: output.audit });
-  const extensionsFor = leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer });
+  const profile = {
+    ...svidProfile,
+    extensionsFor: leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer }),
+  };
   const signing = createSigning({
     pool,
     publication,
@@ -181,7 +185,7 @@ async function runReplica(
       refreshFraction: config.refreshFraction,
       refreshJitter,
     },
-    extensionsFor,
+    profile,
     randomBytes: createRandomPool(randomBytes),
     ...time,
   });
@@ -258,7 +262,7 @@ async function runReplica(
     pods: caches.pods,
     pool,
     authority: signing.mayUse,
-    extensionsFor,
+    profile,
     clockFault: () => clockFault(clock),
     events,
     audit,

@@ -3,7 +3,7 @@ import { unprocessedExtensions } from '../../spiffe/clauses.ts';
 import { KubespiffeError } from '../../spiffe/errors.ts';
 import { judgeNameConstraints } from '../../spiffe/name-constraints.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
-import { compileLeafTemplate, type SigningAuthority } from '../../spiffe/pki/leaf.ts';
+import { leafTemplates, type SigningAuthority } from '../../spiffe/pki/leaf.ts';
 import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
 import {
   authorityKeyNames,
@@ -143,7 +143,7 @@ function signingAuthorityOf(
   return {
     id,
     signer,
-    template: compileLeafTemplate({
+    templateFor: leafTemplates({
       issuerDer: signing.subjectDer,
       keyId: signing.keyId,
       algorithmDer: signer.algorithmDer,

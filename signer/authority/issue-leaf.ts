@@ -1,7 +1,8 @@
-import type { SpiffeId } from '../../spiffe/id.ts';
-import type { SigningAuthority } from '../../spiffe/pki/leaf.ts';
+import type { CertificateProfile, SigningAuthority } from '../../spiffe/pki/leaf.ts';
+import type { PodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import type { SupportedKey } from '../../spiffe/pki/spki.ts';
+import { type CertificateNames, subjectAltName } from '../../spiffe/pki/subject-alt-name.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 
 /** Both ends of a certificate's validity, whole seconds since the epoch. */
@@ -27,43 +28,37 @@ export interface IssuedLeaf extends Validity {
 }
 
 /**
- * Makes and signs a leaf: the one place where that is done, for pods and for the signer's own endpoints. With an
- * authority key that signs inline (P-256, Ed25519) the result is there at once, else it is a promise.
+ * Makes and signs a leaf: the one place where that is done, for pods and for the signer's own endpoints.
  *
- * @param input serial: from `makeSerial`. validity: inside that of the authority; whatever else it says is handed on.
- *   dnsNames: beside the SPIFFE ID, for servers whose clients know nothing of SPIFFE. furtherExtensions: from
- *   `leafExtensions`.
+ * @param input subject: the names in it. pod: whom the further extensions of the profile are for; without it there are
+ *   none. validity: inside that of the authority. serial: from `makeSerial`.
  */
-export function issueLeaf<V extends Validity>(input: {
-  authority: SigningAuthority;
-  spiffeId: SpiffeId;
-  key: SupportedKey;
-  validity: V;
-  serial: Uint8Array;
-  dnsNames?: readonly string[];
-  furtherExtensions?: Uint8Array | undefined;
-}): (IssuedLeaf & V) | Promise<IssuedLeaf & V> {
-  const { authority, validity, serial, key, dnsNames } = input;
-  const { template, signer } = authority;
+export async function issueLeaf(input: {
+  readonly authority: SigningAuthority;
+  readonly profile: CertificateProfile;
+  readonly subject: CertificateNames;
+  readonly pod?: PodIdentity;
+  readonly key: SupportedKey;
+  readonly validity: Validity;
+  readonly serial: Uint8Array;
+}): Promise<IssuedLeaf> {
+  const { authority, profile, pod, key, serial } = input;
+  const { notBefore, notAfter } = input.validity;
+  const template = authority.templateFor(profile);
   const tbs = template.build({
     serial,
-    notBefore: validity.notBefore,
-    notAfter: validity.notAfter,
-    spki: key.spki,
-    keyId: key.keyId,
-    uri: input.spiffeId.uri,
-    ...(dnsNames && { dnsNames }),
-    furtherExtensions: input.furtherExtensions,
+    notBefore,
+    notAfter,
+    key,
+    subjectAltName: subjectAltName(input.subject),
+    furtherExtensions: pod && profile.extensionsFor?.(pod),
   });
-  const finish = (signature: Uint8Array): IssuedLeaf & V => {
-    const leafDer = template.assemble(tbs, signature);
-    return {
-      ...validity,
-      chainPem: encodePem('CERTIFICATE', leafDer) + authority.chainSuffixPem,
-      leafDer,
-      serialHex: Buffer.from(serial).toString('hex'),
-    };
+  const leafDer = template.assemble(tbs, await authority.signer.sign(tbs));
+  return {
+    notBefore,
+    notAfter,
+    chainPem: encodePem('CERTIFICATE', leafDer) + authority.chainSuffixPem,
+    leafDer,
+    serialHex: Buffer.from(serial).toString('hex'),
   };
-  const signature = signer.sign(tbs);
-  return signature instanceof Promise ? signature.then(finish) : finish(signature);
 }

@@ -131,11 +131,11 @@ export function createAnswers(needs: {
       const signed = await needs.signing.sign(decision, request);
       if (!signed.ok) return signed;
       const { leaf, authority } = signed;
-      const detail = decision.spiffeId.uri;
+      const detail = decision.subject.display;
       const message = explain('Issued', detail);
       const prepared = prepareAnswer(request, { type: 'Issued', reason: 'Issued', message, at }, leaf);
       const certificate = {
-        spiffeId: detail,
+        subject: decision.subject,
         serialHex: leaf.serialHex,
         authority: authority.id,
         publicKeySha256: hash('sha256', decision.key.spki, 'hex'),

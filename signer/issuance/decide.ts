@@ -1,14 +1,14 @@
 import { messageOf } from '../../spiffe/errors.ts';
-import type { SpiffeId } from '../../spiffe/id.ts';
 import type { SubjectKey, SupportedKey } from '../../spiffe/pki/spki.ts';
 import { spiffeIdOf } from '../identity/spiffe.ts';
+import { type Subject, spiffeSubject } from '../identity/subject.ts';
 import type { PodLookup } from '../kube/pods.ts';
 import type { DenyReason, DropReason, WaitReason } from '../observe/reasons.ts';
 import type { OpenRequest } from './request.ts';
 
 /** What is done about a request. `detail` fills the sentence of the reason in observe/reasons.ts. */
 export type Decision =
-  | { readonly kind: 'issue'; readonly spiffeId: SpiffeId; readonly key: SupportedKey }
+  | { readonly kind: 'issue'; readonly subject: Subject; readonly key: SupportedKey }
   | { readonly kind: 'deny'; readonly reason: DenyReason; readonly detail: string }
   | { readonly kind: 'wait'; readonly reason: WaitReason; readonly detail: string }
   | { readonly kind: 'drop'; readonly reason: DropReason; readonly detail: string };
@@ -61,5 +61,5 @@ export function decideOnPod(
   if (pod.finished) return wait('PodFinished', pod.finished);
   const spiffeId = spiffeIdOf(policy.trustDomain, request);
   if (!spiffeId.ok) return wait('IdentityInvalid', spiffeId.reason);
-  return { kind: 'issue', spiffeId: spiffeId.value, key };
+  return { kind: 'issue', subject: spiffeSubject(spiffeId.value), key };
 }

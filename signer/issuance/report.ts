@@ -1,3 +1,4 @@
+import { namesOf, type Subject } from '../identity/subject.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Audit, AuditRecord } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
@@ -19,7 +20,7 @@ export interface Told {
 
 /** What is said of a certificate that was issued. `notBefore` and `notAfter` in seconds since the epoch. */
 export interface CertificateReport {
-  readonly spiffeId: string;
+  readonly subject: Subject;
   readonly serialHex: string;
   readonly authority: string;
   readonly publicKeySha256: string;
@@ -76,7 +77,7 @@ export function createReporter(needs: {
       pod: request.podName,
       reason,
       durationMs: Math.round(told.elapsedMs),
-      ...(certificate && { spiffeId: certificate.spiffeId, serial: certificate.serialHex }),
+      ...(certificate && { ...namesOf(certificate.subject), serial: certificate.serialHex }),
     };
     if (!told.owner && !isAnswer(reason)) {
       log.debug(line, message);
@@ -136,7 +137,7 @@ function auditRecord({ request, reason, certificate }: Told, message: string): A
     serviceAccount: { name: request.serviceAccountName, uid: request.serviceAccountUID },
     node: { name: request.nodeName, uid: request.nodeUID },
     ...(certificate && {
-      spiffeId: certificate.spiffeId,
+      ...namesOf(certificate.subject),
       serial: certificate.serialHex,
       publicKeySha256: certificate.publicKeySha256,
       authority: certificate.authority,

@@ -1,4 +1,5 @@
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { type IssuedLeaf, issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
@@ -25,8 +26,7 @@ export interface SigningNeeds {
   /** Why the clock may not be used, or undefined. */
   readonly clockFault: () => string | undefined;
   readonly policy: LeafPolicy;
-  /** What leaves carry beyond the profile, from `leafExtensions`. */
-  readonly extensionsFor: (request: OpenRequest) => Uint8Array | undefined;
+  readonly profile: CertificateProfile;
   /** Epoch milliseconds. */
   readonly now: () => number;
   readonly randomBytes: (count: number) => Uint8Array;
@@ -71,13 +71,14 @@ export function createSigning(needs: SigningNeeds) {
     if (!validity) return { ok: false, reason: 'AuthorityExpiring', detail: `authority ${authority.id}` };
     const leaf = await issueLeaf({
       authority: signingAuthority,
-      spiffeId: decision.spiffeId,
+      profile: needs.profile,
+      subject: decision.subject,
+      pod: request,
       key: decision.key,
       validity,
       serial: makeSerial(needs.randomBytes),
-      furtherExtensions: needs.extensionsFor(request),
     });
-    return { ok: true, leaf, authority };
+    return { ok: true, leaf: { ...leaf, ...validity }, authority };
   }
 
   return { mayUse, sign };

@@ -21,6 +21,8 @@ export interface AuditRecord {
   serviceAccount: AuditedObject;
   node: AuditedObject;
   spiffeId?: string;
+  /** The DNS names in the certificate; absent where it has none. */
+  dnsNames?: readonly string[];
   /** Serial number in lower-case hex, of the certificate that the API server confirmed. */
   serial?: string;
   /** SHA-256 of the SubjectPublicKeyInfo in lower-case hex. */

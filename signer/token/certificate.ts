@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { endpointIdOf } from '../../spiffe/infrastructure.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../spiffe/pki/spki.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { issueLeaf, leafNotBefore } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
 
@@ -41,11 +42,11 @@ export async function makeEndpointCertificate(input: {
   const notAfter = Math.min(notBefore + lifetimeSeconds, signingAuthority.notAfter);
   const { chainPem } = await issueLeaf({
     authority: signingAuthority,
-    spiffeId: endpointIdOf(input.trustDomain),
+    profile: svidProfile,
+    subject: { uris: [endpointIdOf(input.trustDomain).uri], dnsNames: input.dnsNames },
     key,
     validity: { notBefore, notAfter },
     serial: makeSerial(input.randomBytes),
-    dnsNames: input.dnsNames,
   });
   return {
     keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),

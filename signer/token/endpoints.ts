@@ -57,8 +57,7 @@ export interface EndpointNeeds {
   readonly pool: PoolView;
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
   readonly authority: ServiceParts['authority'];
-  /** What leaves carry beyond the profile. */
-  readonly extensionsFor: ServiceParts['extensionsFor'];
+  readonly profile: ServiceParts['profile'];
   readonly clockFault: () => string | undefined;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;

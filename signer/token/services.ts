@@ -41,7 +41,7 @@ export interface TokenSettings {
   readonly x509: { readonly lifetimeSeconds: number } | undefined;
 }
 
-export interface ServiceParts extends Pick<X509ServiceNeeds, 'authority' | 'extensionsFor' | 'randomBytes'> {
+export interface ServiceParts extends Pick<X509ServiceNeeds, 'authority' | 'profile' | 'randomBytes'> {
   readonly settings: TokenSettings;
   readonly trustDomain: string;
   readonly transport: Transport;
@@ -168,7 +168,7 @@ function joinServices(
         pods: { ...common.pods, hearsOfPods: () => false },
         authority: parts.authority,
         roots: () => roots()?.bytes.toString(),
-        extensionsFor: parts.extensionsFor,
+        profile: parts.profile,
         policy: { trustDomain, lifetimeSeconds: x509.lifetimeSeconds },
         randomBytes: parts.randomBytes,
       }),

@@ -9,6 +9,11 @@ export function headerLength(length: number): number {
   return length < 0x100_0000 ? 5 : 6;
 }
 
+/** Number of octets of an element with `contentLength` content octets. */
+export function elementLength(contentLength: number): number {
+  return headerLength(contentLength) + contentLength;
+}
+
 /** Writes identifier and length octets at `offset`; returns the offset of the content. */
 export function writeHeader(target: Uint8Array, offset: number, tag: number, length: number): number {
   target[offset] = tag;

@@ -48,7 +48,7 @@ function extensionOf(element: Element): Extension {
 }
 
 /** Bit n of a KeyUsage is the nth name (RFC 5280 4.2.1.3; nonRepudiation by its newer name). */
-const keyUsageBits = [
+export const keyUsageBits = [
   'digitalSignature',
   'contentCommitment',
   'keyEncipherment',
@@ -59,6 +59,8 @@ const keyUsageBits = [
   'encipherOnly',
   'decipherOnly',
 ] as const;
+
+export type KeyUsage = (typeof keyUsageBits)[number];
 
 export function keyUsageOf(value: Uint8Array): string[] {
   const [unused, ...octets] = contentOf(soleElement(value, tags.bitString, 'keyUsage'));

@@ -50,7 +50,7 @@ export function extension(oid: string, critical: 'critical' | 'not critical', va
  * cluster's JWT-SVIDs. Neither is critical, so who does not know them passes them over.
  *
  * @param wanted issuer: the URL of the issuer, or undefined for none.
- * @returns Extensions one after another, DER, for `LeafFields.furtherExtensions`.
+ * @returns for `CertificateProfile.extensionsFor`.
  */
 export function leafExtensions(wanted: {
   readonly podIdentity: boolean;

@@ -1,17 +1,24 @@
+import type { KeyType } from './algorithms.ts';
 import { contextTag, derError, tags } from './der.ts';
-import {
-  bitString,
-  derTrue,
-  encode,
-  headerLength,
-  objectIdentifier,
-  sequence,
-  writeHeader,
-} from './der-writer.ts';
-import { extension } from './leaf-extensions.ts';
+import { bitString, elementLength, encode, objectIdentifier, sequence, writeHeader } from './der-writer.ts';
+import { type KeyUsage, keyUsageBits } from './extensions.ts';
+
+import { extension, type PodIdentity } from './leaf-extensions.ts';
 import { oids } from './oid.ts';
 import type { CertificateSigner } from './sign.ts';
+import type { SupportedKey } from './spki.ts';
 import { type Seconds, timeLength, writeTime } from './time.ts';
+
+/** What all leaves of a signer have in common, whichever authority signs them. Their subject is empty. */
+export interface CertificateProfile {
+  /** By the kind of key that is certified: not every key can do everything (RFC 5280 4.2.1.3). */
+  readonly keyUsage: Readonly<Record<KeyType['family'], readonly [KeyUsage, ...KeyUsage[]]>>;
+  readonly extKeyUsage: readonly [ExtKeyUsage, ...ExtKeyUsage[]];
+  /** Further extensions for the leaf of a pod, DER, one after another. None that the template writes itself. */
+  readonly extensionsFor?: (pod: PodIdentity) => Uint8Array | undefined;
+}
+
+type ExtKeyUsage = 'serverAuth' | 'clientAuth';
 
 /** What differs from leaf to leaf. */
 export interface LeafFields {
@@ -19,18 +26,14 @@ export interface LeafFields {
   readonly serial: Uint8Array;
   readonly notBefore: Seconds;
   readonly notAfter: Seconds;
-  /** SubjectPublicKeyInfo, DER, copied as it is. */
-  readonly spki: Uint8Array;
-  readonly keyId: Uint8Array;
-  /** The SPIFFE ID, ASCII. */
-  readonly uri: string;
-  /** DNS names beside it (X509-SVID 2 allows them), ASCII, for servers whose clients know nothing of SPIFFE. */
-  readonly dnsNames?: readonly string[];
-  /** Extensions beyond the profile, DER, one after another (`leafExtensions`); none of those that the template has. */
+  readonly key: SupportedKey;
+  /** The extension, DER, from `subjectAltName`. */
+  readonly subjectAltName: Uint8Array;
+  /** DER, one after another. */
   readonly furtherExtensions?: Uint8Array | undefined;
 }
 
-/** The bytes of leaves of one authority. */
+/** The bytes of leaves of one authority and one profile. */
 export interface LeafTemplate {
   /** TBSCertificate, DER. */
   build(leaf: LeafFields): Uint8Array;
@@ -41,7 +44,8 @@ export interface LeafTemplate {
 /** One authority, ready to sign leaves. */
 export interface SigningAuthority {
   readonly id: string;
-  readonly template: LeafTemplate;
+  /** The template of a profile, compiled when it is first asked for. */
+  readonly templateFor: (profile: CertificateProfile) => LeafTemplate;
   readonly signer: CertificateSigner;
   /** PEM of the intermediates from the leaf's issuer upwards, without the root; empty where the root signs. */
   readonly chainSuffixPem: string;
@@ -50,72 +54,79 @@ export interface SigningAuthority {
   readonly notAfter: Seconds;
 }
 
-/** digitalSignature is bit 0; seven bits are unused. */
-const keyUsage = extension(oids.keyUsage, 'critical', encode(tags.bitString, Uint8Array.of(7, 0x80)));
-const extKeyUsage = extension(
-  oids.extKeyUsage,
-  'not critical',
-  sequence(objectIdentifier(oids.serverAuth), objectIdentifier(oids.clientAuth)),
-);
 /** cA is FALSE by default, so the SEQUENCE is empty. */
 const basicConstraints = extension(oids.basicConstraints, 'critical', sequence());
 const version3 = encode(contextTag(0), encode(tags.integer, Uint8Array.of(2)));
 const emptyName = sequence();
 const subjectKeyIdOid = objectIdentifier(oids.subjectKeyIdentifier);
-const subjectAltNameStart = Buffer.concat([objectIdentifier(oids.subjectAltName), derTrue]);
+const none = new Uint8Array();
 
-/** Length of an element with so many content octets. */
-function elementLength(contentLength: number): number {
-  return headerLength(contentLength) + contentLength;
+/** Of the authority: the subject of its signing certificate, that certificate's key identifier, how it signs. DER. */
+interface Issuer {
+  readonly issuerDer: Uint8Array;
+  readonly keyId: Uint8Array;
+  readonly algorithmDer: Uint8Array;
+}
+
+/** The templates of an authority, each compiled once. A profile is known by its object: keep it, do not make it anew. */
+export function leafTemplates(issuer: Issuer): (profile: CertificateProfile) => LeafTemplate {
+  const compiled = new WeakMap<CertificateProfile, LeafTemplate>();
+  return (profile) => {
+    let template = compiled.get(profile);
+    if (!template) {
+      template = compileLeafTemplate(issuer, profile);
+      compiled.set(profile, template);
+    }
+    return template;
+  };
 }
 
 /**
- * Compiles what is the same in all leaves of an authority, so that a leaf is a few copies into one buffer.
- * The profile is X509-SVID: empty subject, critical SAN with one URI, critical
- * KeyUsage digitalSignature, EKU serverAuth and clientAuth, critical BasicConstraints CA:FALSE, SKI, AKI.
- *
- * @param authority issuerDer: subject of the signing certificate, DER. keyId: its subject key identifier.
- *   algorithmDer: the signer's.
+ * Compiles what is the same in all leaves of an authority and a profile, so that a leaf is a few copies into one buffer:
+ * empty subject, KeyUsage (critical) and EKU of the profile, critical BasicConstraints CA:FALSE, AKI, SKI, SAN.
  */
-export function compileLeafTemplate(authority: {
-  issuerDer: Uint8Array;
-  keyId: Uint8Array;
-  algorithmDer: Uint8Array;
-}): LeafTemplate {
-  const { algorithmDer } = authority;
-  const algorithmAndIssuer = Buffer.concat([algorithmDer, authority.issuerDer]);
-  const fixedExtensions = Buffer.concat([
-    keyUsage,
-    extKeyUsage,
-    basicConstraints,
-    extension(
-      oids.authorityKeyIdentifier,
-      'not critical',
-      sequence(encode(contextTag(0, 'primitive'), authority.keyId)),
-    ),
-  ]);
+function compileLeafTemplate(issuer: Issuer, profile: CertificateProfile): LeafTemplate {
+  const { algorithmDer } = issuer;
+  const algorithmAndIssuer = Buffer.concat([algorithmDer, issuer.issuerDer]);
+  const fixedExtensionsFor = (family: KeyType['family']) =>
+    Buffer.concat([
+      extension(oids.keyUsage, 'critical', keyUsage(profile.keyUsage[family])),
+      extension(
+        oids.extKeyUsage,
+        'not critical',
+        sequence(...profile.extKeyUsage.map((purpose) => objectIdentifier(oids[purpose]))),
+      ),
+      basicConstraints,
+      extension(
+        oids.authorityKeyIdentifier,
+        'not critical',
+        sequence(encode(contextTag(0, 'primitive'), issuer.keyId)),
+      ),
+    ]);
+  const fixedExtensions = {
+    EC: fixedExtensionsFor('EC'),
+    RSA: fixedExtensionsFor('RSA'),
+    Ed25519: fixedExtensionsFor('Ed25519'),
+  };
 
   const build = (leaf: LeafFields): Uint8Array => {
     checkSerial(leaf.serial);
-    checkUri(leaf.uri);
-    const dnsNames = dnsNamesOf(leaf.dnsNames);
+    const { spki, keyId, type } = leaf.key;
+    const fixed = fixedExtensions[type.family];
     const further = leaf.furtherExtensions ?? none;
     const validity = timeLength(leaf.notBefore) + timeLength(leaf.notAfter);
 
-    const subjectKeyIdValue = elementLength(leaf.keyId.length);
+    const subjectKeyIdValue = elementLength(keyId.length);
     const subjectKeyId = subjectKeyIdOid.length + elementLength(subjectKeyIdValue);
-    const generalName = elementLength(leaf.uri.length);
-    const generalNames = elementLength(generalName + dnsNames.length);
-    const subjectAltName = subjectAltNameStart.length + elementLength(generalNames);
     const extensions =
-      fixedExtensions.length + elementLength(subjectKeyId) + elementLength(subjectAltName) + further.length;
+      fixed.length + elementLength(subjectKeyId) + leaf.subjectAltName.length + further.length;
     const content =
       version3.length +
       elementLength(leaf.serial.length) +
       algorithmAndIssuer.length +
       elementLength(validity) +
       emptyName.length +
-      leaf.spki.length +
+      spki.length +
       elementLength(elementLength(extensions));
 
     const target = Buffer.allocUnsafe(elementLength(content));
@@ -130,19 +141,14 @@ export function compileLeafTemplate(authority: {
     at = writeHeader(target, at, tags.sequence, validity);
     at = writeTime(target, writeTime(target, at, leaf.notBefore), leaf.notAfter);
     at = copy(emptyName, at);
-    at = copy(leaf.spki, at);
+    at = copy(spki, at);
     at = writeHeader(target, at, contextTag(3), elementLength(extensions));
     at = writeHeader(target, at, tags.sequence, extensions);
-    at = copy(fixedExtensions, at);
+    at = copy(fixed, at);
     at = copy(subjectKeyIdOid, writeHeader(target, at, tags.sequence, subjectKeyId));
     at = writeHeader(target, at, tags.octetString, subjectKeyIdValue);
-    at = copy(leaf.keyId, writeHeader(target, at, tags.octetString, leaf.keyId.length));
-    at = copy(subjectAltNameStart, writeHeader(target, at, tags.sequence, subjectAltName));
-    at = writeHeader(target, at, tags.octetString, generalNames);
-    at = writeHeader(target, at, tags.sequence, generalName + dnsNames.length);
-    at = writeHeader(target, at, contextTag(6, 'primitive'), leaf.uri.length);
-    at += target.write(leaf.uri, at, 'latin1');
-    at = copy(dnsNames, at);
+    at = copy(keyId, writeHeader(target, at, tags.octetString, keyId.length));
+    at = copy(leaf.subjectAltName, at);
     copy(further, at);
     return target;
   };
@@ -153,15 +159,13 @@ export function compileLeafTemplate(authority: {
   return { build, assemble };
 }
 
-const none = new Uint8Array();
-
-/** GeneralNames of DNS names, in order (RFC 5280 4.2.1.6). */
-function dnsNamesOf(names: readonly string[] | undefined): Uint8Array {
-  if (!names || names.length === 0) return none;
-  for (const name of names) {
-    if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name)) throw derError('a DNS name that is none');
-  }
-  return Buffer.concat(names.map((name) => encode(contextTag(2, 'primitive'), Buffer.from(name, 'latin1'))));
+/** A BIT STRING without trailing zero bits, as DER has lists of named bits (X.690 11.2.2). */
+function keyUsage(usages: readonly KeyUsage[]): Uint8Array {
+  const bits = usages.map((usage) => keyUsageBits.indexOf(usage));
+  const last = Math.max(...bits);
+  const octets = new Uint8Array((last >> 3) + 1);
+  for (const bit of bits) octets[bit >> 3] = (octets[bit >> 3] ?? 0) | (0x80 >> (bit & 7));
+  return encode(tags.bitString, Uint8Array.of(7 - (last & 7)), octets);
 }
 
 /** RFC 5280 4.1.2.2; DER: positive and without a redundant zero octet. */
@@ -170,9 +174,4 @@ function checkSerial(serial: Uint8Array): void {
   const isPositive = first < 0x80 && (first > 0 || second >= 0x80);
   if (serial.length > 20 || !isPositive)
     throw derError('a serial number that is not positive, minimal and short');
-}
-
-/** A URI is an IA5String; a wider character would be cut to eight bits without a word. */
-function checkUri(uri: string): void {
-  if (!/^[\x21-\x7e]+$/.test(uri)) throw derError('a SPIFFE ID that is empty or not printable ASCII');
 }

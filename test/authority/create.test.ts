@@ -23,6 +23,8 @@ import { readCertificate } from '../../spiffe/pki/certificate.ts';
 import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../spiffe/pki/spki.ts';
+import { subjectAltName } from '../../spiffe/pki/subject-alt-name.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 
 const now = Math.floor(Date.now() / 1000);
 let dir = '';
@@ -77,15 +79,15 @@ describe('a new root', () => {
       const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
       const subject = readSubjectKey(publicKey.export({ format: 'der', type: 'spki' }));
       assert.ok(subject.kind === 'supported');
-      const tbs = signing.template.build({
+      const template = signing.templateFor(svidProfile);
+      const tbs = template.build({
         serial: makeSerial(randomBytes),
         notBefore: now - 120,
         notAfter: now + 3600,
-        spki: subject.spki,
-        keyId: subject.keyId,
-        uri: 'spiffe://example.org/ns/default/sa/web',
+        key: subject,
+        subjectAltName: subjectAltName({ uris: ['spiffe://example.org/ns/default/sa/web'], dnsNames: [] }),
       });
-      const leaf = signing.template.assemble(tbs, await signing.signer.sign(tbs));
+      const leaf = template.assemble(tbs, await signing.signer.sign(tbs));
       const leafFile = write(`${keyType}-leaf.pem`, encodePem('CERTIFICATE', leaf));
       assert.match(openssl('verify', '-x509_strict', '-CAfile', root, leafFile), /: OK\n$/);
     });

@@ -4,10 +4,12 @@
 
 import { randomBytes } from 'node:crypto';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { pathOf, prepareAnswer } from '../../signer/issuance/status.ts';
 import { leafValidity } from '../../signer/issuance/validity.ts';
 import { makeSpiffeId } from '../../spiffe/id.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { authorityOf, makeCa } from '../spiffe/pki/authorities.ts';
 import { supportedKey } from '../spiffe/pki/keys.ts';
 import { type ApiClient, openApi } from './api-client.ts';
@@ -59,14 +61,17 @@ async function prepare(requests: readonly Foreseen[]): Promise<void> {
     if (!spiffeId.ok || !validity) throw new Error('the answers of the ceiling run cannot be made');
     const leaf = await issueLeaf({
       authority,
-      spiffeId: spiffeId.value,
+      profile: svidProfile,
+      subject: spiffeSubject(spiffeId.value),
       key: supportedKey(Buffer.from(spki, 'base64')),
       validity,
       serial: makeSerial(randomBytes),
     });
     const address = { uid: uidPlaceholder, namespace, name, version: 'v1' as const };
     const condition = { type: 'Issued', reason: 'Issued', message: spiffeId.value.uri, at: now } as const;
-    const [head = '', tail = ''] = prepareAnswer(address, condition, leaf).body.split(uidPlaceholder);
+    const [head = '', tail = ''] = prepareAnswer(address, condition, { ...leaf, ...validity }).body.split(
+      uidPlaceholder,
+    );
     prepared.set(name, { path: `${pathOf(address)}/status?fieldManager=ceiling`, head, tail });
   }
 }

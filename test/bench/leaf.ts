@@ -5,9 +5,11 @@ import { randomBytes, sign } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { leafValidity } from '../../signer/issuance/validity.ts';
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { authorityOf, makeCa } from '../spiffe/pki/authorities.ts';
 import { makeKey, type TestKeyName } from '../spiffe/pki/keys.ts';
 import { stubRequest } from '../spiffe/pki/requests.ts';
@@ -41,7 +43,15 @@ function issue(request: string): void {
   });
   if (key.kind !== 'supported' || !spiffeId.ok || !validity)
     throw new Error('the request should be answered');
-  issueLeaf({ authority, spiffeId: spiffeId.value, key, validity, serial: makeSerial(randomBytes) });
+  const subject = spiffeSubject(spiffeId.value);
+  void issueLeaf({
+    authority,
+    profile: svidProfile,
+    subject,
+    key,
+    validity,
+    serial: makeSerial(randomBytes),
+  });
 }
 
 function caseOf(name: string, run: () => void): Case {

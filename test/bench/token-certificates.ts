@@ -2,8 +2,10 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { startTokenSigner } from '../contract/token-endpoint.ts';
 import { supportedKey } from '../spiffe/pki/keys.ts';
 import type { Target } from './token-client.ts';
@@ -60,6 +62,7 @@ async function targetsOf({ pool, load, place }: TokenBench, port: number): Promi
   const spiffeId = spiffeIdOf('example.org', { namespace, serviceAccountName: serviceAccount.name });
   if (!authority || !spiffeId.ok) throw new Error('the pool cannot sign for the pods of the load');
   const extensionsFor = leafExtensions({ podIdentity: true, issuer: undefined });
+  const profile = { ...svidProfile, extensionsFor };
   const now = Math.floor(Date.now() / 1000);
   const ca = pool.authorities.flatMap(({ certificate }) => certificate ?? []);
   const owners = await load.call('owners', undefined);
@@ -68,11 +71,12 @@ async function targetsOf({ pool, load, place }: TokenBench, port: number): Promi
       const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
       const { chainPem } = await issueLeaf({
         authority,
-        spiffeId: spiffeId.value,
+        profile,
+        subject: spiffeSubject(spiffeId.value),
         key: supportedKey(publicKey.export({ type: 'spki', format: 'der' })),
         validity: { notBefore: now - 120, notAfter: now + 3600 },
         serial: makeSerial(randomBytes),
-        furtherExtensions: extensionsFor({
+        pod: {
           namespace,
           serviceAccountName: serviceAccount.name,
           serviceAccountUID: serviceAccount.uid,
@@ -80,7 +84,7 @@ async function targetsOf({ pool, load, place }: TokenBench, port: number): Promi
           podUID: pod.uid,
           nodeName: node.name,
           nodeUID: node.uid,
-        }),
+        },
       });
       const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
       return { host: '127.0.0.1', port, servername: 'localhost', ca, cert: chainPem, key };

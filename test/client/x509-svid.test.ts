@@ -9,10 +9,12 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { makeSpiffeId } from '../../spiffe/id.ts';
 import { readProvenCsrKey } from '../../spiffe/pki/csr.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import type { SupportedKey } from '../../spiffe/pki/spki.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { webCredentials } from '../contract/bundle-endpoint.ts';
 import { authorityOf, makeCa } from '../spiffe/pki/authorities.ts';
 import { makeKey, supportedKey } from '../spiffe/pki/keys.ts';
@@ -58,7 +60,8 @@ describe('`kubespiffe token --x509` at an endpoint that errs', () => {
     const now = Math.floor(Date.now() / 1000);
     const { chainPem } = await issueLeaf({
       authority: authorityOf(ca),
-      spiffeId: id.value,
+      profile: svidProfile,
+      subject: spiffeSubject(id.value),
       key,
       validity: { notBefore: now - 60, notAfter: now + 600 },
       serial: makeSerial(randomBytes),

@@ -10,8 +10,10 @@ import {
 } from '@peculiar/x509';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import type { Authority } from '../../signer/authority/pool.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { makeSpiffeId } from '../../spiffe/id.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { webKeyPair } from '../spiffe/pki/authorities.ts';
 import { supportedKey } from '../spiffe/pki/keys.ts';
 
@@ -66,7 +68,8 @@ export async function svidOf(authority: Authority, path: readonly string[]): Pro
   const now = Math.floor(Date.now() / 1000);
   const { chainPem } = await issueLeaf({
     authority: authority.signingAuthority,
-    spiffeId: id.value,
+    profile: svidProfile,
+    subject: spiffeSubject(id.value),
     key: supportedKey(publicKey.export({ format: 'der', type: 'spki' })),
     validity: { notBefore: now - 60, notAfter: now + 3600 },
     serial: makeSerial(randomBytes),

@@ -7,6 +7,8 @@ import { readCertificate } from '../../spiffe/pki/certificate.ts';
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
+import { subjectAltName } from '../../spiffe/pki/subject-alt-name.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type Answer, type Judges, openJudges, type Question } from '../judges/judges.ts';
 import { authorityOf, makeCa } from '../spiffe/pki/authorities.ts';
@@ -127,7 +129,8 @@ const segments = fc
   .filter((segment) => segment !== '.' && segment !== '..');
 
 test('whatever the trust domain, the names and the dates: Go reads the leaf, and finds its key', async () => {
-  const { template, signer } = authorityOf(await makeCa({ keyName: 'Ed25519' }));
+  const { templateFor, signer } = authorityOf(await makeCa({ keyName: 'Ed25519' }));
+  const template = templateFor(svidProfile);
   const inputs = fc.sample(
     fc.record({
       subject: fc.constantFrom(...subjectKeyNames),
@@ -142,15 +145,13 @@ test('whatever the trust domain, the names and the dates: Go reads the leaf, and
     inputs.map(async ({ subject, trustDomain, path, notBefore, serial }) => {
       const id = makeSpiffeId(trustDomain, path);
       assert.ok(id.ok);
-      const { spki, keyId } = supportedKey(key(subject).spki);
       const notAfter = notBefore + 3600;
       const fields = {
         serial: makeSerial(() => serial),
         notBefore,
         notAfter,
-        spki,
-        keyId,
-        uri: id.value.uri,
+        key: supportedKey(key(subject).spki),
+        subjectAltName: subjectAltName({ uris: [id.value.uri], dnsNames: [] }),
       };
       const tbs = template.build(fields);
       return template.assemble(tbs, await signer.sign(tbs));

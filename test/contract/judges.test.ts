@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { type IssuedLeaf, issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { prepareAnswer } from '../../signer/issuance/status.ts';
 import { leafValidity } from '../../signer/issuance/validity.ts';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
@@ -18,10 +19,12 @@ import { checkAuthority, checkLeaf } from '../../spiffe/conformance.ts';
 import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { readCertificate } from '../../spiffe/pki/certificate.ts';
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
+import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import { leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { type Judges, openJudges, type Verdict } from '../judges/judges.ts';
 import { authorityOf, makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
 import { keyShelf, subjectKeyNames, type TestKey } from '../spiffe/pki/keys.ts';
@@ -141,11 +144,11 @@ interface Issued extends IssuedLeaf {
 
 /** The whole way from a request to its answer, as the signer goes it, without a server. */
 const answer = (asked: PodCertificateRequest, ...chain: readonly [TestCa, ...TestCa[]]): Promise<Issued> =>
-  answerWith(asked, undefined, ...chain);
+  answerWith(asked, {}, ...chain);
 
 async function answerWith(
   asked: PodCertificateRequest,
-  furtherExtensions: Uint8Array | undefined,
+  different: Pick<CertificateProfile, 'extensionsFor'>,
   ...chain: readonly [TestCa, ...TestCa[]]
 ): Promise<Issued> {
   const authority = authorityOf(...chain);
@@ -165,16 +168,17 @@ async function answerWith(
   assert.ok(subject.kind === 'supported' && id.ok && validity);
   const issued = await issueLeaf({
     authority,
-    spiffeId: id.value,
+    profile: { ...svidProfile, ...different },
+    subject: spiffeSubject(id.value),
     key: subject,
     validity,
     serial: makeSerial(randomBytes),
-    furtherExtensions,
+    pod: { ...asked.spec, namespace: asked.metadata.namespace ?? '' },
   });
   const { body } = prepareAnswer(
     { uid: asked.metadata.uid ?? '' },
     { type: 'Issued', reason: 'Issued', message: '', at: nowSeconds },
-    issued,
+    { ...issued, ...validity },
   );
   const after = { ...asked, status: (JSON.parse(body) as PodCertificateRequest).status ?? {} };
   return { ...issued, before: asked, after, id: id.value.uri };
@@ -279,9 +283,8 @@ for (const name of subjectKeyNames) {
       serviceAccountName: longServiceAccount,
     });
     const { spec } = asked;
-    const identity = { ...spec, namespace: longNamespace };
-    const extensions = leafExtensions({ podIdentity: true, issuer: 'https://id.example.org' })(identity);
-    const issued = await answerWith(asked, extensions, root);
+    const extensionsFor = leafExtensions({ podIdentity: true, issuer: 'https://id.example.org' });
+    const issued = await answerWith(asked, { extensionsFor }, root);
     await judgeAll(issued, key(name), root);
     const [read] = await judges.parse([{ kind: 'certificate', der: issued.leafDer }]);
     assert.equal(read?.error, '');

@@ -10,7 +10,11 @@ import type { Signed, Signing } from '../../signer/issuance/signing.ts';
 import { anOpenRequest, aSupportedKey } from './examples.ts';
 
 const authority = { id: 'x', signing: { der: Buffer.from('x') } } as unknown as Authority;
-const decision = { kind: 'issue', spiffeId: { uri: 'spiffe://example.org/a' }, key: aSupportedKey } as never;
+const decision = {
+  kind: 'issue',
+  subject: { uris: ['spiffe://example.org/a'], dnsNames: [], display: 'spiffe://example.org/a' },
+  key: aSupportedKey,
+} as never;
 const outageMs = 15 * 60_000;
 /** A little longer than an answer is sent again as it is. */
 const roundMs = 26_000;

@@ -161,7 +161,7 @@ describe('considering a request', () => {
       const { decision, request: read } = considered;
       assert.equal('reason' in decision ? `${decision.kind} ${decision.reason}` : decision.kind, expected);
       if (decision.kind === 'issue') {
-        assert.equal(decision.spiffeId.uri, 'spiffe://example.org/ns/shop/sa/web');
+        assert.equal(decision.subject.display, 'spiffe://example.org/ns/shop/sa/web');
         assert.equal(read.version, reads.includes(betaPath) ? 'v1beta1' : 'v1');
       }
     });

@@ -107,7 +107,10 @@ describe('a decision on the live pod', () => {
 
   it('names the workload by trust domain, namespace and ServiceAccount', () => {
     const decision = decideOnPod(anOpenRequest(), aSupportedKey, found(), policy);
-    assert.equal(decision.kind === 'issue' && decision.spiffeId.uri, 'spiffe://example.org/ns/shop/sa/web');
+    assert.equal(
+      decision.kind === 'issue' && decision.subject.display,
+      'spiffe://example.org/ns/shop/sa/web',
+    );
   });
 
   it('issues at the length limits of namespace, ServiceAccount and trust domain', () => {
@@ -118,7 +121,7 @@ describe('a decision on the live pod', () => {
     const key: SupportedKey = aSupportedKey;
     const decision = decideOnPod(request, key, found({ serviceAccountName }), { trustDomain });
     assert.equal(
-      decision.kind === 'issue' && decision.spiffeId.uri,
+      decision.kind === 'issue' && decision.subject.display,
       `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccountName}`,
     );
   });

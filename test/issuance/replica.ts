@@ -14,6 +14,7 @@ import type { CertificatesVersion, PodCertificateRequestStatus, Secret } from '.
 import type { AuditRecord } from '../../signer/observe/audit.ts';
 import type { Logger } from '../../signer/observe/log.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { nothingPublished } from '../authority/published.ts';
 import { createFakeTime, settle } from '../kube/fake-time.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
@@ -160,7 +161,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     publication: () => ({ place: 'the bundle', isPublished: () => world.isPublished }),
     clockFault: () => world.clockFault,
     policy: { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0 },
-    extensionsFor: () => undefined,
+    profile: svidProfile,
     randomBytes,
     ...clock,
   });

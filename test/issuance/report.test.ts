@@ -10,8 +10,9 @@ import { explain, outcomes, type Reason } from '../../signer/observe/reasons.ts'
 import { anOpenRequest, aSupportedKey } from './examples.ts';
 
 const request = anOpenRequest();
+const spiffeId = 'spiffe://example.org/ns/shop/sa/web';
 const certificate = {
-  spiffeId: 'spiffe://example.org/ns/shop/sa/web',
+  subject: { uris: [spiffeId], dnsNames: [], display: spiffeId },
   serialHex: '4a1b',
   authority: 'x',
   publicKeySha256: hash('sha256', aSupportedKey.spki, 'hex'),
@@ -82,19 +83,30 @@ describe('an outcome', () => {
 
   it('of a certificate names all that is known of it, and of its key the hash alone', () => {
     const { say, audits, lines } = reporter();
-    say('Issued', { detail: certificate.spiffeId, certificate });
+    say('Issued', { detail: spiffeId, certificate });
     assert.partialDeepStrictEqual(audits[0], {
       outcome: 'Issued',
       namespace: 'shop',
       pod: { name: 'web-0', uid: 'pod-uid' },
       serviceAccount: { name: 'web', uid: 'service-account-uid' },
       node: { name: 'node-1', uid: 'node-uid' },
-      spiffeId: certificate.spiffeId,
+      spiffeId,
       serial: '4a1b',
       authority: 'x',
       publicKeySha256: hash('sha256', aSupportedKey.spki, 'hex'),
     });
-    assert.partialDeepStrictEqual(lines[0]?.fields, { serial: '4a1b', spiffeId: certificate.spiffeId });
+    assert.partialDeepStrictEqual(lines[0]?.fields, { serial: '4a1b', spiffeId });
+  });
+
+  it('of a certificate without a SPIFFE ID names its DNS names in log and audit line', () => {
+    const { say, audits, lines } = reporter();
+    const dnsNames = ['web.shop.svc', 'web.shop.svc.cluster.local'];
+    const subject = { uris: [], dnsNames, display: 'web.shop.svc' };
+    say('Issued', { detail: subject.display, certificate: { ...certificate, subject } });
+    for (const shown of [audits[0], lines[0]?.fields]) {
+      assert.partialDeepStrictEqual(shown, { dnsNames, serial: '4a1b' });
+      assert.ok(shown && !('spiffeId' in shown));
+    }
   });
 
   it('is told on the pod under one key for all requests of the pod, which come every 15 minutes', () => {

@@ -5,9 +5,11 @@ import { createAuthority } from '../../signer/authority/create.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { createSigning, type SigningNeeds } from '../../signer/issuance/signing.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { nothingPublished } from '../authority/published.ts';
 import { anOpenRequest, aSupportedKey } from './examples.ts';
 
@@ -26,7 +28,7 @@ function signingWith(different: Partial<SigningNeeds> = {}, at = now) {
     publication: () => ({ place: 'the bundle', isPublished: (root) => asked.push(root) > 0 }),
     clockFault: () => undefined,
     policy: { maxLifetimeSeconds: 24 * hour, refreshFraction: 0.5, refreshJitter: 0 },
-    extensionsFor: () => undefined,
+    profile: svidProfile,
     now: () => at * 1000,
     randomBytes: (count) => new Uint8Array(count).fill(7),
     jitter: () => 0,
@@ -37,7 +39,7 @@ function signingWith(different: Partial<SigningNeeds> = {}, at = now) {
 
 const parsed = parseSpiffeId('spiffe://example.org/ns/shop/sa/web');
 assert.ok(parsed.ok);
-const decision = { kind: 'issue', spiffeId: parsed.value, key: aSupportedKey } as const;
+const decision = { kind: 'issue', subject: spiffeSubject(parsed.value), key: aSupportedKey } as const;
 
 describe('signing', () => {
   it('makes a certificate for the key of the request, under an authority whose root is seen', async () => {

@@ -9,6 +9,8 @@ import { leafExtensions, readIssuerUris, readPodIdentity } from '../../spiffe/pk
 import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../spiffe/pki/spki.ts';
+import { subjectAltName } from '../../spiffe/pki/subject-alt-name.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { authorityOf, makeCa } from '../spiffe/pki/authorities.ts';
 import { keyShelf, supportedKey, type TestKeyName } from '../spiffe/pki/keys.ts';
 import { stubRequest } from '../spiffe/pki/requests.ts';
@@ -122,15 +124,15 @@ test('no change to a request makes its reader throw, and it returns only a key t
 
 test('no change to a certificate makes its readers or the conformance check throw', async () => {
   const ca = await makeCa();
-  const { template, signer } = authorityOf(ca);
+  const { templateFor, signer } = authorityOf(ca);
+  const template = templateFor(svidProfile);
   const subject = supportedKey(key('Ed25519').spki);
   const tbs = template.build({
     serial: makeSerial(randomBytes),
     notBefore: 1_800_000_000,
     notAfter: 1_800_003_600,
-    spki: subject.spki,
-    keyId: subject.keyId,
-    uri: 'spiffe://example.org/ns/shop/sa/web',
+    key: subject,
+    subjectAltName: subjectAltName({ uris: ['spiffe://example.org/ns/shop/sa/web'], dnsNames: [] }),
     furtherExtensions: leafExtensions({ podIdentity: true, issuer: 'https://id.example.org' })({
       namespace: 'shop',
       serviceAccountName: 'web',

@@ -12,12 +12,19 @@ import * as asn1js from 'asn1js';
 import fc from 'fast-check';
 import * as pkijs from 'pkijs';
 import { type IssuedLeaf, issueLeaf } from '../../signer/authority/issue-leaf.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { checkLeaf } from '../../spiffe/conformance.ts';
 import { makeSpiffeId } from '../../spiffe/id.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
-import { leafExtensions, readIssuerUris, readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
+import {
+  leafExtensions,
+  type PodIdentity,
+  readIssuerUris,
+  readPodIdentity,
+} from '../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { authorityKeyNames } from '../../spiffe/pki/sign.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { authorityOf, makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
 import { keyShelf, subjectKeyNames, supportedKey, type TestKeyName } from '../spiffe/pki/keys.ts';
 
@@ -54,17 +61,20 @@ async function leafOf(
   ca: TestCa,
   subject: TestKeyName,
   input: LeafInput,
-  furtherExtensions?: Uint8Array,
+  further?: { readonly pod: PodIdentity; readonly issuer: string },
 ): Promise<IssuedLeaf> {
   const id = makeSpiffeId('example.org', input.segments);
   assert.ok(id.ok);
   return issueLeaf({
     authority: authorityOf(ca),
-    spiffeId: id.value,
+    profile: further
+      ? { ...svidProfile, extensionsFor: leafExtensions({ podIdentity: true, issuer: further.issuer }) }
+      : svidProfile,
+    subject: spiffeSubject(id.value),
     key: supportedKey(key(subject).spki),
     validity: { notBefore: input.notBefore, notAfter: input.notBefore + input.lifetime },
     serial: makeSerial(() => input.serialSeed),
-    furtherExtensions,
+    ...(further && { pod: further.pod }),
   });
 }
 
@@ -217,8 +227,7 @@ test('pod and issuer in a leaf read the same everywhere, and the rest of the lea
   await fc.assert(
     fc.asyncProperty(leafInputs, identities, fc.webPath(), async (input, identity, path) => {
       const url = `https://id.example.org${path}`;
-      const extensions = leafExtensions({ podIdentity: true, issuer: url })(identity);
-      const { leafDer } = await leafOf(ca, 'ECDSA P-256', input, extensions);
+      const { leafDer } = await leafOf(ca, 'ECDSA P-256', input, { pod: identity, issuer: url });
       const facts = readCertificate(leafDer);
       assert.ok(facts.ok);
       assert.deepEqual(readPodIdentity(facts.value.extensions), {
@@ -247,8 +256,8 @@ test('OpenSSL verifies a leaf with pod and issuer, and shows both', async () => 
   const [input] = fc.sample(leafInputs, 1);
   const [identity] = fc.sample(identities, 1);
   assert.ok(input && identity);
-  const extensions = leafExtensions({ podIdentity: true, issuer: 'https://id.example.org' })(identity);
-  const leaf = await leafOf(ca, 'ECDSA P-256', input, extensions);
+  const further = { pod: identity, issuer: 'https://id.example.org' };
+  const leaf = await leafOf(ca, 'ECDSA P-256', input, further);
   await openssl(ca, leaf);
   const shown = await run('openssl', ['x509', '-in', 'leaf.pem', '-noout', '-ext', 'issuerAltName'], {
     cwd: folder,

@@ -7,6 +7,7 @@ import { newPool } from '../../signer/authority/document.ts';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { decideOnPod as decideOnRequest } from '../../signer/issuance/decide.ts';
 import {
   judgeClientCertificate,
@@ -16,6 +17,7 @@ import { decideOnPod as decideOnToken } from '../../signer/token/caller/pods.ts'
 import { endpointIdOf, infrastructurePath } from '../../spiffe/infrastructure.ts';
 import { leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { anOpenRequest, aPod, aSupportedKey } from '../issuance/examples.ts';
 
 const label = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?$/);
@@ -49,8 +51,8 @@ test('a pod has one identity: its certificate and its tokens carry the same SPIF
         { trustDomain },
         0,
       );
-      const named = certificate.kind === 'issue' ? certificate.spiffeId : undefined;
-      assert.deepEqual(token.ok ? token.value : undefined, named);
+      const named = certificate.kind === 'issue' ? certificate.subject : undefined;
+      assert.deepEqual(token.ok ? spiffeSubject(token.value) : undefined, named);
       assert.ok(named !== undefined || certificate.kind === 'wait');
     }),
   );
@@ -143,6 +145,7 @@ test('a certificate that the signer issues for a pod is good for a token of the 
   const authority = compiled.ok ? compiled.pool.active?.signingAuthority : undefined;
   assert.ok(compiled.ok && authority);
   const extensionsFor = leafExtensions({ podIdentity: true, issuer: 'https://id.example.org' });
+  const profile = { ...svidProfile, extensionsFor };
   const requests = fc.record({
     namespace: label,
     serviceAccountName: name,
@@ -166,21 +169,20 @@ test('a certificate that the signer issues for a pod is good for a token of the 
       assert.ok(decision.kind === 'issue');
       const { leafDer, serialHex } = await issueLeaf({
         authority,
-        spiffeId: decision.spiffeId,
+        profile,
+        subject: decision.subject,
         key: decision.key,
         validity: { notBefore: now, notAfter: now + lifetime },
         serial: makeSerial(randomBytes),
-        furtherExtensions: extensionsFor(request),
+        pod: request,
       });
       const reading = readClientCertificate(leafDer, compiled.pool, 'example.org');
       assert.ok(reading.ok);
       const caller = judgeClientCertificate(reading.value, now);
       assert.ok(caller.ok);
       assert.deepEqual([caller.value.id, caller.value.expiresAt], [serialHex, now + lifetime]);
-      assert.deepEqual(decideOnToken(caller.value, found, policy, now), {
-        ok: true,
-        value: decision.spiffeId,
-      });
+      const token = decideOnToken(caller.value, found, policy, now);
+      assert.deepEqual(token.ok && spiffeSubject(token.value), decision.subject);
     }),
   );
 });

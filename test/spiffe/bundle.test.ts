@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { before, describe, it } from 'node:test';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
+import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { parseJwks, parseSpiffeBundle, printJwks, printSpiffeBundle } from '../../spiffe/bundle.ts';
 import { checkBundle, checkBundleKey } from '../../spiffe/bundle-clauses.ts';
 import type { Finding } from '../../spiffe/conformance.ts';
 import { makeSpiffeId } from '../../spiffe/id.ts';
 import { type PublicJwk, publicJwkOf } from '../../spiffe/jwk.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { authorityOf, makeCa, type TestCa } from './pki/authorities.ts';
 import { supportedKey } from './pki/keys.ts';
 import { ecKey, rsaKey } from './tokens.ts';
@@ -30,7 +32,8 @@ before(async () => {
   assert.ok(id.ok);
   ({ leafDer: leaf } = await issueLeaf({
     authority: authorityOf(root),
-    spiffeId: id.value,
+    profile: svidProfile,
+    subject: spiffeSubject(id.value),
     key: supportedKey(es256.publicKey.export({ format: 'der', type: 'spki' })),
     validity: { notBefore: 1_800_000_000, notAfter: 1_900_000_000 },
     serial: makeSerial(randomBytes),

@@ -6,6 +6,8 @@ import * as x509 from '@peculiar/x509';
 import { checkAuthority, checkLeaf, type Finding } from '../../spiffe/conformance.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { subjectAltName } from '../../spiffe/pki/subject-alt-name.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { authorityOf, makeCa, webAlgorithm, webKeyPair } from './pki/authorities.ts';
 import { keyShelf, supportedKey } from './pki/keys.ts';
 import { nameConstraints } from './pki/name-constraints.ts';
@@ -24,16 +26,16 @@ function factsOf(der: Uint8Array): CertificateFacts {
 }
 
 test('a leaf from our template meets every clause', async () => {
-  const { template, signer } = authorityOf(await makeCa());
+  const { templateFor, signer } = authorityOf(await makeCa());
+  const template = templateFor(svidProfile);
   const subject = supportedKey(key('ECDSA P-256').spki);
   const now = Math.floor(Date.now() / 1000);
   const tbs = template.build({
     serial: makeSerial(randomBytes),
     notBefore: now,
     notAfter: now + 3600,
-    spki: subject.spki,
-    keyId: subject.keyId,
-    uri: 'spiffe://example.org/ns/shop/sa/web',
+    key: subject,
+    subjectAltName: subjectAltName({ uris: ['spiffe://example.org/ns/shop/sa/web'], dnsNames: [] }),
   });
   const facts = factsOf(template.assemble(tbs, await signer.sign(tbs)));
   const findings = checkLeaf(facts, 'example.org');

@@ -11,6 +11,7 @@ import { createMetrics } from '../../signer/observe/metrics.ts';
 import { pass } from '../../signer/token/refusals.ts';
 import { learnServices, type ServiceParts } from '../../signer/token/services.ts';
 import { ownAudiences } from '../../spiffe/infrastructure.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { createScriptedApi } from '../kube/scripted-api.ts';
 import { claimsOf, headerOf, signed } from './caller/bad-tokens.ts';
 import { goodReview, someFacts } from './caller/psats.ts';
@@ -78,7 +79,7 @@ async function theServices() {
       now: () => facts.now * 1000,
       monotonic,
       authority: () => ({ ok: false, reason: 'PoolUnusable', detail: '' }),
-      extensionsFor: () => undefined,
+      profile: svidProfile,
       randomBytes: (count) => new Uint8Array(count),
     },
     new AbortController().signal,

@@ -13,6 +13,8 @@ import { oids } from '../../spiffe/pki/oid.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../spiffe/pki/spki.ts';
+import { subjectAltName } from '../../spiffe/pki/subject-alt-name.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { run } from './run.ts';
 
@@ -44,16 +46,16 @@ async function makeLeaf(
   const subject = readSubjectKey(publicKey.export({ format: 'der', type: 'spki' }));
   assert.ok(subject.kind === 'supported');
   const { notBefore = now - 120, notAfter = now + 7200 } = changes;
-  const tbs = authority.template.build({
+  const template = authority.templateFor(svidProfile);
+  const tbs = template.build({
     serial: makeSerial(randomBytes),
     notBefore,
     notAfter,
-    spki: subject.spki,
-    keyId: subject.keyId,
-    uri: changes.uri ?? uri,
+    key: subject,
+    subjectAltName: subjectAltName({ uris: [changes.uri ?? uri], dnsNames: [] }),
     furtherExtensions: changes.furtherExtensions,
   });
-  const der = authority.template.assemble(tbs, await authority.signer.sign(tbs));
+  const der = template.assemble(tbs, await authority.signer.sign(tbs));
   const keyPem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
   return { pem: encodePem('CERTIFICATE', der), key: publicKey, keyPem, notBefore, notAfter };
 }

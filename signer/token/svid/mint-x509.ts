@@ -1,7 +1,8 @@
-import type { SpiffeId } from '../../../spiffe/id.ts';
 import { readProvenCsrKey } from '../../../spiffe/pki/csr.ts';
-import type { SigningAuthority } from '../../../spiffe/pki/leaf.ts';
+import type { CertificateProfile, SigningAuthority } from '../../../spiffe/pki/leaf.ts';
+import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import type { SupportedKey } from '../../../spiffe/pki/spki.ts';
+import type { CertificateNames } from '../../../spiffe/pki/subject-alt-name.ts';
 import { type IssuedLeaf, issueLeaf, leafNotBefore } from '../../authority/issue-leaf.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import { expiryOf } from './mint-jwt.ts';
@@ -34,15 +35,16 @@ export function keyOfRequest(pkcs10: Uint8Array): Checked<SupportedKey> {
  */
 export async function mintX509Svid(input: {
   readonly authority: SigningAuthority;
-  readonly spiffeId: SpiffeId;
+  readonly profile: CertificateProfile;
+  readonly subject: CertificateNames;
+  readonly pod: PodIdentity;
   readonly key: SupportedKey;
   readonly now: number;
   readonly lifetimeSeconds: number;
   readonly credentialEndsAt: number;
   readonly serial: Uint8Array;
-  readonly furtherExtensions?: Uint8Array | undefined;
 }): Promise<Checked<MintedX509Svid>> {
-  const { authority, spiffeId, key, now, serial, furtherExtensions } = input;
+  const { authority, now } = input;
   const notBefore = leafNotBefore(now, authority.notBefore);
   const notAfter = expiryOf({
     now,
@@ -50,7 +52,6 @@ export async function mintX509Svid(input: {
     credentialEndsAt: Math.min(input.credentialEndsAt, authority.notAfter),
   });
   if (!notAfter.ok) return notAfter;
-  const validity = { notBefore, notAfter: notAfter.value };
-  const leaf = await issueLeaf({ authority, spiffeId, key, validity, serial, furtherExtensions });
+  const leaf = await issueLeaf({ ...input, validity: { notBefore, notAfter: notAfter.value } });
   return pass({ ...leaf, refreshAt: now + Math.floor((leaf.notAfter - now) / 2) });
 }

@@ -1,7 +1,9 @@
 import { hash } from 'node:crypto';
+import type { CertificateProfile } from '../../../spiffe/pki/leaf.ts';
 import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import type { Authority } from '../../authority/pool.ts';
+import { spiffeSubject } from '../../identity/subject.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
 import type { Authenticate } from '../caller/authenticate.ts';
 import type { Caller } from '../caller/caller.ts';
@@ -23,8 +25,8 @@ export interface X509ServiceNeeds {
     | { readonly ok: false; readonly reason: WaitReason; readonly detail: string };
   /** The roots of the pool, PEM; undefined while there are none. */
   readonly roots: () => string | undefined;
-  /** What leaves carry beyond the profile, the same as those of PodCertificateRequests. */
-  readonly extensionsFor: (identity: PodIdentity) => Uint8Array | undefined;
+  /** The same as that of PodCertificateRequests. */
+  readonly profile: CertificateProfile;
   readonly podLimits: Pick<Limiter, 'take'>;
   readonly policy: { readonly trustDomain: string; readonly lifetimeSeconds: number };
   readonly tell: TokenReporter;
@@ -79,13 +81,14 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     if (rootsPem === undefined) return refuse('SigningUnavailable', 'the pool has no root that is trusted');
     const minted = await mintX509Svid({
       authority: usable.authority.signingAuthority,
-      spiffeId: spiffeId.value,
+      profile: needs.profile,
+      subject: spiffeSubject(spiffeId.value),
+      pod: podIdentityOf(caller),
       key: key.value,
       now,
       lifetimeSeconds: policy.lifetimeSeconds,
       credentialEndsAt: caller.expiresAt,
       serial: makeSerial(needs.randomBytes),
-      furtherExtensions: needs.extensionsFor(podIdentityOf(caller)),
     });
     if (!minted.ok) return minted;
     const { chainPem, notBefore, notAfter, refreshAt, serialHex } = minted.value;

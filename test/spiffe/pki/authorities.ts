@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { createPublicKey, type KeyObject, type webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { type CertificateFacts, readCertificate } from '../../../spiffe/pki/certificate.ts';
-import { compileLeafTemplate, type SigningAuthority } from '../../../spiffe/pki/leaf.ts';
+import { leafTemplates, type SigningAuthority } from '../../../spiffe/pki/leaf.ts';
 import { encodePem } from '../../../spiffe/pki/pem.ts';
 import { certificateSigner } from '../../../spiffe/pki/sign.ts';
 import type { Seconds } from '../../../spiffe/pki/time.ts';
@@ -94,7 +94,7 @@ export function authorityOf(signing: TestCa, ...issuers: readonly TestCa[]): Sig
   const chain = [signing, ...issuers];
   return {
     id: 'test',
-    template: compileLeafTemplate({
+    templateFor: leafTemplates({
       issuerDer: signing.facts.subjectDer,
       keyId: signing.facts.keyId,
       algorithmDer: signer.algorithmDer,

@@ -7,6 +7,7 @@ import type { WaitReason } from '../../../signer/observe/reasons.ts';
 import { pass, refuse } from '../../../signer/token/refusals.ts';
 import type { SvidTold } from '../../../signer/token/report.ts';
 import { createX509Service, type X509ServiceNeeds } from '../../../signer/token/svid/x509-service.ts';
+import { svidProfile } from '../../../spiffe/svid-profile.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 import { authorityOf, makeCa } from '../../spiffe/pki/authorities.ts';
 import { makeKey } from '../../spiffe/pki/keys.ts';
@@ -49,7 +50,7 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
       authority: { id: 'ca-1', signingAuthority: authorityOf(ca) } as Authority,
     }),
     roots: () => ca.pem,
-    extensionsFor: () => undefined,
+    profile: svidProfile,
     podLimits: { take: () => 0 },
     policy: { trustDomain: 'example.org', lifetimeSeconds: 3600 },
     tell: (one) => told.push(one),
@@ -77,10 +78,10 @@ describe('the service for certificates', () => {
 
   it('names the pod to who writes it into the certificate, with what the token says of the node', async () => {
     const asked: object[] = [];
-    const extensionsFor = (identity: object) => void asked.push(identity);
-    await aService({ extensionsFor }).answer();
+    const profile = { ...svidProfile, extensionsFor: (identity: object) => void asked.push(identity) };
+    await aService({ profile }).answer();
     const { node: _node, ...elsewhere } = psat;
-    await aService({ extensionsFor, authenticate: async () => pass(elsewhere) }).answer();
+    await aService({ profile, authenticate: async () => pass(elsewhere) }).answer();
     assert.partialDeepStrictEqual(asked[0], { podUID: 'pod-uid', nodeName: 'node-1', nodeUID: 'node-uid' });
     assert.partialDeepStrictEqual(asked[1], { podUID: 'pod-uid', nodeName: '', nodeUID: '' });
   });

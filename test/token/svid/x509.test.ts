@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { spiffeSubject } from '../../../signer/identity/subject.ts';
 import { describe as descriptionOf } from '../../../signer/token/refusals.ts';
 import { pkcs10Of, readX509Request } from '../../../signer/token/svid/csr-request.ts';
 import { keyOfRequest, mintX509Svid } from '../../../signer/token/svid/mint-x509.ts';
@@ -11,6 +12,7 @@ import { bitString, objectIdentifier, sequence } from '../../../spiffe/pki/der-w
 import type { SigningAuthority } from '../../../spiffe/pki/leaf.ts';
 import { encodePem } from '../../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
+import { svidProfile } from '../../../spiffe/svid-profile.ts';
 import { authorityOf, makeCa } from '../../spiffe/pki/authorities.ts';
 import { makeKey, supportedKey } from '../../spiffe/pki/keys.ts';
 import { requestAround, stubRequest } from '../../spiffe/pki/requests.ts';
@@ -121,7 +123,12 @@ describe('an X509-SVID for a request', () => {
   const mint = async (different: { credentialEndsAt?: number; authority?: SigningAuthority } = {}) =>
     mintX509Svid({
       authority: authorityOf(await makeCa()),
-      spiffeId,
+      profile: svidProfile,
+      subject: spiffeSubject(spiffeId),
+      pod: {
+        ...{ namespace: 'shop', serviceAccountName: 'web', serviceAccountUID: 'a-1' },
+        ...{ podName: 'web-0', podUID: 'p-1', nodeName: 'node-1', nodeUID: 'n-1' },
+      },
       key: supportedKey(key.spki),
       now,
       lifetimeSeconds: 3600,
