@@ -21,15 +21,15 @@ import type {
 } from './kube/types.ts';
 import type { Logger } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
-import { bundleFields, type PublishedBundle, toPublishedBundle } from './trust/bundle.ts';
+import { bundleFields, type ObservedBundle, toObservedBundle } from './trust/bundle.ts';
 import {
   configMapFields,
   namespaceFields,
+  type ObservedConfigMap,
   type OptedIn,
   optInLabel,
-  type PublishedRoots,
+  toObservedConfigMap,
   toOptedIn,
-  toPublishedRoots,
 } from './trust/roots-configmap.ts';
 
 export interface CachesNeeds {
@@ -39,9 +39,8 @@ export interface CachesNeeds {
   readonly log: Logger;
   readonly monotonic: () => number;
   readonly jitter: () => number;
-  /** Requests of other signers are never seen: the server selects. */
+  /** Requests and bundles of other signers are never seen: the server selects. */
   readonly signerName: string;
-  readonly bundleName: string;
   /** The name of the ConfigMaps with the roots; undefined: neither they nor namespaces are followed. */
   readonly rootsConfigMap: string | undefined;
 }
@@ -50,13 +49,14 @@ export interface CachesNeeds {
 export interface Caches {
   readonly requests: Store<CertificateRequest>;
   readonly pods: Store<PodFacts>;
-  readonly bundles: Store<PublishedBundle>;
+  /** Those of our signer name, whoever made them. */
+  readonly bundles: Store<ObservedBundle>;
   /** The admission policy and its binding: at most one of each. */
   readonly policies: Store<AdmissionPolicy>;
   readonly policyBindings: Store<AdmissionPolicyBinding>;
   /** The namespaces that ask for the roots as a ConfigMap. */
   readonly namespaces: Store<OptedIn>;
-  readonly configMaps: Store<PublishedRoots>;
+  readonly configMaps: Store<ObservedConfigMap>;
   /** Resolves when the bundles are read, or it is known that the API server serves none. */
   readonly bundlesKnown: Promise<unknown>;
   /** Resolves when the first lists are in that requests are answered by. */
@@ -76,11 +76,11 @@ export function createCaches(needs: CachesNeeds): Caches {
     },
   });
   const pods = createStore<PodFacts>();
-  const bundles = createStore<PublishedBundle>();
+  const bundles = createStore<ObservedBundle>();
   const policies = createStore<AdmissionPolicy>({ monotonic });
   const policyBindings = createStore<AdmissionPolicyBinding>({ monotonic });
   const namespaces = createStore<OptedIn>();
-  const configMaps = createStore<PublishedRoots>();
+  const configMaps = createStore<ObservedConfigMap>();
   /**
    * What requests are answered by, under the names that readiness tells. There is nothing to wait for where a resource
    * is not served; that it should be is told elsewhere.
@@ -150,7 +150,7 @@ export function createCaches(needs: CachesNeeds): Caches {
         'configmaps',
         configMaps,
         configMapFields,
-        (raw) => toPublishedRoots(raw as ConfigMap),
+        (raw) => toObservedConfigMap(raw as ConfigMap),
         async () => ({ path: '/api/v1/configmaps', query: { fieldSelector: `metadata.name=${name}` } }),
         signal,
       ),
@@ -207,10 +207,10 @@ export function createCaches(needs: CachesNeeds): Caches {
         ),
         followCertificates(
           'clustertrustbundles',
-          `metadata.name=${needs.bundleName}`,
+          `spec.signerName=${needs.signerName}`,
           bundles,
           bundleFields,
-          (raw) => toPublishedBundle(raw as ClusterTrustBundle),
+          (raw) => toObservedBundle(raw as ClusterTrustBundle),
           signal,
         ),
       ]),

@@ -118,7 +118,6 @@ async function runReplica(
     metrics,
     log,
     signerName,
-    bundleName,
     rootsConfigMap: config.rootsConfigMap,
     ...time,
   });
@@ -148,7 +147,7 @@ async function runReplica(
     log,
     ...time,
   });
-  const { bundle, configMaps, publication } = joinPublishing({
+  const { bundles, configMaps, visibility } = joinPublishing({
     ...watched,
     pool,
     membership,
@@ -178,7 +177,7 @@ async function runReplica(
   };
   const signing = createSigning({
     pool,
-    publication,
+    visibility,
     clockFault: () => clockFault(clock),
     policy: {
       maxLifetimeSeconds: config.maxLifetimeSeconds,
@@ -235,13 +234,13 @@ async function runReplica(
       guard,
       filling: caches.filling,
       pool,
-      publication: publication(),
+      visibility: visibility(),
       clock,
     });
     showSigningState();
   };
   pool.onChange(assess);
-  bundle.onChange(assess);
+  bundles.onChange(assess);
   permissions.onChange(assess);
   guard.onChange(assess);
   void caches.synced.then(assess);
@@ -280,7 +279,7 @@ async function runReplica(
   try {
     await live(
       {
-        parts: [discovery, permissions, pool, bundle, ...(configMaps ? [configMaps] : []), events, caches],
+        parts: [discovery, permissions, pool, bundles, ...(configMaps ? [configMaps] : []), events, caches],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
         // of them live, and one without the pool would tell every pod that waits of a fault that there is none. Without
         // Leases or policy it begins all the same after a while: two answers to one request do no harm, and the guard

@@ -35,7 +35,6 @@ export function neededPermissions(
       ? []
       : each(['list', 'watch'], {
           ...bundles,
-          name: bundleName,
           grantedBy: 'ClusterRole system:cluster-trust-bundle-discovery, of Kubernetes itself',
         })),
     ...['validatingadmissionpolicies', 'validatingadmissionpolicybindings'].flatMap((resource) =>

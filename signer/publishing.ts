@@ -7,11 +7,10 @@ import type { Membership } from './kube/membership.ts';
 import { ranking } from './kube/ranking.ts';
 import type { Transport } from './kube/transport.ts';
 import type { Logger } from './observe/log.ts';
-import { markIn, rootEndsIn } from './trust/bundle.ts';
 import { type ConfigMapPublisher, createConfigMapPublisher } from './trust/configmap-publisher.ts';
-import { decisivePublication, type Publication } from './trust/publication.ts';
-import { createPublisher, type Publisher } from './trust/publisher.ts';
-import { shownRoots } from './trust/shown.ts';
+import { bundleVisibility, lastPublished, poolBundles } from './trust/pool-bundles.ts';
+import { decisiveVisibility, type RootVisibility } from './trust/root-visibility.ts';
+import { createTrustBundlePublisher, type TrustBundlePublisher } from './trust/trust-bundle-publisher.ts';
 
 interface Watched {
   readonly config: Config;
@@ -22,28 +21,20 @@ interface Watched {
 
 /** What publishes the roots in the cluster, and what says whether they are published. */
 export interface Publishing {
-  readonly bundle: Publisher;
+  readonly bundles: TrustBundlePublisher;
   /** Undefined where none are configured. */
   readonly configMaps: ConfigMapPublisher | undefined;
-  /** The way that counts before anything is signed, by what the API server serves at this moment. */
-  publication(): Publication;
+  /** Where a root must be visible before anything is signed, by what the API server serves at this moment. */
+  visibility(): RootVisibility;
 }
 
-/** What our own watches show of the pool that was published: the pool that is there now has to follow it. */
+const lacksBundles = (discovery: Discovery) => isMissing(discovery.served(), 'clustertrustbundles');
+
+/** What was published last, as our own watch shows it: the pool that is there now has to follow it. */
 export function publishedIn({ config, discovery, caches, bundleName }: Watched): PoolViewNeeds['published'] {
-  const { bundles, namespaces, configMaps } = caches;
-  return {
-    known: caches.bundlesKnown,
-    roots: () =>
-      shownRoots({
-        bundles,
-        bundleName,
-        lacksBundles: isMissing(discovery.served(), 'clustertrustbundles'),
-        configMaps: config.rootsConfigMap === undefined ? undefined : { namespaces, published: configMaps },
-      }),
-    mark: () => markIn(bundles.get(bundleName), config.trustDomain),
-    rootEnds: () => rootEndsIn(bundles.get(bundleName), config.trustDomain),
-  };
+  const { trustDomain } = config;
+  const cluster = { trustDomain, lacksBundles: () => lacksBundles(discovery) };
+  return { known: caches.bundlesKnown, ...lastPublished(bundleName, caches.bundles, cluster) };
 }
 
 /** Makes what publishes the roots of the pool, in each way that is configured. */
@@ -60,35 +51,36 @@ export function joinPublishing(
     readonly jitter: () => number;
   },
 ): Publishing {
-  const { config, discovery, caches, membership, hasTokenEndpoint } = needs;
+  const { config, discovery, caches, membership, bundleName, signerName, hasTokenEndpoint } = needs;
   const { trustDomain, takeoverDelayMs, bundleSuffix: suffix, rootsConfigMap } = config;
   const rankFor = (name: string) => ranking(name, membership.members()).indexOf(membership.self);
-  const common = { ...needs, trustDomain, takeoverDelayMs, rankFor };
+  const common = { ...needs, takeoverDelayMs, rankFor };
 
-  const bundle = createPublisher({
+  const bundles = createTrustBundlePublisher({
     ...common,
-    published: caches.bundles,
+    source: poolBundles(needs.pool, { signerName, suffix, trustDomain }),
+    observed: caches.bundles,
     servedVersion: () => discovery.served()?.clustertrustbundles[0],
-    suffix,
   });
+  const bundle = bundleVisibility(bundleName, caches.bundles, bundles);
   const configMaps =
     rootsConfigMap === undefined
       ? undefined
       : createConfigMapPublisher({
           ...common,
           namespaces: caches.namespaces,
-          published: caches.configMaps,
+          observed: caches.configMaps,
           name: rootsConfigMap,
         });
   return {
-    bundle,
+    bundles,
     configMaps,
-    publication: () =>
-      decisivePublication({
+    visibility: () =>
+      decisiveVisibility({
         bundle,
         configMaps,
         endpointAlone: hasTokenEndpoint && isMissing(discovery.served(), 'podcertificaterequests'),
-        lacksBundles: isMissing(discovery.served(), 'clustertrustbundles'),
+        lacksBundles: lacksBundles(discovery),
       }),
   };
 }

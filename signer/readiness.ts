@@ -5,7 +5,7 @@ import { isMissing, type Served } from './kube/discovery.ts';
 import type { Permissions } from './kube/permissions.ts';
 import type { Health } from './observe/health.ts';
 import type { ListenerName } from './token/endpoints.ts';
-import type { Publication } from './trust/publication.ts';
+import type { RootVisibility } from './trust/root-visibility.ts';
 
 /** What the signer needs before it can answer requests; each has its line in /readyz?verbose. */
 export const readinessChecks = [
@@ -37,7 +37,7 @@ export interface ReadinessNeeds {
   /** The names of the caches that are not filled yet. */
   readonly filling: () => readonly string[];
   readonly pool: PoolView;
-  readonly publication: Publication;
+  readonly visibility: RootVisibility;
   readonly clock: ServerClock;
 }
 
@@ -77,13 +77,13 @@ function guardedReason({ guard }: Pick<ReadinessNeeds, 'guard'>): string {
   return `requestAdmission is external, so requests are answered although ${problem}`;
 }
 
-function bundleState(needs: Pick<ReadinessNeeds, 'publication' | 'pool'>): { ok: boolean; reason: string } {
-  const { publication, pool } = needs;
+function bundleState(needs: Pick<ReadinessNeeds, 'visibility' | 'pool'>): { ok: boolean; reason: string } {
+  const { visibility, pool } = needs;
   const current = pool.current();
   // Where nothing is active, nothing is signed: that is said by the check `pool`.
   const roots = current && (current.active ? [current.active.root] : current.roots);
-  if (roots?.every(publication.isPublished)) return { ok: true, reason: publication.whenShown };
-  return { ok: false, reason: publication.problem() ?? `${publication.place} does not show the root yet` };
+  if (roots?.every(visibility.isVisible)) return { ok: true, reason: visibility.whenVisible };
+  return { ok: false, reason: visibility.problem() ?? `${visibility.place} does not show the root yet` };
 }
 
 function servedReason({

@@ -3,12 +3,12 @@ import { describe, it } from 'node:test';
 import { requestFields, toCertificateRequest } from '../signer/issuance/request.ts';
 import { createJsonReader, type Fields } from '../signer/kube/json-reader.ts';
 import { podFields, toPodFacts } from '../signer/kube/pods.ts';
-import { bundleFields, toPublishedBundle } from '../signer/trust/bundle.ts';
+import { bundleFields, toObservedBundle } from '../signer/trust/bundle.ts';
 import {
   configMapFields,
   namespaceFields,
+  toObservedConfigMap,
   toOptedIn,
-  toPublishedRoots,
 } from '../signer/trust/roots-configmap.ts';
 
 /** Every member of an object that a projection could use has a value here. */
@@ -56,12 +56,12 @@ const resources: [name: string, fields: Fields, project: (raw: never) => unknown
     toPodFacts,
     { metadata, spec: { nodeName: 'n', serviceAccountName: 'web' }, status: { phase: 'Failed' } },
   ],
-  ['a ClusterTrustBundle', bundleFields, toPublishedBundle, { metadata, spec: { trustBundle: 'PEM' } }],
+  ['a ClusterTrustBundle', bundleFields, toObservedBundle, { metadata, spec: { trustBundle: 'PEM' } }],
   ['a namespace', namespaceFields, toOptedIn, { metadata, status: { phase: 'Terminating' } }],
   [
     'a ConfigMap',
     configMapFields,
-    toPublishedRoots,
+    toObservedConfigMap,
     { metadata, data: { 'roots.pem': 'PEM' }, binaryData: { more: 'AA==' } },
   ],
 ];

@@ -1,7 +1,7 @@
 import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import { type ClusterTrustBundle, certificatesVersions } from '../signer/kube/types.ts';
-import { markIn, toPublishedBundle } from '../signer/trust/bundle.ts';
+import { markIn, toObservedBundle } from '../signer/trust/bundle.ts';
 import { bundleLabels } from '../signer/trust/labels.ts';
 import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
 import { decodePem } from '../spiffe/pki/pem.ts';
@@ -31,7 +31,7 @@ export async function readPublished(api: Transport, trustDomain: string): Promis
         query: { labelSelector, fieldSelector: `spec.signerName=${signerName}` },
       });
       if (!bundles) continue;
-      const marks = bundles.map((each) => markIn(toPublishedBundle(each), trustDomain)?.sequence ?? 0);
+      const marks = bundles.map((each) => markIn(toObservedBundle(each), trustDomain)?.sequence ?? 0);
       const roots = bundles.flatMap(({ spec }) => certificatesIn(spec.trustBundle));
       return { roots: distinct(roots), sequence: Math.max(0, ...marks) };
     }

@@ -3,10 +3,10 @@ import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Authority } from './authority.ts';
 import { type JwtSignable, jwtSigningAt } from './jwt-signing.ts';
-import { type KnownRoot, lostRootsProblem, namedRoots } from './lost-roots.ts';
+import { type KnownRoot, lostRootsProblem } from './lost-roots.ts';
 import { type Pool, type PoolResult, parsePool, signingAuthorityAt, timeProblem } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
-import { markOf, type PublishedMark, sequenceProblem } from './sequence.ts';
+import { markOf, type PoolMark, sequenceProblem } from './sequence.ts';
 
 /** The authority that signs, or why nothing is signed. */
 export type Signable = { ok: true; authority: Authority } | { ok: false; problem: PoolProblem };
@@ -14,14 +14,11 @@ export type Signable = { ok: true; authority: Authority } | { ok: false; problem
 /**
  * The last good pool beside what the Secret says now.
  *
- * A pool that is missing, unreadable or cannot sign for reasons of time does not replace the last good one, so that
- * no bundle loses a root by a mistake. While such a pool is there nothing is signed: nobody can say any more what
- * the operator wants signed, and a pool that was taken away on purpose must not go on by accident. A pool whose only
- * fault is time does replace the last good one if it holds all the roots of that: otherwise a new root could not be
- * published once the old authority is in its last hour. A replica that has just started remembers no pool; there what
- * is published takes the place of the last good one. A pool whose sequence does not follow that of what was published
- * is never taken in: what is served of one sequence stays the same, and none goes back. Nor is a pool that does not
- * name a root that was published.
+ * A pool that is missing or unreadable does not replace the last good one, so that no bundle loses a root by a mistake.
+ * While such a pool is there nothing is signed: nobody can know any more what the operator wants signed. The same holds
+ * for a pool whose sequence is not raised, and for one that does not name a root that was published. A pool that cannot
+ * sign for reasons of time does replace the last good one: otherwise no new root could be published in the old CA's last
+ * hour. A replica that has just started compares with the published bundle instead of the last good pool.
  */
 export interface PoolHolder {
   /** Takes in what the Secret is now, undefined when there is none. */
@@ -35,19 +32,17 @@ export interface PoolHolder {
   publishable(): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem };
 }
 
-/** What was published last, by any replica, as our own watch shows it. */
-export interface Published {
-  /** SHA-256 of the roots: empty where there are none, undefined while it is not known. */
-  roots(): ReadonlySet<string> | undefined;
-  /** The mark of the pool that the ClusterTrustBundle is of; undefined where none is shown. */
-  mark(): PublishedMark | undefined;
-  /** When each root of the ClusterTrustBundle ends, by its SHA-256: what tenants cannot write. */
-  rootEnds(): ReadonlyMap<string, Seconds>;
+/** What any replica published last, as the ClusterTrustBundle shows it. ConfigMaps do not count: tenants can write them. */
+export interface LastPublished {
+  /** The mark of the pool that the bundle was made of; undefined where there is none. */
+  mark(): PoolMark | undefined;
+  /** When each root of the bundle ends, by its SHA-256: empty where there is no bundle, undefined while that is not known. */
+  rootEnds(): ReadonlyMap<string, Seconds> | undefined;
 }
 
 export interface PoolHolderNeeds {
   readonly trustDomain: string;
-  readonly published: Published;
+  readonly published: LastPublished;
   /** Called when current() or signable() may answer otherwise than before. */
   readonly onChange: () => void;
 }
@@ -60,33 +55,30 @@ export function createPoolHolder(needs: PoolHolderNeeds): PoolHolder {
   /** The same, held against what was published. */
   let latest: PoolResult | undefined;
 
-  /** Whether nobody loses a root by this pool. */
-  const losesNoRoot = (candidate: Pool) => {
-    const roots = current ? new Set(current.roots.map((root) => root.sha256Hex)) : published.roots();
-    return roots?.isSubsetOf(namedRoots(candidate)) ?? false;
-  };
-
   /** A replica that has just started knows what was published from the bundle, unless that is of this very pool. */
   const publishedRoots = (candidate: Pool): readonly KnownRoot[] => {
     if (current) return current.roots;
     const mark = published.mark();
     const { sequence, content } = markOf(candidate);
     if (mark?.sequence === sequence && mark.content === content) return [];
-    return [...published.rootEnds()].map(([sha256Hex, notAfter]) => ({ sha256Hex, notAfter }));
+    return [...(published.rootEnds() ?? [])].map(([sha256Hex, notAfter]) => ({ sha256Hex, notAfter }));
   };
 
   const judge = (result: PoolResult, now: Seconds): PoolResult => {
     if (!result.pool) return result;
-    const problem =
-      sequenceProblem(result.pool, [current && markOf(current), published.mark()]) ??
-      // A pool that cannot sign now is taken in only if it loses no root (settle).
-      (result.ok ? lostRootsProblem(result.pool, publishedRoots(result.pool), now) : undefined);
-    return problem ? { ok: false, problem } : result;
+    const unraised = sequenceProblem(result.pool, [current && markOf(current), published.mark()]);
+    if (unraised) return { ok: false, problem: unraised };
+    // Where the times are wrong the clock may be: then no root counts as ended.
+    const endedBefore = result.ok ? now : Number.NEGATIVE_INFINITY;
+    const lost = lostRootsProblem(result.pool, publishedRoots(result.pool), endedBefore);
+    return lost ? { ok: false, problem: result.ok ? lost : result.problem } : result;
   };
 
   const settle = (now: Seconds) => {
     latest = read && judge(read, now);
-    if (latest?.ok || (latest?.pool && losesNoRoot(latest.pool))) current = latest.pool;
+    // A pool that cannot sign is in no hurry: it waits until it is known what it must not lose.
+    const isKnown = current !== undefined || published.rootEnds() !== undefined;
+    if (latest?.pool && (latest.ok || isKnown)) current = latest.pool;
   };
 
   /** Time passes, and what is published changes, with no event from the Secret. */

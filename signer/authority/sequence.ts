@@ -1,20 +1,20 @@
 import { hash } from 'node:crypto';
-import { publishedJwtKeys, publishedRoots } from './documents.ts';
 import type { Pool } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
+import { publishedJwtKeys, publishedRoots } from './published-content.ts';
 
 /**
  * What was published of a pool: enough to see whether another one may take its place. It stands beside the published
  * roots, so that it outlives every replica and the Secret.
  */
-export interface PublishedMark {
+export interface PoolMark {
   readonly sequence: number;
   /** SHA-256, in hex, over the fingerprints of roots and JWT keys: the same for every version of kubespiffe. */
   readonly content: string;
 }
 
 /** The mark of a pool. */
-export function markOf(pool: Pool): PublishedMark {
+export function markOf(pool: Pool): PoolMark {
   const roots = publishedRoots(pool).map(({ sha256Hex }) => sha256Hex);
   const kids = publishedJwtKeys(pool).map(({ kid }) => kid);
   return { sequence: pool.sequence, content: hash('sha256', JSON.stringify([roots, kids]), 'hex') };
@@ -27,7 +27,7 @@ export function markOf(pool: Pool): PublishedMark {
  */
 export function sequenceProblem(
   pool: Pool,
-  published: Iterable<PublishedMark | undefined>,
+  published: Iterable<PoolMark | undefined>,
 ): PoolProblem | undefined {
   const { sequence, content } = markOf(pool);
   for (const mark of published) {

@@ -10,7 +10,7 @@ import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
-import { createPoolHolder, type PoolHolder, type Published, type Signable } from './holder.ts';
+import { createPoolHolder, type LastPublished, type PoolHolder, type Signable } from './holder.ts';
 import type { JwtSignable } from './jwt-signing.ts';
 import type { Pool } from './pool.ts';
 import { poolJsonIn } from './pool-secret.ts';
@@ -64,7 +64,7 @@ export interface PoolViewNeeds {
   monotonic: () => number;
   log: Logger;
   /** `known` resolves when it is known what is published: the Secret is read only then. */
-  published: Published & { readonly known: Promise<unknown> };
+  published: LastPublished & { readonly known: Promise<unknown> };
   onWatchRestart?: (cause: RestartCause) => void;
   pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }

@@ -21,8 +21,8 @@ export type Signed =
 
 export interface SigningNeeds {
   readonly pool: Pick<PoolView, 'signable'>;
-  /** Whether this replica's own watch shows a root where the roots are published, and where that is. */
-  readonly publication: () => { readonly place: string; isPublished(root: CertificateFacts): boolean };
+  /** Where a root must be visible to this replica's own watch before anything is signed under it. */
+  readonly visibility: () => { readonly place: string; isVisible(root: CertificateFacts): boolean };
   /** Why the clock may not be used, or undefined. */
   readonly clockFault: () => string | undefined;
   readonly policy: LeafPolicy;
@@ -48,9 +48,9 @@ export function createSigning(needs: SigningNeeds) {
         detail: message,
       };
     }
-    const publication = needs.publication();
-    if (!publication.isPublished(signable.authority.root)) {
-      return { ok: false, reason: 'TrustNotPublished', detail: publication.place };
+    const visibility = needs.visibility();
+    if (!visibility.isVisible(signable.authority.root)) {
+      return { ok: false, reason: 'TrustNotPublished', detail: visibility.place };
     }
     return { ok: true, authority: signable.authority };
   }

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { OwnAudiences } from '../../spiffe/infrastructure.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
-import { rootsPem } from '../authority/documents.ts';
 import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { PodFacts } from '../kube/pods.ts';
@@ -9,6 +8,7 @@ import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { rootsPem } from '../trust/published-documents.ts';
 import { learnApiServerFacts } from './caller/api-server.ts';
 import { createAuthenticator } from './caller/authenticate.ts';
 import { createCertificateAuthenticator } from './caller/authenticate-certificate.ts';

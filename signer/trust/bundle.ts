@@ -3,7 +3,7 @@ import { encodePem } from '../../spiffe/pki/pem.ts';
 import type { Result } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { poolLimits } from '../authority/document.ts';
-import type { PublishedMark } from '../authority/sequence.ts';
+import type { PoolMark } from '../authority/sequence.ts';
 import { type ClusterTrustBundle, metadataFields } from '../kube/types.ts';
 import { endsIn, fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, trustDomainLabel } from './labels.ts';
@@ -42,7 +42,7 @@ export function desiredBundle(input: {
   readonly suffix: string;
   readonly trustDomain: string;
   readonly roots: readonly CertificateFacts[];
-  readonly mark: PublishedMark;
+  readonly mark: PoolMark;
 }): Result<DesiredBundle> {
   const refuse = (reason: string): Result<DesiredBundle> => ({ ok: false, reason });
   const roots = new Map(input.roots.map((root) => [root.sha256Hex, root]));
@@ -71,7 +71,7 @@ export function desiredBundle(input: {
 }
 
 /** What we keep of a ClusterTrustBundle that the watch shows. */
-export interface PublishedBundle {
+export interface ObservedBundle {
   readonly name: string;
   readonly resourceVersion: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
@@ -89,7 +89,7 @@ export const bundleFields = {
 } as const;
 
 /** Projects a bundle of the API server to what we keep of it. */
-export function toPublishedBundle(wire: ClusterTrustBundle): PublishedBundle {
+export function toObservedBundle(wire: ClusterTrustBundle): ObservedBundle {
   return {
     name: wire.metadata.name,
     resourceVersion: wire.metadata.resourceVersion,
@@ -100,15 +100,15 @@ export function toPublishedBundle(wire: ClusterTrustBundle): PublishedBundle {
   };
 }
 
-/** What a published bundle lacks or has too much, in words; undefined when it is as it should be. */
-export function driftOf(desired: DesiredBundle, published: PublishedBundle | undefined): string | undefined {
-  if (!published) return 'the bundle is missing';
-  const missing = desired.roots.difference(published.roots).size;
+/** What an observed bundle lacks or has too much, in words; undefined when it is as desired. */
+export function driftOf(desired: DesiredBundle, observed: ObservedBundle | undefined): string | undefined {
+  if (!observed) return 'the bundle is missing';
+  const missing = desired.roots.difference(observed.roots).size;
   if (missing > 0) return `${missing} of ${desired.roots.size} roots are missing`;
-  const foreign = published.roots.difference(desired.roots).size;
+  const foreign = observed.roots.difference(desired.roots).size;
   if (foreign > 0) return `${foreign} certificates are not roots of the pool`;
   for (const kind of ['label', 'annotation'] as const) {
-    const held = published[`${kind}s`];
+    const held = observed[`${kind}s`];
     const wrong = Object.entries(desired[`${kind}s`]).find(([key, value]) => held[key] !== value);
     if (wrong) return `the ${kind} ${wrong[0]} is not ${wrong[1]}`;
   }
@@ -119,24 +119,21 @@ export function driftOf(desired: DesiredBundle, published: PublishedBundle | und
  * The mark of the pool that a bundle was made of; undefined where none can be read, or for another trust domain. A
  * sequence that no pool can exceed is not believed: it would refuse every pool from then on.
  */
-export function markIn(
-  published: PublishedBundle | undefined,
-  trustDomain: string,
-): PublishedMark | undefined {
-  if (!published || !isOfTrustDomain(published, trustDomain)) return undefined;
-  const { [markKeys.sequence]: text = '', [markKeys.content]: content = '' } = published.annotations;
+export function markIn(observed: ObservedBundle | undefined, trustDomain: string): PoolMark | undefined {
+  if (!observed || !isOfTrustDomain(observed, trustDomain)) return undefined;
+  const { [markKeys.sequence]: text = '', [markKeys.content]: content = '' } = observed.annotations;
   const sequence = /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
   return sequence < poolLimits.sequence && content !== '' ? { sequence, content } : undefined;
 }
 
 /** When each root of a bundle ends, by its SHA-256; none for a bundle of another trust domain. */
 export function rootEndsIn(
-  published: PublishedBundle | undefined,
+  observed: ObservedBundle | undefined,
   trustDomain: string,
 ): ReadonlyMap<string, Seconds> {
-  return published && isOfTrustDomain(published, trustDomain) ? published.ends : new Map();
+  return observed && isOfTrustDomain(observed, trustDomain) ? observed.ends : new Map();
 }
 
-function isOfTrustDomain({ labels }: PublishedBundle, trustDomain: string): boolean {
+function isOfTrustDomain({ labels }: ObservedBundle, trustDomain: string): boolean {
   return labels['k8s.spiffe.io/peer-trust-domain'] === trustDomainLabel(trustDomain);
 }

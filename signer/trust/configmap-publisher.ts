@@ -9,13 +9,13 @@ import { createAwaitedNamespaces } from './awaited-namespaces.ts';
 import { createConfigMapWriter } from './configmap-writer.ts';
 import { createKeeper, type KeeperNeeds } from './keeper.ts';
 import { managedBy } from './labels.ts';
-import type { Publication } from './publication.ts';
+import type { RootVisibility } from './root-visibility.ts';
 import {
   type DesiredRoots,
   desiredRoots,
   nextStep,
+  type ObservedConfigMap,
   type OptedIn,
-  type PublishedRoots,
   type Step,
 } from './roots-configmap.ts';
 
@@ -24,7 +24,7 @@ export interface ConfigMapPublisherNeeds extends KeeperNeeds {
   /** The namespaces with the label, by name. */
   readonly namespaces: Store<OptedIn>;
   /** The ConfigMaps of our name in all namespaces, by `namespace/name`. */
-  readonly published: Store<PublishedRoots>;
+  readonly observed: Store<ObservedConfigMap>;
   readonly transport: Transport;
   readonly events: Pick<EventRecorder, 'record'>;
   /** The name of the ConfigMap, the same in every namespace. */
@@ -34,7 +34,7 @@ export interface ConfigMapPublisherNeeds extends KeeperNeeds {
 /** How it stands with a namespace that takes part. */
 export type RootsState = 'published' | 'pending' | 'foreign' | 'failed';
 
-export interface ConfigMapPublisher extends Publication {
+export interface ConfigMapPublisher extends RootVisibility {
   /** How many namespaces are in each state. */
   states(): Readonly<Record<RootsState, number>>;
   /** Keeps them right until the signal is aborted. */
@@ -47,7 +47,7 @@ export interface ConfigMapPublisher extends Publication {
  * cannot be read changes nothing. What somebody else has put under the name is neither changed nor deleted.
  */
 export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): ConfigMapPublisher {
-  const { pool, namespaces, published, name, log } = needs;
+  const { pool, namespaces, observed, name, log } = needs;
   const writer = createConfigMapWriter(needs.transport, name);
   const describe = (namespace: string) => ({ namespace, configMap: name });
   const keeper = createKeeper(needs, {
@@ -73,12 +73,12 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     // Half of the picture would look as if a namespace had no label, or no ConfigMap.
     if (!isRead()) return { kind: 'nothing' };
     const desired = roots.ok ? roots.value : undefined;
-    return nextStep(desired, namespaces.get(namespace), published.get(`${namespace}/${name}`));
+    return nextStep(desired, namespaces.get(namespace), observed.get(`${namespace}/${name}`));
   }
 
   function lookAtAll(): void {
     for (const namespace of namespaces.keys()) keeper.look(namespace);
-    for (const key of published.keys()) keeper.look(namespaceOf(key));
+    for (const key of observed.keys()) keeper.look(namespaceOf(key));
   }
 
   namespaces.subscribe(({ type, key }) => {
@@ -86,7 +86,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     keeper.look(key);
   });
   // Each change is looked at as it comes: the next one may undo it.
-  published.subscribe(({ type, key, object }) => {
+  observed.subscribe(({ type, key, object }) => {
     const namespace = namespaceOf(key);
     if (type === 'set') awaited.holds(namespace, object.roots);
     if (stateOf(namespace) === 'published') awaited.complies(namespace);
@@ -106,11 +106,11 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   }
 
   function isRead(): boolean {
-    return namespaces.isSynced() && published.isSynced();
+    return namespaces.isSynced() && observed.isSynced();
   }
 
   async function repair(namespace: string, drift: string, signal: AbortSignal): Promise<string | undefined> {
-    const known = published.get(`${namespace}/${name}`);
+    const known = observed.get(`${namespace}/${name}`);
     const { kind } = stepFor(namespace, currentRoots());
     if (kind === 'foreign' && known) return tellOfForeign(namespace, known);
     if (kind === 'withdraw' && known) {
@@ -143,7 +143,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     return reading;
   }
 
-  function tellOfForeign(namespace: string, { uid }: PublishedRoots): string {
+  function tellOfForeign(namespace: string, { uid }: ObservedConfigMap): string {
     const note =
       `The roots cannot be published here: somebody else has made a ConfigMap ${name}. Rename or delete it, or hand ` +
       `it over with the label ${managedBy.key}=${managedBy.value}.`;
@@ -178,13 +178,13 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
 
   return {
     place: `ConfigMap ${name}`,
-    whenShown: `ConfigMap ${name} shows the root of the active authority, in each namespace that takes the roots`,
+    whenVisible: `ConfigMap ${name} shows the root of the active authority, in each namespace that takes the roots`,
     // A namespace that takes the roots from now on, or has lost or undone them, must not stop the others.
-    isPublished({ sha256Hex }) {
+    isVisible({ sha256Hex }) {
       if (!isRead()) return false;
       followRoots();
       return awaited.isReached(sha256Hex, {
-        holds: (namespace) => published.get(`${namespace}/${name}`)?.roots.has(sha256Hex) ?? false,
+        holds: (namespace) => observed.get(`${namespace}/${name}`)?.roots.has(sha256Hex) ?? false,
         owes,
       });
     },
@@ -206,7 +206,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
       return counts;
     },
     async run(signal) {
-      void Promise.all([namespaces.synced, published.synced]).then(lookAtAll);
+      void Promise.all([namespaces.synced, observed.synced]).then(lookAtAll);
       await keeper.run(signal);
     },
   };

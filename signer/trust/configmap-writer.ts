@@ -2,14 +2,14 @@ import { isNotFoundOfObject } from '../kube/api-error.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Namespace } from '../kube/types.ts';
 import { bundleLabelKeys } from './labels.ts';
-import { fieldManager } from './publisher.ts';
 import {
   type DesiredRoots,
+  type ObservedConfigMap,
   optInLabel,
-  type PublishedRoots,
   rootsKey,
   toOptedIn,
 } from './roots-configmap.ts';
+import { fieldManager } from './trust-bundle-publisher.ts';
 
 /** The calls that change the ConfigMap of a namespace. They throw ApiStatusError and ApiConnectionError. */
 export interface ConfigMapWriter {
@@ -20,11 +20,11 @@ export interface ConfigMapWriter {
   publish(
     namespace: string,
     roots: DesiredRoots,
-    known: PublishedRoots | undefined,
+    known: ObservedConfigMap | undefined,
     signal: AbortSignal,
   ): Promise<void>;
   /** Deletes what we have made, or takes out what is ours where somebody else keeps things in it too. */
-  withdraw(namespace: string, known: PublishedRoots, signal: AbortSignal): Promise<void>;
+  withdraw(namespace: string, known: ObservedConfigMap, signal: AbortSignal): Promise<void>;
   /** Whether a namespace is there without the label: the watch may be behind, and a deletion is not taken back. */
   hasOptedOut(namespace: string, signal: AbortSignal): Promise<boolean>;
 }

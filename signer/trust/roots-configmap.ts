@@ -1,9 +1,9 @@
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
-import { rootsPem } from '../authority/documents.ts';
 import type { Pool } from '../authority/pool.ts';
 import { type ConfigMap, metadataFields, type Namespace } from '../kube/types.ts';
 import { fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, managedBy } from './labels.ts';
+import { rootsPem } from './published-documents.ts';
 
 /** A namespace with this label gets the roots: it is its owner's, or its administrator's, to set. */
 export const optInLabel = { key: 'kubespiffe.io/roots', value: 'true' } as const;
@@ -46,7 +46,7 @@ export function toOptedIn({ metadata, status }: Namespace): OptedIn {
 }
 
 /** What we keep of a ConfigMap of our name: of somebody else's, only that it is there. */
-export interface PublishedRoots {
+export interface ObservedConfigMap {
   readonly uid: string;
   readonly resourceVersion: string;
   /** Whether it has our label. Whoever takes the label off takes the ConfigMap over, whoever sets it hands it to us. */
@@ -66,7 +66,7 @@ export const configMapFields = {
   binaryData: true,
 } as const;
 
-export function toPublishedRoots({ metadata, data = {}, binaryData = {} }: ConfigMap): PublishedRoots {
+export function toObservedConfigMap({ metadata, data = {}, binaryData = {} }: ConfigMap): ObservedConfigMap {
   const { uid = '', resourceVersion = '', labels = {} } = metadata;
   const isOurs = labels[managedBy.key] === managedBy.value;
   const pem = isOurs ? data[rootsKey] : undefined;
@@ -90,28 +90,28 @@ export type Step =
   | { readonly kind: 'foreign' };
 
 /**
- * Decides it, by what the watches show; without a pool nothing is published. A namespace that is being deleted takes
- * its ConfigMap along.
+ * Decides by what the watches show; without a pool nothing is published. A namespace that is being deleted takes its
+ * ConfigMap along.
  */
 export function nextStep(
   desired: DesiredRoots | undefined,
   namespace: OptedIn | undefined,
-  published: PublishedRoots | undefined,
+  observed: ObservedConfigMap | undefined,
 ): Step {
   if (!namespace) {
-    return published?.isOurs
+    return observed?.isOurs
       ? { kind: 'withdraw', drift: 'the namespace takes no roots' }
       : { kind: 'nothing' };
   }
   if (namespace.isTerminating) return { kind: 'nothing' };
-  if (published && !published.isOurs) return { kind: 'foreign' };
-  const drift = desired && driftOf(desired, published);
+  if (observed && !observed.isOurs) return { kind: 'foreign' };
+  const drift = desired && driftOf(desired, observed);
   return drift === undefined ? { kind: 'nothing' } : { kind: 'publish', drift };
 }
 
-function driftOf(desired: DesiredRoots, published: PublishedRoots | undefined): string | undefined {
-  if (!published) return 'the ConfigMap is missing';
-  if (published.pem !== desired.pem) return `${rootsKey} is not the roots of the pool`;
-  const label = Object.entries(desired.labels).find(([key, value]) => published.labels[key] !== value);
+function driftOf(desired: DesiredRoots, observed: ObservedConfigMap | undefined): string | undefined {
+  if (!observed) return 'the ConfigMap is missing';
+  if (observed.pem !== desired.pem) return `${rootsKey} is not the roots of the pool`;
+  const label = Object.entries(desired.labels).find(([key, value]) => observed.labels[key] !== value);
   return label && `the label ${label[0]} is not ${label[1]}`;
 }

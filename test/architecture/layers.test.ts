@@ -23,9 +23,9 @@ const mayUse: Record<string, readonly string[]> = {
   'signer/config': kube,
   'signer/issuance': facts,
   'signer/trust': facts,
-  'signer/token': ['signer/token/caller', 'signer/token/http', 'signer/token/svid', ...facts],
+  'signer/token': ['signer/token/caller', 'signer/token/http', 'signer/token/svid', 'signer/trust', ...facts],
   'signer/token/caller': ['signer/token', ...facts],
-  'signer/token/http': ['signer/token', 'signer/token/svid', ...facts],
+  'signer/token/http': ['signer/token', 'signer/token/svid', 'signer/trust', ...facts],
   'signer/token/svid': ['signer/token', 'signer/token/caller', 'signer/token/http', ...facts],
 };
 

@@ -6,7 +6,7 @@ import { type AuthorityRecord, newPool } from '../../signer/authority/document.t
 import { createPoolHolder } from '../../signer/authority/holder.ts';
 import { parsePool } from '../../signer/authority/pool.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
-import { markOf, type PublishedMark } from '../../signer/authority/sequence.ts';
+import { markOf, type PoolMark } from '../../signer/authority/sequence.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
@@ -37,24 +37,16 @@ const broken: Secret = { metadata: { name: 'pool' }, data: { 'pool.json': 'e30='
 const a = await authority('a');
 const b = await authority('b');
 
-/**
- * @param shown what the watch shows of published roots: those of these authorities, or undefined for not known.
- * @param published the mark that it shows beside them.
- */
-function holder(
-  shown?: readonly AuthorityRecord[],
-  published?: PublishedMark,
-  inBundle: readonly AuthorityRecord[] = [],
-) {
+/** @param inBundle whose roots the watch shows in the bundle; undefined while that is not known. */
+function holder(inBundle?: readonly AuthorityRecord[], mark?: PoolMark) {
   const changes = { count: 0 };
-  const sight = { shown, mark: published, inBundle };
+  const sight = { inBundle, mark };
   const subject = createPoolHolder({
     trustDomain,
     onChange: () => changes.count++,
     published: {
-      roots: () => sight.shown && new Set(sight.shown.map(sha256Of)),
       mark: () => sight.mark,
-      rootEnds: () => new Map(sight.inBundle.map((each) => [sha256Of(each), endOf(each)])),
+      rootEnds: () => sight.inBundle && new Map(sight.inBundle.map((each) => [sha256Of(each), endOf(each)])),
     },
   });
   const ids = () => subject.current()?.authorities.map((each) => each.id);
@@ -153,8 +145,8 @@ describe('the pool that a replica holds', () => {
     ];
     for (const [name, at, reason] of untimely) {
       it(`publishes one ${name}, with all that is new in it, and signs no certificate with it`, () => {
-        for (const shown of [[], [a], [a, b]]) {
-          const { subject, verdict, ids } = holder(shown);
+        for (const inBundle of [[], [a], [a, b]]) {
+          const { subject, verdict, ids } = holder(inBundle);
           subject.offer(secretOf(a, { ...b, state: 'trusted' }), at);
           assert.equal(verdict(at), reason);
           assert.deepEqual(ids(), ['a', 'b']);
@@ -162,13 +154,13 @@ describe('the pool that a replica holds', () => {
         }
       });
 
-      it(`takes in none ${name} that lacks a root that is shown, as long as it is shown`, () => {
+      it(`takes in none ${name} that lacks a published root, as long as it is published`, () => {
         const { subject, verdict, ids, sight, changes } = holder([a, b]);
         subject.offer(secretOf(a), at);
         assert.equal(verdict(at), reason);
         assert.equal(ids(), undefined);
         assert.equal(subject.publishable().ok, false);
-        sight.shown = [a];
+        sight.inBundle = [a];
         const before = changes.count;
         assert.equal(verdict(at), reason);
         assert.deepEqual(ids(), ['a']);
@@ -176,22 +168,22 @@ describe('the pool that a replica holds', () => {
       });
     }
 
-    it('waits until it knows what is shown', () => {
+    it('waits until it knows what is published', () => {
       const at = now + 49 * hour;
       const { subject, verdict, ids, sight } = holder();
       subject.offer(secretOf(a), at);
       verdict(at);
       assert.equal(ids(), undefined);
-      sight.shown = [];
+      sight.inBundle = [];
       verdict(at);
       assert.deepEqual(ids(), ['a']);
     });
 
-    it('holds what comes later against what it has taken in, whatever is shown by then', () => {
+    it('holds what comes later against what it has taken in, whatever the bundle shows by then', () => {
       const at = now + 49 * hour;
       const { subject, ids, sight } = holder([a]);
       subject.offer(secretOf(a, { ...b, state: 'trusted' }), at);
-      sight.shown = [];
+      sight.inBundle = [];
       subject.offer(secretOf(a), at);
       assert.deepEqual(ids(), ['a', 'b']);
       assert.equal(subject.publishable().ok, false);
@@ -274,7 +266,7 @@ describe('the pool that a replica holds', () => {
     });
 
     it('takes the root out once the pool says that it is retired, whatever the bundle shows', () => {
-      const { subject, verdict } = holder(undefined, { sequence: 1, content: 'other' }, [a]);
+      const { subject, verdict } = holder([a], { sequence: 1, content: 'other' });
       subject.offer(secretAt(2, { ...a, state: 'retired' }, b), now);
       assert.equal(verdict(), 'b');
       assert.equal(subject.current()?.roots.length, 1);
@@ -290,7 +282,7 @@ describe('the pool that a replica holds', () => {
     });
 
     it('is refused by a replica that has just started, as the bundle shows the root', () => {
-      const { subject, verdict, ids, sight, changes } = holder([a], { sequence: 1, content: 'other' }, [a]);
+      const { subject, verdict, ids, sight, changes } = holder([a], { sequence: 1, content: 'other' });
       subject.offer(secretAt(2, b), now);
       assert.equal(verdict(), 'PoolRootsMissing');
       assert.equal(ids(), undefined);
@@ -303,7 +295,7 @@ describe('the pool that a replica holds', () => {
     it('takes the pool of which the bundle was made, with a stranger’s root beside it', () => {
       const parsed = parsePool(secretAt(2, b), { trustDomain, now });
       assert.ok(parsed.ok);
-      const { subject, verdict } = holder([a, b], markOf(parsed.pool), [a, b]);
+      const { subject, verdict } = holder([a, b], markOf(parsed.pool));
       subject.offer(secretAt(2, b), now);
       assert.equal(verdict(), 'b');
     });

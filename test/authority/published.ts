@@ -1,8 +1,7 @@
-import type { Published } from '../../signer/authority/holder.ts';
+import type { LastPublished } from '../../signer/authority/holder.ts';
 
 /** What a watch shows in a cluster where no replica has published anything yet. */
-export const nothingPublished: Published = {
-  roots: () => new Set(),
+export const nothingPublished: LastPublished = {
   mark: () => undefined,
   rootEnds: () => new Map(),
 };

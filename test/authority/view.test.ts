@@ -50,7 +50,6 @@ describe('the view of the pool, whatever comes first', () => {
       trustDomain: 'example.org',
       published: {
         known: Promise.resolve(),
-        roots: () => undefined,
         mark: () => undefined,
         rootEnds: () => new Map(),
       },

@@ -68,7 +68,6 @@ describe('the view of the pool', () => {
       trustDomain: 'example.org',
       published: {
         known: Promise.resolve(),
-        roots: () => undefined,
         mark: () => undefined,
         rootEnds: () => new Map(),
       },

@@ -6,7 +6,7 @@ import type { PoolDocument } from '../../signer/authority/document.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { markOf } from '../../signer/authority/sequence.ts';
 import type { ClusterTrustBundle, Pod } from '../../signer/kube/types.ts';
-import { desiredBundle, toPublishedBundle } from '../../signer/trust/bundle.ts';
+import { desiredBundle, toObservedBundle } from '../../signer/trust/bundle.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -52,7 +52,7 @@ describe('the trust bundle before the signature', () => {
   }
 
   const rootsOf = (found: ClusterTrustBundle | undefined) =>
-    found ? [...toPublishedBundle(found).roots].sort() : [];
+    found ? [...toObservedBundle(found).roots].sort() : [];
 
   const rootsIn = (document: PoolDocument) =>
     document.authorities

@@ -158,7 +158,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
       signable: (now) =>
         world.isConfirmed ? holder.signable(now) : { ok: false, problem: { ...unconfirmed } },
     },
-    publication: () => ({ place: 'the bundle', isPublished: () => world.isPublished }),
+    visibility: () => ({ place: 'the bundle', isVisible: () => world.isPublished }),
     clockFault: () => world.clockFault,
     policy: { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0 },
     profile: svidProfile,

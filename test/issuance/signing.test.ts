@@ -25,7 +25,7 @@ function signingWith(different: Partial<SigningNeeds> = {}, at = now) {
   const asked: CertificateFacts[] = [];
   const signing = createSigning({
     pool,
-    publication: () => ({ place: 'the bundle', isPublished: (root) => asked.push(root) > 0 }),
+    visibility: () => ({ place: 'the bundle', isVisible: (root) => asked.push(root) > 0 }),
     clockFault: () => undefined,
     policy: { maxLifetimeSeconds: 24 * hour, refreshFraction: 0.5, refreshJitter: 0 },
     profile: svidProfile,
@@ -66,7 +66,7 @@ describe('signing', () => {
     ['an authority in its last hour', {}, now + 47 * hour + 1, 'AuthorityExpiring', /authorit/],
     [
       'a root that is not seen',
-      { publication: () => ({ place: 'the bundle', isPublished: () => false }) },
+      { visibility: () => ({ place: 'the bundle', isVisible: () => false }) },
       now,
       'TrustNotPublished',
       /the bundle/,

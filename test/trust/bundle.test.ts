@@ -6,8 +6,8 @@ import {
   desiredBundle,
   driftOf,
   markIn,
-  type PublishedBundle,
-  toPublishedBundle,
+  type ObservedBundle,
+  toObservedBundle,
 } from '../../signer/trust/bundle.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { readCertificate } from '../../spiffe/pki/certificate.ts';
@@ -37,10 +37,10 @@ function desired(roots: readonly CertificateFacts[]): DesiredBundle {
 }
 
 /** The bundle as a watch would show it after it was applied. */
-function published(bundle: DesiredBundle): PublishedBundle {
+function published(bundle: DesiredBundle): ObservedBundle {
   const { name, labels, annotations, trustBundle, signerName } = bundle;
   const metadata = { name, labels: { ...labels }, annotations: { ...annotations } };
-  return toPublishedBundle({ metadata, spec: { signerName, trustBundle } });
+  return toObservedBundle({ metadata, spec: { signerName, trustBundle } });
 }
 
 describe('a trust bundle', () => {
@@ -78,7 +78,7 @@ describe('a trust bundle', () => {
     assert.equal(driftOf(desired([root, other]), published(desired([other, root]))), undefined);
   });
 
-  const drifts: [string, (bundle: PublishedBundle) => PublishedBundle | undefined, RegExp][] = [
+  const drifts: [string, (bundle: ObservedBundle) => ObservedBundle | undefined, RegExp][] = [
     ['is missing', () => undefined, /missing/],
     ['lacks a root', () => published(desired([other])), /1 of 1 roots are missing/],
     ['has a foreign certificate', () => published(desired([root, other])), /1 certificates are not roots/],
@@ -101,7 +101,7 @@ describe('a trust bundle', () => {
     });
   }
 
-  type Mark = [string, (bundle: PublishedBundle) => PublishedBundle | undefined, object | undefined];
+  type Mark = [string, (bundle: ObservedBundle) => ObservedBundle | undefined, object | undefined];
   const marks: Mark[] = [
     ['as it was written', (bundle) => bundle, names.mark],
     ['not where there is no bundle', () => undefined, undefined],

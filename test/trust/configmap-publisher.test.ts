@@ -11,9 +11,9 @@ import { type ConfigMapPublisher, createConfigMapPublisher } from '../../signer/
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import {
   desiredRoots,
+  type ObservedConfigMap,
   type OptedIn,
-  type PublishedRoots,
-  toPublishedRoots,
+  toObservedConfigMap,
 } from '../../signer/trust/roots-configmap.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 
@@ -36,7 +36,7 @@ describe('roots count as published by ConfigMaps', () => {
   let pool: Pool;
   let poolChanged: () => void;
   let namespaces: Store<OptedIn>;
-  let published: Store<PublishedRoots>;
+  let published: Store<ObservedConfigMap>;
   let publisher: ConfigMapPublisher;
 
   before(async () => {
@@ -62,7 +62,7 @@ describe('roots count as published by ConfigMaps', () => {
     publisher = createConfigMapPublisher({
       pool: view as PoolView,
       namespaces,
-      published,
+      observed: published,
       transport: {} as Transport,
       events: { record: () => assert.fail('nothing is to be told') },
       name,
@@ -81,14 +81,14 @@ describe('roots count as published by ConfigMaps', () => {
     });
   });
 
-  function holding(from: Pool, labels = bundleLabels(trustDomain)): PublishedRoots {
+  function holding(from: Pool, labels = bundleLabels(trustDomain)): ObservedConfigMap {
     const roots = desiredRoots(from);
     assert.ok(roots.ok);
-    return toPublishedRoots({ metadata: { name, labels }, data: { 'roots.pem': roots.value.pem } });
+    return toObservedConfigMap({ metadata: { name, labels }, data: { 'roots.pem': roots.value.pem } });
   }
 
   /** Namespaces by name, and what each holds. */
-  function show(all: Record<string, [OptedIn, PublishedRoots?]>): void {
+  function show(all: Record<string, [OptedIn, ObservedConfigMap?]>): void {
     const entries = Object.entries(all);
     published.replace(
       entries.flatMap(([key, [, held]]) => (held ? [[`${key}/${name}`, held] as const] : [])),
@@ -96,67 +96,70 @@ describe('roots count as published by ConfigMaps', () => {
     namespaces.replace(entries.map(([key, [namespace]]) => [key, namespace] as const));
   }
 
-  const rows: [when: string, all: () => Record<string, [OptedIn, PublishedRoots?]>, isPublished: boolean][] =
+  const rows: [
+    when: string,
+    all: () => Record<string, [OptedIn, ObservedConfigMap?]>,
+    isPublished: boolean,
+  ][] = [
+    ['no namespace asks', () => ({}), true],
     [
-      ['no namespace asks', () => ({}), true],
-      [
-        'every namespace shows the root',
-        () => ({ a: [active, holding(newer)], b: [active, holding(newer)] }),
-        true,
-      ],
-      [
-        'one still shows the old roots',
-        () => ({ a: [active, holding(newer)], b: [active, holding(older)] }),
-        false,
-      ],
-      ['one has no ConfigMap yet', () => ({ a: [active, holding(newer)], b: [active] }), false],
-      [
-        'it shows the root, and a label is wrong',
-        () => ({ a: [active, holding(newer, { ...bundleLabels('x') })] }),
-        true,
-      ],
-      [
-        'one has a ConfigMap of somebody else',
-        () => ({ a: [active, holding(newer)], b: [active, holding(older, {})] }),
-        true,
-      ],
-      ['the only one has a ConfigMap of somebody else', () => ({ a: [active, holding(newer, {})] }), true],
-      ['one is being deleted', () => ({ a: [active, holding(newer)], b: [{ isTerminating: true }] }), true],
-    ];
+      'every namespace shows the root',
+      () => ({ a: [active, holding(newer)], b: [active, holding(newer)] }),
+      true,
+    ],
+    [
+      'one still shows the old roots',
+      () => ({ a: [active, holding(newer)], b: [active, holding(older)] }),
+      false,
+    ],
+    ['one has no ConfigMap yet', () => ({ a: [active, holding(newer)], b: [active] }), false],
+    [
+      'it shows the root, and a label is wrong',
+      () => ({ a: [active, holding(newer, { ...bundleLabels('x') })] }),
+      true,
+    ],
+    [
+      'one has a ConfigMap of somebody else',
+      () => ({ a: [active, holding(newer)], b: [active, holding(older, {})] }),
+      true,
+    ],
+    ['the only one has a ConfigMap of somebody else', () => ({ a: [active, holding(newer, {})] }), true],
+    ['one is being deleted', () => ({ a: [active, holding(newer)], b: [{ isTerminating: true }] }), true],
+  ];
   for (const [when, all, isPublished] of rows) {
     it(`when ${when}: ${isPublished ? 'yes' : 'no'}`, () => {
       show(all());
-      assert.equal(publisher.isPublished(root), isPublished);
+      assert.equal(publisher.isVisible(root), isPublished);
       if (!isPublished) assert.match(publisher.problem() ?? '', /1 of 2 namespaces .*; b: it is still to be/);
     });
   }
 
   it('not before namespaces and ConfigMaps are both read', () => {
-    assert.equal(publisher.isPublished(root), false);
+    assert.equal(publisher.isVisible(root), false);
     published.replace([]);
-    assert.equal(publisher.isPublished(root), false);
+    assert.equal(publisher.isVisible(root), false);
     assert.match(publisher.problem() ?? '', /not read yet/);
     namespaces.replace([]);
-    assert.equal(publisher.isPublished(root), true);
+    assert.equal(publisher.isVisible(root), true);
   });
 
   it('once seen everywhere, whatever a single namespace does afterwards', () => {
     show({ a: [active, holding(newer)] });
-    assert.equal(publisher.isPublished(root), true);
+    assert.equal(publisher.isVisible(root), true);
     show({ a: [active], b: [active, holding(older)] });
-    assert.equal(publisher.isPublished(root), true);
+    assert.equal(publisher.isVisible(root), true);
     assert.match(publisher.problem() ?? '', /2 of 2 namespaces/);
   });
 
   it('anew when a root has left the pool and comes back', () => {
     show({ a: [active, holding(newer)] });
-    assert.equal(publisher.isPublished(root), true);
+    assert.equal(publisher.isVisible(root), true);
     pool = older;
     poolChanged();
     show({ a: [active, holding(older)] });
     pool = newer;
     poolChanged();
-    assert.equal(publisher.isPublished(root), false);
+    assert.equal(publisher.isVisible(root), false);
   });
 
   it('and each namespace counts in the metric as what it is', () => {

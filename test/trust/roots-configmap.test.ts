@@ -3,17 +3,17 @@ import { before, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
-import { rootsPem } from '../../signer/authority/documents.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import type { ConfigMap } from '../../signer/kube/types.ts';
+import { rootsPem } from '../../signer/trust/published-documents.ts';
 import {
   type DesiredRoots,
   desiredRoots,
   nextStep,
+  type ObservedConfigMap,
   type OptedIn,
-  type PublishedRoots,
+  toObservedConfigMap,
   toOptedIn,
-  toPublishedRoots,
 } from '../../signer/trust/roots-configmap.ts';
 
 const trustDomain = 'example.org';
@@ -43,8 +43,8 @@ describe('the roots of a namespace', () => {
   }
 
   /** A ConfigMap as a watch would show it after it was applied, with what a test wants to be different. */
-  function shown({ metadata, ...content }: Partial<ConfigMap> = {}): PublishedRoots {
-    return toPublishedRoots({
+  function shown({ metadata, ...content }: Partial<ConfigMap> = {}): ObservedConfigMap {
+    return toObservedConfigMap({
       metadata: {
         name: 'kubespiffe-roots',
         uid: 'u',
@@ -79,7 +79,7 @@ describe('the roots of a namespace', () => {
   const steps: [
     when: string,
     namespace: OptedIn | undefined,
-    () => PublishedRoots | undefined,
+    () => ObservedConfigMap | undefined,
     kind: string,
     drift?: RegExp,
   ][] = [

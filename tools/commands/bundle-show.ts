@@ -1,10 +1,10 @@
 import { type Command, Option } from 'commander';
 import { readPoolDocument } from '../../signer/authority/document.ts';
-import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/authority/documents.ts';
 import { defaultJwtPropagation } from '../../signer/authority/jwt-signing.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import type { Secret } from '../../signer/kube/types.ts';
+import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
 import { type BundleFormat, bundleFormats } from '../bundle/formats.ts';
 import { parseDuration } from '../duration.ts';

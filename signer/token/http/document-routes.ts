@@ -1,3 +1,4 @@
+import type { Pool } from '../../authority/pool.ts';
 import {
   discoveryDocument,
   jwksDocument,
@@ -5,8 +6,7 @@ import {
   publishedAlgorithms,
   rootsPem,
   spiffeBundleDocument,
-} from '../../authority/documents.ts';
-import type { Pool } from '../../authority/pool.ts';
+} from '../../trust/published-documents.ts';
 import { type Checked, pass, refuse } from '../refusals.ts';
 import type { Http } from './http.ts';
 import { openApiDocument } from './openapi.ts';

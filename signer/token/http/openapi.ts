@@ -1,4 +1,4 @@
-import { type PublishedDocument, published } from '../../authority/documents.ts';
+import { type PublishedDocument, published } from '../../trust/published-documents.ts';
 import { type Refusal, type RefusalCode, refusals } from '../refusals.ts';
 import { jwtTokenType } from '../svid/exchange.ts';
 import { cutResponses, header, json, reference, refusalResponses, refusedFor } from './openapi-refusals.ts';

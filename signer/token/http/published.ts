@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
-import type { PublishedDocument } from '../../authority/documents.ts';
 import type { Pool } from '../../authority/pool.ts';
+import type { PublishedDocument } from '../../trust/published-documents.ts';
 
 /** A document with its compressed form, whose validator is another one, as the bytes are (RFC 9110 8.8.3). */
 export interface Served extends PublishedDocument {

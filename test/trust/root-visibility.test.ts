@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { decisivePublication, type Publication } from '../../signer/trust/publication.ts';
+import { decisiveVisibility, type RootVisibility } from '../../signer/trust/root-visibility.ts';
 
-const way = (place: string): Publication => ({
+const way = (place: string): RootVisibility => ({
   place,
-  whenShown: place,
-  isPublished: () => false,
+  whenVisible: place,
+  isVisible: () => false,
   problem: () => undefined,
 });
 const bundle = way('bundle');
 const maps = way('ConfigMaps');
 
-describe('what decides whether a root is published', () => {
+describe('where a root must be visible', () => {
   const rows: [
     lacksBundles: boolean,
-    configMaps: Publication | undefined,
+    configMaps: RootVisibility | undefined,
     endpointAlone: boolean,
     place: string,
   ][] = [
@@ -30,7 +30,7 @@ describe('what decides whether a root is published', () => {
     const cluster = `${lacksBundles ? 'without' : 'with'} ClusterTrustBundles`;
     const settings = `${configMaps ? 'ConfigMaps' : 'no ConfigMaps'}, ${endpointAlone ? 'the' : 'not the'} token endpoint alone`;
     it(`${cluster}, with ${settings}: ${place}`, () => {
-      assert.equal(decisivePublication({ bundle, configMaps, endpointAlone, lacksBundles }).place, place);
+      assert.equal(decisiveVisibility({ bundle, configMaps, endpointAlone, lacksBundles }).place, place);
     });
   }
 });

@@ -1,11 +1,9 @@
 import { createHash } from 'node:crypto';
 import { printJwks, printSpiffeBundle } from '../../spiffe/bundle.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
-import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
-import type { JwtAuthority } from './jwt-authority.ts';
-import type { Pool } from './pool.ts';
-import { isPublished } from './states.ts';
+import type { Pool } from '../authority/pool.ts';
+import { publishedJwtKeys, publishedRoots } from '../authority/published-content.ts';
 
 /** A document that others verify us by: a function of the pool and the settings alone, so equal on every replica. */
 export interface PublishedDocument {
@@ -64,21 +62,6 @@ export function rootsPem(pool: Pool): PublishedDocument | undefined {
   if (roots.length === 0) return undefined;
   const text = roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
   return published(text, 'application/x-pem-file');
-}
-
-/** The roots in the bundles, by fingerprint, so that moving an authority within the pool changes no document. */
-export function publishedRoots(pool: Pool): CertificateFacts[] {
-  return pool.roots.toSorted((a, b) => compare(a.sha256Hex, b.sha256Hex));
-}
-
-/** The JWT keys in the bundles, by `kid`. Tainted ones too: taint stops the signing, and only the state takes a key out. */
-export function publishedJwtKeys(pool: Pool): JwtAuthority[] {
-  return pool.jwt.filter(({ state }) => isPublished(state)).toSorted((a, b) => compare(a.kid, b.kid));
-}
-
-/** By code units, as no locale decides about bytes. */
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function json(text: string): PublishedDocument {

@@ -5,6 +5,8 @@ import fc from 'fast-check';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import { authorityStates, isPublished } from '../../signer/authority/states.ts';
 import {
   discoveryDocument,
   jwksDocument,
@@ -12,9 +14,7 @@ import {
   publishedAlgorithms,
   rootsPem,
   spiffeBundleDocument,
-} from '../../signer/authority/documents.ts';
-import { compilePool, type Pool } from '../../signer/authority/pool.ts';
-import { authorityStates, isPublished } from '../../signer/authority/states.ts';
+} from '../../signer/trust/published-documents.ts';
 import { parseJwks, parseSpiffeBundle } from '../../spiffe/bundle.ts';
 import { checkBundle, checkBundleKey } from '../../spiffe/bundle-clauses.ts';
 import type { JsonObject } from '../../spiffe/json.ts';

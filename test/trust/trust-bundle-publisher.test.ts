@@ -7,8 +7,10 @@ import { poolProblem } from '../../signer/authority/problem.ts';
 import type { PoolView } from '../../signer/authority/view.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
 import type { ClusterTrustBundle } from '../../signer/kube/types.ts';
-import { type PublishedBundle, toPublishedBundle } from '../../signer/trust/bundle.ts';
-import { createPublisher, type Publisher } from '../../signer/trust/publisher.ts';
+import { type ObservedBundle, toObservedBundle } from '../../signer/trust/bundle.ts';
+import { bundleVisibility, poolBundles } from '../../signer/trust/pool-bundles.ts';
+import type { RootVisibility } from '../../signer/trust/root-visibility.ts';
+import { createTrustBundlePublisher } from '../../signer/trust/trust-bundle-publisher.ts';
 import { createFakeTime, type FakeTime, settle } from '../kube/fake-time.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
 
@@ -24,8 +26,8 @@ function compile(sequence: number, ...authorities: readonly AuthorityRecord[]): 
 }
 
 interface Scene {
-  readonly publisher: Publisher;
-  readonly published: Store<PublishedBundle>;
+  readonly visibility: RootVisibility;
+  readonly published: Store<ObservedBundle>;
   readonly time: FakeTime;
   /** Whether the bundle is shown by the watch as soon as it is written. */
   isWatched: boolean;
@@ -39,7 +41,7 @@ interface Scene {
   look(): Promise<void>;
 }
 
-describe('the publisher of the trust bundle', () => {
+describe('the publisher of trust bundles', () => {
   let older: Pool;
   let newer: Pool;
   before(async () => {
@@ -51,7 +53,7 @@ describe('the publisher of the trust bundle', () => {
 
   async function withPublisher(rank: number, act: (scene: Scene) => Promise<void>): Promise<void> {
     const time = createFakeTime();
-    const published = createStore<PublishedBundle>({ monotonic: time.monotonic });
+    const published = createStore<ObservedBundle>({ monotonic: time.monotonic });
     published.replace([]);
     const api = createScriptedApi();
     let poolChanged = () => {};
@@ -62,15 +64,11 @@ describe('the publisher of the trust bundle', () => {
         poolChanged = listener;
       },
     };
-    const publisher = createPublisher({
-      pool: view as PoolView,
-      published,
+    const publisher = createTrustBundlePublisher({
+      source: poolBundles(view, { signerName: 'kubespiffe.io/spiffe', suffix: 'roots', trustDomain }),
+      observed: published,
       transport: api.transport,
       servedVersion: () => 'v1',
-      signerName: 'kubespiffe.io/spiffe',
-      bundleName,
-      suffix: 'roots',
-      trustDomain,
       membership: {
         self: 'a',
         members: () => ['a'],
@@ -86,7 +84,7 @@ describe('the publisher of the trust bundle', () => {
       log: { info: () => {}, warn: () => {} },
     });
     const scene: Scene = {
-      publisher,
+      visibility: bundleVisibility(bundleName, published, publisher),
       published,
       time,
       isWatched: true,
@@ -103,7 +101,7 @@ describe('the publisher of the trust bundle', () => {
       assert.equal(request.method, 'PATCH');
       const body = request.body as ClusterTrustBundle;
       scene.written.push(body);
-      if (scene.isWatched && scene.answer === taken) published.set(bundleName, toPublishedBundle(body));
+      if (scene.isWatched && scene.answer === taken) published.set(bundleName, toObservedBundle(body));
       return scene.answer;
     };
     scene.answer = taken;
@@ -115,18 +113,18 @@ describe('the publisher of the trust bundle', () => {
     await running;
   }
   const taken: Answer = { status: 200 };
-  const rootsOf = (wire: ClusterTrustBundle | undefined) => wire && toPublishedBundle(wire).roots;
+  const rootsOf = (wire: ClusterTrustBundle | undefined) => wire && toObservedBundle(wire).roots;
   const fingerprints = (pool: Pool) => new Set(pool.roots.map(({ sha256Hex }) => sha256Hex));
   const activeRoot = (pool: Pool) => pool.active?.root ?? assert.fail('it has an active authority');
 
   it('writes what is missing, once, and says what it has seen', () =>
-    withPublisher(0, async ({ publisher, written, time }) => {
+    withPublisher(0, async ({ visibility, written, time }) => {
       assert.equal(written.length, 1);
       assert.deepEqual(rootsOf(written[0]), fingerprints(older));
-      assert.ok(publisher.isPublished(activeRoot(older)));
+      assert.ok(visibility.isVisible(activeRoot(older)));
       await time.advance(120_000);
       assert.equal(written.length, 1);
-      assert.equal(publisher.problem(), undefined);
+      assert.equal(visibility.problem(), undefined);
     }));
 
   it('writes what the Secret says now, so that an old view takes no root away', () =>
@@ -157,8 +155,8 @@ describe('the publisher of the trust bundle', () => {
       scene.published.delete(bundleName);
       await scene.time.advance(60_000);
       assert.equal(scene.written.length, 1);
-      assert.match(scene.publisher.problem() ?? '', /the bundle is missing: pool: there is no such Secret/);
-      assert.equal(scene.publisher.isPublished(activeRoot(older)), false);
+      assert.match(scene.visibility.problem() ?? '', /the bundle is missing: pool: there is no such Secret/);
+      assert.equal(scene.visibility.isVisible(activeRoot(older)), false);
       scene.live = { ok: true, pool: older };
       await scene.time.advance(60_000);
       assert.equal(scene.written.length, 2);
@@ -170,7 +168,7 @@ describe('the publisher of the trust bundle', () => {
       scene.published.delete(bundleName);
       await scene.time.advance(2_000);
       assert.ok(scene.written.length >= 2);
-      assert.equal(scene.publisher.isPublished(activeRoot(older)), false);
+      assert.equal(scene.visibility.isVisible(activeRoot(older)), false);
     }));
 
   it('says what the API server has against it', () =>
@@ -178,7 +176,7 @@ describe('the publisher of the trust bundle', () => {
       scene.answer = { status: 403, body: { kind: 'Status', message: 'may not attest' } };
       scene.published.delete(bundleName);
       await scene.time.advance(2_000);
-      assert.match(scene.publisher.problem() ?? '', /the bundle is missing: .*may not attest/);
+      assert.match(scene.visibility.problem() ?? '', /the bundle is missing: .*may not attest/);
     }));
 
   it('leaves the writing to the first in rank, and steps in after the delay', () =>

@@ -1,0 +1,82 @@
+import { failure, success } from '../../spiffe/pki/result.ts';
+import type { LastPublished } from '../authority/holder.ts';
+import type { Pool } from '../authority/pool.ts';
+import { markOf } from '../authority/sequence.ts';
+import type { PoolView } from '../authority/view.ts';
+import type { Store } from '../kube/store.ts';
+import { bundleName, desiredBundle, markIn, type ObservedBundle, rootEndsIn } from './bundle.ts';
+import type { RootVisibility } from './root-visibility.ts';
+import type { BundleSource, DesiredBundles, TrustBundlePublisher } from './trust-bundle-publisher.ts';
+
+/** Whose bundles they are. */
+export interface BundleOwner {
+  readonly signerName: string;
+  /** Last part of the bundle's name: the setting bundleSuffix. */
+  readonly suffix: string;
+  readonly trustDomain: string;
+}
+
+/** The ClusterTrustBundles that a pool asks for. */
+export function poolBundles(
+  pool: Pick<PoolView, 'current' | 'readLive' | 'onChange'>,
+  owner: BundleOwner,
+): BundleSource {
+  let made: { readonly from: Pool; readonly bundles: DesiredBundles } | undefined;
+
+  /** A pool is replaced as a whole, never changed, so its bundles are made once. */
+  function bundlesOf(current: Pool): DesiredBundles {
+    if (made?.from !== current) made = { from: current, bundles: desiredBundles(current, owner) };
+    return made.bundles;
+  }
+
+  return {
+    desired() {
+      const current = pool.current();
+      return current ? success(bundlesOf(current)) : failure('there is no usable pool to publish');
+    },
+    async readDesired(signal) {
+      const live = await pool.readLive(signal);
+      return live.ok ? success(bundlesOf(live.pool)) : failure(live.problem.message);
+    },
+    onChange: pool.onChange,
+  };
+}
+
+function desiredBundles(pool: Pool, owner: BundleOwner): DesiredBundles {
+  const live = desiredBundle({ ...owner, roots: pool.roots, mark: markOf(pool) });
+  return new Map([[bundleName(owner.signerName, owner.suffix), live]]);
+}
+
+/** The live bundle as the place where a root must be visible. */
+export function bundleVisibility(
+  name: string,
+  observed: Pick<Store<ObservedBundle>, 'get'>,
+  publisher: Pick<TrustBundlePublisher, 'problem'>,
+): RootVisibility {
+  const place = `ClusterTrustBundle ${name}`;
+  return {
+    place,
+    whenVisible: `${place} shows the root of the active authority`,
+    isVisible: (root) => observed.get(name)?.roots.has(root.sha256Hex) ?? false,
+    problem: () => publisher.problem(name),
+  };
+}
+
+/** What the live bundle says about the pool that was published last. */
+export function lastPublished(
+  name: string,
+  observed: Pick<Store<ObservedBundle>, 'get' | 'isSynced'>,
+  cluster: {
+    readonly trustDomain: string;
+    /** Whether it is known that no ClusterTrustBundles are served. */
+    readonly lacksBundles: () => boolean;
+  },
+): LastPublished {
+  return {
+    mark: () => markIn(observed.get(name), cluster.trustDomain),
+    rootEnds: () =>
+      observed.isSynced() || cluster.lacksBundles()
+        ? rootEndsIn(observed.get(name), cluster.trustDomain)
+        : undefined,
+  };
+}

@@ -1,0 +1,127 @@
+import type { Result } from '../../spiffe/pki/result.ts';
+import type { Store } from '../kube/store.ts';
+import type { Transport } from '../kube/transport.ts';
+import type { CertificatesVersion } from '../kube/types.ts';
+import { type DesiredBundle, driftOf, type ObservedBundle } from './bundle.ts';
+import { createKeeper, type KeeperNeeds } from './keeper.ts';
+
+/** The ClusterTrustBundles that should exist, by name. A failure says why a bundle cannot be made. */
+export type DesiredBundles = ReadonlyMap<string, Result<DesiredBundle>>;
+
+/** Where the desired bundles come from, such as a pool (pool-bundles.ts). */
+export interface BundleSource {
+  /** By what this replica has seen. A failure says why nothing is known: then nothing is written. */
+  desired(): Result<DesiredBundles>;
+  /** The same, read from the API server past every cache. Throws what the transport throws. */
+  readDesired(signal: AbortSignal): Promise<Result<DesiredBundles>>;
+  onChange(listener: () => void): void;
+}
+
+export interface TrustBundlePublisherNeeds extends KeeperNeeds {
+  readonly source: BundleSource;
+  /** What our own watch shows, by name. Bundles that are not desired are left alone. */
+  readonly observed: Store<ObservedBundle>;
+  readonly transport: Pick<Transport, 'request'>;
+  /** In which version ClusterTrustBundles are served. */
+  readonly servedVersion: () => CertificatesVersion | undefined;
+}
+
+export interface TrustBundlePublisher {
+  /** What is not as it should be with the bundle of this name; undefined when all is well. */
+  problem(name: string): string | undefined;
+  /** Calls the listener when what is desired or observed may have changed. */
+  onChange(listener: () => void): void;
+  /** Keeps the bundles right until the signal is aborted. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** The field manager under which we own the content and the labels of what we publish. */
+export const fieldManager = 'kubespiffe';
+
+/**
+ * Keeps ClusterTrustBundles as they are desired. Before each write the source is read live, so that an old view cannot
+ * take a root away. A bundle is never deleted, and never written while the source is unknown or yields no bundle.
+ */
+export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): TrustBundlePublisher {
+  const { source, observed, log } = needs;
+  const listeners: (() => void)[] = [];
+  const keeper = createKeeper(needs, {
+    drift: (name) => (source.desired().ok ? drift(name, source.desired()) : undefined),
+    repair,
+    describe: (name) => ({ bundle: name }),
+    concurrency: 4,
+  });
+
+  function drift(name: string, desired: Result<DesiredBundles>): string | undefined {
+    if (!desired.ok) return desired.reason;
+    const bundle = desired.value.get(name);
+    if (!bundle) return undefined;
+    return bundle.ok ? driftOf(bundle.value, observed.get(name)) : bundle.reason;
+  }
+
+  function lookAtDesired(): void {
+    const desired = source.desired();
+    if (desired.ok) for (const name of desired.value.keys()) keeper.look(name);
+  }
+
+  function onChange(look: () => void): void {
+    look();
+    for (const listener of listeners) listener();
+  }
+  observed.subscribe(({ key }) => onChange(() => keeper.look(key)));
+  source.onChange(() => onChange(lookAtDesired));
+
+  /** @returns why nothing was written, or undefined. Throws what the transport throws. */
+  async function repair(name: string, found: string, signal: AbortSignal): Promise<string | undefined> {
+    const known = observed.get(name);
+    const desired = await source.readDesired(signal);
+    if (!desired.ok) return desired.reason;
+    const bundle = desired.value.get(name);
+    if (!bundle) return undefined;
+    if (!bundle.ok) return bundle.reason;
+    if (driftOf(bundle.value, observed.get(name)) === undefined) return undefined;
+    const version = needs.servedVersion();
+    if (!version) return 'the API server serves no ClusterTrustBundles';
+    await apply(bundle.value, known, version, signal);
+    log.info({ bundle: name, drift: found, roots: bundle.value.roots.size }, 'trust bundle published');
+    return undefined;
+  }
+
+  /** @param known as it was before the source was read: what another replica has published since is not overwritten. */
+  async function apply(
+    { name, labels, annotations, signerName, trustBundle }: DesiredBundle,
+    known: ObservedBundle | undefined,
+    version: CertificatesVersion,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const apiVersion = `certificates.k8s.io/${version}`;
+    await needs.transport.request({
+      method: 'PATCH',
+      path: `/apis/${apiVersion}/clustertrustbundles/${name}`,
+      query: { fieldManager, force: 'true' },
+      contentType: 'application/apply-patch+yaml',
+      body: {
+        apiVersion,
+        kind: 'ClusterTrustBundle',
+        metadata: { name, labels, annotations, ...(known && { resourceVersion: known.resourceVersion }) },
+        spec: { signerName, trustBundle },
+      },
+      resource: 'clustertrustbundles',
+      discardBody: true,
+      signal,
+    });
+  }
+
+  return {
+    problem(name) {
+      const found = drift(name, source.desired());
+      const failure = keeper.fault(name);
+      return found && (failure === undefined ? found : `${found}: ${failure}`);
+    },
+    onChange: (listener) => void listeners.push(listener),
+    run(signal) {
+      lookAtDesired();
+      return keeper.run(signal);
+    },
+  };
+}
