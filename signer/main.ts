@@ -198,7 +198,7 @@ async function runReplica(
     guard,
     signing,
     status: createStatusWriter(transport, config.replica),
-    reporter: createReporter({ log, metrics, events, audit, signerName }),
+    report: createReporter({ log, metrics, events, audit, signerName }),
     metrics,
     trustDomain: config.trustDomain,
     takeoverDelayMs: config.takeoverDelayMs,

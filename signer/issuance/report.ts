@@ -1,57 +1,46 @@
-import { namesOf, type Subject } from '../identity/subject.ts';
 import type { EventRecorder } from '../kube/events.ts';
-import type { Audit, AuditRecord } from '../observe/audit.ts';
+import type { Audit, AuditRecord, IssuedCertificate } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain, outcomes, type Reason } from '../observe/reasons.ts';
 import type { OpenRequest } from './request.ts';
 
-/** What is known of an outcome when it is told. Times in milliseconds, on the monotonic clock. */
-export interface Told {
+/** An outcome of a request. */
+export interface Report {
   readonly request: OpenRequest;
   readonly reason: Reason;
   readonly detail: string;
-  /** Whether this replica is the owner: of what is no answer, only the owner tells. */
-  readonly owner: boolean;
-  /** From first sight to now. */
+  /** Whether this replica is the owner. Only the owner reports what is not an answer. */
+  readonly isOwner: boolean;
+  /** Milliseconds since the request was first seen. */
   readonly elapsedMs: number;
-  readonly certificate?: CertificateReport;
+  readonly certificate?: IssuedCertificate | undefined;
 }
 
-/** What is said of a certificate that was issued. `notBefore` and `notAfter` in seconds since the epoch. */
-export interface CertificateReport {
-  readonly subject: Subject;
-  readonly serialHex: string;
-  readonly authority: string;
-  readonly publicKeySha256: string;
-  readonly notBefore: number;
-  readonly notAfter: number;
-}
-
-/** The last outcome that was told of a request. */
-interface LastTold {
+/** The last outcome that was reported of a request. */
+export interface Reported {
   readonly reason: Reason;
-  /** What was said, or the serial number of what was issued: the same reason may have another cause by now. */
+  /** The message, or the serial number of what was issued: the same reason may have another cause by now. */
   readonly sentence: string;
-  /** Sentences told for this reason. */
+  /** Sentences reported for this reason. */
   readonly count: number;
-  /** From first sight of the request to when the reason was told first, without another one since. */
+  /** From first sight of the request to when the reason was reported first, without another one since. */
   readonly sinceMs: number;
-  isOnPod: boolean;
+  readonly isOnPod: boolean;
 }
 
-/** Sentences told for one reason of one request at most: one that is another each time (a number in it) is no news. */
+/** Sentences reported for one reason of one request. A sentence that is another each time (a number in it) is no news. */
 const maxSentences = 5;
 
 const auditOutcome = { issue: 'Issued', deny: 'Denied', wait: 'Wait', drop: 'Drop' } as const;
 
 /**
- * Tells every outcome in the same places: a log line, the metrics, the audit stream and, where the table of
+ * Reports every outcome in the same places: a log line, the metrics, the audit stream and, where the table of
  * reasons says so, an Event on the pod. (The condition is the answer itself.) An outcome that stays the same while the
- * request exists is told once; later rounds only reach the log at debug level.
+ * request exists is reported once; later rounds only reach the log at debug level.
  *
- * Of an answer the replica tells whose answer stands. Of everything else the owner alone does, or each replica would
- * count it; whoever becomes the owner, because the one before has died, tells then what it finds.
+ * An answer is reported by the replica whose answer stands. Everything else is reported by the owner alone, or each
+ * replica would count it. A replica that becomes the owner, because the one before has died, then reports what it finds.
  */
 export function createReporter(needs: {
   readonly log: Logger;
@@ -66,56 +55,56 @@ export function createReporter(needs: {
   for (const [reason, { verdict }] of Object.entries(outcomes)) {
     metrics.issuance.inc({ outcome: verdict, reason, signer: signerName }, 0);
   }
-  const lastTold = new Map<string, LastTold>();
 
-  function tell(told: Told): void {
-    const { request, reason, detail, certificate } = told;
-    const outcome = outcomes[reason];
+  /** @returns what to pass as `last` with the next report of the same request. */
+  return function report(outcome: Report, last: Reported | undefined): Reported | undefined {
+    const { request, reason, detail, certificate, elapsedMs } = outcome;
+    const { verdict, alarm, event, passesWithinMs } = outcomes[reason];
     const message = explain(reason, detail);
     const line = {
       request: `${request.namespace}/${request.name}`,
       pod: request.podName,
       reason,
-      durationMs: Math.round(told.elapsedMs),
-      ...(certificate && { ...namesOf(certificate.subject), serial: certificate.serialHex }),
+      durationMs: Math.round(elapsedMs),
+      ...(certificate && namedIn(certificate)),
     };
-    if (!told.owner && !isAnswer(reason)) {
+    if (!outcome.isOwner && !isAnswer(reason)) {
       log.debug(line, message);
-      return;
+      return last;
     }
-    const sentence = certificate?.serialHex ?? message;
-    const last = lastTold.get(request.uid);
-    const current = isKnown(last, reason, sentence) ? last : next(last, told, sentence);
-    lastTold.set(request.uid, current);
-
-    if (current === last) {
-      log.debug(line, message);
-    } else {
-      if (outcome.alarm) log.warn(line, message);
+    const sentence = certificate?.serial ?? message;
+    const isNews = !isKnown(last, reason, sentence);
+    if (isNews) {
+      if (alarm) log.warn(line, message);
       else log.info(line, message);
-      metrics.issuance.inc({ outcome: outcome.verdict, reason, signer: signerName });
+      metrics.issuance.inc({ outcome: verdict, reason, signer: signerName });
       if (reason === 'RequestUnreadable') metrics.unreadableRequests.inc();
       if (reason === 'StatusRejected') metrics.statusRejected.inc();
-      audit(auditRecord(told, message));
+      audit(auditRecord(outcome, message));
+    } else {
+      log.debug(line, message);
     }
-    const hasLasted = told.elapsedMs - current.sinceMs >= outcome.passesWithinMs;
-    if (outcome.event && hasLasted && !current.isOnPod) {
-      current.isOnPod = true;
-      events.record(eventOf(request, reason, message));
-    }
-  }
-
-  return { tell, forget: (uid: string) => void lastTold.delete(uid) };
+    const reported = isNews ? next(last, outcome, sentence) : last;
+    const hasLasted = elapsedMs - reported.sinceMs >= passesWithinMs;
+    if (!event || !hasLasted || reported.isOnPod) return reported;
+    events.record(eventOf(request, reason, message));
+    return { ...reported, isOnPod: true };
+  };
 }
 
 export type Reporter = ReturnType<typeof createReporter>;
 
-/** Whether this was told already, or as good as. */
-function isKnown(last: LastTold | undefined, reason: Reason, sentence: string): last is LastTold {
+/** What a log line says of a certificate. */
+function namedIn({ spiffeId, dnsNames, serial }: IssuedCertificate) {
+  return { ...(spiffeId !== undefined && { spiffeId }), ...(dnsNames && { dnsNames }), serial };
+}
+
+/** Whether this was reported already, or as good as. */
+function isKnown(last: Reported | undefined, reason: Reason, sentence: string): last is Reported {
   return last?.reason === reason && (last.sentence === sentence || last.count >= maxSentences);
 }
 
-function next(last: LastTold | undefined, { reason, elapsedMs }: Told, sentence: string): LastTold {
+function next(last: Reported | undefined, { reason, elapsedMs }: Report, sentence: string): Reported {
   const { count, sinceMs } = last?.reason === reason ? last : { count: 0, sinceMs: elapsedMs };
   return { reason, sentence, count: count + 1, sinceMs, isOnPod: false };
 }
@@ -125,7 +114,7 @@ function isAnswer(reason: Reason): boolean {
   return verdict === 'issue' || verdict === 'deny';
 }
 
-function auditRecord({ request, reason, certificate }: Told, message: string): AuditRecord {
+function auditRecord({ request, reason, certificate }: Report, message: string): AuditRecord {
   return {
     outcome: auditOutcome[outcomes[reason].verdict],
     reason,
@@ -136,14 +125,7 @@ function auditRecord({ request, reason, certificate }: Told, message: string): A
     pod: { name: request.podName, uid: request.podUID },
     serviceAccount: { name: request.serviceAccountName, uid: request.serviceAccountUID },
     node: { name: request.nodeName, uid: request.nodeUID },
-    ...(certificate && {
-      ...namesOf(certificate.subject),
-      serial: certificate.serialHex,
-      publicKeySha256: certificate.publicKeySha256,
-      authority: certificate.authority,
-      notBefore: certificate.notBefore,
-      notAfter: certificate.notAfter,
-    }),
+    ...certificate,
   };
 }
 

@@ -1,23 +1,34 @@
+import { hash } from 'node:crypto';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
-import { type IssuedLeaf, issueLeaf } from '../authority/issue-leaf.ts';
+import type { Seconds } from '../../spiffe/pki/time.ts';
+import { issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
+import { namesOf } from '../identity/subject.ts';
+import type { IssuedCertificate } from '../observe/audit.ts';
 import type { WaitReason } from '../observe/reasons.ts';
 import type { Decision } from './decide.ts';
 import type { OpenRequest } from './request.ts';
-import { type LeafPolicy, type LeafValidity, leafValidity } from './validity.ts';
+import { type LeafPolicy, leafValidity } from './validity.ts';
 
 /** Why this replica cannot sign now. */
-export interface Obstacle {
+export interface CannotSign {
+  readonly ok: false;
   readonly reason: WaitReason;
   readonly detail: string;
 }
 
-export type Signed =
-  | { readonly ok: true; readonly leaf: IssuedLeaf & LeafValidity; readonly authority: Authority }
-  | ({ readonly ok: false } & Obstacle);
+/** A certificate that was signed, and the authority that signed it. */
+export interface Signed {
+  readonly ok: true;
+  readonly certificate: IssuedCertificate;
+  readonly chainPem: string;
+  /** When kubelet is asked to renew it, seconds since the epoch. */
+  readonly beginRefreshAt: Seconds;
+  readonly authority: Authority;
+}
 
 export interface SigningNeeds {
   readonly pool: Pick<PoolView, 'signable'>;
@@ -36,7 +47,7 @@ export interface SigningNeeds {
 
 /** Signs with the active authority of the pool, if everything that must hold before a signature does hold. */
 export function createSigning(needs: SigningNeeds) {
-  function mayUse(): { ok: true; authority: Authority } | ({ ok: false } & Obstacle) {
+  function mayUse(): { ok: true; authority: Authority } | CannotSign {
     const clockFault = needs.clockFault();
     if (clockFault !== undefined) return { ok: false, reason: 'ClockSkew', detail: clockFault };
     const signable = needs.pool.signable(Math.floor(needs.now() / 1000));
@@ -55,7 +66,10 @@ export function createSigning(needs: SigningNeeds) {
     return { ok: true, authority: signable.authority };
   }
 
-  async function sign(decision: Extract<Decision, { kind: 'issue' }>, request: OpenRequest): Promise<Signed> {
+  async function sign(
+    decision: Extract<Decision, { kind: 'issue' }>,
+    request: OpenRequest,
+  ): Promise<Signed | CannotSign> {
     const usable = mayUse();
     if (!usable.ok) return usable;
     const { authority } = usable;
@@ -69,7 +83,7 @@ export function createSigning(needs: SigningNeeds) {
       jitter: needs.jitter(),
     });
     if (!validity) return { ok: false, reason: 'AuthorityExpiring', detail: `authority ${authority.id}` };
-    const leaf = await issueLeaf({
+    const { chainPem, serialHex } = await issueLeaf({
       authority: signingAuthority,
       profile: needs.profile,
       subject: decision.subject,
@@ -78,7 +92,15 @@ export function createSigning(needs: SigningNeeds) {
       validity,
       serial: makeSerial(needs.randomBytes),
     });
-    return { ok: true, leaf: { ...leaf, ...validity }, authority };
+    const certificate = {
+      ...namesOf(decision.subject),
+      serial: serialHex,
+      publicKeySha256: hash('sha256', decision.key.spki, 'hex'),
+      authority: authority.id,
+      notBefore: validity.notBefore,
+      notAfter: validity.notAfter,
+    };
+    return { ok: true, certificate, chainPem, beginRefreshAt: validity.beginRefreshAt, authority };
   }
 
   return { mayUse, sign };

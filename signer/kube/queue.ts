@@ -15,14 +15,19 @@ export type Priority = 'high' | 'low';
 export interface Queue {
   /** Queues a key now. A key that waits already moves up when it is added with the higher priority. */
   add(key: string, priority?: Priority): void;
-  /** Queues a key after a delay in milliseconds; of several delays of a key the earliest counts. */
+  /**
+   * Queues a key after a delay in milliseconds; of several delays of a key the earliest counts. It is void when a worker
+   * gets the key before, as the worker then says what comes next.
+   */
   addAfter(key: string, delayMs: number, priority?: Priority): void;
   /**
    * Queues a key after its own exponential back-off, low priority. `retryAfterMs`: the server asked to be left alone
    * for so long. It may ask for less than the back-off, and for nothing at all, but does not shorten it.
    */
   addRateLimited(key: string, retryAfterMs?: number): void;
-  /** Ends the back-off of a key and its delayed adds: it is done with. What was added without delay stays. */
+  /** The next back-off of a key is the shortest again. */
+  endBackoff(key: string): void;
+  /** Ends the back-off of a key and its delayed add: it is gone. What was added without delay stays. */
   forget(key: string): void;
   /**
    * Works until the signal is aborted, then starts nothing new and resolves when the running workers have finished.
@@ -116,6 +121,11 @@ export function createQueue(needs: QueueNeeds): Queue {
     delayed.set(key, entry);
   }
 
+  function cancelDelayed(key: string): void {
+    delayed.get(key)?.cancel();
+    delayed.delete(key);
+  }
+
   function addRateLimited(key: string, retryAfterMs?: number): void {
     const failed = failures.get(key) ?? 0;
     failures.set(key, failed + 1);
@@ -137,6 +147,7 @@ export function createQueue(needs: QueueNeeds): Queue {
     if (taken === undefined) return undefined;
     highTaken = isTurnOfLow ? 0 : highTaken + 1;
     const { key, namespace } = taken;
+    cancelDelayed(key);
     const share = shares.get(namespace) ?? { namespace, workers: 0 };
     if (share.workers === 0) shares.set(namespace, share);
     share.workers += 1;
@@ -161,10 +172,10 @@ export function createQueue(needs: QueueNeeds): Queue {
     add,
     addAfter,
     addRateLimited,
+    endBackoff: (key) => void failures.delete(key),
     forget(key) {
       failures.delete(key);
-      delayed.get(key)?.cancel();
-      delayed.delete(key);
+      cancelDelayed(key);
     },
     async run(worker, options, signal) {
       const drained = new AbortController();

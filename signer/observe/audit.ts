@@ -7,8 +7,28 @@ export interface AuditedObject {
   uid: string;
 }
 
-/** Who got, or did not get, what. Names and UIDs are those of the request, which the node vouched for. */
-export interface AuditRecord {
+/** A certificate that was issued. The one record of it, from signing to the audit line. */
+export interface IssuedCertificate {
+  readonly spiffeId?: string;
+  /** The DNS names in the certificate; absent where it has none. */
+  readonly dnsNames?: readonly string[];
+  /** Lower-case hex. */
+  readonly serial: string;
+  /** SHA-256 of the SubjectPublicKeyInfo in lower-case hex. */
+  readonly publicKeySha256: string;
+  /** Id of the authority that signed. */
+  readonly authority: string;
+  /** Seconds since the epoch. */
+  readonly notBefore: number;
+  /** Seconds since the epoch. */
+  readonly notAfter: number;
+}
+
+/**
+ * Who got, or did not get, what. Names and UIDs are those of the request, which the node vouched for. The certificate is
+ * one that the API server confirmed.
+ */
+export interface AuditRecord extends Partial<IssuedCertificate> {
   /** What became of the request. */
   outcome: 'Issued' | 'Denied' | 'Wait' | 'Drop';
   reason: Reason;
@@ -20,19 +40,6 @@ export interface AuditRecord {
   pod: AuditedObject;
   serviceAccount: AuditedObject;
   node: AuditedObject;
-  spiffeId?: string;
-  /** The DNS names in the certificate; absent where it has none. */
-  dnsNames?: readonly string[];
-  /** Serial number in lower-case hex, of the certificate that the API server confirmed. */
-  serial?: string;
-  /** SHA-256 of the SubjectPublicKeyInfo in lower-case hex. */
-  publicKeySha256?: string;
-  /** Id of the authority that signed. */
-  authority?: string;
-  /** Seconds since the epoch. */
-  notBefore?: number;
-  /** Seconds since the epoch. */
-  notAfter?: number;
 }
 
 /** Who got, or did not get, something from the token endpoint. What belongs to a pod is there once that is proved. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { createReporter, type Told } from '../../signer/issuance/report.ts';
+import { createReporter, type Report } from '../../signer/issuance/report.ts';
 import {
   type AuditRecord,
   createAudit,
@@ -59,9 +59,9 @@ function reporters(replica = 'signer') {
   const log = { debug: silent, info: silent, warn: silent } as unknown as Logger;
   const metrics = createMetrics();
   const events = { record: silent, run: async () => undefined };
-  const { tell } = createReporter({ log, metrics, audit, events, signerName: 'kubespiffe.io/spiffe' });
+  const report = createReporter({ log, metrics, audit, events, signerName: 'kubespiffe.io/spiffe' });
   const tellToken = createTokenReporter({ log, metrics, audit, events });
-  return { lines, metrics, tell, tellToken };
+  return { lines, metrics, report, tellToken };
 }
 
 describe('the page on audit lines', () => {
@@ -96,9 +96,9 @@ describe('the page on audit lines', () => {
   it('shows what the code writes of a certificate', () => {
     const title = 'Of a PodCertificateRequest';
     const { time, publicKeySha256, ...shown } = sample(title);
-    const { lines, tell } = reporters(shown.replica);
+    const { lines, report } = reporters(shown.replica);
     const { spiffeId, authority, notBefore, notAfter } = shown;
-    const told: Told = {
+    const issued: Report = {
       request: anOpenRequest({
         ...{ namespace: shown.namespace, name: shown.request.name, uid: shown.request.uid },
         ...{
@@ -109,17 +109,17 @@ describe('the page on audit lines', () => {
         },
         ...{ serviceAccountName: shown.serviceAccount.name, serviceAccountUID: shown.serviceAccount.uid },
       }),
-      ...{ reason: 'Issued', detail: spiffeId, owner: true, elapsedMs: 1 },
+      ...{ reason: 'Issued', detail: spiffeId, isOwner: true, elapsedMs: 1 },
       certificate: {
-        subject: { uris: [spiffeId], dnsNames: [], display: spiffeId },
-        serialHex: shown.serial,
+        spiffeId,
+        serial: shown.serial,
         authority,
         publicKeySha256,
         notBefore,
         notAfter,
       },
     };
-    tell(told);
+    report(issued, undefined);
     const [{ time: written, ...line } = {}] = lines;
     assert.deepEqual(line, { ...shown, publicKeySha256 });
     assert.equal(String(time).length, String(written).length);
@@ -128,9 +128,9 @@ describe('the page on audit lines', () => {
       ['dnsNames'],
     );
 
-    const { certificate, ...waiting } = told;
+    const { certificate, ...waiting } = issued;
     assert.ok(certificate);
-    tell({ ...waiting, request: anOpenRequest({ uid: 'another' }), reason: 'PoolUnusable' });
+    report({ ...waiting, reason: 'PoolUnusable' }, undefined);
     const always = [...table(title)].filter(([, there]) => there === 'always').map(([name]) => name);
     const common = ['level', 'time', 'audit', 'replica'];
     assert.deepEqual(Object.keys(lines[1] ?? {}).sort(), [...common, ...always].sort());
@@ -178,8 +178,8 @@ describe('the page on audit lines', () => {
     const half = named.length / 2;
     const pairs = new Map(named.slice(0, half).map((name, index) => [name, named[half + index]]));
     for (const reason of Object.keys(outcomes) as Reason[]) {
-      const { lines, metrics, tell } = reporters();
-      tell({ request: anOpenRequest(), reason, detail: '', owner: true, elapsedMs: 1 });
+      const { lines, metrics, report } = reporters();
+      report({ request: anOpenRequest(), reason, detail: '', isOwner: true, elapsedMs: 1 }, undefined);
       const counted = new RegExp(`outcome="(\\w+)",reason="${reason}".*\\} 1$`, 'm').exec(
         await metrics.render(),
       );

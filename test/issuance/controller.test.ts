@@ -515,6 +515,18 @@ describe('a request of another owner', () => {
     assert.equal(events()[0]?.reason, 'InvalidUnverifiedUserAnnotations');
   });
 
+  it('is taken over although its owner denies others: anybody can have a denial, and it needs no CA', async () => {
+    const { see, seeAnswer, setMembers, time } = await start();
+    setMembers('signer-a', 'signer-b');
+    await see({ uid: others });
+    for (let round = 0; round < 5; round += 1) {
+      const denied = await see({ uid: `${others}-${round}`, name: `denied-${round}`, nodeName: 'node-2' });
+      await seeAnswer(denied, 'signer-b', 'Denied');
+      await time.advance(250);
+    }
+    assert.ok(replica.writes().some(({ path }) => path.includes('/req-1/')));
+  });
+
   it('is taken over however often its pod changes in what is none of our business', async () => {
     const { pods, see, setMembers, time } = await start();
     setMembers('signer-a', 'signer-b');

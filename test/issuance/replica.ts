@@ -106,12 +106,12 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
       return request;
     },
     /** The watch tells that a request has an answer, and whose. */
-    async seeAnswer({ uid, namespace, name, version }: OpenRequest, answeredBy = self) {
-      requests.set(`${namespace}/${name}`, {
-        ...{ uid, namespace, name, version },
-        answered: 'Issued',
-        answeredBy,
-      });
+    async seeAnswer(
+      { uid, namespace, name, version }: OpenRequest,
+      answeredBy = self,
+      answered: 'Issued' | 'Denied' = 'Issued',
+    ) {
+      requests.set(`${namespace}/${name}`, { uid, namespace, name, version, answered, answeredBy });
       await settle();
     },
     /** A line of /metrics, 0 where there is none. */
@@ -181,7 +181,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     guard: { refusal: () => world.refusal },
     signing,
     status: createStatusWriter(api.transport, self),
-    reporter: createReporter({
+    report: createReporter({
       ...{ log, metrics, events, signerName: 'kubespiffe.io/spiffe' },
       audit: (record) => audits.push(record as AuditRecord),
     }),

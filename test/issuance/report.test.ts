@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { describe, it } from 'node:test';
-import { createReporter, type Told } from '../../signer/issuance/report.ts';
+import { createReporter, type Report, type Reported } from '../../signer/issuance/report.ts';
 import type { RecordedEvent } from '../../signer/kube/events.ts';
 import type { AuditRecord } from '../../signer/observe/audit.ts';
 import type { Logger } from '../../signer/observe/log.ts';
@@ -12,8 +12,8 @@ import { anOpenRequest, aSupportedKey } from './examples.ts';
 const request = anOpenRequest();
 const spiffeId = 'spiffe://example.org/ns/shop/sa/web';
 const certificate = {
-  subject: { uris: [spiffeId], dnsNames: [], display: spiffeId },
-  serialHex: '4a1b',
+  spiffeId,
+  serial: '4a1b',
   authority: 'x',
   publicKeySha256: hash('sha256', aSupportedKey.spki, 'hex'),
   notBefore: 1,
@@ -27,15 +27,20 @@ function reporter() {
   const logAt = (level: string) => (fields: object, message: string) =>
     void lines.push({ level, fields, message });
   const metrics = createMetrics();
-  const { tell, forget } = createReporter({
+  const report = createReporter({
     log: { debug: logAt('debug'), info: logAt('info'), warn: logAt('warn') } as unknown as Logger,
     metrics,
     signerName: request.signerName,
     audit: (record) => void audits.push(record as AuditRecord),
     events: { record: (event) => void events.push(event), run: async () => undefined },
   });
-  const say = (reason: Reason, different: Partial<Told> = {}) =>
-    tell({ request, reason, detail: 'd', owner: true, elapsedMs: 1, ...different });
+  let last: Reported | undefined;
+  const say = (reason: Reason, different: Partial<Report> = {}) => {
+    last = report({ request, reason, detail: 'd', isOwner: true, elapsedMs: 1, ...different }, last);
+  };
+  const forget = () => {
+    last = undefined;
+  };
   const counted = async (reason: Reason) =>
     Number(new RegExp(`reason="${reason}".*} (\\d+)$`, 'm').exec(await metrics.render())?.[1] ?? 0);
   return { say, forget, events, audits, lines, counted, metrics };
@@ -70,9 +75,9 @@ describe('an outcome', () => {
       assert.equal(events.length, event && passesWithinMs === 0 ? 1 : 0);
     });
 
-    it(`${reason} is told by a replica that is not the owner ${isAnswer(reason) ? 'too' : 'at debug only'}`, async () => {
+    it(`${reason} is reported by a replica that is not the owner ${isAnswer(reason) ? 'too' : 'at debug level only'}`, async () => {
       const { say, events, audits, lines, counted } = reporter();
-      say(reason, { owner: false });
+      say(reason, { isOwner: false });
       const expected = isAnswer(reason) ? 1 : 0;
       assert.equal(audits.length, expected);
       assert.equal(await counted(reason), expected);
@@ -101,17 +106,18 @@ describe('an outcome', () => {
   it('of a certificate without a SPIFFE ID names its DNS names in log and audit line', () => {
     const { say, audits, lines } = reporter();
     const dnsNames = ['web.shop.svc', 'web.shop.svc.cluster.local'];
-    const subject = { uris: [], dnsNames, display: 'web.shop.svc' };
-    say('Issued', { detail: subject.display, certificate: { ...certificate, subject } });
+    const { spiffeId: _, ...unnamed } = certificate;
+    say('Issued', { detail: 'web.shop.svc', certificate: { ...unnamed, dnsNames } });
     for (const shown of [audits[0], lines[0]?.fields]) {
       assert.partialDeepStrictEqual(shown, { dnsNames, serial: '4a1b' });
       assert.ok(shown && !('spiffeId' in shown));
     }
   });
 
-  it('is told on the pod under one key for all requests of the pod, which come every 15 minutes', () => {
-    const { say, events } = reporter();
+  it('is shown on the pod under one key for all requests of the pod, which come every 15 minutes', () => {
+    const { say, forget, events } = reporter();
     say('PoolUnusable');
+    forget();
     say('PoolUnusable', { request: anOpenRequest({ uid: 'the next one', name: 'req-2' }) });
     assert.deepEqual(
       events.map(({ key, regarding, related }) => [key, regarding.name, related?.name]),
@@ -122,23 +128,23 @@ describe('an outcome', () => {
     );
   });
 
-  it('that stays is told once, until the request is forgotten', () => {
+  it('that stays is reported once, until the request is forgotten', () => {
     const { say, forget, events, audits } = reporter();
     for (let round = 0; round < 10; round += 1) say('PoolUnusable');
     assert.deepEqual([audits.length, events.length], [1, 1]);
-    forget(request.uid);
+    forget();
     say('PoolUnusable');
     assert.deepEqual([audits.length, events.length], [2, 2]);
   });
 
-  it('that comes back after another one is told again', () => {
+  it('that comes back after another one is reported again', () => {
     const { say, audits } = reporter();
     for (const reason of ['PoolUnusable', 'ClockSkew', 'PoolUnusable'] as const) say(reason);
     assert.equal(audits.length, 3);
   });
 
   for (const reason of reasons.filter((each) => outcomes[each].passesWithinMs > 0)) {
-    it(`${reason} is told on the pod, once, when it has not passed in its time, however old the request is`, () => {
+    it(`${reason} is shown on the pod, once, when it has not passed in its time, however old the request is`, () => {
       const { say, events, audits } = reporter();
       const { passesWithinMs } = outcomes[reason];
       const begins = 300_000;
@@ -148,7 +154,7 @@ describe('an outcome', () => {
         events.map((event) => event.reason),
         ['PoolUnusable'],
       );
-      // Another cause of the same reason is told too, and does not begin its time anew.
+      // Another cause of the same reason is reported too, and does not begin its time anew.
       for (const detail of ['d', 'd', 'e', 'e']) {
         say(reason, { detail, elapsedMs: begins + passesWithinMs });
       }

@@ -46,7 +46,7 @@ describe('signing', () => {
     const { signing, asked } = signingWith();
     const signed = await signing.sign(decision, anOpenRequest());
     assert.ok(signed.ok);
-    const leaf = new X509Certificate(signed.leaf.chainPem);
+    const leaf = new X509Certificate(signed.chainPem);
     const ca = new X509Certificate(authority.certificate ?? '');
     assert.ok(leaf.verify(ca.publicKey));
     assert.deepEqual(leaf.publicKey.export({ type: 'spki', format: 'der' }), Buffer.from(aSupportedKey.spki));

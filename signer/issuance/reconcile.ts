@@ -1,0 +1,250 @@
+import type { Membership } from '../kube/membership.ts';
+import type { Store } from '../kube/store.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { explain, outcomes, type Reason, type WaitReason } from '../observe/reasons.ts';
+import { type ConsiderNeeds, consider } from './consider.ts';
+import type { Decision } from './decide.ts';
+import type { Guard } from './guard.ts';
+import type { Ownership } from './ownership.ts';
+import type { Reporter } from './report.ts';
+import { type CertificateRequest, type OpenRequest, type RequestAddress, requestKey } from './request.ts';
+import {
+  type Answer,
+  type Attempt,
+  maxOpenOfPod,
+  type RequestState,
+  type RequestStates,
+} from './request-state.ts';
+import type { CannotSign, Signing } from './signing.ts';
+import { prepareAnswer, type StatusWriter } from './status.ts';
+
+/** A confirmed answer shows in our watch within this time, in milliseconds, or was not taken after all. */
+const shownWithinMs = 10_000;
+
+/**
+ * How long the same bytes are sent again, in milliseconds. The API server refuses a notBefore that is 5 min away
+ * from its clock; ours lies 2 min back and our clock may be 2 min 30 s slow, which leaves 30 s.
+ */
+const reuseMs = 25_000;
+
+export interface ReconcileNeeds extends ConsiderNeeds {
+  readonly requests: Store<CertificateRequest>;
+  readonly states: RequestStates;
+  readonly ownership: Ownership;
+  readonly membership: Pick<Membership, 'self'>;
+  readonly guard: Pick<Guard, 'refusal'>;
+  readonly signing: Signing;
+  readonly status: StatusWriter;
+  readonly report: Reporter;
+  readonly metrics: Metrics;
+  /** A version of the API is not served any more: look again. */
+  readonly rediscover: () => void;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  readonly monotonic: () => number;
+}
+
+/** What the queue does next with the key of a request. */
+export type Next =
+  /** Nothing, until something changes. */
+  | { readonly kind: 'done' }
+  | { readonly kind: 'at-once' }
+  | { readonly kind: 'after'; readonly ms: number }
+  | { readonly kind: 'back-off'; readonly retryAfterMs: number | undefined };
+
+const done: Next = { kind: 'done' };
+const after = (ms: number): Next => ({ kind: 'after', ms });
+
+/**
+ * Brings one request forward: look up, identify, sign, write, report. In the steady state it reads nothing but caches,
+ * and writes once. It may be called for any key at any time: it reads the store and the state of the request again.
+ *
+ * @param onTaken called with the keys of requests that need not wait for their back-off any longer.
+ */
+export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly string[]) => void) {
+  const { requests, states, ownership, signing, monotonic } = needs;
+
+  async function reconcile(key: string, signal: AbortSignal): Promise<Next> {
+    const shown = requests.get(key);
+    const state = shown && states.get(shown.uid);
+    if (!shown || !state) return done;
+    if (shown.answered !== undefined) {
+      const mayBeOurs = shown.answeredBy === needs.membership.self ? state.attempt : undefined;
+      if (mayBeOurs) return write(state, mayBeOurs, shown, signal);
+      return settle(state);
+    }
+    if (state.phase.kind === 'closed') return done;
+    if (state.phase.kind === 'confirmed') {
+      const leftMs = state.phase.since + shownWithinMs - monotonic();
+      if (leftMs > 0) return after(leftMs);
+    }
+    const { waitMs } = ownership.turnOf(state);
+    if (waitMs > 0) return after(waitMs);
+    if (states.isPodFull(state)) return tooMany(state);
+
+    const considered = await consider(shown, needs, signal);
+    if (!considered) return close(state);
+    const { decision, request } = considered;
+    if (!isShownOpen(state)) return done;
+    if (decision.kind === 'drop') return drop(state, decision);
+    if (decision.kind === 'wait') return wait(state, 'facts', decision);
+    if (decision.kind === 'issue') {
+      if (!states.count(state)) return tooMany(state);
+      const unguarded = needs.guard.refusal(request);
+      if (unguarded) return wait(state, 'signer', unguarded);
+    }
+    const attempt = attemptToResend(state) ?? (await prepare(request, decision));
+    if ('ok' in attempt) return wait(state, 'signer', attempt);
+    return write(state, attempt, request, signal);
+  }
+
+  /** The bytes of the newest attempt, so that nothing is issued twice, as long as they might be signed now. */
+  function attemptToResend({ attempt }: RequestState): Attempt | undefined {
+    if (!attempt?.authority) return attempt;
+    // While the server forbids answers, a younger signature helps nobody.
+    if (isOld(attempt) && !attempt.isForbidden) return undefined;
+    const usable = signing.mayUse();
+    const isSame =
+      usable.ok && Buffer.compare(usable.authority.signing.der, attempt.authority.signing.der) === 0;
+    return isSame ? attempt : undefined;
+  }
+
+  function isOld({ preparedAt }: Attempt): boolean {
+    return monotonic() - preparedAt >= reuseMs;
+  }
+
+  async function prepare(
+    request: OpenRequest,
+    decision: Extract<Decision, { kind: 'issue' | 'deny' }>,
+  ): Promise<Attempt | CannotSign> {
+    const preparedAt = monotonic();
+    const at = Math.floor(needs.now() / 1000);
+    const fresh = { preparedAt, mayStand: false, isForbidden: false };
+    if (decision.kind === 'deny') {
+      const { reason, detail } = decision;
+      const condition = { type: 'Denied', reason, message: explain(reason, detail), at } as const;
+      const answer = { reason, detail, certificate: undefined };
+      return { ...fresh, ...prepareAnswer(request, condition), answer, authority: undefined };
+    }
+    const signed = await signing.sign(decision, request);
+    if (!signed.ok) return signed;
+    const { certificate, authority } = signed;
+    const answer = { reason: 'Issued', detail: decision.subject.display, certificate } as const;
+    const message = explain('Issued', answer.detail);
+    const condition = { type: 'Issued', reason: 'Issued', message, at } as const;
+    return {
+      ...fresh,
+      ...prepareAnswer(request, condition, { ...signed, ...certificate }),
+      answer,
+      authority,
+    };
+  }
+
+  /** Writes an answer to where the request is read now, and finds out what became of it. */
+  async function write(
+    state: RequestState,
+    attempt: Attempt,
+    address: RequestAddress,
+    signal: AbortSignal,
+  ): Promise<Next> {
+    states.send(state, attempt);
+    const outcome = await needs.status.write(address, attempt, signal);
+    attempt.isForbidden = outcome.kind === 'forbidden';
+    const isUnclear = outcome.kind === 'written' || (outcome.kind === 'unavailable' && !outcome.isRefusal);
+    if (isUnclear) attempt.mayStand = true;
+    switch (outcome.kind) {
+      case 'written':
+        return confirm(state, attempt.answer);
+      case 'answered': {
+        const ours = states.answerWith(state, outcome.certificateChain);
+        if (ours) reportAnswer(state, ours);
+        else needs.metrics.answeredElsewhere.inc();
+        return close(state);
+      }
+      case 'gone':
+        return close(state);
+      case 'rejected':
+        // Its notBefore lies too far back: it is signed anew.
+        if (isOld(attempt)) return { kind: 'at-once' };
+        return wait(state, 'server', { reason: 'StatusRejected', detail: outcome.detail });
+      case 'forbidden':
+        return wait(state, 'server', { reason: 'SignerForbidden', detail: outcome.detail });
+      case 'not-served': {
+        needs.rediscover();
+        const detail = 'PodCertificateRequests are not served any more in this version';
+        return wait(state, 'server', { reason: 'ApiUnavailable', detail });
+      }
+      case 'unavailable': {
+        const { detail, retryAfterMs } = outcome;
+        return wait(state, 'server', { reason: 'ApiUnavailable', detail }, retryAfterMs);
+      }
+    }
+  }
+
+  function confirm(state: RequestState, answer: Answer): Next {
+    reportAnswer(state, answer);
+    onTaken(states.taken().map(({ request }) => requestKey(request)));
+    if (!isShownOpen(state)) return settle(state);
+    // What said yes may have been something in front of the API server.
+    states.confirm(state);
+    return after(shownWithinMs);
+  }
+
+  /** The API server has an answer or has the request no more. Only the watch may be behind. */
+  function close(state: RequestState): Next {
+    onTaken(states.taken().map(({ request }) => requestKey(request)));
+    if (!isShownOpen(state)) return settle(state);
+    states.close(state);
+    return done;
+  }
+
+  function settle(state: RequestState): Next {
+    if (states.isKnown(state) && !isShownOpen(state)) states.forget(state.request.uid);
+    return done;
+  }
+
+  function isShownOpen({ request: { uid, ...address } }: RequestState): boolean {
+    const shown = requests.get(requestKey(address));
+    return shown?.uid === uid && shown.answered === undefined;
+  }
+
+  function drop(state: RequestState, { reason, detail }: Extract<Decision, { kind: 'drop' }>): Next {
+    report(state, reason, detail);
+    states.drop(state);
+    return done;
+  }
+
+  function tooMany(state: RequestState): Next {
+    return wait(state, 'facts', { reason: 'TooManyOpenRequests', detail: `${maxOpenOfPod} others` });
+  }
+
+  function wait(
+    state: RequestState,
+    what: 'facts' | 'signer' | 'server',
+    { reason, detail }: { readonly reason: WaitReason; readonly detail: string },
+    retryAfterMs?: number,
+  ): Next {
+    if (!states.isKnown(state)) return done;
+    report(state, reason, detail);
+    states.wait(state, what, reason === 'ApiUnavailable');
+    return { kind: 'back-off', retryAfterMs };
+  }
+
+  function reportAnswer(state: RequestState, answer: Answer): void {
+    const { metrics } = needs;
+    if (ownership.turnOf(state).rank > 0) metrics.takeovers.inc();
+    const seconds = (monotonic() - state.firstSeen) / 1000;
+    metrics.issuanceLatency.observe({ outcome: outcomes[answer.reason].verdict }, seconds);
+    report(state, answer.reason, answer.detail, answer);
+  }
+
+  function report(state: RequestState, reason: Reason, detail: string, answer?: Answer): void {
+    const isOwner = ownership.turnOf(state).rank === 0;
+    const elapsedMs = monotonic() - state.firstSeen;
+    const { request } = state;
+    const outcome = { request, reason, detail, isOwner, elapsedMs, certificate: answer?.certificate };
+    state.reported = needs.report(outcome, state.reported);
+  }
+
+  return reconcile;
+}

@@ -1,0 +1,268 @@
+import { hash } from 'node:crypto';
+import type { Authority } from '../authority/pool.ts';
+import type { IssuedCertificate } from '../observe/audit.ts';
+import type { DenyReason } from '../observe/reasons.ts';
+import type { Reported } from './report.ts';
+import type { OpenRequest } from './request.ts';
+
+/**
+ * Where a request is in its life in this replica. Only the functions of `createRequestStates` assign it.
+ *
+ *   see ──► seen ──send──► sent ──confirm──► confirmed ──► forgotten
+ *            │              │ ▲                  │
+ *           wait          wait send            10 s: send or wait
+ *            ▼              ▼ │                  │
+ *          waiting ◄──────────┴──────────────────┘
+ *
+ *   see        none → seen. The watch shows the request open for the first time.
+ *   wait       any open phase → waiting. It cannot be answered yet, or the API server did not take the answer.
+ *   drop       any open phase → dropped. Its pod is gone; it is looked at again when something changes.
+ *   send       any open phase → sent. An answer is written, for the first time or again.
+ *   confirm    sent → confirmed. The API server said yes, and the watch does not show it yet. What said yes may have been
+ *              a proxy: if the watch still shows the request open 10 s later, the answer is sent again.
+ *   close      any → closed. The API server was seen to hold an answer, or to hold the request no more. Only the watch is
+ *              behind.
+ *   sawAnswer  the watch shows an answer. Settled, so forgotten; but → answered if a write of ours has an unknown outcome,
+ *              and the worker then finds out whose answer it is.
+ *   forget     any → none. Settled, deleted or replaced.
+ */
+export type Phase =
+  | { readonly kind: 'seen' | 'dropped' | 'sent' | 'answered' | 'closed' }
+  /** For facts about its pod, for the signer to be able to sign, or for the API server to take its answer. */
+  | { readonly kind: 'waiting'; readonly for: 'facts' | 'signer' | 'server' }
+  | { readonly kind: 'confirmed'; readonly since: number };
+
+/** What is answered to a request, in the form in which it is reported. No byte arrays: a small one can keep 8 KiB alive. */
+export interface Answer {
+  readonly reason: 'Issued' | DenyReason;
+  readonly detail: string;
+  /** Undefined for a denial. */
+  readonly certificate: IssuedCertificate | undefined;
+}
+
+/** An answer with its bytes: a retry sends the same ones. */
+export interface Attempt {
+  readonly answer: Answer;
+  readonly body: string;
+  readonly certificateChain: string | undefined;
+  /** What signed it; undefined for a denial. */
+  readonly authority: Authority | undefined;
+  readonly preparedAt: number;
+  /** The API server may have taken it: some write of it had an unclear outcome. */
+  mayStand: boolean;
+  /** The newest write of it was forbidden. */
+  isForbidden: boolean;
+}
+
+/** What this replica knows about one request. Times in milliseconds on the monotonic clock. */
+export interface RequestState {
+  /** As the watch last showed it open. */
+  request: OpenRequest;
+  phase: Phase;
+  readonly firstSeen: number;
+  /** When something last changed that may let it be answered. Its owner then has the first chance again. */
+  changedAt: number;
+  /** The replicas in the order in which they may answer, and the members that this order was made from. */
+  ranked: { readonly members: readonly string[]; readonly order: readonly string[] } | undefined;
+  /** Whether it counts towards the limit of its pod. */
+  isCounted: boolean;
+  /** The last outcome that was reported. */
+  reported: Reported | undefined;
+  /** The newest attempt, while its bytes are kept. */
+  attempt: Attempt | undefined;
+  /** Attempts before it that may stand, the oldest first. */
+  earlier: readonly { readonly answer: Answer; readonly chainSha256: string | undefined }[];
+  /** The outage after which its answer was last sent ahead of its back-off. */
+  releasedAfter: number;
+}
+
+/** Open requests of one pod that a replica answers. kubelet has one for each source of a volume. */
+export const maxOpenOfPod = 64;
+/** Attempts of one request that are kept besides the newest. */
+const maxEarlier = 3;
+/** Requests whose newest attempt is kept with its bytes. Beyond it, the one not sent for the longest time loses them. */
+export const maxWithBytes = 10_000;
+/** A yes after so long without one, in milliseconds, ends another outage: the longest back-off. */
+const outageMs = 30_000;
+
+/**
+ * The one place that remembers anything about requests. Everything is gone with `forget`, and what a worker that is
+ * still busy with a forgotten request does to its state has no effect.
+ */
+export function createRequestStates(needs: { readonly monotonic: () => number }) {
+  const { monotonic } = needs;
+  // By UID, in the order of first sight.
+  const states = new Map<string, RequestState>();
+  // Indexes of `states`, so that no request costs a walk over all of them.
+  const openOfPod = new Map<string, number>();
+  const withBytes = new Set<RequestState>();
+  const notTaken = new Set<RequestState>();
+  let outage = 0;
+  let lastTakenAt = monotonic();
+
+  const isKnown = (state: RequestState) => states.get(state.request.uid) === state;
+  const isOpen = ({ phase }: RequestState) => phase.kind !== 'answered' && phase.kind !== 'closed';
+
+  function uncount(state: RequestState): void {
+    if (!state.isCounted) return;
+    state.isCounted = false;
+    const left = (openOfPod.get(state.request.podUID) ?? 0) - 1;
+    if (left > 0) openOfPod.set(state.request.podUID, left);
+    else openOfPod.delete(state.request.podUID);
+  }
+
+  function forget(uid: string): void {
+    const state = states.get(uid);
+    if (!state) return;
+    states.delete(uid);
+    withBytes.delete(state);
+    notTaken.delete(state);
+    uncount(state);
+  }
+
+  /** Keeps of the newest attempt what recognises it, if it may stand. */
+  function dropBytes(state: RequestState): void {
+    const { attempt } = state;
+    withBytes.delete(state);
+    state.attempt = undefined;
+    if (!attempt?.mayStand) return;
+    const short = { answer: attempt.answer, chainSha256: sha256Of(attempt.certificateChain) };
+    state.earlier = [...state.earlier, short].slice(-maxEarlier);
+  }
+
+  function move(state: RequestState, phase: Phase): void {
+    notTaken.delete(state);
+    state.phase = phase;
+  }
+
+  const isPodFull = (state: RequestState) =>
+    !state.isCounted && (openOfPod.get(state.request.podUID) ?? 0) >= maxOpenOfPod;
+
+  return {
+    get: (uid: string) => states.get(uid),
+    values: () => states.values(),
+    size: () => states.size,
+    isKnown,
+    /** Whether the request may still need an answer. */
+    isOpen,
+    forget,
+
+    /** @returns the state, and whether the request is seen for the first time. */
+    see(request: OpenRequest): { state: RequestState; isNew: boolean } {
+      const known = states.get(request.uid);
+      if (known) {
+        known.request = request;
+        return { state: known, isNew: false };
+      }
+      const now = monotonic();
+      const state: RequestState = {
+        request,
+        phase: { kind: 'seen' },
+        firstSeen: now,
+        changedAt: now,
+        ranked: undefined,
+        isCounted: false,
+        reported: undefined,
+        attempt: undefined,
+        earlier: [],
+        releasedAfter: -1,
+      };
+      states.set(request.uid, state);
+      return { state, isNew: true };
+    },
+
+    /** @param isOutage whether it may be sent ahead of its back-off once the API server takes another answer. */
+    wait(state: RequestState, what: 'facts' | 'signer' | 'server', isOutage = false): void {
+      if (isOpen(state)) move(state, { kind: 'waiting', for: what });
+      if (isOutage && state.releasedAfter !== outage && isKnown(state)) notTaken.add(state);
+    },
+
+    drop(state: RequestState): void {
+      move(state, { kind: 'dropped' });
+    },
+
+    send(state: RequestState, attempt: Attempt): void {
+      if (isOpen(state)) move(state, { kind: 'sent' });
+      if (state.attempt !== attempt) dropBytes(state);
+      state.attempt = attempt;
+      if (!isKnown(state)) return;
+      withBytes.delete(state);
+      withBytes.add(state);
+      const [longestUnsent] = withBytes;
+      if (withBytes.size > maxWithBytes && longestUnsent) dropBytes(longestUnsent);
+    },
+
+    confirm(state: RequestState): void {
+      move(state, { kind: 'confirmed', since: monotonic() });
+    },
+
+    close(state: RequestState): void {
+      move(state, { kind: 'closed' });
+      uncount(state);
+    },
+
+    /** @returns whether a worker has to find out whose answer it is. */
+    sawAnswer(uid: string): boolean {
+      const state = states.get(uid);
+      if (!state) return false;
+      if (state.phase.kind === 'answered') return true;
+      const isUnclear = state.attempt !== undefined && isOpen(state) && state.phase.kind !== 'confirmed';
+      if (!isUnclear) {
+        forget(uid);
+        return false;
+      }
+      move(state, { kind: 'answered' });
+      uncount(state);
+      return true;
+    },
+
+    /** Which of our answers a chain belongs to; undefined if it is none of ours. */
+    answerWith({ attempt, earlier }: RequestState, certificateChain: string | undefined): Answer | undefined {
+      if (attempt && attempt.certificateChain === certificateChain) return attempt.answer;
+      const chainSha256 = sha256Of(certificateChain);
+      return earlier.find((each) => each.chainSha256 === chainSha256)?.answer;
+    },
+
+    /**
+     * The API server took an answer.
+     *
+     * @returns the requests whose answers it did not take before: they need not wait any longer. Each once in an outage:
+     * one that is refused again although others are taken has a problem of its own, such as a webhook for its namespace,
+     * and would otherwise come back with every answer that is taken.
+     */
+    taken(): readonly RequestState[] {
+      if (monotonic() - lastTakenAt > outageMs) outage += 1;
+      lastTakenAt = monotonic();
+      const released = [...notTaken];
+      notTaken.clear();
+      for (const state of released) state.releasedAfter = outage;
+      return released;
+    },
+
+    /** Whether the pod has its number of open requests without this one. */
+    isPodFull,
+    /**
+     * Counts a request for its pod, once its facts were found to be those of the pod: false requests must not use up
+     * what a pod may have. @returns false if the pod has its number without it.
+     */
+    count(state: RequestState): boolean {
+      if (isPodFull(state)) return false;
+      if (state.isCounted || !isKnown(state)) return true;
+      state.isCounted = true;
+      openOfPod.set(state.request.podUID, (openOfPod.get(state.request.podUID) ?? 0) + 1);
+      return true;
+    },
+
+    /** How many requests wait for an answer, and for how long the oldest has, in milliseconds. */
+    pending(): { readonly count: number; readonly oldestMs: number } {
+      const open = [...states.values()].filter((state) => isOpen(state) && state.phase.kind !== 'dropped');
+      return { count: open.length, oldestMs: open[0] ? monotonic() - open[0].firstSeen : 0 };
+    },
+  };
+}
+
+export type RequestStates = ReturnType<typeof createRequestStates>;
+
+function sha256Of(chain: string | undefined): string | undefined {
+  return chain === undefined ? undefined : hash('sha256', chain, 'base64');
+}

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createOwnership } from '../../signer/issuance/ownership.ts';
+import { createReconcile, type Next } from '../../signer/issuance/reconcile.ts';
+import type { CertificateRequest } from '../../signer/issuance/request.ts';
+import { createRequestStates, type Phase } from '../../signer/issuance/request-state.ts';
+import type { Signing } from '../../signer/issuance/signing.ts';
+import type { PreparedAnswer, WriteOutcome } from '../../signer/issuance/status.ts';
+import type { PodFacts } from '../../signer/kube/pods.ts';
+import { createStore } from '../../signer/kube/store.ts';
+import { createMetrics } from '../../signer/observe/metrics.ts';
+import type { Reason } from '../../signer/observe/reasons.ts';
+import { createScriptedApi } from '../kube/scripted-api.ts';
+import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
+
+const key = { form: 'spki', base64: Buffer.from(aSupportedKey.spki).toString('base64') } as const;
+/** A request that is denied for what it says itself: nothing has to be signed. */
+const request = anOpenRequest({ key, annotationKey: 'example.org/a' });
+
+/** A replica that may sign nothing, in front of a status writer that is a script. */
+function aReconciler() {
+  const clock = { ms: 0 };
+  const monotonic = () => clock.ms;
+  const requests = createStore<CertificateRequest>();
+  const pods = createStore<PodFacts>();
+  pods.set('shop/web-0', aPod());
+  const states = createRequestStates({ monotonic });
+  const metrics = createMetrics();
+  const world = {
+    clock,
+    states,
+    metrics,
+    outcome: { kind: 'written' } as WriteOutcome,
+    written: [] as PreparedAnswer[],
+    reported: [] as Reason[],
+    taken: [] as string[],
+    hasRediscovered: false,
+    see(different: Partial<typeof request> = {}) {
+      const seen = { ...request, ...different };
+      requests.set(`shop/${seen.name}`, seen);
+      return states.see(seen).state;
+    },
+    reconcile: undefined as unknown as (key: string) => Promise<Next>,
+  };
+  const reconcile = createReconcile(
+    {
+      requests,
+      states,
+      ownership: createOwnership({ self: 'a', members: () => ['a'], takeoverDelayMs: 1000, monotonic }),
+      membership: { self: 'a' },
+      pods,
+      transport: createScriptedApi().transport,
+      servedVersions: () => ['v1'],
+      trustDomain: 'example.org',
+      guard: { refusal: () => undefined },
+      signing: {
+        sign: async () => ({ ok: false, reason: 'PoolUnusable', detail: 'no pool' }),
+      } as unknown as Signing,
+      status: {
+        write: async (_address, answer) => {
+          world.written.push(answer);
+          return world.outcome;
+        },
+      },
+      report: ({ reason }) => {
+        world.reported.push(reason);
+        return undefined;
+      },
+      metrics,
+      rediscover: () => {
+        world.hasRediscovered = true;
+      },
+      now: () => clock.ms,
+      monotonic,
+    },
+    (keys) => world.taken.push(...keys),
+  );
+  world.reconcile = (each) => reconcile(each, AbortSignal.timeout(10_000));
+  return world;
+}
+
+describe('after a write of an answer', () => {
+  const rows: [
+    outcome: string,
+    WriteOutcome | ((written: PreparedAnswer) => WriteOutcome),
+    Next,
+    Phase['kind'],
+    Reason | undefined,
+  ][] = [
+    [
+      'that the API server took',
+      { kind: 'written' },
+      { kind: 'after', ms: 10_000 },
+      'confirmed',
+      'InvalidUnverifiedUserAnnotations',
+    ],
+    [
+      'when the request holds it',
+      { kind: 'answered', as: 'Denied', certificateChain: undefined },
+      { kind: 'done' },
+      'closed',
+      'InvalidUnverifiedUserAnnotations',
+    ],
+    [
+      'when the request holds the answer of another replica',
+      { kind: 'answered', as: 'Issued', certificateChain: 'OTHER' },
+      { kind: 'done' },
+      'closed',
+      undefined,
+    ],
+    ['when the request is gone', { kind: 'gone' }, { kind: 'done' }, 'closed', undefined],
+    [
+      'when the version is not served any more',
+      { kind: 'not-served' },
+      { kind: 'back-off', retryAfterMs: undefined },
+      'waiting',
+      'ApiUnavailable',
+    ],
+    [
+      'that is forbidden',
+      { kind: 'forbidden', detail: 'no' },
+      { kind: 'back-off', retryAfterMs: undefined },
+      'waiting',
+      'SignerForbidden',
+    ],
+    [
+      'that the API server rejects',
+      { kind: 'rejected', detail: 'no' },
+      { kind: 'back-off', retryAfterMs: undefined },
+      'waiting',
+      'StatusRejected',
+    ],
+    [
+      'that the API server wants later',
+      { kind: 'unavailable', detail: 'busy', retryAfterMs: 7000, isRefusal: true },
+      { kind: 'back-off', retryAfterMs: 7000 },
+      'waiting',
+      'ApiUnavailable',
+    ],
+  ];
+  for (const [name, outcome, next, phase, reason] of rows) {
+    it(`${name}, the request is ${phase}`, async () => {
+      const world = aReconciler();
+      const state = world.see();
+      world.outcome = outcome as WriteOutcome;
+      assert.deepEqual(await world.reconcile('shop/req-1'), next);
+      assert.equal(state.phase.kind, phase);
+      assert.deepEqual(world.reported, reason ? [reason] : []);
+      assert.equal(world.hasRediscovered, world.outcome.kind === 'not-served');
+      const isElsewhere = world.outcome.kind === 'answered' && reason === undefined;
+      assert.match(
+        await world.metrics.render(),
+        new RegExp(`^kubespiffe_answered_elsewhere_total ${isElsewhere ? 1 : 0}$`, 'm'),
+      );
+    });
+  }
+
+  it('that the API server took, those that it did not take before are tried at once, each once', async () => {
+    const world = aReconciler();
+    world.outcome = { kind: 'unavailable', detail: 'down', retryAfterMs: undefined, isRefusal: false };
+    for (const name of ['down-1', 'down-2']) {
+      world.see({ uid: name, name });
+      await world.reconcile(`shop/${name}`);
+    }
+    world.outcome = { kind: 'written' };
+    world.see();
+    await world.reconcile('shop/req-1');
+    assert.deepEqual(world.taken, ['shop/down-1', 'shop/down-2']);
+    world.outcome = { kind: 'unavailable', detail: 'webhook', retryAfterMs: undefined, isRefusal: false };
+    await world.reconcile('shop/down-1');
+    world.outcome = { kind: 'written' };
+    await world.reconcile('shop/down-2');
+    assert.deepEqual(world.taken.length, 2);
+  });
+});
+
+describe('a request that waits', () => {
+  const rows: [what: string, different: Partial<typeof request>, Phase, Reason][] = [
+    [
+      'for facts, when its pod cannot be read',
+      { annotationKey: undefined, nodeName: 'another' },
+      { kind: 'waiting', for: 'facts' },
+      'PodNotVisible',
+    ],
+    [
+      'for the signer, when nothing can be signed',
+      { annotationKey: undefined },
+      { kind: 'waiting', for: 'signer' },
+      'PoolUnusable',
+    ],
+  ];
+  for (const [name, different, phase, reason] of rows) {
+    it(`waits ${name}`, async () => {
+      const world = aReconciler();
+      const state = world.see(different);
+      assert.deepEqual(await world.reconcile('shop/req-1'), { kind: 'back-off', retryAfterMs: undefined });
+      assert.deepEqual(state.phase, phase);
+      assert.deepEqual(world.reported, [reason]);
+      assert.deepEqual(world.written, []);
+    });
+  }
+});

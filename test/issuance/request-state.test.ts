@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import {
+  type Attempt,
+  createRequestStates,
+  maxOpenOfPod,
+  maxWithBytes,
+  type RequestState,
+} from '../../signer/issuance/request-state.ts';
+import { anOpenRequest } from './examples.ts';
+
+function makeStates() {
+  const clock = { ms: 0 };
+  const states = createRequestStates({ monotonic: () => clock.ms });
+  const see = (uid: string) => states.see(anOpenRequest({ uid, name: uid })).state;
+  return { clock, states, see };
+}
+
+/** An attempt with a chain of 1 KB of its own. */
+function anAttempt(different: Partial<Attempt> = {}): Attempt {
+  const certificateChain = randomBytes(512).toString('hex');
+  return {
+    answer: { reason: 'Issued', detail: 'spiffe://example.org/a', certificate: undefined },
+    body: JSON.stringify({ certificateChain }),
+    certificateChain,
+    authority: undefined,
+    preparedAt: 0,
+    mayStand: false,
+    isForbidden: false,
+    ...different,
+  };
+}
+
+/** Sends so many different answers. @returns which of them are recognised afterwards, the oldest first. */
+function knownOf(count: number, mayStand: (index: number) => boolean): boolean[] {
+  const { states, see } = makeStates();
+  const state = see('uid');
+  const attempts = Array.from({ length: count }, (_, index) => anAttempt({ mayStand: mayStand(index) }));
+  for (const attempt of attempts) states.send(state, attempt);
+  return attempts.map(({ certificateChain }) => states.answerWith(state, certificateChain) !== undefined);
+}
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+function bytesInUse(): number {
+  collect();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+describe('the answers of ours that a request is known by', () => {
+  it('are the last four, when no write had a clear outcome', () => {
+    assert.deepEqual(
+      knownOf(30, () => true),
+      [...Array(26).fill(false), ...Array(4).fill(true)],
+    );
+  });
+
+  it('are the last one, when the API server refused every other for certain', () => {
+    assert.deepEqual(
+      knownOf(30, () => false),
+      [...Array(29).fill(false), true],
+    );
+  });
+
+  it('include an old one whose write was unclear, when the later ones were refused', () => {
+    assert.deepEqual(
+      knownOf(5, (index) => index === 0),
+      [true, false, false, false, true],
+    );
+  });
+
+  it('take less than 8 KiB for each request, however many were sent', () => {
+    const { states, see } = makeStates();
+    const count = 1000;
+    const before = bytesInUse();
+    for (let index = 0; index < count; index += 1) {
+      const state = see(`uid-${index}`);
+      for (let round = 0; round < 30; round += 1) states.send(state, anAttempt({ mayStand: true }));
+    }
+    const each = (bytesInUse() - before) / count;
+    assert.ok(each < 8 * 1024, `${Math.round(each)} bytes`);
+    assert.equal(states.size(), count);
+  });
+
+  it('keep their bytes for 10,000 requests, and the one not sent for the longest time is still recognised', () => {
+    const { states, see } = makeStates();
+    const attempts = new Map<RequestState, Attempt>();
+    const send = (index: number) => {
+      const state = see(`uid-${index}`);
+      const attempt = attempts.get(state) ?? anAttempt({ mayStand: true });
+      attempts.set(state, attempt);
+      states.send(state, attempt);
+    };
+    for (let index = 0; index < maxWithBytes; index += 1) send(index);
+    send(0);
+    send(maxWithBytes);
+    const hasBytes = (index: number) => see(`uid-${index}`).attempt !== undefined;
+    assert.deepEqual([0, 1, 2, maxWithBytes].map(hasBytes), [true, false, true, true]);
+    const lost = see('uid-1');
+    assert.ok(states.answerWith(lost, attempts.get(lost)?.certificateChain));
+  });
+});
+
+describe('the life of a request', () => {
+  it('begins once, however often the request is seen open', () => {
+    const { clock, states, see } = makeStates();
+    const state = see('uid');
+    clock.ms = 700;
+    assert.deepEqual(states.see(anOpenRequest({ uid: 'uid', version: 'v1beta1' })), { state, isNew: false });
+    assert.equal(state.firstSeen, 0);
+    assert.equal(state.request.version, 'v1beta1');
+  });
+
+  it('ends with an answer, unless a write of ours has an unknown outcome', () => {
+    const { states, see } = makeStates();
+    const rows: [name: string, prepare: (state: RequestState) => void, isLeft: boolean][] = [
+      ['seen', () => undefined, false],
+      ['waiting', (state) => states.wait(state, 'facts'), false],
+      ['dropped', (state) => states.drop(state), false],
+      ['sent', (state) => states.send(state, anAttempt()), true],
+      [
+        'sent and then waiting',
+        (state) => {
+          states.send(state, anAttempt({ mayStand: true }));
+          states.wait(state, 'server', true);
+        },
+        true,
+      ],
+      [
+        'confirmed',
+        (state) => {
+          states.send(state, anAttempt({ mayStand: true }));
+          states.confirm(state);
+        },
+        false,
+      ],
+      ['closed', (state) => states.close(state), false],
+    ];
+    for (const [name, prepare, isLeft] of rows) {
+      const state = see(name);
+      prepare(state);
+      assert.equal(states.sawAnswer(name), isLeft, name);
+      assert.equal(states.isKnown(state), isLeft, name);
+      assert.equal(states.sawAnswer(name), isLeft, `${name}, shown once more`);
+      states.forget(name);
+      assert.equal(states.size(), 0);
+    }
+  });
+
+  it('leaves nothing behind, whatever a late worker does with a request that was forgotten', () => {
+    const { states, see } = makeStates();
+    const state = see('uid');
+    states.forget('uid');
+    states.count(state);
+    states.send(state, anAttempt({ mayStand: true }));
+    states.wait(state, 'server', true);
+    assert.equal(states.size(), 0);
+    assert.deepEqual(states.taken(), []);
+    assert.deepEqual(states.pending(), { count: 0, oldestMs: 0 });
+  });
+
+  it('counts as pending from first sight until an answer is seen, but not while it is dropped', () => {
+    const { clock, states, see } = makeStates();
+    const first = see('first');
+    clock.ms = 300;
+    see('second');
+    clock.ms = 500;
+    assert.deepEqual(states.pending(), { count: 2, oldestMs: 500 });
+    states.drop(first);
+    assert.deepEqual(states.pending(), { count: 1, oldestMs: 200 });
+    states.wait(first, 'facts');
+    assert.deepEqual(states.pending(), { count: 2, oldestMs: 500 });
+    states.sawAnswer('first');
+    assert.deepEqual(states.pending(), { count: 1, oldestMs: 200 });
+  });
+
+  it('gives its place in the limit of its pod back when the request is answered or gone', () => {
+    const { states, see } = makeStates();
+    const counted = Array.from({ length: maxOpenOfPod }, (_, index) => see(`uid-${index}`));
+    for (const state of counted) assert.ok(states.count(state));
+    assert.equal(states.count(see('another')), false);
+    states.sawAnswer('uid-0');
+    assert.equal(states.count(see('another')), true);
+    assert.equal(states.count(see('one more')), false);
+    states.forget('uid-1');
+    assert.equal(states.count(see('one more')), true);
+  });
+});
