@@ -108,7 +108,7 @@ async function runReplica(
   const bundleName = bundleNameOf(signerName, config.bundleSuffix);
   const permissions = createPermissions({
     transport,
-    needed: () => neededPermissions(config, { signerName, bundleName }, discovery.served()),
+    needed: () => neededPermissions(config, signerName, discovery.served()),
     log,
     jitter,
   });

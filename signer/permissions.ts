@@ -2,6 +2,7 @@ import type { Config } from './config/load.ts';
 import { admissionPolicyName } from './issuance/admission-policy.ts';
 import { isMissing, type Served } from './kube/discovery.ts';
 import type { Permission } from './kube/permissions.ts';
+import { bundleName } from './trust/bundle.ts';
 
 const certificates = 'certificates.k8s.io';
 
@@ -10,11 +11,11 @@ const certificates = 'certificates.k8s.io';
  * ServiceAccount. A test holds the manifests to it.
  */
 export function neededPermissions(
-  config: Pick<Config, 'namespace' | 'pool' | 'rootsConfigMap' | 'endpoints'>,
-  { signerName, bundleName }: { signerName: string; bundleName: string },
+  config: Pick<Config, 'namespace' | 'pool' | 'bundleSuffix' | 'rootsConfigMap' | 'endpoints'>,
+  signerName: string,
   served: Served | undefined,
 ): readonly Permission[] {
-  const { pool, namespace, rootsConfigMap } = config;
+  const { pool, namespace, bundleSuffix, rootsConfigMap } = config;
   const signer = 'ClusterRole kubespiffe-signer';
   const roots = 'ClusterRole kubespiffe-roots-configmap';
   const roleIn = (place: string) => `Role kubespiffe-signer in namespace ${place}`;
@@ -29,7 +30,10 @@ export function neededPermissions(
       name: signerName,
       grantedBy: signer,
     }),
-    ...each(['create', 'patch'], { ...bundles, name: bundleName, grantedBy: signer }),
+    ...(['live', 'preview'] as const).flatMap((canarying) => {
+      const name = bundleName(signerName, bundleSuffix, canarying);
+      return each(['create', 'patch'], { ...bundles, name, grantedBy: signer });
+    }),
     // Kubernetes has this role only where it serves the resource.
     ...(isMissing(served, 'clustertrustbundles')
       ? []

@@ -7,7 +7,7 @@ import { type PoolDocument, readPoolDocument } from './document.ts';
 import { type JwtAuthority, readJwtAuthority } from './jwt-authority.ts';
 import { poolJsonIn, poolSecret } from './pool-secret.ts';
 import { type PoolProblem, poolProblem, refuse } from './problem.ts';
-import { isJwtKind, isPublished } from './states.ts';
+import { type AuthorityState, isJwtKind, isPublished } from './states.ts';
 
 export type { Authority, PooledAuthority } from './authority.ts';
 export type { JwtAuthority } from './jwt-authority.ts';
@@ -21,6 +21,8 @@ export interface Pool {
   readonly authorities: readonly PooledAuthority[];
   /** What the live bundles hold: the roots that are trusted, active or retiring, each once, order as written. */
   readonly roots: readonly CertificateFacts[];
+  /** What the preview bundle holds: the same, and the roots in preview. */
+  readonly previewRoots: readonly CertificateFacts[];
   readonly active: PooledAuthority | undefined;
   /** The JWT authorities, in the order in which they are written. */
   readonly jwt: readonly JwtAuthority[];
@@ -112,14 +114,18 @@ export function compilePool(
     if (!result.ok) return result;
     authorities.push(result.authority);
   }
-  const published = authorities.filter((each) => isPublished(each.state)).map((each) => each.root);
+  const rootsOf = (isWanted: (state: AuthorityState) => boolean) => {
+    const wanted = authorities.filter(({ state }) => isWanted(state));
+    return [...new Map(wanted.map(({ root }) => [root.sha256Hex, root])).values()];
+  };
   return {
     ok: true,
     pool: {
       trustDomain,
       sequence: document.sequence,
       authorities,
-      roots: [...new Map(published.map((root) => [root.sha256Hex, root])).values()],
+      roots: rootsOf(isPublished),
+      previewRoots: rootsOf((state) => isPublished(state) || state === 'preview'),
       active: authorities.find((each) => each.state === 'active'),
       jwt,
       activeJwt: (algorithm) => jwt.find((each) => each.state === 'active' && each.algorithm === algorithm),

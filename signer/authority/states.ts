@@ -4,7 +4,7 @@ import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
  * The life of an authority. Each state says two things: is it in the bundles, and may it sign.
  *
  *   prepared   exists, in no bundle. The operator (or the rotation) publishes it -> preview or trusted.
- *   preview    X.509 only: in ClusterTrustBundles labelled canarying=preview, beside the live roots
+ *   preview    X.509 only: in the ClusterTrustBundle labelled canarying=preview, beside the live roots
  *              -> trusted once the canaries are content, or back to prepared.
  *   trusted    in the live bundles, not signing. After the propagation delay -> active; or -> retiring when it is
  *              not wanted after all. The first authority of a pool that was never trusted is active at once.

@@ -4,6 +4,7 @@ import { endpointSettings } from './endpoint-settings.ts';
 import type { Setting } from './setting.ts';
 import {
   boolean,
+  bundleSuffix,
   choice,
   decimal,
   duration,
@@ -44,11 +45,11 @@ export const settings = {
   },
   bundleSuffix: {
     section: 'Identity',
-    type: objectName,
+    type: bundleSuffix,
     default: 'roots',
     description:
-      'Last part of the name of the ClusterTrustBundle with the roots: `kubespiffe.io:spiffe:SUFFIX`. The RBAC ' +
-      'rule names the whole, so change both.',
+      'Last part of the name of the ClusterTrustBundle with the roots, `kubespiffe.io:spiffe:SUFFIX`, and of its preview, ' +
+      '`kubespiffe.io:spiffe:SUFFIX-preview`. The RBAC rule has both names, so change it too.',
   },
   rootsConfigMap: {
     section: 'Identity',

@@ -51,6 +51,16 @@ export const objectName: ValueType<string> = {
         ),
 };
 
+/** `-preview` is added to it, and a name has at most 253 characters. */
+export const bundleSuffix: ValueType<string> = {
+  placeholder: 'NAME',
+  rule: 'a Kubernetes name: lower-case letters, digits, `-` and `.`, at most 245 characters',
+  parse: (value) =>
+    value.length <= 245
+      ? objectName.parse(value)
+      : failure('has more than 245 characters; use a shorter name'),
+};
+
 export const namespaceName: ValueType<string> = {
   placeholder: 'NAMESPACE',
   rule: 'the name of a namespace',

@@ -6,7 +6,7 @@ import { poolLimits } from '../authority/document.ts';
 import type { PoolMark } from '../authority/sequence.ts';
 import { type ClusterTrustBundle, metadataFields } from '../kube/types.ts';
 import { endsIn, fingerprintsOf } from './fingerprints.ts';
-import { bundleLabels, trustDomainLabel } from './labels.ts';
+import { bundleLabels, type Canarying, trustDomainLabel } from './labels.ts';
 
 /** A ClusterTrustBundle as it should be. */
 export interface DesiredBundle {
@@ -28,12 +28,12 @@ const maxBundleBytes = 1024 * 1024;
 const markKeys = { sequence: 'kubespiffe.io/sequence', content: 'kubespiffe.io/content-sha256' } as const;
 
 /** The name of a signer-linked ClusterTrustBundle: the signer name with `:` for `/`, then the suffix. */
-export function bundleName(signerName: string, suffix: string): string {
-  return `${signerName.replace('/', ':')}:${suffix}`;
+export function bundleName(signerName: string, suffix: string, canarying: Canarying = 'live'): string {
+  return `${signerName.replace('/', ':')}:${suffix}${canarying === 'live' ? '' : '-preview'}`;
 }
 
 /**
- * The bundle that publishes a pool's roots. The API server's own rules are checked first, so that a refusal is
+ * A bundle of a pool's roots. The API server's own rules are checked first, so that a refusal is
  * explained in our words, and nothing that it would refuse is ever sent. An empty pool yields no bundle: a bundle
  * is never emptied.
  */
@@ -41,6 +41,7 @@ export function desiredBundle(input: {
   readonly signerName: string;
   readonly suffix: string;
   readonly trustDomain: string;
+  readonly canarying: Canarying;
   readonly roots: readonly CertificateFacts[];
   readonly mark: PoolMark;
 }): Result<DesiredBundle> {
@@ -57,9 +58,9 @@ export function desiredBundle(input: {
   return {
     ok: true,
     value: {
-      name: bundleName(input.signerName, input.suffix),
+      name: bundleName(input.signerName, input.suffix, input.canarying),
       signerName: input.signerName,
-      labels: bundleLabels(input.trustDomain),
+      labels: bundleLabels(input.trustDomain, input.canarying),
       annotations: {
         [markKeys.sequence]: String(input.mark.sequence),
         [markKeys.content]: input.mark.content,

@@ -16,14 +16,14 @@ export function trustDomainLabel(trustDomain: string): string {
   return `sha256-${hash('sha256', trustDomain, 'hex').slice(0, 40)}`;
 }
 
+/** Live bundles are for every pod. The preview bundle shows the next roots to pods that select it, before all others. */
+export type Canarying = 'live' | 'preview';
+
 /**
  * The labels of published roots: ours, and those of the SPIFFE filesystem-delivery draft (appendix B), by
  * which a pod's projection selects the ClusterTrustBundle of one peer trust domain.
  */
-export function bundleLabels(
-  trustDomain: string,
-  canarying: 'live' | 'preview' = 'live',
-): Record<string, string> {
+export function bundleLabels(trustDomain: string, canarying: Canarying = 'live'): Record<string, string> {
   return {
     [managedBy.key]: managedBy.value,
     'k8s.spiffe.io/canarying': canarying,

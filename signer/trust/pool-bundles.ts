@@ -42,9 +42,16 @@ export function poolBundles(
   };
 }
 
+/** The preview bundle is always there: a pod that selects it would not start without. It holds the live roots too. */
 function desiredBundles(pool: Pool, owner: BundleOwner): DesiredBundles {
-  const live = desiredBundle({ ...owner, roots: pool.roots, mark: markOf(pool) });
-  return new Map([[bundleName(owner.signerName, owner.suffix), live]]);
+  const mark = markOf(pool);
+  const rootsOf = { live: pool.roots, preview: pool.previewRoots };
+  return new Map(
+    (['live', 'preview'] as const).map((canarying) => [
+      bundleName(owner.signerName, owner.suffix, canarying),
+      desiredBundle({ ...owner, canarying, roots: rootsOf[canarying], mark }),
+    ]),
+  );
 }
 
 /** The live bundle as the place where a root must be visible. */

@@ -414,6 +414,7 @@ test('the API server takes our ClusterTrustBundle, and no other name for it', as
       signerName: 'kubespiffe.io/spiffe',
       suffix: 'live',
       trustDomain: domain,
+      canarying: 'live',
       roots: roots.map(({ facts }) => facts),
       mark: { sequence: 1, content: 'c0ffee' },
     });

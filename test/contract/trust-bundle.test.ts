@@ -15,7 +15,8 @@ import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
 const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
-const published = { method: 'PATCH', path: bundlePath };
+/** A write of the live bundle; that of the preview bundle has a longer name. */
+const published = { method: 'PATCH', path: `${bundlePath}?` };
 
 /** Who writes the ClusterTrustBundle, from what, and that nothing is signed before it is seen. */
 describe('the trust bundle before the signature', () => {
@@ -46,8 +47,8 @@ describe('the trust bundle before the signature', () => {
   };
   const watchesOf = (resource: string) => proxy.watches({ path: resource });
 
-  async function bundle(): Promise<ClusterTrustBundle | undefined> {
-    const answer = await controlPlane.request('GET', bundlePath);
+  async function bundle(path = bundlePath): Promise<ClusterTrustBundle | undefined> {
+    const answer = await controlPlane.request('GET', path);
     return answer.status === 200 ? (answer.body as ClusterTrustBundle) : undefined;
   }
 
@@ -61,7 +62,7 @@ describe('the trust bundle before the signature', () => {
       .sort();
 
   /** Puts the pool with one authority more, in this state. The one before is active no longer if the new one is. */
-  async function add(id: string, state: 'trusted' | 'active'): Promise<void> {
+  async function add(id: string, state: 'preview' | 'trusted' | 'active'): Promise<void> {
     const now = Math.floor(Date.now() / 1000);
     const authority = await createAuthority({ id, trustDomain: pool.trustDomain, now });
     const others = pool.authorities.map((each) =>
@@ -131,7 +132,7 @@ describe('the trust bundle before the signature', () => {
     watch?.silence();
     await add('third', 'trusted');
     await deleteBundle();
-    const made = await waitFor('the bundle', bundle);
+    const made = await waitFor('the bundle', () => bundle());
     assert.deepEqual(rootsOf(made), rootsIn(pool));
     watch?.end();
   });
@@ -149,7 +150,7 @@ describe('the trust bundle before the signature', () => {
     assert.equal(proxy.count(published), 0);
     assert.equal(await bundle(), undefined);
     await putPool(controlPlane, pool);
-    assert.deepEqual(rootsOf(await waitFor('the bundle', bundle)), rootsIn(pool));
+    assert.deepEqual(rootsOf(await waitFor('the bundle', () => bundle())), rootsIn(pool));
     await signer.ready();
   });
 
@@ -164,7 +165,10 @@ describe('the trust bundle before the signature', () => {
     const { roots, trustDomain } = compiled.pool;
     const signerName = 'kubespiffe.io/spiffe';
     const mark = markOf(compiled.pool);
-    const desired = desiredBundle({ signerName, suffix: 'roots', trustDomain, roots, mark });
+    const desired = desiredBundle({
+      ...{ signerName, suffix: 'roots', trustDomain, canarying: 'live' },
+      ...{ roots, mark },
+    });
     assert.ok(desired.ok);
     const { name, labels, annotations, trustBundle } = desired.value;
     const newer = await controlPlane.request(
@@ -182,7 +186,7 @@ describe('the trust bundle before the signature', () => {
     const outcome = await waitFor('the late write', () =>
       proxy.requests.find(
         ({ method, path, status }) =>
-          method === 'PATCH' && path.startsWith(bundlePath) && status !== undefined,
+          method === 'PATCH' && path.startsWith(published.path) && status !== undefined,
       ),
     );
     assert.equal(outcome.status, 409);
@@ -190,6 +194,49 @@ describe('the trust bundle before the signature', () => {
     const now = await bundle();
     assert.deepEqual(rootsOf(now), rootsIn(pool));
     assert.equal(now?.metadata.resourceVersion, newer.body.metadata.resourceVersion);
+  });
+
+  it('shows a root in preview only in the bundle for canaries, beside the live roots', async () => {
+    const preview = `${bundlePath}-preview`;
+    const live = rootsIn(pool);
+    const selects = async (canarying: string) => {
+      const selector = ['canarying', 'workload-trust-domain', 'peer-trust-domain']
+        .map((key) => `k8s.spiffe.io/${key}=${key === 'canarying' ? canarying : pool.trustDomain}`)
+        .join(',');
+      const query = `fieldSelector=spec.signerName=kubespiffe.io/spiffe&labelSelector=${selector}`;
+      const { body } = await controlPlane.request('GET', `${bundlePath.replace(/\/[^/]*$/, '')}?${query}`);
+      return (body.items as ClusterTrustBundle[]).map(rootsOf);
+    };
+    const untilCanariesHave = (roots: string[]) =>
+      waitFor('the preview bundle', async () => rootsOf(await bundle(preview)).join() === roots.join());
+    await untilCanariesHave(live);
+    await add('canary', 'preview');
+    await untilCanariesHave(rootsIn(pool));
+    assert.deepEqual(await selects('preview'), [rootsIn(pool)]);
+    assert.deepEqual(await selects('live'), [live]);
+    await signer.ready();
+    const setCanary = async (state: 'trusted' | 'prepared') => {
+      const authorities = pool.authorities.map((each) => (each.id === 'canary' ? { ...each, state } : each));
+      pool = { ...pool, sequence: pool.sequence + 1, authorities };
+      await putPool(controlPlane, pool);
+    };
+    await setCanary('prepared');
+    await untilCanariesHave(live);
+    assert.deepEqual(await selects('live'), [live]);
+    await setCanary('trusted');
+    await waitFor('the live bundle', async () => rootsOf(await bundle()).length === live.length + 1);
+    await untilCanariesHave(rootsIn(pool));
+  });
+
+  it('is kept while the preview bundle cannot be written', async () => {
+    const preview = { method: 'PATCH', path: `${bundlePath}-preview?` };
+    const refused = proxy.add({ ...preview, fault: { kind: 'answer', status: 403 } });
+    await add('sixth', 'trusted');
+    await waitFor('the refusal', () => refused.hits() > 0);
+    await waitFor('the bundle', async () => rootsOf(await bundle()).join() === rootsIn(pool).join());
+    await signer.ready();
+    const pod = await createPod(controlPlane);
+    await answerTo(controlPlane, await requestFor(controlPlane, pod));
   });
 
   it('is written by one of two replicas', async () => {

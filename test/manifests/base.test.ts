@@ -245,6 +245,7 @@ test('the settings are valid, and name what the roles allow', async () => {
       .find(({ resources }) => resources.includes(resource));
   assert.deepEqual(rule('clustertrustbundles').resourceNames, [
     bundleName('kubespiffe.io/spiffe', config.bundleSuffix),
+    bundleName('kubespiffe.io/spiffe', config.bundleSuffix, 'preview'),
   ]);
   assert.deepEqual(rule('signers').resourceNames, ['kubespiffe.io/spiffe']);
   const [container] = find('Deployment').spec.template.spec.containers;

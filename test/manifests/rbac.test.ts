@@ -63,8 +63,7 @@ test('the signer checks for every right that the manifests grant it, and for no 
   ];
   const loaded = await loadConfig({ argv, env: {}, readFile: async () => '' });
   assert.ok(loaded.kind === 'config');
-  const names = { signerName: 'kubespiffe.io/spiffe', bundleName: 'kubespiffe.io:spiffe:roots' };
-  const checked = neededPermissions(loaded.config, names, undefined)
+  const checked = neededPermissions(loaded.config, 'kubespiffe.io/spiffe', undefined)
     .filter(({ grantedBy }) => !grantedBy.endsWith('of Kubernetes itself'))
     .map(({ grantedBy, group, resource, subresource, name, verb }) =>
       [grantedBy, group, subresource ? `${resource}/${subresource}` : resource, name, verb].join(' '),
@@ -194,6 +193,7 @@ test('what is not the signer’s business is refused', async (t) => {
     ],
     ['create a bundle by any name', 'POST', bundles, bundle(root)],
     ['delete its bundle', 'DELETE', `${bundles}/kubespiffe.io:spiffe:roots`],
+    ['delete its preview bundle', 'DELETE', `${bundles}/kubespiffe.io:spiffe:roots-preview`],
     ['list the Secrets of its namespace', 'GET', secrets],
     ['watch the Secrets of its namespace', 'GET', `${secrets}?watch=true`],
     ['read another Secret of its namespace', 'GET', `${secrets}/kubespiffe-other`],

@@ -19,6 +19,7 @@ const names = {
   signerName: 'kubespiffe.io/spiffe',
   suffix: 'roots',
   trustDomain: 'example.org',
+  canarying: 'live' as const,
   mark: { sequence: 7, content: 'c0ffee' },
 };
 
@@ -52,6 +53,7 @@ describe('a trust bundle', () => {
 
   it('is named after its signer', () => {
     assert.equal(bundleName(names.signerName, 'roots'), 'kubespiffe.io:spiffe:roots');
+    assert.equal(bundleName(names.signerName, 'roots', 'preview'), 'kubespiffe.io:spiffe:roots-preview');
   });
 
   it('holds each root once, as PEM without headers or text', () => {

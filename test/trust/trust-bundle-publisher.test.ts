@@ -17,6 +17,14 @@ import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
 const trustDomain = 'example.org';
 const bundleName = 'kubespiffe.io:spiffe:roots';
 const now = Math.floor(Date.now() / 1000);
+const foreign: ObservedBundle = {
+  name: 'kubespiffe.io:spiffe:partner',
+  resourceVersion: '1',
+  labels: {},
+  annotations: {},
+  roots: new Set(['partner']),
+  ends: new Map(),
+};
 const missing = poolProblem('PoolMissing', 'pool', 'there is no such Secret', 'make it');
 
 function compile(sequence: number, ...authorities: readonly AuthorityRecord[]): Pool {
@@ -36,19 +44,24 @@ interface Scene {
   /** What this replica remembers, and what a live read gives. */
   remembered: Pool;
   live: Awaited<ReturnType<PoolView['readLive']>>;
-  /** The bundles that were sent to the API server. */
+  /** The live bundles that were sent to the API server, and the preview bundles. */
   readonly written: ClusterTrustBundle[];
+  readonly previews: ClusterTrustBundle[];
   look(): Promise<void>;
 }
 
 describe('the publisher of trust bundles', () => {
   let older: Pool;
   let newer: Pool;
+  let inPreview: Pool;
+  let retired: AuthorityRecord[];
   before(async () => {
     const a = await createAuthority({ id: 'a', trustDomain, now });
     const b = await createAuthority({ id: 'b', trustDomain, now });
     older = compile(1, a);
     newer = compile(2, a, { ...b, state: 'trusted' });
+    retired = [a, { ...b, state: 'retired' }];
+    inPreview = compile(3, a, { ...b, state: 'preview' });
   });
 
   async function withPublisher(rank: number, act: (scene: Scene) => Promise<void>): Promise<void> {
@@ -92,6 +105,7 @@ describe('the publisher of trust bundles', () => {
       remembered: older,
       live: { ok: true, pool: older },
       written: [],
+      previews: [],
       look: async () => {
         poolChanged();
         await settle();
@@ -100,8 +114,9 @@ describe('the publisher of trust bundles', () => {
     api.answer = (request) => {
       assert.equal(request.method, 'PATCH');
       const body = request.body as ClusterTrustBundle;
-      scene.written.push(body);
-      if (scene.isWatched && scene.answer === taken) published.set(bundleName, toObservedBundle(body));
+      const { name } = body.metadata;
+      (name === bundleName ? scene.written : scene.previews).push(body);
+      if (scene.isWatched && scene.answer === taken) published.set(name, toObservedBundle(body));
       return scene.answer;
     };
     scene.answer = taken;
@@ -125,6 +140,32 @@ describe('the publisher of trust bundles', () => {
       await time.advance(120_000);
       assert.equal(written.length, 1);
       assert.equal(visibility.problem(), undefined);
+    }));
+
+  it('shows a root in preview in the preview bundle, beside the live roots, and nowhere else', () =>
+    withPublisher(0, async (scene) => {
+      assert.deepEqual(rootsOf(scene.previews.at(-1)), fingerprints(older));
+      scene.remembered = inPreview;
+      scene.live = { ok: true, pool: inPreview };
+      await scene.look();
+      await scene.time.advance(2_000);
+      assert.deepEqual(rootsOf(scene.previews.at(-1)), fingerprints(newer));
+      assert.equal(scene.previews.at(-1)?.metadata.labels?.['k8s.spiffe.io/canarying'], 'preview');
+      assert.deepEqual(rootsOf(scene.written.at(-1)), fingerprints(older));
+      scene.remembered = compile(4, ...retired);
+      scene.live = { ok: true, pool: scene.remembered };
+      await scene.look();
+      await scene.time.advance(2_000);
+      assert.deepEqual(rootsOf(scene.previews.at(-1)), fingerprints(older));
+    }));
+
+  it('leaves bundles alone that are not desired', () =>
+    withPublisher(0, async ({ previews, written, published, time }) => {
+      const before = previews.length + written.length;
+      published.set(foreign.name, foreign);
+      published.delete(foreign.name);
+      await time.advance(2_000);
+      assert.equal(previews.length + written.length, before);
     }));
 
   it('writes what the Secret says now, so that an old view takes no root away', () =>
