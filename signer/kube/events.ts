@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { messageOf } from '../../spiffe/errors.ts';
 import { ApiStatusError } from './api-error.ts';
 import { createEventBacklog, lastIntervalMs, type Series } from './event-backlog.ts';
+import { createLimiter } from './limiter.ts';
 import { microTime } from './micro-time.ts';
 import { cutName } from './short-name.ts';
 import { pauseWith, type SetTimer, setTimer } from './timer.ts';
@@ -62,17 +63,7 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
   const pause = pauseWith(timer);
   const backlog = createEventBacklog(monotonic);
   let wake = new AbortController();
-  let tokens = burst;
-  let refilledAt = monotonic();
-
-  function takeToken(): boolean {
-    const elapsedMs = monotonic() - refilledAt;
-    refilledAt = monotonic();
-    tokens = Math.min(burst, tokens + (elapsedMs / 1000) * perSecond);
-    if (tokens < 1) return false;
-    tokens -= 1;
-    return true;
-  }
+  const limiter = createLimiter({ perSecond, burst, monotonic });
 
   async function write(entry: Series, signal: AbortSignal): Promise<void> {
     const { count } = entry;
@@ -106,7 +97,8 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
   /** Writes what is due. @returns for how long to rest, in milliseconds, and whether a new event ends the rest. */
   async function writeDue(signal: AbortSignal): Promise<{ restMs: number; isEndedByNews: boolean }> {
     while (backlog.nextInMs() === 0) {
-      if (signal.aborted || !takeToken()) return { restMs: 1000 / perSecond, isEndedByNews: false };
+      const restMs = signal.aborted ? 0 : limiter.take('all');
+      if (signal.aborted || restMs > 0) return { restMs, isEndedByNews: false };
       const entry = backlog.next();
       if (entry) await write(entry, signal);
     }

@@ -43,7 +43,8 @@ export interface AuditRecord extends Partial<IssuedCertificate> {
 }
 
 /** Who got, or did not get, something from the token endpoint. What belongs to a pod is there once that is proved. */
-interface EndpointAuditRecord {
+export interface EndpointAuditRecord {
+  event: 'token' | 'x509-svid';
   outcome: 'Issued' | 'Denied' | 'Wait';
   /** `Issued`, or a code of the token endpoint's table of refusals. */
   reason: string;
@@ -79,7 +80,7 @@ export interface X509AuditRecord
 }
 
 /** Writes one line per record. */
-export type Audit = (record: AuditRecord | TokenAuditRecord | X509AuditRecord) => void;
+export type Audit = (record: AuditRecord | EndpointAuditRecord | TokenAuditRecord | X509AuditRecord) => void;
 
 /**
  * Makes the audit stream: the same output as the log in the same form, told apart by `"audit":true`. It is no logger,

@@ -1,54 +1,29 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import type { PoolView } from '../authority/view.ts';
+import type { EndpointConfig } from '../config/endpoints.ts';
 import type { EventRecorder } from '../kube/events.ts';
+import { createLimiter } from '../kube/limiter.ts';
 import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { ListenAddress } from '../observe/server.ts';
+import type { RefusalCode } from '../observe/refusals.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments } from './http/document-routes.ts';
 import { createHttp, type Http } from './http/http.ts';
 import { runListener } from './http/listener.ts';
-import { paths } from './http/paths.ts';
+import { svidAt } from './http/paths.ts';
 import type { tlsOptions } from './http/tls.ts';
 import { addTokenRoutes } from './http/token-routes.ts';
 import { addX509Routes } from './http/x509-routes.ts';
-import { createLimiter } from './limiter.ts';
-import type { RefusalCode } from './refusals.ts';
 import { createTokenReporter } from './report.ts';
-import { learnServices, type ServiceParts, type Services, type TokenSettings } from './services.ts';
-
-/** The settings of what listens; docs/reference/configuration.md says what each is for. */
-export interface EndpointSettings {
-  /** `iss` of JWT-SVIDs; without it there is no discovery document. */
-  readonly issuer: string | undefined;
-  readonly refreshHintSeconds: number;
-  /** DNS names of our own certificates. */
-  readonly names: readonly string[];
-  /** Requests a second. */
-  readonly addressRate: number;
-  readonly token:
-    | (TokenSettings & {
-        readonly address: ListenAddress;
-        readonly minTlsVersion: TlsVersion;
-        /** Whether a client certificate stands in for a ServiceAccount token. */
-        readonly clientCertificates: boolean;
-      })
-    | undefined;
-  /** SPIFFE Federation 5.2.1: proves itself by a certificate that the web knows. */
-  readonly bundleWeb:
-    | { readonly address: ListenAddress; readonly certificateFile: string; readonly keyFile: string }
-    | undefined;
-  /** SPIFFE Federation 5.2.2: proves itself by our own SVID. */
-  readonly bundleSpiffe: { readonly address: ListenAddress } | undefined;
-}
-type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+import { learnServices, type Services } from './services.ts';
+import type { X509ServiceNeeds } from './svid/x509-service.ts';
 
 export interface EndpointNeeds {
-  readonly settings: EndpointSettings;
+  readonly settings: EndpointConfig;
   readonly trustDomain: string;
   readonly transport: Transport;
   /** Our own credential for the API server. */
@@ -56,8 +31,8 @@ export interface EndpointNeeds {
   readonly pods: Store<PodFacts>;
   readonly pool: PoolView;
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
-  readonly authority: ServiceParts['authority'];
-  readonly profile: ServiceParts['profile'];
+  readonly authority: X509ServiceNeeds['authority'];
+  readonly profile: X509ServiceNeeds['profile'];
   readonly clockFault: () => string | undefined;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;
@@ -72,13 +47,6 @@ export interface EndpointNeeds {
 
 /** What may listen, each by its own setting. */
 export type ListenerName = 'token-endpoint' | 'bundle-web' | 'bundle-spiffe';
-
-/** What is asked for at which path; all others have documents, or nothing. */
-const svidAt: ReadonlyMap<string, 'token' | 'x509-svid'> = new Map([
-  [paths.exchange, 'token'],
-  [paths.shortForm, 'token'],
-  [paths.x509Svid, 'x509-svid'],
-]);
 
 /** Others fetch bundles from anywhere, with whatever they have: Mozilla's intermediate configuration allows both. */
 const bundleTlsVersion = 'TLSv1.2';
@@ -95,7 +63,7 @@ export function createEndpoints(
 ): readonly { readonly name: ListenerName; run(signal: AbortSignal): Promise<void> }[] {
   const { settings, log, metrics, monotonic } = needs;
   const { token, bundleWeb, bundleSpiffe } = settings;
-  const tell = createTokenReporter(needs);
+  const report = createTokenReporter(needs);
   const { openApi, ...bundleDocuments } = createDocuments(needs.pool.current, settings);
   const own = () => ownCertificates({ ...needs, dnsNames: settings.names });
 
@@ -112,11 +80,8 @@ export function createEndpoints(
       tls,
       addressLimits: ofAddress(),
       connectionRate: ofAddress(),
-      onRefusal: (outcome, address, startedAt, path) => {
-        const event = services && svidAt.get(path);
-        if (event) tell({ event, address, elapsedMs: monotonic() - startedAt, outcome });
-        else tell({ event: 'other', listener, address, outcome });
-      },
+      report: (context, outcome) =>
+        report({ listener, svid: services && svidAt.get(context.path) }, context, outcome),
       onCut: (cause) => metrics.connectionsCut.inc({ listener, cause }),
       onError: (error) => log.error({ error: messageOf(error) }, 'the endpoint failed'),
       monotonic,
@@ -154,7 +119,7 @@ export function createEndpoints(
       listener(
         'token-endpoint',
         { ...token, asksForCertificates: token.clientCertificates, certificates: own() },
-        (onWaiting, signal) => learnServices({ ...needs, settings: token, tell, onWaiting }, signal),
+        (onWaiting, signal) => learnServices({ ...needs, settings: token, onWaiting }, signal),
       ),
     bundleWeb &&
       listener(

@@ -1,51 +1,21 @@
 import type { EventRecorder } from '../kube/events.ts';
-import type { Audit, TokenAuditRecord, X509AuditRecord } from '../observe/audit.ts';
+import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { type Checked, describe, type Refused, refusals } from '../observe/refusals.ts';
 import type { ProvedOwner } from './caller/caller.ts';
-import { describe, type Refused, refusals } from './refusals.ts';
-
-/** What is known of an answer when it is told. Holds no token. */
-interface ToldOf<Event extends string, Facts> {
-  /** What was asked for. */
-  readonly event: Event;
-  /** Address of the caller. */
-  readonly address: string;
-  readonly elapsedMs: number;
-  /** Whose request it is; absent until that is proved. */
-  readonly caller?: ProvedOwner;
-  readonly outcome: { readonly ok: true; readonly issued: Facts } | Refused;
-}
-
-/** What the audit line says of a JWT-SVID. */
-export type JwtSvidFacts = Required<
-  Pick<TokenAuditRecord, 'spiffeId' | 'audiences' | 'tokenId' | 'keyId' | 'notAfter'>
->;
-
-/** What the audit line says of an X509-SVID. */
-export type X509SvidFacts = Required<
-  Pick<X509AuditRecord, 'spiffeId' | 'serial' | 'publicKeySha256' | 'authority' | 'notBefore' | 'notAfter'>
->;
-
-/** A refusal of a request that was for no SVID: for a document, for nothing that is here, or of what is no request. */
-interface OtherTold {
-  readonly event: 'other';
-  /** Which listener it came to. */
-  readonly listener: string;
-  readonly address: string;
-  readonly outcome: Refused;
-}
-
-/** An answer to a request for an SVID. */
-export type SvidTold = ToldOf<'token', JwtSvidFacts> | ToldOf<'x509-svid', X509SvidFacts>;
+import type { IssuedToken } from './svid/jwt-service.ts';
+import type { RequestContext } from './svid/request-context.ts';
+import type { IssuedX509Svid } from './svid/x509-service.ts';
 
 /** Bytes of a subject that Google Cloud takes. SPIFFE IDs are ASCII, so as many characters. */
 const longestForGoogle = 127;
 const maxWarnedOf = 1_000;
 
 /**
- * Tells every answer in the same places: metrics, audit line, log and, for a refusal whose pod is known, an Event on
- * it. What a flood of requests is refused for is counted only, or the flood would go on in the log.
+ * Reports every answer in the same places: metrics, audit line, log and, for a refusal whose pod is known, an Event on
+ * it. Refusals for documents and unknown paths are counted by listener, and have no audit line. What a flood of requests
+ * is refused for is only counted, or the flood would go on in the log.
  */
 export function createTokenReporter(needs: {
   readonly log: Pick<Logger, 'debug' | 'info' | 'warn'>;
@@ -55,7 +25,8 @@ export function createTokenReporter(needs: {
   >;
   readonly audit: Audit;
   readonly events: Pick<EventRecorder, 'record'>;
-}) {
+  readonly monotonic: () => number;
+}): Report {
   const { log, metrics, audit, events } = needs;
   const counted = {
     token: { answers: metrics.tokens, seconds: metrics.tokenSeconds, issued: 'JWT-SVID issued' },
@@ -80,8 +51,8 @@ export function createTokenReporter(needs: {
     );
   }
 
-  /** Anybody may send such requests at any rate: they are counted, and are in the log for who looks closely. */
-  function tellOther({ listener, address, outcome }: OtherTold): void {
+  /** Anybody may send such requests at any rate, so they are counted, and logged at debug level. */
+  function reportOther(listener: string, { address }: RequestContext, outcome: Refused): void {
     const { code } = outcome;
     metrics.otherRefusals.inc({ listener, reason: code });
     if (isOfFlood(code)) return;
@@ -90,59 +61,76 @@ export function createTokenReporter(needs: {
     else log.debug(line, describe(outcome));
   }
 
-  return function tell(told: SvidTold | OtherTold): void {
-    if (told.event === 'other') {
-      tellOther(told);
+  return ({ listener, svid }, context, outcome) => {
+    const { address, caller } = context;
+    if (!svid) {
+      if (!outcome.ok) reportOther(listener, context, outcome);
       return;
     }
-    const { outcome, caller } = told;
+    const elapsedMs = needs.monotonic() - context.startedAt;
     const reason = outcome.ok ? 'Issued' : outcome.code;
     const verdict = outcome.ok ? 'issue' : refusals[outcome.code].verdict;
-    const { answers, seconds, issued } = counted[told.event];
+    const { answers, seconds, issued } = counted[svid];
     answers.inc({ outcome: verdict, reason });
-    seconds.observe({ outcome: verdict }, told.elapsedMs / 1000);
+    seconds.observe({ outcome: verdict }, elapsedMs / 1000);
     if (isOfFlood(reason)) return;
 
     const message = outcome.ok ? undefined : describe(outcome);
-    const common = {
+    audit({
       outcome: outcomeOf[verdict],
       reason,
       ...(message !== undefined && { message }),
-      address: told.address,
+      address,
       ...(caller && {
         namespace: caller.namespace,
         pod: caller.pod,
         serviceAccount: caller.serviceAccount,
         credentialId: caller.id,
       }),
-    };
-    if (told.event === 'token') {
-      const { audiences = [], ...facts }: Partial<JwtSvidFacts> = told.outcome.ok ? told.outcome.issued : {};
-      const shown = audiences.slice(0, 10).map((audience) => audience.slice(0, 200));
-      audit({ event: told.event, ...common, ...(told.outcome.ok && { audiences: shown }), ...facts });
-    } else {
-      audit({ event: told.event, ...common, ...(told.outcome.ok ? told.outcome.issued : {}) });
-    }
+      ...(outcome.ok ? auditedFacts(outcome.value) : { event: svid }),
+    });
 
     const line = {
       reason,
-      address: told.address,
+      address,
       ...(caller && { pod: `${caller.namespace}/${caller.pod.name}` }),
-      ...(outcome.ok && { spiffeId: outcome.issued.spiffeId }),
-      durationMs: Math.round(told.elapsedMs),
+      ...(outcome.ok && { spiffeId: outcome.value.spiffeId }),
+      durationMs: Math.round(elapsedMs),
     };
     if (outcome.ok) {
-      if (told.event === 'token') warnOfLength(outcome.issued.spiffeId);
+      if (svid === 'token') warnOfLength(outcome.value.spiffeId);
       log.debug(line, issued);
       return;
     }
     if (refusals[outcome.code].alarm) log.warn(line, message);
     else log.info(line, message);
-    if (caller) events.record(eventOf(told.event, caller, outcome, message ?? ''));
+    if (caller) events.record(eventOf(svid, caller, outcome, message ?? ''));
   };
 }
 
-export type TokenReporter = (told: SvidTold) => void;
+/** What an audit line says of an SVID: never the token itself. */
+function auditedFacts(issued: IssuedToken | IssuedX509Svid) {
+  const { spiffeId, notAfter } = issued;
+  if (issued.kind === 'token') {
+    const { tokenId, keyId } = issued;
+    const audiences = issued.audiences.slice(0, 10).map((audience) => audience.slice(0, 200));
+    return { event: issued.kind, audiences, spiffeId, tokenId, keyId, notAfter };
+  }
+  const { serial, publicKeySha256, authority, notBefore } = issued;
+  return { event: issued.kind, spiffeId, serial, publicKeySha256, authority, notBefore, notAfter };
+}
+
+/** Reports what came of a request; to be called once for each. */
+export type Report = (
+  to: {
+    /** Such as `token-endpoint`. */
+    readonly listener: string;
+    /** What is issued at the path of the request; undefined for documents and unknown paths. */
+    readonly svid: 'token' | 'x509-svid' | undefined;
+  },
+  context: RequestContext,
+  outcome: Checked<IssuedToken | IssuedX509Svid>,
+) => void;
 
 /** What requests are refused for when there are too many. */
 const isOfFlood = (reason: string) => reason === 'AddressLimited' || reason === 'Overloaded';
@@ -150,13 +138,13 @@ const isOfFlood = (reason: string) => reason === 'AddressLimited' || reason === 
 const outcomeOf = { issue: 'Issued', deny: 'Denied', wait: 'Wait' } as const;
 
 function eventOf(
-  event: SvidTold['event'],
+  svid: 'token' | 'x509-svid',
   caller: ProvedOwner,
   { code }: Refused,
   note: string,
 ): Parameters<EventRecorder['record']>[0] {
   return {
-    key: `${caller.pod.uid}/${event}/${code}`,
+    key: `${caller.pod.uid}/${svid}/${code}`,
     regarding: {
       apiVersion: 'v1',
       kind: 'Pod',

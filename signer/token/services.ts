@@ -1,13 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { OwnAudiences } from '../../spiffe/infrastructure.ts';
-import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
-import type { PoolView } from '../authority/view.ts';
-import type { PodFacts } from '../kube/pods.ts';
-import type { Store } from '../kube/store.ts';
-import type { Transport } from '../kube/transport.ts';
-import type { Logger } from '../observe/log.ts';
-import type { Metrics } from '../observe/metrics.ts';
+import type { TokenConfig } from '../config/endpoints.ts';
+import { createLimiter } from '../kube/limiter.ts';
 import { rootsPem } from '../trust/published-documents.ts';
 import { learnApiServerFacts } from './caller/api-server.ts';
 import { createAuthenticator } from './caller/authenticate.ts';
@@ -17,46 +11,15 @@ import { createIssuers } from './caller/issuers.ts';
 import { isHeardFrom } from './caller/pods.ts';
 import { createRecent } from './caller/recent.ts';
 import { createReviewCache, type ReviewCache } from './caller/review-cache.ts';
+import type { EndpointNeeds } from './endpoints.ts';
 import { createServed } from './http/published.ts';
-import { createLimiter } from './limiter.ts';
-import type { TokenReporter } from './report.ts';
 import { createTokenService, type TokenService } from './svid/jwt-service.ts';
-import { createX509Service, type X509Service, type X509ServiceNeeds } from './svid/x509-service.ts';
+import { createX509Service, type X509Service } from './svid/x509-service.ts';
 
-/** What may be had from the token endpoint; docs/reference/configuration.md says what each is for. */
-export interface TokenSettings {
-  readonly audiences: OwnAudiences;
-  readonly serviceAccountIssuers: readonly string[];
-  readonly issuer: string;
-  readonly lifetimeSeconds: number;
-  readonly algorithm: JwtSigningAlgorithm;
-  readonly rs256Audiences: readonly string[];
-  readonly allowedAudiences: readonly string[] | undefined;
-  readonly maxAudiences: number;
-  readonly propagationDelaySeconds: number;
-  readonly refreshHintSeconds: number;
-  readonly reviewCacheMs: number;
-  readonly podRate: number;
-  /** Undefined: no certificates. */
-  readonly x509: { readonly lifetimeSeconds: number } | undefined;
-}
-
-export interface ServiceParts extends Pick<X509ServiceNeeds, 'authority' | 'profile' | 'randomBytes'> {
-  readonly settings: TokenSettings;
-  readonly trustDomain: string;
-  readonly transport: Transport;
-  /** Our own credential for the API server. */
-  readonly authorization: () => Promise<string | undefined>;
-  readonly pods: Store<PodFacts>;
-  readonly pool: PoolView;
-  readonly clockFault: () => string | undefined;
-  readonly metrics: Metrics;
-  readonly log: Logger;
-  readonly tell: TokenReporter;
-  /** Is told why there is no service yet. */
+export interface ServiceParts extends Omit<EndpointNeeds, 'settings' | 'events' | 'audit' | 'onState'> {
+  readonly settings: TokenConfig;
+  /** Receives the reason why there is no service yet. */
   readonly onWaiting: (reason: string) => void;
-  readonly now: () => number;
-  readonly monotonic: () => number;
 }
 
 /** Tokens a second whose key the API server does not publish. */
@@ -96,19 +59,19 @@ function joinServices(
   issuers: ReturnType<typeof createIssuers>,
   cache: ReviewCache,
 ): Services {
-  const { settings, trustDomain, transport, pods, pool, now, monotonic, tell } = parts;
+  const { settings, trustDomain, transport, pods, pool, now, monotonic } = parts;
   const { audiences } = settings;
   const hearsOfPods = () => isHeardFrom(pods, monotonic());
   const keys = createIssuerKeys({ transport, monotonic, log: parts.log });
   const unpublishedKeys = createLimiter({ perSecond: unpublishedKeysPerSecond, monotonic });
-  const podReviews = createLimiter({ perSecond: settings.podRate, monotonic });
+  const podLimits = createLimiter({ perSecond: settings.podRate, monotonic });
   const authenticatorFor = (audience: string, remembered: ReviewCache) =>
     createAuthenticator({
       transport,
       keys,
       cache: remembered,
       unpublishedKeys,
-      podReviews,
+      podLimits,
       audience,
       issuers,
       hearsOfPods,
@@ -116,7 +79,7 @@ function joinServices(
       onReview: (result) => parts.metrics.tokenReviews.inc({ result }),
     });
   const byToken = authenticatorFor(audiences.token, cache);
-  const byCertificate = createCertificateAuthenticator({ pool, trustDomain, now });
+  const byCertificate = createCertificateAuthenticator({ pool, trustDomain, podLimits, now });
   const common = {
     pods: {
       pods,
@@ -124,10 +87,7 @@ function joinServices(
       seenLive: createRecent({ lifetimeMs: settings.reviewCacheMs, monotonic }),
       transport,
     },
-    podLimits: createLimiter({ perSecond: settings.podRate, monotonic }),
-    tell,
     now,
-    monotonic,
   };
   const { x509 } = settings;
   const roots = createServed(pool.current, rootsPem);

@@ -23,10 +23,18 @@ const mayUse: Record<string, readonly string[]> = {
   'signer/config': kube,
   'signer/issuance': facts,
   'signer/trust': facts,
-  'signer/token': ['signer/token/caller', 'signer/token/http', 'signer/token/svid', 'signer/trust', ...facts],
-  'signer/token/caller': ['signer/token', ...facts],
-  'signer/token/http': ['signer/token', 'signer/token/svid', 'signer/trust', ...facts],
-  'signer/token/svid': ['signer/token', 'signer/token/caller', 'signer/token/http', ...facts],
+  // The wiring of the endpoints. Inside, imports go from http to svid to caller.
+  'signer/token': [
+    'signer/config',
+    'signer/trust',
+    'signer/token/http',
+    'signer/token/svid',
+    'signer/token/caller',
+    ...facts,
+  ],
+  'signer/token/http': ['signer/token/svid', 'signer/token/caller', 'signer/trust', ...facts],
+  'signer/token/svid': ['signer/token/caller', ...facts],
+  'signer/token/caller': facts,
 };
 
 /** What tools/ may use of the program. The rest belongs to the running signer alone. */

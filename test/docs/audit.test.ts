@@ -12,8 +12,9 @@ import {
 import type { Logger } from '../../signer/observe/log.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes, type Reason } from '../../signer/observe/reasons.ts';
-import { refuse } from '../../signer/token/refusals.ts';
-import { createTokenReporter, type SvidTold } from '../../signer/token/report.ts';
+import { pass, type RefusalCode, refuse } from '../../signer/observe/refusals.ts';
+import { createTokenReporter } from '../../signer/token/report.ts';
+import type { RequestContext } from '../../signer/token/svid/request-context.ts';
 import { anOpenRequest } from '../issuance/examples.ts';
 import { blocksBelow, checkout, type Page, readPage } from './markdown.ts';
 
@@ -60,8 +61,8 @@ function reporters(replica = 'signer') {
   const metrics = createMetrics();
   const events = { record: silent, run: async () => undefined };
   const report = createReporter({ log, metrics, audit, events, signerName: 'kubespiffe.io/spiffe' });
-  const tellToken = createTokenReporter({ log, metrics, audit, events });
-  return { lines, metrics, report, tellToken };
+  const reportToken = createTokenReporter({ log, metrics, audit, events, monotonic: () => 1 });
+  return { lines, metrics, report, reportToken };
 }
 
 describe('the page on audit lines', () => {
@@ -138,13 +139,14 @@ describe('the page on audit lines', () => {
 
   it('shows what the code writes of a JWT-SVID', () => {
     const { time: _, ...shown } = sample('Of a JWT-SVID');
-    const { lines, tellToken } = reporters(shown.replica);
+    const { lines, reportToken } = reporters(shown.replica);
     const { spiffeId, audiences, tokenId, keyId, notAfter } = shown;
-    tellToken({
-      ...askedBy(shown),
-      event: 'token',
-      outcome: { ok: true, issued: { spiffeId, audiences, tokenId, keyId, notAfter } },
-    });
+    const issued = { spiffeId, audiences, tokenId, keyId, notAfter, token: 'x.y.z', expiresIn: 300 };
+    reportToken(
+      { listener: 'token-endpoint', svid: 'token' },
+      contextOf(shown),
+      pass({ kind: 'token', ...issued }),
+    );
     const [{ time: __, ...line } = {}] = lines;
     assert.deepEqual(line, shown);
     assert.deepEqual(
@@ -155,19 +157,21 @@ describe('the page on audit lines', () => {
 
   it('shows what the code writes of a refusal', () => {
     const { time: _, ...shown } = sample('Of an X509-SVID over HTTP');
-    const { lines, tellToken } = reporters(shown.replica);
+    const { lines, reportToken } = reporters(shown.replica);
     const [, detail = ''] = /\((.+?)\)/.exec(shown.message) ?? [];
-    tellToken({ ...askedBy(shown), event: 'x509-svid', outcome: refuse(shown.reason, detail) });
+    const refused = refuse(shown.reason as RefusalCode, detail);
+    reportToken({ listener: 'token-endpoint', svid: 'x509-svid' }, contextOf(shown), refused);
     const [{ time: __, ...line } = {}] = lines;
     assert.deepEqual(line, shown);
   });
 
-  function askedBy(shown: Line): Omit<SvidTold, 'event' | 'outcome'> {
+  function contextOf(shown: Line): RequestContext {
     const { address, namespace, pod, serviceAccount, credentialId } =
       shown as unknown as Required<TokenAuditRecord>;
     return {
+      path: '/token',
       address,
-      elapsedMs: 1,
+      startedAt: 0,
       caller: { namespace, pod, serviceAccount, id: credentialId },
     };
   }

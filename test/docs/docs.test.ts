@@ -6,8 +6,8 @@ import { parse } from 'yaml';
 import { authorityStates } from '../../signer/authority/states.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes } from '../../signer/observe/reasons.ts';
+import { refusals } from '../../signer/observe/refusals.ts';
 import { occasionalChecks, readinessChecks } from '../../signer/readiness.ts';
-import { refusals } from '../../signer/token/refusals.ts';
 import { anchorOf, blocksBelow, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
 
 const source = (path: string) => readFile(join(checkout, path), 'utf8');

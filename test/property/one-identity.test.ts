@@ -46,6 +46,7 @@ test('a pod has one identity: its certificate and its tokens carry the same SPIF
           pod: { name: 'web-0', uid: pod.uid },
           expiresAt: 0,
           id: '',
+          provedBy: 'token',
         },
         { kind: 'found', pod },
         { trustDomain },
@@ -85,6 +86,7 @@ test('both look at the pod alike: what is not the pod of the request, or is over
         pod: { name: request.podName, uid: 'pod-uid' },
         expiresAt: 0,
         id: '',
+        provedBy: 'token' as const,
       };
       const token = decideOnToken(caller, lookup, policy, 0);
       assert.equal(token.ok, certificate.kind === 'issue');

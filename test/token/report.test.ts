@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createMetrics } from '../../signer/observe/metrics.ts';
-import { refusals, refuse } from '../../signer/token/refusals.ts';
+import { pass, type RefusalCode, refusals, refuse } from '../../signer/observe/refusals.ts';
 import { createTokenReporter } from '../../signer/token/report.ts';
+
+const address = '10.0.0.1';
 
 interface Line {
   readonly level: string;
@@ -16,23 +18,29 @@ function reporter() {
   const metrics = createMetrics();
   const at = (level: string) => (fields: object, message?: string) =>
     lines.push({ level, fields, message: message ?? '' });
-  const tell = createTokenReporter({
+  const report = createTokenReporter({
     log: { debug: at('debug'), info: at('info'), warn: at('warn') } as unknown as Parameters<
       typeof createTokenReporter
     >[0]['log'],
     metrics,
     audit: (record) => audited.push(record),
     events: { record: () => undefined },
+    monotonic: () => 1,
   });
+  const context = { path: '', address, startedAt: 0, caller: undefined };
+  const refuses = (listener: string, svid: 'token' | undefined, code: RefusalCode) =>
+    report({ listener, svid }, context, refuse(code));
   const issued = (spiffeId: string) =>
-    tell({
-      event: 'token',
-      address: '10.0.0.1',
-      elapsedMs: 1,
-      outcome: { ok: true, issued: { spiffeId, audiences: ['a'], keyId: 'k', tokenId: 'i', notAfter: 2 } },
-    });
+    report(
+      { listener: 'token-endpoint', svid: 'token' },
+      context,
+      pass({
+        ...{ kind: 'token', token: 'x.y.z', expiresIn: 1, spiffeId },
+        ...{ audiences: ['a'], keyId: 'k', tokenId: 'i', notAfter: 2 },
+      }),
+    );
   return {
-    tell,
+    refuses,
     issued,
     lines,
     audited,
@@ -71,11 +79,9 @@ describe('a SPIFFE ID that Google Cloud would refuse', () => {
 });
 
 describe('a refusal', () => {
-  const address = '10.0.0.1';
-
   it('of what was for no SVID is counted for its listener, and is no line of the audit', async () => {
-    const { tell, lines, audited, metrics } = reporter();
-    tell({ event: 'other', listener: 'bundle-web', address, outcome: refuse('RouteUnknown') });
+    const { refuses, lines, audited, metrics } = reporter();
+    refuses('bundle-web', undefined, 'RouteUnknown');
     const text = await metrics.render();
     assert.match(text, /^kubespiffe_other_refusals_total\{listener="bundle-web",reason="RouteUnknown"\} 1$/m);
     assert.doesNotMatch(text, /^kubespiffe_tokens_total\{.* [^0]/m);
@@ -99,9 +105,9 @@ describe('a refusal', () => {
   });
 
   it('that is a fault of ours is warned of, whatever it was for', () => {
-    const { tell, lines } = reporter();
-    tell({ event: 'other', listener: 'bundle-spiffe', address, outcome: refuse('Fault') });
-    tell({ event: 'token', address, elapsedMs: 1, outcome: refuse('Fault') });
+    const { refuses, lines } = reporter();
+    refuses('bundle-spiffe', undefined, 'Fault');
+    refuses('token-endpoint', 'token', 'Fault');
     assert.deepEqual(
       lines.map(({ level }) => level),
       ['warn', 'warn'],
@@ -110,9 +116,9 @@ describe('a refusal', () => {
 
   for (const code of ['AddressLimited', 'Overloaded'] as const) {
     it(`for a flood is only counted: ${code}`, async () => {
-      const { tell, lines, audited, metrics } = reporter();
-      tell({ event: 'other', listener: 'bundle-web', address, outcome: refuse(code) });
-      tell({ event: 'token', address, elapsedMs: 1, outcome: refuse(code) });
+      const { refuses, lines, audited, metrics } = reporter();
+      refuses('bundle-web', undefined, code);
+      refuses('token-endpoint', 'token', code);
       assert.deepEqual([lines, audited], [[], []]);
       const text = await metrics.render();
       assert.match(text, new RegExp(`^kubespiffe_other_refusals_total\\{.*reason="${code}"\\} 1$`, 'm'));

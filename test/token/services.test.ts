@@ -8,7 +8,6 @@ import { compilePool } from '../../signer/authority/pool.ts';
 import { type PodFacts, toPodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
-import { pass } from '../../signer/token/refusals.ts';
 import { learnServices, type ServiceParts } from '../../signer/token/services.ts';
 import { ownAudiences } from '../../spiffe/infrastructure.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
@@ -49,6 +48,9 @@ async function theServices() {
   const services = await learnServices(
     {
       settings: {
+        address: { host: '', port: 0 },
+        minTlsVersion: 'TLSv1.3',
+        clientCertificates: false,
         audiences: ownAudiences(trustDomain),
         serviceAccountIssuers: [],
         issuer: 'https://id.example.org',
@@ -74,7 +76,6 @@ async function theServices() {
       clockFault: () => undefined,
       metrics: createMetrics(),
       log: log as unknown as ServiceParts['log'],
-      tell: () => undefined,
       onWaiting: () => undefined,
       now: () => facts.now * 1000,
       monotonic,
@@ -86,13 +87,14 @@ async function theServices() {
   );
   assert.ok(services);
   const token = signed(facts.key, headerOf(facts), claimsOf(facts));
-  const request = pass({
+  const request = {
     credential: { kind: 'token', token } as const,
     audiences: ['https://api.example.com'],
-  });
+  };
   return {
     pods,
-    ask: () => services.jwtSvid(request, '10.0.0.1', 0),
+    ask: () =>
+      services.jwtSvid(request, { path: '/jwt-svid', address: '10.0.0.1', startedAt: 0, caller: undefined }),
     reviewed: () => api.requests.filter(({ resource }) => resource === 'tokenreviews').length,
   };
 }

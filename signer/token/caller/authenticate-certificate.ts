@@ -1,6 +1,8 @@
 import type { Pool } from '../../authority/pool.ts';
 import type { PoolView } from '../../authority/view.ts';
-import { type Checked, refuse } from '../refusals.ts';
+import type { Limiter } from '../../kube/limiter.ts';
+import { type Checked, refuse } from '../../observe/refusals.ts';
+import { type Authenticated, charge } from './caller.ts';
 import {
   type CertificateCaller,
   type CertificateReading,
@@ -15,9 +17,11 @@ import {
 export function createCertificateAuthenticator(needs: {
   readonly pool: Pick<PoolView, 'current'>;
   readonly trustDomain: string;
+  /** By the UID of the pod. */
+  readonly podLimits: Pick<Limiter, 'take'>;
   /** Epoch milliseconds. */
   readonly now: () => number;
-}): (der: Uint8Array) => Checked<CertificateCaller> {
+}): (der: Uint8Array) => Authenticated<CertificateCaller> {
   /** By the array itself, which lives as long as its connection. */
   const readings = new WeakMap<Uint8Array, { pool: Pool; reading: Checked<CertificateReading> }>();
 
@@ -33,6 +37,8 @@ export function createCertificateAuthenticator(needs: {
     const pool = needs.pool.current();
     if (!pool) return refuse('NotReady', 'the pool of authorities was not read yet');
     const reading = read(der, pool);
-    return reading.ok ? judgeClientCertificate(reading.value, Math.floor(needs.now() / 1000)) : reading;
+    if (!reading.ok) return reading;
+    const judged = judgeClientCertificate(reading.value, Math.floor(needs.now() / 1000));
+    return judged.ok ? charge(judged.value, needs.podLimits) : judged;
   };
 }

@@ -1,8 +1,9 @@
 import { compactVerify } from 'jose';
 import { parseJwt } from '../../../spiffe/jwt-svid.ts';
+import type { Limiter } from '../../kube/limiter.ts';
 import type { Transport } from '../../kube/transport.ts';
-import type { Limiter } from '../limiter.ts';
-import { type Checked, pass, type RefusalCode, type Refused, refuse } from '../refusals.ts';
+import { type RefusalCode, type Refused, refuse } from '../../observe/refusals.ts';
+import { type Authenticated, charge, withOwner } from './caller.ts';
 import type { IssuerKeys } from './issuer-keys.ts';
 import type { Issuers } from './issuers.ts';
 import { checkTimes, maxTokenLength, ownerOf, type Psat, readPsat, readPsatHeader } from './psat.ts';
@@ -15,8 +16,8 @@ export interface AuthenticatorNeeds {
   readonly cache: ReviewCache;
   /** For tokens whose key the API server does not publish. */
   readonly unpublishedKeys: Limiter;
-  /** Reviews by the UID of the pod: one pod's tokens, good or not, must not take the API server from all others. */
-  readonly podReviews: Limiter;
+  /** By the UID of the pod. A request that is reviewed pays before that, whether its token turns out good or not. */
+  readonly podLimits: Pick<Limiter, 'take'>;
   /** The only audience that a token may have. */
   readonly audience: string;
   readonly issuers: Issuers;
@@ -32,8 +33,7 @@ export interface AuthenticatorNeeds {
  * `ReviewDisagrees` are not among them: the key may be withdrawn, and then anybody may have signed the token.
  */
 const refusedButProved: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
-  ...(['AudienceWrong', 'TokenExpired', 'TokenNotYetValid'] as const),
-  ...(['PodLimited', 'ReviewUnavailable', 'ReviewForbidden'] as const),
+  ...(['AudienceWrong', 'TokenExpired', 'TokenNotYetValid', 'ReviewUnavailable', 'ReviewForbidden'] as const),
 ]);
 
 /**
@@ -41,26 +41,29 @@ const refusedButProved: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
  * has the last word, once per token and cache lifetime. Whether the pod may have anything is another question.
  */
 export function createAuthenticator(needs: AuthenticatorNeeds) {
-  const { transport, keys, cache, audience, issuers } = needs;
-  const underWay = new Map<string, Promise<Checked<Psat>>>();
+  const { transport, keys, cache, audience, issuers, podLimits } = needs;
+  const underWay = new Map<string, Promise<Authenticated<Psat>>>();
   const seconds = () => Math.floor(needs.now() / 1000);
 
-  async function authenticate(token: string): Promise<Checked<Psat>> {
+  async function authenticate(token: string): Promise<Authenticated<Psat>> {
     const cached = needs.hearsOfPods() ? cache.get(token) : undefined;
     if (cached) {
       needs.onReview('cached');
       const refused = checkTimes(cached, seconds());
-      return refused ? { ...refused, owner: cached } : pass(cached);
+      return refused ? withOwner(refused, cached) : charge(cached, podLimits);
     }
-    // Many connections may bring one token at the same moment: it is reviewed once.
-    const known = underWay.get(token);
-    if (known) return known;
+    // A token that arrives on many connections at the same moment is reviewed once.
+    const shared = underWay.get(token);
+    if (shared) {
+      const outcome = await shared;
+      return outcome.ok ? charge(outcome.value, podLimits) : outcome;
+    }
     const first = verify(token).finally(() => underWay.delete(token));
     underWay.set(token, first);
     return first;
   }
 
-  async function verify(token: string): Promise<Checked<Psat>> {
+  async function verify(token: string): Promise<Authenticated<Psat>> {
     if (token.length > maxTokenLength)
       return refuse('TokenMalformed', `is longer than ${maxTokenLength} characters`);
     const jwt = parseJwt(token);
@@ -81,19 +84,19 @@ export function createAuthenticator(needs: AuthenticatorNeeds) {
     const read = () => readPsat(jwt.value.claims, { audience, issuers: issuers.known }, seconds());
     let psat = read();
     if (!psat.ok && psat.code === 'IssuerUnknown' && (await issuers.refresh())) psat = read();
-    const refused = (refusal: Refused): Refused => {
-      const owner = key && refusedButProved.has(refusal.code) ? ownerOf(jwt.value.claims) : undefined;
-      return owner ? { ...refusal, owner } : refusal;
-    };
+    const refused = (refusal: Refused) =>
+      withOwner(refusal, key && refusedButProved.has(refusal.code) ? ownerOf(jwt.value.claims) : undefined);
     if (!psat.ok) return refused(psat);
-    // Without a key these claims are hearsay until the review: anybody can make such tokens, so few are reviewed.
+    // Without a published key only the review proves the claims. Anybody can make such tokens, so few are reviewed.
+    const affordable = key ? charge(psat.value, podLimits) : psat;
+    if (!affordable.ok) return affordable;
     if (!key && needs.unpublishedKeys.take('all') > 0) return refuse('ReviewLimited');
-    if (key && needs.podReviews.take(psat.value.pod.uid) > 0) return refused(refuse('PodLimited'));
 
     const reviewed = await reviewToken(token, psat.value, audience, transport);
     if (reviewed.ok) cache.put(token, reviewed.value);
     needs.onReview(reviewed.ok ? 'good' : reviewed.code === 'TokenRefused' ? 'refused' : 'failed');
-    return reviewed.ok ? reviewed : refused(reviewed);
+    if (!reviewed.ok) return refused(reviewed);
+    return key ? reviewed : charge(reviewed.value, podLimits);
   }
 
   return authenticate;

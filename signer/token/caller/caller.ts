@@ -1,20 +1,38 @@
-/** The pod that a credential proves, and what Events and audit lines say of it. */
+import type { Limiter } from '../../kube/limiter.ts';
+import { pass, type Refused, refuse } from '../../observe/refusals.ts';
+
+/** The pod that a credential proves, as Events and audit lines name it. */
 export interface ProvedOwner {
   readonly namespace: string;
   readonly serviceAccount: { readonly name: string; readonly uid: string };
   readonly pod: { readonly name: string; readonly uid: string };
-  /** By which others name the credential too: `jti` of a token (empty for tokens without), serial of a certificate. */
+  /** Identifies the credential elsewhere: `jti` of a token (empty for tokens without), serial of a certificate. */
   readonly id: string;
 }
 
-/** Whose request it is, once that is proved. Whether the pod may have anything is another question. */
+/** The pod that sent a request, once its credential is verified. Whether it may have an SVID is decided later. */
 export interface Caller extends ProvedOwner {
   /** Where the pod runs, as far as the credential says. */
   readonly node?: { readonly name: string; readonly uid: string };
-  /** When the credential ends, seconds since the epoch: nothing that it gives may outlive it. */
+  /** End of the credential, seconds since the epoch. Nothing issued for it may outlive it. */
   readonly expiresAt: number;
-  /** Absent: by a token, about which the API server was asked. */
-  readonly provedBy?: 'certificate';
-  /** The SPIFFE ID that the credential itself carries, if it does: it has to be the one that its pod has now. */
+  /** A token was reviewed by the API server; a certificate was not. */
+  readonly provedBy: 'token' | 'certificate';
+  /** The SPIFFE ID in a certificate. It has to be the one that its pod has now. */
   readonly spiffeId?: string;
+}
+
+/** Result of verifying a credential. A refusal names the pod too if the credential proves it nevertheless. */
+export type Authenticated<C extends Caller = Caller> =
+  | { readonly ok: true; readonly value: C }
+  | (Refused & { readonly owner?: ProvedOwner });
+
+/** @returns the refusal with the pod that the credential proves. */
+export function withOwner(refused: Refused, owner: ProvedOwner | undefined): Authenticated<never> {
+  return owner ? { ...refused, owner } : refused;
+}
+
+/** Charges one request to the rate limit of the pod that sent it. */
+export function charge<C extends Caller>(caller: C, podLimits: Pick<Limiter, 'take'>): Authenticated<C> {
+  return podLimits.take(caller.pod.uid) > 0 ? withOwner(refuse('PodLimited'), caller) : pass(caller);
 }

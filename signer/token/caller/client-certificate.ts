@@ -5,8 +5,8 @@ import { readPodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { isSignedBy } from '../../../spiffe/pki/verify.ts';
 import type { Pool, PooledAuthority } from '../../authority/pool.ts';
 import { isPublished } from '../../authority/states.ts';
-import { type Checked, pass, refuse } from '../refusals.ts';
-import type { Caller } from './caller.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Authenticated, type Caller, withOwner } from './caller.ts';
 import { toleranceSeconds } from './psat.ts';
 
 /** Who calls with a certificate. */
@@ -54,7 +54,7 @@ export function readClientCertificate(
 export function judgeClientCertificate(
   { leaf, issuers, caller }: CertificateReading,
   now: number,
-): Checked<CertificateCaller> {
+): Authenticated<CertificateCaller> {
   if (issuers.some(({ tainted }) => tainted)) return refuse('CertificateTainted');
   const isTrusted = issuers.some(
     ({ state, root, intermediates }) =>
@@ -63,7 +63,7 @@ export function judgeClientCertificate(
   if (!isTrusted) return refuse('CertificateUntrusted');
   if (isInTime(leaf, now)) return caller;
   const refused = refuse(now >= leaf.notAfter ? 'CertificateExpired' : 'CertificateNotYetValid');
-  return caller.ok ? { ...refused, owner: caller.value } : refused;
+  return withOwner(refused, caller.ok ? caller.value : undefined);
 }
 
 function isInTime({ notBefore, notAfter }: CertificateFacts, now: number): boolean {

@@ -4,7 +4,7 @@ import { spiffeIdOf } from '../../identity/spiffe.ts';
 import { type PodFacts, type PodLookup, readPod } from '../../kube/pods.ts';
 import type { Store } from '../../kube/store.ts';
 import type { Transport } from '../../kube/transport.ts';
-import { type Checked, refuse } from '../refusals.ts';
+import { type Checked, refuse } from '../../observe/refusals.ts';
 import type { Caller } from './caller.ts';
 import type { Recent } from './recent.ts';
 
@@ -36,7 +36,7 @@ export async function lookUpPod(
     readonly transport: Transport;
   },
 ): Promise<PodLookup> {
-  const isConfirmed = caller.provedBy !== 'certificate' || needs.seenLive.has(caller.pod.uid);
+  const isConfirmed = caller.provedBy === 'token' || needs.seenLive.has(caller.pod.uid);
   const cached =
     isConfirmed && needs.hearsOfPods() ? needs.pods.get(`${caller.namespace}/${caller.pod.name}`) : undefined;
   if (cached?.uid === caller.pod.uid && cached.serviceAccountName === caller.serviceAccount.name) {

@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject } from '../../../spiffe/json.ts';
 import { isJwtAlgorithm, type JwtAlgorithmName } from '../../../spiffe/jwt-algorithms.ts';
 import { audiencesOf } from '../../../spiffe/jwt-svid.ts';
-import { type Checked, pass, type Refused, refuse } from '../refusals.ts';
+import { type Checked, pass, type Refused, refuse } from '../../observe/refusals.ts';
 import type { Caller, ProvedOwner } from './caller.ts';
 
 /** A projected ServiceAccount token, as far as it matters to us. Times in seconds since the epoch. */
@@ -78,7 +78,7 @@ export function readPsat(claims: JsonObject, policy: PsatPolicy, now: number): C
   const bound = readBinding(claims);
   if (!bound.ok) return bound;
   if (claims.jti !== undefined && typeof claims.jti !== 'string') return refuse('ClaimsMalformed', 'jti');
-  return pass({ ...bound.value, ...times.value, id: claims.jti ?? '' });
+  return pass({ ...bound.value, ...times.value, id: claims.jti ?? '', provedBy: 'token' });
 }
 
 /**

@@ -3,8 +3,8 @@ import type { Authority } from '../../authority/pool.ts';
 import { type Pause, pause as realPause } from '../../kube/timer.ts';
 import type { Logger } from '../../observe/log.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
-import { type EndpointCertificate, isToBeRenewed, makeEndpointCertificate } from '../certificate.ts';
 import { readCertificateFiles } from './certificate-files.ts';
+import { type EndpointCertificate, isToBeRenewed, makeEndpointCertificate } from './endpoint-certificate.ts';
 import type { ServerCertificate } from './tls.ts';
 
 /** Where a listener has its certificate from. */

@@ -1,7 +1,7 @@
 import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { Limiter } from '../limiter.ts';
+import type { Limiter } from '../../kube/limiter.ts';
 import { addressOf } from './address.ts';
 import { gate } from './gate.ts';
 import { createHandshakeTurns, type HandshakeLimits } from './handshakes.ts';

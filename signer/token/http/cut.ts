@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyReply } from 'fastify';
-import { type Refused, refuse } from '../refusals.ts';
+import { type Refused, refuse } from '../../observe/refusals.ts';
 
 /** After its answer a peer has so long to take it and to close; then it is closed whatever the peer does. */
 const partingMs = 1_000;

@@ -7,7 +7,7 @@ import {
   rootsPem,
   spiffeBundleDocument,
 } from '../../trust/published-documents.ts';
-import { type Checked, pass, refuse } from '../refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Http } from './http.ts';
 import { openApiDocument } from './openapi.ts';
 import { paths } from './paths.ts';

@@ -1,14 +1,18 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Limiter } from '../../kube/limiter.ts';
 import { pause } from '../../kube/timer.ts';
-import type { Limiter } from '../limiter.ts';
-import { type Checked, describe, type Refused, refusals, refuse } from '../refusals.ts';
+import { type Checked, describe, type Refused, refusals, refuse } from '../../observe/refusals.ts';
+import type { Presented } from '../caller/credential.ts';
+import type { IssuedToken } from '../svid/jwt-service.ts';
+import type { RequestContext } from '../svid/request-context.ts';
+import type { IssuedX509Svid } from '../svid/x509-service.ts';
 import { addressOf } from './address.ts';
 import { type Excess, limitConnections } from './connections.ts';
 import { createCut } from './cut.ts';
 import { type HttpLimits, maxBodyBytes, maxHeaderBytes, usualLimits } from './limits.ts';
-import { type Presented, presentedBy } from './presented.ts';
+import { presentedBy } from './presented.ts';
 
 export interface HttpNeeds {
   /** From `tlsOptions`. */
@@ -18,8 +22,8 @@ export interface HttpNeeds {
   /** Of new connections, by address. */
   readonly connectionRate: Limiter;
   readonly limits?: HttpLimits;
-  /** Tells of a refusal that came before the request could be read. @param path empty as far as that was not read. */
-  readonly onRefusal: (refused: Refused, address: string, startedAt: number, path: string) => void;
+  /** Is called once for each request, whatever came of it. Documents that were served are not reported. */
+  readonly report: (context: RequestContext, outcome: Checked<Issued>) => void;
   /** Is called for each connection that was closed before a request. */
   readonly onCut: (cause: Excess) => void;
   readonly onError: (error: Error) => void;
@@ -27,16 +31,25 @@ export interface HttpNeeds {
   readonly monotonic: () => number;
 }
 
+/** What the routes issue. */
+type Issued = IssuedToken | IssuedX509Svid;
+
 /** An HTTPS server with its limits and its way to refuse; the routes come from elsewhere. Not yet listening. */
 export interface Http {
   /** `close` lets nobody in any more, finishes what is under way, and breaks off what takes too long. */
   readonly app: FastifyInstance;
   readonly server: Server;
-  /** When the request began, on the monotonic clock, in milliseconds. */
-  startedAt(request: FastifyRequest): number;
-  /** What a request shows beside its body. */
-  presented(request: FastifyRequest): Checked<Presented>;
-  /** Answers with a refusal and tells of it. */
+  /**
+   * Handles a request for an SVID with a body of one type, and reports what came of it.
+   *
+   * @returns what was issued, for the route to send; undefined when a refusal was sent.
+   */
+  issued<T extends Issued>(
+    reply: FastifyReply,
+    contentType: string,
+    issue: (presented: Presented, context: RequestContext) => Promise<Checked<T>>,
+  ): Promise<T | undefined>;
+  /** Sends a refusal and reports it. */
   refused(reply: FastifyReply, refusal: Refused): FastifyReply;
 }
 
@@ -49,14 +62,15 @@ export function createHttp(needs: HttpNeeds): Http {
   let breakOff: () => void = () => undefined;
 
   const lastOn = new WeakMap<Socket, FastifyReply>();
-  const told = new WeakSet<FastifyReply>();
+  const contexts = new WeakMap<FastifyRequest, RequestContext>();
+  const reported = new WeakSet<RequestContext>();
   const cut = createCut({
     maxHeaderBytes,
     lastOn: (socket) => lastOn.get(socket),
     bodyOf,
     onRefusal: (refusal, socket, reply) => {
-      if (reply) tell(reply, refusal);
-      else needs.onRefusal(refusal, addressOf(socket), needs.monotonic(), '');
+      if (reply) report(contextOf(reply.request), refusal);
+      else needs.report(newContext(socket), refusal);
     },
     onHandshakeFailed: () => needs.onCut('handshake'),
   });
@@ -69,7 +83,7 @@ export function createHttp(needs: HttpNeeds): Http {
     routerOptions: { maxParamLength: 1 },
     // No hook is called for these.
     frameworkErrors: (_error, _request, reply) =>
-      refused(reply, overRate(reply) ?? refuse('RequestMalformed', 'the path is none')),
+      refused(reply, overRate(reply) ?? refuse('RequestMalformed', 'the URL path is not valid')),
     clientErrorHandler: (error, socket) => cut(error as NodeJS.ErrnoException, socket),
     serverFactory: (handler) => {
       server = createServer(
@@ -96,20 +110,29 @@ export function createHttp(needs: HttpNeeds): Http {
     },
   });
 
-  const started = new WeakMap<FastifyRequest, number>();
-  const startedAt = (request: FastifyRequest) => started.get(request) ?? needs.monotonic();
   let underWay = 0;
 
-  /** Once for each request: the body of one that was cut is a fault of its own. */
-  function tell(reply: FastifyReply, refusal: Refused): void {
-    if (told.has(reply)) return;
-    told.add(reply);
-    const [path = ''] = reply.request.url.split('?');
-    needs.onRefusal(refusal, addressOf(reply.request.socket), startedAt(reply.request), path);
+  function newContext(socket: Socket, path = ''): RequestContext {
+    return { path, address: addressOf(socket), startedAt: needs.monotonic(), caller: undefined };
+  }
+
+  function contextOf(request: FastifyRequest): RequestContext {
+    const known = contexts.get(request);
+    if (known) return known;
+    const context = newContext(request.socket, request.url.split('?')[0]);
+    contexts.set(request, context);
+    return context;
+  }
+
+  /** Once for each request: the body of one that was cut is a problem of its own. */
+  function report(context: RequestContext, outcome: Checked<Issued>): void {
+    if (reported.has(context)) return;
+    reported.add(context);
+    needs.report(context, outcome);
   }
 
   function refused(reply: FastifyReply, refusal: Refused): FastifyReply {
-    tell(reply, refusal);
+    report(contextOf(reply.request), refusal);
     return sendRefusal(reply, refusal);
   }
 
@@ -118,7 +141,7 @@ export function createHttp(needs: HttpNeeds): Http {
   }
 
   app.addHook('onRequest', async (request, reply) => {
-    started.set(request, needs.monotonic());
+    contextOf(request);
     const { socket } = request.raw;
     lastOn.set(socket, reply);
     const limited = overRate(reply) ?? (underWay >= limits.requests ? refuse('Overloaded') : undefined);
@@ -145,7 +168,7 @@ export function createHttp(needs: HttpNeeds): Http {
     }
     if (statusCode < 500)
       return refused(reply, refuse('RequestMalformed', 'the body does not arrive as announced'));
-    needs.onError(error instanceof Error ? error : new Error('something that is no error was thrown'));
+    needs.onError(error instanceof Error ? error : new Error('a value that is not an Error was thrown'));
     return refused(reply, refuse('Fault'));
   });
 
@@ -158,12 +181,26 @@ export function createHttp(needs: HttpNeeds): Http {
     await pause(limits.closingMs, isClosed.signal);
     breakOff();
   });
-  const presented = (request: FastifyRequest) => presentedBy(request.raw, asksForCertificates);
-  return { app, server, startedAt, presented, refused };
+
+  const issued: Http['issued'] = async (reply, contentType, issue) => {
+    const { request } = reply;
+    const context = contextOf(request);
+    const presented = presentedBy(request.raw, asksForCertificates);
+    const [type = ''] = (request.headers['content-type'] ?? '').split(';');
+    const outcome = !presented.ok
+      ? presented
+      : type.trim().toLowerCase() === contentType
+        ? await issue(presented.value, context)
+        : refuse('RequestMalformed', `the Content-Type is not ${contentType}`);
+    report(context, outcome);
+    if (outcome.ok) return outcome.value;
+    sendRefusal(reply, outcome);
+    return undefined;
+  };
+  return { app, server, issued, refused };
 }
 
-/** Answers with a refusal that was told already. */
-export function sendRefusal(reply: FastifyReply, refusal: Refused): FastifyReply {
+function sendRefusal(reply: FastifyReply, refusal: Refused): FastifyReply {
   const { status, verdict } = refusals[refusal.code];
   reply.code(status).headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
   if (verdict === 'wait') reply.header('retry-after', String(retryAfterSeconds));

@@ -1,4 +1,4 @@
-import { type RefusalCode, refusals, sentenceOf } from '../refusals.ts';
+import { type RefusalCode, refusals, sentenceOf } from '../../observe/refusals.ts';
 
 /** What only `/token` can be refused for, as only it is a form with parameters. */
 const ofExchangeAlone: readonly RefusalCode[] = [

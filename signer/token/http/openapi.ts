@@ -1,5 +1,5 @@
 import { type PublishedDocument, published } from '../../trust/published-documents.ts';
-import { type Refusal, type RefusalCode, refusals } from '../refusals.ts';
+import { type Refusal, type RefusalCode, refusals } from '../../observe/refusals.ts';
 import { jwtTokenType } from '../svid/exchange.ts';
 import { cutResponses, header, json, reference, refusalResponses, refusedFor } from './openapi-refusals.ts';
 import { paths } from './paths.ts';

@@ -9,3 +9,10 @@ export const paths = {
   roots: '/roots.pem',
   openApi: '/openapi.json',
 } as const;
+
+/** What is issued at a path. All others have documents, or nothing. */
+export const svidAt: ReadonlyMap<string, 'token' | 'x509-svid'> = new Map([
+  [paths.exchange, 'token'],
+  [paths.shortForm, 'token'],
+  [paths.x509Svid, 'x509-svid'],
+]);

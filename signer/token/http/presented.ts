@@ -1,14 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { type Checked, pass, refuse } from '../refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import type { Presented } from '../caller/credential.ts';
 import { peerCertificate } from './client-tls.ts';
-
-/** What a request shows beside its body. */
-export interface Presented {
-  /** The one Authorization header. */
-  readonly authorization: string | undefined;
-  /** Absent unless the listener asks for client certificates. */
-  readonly peer?: { readonly certificate: Uint8Array | undefined } | undefined;
-}
 
 /** @param asksForCertificates whether the server was made to ask its clients for certificates. */
 export function presentedBy(request: IncomingMessage, asksForCertificates: boolean): Checked<Presented> {

@@ -1,8 +1,7 @@
-import { refuse } from '../refusals.ts';
+import type { FastifyReply } from 'fastify';
 import { readX509Request } from '../svid/csr-request.ts';
 import type { IssuedX509Svid, X509Service } from '../svid/x509-service.ts';
-import { addressOf } from './address.ts';
-import { type Http, sendRefusal } from './http.ts';
+import type { Http } from './http.ts';
 import { paths } from './paths.ts';
 
 /** RFC 5967. */
@@ -10,43 +9,40 @@ const requestType = 'application/pkcs10';
 /** RFC 8555 9.1. */
 const chainType = 'application/pem-certificate-chain';
 
-/** Adds what gives X509-SVIDs. */
-export function addX509Routes({ app, startedAt, presented }: Http, answer: X509Service): void {
+/** Adds what issues X509-SVIDs. */
+export function addX509Routes({ app, issued }: Http, issue: X509Service): void {
   app.addContentTypeParser(requestType, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
   app.post(paths.x509Svid, async (request, reply) => {
-    const [type] = (request.headers['content-type'] ?? '').split(';');
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-    const shown = presented(request);
-    const asked = !shown.ok
-      ? shown
-      : type?.trim().toLowerCase() === requestType
-        ? readX509Request(body, shown.value)
-        : refuse('RequestMalformed', `the Content-Type is not ${requestType}`);
-    const outcome = await answer(asked, addressOf(request.socket), startedAt(request));
-    if (!outcome.ok) return sendRefusal(reply, outcome);
-    reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
-    if (prefersJson(request.headers.accept)) return reply.send(jsonOf(outcome.value));
-    const { chainPem, rootsPem, issuedAt, refreshAt } = outcome.value;
-    return reply
-      .headers({
-        // What a shell cannot tell from the certificates alone: where the roots begin, and when to come back.
-        'kubespiffe-chain-length': String(chainPem.split('-----BEGIN ').length - 1),
-        'kubespiffe-refresh-after': String(refreshAt - issuedAt),
-      })
-      .type(chainType)
-      .send(chainPem + rootsPem);
+    const svid = await issued(reply, requestType, async (presented, context) => {
+      const asked = readX509Request(body, presented);
+      return asked.ok ? issue(asked.value, context) : asked;
+    });
+    return svid ? send(reply, svid) : reply;
   });
 }
 
-function jsonOf(svid: IssuedX509Svid): object {
-  return {
-    spiffe_id: svid.spiffeId,
-    certificate_chain: svid.chainPem,
-    trust_bundle: svid.rootsPem,
-    expires_at: svid.expiresAt,
-    refresh_at: svid.refreshAt,
-  };
+function send(reply: FastifyReply, svid: IssuedX509Svid): FastifyReply {
+  reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
+  const { spiffeId, chainPem, rootsPem, issuedAt, notAfter, refreshAt } = svid;
+  if (prefersJson(reply.request.headers.accept)) {
+    return reply.send({
+      spiffe_id: spiffeId,
+      certificate_chain: chainPem,
+      trust_bundle: rootsPem,
+      expires_at: notAfter,
+      refresh_at: refreshAt,
+    });
+  }
+  return reply
+    .headers({
+      // What a shell cannot see in the certificates alone: where the roots begin, and when to come back.
+      'kubespiffe-chain-length': String(chainPem.split('-----BEGIN ').length - 1),
+      'kubespiffe-refresh-after': String(refreshAt - issuedAt),
+    })
+    .type(chainType)
+    .send(chainPem + rootsPem);
 }
 
 /** Whether an Accept header (RFC 9110 12.5.1) names JSON, and not PEM with more weight. */

@@ -1,4 +1,4 @@
-import { type Checked, pass, refuse } from '../refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 
 /** For whom JWT-SVIDs may be. */
 export interface AudiencePolicy {

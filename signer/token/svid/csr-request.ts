@@ -1,8 +1,7 @@
 import { decodePem } from '../../../spiffe/pki/pem.ts';
 import { textOf } from '../../../spiffe/pki/text.ts';
-import type { Presented } from '../http/presented.ts';
-import { type Checked, pass, refuse } from '../refusals.ts';
-import { bearerOf } from './exchange.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { bearerOf, type Presented } from '../caller/credential.ts';
 
 /** What was asked for, not looked into yet. */
 export interface X509Request {

@@ -1,11 +1,6 @@
 import { parseJsonObject } from '../../../spiffe/json.ts';
-import type { Presented } from '../http/presented.ts';
-import { type Checked, pass, refuse } from '../refusals.ts';
-
-/** What proves who asks: a ServiceAccount token, or the client certificate (DER) of the TLS connection. */
-export type Credential =
-  | { readonly kind: 'token'; readonly token: string }
-  | { readonly kind: 'certificate'; readonly der: Uint8Array };
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Credential, credentialOf, type Presented } from '../caller/credential.ts';
 
 /** What was asked for, whichever way it came. */
 export interface TokenRequest {
@@ -66,7 +61,7 @@ export function readExchange(body: string, presented: Presented): Checked<TokenR
  * `{"audience":"…"}` or `{"audience":["…"]}`. Pure.
  */
 export function readShortForm(body: string, presented: Presented): Checked<TokenRequest> {
-  const credential = readCredential(presented);
+  const credential = credentialOf(presented);
   if (!credential.ok) return credential;
   const read = parseJsonObject(body, 'the body');
   if (!read.ok) return refuse('RequestMalformed', read.reason);
@@ -78,23 +73,6 @@ export function readShortForm(body: string, presented: Presented): Checked<Token
     return refuse('RequestMalformed', 'audience is neither a string nor a list of strings');
   }
   return pass({ credential: credential.value, audiences });
-}
-
-function readCredential({ authorization, peer }: Presented): Checked<Credential> {
-  if (peer?.certificate) {
-    return authorization === undefined
-      ? pass({ kind: 'certificate', der: peer.certificate })
-      : refuse('CredentialsRepeated', 'a client certificate and an Authorization header');
-  }
-  if (peer && authorization === undefined) return refuse('CredentialMissing');
-  const token = bearerOf(authorization);
-  return token.ok ? pass({ kind: 'token', token: token.value }) : token;
-}
-
-/** The ServiceAccount token of an Authorization header (RFC 6750 2.1). */
-export function bearerOf(authorization: string | undefined): Checked<string> {
-  const [, token] = /^Bearer ([!-~]+)$/i.exec(authorization ?? '') ?? [];
-  return token === undefined ? refuse('TokenMissing', 'Authorization: Bearer') : pass(token);
 }
 
 /** URLSearchParams lets broken percent-encoding through as it is, and bytes that are no UTF-8 as question marks. */

@@ -1,14 +1,13 @@
 import type { JwtSigningAlgorithm } from '../../../spiffe/jwt-algorithms.ts';
 import type { PoolView } from '../../authority/view.ts';
-import type { Caller } from '../caller/caller.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import type { Authenticated } from '../caller/caller.ts';
+import type { Credential } from '../caller/credential.ts';
 import { decideOnPod, lookUpPod } from '../caller/pods.ts';
-import type { Limiter } from '../limiter.ts';
-import { type Checked, pass, refuse } from '../refusals.ts';
-import type { JwtSvidFacts, TokenReporter } from '../report.ts';
-import { type Answer, answering, type Issue } from './answering.ts';
 import { type AudiencePolicy, checkAudiences } from './audiences.ts';
-import type { Credential, TokenRequest } from './exchange.ts';
+import type { TokenRequest } from './exchange.ts';
 import { expiryOf, mintJwtSvid } from './mint-jwt.ts';
+import type { RequestContext } from './request-context.ts';
 
 export interface TokenPolicy {
   readonly trustDomain: string;
@@ -25,40 +24,45 @@ export interface TokenPolicy {
 }
 
 export interface TokenServiceNeeds {
-  /** Whose credential it is. */
-  readonly authenticate: (credential: Credential) => Promise<Checked<Caller>>;
+  /** Verifies a credential, and charges the request to the rate limit of its pod. */
+  readonly authenticate: (credential: Credential) => Promise<Authenticated>;
   readonly pods: Parameters<typeof lookUpPod>[1];
   readonly pool: Pick<PoolView, 'jwtSignable'>;
   /** Why the clock may not be used, or undefined. */
   readonly clockFault: () => string | undefined;
-  readonly podLimits: Pick<Limiter, 'take'>;
   readonly policy: TokenPolicy;
-  readonly tell: TokenReporter;
   readonly newId: () => string;
   /** Epoch milliseconds. */
   readonly now: () => number;
-  readonly monotonic: () => number;
 }
 
-/** A JWT-SVID and its remaining life in seconds. */
+/** A JWT-SVID, and what the audit line says of it. */
 export interface IssuedToken {
+  readonly kind: 'token';
   readonly token: string;
+  /** Seconds that are left. */
   readonly expiresIn: number;
   readonly spiffeId: string;
+  readonly audiences: readonly string[];
+  /** `jti` */
+  readonly tokenId: string;
+  /** `kid` of the key that signed it. */
+  readonly keyId: string;
+  /** Seconds since the epoch. */
+  readonly notAfter: number;
 }
 
-export type TokenService = Answer<TokenRequest, IssuedToken>;
+export type TokenService = (request: TokenRequest, context: RequestContext) => Promise<Checked<IssuedToken>>;
 
-/** Gives JWT-SVIDs to pods that prove themselves with their ServiceAccount token or their certificate. */
+/** Issues JWT-SVIDs to pods that prove themselves with their ServiceAccount token or their certificate. */
 export function createTokenService(needs: TokenServiceNeeds): TokenService {
-  const { policy, monotonic } = needs;
+  const { policy } = needs;
 
-  const issue: Issue<TokenRequest, IssuedToken, JwtSvidFacts> = async (request, known) => {
+  return async (request, context) => {
     const authenticated = await needs.authenticate(request.credential);
+    context.caller = authenticated.ok ? authenticated.value : authenticated.owner;
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
-    known(caller);
-    if (needs.podLimits.take(caller.pod.uid) > 0) return refuse('PodLimited');
     const audiences = checkAudiences(request.audiences, policy.audiences);
     if (!audiences.ok) return audiences;
 
@@ -80,27 +84,25 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     const signable = needs.pool.jwtSignable(algorithm, now, policy.propagationSeconds);
     if (!signable.ok) return refuse('SigningUnavailable', signable.problem.message);
     const signer = signable.authority;
-    const minted = await mintJwtSvid({
+    const tokenId = needs.newId();
+    const token = await mintJwtSvid({
       signer,
       spiffeId: spiffeId.value,
       audiences: audiences.value,
       issuer: policy.issuer,
       now,
       expiresAt: expiresAt.value,
-      id: needs.newId(),
+      id: tokenId,
     });
-    const { uri } = spiffeId.value;
     return pass({
-      given: { token: minted.token, expiresIn: minted.expiresAt - now, spiffeId: uri },
-      facts: {
-        spiffeId: uri,
-        audiences: audiences.value,
-        tokenId: minted.id,
-        keyId: signer.kid,
-        notAfter: minted.expiresAt,
-      },
+      kind: 'token',
+      token,
+      expiresIn: expiresAt.value - now,
+      spiffeId: spiffeId.value.uri,
+      audiences: audiences.value,
+      tokenId,
+      keyId: signer.kid,
+      notAfter: expiresAt.value,
     });
   };
-
-  return answering({ issue, tell: (told) => needs.tell({ event: 'token', ...told }), monotonic });
 }

@@ -2,21 +2,13 @@ import { constants, type KeyObject, sign } from 'node:crypto';
 import type { SpiffeId } from '../../../spiffe/id.ts';
 import type { JwtSigningAlgorithm } from '../../../spiffe/jwt-algorithms.ts';
 import { assembleJwt, jwtSigningInput } from '../../../spiffe/jwt-svid.ts';
-import { type Checked, pass, refuse } from '../refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 
 /** The key that signs. */
 export interface JwtSigner {
   readonly kid: string;
   readonly algorithm: JwtSigningAlgorithm;
   readonly privateKey: KeyObject;
-}
-
-/** Times in whole seconds since the epoch. */
-export interface MintedToken {
-  readonly token: string;
-  readonly id: string;
-  readonly issuedAt: number;
-  readonly expiresAt: number;
 }
 
 /** How far iat and nbf lie back, for verifiers whose clocks are slow, in seconds. */
@@ -43,6 +35,7 @@ export function expiryOf(input: {
  * is signed on the calling thread and there at once; RS256 takes twelve times as long and goes to the thread pool.
  *
  * @param input id: unique for each token (jti). now, expiresAt: seconds since the epoch; from `expiryOf`.
+ * @returns the compact serialisation.
  */
 export async function mintJwtSvid(input: {
   readonly signer: JwtSigner;
@@ -52,8 +45,8 @@ export async function mintJwtSvid(input: {
   readonly now: number;
   readonly expiresAt: number;
   readonly id: string;
-}): Promise<MintedToken> {
-  const { signer, id, expiresAt } = input;
+}): Promise<string> {
+  const { signer } = input;
   const issuedAt = input.now - backdateSeconds;
   const signingInput = jwtSigningInput(
     { alg: signer.algorithm, kid: signer.kid },
@@ -61,10 +54,10 @@ export async function mintJwtSvid(input: {
       iss: input.issuer,
       sub: input.spiffeId.uri,
       aud: input.audiences,
-      exp: expiresAt,
+      exp: input.expiresAt,
       iat: issuedAt,
       nbf: issuedAt,
-      jti: id,
+      jti: input.id,
     },
   );
   const bytes = Buffer.from(signingInput);
@@ -72,7 +65,7 @@ export async function mintJwtSvid(input: {
     signer.algorithm === 'ES256'
       ? joinedSignature(sign('sha256', bytes, signer.privateKey))
       : await signRsa(bytes, signer.privateKey);
-  return { token: assembleJwt(signingInput, signature), id, issuedAt, expiresAt };
+  return assembleJwt(signingInput, signature);
 }
 
 function signRsa(bytes: Uint8Array, key: KeyObject): Promise<Uint8Array> {

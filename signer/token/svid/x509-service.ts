@@ -5,18 +5,19 @@ import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import type { Authority } from '../../authority/pool.ts';
 import { spiffeSubject } from '../../identity/subject.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Authenticate } from '../caller/authenticate.ts';
 import type { Caller } from '../caller/caller.ts';
 import { decideOnPod, lookUpPod } from '../caller/pods.ts';
-import type { Limiter } from '../limiter.ts';
-import { pass, refuse } from '../refusals.ts';
-import type { TokenReporter, X509SvidFacts } from '../report.ts';
-import { type Answer, answering, type Issue } from './answering.ts';
 import { pkcs10Of, type X509Request } from './csr-request.ts';
 import { keyOfRequest, mintX509Svid } from './mint-x509.ts';
+import type { RequestContext } from './request-context.ts';
 
 export interface X509ServiceNeeds {
-  /** Takes tokens of the audience for certificates, and remembers none of them. */
+  /**
+   * Verifies a token of the audience for certificates, and charges the request to the rate limit of its pod. Remembers no
+   * token.
+   */
   readonly authenticate: Authenticate;
   readonly pods: Parameters<typeof lookUpPod>[1];
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
@@ -27,44 +28,46 @@ export interface X509ServiceNeeds {
   readonly roots: () => string | undefined;
   /** The same as that of PodCertificateRequests. */
   readonly profile: CertificateProfile;
-  readonly podLimits: Pick<Limiter, 'take'>;
   readonly policy: { readonly trustDomain: string; readonly lifetimeSeconds: number };
-  readonly tell: TokenReporter;
   readonly randomBytes: (count: number) => Uint8Array;
   /** Epoch milliseconds. */
   readonly now: () => number;
-  readonly monotonic: () => number;
 }
 
-/** An X509-SVID and what verifies those of others. Times in seconds since the epoch. */
+/** An X509-SVID with the roots, and what the audit line says of it. Times in seconds since the epoch. */
 export interface IssuedX509Svid {
+  readonly kind: 'x509-svid';
   readonly spiffeId: string;
   /** Leaf, then intermediates, without the root; PEM. */
   readonly chainPem: string;
   /** PEM. */
   readonly rootsPem: string;
+  readonly serial: string;
+  readonly publicKeySha256: string;
+  /** Id of the authority that signed it. */
+  readonly authority: string;
   readonly issuedAt: number;
-  readonly expiresAt: number;
+  readonly notBefore: number;
+  readonly notAfter: number;
   /** From then on the pod asks for another. */
   readonly refreshAt: number;
 }
 
-export type X509Service = Answer<X509Request, IssuedX509Svid>;
+export type X509Service = (request: X509Request, context: RequestContext) => Promise<Checked<IssuedX509Svid>>;
 
 /**
- * Gives X509-SVIDs to pods that prove themselves with their ServiceAccount token: the same identity, by the same
+ * Issues X509-SVIDs to pods that prove themselves with their ServiceAccount token: the same identity, by the same
  * decision, as their PodCertificateRequests would get. A certificate lives longer than a token, so that the API server
  * is asked anew each time.
  */
 export function createX509Service(needs: X509ServiceNeeds): X509Service {
-  const { policy, monotonic } = needs;
+  const { policy } = needs;
 
-  const issue: Issue<X509Request, IssuedX509Svid, X509SvidFacts> = async (request, known) => {
+  return async (request, context) => {
     const authenticated = await needs.authenticate(request.subjectToken);
+    context.caller = authenticated.ok ? authenticated.value : authenticated.owner;
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
-    known(caller);
-    if (needs.podLimits.take(caller.pod.uid) > 0) return refuse('PodLimited');
     const pkcs10 = pkcs10Of(request.body);
     if (!pkcs10.ok) return pkcs10;
     const key = keyOfRequest(pkcs10.value);
@@ -92,21 +95,20 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     });
     if (!minted.ok) return minted;
     const { chainPem, notBefore, notAfter, refreshAt, serialHex } = minted.value;
-    const { uri } = spiffeId.value;
     return pass({
-      given: { spiffeId: uri, chainPem, rootsPem, issuedAt: now, expiresAt: notAfter, refreshAt },
-      facts: {
-        spiffeId: uri,
-        serial: serialHex,
-        publicKeySha256: hash('sha256', key.value.spki),
-        authority: usable.authority.id,
-        notBefore,
-        notAfter,
-      },
+      kind: 'x509-svid',
+      spiffeId: spiffeId.value.uri,
+      chainPem,
+      rootsPem,
+      serial: serialHex,
+      publicKeySha256: hash('sha256', key.value.spki),
+      authority: usable.authority.id,
+      issuedAt: now,
+      notBefore,
+      notAfter,
+      refreshAt,
     });
   };
-
-  return answering({ issue, tell: (told) => needs.tell({ event: 'x509-svid', ...told }), monotonic });
 }
 
 /** A sentence as a part of another. */

@@ -224,6 +224,20 @@ describe('the review', () => {
     assert.equal(await refusal(another(facts.pod, 300), subject), 'TokenRefused');
   });
 
+  it('and later uses of its token cost the pod one request each', async () => {
+    const subject = anAuthenticator(facts);
+    const token = aToken();
+    const outcomes: boolean[] = [];
+    // The first is reviewed, the next come while that is under way, and the others find its result in the cache.
+    outcomes.push(
+      ...(await Promise.all([1, 2, 3].map(() => subject.authenticate(token)))).map(({ ok }) => ok),
+    );
+    while (outcomes.length < 200) outcomes.push((await subject.authenticate(token)).ok);
+    assert.ok(outcomes.every((ok) => ok));
+    assert.equal(await refusal(token, subject), 'PodLimited');
+    assert.equal(subject.reviewed(), 1);
+  });
+
   it('is waited for when the API server fails, and says when RBAC is missing', async () => {
     const subject = anAuthenticator(facts);
     subject.script.reviewFails = 500;

@@ -1,5 +1,5 @@
 import { createHmac, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto';
-import type { RefusalCode } from '../../../signer/token/refusals.ts';
+import type { RefusalCode } from '../../../signer/observe/refusals.ts';
 
 /** What a sound token of a cluster is made of, so that tests can change one thing at a time. */
 export interface TokenFacts {

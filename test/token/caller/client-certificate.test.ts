@@ -2,13 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { newPool } from '../../../signer/authority/document.ts';
 import { compilePool, type Pool } from '../../../signer/authority/pool.ts';
+import { createLimiter } from '../../../signer/kube/limiter.ts';
+import { describe as sentenceOf } from '../../../signer/observe/refusals.ts';
 import { createCertificateAuthenticator } from '../../../signer/token/caller/authenticate-certificate.ts';
+import type { Authenticated } from '../../../signer/token/caller/caller.ts';
 import {
   judgeClientCertificate,
   readClientCertificate,
 } from '../../../signer/token/caller/client-certificate.ts';
 import { decideOnPod } from '../../../signer/token/caller/pods.ts';
-import { describe as sentenceOf } from '../../../signer/token/refusals.ts';
 import { decodePem } from '../../../spiffe/pki/pem.ts';
 import { makeCa } from '../../authority/authorities.ts';
 import {
@@ -48,7 +50,7 @@ function derOf({ cert }: ClientCredentials): Uint8Array {
 
 const sound = derOf(await aCertificate(facts));
 
-function readDer(der: Uint8Array, at = now, from = pool) {
+function readDer(der: Uint8Array, at = now, from = pool): Authenticated {
   const reading = readClientCertificate(der, from, trustDomain);
   return reading.ok ? judgeClientCertificate(reading.value, at) : reading;
 }
@@ -185,11 +187,26 @@ describe('the certificate of a connection', () => {
   const [active, ...others] = facts.authorities;
   assert.ok(active);
 
+  it('is charged to the rate limit of its pod with each request', async () => {
+    const { take } = createLimiter({ perSecond: 1, monotonic: () => 0 });
+    const podLimits = { take };
+    const authenticate = createCertificateAuthenticator({
+      ...{ pool: { current: () => pool }, trustDomain, podLimits, now: () => now * 1000 },
+    });
+    const der = derOf(await aCertificate(facts));
+    assert.ok(authenticate(der).ok && authenticate(der).ok);
+    const third = authenticate(der);
+    assert.ok(!third.ok);
+    assert.deepEqual([third.code, third.owner?.pod.uid], ['PodLimited', 'pod-uid']);
+    assert.equal(take('pod-uid'), 1000);
+  });
+
   it('is judged for each request, by the time and by the pool as they are then', async () => {
     const state = { now, pool: poolOf(facts.authorities) as Pool | undefined };
     const authenticate = createCertificateAuthenticator({
       pool: { current: () => state.pool },
       trustDomain,
+      podLimits: { take: () => 0 },
       now: () => state.now * 1000,
     });
     const der = derOf(await aCertificate(facts));

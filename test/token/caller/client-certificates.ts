@@ -15,7 +15,7 @@ import {
 } from '@peculiar/x509';
 import { createAuthority } from '../../../signer/authority/create.ts';
 import type { AuthorityRecord } from '../../../signer/authority/document.ts';
-import type { RefusalCode } from '../../../signer/token/refusals.ts';
+import type { RefusalCode } from '../../../signer/observe/refusals.ts';
 import { encode, sequence } from '../../../spiffe/pki/der-writer.ts';
 
 /** Private key (PKCS#8) and certificates (leaf first), PEM, as a client shows them. */

@@ -8,6 +8,7 @@ import { createRecent } from '../../../signer/token/caller/recent.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 
 const psat = {
+  provedBy: 'token' as const,
   subject: 'system:serviceaccount:shop:web',
   namespace: 'shop',
   serviceAccount: { name: 'web', uid: 'sa-uid' },

@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { createLimiter } from '../../../signer/kube/limiter.ts';
 import { createAuthenticator } from '../../../signer/token/caller/authenticate.ts';
 import { createIssuerKeys } from '../../../signer/token/caller/issuer-keys.ts';
 import { createIssuers } from '../../../signer/token/caller/issuers.ts';
 import { createReviewCache } from '../../../signer/token/caller/review-cache.ts';
-import { createLimiter } from '../../../signer/token/limiter.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 import type { TokenFacts } from './bad-tokens.ts';
 
@@ -93,7 +93,7 @@ export function anAuthenticator(facts: TokenFacts) {
     keys: createIssuerKeys({ transport: api.transport, monotonic, log: { warn: () => undefined } }),
     cache,
     unpublishedKeys: createLimiter({ perSecond: 2, monotonic }),
-    podReviews: createLimiter({ perSecond: 100, monotonic }),
+    podLimits: createLimiter({ perSecond: 100, monotonic }),
     audience: facts.audience,
     issuers,
     hearsOfPods: () => script.hearsOfPods,

@@ -53,7 +53,9 @@ async function aListener(
         newConnections -= amount;
       },
     },
-    onRefusal: ({ code }, address, _startedAt, path) => refusals.push(`${code} ${address} ${path}`),
+    report: ({ address, path }, outcome) => {
+      if (!outcome.ok) refusals.push(`${outcome.code} ${address} ${path}`);
+    },
     onCut: (cause) => cuts.push(cause),
     onError: (error) => assert.fail(error),
     monotonic: () => performance.now(),

@@ -5,13 +5,13 @@ import { createAuthority } from '../../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../../signer/authority/create-jwt.ts';
 import { newPool } from '../../../signer/authority/document.ts';
 import { compilePool } from '../../../signer/authority/pool.ts';
+import { type Checked, pass, type RefusalCode, refusals, refuse } from '../../../signer/observe/refusals.ts';
 import { addDocumentRoutes, createDocuments } from '../../../signer/token/http/document-routes.ts';
 import { createHttp } from '../../../signer/token/http/http.ts';
 import { openApi } from '../../../signer/token/http/openapi.ts';
 import { paths } from '../../../signer/token/http/paths.ts';
 import { addTokenRoutes } from '../../../signer/token/http/token-routes.ts';
 import { addX509Routes } from '../../../signer/token/http/x509-routes.ts';
-import { type Checked, type RefusalCode, refusals, refuse } from '../../../signer/token/refusals.ts';
 import { readExchange, readShortForm } from '../../../signer/token/svid/exchange.ts';
 import type { IssuedToken } from '../../../signer/token/svid/jwt-service.ts';
 import type { IssuedX509Svid } from '../../../signer/token/svid/x509-service.ts';
@@ -28,10 +28,23 @@ const operations = Object.entries(described).flatMap(([path, methods]) =>
 );
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
 
+const spiffeId = 'spiffe://example.org/ns/n/sa/a';
+const aToken: IssuedToken = {
+  ...{ kind: 'token', token: 'x.y.z', expiresIn: 300, spiffeId },
+  ...{ audiences: ['a'], tokenId: 'i', keyId: 'k', notAfter: 600 },
+};
+const leaf = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
+const aCertificate: IssuedX509Svid = {
+  ...{ kind: 'x509-svid', spiffeId, chainPem: leaf + leaf, rootsPem: leaf },
+  ...{ serial: '01', publicKeySha256: '02', authority: 'x1' },
+  ...{ notBefore: 0, issuedAt: 100, refreshAt: 350, notAfter: 600 },
+};
+
 /** The endpoint's server with a service that says what a test wants, and the documents of a real pool. */
 describe('the OpenAPI document', () => {
   let app: FastifyInstance;
-  let outcome: Checked<IssuedToken & IssuedX509Svid>;
+  let tokens: Checked<IssuedToken>;
+  let certificates: Checked<IssuedX509Svid>;
   let hasPool = true;
   let isFull = false;
 
@@ -53,7 +66,7 @@ describe('the OpenAPI document', () => {
       tls: {},
       connectionRate: { take: () => 0, charge: () => undefined },
       addressLimits: { take: () => (isFull ? 1 : 0) },
-      onRefusal: () => undefined,
+      report: () => undefined,
       onCut: () => undefined,
       onError: (error) => assert.fail(error),
       monotonic: () => 0,
@@ -61,8 +74,8 @@ describe('the OpenAPI document', () => {
     ({ app } = http);
     const documents = createDocuments(current, { issuer: 'https://id.example.org', refreshHintSeconds: 300 });
     addDocumentRoutes(http, documents, 300);
-    addTokenRoutes(http, async (read) => (read.ok ? outcome : read));
-    addX509Routes(http, async (read) => (read.ok ? outcome : read));
+    addTokenRoutes(http, async () => tokens);
+    addX509Routes(http, async () => certificates);
     await app.ready();
   });
   after(() => app.close());
@@ -122,11 +135,8 @@ describe('the OpenAPI document', () => {
   });
 
   it('describes what a good request is answered', async () => {
-    const svid = { chainPem: leaf + leaf, rootsPem: leaf, issuedAt: 100, expiresAt: 600, refreshAt: 350 };
-    outcome = {
-      ok: true,
-      value: { token: 'x.y.z', expiresIn: 300, spiffeId: 'spiffe://example.org/ns/n/sa/a', ...svid },
-    };
+    tokens = pass(aToken);
+    certificates = pass(aCertificate);
     const { Token, X509Svid } = openApi.components.schemas;
     for (const each of operations) {
       const answer = await call(each);
@@ -139,7 +149,6 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  const leaf = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
   const accepted: [accept: string | undefined, type: string][] = [
     [undefined, 'application/pem-certificate-chain'],
     ['*/*', 'application/pem-certificate-chain'],
@@ -150,8 +159,7 @@ describe('the OpenAPI document', () => {
   ];
   for (const [accept, type] of accepted) {
     it(`describes a certificate as it is given to who accepts ${accept ?? 'anything'}`, async () => {
-      const svid = { chainPem: leaf + leaf, rootsPem: leaf, issuedAt: 100, expiresAt: 600, refreshAt: 350 };
-      outcome = { ok: true, value: { token: '', expiresIn: 1, spiffeId: '', ...svid } };
+      certificates = pass(aCertificate);
       const operation = operations.find(({ path }) => path === paths.x509Svid);
       assert.ok(operation);
       const { accept: _usual, ...headers } = requests.getX509Svid?.headers ?? {};
@@ -174,7 +182,8 @@ describe('the OpenAPI document', () => {
       const text = JSON.stringify(each.operation.responses);
       for (const code of Object.keys(refusals) as RefusalCode[]) {
         if (!text.includes(`"${code}"`)) continue;
-        outcome = refuse(code, 'a detail');
+        tokens = refuse(code, 'a detail');
+        certificates = tokens;
         const answer = await call(each);
         assert.equal(answer.statusCode, refusals[code].status);
         assertDescribed(each.operation, answer);

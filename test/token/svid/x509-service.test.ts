@@ -4,8 +4,9 @@ import { describe, it } from 'node:test';
 import type { Authority } from '../../../signer/authority/pool.ts';
 import { createStore } from '../../../signer/kube/store.ts';
 import type { WaitReason } from '../../../signer/observe/reasons.ts';
-import { pass, refuse } from '../../../signer/token/refusals.ts';
-import type { SvidTold } from '../../../signer/token/report.ts';
+import { pass, refuse } from '../../../signer/observe/refusals.ts';
+import { withOwner } from '../../../signer/token/caller/caller.ts';
+import type { RequestContext } from '../../../signer/token/svid/request-context.ts';
 import { createX509Service, type X509ServiceNeeds } from '../../../signer/token/svid/x509-service.ts';
 import { svidProfile } from '../../../spiffe/svid-profile.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
@@ -18,6 +19,7 @@ const ca = await makeCa();
 const key = makeKey('ECDSA P-256');
 const good = { subjectToken: 'a.b.c', body: stubRequest(key) };
 const psat = {
+  provedBy: 'token' as const,
   subject: 'system:serviceaccount:shop:web',
   namespace: 'shop',
   serviceAccount: { name: 'web', uid: 'sa-uid' },
@@ -31,7 +33,7 @@ const unusable = (reason: WaitReason, detail: string) => () => ({ ok: false as c
 
 /** The service with a good token, a live pod and a CA; what the real ones say is in test/contract/x509-svid.test.ts. */
 function aService(different: Partial<X509ServiceNeeds> = {}) {
-  const told: SvidTold[] = [];
+  const context: RequestContext = { path: '', address: '', startedAt: 0, caller: undefined };
   const api = createScriptedApi();
   api.answer = () => ({
     status: 200,
@@ -51,29 +53,27 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
     }),
     roots: () => ca.pem,
     profile: svidProfile,
-    podLimits: { take: () => 0 },
     policy: { trustDomain: 'example.org', lifetimeSeconds: 3600 },
-    tell: (one) => told.push(one),
     randomBytes,
     now: () => now * 1000,
-    monotonic: () => 0,
     ...different,
   });
-  return { answer: (request = good) => answer(pass(request), '10.0.0.1', 0), told, api };
+  return { answer: (request = good) => answer(request, context), context, api };
 }
 
 describe('the service for certificates', () => {
-  it('gives a certificate for the pod, and tells whose it is', async () => {
-    const { answer, told } = aService();
+  it('issues a certificate for the pod, and notes the pod in the context of the request', async () => {
+    const { answer, context } = aService();
     const given = await answer();
     assert.ok(given.ok);
-    assert.equal(given.value.spiffeId, 'spiffe://example.org/ns/shop/sa/web');
-    assert.deepEqual([given.value.expiresAt, given.value.refreshAt], [now + 3480, now + 1740]);
-    assert.equal(told[0]?.caller, psat);
-    assert.partialDeepStrictEqual(told[0], {
-      event: 'x509-svid',
-      outcome: { issued: { authority: 'ca-1', spiffeId: given.value.spiffeId, notAfter: now + 3480 } },
+    assert.partialDeepStrictEqual(given.value, {
+      kind: 'x509-svid',
+      spiffeId: 'spiffe://example.org/ns/shop/sa/web',
+      authority: 'ca-1',
+      notAfter: now + 3480,
+      refreshAt: now + 1740,
     });
+    assert.equal(context.caller, psat);
   });
 
   it('names the pod to who writes it into the certificate, with what the token says of the node', async () => {
@@ -100,8 +100,8 @@ describe('the service for certificates', () => {
       forged,
     ],
     [
-      'a pod that asks too often, whatever it sends',
-      { podLimits: { take: () => 1 } },
+      'a pod that is over its rate, whatever it sends',
+      { authenticate: async () => withOwner(refuse('PodLimited'), psat) },
       { code: 'PodLimited' },
       forged,
     ],
@@ -129,13 +129,12 @@ describe('the service for certificates', () => {
   ];
   for (const [name, different, expected, request] of refused) {
     it(`refuses ${name}`, async () => {
-      const { answer, told } = aService(different);
+      const { answer, context } = aService(different);
       const given = await answer(request);
       assert.ok(!given.ok);
       assert.equal(given.code, expected.code);
       if (expected.detail !== undefined) assert.equal(given.detail, expected.detail);
-      assert.equal(told[0]?.outcome, given);
-      assert.equal(told[0]?.caller !== undefined, expected.isKnown ?? true);
+      assert.equal(context.caller !== undefined, expected.isKnown ?? true);
     });
   }
 

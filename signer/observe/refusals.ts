@@ -1,5 +1,4 @@
 import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
-import type { ProvedOwner } from './caller/caller.ts';
 
 /**
  * The one table of what the token endpoint answers when it gives nothing. A row is what the HTTP answer, the
@@ -270,8 +269,6 @@ export interface Refused {
   readonly ok: false;
   readonly code: RefusalCode;
   readonly detail: string;
-  /** Whose request it was, where its credential proves that although it gives nothing. */
-  readonly owner?: ProvedOwner;
 }
 export type Checked<T> = { readonly ok: true; readonly value: T } | Refused;
 

@@ -1,24 +1,22 @@
 /** A rate for each of many keys. */
 export interface Limiter {
-  /** Takes one from the key's allowance. @returns 0 when it was there, else milliseconds until it will be. */
+  /** Takes one from the key's allowance. @returns 0 if there was one, else the milliseconds until there is. */
   take(key: string): number;
   /** Takes more than one, even more than is left: the key waits until its debt is paid, twice the usual burst at most. */
   charge(key: string, amount: number): void;
 }
 
-/** Keys held at most; whoever was quiet longest is forgotten first, and then has a full allowance again. */
+/** Keys held at most. The least recently used one is dropped first, and has a full allowance again. */
 const maxKeys = 20_000;
 
-/**
- * Token buckets by key: `perSecond` on average, twice as many at once. Addresses and pods come and go, so that the
- * least recently used key makes room.
- */
+/** Token buckets by key. @param needs burst: how many at once; twice `perSecond` by default. */
 export function createLimiter(needs: {
   readonly perSecond: number;
+  readonly burst?: number;
   readonly monotonic: () => number;
 }): Limiter {
   const { perSecond, monotonic } = needs;
-  const most = Math.max(1, perSecond * 2);
+  const most = Math.max(1, needs.burst ?? perSecond * 2);
   const buckets = new Map<string, { left: number; at: number }>();
 
   /** @returns what was left before. */

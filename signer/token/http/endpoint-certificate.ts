@@ -1,10 +1,10 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { endpointIdOf } from '../../spiffe/infrastructure.ts';
-import { makeSerial } from '../../spiffe/pki/serial.ts';
-import { readSubjectKey } from '../../spiffe/pki/spki.ts';
-import { svidProfile } from '../../spiffe/svid-profile.ts';
-import { issueLeaf, leafNotBefore } from '../authority/issue-leaf.ts';
-import type { Authority } from '../authority/pool.ts';
+import { endpointIdOf } from '../../../spiffe/infrastructure.ts';
+import { makeSerial } from '../../../spiffe/pki/serial.ts';
+import { readSubjectKey } from '../../../spiffe/pki/spki.ts';
+import { svidProfile } from '../../../spiffe/svid-profile.ts';
+import { issueLeaf, leafNotBefore } from '../../authority/issue-leaf.ts';
+import type { Authority } from '../../authority/pool.ts';
 
 /** What the endpoint shows its callers. Times in seconds since the epoch. */
 export interface EndpointCertificate {

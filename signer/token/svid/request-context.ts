@@ -1,0 +1,13 @@
+import type { ProvedOwner } from '../caller/caller.ts';
+
+/** One request, from its first byte to its answer. */
+export interface RequestContext {
+  /** Without the query; empty if it could not be read. */
+  readonly path: string;
+  /** Address of the client. */
+  readonly address: string;
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
+  /** The pod that sent it, once that is proved. */
+  caller: ProvedOwner | undefined;
+}

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { describe as descriptionOf } from '../../../signer/observe/refusals.ts';
+import type { Presented } from '../../../signer/token/caller/credential.ts';
+import { readExchange, readShortForm } from '../../../signer/token/svid/exchange.ts';
+
+describe('requests', () => {
+  const bare = { authorization: undefined };
+  const good =
+    'grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=t' +
+    '&subject_token_type=urn:ietf:params:oauth:token-type:jwt&audience=a';
+
+  it('are read, with several audiences', () => {
+    const value = { credential: { kind: 'token', token: 't' }, audiences: ['a', 'b'] };
+    assert.deepEqual(readExchange(`${good}&audience=b`, bare), { ok: true, value });
+    const authorization = 'bearer t';
+    assert.deepEqual(readShortForm('{"audience":["a","b"]}', { authorization }), { ok: true, value });
+  });
+
+  it('bring one credential, and not two', () => {
+    const peer = { certificate: Uint8Array.of(1) };
+    const authorization = 'Bearer t';
+    const short = (presented: Presented) => {
+      const read = readShortForm('{"audience":"a"}', presented);
+      return read.ok ? read.value.credential.kind : read.code;
+    };
+    const form = (presented: Presented) => {
+      const read = readExchange(good, presented);
+      return read.ok ? read.value.credential.kind : read.code;
+    };
+    const none = { certificate: undefined };
+    assert.equal(short({ authorization }), 'token');
+    assert.equal(short({ authorization, peer: none }), 'token');
+    assert.equal(short({ ...bare, peer }), 'certificate');
+    assert.equal(short({ authorization, peer }), 'CredentialsRepeated');
+    assert.equal(short({ authorization: 'Basic eDp5', peer }), 'CredentialsRepeated');
+    assert.equal(short({ authorization: '', peer }), 'CredentialsRepeated');
+    assert.equal(short({ authorization: 'Basic eDp5', peer: none }), 'TokenMissing');
+    assert.equal(short({ ...bare, peer: none }), 'CredentialMissing');
+    assert.equal(short(bare), 'TokenMissing');
+    assert.equal(form({ ...bare, peer: none }), 'token');
+    assert.equal(form({ ...bare, peer }), 'CredentialsRepeated');
+    assert.equal(form({ authorization, peer: none }), 'CredentialsRepeated');
+  });
+
+  it('never have a name in the answer that may be a secret', () => {
+    for (const name of ['eyJhbGciOiJ9.e30.AA', 'x'.repeat(100), 'A b']) {
+      const refused = readExchange(`${good}&${encodeURIComponent(name)}=1`, bare);
+      assert.ok(!refused.ok);
+      assert.ok(!descriptionOf(refused).includes(name));
+    }
+  });
+});
