@@ -1,10 +1,15 @@
 import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
 
 /**
- * The one table of what the token endpoint answers when it gives nothing. A row is what the HTTP answer, the
- * metric, the audit line, the Event and the documentation (docs/reference/token-endpoint.md has a heading for each
- * code) have in common.
+ * The table of refusals of the token endpoint. A row is what the HTTP answer, the OpenAPI document, the metric, the audit
+ * line, the Event and the documentation (docs/reference/token-endpoint.md has a heading for each code) have in common.
  */
+
+/** What can be requested: a JWT-SVID in two forms, a certificate, or a document. */
+export type Operation = 'exchange' | 'jwt-svid' | 'x509-svid' | 'document';
+const jwts: readonly Operation[] = ['exchange', 'jwt-svid'];
+const svids: readonly Operation[] = [...jwts, 'x509-svid'];
+const everything: readonly Operation[] = [...svids, 'document'];
 
 /** RFC 6749 5.2 and RFC 8693 2.2.2; the last two are those of RFC 6749 4.1.2.1. */
 export type OAuthError =
@@ -24,8 +29,10 @@ export interface Refusal {
   readonly problem: string;
   /** What the person does about it; begins with a verb. */
   readonly remedy: string;
-  /** Whether only a fault of ours or an attack brings it about. */
+  /** Whether only a bug of ours or an attack causes it. */
   readonly alarm: boolean;
+  /** Where it can occur. */
+  readonly at: readonly Operation[];
 }
 
 type Row = (problem: string, remedy: string, more?: Partial<Refusal>) => Refusal;
@@ -35,34 +42,38 @@ const deny: Row = (problem, remedy, more) => ({
   status: 400,
   error: 'invalid_request',
   alarm: false,
+  at: svids,
   problem,
   remedy,
   ...more,
 });
-const client: Row = (problem, remedy, more) => deny(problem, remedy, { error: 'invalid_client', ...more });
-const target: Row = (problem, remedy) => deny(problem, remedy, { error: 'invalid_target' });
+const client: Row = (problem, remedy, more) =>
+  deny(problem, remedy, { error: 'invalid_client', at: ['jwt-svid'], ...more });
+const target: Row = (problem, remedy) => deny(problem, remedy, { error: 'invalid_target', at: jwts });
 const wait: Row = (problem, remedy, more) => ({
   verdict: 'wait',
   status: 503,
   error: 'temporarily_unavailable',
   alarm: false,
+  at: svids,
   problem,
   remedy,
   ...more,
 });
-const limit: Row = (problem, remedy) => wait(problem, remedy, { status: 429 });
+const limit: Row = (problem, remedy, more) => wait(problem, remedy, { status: 429, ...more });
 
 const sendTheFile = 'send the content of the projected file unchanged';
 const readAgain = 'read the projected file again';
 const later = 'try again after the time in Retry-After';
 const checkClocks = 'check time synchronisation (NTP) of the API server and of the signer';
+const certificates = { at: ['x509-svid'] } as const;
 const ofARunningPod = 'use the credential of a running pod';
 
 export const refusals = {
   RouteUnknown: deny(
     'The endpoint has no such path, or not with this method',
     'see docs/reference/token-endpoint.md',
-    { status: 404 },
+    { status: 404, at: [] },
   ),
   RequestMalformed: deny(
     'The request cannot be read: {}',
@@ -72,19 +83,19 @@ export const refusals = {
   RequestTooSlow: deny(
     'The request did not arrive within 10 seconds',
     'send the whole request at once, on a new connection',
-    {
-      status: 408,
-    },
+    { status: 408, at: everything },
   ),
-  ParameterMissing: deny('The parameter {} is missing', 'send it'),
-  ParameterRepeated: deny('The parameter {} occurs more than once', 'send it once'),
-  ParameterUnsupported: deny('The parameter {} is not supported', 'leave it out'),
+  ParameterMissing: deny('The parameter {} is missing', 'send it', { at: ['exchange'] }),
+  ParameterRepeated: deny('The parameter {} occurs more than once', 'send it once', { at: ['exchange'] }),
+  ParameterUnsupported: deny('The parameter {} is not supported', 'leave it out', { at: jwts }),
   GrantTypeUnsupported: deny(
     'The grant_type is not supported',
     'send urn:ietf:params:oauth:grant-type:token-exchange',
-    { error: 'unsupported_grant_type' },
+    { error: 'unsupported_grant_type', at: ['exchange'] },
   ),
-  TokenTypeUnsupported: deny('The {} is not supported', 'send urn:ietf:params:oauth:token-type:jwt'),
+  TokenTypeUnsupported: deny('The {} is not supported', 'send urn:ietf:params:oauth:token-type:jwt', {
+    at: ['exchange'],
+  }),
   CredentialsRepeated: deny('The request carries more than one credential ({})', 'send only one'),
 
   TokenMissing: deny('The ServiceAccount token is missing', 'send it as {}'),
@@ -146,6 +157,7 @@ export const refusals = {
   SessionResumed: client(
     'The TLS session was resumed, so the client did not prove that it has the private key',
     'disable session resumption in the TLS client',
+    { at: svids },
   ),
   CertificateMalformed: client(
     'The client certificate cannot be read: {}',
@@ -203,6 +215,7 @@ export const refusals = {
   AudienceMissing: deny(
     'The parameter audience is missing or empty',
     'set it to the service that receives the JWT-SVID',
+    { at: jwts },
   ),
   AudienceMalformed: target('The audience {}', 'send the audience that the receiver of the JWT-SVID expects'),
   AudienceTooMany: target(
@@ -218,14 +231,20 @@ export const refusals = {
     'request another one, or ask the administrator to add it to the setting jwtAudiences',
   ),
 
-  CsrUnreadable: deny('The certificate request cannot be read: {}', 'send one PKCS#10 request, DER or PEM'),
+  CsrUnreadable: deny(
+    'The certificate request cannot be read: {}',
+    'send one PKCS#10 request, DER or PEM',
+    certificates,
+  ),
   CsrSignatureInvalid: deny(
     'The signature of the certificate request {}',
     'sign it with the key that is in it',
+    certificates,
   ),
   UnsupportedKeyType: deny(
     'The key of the certificate request is {}',
     `use one of ${subjectKeyTypes.map(({ name }) => name).join(', ')}`,
+    certificates,
   ),
 
   PodUnavailable: wait('The pod could not be looked up ({})', later),
@@ -235,24 +254,25 @@ export const refusals = {
     'ask the cluster administrator to apply the RBAC of manifests/token-endpoint',
     { alarm: true },
   ),
-  NotReady: wait('The endpoint is not ready yet ({})', later),
+  NotReady: wait('The endpoint is not ready yet ({})', later, { at: everything }),
   SigningUnavailable: wait('Nothing can be signed now: {}', later),
 
   PodLimited: limit(
     'The pod sends too many requests',
     'reuse each JWT-SVID or certificate until half of its lifetime has passed',
   ),
-  AddressLimited: limit('Too many requests come from this address', later),
+  AddressLimited: limit('Too many requests come from this address', later, { at: everything }),
   ReviewLimited: limit(
     'The key of the ServiceAccount token is not published by the API server, and such tokens are reviewed at a ' +
       'limited rate',
     later,
   ),
-  Overloaded: wait('The endpoint has too many requests under way', later),
+  Overloaded: wait('The endpoint has too many requests under way', later, { at: everything }),
   Fault: wait('The endpoint failed because of a bug in kubespiffe', 'report it, with the log of the signer', {
     status: 500,
     error: 'server_error',
     alarm: true,
+    at: everything,
   }),
 } as const satisfies Record<string, Refusal>;
 

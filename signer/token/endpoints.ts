@@ -11,9 +11,10 @@ import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { RefusalCode } from '../observe/refusals.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
-import { addDocumentRoutes, createDocuments } from './http/document-routes.ts';
+import { addDocumentRoutes, createDocuments, openApiOf } from './http/document-routes.ts';
 import { createHttp, type Http } from './http/http.ts';
 import { runListener } from './http/listener.ts';
+import { describeRoutes } from './http/openapi.ts';
 import { svidAt } from './http/paths.ts';
 import type { tlsOptions } from './http/tls.ts';
 import { addTokenRoutes } from './http/token-routes.ts';
@@ -64,15 +65,15 @@ export function createEndpoints(
   const { settings, log, metrics, monotonic } = needs;
   const { token, bundleWeb, bundleSpiffe } = settings;
   const report = createTokenReporter(needs);
-  const { openApi, ...bundleDocuments } = createDocuments(needs.pool.current, settings);
+  const bundleDocuments = createDocuments(needs.pool.current, settings);
   const own = () => ownCertificates({ ...needs, dnsNames: settings.names });
 
   /** The HTTP side of one listener, with the documents that all of them serve. */
-  function createListener(
+  async function createListener(
     listener: ListenerName,
     tls: ReturnType<typeof tlsOptions>,
     services?: Services,
-  ): Http {
+  ): Promise<Http> {
     // From zero on, as the alarms of report.ts: of what is for no SVID there is this one.
     metrics.otherRefusals.inc({ listener, reason: 'Fault' satisfies RefusalCode }, 0);
     const ofAddress = () => createLimiter({ perSecond: settings.addressRate, monotonic });
@@ -86,7 +87,8 @@ export function createEndpoints(
       onError: (error) => log.error({ error: messageOf(error) }, 'the endpoint failed'),
       monotonic,
     });
-    const documents = services && openApi ? { ...bundleDocuments, openApi } : bundleDocuments;
+    if (services) await describeRoutes(http.app);
+    const documents = services ? { ...bundleDocuments, openApi: openApiOf(http) } : bundleDocuments;
     addDocumentRoutes(http, documents, settings.refreshHintSeconds);
     if (services) addTokenRoutes(http, services.jwtSvid);
     if (services?.x509Svid) addX509Routes(http, services.x509Svid);

@@ -1,21 +1,31 @@
+import type { FastifySchema } from 'fastify';
 import type { Pool } from '../../authority/pool.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import {
   discoveryDocument,
   jwksDocument,
   type PublishedDocument,
+  published,
   publishedAlgorithms,
   rootsPem,
   spiffeBundleDocument,
 } from '../../trust/published-documents.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Http } from './http.ts';
-import { openApiDocument } from './openapi.ts';
+import { header, refusedAt } from './openapi.ts';
 import { paths } from './paths.ts';
 import { compress, createServed, type Served, select } from './published.ts';
 
-type DocumentName = 'discovery' | 'keys' | 'bundle' | 'roots' | 'openApi';
+/** What everybody may read, and what the OpenAPI document says of it. */
+const described = {
+  discovery: ['getDiscovery', 'OpenID Connect discovery document', 'application/json'],
+  keys: ['getKeys', 'JWK set of the JWT keys', 'application/jwk-set+json'],
+  bundle: ['getBundle', 'SPIFFE bundle: roots and JWT keys', 'application/json'],
+  roots: ['getRoots', 'The roots as PEM', 'application/x-pem-file'],
+  openApi: ['getOpenApi', 'This document', 'application/json'],
+} as const;
+type DocumentName = keyof typeof described;
 
-/** What stands at the paths that everybody may read, or why there is nothing. */
+/** The documents by name, or why there is none now. */
 export type Documents = Readonly<Partial<Record<DocumentName, () => Checked<Served>>>>;
 
 /**
@@ -40,7 +50,6 @@ export function createDocuments(
       );
     };
   };
-  const openApi = pass(compress(openApiDocument()));
   return {
     ...(issuer !== undefined && {
       discovery: ofPool((current) =>
@@ -54,17 +63,25 @@ export function createDocuments(
     keys: ofPool(jwksDocument),
     bundle: ofPool((current) => spiffeBundleDocument(current, refreshHintSeconds)),
     roots: ofPool(rootsPem),
-    openApi: () => openApi,
   };
 }
 
-/** Adds a route for each document. @param maxAgeSeconds how long it may be kept by who has read it. */
+/** The OpenAPI document of the routes that a listener has, once it is ready. */
+export function openApiOf({ app }: Pick<Http, 'app'>): () => Checked<Served> {
+  let served: Served | undefined;
+  return () => {
+    served ??= compress(published(`${JSON.stringify(app.swagger(), undefined, 2)}\n`, 'application/json'));
+    return pass(served);
+  };
+}
+
+/** Adds a route for each document. @param maxAgeSeconds how long a reader may keep it. */
 export function addDocumentRoutes(http: Http, documents: Documents, maxAgeSeconds: number): void {
   for (const [name, current] of Object.entries(documents) as [DocumentName, () => Checked<Served>][]) {
-    http.app.get(paths[name], async (request, reply) => {
-      const published = current();
-      if (!published.ok) return http.refused(reply, published);
-      const selected = select(published.value, {
+    http.app.get(paths[name], { schema: schemaOf(name) }, async (request, reply) => {
+      const document = current();
+      if (!document.ok) return http.refused(reply, document);
+      const selected = select(document.value, {
         acceptEncoding: headerOf(request.headers['accept-encoding']),
         ifNoneMatch: headerOf(request.headers['if-none-match']),
       });
@@ -76,9 +93,28 @@ export function addDocumentRoutes(http: Http, documents: Documents, maxAgeSecond
       });
       if (selected.status === 304) return reply.send();
       if (selected.isGzipped) reply.header('content-encoding', 'gzip');
-      return reply.type(published.value.contentType).send(selected.body);
+      return reply.type(document.value.contentType).send(selected.body);
     });
   }
+}
+
+function schemaOf(name: DocumentName): FastifySchema {
+  const [operationId, summary, contentType] = described[name];
+  const headers = {
+    ETag: header('Strong validator of these bytes'),
+    'Cache-Control': header('public, max-age of the setting tokenRefreshHint'),
+  };
+  const schema = { type: contentType.includes('json') ? 'object' : 'string' };
+  return {
+    operationId,
+    summary,
+    headers: { type: 'object', properties: { 'If-None-Match': { type: 'string' } } },
+    response: {
+      200: { description: summary, headers, content: { [contentType]: { schema } } },
+      304: { description: 'As the caller has it', headers, type: 'null' },
+      ...refusedAt('document'),
+    },
+  };
 }
 
 function headerOf(value: string | string[] | undefined): string | undefined {

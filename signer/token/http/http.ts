@@ -54,6 +54,12 @@ export interface Http {
 }
 
 const retryAfterSeconds = 2;
+/** Schemas only describe the routes. Fastify's compilers, which check and print by them, are not even loaded. */
+const schemaCompilers = {
+  buildValidator: () => () => accept as never,
+  buildSerializer: () => () => JSON.stringify,
+};
+const accept = () => true;
 
 export function createHttp(needs: HttpNeeds): Http {
   const { limits = usualLimits } = needs;
@@ -81,6 +87,7 @@ export function createHttp(needs: HttpNeeds): Http {
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     routerOptions: { maxParamLength: 1 },
+    schemaController: { compilersFactory: schemaCompilers },
     // No hook is called for these.
     frameworkErrors: (_error, _request, reply) =>
       refused(reply, overRate(reply) ?? refuse('RequestMalformed', 'the URL path is not valid')),

@@ -16,7 +16,7 @@ export interface ListenerNeeds {
   readonly asksForCertificates?: boolean;
   readonly certificates: CertificateSource;
   /** Makes the server with its routes, with the first certificate. */
-  readonly create: (tls: ReturnType<typeof tlsOptions>) => Http;
+  readonly create: (tls: ReturnType<typeof tlsOptions>) => Promise<Http>;
   readonly log: Pick<Logger, 'info' | 'warn'>;
   /** Says whether it serves, and why not. */
   readonly onState: (serves: boolean, reason: string) => void;
@@ -37,7 +37,7 @@ export async function runListener(needs: ListenerNeeds, signal: AbortSignal): Pr
   const certificate = await certificates.first((reason) => onState(false, reason), signal);
   if (!certificate) return;
   const tlsOf = (shown: ServerCertificate) => tlsOptions(shown, needs);
-  const { app, server } = needs.create(tlsOf(certificate));
+  const { app, server } = await needs.create(tlsOf(certificate));
   await app.ready();
   server.listen(address.port, ...(address.host ? [address.host] : []));
   await once(server, 'listening');

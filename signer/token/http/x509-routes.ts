@@ -1,7 +1,9 @@
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifySchema } from 'fastify';
 import { readX509Request } from '../svid/csr-request.ts';
 import type { IssuedX509Svid, X509Service } from '../svid/x509-service.ts';
 import type { Http } from './http.ts';
+import { maxBodyBytes } from './limits.ts';
+import { header, json, refusedAt } from './openapi.ts';
 import { paths } from './paths.ts';
 
 /** RFC 5967. */
@@ -9,11 +11,63 @@ const requestType = 'application/pkcs10';
 /** RFC 8555 9.1. */
 const chainType = 'application/pem-certificate-chain';
 
+const x509SvidSchema = {
+  $id: 'X509Svid',
+  type: 'object',
+  required: ['spiffe_id', 'certificate_chain', 'trust_bundle', 'expires_at', 'refresh_at'],
+  properties: {
+    spiffe_id: { type: 'string' },
+    certificate_chain: { type: 'string', description: 'Leaf, then intermediates, without the root; PEM' },
+    trust_bundle: { type: 'string', description: 'The roots; PEM' },
+    expires_at: { type: 'integer', description: 'Seconds since the epoch' },
+    refresh_at: { type: 'integer', description: 'When to request the next, seconds since the epoch' },
+  },
+  additionalProperties: false,
+};
+
+const schema: FastifySchema = {
+  operationId: 'getX509Svid',
+  summary: 'Get an X509-SVID for a PKCS#10 request',
+  security: [{ serviceAccountToken: [] }],
+  body: {
+    content: {
+      [requestType]: {
+        schema: { type: 'string', description: 'DER or PEM, signed by its own key', maxLength: maxBodyBytes },
+      },
+    },
+  },
+  response: {
+    200: {
+      description: 'An X509-SVID and the roots; PEM unless the Accept header names JSON',
+      headers: {
+        'Cache-Control': header('no-store'),
+        'Kubespiffe-Chain-Length': {
+          type: 'integer',
+          minimum: 1,
+          description:
+            'With PEM: how many of the certificates are the chain; those that follow are the roots',
+        },
+        'Kubespiffe-Refresh-After': {
+          type: 'integer',
+          minimum: 15,
+          description: 'With PEM: seconds after which to request the next, half of the lifetime that is left',
+        },
+      },
+      content: {
+        [chainType]: { schema: { type: 'string', description: 'Leaf, intermediates, then the roots' } },
+        ...json({ $ref: 'X509Svid#' }),
+      },
+    },
+    ...refusedAt('x509-svid'),
+  },
+};
+
 /** Adds what issues X509-SVIDs. */
 export function addX509Routes({ app, issued }: Http, issue: X509Service): void {
+  app.addSchema(x509SvidSchema);
   app.addContentTypeParser(requestType, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
-  app.post(paths.x509Svid, async (request, reply) => {
+  app.post(paths.x509Svid, { schema }, async (request, reply) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
     const svid = await issued(reply, requestType, async (presented, context) => {
       const asked = readX509Request(body, presented);

@@ -8,7 +8,7 @@ export interface TokenRequest {
   readonly audiences: readonly string[];
 }
 
-const grantType = 'urn:ietf:params:oauth:grant-type:token-exchange';
+export const grantType = 'urn:ietf:params:oauth:grant-type:token-exchange';
 export const jwtTokenType = 'urn:ietf:params:oauth:token-type:jwt';
 
 const known = new Set([

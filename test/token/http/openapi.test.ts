@@ -6,9 +6,9 @@ import { createJwtAuthority } from '../../../signer/authority/create-jwt.ts';
 import { newPool } from '../../../signer/authority/document.ts';
 import { compilePool } from '../../../signer/authority/pool.ts';
 import { type Checked, pass, type RefusalCode, refusals, refuse } from '../../../signer/observe/refusals.ts';
-import { addDocumentRoutes, createDocuments } from '../../../signer/token/http/document-routes.ts';
+import { addDocumentRoutes, createDocuments, openApiOf } from '../../../signer/token/http/document-routes.ts';
 import { createHttp } from '../../../signer/token/http/http.ts';
-import { openApi } from '../../../signer/token/http/openapi.ts';
+import { describeRoutes } from '../../../signer/token/http/openapi.ts';
 import { paths } from '../../../signer/token/http/paths.ts';
 import { addTokenRoutes } from '../../../signer/token/http/token-routes.ts';
 import { addX509Routes } from '../../../signer/token/http/x509-routes.ts';
@@ -16,16 +16,17 @@ import { readExchange, readShortForm } from '../../../signer/token/svid/exchange
 import type { IssuedToken } from '../../../signer/token/svid/jwt-service.ts';
 import type { IssuedX509Svid } from '../../../signer/token/svid/x509-service.ts';
 
+interface Schema {
+  readonly required: readonly string[];
+  readonly properties: Readonly<Record<string, { readonly enum?: readonly string[] }>>;
+}
+
 interface Operation {
   readonly operationId: string;
-  readonly requestBody?: { readonly content: Record<string, { schema: Record<string, never> }> };
+  readonly requestBody?: { readonly content: Readonly<Record<string, { schema: Schema }>> };
   readonly responses: Readonly<Record<string, { readonly content?: Record<string, unknown> }>>;
 }
 
-const described = openApi.paths as unknown as Record<string, Record<string, Operation>>;
-const operations = Object.entries(described).flatMap(([path, methods]) =>
-  Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })),
-);
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
 
 const spiffeId = 'spiffe://example.org/ns/n/sa/a';
@@ -47,6 +48,11 @@ describe('the OpenAPI document', () => {
   let certificates: Checked<IssuedX509Svid>;
   let hasPool = true;
   let isFull = false;
+  let document: {
+    paths: Record<string, Record<string, Operation>>;
+    components: { schemas: Record<'Token' | 'X509Svid' | 'Refusal', Schema> };
+  };
+  let operations: { path: string; method: string; operation: Operation }[];
 
   before(async () => {
     const trustDomain = 'example.org';
@@ -73,10 +79,19 @@ describe('the OpenAPI document', () => {
     });
     ({ app } = http);
     const documents = createDocuments(current, { issuer: 'https://id.example.org', refreshHintSeconds: 300 });
-    addDocumentRoutes(http, documents, 300);
+    await describeRoutes(app);
+    addDocumentRoutes(http, { ...documents, openApi: openApiOf(http) }, 300);
     addTokenRoutes(http, async () => tokens);
     addX509Routes(http, async () => certificates);
     await app.ready();
+    document = app.swagger() as unknown as typeof document;
+    operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({
+        path,
+        method: method.toUpperCase(),
+        operation,
+      })),
+    );
   });
   after(() => app.close());
 
@@ -131,13 +146,13 @@ describe('the OpenAPI document', () => {
       .filter((route) => !route.startsWith('HEAD '));
     assert.ok(routes.length >= 7);
     assert.deepEqual(operations.map(({ path, method }) => `${method} ${path}`).sort(), routes.sort());
-    assert.deepEqual(Object.keys(described).sort(), Object.values(paths).sort());
+    assert.deepEqual(Object.keys(document.paths).sort(), Object.values(paths).sort());
   });
 
   it('describes what a good request is answered', async () => {
     tokens = pass(aToken);
     certificates = pass(aCertificate);
-    const { Token, X509Svid } = openApi.components.schemas;
+    const { Token, X509Svid } = document.components.schemas;
     for (const each of operations) {
       const answer = await call(each);
       assert.equal(answer.statusCode, 200, answer.body);
@@ -176,7 +191,7 @@ describe('the OpenAPI document', () => {
   }
 
   it('describes every refusal where it can come, with its status', async () => {
-    const { required, properties } = openApi.components.schemas.Refusal;
+    const { required, properties } = document.components.schemas.Refusal;
     for (const each of operations.filter(({ method }) => method === 'POST')) {
       const reasons = new Set<string>();
       const text = JSON.stringify(each.operation.responses);
@@ -189,14 +204,14 @@ describe('the OpenAPI document', () => {
         assertDescribed(each.operation, answer);
         const { error, reason, ...rest } = answer.json();
         assert.deepEqual(Object.keys(rest), ['error_description']);
-        assert.deepEqual([reason, properties.error.enum.includes(error)], [code, true]);
+        assert.deepEqual([reason, properties.error?.enum?.includes(error)], [code, true]);
         assert.ok(JSON.stringify(each.operation.responses[String(answer.statusCode)]).includes(`"${code}"`));
         reasons.add(code);
       }
       assert.ok(reasons.size > 25);
     }
     assert.deepEqual([...required].sort(), ['error', 'error_description', 'reason']);
-    assert.deepEqual(properties.reason.enum, Object.keys(refusals));
+    assert.deepEqual(properties.reason?.enum, Object.keys(refusals));
   });
 
   it('describes what the documents are answered with: again, too often, and too early', async () => {
@@ -220,8 +235,8 @@ describe('the OpenAPI document', () => {
   });
 
   it('describes the form as it is read', () => {
-    const [schema] = Object.values(described[paths.exchange]?.post?.requestBody?.content ?? {}).map(
-      (each) => each.schema as unknown as { required: string[]; properties: Record<string, unknown> },
+    const [schema] = Object.values(document.paths[paths.exchange]?.post?.requestBody?.content ?? {}).map(
+      ({ schema: each }) => each,
     );
     assert.ok(schema);
     const read = (fields: Record<string, string>) =>
@@ -242,9 +257,9 @@ describe('the OpenAPI document', () => {
   });
 
   it('refers to nothing that is not in it, and is served as it is', async () => {
-    const text = JSON.stringify(openApi);
+    const text = JSON.stringify(document);
     const names = [...text.matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name = '']) => name);
-    assert.deepEqual([...new Set(names)].sort(), Object.keys(openApi.components.schemas).sort());
+    assert.deepEqual([...new Set(names)].sort(), Object.keys(document.components.schemas).sort());
     const answer = await app.inject({ url: paths.openApi });
     assert.deepEqual(answer.json(), JSON.parse(text));
     const ids = operations.map(({ operation }) => operation.operationId);
