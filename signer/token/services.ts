@@ -84,7 +84,7 @@ function joinServices(
     pods: {
       pods,
       hearsOfPods,
-      seenLive: createRecent({ lifetimeMs: settings.reviewCacheMs, monotonic }),
+      seenLive: createRecent<true>({ lifetimeMs: settings.reviewCacheMs, monotonic }),
       transport,
     },
     now,

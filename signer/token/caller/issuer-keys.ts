@@ -39,7 +39,7 @@ export function createIssuerKeys(needs: {
   readonly log: { warn(fields: object, message: string): void };
 }): IssuerKeys {
   const { transport, monotonic, log } = needs;
-  const unknown = createRecent({ lifetimeMs: unknownForMs, monotonic });
+  const unknown = createRecent<true>({ lifetimeMs: unknownForMs, monotonic });
   const isNews = createNews(monotonic);
   let keys = new Map<string, IssuerKey>();
   let askedAt = Number.NEGATIVE_INFINITY;
@@ -87,10 +87,10 @@ export function createIssuerKeys(needs: {
       const known = keys.get(keyId);
       if (known) return known;
       // Too early to ask again: the key may be newer than the set, so nothing is remembered that was not asked.
-      if (unknown.has(keyId) || monotonic() - askedAt < minIntervalMs) return undefined;
+      if (unknown.get(keyId) || monotonic() - askedAt < minIntervalMs) return undefined;
       const isKnownNow = await refresh();
       const found = keys.get(keyId);
-      if (!found && isKnownNow) unknown.add(keyId);
+      if (!found && isKnownNow) unknown.set(keyId, true);
       return found;
     },
   };

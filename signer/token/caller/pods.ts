@@ -32,11 +32,11 @@ export async function lookUpPod(
     readonly pods: Store<PodFacts>;
     readonly hearsOfPods: () => boolean;
     /** UIDs of pods that the API server has shown live a moment ago. */
-    readonly seenLive: Recent;
+    readonly seenLive: Recent<true>;
     readonly transport: Transport;
   },
 ): Promise<PodLookup> {
-  const isConfirmed = caller.provedBy === 'token' || needs.seenLive.has(caller.pod.uid);
+  const isConfirmed = caller.provedBy === 'token' || needs.seenLive.get(caller.pod.uid) === true;
   const cached =
     isConfirmed && needs.hearsOfPods() ? needs.pods.get(`${caller.namespace}/${caller.pod.name}`) : undefined;
   if (cached?.uid === caller.pod.uid && cached.serviceAccountName === caller.serviceAccount.name) {
@@ -44,7 +44,7 @@ export async function lookUpPod(
   }
   const { namespace, pod } = caller;
   const lookup = await readPod(needs.transport, { namespace, name: pod.name }, { timeoutMs: 5_000 });
-  if (lookup.kind === 'found') needs.seenLive.add(lookup.pod.uid);
+  if (lookup.kind === 'found') needs.seenLive.set(lookup.pod.uid, true);
   return lookup;
 }
 

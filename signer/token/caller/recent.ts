@@ -1,29 +1,36 @@
-/** Remembers for a while that something was so. */
-export interface Recent {
-  add(key: string): void;
-  has(key: string): boolean;
+/** Remembers values for a while. */
+export interface Recent<V> {
+  set(key: string, value: V): void;
+  get(key: string): V | undefined;
+  readonly size: number;
 }
 
 const maxEntries = 20_000;
 
-/** @param needs lifetimeMs: how long; 0 remembers nothing. monotonic: milliseconds. */
-export function createRecent(needs: {
+/** @param needs lifetimeMs: how long a value counts; 0 remembers nothing. monotonic: milliseconds. */
+export function createRecent<V>(needs: {
   readonly lifetimeMs: number;
   readonly monotonic: () => number;
-}): Recent {
+}): Recent<V> {
   const { lifetimeMs, monotonic } = needs;
-  const until = new Map<string, number>();
+  const entries = new Map<string, { readonly value: V; readonly until: number }>();
   return {
-    add(key) {
+    set(key, value) {
       if (lifetimeMs <= 0) return;
-      until.delete(key);
-      until.set(key, monotonic() + lifetimeMs);
+      entries.delete(key);
+      entries.set(key, { value, until: monotonic() + lifetimeMs });
       // All last equally long, so the first in is the first to end.
-      for (const [oldest, end] of until) {
-        if (until.size <= maxEntries && end > monotonic()) break;
-        until.delete(oldest);
+      for (const [oldest, { until }] of entries) {
+        if (entries.size <= maxEntries && until > monotonic()) break;
+        entries.delete(oldest);
       }
     },
-    has: (key) => (until.get(key) ?? Number.NEGATIVE_INFINITY) > monotonic(),
+    get(key) {
+      const entry = entries.get(key);
+      return entry && entry.until > monotonic() ? entry.value : undefined;
+    },
+    get size() {
+      return entries.size;
+    },
   };
 }

@@ -1,3 +1,4 @@
+import { failure, type Result, success } from '../../../spiffe/pki/result.ts';
 import { rfc3339 } from '../../../spiffe/pki/time.ts';
 import type { Authority } from '../../authority/pool.ts';
 import { type Pause, pause as realPause } from '../../kube/timer.ts';
@@ -30,108 +31,105 @@ export interface Follower {
 const retryMs = 1_000;
 const checkMs = 5_000;
 
+type Now = {
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  readonly pause?: Pause;
+};
+
+/**
+ * @param look finds the certificate that the listener should have now: the same object while it should keep the current
+ *   one, or the reason why there is none.
+ */
+function createSource<C extends ServerCertificate>(
+  { now, pause = realPause }: Now,
+  look: (current: C | undefined) => Promise<Result<C>>,
+  onRenewed: (renewed: C) => void,
+): CertificateSource {
+  let current: C | undefined;
+  return {
+    async first(onWaiting, signal) {
+      while (!signal.aborted) {
+        const found = await look(undefined);
+        if (found.ok) {
+          current = found.value;
+          return current;
+        }
+        onWaiting(`there is no certificate for the endpoint yet: ${found.reason}`);
+        await pause(retryMs, signal);
+      }
+      return undefined;
+    },
+    async follow({ use, looked }, signal) {
+      while (!signal.aborted) {
+        await pause(checkMs, signal);
+        const found = await look(current);
+        looked(found.ok ? undefined : endOf(current, now() / 1000, found.reason));
+        if (!found.ok || found.value === current) continue;
+        current = found.value;
+        use(current);
+        onRenewed(current);
+      }
+    },
+  };
+}
+
 /** The endpoint's own SVIDs: renewed in time, and when another chain signs. */
-export function ownCertificates(needs: {
-  /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
-  readonly authority: () =>
-    | { ok: true; authority: Authority }
-    | { ok: false; reason: WaitReason; detail: string };
-  readonly trustDomain: string;
-  readonly dnsNames: readonly string[];
-  readonly log: Pick<Logger, 'info'>;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
-  readonly randomBytes: (count: number) => Uint8Array;
-  readonly pause?: Pause;
-}): CertificateSource {
-  const { pause = realPause } = needs;
-  const seconds = () => Math.floor(needs.now() / 1000);
-  let current: EndpointCertificate | undefined;
-
-  async function make(authority: Authority): Promise<EndpointCertificate> {
-    const { trustDomain, dnsNames, randomBytes } = needs;
-    current = await makeEndpointCertificate({
-      authority,
-      trustDomain,
-      dnsNames,
-      randomBytes,
-      now: seconds(),
-    });
-    return current;
-  }
-
-  return {
-    async first(onWaiting, signal) {
-      while (!signal.aborted) {
-        const usable = needs.authority();
-        if (usable.ok) return make(usable.authority);
-        onWaiting(`there is no certificate for the endpoint yet: ${explain(usable.reason, usable.detail)}`);
-        await pause(retryMs, signal);
-      }
-      return undefined;
+export function ownCertificates(
+  needs: Now & {
+    /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
+    readonly authority: () =>
+      | { ok: true; authority: Authority }
+      | { ok: false; reason: WaitReason; detail: string };
+    readonly trustDomain: string;
+    readonly dnsNames: readonly string[];
+    readonly log: Pick<Logger, 'info'>;
+    readonly randomBytes: (count: number) => Uint8Array;
+  },
+): CertificateSource {
+  const { trustDomain, dnsNames, randomBytes, log } = needs;
+  return createSource<EndpointCertificate>(
+    needs,
+    async (current) => {
+      const usable = needs.authority();
+      if (!usable.ok) return failure(explain(usable.reason, usable.detail));
+      const { authority } = usable;
+      const now = Math.floor(needs.now() / 1000);
+      if (current && !isToBeRenewed(current, authority, now)) return success(current);
+      return success(await makeEndpointCertificate({ authority, trustDomain, dnsNames, randomBytes, now }));
     },
-    async follow({ use, looked }, signal) {
-      while (!signal.aborted) {
-        await pause(checkMs, signal);
-        const usable = needs.authority();
-        looked(usable.ok ? undefined : endOf(current, seconds(), explain(usable.reason, usable.detail)));
-        if (!usable.ok || (current && !isToBeRenewed(current, usable.authority, seconds()))) continue;
-        const renewed = await make(usable.authority);
-        use(renewed);
-        const { authorityId: authority, notAfter } = renewed;
-        needs.log.info({ authority, notAfter }, 'the endpoint has a new certificate');
-      }
-    },
-  };
+    ({ authorityId, notAfter }) =>
+      log.info({ authority: authorityId, notAfter }, 'the endpoint has a new certificate'),
+  );
 }
 
-/** Certificates from files that somebody else renews, such as a mounted Secret of cert-manager. */
-export function filedCertificates(needs: {
-  readonly certificateFile: string;
-  readonly keyFile: string;
-  readonly log: Pick<Logger, 'info' | 'warn'>;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
-  readonly pause?: Pause;
-}): CertificateSource {
-  const { certificateFile, log, pause = realPause } = needs;
-  let current: ServerCertificate | undefined;
-  let lastFault: string | undefined;
-
-  async function read(): Promise<ServerCertificate | undefined> {
-    const outcome = await readCertificateFiles(needs, needs.now());
-    const fault = outcome.ok ? undefined : outcome.reason;
-    if (fault !== undefined && fault !== lastFault) log.warn({ certificateFile }, fault);
-    lastFault = fault;
-    return outcome.ok ? outcome.value : undefined;
-  }
-
-  return {
-    async first(onWaiting, signal) {
-      while (!signal.aborted) {
-        current = await read();
-        if (current) return current;
-        onWaiting(lastFault ?? 'the certificate was not read yet');
-        await pause(retryMs, signal);
-      }
-      return undefined;
+/** Certificates from files that are renewed by others, such as a mounted Secret of cert-manager. */
+export function filedCertificates(
+  needs: Now & {
+    readonly certificateFile: string;
+    readonly keyFile: string;
+    readonly log: Pick<Logger, 'info' | 'warn'>;
+  },
+): CertificateSource {
+  const { certificateFile, log } = needs;
+  let lastProblem: string | undefined;
+  return createSource<ServerCertificate>(
+    needs,
+    async (current) => {
+      const latest = await readCertificateFiles(needs, needs.now());
+      const problem = latest.ok ? undefined : latest.reason;
+      if (problem !== undefined && problem !== lastProblem) log.warn({ certificateFile }, problem);
+      lastProblem = problem;
+      const isSame =
+        latest.ok && latest.value.chainPem === current?.chainPem && latest.value.keyPem === current.keyPem;
+      return isSame ? success(current) : latest;
     },
-    async follow({ use, looked }, signal) {
-      while (!signal.aborted) {
-        await pause(checkMs, signal);
-        const latest = await read();
-        looked(lastFault === undefined ? undefined : endOf(current, needs.now() / 1000, lastFault));
-        if (!latest || (latest.chainPem === current?.chainPem && latest.keyPem === current.keyPem)) continue;
-        current = latest;
-        use(latest);
-        log.info({ certificateFile }, 'the bundle endpoint has a new certificate');
-      }
-    },
-  };
+    () => log.info({ certificateFile }, 'the bundle endpoint has a new certificate'),
+  );
 }
 
-/** What there is to say once a certificate has ended, at `now` in seconds since the epoch. */
-function endOf(shown: ServerCertificate | undefined, now: number, fault: string): string | undefined {
+/** What to report once a certificate has ended, at `now` in seconds since the epoch. */
+function endOf(shown: ServerCertificate | undefined, now: number, problem: string): string | undefined {
   if (!shown || now < shown.notAfter) return undefined;
-  return `its certificate ended at ${rfc3339(shown.notAfter)}, so nobody can verify it; there is no later one: ${fault}`;
+  return `its certificate ended at ${rfc3339(shown.notAfter)}, so nobody can verify it; there is no later one: ${problem}`;
 }

@@ -81,7 +81,7 @@ describe('the look at a pod', () => {
     if (cached) pods.set('shop/web-0', cached);
     const live: PodFacts = { ...pod, finished: 'Failed' };
     const clock = { ms: 0 };
-    const seenLive = createRecent({ lifetimeMs: 30_000, monotonic: () => clock.ms });
+    const seenLive = createRecent<true>({ lifetimeMs: 30_000, monotonic: () => clock.ms });
     const needs = {
       pods,
       hearsOfPods: () => hearsOfPods,

@@ -5,26 +5,32 @@ import { createRecent } from '../../../signer/token/caller/recent.ts';
 describe('what was seen a moment ago', () => {
   it('counts for its time, from the last time on', () => {
     let nowMs = 0;
-    const recent = createRecent({ lifetimeMs: 100, monotonic: () => nowMs });
-    recent.add('a');
+    const recent = createRecent<string>({ lifetimeMs: 100, monotonic: () => nowMs });
+    recent.set('a', 'seen');
     nowMs = 60;
-    recent.add('b');
-    recent.add('a');
+    recent.set('b', 'seen');
+    recent.set('a', 'seen');
     nowMs = 159;
-    assert.deepEqual([recent.has('a'), recent.has('b'), recent.has('c')], [true, true, false]);
+    assert.deepEqual(
+      [recent.get('a') === 'seen', recent.get('b') === 'seen', recent.get('c') === 'seen'],
+      [true, true, false],
+    );
     nowMs = 160;
-    assert.deepEqual([recent.has('a'), recent.has('b')], [false, false]);
+    assert.deepEqual([recent.get('a') === 'seen', recent.get('b') === 'seen'], [false, false]);
   });
 
   it('is nothing where nothing is to be remembered', () => {
-    const recent = createRecent({ lifetimeMs: 0, monotonic: () => 0 });
-    recent.add('a');
-    assert.equal(recent.has('a'), false);
+    const recent = createRecent<string>({ lifetimeMs: 0, monotonic: () => 0 });
+    recent.set('a', 'seen');
+    assert.equal(recent.get('a'), undefined);
   });
 
   it('is bounded, the oldest first', () => {
-    const recent = createRecent({ lifetimeMs: 100, monotonic: () => 0 });
-    for (let i = 0; i <= 20_000; i += 1) recent.add(String(i));
-    assert.deepEqual([recent.has('0'), recent.has('1'), recent.has('20000')], [false, true, true]);
+    const recent = createRecent<string>({ lifetimeMs: 100, monotonic: () => 0 });
+    for (let i = 0; i <= 20_000; i += 1) recent.set(String(i), 'seen');
+    assert.deepEqual(
+      [recent.get('0') === 'seen', recent.get('1') === 'seen', recent.get('20000') === 'seen'],
+      [false, true, true],
+    );
   });
 });

@@ -6,6 +6,7 @@ import { createStore } from '../../../signer/kube/store.ts';
 import type { WaitReason } from '../../../signer/observe/reasons.ts';
 import { pass, refuse } from '../../../signer/observe/refusals.ts';
 import { withOwner } from '../../../signer/token/caller/caller.ts';
+import { createRecent } from '../../../signer/token/caller/recent.ts';
 import type { RequestContext } from '../../../signer/token/svid/request-context.ts';
 import { createX509Service, type X509ServiceNeeds } from '../../../signer/token/svid/x509-service.ts';
 import { svidProfile } from '../../../spiffe/svid-profile.ts';
@@ -44,7 +45,7 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
     pods: {
       pods: createStore(),
       hearsOfPods: () => false,
-      seenLive: { add: () => undefined, has: () => false },
+      seenLive: createRecent<true>({ lifetimeMs: 0, monotonic: () => 0 }),
       transport: api.transport,
     },
     authority: () => ({
