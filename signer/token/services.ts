@@ -101,20 +101,13 @@ function joinServices(
       clockFault: parts.clockFault,
       policy: {
         trustDomain,
-        issuer: settings.issuer,
-        lifetimeSeconds: settings.lifetimeSeconds,
-        algorithm: settings.algorithm,
-        rs256Audiences: new Set(settings.rs256Audiences),
+        ...settings,
         propagationSeconds: jwtPropagationSeconds({
           refreshHintSeconds: settings.refreshHintSeconds,
           jwksMaxAgeSeconds: settings.refreshHintSeconds,
           delaySeconds: settings.propagationDelaySeconds,
         }),
-        audiences: {
-          most: settings.maxAudiences,
-          allowed: settings.allowedAudiences,
-          forbidden: () => [...issuers.audiences, ...Object.values(audiences)],
-        },
+        forbiddenAudiences: () => [...issuers.audiences, ...Object.values(audiences)],
       },
       newId: randomUUID,
     }),

@@ -33,7 +33,7 @@ const mayUse: Record<string, readonly string[]> = {
     ...facts,
   ],
   'signer/token/http': ['signer/token/svid', 'signer/token/caller', 'signer/trust', ...facts],
-  'signer/token/svid': ['signer/token/caller', ...facts],
+  'signer/token/svid': ['signer/token/caller', 'signer/config', ...facts],
   'signer/token/caller': facts,
 };
 

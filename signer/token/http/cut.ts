@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
 import type { FastifyReply } from 'fastify';
 import { type Refused, refuse } from '../../observe/refusals.ts';
+import { maxHeaderBytes } from './limits.ts';
+import { bodyOf } from './refusal.ts';
 
 /** After its answer a peer has so long to take it and to close; then it is closed whatever the peer does. */
 const partingMs = 1_000;
@@ -11,11 +13,8 @@ interface Fault {
 }
 
 export interface CutNeeds {
-  readonly maxHeaderBytes: number;
   /** The last request that was read from a connection; undefined before the first. */
   readonly lastOn: (socket: Socket) => FastifyReply | undefined;
-  /** The body of the answer to a refusal. */
-  readonly bodyOf: (refusal: Refused) => string;
   /** Is told of each refusal. @param reply of the request at fault, as far as it was read. */
   readonly onRefusal: (refusal: Refused, socket: Socket, reply: FastifyReply | undefined) => void;
   /** Is told of each connection that came to no TLS session, unless the peer itself gave up. */
@@ -30,7 +29,7 @@ export function createCut(needs: CutNeeds): (error: NodeJS.ErrnoException, socke
   const faults: Readonly<Record<string, Fault>> = {
     HPE_HEADER_OVERFLOW: {
       status: '431 Request Header Fields Too Large',
-      refusal: refuse('RequestTooLarge', `the headers have more than ${needs.maxHeaderBytes} bytes`),
+      refusal: refuse('RequestTooLarge', `the headers have more than ${maxHeaderBytes} bytes`),
     },
     ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', refusal: refuse('RequestTooSlow') },
   };
@@ -64,7 +63,7 @@ export function createCut(needs: CutNeeds): (error: NodeJS.ErrnoException, socke
       return;
     }
     needs.onRefusal(refusal, socket, isUnderWay ? last : undefined);
-    const body = needs.bodyOf(refusal);
+    const body = bodyOf(refusal);
     parting.add(socket);
     socket.end(
       `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n` +

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Limiter } from '../../kube/limiter.ts';
 import { pause } from '../../kube/timer.ts';
-import { type Checked, describe, type Refused, refusals, refuse } from '../../observe/refusals.ts';
+import { type Checked, type Refused, refuse } from '../../observe/refusals.ts';
 import type { Presented } from '../caller/credential.ts';
 import type { IssuedToken } from '../svid/jwt-service.ts';
 import type { RequestContext } from '../svid/request-context.ts';
@@ -13,6 +13,7 @@ import { type Excess, limitConnections } from './connections.ts';
 import { createCut } from './cut.ts';
 import { type HttpLimits, maxBodyBytes, maxHeaderBytes, usualLimits } from './limits.ts';
 import { presentedBy } from './presented.ts';
+import { sendRefusal } from './refusal.ts';
 
 export interface HttpNeeds {
   /** From `tlsOptions`. */
@@ -53,7 +54,6 @@ export interface Http {
   refused(reply: FastifyReply, refusal: Refused): FastifyReply;
 }
 
-const retryAfterSeconds = 2;
 /** Schemas only describe the routes. Fastify's compilers, which check and print by them, are not even loaded. */
 const schemaCompilers = {
   buildValidator: () => () => accept as never,
@@ -71,9 +71,7 @@ export function createHttp(needs: HttpNeeds): Http {
   const contexts = new WeakMap<FastifyRequest, RequestContext>();
   const reported = new WeakSet<RequestContext>();
   const cut = createCut({
-    maxHeaderBytes,
     lastOn: (socket) => lastOn.get(socket),
-    bodyOf,
     onRefusal: (refusal, socket, reply) => {
       if (reply) report(contextOf(reply.request), refusal);
       else needs.report(newContext(socket), refusal);
@@ -205,17 +203,4 @@ export function createHttp(needs: HttpNeeds): Http {
     return undefined;
   };
   return { app, server, issued, refused };
-}
-
-function sendRefusal(reply: FastifyReply, refusal: Refused): FastifyReply {
-  const { status, verdict } = refusals[refusal.code];
-  reply.code(status).headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
-  if (verdict === 'wait') reply.header('retry-after', String(retryAfterSeconds));
-  return reply.type('application/json').send(bodyOf(refusal));
-}
-
-/** RFC 6749 5.2, and our own code beside it, which the documentation has a heading for. */
-function bodyOf(refusal: Refused): string {
-  const { error } = refusals[refusal.code];
-  return JSON.stringify({ error, error_description: describe(refusal), reason: refusal.code });
 }

@@ -1,13 +1,10 @@
+import type { TokenConfig } from '../../config/endpoints.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 
 /** For whom JWT-SVIDs may be. */
-export interface AudiencePolicy {
-  /** How many a token may have. One is the advice of JWT-SVID 3.2: each of them could use it at the others. */
-  readonly most: number;
-  /** The only ones that may be asked for, a final `*` for any ending; undefined for no such limit. */
-  readonly allowed: readonly string[] | undefined;
-  /** Never: our own, and those of the API server, which may get another one. */
-  readonly forbidden: () => Iterable<string>;
+export interface AudiencePolicy extends Pick<TokenConfig, 'maxAudiences' | 'allowedAudiences'> {
+  /** Our own audiences, and those of the API server, which can change while we run. */
+  readonly forbiddenAudiences: () => Iterable<string>;
 }
 
 const maxAudienceLength = 1024;
@@ -18,7 +15,9 @@ export function checkAudiences(
   policy: AudiencePolicy,
 ): Checked<readonly string[]> {
   if (wanted.length === 0 || wanted.includes('')) return refuse('AudienceMissing');
-  if (wanted.length > policy.most) return refuse('AudienceTooMany', String(policy.most));
+  if (wanted.length > policy.maxAudiences) {
+    return refuse('AudienceTooMany', String(policy.maxAudiences));
+  }
   if (new Set(wanted).size !== wanted.length) return refuse('AudienceMalformed', 'is there twice');
   for (const audience of wanted) {
     if (audience.length > maxAudienceLength) {
@@ -32,8 +31,9 @@ export function checkAudiences(
       return refuse('AudienceMalformed', 'is itself a token');
     }
     const target = looseForm(audience);
-    if ([...policy.forbidden()].some((one) => looseForm(one) === target)) return refuse('AudienceForbidden');
-    if (policy.allowed && !policy.allowed.some((pattern) => matches(audience, pattern))) {
+    if ([...policy.forbiddenAudiences()].some((one) => looseForm(one) === target))
+      return refuse('AudienceForbidden');
+    if (policy.allowedAudiences && !policy.allowedAudiences.some((pattern) => matches(audience, pattern))) {
       return refuse('AudienceNotAllowed');
     }
   }

@@ -1,5 +1,5 @@
-import type { JwtSigningAlgorithm } from '../../../spiffe/jwt-algorithms.ts';
 import type { PoolView } from '../../authority/view.ts';
+import type { TokenConfig } from '../../config/endpoints.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Authenticated } from '../caller/caller.ts';
 import type { Credential } from '../caller/credential.ts';
@@ -9,18 +9,12 @@ import type { TokenRequest } from './exchange.ts';
 import { expiryOf, mintJwtSvid } from './mint-jwt.ts';
 import type { RequestContext } from './request-context.ts';
 
-export interface TokenPolicy {
+export interface TokenPolicy
+  extends AudiencePolicy,
+    Pick<TokenConfig, 'issuer' | 'lifetimeSeconds' | 'algorithm' | 'rs256Audiences'> {
   readonly trustDomain: string;
-  /** `iss` of what is issued. */
-  readonly issuer: string;
-  readonly lifetimeSeconds: number;
-  /** What signs, but for the audiences below. */
-  readonly algorithm: JwtSigningAlgorithm;
-  /** Audiences whose verifiers know RS256 only. */
-  readonly rs256Audiences: ReadonlySet<string>;
-  /** How long a key must have been published before it signs. */
+  /** How long a key must have been published before it signs, in seconds. */
   readonly propagationSeconds: number;
-  readonly audiences: AudiencePolicy;
 }
 
 export interface TokenServiceNeeds {
@@ -63,7 +57,7 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     context.caller = authenticated.ok ? authenticated.value : authenticated.owner;
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
-    const audiences = checkAudiences(request.audiences, policy.audiences);
+    const audiences = checkAudiences(request.audiences, policy);
     if (!audiences.ok) return audiences;
 
     const lookup = await lookUpPod(caller, needs.pods);
@@ -79,7 +73,7 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
 
     const clockFault = needs.clockFault();
     if (clockFault !== undefined) return refuse('SigningUnavailable', clockFault);
-    const isForRs256 = audiences.value.some((audience) => policy.rs256Audiences.has(audience));
+    const isForRs256 = audiences.value.some((audience) => policy.rs256Audiences.includes(audience));
     const algorithm = isForRs256 ? 'RS256' : policy.algorithm;
     const signable = needs.pool.jwtSignable(algorithm, now, policy.propagationSeconds);
     if (!signable.ok) return refuse('SigningUnavailable', signable.problem.message);

@@ -3,9 +3,9 @@ import { describe, it } from 'node:test';
 import { checkAudiences } from '../../../signer/token/svid/audiences.ts';
 
 describe('audiences', () => {
-  const forbidden = () => ['https://api.server', 'spiffe://td/own', 'api'];
-  const open = { most: 2, allowed: undefined, forbidden };
-  const listed = { ...open, allowed: ['vault', 'https://*'] };
+  const forbiddenAudiences = () => ['https://api.server', 'spiffe://td/own', 'api'];
+  const open = { maxAudiences: 2, allowedAudiences: undefined, forbiddenAudiences };
+  const listed = { ...open, allowedAudiences: ['vault', 'https://*'] };
   const rows: [wanted: string[], policy: typeof open | typeof listed, expected: string][] = [
     [['a'], open, 'ok'],
     [['a', 'b'], open, 'ok'],
