@@ -46,15 +46,15 @@ export interface EndpointNeeds {
   readonly randomBytes: (count: number) => Uint8Array;
 }
 
-/** What may listen, each by its own setting. */
+/** The listeners; each is configured by settings of its own. */
 export type ListenerName = 'token-endpoint' | 'bundle-web' | 'bundle-spiffe';
 
-/** Others fetch bundles from anywhere, with whatever they have: Mozilla's intermediate configuration allows both. */
+/** Clients of all kinds fetch bundles; Mozilla's intermediate configuration allows TLS 1.2 and 1.3. */
 const bundleTlsVersion = 'TLSv1.2';
 
 /**
- * Everything that listens to others: the token endpoint, where pods exchange their ServiceAccount token for a JWT-SVID
- * and everybody reads what verifies it, and the two kinds of bundle endpoint, which serve the documents alone.
+ * The HTTPS listeners: the token endpoint, where pods exchange their ServiceAccount token for an SVID and everybody reads
+ * what verifies it, and the two kinds of bundle endpoint, which only serve documents.
  *
  * @returns the listeners that are configured, each of which runs until the signal is aborted, serves a moment longer,
  *   and then drains. They throw CONFIG_INVALID for an audience that must not be ours, and whatever listening throws.
@@ -74,7 +74,7 @@ export function createEndpoints(
     tls: ReturnType<typeof tlsOptions>,
     services?: Services,
   ): Promise<Http> {
-    // From zero on, as the alarms of report.ts: of what is for no SVID there is this one.
+    // Starts at zero, as the alarms in report.ts do. Fault is the only alarm outside of SVID requests.
     metrics.otherRefusals.inc({ listener, reason: 'Fault' satisfies RefusalCode }, 0);
     const ofAddress = () => createLimiter({ perSecond: settings.addressRate, monotonic });
     const http = createHttp({

@@ -32,7 +32,7 @@ export function createTokenReporter(needs: {
     token: { answers: metrics.tokens, seconds: metrics.tokenSeconds, issued: 'JWT-SVID issued' },
     'x509-svid': { answers: metrics.x509Svids, seconds: metrics.x509SvidSeconds, issued: 'X509-SVID issued' },
   };
-  // From zero on: a rate over a series that begins with the first refusal does not show the first one.
+  // Start at zero: a rate over a series that begins with the first refusal does not show that one.
   for (const [reason, { verdict, alarm }] of Object.entries(refusals)) {
     if (!alarm) continue;
     for (const { answers } of Object.values(counted)) answers.inc({ outcome: verdict, reason }, 0);

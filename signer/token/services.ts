@@ -25,16 +25,16 @@ export interface ServiceParts extends Omit<EndpointNeeds, 'settings' | 'events' 
 /** Tokens a second whose key the API server does not publish. */
 const unpublishedKeysPerSecond = 10;
 
-/** What the token endpoint gives. */
+/** What the token endpoint issues. */
 export interface Services {
   readonly jwtSvid: TokenService;
   readonly x509Svid: X509Service | undefined;
 }
 
 /**
- * Joins the parts of the services, as soon as the API server has said whose tokens they are.
+ * Joins the parts of the services, once the issuer of ServiceAccount tokens is known.
  *
- * @returns undefined when the signal comes before.
+ * @returns undefined if the signal is aborted first.
  * @throws KubespiffeError CONFIG_INVALID for an audience that must not be ours.
  */
 export async function learnServices(parts: ServiceParts, signal: AbortSignal): Promise<Services | undefined> {
@@ -42,7 +42,7 @@ export async function learnServices(parts: ServiceParts, signal: AbortSignal): P
   const { audiences } = settings;
   const cache = createReviewCache({ lifetimeMs: settings.reviewCacheMs, monotonic });
   pods.subscribe(({ type, object, previous }) => {
-    // Whatever ends a pod ends what was known of its tokens.
+    // When a pod ends, earlier reviews of its tokens no longer count.
     const isOver = type === 'delete' || object.finished !== undefined || object.deletesAt !== undefined;
     if (previous && (isOver || previous.uid !== object.uid)) cache.forgetPod(previous.uid);
   });
@@ -115,8 +115,8 @@ function joinServices(
       x509 &&
       createX509Service({
         ...common,
-        // A certificate is good for longer than a JWT-SVID, and seldom asked for: nothing that was learned before
-        // counts, neither of the token nor of the pod.
+        // A certificate lives longer than a JWT-SVID and is seldom requested, so neither an earlier review of the token
+        // nor the cache of the pods counts.
         authenticate: authenticatorFor(audiences.x509, createReviewCache({ lifetimeMs: 0, monotonic })),
         pods: { ...common.pods, hearsOfPods: () => false },
         authority: parts.authority,

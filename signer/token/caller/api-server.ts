@@ -66,10 +66,10 @@ export const discoveryForbidden =
 const retryMs = 1_000;
 
 /**
- * The same, as often as it takes.
+ * The same, repeated until it succeeds.
  *
- * @param needs onWaiting: is told why they are not known yet.
- * @returns undefined when the signal comes before. @throws KubespiffeError CONFIG_INVALID
+ * @param needs onWaiting: receives the reason why they are not known yet.
+ * @returns undefined if the signal is aborted first. @throws KubespiffeError CONFIG_INVALID
  */
 export async function learnApiServerFacts(
   needs: FactsNeeds & {
@@ -90,10 +90,10 @@ export async function learnApiServerFacts(
       return facts;
     } catch (error) {
       if (error instanceof KubespiffeError && error.code === 'CONFIG_INVALID') throw error;
-      const fault = messageOf(error);
-      if (isNews(fault))
-        needs.log.warn({ error: fault }, 'the issuer of ServiceAccount tokens is not known yet');
-      needs.onWaiting(`the issuer of ServiceAccount tokens is not known yet: ${fault}`);
+      const problem = messageOf(error);
+      if (isNews(problem))
+        needs.log.warn({ error: problem }, 'the issuer of ServiceAccount tokens is not known yet');
+      needs.onWaiting(`the issuer of ServiceAccount tokens is not known yet: ${problem}`);
       await pause(retryMs, signal);
     }
   }

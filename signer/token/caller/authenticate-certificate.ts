@@ -11,8 +11,8 @@ import {
 } from './client-certificate.ts';
 
 /**
- * Finds out who calls with a client certificate, by the pool as it is now. The certificate of a connection is read and
- * its signature verified once, and again when the pool has changed; it is judged for each request.
+ * Verifies client certificates against the current pool. The certificate of a connection is read, and its signature
+ * verified, once and again after each change of the pool. It is judged for each request.
  */
 export function createCertificateAuthenticator(needs: {
   readonly pool: Pick<PoolView, 'current'>;

@@ -21,7 +21,7 @@ export interface AuthenticatorNeeds {
   /** The only audience that a token may have. */
   readonly audience: string;
   readonly issuers: Issuers;
-  /** Whether the watch of the pods was heard from lately; while it was not, no earlier review counts. */
+  /** Whether the watch of the pods is alive. While it is not, no earlier review counts. */
   readonly hearsOfPods: () => boolean;
   /** Epoch milliseconds. */
   readonly now: () => number;
@@ -29,16 +29,16 @@ export interface AuthenticatorNeeds {
 }
 
 /**
- * Refusals that leave no doubt whose token it is, if a published key has signed it. `TokenRefused` and
- * `ReviewDisagrees` are not among them: the key may be withdrawn, and then anybody may have signed the token.
+ * Refusals after which the pod is proved all the same, if a published key has signed the token. Not after `TokenRefused`
+ * and `ReviewDisagrees`: the key may be withdrawn, and then anybody may have signed the token.
  */
 const refusedButProved: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   ...(['AudienceWrong', 'TokenExpired', 'TokenNotYetValid', 'ReviewUnavailable', 'ReviewForbidden'] as const),
 ]);
 
 /**
- * Finds out whose token it is. What is wrong with it by itself is said without asking anybody; then the API server
- * has the last word, once per token and cache lifetime. Whether the pod may have anything is another question.
+ * Verifies a ServiceAccount token. A token that is wrong by itself is refused without a request to the API server, which
+ * reviews all others once per cache lifetime.
  */
 export function createAuthenticator(needs: AuthenticatorNeeds) {
   const { transport, keys, cache, audience, issuers, podLimits } = needs;

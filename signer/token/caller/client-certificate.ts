@@ -9,19 +9,19 @@ import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import { type Authenticated, type Caller, withOwner } from './caller.ts';
 import { toleranceSeconds } from './psat.ts';
 
-/** Who calls with a certificate. */
+/** The pod that a client certificate proves. */
 export interface CertificateCaller extends Caller {
   readonly provedBy: 'certificate';
   /** The SPIFFE ID in the certificate. */
   readonly spiffeId: string;
 }
 
-/** What a certificate is to a pool. Nothing in it depends on the time, so that it is read once and judged often. */
+/** A certificate with its issuers in a pool. Nothing in it depends on the time, so it is read once and judged often. */
 export interface CertificateReading {
   readonly leaf: CertificateFacts;
   /** Every authority of the pool whose key has signed the leaf. */
   readonly issuers: readonly PooledAuthority[];
-  /** Who holds it, or what is wrong with the leaf by itself. */
+  /** Its pod, or what is wrong with the leaf by itself. */
   readonly caller: Checked<CertificateCaller>;
 }
 
@@ -44,10 +44,10 @@ export function readClientCertificate(
 }
 
 /**
- * Who calls with a certificate, as far as the certificate and the pool can tell; whether the pod lives, and has that
- * SPIFFE ID, is asked later. An authority in the live bundles has to have signed it, and none that is tainted: a key
- * that is tainted is so under every name. Then it has to be in its time, keep every clause for a leaf of our trust
- * domain, be none of our infrastructure's, and name its pod. Pure.
+ * The pod that a certificate proves, as far as the certificate and the pool show it. Whether the pod exists and has that
+ * SPIFFE ID is checked later. The certificate must be signed by an authority in the live bundles and by no tainted one (a
+ * tainted key may be in the pool under several names), be valid now, keep every clause for a leaf of our trust domain,
+ * not belong to our infrastructure, and name its pod. Pure.
  *
  * @param now seconds since the epoch.
  */
@@ -71,7 +71,7 @@ function isInTime({ notBefore, notAfter }: CertificateFacts, now: number): boole
 }
 
 function callerOf(leaf: CertificateFacts, trustDomain: string): Checked<CertificateCaller> {
-  // What the standards only advise counts as well: whatever we sign keeps it.
+  // Advice of the standards counts too: everything that we sign follows it.
   const broken = checkLeaf(leaf, trustDomain).find(({ ok }) => !ok);
   if (broken) return refuse('CertificateNotSvid', `${broken.clause}: ${broken.message}`);
   const [spiffeId = ''] = leaf.uris;

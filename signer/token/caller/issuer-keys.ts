@@ -21,11 +21,11 @@ export interface IssuerKey {
   readonly algorithm: string | undefined;
 }
 
-/** A key that was withdrawn is still known for so long; TokenReview refuses its tokens at once. */
+/** A withdrawn key stays known for this time. TokenReview refuses its tokens at once. */
 const maxAgeMs = 300_000;
-/** Not more often than this is the set fetched for key ids that it does not have. */
+/** Minimum time between two fetches for key ids that the set does not have. */
 const minIntervalMs = 10_000;
-/** An id that was not in a set that was fetched for it is not looked for again for so long. */
+/** An id that was missing in a fetched set is not looked up again for this time. */
 const unknownForMs = 60_000;
 const maxKeys = 100;
 
@@ -46,7 +46,7 @@ export function createIssuerKeys(needs: {
   let fetchedAt = Number.NEGATIVE_INFINITY;
   let fetching: Promise<boolean> | undefined;
 
-  /** @returns whether the set was had. */
+  /** @returns whether the set was read. */
   async function fetch(): Promise<boolean> {
     askedAt = monotonic();
     try {
@@ -63,16 +63,16 @@ export function createIssuerKeys(needs: {
       return true;
     } catch (error) {
       const isForbidden = error instanceof ApiStatusError && error.status === 403;
-      const trouble = isForbidden ? discoveryForbidden : messageOf(error);
-      if (isNews(trouble)) {
+      const problem = isForbidden ? discoveryForbidden : messageOf(error);
+      if (isNews(problem)) {
         const effect = 'the API server reviews tokens of unknown keys, at a limited rate';
-        log.warn({ error: trouble }, `the keys of ServiceAccount tokens could not be read: ${effect}`);
+        log.warn({ error: problem }, `the keys of ServiceAccount tokens could not be read: ${effect}`);
       }
       return false;
     }
   }
 
-  /** One fetch at a time; whoever comes while it is under way waits for it. */
+  /** One fetch at a time. Requests that come meanwhile wait for it. */
   function refresh(): Promise<boolean> {
     fetching ??= fetch().finally(() => {
       fetching = undefined;
@@ -86,7 +86,7 @@ export function createIssuerKeys(needs: {
       if (fetching || (mayAsk && monotonic() - fetchedAt >= maxAgeMs)) await refresh();
       const known = keys.get(keyId);
       if (known) return known;
-      // Too early to ask again: the key may be newer than the set, so nothing is remembered that was not asked.
+      // Too early to fetch again. The key may be newer than the set, so the id is not remembered as unknown.
       if (unknown.get(keyId) || monotonic() - askedAt < minIntervalMs) return undefined;
       const isKnownNow = await refresh();
       const found = keys.get(keyId);
@@ -96,7 +96,7 @@ export function createIssuerKeys(needs: {
   };
 }
 
-/** The keys of a JWKS (RFC 7517 5) that can verify signatures of ours; the others are passed over. */
+/** The keys of a JWKS (RFC 7517 5) that can verify ServiceAccount tokens; others are skipped. */
 function readKeys(document: unknown): Map<string, IssuerKey> {
   const list = (document as { keys?: unknown } | null)?.keys;
   if (!Array.isArray(list)) throw new Error('the key set has no keys');

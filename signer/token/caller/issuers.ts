@@ -4,13 +4,13 @@ import { type ApiServerFacts, type FactsNeeds, readApiServerFacts } from './api-
 
 /** The issuers of ServiceAccount tokens of this cluster, which may get another one while we run. */
 export interface Issuers {
-  /** Whose tokens are taken now. */
+  /** Whose tokens are accepted now. */
   readonly known: ReadonlySet<string>;
-  /** Asks the API server again, unless that was done a moment ago. @returns whether it says a new issuer. */
+  /** Asks the API server again, unless that was done a moment ago. @returns whether it has a new issuer. */
   refresh(): Promise<boolean>;
 }
 
-/** Whoever has a token of another cluster may call: only so often is the API server asked because of one. */
+/** Minimum time between two questions to the API server: anybody may send a token of another cluster. */
 const minIntervalMs = 10_000;
 
 /**
@@ -48,10 +48,10 @@ export function createIssuers(
       if (added.length > 0) log.info({ issuers: added }, 'the API server has another issuer now');
       return added.length > 0;
     } catch (error) {
-      // Also when the new issuer is an audience of ours: none of its tokens is taken, as we would not start with it.
-      const trouble = messageOf(error);
-      if (isNews(trouble))
-        log.warn({ error: trouble }, 'a new issuer of ServiceAccount tokens is not taken over');
+      // Also if the new issuer is one of our audiences: its tokens are refused, as the signer would not start with it.
+      const problem = messageOf(error);
+      if (isNews(problem))
+        log.warn({ error: problem }, 'a new issuer of ServiceAccount tokens is not accepted');
       return false;
     }
   }

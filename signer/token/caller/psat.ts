@@ -27,7 +27,7 @@ const algorithms: ReadonlySet<string> = new Set<JwtAlgorithmName>([
   ...(['RS256', 'RS384', 'RS512', 'PS256'] as const),
   ...(['ES256', 'ES384', 'ES512'] as const),
 ]);
-/** RFC 7515 4.1: what changes how a token is verified, or where its key comes from, is none of the sender's business. */
+/** Other members (RFC 7515 4.1) would change how a token is verified, or where its key comes from. */
 const headerMembers = new Set(['alg', 'kid', 'typ']);
 
 /** What the header says about how to verify the token. */
@@ -42,9 +42,9 @@ export function readPsatHeader(header: JsonObject): Checked<PsatHeader> {
   if (typeof alg !== 'string') return refuse('TokenMalformed', 'does not name its algorithm');
   if (/^ML-DSA-\d+$/.test(alg)) return refuse('AlgorithmPostQuantum', alg);
   if (!algorithms.has(alg) || !isJwtAlgorithm(alg)) return refuse('AlgorithmUnsupported', shown(alg));
-  const stranger = Object.keys(header).find((name) => !headerMembers.has(name));
-  if (stranger !== undefined) {
-    return refuse('TokenMalformed', `has ${shown(stranger)} in its header, which Kubernetes does not write`);
+  const unknown = Object.keys(header).find((name) => !headerMembers.has(name));
+  if (unknown !== undefined) {
+    return refuse('TokenMalformed', `has ${shown(unknown)} in its header, which Kubernetes does not write`);
   }
   if (typ !== undefined && typ !== 'JWT') return refuse('TokenMalformed', 'is of another type than JWT');
   // KEP-740 allows external signers key ids of up to 1 KiB.
@@ -148,7 +148,7 @@ function readReference(value: unknown): { name: string; uid: string } | undefine
 /** Issuers as clusters have them. */
 const issuerForm = /^(?=.{1,150}$)https?:\/\/[a-z0-9.-]{1,80}(:\d{1,5})?(\/[\w-]{1,40})*\/?$/;
 
-/** What a stranger's token names, if it looks like such a name: a refusal is logged, and anything may stand there. */
+/** A value of an unverified token, if it looks like a name. Refusals are logged, and it may be anything. */
 function shown(text: string, form = /^[\w#-]{1,12}$/): string {
   return form.test(text) ? text : 'something that is no name';
 }

@@ -7,8 +7,8 @@ import { textOf } from '../../../spiffe/pki/text.ts';
 import type { ServerCertificate } from './tls.ts';
 
 /**
- * Reads a chain and its key as they lie in a Secret of type kubernetes.io/tls: PEM, the leaf first. They are held
- * against each other, so that a half-renewed pair is not used: the next look finds both new.
+ * Reads a chain and its key in the form of a Secret of type kubernetes.io/tls: PEM, the leaf first. They must match, so
+ * that a half-renewed pair is not used.
  *
  * @param nowMs epoch milliseconds.
  * @returns the pair; or what is wrong with it and what to do, without any part of the key.
@@ -21,7 +21,7 @@ export async function readCertificateFiles(
   let chainText: string;
   let keyText: string;
   try {
-    // One after the other, so that of two missing files it is always the same that is told.
+    // One after the other, so that of two missing files the same one is always reported.
     chainText = textOf(await readFile(certificateFile));
     keyText = textOf(await readFile(keyFile));
   } catch (error) {

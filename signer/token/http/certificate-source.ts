@@ -8,23 +8,23 @@ import { readCertificateFiles } from './certificate-files.ts';
 import { type EndpointCertificate, isToBeRenewed, makeEndpointCertificate } from './endpoint-certificate.ts';
 import type { ServerCertificate } from './tls.ts';
 
-/** Where a listener has its certificate from. */
+/** Where a listener gets its certificate from. */
 export interface CertificateSource {
   /**
    * The first certificate, as soon as there is one; undefined when the signal comes before.
    *
-   * @param onWaiting is told why there is none yet.
+   * @param onWaiting receives the reason why there is none yet.
    */
   first(onWaiting: (reason: string) => void, signal: AbortSignal): Promise<ServerCertificate | undefined>;
-  /** Looks for later certificates until the signal is aborted. A fault is logged; the last good one stays. */
+  /** Looks for later certificates until the signal is aborted. Problems are logged; the last good one stays. */
   follow(follower: Follower, signal: AbortSignal): Promise<void>;
 }
 
-/** What a listener hears of its certificate. */
+/** What a listener does about its certificate. */
 export interface Follower {
   /** There is a later one. */
   use(certificate: ServerCertificate): void;
-  /** At each look: that the last one has ended and why there is none after it, or undefined while it is good. */
+  /** At each look: that the current one has ended and why there is no later one, or undefined while it is valid. */
   looked(ended: string | undefined): void;
 }
 

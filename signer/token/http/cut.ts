@@ -4,10 +4,10 @@ import { type Refused, refuse } from '../../observe/refusals.ts';
 import { maxHeaderBytes } from './limits.ts';
 import { bodyOf } from './refusal.ts';
 
-/** After its answer a peer has so long to take it and to close; then it is closed whatever the peer does. */
+/** Time for a client to read its answer and close. Then the connection is closed by us. */
 const partingMs = 1_000;
 
-interface Fault {
+interface Problem {
   readonly status: string;
   readonly refusal: Refused;
 }
@@ -15,32 +15,32 @@ interface Fault {
 export interface CutNeeds {
   /** The last request that was read from a connection; undefined before the first. */
   readonly lastOn: (socket: Socket) => FastifyReply | undefined;
-  /** Is told of each refusal. @param reply of the request at fault, as far as it was read. */
+  /** Receives each refusal. @param reply of the request that caused it, as far as it was read. */
   readonly onRefusal: (refusal: Refused, socket: Socket, reply: FastifyReply | undefined) => void;
-  /** Is told of each connection that came to no TLS session, unless the peer itself gave up. */
+  /** Is called for each connection without a TLS session, unless the client gave up. */
   readonly onHandshakeFailed: () => void;
 }
 
 /**
- * Makes what ends a connection that brings no request: one whose handshake fails or takes too long, what is no HTTP, is
- * too large or too slow. Such a peer may be hostile, and would keep a connection that is only half closed.
+ * Ends connections that bring no valid request: the handshake fails or takes too long, or the request is not HTTP, too
+ * large or too slow. Such a client may be hostile and keep a half-closed connection open, so it is closed on both sides.
  */
 export function createCut(needs: CutNeeds): (error: NodeJS.ErrnoException, socket: Socket) => void {
-  const faults: Readonly<Record<string, Fault>> = {
+  const problems: Readonly<Record<string, Problem>> = {
     HPE_HEADER_OVERFLOW: {
       status: '431 Request Header Fields Too Large',
       refusal: refuse('RequestTooLarge', `the headers have more than ${maxHeaderBytes} bytes`),
     },
     ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', refusal: refuse('RequestTooSlow') },
   };
-  const otherwise: Fault = {
+  const noHttp: Problem = {
     status: '400 Bad Request',
     refusal: refuse('RequestMalformed', 'it is no HTTP/1.1'),
   };
   const parting = new WeakSet<Socket>();
 
   return (error, socket) => {
-    // What still comes in while the answer goes out is no further fault.
+    // More errors from the same connection while the answer is sent are not reported.
     if (parting.has(socket)) return;
     const { code = '' } = error;
     if (/^ERR_(TLS|SSL)_/.test(code)) {
@@ -52,12 +52,12 @@ export function createCut(needs: CutNeeds): (error: NodeJS.ErrnoException, socke
       socket.destroy();
       return;
     }
-    const { status, refusal } = faults[code] ?? otherwise;
+    const { status, refusal } = problems[code] ?? noHttp;
     const last = needs.lastOn(socket);
     const isUnderWay = last && !(last.request.raw.complete && last.raw.writableFinished);
     if (isUnderWay && (last.request.raw.complete || last.raw.headersSent)) {
-      // Either it has its answer and goes on sending, or a later request is at fault, and what is said to that now
-      // would be taken for the answer to this one.
+      // Either it has its answer and goes on sending, or the error is in a later request, whose answer would be taken
+      // for that of this one.
       if (last.request.raw.complete) needs.onRefusal(refusal, socket, undefined);
       socket.destroy();
       return;

@@ -59,8 +59,8 @@ export async function makeEndpointCertificate(input: {
 }
 
 /**
- * Whether another certificate takes the place of this one: it is half over, or another chain signs now. The id tells
- * nothing of that, as a pool that is made anew has the same ones.
+ * Whether this certificate is to be replaced: half of its lifetime is over, or another chain signs now. Chains are
+ * compared, as a pool that was created anew has the same ids.
  *
  * @param now seconds since the epoch.
  */

@@ -3,7 +3,7 @@ import type { ClientCertificateLimits, ConnectionLimits } from './connections.ts
 export const maxBodyBytes = 64 * 1024;
 export const maxHeaderBytes = 16 * 1024;
 
-/** What one client, or all of them, can take of a listener. Times in milliseconds. */
+/** What one client, and all of them together, may use of a listener. Times in milliseconds. */
 export interface HttpLimits {
   readonly connections: ConnectionLimits;
   /** Of a listener that asks its clients for certificates: each connection may hold much more memory there. */
@@ -12,13 +12,13 @@ export interface HttpLimits {
   /** Requests at once; each waits for the API server at most. */
   readonly requests: number;
   readonly handshakeMs: number;
-  /** The whole request has to be there in this time; whoever is slower is cut. */
+  /** For the whole request to arrive; then the connection is closed. */
   readonly requestMs: number;
   /** Between two requests. */
   readonly keepAliveMs: number;
-  /** A connection on which nothing moves while an answer is written. */
+  /** For a connection without progress while an answer is written. */
   readonly idleMs: number;
-  /** For what is under way when the listener closes. */
+  /** For requests under way when the listener closes. */
   readonly closingMs: number;
 }
 

@@ -22,13 +22,13 @@ export interface ListenerNeeds {
   readonly onState: (serves: boolean, reason: string) => void;
 }
 
-/** After the signal a listener still serves for so long: the Service needs some time to send callers elsewhere. */
+/** A listener serves this much longer after the signal: the Service needs time to send clients elsewhere. */
 const lingerMs = 2_000;
 
 /**
  * Listens once there is a certificate, serves until the signal is aborted and a moment longer, then drains. A renewed
- * certificate is for new connections; open ones keep theirs. Once the last one has ended, the state says so, and a
- * warning: whoever verifies it fails in the handshake, of which nobody here hears.
+ * certificate is for new connections; open ones keep theirs. When the last one has ended, the state and a warning say so,
+ * because clients fail in the handshake, which is not visible here.
  *
  * @throws whatever listening throws.
  */

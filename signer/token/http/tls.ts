@@ -3,7 +3,7 @@ import { clientCertificateTls } from './client-tls.ts';
 
 /**
  * Mozilla's intermediate configuration: for TLS 1.2 authenticated ciphers with forward secrecy only. Those of finite
- * field Diffie-Hellman are left out: they need parameters, and whoever knows them knows elliptic curves too.
+ * field Diffie-Hellman are left out: they need parameters, and every client that supports them supports elliptic curves.
  */
 const ciphers = [
   ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'],
@@ -20,7 +20,7 @@ export interface ServerCertificate {
   readonly notAfter: number;
 }
 
-/** What a listener is made with, and given again whenever its certificate is renewed. */
+/** TLS options of a listener; applied again when its certificate is renewed. */
 export function tlsOptions(
   certificate: Pick<ServerCertificate, 'keyPem' | 'chainPem'>,
   speaks: { readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3'; readonly asksForCertificates?: boolean },

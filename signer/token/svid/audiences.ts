@@ -26,7 +26,7 @@ export function checkAudiences(
     if (!/^[\x21-\x7e]+$/.test(audience)) {
       return refuse('AudienceMalformed', 'has characters other than printable ASCII, or spaces');
     }
-    // Whoever swaps the parameters would have the token in the claims of another one, and in the audit log.
+    // If a client swaps the parameters, its token must not get into the claims of a JWT-SVID and the audit log.
     if (/^eyJ[\w-]+\.[\w-]*\./.test(audience)) {
       return refuse('AudienceMalformed', 'is itself a token');
     }

@@ -23,7 +23,7 @@ const mayRepeat = new Set(['audience']);
 
 /**
  * Reads a token exchange (RFC 8693 2.1), form-encoded. Parameters that would change the meaning (actor_token, scope,
- * resource) are refused rather than passed over: whoever sends them expects something of them. Pure.
+ * resource) are refused, not ignored: a client that sends them expects an effect. Pure.
  *
  * @param presented nothing, as the credential is in the form.
  */
@@ -31,8 +31,8 @@ export function readExchange(body: string, presented: Presented): Checked<TokenR
   if (!isWellFormed(body)) return refuse('RequestMalformed', 'the form is not well encoded');
   const form = new URLSearchParams(body);
   const names = [...form.keys()];
-  const stranger = names.find((name) => !known.has(name));
-  if (stranger !== undefined) return refuse('ParameterUnsupported', nameOf(stranger));
+  const unknown = names.find((name) => !known.has(name));
+  if (unknown !== undefined) return refuse('ParameterUnsupported', nameOf(unknown));
   const repeated = names.find((name, index) => !mayRepeat.has(name) && names.indexOf(name) !== index);
   if (repeated !== undefined) return refuse('ParameterRepeated', repeated);
   if (presented.authorization !== undefined) {
@@ -65,8 +65,8 @@ export function readShortForm(body: string, presented: Presented): Checked<Token
   if (!credential.ok) return credential;
   const read = parseJsonObject(body, 'the body');
   if (!read.ok) return refuse('RequestMalformed', read.reason);
-  const stranger = Object.keys(read.value).find((name) => name !== 'audience');
-  if (stranger !== undefined) return refuse('ParameterUnsupported', nameOf(stranger));
+  const unknown = Object.keys(read.value).find((name) => name !== 'audience');
+  if (unknown !== undefined) return refuse('ParameterUnsupported', nameOf(unknown));
   const { audience = [] } = read.value;
   const audiences = Array.isArray(audience) ? audience : [audience];
   if (!audiences.every((one) => typeof one === 'string')) {
@@ -75,7 +75,7 @@ export function readShortForm(body: string, presented: Presented): Checked<Token
   return pass({ credential: credential.value, audiences });
 }
 
-/** URLSearchParams lets broken percent-encoding through as it is, and bytes that are no UTF-8 as question marks. */
+/** URLSearchParams accepts broken percent-encoding as it is, and replaces bytes that are not UTF-8. */
 function isWellFormed(form: string): boolean {
   try {
     decodeURIComponent(form);
@@ -85,7 +85,7 @@ function isWellFormed(form: string): boolean {
   }
 }
 
-/** A secret may stand where a name should: only what looks like a name of a parameter is said. */
+/** A secret may be in the place of a name, so only what looks like a parameter name is quoted. */
 function nameOf(name: string): string {
   return /^[a-z_]{1,40}$/.test(name) ? name : 'of an unknown name';
 }

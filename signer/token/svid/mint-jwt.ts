@@ -11,13 +11,13 @@ export interface JwtSigner {
   readonly privateKey: KeyObject;
 }
 
-/** How far iat and nbf lie back, for verifiers whose clocks are slow, in seconds. */
+/** By how much iat and nbf are backdated, for verifiers whose clocks are slow, in seconds. */
 const backdateSeconds = 10;
-/** A token with less than this left would end before it is used. */
+/** A token with less time left would expire before it is used. */
 const minLifetimeSeconds = 30;
 
 /**
- * When a JWT-SVID ends that is made now: after its lifetime, but never after the credential it is made from.
+ * The expiry of a JWT-SVID that is issued now: after its lifetime, but never after that of the credential.
  *
  * @param input credentialEndsAt: seconds since the epoch.
  */
@@ -76,8 +76,8 @@ function signRsa(bytes: Uint8Array, key: KeyObject): Promise<Uint8Array> {
 }
 
 /**
- * r‖s of a P-256 signature (RFC 7518 3.4) from ECDSA-Sig-Value in DER. That OpenSSL would do it as well, at the price
- * of the signature itself once more. The lengths of such a signature are always of one octet.
+ * r‖s of a P-256 signature (RFC 7518 3.4) from ECDSA-Sig-Value in DER. dsaEncoding 'ieee-p1363' does the same, but doubled
+ * the cost of a signature when measured. The lengths in such a signature are always one octet.
  */
 function joinedSignature(der: Uint8Array): Uint8Array {
   const joined = new Uint8Array(64);
