@@ -7,20 +7,23 @@ import { createRandomPool } from '../spiffe/pki/random.ts';
 import { svidProfile } from '../spiffe/svid-profile.ts';
 import { jwtPropagationSeconds } from './authority/jwt-signing.ts';
 import { createPoolView, type PoolView } from './authority/view.ts';
-import { createCaches } from './caches.ts';
 import type { Config } from './config/load.ts';
 import { refreshGauges } from './gauges.ts';
+import { admissionPolicies, admissionPolicyBindings } from './issuance/admission-policy.ts';
 import { createController } from './issuance/controller.ts';
 import { createGuard } from './issuance/guard.ts';
 import { createReporter } from './issuance/report.ts';
+import { requestsOf } from './issuance/request.ts';
 import { createSigning } from './issuance/signing.ts';
 import { createStatusWriter } from './issuance/status.ts';
 import { createServerClock } from './kube/clock.ts';
 import { type Credentials, loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
+import { createInformer } from './kube/informer.ts';
 import { createMembership } from './kube/membership.ts';
 import { createPermissions, reviewResource } from './kube/permissions.ts';
+import { allPods } from './kube/pods.ts';
 import { type Call, createTransport } from './kube/transport.ts';
 import { live, type Part } from './life.ts';
 import { createAudit } from './observe/audit.ts';
@@ -35,7 +38,8 @@ import { joinPublishing, publishedIn } from './publishing.ts';
 import { assessReadiness, clockFault, readinessChecks } from './readiness.ts';
 import { createSigningState, type SigningProblem } from './signing-state.ts';
 import type { EndpointNeeds } from './token/endpoints.ts';
-import { bundleName as bundleNameOf } from './trust/bundle.ts';
+import { bundleName as bundleNameOf, bundlesOf } from './trust/bundle.ts';
+import { configMapsNamed, optedInNamespaces } from './trust/roots-configmap.ts';
 
 const signerName = 'kubespiffe.io/spiffe';
 /** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
@@ -106,38 +110,53 @@ async function runReplica(
   const hasTokenEndpoint = config.endpoints?.token !== undefined;
 
   const bundleName = bundleNameOf(signerName, config.bundleSuffix);
+  const informerNeeds = {
+    transport,
+    discovery,
+    onWatchRestart: (resource: string, cause: string) => metrics.watchRestarts.inc({ resource, cause }),
+    log,
+    ...time,
+  };
+  const requests = createInformer(informerNeeds, requestsOf(signerName));
+  const pods = createInformer(informerNeeds, allPods);
+  const bundles = createInformer(informerNeeds, bundlesOf(signerName));
+  const policies = createInformer(informerNeeds, admissionPolicies);
+  const policyBindings = createInformer(informerNeeds, admissionPolicyBindings);
+  const roots =
+    config.rootsConfigMap === undefined
+      ? undefined
+      : {
+          namespaces: createInformer(informerNeeds, optedInNamespaces),
+          configMaps: createInformer(informerNeeds, configMapsNamed(config.rootsConfigMap)),
+        };
+  /** What must be known before requests are answered. */
+  const needed = [requests, pods, bundles];
+  const informers = [
+    ...needed,
+    policies,
+    policyBindings,
+    ...(roots ? [roots.namespaces, roots.configMaps] : []),
+  ];
+  const synced = Promise.all(needed.map((informer) => informer.synced));
   const permissions = createPermissions({
     transport,
-    needed: () => neededPermissions(config, signerName, discovery.served()),
+    needed: () => neededPermissions(config, signerName, bundles.isMissing()),
     log,
     jitter,
   });
-  const caches = createCaches({
-    transport,
-    discovery,
-    metrics,
-    log,
-    signerName,
-    rootsConfigMap: config.rootsConfigMap,
-    ...time,
-  });
-  const watched = { config, discovery, caches, bundleName };
+  const watched = { config, bundles, roots, bundleName };
   const membership = createMembership({
-    transport,
+    ...informerNeeds,
     namespace: config.namespace,
     self: config.replica,
-    onWatchRestart: (cause) => metrics.watchRestarts.inc({ resource: 'leases', cause }),
-    log,
-    ...time,
+    now,
   });
   const pool = createPoolView({
+    ...informerNeeds,
     ...config.pool,
-    transport,
     trustDomain: config.trustDomain,
     published: publishedIn(watched),
-    onWatchRestart: (cause) => metrics.watchRestarts.inc({ resource: 'secrets', cause }),
-    log,
-    ...time,
+    now,
   });
 
   const events = createEventRecorder({
@@ -147,8 +166,9 @@ async function runReplica(
     log,
     ...time,
   });
-  const { bundles, configMaps, visibility } = joinPublishing({
+  const { publisher, configMaps, visibility } = joinPublishing({
     ...watched,
+    requests,
     pool,
     membership,
     transport,
@@ -161,8 +181,8 @@ async function runReplica(
 
   const guard = createGuard({
     requestAdmission: config.requestAdmission,
-    policies: caches.policies,
-    bindings: caches.policyBindings,
+    policies: policies.store,
+    bindings: policyBindings.store,
     serverNow() {
       const skewMs = clock.skewMs();
       return skewMs === undefined ? undefined : now() - skewMs;
@@ -189,10 +209,10 @@ async function runReplica(
     ...time,
   });
   const controller = createController({
-    requests: caches.requests,
-    pods: caches.pods,
+    requests: requests.store,
+    pods: pods.store,
     transport,
-    servedVersions: () => discovery.served()?.podcertificaterequests ?? [],
+    servedVersions: () => requests.versions() ?? [],
     rediscover: discovery.rediscover,
     membership,
     guard,
@@ -220,7 +240,7 @@ async function runReplica(
     jwt: jwtProblem(config, pool, now, () => clockFault(clock)),
     metrics,
     events,
-    pods: caches.pods,
+    pods: pods.store,
     namespace: config.namespace,
     replica: config.replica,
     monotonic,
@@ -228,11 +248,11 @@ async function runReplica(
   const assess = () => {
     assessReadiness({
       health,
-      served: discovery.served(),
+      requests,
       hasTokenEndpoint,
       permissions,
       guard,
-      filling: caches.filling,
+      informers: needed,
       pool,
       visibility: visibility(),
       clock,
@@ -240,10 +260,10 @@ async function runReplica(
     showSigningState();
   };
   pool.onChange(assess);
-  bundles.onChange(assess);
+  publisher.onChange(assess);
   permissions.onChange(assess);
   guard.onChange(assess);
-  void caches.synced.then(assess);
+  void synced.then(assess);
   const assessing = setInterval(assess, assessEveryMs).unref();
   // Whatever has become right may be what requests wait for, unless they would wait for the next thing at once: as a
   // rule for the roots, which are published as soon as there is a pool.
@@ -258,7 +278,7 @@ async function runReplica(
     trustDomain: config.trustDomain,
     transport: tokenTransport,
     authorization: credentials.authorization,
-    pods: caches.pods,
+    pods: pods.store,
     pool,
     authority: signing.mayUse,
     profile,
@@ -279,13 +299,21 @@ async function runReplica(
   try {
     await live(
       {
-        parts: [discovery, permissions, pool, bundles, ...(configMaps ? [configMaps] : []), events, caches],
+        parts: [
+          discovery,
+          permissions,
+          pool,
+          publisher,
+          ...(configMaps ? [configMaps] : []),
+          events,
+          ...informers,
+        ],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
         // of them live, and one without the pool would tell every pod that waits of a fault that there is none. Without
         // Leases or policy it begins all the same after a while: two answers to one request do no harm, and the guard
         // signs nothing without the policy.
         knowing: Promise.all([
-          caches.synced,
+          synced,
           pool.looked,
           Promise.race([
             Promise.all([membership.synced, guard.known]),

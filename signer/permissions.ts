@@ -1,6 +1,5 @@
 import type { Config } from './config/load.ts';
 import { admissionPolicyName } from './issuance/admission-policy.ts';
-import { isMissing, type Served } from './kube/discovery.ts';
 import type { Permission } from './kube/permissions.ts';
 import { bundleName } from './trust/bundle.ts';
 
@@ -13,7 +12,8 @@ const certificates = 'certificates.k8s.io';
 export function neededPermissions(
   config: Pick<Config, 'namespace' | 'pool' | 'bundleSuffix' | 'rootsConfigMap' | 'endpoints'>,
   signerName: string,
-  served: Served | undefined,
+  /** Whether the API server is known to serve no ClusterTrustBundles. */
+  lacksBundles: boolean,
 ): readonly Permission[] {
   const { pool, namespace, bundleSuffix, rootsConfigMap } = config;
   const signer = 'ClusterRole kubespiffe-signer';
@@ -35,7 +35,7 @@ export function neededPermissions(
       return each(['create', 'patch'], { ...bundles, name, grantedBy: signer });
     }),
     // Kubernetes has this role only where it serves the resource.
-    ...(isMissing(served, 'clustertrustbundles')
+    ...(lacksBundles
       ? []
       : each(['list', 'watch'], {
           ...bundles,

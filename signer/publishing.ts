@@ -1,45 +1,49 @@
 import type { PoolView, PoolViewNeeds } from './authority/view.ts';
-import type { Caches } from './caches.ts';
 import type { Config } from './config/load.ts';
-import { type Discovery, isMissing } from './kube/discovery.ts';
 import type { EventRecorder } from './kube/events.ts';
+import type { Informer } from './kube/informer.ts';
 import type { Membership } from './kube/membership.ts';
 import { ranking } from './kube/ranking.ts';
 import type { Transport } from './kube/transport.ts';
+import type { CertificatesVersion } from './kube/types.ts';
 import type { Logger } from './observe/log.ts';
+import type { ObservedBundle } from './trust/bundle.ts';
 import { type ConfigMapPublisher, createConfigMapPublisher } from './trust/configmap-publisher.ts';
 import { bundleVisibility, lastPublished, poolBundles } from './trust/pool-bundles.ts';
 import { decisiveVisibility, type RootVisibility } from './trust/root-visibility.ts';
+import type { ObservedConfigMap, OptedIn } from './trust/roots-configmap.ts';
 import { createTrustBundlePublisher, type TrustBundlePublisher } from './trust/trust-bundle-publisher.ts';
 
 interface Watched {
   readonly config: Config;
-  readonly discovery: Discovery;
-  readonly caches: Caches;
+  readonly bundles: Informer<ObservedBundle, CertificatesVersion>;
+  /** Undefined where no ConfigMaps are published. */
+  readonly roots:
+    | { readonly namespaces: Informer<OptedIn>; readonly configMaps: Informer<ObservedConfigMap> }
+    | undefined;
   readonly bundleName: string;
 }
 
 /** What publishes the roots in the cluster, and what says whether they are published. */
 export interface Publishing {
-  readonly bundles: TrustBundlePublisher;
+  readonly publisher: TrustBundlePublisher;
   /** Undefined where none are configured. */
   readonly configMaps: ConfigMapPublisher | undefined;
   /** Where a root must be visible before anything is signed, by what the API server serves at this moment. */
   visibility(): RootVisibility;
 }
 
-const lacksBundles = (discovery: Discovery) => isMissing(discovery.served(), 'clustertrustbundles');
-
 /** What was published last, as our own watch shows it: the pool that is there now has to follow it. */
-export function publishedIn({ config, discovery, caches, bundleName }: Watched): PoolViewNeeds['published'] {
+export function publishedIn({ config, bundles, bundleName }: Watched): PoolViewNeeds['published'] {
   const { trustDomain } = config;
-  const cluster = { trustDomain, lacksBundles: () => lacksBundles(discovery) };
-  return { known: caches.bundlesKnown, ...lastPublished(bundleName, caches.bundles, cluster) };
+  const cluster = { trustDomain, lacksBundles: bundles.isMissing };
+  return { known: bundles.synced, ...lastPublished(bundleName, bundles.store, cluster) };
 }
 
 /** Makes what publishes the roots of the pool, in each way that is configured. */
 export function joinPublishing(
   needs: Watched & {
+    readonly requests: Pick<Informer<unknown>, 'isMissing'>;
     readonly pool: PoolView;
     readonly membership: Membership;
     readonly transport: Transport;
@@ -51,36 +55,36 @@ export function joinPublishing(
     readonly jitter: () => number;
   },
 ): Publishing {
-  const { config, discovery, caches, membership, bundleName, signerName, hasTokenEndpoint } = needs;
+  const { config, bundles, roots, membership, bundleName, signerName, hasTokenEndpoint } = needs;
   const { trustDomain, takeoverDelayMs, bundleSuffix: suffix, rootsConfigMap } = config;
   const rankFor = (name: string) => ranking(name, membership.members()).indexOf(membership.self);
   const common = { ...needs, takeoverDelayMs, rankFor };
 
-  const bundles = createTrustBundlePublisher({
+  const publisher = createTrustBundlePublisher({
     ...common,
     source: poolBundles(needs.pool, { signerName, suffix, trustDomain }),
-    observed: caches.bundles,
-    servedVersion: () => discovery.served()?.clustertrustbundles[0],
+    observed: bundles.store,
+    servedVersion: () => bundles.versions()?.[0],
   });
-  const bundle = bundleVisibility(bundleName, caches.bundles, bundles);
+  const bundle = bundleVisibility(bundleName, bundles.store, publisher);
   const configMaps =
-    rootsConfigMap === undefined
+    roots === undefined || rootsConfigMap === undefined
       ? undefined
       : createConfigMapPublisher({
           ...common,
-          namespaces: caches.namespaces,
-          observed: caches.configMaps,
+          namespaces: roots.namespaces.store,
+          observed: roots.configMaps.store,
           name: rootsConfigMap,
         });
   return {
-    bundles,
+    publisher,
     configMaps,
     visibility: () =>
       decisiveVisibility({
         bundle,
         configMaps,
-        endpointAlone: hasTokenEndpoint && isMissing(discovery.served(), 'podcertificaterequests'),
-        lacksBundles: lacksBundles(discovery),
+        endpointAlone: hasTokenEndpoint && needs.requests.isMissing(),
+        lacksBundles: bundles.isMissing(),
       }),
   };
 }

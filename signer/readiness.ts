@@ -1,7 +1,7 @@
 import type { PoolView } from './authority/view.ts';
 import type { Guard } from './issuance/guard.ts';
 import { fastestSkewMs, type ServerClock, slowestSkewMs } from './kube/clock.ts';
-import { isMissing, type Served } from './kube/discovery.ts';
+import type { Informer } from './kube/informer.ts';
 import type { Permissions } from './kube/permissions.ts';
 import type { Health } from './observe/health.ts';
 import type { ListenerName } from './token/endpoints.ts';
@@ -28,14 +28,14 @@ export const occasionalChecks = Object.keys({
 
 export interface ReadinessNeeds {
   readonly health: Health;
-  /** In which versions the resources are served; undefined before the first look. */
-  readonly served: Served | undefined;
+  /** The requests that are answered. */
+  readonly requests: Pick<Informer<unknown>, 'versions' | 'isMissing'>;
   /** It has work to do in clusters, too, that serve no PodCertificateRequests. */
   readonly hasTokenEndpoint: boolean;
   readonly guard: Pick<Guard, 'problem' | 'obstacle'>;
   readonly permissions: Pick<Permissions, 'problem'>;
-  /** The names of the caches that are not filled yet. */
-  readonly filling: () => readonly string[];
+  /** What must be known before requests are answered. */
+  readonly informers: readonly Pick<Informer<unknown>, 'resource' | 'store'>[];
   readonly pool: PoolView;
   readonly visibility: RootVisibility;
   readonly clock: ServerClock;
@@ -44,8 +44,8 @@ export interface ReadinessNeeds {
 /** Looks at everything that readiness depends on, and sets the checks. Cheap: no I/O. */
 export function assessReadiness(needs: ReadinessNeeds): void {
   const { health, pool, hasTokenEndpoint } = needs;
-  const [version] = needs.served?.podcertificaterequests ?? [];
-  const isDispensable = hasTokenEndpoint && isMissing(needs.served, 'podcertificaterequests');
+  const [version] = needs.requests.versions() ?? [];
+  const isDispensable = hasTokenEndpoint && needs.requests.isMissing();
   health.set('pod-certificate-api', version !== undefined || isDispensable, servedReason(needs));
 
   const forbidden = needs.permissions.problem();
@@ -54,7 +54,7 @@ export function assessReadiness(needs: ReadinessNeeds): void {
   const unguarded = needs.guard.obstacle();
   health.set('admission-policy', unguarded === undefined, unguarded ?? guardedReason(needs));
 
-  const filling = needs.filling();
+  const filling = needs.informers.filter(({ store }) => !store.isSynced()).map(({ resource }) => resource);
   health.set(
     'caches',
     filling.length === 0,
@@ -87,11 +87,12 @@ function bundleState(needs: Pick<ReadinessNeeds, 'visibility' | 'pool'>): { ok: 
 }
 
 function servedReason({
-  served,
+  requests,
   hasTokenEndpoint,
-}: Pick<ReadinessNeeds, 'served' | 'hasTokenEndpoint'>): string {
-  if (!served) return 'not known yet: the API server has not been asked, or does not answer';
-  const [version] = served.podcertificaterequests;
+}: Pick<ReadinessNeeds, 'requests' | 'hasTokenEndpoint'>): string {
+  const versions = requests.versions();
+  if (!versions) return 'not known yet: the API server has not been asked, or does not answer';
+  const [version] = versions;
   if (version) return `PodCertificateRequests are served as certificates.k8s.io/${version}`;
   if (hasTokenEndpoint)
     return 'the API server serves no PodCertificateRequests; the token endpoint alone gives SVIDs';

@@ -1,4 +1,5 @@
 import { textOf } from '../../spiffe/pki/text.ts';
+import type { InformerSpec } from '../kube/informer.ts';
 import type { Secret } from '../kube/types.ts';
 import { type PoolDocument, writePoolDocument } from './document.ts';
 
@@ -15,6 +16,18 @@ export function poolJsonIn(secret: {
 }): string | undefined {
   const encoded = secret.data?.[poolSecret.key];
   return typeof encoded === 'string' ? textOf(Buffer.from(encoded, 'base64')) : undefined;
+}
+
+/** The pool Secret and no other. */
+export function poolSecretNamed({
+  namespace,
+  name,
+}: {
+  namespace: string;
+  name: string;
+}): InformerSpec<Secret, Secret> {
+  const resource = { group: '', versions: ['v1'], name: 'secrets' } as const;
+  return { resource, namespace, name, fields: true, project: (secret) => secret };
 }
 
 /** The data of a pool Secret, values in base64. */

@@ -3,17 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../spiffe/errors.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
-import { type RestartCause, runReflector } from '../kube/reflector.ts';
+import { createInformer, type InformerNeeds } from '../kube/informer.ts';
 import { isOlder } from '../kube/resource-version.ts';
-import { createStore } from '../kube/store.ts';
-import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
 import { createPoolHolder, type LastPublished, type PoolHolder, type Signable } from './holder.ts';
 import type { JwtSignable } from './jwt-signing.ts';
 import type { Pool } from './pool.ts';
-import { poolJsonIn } from './pool-secret.ts';
+import { poolJsonIn, poolSecretNamed } from './pool-secret.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 
 /** A view that was not confirmed for so long signs nothing: a key may have been tainted meanwhile. */
@@ -53,19 +51,15 @@ export interface PoolView {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export interface PoolViewNeeds {
-  transport: Transport;
+export interface PoolViewNeeds extends InformerNeeds {
   namespace: string;
   name: string;
   trustDomain: string;
   /** Epoch milliseconds. */
   now: () => number;
-  /** Milliseconds of a clock that never goes back. */
-  monotonic: () => number;
   log: Logger;
   /** `known` resolves when it is known what is published: the Secret is read only then. */
   published: LastPublished & { readonly known: Promise<unknown> };
-  onWatchRestart?: (cause: RestartCause) => void;
   pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
@@ -73,7 +67,8 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   const { transport, namespace, name, trustDomain, monotonic, log } = needs;
   const secrets = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`;
   const pool = `${namespace}/${name}`;
-  const store = createStore<Secret>({ monotonic });
+  const informer = createInformer(needs, poolSecretNamed(needs));
+  const { store } = informer;
   const listeners: (() => void)[] = [];
   const seconds = () => Math.floor(needs.now() / 1000);
   const holder = createPoolHolder({
@@ -213,21 +208,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       store.synced.then(() => {
         if (store.size === 0) offer(undefined);
       });
-      const reflected = runReflector<Secret>(
-        {
-          transport,
-          locate: async () => ({ path: secrets, query: { fieldSelector: `metadata.name=${name}` } }),
-          store,
-          fields: true,
-          project: (raw) => raw as Secret,
-          resource: 'secrets',
-          monotonic,
-          log,
-          ...(needs.onWatchRestart && { onRestart: needs.onWatchRestart }),
-        },
-        signal,
-      );
-      await Promise.all([reflected, keepConfirmed(signal)]);
+      await Promise.all([informer.run(signal), keepConfirmed(signal)]);
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { InformerSpec } from '../kube/informer.ts';
 import type { ObjectMeta } from '../kube/types.ts';
 
 /** The name of the ValidatingAdmissionPolicy of manifests/base, and of its binding. */
@@ -52,6 +53,22 @@ export interface AdmissionPolicyBinding {
     readonly validationActions?: readonly string[];
   };
 }
+
+/** The policy and its binding, and no others: the right to list and watch them is restricted to the name as well. */
+const ofOurName = {
+  name: admissionPolicyName,
+  fields: true,
+  project: <T>(object: T) => object,
+} as const;
+const admissionregistration = { group: 'admissionregistration.k8s.io', versions: ['v1'] } as const;
+export const admissionPolicies: InformerSpec<AdmissionPolicy, AdmissionPolicy> = {
+  ...ofOurName,
+  resource: { ...admissionregistration, name: 'validatingadmissionpolicies' },
+};
+export const admissionPolicyBindings: InformerSpec<AdmissionPolicyBinding, AdmissionPolicyBinding> = {
+  ...ofOurName,
+  resource: { ...admissionregistration, name: 'validatingadmissionpolicybindings' },
+};
 
 /**
  * Why these two do not keep everybody but nodes from creating requests for our signers; undefined when they do. A policy

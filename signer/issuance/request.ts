@@ -1,6 +1,8 @@
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
 import type { Flow } from '../kube/fair-lane.ts';
+import type { InformerSpec } from '../kube/informer.ts';
+import { podCertificateRequests } from '../kube/resources.ts';
 import {
   type CertificatesVersion,
   type Condition,
@@ -119,6 +121,25 @@ function keyOf({ stubPKCS10Request, pkixPublicKey }: PodCertificateRequest['spec
   if (stubPKCS10Request && pkixPublicKey) return { form: 'both' };
   if (stubPKCS10Request) return { form: 'pkcs10', base64: stubPKCS10Request };
   return pkixPublicKey ? { form: 'spki', base64: pkixPublicKey } : { form: 'none' };
+}
+
+/**
+ * The requests of one signer; a field selector cannot name two. Indexed by `pod`: namespace/name of the pod of an open
+ * request.
+ */
+export function requestsOf(
+  signerName: string,
+): InformerSpec<WireRequest, CertificateRequest, CertificatesVersion> {
+  return {
+    resource: podCertificateRequests,
+    fieldSelector: `spec.signerName=${signerName}`,
+    fields: requestFields,
+    project: toCertificateRequest,
+    indexes: {
+      pod: (request) =>
+        request.answered === undefined ? `${request.namespace}/${request.podName}` : undefined,
+    },
+  };
 }
 
 /** Key in the store and the queue. */

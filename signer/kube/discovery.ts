@@ -1,32 +1,30 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { createNews } from '../observe/news.ts';
 import { isPlain404 } from './api-error.ts';
-import { createBackoff } from './backoff.ts';
-import { pauseWith, type SetTimer, setTimer } from './timer.ts';
+import { createRecheck } from './recheck.ts';
+import { type ApiResource, groupPath } from './resources.ts';
+import type { SetTimer } from './timer.ts';
 import type { Transport } from './transport.ts';
-import { type CertificatesVersion, certificatesVersions } from './types.ts';
 
-/** The resources that we need from certificates.k8s.io. */
-export type CertificatesResource = 'podcertificaterequests' | 'clustertrustbundles';
-
-/** In which versions each resource is served, the preferred one first; empty when in none. */
-export type Served = Readonly<Record<CertificatesResource, readonly CertificatesVersion[]>>;
-
-/** Whether a resource is known to be served in no version. */
-export function isMissing(served: Served | undefined, resource: CertificatesResource): boolean {
-  return served?.[resource].length === 0;
+/** What is known about one resource that an API server may not serve. */
+export interface Availability<Version extends string = string> {
+  /** The versions that are served, the preferred one first; undefined before the first successful look. */
+  versions(): readonly Version[] | undefined;
+  /** Whether the resource is known to be served in no version. */
+  isMissing(): boolean;
+  /**
+   * Resolves with the versions as soon as there is one, with [] only when the signal is aborted.
+   * @param onMissing is called after each look that finds none.
+   */
+  whenServed(signal: AbortSignal, onMissing?: () => void): Promise<readonly Version[]>;
 }
 
 export interface Discovery {
-  /** What was found last; undefined before the first look has succeeded. */
-  served(): Served | undefined;
-  /** Resolves with the versions of a resource as soon as there is one, with [] only when the signal is aborted. */
-  whenServed(resource: CertificatesResource, signal: AbortSignal): Promise<readonly CertificatesVersion[]>;
-  /** Says that what was found is doubtful (a plain 404): looks again soon. whenServed() waits for that look. */
+  /** Includes a resource of any group in the next look. */
+  find<Version extends string>(resource: ApiResource<Version>): Availability<Version>;
+  /** What was found may be out of date (a plain 404): looks again soon. whenServed() waits for that look. */
   rediscover(): void;
-  /** Calls the listener when what is served has changed. */
-  onChange(listener: (served: Served) => void): void;
-  /** Looks, again and again while something is missing or cannot be read, and now and then for upgrades. */
+  /** Looks repeatedly while something is missing or cannot be read, and every few minutes for upgrades. */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -38,107 +36,112 @@ export interface DiscoveryNeeds {
   readonly timer?: SetTimer;
 }
 
-/** While something is missing: a feature may be switched on, an API server replaced. */
+/** While something is missing: a feature may be switched on, a CRD installed, an API server replaced. */
 const missingPolicy = { baseMs: 500, maxMs: 15_000 };
-/** While all is there: an upgrade may bring a better version. */
+/** While nothing is missing: an upgrade may bring a better version. */
 const recheckMs = 300_000;
 
 /**
- * Finds out in which versions PCRs and CTBs are served. The resource list decides, not the group version: a version
- * may be served for one of them only, as each has switches of its own (--runtime-config names resources).
+ * Finds out in which versions resources are served. The resource list of a group version decides, not that the group
+ * version exists: each resource has switches of its own (--runtime-config names resources).
  */
 export function createDiscovery(needs: DiscoveryNeeds): Discovery {
   const { transport, log } = needs;
-  const pause = pauseWith(needs.timer ?? setTimer);
-  const jitter = needs.jitter ?? Math.random;
-  const listeners: ((served: Served) => void)[] = [];
-  let served: Served | undefined;
+  const isNews = createNews(needs.monotonic ?? (() => performance.now()));
+  const resources: ApiResource[] = [];
+  /** By `name.group`. */
+  let served: Readonly<Record<string, readonly string[]>> = {};
   let isDoubtful = true;
-  let lookNow = new AbortController();
   let looked = Promise.withResolvers<void>();
 
   async function look(signal: AbortSignal): Promise<void> {
-    const found = await readServed(transport, signal);
+    const found = await readServed(transport, resources, signal);
     const isNew = JSON.stringify(found) !== JSON.stringify(served);
     served = found;
     isDoubtful = false;
-    if (isNew) {
-      log.info({ served }, 'resources of certificates.k8s.io found');
-      for (const listener of listeners) listener(found);
-    }
+    if (isNew) log.info({ served }, 'API resources found');
   }
 
-  function isComplete(): boolean {
-    return !isDoubtful && Object.values(served ?? {}).every((versions) => versions.length > 0);
-  }
+  const recheck = createRecheck({
+    ...needs,
+    retryPolicy: missingPolicy,
+    intervalMs: recheckMs,
+    async check(signal) {
+      try {
+        await look(signal);
+      } catch (error) {
+        const problem = messageOf(error);
+        if (!signal.aborted && isNews(problem)) {
+          log.warn({ error: problem }, 'the API server does not say now which resources it serves');
+        }
+      }
+      looked.resolve();
+      looked = Promise.withResolvers<void>();
+      return !isDoubtful && Object.values(served).every((versions) => versions.length > 0);
+    },
+  });
 
   return {
-    served: () => served,
-    async whenServed(resource, signal) {
-      while (!signal.aborted) {
-        const versions = served?.[resource] ?? [];
-        if (!isDoubtful && versions.length > 0) return versions;
-        await untilEither(looked.promise, signal);
-      }
-      return [];
+    find<Version extends string>(resource: ApiResource<Version>) {
+      if (!resources.some((known) => keyOf(known) === keyOf(resource))) resources.push(resource);
+      const versions = () => served[keyOf(resource)] as readonly Version[] | undefined;
+      return {
+        versions,
+        isMissing: () => versions()?.length === 0,
+        async whenServed(signal, onMissing) {
+          while (!signal.aborted) {
+            const found = isDoubtful ? undefined : versions();
+            if (found && found.length > 0) return found;
+            if (found) onMissing?.();
+            await untilEither(looked.promise, signal);
+          }
+          return [];
+        },
+      };
     },
     rediscover() {
       if (isDoubtful) return;
       isDoubtful = true;
-      lookNow.abort();
+      recheck.soon();
     },
-    onChange: (listener) => {
-      listeners.push(listener);
-    },
-    async run(signal) {
-      const backoff = createBackoff(missingPolicy, jitter);
-      const isNews = createNews(needs.monotonic ?? (() => performance.now()));
-      while (!signal.aborted) {
-        lookNow = new AbortController();
-        try {
-          await look(signal);
-        } catch (error) {
-          const trouble = messageOf(error);
-          if (!signal.aborted && isNews(trouble)) {
-            log.warn({ error: trouble }, 'certificates.k8s.io cannot be discovered now');
-          }
-        }
-        looked.resolve();
-        looked = Promise.withResolvers<void>();
-        if (isComplete()) backoff.reset();
-        const waitMs = isComplete() ? recheckMs * (0.9 + 0.2 * jitter()) : backoff.next();
-        await pause(waitMs, AbortSignal.any([signal, lookNow.signal]));
-      }
-    },
+    run: recheck.run,
   };
 }
 
-/** @throws ApiStatusError (but for a version that is not served), ApiConnectionError */
-async function readServed(transport: Transport, signal: AbortSignal): Promise<Served> {
-  const served: Record<CertificatesResource, CertificatesVersion[]> = {
-    podcertificaterequests: [],
-    clustertrustbundles: [],
-  };
-  const found = await Promise.all(
-    certificatesVersions.map((version) => readResourceNames(transport, version, signal)),
+function keyOf({ name, group }: ApiResource): string {
+  return `${name}.${group}`;
+}
+
+/** @throws ApiStatusError (except for a group version that is not served), ApiConnectionError */
+async function readServed(
+  transport: Transport,
+  resources: readonly ApiResource[],
+  signal: AbortSignal,
+): Promise<Record<string, readonly string[]>> {
+  const places = resources.flatMap((each) => each.versions.map((version) => groupPath(each, version)));
+  const names = new Map(
+    await Promise.all(
+      [...new Set(places)].map(
+        async (path) => [path, await readResourceNames(transport, path, signal)] as const,
+      ),
+    ),
   );
-  for (const [position, version] of certificatesVersions.entries()) {
-    for (const resource of ['podcertificaterequests', 'clustertrustbundles'] as const) {
-      if (found[position]?.has(resource)) served[resource].push(version);
-    }
-  }
-  return served;
+  const isServed = (each: ApiResource, version: string) =>
+    names.get(groupPath(each, version))?.has(each.name);
+  return Object.fromEntries(
+    resources.map((each) => [keyOf(each), each.versions.filter((version) => isServed(each, version))]),
+  );
 }
 
 async function readResourceNames(
   transport: Transport,
-  version: CertificatesVersion,
+  path: string,
   signal: AbortSignal,
 ): Promise<Set<string>> {
   try {
     const { body } = await transport.request<{ resources?: { name: string }[] }>({
       method: 'GET',
-      path: `/apis/certificates.k8s.io/${version}`,
+      path,
       resource: 'discovery',
       signal,
     });

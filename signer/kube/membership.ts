@@ -1,13 +1,12 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { createNews } from '../observe/news.ts';
 import { ApiStatusError, isNotFoundOfObject } from './api-error.ts';
+import { createInformer, type InformerNeeds, type InformerSpec } from './informer.ts';
 import { microTime } from './micro-time.ts';
 import { createPeers, type LeaseFacts } from './peers.ts';
-import { type RestartCause, runReflector } from './reflector.ts';
+import { resourcePath } from './resources.ts';
 import { withHash } from './short-name.ts';
-import { createStore } from './store.ts';
-import { pauseWith, type SetTimer, setTimer } from './timer.ts';
-import type { Transport } from './transport.ts';
+import { pauseWith, setTimer } from './timer.ts';
 import { type Lease, metadataFields } from './types.ts';
 
 /** A replica renews its Lease so often, in milliseconds. */
@@ -19,6 +18,7 @@ const maxNameLength = 253;
 /** RFC 1123, as the API server checks names of objects. */
 const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const namePrefix = 'kubespiffe-signer-';
+const leaseResource = { group: 'coordination.k8s.io', versions: ['v1'], name: 'leases' } as const;
 const labels = { 'app.kubernetes.io/name': 'kubespiffe', 'kubespiffe.io/component': 'signer' };
 
 /** Which replicas of the signer live now. */
@@ -33,18 +33,12 @@ export interface Membership {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export interface MembershipNeeds {
-  readonly transport: Transport;
+export interface MembershipNeeds extends InformerNeeds {
   /** The signer's own namespace: nothing is read or written elsewhere. */
   readonly namespace: string;
   /** The name of the pod, or of the process outside a cluster. Unique among the replicas. */
   readonly self: string;
   readonly now: () => number;
-  readonly monotonic: () => number;
-  readonly jitter?: () => number;
-  readonly timer?: SetTimer;
-  readonly onWatchRestart?: (cause: RestartCause) => void;
-  readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
 }
 
 /** The name of a replica's Lease. Where the replica's name does not fit, a hash keeps the Lease's name unique. */
@@ -64,11 +58,11 @@ export function createMembership(needs: MembershipNeeds): Membership {
   const timer = needs.timer ?? setTimer;
   const pause = pauseWith(timer);
   const jitter = needs.jitter ?? Math.random;
-  const leases = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(needs.namespace)}/leases`;
+  const leases = resourcePath(leaseResource, leaseResource.versions[0], needs.namespace);
   const own = leaseName(self);
-  const store = createStore<LeaseFacts>({ monotonic });
+  const informer = createInformer(needs, replicaLeases(needs.namespace));
   const peers = createPeers({ self, monotonic, timer });
-  store.subscribe(({ type, object }) => {
+  informer.store.subscribe(({ type, object }) => {
     if (type === 'set') peers.saw(object);
     else peers.left(object.holder);
   });
@@ -160,31 +154,27 @@ export function createMembership(needs: MembershipNeeds): Membership {
     self,
     members: () => peers.members(),
     onChange: (listener) => peers.onChange(listener),
-    synced: store.synced,
+    synced: informer.synced,
     async run(signal) {
-      const selector = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
-      const reflected = runReflector<LeaseFacts>(
-        {
-          transport,
-          locate: async () => ({ path: leases, query: { labelSelector: selector.join(',') } }),
-          store,
-          fields: { metadata: metadataFields, spec: { holderIdentity: true, renewTime: true } },
-          project: (raw) => toLeaseFacts(raw as Lease),
-          log,
-          resource: 'leases',
-          // The others' renewals come every three seconds, and so does our own.
-          silentAfterMs: 4 * renewEveryMs,
-          monotonic,
-          jitter,
-          timer,
-          ...(needs.onWatchRestart && { onRestart: needs.onWatchRestart }),
-        },
-        signal,
-      );
-      await Promise.all([reflected, keepRenewing(signal), keepTidy(signal)]);
+      await Promise.all([informer.run(signal), keepRenewing(signal), keepTidy(signal)]);
       peers.stop();
       await leave();
     },
+  };
+}
+
+/** The Leases of all replicas. */
+function replicaLeases(namespace: string): InformerSpec<Lease, LeaseFacts> {
+  return {
+    resource: leaseResource,
+    namespace,
+    labelSelector: Object.entries(labels)
+      .map(([name, value]) => `${name}=${value}`)
+      .join(','),
+    fields: { metadata: metadataFields, spec: { holderIdentity: true, renewTime: true } },
+    project: toLeaseFacts,
+    // Each replica renews its own Lease every three seconds.
+    silentAfterMs: 4 * renewEveryMs,
   };
 }
 

@@ -1,7 +1,7 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { ApiStatusError } from './api-error.ts';
-import { createBackoff } from './backoff.ts';
-import { pauseWith, type SetTimer, setTimer } from './timer.ts';
+import { createRecheck } from './recheck.ts';
+import type { SetTimer } from './timer.ts';
 import type { Transport } from './transport.ts';
 
 /** A right at the API server, as ResourceAttributes of a SelfSubjectAccessReview name it. */
@@ -55,16 +55,11 @@ const leastGapMs = 1_000;
  */
 export function createPermissions(needs: PermissionsNeeds): Permissions {
   const { transport, log } = needs;
-  const pause = pauseWith(needs.timer ?? setTimer);
-  const jitter = needs.jitter ?? Math.random;
   const listeners: (() => void)[] = [];
   let missing: readonly Permission[] | undefined;
   let trouble = 'not checked yet';
-  let isDoubtful = false;
-  let lookNow = new AbortController();
 
   async function look(signal: AbortSignal): Promise<void> {
-    isDoubtful = false;
     const needed = needs.needed();
     let found: readonly Permission[];
     try {
@@ -92,31 +87,28 @@ export function createPermissions(needs: PermissionsNeeds): Permissions {
     for (const listener of listeners) listener();
   }
 
+  const recheck = createRecheck({
+    ...needs,
+    retryPolicy: missingPolicy,
+    intervalMs: recheckMs,
+    leastGapMs,
+    async check(signal) {
+      await look(signal);
+      return trouble === '' && missing?.length === 0;
+    },
+  });
+
   return {
     missing: () => missing,
     problem() {
       if (missing === undefined) return trouble;
       return missing.length > 0 ? forbidden(missing) : undefined;
     },
-    lookAgain() {
-      isDoubtful = true;
-      lookNow.abort();
-    },
+    lookAgain: recheck.soon,
     onChange: (listener) => {
       listeners.push(listener);
     },
-    async run(signal) {
-      const backoff = createBackoff(missingPolicy, jitter);
-      while (!signal.aborted) {
-        lookNow = new AbortController();
-        await look(signal);
-        const isSettled = trouble === '' && missing?.length === 0;
-        if (isSettled) backoff.reset();
-        const waitMs = isSettled ? recheckMs * (0.9 + 0.2 * jitter()) : backoff.next();
-        await pause(Math.min(leastGapMs, waitMs), signal);
-        if (!isDoubtful) await pause(waitMs - leastGapMs, AbortSignal.any([signal, lookNow.signal]));
-      }
-    },
+    run: recheck.run,
   };
 }
 

@@ -1,4 +1,5 @@
 import { isNotFoundOfObject } from './api-error.ts';
+import type { InformerSpec } from './informer.ts';
 import { createJsonReader } from './json-reader.ts';
 import type { ApiRequest, Transport } from './transport.ts';
 import { metadataFields, type Pod } from './types.ts';
@@ -40,6 +41,12 @@ export function toPodFacts(wire: Pod): PodFacts {
     ...(deletionTimestamp !== undefined && { deletesAt: Date.parse(deletionTimestamp) / 1000 || 0 }),
   };
 }
+
+export const allPods: InformerSpec<Pod, PodFacts> = {
+  resource: { group: '', versions: ['v1'], name: 'pods' },
+  fields: podFields,
+  project: toPodFacts,
+};
 
 /** Reads a pod live, whatever the cache says. */
 export async function readPod(

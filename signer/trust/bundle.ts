@@ -4,7 +4,9 @@ import type { Result } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { poolLimits } from '../authority/document.ts';
 import type { PoolMark } from '../authority/sequence.ts';
-import { type ClusterTrustBundle, metadataFields } from '../kube/types.ts';
+import type { InformerSpec } from '../kube/informer.ts';
+import { clusterTrustBundles } from '../kube/resources.ts';
+import { type CertificatesVersion, type ClusterTrustBundle, metadataFields } from '../kube/types.ts';
 import { endsIn, fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, type Canarying, trustDomainLabel } from './labels.ts';
 
@@ -98,6 +100,18 @@ export function toObservedBundle(wire: ClusterTrustBundle): ObservedBundle {
     annotations: wire.metadata.annotations ?? {},
     roots: fingerprintsOf(wire.spec.trustBundle),
     ends: endsIn(wire.spec.trustBundle),
+  };
+}
+
+/** The bundles of one signer name. */
+export function bundlesOf(
+  signerName: string,
+): InformerSpec<ClusterTrustBundle, ObservedBundle, CertificatesVersion> {
+  return {
+    resource: clusterTrustBundles,
+    fieldSelector: `spec.signerName=${signerName}`,
+    fields: bundleFields,
+    project: toObservedBundle,
   };
 }
 

@@ -1,5 +1,6 @@
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { Pool } from '../authority/pool.ts';
+import type { InformerSpec } from '../kube/informer.ts';
 import { type ConfigMap, metadataFields, type Namespace } from '../kube/types.ts';
 import { fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, managedBy } from './labels.ts';
@@ -78,6 +79,24 @@ export function toObservedConfigMap({ metadata, data = {}, binaryData = {} }: Co
     labels: isOurs ? labels : {},
     pem,
     roots: fingerprintsOf(pem ?? ''),
+  };
+}
+
+/** Only namespaces with the label. */
+export const optedInNamespaces: InformerSpec<Namespace, OptedIn> = {
+  resource: { group: '', versions: ['v1'], name: 'namespaces' },
+  labelSelector: `${optInLabel.key}=${optInLabel.value}`,
+  fields: namespaceFields,
+  project: toOptedIn,
+};
+
+/** The ConfigMaps of this name in all namespaces. */
+export function configMapsNamed(name: string): InformerSpec<ConfigMap, ObservedConfigMap> {
+  return {
+    resource: { group: '', versions: ['v1'], name: 'configmaps' },
+    name,
+    fields: configMapFields,
+    project: toObservedConfigMap,
   };
 }
 

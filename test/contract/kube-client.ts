@@ -21,6 +21,7 @@ export async function createAccount(controlPlane: ControlPlane, name: string): P
     { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['*'] },
     { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['*'] },
     { apiGroups: ['certificates.k8s.io'], resources: ['*'], verbs: ['get', 'list', 'watch'] },
+    { apiGroups: ['example.org'], resources: ['gadgets'], verbs: ['list', 'watch'] },
   ];
   const rbac = { apiVersion: 'rbac.authorization.k8s.io/v1' };
   const account = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name, namespace: 'default' } };

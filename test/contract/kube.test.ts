@@ -3,8 +3,11 @@ import dns from 'node:dns';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { createServerClock } from '../../signer/kube/clock.ts';
 import { createDiscovery } from '../../signer/kube/discovery.ts';
+import { createInformer } from '../../signer/kube/informer.ts';
 import { type RestartCause, runReflector } from '../../signer/kube/reflector.ts';
+import { clusterTrustBundles, podCertificateRequests } from '../../signer/kube/resources.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
+import type { ObjectMeta } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { createAccount, expectSuccess, type ProxiedClient, startProxiedClient } from './kube-client.ts';
@@ -325,17 +328,19 @@ describe('discovery on a real API server', () => {
       transport: client.transport,
       log: { warn: () => undefined, info: () => undefined },
     });
+    const requests = discovery.find(podCertificateRequests);
+    const bundles = discovery.find(clusterTrustBundles);
     const stop = new AbortController();
     const run = discovery.run(stop.signal);
-    assert.deepEqual(await discovery.whenServed('podcertificaterequests', stop.signal), ['v1', 'v1beta1']);
-    assert.deepEqual(discovery.served()?.clustertrustbundles, ['v1', 'v1beta1']);
+    assert.deepEqual(await requests.whenServed(stop.signal), ['v1', 'v1beta1']);
+    assert.deepEqual(bundles.versions(), ['v1', 'v1beta1']);
 
     client.proxy.add({
       path: /certificates.k8s.io\/v1$/,
       fault: { kind: 'answer', status: 404, body: '404 page not found' },
     });
     discovery.rediscover();
-    assert.deepEqual(await discovery.whenServed('podcertificaterequests', stop.signal), ['v1beta1']);
+    assert.deepEqual(await requests.whenServed(stop.signal), ['v1beta1']);
     client.proxy.clear();
     stop.abort();
     await run;
@@ -353,6 +358,81 @@ describe('discovery on a real API server', () => {
       );
       assert.equal(error.status, 404);
       assert.equal(error.details?.name, undefined);
+    }
+  });
+});
+
+describe('an informer of a custom resource on a real API server', () => {
+  const crds = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+  const names = { plural: 'gadgets', singular: 'gadget', kind: 'Gadget' };
+  const crd = {
+    metadata: { name: 'gadgets.example.org' },
+    spec: {
+      group: 'example.org',
+      scope: 'Namespaced',
+      names,
+      versions: [
+        {
+          name: 'v1alpha1',
+          served: true,
+          storage: true,
+          schema: {
+            openAPIV3Schema: {
+              type: 'object',
+              properties: { spec: { type: 'object', properties: { size: { type: 'integer' } } } },
+            },
+          },
+        },
+      ],
+    },
+  };
+  const gadgets = '/apis/example.org/v1alpha1/namespaces/default/gadgets';
+
+  test('is empty and synced without the CRD, follows its objects once it is installed, and is empty after it', async () => {
+    client = await startProxiedClient(controlPlane, 'follower');
+    const log = { warn: () => undefined, info: () => undefined, debug: () => undefined };
+    const needs = { transport: client.transport, log, monotonic: () => performance.now() };
+    const discovery = createDiscovery(needs);
+    const informer = createInformer(
+      { ...needs, discovery },
+      {
+        resource: { group: 'example.org', versions: ['v1', 'v1alpha1'], name: 'gadgets', mayBeMissing: true },
+        fields: { metadata: true, spec: true },
+        project: (gadget: { metadata: ObjectMeta; spec: { size: number } }, version) =>
+          `${version} ${gadget.spec.size}`,
+      },
+    );
+    const stop = new AbortController();
+    const running = Promise.all([discovery.run(stop.signal), informer.run(stop.signal)]);
+    const has = (size: string | undefined) =>
+      waitFor(`the gadget to be ${size}`, () => informer.store.get('default/a') === size, {
+        timeoutMs: 60_000,
+      });
+    try {
+      await informer.synced;
+      assert.deepEqual([informer.isMissing(), informer.store.size], [true, 0]);
+
+      expectSuccess(await controlPlane.request('POST', crds, crd));
+      await waitFor('the CRD to be served', async () => {
+        const object = {
+          apiVersion: 'example.org/v1alpha1',
+          kind: 'Gadget',
+          metadata: { name: 'a' },
+          spec: { size: 1 },
+        };
+        return (await controlPlane.request('POST', gadgets, object)).status === 201;
+      });
+      await has('v1alpha1 1');
+      expectSuccess(await controlPlane.request('PATCH', `${gadgets}/a`, { spec: { size: 2 } }));
+      await has('v1alpha1 2');
+
+      expectSuccess(await controlPlane.request('DELETE', `${crds}/gadgets.example.org`));
+      await has(undefined);
+      await waitFor('the resource to be missing', () => informer.isMissing(), { timeoutMs: 60_000 });
+      assert.equal(informer.store.isSynced(), true);
+    } finally {
+      stop.abort();
+      await running;
     }
   });
 });

@@ -1,18 +1,33 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createDiscovery, type Served } from '../../signer/kube/discovery.ts';
+import { createDiscovery } from '../../signer/kube/discovery.ts';
+import {
+  type ApiResource,
+  clusterTrustBundles,
+  podCertificateRequests,
+} from '../../signer/kube/resources.ts';
 import { createFakeTime, settle } from './fake-time.ts';
 import { type Answer, createScriptedApi } from './scripted-api.ts';
 
 const both = ['podcertificaterequests', 'podcertificaterequests/status', 'clustertrustbundles'];
+const certificates = '/apis/certificates.k8s.io';
+const registrations: ApiResource = {
+  group: 'kubespiffe.io',
+  versions: ['v1alpha1'],
+  name: 'workloadregistrations',
+  mayBeMissing: true,
+};
 
+/** @param served the names of the resources, or an answer, by the path of the group version. */
 async function withDiscovery(
-  versions: Record<string, readonly string[] | Answer>,
+  served: Record<string, readonly string[] | Answer>,
   body: (world: {
+    requests: ReturnType<typeof find>;
+    bundles: ReturnType<typeof find>;
     discovery: ReturnType<typeof createDiscovery>;
     time: ReturnType<typeof createFakeTime>;
     api: ReturnType<typeof createScriptedApi>;
-    changes: Served[];
+    found: object[];
     warnings: object[];
     stop: AbortController;
   }) => Promise<void>,
@@ -20,124 +35,148 @@ async function withDiscovery(
   const time = createFakeTime();
   const api = createScriptedApi();
   api.answer = ({ path }) => {
-    const known = versions[path.replace('/apis/certificates.k8s.io/', '')];
+    const known = served[path];
     if (known === undefined) return { status: 404 };
     return Array.isArray(known)
       ? { status: 200, body: { resources: known.map((name) => ({ name })) } }
       : (known as Answer);
   };
   const warnings: object[] = [];
+  const found: object[] = [];
   const discovery = createDiscovery({
     transport: api.transport,
-    log: { warn: (fields) => warnings.push(fields), info: () => undefined },
+    log: {
+      warn: (fields) => warnings.push(fields),
+      info: (fields) => found.push((fields as { served: object }).served),
+    },
     monotonic: time.monotonic,
     jitter: () => 0,
     timer: time.timer,
   });
-  const changes: Served[] = [];
-  discovery.onChange((served) => changes.push(served));
+  const requests = find(discovery, podCertificateRequests);
+  const bundles = find(discovery, clusterTrustBundles);
   const stop = new AbortController();
   const run = discovery.run(stop.signal);
   await settle();
-  await body({ discovery, time, api, changes, warnings, stop });
+  await body({ requests, bundles, discovery, time, api, found, warnings, stop });
   stop.abort();
   await run;
   assert.equal(time.pending(), 0);
 }
 
+const find = (discovery: ReturnType<typeof createDiscovery>, resource: ApiResource) =>
+  discovery.find(resource);
+
 describe('discovery', () => {
-  const tables: [string, Record<string, readonly string[]>, Served][] = [
-    ['v1 alone', { v1: both }, { podcertificaterequests: ['v1'], clustertrustbundles: ['v1'] }],
+  const tables: [string, Record<string, readonly string[]>, requests: string[], bundles: string[]][] = [
+    ['v1 alone', { v1: both }, ['v1'], ['v1']],
+    ['v1 and v1beta1, v1 preferred', { v1beta1: both, v1: both }, ['v1', 'v1beta1'], ['v1', 'v1beta1']],
+    ['v1beta1 alone', { v1beta1: both }, ['v1beta1'], ['v1beta1']],
     [
-      'v1 and v1beta1, v1 preferred',
-      { v1beta1: both, v1: both },
-      { podcertificaterequests: ['v1', 'v1beta1'], clustertrustbundles: ['v1', 'v1beta1'] },
-    ],
-    [
-      'v1beta1 alone',
-      { v1beta1: both },
-      { podcertificaterequests: ['v1beta1'], clustertrustbundles: ['v1beta1'] },
-    ],
-    [
-      'a version that is served for one of them only',
+      'a version that is served for one of two resources only',
       { v1: ['certificatesigningrequests', 'clustertrustbundles'], v1beta1: both },
-      { podcertificaterequests: ['v1beta1'], clustertrustbundles: ['v1', 'v1beta1'] },
+      ['v1beta1'],
+      ['v1', 'v1beta1'],
     ],
-    [
-      'neither',
-      { v1: ['certificatesigningrequests'] },
-      { podcertificaterequests: [], clustertrustbundles: [] },
-    ],
+    ['neither', { v1: ['certificatesigningrequests'] }, [], []],
   ];
-  for (const [what, versions, expected] of tables) {
-    test(what, () =>
-      withDiscovery(versions, async ({ discovery }) => assert.deepEqual(discovery.served(), expected)),
-    );
+  for (const [what, versions, ofRequests, ofBundles] of tables) {
+    test(`finds ${what}`, () =>
+      withDiscovery(
+        Object.fromEntries(
+          Object.entries(versions).map(([each, names]) => [`${certificates}/${each}`, names]),
+        ),
+        async ({ requests, bundles }) => {
+          assert.deepEqual([requests.versions(), bundles.versions()], [ofRequests, ofBundles]);
+          assert.deepEqual([requests.isMissing(), bundles.isMissing()], [!ofRequests[0], !ofBundles[0]]);
+        },
+      ));
   }
 
-  test('warns once of each kind of trouble while discovery keeps failing', () =>
+  test('finds a resource of another group that is installed later', async () => {
+    const served: Record<string, readonly string[]> = { [`${certificates}/v1`]: both };
+    await withDiscovery(served, async ({ discovery, requests, time, stop }) => {
+      const added = find(discovery, registrations);
+      assert.equal(added.versions(), undefined);
+      discovery.rediscover();
+      await settle();
+      assert.ok(added.isMissing());
+      served['/apis/kubespiffe.io/v1alpha1'] = ['workloadregistrations'];
+      const waiting = added.whenServed(stop.signal);
+      await time.advance(15_000);
+      assert.deepEqual(await waiting, ['v1alpha1']);
+      assert.deepEqual(requests.versions(), ['v1']);
+    });
+  });
+
+  test('warns once about each kind of problem while discovery keeps failing', () =>
     withDiscovery({}, async ({ api, time, warnings }) => {
-      const troubles: Answer[] = ['broken', { status: 503 }];
-      api.answer = () => troubles[Math.ceil(api.requests.length / 2) % 2] ?? 'broken';
+      const problems: Answer[] = ['broken', { status: 503 }];
+      api.answer = () => problems[Math.ceil(api.requests.length / 2) % 2] ?? 'broken';
       await time.advance(600_000);
       assert.equal(warnings.length, 2);
     }));
 
-  test('waits for a resource that is not served yet, and tells', async () => {
-    const versions: Record<string, readonly string[]> = { v1: ['certificatesigningrequests'] };
-    await withDiscovery(versions, async ({ discovery, time, changes, stop }) => {
-      const waiting = discovery.whenServed('podcertificaterequests', stop.signal);
+  test('waits for a resource that is not served yet, and logs what it finds', async () => {
+    const served: Record<string, readonly string[]> = { [`${certificates}/v1`]: [] };
+    await withDiscovery(served, async ({ requests, time, found, stop }) => {
+      let misses = 0;
+      const waiting = requests.whenServed(stop.signal, () => {
+        misses += 1;
+      });
       await time.advance(60_000);
-      versions.v1 = both;
+      assert.ok(misses > 1);
+      served[`${certificates}/v1`] = both;
       await time.advance(15_000);
       assert.deepEqual(await waiting, ['v1']);
-      assert.equal(changes.length, 2);
+      assert.equal(found.length, 2);
     });
   });
 
-  test('an API server that does not answer is asked again; what was known stays known', async () => {
-    const versions: Record<string, readonly string[] | Answer> = { v1: { status: 500 } };
-    await withDiscovery(versions, async ({ discovery, time, stop }) => {
-      assert.equal(discovery.served(), undefined);
-      versions.v1 = both;
-      const waiting = discovery.whenServed('clustertrustbundles', stop.signal);
+  test('an API server that does not answer is asked again, and what was known stays known', async () => {
+    const served: Record<string, readonly string[] | Answer> = { [`${certificates}/v1`]: { status: 500 } };
+    await withDiscovery(served, async ({ discovery, bundles, time, stop }) => {
+      assert.equal(bundles.versions(), undefined);
+      assert.equal(bundles.isMissing(), false);
+      served[`${certificates}/v1`] = both;
+      const waiting = bundles.whenServed(stop.signal);
       await time.advance(5000);
       assert.deepEqual(await waiting, ['v1']);
-      assert.deepEqual(discovery.served()?.clustertrustbundles, ['v1']);
-      versions.v1 = { status: 500 };
+      assert.deepEqual(bundles.versions(), ['v1']);
+      served[`${certificates}/v1`] = { status: 500 };
       discovery.rediscover();
       await time.advance(5000);
-      assert.deepEqual(discovery.served()?.clustertrustbundles, ['v1']);
+      assert.deepEqual(bundles.versions(), ['v1']);
     });
   });
 
-  test('looks again at once when told so, and whoever waits gets the new answer', async () => {
-    const versions: Record<string, readonly string[]> = { v1beta1: both };
-    await withDiscovery(versions, async ({ discovery, stop }) => {
-      delete versions.v1beta1;
-      versions.v1 = both;
+  test('looks again at once on request, and those who wait get the new answer', async () => {
+    const served: Record<string, readonly string[]> = { [`${certificates}/v1beta1`]: both };
+    await withDiscovery(served, async ({ discovery, requests, stop }) => {
+      delete served[`${certificates}/v1beta1`];
+      served[`${certificates}/v1`] = both;
       discovery.rediscover();
-      assert.deepEqual(await discovery.whenServed('podcertificaterequests', stop.signal), ['v1']);
+      assert.deepEqual(await requests.whenServed(stop.signal), ['v1']);
     });
   });
 
-  test('being told so a thousand times costs one look', () =>
-    withDiscovery({ v1: both }, async ({ discovery, api }) => {
+  test('a thousand requests to look again cost one look', () =>
+    withDiscovery({ [`${certificates}/v1`]: both }, async ({ discovery, api }) => {
       const before = api.requests.length;
-      for (let told = 0; told < 1000; told += 1) discovery.rediscover();
+      for (let hint = 0; hint < 1000; hint += 1) discovery.rediscover();
       await settle();
       assert.equal(api.requests.length - before, 2);
     }));
 
-  test('asks seldom when all is there', () =>
-    withDiscovery({ v1: both }, async ({ api, time }) => {
+  test('looks seldom when nothing is missing', () =>
+    withDiscovery({ [`${certificates}/v1`]: both }, async ({ api, time }) => {
       await time.advance(3_600_000);
       assert.ok(api.requests.length <= 2 * 15, `${api.requests.length} in an hour`);
     }));
 
-  test('nobody waits for ever after the end', () =>
-    withDiscovery({}, async ({ discovery, stop }) => {
-      const waiting = discovery.whenServed('podcertificaterequests', stop.signal);
+  test('nobody waits after the end', () =>
+    withDiscovery({}, async ({ requests, stop }) => {
+      const waiting = requests.whenServed(stop.signal);
       stop.abort();
       assert.deepEqual(await waiting, []);
     }));

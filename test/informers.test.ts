@@ -1,15 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { requestFields, toCertificateRequest } from '../signer/issuance/request.ts';
-import { createJsonReader, type Fields } from '../signer/kube/json-reader.ts';
-import { podFields, toPodFacts } from '../signer/kube/pods.ts';
-import { bundleFields, toObservedBundle } from '../signer/trust/bundle.ts';
-import {
-  configMapFields,
-  namespaceFields,
-  toObservedConfigMap,
-  toOptedIn,
-} from '../signer/trust/roots-configmap.ts';
+import { requestsOf } from '../signer/issuance/request.ts';
+import type { InformerSpec } from '../signer/kube/informer.ts';
+import { createJsonReader } from '../signer/kube/json-reader.ts';
+import { allPods } from '../signer/kube/pods.ts';
+import { bundlesOf } from '../signer/trust/bundle.ts';
+import { configMapsNamed, optedInNamespaces } from '../signer/trust/roots-configmap.ts';
 
 /** Every member of an object that a projection could use has a value here. */
 const metadata = {
@@ -42,36 +38,38 @@ const request = {
 };
 const condition = { type: 'Issued', status: 'True', reason: 'Issued', message: 'm', lastTransitionTime: 't' };
 
-const resources: [name: string, fields: Fields, project: (raw: never) => unknown, object: object][] = [
-  ['an open request', requestFields, (raw) => toCertificateRequest(raw, 'v1'), request],
+const requests = requestsOf('kubespiffe.io/spiffe');
+const resources: [
+  name: string,
+  spec: Pick<InformerSpec<never, unknown, 'v1'>, 'fields' | 'project'>,
+  object: object,
+][] = [
+  ['an open request', requests, request],
   [
     'an answered request',
-    requestFields,
-    (raw) => toCertificateRequest(raw, 'v1'),
+    requests,
     { ...request, status: { conditions: [condition], certificateChain: 'PEM' } },
   ],
   [
     'a pod',
-    podFields,
-    toPodFacts,
+    allPods,
     { metadata, spec: { nodeName: 'n', serviceAccountName: 'web' }, status: { phase: 'Failed' } },
   ],
-  ['a ClusterTrustBundle', bundleFields, toObservedBundle, { metadata, spec: { trustBundle: 'PEM' } }],
-  ['a namespace', namespaceFields, toOptedIn, { metadata, status: { phase: 'Terminating' } }],
+  ['a ClusterTrustBundle', bundlesOf('kubespiffe.io/spiffe'), { metadata, spec: { trustBundle: 'PEM' } }],
+  ['a namespace', optedInNamespaces, { metadata, status: { phase: 'Terminating' } }],
   [
     'a ConfigMap',
-    configMapFields,
-    toObservedConfigMap,
+    configMapsNamed('kubespiffe-roots'),
     { metadata, data: { 'roots.pem': 'PEM' }, binaryData: { more: 'AA==' } },
   ],
 ];
 
 describe('what is read of a resource that is followed', () => {
-  for (const [name, fields, project, object] of resources) {
+  for (const [name, { fields, project }, object] of resources) {
     it(`is all that is kept of it: ${name}`, () => {
       const reader = createJsonReader(fields);
       reader.push(Buffer.from(JSON.stringify(object)));
-      assert.deepEqual(project(reader.end() as never), project(object as never));
+      assert.deepEqual(project(reader.end() as never, 'v1'), project(object as never, 'v1'));
     });
   }
 });

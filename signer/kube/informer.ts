@@ -1,0 +1,96 @@
+import type { Discovery } from './discovery.ts';
+import type { Fields } from './json-reader.ts';
+import { type RestartCause, runReflector } from './reflector.ts';
+import { type ApiResource, resourcePath } from './resources.ts';
+import { createStore, type Store, type StoreOptions } from './store.ts';
+import type { SetTimer } from './timer.ts';
+import type { Transport } from './transport.ts';
+
+/** What a folder follows in the cluster, declared as data. `Wire` is the object as the API server sends it. */
+export interface InformerSpec<Wire, T, Version extends string = string> {
+  readonly resource: ApiResource<Version>;
+  /** Only in this namespace. */
+  readonly namespace?: string;
+  /** Only the object of this name. The right to list and watch can then be restricted to it. */
+  readonly name?: string;
+  readonly fieldSelector?: string;
+  readonly labelSelector?: string;
+  /** What is read of an object: everything that `project` uses, and metadataFields. */
+  readonly fields: Fields;
+  /** What we keep of an object; undefined to keep nothing of it. */
+  readonly project: (wire: Wire, version: Version) => T | undefined;
+  readonly indexes?: StoreOptions<T>['indexes'];
+  /** When something is sure to change often: how long the watch may be silent before all is listed again. */
+  readonly silentAfterMs?: number;
+}
+
+export interface InformerNeeds {
+  readonly transport: Transport;
+  /** Needed for resources that may be missing. */
+  readonly discovery?: Pick<Discovery, 'find' | 'rediscover'>;
+  readonly onWatchRestart?: (resource: string, cause: RestartCause) => void;
+  readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
+  readonly monotonic: () => number;
+  readonly jitter?: () => number;
+  readonly timer?: SetTimer;
+}
+
+/** A store that is kept equal to the cluster. */
+export interface Informer<T, Version extends string = string> {
+  /** Plural name of the resource. */
+  readonly resource: string;
+  readonly store: Store<T>;
+  /** Resolves with the first complete list, and when the resource is known not to be served. */
+  readonly synced: Promise<void>;
+  /** The versions that are served, the preferred one first; undefined while that is not known. */
+  versions(): readonly Version[] | undefined;
+  /** Whether the API server is known not to serve the resource. The store is empty then, and counts as synced. */
+  isMissing(): boolean;
+  /** Keeps the store equal to the cluster until the signal is aborted. Never throws. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export function createInformer<Wire, T, Version extends string = string>(
+  needs: InformerNeeds,
+  followed: InformerSpec<Wire, T, Version>,
+): Informer<T, Version> {
+  const { discovery, onWatchRestart, ...rest } = needs;
+  const { resource, namespace, name, labelSelector, fields, project, indexes, silentAfterMs } = followed;
+  const fieldSelector = name === undefined ? followed.fieldSelector : `metadata.name=${name}`;
+  const store = createStore<T>({ monotonic: needs.monotonic, ...(indexes && { indexes }) });
+  const availability = resource.mayBeMissing && discovery?.find(resource);
+  let version = resource.versions[0];
+
+  return {
+    resource: resource.name,
+    store,
+    synced: store.synced,
+    versions: () => (availability ? availability.versions() : resource.versions),
+    isMissing: () => availability?.isMissing() ?? false,
+    run: (signal) =>
+      runReflector<T>(
+        {
+          ...rest,
+          resource: resource.name,
+          store,
+          fields,
+          project: (wire) => project(wire as Wire, version),
+          async locate(until) {
+            if (availability) {
+              const [served] = await availability.whenServed(until, () => store.replace([]));
+              if (!served) return undefined;
+              version = served;
+            }
+            return {
+              path: resourcePath(resource, version, namespace),
+              query: { ...(fieldSelector && { fieldSelector }), ...(labelSelector && { labelSelector }) },
+            };
+          },
+          ...(discovery && { onNotServed: discovery.rediscover }),
+          ...(onWatchRestart && { onRestart: (cause) => onWatchRestart(resource.name, cause) }),
+          ...(silentAfterMs !== undefined && { silentAfterMs }),
+        },
+        signal,
+      ),
+  };
+}

@@ -1,0 +1,43 @@
+import { type BackoffPolicy, createBackoff } from './backoff.ts';
+import { pauseWith, type SetTimer, setTimer } from './timer.ts';
+
+export interface RecheckNeeds {
+  /** @returns whether all is well, so that the next check can wait. Must not throw. */
+  readonly check: (signal: AbortSignal) => Promise<boolean>;
+  /** Between checks until all is well. */
+  readonly retryPolicy: BackoffPolicy;
+  /** Between checks once all is well, in milliseconds, about. */
+  readonly intervalMs: number;
+  /** Shortest time between two checks, in milliseconds. */
+  readonly leastGapMs?: number;
+  readonly jitter?: () => number;
+  readonly timer?: SetTimer;
+}
+
+export interface Recheck {
+  /** Ends the present pause: something hints at a change. */
+  soon(): void;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Repeats a check: with back-off until all is well, then at a long interval, and soon after a hint. */
+export function createRecheck(needs: RecheckNeeds): Recheck {
+  const pause = pauseWith(needs.timer ?? setTimer);
+  const jitter = needs.jitter ?? Math.random;
+  const leastGapMs = needs.leastGapMs ?? 0;
+  let hinted = new AbortController();
+  return {
+    soon: () => hinted.abort(),
+    async run(signal) {
+      const backoff = createBackoff(needs.retryPolicy, jitter);
+      while (!signal.aborted) {
+        hinted = new AbortController();
+        const isWell = await needs.check(signal);
+        if (isWell) backoff.reset();
+        const waitMs = isWell ? needs.intervalMs * (0.9 + 0.2 * jitter()) : backoff.next();
+        if (leastGapMs > 0) await pause(Math.min(leastGapMs, waitMs), signal);
+        if (waitMs > leastGapMs) await pause(waitMs - leastGapMs, AbortSignal.any([signal, hinted.signal]));
+      }
+    },
+  };
+}
