@@ -1,5 +1,5 @@
-import type { EventRecorder } from '../kube/events.ts';
-import type { Audit, AuditRecord, IssuedCertificate } from '../observe/audit.ts';
+import { type EventRecorder, podWarning, type RecordedEvent } from '../kube/events.ts';
+import { type Audit, type AuditRecord, auditOutcome, type IssuedCertificate } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain, outcomes, type Reason } from '../observe/reasons.ts';
@@ -31,8 +31,6 @@ export interface Reported {
 
 /** Sentences reported for one reason of one request. A sentence that is another each time (a number in it) is no news. */
 const maxSentences = 5;
-
-const auditOutcome = { issue: 'Issued', deny: 'Denied', wait: 'Wait', drop: 'Drop' } as const;
 
 /**
  * Reports every outcome in the same places: a log line, the metrics, the audit stream and, where the table of
@@ -133,26 +131,15 @@ function auditRecord({ request, reason, certificate }: Report, message: string):
  * Keyed by pod and reason, not by request: the cleaner and kubelet replace a request every 15 to 20 minutes, and
  * the person who reads the pod's Events should see one line that counts on.
  */
-function eventOf(request: OpenRequest, reason: Reason, note: string): Parameters<EventRecorder['record']>[0] {
-  return {
-    key: `${request.podUID}/${reason}`,
-    regarding: {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      namespace: request.namespace,
-      name: request.podName,
-      uid: request.podUID,
-    },
-    related: {
-      apiVersion: `certificates.k8s.io/${request.version}`,
-      kind: 'PodCertificateRequest',
-      namespace: request.namespace,
-      name: request.name,
-      uid: request.uid,
-    },
-    type: 'Warning',
+function eventOf(request: OpenRequest, reason: Reason, note: string): RecordedEvent {
+  const { namespace, name, uid, podName, podUID } = request;
+  return podWarning({ namespace, name: podName, uid: podUID }, outcomes[reason].verdict, {
+    key: `${podUID}/${reason}`,
     reason,
-    action: outcomes[reason].verdict === 'deny' ? 'Deny' : 'Wait',
     note,
-  };
+    related: {
+      ...{ apiVersion: `certificates.k8s.io/${request.version}`, kind: 'PodCertificateRequest' },
+      ...{ namespace, name, uid },
+    },
+  });
 }

@@ -129,6 +129,20 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
   };
 }
 
+/** A Warning on a pod that does not get what was requested for it. */
+export function podWarning(
+  pod: Pick<ObjectReference, 'namespace' | 'name' | 'uid'>,
+  verdict: string,
+  more: Pick<RecordedEvent, 'key' | 'reason' | 'note' | 'related'>,
+): RecordedEvent {
+  return {
+    regarding: { apiVersion: 'v1', kind: 'Pod', ...pod },
+    type: 'Warning',
+    action: verdict === 'deny' ? 'Deny' : 'Wait',
+    ...more,
+  };
+}
+
 function newEvent(event: RecordedEvent, needs: EventRecorderNeeds) {
   const { key: _key, note, regarding, ...rest } = event;
   return {

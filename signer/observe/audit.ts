@@ -1,6 +1,9 @@
 import type { LogDestination } from './log.ts';
 import type { Reason } from './reasons.ts';
 
+/** How an audit line names a verdict. */
+export const auditOutcome = { issue: 'Issued', deny: 'Denied', wait: 'Wait', drop: 'Drop' } as const;
+
 /** An object that a decision was about. */
 export interface AuditedObject {
   name: string;

@@ -1,9 +1,8 @@
-import type { EventRecorder } from '../kube/events.ts';
-import type { Audit } from '../observe/audit.ts';
+import { type EventRecorder, podWarning } from '../kube/events.ts';
+import { type Audit, auditOutcome } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { type Checked, describe, type Refused, refusals } from '../observe/refusals.ts';
-import type { ProvedOwner } from './caller/caller.ts';
 import type { IssuedToken } from './svid/jwt-service.ts';
 import type { RequestContext } from './svid/request-context.ts';
 import type { IssuedX509Svid } from './svid/x509-service.ts';
@@ -77,7 +76,7 @@ export function createTokenReporter(needs: {
 
     const message = outcome.ok ? undefined : describe(outcome);
     audit({
-      outcome: outcomeOf[verdict],
+      outcome: auditOutcome[verdict],
       reason,
       ...(message !== undefined && { message }),
       address,
@@ -104,7 +103,10 @@ export function createTokenReporter(needs: {
     }
     if (refusals[outcome.code].alarm) log.warn(line, message);
     else log.info(line, message);
-    if (caller) events.record(eventOf(svid, caller, outcome, message ?? ''));
+    if (!caller) return;
+    const { namespace, pod } = caller;
+    const key = `${pod.uid}/${svid}/${reason}`;
+    events.record(podWarning({ namespace, ...pod }, verdict, { key, reason, note: message ?? '' }));
   };
 }
 
@@ -134,27 +136,3 @@ export type Report = (
 
 /** What requests are refused for when there are too many. */
 const isOfFlood = (reason: string) => reason === 'AddressLimited' || reason === 'Overloaded';
-
-const outcomeOf = { issue: 'Issued', deny: 'Denied', wait: 'Wait' } as const;
-
-function eventOf(
-  svid: 'token' | 'x509-svid',
-  caller: ProvedOwner,
-  { code }: Refused,
-  note: string,
-): Parameters<EventRecorder['record']>[0] {
-  return {
-    key: `${caller.pod.uid}/${svid}/${code}`,
-    regarding: {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      namespace: caller.namespace,
-      name: caller.pod.name,
-      uid: caller.pod.uid,
-    },
-    type: 'Warning',
-    reason: code,
-    action: refusals[code].verdict === 'deny' ? 'Deny' : 'Wait',
-    note,
-  };
-}
