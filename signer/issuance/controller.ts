@@ -23,7 +23,7 @@ export interface Controller {
   reconsiderAll(): void;
   /** Open requests, for the metrics. */
   pending(): { readonly count: number; readonly oldestMs: number; readonly queued: number };
-  /** Requests of which anything is remembered. */
+  /** What is remembered of requests: 0 when all are answered or gone. */
   size(): number;
   /** Works until the signal; then finishes what is in flight and returns. */
   run(signal: AbortSignal): Promise<void>;

@@ -156,7 +156,8 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
       case 'written':
         return confirm(state, attempt.answer);
       case 'answered': {
-        const ours = states.answerWith(state, outcome.certificateChain);
+        const isOurs = outcome.by === needs.membership.self;
+        const ours = isOurs ? states.answerWith(state, outcome.certificateChain) : undefined;
         if (ours) reportAnswer(state, ours);
         else needs.metrics.answeredElsewhere.inc();
         return close(state);
@@ -232,6 +233,8 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
 
   function reportAnswer(state: RequestState, answer: Answer): void {
     const { metrics } = needs;
+    if (state.answer === answer) return;
+    state.answer = answer;
     if (ownership.turnOf(state).rank > 0) metrics.takeovers.inc();
     const seconds = (monotonic() - state.firstSeen) / 1000;
     metrics.issuanceLatency.observe({ outcome: outcomes[answer.reason].verdict }, seconds);

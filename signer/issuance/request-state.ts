@@ -68,6 +68,8 @@ export interface RequestState {
   isCounted: boolean;
   /** The last outcome that was reported. */
   reported: Reported | undefined;
+  /** The answer that was reported as taken. If the watch does not show it, it is sent again, but not reported again. */
+  answer: Answer | undefined;
   /** The newest attempt, while its bytes are kept. */
   attempt: Attempt | undefined;
   /** Attempts before it that may stand, the oldest first. */
@@ -141,7 +143,8 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
   return {
     get: (uid: string) => states.get(uid),
     values: () => states.values(),
-    size: () => states.size,
+    /** What is remembered: 0 when all requests are answered or gone. */
+    size: () => states.size + openOfPod.size + withBytes.size + notTaken.size,
     isKnown,
     /** Whether the request may still need an answer. */
     isOpen,
@@ -163,6 +166,7 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
         ranked: undefined,
         isCounted: false,
         reported: undefined,
+        answer: undefined,
         attempt: undefined,
         earlier: [],
         releasedAfter: -1,

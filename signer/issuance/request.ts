@@ -82,6 +82,11 @@ export const requestFields = {
   status: { conditions: true },
 } as const;
 
+/** The field manager of the status: which replica answered. */
+export function answeredBy(metadata: WireRequest['metadata']): string | undefined {
+  return metadata.managedFields?.find(({ subresource }) => subresource === 'status')?.manager;
+}
+
 /** The terminal condition of a status, if it has one. */
 export function terminalCondition(conditions: readonly Condition[] | undefined): Condition | undefined {
   return conditions?.find((condition) => terminalConditions.some((type) => type === condition.type));
@@ -97,8 +102,7 @@ export function toCertificateRequest(wire: WireRequest, version: CertificatesVer
   const address = { uid, namespace, name, version };
   const terminal = terminalCondition(wire.status?.conditions);
   if (terminal) {
-    const writer = metadata.managedFields?.find((fields) => fields.subresource === 'status');
-    return { ...address, answered: terminal.type as TerminalCondition, answeredBy: writer?.manager };
+    return { ...address, answered: terminal.type as TerminalCondition, answeredBy: answeredBy(metadata) };
   }
   return {
     ...address,

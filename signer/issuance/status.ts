@@ -4,7 +4,7 @@ import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
 import { createJsonReader } from '../kube/json-reader.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { PodCertificateRequest, PodCertificateRequestStatus } from '../kube/types.ts';
-import { type RequestAddress, requestFields, type TerminalCondition, terminalCondition } from './request.ts';
+import { answeredBy, type RequestAddress, requestFields, terminalCondition } from './request.ts';
 
 /**
  * An answer as the bytes of its merge PATCH: a retry sends the same ones, and an equal write passes. They are the same
@@ -19,10 +19,11 @@ export interface PreparedAnswer {
 /** What became of a write. */
 export type WriteOutcome =
   | { readonly kind: 'written' }
-  /** The request has its answer already; the chain tells whose it is. */
+  /** The request has its answer already. */
   | {
       readonly kind: 'answered';
-      readonly as: TerminalCondition;
+      /** The field manager of the status: which replica answered. */
+      readonly by: string | undefined;
       readonly certificateChain: string | undefined;
     }
   | { readonly kind: 'gone' }
@@ -141,10 +142,9 @@ export function createStatusWriter(transport: Transport, replica: string) {
         signal,
       });
       if (body.metadata.uid !== address.uid) return { kind: 'gone' };
-      const terminal = terminalCondition(body.status?.conditions);
-      if (terminal) {
-        const as = terminal.type as TerminalCondition;
-        return { kind: 'answered', as, certificateChain: body.status?.certificateChain };
+      const { status, metadata } = body;
+      if (terminalCondition(status?.conditions)) {
+        return { kind: 'answered', by: answeredBy(metadata), certificateChain: status?.certificateChain };
       }
       if (refusal.status === 409) {
         return { kind: 'unavailable', detail: refusal.message, retryAfterMs: undefined, isRefusal: true };

@@ -261,6 +261,19 @@ describe('an answer whose write met trouble', () => {
     assert.equal(audits.at(-1)?.serial, serialOf(chains()[1]));
   });
 
+  it('is reported once, though it is sent again because the watch does not show it', async () => {
+    const { audits, chains, see, time } = await start();
+    replica.fate = () => (replica.writes().length === 2 ? { status: 403 } : 'through');
+    await see();
+    await time.advance(12_000);
+    assert.equal(chains().length, 3);
+    assert.equal(new Set(chains()).size, 1);
+    assert.deepEqual(
+      audits.map(({ reason }) => reason),
+      ['Issued', 'SignerForbidden'],
+    );
+  });
+
   for (const retryAfterMs of [0, 1000]) {
     it(`backs off from a server that asks for ${retryAfterMs} ms each time`, async () => {
       const { see, time } = await start();

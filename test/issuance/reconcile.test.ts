@@ -96,14 +96,21 @@ describe('after a write of an answer', () => {
     ],
     [
       'when the request holds it',
-      { kind: 'answered', as: 'Denied', certificateChain: undefined },
+      { kind: 'answered', by: 'a', certificateChain: undefined },
       { kind: 'done' },
       'closed',
       'InvalidUnverifiedUserAnnotations',
     ],
     [
       'when the request holds the answer of another replica',
-      { kind: 'answered', as: 'Issued', certificateChain: 'OTHER' },
+      { kind: 'answered', by: 'b', certificateChain: 'OTHER' },
+      { kind: 'done' },
+      'closed',
+      undefined,
+    ],
+    [
+      'when the request holds the same denial by another replica',
+      { kind: 'answered', by: 'b', certificateChain: undefined },
       { kind: 'done' },
       'closed',
       undefined,

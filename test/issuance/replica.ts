@@ -1,24 +1,16 @@
-import { randomBytes } from 'node:crypto';
 import { createPoolHolder } from '../../signer/authority/holder.ts';
-import { createController } from '../../signer/issuance/controller.ts';
 import type { Guard } from '../../signer/issuance/guard.ts';
-import { createReporter } from '../../signer/issuance/report.ts';
 import { type CertificateRequest, type OpenRequest, requestKey } from '../../signer/issuance/request.ts';
-import { createSigning } from '../../signer/issuance/signing.ts';
-import { createStatusWriter } from '../../signer/issuance/status.ts';
-import { createEventRecorder } from '../../signer/kube/events.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import type { ApiRequest } from '../../signer/kube/transport.ts';
 import type { CertificatesVersion, PodCertificateRequestStatus, Secret } from '../../signer/kube/types.ts';
 import type { AuditRecord } from '../../signer/observe/audit.ts';
-import type { Logger } from '../../signer/observe/log.ts';
-import { createMetrics } from '../../signer/observe/metrics.ts';
-import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { nothingPublished } from '../authority/published.ts';
 import { createFakeTime, settle } from '../kube/fake-time.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
 import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
+import { createParts } from './parts.ts';
 
 /** Epoch seconds at which the clock of a replica starts. */
 export const startsAt = Date.UTC(2026, 10, 25, 12) / 1000;
@@ -58,11 +50,30 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     published: nothingPublished,
     onChange: () => undefined,
   });
-  const metrics = createMetrics();
   const audits: AuditRecord[] = [];
   const stored = new Map<string, PodCertificateRequestStatus>();
   const memberListeners: (() => void)[] = [];
   let members: readonly string[] = [self];
+
+  const { controller, events, metrics } = createParts({
+    self,
+    clock,
+    transport: api.transport,
+    requests,
+    pods,
+    servedVersions: () => world.served,
+    members: { members: () => members, onChange: (listener) => void memberListeners.push(listener) },
+    refusal: () => world.refusal,
+    signable: (now) =>
+      world.isConfirmed ? holder.signable(now) : { ok: false, problem: { ...unconfirmed } },
+    isPublished: () => world.isPublished,
+    clockFault: () => world.clockFault,
+    audit: (record) => void audits.push(record),
+    onError: (error) => {
+      throw error;
+    },
+    ...(options.concurrency !== undefined && { concurrency: options.concurrency }),
+  });
 
   const world = {
     self,
@@ -124,7 +135,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
           ?.slice(line.length) ?? 0,
       );
     },
-    controller: undefined as unknown as ReturnType<typeof createController>,
+    controller,
     stop: undefined as unknown as () => Promise<void>,
   };
   world.putPool(options.pool);
@@ -133,7 +144,8 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     const name = /podcertificaterequests\/([^/]+)/.exec(path)?.[1];
     if (path.includes('/pods/')) return world.livePod;
     if (name === undefined) return { status: 201 };
-    if (method === 'GET') return { status: 200, body: { metadata: { uid }, status: stored.get(name) } };
+    if (method === 'GET')
+      return { status: 200, body: { metadata: { uid, managedFields }, status: stored.get(name) } };
     const patch = JSON.parse(String(body)) as StatusPatch;
     uid = patch.metadata.uid;
     const fate = world.fate(patch);
@@ -144,58 +156,10 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     return fate === 'lost' ? 'broken' : { status: 200 };
   };
   let uid = '';
+  const managedFields = [{ manager: self, subresource: 'status' }];
 
-  const log = { debug() {}, info() {}, warn() {}, error() {} } as unknown as Logger;
-  const events = createEventRecorder({
-    transport: api.transport,
-    controller: 'kubespiffe.io/signer',
-    instance: self,
-    log,
-    ...clock,
-  });
-  const signing = createSigning({
-    pool: {
-      signable: (now) =>
-        world.isConfirmed ? holder.signable(now) : { ok: false, problem: { ...unconfirmed } },
-    },
-    visibility: () => ({ place: 'the bundle', isVisible: () => world.isPublished }),
-    clockFault: () => world.clockFault,
-    policy: { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0 },
-    profile: svidProfile,
-    randomBytes,
-    ...clock,
-  });
-  world.controller = createController({
-    requests,
-    pods,
-    transport: api.transport,
-    servedVersions: () => world.served,
-    rediscover: () => undefined,
-    membership: {
-      self,
-      members: () => members,
-      onChange: (listener) => void memberListeners.push(listener),
-      synced: Promise.resolve(),
-      run: async () => undefined,
-    },
-    guard: { refusal: () => world.refusal },
-    signing,
-    status: createStatusWriter(api.transport, self),
-    report: createReporter({
-      ...{ log, metrics, events, signerName: 'kubespiffe.io/spiffe' },
-      audit: (record) => audits.push(record as AuditRecord),
-    }),
-    metrics,
-    trustDomain: 'example.org',
-    takeoverDelayMs: 1000,
-    concurrency: options.concurrency ?? 4,
-    onError: (error) => {
-      throw error;
-    },
-    ...clock,
-  });
   const ended = new AbortController();
-  const running = Promise.all([world.controller.run(ended.signal), events.run(ended.signal)]);
+  const running = Promise.all([controller.run(ended.signal), events.run(ended.signal)]);
   world.stop = async () => {
     ended.abort();
     await running;

@@ -21,12 +21,13 @@ function refusal(status: number, details?: ApiStatusError['details']): ApiStatus
 /** A transport whose PATCH fails in one way and whose GET shows one status. */
 function writerFor(patch: Error | undefined, live?: PodCertificateRequestStatus | Error, uid = request.uid) {
   const calls: ApiRequest[] = [];
+  const managedFields = [{ manager: 'signer-b', subresource: 'status' }];
   const transport = {
     async request(call: ApiRequest) {
       calls.push(call);
       if (call.method === 'PATCH' && patch) throw patch;
       if (live instanceof Error) throw live;
-      return { status: 200, body: { metadata: { uid }, status: live } };
+      return { status: 200, body: { metadata: { uid, managedFields }, status: live } };
     },
   } as Transport;
   return {
@@ -93,9 +94,9 @@ describe('what became of a write', () => {
       { kind: 'unavailable', detail: 'reset', isRefusal: false },
     ],
     [
-      'a 422 on an answered request: done, and the chain tells whose answer it is',
+      'a 422 on an answered request: done, and known whose answer it is',
       writerFor(refusal(422), terminal('Issued', 'OTHER')),
-      { kind: 'answered', as: 'Issued', certificateChain: 'OTHER' },
+      { kind: 'answered', by: 'signer-b', certificateChain: 'OTHER' },
     ],
     ['a 422 on an open request is our fault', writerFor(refusal(422), {}), { kind: 'rejected' }],
     [

@@ -1,0 +1,86 @@
+import { randomBytes } from 'node:crypto';
+import { createController } from '../../signer/issuance/controller.ts';
+import type { Guard } from '../../signer/issuance/guard.ts';
+import { createReporter } from '../../signer/issuance/report.ts';
+import type { CertificateRequest } from '../../signer/issuance/request.ts';
+import { createSigning, type SigningNeeds } from '../../signer/issuance/signing.ts';
+import { createStatusWriter } from '../../signer/issuance/status.ts';
+import { createEventRecorder } from '../../signer/kube/events.ts';
+import type { Membership } from '../../signer/kube/membership.ts';
+import type { PodFacts } from '../../signer/kube/pods.ts';
+import type { Store } from '../../signer/kube/store.ts';
+import type { SetTimer } from '../../signer/kube/timer.ts';
+import type { Transport } from '../../signer/kube/transport.ts';
+import type { CertificatesVersion } from '../../signer/kube/types.ts';
+import type { AuditRecord } from '../../signer/observe/audit.ts';
+import type { Logger } from '../../signer/observe/log.ts';
+import { createMetrics } from '../../signer/observe/metrics.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
+
+export interface PartsNeeds {
+  readonly self: string;
+  readonly clock: {
+    readonly monotonic: () => number;
+    readonly timer: SetTimer;
+    /** Epoch milliseconds. */
+    readonly now: () => number;
+    readonly jitter: () => number;
+  };
+  readonly transport: Transport;
+  readonly requests: Store<CertificateRequest>;
+  readonly pods: Store<PodFacts>;
+  readonly servedVersions: () => readonly CertificatesVersion[];
+  readonly members: Pick<Membership, 'members' | 'onChange'>;
+  readonly refusal: Guard['refusal'];
+  readonly signable: SigningNeeds['pool']['signable'];
+  readonly isPublished: () => boolean;
+  readonly clockFault: () => string | undefined;
+  readonly audit: (record: AuditRecord) => void;
+  readonly onError: (error: unknown) => void;
+  readonly concurrency?: number;
+}
+
+/** What one replica issues certificates with, joined as in main.ts: all of it is the real code. */
+export function createParts(needs: PartsNeeds) {
+  const { self, clock, transport, requests, pods, servedVersions, clockFault, onError } = needs;
+  const log = { debug() {}, info() {}, warn() {}, error() {} } as unknown as Logger;
+  const metrics = createMetrics();
+  const events = createEventRecorder({
+    transport,
+    controller: 'kubespiffe.io/signer',
+    instance: self,
+    log,
+    ...clock,
+  });
+  const signing = createSigning({
+    pool: { signable: needs.signable },
+    visibility: () => ({ place: 'the bundle', isVisible: needs.isPublished }),
+    clockFault,
+    policy: { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0 },
+    profile: svidProfile,
+    randomBytes,
+    ...clock,
+  });
+  const controller = createController({
+    requests,
+    pods,
+    transport,
+    servedVersions,
+    rediscover: () => undefined,
+    membership: { ...needs.members, self, synced: Promise.resolve(), run: async () => undefined },
+    guard: { refusal: needs.refusal },
+    signing,
+    status: createStatusWriter(transport, self),
+    report: createReporter({
+      ...{ log, metrics, events, signerName: 'kubespiffe.io/spiffe' },
+      audit: (record) => needs.audit(record as AuditRecord),
+    }),
+    metrics,
+    trustDomain: 'example.org',
+    takeoverDelayMs: 1000,
+    concurrency: needs.concurrency ?? 4,
+    onError,
+    ...clock,
+  });
+  return { controller, events, metrics };
+}
