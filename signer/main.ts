@@ -9,6 +9,7 @@ import { jwtPropagationSeconds } from './authority/jwt-signing.ts';
 import { createPoolView, type PoolView } from './authority/view.ts';
 import type { Config } from './config/load.ts';
 import { refreshGauges } from './gauges.ts';
+import { podFacts } from './identity/facts.ts';
 import { admissionPolicies, admissionPolicyBindings } from './issuance/admission-policy.ts';
 import { createController } from './issuance/controller.ts';
 import { createGuard } from './issuance/guard.ts';
@@ -16,6 +17,7 @@ import { createReporter } from './issuance/report.ts';
 import { requestsOf } from './issuance/request.ts';
 import { createSigning } from './issuance/signing.ts';
 import { createStatusWriter } from './issuance/status.ts';
+import { createWake } from './issuance/wake.ts';
 import { createServerClock } from './kube/clock.ts';
 import { type Credentials, loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
@@ -215,6 +217,7 @@ async function runReplica(
     servedVersions: () => requests.versions() ?? [],
     rediscover: discovery.rediscover,
     membership,
+    facts: podFacts(pods.store),
     guard,
     signing,
     status: createStatusWriter(transport, config.replica),
@@ -245,6 +248,11 @@ async function runReplica(
     replica: config.replica,
     monotonic,
   });
+  const wake = createWake({
+    canSign: () => signing.mayUse().ok && guard.obstacle() === undefined,
+    isPermitted: () => permissions.problem() === undefined,
+    wake: controller.wake,
+  });
   const assess = () => {
     assessReadiness({
       health,
@@ -258,6 +266,7 @@ async function runReplica(
       clock,
     });
     showSigningState();
+    wake();
   };
   pool.onChange(assess);
   publisher.onChange(assess);
@@ -265,11 +274,6 @@ async function runReplica(
   guard.onChange(assess);
   void synced.then(assess);
   const assessing = setInterval(assess, assessEveryMs).unref();
-  // Whatever has become right may be what requests wait for, unless they would wait for the next thing at once: as a
-  // rule for the roots, which are published as soon as there is a pool.
-  const mayIssue = () => signing.mayUse().ok && guard.obstacle() === undefined;
-  health.onChange((check) => check.ok && mayIssue() && controller.reconsiderAll());
-
   metrics.beforeRender(() =>
     refreshGauges(metrics, { controller, clock, guard, health, permissions, pool, configMaps, monotonic }),
   );

@@ -1,14 +1,16 @@
+import type { Facts } from '../identity/facts.ts';
 import type { Membership } from '../kube/membership.ts';
 import { createQueue } from '../kube/queue.ts';
 import type { SetTimer } from '../kube/timer.ts';
 import { createOwnership } from './ownership.ts';
-import { decidesAlike } from './pods.ts';
 import { createReconcile, type ReconcileNeeds } from './reconcile.ts';
 import { flowOf, requestKey } from './request.ts';
 import { createRequestStates, type RequestState } from './request-state.ts';
 
 export interface ControllerNeeds extends Omit<ReconcileNeeds, 'states' | 'ownership' | 'membership'> {
   readonly membership: Membership;
+  /** Wakes the requests of a pod. */
+  readonly facts: Facts;
   readonly takeoverDelayMs: number;
   /** Requests answered at the same time. */
   readonly concurrency: number;
@@ -19,8 +21,8 @@ export interface ControllerNeeds extends Omit<ReconcileNeeds, 'states' | 'owners
 }
 
 export interface Controller {
-  /** The pool, the trust bundle or the clock changed: every open request gets a new chance. */
-  reconsiderAll(): void;
+  /** The signer can issue again: retries the requests that wait for it. */
+  wake(): void;
   /** Open requests, for the metrics. */
   pending(): { readonly count: number; readonly oldestMs: number; readonly queued: number };
   /** What is remembered of requests: 0 when all are answered or gone. */
@@ -34,7 +36,7 @@ export interface Controller {
  * a hint, and doing a key twice is harmless.
  */
 export function createController(needs: ControllerNeeds): Controller {
-  const { requests, pods, membership, metrics, monotonic, takeoverDelayMs } = needs;
+  const { requests, membership, metrics, monotonic, takeoverDelayMs } = needs;
   const { self, members } = membership;
   const queue = createQueue({
     monotonic,
@@ -89,9 +91,8 @@ export function createController(needs: ControllerNeeds): Controller {
     }
   });
 
-  pods.subscribe(({ type, key, object, previous }) => {
-    if (type === 'set' && previous && decidesAlike(object, previous)) return;
-    for (const { uid } of requests.by('pod', key)) {
+  needs.facts.onChange((podKey) => {
+    for (const { uid } of requests.by('pod', podKey)) {
       const state = states.get(uid);
       if (state && states.isOpen(state)) wake(state);
     }
@@ -115,7 +116,7 @@ export function createController(needs: ControllerNeeds): Controller {
   }
 
   return {
-    reconsiderAll: () => openStates().forEach(wake),
+    wake: () => openStates().filter(states.isForSigner).forEach(wake),
     pending: () => ({ ...states.pending(), queued: queue.depth() }),
     size: states.size,
     run: (signal) => queue.run(work, { concurrency: needs.concurrency, onError: needs.onError }, signal),

@@ -12,16 +12,6 @@ export function matches(request: OpenRequest, pod: PodFacts): boolean {
   );
 }
 
-/** Whether two states of a pod lead to the same decision. Most changes of a pod are none for us, and some never end. */
-export function decidesAlike(one: PodFacts, other: PodFacts): boolean {
-  return (
-    one.uid === other.uid &&
-    one.serviceAccountName === other.serviceAccountName &&
-    one.nodeName === other.nodeName &&
-    one.finished === other.finished
-  );
-}
-
 /**
  * The pod of a request. The cache answers when it agrees with the request in everything. Watches are not ordered
  * among each other, so a miss or any mismatch is looked up live, once per call.

@@ -148,6 +148,9 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
     isKnown,
     /** Whether the request may still need an answer. */
     isOpen,
+    /** Whether an answer may come of it once the signer can issue again. */
+    isForSigner: ({ phase }: RequestState) =>
+      phase.kind === 'seen' || (phase.kind === 'waiting' && phase.for !== 'facts'),
     forget,
 
     /** @returns the state, and whether the request is seen for the first time. */

@@ -167,7 +167,7 @@ describe('an answer whose write met trouble', () => {
       assert.equal(chains().length, 1);
       assert.equal(audits.at(-1)?.reason, reason);
       unset();
-      replica.controller.reconsiderAll();
+      replica.controller.wake();
       await settle();
       assert.equal(chains().length, 2);
       assert.equal(new Set(chains()).size, 1, 'still young enough to be the same bytes');
@@ -469,13 +469,26 @@ describe('a request that waits', () => {
     assert.match(events()[0]?.note ?? '', /v1beta1 failed \(.*trouble/);
   });
 
+  it('is not tried again when the signer can issue again, if it waits for its pod', async () => {
+    const { api, controller, see } = await start();
+    replica.livePod = { status: 503 };
+    await see({ nodeName: 'another' });
+    const calls = api.requests.length;
+    controller.wake();
+    await settle();
+    assert.equal(api.requests.length, calls);
+    replica.pods.set('shop/web-0', aPod({ nodeName: 'another' }));
+    await settle();
+    assert.equal(replica.writes().length, 1);
+  });
+
   it('is counted as pending until it is answered', async () => {
     const { controller, see, time } = await start(poolOf(tainted));
     const request = await see();
     await time.advance(7_000);
     assert.partialDeepStrictEqual(controller.pending(), { count: 1, oldestMs: 7_000 });
     replica.putPool(poolOf(x));
-    controller.reconsiderAll();
+    controller.wake();
     await settle();
     await replica.seeAnswer(request);
     assert.equal(controller.pending().count, 0);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { podFacts } from '../../signer/identity/facts.ts';
 import { createController } from '../../signer/issuance/controller.ts';
 import type { Guard } from '../../signer/issuance/guard.ts';
 import { createReporter } from '../../signer/issuance/report.ts';
@@ -68,6 +69,7 @@ export function createParts(needs: PartsNeeds) {
     servedVersions,
     rediscover: () => undefined,
     membership: { ...needs.members, self, synced: Promise.resolve(), run: async () => undefined },
+    facts: podFacts(pods),
     guard: { refusal: needs.refusal },
     signing,
     status: createStatusWriter(transport, self),

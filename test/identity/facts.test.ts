@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { podFacts } from '../../signer/identity/facts.ts';
+import type { PodFacts } from '../../signer/kube/pods.ts';
+import { createStore } from '../../signer/kube/store.ts';
+import { aPod } from '../issuance/examples.ts';
+
+describe('the facts of a pod', () => {
+  const rows: [change: string, different: Partial<PodFacts>, isReported: boolean][] = [
+    ['another UID', { uid: 'successor' }, true],
+    ['another ServiceAccount', { serviceAccountName: 'other' }, true],
+    ['a node', { nodeName: 'node-2' }, true],
+    ['its end', { finished: 'Succeeded' }, true],
+    ['a deletion that has begun', { deletesAt: 1 }, false],
+    ['nothing', {}, false],
+  ];
+  for (const [change, different, isReported] of rows) {
+    it(`${isReported ? 'change' : 'do not change'} with ${change}`, () => {
+      const pods = createStore<PodFacts>();
+      const changed: string[] = [];
+      podFacts(pods).onChange((podKey) => changed.push(podKey));
+      pods.set('shop/web-0', aPod());
+      pods.set('shop/web-0', aPod(different));
+      assert.deepEqual(changed, Array(isReported ? 2 : 1).fill('shop/web-0'));
+    });
+  }
+
+  it('change when the pod is deleted', () => {
+    const pods = createStore<PodFacts>();
+    pods.set('shop/web-0', aPod());
+    const changed: string[] = [];
+    podFacts(pods).onChange((podKey) => changed.push(podKey));
+    pods.delete('shop/web-0');
+    assert.deepEqual(changed, ['shop/web-0']);
+  });
+});
