@@ -78,7 +78,7 @@ export const authorityClauses: readonly Clause[] = [
     demand: 'issuer and subject are not empty',
     problem: (facts) =>
       unless(
-        facts.subjectText !== '' && facts.issuerText !== '',
+        facts.hasSubject && facts.hasIssuer,
         'issuer or subject is empty, which strict verifiers refuse',
       ),
   },

@@ -59,7 +59,7 @@ export const leafClauses: readonly Clause[] = [
     demand: 'subjectAltName is critical where the subject is empty',
     problem: (facts) =>
       unless(
-        facts.subjectText !== '' || facts.sanCritical,
+        facts.hasSubject || facts.sanCritical,
         'the subject is empty and subjectAltName is not critical',
       ),
   },

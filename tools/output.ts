@@ -69,3 +69,8 @@ export function fromNow(seconds: number, now: number): string {
 export function colons(hex: string): string {
   return hex.toUpperCase().match(/../g)?.join(':') ?? '';
 }
+
+/** A distinguished name in one line. node:crypto writes one part a line, and undefined for an empty name. */
+export function nameText(lines: string | undefined): string {
+  return lines?.replaceAll('\n', ', ') ?? '';
+}

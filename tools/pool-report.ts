@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { type AuthorityRecord, readPoolDocument } from '../signer/authority/document.ts';
 import {
   defaultJwtPropagation,
@@ -19,6 +20,7 @@ import type { Secret } from '../signer/kube/types.ts';
 import { checkAuthority } from '../spiffe/conformance.ts';
 import type { CertificateFacts } from '../spiffe/pki/certificate.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
+import { nameText } from './output.ts';
 
 const usualPropagationSeconds = jwtPropagationSeconds(defaultJwtPropagation);
 
@@ -167,7 +169,7 @@ function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityR
 
 function certificateReport(facts: CertificateFacts): CertificateReport {
   return {
-    subject: facts.subjectText,
+    subject: nameText(new X509Certificate(facts.der).subject),
     sha256: facts.sha256Hex,
     serial: facts.serialHex,
     spiffeId: facts.uris[0] ?? null,

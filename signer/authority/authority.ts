@@ -109,8 +109,7 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string): P
     ...warningsOf(root, certificateField),
     ...intermediates.flatMap((each, i) => warningsOf(each, `${field}.intermediates[${i}]`)),
   ];
-  if (root.subjectText === '')
-    warnings.push(`${certificateField}: has no subject, which strict verifiers refuse`);
+  if (!root.hasSubject) warnings.push(`${certificateField}: has no subject, which strict verifiers refuse`);
 
   const { createdAt, publishedAt, activatedAt } = record;
   return {

@@ -19,11 +19,11 @@ import {
   extensionsOf,
   extKeyUsageOf,
   findExtension,
-  generalNamesOf,
   keyUsageOf,
+  subjectAltNameOf,
   subjectKeyIdOf,
 } from './extensions.ts';
-import { nameText } from './name.ts';
+import { isEmptyName } from './name.ts';
 import { decodeOid, nameOfOid } from './oid.ts';
 import type { Result } from './result.ts';
 import { keyIdentifier, type SubjectKey, subjectKeyOf } from './spki.ts';
@@ -38,10 +38,9 @@ export interface CertificateFacts {
   /** Lower-case hex without a sign octet. */
   readonly serialHex: string;
   readonly issuerDer: Uint8Array;
-  readonly issuerText: string;
+  readonly hasIssuer: boolean;
   readonly subjectDer: Uint8Array;
-  /** Empty where the subject is empty. */
-  readonly subjectText: string;
+  readonly hasSubject: boolean;
   readonly notBefore: Seconds;
   readonly notAfter: Seconds;
   /** SubjectPublicKeyInfo, DER. */
@@ -62,8 +61,6 @@ export interface CertificateFacts {
   readonly extKeyUsage: readonly string[];
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
-  /** Kinds of other subject alternative names, for example "email". */
-  readonly otherSanKinds: readonly string[];
   readonly sanCritical: boolean;
   /** Whether issuer and subject are the same name. Says nothing about the signature. */
   readonly selfIssued: boolean;
@@ -119,9 +116,9 @@ function certificateOf(der: Uint8Array): CertificateFacts {
     signature,
     serialHex: Buffer.from(serial).toString('hex'),
     issuerDer: derOf(issuer),
-    issuerText: nameText(issuer),
+    hasIssuer: !isEmptyName(issuer),
     subjectDer: derOf(subject),
-    subjectText: nameText(subject),
+    hasSubject: !isEmptyName(subject),
     notBefore,
     notAfter,
     spki: derOf(spki),
@@ -148,7 +145,7 @@ function extensionFacts(extensions: readonly Extension[], computeKeyId: () => Ui
   const subjectKeyId = findExtension(extensions, 'subjectKeyIdentifier');
   const authorityKeyId = findExtension(extensions, 'authorityKeyIdentifier');
   const constraints = basic && basicConstraintsOf(basic.value);
-  const names = san && generalNamesOf(san.value, 'subjectAltName');
+  const names = san && subjectAltNameOf(san.value);
   return {
     keyId: subjectKeyId ? subjectKeyIdOf(subjectKeyId.value) : computeKeyId(),
     hasSubjectKeyId: subjectKeyId !== undefined,
@@ -162,7 +159,6 @@ function extensionFacts(extensions: readonly Extension[], computeKeyId: () => Ui
     extKeyUsage: purposes ? extKeyUsageOf(purposes.value) : [],
     uris: names?.uris ?? [],
     dnsNames: names?.dnsNames ?? [],
-    otherSanKinds: names?.otherKinds ?? [],
     sanCritical: san?.critical ?? false,
   };
 }

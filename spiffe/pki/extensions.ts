@@ -101,12 +101,10 @@ export function basicConstraintsOf(value: Uint8Array): BasicConstraints {
   return { isCa, pathLen };
 }
 
-/** What certificates have of the names of RFC 5280 4.2.1.6 (GeneralNames). */
+/** The names of RFC 5280 4.2.1.6 (GeneralNames) that we use. */
 export interface GeneralNames {
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
-  /** Kinds of names that SPIFFE has no use for, for example "email". */
-  readonly otherKinds: readonly string[];
 }
 
 const generalNameKinds = [
@@ -126,25 +124,22 @@ export function generalNameKind({ tag }: Element): string {
   return generalNameKinds[tag & 0x1f] ?? 'unknown';
 }
 
-/** @param what the extension: subjectAltName or issuerAltName. */
-export function generalNamesOf(value: Uint8Array, what: string): GeneralNames {
+export function subjectAltNameOf(value: Uint8Array): GeneralNames {
   const uris: string[] = [];
   const dnsNames: string[] = [];
-  const otherKinds: string[] = [];
-  const list = childrenOf(soleElement(value, tags.sequence, what));
-  if (list.length === 0) throw derError(`${what} is empty`);
+  const list = childrenOf(soleElement(value, tags.sequence, 'subjectAltName'));
+  if (list.length === 0) throw derError('subjectAltName is empty');
   for (const name of list) {
-    if (name.tag === contextTag(6, 'primitive')) uris.push(ia5(name, what));
-    else if (name.tag === contextTag(2, 'primitive')) dnsNames.push(ia5(name, what));
-    else otherKinds.push(generalNameKind(name));
+    if (name.tag === contextTag(6, 'primitive')) uris.push(ia5(name));
+    else if (name.tag === contextTag(2, 'primitive')) dnsNames.push(ia5(name));
   }
-  return { uris, dnsNames, otherKinds };
+  return { uris, dnsNames };
 }
 
 /** URIs and DNS names are ASCII without spaces; a control character in one is meant to deceive somebody. */
-function ia5(element: Element, what: string): string {
+function ia5(element: Element): string {
   const text = Buffer.from(contentOf(element)).toString('latin1');
-  if (!/^[\x21-\x7e]*$/.test(text)) throw derError(`a name in ${what} is not printable ASCII`);
+  if (!/^[\x21-\x7e]*$/.test(text)) throw derError('a name in subjectAltName is not printable ASCII');
   return text;
 }
 

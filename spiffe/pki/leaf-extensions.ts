@@ -8,7 +8,7 @@ import {
   sequence,
   writeHeader,
 } from './der-writer.ts';
-import { type Extension, findExtension, generalNamesOf } from './extensions.ts';
+import { type Extension, findExtension } from './extensions.ts';
 import { oids } from './oid.ts';
 import type { Result } from './result.ts';
 
@@ -99,12 +99,6 @@ export function podIdentityExtension(identity: PodIdentity): Uint8Array {
 export function readPodIdentity(extensions: readonly Extension[]): Result<Required<PodIdentity>> | undefined {
   const found = findExtension(extensions, 'podIdentity');
   return found && readDer(() => podIdentityOf(found.value));
-}
-
-/** The URIs of issuerAltName; undefined where the extension is absent. */
-export function readIssuerUris(extensions: readonly Extension[]): Result<readonly string[]> | undefined {
-  const found = findExtension(extensions, 'issuerAltName');
-  return found && readDer(() => generalNamesOf(found.value, 'issuerAltName').uris);
 }
 
 function podIdentityOf(value: Uint8Array): Required<PodIdentity> {

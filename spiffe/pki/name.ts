@@ -1,29 +1,24 @@
 import { isUtf8 } from 'node:buffer';
 import { childrenOf, contentOf, cursor, derError, type Element, expectTag, tags } from './der.ts';
-import { decodeOid, nameOfOid } from './oid.ts';
+import { decodeOid } from './oid.ts';
 
-/**
- * A distinguished name as text, most significant part first as it stands in the certificate, for example
- * `O=example, CN=root`. For people only: names are compared by their DER.
- */
-export function nameText(name: Element): string {
+/** Whether a distinguished name has no part. Its parts are checked; names are compared by their DER. */
+export function isEmptyName(name: Element): boolean {
   expectTag(name, tags.sequence, 'a name');
-  return childrenOf(name)
-    .map((rdn) => {
-      expectTag(rdn, tags.set, 'a relative name');
-      return childrenOf(rdn).map(attributeText).join('+');
-    })
-    .join(', ');
+  const parts = childrenOf(name);
+  for (const part of parts) {
+    expectTag(part, tags.set, 'a relative name');
+    for (const attribute of childrenOf(part)) checkAttribute(attribute);
+  }
+  return parts.length === 0;
 }
 
-function attributeText(attribute: Element): string {
+function checkAttribute(attribute: Element): void {
   expectTag(attribute, tags.sequence, 'an attribute of a name');
   const fields = cursor(attribute);
-  const type = nameOfOid(decodeOid(contentOf(fields.next(tags.oid, 'the type of a name attribute'))));
-  const value = stringOf(fields.any('the value of a name attribute'));
+  decodeOid(contentOf(fields.next(tags.oid, 'the type of a name attribute')));
+  checkString(fields.any('the value of a name attribute'));
   fields.end('an attribute of a name');
-  // Only what could be mistaken for the next part, or would disturb a terminal, is escaped.
-  return `${type}=${value.replace(/[\\,+]/g, '\\$&').replace(/\p{Cc}/gu, '\u{fffd}')}`;
 }
 
 /** Characters of the string types of few characters (X.680 41.4; IA5String is ASCII). */
@@ -34,23 +29,21 @@ const characters: Readonly<Record<number, RegExp>> = {
 };
 
 /** DirectoryString and IA5String (RFC 5280 4.1.2.4). */
-function stringOf(element: Element): string {
+function checkString(element: Element): void {
   const content = Buffer.from(contentOf(element));
   switch (element.tag) {
     case tags.utf8String:
       if (!isUtf8(content)) throw derError('a UTF8String that is not UTF-8');
-      return content.toString('utf8');
+      return;
     case tags.printableString:
     case tags.ia5String:
-    case tags.teletexString: {
-      const text = content.toString('latin1');
-      if (characters[element.tag]?.test(text) === false)
+    case tags.teletexString:
+      if (characters[element.tag]?.test(content.toString('latin1')) === false)
         throw derError('a string with characters outside its type');
-      return text;
-    }
+      return;
     case tags.bmpString:
       if (content.length % 2 !== 0) throw derError('a BMPString of an odd number of octets');
-      return content.swap16().toString('utf16le');
+      return;
     default:
       throw derError('a name that is not a string');
   }

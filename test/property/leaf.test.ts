@@ -16,12 +16,7 @@ import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { checkLeaf } from '../../spiffe/conformance.ts';
 import { makeSpiffeId } from '../../spiffe/id.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
-import {
-  leafExtensions,
-  type PodIdentity,
-  readIssuerUris,
-  readPodIdentity,
-} from '../../spiffe/pki/leaf-extensions.ts';
+import { leafExtensions, type PodIdentity, readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { authorityKeyNames } from '../../spiffe/pki/sign.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
@@ -236,7 +231,6 @@ test('pod and issuer in a leaf read the same everywhere, and the rest of the lea
       });
       const { namespace, ...others } = identity;
       assert.deepEqual(podAsAsn1js(leafDer), [namespace, '', ...Object.values(others)]);
-      assert.deepEqual(readIssuerUris(facts.value.extensions), { ok: true, value: [url] });
       assert.deepEqual(issuerAsPeculiar(leafDer), [`url ${url}`]);
       const reading = ours(facts.value);
       assert.equal(reading.uri, expectedUri(input));

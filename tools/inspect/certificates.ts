@@ -1,9 +1,13 @@
+import 'reflect-metadata';
+import { X509Certificate } from 'node:crypto';
+import { GeneralNames } from '@peculiar/x509';
 import { checkAuthority, checkLeaf, type Finding } from '../../spiffe/conformance.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { type PodIdentity, readIssuerUris, readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
+import { findExtension } from '../../spiffe/pki/extensions.ts';
+import { type PodIdentity, readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
-import { colons, fromNow } from '../output.ts';
+import { colons, fromNow, nameText } from '../output.ts';
 import { finding, type Section } from './report.ts';
 
 export interface CertificateContext {
@@ -124,12 +128,13 @@ function inTime(facts: CertificateFacts, now: number): Finding {
 
 /** What a certificate says, for people. */
 function certificateFacts(facts: CertificateFacts, now: number): Record<string, string> {
-  const other = [...facts.dnsNames.map((name) => `DNS:${name}`), ...facts.otherSanKinds];
+  const { subject, issuer } = new X509Certificate(facts.der);
+  const other = namesIn(facts, 'subjectAltName')?.filter((name) => !name.startsWith('URI:')) ?? [];
   return {
     'SPIFFE ID': facts.uris.join(', ') || '(none)',
     ...(other.length > 0 ? { 'Other names': other.join(', ') } : {}),
-    Subject: facts.subjectText || '(empty)',
-    Issuer: facts.issuerText || '(empty)',
+    Subject: nameText(subject) || '(empty)',
+    Issuer: nameText(issuer) || '(empty)',
     Valid: `${rfc3339(facts.notBefore)} to ${rfc3339(facts.notAfter)} (ends ${fromNow(facts.notAfter, now)})`,
     Key: keyName(facts),
     Usage: [...(facts.keyUsage ?? ['(no keyUsage)']), ...facts.extKeyUsage].join(', '),
@@ -142,17 +147,29 @@ function certificateFacts(facts: CertificateFacts, now: number): Record<string, 
 }
 
 /** What the optional extensions of leaves say: the pod (KEP-4317), and the issuer of the cluster's tokens. */
-function optionalFacts({ extensions }: CertificateFacts): Record<string, string> {
-  const pod = readPodIdentity(extensions);
-  const issuers = readIssuerUris(extensions);
+function optionalFacts(facts: CertificateFacts): Record<string, string> {
+  const pod = readPodIdentity(facts.extensions);
+  const issuers = namesIn(facts, 'issuerAltName');
   return {
     ...(pod && (pod.ok ? podFacts(pod.value) : { 'Pod (podIdentity)': `unreadable (${pod.reason})` })),
-    ...(issuers && {
-      'Issuer URL (issuerAltName)': issuers.ok
-        ? issuers.value.join(', ') || '(none)'
-        : `unreadable (${issuers.reason})`,
-    }),
+    ...(issuers && { 'Issuer URL (issuerAltName)': issuers.join(', ').replaceAll('URI:', '') }),
   };
+}
+
+const kinds: Readonly<Record<string, string>> = { url: 'URI', dns: 'DNS', ip: 'IP', dn: 'directory' };
+
+/** Names such as `DNS:example.org`; undefined where the extension is absent. */
+function namesIn(
+  { extensions }: CertificateFacts,
+  oid: 'subjectAltName' | 'issuerAltName',
+): string[] | undefined {
+  const found = findExtension(extensions, oid);
+  if (!found) return undefined;
+  try {
+    return new GeneralNames(found.value).items.map(({ type, value }) => `${kinds[type] ?? type}:${value}`);
+  } catch {
+    return ['unreadable'];
+  }
 }
 
 function podFacts(pod: Required<PodIdentity>): Record<string, string> {

@@ -8,7 +8,6 @@ import {
   leafExtensions,
   type PodIdentity,
   podIdentityExtension,
-  readIssuerUris,
   readPodIdentity,
 } from '../../../spiffe/pki/leaf-extensions.ts';
 import { oids } from '../../../spiffe/pki/oid.ts';
@@ -63,12 +62,10 @@ test('what is written is read again, and neither is critical', () => {
     ],
   );
   assert.deepEqual(readPodIdentity(extensions), { ok: true, value: { namespaceUID: '', ...identity } });
-  assert.deepEqual(readIssuerUris(extensions), { ok: true, value: [issuer] });
 });
 
 test('a certificate without them names neither', () => {
   assert.equal(readPodIdentity([]), undefined);
-  assert.equal(readIssuerUris([]), undefined);
 });
 
 test('leaves carry what is wanted and nothing else', () => {

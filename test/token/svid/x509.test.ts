@@ -143,8 +143,8 @@ describe('an X509-SVID for a request', () => {
     const leaf = readCertificate(outcome.value.leafDer);
     assert.ok(leaf.ok);
     assert.deepEqual(
-      [leaf.value.uris, leaf.value.dnsNames, leaf.value.subjectText],
-      [[spiffeId.uri], [], ''],
+      [leaf.value.uris, leaf.value.dnsNames, leaf.value.hasSubject],
+      [[spiffeId.uri], [], false],
     );
     assert.deepEqual(Buffer.from(leaf.value.spki), key.spki);
     assert.equal(leaf.value.serialHex, outcome.value.serialHex);
