@@ -97,8 +97,16 @@ test('every metric has its row, with its type and its labels', async () => {
   const rendered = await metrics.render();
   const types = [...rendered.matchAll(/^# TYPE (kubespiffe_\S+) (\S+)$/gm)];
   assert.ok(types.length > 10);
-  for (const [, name, type] of types)
-    assert.ok(text.includes(`| \`${name}\` | ${type} |`), `${name}, a ${type}`);
+  const instruments = Object.values(metrics).filter(
+    (each): each is { name: string; labelNames: string[] } =>
+      typeof each === 'object' && 'labelNames' in each,
+  );
+  assert.deepEqual(instruments.map(({ name }) => name).sort(), types.map(([, name]) => name).sort());
+  for (const [, name, type] of types) {
+    const labels = instruments.find((each) => each.name === name)?.labelNames.join(', ');
+    const row = `| \`${name}\` | ${type} | ${labels ? `${labels} ` : ''}|`;
+    assert.ok(text.includes(row), row);
+  }
   const named = new Set([...text.matchAll(/kubespiffe_\w+/g)].map(([name]) => name));
   const known = new Set(types.map(([, name]) => name));
   assert.deepEqual(
