@@ -1,10 +1,10 @@
-import { type Clause, unless } from './clauses.ts';
+import { type CertificateClause, unless } from './clauses.ts';
 import { parseSpiffeId } from './id.ts';
 import { judgeNameConstraints } from './name-constraints.ts';
 import { findExtension } from './pki/extensions.ts';
 
 /** Clauses for a signing certificate. */
-export const authorityClauses: readonly Clause[] = [
+export const authorityClauses: readonly CertificateClause[] = [
   {
     level: 'must',
     clause: 'X509-SVID 4.1',

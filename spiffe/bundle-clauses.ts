@@ -1,19 +1,12 @@
 import { certificateOf, isKeyOf, x5cOf } from './bundle-key.ts';
-import { unless } from './clauses.ts';
-import type { Finding } from './conformance.ts';
+import { type Clause, check, type Finding, unless } from './clauses.ts';
 import { isJsonObject, type JsonObject, shown } from './json.ts';
 import { readPublicJwk, unknownKindReason, unsupportedReason } from './jwk.ts';
 import { isSignedBy } from './pki/verify.ts';
 
-interface BundleClause {
-  readonly level: 'must' | 'should';
+interface BundleClause extends Clause<JsonObject> {
   /** Whose duty it is: a reader goes on where only the publisher has broken it. Absent: everybody's. */
   readonly of?: 'publisher';
-  readonly clause: string;
-  /** The demand as a fact about a good bundle, or a good key of one. */
-  readonly demand: string;
-  /** What is wrong, or undefined. */
-  readonly problem: (value: JsonObject) => string | undefined;
 }
 
 const wholeNumberWherePresent = (name: string, clause: string): BundleClause => ({
@@ -211,30 +204,21 @@ function unknownReason(key: JsonObject): string | undefined {
 
 /** Every clause for the document around the keys, the fulfilled ones too. */
 export function checkBundle(bundle: JsonObject): Finding[] {
-  return check(bundleClauses, bundle);
+  return check(bundleClauses, bundle, undefined);
 }
 
 /** Every clause for one key of a bundle, by its use: what is demanded of whoever publishes it. */
 export function checkBundleKey(key: JsonObject): Finding[] {
-  return check(keyClauses(key), key);
+  return check(keyClauses(key), key, undefined);
 }
 
 /** The clauses without which a reader cannot use the key. */
 export function checkKeyAsReader(key: JsonObject): Finding[] {
-  return check(
-    keyClauses(key).filter(({ of }) => of !== 'publisher'),
-    key,
-  );
+  const clauses = keyClauses(key).filter(({ of }) => of !== 'publisher');
+  return check(clauses, key, undefined);
 }
 
 function keyClauses(key: JsonObject): readonly BundleClause[] {
   if (unknownReason(key) !== undefined) return [...commonKeyClauses, ...unknownKeyClauses];
   return [...commonKeyClauses, ...(key.use === 'jwt-svid' ? jwtKeyClauses : x509KeyClauses)];
-}
-
-function check(clauses: readonly BundleClause[], value: JsonObject): Finding[] {
-  return clauses.map(({ level, clause, demand, problem }) => {
-    const message = problem(value);
-    return { level, clause, ok: message === undefined, message: message ?? demand };
-  });
 }

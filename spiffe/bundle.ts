@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { checkBundle, checkKeyAsReader, ignoredReason } from './bundle-clauses.ts';
 import { certificateOf } from './bundle-key.ts';
-import type { Finding } from './conformance.ts';
+import type { Finding } from './clauses.ts';
 import { isJsonObject, type JsonObject, parseJsonObject, shown } from './json.ts';
 import { type PublicJwk, publicJwkOf, readPublicJwk, unsupportedReason } from './jwk.ts';
 import type { JwtAlgorithmName } from './jwt-algorithms.ts';

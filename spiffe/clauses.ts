@@ -1,15 +1,40 @@
 import type { CertificateFacts } from './pki/certificate.ts';
 
-/** One demand of a standard on certificates, and how to see whether it is met. */
-export interface Clause {
+/** One demand of a standard on a certificate, token or bundle, and how to see whether it is met. */
+export interface Clause<Subject, Expected = undefined> {
   readonly level: 'must' | 'should';
   /** Where it is written, for example "X509-SVID 4.3". */
   readonly clause: string;
-  /** The demand as a fact about a good certificate. */
+  /** The demand as a fact about a good subject. */
   readonly demand: string;
-  /** What is wrong, or undefined. */
-  readonly problem: (facts: CertificateFacts, trustDomain: string | undefined) => string | undefined;
+  /** What is wrong, or undefined. Values of a token are repeated only where they are safe to show. */
+  readonly problem: (subject: Subject, expected: Expected) => string | undefined;
 }
+
+/** One clause of a standard held against one subject. */
+export interface Finding {
+  readonly level: 'must' | 'should';
+  /** Where it is written, for example "X509-SVID 4.3". */
+  readonly clause: string;
+  readonly ok: boolean;
+  /** What is demanded where `ok`, what is wrong where not. */
+  readonly message: string;
+}
+
+/** Holds every clause against a subject. The fulfilled ones are reported too. */
+export function check<Subject, Expected>(
+  clauses: readonly Clause<Subject, Expected>[],
+  subject: Subject,
+  expected: Expected,
+): Finding[] {
+  return clauses.map(({ level, clause, demand, problem }) => {
+    const message = problem(subject, expected);
+    return { level, clause, ok: message === undefined, message: message ?? demand };
+  });
+}
+
+/** A clause for certificates, and the trust domain that they should be of, if it is known. */
+export type CertificateClause = Clause<CertificateFacts, string | undefined>;
 
 /** The problem, unless all is well. */
 export const unless = (ok: boolean, problem: string): string | undefined => (ok ? undefined : problem);
@@ -33,7 +58,7 @@ export function unprocessedExtensions({ extensions }: Pick<CertificateFacts, 'ex
 }
 
 /** Clauses for every certificate of a SPIFFE trust domain. */
-export const commonClauses: readonly Clause[] = [
+export const commonClauses: readonly CertificateClause[] = [
   {
     level: 'must',
     clause: 'X509-SVID 4.3',

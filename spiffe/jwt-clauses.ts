@@ -1,5 +1,4 @@
-import { unless } from './clauses.ts';
-import type { Finding } from './conformance.ts';
+import { type Clause, check, type Finding, unless } from './clauses.ts';
 import { parseSpiffeId } from './id.ts';
 import { shown } from './json.ts';
 import { isJwtAlgorithm } from './jwt-algorithms.ts';
@@ -16,17 +15,7 @@ export interface JwtExpectations {
   readonly trustDomain?: string | undefined;
 }
 
-interface JwtClause {
-  readonly level: 'must' | 'should';
-  readonly clause: string;
-  /** The demand as a fact about a good token. */
-  readonly demand: string;
-  /** What is wrong, or undefined. Values of the token are told only where they are safe to show. */
-  readonly problem: (
-    jwt: ParsedJwt,
-    expected: JwtExpectations & { readonly toleranceSeconds: number },
-  ) => string | undefined;
-}
+type JwtClause = Clause<ParsedJwt, JwtExpectations & { readonly toleranceSeconds: number }>;
 
 /** NumericDate (RFC 7519 2), within what a Date can say: 1e400 and -1 are no times. */
 const isTime = (value: unknown): value is number =>
@@ -165,9 +154,5 @@ const jwtClauses: readonly JwtClause[] = [
 
 /** Every clause for a JWT-SVID, the fulfilled ones too. The signature is not judged here. */
 export function checkJwtSvid(jwt: ParsedJwt, expected: JwtExpectations): Finding[] {
-  const complete = { ...expected, toleranceSeconds: expected.toleranceSeconds ?? 60 };
-  return jwtClauses.map(({ level, clause, demand, problem }) => {
-    const message = problem(jwt, complete);
-    return { level, clause, ok: message === undefined, message: message ?? demand };
-  });
+  return check(jwtClauses, jwt, { ...expected, toleranceSeconds: expected.toleranceSeconds ?? 60 });
 }

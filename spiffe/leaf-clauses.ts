@@ -1,4 +1,4 @@
-import { type Clause, unless } from './clauses.ts';
+import { type CertificateClause, unless } from './clauses.ts';
 import { parseSpiffeId } from './id.ts';
 import type { CertificateFacts } from './pki/certificate.ts';
 
@@ -8,7 +8,7 @@ const hasNoUsageOf = (facts: CertificateFacts, ...usages: string[]): string | un
 };
 
 /** Clauses for a workload's certificate. */
-export const leafClauses: readonly Clause[] = [
+export const leafClauses: readonly CertificateClause[] = [
   {
     level: 'must',
     clause: 'X509-SVID 2',

@@ -5,7 +5,7 @@ import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { spiffeSubject } from '../../signer/identity/subject.ts';
 import { parseJwks, parseSpiffeBundle, printJwks, printSpiffeBundle } from '../../spiffe/bundle.ts';
 import { checkBundle, checkBundleKey } from '../../spiffe/bundle-clauses.ts';
-import type { Finding } from '../../spiffe/conformance.ts';
+import type { Finding } from '../../spiffe/clauses.ts';
 import { makeSpiffeId } from '../../spiffe/id.ts';
 import { type PublicJwk, publicJwkOf } from '../../spiffe/jwk.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';

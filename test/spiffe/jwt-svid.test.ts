@@ -3,7 +3,7 @@ import { createHmac, sign } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { jwtVerify, SignJWT } from 'jose';
-import type { Finding } from '../../spiffe/conformance.ts';
+import type { Finding } from '../../spiffe/clauses.ts';
 import { jwtAlgorithms } from '../../spiffe/jwt-algorithms.ts';
 import { checkJwtSvid } from '../../spiffe/jwt-clauses.ts';
 import { assembleJwt, jwtSigningInput, maxTokenLength, parseJwt } from '../../spiffe/jwt-svid.ts';

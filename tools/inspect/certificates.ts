@@ -1,7 +1,8 @@
 import 'reflect-metadata';
 import { X509Certificate } from 'node:crypto';
 import { GeneralNames } from '@peculiar/x509';
-import { checkAuthority, checkLeaf, type Finding } from '../../spiffe/conformance.ts';
+import type { Finding } from '../../spiffe/clauses.ts';
+import { checkAuthority, checkLeaf } from '../../spiffe/conformance.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { findExtension } from '../../spiffe/pki/extensions.ts';
 import { type PodIdentity, readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';

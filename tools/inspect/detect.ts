@@ -1,5 +1,5 @@
 import { parseAllDocuments } from 'yaml';
-import type { Finding } from '../../spiffe/conformance.ts';
+import type { Finding } from '../../spiffe/clauses.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { hasByteOrderMark, textOf } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';

@@ -1,6 +1,6 @@
 import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
 import { minCertificateSeconds, type PodCertificateRequest } from '../../signer/kube/types.ts';
-import type { Finding } from '../../spiffe/conformance.ts';
+import type { Finding } from '../../spiffe/clauses.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { readCsrKey } from '../../spiffe/pki/csr.ts';

@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import type { Finding } from '../../spiffe/conformance.ts';
+import type { Finding } from '../../spiffe/clauses.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { decodePem, encodePem, type PemBlock } from '../../spiffe/pki/pem.ts';

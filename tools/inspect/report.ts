@@ -1,4 +1,4 @@
-import type { Finding } from '../../spiffe/conformance.ts';
+import type { Finding } from '../../spiffe/clauses.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { mark, type OutputFormat, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
