@@ -4,7 +4,7 @@ import { KubespiffeError } from '../../spiffe/errors.ts';
 import { judgeNameConstraints } from '../../spiffe/name-constraints.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { leafTemplates, type SigningAuthority } from '../../spiffe/pki/leaf.ts';
-import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { encodePem, soleBlock } from '../../spiffe/pki/pem.ts';
 import {
   authorityKeyNames,
   type CertificateSigner,
@@ -37,7 +37,6 @@ export interface PooledAuthority {
   readonly signingAuthority: SigningAuthority | undefined;
   readonly createdAt?: string;
   readonly publishedAt?: string;
-  readonly activatedAt?: string;
   /** What is unusual though usable, as sentences. */
   readonly warnings: readonly string[];
 }
@@ -111,7 +110,7 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string): P
   ];
   if (!root.hasSubject) warnings.push(`${certificateField}: has no subject, which strict verifiers refuse`);
 
-  const { createdAt, publishedAt, activatedAt } = record;
+  const { createdAt, publishedAt } = record;
   return {
     id: record.id,
     kind: 'X509',
@@ -126,7 +125,6 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string): P
     signingAuthority: signer && signingAuthorityOf(record.id, signer, root, intermediates),
     ...(createdAt === undefined ? {} : { createdAt }),
     ...(publishedAt === undefined ? {} : { publishedAt }),
-    ...(activatedAt === undefined ? {} : { activatedAt }),
     warnings,
   };
 }
@@ -177,10 +175,9 @@ function publicKeyOf(certificate: CertificateFacts): KeyObject {
 }
 
 function readCa(pem: string, field: string): CertificateFacts {
-  const blocks = decodePem(pem);
-  const block = blocks.ok && blocks.value.length === 1 ? blocks.value[0] : undefined;
-  if (block?.label !== 'CERTIFICATE') throw new Fault(field, 'is not one PEM certificate');
-  const read = readCertificate(block.der);
+  const der = soleBlock(pem, 'CERTIFICATE');
+  if (!der) throw new Fault(field, 'is not one PEM certificate');
+  const read = readCertificate(der);
   if (!read.ok) throw new Fault(field, `cannot be read (${read.reason})`);
   const facts = read.value;
   try {

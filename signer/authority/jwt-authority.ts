@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { type PublicJwk, publicJwkOf, thumbprintOf } from '../../spiffe/jwk.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
-import { decodePem } from '../../spiffe/pki/pem.ts';
+import { soleBlock } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { nameOfKey } from '../../spiffe/pki/sign.ts';
 import type { AuthorityRecord } from './document.ts';
@@ -32,7 +32,6 @@ export interface JwtAuthority {
   readonly field: string;
   readonly createdAt?: string;
   readonly publishedAt?: string;
-  readonly activatedAt?: string;
 }
 
 export type JwtAuthorityResult = { ok: true; authority: JwtAuthority } | { ok: false; problem: PoolProblem };
@@ -42,7 +41,7 @@ export type JwtAuthorityResult = { ok: true; authority: JwtAuthority } | { ok: f
  * `field` is where the record stands, such as `pool.authorities[1]`.
  */
 export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAuthorityResult {
-  const { id, kind, state, tainted, createdAt, publishedAt, activatedAt } = record;
+  const { id, kind, state, tainted, createdAt, publishedAt } = record;
   const refuse = (member: string, what: string, remedy: string, reason?: PoolProblemReason) =>
     ({
       ok: false,
@@ -85,17 +84,15 @@ export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAut
       field,
       ...(createdAt === undefined ? {} : { createdAt }),
       ...(publishedAt === undefined ? {} : { publishedAt }),
-      ...(activatedAt === undefined ? {} : { activatedAt }),
     },
   };
 }
 
 function readPublicKey(pem: string): Result<KeyObject> {
-  const blocks = decodePem(pem);
-  const block = blocks.ok && blocks.value.length === 1 ? blocks.value[0] : undefined;
-  if (block?.label !== 'PUBLIC KEY') return failure('is not one PEM block of a SubjectPublicKeyInfo');
+  const der = soleBlock(pem, 'PUBLIC KEY');
+  if (!der) return failure('is not one PEM block of a SubjectPublicKeyInfo');
   try {
-    return success(createPublicKey({ key: Buffer.from(block.der), format: 'der', type: 'spki' }));
+    return success(createPublicKey({ key: Buffer.from(der), format: 'der', type: 'spki' }));
   } catch {
     return failure('is not a readable public key');
   }

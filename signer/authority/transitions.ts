@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { encodePem, soleBlock } from '../../spiffe/pki/pem.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
 import { type AuthorityRecord, type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
@@ -166,10 +166,8 @@ function endOf(record: AuthorityRecord, trustDomain: string): Seconds | undefine
 /** SHA-256 of the root in hex; undefined for JWT keys, and for what cannot be read. */
 export function rootOf(record: AuthorityRecord): string | undefined {
   if (isJwtKind(record.kind)) return undefined;
-  const { certificate = '' } = record;
-  const blocks = decodePem(certificate);
-  const block = blocks.ok ? blocks.value[0] : undefined;
-  return block?.label === 'CERTIFICATE' ? hash('sha256', block.der, 'hex') : undefined;
+  const der = soleBlock(record.certificate ?? '', 'CERTIFICATE');
+  return der && hash('sha256', der, 'hex');
 }
 
 function fingerprint(text: string): string {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parse as parseYaml } from 'yaml';
+import { isJsonObject } from '../../spiffe/json.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 
 /** A cluster of a kubeconfig. Paths are absolute. */
@@ -88,7 +89,7 @@ export async function readKubeconfig(
 async function addFile(merged: Merged, file: string): Promise<void> {
   const content: unknown = parseYaml(textOf(await readFile(file)));
   if (content === null || content === undefined) return;
-  if (!isFields(content)) throw new Error(`${file} holds no kubeconfig`);
+  if (!isJsonObject(content)) throw new Error(`${file} holds no kubeconfig`);
   const kind = textIn(content, 'kind', file);
   if (kind !== undefined && kind !== 'Config') throw new Error(`${file} holds an object of kind ${kind}`);
   merged.currentContext ??= textIn(content, 'current-context', file);
@@ -103,7 +104,7 @@ async function addFile(merged: Merged, file: string): Promise<void> {
     const own = new Set<string>();
     for (const [index, entry] of entries.entries()) {
       const where = `${list}[${index}] of ${file}`;
-      if (!isFields(entry)) throw new Error(`${where} is not an object`);
+      if (!isJsonObject(entry)) throw new Error(`${where} is not an object`);
       const name = textIn(entry, 'name', where) ?? '';
       if (own.has(name)) throw new Error(`${list} of ${file} has "${name}" twice`);
       own.add(name);
@@ -159,8 +160,8 @@ function toUser({ fields, folder }: Entry, where: string): KubeconfigUser {
     tokenFile: tokenFile === undefined ? undefined : path.resolve(folder, tokenFile),
     username: text('username') ?? '',
     password: text('password') ?? '',
-    exec: isFields(fields.exec) ? toExec(fields.exec, folder, `exec of ${where}`) : undefined,
-    authProvider: isFields(fields['auth-provider'])
+    exec: isJsonObject(fields.exec) ? toExec(fields.exec, folder, `exec of ${where}`) : undefined,
+    authProvider: isJsonObject(fields['auth-provider'])
       ? {
           name: textIn(fields['auth-provider'], 'name', `auth-provider of ${where}`) ?? '',
           config: fieldsOf(fields['auth-provider'], 'config', `auth-provider of ${where}`),
@@ -269,10 +270,6 @@ function listOf(fields: Fields, name: string, where: string): string[] {
 
 function fieldsOf(fields: Fields, name: string, where: string): Fields {
   const value = fields[name] ?? {};
-  if (!isFields(value)) throw new Error(`${name} of ${where} is not an object`);
+  if (!isJsonObject(value)) throw new Error(`${name} of ${where} is not an object`);
   return value;
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

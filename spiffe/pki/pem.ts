@@ -68,6 +68,13 @@ export function decodePem(text: string, options: PemOptions = {}): Result<PemBlo
   return finish(blocks, hasText, options.strict ?? false);
 }
 
+/** The DER of the only block of a PEM text; undefined unless there is exactly one, and it has this label. */
+export function soleBlock(text: string, label: string): Uint8Array | undefined {
+  const blocks = decodePem(text);
+  const [block, ...others] = blocks.ok ? blocks.value : [];
+  return block?.label === label && others.length === 0 ? block.der : undefined;
+}
+
 function finish(blocks: PemBlock[], textAfter: boolean, strict: boolean): Result<PemBlock[]> {
   const last = blocks.pop();
   if (!last) return failure('there is no PEM block in the text');

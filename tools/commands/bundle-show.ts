@@ -7,7 +7,7 @@ import type { Secret } from '../../signer/kube/types.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
 import { type BundleFormat, bundleFormats } from '../bundle/formats.ts';
-import { parseDuration } from '../duration.ts';
+import { parseSeconds } from '../duration.ts';
 import { CliError, poolError, poolMissing } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { withSecretName } from '../pool-secret.ts';
@@ -50,7 +50,7 @@ export function bundleShow(parent: Command, terminal: Terminal): Command {
     )
     .action(async (options: Options) => {
       const { namespace, name, format } = options;
-      const refreshHintSeconds = parseDuration(options.refreshHint, '--refresh-hint');
+      const refreshHintSeconds = parseSeconds(options.refreshHint, '--refresh-hint');
       const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
       const pool = poolOf(secret, options);
       const documents = {

@@ -4,7 +4,7 @@ import { newPool } from '../../signer/authority/document.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
 import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { withCluster } from '../api.ts';
-import { parseDuration } from '../duration.ts';
+import { parseSeconds } from '../duration.ts';
 import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
@@ -60,7 +60,7 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
   withCluster(withNewSecret(command)).action(async (options: Options) => {
     const { caId: id, trustDomain, keyType } = options;
     const now = Math.floor(terminal.now() / 1000);
-    const lifetimeSeconds = parseDuration(options.lifetime, '--lifetime');
+    const lifetimeSeconds = parseSeconds(options.lifetime, '--lifetime');
     const jwtKeys = parseJwtKeys(options.jwtKeys);
     // The library that makes certificates takes longer to load than most commands to run.
     const { createAuthority } = await import('../../signer/authority/create.ts');

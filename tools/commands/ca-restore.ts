@@ -15,7 +15,7 @@ import {
 import type { Secret } from '../../signer/kube/types.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
-import { parseDuration } from '../duration.ts';
+import { parseSeconds } from '../duration.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { checkedPool, unseen, withAllowUnusable, withSecretName } from '../pool-secret.ts';
@@ -151,7 +151,7 @@ function restore(
     [...kept, ...document.authorities.slice(pool.authorities.length)].map(({ id }) => id),
   );
   for (const wanted of options.dropAuthority) {
-    const certificateSeconds = parseDuration(maxLifetime, '--max-lifetime');
+    const certificateSeconds = parseSeconds(maxLifetime, '--max-lifetime');
     const retired = retireAuthority(document, wanted, now, { certificateSeconds });
     if (!retired.ok) throw new CliError('POOL_INVALID', retired.what, retired.remedy);
     if (retired.consequence !== undefined && !forceDrop) {

@@ -2,6 +2,7 @@ import { poolKind, readPoolDocument } from '../../signer/authority/document.ts';
 import { compilePool, timeProblem } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import type { ClusterTrustBundle, PodCertificateRequest, Secret } from '../../signer/kube/types.ts';
+import { isJsonObject } from '../../spiffe/json.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
 import { authoritySections } from './certificates.ts';
@@ -10,19 +11,18 @@ import { type InspectContext, inspectPem, knownForms } from './pem.ts';
 import { finding, type Inspection } from './report.ts';
 import { inspectSpiffeBundle } from './spiffe-bundle.ts';
 
-type Objects = Record<string, unknown>;
-
 /** Inspects an object that came as JSON or YAML, by its kind or by what it holds. @throws CliError */
 export function inspectObject(value: unknown, context: InspectContext): Inspection {
-  if (!isObject(value)) throw new CliError('USAGE', 'the text is JSON or YAML, but no object', knownForms);
+  if (!isJsonObject(value))
+    throw new CliError('USAGE', 'the text is JSON or YAML, but no object', knownForms);
   const { kind, metadata, spec } = value;
-  if (kind === 'PodCertificateRequest' && isObject(metadata) && isObject(spec)) {
+  if (kind === 'PodCertificateRequest' && isJsonObject(metadata) && isJsonObject(spec)) {
     return inspectPcr(value as unknown as PodCertificateRequest, context);
   }
-  if (kind === 'ClusterTrustBundle' && isObject(metadata) && isObject(spec)) {
+  if (kind === 'ClusterTrustBundle' && isJsonObject(metadata) && isJsonObject(spec)) {
     return inspectTrustBundle(value as unknown as ClusterTrustBundle, context);
   }
-  if (kind === 'Secret' && isObject(metadata)) return inspectSecret(value as unknown as Secret, context);
+  if (kind === 'Secret' && isJsonObject(metadata)) return inspectSecret(value as unknown as Secret, context);
   if (kind === poolKind) return inspectPool(JSON.stringify(value), context);
   if (Array.isArray(value.keys)) return inspectSpiffeBundle(value, context);
   const what = typeof kind === 'string' ? `an object of kind ${kind}` : 'an object of no known kind';
@@ -101,8 +101,4 @@ function inspectPool(json: string, context: InspectContext): Inspection {
     findings: [],
   }));
   return { kind: 'pool', sections: [head, ...sections, ...jwtSections] };
-}
-
-function isObject(value: unknown): value is Objects {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
