@@ -43,8 +43,9 @@ export interface Connection {
 const retryHttp2Ms = 60_000;
 
 /**
- * Speaks HTTP/2 to a server with TLS, and HTTP/1.1 where it turns out that the server (or a proxy in front of it)
- * speaks nothing else. kube-apiserver always speaks HTTP/2.
+ * Speaks HTTP/2 to a server with TLS, and HTTP/1.1 where it turns out that the server (kube-apiserver with
+ * --disable-http2-serving, or a proxy in front of it) speaks nothing else. To a server without TLS, such as
+ * `kubectl proxy`, it speaks HTTP/1.1.
  *
  * @param needs.mostHttp1Connections how many requests are under way at once over HTTP/1.1.
  */

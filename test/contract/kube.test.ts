@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import dns from 'node:dns';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { createServerClock } from '../../signer/kube/clock.ts';
+import { loadCredentials } from '../../signer/kube/credentials.ts';
 import { createDiscovery } from '../../signer/kube/discovery.ts';
 import { createInformer } from '../../signer/kube/informer.ts';
 import { type RestartCause, runReflector } from '../../signer/kube/reflector.ts';
 import { clusterTrustBundles, podCertificateRequests } from '../../signer/kube/resources.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
+import { createTransport } from '../../signer/kube/transport.ts';
 import type { ObjectMeta } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -468,5 +470,25 @@ describe('transport on a real API server', () => {
     assert.equal(client.proxy.connections().total, 1);
     const { body } = await controlPlane.request('GET', `${configMaps}?labelSelector=test%3Dburst`);
     assert.equal((body as { items: unknown[] }).items.length, 500);
+  });
+
+  test('an API server without HTTP/2 (--disable-http2-serving) is read and watched', async (t) => {
+    await controlPlane.killApiServer();
+    await controlPlane.startApiServer({ apiServerFlags: ['--disable-http2-serving'] });
+    const kubeconfig = await controlPlane.kubeconfigFor({ namespace: 'default', name: 'follower' });
+    const transport = createTransport({ credentials: await loadCredentials({ kubeconfig, env: {} }) });
+    t.after(() => transport.close());
+    const { body } = await transport.request<{ metadata: { resourceVersion: string } }>({
+      method: 'GET',
+      path: `${configMaps}?limit=1`,
+    });
+    const events = await transport.watch({
+      path: configMaps,
+      query: { resourceVersion: body.metadata.resourceVersion, labelSelector: 'test=reflector' },
+      signal: AbortSignal.timeout(30_000),
+    });
+    await write('http1');
+    const { value } = await events[Symbol.asyncIterator]().next();
+    assert.deepEqual([value?.type, JSON.stringify(value?.object).includes('http1')], ['ADDED', true]);
   });
 });
