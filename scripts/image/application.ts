@@ -62,6 +62,7 @@ export async function collectApplication(root: string): Promise<Application> {
   for (const folder of sourceFolders) {
     for (const path of await filesBelow(root, folder)) {
       if (path.endsWith('.ts') && !path.endsWith('.d.ts')) entries.push(await stripped(root, path));
+      else if (path.startsWith('tools/completion/')) entries.push(await plainFile(root, path));
     }
   }
   const packages = await productionPackages(root);

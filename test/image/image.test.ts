@@ -171,6 +171,13 @@ test('kubespiffe is on the PATH of the image', async () => {
   assert.ok(stdout.includes(version), stdout);
 });
 
+test('kubespiffe completion prints the script of each shell in the image', async () => {
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    const { stdout } = await inImage(['/app/tools/main.js', 'completion', shell], {});
+    assert.match(stdout, /bundle fetch/, shell);
+  }
+});
+
 test('kubespiffe signer --check-config works in the image', async () => {
   const env = { KUBESPIFFE_TRUST_DOMAIN: 'example.org' };
   const { stdout } = await inImage(['/app/tools/main.js', 'signer', '--check-config'], env);

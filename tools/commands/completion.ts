@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Argument, type Command, type Option } from 'commander';
 import { firstLine, withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
@@ -15,7 +17,7 @@ export function completion(parent: Command, terminal: Terminal): Command {
     .action(async (shell: Shell) => {
       const signer = parent.commands.find((each) => each.name() === 'signer');
       if (signer) await withSettings(signer);
-      terminal.out(scripts[shell](wordsOf(parent)));
+      terminal.out(scriptFor(shell, wordsOf(parent)));
     });
   withExamples(
     command,
@@ -47,19 +49,13 @@ interface Words {
 }
 
 function wordsOf(command: Command, path = ''): Words[] {
-  const below = command.commands.map((each) => ({ name: each.name(), what: firstLine(each.description()) }));
   const own: Words = {
     path,
-    commands: below,
+    commands: command.commands.map((each) => ({ name: each.name(), what: firstLine(each.description()) })),
     flags: command.createHelp().visibleOptions(command).map(flagOf),
     argumentChoices: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
   };
-  return [
-    own,
-    ...command.commands.flatMap((each) =>
-      wordsOf(each, path === '' ? each.name() : `${path} ${each.name()}`),
-    ),
-  ];
+  return [own, ...command.commands.flatMap((each) => wordsOf(each, below(path, each.name())))];
 }
 
 function flagOf(option: Option): Words['flags'][number] {
@@ -72,74 +68,52 @@ function flagOf(option: Option): Words['flags'][number] {
   };
 }
 
-const scripts: Readonly<Record<Shell, (words: readonly Words[]) => string>> = {
-  bash: (words) => `# bash completion for kubespiffe
-_kubespiffe() {
-  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} verb= word
-  for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case "$verb $word" in
-${words.flatMap((each) => each.commands.map(({ name }) => `      "${each.path} ${name}") verb="${join(each.path, name)}" ;;\n`)).join('')}    esac
-  done
-  COMPREPLY=()
-  case "$verb:$previous" in
-${words.flatMap((each) => each.flags.flatMap((flag) => (flag.choices.length === 0 ? [] : flag.names.map((name) => `    "${each.path}:${name}") COMPREPLY=($(compgen -W "${flag.choices.join(' ')}" -- "$current")); return ;;\n`)))).join('')}  esac
-  case "$previous" in
-    ${fileFlags(words).join('|')}) _kubespiffe_files; return ;;
-    ${valueFlags(words).join('|')}) return ;;
-  esac
-  case "$verb" in
-${words.map((each) => `    "${each.path}") COMPREPLY=($(compgen -W "${allWords(each).join(' ')}" -- "$current")) ;;\n`).join('')}  esac
-  if [ \${#COMPREPLY[@]} -eq 0 ]; then _kubespiffe_files; fi
+/** What the templates in tools/completion name: a list stands on a line of its own, with its indentation. */
+function lists(shell: Shell, words: readonly Words[]): Readonly<Record<string, readonly string[]>> {
+  const complete = (list: readonly string[]) =>
+    shell === 'bash'
+      ? `COMPREPLY=($(compgen -W "${list.join(' ')}" -- "$current"))`
+      : `compadd -- ${list.join(' ')}`;
+  const verbs = words.flatMap((each) =>
+    each.commands.map(({ name }) => ({ from: `${each.path} ${name}`, to: below(each.path, name) })),
+  );
+  const chosen = words.flatMap((each) =>
+    each.flags
+      .filter(({ choices }) => choices.length > 0)
+      .flatMap(({ names, choices }) => names.map((name) => ({ at: `${each.path}:${name}`, choices }))),
+  );
+  return {
+    VERBS: verbs.flatMap(({ from, to }) =>
+      shell === 'fish' ? [`case "${from}"`, `  set verb "${to}"`] : [`"${from}") verb="${to}" ;;`],
+    ),
+    CHOICES: chosen.map(({ at, choices }) => `"${at}") ${complete(choices)}; return ;;`),
+    WORDS: words.map(
+      (each) => `"${each.path}") ${complete(allWords(each))}${shell === 'bash' ? '' : ' && return'} ;;`,
+    ),
+    FILE_FLAGS: [fileFlags(words).join('|')],
+    VALUE_FLAGS: [valueFlags(words).join('|')],
+    COMPLETE: words.flatMap(fishLines),
+  };
 }
-# Only what is a file is treated as one: else a command gets a slash where a folder has its name.
-_kubespiffe_files() {
-  COMPREPLY=($(compgen -f -- "$current"))
-  compopt -o filenames 2>/dev/null
-}
-complete -F _kubespiffe kubespiffe
-`,
-  zsh: (words) => `#compdef kubespiffe
-# zsh completion for kubespiffe
-_kubespiffe() {
-  local verb= word
-  for word in "\${(@)words[2,CURRENT-1]}"; do
-    case "$verb $word" in
-${words.flatMap((each) => each.commands.map(({ name }) => `      "${each.path} ${name}") verb="${join(each.path, name)}" ;;\n`)).join('')}    esac
-  done
-  case "$verb:\${words[CURRENT-1]}" in
-${words.flatMap((each) => each.flags.flatMap((flag) => (flag.choices.length === 0 ? [] : flag.names.map((name) => `    "${each.path}:${name}") compadd -- ${flag.choices.join(' ')}; return ;;\n`)))).join('')}  esac
-  case "\${words[CURRENT-1]}" in
-    ${fileFlags(words).join('|')}) _files; return ;;
-    ${valueFlags(words).join('|')}) return ;;
-  esac
-  case "$verb" in
-${words.map((each) => `    "${each.path}") compadd -- ${allWords(each).join(' ')} && return ;;\n`).join('')}  esac
-  _files
-}
-if [ "$funcstack[1]" = _kubespiffe ]; then _kubespiffe "$@"; else compdef _kubespiffe kubespiffe; fi
-`,
-  fish: (words) => `# fish completion for kubespiffe
-function __kubespiffe_verb
-  set -l verb ""
-  for word in (commandline -opc)[2..-1]
-    switch "$verb $word"
-${words.flatMap((each) => each.commands.map(({ name }) => `      case "${each.path} ${name}"\n        set verb "${join(each.path, name)}"\n`)).join('')}    end
-  end
-  echo "$verb"
-end
-${words
-  .flatMap((each) => {
-    const when = `complete -c kubespiffe -n 'test (__kubespiffe_verb) = "${each.path}"'`;
-    return [
-      ...each.commands.map(({ name, what }) => `${when} -f -a ${name} -d ${quoted(what)}\n`),
-      ...each.argumentChoices.map((choice) => `${when} -f -a ${choice}\n`),
-      ...each.flags.map((flag) => `${when}${fishFlag(flag)} -d ${quoted(flag.what)}\n`),
-    ];
-  })
-  .join('')}`,
-};
 
-function join(path: string, name: string): string {
+function scriptFor(shell: Shell, words: readonly Words[]): string {
+  const known = lists(shell, words);
+  const template = readFileSync(join(import.meta.dirname, '../completion', shell), 'utf8');
+  return template.replace(/^( *)@(\w+)@/gm, (_, indent, name) =>
+    (known[name] ?? []).map((line) => indent + line).join('\n'),
+  );
+}
+
+function fishLines(each: Words): string[] {
+  const when = `complete -c kubespiffe -n 'test (__kubespiffe_verb) = "${each.path}"'`;
+  return [
+    ...each.commands.map(({ name, what }) => `${when} -f -a ${name} -d ${quoted(what)}`),
+    ...each.argumentChoices.map((choice) => `${when} -f -a ${choice}`),
+    ...each.flags.map((flag) => `${when}${fishFlag(flag)} -d ${quoted(flag.what)}`),
+  ];
+}
+
+function below(path: string, name: string): string {
   return path === '' ? name : `${path} ${name}`;
 }
 
