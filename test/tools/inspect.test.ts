@@ -234,7 +234,10 @@ describe('`kubespiffe inspect` on what is good', () => {
     });
     const { stdout } = await run(['inspect', '-'], { input: ca.certificate });
     assert.match(stdout, /^ {2}SPIFFE ID +spiffe:\/\/example\.org$/m);
-    assert.match(stdout, /^ {2}Other names +DNS:a\.example\.org, email:a@example\.org, IP:192\.0\.2\.1$/m);
+    assert.match(
+      stdout,
+      /^ {2}Other names +DNS:a\.example\.org, email:a@example\.org, IP Address:192\.0\.2\.1$/m,
+    );
     assert.match(stdout, /^ {2}Subject +O=example, CN=one\\, two$/m);
     assert.match(stdout, /^ {2}Issuer +O=example, CN=one\\, two$/m);
   });

@@ -1,10 +1,9 @@
-import 'reflect-metadata';
 import { X509Certificate } from 'node:crypto';
-import { GeneralNames } from '@peculiar/x509';
 import type { Finding } from '../../spiffe/clauses.ts';
 import { checkAuthority, checkLeaf } from '../../spiffe/conformance.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { findExtension } from '../../spiffe/pki/extensions.ts';
+import { readDer } from '../../spiffe/pki/der.ts';
+import { findExtension, subjectAltNameOf } from '../../spiffe/pki/extensions.ts';
 import { type PodIdentity, readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
@@ -129,8 +128,8 @@ function inTime(facts: CertificateFacts, now: number): Finding {
 
 /** What a certificate says, for people. */
 function certificateFacts(facts: CertificateFacts, now: number): Record<string, string> {
-  const { subject, issuer } = new X509Certificate(facts.der);
-  const other = namesIn(facts, 'subjectAltName')?.filter((name) => !name.startsWith('URI:')) ?? [];
+  const { subject, issuer, subjectAltName } = new X509Certificate(facts.der);
+  const other = otherNames(subjectAltName);
   return {
     'SPIFFE ID': facts.uris.join(', ') || '(none)',
     ...(other.length > 0 ? { 'Other names': other.join(', ') } : {}),
@@ -150,27 +149,22 @@ function certificateFacts(facts: CertificateFacts, now: number): Record<string, 
 /** What the optional extensions of leaves say: the pod (KEP-4317), and the issuer of the cluster's tokens. */
 function optionalFacts(facts: CertificateFacts): Record<string, string> {
   const pod = readPodIdentity(facts.extensions);
-  const issuers = namesIn(facts, 'issuerAltName');
+  const issuer = findExtension(facts.extensions, 'issuerAltName');
+  const issuers = issuer && readDer(() => subjectAltNameOf(issuer.value).uris);
   return {
     ...(pod && (pod.ok ? podFacts(pod.value) : { 'Pod (podIdentity)': `unreadable (${pod.reason})` })),
-    ...(issuers && { 'Issuer URL (issuerAltName)': issuers.join(', ').replaceAll('URI:', '') }),
+    ...(issuers && {
+      'Issuer URL (issuerAltName)': issuers.ok
+        ? issuers.value.join(', ') || '(none)'
+        : `unreadable (${issuers.reason})`,
+    }),
   };
 }
 
-const kinds: Readonly<Record<string, string>> = { url: 'URI', dns: 'DNS', ip: 'IP', dn: 'directory' };
-
-/** Names such as `DNS:example.org`; undefined where the extension is absent. */
-function namesIn(
-  { extensions }: CertificateFacts,
-  oid: 'subjectAltName' | 'issuerAltName',
-): string[] | undefined {
-  const found = findExtension(extensions, oid);
-  if (!found) return undefined;
-  try {
-    return new GeneralNames(found.value).items.map(({ type, value }) => `${kinds[type] ?? type}:${value}`);
-  } catch {
-    return ['unreadable'];
-  }
+/** Names such as `DNS:example.org`, but for the URIs, from node:crypto's text, which quotes a name with a comma. */
+function otherNames(subjectAltName: string | undefined): string[] {
+  const names = subjectAltName?.match(/("(\\.|[^"\\])*"|[^,"])+/g) ?? [];
+  return names.map((name) => name.trim()).filter((name) => !name.startsWith('URI:'));
 }
 
 function podFacts(pod: Required<PodIdentity>): Record<string, string> {
