@@ -1,31 +1,20 @@
 import type { Membership } from '../kube/membership.ts';
 import type { Store } from '../kube/store.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { explain, outcomes, type Reason, type WaitReason } from '../observe/reasons.ts';
+import { outcomes, type Reason, type WaitReason } from '../observe/reasons.ts';
+import { type Answer, type Attempt, answerWith, createAttempts } from './attempt.ts';
 import { type ConsiderNeeds, consider } from './consider.ts';
 import type { Decision } from './decide.ts';
 import type { Guard } from './guard.ts';
 import type { Ownership } from './ownership.ts';
 import type { Reporter } from './report.ts';
-import { type CertificateRequest, type OpenRequest, type RequestAddress, requestKey } from './request.ts';
-import {
-  type Answer,
-  type Attempt,
-  maxOpenOfPod,
-  type RequestState,
-  type RequestStates,
-} from './request-state.ts';
-import type { CannotSign, Signing } from './signing.ts';
-import { prepareAnswer, type StatusWriter } from './status.ts';
+import { type CertificateRequest, type RequestAddress, requestKey } from './request.ts';
+import { maxOpenOfPod, type RequestState, type RequestStates } from './request-state.ts';
+import type { Signing } from './signing.ts';
+import type { StatusWriter, WriteOutcome } from './status.ts';
 
 /** A confirmed answer shows in our watch within this time, in milliseconds, or was not taken after all. */
 const shownWithinMs = 10_000;
-
-/**
- * How long the same bytes are sent again, in milliseconds. The API server refuses a notBefore that is 5 min away
- * from its clock; ours lies 2 min back and our clock may be 2 min 30 s slow, which leaves 30 s.
- */
-const reuseMs = 25_000;
 
 export interface ReconcileNeeds extends ConsiderNeeds {
   readonly requests: Store<CertificateRequest>;
@@ -52,6 +41,9 @@ export type Next =
   | { readonly kind: 'after'; readonly ms: number }
   | { readonly kind: 'back-off'; readonly retryAfterMs: number | undefined };
 
+/** The outcomes of a write that show that the API server takes answers. */
+const isOver = new Set<WriteOutcome['kind']>(['written', 'answered', 'gone']);
+
 const done: Next = { kind: 'done' };
 const after = (ms: number): Next => ({ kind: 'after', ms });
 
@@ -62,7 +54,8 @@ const after = (ms: number): Next => ({ kind: 'after', ms });
  * @param onTaken called with the keys of requests that need not wait for their back-off any longer.
  */
 export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly string[]) => void) {
-  const { requests, states, ownership, signing, monotonic } = needs;
+  const { requests, states, ownership, monotonic } = needs;
+  const attempts = createAttempts(needs);
 
   async function reconcile(key: string, signal: AbortSignal): Promise<Next> {
     const shown = requests.get(key);
@@ -93,51 +86,9 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
       const unguarded = needs.guard.refusal(request);
       if (unguarded) return wait(state, 'signer', unguarded);
     }
-    const attempt = attemptToResend(state) ?? (await prepare(request, decision));
+    const attempt = attempts.toResend(state.attempt) ?? (await attempts.make(request, decision));
     if ('ok' in attempt) return wait(state, 'signer', attempt);
     return write(state, attempt, request, signal);
-  }
-
-  /** The bytes of the newest attempt, so that nothing is issued twice, as long as they might be signed now. */
-  function attemptToResend({ attempt }: RequestState): Attempt | undefined {
-    if (!attempt?.authority) return attempt;
-    // While the server forbids answers, a younger signature helps nobody.
-    if (isOld(attempt) && !attempt.isForbidden) return undefined;
-    const usable = signing.mayUse();
-    const isSame =
-      usable.ok && Buffer.compare(usable.authority.signing.der, attempt.authority.signing.der) === 0;
-    return isSame ? attempt : undefined;
-  }
-
-  function isOld({ preparedAt }: Attempt): boolean {
-    return monotonic() - preparedAt >= reuseMs;
-  }
-
-  async function prepare(
-    request: OpenRequest,
-    decision: Extract<Decision, { kind: 'issue' | 'deny' }>,
-  ): Promise<Attempt | CannotSign> {
-    const preparedAt = monotonic();
-    const at = Math.floor(needs.now() / 1000);
-    const fresh = { preparedAt, mayStand: false, isForbidden: false };
-    if (decision.kind === 'deny') {
-      const { reason, detail } = decision;
-      const condition = { type: 'Denied', reason, message: explain(reason, detail), at } as const;
-      const answer = { reason, detail, certificate: undefined };
-      return { ...fresh, ...prepareAnswer(request, condition), answer, authority: undefined };
-    }
-    const signed = await signing.sign(decision, request);
-    if (!signed.ok) return signed;
-    const { certificate, authority } = signed;
-    const answer = { reason: 'Issued', detail: decision.subject.display, certificate } as const;
-    const message = explain('Issued', answer.detail);
-    const condition = { type: 'Issued', reason: 'Issued', message, at } as const;
-    return {
-      ...fresh,
-      ...prepareAnswer(request, condition, { ...signed, ...certificate }),
-      answer,
-      authority,
-    };
   }
 
   /** Writes an answer to where the request is read now, and finds out what became of it. */
@@ -152,12 +103,13 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
     attempt.isForbidden = outcome.kind === 'forbidden';
     const isUnclear = outcome.kind === 'written' || (outcome.kind === 'unavailable' && !outcome.isRefusal);
     if (isUnclear) attempt.mayStand = true;
+    if (isOver.has(outcome.kind)) onTaken(states.taken().map(({ request }) => requestKey(request)));
     switch (outcome.kind) {
       case 'written':
         return confirm(state, attempt.answer);
       case 'answered': {
         const isOurs = outcome.by === needs.membership.self;
-        const ours = isOurs ? states.answerWith(state, outcome.certificateChain) : undefined;
+        const ours = isOurs ? answerWith(state, outcome.certificateChain) : undefined;
         if (ours) reportAnswer(state, ours);
         else needs.metrics.answeredElsewhere.inc();
         return close(state);
@@ -166,7 +118,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
         return close(state);
       case 'rejected':
         // Its notBefore lies too far back: it is signed anew.
-        if (isOld(attempt)) return { kind: 'at-once' };
+        if (attempts.isOld(attempt)) return { kind: 'at-once' };
         return wait(state, 'server', { reason: 'StatusRejected', detail: outcome.detail });
       case 'forbidden':
         return wait(state, 'server', { reason: 'SignerForbidden', detail: outcome.detail });
@@ -184,7 +136,6 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
 
   function confirm(state: RequestState, answer: Answer): Next {
     reportAnswer(state, answer);
-    onTaken(states.taken().map(({ request }) => requestKey(request)));
     if (!isShownOpen(state)) return settle(state);
     // What said yes may have been something in front of the API server.
     states.confirm(state);
@@ -193,7 +144,6 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
 
   /** The API server has an answer or has the request no more. Only the watch may be behind. */
   function close(state: RequestState): Next {
-    onTaken(states.taken().map(({ request }) => requestKey(request)));
     if (!isShownOpen(state)) return settle(state);
     states.close(state);
     return done;

@@ -1,7 +1,4 @@
-import { hash } from 'node:crypto';
-import type { Authority } from '../authority/pool.ts';
-import type { IssuedCertificate } from '../observe/audit.ts';
-import type { DenyReason } from '../observe/reasons.ts';
+import { type Answer, type Attempt, type EarlierAttempt, withoutBytes } from './attempt.ts';
 import type { Reported } from './report.ts';
 import type { OpenRequest } from './request.ts';
 
@@ -32,28 +29,6 @@ export type Phase =
   | { readonly kind: 'waiting'; readonly for: 'facts' | 'signer' | 'server' }
   | { readonly kind: 'confirmed'; readonly since: number };
 
-/** What is answered to a request, in the form in which it is reported. No byte arrays: a small one can keep 8 KiB alive. */
-export interface Answer {
-  readonly reason: 'Issued' | DenyReason;
-  readonly detail: string;
-  /** Undefined for a denial. */
-  readonly certificate: IssuedCertificate | undefined;
-}
-
-/** An answer with its bytes: a retry sends the same ones. */
-export interface Attempt {
-  readonly answer: Answer;
-  readonly body: string;
-  readonly certificateChain: string | undefined;
-  /** What signed it; undefined for a denial. */
-  readonly authority: Authority | undefined;
-  readonly preparedAt: number;
-  /** The API server may have taken it: some write of it had an unclear outcome. */
-  mayStand: boolean;
-  /** The newest write of it was forbidden. */
-  isForbidden: boolean;
-}
-
 /** What this replica knows about one request. Times in milliseconds on the monotonic clock. */
 export interface RequestState {
   /** As the watch last showed it open. */
@@ -73,7 +48,7 @@ export interface RequestState {
   /** The newest attempt, while its bytes are kept. */
   attempt: Attempt | undefined;
   /** Attempts before it that may stand, the oldest first. */
-  earlier: readonly { readonly answer: Answer; readonly chainSha256: string | undefined }[];
+  earlier: readonly EarlierAttempt[];
   /** The outage after which its answer was last sent ahead of its back-off. */
   releasedAfter: number;
 }
@@ -127,9 +102,7 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
     const { attempt } = state;
     withBytes.delete(state);
     state.attempt = undefined;
-    if (!attempt?.mayStand) return;
-    const short = { answer: attempt.answer, chainSha256: sha256Of(attempt.certificateChain) };
-    state.earlier = [...state.earlier, short].slice(-maxEarlier);
+    if (attempt?.mayStand) state.earlier = [...state.earlier, withoutBytes(attempt)].slice(-maxEarlier);
   }
 
   function move(state: RequestState, phase: Phase): void {
@@ -223,13 +196,6 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
       return true;
     },
 
-    /** Which of our answers a chain belongs to; undefined if it is none of ours. */
-    answerWith({ attempt, earlier }: RequestState, certificateChain: string | undefined): Answer | undefined {
-      if (attempt && attempt.certificateChain === certificateChain) return attempt.answer;
-      const chainSha256 = sha256Of(certificateChain);
-      return earlier.find((each) => each.chainSha256 === chainSha256)?.answer;
-    },
-
     /**
      * The API server took an answer.
      *
@@ -269,7 +235,3 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
 }
 
 export type RequestStates = ReturnType<typeof createRequestStates>;
-
-function sha256Of(chain: string | undefined): string | undefined {
-  return chain === undefined ? undefined : hash('sha256', chain, 'base64');
-}

@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { type Attempt, answerWith } from '../../signer/issuance/attempt.ts';
 import {
-  type Attempt,
   createRequestStates,
   maxOpenOfPod,
   maxWithBytes,
@@ -40,7 +40,7 @@ function knownOf(count: number, mayStand: (index: number) => boolean): boolean[]
   const state = see('uid');
   const attempts = Array.from({ length: count }, (_, index) => anAttempt({ mayStand: mayStand(index) }));
   for (const attempt of attempts) states.send(state, attempt);
-  return attempts.map(({ certificateChain }) => states.answerWith(state, certificateChain) !== undefined);
+  return attempts.map(({ certificateChain }) => answerWith(state, certificateChain) !== undefined);
 }
 
 setFlagsFromString('--expose-gc');
@@ -101,7 +101,7 @@ describe('the answers of ours that a request is known by', () => {
     const hasBytes = (index: number) => see(`uid-${index}`).attempt !== undefined;
     assert.deepEqual([0, 1, 2, maxWithBytes].map(hasBytes), [true, false, true, true]);
     const lost = see('uid-1');
-    assert.ok(states.answerWith(lost, attempts.get(lost)?.certificateChain));
+    assert.ok(answerWith(lost, attempts.get(lost)?.certificateChain));
   });
 });
 

@@ -1,0 +1,116 @@
+import { hash } from 'node:crypto';
+import type { Authority } from '../authority/pool.ts';
+import type { IssuedCertificate } from '../observe/audit.ts';
+import { type DenyReason, explain } from '../observe/reasons.ts';
+import type { Decision } from './decide.ts';
+import type { OpenRequest } from './request.ts';
+import type { CannotSign, Signing } from './signing.ts';
+import { prepareAnswer } from './status.ts';
+
+/**
+ * How long the same bytes are sent again, in milliseconds. The API server refuses a notBefore that is 5 min away
+ * from its clock; ours lies 2 min back and our clock may be 2 min 30 s slow, which leaves 30 s.
+ */
+const reuseMs = 25_000;
+
+/** What is answered to a request, in the form in which it is reported. No byte arrays: a small one can keep 8 KiB alive. */
+export interface Answer {
+  readonly reason: 'Issued' | DenyReason;
+  readonly detail: string;
+  /** Undefined for a denial. */
+  readonly certificate: IssuedCertificate | undefined;
+}
+
+/** An answer with its bytes: a retry sends the same ones. */
+export interface Attempt {
+  readonly answer: Answer;
+  readonly body: string;
+  readonly certificateChain: string | undefined;
+  /** What signed it; undefined for a denial. */
+  readonly authority: Authority | undefined;
+  readonly preparedAt: number;
+  /** The API server may have taken it: some write of it had an unclear outcome. */
+  mayStand: boolean;
+  /** The newest write of it was forbidden. */
+  isForbidden: boolean;
+}
+
+/** What recognises an attempt whose bytes are not kept. */
+export interface EarlierAttempt {
+  readonly answer: Answer;
+  readonly chainSha256: string | undefined;
+}
+
+/** Makes the answers that are written, and says which may be written again. */
+export function createAttempts(needs: {
+  readonly signing: Signing;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  readonly monotonic: () => number;
+}) {
+  const { signing, monotonic } = needs;
+
+  /** The attempt itself, so that nothing is issued twice, as long as it might be signed now. */
+  function toResend(attempt: Attempt | undefined): Attempt | undefined {
+    if (!attempt?.authority) return attempt;
+    // While the server forbids answers, a younger signature helps nobody.
+    if (isOld(attempt) && !attempt.isForbidden) return undefined;
+    const usable = signing.mayUse();
+    const isSame =
+      usable.ok && Buffer.compare(usable.authority.signing.der, attempt.authority.signing.der) === 0;
+    return isSame ? attempt : undefined;
+  }
+
+  function isOld({ preparedAt }: Attempt): boolean {
+    return monotonic() - preparedAt >= reuseMs;
+  }
+
+  /** Signs a certificate or denies, by what was decided. */
+  async function make(
+    request: OpenRequest,
+    decision: Extract<Decision, { kind: 'issue' | 'deny' }>,
+  ): Promise<Attempt | CannotSign> {
+    const preparedAt = monotonic();
+    const at = Math.floor(needs.now() / 1000);
+    const fresh = { preparedAt, mayStand: false, isForbidden: false };
+    if (decision.kind === 'deny') {
+      const { reason, detail } = decision;
+      const condition = { type: 'Denied', reason, message: explain(reason, detail), at } as const;
+      const answer = { reason, detail, certificate: undefined };
+      return { ...fresh, ...prepareAnswer(request, condition), answer, authority: undefined };
+    }
+    const signed = await signing.sign(decision, request);
+    if (!signed.ok) return signed;
+    const { certificate, authority } = signed;
+    const answer = { reason: 'Issued', detail: decision.subject.display, certificate } as const;
+    const message = explain('Issued', answer.detail);
+    const condition = { type: 'Issued', reason: 'Issued', message, at } as const;
+    return {
+      ...fresh,
+      ...prepareAnswer(request, condition, { ...signed, ...certificate }),
+      answer,
+      authority,
+    };
+  }
+
+  return { toResend, isOld, make };
+}
+
+export function withoutBytes({ answer, certificateChain }: Attempt): EarlierAttempt {
+  return { answer, chainSha256: sha256Of(certificateChain) };
+}
+
+/** Which of our answers to a request has this chain; undefined if none. */
+export function answerWith(
+  ours: { readonly attempt: Attempt | undefined; readonly earlier: readonly EarlierAttempt[] },
+  certificateChain: string | undefined,
+): Answer | undefined {
+  const { attempt, earlier } = ours;
+  if (attempt && attempt.certificateChain === certificateChain) return attempt.answer;
+  const chainSha256 = sha256Of(certificateChain);
+  return earlier.find((each) => each.chainSha256 === chainSha256)?.answer;
+}
+
+function sha256Of(chain: string | undefined): string | undefined {
+  return chain === undefined ? undefined : hash('sha256', chain, 'base64');
+}
