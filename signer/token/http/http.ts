@@ -35,6 +35,10 @@ export interface HttpNeeds {
 /** What the routes issue. */
 type Issued = IssuedToken | IssuedX509Svid;
 
+interface Tracked extends RequestContext {
+  isReported: boolean;
+}
+
 /** An HTTPS server with its limits and its way to refuse; the routes come from elsewhere. Not yet listening. */
 export interface Http {
   /** `close` lets nobody in any more, finishes what is under way, and breaks off what takes too long. */
@@ -68,8 +72,7 @@ export function createHttp(needs: HttpNeeds): Http {
   let breakOff: () => void = () => undefined;
 
   const lastOn = new WeakMap<Socket, FastifyReply>();
-  const contexts = new WeakMap<FastifyRequest, RequestContext>();
-  const reported = new WeakSet<RequestContext>();
+  const contexts = new WeakMap<FastifyRequest, Tracked>();
   const cut = createCut({
     lastOn: (socket) => lastOn.get(socket),
     onRefusal: (refusal, socket, reply) => {
@@ -117,11 +120,12 @@ export function createHttp(needs: HttpNeeds): Http {
 
   let underWay = 0;
 
-  function newContext(socket: Socket, path = ''): RequestContext {
-    return { path, address: addressOf(socket), startedAt: needs.monotonic(), caller: undefined };
+  function newContext(socket: Socket, path = ''): Tracked {
+    const startedAt = needs.monotonic();
+    return { path, address: addressOf(socket), startedAt, caller: undefined, isReported: false };
   }
 
-  function contextOf(request: FastifyRequest): RequestContext {
+  function contextOf(request: FastifyRequest): Tracked {
     const known = contexts.get(request);
     if (known) return known;
     const context = newContext(request.socket, request.url.split('?')[0]);
@@ -130,9 +134,9 @@ export function createHttp(needs: HttpNeeds): Http {
   }
 
   /** Once for each request: the body of one that was cut is a problem of its own. */
-  function report(context: RequestContext, outcome: Checked<Issued>): void {
-    if (reported.has(context)) return;
-    reported.add(context);
+  function report(context: Tracked, outcome: Checked<Issued>): void {
+    if (context.isReported) return;
+    context.isReported = true;
     needs.report(context, outcome);
   }
 
