@@ -98,7 +98,7 @@ function lists(shell: Shell, words: readonly Words[]): Readonly<Record<string, r
 
 function scriptFor(shell: Shell, words: readonly Words[]): string {
   const known = lists(shell, words);
-  const template = readFileSync(join(import.meta.dirname, '../completion', shell), 'utf8');
+  const template = readFileSync(join(import.meta.dirname, `../completion/${shell}.template`), 'utf8');
   return template.replace(/^( *)@(\w+)@/gm, (_, indent, name) =>
     (known[name] ?? []).map((line) => indent + line).join('\n'),
   );
