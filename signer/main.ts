@@ -10,6 +10,7 @@ import { createPoolView, type PoolView } from './authority/view.ts';
 import type { Config } from './config/load.ts';
 import { refreshGauges } from './gauges.ts';
 import { podFacts } from './identity/facts.ts';
+import { type Identify, identify } from './identity/identify.ts';
 import { admissionPolicies, admissionPolicyBindings } from './issuance/admission-policy.ts';
 import { createController } from './issuance/controller.ts';
 import { createGuard } from './issuance/guard.ts';
@@ -197,6 +198,7 @@ async function runReplica(
     ...svidProfile,
     extensionsFor: leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer }),
   };
+  const identifyPod: Identify = (pod) => identify(pod, config);
   const signing = createSigning({
     pool,
     visibility,
@@ -223,7 +225,7 @@ async function runReplica(
     status: createStatusWriter(transport, config.replica),
     report: createReporter({ log, metrics, events, audit, signerName }),
     metrics,
-    trustDomain: config.trustDomain,
+    identify: identifyPod,
     takeoverDelayMs: config.takeoverDelayMs,
     concurrency: config.concurrency,
     onError: (error, request) => log.error({ request, error: messageOf(error) }, 'a request failed'),
@@ -286,6 +288,7 @@ async function runReplica(
     pool,
     authority: signing.mayUse,
     profile,
+    identify: identifyPod,
     clockFault: () => clockFault(clock),
     events,
     audit,

@@ -1,10 +1,10 @@
 import { messageOf } from '../../spiffe/errors.ts';
-import type { PodFacts } from '../kube/pods.ts';
+import type { Identify } from '../identity/identify.ts';
+import { lookUpPod, type PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
 import { type Decision, decideOnPod, decideOnRequest, wait } from './decide.ts';
-import { lookUpPod } from './pods.ts';
 import { hidesItsKey, readThroughBeta } from './read-v1beta1.ts';
 import { type OpenRequest, readRequestKey } from './request.ts';
 
@@ -12,7 +12,7 @@ export interface ConsiderNeeds {
   readonly pods: Store<PodFacts>;
   readonly transport: Transport;
   readonly servedVersions: () => readonly CertificatesVersion[];
-  readonly trustDomain: string;
+  readonly identify: Identify;
 }
 
 /**
@@ -40,6 +40,6 @@ export async function consider(
   }
   const key = decideOnRequest(read, readRequestKey(read.key));
   if (key.kind !== 'supported') return { decision: key, request: read };
-  const lookup = await lookUpPod(read, { ...needs, signal });
-  return { decision: decideOnPod(read, key, lookup, needs), request: read };
+  const lookup = await lookUpPod(read, { cache: needs.pods, transport: needs.transport }, { signal });
+  return { decision: decideOnPod(read, key, lookup, needs.identify), request: read };
 }

@@ -1,7 +1,6 @@
-import { messageOf } from '../../spiffe/errors.ts';
 import type { SubjectKey, SupportedKey } from '../../spiffe/pki/spki.ts';
-import { spiffeIdOf } from '../identity/spiffe.ts';
-import { type Subject, spiffeSubject } from '../identity/subject.ts';
+import { type Identify, verifyPod } from '../identity/identify.ts';
+import type { Subject } from '../identity/subject.ts';
 import type { PodLookup } from '../kube/pods.ts';
 import type { DenyReason, DropReason, WaitReason } from '../observe/reasons.ts';
 import type { OpenRequest } from './request.ts';
@@ -33,33 +32,26 @@ export function decideOnRequest(request: OpenRequest, key: SubjectKey): Decision
 }
 
 /**
- * Whether the live pod is the one that the request speaks of, and who it is. A terminating pod is served: its
- * containers still talk. A finished one waits: nobody would read the certificate. Pure.
+ * Whether the live pod is the one that the request names, and who it is. A terminating pod is served: its containers
+ * still talk. A finished one waits: nobody would read the certificate. Pure.
  */
 export function decideOnPod(
   request: OpenRequest,
   key: SupportedKey,
   lookup: PodLookup,
-  policy: { readonly trustDomain: string },
+  identify: Identify,
 ): Decision {
-  const name = `${request.namespace}/${request.podName}`;
-  if (lookup.kind === 'gone') return drop('PodGone', name);
-  if (lookup.kind === 'unavailable') return wait('PodNotVisible', messageOf(lookup.error));
-  const { pod } = lookup;
-  if (pod.uid !== request.podUID) {
-    return drop('PodReplaced', `${name} has UID ${pod.uid}, the request names ${request.podUID}`);
+  const verified = verifyPod(request, lookup);
+  if (!verified.ok) {
+    const { reason, detail } = verified;
+    return reason === 'PodGone' || reason === 'PodReplaced' ? drop(reason, detail) : wait(reason, detail);
   }
-  if (pod.serviceAccountName !== request.serviceAccountName) {
-    return wait(
-      'ServiceAccountMismatch',
-      `request ${request.serviceAccountName}, pod ${pod.serviceAccountName}`,
-    );
-  }
+  const { pod } = verified;
   if (pod.nodeName !== request.nodeName) {
     return wait('NodeMismatch', `request ${request.nodeName}, pod ${pod.nodeName || 'not scheduled'}`);
   }
   if (pod.finished) return wait('PodFinished', pod.finished);
-  const spiffeId = spiffeIdOf(policy.trustDomain, request);
-  if (!spiffeId.ok) return wait('IdentityInvalid', spiffeId.reason);
-  return { kind: 'issue', subject: spiffeSubject(spiffeId.value), key };
+  const identity = identify(request);
+  if (!identity.ok) return wait(identity.reason, identity.detail);
+  return { kind: 'issue', subject: identity.subject, key };
 }

@@ -1,6 +1,7 @@
 import { isNotFoundOfObject } from './api-error.ts';
 import type { InformerSpec } from './informer.ts';
 import { createJsonReader } from './json-reader.ts';
+import type { Store } from './store.ts';
 import type { ApiRequest, Transport } from './transport.ts';
 import { metadataFields, type Pod } from './types.ts';
 
@@ -13,6 +14,16 @@ export interface PodFacts {
   readonly finished: 'Succeeded' | 'Failed' | undefined;
   /** When its time to terminate is over, seconds since the epoch; absent unless it is being deleted. */
   readonly deletesAt?: number;
+}
+
+/** A pod as a request or a credential names it. */
+export interface PodReference {
+  readonly namespace: string;
+  readonly podName: string;
+  readonly podUID: string;
+  readonly serviceAccountName: string;
+  /** Absent where the node is not named, as in most credentials. */
+  readonly nodeName?: string;
 }
 
 /** The outcome of looking a pod up. */
@@ -48,8 +59,32 @@ export const allPods: InformerSpec<Pod, PodFacts> = {
   project: toPodFacts,
 };
 
-/** Reads a pod live, whatever the cache says. */
-export async function readPod(
+/**
+ * The pod that a request or a credential names. The cache answers when it agrees with every name in it. Watches are not
+ * ordered among each other, so after a miss or any mismatch the pod is read live, once per call.
+ *
+ * @param cache undefined: do not use it.
+ */
+export async function lookUpPod(
+  named: PodReference,
+  needs: { readonly cache: Pick<Store<PodFacts>, 'get'> | undefined; readonly transport: Transport },
+  limits: Pick<ApiRequest, 'signal' | 'timeoutMs'>,
+): Promise<PodLookup> {
+  const { namespace, podName: name } = named;
+  const cached = needs.cache?.get(`${namespace}/${name}`);
+  if (cached && agrees(named, cached)) return { kind: 'found', pod: cached };
+  return readPod(needs.transport, { namespace, name }, limits);
+}
+
+function agrees(named: PodReference, pod: PodFacts): boolean {
+  return (
+    pod.uid === named.podUID &&
+    pod.serviceAccountName === named.serviceAccountName &&
+    (named.nodeName === undefined || pod.nodeName === named.nodeName)
+  );
+}
+
+async function readPod(
   transport: Transport,
   pod: { readonly namespace: string; readonly name: string },
   limits: Pick<ApiRequest, 'signal' | 'timeoutMs'>,

@@ -78,7 +78,7 @@ export interface TokenAuditRecord extends EndpointAuditRecord {
 /** A request for an X509-SVID; the names are those of a PodCertificateRequest. */
 export interface X509AuditRecord
   extends EndpointAuditRecord,
-    Pick<AuditRecord, 'serial' | 'publicKeySha256' | 'authority' | 'notBefore'> {
+    Pick<AuditRecord, 'dnsNames' | 'serial' | 'publicKeySha256' | 'authority' | 'notBefore'> {
   event: 'x509-svid';
 }
 

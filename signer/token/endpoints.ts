@@ -1,6 +1,7 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { EndpointConfig } from '../config/endpoints.ts';
+import type { Identify } from '../identity/identify.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import { createLimiter } from '../kube/limiter.ts';
 import type { PodFacts } from '../kube/pods.ts';
@@ -34,6 +35,7 @@ export interface EndpointNeeds {
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
   readonly authority: X509ServiceNeeds['authority'];
   readonly profile: X509ServiceNeeds['profile'];
+  readonly identify: Identify;
   readonly clockFault: () => string | undefined;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;

@@ -118,8 +118,9 @@ function auditedFacts(issued: IssuedToken | IssuedX509Svid) {
     const audiences = issued.audiences.slice(0, 10).map((audience) => audience.slice(0, 200));
     return { event: issued.kind, audiences, spiffeId, tokenId, keyId, notAfter };
   }
-  const { serial, publicKeySha256, authority, notBefore } = issued;
-  return { event: issued.kind, spiffeId, serial, publicKeySha256, authority, notBefore, notAfter };
+  const { serial, publicKeySha256, authority, notBefore, dnsNames } = issued;
+  const names = { spiffeId, ...(dnsNames.length > 0 && { dnsNames }) };
+  return { event: issued.kind, ...names, serial, publicKeySha256, authority, notBefore, notAfter };
 }
 
 /** Reports what came of a request; to be called once for each. */

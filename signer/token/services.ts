@@ -87,6 +87,7 @@ function joinServices(
       seenLive: createRecent<true>({ lifetimeMs: settings.reviewCacheMs, monotonic }),
       transport,
     },
+    identify: parts.identify,
     now,
   };
   const { x509 } = settings;
@@ -100,7 +101,6 @@ function joinServices(
       pool,
       clockFault: parts.clockFault,
       policy: {
-        trustDomain,
         ...settings,
         propagationSeconds: jwtPropagationSeconds({
           refreshHintSeconds: settings.refreshHintSeconds,
@@ -122,7 +122,7 @@ function joinServices(
         authority: parts.authority,
         roots: () => roots()?.bytes.toString(),
         profile: parts.profile,
-        policy: { trustDomain, lifetimeSeconds: x509.lifetimeSeconds },
+        lifetimeSeconds: x509.lifetimeSeconds,
         randomBytes: parts.randomBytes,
       }),
   };

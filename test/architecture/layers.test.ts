@@ -68,7 +68,7 @@ function sources(folder: string): string[] {
 }
 
 /** Who gets what, and for how long: the same facts always give the same answer. */
-const deciding = ['signer/identity/spiffe.ts', 'signer/issuance/decide.ts', 'signer/issuance/validity.ts'];
+const deciding = ['signer/identity/identify.ts', 'signer/issuance/decide.ts', 'signer/issuance/validity.ts'];
 const decides = (file: string) => deciding.includes(file);
 
 const textOf = (file: string) => readFileSync(join(root, file), 'utf8');

@@ -127,7 +127,7 @@ export const badInput: readonly BadInput[] = [
     tests: [
       [requests, 'drops the request of a pod that is not there'],
       [requests, 'drops the request of a pod whose name another pod has now'],
-      ['issuance/pods.test.ts', 'is gone when the server says so, whatever the cache has'],
+      ['kube/pods.test.ts', 'is gone when the server says so, whatever the cache has'],
     ],
   },
   {
@@ -163,7 +163,7 @@ export const badInput: readonly BadInput[] = [
     tests: [
       ['issuance/consider.test.ts', 'the predecessor of the pod in the cache: issue'],
       ['issuance/consider.test.ts', 'a pod without a node in the cache: issue'],
-      ['issuance/pods.test.ts', 'is read when the cache has none'],
+      ['kube/pods.test.ts', 'is read when the cache has none'],
       [stalePods, 'issues for the successor of a StatefulSet pod after one live look'],
       [stalePods, 'issues for a pod that had no node yet, after one live look'],
       [stalePods, 'issues for a pod that the cache does not have, after one live look'],

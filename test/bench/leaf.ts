@@ -4,8 +4,7 @@
 import { randomBytes, sign } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
-import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
-import { spiffeSubject } from '../../signer/identity/subject.ts';
+import { identify } from '../../signer/identity/identify.ts';
 import { leafValidity } from '../../signer/issuance/validity.ts';
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
@@ -32,7 +31,7 @@ const now = Math.floor(Date.now() / 1000);
 
 function issue(request: string): void {
   const key = readCsrKey(Buffer.from(request, 'base64'));
-  const spiffeId = spiffeIdOf('example.org', { namespace: 'shop', serviceAccountName: 'web' });
+  const identity = identify({ namespace: 'shop', serviceAccountName: 'web' }, { trustDomain: 'example.org' });
   const validity = leafValidity({
     now,
     maxExpirationSeconds: 86_400,
@@ -41,9 +40,9 @@ function issue(request: string): void {
     authorityNotAfter: authority.notAfter,
     jitter: Math.random(),
   });
-  if (key.kind !== 'supported' || !spiffeId.ok || !validity)
+  if (key.kind !== 'supported' || !identity.ok || !validity)
     throw new Error('the request should be answered');
-  const subject = spiffeSubject(spiffeId.value);
+  const { subject } = identity;
   void issueLeaf({
     authority,
     profile: svidProfile,

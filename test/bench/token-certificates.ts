@@ -1,8 +1,7 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
-import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
-import { spiffeSubject } from '../../signer/identity/subject.ts';
+import { identify } from '../../signer/identity/identify.ts';
 import { leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
@@ -59,8 +58,9 @@ async function targetsOf({ pool, load, place }: TokenBench, port: number): Promi
   const compiled = compilePool(pool, 'example.org');
   const authority = compiled.ok ? compiled.pool.active?.signingAuthority : undefined;
   const { namespace, serviceAccount, node } = place;
-  const spiffeId = spiffeIdOf('example.org', { namespace, serviceAccountName: serviceAccount.name });
-  if (!authority || !spiffeId.ok) throw new Error('the pool cannot sign for the pods of the load');
+  const named = { namespace, serviceAccountName: serviceAccount.name };
+  const identity = identify(named, { trustDomain: 'example.org' });
+  if (!authority || !identity.ok) throw new Error('the pool cannot sign for the pods of the load');
   const extensionsFor = leafExtensions({ podIdentity: true, issuer: undefined });
   const profile = { ...svidProfile, extensionsFor };
   const now = Math.floor(Date.now() / 1000);
@@ -72,7 +72,7 @@ async function targetsOf({ pool, load, place }: TokenBench, port: number): Promi
       const { chainPem } = await issueLeaf({
         authority,
         profile,
-        subject: spiffeSubject(spiffeId.value),
+        subject: identity.subject,
         key: supportedKey(publicKey.export({ type: 'spki', format: 'der' })),
         validity: { notBefore: now - 120, notAfter: now + 3600 },
         serial: makeSerial(randomBytes),

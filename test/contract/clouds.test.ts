@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, jwtVerify } from 'jose';
 import { poolLimits } from '../../signer/authority/document.ts';
 import { issuerUrl } from '../../signer/config/values.ts';
-import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
+import { identify } from '../../signer/identity/identify.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import type { Seen } from './clouds/demands.ts';
 import { relyingParties, unmet } from './clouds/parties.ts';
@@ -115,9 +115,9 @@ describe('the settings', () => {
 
 describe('a SPIFFE ID as sub', () => {
   const subjectOf = (namespace: string, serviceAccountName: string) => {
-    const id = spiffeIdOf('prod.example.com', { namespace, serviceAccountName });
-    assert.ok(id.ok);
-    return id.value.uri;
+    const identity = identify({ namespace, serviceAccountName }, { trustDomain: 'prod.example.com' });
+    assert.ok(identity.ok);
+    return identity.subject.display;
   };
   const bare = subjectOf('n', 'a').length - 1;
   const refusers = (sub: string) =>

@@ -8,8 +8,7 @@ import { before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { type IssuedLeaf, issueLeaf } from '../../signer/authority/issue-leaf.ts';
-import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
-import { spiffeSubject } from '../../signer/identity/subject.ts';
+import { identify } from '../../signer/identity/identify.ts';
 import { prepareAnswer } from '../../signer/issuance/status.ts';
 import { leafValidity } from '../../signer/issuance/validity.ts';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
@@ -153,10 +152,13 @@ async function answerWith(
 ): Promise<Issued> {
   const authority = authorityOf(...chain);
   const subject = keyOf(asked);
-  const id = spiffeIdOf(domainOf(chain[0]), {
-    namespace: asked.metadata.namespace ?? '',
-    serviceAccountName: asked.spec.serviceAccountName,
-  });
+  const identity = identify(
+    {
+      namespace: asked.metadata.namespace ?? '',
+      serviceAccountName: asked.spec.serviceAccountName,
+    },
+    { trustDomain: domainOf(chain[0]) },
+  );
   const validity = leafValidity({
     now: nowSeconds,
     maxExpirationSeconds: asked.spec.maxExpirationSeconds ?? 0,
@@ -165,11 +167,11 @@ async function answerWith(
     authorityNotAfter: authority.notAfter,
     jitter: Math.random(),
   });
-  assert.ok(subject.kind === 'supported' && id.ok && validity);
+  assert.ok(subject.kind === 'supported' && identity.ok && validity);
   const issued = await issueLeaf({
     authority,
     profile: { ...svidProfile, ...different },
-    subject: spiffeSubject(id.value),
+    subject: identity.subject,
     key: subject,
     validity,
     serial: makeSerial(randomBytes),
@@ -181,7 +183,7 @@ async function answerWith(
     { ...issued, ...validity },
   );
   const after = { ...asked, status: (JSON.parse(body) as PodCertificateRequest).status ?? {} };
-  return { ...issued, before: asked, after, id: id.value.uri };
+  return { ...issued, before: asked, after, id: identity.subject.display };
 }
 
 /** Holds an answer to every judge. */

@@ -46,7 +46,7 @@ const ofToken = {
 } as const satisfies All<TokenAuditRecord>;
 const ofX509Svid = {
   ...ofEndpoint,
-  ...{ serial: true, publicKeySha256: true, authority: true, notBefore: true },
+  ...{ dnsNames: true, serial: true, publicKeySha256: true, authority: true, notBefore: true },
 } as const satisfies All<X509AuditRecord>;
 
 type Line = Record<string, unknown>;

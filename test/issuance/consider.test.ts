@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { consider } from '../../signer/issuance/consider.ts';
+import { identify } from '../../signer/identity/identify.ts';
+import { type ConsiderNeeds, consider } from '../../signer/issuance/consider.ts';
 import type { OpenRequest } from '../../signer/issuance/request.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
@@ -146,11 +147,11 @@ describe('considering a request', () => {
       if (cached) pods.set('shop/web-0', cached);
       const api = createScriptedApi();
       api.answer = ({ path }) => server[path] ?? assert.fail(`${path} was not to be read`);
-      const needs = {
+      const needs: ConsiderNeeds = {
         pods,
         transport: api.transport,
         servedVersions: () => served,
-        trustDomain: 'example.org',
+        identify: (pod) => identify(pod, { trustDomain: 'example.org' }),
       };
       const considered = await consider(request, needs, new AbortController().signal);
       assert.deepEqual(

@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { type Identify, identify } from '../../signer/identity/identify.ts';
 import { type Decision, decideOnPod, decideOnRequest } from '../../signer/issuance/decide.ts';
 import type { PodLookup } from '../../signer/kube/pods.ts';
 import type { SubjectKey, SupportedKey } from '../../spiffe/pki/spki.ts';
 import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
 
-const policy = { trustDomain: 'example.org' };
+const identifyIn =
+  (trustDomain: string): Identify =>
+  (pod) =>
+    identify(pod, { trustDomain });
+const identifyPod = identifyIn('example.org');
 
 describe('a decision on what the request says of itself', () => {
   const rows: {
@@ -101,12 +106,15 @@ describe('a decision on the live pod', () => {
   ];
   for (const { name, lookup, expected } of rows) {
     it(name, () => {
-      assert.partialDeepStrictEqual(decideOnPod(anOpenRequest(), aSupportedKey, lookup, policy), expected);
+      assert.partialDeepStrictEqual(
+        decideOnPod(anOpenRequest(), aSupportedKey, lookup, identifyPod),
+        expected,
+      );
     });
   }
 
   it('names the workload by trust domain, namespace and ServiceAccount', () => {
-    const decision = decideOnPod(anOpenRequest(), aSupportedKey, found(), policy);
+    const decision = decideOnPod(anOpenRequest(), aSupportedKey, found(), identifyPod);
     assert.equal(
       decision.kind === 'issue' && decision.subject.display,
       'spiffe://example.org/ns/shop/sa/web',
@@ -119,7 +127,7 @@ describe('a decision on the live pod', () => {
     const trustDomain = 't'.repeat(255);
     const request = anOpenRequest({ namespace, serviceAccountName });
     const key: SupportedKey = aSupportedKey;
-    const decision = decideOnPod(request, key, found({ serviceAccountName }), { trustDomain });
+    const decision = decideOnPod(request, key, found({ serviceAccountName }), identifyIn(trustDomain));
     assert.equal(
       decision.kind === 'issue' && decision.subject.display,
       `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccountName}`,

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { podFacts } from '../../signer/identity/facts.ts';
+import { identify } from '../../signer/identity/identify.ts';
 import { createController } from '../../signer/issuance/controller.ts';
 import type { Guard } from '../../signer/issuance/guard.ts';
 import { createReporter } from '../../signer/issuance/report.ts';
@@ -78,7 +79,7 @@ export function createParts(needs: PartsNeeds) {
       audit: (record) => needs.audit(record as AuditRecord),
     }),
     metrics,
-    trustDomain: 'example.org',
+    identify: (pod) => identify(pod, { trustDomain: 'example.org' }),
     takeoverDelayMs: 1000,
     concurrency: needs.concurrency ?? 4,
     onError,

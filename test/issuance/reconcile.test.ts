@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { identify } from '../../signer/identity/identify.ts';
 import { createOwnership } from '../../signer/issuance/ownership.ts';
 import { createReconcile, type Next } from '../../signer/issuance/reconcile.ts';
 import type { CertificateRequest } from '../../signer/issuance/request.ts';
@@ -51,7 +52,7 @@ function aReconciler() {
       pods,
       transport: createScriptedApi().transport,
       servedVersions: () => ['v1'],
-      trustDomain: 'example.org',
+      identify: (pod) => identify(pod, { trustDomain: 'example.org' }),
       guard: { refusal: () => undefined },
       signing: {
         sign: async () => ({ ok: false, reason: 'PoolUnusable', detail: 'no pool' }),

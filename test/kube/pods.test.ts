@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type PodFacts, readPod, toPodFacts } from '../../signer/kube/pods.ts';
+import { lookUpPod, type PodFacts, toPodFacts } from '../../signer/kube/pods.ts';
+import { createStore } from '../../signer/kube/store.ts';
 import type { Pod } from '../../signer/kube/types.ts';
 import { type Answer, createScriptedApi } from './scripted-api.ts';
 
@@ -42,37 +43,123 @@ describe('what is kept of a pod', () => {
   }
 });
 
-describe('a pod that is read live', () => {
-  const details = { name: 'web-0', kind: 'pods' };
-  const rows: [name: string, answer: Answer, kind: string][] = [
-    ['is what the server says', { status: 200, body: wire('Running') }, 'found'],
+const named = {
+  namespace: 'shop',
+  podName: 'web-0',
+  podUID: 'u',
+  serviceAccountName: 'web',
+  nodeName: 'node-1',
+};
+const aPod = (different: Partial<PodFacts> = {}): PodFacts => ({ ...facts, ...different });
+
+/** The pod of the request as the API server sends it. */
+function wirePod(different: Partial<PodFacts> = {}): Pod {
+  const { uid, nodeName, serviceAccountName, finished } = aPod(different);
+  return {
+    metadata: { name: named.podName, namespace: named.namespace, uid },
+    spec: { nodeName, serviceAccountName },
+    status: { phase: finished ?? 'Running' },
+  };
+}
+
+const live = (different?: Partial<PodFacts>): Answer => ({ status: 200, body: wirePod(different) });
+const noSuchPod: Answer = {
+  status: 404,
+  body: {
+    kind: 'Status',
+    reason: 'NotFound',
+    message: 'not found',
+    details: { kind: 'pods', name: 'web-0' },
+  },
+};
+
+describe('the pod that a request or credential names', () => {
+  const rows: [
+    name: string,
+    cached: PodFacts | undefined,
+    server: Answer,
+    expected: { kind: 'found'; pod: PodFacts } | { kind: 'gone' | 'unavailable' },
+    reads: number,
+  ][] = [
+    ['comes from the cache that agrees', aPod(), noSuchPod, { kind: 'found', pod: aPod() }, 0],
     [
-      'is gone by a 404 that names it',
-      { status: 404, body: { kind: 'Status', reason: 'NotFound', details } },
-      'gone',
+      'comes from the cache even when it has finished',
+      aPod({ finished: 'Failed' }),
+      live(),
+      { kind: 'found', pod: aPod({ finished: 'Failed' }) },
+      0,
     ],
-    ['is not gone by a 404 that does not', { status: 404 }, 'unavailable'],
-    ['is not known when reading is forbidden', { status: 403 }, 'unavailable'],
-    ['is not known when the server does not answer', 'broken', 'unavailable'],
+    ['is read when the cache has none', undefined, live(), { kind: 'found', pod: aPod() }, 1],
+    [
+      'is read when the cache has its predecessor',
+      aPod({ uid: 'predecessor' }),
+      live(),
+      { kind: 'found', pod: aPod() },
+      1,
+    ],
+    ['is read when the cache has no node', aPod({ nodeName: '' }), live(), { kind: 'found', pod: aPod() }, 1],
+    [
+      'is read when the cache has another ServiceAccount',
+      aPod({ serviceAccountName: 'other' }),
+      live(),
+      { kind: 'found', pod: aPod() },
+      1,
+    ],
+    [
+      'is what was read, although that does not agree either: read once, not again',
+      aPod({ uid: 'predecessor' }),
+      live({ uid: 'successor' }),
+      { kind: 'found', pod: aPod({ uid: 'successor' }) },
+      1,
+    ],
+    [
+      'is gone when the server says so, whatever the cache has',
+      aPod({ nodeName: '' }),
+      noSuchPod,
+      { kind: 'gone' },
+      1,
+    ],
+    ['is not known when the server does not answer', undefined, 'broken', { kind: 'unavailable' }, 1],
+    ['is not known when reading is forbidden', undefined, { status: 403 }, { kind: 'unavailable' }, 1],
+    ['is not gone by a 404 that does not name it', undefined, { status: 404 }, { kind: 'unavailable' }, 1],
   ];
-  for (const [name, answer, kind] of rows) {
+  for (const [name, cached, server, expected, reads] of rows) {
     it(name, async () => {
+      const pods = createStore<PodFacts>();
+      if (cached) pods.set('shop/web-0', cached);
       const api = createScriptedApi();
-      api.answer = () => answer;
-      const lookup = await readPod(api.transport, { namespace: 'shop', name: 'web-0' }, {});
-      assert.equal(lookup.kind, kind);
-      if (lookup.kind === 'found') assert.deepEqual(lookup.pod, facts);
+      api.answer = () => server;
+      const lookup = await lookUpPod(named, { cache: pods, transport: api.transport }, {});
+      assert.equal(lookup.kind, expected.kind);
+      if (expected.kind === 'found') assert.deepEqual(lookup, expected);
       assert.deepEqual(
         api.requests.map(({ method, path }) => `${method} ${path}`),
-        ['GET /api/v1/namespaces/shop/pods/web-0'],
+        Array(reads).fill('GET /api/v1/namespaces/shop/pods/web-0'),
       );
     });
   }
 
-  it('cannot be another path, whatever its name', async () => {
+  it('comes from the cache whatever its node is where none is named', async () => {
+    const { nodeName: _, ...withoutNode } = named;
+    const pods = createStore<PodFacts>();
+    pods.set('shop/web-0', aPod({ nodeName: 'node-2' }));
+    const api = createScriptedApi();
+    const lookup = await lookUpPod(withoutNode, { cache: pods, transport: api.transport }, {});
+    assert.deepEqual(lookup, { kind: 'found', pod: aPod({ nodeName: 'node-2' }) });
+  });
+
+  it('is read when there is no cache to be used', async () => {
+    const api = createScriptedApi();
+    api.answer = () => live();
+    const lookup = await lookUpPod(named, { cache: undefined, transport: api.transport }, {});
+    assert.deepEqual(lookup, { kind: 'found', pod: aPod() });
+  });
+
+  it('is read at a path of a pod, whatever its name', async () => {
     const api = createScriptedApi();
     api.answer = () => ({ status: 403 });
-    await readPod(api.transport, { namespace: '../x', name: 'y/../../secrets?z' }, {});
+    const odd = { ...named, namespace: '../x', podName: 'y/../../secrets?z' };
+    await lookUpPod(odd, { cache: undefined, transport: api.transport }, {});
     assert.deepEqual(
       api.requests.map(({ path }) => path),
       ['/api/v1/namespaces/..%2Fx/pods/y%2F..%2F..%2Fsecrets%3Fz'],

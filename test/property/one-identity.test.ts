@@ -6,14 +6,14 @@ import { createAuthority } from '../../signer/authority/create.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
-import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
-import { spiffeSubject } from '../../signer/identity/subject.ts';
+import { type Identify, identify } from '../../signer/identity/identify.ts';
 import { decideOnPod as decideOnRequest } from '../../signer/issuance/decide.ts';
 import {
   judgeClientCertificate,
   readClientCertificate,
 } from '../../signer/token/caller/client-certificate.ts';
-import { decideOnPod as decideOnToken } from '../../signer/token/caller/pods.ts';
+import { identifyCaller } from '../../signer/token/caller/pods.ts';
+import { parseSpiffeId } from '../../spiffe/id.ts';
 import { endpointIdOf, infrastructurePath } from '../../spiffe/infrastructure.ts';
 import { leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
@@ -29,6 +29,11 @@ const facts = fc.record({
   serviceAccountName: fc.oneof(name, anything),
 });
 
+const identifyIn =
+  (trustDomain: string): Identify =>
+  (pod) =>
+    identify(pod, { trustDomain });
+
 test('a pod has one identity: its certificate and its tokens carry the same SPIFFE ID, or neither is given', () => {
   fc.assert(
     fc.property(facts, ({ trustDomain, namespace, serviceAccountName }) => {
@@ -37,9 +42,9 @@ test('a pod has one identity: its certificate and its tokens carry the same SPIF
         anOpenRequest({ namespace, serviceAccountName }),
         aSupportedKey,
         { kind: 'found', pod },
-        { trustDomain },
+        identifyIn(trustDomain),
       );
-      const token = decideOnToken(
+      const token = identifyCaller(
         {
           namespace,
           serviceAccount: { name: serviceAccountName, uid: 'service-account-uid' },
@@ -49,11 +54,11 @@ test('a pod has one identity: its certificate and its tokens carry the same SPIF
           provedBy: 'token',
         },
         { kind: 'found', pod },
-        { trustDomain },
+        identifyIn(trustDomain),
         0,
       );
       const named = certificate.kind === 'issue' ? certificate.subject : undefined;
-      assert.deepEqual(token.ok ? spiffeSubject(token.value) : undefined, named);
+      assert.deepEqual(token.ok ? token.value.subject : undefined, named);
       assert.ok(named !== undefined || certificate.kind === 'wait');
     }),
   );
@@ -77,9 +82,9 @@ test('both look at the pod alike: what is not the pod of the request, or is over
   const seen = new Set<string>();
   fc.assert(
     fc.property(lookups, (lookup) => {
-      const policy = { trustDomain: 'example.org' };
+      const identifyPod = identifyIn('example.org');
       const request = anOpenRequest({ podUID: 'pod-uid', serviceAccountName: 'web', nodeName: 'node-1' });
-      const certificate = decideOnRequest(request, aSupportedKey, lookup, policy);
+      const certificate = decideOnRequest(request, aSupportedKey, lookup, identifyPod);
       const caller = {
         namespace: request.namespace,
         serviceAccount: { name: 'web', uid: 'service-account-uid' },
@@ -88,7 +93,7 @@ test('both look at the pod alike: what is not the pod of the request, or is over
         id: '',
         provedBy: 'token' as const,
       };
-      const token = decideOnToken(caller, lookup, policy, 0);
+      const token = identifyCaller(caller, lookup, identifyPod, 0);
       assert.equal(token.ok, certificate.kind === 'issue');
       if (!token.ok && certificate.kind !== 'issue') {
         seen.add(token.code);
@@ -130,11 +135,14 @@ test('no pod has an identity of the infrastructure, whatever it is called', () =
   });
   fc.assert(
     fc.property(names, ({ trustDomain, ...facts }) => {
-      const id = spiffeIdOf(trustDomain, facts);
-      if (!id.ok) return;
+      const identity = identify(facts, { trustDomain });
+      if (!identity.ok) return;
+      const [uri = '', ...others] = identity.subject.uris;
+      const id = parseSpiffeId(uri);
+      assert.ok(id.ok && others.length === 0);
       assert.match(id.value.path, /^\/ns\/[^/]+\/sa\/[^/]+$/);
-      assert.ok(!id.value.uri.startsWith(`spiffe://${trustDomain}/${infrastructurePath}`));
-      assert.notEqual(id.value.uri, endpointIdOf(trustDomain).uri);
+      assert.ok(!uri.startsWith(`spiffe://${trustDomain}/${infrastructurePath}`));
+      assert.notEqual(uri, endpointIdOf(trustDomain).uri);
     }),
     { numRuns: 2_000 },
   );
@@ -166,8 +174,8 @@ test('a certificate that the signer issues for a pod is good for a token of the 
         nodeName: request.nodeName,
       });
       const found = { kind: 'found', pod } as const;
-      const policy = { trustDomain: 'example.org' };
-      const decision = decideOnRequest(request, aSupportedKey, found, policy);
+      const identifyPod = identifyIn('example.org');
+      const decision = decideOnRequest(request, aSupportedKey, found, identifyPod);
       assert.ok(decision.kind === 'issue');
       const { leafDer, serialHex } = await issueLeaf({
         authority,
@@ -183,8 +191,8 @@ test('a certificate that the signer issues for a pod is good for a token of the 
       const caller = judgeClientCertificate(reading.value, now);
       assert.ok(caller.ok);
       assert.deepEqual([caller.value.id, caller.value.expiresAt], [serialHex, now + lifetime]);
-      const token = decideOnToken(caller.value, found, policy, now);
-      assert.deepEqual(token.ok && spiffeSubject(token.value), decision.subject);
+      const token = identifyCaller(caller.value, found, identifyPod, now);
+      assert.deepEqual(token.ok && token.value.subject, decision.subject);
     }),
   );
 });

@@ -5,6 +5,7 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { jwtSigningAt } from '../../signer/authority/jwt-signing.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
+import { identify } from '../../signer/identity/identify.ts';
 import { type PodFacts, toPodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
@@ -81,6 +82,7 @@ async function theServices() {
       monotonic,
       authority: () => ({ ok: false, reason: 'PoolUnusable', detail: '' }),
       profile: svidProfile,
+      identify: (pod) => identify(pod, { trustDomain }),
       randomBytes: (count) => new Uint8Array(count),
     },
     new AbortController().signal,

@@ -1,4 +1,5 @@
-import { spiffeIdOf } from '../../signer/identity/spiffe.ts';
+import { identify } from '../../signer/identity/identify.ts';
+import { spiffeIdIn } from '../../signer/identity/subject.ts';
 import { minCertificateSeconds, type PodCertificateRequest } from '../../signer/kube/types.ts';
 import type { Finding } from '../../spiffe/clauses.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
@@ -126,9 +127,8 @@ function issuedFindings(
 /** Our own promise: the ID is made from namespace and ServiceAccount, unless a registration says otherwise. */
 function identity(leaf: CertificateFacts, namespace: string, spec: PodCertificateRequest['spec']): Finding {
   const id = parseSpiffeId(leaf.uris[0] ?? '');
-  const facts = { namespace, serviceAccountName: spec.serviceAccountName };
-  const expected = id.ok ? spiffeIdOf(id.value.trustDomain, facts) : undefined;
-  const isDefault = id.ok && expected?.ok === true && expected.value.uri === id.value.uri;
+  const expected = id.ok ? identify({ ...spec, namespace }, id.value) : undefined;
+  const isDefault = id.ok && expected?.ok && spiffeIdIn(expected.subject) === id.value.uri;
   return finding(
     'should',
     'kubespiffe.io/spiffe',

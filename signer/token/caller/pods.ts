@@ -1,10 +1,9 @@
-import { messageOf } from '../../../spiffe/errors.ts';
-import type { SpiffeId } from '../../../spiffe/id.ts';
-import { spiffeIdOf } from '../../identity/spiffe.ts';
-import { type PodFacts, type PodLookup, readPod } from '../../kube/pods.ts';
+import { type Identify, verifyPod } from '../../identity/identify.ts';
+import { type Subject, spiffeIdIn } from '../../identity/subject.ts';
+import { lookUpPod, type PodFacts, type PodLookup, type PodReference } from '../../kube/pods.ts';
 import type { Store } from '../../kube/store.ts';
 import type { Transport } from '../../kube/transport.ts';
-import { type Checked, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Caller } from './caller.ts';
 import type { Recent } from './recent.ts';
 
@@ -21,12 +20,11 @@ export function isHeardFrom(pods: Store<PodFacts>, monotonic: number): boolean {
 }
 
 /**
- * The pod of a caller. The cache answers when it was heard from lately and agrees with the credential; a miss or any
- * mismatch is looked up live. Of a token the API server itself has said lately that its pod lives. Of a certificate it
- * was never asked, so the pod of one is looked up live too, unless it was so a moment ago: a watch that hangs unnoticed
- * is no reason to serve a pod that is gone.
+ * The pod of a caller. The cache may answer when it was heard from lately. The API server itself has said lately of a
+ * token that its pod lives. Of a certificate it was never asked, so the pod is read live, unless that was done a moment
+ * ago: a watch that hangs unnoticed is no reason to serve a pod that is gone.
  */
-export async function lookUpPod(
+export async function lookUpCaller(
   caller: Caller,
   needs: {
     readonly pods: Store<PodFacts>;
@@ -37,44 +35,55 @@ export async function lookUpPod(
   },
 ): Promise<PodLookup> {
   const isConfirmed = caller.provedBy === 'token' || needs.seenLive.get(caller.pod.uid) === true;
-  const cached =
-    isConfirmed && needs.hearsOfPods() ? needs.pods.get(`${caller.namespace}/${caller.pod.name}`) : undefined;
-  if (cached?.uid === caller.pod.uid && cached.serviceAccountName === caller.serviceAccount.name) {
-    return { kind: 'found', pod: cached };
-  }
-  const { namespace, pod } = caller;
-  const lookup = await readPod(needs.transport, { namespace, name: pod.name }, { timeoutMs: 5_000 });
-  if (lookup.kind === 'found') needs.seenLive.set(lookup.pod.uid, true);
+  const cache = isConfirmed && needs.hearsOfPods() ? needs.pods : undefined;
+  const lookup = await lookUpPod(podOf(caller), { ...needs, cache }, { timeoutMs: 5_000 });
+  if (lookup.kind === 'found' && !cache) needs.seenLive.set(lookup.pod.uid, true);
   return lookup;
 }
 
+const podOf = ({ namespace, pod, serviceAccount }: Caller): PodReference => ({
+  namespace,
+  podName: pod.name,
+  podUID: pod.uid,
+  serviceAccountName: serviceAccount.name,
+});
+
+/** The subject of a caller, and the SPIFFE ID in it, without which there is no SVID. */
+export interface CallerIdentity {
+  readonly subject: Subject;
+  readonly spiffeId: string;
+}
+
 /**
- * Whether the pod of a caller may have an identity now, and which: made anew for every request, with the same function
- * that names certificates. Pure.
+ * Whether the pod of a caller may have an identity now, and which. Decided for every request, by the functions that
+ * decide for PodCertificateRequests. Pure.
  *
  * @param now seconds since the epoch.
  */
-export function decideOnPod(
+export function identifyCaller(
   caller: Caller,
   lookup: PodLookup,
-  policy: { readonly trustDomain: string },
+  identify: Identify,
   now: number,
-): Checked<SpiffeId> {
-  const name = `${caller.namespace}/${caller.pod.name}`;
-  if (lookup.kind === 'gone') return refuse('PodGone', name);
-  if (lookup.kind === 'unavailable') return refuse('PodUnavailable', messageOf(lookup.error));
-  const { pod } = lookup;
-  if (pod.uid !== caller.pod.uid) return refuse('PodReplaced', name);
-  if (pod.serviceAccountName !== caller.serviceAccount.name) return refuse('ServiceAccountMismatch', name);
-  if (pod.finished !== undefined) return refuse('PodFinished', pod.finished);
-  if (pod.deletesAt !== undefined && now > pod.deletesAt) return refuse('PodDeleted', name);
-  const spiffeId = spiffeIdOf(policy.trustDomain, {
-    namespace: caller.namespace,
-    serviceAccountName: caller.serviceAccount.name,
-  });
-  if (!spiffeId.ok) return refuse('IdentityInvalid', spiffeId.reason);
-  if (caller.spiffeId !== undefined && caller.spiffeId !== spiffeId.value.uri) {
-    return refuse('CertificateNotOfPod', spiffeId.value.uri);
+): Checked<CallerIdentity> {
+  const named = podOf(caller);
+  const verified = verifyPod(named, lookup);
+  if (!verified.ok) {
+    const { reason, detail } = verified;
+    return refuse(reason === 'PodNotVisible' ? 'PodUnavailable' : reason, detail);
   }
-  return spiffeId;
+  const { finished, deletesAt } = verified.pod;
+  if (finished !== undefined) return refuse('PodFinished', finished);
+  if (deletesAt !== undefined && now > deletesAt) {
+    return refuse('PodDeleted', `${named.namespace}/${named.podName}`);
+  }
+  const identity = identify(named);
+  if (!identity.ok) return refuse(identity.reason, identity.detail);
+  const { subject } = identity;
+  const spiffeId = spiffeIdIn(subject);
+  if (spiffeId === undefined) return refuse('IdentityInvalid', `${subject.display} has no SPIFFE ID`);
+  if (caller.spiffeId !== undefined && caller.spiffeId !== spiffeId) {
+    return refuse('CertificateNotOfPod', spiffeId);
+  }
+  return pass({ subject, spiffeId });
 }

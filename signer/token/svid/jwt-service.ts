@@ -1,9 +1,10 @@
 import type { PoolView } from '../../authority/view.ts';
 import type { TokenConfig } from '../../config/endpoints.ts';
+import type { Identify } from '../../identity/identify.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Authenticated } from '../caller/caller.ts';
 import type { Credential } from '../caller/credential.ts';
-import { decideOnPod, lookUpPod } from '../caller/pods.ts';
+import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
 import { type AudiencePolicy, checkAudiences } from './audiences.ts';
 import type { TokenRequest } from './exchange.ts';
 import { expiryOf, mintJwtSvid } from './mint-jwt.ts';
@@ -12,7 +13,6 @@ import type { RequestContext } from './request-context.ts';
 export interface TokenPolicy
   extends AudiencePolicy,
     Pick<TokenConfig, 'issuer' | 'lifetimeSeconds' | 'algorithm' | 'rs256Audiences'> {
-  readonly trustDomain: string;
   /** How long a key must have been published before it signs, in seconds. */
   readonly propagationSeconds: number;
 }
@@ -20,7 +20,8 @@ export interface TokenPolicy
 export interface TokenServiceNeeds {
   /** Verifies a credential, and charges the request to the rate limit of its pod. */
   readonly authenticate: (credential: Credential) => Promise<Authenticated>;
-  readonly pods: Parameters<typeof lookUpPod>[1];
+  readonly identify: Identify;
+  readonly pods: Parameters<typeof lookUpCaller>[1];
   readonly pool: Pick<PoolView, 'jwtSignable'>;
   /** Why the clock may not be used, or undefined. */
   readonly clockFault: () => string | undefined;
@@ -60,10 +61,11 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     const audiences = checkAudiences(request.audiences, policy);
     if (!audiences.ok) return audiences;
 
-    const lookup = await lookUpPod(caller, needs.pods);
+    const lookup = await lookUpCaller(caller, needs.pods);
     const now = Math.floor(needs.now() / 1000);
-    const spiffeId = decideOnPod(caller, lookup, policy, now);
-    if (!spiffeId.ok) return spiffeId;
+    const identity = identifyCaller(caller, lookup, needs.identify, now);
+    if (!identity.ok) return identity;
+    const { spiffeId } = identity.value;
     const expiresAt = expiryOf({
       now,
       lifetimeSeconds: policy.lifetimeSeconds,
@@ -81,7 +83,7 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     const tokenId = needs.newId();
     const token = await mintJwtSvid({
       signer,
-      spiffeId: spiffeId.value,
+      spiffeId,
       audiences: audiences.value,
       issuer: policy.issuer,
       now,
@@ -92,7 +94,7 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
       kind: 'token',
       token,
       expiresIn: expiresAt.value - now,
-      spiffeId: spiffeId.value.uri,
+      spiffeId,
       audiences: audiences.value,
       tokenId,
       keyId: signer.kid,

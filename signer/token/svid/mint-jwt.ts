@@ -1,5 +1,4 @@
 import { constants, type KeyObject, sign } from 'node:crypto';
-import type { SpiffeId } from '../../../spiffe/id.ts';
 import type { JwtSigningAlgorithm } from '../../../spiffe/jwt-algorithms.ts';
 import { assembleJwt, jwtSigningInput } from '../../../spiffe/jwt-svid.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
@@ -39,7 +38,7 @@ export function expiryOf(input: {
  */
 export async function mintJwtSvid(input: {
   readonly signer: JwtSigner;
-  readonly spiffeId: SpiffeId;
+  readonly spiffeId: string;
   readonly audiences: readonly string[];
   readonly issuer: string;
   readonly now: number;
@@ -52,7 +51,7 @@ export async function mintJwtSvid(input: {
     { alg: signer.algorithm, kid: signer.kid },
     {
       iss: input.issuer,
-      sub: input.spiffeId.uri,
+      sub: input.spiffeId,
       aud: input.audiences,
       exp: input.expiresAt,
       iat: issuedAt,

@@ -3,12 +3,12 @@ import type { CertificateProfile } from '../../../spiffe/pki/leaf.ts';
 import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import type { Authority } from '../../authority/pool.ts';
-import { spiffeSubject } from '../../identity/subject.ts';
+import type { Identify } from '../../identity/identify.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Authenticate } from '../caller/authenticate.ts';
 import type { Caller } from '../caller/caller.ts';
-import { decideOnPod, lookUpPod } from '../caller/pods.ts';
+import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
 import { pkcs10Of, type X509Request } from './csr-request.ts';
 import { keyOfRequest, mintX509Svid } from './mint-x509.ts';
 import type { RequestContext } from './request-context.ts';
@@ -19,7 +19,8 @@ export interface X509ServiceNeeds {
    * token.
    */
   readonly authenticate: Authenticate;
-  readonly pods: Parameters<typeof lookUpPod>[1];
+  readonly identify: Identify;
+  readonly pods: Parameters<typeof lookUpCaller>[1];
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
   readonly authority: () =>
     | { readonly ok: true; readonly authority: Authority }
@@ -28,7 +29,7 @@ export interface X509ServiceNeeds {
   readonly roots: () => string | undefined;
   /** The same as that of PodCertificateRequests. */
   readonly profile: CertificateProfile;
-  readonly policy: { readonly trustDomain: string; readonly lifetimeSeconds: number };
+  readonly lifetimeSeconds: number;
   readonly randomBytes: (count: number) => Uint8Array;
   /** Epoch milliseconds. */
   readonly now: () => number;
@@ -38,6 +39,7 @@ export interface X509ServiceNeeds {
 export interface IssuedX509Svid {
   readonly kind: 'x509-svid';
   readonly spiffeId: string;
+  readonly dnsNames: readonly string[];
   /** Leaf, then intermediates, without the root; PEM. */
   readonly chainPem: string;
   /** PEM. */
@@ -61,8 +63,6 @@ export type X509Service = (request: X509Request, context: RequestContext) => Pro
  * is asked anew each time.
  */
 export function createX509Service(needs: X509ServiceNeeds): X509Service {
-  const { policy } = needs;
-
   return async (request, context) => {
     const authenticated = await needs.authenticate(request.subjectToken);
     context.caller = authenticated.ok ? authenticated.value : authenticated.owner;
@@ -73,10 +73,11 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     const key = keyOfRequest(pkcs10.value);
     if (!key.ok) return key;
 
-    const lookup = await lookUpPod(caller, needs.pods);
+    const lookup = await lookUpCaller(caller, needs.pods);
     const now = Math.floor(needs.now() / 1000);
-    const spiffeId = decideOnPod(caller, lookup, policy, now);
-    if (!spiffeId.ok) return spiffeId;
+    const identity = identifyCaller(caller, lookup, needs.identify, now);
+    if (!identity.ok) return identity;
+    const { subject, spiffeId } = identity.value;
 
     const usable = needs.authority();
     if (!usable.ok) return refuse('SigningUnavailable', clause(explain(usable.reason, usable.detail)));
@@ -85,11 +86,11 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     const minted = await mintX509Svid({
       authority: usable.authority.signingAuthority,
       profile: needs.profile,
-      subject: spiffeSubject(spiffeId.value),
+      subject,
       pod: podIdentityOf(caller),
       key: key.value,
       now,
-      lifetimeSeconds: policy.lifetimeSeconds,
+      lifetimeSeconds: needs.lifetimeSeconds,
       credentialEndsAt: caller.expiresAt,
       serial: makeSerial(needs.randomBytes),
     });
@@ -97,7 +98,8 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     const { chainPem, notBefore, notAfter, refreshAt, serialHex } = minted.value;
     return pass({
       kind: 'x509-svid',
-      spiffeId: spiffeId.value.uri,
+      spiffeId,
+      dnsNames: subject.dnsNames,
       chainPem,
       rootsPem,
       serial: serialHex,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { newPool } from '../../../signer/authority/document.ts';
 import { compilePool, type Pool } from '../../../signer/authority/pool.ts';
+import { type Identify, identify } from '../../../signer/identity/identify.ts';
 import { createLimiter } from '../../../signer/kube/limiter.ts';
 import { describe as sentenceOf } from '../../../signer/observe/refusals.ts';
 import { createCertificateAuthenticator } from '../../../signer/token/caller/authenticate-certificate.ts';
@@ -10,7 +11,7 @@ import {
   judgeClientCertificate,
   readClientCertificate,
 } from '../../../signer/token/caller/client-certificate.ts';
-import { decideOnPod } from '../../../signer/token/caller/pods.ts';
+import { identifyCaller } from '../../../signer/token/caller/pods.ts';
 import { decodePem } from '../../../spiffe/pki/pem.ts';
 import { makeCa } from '../../authority/authorities.ts';
 import {
@@ -62,8 +63,9 @@ function judge(credentials: ClientCredentials): string {
   const caller = read(credentials);
   if (!caller.ok) return caller.code;
   const pod = { uid: 'pod-uid', nodeName: 'node-1', serviceAccountName: 'web', finished: undefined };
-  const decided = decideOnPod(caller.value, { kind: 'found', pod }, { trustDomain }, now);
-  return decided.ok ? decided.value.uri : decided.code;
+  const identifyPod: Identify = (named) => identify(named, { trustDomain });
+  const identity = identifyCaller(caller.value, { kind: 'found', pod }, identifyPod, now);
+  return identity.ok ? identity.value.spiffeId : identity.code;
 }
 
 describe('a client certificate', () => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { type Identify, identify } from '../../../signer/identity/identify.ts';
 import type { PodFacts, PodLookup } from '../../../signer/kube/pods.ts';
 import { createStore } from '../../../signer/kube/store.ts';
 import type { Caller } from '../../../signer/token/caller/caller.ts';
-import { decideOnPod, isHeardFrom, lookUpPod } from '../../../signer/token/caller/pods.ts';
+import { identifyCaller, isHeardFrom, lookUpCaller } from '../../../signer/token/caller/pods.ts';
 import { createRecent } from '../../../signer/token/caller/recent.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 
@@ -24,6 +25,7 @@ const pod: PodFacts = {
   finished: undefined,
 };
 const now = 1_800_000_000;
+const identifyPod: Identify = (named) => identify(named, { trustDomain: 'example.org' });
 
 describe('the decision on a pod', () => {
   const found = (different: Partial<PodFacts>): PodLookup => ({
@@ -43,10 +45,38 @@ describe('the decision on a pod', () => {
   ];
   for (const [name, lookup, expected] of rows) {
     it(`${expected}: ${name}`, () => {
-      const decision = decideOnPod(psat, lookup, { trustDomain: 'example.org' }, now);
-      assert.equal(decision.ok ? decision.value.uri : decision.code, expected);
+      const decision = identifyCaller(psat, lookup, identifyPod, now);
+      assert.equal(decision.ok ? decision.value.spiffeId : decision.code, expected);
     });
   }
+});
+
+describe('the identity of a caller', () => {
+  const running: PodLookup = { kind: 'found', pod };
+
+  it('is the whole subject of the signer and the SPIFFE ID in it', () => {
+    const subject = { uris: ['spiffe://example.org/x'], dnsNames: ['web.shop.svc'], display: 'x' };
+    assert.deepEqual(
+      identifyCaller(psat, running, () => ({ ok: true, subject }), now),
+      { ok: true, value: { subject, spiffeId: 'spiffe://example.org/x' } },
+    );
+  });
+
+  it('is refused where the subject has no SPIFFE ID, since there is no SVID without', () => {
+    const subject = { uris: [], dnsNames: ['web.shop.svc'], display: 'web.shop.svc' };
+    const decision = identifyCaller(psat, running, () => ({ ok: true, subject }), now);
+    assert.deepEqual(decision, {
+      ok: false,
+      code: 'IdentityInvalid',
+      detail: 'web.shop.svc has no SPIFFE ID',
+    });
+  });
+
+  it('is refused for a certificate of another SPIFFE ID than the pod has now', () => {
+    const caller = { ...psat, provedBy: 'certificate' as const, spiffeId: 'spiffe://example.org/other' };
+    const decision = identifyCaller(caller, running, identifyPod, now);
+    assert.equal(!decision.ok && decision.code, 'CertificateNotOfPod');
+  });
 });
 
 /** The third row of "How long a deleted pod can go on" in docs/security/token-endpoint.md. */
@@ -88,7 +118,7 @@ describe('the look at a pod', () => {
       seenLive,
       transport: api.transport,
     };
-    return { api, live, clock, look: (caller: Caller = psat) => lookUpPod(caller, needs) };
+    return { api, live, clock, look: (caller: Caller = psat) => lookUpCaller(caller, needs) };
   }
 
   it('takes the word of the cache where it agrees with the token', async () => {

@@ -36,7 +36,7 @@ const aToken: IssuedToken = {
 };
 const leaf = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
 const aCertificate: IssuedX509Svid = {
-  ...{ kind: 'x509-svid', spiffeId, chainPem: leaf + leaf, rootsPem: leaf },
+  ...{ kind: 'x509-svid', spiffeId, dnsNames: [], chainPem: leaf + leaf, rootsPem: leaf },
   ...{ serial: '01', publicKeySha256: '02', authority: 'x1' },
   ...{ notBefore: 0, issuedAt: 100, refreshAt: 350, notAfter: 600 },
 };

@@ -8,7 +8,7 @@ import { makeSpiffeId } from '../../../spiffe/id.ts';
 const now = 1_800_000_000;
 const made = makeSpiffeId('example.org', ['ns', 'shop', 'sa', 'web']);
 assert.ok(made.ok);
-const spiffeId = made.value;
+const spiffeId = made.value.uri;
 const keys = {
   ES256: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
   RS256: generateKeyPairSync('rsa', { modulusLength: 2048 }),

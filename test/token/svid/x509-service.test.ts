@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import type { Authority } from '../../../signer/authority/pool.ts';
+import { identify } from '../../../signer/identity/identify.ts';
 import { createStore } from '../../../signer/kube/store.ts';
 import type { WaitReason } from '../../../signer/observe/reasons.ts';
 import { pass, refuse } from '../../../signer/observe/refusals.ts';
@@ -54,7 +55,8 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
     }),
     roots: () => ca.pem,
     profile: svidProfile,
-    policy: { trustDomain: 'example.org', lifetimeSeconds: 3600 },
+    identify: (pod) => identify(pod, { trustDomain: 'example.org' }),
+    lifetimeSeconds: 3600,
     randomBytes,
     now: () => now * 1000,
     ...different,
