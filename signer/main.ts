@@ -7,7 +7,7 @@ import { createRandomPool } from '../spiffe/pki/random.ts';
 import { svidProfile } from '../spiffe/svid-profile.ts';
 import { jwtPropagationSeconds } from './authority/jwt-signing.ts';
 import { createPoolView, type PoolView } from './authority/view.ts';
-import type { Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
 import { refreshGauges } from './gauges.ts';
 import { podFacts } from './identity/facts.ts';
 import { type Identify, identify } from './identity/identify.ts';
@@ -112,7 +112,8 @@ async function runReplica(
   const discovery = createDiscovery({ transport, log, ...time });
   const hasTokenEndpoint = config.endpoints?.token !== undefined;
 
-  const bundleName = bundleNameOf(signerName, config.bundleSuffix);
+  const signer = config.signers.spiffe;
+  const bundleName = bundleNameOf(signerName, signer.bundleSuffix);
   const informerNeeds = {
     transport,
     discovery,
@@ -126,11 +127,11 @@ async function runReplica(
   const policies = createInformer(informerNeeds, admissionPolicies);
   const policyBindings = createInformer(informerNeeds, admissionPolicyBindings);
   const roots =
-    config.rootsConfigMap === undefined
+    signer.rootsConfigMap === undefined
       ? undefined
       : {
           namespaces: createInformer(informerNeeds, optedInNamespaces),
-          configMaps: createInformer(informerNeeds, configMapsNamed(config.rootsConfigMap)),
+          configMaps: createInformer(informerNeeds, configMapsNamed(signer.rootsConfigMap)),
         };
   /** What must be known before requests are answered. */
   const needed = [requests, pods, bundles];
@@ -143,11 +144,11 @@ async function runReplica(
   const synced = Promise.all(needed.map((informer) => informer.synced));
   const permissions = createPermissions({
     transport,
-    needed: () => neededPermissions(config, signerName, bundles.isMissing()),
+    needed: () => neededPermissions(config, { ...signer, signerName }, bundles.isMissing()),
     log,
     jitter,
   });
-  const watched = { config, bundles, roots, bundleName };
+  const watched = { config, signer, bundles, roots, bundleName };
   const membership = createMembership({
     ...informerNeeds,
     namespace: config.namespace,
@@ -156,7 +157,7 @@ async function runReplica(
   });
   const pool = createPoolView({
     ...informerNeeds,
-    ...config.pool,
+    ...signer.pool,
     trustDomain: config.trustDomain,
     published: publishedIn(watched),
     now,
@@ -196,7 +197,7 @@ async function runReplica(
   const audit = createAudit({ replica: config.replica, destination: output.audit });
   const profile = {
     ...svidProfile,
-    extensionsFor: leafExtensions({ podIdentity: config.leafPodIdentity, issuer: config.leafIssuer }),
+    extensionsFor: leafExtensions({ podIdentity: signer.leafPodIdentity, issuer: signer.leafIssuer }),
   };
   const identifyPod: Identify = (pod) => identify(pod, config);
   const signing = createSigning({
@@ -204,8 +205,8 @@ async function runReplica(
     visibility,
     clockFault: () => clockFault(clock),
     policy: {
-      maxLifetimeSeconds: config.maxLifetimeSeconds,
-      refreshFraction: config.refreshFraction,
+      maxLifetimeSeconds: signer.maxLifetimeSeconds,
+      refreshFraction: signer.refreshFraction,
       refreshJitter,
     },
     profile,

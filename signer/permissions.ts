@@ -1,4 +1,4 @@
-import type { Config } from './config/load.ts';
+import type { Config, SignerConfig } from './config/config.ts';
 import { admissionPolicyName } from './issuance/admission-policy.ts';
 import type { Permission } from './kube/permissions.ts';
 import { bundleName } from './trust/bundle.ts';
@@ -10,16 +10,17 @@ const certificates = 'certificates.k8s.io';
  * ServiceAccount. A test holds the manifests to it.
  */
 export function neededPermissions(
-  config: Pick<Config, 'namespace' | 'pool' | 'bundleSuffix' | 'rootsConfigMap' | 'endpoints'>,
-  signerName: string,
+  config: Pick<Config, 'namespace' | 'endpoints'>,
+  signer: Pick<SignerConfig, 'pool' | 'bundleSuffix' | 'rootsConfigMap'> & { readonly signerName: string },
   /** Whether the API server is known to serve no ClusterTrustBundles. */
   lacksBundles: boolean,
 ): readonly Permission[] {
-  const { pool, namespace, bundleSuffix, rootsConfigMap } = config;
-  const signer = 'ClusterRole kubespiffe-signer';
+  const { namespace } = config;
+  const { signerName, pool, bundleSuffix, rootsConfigMap } = signer;
+  const role = 'ClusterRole kubespiffe-signer';
   const roots = 'ClusterRole kubespiffe-roots-configmap';
   const roleIn = (place: string) => `Role kubespiffe-signer in namespace ${place}`;
-  const requests = { group: certificates, resource: 'podcertificaterequests', grantedBy: signer };
+  const requests = { group: certificates, resource: 'podcertificaterequests', grantedBy: role };
   const bundles = { group: certificates, resource: 'clustertrustbundles' };
   return [
     ...each(['get', 'list', 'watch'], requests),
@@ -28,11 +29,11 @@ export function neededPermissions(
       group: certificates,
       resource: 'signers',
       name: signerName,
-      grantedBy: signer,
+      grantedBy: role,
     }),
     ...(['live', 'preview'] as const).flatMap((canarying) => {
       const name = bundleName(signerName, bundleSuffix, canarying);
-      return each(['create', 'patch'], { ...bundles, name, grantedBy: signer });
+      return each(['create', 'patch'], { ...bundles, name, grantedBy: role });
     }),
     // Kubernetes has this role only where it serves the resource.
     ...(lacksBundles
@@ -46,11 +47,11 @@ export function neededPermissions(
         group: 'admissionregistration.k8s.io',
         resource,
         name: admissionPolicyName,
-        grantedBy: signer,
+        grantedBy: role,
       }),
     ),
-    ...each(['get', 'list', 'watch'], { group: '', resource: 'pods', grantedBy: signer }),
-    ...each(['create', 'patch'], { group: 'events.k8s.io', resource: 'events', grantedBy: signer }),
+    ...each(['get', 'list', 'watch'], { group: '', resource: 'pods', grantedBy: role }),
+    ...each(['create', 'patch'], { group: 'events.k8s.io', resource: 'events', grantedBy: role }),
     ...each(['get', 'list', 'watch'], {
       group: '',
       resource: 'secrets',

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { messageOf } from '../spiffe/errors.ts';
 import { textOf } from '../spiffe/pki/text.ts';
-import { type Config, formatMistakes, loadConfig } from './config/load.ts';
+import type { Config } from './config/config.ts';
+import { formatMistakes, loadConfig } from './config/load.ts';
 import { run } from './main.ts';
 import { createLogger } from './observe/log.ts';
 import { standardOutput } from './observe/output.ts';

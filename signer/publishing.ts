@@ -1,5 +1,5 @@
 import type { PoolView, PoolViewNeeds } from './authority/view.ts';
-import type { Config } from './config/load.ts';
+import type { Config, SignerConfig } from './config/config.ts';
 import type { EventRecorder } from './kube/events.ts';
 import type { Informer } from './kube/informer.ts';
 import type { Membership } from './kube/membership.ts';
@@ -16,6 +16,7 @@ import { createTrustBundlePublisher, type TrustBundlePublisher } from './trust/t
 
 interface Watched {
   readonly config: Config;
+  readonly signer: SignerConfig;
   readonly bundles: Informer<ObservedBundle, CertificatesVersion>;
   /** Undefined where no ConfigMaps are published. */
   readonly roots:
@@ -55,8 +56,9 @@ export function joinPublishing(
     readonly jitter: () => number;
   },
 ): Publishing {
-  const { config, bundles, roots, membership, bundleName, signerName, hasTokenEndpoint } = needs;
-  const { trustDomain, takeoverDelayMs, bundleSuffix: suffix, rootsConfigMap } = config;
+  const { config, signer, bundles, roots, membership, bundleName, signerName, hasTokenEndpoint } = needs;
+  const { trustDomain, takeoverDelayMs } = config;
+  const { bundleSuffix: suffix, rootsConfigMap } = signer;
   const rankFor = (name: string) => ranking(name, membership.members()).indexOf(membership.self);
   const common = { ...needs, takeoverDelayMs, rankFor };
 

@@ -1,15 +1,16 @@
+import type { YAMLMap } from 'yaml';
 import { nearest } from './nearest.ts';
-import { settingKeys } from './settings.ts';
 import type { Source } from './sources.ts';
+import type { Table } from './table.ts';
 
 /** What a configuration file begins with. */
 export const fileHeader = { apiVersion: 'kubespiffe.io/v1alpha1', kind: 'SignerConfiguration' } as const;
 
 /**
- * Reads a configuration file: YAML, with the header and settings side by side at the top, as Kubernetes' own
- * component configurations have them. Every mistake is reported with its line.
+ * Reads a configuration file: YAML with the header, the shared settings at the top, as in the component configurations
+ * of Kubernetes, and a section for each signer below `signers`. Every mistake is reported with its line.
  */
-export async function readConfigFile(path: string, content: string): Promise<Source> {
+export async function readConfigFile(path: string, content: string, table: Table): Promise<Source> {
   // Loaded only where a file is used: the parser costs some 10 MB of resident memory.
   const { isMap, isScalar, LineCounter, parseDocument } = await import('yaml');
   const source: Source = { given: [], mistakes: [] };
@@ -28,22 +29,35 @@ export async function readConfigFile(path: string, content: string): Promise<Sou
     return source;
   }
 
+  const sections = ['signers', ...table.signers.map((signer) => `signers.${signer}`)];
   const header = new Map<string, string>();
-  for (const { key, value } of document.contents.items) {
-    const name = isScalar(key) ? String(key.value) : '';
-    const place = at(isScalar(key) ? key.range?.[0] : undefined);
-    const isText = isScalar(value) && value.value !== null && value.value !== '';
-    const text = isText ? (value.source ?? String(value.value)) : '';
-    const setting = settingKeys.find((candidate) => candidate === name);
 
-    if (Object.hasOwn(fileHeader, name)) header.set(name, text);
-    else if (!setting) {
-      const guess = nearest(name, settingKeys);
-      const hint = guess ? `; did you mean "${guess}"?` : '';
-      source.mistakes.push({ place, message: `"${name}" is not a setting${hint}` });
-    } else if (!isText) source.mistakes.push({ place, message: `${name} needs one value` });
-    else source.given.push({ key: setting, text, place: `${place} ${name}` });
+  /** @param above path of the section with a dot at its end, or empty for the top. */
+  function read({ items }: YAMLMap, above: string): void {
+    for (const { key, value } of items) {
+      const word = isScalar(key) ? String(key.value) : '';
+      const name = `${above}${word}`;
+      const place = at(isScalar(key) ? key.range?.[0] : undefined);
+      const isText = isScalar(value) && value.value !== null && value.value !== '';
+      const text = isText ? (value.source ?? String(value.value)) : '';
+      const named = word.includes('.') ? undefined : table.byPath.get(name);
+
+      if (above === '' && Object.hasOwn(fileHeader, name)) header.set(name, text);
+      else if (sections.includes(name)) {
+        if (isMap(value)) read(value, `${name}.`);
+        else source.mistakes.push({ place, message: `${name} needs keys and values below it` });
+      } else if (!named) {
+        const guess = nearest(
+          name,
+          [...table.byPath.keys(), ...sections].filter((one) => one.startsWith(above)),
+        );
+        const hint = guess ? `; did you mean "${guess}"?` : '';
+        source.mistakes.push({ place, message: `"${name}" is not a setting${hint}` });
+      } else if (!isText) source.mistakes.push({ place, message: `${name} needs one value` });
+      else source.given.push({ ...named, text, place: `${place} ${name}` });
+    }
   }
+  read(document.contents, '');
   for (const [name, wanted] of Object.entries(fileHeader)) {
     const found = header.get(name);
     if (found !== wanted) {

@@ -1,13 +1,10 @@
 import { fileHeader } from './file.ts';
-import type { Setting } from './setting.ts';
-import { flagOf, type SettingKey, settingKeys, settings, variableOf } from './settings.ts';
+import { type Setting, settingSections } from './setting.ts';
 import { fileVariable } from './sources.ts';
-
-const sections = [...new Set(settingKeys.map((key) => settings[key].section))];
-const inSection = (section: string) => settingKeys.filter((key) => settings[key].section === section);
+import type { Entry, Names, Table } from './table.ts';
 
 /** What `kubespiffe signer --help` prints. */
-export function helpText(): string {
+export function helpText(table: Table): string {
   const lines = [
     'Answers the PodCertificateRequests of signer kubespiffe.io/spiffe and publishes',
     'its roots.',
@@ -22,31 +19,37 @@ export function helpText(): string {
     ...flagLines('--check-config', 'Say whether the configuration is good, show it, and end.'),
     ...flagLines('--help', 'Show this.'),
   ];
-  for (const section of sections) {
+  for (const section of settingSections) {
     lines.push('', section);
-    for (const key of inSection(section)) {
-      const { type, description } = settings[key];
+    for (const { setting, names } of table.entries.filter((entry) => entry.setting.section === section)) {
+      const { type, description } = setting;
+      const flags = names.map(({ flag }) => flag).join(', ');
       lines.push(
-        ...flagLines(`${flagOf(key)} ${type.placeholder}`, `${plain(description)} ${plain(fallback(key))}`),
+        ...flagLines(`${flags} ${type.placeholder}`, `${plain(description)} ${plain(fallback(setting))}`),
       );
     }
   }
   lines.push(
     '',
-    `Each setting is also an environment variable (${variableOf('maxLifetime')}=12h) and a`,
-    'key of the file (maxLifetime: 12h). A flag wins over the environment, the',
+    'Each setting is also an environment variable (KUBESPIFFE_LOG_LEVEL=debug) and a',
+    'key of the file (logLevel: debug). A flag wins over the environment, the',
     'environment over the file.',
+    '',
+    'A setting of a signer has the name of the signer in front:',
+    '--spiffe-max-lifetime=12h, KUBESPIFFE_SPIFFE_MAX_LIFETIME=12h, or maxLifetime',
+    'in the section signers.spiffe of the file. Without a name it is one of the',
+    'signer spiffe.',
     '',
   );
   return lines.join('\n');
 }
 
 /** docs/reference/configuration.md. */
-export function referenceText(): string {
+export function referenceText(table: Table): string {
   const lines = [
     '# Configuration of the signer',
     '',
-    '<!-- Written by scripts/configuration-reference.ts from signer/config/settings.ts: do not edit. -->',
+    '<!-- Written by scripts/configuration-reference.ts from the tables in signer/config: do not edit. -->',
     '',
     'Each setting has three names: a flag, an environment variable and a key of the configuration file. A flag wins',
     'over the environment, the environment over the file, the file over the default. Unknown names are errors, and',
@@ -58,38 +61,43 @@ export function referenceText(): string {
     `apiVersion: ${fileHeader.apiVersion}`,
     `kind: ${fileHeader.kind}`,
     'trustDomain: example.org',
-    'maxLifetime: 12h',
+    'logLevel: debug',
+    'signers:',
+    '  spiffe:',
+    '    maxLifetime: 12h',
     '```',
     '',
     'Durations are numbers with units, from large to small: `d`, `h`, `m`, `s`, `ms`.',
   ];
-  for (const section of sections) {
+  for (const section of settingSections) {
     lines.push('', `## ${section}`);
-    for (const key of inSection(section)) {
-      const { type, description } = settings[key];
-      lines.push(
-        '',
-        `### ${key}`,
-        '',
-        description,
-        '',
-        '| flag | variable | value | default |',
-        '|---|---|---|---|',
-      );
-      lines.push(`| \`${flagOf(key)}\` | \`${variableOf(key)}\` | ${type.rule} | ${shortDefault(key)} |`);
+    if (section === 'Signers') lines.push('', ...aboutSigners);
+    const entries = table.entries.filter((entry) => entry.setting.section === section);
+    for (const [key, ofKey] of Map.groupBy(entries, (entry) => entry.key)) {
+      const header = ['| flag | variable | value | default |', '|---|---|---|---|'];
+      lines.push('', `### ${key}`, '', ofKey[0]?.setting.description ?? '', '', ...header, ...ofKey.map(row));
     }
   }
   return `${lines.join('\n')}\n`;
 }
 
-function shortDefault(key: SettingKey): string {
-  const { default: text, otherwise, required }: Setting<unknown> = settings[key];
+const aboutSigners = [
+  'Each signer has a section in the file, `signers.spiffe` for the signer `kubespiffe.io/spiffe`. Flags and variables',
+  'begin with the name of the signer. The names without it, which are also keys at the top of the file, mean the',
+  'signer `spiffe`. A setting that has different values under both names is an error, wherever they are set.',
+];
+
+function row({ setting, names }: Entry): string {
+  const all = (name: keyof Names) => names.map((one) => `\`${one[name]}\``).join(', ');
+  return `| ${all('flag')} | ${all('variable')} | ${setting.type.rule} | ${shortDefault(setting)} |`;
+}
+
+function shortDefault({ default: text, otherwise, required }: Setting<unknown>): string {
   if (required) return '**required**';
   return text === undefined ? (otherwise ?? '') : `\`${text}\``;
 }
 
-function fallback(key: SettingKey): string {
-  const { default: text, otherwise, required }: Setting<unknown> = settings[key];
+function fallback({ default: text, otherwise, required }: Setting<unknown>): string {
   if (required) return '(required)';
   return `(default: ${text ?? otherwise})`;
 }

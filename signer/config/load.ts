@@ -1,13 +1,12 @@
 import { hostname } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import { messageOf } from '../../spiffe/errors.ts';
-import { shortName } from '../kube/short-name.ts';
-import type { LogLevel } from '../observe/log.ts';
-import type { ListenAddress } from '../observe/server.ts';
-import { audienceClash, type EndpointConfig, resolveEndpoints } from './endpoints.ts';
+import { type Config, resolve, type Values } from './config.ts';
+import { audienceClash } from './endpoints.ts';
 import { readConfigFile } from './file.ts';
 import { helpText } from './help.ts';
 import type { Setting } from './setting.ts';
-import { flagOf, type SettingKey, type SettingValues, settingKeys, settings } from './settings.ts';
+import { signerSettings } from './signer-settings.ts';
 import {
   fileVariable,
   type Given,
@@ -16,38 +15,7 @@ import {
   readFlags,
   type Source,
 } from './sources.ts';
-import type { NamespacedName } from './values.ts';
-
-/** The signer's configuration, complete and valid. */
-export interface Config {
-  readonly trustDomain: string;
-  /** The Secret with the authorities. */
-  readonly pool: NamespacedName;
-  /** Last part of the ClusterTrustBundle's name, after `kubespiffe.io:spiffe:`. */
-  readonly bundleSuffix: string;
-  /** Name of the ConfigMap with the roots in namespaces that opted in; undefined for none. */
-  readonly rootsConfigMap: string | undefined;
-  /** What keeps others than nodes from creating requests. */
-  readonly requestAdmission: 'policy' | 'external';
-  readonly kubeconfig: string | undefined;
-  readonly context: string | undefined;
-  /** Where the Leases are. */
-  readonly namespace: string;
-  /** Name of this replica, at most 128 characters: its field manager, holder of its Lease, reporter of its Events. */
-  readonly replica: string;
-  readonly maxLifetimeSeconds: number;
-  readonly refreshFraction: number;
-  /** Whether leaves name their pod. */
-  readonly leafPodIdentity: boolean;
-  /** The issuer that leaves name; undefined for none. */
-  readonly leafIssuer: string | undefined;
-  readonly concurrency: number;
-  readonly takeoverDelayMs: number;
-  readonly metricsAddress: ListenAddress;
-  readonly logLevel: LogLevel;
-  /** Undefined: nothing listens to others. */
-  readonly endpoints: EndpointConfig | undefined;
-}
+import { type Entry, table as knownTable, type Table } from './table.ts';
 
 export type LoadedConfig =
   /** `summary` has a line per setting: its value as written and where it comes from. */
@@ -66,28 +34,29 @@ export interface ConfigSources {
 
 /**
  * Reads the configuration from flags, environment and file, in this order of precedence, and reports all mistakes
- * at once: a value that is overridden must be right too, or it would bite when the other one is taken away.
+ * at once: a value that is overridden must be right too, or it would fail when the other one is removed.
  */
-export async function loadConfig({ argv, env, readFile, host }: ConfigSources): Promise<LoadedConfig> {
-  const flags = readFlags(argv);
-  if (flags.help) return { kind: 'help', text: helpText() };
-  const sources = [flags, readEnvironment(env)];
+export async function loadConfig(sources: ConfigSources, table: Table = knownTable): Promise<LoadedConfig> {
+  const { argv, env, readFile, host } = sources;
+  const flags = readFlags(argv, table);
+  if (flags.help) return { kind: 'help', text: helpText(table) };
+  const read = [flags, readEnvironment(env, table)];
   const path = flags.file ?? env[fileVariable];
-  if (path) sources.push(await readFileSource(path, readFile));
+  if (path) read.push(await readFileSource(path, readFile, table));
 
-  const mistakes = sources.flatMap((source) => source.mistakes);
-  const given = sources.flatMap((source) => source.given);
-  const defaults = settingKeys.flatMap((key) => defaultOf(key));
-  const { values, origins } = readValues([...given, ...defaults], mistakes);
-  for (const key of settingKeys) {
-    if ('required' in settings[key] && !given.some((one) => one.key === key)) {
-      mistakes.push({ place: `flag ${flagOf(key)}`, message: `is required; ${settings[key].type.rule}` });
+  const mistakes = read.flatMap((source) => source.mistakes);
+  const given = read.flatMap((source) => source.given);
+  const settled = settle(given, table, mistakes);
+  for (const { setting, names } of table.entries) {
+    if (setting.required && !given.some((one) => one.names === names[0])) {
+      mistakes.push({ place: `flag ${names[0].flag}`, message: `is required; ${setting.type.rule}` });
     }
   }
-  mistakes.push(...missing(values), ...clashing(values, origins));
+  mistakes.push(...missing(settled, table), ...clashing(settled, table));
   if (mistakes.length > 0) return { kind: 'mistakes', mistakes };
-  const config = resolve(values, env, host ?? { name: hostname(), pid: process.pid });
-  return { kind: 'config', config, summary: summarize(origins, config), checkOnly: flags.checkOnly };
+  const config = resolve(settled.values, env, host ?? { name: hostname(), pid: process.pid });
+  const summary = summarize(settled, table, config);
+  return { kind: 'config', config, summary, checkOnly: flags.checkOnly };
 }
 
 /** All mistakes as text, one a line. */
@@ -95,128 +64,117 @@ export function formatMistakes(mistakes: readonly Mistake[]): string {
   return mistakes.map(({ place, message }) => `${place}: ${message}`).join('\n');
 }
 
-/** What a setting that was given demands of another one. */
-function missing(values: SettingValues): Mistake[] {
-  const demands: readonly [asks: SettingKey, asked: SettingKey][] = [
-    ['tokenAddress', 'jwtIssuer'],
-    ['leafIssuer', 'jwtIssuer'],
-    ['x509Svid', 'tokenAddress'],
-    ['tokenClientCertificates', 'leafPodIdentity'],
-    ['bundleWebAddress', 'bundleWebCertificate'],
-    ['bundleWebAddress', 'bundleWebKey'],
-  ];
-  return demands
-    .filter(([asks, asked]) => values[asks] && !values[asked])
-    .map(([asks, asked]) => ({
-      place: `flag ${flagOf(asked)}`,
-      message:
-        values[asked] === false
-          ? `must be true with ${flagOf(asks)}`
-          : `is required with ${flagOf(asks)}; ${settings[asked].type.rule}`,
-    }));
-}
-
-/** What is right by itself and wrong beside another setting. */
-function clashing(values: SettingValues, origins: ReadonlyMap<SettingKey, Given>): Mistake[] {
-  const message = audienceClash(values);
-  if (message === undefined) return [];
-  const given = origins.get('x509Audience') ?? origins.get('tokenAudience');
-  return [{ place: given?.place ?? `flag ${flagOf('x509Audience')}`, message }];
-}
-
-async function readFileSource(path: string, readFile: ConfigSources['readFile']): Promise<Source> {
+async function readFileSource(
+  path: string,
+  readFile: ConfigSources['readFile'],
+  table: Table,
+): Promise<Source> {
   let content: string;
   try {
     content = await readFile(path);
   } catch (error) {
     return { given: [], mistakes: [{ place: path, message: `cannot be read: ${messageOf(error)}` }] };
   }
-  return readConfigFile(path, content);
+  return readConfigFile(path, content, table);
 }
 
-function defaultOf(key: SettingKey): Given[] {
-  const { default: text }: Setting<unknown> = settings[key];
-  return text === undefined ? [] : [{ key, text, place: 'default' }];
+/** What counts of each setting. Complete only if no mistake was found. */
+interface Settled {
+  readonly values: Values;
+  /** Where a value comes from; absent where it is the default. */
+  origin(entry: Entry): Given | undefined;
 }
 
-/** Reads each value that was given; the first of each setting counts. Complete only if no mistake was found. */
-function readValues(given: readonly Given[], mistakes: Mistake[]) {
-  const values: Record<string, unknown> = Object.fromEntries(settingKeys.map((key) => [key, undefined]));
-  const origins = new Map<SettingKey, Given>();
+/** Reads each value that was given; the first of each setting counts. */
+function settle(given: readonly Given[], table: Table, mistakes: Mistake[]): Settled {
+  const read = new Map<Entry, { value: unknown; from: Given }>();
   for (const one of given) {
-    const read = settings[one.key].type.parse(one.text);
-    if (!read.ok) mistakes.push({ place: one.place, message: `"${one.text.slice(0, 100)}" ${read.reason}` });
-    else if (!origins.has(one.key)) {
-      values[one.key] = read.value;
-      origins.set(one.key, one);
+    const { entry, names, text, place } = one;
+    const { type } = entry.setting;
+    const parsed = type.parse(text);
+    const first = read.get(entry);
+    if (!parsed.ok) mistakes.push({ place, message: `"${text.slice(0, 100)}" ${parsed.reason}` });
+    else if (!first) read.set(entry, { value: parsed.value, from: one });
+    else if (first.from.names !== names && !isDeepStrictEqual(first.value, parsed.value)) {
+      const message = `"${text.slice(0, 100)}" contradicts "${first.from.text}" of ${first.from.place}; both names mean ${entry.names[0].path}, so set only one of them`;
+      mistakes.push({ place, message });
     }
   }
-  return { values: values as unknown as SettingValues, origins };
-}
-
-function resolve(
-  values: SettingValues,
-  env: ConfigSources['env'],
-  host: { name: string; pid: number },
-): Config {
-  const {
-    trustDomain,
-    pool,
-    bundleSuffix,
-    rootsConfigMap,
-    requestAdmission,
-    kubeconfig,
-    context,
-    refreshFraction,
-    concurrency,
-  } = values;
-  const namespace = values.namespace ?? (env.POD_NAMESPACE || pool.namespace);
-  return {
-    trustDomain,
-    pool,
-    bundleSuffix,
-    rootsConfigMap,
-    requestAdmission,
-    kubeconfig,
-    context,
-    namespace,
-    replica: shortName(values.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),
-    maxLifetimeSeconds: Math.floor(values.maxLifetime / 1000),
-    refreshFraction,
-    leafPodIdentity: values.leafPodIdentity,
-    leafIssuer: values.leafIssuer ? values.jwtIssuer : undefined,
-    concurrency,
-    takeoverDelayMs: values.takeoverDelay,
-    metricsAddress: values.metricsAddress,
-    logLevel: values.logLevel,
-    endpoints: resolveEndpoints(values, namespace),
+  const valueFor = (entry: Entry) => read.get(entry)?.value ?? defaultOf(entry.setting);
+  const valuesOf = (signer?: string) =>
+    table.entries
+      .filter((entry) => entry.signer === signer)
+      .map((entry) => [entry.key, valueFor(entry)] as const);
+  const otherwise = Object.entries(signerSettings).map(
+    ([key, setting]) => [key, defaultOf(setting)] as const,
+  );
+  const values = {
+    shared: Object.fromEntries(valuesOf()),
+    signers: Object.fromEntries(
+      table.signers.map((signer) => [signer, Object.fromEntries([...otherwise, ...valuesOf(signer)])]),
+    ),
   };
+  return { values: values as unknown as Values, origin: (entry) => read.get(entry)?.from };
 }
 
-/** Most characters that the API server takes of a field manager, and of the reporter of an Event. */
-const longestReplicaName = 128;
-
-/** A host name may have capitals and underscores and be long; the name of a Lease may not. */
-function replicaName(host: { name: string; pid: number }): string {
-  const name = host.name
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 50)
-    .replace(/^-+|-+$/g, '');
-  return `${name || 'host'}-${host.pid}`;
+function defaultOf({ type, default: text }: Setting<unknown>): unknown {
+  const read = text === undefined ? undefined : type.parse(text);
+  return read?.ok ? read.value : undefined;
 }
 
-function summarize(origins: ReadonlyMap<SettingKey, Given>, config: Config): string {
-  const lines = settingKeys.map((key) => {
-    const origin = origins.get(key);
-    const derived = key === 'namespace' ? config.namespace : '(not set)';
-    const text = key === 'replica' ? config.replica : (origin?.text ?? derived);
-    return `${key}: ${text}   # ${origin?.place ?? settingNote(key)}`;
+/** What a setting that was given demands of another one. */
+function missing({ values, origin }: Settled, table: Table): Mistake[] {
+  const demands: readonly (readonly [asks: string, asked: string])[] = [
+    ['tokenAddress', 'jwtIssuer'],
+    ...table.signers.map((signer) => [`signers.${signer}.leafIssuer`, 'jwtIssuer'] as const),
+    ['x509Svid', 'tokenAddress'],
+    ['tokenClientCertificates', 'signers.spiffe.leafPodIdentity'],
+    ['bundleWebAddress', 'bundleWebCertificate'],
+    ['bundleWebAddress', 'bundleWebKey'],
+  ];
+  const valueIn = ({ key, signer }: Entry) => {
+    const { [signer ?? '']: section = values.shared }: Record<string, object> = values.signers;
+    return (section as Record<string, unknown>)[key];
+  };
+  const flagOf = (entry: Entry) => (origin(entry)?.names ?? entry.names[0]).flag;
+  return demands.flatMap((paths) => {
+    const [asks, asked] = paths.map((path) => table.byPath.get(path)?.entry);
+    if (!asks || !asked || !valueIn(asks) || valueIn(asked)) return [];
+    const message =
+      valueIn(asked) === false
+        ? `must be true with ${flagOf(asks)}`
+        : `is required with ${flagOf(asks)}; ${asked.setting.type.rule}`;
+    return [{ place: `flag ${flagOf(asked)}`, message }];
   });
-  return `${lines.join('\n')}\n`;
 }
 
-function settingNote(key: SettingKey): string {
-  const { otherwise }: Setting<unknown> = settings[key];
-  return otherwise?.replaceAll('`', '') ?? 'not set';
+/** What is right by itself and wrong beside another setting. */
+function clashing({ values, origin }: Settled, table: Table): Mistake[] {
+  const message = audienceClash(values.shared);
+  if (message === undefined) return [];
+  const [x509, token] = ['x509Audience', 'tokenAudience'].map((path) => {
+    const entry = table.byPath.get(path)?.entry;
+    return entry && origin(entry);
+  });
+  return [{ place: (x509 ?? token)?.place ?? 'flag --x509-audience', message }];
+}
+
+function summarize({ origin }: Settled, table: Table, config: Config): string {
+  const derived: Record<string, string> = { namespace: config.namespace, replica: config.replica };
+  const line = (entry: Entry): string => {
+    const { key, setting } = entry;
+    const from = origin(entry);
+    const shown =
+      (entry.signer === undefined && derived[key]) || (from?.text ?? setting.default ?? '(not set)');
+    const note =
+      setting.default === undefined ? (setting.otherwise?.replaceAll('`', '') ?? 'not set') : 'default';
+    return `${key}: ${shown}   # ${from?.place ?? note}`;
+  };
+  const linesOf = (signer?: string) => table.entries.filter((entry) => entry.signer === signer).map(line);
+  const lines = [
+    ...linesOf(),
+    'signers:',
+    ...table.signers.flatMap((signer) => [`  ${signer}:`, ...linesOf(signer).map((text) => `    ${text}`)]),
+  ];
+  return `${lines.join('\n')}\n`;
 }

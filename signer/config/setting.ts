@@ -1,8 +1,11 @@
 import type { ValueType } from './values.ts';
 
-/** One setting of the signer. Its names as flag, variable and file key follow from its key in the table. */
+/** In the order of help and documentation. */
+export const settingSections = ['Identity', 'Signers', 'Kubernetes', 'Endpoints', 'Process'] as const;
+
+/** One setting. Its names as flag, variable and file key follow from its key in the table. */
 export interface Setting<T> {
-  readonly section: 'Identity' | 'Kubernetes' | 'Certificates' | 'Endpoints' | 'Process';
+  readonly section: (typeof settingSections)[number];
   readonly type: ValueType<T>;
   /** As a person would write it. Without one, and unless required, the setting may stay open. */
   readonly default?: string;

@@ -3,14 +3,10 @@ import { type LogLevel, logLevels } from '../observe/log.ts';
 import { endpointSettings } from './endpoint-settings.ts';
 import type { Setting } from './setting.ts';
 import {
-  boolean,
-  bundleSuffix,
   choice,
-  decimal,
   duration,
   filePath,
   hostPort,
-  namespacedName,
   namespaceName,
   objectName,
   text,
@@ -27,7 +23,7 @@ const trustDomainType: ValueType<string> = {
   },
 };
 
-/** Every setting of the signer, in the order of help and documentation. The only list of them. */
+/** Every setting that all signers share, in the order of help and documentation. */
 export const settings = {
   trustDomain: {
     section: 'Identity',
@@ -36,29 +32,6 @@ export const settings = {
     description:
       'Trust domain of every SPIFFE ID that is issued. It must be that of the root in the pool, and cannot be ' +
       'changed later without new identities for every pod.',
-  },
-  pool: {
-    section: 'Identity',
-    type: namespacedName,
-    default: 'kubespiffe/kubespiffe-pool',
-    description: 'Secret that holds the CA keys; `kubespiffe ca create` makes it.',
-  },
-  bundleSuffix: {
-    section: 'Identity',
-    type: bundleSuffix,
-    default: 'roots',
-    description:
-      'Last part of the name of the ClusterTrustBundle with the roots, `kubespiffe.io:spiffe:SUFFIX`, and of its preview, ' +
-      '`kubespiffe.io:spiffe:SUFFIX-preview`. The RBAC rule has both names, so change it too.',
-  },
-  rootsConfigMap: {
-    section: 'Identity',
-    type: objectName,
-    otherwise: 'no ConfigMaps',
-    description:
-      'Name of a ConfigMap with the roots, kept in every namespace that has the label `kubespiffe.io/roots: "true"`: ' +
-      'for pods that cannot project a ClusterTrustBundle. Where the API server serves none, these decide when a root may ' +
-      'sign. Needs the RBAC of manifests/roots-configmap, which names it too.',
   },
   kubeconfig: {
     section: 'Kubernetes',
@@ -87,7 +60,7 @@ export const settings = {
       'characters is cut, and a hash of the whole takes the place of the rest: the API server takes no longer one.',
   },
   requestAdmission: {
-    section: 'Certificates',
+    section: 'Kubernetes',
     type: choice<'policy' | 'external'>(['policy', 'external']),
     default: 'policy',
     description:
@@ -95,37 +68,6 @@ export const settings = {
       'manifests/base; the signer answers no request where it is missing or changed. `external`: something else, such ' +
       'as a webhook of yours. The signer cannot check it and answers all requests. Without it, anybody who may create ' +
       'requests gets the identity of any pod.',
-  },
-  maxLifetime: {
-    section: 'Certificates',
-    type: duration('1h', '91d'),
-    default: '24h',
-    description:
-      'Longest life of a certificate. A pod may ask for less with `maxExpirationSeconds`, never for more.',
-  },
-  refreshFraction: {
-    section: 'Certificates',
-    type: decimal(0.1, 0.9),
-    default: '0.5',
-    description:
-      'Share of its life after which kubelet should replace a certificate. Up to a tenth of it is taken off at ' +
-      'random, so that pods which started together do not come back together.',
-  },
-  leafPodIdentity: {
-    section: 'Certificates',
-    type: boolean,
-    default: 'false',
-    description:
-      'Whether certificates name their pod, ServiceAccount and node with their UIDs, in the PodIdentity extension of ' +
-      'KEP-4317 (not critical). Every peer reads them.',
-  },
-  leafIssuer: {
-    section: 'Certificates',
-    type: boolean,
-    default: 'false',
-    description:
-      'Whether certificates name `jwtIssuer` as a URI in issuerAltName (not critical), so that who meets one of ' +
-      'another cluster knows where to find its keys and bundle. Needs `jwtIssuer`.',
   },
   ...endpointSettings,
   concurrency: {
@@ -158,22 +100,12 @@ export const settings = {
   },
 } as const satisfies Record<string, Setting<unknown>>;
 
-export type SettingKey = keyof typeof settings;
-
 type ValueOf<S> = S extends { type: ValueType<infer T> } ? T : never;
 type Absence<S> = S extends { default: string } | { required: true } ? never : undefined;
 
-/** The value of every setting; undefined only where nothing was said and there is no default. */
-export type SettingValues = {
-  readonly [K in SettingKey]: ValueOf<(typeof settings)[K]> | Absence<(typeof settings)[K]>;
+/** The value of every setting of a table; undefined only where nothing was given and there is no default. */
+export type ValuesOf<T extends Record<string, Setting<unknown>>> = {
+  readonly [K in keyof T]: ValueOf<T[K]> | Absence<T[K]>;
 };
 
-export const settingKeys = Object.keys(settings) as SettingKey[];
-
-/** `maxLifetime` as a flag: `--max-lifetime`. */
-export const flagOf = (key: string): string =>
-  `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-
-/** `maxLifetime` as an environment variable: `KUBESPIFFE_MAX_LIFETIME`. */
-export const variableOf = (key: string): string =>
-  `KUBESPIFFE_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+export type SettingValues = ValuesOf<typeof settings>;

@@ -1,9 +1,8 @@
 import { nearest } from './nearest.ts';
-import { flagOf, type SettingKey, settingKeys, settings, variableOf } from './settings.ts';
+import type { Named, Table } from './table.ts';
 
 /** A value that somebody gave to a setting, as written. */
-export interface Given {
-  key: SettingKey;
+export interface Given extends Named {
   text: string;
   /** Where it was written, such as `flag --pool`. */
   place: string;
@@ -28,14 +27,11 @@ export interface Flags extends Source {
   help: boolean;
 }
 
-const switches = ['--check-config', '--help'];
-const keyOfFlag = new Map<string, SettingKey | 'config'>([
-  ['--config', 'config'],
-  ...settingKeys.map((key) => [flagOf(key), key] as const),
-]);
+/** Flags that are not settings. */
+const otherFlags = ['--config', '--check-config', '--help'];
 
 /** Reads flags: `--name value` or `--name=value`, each at most once. */
-export function readFlags(argv: readonly string[]): Flags {
+export function readFlags(argv: readonly string[], table: Table): Flags {
   const flags: Flags = { given: [], mistakes: [], file: undefined, checkOnly: false, help: false };
   const seen = new Set<string>();
   for (let i = 0; i < argv.length; i += 1) {
@@ -43,7 +39,8 @@ export function readFlags(argv: readonly string[]): Flags {
     const equals = argument.indexOf('=');
     const name = equals < 0 ? argument : argument.slice(0, equals);
     const place = `flag ${name}`;
-    const key = keyOfFlag.get(name);
+    const named = table.byFlag.get(name);
+    const isFile = name === '--config';
 
     if (name === '--help' || name === '-h') flags.help = true;
     else if (argument === '--check-config') flags.checkOnly = true;
@@ -52,8 +49,8 @@ export function readFlags(argv: readonly string[]): Flags {
         place: 'arguments',
         message: `"${argument}" is not expected here; settings are flags`,
       });
-    } else if (key === undefined) {
-      const guess = nearest(name, [...keyOfFlag.keys(), ...switches]);
+    } else if (!named && !isFile) {
+      const guess = nearest(name, [...table.byFlag.keys(), ...otherFlags]);
       flags.mistakes.push({
         place,
         message: `there is no such flag${guess ? `; did you mean ${guess}?` : ''}`,
@@ -63,18 +60,16 @@ export function readFlags(argv: readonly string[]): Flags {
       const isSeparate = equals < 0 && following !== undefined && !following.startsWith('--');
       if (isSeparate) i += 1;
       const value = equals < 0 ? (isSeparate ? following : '') : argument.slice(equals + 1);
-      const rule = key === 'config' ? 'path of a file' : settings[key].type.rule;
+      const rule = named?.entry.setting.type.rule ?? 'path of a file';
       if (value === '') flags.mistakes.push({ place, message: `needs a value; ${rule}` });
       else if (seen.has(name)) flags.mistakes.push({ place, message: 'is given twice; give it once' });
-      else if (key === 'config') flags.file = value;
-      else flags.given.push({ key, text: value, place });
+      else if (named) flags.given.push({ ...named, text: value, place });
+      else flags.file = value;
       seen.add(name);
     }
   }
   return flags;
 }
-
-const keyOfVariable = new Map<string, SettingKey>(settingKeys.map((key) => [variableOf(key), key]));
 
 /** The environment's way to name the configuration file. */
 export const fileVariable = 'KUBESPIFFE_CONFIG';
@@ -86,15 +81,15 @@ const otherVariables = /^KUBESPIFFE_(CONFIG$|NODE$|TEST_)/;
 const serviceLink = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
 
 /** Reads `KUBESPIFFE_…` variables. An empty one counts as not set, as manifests often can say no more. */
-export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Source {
+export function readEnvironment(env: Readonly<Record<string, string | undefined>>, table: Table): Source {
   const source: Source = { given: [], mistakes: [] };
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith('KUBESPIFFE_') || !value || otherVariables.test(name)) continue;
     const place = `environment ${name}`;
-    const key = keyOfVariable.get(name);
-    if (key) source.given.push({ key, text: value, place });
+    const named = table.byVariable.get(name);
+    if (named) source.given.push({ ...named, text: value, place });
     else if (!serviceLink.test(name)) {
-      const guess = nearest(name, [...keyOfVariable.keys(), fileVariable]);
+      const guess = nearest(name, [...table.byVariable.keys(), fileVariable]);
       source.mistakes.push({
         place,
         message: `there is no such setting${guess ? `; did you mean ${guess}?` : ''}`,

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Config, formatMistakes, loadConfig } from '../../signer/config/load.ts';
+import type { Config } from '../../signer/config/config.ts';
+import { formatMistakes, loadConfig } from '../../signer/config/load.ts';
+import { createTable } from '../../signer/config/table.ts';
 
 interface Input {
   argv?: string[];
@@ -38,22 +40,26 @@ const header = 'apiVersion: kubespiffe.io/v1alpha1\nkind: SignerConfiguration\n'
 test('the trust domain alone is enough', async () => {
   assert.deepEqual(await good({ argv: trustDomain }), {
     trustDomain: 'example.org',
-    pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' },
-    bundleSuffix: 'roots',
-    rootsConfigMap: undefined,
     requestAdmission: 'policy',
     kubeconfig: undefined,
     context: undefined,
     namespace: 'kubespiffe',
     replica: 'work-station-42',
-    maxLifetimeSeconds: 86_400,
-    refreshFraction: 0.5,
-    leafPodIdentity: false,
-    leafIssuer: undefined,
     concurrency: 64,
     takeoverDelayMs: 1000,
     metricsAddress: { host: '127.0.0.1', port: 9402 },
     logLevel: 'info',
+    signers: {
+      spiffe: {
+        pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' },
+        bundleSuffix: 'roots',
+        rootsConfigMap: undefined,
+        maxLifetimeSeconds: 86_400,
+        refreshFraction: 0.5,
+        leafPodIdentity: false,
+        leafIssuer: undefined,
+      },
+    },
     endpoints: undefined,
   });
 });
@@ -90,19 +96,19 @@ test('a flag wins over the environment, the environment over the file, the file 
   const env = { KUBESPIFFE_TRUST_DOMAIN: 'env.example', KUBESPIFFE_MAX_LIFETIME: '2h' };
   const config = await good({ argv: ['--trust-domain=flag.example'], env, file });
   assert.equal(config.trustDomain, 'flag.example');
-  assert.equal(config.maxLifetimeSeconds, 7200);
+  assert.equal(config.signers.spiffe.maxLifetimeSeconds, 7200);
   assert.equal(config.concurrency, 3);
-  assert.equal(config.refreshFraction, 0.3);
+  assert.equal(config.signers.spiffe.refreshFraction, 0.3);
   assert.equal(config.takeoverDelayMs, 1000);
 });
 
 test('leaves name their pod and the issuer where that is switched on', async () => {
   const file = `${header}leafPodIdentity: true\nleafIssuer: true\njwtIssuer: https://id.example.org\n`;
   const config = await good({ argv: trustDomain, file });
-  assert.equal(config.leafPodIdentity, true);
-  assert.equal(config.leafIssuer, 'https://id.example.org');
+  assert.equal(config.signers.spiffe.leafPodIdentity, true);
+  assert.equal(config.signers.spiffe.leafIssuer, 'https://id.example.org');
   const off = await good({ argv: [...trustDomain, '--leaf-issuer', 'false'], file });
-  assert.equal(off.leafIssuer, undefined);
+  assert.equal(off.signers.spiffe.leafIssuer, undefined);
 });
 
 test('the file may be named by the environment', async () => {
@@ -160,7 +166,7 @@ const wrongFlags: [string[], RegExp][] = [
   [[...trustDomain, '--leaf-pod-identity', 'yes'], /is not one of true, false/],
   [
     [...trustDomain, '--token-client-certificates', 'true'],
-    /^flag --leaf-pod-identity: must be true with --token-client-certificates$/,
+    /^flag --spiffe-leaf-pod-identity: must be true with --token-client-certificates$/,
   ],
   [[...trustDomain, '--leaf-issuer', 'true'], /^flag --jwt-issuer: is required with --leaf-issuer; /],
   [[...trustDomain, '--refresh-fraction', '1'], /is not a number from 0.1 to 0.9/],
@@ -183,8 +189,8 @@ const goodFlags: [string[], Partial<Config>][] = [
   [['--metrics-address', ':9402'], { metricsAddress: { host: '', port: 9402 } }],
   [['--metrics-address', '[::1]:0'], { metricsAddress: { host: '::1', port: 0 } }],
   [['--metrics-address=localhost:1'], { metricsAddress: { host: 'localhost', port: 1 } }],
-  [['--max-lifetime', '91d'], { maxLifetimeSeconds: 7_862_400 }],
-  [['--max-lifetime', '1h30m'], { maxLifetimeSeconds: 5400 }],
+  [['--takeover-delay', '1m'], { takeoverDelayMs: 60_000 }],
+  [['--takeover-delay', '1500ms'], { takeoverDelayMs: 1500 }],
   [['--takeover-delay', '1s500ms'], { takeoverDelayMs: 1500 }],
   [['--replica', 'a.b-c'], { replica: 'a.b-c' }],
 ];
@@ -194,6 +200,95 @@ for (const [argv, expected] of goodFlags) {
     assert.partialDeepStrictEqual(config, expected);
   });
 }
+
+const spiffe: [input: Input, expected: Partial<Config['signers']['spiffe']>][] = [
+  [{ argv: ['--max-lifetime', '91d'] }, { maxLifetimeSeconds: 7_862_400 }],
+  [{ argv: ['--spiffe-max-lifetime', '1h30m'] }, { maxLifetimeSeconds: 5400 }],
+  [{ env: { KUBESPIFFE_SPIFFE_LEAF_POD_IDENTITY: 'true' } }, { leafPodIdentity: true }],
+  [{ env: { KUBESPIFFE_LEAF_POD_IDENTITY: 'true' } }, { leafPodIdentity: true }],
+  [{ file: `${header}bundleSuffix: ours\n` }, { bundleSuffix: 'ours' }],
+  [
+    { file: `${header}signers:\n  spiffe:\n    pool: a/b\n    refreshFraction: 0.7\n` },
+    { pool: { namespace: 'a', name: 'b' }, refreshFraction: 0.7 },
+  ],
+  [
+    { argv: ['--spiffe-max-lifetime', '2h'], env: { KUBESPIFFE_SPIFFE_MAX_LIFETIME: '3h' } },
+    { maxLifetimeSeconds: 7200 },
+  ],
+  [
+    { argv: ['--max-lifetime', '24h'], file: `${header}signers:\n  spiffe:\n    maxLifetime: 1d\n` },
+    { maxLifetimeSeconds: 86_400 },
+  ],
+];
+for (const [input, expected] of spiffe) {
+  test(`a setting of the signer spiffe: ${JSON.stringify(input).slice(0, 120)}`, async () => {
+    const { signers } = await good({ ...input, argv: [...trustDomain, ...(input.argv ?? [])] });
+    assert.partialDeepStrictEqual(signers.spiffe, expected);
+  });
+}
+
+const contradictions: [name: string, input: Input, mistake: string][] = [
+  [
+    'two flags',
+    { argv: ['--pool', 'a/b', '--spiffe-pool', 'c/d'] },
+    'flag --spiffe-pool: "c/d" contradicts "a/b" of flag --pool; both names mean signers.spiffe.pool, so set only ' +
+      'one of them',
+  ],
+  [
+    'a flag and the file, although a flag wins over the file under the same name',
+    { argv: ['--max-lifetime', '2h'], file: `${header}signers:\n  spiffe:\n    maxLifetime: 3h\n` },
+    'signer.yaml:5 signers.spiffe.maxLifetime: "3h" contradicts "2h" of flag --max-lifetime; both names mean ' +
+      'signers.spiffe.maxLifetime, so set only one of them',
+  ],
+  [
+    'two keys of the file',
+    { file: `${header}bundleSuffix: a\nsigners:\n  spiffe:\n    bundleSuffix: b\n` },
+    'signer.yaml:6 signers.spiffe.bundleSuffix: "b" contradicts "a" of signer.yaml:3 bundleSuffix; both names mean ' +
+      'signers.spiffe.bundleSuffix, so set only one of them',
+  ],
+];
+for (const [name, input, mistake] of contradictions) {
+  test(`refuses different values under both names of a setting: ${name}`, async () => {
+    const found = await mistakes({ ...input, argv: [...trustDomain, ...(input.argv ?? [])] });
+    assert.deepEqual(found, [mistake]);
+  });
+}
+
+test('a signer that declares settings gets a section of its own with them, its defaults, and no other names', async () => {
+  const table = createTable({
+    spiffe: { settings: ['pool', 'maxLifetime'] },
+    'service-dns': {
+      settings: ['pool', 'maxLifetime'],
+      defaults: { pool: 'kubespiffe/kubespiffe-dns-pool' },
+    },
+  });
+  const load = async (input: Input) => {
+    const { argv = [], env = {}, file = header } = input;
+    const given = [...trustDomain, ...argv, '--config', 'signer.yaml'];
+    const loaded = await loadConfig({ argv: given, env, readFile: async () => file }, table);
+    assert.ok(loaded.kind !== 'help');
+    return loaded.kind === 'config' ? loaded.config.signers : formatMistakes(loaded.mistakes);
+  };
+  const lifetimes = { argv: ['--service-dns-max-lifetime', '2h'], env: { KUBESPIFFE_MAX_LIFETIME: '3h' } };
+  assert.partialDeepStrictEqual(await load(lifetimes), {
+    spiffe: { maxLifetimeSeconds: 10_800, pool: { name: 'kubespiffe-pool' } },
+    'service-dns': {
+      maxLifetimeSeconds: 7200,
+      pool: { name: 'kubespiffe-dns-pool' },
+      bundleSuffix: 'roots',
+      leafPodIdentity: false,
+    },
+  });
+  const env = { KUBESPIFFE_SERVICE_DNS_POOL: 'a/b' };
+  const file = `${header}signers:\n  service-dns:\n    maxLifetime: 4h\n`;
+  assert.partialDeepStrictEqual(await load({ env, file }), {
+    'service-dns': { maxLifetimeSeconds: 14_400, pool: { namespace: 'a', name: 'b' } },
+  });
+  assert.match(
+    String(await load({ file: `${header}signers:\n  service-dns:\n    leafIssuer: true\n` })),
+    /^signer\.yaml:5: "signers\.service-dns\.leafIssuer" is not a setting$/,
+  );
+});
 
 test('trust domains of 255 characters, or beginning with a hyphen, are taken', async () => {
   assert.equal((await good({ argv: [`--trust-domain=${'a'.repeat(255)}`] })).trustDomain.length, 255);
@@ -228,6 +323,21 @@ const wrongFiles: [string, RegExp][] = [
   ['- a\n', /^signer\.yaml:1: must hold settings/],
   ['', /^signer\.yaml:1: must hold settings/],
   [`${header}pool:\n  namespace: a\n  name: b\n`, /^signer\.yaml:3: pool needs one value$/],
+  [`${header}signers: spiffe\n`, /^signer\.yaml:3: signers needs keys and values below it$/],
+  [`${header}signers:\n  spiffe: a/b\n`, /^signer\.yaml:4: signers\.spiffe needs keys and values below it$/],
+  [
+    `${header}signers:\n  spife:\n    pool: a/b\n`,
+    /^signer\.yaml:4: "signers\.spife" is not a setting; did you mean "signers\.spiffe"\?$/,
+  ],
+  [
+    `${header}signers:\n  spiffe:\n    pol: a/b\n`,
+    /^signer\.yaml:5: "signers\.spiffe\.pol" is not a setting; did you mean "signers\.spiffe\.pool"\?$/,
+  ],
+  [
+    `${header}signers:\n  spiffe:\n    trustDomain: a\n`,
+    /^signer\.yaml:5: "signers\.spiffe\.trustDomain" is not/,
+  ],
+  [`${header}signers.spiffe.pool: a/b\n`, /^signer\.yaml:3: "signers\.spiffe\.pool" is not a setting/],
   [`${header}trustDomain:\n`, /^signer\.yaml:3: trustDomain needs one value$/],
   [`${header}---\n${header}`, /^signer\.yaml:\d: /],
 ];
@@ -276,7 +386,11 @@ test('--check-config is passed on, with a summary of values and where each comes
   if (loaded.kind !== 'config') return;
   assert.equal(loaded.checkOnly, true);
   assert.match(loaded.summary, /^trustDomain: example\.org {3}# flag --trust-domain$/m);
-  assert.match(loaded.summary, /^maxLifetime: 2h {3}# environment KUBESPIFFE_MAX_LIFETIME$/m);
+  assert.match(
+    loaded.summary,
+    /^signers:\n {2}spiffe:\n {4}pool: kubespiffe\/kubespiffe-pool {3}# default$/m,
+  );
+  assert.match(loaded.summary, /^ {4}maxLifetime: 2h {3}# environment KUBESPIFFE_MAX_LIFETIME$/m);
   assert.match(loaded.summary, /^concurrency: 64 {3}# default$/m);
 });
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
-import { settingKeys, variableOf } from '../../signer/config/settings.ts';
+import { table } from '../../signer/config/table.ts';
 import { paths } from '../../signer/token/http/paths.ts';
 import { type Block, blocksOf, checkout, readPages } from './markdown.ts';
 
@@ -62,14 +62,15 @@ describe('code in the documentation', () => {
   });
 
   it('names settings that exist', () => {
-    const known = new Set(settingKeys.map(variableOf));
     const named = blocks.flatMap(({ code }) =>
       [...code.matchAll(/\bKUBESPIFFE_[A-Z0-9_]+/g)].map(([name]) => name),
     );
     assert.ok(named.length > 3);
     // Beside the settings there is where they are, and where Node.js is.
     assert.deepEqual(
-      named.filter((name) => !known.has(name) && !['KUBESPIFFE_NODE', 'KUBESPIFFE_CONFIG'].includes(name)),
+      named.filter(
+        (name) => !table.byVariable.has(name) && !['KUBESPIFFE_NODE', 'KUBESPIFFE_CONFIG'].includes(name),
+      ),
       [],
     );
   });

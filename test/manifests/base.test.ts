@@ -3,7 +3,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
-import { type Config, loadConfig } from '../../signer/config/load.ts';
+import type { Config } from '../../signer/config/config.ts';
+import { loadConfig } from '../../signer/config/load.ts';
 import type { readinessChecks } from '../../signer/readiness.ts';
 import { maxBodyBytes, memoryOf, usualLimits } from '../../signer/token/http/limits.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
@@ -74,8 +75,8 @@ test('an overlay sets trust domain and image, and the rest stays', async () => {
   const overlaid = await build(folder);
   const config = await configuration(overlaid);
   assert.equal(config.trustDomain, 'example.org');
-  assert.equal(config.maxLifetimeSeconds, 12 * 3600);
-  assert.deepEqual(config.pool, { namespace: 'kubespiffe', name: 'kubespiffe-pool' });
+  assert.equal(config.signers.spiffe.maxLifetimeSeconds, 12 * 3600);
+  assert.deepEqual(config.signers.spiffe.pool, { namespace: 'kubespiffe', name: 'kubespiffe-pool' });
   const [container] = find('Deployment', overlaid).spec.template.spec.containers;
   assert.equal(container.image, 'registry.example.com/kubespiffe:0.1.0');
   const [reference] = container.envFrom;
@@ -190,7 +191,7 @@ test('an overlay for clusters without Pod Certificates names the ConfigMap that 
   assert.ok(config.endpoints?.token?.x509);
   const role = overlaid.find(({ metadata }) => metadata.name === 'kubespiffe-roots-configmap');
   const rule = role.rules.find(({ resources }: { resources: string[] }) => resources.includes('configmaps'));
-  assert.deepEqual(rule.resourceNames, [config.rootsConfigMap]);
+  assert.deepEqual(rule.resourceNames, [config.signers.spiffe.rootsConfigMap]);
   await controlPlane.kubectl([
     'apply',
     '--server-side',
@@ -224,7 +225,7 @@ for (const example of ['jwt-svid-roots-configmap.yaml', 'x509-svid.yaml']) {
   test(`the example ${example} takes the roots from the ConfigMap that the component makes`, async () => {
     const config = await configuration(await build(join(manifests, 'examples/without-pod-certificates')));
     const source = (await projectedSources(example)).find(({ configMap }) => configMap);
-    assert.deepEqual(source.configMap, { name: config.rootsConfigMap });
+    assert.deepEqual(source.configMap, { name: config.signers.spiffe.rootsConfigMap });
   });
 }
 
@@ -234,9 +235,9 @@ test('the settings are valid, and name what the roles allow', async () => {
   assert.equal(roles.length, 2);
   for (const { metadata, rules } of roles) {
     assert.equal(config.namespace, metadata.namespace);
-    assert.equal(config.pool.namespace, metadata.namespace);
+    assert.equal(config.signers.spiffe.pool.namespace, metadata.namespace);
     const named = rules.flatMap(({ resourceNames }: { resourceNames?: string[] }) => resourceNames ?? []);
-    assert.deepEqual(named, [config.pool.name]);
+    assert.deepEqual(named, [config.signers.spiffe.pool.name]);
   }
   const rule = (resource: string): Manifest =>
     objects
@@ -244,8 +245,8 @@ test('the settings are valid, and name what the roles allow', async () => {
       .flatMap(({ rules }) => rules)
       .find(({ resources }) => resources.includes(resource));
   assert.deepEqual(rule('clustertrustbundles').resourceNames, [
-    bundleName('kubespiffe.io/spiffe', config.bundleSuffix),
-    bundleName('kubespiffe.io/spiffe', config.bundleSuffix, 'preview'),
+    bundleName('kubespiffe.io/spiffe', config.signers.spiffe.bundleSuffix),
+    bundleName('kubespiffe.io/spiffe', config.signers.spiffe.bundleSuffix, 'preview'),
   ]);
   assert.deepEqual(rule('signers').resourceNames, ['kubespiffe.io/spiffe']);
   const [container] = find('Deployment').spec.template.spec.containers;

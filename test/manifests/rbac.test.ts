@@ -63,7 +63,11 @@ test('the signer checks for every right that the manifests grant it, and for no 
   ];
   const loaded = await loadConfig({ argv, env: {}, readFile: async () => '' });
   assert.ok(loaded.kind === 'config');
-  const checked = neededPermissions(loaded.config, 'kubespiffe.io/spiffe', false)
+  const checked = neededPermissions(
+    loaded.config,
+    { ...loaded.config.signers.spiffe, signerName: 'kubespiffe.io/spiffe' },
+    false,
+  )
     .filter(({ grantedBy }) => !grantedBy.endsWith('of Kubernetes itself'))
     .map(({ grantedBy, group, resource, subresource, name, verb }) =>
       [grantedBy, group, subresource ? `${resource}/${subresource}` : resource, name, verb].join(' '),

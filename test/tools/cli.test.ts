@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
-import { settings } from '../../signer/config/settings.ts';
+import { signerSettings } from '../../signer/config/signer-settings.ts';
 import { serve, webCredentials } from '../contract/bundle-endpoint.ts';
 import { launcher, run } from './run.ts';
 
@@ -229,7 +229,7 @@ describe('`ca create --dry-run`', () => {
   it('is for the pool of manifests/base unless told otherwise', async () => {
     const { stdout } = await run(['ca', 'create', '--ca-id', 'a', '--trust-domain', 'td', '--dry-run']);
     const { namespace, name } = parse(stdout).metadata;
-    assert.equal(`${namespace}/${name}`, settings.pool.default);
+    assert.equal(`${namespace}/${name}`, signerSettings.pool.default);
   });
 
   it('prints the key when asked for it by name, in the form that is stored', async () => {

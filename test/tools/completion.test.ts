@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { flagOf, settingKeys } from '../../signer/config/settings.ts';
+import { table } from '../../signer/config/table.ts';
 import { run } from './run.ts';
 
 /** What is typed, the cursor at its end, and what the shell then offers. */
@@ -22,7 +22,7 @@ const lines: [line: string, offered: string[]][] = [
   ['kubespiffe signer --log-level ', ['debug', 'error', 'info', 'trace', 'warn']],
   ['kubespiffe ca create --namespace ', ['']],
   ['kubespiffe signer --metrics-address ', ['']],
-  ['kubespiffe signer --', ['--config', '--check-config', '--help', ...settingKeys.map(flagOf)]],
+  ['kubespiffe signer --', ['--config', '--check-config', '--help', ...table.byFlag.keys()]],
 ];
 
 /** Runs a shell with our script, as its users have it, on these lines. @returns what it offers for each. */

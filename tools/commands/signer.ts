@@ -1,5 +1,4 @@
 import { type Command, Option } from 'commander';
-import type { Setting } from '../../signer/config/setting.ts';
 
 /** `kubespiffe signer` for help and completion only: tools/main.ts starts it before any of this is loaded. */
 export function signer(parent: Command): Command {
@@ -16,13 +15,13 @@ export function signer(parent: Command): Command {
  * is loaded here and not with every command.
  */
 export async function withSettings(command: Command): Promise<void> {
-  const { flagOf, settingKeys, settings } = await import('../../signer/config/settings.ts');
+  const { table } = await import('../../signer/config/table.ts');
   command
     .option('--config <file>', 'YAML file with settings.')
     .option('--check-config', 'Say whether the configuration is good, show it, and end.');
-  for (const key of settingKeys) {
-    const { type, description }: Setting<unknown> = settings[key];
-    const option = new Option(`${flagOf(key)} <${type.placeholder}>`, firstSentence(description));
+  for (const [flag, { entry }] of table.byFlag) {
+    const { type, description } = entry.setting;
+    const option = new Option(`${flag} <${type.placeholder}>`, firstSentence(description));
     command.addOption(type.words ? option.choices(type.words) : option);
   }
 }

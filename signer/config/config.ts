@@ -1,0 +1,72 @@
+import { shortName } from '../kube/short-name.ts';
+import type { endpointSettings } from './endpoint-settings.ts';
+import { type EndpointConfig, resolveEndpoints } from './endpoints.ts';
+import type { SettingValues, ValuesOf } from './settings.ts';
+import type { SignerName, signerSettings } from './signer-settings.ts';
+
+type SignerValues = ValuesOf<typeof signerSettings>;
+
+/** What one signer is configured with. docs/reference/configuration.md says what each setting is for. */
+export interface SignerConfig extends Omit<SignerValues, 'maxLifetime' | 'leafIssuer'> {
+  readonly maxLifetimeSeconds: number;
+  /** The issuer that leaves name; undefined for none. */
+  readonly leafIssuer: string | undefined;
+}
+
+/** The signer's configuration, complete and valid. */
+export interface Config extends Omit<SettingValues, keyof typeof endpointSettings | 'takeoverDelay'> {
+  /** Where the Leases are. */
+  readonly namespace: string;
+  /** Name of this replica, at most 128 characters: its field manager, holder of its Lease, reporter of its Events. */
+  readonly replica: string;
+  readonly takeoverDelayMs: number;
+  readonly signers: Readonly<Record<SignerName, SignerConfig>>;
+  /** Undefined: nothing listens to others. */
+  readonly endpoints: EndpointConfig | undefined;
+}
+
+/** The value of every setting: what all signers share, and a section for each signer. */
+export interface Values {
+  readonly shared: SettingValues;
+  readonly signers: Readonly<Record<SignerName, SignerValues>>;
+}
+
+/** Makes the configuration of values that are valid. */
+export function resolve(
+  { shared, signers }: Values,
+  env: Readonly<Record<string, string | undefined>>,
+  host: { name: string; pid: number },
+): Config {
+  const { trustDomain, requestAdmission, kubeconfig, context } = shared;
+  const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
+  const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
+  const sections = Object.entries(signers).map(([name, { maxLifetime, ...values }]) => [
+    name,
+    {
+      ...values,
+      maxLifetimeSeconds: Math.floor(maxLifetime / 1000),
+      leafIssuer: values.leafIssuer ? shared.jwtIssuer : undefined,
+    } satisfies SignerConfig,
+  ]);
+  return {
+    ...{ trustDomain, requestAdmission, kubeconfig, context, namespace },
+    ...{ concurrency, metricsAddress, logLevel },
+    replica: shortName(shared.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),
+    takeoverDelayMs: takeoverDelay,
+    signers: Object.fromEntries(sections),
+    endpoints: resolveEndpoints(shared, namespace),
+  };
+}
+
+/** Most characters that the API server takes of a field manager, and of the reporter of an Event. */
+const longestReplicaName = 128;
+
+/** A host name may have capitals and underscores and be long; the name of a Lease may not. */
+function replicaName(host: { name: string; pid: number }): string {
+  const name = host.name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 50)
+    .replace(/^-+|-+$/g, '');
+  return `${name || 'host'}-${host.pid}`;
+}
