@@ -19,8 +19,8 @@ export interface Replica {
   readonly parts: readonly Part[];
   /** Resolves when the replica knows what it has to know before it answers. */
   readonly knowing: Promise<unknown>;
-  /** Answers requests. */
-  readonly controller: Part;
+  /** Answer requests, one for each signer. */
+  readonly controllers: readonly Part[];
   /** Tells the other replicas of this one for as long as it answers. */
   readonly membership: Part;
   /** Serve callers; each ends by itself only with an error. */
@@ -41,7 +41,9 @@ export async function live(replica: Replica, stopping: AbortSignal, ended: Abort
   const leaving = AbortSignal.any([stopping, failed.signal]);
   const stopped = once(leaving, 'abort');
   const parts = replica.parts.map((part) => part.run(ended.signal));
-  const answering = Promise.race([replica.knowing, stopped]).then(() => replica.controller.run(leaving));
+  const answering = Promise.race([replica.knowing, stopped]).then(() =>
+    Promise.all(replica.controllers.map((controller) => controller.run(leaving))),
+  );
   const leases = replica.membership.run(leaving);
   const serving = replica.listeners.map((listener) => listener.run(leaving));
 

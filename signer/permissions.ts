@@ -1,45 +1,44 @@
-import type { Config, SignerConfig } from './config/config.ts';
+import type { Config } from './config/config.ts';
 import { admissionPolicyName } from './issuance/admission-policy.ts';
+import type { InformerSpec } from './kube/informer.ts';
 import type { Permission } from './kube/permissions.ts';
+import { type SignerProfile, settingsOf } from './signers/profile.ts';
 import { bundleName } from './trust/bundle.ts';
 
 const certificates = 'certificates.k8s.io';
+const signerRole = 'ClusterRole kubespiffe-signer';
+const roleIn = (namespace: string) => `Role kubespiffe-signer in namespace ${namespace}`;
+
+/** A signer, and what it follows in the cluster to know who a pod is. */
+interface SignerNeeds {
+  readonly profile: SignerProfile;
+  readonly facts: readonly {
+    readonly spec: Pick<InformerSpec<never, unknown>, 'resource' | 'namespace' | 'name'>;
+  }[];
+}
 
 /**
- * Every right that a replica with these settings needs: what manifests/ grants it, and what Kubernetes grants to every
- * ServiceAccount. A test holds the manifests to it.
+ * Every right that a replica with these settings and signers needs: what manifests/ grants it, and what Kubernetes
+ * grants to every ServiceAccount. A test holds the manifests to it.
+ *
+ * @param lacksBundles whether the API server is known to serve no ClusterTrustBundles.
  */
 export function neededPermissions(
-  config: Pick<Config, 'namespace' | 'endpoints'>,
-  signer: Pick<SignerConfig, 'pool' | 'bundleSuffix' | 'rootsConfigMap'> & { readonly signerName: string },
-  /** Whether the API server is known to serve no ClusterTrustBundles. */
+  config: Config,
+  signers: readonly SignerNeeds[],
   lacksBundles: boolean,
 ): readonly Permission[] {
   const { namespace } = config;
-  const { signerName, pool, bundleSuffix, rootsConfigMap } = signer;
-  const role = 'ClusterRole kubespiffe-signer';
-  const roots = 'ClusterRole kubespiffe-roots-configmap';
-  const roleIn = (place: string) => `Role kubespiffe-signer in namespace ${place}`;
-  const requests = { group: certificates, resource: 'podcertificaterequests', grantedBy: role };
-  const bundles = { group: certificates, resource: 'clustertrustbundles' };
-  return [
+  const requests = { group: certificates, resource: 'podcertificaterequests', grantedBy: signerRole };
+  const needed = [
     ...each(['get', 'list', 'watch'], requests),
     ...each(['patch'], { ...requests, subresource: 'status' }),
-    ...each(['sign', 'attest'], {
-      group: certificates,
-      resource: 'signers',
-      name: signerName,
-      grantedBy: role,
-    }),
-    ...(['live', 'preview'] as const).flatMap((canarying) => {
-      const name = bundleName(signerName, bundleSuffix, canarying);
-      return each(['create', 'patch'], { ...bundles, name, grantedBy: role });
-    }),
     // Kubernetes has this role only where it serves the resource.
     ...(lacksBundles
       ? []
       : each(['list', 'watch'], {
-          ...bundles,
+          group: certificates,
+          resource: 'clustertrustbundles',
           grantedBy: 'ClusterRole system:cluster-trust-bundle-discovery, of Kubernetes itself',
         })),
     ...['validatingadmissionpolicies', 'validatingadmissionpolicybindings'].flatMap((resource) =>
@@ -47,17 +46,11 @@ export function neededPermissions(
         group: 'admissionregistration.k8s.io',
         resource,
         name: admissionPolicyName,
-        grantedBy: role,
+        grantedBy: signerRole,
       }),
     ),
-    ...each(['get', 'list', 'watch'], { group: '', resource: 'pods', grantedBy: role }),
-    ...each(['create', 'patch'], { group: 'events.k8s.io', resource: 'events', grantedBy: role }),
-    ...each(['get', 'list', 'watch'], {
-      group: '',
-      resource: 'secrets',
-      ...pool,
-      grantedBy: roleIn(pool.namespace),
-    }),
+    ...each(['get', 'list', 'watch'], { group: '', resource: 'pods', grantedBy: signerRole }),
+    ...each(['create', 'patch'], { group: 'events.k8s.io', resource: 'events', grantedBy: signerRole }),
     ...each(['create', 'list', 'watch', 'patch', 'delete'], {
       group: 'coordination.k8s.io',
       resource: 'leases',
@@ -71,6 +64,47 @@ export function neededPermissions(
           resource: 'tokenreviews',
           grantedBy: 'ClusterRole kubespiffe-token-endpoint',
         })),
+    ...signers.flatMap((signer) => permissionsOf(config, signer)),
+  ];
+  // Signers may share a pool.
+  return [...new Map(needed.map((each) => [JSON.stringify(each), each])).values()];
+}
+
+/** The rights that each signer needs by its own names. */
+function permissionsOf(config: Config, { profile, facts }: SignerNeeds): Permission[] {
+  const { signerName } = profile;
+  const { pool, bundleSuffix, rootsConfigMap } = settingsOf(config, profile);
+  const roots = 'ClusterRole kubespiffe-roots-configmap';
+  return [
+    ...each(['sign', 'attest'], {
+      group: certificates,
+      resource: 'signers',
+      name: signerName,
+      grantedBy: signerRole,
+    }),
+    ...(['live', 'preview'] as const).flatMap((canarying) =>
+      each(['create', 'patch'], {
+        group: certificates,
+        resource: 'clustertrustbundles',
+        name: bundleName(signerName, bundleSuffix, canarying),
+        grantedBy: signerRole,
+      }),
+    ),
+    ...each(['get', 'list', 'watch'], {
+      group: '',
+      resource: 'secrets',
+      ...pool,
+      grantedBy: roleIn(pool.namespace),
+    }),
+    ...facts.flatMap(({ spec: { resource, ...place } }) =>
+      each(['list', 'watch'], {
+        group: resource.group,
+        resource: resource.name,
+        ...(place.namespace !== undefined && { namespace: place.namespace }),
+        ...(place.name !== undefined && { name: place.name }),
+        grantedBy: signerRole,
+      }),
+    ),
     ...(rootsConfigMap === undefined
       ? []
       : [

@@ -1,24 +1,21 @@
-import type { PoolView } from './authority/view.ts';
 import type { Guard } from './issuance/guard.ts';
-import { fastestSkewMs, type ServerClock, slowestSkewMs } from './kube/clock.ts';
+import { clockProblem, type ServerClock } from './kube/clock.ts';
 import type { Informer } from './kube/informer.ts';
 import type { Permissions } from './kube/permissions.ts';
 import type { Health } from './observe/health.ts';
+import type { Signer } from './signers/create-signer.ts';
+import type { SignerProfile } from './signers/profile.ts';
 import type { ListenerName } from './token/endpoints.ts';
-import type { RootVisibility } from './trust/root-visibility.ts';
 
-/** What the signer needs before it can answer requests; each has its line in /readyz?verbose. */
-export const readinessChecks = [
-  'pod-certificate-api',
-  'permissions',
-  'admission-policy',
-  'caches',
-  'pool',
-  'trust-bundle',
-  'clock',
-] as const;
+/** What a replica needs before it can answer requests; each has its line in /readyz?verbose. */
+const replicaChecks = ['pod-certificate-api', 'permissions', 'admission-policy', 'caches', 'clock'] as const;
 
-/** What has a line only where that listener is configured, and, of `running`, once the replica ends. */
+/** What each signer needs besides; the lines have its name before them, such as `spiffe/pool`. */
+const signerChecks = ['pool', 'trust-bundle'] as const;
+
+export const readinessChecks = [...replicaChecks, ...signerChecks];
+
+/** Checks that exist only when the listener is configured; `running` appears when the replica is shutting down. */
 export const occasionalChecks = Object.keys({
   'token-endpoint': true,
   'bundle-web': true,
@@ -26,27 +23,31 @@ export const occasionalChecks = Object.keys({
   running: true,
 } satisfies Record<ListenerName | 'running', true>);
 
+/** The names of all checks of a replica with these signers. */
+export function checksOf(profiles: readonly Pick<SignerProfile, 'name'>[]): readonly string[] {
+  return [
+    ...replicaChecks,
+    ...profiles.flatMap(({ name }) => signerChecks.map((check) => `${name}/${check}`)),
+  ];
+}
+
 export interface ReadinessNeeds {
   readonly health: Health;
-  /** The requests that are answered. */
-  readonly requests: Pick<Informer<unknown>, 'versions' | 'isMissing'>;
   /** It has work to do in clusters, too, that serve no PodCertificateRequests. */
   readonly hasTokenEndpoint: boolean;
   readonly guard: Pick<Guard, 'problem' | 'obstacle'>;
   readonly permissions: Pick<Permissions, 'problem'>;
   /** What must be known before requests are answered. */
-  readonly informers: readonly Pick<Informer<unknown>, 'resource' | 'store'>[];
-  readonly pool: PoolView;
-  readonly visibility: RootVisibility;
+  readonly informers: readonly Pick<Informer<unknown>, 'spec' | 'store'>[];
+  readonly signers: readonly Pick<Signer, 'profile' | 'requests' | 'pool' | 'visibility'>[];
   readonly clock: ServerClock;
 }
 
 /** Looks at everything that readiness depends on, and sets the checks. Cheap: no I/O. */
 export function assessReadiness(needs: ReadinessNeeds): void {
-  const { health, pool, hasTokenEndpoint } = needs;
-  const [version] = needs.requests.versions() ?? [];
-  const isDispensable = hasTokenEndpoint && needs.requests.isMissing();
-  health.set('pod-certificate-api', version !== undefined || isDispensable, servedReason(needs));
+  const { health, signers } = needs;
+  const served = requestsServed(needs);
+  health.set('pod-certificate-api', served.ok, served.reason);
 
   const forbidden = needs.permissions.problem();
   health.set('permissions', forbidden === undefined, forbidden ?? 'none is missing');
@@ -54,21 +55,25 @@ export function assessReadiness(needs: ReadinessNeeds): void {
   const unguarded = needs.guard.obstacle();
   health.set('admission-policy', unguarded === undefined, unguarded ?? guardedReason(needs));
 
-  const filling = needs.informers.filter(({ store }) => !store.isSynced()).map(({ resource }) => resource);
+  const filling = new Set(
+    needs.informers.filter(({ store }) => !store.isSynced()).map(({ spec }) => spec.resource.name),
+  );
   health.set(
     'caches',
-    filling.length === 0,
-    filling.length === 0 ? 'filled' : `filling: ${filling.join(', ')}`,
+    filling.size === 0,
+    filling.size === 0 ? 'filled' : `filling: ${[...filling].join(', ')}`,
   );
 
-  const problem = pool.problem();
-  health.set('pool', problem === undefined, problem?.message ?? 'an authority is active');
+  const problem = clockProblem(needs.clock);
+  health.set('clock', problem === undefined, problem ?? 'within the bounds of the API server');
 
-  const bundle = bundleState(needs);
-  health.set('trust-bundle', bundle.ok, bundle.reason);
-
-  const fault = clockFault(needs.clock);
-  health.set('clock', fault === undefined, fault ?? 'within the bounds of the API server');
+  for (const signer of signers) {
+    const { name } = signer.profile;
+    const pool = signer.pool.problem();
+    health.set(`${name}/pool`, pool === undefined, pool?.message ?? 'an authority is active');
+    const roots = rootsVisible(signer);
+    health.set(`${name}/trust-bundle`, roots.ok, roots.reason);
+  }
 }
 
 function guardedReason({ guard }: Pick<ReadinessNeeds, 'guard'>): string {
@@ -77,37 +82,39 @@ function guardedReason({ guard }: Pick<ReadinessNeeds, 'guard'>): string {
   return `requestAdmission is external, so requests are answered although ${problem}`;
 }
 
-function bundleState(needs: Pick<ReadinessNeeds, 'visibility' | 'pool'>): { ok: boolean; reason: string } {
-  const { visibility, pool } = needs;
-  const current = pool.current();
-  // Where nothing is active, nothing is signed: that is said by the check `pool`.
+function rootsVisible(signer: Pick<Signer, 'pool' | 'visibility'>): { ok: boolean; reason: string } {
+  const visibility = signer.visibility();
+  const current = signer.pool.current();
+  // Where nothing is active, nothing is signed: the check `pool` says so.
   const roots = current && (current.active ? [current.active.root] : current.roots);
   if (roots?.every(visibility.isVisible)) return { ok: true, reason: visibility.whenVisible };
   return { ok: false, reason: visibility.problem() ?? `${visibility.place} does not show the root yet` };
 }
 
-function servedReason({
-  requests,
+/** All signers ask for the same resource. */
+function requestsServed({
+  signers,
   hasTokenEndpoint,
-}: Pick<ReadinessNeeds, 'requests' | 'hasTokenEndpoint'>): string {
-  const versions = requests.versions();
-  if (!versions) return 'not known yet: the API server has not been asked, or does not answer';
+}: Pick<ReadinessNeeds, 'signers' | 'hasTokenEndpoint'>): {
+  ok: boolean;
+  reason: string;
+} {
+  const versions = signers[0]?.requests.versions();
+  if (!versions) {
+    return { ok: false, reason: 'not known yet: the API server has not been asked, or does not answer' };
+  }
   const [version] = versions;
-  if (version) return `PodCertificateRequests are served as certificates.k8s.io/${version}`;
-  if (hasTokenEndpoint)
-    return 'the API server serves no PodCertificateRequests; the token endpoint alone gives SVIDs';
-  return (
-    'the API server serves no PodCertificateRequests: Kubernetes 1.37 does, 1.35 and 1.36 need the feature gate ' +
-    'PodCertificateRequest and the runtime-config of certificates.k8s.io/v1beta1'
-  );
-}
-
-/** Why nothing may be signed by our clock, or undefined. The API server's clock is the reference. */
-export function clockFault(clock: ServerClock): string | undefined {
-  const skewMs = clock.skewMs();
-  if (skewMs === undefined) return 'the clock of the API server is not known yet';
-  if (clock.isWithinBounds()) return undefined;
-  const seconds = Math.round(Math.abs(skewMs) / 1000);
-  const bounds = `at most ${-slowestSkewMs / 1000} s slow or ${fastestSkewMs / 1000} s fast is allowed`;
-  return `the clock of the signer is ${seconds} s ${skewMs > 0 ? 'fast' : 'slow'}; ${bounds}`;
+  if (version) {
+    return { ok: true, reason: `PodCertificateRequests are served as certificates.k8s.io/${version}` };
+  }
+  if (hasTokenEndpoint) {
+    const reason = 'the API server serves no PodCertificateRequests; the token endpoint alone gives SVIDs';
+    return { ok: true, reason };
+  }
+  return {
+    ok: false,
+    reason:
+      'the API server serves no PodCertificateRequests: Kubernetes 1.37 does, 1.35 and 1.36 need the feature gate ' +
+      'PodCertificateRequest and the runtime-config of certificates.k8s.io/v1beta1',
+  };
 }

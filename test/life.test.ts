@@ -16,7 +16,7 @@ function replica(changed: Partial<Replica>) {
   const parts = {
     parts: [part('part')],
     knowing: Promise.resolve(),
-    controller: part('controller'),
+    controllers: [part('controller')],
     membership: part('membership'),
     listeners: [part('listener')],
     onDraining: () => void said.push('draining'),
@@ -52,7 +52,7 @@ describe('a replica', () => {
 
   const broken: Record<string, () => Partial<Replica>> = {
     'part below': () => ({ parts: [failing] }),
-    controller: () => ({ controller: failing }),
+    controller: () => ({ controllers: [failing] }),
     membership: () => ({ membership: failing }),
     listener: () => ({ listeners: [failing] }),
     'wait for what it has to know': () => ({ knowing: Promise.reject(new Error('broken')) }),

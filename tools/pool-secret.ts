@@ -74,7 +74,8 @@ export async function deliverPool(
       if (published.unread !== undefined) terminal.err(`warning: ${printable(unseen(published.unread))}\n`);
       const at = clock() ?? now;
       const lost = lostRoots(pool, published.roots, at);
-      if (lost.length > 0 && !options.startAnew) throw rootsPublished(lost, wanted.trustDomain, options);
+      if (lost.length > 0 && !options.startAnew)
+        throw rootsPublished(lost, wanted.trustDomain ?? 'no trust domain', options);
       const sequence = freshSequence(at, wanted.sequence - 1, published.sequence);
       document = { ...carryRoots(wanted, lost, at), sequence };
       pool = usablePool(document, now);

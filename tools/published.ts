@@ -18,7 +18,14 @@ export interface PublishedRoots {
 }
 
 /** Reads the ClusterTrustBundles of our signer for a trust domain. */
-export async function readPublished(api: Transport, trustDomain: string): Promise<PublishedRoots> {
+export async function readPublished(
+  api: Transport,
+  trustDomain: string | undefined,
+): Promise<PublishedRoots> {
+  if (trustDomain === undefined) {
+    const unread = 'a pool without a trust domain does not say which ClusterTrustBundles are made from it';
+    return { roots: [], sequence: 0, unread };
+  }
   const labelSelector = Object.entries(bundleLabels(trustDomain))
     .filter(([key]) => key !== 'k8s.spiffe.io/canarying')
     .map(([key, value]) => `${key}=${value}`)

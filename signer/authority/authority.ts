@@ -66,7 +66,11 @@ class Fault extends Error {
  * Reads the certificates and the key of one X509 record and holds them against each other and the trust domain.
  * Times are not looked at. `field` is where the record stands, such as `pool.authorities[0]`.
  */
-export function readAuthority(record: AuthorityRecord, field: string, trustDomain: string): AuthorityResult {
+export function readAuthority(
+  record: AuthorityRecord,
+  field: string,
+  trustDomain: string | undefined,
+): AuthorityResult {
   try {
     return { ok: true, authority: compile(record, field, trustDomain) };
   } catch (error) {
@@ -75,7 +79,7 @@ export function readAuthority(record: AuthorityRecord, field: string, trustDomai
   }
 }
 
-function compile(record: AuthorityRecord, field: string, trustDomain: string): PooledAuthority {
+function compile(record: AuthorityRecord, field: string, trustDomain: string | undefined): PooledAuthority {
   const keyField = `${field}.privateKey`;
   const key = record.privateKey === undefined ? undefined : readKey(record.privateKey, keyField);
   const signer = key && signerOf(key, keyField);
@@ -224,12 +228,17 @@ function checkChain(chain: readonly CertificateFacts[], field: string): void {
 }
 
 /** What makes OpenSSL or Go refuse every SVID below a CA: unknown critical extensions and name constraints. */
-function checkConstraints(certificate: CertificateFacts, field: string, trustDomain: string): string[] {
+function checkConstraints(
+  certificate: CertificateFacts,
+  field: string,
+  trustDomain: string | undefined,
+): string[] {
   const unknown = unprocessedExtensions(certificate);
   if (unknown.length > 0) {
     const what = `has the critical extension ${unknown.join(', ')}, so verifiers refuse what it signs`;
     throw new Fault(field, what, 'use a CA without it');
   }
+  if (trustDomain === undefined) return [];
   const constraints = judgeNameConstraints(certificate, trustDomain);
   if (constraints.kind === 'refused') {
     const what = `${constraints.reason}, so verifiers refuse the SPIFFE IDs of ${trustDomain}`;
@@ -245,20 +254,24 @@ function checkConstraints(certificate: CertificateFacts, field: string, trustDom
 }
 
 /** A signing certificate should be an SVID of the trust domain it issues for (X509-SVID 4.1, 4.2). */
-function checkTrustDomain(certificate: CertificateFacts, field: string, trustDomain: string): string[] {
-  const expected = `spiffe://${trustDomain}`;
+function checkTrustDomain(
+  certificate: CertificateFacts,
+  field: string,
+  trustDomain: string | undefined,
+): string[] {
+  const expected = trustDomain === undefined ? undefined : `spiffe://${trustDomain}`;
   const ids = certificate.uris.filter((uri) => /^spiffe:/i.test(uri));
   const foreign = ids.find((uri) => uri !== expected);
   if (foreign !== undefined) {
     throw new Fault(
       field,
-      `carries the SPIFFE ID ${JSON.stringify(foreign.slice(0, 300))}, and the trust domain is ${trustDomain}`,
-      `use a CA of ${trustDomain}; change the trust domain only if it is wrong, since every SPIFFE ID contains it`,
+      `carries the SPIFFE ID ${JSON.stringify(foreign.slice(0, 300))}, and the trust domain is ${trustDomain ?? 'none'}`,
+      `use a CA of ${trustDomain ?? 'no trust domain'}; change the trust domain only if it is wrong, since every SPIFFE ID contains it`,
       'PoolTrustDomainMismatch',
     );
   }
   if (ids.length > 1) throw new Fault(field, 'carries its SPIFFE ID more than once');
-  return ids.length === 1
+  return ids.length === 1 || expected === undefined
     ? []
     : [`${field}: carries no SPIFFE ID, so it does not say whose CA it is (${expected})`];
 }

@@ -38,7 +38,8 @@ export interface AuthorityRecord {
 export interface PoolDocument {
   readonly apiVersion: typeof poolApiVersion;
   readonly kind: typeof poolKind;
-  readonly trustDomain: string;
+  /** Absent where the authorities sign for no trust domain, such as those for DNS names. */
+  readonly trustDomain?: string;
   /**
    * Grows with every change of what is published, by whatever amount: a new or restored pool takes the time in seconds
    * since the epoch (sequence.ts). It is the sequence number of the bundles made from the pool.
@@ -196,13 +197,15 @@ const authority: Check = (value, field) => {
   return (isJwtKind(kind) ? jwtAuthority : x509Authority)(value, field);
 };
 
-const pool = objectOf({
-  apiVersion: exactly(poolApiVersion),
-  kind: exactly(poolKind),
-  trustDomain: text('the name of a trust domain', (value) => parseTrustDomain(value).ok),
-  sequence: count,
-  authorities: listOf(poolLimits.authorities, authority, removeRetired),
-});
+const pool = objectOf(
+  {
+    apiVersion: exactly(poolApiVersion),
+    kind: exactly(poolKind),
+    sequence: count,
+    authorities: listOf(poolLimits.authorities, authority, removeRetired),
+  },
+  { trustDomain: text('the name of a trust domain', (value) => parseTrustDomain(value).ok) },
+);
 
 /** Whether a text can be the id of an authority. */
 export function isAuthorityId(id: string): boolean {
@@ -232,6 +235,10 @@ export function writePoolDocument(document: PoolDocument): string {
 }
 
 /** A pool at the beginning of its life. */
-export function newPool(trustDomain: string, ...authorities: readonly AuthorityRecord[]): PoolDocument {
-  return { apiVersion: poolApiVersion, kind: poolKind, trustDomain, sequence: 1, authorities };
+export function newPool(
+  trustDomain: string | undefined,
+  ...authorities: readonly AuthorityRecord[]
+): PoolDocument {
+  const owner = trustDomain === undefined ? {} : { trustDomain };
+  return { apiVersion: poolApiVersion, kind: poolKind, ...owner, sequence: 1, authorities };
 }

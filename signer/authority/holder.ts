@@ -41,7 +41,8 @@ export interface LastPublished {
 }
 
 export interface PoolHolderNeeds {
-  readonly trustDomain: string;
+  /** Undefined: a pool of no trust domain. */
+  readonly trustDomain: string | undefined;
   readonly published: LastPublished;
   /** Called when current() or signable() may answer otherwise than before. */
   readonly onChange: () => void;

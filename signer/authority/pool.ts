@@ -15,7 +15,8 @@ export type { PoolProblem } from './problem.ts';
 
 /** A pool that was read and found sound. */
 export interface Pool {
-  readonly trustDomain: string;
+  /** Undefined where its authorities sign for no trust domain. */
+  readonly trustDomain: string | undefined;
   readonly sequence: number;
   /** The X509 authorities, in the order in which they are written. */
   readonly authorities: readonly PooledAuthority[];
@@ -39,7 +40,7 @@ export type PoolResult = { ok: true; pool: Pool } | { ok: false; problem: PoolPr
  */
 export function parsePool(
   secret: Secret | undefined,
-  options: { trustDomain: string; now: Seconds },
+  options: { trustDomain: string | undefined; now: Seconds },
 ): PoolResult {
   if (!secret) {
     const remedy =
@@ -61,13 +62,13 @@ export function parsePool(
 /** Reads keys and certificates of a document and holds them against each other and the trust domain. */
 export function compilePool(
   document: PoolDocument,
-  trustDomain: string,
+  trustDomain: string | undefined,
 ): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem } {
   if (document.trustDomain !== trustDomain) {
     return refuse(
       'PoolTrustDomainMismatch',
       'pool.trustDomain',
-      `is ${JSON.stringify(document.trustDomain)}, and the signer is configured for ${JSON.stringify(trustDomain)}`,
+      `is ${quoted(document.trustDomain)}, and the signer is configured for ${quoted(trustDomain)}`,
       'name the pool of that trust domain in the setting pool; change the setting trustDomain only if it is wrong, since ' +
         'every SPIFFE ID contains it',
     );
@@ -132,6 +133,9 @@ export function compilePool(
     },
   };
 }
+
+const quoted = (trustDomain: string | undefined) =>
+  trustDomain === undefined ? 'no trust domain' : JSON.stringify(trustDomain);
 
 /** Why the active authority cannot sign at `now` for reasons of time: not yet, no longer, or not for long enough. */
 export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {

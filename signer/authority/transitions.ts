@@ -132,7 +132,7 @@ export function retireAuthority(
 /** What breaks when an authority leaves the bundles at `now`; undefined for nothing. */
 function consequenceOf(
   record: AuthorityRecord,
-  trustDomain: string,
+  trustDomain: string | undefined,
   now: Seconds,
   { certificateSeconds }: Lifetimes,
 ): string | undefined {
@@ -157,7 +157,7 @@ function consequenceOf(
 }
 
 /** When the chain of an X509 authority ends; undefined for one that cannot be read, so that nothing is verified by it. */
-function endOf(record: AuthorityRecord, trustDomain: string): Seconds | undefined {
+function endOf(record: AuthorityRecord, trustDomain: string | undefined): Seconds | undefined {
   const read = readAuthority(record, 'authority', trustDomain);
   if (!read.ok) return undefined;
   return Math.min(...[...read.authority.intermediates, read.authority.root].map((each) => each.notAfter));

@@ -54,7 +54,8 @@ export interface PoolView {
 export interface PoolViewNeeds extends InformerNeeds {
   namespace: string;
   name: string;
-  trustDomain: string;
+  /** Undefined: a pool of no trust domain. */
+  trustDomain: string | undefined;
   /** Epoch milliseconds. */
   now: () => number;
   log: Logger;

@@ -1,7 +1,7 @@
 /** Our clock may be this much behind the API server's, in milliseconds: notBefore must not lie in its future. */
-export const slowestSkewMs = -150_000;
+const slowestSkewMs = -150_000;
 /** And this much ahead: a leaf is backdated by two minutes, and the server compares. */
-export const fastestSkewMs = 90_000;
+const fastestSkewMs = 90_000;
 
 /** After so long a measurement no longer counts: clocks drift. */
 const windowMs = 60_000;
@@ -74,6 +74,16 @@ export function createServerClock(needs: { now: () => number; monotonic: () => n
       return skew === undefined ? undefined : skew >= slowestSkewMs && skew <= fastestSkewMs;
     },
   };
+}
+
+/** Why nothing may be signed by our clock, or undefined. The API server's clock is the reference. */
+export function clockProblem(clock: Pick<ServerClock, 'skewMs' | 'isWithinBounds'>): string | undefined {
+  const skewMs = clock.skewMs();
+  if (skewMs === undefined) return 'the clock of the API server is not known yet';
+  if (clock.isWithinBounds()) return undefined;
+  const seconds = Math.round(Math.abs(skewMs) / 1000);
+  const bounds = `at most ${-slowestSkewMs / 1000} s slow or ${fastestSkewMs / 1000} s fast is allowed`;
+  return `the clock of the signer is ${seconds} s ${skewMs > 0 ? 'fast' : 'slow'}; ${bounds}`;
 }
 
 function meet(a: Span, b: Span): Span | undefined {

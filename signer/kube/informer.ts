@@ -37,8 +37,7 @@ export interface InformerNeeds {
 
 /** A store that is kept equal to the cluster. */
 export interface Informer<T, Version extends string = string> {
-  /** Plural name of the resource. */
-  readonly resource: string;
+  readonly spec: Pick<InformerSpec<never, T, Version>, 'resource' | 'namespace' | 'name'>;
   readonly store: Store<T>;
   /** Resolves with the first complete list, and when the resource is known not to be served. */
   readonly synced: Promise<void>;
@@ -52,17 +51,17 @@ export interface Informer<T, Version extends string = string> {
 
 export function createInformer<Wire, T, Version extends string = string>(
   needs: InformerNeeds,
-  followed: InformerSpec<Wire, T, Version>,
+  spec: InformerSpec<Wire, T, Version>,
 ): Informer<T, Version> {
   const { discovery, onWatchRestart, ...rest } = needs;
-  const { resource, namespace, name, labelSelector, fields, project, indexes, silentAfterMs } = followed;
-  const fieldSelector = name === undefined ? followed.fieldSelector : `metadata.name=${name}`;
+  const { resource, namespace, name, labelSelector, fields, project, indexes, silentAfterMs } = spec;
+  const fieldSelector = name === undefined ? spec.fieldSelector : `metadata.name=${name}`;
   const store = createStore<T>({ monotonic: needs.monotonic, ...(indexes && { indexes }) });
   const availability = resource.mayBeMissing && discovery?.find(resource);
   let version = resource.versions[0];
 
   return {
-    resource: resource.name,
+    spec,
     store,
     synced: store.synced,
     versions: () => (availability ? availability.versions() : resource.versions),

@@ -13,7 +13,10 @@ export interface HealthReport {
 export interface Health {
   /** Sets a readiness check. The signer is ready while all of its checks are ok. */
   set(check: string, ok: boolean, reason: string): void;
-  /** @param excluded names of checks that do not count, and are shown with the rest. */
+  /**
+   * @param excluded names of checks that do not count, and are shown with the rest. `pool` stands for the check of every
+   *   signer: `spiffe/pool`.
+   */
   ready(excluded?: readonly string[]): HealthReport;
   /** Calls back with each change of a check's verdict or reason; returns what ends it. */
   onChange(listener: (check: Check) => void): () => void;
@@ -38,7 +41,7 @@ export function createHealth(expected: readonly string[] = []): Health {
     },
     ready(excluded = []) {
       const all = [...checks.values()].map((check) =>
-        excluded.includes(check.name) ? { ...check, ok: true, reason: `excluded: ${check.reason}` } : check,
+        isIn(excluded, check) ? { ...check, ok: true, reason: `excluded: ${check.reason}` } : check,
       );
       return { ok: all.length > 0 && all.every((check) => check.ok), checks: all };
     },
@@ -47,4 +50,8 @@ export function createHealth(expected: readonly string[] = []): Health {
       return () => listeners.delete(listener);
     },
   };
+}
+
+function isIn(excluded: readonly string[], { name }: Check): boolean {
+  return excluded.some((each) => name === each || name.endsWith(`/${each}`));
 }

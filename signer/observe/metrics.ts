@@ -48,9 +48,9 @@ function instruments(registry: Registry) {
       "How old a request was, by the API server's clock, when it was first seen.",
       ageBuckets,
     ),
-    queueDepth: gauge('queue_depth', 'Requests queued for a worker.'),
-    oldestPending: gauge('oldest_pending_seconds', 'Since the oldest open request was first seen.'),
-    pendingRequests: gauge('pending_requests', 'Requests that have no terminal condition yet.'),
+    queueDepth: gauge('queue_depth', 'Requests queued for a worker.', 'signer'),
+    oldestPending: gauge('oldest_pending_seconds', 'Since the oldest open request was first seen.', 'signer'),
+    pendingRequests: gauge('pending_requests', 'Requests that have no terminal condition yet.', 'signer'),
     /** `cause`: closed, expired, error, silent, as the reflector names them. */
     watchRestarts: counter(
       'watch_restarts_total',
@@ -64,6 +64,7 @@ function instruments(registry: Registry) {
       'When an authority, or anything above it in its chain, ends.',
       'authority',
       'state',
+      'signer',
     ),
     /** `code`: the HTTP status, or `error` when there was no answer. */
     apiRequests: counter('api_requests_total', 'Requests to the API server.', 'verb', 'resource', 'code'),
@@ -94,7 +95,7 @@ function instruments(registry: Registry) {
       '1 while the admission policy lets nobody but nodes create requests.',
     ),
     /** `kind`: x509, or jwt where the token endpoint is on. */
-    canSign: gauge('can_sign', '1 while certificates, or JWT-SVIDs, can be signed.', 'kind'),
+    canSign: gauge('can_sign', '1 while certificates, or JWT-SVIDs, can be signed.', 'kind', 'signer'),
     missingPermissions: gauge(
       'missing_permissions',
       'Rights at the API server that the signer needs and does not have.',
@@ -102,12 +103,14 @@ function instruments(registry: Registry) {
     poolConfirmedAge: gauge(
       'pool_confirmed_age_seconds',
       'Since the API server last confirmed the view of the pool.',
+      'signer',
     ),
     /** `state` is one of configmap-publisher.ts. */
     rootsConfigMaps: gauge(
       'roots_configmaps',
       'Namespaces that take the roots as a ConfigMap, by how it stands with them.',
       'state',
+      'signer',
     ),
     /** `reason` is `Issued` or a code of the token endpoint's table of refusals. */
     tokens: counter('tokens_total', 'Answers to requests for JWT-SVIDs.', 'outcome', 'reason'),

@@ -42,7 +42,7 @@ export function bundleName(signerName: string, suffix: string, canarying: Canary
 export function desiredBundle(input: {
   readonly signerName: string;
   readonly suffix: string;
-  readonly trustDomain: string;
+  readonly trustDomain: string | undefined;
   readonly canarying: Canarying;
   readonly roots: readonly CertificateFacts[];
   readonly mark: PoolMark;
@@ -134,7 +134,10 @@ export function driftOf(desired: DesiredBundle, observed: ObservedBundle | undef
  * The mark of the pool that a bundle was made of; undefined where none can be read, or for another trust domain. A
  * sequence that no pool can exceed is not believed: it would refuse every pool from then on.
  */
-export function markIn(observed: ObservedBundle | undefined, trustDomain: string): PoolMark | undefined {
+export function markIn(
+  observed: ObservedBundle | undefined,
+  trustDomain: string | undefined,
+): PoolMark | undefined {
   if (!observed || !isOfTrustDomain(observed, trustDomain)) return undefined;
   const { [markKeys.sequence]: text = '', [markKeys.content]: content = '' } = observed.annotations;
   const sequence = /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
@@ -144,11 +147,12 @@ export function markIn(observed: ObservedBundle | undefined, trustDomain: string
 /** When each root of a bundle ends, by its SHA-256; none for a bundle of another trust domain. */
 export function rootEndsIn(
   observed: ObservedBundle | undefined,
-  trustDomain: string,
+  trustDomain: string | undefined,
 ): ReadonlyMap<string, Seconds> {
   return observed && isOfTrustDomain(observed, trustDomain) ? observed.ends : new Map();
 }
 
-function isOfTrustDomain({ labels }: ObservedBundle, trustDomain: string): boolean {
-  return labels['k8s.spiffe.io/peer-trust-domain'] === trustDomainLabel(trustDomain);
+function isOfTrustDomain({ labels }: ObservedBundle, trustDomain: string | undefined): boolean {
+  const label = trustDomain === undefined ? undefined : trustDomainLabel(trustDomain);
+  return labels['k8s.spiffe.io/peer-trust-domain'] === label;
 }

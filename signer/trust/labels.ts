@@ -23,12 +23,17 @@ export type Canarying = 'live' | 'preview';
  * The labels of published roots: ours, and those of the SPIFFE filesystem-delivery draft (appendix B), by
  * which a pod's projection selects the ClusterTrustBundle of one peer trust domain.
  */
-export function bundleLabels(trustDomain: string, canarying: Canarying = 'live'): Record<string, string> {
+export function bundleLabels(
+  trustDomain: string | undefined,
+  canarying: Canarying = 'live',
+): Record<string, string> {
   return {
     [managedBy.key]: managedBy.value,
     'k8s.spiffe.io/canarying': canarying,
-    'k8s.spiffe.io/workload-trust-domain': trustDomainLabel(trustDomain),
-    'k8s.spiffe.io/peer-trust-domain': trustDomainLabel(trustDomain),
+    ...(trustDomain !== undefined && {
+      'k8s.spiffe.io/workload-trust-domain': trustDomainLabel(trustDomain),
+      'k8s.spiffe.io/peer-trust-domain': trustDomainLabel(trustDomain),
+    }),
   };
 }
 

@@ -13,7 +13,7 @@ export interface BundleOwner {
   readonly signerName: string;
   /** Last part of the bundle's name: the setting bundleSuffix. */
   readonly suffix: string;
-  readonly trustDomain: string;
+  readonly trustDomain: string | undefined;
 }
 
 /** The ClusterTrustBundles that a pool asks for. */
@@ -74,7 +74,7 @@ export function lastPublished(
   name: string,
   observed: Pick<Store<ObservedBundle>, 'get' | 'isSynced'>,
   cluster: {
-    readonly trustDomain: string;
+    readonly trustDomain: string | undefined;
     /** Whether it is known that no ClusterTrustBundles are served. */
     readonly lacksBundles: () => boolean;
   },

@@ -22,6 +22,7 @@ const mayUse: Record<string, readonly string[]> = {
   'signer/authority': kube,
   'signer/config': kube,
   'signer/issuance': facts,
+  'signer/signers': ['signer/config', 'signer/issuance', 'signer/trust', ...facts],
   'signer/trust': facts,
   // The wiring of the endpoints. Inside, imports go from http to svid to caller.
   'signer/token': [

@@ -89,7 +89,7 @@ describe('readiness for the callers of an endpoint', () => {
       );
     });
     assert.match(text, /^\[\+\]bundle-web listens/m);
-    assert.match(text, /^\[-\]trust-bundle /m);
+    assert.match(text, /^\[-\]spiffe\/trust-bundle /m);
     for (const target of documents) {
       const answer = await overWeb(target);
       assert.deepEqual([answer.status, answer.json.reason], [503, 'NotReady'], target);
@@ -158,7 +158,7 @@ describe('readiness for the callers of an endpoint', () => {
       const held = await aToken();
       await putPool(controlPlane, await made());
       await waitFor('the signer to see it', async () => !(await endpoint.signer.readiness()).ok);
-      assert.match((await asked('/readyz?verbose')).text, /^\[-\]pool /m);
+      assert.match((await asked('/readyz?verbose')).text, /^\[-\]spiffe\/pool /m);
       await waitFor('readiness for callers', async () => (await asked(probe)).status === 200);
       const answer = await endpoint.exchange(held);
       assert.equal(answer.status, token, answer.text);
@@ -204,10 +204,13 @@ describe('readiness for the callers of an endpoint', () => {
       { timeoutMs: 30_000 },
     );
     assert.deepEqual([event.type, event.reason], ['Warning', 'PoolUnusable']);
-    assert.match(event.note, /^No certificates are signed: .*tainted.*make another CA active/);
+    assert.match(
+      event.note,
+      /^No certificates are signed for kubespiffe.io.spiffe: .*tainted.*make another CA active/,
+    );
     assert.deepEqual([await canSign('x509'), await canSign('jwt')], [0, 1]);
     assert.equal((await asked(probe)).status, 200);
-    assert.match((await asked('/readyz?verbose')).text, /^\[-\]pool .*tainted/m);
+    assert.match((await asked('/readyz?verbose')).text, /^\[-\]spiffe\/pool .*tainted/m);
     await putPool(controlPlane, sound());
     await endpoint.signer.ready();
     await waitFor('certificates to be signed', async () => (await canSign('x509')) === 1);

@@ -31,7 +31,7 @@ describe('a pool whose sequence does not follow what was published', () => {
     await start('signer-a');
     await replica('signer-a').signer.ready();
     const now = Math.floor(Date.now() / 1000);
-    const second = await createAuthority({ id: '2', trustDomain: old.trustDomain, now });
+    const second = await createAuthority({ id: '2', trustDomain: 'example.org', now });
     const authorities = [...old.authorities, { ...second, state: 'trusted' as const }];
     published = { ...old, sequence: 5, authorities };
     await putPool(controlPlane, published);
@@ -90,7 +90,8 @@ describe('a pool whose sequence does not follow what was published', () => {
     assert.equal(conditions?.[0]?.type, 'Issued');
   }
 
-  const wentBack = /^\[-\]pool .*pool\.sequence: is 1, and a pool of sequence 5 was published; .*ca restore/m;
+  const wentBack =
+    /^\[-\]spiffe\/pool .*pool\.sequence: is 1, and a pool of sequence 5 was published; .*ca restore/m;
 
   it('is refused: the last good one stays published and served, and waiting pods read what to do', async () => {
     await putPool(controlPlane, old);
@@ -168,7 +169,7 @@ describe('a pool whose sequence does not follow what was published', () => {
     for (const name of replicas.keys()) {
       await refuses(
         name,
-        /^\[-\]pool .*no such Secret; put a copy back with `kubespiffe ca restore`;.*ca create/m,
+        /^\[-\]spiffe\/pool .*no such Secret; put a copy back with `kubespiffe ca restore`;.*ca create/m,
       );
     }
     const create = (...more: string[]) =>
@@ -186,11 +187,13 @@ describe('a pool whose sequence does not follow what was published', () => {
     // A pool that was made past the check: the signers refuse it themselves.
     const printed = await create('--dry-run=client', '-o', 'json', '--show-private-key');
     await controlPlane.kubectl(['apply', '-f', '-'], { input: printed.stdout });
-    for (const name of replicas.keys()) await refuses(name, /^\[-\]pool .*published roots are missing/m);
+    for (const name of replicas.keys())
+      await refuses(name, /^\[-\]spiffe\/pool .*published roots are missing/m);
     assert.deepEqual(await bundle(), before);
     await stopAll();
     await Promise.all(['signer-a', 'signer-b'].map(start));
-    for (const name of replicas.keys()) await refuses(name, /^\[-\]pool .*published roots are missing/m);
+    for (const name of replicas.keys())
+      await refuses(name, /^\[-\]spiffe\/pool .*published roots are missing/m);
     assert.deepEqual(await bundle(), before);
 
     await deletePool(controlPlane);
@@ -215,6 +218,6 @@ describe('a pool whose sequence does not follow what was published', () => {
       ...pool,
       authorities: pool.authorities.map((each) => ({ ...each, tainted: each.kind === 'X509' })),
     });
-    for (const name of replicas.keys()) await refuses(name, /^\[-\]pool .*ca-1 is tainted/m);
+    for (const name of replicas.keys()) await refuses(name, /^\[-\]spiffe\/pool .*ca-1 is tainted/m);
   });
 });

@@ -154,7 +154,7 @@ describe('the pool Secret, good and bad', () => {
   const poolProblemSaid = () =>
     waitFor(
       'the pool not to be ready',
-      async () => /^\[-\]pool (.*)$/m.exec((await signer.readiness()).text)?.[1],
+      async () => /^\[-\]spiffe\/pool (.*)$/m.exec((await signer.readiness()).text)?.[1],
     );
 
   for (const { name, put, waits, problem, says } of faults) {
@@ -246,7 +246,7 @@ describe('the pool Secret, good and bad', () => {
       await signer.child.stop();
       await putPool(controlPlane, pool);
       signer = await startSigner({ kubeconfig });
-      await notReady(/\[-\]pool .*in less than an hour/);
+      await notReady(/\[-\]spiffe\/pool .*in less than an hour/);
     }
     const certificatesIn = (bundle: ClusterTrustBundle | undefined) =>
       bundle?.spec.trustBundle.match(/BEGIN CERTIFICATE/g)?.length;
@@ -254,12 +254,12 @@ describe('the pool Secret, good and bad', () => {
     it('the roots are published, those too that are new', async () => {
       await restartWith(rising);
       await waitFor('both roots', async () => certificatesIn(await publishedBundle()) === 2);
-      await notReady(/\[\+\]trust-bundle/);
+      await notReady(/\[\+\]spiffe\/trust-bundle/);
     });
 
     it('none is taken away that others may still serve', async () => {
       await restartWith({ ...old, sequence: rising.sequence + 1 });
-      await notReady(/\[\+\]caches .*\[-\]trust-bundle [^\n]*no usable pool to publish/s);
+      await notReady(/\[\+\]caches .*\[-\]spiffe\/trust-bundle [^\n]*no usable pool to publish/s);
       assert.equal(certificatesIn(await publishedBundle()), 2);
       const ended = old.authorities.map((each) => ({ ...each, id: 'ended', state: 'retired' as const }));
       const authorities = [...good.authorities, ...ended];

@@ -173,7 +173,9 @@ describe('the roots as a ConfigMap', () => {
     it(`stays as it is while the pool ${what}, and is not made anew from memory`, async () => {
       const before = await holds('shop');
       await put();
-      await waitFor('the signer to know', async () => /\[-\]pool /.test((await signer.readiness()).text));
+      await waitFor('the signer to know', async () =>
+        /\[-\]spiffe\/pool /.test((await signer.readiness()).text),
+      );
       assert.deepEqual(await read('shop'), before);
       await controlPlane.request('DELETE', pathIn('late'));
       await waitFor('the fault to be told', async () => (await state('failed')) === 1);

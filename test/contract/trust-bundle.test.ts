@@ -64,7 +64,7 @@ describe('the trust bundle before the signature', () => {
   /** Puts the pool with one authority more, in this state. The one before is active no longer if the new one is. */
   async function add(id: string, state: 'preview' | 'trusted' | 'active'): Promise<void> {
     const now = Math.floor(Date.now() / 1000);
-    const authority = await createAuthority({ id, trustDomain: pool.trustDomain, now });
+    const authority = await createAuthority({ id, trustDomain: 'example.org', now });
     const others = pool.authorities.map((each) =>
       state === 'active' ? { ...each, state: 'retiring' as const } : each,
     );
@@ -108,7 +108,9 @@ describe('the trust bundle before the signature', () => {
   it('keeps a request open while the API server refuses the bundle, tells the pod, and issues once it is taken', async () => {
     const refused = proxy.add({ ...published, fault: { kind: 'answer', status: 403 } });
     signer = await start('signer-a');
-    await notReady(/^\[-\]trust-bundle .*the bundle is missing: .*answered by the fault proxy with 403/m);
+    await notReady(
+      /^\[-\]spiffe\/trust-bundle .*the bundle is missing: .*answered by the fault proxy with 403/m,
+    );
     assert.equal(await bundle(), undefined);
     await waitsForTheBundle(() => refused.remove());
     assert.deepEqual(rootsOf(await bundle()), rootsIn(pool));
@@ -120,7 +122,7 @@ describe('the trust bundle before the signature', () => {
     watch?.silence();
     await add('next', 'active');
     await waitFor('the bundle to have the new root', async () => rootsOf(await bundle()).length === 2);
-    await notReady(/^\[-\]trust-bundle /m);
+    await notReady(/^\[-\]spiffe\/trust-bundle /m);
     const leaf = await waitsForTheBundle(() => watch?.end());
     const issuer = new X509Certificate(pool.authorities[1]?.certificate ?? '');
     assert.ok(leaf.verify(issuer.publicKey));
@@ -139,7 +141,7 @@ describe('the trust bundle before the signature', () => {
 
   it('is not made from memory while there is no pool, and is made again once there is', async () => {
     await deletePool(controlPlane);
-    await notReady(/^\[-\]pool .*no such Secret/m);
+    await notReady(/^\[-\]spiffe\/pool .*no such Secret/m);
     proxy.forget();
     await deleteBundle();
     await waitFor('the refusal', () =>

@@ -74,7 +74,10 @@ describe('a cluster without ClusterTrustBundles', () => {
       /\[\+\]pod-certificate-api .*serves no PodCertificateRequests; the token endpoint alone gives SVIDs/,
     );
     assert.match(text, /\[\+\]caches /);
-    assert.match(text, /\[\+\]trust-bundle .*ConfigMap kubespiffe-roots shows the root .* in each namespace/);
+    assert.match(
+      text,
+      /\[\+\]spiffe\/trust-bundle .*ConfigMap kubespiffe-roots shows the root .* in each namespace/,
+    );
   });
 
   it('gives a pod a JWT-SVID from an endpoint that proves itself by the roots of the ConfigMap', async () => {
@@ -129,7 +132,10 @@ describe('a cluster without ClusterTrustBundles', () => {
       await controlPlane.kubectl(['delete', '-f', rbac]);
       await waitFor('the signer to be forbidden', async () => !(await mayWrite()));
       await putPool(controlPlane, replaced());
-      await notReady(endpoint.signer, /\[-\]trust-bundle .*1 of 1 namespaces do not have the roots; shop: /);
+      await notReady(
+        endpoint.signer,
+        /\[-\]spiffe\/trust-bundle .*1 of 1 namespaces do not have the roots; shop: /,
+      );
       await controlPlane.kubectl(['apply', '-f', rbac]);
       await endpoint.signer.ready();
       const held = await controlPlane.request('GET', pathIn('shop'));

@@ -212,7 +212,10 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const logs = ['logs', '--namespace', 'kubespiffe', '--selector', 'app.kubernetes.io/component=signer'];
       await waitFor('both replicas to see the taint', async () => {
         const text = await controlPlane.kubectl([...logs, '--tail=-1', '--prefix=false']);
-        return text.split('\n').filter((line) => /"check":"pool","ok":false.*tainted/.test(line)).length >= 2;
+        return (
+          text.split('\n').filter((line) => /"check":"spiffe\/pool","ok":false.*tainted/.test(line)).length >=
+          2
+        );
       });
       // Three failures in a row would make a pod not ready: more probes than that, of both, and all of them good.
       const first = await probes();

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { loadConfig } from '../../signer/config/load.ts';
 import { neededPermissions } from '../../signer/permissions.ts';
+import { spiffe } from '../../signer/signers/spiffe.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
@@ -63,11 +64,7 @@ test('the signer checks for every right that the manifests grant it, and for no 
   ];
   const loaded = await loadConfig({ argv, env: {}, readFile: async () => '' });
   assert.ok(loaded.kind === 'config');
-  const checked = neededPermissions(
-    loaded.config,
-    { ...loaded.config.signers.spiffe, signerName: 'kubespiffe.io/spiffe' },
-    false,
-  )
+  const checked = neededPermissions(loaded.config, [{ profile: spiffe, facts: [] }], false)
     .filter(({ grantedBy }) => !grantedBy.endsWith('of Kubernetes itself'))
     .map(({ grantedBy, group, resource, subresource, name, verb }) =>
       [grantedBy, group, subresource ? `${resource}/${subresource}` : resource, name, verb].join(' '),

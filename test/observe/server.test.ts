@@ -46,14 +46,14 @@ test('readyz is short when all is well, and long on ?verbose', async () => {
 });
 
 test('readyz leaves out of account what it is told to exclude, and nothing else', async () => {
-  const { server, health, get, stop } = await start(['pool', 'clock', 'caches']);
-  health.set('pool', false, 'AuthorityExpiring: 40 min left');
+  const { server, health, get, stop } = await start(['spiffe/pool', 'clock', 'caches']);
+  health.set('spiffe/pool', false, 'AuthorityExpiring: 40 min left');
   health.set('clock', true, 'well');
   health.set('caches', true, 'filled');
   assert.equal((await get('/readyz')).status, 503);
   assert.equal((await get('/readyz?exclude=pool')).status, 200);
   const verbose = await get('/readyz?exclude=pool&verbose');
-  assert.match(verbose.body, /^\[\+\]pool excluded: AuthorityExpiring: 40 min left$/m);
+  assert.match(verbose.body, /^\[\+\]spiffe\/pool excluded: AuthorityExpiring: 40 min left$/m);
   health.set('clock', false, '4 min slow');
   assert.equal((await get('/readyz?exclude=pool')).status, 503);
   assert.equal((await get('/readyz?exclude=pool&exclude=clock')).status, 200);

@@ -80,7 +80,7 @@ function inspectPool(json: string, context: InspectContext): Inspection {
   const head = {
     title: 'Pool',
     facts: read.ok
-      ? { 'Trust domain': read.document.trustDomain, Sequence: String(read.document.sequence) }
+      ? { 'Trust domain': read.document.trustDomain ?? 'none', Sequence: String(read.document.sequence) }
       : { State: 'unreadable' },
     findings: [finding('must', 'docs/reference/pool.md', 'the pool is sound', problem?.message)],
   };

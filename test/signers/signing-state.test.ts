@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { RecordedEvent } from '../signer/kube/events.ts';
-import { createMetrics } from '../signer/observe/metrics.ts';
-import { createSigningState, type SigningProblem } from '../signer/signing-state.ts';
+import type { RecordedEvent } from '../../signer/kube/events.ts';
+import { createMetrics } from '../../signer/observe/metrics.ts';
+import { createSigningState, type SigningProblem } from '../../signer/signers/signing-state.ts';
 
 const tainted = { reason: 'PoolUnusable', message: 'authority first is tainted; make another one active' };
 
@@ -17,6 +17,7 @@ function aState(options: { hasPod?: boolean; jwt?: boolean } = {}) {
     finished: undefined,
   };
   const look = createSigningState({
+    signerName: 'kubespiffe.io/spiffe',
     x509: () => script.x509,
     jwt: options.jwt ? () => script.jwt : undefined,
     metrics,
@@ -31,9 +32,11 @@ function aState(options: { hasPod?: boolean; jwt?: boolean } = {}) {
     look();
   };
   const canSign = async () =>
-    [...(await metrics.render()).matchAll(/^kubespiffe_can_sign\{kind="(\w+)"\} (\d)$/gm)].map(
-      ([, kind, value]) => `${kind} ${value}`,
-    );
+    [
+      ...(await metrics.render()).matchAll(
+        /^kubespiffe_can_sign\{kind="(\w+)",signer="kubespiffe.io\/spiffe"\} (\d)$/gm,
+      ),
+    ].map(([, kind, value]) => `${kind} ${value}`);
   return { script, lookAt, recorded, canSign };
 }
 
@@ -50,7 +53,7 @@ describe('a signer that cannot sign', () => {
       regarding: { kind: 'Pod', namespace: 'kubespiffe', name: 'signer-a', uid: 'own-uid' },
       type: 'Warning',
       reason: 'PoolUnusable',
-      note: 'No certificates are signed: authority first is tainted; make another one active',
+      note: 'No certificates are signed for kubespiffe.io/spiffe: authority first is tainted; make another one active',
     });
     lookAt(70_000);
     assert.equal(recorded.length, 2);
@@ -84,7 +87,7 @@ describe('a signer that cannot sign', () => {
     assert.deepEqual(await canSign(), ['x509 1', 'jwt 0']);
     assert.deepEqual(
       recorded.map(({ reason, note }) => [reason, note]),
-      [['JwtKeyTooNew', 'No JWT-SVIDs are signed: it is too recent']],
+      [['JwtKeyTooNew', 'No JWT-SVIDs are signed for kubespiffe.io/spiffe: it is too recent']],
     );
   });
 

@@ -1,7 +1,12 @@
-import type { EventRecorder } from './kube/events.ts';
-import type { PodFacts } from './kube/pods.ts';
-import type { Store } from './kube/store.ts';
-import type { Metrics } from './observe/metrics.ts';
+import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
+import type { PoolView } from '../authority/view.ts';
+import type { EndpointConfig } from '../config/endpoints.ts';
+import { clockProblem, type ServerClock } from '../kube/clock.ts';
+import type { EventRecorder } from '../kube/events.ts';
+import type { PodFacts } from '../kube/pods.ts';
+import type { Store } from '../kube/store.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { explain } from '../observe/reasons.ts';
 
 /** Why something cannot be signed now. `message` says what to do. */
 export interface SigningProblem {
@@ -11,6 +16,7 @@ export interface SigningProblem {
 }
 
 export interface SigningStateNeeds {
+  readonly signerName: string;
   /** Why no certificates can be signed now, or undefined. */
   readonly x509: () => SigningProblem | undefined;
   /** The same for JWT-SVIDs; absent without a token endpoint. */
@@ -42,7 +48,7 @@ export function createSigningState(needs: SigningStateNeeds): () => void {
     let shownAt = Number.NEGATIVE_INFINITY;
     return () => {
       const problem = problemNow();
-      metrics.canSign.set({ kind }, problem ? 0 : 1);
+      metrics.canSign.set({ kind, signer: needs.signerName }, problem ? 0 : 1);
       if (!problem) {
         since = undefined;
         return;
@@ -56,12 +62,12 @@ export function createSigningState(needs: SigningStateNeeds): () => void {
       shownAt = now;
       const { namespace, replica: name } = needs;
       events.record({
-        key: `${self.uid}/${kind}`,
+        key: `${self.uid}/${needs.signerName}/${kind}`,
         regarding: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid: self.uid },
         type: 'Warning',
         reason: problem.reason,
         action: 'Sign',
-        note: `No ${what} are signed: ${problem.message}`,
+        note: `No ${what} are signed for ${needs.signerName}: ${problem.message}`,
       });
     };
   };
@@ -71,5 +77,23 @@ export function createSigningState(needs: SigningStateNeeds): () => void {
   ];
   return () => {
     for (const look of looks) look();
+  };
+}
+
+/** Why no JWT-SVIDs can be signed now. */
+export function jwtProblem(
+  token: NonNullable<EndpointConfig['token']>,
+  { pool, clock, now }: { pool: Pick<PoolView, 'jwtSignable'>; clock: ServerClock; now: () => number },
+): () => SigningProblem | undefined {
+  const propagationSeconds = jwtPropagationSeconds({
+    refreshHintSeconds: token.refreshHintSeconds,
+    jwksMaxAgeSeconds: token.refreshHintSeconds,
+    delaySeconds: token.propagationDelaySeconds,
+  });
+  return () => {
+    const skew = clockProblem(clock);
+    if (skew !== undefined) return { reason: 'ClockSkew', message: explain('ClockSkew', skew) };
+    const signable = pool.jwtSignable(token.algorithm, Math.floor(now() / 1000), propagationSeconds);
+    return signable.ok ? undefined : signable.problem;
   };
 }

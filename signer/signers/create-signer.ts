@@ -1,0 +1,199 @@
+import { messageOf } from '../../spiffe/errors.ts';
+import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
+import type { Pool } from '../authority/pool.ts';
+import { createPoolView, type PoolView } from '../authority/view.ts';
+import { podFacts } from '../identity/facts.ts';
+import type { Identify } from '../identity/identify.ts';
+import { type Controller, createController } from '../issuance/controller.ts';
+import { createReporter } from '../issuance/report.ts';
+import { requestsOf } from '../issuance/request.ts';
+import { createSigning, type Signing } from '../issuance/signing.ts';
+import { createStatusWriter } from '../issuance/status.ts';
+import { createWake } from '../issuance/wake.ts';
+import { clockProblem } from '../kube/clock.ts';
+import { createInformer, type Informer, type InformerSpec } from '../kube/informer.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { explain } from '../observe/reasons.ts';
+import type { RootVisibility } from '../trust/root-visibility.ts';
+import { type SignerProfile, settingsOf } from './profile.ts';
+import { createPublishing, followBundles } from './publishing.ts';
+import type { Shared } from './shared.ts';
+import { createSigningState, jwtProblem, type SigningProblem } from './signing-state.ts';
+
+/** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
+const refreshJitter = 0.1;
+
+/** One signer of a replica. */
+export interface Signer {
+  readonly profile: SignerProfile;
+  readonly pool: PoolView;
+  readonly requests: Pick<Informer<unknown>, 'versions' | 'isMissing'>;
+  readonly bundles: Pick<Informer<unknown>, 'isMissing'>;
+  /** What identities depend on besides pods. */
+  readonly facts: readonly Informer<unknown>[];
+  /** What must be known before requests are answered. */
+  readonly needed: readonly Informer<unknown>[];
+  /** Everything that runs as long as the replica does. */
+  readonly parts: readonly { run(signal: AbortSignal): Promise<unknown> }[];
+  readonly controller: Controller;
+  readonly identify: Identify;
+  readonly certificate: CertificateProfile;
+  readonly mayUse: Signing['mayUse'];
+  /** Where a root must be visible before anything is signed under it. */
+  visibility(): RootVisibility;
+  /** Calls the listener when the pool or its bundles have changed. */
+  onChange(listener: () => void): void;
+  /**
+   * Shows whether it can sign, in a metric and in an Event, and wakes the requests that wait for it. To be called about
+   * every second, and when something changed that signing depends on.
+   */
+  look(): void;
+  refreshMetrics(): void;
+}
+
+/** Everything of one profile: pool, publisher, signing and controller, from the shared parts. */
+export function createSigner(profile: SignerProfile, shared: Shared): Signer {
+  const { signerName } = profile;
+  const { config, clock, guard, log, metrics, monotonic, now, pods, permissions } = shared;
+  const settings = settingsOf(config, profile);
+  const token = profile.hasTokenEndpoint ? config.endpoints?.token : undefined;
+
+  const requests = createInformer(shared, requestsOf(signerName));
+  const bundles = followBundles(signerName, settings, shared);
+  const { pool, isShared } = poolOf(settings, bundles.published, shared);
+  const publishing = createPublishing(profile, settings, shared, {
+    pool,
+    bundles,
+    endpointAlone: () => token !== undefined && requests.isMissing(),
+  });
+  const { publisher, configMaps, visibility } = publishing;
+
+  const facts: Informer<unknown>[] = [];
+  const identify = profile.identifier(settings, <Wire, T>(spec: InformerSpec<Wire, T>) => {
+    const informer = createInformer(shared, spec);
+    facts.push(informer);
+    return informer;
+  });
+  const certificate = profile.certificate(settings);
+  const signing = createSigning({
+    ...shared,
+    pool,
+    visibility,
+    clockFault: () => clockProblem(clock),
+    policy: {
+      maxLifetimeSeconds: settings.maxLifetimeSeconds,
+      refreshFraction: settings.refreshFraction,
+      refreshJitter,
+    },
+    profile: certificate,
+  });
+  const controller = createController({
+    ...shared,
+    requests: requests.store,
+    pods: pods.store,
+    facts: podFacts(pods.store),
+    servedVersions: () => requests.versions() ?? [],
+    rediscover: shared.discovery.rediscover,
+    signing,
+    status: createStatusWriter(shared.transport, config.replica),
+    report: createReporter({ ...shared, signerName }),
+    identify,
+    takeoverDelayMs: config.takeoverDelayMs,
+    concurrency: config.concurrency,
+    onError: (error, request) => log.error({ request, error: messageOf(error) }, 'a request failed'),
+  });
+
+  /** Why no certificates can be signed now. */
+  const x509Problem = (): SigningProblem | undefined => {
+    const usable = signing.mayUse();
+    if (!usable.ok) return { reason: usable.reason, message: explain(usable.reason, usable.detail) };
+    const unguarded = guard.obstacle();
+    if (unguarded !== undefined)
+      return { reason: 'RequestsUnguarded', message: explain('RequestsUnguarded', unguarded) };
+    const forbidden = permissions.problem();
+    if (forbidden === undefined) return undefined;
+    return { reason: 'SignerForbidden', message: explain('SignerForbidden', forbidden) };
+  };
+  const showSigningState = createSigningState({
+    ...shared,
+    signerName,
+    x509: x509Problem,
+    jwt: token && jwtProblem(token, { pool, clock, now }),
+    pods: pods.store,
+    namespace: config.namespace,
+    replica: config.replica,
+  });
+
+  const wake = createWake({
+    canSign: () => signing.mayUse().ok && guard.obstacle() === undefined,
+    isPermitted: () => permissions.problem() === undefined,
+    wake: controller.wake,
+  });
+
+  const labels = { signer: signerName };
+  const needed = [requests, bundles.informer, ...facts];
+  return {
+    profile,
+    pool,
+    requests,
+    bundles: bundles.informer,
+    facts,
+    needed,
+    parts: [
+      ...(isShared ? [] : [pool]),
+      publisher,
+      ...(configMaps ? [configMaps] : []),
+      ...needed,
+      ...publishing.informers,
+    ],
+    controller,
+    identify,
+    certificate,
+    mayUse: signing.mayUse,
+    visibility,
+    onChange(listener) {
+      pool.onChange(listener);
+      publisher.onChange(listener);
+    },
+    look() {
+      showSigningState();
+      wake();
+    },
+    refreshMetrics() {
+      const pending = controller.pending();
+      metrics.pendingRequests.set(labels, pending.count);
+      metrics.oldestPending.set(labels, pending.oldestMs / 1000);
+      metrics.queueDepth.set(labels, pending.queued);
+      metrics.poolConfirmedAge.set(labels, (monotonic() - pool.confirmedAtMonotonic()) / 1000);
+      for (const [state, count] of Object.entries(configMaps?.states() ?? {})) {
+        metrics.rootsConfigMaps.set({ ...labels, state }, count);
+      }
+      setAuthorityExpiry(metrics, signerName, pool.current());
+    },
+  };
+}
+
+export function setAuthorityExpiry(
+  metrics: Pick<Metrics, 'authorityExpiry'>,
+  signer: string,
+  pool: Pool | undefined,
+): void {
+  for (const { id, state, signingAuthority, root } of pool?.authorities ?? []) {
+    const end = signingAuthority?.notAfter ?? root.notAfter;
+    metrics.authorityExpiry.set({ authority: id, state, signer }, end);
+  }
+}
+
+/** Signers of the same pool share its view. The bundle of the first one says what was published last. */
+function poolOf(
+  { pool: place, trustDomain }: ReturnType<typeof settingsOf>,
+  published: ReturnType<typeof followBundles>['published'],
+  shared: Shared,
+): { readonly pool: PoolView; readonly isShared: boolean } {
+  const key = `${place.namespace}/${place.name}`;
+  const known = shared.pools.get(key);
+  if (known) return { pool: known, isShared: true };
+  const pool = createPoolView({ ...shared, ...place, trustDomain, published });
+  shared.pools.set(key, pool);
+  return { pool, isShared: false };
+}

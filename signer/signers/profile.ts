@@ -1,0 +1,44 @@
+import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
+import type { Config, SignerConfig } from '../config/config.ts';
+import type { Identify } from '../identity/identify.ts';
+import type { Informer, InformerSpec } from '../kube/informer.ts';
+
+/** The settings of one signer; docs/reference/configuration.md says what each is for. */
+export interface SignerSettings extends SignerConfig {
+  /** Undefined for a signer whose authorities belong to no trust domain. */
+  readonly trustDomain: string | undefined;
+}
+
+/** What distinguishes one signer from another. Everything else is shared. */
+export interface SignerProfile {
+  /** `spec.signerName` of its requests and bundles, and the label `signer` of its metrics. */
+  readonly signerName: string;
+  /** The last part of the signer name: its section in the configuration, and its health checks, such as `spiffe/pool`. */
+  readonly name: string;
+  /** Whether pool, bundles and names are of the trust domain that is configured. Else they are of none. */
+  readonly hasTrustDomain: boolean;
+  /** Whether the token endpoint issues under this profile. */
+  readonly hasTokenEndpoint: boolean;
+  /** For a signer without a section in the configuration. */
+  readonly settings?: SignerConfig;
+  /**
+   * Makes the decision who a pod is.
+   * @param follow follows what an identity depends on besides the pod, such as Services. Called once for each.
+   */
+  readonly identifier: (
+    settings: SignerSettings,
+    follow: <Wire, T>(spec: InformerSpec<Wire, T>) => Informer<T>,
+  ) => Identify;
+  readonly certificate: (settings: SignerSettings) => CertificateProfile;
+}
+
+/** The configuration of a signer. */
+export function settingsOf(
+  config: Config,
+  { name, settings, hasTrustDomain }: SignerProfile,
+): SignerSettings {
+  const sections: Readonly<Record<string, SignerConfig>> = config.signers;
+  const section = settings ?? sections[name];
+  if (!section) throw new Error(`signer ${name} has no settings`);
+  return { ...section, trustDomain: hasTrustDomain ? config.trustDomain : undefined };
+}

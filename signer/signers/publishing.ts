@@ -1,0 +1,92 @@
+import type { LastPublished } from '../authority/holder.ts';
+import type { PoolView } from '../authority/view.ts';
+import { createInformer, type Informer } from '../kube/informer.ts';
+import { ranking } from '../kube/ranking.ts';
+import { bundleName, bundlesOf } from '../trust/bundle.ts';
+import { type ConfigMapPublisher, createConfigMapPublisher } from '../trust/configmap-publisher.ts';
+import { bundleVisibility, lastPublished, poolBundles } from '../trust/pool-bundles.ts';
+import { decisiveVisibility, type RootVisibility } from '../trust/root-visibility.ts';
+import { configMapsNamed, optedInNamespaces } from '../trust/roots-configmap.ts';
+import { createTrustBundlePublisher, type TrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
+import type { SignerProfile, SignerSettings } from './profile.ts';
+import type { Shared } from './shared.ts';
+
+/** What publishes the roots of a pool in the cluster, and what says whether they are published. */
+export interface Publishing {
+  readonly publisher: TrustBundlePublisher;
+  /** Undefined where none are configured. */
+  readonly configMaps: ConfigMapPublisher | undefined;
+  readonly informers: readonly Informer<unknown>[];
+  /** Where a root must be visible before anything is signed, by what the API server serves at this moment. */
+  visibility(): RootVisibility;
+}
+
+/** Follows the bundles of a signer; they say as well what was published last. */
+export function followBundles(signerName: string, settings: SignerSettings, shared: Shared) {
+  const informer = createInformer(shared, bundlesOf(signerName));
+  const cluster = { trustDomain: settings.trustDomain, lacksBundles: informer.isMissing };
+  const name = bundleName(signerName, settings.bundleSuffix);
+  const published: LastPublished & { readonly known: Promise<unknown> } = {
+    known: informer.synced,
+    ...lastPublished(name, informer.store, cluster),
+  };
+  return { informer, name, published };
+}
+
+/** Makes what publishes the roots of the pool, in each way that is configured. */
+export function createPublishing(
+  { signerName }: SignerProfile,
+  settings: SignerSettings,
+  shared: Shared,
+  parts: {
+    readonly pool: PoolView;
+    readonly bundles: ReturnType<typeof followBundles>;
+    /** Whether the token endpoint is the only way to get a certificate. */
+    readonly endpointAlone: () => boolean;
+  },
+): Publishing {
+  const { pool, bundles } = parts;
+  const { membership, config } = shared;
+  const { bundleSuffix: suffix, trustDomain, rootsConfigMap } = settings;
+  const common = {
+    ...shared,
+    pool,
+    takeoverDelayMs: config.takeoverDelayMs,
+    rankFor: (name: string) => ranking(name, membership.members()).indexOf(membership.self),
+  };
+  const publisher = createTrustBundlePublisher({
+    ...common,
+    source: poolBundles(pool, { signerName, suffix, trustDomain }),
+    observed: bundles.informer.store,
+    servedVersion: () => bundles.informer.versions()?.[0],
+  });
+  const bundle = bundleVisibility(bundles.name, bundles.informer.store, publisher);
+  const roots =
+    rootsConfigMap === undefined
+      ? undefined
+      : {
+          name: rootsConfigMap,
+          namespaces: createInformer(shared, optedInNamespaces),
+          configMaps: createInformer(shared, configMapsNamed(rootsConfigMap)),
+        };
+  const configMaps =
+    roots &&
+    createConfigMapPublisher({
+      ...common,
+      namespaces: roots.namespaces.store,
+      observed: roots.configMaps.store,
+      name: roots.name,
+    });
+  return {
+    publisher,
+    configMaps,
+    informers: roots ? [roots.namespaces, roots.configMaps] : [],
+    visibility: () =>
+      decisiveVisibility({
+        bundle,
+        configMaps,
+        endpointAlone: parts.endpointAlone(),
+        lacksBundles: bundles.informer.isMissing(),
+      }),
+  };
+}

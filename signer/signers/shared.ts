@@ -1,0 +1,35 @@
+import type { PoolView } from '../authority/view.ts';
+import type { Config } from '../config/config.ts';
+import type { Guard } from '../issuance/guard.ts';
+import type { ServerClock } from '../kube/clock.ts';
+import type { Discovery } from '../kube/discovery.ts';
+import type { EventRecorder } from '../kube/events.ts';
+import type { Informer, InformerNeeds } from '../kube/informer.ts';
+import type { Membership } from '../kube/membership.ts';
+import type { Permissions } from '../kube/permissions.ts';
+import type { PodFacts } from '../kube/pods.ts';
+import type { Audit } from '../observe/audit.ts';
+import type { Logger } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+
+/** What all signers of a replica use together. */
+export interface Shared extends InformerNeeds {
+  readonly config: Config;
+  readonly discovery: Discovery;
+  readonly pods: Informer<PodFacts>;
+  readonly membership: Membership;
+  readonly clock: ServerClock;
+  readonly guard: Guard;
+  readonly permissions: Permissions;
+  /** By namespace/name of the Secret: signers of the same pool share its view. */
+  readonly pools: Map<string, PoolView>;
+  readonly events: EventRecorder;
+  readonly audit: Audit;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly randomBytes: (count: number) => Uint8Array;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  /** Uniform in [0, 1). */
+  readonly jitter: () => number;
+}
