@@ -78,7 +78,6 @@ export async function startSigner(options: {
     readiness,
     async ready() {
       await waitFor(`${replica} to be ready`, async () => (await readiness()).ok, {
-        timeoutMs: 30_000,
         needs: [child],
       });
     },
