@@ -56,9 +56,11 @@ export function createGuard(needs: GuardNeeds): Guard {
   const isExternal = needs.requestAdmission === 'external';
   const listeners: (() => void)[] = [];
   /** What policy and binding were last found to be; undefined before both have been looked for. */
-  let found: { readonly problem: string | undefined } | undefined;
+  let found: { readonly problem: string | undefined; readonly versions: readonly Version[] } | undefined;
   /** Epoch milliseconds. */
   let inForceSinceMs = Number.POSITIVE_INFINITY;
+  /** The policy was repaired, and the time is not known because the API server's clock is not. */
+  let isRepairUndated = false;
   /** Requests that were created from then on have passed the policy. Whole seconds, as creation times are. */
   const effectiveMs = () => Math.ceil((inForceSinceMs + takesEffectMs) / 1000) * 1000;
 
@@ -66,25 +68,34 @@ export function createGuard(needs: GuardNeeds): Guard {
     if (!policies.isSynced() || !bindings.isSynced()) return;
     const policy = policies.get(admissionPolicyName);
     const binding = bindings.get(admissionPolicyName);
+    const before = found;
     const problem = admissionPolicyProblem(policy, binding);
-    const isFirst = found === undefined;
-    const hasChanged = isFirst || found?.problem !== problem;
-    const isRepaired = !isFirst && found?.problem !== undefined;
-    found = { problem };
+    const versions = [versionOf(policy), versionOf(binding)];
+    found = { problem, versions };
+    const hasChanged = before === undefined || before.problem !== problem;
     if (problem === undefined) {
-      // What was made again is as old as it says. What was changed back under our eyes is in force from now on.
-      inForceSinceMs = Math.max(
-        createdAt(policy),
-        createdAt(binding),
-        isRepaired ? (needs.serverNow() ?? Number.NEGATIVE_INFINITY) : Number.NEGATIVE_INFINITY,
-        isFirst || isRepaired ? Number.NEGATIVE_INFINITY : inForceSinceMs,
-      );
+      const isRepaired = before !== undefined && (hasChanged || hasGap(before.versions, versions));
+      const knownSince = before === undefined || hasChanged ? Number.NEGATIVE_INFINITY : inForceSinceMs;
+      inForceSinceMs = Math.max(createdAt(policy), createdAt(binding), knownSince);
+      // A policy that was changed back is older than its last repair.
+      if (isRepaired) isRepairUndated = true;
+      dateRepair();
       if (hasChanged) log.info({ policy: admissionPolicyName }, 'the admission policy is in force');
-    } else if (hasChanged) {
+    } else {
+      isRepairUndated = false;
       const level = isExternal ? 'warn' : 'error';
-      log[level]({ policy: admissionPolicyName }, `the admission policy is not in force: ${problem}`);
+      if (hasChanged)
+        log[level]({ policy: admissionPolicyName }, `the admission policy is not in force: ${problem}`);
     }
     for (const listener of listeners) listener();
+  }
+
+  /** A repair counts from now on, or from the moment when the clock is known. */
+  function dateRepair(): void {
+    const now = needs.serverNow();
+    if (!isRepairUndated || now === undefined) return;
+    inForceSinceMs = Math.max(inForceSinceMs, now);
+    isRepairUndated = false;
   }
 
   policies.subscribe(look);
@@ -94,6 +105,9 @@ export function createGuard(needs: GuardNeeds): Guard {
   function problem(): string | undefined {
     if (!found) return 'the admission policy has not been read yet';
     if (found.problem !== undefined) return found.problem;
+    dateRepair();
+    if (isRepairUndated)
+      return 'the admission policy was repaired while the clock of the API server is not known yet';
     const heard = Math.min(policies.lastContact(), bindings.lastContact());
     if (needs.monotonic() - heard > confirmedWithinMs) {
       return `the API server has not confirmed the admission policy for ${confirmedWithinMs / 60_000} min`;
@@ -124,6 +138,24 @@ export function createGuard(needs: GuardNeeds): Guard {
       listeners.push(listener);
     },
   };
+}
+
+interface Version {
+  readonly uid: string | undefined;
+  /** Each change of the spec raises it by one. A new object has 1. */
+  readonly generation: number;
+}
+
+function versionOf(object: AdmissionPolicy | AdmissionPolicyBinding | undefined): Version {
+  return { uid: object?.metadata.uid, generation: object?.metadata.generation ?? 0 };
+}
+
+/** Whether the watch missed a change: the policy may have been weakened and restored meanwhile. */
+function hasGap(before: readonly Version[], now: readonly Version[]): boolean {
+  return now.some(({ uid, generation }, index) => {
+    const last = before[index]?.uid === uid ? (before[index]?.generation ?? 0) : 0;
+    return generation !== last && generation !== last + 1;
+  });
 }
 
 function timeOf(ms: number): string {

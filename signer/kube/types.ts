@@ -15,6 +15,8 @@ export interface ObjectMeta {
   namespace?: string;
   uid?: string;
   resourceVersion?: string;
+  /** Raised by one with each change of the spec, where the resource counts them. */
+  generation?: number;
   /** RFC 3339, whole seconds, UTC. */
   creationTimestamp?: string;
   /** Set once a graceful deletion was asked for. RFC 3339. */

@@ -156,6 +156,23 @@ describe('a signer whose admission policy is missing or changed', () => {
     ],
   ];
 
+  it('can tell by the generation whether it missed a change of the policy or its binding', async () => {
+    for (const [path, field, value] of [
+      [policyPath, 'failurePolicy', 'Ignore'],
+      [bindingPath, 'validationActions', ['Warn']],
+    ] as const) {
+      const generation = async () =>
+        (await controlPlane.request('GET', path)).body.metadata.generation as number;
+      const before = await generation();
+      const { body } = await controlPlane.request('GET', path);
+      await putSpec(path, (spec) => ({ ...spec, [field]: value }));
+      assert.equal(await generation(), before + 1, path);
+      await putSpec(path, () => body.spec);
+      assert.equal(await generation(), before + 2, path);
+    }
+    await signer.ready();
+  });
+
   it('answers nothing while the policy or its binding lets others than nodes create requests', async (t) => {
     const kept = await Promise.all(
       [policyPath, bindingPath].map(async (path) => (await controlPlane.request('GET', path)).body.spec),

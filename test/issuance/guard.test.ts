@@ -20,6 +20,7 @@ const second = 1_000;
 /** A guard over two stores, with policy and binding created `policySecond` after the start. */
 function setUp(requestAdmission: RequestAdmission = 'policy') {
   let monotonicMs = 0;
+  let isClockKnown = true;
   const monotonic = () => monotonicMs;
   const policies = createStore<AdmissionPolicy>({ monotonic });
   const bindings = createStore<AdmissionPolicyBinding>({ monotonic });
@@ -29,7 +30,7 @@ function setUp(requestAdmission: RequestAdmission = 'policy') {
     requestAdmission,
     policies,
     bindings,
-    serverNow: () => start + monotonicMs,
+    serverNow: () => (isClockKnown ? start + monotonicMs : undefined),
     monotonic,
     log: { error: log('error'), warn: log('warn'), info: log('info') },
   });
@@ -50,6 +51,9 @@ function setUp(requestAdmission: RequestAdmission = 'policy') {
     bindingOf: (seconds: number) => made<AdmissionPolicyBinding>(documents[1], seconds),
     advance: (seconds: number) => {
       monotonicMs += seconds * second;
+    },
+    setClockKnown: (isKnown: boolean) => {
+      isClockKnown = isKnown;
     },
     reasonAt: (seconds: number) => guard.refusal({ createdAtMs: start + seconds * second })?.reason,
   };
@@ -97,6 +101,45 @@ test('a policy that was changed back is in force from then on, whatever its age'
     said.map(([level]) => level),
     ['info', 'error', 'info'],
   );
+});
+
+test('requests wait after a repair of the policy until the clock of the API server is known', async () => {
+  const { guard, policies, bindings, policyOf, bindingOf, reasonAt, advance, setClockKnown } = setUp();
+  policies.replace([[admissionPolicyName, policyOf(-3600)]]);
+  bindings.replace([]);
+  await guard.known;
+  setClockKnown(false);
+  bindings.set(admissionPolicyName, bindingOf(-3600));
+  advance(100);
+  assert.match(guard.problem() ?? '', /clock of the API server is not known/);
+  for (const seconds of [-60, 0, 200]) assert.equal(reasonAt(seconds), 'RequestsUnguarded');
+  setClockKnown(true);
+  assert.equal(reasonAt(102), 'CreatedUnguarded');
+  assert.equal(reasonAt(103), undefined);
+  advance(100);
+  assert.equal(reasonAt(103), undefined, 'the repair stays where it is');
+});
+
+test('a policy whose generation rose by two in a gap of the watch may have been weakened: it counts from then on', async () => {
+  const { guard, policies, bindings, policyOf, bindingOf, reasonAt, advance } = setUp();
+  const at = (generation: number, uid = 'one') => {
+    const policy = policyOf(-3600);
+    return { ...policy, metadata: { ...policy.metadata, uid, generation } };
+  };
+  policies.replace([[admissionPolicyName, at(1)]]);
+  bindings.replace([[admissionPolicyName, bindingOf(-3600)]]);
+  await guard.known;
+  advance(100);
+  policies.set(admissionPolicyName, at(2));
+  assert.equal(reasonAt(50), undefined, 'a change that was seen, such as a stricter one');
+  policies.replace([[admissionPolicyName, at(4)]]);
+  assert.equal(reasonAt(102), 'CreatedUnguarded');
+  assert.equal(reasonAt(103), undefined);
+  advance(100);
+  policies.replace([[admissionPolicyName, at(1, 'two')]]);
+  assert.equal(reasonAt(103), undefined, 'made again: it is as old as it says');
+  policies.replace([[admissionPolicyName, at(3, 'three')]]);
+  assert.equal(reasonAt(202), 'CreatedUnguarded');
 });
 
 test('a policy that the API server has not confirmed for 5 minutes is not believed', async () => {
