@@ -81,7 +81,7 @@ async function runReplica(
   });
   log.info({ url: server.url, replica: config.replica, trustDomain: config.trustDomain }, 'signer starts');
 
-  const credentials = await credentialsFor(config);
+  const credentials = await credentialsFor(config, stopping);
   const onCall = (call: Call) => {
     const { verb, resource, code, seconds } = call;
     metrics.apiRequests.inc({ verb, resource, code });
@@ -225,11 +225,12 @@ function refreshGauges(
   for (const signer of signers) signer.refreshMetrics();
 }
 
-function credentialsFor({ kubeconfig, context }: Config): Promise<Credentials> {
+function credentialsFor({ kubeconfig, context }: Config, signal: AbortSignal): Promise<Credentials> {
   return loadCredentials({
     ...(kubeconfig !== undefined && { kubeconfig }),
     ...(context !== undefined && { context }),
     env: process.env,
+    signal,
   });
 }
 

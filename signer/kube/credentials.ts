@@ -51,6 +51,8 @@ export interface CredentialSources {
   monotonic?: () => number;
   /** Epoch milliseconds, for credentials that expire. */
   now?: () => number;
+  /** Ends exec plugins that run when it is aborted. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -155,7 +157,7 @@ async function loadServiceAccount(sources: CredentialSources): Promise<Loaded> {
 
 async function loadFiles(files: readonly string[], sources: CredentialSources): Promise<Loaded> {
   const origin = `kubeconfig ${files.join(path.delimiter)}`;
-  const { env, now = Date.now } = sources;
+  const { env, signal, now = Date.now } = sources;
   try {
     const { cluster, namespace, ...choice } = await readKubeconfig(files, sources.context);
     const server = serverUrl(cluster.server);
@@ -168,7 +170,7 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
       if (!user?.exec || user.token !== undefined || user.tokenFile !== undefined) return undefined;
       if (user.username !== '' || user.password !== '' || user.certificate) return undefined;
       if (fromPlugin?.expiresAt === undefined ? !fromPlugin : fromPlugin.expiresAt <= now()) {
-        fromPlugin = await runExecPlugin(user.exec, { of: cluster, ca }, env);
+        fromPlugin = await runExecPlugin(user.exec, { of: cluster, ca }, { env, signal });
       }
       return fromPlugin;
     }

@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process';
 import { isatty } from 'node:tty';
+import { createByteBuffer } from '../../client/byte-buffer.ts';
+import { isJsonObject, parseJsonBytes } from '../../spiffe/json.ts';
 import type { ExecConfig, KubeconfigCluster } from './kubeconfig.ts';
+import { type SetTimer, setTimer } from './timer.ts';
 
 /** What a plugin gave: a token, a client certificate with its key (PEM), or both. */
 export interface ExecCredential {
@@ -11,8 +14,23 @@ export interface ExecCredential {
   readonly expiresAt: number | undefined;
 }
 
+/** Longest run of a plugin, in milliseconds. With a terminal there is none: a person may have to log in. */
+const maxRunMs = 60_000;
+/** Longest output, in bytes. */
+const maxOutput = 1024 * 1024;
+
+/** How a plugin is run. */
+export interface ExecSurroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Ends the plugin when it is aborted. */
+  readonly signal?: AbortSignal | undefined;
+  readonly timer?: SetTimer;
+  readonly isTerminal?: boolean;
+}
+
 /**
  * Runs a credential plugin (client.authentication.k8s.io v1 and v1beta1). What it writes to standard error goes to ours.
+ * Where kubectl sets no bounds, we do: on the length of the output, and without a terminal on the time.
  *
  * @param cluster what the plugin is told where it asks for it (provideClusterInfo).
  * @throws Error without any of the plugin's output.
@@ -20,24 +38,20 @@ export interface ExecCredential {
 export async function runExecPlugin(
   exec: ExecConfig,
   cluster: { readonly of: KubeconfigCluster; readonly ca: string | undefined },
-  env: Readonly<Record<string, string | undefined>>,
+  surroundings: ExecSurroundings,
 ): Promise<ExecCredential> {
-  const isTerminal = isatty(0);
+  const { isTerminal = isatty(0) } = surroundings;
   if (exec.interactiveMode === 'Always' && !isTerminal) {
-    throw new Error(`plugin ${exec.command} needs a terminal, and standard input is none`);
+    throw new Error(`plugin ${exec.command} needs a terminal, and standard input is not one`);
   }
-  const interactive = exec.interactiveMode !== 'Never' && isTerminal;
+  const isInteractive = exec.interactiveMode !== 'Never' && isTerminal;
   const info = {
     kind: 'ExecCredential',
     apiVersion: exec.apiVersion,
-    spec: { interactive, ...(exec.providesClusterInfo && { cluster: clusterInfo(cluster) }) },
+    spec: { interactive: isInteractive, ...(exec.providesClusterInfo && { cluster: clusterInfo(cluster) }) },
   };
-  const output = await outputOf(exec, { ...env, ...exec.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) }, [
-    interactive ? 'inherit' : 'ignore',
-    'pipe',
-    'inherit',
-  ]);
-  return readCredential(exec, output);
+  const env = { ...surroundings.env, ...exec.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) };
+  return readCredential(exec, await outputOf(exec, { ...surroundings, env, isTerminal, isInteractive }));
 }
 
 function clusterInfo({ of, ca }: { of: KubeconfigCluster; ca: string | undefined }): object {
@@ -53,38 +67,68 @@ function clusterInfo({ of, ca }: { of: KubeconfigCluster; ca: string | undefined
 
 function outputOf(
   exec: ExecConfig,
-  env: NodeJS.ProcessEnv,
-  stdio: ['inherit' | 'ignore', 'pipe', 'inherit'],
-): Promise<string> {
+  {
+    env,
+    signal,
+    timer = setTimer,
+    isTerminal,
+    isInteractive,
+  }: ExecSurroundings & { isTerminal: boolean; isInteractive: boolean },
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const child = spawn(exec.command, exec.args, { env, stdio });
-    const chunks: Buffer[] = [];
-    child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const child = spawn(exec.command, exec.args, {
+      env,
+      stdio: [isInteractive ? 'inherit' : 'ignore', 'pipe', 'inherit'],
+    });
+    const output = createByteBuffer();
+    /** Not left to the end of the output: a process that the plugin has started may keep that open. */
+    const giveUp = (why: string) => {
+      child.kill('SIGKILL');
+      child.stdout.destroy();
+      fail(why);
+    };
+    const abort = () => giveUp('was ended with the process that had started it');
+    const cancelTimer = isTerminal
+      ? () => undefined
+      : timer(() => giveUp(`did not end within ${maxRunMs / 1000} s`), maxRunMs);
+    signal?.addEventListener('abort', abort);
+
+    function settle(): void {
+      cancelTimer();
+      signal?.removeEventListener('abort', abort);
+    }
+    function fail(why: string): void {
+      settle();
+      reject(new Error(`plugin ${exec.command} ${why}`));
+    }
+
+    child.stdout.on('data', (chunk: Buffer) => {
+      if (output.length + chunk.length > maxOutput) giveUp(`printed more than ${maxOutput} bytes`);
+      else output.append(chunk);
+    });
     child.on('error', (error: NodeJS.ErrnoException) => {
       const hint = exec.installHint === undefined ? '' : `; ${exec.installHint}`;
-      const reason = error.code === 'ENOENT' ? 'is not installed' : `cannot be run (${error.code})`;
-      reject(new Error(`plugin ${exec.command} ${reason}${hint}`));
+      fail(error.code === 'ENOENT' ? `is not installed${hint}` : `cannot be run (${error.code})${hint}`);
     });
-    child.on('close', (code, signal) => {
-      if (code === 0) resolve(Buffer.concat(chunks).toString('utf8'));
-      else reject(new Error(`plugin ${exec.command} failed with ${signal ?? `exit code ${code}`}`));
+    child.on('close', (code, endedBy) => {
+      if (code !== 0) return fail(`failed with ${endedBy ?? `exit code ${code}`}`);
+      settle();
+      resolve(output.bytes());
     });
+    if (signal?.aborted) abort();
   });
 }
 
-function readCredential(exec: ExecConfig, output: string): ExecCredential {
+function readCredential(exec: ExecConfig, output: Buffer): ExecCredential {
   const wrong = (what: string) => new Error(`plugin ${exec.command} ${what}`);
-  let answer: { kind?: unknown; apiVersion?: unknown; status?: Record<string, unknown> | null } | null;
-  try {
-    answer = JSON.parse(output);
-  } catch {
-    throw wrong('did not print JSON');
-  }
-  if (answer?.kind !== 'ExecCredential' || answer.apiVersion !== exec.apiVersion) {
+  const read = parseJsonBytes(output, 'its output');
+  if (!read.ok) throw wrong(`cannot be used: ${read.reason}`);
+  const { kind, apiVersion, status } = read.value;
+  if (kind !== 'ExecCredential' || apiVersion !== exec.apiVersion) {
     throw wrong(`did not print an ExecCredential of ${exec.apiVersion}`);
   }
   const text = (name: string) => {
-    const value = answer.status?.[name];
+    const value = isJsonObject(status) ? status[name] : undefined;
     return typeof value === 'string' && value !== '' ? value : undefined;
   };
   const token = text('token');
