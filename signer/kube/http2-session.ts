@@ -2,12 +2,14 @@ import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { openTunnel } from '../../client/proxy-tunnel.ts';
-import type { Credentials } from './credentials.ts';
+import type { Credentials, TlsOptions } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
 
-/** A session that is of use. */
+/** A session that the server has accepted. */
 export interface OpenSession {
   readonly session: ClientHttp2Session;
+  /** The client certificate of the handshake. The credentials may have another one by now. */
+  readonly certificate: TlsOptions['cert'];
   /**
    * Ends it at once. Node's own destroy() first waits for what is on its way into the socket: for a peer that has
    * vanished, until TCP gives up, which takes a quarter of an hour.
@@ -50,8 +52,9 @@ function startSession(
   signal: AbortSignal,
 ): Promise<OpenSession | undefined> {
   return new Promise((resolve, reject) => {
+    const endpoint = endpointOf(credentials);
     const socket = connectTls({
-      ...endpointOf(credentials),
+      ...endpoint,
       ...(tunnel && { socket: tunnel }),
       ALPNProtocols: ['h2', 'http/1.1'],
     });
@@ -79,6 +82,7 @@ function startSession(
         signal.removeEventListener('abort', giveUp);
         resolve({
           session,
+          certificate: endpoint.cert,
           cut(reason) {
             session.destroy(reason);
             socket.destroy();

@@ -12,8 +12,6 @@ interface Link extends OpenSession {
   streams: number;
   /** When an answer to a PING came last, in monotonic milliseconds. */
   heardAt: number;
-  /** The client certificate that the connection was made with. */
-  readonly certificate: string | undefined;
 }
 
 interface Entry {
@@ -53,7 +51,8 @@ export function openHttp2(needs: {
     // It may have ended just now, and its events are still to come: it throws when it is asked.
     if (link?.session.closed || link?.session.destroyed) link = undefined;
     // The server holds the old certificate against every request on that connection, expired or not.
-    if (link && link.certificate !== certificateOf(credentials)) {
+    const { cert } = credentials.tls;
+    if (link && link.certificate !== cert && link.certificate?.toString() !== cert?.toString()) {
       link.session.close();
       link = undefined;
     }
@@ -138,8 +137,7 @@ export function openHttp2(needs: {
   }
 
   function take(opened: OpenSession): void {
-    const certificate = certificateOf(credentials);
-    const taken: Link = { ...opened, streams: 0, heardAt: monotonic(), certificate };
+    const taken: Link = { ...opened, streams: 0, heardAt: monotonic() };
     link = taken;
     links.add(taken);
     taken.session.on('goaway', () => retire(taken));
@@ -207,10 +205,6 @@ export function openHttp2(needs: {
     },
     close,
   };
-}
-
-function certificateOf({ tls }: Credentials): string | undefined {
-  return tls.cert?.toString();
 }
 
 function mostStreams({ session }: Link): number {

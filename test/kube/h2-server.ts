@@ -31,16 +31,21 @@ const maxConcurrentStreams = 100;
 /** In bytes. As with the API server, the window of a connection is as large as those of all its streams. */
 const streamWindow = 1024 * 1024;
 
-/** Starts a server on a free port of the loopback, or on the port given. */
+/**
+ * Starts a server on a free port of the loopback, or on the port given.
+ * @param options.requestCert asks clients for a certificate, and takes any.
+ * @param options.onConnection is called when a client has connected, before the TLS handshake.
+ */
 export async function startWireServer(
-  options: { port?: number; http1Only?: boolean } = {},
+  options: { port?: number; http1Only?: boolean; requestCert?: boolean; onConnection?: () => void } = {},
 ): Promise<WireServer> {
   const authority = await createTestAuthority('wire test');
   const { certificate, key } = await authority.issue({
     commonName: 'localhost',
     names: ['localhost', '127.0.0.1'],
   });
-  const tls = { cert: certificate, key };
+  const { requestCert = false } = options;
+  const tls = { cert: certificate, key, requestCert, rejectUnauthorized: false };
   // The handlers use only what requests and responses of both versions have.
   const server = (
     options.http1Only
@@ -51,6 +56,7 @@ export async function startWireServer(
   const sockets = new Set<Socket>();
   const calls: string[] = [];
   let connections = 0;
+  server.on('connection', () => options.onConnection?.());
   server.on('secureConnection', (socket: Socket) => {
     connections += 1;
     sockets.add(socket);

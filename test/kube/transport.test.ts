@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, afterEach, before, describe, test } from 'node:test';
+import type { TLSSocket } from 'node:tls';
 import {
   ApiConnectionError,
   ApiStatusError,
@@ -13,6 +14,7 @@ import {
   type Transport,
   type TransportNeeds,
 } from '../../signer/kube/transport.ts';
+import { createTestAuthority } from '../cluster/certificates.ts';
 import { waitFor } from '../cluster/process.ts';
 import { answer, startTunnel, startWireServer, status, type WireServer } from './h2-server.ts';
 
@@ -129,6 +131,8 @@ describe('calls', () => {
     ['the error page of a proxy', false, '<html>Bad Gateway</html>', 'text/html', 502],
     ['a page of a proxy that looks like success', false, '<html>It works!</html>', 'text/html', 200],
     ['the JSON error of a proxy', false, { message: 'no healthy upstream' }, 'application/json', 503],
+    ['a redirect', false, { location: '/login' }, 'application/json', 302],
+    ['a redirect with a Status', false, status(302, 'Found'), 'application/json', 302],
   ];
   for (const [what, isServers, body, type, code] of answers) {
     test(`the clock ${isServers ? 'takes' : 'does not take'} the Date of ${what} (${code})`, async () => {
@@ -418,6 +422,35 @@ describe('connections', () => {
     const error = await failure(transport.request({ method: 'GET', path: '/x', retry: 'none' }));
     assert.equal((error as ApiConnectionError).failure, 'connect');
     assert.equal(own.calls.length, 0);
+  });
+
+  test('a client certificate that rotates during the handshake is the one that every request is sent with', async (t) => {
+    const authority = await createTestAuthority('clients');
+    const [first, second] = await Promise.all(
+      ['first', 'second'].map((commonName) => authority.issue({ commonName })),
+    );
+    let current = first;
+    const own = await startWireServer({
+      requestCert: true,
+      onConnection: () => {
+        current = second;
+      },
+    });
+    t.after(() => own.stop());
+    own.handle = (request, response) => {
+      const { subject } = (request.socket as TLSSocket).getPeerX509Certificate() ?? {};
+      answer(response, 200, { subject });
+    };
+    const credentials = own.credentials();
+    const rotating = {
+      ...credentials,
+      get tls() {
+        return { ...credentials.tls, cert: current?.certificate ?? '', key: current?.key ?? '' };
+      },
+    };
+    const transport = transportTo({ credentials: rotating });
+    const { body } = await transport.request<{ subject: string }>({ method: 'GET', path: '/x' });
+    assert.equal(body.subject, 'CN=second');
   });
 
   test('a server without HTTP/2 is spoken to in HTTP/1.1, and watches do not block each other', async (t) => {
