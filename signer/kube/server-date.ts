@@ -2,14 +2,16 @@ import { readStatus } from './api-request.ts';
 import type { Incoming } from './exchange.ts';
 
 /**
- * The Date of an answer in epoch milliseconds (whole seconds), where the answer is the API server's own: JSON, and with
- * an error status a metav1.Status. A proxy that answers in its place has another clock.
+ * The Date of an answer in epoch milliseconds (whole seconds), where the answer is the API server's own: JSON with a
+ * status of 2xx, or an error with a metav1.Status. A proxy that answers in its place has another clock.
  */
 export function serverDate({ status, headers, body }: Incoming): number | undefined {
   const { date, 'content-type': contentType } = headers;
   if (typeof date !== 'string' || !/^application\/([\w.+-]*\+)?json\b/.test(String(contentType)))
     return undefined;
-  if (status >= 400 && !readStatus(body)) return undefined;
+  const isSuccess = status >= 200 && status <= 299;
+  const isError = status >= 400 && readStatus(body) !== undefined;
+  if (!isSuccess && !isError) return undefined;
   const epochMs = Date.parse(date);
   return Number.isNaN(epochMs) ? undefined : epochMs;
 }
