@@ -3,6 +3,7 @@ import { clockProblem, type ServerClock } from './kube/clock.ts';
 import type { Informer } from './kube/informer.ts';
 import type { Permissions } from './kube/permissions.ts';
 import type { Health } from './observe/health.ts';
+import { explain } from './observe/reasons.ts';
 import type { Signer } from './signers/create-signer.ts';
 import type { SignerProfile } from './signers/profile.ts';
 import type { ListenerName } from './token/endpoints.ts';
@@ -65,7 +66,9 @@ export function assessReadiness(needs: ReadinessNeeds): void {
   );
 
   const problem = clockProblem(needs.clock);
-  health.set('clock', problem === undefined, problem ?? 'within the bounds of the API server');
+  const isClockKnown = needs.clock.skewMs() !== undefined;
+  const clockReason = problem !== undefined && isClockKnown ? explain('ClockSkew', problem) : problem;
+  health.set('clock', problem === undefined, clockReason ?? 'within the bounds of the API server');
 
   for (const signer of signers) {
     const { name } = signer.profile;

@@ -79,6 +79,7 @@ describe('`kubespiffe bundle verify`', () => {
       [JSON.stringify({ ...bundle, keys: [rootKey, { ...jwtKey, kid: undefined }] }), /kid is missing/],
       [JSON.stringify({ ...bundle, spiffe_sequence: '1' }), /spiffe_sequence is not a whole number/],
       ['{"keys":[],"keys":[]}', /has a name twice/],
+      ['{"spiffe_sequence":1,"spiffe_sequence":2,"keys":[]}', /has a name twice/],
       [JSON.stringify({ keys: [{ ...jwtKey, use: 'sig', y: jwtKey.x }] }), /not a readable EC key/],
       [
         JSON.stringify({ ...bundle, keys: [{ ...rootKey, ...jwtKey, use: 'x509-svid', kid: undefined }] }),

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { parseJwks, parseSpiffeBundle, printJwks } from '../../spiffe/bundle.ts';
-import { isJsonObject } from '../../spiffe/json.ts';
+import { isJsonObject, parseJsonObject } from '../../spiffe/json.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { type JwtAlgorithmName, jwtAlgorithms, keyFitsAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
@@ -26,13 +26,10 @@ export interface TrustMaterial {
  */
 export function formatOf(text: string): BundleFormat {
   if (text.includes('-----BEGIN ')) return 'pem';
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return 'spiffe';
-  }
-  if (!isJsonObject(value)) return 'spiffe';
+  const read = parseJsonObject(text, 'the bundle');
+  // Its reader then says what is wrong.
+  if (!read.ok) return 'spiffe';
+  const { value } = read;
   const keys: unknown[] = Array.isArray(value.keys) ? value.keys : [];
   const uses = keys.filter(isJsonObject).map(({ use }) => use);
   const saysSo = 'spiffe_sequence' in value || 'spiffe_refresh_hint' in value;
