@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import type { Config } from '../../signer/config/config.ts';
@@ -310,6 +311,36 @@ for (const folder of [
     await create(controlPlane, '/api/v1/namespaces/kubespiffe/pods?dryRun=All', pod);
   });
 }
+
+test('the component for OpenShift asks for restricted-v2, fixes no user or group, and finds the metrics', async (t) => {
+  const overlay = await mkdtemp(join(tmpdir(), 'overlay-'));
+  t.after(() => rm(overlay, { recursive: true }));
+  const kustomization = {
+    resources: [relative(overlay, base)],
+    components: [relative(overlay, join(manifests, 'openshift'))],
+  };
+  await writeFile(join(overlay, 'kustomization.yaml'), JSON.stringify(kustomization));
+  const overlaid = await build(overlay);
+  const { template } = find('Deployment', overlaid).spec;
+  assert.equal(template.metadata.annotations['openshift.io/required-scc'], 'restricted-v2');
+  assert.deepEqual(refusalsOfOpenShift(template.spec), []);
+  for (const context of [template.spec, ...template.spec.containers].map((each) => each.securityContext))
+    for (const field of ['runAsUser', 'runAsGroup', 'fsGroup', 'supplementalGroups'])
+      assert.equal(context[field], undefined, field);
+  const { selector, endpoints } = find('ServiceMonitor', overlaid).spec;
+  const services = overlaid.filter(({ kind }) => kind === 'Service');
+  const selected = services.filter(({ metadata }) =>
+    Object.entries(selector.matchLabels).every(([label, value]) => metadata.labels[label] === value),
+  );
+  assert.deepEqual(
+    selected.map(({ metadata }) => metadata.name),
+    ['kubespiffe-signer-metrics'],
+  );
+  assert.deepEqual(
+    selected[0].spec.ports.map(({ name }: Manifest) => name),
+    endpoints.map(({ port }: Manifest) => port),
+  );
+});
 
 test('what OpenShift refuses is recognised in a pod', () => {
   const spec = structuredClone(find('Deployment').spec.template.spec);
