@@ -39,7 +39,7 @@ export function lostRootsProblem(
     'PoolRootsMissing',
     'pool.authorities',
     `published roots are missing (SHA-256 ${shown.join(', ')}${more}), and certificates in use may need them`,
-    'if they are yours, put a copy back with `kubespiffe ca restore`, which keeps every published root; a root that ' +
-      'somebody else added leaves with `--drop-authority SHA-256 --force-drop` of the same command',
+    'if they are yours, put a copy back with `kubespiffe ca restore`, which keeps every published root; to remove ' +
+      'a root that somebody else added, give that command `--drop-authority SHA-256 --force-drop`',
   );
 }

@@ -51,8 +51,8 @@ export async function readApiServerFacts(needs: FactsNeeds): Promise<ApiServerFa
     if (!audiences.has(audience)) continue;
     throw new KubespiffeError(
       'CONFIG_INVALID',
-      `${setting}: ${audience} is an audience of the API server itself, so whoever gets a token for this ` +
-        'endpoint could speak to the API server with it; choose another',
+      `${setting}: ${audience} is an audience of the API server itself, so a token for this endpoint ` +
+        'would also work at the API server; choose another audience',
     );
   }
   return { issuers, audiences, ...(withoutDiscovery !== undefined && { withoutDiscovery }) };
