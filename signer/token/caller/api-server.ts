@@ -52,7 +52,7 @@ export async function readApiServerFacts(needs: FactsNeeds): Promise<ApiServerFa
     throw new KubespiffeError(
       'CONFIG_INVALID',
       `${setting}: ${audience} is an audience of the API server itself, so a token for this endpoint ` +
-        'would also work at the API server; choose another audience',
+        'would also work at the API server; choose another',
     );
   }
   return { issuers, audiences, ...(withoutDiscovery !== undefined && { withoutDiscovery }) };
