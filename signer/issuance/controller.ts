@@ -44,7 +44,7 @@ export function createController(needs: ControllerNeeds): Controller {
     ...(needs.timer && { timer: needs.timer }),
     flowOf: (key) => flowOf(key, requests.get(key)),
   });
-  const states = createRequestStates({ monotonic });
+  const states = createRequestStates({ monotonic, onPlace: enqueue });
   const ownership = createOwnership({ self, members, takeoverDelayMs, monotonic });
   const reconcile = createReconcile({ ...needs, states, ownership }, (keys) => {
     for (const key of keys) {

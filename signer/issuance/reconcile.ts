@@ -9,7 +9,7 @@ import type { Guard } from './guard.ts';
 import type { Ownership } from './ownership.ts';
 import type { Reporter } from './report.ts';
 import { type CertificateRequest, type RequestAddress, requestKey } from './request.ts';
-import { maxOpenOfPod, type RequestState, type RequestStates } from './request-state.ts';
+import { maxOpenOfPod, type RequestState, type RequestStates, type WaitsFor } from './request-state.ts';
 import type { Signing } from './signing.ts';
 import type { StatusWriter, WriteOutcome } from './status.ts';
 
@@ -166,12 +166,12 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
   }
 
   function tooMany(state: RequestState): Next {
-    return wait(state, 'facts', { reason: 'TooManyOpenRequests', detail: `${maxOpenOfPod} others` });
+    return wait(state, 'place', { reason: 'TooManyOpenRequests', detail: `${maxOpenOfPod} others` });
   }
 
   function wait(
     state: RequestState,
-    what: 'facts' | 'signer' | 'server',
+    what: WaitsFor,
     { reason, detail }: { readonly reason: WaitReason; readonly detail: string },
     retryAfterMs?: number,
   ): Next {

@@ -25,9 +25,14 @@ import type { OpenRequest } from './request.ts';
  */
 export type Phase =
   | { readonly kind: 'seen' | 'dropped' | 'sent' | 'answered' | 'closed' }
-  /** For facts about its pod, for the signer to be able to sign, or for the API server to take its answer. */
-  | { readonly kind: 'waiting'; readonly for: 'facts' | 'signer' | 'server' }
+  | { readonly kind: 'waiting'; readonly for: WaitsFor }
   | { readonly kind: 'confirmed'; readonly since: number };
+
+/**
+ * Facts about its pod, a place among the open requests of its pod, the signer to be able to sign, or the API server to
+ * take its answer.
+ */
+export type WaitsFor = 'facts' | 'place' | 'signer' | 'server';
 
 /** What this replica knows about one request. Times in milliseconds on the monotonic clock. */
 export interface RequestState {
@@ -66,12 +71,17 @@ const outageMs = 30_000;
  * The one place that remembers anything about requests. Everything is gone with `forget`, and what a worker that is
  * still busy with a forgotten request does to its state has no effect.
  */
-export function createRequestStates(needs: { readonly monotonic: () => number }) {
-  const { monotonic } = needs;
+export function createRequestStates(needs: {
+  readonly monotonic: () => number;
+  /** A request that waited for a place among the open requests of its pod may have one now. */
+  readonly onPlace?: (state: RequestState) => void;
+}) {
+  const { monotonic, onPlace } = needs;
   // By UID, in the order of first sight.
   const states = new Map<string, RequestState>();
   // Indexes of `states`, so that no request costs a walk over all of them.
   const openOfPod = new Map<string, number>();
+  const waitingForPlace = new Map<string, Set<RequestState>>();
   const withBytes = new Set<RequestState>();
   const notTaken = new Set<RequestState>();
   let outage = 0;
@@ -80,12 +90,25 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
   const isKnown = (state: RequestState) => states.get(state.request.uid) === state;
   const isOpen = ({ phase }: RequestState) => phase.kind !== 'answered' && phase.kind !== 'closed';
 
+  /** Gives the place of a request to the one of its pod that waits longest. */
   function uncount(state: RequestState): void {
     if (!state.isCounted) return;
     state.isCounted = false;
-    const left = (openOfPod.get(state.request.podUID) ?? 0) - 1;
-    if (left > 0) openOfPod.set(state.request.podUID, left);
-    else openOfPod.delete(state.request.podUID);
+    const { podUID } = state.request;
+    const left = (openOfPod.get(podUID) ?? 0) - 1;
+    if (left > 0) openOfPod.set(podUID, left);
+    else openOfPod.delete(podUID);
+    const [next] = waitingForPlace.get(podUID) ?? [];
+    if (!next) return;
+    leaveLine(next);
+    onPlace?.(next);
+  }
+
+  function leaveLine(state: RequestState): void {
+    const { podUID } = state.request;
+    const line = waitingForPlace.get(podUID);
+    line?.delete(state);
+    if (line?.size === 0) waitingForPlace.delete(podUID);
   }
 
   function forget(uid: string): void {
@@ -94,6 +117,7 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
     states.delete(uid);
     withBytes.delete(state);
     notTaken.delete(state);
+    leaveLine(state);
     uncount(state);
   }
 
@@ -107,6 +131,7 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
 
   function move(state: RequestState, phase: Phase): void {
     notTaken.delete(state);
+    leaveLine(state);
     state.phase = phase;
   }
 
@@ -152,8 +177,12 @@ export function createRequestStates(needs: { readonly monotonic: () => number })
     },
 
     /** @param isOutage whether it may be sent ahead of its back-off once the API server takes another answer. */
-    wait(state: RequestState, what: 'facts' | 'signer' | 'server', isOutage = false): void {
+    wait(state: RequestState, what: WaitsFor, isOutage = false): void {
       if (isOpen(state)) move(state, { kind: 'waiting', for: what });
+      if (what === 'place' && isKnown(state)) {
+        const { podUID } = state.request;
+        waitingForPlace.set(podUID, (waitingForPlace.get(podUID) ?? new Set()).add(state));
+      }
       if (isOutage && state.releasedAfter !== outage && isKnown(state)) notTaken.add(state);
     },
 

@@ -360,9 +360,12 @@ describe('a pod with many open requests', () => {
     assert.deepEqual(replica.events(), []);
     await time.advance(60_000);
     assert.equal(written(), 64);
+    // Without waiting for a back-off.
     replica.requests.delete('shop/req-0');
-    await time.advance(30_000);
+    await settle();
     assert.equal(written(), 65);
+    await replica.seeAnswer(replica.requests.get('shop/req-1') as OpenRequest);
+    assert.equal(written(), 66);
   });
 
   it('does not keep another pod from its certificate', async () => {
