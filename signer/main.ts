@@ -5,6 +5,7 @@ import { createRandomPool } from '../spiffe/pki/random.ts';
 import type { Config } from './config/config.ts';
 import { admissionPolicies, admissionPolicyBindings } from './issuance/admission-policy.ts';
 import { createGuard } from './issuance/guard.ts';
+import { statusResource } from './issuance/status.ts';
 import { clockProblem, createServerClock } from './kube/clock.ts';
 import { type Credentials, loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
@@ -14,6 +15,7 @@ import { createMembership } from './kube/membership.ts';
 import { createPermissions, reviewResource } from './kube/permissions.ts';
 import { allPods } from './kube/pods.ts';
 import { type Call, createTransport } from './kube/transport.ts';
+import { createWriteLimit } from './kube/write-limit.ts';
 import { live, type Part } from './life.ts';
 import { createAudit } from './observe/audit.ts';
 import { createHealth, type Health } from './observe/health.ts';
@@ -82,8 +84,10 @@ async function runReplica(
   log.info({ url: server.url, replica: config.replica, trustDomain: config.trustDomain }, 'signer starts');
 
   const credentials = await credentialsFor(config, stopping);
+  const writeLimit = createWriteLimit({ most: config.concurrency, monotonic });
   const onCall = (call: Call) => {
     const { verb, resource, code, seconds } = call;
+    if (resource === statusResource && code === '200') writeLimit.observe(seconds * 1000);
     metrics.apiRequests.inc({ verb, resource, code });
     metrics.apiRequestSeconds.observe({ verb, resource }, seconds);
     if (isForbidden(call)) permissions.lookAgain();
@@ -138,6 +142,7 @@ async function runReplica(
     }),
     audit: createAudit({ replica: config.replica, destination: output.audit }),
     metrics,
+    writeLimit,
     randomBytes: createRandomPool(randomBytes),
   };
   const signers = profiles.map((profile) => createSigner(profile, shared));

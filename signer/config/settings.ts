@@ -76,8 +76,9 @@ export const settings = {
     type: whole(1, 80),
     default: '64',
     description:
-      'How many requests are answered at the same time. The API server takes 100 calls at once on a connection: the ' +
-      'rest is for Leases and the pool, which must not wait. One namespace gets about three quarters of them at most.',
+      'Maximum number of requests that are answered at the same time. The API server takes 100 calls at once on a ' +
+      'connection: the rest is for Leases and the pool, which must not wait. How many of them one namespace gets follows ' +
+      'from how long the API server takes for a write, and is about three quarters at most.',
   },
   takeoverDelay: {
     section: 'Process',

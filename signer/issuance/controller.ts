@@ -14,6 +14,8 @@ export interface ControllerNeeds extends Omit<ReconcileNeeds, 'states' | 'owners
   readonly takeoverDelayMs: number;
   /** Requests answered at the same time. */
   readonly concurrency: number;
+  /** Requests of one namespace answered at the same time, asked again and again. */
+  readonly concurrencyOfNamespace: () => number;
   /** A worker threw, which is a bug; its request is tried again with back-off. */
   readonly onError: (error: unknown, key: string) => void;
   readonly jitter: () => number;
@@ -119,6 +121,6 @@ export function createController(needs: ControllerNeeds): Controller {
     wake: () => openStates().filter(states.isForSigner).forEach(wake),
     pending: () => ({ ...states.pending(), queued: queue.depth() }),
     size: states.size,
-    run: (signal) => queue.run(work, { concurrency: needs.concurrency, onError: needs.onError }, signal),
+    run: (signal) => queue.run(work, needs, signal),
   };
 }

@@ -72,6 +72,9 @@ export function prepareAnswer(
   return { body, certificateChain: certificate?.chainPem };
 }
 
+/** What the metrics call the writes of answers. */
+export const statusResource = 'podcertificaterequests/status';
+
 /**
  * The only writer of a PodCertificateRequest's status: one merge PATCH without resourceVersion. A conflict or a
  * rejection is settled by reading the request live: a terminal status means that it is done.
@@ -92,7 +95,7 @@ export function createStatusWriter(transport: Transport, replica: string) {
         body: answer.body,
         contentType: 'application/merge-patch+json',
         accept: metadataOnly,
-        resource: 'podcertificaterequests/status',
+        resource: statusResource,
         discardBody: true,
         signal,
       });

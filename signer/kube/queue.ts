@@ -36,7 +36,13 @@ export interface Queue {
    */
   run(
     worker: (key: string, signal: AbortSignal) => Promise<void>,
-    options: { concurrency: number; drainMs?: number; onError?: (error: unknown, key: string) => void },
+    options: {
+      concurrency: number;
+      /** How many workers one namespace may have now. Left out: as many as its share. */
+      concurrencyOfNamespace?: () => number;
+      drainMs?: number;
+      onError?: (error: unknown, key: string) => void;
+    },
     signal: AbortSignal,
   ): Promise<void>;
   /** Keys that wait for a worker, delayed ones not counted. */
@@ -56,7 +62,7 @@ export interface QueueNeeds {
 /** After so many keys of high priority, one of low priority that waits has its turn. */
 const highInTurn = 7;
 
-/** A namespace gets another worker while it has at most this many times the free ones: 49 of 64, if it is alone. */
+/** A namespace gets another worker while it has at most this many times the free ones: 49 of 64 at most. */
 const shareOfFree = 3;
 
 interface Share {
@@ -84,6 +90,7 @@ export function createQueue(needs: QueueNeeds): Queue {
   let hasEnded = false;
   let highTaken = 0;
   let free = 0;
+  let concurrencyOfNamespace = () => Number.POSITIVE_INFINITY;
 
   function add(key: string, priority: Priority = 'high'): void {
     if (working.has(key)) {
@@ -134,8 +141,8 @@ export function createQueue(needs: QueueNeeds): Queue {
 
   function mayTake(namespace: string): boolean {
     if (needs.flowOf === undefined) return true;
-    const share = shares.get(namespace);
-    return share === undefined || share.workers <= shareOfFree * free;
+    const { workers } = shares.get(namespace) ?? { workers: 0 };
+    return workers <= shareOfFree * free && workers < concurrencyOfNamespace();
   }
 
   /** Takes the next key and notes that it is worked on. */
@@ -181,6 +188,7 @@ export function createQueue(needs: QueueNeeds): Queue {
       const drained = new AbortController();
       const idle = Promise.withResolvers<void>();
       free = options.concurrency;
+      concurrencyOfNamespace = options.concurrencyOfNamespace ?? concurrencyOfNamespace;
 
       async function work(key: string): Promise<void> {
         try {

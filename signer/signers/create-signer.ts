@@ -100,6 +100,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
     identify,
     takeoverDelayMs: config.takeoverDelayMs,
     concurrency: config.concurrency,
+    concurrencyOfNamespace: shared.writeLimit.current,
     onError: (error, request) => log.error({ request, error: messageOf(error) }, 'a request failed'),
   });
 

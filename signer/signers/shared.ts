@@ -8,6 +8,7 @@ import type { Informer, InformerNeeds } from '../kube/informer.ts';
 import type { Membership } from '../kube/membership.ts';
 import type { Permissions } from '../kube/permissions.ts';
 import type { PodFacts } from '../kube/pods.ts';
+import type { WriteLimit } from '../kube/write-limit.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -20,6 +21,8 @@ export interface Shared extends InformerNeeds {
   readonly membership: Membership;
   readonly clock: ServerClock;
   readonly guard: Guard;
+  /** Of the answers of all signers: they go to the same API server. */
+  readonly writeLimit: WriteLimit;
   readonly permissions: Permissions;
   /** By namespace/name of the Secret: signers of the same pool share its view. */
   readonly pools: Map<string, PoolView>;

@@ -9,6 +9,7 @@ import { type BenchCluster, startBenchCluster } from './cluster.ts';
 import { type BurstPair, figuresOf, type Measurements, type Round } from './figures.ts';
 import type { LoadCalls } from './load.ts';
 import { memoryAfterBursts, memoryWithFullCaches } from './memory.ts';
+import { besideOpenRequests } from './neighbour.ts';
 import { type Answerer, type Bench, backlog, bursts, ceilingBurst, steady } from './runs.ts';
 import { startBenchSigner } from './signers.ts';
 import { renderTable } from './table.ts';
@@ -27,6 +28,8 @@ interface Sizes {
   readonly starts: number;
   readonly pods: number;
   readonly pending: number;
+  /** Open requests of one namespace, and requests of another without load. */
+  readonly neighbour: { readonly openRequests: number; readonly quietRequests: number };
   readonly tokens: TokenSizes;
 }
 
@@ -40,6 +43,7 @@ const full: Sizes = {
   starts: 3,
   pods: 10_000,
   pending: 2_000,
+  neighbour: { openRequests: 10_000, quietRequests: 100 },
   tokens: { rounds: 3, seconds: 5, tokens: 2_000, pods: 200, soakSeconds: 60 },
 };
 /** A smoke test: every figure once, none of them worth anything. */
@@ -53,6 +57,7 @@ const quick: Sizes = {
   starts: 1,
   pods: 300,
   pending: 100,
+  neighbour: { openRequests: 1_000, quietRequests: 5 },
   tokens: { rounds: 1, seconds: 1, tokens: 100, pods: 10, soakSeconds: 3 },
 };
 
@@ -127,10 +132,12 @@ async function measure(cluster: BenchCluster): Promise<Measurements> {
     await load.call('createPods', { count: sizes.requests });
     const rounds: Round[] = [];
     while (rounds.length < sizes.rounds) rounds.push(await measureRound(bench, rounds.length + 1));
-    const { pods, pending } = sizes;
+    const { pods, pending, neighbour } = sizes;
+    say(`another namespace beside ${neighbour.openRequests} open requests`);
+    const besideOthers = await besideOpenRequests(bench, neighbour);
     say(`memory with ${pods} pods and ${pending} pending requests`);
     const fullCaches = await memoryWithFullCaches(bench, { pods: pods - sizes.requests, pending });
-    return { rounds, startToReadyMs, fullCaches };
+    return { rounds, startToReadyMs, fullCaches, besideOthers };
   } finally {
     load.stop();
   }

@@ -1,5 +1,6 @@
 import type { LoadResult } from './load.ts';
 import type { Resident } from './memory.ts';
+import type { Neighbour } from './neighbour.ts';
 import type { Run } from './runs.ts';
 import { median, percentile } from './statistics.ts';
 import type { Figure } from './table.ts';
@@ -34,6 +35,7 @@ export interface Measurements {
   /** Milliseconds from the start of the process to /readyz saying yes, in an empty cluster. */
   readonly startToReadyMs: readonly number[];
   readonly fullCaches: Resident;
+  readonly besideOthers: Neighbour;
 }
 
 /**
@@ -54,7 +56,7 @@ const kubeletRetryMs = 400;
 type Row = (figure: string, measured: string, limit: string, ceiling: string, met?: boolean) => void;
 
 /** The figures with their limits, medians over the rounds. A ratio is the median of the rounds' own ratios. */
-export function figuresOf({ rounds, startToReadyMs, fullCaches }: Measurements): Figure[] {
+export function figuresOf({ rounds, startToReadyMs, fullCaches, besideOthers }: Measurements): Figure[] {
   const figures: Figure[] = [];
   const row: Row = (figure, measured, limit, ceiling, met) =>
     figures.push({ figure, measured, limit, ceiling, met });
@@ -68,6 +70,7 @@ export function figuresOf({ rounds, startToReadyMs, fullCaches }: Measurements):
       rounds.flatMap(({ steady }) => steady[index] ?? []),
     );
   }
+  neighbourRow(row, besideOthers);
   for (const comparison of pairs) cpuRows(row, comparison);
   for (const { label, runs, when } of pairs) callsRow(row, label, runs, when === 'steady');
 
@@ -186,6 +189,17 @@ function steadyRows(row: Row, pairs: readonly SteadyPair[]): void {
     ms(of(({ one }) => percentile(one.latenciesFromSending, 0.5))),
     '',
     `${ms(of(({ ceiling }) => percentile(ceiling.latenciesFromSending, 0.5)))} (the same)`,
+  );
+}
+
+function neighbourRow(row: Row, { openRequests, quiet, beside }: Neighbour): void {
+  const ratio = percentile(beside, 0.5) / percentile(quiet, 0.5);
+  row(
+    `one request of a namespace beside ${openRequests} of another, creation → Issued, p50`,
+    `${ms(percentile(beside, 0.5))} (${ratio.toFixed(2)} ×)`,
+    '≤ 3 ×',
+    `${ms(percentile(quiet, 0.5))} (without them)`,
+    ratio <= 3,
   );
 }
 

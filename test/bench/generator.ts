@@ -109,7 +109,7 @@ export function createGenerator(api: ApiClient, place: Place): LoadGenerator {
   async function watchAnswers(requests: readonly LoadRequest[]): Promise<AnswerWatch> {
     const open = new Map(requests.map((request) => [request.name, request]));
     const { promise: done, resolve: allSeen } = Promise.withResolvers<void>();
-    const list = JSON.parse(await send('GET', `${certificates}/podcertificaterequests?limit=1`));
+    const list = JSON.parse(await send('GET', `${requestsPath}?limit=1`));
     let from: string = list.metadata.resourceVersion;
     let watch: Watch | undefined;
     let isStopped = false;
@@ -127,7 +127,7 @@ export function createGenerator(api: ApiClient, place: Place): LoadGenerator {
 
     async function follow(): Promise<void> {
       const query = `watch=true&resourceVersion=${from}&fieldSelector=spec.signerName%3D${signerName}`;
-      watch = await api.watch(`${certificates}/podcertificaterequests?${query}`, see);
+      watch = await api.watch(`${requestsPath}?${query}`, see);
       void watch.ended.then(() => {
         if (isStopped) return;
         answers.resumed += 1;

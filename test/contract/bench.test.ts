@@ -24,6 +24,7 @@ test('the bench measures every figure', async (t) => {
     /^steady 20\/s.* p50/,
     /^steady 100\/s.* p99/,
     /^steady 100\/s, worst/,
+    /^one request of a namespace beside/,
     /^signer CPU per 1000/,
     /^API server CPU per 1000/,
     /^API calls per certificate/,

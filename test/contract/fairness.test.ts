@@ -82,7 +82,8 @@ describe('a namespace beside one that keeps the signer busy', () => {
       const answeredAt = Date.parse(String(time));
       return busy.filter((at) => at <= answeredAt && at >= answeredAt - Number(durationMs)).length;
     });
-    for (const count of answeredBefore) assert.ok(count < 200, `${answeredBefore} others came before`);
+    // Those being written when it came. Without a limit that follows the API server it was 31 to 46.
+    for (const count of answeredBefore) assert.ok(count < 30, `${answeredBefore} others came before`);
     await waitFor('all answers', () => answersOf(process, 'busy').length === backlog, {
       timeoutMs: 120_000,
     });
@@ -120,10 +121,10 @@ describe('a namespace beside one that keeps the signer busy', () => {
       return held() > 0;
     });
     await inParallel(generator.prepare(300), 16, (request) => generator.create(request));
-    await waitFor('the other namespace to have its share of the workers', () => held() >= 40);
+    await waitFor('the other namespace to have its share of the workers', () => held() >= 4);
     const took = await quietRequests(process, 10);
     t.diagnostic(`${took} ms beside ${held()} writes that hang`);
-    assert.ok(held() <= 49, `${held()} writes hang`);
+    assert.ok(held() <= 16, `${held()} writes hang`);
     assert.ok((took[5] ?? Number.NaN) < 2_000, `${took} ms`);
     await controlPlane.request('DELETE', `${webhooks}/${name}`);
     await release();

@@ -82,6 +82,7 @@ export function createParts(needs: PartsNeeds) {
     identify: (pod) => identify(pod, { trustDomain: 'example.org' }),
     takeoverDelayMs: 1000,
     concurrency: needs.concurrency ?? 4,
+    concurrencyOfNamespace: () => Number.POSITIVE_INFINITY,
     onError,
     ...clock,
   });

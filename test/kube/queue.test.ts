@@ -388,6 +388,25 @@ describe('a fair queue', () => {
     await run;
   });
 
+  test('gives a namespace no more workers than it may have now, and the others theirs', async () => {
+    const { queue } = makeQueue({ flowOf });
+    const worker = makeWorker();
+    const stop = new AbortController();
+    let most = 2;
+    const options = { concurrency: 64, concurrencyOfNamespace: () => most };
+    const run = queue.run(worker.work, options, stop.signal);
+    for (const key of [...keysOf('one', 'a', 20), ...keysOf('two', 'a', 20)]) queue.add(key);
+    await settle();
+    assert.deepEqual(worker.started.toSorted(), ['one/a/0', 'one/a/1', 'two/a/0', 'two/a/1']);
+    most = 4;
+    await worker.end('one/a/0');
+    assert.equal(worker.started.filter((key) => key.startsWith('one/')).length, 5);
+    assert.equal(worker.started.filter((key) => key.startsWith('two/')).length, 4);
+    stop.abort();
+    for (const key of [...worker.started]) await worker.end(key);
+    await run;
+  });
+
   test('gives the only namespace every worker of a few', async () => {
     const { queue } = makeQueue({ flowOf });
     const worker = makeWorker();

@@ -1,0 +1,59 @@
+/** How many writes are sent at the same time, found out from how long they take. */
+export interface WriteLimit {
+  /** Takes in how long a write took that the server has accepted, in milliseconds. */
+  observe(tookMs: number): void;
+  /** How many writes of one namespace may be under way now. */
+  current(): number;
+}
+
+const first = 8;
+/** Enough for a fast server, and never so few that one slow write holds up everything. */
+const fewest = 4;
+/** After so many writes the limit is looked at again. */
+const writesPerLook = 16;
+/** Writes that may wait inside the server: fewer would leave it idle, and more would only hold up others. */
+const fewestQueued = 2;
+const mostQueued = 4;
+/** For so long the shortest time of a write counts, in milliseconds: the server may be another one by then. */
+const shortestCountsMs = 60_000;
+
+/**
+ * Beyond what keeps the server busy, more writes at once are no faster: each only waits longer inside the server, and so
+ * does the write for another namespace. With L writes under way, each of which takes the time t, and the shortest time t0,
+ * L × (1 - t0 / t) of them are waiting (Little's law). The limit moves by one to keep that number between 2 and 4, as TCP
+ * Vegas does: some 6 for an API server that answers in 3 ms, and 24 for one that is 20 ms away.
+ */
+export function createWriteLimit(needs: {
+  readonly most: number;
+  readonly monotonic: () => number;
+}): WriteLimit {
+  const { most, monotonic } = needs;
+  let limit = Math.min(first, most);
+  let times: number[] = [];
+  /** The shortest times of this period and of the one before. */
+  let shortest = Number.POSITIVE_INFINITY;
+  let shortestBefore = Number.POSITIVE_INFINITY;
+  let periodSince = monotonic();
+
+  function look(): void {
+    const median = times.sort((one, other) => one - other)[times.length / 2] ?? 0;
+    times = [];
+    const queued = limit * (1 - Math.min(shortest, shortestBefore) / median);
+    if (queued < fewestQueued) limit = Math.min(limit + 1, most);
+    else if (queued > mostQueued) limit = Math.max(limit - 1, Math.min(fewest, most));
+  }
+
+  return {
+    observe(tookMs) {
+      if (monotonic() - periodSince > shortestCountsMs) {
+        shortestBefore = shortest;
+        shortest = Number.POSITIVE_INFINITY;
+        periodSince = monotonic();
+      }
+      shortest = Math.min(shortest, tookMs);
+      times.push(tookMs);
+      if (times.length === writesPerLook) look();
+    },
+    current: () => limit,
+  };
+}

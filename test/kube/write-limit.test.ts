@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { createWriteLimit } from '../../signer/kube/write-limit.ts';
+
+/**
+ * A server that takes `perSecond` writes one after another, `awayMs` away, with a backlog that never ends.
+ * @returns the limit and the rate at the end.
+ */
+function answerBacklog(server: { awayMs: number; perSecond: number; jitterMs?: number }, writes = 5_000) {
+  let now = 0;
+  let random = 1;
+  const jitter = () => {
+    random = (random * 48_271) % 2_147_483_647;
+    return (random / 2_147_483_647) * (server.jitterMs ?? 0);
+  };
+  const limit = createWriteLimit({ most: 64, monotonic: () => now });
+  const underWay: { sentAt: number; endsAt: number }[] = [];
+  let freeAt = 0;
+  let halfTimeAt = 0;
+  for (let ended = 0; ended < writes; ended += 1) {
+    while (underWay.length < limit.current()) {
+      freeAt = Math.max(freeAt, now + server.awayMs / 2) + 1_000 / server.perSecond;
+      underWay.push({ sentAt: now, endsAt: freeAt + server.awayMs / 2 + jitter() });
+    }
+    underWay.sort((one, other) => one.endsAt - other.endsAt);
+    const next = underWay.shift();
+    assert.ok(next);
+    now = Math.max(now, next.endsAt);
+    limit.observe(now - next.sentAt);
+    if (ended === writes / 2) halfTimeAt = now;
+  }
+  return { limit: limit.current(), perSecond: (writes / 2 / (now - halfTimeAt)) * 1_000 };
+}
+
+describe('writes under way at the same time', () => {
+  test('are few for a fast server that is near, and keep it busy', () => {
+    const { limit, perSecond } = answerBacklog({ awayMs: 2, perSecond: 600 });
+    assert.ok(limit >= 4 && limit <= 7, `${limit}`);
+    assert.ok(perSecond > 590, `${perSecond}/s`);
+  });
+
+  test('are as many as a server takes that is 20 ms away', () => {
+    const { limit, perSecond } = answerBacklog({ awayMs: 20, perSecond: 1_000 });
+    assert.ok(limit >= 20 && limit <= 27, `${limit}`);
+    assert.ok(perSecond > 950, `${perSecond}/s`);
+  });
+
+  test('are enough where the time of a write varies', () => {
+    const { perSecond } = answerBacklog({ awayMs: 5, perSecond: 1_000, jitterMs: 10 });
+    assert.ok(perSecond > 400, `${perSecond}/s`);
+  });
+
+  test('follow a server that has moved', () => {
+    let now = 0;
+    const limit = createWriteLimit({ most: 64, monotonic: () => now });
+    const answerIn = (tookMs: number, count: number) => {
+      for (let done = 0; done < count; done += 1) {
+        now += tookMs / limit.current();
+        limit.observe(tookMs);
+      }
+    };
+    answerIn(3, 2_000);
+    assert.equal(limit.current(), 64, 'nothing waits');
+    answerIn(60, 1_000);
+    assert.equal(limit.current(), 4, 'everything seems to wait');
+    answerIn(60, 12_000);
+    assert.equal(limit.current(), 64, 'but it is only far away');
+  });
+
+  test('are never more than the setting says', () => {
+    const limit = createWriteLimit({ most: 2, monotonic: () => 0 });
+    for (let done = 0; done < 1_000; done += 1) limit.observe(done % 2 === 0 ? 1 : 100);
+    assert.equal(limit.current(), 2);
+  });
+});
