@@ -76,7 +76,7 @@ export interface ControlPlane {
     changed?: Pick<ControlPlaneOptions, 'serviceAccountIssuers' | 'betaApis' | 'apiServerFlags'>,
   ): Promise<void>;
   /** To put back its data. */
-  readonly etcd: Pick<Etcd, 'save' | 'putBack'>;
+  readonly etcd: Pick<Etcd, 'save' | 'putBack' | 'restart' | 'call'>;
   /** CPU seconds used so far; the API server's since its last start. */
   cpuSeconds(): { apiserver: number; etcd: number };
   /** Runs before the control plane goes: for what was joined to it, last one first. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
@@ -77,6 +78,7 @@ export async function startFaultProxy(target: { url: string; authority: string }
       path: request.url,
       at: performance.now(),
       status: undefined,
+      bodySha256: undefined,
     };
     requests.push(seen);
     request.on('error', () => {});
@@ -191,6 +193,11 @@ function forward(
   response.on('close', () => {
     streams.delete(passage);
     sent.close(http2.constants.NGHTTP2_CANCEL);
+  });
+  const sha256 = createHash('sha256');
+  request.on('data', (chunk: Buffer) => sha256.update(chunk));
+  request.on('end', () => {
+    seen.bodySha256 = sha256.digest('hex');
   });
   request.pipe(sent);
 }

@@ -7,6 +7,8 @@ export interface SeenRequest {
   readonly at: number;
   /** Status that the client got; undefined as long as, or for ever if, it got none. */
   status: number | undefined;
+  /** SHA-256 of the body, once all of it was passed on to the server. */
+  bodySha256: string | undefined;
 }
 
 /** Which requests a rule is for; what is left out matches everything. */

@@ -199,6 +199,75 @@ describe('a signer whose API server is in trouble', () => {
     await eachAuditedOnce(process, await allIssued(requests));
   });
 
+  it('signs no more than one answer in 25 s for a request while etcd is out of space, and answers once there is space', async () => {
+    // The roots have to be published while that is possible.
+    const earlier = await start(direct);
+    await earlier.ready();
+    await earlier.child.stop();
+    const requests = generator.prepare(20);
+    await createAll(requests);
+    const emptySpace = await fillEtcd();
+    const process = await start(proxied);
+    proxy.forget();
+    const writesOf = ({ name }: LoadRequest) =>
+      proxy.requests.filter(
+        ({ method, path, bodySha256 }) =>
+          method === 'PATCH' && path.includes(`/${name}/status`) && bodySha256,
+      );
+    await waitFor(
+      'six refused writes of each request',
+      () => requests.every((request) => writesOf(request).length >= 6),
+      { timeoutMs: 60_000 },
+    );
+    for (const request of requests) {
+      const writes = writesOf(request);
+      assert.ok(
+        writes.every(({ status }) => status === 500),
+        writes.map(({ status }) => status).join(),
+      );
+      const [firstAt = 0] = writes.map(({ at }) => at);
+      const lastAt = writes.at(-1)?.at ?? 0;
+      // The back-off of the queue doubles from 250 ms, of which the upper half is at random.
+      assert.ok(lastAt - firstAt >= 125 + 250 + 500 + 1_000 + 2_000, `six writes in ${lastAt - firstAt} ms`);
+      const signatures = new Set(writes.map(({ bodySha256 }) => bodySha256)).size;
+      assert.ok(signatures <= 1 + (lastAt - firstAt) / 25_000, `${signatures} signatures`);
+    }
+    assert.equal(auditedSerials(process).size, 0);
+    await emptySpace();
+    await eachAuditedOnce(process, await allIssued(requests));
+    await process.ready();
+  });
+
+  /**
+   * Writes until etcd is out of space (the alarm NOSPACE, in which it takes no writes).
+   * @returns what an administrator does about it: delete, compact, defragment, disarm.
+   */
+  async function fillEtcd(): Promise<() => Promise<void>> {
+    const { etcd } = controlPlane;
+    const sizeOf = async () => Number((await etcd.call<{ dbSize: string }>('/v3/maintenance/status')).dbSize);
+    await etcd.restart([`--quota-backend-bytes=${(await sizeOf()) + 4 * 1024 * 1024}`]);
+    const path = '/api/v1/namespaces/bench/configmaps';
+    const data = { filler: 'x'.repeat(1_000_000) };
+    const refusal = await waitFor('etcd to be out of space', async () => {
+      const { status, body } = await controlPlane.request('POST', path, {
+        metadata: { generateName: 'filler-', labels: { filler: '' } },
+        data,
+      });
+      return status >= 500 && /database space exceeded/.test(JSON.stringify(body)) && status;
+    });
+    assert.equal(refusal, 500);
+    return async () => {
+      assert.equal((await controlPlane.request('DELETE', `${path}?labelSelector=filler`)).status, 200);
+      const { header } = await etcd.call<{ header: { revision: string } }>('/v3/kv/range', { key: 'AA==' });
+      await etcd.call('/v3/kv/compaction', { revision: header.revision, physical: true });
+      await etcd.call('/v3/maintenance/defragment');
+      const { alarms } = await etcd.call<{ alarms: object[] }>('/v3/maintenance/alarm', { action: 'GET' });
+      assert.equal(alarms.length, 1);
+      for (const alarm of alarms)
+        await etcd.call('/v3/maintenance/alarm', { ...alarm, action: 'DEACTIVATE' });
+    };
+  }
+
   it('raises the alarm when its answers are found invalid, and writes them ever more rarely', async () => {
     const process = await start(proxied);
     await process.ready();
