@@ -8,10 +8,10 @@ import { bundleLabels } from '../../signer/trust/labels.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { run } from '../tools/run.ts';
-import { putPool } from './installation.ts';
+import { putPool, startInstalledSigner } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { installTokenEndpoint, startTokenSigner, type TokenSigner, tokenFor } from './token-endpoint.ts';
-import { create, createPod } from './workloads.ts';
+import { answerTo, create, createPod, read, requestFor } from './workloads.ts';
 
 const rbac = path.join(import.meta.dirname, '../../manifests/roots-configmap/rbac.yaml');
 const configMap = 'kubespiffe-roots';
@@ -102,7 +102,10 @@ describe('a cluster without ClusterTrustBundles', () => {
     const told = endpoint.signer
       .lines()
       .filter(({ msg }) => /serves no ClusterTrustBundles/.test(String(msg)));
-    assert.equal(told.length, 1);
+    assert.deepEqual(
+      told.map(({ bundle }) => bundle).sort(),
+      ['roots', 'roots-preview'].map((suffix) => `kubespiffe.io:spiffe:${suffix}`),
+    );
   });
 
   describe('with a new root that signs at once', () => {
@@ -244,5 +247,41 @@ describe('a cluster without ClusterTrustBundles', () => {
     const created = await run(made, { env });
     assert.equal(created.code, 0, created.stderr);
     assert.ok(!poolJsonIn((await controlPlane.request('GET', path)).body)?.includes('published-'));
+  });
+});
+
+describe('a cluster whose API server is started again without ClusterTrustBundles', () => {
+  let controlPlane: ControlPlane;
+  let signer: SignerProcess;
+  before(async () => {
+    controlPlane = await startControlPlane();
+    signer = await startInstalledSigner(controlPlane);
+  });
+  after(() => controlPlane?.stop());
+
+  it('has a signer that signs nothing by what it saw of the bundle before, and signs again when they are served', async () => {
+    await answerTo(controlPlane, await requestFor(controlPlane, await createPod(controlPlane)));
+    const pod = await createPod(controlPlane);
+    await controlPlane.killApiServer();
+    const apiServerFlags = [
+      '--runtime-config=certificates.k8s.io/v1/clustertrustbundles=false',
+      '--feature-gates=ClusterTrustBundle=false,ClusterTrustBundleProjection=false',
+    ];
+    await controlPlane.startApiServer({ apiServerFlags });
+    await waitFor('readiness to say it', async () => {
+      const { ok, text } = await signer.readiness();
+      return (
+        !ok && /^\[-\]trust-bundle the API server serves no ClusterTrustBundles; enable them/m.test(text)
+      );
+    });
+    const request = await requestFor(controlPlane, pod);
+    await waitFor('the decision', () =>
+      signer.lines().some((line) => line.request === `default/${request.metadata.name}`),
+    );
+    assert.deepEqual((await read(controlPlane, request)).status ?? {}, {});
+    await controlPlane.killApiServer();
+    await controlPlane.startApiServer({ apiServerFlags: [] });
+    assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
+    await signer.ready();
   });
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { decisiveVisibility, type RootVisibility } from '../../signer/trust/root-visibility.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 
 const way = (place: string): RootVisibility => ({
   place,
@@ -33,4 +34,19 @@ describe('where a root must be visible', () => {
       assert.equal(decisiveVisibility({ bundle, configMaps, endpointAlone, lacksBundles }).place, place);
     });
   }
+});
+
+it('no root is visible in a bundle that was seen before the API server stopped serving bundles', () => {
+  const seen = { ...bundle, isVisible: () => true };
+  const visibility = decisiveVisibility({
+    bundle: seen,
+    configMaps: undefined,
+    endpointAlone: false,
+    lacksBundles: true,
+  });
+  assert.equal(visibility.isVisible({} as CertificateFacts), false);
+  assert.match(
+    visibility.problem() ?? '',
+    /serves no ClusterTrustBundles; enable them .*, or set rootsConfigMap/,
+  );
 });
