@@ -1,18 +1,15 @@
 import { X509Certificate } from 'node:crypto';
 import { type AuthorityRecord, readPoolDocument } from '../signer/authority/document.ts';
 import {
+  allOf,
   defaultJwtPropagation,
   jwtPropagationSeconds,
   jwtSigningAt,
-  jwtSignsFrom,
-} from '../signer/authority/jwt-signing.ts';
-import {
-  type JwtAuthority,
-  type Pool,
-  type PooledAuthority,
-  parsePool,
   signingAuthorityAt,
-} from '../signer/authority/pool.ts';
+  signsFrom,
+  usualRootPropagationSeconds,
+} from '../signer/authority/may-sign.ts';
+import { type JwtAuthority, type Pool, type PooledAuthority, parsePool } from '../signer/authority/pool.ts';
 import { poolJsonIn } from '../signer/authority/pool-secret.ts';
 import type { PoolProblem } from '../signer/authority/problem.ts';
 import { isPublished } from '../signer/authority/states.ts';
@@ -22,7 +19,7 @@ import type { CertificateFacts } from '../spiffe/pki/certificate.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
 import { nameText } from './output.ts';
 
-const usualPropagationSeconds = jwtPropagationSeconds(defaultJwtPropagation);
+const usualJwtPropagationSeconds = jwtPropagationSeconds(defaultJwtPropagation);
 
 /** A certificate of a pool, for people and programs. */
 export interface CertificateReport {
@@ -48,7 +45,7 @@ export interface AuthorityReport {
   notAfter: string | null;
   /** JWT keys only. */
   kid: string | null;
-  /** JWT keys only: from when on the key may sign, by the usual refresh hint and max-age. */
+  /** From when on an active authority may sign, by the usual delays; null where that is not known. */
   signsFrom: string | null;
   root: CertificateReport | null;
   intermediates: CertificateReport[];
@@ -79,7 +76,7 @@ export function reportOf(
   const trustDomain = options.trustDomain ?? document?.trustDomain ?? '';
   const parsed = parsePool(secret, { trustDomain, now });
   const pool: Pool | undefined = parsed.pool;
-  const signing = pool && signingAuthorityAt(pool, now);
+  const signing = pool && signingAuthorityAt(pool, now, usualRootPropagationSeconds);
   const problems = [
     parsed.ok ? undefined : parsed.problem,
     signing?.ok === false ? signing.problem : undefined,
@@ -96,12 +93,15 @@ export function reportOf(
       const jwt = pool?.jwt.find((each) => each.id === record.id);
       if (pool && jwt) return { ...jwtReport(pool, jwt, now), deactivatedAt: record.deactivatedAt ?? null };
       const authority = pool?.authorities.find((each) => each.id === record.id);
-      return authorityReport(
-        record,
-        authority,
-        signing?.ok === true && signing.authority.id === record.id,
-        trustDomain,
-      );
+      const signs = signing?.ok === true && signing.authority.id === record.id;
+      const from =
+        pool && authority?.state === 'active'
+          ? signsFrom(allOf(pool), authority, usualRootPropagationSeconds)
+          : undefined;
+      return {
+        ...authorityReport(record, authority, signs, trustDomain),
+        signsFrom: from === undefined ? null : rfc3339(from),
+      };
     }),
   };
 }
@@ -111,7 +111,7 @@ function authorityReport(
   authority: PooledAuthority | undefined,
   signs: boolean,
   trustDomain: string,
-): AuthorityReport {
+): Omit<AuthorityReport, 'signsFrom'> {
   const chain = authority ? [...authority.intermediates, authority.root] : [];
   const unfulfilled = chain.flatMap((certificate) =>
     checkAuthority(certificate, trustDomain)
@@ -129,7 +129,6 @@ function authorityReport(
     keyType: authority?.keyType ?? null,
     notAfter: chain.length > 0 ? rfc3339(Math.min(...chain.map((each) => each.notAfter))) : null,
     kid: null,
-    signsFrom: null,
     root: authority ? certificateReport(authority.root) : null,
     intermediates: (authority?.intermediates ?? []).map(certificateReport),
     warnings: [...(authority?.warnings ?? []), ...new Set(unfulfilled)],
@@ -142,10 +141,10 @@ const withoutRs256 =
 
 function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityReport {
   const { id, kind, state, tainted, privateKey, keyType, kid, algorithm } = authority;
-  const signing = jwtSigningAt(pool, algorithm, now, usualPropagationSeconds);
+  const signing = jwtSigningAt(pool, algorithm, now, usualJwtPropagationSeconds);
   const isActive = pool.activeJwt(algorithm) === authority;
   const listsRs256 = pool.jwt.some((each) => each.algorithm === 'RS256' && isPublished(each.state));
-  const from = isActive ? jwtSignsFrom(pool, authority, usualPropagationSeconds) : undefined;
+  const from = isActive ? signsFrom(allOf(pool), authority, usualJwtPropagationSeconds) : undefined;
   return {
     id,
     kind,

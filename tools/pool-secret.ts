@@ -1,17 +1,19 @@
 import { type Command, Option } from 'commander';
 import type { PoolDocument } from '../signer/authority/document.ts';
 import { lostRoots } from '../signer/authority/lost-roots.ts';
+import { signingAuthorityAt, usualRootPropagationSeconds } from '../signer/authority/may-sign.ts';
 import type { Pool } from '../signer/authority/pool.ts';
 import { newPoolSecret, poolSecret } from '../signer/authority/pool-secret.ts';
 import { freshSequence } from '../signer/authority/sequence.ts';
-import { carryRoots, writablePool } from '../signer/authority/transitions.ts';
+import { carryRoots, dateTransitions, writablePool } from '../signer/authority/transitions.ts';
 import type { Secret } from '../signer/kube/types.ts';
+import type { CertificateFacts } from '../spiffe/pki/certificate.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
 import { type ClusterOptions, savePool, serverClock, withApi } from './api.ts';
+import { describeRoots, readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
 import { CliError, poolError } from './errors.ts';
 import { colons, fromNow, type OutputFormat, outputOption, printObject } from './output.ts';
-import { readPublished } from './published.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that make a pool Secret. */
@@ -22,6 +24,7 @@ export interface NewSecretOptions extends ClusterOptions {
   output?: OutputFormat;
   showPrivateKey?: boolean;
   startAnew?: true;
+  bundleSuffix: string;
 }
 
 /** The defaults name the pool of `manifests/base`. */
@@ -32,7 +35,7 @@ export function withSecretName(command: Command): Command {
 }
 
 export function withNewSecret(command: Command): Command {
-  return command
+  return withBundleSuffix(command)
     .addOption(
       new Option(
         '--dry-run [mode]',
@@ -70,14 +73,15 @@ export async function deliverPool(
       const clock = serverClock(api);
       // First whether it may be made at all: a Secret that is there is the likelier reason to stop.
       await savePool(api, options, undefined, document, true);
-      const published = await readPublished(api, wanted.trustDomain);
-      if (published.unread !== undefined) terminal.err(`warning: ${printable(unseen(published.unread))}\n`);
+      const published = await readClusterRoots(api, wanted.trustDomain, options.bundleSuffix);
+      for (const warning of published.warnings) terminal.err(`warning: ${printable(warning)}\n`);
       const at = clock() ?? now;
       const lost = lostRoots(pool, published.roots, at);
       if (lost.length > 0 && !options.startAnew)
         throw rootsPublished(lost, wanted.trustDomain ?? 'no trust domain', options);
       const sequence = freshSequence(at, wanted.sequence - 1, published.sequence);
-      document = { ...carryRoots(wanted, lost, at), sequence };
+      const before = { pool: undefined, roots: published.fingerprints };
+      document = dateTransitions({ ...carryRoots(wanted, lost, at), sequence }, before, at);
       pool = usablePool(document, now);
       await savePool(api, options, undefined, document, dryRun === 'server');
     });
@@ -85,6 +89,7 @@ export async function deliverPool(
   for (const { warnings } of pool.authorities) {
     for (const warning of warnings) terminal.err(`warning: ${printable(warning)}\n`);
   }
+  for (const warning of notYetSigning(pool, now)) terminal.err(`warning: ${printable(warning)}\n`);
   const secret = newPoolSecret(options, document);
   if (options.output !== undefined || dryRun === 'client') {
     const shown = options.showPrivateKey ? secret : withoutKeys(secret, document);
@@ -136,19 +141,21 @@ export function withAllowUnusable(command: Command): Command {
   return command.option('--allow-unusable', 'Write the pool although it cannot sign certificates now.');
 }
 
-export function unseen(why: string): string {
-  return `it was not checked which roots are published (${why}); signers refuse a pool that lacks one of them`;
+/** Why a pool that is written signs nothing for a while, by the usual delay: signers may have another one. */
+export function notYetSigning(pool: Pool, now: number): string[] {
+  const signing = signingAuthorityAt(pool, now, usualRootPropagationSeconds);
+  return !signing.ok && signing.problem.reason === 'RootTooNew' ? [signing.problem.message] : [];
 }
 
 function rootsPublished(
-  lost: readonly { sha256Hex: string }[],
+  lost: readonly CertificateFacts[],
   trustDomain: string,
   { namespace, name }: NewSecretOptions,
 ): CliError {
-  const ids = lost.map(({ sha256Hex }) => sha256Hex.slice(0, 16)).join(', ');
   return new CliError(
     'ALREADY_EXISTS',
-    `roots of ${trustDomain} are published that the new pool lacks (SHA-256 ${ids}): certificates in use need them`,
+    `roots of ${trustDomain} are published that the new pool lacks, and certificates in use need them: ` +
+      printable(describeRoots(lost)),
     `put the copy of the pool back with \`kubespiffe ca restore --namespace ${namespace} --name ${name} --from FILE\`; ` +
       'if there is no copy, --start-anew makes a new CA and keeps these roots published',
   );

@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { publishedLater } from './may-sign.ts';
 import type { JwtKind } from './states.ts';
 
 const generate = promisify(generateKeyPair);
@@ -57,7 +58,7 @@ export async function addJwtKey(
   const ids = new Set(pool.authorities.map(({ id }) => id));
   let number = 1;
   while (ids.has(`jwt-${wanted.key}-${number}`)) number++;
-  const now = Math.max(wanted.now, firstPublished(pool) + 1);
+  const now = publishedLater(pool.authorities, wanted.now);
   const created = await createJwtAuthority({ ...wanted, now, id: `jwt-${wanted.key}-${number}` });
   const isNeeded = !pool.authorities.some(({ kind, state }) => kind === created.kind && state === 'active');
   const { activatedAt: _, ...reserve } = { ...created, state: 'trusted' as const };
@@ -66,15 +67,4 @@ export async function addJwtKey(
     pool: { ...pool, sequence: pool.sequence + 1, authorities: [...pool.authorities, added] },
     added,
   };
-}
-
-/**
- * When the pool was first published, in whole seconds since the epoch. A key that is added within that very second is
- * dated one later: as old as the pool it would sign at once, although a bundle without it may have been served.
- */
-function firstPublished(pool: PoolDocument): number {
-  const times = pool.authorities.flatMap(({ publishedAt }) =>
-    publishedAt ? [Date.parse(publishedAt) / 1000] : [],
-  );
-  return times.length === 0 ? Number.NEGATIVE_INFINITY : Math.min(...times);
 }

@@ -1,15 +1,11 @@
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { Secret } from '../kube/types.ts';
-import type { Authority } from './authority.ts';
-import { type JwtSignable, jwtSigningAt } from './jwt-signing.ts';
 import { type KnownRoot, lostRootsProblem } from './lost-roots.ts';
-import { type Pool, type PoolResult, parsePool, signingAuthorityAt, timeProblem } from './pool.ts';
+import { type JwtSignable, jwtSigningAt, type Signable, signingAuthorityAt } from './may-sign.ts';
+import { type Pool, type PoolResult, parsePool, timeProblem } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 import { markOf, type PoolMark, sequenceProblem } from './sequence.ts';
-
-/** The authority that signs, or why nothing is signed. */
-export type Signable = { ok: true; authority: Authority } | { ok: false; problem: PoolProblem };
 
 /**
  * The last good pool beside what the Secret says now.
@@ -44,6 +40,8 @@ export interface PoolHolderNeeds {
   /** Undefined: a pool of no trust domain. */
   readonly trustDomain: string | undefined;
   readonly published: LastPublished;
+  /** How long a root must be published before anything is signed under it. */
+  readonly rootPropagationSeconds: number;
   /** Called when current() or signable() may answer otherwise than before. */
   readonly onChange: () => void;
 }
@@ -106,8 +104,9 @@ export function createPoolHolder(needs: PoolHolderNeeds): PoolHolder {
     signable(now) {
       ripen(now);
       if (!latest) return { ok: false, problem: unread };
-      if (latest.ok) return signingAuthorityAt(latest.pool, now);
-      return latest.pool ? signingAuthorityAt(latest.pool, now) : latest;
+      const signingOf = (pool: Pool) => signingAuthorityAt(pool, now, needs.rootPropagationSeconds);
+      if (latest.ok) return signingOf(latest.pool);
+      return latest.pool ? signingOf(latest.pool) : latest;
     },
     jwtSignable(algorithm, now, propagationSeconds) {
       ripen(now);

@@ -2,7 +2,7 @@ import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds, type Secret } from '../kube/types.ts';
-import { type Authority, type PooledAuthority, readAuthority } from './authority.ts';
+import { type PooledAuthority, readAuthority } from './authority.ts';
 import { type PoolDocument, readPoolDocument } from './document.ts';
 import { type JwtAuthority, readJwtAuthority } from './jwt-authority.ts';
 import { poolJsonIn, poolSecret } from './pool-secret.ts';
@@ -170,31 +170,6 @@ export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {
     return poolProblem('AuthorityExpiring', fieldOf(ending), what, renew);
   }
   return undefined;
-}
-
-/** The authority of a sound pool that signs at `now`, or why there is none. */
-export function signingAuthorityAt(
-  pool: Pool,
-  now: Seconds,
-): { ok: true; authority: Authority } | { ok: false; problem: PoolProblem } {
-  const active = pool.active;
-  if (!isSigningReady(active)) {
-    const remedy =
-      'make a trusted CA active once every pod has its root, or add a new one (docs/reference/pool.md#the-next-ca)';
-    return refuse('PoolNotSigning', 'pool.authorities', 'no X509 authority is active', remedy);
-  }
-  if (active.tainted) {
-    const field = `${active.field}.tainted`;
-    const replaceTainted = 'make another CA active (docs/reference/pool.md#when-a-ca-key-is-stolen)';
-    const what = `authority ${active.id} is tainted and must not sign`;
-    return refuse('PoolNotSigning', field, what, replaceTainted);
-  }
-  const problem = timeProblem(pool, now);
-  return problem ? { ok: false, problem } : { ok: true, authority: active };
-}
-
-function isSigningReady(authority: PooledAuthority | undefined): authority is Authority {
-  return authority?.signingAuthority !== undefined;
 }
 
 function whatElse(secret: Secret): string {

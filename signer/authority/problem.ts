@@ -20,6 +20,8 @@ export type PoolProblemReason =
   | 'PoolRootsMissing'
   /** The pool is sound, but none of its authorities may sign: none is active, or the active one is tainted. */
   | 'PoolNotSigning'
+  /** A root has not been published for so long that all who verify certificates know it. */
+  | 'RootTooNew'
   /** A JWT key has not been published for so long that all who verify tokens know it. */
   | 'JwtKeyTooNew'
   /** The view of the pool was not confirmed by the API server for too long. */

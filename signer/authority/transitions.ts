@@ -4,7 +4,15 @@ import { encodePem, soleBlock } from '../../spiffe/pki/pem.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
 import { type AuthorityRecord, type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
-import { compilePool, type Pool, signingAuthorityAt } from './pool.ts';
+import {
+  defaultJwtPropagation,
+  jwtPropagationSeconds,
+  publishedLater,
+  signingAuthorityAt,
+  signsFrom,
+  usualRootPropagationSeconds,
+} from './may-sign.ts';
+import { compilePool, type Pool } from './pool.ts';
 import type { PoolProblem } from './problem.ts';
 import { materialOf } from './restore.ts';
 import { isJwtKind, isPublished } from './states.ts';
@@ -36,7 +44,8 @@ const confirmedWithinSeconds = 30;
 
 /**
  * The one check of everything that is written as a pool: its shape, its certificates and keys, and whether it can sign
- * at `now`. A pool that cannot sign may be what is wanted in an emergency: `pool` is there for that case only.
+ * at `now`. A pool that cannot sign may be what is wanted in an emergency: `pool` is there for that case only. A root that
+ * was published too recently is no problem: it will be able to sign.
  */
 export function writablePool(
   document: PoolDocument,
@@ -46,7 +55,7 @@ export function writablePool(
   if (!read.ok) return read;
   const compiled = compilePool(read.document, document.trustDomain);
   if (!compiled.ok) return compiled;
-  const signing = signingAuthorityAt(compiled.pool, now);
+  const signing = signingAuthorityAt(compiled.pool, now, 0);
   return signing.ok ? compiled : { ok: false, problem: signing.problem, pool: compiled.pool };
 }
 
@@ -70,20 +79,25 @@ export function carryRoots(
   return { ...document, authorities: [...document.authorities, ...carried] };
 }
 
+/** What is known of the time before a change. */
+export interface Before {
+  /** The pool that is replaced; undefined for none. */
+  readonly pool: PoolDocument | undefined;
+  /** SHA-256 of the roots that are published; undefined where that is not known. */
+  readonly roots?: ReadonlySet<string> | undefined;
+}
+
 /**
- * Writes down since when each authority signs, or no longer signs, as far as a change of the pool shows it. Where
- * nothing is known of an authority that does not sign, it is dated now, which is never too early.
+ * Records since when each authority is published, signs, or no longer signs, as far as a change of the pool shows it.
+ * Where nothing is known of an authority that does not sign, it is dated now, which is never too early.
  */
-export function dateTransitions(
-  after: PoolDocument,
-  before: PoolDocument | undefined,
-  now: Seconds,
-): PoolDocument {
-  const earlier = new Map((before?.authorities ?? []).map((each) => [materialOf(each), each]));
+export function dateTransitions(after: PoolDocument, before: Before, now: Seconds): PoolDocument {
+  const earlier = new Map((before.pool?.authorities ?? []).map((each) => [materialOf(each), each]));
   const at = rfc3339(now);
-  const authorities = after.authorities.map((each): AuthorityRecord => {
+  const authorities = after.authorities.map((record): AuthorityRecord => {
+    const was = earlier.get(materialOf(record));
+    const each = withPublishedAt(record, was, before, now);
     const { deactivatedAt: known, ...rest } = each;
-    const was = earlier.get(materialOf(each));
     if (each.state === 'active') {
       return was?.state === 'active' || each.activatedAt ? rest : { ...rest, activatedAt: at };
     }
@@ -93,6 +107,29 @@ export function dateTransitions(
     return { ...rest, deactivatedAt };
   });
   return { ...after, authorities };
+}
+
+/** `publishedAt` says since when an authority is in the live bundles, without a break. */
+function withPublishedAt(
+  record: AuthorityRecord,
+  was: AuthorityRecord | undefined,
+  before: Before,
+  now: Seconds,
+): AuthorityRecord {
+  const { publishedAt: _, ...rest } = record;
+  if (record.state === 'prepared' || record.state === 'preview') return rest;
+  if (!isPublished(record.state) || (was && isPublished(was.state))) return record;
+  const root = rootOf(record);
+  // A JWT key that only a copy has may have been published all along: the cluster does not show keys.
+  const isNew = root === undefined ? was !== undefined : isNewRoot(root, before);
+  if (!isNew) return record;
+  return { ...rest, publishedAt: rfc3339(publishedLater(before.pool?.authorities ?? [], now)) };
+}
+
+/** Where nothing is known of the time before, the pool may be put back into a new cluster: nothing has to propagate. */
+function isNewRoot(root: string, { pool, roots }: Before): boolean {
+  if (roots?.has(root)) return false;
+  return pool !== undefined || (roots !== undefined && roots.size > 0);
 }
 
 /**
@@ -125,14 +162,14 @@ export function retireAuthority(
     const { privateKey: _, ...anchor } = each;
     return isKept ? [{ ...anchor, state: 'retired' as const }] : [];
   });
-  const consequence = consequenceOf(record, document.trustDomain, now, lifetimes);
+  const consequence = consequenceOf(record, document, now, lifetimes);
   return { ok: true, document: { ...document, authorities }, id: record.id, consequence };
 }
 
 /** What breaks when an authority leaves the bundles at `now`; undefined for nothing. */
 function consequenceOf(
   record: AuthorityRecord,
-  trustDomain: string | undefined,
+  document: PoolDocument,
   now: Seconds,
   { certificateSeconds }: Lifetimes,
 ): string | undefined {
@@ -143,9 +180,8 @@ function consequenceOf(
   if (state === 'active') {
     return `authority ${id} is active: every ${what} that it signed becomes invalid, and nothing signs in its place`;
   }
-  const hasNeverSigned = state === 'trusted' && !record.activatedAt && !record.deactivatedAt;
-  const end = isJwt ? Number.POSITIVE_INFINITY : endOf(record, trustDomain);
-  if (hasNeverSigned || end === undefined || end <= now) return undefined;
+  const end = isJwt ? Number.POSITIVE_INFINITY : endOf(record, document.trustDomain);
+  if (hasNeverSigned(record, document, now) || end === undefined || end <= now) return undefined;
   const since = record.deactivatedAt === undefined ? undefined : Date.parse(record.deactivatedAt) / 1000;
   const lifetime = isJwt ? longestTokenSeconds : certificateSeconds;
   const until = Math.min(end, (since ?? Number.POSITIVE_INFINITY) + confirmedWithinSeconds + lifetime);
@@ -154,6 +190,20 @@ function consequenceOf(
     ? `until ${rfc3339(Math.ceil(until))}`
     : 'for a time that is not known, since the pool does not say when it stopped signing';
   return `authority ${id} may have signed ${what}s that are valid ${asFarAs}: they become invalid at once`;
+}
+
+/**
+ * Whether it is certain that an authority never signed. `kubectl` makes one active, and trusted again, without a trace, so
+ * one with a key counts as never signed only as long as it was published too recently to sign.
+ */
+function hasNeverSigned(record: AuthorityRecord, { authorities }: PoolDocument, now: Seconds): boolean {
+  const { state, activatedAt, deactivatedAt, privateKey, kind } = record;
+  if (state !== 'trusted' || activatedAt || deactivatedAt) return false;
+  const propagationSeconds = isJwtKind(kind)
+    ? jwtPropagationSeconds(defaultJwtPropagation)
+    : usualRootPropagationSeconds;
+  const from = signsFrom(authorities, record, propagationSeconds);
+  return privateKey === undefined || (from !== undefined && from > now);
 }
 
 /** When the chain of an X509 authority ends; undefined for one that cannot be read, so that nothing is verified by it. */

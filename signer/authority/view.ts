@@ -8,8 +8,8 @@ import { isOlder } from '../kube/resource-version.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
-import { createPoolHolder, type LastPublished, type PoolHolder, type Signable } from './holder.ts';
-import type { JwtSignable } from './jwt-signing.ts';
+import { createPoolHolder, type LastPublished, type PoolHolder } from './holder.ts';
+import type { JwtSignable, Signable } from './may-sign.ts';
 import type { Pool } from './pool.ts';
 import { poolJsonIn, poolSecretNamed } from './pool-secret.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
@@ -56,6 +56,8 @@ export interface PoolViewNeeds extends InformerNeeds {
   name: string;
   /** Undefined: a pool of no trust domain. */
   trustDomain: string | undefined;
+  /** How long a root must be published before anything is signed under it. */
+  rootPropagationSeconds: number;
   /** Epoch milliseconds. */
   now: () => number;
   log: Logger;
@@ -75,6 +77,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   const holder = createPoolHolder({
     trustDomain,
     published: needs.published,
+    rootPropagationSeconds: needs.rootPropagationSeconds,
     onChange: () => {
       for (const listener of listeners) listener();
     },

@@ -7,8 +7,11 @@ import type { SignerName, signerSettings } from './signer-settings.ts';
 type SignerValues = ValuesOf<typeof signerSettings>;
 
 /** What one signer is configured with. docs/reference/configuration.md says what each setting is for. */
-export interface SignerConfig extends Omit<SignerValues, 'maxLifetime' | 'leafIssuer'> {
+export interface SignerConfig
+  extends Omit<SignerValues, 'maxLifetime' | 'rootPropagationDelay' | 'leafIssuer'> {
   readonly maxLifetimeSeconds: number;
+  /** How long a root must be published before anything is signed under it. */
+  readonly rootPropagationSeconds: number;
   /** The issuer that leaves name; undefined for none. */
   readonly leafIssuer: string | undefined;
 }
@@ -40,11 +43,12 @@ export function resolve(
   const { trustDomain, requestAdmission, kubeconfig, context } = shared;
   const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
-  const sections = Object.entries(signers).map(([name, { maxLifetime, ...values }]) => [
+  const sections = Object.entries(signers).map(([name, { maxLifetime, rootPropagationDelay, ...values }]) => [
     name,
     {
       ...values,
       maxLifetimeSeconds: Math.floor(maxLifetime / 1000),
+      rootPropagationSeconds: rootPropagationSeconds(rootPropagationDelay, shared),
       leafIssuer: values.leafIssuer ? shared.jwtIssuer : undefined,
     } satisfies SignerConfig,
   ]);
@@ -56,6 +60,14 @@ export function resolve(
     signers: Object.fromEntries(sections),
     endpoints: resolveEndpoints(shared, namespace),
   };
+}
+
+/** Other trust domains poll the bundle endpoints, and look for new roots once in a refresh hint. */
+function rootPropagationSeconds(delayMs: number, shared: SettingValues): number {
+  const { bundleWebAddress, bundleSpiffeAddress, tokenRefreshHint } = shared;
+  const delaySeconds = Math.ceil(delayMs / 1000);
+  const isPolled = bundleWebAddress !== undefined || bundleSpiffeAddress !== undefined;
+  return isPolled ? Math.max(delaySeconds, 3 * Math.floor(tokenRefreshHint / 1000)) : delaySeconds;
 }
 
 /** Most characters that the API server takes of a field manager, and of the reporter of an Event. */

@@ -34,6 +34,15 @@ export const signerSettings = {
     description:
       'Maximum lifetime of a certificate. A pod may ask for less with `maxExpirationSeconds`, never for more.',
   },
+  rootPropagationDelay: {
+    section: 'Signers',
+    type: duration('0s', '30d'),
+    default: '6m30s',
+    description:
+      'How long the root of a new CA must be published before the CA signs, so that every pod has it. With ' +
+      '`bundleWebAddress` or `bundleSpiffeAddress` it is at least three times `tokenRefreshHint`. The first CA of a pool ' +
+      'signs at once.',
+  },
   refreshFraction: {
     section: 'Signers',
     type: decimal(0.1, 0.9),

@@ -53,11 +53,8 @@ export function createSigning(needs: SigningNeeds) {
     const signable = needs.pool.signable(Math.floor(needs.now() / 1000));
     if (!signable.ok) {
       const { reason, message } = signable.problem;
-      return {
-        ok: false,
-        reason: reason === 'AuthorityExpiring' ? 'AuthorityExpiring' : 'PoolUnusable',
-        detail: message,
-      };
+      const isOutcome = reason === 'AuthorityExpiring' || reason === 'RootTooNew';
+      return { ok: false, reason: isOutcome ? reason : 'PoolUnusable', detail: message };
     }
     const visibility = needs.visibility();
     if (!visibility.isVisible(signable.authority.root)) {

@@ -128,6 +128,12 @@ export const outcomes = {
     'The signing CA has less than the hour left that a certificate needs ({}). Add a new CA and make it active.',
     told,
   ),
+  RootTooNew: row(
+    'wait',
+    'cluster administrator',
+    'The root of the signing CA was published too recently; certificates are issued once every pod can have it: {}',
+    told,
+  ),
   TrustNotPublished: row(
     'wait',
     'kubespiffe',

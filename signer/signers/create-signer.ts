@@ -187,14 +187,14 @@ export function setAuthorityExpiry(
 
 /** Signers of the same pool share its view. The bundle of the first one says what was published last. */
 function poolOf(
-  { pool: place, trustDomain }: ReturnType<typeof settingsOf>,
+  { pool: place, trustDomain, rootPropagationSeconds }: ReturnType<typeof settingsOf>,
   published: ReturnType<typeof followBundles>['published'],
   shared: Shared,
 ): { readonly pool: PoolView; readonly isShared: boolean } {
   const key = `${place.namespace}/${place.name}`;
   const known = shared.pools.get(key);
   if (known) return { pool: known, isShared: true };
-  const pool = createPoolView({ ...shared, ...place, trustDomain, published });
+  const pool = createPoolView({ ...shared, ...place, trustDomain, rootPropagationSeconds, published });
   shared.pools.set(key, pool);
   return { pool, isShared: false };
 }

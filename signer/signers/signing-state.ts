@@ -1,4 +1,4 @@
-import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
+import { jwtPropagationSeconds } from '../authority/may-sign.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { EndpointConfig } from '../config/endpoints.ts';
 import { clockProblem, type ServerClock } from '../kube/clock.ts';

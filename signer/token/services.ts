@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { jwtPropagationSeconds } from '../authority/jwt-signing.ts';
+import { jwtPropagationSeconds } from '../authority/may-sign.ts';
 import type { TokenConfig } from '../config/endpoints.ts';
 import { createLimiter } from '../kube/limiter.ts';
 import { rootsPem } from '../trust/published-documents.ts';

@@ -43,6 +43,7 @@ function holder(inBundle?: readonly AuthorityRecord[], mark?: PoolMark) {
   const sight = { inBundle, mark };
   const subject = createPoolHolder({
     trustDomain,
+    rootPropagationSeconds: 0,
     onChange: () => changes.count++,
     published: {
       mark: () => sight.mark,

@@ -10,7 +10,7 @@ import {
   defaultJwtPropagation,
   jwtPropagationSeconds,
   jwtSigningAt,
-} from '../../signer/authority/jwt-signing.ts';
+} from '../../signer/authority/may-sign.ts';
 import { compilePool, parsePool } from '../../signer/authority/pool.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
 import { nothingPublished } from './published.ts';
@@ -292,7 +292,12 @@ describe('the pool that a replica holds', () => {
     };
   };
   const held = () => {
-    const holder = createPoolHolder({ trustDomain, published: nothingPublished, onChange: () => undefined });
+    const holder = createPoolHolder({
+      trustDomain,
+      published: nothingPublished,
+      rootPropagationSeconds: 390,
+      onChange: () => undefined,
+    });
     const verdict = (at = now) => {
       const signable = holder.jwtSignable('ES256', at, 900);
       return signable.ok ? signable.authority.id : signable.problem.reason;

@@ -9,6 +9,7 @@ import {
   carryRoots,
   dateTransitions,
   retireAuthority,
+  rootOf,
   writablePool,
 } from '../../signer/authority/transitions.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
@@ -30,6 +31,12 @@ const retiring = (record: AuthorityRecord, deactivatedAt?: number): AuthorityRec
 
 describe('an authority that is dropped', () => {
   const reserve = (({ activatedAt: _, ...rest }) => ({ ...rest, state: 'trusted' as const }))(ca);
+  const { privateKey: _, ...keyless } = reserve;
+  const reserveKey = (({ activatedAt: _, ...rest }) => ({
+    ...rest,
+    state: 'trusted' as const,
+    publishedAt: rfc3339(now - day),
+  }))(key);
   const cases: [name: string, record: AuthorityRecord, consequence: RegExp | undefined][] = [
     ['signs', ca, /ca-1 is active: every certificate/],
     ['signs tokens', key, /jwt-es256-1 is active: every token/],
@@ -39,7 +46,18 @@ describe('an authority that is dropped', () => {
     ['signed tokens, until a time that is not known', retiring(key), /for a time that is not known/],
     ['signed tokens half an hour ago', retiring(key, now - 1800), /tokens that are valid until/],
     ['signed tokens two hours ago', retiring(key, now - 7200), undefined],
-    ['never signed', reserve, undefined],
+    ['is trusted without a key, so it never signed', keyless, undefined],
+    [
+      'is trusted and was published too recently to sign',
+      { ...reserve, publishedAt: rfc3339(now + 1) },
+      undefined,
+    ],
+    ['is trusted, and kubectl may have made it active before', reserve, /valid until 2027-/],
+    [
+      'is a JWT key in reserve, which kubectl may have made active',
+      reserveKey,
+      /for a time that is not known/,
+    ],
     [
       'signed before it became trusted again',
       { ...reserve, deactivatedAt: rfc3339(now - 60) },
@@ -93,7 +111,7 @@ describe('an authority that is dropped', () => {
 
 describe('the dates of an authority', () => {
   const dated = (after: AuthorityRecord, before?: AuthorityRecord) =>
-    dateTransitions(poolOf(after), before && poolOf(before), now).authorities[0];
+    dateTransitions(poolOf(after), { pool: before && poolOf(before) }, now).authorities[0];
   const at = rfc3339(now);
 
   it('say since when it no longer signs, from the change that stopped it', () => {
@@ -109,6 +127,43 @@ describe('the dates of an authority', () => {
     const { activatedAt: _, ...rest } = next;
     const active = dated({ ...rest, deactivatedAt: at }, { ...rest, state: 'trusted' });
     assert.deepEqual([active?.activatedAt, active?.deactivatedAt], [at, undefined]);
+  });
+  it('say since when it is published, from the change that brings it into the bundles', () => {
+    const before = poolOf(ca);
+    const publishedAt = (after: PoolDocument, known: Parameters<typeof dateTransitions>[1]) =>
+      dateTransitions(after, known, now).authorities.at(-1)?.publishedAt;
+    const old = { ...next, publishedAt: rfc3339(now - day), state: 'trusted' as const };
+    const root = new Set([rootOf(next) ?? '']);
+    const [own] = [new Set([rootOf(ca) ?? ''])];
+    for (const [what, known, expected] of [
+      ['a CA that comes in', { pool: before }, now],
+      ['a CA that was prepared', { pool: poolOf(ca, { ...old, state: 'prepared' }) }, now],
+      ['a CA that was in preview', { pool: poolOf(ca, { ...old, state: 'preview' }) }, now],
+      ['a CA that was in the bundles already', { pool: poolOf(ca, old) }, now - day],
+      ['a CA that the cluster shows', { pool: before, roots: root }, now - day],
+      [
+        'a CA that the cluster does not show, in place of a pool that is lost',
+        { pool: undefined, roots: own },
+        now,
+      ],
+      ['a pool that is put back where nothing is known', { pool: undefined }, now - day],
+      [
+        'a pool that is put back where nothing is published',
+        { pool: undefined, roots: new Set<string>() },
+        now - day,
+      ],
+    ] as const) {
+      assert.equal(publishedAt(poolOf(ca, old), known), rfc3339(expected), what);
+    }
+    const leaves = dateTransitions(poolOf({ ...old, state: 'prepared' }), { pool: poolOf(old) }, now);
+    assert.equal(leaves.authorities[0]?.publishedAt, undefined);
+    const young = poolOf({ ...ca, publishedAt: rfc3339(now) });
+    assert.equal(publishedAt(poolOf(ca, old), { pool: young }), rfc3339(now + 1), 'never as old as its pool');
+  });
+  it('keep the time of a JWT key that only a copy has', () => {
+    const copy = { ...key, publishedAt: rfc3339(now - day) };
+    const restored = dateTransitions(poolOf(ca, copy), { pool: poolOf(next) }, now);
+    assert.equal(restored.authorities[1]?.publishedAt, copy.publishedAt);
   });
   it('are left out of one that never signed', () => {
     const { activatedAt: _, ...rest } = next;

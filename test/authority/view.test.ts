@@ -48,6 +48,7 @@ describe('the view of the pool, whatever comes first', () => {
       namespace: 'kubespiffe',
       name: 'pool',
       trustDomain: 'example.org',
+      rootPropagationSeconds: 0,
       published: {
         known: Promise.resolve(),
         mark: () => undefined,

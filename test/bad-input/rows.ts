@@ -241,6 +241,16 @@ export const badInput: readonly BadInput[] = [
     tests: pool('has expired', 'is not yet valid'),
   },
   {
+    input: 'a CA that is made active before its root has reached every pod',
+    verdict: ['RootTooNew'],
+    tests: [
+      [
+        'contract/pool.test.ts',
+        'a request waits until the time that its Event names when the new CA is active too soon',
+      ],
+    ],
+  },
+  {
     input: 'a CA with less than an hour left',
     verdict: ['AuthorityExpiring'],
     tests: pool('has under an hour left'),

@@ -55,6 +55,7 @@ test('the trust domain alone is enough', async () => {
         bundleSuffix: 'roots',
         rootsConfigMap: undefined,
         maxLifetimeSeconds: 86_400,
+        rootPropagationSeconds: 390,
         refreshFraction: 0.5,
         leafPodIdentity: false,
         leafIssuer: undefined,
@@ -62,6 +63,17 @@ test('the trust domain alone is enough', async () => {
     },
     endpoints: undefined,
   });
+});
+
+test('a root is published for three refresh hints at least where other trust domains fetch the bundle', async () => {
+  const polled = [...trustDomain, '--bundle-spiffe-address', ':8444', '--token-refresh-hint', '5m'];
+  const seconds = async (...argv: string[]) => (await good({ argv })).signers.spiffe.rootPropagationSeconds;
+  assert.equal(await seconds(...polled), 900);
+  assert.equal(await seconds(...polled, '--root-propagation-delay', '1h'), 3600);
+  assert.equal(
+    await seconds(...trustDomain, '--token-refresh-hint', '5m', '--root-propagation-delay', '0s'),
+    0,
+  );
 });
 
 test('in a pod, replica and namespace come from the downward API', async () => {

@@ -10,8 +10,8 @@ import { createLocalJWKSet, jwtVerify } from 'jose';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
-import { jwtSigningAt } from '../../signer/authority/jwt-signing.ts';
-import { compilePool, type Pool, signingAuthorityAt } from '../../signer/authority/pool.ts';
+import { jwtSigningAt, signingAuthorityAt } from '../../signer/authority/may-sign.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { assembleJwt, jwtSigningInput } from '../../spiffe/jwt-svid.ts';
@@ -189,7 +189,7 @@ describe('go-spiffe fetches the bundle', () => {
   });
 
   it('over https_spiffe from an endpoint with an SVID of ours, and not from one with another ID', async () => {
-    const signing = signingAuthorityAt(pool, now);
+    const signing = signingAuthorityAt(pool, now, 0);
     assert.ok(signing.ok);
     const server = await serve(await svidOf(signing.authority, ['kubespiffe', 'bundle-endpoint']), {
       '/bundle': { body: bundleOf(pool).content },
@@ -219,7 +219,7 @@ describe('`kubespiffe bundle fetch`', () => {
   let roots = '';
   before(async () => {
     dir = mkdtempSync(join(tmpdir(), 'kubespiffe-fetch-'));
-    const signing = signingAuthorityAt(pool, now);
+    const signing = signingAuthorityAt(pool, now, 0);
     assert.ok(signing.ok);
     web = await webCredentials();
     svid = await svidOf(signing.authority, ['kubespiffe', 'bundle-endpoint']);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -8,8 +9,9 @@ import { stringify } from 'yaml';
 import { createAuthority } from '../../signer/authority/create.ts';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import { parsePool } from '../../signer/authority/pool.ts';
-import { serializePool } from '../../signer/authority/pool-secret.ts';
+import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
 import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
+import { bundleLabels } from '../../signer/trust/labels.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -449,6 +451,56 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     const parsed = parsePool(await stored('lost'), { trustDomain: 'example.org', now });
     assert.ok(parsed.ok);
     assert.ok(parsed.pool.sequence > sequenceOf(copy), String(parsed.pool.sequence));
+  });
+
+  it('looks for published roots only in the ClusterTrustBundle of the signer, by its name', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const { certificate = '' } = await createAuthority({ id: 'elsewhere', trustDomain: 'example.org', now });
+    const root = new X509Certificate(certificate);
+    const name = 'kubespiffe.io:spiffe:elsewhere';
+    const bundles = '/apis/certificates.k8s.io/v1/clustertrustbundles';
+    const created = await controlPlane.request('POST', bundles, {
+      apiVersion: 'certificates.k8s.io/v1',
+      kind: 'ClusterTrustBundle',
+      metadata: { name, labels: bundleLabels('example.org') },
+      spec: { signerName: 'kubespiffe.io/spiffe', trustBundle: certificate },
+    });
+    assert.equal(created.status, 201, JSON.stringify(created.body));
+    try {
+      const refused = await ca('create', 'by-name', ...wishes, '--bundle-suffix', 'elsewhere');
+      assert.equal(refused.code, 1);
+      const sha256 = root.fingerprint256.replaceAll(':', '').toLowerCase();
+      assert.ok(refused.stderr.includes(`SHA-256 ${sha256} (`), refused.stderr);
+      assert.match(refused.stderr, /CN=example\.org elsewhere/);
+      const made = await ca('create', 'by-name', ...wishes);
+      assert.equal(made.code, 0, made.stderr);
+      assert.match(
+        made.stderr,
+        /^warning: there is no ClusterTrustBundle kubespiffe\.io:spiffe:roots, and kubespiffe\.io:spiffe:elsewhere is not read; .*--bundle-suffix/,
+      );
+      const restored = await run(
+        ['ca', 'restore', '-n', namespace, '--name', 'by-name', '--from', '-', '--kubeconfig', operator],
+        { input: stringify(await stored('by-name')) },
+      );
+      assert.equal(restored.code, 0, restored.stderr);
+      assert.ok(!poolJsonIn(await stored('by-name'))?.includes('published-'));
+      const carried = await run(
+        [
+          ...['ca', 'restore', '-n', namespace, '--name', 'by-name', '--from', '-', '--kubeconfig', operator],
+          ...['--bundle-suffix', 'elsewhere'],
+        ],
+        { input: stringify(await stored('by-name')) },
+      );
+      assert.equal(carried.code, 0, carried.stderr);
+      assert.match(
+        carried.stderr,
+        new RegExp(
+          `authority published-${sha256.slice(0, 8)}, SHA-256 ${sha256} \\(.*elsewhere.*\\), is kept`,
+        ),
+      );
+    } finally {
+      await controlPlane.request('DELETE', `${bundles}/${name}`);
+    }
   });
 
   it('changes no pool that somebody else changes at the same time', async () => {

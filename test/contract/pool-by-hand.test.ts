@@ -77,15 +77,19 @@ describe('a pool changed by hand, as its page says', () => {
     return run(['-euc', change ?? 'false'], { file: '/bin/sh', cwd, env });
   }
 
-  /** As if an authority had stopped signing so many seconds earlier. */
-  async function passTime(id: string, seconds: number): Promise<void> {
+  /** As if an authority had stopped signing, or been published, so many seconds earlier. */
+  async function passTime(
+    id: string,
+    seconds: number,
+    field: 'deactivatedAt' | 'publishedAt' = 'deactivatedAt',
+  ): Promise<void> {
     const path = `/api/v1/namespaces/${namespace}/secrets/kubespiffe-pool`;
     const { body } = await controlPlane.request('GET', path);
     const document = JSON.parse(poolJsonIn(body as Secret) ?? '') as PoolDocument;
     const authorities = document.authorities.map((each) => {
       if (each.id !== id) return each;
-      const at = Date.parse(each.deactivatedAt ?? assert.fail(`${id} is not dated`)) - seconds * 1000;
-      return { ...each, deactivatedAt: new Date(at).toISOString() };
+      const at = Date.parse(each[field] ?? assert.fail(`${id} is not dated`)) - seconds * 1000;
+      return { ...each, [field]: new Date(at).toISOString() };
     });
     const data = serializePool({ ...document, authorities });
     assert.equal((await controlPlane.request('PATCH', path, { data })).status, 200);
@@ -114,8 +118,16 @@ describe('a pool changed by hand, as its page says', () => {
     await make(nextCa[0]);
     const brought = { first: 'active', 'jwt-es256-1': 'active, tainted', 'jwt-rs256-1': 'active' };
     assert.deepEqual(await authorities(), { ...brought, second: 'trusted' });
-    assertRaised(await make(nextCa[1]));
+    const activated = await make(nextCa[1]);
+    assertRaised(activated);
+    const tooSoon =
+      /publishedAt: is so recent that verifiers may not have the root of authority second before 20.*make authority first active again/s;
+    assert.match(activated.stderr, tooSoon);
     assert.deepEqual(await authorities(), { ...brought, first: 'retiring', second: 'active' });
+    const early = await run(['ca', 'show'], { env });
+    assert.equal(early.code, 1);
+    assert.match(early.stdout, tooSoon);
+    await passTime('second', 7 * 60, 'publishedAt');
     const shown = await run(['ca', 'show'], { env });
     assert.equal(shown.code, 0, shown.stdout);
   });

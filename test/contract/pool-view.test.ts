@@ -66,6 +66,7 @@ describe('the view of the pool', () => {
       namespace: 'kubespiffe',
       name: 'kubespiffe-pool',
       trustDomain: 'example.org',
+      rootPropagationSeconds: 0,
       published: {
         known: Promise.resolve(),
         mark: () => undefined,

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import { usualRootPropagationSeconds } from '../../signer/authority/may-sign.ts';
 import type { PoolProblemReason } from '../../signer/authority/problem.ts';
-import type { ClusterTrustBundle } from '../../signer/kube/types.ts';
+import type { ClusterTrustBundle, PodCertificateRequest } from '../../signer/kube/types.ts';
 import type { WaitReason } from '../../signer/observe/reasons.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -13,6 +17,8 @@ import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
 const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
 const hour = 3600;
+/** The default. */
+const flags = ['--root-propagation-delay', '6m30s'];
 
 /** What a fault of the pool Secret does: nothing is signed, the fault is named, the roots stay published. */
 describe('the pool Secret, good and bad', () => {
@@ -26,7 +32,7 @@ describe('the pool Secret, good and bad', () => {
     kubeconfig = await installSigner(controlPlane);
     good = await aPool();
     await putPool(controlPlane, good);
-    signer = await startSigner({ kubeconfig });
+    signer = await startSigner({ kubeconfig, flags });
     await signer.ready();
   });
   after(() => controlPlane?.stop());
@@ -245,7 +251,7 @@ describe('the pool Secret, good and bad', () => {
     async function restartWith(pool: PoolDocument): Promise<void> {
       await signer.child.stop();
       await putPool(controlPlane, pool);
-      signer = await startSigner({ kubeconfig });
+      signer = await startSigner({ kubeconfig, flags });
       await notReady(/\[-\]spiffe\/pool .*in less than an hour/);
     }
     const certificatesIn = (bundle: ClusterTrustBundle | undefined) =>
@@ -265,6 +271,78 @@ describe('the pool Secret, good and bad', () => {
       const authorities = [...good.authorities, ...ended];
       good = { ...good, sequence: rising.sequence + 2, authorities };
       await putPool(controlPlane, good);
+      await signer.ready();
+    });
+  });
+
+  describe('in which a new CA is active before its root has reached every pod', () => {
+    let previous: AuthorityRecord;
+    let next: AuthorityRecord;
+    let others: readonly AuthorityRecord[];
+    before(async () => {
+      const now = Math.floor(Date.now() / 1000);
+      const [standing, ...rest] = good.authorities;
+      assert.ok(standing);
+      others = rest;
+      previous = { ...standing, publishedAt: rfc3339(now - hour) };
+      next = await createAuthority({ id: 'next', trustDomain: 'example.org', now });
+    });
+
+    /** Puts the pool with both CAs, the new one published at this time. */
+    async function put(active: 'previous' | 'next', publishedAt: number): Promise<void> {
+      const [first, second] = [previous, { ...next, publishedAt: rfc3339(publishedAt) }];
+      const pair: AuthorityRecord[] =
+        active === 'previous'
+          ? [first, { ...second, state: 'trusted' }]
+          : [{ ...first, state: 'retiring' }, second];
+      good = { ...good, sequence: good.sequence + 1, authorities: [...pair, ...others] };
+      await putPool(controlPlane, good);
+    }
+
+    async function waitingRequest() {
+      const pod = await createPod(controlPlane);
+      const request = await requestFor(controlPlane, pod);
+      const event = await waitFor('the Event', async () => {
+        const answer = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+        const { items } = answer.body as {
+          items: { reason: string; note: string; regarding: { uid: string } }[];
+        };
+        return items.find(({ regarding }) => regarding.uid === pod.metadata.uid);
+      });
+      assert.equal(event.reason, 'RootTooNew');
+      return { request, note: event.note };
+    }
+
+    const issuerOf = async (request: PodCertificateRequest, ca: AuthorityRecord) => {
+      const { certificateChain } = await answerTo(controlPlane, request);
+      return new X509Certificate(certificateChain ?? '').verify(
+        new X509Certificate(ca.certificate ?? '').publicKey,
+      );
+    };
+
+    it('a request waits until the time that its Event names when the new CA is active too soon', async () => {
+      const from = Math.floor(Date.now() / 1000) + 20;
+      await put('next', from - usualRootPropagationSeconds);
+      await notReady(new RegExp(`\\[-\\]spiffe/pool .*authority next before ${rfc3339(from)}`));
+      const { request, note } = await waitingRequest();
+      assert.match(note, /^The root of the signing CA was published too recently;/);
+      assert.ok(
+        note.includes(`before ${rfc3339(from)}; wait until then, or make authority 1 active again`),
+        note,
+      );
+      assert.deepEqual((await read(controlPlane, request)).status ?? {}, {});
+      assert.ok(await issuerOf(request, next));
+      const late = Date.now() / 1000 - from;
+      assert.ok(late >= 0 && late < 15, `issued ${late} s after the time`);
+      await signer.ready();
+    });
+
+    it('a request is answered at once when the previous CA is made active again', async () => {
+      await put('next', Math.floor(Date.now() / 1000));
+      await notReady(/\[-\]spiffe\/pool .*publishedAt: is so recent/);
+      const { request } = await waitingRequest();
+      await put('previous', Math.floor(Date.now() / 1000));
+      assert.ok(await issuerOf(request, previous));
       await signer.ready();
     });
   });

@@ -24,7 +24,8 @@ export interface SignerProcess {
 }
 
 /**
- * Starts `bin/kubespiffe signer` with these flags; it ends with this process.
+ * Starts `bin/kubespiffe signer` with these flags; it ends with this process. A new CA signs at once, unless a flag says
+ * otherwise: most tests that change the CA are about something else.
  *
  * @param options.stdoutFile takes standard output, such as a named pipe; output() and lines() then have standard error alone.
  */
@@ -37,7 +38,7 @@ export async function startSigner(options: {
   stdoutFile?: string;
 }): Promise<SignerProcess> {
   const [port] = await freePorts(1);
-  const replica = options.replica ?? 'signer-a';
+  const { replica = 'signer-a', flags = [] } = options;
   const folder = await makeStateFolder();
   const logFile = path.join(folder, `${replica}.log`);
   const child = startChild(
@@ -55,7 +56,8 @@ export async function startSigner(options: {
       `127.0.0.1:${port}`,
       '--replica',
       replica,
-      ...(options.flags ?? []),
+      ...(flags.includes('--root-propagation-delay') ? [] : ['--root-propagation-delay', '0s']),
+      ...flags,
     ],
     { logFile, ...(options.stdoutFile && { stdoutFile: options.stdoutFile }) },
   );

@@ -36,6 +36,7 @@ const toy: SignerProfile = {
     bundleSuffix: 'roots',
     rootsConfigMap: undefined,
     maxLifetimeSeconds: 86_400,
+    rootPropagationSeconds: 390,
     refreshFraction: 0.5,
     leafPodIdentity: false,
     leafIssuer: undefined,

@@ -271,7 +271,8 @@ describe('a cluster whose API server is started again without ClusterTrustBundle
     await waitFor('readiness to say it', async () => {
       const { ok, text } = await signer.readiness();
       return (
-        !ok && /^\[-\]trust-bundle the API server serves no ClusterTrustBundles; enable them/m.test(text)
+        !ok &&
+        /^\[-\]spiffe\/trust-bundle the API server serves no ClusterTrustBundles; enable them/m.test(text)
       );
     });
     const request = await requestFor(controlPlane, pod);

@@ -48,6 +48,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
   const holder = createPoolHolder({
     trustDomain: 'example.org',
     published: nothingPublished,
+    rootPropagationSeconds: 390,
     onChange: () => undefined,
   });
   const audits: AuditRecord[] = [];

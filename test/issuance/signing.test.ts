@@ -20,7 +20,12 @@ const authority = await createAuthority({ id: 'x', trustDomain, now, lifetimeSec
 const secret = { metadata: { name: 'pool' }, data: serializePool(newPool(trustDomain, authority)) };
 
 function signingWith(different: Partial<SigningNeeds> = {}, at = now) {
-  const pool = createPoolHolder({ trustDomain, published: nothingPublished, onChange: () => undefined });
+  const pool = createPoolHolder({
+    trustDomain,
+    published: nothingPublished,
+    rootPropagationSeconds: 390,
+    onChange: () => undefined,
+  });
   pool.offer(secret, now);
   const asked: CertificateFacts[] = [];
   const signing = createSigning({
@@ -58,7 +63,12 @@ describe('signing', () => {
     );
   });
 
-  const empty = createPoolHolder({ trustDomain, published: nothingPublished, onChange: () => undefined });
+  const empty = createPoolHolder({
+    trustDomain,
+    published: nothingPublished,
+    rootPropagationSeconds: 390,
+    onChange: () => undefined,
+  });
   const obstacles: [name: string, Partial<SigningNeeds>, at: number, reason: string, detail: RegExp][] = [
     ['a clock that is off', { clockFault: () => 'an hour' }, now, 'ClockSkew', /an hour/],
     ['no pool', { pool: empty }, now, 'PoolUnusable', /pool: .+; .+/],

@@ -171,6 +171,7 @@ export function createSimulation(pool: Secret) {
     const holder = createPoolHolder({
       trustDomain: 'example.org',
       published: nothingPublished,
+      rootPropagationSeconds: 0,
       onChange: () => undefined,
     });
     const { controller } = createParts({

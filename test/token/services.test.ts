@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
-import { jwtSigningAt } from '../../signer/authority/jwt-signing.ts';
+import { jwtSigningAt } from '../../signer/authority/may-sign.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { identify } from '../../signer/identity/identify.ts';
 import { type PodFacts, toPodFacts } from '../../signer/kube/pods.ts';

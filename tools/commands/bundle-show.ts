@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { readPoolDocument } from '../../signer/authority/document.ts';
-import { defaultJwtPropagation } from '../../signer/authority/jwt-signing.ts';
+import { defaultJwtPropagation } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import type { Secret } from '../../signer/kube/types.ts';

@@ -46,7 +46,7 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
         // Dated by a slow clock, the key would sign before those who verify tokens know it.
         const now = clock() ?? Math.floor(terminal.now() / 1000);
         const result = await addJwtKey(read.document, { key, now });
-        const document = dateTransitions(result.pool, read.document, now);
+        const document = dateTransitions(result.pool, { pool: read.document }, now);
         // Neither a pool that was broken before nor one that would be is written.
         const pool = checkedPool(document, now, options);
         await savePool(api, options, secret, document);

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parse as parseYaml } from 'yaml';
 import { type PoolDocument, poolKind, readPoolDocument } from '../../signer/authority/document.ts';
-import { compilePool } from '../../signer/authority/pool.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { restoredPool } from '../../signer/authority/restore.ts';
 import {
@@ -15,11 +15,11 @@ import {
 import type { Secret } from '../../signer/kube/types.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
+import { type ClusterRoots, describeRoots, readClusterRoots, withBundleSuffix } from '../cluster-roots.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { checkedPool, unseen, withAllowUnusable, withSecretName } from '../pool-secret.ts';
-import { type PublishedRoots, readPublished } from '../published.ts';
+import { checkedPool, notYetSigning, withAllowUnusable, withSecretName } from '../pool-secret.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
@@ -31,6 +31,7 @@ interface Options extends ClusterOptions {
   publishedSequence?: number;
   dropAuthority: string[];
   maxLifetime: string;
+  bundleSuffix: string;
   forceDrop?: true;
   allowUnusable?: true;
   replaceUnreadable?: true;
@@ -69,7 +70,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     '--from <file>',
     'The copy: a Secret in YAML or JSON, or the JSON of the pool; - is standard input.',
   );
-  withAllowUnusable(withCluster(command))
+  withAllowUnusable(withBundleSuffix(withCluster(command)))
     .option(
       '--published-sequence <number>',
       'The highest spiffe_sequence that was published, where that is above the time in seconds and in no ' +
@@ -102,7 +103,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
         const clock = serverClock(api);
         const secret = await getSecret(api, namespace, name);
         const live = secret && livePoolOf(secret, options);
-        const published = await readPublished(api, copy.trustDomain);
+        const published = await readClusterRoots(api, copy.trustDomain, options.bundleSuffix);
         const now = clock() ?? Math.floor(terminal.now() / 1000);
         const { document, warnings } = restore(copy, live, published, options, now);
         await savePool(api, options, secret, document, isDryRun);
@@ -121,7 +122,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
 function restore(
   copy: PoolDocument,
   live: PoolDocument | undefined,
-  published: PublishedRoots,
+  published: ClusterRoots,
   options: Options,
   now: number,
 ): { document: PoolDocument; warnings: string[] } {
@@ -141,12 +142,13 @@ function restore(
     now,
   });
   const warnings = [
-    ...(published.unread === undefined ? [] : [unseen(published.unread)]),
+    ...published.warnings,
     ...stillTainted.map((id) => `authority ${id} was tainted after the copy was made, and stays so`),
     ...stillRetired.map((id) => `authority ${id} was retired after the copy was made, and stays so`),
   ];
-  let document = carryRoots(pool, publishedOnly(pool, published.roots, now), now);
-  document = dateTransitions(document, live, now);
+  const carried = publishedOnly(pool, published.roots, now);
+  let document = carryRoots(pool, carried, now);
+  document = dateTransitions(document, { pool: live, roots: published.fingerprints }, now);
   const added = new Set(
     [...kept, ...document.authorities.slice(pool.authorities.length)].map(({ id }) => id),
   );
@@ -165,10 +167,15 @@ function restore(
     added.delete(retired.id);
     document = retired.document;
   }
+  const fingerprints = new Map(document.authorities.map((each) => [each.id, rootOf(each)]));
   for (const { id, state } of document.authorities.filter((each) => added.has(each.id))) {
-    warnings.push(`authority ${id} is kept from what is there, ${state}: the copy does not publish it`);
+    const root = carried.find(({ sha256Hex }) => sha256Hex === fingerprints.get(id));
+    const what = root ? `, ${describeRoots([root])},` : '';
+    warnings.push(
+      `authority ${id}${what} is kept from what is there, ${state}: the copy does not publish it`,
+    );
   }
-  checkTogether(document, added, options, now);
+  warnings.push(...notYetSigning(checkTogether(document, added, options, now), now));
   return { document, warnings };
 }
 
@@ -178,11 +185,10 @@ function checkTogether(
   added: ReadonlySet<string>,
   options: Options,
   now: number,
-): void {
+): Pool {
   const together = writablePool(document, now);
   if (together.ok || together.pool || added.size === 0) {
-    checkedPool(document, now, options);
-    return;
+    return checkedPool(document, now, options);
   }
   const { field, what } = together.problem;
   throw new CliError(
@@ -195,9 +201,9 @@ function checkTogether(
 /** The published roots that no authority of the document has, whether the document is sound or not. */
 function publishedOnly(
   document: PoolDocument,
-  roots: PublishedRoots['roots'],
+  roots: ClusterRoots['roots'],
   now: number,
-): PublishedRoots['roots'] {
+): ClusterRoots['roots'] {
   const named = new Set(document.authorities.map(rootOf));
   return roots.filter((root) => root.notAfter > now && !named.has(root.sha256Hex));
 }

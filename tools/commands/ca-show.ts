@@ -81,11 +81,8 @@ function printReport(terminal: Terminal, report: PoolReport): void {
   for (const each of report.authorities) {
     if (!each.root && each.kid === null) continue;
     terminal.out(`\n${mark(terminal, 'title', each.id)}\n`);
-    if (each.kid !== null) {
-      terminal.out(
-        `  Key ID        ${each.kid}\n  Signs from    ${each.signsFrom ?? '(it does not sign)'}\n`,
-      );
-    }
+    if (each.kid !== null) terminal.out(`  Key ID        ${each.kid}\n`);
+    if (each.signsFrom !== null) terminal.out(`  Signs from    ${each.signsFrom}\n`);
     if (each.deactivatedAt !== null) terminal.out(`  No longer signs since ${each.deactivatedAt}\n`);
     for (const [title, certificate] of [
       ...(each.root ? [['root', each.root] as const] : []),

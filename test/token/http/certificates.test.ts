@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../../../signer/authority/create.ts';
 import { newPool } from '../../../signer/authority/document.ts';
-import { type Authority, compilePool, signingAuthorityAt } from '../../../signer/authority/pool.ts';
+import { signingAuthorityAt } from '../../../signer/authority/may-sign.ts';
+import { type Authority, compilePool } from '../../../signer/authority/pool.ts';
 import { readCertificateFiles } from '../../../signer/token/http/certificate-files.ts';
 import { filedCertificates, ownCertificates } from '../../../signer/token/http/certificate-source.ts';
 import { isToBeRenewed, makeEndpointCertificate } from '../../../signer/token/http/endpoint-certificate.ts';
@@ -24,7 +25,7 @@ async function anAuthority(more: { id?: string; lifetimeSeconds?: number } = {})
   const record = await createAuthority({ id: 'ca-1', trustDomain, now, ...more });
   const compiled = compilePool(newPool(trustDomain, record), trustDomain);
   assert.ok(compiled.ok);
-  const signable = signingAuthorityAt(compiled.pool, now);
+  const signable = signingAuthorityAt(compiled.pool, now, 0);
   assert.ok(signable.ok);
   return signable.authority;
 }

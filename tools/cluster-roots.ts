@@ -1,0 +1,117 @@
+import { X509Certificate } from 'node:crypto';
+import type { Command } from 'commander';
+import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
+import type { Transport } from '../signer/kube/transport.ts';
+import { type ClusterTrustBundle, certificatesVersions } from '../signer/kube/types.ts';
+import { bundleName, markIn, toObservedBundle } from '../signer/trust/bundle.ts';
+import { bundleLabels } from '../signer/trust/labels.ts';
+import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
+import { decodePem } from '../spiffe/pki/pem.ts';
+import { nameText } from './output.ts';
+
+const signerName = 'kubespiffe.io/spiffe';
+
+/** The roots of a trust domain that verifiers in the cluster have. */
+export interface ClusterRoots {
+  readonly roots: readonly CertificateFacts[];
+  /** SHA-256 of each in hex; undefined where they could not be read. */
+  readonly fingerprints: ReadonlySet<string> | undefined;
+  /** The sequence that stands beside them; 0 for none. */
+  readonly sequence: number;
+  /** Why roots may have been missed, for people. */
+  readonly warnings: readonly string[];
+}
+
+export function withBundleSuffix(command: Command): Command {
+  return command.option(
+    '--bundle-suffix <suffix>',
+    'The setting bundleSuffix of the signer: which ClusterTrustBundle has the roots that are published.',
+    'roots',
+  );
+}
+
+/**
+ * Reads the live ClusterTrustBundle of our signer. It is found by its name, which only the signer may write: labels can be
+ * on any bundle, and a root from there must not get into a pool.
+ */
+export async function readClusterRoots(
+  api: Transport,
+  trustDomain: string | undefined,
+  suffix: string,
+): Promise<ClusterRoots> {
+  if (trustDomain === undefined) {
+    return unread('a pool without a trust domain does not say which ClusterTrustBundles are made from it');
+  }
+  const name = bundleName(signerName, suffix);
+  const labelSelector = Object.entries(bundleLabels(trustDomain))
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',');
+  try {
+    for (const version of certificatesVersions) {
+      const bundles = await list<ClusterTrustBundle>(api, {
+        path: `/apis/certificates.k8s.io/${version}/clustertrustbundles`,
+        resource: 'clustertrustbundles',
+        query: { labelSelector, fieldSelector: `spec.signerName=${signerName}` },
+      });
+      if (!bundles) continue;
+      const bundle = bundles.find(({ metadata }) => metadata.name === name);
+      if (!bundle)
+        return { roots: [], fingerprints: new Set(), sequence: 0, warnings: others(name, bundles) };
+      const roots = certificatesIn(bundle.spec.trustBundle);
+      return {
+        roots,
+        fingerprints: new Set(roots.map(({ sha256Hex }) => sha256Hex)),
+        sequence: markIn(toObservedBundle(bundle), trustDomain)?.sequence ?? 0,
+        warnings: [],
+      };
+    }
+    // Tenants can write the ConfigMaps with roots: a root from there must never get into a pool.
+    return unread('the API server serves no ClusterTrustBundles');
+  } catch (error) {
+    if (error instanceof ApiStatusError && error.status === 403) return unread(error.message);
+    throw error;
+  }
+}
+
+function unread(why: string): ClusterRoots {
+  const warning = `it was not checked which roots are published (${why}); signers refuse a pool that lacks one of them`;
+  return { roots: [], fingerprints: undefined, sequence: 0, warnings: [warning] };
+}
+
+function others(name: string, bundles: readonly ClusterTrustBundle[]): string[] {
+  if (bundles.length === 0) return [];
+  const found = bundles.map(({ metadata }) => metadata.name).join(', ');
+  return [
+    `there is no ClusterTrustBundle ${name}, and ${found} is not read; if that is the one of the signer, give its setting ` +
+      'bundleSuffix with --bundle-suffix',
+  ];
+}
+
+/** @returns undefined where the API server does not serve it. */
+async function list<T>(
+  api: Transport,
+  call: { path: string; resource: string; query: Record<string, string> },
+): Promise<readonly T[] | undefined> {
+  try {
+    return (await api.request<{ items: T[] }>({ ...call, method: 'GET' })).body.items;
+  } catch (error) {
+    if (isPlain404(error)) return undefined;
+    throw error;
+  }
+}
+
+function certificatesIn(pem: string): CertificateFacts[] {
+  const blocks = decodePem(pem);
+  const read = blocks.ok ? blocks.value.map(({ der }) => readCertificate(der)) : [];
+  return read.flatMap((each) => (each.ok ? [each.value] : []));
+}
+
+/** Some roots in words: enough to recognise each, and to name it with --drop-authority. */
+export function describeRoots(roots: readonly CertificateFacts[]): string {
+  return roots
+    .map(({ der, sha256Hex }) => {
+      const subject = nameText(new X509Certificate(der).subject);
+      return `SHA-256 ${sha256Hex} (${subject || 'no subject'})`;
+    })
+    .join(', ');
+}
