@@ -479,14 +479,36 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
         /^warning: there is no ClusterTrustBundle kubespiffe\.io:spiffe:roots, and kubespiffe\.io:spiffe:elsewhere is not read; .*--bundle-suffix/,
       );
       const restored = await run(
-        ['ca', 'restore', '-n', namespace, '--name', 'by-name', '--from', '-', '--kubeconfig', operator],
+        [
+          'ca',
+          'restore',
+          '-n',
+          namespace,
+          '--name',
+          'by-name',
+          '--from',
+          '-',
+          '--kubeconfig',
+          controlPlane.kubeconfig,
+        ],
         { input: stringify(await stored('by-name')) },
       );
       assert.equal(restored.code, 0, restored.stderr);
       assert.ok(!poolJsonIn(await stored('by-name'))?.includes('published-'));
       const carried = await run(
         [
-          ...['ca', 'restore', '-n', namespace, '--name', 'by-name', '--from', '-', '--kubeconfig', operator],
+          ...[
+            'ca',
+            'restore',
+            '-n',
+            namespace,
+            '--name',
+            'by-name',
+            '--from',
+            '-',
+            '--kubeconfig',
+            controlPlane.kubeconfig,
+          ],
           ...['--bundle-suffix', 'elsewhere'],
         ],
         { input: stringify(await stored('by-name')) },
