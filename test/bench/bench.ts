@@ -49,16 +49,16 @@ const full: Sizes = {
 /** A smoke test: every figure once, none of them worth anything. */
 const quick: Sizes = {
   rounds: 1,
-  requests: 100,
+  requests: 40,
   signers: 1,
   bursts: 1,
   rates: [20, 100],
-  steadySeconds: 2,
+  steadySeconds: 1,
   starts: 1,
   pods: 300,
-  pending: 100,
+  pending: 40,
   neighbour: { openRequests: 1_000, quietRequests: 5 },
-  tokens: { rounds: 1, seconds: 1, tokens: 100, pods: 10, soakSeconds: 3 },
+  tokens: { rounds: 1, seconds: 0.4, tokens: 40, pods: 10, soakSeconds: 3 },
 };
 
 const { values } = parseArgs({

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { startTokenSigner } from '../contract/token-endpoint.ts';
 import { aCertificateOf } from '../token/http/large-certificates.ts';
@@ -34,8 +33,9 @@ export async function measureLargeCertificates({ cluster, pool }: TokenBench): P
     const visit = async () => {
       const options = { host: '127.0.0.1', port: endpoint.port, rejectUnauthorized: false };
       const socket = connect({ ...options, ...credential });
+      // The signer may close the connection before the handshake has ended.
       socket.on('error', () => undefined).resume();
-      await once(socket, 'close');
+      await new Promise((resolve) => socket.once('close', resolve));
     };
     await visit();
     const before = residentMegabytes(child.pid).now;
