@@ -19,6 +19,33 @@ export function podFacts(pods: Pick<Store<PodFacts>, 'subscribe'>): Facts {
   };
 }
 
+/**
+ * The facts in other objects, such as Services.
+ *
+ * @param podsOf keys of the pods whose identity may depend on an object; asked before and after each change.
+ */
+export function factsOf<T>(
+  objects: Pick<Store<T>, 'subscribe'>,
+  podsOf: (object: T, key: string) => Iterable<string>,
+): Facts {
+  return {
+    onChange(listener) {
+      objects.subscribe(({ key, object, previous }) => {
+        const before = previous === undefined ? [] : podsOf(previous, key);
+        for (const podKey of new Set([...before, ...podsOf(object, key)])) listener(podKey);
+      });
+    },
+  };
+}
+
+export function joinFacts(all: readonly Facts[]): Facts {
+  return {
+    onChange(listener) {
+      for (const facts of all) facts.onChange(listener);
+    },
+  };
+}
+
 /** Most changes of a pod do not matter to us, and some never end. */
 function haveSameIdentity(one: PodFacts, other: PodFacts): boolean {
   return (

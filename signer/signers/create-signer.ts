@@ -2,7 +2,7 @@ import { messageOf } from '../../spiffe/errors.ts';
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import type { Pool } from '../authority/pool.ts';
 import { createPoolView, type PoolView } from '../authority/view.ts';
-import { podFacts } from '../identity/facts.ts';
+import { factsOf, joinFacts, podFacts } from '../identity/facts.ts';
 import type { Identify } from '../identity/identify.ts';
 import { type Controller, createController } from '../issuance/controller.ts';
 import { createReporter } from '../issuance/report.ts';
@@ -11,7 +11,7 @@ import { createSigning, type Signing } from '../issuance/signing.ts';
 import { createStatusWriter } from '../issuance/status.ts';
 import { createWake } from '../issuance/wake.ts';
 import { clockProblem } from '../kube/clock.ts';
-import { createInformer, type Informer, type InformerSpec } from '../kube/informer.ts';
+import { createInformer, type Informer } from '../kube/informer.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
 import type { RootVisibility } from '../trust/root-visibility.ts';
@@ -68,10 +68,12 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
   });
   const { publisher, configMaps, visibility } = publishing;
 
-  const facts: Informer<unknown>[] = [];
-  const identify = profile.identifier(settings, <Wire, T>(spec: InformerSpec<Wire, T>) => {
+  const followed: Informer<unknown>[] = [];
+  const facts = [podFacts(pods.store)];
+  const identify = profile.identifier(settings, (spec, podsOf) => {
     const informer = createInformer(shared, spec);
-    facts.push(informer);
+    followed.push(informer);
+    facts.push(factsOf(informer.store, podsOf));
     return informer;
   });
   const certificate = profile.certificate(settings);
@@ -91,7 +93,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
     ...shared,
     requests: requests.store,
     pods: pods.store,
-    facts: podFacts(pods.store),
+    facts: joinFacts(facts),
     servedVersions: () => requests.versions() ?? [],
     rediscover: shared.discovery.rediscover,
     signing,
@@ -132,13 +134,13 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
   });
 
   const labels = { signer: signerName };
-  const needed = [requests, bundles.informer, ...facts];
+  const needed = [requests, bundles.informer, ...followed];
   return {
     profile,
     pool,
     requests,
     bundles: bundles.informer,
-    facts,
+    facts: followed,
     needed,
     parts: [
       ...(isShared ? [] : [pool]),

@@ -9,6 +9,17 @@ export interface SignerSettings extends SignerConfig {
   readonly trustDomain: string | undefined;
 }
 
+/**
+ * Follows a resource.
+ *
+ * @param podsOf keys (`namespace/name`) of the pods whose identity may depend on an object. When it changes, their
+ * requests are looked at again at once.
+ */
+export type Follow = <Wire, T>(
+  spec: InformerSpec<Wire, T>,
+  podsOf: (object: T, key: string) => Iterable<string>,
+) => Informer<T>;
+
 /** What distinguishes one signer from another. Everything else is shared. */
 export interface SignerProfile {
   /** `spec.signerName` of its requests and bundles, and the label `signer` of its metrics. */
@@ -25,10 +36,7 @@ export interface SignerProfile {
    * Makes the decision who a pod is.
    * @param follow follows what an identity depends on besides the pod, such as Services. Called once for each.
    */
-  readonly identifier: (
-    settings: SignerSettings,
-    follow: <Wire, T>(spec: InformerSpec<Wire, T>) => Informer<T>,
-  ) => Identify;
+  readonly identifier: (settings: SignerSettings, follow: Follow) => Identify;
   readonly certificate: (settings: SignerSettings) => CertificateProfile;
 }
 

@@ -25,7 +25,7 @@ const services: InformerSpec<{ metadata: ObjectMeta }, string> = {
   project: ({ metadata: { name, namespace } }) => `${name}.${namespace}.svc.cluster.local`,
 };
 
-/** A signer in one declaration: server certificates with the DNS name of the Service that is named like the ServiceAccount. */
+/** A signer in one declaration: server certificates with the DNS name of the Service that is named like the pod. */
 const toy: SignerProfile = {
   signerName: 'kubespiffe.io/toy',
   name: 'toy',
@@ -42,11 +42,11 @@ const toy: SignerProfile = {
     leafIssuer: undefined,
   },
   identifier(_settings, follow) {
-    const followed = follow(services);
-    return ({ namespace, serviceAccountName }) => {
-      const name = followed.store.get(`${namespace}/${serviceAccountName}`);
+    const followed = follow(services, (_name, key) => [key]);
+    return ({ namespace, podName }) => {
+      const name = followed.store.get(`${namespace}/${podName}`);
       if (name === undefined) {
-        return { ok: false, reason: 'IdentityInvalid', detail: `there is no Service ${serviceAccountName}` };
+        return { ok: false, reason: 'IdentityInvalid', detail: `there is no Service ${podName}` };
       }
       return { ok: true, subject: { uris: [], dnsNames: [name], display: name } };
     };
@@ -150,6 +150,12 @@ describe('a second signer that is declared in one file', () => {
     (await controlPlane.request('GET', `/apis/certificates.k8s.io/v1/clustertrustbundles/${name}`))
       .body as ClusterTrustBundle;
 
+  const createService = (name: string) =>
+    create(controlPlane, '/api/v1/namespaces/default/services', {
+      metadata: { name },
+      spec: { ports: [{ port: 443 }] },
+    });
+
   before(async () => {
     controlPlane = await startControlPlane();
     const kubeconfig = await installSigner(controlPlane);
@@ -158,10 +164,7 @@ describe('a second signer that is declared in one file', () => {
     });
     await putPool(controlPlane, await aPool());
     toyRoot = await putToyPool(controlPlane);
-    await create(controlPlane, '/api/v1/namespaces/default/services', {
-      metadata: { name: 'default' },
-      spec: { ports: [{ port: 443 }] },
-    });
+    await createService('web');
     const [port] = await freePorts(1);
     url = `http://127.0.0.1:${port}`;
     const loaded = await loadConfig({
@@ -192,13 +195,22 @@ describe('a second signer that is declared in one file', () => {
   });
 
   it('issues a certificate with its own names, under its own CA', async () => {
-    const pod = await createPod(controlPlane);
+    const pod = await createPod(controlPlane, { name: 'web' });
     const request = await requestFor(controlPlane, pod, { signerName: toy.signerName });
     const { certificateChain = '' } = await answerTo(controlPlane, request);
     const leaf = new X509Certificate(certificateChain);
-    assert.equal(leaf.subjectAltName, 'DNS:default.default.svc.cluster.local');
+    assert.equal(leaf.subjectAltName, 'DNS:web.default.svc.cluster.local');
     assert.deepEqual(leaf.keyUsage, ['1.3.6.1.5.5.7.3.1']);
     assert.ok(leaf.verify(new X509Certificate(toyRoot).publicKey));
+  });
+
+  it('answers a request that waits for a Service as soon as there is one', async () => {
+    const pod = await createPod(controlPlane, { name: 'late' });
+    const request = await requestFor(controlPlane, pod, { signerName: toy.signerName });
+    await waitFor('the request to wait', async () => /there is no Service late/.test(lines.join('')));
+    await createService('late');
+    const { certificateChain = '' } = await answerTo(controlPlane, request);
+    assert.equal(new X509Certificate(certificateChain).subjectAltName, 'DNS:late.default.svc.cluster.local');
   });
 
   it('leaves the other signer as it is', async () => {
@@ -231,7 +243,7 @@ describe('a second signer that is declared in one file', () => {
       assert.match(metrics, new RegExp(`^kubespiffe_can_sign\\{kind="x509",signer="${signer}"\\} 1$`, 'm'));
       assert.match(
         metrics,
-        new RegExp(`^kubespiffe_issuance_total\\{.*reason="Issued",signer="${signer}"\\} 1$`, 'm'),
+        new RegExp(`^kubespiffe_issuance_total\\{.*reason="Issued",signer="${signer}"\\} [1-9]`, 'm'),
       );
     }
     const audited = lines
@@ -240,6 +252,6 @@ describe('a second signer that is declared in one file', () => {
       .filter((line) => line.includes('"audit":true'))
       .map((line) => JSON.parse(line) as { signer: string; dnsNames?: string[] });
     const own = audited.find(({ signer }) => signer === toy.signerName);
-    assert.deepEqual(own?.dnsNames, ['default.default.svc.cluster.local']);
+    assert.deepEqual(own?.dnsNames, ['web.default.svc.cluster.local']);
   });
 });

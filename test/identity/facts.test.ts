@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { podFacts } from '../../signer/identity/facts.ts';
+import { factsOf, joinFacts, podFacts } from '../../signer/identity/facts.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import { aPod } from '../issuance/examples.ts';
@@ -32,5 +32,32 @@ describe('the facts of a pod', () => {
     podFacts(pods).onChange((podKey) => changed.push(podKey));
     pods.delete('shop/web-0');
     assert.deepEqual(changed, ['shop/web-0']);
+  });
+});
+
+describe('facts in other objects', () => {
+  it('change for the pods that an object names, and for those that it named before', () => {
+    const slices = createStore<readonly string[]>();
+    const changed: string[] = [];
+    factsOf(slices, (pods) => pods).onChange((podKey) => changed.push(podKey));
+    slices.set('shop/web-1', ['shop/web-0', 'shop/web-1']);
+    slices.set('shop/web-1', ['shop/web-1', 'shop/web-2']);
+    slices.delete('shop/web-1');
+    assert.deepEqual(changed, [
+      ...['shop/web-0', 'shop/web-1'],
+      ...['shop/web-0', 'shop/web-1', 'shop/web-2'],
+      ...['shop/web-1', 'shop/web-2'],
+    ]);
+  });
+
+  it('are joined with those of pods', () => {
+    const pods = createStore<PodFacts>();
+    const services = createStore<string>();
+    const changed: string[] = [];
+    const facts = joinFacts([podFacts(pods), factsOf(services, (_name, key) => [key])]);
+    facts.onChange((podKey) => changed.push(podKey));
+    pods.set('shop/web-0', aPod());
+    services.set('shop/web-1', 'web-1');
+    assert.deepEqual(changed, ['shop/web-0', 'shop/web-1']);
   });
 });
