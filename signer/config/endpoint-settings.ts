@@ -13,64 +13,65 @@ import {
   whole,
 } from './values.ts';
 
-/** The settings of what listens to others, a part of the table in settings.ts. */
+/** The settings of the HTTP endpoints, a part of the table in settings.ts. */
 export const endpointSettings = {
   tokenAddress: {
     section: 'Endpoints',
     type: hostPort,
     otherwise: 'no token endpoint',
     description:
-      'Where the token endpoint listens: pods exchange their ServiceAccount token for a JWT-SVID there, and ' +
-      'everybody reads what verifies it. Needs `jwtIssuer` and the RBAC of manifests/token-endpoint.',
+      'Address of the token endpoint, where pods exchange their ServiceAccount token for a JWT-SVID. It also publishes ' +
+      'the keys that verify JWT-SVIDs. Needs `jwtIssuer` and the RBAC of manifests/token-endpoint.',
   },
   jwtIssuer: {
     section: 'Endpoints',
     type: issuerUrl,
     otherwise: 'none; required with `tokenAddress`',
     description:
-      'Issuer of the JWT-SVIDs (`iss`) and of the discovery document, which verifiers outside look for at this ' +
-      'URL. It cannot be changed later without every verifier that knows it.',
+      'Issuer of the JWT-SVIDs (`iss`) and of the discovery document, which external verifiers fetch from this ' +
+      'URL. A later change must also be made at every verifier.',
   },
   jwtLifetime: {
     section: 'Endpoints',
     type: duration('30s', '1h'),
     default: '5m',
     description:
-      'Longest life of a JWT-SVID from when it is issued; from `iat`, which lies 10 s before that, to `exp` it is 10 s ' +
-      'more. It never outlives the ServiceAccount token it is made from.',
+      'Maximum lifetime of a JWT-SVID from the time of issue. `iat` is backdated by 10 s. A JWT-SVID never outlives the ' +
+      'ServiceAccount token that it was issued for.',
   },
   jwtAlgorithm: {
     section: 'Endpoints',
     type: choice(jwtSigningAlgorithms),
     default: 'ES256',
     description:
-      'What JWT-SVIDs are signed with; the pool needs such a key. RS256 is what OpenID Connect Discovery demands ' +
-      'and the only one that Microsoft Entra takes.',
+      'Signature algorithm of JWT-SVIDs; the pool needs such a key. OpenID Connect Discovery requires RS256, and ' +
+      'Microsoft Entra accepts nothing else.',
   },
   jwtRs256Audiences: {
     section: 'Endpoints',
     type: list(text),
     otherwise: 'none',
-    description: 'Audiences for which RS256 is used whatever `jwtAlgorithm` says.',
+    description: 'Audiences for which RS256 is used instead of `jwtAlgorithm`.',
   },
   jwtAudiences: {
     section: 'Endpoints',
     type: list(text),
     otherwise: 'all but those of the API server and of the endpoint itself',
-    description: 'The only audiences that JWT-SVIDs are issued for. A final `*` stands for any ending.',
+    description: 'The only audiences for which JWT-SVIDs are issued. A final `*` matches any ending.',
   },
   jwtMaxAudiences: {
     section: 'Endpoints',
     type: whole(1, 10),
     default: '1',
-    description: 'How many audiences a JWT-SVID may have. With two, each can use the token at the other.',
+    description:
+      'Maximum number of audiences of a JWT-SVID. With two, each receiver can use the token at the other.',
   },
   jwtPropagationDelay: {
     section: 'Endpoints',
     type: duration('0s', '30d'),
     default: '0s',
     description:
-      'How long a new JWT key has to be published before it signs, where that is longer than three times ' +
+      'How long a new JWT key must be published before it signs, if that is longer than three times ' +
       '`tokenRefreshHint`.',
   },
   tokenAudience: {
@@ -78,74 +79,74 @@ export const endpointSettings = {
     type: text,
     otherwise: '`spiffe://TRUST-DOMAIN/kubespiffe/token-endpoint`, the SPIFFE ID of the endpoint',
     description:
-      'The audience that ServiceAccount tokens must have, and no other, to be taken. Never one of the API server.',
+      'The only audience of ServiceAccount tokens that are accepted. It must not be one of the API server.',
   },
   serviceAccountIssuers: {
     section: 'Endpoints',
     type: list(text),
     otherwise: 'that of the API server alone',
     description:
-      'Further issuers of ServiceAccount tokens of this cluster: while `--service-account-issuer` changes, the one that ' +
-      'it had before; where the API server publishes no issuer, or forbids the signer to read it, the issuer itself. ' +
-      'A new one needs no setting, as the signer asks the API server for it.',
+      'Further issuers of ServiceAccount tokens of this cluster: the previous issuer while `--service-account-issuer` ' +
+      'changes; or the current issuer, if the API server does not publish it or forbids the signer to read it. ' +
+      'A new issuer needs no setting, because the signer reads it from the API server.',
   },
   tokenNames: {
     section: 'Endpoints',
     type: list(dnsName),
     otherwise: '`kubespiffe-tokens.NAMESPACE.svc`, and the same with `.cluster.local`',
-    description: "DNS names of the endpoint's Service, which its certificate carries.",
+    description: "DNS names of the endpoint's Service, for its certificate.",
   },
   tokenTls: {
     section: 'Endpoints',
     type: choice<'1.2' | '1.3'>(['1.3', '1.2']),
     default: '1.3',
-    description: 'Least TLS version of the endpoint.',
+    description: 'Minimum TLS version of the endpoint.',
   },
   tokenClientCertificates: {
     section: 'Endpoints',
     type: boolean,
     default: 'false',
     description:
-      'Whether the token endpoint asks its clients for a certificate, and gives the pod of a certificate of this trust ' +
-      'domain a JWT-SVID without a ServiceAccount token. Needs `leafPodIdentity`.',
+      'Whether the token endpoint requests client certificates, and accepts the certificate of a pod of this trust ' +
+      'domain instead of a ServiceAccount token. Needs `leafPodIdentity`.',
   },
   tokenRefreshHint: {
     section: 'Endpoints',
     type: duration('1m', '24h'),
     default: '5m',
     description:
-      'How often others should read the published keys anew: `spiffe_refresh_hint` and the max-age of the documents. ' +
-      'A new JWT key signs after three times as long.',
+      'How often verifiers should fetch the published keys: `spiffe_refresh_hint` and the max-age of the documents. ' +
+      'A new JWT key signs after three times this duration.',
   },
   tokenReviewCache: {
     section: 'Endpoints',
     type: duration('0s', '5m'),
     default: '30s',
     description:
-      "How long the API server's word on a ServiceAccount token, or on the pod of a certificate, counts. The token of " +
-      'a deleted pod is refused at the latest after this time and the 10 s for which the API server remembers its own ' +
-      'reviews.',
+      "How long the API server's answer about a ServiceAccount token, or about the pod of a certificate, is cached. The " +
+      'token of a deleted pod is refused at the latest after this time plus 10 s, for which the API server caches its ' +
+      'own reviews.',
   },
   tokenPodRate: {
     section: 'Endpoints',
     type: whole(1, 1_000_000),
     default: '10',
-    description: 'Requests a second from one pod to one replica, on average; twice as many at once.',
+    description: 'Requests per second from one pod to one replica, on average; twice as many in a burst.',
   },
   tokenAddressRate: {
     section: 'Endpoints',
     type: whole(1, 1_000_000),
     default: '200',
     description:
-      'Requests a second from one address to one listener of one replica, on average; twice as many at once. New ' +
-      'connections are limited alike.',
+      'Requests per second from one address to one listener of one replica, on average; twice as many in a burst. New ' +
+      'connections have the same limit.',
   },
   x509Svid: {
     section: 'Endpoints',
     type: boolean,
     default: 'false',
     description:
-      'Whether the token endpoint gives certificates too: `POST /x509-svid`, for clusters without Pod Certificates and ' +
+      'Whether the token endpoint also issues certificates: `POST /x509-svid`, for clusters without Pod Certificates and ' +
       'for processes that cannot have a projected volume. Needs `tokenAddress`.',
   },
   x509Audience: {
@@ -153,24 +154,24 @@ export const endpointSettings = {
     type: text,
     otherwise: '`spiffe://TRUST-DOMAIN/kubespiffe/x509-svid`',
     description:
-      'The audience that ServiceAccount tokens must have, and no other, to get a certificate. Neither `tokenAudience` ' +
-      'nor one of the API server.',
+      'The only audience of ServiceAccount tokens that get a certificate. It must differ from `tokenAudience` and from ' +
+      'the audiences of the API server.',
   },
   x509Lifetime: {
     section: 'Endpoints',
     type: duration('5m', '1h'),
     default: '1h',
     description:
-      'Longest life of a certificate that the token endpoint gives, of which 2 minutes lie back. It never outlives the ' +
-      'ServiceAccount token it is made from.',
+      'Maximum lifetime of certificates from the token endpoint, including 2 minutes of backdating. A certificate never ' +
+      'outlives the ServiceAccount token that it was issued for.',
   },
   bundleWebAddress: {
     section: 'Endpoints',
     type: hostPort,
     otherwise: 'no such endpoint',
     description:
-      'Where the bundle endpoint of profile https_web listens: those who federate with us, and relying parties of ' +
-      'OpenID Connect, read the documents there, and verify it by a certificate that the web knows. It gives no ' +
+      'Address of the bundle endpoint with profile https_web. Federated trust domains and relying parties of ' +
+      'OpenID Connect read the documents there, and verify it by a Web PKI certificate. It issues no ' +
       'tokens. Needs `bundleWebCertificate` and `bundleWebKey`.',
   },
   bundleWebCertificate: {
@@ -178,8 +179,8 @@ export const endpointSettings = {
     type: filePath,
     otherwise: 'none; required with `bundleWebAddress`',
     description:
-      'Its certificate with the intermediates, PEM, such as `tls.crt` of a mounted Secret. It is read anew when it ' +
-      'changes, without ending a connection.',
+      'Its certificate with intermediates, PEM, such as `tls.crt` of a mounted Secret. It is read again when it ' +
+      'changes, without closing connections.',
   },
   bundleWebKey: {
     section: 'Endpoints',
@@ -192,7 +193,7 @@ export const endpointSettings = {
     type: hostPort,
     otherwise: 'no such endpoint',
     description:
-      'Where the bundle endpoint of profile https_spiffe listens: the same documents, and those who federate with us ' +
+      'Address of the bundle endpoint with profile https_spiffe. It serves the same documents; federated trust domains ' +
       'verify it by the bundle that they have. Its SPIFFE ID is `spiffe://TRUST-DOMAIN/kubespiffe/token-endpoint`.',
   },
 } as const satisfies Record<string, Setting<unknown>>;

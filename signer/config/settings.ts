@@ -19,7 +19,7 @@ const trustDomainType: ValueType<string> = {
   rule: 'a SPIFFE trust domain name: lower-case letters, digits, `.`, `-` and `_`, at most 255 characters',
   parse(value) {
     const read = parseIssuingTrustDomain(value);
-    return read.ok ? read : { ok: false, reason: `is no trust domain: ${read.reason}` };
+    return read.ok ? read : { ok: false, reason: `is not a trust domain: ${read.reason}` };
   },
 };
 
@@ -49,25 +49,25 @@ export const settings = {
     section: 'Kubernetes',
     type: namespaceName,
     otherwise: '`$POD_NAMESPACE`, else the namespace of the pool',
-    description: 'Where the replicas keep their Leases.',
+    description: 'Namespace of the Leases of the replicas.',
   },
   replica: {
     section: 'Kubernetes',
     type: objectName,
     otherwise: '`$POD_NAME`, else host name and process id',
     description:
-      'Name of this replica among the others. No two running replicas may share one. A name of more than 128 ' +
-      'characters is cut, and a hash of the whole takes the place of the rest: the API server takes no longer one.',
+      'Name of this replica. It must be unique among the running replicas. A name of more than 128 characters is ' +
+      'shortened and ends in a hash, because the API server accepts no longer one.',
   },
   requestAdmission: {
     section: 'Kubernetes',
     type: choice<'policy' | 'external'>(['policy', 'external']),
     default: 'policy',
     description:
-      'What keeps everybody but nodes from creating PodCertificateRequests. `policy`: the ValidatingAdmissionPolicy of ' +
-      'manifests/base; the signer answers no request where it is missing or changed. `external`: something else, such ' +
-      'as a webhook of yours. The signer cannot check it and answers all requests. Without it, anybody who may create ' +
-      'requests gets the identity of any pod.',
+      'What ensures that only nodes create PodCertificateRequests. `policy`: the ValidatingAdmissionPolicy of ' +
+      'manifests/base; the signer answers no requests while it is missing or changed. `external`: something else, such ' +
+      'as your own webhook. The signer cannot check it and answers all requests. Without such a guard, everyone who can ' +
+      'create requests can get the identity of any pod.',
   },
   ...endpointSettings,
   concurrency: {
@@ -76,28 +76,27 @@ export const settings = {
     type: whole(1, 80),
     default: '64',
     description:
-      'Maximum number of requests that are answered at the same time. The API server takes 100 calls at once on a ' +
-      'connection: the rest is for Leases and the pool, which must not wait. How many of them one namespace gets follows ' +
-      'from how long the API server takes for a write, and is about three quarters at most.',
+      'Maximum number of requests that are answered at the same time. The API server accepts 100 calls at once on a ' +
+      'connection; the rest is for Leases and the pool, which must not wait. The share of one namespace depends on the ' +
+      'measured duration of a write, and is about three quarters at most.',
   },
   takeoverDelay: {
     section: 'Process',
     type: duration('100ms', '1m'),
     default: '1s',
-    description:
-      'How long a request may stay open before the next replica answers in place of the one it belongs to.',
+    description: 'How long a request stays open before the next replica answers it instead of its owner.',
   },
   metricsAddress: {
     section: 'Process',
     type: hostPort,
     default: '127.0.0.1:9402',
-    description: 'Where `/metrics`, `/livez` and `/readyz` are served.',
+    description: 'Address of `/metrics`, `/livez` and `/readyz`.',
   },
   logLevel: {
     section: 'Process',
     type: choice<LogLevel>(logLevels),
     default: 'info',
-    description: 'Least level that is logged. SIGUSR1 switches a running signer to `debug` and back.',
+    description: 'Minimum level that is logged. SIGUSR1 switches a running signer to `debug` and back.',
   },
 } as const satisfies Record<string, Setting<unknown>>;
 
