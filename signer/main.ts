@@ -83,7 +83,12 @@ async function runReplica(
   });
   log.info({ url: server.url, replica: config.replica, trustDomain: config.trustDomain }, 'signer starts');
 
-  const credentials = await credentialsFor(config, stopping);
+  const endsEarly = () => log.info({ reason: String(stopping.reason) }, 'signer ends before it has begun');
+  const credentials = await credentialsFor(config, stopping).catch((error) => {
+    // A credential plugin is ended with the signer.
+    if (!stopping.aborted) throw error;
+  });
+  if (!credentials) return endsEarly();
   const writeLimit = createWriteLimit({ most: config.concurrency, monotonic });
   const onCall = (call: Call) => {
     const { verb, resource, code, seconds } = call;
@@ -161,11 +166,7 @@ async function runReplica(
   metrics.beforeRender(() => refreshGauges(metrics, { clock, guard, health, permissions, signers }));
 
   const listeners = await listenersFor(shared, signers, health, { credentials, transport: tokenTransport });
-  if (stopping.aborted) {
-    // Told while it waited for credentials, which nobody below would hear of.
-    log.info({ reason: String(stopping.reason) }, 'signer ends before it has begun');
-    return;
-  }
+  if (stopping.aborted) return endsEarly();
   try {
     await live(
       {
