@@ -30,7 +30,7 @@ export async function askEndpoint(
   return said;
 }
 
-/** What is said of an answer that is good and still not what was asked for. */
+/** The error for a successful answer with unexpected content. */
 export function strangeAnswer(url: URL, what: string): KubespiffeError {
   return new KubespiffeError('TOKEN_REFUSED', `${url.host} ${what}`, {
     hint: 'check that --endpoint is the URL of a kubespiffe token endpoint',

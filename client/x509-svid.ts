@@ -23,8 +23,8 @@ export interface Credentials {
 }
 
 /**
- * Makes a key and gets an X509-SVID for it with a projected ServiceAccount token, as a pod does. The answer is looked
- * through: it has to be a leaf for this key, of the ID that it tells, and lead to the roots that come with it.
+ * Makes a key and gets an X509-SVID for it with a projected ServiceAccount token, as a pod does. The answer is
+ * checked: it must be a leaf for this key, with the ID in the answer, and lead to the roots in the answer.
  * @throws KubespiffeError TOKEN_REFUSED with what the endpoint says; neither token nor key is ever in it.
  */
 export async function requestX509Svid(wanted: {

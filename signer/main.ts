@@ -52,7 +52,7 @@ export async function run(
   try {
     await runReplica(config, written, stopping, ended, profiles);
   } finally {
-    // Whatever failed, and however early: nothing may keep the process from ending.
+    // After any failure, however early, nothing may keep the process from ending.
     ended.abort();
   }
 }

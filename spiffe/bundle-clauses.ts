@@ -207,7 +207,7 @@ export function checkBundle(bundle: JsonObject): Finding[] {
   return check(bundleClauses, bundle, undefined);
 }
 
-/** Every clause for one key of a bundle, by its use: what is demanded of whoever publishes it. */
+/** Every clause for one key of a bundle, by its use: the requirements for its publisher. */
 export function checkBundleKey(key: JsonObject): Finding[] {
   return check(keyClauses(key), key, undefined);
 }

@@ -37,7 +37,7 @@ export function parseJsonBytes(bytes: Uint8Array, what: string): Result<JsonObje
   return parseJsonObject(text, what);
 }
 
-/** A value of somebody else's document for a sentence: a text in quotes and cut, and of what is larger only its kind. */
+/** An untrusted value for a sentence: a text in quotes and shortened; of larger values only the kind. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 100));
   if (value === undefined) return 'missing';

@@ -70,9 +70,9 @@ export function thumbprintOf(jwk: PublicJwk): string {
 }
 
 /**
- * Reads the public key of a JWK that somebody else wrote. Its encoding has to be the only right one: padded or
+ * Reads the public key of an untrusted JWK. Its encoding has to be the only right one: padded or
  * short coordinates (RFC 7518 6.2.1.2) and leading zeros (6.3.1.1) are refused, and so is a key that brings its
- * private half along, which whoever fetched it now knows. Never throws.
+ * private half along, which is then no secret any more. Never throws.
  */
 export function readPublicJwk(jwk: unknown): Result<KeyObject> {
   if (!isJsonObject(jwk) || !isKnownKty(jwk.kty)) return failure('kty is not one of EC, RSA and OKP');

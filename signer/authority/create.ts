@@ -98,7 +98,7 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
   };
 }
 
-/** X.520 allows 64 characters, a trust domain has up to 255 and an id up to 63. The id tells roots apart. */
+/** X.520 allows 64 characters, a trust domain has up to 255 and an id up to 63. The id distinguishes roots. */
 function commonName(trustDomain: string, id: string): string {
   const limit = 64;
   const room = limit - id.length - 1;

@@ -41,7 +41,7 @@ export interface PoolDocument {
   /** Absent where the authorities sign for no trust domain, such as those for DNS names. */
   readonly trustDomain?: string;
   /**
-   * Grows with every change of what is published, by whatever amount: a new or restored pool takes the time in seconds
+   * Grows with every change of what is published, by any amount: a new or restored pool takes the time in seconds
    * since the epoch (sequence.ts). It is the sequence number of the bundles made from the pool.
    */
   readonly sequence: number;
@@ -153,7 +153,7 @@ const objectOf =
     ]);
   };
 
-/** A word of somebody else's making, if it is one: a key that was pasted in the wrong place is not repeated. */
+/** An untrusted word, if it is one: a key that was pasted in the wrong place is not repeated. */
 function printable(word: string): string {
   return /^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(word) ? word : '?';
 }
@@ -214,7 +214,7 @@ export function isAuthorityId(id: string): boolean {
 
 /**
  * Reads the JSON of a pool: its shape only, in the order in which docs/reference/pool.md lists the fields. Keys and
- * certificates inside are still text. The first fault is the one told.
+ * certificates inside are still text. The first problem is reported.
  */
 export function readPoolDocument(
   json: string,

@@ -42,7 +42,7 @@ export interface PoolHolderNeeds {
   readonly published: LastPublished;
   /** How long a root must be published before anything is signed under it. */
   readonly rootPropagationSeconds: number;
-  /** Called when current() or signable() may answer otherwise than before. */
+  /** Called when the answer of current() or signable() may have changed. */
   readonly onChange: () => void;
 }
 

@@ -11,7 +11,7 @@ export interface Validity {
   readonly notAfter: Seconds;
 }
 
-/** How far notBefore lies back: peers' clocks may be behind, and the API server allows less than 5 min. */
+/** Backdating of notBefore: peers' clocks may be behind, and the API server allows less than 5 min. */
 const backdateSeconds = 120;
 
 /** Where a leaf of `now` begins to be valid. What lies before `now` counts towards its life as well. */

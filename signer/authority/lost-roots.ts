@@ -17,7 +17,7 @@ export function lostRoots<R extends KnownRoot>(pool: Pool, published: Iterable<R
   return [...published].filter((root) => root.notAfter > now && !named.has(root.sha256Hex));
 }
 
-/** SHA-256 of the roots of all authorities of a pool, whatever their state. */
+/** SHA-256 of the roots of all authorities of a pool, in any state. */
 export function namedRoots(pool: Pool): Set<string> {
   return new Set(pool.authorities.map(({ root }) => root.sha256Hex));
 }

@@ -13,7 +13,7 @@ export interface PoolPlace {
  * that was read.
  *
  * @param before the Secret as it was read; undefined where there was none.
- * @throws ApiStatusError 409 where somebody else was faster.
+ * @throws ApiStatusError 409 if the pool was changed meanwhile.
  */
 export async function writePool(
   transport: Transport,

@@ -105,7 +105,7 @@ function freeId(id: string, taken: ReadonlySet<string>): string {
   return `${id.slice(0, 59)}-${number}`;
 }
 
-/** What an authority is, whatever its name in a pool and the form of its PEM: its certificate, or its key. */
+/** Identifies an authority independently of its name in a pool and the form of its PEM: its certificate, or its key. */
 export function materialOf({ certificate, publicKey, privateKey = '' }: AuthorityRecord): string {
   const pem = certificate ?? publicKey ?? privateKey;
   const blocks = decodePem(pem);

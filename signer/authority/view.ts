@@ -43,7 +43,7 @@ export interface PoolView {
   readLive(signal?: AbortSignal): Promise<Publishable>;
   /** When the API server last confirmed the view, on the monotonic clock, in milliseconds; -Infinity for never. */
   confirmedAtMonotonic(): number;
-  /** Resolves when the Secret was looked at once, whatever came of it: until then nobody can say what is wrong. */
+  /** Resolves when the Secret was read once, with or without success: before that, no problem is known. */
   readonly looked: Promise<void>;
   /** Calls the listener when current() or problem() may have changed. */
   onChange(listener: () => void): void;

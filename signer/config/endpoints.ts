@@ -92,7 +92,7 @@ function audiencesOf({ trustDomain, tokenAudience, x509Audience }: SettingValues
 }
 
 /**
- * Why the audiences, defaults included, cannot be as they are, or undefined: whoever gets a ServiceAccount token for the
+ * Why the audiences, defaults included, cannot be as they are, or undefined. A receiver of a ServiceAccount token for the
  * one kind of SVID must not get the other with it. What the API server has to say about them shows when it is asked.
  */
 export function audienceClash(values: SettingValues): string | undefined {

@@ -117,7 +117,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
       case 'gone':
         return close(state);
       case 'rejected':
-        // Its notBefore lies too far back: it is signed anew.
+        // Its notBefore is too old: sign again.
         if (attempts.isOld(attempt)) return { kind: 'at-once' };
         return wait(state, 'server', { reason: 'StatusRejected', detail: outcome.detail });
       case 'forbidden':

@@ -17,7 +17,7 @@ export type TerminalCondition = (typeof terminalConditions)[number];
 
 /**
  * A PodCertificateRequest as we keep it: one form for both served versions, cut down to what deciding needs.
- * Of an answered request only what tells who answered it is kept, because thousands of them stay for 15 min.
+ * Only what identifies the replica is kept of an answered request, because thousands of them stay for 15 min.
  */
 export type CertificateRequest = OpenRequest | AnsweredRequest;
 

@@ -40,7 +40,7 @@ export type WriteOutcome =
       readonly isRefusal: boolean;
     };
 
-/** The answer to a write would repeat the whole request, chain and all. Whoever knows no such form sends plain JSON. */
+/** The answer to a write would repeat the whole request, chain and all. A server without this form sends plain JSON. */
 const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json';
 
 /** The answer to a request, as a status with its one terminal condition. */

@@ -26,7 +26,7 @@ export interface ApiRequest {
   resource?: string;
   /** The answer's body is of no interest: it is not parsed, and `body` is undefined. */
   discardBody?: boolean;
-  /** Makes what reads a good answer as it comes, for each attempt anew. `body` is then what it has read. */
+  /** Makes what reads a good answer as it comes, once for each attempt. `body` is then what it has read. */
   reader?: () => JsonReader;
   signal?: AbortSignal;
 }

@@ -6,7 +6,7 @@ const fastestSkewMs = 90_000;
 /** After so long a measurement no longer counts: clocks drift. */
 const windowMs = 60_000;
 
-/** What the Date headers of the API server's answers tell about its clock. */
+/** What the Date headers of the API server's answers show about its clock. */
 export interface ServerClock {
   /** Takes one answer in, at the moment it arrived: the server's epoch milliseconds (whole seconds) and the round trip. */
   observe(serverEpochMs: number, roundTripMs: number): void;
@@ -25,7 +25,7 @@ interface Span {
 /**
  * Estimates the server's clock. An answer with Date D that was asked for at a and came at b (ours) says: at some
  * moment between a and b the server's clock was in [D, D + 1 s). So the offset of its clock to our monotonic one
- * lies between D - b and D + 1 s - a, and many answers together narrow that to milliseconds, whatever the latency
+ * lies between D - b and D + 1 s - a, and many answers together narrow that to milliseconds, at any latency
  * of each. Two answers in a row that agree with each other and not with the earlier ones mean that the server's clock
  * was set: they alone count then. One alone does not, as something in front of the API server may have answered.
  * Our own wall clock may jump as it likes: it is read only when the skew is asked for.

@@ -13,9 +13,9 @@ export interface Outgoing {
   readonly body: string | undefined;
 }
 
-/** Is told the answer to a request as it comes; nothing any more after onEnd, onFailure or cancel(). */
+/** Receives the answer to a request as it arrives; nothing after onEnd, onFailure or cancel(). */
 export interface Receiver {
-  /** Informational answers (1xx) are not told. */
+  /** Informational answers (1xx) are not reported. */
   onHead(status: number, headers: IncomingHttpHeaders): void;
   onData(chunk: Buffer): void;
   onEnd(): void;
@@ -28,11 +28,11 @@ export interface InFlight {
   /** No more data until resume(): the server is held back once its window is full. */
   pause(): void;
   resume(): void;
-  /** Gives the request up; the server is told, or never sees it. */
+  /** Cancels the request; the server is notified, or never sees it. */
   cancel(): void;
 }
 
-/** A connection to the API server, made when it is needed and made anew whenever it is gone. */
+/** A connection to the API server, made when it is needed, and again when it is gone. */
 export interface Connection {
   send(outgoing: Outgoing, receiver: Receiver): InFlight;
   /** Ends the connection; what is in flight fails. */

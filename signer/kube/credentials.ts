@@ -26,7 +26,7 @@ export interface Credentials {
    * @throws KubespiffeError CONFIG_INVALID when there never was a value.
    */
   authorization(): Promise<string | undefined>;
-  /** The server refused the last value: everything is read anew next time, exec plugins run again. */
+  /** The server refused the last value: everything is read again next time, and exec plugins run again. */
   invalidate(): void;
   /** The namespace of the context or of the pod. */
   readonly namespace: string | undefined;
@@ -216,7 +216,7 @@ function proxyOf(
   origin: string,
 ): URL | undefined {
   try {
-    // What the kubeconfig says holds for each host, whatever NO_PROXY has.
+    // The kubeconfig's proxy applies to each host, regardless of NO_PROXY.
     const proxy =
       proxyUrl === undefined ? proxyFromEnvironment(server, env) : parseProxy(proxyUrl, 'proxy-url');
     if (proxy?.protocol === 'https:' && server.protocol === 'http:') {

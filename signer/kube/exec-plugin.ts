@@ -32,7 +32,7 @@ export interface ExecSurroundings {
  * Runs a credential plugin (client.authentication.k8s.io v1 and v1beta1). What it writes to standard error goes to ours.
  * Where kubectl sets no bounds, we do: on the length of the output, and without a terminal on the time.
  *
- * @param cluster what the plugin is told where it asks for it (provideClusterInfo).
+ * @param cluster passed to the plugin if it asks for it (provideClusterInfo).
  * @throws Error without any of the plugin's output.
  */
 export async function runExecPlugin(

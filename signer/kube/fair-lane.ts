@@ -82,7 +82,7 @@ export function createFairLane() {
 
 interface Rotation<T> {
   readonly entries: Map<string, T>;
-  /** The entry that comes first. Whoever calls this moves the entry to the end, or deletes it. */
+  /** The entry that comes first. The caller moves the entry to the end, or deletes it. */
   first(): T | undefined;
   toEnd(name: string, entry: T): void;
 }

@@ -19,7 +19,7 @@ interface Entry {
   readonly receiver: Receiver;
   /** Undefined while it waits for a connection or a free stream. */
   flight: InFlight | undefined;
-  /** Nothing more is told of it. */
+  /** Nothing more is reported about it. */
   isOver: boolean;
   wasRefused: boolean;
 }

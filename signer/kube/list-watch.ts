@@ -100,7 +100,7 @@ function createPage<T>(needs: Followed<T>) {
     entries: () => entries,
     received: () => received,
     bytes: () => bytes,
-    /** Begins anew: a GET that was cut is sent again. */
+    /** Starts again: a GET that was cut is sent again. */
     reader(): JsonReader {
       entries = [];
       received = 0;
@@ -190,7 +190,7 @@ function change<T>(needs: Followed<T>, event: WatchEvent): void {
     if (entry === undefined) store.delete(key);
     else store.set(key, entry[1]);
   } catch (error) {
-    // A listener's mistake, or an object that is none: the rest of the resource is still worth following.
+    // An error of a listener, or an invalid object: the rest of the resource is still worth following.
     store.touch();
     log.warn({ resource: needs.resource, error: messageOf(error) }, 'an event could not be taken in');
   }

@@ -32,7 +32,7 @@ export interface Queue {
   /**
    * Works until the signal is aborted, then starts nothing new and resolves when the running workers have finished.
    * Their own signal is aborted `drainMs` (default 4000) after that. A worker that throws has its key queued again
-   * with back-off, and `onError` is told.
+   * with back-off, and `onError` is called.
    */
   run(
     worker: (key: string, signal: AbortSignal) => Promise<void>,

@@ -38,7 +38,7 @@ export interface ReflectorNeeds<T> extends Followed<T> {
   readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
   readonly onState?: (state: ReflectorState) => void;
   readonly onRestart?: (cause: RestartCause) => void;
-  /** The resource answered a plain 404: whoever knows where it is served should look again. */
+  /** The resource answered a plain 404: discovery should look again where it is served. */
   readonly onNotServed?: () => void;
   /**
    * After so long without an event or a bookmark the watch is cut, and all is listed. The server sends a bookmark about
@@ -57,7 +57,7 @@ const failuresBeforeList = 3;
 const shortWatchMs = 1_000;
 
 /**
- * Keeps a store equal to a resource: lists it in pages, watches it from there, and goes on after whatever happens.
+ * Keeps a store equal to a resource: lists it in pages, watches it from there, and continues after every error.
  * Returns when the signal is aborted, and never throws.
  */
 export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@ import type { Fields } from './json-reader.ts';
 import type { SetTimer } from './timer.ts';
 import { createLineReader, type WatchEvent } from './watch-lines.ts';
 
-/** Events that may lie unread before the server is told to hold back. */
+/** Events that may be unread before the stream is paused. */
 const highWater = 2_000;
 const maxErrorBytes = 1024 * 1024;
 

@@ -31,7 +31,7 @@ const alive: HealthReport = { ok: true, checks: [{ name: 'event-loop', ok: true,
 /**
  * Serves `/metrics`, `/livez` and `/readyz` until the signal aborts. The two checks answer 200 `ok` or 503 with
  * each check and its reason. As with kube-apiserver, `?verbose` shows the checks in either case, and
- * `?exclude=NAME`, once or more, asks for readiness whatever these checks say.
+ * `?exclude=NAME`, once or more, ignores these checks.
  *
  * Rejects when the address cannot be listened on.
  */
@@ -43,7 +43,7 @@ export async function serveObservability({
 }: Needs): Promise<ObservabilityServer> {
   const server = createServer(
     {
-      // Probes and scrapes are small and quick; whoever is slower than this is not one of them.
+      // Probes and scrapes are small and quick; a slower client is neither.
       headersTimeout: 5_000,
       requestTimeout: 5_000,
       connectionsCheckingInterval: 2_500,
@@ -74,7 +74,7 @@ export async function serveObservability({
 const mostConnections = 64;
 
 /**
- * Bounds the connections at the cost of the oldest. Whoever holds many open must not keep kubelet's next probe out: a
+ * Bounds the connections at the cost of the oldest. A client with many open ones must not keep kubelet's next probe out: a
  * pod whose probes fail is restarted.
  */
 function makeRoomForNew(server: Server): void {

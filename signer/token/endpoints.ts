@@ -59,7 +59,7 @@ const bundleTlsVersion = 'TLSv1.2';
  * what verifies it, and the two kinds of bundle endpoint, which only serve documents.
  *
  * @returns the listeners that are configured, each of which runs until the signal is aborted, serves a moment longer,
- *   and then drains. They throw CONFIG_INVALID for an audience that must not be ours, and whatever listening throws.
+ *   and then drains. They throw CONFIG_INVALID for an audience that must not be ours, and the errors of listen().
  */
 export function createEndpoints(
   needs: EndpointNeeds,

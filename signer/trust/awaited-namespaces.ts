@@ -6,7 +6,7 @@ export interface AwaitedNamespaces {
   holds(namespace: string, roots: Iterable<string>): void;
   /** The namespace refused a write. It is not awaited any more, unless all that are left refuse. */
   refuses(namespace: string): void;
-  /** A write met a change by somebody else. After several in a row the namespace is not awaited any more. */
+  /** A write conflicted with another one. After several in a row the namespace is not awaited any more. */
   conflicts(namespace: string): void;
   /** The namespace is as it should be: earlier refusals and conflicts count no more. */
   complies(namespace: string): void;

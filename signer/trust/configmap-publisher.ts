@@ -44,7 +44,7 @@ export interface ConfigMapPublisher extends RootVisibility {
 /**
  * Keeps a ConfigMap with the roots of the pool in every namespace that asks for it by a label, and takes it away where
  * the label is gone. As with the ClusterTrustBundle, the pool is read live before each write, and one that is empty or
- * cannot be read changes nothing. What somebody else has put under the name is neither changed nor deleted.
+ * cannot be read changes nothing. A foreign object of the name is neither changed nor deleted.
  */
 export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): ConfigMapPublisher {
   const { pool, namespaces, observed, name, log } = needs;

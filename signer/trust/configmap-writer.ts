@@ -23,7 +23,7 @@ export interface ConfigMapWriter {
     known: ObservedConfigMap | undefined,
     signal: AbortSignal,
   ): Promise<void>;
-  /** Deletes what we have made, or takes out what is ours where somebody else keeps things in it too. */
+  /** Deletes what we have made, or removes only our keys if it has others. */
   withdraw(namespace: string, known: ObservedConfigMap, signal: AbortSignal): Promise<void>;
   /** Whether a namespace is there without the label: the watch may be behind, and a deletion is not taken back. */
   hasOptedOut(namespace: string, signal: AbortSignal): Promise<boolean>;
@@ -41,7 +41,7 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
         method: 'PATCH',
         path: pathOf(namespace),
         // What is there is ours, and made right by force. Where nothing was seen, something may have come just now:
-        // without force, the API server refuses to change a key or a label that somebody else has set.
+        // without force, the API server refuses to change a key or a label that another manager has set.
         query: { fieldManager, force: String(known !== undefined) },
         contentType: 'application/apply-patch+yaml',
         body: {
@@ -66,7 +66,7 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
         await transport.request({ ...call, method: 'DELETE', path: pathOf(namespace), body, signal });
         return;
       }
-      // By name and not by what we own: whoever has handed it over owns its label too.
+      // By name and not by ownership: the label of a ConfigMap that was handed over belongs to its creator.
       const labels = Object.fromEntries(bundleLabelKeys.map((key) => [key, null]));
       const body = { metadata: { ...preconditions, labels }, data: { [rootsKey]: null } };
       const query = { fieldManager };

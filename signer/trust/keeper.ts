@@ -5,7 +5,7 @@ import type { SetTimer } from '../kube/timer.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
 
-/** What the objects that we keep in the cluster have in common, whatever they are. */
+/** What all kinds of objects that we keep in the cluster have in common. */
 export interface KeeperNeeds {
   readonly membership: Membership;
   /** The rank of this replica as writer of an object: 0 writes at once. */

@@ -68,7 +68,7 @@ function json(text: string): PublishedDocument {
   return published(text, 'application/json');
 }
 
-/** Bytes with their validator, for whatever stands beside the documents of a pool. */
+/** Bytes with their validator, for documents that do not come from a pool. */
 export function published(text: string, contentType: string): PublishedDocument {
   const bytes = Buffer.from(text);
   return { bytes, etag: `"${createHash('sha256').update(bytes).digest('base64url')}"`, contentType };

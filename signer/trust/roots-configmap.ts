@@ -46,11 +46,11 @@ export function toOptedIn({ metadata, status }: Namespace): OptedIn {
   return { isTerminating: metadata.deletionTimestamp !== undefined || status?.phase === 'Terminating' };
 }
 
-/** What we keep of a ConfigMap of our name: of somebody else's, only that it is there. */
+/** What we keep of a ConfigMap of our name; of a foreign one, only that it exists. */
 export interface ObservedConfigMap {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** Whether it has our label. Whoever takes the label off takes the ConfigMap over, whoever sets it hands it to us. */
+  /** Whether it has our label. Removing the label takes the ConfigMap over, setting it hands it to us. */
   readonly isOurs: boolean;
   /** Whether there is more in it than what we put there. */
   readonly holdsMore: boolean;
@@ -105,7 +105,7 @@ export type Step =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'publish'; readonly drift: string }
   | { readonly kind: 'withdraw'; readonly drift: string }
-  /** A ConfigMap that somebody else made has the name: it is left alone. */
+  /** A foreign ConfigMap has the name: it is not changed. */
   | { readonly kind: 'foreign' };
 
 /**

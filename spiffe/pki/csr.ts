@@ -31,7 +31,7 @@ export function readCsrKey(pkcs10: Uint8Array): SubjectKey {
 }
 
 /**
- * The same of a request that nobody has verified: whoever made it has signed it with the private key (RFC 2986 3),
+ * Like readCsrKey, for a request that was not verified: it must be signed with its private key (RFC 2986 3),
  * which is all that the request is good for. Never throws.
  */
 export function readProvenCsrKey(pkcs10: Uint8Array): ProvenKey {

@@ -123,7 +123,7 @@ export interface Cursor {
   peek(): number | undefined;
   /** The next element; `what` names it in the error when it is missing or of another tag. */
   next(tag: number, what: string): Element;
-  /** The next element, whatever its tag. */
+  /** The next element, with any tag. */
   any(what: string): Element;
   /** Throws when something is left. */
   end(what: string): void;

@@ -64,7 +64,7 @@ export function leafExtensions(wanted: {
   };
 }
 
-/** issuerAltName with one URI (RFC 5280 4.2.1.7): where the issuer of the certificate tells about itself. */
+/** issuerAltName with one URI (RFC 5280 4.2.1.7): further names of the issuer. */
 export function issuerExtension(url: string): Uint8Array {
   if (!/^[\x21-\x7e]+$/.test(url)) throw derError('a URL that is empty or not printable ASCII');
   const name = encode(contextTag(6, 'primitive'), Buffer.from(url, 'latin1'));

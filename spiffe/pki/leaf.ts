@@ -68,7 +68,7 @@ interface Issuer {
   readonly algorithmDer: Uint8Array;
 }
 
-/** The templates of an authority, each compiled once. A profile is known by its object: keep it, do not make it anew. */
+/** The templates of an authority, each compiled once. A profile is known by its object: reuse the same object. */
 export function leafTemplates(issuer: Issuer): (profile: CertificateProfile) => LeafTemplate {
   const compiled = new WeakMap<CertificateProfile, LeafTemplate>();
   return (profile) => {

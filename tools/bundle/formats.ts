@@ -12,7 +12,7 @@ import { certificatesOf } from '../inspect/pem.ts';
 export const bundleFormats = ['spiffe', 'jwks', 'pem'] as const;
 export type BundleFormat = (typeof bundleFormats)[number];
 
-/** What verifies SVIDs, whatever it was read from. */
+/** Verifies SVIDs; read from any format. */
 export interface TrustMaterial {
   readonly roots: readonly CertificateFacts[];
   readonly jwtKeys: ReadonlyMap<string, KeyObject>;

@@ -96,7 +96,7 @@ function formOf(blocks: readonly PemBlock[]): Finding[] {
   ];
 }
 
-/** What can be said of a private key without showing any of it. */
+/** Facts about a private key that reveal nothing of it. */
 function keySection(
   block: PemBlock,
   leaf: CertificateFacts | undefined,

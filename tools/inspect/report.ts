@@ -50,7 +50,7 @@ function broken(inspection: Inspection, level: Finding['level']): Finding[] {
 
 /**
  * Prints what it says, whether it conforms, and what is wrong; for programs every clause, fulfilled or not. What is
- * inspected is mostly somebody else's: its texts neither steer the terminal nor begin a line.
+ * inspected is untrusted: its texts neither control the terminal nor begin a line.
  */
 export function printInspection(
   terminal: Terminal,

@@ -17,7 +17,7 @@ export function inspectSpiffeBundle(bundle: JsonObject, context: CertificateCont
     findings: checkBundle(bundle),
   };
   const sections = keys.flatMap((key, index) =>
-    // What is no object is told of once, with the document.
+    // A value that is not an object is reported once, with the document.
     isJsonObject(key) ? keySections(key, `Key ${index + 1}`, context) : [],
   );
   return { kind: 'SPIFFE bundle', sections: [head, ...sections] };

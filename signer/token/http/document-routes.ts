@@ -32,7 +32,7 @@ export type Documents = Readonly<Partial<Record<DocumentName, () => Checked<Serv
  * The documents of a pool, ready to be served by any listener.
  *
  * @param settings issuer: of the JWT-SVIDs, without which there is no discovery. refreshHintSeconds: how often others
- *   should read them anew.
+ *   should read them again.
  */
 export function createDocuments(
   pool: () => Pool | undefined,

@@ -60,7 +60,7 @@ export async function makeEndpointCertificate(input: {
 
 /**
  * Whether this certificate is to be replaced: half of its lifetime is over, or another chain signs now. Chains are
- * compared, as a pool that was created anew has the same ids.
+ * compared, because a new pool may have the same ids.
  *
  * @param now seconds since the epoch.
  */

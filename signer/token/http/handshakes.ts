@@ -5,7 +5,7 @@ export interface HandshakeLimits {
 }
 
 /**
- * Gives connections their turn for the TLS handshake. Until a handshake is over OpenSSL holds whatever the peer sends as
+ * Gives connections their turn for the TLS handshake. Until a handshake is over OpenSSL keeps everything that the peer sends as
  * its certificate, up to 100 KB, which it unpacks to 3.4 MiB. So few are under way at once, and the others wait unread.
  * Addresses take turns: one with many connections, or slow ones, delays its own.
  *

@@ -23,7 +23,7 @@ export interface HttpNeeds {
   /** Of new connections, by address. */
   readonly connectionRate: Limiter;
   readonly limits?: HttpLimits;
-  /** Is called once for each request, whatever came of it. Documents that were served are not reported. */
+  /** Called once for each request, with its outcome. Documents that were served are not reported. */
   readonly report: (context: RequestContext, outcome: Checked<Issued>) => void;
   /** Is called for each connection that was closed before a request. */
   readonly onCut: (cause: Excess) => void;

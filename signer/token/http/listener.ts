@@ -30,7 +30,7 @@ const lingerMs = 2_000;
  * certificate is for new connections; open ones keep theirs. When the last one has ended, the state and a warning say so,
  * because clients fail in the handshake, which is not visible here.
  *
- * @throws whatever listening throws.
+ * @throws the errors of listen().
  */
 export async function runListener(needs: ListenerNeeds, signal: AbortSignal): Promise<void> {
   const { name, address, certificates, log, onState } = needs;

@@ -60,7 +60,7 @@ export type X509Service = (request: X509Request, context: RequestContext) => Pro
 /**
  * Issues X509-SVIDs to pods that prove themselves with their ServiceAccount token: the same identity, by the same
  * decision, as their PodCertificateRequests would get. A certificate lives longer than a token, so that the API server
- * is asked anew each time.
+ * is asked each time.
  */
 export function createX509Service(needs: X509ServiceNeeds): X509Service {
   return async (request, context) => {
