@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 kind=${1:-unit}
 cluster_folders=(test/contract test/manifests test/e2e)
 
-# These compare durations that they measure, so they run with nothing beside them.
-alone=(test/contract/takeover.test.ts)
+# These compare durations that they measure, or flood a signer, so they run with nothing beside them.
+alone=(test/contract/takeover.test.ts test/contract/token-outage.test.ts)
 
 # Cluster tests wait more than they compute, so three files share two cores well. A failed test may leave processes
 # running; --test-force-exit ends its file all the same.
