@@ -478,41 +478,18 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
         made.stderr,
         /^warning: there is no ClusterTrustBundle kubespiffe\.io:spiffe:roots, and kubespiffe\.io:spiffe:elsewhere is not read; .*--bundle-suffix/,
       );
-      const restored = await run(
-        [
-          'ca',
-          'restore',
-          '-n',
-          namespace,
-          '--name',
-          'by-name',
-          '--from',
-          '-',
-          '--kubeconfig',
-          controlPlane.kubeconfig,
-        ],
-        { input: stringify(await stored('by-name')) },
-      );
+      const restore = async (...flags: string[]) =>
+        run(
+          [
+            ...['ca', 'restore', '-n', namespace, '--name', 'by-name', '--from', '-'],
+            ...['--kubeconfig', controlPlane.kubeconfig, ...flags],
+          ],
+          { input: stringify(await stored('by-name')) },
+        );
+      const restored = await restore();
       assert.equal(restored.code, 0, restored.stderr);
       assert.ok(!poolJsonIn(await stored('by-name'))?.includes('published-'));
-      const carried = await run(
-        [
-          ...[
-            'ca',
-            'restore',
-            '-n',
-            namespace,
-            '--name',
-            'by-name',
-            '--from',
-            '-',
-            '--kubeconfig',
-            controlPlane.kubeconfig,
-          ],
-          ...['--bundle-suffix', 'elsewhere'],
-        ],
-        { input: stringify(await stored('by-name')) },
-      );
+      const carried = await restore('--bundle-suffix', 'elsewhere');
       assert.equal(carried.code, 0, carried.stderr);
       assert.match(
         carried.stderr,
