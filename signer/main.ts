@@ -106,7 +106,7 @@ async function runReplica(
   const discovery = createDiscovery({ transport, log, ...time });
   const onWatchRestart = (resource: string, cause: string) => metrics.watchRestarts.inc({ resource, cause });
   const informing = { transport, discovery, onWatchRestart, log, ...time };
-  const pods = createInformer(informing, allPods);
+  const pods = createInformer(informing, allPods());
   const policies = createInformer(informing, admissionPolicies);
   const policyBindings = createInformer(informing, admissionPolicyBindings);
   const permissions = createPermissions({

@@ -52,7 +52,7 @@ const resources: [
   ],
   [
     'a pod',
-    allPods,
+    allPods(),
     { metadata, spec: { nodeName: 'n', serviceAccountName: 'web' }, status: { phase: 'Failed' } },
   ],
   ['a ClusterTrustBundle', bundlesOf('kubespiffe.io/spiffe'), { metadata, spec: { trustBundle: 'PEM' } }],

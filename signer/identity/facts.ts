@@ -1,3 +1,4 @@
+import type { Labels } from '../kube/label-selector.ts';
 import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 
@@ -52,6 +53,15 @@ function haveSameIdentity(one: PodFacts, other: PodFacts): boolean {
     one.uid === other.uid &&
     one.serviceAccountName === other.serviceAccountName &&
     one.nodeName === other.nodeName &&
-    one.finished === other.finished
+    one.finished === other.finished &&
+    one.hostname === other.hostname &&
+    one.subdomain === other.subdomain &&
+    areEqual(one.labels, other.labels) &&
+    areEqual(one.annotations, other.annotations)
   );
+}
+
+function areEqual(one: Labels = {}, other: Labels = {}): boolean {
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length && names.every((name) => one[name] === other[name]);
 }

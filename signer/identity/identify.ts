@@ -5,11 +5,35 @@ import { type Subject, spiffeSubject } from './subject.ts';
 
 /** Who a pod is, or why it has no identity. `detail` completes the sentence of the reason. */
 export type Identity =
-  | { readonly ok: true; readonly subject: Subject }
-  | { readonly ok: false; readonly reason: 'IdentityInvalid'; readonly detail: string };
+  | { readonly ok: true; readonly subject: Subject; readonly terms?: Terms }
+  | { readonly ok: false; readonly reason: IdentityReason; readonly detail: string };
 
-/** Names a pod that was verified. Each signer has one; certificates and tokens of the signer both use it. */
-export type Identify = (pod: PodReference) => Identity;
+export type IdentityReason = 'IdentityInvalid';
+
+/** What limits the certificates and tokens of an identity, from its registration. */
+export interface Terms {
+  /** The registration, as `namespace/name`, or `name` of a ClusterWorkloadRegistration. */
+  readonly registration: string;
+  readonly maxLifetimeSeconds?: number;
+  readonly maxTokenLifetimeSeconds?: number;
+  /** The only audiences of its tokens; a trailing `*` matches every end. */
+  readonly audiences?: readonly string[];
+  readonly hint?: string;
+  /** Trust domains whose bundles belong to the workload. */
+  readonly federatesWith?: readonly string[];
+}
+
+/** What a request says of itself, such as the registration it wants: only keys that the profile knows. */
+export type Annotations = Readonly<Record<string, string>>;
+
+/**
+ * Names a pod that was verified. Each signer has one; certificates and tokens of the signer both use it.
+ *
+ * @param facts what is known of the live pod. @param annotations may only choose among what the pod may have anyway.
+ */
+export type Identify = (pod: PodReference, facts: PodFacts, annotations: Annotations) => Identity;
+
+export const noAnnotations: Annotations = {};
 
 /** The default identity: `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`. Pure. */
 export function identify(

@@ -1,5 +1,5 @@
 import type { SubjectKey, SupportedKey } from '../../spiffe/pki/spki.ts';
-import { type Identify, verifyPod } from '../identity/identify.ts';
+import { type Identify, type Terms, verifyPod } from '../identity/identify.ts';
 import type { Subject } from '../identity/subject.ts';
 import type { PodLookup } from '../kube/pods.ts';
 import type { DenyReason, DropReason, WaitReason } from '../observe/reasons.ts';
@@ -7,7 +7,12 @@ import type { OpenRequest } from './request.ts';
 
 /** What is done about a request. `detail` fills the sentence of the reason in observe/reasons.ts. */
 export type Decision =
-  | { readonly kind: 'issue'; readonly subject: Subject; readonly key: SupportedKey }
+  | {
+      readonly kind: 'issue';
+      readonly subject: Subject;
+      readonly terms?: Terms | undefined;
+      readonly key: SupportedKey;
+    }
   | { readonly kind: 'deny'; readonly reason: DenyReason; readonly detail: string }
   | { readonly kind: 'wait'; readonly reason: WaitReason; readonly detail: string }
   | { readonly kind: 'drop'; readonly reason: DropReason; readonly detail: string };
@@ -25,9 +30,8 @@ const drop = (reason: DropReason, detail: string): Decision => ({ kind: 'drop', 
 export function decideOnRequest(request: OpenRequest, key: SubjectKey): Decision | SupportedKey {
   if (key.kind === 'unreadable') return wait('RequestUnreadable', key.reason);
   if (key.kind === 'unsupported') return deny('UnsupportedKeyType', key.algorithm);
-  if (request.annotationKey !== undefined) {
-    return deny('InvalidUnverifiedUserAnnotations', JSON.stringify(request.annotationKey));
-  }
+  const { annotationProblem } = request;
+  if (annotationProblem !== undefined) return deny('InvalidUnverifiedUserAnnotations', annotationProblem);
   return key;
 }
 
@@ -51,7 +55,7 @@ export function decideOnPod(
     return wait('NodeMismatch', `request ${request.nodeName}, pod ${pod.nodeName || 'not scheduled'}`);
   }
   if (pod.finished) return wait('PodFinished', pod.finished);
-  const identity = identify(request);
+  const identity = identify(request, pod, request.annotations);
   if (!identity.ok) return wait(identity.reason, identity.detail);
-  return { kind: 'issue', subject: identity.subject, key };
+  return { kind: 'issue', subject: identity.subject, terms: identity.terms, key };
 }

@@ -1,5 +1,6 @@
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
+import { type Annotations, noAnnotations } from '../identity/identify.ts';
 import type { Flow } from '../kube/fair-lane.ts';
 import type { InformerSpec } from '../kube/informer.ts';
 import { podCertificateRequests } from '../kube/resources.ts';
@@ -42,8 +43,10 @@ export interface OpenRequest extends RequestAddress {
   readonly maxExpirationSeconds: number;
   /** Where the public key is. */
   readonly key: RequestKey;
-  /** The first key of unverifiedUserAnnotations: none is recognised, so one is enough to refuse. */
-  readonly annotationKey: string | undefined;
+  /** unverifiedUserAnnotations, with the keys that the signer knows. */
+  readonly annotations: Annotations;
+  /** Why the other unverifiedUserAnnotations can never be accepted; undefined if all are known and well formed. */
+  readonly annotationProblem: string | undefined;
   /** Epoch milliseconds by the API server's clock; NaN if unreadable. Nobody but the API server sets it. */
   readonly createdAtMs: number;
 }
@@ -96,7 +99,11 @@ export function terminalCondition(conditions: readonly Condition[] | undefined):
  * Projects an object of the API server to what we keep of it. Total: the API server has validated the object. The
  * version is a parameter, because the items of a list do not carry it.
  */
-export function toCertificateRequest(wire: WireRequest, version: CertificatesVersion): CertificateRequest {
+export function toCertificateRequest(
+  wire: WireRequest,
+  version: CertificatesVersion,
+  known: KnownAnnotations = {},
+): CertificateRequest {
   const { metadata, spec } = wire;
   const { name, uid = '', namespace = '' } = metadata;
   const address = { uid, namespace, name, version };
@@ -116,9 +123,35 @@ export function toCertificateRequest(wire: WireRequest, version: CertificatesVer
     nodeUID: spec.nodeUID,
     maxExpirationSeconds: spec.maxExpirationSeconds ?? defaultExpirationSeconds,
     key: keyOf(spec),
-    annotationKey: Object.keys(spec.unverifiedUserAnnotations ?? {})[0],
+    ...readAnnotations(spec.unverifiedUserAnnotations, known),
     createdAtMs: Date.parse(metadata.creationTimestamp ?? ''),
   };
+}
+
+/** Annotations that a signer knows: each key with a function that says why a value can never be right. */
+export type KnownAnnotations = Readonly<Record<string, (value: string) => string | undefined>>;
+
+/** Of annotations that are refused anyway, none is kept: their author decides how large they are. */
+function readAnnotations(
+  annotations: Readonly<Record<string, string>> | undefined,
+  known: KnownAnnotations,
+): Pick<OpenRequest, 'annotations' | 'annotationProblem'> {
+  for (const [key, value] of Object.entries(annotations ?? {})) {
+    const problem = annotationProblem(key, value, known);
+    if (problem !== undefined) return { annotations: noAnnotations, annotationProblem: problem };
+  }
+  return { annotations: annotations ?? noAnnotations, annotationProblem: undefined };
+}
+
+function annotationProblem(key: string, value: string, known: KnownAnnotations): string | undefined {
+  const check = Object.hasOwn(known, key) ? known[key] : undefined;
+  if (check) {
+    const problem = check(value);
+    return problem === undefined ? undefined : `${JSON.stringify(key)} ${problem}`;
+  }
+  const names = Object.keys(known);
+  const accepted = names.length === 0 ? 'no userAnnotations' : `only ${names.join(' and ')}`;
+  return `${JSON.stringify(key)} is not known; this signer accepts ${accepted}`;
 }
 
 function keyOf({ stubPKCS10Request, pkixPublicKey }: PodCertificateRequest['spec']): RequestKey {
@@ -133,12 +166,13 @@ function keyOf({ stubPKCS10Request, pkixPublicKey }: PodCertificateRequest['spec
  */
 export function requestsOf(
   signerName: string,
+  known?: KnownAnnotations,
 ): InformerSpec<WireRequest, CertificateRequest, CertificatesVersion> {
   return {
     resource: podCertificateRequests,
     fieldSelector: `spec.signerName=${signerName}`,
     fields: requestFields,
-    project: toCertificateRequest,
+    project: (wire, version) => toCertificateRequest(wire, version, known),
     indexes: {
       pod: (request) =>
         request.answered === undefined ? `${request.namespace}/${request.podName}` : undefined,

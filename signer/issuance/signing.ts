@@ -6,6 +6,7 @@ import type { Seconds } from '../../spiffe/pki/time.ts';
 import { issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
+import type { Terms } from '../identity/identify.ts';
 import { namesOf } from '../identity/subject.ts';
 import type { IssuedCertificate } from '../observe/audit.ts';
 import type { WaitReason } from '../observe/reasons.ts';
@@ -63,6 +64,12 @@ export function createSigning(needs: SigningNeeds) {
     return { ok: true, authority: signable.authority };
   }
 
+  function policyFor(terms: Terms | undefined): LeafPolicy {
+    const { policy } = needs;
+    const { maxLifetimeSeconds = policy.maxLifetimeSeconds } = terms ?? {};
+    return { ...policy, maxLifetimeSeconds: Math.min(maxLifetimeSeconds, policy.maxLifetimeSeconds) };
+  }
+
   async function sign(
     decision: Extract<Decision, { kind: 'issue' }>,
     request: OpenRequest,
@@ -74,7 +81,7 @@ export function createSigning(needs: SigningNeeds) {
     const validity = leafValidity({
       now: Math.floor(needs.now() / 1000),
       maxExpirationSeconds: request.maxExpirationSeconds,
-      policy: needs.policy,
+      policy: policyFor(decision.terms),
       authorityNotBefore: signingAuthority.notBefore,
       authorityNotAfter: signingAuthority.notAfter,
       jitter: needs.jitter(),

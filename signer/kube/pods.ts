@@ -1,6 +1,7 @@
 import { isNotFoundOfObject } from './api-error.ts';
 import type { InformerSpec } from './informer.ts';
-import { createJsonReader } from './json-reader.ts';
+import { createJsonReader, type Fields } from './json-reader.ts';
+import { labelIndex } from './label-index.ts';
 import type { Store } from './store.ts';
 import type { ApiRequest, Transport } from './transport.ts';
 import { metadataFields, type Pod } from './types.ts';
@@ -14,6 +15,11 @@ export interface PodFacts {
   readonly finished: 'Succeeded' | 'Failed' | undefined;
   /** When its time to terminate is over, seconds since the epoch; absent unless it is being deleted. */
   readonly deletesAt?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Only those that `podReaderOf` was given. */
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly hostname?: string;
+  readonly subdomain?: string;
 }
 
 /** A pod as a request or a credential names it. */
@@ -32,32 +38,60 @@ export type PodLookup =
   | { readonly kind: 'gone' }
   | { readonly kind: 'unavailable'; readonly error: unknown };
 
-/** What is read of a pod. Its author decides how large the rest is. */
-export const podFields = {
-  metadata: { ...metadataFields, deletionTimestamp: true },
-  spec: { nodeName: true, serviceAccountName: true },
-  status: { phase: true },
-} as const;
+/** How pods are read. Their author decides how large they are, so that only what is needed is kept. */
+export interface PodReader {
+  readonly fields: Fields;
+  /** Projects a pod of the API server to what we keep of it. */
+  toFacts(wire: Pod): PodFacts;
+}
 
-/** Projects a pod of the API server to what we keep of it. */
-export function toPodFacts(wire: Pod): PodFacts {
-  const phase = wire.status?.phase;
-  const { deletionTimestamp } = wire.metadata;
+/** @param annotations keys of the annotations that are kept. */
+export function podReaderOf(annotations: readonly string[] = []): PodReader {
+  const fields = {
+    metadata: {
+      ...metadataFields,
+      deletionTimestamp: true,
+      labels: true,
+      ...(annotations.length > 0 && {
+        annotations: Object.fromEntries(annotations.map((key) => [key, true] as const)),
+      }),
+    },
+    spec: { nodeName: true, serviceAccountName: true, hostname: true, subdomain: true },
+    status: { phase: true },
+  } as const satisfies Fields;
+  const kept = new Set(annotations);
+  return { fields, toFacts: (wire) => toPodFacts(wire, kept) };
+}
+
+const defaultReader = podReaderOf();
+
+export function toPodFacts({ metadata, spec, status }: Pod, kept?: ReadonlySet<string>): PodFacts {
+  const { deletionTimestamp, labels } = metadata;
+  const annotations = Object.entries(metadata.annotations ?? {}).filter(([key]) => kept?.has(key));
+  const { phase } = status ?? {};
   return {
-    uid: wire.metadata.uid ?? '',
-    nodeName: wire.spec?.nodeName ?? '',
-    serviceAccountName: wire.spec?.serviceAccountName ?? 'default',
+    uid: metadata.uid ?? '',
+    nodeName: spec?.nodeName ?? '',
+    serviceAccountName: spec?.serviceAccountName ?? 'default',
     finished: phase === 'Succeeded' || phase === 'Failed' ? phase : undefined,
     // A time that cannot be read counts as past.
     ...(deletionTimestamp !== undefined && { deletesAt: Date.parse(deletionTimestamp) / 1000 || 0 }),
+    ...(labels && { labels }),
+    ...(annotations.length > 0 && { annotations: Object.fromEntries(annotations) }),
+    ...(spec?.hostname && { hostname: spec.hostname }),
+    ...(spec?.subdomain && { subdomain: spec.subdomain }),
   };
 }
 
-export const allPods: InformerSpec<Pod, PodFacts> = {
-  resource: { group: '', versions: ['v1'], name: 'pods' },
-  fields: podFields,
-  project: toPodFacts,
-};
+/** All pods of the cluster, indexed by namespace and label. */
+export function allPods(reader: PodReader = defaultReader): InformerSpec<Pod, PodFacts> {
+  return {
+    resource: { group: '', versions: ['v1'], name: 'pods' },
+    fields: reader.fields,
+    project: reader.toFacts,
+    indexes: { label: labelIndex },
+  };
+}
 
 /**
  * The pod that a request or a credential names. The cache answers when it agrees with every name in it. Watches are not
@@ -67,13 +101,17 @@ export const allPods: InformerSpec<Pod, PodFacts> = {
  */
 export async function lookUpPod(
   named: PodReference,
-  needs: { readonly cache: Pick<Store<PodFacts>, 'get'> | undefined; readonly transport: Transport },
+  needs: {
+    readonly cache: Pick<Store<PodFacts>, 'get'> | undefined;
+    readonly transport: Transport;
+    readonly reader?: PodReader;
+  },
   limits: Pick<ApiRequest, 'signal' | 'timeoutMs'>,
 ): Promise<PodLookup> {
   const { namespace, podName: name } = named;
   const cached = needs.cache?.get(`${namespace}/${name}`);
   if (cached && agrees(named, cached)) return { kind: 'found', pod: cached };
-  return readPod(needs.transport, { namespace, name }, limits);
+  return readPod(needs, { namespace, name }, limits);
 }
 
 function agrees(named: PodReference, pod: PodFacts): boolean {
@@ -85,7 +123,7 @@ function agrees(named: PodReference, pod: PodFacts): boolean {
 }
 
 async function readPod(
-  transport: Transport,
+  { transport, reader = defaultReader }: { readonly transport: Transport; readonly reader?: PodReader },
   pod: { readonly namespace: string; readonly name: string },
   limits: Pick<ApiRequest, 'signal' | 'timeoutMs'>,
 ): Promise<PodLookup> {
@@ -94,10 +132,10 @@ async function readPod(
       method: 'GET',
       path: `/api/v1/namespaces/${encodeURIComponent(pod.namespace)}/pods/${encodeURIComponent(pod.name)}`,
       resource: 'pods',
-      reader: () => createJsonReader(podFields),
+      reader: () => createJsonReader(reader.fields),
       ...limits,
     });
-    return { kind: 'found', pod: toPodFacts(answer.body) };
+    return { kind: 'found', pod: reader.toFacts(answer.body) };
   } catch (error) {
     return isNotFoundOfObject(error) ? { kind: 'gone' } : { kind: 'unavailable', error };
   }

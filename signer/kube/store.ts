@@ -16,6 +16,8 @@ export interface Store<T> {
   get(key: string): T | undefined;
   /** All objects whose index has this value; empty for a value or an index that is not there. */
   by(index: string, value: string): readonly T[];
+  /** The keys of these objects. */
+  keysBy(index: string, value: string): Iterable<string>;
   keys(): IterableIterator<string>;
   values(): IterableIterator<T>;
   readonly size: number;
@@ -40,10 +42,12 @@ export interface Store<T> {
 }
 
 export interface StoreOptions<T> {
-  /** Named functions that give an object's value in that index, or undefined to leave it out of it. */
-  indexes?: Readonly<Record<string, (object: T) => string | undefined>>;
+  /** Named functions that give an object's value in that index, or several, or undefined to leave it out. */
+  indexes?: Readonly<Record<string, IndexedBy<T>>>;
   monotonic?: () => number;
 }
+
+export type IndexedBy<T> = (object: T, key: string) => string | readonly string[] | undefined;
 
 export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
   const monotonic = options.monotonic ?? (() => performance.now());
@@ -102,6 +106,7 @@ export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
       }
       return found;
     },
+    keysBy: (name, value) => indexes.get(name)?.keys(value) ?? [],
     keys: () => objects.keys(),
     values: () => objects.values(),
     get size() {
@@ -141,7 +146,7 @@ export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
   };
 }
 
-function createIndex<T>(indexedBy: (object: T) => string | undefined) {
+function createIndex<T>(indexedBy: IndexedBy<T>) {
   // Most values have one key only (a pod has one open request): those are held without a Set around them.
   const keysByValue = new Map<string, string | Set<string>>();
 
@@ -168,11 +173,18 @@ function createIndex<T>(indexedBy: (object: T) => string | undefined) {
       return typeof held === 'string' ? [held] : held;
     },
     move(key: string, from: T | undefined, to: T | undefined): void {
-      const before = from === undefined ? undefined : indexedBy(from);
-      const after = to === undefined ? undefined : indexedBy(to);
-      if (before === after) return;
-      if (before !== undefined) drop(before, key);
-      if (after !== undefined) add(after, key);
+      const before = valuesOf(from, key);
+      const after = valuesOf(to, key);
+      for (const value of before) if (!after.includes(value)) drop(value, key);
+      for (const value of after) if (!before.includes(value)) add(value, key);
     },
   };
+
+  function valuesOf(object: T | undefined, key: string): readonly string[] {
+    const values = object === undefined ? undefined : indexedBy(object, key);
+    if (values === undefined) return none;
+    return typeof values === 'string' ? [values] : values;
+  }
 }
+
+const none: readonly string[] = [];

@@ -80,7 +80,7 @@ export interface ClusterTrustBundle {
 
 export interface Pod {
   metadata: ObjectMeta;
-  spec?: { nodeName?: string; serviceAccountName?: string };
+  spec?: { nodeName?: string; serviceAccountName?: string; hostname?: string; subdomain?: string };
   status?: { phase?: string };
 }
 

@@ -54,8 +54,7 @@ export const outcomes = {
   InvalidUnverifiedUserAnnotations: row(
     'deny',
     'pod author',
-    'The userAnnotations key {} is not known; this signer accepts no userAnnotations. Remove them from the ' +
-      'podCertificate source and recreate the pod.',
+    'The userAnnotations of the podCertificate source cannot be accepted: {}. Correct them and recreate the pod.',
     told,
   ),
 

@@ -58,7 +58,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
   const settings = settingsOf(config, profile);
   const token = profile.hasTokenEndpoint ? config.endpoints?.token : undefined;
 
-  const requests = createInformer(shared, requestsOf(signerName));
+  const requests = createInformer(shared, requestsOf(signerName, profile.annotations));
   const bundles = followBundles(signerName, settings, shared);
   const { pool, isShared } = poolOf(settings, bundles.published, shared);
   const publishing = createPublishing(profile, settings, shared, {

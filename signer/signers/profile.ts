@@ -1,6 +1,7 @@
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import type { Config, SignerConfig } from '../config/config.ts';
 import type { Identify } from '../identity/identify.ts';
+import type { KnownAnnotations } from '../issuance/request.ts';
 import type { Informer, InformerSpec } from '../kube/informer.ts';
 
 /** The settings of one signer; docs/reference/configuration.md says what each is for. */
@@ -30,6 +31,8 @@ export interface SignerProfile {
   readonly hasTrustDomain: boolean;
   /** Whether the token endpoint issues under this profile. */
   readonly hasTokenEndpoint: boolean;
+  /** The unverifiedUserAnnotations that it knows. A request with any other is denied. */
+  readonly annotations?: KnownAnnotations;
   /** For a signer without a section in the configuration. */
   readonly settings?: SignerConfig;
   /**

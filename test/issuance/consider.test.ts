@@ -91,7 +91,7 @@ const rows: readonly Row[] = [
   },
   {
     name: 'a request that is refused for what it says itself, whatever its pod',
-    request: { ...readable, annotationKey: 'a' },
+    request: { ...readable, annotationProblem: 'a' },
     expected: 'deny InvalidUnverifiedUserAnnotations',
     reads: [],
   },

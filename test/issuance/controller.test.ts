@@ -177,7 +177,7 @@ describe('an answer whose write met trouble', () => {
   it('is sent again whatever the pool is, if it is a denial', async () => {
     const { see, time } = await start(poolOf(tainted));
     replica.fate = () => (replica.writes().length < 2 ? 'broken' : 'through');
-    await see({ annotationKey: 'example.org/a' });
+    await see({ annotationProblem: 'example.org/a' });
     await time.advance(1_000);
     assert.equal(replica.audits.at(-1)?.outcome, 'Denied');
     assert.equal(new Set(replica.writes().map(({ body }) => body)).size, 1);
@@ -535,7 +535,7 @@ describe('a request of another owner', () => {
   it('is taken over after the delay, and what was denied is told on the pod', async () => {
     const { events, metric, see, setMembers, time } = await start();
     setMembers('signer-a', 'signer-b');
-    await see({ uid: others, annotationKey: 'example.org/a' });
+    await see({ uid: others, annotationProblem: 'example.org/a' });
     await time.advance(900);
     assert.equal(replica.writes().length, 0);
     await time.advance(200);

@@ -16,7 +16,7 @@ describe('a decision on what the request says of itself', () => {
   const rows: {
     name: string;
     key: SubjectKey;
-    annotationKey?: string;
+    annotationProblem?: string;
     expected: Pick<Decision, 'kind'> & { reason: string };
   }[] = [
     {
@@ -32,19 +32,19 @@ describe('a decision on what the request says of itself', () => {
     {
       name: 'denies an annotation key',
       key: aSupportedKey,
-      annotationKey: 'kubespiffe.io/uri',
+      annotationProblem: 'kubespiffe.io/uri',
       expected: { kind: 'deny', reason: 'InvalidUnverifiedUserAnnotations' },
     },
     {
       name: 'does not deny an unreadable request for its annotations',
       key: { kind: 'unreadable', reason: 'truncated' },
-      annotationKey: 'kubespiffe.io/uri',
+      annotationProblem: 'kubespiffe.io/uri',
       expected: { kind: 'wait', reason: 'RequestUnreadable' },
     },
   ];
-  for (const { name, key, annotationKey, expected } of rows) {
+  for (const { name, key, annotationProblem, expected } of rows) {
     it(name, () => {
-      const decision = decideOnRequest(anOpenRequest({ annotationKey }), key);
+      const decision = decideOnRequest(anOpenRequest({ annotationProblem }), key);
       assert.partialDeepStrictEqual(decision, expected);
     });
   }

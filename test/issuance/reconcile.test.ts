@@ -16,7 +16,7 @@ import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
 
 const key = { form: 'spki', base64: Buffer.from(aSupportedKey.spki).toString('base64') } as const;
 /** A request that is denied for what it says itself: nothing has to be signed. */
-const request = anOpenRequest({ key, annotationKey: 'example.org/a' });
+const request = anOpenRequest({ key, annotationProblem: 'example.org/a' });
 
 /** A replica that may sign nothing, in front of a status writer that is a script. */
 function aReconciler() {
@@ -186,13 +186,13 @@ describe('a request that waits', () => {
   const rows: [what: string, different: Partial<typeof request>, Phase, Reason][] = [
     [
       'for facts, when its pod cannot be read',
-      { annotationKey: undefined, nodeName: 'another' },
+      { annotationProblem: undefined, nodeName: 'another' },
       { kind: 'waiting', for: 'facts' },
       'PodNotVisible',
     ],
     [
       'for the signer, when nothing can be signed',
-      { annotationKey: undefined },
+      { annotationProblem: undefined },
       { kind: 'waiting', for: 'signer' },
       'PoolUnusable',
     ],

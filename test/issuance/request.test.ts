@@ -38,7 +38,8 @@ describe('a PodCertificateRequest as we keep it', () => {
       podName: 'web-0',
       maxExpirationSeconds: 3600,
       key: { form: 'pkcs10', base64: 'AAAA' },
-      annotationKey: undefined,
+      annotations: {},
+      annotationProblem: undefined,
       version: 'v1',
     });
   });
@@ -69,6 +70,30 @@ describe('a PodCertificateRequest as we keep it', () => {
       maxExpirationSeconds: 86_400,
     });
   });
+
+  const known = { 'kubespiffe.io/registration': (value: string) => (value === '' ? 'is empty' : undefined) };
+  const annotations: [string, Record<string, string>, typeof known | undefined, RegExp | undefined][] = [
+    ['keeps those that the signer knows', { 'kubespiffe.io/registration': 'web' }, known, undefined],
+    [
+      'refuses a key that is not known',
+      { 'kubespiffe.io/registration': 'web', uri: 'spiffe://a/b' },
+      known,
+      /"uri" is not known; this signer accepts only kubespiffe\.io\/registration/,
+    ],
+    ['refuses a value that is never right', { 'kubespiffe.io/registration': '' }, known, /is empty/],
+    ['refuses a key named like a member of every object', { constructor: '' }, known, /is not known/],
+    ['refuses all where the signer knows none', { uri: '' }, undefined, /accepts no userAnnotations/],
+  ];
+  for (const [name, unverifiedUserAnnotations, accepted, problem] of annotations) {
+    it(`of unverifiedUserAnnotations ${name}`, () => {
+      const spec = { ...wire.spec, unverifiedUserAnnotations };
+      const request = toCertificateRequest({ ...wire, spec }, 'v1', accepted);
+      assert.ok(request.answered === undefined);
+      assert.deepEqual(request.annotations, problem ? {} : unverifiedUserAnnotations);
+      if (problem) assert.match(request.annotationProblem ?? '', problem);
+      else assert.equal(request.annotationProblem, undefined);
+    });
+  }
 
   it('keeps of an answered request only who answered it', () => {
     const answered = toCertificateRequest(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { lookUpPod, type PodFacts, toPodFacts } from '../../signer/kube/pods.ts';
+import { lookUpPod, type PodFacts, podReaderOf } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import type { Pod } from '../../signer/kube/types.ts';
 import { type Answer, createScriptedApi } from './scripted-api.ts';
@@ -22,6 +22,28 @@ describe('what is kept of a pod', () => {
       { uid: 'u', nodeName: '', serviceAccountName: 'default', finished: undefined },
     ],
     [
+      'what selects it and names it',
+      {
+        metadata: {
+          name: 'web-0',
+          uid: 'u',
+          labels: { app: 'web' },
+          annotations: { team: 'shop', other: 'x' },
+        },
+        spec: { hostname: 'web-0', subdomain: 'web' },
+      },
+      {
+        uid: 'u',
+        nodeName: '',
+        serviceAccountName: 'default',
+        finished: undefined,
+        labels: { app: 'web' },
+        annotations: { team: 'shop' },
+        hostname: 'web-0',
+        subdomain: 'web',
+      },
+    ],
+    [
       'when it is deleted, in seconds',
       { metadata: { name: 'going', uid: 'u', deletionTimestamp: '2026-11-25T12:00:30Z' } },
       {
@@ -39,7 +61,7 @@ describe('what is kept of a pod', () => {
     ],
   ];
   for (const [name, pod, kept] of cases) {
-    it(name, () => assert.deepEqual(toPodFacts(pod), kept));
+    it(name, () => assert.deepEqual(podReaderOf(['team']).toFacts(pod), kept));
   }
 });
 

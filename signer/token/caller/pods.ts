@@ -1,4 +1,10 @@
-import { type Identify, verifyPod } from '../../identity/identify.ts';
+import {
+  type Annotations,
+  type Identify,
+  noAnnotations,
+  type Terms,
+  verifyPod,
+} from '../../identity/identify.ts';
 import { type Subject, spiffeIdIn } from '../../identity/subject.ts';
 import { lookUpPod, type PodFacts, type PodLookup, type PodReference } from '../../kube/pods.ts';
 import type { Store } from '../../kube/store.ts';
@@ -52,6 +58,7 @@ const podOf = ({ namespace, pod, serviceAccount }: Caller): PodReference => ({
 export interface CallerIdentity {
   readonly subject: Subject;
   readonly spiffeId: string;
+  readonly terms?: Terms;
 }
 
 /**
@@ -65,6 +72,7 @@ export function identifyCaller(
   lookup: PodLookup,
   identify: Identify,
   now: number,
+  annotations: Annotations = noAnnotations,
 ): Checked<CallerIdentity> {
   const named = podOf(caller);
   const verified = verifyPod(named, lookup);
@@ -77,13 +85,13 @@ export function identifyCaller(
   if (deletesAt !== undefined && now > deletesAt) {
     return refuse('PodDeleted', `${named.namespace}/${named.podName}`);
   }
-  const identity = identify(named);
+  const identity = identify(named, verified.pod, annotations);
   if (!identity.ok) return refuse(identity.reason, identity.detail);
-  const { subject } = identity;
+  const { subject, terms } = identity;
   const spiffeId = spiffeIdIn(subject);
   if (spiffeId === undefined) return refuse('IdentityInvalid', `${subject.display} has no SPIFFE ID`);
   if (caller.spiffeId !== undefined && caller.spiffeId !== spiffeId) {
     return refuse('CertificateNotOfPod', spiffeId);
   }
-  return pass({ subject, spiffeId });
+  return pass({ subject, spiffeId, ...(terms && { terms }) });
 }
