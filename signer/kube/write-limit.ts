@@ -6,22 +6,21 @@ export interface WriteLimit {
   current(): number;
 }
 
-const first = 8;
-/** Enough for a fast server, and never so few that one slow write holds up everything. */
-const fewest = 4;
+/** A new replica often begins with a backlog. */
+const first = 24;
 /** After so many writes the limit is looked at again. */
 const writesPerLook = 16;
 /** Writes that may wait inside the server: fewer would leave it idle, and more would only hold up others. */
-const fewestQueued = 2;
-const mostQueued = 4;
+const fewestQueued = 4;
+const mostQueued = 8;
 /** For so long the shortest time of a write counts, in milliseconds: the server may be another one by then. */
 const shortestCountsMs = 60_000;
 
 /**
  * Beyond what keeps the server busy, more writes at once are no faster: each only waits longer inside the server, and so
  * does the write for another namespace. With L writes under way, each of which takes the time t, and the shortest time t0,
- * L × (1 - t0 / t) of them are waiting (Little's law). The limit moves by one to keep that number between 2 and 4, as TCP
- * Vegas does: some 6 for an API server that answers in 3 ms, and 24 for one that is 20 ms away.
+ * L × (1 - t0 / t) of them are waiting (Little's law). The limit moves by one to keep that number between 4 and 8, as TCP
+ * Vegas does: some 10 for an API server that answers in 3 ms, and 26 for one that is 20 ms away.
  */
 export function createWriteLimit(needs: {
   readonly most: number;
@@ -40,7 +39,7 @@ export function createWriteLimit(needs: {
     times = [];
     const queued = limit * (1 - Math.min(shortest, shortestBefore) / median);
     if (queued < fewestQueued) limit = Math.min(limit + 1, most);
-    else if (queued > mostQueued) limit = Math.max(limit - 1, Math.min(fewest, most));
+    else if (queued > mostQueued) limit -= 1;
   }
 
   return {

@@ -35,13 +35,13 @@ function answerBacklog(server: { awayMs: number; perSecond: number; jitterMs?: n
 describe('writes under way at the same time', () => {
   test('are few for a fast server that is near, and keep it busy', () => {
     const { limit, perSecond } = answerBacklog({ awayMs: 2, perSecond: 600 });
-    assert.ok(limit >= 4 && limit <= 7, `${limit}`);
+    assert.ok(limit >= 7 && limit <= 11, `${limit}`);
     assert.ok(perSecond > 590, `${perSecond}/s`);
   });
 
   test('are as many as a server takes that is 20 ms away', () => {
     const { limit, perSecond } = answerBacklog({ awayMs: 20, perSecond: 1_000 });
-    assert.ok(limit >= 20 && limit <= 27, `${limit}`);
+    assert.ok(limit >= 22 && limit <= 30, `${limit}`);
     assert.ok(perSecond > 950, `${perSecond}/s`);
   });
 
@@ -62,8 +62,8 @@ describe('writes under way at the same time', () => {
     answerIn(3, 2_000);
     assert.equal(limit.current(), 64, 'nothing waits');
     answerIn(60, 1_000);
-    assert.equal(limit.current(), 4, 'everything seems to wait');
-    answerIn(60, 12_000);
+    assert.equal(limit.current(), 8, 'everything seems to wait');
+    answerIn(60, 24_000);
     assert.equal(limit.current(), 64, 'but it is only far away');
   });
 
