@@ -2,16 +2,12 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../spiffe/errors.ts';
 import type { Logger } from './observe/log.ts';
+import type { Part } from './signers/profile.ts';
 
 /** After SIGTERM, what is in flight has this long to be confirmed, … */
 const drainMs = 4_000;
 /** … and the parts this long to end: 5 s in all. */
 const partingMs = 1_000;
-
-/** Something that works until its signal is aborted, and rejects when it fails before. */
-export interface Part {
-  run(signal: AbortSignal): Promise<unknown>;
-}
 
 /** A replica whose parts are made and joined. */
 export interface Replica {

@@ -16,7 +16,7 @@ import { createPermissions, reviewResource } from './kube/permissions.ts';
 import { allPods } from './kube/pods.ts';
 import { type Call, createTransport } from './kube/transport.ts';
 import { createWriteLimit } from './kube/write-limit.ts';
-import { live, type Part } from './life.ts';
+import { live } from './life.ts';
 import { createAudit } from './observe/audit.ts';
 import { createHealth, type Health } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
@@ -26,7 +26,7 @@ import { serveObservability } from './observe/server.ts';
 import { neededPermissions } from './permissions.ts';
 import { assessReadiness, checksOf } from './readiness.ts';
 import { createSigner, type Signer } from './signers/create-signer.ts';
-import type { SignerProfile } from './signers/profile.ts';
+import type { Part, SignerProfile } from './signers/profile.ts';
 import type { Shared } from './signers/shared.ts';
 import { spiffe } from './signers/spiffe.ts';
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
-import { live, type Part, type Replica } from '../signer/life.ts';
+import { live, type Replica } from '../signer/life.ts';
+import type { Part } from '../signer/signers/profile.ts';
 
 /** A replica of parts that work until they are told to end, and what it has said and done. */
 function replica(changed: Partial<Replica>) {

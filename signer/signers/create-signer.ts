@@ -15,7 +15,7 @@ import { createInformer, type Informer } from '../kube/informer.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
 import type { RootVisibility } from '../trust/root-visibility.ts';
-import { type SignerProfile, settingsOf } from './profile.ts';
+import { type Part, type SignerProfile, settingsOf } from './profile.ts';
 import { createPublishing, followBundles } from './publishing.ts';
 import type { Shared } from './shared.ts';
 import { createSigningState, jwtProblem, type SigningProblem } from './signing-state.ts';
@@ -34,7 +34,7 @@ export interface Signer {
   /** What must be known before requests are answered. */
   readonly needed: readonly Informer<unknown>[];
   /** Everything that runs as long as the replica does. */
-  readonly parts: readonly { run(signal: AbortSignal): Promise<unknown> }[];
+  readonly parts: readonly Part[];
   readonly controller: Controller;
   readonly identify: Identify;
   readonly certificate: CertificateProfile;
@@ -70,11 +70,16 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
 
   const followed: Informer<unknown>[] = [];
   const facts = [podFacts(pods.store)];
-  const identify = profile.identifier(settings, (spec, podsOf) => {
-    const informer = createInformer(shared, spec);
-    followed.push(informer);
-    facts.push(factsOf(informer.store, podsOf));
-    return informer;
+  const ofProfile: Part[] = [];
+  const identify = profile.identifier(settings, {
+    follow(spec, podsOf) {
+      const informer = createInformer(shared, spec);
+      followed.push(informer);
+      facts.push(factsOf(informer.store, podsOf));
+      return informer;
+    },
+    run: (part) => ofProfile.push(part),
+    shared,
   });
   const certificate = profile.certificate(settings);
   const signing = createSigning({
@@ -148,6 +153,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
       ...(configMaps ? [configMaps] : []),
       ...needed,
       ...publishing.informers,
+      ...ofProfile,
     ],
     controller,
     identify,

@@ -3,6 +3,7 @@ import type { Config, SignerConfig } from '../config/config.ts';
 import type { Identify } from '../identity/identify.ts';
 import type { KnownAnnotations } from '../issuance/request.ts';
 import type { Informer, InformerSpec } from '../kube/informer.ts';
+import type { Shared } from './shared.ts';
 
 /** The settings of one signer; docs/reference/configuration.md says what each is for. */
 export interface SignerSettings extends SignerConfig {
@@ -21,6 +22,19 @@ export type Follow = <Wire, T>(
   podsOf: (object: T, key: string) => Iterable<string>,
 ) => Informer<T>;
 
+/** Works until its signal is aborted, and rejects when it fails before. */
+export interface Part {
+  run(signal: AbortSignal): Promise<unknown>;
+}
+
+export interface IdentifierNeeds {
+  /** Follows what an identity depends on besides the pod, such as Services. Called once for each. */
+  readonly follow: Follow;
+  /** Lets a part run as long as the replica does, such as what writes the status of the followed objects. */
+  readonly run: (part: Part) => void;
+  readonly shared: Shared;
+}
+
 /** What distinguishes one signer from another. Everything else is shared. */
 export interface SignerProfile {
   /** `spec.signerName` of its requests and bundles, and the label `signer` of its metrics. */
@@ -35,11 +49,8 @@ export interface SignerProfile {
   readonly annotations?: KnownAnnotations;
   /** For a signer without a section in the configuration. */
   readonly settings?: SignerConfig;
-  /**
-   * Makes the decision who a pod is.
-   * @param follow follows what an identity depends on besides the pod, such as Services. Called once for each.
-   */
-  readonly identifier: (settings: SignerSettings, follow: Follow) => Identify;
+  /** Makes the decision who a pod is. Called once in the life of a replica. */
+  readonly identifier: (settings: SignerSettings, needs: IdentifierNeeds) => Identify;
   readonly certificate: (settings: SignerSettings) => CertificateProfile;
 }
 

@@ -41,7 +41,7 @@ const toy: SignerProfile = {
     leafPodIdentity: false,
     leafIssuer: undefined,
   },
-  identifier(_settings, follow) {
+  identifier(_settings, { follow }) {
     const followed = follow(services, (_name, key) => [key]);
     return ({ namespace, podName }) => {
       const name = followed.store.get(`${namespace}/${podName}`);
