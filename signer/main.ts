@@ -14,6 +14,7 @@ import { createInformer } from './kube/informer.ts';
 import { createMembership } from './kube/membership.ts';
 import { createPermissions, reviewResource } from './kube/permissions.ts';
 import { allPods } from './kube/pods.ts';
+import { realTime } from './kube/time.ts';
 import { type Call, createTransport } from './kube/transport.ts';
 import { createWriteLimit } from './kube/write-limit.ts';
 import { live } from './life.ts';
@@ -65,10 +66,7 @@ async function runReplica(
   ended: AbortController,
   profiles: readonly SignerProfile[],
 ): Promise<void> {
-  const now = Date.now;
-  const monotonic = () => performance.now();
-  const jitter = Math.random;
-  const time = { now, monotonic, jitter };
+  const time = realTime;
 
   const metrics = createMetrics({ version: packageJson.version });
   output.onDropped((stream) => metrics.outputLinesDropped.inc({ stream }));
@@ -89,7 +87,7 @@ async function runReplica(
     if (!stopping.aborted) throw error;
   });
   if (!credentials) return endsEarly();
-  const writeLimit = createWriteLimit({ most: config.concurrency, monotonic });
+  const writeLimit = createWriteLimit({ most: config.concurrency, time });
   const onCall = (call: Call) => {
     const { verb, resource, code, seconds } = call;
     if (resource === statusResource && code === '200') writeLimit.observe(seconds * 1000);
@@ -97,15 +95,15 @@ async function runReplica(
     metrics.apiRequestSeconds.observe({ verb, resource }, seconds);
     if (isForbidden(call)) permissions.lookAgain();
   };
-  const transport = createTransport({ credentials, ...time, onCall });
+  const transport = createTransport({ credentials, time, onCall });
   // TokenReviews may be many and slow. On a connection of their own they hold up no answer, no Lease and no read of
   // the pool. Where there is no token endpoint it is never opened.
-  const tokenTransport = createTransport({ credentials, ...time, onCall });
+  const tokenTransport = createTransport({ credentials, time, onCall });
   const clock = createServerClock(time);
   transport.onDate(clock.observe);
-  const discovery = createDiscovery({ transport, log, ...time });
+  const discovery = createDiscovery({ transport, log, time });
   const onWatchRestart = (resource: string, cause: string) => metrics.watchRestarts.inc({ resource, cause });
-  const informing = { transport, discovery, onWatchRestart, log, ...time };
+  const informing = { transport, discovery, onWatchRestart, log, time };
   const pods = createInformer(informing, allPods());
   const policies = createInformer(informing, admissionPolicies);
   const policyBindings = createInformer(informing, admissionPolicyBindings);
@@ -118,7 +116,7 @@ async function runReplica(
         signers.some((signer) => signer.bundles.isMissing()),
       ),
     log,
-    jitter,
+    time,
   });
   const guard = createGuard({
     requestAdmission: config.requestAdmission,
@@ -126,9 +124,9 @@ async function runReplica(
     bindings: policyBindings.store,
     serverNow() {
       const skewMs = clock.skewMs();
-      return skewMs === undefined ? undefined : now() - skewMs;
+      return skewMs === undefined ? undefined : time.now() - skewMs;
     },
-    monotonic,
+    time,
     log,
   });
   const shared: Shared = {

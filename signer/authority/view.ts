@@ -5,6 +5,7 @@ import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { createInformer, type InformerNeeds } from '../kube/informer.ts';
 import { isOlder } from '../kube/resource-version.ts';
+import type { Time } from '../kube/time.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
@@ -58,8 +59,7 @@ export interface PoolViewNeeds extends InformerNeeds {
   trustDomain: string | undefined;
   /** How long a root must be published before anything is signed under it. */
   rootPropagationSeconds: number;
-  /** Epoch milliseconds. */
-  now: () => number;
+  time: Time;
   log: Logger;
   /** `known` resolves when it is known what is published: the Secret is read only then. */
   published: LastPublished & { readonly known: Promise<unknown> };
@@ -67,13 +67,14 @@ export interface PoolViewNeeds extends InformerNeeds {
 }
 
 export function createPoolView(needs: PoolViewNeeds): PoolView {
-  const { transport, namespace, name, trustDomain, monotonic, log } = needs;
+  const { transport, namespace, name, trustDomain, log } = needs;
+  const { monotonic } = needs.time;
   const secrets = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`;
   const pool = `${namespace}/${name}`;
   const informer = createInformer(needs, poolSecretNamed(needs));
   const { store } = informer;
   const listeners: (() => void)[] = [];
-  const seconds = () => Math.floor(needs.now() / 1000);
+  const seconds = () => Math.floor(needs.time.now() / 1000);
   const holder = createPoolHolder({
     trustDomain,
     published: needs.published,
@@ -92,7 +93,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   let stopping: AbortSignal | undefined;
   let liveAt = Number.NEGATIVE_INFINITY;
   /** The monotonic clock stands still while a machine is suspended, and the other one does not. */
-  const clocksApart = () => needs.now() - monotonic();
+  const clocksApart = () => needs.time.now() - monotonic();
   let apartWhenRead = clocksApart();
   const hasSlept = () => clocksApart() - apartWhenRead > sleptAfterMs;
   const { promise: looked, resolve: markLooked } = Promise.withResolvers<void>();

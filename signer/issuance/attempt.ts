@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { Authority } from '../authority/pool.ts';
+import type { Time } from '../kube/time.ts';
 import type { IssuedCertificate } from '../observe/audit.ts';
 import { type DenyReason, explain } from '../observe/reasons.ts';
 import type { Decision } from './decide.ts';
@@ -42,13 +43,9 @@ export interface EarlierAttempt {
 }
 
 /** Makes the answers that are written, and says which may be written again. */
-export function createAttempts(needs: {
-  readonly signing: Signing;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
-  readonly monotonic: () => number;
-}) {
-  const { signing, monotonic } = needs;
+export function createAttempts(needs: { readonly signing: Signing; readonly time: Time }) {
+  const { signing } = needs;
+  const { monotonic } = needs.time;
 
   /** The attempt itself, so that nothing is issued twice, as long as it might be signed now. */
   function toResend(attempt: Attempt | undefined): Attempt | undefined {
@@ -71,7 +68,7 @@ export function createAttempts(needs: {
     decision: Extract<Decision, { kind: 'issue' | 'deny' }>,
   ): Promise<Attempt | CannotSign> {
     const preparedAt = monotonic();
-    const at = Math.floor(needs.now() / 1000);
+    const at = Math.floor(needs.time.now() / 1000);
     const fresh = { preparedAt, mayStand: false, isForbidden: false };
     if (decision.kind === 'deny') {
       const { reason, detail } = decision;

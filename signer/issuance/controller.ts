@@ -1,7 +1,7 @@
 import type { Facts } from '../identity/facts.ts';
 import type { Membership } from '../kube/membership.ts';
 import { createQueue } from '../kube/queue.ts';
-import type { SetTimer } from '../kube/timer.ts';
+import type { Time } from '../kube/time.ts';
 import { createOwnership } from './ownership.ts';
 import { createReconcile, type ReconcileNeeds } from './reconcile.ts';
 import { flowOf, requestKey } from './request.ts';
@@ -18,8 +18,7 @@ export interface ControllerNeeds extends Omit<ReconcileNeeds, 'states' | 'owners
   readonly concurrencyOfNamespace: () => number;
   /** A worker threw, which is a bug; its request is tried again with back-off. */
   readonly onError: (error: unknown, key: string) => void;
-  readonly jitter: () => number;
-  readonly timer?: SetTimer;
+  readonly time: Time;
 }
 
 export interface Controller {
@@ -38,16 +37,15 @@ export interface Controller {
  * a hint, and doing a key twice is harmless.
  */
 export function createController(needs: ControllerNeeds): Controller {
-  const { requests, membership, metrics, monotonic, takeoverDelayMs } = needs;
+  const { requests, membership, metrics, takeoverDelayMs, time } = needs;
+  const { monotonic } = time;
   const { self, members } = membership;
   const queue = createQueue({
-    monotonic,
-    jitter: needs.jitter,
-    ...(needs.timer && { timer: needs.timer }),
+    time,
     flowOf: (key) => flowOf(key, requests.get(key)),
   });
-  const states = createRequestStates({ monotonic, onPlace: enqueue });
-  const ownership = createOwnership({ self, members, takeoverDelayMs, monotonic });
+  const states = createRequestStates({ time, onPlace: enqueue });
+  const ownership = createOwnership({ self, members, takeoverDelayMs, time });
   const reconcile = createReconcile({ ...needs, states, ownership }, (keys) => {
     for (const key of keys) {
       queue.endBackoff(key);
@@ -87,7 +85,7 @@ export function createController(needs: ControllerNeeds): Controller {
       else queue.forget(key);
     } else {
       const { state, isNew } = states.see(object);
-      const ageMs = needs.now() - object.createdAtMs;
+      const ageMs = time.now() - object.createdAtMs;
       if (isNew && !Number.isNaN(ageMs)) metrics.requestAgeAtFirstSight.observe(Math.max(0, ageMs / 1000));
       enqueue(state);
     }

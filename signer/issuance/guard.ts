@@ -1,5 +1,6 @@
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { Store } from '../kube/store.ts';
+import type { Time } from '../kube/time.ts';
 import type { WaitReason } from '../observe/reasons.ts';
 import {
   type AdmissionPolicy,
@@ -43,7 +44,7 @@ export interface GuardNeeds {
   readonly bindings: Store<AdmissionPolicyBinding>;
   /** Epoch milliseconds of the API server's clock; undefined before it is known. */
   readonly serverNow: () => number | undefined;
-  readonly monotonic: () => number;
+  readonly time: Time;
   readonly log: {
     error(fields: object, message: string): void;
     warn(fields: object, message: string): void;
@@ -109,7 +110,7 @@ export function createGuard(needs: GuardNeeds): Guard {
     if (isRepairUndated)
       return 'the admission policy was repaired while the clock of the API server is not known yet';
     const heard = Math.min(policies.lastContact(), bindings.lastContact());
-    if (needs.monotonic() - heard > confirmedWithinMs) {
+    if (needs.time.monotonic() - heard > confirmedWithinMs) {
       return `the API server has not confirmed the admission policy for ${confirmedWithinMs / 60_000} min`;
     }
     return undefined;

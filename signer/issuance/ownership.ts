@@ -1,4 +1,5 @@
 import { ranking } from '../kube/ranking.ts';
+import type { Time } from '../kube/time.ts';
 import type { RequestState } from './request-state.ts';
 
 /** What a replica knows about a request when it asks whether it is its turn. Times: monotonic milliseconds. */
@@ -34,9 +35,10 @@ export function createOwnership(needs: {
   /** The same array until a replica comes or goes. */
   readonly members: () => readonly string[];
   readonly takeoverDelayMs: number;
-  readonly monotonic: () => number;
+  readonly time: Time;
 }) {
-  const { self, members, monotonic } = needs;
+  const { self, members } = needs;
+  const { monotonic } = needs.time;
   // By replica, for members only.
   const lastFinished = new Map<string, number>();
 

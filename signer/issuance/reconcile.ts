@@ -1,5 +1,6 @@
 import type { Membership } from '../kube/membership.ts';
 import type { Store } from '../kube/store.ts';
+import type { Time } from '../kube/time.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { outcomes, type Reason, type WaitReason } from '../observe/reasons.ts';
 import { type Answer, type Attempt, answerWith, createAttempts } from './attempt.ts';
@@ -28,9 +29,7 @@ export interface ReconcileNeeds extends ConsiderNeeds {
   readonly metrics: Metrics;
   /** A version of the API is not served any more: look again. */
   readonly rediscover: () => void;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
-  readonly monotonic: () => number;
+  readonly time: Time;
 }
 
 /** What the queue does next with the key of a request. */
@@ -54,7 +53,8 @@ const after = (ms: number): Next => ({ kind: 'after', ms });
  * @param onTaken called with the keys of requests that need not wait for their back-off any longer.
  */
 export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly string[]) => void) {
-  const { requests, states, ownership, monotonic } = needs;
+  const { requests, states, ownership } = needs;
+  const { monotonic } = needs.time;
   const attempts = createAttempts(needs);
 
   async function reconcile(key: string, signal: AbortSignal): Promise<Next> {

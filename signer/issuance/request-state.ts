@@ -1,3 +1,4 @@
+import type { Time } from '../kube/time.ts';
 import { type Answer, type Attempt, type EarlierAttempt, withoutBytes } from './attempt.ts';
 import type { Reported } from './report.ts';
 import type { OpenRequest } from './request.ts';
@@ -72,11 +73,12 @@ const outageMs = 30_000;
  * still busy with a forgotten request does to its state has no effect.
  */
 export function createRequestStates(needs: {
-  readonly monotonic: () => number;
+  readonly time: Time;
   /** A request that waited for a place among the open requests of its pod may have one now. */
   readonly onPlace?: (state: RequestState) => void;
 }) {
-  const { monotonic, onPlace } = needs;
+  const { onPlace } = needs;
+  const { monotonic } = needs.time;
   // By UID, in the order of first sight.
   const states = new Map<string, RequestState>();
   // Indexes of `states`, so that no request costs a walk over all of them.

@@ -8,6 +8,7 @@ import type { Authority } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { Terms } from '../identity/identify.ts';
 import { namesOf } from '../identity/subject.ts';
+import type { Time } from '../kube/time.ts';
 import type { IssuedCertificate } from '../observe/audit.ts';
 import type { WaitReason } from '../observe/reasons.ts';
 import type { Decision } from './decide.ts';
@@ -39,11 +40,8 @@ export interface SigningNeeds {
   readonly clockFault: () => string | undefined;
   readonly policy: LeafPolicy;
   readonly profile: CertificateProfile;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
+  readonly time: Time;
   readonly randomBytes: (count: number) => Uint8Array;
-  /** Uniform in [0, 1). */
-  readonly jitter: () => number;
 }
 
 /** Signs with the active authority of the pool, if everything that must hold before a signature does hold. */
@@ -51,7 +49,7 @@ export function createSigning(needs: SigningNeeds) {
   function mayUse(): { ok: true; authority: Authority } | CannotSign {
     const clockFault = needs.clockFault();
     if (clockFault !== undefined) return { ok: false, reason: 'ClockSkew', detail: clockFault };
-    const signable = needs.pool.signable(Math.floor(needs.now() / 1000));
+    const signable = needs.pool.signable(Math.floor(needs.time.now() / 1000));
     if (!signable.ok) {
       const { reason, message } = signable.problem;
       const isOutcome = reason === 'AuthorityExpiring' || reason === 'RootTooNew';
@@ -79,12 +77,12 @@ export function createSigning(needs: SigningNeeds) {
     const { authority } = usable;
     const { signingAuthority } = authority;
     const validity = leafValidity({
-      now: Math.floor(needs.now() / 1000),
+      now: Math.floor(needs.time.now() / 1000),
       maxExpirationSeconds: request.maxExpirationSeconds,
       policy: policyFor(decision.terms),
       authorityNotBefore: signingAuthority.notBefore,
       authorityNotAfter: signingAuthority.notAfter,
-      jitter: needs.jitter(),
+      jitter: needs.time.jitter(),
     });
     if (!validity) return { ok: false, reason: 'AuthorityExpiring', detail: `authority ${authority.id}` };
     const { chainPem, serialHex } = await issueLeaf({

@@ -1,3 +1,5 @@
+import type { Time } from './time.ts';
+
 /** Our clock may be this much behind the API server's, in milliseconds: notBefore must not lie in its future. */
 const slowestSkewMs = -150_000;
 /** And this much ahead: a leaf is backdated by two minutes, and the server compares. */
@@ -30,8 +32,8 @@ interface Span {
  * was set: they alone count then. One alone does not, as something in front of the API server may have answered.
  * Our own wall clock may jump as it likes: it is read only when the skew is asked for.
  */
-export function createServerClock(needs: { now: () => number; monotonic: () => number }): ServerClock {
-  const { now, monotonic } = needs;
+export function createServerClock(time: Time): ServerClock {
+  const { now, monotonic } = time;
   let current: Span | undefined;
   let earlier: Span | undefined;
   /** The last answer, where it fits with none before. */

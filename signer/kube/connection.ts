@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http2';
 import type { Credentials } from './credentials.ts';
 import { openHttp1 } from './http1.ts';
 import { openHttp2 } from './http2.ts';
+import type { Time } from './time.ts';
 
 /** One HTTP request as it goes out. */
 export interface Outgoing {
@@ -51,17 +52,18 @@ const retryHttp2Ms = 60_000;
  */
 export function openConnection(needs: {
   readonly credentials: Credentials;
-  readonly monotonic: () => number;
+  readonly time: Time;
   readonly mostHttp1Connections: number;
 }): Connection {
-  const { credentials, monotonic } = needs;
+  const { credentials, time } = needs;
+  const { monotonic } = time;
   const http1 = openHttp1(credentials, needs.mostHttp1Connections);
   if (credentials.server.protocol === 'http:') return http1;
   let fellBackAt = 0;
   const http2 = () =>
     openHttp2({
       credentials,
-      monotonic,
+      time,
       fallBack() {
         fellBackAt = monotonic();
         connection = http1;

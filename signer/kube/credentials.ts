@@ -8,6 +8,7 @@ import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { type ExecCredential, runExecPlugin } from './exec-plugin.ts';
 import { impersonationHeaders } from './impersonation.ts';
 import { type KubeconfigUser, type Material as PemSource, readKubeconfig } from './kubeconfig.ts';
+import { realTime, type Time } from './time.ts';
 
 const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** For so long a token or a file is not read again. Kubelet rotates tokens long before they end. */
@@ -48,9 +49,7 @@ export interface CredentialSources {
   env: Readonly<Record<string, string | undefined>>;
   /** Where a pod finds its token, ca.crt and namespace. */
   serviceAccountFolder?: string;
-  monotonic?: () => number;
-  /** Epoch milliseconds, for credentials that expire. */
-  now?: () => number;
+  time?: Time;
   /** Ends exec plugins that run when it is aborted. */
   signal?: AbortSignal;
 }
@@ -61,7 +60,7 @@ export interface CredentialSources {
  * @throws KubespiffeError CONFIG_INVALID
  */
 export async function loadCredentials(sources: CredentialSources): Promise<Credentials> {
-  const monotonic = sources.monotonic ?? (() => performance.now());
+  const { monotonic } = sources.time ?? realTime;
   let loaded = await load(sources);
   let state: Material = await loaded.read().catch((error: unknown) => {
     throw unusable(loaded.origin, error);
@@ -157,7 +156,7 @@ async function loadServiceAccount(sources: CredentialSources): Promise<Loaded> {
 
 async function loadFiles(files: readonly string[], sources: CredentialSources): Promise<Loaded> {
   const origin = `kubeconfig ${files.join(path.delimiter)}`;
-  const { env, signal, now = Date.now } = sources;
+  const { env, signal, time: { now } = realTime } = sources;
   try {
     const { cluster, namespace, ...choice } = await readKubeconfig(files, sources.context);
     const server = serverUrl(cluster.server);

@@ -3,7 +3,7 @@ import { createNews } from '../observe/news.ts';
 import { isPlain404 } from './api-error.ts';
 import { createRecheck } from './recheck.ts';
 import { type ApiResource, groupPath } from './resources.ts';
-import type { SetTimer } from './timer.ts';
+import { realTime, type Time } from './time.ts';
 import type { Transport } from './transport.ts';
 
 /** What is known about one resource that an API server may not serve. */
@@ -31,9 +31,7 @@ export interface Discovery {
 export interface DiscoveryNeeds {
   readonly transport: Transport;
   readonly log: { warn(fields: object, message: string): void; info(fields: object, message: string): void };
-  readonly monotonic?: () => number;
-  readonly jitter?: () => number;
-  readonly timer?: SetTimer;
+  readonly time?: Time;
 }
 
 /** While something is missing: a feature may be switched on, a CRD installed, an API server replaced. */
@@ -47,7 +45,7 @@ const recheckMs = 300_000;
  */
 export function createDiscovery(needs: DiscoveryNeeds): Discovery {
   const { transport, log } = needs;
-  const isNews = createNews(needs.monotonic ?? (() => performance.now()));
+  const isNews = createNews((needs.time ?? realTime).monotonic);
   const resources: ApiResource[] = [];
   /** By `name.group`. */
   let served: Readonly<Record<string, readonly string[]>> = {};

@@ -5,7 +5,7 @@ import { createEventBacklog, lastIntervalMs, type Series } from './event-backlog
 import { createLimiter } from './limiter.ts';
 import { microTime } from './micro-time.ts';
 import { cutName } from './short-name.ts';
-import { pauseWith, type SetTimer, setTimer } from './timer.ts';
+import { pauseWith, type Time } from './time.ts';
 import type { Transport } from './transport.ts';
 
 /** An object that an Event is about. */
@@ -42,9 +42,7 @@ export interface EventRecorderNeeds {
   readonly controller: string;
   /** The name of this replica; the API takes at most 128 characters. */
   readonly instance: string;
-  readonly now: () => number;
-  readonly monotonic: () => number;
-  readonly timer?: SetTimer;
+  readonly time: Time;
   readonly log: { debug(fields: object, message: string): void };
 }
 
@@ -58,12 +56,12 @@ const flushMs = 1_000;
 const restAfterFailureMs = 5_000;
 
 export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
-  const { transport, monotonic, log } = needs;
-  const timer = needs.timer ?? setTimer;
+  const { transport, log, time } = needs;
+  const { monotonic, timer } = time;
   const pause = pauseWith(timer);
   const backlog = createEventBacklog(monotonic);
   let wake = new AbortController();
-  const limiter = createLimiter({ perSecond, burst, monotonic });
+  const limiter = createLimiter({ perSecond, burst, time });
 
   async function write(entry: Series, signal: AbortSignal): Promise<void> {
     const { count } = entry;
@@ -71,7 +69,7 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
     const call = { resource: 'events', discardBody: true, retry: 'none', timeoutMs: 5_000, signal } as const;
     try {
       if (entry.name !== undefined) {
-        const body = { series: { count, lastObservedTime: microTime(needs.now()) } };
+        const body = { series: { count, lastObservedTime: microTime(time.now()) } };
         await transport.request({ ...call, method: 'PATCH', path: `${path}/${entry.name}`, body });
       } else {
         const event = newEvent(entry.event, needs);
@@ -152,7 +150,7 @@ function newEvent(event: RecordedEvent, needs: EventRecorderNeeds) {
       name: `${cutName(regarding.name, 230)}.${randomBytes(8).toString('hex')}`,
       namespace: regarding.namespace,
     },
-    eventTime: microTime(needs.now()),
+    eventTime: microTime(needs.time.now()),
     reportingController: needs.controller,
     reportingInstance: needs.instance,
     regarding,

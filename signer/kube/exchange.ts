@@ -3,7 +3,7 @@ import { messageOf } from '../../spiffe/errors.ts';
 import { ApiConnectionError } from './api-error.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
 import type { JsonReader } from './json-reader.ts';
-import type { SetTimer } from './timer.ts';
+import type { SetTimer } from './time.ts';
 
 export interface ExchangeLimits {
   /** From the call to the last byte of the answer, in milliseconds; waiting for a connection counts. */

@@ -2,6 +2,7 @@ import { type ClientHttp2Stream, constants } from 'node:http2';
 import type { Connection, InFlight, Outgoing, Receiver } from './connection.ts';
 import type { Credentials } from './credentials.ts';
 import { type OpenSession, openSession } from './http2-session.ts';
+import type { Time } from './time.ts';
 
 /** Between two PINGs on an open connection, in milliseconds. */
 const pingIntervalMs = 5_000;
@@ -32,11 +33,12 @@ interface Entry {
  */
 export function openHttp2(needs: {
   readonly credentials: Credentials;
-  readonly monotonic: () => number;
+  readonly time: Time;
   /** The server speaks HTTP/1.1 only: what waits is sent over the connection that this gives, and so is the rest. */
   readonly fallBack: () => Connection;
 }): Connection {
-  const { credentials, monotonic } = needs;
+  const { credentials, time } = needs;
+  const { monotonic } = time;
   const { host } = credentials.server;
   const waiting = new Set<Entry>();
   // With those that a GOAWAY keeps from taking new requests, and that finish what they have.

@@ -3,7 +3,7 @@ import type { Fields } from './json-reader.ts';
 import { type RestartCause, runReflector } from './reflector.ts';
 import { type ApiResource, resourcePath } from './resources.ts';
 import { createStore, type Store, type StoreOptions } from './store.ts';
-import type { SetTimer } from './timer.ts';
+import type { Time } from './time.ts';
 import type { Transport } from './transport.ts';
 
 /** What a folder follows in the cluster, declared as data. `Wire` is the object as the API server sends it. */
@@ -30,9 +30,7 @@ export interface InformerNeeds {
   readonly discovery?: Pick<Discovery, 'find' | 'rediscover'>;
   readonly onWatchRestart?: (resource: string, cause: RestartCause) => void;
   readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
-  readonly monotonic: () => number;
-  readonly jitter?: () => number;
-  readonly timer?: SetTimer;
+  readonly time: Time;
 }
 
 /** A store that is kept equal to the cluster. */
@@ -56,7 +54,7 @@ export function createInformer<Wire, T, Version extends string = string>(
   const { discovery, onWatchRestart, ...rest } = needs;
   const { resource, namespace, name, labelSelector, fields, project, indexes, silentAfterMs } = spec;
   const fieldSelector = name === undefined ? spec.fieldSelector : `metadata.name=${name}`;
-  const store = createStore<T>({ monotonic: needs.monotonic, ...(indexes && { indexes }) });
+  const store = createStore<T>({ time: needs.time, ...(indexes && { indexes }) });
   const availability = resource.mayBeMissing && discovery?.find(resource);
   let version = resource.versions[0];
 

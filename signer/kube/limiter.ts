@@ -1,3 +1,4 @@
+import type { Time } from './time.ts';
 /** A rate for each of many keys. */
 export interface Limiter {
   /** Takes one from the key's allowance. @returns 0 if there was one, else the milliseconds until there is. */
@@ -13,9 +14,10 @@ const maxKeys = 20_000;
 export function createLimiter(needs: {
   readonly perSecond: number;
   readonly burst?: number;
-  readonly monotonic: () => number;
+  readonly time: Time;
 }): Limiter {
-  const { perSecond, monotonic } = needs;
+  const { perSecond } = needs;
+  const { monotonic } = needs.time;
   const most = Math.max(1, needs.burst ?? perSecond * 2);
   const buckets = new Map<string, { left: number; at: number }>();
 

@@ -6,7 +6,7 @@ import { microTime } from './micro-time.ts';
 import { createPeers, type LeaseFacts } from './peers.ts';
 import { resourcePath } from './resources.ts';
 import { withHash } from './short-name.ts';
-import { pauseWith, setTimer } from './timer.ts';
+import { pauseWith, type Time } from './time.ts';
 import { type Lease, metadataFields } from './types.ts';
 
 /** A replica renews its Lease so often, in milliseconds. */
@@ -38,7 +38,7 @@ export interface MembershipNeeds extends InformerNeeds {
   readonly namespace: string;
   /** The name of the pod, or of the process outside a cluster. Unique among the replicas. */
   readonly self: string;
-  readonly now: () => number;
+  readonly time: Time;
 }
 
 /** The name of a replica's Lease. Where the replica's name does not fit, a hash keeps the Lease's name unique. */
@@ -54,14 +54,13 @@ export function leaseName(self: string): string {
  * delay, never a wrong certificate: the API server takes the first answer to a request and no other.
  */
 export function createMembership(needs: MembershipNeeds): Membership {
-  const { transport, self, log, monotonic } = needs;
-  const timer = needs.timer ?? setTimer;
+  const { transport, self, log, time } = needs;
+  const { now, monotonic, timer, jitter } = time;
   const pause = pauseWith(timer);
-  const jitter = needs.jitter ?? Math.random;
   const leases = resourcePath(leaseResource, leaseResource.versions[0], needs.namespace);
   const own = leaseName(self);
   const informer = createInformer(needs, replicaLeases(needs.namespace));
-  const peers = createPeers({ self, monotonic, timer });
+  const peers = createPeers({ self, time });
   informer.store.subscribe(({ type, object }) => {
     if (type === 'set') peers.saw(object);
     else peers.left(object.holder);
@@ -69,7 +68,7 @@ export function createMembership(needs: MembershipNeeds): Membership {
   let isOurs = false;
 
   function lease(): Lease {
-    const renewTime = microTime(needs.now());
+    const renewTime = microTime(now());
     return {
       apiVersion: 'coordination.k8s.io/v1',
       kind: 'Lease',
@@ -132,7 +131,7 @@ export function createMembership(needs: MembershipNeeds): Membership {
   async function keepTidy(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await pause(tidyEveryMs * (0.5 + jitter()), signal);
-      for (const { name, resourceVersion } of signal.aborted ? [] : peers.longDead(needs.now())) {
+      for (const { name, resourceVersion } of signal.aborted ? [] : peers.longDead(now())) {
         // The precondition keeps a replica that has just come back.
         const body = { preconditions: { resourceVersion } };
         await call('DELETE', name, { body, signal }).catch((error: unknown) => {

@@ -1,4 +1,4 @@
-import type { SetTimer } from './timer.ts';
+import type { Time } from './time.ts';
 
 /** A replica counts as dead when no renewal of its Lease was seen for so long, in milliseconds. */
 export const deadAfterMs = 10_000;
@@ -38,8 +38,9 @@ export interface Peers {
   stop(): void;
 }
 
-export function createPeers(needs: { self: string; monotonic: () => number; timer: SetTimer }): Peers {
-  const { self, monotonic } = needs;
+export function createPeers(needs: { self: string; time: Time }): Peers {
+  const { self } = needs;
+  const { monotonic } = needs.time;
   const others = new Map<string, Sighting>();
   const listeners: (() => void)[] = [];
   let members: readonly string[] = [self];
@@ -51,7 +52,7 @@ export function createPeers(needs: { self: string; monotonic: () => number; time
   }
 
   function expectRenewal(holder: string, sighting: Sighting, ms: number): void {
-    sighting.cancel = needs.timer(() => {
+    sighting.cancel = needs.time.timer(() => {
       const leftMs = sighting.renewedAt + deadAfterMs - monotonic();
       if (leftMs > 0) {
         expectRenewal(holder, sighting, leftMs);

@@ -1,7 +1,7 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { ApiStatusError } from './api-error.ts';
 import { createRecheck } from './recheck.ts';
-import type { SetTimer } from './timer.ts';
+import type { Time } from './time.ts';
 import type { Transport } from './transport.ts';
 
 /** A right at the API server, as ResourceAttributes of a SelfSubjectAccessReview name it. */
@@ -36,8 +36,7 @@ export interface PermissionsNeeds {
     warn(fields: object, message: string): void;
     info(fields: object, message: string): void;
   };
-  readonly jitter?: () => number;
-  readonly timer?: SetTimer;
+  readonly time?: Time;
 }
 
 /** Metric label of the reviews. */

@@ -1,6 +1,6 @@
 import { type BackoffPolicy, backoffMs } from './backoff.ts';
 import { createFairLane, type Flow } from './fair-lane.ts';
-import { type SetTimer, setTimer } from './timer.ts';
+import type { Time } from './time.ts';
 
 export type Priority = 'high' | 'low';
 
@@ -50,10 +50,7 @@ export interface Queue {
 }
 
 export interface QueueNeeds {
-  monotonic: () => number;
-  /** A number in [0, 1). */
-  jitter: () => number;
-  timer?: SetTimer;
+  time: Time;
   backoff?: BackoffPolicy;
   /** Whose a key is, asked whenever it is queued. Left out: first come, first served, and no shares. */
   flowOf?: (key: string) => Flow;
@@ -75,8 +72,7 @@ const oneFlow: Flow = { namespace: '', node: '' };
 const defaultBackoff: BackoffPolicy = { baseMs: 250, maxMs: 30_000 };
 
 export function createQueue(needs: QueueNeeds): Queue {
-  const { monotonic, jitter } = needs;
-  const timer = needs.timer ?? setTimer;
+  const { monotonic, jitter, timer } = needs.time;
   const policy = needs.backoff ?? defaultBackoff;
   const flowOf = needs.flowOf ?? (() => oneFlow);
   const ready = { high: createFairLane(), low: createFairLane() };

@@ -1,5 +1,5 @@
 import { type BackoffPolicy, createBackoff } from './backoff.ts';
-import { pauseWith, type SetTimer, setTimer } from './timer.ts';
+import { pauseWith, realTime, type Time } from './time.ts';
 
 export interface RecheckNeeds {
   /** @returns whether all is well, so that the next check can wait. Must not throw. */
@@ -10,8 +10,7 @@ export interface RecheckNeeds {
   readonly intervalMs: number;
   /** Shortest time between two checks, in milliseconds. */
   readonly leastGapMs?: number;
-  readonly jitter?: () => number;
-  readonly timer?: SetTimer;
+  readonly time?: Time;
 }
 
 export interface Recheck {
@@ -22,8 +21,8 @@ export interface Recheck {
 
 /** Repeats a check: with back-off until all is well, then at a long interval, and soon after a hint. */
 export function createRecheck(needs: RecheckNeeds): Recheck {
-  const pause = pauseWith(needs.timer ?? setTimer);
-  const jitter = needs.jitter ?? Math.random;
+  const { jitter, timer } = needs.time ?? realTime;
+  const pause = pauseWith(timer);
   const leastGapMs = needs.leastGapMs ?? 0;
   let hinted = new AbortController();
   return {

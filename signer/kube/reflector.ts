@@ -5,7 +5,7 @@ import { createBackoff } from './backoff.ts';
 import { applyEvent, type Followed, type Location, listAll, takeList } from './list-watch.ts';
 import { createPageSize } from './page-size.ts';
 import { isOlder, readVersion } from './resource-version.ts';
-import { pauseWith, type SetTimer, setTimer } from './timer.ts';
+import { pauseWith, realTime, type Time } from './time.ts';
 
 /** Why a watch had to be opened again. */
 export type RestartCause = 'closed' | 'expired' | 'error' | 'silent';
@@ -45,9 +45,7 @@ export interface ReflectorNeeds<T> extends Followed<T> {
    * every minute, so that this happens only where the watch is of no use.
    */
   readonly silentAfterMs?: number;
-  readonly monotonic?: () => number;
-  readonly jitter?: () => number;
-  readonly timer?: SetTimer;
+  readonly time?: Time;
 }
 
 const defaultSilentAfterMs = 100_000;
@@ -62,9 +60,7 @@ const shortWatchMs = 1_000;
  */
 export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSignal): Promise<void> {
   const { log } = needs;
-  const monotonic = needs.monotonic ?? (() => performance.now());
-  const jitter = needs.jitter ?? Math.random;
-  const timer = needs.timer ?? setTimer;
+  const { monotonic, jitter, timer } = needs.time ?? realTime;
   const pause = pauseWith(timer);
   const silentAfterMs = needs.silentAfterMs ?? defaultSilentAfterMs;
   const backoff = createBackoff(backoffPolicy, jitter);

@@ -13,7 +13,7 @@ import type { Credentials } from './credentials.ts';
 import { exchange, type Incoming } from './exchange.ts';
 import type { Fields } from './json-reader.ts';
 import { serverDate } from './server-date.ts';
-import { type Pause, pauseWith, type SetTimer, setTimer } from './timer.ts';
+import { type Pause, pauseWith, realTime, type Time } from './time.ts';
 import type { WatchEvent } from './watch-lines.ts';
 import { openWatch } from './watch-stream.ts';
 
@@ -53,10 +53,7 @@ export interface WatchRequest {
 
 export interface TransportNeeds {
   credentials: Credentials;
-  monotonic?: () => number;
-  now?: () => number;
-  jitter?: () => number;
-  timer?: SetTimer;
+  time?: Time;
   onCall?: (call: Call) => void;
   userAgent?: string;
   /** Longest answer, in bytes; 64 MiB when left out. An object of 1.5 MiB in etcd can have 9 MiB of JSON. */
@@ -72,18 +69,16 @@ const defaultMaxAnswerBytes = 64 * 1024 * 1024;
 
 export function createTransport(needs: TransportNeeds): Transport {
   const { credentials } = needs;
-  const monotonic = needs.monotonic ?? (() => performance.now());
-  const now = needs.now ?? Date.now;
-  const jitter = needs.jitter ?? Math.random;
-  const timer = needs.timer ?? setTimer;
+  const { time = realTime } = needs;
+  const { now, monotonic, jitter, timer } = time;
   const pause: Pause = pauseWith(timer);
   const maxBytes = needs.maxAnswerBytes ?? defaultMaxAnswerBytes;
   const userAgent = needs.userAgent ?? 'kubespiffe';
   const dateListeners: ((serverEpochMs: number, roundTripMs: number) => void)[] = [];
   const prefix = credentials.server.pathname.replace(/\/+$/, '');
-  const calls = openConnection({ credentials, monotonic, mostHttp1Connections: mostCallsAtOnce });
+  const calls = openConnection({ credentials, time, mostHttp1Connections: mostCallsAtOnce });
   // A watch takes a connection for itself, and one that waited for another to end would wait for ever.
-  const watches = openConnection({ credentials, monotonic, mostHttp1Connections: Number.POSITIVE_INFINITY });
+  const watches = openConnection({ credentials, time, mostHttp1Connections: Number.POSITIVE_INFINITY });
 
   async function outgoingFor(request: Omit<ApiRequest, 'signal'>): Promise<Outgoing> {
     const authorization = await credentials.authorization();

@@ -1,3 +1,4 @@
+import type { Time } from './time.ts';
 /** How many writes are sent at the same time, found out from how long they take. */
 export interface WriteLimit {
   /** Takes in how long a write took that the server has accepted, in milliseconds. */
@@ -22,11 +23,9 @@ const shortestCountsMs = 60_000;
  * L × (1 - t0 / t) of them are waiting (Little's law). The limit moves by one to keep that number between 4 and 8, as TCP
  * Vegas does: some 10 for an API server that answers in 3 ms, and 26 for one that is 20 ms away.
  */
-export function createWriteLimit(needs: {
-  readonly most: number;
-  readonly monotonic: () => number;
-}): WriteLimit {
-  const { most, monotonic } = needs;
+export function createWriteLimit(needs: { readonly most: number; readonly time: Time }): WriteLimit {
+  const { most } = needs;
+  const { monotonic } = needs.time;
   let limit = Math.min(first, most);
   let times: number[] = [];
   /** The shortest times of this period and of the one before. */

@@ -54,7 +54,8 @@ export interface Signer {
 /** Everything of one profile: pool, publisher, signing and controller, from the shared parts. */
 export function createSigner(profile: SignerProfile, shared: Shared): Signer {
   const { signerName } = profile;
-  const { config, clock, guard, log, metrics, monotonic, now, pods, permissions } = shared;
+  const { config, clock, guard, log, metrics, pods, permissions, time } = shared;
+  const { monotonic } = time;
   const settings = settingsOf(config, profile);
   const token = profile.hasTokenEndpoint ? config.endpoints?.token : undefined;
 
@@ -126,7 +127,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
     ...shared,
     signerName,
     x509: x509Problem,
-    jwt: token && jwtProblem(token, { pool, clock, now }),
+    jwt: token && jwtProblem(token, { pool, clock, time }),
     pods: pods.store,
     namespace: config.namespace,
     replica: config.replica,

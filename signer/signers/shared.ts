@@ -8,6 +8,7 @@ import type { Informer, InformerNeeds } from '../kube/informer.ts';
 import type { Membership } from '../kube/membership.ts';
 import type { Permissions } from '../kube/permissions.ts';
 import type { PodFacts } from '../kube/pods.ts';
+import type { Time } from '../kube/time.ts';
 import type { WriteLimit } from '../kube/write-limit.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
@@ -31,8 +32,5 @@ export interface Shared extends InformerNeeds {
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly randomBytes: (count: number) => Uint8Array;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
-  /** Uniform in [0, 1). */
-  readonly jitter: () => number;
+  readonly time: Time;
 }

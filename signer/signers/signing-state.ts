@@ -5,6 +5,7 @@ import { clockProblem, type ServerClock } from '../kube/clock.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
+import type { Time } from '../kube/time.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
 
@@ -27,7 +28,7 @@ export interface SigningStateNeeds {
   /** Where the signer's own pod is, and its name. */
   readonly namespace: string;
   readonly replica: string;
-  readonly monotonic: () => number;
+  readonly time: Time;
 }
 
 /** A new pool or a new root is usable within seconds; what lasts longer needs somebody. */
@@ -42,7 +43,8 @@ const repeatedAfterMs = 60_000;
  * @returns a function that looks, to be called about every second.
  */
 export function createSigningState(needs: SigningStateNeeds): () => void {
-  const { metrics, events, monotonic } = needs;
+  const { metrics, events } = needs;
+  const { monotonic } = needs.time;
   const watchFor = (kind: 'x509' | 'jwt', what: string, problemNow: () => SigningProblem | undefined) => {
     let since: number | undefined;
     let shownAt = Number.NEGATIVE_INFINITY;
@@ -83,7 +85,7 @@ export function createSigningState(needs: SigningStateNeeds): () => void {
 /** Why no JWT-SVIDs can be signed now. */
 export function jwtProblem(
   token: NonNullable<EndpointConfig['token']>,
-  { pool, clock, now }: { pool: Pick<PoolView, 'jwtSignable'>; clock: ServerClock; now: () => number },
+  { pool, clock, time }: { pool: Pick<PoolView, 'jwtSignable'>; clock: ServerClock; time: Time },
 ): () => SigningProblem | undefined {
   const propagationSeconds = jwtPropagationSeconds({
     refreshHintSeconds: token.refreshHintSeconds,
@@ -93,7 +95,7 @@ export function jwtProblem(
   return () => {
     const skew = clockProblem(clock);
     if (skew !== undefined) return { reason: 'ClockSkew', message: explain('ClockSkew', skew) };
-    const signable = pool.jwtSignable(token.algorithm, Math.floor(now() / 1000), propagationSeconds);
+    const signable = pool.jwtSignable(token.algorithm, Math.floor(time.now() / 1000), propagationSeconds);
     return signable.ok ? undefined : signable.problem;
   };
 }

@@ -6,6 +6,7 @@ import type { EventRecorder } from '../kube/events.ts';
 import { createLimiter } from '../kube/limiter.ts';
 import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
+import type { Time } from '../kube/time.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
@@ -43,8 +44,7 @@ export interface EndpointNeeds {
   readonly log: Logger;
   /** Says whether a listener serves, and why not. */
   readonly onState: (listener: ListenerName, serves: boolean, reason: string) => void;
-  readonly now: () => number;
-  readonly monotonic: () => number;
+  readonly time: Time;
   readonly randomBytes: (count: number) => Uint8Array;
 }
 
@@ -64,7 +64,7 @@ const bundleTlsVersion = 'TLSv1.2';
 export function createEndpoints(
   needs: EndpointNeeds,
 ): readonly { readonly name: ListenerName; run(signal: AbortSignal): Promise<void> }[] {
-  const { settings, log, metrics, monotonic } = needs;
+  const { settings, log, metrics, time } = needs;
   const { token, bundleWeb, bundleSpiffe } = settings;
   const report = createTokenReporter(needs);
   const bundleDocuments = createDocuments(needs.pool.current, settings);
@@ -78,7 +78,7 @@ export function createEndpoints(
   ): Promise<Http> {
     // Starts at zero, as the alarms in report.ts do. Fault is the only alarm outside of SVID requests.
     metrics.otherRefusals.inc({ listener, reason: 'Fault' satisfies RefusalCode }, 0);
-    const ofAddress = () => createLimiter({ perSecond: settings.addressRate, monotonic });
+    const ofAddress = () => createLimiter({ perSecond: settings.addressRate, time });
     const http = createHttp({
       tls,
       addressLimits: ofAddress(),
@@ -87,7 +87,7 @@ export function createEndpoints(
         report({ listener, svid: services && svidAt.get(context.path) }, context, outcome),
       onCut: (cause) => metrics.connectionsCut.inc({ listener, cause }),
       onError: (error) => log.error({ error: messageOf(error) }, 'the endpoint failed'),
-      monotonic,
+      time,
     });
     if (services) await describeRoutes(http.app);
     const documents = services ? { ...bundleDocuments, openApi: openApiOf(http) } : bundleDocuments;

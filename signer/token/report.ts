@@ -1,4 +1,5 @@
 import { type EventRecorder, podWarning } from '../kube/events.ts';
+import type { Time } from '../kube/time.ts';
 import { type Audit, auditOutcome } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -24,7 +25,7 @@ export function createTokenReporter(needs: {
   >;
   readonly audit: Audit;
   readonly events: Pick<EventRecorder, 'record'>;
-  readonly monotonic: () => number;
+  readonly time: Time;
 }): Report {
   const { log, metrics, audit, events } = needs;
   const counted = {
@@ -66,7 +67,7 @@ export function createTokenReporter(needs: {
       if (!outcome.ok) reportOther(listener, context, outcome);
       return;
     }
-    const elapsedMs = needs.monotonic() - context.startedAt;
+    const elapsedMs = needs.time.monotonic() - context.startedAt;
     const reason = outcome.ok ? 'Issued' : outcome.code;
     const verdict = outcome.ok ? 'issue' : refusals[outcome.code].verdict;
     const { answers, seconds, issued } = counted[svid];

@@ -38,9 +38,9 @@ export interface Services {
  * @throws KubespiffeError CONFIG_INVALID for an audience that must not be ours.
  */
 export async function learnServices(parts: ServiceParts, signal: AbortSignal): Promise<Services | undefined> {
-  const { settings, pods, monotonic, log } = parts;
+  const { settings, pods, log, time } = parts;
   const { audiences } = settings;
-  const cache = createReviewCache({ lifetimeMs: settings.reviewCacheMs, monotonic });
+  const cache = createReviewCache({ lifetimeMs: settings.reviewCacheMs, time });
   pods.subscribe(({ type, object, previous }) => {
     // When a pod ends, earlier reviews of its tokens no longer count.
     const isOver = type === 'delete' || object.finished !== undefined || object.deletesAt !== undefined;
@@ -59,12 +59,13 @@ function joinServices(
   issuers: ReturnType<typeof createIssuers>,
   cache: ReviewCache,
 ): Services {
-  const { settings, trustDomain, transport, pods, pool, now, monotonic } = parts;
+  const { settings, trustDomain, transport, pods, pool, time } = parts;
+  const { monotonic } = time;
   const { audiences } = settings;
   const hearsOfPods = () => isHeardFrom(pods, monotonic());
-  const keys = createIssuerKeys({ transport, monotonic, log: parts.log });
-  const unpublishedKeys = createLimiter({ perSecond: unpublishedKeysPerSecond, monotonic });
-  const podLimits = createLimiter({ perSecond: settings.podRate, monotonic });
+  const keys = createIssuerKeys({ transport, time, log: parts.log });
+  const unpublishedKeys = createLimiter({ perSecond: unpublishedKeysPerSecond, time });
+  const podLimits = createLimiter({ perSecond: settings.podRate, time });
   const authenticatorFor = (audience: string, remembered: ReviewCache) =>
     createAuthenticator({
       transport,
@@ -75,20 +76,20 @@ function joinServices(
       audience,
       issuers,
       hearsOfPods,
-      now,
+      time,
       onReview: (result) => parts.metrics.tokenReviews.inc({ result }),
     });
   const byToken = authenticatorFor(audiences.token, cache);
-  const byCertificate = createCertificateAuthenticator({ pool, trustDomain, podLimits, now });
+  const byCertificate = createCertificateAuthenticator({ pool, trustDomain, podLimits, time });
   const common = {
     pods: {
       pods,
       hearsOfPods,
-      seenLive: createRecent<true>({ lifetimeMs: settings.reviewCacheMs, monotonic }),
+      seenLive: createRecent<true>({ lifetimeMs: settings.reviewCacheMs, time }),
       transport,
     },
     identify: parts.identify,
-    now,
+    time,
   };
   const { x509 } = settings;
   const roots = createServed(pool.current, rootsPem);
@@ -117,7 +118,7 @@ function joinServices(
         ...common,
         // A certificate lives longer than a JWT-SVID and is seldom requested, so neither an earlier review of the token
         // nor the cache of the pods counts.
-        authenticate: authenticatorFor(audiences.x509, createReviewCache({ lifetimeMs: 0, monotonic })),
+        authenticate: authenticatorFor(audiences.x509, createReviewCache({ lifetimeMs: 0, time })),
         pods: { ...common.pods, hearsOfPods: () => false },
         authority: parts.authority,
         roots: () => roots()?.bytes.toString(),

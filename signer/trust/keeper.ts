@@ -1,7 +1,7 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import type { Membership } from '../kube/membership.ts';
 import { createQueue } from '../kube/queue.ts';
-import type { SetTimer } from '../kube/timer.ts';
+import type { Time } from '../kube/time.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
 
@@ -11,9 +11,7 @@ export interface KeeperNeeds {
   /** The rank of this replica as writer of an object: 0 writes at once. */
   readonly rankFor: (key: string) => number;
   readonly takeoverDelayMs: number;
-  readonly monotonic: () => number;
-  readonly jitter: () => number;
-  readonly timer?: SetTimer;
+  readonly time: Time;
   readonly log: Pick<Logger, 'info' | 'warn'>;
 }
 
@@ -57,11 +55,10 @@ const restMs = 1_000;
  * more slowly.
  */
 export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
-  const { monotonic, log } = needs;
+  const { log } = needs;
+  const { monotonic } = needs.time;
   const queue = createQueue({
-    monotonic,
-    jitter: needs.jitter,
-    ...(needs.timer && { timer: needs.timer }),
+    time: needs.time,
   });
   const troubles = new Map<string, Trouble>();
   const repairedAt = new Map<string, number>();

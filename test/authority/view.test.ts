@@ -4,6 +4,7 @@ import { createAuthority, newPool } from '../../signer/authority/create.ts';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { newPoolSecret } from '../../signer/authority/pool-secret.ts';
 import { createPoolView } from '../../signer/authority/view.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { createLogger } from '../../signer/observe/log.ts';
 import { settle } from '../kube/fake-time.ts';
@@ -54,8 +55,7 @@ describe('the view of the pool, whatever comes first', () => {
         mark: () => undefined,
         rootEnds: () => new Map(),
       },
-      now: Date.now,
-      monotonic: () => performance.now(),
+      time: realTime,
       log: createLogger({ level: 'error', destination: process.stdout }),
     });
     const stop = new AbortController();

@@ -1,5 +1,6 @@
 import { loadCredentials } from '../../signer/kube/credentials.ts';
 import { createMembership } from '../../signer/kube/membership.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { createTransport } from '../../signer/kube/transport.ts';
 
 // A replica that does nothing but be one: for a test that kills it. Ends well on SIGTERM.
@@ -11,8 +12,7 @@ const membership = createMembership({
   transport,
   namespace: 'default',
   self,
-  now: Date.now,
-  monotonic: () => performance.now(),
+  time: realTime,
   log: { warn: () => undefined, debug: () => undefined },
 });
 await membership.run(stop.signal);

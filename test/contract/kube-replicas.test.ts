@@ -4,9 +4,11 @@ import { once } from 'node:events';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { createEventRecorder } from '../../signer/kube/events.ts';
 import { createMembership, leaseName, type Membership } from '../../signer/kube/membership.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Lease } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { createAccount, expectSuccess, type ProxiedClient, startProxiedClient } from './kube-client.ts';
 
 const leases = '/apis/coordination.k8s.io/v1/namespaces/default/leases';
@@ -35,8 +37,7 @@ function makeMembership(self: string): Membership {
     transport: client.transport,
     namespace: 'default',
     self,
-    now: Date.now,
-    monotonic: () => performance.now(),
+    time: realTime,
     log: { warn: () => undefined, debug: () => undefined },
   });
 }
@@ -182,12 +183,10 @@ describe('events on a real API server', () => {
       transport: client.transport,
       controller: 'kubespiffe.io/signer',
       instance: 'replica-0',
-      now: Date.now,
-      monotonic: () => performance.now() + movedMs,
-      timer: (run, ms) => {
-        const handle = setTimeout(run, Math.min(ms, 50));
-        return () => clearTimeout(handle);
-      },
+      time: timeWith({
+        monotonic: () => performance.now() + movedMs,
+        timer: (run, ms) => realTime.timer(run, Math.min(ms, 50)),
+      }),
       log: { debug: () => undefined },
     });
     const stop = new AbortController();

@@ -8,6 +8,7 @@ import { createInformer } from '../../signer/kube/informer.ts';
 import { type RestartCause, runReflector } from '../../signer/kube/reflector.ts';
 import { clusterTrustBundles, podCertificateRequests } from '../../signer/kube/resources.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { createTransport } from '../../signer/kube/transport.ts';
 import type { ObjectMeta } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -393,7 +394,11 @@ describe('an informer of a custom resource on a real API server', () => {
   test('is empty and synced without the CRD, follows its objects once it is installed, and is empty after it', async () => {
     client = await startProxiedClient(controlPlane, 'follower');
     const log = { warn: () => undefined, info: () => undefined, debug: () => undefined };
-    const needs = { transport: client.transport, log, monotonic: () => performance.now() };
+    const needs = {
+      transport: client.transport,
+      log,
+      time: realTime,
+    };
     const discovery = createDiscovery(needs);
     const informer = createInformer(
       { ...needs, discovery },
@@ -442,7 +447,7 @@ describe('an informer of a custom resource on a real API server', () => {
 describe('transport on a real API server', () => {
   test('the server clock is read to a fraction of a second, and follows when it is set', async () => {
     client = await startProxiedClient(controlPlane, 'follower');
-    const clock = createServerClock({ now: Date.now, monotonic: () => performance.now() });
+    const clock = createServerClock(realTime);
     client.transport.onDate(clock.observe);
     const ask = () => client.transport.request({ method: 'GET', path: '/version' });
     for (let asked = 0; asked < 50; asked += 1) await ask();

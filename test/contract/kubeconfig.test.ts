@@ -9,6 +9,7 @@ import { createTestAuthority } from '../cluster/certificates.ts';
 import { type ConnectProxy, startConnectProxy } from '../cluster/connect-proxy.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { run } from '../tools/run.ts';
 import { aPool, installSigner, putPool } from './installation.ts';
 import {
@@ -195,7 +196,7 @@ describe('a kubeconfig means what it means to kubectl', () => {
     const config = behind(undefined).config as object;
     const env = await writeTrial(home, { files: { config: { ...config, users: [{ name: 'me', user }] } } });
     let now = 0;
-    const credentials = await loadCredentials({ env, monotonic: () => now });
+    const credentials = await loadCredentials({ env, time: timeWith({ monotonic: () => now }) });
     const transport = createTransport({ credentials });
     try {
       assert.equal(await whoAmI(transport), 'first');

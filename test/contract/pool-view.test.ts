@@ -11,6 +11,7 @@ import { createLogger } from '../../signer/observe/log.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { aPool, deletePool, installSigner, putPool } from './installation.ts';
 
 /** How a replica keeps the pool Secret in view when the connection to the API server does not do what it should. */
@@ -72,8 +73,10 @@ describe('the view of the pool', () => {
         mark: () => undefined,
         rootEnds: () => new Map(),
       },
-      now: () => Date.now() + slept,
-      monotonic: () => performance.now() + passed,
+      time: timeWith({
+        now: () => Date.now() + slept,
+        monotonic: () => performance.now() + passed,
+      }),
       log: createLogger({ level: 'info', destination: { write: (line) => void lines.push(line) } }),
       // The clock is moved, not waited for, so the part that waits has to look at it often.
       pause: async (ms, signal) => {

@@ -16,6 +16,7 @@ import { pass, type RefusalCode, refuse } from '../../signer/observe/refusals.ts
 import { createTokenReporter } from '../../signer/token/report.ts';
 import type { RequestContext } from '../../signer/token/svid/request-context.ts';
 import { anOpenRequest } from '../issuance/examples.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { blocksBelow, checkout, type Page, readPage } from './markdown.ts';
 
 type All<T> = Readonly<Record<keyof T, boolean>>;
@@ -61,7 +62,13 @@ function reporters(replica = 'signer') {
   const metrics = createMetrics();
   const events = { record: silent, run: async () => undefined };
   const report = createReporter({ log, metrics, audit, events, signerName: 'kubespiffe.io/spiffe' });
-  const reportToken = createTokenReporter({ log, metrics, audit, events, monotonic: () => 1 });
+  const reportToken = createTokenReporter({
+    log,
+    metrics,
+    audit,
+    events,
+    time: timeWith({ monotonic: () => 1 }),
+  });
   return { lines, metrics, report, reportToken };
 }
 

@@ -10,6 +10,7 @@ import {
 } from '../../signer/issuance/admission-policy.ts';
 import { createGuard, type RequestAdmission } from '../../signer/issuance/guard.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { timeWith } from '../kube/fake-time.ts';
 
 const manifest = join(import.meta.dirname, '../../manifests/base/admission-policy.yaml');
 const documents = parseAllDocuments(await readFile(manifest, 'utf8')).map((document) => document.toJS());
@@ -21,9 +22,9 @@ const second = 1_000;
 function setUp(requestAdmission: RequestAdmission = 'policy') {
   let monotonicMs = 0;
   let isClockKnown = true;
-  const monotonic = () => monotonicMs;
-  const policies = createStore<AdmissionPolicy>({ monotonic });
-  const bindings = createStore<AdmissionPolicyBinding>({ monotonic });
+  const time = timeWith({ monotonic: () => monotonicMs });
+  const policies = createStore<AdmissionPolicy>({ time });
+  const bindings = createStore<AdmissionPolicyBinding>({ time });
   const said: [level: string, message: string][] = [];
   const log = (level: string) => (_: object, message: string) => void said.push([level, message]);
   const guard = createGuard({
@@ -31,7 +32,7 @@ function setUp(requestAdmission: RequestAdmission = 'policy') {
     policies,
     bindings,
     serverNow: () => (isClockKnown ? start + monotonicMs : undefined),
-    monotonic,
+    time,
     log: { error: log('error'), warn: log('warn'), info: log('info') },
   });
   const made = <T>(document: object, seconds: number): T =>

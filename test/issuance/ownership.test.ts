@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { createOwnership, waitForTurnMs } from '../../signer/issuance/ownership.ts';
 import { createRequestStates } from '../../signer/issuance/request-state.ts';
 import { ranking } from '../../signer/kube/ranking.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { anOpenRequest } from './examples.ts';
 
 const both = ['a', 'b'];
@@ -13,9 +14,9 @@ const owned = Array.from({ length: 50 }, (_, i) => `uid-${i}`).find(
 
 function ownershipOf(self: string) {
   const world = { ms: 0, members: both as readonly string[] };
-  const monotonic = () => world.ms;
-  const needs = { self, members: () => world.members, takeoverDelayMs: 1000, monotonic };
-  const { state } = createRequestStates({ monotonic }).see(anOpenRequest({ uid: owned }));
+  const time = timeWith({ monotonic: () => world.ms });
+  const needs = { self, members: () => world.members, takeoverDelayMs: 1000, time };
+  const { state } = createRequestStates({ time }).see(anOpenRequest({ uid: owned }));
   return { world, state, ownership: createOwnership(needs) };
 }
 

@@ -11,7 +11,7 @@ import { createEventRecorder } from '../../signer/kube/events.ts';
 import type { Membership } from '../../signer/kube/membership.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import type { Store } from '../../signer/kube/store.ts';
-import type { SetTimer } from '../../signer/kube/timer.ts';
+import type { Time } from '../../signer/kube/time.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import type { CertificatesVersion } from '../../signer/kube/types.ts';
 import type { AuditRecord } from '../../signer/observe/audit.ts';
@@ -21,13 +21,7 @@ import { svidProfile } from '../../spiffe/svid-profile.ts';
 
 export interface PartsNeeds {
   readonly self: string;
-  readonly clock: {
-    readonly monotonic: () => number;
-    readonly timer: SetTimer;
-    /** Epoch milliseconds. */
-    readonly now: () => number;
-    readonly jitter: () => number;
-  };
+  readonly time: Time;
   readonly transport: Transport;
   readonly requests: Store<CertificateRequest>;
   readonly pods: Store<PodFacts>;
@@ -44,7 +38,7 @@ export interface PartsNeeds {
 
 /** What one replica issues certificates with, joined as in main.ts: all of it is the real code. */
 export function createParts(needs: PartsNeeds) {
-  const { self, clock, transport, requests, pods, servedVersions, clockFault, onError } = needs;
+  const { self, time, transport, requests, pods, servedVersions, clockFault, onError } = needs;
   const log = { debug() {}, info() {}, warn() {}, error() {} } as unknown as Logger;
   const metrics = createMetrics();
   const events = createEventRecorder({
@@ -52,7 +46,7 @@ export function createParts(needs: PartsNeeds) {
     controller: 'kubespiffe.io/signer',
     instance: self,
     log,
-    ...clock,
+    time,
   });
   const signing = createSigning({
     pool: { signable: needs.signable },
@@ -61,7 +55,7 @@ export function createParts(needs: PartsNeeds) {
     policy: { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0 },
     profile: svidProfile,
     randomBytes,
-    ...clock,
+    time,
   });
   const controller = createController({
     requests,
@@ -84,7 +78,7 @@ export function createParts(needs: PartsNeeds) {
     concurrency: needs.concurrency ?? 4,
     concurrencyOfNamespace: () => Number.POSITIVE_INFINITY,
     onError,
-    ...clock,
+    time,
   });
   return { controller, events, metrics };
 }

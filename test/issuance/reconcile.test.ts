@@ -11,6 +11,7 @@ import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import type { Reason } from '../../signer/observe/reasons.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { createScriptedApi } from '../kube/scripted-api.ts';
 import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
 
@@ -21,11 +22,11 @@ const request = anOpenRequest({ key, annotationProblem: 'example.org/a' });
 /** A replica that may sign nothing, in front of a status writer that is a script. */
 function aReconciler() {
   const clock = { ms: 0 };
-  const monotonic = () => clock.ms;
+  const time = timeWith({ monotonic: () => clock.ms, now: () => clock.ms });
   const requests = createStore<CertificateRequest>();
   const pods = createStore<PodFacts>();
   pods.set('shop/web-0', aPod());
-  const states = createRequestStates({ monotonic });
+  const states = createRequestStates({ time });
   const metrics = createMetrics();
   const world = {
     clock,
@@ -47,7 +48,12 @@ function aReconciler() {
     {
       requests,
       states,
-      ownership: createOwnership({ self: 'a', members: () => ['a'], takeoverDelayMs: 1000, monotonic }),
+      ownership: createOwnership({
+        self: 'a',
+        members: () => ['a'],
+        takeoverDelayMs: 1000,
+        time,
+      }),
       membership: { self: 'a' },
       pods,
       transport: createScriptedApi().transport,
@@ -71,8 +77,7 @@ function aReconciler() {
       rediscover: () => {
         world.hasRediscovered = true;
       },
-      now: () => clock.ms,
-      monotonic,
+      time,
     },
     (keys) => world.taken.push(...keys),
   );

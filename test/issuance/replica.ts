@@ -30,14 +30,7 @@ interface StatusPatch {
  */
 export async function startReplica(options: { pool: Secret; concurrency?: number }) {
   const self = 'signer-a';
-  const time = createFakeTime();
-  const startedAt = time.monotonic();
-  const clock = {
-    monotonic: time.monotonic,
-    timer: time.timer,
-    now: () => startsAt * 1000 + time.monotonic() - startedAt,
-    jitter: () => 0,
-  };
+  const time = createFakeTime(startsAt * 1000);
   const api = createScriptedApi();
   const requests = createStore<CertificateRequest>({
     indexes: {
@@ -58,7 +51,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
 
   const { controller, events, metrics } = createParts({
     self,
-    clock,
+    time,
     transport: api.transport,
     requests,
     pods,

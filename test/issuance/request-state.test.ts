@@ -10,11 +10,12 @@ import {
   maxWithBytes,
   type RequestState,
 } from '../../signer/issuance/request-state.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { anOpenRequest } from './examples.ts';
 
 function makeStates() {
   const clock = { ms: 0 };
-  const states = createRequestStates({ monotonic: () => clock.ms });
+  const states = createRequestStates({ time: timeWith({ monotonic: () => clock.ms }) });
   const see = (uid: string) => states.see(anOpenRequest({ uid, name: uid })).state;
   return { clock, states, see };
 }

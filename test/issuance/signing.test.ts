@@ -11,6 +11,7 @@ import { parseSpiffeId } from '../../spiffe/id.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { nothingPublished } from '../authority/published.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { anOpenRequest, aSupportedKey } from './examples.ts';
 
 const trustDomain = 'example.org';
@@ -34,9 +35,8 @@ function signingWith(different: Partial<SigningNeeds> = {}, at = now) {
     clockFault: () => undefined,
     policy: { maxLifetimeSeconds: 24 * hour, refreshFraction: 0.5, refreshJitter: 0 },
     profile: svidProfile,
-    now: () => at * 1000,
+    time: timeWith({ now: () => at * 1000, jitter: () => 0 }),
     randomBytes: (count) => new Uint8Array(count).fill(7),
-    jitter: () => 0,
     ...different,
   });
   return { signing, asked };

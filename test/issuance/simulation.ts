@@ -176,7 +176,7 @@ export function createSimulation(pool: Secret) {
     });
     const { controller } = createParts({
       self,
-      clock: { monotonic: time.monotonic, timer: time.timer, now, jitter: () => 0 },
+      time: { ...time, now },
       transport: api.transport,
       ...stores,
       servedVersions: () => ['v1'],

@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { createServerClock } from '../../signer/kube/clock.ts';
+import { timeWith } from './fake-time.ts';
 
 /** A world with two clocks: `skew` is how much ours is ahead of the server's, in milliseconds. */
 function makeWorld(skew: number) {
   const state = { monotonic: 5_000, skew, serverEpoch: 1_800_000_000_000 };
   const server = () => state.serverEpoch + state.monotonic;
-  const clock = createServerClock({
-    now: () => server() + state.skew,
-    monotonic: () => state.monotonic,
-  });
+  const clock = createServerClock(
+    timeWith({ now: () => server() + state.skew, monotonic: () => state.monotonic }),
+  );
   /** One answer: `there` ms until the server writes its Date, `back` ms until it is here. */
   const answer = (there: number, back: number) => {
     state.monotonic += there;

@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
 import { type CredentialSources, loadCredentials } from '../../signer/kube/credentials.ts';
 import { KubespiffeError } from '../../spiffe/errors.ts';
+import { timeWith } from './fake-time.ts';
 
 let folder: string;
 let now = 0;
@@ -16,7 +17,7 @@ before(async () => {
 after(() => rm(folder, { recursive: true }));
 
 const load = (sources: Partial<CredentialSources>) =>
-  loadCredentials({ env: {}, monotonic: () => now, ...sources });
+  loadCredentials({ env: {}, time: timeWith({ monotonic: () => now }), ...sources });
 
 const kubeconfig = (name: string, user: object, cluster: object = {}) =>
   fileOf(name, {

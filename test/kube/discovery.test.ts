@@ -49,9 +49,7 @@ async function withDiscovery(
       warn: (fields) => warnings.push(fields),
       info: (fields) => found.push((fields as { served: object }).served),
     },
-    monotonic: time.monotonic,
-    jitter: () => 0,
-    timer: time.timer,
+    time,
   });
   const requests = find(discovery, podCertificateRequests);
   const bundles = find(discovery, clusterTrustBundles);

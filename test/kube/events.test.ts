@@ -28,9 +28,7 @@ async function withRecorder(
     transport: api.transport,
     controller: 'kubespiffe.io/signer',
     instance: 'signer-0',
-    now: () => Date.parse('2026-11-22T12:00:00.123Z'),
-    monotonic: time.monotonic,
-    timer: time.timer,
+    time: { ...time, now: () => Date.parse('2026-11-22T12:00:00.123Z') },
     log: { debug: () => undefined },
   });
   const stop = new AbortController();

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type ExecSurroundings, runExecPlugin } from '../../signer/kube/exec-plugin.ts';
 import { waitFor } from '../cluster/process.ts';
+import { timeWith } from './fake-time.ts';
 
 const apiVersion = 'client.authentication.k8s.io/v1';
 const cluster = {
@@ -59,7 +60,7 @@ describe('a credential plugin', () => {
       passMinute = () => void run();
       return () => undefined;
     };
-    const result = runScript(hangs('slow'), { timer });
+    const result = runScript(hangs('slow'), { time: timeWith({ timer }) });
     const pid = await pidOf('slow');
     passMinute();
     await assert.rejects(result, /^Error: plugin sh did not end within 60 s$/);
@@ -69,7 +70,7 @@ describe('a credential plugin', () => {
   test('may take as long as it likes at a terminal', async () => {
     const timer = () => assert.fail('a timer was set');
     const { token } = await runScript(`echo '${credential('"status":{"token":"t"}')}'`, {
-      timer,
+      time: timeWith({ timer }),
       isTerminal: true,
     });
     assert.equal(token, 't');

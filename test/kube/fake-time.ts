@@ -1,37 +1,45 @@
-import type { SetTimer } from '../../signer/kube/timer.ts';
+import { realTime, type Time } from '../../signer/kube/time.ts';
 
-/** A clock and a timer that only move when told to. */
-export interface FakeTime {
-  readonly monotonic: () => number;
-  readonly timer: SetTimer;
+/** The real time, except for what a test says. */
+export function timeWith(parts: Partial<Time>): Time {
+  return { ...realTime, ...parts };
+}
+
+/** A clock and a timer that move only when the test says so. The jitter is 0. */
+export interface FakeTime extends Time {
   /** Moves on by so many milliseconds; timers that are due run in their order, and what they wake runs too. */
   advance(ms: number): Promise<void>;
-  /** Timers that are set. */
+  /** How many timers are set. */
   pending(): number;
 }
 
-export function createFakeTime(start = 1_000_000): FakeTime {
-  let now = start;
+const start = 1_000_000;
+
+/** @param startsAt what `now()` says at first, in epoch milliseconds. */
+export function createFakeTime(startsAt = Date.UTC(2026, 10, 22, 12)): FakeTime {
+  let nowMs = start;
   const timers = new Set<{ dueAt: number; run: () => void }>();
   return {
-    monotonic: () => now,
+    now: () => startsAt + nowMs - start,
+    monotonic: () => nowMs,
+    jitter: () => 0,
     timer: (run, ms) => {
-      const entry = { dueAt: now + Math.max(0, ms), run };
+      const entry = { dueAt: nowMs + Math.max(0, ms), run };
       timers.add(entry);
       return () => timers.delete(entry);
     },
     async advance(ms) {
-      const end = now + ms;
+      const end = nowMs + ms;
       await settle();
       while (true) {
         const [next] = [...timers].filter(({ dueAt }) => dueAt <= end).sort((a, b) => a.dueAt - b.dueAt);
         if (!next) break;
         timers.delete(next);
-        now = Math.max(now, next.dueAt);
+        nowMs = Math.max(nowMs, next.dueAt);
         next.run();
         await settle();
       }
-      now = end;
+      nowMs = end;
     },
     pending: () => timers.size,
   };

@@ -48,7 +48,7 @@ async function withInformer(
     };
   };
   const log = { warn: () => undefined, debug: () => undefined, info: () => undefined };
-  const needs = { transport: api.transport, log, jitter: () => 0, ...time };
+  const needs = { transport: api.transport, log, time };
   const discovery = createDiscovery(needs);
   const informer = createInformer({ ...needs, discovery }, spec);
   const stop = new AbortController();

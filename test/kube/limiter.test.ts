@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createLimiter } from '../../signer/kube/limiter.ts';
+import { timeWith } from './fake-time.ts';
 
 describe('the limiter', () => {
   it('lets twice the rate through at once, then the rate, for each key', () => {
     let nowMs = 0;
-    const limiter = createLimiter({ perSecond: 5, monotonic: () => nowMs });
+    const limiter = createLimiter({ perSecond: 5, time: timeWith({ monotonic: () => nowMs }) });
     const taken = (key: string, times: number) =>
       Array.from({ length: times }, () => limiter.take(key)).filter((wait) => wait === 0).length;
     assert.equal(taken('a', 20), 10);
@@ -19,7 +20,7 @@ describe('the limiter', () => {
 
   it('lets a key wait until what it was charged is paid, and no longer than two bursts', () => {
     let nowMs = 0;
-    const limiter = createLimiter({ perSecond: 5, monotonic: () => nowMs });
+    const limiter = createLimiter({ perSecond: 5, time: timeWith({ monotonic: () => nowMs }) });
     limiter.charge('a', 15);
     assert.equal(limiter.take('a'), 1_200);
     assert.equal(limiter.take('b'), 0);
@@ -31,7 +32,7 @@ describe('the limiter', () => {
   });
 
   it('forgets whoever was quiet longest, and holds a bounded number of keys', () => {
-    const limiter = createLimiter({ perSecond: 1, monotonic: () => 0 });
+    const limiter = createLimiter({ perSecond: 1, time: timeWith({ monotonic: () => 0 }) });
     for (let i = 0; i < 2; i += 1) limiter.take('first');
     assert.ok(limiter.take('first') > 0);
     for (let i = 0; i < 20_000; i += 1) limiter.take(`other-${i}`);

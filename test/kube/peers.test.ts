@@ -8,7 +8,7 @@ const day = 24 * 3_600_000;
 
 function makePeers() {
   const time = createFakeTime();
-  const peers = createPeers({ self: 'me', monotonic: time.monotonic, timer: time.timer });
+  const peers = createPeers({ self: 'me', time });
   let changes = 0;
   peers.onChange(() => {
     changes += 1;

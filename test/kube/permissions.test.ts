@@ -29,8 +29,7 @@ async function withPermissions(
     transport: api.transport,
     needed: () => needed,
     log: { error: log('error'), warn: log('warn'), info: log('info') },
-    jitter: () => 0,
-    timer: time.timer,
+    time,
   });
   const stop = new AbortController();
   const run = permissions.run(stop.signal);

@@ -5,7 +5,7 @@ import { createFakeTime, settle } from './fake-time.ts';
 
 function makeQueue(options: Partial<QueueNeeds> = {}) {
   const time = createFakeTime();
-  const queue = createQueue({ monotonic: time.monotonic, jitter: () => 0, timer: time.timer, ...options });
+  const queue = createQueue({ time, ...options });
   return { queue, time };
 }
 

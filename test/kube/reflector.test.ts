@@ -28,7 +28,7 @@ const gone: Answer = { status: 410 };
 function start(options: { locate?: () => Promise<{ path: string } | undefined> } = {}) {
   const time = createFakeTime();
   const api = createScriptedApi();
-  const store = createStore<Thing>({ monotonic: time.monotonic });
+  const store = createStore<Thing>({ time });
   const stop = new AbortController();
   const states: ReflectorState[] = [];
   const restarts: RestartCause[] = [];
@@ -56,9 +56,7 @@ function start(options: { locate?: () => Promise<{ path: string } | undefined> }
         onNotServed: () => {
           notServed += 1;
         },
-        monotonic: time.monotonic,
-        timer: time.timer,
-        jitter: () => 0,
+        time,
       },
       stop.signal,
     );

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { type Change, createStore } from '../../signer/kube/store.ts';
+import { timeWith } from './fake-time.ts';
 
 interface Thing {
   readonly color: string | undefined;
@@ -13,7 +14,7 @@ function makeStore() {
   const changes: Change<Thing>[] = [];
   const store = createStore<Thing>({
     indexes: { color: ({ color }) => color },
-    monotonic: () => now,
+    time: timeWith({ monotonic: () => now }),
   });
   store.subscribe((change) => changes.push(change));
   return {

@@ -8,6 +8,7 @@ import {
   isNotFoundOfObject,
   isPlain404,
 } from '../../signer/kube/api-error.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import {
   type Call,
   createTransport,
@@ -16,6 +17,7 @@ import {
 } from '../../signer/kube/transport.ts';
 import { createTestAuthority } from '../cluster/certificates.ts';
 import { waitFor } from '../cluster/process.ts';
+import { timeWith } from './fake-time.ts';
 import { answer, startTunnel, startWireServer, status, type WireServer } from './h2-server.ts';
 
 let server: WireServer;
@@ -33,7 +35,11 @@ after(() => server.stop());
 
 function transportTo(needs: Partial<TransportNeeds> = {}): Transport {
   // Jitter 0 halves every back-off: quick, and still a back-off.
-  const transport = createTransport({ credentials: server.credentials(), jitter: () => 0, ...needs });
+  const transport = createTransport({
+    credentials: server.credentials(),
+    ...needs,
+    time: timeWith({ jitter: () => 0, ...needs.time }),
+  });
   open.push(transport);
   return transport;
 }
@@ -495,7 +501,10 @@ describe('connections', () => {
       tls: { ca: [poor.ca, server.ca] },
     };
     let passed = 0;
-    const transport = transportTo({ credentials, monotonic: () => performance.now() + passed });
+    const transport = transportTo({
+      credentials,
+      time: timeWith({ monotonic: () => performance.now() + passed }),
+    });
     const version = async () =>
       (await transport.request<{ version: string }>({ method: 'GET', path: '/x' })).body.version;
     assert.equal(await version(), '1.1');
@@ -516,11 +525,10 @@ describe('connections', () => {
     const startedAt = performance.now();
     return transportTo({
       credentials: { ...server.credentials(), server: url },
-      monotonic: () => startedAt + (performance.now() - startedAt) * 50,
-      timer: (run, ms) => {
-        const handle = setTimeout(run, ms / 2);
-        return () => clearTimeout(handle);
-      },
+      time: timeWith({
+        monotonic: () => startedAt + (performance.now() - startedAt) * 50,
+        timer: (run, ms) => realTime.timer(run, ms / 2),
+      }),
     });
   }
   const isNoticed = async (call: Promise<unknown>) => {

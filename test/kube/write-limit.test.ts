@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createWriteLimit } from '../../signer/kube/write-limit.ts';
+import { timeWith } from './fake-time.ts';
 
 /**
  * A server that takes `perSecond` writes one after another, `awayMs` away, with a backlog that never ends.
@@ -13,7 +14,7 @@ function answerBacklog(server: { awayMs: number; perSecond: number; jitterMs?: n
     random = (random * 48_271) % 2_147_483_647;
     return (random / 2_147_483_647) * (server.jitterMs ?? 0);
   };
-  const limit = createWriteLimit({ most: 64, monotonic: () => now });
+  const limit = createWriteLimit({ most: 64, time: timeWith({ monotonic: () => now }) });
   const underWay: { sentAt: number; endsAt: number }[] = [];
   let freeAt = 0;
   let halfTimeAt = 0;
@@ -52,7 +53,7 @@ describe('writes under way at the same time', () => {
 
   test('follow a server that has moved', () => {
     let now = 0;
-    const limit = createWriteLimit({ most: 64, monotonic: () => now });
+    const limit = createWriteLimit({ most: 64, time: timeWith({ monotonic: () => now }) });
     const answerIn = (tookMs: number, count: number) => {
       for (let done = 0; done < count; done += 1) {
         now += tookMs / limit.current();
@@ -68,7 +69,7 @@ describe('writes under way at the same time', () => {
   });
 
   test('are never more than the setting says', () => {
-    const limit = createWriteLimit({ most: 2, monotonic: () => 0 });
+    const limit = createWriteLimit({ most: 2, time: timeWith({ monotonic: () => 0 }) });
     for (let done = 0; done < 1_000; done += 1) limit.observe(done % 2 === 0 ? 1 : 100);
     assert.equal(limit.current(), 2);
   });

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { RecordedEvent } from '../../signer/kube/events.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { createSigningState, type SigningProblem } from '../../signer/signers/signing-state.ts';
+import { timeWith } from '../kube/fake-time.ts';
 
 const tainted = { reason: 'PoolUnusable', message: 'authority first is tainted; make another one active' };
 
@@ -25,7 +26,7 @@ function aState(options: { hasPod?: boolean; jwt?: boolean } = {}) {
     pods: { get: (key) => (key === 'kubespiffe/signer-a' && options.hasPod !== false ? pod : undefined) },
     namespace: 'kubespiffe',
     replica: 'signer-a',
-    monotonic: () => script.nowMs,
+    time: timeWith({ monotonic: () => script.nowMs }),
   });
   const lookAt = (nowMs: number) => {
     script.nowMs = nowMs;

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { pass, type RefusalCode, refusals, refuse } from '../../signer/observe/refusals.ts';
 import { createTokenReporter } from '../../signer/token/report.ts';
+import { timeWith } from '../kube/fake-time.ts';
 
 const address = '10.0.0.1';
 
@@ -25,7 +26,7 @@ function reporter() {
     metrics,
     audit: (record) => audited.push(record),
     events: { record: () => undefined },
-    monotonic: () => 1,
+    time: timeWith({ monotonic: () => 1 }),
   });
   const context = { path: '', address, startedAt: 0, caller: undefined };
   const refuses = (listener: string, svid: 'token' | undefined, code: RefusalCode) =>

@@ -12,6 +12,7 @@ import { createMetrics } from '../../signer/observe/metrics.ts';
 import { learnServices, type ServiceParts } from '../../signer/token/services.ts';
 import { ownAudiences } from '../../spiffe/infrastructure.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { createScriptedApi } from '../kube/scripted-api.ts';
 import { claimsOf, headerOf, signed } from './caller/bad-tokens.ts';
 import { goodReview, someFacts } from './caller/psats.ts';
@@ -42,8 +43,8 @@ async function theServices() {
     '/api/v1/namespaces/shop/pods/web-0': wire,
   };
   api.answer = ({ path }) => ({ status: 200, body: answers[path] ?? {} });
-  const monotonic = () => 0;
-  const pods = createStore<PodFacts>({ monotonic });
+  const time = timeWith({ monotonic: () => 0, now: () => facts.now * 1000 });
+  const pods = createStore<PodFacts>({ time });
   pods.replace([[key, pod]]);
   const log = { debug: () => undefined, info: () => undefined, warn: () => undefined };
   const services = await learnServices(
@@ -78,8 +79,7 @@ async function theServices() {
       metrics: createMetrics(),
       log: log as unknown as ServiceParts['log'],
       onWaiting: () => undefined,
-      now: () => facts.now * 1000,
-      monotonic,
+      time,
       authority: () => ({ ok: false, reason: 'PoolUnusable', detail: '' }),
       profile: svidProfile,
       identify: (pod) => identify(pod, { trustDomain }),

@@ -16,6 +16,7 @@ import {
   toObservedConfigMap,
 } from '../../signer/trust/roots-configmap.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { timeWith } from '../kube/fake-time.ts';
 
 const trustDomain = 'example.org';
 const now = Math.floor(Date.now() / 1000);
@@ -75,8 +76,7 @@ describe('roots count as published by ConfigMaps', () => {
       },
       rankFor: () => 0,
       takeoverDelayMs: 1_000,
-      monotonic: () => 0,
-      jitter: () => 0,
+      time: timeWith({ monotonic: () => 0, jitter: () => 0 }),
       log: createLogger({ level: 'error', destination: process.stdout }),
     });
   });

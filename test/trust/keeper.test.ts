@@ -37,9 +37,7 @@ async function withKeeper(act: (scene: Scene) => Promise<void>): Promise<void> {
       },
       rankFor: () => rank,
       takeoverDelayMs: 1_000,
-      monotonic: time.monotonic,
-      jitter: () => 0,
-      timer: time.timer,
+      time,
       log: { info: () => {}, warn: (_fields: object, message?: string) => void warnings.push(message ?? '') },
     },
     {

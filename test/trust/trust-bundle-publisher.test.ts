@@ -66,7 +66,7 @@ describe('the publisher of trust bundles', () => {
 
   async function withPublisher(rank: number, act: (scene: Scene) => Promise<void>): Promise<void> {
     const time = createFakeTime();
-    const published = createStore<ObservedBundle>({ monotonic: time.monotonic });
+    const published = createStore<ObservedBundle>({ time });
     published.replace([]);
     const api = createScriptedApi();
     let poolChanged = () => {};
@@ -91,9 +91,7 @@ describe('the publisher of trust bundles', () => {
       },
       rankFor: () => rank,
       takeoverDelayMs: 1_000,
-      monotonic: time.monotonic,
-      jitter: () => 0,
-      timer: time.timer,
+      time,
       log: { info: () => {}, warn: () => {} },
     });
     const scene: Scene = {

@@ -2,7 +2,7 @@ import { KubespiffeError, messageOf } from '../../../spiffe/errors.ts';
 import type { OwnAudiences } from '../../../spiffe/infrastructure.ts';
 import { audiencesOf, parseJwt } from '../../../spiffe/jwt-svid.ts';
 import { ApiStatusError, isPlain404 } from '../../kube/api-error.ts';
-import { pause } from '../../kube/timer.ts';
+import { pause } from '../../kube/time.ts';
 import type { Transport } from '../../kube/transport.ts';
 import type { Logger } from '../../observe/log.ts';
 import { createNews } from '../../observe/news.ts';

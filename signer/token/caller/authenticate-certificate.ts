@@ -1,6 +1,7 @@
 import type { Pool } from '../../authority/pool.ts';
 import type { PoolView } from '../../authority/view.ts';
 import type { Limiter } from '../../kube/limiter.ts';
+import type { Time } from '../../kube/time.ts';
 import { type Checked, refuse } from '../../observe/refusals.ts';
 import { type Authenticated, charge } from './caller.ts';
 import {
@@ -19,8 +20,7 @@ export function createCertificateAuthenticator(needs: {
   readonly trustDomain: string;
   /** By the UID of the pod. */
   readonly podLimits: Pick<Limiter, 'take'>;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
+  readonly time: Time;
 }): (der: Uint8Array) => Authenticated<CertificateCaller> {
   /** By the array itself, which lives as long as its connection. */
   const readings = new WeakMap<Uint8Array, { pool: Pool; reading: Checked<CertificateReading> }>();
@@ -38,7 +38,7 @@ export function createCertificateAuthenticator(needs: {
     if (!pool) return refuse('NotReady', 'the pool of authorities was not read yet');
     const reading = read(der, pool);
     if (!reading.ok) return reading;
-    const judged = judgeClientCertificate(reading.value, Math.floor(needs.now() / 1000));
+    const judged = judgeClientCertificate(reading.value, Math.floor(needs.time.now() / 1000));
     return judged.ok ? charge(judged.value, needs.podLimits) : judged;
   };
 }

@@ -1,6 +1,7 @@
 import { compactVerify } from 'jose';
 import { parseJwt } from '../../../spiffe/jwt-svid.ts';
 import type { Limiter } from '../../kube/limiter.ts';
+import type { Time } from '../../kube/time.ts';
 import type { Transport } from '../../kube/transport.ts';
 import { type RefusalCode, type Refused, refuse } from '../../observe/refusals.ts';
 import { type Authenticated, charge, withOwner } from './caller.ts';
@@ -23,8 +24,7 @@ export interface AuthenticatorNeeds {
   readonly issuers: Issuers;
   /** Whether the watch of the pods is alive. While it is not, no earlier review counts. */
   readonly hearsOfPods: () => boolean;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
+  readonly time: Time;
   readonly onReview: (result: 'cached' | 'good' | 'refused' | 'failed') => void;
 }
 
@@ -43,7 +43,7 @@ const refusedButProved: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
 export function createAuthenticator(needs: AuthenticatorNeeds) {
   const { transport, keys, cache, audience, issuers, podLimits } = needs;
   const underWay = new Map<string, Promise<Authenticated<Psat>>>();
-  const seconds = () => Math.floor(needs.now() / 1000);
+  const seconds = () => Math.floor(needs.time.now() / 1000);
 
   async function authenticate(token: string): Promise<Authenticated<Psat>> {
     const cached = needs.hearsOfPods() ? cache.get(token) : undefined;

@@ -1,6 +1,7 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 import { messageOf } from '../../../spiffe/errors.ts';
 import { ApiStatusError } from '../../kube/api-error.ts';
+import type { Time } from '../../kube/time.ts';
 import type { Transport } from '../../kube/transport.ts';
 import { createNews } from '../../observe/news.ts';
 import { discoveryForbidden } from './api-server.ts';
@@ -35,11 +36,12 @@ const maxKeys = 100;
  */
 export function createIssuerKeys(needs: {
   readonly transport: Transport;
-  readonly monotonic: () => number;
+  readonly time: Time;
   readonly log: { warn(fields: object, message: string): void };
 }): IssuerKeys {
-  const { transport, monotonic, log } = needs;
-  const unknown = createRecent<true>({ lifetimeMs: unknownForMs, monotonic });
+  const { transport, log, time } = needs;
+  const { monotonic } = time;
+  const unknown = createRecent<true>({ lifetimeMs: unknownForMs, time });
   const isNews = createNews(monotonic);
   let keys = new Map<string, IssuerKey>();
   let askedAt = Number.NEGATIVE_INFINITY;

@@ -1,4 +1,5 @@
 import { messageOf } from '../../../spiffe/errors.ts';
+import type { Time } from '../../kube/time.ts';
 import { createNews } from '../../observe/news.ts';
 import { type ApiServerFacts, type FactsNeeds, readApiServerFacts } from './api-server.ts';
 
@@ -24,14 +25,15 @@ const minIntervalMs = 10_000;
 export function createIssuers(
   needs: FactsNeeds & {
     readonly facts: ApiServerFacts;
-    readonly monotonic: () => number;
+    readonly time: Time;
     readonly log: {
       info(fields: object, message: string): void;
       warn(fields: object, message: string): void;
     };
   },
 ): Issuers & Pick<ApiServerFacts, 'audiences'> {
-  const { monotonic, log } = needs;
+  const { log } = needs;
+  const { monotonic } = needs.time;
   const known = new Set(needs.facts.issuers);
   const audiences = new Set(needs.facts.audiences);
   const isNews = createNews(monotonic);

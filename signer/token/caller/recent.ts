@@ -1,3 +1,4 @@
+import type { Time } from '../../kube/time.ts';
 /** Remembers values for a while. */
 export interface Recent<V> {
   set(key: string, value: V): void;
@@ -8,11 +9,9 @@ export interface Recent<V> {
 const maxEntries = 20_000;
 
 /** @param needs lifetimeMs: how long a value counts; 0 remembers nothing. monotonic: milliseconds. */
-export function createRecent<V>(needs: {
-  readonly lifetimeMs: number;
-  readonly monotonic: () => number;
-}): Recent<V> {
-  const { lifetimeMs, monotonic } = needs;
+export function createRecent<V>(needs: { readonly lifetimeMs: number; readonly time: Time }): Recent<V> {
+  const { lifetimeMs } = needs;
+  const { monotonic } = needs.time;
   const entries = new Map<string, { readonly value: V; readonly until: number }>();
   return {
     set(key, value) {

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import type { Time } from '../../kube/time.ts';
 import type { Psat } from './psat.ts';
 import { createRecent } from './recent.ts';
 
@@ -12,10 +13,7 @@ export interface ReviewCache {
 }
 
 /** @param needs lifetimeMs: how long a review counts; 0 keeps nothing. monotonic: milliseconds. */
-export function createReviewCache(needs: {
-  readonly lifetimeMs: number;
-  readonly monotonic: () => number;
-}): ReviewCache {
+export function createReviewCache(needs: { readonly lifetimeMs: number; readonly time: Time }): ReviewCache {
   const reviews = createRecent<{ readonly psat: Psat; readonly at: number }>(needs);
   const forgottenAt = createRecent<number>(needs);
   return {
@@ -25,8 +23,8 @@ export function createReviewCache(needs: {
       const { psat, at } = review;
       return at > (forgottenAt.get(psat.pod.uid) ?? Number.NEGATIVE_INFINITY) ? psat : undefined;
     },
-    put: (token, psat) => reviews.set(keyOf(token), { psat, at: needs.monotonic() }),
-    forgetPod: (uid) => forgottenAt.set(uid, needs.monotonic()),
+    put: (token, psat) => reviews.set(keyOf(token), { psat, at: needs.time.monotonic() }),
+    forgetPod: (uid) => forgottenAt.set(uid, needs.time.monotonic()),
     get size() {
       return reviews.size;
     },

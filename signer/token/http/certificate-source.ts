@@ -1,7 +1,7 @@
 import { failure, type Result, success } from '../../../spiffe/pki/result.ts';
 import { rfc3339 } from '../../../spiffe/pki/time.ts';
 import type { Authority } from '../../authority/pool.ts';
-import { type Pause, pause as realPause } from '../../kube/timer.ts';
+import { type Pause, pause as realPause, type Time } from '../../kube/time.ts';
 import type { Logger } from '../../observe/log.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
 import { readCertificateFiles } from './certificate-files.ts';
@@ -31,9 +31,8 @@ export interface Follower {
 const retryMs = 1_000;
 const checkMs = 5_000;
 
-type Now = {
-  /** Epoch milliseconds. */
-  readonly now: () => number;
+type Timing = {
+  readonly time: Time;
   readonly pause?: Pause;
 };
 
@@ -42,7 +41,7 @@ type Now = {
  *   one, or the reason why there is none.
  */
 function createSource<C extends ServerCertificate>(
-  { now, pause = realPause }: Now,
+  { time, pause = realPause }: Timing,
   look: (current: C | undefined) => Promise<Result<C>>,
   onRenewed: (renewed: C) => void,
 ): CertificateSource {
@@ -64,7 +63,7 @@ function createSource<C extends ServerCertificate>(
       while (!signal.aborted) {
         await pause(checkMs, signal);
         const found = await look(current);
-        looked(found.ok ? undefined : endOf(current, now() / 1000, found.reason));
+        looked(found.ok ? undefined : endOf(current, time.now() / 1000, found.reason));
         if (!found.ok || found.value === current) continue;
         current = found.value;
         use(current);
@@ -76,7 +75,7 @@ function createSource<C extends ServerCertificate>(
 
 /** The endpoint's own SVIDs: renewed in time, and when another chain signs. */
 export function ownCertificates(
-  needs: Now & {
+  needs: Timing & {
     /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
     readonly authority: () =>
       | { ok: true; authority: Authority }
@@ -94,7 +93,7 @@ export function ownCertificates(
       const usable = needs.authority();
       if (!usable.ok) return failure(explain(usable.reason, usable.detail));
       const { authority } = usable;
-      const now = Math.floor(needs.now() / 1000);
+      const now = Math.floor(needs.time.now() / 1000);
       if (current && !isToBeRenewed(current, authority, now)) return success(current);
       return success(await makeEndpointCertificate({ authority, trustDomain, dnsNames, randomBytes, now }));
     },
@@ -105,7 +104,7 @@ export function ownCertificates(
 
 /** Certificates from files that are renewed by others, such as a mounted Secret of cert-manager. */
 export function filedCertificates(
-  needs: Now & {
+  needs: Timing & {
     readonly certificateFile: string;
     readonly keyFile: string;
     readonly log: Pick<Logger, 'info' | 'warn'>;
@@ -116,7 +115,7 @@ export function filedCertificates(
   return createSource<ServerCertificate>(
     needs,
     async (current) => {
-      const latest = await readCertificateFiles(needs, needs.now());
+      const latest = await readCertificateFiles(needs, needs.time.now());
       const problem = latest.ok ? undefined : latest.reason;
       if (problem !== undefined && problem !== lastProblem) log.warn({ certificateFile }, problem);
       lastProblem = problem;

@@ -2,7 +2,7 @@ import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Limiter } from '../../kube/limiter.ts';
-import { pause } from '../../kube/timer.ts';
+import { pause, type Time } from '../../kube/time.ts';
 import { type Checked, type Refused, refuse } from '../../observe/refusals.ts';
 import type { Presented } from '../caller/credential.ts';
 import type { IssuedToken } from '../svid/jwt-service.ts';
@@ -28,8 +28,7 @@ export interface HttpNeeds {
   /** Is called for each connection that was closed before a request. */
   readonly onCut: (cause: Excess) => void;
   readonly onError: (error: Error) => void;
-  /** Milliseconds. */
-  readonly monotonic: () => number;
+  readonly time: Time;
 }
 
 /** What the routes issue. */
@@ -121,7 +120,7 @@ export function createHttp(needs: HttpNeeds): Http {
   let underWay = 0;
 
   function newContext(socket: Socket, path = ''): Tracked {
-    const startedAt = needs.monotonic();
+    const startedAt = needs.time.monotonic();
     return { path, address: addressOf(socket), startedAt, caller: undefined, isReported: false };
   }
 

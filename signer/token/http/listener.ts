@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { pause } from '../../kube/timer.ts';
+import { pause } from '../../kube/time.ts';
 import type { Logger } from '../../observe/log.ts';
 import type { ListenAddress } from '../../observe/server.ts';
 import type { CertificateSource } from './certificate-source.ts';

@@ -1,6 +1,7 @@
 import type { PoolView } from '../../authority/view.ts';
 import type { TokenConfig } from '../../config/endpoints.ts';
 import type { Identify } from '../../identity/identify.ts';
+import type { Time } from '../../kube/time.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Authenticated } from '../caller/caller.ts';
 import type { Credential } from '../caller/credential.ts';
@@ -27,8 +28,7 @@ export interface TokenServiceNeeds {
   readonly clockFault: () => string | undefined;
   readonly policy: TokenPolicy;
   readonly newId: () => string;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
+  readonly time: Time;
 }
 
 /** A JWT-SVID, and what the audit line says of it. */
@@ -62,7 +62,7 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     if (!audiences.ok) return audiences;
 
     const lookup = await lookUpCaller(caller, needs.pods);
-    const now = Math.floor(needs.now() / 1000);
+    const now = Math.floor(needs.time.now() / 1000);
     const identity = identifyCaller(caller, lookup, needs.identify, now);
     if (!identity.ok) return identity;
     const { spiffeId } = identity.value;

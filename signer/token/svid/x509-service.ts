@@ -4,6 +4,7 @@ import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import type { Authority } from '../../authority/pool.ts';
 import type { Identify } from '../../identity/identify.ts';
+import type { Time } from '../../kube/time.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Authenticate } from '../caller/authenticate.ts';
@@ -31,8 +32,7 @@ export interface X509ServiceNeeds {
   readonly profile: CertificateProfile;
   readonly lifetimeSeconds: number;
   readonly randomBytes: (count: number) => Uint8Array;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
+  readonly time: Time;
 }
 
 /** An X509-SVID with the roots, and what the audit line says of it. Times in seconds since the epoch. */
@@ -74,7 +74,7 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     if (!key.ok) return key;
 
     const lookup = await lookUpCaller(caller, needs.pods);
-    const now = Math.floor(needs.now() / 1000);
+    const now = Math.floor(needs.time.now() / 1000);
     const identity = identifyCaller(caller, lookup, needs.identify, now);
     if (!identity.ok) return identity;
     const { subject, spiffeId } = identity.value;

@@ -14,6 +14,7 @@ import {
 import { identifyCaller } from '../../../signer/token/caller/pods.ts';
 import { decodePem } from '../../../spiffe/pki/pem.ts';
 import { makeCa } from '../../authority/authorities.ts';
+import { timeWith } from '../../kube/fake-time.ts';
 import {
   aCertificate,
   authoritiesOfAllStates,
@@ -190,10 +191,10 @@ describe('the certificate of a connection', () => {
   assert.ok(active);
 
   it('is charged to the rate limit of its pod with each request', async () => {
-    const { take } = createLimiter({ perSecond: 1, monotonic: () => 0 });
+    const { take } = createLimiter({ perSecond: 1, time: timeWith({ monotonic: () => 0 }) });
     const podLimits = { take };
     const authenticate = createCertificateAuthenticator({
-      ...{ pool: { current: () => pool }, trustDomain, podLimits, now: () => now * 1000 },
+      ...{ pool: { current: () => pool }, trustDomain, podLimits, time: timeWith({ now: () => now * 1000 }) },
     });
     const der = derOf(await aCertificate(facts));
     assert.ok(authenticate(der).ok && authenticate(der).ok);
@@ -209,7 +210,7 @@ describe('the certificate of a connection', () => {
       pool: { current: () => state.pool },
       trustDomain,
       podLimits: { take: () => 0 },
-      now: () => state.now * 1000,
+      time: timeWith({ now: () => state.now * 1000 }),
     });
     const der = derOf(await aCertificate(facts));
     const verdict = () => {

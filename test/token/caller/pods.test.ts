@@ -6,6 +6,7 @@ import { createStore } from '../../../signer/kube/store.ts';
 import type { Caller } from '../../../signer/token/caller/caller.ts';
 import { identifyCaller, isHeardFrom, lookUpCaller } from '../../../signer/token/caller/pods.ts';
 import { createRecent } from '../../../signer/token/caller/recent.ts';
+import { timeWith } from '../../kube/fake-time.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 
 const psat = {
@@ -83,7 +84,7 @@ describe('the identity of a caller', () => {
 describe('the cache of the pods', () => {
   it('is believed once it is complete, and until nothing was heard for 90 s', () => {
     let monotonic = 0;
-    const pods = createStore<PodFacts>({ monotonic: () => monotonic });
+    const pods = createStore<PodFacts>({ time: timeWith({ monotonic: () => monotonic }) });
     pods.set('shop/web-0', pod);
     assert.equal(isHeardFrom(pods, monotonic), false);
     pods.replace([['shop/web-0', pod]]);
@@ -111,7 +112,10 @@ describe('the look at a pod', () => {
     if (cached) pods.set('shop/web-0', cached);
     const live: PodFacts = { ...pod, finished: 'Failed' };
     const clock = { ms: 0 };
-    const seenLive = createRecent<true>({ lifetimeMs: 30_000, monotonic: () => clock.ms });
+    const seenLive = createRecent<true>({
+      lifetimeMs: 30_000,
+      time: timeWith({ monotonic: () => clock.ms }),
+    });
     const needs = {
       pods,
       hearsOfPods: () => hearsOfPods,

@@ -4,6 +4,7 @@ import { createAuthenticator } from '../../../signer/token/caller/authenticate.t
 import { createIssuerKeys } from '../../../signer/token/caller/issuer-keys.ts';
 import { createIssuers } from '../../../signer/token/caller/issuers.ts';
 import { createReviewCache } from '../../../signer/token/caller/review-cache.ts';
+import { timeWith } from '../../kube/fake-time.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 import type { TokenFacts } from './bad-tokens.ts';
 
@@ -72,8 +73,8 @@ export function anAuthenticator(facts: TokenFacts) {
     if (script.reviewFails !== undefined) return { status: script.reviewFails };
     return { status: 201, body: { status: script.review } };
   };
-  const monotonic = () => script.monotonicMs;
-  const cache = createReviewCache({ lifetimeMs: 30_000, monotonic });
+  const time = timeWith({ monotonic: () => script.monotonicMs, now: () => script.nowMs });
+  const cache = createReviewCache({ lifetimeMs: 30_000, time });
   const reviews: string[] = [];
   const logged: string[] = [];
   const issuers = createIssuers({
@@ -82,7 +83,7 @@ export function anAuthenticator(facts: TokenFacts) {
     furtherIssuers: [],
     audiences: { token: facts.audience, x509: 'for certificates' },
     facts: { issuers: new Set([facts.issuer]), audiences: new Set([facts.apiAudience]) },
-    monotonic,
+    time,
     log: {
       info: (_, message) => logged.push(message),
       warn: (fields, message) => logged.push(`${message}: ${JSON.stringify(fields)}`),
@@ -90,14 +91,18 @@ export function anAuthenticator(facts: TokenFacts) {
   });
   const authenticate = createAuthenticator({
     transport: api.transport,
-    keys: createIssuerKeys({ transport: api.transport, monotonic, log: { warn: () => undefined } }),
+    keys: createIssuerKeys({
+      transport: api.transport,
+      time,
+      log: { warn: () => undefined },
+    }),
     cache,
-    unpublishedKeys: createLimiter({ perSecond: 2, monotonic }),
-    podLimits: createLimiter({ perSecond: 100, monotonic }),
+    unpublishedKeys: createLimiter({ perSecond: 2, time }),
+    podLimits: createLimiter({ perSecond: 100, time }),
     audience: facts.audience,
     issuers,
     hearsOfPods: () => script.hearsOfPods,
-    now: () => script.nowMs,
+    time,
     onReview: (result) => reviews.push(result),
   });
   const asked = (path: string) => api.requests.filter((request) => request.path === path).length;

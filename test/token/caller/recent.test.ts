@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createRecent } from '../../../signer/token/caller/recent.ts';
+import { timeWith } from '../../kube/fake-time.ts';
 
 describe('what was seen a moment ago', () => {
   it('counts for its time, from the last time on', () => {
     let nowMs = 0;
-    const recent = createRecent<string>({ lifetimeMs: 100, monotonic: () => nowMs });
+    const recent = createRecent<string>({ lifetimeMs: 100, time: timeWith({ monotonic: () => nowMs }) });
     recent.set('a', 'seen');
     nowMs = 60;
     recent.set('b', 'seen');
@@ -20,13 +21,13 @@ describe('what was seen a moment ago', () => {
   });
 
   it('is nothing where nothing is to be remembered', () => {
-    const recent = createRecent<string>({ lifetimeMs: 0, monotonic: () => 0 });
+    const recent = createRecent<string>({ lifetimeMs: 0, time: timeWith({ monotonic: () => 0 }) });
     recent.set('a', 'seen');
     assert.equal(recent.get('a'), undefined);
   });
 
   it('is bounded, the oldest first', () => {
-    const recent = createRecent<string>({ lifetimeMs: 100, monotonic: () => 0 });
+    const recent = createRecent<string>({ lifetimeMs: 100, time: timeWith({ monotonic: () => 0 }) });
     for (let i = 0; i <= 20_000; i += 1) recent.set(String(i), 'seen');
     assert.deepEqual(
       [recent.get('0') === 'seen', recent.get('1') === 'seen', recent.get('20000') === 'seen'],

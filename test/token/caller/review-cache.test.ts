@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createReviewCache } from '../../../signer/token/caller/review-cache.ts';
+import { timeWith } from '../../kube/fake-time.ts';
 
 describe('the review cache', () => {
   const psat = (uid: string) => ({
@@ -15,7 +16,7 @@ describe('the review cache', () => {
   });
 
   it('keeps a bounded number, the newest', () => {
-    const cache = createReviewCache({ lifetimeMs: 1000, monotonic: () => 0 });
+    const cache = createReviewCache({ lifetimeMs: 1000, time: timeWith({ monotonic: () => 0 }) });
     for (let i = 0; i < 20_010; i += 1) cache.put(`token-${i}`, psat('pod'));
     assert.equal(cache.size, 20_000);
     assert.equal(cache.get('token-9'), undefined);
@@ -24,7 +25,7 @@ describe('the review cache', () => {
 
   it('gives back what has ended when others come', () => {
     let nowMs = 0;
-    const cache = createReviewCache({ lifetimeMs: 1000, monotonic: () => nowMs });
+    const cache = createReviewCache({ lifetimeMs: 1000, time: timeWith({ monotonic: () => nowMs }) });
     for (let i = 0; i < 100; i += 1) cache.put(`token-${i}`, psat(`pod-${i}`));
     nowMs = 1000;
     cache.put('late', psat('late'));
@@ -32,7 +33,7 @@ describe('the review cache', () => {
   });
 
   it('forgets the tokens of a pod and no others', () => {
-    const cache = createReviewCache({ lifetimeMs: 1000, monotonic: () => 0 });
+    const cache = createReviewCache({ lifetimeMs: 1000, time: timeWith({ monotonic: () => 0 }) });
     for (const [token, pod] of [
       ['1', 'a'],
       ['2', 'a'],
@@ -44,7 +45,7 @@ describe('the review cache', () => {
   });
 
   it('keeps nothing where it is switched off', () => {
-    const cache = createReviewCache({ lifetimeMs: 0, monotonic: () => 0 });
+    const cache = createReviewCache({ lifetimeMs: 0, time: timeWith({ monotonic: () => 0 }) });
     cache.put('1', psat('a'));
     assert.equal(cache.get('1'), undefined);
   });

@@ -14,6 +14,7 @@ import type { ServerCertificate } from '../../../signer/token/http/tls.ts';
 import { endpointIdOf } from '../../../spiffe/infrastructure.ts';
 import { makeStateFolder, removeStateFolder } from '../../cluster/state-folder.ts';
 import { webCredentials } from '../../contract/bundle-endpoint.ts';
+import { timeWith } from '../../kube/fake-time.ts';
 
 const trustDomain = 'example.org';
 const now = Date.UTC(2026, 10, 25, 12) / 1000;
@@ -107,7 +108,7 @@ describe('the source of those certificates', () => {
       trustDomain,
       dnsNames,
       log: { info: () => undefined },
-      now: () => nowMs,
+      time: timeWith({ now: () => nowMs }),
       randomBytes,
       async pause(ms) {
         nowMs += ms;
@@ -210,7 +211,7 @@ describe('a certificate in files', () => {
     const source = filedCertificates({
       ...files,
       log: { info: () => undefined, warn: () => undefined },
-      now: () => nowMs,
+      time: timeWith({ now: () => nowMs }),
       async pause(ms) {
         nowMs += ms;
         if (nowMs === endsAt - 5_000) await writeFile(files.keyFile, 'no key');

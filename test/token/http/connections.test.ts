@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect as connectTcp, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
+import { realTime } from '../../../signer/kube/time.ts';
 import { createHttp } from '../../../signer/token/http/http.ts';
 import { type HttpLimits, usualLimits } from '../../../signer/token/http/limits.ts';
 import { tlsOptions } from '../../../signer/token/http/tls.ts';
@@ -58,7 +59,7 @@ async function aListener(
     },
     onCut: (cause) => cuts.push(cause),
     onError: (error) => assert.fail(error),
-    monotonic: () => performance.now(),
+    time: realTime,
   });
   const held = Promise.withResolvers<void>();
   http.app.addContentTypeParser('text/plain', { parseAs: 'string' }, (_request, body, done) =>

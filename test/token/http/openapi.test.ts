@@ -15,6 +15,7 @@ import { addX509Routes } from '../../../signer/token/http/x509-routes.ts';
 import { readExchange, readShortForm } from '../../../signer/token/svid/exchange.ts';
 import type { IssuedToken } from '../../../signer/token/svid/jwt-service.ts';
 import type { IssuedX509Svid } from '../../../signer/token/svid/x509-service.ts';
+import { timeWith } from '../../kube/fake-time.ts';
 
 interface Schema {
   readonly required: readonly string[];
@@ -75,7 +76,7 @@ describe('the OpenAPI document', () => {
       report: () => undefined,
       onCut: () => undefined,
       onError: (error) => assert.fail(error),
-      monotonic: () => 0,
+      time: timeWith({ monotonic: () => 0 }),
     });
     ({ app } = http);
     const documents = createDocuments(current, { issuer: 'https://id.example.org', refreshHintSeconds: 300 });

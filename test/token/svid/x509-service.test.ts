@@ -11,6 +11,7 @@ import { createRecent } from '../../../signer/token/caller/recent.ts';
 import type { RequestContext } from '../../../signer/token/svid/request-context.ts';
 import { createX509Service, type X509ServiceNeeds } from '../../../signer/token/svid/x509-service.ts';
 import { svidProfile } from '../../../spiffe/svid-profile.ts';
+import { timeWith } from '../../kube/fake-time.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
 import { authorityOf, makeCa } from '../../spiffe/pki/authorities.ts';
 import { makeKey } from '../../spiffe/pki/keys.ts';
@@ -46,7 +47,7 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
     pods: {
       pods: createStore(),
       hearsOfPods: () => false,
-      seenLive: createRecent<true>({ lifetimeMs: 0, monotonic: () => 0 }),
+      seenLive: createRecent<true>({ lifetimeMs: 0, time: timeWith({ monotonic: () => 0 }) }),
       transport: api.transport,
     },
     authority: () => ({
@@ -58,7 +59,7 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
     identify: (pod) => identify(pod, { trustDomain: 'example.org' }),
     lifetimeSeconds: 3600,
     randomBytes,
-    now: () => now * 1000,
+    time: timeWith({ now: () => now * 1000 }),
     ...different,
   });
   return { answer: (request = good) => answer(request, context), context, api };

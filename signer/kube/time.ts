@@ -1,11 +1,22 @@
-/** Calls `run` once after `ms` milliseconds. @returns a function that cancels it. A parameter, so that tests can move time. */
+/** What a part knows of time, and its randomness. One object, so that a test can give its own. */
+export interface Time {
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  /** Milliseconds that never go back, for durations. */
+  readonly monotonic: () => number;
+  /** Uniform in [0, 1), to spread what would otherwise happen everywhere at once. */
+  readonly jitter: () => number;
+  readonly timer: SetTimer;
+}
+
+/** Calls `run` once after `ms` milliseconds. @returns a function that cancels it. */
 export type SetTimer = (run: () => void, ms: number) => () => void;
 
 /** Longest time that Node.js can wait at once. It would run a longer timer after 1 ms. */
 const longestMs = 2 ** 31 - 1;
 
-/** The real timer. A time that is not a number is a mistake of ours; it must not become a busy loop. */
-export const setTimer: SetTimer = (run, ms) => {
+/** A time that is not a number is a mistake of ours; it must not become a busy loop. */
+const setTimer: SetTimer = (run, ms) => {
   let timer: NodeJS.Timeout;
   const wait = (leftMs: number) => {
     const isLast = leftMs <= longestMs;
@@ -13,6 +24,13 @@ export const setTimer: SetTimer = (run, ms) => {
   };
   wait(Number.isNaN(ms) ? longestMs : ms);
   return () => clearTimeout(timer);
+};
+
+export const realTime: Time = {
+  now: Date.now,
+  monotonic: () => performance.now(),
+  jitter: Math.random,
+  timer: setTimer,
 };
 
 /** Waits `ms` milliseconds. Resolves early, and never rejects, when the signal is aborted. */

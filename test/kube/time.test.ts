@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimer } from '../../signer/kube/timer.ts';
+import { realTime } from '../../signer/kube/time.ts';
 
 const longestMs = 2 ** 31 - 1;
 
 test('a timer that is longer than Node.js can wait at once runs after its whole time', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   let runs = 0;
-  setTimer(
+  realTime.timer(
     () => {
       runs += 1;
     },
@@ -23,7 +23,7 @@ test('a timer that is longer than Node.js can wait at once runs after its whole 
 
 test('a timer that is longer than Node.js can wait at once can be cancelled in each of its parts', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  const cancel = setTimer(() => assert.fail('it was cancelled'), 2 * longestMs);
+  const cancel = realTime.timer(() => assert.fail('it was cancelled'), 2 * longestMs);
   t.mock.timers.tick(longestMs);
   cancel();
   t.mock.timers.tick(longestMs);
@@ -36,11 +36,11 @@ for (const ms of [2 ** 31, Number.MAX_SAFE_INTEGER, Number.POSITIVE_INFINITY, Nu
     process.on('warning', listen);
     t.after(() => process.off('warning', listen));
     let hasRun = false;
-    const cancel = setTimer(() => {
+    const cancel = realTime.timer(() => {
       hasRun = true;
     }, ms);
     t.after(cancel);
-    await new Promise<void>((resolve) => setTimer(resolve, 20));
+    await new Promise<void>((resolve) => realTime.timer(resolve, 20));
     assert.equal(hasRun, false);
     assert.deepEqual(warnings, []);
   });
