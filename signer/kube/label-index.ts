@@ -55,43 +55,50 @@ export interface SelectorIndex<T> {
 
 /**
  * An index of objects by a label that their selector requires, so that a pod is compared only with those that name one
- * of its labels, and with those that require none.
+ * of its labels, and with those that require none. Of several labels the one that the fewest others are found by is
+ * taken: a label that all objects of a team require would find them all.
  *
  * @param namespace of an entry: empty for objects that select in every namespace.
  */
 export function createSelectorIndex<T>(): SelectorIndex<T> {
   type Entry = Parameters<SelectorIndex<T>['set']>[1];
-  const entries = new Map<string, Entry>();
-  const buckets = new Map<string, Map<string, Entry>>();
-  const bucketOf = ({ namespace, selector }: Entry) => {
-    const [required] = selector.equal;
-    return required ? `${namespace}/${required[0]}=${required[1]}` : `${namespace}/`;
-  };
+  const entries = new Map<string, { readonly entry: Entry; readonly bucket: string }>();
+  const buckets = new Map<string, Entry[]>();
+
+  function bucketFor({ namespace, selector }: Entry): string {
+    let best = `${namespace}/`;
+    let fewest = Number.POSITIVE_INFINITY;
+    for (const [key, value] of selector.equal) {
+      const name = `${namespace}/${key}=${value}`;
+      const size = buckets.get(name)?.length ?? 0;
+      if (size < fewest) [best, fewest] = [name, size];
+    }
+    return best;
+  }
 
   function remove(key: string): void {
-    const entry = entries.get(key);
-    if (!entry) return;
+    const held = entries.get(key);
+    if (!held) return;
     entries.delete(key);
-    const name = bucketOf(entry);
-    const bucket = buckets.get(name);
-    bucket?.delete(key);
-    if (bucket?.size === 0) buckets.delete(name);
+    const bucket = buckets.get(held.bucket);
+    bucket?.splice(bucket.indexOf(held.entry), 1);
+    if (bucket?.length === 0) buckets.delete(held.bucket);
   }
 
   return {
     set(key, entry) {
       remove(key);
-      entries.set(key, entry);
-      const name = bucketOf(entry);
+      const name = bucketFor(entry);
+      entries.set(key, { entry, bucket: name });
       const bucket = buckets.get(name);
-      if (bucket) bucket.set(key, entry);
-      else buckets.set(name, new Map([[key, entry]]));
+      if (bucket) bucket.push(entry);
+      else buckets.set(name, [entry]);
     },
     delete: remove,
     selecting(namespace, labels = {}) {
       const found: T[] = [];
       const look = (bucket: string) => {
-        for (const { selector, object } of buckets.get(bucket)?.values() ?? []) {
+        for (const { selector, object } of buckets.get(bucket) ?? []) {
           if (selects(selector, labels)) found.push(object);
         }
       };
