@@ -138,6 +138,7 @@ async function runReplica(
     guard,
     permissions,
     pools: new Map(),
+    informers: new Map(),
     events: createEventRecorder({
       ...informing,
       controller: 'kubespiffe.io/signer',
@@ -173,7 +174,7 @@ async function runReplica(
           permissions,
           shared.events,
           ...[pods, policies, policyBindings],
-          ...signers.flatMap((signer) => signer.parts),
+          ...new Set(signers.flatMap((signer) => signer.parts)),
         ],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
         // of them live, and one without the pool would tell every pod that waits of a fault that there is none. Without

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Labels } from '../kube/label-selector.ts';
 import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
@@ -31,7 +32,9 @@ export function factsOf<T>(
 ): Facts {
   return {
     onChange(listener) {
-      objects.subscribe(({ key, object, previous }) => {
+      objects.subscribe(({ type, key, object, previous }) => {
+        // Most changes of an object are not in what we keep of it, and after each list all objects are set again.
+        if (type === 'set' && isDeepStrictEqual(object, previous)) return;
         const before = previous === undefined ? [] : podsOf(previous, key);
         for (const podKey of new Set([...before, ...podsOf(object, key)])) listener(podKey);
       });

@@ -11,7 +11,7 @@ import { createSigning, type Signing } from '../issuance/signing.ts';
 import { createStatusWriter } from '../issuance/status.ts';
 import { createWake } from '../issuance/wake.ts';
 import { clockProblem } from '../kube/clock.ts';
-import { createInformer, type Informer } from '../kube/informer.ts';
+import { createInformer, type Informer, type InformerSpec } from '../kube/informer.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
 import type { RootVisibility } from '../trust/root-visibility.ts';
@@ -33,7 +33,7 @@ export interface Signer {
   readonly facts: readonly Informer<unknown>[];
   /** What must be known before requests are answered. */
   readonly needed: readonly Informer<unknown>[];
-  /** Everything that runs as long as the replica does. */
+  /** Everything that runs as long as the replica does. Signers may share some of it. */
   readonly parts: readonly Part[];
   readonly controller: Controller;
   readonly identify: Identify;
@@ -61,7 +61,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
 
   const requests = createInformer(shared, requestsOf(signerName, profile.annotations));
   const bundles = followBundles(signerName, settings, shared);
-  const { pool, isShared } = poolOf(settings, bundles.published, shared);
+  const pool = poolOf(settings, bundles.published, shared);
   const publishing = createPublishing(profile, settings, shared, {
     pool,
     bundles,
@@ -74,7 +74,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
   const ofProfile: Part[] = [];
   const identify = profile.identifier(settings, {
     follow(spec, podsOf) {
-      const informer = createInformer(shared, spec);
+      const informer = informerOf(spec, shared);
       followed.push(informer);
       facts.push(factsOf(informer.store, podsOf));
       return informer;
@@ -149,7 +149,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
     facts: followed,
     needed,
     parts: [
-      ...(isShared ? [] : [pool]),
+      pool,
       publisher,
       ...(configMaps ? [configMaps] : []),
       ...needed,
@@ -199,11 +199,20 @@ function poolOf(
   { pool: place, trustDomain, rootPropagationSeconds }: ReturnType<typeof settingsOf>,
   published: ReturnType<typeof followBundles>['published'],
   shared: Shared,
-): { readonly pool: PoolView; readonly isShared: boolean } {
+): PoolView {
   const key = `${place.namespace}/${place.name}`;
   const known = shared.pools.get(key);
-  if (known) return { pool: known, isShared: true };
+  if (known) return known;
   const pool = createPoolView({ ...shared, ...place, trustDomain, rootPropagationSeconds, published });
   shared.pools.set(key, pool);
-  return { pool, isShared: false };
+  return pool;
+}
+
+/** Signers that follow the same resource share its informer. */
+function informerOf<Wire, T>(spec: InformerSpec<Wire, T>, shared: Shared): Informer<T> {
+  const known = shared.informers.get(spec) as Informer<T> | undefined;
+  if (known) return known;
+  const informer = createInformer(shared, spec);
+  shared.informers.set(spec, informer);
+  return informer;
 }

@@ -27,6 +27,8 @@ export interface Shared extends InformerNeeds {
   readonly permissions: Permissions;
   /** By namespace/name of the Secret: signers of the same pool share its view. */
   readonly pools: Map<string, PoolView>;
+  /** What identities depend on, by its declaration: signers that follow the same resource share its informer. */
+  readonly informers: Map<object, Informer<unknown>>;
   readonly events: EventRecorder;
   readonly audit: Audit;
   readonly metrics: Metrics;

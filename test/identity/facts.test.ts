@@ -50,6 +50,15 @@ describe('facts in other objects', () => {
     ]);
   });
 
+  it('do not change when an object is set again as it was', () => {
+    const slices = createStore<readonly string[]>();
+    slices.set('shop/web-1', ['shop/web-0']);
+    const changed: string[] = [];
+    factsOf(slices, (pods) => pods).onChange((podKey) => changed.push(podKey));
+    slices.replace([['shop/web-1', ['shop/web-0']]]);
+    assert.deepEqual(changed, []);
+  });
+
   it('are joined with those of pods', () => {
     const pods = createStore<PodFacts>();
     const services = createStore<string>();
