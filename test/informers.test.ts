@@ -4,6 +4,7 @@ import { requestsOf } from '../signer/issuance/request.ts';
 import type { InformerSpec } from '../signer/kube/informer.ts';
 import { createJsonReader } from '../signer/kube/json-reader.ts';
 import { allPods } from '../signer/kube/pods.ts';
+import { allServices } from '../signer/kube/services.ts';
 import { bundlesOf } from '../signer/trust/bundle.ts';
 import { configMapsNamed, optedInNamespaces } from '../signer/trust/roots-configmap.ts';
 
@@ -54,6 +55,14 @@ const resources: [
     'a pod',
     allPods(),
     { metadata, spec: { nodeName: 'n', serviceAccountName: 'web' }, status: { phase: 'Failed' } },
+  ],
+  [
+    'a Service',
+    allServices,
+    {
+      metadata,
+      spec: { type: 'ClusterIP', clusterIP: 'None', clusterIPs: ['None'], selector: { app: 'web' } },
+    },
   ],
   ['a ClusterTrustBundle', bundlesOf('kubespiffe.io/spiffe'), { metadata, spec: { trustBundle: 'PEM' } }],
   ['a namespace', optedInNamespaces, { metadata, status: { phase: 'Terminating' } }],

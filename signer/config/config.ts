@@ -40,7 +40,7 @@ export function resolve(
   env: Readonly<Record<string, string | undefined>>,
   host: { name: string; pid: number },
 ): Config {
-  const { trustDomain, requestAdmission, kubeconfig, context } = shared;
+  const { trustDomain, serviceDomains, requestAdmission, kubeconfig, context } = shared;
   const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
   const sections = Object.entries(signers).map(([name, { maxLifetime, rootPropagationDelay, ...values }]) => [
@@ -53,7 +53,7 @@ export function resolve(
     } satisfies SignerConfig,
   ]);
   return {
-    ...{ trustDomain, requestAdmission, kubeconfig, context, namespace },
+    ...{ trustDomain, serviceDomains, requestAdmission, kubeconfig, context, namespace },
     ...{ concurrency, metricsAddress, logLevel },
     replica: shortName(shared.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),
     takeoverDelayMs: takeoverDelay,

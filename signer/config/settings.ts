@@ -7,8 +7,10 @@ import {
   duration,
   filePath,
   hostPort,
+  list,
   namespaceName,
   objectName,
+  serviceDomain,
   text,
   type ValueType,
   whole,
@@ -32,6 +34,15 @@ export const settings = {
     description:
       'Trust domain of every SPIFFE ID that is issued. It must be that of the root in the pool, and cannot be ' +
       'changed later without new identities for every pod.',
+  },
+  serviceDomains: {
+    section: 'Identity',
+    type: list(serviceDomain),
+    default: 'svc.cluster.local',
+    description:
+      'Domains of Services in DNS. A certificate for the Service `web` of the namespace `shop` has the name ' +
+      '`web.shop.svc` and one for each of these domains, such as `web.shop.svc.cluster.local`. Add ' +
+      '`svc.clusterset.local` where clusters share Services.',
   },
   kubeconfig: {
     section: 'Kubernetes',

@@ -212,6 +212,28 @@ export const dnsName: ValueType<string> = {
   parse: (value) => (isDnsSubdomain(value) ? success(value) : failure('is not a DNS name in lower case')),
 };
 
+/** `<hostname>.<service>.<namespace>.`, 63 characters each, and such a domain make 253: the longest DNS name. */
+const longestServiceDomain = 61;
+
+/**
+ * A domain of Services in the DNS of a cluster. It begins with `svc.` and has no other label `svc`. Otherwise
+ * `<hostname>.<service>.<namespace>` in one domain could be the name of a Service of another namespace in another one.
+ */
+export const serviceDomain: ValueType<string> = {
+  placeholder: 'DOMAIN',
+  rule: `a DNS name in lower case that begins with \`svc.\`, at most ${longestServiceDomain} characters`,
+  parse(value) {
+    if (!isDnsSubdomain(value)) return failure('is not a DNS name in lower case');
+    const [first, ...others] = value.split('.');
+    if (first !== 'svc' || others.length === 0 || others.includes('svc')) {
+      return failure('does not begin with "svc.", or has "svc" again; write such as svc.cluster.local');
+    }
+    return value.length <= longestServiceDomain
+      ? success(value)
+      : failure(`has more than ${longestServiceDomain} characters, with which a DNS name could get too long`);
+  },
+};
+
 /** An issuer as OpenID Connect Discovery 3 has it: compared as text, so there is one way to write it. */
 export const issuerUrl: ValueType<string> = {
   placeholder: 'URL',

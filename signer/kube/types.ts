@@ -84,6 +84,12 @@ export interface Pod {
   status?: { phase?: string };
 }
 
+export interface Service {
+  metadata: ObjectMeta;
+  /** `clusterIP` is `None` for a headless Service. */
+  spec?: { type?: string; clusterIP?: string; selector?: Record<string, string> };
+}
+
 export interface Secret {
   apiVersion?: string;
   kind?: string;

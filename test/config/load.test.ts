@@ -40,6 +40,7 @@ const header = 'apiVersion: kubespiffe.io/v1alpha1\nkind: SignerConfiguration\n'
 test('the trust domain alone is enough', async () => {
   assert.deepEqual(await good({ argv: trustDomain }), {
     trustDomain: 'example.org',
+    serviceDomains: ['svc.cluster.local'],
     requestAdmission: 'policy',
     kubeconfig: undefined,
     context: undefined,
