@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { isDnsLabel, isDnsName } from '../../spiffe/dns-name.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { ListenAddress } from '../observe/server.ts';
 import { nearest } from './nearest.ts';
@@ -20,13 +21,6 @@ export interface NamespacedName {
   name: string;
 }
 
-const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
-
-/** Whether Kubernetes takes the text as the name of most objects (RFC 1123 subdomain, at most 253 characters). */
-function isDnsSubdomain(text: string): boolean {
-  return text.length <= 253 && text.split('.').every((label) => dnsLabel.test(label));
-}
-
 export const text: ValueType<string> = {
   placeholder: 'TEXT',
   rule: 'any text',
@@ -44,7 +38,7 @@ export const objectName: ValueType<string> = {
   placeholder: 'NAME',
   rule: 'a Kubernetes name: lower-case letters, digits, `-` and `.`, at most 253 characters',
   parse: (value) =>
-    isDnsSubdomain(value)
+    isDnsName(value)
       ? success(value)
       : failure(
           'is not a Kubernetes name; use lower-case letters, digits, "-" and ".", at most 253 characters',
@@ -65,7 +59,7 @@ export const namespaceName: ValueType<string> = {
   placeholder: 'NAMESPACE',
   rule: 'the name of a namespace',
   parse: (value) =>
-    dnsLabel.test(value)
+    isDnsLabel(value)
       ? success(value)
       : failure(
           'is not the name of a namespace; use lower-case letters, digits and "-", at most 63 characters',
@@ -80,11 +74,11 @@ export const namespacedName: ValueType<NamespacedName> = {
     if (namespace === undefined || name === undefined || rest.length > 0) {
       return failure('is not NAMESPACE/NAME; write both, such as kubespiffe/kubespiffe-pool');
     }
-    if (!dnsLabel.test(namespace))
+    if (!isDnsLabel(namespace))
       return failure(
         `has a part "${namespace}" that is not the name of a namespace; use lower-case letters, digits and "-", at most 63 characters`,
       );
-    if (!isDnsSubdomain(name))
+    if (!isDnsName(name))
       return failure(
         `has a part "${name}" that is not the name of an object; use lower-case letters, digits, "-" and "."`,
       );
@@ -209,7 +203,7 @@ export function list<T>(of: ValueType<T>): ValueType<readonly T[]> {
 export const dnsName: ValueType<string> = {
   placeholder: 'NAME',
   rule: 'a DNS name in lower case',
-  parse: (value) => (isDnsSubdomain(value) ? success(value) : failure('is not a DNS name in lower case')),
+  parse: (value) => (isDnsName(value) ? success(value) : failure('is not a DNS name in lower case')),
 };
 
 /** `<hostname>.<service>.<namespace>.`, 63 characters each, and such a domain make 253: the longest DNS name. */
@@ -223,7 +217,7 @@ export const serviceDomain: ValueType<string> = {
   placeholder: 'DOMAIN',
   rule: `a DNS name in lower case that begins with \`svc.\`, at most ${longestServiceDomain} characters`,
   parse(value) {
-    if (!isDnsSubdomain(value)) return failure('is not a DNS name in lower case');
+    if (!isDnsName(value)) return failure('is not a DNS name in lower case');
     const [first, ...others] = value.split('.');
     if (first !== 'svc' || others.length === 0 || others.includes('svc')) {
       return failure('does not begin with "svc.", or has "svc" again; write such as svc.cluster.local');
