@@ -69,7 +69,18 @@ function sources(folder: string): string[] {
 }
 
 /** Who gets what, and for how long: the same facts always give the same answer. */
-const deciding = ['signer/identity/identify.ts', 'signer/issuance/decide.ts', 'signer/issuance/validity.ts'];
+const deciding = [
+  'signer/identity/guard-rails.ts',
+  'signer/identity/identify.ts',
+  'signer/identity/registered-name.ts',
+  'signer/identity/registration-fields.ts',
+  'signer/identity/registration-grant.ts',
+  'signer/identity/registration.ts',
+  'signer/identity/resolve.ts',
+  'signer/identity/template.ts',
+  'signer/issuance/decide.ts',
+  'signer/issuance/validity.ts',
+];
 const decides = (file: string) => deciding.includes(file);
 
 const textOf = (file: string) => readFileSync(join(root, file), 'utf8');
