@@ -28,11 +28,9 @@ import { neededPermissions } from './permissions.ts';
 import { assessReadiness, checksOf } from './readiness.ts';
 import { createSigner, type Signer } from './signers/create-signer.ts';
 import type { Part, SignerProfile } from './signers/profile.ts';
+import { allProfiles } from './signers/profiles.ts';
 import type { Shared } from './signers/shared.ts';
-import { spiffe } from './signers/spiffe.ts';
 
-/** The signers of a replica. */
-const allProfiles: readonly SignerProfile[] = [spiffe];
 const assessEveryMs = 1_000;
 /** So long a replica waits, in milliseconds, for the Leases and the admission policy before it begins without them. */
 const knownWithinMs = 10_000;

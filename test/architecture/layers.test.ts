@@ -38,8 +38,14 @@ const mayUse: Record<string, readonly string[]> = {
   'signer/token/caller': facts,
 };
 
-/** What tools/ may use of the program. The rest belongs to the running signer alone. */
-const mayBeUsedByTools = ['signer/trust', 'signer/config', ...facts];
+/**
+ * What tools/ may use of the program: its facts, and what decides by them, so that a tool says what the signer would do.
+ * The rest belongs to the running signer alone.
+ */
+const mayBeUsedByTools = [
+  ...['signer/trust', 'signer/config', 'signer/issuance', 'signer/signers', 'signer/token/caller'],
+  ...['signer/token/svid', 'signer/observe', ...facts],
+];
 
 /** The entry that starts the signer for `kubespiffe signer`. */
 const toolsEntry = 'tools/main.ts';
