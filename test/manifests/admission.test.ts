@@ -8,6 +8,13 @@ import { type ControlPlane, startControlPlane } from '../cluster/control-plane.t
 import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
 import { certificateRequest, joinNode, type RequestFacts, requestsPath, type TestNode } from './nodes.ts';
+import {
+  grantRows,
+  type RegistrationRow,
+  rowsOfBoth,
+  rowsOfCluster,
+  rowsOfNamespace,
+} from './registration-rows.ts';
 import { asCertificate, asServiceAccount, type Speaker } from './speaker.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
@@ -267,5 +274,140 @@ describe('the policy that warns of mistakes in pods', () => {
     assert.ok(files.length >= 4);
     for (const file of files)
       assert.deepEqual(await warningsOf('apply', '--server-side', '-f', join(examples, file)), [], file);
+  });
+});
+
+describe('the resources that give names', () => {
+  const apiVersion = 'kubespiffe.io/v1alpha1';
+  interface Named {
+    kind: string;
+    metadata: { name: string; namespace?: string };
+  }
+  /** What the API server says to an object that `kubectl create --dry-run=server` sends; empty if it accepts it. */
+  async function refusalOf({ kind, metadata, ...rest }: Named): Promise<string> {
+    const resource = `${kind.toLowerCase()}s`.replace(/ys$/, 'ies');
+    const place = metadata.namespace ? `/namespaces/${metadata.namespace}` : '';
+    const path = `/apis/${apiVersion}${place}/${resource}?dryRun=All&fieldValidation=Strict`;
+    const { status, body } = await controlPlane.request('POST', path, {
+      apiVersion,
+      kind,
+      metadata,
+      ...rest,
+    });
+    return status === 201 ? '' : String((body as { message?: string }).message);
+  }
+  const apply = (object: Named) =>
+    controlPlane.kubectl(['apply', '-f', '-'], { input: JSON.stringify({ apiVersion, ...object }) });
+  const policy = (grants: object[], name = 'default') => ({
+    ...{ kind: 'ClusterRegistrationPolicy', metadata: { name }, spec: { grants } },
+  });
+  const right = {
+    podSelector: { matchLabels: { app: 'web' } },
+    spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/web',
+  };
+  const registration = (spec: object) => ({
+    ...{ kind: 'WorkloadRegistration', metadata: { name: 'web', namespace: 'shop' } },
+    spec: { ...right, ...spec },
+  });
+  const clusterRegistration = (spec: object) => ({
+    ...{ kind: 'ClusterWorkloadRegistration', metadata: { name: 'web' } },
+    spec: { ...right, ...spec },
+  });
+
+  before(async () => {
+    await create(controlPlane, '/api/v1/namespaces', { metadata: { name: 'shop' } });
+    const foreign = registration({ spiffeIDTemplate: 'spiffe://a/ns/b/c' });
+    const refused = (words: RegExp) => async () => words.test(await refusalOf(foreign));
+    await waitFor('the policy to miss its grants', refused(/no params found/));
+    const grants = [
+      { namespaces: ['bank', 'shop'], pathPrefixes: ['/teams/shop/'] },
+      { namespaces: ['shop'], dnsNames: ['web.shop.test', '*.shop.example.org'] },
+      { namespaces: ['bank'], pathPrefixes: ['/teams/bank/'], dnsNames: ['web.bank.test'] },
+    ];
+    await apply(policy(grants));
+    await waitFor('the policy to see its grants', refused(/outside of \/ns\/shop/));
+  });
+
+  const verb = ({ refusal }: RegistrationRow) => (refusal ? 'refuses' : 'accepts');
+  const judge = async ({ refusal }: RegistrationRow, object: Named) =>
+    assert.match(await refusalOf(object), refusal ?? /^$/);
+  for (const row of [...rowsOfBoth, ...rowsOfNamespace]) {
+    it(`the API server ${verb(row)} a WorkloadRegistration with ${row.what}`, () =>
+      judge(row, registration(row.spec)));
+  }
+  for (const row of [...rowsOfBoth, ...rowsOfCluster]) {
+    it(`the API server ${verb(row)} a ClusterWorkloadRegistration with ${row.what}`, () =>
+      judge(row, clusterRegistration(row.spec)));
+  }
+  for (const [what, grant, refusal] of grantRows) {
+    it(`the API server refuses a grant of ${what}`, async () =>
+      assert.match(await refusalOf(policy([{ namespaces: ['shop'], ...grant }])), refusal));
+  }
+
+  it('the API server refuses a ClusterRegistrationPolicy of another name', async () =>
+    assert.match(
+      await refusalOf(policy([], 'other')),
+      /only the ClusterRegistrationPolicy named default is used/,
+    ));
+
+  it('the policy uses no field that the resources do not have', async () => {
+    const path =
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/kubespiffe-registrations-in-namespace';
+    const typeChecking = await waitFor('the types to be checked', async () => {
+      const { status } = (await controlPlane.request('GET', path)).body;
+      return status?.observedGeneration && status.typeChecking;
+    });
+    assert.deepEqual(typeChecking, {});
+  });
+
+  it('kubectl apply prints the reason', () =>
+    assert.rejects(
+      apply(registration({ spiffeIDTemplate: 'spiffe://example.org/ns/bank/web' })),
+      /denied request: spiffeIDTemplate gives names outside of \/ns\/shop\/: \/ns\/bank\/web\. The namespace shop may/,
+    ));
+
+  it('a registration whose grant was taken away can still be labelled and deleted, and not be changed', async () => {
+    const named = (spec: object) => ({ ...registration(spec), metadata: { name: 'old', namespace: 'shop' } });
+    const path = `/apis/${apiVersion}/namespaces/shop/workloadregistrations/old`;
+    await apply(named({ spiffeIDTemplate: 'spiffe://example.org/teams/shop/web' }));
+    await apply(policy([]));
+    const another = registration({ spiffeIDTemplate: 'spiffe://example.org/teams/shop/web' });
+    await waitFor('the grants to be gone', () => refusalOf(another));
+    const change = async (patch: object) => (await controlPlane.request('PATCH', path, patch)).status;
+    assert.equal(await change({ metadata: { labels: { a: 'b' } } }), 200);
+    assert.equal(await change({ spec: { priority: 1 } }), 422);
+    assert.equal((await controlPlane.request('DELETE', path)).status, 200);
+  });
+
+  it('the roles view, edit and admin of a namespace include WorkloadRegistrations, and nothing of the cluster', async () => {
+    const reading = ['get', 'list', 'watch'];
+    const writing = ['create', 'delete', 'deletecollection', 'patch', 'update'];
+    const granted = async (role: string, resource: string) => {
+      const { rules } = (
+        await controlPlane.request('GET', `/apis/rbac.authorization.k8s.io/v1/clusterroles/${role}`)
+      ).body as { rules: { apiGroups: string[]; resources: string[]; verbs: string[] }[] };
+      return rules
+        .filter(
+          ({ apiGroups, resources }) => apiGroups.includes('kubespiffe.io') && resources.includes(resource),
+        )
+        .flatMap(({ verbs }) => verbs)
+        .sort();
+    };
+    for (const [role, verbs] of [
+      ['view', reading],
+      ['edit', [...reading, ...writing].sort()],
+      ['admin', [...reading, ...writing].sort()],
+    ] as const) {
+      await waitFor(
+        `the role ${role}`,
+        async () => (await granted(role, 'workloadregistrations')).join() === verbs.join(),
+      );
+      for (const resource of [
+        'clusterworkloadregistrations',
+        'clusterregistrationpolicies',
+        'workloadregistrations/status',
+      ])
+        assert.deepEqual(await granted(role, resource), []);
+    }
   });
 });

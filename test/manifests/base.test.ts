@@ -56,6 +56,27 @@ test('applying a second time changes nothing', async () => {
   assert.equal(await controlPlane.kubectl(['diff', '--server-side', '-k', base]), '');
 });
 
+test('both kinds of registrations have the same fields, but for what only the cluster can select', () => {
+  const [namespaced, cluster] = ['WorkloadRegistration', 'ClusterWorkloadRegistration'].map((kind) => {
+    const { spec } = objects.find((object) => object.spec?.names?.kind === kind);
+    return structuredClone(spec.versions[0]);
+  });
+  const propertiesOf = (version: Manifest) => version.schema.openAPIV3Schema.properties;
+  const { spec } = propertiesOf(cluster);
+  assert.equal(spec['x-kubernetes-validations'].length, 1);
+  delete spec['x-kubernetes-validations'];
+  for (const own of ['namespaceSelector', 'matchAllPods']) {
+    assert.ok(spec.properties[own]);
+    delete spec.properties[own];
+  }
+  for (const version of [namespaced, cluster]) {
+    delete version.schema.openAPIV3Schema.description;
+    for (const described of ['podSelector', 'dnsNameTemplates'])
+      delete propertiesOf(version).spec.properties[described].description;
+  }
+  assert.deepEqual(cluster, namespaced);
+});
+
 test('no workload preempts the signer', () => {
   const { name } = find('PriorityClass').metadata;
   assert.equal(find('Deployment').spec.template.spec.priorityClassName, name);
