@@ -13,14 +13,14 @@ demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar #
 	@node scripts/demo.ts
 
 test: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
-	@scripts/test.sh unit
-	@scripts/test.sh cluster
+	@node scripts/test.ts unit
+	@node scripts/test.ts cluster
 
 test-unit: setup shells judges ## the fast tests: no cluster
-	@scripts/test.sh unit
+	@node scripts/test.ts unit
 
-test-all: test kubernetes-1.36.3 kubernetes-1.35.4 ## the same, and Kubernetes 1.36, 1.35, and a 1.35 kubelet behind 1.37
-	@scripts/test.sh older
+test-all: test kubernetes-1.36.3 kubernetes-1.35.4 ## the same, and end-to-end on 1.37 with v1beta1, 1.36, 1.35, and a 1.35 kubelet behind 1.37
+	@node scripts/test.ts variants
 
 bench: setup kubernetes-1.37.1 ## speed and memory beside the API server's own ceiling
 	@node test/bench/bench.ts

@@ -13,9 +13,7 @@ export interface ClusterChoice {
  * The combinations that the setting KUBESPIFFE_TEST_CLUSTERS names, separated by blanks: `1.37.1` with v1 alone,
  * `1.37.1+beta` with v1beta1 too, `1.37.1+1.35.4` with v1beta1 and an older kubelet.
  */
-export function clusterChoices(
-  setting = process.env.KUBESPIFFE_TEST_CLUSTERS ?? '1.37.1 1.37.1+beta',
-): ClusterChoice[] {
+export function clusterChoices(setting = process.env.KUBESPIFFE_TEST_CLUSTERS ?? '1.37.1'): ClusterChoice[] {
   return setting.split(' ').map((name) => {
     const [version = '', addition = ''] = name.split('+');
     const kubeletVersion = addition === 'beta' || addition === '' ? version : addition;

@@ -1,0 +1,72 @@
+// Runs the tests: `unit` needs nothing but npm packages and Go, `cluster` a real Kubernetes, `variants` the end-to-end
+// tests on other versions of it. Test files are found by folder, so that a new one cannot be forgotten.
+import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+
+const root = join(import.meta.dirname, '..');
+
+/** The longest files of the cluster tests. They start first, so that none of them is still running at the end by itself. */
+const longest = [
+  'test/e2e/identity.test.ts',
+  'test/e2e/token.test.ts',
+  'test/contract/api-outage.test.ts',
+  'test/contract/bench.test.ts',
+  'test/contract/kube.test.ts',
+  'test/contract/trust-bundle.test.ts',
+];
+
+/** These compare durations that they measure, so they run with nothing beside them. */
+const alone = ['test/contract/takeover.test.ts', 'test/contract/token-flood.test.ts'];
+
+/** Cluster tests wait more than they compute, so three files share two cores well. */
+const clusterConcurrency = 3;
+
+/** The end-to-end tests on what `cluster` leaves out. */
+const variants = '1.37.1+beta 1.36.3 1.35.4 1.37.1+1.35.4';
+
+// A short-lived program spends half of its CPU time on its start, and the tests start hundreds: Node keeps compiled code,
+// and programs in Go collect garbage less often.
+process.env.NODE_COMPILE_CACHE = join(root, '.cache/compile');
+process.env.GOGC = '400';
+
+const all = globSync('test/**/*.test.ts', { cwd: root }).toSorted();
+const isEndToEnd = (file: string) => file.startsWith('test/e2e/');
+const needsCluster = (file: string) => isEndToEnd(file) || /^test\/(contract|manifests)\//.test(file);
+const together = all.filter((file) => needsCluster(file) && !alone.includes(file));
+
+const kind = process.argv[2] ?? 'unit';
+if (kind === 'unit') {
+  await runFiles(
+    all.filter((file) => !needsCluster(file)),
+    availableParallelism(),
+  );
+} else if (kind === 'cluster') {
+  await runFiles([...longest, ...together.filter((file) => !longest.includes(file))], clusterConcurrency);
+  await runFiles(alone, 1);
+} else if (kind === 'variants') {
+  process.env.KUBESPIFFE_TEST_CLUSTERS = variants;
+  await runFiles(together.filter(isEndToEnd), clusterConcurrency);
+} else {
+  console.error('usage: test.ts unit | cluster | variants');
+  process.exitCode = 2;
+}
+
+/** Runs the files in this order, and says at the end which took longest. A failure is the exit code of this process. */
+async function runFiles(files: readonly string[], concurrency: number): Promise<void> {
+  const took = new Map<string, number>();
+  const paths = files.map((file) => join(root, file));
+  // A failed test may leave processes running. Its file ends all the same.
+  const results = run({ files: paths, concurrency, cwd: root, execArgv: ['--test-force-exit'] });
+  results.on('test:fail', () => {
+    process.exitCode = 1;
+  });
+  results.on('test:complete', ({ name, details }) => {
+    if (paths.includes(name)) took.set(name.slice(root.length + 1), details.duration_ms);
+  });
+  for await (const text of results.compose(spec)) process.stdout.write(text);
+  const slowest = [...took].toSorted(([, a], [, b]) => b - a).slice(0, 8);
+  console.log(`longest: ${slowest.map(([file, ms]) => `${file} ${(ms / 1000).toFixed(0)} s`).join(', ')}`);
+}
