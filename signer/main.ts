@@ -27,7 +27,7 @@ import { serveObservability } from './observe/server.ts';
 import { neededPermissions } from './permissions.ts';
 import { assessReadiness, checksOf } from './readiness.ts';
 import { createSigner, type Signer } from './signers/create-signer.ts';
-import type { Part, SignerProfile } from './signers/profile.ts';
+import { type Part, type SignerProfile, settingsOf } from './signers/profile.ts';
 import { allProfiles } from './signers/profiles.ts';
 import type { Shared } from './signers/shared.ts';
 
@@ -49,7 +49,8 @@ export async function run(
 ): Promise<void> {
   const ended = new AbortController();
   try {
-    await runReplica(config, written, stopping, ended, profiles);
+    const enabled = profiles.filter((profile) => settingsOf(config, profile).enabled);
+    await runReplica(config, written, stopping, ended, enabled);
   } finally {
     // After any failure, however early, nothing may keep the process from ending.
     ended.abort();

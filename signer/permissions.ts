@@ -6,8 +6,9 @@ import { type SignerProfile, settingsOf } from './signers/profile.ts';
 import { bundleName } from './trust/bundle.ts';
 
 const certificates = 'certificates.k8s.io';
-const signerRole = 'ClusterRole kubespiffe-signer';
-const roleIn = (namespace: string) => `Role kubespiffe-signer in namespace ${namespace}`;
+const baseRole = 'kubespiffe-signer';
+const signerRole = `ClusterRole ${baseRole}`;
+const roleIn = (namespace: string, name = baseRole) => `Role ${name} in namespace ${namespace}`;
 
 /** A signer, and what it follows in the cluster to know who a pod is. */
 interface SignerNeeds {
@@ -72,7 +73,8 @@ export function neededPermissions(
 
 /** The rights that each signer needs by its own names. */
 function permissionsOf(config: Config, { profile, facts }: SignerNeeds): Permission[] {
-  const { signerName } = profile;
+  const { signerName, role = baseRole } = profile;
+  const grantedBy = `ClusterRole ${role}`;
   const { pool, bundleSuffix, rootsConfigMap } = settingsOf(config, profile);
   const roots = 'ClusterRole kubespiffe-roots-configmap';
   return [
@@ -80,21 +82,21 @@ function permissionsOf(config: Config, { profile, facts }: SignerNeeds): Permiss
       group: certificates,
       resource: 'signers',
       name: signerName,
-      grantedBy: signerRole,
+      grantedBy,
     }),
     ...(['live', 'preview'] as const).flatMap((canarying) =>
       each(['create', 'patch'], {
         group: certificates,
         resource: 'clustertrustbundles',
         name: bundleName(signerName, bundleSuffix, canarying),
-        grantedBy: signerRole,
+        grantedBy,
       }),
     ),
     ...each(['get', 'list', 'watch'], {
       group: '',
       resource: 'secrets',
       ...pool,
-      grantedBy: roleIn(pool.namespace),
+      grantedBy: roleIn(pool.namespace, role),
     }),
     ...facts.flatMap(({ spec: { resource, ...place } }) =>
       each(['list', 'watch'], {
@@ -102,7 +104,7 @@ function permissionsOf(config: Config, { profile, facts }: SignerNeeds): Permiss
         resource: resource.name,
         ...(place.namespace !== undefined && { namespace: place.namespace }),
         ...(place.name !== undefined && { name: place.name }),
-        grantedBy: signerRole,
+        grantedBy,
       }),
     ),
     ...(rootsConfigMap === undefined

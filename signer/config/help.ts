@@ -6,8 +6,8 @@ import type { Entry, Names, Table } from './table.ts';
 /** What `kubespiffe signer --help` prints. */
 export function helpText(table: Table): string {
   const lines = [
-    'Answers the PodCertificateRequests of signer kubespiffe.io/spiffe and publishes',
-    'its roots.',
+    'Answers the PodCertificateRequests of the signer kubespiffe.io/spiffe and of the',
+    'other signers that are enabled, and publishes their roots.',
     '',
     'Usage: kubespiffe signer --trust-domain NAME [flags]',
     '',

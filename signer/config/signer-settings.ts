@@ -3,6 +3,14 @@ import { boolean, bundleSuffix, decimal, duration, namespacedName, objectName } 
 
 /** Every setting that a signer may have in its section, in the order of help and documentation. */
 export const signerSettings = {
+  enabled: {
+    section: 'Signers',
+    type: boolean,
+    default: 'true',
+    description:
+      'Whether the replica answers the requests of this signer. A replica is ready only when the pool of each enabled ' +
+      'signer can sign, so enable a signer after its pool and its RBAC exist.',
+  },
   pool: {
     section: 'Signers',
     type: namespacedName,
@@ -75,13 +83,24 @@ export type SignerSettingKey = keyof typeof signerSettings;
 export interface SignerSection {
   /** The settings that it has. All others keep their defaults. */
   readonly settings: readonly SignerSettingKey[];
-  /** Defaults that differ from those above, as a person would write them. */
-  readonly defaults?: Readonly<Partial<Record<SignerSettingKey, string>>>;
+  /** What differs from the settings above: another default, as a person would write it, or other bounds. */
+  readonly different?: Readonly<Partial<Record<SignerSettingKey, Partial<Setting<unknown>>>>>;
 }
 
 /** The signers, by the last part of their signer name. */
 export const signerSections = {
-  spiffe: { settings: Object.keys(signerSettings) as SignerSettingKey[] },
+  spiffe: {
+    settings: (Object.keys(signerSettings) as SignerSettingKey[]).filter((key) => key !== 'enabled'),
+  },
+  'service-dns': {
+    settings: ['enabled', 'pool', 'bundleSuffix', 'maxLifetime', 'rootPropagationDelay', 'refreshFraction'],
+    different: {
+      enabled: { default: 'false' },
+      pool: { default: 'kubespiffe/kubespiffe-service-dns-pool' },
+      // Services change more often than identities, and clients that know DNS names alone ask nobody about revocation.
+      maxLifetime: { type: duration('1h', '24h') },
+    },
+  },
 } as const satisfies Record<string, SignerSection>;
 
 export type SignerName = keyof typeof signerSections;

@@ -42,14 +42,13 @@ export function createTable(sections: Readonly<Record<string, SignerSection>>): 
   const shared = Object.entries(settings).map(
     ([key, setting]): Entry => ({ key, signer: undefined, setting, names: [namesOf(key)] }),
   );
-  const ofSigners = Object.entries(sections).flatMap(([signer, { settings: declared, defaults = {} }]) =>
+  const ofSigners = Object.entries(sections).flatMap(([signer, { settings: declared, different = {} }]) =>
     declared.map((key): Entry => {
-      const text = defaults[key];
       const own = namesOf(key, signer);
       return {
         key,
         signer,
-        setting: { ...signerSettings[key], ...(text !== undefined && { default: text }) },
+        setting: { ...signerSettings[key], ...different[key] },
         names: signer === unnamedSigner ? [own, namesOf(key)] : [own],
       };
     }),

@@ -1,6 +1,7 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { makeSpiffeId } from '../../spiffe/id.ts';
 import type { PodFacts, PodLookup, PodReference } from '../kube/pods.ts';
+import type { ServiceNamesReason } from './service-names.ts';
 import { type Subject, spiffeSubject } from './subject.ts';
 
 /** Who a pod is, or why it has no identity. `detail` completes the sentence of the reason. */
@@ -8,7 +9,7 @@ export type Identity =
   | { readonly ok: true; readonly subject: Subject; readonly terms?: Terms }
   | { readonly ok: false; readonly reason: IdentityReason; readonly detail: string };
 
-export type IdentityReason = 'IdentityInvalid';
+export type IdentityReason = 'IdentityInvalid' | ServiceNamesReason;
 
 /** What limits the certificates and tokens of an identity, from its registration. */
 export interface Terms {

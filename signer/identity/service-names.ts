@@ -13,11 +13,9 @@ export interface PodOfServices {
 /** The DNS names of a pod, or why it has none. `detail` completes the sentence of the reason. */
 export type ServiceNames =
   | { readonly ok: true; readonly dnsNames: readonly string[] }
-  | {
-      readonly ok: false;
-      readonly reason: 'NoService' | 'ServiceNotMatching' | 'TooManyNames';
-      readonly detail: string;
-    };
+  | { readonly ok: false; readonly reason: ServiceNamesReason; readonly detail: string };
+
+export type ServiceNamesReason = 'NoService' | 'ServiceNotMatching' | 'TooManyNames';
 
 /**
  * The DNS names of the Services that select a pod, as the DNS of Kubernetes has them. Pure but for the stores, and

@@ -106,6 +106,27 @@ export const outcomes = {
     'No valid SPIFFE ID can be made for this pod ({}). Use another name for its namespace or ServiceAccount.',
     told,
   ),
+  NoService: row(
+    'wait',
+    'pod author',
+    'No Service selects the pod ({}), so it has no DNS name. Create a Service with a selector, or correct its selector ' +
+      'or the labels of the pod.',
+    { event: true, passesWithinMs: 10_000 },
+  ),
+  ServiceNotMatching: row(
+    'wait',
+    'pod author',
+    'A chosen Service does not select the pod ({}). Correct the selector of the Service or the labels of the pod, or ' +
+      'correct kubespiffe.io/services in the userAnnotations of the podCertificate source and recreate the pod.',
+    { event: true, passesWithinMs: 10_000 },
+  ),
+  TooManyNames: row(
+    'wait',
+    'pod author',
+    'The pod has too many DNS names ({}). Choose some of its Services with kubespiffe.io/services in the ' +
+      'userAnnotations of the podCertificate source and recreate the pod.',
+    told,
+  ),
   RequestsUnguarded: row(
     'wait',
     'cluster administrator',

@@ -293,6 +293,7 @@ export interface Refused {
 export type Checked<T> = { readonly ok: true; readonly value: T } | Refused;
 
 export const pass = <T>(value: T): Checked<T> => ({ ok: true, value });
+export const isRefusal = (code: string): code is RefusalCode => Object.hasOwn(refusals, code);
 export const refuse = (code: RefusalCode, detail = ''): Refused => ({ ok: false, code, detail });
 
 const maxDetail = 300;

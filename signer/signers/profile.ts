@@ -43,6 +43,8 @@ export interface SignerProfile {
   readonly name: string;
   /** Whether pool, bundles and names are of the trust domain that is configured. Else they are of none. */
   readonly hasTrustDomain: boolean;
+  /** The ClusterRole and the Role of the manifests that grant its rights; those of manifests/base if absent. */
+  readonly role?: string;
   /** Whether the token endpoint issues under this profile. */
   readonly hasTokenEndpoint: boolean;
   /** The unverifiedUserAnnotations that it knows. A request with any other is denied. */

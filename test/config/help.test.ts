@@ -26,7 +26,7 @@ test('docs/reference/configuration.md is what scripts/configuration-reference.ts
 test('the reference has one heading for a setting and a row for each signer that has it', () => {
   const two = createTable({
     spiffe: { settings: ['maxLifetime'] },
-    'service-dns': { settings: ['maxLifetime'], defaults: { maxLifetime: '12h' } },
+    'service-dns': { settings: ['maxLifetime'], different: { maxLifetime: { default: '12h' } } },
   });
   const [, section = ''] = referenceText(two).split('\n### maxLifetime\n');
   assert.match(section, /^\| `--spiffe-max-lifetime`, `--max-lifetime` \|.*\| `24h` \|$/m);

@@ -37,6 +37,16 @@ async function mistakes(input: Input): Promise<string[]> {
 const trustDomain = ['--trust-domain', 'example.org'];
 const header = 'apiVersion: kubespiffe.io/v1alpha1\nkind: SignerConfiguration\n';
 
+const ofEachSigner = {
+  bundleSuffix: 'roots',
+  rootsConfigMap: undefined,
+  maxLifetimeSeconds: 86_400,
+  rootPropagationSeconds: 390,
+  refreshFraction: 0.5,
+  leafPodIdentity: false,
+  leafIssuer: undefined,
+};
+
 test('the trust domain alone is enough', async () => {
   assert.deepEqual(await good({ argv: trustDomain }), {
     trustDomain: 'example.org',
@@ -51,15 +61,11 @@ test('the trust domain alone is enough', async () => {
     metricsAddress: { host: '127.0.0.1', port: 9402 },
     logLevel: 'info',
     signers: {
-      spiffe: {
-        pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' },
-        bundleSuffix: 'roots',
-        rootsConfigMap: undefined,
-        maxLifetimeSeconds: 86_400,
-        rootPropagationSeconds: 390,
-        refreshFraction: 0.5,
-        leafPodIdentity: false,
-        leafIssuer: undefined,
+      spiffe: { ...ofEachSigner, enabled: true, pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' } },
+      'service-dns': {
+        ...ofEachSigner,
+        enabled: false,
+        pool: { namespace: 'kubespiffe', name: 'kubespiffe-service-dns-pool' },
       },
     },
     endpoints: undefined,
@@ -272,7 +278,7 @@ test('a signer that declares settings gets a section of its own with them, its d
     spiffe: { settings: ['pool', 'maxLifetime'] },
     'service-dns': {
       settings: ['pool', 'maxLifetime'],
-      defaults: { pool: 'kubespiffe/kubespiffe-dns-pool' },
+      different: { pool: { default: 'kubespiffe/kubespiffe-dns-pool' } },
     },
   });
   const load = async (input: Input) => {

@@ -32,6 +32,7 @@ const toy: SignerProfile = {
   hasTrustDomain: false,
   hasTokenEndpoint: false,
   settings: {
+    enabled: true,
     pool: { namespace: 'kubespiffe', name: 'toy-pool' },
     bundleSuffix: 'roots',
     rootsConfigMap: undefined,

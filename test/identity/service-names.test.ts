@@ -32,7 +32,7 @@ describe('the DNS names of a pod', () => {
   const member = { labels: { app: 'db' }, hostname: 'db-0', subdomain: 'db' };
   const rows: [string, Record<string, Spec>, PodOfServices, string[]][] = [
     [
-      'of a Service that selects it',
+      'of the one Service that selects it',
       { 'shop/web': web },
       pod(),
       ['web.shop.svc', 'web.shop.svc.cluster.local'],
@@ -81,12 +81,12 @@ describe('the DNS names of a pod', () => {
     ],
   ];
   for (const [name, specs, of, expected] of rows) {
-    it(name, () => {
+    it(`a pod has names ${name}`, () => {
       assert.deepEqual(serviceNames(of, servicesOf(specs), domains), { ok: true, dnsNames: expected });
     });
   }
 
-  it('has each of the configured domains', () => {
+  it('a pod has a name in each of the configured domains', () => {
     const named = serviceNames(pod(), servicesOf({ 'shop/web': web }), [...domains, 'svc.clusterset.local']);
     assert.deepEqual(named.ok && named.dnsNames, [
       'web.shop.svc',
@@ -95,7 +95,7 @@ describe('the DNS names of a pod', () => {
     ]);
   });
 
-  it('has only those of the chosen Services', () => {
+  it('a pod has only the names of the chosen Services', () => {
     const services = servicesOf({ 'shop/web': web, 'shop/api': web, 'shop/old': web });
     const named = serviceNames(pod(), services, domains, ['web', 'api']);
     assert.deepEqual(named.ok && named.dnsNames.filter((name) => name.endsWith('.svc')), [
@@ -104,7 +104,7 @@ describe('the DNS names of a pod', () => {
     ]);
   });
 
-  it('of 63 characters each are valid DNS names in the longest domain that is accepted', () => {
+  it('names of 63 characters each are valid DNS names in the longest domain that is accepted', () => {
     const long = 'a'.repeat(63);
     const domain = `svc.${'b'.repeat(50)}.local`;
     assert.ok(domain.length <= 61 && serviceDomain.parse(domain).ok);
@@ -172,7 +172,7 @@ describe('the DNS names of a pod', () => {
     ],
   ];
   for (const [name, services, of, chosen, reason, detail] of refused) {
-    it(`are none if ${name}`, () => {
+    it(`a pod has no names if ${name}`, () => {
       const named = serviceNames(of, services, domains, chosen);
       assert.ok(!named.ok);
       assert.equal(named.reason, reason);
@@ -180,12 +180,12 @@ describe('the DNS names of a pod', () => {
     });
   }
 
-  it('of 50 Services with the same selector are all given', () => {
+  it('a pod has the names of all of 50 Services with the same selector', () => {
     const named = serviceNames(pod(), selectingAll(50), domains);
     assert.equal(named.ok && named.dnsNames.length, 100);
   });
 
-  it('follow the Services as they change', () => {
+  it('names of a pod follow the Services as they change', () => {
     const store = createStore<ServiceFacts>();
     const services = createServices(store);
     const named = () => serviceNames(pod(), services, []);
@@ -201,7 +201,7 @@ describe('the DNS names of a pod', () => {
     assert.equal(named().ok, false);
   });
 
-  it('are always below the namespace of the pod, whatever its Services and hostname are', () => {
+  it('names are never those of a Service of another namespace, whatever the Services and the hostname', () => {
     const label = fc.constantFrom('svc', 'a');
     const key = fc.tuple(label, label).map((parts) => parts.join('/'));
     const headless = fc.constant({ ...web, clusterIP: 'None' });

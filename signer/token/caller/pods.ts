@@ -9,7 +9,7 @@ import { type Subject, spiffeIdIn } from '../../identity/subject.ts';
 import { lookUpPod, type PodFacts, type PodLookup, type PodReference } from '../../kube/pods.ts';
 import type { Store } from '../../kube/store.ts';
 import type { Transport } from '../../kube/transport.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, isRefusal, pass, refuse } from '../../observe/refusals.ts';
 import type { Caller } from './caller.ts';
 import type { Recent } from './recent.ts';
 
@@ -86,7 +86,10 @@ export function identifyCaller(
     return refuse('PodDeleted', `${named.namespace}/${named.podName}`);
   }
   const identity = identify(named, verified.pod, annotations);
-  if (!identity.ok) return refuse(identity.reason, identity.detail);
+  if (!identity.ok) {
+    const { reason, detail } = identity;
+    return refuse(isRefusal(reason) ? reason : 'IdentityInvalid', detail);
+  }
   const { subject, terms } = identity;
   const spiffeId = spiffeIdIn(subject);
   if (spiffeId === undefined) return refuse('IdentityInvalid', `${subject.display} has no SPIFFE ID`);

@@ -1,0 +1,39 @@
+import { svidProfile } from '../../spiffe/svid-profile.ts';
+import { chosenServices, servicesAnnotation } from '../identity/chosen-services.ts';
+import { serviceNames } from '../identity/service-names.ts';
+import { createServices } from '../identity/services.ts';
+import { keysSelected } from '../kube/label-index.ts';
+import { allServices } from '../kube/services.ts';
+import type { SignerProfile } from './profile.ts';
+
+/** Server certificates with the DNS names of the Services that select the pod, under CAs of no trust domain. */
+export const serviceDns: SignerProfile = {
+  signerName: 'kubespiffe.io/service-dns',
+  name: 'service-dns',
+  hasTrustDomain: false,
+  hasTokenEndpoint: false,
+  role: 'kubespiffe-service-dns',
+  annotations: {
+    [servicesAnnotation](value) {
+      const chosen = chosenServices(value);
+      return chosen.ok ? undefined : chosen.reason;
+    },
+  },
+  identifier(_settings, { follow, shared }) {
+    const { config, pods } = shared;
+    const followed = follow(allServices, ({ selector }, key) =>
+      keysSelected(pods.store, key.slice(0, key.indexOf('/')), selector),
+    );
+    const services = createServices(followed.store);
+    return ({ namespace }, facts, { [servicesAnnotation]: choice }) => {
+      const chosen = choice === undefined ? undefined : chosenServices(choice);
+      if (chosen?.ok === false) return { ok: false, reason: 'ServiceNotMatching', detail: chosen.reason };
+      const named = serviceNames({ namespace, facts }, services, config.serviceDomains, chosen?.value);
+      if (!named.ok) return named;
+      const { dnsNames } = named;
+      const display = `${dnsNames[0]} (${dnsNames.length} DNS names)`;
+      return { ok: true, subject: { uris: [], dnsNames, display } };
+    };
+  },
+  certificate: () => ({ ...svidProfile, extKeyUsage: ['serverAuth'] }),
+};
