@@ -3,6 +3,7 @@ import { access, readdir, readFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
+import { crdReference } from '../../scripts/crd-reference.ts';
 import { authorityStates } from '../../signer/authority/states.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes } from '../../signer/observe/reasons.ts';
@@ -11,6 +12,14 @@ import { occasionalChecks, readinessChecks } from '../../signer/readiness.ts';
 import { anchorOf, blocksBelow, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
 
 const source = (path: string) => readFile(join(checkout, path), 'utf8');
+
+test('docs/reference/crds.md is what scripts/crd-reference.ts writes', async () => {
+  assert.equal(
+    await source('docs/reference/crds.md'),
+    await crdReference(),
+    'run: node scripts/crd-reference.ts',
+  );
+});
 
 /** The members of a union of string literals, one a line, as the source has them. */
 async function membersOf(path: string, type: string): Promise<string[]> {

@@ -24,6 +24,13 @@ export function aClusterRegistration(spec: object = {}, name = 'all'): Registrat
   return read('ClusterWorkloadRegistration', { metadata }, { matchAllPods: true, ...spec });
 }
 
+/** A registration with exactly this spec. */
+export function readAs(kind: RegistrationKind, spec: object): Registration {
+  const namespace = kind === 'WorkloadRegistration' ? { namespace: 'shop' } : {};
+  const wire = { metadata: { name: 'web', uid: 'web', generation: 1, ...namespace }, spec };
+  return readRegistration(kind, wire, templateContext);
+}
+
 function read(kind: RegistrationKind, wire: object, spec: object): Registration {
   return readRegistration(
     kind,

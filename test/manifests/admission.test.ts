@@ -4,13 +4,17 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it, test } from 'node:test';
 import { promisify } from 'node:util';
+import { parse } from 'yaml';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
+import { readPage } from '../docs/markdown.ts';
 import { certificateRequest, joinNode, type RequestFacts, requestsPath, type TestNode } from './nodes.ts';
 import {
   grantRows,
+  grants,
   type RegistrationRow,
+  rightSpec,
   rowsOfBoth,
   rowsOfCluster,
   rowsOfNamespace,
@@ -301,17 +305,13 @@ describe('the resources that give names', () => {
   const policy = (grants: object[], name = 'default') => ({
     ...{ kind: 'ClusterRegistrationPolicy', metadata: { name }, spec: { grants } },
   });
-  const right = {
-    podSelector: { matchLabels: { app: 'web' } },
-    spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/web',
-  };
   const registration = (spec: object) => ({
     ...{ kind: 'WorkloadRegistration', metadata: { name: 'web', namespace: 'shop' } },
-    spec: { ...right, ...spec },
+    spec: { ...rightSpec, ...spec },
   });
   const clusterRegistration = (spec: object) => ({
     ...{ kind: 'ClusterWorkloadRegistration', metadata: { name: 'web' } },
-    spec: { ...right, ...spec },
+    spec: { ...rightSpec, ...spec },
   });
 
   before(async () => {
@@ -319,11 +319,6 @@ describe('the resources that give names', () => {
     const foreign = registration({ spiffeIDTemplate: 'spiffe://a/ns/b/c' });
     const refused = (words: RegExp) => async () => words.test(await refusalOf(foreign));
     await waitFor('the policy to miss its grants', refused(/no params found/));
-    const grants = [
-      { namespaces: ['bank', 'shop'], pathPrefixes: ['/teams/shop/'] },
-      { namespaces: ['shop'], dnsNames: ['web.shop.test', '*.shop.example.org'] },
-      { namespaces: ['bank'], pathPrefixes: ['/teams/bank/'], dnsNames: ['web.bank.test'] },
-    ];
     await apply(policy(grants));
     await waitFor('the policy to see its grants', refused(/outside of \/ns\/shop/));
   });
@@ -358,6 +353,15 @@ describe('the resources that give names', () => {
       return status?.observedGeneration && status.typeChecking;
     });
     assert.deepEqual(typeChecking, {});
+  });
+
+  it('the resources of the guide are accepted', async () => {
+    const { text } = await readPage('docs/guides/registrations.md');
+    const written = [...text.matchAll(/```yaml\n(.*?)```/gs)].map(([, yaml = '']) => parse(yaml) as Named);
+    const ours = written.filter(({ kind }) => kind !== 'Pod');
+    assert.ok(ours.length >= 3);
+    for (const object of ours)
+      assert.doesNotMatch(await refusalOf(object), /invalid|unknown|denied/, object.kind);
   });
 
   it('kubectl apply prints the reason', () =>

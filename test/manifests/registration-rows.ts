@@ -1,11 +1,24 @@
 /** A registration that is refused at `kubectl apply`, or accepted: by the CRDs and by the policy for namespaces. */
 export interface RegistrationRow {
   readonly what: string;
-  /** Replaces fields of a registration that is right. Undefined takes a field away. */
+  /** Fields that replace those of `rightSpec`. Undefined takes a field away. */
   readonly spec: Readonly<Record<string, unknown>>;
   /** What kubectl prints; undefined where it is accepted. */
   readonly refusal?: RegExp;
 }
+
+/** A spec that is accepted. */
+export const rightSpec = {
+  podSelector: { matchLabels: { app: 'web' } },
+  spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/web',
+};
+
+/** The grants of the ClusterRegistrationPolicy that the rows are judged by. */
+export const grants = [
+  { namespaces: ['bank', 'shop'], pathPrefixes: ['/teams/shop/'] },
+  { namespaces: ['shop'], dnsNames: ['web.shop.test', '*.shop.example.org'] },
+  { namespaces: ['bank'], pathPrefixes: ['/teams/bank/'], dnsNames: ['web.bank.test'] },
+];
 
 const under = 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/';
 const template = (spiffeIDTemplate: string) => ({ spiffeIDTemplate });
@@ -22,7 +35,7 @@ export const rowsOfBoth: readonly RegistrationRow[] = [
     what: 'every value that a template may have',
     spec: template(
       `${under}{{.PodMeta.Name}}/{{ .PodMeta.UID }}-{{ .PodSpec.NodeName }}/{{ .ClusterName }}/` +
-        '{{ index .PodMeta.Labels "app.kubernetes.io/name" }}/{{ index .PodMeta.Annotations `a` }}/{{ .PodMeta.Labels.app }}',
+        '{{ index .PodMeta.Labels "app.kubernetes.io/name" }}/{{ index .PodMeta.Annotations `example.org/team` }}/{{ .PodMeta.Labels.app }}',
     ),
   },
   {
@@ -48,8 +61,8 @@ export const rowsOfBoth: readonly RegistrationRow[] = [
   },
   { what: 'an empty template', spec: template(''), refusal: shape },
   {
-    what: 'a template of 2,049 characters',
-    spec: template(under + 'a'.repeat(2049 - under.length)),
+    what: 'a template of 2,500 characters',
+    spec: template(under + 'a'.repeat(2500 - under.length)),
     refusal: /2048/,
   },
   { what: 'a function', spec: template(`${under}{{ lower .PodMeta.Name }}`), refusal: unsupported },
@@ -122,7 +135,7 @@ export const rowsOfBoth: readonly RegistrationRow[] = [
   },
   { what: 'a lifetime in days', spec: { ttl: '1d' }, refusal: /spec\.ttl.*should match/ },
   { what: 'a lifetime that is a number', spec: { ttl: 3600 }, refusal: /spec\.ttl.*must be of type string/ },
-  { what: 'tokens that live 0 s', spec: { jwtTTL: '0s' }, refusal: /spec\.jwtTTL.*must be at least 1s/ },
+  { what: 'tokens that live 59 s', spec: { jwtTTL: '59s' }, refusal: /spec\.jwtTTL.*must be at least 1m/ },
   {
     what: 'no audiences at all',
     spec: { audiences: [] },
@@ -191,10 +204,10 @@ export const rowsOfNamespace: readonly RegistrationRow[] = [
   {
     what: 'DNS names that were not granted',
     spec: {
-      dnsNameTemplates: ['web.shop.test', 'evilshop.example.org', 'shop.example.org', 'web.bank.test'],
+      dnsNameTemplates: ['web.shop.test', 'evilshop.example.org', 'shop.example.org', 'a.b.shop.example.org'],
     },
     refusal:
-      /not granted to the namespace shop: evilshop\.example\.org, shop\.example\.org, web\.bank\.test\. An/,
+      /not granted to the namespace shop: evilshop\.example\.org, shop\.example\.org, a\.b\.shop\.example\.org\. An/,
   },
   {
     what: 'namespaceSelector',
