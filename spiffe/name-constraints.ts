@@ -3,6 +3,7 @@ import type { CertificateFacts } from './pki/certificate.ts';
 import { readDer } from './pki/der.ts';
 import { findExtension } from './pki/extensions.ts';
 import { type NameSubtree, nameConstraintsOf } from './pki/name-constraints.ts';
+import { failure, type Result, success } from './pki/result.ts';
 
 /** What the name constraints of a CA mean for the SVIDs below it. */
 export type ConstraintsVerdict =
@@ -46,6 +47,38 @@ export function judgeNameConstraints(
   const forbidding = uriBases(excluded).filter((base) => excludes(base, trustDomain));
   if (forbidding.length > 0) return refused(`has nameConstraints that exclude URIs of ${list(forbidding)}`);
   return { kind: 'accepted', otherKinds: [...kinds].filter((kind) => kind !== 'URI') };
+}
+
+/** Which DNS names a CA may name, in lower case: all if nothing is permitted. A base with a leading dot means names below it alone. */
+export interface DnsConstraints {
+  readonly permitted: readonly string[];
+  readonly excluded: readonly string[];
+}
+
+/** The constraints of a CA on DNS names; undefined for none. The reason of a failure says why Go refuses all that the CA signs. */
+export function dnsConstraintsOf({
+  extensions,
+}: Pick<CertificateFacts, 'extensions'>): Result<DnsConstraints | undefined> {
+  const extension = findExtension(extensions, 'nameConstraints');
+  if (!extension) return success(undefined);
+  const read = readDer(() => nameConstraintsOf(extension.value));
+  if (!read.ok) return failure(`has nameConstraints that cannot be read (${read.reason})`);
+  const { permitted, excluded } = read.value;
+  const unprocessed = [...permitted, ...excluded].find(({ kind }) => !processedKinds.includes(kind));
+  if (extension.critical && unprocessed) {
+    return failure(`has critical nameConstraints for ${unprocessed.kind} names, which Go does not process`);
+  }
+  const bases = (subtrees: readonly NameSubtree[]) =>
+    subtrees.filter(({ kind }) => kind === 'DNS').map(({ base }) => base.toLowerCase());
+  const constraints = { permitted: bases(permitted), excluded: bases(excluded) };
+  return success(constraints.permitted.length + constraints.excluded.length === 0 ? undefined : constraints);
+}
+
+/** Whether verifiers accept a DNS name, in lower case, below a CA with these constraints (RFC 5280 4.2.1.10). */
+export function allowsDnsName({ permitted, excluded }: DnsConstraints, name: string): boolean {
+  const isBelow = (base: string) =>
+    base === '' || name === base || name.endsWith(base.startsWith('.') ? base : `.${base}`);
+  return (permitted.length === 0 || permitted.some(isBelow)) && !excluded.some(isBelow);
 }
 
 const refused = (reason: string): ConstraintsVerdict => ({ kind: 'refused', reason });

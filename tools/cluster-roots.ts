@@ -9,9 +9,7 @@ import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificat
 import { decodePem } from '../spiffe/pki/pem.ts';
 import { nameText } from './output.ts';
 
-const signerName = 'kubespiffe.io/spiffe';
-
-/** The roots of a trust domain that verifiers in the cluster have. */
+/** The roots of a trust domain, or of the signer service-dns, that verifiers in the cluster have. */
 export interface ClusterRoots {
   readonly roots: readonly CertificateFacts[];
   /** SHA-256 of each in hex; undefined where they could not be read. */
@@ -39,9 +37,8 @@ export async function readClusterRoots(
   trustDomain: string | undefined,
   suffix: string,
 ): Promise<ClusterRoots> {
-  if (trustDomain === undefined) {
-    return unread('a pool without a trust domain does not say which ClusterTrustBundles are made from it');
-  }
+  // The one signer with a pool of no trust domain is service-dns.
+  const signerName = trustDomain === undefined ? 'kubespiffe.io/service-dns' : 'kubespiffe.io/spiffe';
   const name = bundleName(signerName, suffix);
   const labelSelector = Object.entries(bundleLabels(trustDomain))
     .map(([key, value]) => `${key}=${value}`)

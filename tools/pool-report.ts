@@ -73,7 +73,7 @@ export function reportOf(
   const { namespace, name } = options;
   const read = readPoolDocument(poolJsonIn(secret) ?? '');
   const document = read.ok ? read.document : undefined;
-  const trustDomain = options.trustDomain ?? document?.trustDomain ?? '';
+  const trustDomain = options.trustDomain ?? document?.trustDomain;
   const parsed = parsePool(secret, { trustDomain, now });
   const pool: Pool | undefined = parsed.pool;
   const signing = pool && signingAuthorityAt(pool, now, usualRootPropagationSeconds);
@@ -110,11 +110,11 @@ function authorityReport(
   record: AuthorityRecord,
   authority: PooledAuthority | undefined,
   signs: boolean,
-  trustDomain: string,
+  trustDomain: string | undefined,
 ): Omit<AuthorityReport, 'signsFrom'> {
   const chain = authority ? [...authority.intermediates, authority.root] : [];
-  const unfulfilled = chain.flatMap((certificate) =>
-    checkAuthority(certificate, trustDomain)
+  const unfulfilled = (trustDomain === undefined ? [] : chain).flatMap((certificate) =>
+    checkAuthority(certificate, trustDomain ?? '')
       .filter((finding) => !finding.ok)
       .map((finding) => `${finding.clause}: ${finding.message}`),
   );

@@ -78,7 +78,7 @@ export async function deliverPool(
       const at = clock() ?? now;
       const lost = lostRoots(pool, published.roots, at);
       if (lost.length > 0 && !options.startAnew)
-        throw rootsPublished(lost, wanted.trustDomain ?? 'no trust domain', options);
+        throw rootsPublished(lost, wanted.trustDomain ?? 'the signer service-dns', options);
       const sequence = freshSequence(at, wanted.sequence - 1, published.sequence);
       const before = { pool: undefined, roots: published.fingerprints };
       document = dateTransitions({ ...carryRoots(wanted, lost, at), sequence }, before, at);

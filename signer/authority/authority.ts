@@ -1,7 +1,11 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { unprocessedExtensions } from '../../spiffe/clauses.ts';
 import { KubespiffeError } from '../../spiffe/errors.ts';
-import { judgeNameConstraints } from '../../spiffe/name-constraints.ts';
+import {
+  type DnsConstraints,
+  dnsConstraintsOf,
+  judgeNameConstraints,
+} from '../../spiffe/name-constraints.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { leafTemplates, type SigningAuthority } from '../../spiffe/pki/leaf.ts';
 import { encodePem, soleBlock } from '../../spiffe/pki/pem.ts';
@@ -33,6 +37,8 @@ export interface PooledAuthority {
   readonly intermediates: readonly CertificateFacts[];
   /** The certificate whose key signs the leaves. */
   readonly signing: CertificateFacts;
+  /** The constraints of each certificate of the chain that limits DNS names. */
+  readonly dnsConstraints: readonly DnsConstraints[];
   /** Ready to sign; undefined where there is no private key. */
   readonly signingAuthority: SigningAuthority | undefined;
   readonly createdAt?: string;
@@ -126,6 +132,10 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string | u
     root,
     intermediates,
     signing,
+    dnsConstraints: [root, ...intermediates].flatMap((each) => {
+      const constraints = dnsConstraintsOf(each);
+      return constraints.ok && constraints.value ? [constraints.value] : [];
+    }),
     signingAuthority: signer && signingAuthorityOf(record.id, signer, root, intermediates),
     ...(createdAt === undefined ? {} : { createdAt }),
     ...(publishedAt === undefined ? {} : { publishedAt }),
@@ -227,7 +237,7 @@ function checkChain(chain: readonly CertificateFacts[], field: string): void {
   });
 }
 
-/** What makes OpenSSL or Go refuse every SVID below a CA: unknown critical extensions and name constraints. */
+/** What makes OpenSSL or Go refuse every certificate below a CA: unknown critical extensions and name constraints. */
 function checkConstraints(
   certificate: CertificateFacts,
   field: string,
@@ -238,7 +248,11 @@ function checkConstraints(
     const what = `has the critical extension ${unknown.join(', ')}, so verifiers refuse what it signs`;
     throw new Fault(field, what, 'use a CA without it');
   }
-  if (trustDomain === undefined) return [];
+  if (trustDomain === undefined) {
+    const read = dnsConstraintsOf(certificate);
+    if (read.ok) return [];
+    throw new Fault(field, `${read.reason}, so verifiers refuse what it signs`, 'use a CA without them');
+  }
   const constraints = judgeNameConstraints(certificate, trustDomain);
   if (constraints.kind === 'refused') {
     const what = `${constraints.reason}, so verifiers refuse the SPIFFE IDs of ${trustDomain}`;

@@ -3,14 +3,18 @@ import { randomBytes, webcrypto } from 'node:crypto';
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
+  Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
+import { isDnsName } from '../../spiffe/dns-name.ts';
 import { KubespiffeError } from '../../spiffe/errors.ts';
 import { type AuthorityKeyType, type KeyType, keyTypes } from '../../spiffe/pki/algorithms.ts';
+import { dnsNameConstraints } from '../../spiffe/pki/name-constraints.ts';
+import { oids } from '../../spiffe/pki/oid.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
@@ -36,7 +40,10 @@ const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as cons
 
 export interface NewAuthority {
   readonly id: string;
-  readonly trustDomain: string;
+  /** Undefined for a CA of no trust domain, which signs DNS names. */
+  readonly trustDomain: string | undefined;
+  /** The only DNS names that it may sign, with all below them; all if absent. */
+  readonly permittedDnsNames?: readonly string[];
   readonly keyType?: AuthorityKeyType;
   /** Seconds from now to notAfter. */
   readonly lifetimeSeconds?: number;
@@ -46,16 +53,22 @@ export interface NewAuthority {
 
 /**
  * Makes a root (X509-SVID 4, RFC 5280 4): subject `O=kubespiffe, CN=<trust domain> <id>`, the SPIFFE ID of the trust
- * domain as its only SAN, keyUsage keyCertSign and cRLSign only. The first authority of a pool is active at once.
+ * domain as its only SAN, keyUsage keyCertSign and cRLSign only. One of no trust domain has no SAN and
+ * `CN=service-dns <id>`. The first authority of a pool is active at once.
  *
- * @throws KubespiffeError SPIFFE_ID_INVALID for the trust domain, USAGE for id or lifetime.
+ * @throws KubespiffeError SPIFFE_ID_INVALID for the trust domain, USAGE for id, lifetime or DNS names.
  */
 export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRecord> {
-  const trustDomain = parseIssuingTrustDomain(wanted.trustDomain);
-  if (!trustDomain.ok) throw new KubespiffeError('SPIFFE_ID_INVALID', trustDomain.reason);
+  const { trustDomain, permittedDnsNames = [] } = wanted;
+  const read = trustDomain === undefined ? undefined : parseIssuingTrustDomain(trustDomain);
+  if (read?.ok === false) throw new KubespiffeError('SPIFFE_ID_INVALID', read.reason);
   if (!isAuthorityId(wanted.id)) {
     const rule = '1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends';
     throw new KubespiffeError('USAGE', `the id of an authority is ${rule}`);
+  }
+  const notDns = permittedDnsNames.find((name) => !isDnsName(name));
+  if (notDns !== undefined) {
+    throw new KubespiffeError('USAGE', `${JSON.stringify(notDns)} is not a DNS name in lower case`);
   }
   const lifetime = wanted.lifetimeSeconds ?? defaultRootLifetimeSeconds;
   if (!(lifetime >= rootLifetimeBounds.min && lifetime <= rootLifetimeBounds.max)) {
@@ -67,7 +80,7 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
   const root = await X509CertificateGenerator.createSelfSigned(
     {
       serialNumber: Buffer.from(makeSerial(randomBytes)).toString('hex'),
-      name: [{ O: ['kubespiffe'] }, { CN: [commonName(trustDomain.value, wanted.id)] }],
+      name: [{ O: ['kubespiffe'] }, { CN: [commonName(trustDomain ?? 'service-dns', wanted.id)] }],
       notBefore: new Date((wanted.now - rootBackdateSeconds) * 1000),
       notAfter: new Date((wanted.now + lifetime) * 1000),
       signingAlgorithm: algorithm,
@@ -77,7 +90,12 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
         new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
         subjectKeyId,
         new AuthorityKeyIdentifierExtension(subjectKeyId.keyId),
-        new SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${trustDomain.value}` }]),
+        ...(trustDomain === undefined
+          ? []
+          : [new SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${trustDomain}` }])]),
+        ...(permittedDnsNames.length === 0
+          ? []
+          : [new Extension(oids.nameConstraints, true, dnsNameConstraints(permittedDnsNames))]),
       ],
     },
     webcrypto,
@@ -99,11 +117,11 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
 }
 
 /** X.520 allows 64 characters, a trust domain has up to 255 and an id up to 63. The id distinguishes roots. */
-function commonName(trustDomain: string, id: string): string {
+function commonName(owner: string, id: string): string {
   const limit = 64;
   const room = limit - id.length - 1;
-  if (trustDomain.length <= room) return `${trustDomain} ${id}`;
-  return room < 8 ? id : `${trustDomain.slice(0, room - 3)}... ${id}`;
+  if (owner.length <= room) return `${owner} ${id}`;
+  return room < 8 ? id : `${owner.slice(0, room - 3)}... ${id}`;
 }
 
 async function generateKeys(algorithm: KeyType['webcrypto']): Promise<webcrypto.CryptoKeyPair> {

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { allowsDnsName } from '../../spiffe/name-constraints.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
@@ -75,6 +76,12 @@ export function createSigning(needs: SigningNeeds) {
     const usable = mayUse();
     if (!usable.ok) return usable;
     const { authority } = usable;
+    const forbidden = decision.subject.dnsNames.find(
+      (name) => !authority.dnsConstraints.every((constraints) => allowsDnsName(constraints, name)),
+    );
+    if (forbidden !== undefined) {
+      return { ok: false, reason: 'NameNotPermitted', detail: `${forbidden}, by authority ${authority.id}` };
+    }
     const { signingAuthority } = authority;
     const validity = leafValidity({
       now: Math.floor(needs.time.now() / 1000),

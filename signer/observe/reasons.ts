@@ -127,6 +127,13 @@ export const outcomes = {
       'userAnnotations of the podCertificate source and recreate the pod.',
     told,
   ),
+  NameNotPermitted: row(
+    'wait',
+    'cluster administrator',
+    'The name constraints of the signing CA do not permit a DNS name of the pod ({}), so clients would refuse the ' +
+      'certificate. Make a CA active that permits the name, or choose other Services.',
+    told,
+  ),
   RequestsUnguarded: row(
     'wait',
     'cluster administrator',

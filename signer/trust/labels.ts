@@ -21,7 +21,8 @@ export type Canarying = 'live' | 'preview';
 
 /**
  * The labels of published roots: ours, and those of the SPIFFE filesystem-delivery draft (appendix B), by
- * which a pod's projection selects the ClusterTrustBundle of one peer trust domain.
+ * which a pod's projection selects the ClusterTrustBundle of one peer trust domain. Roots of no trust domain are not of
+ * SPIFFE, so their label `canarying` is ours.
  */
 export function bundleLabels(
   trustDomain: string | undefined,
@@ -29,8 +30,9 @@ export function bundleLabels(
 ): Record<string, string> {
   return {
     [managedBy.key]: managedBy.value,
-    'k8s.spiffe.io/canarying': canarying,
+    ...(trustDomain === undefined && { 'kubespiffe.io/canarying': canarying }),
     ...(trustDomain !== undefined && {
+      'k8s.spiffe.io/canarying': canarying,
       'k8s.spiffe.io/workload-trust-domain': trustDomainLabel(trustDomain),
       'k8s.spiffe.io/peer-trust-domain': trustDomainLabel(trustDomain),
     }),

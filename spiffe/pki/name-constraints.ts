@@ -8,6 +8,7 @@ import {
   soleElement,
   tags,
 } from './der.ts';
+import { encode, sequence } from './der-writer.ts';
 import { generalNameKind } from './extensions.ts';
 
 /** One base of a subtree of names. */
@@ -22,6 +23,14 @@ export interface NameSubtree {
 export interface NameConstraints {
   readonly permitted: readonly NameSubtree[];
   readonly excluded: readonly NameSubtree[];
+}
+
+/** The DER of a nameConstraints extension that permits DNS names of these bases and below. Other kinds of names stay free. */
+export function dnsNameConstraints(permitted: readonly string[]): Uint8Array {
+  const subtrees = permitted.map((base) =>
+    sequence(encode(contextTag(2, 'primitive'), Buffer.from(base, 'latin1'))),
+  );
+  return sequence(encode(contextTag(0), ...subtrees));
 }
 
 const textKinds: readonly string[] = ['URI', 'DNS', 'email'];

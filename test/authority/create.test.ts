@@ -106,6 +106,23 @@ describe('a new root', () => {
     });
   }
 
+  it('of no trust domain has no SPIFFE ID, and may be limited to DNS names', async () => {
+    const permittedDnsNames = ['svc', 'svc.cluster.local'];
+    const record = await createAuthority({ id: 'dns-1', trustDomain: undefined, permittedDnsNames, now });
+    assert.deepEqual(factsOf(record.certificate).uris, []);
+    const root = write('dns.pem', record.certificate ?? '');
+    const text = openssl('x509', '-in', root, '-noout', '-text', '-nameopt', 'RFC2253');
+    assert.match(text, /Subject: CN=service-dns dns-1,O=kubespiffe/);
+    assert.match(text, /Name Constraints: critical\s+Permitted:\s+DNS:svc\s+DNS:svc\.cluster\.local\n/);
+    assert.doesNotMatch(text, /Subject Alternative Name/);
+    const data = serializePool(newPool(undefined, record));
+    const parsed = parsePool({ metadata: { name: 'pool' }, data }, { trustDomain: undefined, now });
+    assert.ok(parsed.ok, parsed.ok ? '' : parsed.problem.message);
+    assert.deepEqual(parsed.pool.active?.dnsConstraints, [{ permitted: permittedDnsNames, excluded: [] }]);
+    const wrong = createAuthority({ id: 'a', trustDomain: undefined, permittedDnsNames: ['*.svc'], now });
+    await assert.rejects(wrong, { code: 'USAGE', message: /"\*\.svc" is not a DNS name/ });
+  });
+
   it('keeps the id in the subject, however long it is, within the 64 characters of X.520', async () => {
     const id = `i${'d'.repeat(61)}1`;
     const record = await createAuthority({ id, trustDomain: 'example.org', now });

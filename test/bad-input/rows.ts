@@ -447,6 +447,16 @@ export const badInput: readonly BadInput[] = [
     ],
   },
   {
+    input: 'a CA whose name constraints do not permit a DNS name of the pod',
+    verdict: ['NameNotPermitted'],
+    tests: [
+      [
+        'issuance/signing.test.ts',
+        'waits where the name constraints of the authority do not permit a DNS name, and can sign others',
+      ],
+    ],
+  },
+  {
     input: 'a setting that does not exist, or has an invalid value',
     verdict: 'the signer does not start',
     tests: [

@@ -158,6 +158,23 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     return where;
   }
 
+  it('creates a pool of the signer service-dns: no trust domain, no JWT keys, DNS names limited', async () => {
+    const createDns = (...more: string[]) =>
+      run(['ca', 'create', '-n', namespace, '--kubeconfig', operator, '--kind', 'service-dns', ...more]);
+    const wrong = await createDns('--ca-id', 'dns-1', '--trust-domain', 'example.org');
+    assert.match(wrong.stderr, /^error: --trust-domain cannot be used with --kind service-dns/);
+    const created = await createDns('--ca-id', 'dns-1', '--permitted-dns', 'svc,svc.cluster.local');
+    assert.equal(created.code, 0, created.stderr);
+    assert.match(created.stdout, /^secret\/kubespiffe-service-dns-pool created in namespace pools\n/);
+    const pool = parsePool(await stored('kubespiffe-service-dns-pool'), { trustDomain: undefined, now });
+    assert.ok(pool.ok, pool.ok ? '' : pool.problem.message);
+    assert.equal(pool.pool.jwt.length, 0);
+    const shown = await ca('show', 'kubespiffe-service-dns-pool');
+    assert.equal(shown.code, 0, shown.stdout);
+    assert.match(shown.stdout, /^Trust domain: {3}\(none\)$/m);
+    assert.doesNotMatch(shown.stdout, /warning/);
+  });
+
   it('creates a pool that the signer can use, and shows it', async () => {
     const created = await ca('create', 'new', ...wishes);
     assert.equal(created.code, 0, created.stderr);

@@ -63,6 +63,32 @@ describe('signing', () => {
     );
   });
 
+  it('waits where the name constraints of the authority do not permit a DNS name, and can sign others', async () => {
+    const limited = await createAuthority({
+      ...{ id: 'dns-1', trustDomain: undefined, permittedDnsNames: ['svc'], now },
+    });
+    const pool = createPoolHolder({
+      trustDomain: undefined,
+      published: nothingPublished,
+      rootPropagationSeconds: 390,
+      onChange: () => undefined,
+    });
+    pool.offer({ metadata: { name: 'pool' }, data: serializePool(newPool(undefined, limited)) }, now);
+    const { signing } = signingWith({ pool });
+    const sign = (...dnsNames: string[]) => {
+      const subject = { uris: [], dnsNames, display: '' };
+      return signing.sign({ kind: 'issue', subject, key: aSupportedKey }, anOpenRequest());
+    };
+    assert.deepEqual(await sign('web.shop.svc', 'web.shop.svc.cluster.local'), {
+      ok: false,
+      reason: 'NameNotPermitted',
+      detail: 'web.shop.svc.cluster.local, by authority dns-1',
+    });
+    const signed = await sign('web.shop.svc');
+    assert.ok(signed.ok);
+    assert.equal(new X509Certificate(signed.chainPem).subjectAltName, 'DNS:web.shop.svc');
+  });
+
   const empty = createPoolHolder({
     trustDomain,
     published: nothingPublished,

@@ -37,4 +37,11 @@ describe('a trust domain as a label', () => {
       'k8s.spiffe.io/peer-trust-domain': 'example.org',
     });
   });
+
+  it('does not stand in the labels of roots of no trust domain, which have a label canarying of ours', () => {
+    assert.deepEqual(bundleLabels(undefined, 'preview'), {
+      'app.kubernetes.io/managed-by': 'kubespiffe',
+      'kubespiffe.io/canarying': 'preview',
+    });
+  });
 });

@@ -5,6 +5,7 @@ import { freshSequence } from '../../signer/authority/sequence.ts';
 import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { withCluster } from '../api.ts';
 import { parseSeconds } from '../duration.ts';
+import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
@@ -13,11 +14,19 @@ import type { Terminal } from '../terminal.ts';
 
 interface Options extends NewSecretOptions {
   caId: string;
-  trustDomain: string;
+  kind: keyof typeof poolKinds;
+  trustDomain?: string;
+  permittedDns?: string;
   keyType: AuthorityKeyType;
   lifetime: string;
   jwtKeys: string;
 }
+
+/** For which signers a pool is. */
+const poolKinds = {
+  spiffe: { secretName: 'kubespiffe-pool' },
+  'service-dns': { secretName: 'kubespiffe-service-dns-pool' },
+} as const;
 
 /** `kubespiffe ca create`: a new root, in a new pool, in a new Secret. */
 export function caCreate(parent: Command, terminal: Terminal): Command {
@@ -26,7 +35,8 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     .description(
       'Make a CA and the pool Secret that holds it.\n\n' +
         'The CA is a self-signed root with the SPIFFE ID of the trust domain. It is the first of its pool, so it\n' +
-        'signs at once; beside it are keys for JWT-SVIDs. A Secret that is there already is never touched.\n\n' +
+        'signs at once; beside it are keys for JWT-SVIDs. A Secret that is there already is never touched.\n' +
+        'With --kind service-dns it is a root of no trust domain, for the DNS names of Services.\n\n' +
         'Where roots of the trust domain are published already, put the copy of the pool back with `ca restore` instead.',
     );
   withExamples(
@@ -39,6 +49,9 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     kubespiffe ca create --ca-id ca-1 --trust-domain example.org \\
       --jwt-keys none
 
+    # The pool of the signer service-dns, with a root that is good for Services alone
+    kubespiffe ca create --kind service-dns --ca-id dns-1 --permitted-dns svc,svc.cluster.local
+
     # The pool and its copies are lost: a new CA, with the old roots still published
     kubespiffe ca create --ca-id ca-1 --trust-domain example.org --start-anew
 
@@ -50,25 +63,55 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
       --dry-run=client -o yaml --show-private-key | kubectl apply -f -`,
   );
   withSecretName(command);
+  command.addOption(
+    new Option('--kind <kind>', 'What the pool is for.').choices(Object.keys(poolKinds)).default('spiffe'),
+  );
   requiredOption(command, '--ca-id <id>', 'Name of the CA within the pool.');
-  requiredOption(command, '--trust-domain <name>', 'Trust domain that the CA is for, such as example.org.')
+  requiredOption(
+    command,
+    '--trust-domain <name>',
+    'Trust domain that the CA is for, such as example.org; none with --kind service-dns.',
+    ({ kind }) => kind === 'spiffe',
+  )
+    .option(
+      '--permitted-dns <names>',
+      'With --kind service-dns: the only DNS names of its certificates, with all below them.',
+    )
     .addOption(
       new Option('--key-type <type>', 'Type of the key.').choices(authorityKeyTypes).default('ecdsa-p256'),
     )
     .option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.', '8760h')
     .option('--jwt-keys <types>', 'Keys for JWT-SVIDs: none, or some of es256,rs256.', defaultJwtKeys);
   withCluster(withNewSecret(command)).action(async (options: Options) => {
-    const { caId: id, trustDomain, keyType } = options;
+    const { caId: id, keyType } = options;
+    const { trustDomain, permittedDnsNames, jwtKeys } = contentFor(options, command);
+    const name =
+      command.getOptionValueSource('name') === 'default' ? poolKinds[options.kind].secretName : options.name;
     const now = Math.floor(terminal.now() / 1000);
     const lifetimeSeconds = parseSeconds(options.lifetime, '--lifetime');
-    const jwtKeys = parseJwtKeys(options.jwtKeys);
     // The library that makes certificates takes longer to load than most commands to run.
     const { createAuthority } = await import('../../signer/authority/create.ts');
-    const authority = await createAuthority({ id, trustDomain, keyType, lifetimeSeconds, now });
+    const authority = await createAuthority({
+      ...{ id, trustDomain, permittedDnsNames, keyType, lifetimeSeconds, now },
+    });
     const jwtAuthorities = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
     const sequence = freshSequence(now);
     const document = { ...newPool(trustDomain, authority, ...jwtAuthorities), sequence };
-    await deliverPool(terminal, options, document);
+    await deliverPool(terminal, { ...options, name }, document);
   });
   return command;
+}
+
+/** What the options of a kind ask for. @throws CliError USAGE for an option of another kind. */
+function contentFor({ kind, trustDomain, permittedDns, jwtKeys }: Options, command: Command) {
+  const refuse = (flag: string, why: string) =>
+    new CliError('USAGE', `${flag} cannot be used with --kind ${kind}`, why);
+  if (kind === 'spiffe') {
+    if (permittedDns !== undefined) throw refuse('--permitted-dns', 'its certificates have SPIFFE IDs');
+    return { trustDomain, permittedDnsNames: [], jwtKeys: parseJwtKeys(jwtKeys) };
+  }
+  if (trustDomain !== undefined) throw refuse('--trust-domain', 'its certificates have no SPIFFE ID');
+  if (command.getOptionValueSource('jwtKeys') !== 'default')
+    throw refuse('--jwt-keys', 'it issues no tokens');
+  return { trustDomain: undefined, permittedDnsNames: permittedDns?.split(',') ?? [], jwtKeys: [] };
 }

@@ -61,7 +61,7 @@ function printReport(terminal: Terminal, report: PoolReport): void {
   const { namespace, name, trustDomain, sequence } = report;
   terminal.out(
     `Pool:           ${namespace}/${name}\n` +
-      `Trust domain:   ${trustDomain ?? '?'}\n` +
+      `Trust domain:   ${trustDomain ?? '(none)'}\n` +
       `Sequence:       ${sequence ?? '?'}\n` +
       `Can sign:       ${report.canSign ? mark(terminal, 'good', 'yes') : mark(terminal, 'bad', 'no')}\n\n`,
   );
