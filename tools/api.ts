@@ -21,12 +21,14 @@ export function withCluster(command: Command): Command {
 
 /**
  * Talks to the API server for as long as `use` runs, which gets the namespace of the context, if it has one.
+ * @param role that grants all of it, for the hint where a right is missing.
  * @throws CliError with a hint for what commonly goes wrong.
  */
 export async function withApi<T>(
   options: ClusterOptions,
   terminal: Terminal,
   use: (transport: Transport, contextNamespace: string | undefined) => Promise<T>,
+  role?: string,
 ): Promise<T> {
   // Most of what a command needs to load is this, and most commands do not need it.
   const { loadCredentials } = await import('../signer/kube/credentials.ts');
@@ -41,13 +43,13 @@ export async function withApi<T>(
   try {
     return await use(transport, credentials.namespace);
   } catch (error) {
-    throw withHint(error, credentials.server);
+    throw withHint(error, credentials.server, role);
   } finally {
     await transport.close();
   }
 }
 
-function withHint(error: unknown, server: URL): unknown {
+function withHint(error: unknown, server: URL, granting: string | undefined): unknown {
   if (error instanceof ApiConnectionError) {
     const hint = isOfCertificate(error.cause)
       ? `check that certificate-authority-data of the kubeconfig belongs to ${server.origin}`
@@ -55,7 +57,7 @@ function withHint(error: unknown, server: URL): unknown {
     return new CliError(error.code, error.message, hint, { cause: error });
   }
   if (!(error instanceof ApiStatusError)) return error;
-  const role = roleFor[error.details?.kind ?? ''];
+  const role = granting ?? roleFor[error.details?.kind ?? ''];
   const hint = error.status === 403 && role !== undefined ? rightHint(role) : statusHints[error.status];
   if (error.status === 404 && error.details?.kind === 'namespaces') {
     const namespace = error.details.name;

@@ -15,6 +15,7 @@ import { inspectPcr } from './commands/inspect-pcr.ts';
 import { signer } from './commands/signer.ts';
 import { token } from './commands/token.ts';
 import { version } from './commands/version.ts';
+import { who } from './commands/who.ts';
 import { exitCodes } from './errors.ts';
 import { formatHelp, withExamples } from './help.ts';
 import { checkRequired } from './required.ts';
@@ -47,6 +48,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   bundleFetch(bundle, terminal);
   bundleVerify(bundle, terminal, done);
   token(program, terminal);
+  who(program, terminal, done);
   signer(program);
   inspectPcr(inspect(program, terminal, done), terminal, done);
   completion(program, terminal);

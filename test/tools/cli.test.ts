@@ -61,6 +61,7 @@ describe('help', () => {
     ['bundle', 'fetch'],
     ['bundle', 'verify'],
     ['token'],
+    ['who'],
     ['completion'],
   ]) {
     it(`of \`${args.join(' ')}\` has examples`, async () => {

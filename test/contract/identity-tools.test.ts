@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { Pod } from '../../signer/kube/types.ts';
+import type { WhoReport } from '../../tools/who/report.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { writeKubeconfig } from '../cluster/kubeconfig.ts';
+import { waitFor } from '../cluster/process.ts';
+import { rolesAt } from '../manifests/roles.ts';
+import { type Ran, run } from '../tools/run.ts';
+import { startInstalledSigner } from './installation.ts';
+import { answerTo, create, requestFor, signerName } from './workloads.ts';
+
+const base = join(import.meta.dirname, '../../manifests/base');
+const rbac = '/apis/rbac.authorization.k8s.io/v1';
+const roles = [
+  `${rbac}/clusterroles/kubespiffe-identity-viewer`,
+  `${rbac}/namespaces/kubespiffe/roles/kubespiffe-settings-viewer`,
+];
+
+let controlPlane: ControlPlane;
+/** Of a person who has the two roles and nothing else. */
+let viewer = '';
+const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-tools-'));
+
+before(async () => {
+  controlPlane = await startControlPlane();
+  await startInstalledSigner(controlPlane);
+  await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', base]);
+  await controlPlane.kubectl(['create', 'namespace', 'shop']);
+  const user = ['--user', 'viewer'];
+  await controlPlane.kubectl([
+    ...['create', 'clusterrolebinding', 'viewer', '--clusterrole', 'kubespiffe-identity-viewer', ...user],
+  ]);
+  await controlPlane.kubectl([
+    ...['create', 'rolebinding', 'viewer', '-n', 'kubespiffe', '--role', 'kubespiffe-settings-viewer'],
+    ...user,
+  ]);
+  viewer = await kubeconfigOf('viewer');
+  await createWeb('web-0');
+});
+after(async () => {
+  rmSync(folder, { recursive: true, force: true });
+  await controlPlane?.stop();
+});
+
+/** Of a person with a certificate: ServiceAccounts may read more than people. */
+async function kubeconfigOf(commonName: string): Promise<string> {
+  const { url: server, authority } = controlPlane;
+  const credential = await authority.issue({ commonName });
+  const cluster = { server, authority: authority.certificate };
+  return writeKubeconfig(join(folder, commonName), cluster, credential);
+}
+
+/** A pod of the namespace shop with a volume that asks for a certificate. */
+function createWeb(name: string, source: object = {}): Promise<Pod> {
+  const podCertificate = { signerName, keyType: 'ECDSAP256', credentialBundlePath: 'svid.pem', ...source };
+  return create<Pod>(controlPlane, '/api/v1/namespaces/shop/pods', {
+    metadata: { name, namespace: 'shop', labels: { app: 'web' } },
+    spec: {
+      nodeName: 'node-1',
+      serviceAccountName: 'default',
+      automountServiceAccountToken: false,
+      containers: [{ name: 'app', image: 'none' }],
+      volumes: [{ name: 'identity', projected: { sources: [{ podCertificate }] } }],
+    },
+  });
+}
+
+const tool = (...args: string[]): Promise<Ran> => run([...args, '--kubeconfig', viewer]);
+
+async function json<T>(...args: string[]): Promise<T> {
+  const ran = await tool(...args, '-o', 'json');
+  assert.equal(ran.stderr, '');
+  return JSON.parse(ran.stdout) as T;
+}
+
+describe('kubespiffe who', () => {
+  const id = 'spiffe://example.org/ns/shop/sa/default';
+
+  it('lists a pod that gets the name, with its certificate and the root above it', async () => {
+    const pod = await createWeb('web-1');
+    await answerTo(controlPlane, await requestFor(controlPlane, pod));
+    const { holders } = await json<WhoReport>('who', id);
+    assert.deepEqual(
+      holders.map((each) => [each.pod, each.getsIt, each.by, each.certificate !== null]),
+      [
+        ['web-0', true, 'certificate', false],
+        ['web-1', true, 'certificate', true],
+      ],
+    );
+    assert.match(holders[1]?.certificate?.authority.root ?? '', /^[0-9a-f]{64}$/);
+    const { stdout } = await tool('who', id);
+    assert.match(stdout, /^shop\/web-1 +node-1 +kubespiffe\.io\/spiffe +yes +\(default\) +in 23h/m);
+  });
+
+  it('ends with 1 for a name that nobody has', async () => {
+    const ran = await tool('who', 'web.shop.svc');
+    assert.equal(ran.code, 1);
+    assert.match(ran.stdout, /^No pod gets web\.shop\.svc/);
+  });
+});
+
+/** What is granted, and a command that fails without it. */
+const checks: Record<string, string[]> = {
+  'pods list': ['who', 'web.shop.svc'],
+  'podcertificaterequests list': ['who', 'web.shop.svc'],
+  'clustertrustbundles list': ['who', 'web.shop.svc'],
+  'deployments get': ['who', 'web.shop.svc'],
+  'configmaps get': ['who', 'web.shop.svc'],
+};
+
+describe('the roles of people who ask for identities', () => {
+  const limits = { timeoutMs: 15_000 };
+  const isRefused = async (args: string[]) => /^error: .*403/m.test((await tool(...args)).stderr);
+
+  it('grant what the commands need, and nothing else', async (t) => {
+    const granted = rolesAt(controlPlane, roles);
+    assert.deepEqual((await granted.grants()).sort(), Object.keys(checks).sort());
+    for (const [grant, args] of Object.entries(checks)) {
+      await t.test(`without "${grant}"`, async () => {
+        await waitFor('the right', async () => !(await isRefused(args)), limits);
+        await granted.without(grant, () => waitFor('the refusal', () => isRefused(args), limits));
+      });
+    }
+  });
+
+  it('are named to a person who lacks them', async () => {
+    const stranger = await kubeconfigOf('stranger');
+    const { code, stderr } = await run(['who', 'web.shop.svc', '--kubeconfig', stranger]);
+    assert.equal(code, 1);
+    assert.match(stderr, /^hint: .*ClusterRole kubespiffe-identity-viewer/m);
+  });
+});

@@ -1,0 +1,55 @@
+import { type Identity, noAnnotations } from '../../signer/identity/identify.ts';
+import type { PodFacts, PodReference } from '../../signer/kube/pods.ts';
+import { type CertificateSource, type KnownPod, requestOf } from './pods.ts';
+import type { KnownSigner, World } from './world.ts';
+
+/** The decision of one signer about one pod. */
+export interface PodIdentity {
+  /** `namespace/name` */
+  readonly pod: string;
+  readonly facts: KnownPod;
+  readonly signer: KnownSigner;
+  /** The source in the pod that asks this signer; undefined where the pod can only ask the token endpoint. */
+  readonly source: CertificateSource | undefined;
+  readonly identity: Identity;
+}
+
+/** Splits `namespace/name`. */
+export function placeOf(key: string): { namespace: string; name: string } {
+  const [namespace = '', name = ''] = key.split('/');
+  return { namespace, name };
+}
+
+export function referenceTo(key: string, facts: PodFacts): PodReference {
+  const { namespace, name } = placeOf(key);
+  return {
+    ...{ namespace, podName: name, podUID: facts.uid },
+    ...{ serviceAccountName: facts.serviceAccountName, nodeName: facts.nodeName },
+  };
+}
+
+/**
+ * Who a pod is to each signer that it can ask: those of its `podCertificate` sources, and the one of the token
+ * endpoint. A finished pod is asked for by nobody.
+ */
+export function identitiesOf(world: Pick<World, 'signers'>, pod: string, facts: KnownPod): PodIdentity[] {
+  if (facts.finished !== undefined) return [];
+  return world.signers.flatMap((signer) => {
+    const { signerName, hasTokenEndpoint } = signer.profile;
+    const sources = facts.sources.filter((source) => source.signerName === signerName);
+    const asked = sources.length === 0 && hasTokenEndpoint ? [undefined] : sources;
+    return asked.map((source) => {
+      const request = source && requestOf(placeOf(pod), facts, source, signer.profile);
+      const identity = signer.identify(referenceTo(pod, facts), facts, request?.annotations ?? noAnnotations);
+      return { pod, facts, signer, source, identity };
+    });
+  });
+}
+
+/** The same for all pods. */
+export function allIdentities(world: Pick<World, 'signers' | 'pods'>): PodIdentity[] {
+  return [...world.pods.store.keys()].sort().flatMap((pod) => {
+    const facts = world.pods.store.get(pod);
+    return facts ? identitiesOf(world, pod, facts) : [];
+  });
+}

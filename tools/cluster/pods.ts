@@ -1,0 +1,89 @@
+import { type OpenRequest, toCertificateRequest } from '../../signer/issuance/request.ts';
+import type { InformerSpec } from '../../signer/kube/informer.ts';
+import type { Fields } from '../../signer/kube/json-reader.ts';
+import { allPods, type PodFacts, type PodReader } from '../../signer/kube/pods.ts';
+import type { Pod } from '../../signer/kube/types.ts';
+import type { SignerProfile } from '../../signer/signers/profile.ts';
+import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
+import type { SubjectKey } from '../../spiffe/pki/spki.ts';
+
+/** What a `podCertificate` source of a pod asks for. */
+export interface CertificateSource {
+  readonly volume: string;
+  readonly signerName: string;
+  /** As Kubernetes calls it, such as `ECDSAP256`. */
+  readonly keyType: string;
+  readonly maxExpirationSeconds?: number;
+  readonly userAnnotations?: Readonly<Record<string, string>>;
+}
+
+/** A pod as the signer knows it, and what it asks for. */
+export interface KnownPod extends PodFacts {
+  readonly sources: readonly CertificateSource[];
+}
+
+type WireSource = Omit<CertificateSource, 'volume'>;
+type WirePod = Pod & {
+  spec?: { volumes?: { name: string; projected?: { sources?: { podCertificate?: WireSource }[] } }[] };
+};
+
+/** All pods as the signer reads them, with their `podCertificate` sources. */
+export function podsWithSources(reader?: PodReader): InformerSpec<WirePod, KnownPod> {
+  const spec = allPods(reader);
+  return {
+    ...spec,
+    fields: withSources(spec.fields),
+    project: (wire, version) => {
+      const facts = spec.project(wire, version);
+      return facts && { ...facts, sources: sourcesOf(wire) };
+    },
+  };
+}
+
+function withSources(fields: Fields): Fields {
+  const { spec } = fields === true ? {} : fields;
+  if (fields === true || spec === true) return fields;
+  const volumes = { name: true, projected: { sources: { podCertificate: true } } } as const;
+  return { ...fields, spec: { ...spec, volumes } };
+}
+
+function sourcesOf({ spec }: WirePod): CertificateSource[] {
+  return (spec?.volumes ?? []).flatMap(({ name, projected }) =>
+    (projected?.sources ?? []).flatMap(({ podCertificate }) =>
+      podCertificate ? [{ volume: name, ...podCertificate }] : [],
+    ),
+  );
+}
+
+/** The request that kubelet makes for a source, up to its key, which only kubelet has. */
+export function requestOf(
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  pod: PodFacts,
+  source: CertificateSource,
+  profile: SignerProfile,
+): OpenRequest {
+  const { signerName, maxExpirationSeconds, userAnnotations } = source;
+  const request = toCertificateRequest(
+    {
+      metadata: { name: '', namespace },
+      spec: {
+        ...{ signerName, podName: name, podUID: pod.uid },
+        ...{ serviceAccountName: pod.serviceAccountName, serviceAccountUID: '' },
+        ...{ nodeName: pod.nodeName, nodeUID: '' },
+        ...(maxExpirationSeconds !== undefined && { maxExpirationSeconds }),
+        ...(userAnnotations && { unverifiedUserAnnotations: { ...userAnnotations } }),
+      },
+    },
+    'v1',
+    profile.annotations,
+  );
+  if (request.answered !== undefined) throw new Error('a request without a status is answered');
+  return request;
+}
+
+/** The key that kubelet makes for a source, as far as the signer decides by it. */
+export function keyOf({ keyType }: Pick<CertificateSource, 'keyType'>): SubjectKey {
+  const type = subjectKeyTypes.find(({ kubernetes }) => kubernetes === keyType);
+  if (!type) return { kind: 'unsupported', algorithm: keyType };
+  return { kind: 'supported', type, spki: new Uint8Array(), keyId: new Uint8Array() };
+}

@@ -1,0 +1,28 @@
+import type { InformerSpec } from '../../signer/kube/informer.ts';
+import { podCertificateRequests } from '../../signer/kube/resources.ts';
+import {
+  type CertificatesVersion,
+  metadataFields,
+  type PodCertificateRequest,
+} from '../../signer/kube/types.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { readCertificate } from '../../spiffe/pki/certificate.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+
+/** All requests, as far as `keep` makes something of them. */
+export function requestsWith<T>(
+  keep: (request: PodCertificateRequest, version: CertificatesVersion) => T | undefined,
+): InformerSpec<PodCertificateRequest, T, CertificatesVersion> {
+  return {
+    resource: podCertificateRequests,
+    fields: { metadata: { ...metadataFields, creationTimestamp: true }, spec: true, status: true },
+    project: keep,
+  };
+}
+
+/** The certificates that a request was answered with, the leaf first; empty where there are none. */
+export function certificatesOf({ status }: PodCertificateRequest): CertificateFacts[] {
+  const blocks = decodePem(status?.certificateChain ?? '');
+  const read = blocks.ok ? blocks.value.map(({ der }) => readCertificate(der)) : [];
+  return read.flatMap((each) => (each.ok ? [each.value] : []));
+}
