@@ -31,6 +31,7 @@ const queue = 'kube/queue.test.ts';
 const decide = 'issuance/decide.test.ts';
 const names = 'identity/service-names.test.ts';
 const chosen = 'identity/chosen-services.test.ts';
+const contractDns = 'contract/service-dns.test.ts';
 const dns = 'signers/service-dns.test.ts';
 
 /** The pool Secret in the cluster: whatever is wrong with it, the name of the test ends in it. */
@@ -349,6 +350,14 @@ export const badInput: readonly BadInput[] = [
     tests: [
       [names, 'a pod has no names if it has no labels'],
       [names, 'a pod has no names if no Service selects it'],
+      [
+        contractDns,
+        'answers a request that waits for a Service at once when one selects the pod, and tells the pod why it waits',
+      ],
+      [
+        contractDns,
+        'answers when the labels of a waiting pod are corrected, and when the selector of a Service is',
+      ],
     ],
   },
   {
@@ -454,6 +463,27 @@ export const badInput: readonly BadInput[] = [
         'issuance/signing.test.ts',
         'waits where the name constraints of the authority do not permit a DNS name, and can sign others',
       ],
+    ],
+  },
+  {
+    input: 'an EndpointSlice that a tenant writes for a pod, in its namespace or in another',
+    verdict: ['NoService'],
+    tests: [
+      [
+        contractDns,
+        'gives no name for an EndpointSlice that a tenant writes, in the namespace of the pod or in another',
+      ],
+    ],
+  },
+  {
+    input: 'service-dns enabled without its pool, or with the pool of a trust domain',
+    verdict: ['PoolUnusable'],
+    tests: [
+      [
+        contractDns,
+        'is not ready without its pool, says how to create it, and leaves the signer spiffe as it is',
+      ],
+      [contractDns, 'waits for a pool of its own: one of a trust domain does not do'],
     ],
   },
   {

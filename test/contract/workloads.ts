@@ -29,6 +29,9 @@ export interface PodWishes {
   /** Empty: not scheduled. */
   nodeName?: string;
   finalizers?: string[];
+  labels?: Readonly<Record<string, string>>;
+  hostname?: string;
+  subdomain?: string;
 }
 
 /** A pod as an API object, bound to a node that runs nothing: enough for a signer, which only reads it. */
@@ -39,10 +42,13 @@ export async function createPod(controlPlane: ControlPlane, wishes: PodWishes = 
       name: wishes.name ?? `pod-${randomUUID().slice(0, 8)}`,
       namespace,
       ...(wishes.finalizers && { finalizers: wishes.finalizers }),
+      ...(wishes.labels && { labels: wishes.labels }),
     },
     spec: {
       serviceAccountName: wishes.serviceAccountName ?? 'default',
       ...(wishes.nodeName !== '' && { nodeName: wishes.nodeName ?? 'node-1' }),
+      ...(wishes.hostname && { hostname: wishes.hostname }),
+      ...(wishes.subdomain && { subdomain: wishes.subdomain }),
       containers: [{ name: 'app', image: 'none' }],
       automountServiceAccountToken: false,
     },

@@ -41,13 +41,17 @@ async function examples(): Promise<[place: string, yaml: string][]> {
   return [...blocks, ...(await Promise.all(manifests))];
 }
 
-test('every example selects the live roots of one trust domain', async () => {
+test('every example selects the live roots of one trust domain, or those of service-dns', async () => {
   const found: string[] = [];
   for (const [place, yaml] of await examples()) {
     for (const { signerName, labelSelector } of sourcesOf(yaml)) {
       found.push(place);
-      assert.equal(signerName, 'kubespiffe.io/spiffe', place);
       const labels = labelSelector?.matchLabels ?? {};
+      if (signerName === 'kubespiffe.io/service-dns') {
+        assert.deepEqual(labels, { 'kubespiffe.io/canarying': 'live' }, place);
+        continue;
+      }
+      assert.equal(signerName, 'kubespiffe.io/spiffe', place);
       assert.deepEqual(
         Object.keys(labels).sort(),
         ['canarying', 'peer-trust-domain', 'workload-trust-domain'].map((name) => `k8s.spiffe.io/${name}`),

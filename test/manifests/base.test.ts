@@ -106,6 +106,30 @@ test('an overlay sets trust domain and image, and the rest stays', async () => {
   assert.notEqual(find('ConfigMap', overlaid).metadata.name, find('ConfigMap').metadata.name);
 });
 
+test('the overlay service-dns enables the signer, and its roles name its pool and its bundles', async () => {
+  const folder = join(manifests, 'examples/service-dns');
+  const words = ['apply', '--server-side', '--force-conflicts', '--dry-run=server', '-k', folder];
+  await controlPlane.kubectl(words);
+  const overlaid = await build(folder);
+  const { enabled, pool, bundleSuffix } = (await configuration(overlaid)).signers['service-dns'];
+  assert.ok(enabled);
+  assert.equal((await configuration(objects)).signers['service-dns'].enabled, false);
+  const ruleOf = (kind: string, name: string, resource: string) =>
+    overlaid
+      .find((object) => object.kind === kind && object.metadata.name === name)
+      .rules.find(({ resources }: { resources: string[] }) => resources.includes(resource));
+  const role = ruleOf('Role', 'kubespiffe-service-dns', 'secrets');
+  assert.deepEqual(role.resourceNames, [pool.name]);
+  assert.deepEqual(
+    ruleOf('ClusterRole', 'kubespiffe-service-dns', 'clustertrustbundles').resourceNames,
+    (['live', 'preview'] as const).map((canarying) =>
+      bundleName('kubespiffe.io/service-dns', bundleSuffix, canarying),
+    ),
+  );
+  const operator = ruleOf('Role', 'kubespiffe-ca-operator', 'secrets');
+  assert.deepEqual(operator.resourceNames, ['kubespiffe-pool', pool.name]);
+});
+
 const listeners: { overlay: string; port: string; service: string; address: (config: Config) => number }[] = [
   {
     overlay: 'tokens',

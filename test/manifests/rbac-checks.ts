@@ -78,6 +78,53 @@ const event = (name: string) => ({
   regarding: { kind: 'Pod', namespace: 'default', name: 'web' },
 });
 
+/** The same for what the signer is granted for kubespiffe.io/service-dns besides. */
+export async function serviceDnsChecks(controlPlane: ControlPlane): Promise<Check[]> {
+  const node = await joinNode(controlPlane, 'node-dns');
+  const facts = await node.newPod('dns', 'kubespiffe.io/service-dns');
+  const request = await certificateRequest(facts);
+  const made = await node.speak('POST', requestsPath(), { ...request, metadata: { name: 'req-dns' } });
+  if (made.status !== 201) throw new Error(made.message);
+  await create(controlPlane, secrets, { metadata: { name: 'kubespiffe-service-dns-pool' } });
+
+  const name = 'kubespiffe.io:service-dns:roots';
+  const root = controlPlane.authority.certificate;
+  const get = (path: string) => (signer: Speaker) => signer('GET', path);
+  const answer = (signer: Speaker) =>
+    signer('PATCH', `${requestsPath()}/req-dns/status?${dryRun}`, denial, mergePatch);
+  const publish = (signer: Speaker) =>
+    signer(
+      'PATCH',
+      `${certificates}/clustertrustbundles/${name}?fieldManager=kubespiffe&force=true&${dryRun}`,
+      bundle(root, name, 'kubespiffe.io/service-dns'),
+      applyPatch,
+    );
+  const pool = `${secrets}?fieldSelector=metadata.name=kubespiffe-service-dns-pool`;
+  return [
+    { grant: 'signers sign', purpose: 'answer for kubespiffe.io/service-dns', call: answer },
+    { grant: 'signers attest', purpose: 'publish roots for kubespiffe.io/service-dns', call: publish },
+    { grant: 'clustertrustbundles create', purpose: 'publish these roots for the first time', call: publish },
+    { grant: 'clustertrustbundles patch', purpose: 'keep these roots right', call: publish },
+    { grant: 'services list', purpose: 'know the Services at start', call: get('/api/v1/services') },
+    {
+      grant: 'services watch',
+      purpose: 'know the Services as they change',
+      call: get(`/api/v1/services?${watch}`),
+    },
+    { grant: 'secrets list', purpose: 'read the pool of DNS names at start', call: get(pool) },
+    {
+      grant: 'secrets watch',
+      purpose: 'hear of changes of the pool of DNS names',
+      call: get(`${pool}&${watch}`),
+    },
+    {
+      grant: 'secrets get',
+      purpose: 'read the pool of DNS names live before publishing its roots',
+      call: get(`${secrets}/kubespiffe-service-dns-pool`),
+    },
+  ];
+}
+
 /** Puts in place what the checks work on, and returns them. */
 export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]> {
   const node = await joinNode(controlPlane, 'node-a');

@@ -2,18 +2,20 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { loadConfig } from '../../signer/config/load.ts';
+import { allServices } from '../../signer/kube/services.ts';
 import { neededPermissions } from '../../signer/permissions.ts';
+import { serviceDns } from '../../signer/signers/service-dns.ts';
 import { spiffe } from '../../signer/signers/spiffe.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
 import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
-import { bundle, type Check, denial, rootsConfigMap, signerChecks } from './rbac-checks.ts';
+import { bundle, type Check, denial, rootsConfigMap, serviceDnsChecks, signerChecks } from './rbac-checks.ts';
 import { type Roles, rolesAt } from './roles.ts';
 import { type Answer, asServiceAccount, type Method, type Speaker } from './speaker.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
-const components = ['token-endpoint', 'roots-configmap'].map((name) =>
+const components = ['token-endpoint', 'roots-configmap', 'service-dns'].map((name) =>
   join(import.meta.dirname, `../../manifests/${name}/rbac.yaml`),
 );
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
@@ -23,19 +25,25 @@ const rolePaths = [
   `${rbac}/clusterroles/kubespiffe-token-endpoint`,
   `${rbac}/clusterroles/kubespiffe-roots-configmap`,
 ] as const;
+const serviceDnsRolePaths = [
+  `${rbac}/clusterroles/kubespiffe-service-dns`,
+  `${rbac}/namespaces/kubespiffe/roles/kubespiffe-service-dns`,
+] as const;
 
 let controlPlane: ControlPlane;
 let signer: Speaker;
-let checks: Check[];
-let roles: Roles;
+/** Roles with the checks of what they grant. The same grant may be in several, for other names. */
+let granted: { readonly roles: Roles; readonly checks: readonly Check[] }[];
 
 before(async () => {
   controlPlane = await startControlPlane({ nodeRestriction: true });
   await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
   for (const file of components) await controlPlane.kubectl(['apply', '--server-side', '-f', file]);
   signer = await asServiceAccount(controlPlane, { namespace: 'kubespiffe', name: 'kubespiffe-signer' });
-  checks = await signerChecks(controlPlane);
-  roles = rolesAt(controlPlane, rolePaths);
+  granted = [
+    { roles: rolesAt(controlPlane, rolePaths), checks: await signerChecks(controlPlane) },
+    { roles: rolesAt(controlPlane, serviceDnsRolePaths), checks: await serviceDnsChecks(controlPlane) },
+  ];
 });
 after(() => controlPlane?.stop());
 
@@ -48,7 +56,9 @@ const isRefusal = ({ status, causes }: Answer) =>
     causes.some(({ reason, field }) => reason === 'FieldValueForbidden' && field === 'spec.signerName'));
 
 test('every verb that the manifests grant has a check, and only those', async () => {
-  assert.deepEqual(checks.map(({ grant }) => grant).sort(), (await roles.grants()).sort());
+  for (const { roles, checks } of granted) {
+    assert.deepEqual(checks.map(({ grant }) => grant).sort(), (await roles.grants()).sort());
+  }
 });
 
 interface GrantingRole {
@@ -61,29 +71,36 @@ test('the signer checks for every right that the manifests grant it, and for no 
   const argv = [
     ...['--trust-domain', 'example.org', '--roots-config-map', 'kubespiffe-roots'],
     ...['--token-address', ':8443', '--jwt-issuer', 'https://id.example.org'],
+    ...['--service-dns-enabled', 'true'],
   ];
   const loaded = await loadConfig({ argv, env: {}, readFile: async () => '' });
   assert.ok(loaded.kind === 'config');
-  const checked = neededPermissions(loaded.config, [{ profile: spiffe, facts: [] }], false)
+  const signers = [
+    { profile: spiffe, facts: [] },
+    { profile: serviceDns, facts: [{ spec: allServices }] },
+  ];
+  const checked = neededPermissions(loaded.config, signers, false)
     .filter(({ grantedBy }) => !grantedBy.endsWith('of Kubernetes itself'))
     .map(({ grantedBy, group, resource, subresource, name, verb }) =>
       [grantedBy, group, subresource ? `${resource}/${subresource}` : resource, name, verb].join(' '),
     );
-  const granted: string[] = [];
-  for (const path of rolePaths) {
+  const rights: string[] = [];
+  for (const path of [...rolePaths, ...serviceDnsRolePaths]) {
     const { kind, metadata, rules } = (await controlPlane.request('GET', path)).body as GrantingRole;
     const role = `${kind} ${metadata.name}${metadata.namespace ? ` in namespace ${metadata.namespace}` : ''}`;
     for (const { apiGroups, resources, resourceNames = [''], verbs } of rules)
       for (const group of apiGroups)
         for (const resource of resources)
           for (const name of resourceNames)
-            for (const verb of verbs) granted.push([role, group, resource, name, verb].join(' '));
+            for (const verb of verbs) rights.push([role, group, resource, name, verb].join(' '));
   }
-  assert.deepEqual(checked.sort(), granted.sort());
+  assert.deepEqual(checked.sort(), rights.sort());
 });
 
 test('each verb is needed: without it, what it is for is forbidden', async (t) => {
-  for (const check of checks) {
+  for (const { roles, check } of granted.flatMap(({ roles, checks }) =>
+    checks.map((check) => ({ roles, check })),
+  )) {
     await t.test(`without "${check.grant}" the signer cannot ${check.purpose}`, async () => {
       await waitFor(`${check.grant} to be granted`, () => isAllowed(check), { everyMs: 20 });
       await roles.without(check.grant, async () => {
@@ -107,7 +124,7 @@ test('the FlowSchema has every call of the signer but TokenReviews and Events', 
   const { uid } = (await controlPlane.request('GET', at)).body.metadata;
   const leftToKubernetes = ['tokenreviews create', 'events create', 'events patch'];
   // `sign` and `attest` are checked within calls of others.
-  for (const check of checks) {
+  for (const check of granted.flatMap(({ checks }) => checks)) {
     const { flowSchema } = await check.call(signer);
     assert.equal(flowSchema === uid, !leftToKubernetes.includes(check.grant), check.grant);
   }
