@@ -52,7 +52,11 @@ export async function readConfigFile(path: string, content: string, table: Table
           [...table.byPath.keys(), ...sections].filter((one) => one.startsWith(above)),
         );
         const hint = guess ? `; did you mean "${guess}"?` : '';
-        source.mistakes.push({ place, message: `"${name}" is not a setting${hint}` });
+        const problem =
+          above === 'signers.'
+            ? `is not a signer; there are ${table.signers.join(', ')}`
+            : 'is not a setting';
+        source.mistakes.push({ place, message: `"${name}" ${problem}${hint}` });
       } else if (!isText) source.mistakes.push({ place, message: `${name} needs one value` });
       else source.given.push({ ...named, text, place: `${place} ${name}` });
     }

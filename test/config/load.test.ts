@@ -346,7 +346,11 @@ const wrongFiles: [string, RegExp][] = [
   [`${header}signers:\n  spiffe: a/b\n`, /^signer\.yaml:4: signers\.spiffe needs keys and values below it$/],
   [
     `${header}signers:\n  spife:\n    pool: a/b\n`,
-    /^signer\.yaml:4: "signers\.spife" is not a setting; did you mean "signers\.spiffe"\?$/,
+    /^signer\.yaml:4: "signers\.spife" is not a signer; there are spiffe, .*; did you mean "signers\.spiffe"\?$/,
+  ],
+  [
+    `${header}signers:\n  toast:\n    pool: a/b\n`,
+    /^signer\.yaml:4: "signers\.toast" is not a signer; there are spiffe\b/,
   ],
   [
     `${header}signers:\n  spiffe:\n    pol: a/b\n`,
