@@ -265,10 +265,10 @@ async function contentOf(source: PemSource | undefined): Promise<Buffer | undefi
 function unusable(origin: string, cause: unknown): KubespiffeError {
   if (cause instanceof KubespiffeError) return cause;
   // Further lines, and the cause itself, may quote the file with its keys and tokens: YAML parsers do.
-  const [reason] = isNotThere(cause) ? [`${cause.path} is not there`] : messageOf(cause).split('\n');
+  const [reason] = isMissing(cause) ? [`${cause.path} does not exist`] : messageOf(cause).split('\n');
   return new KubespiffeError('CONFIG_INVALID', `${origin} cannot be used: ${reason}`);
 }
 
-function isNotThere(cause: unknown): cause is Error & { path: string } {
+function isMissing(cause: unknown): cause is Error & { path: string } {
   return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT' && 'path' in cause;
 }

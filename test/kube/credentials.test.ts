@@ -184,7 +184,7 @@ describe('credentials', () => {
     assert.equal(await (await load({ env })).authorization(), 'Bearer among-others');
     await assert.rejects(
       load({ env: { KUBECONFIG: '/nowhere/first' } }),
-      /\/nowhere\/first cannot be used: \/nowhere\/first is not there$/,
+      /\/nowhere\/first cannot be used: \/nowhere\/first does not exist$/,
     );
   });
 
@@ -196,7 +196,7 @@ describe('credentials', () => {
     const empty = path.join(folder, 'empty');
     await writeFile(empty, '');
     const cases: [CredentialSources['kubeconfig'], string | undefined, RegExp][] = [
-      [path.join(folder, 'missing'), undefined, /missing cannot be used: .*missing is not there$/],
+      [path.join(folder, 'missing'), undefined, /missing cannot be used: .*missing does not exist$/],
       [broken, undefined, /broken cannot be used/],
       [fresh, undefined, /it has no current context/],
       [await kubeconfig('context', { token: 's3cr3t' }), 'three', /context "three" is not in it/],
@@ -208,7 +208,7 @@ describe('credentials', () => {
         /proxy-url names a socks5 proxy, and only http and https proxies are supported$/,
       ],
       [await kubeconfig('url', {}, { server: 'ftp://here' }), undefined, /"ftp:\/\/here" is not a URL/],
-      [await kubeconfig('no-file', { tokenFile: 'nowhere' }), undefined, /\/nowhere is not there$/],
+      [await kubeconfig('no-file', { tokenFile: 'nowhere' }), undefined, /\/nowhere does not exist$/],
       [await fileOf('no-users', { users: null }), undefined, /user "me" is not in it$/],
       [await fileOf('no-clusters', { clusters: null }), undefined, /cluster "here" is not in it$/],
       [await fileOf('no-contexts', { contexts: null }), undefined, /context "one" is not in it$/],
