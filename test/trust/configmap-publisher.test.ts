@@ -17,6 +17,7 @@ import {
 } from '../../signer/trust/roots-configmap.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { timeWith } from '../kube/fake-time.ts';
+import { onlyMember } from './membership.ts';
 
 const trustDomain = 'example.org';
 const now = Math.floor(Date.now() / 1000);
@@ -67,13 +68,7 @@ describe('roots count as published by ConfigMaps', () => {
       transport: {} as Transport,
       events: { record: () => assert.fail('nothing is to be told') },
       name,
-      membership: {
-        self: 'a',
-        members: () => ['a'],
-        onChange: () => {},
-        synced: Promise.resolve(),
-        run: async () => {},
-      },
+      membership: onlyMember,
       rankFor: () => 0,
       takeoverDelayMs: 1_000,
       time: timeWith({ monotonic: () => 0, jitter: () => 0 }),

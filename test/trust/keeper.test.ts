@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createKeeper, type Keeper } from '../../signer/trust/keeper.ts';
 import { createFakeTime, type FakeTime, settle } from '../kube/fake-time.ts';
+import { onlyMember } from './membership.ts';
 
 interface Scene {
   readonly keeper: Keeper;
@@ -27,13 +28,10 @@ async function withKeeper(act: (scene: Scene) => Promise<void>): Promise<void> {
   const keeper = createKeeper(
     {
       membership: {
-        self: 'a',
-        members: () => ['a'],
+        ...onlyMember,
         onChange: (listener) => {
           membersChanged = listener;
         },
-        synced: Promise.resolve(),
-        run: async () => {},
       },
       rankFor: () => rank,
       takeoverDelayMs: 1_000,

@@ -13,6 +13,7 @@ import type { RootVisibility } from '../../signer/trust/root-visibility.ts';
 import { createTrustBundlePublisher } from '../../signer/trust/trust-bundle-publisher.ts';
 import { createFakeTime, type FakeTime, settle } from '../kube/fake-time.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
+import { onlyMember } from './membership.ts';
 
 const trustDomain = 'example.org';
 const bundleName = 'kubespiffe.io:spiffe:roots';
@@ -82,13 +83,7 @@ describe('the publisher of trust bundles', () => {
       observed: published,
       transport: api.transport,
       servedVersion: () => 'v1',
-      membership: {
-        self: 'a',
-        members: () => ['a'],
-        onChange: () => {},
-        synced: Promise.resolve(),
-        run: async () => {},
-      },
+      membership: onlyMember,
       rankFor: () => rank,
       takeoverDelayMs: 1_000,
       time,
