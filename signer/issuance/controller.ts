@@ -38,6 +38,7 @@ export interface Controller {
  */
 export function createController(needs: ControllerNeeds): Controller {
   const { requests, membership, metrics, takeoverDelayMs, time } = needs;
+  const labels = { signer: needs.signerName };
   const { monotonic } = time;
   const { self, members } = membership;
   const queue = createQueue({
@@ -86,7 +87,8 @@ export function createController(needs: ControllerNeeds): Controller {
     } else {
       const { state, isNew } = states.see(object);
       const ageMs = time.now() - object.createdAtMs;
-      if (isNew && !Number.isNaN(ageMs)) metrics.requestAgeAtFirstSight.observe(Math.max(0, ageMs / 1000));
+      if (isNew && !Number.isNaN(ageMs))
+        metrics.requestAgeAtFirstSight.observe(labels, Math.max(0, ageMs / 1000));
       enqueue(state);
     }
   });

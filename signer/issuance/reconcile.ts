@@ -27,6 +27,8 @@ export interface ReconcileNeeds extends ConsiderNeeds {
   readonly status: StatusWriter;
   readonly report: Reporter;
   readonly metrics: Metrics;
+  /** Whose requests these are. */
+  readonly signerName: string;
   /** A version of the API is not served any more: look again. */
   readonly rediscover: () => void;
   readonly time: Time;
@@ -53,8 +55,15 @@ const after = (ms: number): Next => ({ kind: 'after', ms });
  * @param onTaken called with the keys of requests that need not wait for their back-off any longer.
  */
 export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly string[]) => void) {
-  const { requests, states, ownership } = needs;
+  const { requests, states, ownership, metrics } = needs;
   const { monotonic } = needs.time;
+  // Made once, not for each request.
+  const labels = { signer: needs.signerName };
+  const latencyLabels = {
+    issue: { outcome: 'issue', ...labels },
+    deny: { outcome: 'deny', ...labels },
+  };
+  for (const counted of [metrics.takeovers, metrics.answeredElsewhere]) counted.inc(labels, 0);
   const attempts = createAttempts(needs);
 
   async function reconcile(key: string, signal: AbortSignal): Promise<Next> {
@@ -111,7 +120,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
         const isOurs = outcome.by === needs.membership.self;
         const ours = isOurs ? answerWith(state, outcome.certificateChain) : undefined;
         if (ours) reportAnswer(state, ours);
-        else needs.metrics.answeredElsewhere.inc();
+        else metrics.answeredElsewhere.inc(labels);
         return close(state);
       }
       case 'gone':
@@ -182,12 +191,11 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
   }
 
   function reportAnswer(state: RequestState, answer: Answer): void {
-    const { metrics } = needs;
     if (state.answer === answer) return;
     state.answer = answer;
-    if (ownership.turnOf(state).rank > 0) metrics.takeovers.inc();
+    if (ownership.turnOf(state).rank > 0) metrics.takeovers.inc(labels);
     const seconds = (monotonic() - state.firstSeen) / 1000;
-    metrics.issuanceLatency.observe({ outcome: outcomes[answer.reason].verdict }, seconds);
+    metrics.issuanceLatency.observe(latencyLabels[outcomes[answer.reason].verdict], seconds);
     report(state, answer.reason, answer.detail, answer);
   }
 

@@ -50,9 +50,11 @@ export function createReporter(needs: {
 }) {
   const { log, metrics, audit, events, signerName } = needs;
   // From zero on: a rate over a series that begins with the first outcome does not show the first one.
+  const labels = { signer: signerName };
   for (const [reason, { verdict }] of Object.entries(outcomes)) {
-    metrics.issuance.inc({ outcome: verdict, reason, signer: signerName }, 0);
+    metrics.issuance.inc({ outcome: verdict, reason, ...labels }, 0);
   }
+  for (const alarmed of [metrics.unreadableRequests, metrics.statusRejected]) alarmed.inc(labels, 0);
 
   /** @returns what to pass as `last` with the next report of the same request. */
   return function report(outcome: Report, last: Reported | undefined): Reported | undefined {
@@ -75,9 +77,9 @@ export function createReporter(needs: {
     if (isNews) {
       if (alarm) log.warn(line, message);
       else log.info(line, message);
-      metrics.issuance.inc({ outcome: verdict, reason, signer: signerName });
-      if (reason === 'RequestUnreadable') metrics.unreadableRequests.inc();
-      if (reason === 'StatusRejected') metrics.statusRejected.inc();
+      metrics.issuance.inc({ outcome: verdict, reason, ...labels });
+      if (reason === 'RequestUnreadable') metrics.unreadableRequests.inc(labels);
+      if (reason === 'StatusRejected') metrics.statusRejected.inc(labels);
       audit(auditRecord(outcome, message));
     } else {
       log.debug(line, message);

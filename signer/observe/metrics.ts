@@ -42,11 +42,13 @@ function instruments(registry: Registry) {
       'From first sight of a request to the confirmed write of its status.',
       latencyBuckets,
       'outcome',
+      'signer',
     ),
     requestAgeAtFirstSight: histogram(
       'request_age_at_first_sight_seconds',
       "How old a request was, by the API server's clock, when it was first seen.",
       ageBuckets,
+      'signer',
     ),
     queueDepth: gauge('queue_depth', 'Requests queued for a worker.', 'signer'),
     oldestPending: gauge('oldest_pending_seconds', 'Since the oldest open request was first seen.', 'signer'),
@@ -78,15 +80,18 @@ function instruments(registry: Registry) {
     unreadableRequests: counter(
       'unreadable_requests_total',
       'Alarm: requests that the API server could read and the signer could not.',
+      'signer',
     ),
     statusRejected: counter(
       'status_rejected_total',
       'Alarm: status writes that the API server found invalid.',
+      'signer',
     ),
-    takeovers: counter('takeovers_total', 'Requests answered by a replica other than their owner.'),
+    takeovers: counter('takeovers_total', 'Requests answered by a replica other than their owner.', 'signer'),
     answeredElsewhere: counter(
       'answered_elsewhere_total',
       'Answers that came too late, because another replica had answered.',
+      'signer',
     ),
     clockSkew: gauge('clock_skew_seconds', "Own clock minus the API server's."),
     ready: gauge('ready', '1 while every readiness check passes.'),

@@ -12,6 +12,7 @@ import { createStatusWriter } from '../issuance/status.ts';
 import { createWake } from '../issuance/wake.ts';
 import { clockProblem } from '../kube/clock.ts';
 import { createInformer, type Informer, type InformerSpec } from '../kube/informer.ts';
+import { childOf } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
 import type { RootVisibility } from '../trust/root-visibility.ts';
@@ -52,8 +53,9 @@ export interface Signer {
 }
 
 /** Everything of one profile: pool, publisher, signing and controller, from the shared parts. */
-export function createSigner(profile: SignerProfile, shared: Shared): Signer {
+export function createSigner(profile: SignerProfile, common: Shared): Signer {
   const { signerName } = profile;
+  const shared = { ...common, log: childOf(common.log, { signer: signerName }) };
   const { config, clock, guard, log, metrics, pods, permissions, time } = shared;
   const { monotonic } = time;
   const settings = settingsOf(config, profile);
@@ -61,7 +63,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
 
   const requests = createInformer(shared, requestsOf(signerName, profile.annotations));
   const bundles = followBundles(signerName, settings, shared);
-  const pool = poolOf(settings, bundles.published, shared);
+  const pool = poolOf(settings, bundles.published, common);
   const publishing = createPublishing(profile, settings, shared, {
     pool,
     bundles,
@@ -74,7 +76,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
   const ofProfile: Part[] = [];
   const identify = profile.identifier(settings, {
     follow(spec, podsOf) {
-      const informer = informerOf(spec, shared);
+      const informer = informerOf(spec, common);
       followed.push(informer);
       facts.push(factsOf(informer.store, podsOf));
       return informer;
@@ -103,6 +105,7 @@ export function createSigner(profile: SignerProfile, shared: Shared): Signer {
     servedVersions: () => requests.versions() ?? [],
     rediscover: shared.discovery.rediscover,
     signing,
+    signerName,
     status: createStatusWriter(shared.transport, config.replica),
     report: createReporter({ ...shared, signerName }),
     identify,

@@ -64,7 +64,12 @@ describe('a request that can be answered', () => {
       { outcome: 'Issued', authority: 'x', serial: serialOf(chains()[0]), request: { uid: request.uid } },
     ]);
     assert.equal(await metric(issued), 1);
-    assert.equal(await metric('kubespiffe_issuance_latency_seconds_count{outcome="issue"}'), 1);
+    assert.equal(
+      await metric(
+        'kubespiffe_issuance_latency_seconds_count{outcome="issue",signer="kubespiffe.io/spiffe"}',
+      ),
+      1,
+    );
     assert.equal(replica.controller.pending().count, 0);
   });
 
@@ -72,7 +77,10 @@ describe('a request that can be answered', () => {
     const { metric, see } = await start();
     await see({ createdAtMs: Number.NaN });
     assert.equal(await metric(issued), 1);
-    assert.equal(await metric('kubespiffe_request_age_at_first_sight_seconds_count'), 0);
+    assert.equal(
+      await metric('kubespiffe_request_age_at_first_sight_seconds_count{signer="kubespiffe.io/spiffe"}'),
+      0,
+    );
   });
 
   it('is left to the replica that answered it, and counted', async () => {
@@ -86,7 +94,7 @@ describe('a request that can be answered', () => {
     await replica.time.advance(60_000);
     assert.deepEqual(audits, []);
     assert.equal(replica.writes().length, 1);
-    assert.equal(await metric('kubespiffe_answered_elsewhere_total'), 1);
+    assert.equal(await metric('kubespiffe_answered_elsewhere_total{signer="kubespiffe.io/spiffe"}'), 1);
   });
 });
 
@@ -221,7 +229,7 @@ describe('an answer whose write met trouble', () => {
     assert.notEqual(chains()[forbidden + 1], chains()[0]);
     assert.equal(new Set(chains()).size, 2);
     assert.equal(audits.at(-1)?.serial, serialOf(chains().at(-1)));
-    assert.equal(await metric('kubespiffe_status_rejected_total'), 0);
+    assert.equal(await metric('kubespiffe_status_rejected_total{signer="kubespiffe.io/spiffe"}'), 0);
   });
 
   it('is not sent while it is forbidden, once its authority is tainted', async () => {
@@ -248,7 +256,7 @@ describe('an answer whose write met trouble', () => {
       told.map(({ authority, serial }) => ({ authority, serial })),
       [{ authority: 'x', serial: serialOf(chains()[0]) }],
     );
-    assert.equal(await metric('kubespiffe_answered_elsewhere_total'), 0);
+    assert.equal(await metric('kubespiffe_answered_elsewhere_total{signer="kubespiffe.io/spiffe"}'), 0);
   });
 
   it('tells of the certificate that stands, when something else said 200 to another one', async () => {
@@ -316,7 +324,7 @@ describe('an answer whose write met trouble', () => {
     await see();
     await time.advance(60_000);
     assert.ok(replica.writes().length <= 12, `${replica.writes().length} in a minute`);
-    assert.equal(await metric('kubespiffe_status_rejected_total'), 1);
+    assert.equal(await metric('kubespiffe_status_rejected_total{signer="kubespiffe.io/spiffe"}'), 1);
     assert.deepEqual(
       events().map(({ reason }) => reason),
       ['StatusRejected'],
@@ -457,7 +465,7 @@ describe('a request that waits', () => {
   it('raises the alarm when its key cannot be read', async () => {
     const { events, metric, see } = await start();
     await see({ key: { form: 'both' } });
-    assert.equal(await metric('kubespiffe_unreadable_requests_total'), 1);
+    assert.equal(await metric('kubespiffe_unreadable_requests_total{signer="kubespiffe.io/spiffe"}'), 1);
     assert.equal(await metric(counted('wait', 'RequestUnreadable')), 1);
     assert.equal(events()[0]?.reason, 'RequestUnreadable');
   });
@@ -540,7 +548,7 @@ describe('a request of another owner', () => {
     assert.equal(replica.writes().length, 0);
     await time.advance(200);
     assert.equal(replica.writes().length, 1);
-    assert.equal(await metric('kubespiffe_takeovers_total'), 1);
+    assert.equal(await metric('kubespiffe_takeovers_total{signer="kubespiffe.io/spiffe"}'), 1);
     assert.equal(events()[0]?.reason, 'InvalidUnverifiedUserAnnotations');
   });
 

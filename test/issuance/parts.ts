@@ -73,6 +73,7 @@ export function createParts(needs: PartsNeeds) {
       audit: (record) => needs.audit(record as AuditRecord),
     }),
     metrics,
+    signerName: 'kubespiffe.io/spiffe',
     identify: (pod) => identify(pod, { trustDomain: 'example.org' }),
     takeoverDelayMs: 1000,
     concurrency: needs.concurrency ?? 4,

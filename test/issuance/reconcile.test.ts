@@ -74,6 +74,7 @@ function aReconciler() {
         return undefined;
       },
       metrics,
+      signerName: 'kubespiffe.io/spiffe',
       rediscover: () => {
         world.hasRediscovered = true;
       },
@@ -163,7 +164,10 @@ describe('after a write of an answer', () => {
       const isElsewhere = world.outcome.kind === 'answered' && reason === undefined;
       assert.match(
         await world.metrics.render(),
-        new RegExp(`^kubespiffe_answered_elsewhere_total ${isElsewhere ? 1 : 0}$`, 'm'),
+        new RegExp(
+          `^kubespiffe_answered_elsewhere_total\\{signer="kubespiffe.io/spiffe"\\} ${isElsewhere ? 1 : 0}$`,
+          'm',
+        ),
       );
     });
   }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createAudit } from '../../signer/observe/audit.ts';
-import { createLogger } from '../../signer/observe/log.ts';
+import { childOf, createLogger } from '../../signer/observe/log.ts';
 
 function memory() {
   const lines: Record<string, unknown>[] = [];
@@ -19,6 +19,23 @@ test('a line is JSON with an ISO time, the name of the level and no host facts',
   assert.equal(line?.pod, 'shop/web');
   assert.match(String(line?.time), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
   assert.deepEqual(Object.keys(line ?? {}).sort(), ['level', 'msg', 'pod', 'time']);
+});
+
+test('a child adds its fields, and follows the level of its parent', () => {
+  const destination = memory();
+  const parent = createLogger({ level: 'info', destination });
+  const child = childOf(parent, { signer: 'kubespiffe.io/spiffe' });
+  child.debug({}, 'not yet');
+  parent.level = 'debug';
+  child.debug({ pod: 'web' }, 'now');
+  parent.level = 'error';
+  child.warn('no more');
+  parent.error('of all signers');
+  const seen = destination.lines.map(({ msg, signer, pod }) => [msg, signer, pod]);
+  assert.deepEqual(seen, [
+    ['now', 'kubespiffe.io/spiffe', 'web'],
+    ['of all signers', undefined, undefined],
+  ]);
 });
 
 test('an error is logged with its message and stack', () => {

@@ -73,12 +73,12 @@ test('livez answers whatever readiness says', async () => {
 
 test('metrics are served in the text format, states as they are at that moment', async () => {
   const { server, metrics, get, stop } = await start();
-  metrics.takeovers.inc();
+  metrics.takeovers.inc({ signer: 'a' });
   metrics.beforeRender(() => metrics.queueDepth.inc());
   await get('/metrics');
   const answer = await get('/metrics');
   assert.equal(answer.headers.get('content-type'), 'text/plain; version=0.0.4; charset=utf-8');
-  assert.match(answer.body, /^kubespiffe_takeovers_total 1$/m);
+  assert.match(answer.body, /^kubespiffe_takeovers_total\{signer="a"\} 1$/m);
   assert.match(answer.body, /^kubespiffe_queue_depth 2$/m);
   assert.match(answer.body, /^kubespiffe_ready 0$/m);
   stop();
