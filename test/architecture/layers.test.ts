@@ -16,6 +16,7 @@ const mayUse: Record<string, readonly string[]> = {
   'spiffe/pki': [],
   spiffe: ['spiffe/pki'],
   client: library,
+  'workload/api': library,
   'signer/observe': ['spiffe/pki'],
   'signer/kube': ['client', ...library],
   'signer/identity': kube,
@@ -92,7 +93,7 @@ const decides = (file: string) => deciding.includes(file);
 const textOf = (file: string) => readFileSync(join(root, file), 'utf8');
 
 /** The folders of the program, without the commands. */
-const programFolders = ['spiffe', 'client', 'signer'];
+const programFolders = ['spiffe', 'client', 'workload', 'signer'];
 const programSources = programFolders.flatMap(sources);
 const programImports = programFolders.flatMap(importsBelow);
 const isOurs = ({ to }: Import) => to.endsWith('.ts');

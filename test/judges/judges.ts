@@ -73,6 +73,10 @@ export interface Judges {
   jwtBundle(bundle: BundleDocument): Promise<Verdict>;
   /** go-spiffe: `federation.FetchBundle`. Facts as for spiffeBundle. */
   federation(endpoint: BundleEndpoint): Promise<Verdict>;
+  /** go-spiffe: every method of a Workload API. Facts: x509, x509-bundles, fetched-bundles, jwt, validated. */
+  workloadApi(input: { address: string; audience: string }): Promise<Verdict>;
+  /** go-spiffe: the X.509 contexts of a Workload API as they come. Fact: x509. */
+  workloadApiUpdates(input: { address: string; updates: number }): Promise<readonly Verdict[]>;
   /** Kubernetes: `ValidatePodCertificateRequestCreate` of an object of either version. */
   podCertificateRequest(request: object): Promise<Verdict>;
   /** Kubernetes: `ValidatePodCertificateRequestStatusUpdate` at a time of the API server's clock. */
@@ -128,6 +132,16 @@ export async function openJudges(): Promise<Judges> {
               ...bundleFlags('bundle', profile.bundles),
             ]),
       ]),
+    workloadApi: ({ address, audience }) =>
+      judge(binary, 'workload-api', [
+        ['address', { literal: address }],
+        ['audience', { literal: audience }],
+      ]),
+    async workloadApiUpdates({ address, updates }) {
+      const words = ['workload-api', '--address', address, '--updates', String(updates)];
+      const lines = (await run(binary, words)).trim().split('\n');
+      return lines.slice(0, updates).map((line) => verdictSchema.parse(JSON.parse(line)));
+    },
     podCertificateRequest: (request) => judge(binary, 'pcr-create', [['file', JSON.stringify(request)]]),
     podCertificateStatus: ({ before, after, now }) =>
       judge(binary, 'pcr-status', [

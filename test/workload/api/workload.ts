@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto';
+import { issueLeaf } from '../../../signer/authority/issue-leaf.ts';
+import { parseJwks } from '../../../spiffe/bundle.ts';
+import { publicJwkOf } from '../../../spiffe/jwk.ts';
+import { decodePem } from '../../../spiffe/pki/pem.ts';
+import { makeSerial } from '../../../spiffe/pki/serial.ts';
+import { svidProfile } from '../../../spiffe/svid-profile.ts';
+import type {
+  ApiJwtBundle,
+  ApiX509Svid,
+  WorkloadSource,
+  WorkloadState,
+} from '../../../workload/api/state.ts';
+import { authorityOf, makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
+import { makeKey, supportedKey } from '../../spiffe/pki/keys.ts';
+import { ecKey, type TokenKey, tokenOf } from '../../spiffe/tokens.ts';
+
+/** A trust domain with a CA and a key for tokens. */
+export interface TestTrustDomain {
+  readonly name: string;
+  readonly ca: TestCa;
+  readonly tokens: TokenKey;
+}
+
+export async function makeTrustDomain(name: string): Promise<TestTrustDomain> {
+  return { name, ca: await makeCa({ trustDomain: name }), tokens: ecKey() };
+}
+
+const concatenated = (pem: string): Uint8Array => {
+  const blocks = decodePem(pem);
+  if (!blocks.ok) throw new Error(blocks.reason);
+  return Buffer.concat(blocks.value.map(({ der }) => der));
+};
+
+/** An X509-SVID as the signer issues it. */
+export async function issueSvid(domain: TestTrustDomain, path: string, hint = ''): Promise<ApiX509Svid> {
+  const key = makeKey('ECDSA P-256');
+  const spiffeId = `spiffe://${domain.name}${path}`;
+  const now = Math.floor(Date.now() / 1000);
+  const { chainPem } = await issueLeaf({
+    authority: authorityOf(domain.ca),
+    profile: svidProfile,
+    subject: { uris: [spiffeId], dnsNames: [] },
+    key: supportedKey(key.spki),
+    validity: { notBefore: now - 120, notAfter: now + 3_600 },
+    serial: makeSerial(randomBytes),
+    pod: {
+      ...{ namespace: 'shop', podName: 'web-0', podUID: 'p', serviceAccountName: 'web' },
+      ...{ serviceAccountUID: 's', nodeName: 'node-1', nodeUID: 'n' },
+    },
+  });
+  return {
+    spiffeId,
+    trustDomain: domain.name,
+    chain: concatenated(chainPem),
+    key: key.privateKey.export({ type: 'pkcs8', format: 'der' }),
+    bundle: Buffer.from(domain.ca.facts.der),
+    hint,
+  };
+}
+
+function jwtBundleOf({ tokens }: TestTrustDomain): ApiJwtBundle {
+  const jwks = JSON.stringify({ keys: [{ ...publicJwkOf(tokens.publicKey), kid: tokens.kid }] });
+  const read = parseJwks(jwks);
+  if (!read.ok) throw new Error(read.reason);
+  return { jwks, keys: read.value.jwtKeys };
+}
+
+export function stateOf(svids: readonly ApiX509Svid[], domains: readonly TestTrustDomain[]): WorkloadState {
+  return {
+    svids,
+    x509Bundles: new Map(domains.map(({ name, ca }) => [name, Buffer.from(ca.facts.der)])),
+    jwtBundles: new Map(domains.map((domain) => [domain.name, jwtBundleOf(domain)])),
+  };
+}
+
+export function jwtSvid(
+  { tokens }: TestTrustDomain,
+  claims: { readonly sub: string; readonly aud: readonly string[] } & Readonly<Record<string, unknown>>,
+): string {
+  const now = Math.floor(Date.now() / 1000);
+  return tokenOf(
+    tokens,
+    { alg: 'ES256', kid: tokens.kid, typ: 'JWT' },
+    { iat: now - 10, exp: now + 300, ...claims },
+  );
+}
+
+/** A workload whose state is set by the test; its tokens are real. */
+export function createWorkload(domain: TestTrustDomain, first?: WorkloadState) {
+  let state = first;
+  const listeners = new Set<() => void>();
+  const source: WorkloadSource = {
+    current: () => state,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    jwtSvids: async (audiences, wanted) =>
+      (state?.svids ?? [])
+        .filter(({ spiffeId }) => wanted === undefined || spiffeId === wanted)
+        .map(({ spiffeId, hint }) => ({
+          spiffeId,
+          hint,
+          token: jwtSvid(domain, { sub: spiffeId, aud: audiences }),
+        })),
+  };
+  return {
+    source,
+    listening: () => listeners.size,
+    become(next: WorkloadState | undefined) {
+      state = next;
+      for (const listener of listeners) listener();
+    },
+  };
+}

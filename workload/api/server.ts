@@ -1,0 +1,157 @@
+import { once } from 'node:events';
+import { chmod, lstat, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import {
+  type Metadata,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
+import type { EndpointAddress } from './address.ts';
+import {
+  type Answer,
+  fetchJwtSvid,
+  jwtBundlesResponse,
+  validateJwtSvid,
+  x509BundlesResponse,
+  x509SvidResponse,
+} from './methods.ts';
+import { type Refusal, refusals } from './refusal.ts';
+import type { WorkloadSource, WorkloadState } from './state.ts';
+import { createStreams } from './streams.ts';
+
+export interface WorkloadApiNeeds {
+  readonly source: WorkloadSource;
+  /** Streams that may be open at the same time. */
+  readonly maxStreams?: number;
+  /** Epoch milliseconds. */
+  readonly now?: () => number;
+}
+
+/** A request has audiences and a token in it and no more. */
+const maxRequestBytes = 64 * 1024;
+/** A client library opens a stream for each method. More of one connection wait until others end. */
+const maxStreamsOfConnection = 128;
+
+/**
+ * The SPIFFE Workload API of one workload (SPIFFE Workload API 3 to 6, both profiles). Whoever can connect is that
+ * workload: the socket is put into the pod by its author, and is shared by its containers alone.
+ */
+export function createWorkloadApi(needs: WorkloadApiNeeds): Server {
+  const { source, maxStreams = 4_096, now = Date.now } = needs;
+  const server = new Server({
+    'grpc.max_receive_message_length': maxRequestBytes,
+    'grpc.max_concurrent_streams': maxStreamsOfConnection,
+  });
+  let open = 0;
+
+  function stream(respond: (state: WorkloadState) => Answer<Buffer>) {
+    const serve = createStreams(source, respond);
+    return (call: ServerWritableStream<unknown, Buffer>) => {
+      const refusal = refusalOf(call.metadata) ?? (open >= maxStreams ? refusals.tooManyStreams : undefined);
+      if (refusal) return void call.emit('error', refusal);
+      open += 1;
+      call.once('close', () => {
+        open -= 1;
+      });
+      serve(call);
+    };
+  }
+
+  function unary<Request>(answerTo: (request: Request) => Promise<Answer<object>> | Answer<object>) {
+    return async (call: ServerUnaryCall<Request, object>, done: sendUnaryData<object>) => {
+      const refusal = refusalOf(call.metadata);
+      if (refusal) return done(refusal);
+      const answer = await answerTo(call.request);
+      if (answer.ok) done(null, answer.value);
+      else done(answer.refusal);
+    };
+  }
+
+  const { service, encoded } = readService();
+  server.addService(service, {
+    FetchX509SVID: stream((state) => encoded('FetchX509SVID', x509SvidResponse(state))),
+    FetchX509Bundles: stream((state) => encoded('FetchX509Bundles', x509BundlesResponse(state))),
+    FetchJWTBundles: stream((state) => encoded('FetchJWTBundles', jwtBundlesResponse(state))),
+    FetchJWTSVID: unary((request: Parameters<typeof fetchJwtSvid>[0]) => fetchJwtSvid(request, source)),
+    ValidateJWTSVID: unary((request: Parameters<typeof validateJwtSvid>[0]) =>
+      validateJwtSvid(request, source.current(), Math.floor(now() / 1000)),
+    ),
+  });
+  return server;
+}
+
+/** The service as the .proto file has it, except that streams take responses that are encoded already. */
+function readService() {
+  const options = { keepCase: true, defaults: true, longs: Number, enums: String };
+  const loaded = loadSync(join(import.meta.dirname, 'workload-api.proto'), options);
+  const declared = loaded.SpiffeWorkloadAPI as ServiceDefinition;
+  const service = Object.fromEntries(
+    Object.entries(declared).map(([name, method]) => [
+      name,
+      method.responseStream ? { ...method, responseSerialize: (bytes: Buffer) => bytes } : method,
+    ]),
+  );
+  const encoded = (name: string, answer: Answer<object>): Answer<Buffer> =>
+    answer.ok
+      ? { ok: true, value: (declared[name] as ServiceDefinition[string]).responseSerialize(answer.value) }
+      : answer;
+  return { service, encoded };
+}
+
+/** It keeps web pages and other HTTP clients that were tricked into connecting away (SPIFFE Workload Endpoint 3). */
+function refusalOf(metadata: Metadata): Refusal | undefined {
+  const values = metadata.get('workload.spiffe.io');
+  return values.length === 1 && values[0] === 'true' ? undefined : refusals.headerMissing;
+}
+
+/**
+ * Listens until the signal is aborted, then ends the streams and removes the socket.
+ *
+ * @throws KubespiffeError FILE_UNWRITABLE when the socket cannot be made, ALREADY_EXISTS when another process serves it.
+ */
+export async function listen(server: Server, address: EndpointAddress, signal: AbortSignal): Promise<void> {
+  if (address.kind === 'unix') await removeStaleSocket(address.path);
+  await new Promise<void>((resolve, reject) => {
+    const place = address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`;
+    server.bindAsync(place, ServerCredentials.createInsecure(), (error) => {
+      if (error)
+        reject(
+          new KubespiffeError('FILE_UNWRITABLE', `cannot listen at ${address.uri}: ${messageOf(error)}`),
+        );
+      else resolve();
+    });
+  });
+  // Containers of a pod run as different users; which of them mount the folder of the socket says who may connect.
+  if (address.kind === 'unix') await chmod(address.path, 0o666);
+  signal.addEventListener('abort', () => server.forceShutdown(), { once: true });
+}
+
+/** A process that was killed leaves its socket behind. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (!found) return;
+  if (!found.isSocket()) {
+    throw new KubespiffeError('ALREADY_EXISTS', `${path} is there and is not a socket`, {
+      hint: 'remove it, or choose another path',
+    });
+  }
+  const socket = connect(path);
+  const isServed = await once(socket, 'connect').then(
+    () => true,
+    () => false,
+  );
+  socket.destroy();
+  if (isServed) {
+    throw new KubespiffeError('ALREADY_EXISTS', `another process serves ${path}`, {
+      hint: 'end it, or choose another path',
+    });
+  }
+  await rm(path, { force: true });
+}
