@@ -115,16 +115,19 @@ function listOf<T>(reader: Reader<T>, first?: string): Reader<readonly T[]> {
   };
 }
 
-const unitSeconds: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600 };
+const unitSeconds: Readonly<Record<string, number>> = {
+  ...{ ns: 1e-9, us: 1e-6, ms: 1e-3 },
+  ...{ s: 1, m: 60, h: 3600 },
+};
 
 /** A duration as Go and Kubernetes write it, such as `1h30m`; in whole seconds. */
 function duration(leastSeconds: number, least: string): Reader<number> {
   return (value) => {
-    if (typeof value !== 'string' || !/^(\d{1,9}(\.\d{1,9})?(ms|[smh]))+$/.test(value)) {
-      return failure(`is ${kindOf(value)}, not a duration such as 1h30m (h, m, s, ms)`);
+    if (typeof value !== 'string' || !/^(\d{1,9}(\.\d{1,9})?([num]s|[smh]))+$/.test(value)) {
+      return failure(`is ${kindOf(value)}, not a duration such as 1h30m`);
     }
     let seconds = 0;
-    for (const [, count, unit = ''] of value.matchAll(/([\d.]+)(ms|[smh])/g)) {
+    for (const [, count, unit = ''] of value.matchAll(/([\d.]+)([num]s|[smh])/g)) {
       seconds += Number(count) * (unitSeconds[unit] ?? 0);
     }
     return seconds >= leastSeconds

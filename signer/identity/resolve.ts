@@ -20,6 +20,8 @@ export type Resolution =
       readonly kind: 'wait';
       readonly reason: 'RegistrationAmbiguous' | 'RegistrationNotMatching';
       readonly detail: string;
+      /** Those that match with the same priority. */
+      readonly among: readonly Registration[];
     };
 
 /** Whether a registration is for a pod. Pure. */
@@ -68,13 +70,13 @@ export function choose(matching: readonly Registration[], wanted?: string): Reso
     const detail = fallback
       ? `${nameOfRegistration(fallback)} is a fallback, and ${listed(regular)} matches the pod`
       : wanted;
-    return { kind: 'wait', reason: 'RegistrationNotMatching', detail };
+    return { kind: 'wait', reason: 'RegistrationNotMatching', detail, among: [] };
   }
   const highest = eligible.reduce((most, { priority }) => Math.max(most, priority), Number.NEGATIVE_INFINITY);
   const best = eligible.filter(({ priority }) => priority === highest);
   const [registration] = best;
   if (registration && best.length === 1) return { kind: 'one', registration };
-  return { kind: 'wait', reason: 'RegistrationAmbiguous', detail: listed(best) };
+  return { kind: 'wait', reason: 'RegistrationAmbiguous', detail: listed(best), among: best };
 }
 
 const mostListed = 5;

@@ -1,5 +1,5 @@
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
-import type { Labels } from '../kube/label-selector.ts';
+import { isLabelKey, type Labels } from '../kube/label-selector.ts';
 
 /** What a template may name of the pod and of the configuration, as Go's text/template writes it. */
 const fields = [
@@ -109,13 +109,10 @@ function parseAction(written: string): Result<TemplatePart> {
   );
 }
 
-/** The key of a label or annotation, as Kubernetes allows it: such as `app.kubernetes.io/name`. */
-const keyForm = /^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$/;
-
 function parseKey(map: string, key: string): Result<TemplatePart> {
   if (!Object.hasOwn(maps, map)) return failure(`where index needs ${Object.keys(maps).join(' or ')}`);
   const kind = maps[map as MapField];
-  if (!keyForm.test(key)) return failure(`where ${JSON.stringify(key)} cannot be the key of a ${kind}`);
+  if (!isLabelKey(key)) return failure(`where ${JSON.stringify(key)} cannot be the key of a ${kind}`);
   return success({ kind, key });
 }
 

@@ -2,6 +2,13 @@ import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
+const keyForm = /^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$/;
+
+/** Whether a text can be the key of a label or annotation, such as `app.kubernetes.io/name`. */
+export function isLabelKey(text: string): boolean {
+  return text.length <= 317 && keyForm.test(text);
+}
+
 /** A metav1.LabelSelector as it comes over the wire. */
 export interface WireLabelSelector {
   matchLabels?: Record<string, string>;

@@ -1,0 +1,139 @@
+import { createSelectorIndex, keysSelected } from '../kube/label-index.ts';
+import { type Labels, selects } from '../kube/label-selector.ts';
+import type { PodFacts } from '../kube/pods.ts';
+import type { Store } from '../kube/store.ts';
+import { noPolicy, type RegistrationPolicy } from './guard-rails.ts';
+import type { Registration } from './registration.ts';
+import { labelsOf, selectorsOf } from './registration-selector.ts';
+import { policyName } from './registration-specs.ts';
+import { type NamedPod, otherClass } from './resolve.ts';
+
+/** What `registrationSpecs` is kept in: by informers, or by a tool from lists. */
+export interface RegistrationStores {
+  /** By namespace/name. */
+  readonly workload: Store<Registration>;
+  readonly cluster: Store<Registration>;
+  readonly policies: Pick<Store<RegistrationPolicy>, 'get'>;
+  /** Labels by namespace. */
+  readonly namespaces: Pick<Store<Labels>, 'get' | 'keys'>;
+  readonly pods: Pick<Store<PodFacts>, 'get' | 'keysBy'>;
+}
+
+/** The registrations of the cluster, found by the pods that they are for, and the other way round. */
+export interface Registrations {
+  /** A pod with what registrations select by. */
+  namedPod(pod: { readonly namespace: string; readonly podName: string }, facts: PodFacts): NamedPod;
+  /** All that match a pod. Costs as much as there are registrations that require something that the pod has. */
+  matching(pod: NamedPod): Registration[];
+  /** Those that a pod of a namespace could mean by a name. */
+  named(namespace: string, name: string): Registration[];
+  /** Those of the team of a namespace. */
+  ofNamespace(namespace: string): Iterable<Registration>;
+  /** Whether any of them selects by the labels of namespaces. */
+  useNamespaceLabels(): boolean;
+  policy(): RegistrationPolicy;
+  /** Keys of the pods that a registration selects. Costs as much as it selects. */
+  podsOf(registration: Registration): Iterable<string>;
+  /** Keys of the pods of a namespace that a registration selects by its labels, these ones. */
+  podsOfNamespace(namespace: string, labels: Labels): Iterable<string>;
+  /** Keys of the pods whose names depend on a policy. */
+  podsOfPolicy(policy: RegistrationPolicy): Iterable<string>;
+}
+
+/**
+ * Indexes registrations. A pod counts as the labels of its own, those of its namespace and its ServiceAccount, so that
+ * one index finds a registration by whatever it requires.
+ *
+ * @param className of the signer; registrations of other classes are not there.
+ */
+export function createRegistrations(
+  stores: RegistrationStores,
+  className: string | undefined,
+): Registrations {
+  const { workload, cluster, policies, namespaces, pods } = stores;
+  const index = createSelectorIndex<Registration>();
+  const entriesOf = new Map<string, readonly string[]>();
+  const byNamespace = new Map<string, Set<Registration>>();
+  const byNamespaceLabels = new Set<Registration>();
+
+  function remove(key: string, registration: Registration): void {
+    for (const entry of entriesOf.get(key) ?? []) index.delete(entry);
+    entriesOf.delete(key);
+    byNamespaceLabels.delete(registration);
+    const others = byNamespace.get(registration.namespace ?? '');
+    others?.delete(registration);
+    if (others?.size === 0) byNamespace.delete(registration.namespace ?? '');
+  }
+
+  function add(key: string, registration: Registration): void {
+    if (!registration.selection || otherClass(registration, className) !== undefined) return;
+    const { namespace = '' } = registration;
+    const entries = selectorsOf(registration.selection).map((selector, number) => {
+      index.set(`${key}#${number}`, { namespace, selector, object: registration });
+      return `${key}#${number}`;
+    });
+    entriesOf.set(key, entries);
+    if (registration.selection.namespaces) byNamespaceLabels.add(registration);
+    if (namespace !== '')
+      byNamespace.set(namespace, (byNamespace.get(namespace) ?? new Set()).add(registration));
+  }
+
+  for (const store of [workload, cluster]) {
+    for (const key of store.keys()) {
+      const registration = store.get(key);
+      if (registration) add(key, registration);
+    }
+    store.subscribe(({ type, key, object, previous }) => {
+      if (previous) remove(key, previous);
+      if (type === 'set') add(key, object);
+    });
+  }
+
+  function* podsIn(namespace: string, { selection }: Registration): Generator<string> {
+    if (!selection) return;
+    for (const key of keysSelected(pods, namespace, selection.pods)) {
+      const serviceAccount = pods.get(key)?.serviceAccountName ?? '';
+      if (selection.serviceAccounts?.includes(serviceAccount) ?? true) yield key;
+    }
+  }
+
+  return {
+    namedPod: ({ namespace, podName }, facts) => ({
+      namespace,
+      name: podName,
+      facts,
+      namespaceLabels: namespaces.get(namespace),
+    }),
+    matching: (pod) => (index.size === 0 ? [] : index.selecting(pod.namespace, labelsOf(pod))),
+    named: (namespace, name) =>
+      [workload.get(`${namespace}/${name}`), cluster.get(name)].filter((each) => each !== undefined),
+    ofNamespace: (namespace) => byNamespace.get(namespace) ?? [],
+    useNamespaceLabels: () => byNamespaceLabels.size > 0,
+    policy: () => policies.get(policyName) ?? noPolicy,
+    *podsOf(registration) {
+      const { namespace, selection } = registration;
+      if (!selection || otherClass(registration, className) !== undefined) return;
+      if (namespace !== undefined) {
+        yield* podsIn(namespace, registration);
+        return;
+      }
+      for (const each of namespaces.keys()) {
+        if (!selection.namespaces || selects(selection.namespaces, namespaces.get(each))) {
+          yield* podsIn(each, registration);
+        }
+      }
+    },
+    *podsOfNamespace(namespace, labels) {
+      for (const registration of byNamespaceLabels) {
+        const { selection } = registration;
+        if (selection?.namespaces && selects(selection.namespaces, labels))
+          yield* podsIn(namespace, registration);
+      }
+    },
+    *podsOfPolicy({ grants }) {
+      for (const namespace of grants.keys()) {
+        for (const registration of byNamespace.get(namespace) ?? []) yield* podsIn(namespace, registration);
+      }
+    },
+  };
+}
