@@ -13,7 +13,7 @@ import { createEventRecorder } from './kube/events.ts';
 import { createInformer } from './kube/informer.ts';
 import { createMembership } from './kube/membership.ts';
 import { createPermissions, reviewResource } from './kube/permissions.ts';
-import { allPods } from './kube/pods.ts';
+import { allPods, podReaderOf } from './kube/pods.ts';
 import { realTime } from './kube/time.ts';
 import { type Call, createTransport } from './kube/transport.ts';
 import { createWriteLimit } from './kube/write-limit.ts';
@@ -103,7 +103,8 @@ async function runReplica(
   const discovery = createDiscovery({ transport, log, time });
   const onWatchRestart = (resource: string, cause: string) => metrics.watchRestarts.inc({ resource, cause });
   const informing = { transport, discovery, onWatchRestart, log, time };
-  const pods = createInformer(informing, allPods());
+  const podReader = podReaderOf(config.podAnnotations);
+  const pods = createInformer(informing, allPods(podReader));
   const policies = createInformer(informing, admissionPolicies);
   const policyBindings = createInformer(informing, admissionPolicyBindings);
   const permissions = createPermissions({
@@ -132,6 +133,7 @@ async function runReplica(
     ...informing,
     config,
     pods,
+    podReader,
     membership: createMembership({ ...informing, namespace: config.namespace, self: config.replica }),
     clock,
     guard,

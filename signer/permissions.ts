@@ -104,13 +104,15 @@ function permissionsOf(config: Config, { profile, facts }: SignerNeeds): Permiss
         resource: resource.name,
         ...(place.namespace !== undefined && { namespace: place.namespace }),
         ...(place.name !== undefined && { name: place.name }),
-        grantedBy,
+        // Signers may follow the same resource.
+        grantedBy: signerRole,
       }),
     ),
     ...(rootsConfigMap === undefined
       ? []
       : [
-          ...each(['get', 'list', 'watch'], { group: '', resource: 'namespaces', grantedBy: roots }),
+          ...each(['list', 'watch'], { group: '', resource: 'namespaces', grantedBy: signerRole }),
+          ...each(['get'], { group: '', resource: 'namespaces', grantedBy: roots }),
           ...each(['list', 'watch', 'create', 'patch', 'delete'], {
             group: '',
             resource: 'configmaps',

@@ -17,7 +17,10 @@ export interface SignerConfig
 }
 
 /** The signer's configuration, complete and valid. */
-export interface Config extends Omit<SettingValues, keyof typeof endpointSettings | 'takeoverDelay'> {
+export interface Config
+  extends Omit<SettingValues, keyof typeof endpointSettings | 'takeoverDelay' | 'podAnnotations'> {
+  /** Keys of the annotations of pods that are kept. */
+  readonly podAnnotations: readonly string[];
   /** Where the Leases are. */
   readonly namespace: string;
   /** Name of this replica, at most 128 characters: its field manager, holder of its Lease, reporter of its Events. */
@@ -40,6 +43,7 @@ export function resolve(
   env: Readonly<Record<string, string | undefined>>,
   host: { name: string; pid: number },
 ): Config {
+  const { defaultIdentity, registrationClass, clusterName, podAnnotations = [] } = shared;
   const { trustDomain, serviceDomains, requestAdmission, kubeconfig, context } = shared;
   const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
@@ -53,6 +57,7 @@ export function resolve(
     } satisfies SignerConfig,
   ]);
   return {
+    ...{ defaultIdentity, registrationClass, clusterName, podAnnotations },
     ...{ trustDomain, serviceDomains, requestAdmission, kubeconfig, context, namespace },
     ...{ concurrency, metricsAddress, logLevel },
     replica: shortName(shared.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),

@@ -3,11 +3,13 @@ import { type LogLevel, logLevels } from '../observe/log.ts';
 import { endpointSettings } from './endpoint-settings.ts';
 import type { Setting } from './setting.ts';
 import {
+  annotationKey,
   choice,
   duration,
   filePath,
   hostPort,
   list,
+  nameSegment,
   namespaceName,
   objectName,
   serviceDomain,
@@ -34,6 +36,34 @@ export const settings = {
     description:
       'Trust domain of every SPIFFE ID that is issued. It must be that of the root in the pool, and cannot be ' +
       'changed later without new identities for every pod.',
+  },
+  defaultIdentity: {
+    section: 'Identity',
+    type: choice<'serviceAccount' | 'none'>(['serviceAccount', 'none']),
+    default: 'serviceAccount',
+    description:
+      'Identity of a pod that no WorkloadRegistration or ClusterWorkloadRegistration matches. `serviceAccount`: ' +
+      '`spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`. `none`: such a pod waits.',
+  },
+  registrationClass: {
+    section: 'Identity',
+    type: objectName,
+    otherwise: 'registrations without a className',
+    description: 'The registrations that this signer reads: those with this className.',
+  },
+  clusterName: {
+    section: 'Identity',
+    type: nameSegment,
+    otherwise: 'templates cannot use it',
+    description: 'The value of `{{ .ClusterName }}` in the templates of registrations.',
+  },
+  podAnnotations: {
+    section: 'Identity',
+    type: list(annotationKey),
+    otherwise: 'templates cannot use annotations',
+    description:
+      'Annotations of pods that the templates of registrations may use. No others are kept in memory. Everyone who may ' +
+      'create a pod decides what its annotations are.',
   },
   serviceDomains: {
     section: 'Identity',

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { isDnsLabel, isDnsName } from '../../spiffe/dns-name.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
+import { isLabelKey } from '../kube/label-selector.ts';
 import type { ListenAddress } from '../observe/server.ts';
 import { nearest } from './nearest.ts';
 
@@ -198,6 +199,26 @@ export function list<T>(of: ValueType<T>): ValueType<readonly T[]> {
     },
   };
 }
+
+/** A segment of the path of a SPIFFE ID (SPIFFE-ID 2.2). */
+export const nameSegment: ValueType<string> = {
+  placeholder: 'NAME',
+  rule: 'letters, digits, `.`, `-` and `_`, at most 63 characters',
+  parse: (value) =>
+    /^[A-Za-z0-9._-]{1,63}$/.test(value) && value !== '.' && value !== '..'
+      ? success(value)
+      : failure('has other characters than letters, digits, ".", "-" and "_", or more than 63'),
+};
+
+/** The key of an annotation, which is that of a label too. */
+export const annotationKey: ValueType<string> = {
+  placeholder: 'KEY',
+  rule: 'the key of an annotation, such as `example.org/team`',
+  parse: (value) =>
+    isLabelKey(value)
+      ? success(value)
+      : failure('is not the key of an annotation; write such as example.org/team'),
+};
 
 /** A DNS name as a certificate may carry it. */
 export const dnsName: ValueType<string> = {

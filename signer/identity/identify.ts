@@ -9,7 +9,13 @@ export type Identity =
   | { readonly ok: true; readonly subject: Subject; readonly terms?: Terms }
   | { readonly ok: false; readonly reason: IdentityReason; readonly detail: string };
 
-export type IdentityReason = 'IdentityInvalid' | ServiceNamesReason;
+export type IdentityReason =
+  | 'IdentityInvalid'
+  | 'NotRegistered'
+  | 'PodNotVisible'
+  | 'RegistrationAmbiguous'
+  | 'RegistrationNotMatching'
+  | ServiceNamesReason;
 
 /** What limits the certificates and tokens of an identity, from its registration. */
 export interface Terms {
@@ -22,6 +28,14 @@ export interface Terms {
   readonly hint?: string;
   /** Trust domains whose bundles belong to the workload. */
   readonly federatesWith?: readonly string[];
+}
+
+/** What answers and audit lines say of the registration that gave a name; nothing for the default identity. */
+export function shownTerms({
+  registration,
+  hint,
+}: Partial<Terms> = {}): Pick<Partial<Terms>, 'registration' | 'hint'> {
+  return { ...(registration !== undefined && { registration }), ...(hint !== undefined && { hint }) };
 }
 
 /** What a request says of itself, such as the registration it wants: only keys that the profile knows. */

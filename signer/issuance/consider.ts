@@ -1,6 +1,6 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import type { Identify } from '../identity/identify.ts';
-import { lookUpPod, type PodFacts } from '../kube/pods.ts';
+import { lookUpPod, type PodFacts, type PodReader } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
@@ -10,6 +10,8 @@ import { type OpenRequest, readRequestKey } from './request.ts';
 
 export interface ConsiderNeeds {
   readonly pods: Store<PodFacts>;
+  /** How pods are read live. */
+  readonly podReader?: PodReader;
   readonly transport: Transport;
   readonly servedVersions: () => readonly CertificatesVersion[];
   readonly identify: Identify;
@@ -40,6 +42,7 @@ export async function consider(
   }
   const key = decideOnRequest(read, readRequestKey(read.key));
   if (key.kind !== 'supported') return { decision: key, request: read };
-  const lookup = await lookUpPod(read, { cache: needs.pods, transport: needs.transport }, { signal });
+  const { pods: cache, transport, podReader: reader } = needs;
+  const lookup = await lookUpPod(read, { cache, transport, ...(reader && { reader }) }, { signal });
   return { decision: decideOnPod(read, key, lookup, needs.identify), request: read };
 }

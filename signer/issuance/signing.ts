@@ -7,7 +7,7 @@ import type { Seconds } from '../../spiffe/pki/time.ts';
 import { issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
-import type { Terms } from '../identity/identify.ts';
+import { shownTerms, type Terms } from '../identity/identify.ts';
 import { namesOf } from '../identity/subject.ts';
 import type { Time } from '../kube/time.ts';
 import type { IssuedCertificate } from '../observe/audit.ts';
@@ -103,6 +103,7 @@ export function createSigning(needs: SigningNeeds) {
     });
     const certificate = {
       ...namesOf(decision.subject),
+      ...shownTerms(decision.terms),
       serial: serialHex,
       publicKeySha256: hash('sha256', decision.key.spki, 'hex'),
       authority: authority.id,

@@ -15,6 +15,9 @@ export interface IssuedCertificate {
   readonly spiffeId?: string;
   /** The DNS names in the certificate; absent where it has none. */
   readonly dnsNames?: readonly string[];
+  /** What gave the names: `namespace/name`, or the name of a ClusterWorkloadRegistration; absent for the default. */
+  readonly registration?: string;
+  readonly hint?: string;
   /** Lower-case hex. */
   readonly serial: string;
   /** SHA-256 of the SubjectPublicKeyInfo in lower-case hex. */
@@ -60,6 +63,9 @@ export interface EndpointAuditRecord {
   /** `jti` of the ServiceAccount token, which the API server's audit log names as well. */
   credentialId?: string;
   spiffeId?: string;
+  /** What gave the names; absent for the default identity. */
+  registration?: string;
+  hint?: string;
   /** Seconds since the epoch. */
   notAfter?: number;
 }

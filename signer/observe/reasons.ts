@@ -103,7 +103,29 @@ export const outcomes = {
   IdentityInvalid: row(
     'wait',
     'cluster administrator',
-    'No valid SPIFFE ID can be made for this pod ({}). Use another name for its namespace or ServiceAccount.',
+    'No valid SPIFFE ID can be made for this pod ({}). Correct the registration that it names, or the names, labels and ' +
+      'annotations of the pod.',
+    told,
+  ),
+  NotRegistered: row(
+    'wait',
+    'cluster administrator',
+    'No registration matches this pod, and this cluster gives identities only to registered pods ({}). Add the label ' +
+      'that is missing, or create a WorkloadRegistration that selects the pod.',
+    told,
+  ),
+  RegistrationAmbiguous: row(
+    'wait',
+    'cluster administrator',
+    'Several registrations of the same priority match this pod ({}). Give one of them a higher priority, let them ' +
+      'select different pods, or choose one with the userAnnotation kubespiffe.io/registration.',
+    told,
+  ),
+  RegistrationNotMatching: row(
+    'wait',
+    'pod author',
+    'The registration that the userAnnotation kubespiffe.io/registration names cannot be used for this pod ({}). Correct ' +
+      'the registration or the labels of the pod, or recreate the pod with another annotation.',
     told,
   ),
   NoService: row(

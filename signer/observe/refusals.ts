@@ -191,8 +191,8 @@ export const refusals = {
   ),
   CertificateNotOfPod: client(
     'The SPIFFE ID of the client certificate is not the one that its pod has now ({})',
-    'read the projected file again. If that does not help, report this to the cluster administrator',
-    { alarm: true },
+    'read the projected file again. After a change of registrations, use the ServiceAccount token until the certificate ' +
+      'was refreshed',
   ),
 
   PodGone: deny('The pod that the credential belongs to is gone ({})', ofARunningPod),
@@ -209,7 +209,19 @@ export const refusals = {
   ),
   IdentityInvalid: deny(
     'No SPIFFE ID can be made for this pod ({})',
-    'choose shorter names for its namespace and ServiceAccount',
+    'correct the registration that it names, or the names, labels and annotations of the pod',
+  ),
+  NotRegistered: deny(
+    'No registration matches this pod, and this cluster gives identities only to registered pods ({})',
+    'add the label that is missing, or create a WorkloadRegistration that selects the pod',
+  ),
+  RegistrationAmbiguous: deny(
+    'Several registrations of the same priority match this pod ({})',
+    'send the registration that is meant, or give one of them a higher priority',
+  ),
+  RegistrationNotMatching: deny(
+    'The registration that was asked for cannot be used for this pod ({})',
+    'send another one, or correct the registration or the labels of the pod',
   ),
 
   AudienceMissing: deny(
@@ -227,8 +239,8 @@ export const refusals = {
     'request the audience of the service that you call',
   ),
   AudienceNotAllowed: target(
-    'The policy of this cluster does not allow the audience',
-    'request another one, or ask the administrator to add it to the setting jwtAudiences',
+    'The audience is not one that {} allows',
+    'request another one, or ask the administrator to add it there',
   ),
 
   CsrUnreadable: deny(

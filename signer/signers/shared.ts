@@ -7,7 +7,7 @@ import type { EventRecorder } from '../kube/events.ts';
 import type { Informer, InformerNeeds } from '../kube/informer.ts';
 import type { Membership } from '../kube/membership.ts';
 import type { Permissions } from '../kube/permissions.ts';
-import type { PodFacts } from '../kube/pods.ts';
+import type { PodFacts, PodReader } from '../kube/pods.ts';
 import type { Time } from '../kube/time.ts';
 import type { WriteLimit } from '../kube/write-limit.ts';
 import type { Audit } from '../observe/audit.ts';
@@ -19,6 +19,8 @@ export interface Shared extends InformerNeeds {
   readonly config: Config;
   readonly discovery: Discovery;
   readonly pods: Informer<PodFacts>;
+  /** How `pods` reads them, for those that are read live. */
+  readonly podReader: PodReader;
   readonly membership: Membership;
   readonly clock: ServerClock;
   readonly guard: Guard;

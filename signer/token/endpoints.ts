@@ -4,7 +4,7 @@ import type { EndpointConfig } from '../config/endpoints.ts';
 import type { Identify } from '../identity/identify.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import { createLimiter } from '../kube/limiter.ts';
-import type { PodFacts } from '../kube/pods.ts';
+import type { PodFacts, PodReader } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 import type { Time } from '../kube/time.ts';
 import type { Transport } from '../kube/transport.ts';
@@ -32,6 +32,7 @@ export interface EndpointNeeds {
   /** Our own credential for the API server. */
   readonly authorization: () => Promise<string | undefined>;
   readonly pods: Store<PodFacts>;
+  readonly podReader?: PodReader;
   readonly pool: PoolView;
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
   readonly authority: X509ServiceNeeds['authority'];

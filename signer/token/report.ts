@@ -1,3 +1,4 @@
+import { shownTerms } from '../identity/identify.ts';
 import { type EventRecorder, podWarning } from '../kube/events.ts';
 import type { Time } from '../kube/time.ts';
 import { type Audit, auditOutcome } from '../observe/audit.ts';
@@ -114,13 +115,14 @@ export function createTokenReporter(needs: {
 /** What an audit line says of an SVID: never the token itself. */
 function auditedFacts(issued: IssuedToken | IssuedX509Svid) {
   const { spiffeId, notAfter } = issued;
+  const terms = shownTerms(issued);
   if (issued.kind === 'token') {
     const { tokenId, keyId } = issued;
     const audiences = issued.audiences.slice(0, 10).map((audience) => audience.slice(0, 200));
-    return { event: issued.kind, audiences, spiffeId, tokenId, keyId, notAfter };
+    return { event: issued.kind, audiences, spiffeId, ...terms, tokenId, keyId, notAfter };
   }
   const { serial, publicKeySha256, authority, notBefore, dnsNames } = issued;
-  const names = { spiffeId, ...(dnsNames.length > 0 && { dnsNames }) };
+  const names = { spiffeId, ...terms, ...(dnsNames.length > 0 && { dnsNames }) };
   return { event: issued.kind, ...names, serial, publicKeySha256, authority, notBefore, notAfter };
 }
 

@@ -87,6 +87,7 @@ function joinServices(
       hearsOfPods,
       seenLive: createRecent<true>({ lifetimeMs: settings.reviewCacheMs, time }),
       transport,
+      ...(parts.podReader && { reader: parts.podReader }),
     },
     identify: parts.identify,
     time,

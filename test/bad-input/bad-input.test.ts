@@ -93,10 +93,4 @@ describe('bad input', () => {
   });
 });
 
-const stateOfTheCluster = [
-  'PodNotVisible',
-  'KeyNotVisible',
-  'TrustNotPublished',
-  'StatusRejected',
-  'IdentityInvalid',
-];
+const stateOfTheCluster = ['KeyNotVisible', 'TrustNotPublished', 'StatusRejected'];

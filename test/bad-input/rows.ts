@@ -1,4 +1,5 @@
 import type { Reason } from '../../signer/observe/reasons.ts';
+import { registrationRows } from './registration-rows.ts';
 
 /** A test: file below test/, and its name as the runner prints it, without the suites around it. */
 type TestReference = readonly [file: string, name: string];
@@ -486,6 +487,7 @@ export const badInput: readonly BadInput[] = [
       [contractDns, 'waits for a pool of its own: one of a trust domain does not do'],
     ],
   },
+  ...registrationRows,
   {
     input: 'a setting that does not exist, or has an invalid value',
     verdict: 'the signer does not start',

@@ -50,6 +50,8 @@ const ofEachSigner = {
 test('the trust domain alone is enough', async () => {
   assert.deepEqual(await good({ argv: trustDomain }), {
     trustDomain: 'example.org',
+    ...{ defaultIdentity: 'serviceAccount', registrationClass: undefined, clusterName: undefined },
+    podAnnotations: [],
     serviceDomains: ['svc.cluster.local'],
     requestAdmission: 'policy',
     kubeconfig: undefined,

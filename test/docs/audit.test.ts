@@ -28,6 +28,8 @@ const ofRequest = {
   ...{
     spiffeId: true,
     dnsNames: true,
+    registration: true,
+    hint: true,
     serial: true,
     publicKeySha256: true,
     authority: true,
@@ -38,6 +40,7 @@ const ofRequest = {
 const ofEndpoint = {
   ...{ event: true, outcome: true, reason: true, message: true, address: true },
   ...{ namespace: true, pod: true, serviceAccount: true, credentialId: true, spiffeId: true, notAfter: true },
+  ...{ registration: true, hint: true },
 } as const;
 const ofToken = {
   ...ofEndpoint,
@@ -133,7 +136,7 @@ describe('the page on audit lines', () => {
     assert.equal(String(time).length, String(written).length);
     assert.deepEqual(
       Object.keys(ofRequest).filter((member) => !(member in (lines[0] ?? {}))),
-      ['dnsNames'],
+      ['dnsNames', 'registration', 'hint'],
     );
 
     const { certificate, ...waiting } = issued;
@@ -158,7 +161,7 @@ describe('the page on audit lines', () => {
     assert.deepEqual(line, shown);
     assert.deepEqual(
       Object.keys(ofToken).filter((name) => !(name in shown)),
-      ['message'],
+      ['message', 'registration', 'hint'],
     );
   });
 

@@ -443,6 +443,15 @@ describe('a ClusterRegistrationPolicy', () => {
     });
   }
 
+  it('reads the rest of a policy with something wrong', () => {
+    const { grants, problems } = aPolicy(
+      { namespaces: ['*'], pathPrefixes: ['/a/'] },
+      { namespaces: ['shop'], pathPrefixes: ['/teams', '/b/'], dnsNames: ['*', 'x.example'] },
+    );
+    assert.equal(problems.length, 3);
+    assert.deepEqual([...grants], [['shop', { pathPrefixes: ['/b/'], dnsNames: ['x.example'] }]]);
+  });
+
   it('never throws, whatever the object is, and then grants nothing', () => {
     fc.assert(fc.property(fc.anything(), (wire) => assert.equal(readPolicy(wire).grants.size, 0)));
     assert.equal(readPolicy({ spec: { grants: { length: 3 } } }).grants.size, 0);

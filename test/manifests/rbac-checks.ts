@@ -20,7 +20,10 @@ const events = '/apis/events.k8s.io/v1/namespaces/default/events';
 const pods = '/api/v1/pods';
 const secrets = '/api/v1/namespaces/kubespiffe/secrets';
 const configMaps = '/api/v1/configmaps?fieldSelector=metadata.name=kubespiffe-roots';
-const namespaces = '/api/v1/namespaces?labelSelector=kubespiffe.io/roots=true';
+const namespaces = '/api/v1/namespaces';
+const services = '/api/v1/services';
+const registrations = '/apis/kubespiffe.io/v1alpha1';
+const policies = `${registrations}/clusterregistrationpolicies`;
 const watch = 'watch=true';
 /** Nothing is changed: authorization and validation run as always. */
 const dryRun = 'dryRun=All';
@@ -105,12 +108,6 @@ export async function serviceDnsChecks(controlPlane: ControlPlane): Promise<Chec
     { grant: 'signers attest', purpose: 'publish roots for kubespiffe.io/service-dns', call: publish },
     { grant: 'clustertrustbundles create', purpose: 'publish these roots for the first time', call: publish },
     { grant: 'clustertrustbundles patch', purpose: 'keep these roots right', call: publish },
-    { grant: 'services list', purpose: 'know the Services at start', call: get('/api/v1/services') },
-    {
-      grant: 'services watch',
-      purpose: 'know the Services as they change',
-      call: get(`/api/v1/services?${watch}`),
-    },
     { grant: 'secrets list', purpose: 'read the pool of DNS names at start', call: get(pool) },
     {
       grant: 'secrets watch',
@@ -183,11 +180,39 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
         },
       ];
     }),
-    { grant: 'namespaces list', purpose: 'find the namespaces with the label', call: get(namespaces) },
+    ...['workloadregistrations', 'clusterworkloadregistrations'].flatMap((resource) => [
+      {
+        grant: `${resource} list`,
+        purpose: 'know the registrations at start',
+        call: get(`${registrations}/${resource}`),
+      },
+      {
+        grant: `${resource} watch`,
+        purpose: 'hear of changed registrations',
+        call: get(`${registrations}/${resource}?${watch}`),
+      },
+    ]),
+    {
+      grant: 'clusterregistrationpolicies list',
+      purpose: 'know what namespaces may give',
+      call: get(`${policies}?fieldSelector=metadata.name=default`),
+    },
+    {
+      grant: 'clusterregistrationpolicies watch',
+      purpose: 'hear of grants',
+      call: get(`${policies}?fieldSelector=metadata.name=default&${watch}`),
+    },
+    { grant: 'services list', purpose: 'know the Services at start', call: get(services) },
+    {
+      grant: 'services watch',
+      purpose: 'hear of Services that select a pod',
+      call: get(`${services}?${watch}`),
+    },
+    { grant: 'namespaces list', purpose: 'know the labels of namespaces', call: get(namespaces) },
     {
       grant: 'namespaces watch',
       purpose: 'hear of a label that is set or taken off',
-      call: get(`${namespaces}&${watch}`),
+      call: get(`${namespaces}?${watch}`),
     },
     {
       grant: 'namespaces get',

@@ -14,6 +14,7 @@ import { answerTo, create, createPod, requestFor, requestOfOldKubelet } from '..
 import { type AskedFor, auditLogIn } from './audit-log.ts';
 import { rolesAt } from './roles.ts';
 
+const crds = join(import.meta.dirname, '../../manifests/crds');
 const configMapRbac = join(import.meta.dirname, '../../manifests/roots-configmap/rbac.yaml');
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
 const rolePaths = [
@@ -34,6 +35,7 @@ const grantedByKubernetes = [
   '/openid/v1/jwks',
   '/apis/certificates.k8s.io/v1',
   '/apis/certificates.k8s.io/v1beta1',
+  '/apis/kubespiffe.io/v1alpha1',
 ];
 /** Asked of the authorizer by the API server itself, when a status or a bundle of the signer is written. */
 const checkedWithin: Record<string, string> = {
@@ -51,6 +53,7 @@ before(async () => {
   auditLog = await auditLogIn(folder);
   controlPlane = await startControlPlane({ betaApis: true, apiServerFlags: auditLog.flags });
   const installed = await installTokenEndpoint(controlPlane);
+  await controlPlane.kubectl(['apply', '--server-side', '-k', crds]);
   await controlPlane.kubectl(['apply', '-f', configMapRbac]);
   endpoint = await startTokenSigner(installed, { flags: ['--roots-config-map', 'kubespiffe-roots'] });
   await endpoint.signer.ready();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { loadConfig } from '../../signer/config/load.ts';
+import { registrationSpecs } from '../../signer/identity/registration-specs.ts';
 import { allServices } from '../../signer/kube/services.ts';
 import { neededPermissions } from '../../signer/permissions.ts';
 import { serviceDns } from '../../signer/signers/service-dns.ts';
@@ -75,8 +76,9 @@ test('the signer checks for every right that the manifests grant it, and for no 
   ];
   const loaded = await loadConfig({ argv, env: {}, readFile: async () => '' });
   assert.ok(loaded.kind === 'config');
+  const facts = Object.values({ ...registrationSpecs(loaded.config), allServices }).map((spec) => ({ spec }));
   const signers = [
-    { profile: spiffe, facts: [] },
+    { profile: spiffe, facts },
     { profile: serviceDns, facts: [{ spec: allServices }] },
   ];
   const checked = neededPermissions(loaded.config, signers, false)
@@ -178,6 +180,7 @@ test('what is not the signer’s business is refused', async (t) => {
   }
 
   const certificates = '/apis/certificates.k8s.io/v1';
+  const registrations = '/apis/kubespiffe.io/v1alpha1';
   const bundles = `${certificates}/clustertrustbundles`;
   const apply = (name: string) => `${bundles}/${name}?fieldManager=kubespiffe&force=true`;
   const applyPatch = 'application/apply-patch+yaml';
@@ -244,6 +247,16 @@ test('what is not the signer’s business is refused', async (t) => {
     ],
     ['delete an Event', 'DELETE', '/apis/events.k8s.io/v1/namespaces/default/events/told'],
     ['list nodes', 'GET', '/api/v1/nodes'],
+    [
+      'change a registration',
+      'PATCH',
+      `${registrations}/namespaces/default/workloadregistrations/web`,
+      { spec: { priority: 1 } },
+      mergePatch,
+    ],
+    ['delete a registration', 'DELETE', `${registrations}/clusterworkloadregistrations/web`],
+    ['list all ClusterRegistrationPolicies', 'GET', `${registrations}/clusterregistrationpolicies`],
+    ['change a Service', 'PATCH', '/api/v1/namespaces/default/services/kubernetes', { spec: {} }, mergePatch],
     ['list all ConfigMaps', 'GET', '/api/v1/configmaps'],
     ['list the ConfigMaps of its namespace', 'GET', '/api/v1/namespaces/kubespiffe/configmaps'],
     ['watch another ConfigMap', 'GET', '/api/v1/configmaps?fieldSelector=metadata.name=other&watch=true'],

@@ -12,7 +12,7 @@ describe('descriptions', () => {
 
   /** How a sentence begins that tells somebody to do something. */
   const imperatives =
-    /^(ask|check|choose|disable|leave|project|read|recreate|report|request|reuse|see|send|set|sign|try|use) /;
+    /^(add|ask|check|choose|correct|disable|leave|project|read|recreate|report|request|reuse|see|send|set|sign|try|use) /;
 
   it('say what to do, however long the detail is', () => {
     for (const code of Object.keys(refusals) as (keyof typeof refusals)[]) {

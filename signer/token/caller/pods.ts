@@ -1,15 +1,16 @@
-import {
-  type Annotations,
-  type Identify,
-  noAnnotations,
-  type Terms,
-  verifyPod,
-} from '../../identity/identify.ts';
+import { type Identify, noAnnotations, type Terms, verifyPod } from '../../identity/identify.ts';
+import { registrationAnnotation } from '../../identity/identify-registered.ts';
 import { type Subject, spiffeIdIn } from '../../identity/subject.ts';
-import { lookUpPod, type PodFacts, type PodLookup, type PodReference } from '../../kube/pods.ts';
+import {
+  lookUpPod,
+  type PodFacts,
+  type PodLookup,
+  type PodReader,
+  type PodReference,
+} from '../../kube/pods.ts';
 import type { Store } from '../../kube/store.ts';
 import type { Transport } from '../../kube/transport.ts';
-import { type Checked, isRefusal, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, isRefusal, pass, type Refused, refuse } from '../../observe/refusals.ts';
 import type { Caller } from './caller.ts';
 import type { Recent } from './recent.ts';
 
@@ -38,6 +39,7 @@ export async function lookUpCaller(
     /** UIDs of pods that the API server has shown live a moment ago. */
     readonly seenLive: Recent<true>;
     readonly transport: Transport;
+    readonly reader?: PodReader;
   },
 ): Promise<PodLookup> {
   const isConfirmed = caller.provedBy === 'token' || needs.seenLive.get(caller.pod.uid) === true;
@@ -65,31 +67,28 @@ export interface CallerIdentity {
  * Whether the pod of a caller may have an identity now, and which. Decided for every request, by the functions that
  * decide for PodCertificateRequests. Pure.
  *
- * @param now seconds since the epoch.
+ * @param now seconds since the epoch. @param registration that a request asks for.
  */
 export function identifyCaller(
   caller: Caller,
   lookup: PodLookup,
   identify: Identify,
   now: number,
-  annotations: Annotations = noAnnotations,
+  registration?: string,
 ): Checked<CallerIdentity> {
   const named = podOf(caller);
   const verified = verifyPod(named, lookup);
   if (!verified.ok) {
-    const { reason, detail } = verified;
-    return refuse(reason === 'PodNotVisible' ? 'PodUnavailable' : reason, detail);
+    return refuseAs(verified);
   }
   const { finished, deletesAt } = verified.pod;
   if (finished !== undefined) return refuse('PodFinished', finished);
   if (deletesAt !== undefined && now > deletesAt) {
     return refuse('PodDeleted', `${named.namespace}/${named.podName}`);
   }
+  const annotations = registration === undefined ? noAnnotations : { [registrationAnnotation]: registration };
   const identity = identify(named, verified.pod, annotations);
-  if (!identity.ok) {
-    const { reason, detail } = identity;
-    return refuse(isRefusal(reason) ? reason : 'IdentityInvalid', detail);
-  }
+  if (!identity.ok) return refuseAs(identity);
   const { subject, terms } = identity;
   const spiffeId = spiffeIdIn(subject);
   if (spiffeId === undefined) return refuse('IdentityInvalid', `${subject.display} has no SPIFFE ID`);
@@ -97,4 +96,10 @@ export function identifyCaller(
     return refuse('CertificateNotOfPod', spiffeId);
   }
   return pass({ subject, spiffeId, ...(terms && { terms }) });
+}
+
+/** A pod that is not visible yet is asked for again; what this signer's identities never lack has no code of its own. */
+function refuseAs({ reason, detail }: { readonly reason: string; readonly detail: string }): Refused {
+  if (reason === 'PodNotVisible') return refuse('PodUnavailable', detail);
+  return refuse(isRefusal(reason) ? reason : 'IdentityInvalid', detail);
 }

@@ -54,6 +54,21 @@ const refusalSchema = {
 };
 
 export const json = (schema: object) => ({ 'application/json': { schema } });
+/** In requests. */
+export const registration = {
+  type: 'string',
+  maxLength: 253,
+  description:
+    'Name of the registration that is meant, where several match the pod: one of its namespace, or of the cluster',
+};
+/** In answers. */
+export const ofRegistration = {
+  registration: {
+    type: 'string',
+    description: 'The registration that gave the SPIFFE ID; absent for the default identity',
+  },
+  hint: { type: 'string', description: 'What the registration says about the use of the identity' },
+};
 export const header = (description: string) => ({ type: 'string', description });
 
 /** One response for each status, with the reasons that it may have: the table of refusals, turned over. */

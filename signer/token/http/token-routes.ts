@@ -1,11 +1,12 @@
 import type { FastifyReply, FastifySchema } from 'fastify';
+import { shownTerms } from '../../identity/identify.ts';
 import type { Checked } from '../../observe/refusals.ts';
 import type { Presented } from '../caller/credential.ts';
 import { maxTokenLength } from '../caller/psat.ts';
 import { grantType, jwtTokenType, readExchange, readShortForm, type TokenRequest } from '../svid/exchange.ts';
 import type { IssuedToken, TokenService } from '../svid/jwt-service.ts';
 import type { Http } from './http.ts';
-import { header, json, refusedAt } from './openapi.ts';
+import { header, json, ofRegistration, refusedAt, registration } from './openapi.ts';
 import { paths } from './paths.ts';
 
 const formType = 'application/x-www-form-urlencoded';
@@ -31,6 +32,7 @@ const form = {
     subject_token_type: { const: jwtTokenType },
     requested_token_type: { const: jwtTokenType },
     audience,
+    registration,
   },
   additionalProperties: false,
 };
@@ -38,7 +40,7 @@ const form = {
 const shortForm = {
   type: 'object',
   required: ['audience'],
-  properties: { audience },
+  properties: { audience, registration },
   additionalProperties: false,
 };
 
@@ -51,6 +53,7 @@ const tokenSchema = {
     issued_token_type: { const: jwtTokenType },
     token_type: { const: 'Bearer' },
     expires_in: { type: 'integer', minimum: 1, description: 'Seconds' },
+    ...ofRegistration,
   },
   additionalProperties: false,
 };
@@ -109,12 +112,14 @@ export function addTokenRoutes({ app, issued }: Http, issue: TokenService): void
 }
 
 /** RFC 6749 5.1, RFC 8693 2.2.1. */
-function send(reply: FastifyReply, { token, expiresIn }: IssuedToken): FastifyReply {
+function send(reply: FastifyReply, issued: IssuedToken): FastifyReply {
+  const { token, expiresIn } = issued;
   const answer = {
     access_token: token,
     issued_token_type: jwtTokenType,
     token_type: 'Bearer',
     expires_in: expiresIn,
+    ...shownTerms(issued),
   };
   return reply
     .headers({ 'cache-control': 'no-store', pragma: 'no-cache' })

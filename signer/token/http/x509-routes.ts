@@ -1,9 +1,10 @@
 import type { FastifyReply, FastifySchema } from 'fastify';
+import { shownTerms } from '../../identity/identify.ts';
 import { readX509Request } from '../svid/csr-request.ts';
 import type { IssuedX509Svid, X509Service } from '../svid/x509-service.ts';
 import type { Http } from './http.ts';
 import { maxBodyBytes } from './limits.ts';
-import { header, json, refusedAt } from './openapi.ts';
+import { header, json, ofRegistration, refusedAt, registration } from './openapi.ts';
 import { paths } from './paths.ts';
 
 /** RFC 5967. */
@@ -21,6 +22,7 @@ const x509SvidSchema = {
     trust_bundle: { type: 'string', description: 'The roots; PEM' },
     expires_at: { type: 'integer', description: 'Seconds since the epoch' },
     refresh_at: { type: 'integer', description: 'When to request the next, seconds since the epoch' },
+    ...ofRegistration,
   },
   additionalProperties: false,
 };
@@ -29,6 +31,7 @@ const schema: FastifySchema = {
   operationId: 'getX509Svid',
   summary: 'Get an X509-SVID for a PKCS#10 request',
   security: [{ serviceAccountToken: [] }],
+  querystring: { type: 'object', properties: { registration } },
   body: {
     content: {
       [requestType]: {
@@ -69,8 +72,9 @@ export function addX509Routes({ app, issued }: Http, issue: X509Service): void {
 
   app.post(paths.x509Svid, { schema }, async (request, reply) => {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+    const { registration } = request.query as { registration?: unknown };
     const svid = await issued(reply, requestType, async (presented, context) => {
-      const asked = readX509Request(body, presented);
+      const asked = readX509Request(body, presented, registration);
       return asked.ok ? issue(asked.value, context) : asked;
     });
     return svid ? send(reply, svid) : reply;
@@ -87,6 +91,7 @@ function send(reply: FastifyReply, svid: IssuedX509Svid): FastifyReply {
       trust_bundle: rootsPem,
       expires_at: notAfter,
       refresh_at: refreshAt,
+      ...shownTerms(svid),
     });
   }
   return reply

@@ -33,11 +33,18 @@ export function checkAudiences(
     const target = looseForm(audience);
     if ([...policy.forbiddenAudiences()].some((one) => looseForm(one) === target))
       return refuse('AudienceForbidden');
-    if (policy.allowedAudiences && !policy.allowedAudiences.some((pattern) => matches(audience, pattern))) {
-      return refuse('AudienceNotAllowed');
-    }
   }
-  return pass(wanted);
+  return checkAllowed(wanted, policy.allowedAudiences, 'the setting jwtAudiences');
+}
+
+/** Whether all audiences are among those that somebody allows. Pure. */
+export function checkAllowed(
+  wanted: readonly string[],
+  allowed: readonly string[] | undefined,
+  by: string,
+): Checked<readonly string[]> {
+  const isAllowed = (audience: string) => allowed?.some((pattern) => matches(audience, pattern)) ?? true;
+  return wanted.every(isAllowed) ? pass(wanted) : refuse('AudienceNotAllowed', by);
 }
 
 /**

@@ -2,6 +2,7 @@ import { decodePem } from '../../../spiffe/pki/pem.ts';
 import { textOf } from '../../../spiffe/pki/text.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import { bearerOf, type Presented } from '../caller/credential.ts';
+import { withRegistration } from './exchange.ts';
 
 /** What was asked for, not looked into yet. */
 export interface X509Request {
@@ -9,18 +10,28 @@ export interface X509Request {
   readonly subjectToken: string;
   /** PKCS#10 request, DER or PEM, as it was sent. */
   readonly body: Uint8Array;
+  /** Name of the registration that is meant; undefined for the one that counts for the pod. */
+  readonly registration?: string;
 }
 
 /**
  * Reads the credential of a request for a certificate: the ServiceAccount token as Bearer, and no certificate, which
  * would renew itself for ever. Pure.
+ *
+ * @param registration the query parameter of that name.
  */
-export function readX509Request(body: Uint8Array, { authorization, peer }: Presented): Checked<X509Request> {
+export function readX509Request(
+  body: Uint8Array,
+  { authorization, peer }: Presented,
+  registration?: unknown,
+): Checked<X509Request> {
   if (peer?.certificate) {
     return refuse('CredentialsRepeated', 'a client certificate beside the ServiceAccount token');
   }
   const subjectToken = bearerOf(authorization);
-  return subjectToken.ok ? pass({ subjectToken: subjectToken.value, body }) : subjectToken;
+  return subjectToken.ok
+    ? withRegistration({ subjectToken: subjectToken.value, body }, registration)
+    : subjectToken;
 }
 
 /** The second is what old versions of OpenSSL and Windows write (RFC 7468 7). */

@@ -1,4 +1,5 @@
 import { parseJsonObject } from '../../../spiffe/json.ts';
+import { registrationNameProblem } from '../../identity/identify-registered.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import { type Credential, credentialOf, type Presented } from '../caller/credential.ts';
 
@@ -6,6 +7,8 @@ import { type Credential, credentialOf, type Presented } from '../caller/credent
 export interface TokenRequest {
   readonly credential: Credential;
   readonly audiences: readonly string[];
+  /** Name of the registration that is meant; undefined for the one that counts for the pod. */
+  readonly registration?: string;
 }
 
 export const grantType = 'urn:ietf:params:oauth:grant-type:token-exchange';
@@ -17,6 +20,7 @@ const known = new Set([
   'subject_token_type',
   'requested_token_type',
   'audience',
+  'registration',
 ]);
 /** RFC 8693 2.1 allows several targets; of all else there is one. */
 const mayRepeat = new Set(['audience']);
@@ -53,26 +57,42 @@ export function readExchange(body: string, presented: Presented): Checked<TokenR
   // An access token would be one of RFC 9068, with another typ and other claims.
   const requested = form.get('requested_token_type') ?? jwtTokenType;
   if (requested !== jwtTokenType) return refuse('TokenTypeUnsupported', 'requested_token_type');
-  return pass({ credential: { kind: 'token', token: subjectToken }, audiences: form.getAll('audience') });
+  const audiences = form.getAll('audience');
+  return withRegistration(
+    { credential: { kind: 'token', token: subjectToken }, audiences },
+    form.get('registration'),
+  );
 }
 
 /**
  * Reads the short form: the ServiceAccount token as Bearer (RFC 6750 2.1) or a client certificate, and
- * `{"audience":"…"}` or `{"audience":["…"]}`. Pure.
+ * `{"audience":"…"}` or `{"audience":["…"]}`, with `"registration":"…"` where one is meant. Pure.
  */
 export function readShortForm(body: string, presented: Presented): Checked<TokenRequest> {
   const credential = credentialOf(presented);
   if (!credential.ok) return credential;
   const read = parseJsonObject(body, 'the body');
   if (!read.ok) return refuse('RequestMalformed', read.reason);
-  const unknown = Object.keys(read.value).find((name) => name !== 'audience');
+  const unknown = Object.keys(read.value).find((name) => name !== 'audience' && name !== 'registration');
   if (unknown !== undefined) return refuse('ParameterUnsupported', nameOf(unknown));
-  const { audience = [] } = read.value;
+  const { audience = [], registration } = read.value;
   const audiences = Array.isArray(audience) ? audience : [audience];
   if (!audiences.every((one) => typeof one === 'string')) {
     return refuse('RequestMalformed', 'audience is neither a string nor a list of strings');
   }
-  return pass({ credential: credential.value, audiences });
+  return withRegistration({ credential: credential.value, audiences }, registration);
+}
+
+/** The registration that a request asks for, if it names one. Pure. */
+export function withRegistration<T extends object>(
+  request: T,
+  name: unknown,
+): Checked<T & { registration?: string }> {
+  if (name === null || name === undefined) return pass(request);
+  if (typeof name !== 'string' || registrationNameProblem(name) !== undefined) {
+    return refuse('RequestMalformed', 'registration is not the name of a registration');
+  }
+  return pass({ ...request, registration: name });
 }
 
 /** URLSearchParams accepts broken percent-encoding as it is, and replaces bytes that are not UTF-8. */

@@ -1,12 +1,12 @@
 import type { PoolView } from '../../authority/view.ts';
 import type { TokenConfig } from '../../config/endpoints.ts';
-import type { Identify } from '../../identity/identify.ts';
+import { type Identify, shownTerms } from '../../identity/identify.ts';
 import type { Time } from '../../kube/time.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
 import type { Authenticated } from '../caller/caller.ts';
 import type { Credential } from '../caller/credential.ts';
 import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
-import { type AudiencePolicy, checkAudiences } from './audiences.ts';
+import { type AudiencePolicy, checkAllowed, checkAudiences } from './audiences.ts';
 import type { TokenRequest } from './exchange.ts';
 import { expiryOf, mintJwtSvid } from './mint-jwt.ts';
 import type { RequestContext } from './request-context.ts';
@@ -38,6 +38,8 @@ export interface IssuedToken {
   /** Seconds that are left. */
   readonly expiresIn: number;
   readonly spiffeId: string;
+  readonly registration?: string;
+  readonly hint?: string;
   readonly audiences: readonly string[];
   /** `jti` */
   readonly tokenId: string;
@@ -63,12 +65,21 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
 
     const lookup = await lookUpCaller(caller, needs.pods);
     const now = Math.floor(needs.time.now() / 1000);
-    const identity = identifyCaller(caller, lookup, needs.identify, now);
+    const identity = identifyCaller(caller, lookup, needs.identify, now, request.registration);
     if (!identity.ok) return identity;
-    const { spiffeId } = identity.value;
+    const { spiffeId, terms } = identity.value;
+    const allowed = checkAllowed(
+      audiences.value,
+      terms?.audiences,
+      `the registration ${terms?.registration}`,
+    );
+    if (!allowed.ok) return allowed;
     const expiresAt = expiryOf({
       now,
-      lifetimeSeconds: policy.lifetimeSeconds,
+      lifetimeSeconds: Math.min(
+        policy.lifetimeSeconds,
+        terms?.maxTokenLifetimeSeconds ?? Number.POSITIVE_INFINITY,
+      ),
       credentialEndsAt: caller.expiresAt,
     });
     if (!expiresAt.ok) return expiresAt;
@@ -95,6 +106,7 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
       token,
       expiresIn: expiresAt.value - now,
       spiffeId,
+      ...shownTerms(terms),
       audiences: audiences.value,
       tokenId,
       keyId: signer.kid,

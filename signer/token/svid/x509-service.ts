@@ -3,7 +3,7 @@ import type { CertificateProfile } from '../../../spiffe/pki/leaf.ts';
 import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import type { Authority } from '../../authority/pool.ts';
-import type { Identify } from '../../identity/identify.ts';
+import { type Identify, shownTerms } from '../../identity/identify.ts';
 import type { Time } from '../../kube/time.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
 import { type Checked, pass, refuse } from '../../observe/refusals.ts';
@@ -39,6 +39,8 @@ export interface X509ServiceNeeds {
 export interface IssuedX509Svid {
   readonly kind: 'x509-svid';
   readonly spiffeId: string;
+  readonly registration?: string;
+  readonly hint?: string;
   readonly dnsNames: readonly string[];
   /** Leaf, then intermediates, without the root; PEM. */
   readonly chainPem: string;
@@ -75,9 +77,9 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
 
     const lookup = await lookUpCaller(caller, needs.pods);
     const now = Math.floor(needs.time.now() / 1000);
-    const identity = identifyCaller(caller, lookup, needs.identify, now);
+    const identity = identifyCaller(caller, lookup, needs.identify, now, request.registration);
     if (!identity.ok) return identity;
-    const { subject, spiffeId } = identity.value;
+    const { subject, spiffeId, terms } = identity.value;
 
     const usable = needs.authority();
     if (!usable.ok) return refuse('SigningUnavailable', clause(explain(usable.reason, usable.detail)));
@@ -90,7 +92,7 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
       pod: podIdentityOf(caller),
       key: key.value,
       now,
-      lifetimeSeconds: needs.lifetimeSeconds,
+      lifetimeSeconds: Math.min(needs.lifetimeSeconds, terms?.maxLifetimeSeconds ?? Number.POSITIVE_INFINITY),
       credentialEndsAt: caller.expiresAt,
       serial: makeSerial(needs.randomBytes),
     });
@@ -99,6 +101,7 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     return pass({
       kind: 'x509-svid',
       spiffeId,
+      ...shownTerms(terms),
       dnsNames: subject.dnsNames,
       chainPem,
       rootsPem,

@@ -31,13 +31,14 @@ interface Operation {
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
 
 const spiffeId = 'spiffe://example.org/ns/n/sa/a';
+const ofRegistration = { registration: 'n/a', hint: 'internal' };
 const aToken: IssuedToken = {
-  ...{ kind: 'token', token: 'x.y.z', expiresIn: 300, spiffeId },
+  ...{ kind: 'token', token: 'x.y.z', expiresIn: 300, spiffeId, ...ofRegistration },
   ...{ audiences: ['a'], tokenId: 'i', keyId: 'k', notAfter: 600 },
 };
 const leaf = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
 const aCertificate: IssuedX509Svid = {
-  ...{ kind: 'x509-svid', spiffeId, dnsNames: [], chainPem: leaf + leaf, rootsPem: leaf },
+  ...{ kind: 'x509-svid', spiffeId, ...ofRegistration, dnsNames: [], chainPem: leaf + leaf, rootsPem: leaf },
   ...{ serial: '01', publicKeySha256: '02', authority: 'x1' },
   ...{ notBefore: 0, issuedAt: 100, refreshAt: 350, notAfter: 600 },
 };
@@ -160,8 +161,10 @@ describe('the OpenAPI document', () => {
       assertDescribed(each.operation, answer);
       if (each.method !== 'POST') continue;
       const { required, properties } = each.path === paths.x509Svid ? X509Svid : Token;
-      assert.deepEqual(Object.keys(answer.json()).sort(), [...required].sort());
-      assert.deepEqual(Object.keys(properties).sort(), [...required].sort());
+      const { registration, hint, ...always } = answer.json();
+      assert.deepEqual({ registration, hint }, ofRegistration);
+      assert.deepEqual(Object.keys(always).sort(), [...required].sort());
+      assert.deepEqual(Object.keys(properties).sort(), Object.keys(answer.json()).sort());
     }
   });
 
@@ -242,7 +245,7 @@ describe('the OpenAPI document', () => {
     assert.ok(schema);
     const read = (fields: Record<string, string>) =>
       readExchange(new URLSearchParams(fields).toString(), { authorization: undefined });
-    const all = { ...form, requested_token_type: form.subject_token_type };
+    const all = { ...form, requested_token_type: form.subject_token_type, registration: 'web' };
     assert.deepEqual(Object.keys(schema.properties).sort(), Object.keys(all).sort());
     assert.ok(read(all).ok && read(form).ok);
     for (const name of schema.required) {

@@ -1,0 +1,55 @@
+import type { Identify } from '../identity/identify.ts';
+import { createIdentify } from '../identity/identify-registered.ts';
+import type { NamingPolicy } from '../identity/registered-name.ts';
+import { registrationSpecs } from '../identity/registration-specs.ts';
+import { createRegistrations } from '../identity/registrations.ts';
+import { serviceNames } from '../identity/service-names.ts';
+import { createServices } from '../identity/services.ts';
+import { keysSelected } from '../kube/label-index.ts';
+import { allServices } from '../kube/services.ts';
+import type { IdentifierNeeds } from './profile.ts';
+
+/** Names pods by the registrations of the cluster, and follows everything that such a name depends on. */
+export function identifyByRegistrations(trustDomain: string, { follow, shared }: IdentifierNeeds): Identify {
+  const { config, pods } = shared;
+  const specs = registrationSpecs(config);
+  const namespaces = follow(specs.namespaces, (labels, key) => registrations.podsOfNamespace(key, labels));
+  const workload = follow(specs.workload, (registration) => registrations.podsOf(registration));
+  const cluster = follow(specs.cluster, (registration) => registrations.podsOf(registration));
+  const policies = follow(specs.policies, (policy) => registrations.podsOfPolicy(policy));
+  const services = follow(allServices, ({ selector }, key) =>
+    keysSelected(pods.store, key.slice(0, key.indexOf('/')), selector),
+  );
+  const registrations = createRegistrations(
+    {
+      workload: workload.store,
+      cluster: cluster.store,
+      policies: policies.store,
+      namespaces: namespaces.store,
+      pods: pods.store,
+    },
+    config.registrationClass,
+  );
+  return createIdentify(registrations, {
+    trustDomain,
+    clusterName: config.clusterName,
+    defaultIdentity: config.defaultIdentity,
+    serviceNames: namesOfServices(createServices(services.store), config.serviceDomains),
+    unserved: () =>
+      workload.isMissing() && cluster.isMissing()
+        ? 'the API server serves no registrations; apply manifests/crds'
+        : undefined,
+  });
+}
+
+/** For autoPopulateDNSNames: a pod without Services has its other names. */
+function namesOfServices(
+  services: ReturnType<typeof createServices>,
+  domains: readonly string[],
+): NamingPolicy['serviceNames'] {
+  return (pod) => {
+    const names = serviceNames(pod, services, domains);
+    if (names.ok) return { ok: true, value: names.dnsNames };
+    return names.reason === 'NoService' ? { ok: true, value: [] } : { ok: false, reason: names.detail };
+  };
+}

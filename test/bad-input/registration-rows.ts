@@ -1,0 +1,324 @@
+import type { BadInput } from './rows.ts';
+
+const template = 'identity/template.test.ts';
+const registration = 'identity/registration.test.ts';
+const registeredName = 'identity/registered-name.test.ts';
+const resolve = 'identity/resolve.test.ts';
+const registered = 'signers/registered.test.ts';
+
+/** Bad registrations, and bad labels, annotations and policies that they use. */
+export const registrationRows: readonly BadInput[] = [
+  {
+    input: 'a template with braces that are not closed or not opened, or with nothing in them',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [template, 'is refused with a reason: {{'],
+      [template, 'is refused with a reason: a }} b'],
+      [template, 'is refused with a reason: {{ }}'],
+    ],
+  },
+  {
+    input:
+      'a template with a function, a pipeline, a condition, a loop, a variable, parentheses or a comment',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [template, 'is refused with a reason: {{ printf "%s" .TrustDomain }}'],
+      [template, 'is refused with a reason: {{ .PodMeta.Name | lower }}'],
+      [template, 'is refused with a reason: {{ if .TrustDomain }}a{{ end }}'],
+      [template, 'is refused with a reason: {{ range .PodMeta.Labels }}a{{ end }}'],
+      [template, 'is refused with a reason: {{ $.TrustDomain }}'],
+      [template, 'is refused with a reason: {{ (index .PodMeta.Labels "app") }}'],
+      [template, 'is refused with a reason: {{/* a comment */}}'],
+    ],
+  },
+  {
+    input: 'a template with a field that does not exist, or with all labels at once',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [template, 'is refused with a reason: {{ .PodMeta.name }}'],
+      [template, 'is refused with a reason: {{ .NodeMeta.Name }}'],
+      [template, 'is refused with a reason: {{ .PodMeta.Labels }}'],
+    ],
+  },
+  {
+    input: '`index` with no key, two keys, a key that is not quoted, or one that no label can have',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [template, 'is refused with a reason: {{ index .PodMeta.Labels }}'],
+      [template, 'is refused with a reason: {{ index .PodMeta.Labels "a" "b" }}'],
+      [template, 'is refused with a reason: {{ index .PodMeta.Labels app }}'],
+      [template, 'is refused with a reason: {{ index .PodMeta.Labels "a/b/c" }}'],
+    ],
+  },
+  {
+    input: 'a template of more than 4096 characters, or one that makes more than 2048 bytes',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'gives nothing, and says why: at most 2048 bytes'],
+      [registeredName, 'gets no name: 2,049 bytes'],
+    ],
+  },
+  {
+    input: 'a template with `%2F`, unicode, `..`, an empty segment or a query as text',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'gives nothing, and says why: no percent-encoding'],
+      [registration, 'gives nothing, and says why: has only the characters'],
+      [registration, 'gives nothing, and says why: the segment ".."'],
+      [registration, 'gives nothing, and says why: an empty segment'],
+      [registration, 'gives nothing, and says why: no query'],
+    ],
+  },
+  {
+    input: 'a template that is empty, missing or not text',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'gives nothing, and says why: spiffeIDTemplate is missing'],
+      [registration, 'gives nothing, and says why: spiffeIDTemplate is empty, not text'],
+      [registration, 'gives nothing, and says why: spiffeIDTemplate is 5, not text'],
+    ],
+  },
+  {
+    input:
+      'a template of another trust domain, of none, of the trust domain alone, or with a label in its place',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'gives nothing, and says why: does not begin with'],
+      [registration, 'gives nothing, and says why: the trust domain itself; add a path'],
+      [registeredName, 'gets no name: another trust domain'],
+      [registeredName, 'gets no name: the bare trust domain'],
+    ],
+  },
+  {
+    input: 'a label or annotation that is missing or empty',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registeredName, 'gets no name: a missing label'],
+      [registeredName, 'gets no name: an empty label'],
+    ],
+  },
+  {
+    input: 'a label named like a member of every object, such as `constructor`',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [template, 'gives no name, and says why: {{ index .PodMeta.Labels "constructor" }} in a name of "/"'],
+    ],
+  },
+  {
+    input:
+      'a value with a slash: `a/ns/other` in an annotation, or in a label of an object from before validation',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registeredName, 'gets no name: /ns/other in an annotation'],
+      [registeredName, 'gets no name: /ns/other in a label of an object from before validation'],
+    ],
+  },
+  {
+    input: 'a value with `%2F`, `..`, a look-alike letter, a full-width slash, a line break or a query',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registeredName, 'gets no name: %2F in an annotation'],
+      [registeredName, 'gets no name: ".." in an annotation'],
+      [registeredName, 'gets no name: ".." of two values'],
+      [registeredName, 'gets no name: a look-alike letter'],
+      [registeredName, 'gets no name: a full-width slash'],
+      [registeredName, 'gets no name: a line break'],
+      [registeredName, 'gets no name: a query'],
+    ],
+  },
+  {
+    input:
+      'an annotation that the setting `podAnnotations` does not name, or `.ClusterName` without `clusterName`',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'gives nothing, and says why: the setting podAnnotations does not name example.org/x'],
+      [registration, 'refuses .ClusterName where the setting clusterName is not set'],
+    ],
+  },
+  {
+    input:
+      'a WorkloadRegistration that gives a name in another namespace, or outside of its own without a grant',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registeredName, 'gets no name: /ns/other by text'],
+      [registeredName, 'gets no name: a path prefix that nobody granted'],
+      [registeredName, 'gets no name: a grant of another namespace'],
+      [registeredName, 'gets no name: a namespace that begins like his own'],
+      [registeredName, 'gets no name: the namespace without a name below it'],
+    ],
+  },
+  {
+    input: 'a registration that gives a name below `/kubespiffe/` or `/ns/*/pod/`, by text or by labels',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registeredName, 'gets no name: the infrastructure'],
+      [registeredName, 'gets no name: the infrastructure by a label'],
+      [registeredName, 'gets no name: a pod of his own'],
+      [registeredName, 'gets no name: a pod of another namespace'],
+      [registeredName, 'gets no name: a pod by a label'],
+      [
+        registeredName,
+        'gets no name from a ClusterWorkloadRegistration that is written carelessly: a label as the reserved segment',
+      ],
+      [
+        registeredName,
+        'gets no name from a ClusterWorkloadRegistration that is written carelessly: labels as a pod',
+      ],
+    ],
+  },
+  {
+    input: 'a ClusterWorkloadRegistration whose labels make the path of another namespace',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [
+        registeredName,
+        'gets no name from a ClusterWorkloadRegistration that is written carelessly: two labels that make /ns/bank',
+      ],
+      [
+        registeredName,
+        'gets no name from a ClusterWorkloadRegistration that is written carelessly: a label as the namespace',
+      ],
+      [
+        registeredName,
+        'gets no name from a ClusterWorkloadRegistration that is written carelessly: a label as the end of the namespace',
+      ],
+    ],
+  },
+  {
+    input: 'DNS names that nobody granted, a wildcard, capitals, `_`, or a value with a dot',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registeredName, 'gets no name: a DNS name that nobody granted'],
+      [registeredName, 'gets no name: a DNS name with one label more than was granted'],
+      [registeredName, 'gets no name: the parent of a granted wildcard'],
+      [registeredName, 'gets no name: a DNS name with a dot in a label'],
+      [registeredName, 'gets no name: a DNS name with a capital'],
+      [registeredName, 'gets no name: a DNS name with an underscore'],
+      [registration, 'gives nothing, and says why: makes no DNS name in lower case'],
+    ],
+  },
+  {
+    input: '`autoPopulateDNSNames` for a pod with more than 100 names of Services',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registered, 'has the DNS names of the Services that select the pod, where its registration says so'],
+    ],
+  },
+  {
+    input: 'a selector that is text, has an unknown operator or member, or labels that are not text',
+    verdict: 'selects no pod',
+    tests: [
+      [registration, 'gives nothing, and says why: podSelector is "app=web", not a label selector'],
+      [registration, 'gives nothing, and says why: podSelector has "app", which is not known'],
+      [registration, 'gives nothing, and says why: podSelector has matchLabels that are not texts'],
+      [registration, 'gives nothing, and says why: podSelector has matchExpressions'],
+      [registration, 'selects no pod where podSelector cannot be read, since nobody knows which are meant'],
+    ],
+  },
+  {
+    input: 'a `ttl` below 1h, a `jwtTTL` below 1m, or one that is no duration',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'gives nothing, and says why: ttl is 10m; at least 1h is allowed'],
+      [registration, 'gives nothing, and says why: ttl is "1d", not a duration such as 1h30m'],
+      [registration, 'gives nothing, and says why: jwtTTL is 59s; at least 1m is allowed'],
+      [registration, 'lets pods wait for one that gives nothing, rather than give them another name'],
+    ],
+  },
+  {
+    input: 'empty lists of audiences or ServiceAccounts, an audience with `*` inside, more than 100 entries',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'gives nothing, and says why: audiences is empty; add an audience'],
+      [
+        registration,
+        'gives nothing, and says why: serviceAccountNames is empty; add a name, or remove the field',
+      ],
+      [registration, 'gives nothing, and says why: with "*" only at its end'],
+      [registration, 'gives nothing, and says why: has 101 entries'],
+    ],
+  },
+  {
+    input:
+      'a `hint` with a line break, a `priority` that is no whole number, a `federatesWith` with capitals',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'gives nothing, and says why: cannot be printed'],
+      [registration, 'gives nothing, and says why: priority is 1.5, not a whole number'],
+      [registration, 'gives nothing, and says why: write it in lower case'],
+    ],
+  },
+  {
+    input: 'a field that this version does not know, of a newer CRD or of the other kind',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'gives nothing, and says why: this version of the signer knows'],
+      [registration, 'gives nothing, and says why: is not a field of a WorkloadRegistration'],
+    ],
+  },
+  {
+    input: 'a registration or policy that is any other JSON',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [registration, 'never throws, whatever the object is'],
+      [registeredName, 'never throws, whatever the object is, and then grants nothing'],
+    ],
+  },
+  {
+    input: 'a policy with a prefix without a final `/`, a DNS name `*`, or the namespace `*`',
+    verdict: 'grants nothing',
+    tests: [
+      [registeredName, 'never throws, whatever the object is, and then grants nothing'],
+      [registeredName, 'reads the rest of a policy with something wrong'],
+    ],
+  },
+  {
+    input: 'two registrations of the same priority, or ten thousand, that match one pod',
+    verdict: ['RegistrationAmbiguous'],
+    tests: [
+      [resolve, 'is neither of two'],
+      [resolve, 'is neither of two of the highest priority'],
+      [resolve, 'is none of ten thousand, of which it names five'],
+    ],
+  },
+  {
+    input:
+      'a chosen registration that does not exist, does not match, is of another class, or is a fallback while others match',
+    verdict: ['RegistrationNotMatching'],
+    tests: [
+      [resolve, 'is none that does not match'],
+      [resolve, 'is not a fallback that is asked for, where another matches'],
+      [registered, 'is chosen by the request among those that match, and by no other name'],
+    ],
+  },
+  {
+    input: '`kubespiffe.io/registration` that no registration can be called, such as `shop/web` or nothing',
+    verdict: ['InvalidUnverifiedUserAnnotations'],
+    tests: [[registered, 'is refused for a choice that names no registration by its form']],
+  },
+  {
+    input: 'a pod without a registration where `defaultIdentity` is `none`',
+    verdict: ['NotRegistered'],
+    tests: [
+      [
+        registered,
+        'is none without a registration where defaultIdentity is none, and the reason says what would help',
+      ],
+    ],
+  },
+  {
+    input: 'a namespace whose labels were not seen yet, and a registration that selects by them',
+    verdict: ['PodNotVisible'],
+    tests: [
+      [
+        registered,
+        'waits for the labels of a namespace that was not seen, where a registration selects by such labels',
+      ],
+    ],
+  },
+  {
+    input: 'an API server that serves no registrations',
+    verdict: ['Issued'],
+    tests: [[registered, 'stays that of its ServiceAccount where the API server serves no registrations']],
+  },
+];
