@@ -22,6 +22,10 @@ export type ErrorCode =
   | 'POOL_MISSING'
   /** A trust bundle that cannot be used. */
   | 'BUNDLE_INVALID'
+  /** Credentials of a workload that cannot be used: no X509-SVID with its key, or expired. */
+  | 'SVID_INVALID'
+  /** A peer that was not accepted: no valid X509-SVID, or one with an ID that is not authorized. */
+  | 'PEER_REFUSED'
   /** A bundle endpoint that could not be reached, or did not prove to be the right one, or answered with an error. */
   | 'BUNDLE_UNREACHABLE'
   /** A token that is no valid JWT-SVID for who asks. */

@@ -16,6 +16,7 @@ const mayUse: Record<string, readonly string[]> = {
   'spiffe/pki': [],
   spiffe: ['spiffe/pki'],
   client: library,
+  workload: ['client', ...library],
   'workload/api': library,
   'signer/observe': ['spiffe/pki'],
   'signer/kube': ['client', ...library],
@@ -62,12 +63,17 @@ interface Import {
 
 function importsBelow(folder: string): Import[] {
   return sources(folder).flatMap((from) =>
-    [...textOf(from).matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, to = '']) => ({
-      from,
-      to: to.startsWith('.') ? relative(root, join(root, dirname(from), to)) : to,
-    })),
+    [...withoutDocstrings(textOf(from)).matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(
+      ([, to = '']) => ({
+        from,
+        to: to.startsWith('.') ? relative(root, join(root, dirname(from), to)) : to,
+      }),
+    ),
   );
 }
+
+/** The examples in docstrings import our package by its name. */
+const withoutDocstrings = (source: string) => source.replaceAll(/^ \* .*$/gm, ' *');
 
 function sources(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })

@@ -205,13 +205,15 @@ test('every folder of the program has its row in the house, and every file besid
   const { text } = await readPage('docs/development.md');
   const rows = text.split('\n## The house\n')[1]?.split('\n## ')[0] ?? '';
   const named = [...rows.matchAll(/^\| (`.+?) \|/gm)].flatMap(([, places = '']) =>
-    [...places.matchAll(/`((?:signer|spiffe|client)\/[\w./-]*)`/g)].map(([, name = '']) =>
+    [...places.matchAll(/`((?:signer|spiffe|client|workload)\/[\w./-]*)`/g)].map(([, name = '']) =>
       name.replace(/\/$/, ''),
     ),
   );
   const expected = [
     ...(await readdir(join(checkout, 'signer'))).map((name) => `signer/${name}`),
     'client',
+    'workload',
+    'workload/api',
     'spiffe',
     'spiffe/pki',
   ];
