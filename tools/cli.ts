@@ -10,6 +10,7 @@ import { caImport } from './commands/ca-import.ts';
 import { caRestore } from './commands/ca-restore.ts';
 import { caShow } from './commands/ca-show.ts';
 import { completion } from './commands/completion.ts';
+import { explain } from './commands/explain.ts';
 import { inspect } from './commands/inspect.ts';
 import { inspectPcr } from './commands/inspect-pcr.ts';
 import { signer } from './commands/signer.ts';
@@ -49,6 +50,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   bundleVerify(bundle, terminal, done);
   token(program, terminal);
   who(program, terminal, done);
+  explain(program, terminal, done);
   signer(program);
   inspectPcr(inspect(program, terminal, done), terminal, done);
   completion(program, terminal);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Pod } from '../../signer/kube/types.ts';
+import type { PodExplanation } from '../../tools/commands/explain-pod.ts';
 import type { WhoReport } from '../../tools/who/report.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { writeKubeconfig } from '../cluster/kubeconfig.ts';
@@ -103,6 +104,59 @@ describe('kubespiffe who', () => {
   });
 });
 
+describe('kubespiffe explain pod', () => {
+  it('shows the name that the pod gets, and its answered request', async () => {
+    const pod = await createWeb('asking');
+    await answerTo(controlPlane, await requestFor(controlPlane, pod));
+    const explained = await json<PodExplanation>('explain', 'pod', 'shop/asking');
+    const [spiffe] = explained.signers;
+    assert.equal(spiffe?.spiffeId, 'spiffe://example.org/ns/shop/sa/default');
+    assert.equal(explained.settings.from, 'Deployment kubespiffe/kubespiffe-signer');
+    assert.deepEqual(
+      explained.requests.map(({ state, names }) => [state, names]),
+      [['Issued', [spiffe?.spiffeId]]],
+    );
+    const { stdout, code } = await tool('explain', 'pod', 'shop/asking');
+    assert.equal(code, 0);
+    assert.match(
+      stdout,
+      /ok {2}name +spiffe:\/\/example\.org\/ns\/shop\/sa\/default {2}\(the default identity\)/,
+    );
+    assert.match(stdout, /=> {2}issues: Issued/);
+    assert.match(stdout, /^Next: nothing to do\.$/m);
+  });
+
+  it('repeats what the signer decided of an open and of a denied request, and its Event', async () => {
+    const pod = await createWeb('refused', { userAnnotations: { 'example.org/x': 'y' } });
+    await answerTo(
+      controlPlane,
+      await requestFor(controlPlane, pod, { unverifiedUserAnnotations: { 'example.org/x': 'y' } }),
+    );
+    await requestFor(controlPlane, pod, { nodeName: 'node-2' });
+    const explained = await waitFor('the Event', async () => {
+      const read = JSON.parse((await tool('explain', 'pod', 'shop/refused', '-o', 'json')).stdout);
+      return read.events.length > 0 && (read as PodExplanation);
+    });
+    const reasons = explained.requests.map(({ state, reason }) => [state, reason]).sort();
+    assert.deepEqual(reasons, [
+      ['Denied', 'InvalidUnverifiedUserAnnotations'],
+      ['Open', 'NodeMismatch'],
+    ]);
+    assert.equal(explained.signers[0]?.verdict.reason, 'InvalidUnverifiedUserAnnotations');
+    assert.equal(explained.events[0]?.reason, 'InvalidUnverifiedUserAnnotations');
+    const { stdout, code } = await tool('explain', 'pod', 'shop/refused');
+    assert.equal(code, 1);
+    assert.match(stdout, /^Next: .*kubespiffe explain denial shop\/refused/m);
+  });
+
+  it('says what to do about a pod that is not there, and a signer that is not enabled', async () => {
+    const missing = await tool('explain', 'pod', 'shop/none');
+    assert.match(missing.stderr, /there is no pod shop\/none\nhint: .*kubectl --namespace shop get pods/);
+    const disabled = await tool('explain', 'pod', 'shop/web-0', '--signer', 'kubespiffe.io/service-dns');
+    assert.match(disabled.stderr, /not enabled .*\nhint: set signers\.service-dns\.enabled to true/);
+  });
+});
+
 /** What is granted, and a command that fails without it. */
 const checks: Record<string, string[]> = {
   'pods list': ['who', 'web.shop.svc'],
@@ -110,6 +164,7 @@ const checks: Record<string, string[]> = {
   'clustertrustbundles list': ['who', 'web.shop.svc'],
   'deployments get': ['who', 'web.shop.svc'],
   'configmaps get': ['who', 'web.shop.svc'],
+  'events list': ['explain', 'pod', 'shop/web-0'],
 };
 
 describe('the roles of people who ask for identities', () => {

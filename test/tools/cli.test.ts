@@ -62,6 +62,7 @@ describe('help', () => {
     ['bundle', 'verify'],
     ['token'],
     ['who'],
+    ['explain', 'pod'],
     ['completion'],
   ]) {
     it(`of \`${args.join(' ')}\` has examples`, async () => {

@@ -1,0 +1,220 @@
+import type { Command } from 'commander';
+import type { Transport } from '../../signer/kube/transport.ts';
+import { allProfiles } from '../../signer/signers/profiles.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { type SignerEvent, signerEvents } from '../cluster/events.ts';
+import { createListed } from '../cluster/lists.ts';
+import { requestsWith } from '../cluster/requests.ts';
+import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
+import { createWorld, identityViewer } from '../cluster/world.ts';
+import { CliError, exitCodes } from '../errors.ts';
+import { explainPod, type SignerExplanation } from '../explain/pod.ts';
+import { explainRequest, type ReadRequest, type RequestExplanation } from '../explain/requests.ts';
+import { printSteps, printVerdict } from '../explain/steps.ts';
+import { withExamples } from '../help.ts';
+import { fromNow, mark, type OutputFormat, outputOption, printObject, span, table } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends ClusterOptions, SettingsOptions {
+  signer?: string;
+  output?: OutputFormat;
+}
+
+/** Everything that decides about the identities of a pod. */
+export interface PodExplanation {
+  /** `namespace/name` */
+  readonly pod: string;
+  readonly uid: string;
+  readonly settings: { readonly from: string; readonly trustDomain: string };
+  readonly signers: readonly SignerExplanation[];
+  /** Volumes of the pod that ask a signer that does not decide here, and why not. */
+  readonly otherVolumes: readonly {
+    readonly volume: string;
+    readonly signer: string;
+    readonly why: string;
+  }[];
+  readonly requests: readonly RequestExplanation[];
+  readonly events: readonly SignerEvent[];
+}
+
+/** `kubespiffe explain pod`: which identities a pod gets, and why. */
+export function explainPodCommand(
+  parent: Command,
+  terminal: Terminal,
+  done: (exitCode: number) => void,
+): Command {
+  const command = parent
+    .command('pod')
+    .description(
+      'Explain which identities a pod gets, and why.\n\n' +
+        'Shows each step of the decision with its facts and where they come from, the names, what the signer does now, and\n' +
+        'the open requests. Ends with 1 when a signer that the pod asks gives it nothing.',
+    )
+    .argument('<pod>', 'NAMESPACE/NAME of the pod.');
+  withExamples(
+    command,
+    `
+    # Why does this pod have its identity, or none?
+    kubespiffe explain pod shop/web-0
+
+    # Which DNS names would service-dns give to it?
+    kubespiffe explain pod shop/web-0 --signer kubespiffe.io/service-dns`,
+  );
+  return withCluster(withSignerSettings(command))
+    .option('--signer <name>', 'Explain only this signer, such as kubespiffe.io/spiffe.')
+    .addOption(outputOption())
+    .action(async (pod: string, options: Options) => {
+      const [namespace = '', name = '', ...rest] = pod.split('/');
+      if (namespace === '' || name === '' || rest.length > 0) {
+        throw new CliError('USAGE', `${pod} does not name a pod`, 'write NAMESPACE/NAME');
+      }
+      const explanation = await withApi(
+        options,
+        terminal,
+        (api) => explanationOf(api, terminal, { namespace, name }, options),
+        identityViewer,
+      );
+      if (options.output) printObject(terminal, options.output, explanation);
+      else print(terminal, explanation, Math.floor(terminal.now() / 1000));
+      done(blockedIn(explanation) ? exitCodes.failed : exitCodes.ok);
+    });
+}
+
+async function explanationOf(
+  api: Transport,
+  terminal: Terminal,
+  { namespace, name }: { namespace: string; name: string },
+  options: Options,
+): Promise<PodExplanation> {
+  const settings = await readSignerSettings(api, terminal, options);
+  const world = createWorld(settings);
+  const isEnabled = (signer: string) => world.signers.some(({ profile }) => profile.signerName === signer);
+  if (options.signer !== undefined && !isEnabled(options.signer)) {
+    throw new CliError('USAGE', ...notServed(options.signer, settings.from));
+  }
+  const key = `${namespace}/${name}`;
+  const requests = createListed(
+    requestsWith<ReadRequest>((wire, version) =>
+      wire.spec.podName === name ? { wire, version } : undefined,
+    ),
+  );
+  const events = createListed(signerEvents);
+  // Requests first: a request that is listed was made for a pod that was there before.
+  await requests.fill(api, namespace);
+  await Promise.all([world, events].map((each) => each.fill(api, namespace)));
+  const facts = world.pods.store.get(key);
+  if (!facts) {
+    const hint = `\`kubectl --namespace ${namespace} get pods\` lists the pods that there are`;
+    throw new CliError('API_STATUS', `there is no pod ${key}`, hint);
+  }
+  const explained = [...requests.store.values()].map((request) => explainRequest(request, world));
+  const { signer } = options;
+  return {
+    pod: key,
+    uid: facts.uid,
+    settings: { from: settings.from, trustDomain: settings.config.trustDomain },
+    signers: explainPod(world, key, facts, signer),
+    otherVolumes: facts.sources.flatMap(({ volume, signerName }) =>
+      isEnabled(signerName)
+        ? []
+        : [{ volume, signer: signerName, why: notServed(signerName, settings.from)[0] }],
+    ),
+    requests: explained
+      .filter((each) => each !== undefined && (signer === undefined || each.signer === signer))
+      .filter((each) => each !== undefined)
+      .sort((one, other) => one.createdAt.localeCompare(other.createdAt)),
+    events: [...events.store.values()]
+      .filter(({ pod, uid }) => pod === key && uid === facts.uid)
+      .sort((one, other) => one.at.localeCompare(other.at)),
+  };
+}
+
+/** The first signer that the pod asks and that gives it nothing. */
+function blockedIn({ signers }: PodExplanation): SignerExplanation | undefined {
+  const asked = signers.filter(({ volume }) => volume !== null);
+  return (asked.length > 0 ? asked : signers).find(({ verdict }) => verdict.verdict !== 'issue');
+}
+
+/** Why a signer does not decide, and what to do. */
+function notServed(signer: string, settingsFrom: string): [what: string, hint: string] {
+  const profile = allProfiles.find(({ signerName }) => signerName === signer);
+  if (!profile) {
+    const known = allProfiles.map(({ signerName }) => signerName).join(', ');
+    return [`${signer} is not a signer of kubespiffe`, `the signers are ${known}`];
+  }
+  return [
+    `${signer} is not enabled in the settings of ${settingsFrom}`,
+    `set signers.${profile.name}.enabled to true`,
+  ];
+}
+
+function print(terminal: Terminal, explanation: PodExplanation, now: number): void {
+  const { pod, settings, signers, otherVolumes, requests, events } = explanation;
+  terminal.out(`${mark(terminal, 'title', `Pod ${pod}`)}\n`);
+  terminal.out(`  trust domain ${settings.trustDomain}, by the settings of ${printable(settings.from)}\n`);
+  for (const { signer, volume, steps, verdict } of signers) {
+    const title = volume === null ? signer : `${signer} for volume ${volume}`;
+    terminal.out(`\n${mark(terminal, 'title', printable(title))}\n`);
+    printSteps(terminal, shortened(steps));
+    printVerdict(terminal, verdict);
+  }
+  for (const { volume, why } of otherVolumes)
+    terminal.out(`\nVolume ${printable(volume)}: ${printable(why)}\n`);
+  if (requests.length > 0) {
+    terminal.out(`\n${mark(terminal, 'title', 'Requests')}\n`);
+    terminal.out(
+      table([['NAME', 'SIGNER', 'AGE', 'STATE', 'WHY'], ...requests.map((each) => requestRow(each, now))]),
+    );
+  }
+  const last = events.at(-1);
+  if (last) {
+    terminal.out(`\n${mark(terminal, 'title', 'Last Event of the signer')}\n`);
+    const at = fromNow(Date.parse(last.at) / 1000, now);
+    terminal.out(`  ${printable(last.reason)}, ${at}: ${printable(last.message)}\n`);
+  }
+  terminal.out(`\nNext: ${next(explanation)}\n`);
+}
+
+const mostUnmatched = 10;
+
+/** What does not count is cut: there may be thousands of registrations. */
+function shortened(steps: SignerExplanation['steps']): SignerExplanation['steps'] {
+  const unmatched = steps.filter(({ ok }) => ok === null);
+  const left = unmatched.length - mostUnmatched;
+  if (left <= 0) return steps;
+  const cut = new Set(unmatched.slice(mostUnmatched));
+  const fact = `${left} more do not count; -o json lists them`;
+  const shown = steps.filter((step) => !cut.has(step));
+  const at = shown.findLastIndex(({ ok }) => ok === null) + 1;
+  return shown.toSpliced(at, 0, { ok: null, what: unmatched.at(-1)?.what ?? '', fact, from: '' });
+}
+
+function requestRow(
+  { request, signer, createdAt, state, reason, notAfter, names }: RequestExplanation,
+  now: number,
+): string[] {
+  const age = span(now - Date.parse(createdAt) / 1000);
+  const ends = notAfter === null ? '' : `, ends ${fromNow(Date.parse(notAfter) / 1000, now)}`;
+  const why = state === 'Issued' ? `${names.join(', ')}${ends}` : reason;
+  return [request.split('/')[1] ?? '', signer, age, state, why].map(printable);
+}
+
+/** The one thing to do now. */
+function next(explanation: PodExplanation): string {
+  const { signers, requests, pod } = explanation;
+  if (requests.some(({ state }) => state === 'Denied' || state === 'Failed')) {
+    return `kubelet does not repeat a request that was denied: \`kubespiffe explain denial ${pod}\`.`;
+  }
+  const blocked = blockedIn(explanation);
+  if (blocked) {
+    return `the ${blocked.verdict.owner} acts on ${blocked.verdict.reason}: docs/reference/outcomes.md#${blocked.verdict.reason.toLowerCase()}`;
+  }
+  if (signers.every(({ volume }) => volume === null)) {
+    return 'add a podCertificate source to a volume of the pod, unless it only needs tokens.';
+  }
+  if (requests.some(({ state }) => state === 'Open')) {
+    return 'the identity is clear, and a request is open: see the last Event, or `kubespiffe ca show` for the pool.';
+  }
+  return 'nothing to do.';
+}

@@ -1,0 +1,169 @@
+import { chosenServices, servicesAnnotation } from '../../signer/identity/chosen-services.ts';
+import { noAnnotations } from '../../signer/identity/identify.ts';
+import type { Registration } from '../../signer/identity/registration.ts';
+import { namesOf } from '../../signer/identity/subject.ts';
+import { type Decision, decideOnPod, decideOnRequest } from '../../signer/issuance/decide.ts';
+import type { Labels } from '../../signer/kube/label-selector.ts';
+import type { ServiceFacts } from '../../signer/kube/services.ts';
+import type { Store } from '../../signer/kube/store.ts';
+import { explain, outcomes } from '../../signer/observe/reasons.ts';
+import { placeOf } from '../cluster/identities.ts';
+import { type CertificateSource, type KnownPod, keyOf, requestOf } from '../cluster/pods.ts';
+import type { KnownSigner, World } from '../cluster/world.ts';
+import { span } from '../output.ts';
+import { registrationSteps } from './registrations.ts';
+import { serviceSteps } from './services.ts';
+import type { Step, Verdict } from './steps.ts';
+
+/** What one signer does for one pod, and why. */
+export interface SignerExplanation {
+  readonly signer: string;
+  /** The volume of the pod that asks; null where the pod can only ask the token endpoint. */
+  readonly volume: string | null;
+  readonly steps: readonly Step[];
+  readonly verdict: Verdict;
+  readonly spiffeId: string | null;
+  readonly dnsNames: readonly string[];
+  /** The registration that gives the name; null for none. */
+  readonly registration: string | null;
+  /** Maximum lifetime of the certificate; null where none would be issued. */
+  readonly lifetimeSeconds: number | null;
+}
+
+export function verdictOf(decision: Decision): Verdict {
+  const reason = decision.kind === 'issue' ? 'Issued' : decision.reason;
+  const detail = decision.kind === 'issue' ? decision.subject.display : decision.detail;
+  const message = decision.kind === 'issue' ? `A certificate for ${detail}.` : explain(reason, detail);
+  return { verdict: decision.kind, reason, message, owner: outcomes[reason].owner };
+}
+
+/**
+ * Every decision about a pod, with the facts that it rests on. Pure.
+ *
+ * @param key `namespace/name` @param signerName only this signer; undefined for all that the pod can ask.
+ */
+export function explainPod(
+  world: World,
+  key: string,
+  facts: KnownPod,
+  signerName?: string,
+): SignerExplanation[] {
+  return world.signers.flatMap((signer) => {
+    const { profile } = signer;
+    if (signerName !== undefined && profile.signerName !== signerName) return [];
+    const sources = facts.sources.filter((source) => source.signerName === profile.signerName);
+    const isAsked = sources.length > 0 || (!profile.hasTokenEndpoint && signerName === undefined);
+    const asked = isAsked ? sources : [undefined];
+    return asked.map((source) => explainFor(signer, key, facts, source));
+  });
+}
+
+function explainFor(
+  signer: KnownSigner,
+  key: string,
+  facts: KnownPod,
+  source: CertificateSource | undefined,
+): SignerExplanation {
+  const { profile, settings } = signer;
+  const place = placeOf(key);
+  const asked = source ?? { volume: '', signerName: profile.signerName, keyType: 'ECDSAP256' };
+  const request = requestOf(place, facts, asked, profile);
+  const usable = decideOnRequest(request, keyOf(asked));
+  const decision =
+    usable.kind === 'supported'
+      ? decideOnPod(request, usable, { kind: 'found', pod: facts }, signer.identify)
+      : usable;
+  const named = decision.kind === 'issue' ? decision : undefined;
+  const longest = [
+    { seconds: request.maxExpirationSeconds, from: 'maxExpirationSeconds of the volume' },
+    { seconds: settings.maxLifetimeSeconds, from: `setting maxLifetime of ${profile.name}` },
+    { seconds: named?.terms?.maxLifetimeSeconds ?? Infinity, from: 'ttl of the registration' },
+  ].reduce((least, each) => (each.seconds < least.seconds ? each : least));
+  const { spiffeId = null, dnsNames = [] } = named ? namesOf(named.subject) : {};
+  const steps: Step[] = [
+    sourceStep(source),
+    ...(usable.kind === 'supported' ? [] : [refusalStep(usable)]),
+    podStep(key, facts),
+    ...factSteps(signer, key, facts, request.annotations),
+    ...[...(spiffeId === null ? [] : [spiffeId]), ...dnsNames].map((name) => ({
+      ok: true,
+      what: 'name',
+      fact: name,
+      from: named?.terms ? `registration ${named.terms.registration}` : nameSource(signer),
+    })),
+    ...(named && source
+      ? [{ ok: true, what: 'lifetime', fact: `at most ${span(longest.seconds)}`, from: longest.from }]
+      : []),
+  ];
+  return {
+    signer: profile.signerName,
+    volume: source?.volume ?? null,
+    steps,
+    verdict: verdictOf(decision),
+    ...{ spiffeId, dnsNames },
+    registration: named?.terms?.registration ?? null,
+    lifetimeSeconds: named && source ? longest.seconds : null,
+  };
+}
+
+const nameSource = ({ profile }: KnownSigner) =>
+  profile.hasTrustDomain ? 'the default identity' : 'the Services above';
+
+function sourceStep(source: CertificateSource | undefined): Step {
+  if (!source) {
+    const fact = 'no volume asks this signer; only the token endpoint can give this identity to the pod';
+    return { ok: null, what: 'volume', fact, from: 'spec.volumes of the pod' };
+  }
+  const { volume, keyType, maxExpirationSeconds, userAnnotations = {} } = source;
+  const wishes = [
+    `key ${keyType}`,
+    ...(maxExpirationSeconds === undefined ? [] : [`at most ${span(maxExpirationSeconds)}`]),
+    ...Object.entries(userAnnotations).map(([key, value]) => `${key}=${value}`),
+  ];
+  return {
+    ok: true,
+    what: 'volume',
+    fact: `${volume}: ${wishes.join(', ')}`,
+    from: 'spec.volumes of the pod',
+  };
+}
+
+function refusalStep(decision: Decision): Step {
+  const { reason, message } = verdictOf(decision);
+  return { ok: false, what: 'request', fact: message, from: reason };
+}
+
+function podStep(
+  key: string,
+  { nodeName, finished, deletesAt, serviceAccountName, labels = {} }: KnownPod,
+): Step {
+  const shown = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  const state = finished ? `has finished (${finished})` : deletesAt === undefined ? 'runs' : 'terminates';
+  const node = nodeName === '' ? 'is not scheduled yet' : `${state} on ${nodeName}`;
+  const fact = `${node}, ServiceAccount ${serviceAccountName}, labels ${shown.join(', ') || '(none)'}`;
+  return { ok: finished === undefined && nodeName !== '', what: 'pod', fact, from: `Pod ${key}` };
+}
+
+/** What the decision depends on besides the pod: registrations and Services. */
+function factSteps(
+  signer: KnownSigner,
+  key: string,
+  facts: KnownPod,
+  annotations: Readonly<Record<string, string>> = noAnnotations,
+): Step[] {
+  const pod = { ...placeOf(key), facts };
+  const store = (name: string) =>
+    signer.followed.find(({ spec }) => spec.resource.name === name)?.store as Store<never> | undefined;
+  const workload: Store<Registration> | undefined = store('workloadregistrations');
+  const cluster: Store<Registration> | undefined = store('clusterworkloadregistrations');
+  const namespaces: Store<Labels> | undefined = store('namespaces');
+  if (workload && cluster && namespaces) {
+    return registrationSteps(pod, { workload, cluster, namespaces }, {});
+  }
+  const services: Store<ServiceFacts> | undefined = store('services');
+  if (services) {
+    const chosen = chosenServices(annotations[servicesAnnotation] ?? '');
+    return serviceSteps(pod, services, chosen.ok ? chosen.value : undefined);
+  }
+  return [];
+}

@@ -1,0 +1,84 @@
+import { namesOf } from '../../signer/identity/subject.ts';
+import { type Decision, decideOnPod, decideOnRequest } from '../../signer/issuance/decide.ts';
+import { hidesItsKey } from '../../signer/issuance/read-v1beta1.ts';
+import {
+  type OpenRequest,
+  readRequestKey,
+  terminalCondition,
+  toCertificateRequest,
+} from '../../signer/issuance/request.ts';
+import type { CertificatesVersion, PodCertificateRequest } from '../../signer/kube/types.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { keyOf } from '../cluster/pods.ts';
+import { certificatesOf } from '../cluster/requests.ts';
+import type { KnownSigner, World } from '../cluster/world.ts';
+import { verdictOf } from './pod.ts';
+
+/** A request of a pod, and what became of it. */
+export interface RequestExplanation {
+  /** `namespace/name` */
+  readonly request: string;
+  readonly signer: string;
+  readonly pod: string;
+  /** RFC 3339 */
+  readonly createdAt: string;
+  /** `Open` as long as the signer has not answered. */
+  readonly state: 'Open' | 'Issued' | 'Denied' | 'Failed';
+  /** Why it was answered so; of an open request, what the signer decides about it now. */
+  readonly reason: string;
+  readonly message: string;
+  readonly names: readonly string[];
+  /** RFC 3339; null where there is no certificate. */
+  readonly notAfter: string | null;
+}
+
+/** What a request is read as. */
+export interface ReadRequest {
+  readonly wire: PodCertificateRequest;
+  readonly version: CertificatesVersion;
+}
+
+/** Explains a request; an open one by the decision that the signer makes. Undefined for one of another signer. Pure. */
+export function explainRequest({ wire, version }: ReadRequest, world: World): RequestExplanation | undefined {
+  const { metadata, spec, status } = wire;
+  const signer = world.signers.find(({ profile }) => profile.signerName === spec.signerName);
+  if (!signer) return undefined;
+  const namespace = metadata.namespace ?? '';
+  const about = {
+    ...{ request: `${namespace}/${metadata.name}`, signer: spec.signerName },
+    ...{ pod: `${namespace}/${spec.podName}`, createdAt: metadata.creationTimestamp ?? '' },
+  };
+  const condition = terminalCondition(status?.conditions);
+  if (condition) {
+    const [leaf] = certificatesOf(wire);
+    return {
+      ...about,
+      state: condition.type as RequestExplanation['state'],
+      reason: condition.reason,
+      message: condition.message ?? '',
+      names: leaf ? [...leaf.uris, ...leaf.dnsNames] : [],
+      notAfter: leaf ? rfc3339(leaf.notAfter) : null,
+    };
+  }
+  const request = toCertificateRequest(wire, version, signer.profile.annotations);
+  if (request.answered !== undefined) return undefined;
+  const decision = decisionOn(request, world, signer);
+  const { reason, message } = verdictOf(decision);
+  const { spiffeId, dnsNames = [] } = decision.kind === 'issue' ? namesOf(decision.subject) : {};
+  return {
+    ...about,
+    ...{ state: 'Open', reason, message, notAfter: null },
+    names: [...(spiffeId === undefined ? [] : [spiffeId]), ...dnsNames],
+  };
+}
+
+/** The pods were listed after the request was made, so that they need not be read once more. */
+function decisionOn(request: OpenRequest, world: World, { identify }: KnownSigner): Decision {
+  // Of a kubelet before 1.36 only v1beta1 shows the key. The signer reads it there.
+  const isHidden = hidesItsKey(request);
+  const key = isHidden ? keyOf({ keyType: 'ECDSAP256' }) : readRequestKey(request.key);
+  const usable = decideOnRequest(request, key);
+  if (usable.kind !== 'supported') return usable;
+  const pod = world.pods.store.get(`${request.namespace}/${request.podName}`);
+  return decideOnPod(request, usable, pod ? { kind: 'found', pod } : { kind: 'gone' }, identify);
+}

@@ -1,0 +1,46 @@
+import { printable } from '../../spiffe/pki/text.ts';
+import { mark } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+
+/** One step of a decision: a fact, and where it comes from. */
+export interface Step {
+  /** Whether it lets the decision go on; null for what was looked at and does not count. */
+  readonly ok: boolean | null;
+  readonly what: string;
+  readonly fact: string;
+  /** For people, such as `Service shop/web`. */
+  readonly from: string;
+}
+
+/** What a decision comes to. */
+export interface Verdict {
+  readonly verdict: 'issue' | 'deny' | 'wait' | 'drop';
+  /** A code of docs/reference/outcomes.md or, for tokens, of docs/reference/token-endpoint.md. */
+  readonly reason: string;
+  /** What is wrong and what to do about it. */
+  readonly message: string;
+  /** Who has to act. */
+  readonly owner: string;
+}
+
+const marks = { true: ['good', 'ok'], false: ['bad', 'no'], null: ['doubtful', '--'] } as const;
+
+/** Prints steps below each other, their columns aligned. */
+export function printSteps(terminal: Terminal, steps: readonly Step[]): void {
+  const width = Math.max(...steps.map(({ what }) => what.length));
+  for (const { ok, what, fact, from } of steps) {
+    const [colour, sign] = marks[`${ok}`];
+    const place = from === '' ? '' : `  (${printable(from)})`;
+    terminal.out(`  ${mark(terminal, colour, sign)}  ${what.padEnd(width)}  ${printable(fact)}${place}\n`);
+  }
+}
+
+const verbs = { issue: 'issues', deny: 'denies', wait: 'waits', drop: 'does nothing' } as const;
+
+/** Prints what a signer does, and what is to be done about it. */
+export function printVerdict(terminal: Terminal, { verdict, reason, message, owner }: Verdict): void {
+  const colour = verdict === 'issue' ? 'good' : verdict === 'deny' ? 'bad' : 'doubtful';
+  const does = mark(terminal, colour, `${verbs[verdict]}: ${reason}`);
+  const who = owner === 'nobody' ? '' : `  [${owner}]`;
+  terminal.out(`  =>  ${does}${who}\n      ${printable(message)}\n`);
+}
