@@ -5,7 +5,7 @@ import type { LockedPackage } from './sbom.ts';
 import type { Entry } from './tar.ts';
 
 /** Source folders that run in the image. */
-const sourceFolders = ['signer', 'tools', 'client', 'spiffe'];
+const sourceFolders = ['signer', 'tools', 'workload', 'client', 'spiffe'];
 
 /** Files of a package that Node can load, and its licence. Types, maps, sources and documents stay outside. */
 const isWanted = (path: string): boolean =>
@@ -31,7 +31,7 @@ export interface Application {
 
 /**
  * Packages that nothing loads, by the folder of the package that names them. signer/kube/client-node.ts loads the
- * KubeConfig of client-node without them.
+ * KubeConfig of client-node without them; the command line of proto-loader and types are not used.
  */
 const notLoaded: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   [
@@ -49,6 +49,8 @@ const notLoaded: ReadonlyMap<string, ReadonlySet<string>> = new Map([
       'ws',
     ]),
   ],
+  ['node_modules/@grpc/proto-loader', new Set(['yargs'])],
+  ['node_modules/protobufjs', new Set(['@types/node'])],
 ]);
 
 /**
@@ -62,7 +64,8 @@ export async function collectApplication(root: string): Promise<Application> {
   for (const folder of sourceFolders) {
     for (const path of await filesBelow(root, folder)) {
       if (path.endsWith('.ts') && !path.endsWith('.d.ts')) entries.push(await stripped(root, path));
-      else if (path.startsWith('tools/completion/')) entries.push(await plainFile(root, path));
+      else if (path.startsWith('tools/completion/') || path.endsWith('.proto'))
+        entries.push(await plainFile(root, path));
     }
   }
   const packages = await productionPackages(root);
