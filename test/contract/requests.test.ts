@@ -126,7 +126,7 @@ describe('requests, good and bad', () => {
     const [condition] = (await answerTo(controlPlane, request)).conditions ?? [];
     assert.equal(condition?.type, 'Denied');
     assert.equal(condition?.reason, 'InvalidUnverifiedUserAnnotations');
-    assert.match(condition?.message ?? '', /"kubespiffe.io\/uri".*[Rr]emove/);
+    assert.match(condition?.message ?? '', /"kubespiffe.io\/uri".*Correct them/);
     await waitFor('the Event', async () =>
       (await eventsOf(pod)).some(({ reason }) => reason === 'InvalidUnverifiedUserAnnotations'),
     );
