@@ -48,7 +48,7 @@ export class ApiConnectionError extends KubespiffeError {
   }
 }
 
-/** A 404 that names an object: that object is not there. */
+/** A 404 that names an object: the object does not exist. */
 export function isNotFoundOfObject(error: unknown): error is ApiStatusError {
   return error instanceof ApiStatusError && error.status === 404 && Boolean(error.details?.name);
 }

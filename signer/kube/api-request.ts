@@ -13,7 +13,7 @@ export interface ApiRequest {
   body?: string | object;
   /** `application/json` when left out, for PATCH `application/merge-patch+json`. */
   contentType?: string;
-  /** The media type that the answer may be in; `application/json` when left out. It has to be some kind of JSON. */
+  /** The media type that the answer may be in; `application/json` when left out. It must be a kind of JSON. */
   accept?: string;
   /** Over all attempts, in milliseconds; 10 s when left out. */
   timeoutMs?: number;
@@ -26,7 +26,7 @@ export interface ApiRequest {
   resource?: string;
   /** The answer's body is of no interest: it is not parsed, and `body` is undefined. */
   discardBody?: boolean;
-  /** Makes what reads a good answer as it comes, once for each attempt. `body` is then what it has read. */
+  /** Creates a reader for the body of a 2xx answer, once for each attempt. `body` is then the reader's result. */
   reader?: () => JsonReader;
   signal?: AbortSignal;
 }
@@ -37,7 +37,7 @@ export function contentTypeOf(request: ApiRequest): string {
   return request.method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
 }
 
-/** Whether the call may be made again: never when that might do something twice that the caller did not allow. */
+/** Whether the call may be repeated. A call that may have taken effect is repeated only if the caller allows it. */
 export function mayRetry(request: ApiRequest, error: unknown): boolean {
   if (request.retry === 'none') return false;
   const isSafe = request.retry === 'safe' || request.method === 'GET';
@@ -62,7 +62,7 @@ export function queryString(query: ApiRequest['query']): string {
 }
 
 /**
- * The answer's body as JSON; undefined when there is none or none is wanted.
+ * The answer's body as JSON; undefined when it is empty or was discarded.
  * @throws ApiConnectionError
  */
 export function readBody<T>(request: ApiRequest, body: Buffer): T {
@@ -75,7 +75,7 @@ export function readBody<T>(request: ApiRequest, body: Buffer): T {
   }
 }
 
-/** The Status in an error answer; undefined for what a proxy may have said in its place. */
+/** The Status in an error answer; undefined when something else answered, such as a proxy. */
 export function readStatus(body: Buffer): Status | undefined {
   try {
     const status = JSON.parse(body.toString()) as Status | null;

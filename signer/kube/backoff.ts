@@ -9,16 +9,16 @@ export interface Backoff {
    * The wait before the next attempt, in milliseconds. Doubles with each call from `baseMs` up to `maxMs`, and
    * lies at random in the upper half of that span, so that replicas that failed together do not come back together.
    *
-   * @param retryAfterMs what the server asked for: never less than that is returned.
+   * @param retryAfterMs what the server asked for; the wait is never shorter.
    */
   next(retryAfterMs?: number): number;
-  /** Starts from the beginning: something worked. */
+  /** Starts again with the shortest wait, after a success. */
   reset(): void;
   /** Calls of next() since the last reset. */
   failures(): number;
 }
 
-/** A counter of failures that says how long to wait. `jitter` gives a number in [0, 1). */
+/** Counts failures and returns how long to wait. `jitter` gives a number in [0, 1). */
 export function createBackoff(policy: BackoffPolicy, jitter: () => number): Backoff {
   let failures = 0;
   return {
@@ -46,11 +46,11 @@ export function backoffMs(
 ): number {
   const span = Math.min(policy.maxMs, policy.baseMs * 2 ** Math.min(failures, 30));
   const wait = span / 2 + (span / 2) * jitter();
-  // What the server asks for is the same for all: spread what comes after it, never before.
+  // The server asks all replicas for the same wait. Jitter may only add to it.
   return retryAfterMs > 0 ? Math.max(wait, retryAfterMs + jitter() * policy.baseMs) : wait;
 }
 
-/** Longest wait that a server may ask for. No server, proxy or webhook may switch us off for good. */
+/** Longest wait that a server may ask for. A server, proxy or webhook must not stop the signer for good. */
 const maxRetryAfterMs = 300_000;
 
 /** A wait that a server asked for, at most five minutes; undefined if it is not a number. In milliseconds. */

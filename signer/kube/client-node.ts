@@ -2,10 +2,10 @@ import { registerHooks } from 'node:module';
 import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 
 /**
- * The Authorization header of an `auth-provider`, the form that was there before exec plugins. kubectl knows `oidc`
- * alone since 1.26.
+ * The Authorization header of an `auth-provider`, the form before exec plugins. Since 1.26 kubectl supports
+ * only `oidc`.
  *
- * @throws Error for another provider, or when this one gives no token.
+ * @throws Error for another provider, or when this one returns no token.
  */
 export async function authorizationFrom(provider: {
   readonly name: string;
@@ -30,7 +30,7 @@ export async function authorizationFrom(provider: {
  * Loads client-node's KubeConfig with nothing but what `auth-provider: oidc` needs.
  *
  * `dist/config.js` also imports the generated API models, clients for proxies, and providers that kubectl no longer
- * knows. They are replaced by stubs: that saves 39 MB of RSS and two thirds of the time (measured on Node 24), and the
+ * supports. They are replaced by stubs: that saves 39 MB of RSS and two thirds of the time (measured on Node 24), and the
  * image does without those packages.
  */
 async function loadKubeConfigClass(): Promise<typeof KubeConfig> {

@@ -2,19 +2,19 @@ import type { Time } from './time.ts';
 
 /** Our clock may be this much behind the API server's, in milliseconds: notBefore must not lie in its future. */
 const slowestSkewMs = -150_000;
-/** And this much ahead: a leaf is backdated by two minutes, and the server compares. */
+/** And this much ahead: a leaf is backdated by two minutes, and the server rejects a notBefore in its future. */
 const fastestSkewMs = 90_000;
 
-/** After so long a measurement no longer counts: clocks drift. */
+/** A measurement counts for this long, in milliseconds, because clocks drift. */
 const windowMs = 60_000;
 
 /** What the Date headers of the API server's answers show about its clock. */
 export interface ServerClock {
-  /** Takes one answer in, at the moment it arrived: the server's epoch milliseconds (whole seconds) and the round trip. */
+  /** Adds an answer at the moment it arrives: the server's epoch milliseconds (whole seconds) and the round trip. */
   observe(serverEpochMs: number, roundTripMs: number): void;
   /** Our clock minus the server's, in milliseconds, positive when ours is fast; undefined before the first answer. */
   skewMs(): number | undefined;
-  /** Whether the skew is so that certificates come out right; undefined before the first answer. */
+  /** Whether the skew is small enough to sign; undefined before the first answer. */
   isWithinBounds(): boolean | undefined;
 }
 
@@ -25,18 +25,18 @@ interface Span {
 }
 
 /**
- * Estimates the server's clock. An answer with Date D that was asked for at a and came at b (ours) says: at some
+ * Estimates the server's clock. An answer with Date D, requested at a and received at b on our clock, shows that at some
  * moment between a and b the server's clock was in [D, D + 1 s). So the offset of its clock to our monotonic one
  * lies between D - b and D + 1 s - a, and many answers together narrow that to milliseconds, at any latency
  * of each. Two answers in a row that agree with each other and not with the earlier ones mean that the server's clock
- * was set: they alone count then. One alone does not, as something in front of the API server may have answered.
- * Our own wall clock may jump as it likes: it is read only when the skew is asked for.
+ * was set, so only they count. A single one does not count, because a proxy may have answered.
+ * Jumps of our own wall clock do no harm: it is read only when the skew is requested.
  */
 export function createServerClock(time: Time): ServerClock {
   const { now, monotonic } = time;
   let current: Span | undefined;
   let earlier: Span | undefined;
-  /** The last answer, where it fits with none before. */
+  /** The last answer, if it contradicts the earlier ones. */
   let stray: Span | undefined;
 
   function skewMs(): number | undefined {
@@ -78,7 +78,7 @@ export function createServerClock(time: Time): ServerClock {
   };
 }
 
-/** Why nothing may be signed by our clock, or undefined. The API server's clock is the reference. */
+/** Why the clock skew forbids signing, or undefined. The API server's clock is the reference. */
 export function clockProblem(clock: Pick<ServerClock, 'skewMs' | 'isWithinBounds'>): string | undefined {
   const skewMs = clock.skewMs();
   if (skewMs === undefined) return 'the clock of the API server is not known yet';

@@ -4,7 +4,7 @@ import { openHttp1 } from './http1.ts';
 import { openHttp2 } from './http2.ts';
 import type { Time } from './time.ts';
 
-/** One HTTP request as it goes out. */
+/** One HTTP request. */
 export interface Outgoing {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** With its query. */
@@ -24,7 +24,7 @@ export interface Receiver {
   onFailure(error: unknown, isUnsent: boolean): void;
 }
 
-/** A request that was handed to a connection. */
+/** A request that a connection has accepted. */
 export interface InFlight {
   /** No more data until resume(): the server is held back once its window is full. */
   pause(): void;
@@ -33,19 +33,19 @@ export interface InFlight {
   cancel(): void;
 }
 
-/** A connection to the API server, made when it is needed, and again when it is gone. */
+/** A connection to the API server. It is opened when needed, and opened again after it has closed. */
 export interface Connection {
   send(outgoing: Outgoing, receiver: Receiver): InFlight;
   /** Ends the connection; what is in flight fails. */
   close(): void;
 }
 
-/** After so long HTTP/2 is tried again, in milliseconds: what spoke HTTP/1.1 may have been a proxy that is gone. */
+/** HTTP/2 is tried again after this long, in milliseconds: a proxy that spoke only HTTP/1.1 may be gone. */
 const retryHttp2Ms = 60_000;
 
 /**
- * Speaks HTTP/2 to a server with TLS, and HTTP/1.1 where it turns out that the server (kube-apiserver with
- * --disable-http2-serving, or a proxy in front of it) speaks nothing else. To a server without TLS, such as
+ * Speaks HTTP/2 to a server with TLS, and HTTP/1.1 to one that supports nothing else (kube-apiserver with
+ * --disable-http2-serving, or a proxy in front of it). To a server without TLS, such as
  * `kubectl proxy`, it speaks HTTP/1.1.
  *
  * @param needs.mostHttp1Connections how many requests are under way at once over HTTP/1.1.

@@ -11,34 +11,34 @@ import { type KubeconfigUser, type Material as PemSource, readKubeconfig } from 
 import { realTime, type Time } from './time.ts';
 
 const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
-/** For so long a token or a file is not read again. Kubelet rotates tokens long before they end. */
+/** A token or file is read again after this long. Kubelet rotates tokens long before they expire. */
 const freshForMs = 10_000;
 
 export type TlsOptions = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername' | 'rejectUnauthorized'>;
 
-/** Where the API server is, and as whom we speak to it. */
+/** The address of the API server, and the identity used there. */
 export interface Credentials {
   readonly server: URL;
-  /** For the next connection. As fresh as the last authorization(). */
+  /** TLS material for the next connection, read at the last authorization(). */
   readonly tls: TlsOptions;
   /**
-   * The Authorization header, read again when it is older than 10 s. A file that cannot be read for a moment leaves
-   * the last value standing.
-   * @throws KubespiffeError CONFIG_INVALID when there never was a value.
+   * The Authorization header, read again when it is older than 10 s. While a file cannot be read, the
+   * last value stays in use.
+   * @throws KubespiffeError CONFIG_INVALID when no value was ever read.
    */
   authorization(): Promise<string | undefined>;
-  /** The server refused the last value: everything is read again next time, and exec plugins run again. */
+  /** Call it after a 401. The next call reads everything again and runs exec plugins again. */
   invalidate(): void;
   /** The namespace of the context or of the pod. */
   readonly namespace: string | undefined;
   /** The headers of impersonation, where the kubeconfig asks for it. */
   readonly impersonation?: Readonly<Record<string, string | string[]>>;
-  /** What connections to the server go through. */
+  /** The proxy for connections to the server. */
   readonly proxy?: HttpProxy | undefined;
 }
 
 export interface CredentialSources {
-  /** A kubeconfig file; wins over everything else. */
+  /** A kubeconfig file; takes precedence over everything else. */
   kubeconfig?: string;
   /** A context of the kubeconfig, in place of its current one. */
   context?: string;
@@ -47,15 +47,15 @@ export interface CredentialSources {
    * proxy variables; and what exec plugins see.
    */
   env: Readonly<Record<string, string | undefined>>;
-  /** Where a pod finds its token, ca.crt and namespace. */
+  /** The folder of a pod's token, ca.crt and namespace. */
   serviceAccountFolder?: string;
   time?: Time;
-  /** Ends exec plugins that run when it is aborted. */
+  /** Running exec plugins are ended when it is aborted. */
   signal?: AbortSignal;
 }
 
 /**
- * Finds the credentials: the kubeconfig asked for, else the files of KUBECONFIG, else the pod's ServiceAccount, else
+ * Finds the credentials: the given kubeconfig, else the files of KUBECONFIG, else the pod's ServiceAccount, else
  * ~/.kube/config.
  * @throws KubespiffeError CONFIG_INVALID
  */
@@ -74,8 +74,8 @@ export async function loadCredentials(sources: CredentialSources): Promise<Crede
       if (isRefused) loaded = await load(sources);
       state = await loaded.read();
     } catch {
-      // A file in the middle of being replaced, or an exec plugin that fails now: the last value may still serve,
-      // and if it does not, the server's 401 says so.
+      // The file may be half replaced, or the exec plugin may fail for a moment. The last value may still be valid;
+      // if not, the server answers 401.
     }
     isRefused = false;
     readAt = monotonic();
@@ -124,7 +124,7 @@ async function load(sources: CredentialSources): Promise<Loaded> {
   const { env } = sources;
   if (sources.kubeconfig) return loadFiles([sources.kubeconfig], sources);
   const listed = (env.KUBECONFIG ?? '').split(path.delimiter).filter((file) => file !== '');
-  // As kubectl does: of several, those that are not there are passed over. With none there, the error names them all.
+  // Like kubectl: files of KUBECONFIG that do not exist are skipped. If none exists, the error names all of them.
   const present = listed.filter((file) => existsSync(file));
   if (listed.length > 0) return loadFiles(present.length > 0 ? present : listed, sources);
   if (env.KUBERNETES_SERVICE_HOST) return loadServiceAccount(sources);
@@ -160,11 +160,11 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
   try {
     const { cluster, namespace, ...choice } = await readKubeconfig(files, sources.context);
     const server = serverUrl(cluster.server);
-    // Over plain http kubectl sends no credentials either: such a server is `kubectl proxy` or the like.
+    // Like kubectl, send no credentials over plain http: such a server is usually `kubectl proxy`.
     const user = server.protocol === 'https:' ? choice.user : undefined;
     let fromPlugin: ExecCredential | undefined;
 
-    /** Plugins are asked only where the kubeconfig says nothing else, as kubectl does. */
+    /** Like kubectl, a plugin runs only if the kubeconfig has no other credential. */
     async function askPlugin(ca: string | undefined): Promise<ExecCredential | undefined> {
       if (!user?.exec || user.token !== undefined || user.tokenFile !== undefined) return undefined;
       if (user.username !== '' || user.password !== '' || user.certificate) return undefined;
@@ -178,7 +178,7 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
       const ca = await contentOf(cluster.ca);
       const plugin = await askPlugin(ca?.toString('utf8'));
       const cert = (await contentOf(user?.certificate)) ?? plugin?.certificate;
-      // A key without a certificate says nothing.
+      // A key without a certificate is of no use.
       const key = cert && ((await contentOf(user?.key)) ?? plugin?.key);
       return {
         tls: {
@@ -199,7 +199,7 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
   }
 }
 
-/** As kubectl reads it: a host and a port alone are one of http. */
+/** Like kubectl: a host and a port without a scheme mean http. */
 function serverUrl(server: string): URL {
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(server);
   const text = hasScheme ? server : `http://${server}`;
@@ -232,7 +232,7 @@ async function authorizationOf(
   plugin: ExecCredential | undefined,
 ): Promise<string | undefined> {
   const { token, tokenFile, username, password, authProvider } = user;
-  // A file wins over a token beside it, and that stands in while the file cannot be read.
+  // A token file takes precedence over a token; the token is used while the file cannot be read.
   const fromFile = tokenFile === undefined ? undefined : await readToken(tokenFile).catch(orElse(token));
   const bearer = fromFile ?? token ?? plugin?.token;
   if (bearer !== undefined) return `Bearer ${bearer}`;

@@ -8,23 +8,23 @@ import type { Transport } from './transport.ts';
 
 /** What is known about one resource that an API server may not serve. */
 export interface Availability<Version extends string = string> {
-  /** The versions that are served, the preferred one first; undefined before the first successful look. */
+  /** The served versions, the preferred one first; undefined before the first successful discovery. */
   versions(): readonly Version[] | undefined;
   /** Whether the resource is known to be served in no version. */
   isMissing(): boolean;
   /**
    * Resolves with the versions as soon as there is one, with [] only when the signal is aborted.
-   * @param onMissing is called after each look that finds none.
+   * @param onMissing is called after each discovery that finds none.
    */
   whenServed(signal: AbortSignal, onMissing?: () => void): Promise<readonly Version[]>;
 }
 
 export interface Discovery {
-  /** Includes a resource of any group in the next look. */
+  /** Includes a resource of any group in the next discovery. */
   find<Version extends string>(resource: ApiResource<Version>): Availability<Version>;
-  /** What was found may be out of date (a plain 404): looks again soon. whenServed() waits for that look. */
+  /** What was found may be out of date (a plain 404): discovers again soon. whenServed() waits for the result. */
   rediscover(): void;
-  /** Looks repeatedly while something is missing or cannot be read, and every few minutes for upgrades. */
+  /** Repeats the discovery while a resource is missing or unknown, and every few minutes because of upgrades. */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -40,8 +40,8 @@ const missingPolicy = { baseMs: 500, maxMs: 15_000 };
 const recheckMs = 300_000;
 
 /**
- * Finds out in which versions resources are served. The resource list of a group version decides, not that the group
- * version exists: each resource has switches of its own (--runtime-config names resources).
+ * Finds out in which versions resources are served. The resource list of a group version decides: a group
+ * version can be served without the resource (--runtime-config names resources).
  */
 export function createDiscovery(needs: DiscoveryNeeds): Discovery {
   const { transport, log } = needs;
@@ -70,7 +70,7 @@ export function createDiscovery(needs: DiscoveryNeeds): Discovery {
       } catch (error) {
         const problem = messageOf(error);
         if (!signal.aborted && isNews(problem)) {
-          log.warn({ error: problem }, 'the API server does not say now which resources it serves');
+          log.warn({ error: problem }, 'cannot discover which resources the API server serves');
         }
       }
       looked.resolve();

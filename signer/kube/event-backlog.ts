@@ -9,20 +9,20 @@ export interface Series {
   /** Monotonic milliseconds. */
   lastSeen: number;
   intervalMs: number;
-  /** Not to be written before, in monotonic milliseconds. */
+  /** Earliest time to write it, in monotonic milliseconds. */
   notBefore: number;
 }
 
-/** The Events that are known, and those of them that are still to be written. */
+/** The known Events, and which of them must still be written. */
 export interface EventBacklog {
   add(event: RecordedEvent): void;
-  /** What is to be written now. The namespaces take turns, so one with many Events does not hold up another. */
+  /** The next Event to write. Namespaces take turns, so one with many Events does not delay another. */
   next(): Series | undefined;
   /** Milliseconds until next() may return something, if nothing is added. */
   nextInMs(): number;
-  /** It is written, or given up. */
+  /** The Event was written, or given up. */
   done(series: Series): void;
-  /** It could not be written: nothing in its namespace is due for so long, and then the others there come first. */
+  /** The write failed: nothing in the namespace is due for this long, and then its other Events come first. */
   failed(series: Series, restMs: number): void;
   /** Events that were never written, the namespaces in turns. */
   neverWritten(): Series[];
@@ -32,7 +32,7 @@ export interface EventBacklog {
 const maxSeries = 4096;
 /** Series held for writing, in all namespaces together, while the API server or the rate does not let them through. */
 const maxUnwritten = 1024;
-/** The first repetition is written after so long, the next ones after twice as long each, in milliseconds. */
+/** The first repetition is written after this long, in milliseconds. The interval doubles each time. */
 export const firstIntervalMs = 30_000;
 export const lastIntervalMs = 600_000;
 /** The server keeps an Event for an hour: a repetition after that is a new Event. */
@@ -40,14 +40,14 @@ const forgottenAfterMs = 3_300_000;
 
 /** What is known of a namespace. */
 interface Place {
-  /** By key. What was quiet longest comes first. */
+  /** By key, the least recently seen first. */
   readonly series: Map<string, Series>;
-  /** What has waited longest comes first. */
+  /** Longest waiting first. */
   readonly unwritten: Set<Series>;
   restsUntil: number;
 }
 
-/** Bounded in all. When it is full, the namespace that has most in it loses its oldest. */
+/** The total is bounded. When it is full, the namespace with most entries loses its oldest one. */
 export function createEventBacklog(monotonic: () => number): EventBacklog {
   // The namespace whose turn was last stands at the end.
   const places = new Map<string, Place>();
@@ -67,7 +67,7 @@ export function createEventBacklog(monotonic: () => number): EventBacklog {
     if (place.series.size === 0) places.delete(series.event.regarding.namespace);
   }
 
-  /** Drops the oldest of the namespace that has most. */
+  /** Drops the oldest entry of the namespace with most entries. */
   function trim(of: 'series' | 'unwritten', most: number): void {
     let total = 0;
     let fullest: Place | undefined;

@@ -32,7 +32,7 @@ export interface RecordedEvent {
 /** Writes Kubernetes Events (events.k8s.io/v1), for people to read. Losing one is allowed, blocking or throwing is not. */
 export interface EventRecorder {
   record(event: RecordedEvent): void;
-  /** Writes until the signal is aborted; then what was never written yet, for a second at most, and returns. */
+  /** Writes until the signal is aborted, then spends at most a second on Events that were never written. */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -46,13 +46,13 @@ export interface EventRecorderNeeds {
   readonly log: { debug(fields: object, message: string): void };
 }
 
-/** Writes at once, and then a second. */
+/** Burst, and writes in a second. */
 const burst = 50;
 const perSecond = 5;
 const maxNoteBytes = 1024;
 const flushMs = 1_000;
 
-/** After a failure nothing is written in that namespace for so long, in milliseconds. */
+/** Pause in a namespace after a failed write, in milliseconds. */
 const restAfterFailureMs = 5_000;
 
 export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
@@ -84,7 +84,7 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
       if (entry.name !== undefined && error instanceof ApiStatusError && error.status === 404) {
         entry.name = undefined;
       } else if (error instanceof ApiStatusError && error.status < 500 && error.status !== 429) {
-        // The namespace is going away, or we may not write there: to try again would not help.
+        // The namespace is being deleted, or writing there is forbidden: a retry would not help.
         backlog.done(entry);
       } else {
         backlog.failed(entry, restAfterFailureMs);

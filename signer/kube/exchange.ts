@@ -10,9 +10,9 @@ export interface ExchangeLimits {
   readonly timeoutMs: number;
   /** Longest answer, in bytes. */
   readonly maxBytes: number;
-  /** Whether a good answer's body is of no interest: it is then read past and not kept. */
+  /** Whether the body of a 2xx answer is discarded. */
   readonly discardBody: boolean;
-  /** Reads a good answer's body as it comes, in place of `body`. */
+  /** Reads the body of a 2xx answer as it arrives, in place of `body`. */
   readonly reader?: JsonReader | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -20,9 +20,9 @@ export interface ExchangeLimits {
 export interface Incoming {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** Empty when it was discarded or given to a reader. */
+  /** Empty when it was discarded or passed to a reader. */
   readonly body: Buffer;
-  /** What the reader made of the body. */
+  /** The reader's result. */
   readonly read?: { readonly value: unknown };
 }
 
@@ -115,7 +115,7 @@ export function describe(outgoing: { method: string; path: string }): string {
   return `${outgoing.method} ${outgoing.path.split('?')[0]}`;
 }
 
-/** What a network error says, with its code where the message does not have it. */
+/** The message of a network error, with its code if the message lacks it. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code } = error as { code?: unknown };

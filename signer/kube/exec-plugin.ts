@@ -5,7 +5,7 @@ import { isJsonObject, parseJsonBytes } from '../../spiffe/json.ts';
 import type { ExecConfig, KubeconfigCluster } from './kubeconfig.ts';
 import { realTime, type Time } from './time.ts';
 
-/** What a plugin gave: a token, a client certificate with its key (PEM), or both. */
+/** The result of a plugin: a token, a client certificate with its key (PEM), or both. */
 export interface ExecCredential {
   readonly token: string | undefined;
   readonly certificate: string | undefined;
@@ -14,7 +14,7 @@ export interface ExecCredential {
   readonly expiresAt: number | undefined;
 }
 
-/** Longest run of a plugin, in milliseconds. With a terminal there is none: a person may have to log in. */
+/** Longest run of a plugin, in milliseconds. Not applied at a terminal, where a person may have to log in. */
 const maxRunMs = 60_000;
 /** Longest output, in bytes. */
 const maxOutput = 1024 * 1024;
@@ -29,8 +29,8 @@ export interface ExecSurroundings {
 }
 
 /**
- * Runs a credential plugin (client.authentication.k8s.io v1 and v1beta1). What it writes to standard error goes to ours.
- * Where kubectl sets no bounds, we do: on the length of the output, and without a terminal on the time.
+ * Runs a credential plugin (client.authentication.k8s.io v1 and v1beta1). Its standard error goes to ours.
+ * Unlike kubectl, we bound the length of the output and, without a terminal, the time.
  *
  * @param cluster passed to the plugin if it asks for it (provideClusterInfo).
  * @throws Error without any of the plugin's output.
@@ -81,7 +81,7 @@ function outputOf(
       stdio: [isInteractive ? 'inherit' : 'ignore', 'pipe', 'inherit'],
     });
     const output = createByteBuffer();
-    /** Not left to the end of the output: a process that the plugin has started may keep that open. */
+    /** Does not wait for the end of the output: a process started by the plugin may keep it open. */
     const giveUp = (why: string) => {
       child.kill('SIGKILL');
       child.stdout.destroy();

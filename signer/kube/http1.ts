@@ -6,8 +6,8 @@ import type { Credentials } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
 
 /**
- * HTTP/1.1, for a server or a proxy that speaks nothing else: connections that are kept open, each with one request at
- * a time. What is beyond `mostConnections` waits.
+ * HTTP/1.1, for a server or proxy that supports nothing else: kept-alive connections, each with one request at
+ * a time. Requests beyond `mostConnections` wait.
  */
 export function openHttp1(credentials: Credentials, mostConnections: number): Connection {
   const isPlain = credentials.server.protocol === 'http:';
@@ -57,7 +57,7 @@ export function openHttp1(credentials: Credentials, mostConnections: number): Co
   };
 }
 
-/** An http server behind a proxy is asked for by its whole URL, as by any HTTP client. */
+/** A request to an http server through a proxy names the whole URL (RFC 9112 3.2.2). */
 function plainTarget(
   credentials: Credentials,
   path: string,

@@ -5,14 +5,14 @@ import { openTunnel } from '../../client/proxy-tunnel.ts';
 import type { Credentials, TlsOptions } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
 
-/** A session that the server has accepted. */
+/** An accepted session. */
 export interface OpenSession {
   readonly session: ClientHttp2Session;
-  /** The client certificate of the handshake. The credentials may have another one by now. */
+  /** The client certificate of the handshake. The credentials may have a newer one. */
   readonly certificate: TlsOptions['cert'];
   /**
-   * Ends it at once. Node's own destroy() first waits for what is on its way into the socket: for a peer that has
-   * vanished, until TCP gives up, which takes a quarter of an hour.
+   * Ends it at once. Node's destroy() first waits until the socket has sent its data. For a peer that has
+   * vanished that takes a quarter of an hour, until TCP gives up.
    */
   cut(reason?: Error): void;
 }
@@ -26,8 +26,8 @@ const streamWindow = 1024 * 1024;
 const connectionWindow = 4 * streamWindow;
 
 /**
- * Connects, and waits until the server has said by its SETTINGS that it speaks HTTP/2 and how many streams it takes.
- * Rejects when that did not come about within 5 s.
+ * Connects, and waits for the server's SETTINGS, which show that it speaks HTTP/2 and how many streams it allows.
+ * Rejects after 5 s.
  *
  * @returns undefined where the server speaks HTTP/1.1 only.
  */
@@ -64,7 +64,7 @@ function startSession(
     socket.on('close', () => {
       signal.removeEventListener('abort', giveUp);
       tunnel?.destroy();
-      reject(new Error('the connection was closed before it was of use'));
+      reject(new Error('the connection was closed before it was ready'));
     });
     socket.once('secureConnect', () => {
       if (socket.alpnProtocol !== 'h2') {

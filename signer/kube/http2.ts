@@ -6,12 +6,12 @@ import type { Time } from './time.ts';
 
 /** Between two PINGs on an open connection, in milliseconds. */
 const pingIntervalMs = 5_000;
-/** An open connection from which no answer to a PING came for so long is dead, in milliseconds. */
+/** A connection without an answer to a PING for this long is dead, in milliseconds. */
 const deadAfterMs = 12_000;
 
 interface Link extends OpenSession {
   streams: number;
-  /** When an answer to a PING came last, in monotonic milliseconds. */
+  /** Time of the last answer to a PING, in monotonic milliseconds. */
   heardAt: number;
 }
 
@@ -20,28 +20,28 @@ interface Entry {
   readonly receiver: Receiver;
   /** Undefined while it waits for a connection or a free stream. */
   flight: InFlight | undefined;
-  /** Nothing more is reported about it. */
+  /** Set when nothing more may be reported for it. */
   isOver: boolean;
   wasRefused: boolean;
 }
 
 /**
  * One HTTP/2 connection. Requests share it as streams, at most as many at once as the server allows; the rest wait
- * here. A request that the server has certainly not acted on (GOAWAY, REFUSED_STREAM: RFC 9113 8.7) goes out once
- * more by itself, on a new connection if need be; what was cut in the middle is a failure. A peer that has vanished is
- * noticed by PINGs, so that an idle watch does not sit on a dead connection.
+ * here. A request that the server has certainly not acted on (GOAWAY, REFUSED_STREAM: RFC 9113 8.7) is sent once
+ * more, on a new connection if needed; a request that was cut is a failure. PINGs detect a peer that has vanished, so
+ * that an idle watch does not wait on a dead connection.
  */
 export function openHttp2(needs: {
   readonly credentials: Credentials;
   readonly time: Time;
-  /** The server speaks HTTP/1.1 only: what waits is sent over the connection that this gives, and so is the rest. */
+  /** Called when the server speaks only HTTP/1.1. All requests are sent over the connection that it returns. */
   readonly fallBack: () => Connection;
 }): Connection {
   const { credentials, time } = needs;
   const { monotonic } = time;
   const { host } = credentials.server;
   const waiting = new Set<Entry>();
-  // With those that a GOAWAY keeps from taking new requests, and that finish what they have.
+  // Includes connections that finish their requests after a GOAWAY.
   const links = new Set<Link>();
   /** The one that takes new requests. */
   let link: Link | undefined;
@@ -50,9 +50,9 @@ export function openHttp2(needs: {
   const watchdog = setInterval(checkAlive, pingIntervalMs).unref();
 
   function startWaiting(): void {
-    // It may have ended just now, and its events are still to come: it throws when it is asked.
+    // The session may have ended without its events so far; it then throws.
     if (link?.session.closed || link?.session.destroyed) link = undefined;
-    // The server holds the old certificate against every request on that connection, expired or not.
+    // The server authenticates every request of the connection by the certificate of its handshake.
     const { cert } = credentials.tls;
     if (link && link.certificate !== cert && link.certificate?.toString() !== cert?.toString()) {
       link.session.close();
@@ -79,8 +79,8 @@ export function openHttp2(needs: {
       cancel: () => stream.close(constants.NGHTTP2_CANCEL),
     };
     let reason: unknown;
-    // Node emits `response` one tick late, and `data` at once: of an answer that comes in one piece, the body may
-    // come first.
+    // Node emits `response` one tick late, and `data` at once: the body of a
+    // short answer may arrive first.
     let beforeHead: Buffer[] | undefined = [];
     const onData = (chunk: Buffer) => {
       if (!entry.isOver) receiver.onData(chunk);
@@ -112,7 +112,7 @@ export function openHttp2(needs: {
   }
 
   function cutShort(entry: Entry, stream: ClientHttp2Stream, reason: unknown): void {
-    // A stream without id was asked of a session that had just ended.
+    // A stream without an id was requested from a session that had just ended.
     const isUnsent = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || stream.id === undefined;
     if (isUnsent && !entry.wasRefused) {
       entry.wasRefused = true;
@@ -149,7 +149,7 @@ export function openHttp2(needs: {
     });
   }
 
-  /** One that takes no new requests any more. */
+  /** A connection that takes no more requests. */
   function retire(old: Link): void {
     if (link !== old) return;
     link = undefined;

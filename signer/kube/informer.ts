@@ -6,7 +6,7 @@ import { createStore, type Store, type StoreOptions } from './store.ts';
 import type { Time } from './time.ts';
 import type { Transport } from './transport.ts';
 
-/** What a folder follows in the cluster, declared as data. `Wire` is the object as the API server sends it. */
+/** A resource that is followed, declared as data. `Wire` is the object as the API server sends it. */
 export interface InformerSpec<Wire, T, Version extends string = string> {
   readonly resource: ApiResource<Version>;
   /** Only in this namespace. */
@@ -15,12 +15,12 @@ export interface InformerSpec<Wire, T, Version extends string = string> {
   readonly name?: string;
   readonly fieldSelector?: string;
   readonly labelSelector?: string;
-  /** What is read of an object: everything that `project` uses, and metadataFields. */
+  /** The members to read of an object: all that `project` uses, and metadataFields. */
   readonly fields: Fields;
   /** What we keep of an object; undefined to keep nothing of it. */
   readonly project: (wire: Wire, version: Version) => T | undefined;
   readonly indexes?: StoreOptions<T>['indexes'];
-  /** When something is sure to change often: how long the watch may be silent before all is listed again. */
+  /** For resources that change often: how long the watch may be silent before all is listed again. */
   readonly silentAfterMs?: number;
 }
 

@@ -1,17 +1,17 @@
 import { createByteBuffer } from '../../client/byte-buffer.ts';
 
-/** Which members of an object are read: `true` for a whole value. For an array, it holds for each element. */
+/** The members of an object to read; `true` for a whole value. For an array it applies to each element. */
 export type Fields = true | { readonly [name: string]: Fields };
 
 /** Reads JSON that comes in chunks. */
 export interface JsonReader {
   /** @throws Error when it is not JSON. The message does not quote the text, which may be a Secret. */
   push(chunk: Buffer, start?: number, end?: number): void;
-  /** The value, when all of it has come; the next one may follow. @throws Error when it is not JSON, or incomplete. */
+  /** The value, once it is complete; the next one may follow. @throws Error when it is not JSON, or incomplete. */
   end(): unknown;
 }
 
-/** Objects that are handed out one by one instead of being part of the value: the elements of the member `items`. */
+/** Objects that are passed on one by one and are not part of the value: the elements of the member `items`. */
 export interface Items {
   readonly fields: Fields;
   readonly take: (item: unknown) => void;
@@ -21,7 +21,7 @@ interface Level {
   readonly fields: Exclude<Fields, true>;
   readonly isArray: boolean;
   readonly areItems: boolean;
-  /** Whether nothing was kept of it so far. */
+  /** Whether nothing of it was kept so far. */
   isEmpty: boolean;
 }
 
@@ -44,20 +44,20 @@ const isSpace = (byte: number | undefined) =>
   byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
 /**
- * Reads of JSON only the members in `fields`. All else is passed over as it comes, so that the memory needed follows
- * what is kept of the largest object, and neither the length of a list nor what authors of objects put into other
- * members. What is passed over is not checked; what is kept is parsed by JSON.parse.
+ * Reads only the members in `fields` from JSON and skips the rest as it arrives. So memory depends on what is kept of the
+ * largest object, not on the length of a list or on what authors put into other members. Skipped text is not checked;
+ * kept text is parsed by JSON.parse.
  */
 export function createJsonReader(fields: Fields, items?: Items): JsonReader {
   const kept = createByteBuffer();
-  /** The name of the member, as far as it has come. */
+  /** The name of the member, as far as it was read. */
   let name = '';
   let levels: Level[] = [];
   let state: State = 'value';
-  /** What is read of the value that comes next. */
+  /** The members to read of the next value. */
   let wanted: Fields | undefined = fields;
   let itemStart = 0;
-  /** Of the value that is passed, or of the key. */
+  /** For the value that is skipped, or for the key. */
   let depth = 0;
   let isInString = false;
   let isEscaped = false;
@@ -233,7 +233,7 @@ export function createJsonReader(fields: Fields, items?: Items): JsonReader {
       }
     },
     end() {
-      // A number, true, false or null has no end of its own.
+      // A number, true, false or null ends only at the next character.
       if (state === 'passing' && levels.length === 0 && depth === 0 && !isInString) state = 'done';
       const isWhole = state === 'done';
       levels = [];
@@ -251,7 +251,7 @@ export function createJsonReader(fields: Fields, items?: Items): JsonReader {
 
 const maxNameLength = 64;
 
-/** The position of the next of both; the end when there is none. */
+/** The position of whichever comes first; the end if neither does. */
 function nextQuoteOrBackslash(chunk: Buffer, start: number, end: number): number {
   const found = chunk.indexOf(quote as number, start);
   const quoteAt = found < 0 || found > end ? end : found;

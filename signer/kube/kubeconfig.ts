@@ -11,7 +11,7 @@ export interface KubeconfigCluster {
   readonly isInsecure: boolean;
   readonly serverName: string | undefined;
   readonly proxyUrl: string | undefined;
-  /** What the cluster says to exec plugins, from its extension `client.authentication.k8s.io/exec`. */
+  /** Passed to exec plugins, from the cluster's extension `client.authentication.k8s.io/exec`. */
   readonly execConfig: unknown;
 }
 
@@ -68,7 +68,7 @@ interface Merged {
 
 /**
  * Reads kubeconfig files as kubectl does (client-go's tools/clientcmd): of several files, the first that has an entry of
- * a name wins, and so does the first current-context. An empty file is passed over.
+ * a name wins, and so does the first current-context. Empty files are skipped.
  *
  * @throws Error that says what is wrong; never with a value of a secret field.
  */
@@ -213,7 +213,7 @@ function toExec(fields: Fields, folder: string, where: string): ExecConfig {
   }
   const env = Array.isArray(fields.env) ? fields.env : [];
   return {
-    // Without a slash it is looked for on the PATH.
+    // A command without a slash is searched on the PATH.
     command: command.includes(path.sep) ? path.resolve(folder, command) : command,
     args: listOf(fields, 'args', where),
     env: Object.fromEntries(

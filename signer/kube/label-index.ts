@@ -1,7 +1,7 @@
 import { type LabelSelector, type Labels, selects } from './label-selector.ts';
 import type { Store } from './store.ts';
 
-/** Labels that Kubernetes sets and that differ from pod to pod or from rollout to rollout: nobody selects by them. */
+/** Labels that Kubernetes sets and that differ for each pod or rollout. Selectors do not use them. */
 const notIndexed = new Set([
   'apps.kubernetes.io/pod-index',
   'batch.kubernetes.io/controller-uid',
@@ -23,8 +23,8 @@ export function labelIndex({ labels = {} }: { readonly labels?: Labels }, key: s
 }
 
 /**
- * Keys of the objects of a namespace that a selector selects. Costs as much as there are objects with the first label
- * that the selector requires; without such a label, as there are objects in the namespace.
+ * Keys of the objects of a namespace that a selector selects. The cost is the number of objects with the first label
+ * that the selector requires; without such a label, the number of objects in the namespace.
  *
  * @param store has labelIndex as its index `label`.
  */
@@ -48,7 +48,7 @@ export interface SelectorIndex<T> {
     entry: { readonly namespace: string; readonly selector: LabelSelector; readonly object: T },
   ): void;
   delete(key: string): void;
-  /** Everything that selects these labels. Costs as much as there are objects that require one of the labels. */
+  /** Everything that selects these labels. The cost is the number of objects that require one of the labels. */
   selecting(namespace: string, labels: Labels | undefined): T[];
   readonly size: number;
 }

@@ -1,13 +1,13 @@
 import type { Time } from './time.ts';
 /** A rate for each of many keys. */
 export interface Limiter {
-  /** Takes one from the key's allowance. @returns 0 if there was one, else the milliseconds until there is. */
+  /** Takes one token of the key. @returns 0 if there was one, else the milliseconds until there is. */
   take(key: string): number;
-  /** Takes more than one, even more than is left: the key waits until its debt is paid, twice the usual burst at most. */
+  /** Takes several tokens, even more than are left: the key waits until they are paid back, two bursts at most. */
   charge(key: string, amount: number): void;
 }
 
-/** Keys held at most. The least recently used one is dropped first, and has a full allowance again. */
+/** Keys held at most. The least recently used one is dropped first, and starts with a full bucket again. */
 const maxKeys = 20_000;
 
 /** Token buckets by key. @param needs burst: how many at once; twice `perSecond` by default. */
@@ -21,7 +21,7 @@ export function createLimiter(needs: {
   const most = Math.max(1, needs.burst ?? perSecond * 2);
   const buckets = new Map<string, { left: number; at: number }>();
 
-  /** @returns what was left before. */
+  /** @returns the tokens before. */
   function change(key: string, next: (left: number) => number): number {
     const now = monotonic();
     const bucket = buckets.get(key) ?? { left: most, at: now };

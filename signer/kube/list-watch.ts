@@ -7,7 +7,7 @@ import type { Transport } from './transport.ts';
 import type { Status } from './types.ts';
 import type { WatchEvent } from './watch-lines.ts';
 
-/** Where a resource is to be had. `query` narrows it: fieldSelector, labelSelector. */
+/** The path of a resource, narrowed by `query`: fieldSelector, labelSelector. */
 export interface Location {
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
@@ -17,7 +17,7 @@ export interface Location {
 export interface Followed<T> {
   readonly transport: Transport;
   readonly store: Store<T>;
-  /** What is read of an object: all that `project` and `keyOf` use. */
+  /** The members to read of an object: all that `project` and `keyOf` use. */
   readonly fields: Fields;
   /** What we keep of an object; undefined to keep nothing of it. */
   readonly project: (raw: unknown) => T | undefined;
@@ -41,9 +41,9 @@ export function keyOf(raw: unknown): string {
 }
 
 /**
- * Reads the whole resource in pages, as of now and not from a cache that may be behind. Each object is projected as it
- * comes, so that the memory needed follows the largest object and not the page. A page that is too large is asked for
- * again with fewer objects.
+ * Lists the resource in pages, consistently and not from a cache that may be behind. Each object is projected as it
+ * arrives, so memory depends on the largest object and not on the page. A page that is too large is requested again
+ * with fewer objects.
  *
  * @param pages is kept for the next list.
  * @throws ApiStatusError, ApiConnectionError
@@ -77,7 +77,7 @@ export async function listAll<T>(
         needs.log.warn(fields, 'a page of the list is too large; asking for fewer objects at once');
         continue;
       }
-      // The pages of a long list outlived etcd's history. Once is bad luck, twice is trouble to wait out.
+      // Reading the pages took longer than etcd keeps history. List again at once, the second time with back-off.
       if (!(isExpired(error) && token !== undefined && mayRestart)) throw error;
       mayRestart = false;
       objects = [];
@@ -100,7 +100,7 @@ function createPage<T>(needs: Followed<T>) {
     entries: () => entries,
     received: () => received,
     bytes: () => bytes,
-    /** Starts again: a GET that was cut is sent again. */
+    /** Starts again, because a GET that was cut is repeated. */
     reader(): JsonReader {
       entries = [];
       received = 0;
@@ -126,19 +126,19 @@ function createPage<T>(needs: Followed<T>) {
 
 const listFields = { metadata: true, items: {} } as const;
 
-/** Something else must not pass for an empty list: all objects would count as deleted. */
+/** Another object must not count as an empty list: all objects would be deleted from the store. */
 function listOf(body: Listed | null | undefined, at: Location): Listed {
   if (typeof body?.metadata?.resourceVersion === 'string' && body.items !== undefined) return body;
   throw new ApiConnectionError('malformed', `GET ${at.path}: the answer is not a list`);
 }
 
-/** Whether a smaller page may come through. A page that had not begun to come is late for another reason. */
+/** Whether a smaller page may succeed. A page that never began to arrive failed for another reason. */
 function isTooMuch(error: unknown, received: number): boolean {
   if (!(error instanceof ApiConnectionError)) return false;
   return error.failure === 'too-large' || (error.failure === 'timeout' && received > 0);
 }
 
-/** The key of an object and what we keep of it. An object that cannot be read is logged and left out. */
+/** The key and the projection of an object. An object that cannot be read is logged and left out. */
 function entryOf<T>(needs: Followed<T>, raw: unknown): [key: string, object: T] | undefined {
   try {
     const object = needs.project(raw);
@@ -149,7 +149,7 @@ function entryOf<T>(needs: Followed<T>, raw: unknown): [key: string, object: T] 
   }
 }
 
-/** Makes the store equal to a list. A listener that fails is a mistake of ours; the list is in the store all the same. */
+/** Makes the store equal to a list. A listener that throws is a bug; the store has the list all the same. */
 export function takeList<T>(needs: Followed<T>, objects: Iterable<readonly [key: string, object: T]>): void {
   try {
     needs.store.replace(objects);
@@ -161,12 +161,12 @@ export function takeList<T>(needs: Followed<T>, objects: Iterable<readonly [key:
   }
 }
 
-/** What an event did: `applied` (with the version to go on from), or it ended the watch with an error. */
+/** The effect of an event: `applied`, with the version to continue from, or the watch ended with an error. */
 export type Applied =
   | { readonly kind: 'applied'; readonly resourceVersion: string | undefined }
   | { readonly kind: 'refused'; readonly error: ApiStatusError };
 
-/** Takes one event of a watch into the store. */
+/** Applies one watch event to the store. */
 export function applyEvent<T>(needs: Followed<T>, event: WatchEvent): Applied {
   if (event.type === 'ERROR') {
     const status = event.object as Status;
@@ -190,8 +190,8 @@ function change<T>(needs: Followed<T>, event: WatchEvent): void {
     if (entry === undefined) store.delete(key);
     else store.set(key, entry[1]);
   } catch (error) {
-    // An error of a listener, or an invalid object: the rest of the resource is still worth following.
+    // A listener failed, or an object is invalid: go on with the rest of the resource.
     store.touch();
-    log.warn({ resource: needs.resource, error: messageOf(error) }, 'an event could not be taken in');
+    log.warn({ resource: needs.resource, error: messageOf(error) }, 'a watch event could not be applied');
   }
 }

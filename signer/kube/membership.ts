@@ -9,7 +9,7 @@ import { withHash } from './short-name.ts';
 import { pauseWith, type Time } from './time.ts';
 import { type Lease, metadataFields } from './types.ts';
 
-/** A replica renews its Lease so often, in milliseconds. */
+/** Interval between renewals of a Lease, in milliseconds. */
 const renewEveryMs = 3_000;
 const renewTimeoutMs = 2_500;
 const leaveTimeoutMs = 1_500;
@@ -21,13 +21,13 @@ const namePrefix = 'kubespiffe-signer-';
 const leaseResource = { group: 'coordination.k8s.io', versions: ['v1'], name: 'leases' } as const;
 const labels = { 'app.kubernetes.io/name': 'kubespiffe', 'kubespiffe.io/component': 'signer' };
 
-/** Which replicas of the signer live now. */
+/** The live replicas of the signer. */
 export interface Membership {
   readonly self: string;
   /** Sorted, always with self. Others are those whose Lease was seen renewed, on our own monotonic clock. */
   members(): readonly string[];
   onChange(listener: () => void): void;
-  /** Resolves when the Leases were read once: before that a replica takes itself for the only one. */
+  /** Resolves when the Leases were read once. Until then a replica knows only itself. */
   readonly synced: Promise<void>;
   /** Renews our own Lease and watches the others'; deletes our own when the signal is aborted, and returns. */
   run(signal: AbortSignal): Promise<void>;
@@ -49,9 +49,9 @@ export function leaseName(self: string): string {
 }
 
 /**
- * Membership by one Lease per replica. There is no election and nothing to win: a replica is a member for itself at
- * once, and for the others as soon as they see its Lease. A wrong view costs a double signature or one takeover
- * delay, never a wrong certificate: the API server takes the first answer to a request and no other.
+ * Membership by one Lease per replica. There is no leader election. A replica counts itself as a member at
+ * once; the others count it when they see its Lease. A wrong view costs a second signature or one takeover delay, never
+ * a wrong certificate: the API server keeps only the first answer to a request.
  */
 export function createMembership(needs: MembershipNeeds): Membership {
   const { transport, self, log, time } = needs;
@@ -104,7 +104,7 @@ export function createMembership(needs: MembershipNeeds): Membership {
     try {
       await call('POST', own, { body: lease(), signal });
     } catch (error) {
-      // It is there already: the container was restarted within its pod.
+      // It exists already: the container was restarted within its pod.
       if (!(error instanceof ApiStatusError && error.status === 409)) throw error;
       await call('PATCH', own, { body: lease(), signal });
     }
@@ -127,12 +127,12 @@ export function createMembership(needs: MembershipNeeds): Membership {
     }
   }
 
-  /** Leases of replicas that were killed stay behind. Any replica clears them away, long after nobody counts them. */
+  /** Leases of killed replicas remain. Any replica deletes them, long after they stopped counting. */
   async function keepTidy(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await pause(tidyEveryMs * (0.5 + jitter()), signal);
       for (const { name, resourceVersion } of signal.aborted ? [] : peers.longDead(now())) {
-        // The precondition keeps a replica that has just come back.
+        // The precondition protects the Lease of a replica that has just come back.
         const body = { preconditions: { resourceVersion } };
         await call('DELETE', name, { body, signal }).catch((error: unknown) => {
           log.debug({ lease: name, error: messageOf(error) }, 'a dead Lease could not be deleted');
@@ -144,7 +144,7 @@ export function createMembership(needs: MembershipNeeds): Membership {
   async function leave(): Promise<void> {
     await call('DELETE', own, { timeoutMs: leaveTimeoutMs }).catch((error: unknown) => {
       if (!isNotFoundOfObject(error)) {
-        log.warn({ lease: own, error: messageOf(error) }, 'the own Lease could not be deleted');
+        log.warn({ lease: own, error: messageOf(error) }, 'the Lease of this replica could not be deleted');
       }
     });
   }

@@ -1,10 +1,10 @@
 import type { Time } from './time.ts';
 
-/** A replica counts as dead when no renewal of its Lease was seen for so long, in milliseconds. */
+/** A replica counts as dead when no renewal of its Lease was seen for this long, in milliseconds. */
 export const deadAfterMs = 10_000;
-/** A Lease is cleared away when no renewal was seen for so long … */
+/** A Lease is deleted when no renewal was seen for this long … */
 const longDeadMs = 3_600_000;
-/** … or when its own word is older than this: too far apart for any two clocks. */
+/** … or when its renewTime is older than this, which no clock skew explains. */
 const longDeadByClockMs = 24 * 3_600_000;
 
 /** What we keep of a Lease. */
@@ -23,16 +23,16 @@ interface Sighting {
   cancel: () => void;
 }
 
-/** The other replicas, by what was seen of their Leases on our own monotonic clock. */
+/** The other replicas. Renewals of their Leases are timed by our own monotonic clock. */
 export interface Peers {
-  /** Takes a Lease in. A new one counts as renewed just now: its replica may be young, and a wrong guess costs little. */
+  /** Adds or updates a Lease. A new one counts as renewed now, because its replica may have just started. */
   saw(lease: LeaseFacts): void;
   /** A Lease was deleted: its replica is leaving. */
   left(holder: string): void;
-  /** Those alive and self, sorted. The same array until something changes. */
+  /** The live replicas and self, sorted. The same array until something changes. */
   members(): readonly string[];
   onChange(listener: () => void): void;
-  /** Leases of replicas dead for so long that nobody needs them. `now`: epoch milliseconds. */
+  /** Leases of replicas that died so long ago that they can be deleted. `now`: epoch milliseconds. */
   longDead(now: number): LeaseFacts[];
   /** Ends the timers. */
   stop(): void;

@@ -21,7 +21,7 @@ export interface Permissions {
   missing(): readonly Permission[] | undefined;
   /** Why the rights are not known to be complete; undefined when none is missing. */
   problem(): string | undefined;
-  /** A call was forbidden: looks again soon. */
+  /** Call it after a 403: the rights are checked again soon. */
   lookAgain(): void;
   onChange(listener: () => void): void;
   run(signal: AbortSignal): Promise<void>;
@@ -29,7 +29,7 @@ export interface Permissions {
 
 export interface PermissionsNeeds {
   readonly transport: Transport;
-  /** Asked before each look: what is needed depends on what the API server serves. */
+  /** Called before each check: the needed rights depend on what the API server serves. */
   readonly needed: () => readonly Permission[];
   readonly log: {
     error(fields: object, message: string): void;
@@ -41,15 +41,15 @@ export interface PermissionsNeeds {
 
 /** Metric label of the reviews. */
 export const reviewResource = 'selfsubjectaccessreviews';
-/** While nothing is missing. A review costs the API server a look into its cache of roles. */
+/** Interval while nothing is missing. A review costs the API server a lookup in its cache of roles. */
 const recheckMs = 60_000;
 const missingPolicy = { baseMs: 1_000, maxMs: 5_000 };
-/** Forbidden calls come in bursts: they lead to one look in this time. */
+/** Forbidden calls come in bursts; they cause at most one check in this time. */
 const leastGapMs = 1_000;
 
 /**
- * Asks the API server, right by right, whether this process has what it needs (SelfSubjectAccessReview, which
- * Kubernetes lets every authenticated user create). A SelfSubjectRulesReview would be one call for all, but it is
+ * Checks each needed right by a SelfSubjectAccessReview, which Kubernetes lets every authenticated user
+ * create. A SelfSubjectRulesReview would be one call for all, but it is
  * incomplete wherever an authorizer cannot list its rules: the Node authorizer and webhooks cannot.
  */
 export function createPermissions(needs: PermissionsNeeds): Permissions {
@@ -67,9 +67,9 @@ export function createPermissions(needs: PermissionsNeeds): Permissions {
     } catch (error) {
       if (signal.aborted) return;
       const told = messageOf(error);
-      if (told !== trouble) log.warn({ error: told }, 'permissions cannot be checked now');
+      if (told !== trouble) log.warn({ error: told }, 'permissions could not be checked');
       trouble = told;
-      // Clusters may withhold system:basic-user. Then nothing is known to be missing.
+      // A cluster may have removed system:basic-user. Then no right is known to be missing.
       if (error instanceof ApiStatusError && error.status === 403) missing = [];
       return changed();
     }

@@ -6,14 +6,14 @@ import type { Store } from './store.ts';
 import type { ApiRequest, Transport } from './transport.ts';
 import { metadataFields, type Pod } from './types.ts';
 
-/** What we keep of a pod: what a claim to be it is held against. */
+/** What we keep of a pod: the facts that a request or credential is checked against. */
 export interface PodFacts {
   readonly uid: string;
   readonly nodeName: string;
   readonly serviceAccountName: string;
   /** Succeeded or Failed; undefined while the pod may still run. */
   readonly finished: 'Succeeded' | 'Failed' | undefined;
-  /** When its time to terminate is over, seconds since the epoch; absent unless it is being deleted. */
+  /** End of its termination grace period, seconds since the epoch; absent unless it is being deleted. */
   readonly deletesAt?: number;
   readonly labels?: Readonly<Record<string, string>>;
   /** Only those that `podReaderOf` was given. */
@@ -28,7 +28,7 @@ export interface PodReference {
   readonly podName: string;
   readonly podUID: string;
   readonly serviceAccountName: string;
-  /** Absent where the node is not named, as in most credentials. */
+  /** Absent if the node is not named, as in most credentials. */
   readonly nodeName?: string;
 }
 
@@ -38,7 +38,7 @@ export type PodLookup =
   | { readonly kind: 'gone' }
   | { readonly kind: 'unavailable'; readonly error: unknown };
 
-/** How pods are read. Their author decides how large they are, so that only what is needed is kept. */
+/** How pods are read. Authors decide how large pods are, so only what is needed is kept. */
 export interface PodReader {
   readonly fields: Fields;
   /** Projects a pod of the API server to what we keep of it. */
@@ -74,7 +74,7 @@ export function toPodFacts({ metadata, spec, status }: Pod, kept?: ReadonlySet<s
     nodeName: spec?.nodeName ?? '',
     serviceAccountName: spec?.serviceAccountName ?? 'default',
     finished: phase === 'Succeeded' || phase === 'Failed' ? phase : undefined,
-    // A time that cannot be read counts as past.
+    // A time that cannot be parsed counts as past.
     ...(deletionTimestamp !== undefined && { deletesAt: Date.parse(deletionTimestamp) / 1000 || 0 }),
     ...(labels && { labels }),
     ...(annotations.length > 0 && { annotations: Object.fromEntries(annotations) }),
@@ -94,8 +94,8 @@ export function allPods(reader: PodReader = defaultReader): InformerSpec<Pod, Po
 }
 
 /**
- * The pod that a request or a credential names. The cache answers when it agrees with every name in it. Watches are not
- * ordered among each other, so after a miss or any mismatch the pod is read live, once per call.
+ * The pod that a request or a credential names. The cached pod is used if it matches every name. Watches of two
+ * resources are not ordered, so after a miss or mismatch the pod is read from the API server, once per call.
  *
  * @param cache undefined: do not use it.
  */

@@ -5,29 +5,29 @@ import type { Time } from './time.ts';
 export type Priority = 'high' | 'low';
 
 /**
- * A de-duplicating, rate-limited queue of keys with two priorities, after client-go's work queue: a key that waits
- * is there once; a key that is being worked on is not given out a second time, but once more afterwards when it was
- * added meanwhile. It holds keys, never objects: a worker reads the store again.
+ * A de-duplicating, rate-limited queue of keys with two priorities, after client-go's work queue: a waiting key
+ * is held once; a key in work is not given to a second worker, but is queued again afterwards if it was added
+ * meanwhile. It holds keys, never objects: a worker reads the store again.
  *
- * With `flowOf` it is fair: namespaces have their turns, within one its nodes, and no namespace gets all workers, so that
- * the others go on where every call for one of them hangs. Of eight keys, one comes from the low priority if any waits.
+ * With `flowOf` it is fair: namespaces take turns, and the nodes within one. No namespace gets all workers, so the
+ * others go on when every call for one of them hangs. Of eight keys, one comes from the low priority if any waits.
  */
 export interface Queue {
-  /** Queues a key now. A key that waits already moves up when it is added with the higher priority. */
+  /** Queues a key now. A waiting key moves up when it is added with the higher priority. */
   add(key: string, priority?: Priority): void;
   /**
-   * Queues a key after a delay in milliseconds; of several delays of a key the earliest counts. It is void when a worker
-   * gets the key before, as the worker then says what comes next.
+   * Queues a key after a delay in milliseconds; of several delays of a key the earliest counts. It is dropped when a worker
+   * gets the key earlier, because the worker then decides what comes next.
    */
   addAfter(key: string, delayMs: number, priority?: Priority): void;
   /**
-   * Queues a key after its own exponential back-off, low priority. `retryAfterMs`: the server asked to be left alone
-   * for so long. It may ask for less than the back-off, and for nothing at all, but does not shorten it.
+   * Queues a key after its own exponential back-off, low priority. `retryAfterMs`: the wait that the
+   * server asked for. It can lengthen the back-off and never shortens it.
    */
   addRateLimited(key: string, retryAfterMs?: number): void;
   /** The next back-off of a key is the shortest again. */
   endBackoff(key: string): void;
-  /** Ends the back-off of a key and its delayed add: it is gone. What was added without delay stays. */
+  /** For a key that is gone: ends its back-off and its delayed add. An add without delay stays. */
   forget(key: string): void;
   /**
    * Works until the signal is aborted, then starts nothing new and resolves when the running workers have finished.
@@ -52,11 +52,11 @@ export interface Queue {
 export interface QueueNeeds {
   time: Time;
   backoff?: BackoffPolicy;
-  /** Whose a key is, asked whenever it is queued. Left out: first come, first served, and no shares. */
+  /** The namespace and node of a key, asked whenever it is queued. Left out: first come, first served, and no shares. */
   flowOf?: (key: string) => Flow;
 }
 
-/** After so many keys of high priority, one of low priority that waits has its turn. */
+/** After this many keys of high priority, a waiting one of low priority has its turn. */
 const highInTurn = 7;
 
 /** A namespace gets another worker while it has at most this many times the free ones: 49 of 64 at most. */
@@ -76,7 +76,7 @@ export function createQueue(needs: QueueNeeds): Queue {
   const policy = needs.backoff ?? defaultBackoff;
   const flowOf = needs.flowOf ?? (() => oneFlow);
   const ready = { high: createFairLane(), low: createFairLane() };
-  // The keys that are worked on, with the share that they count for; shares by namespace.
+  // The keys in work, with the namespace whose share they count for.
   const working = new Map<string, Share>();
   const shares = new Map<string, Share>();
   const addedWhileWorking = new Map<string, Priority>();
@@ -104,7 +104,7 @@ export function createQueue(needs: QueueNeeds): Queue {
       add(key, priority);
       return;
     }
-    // Nobody would take it, and its timer would keep the process alive.
+    // No worker would take it, and its timer would keep the process alive.
     if (hasEnded) return;
     const dueAt = monotonic() + delayMs;
     const earlier = delayed.get(key);
@@ -141,7 +141,7 @@ export function createQueue(needs: QueueNeeds): Queue {
     return workers <= shareOfFree * free && workers < concurrencyOfNamespace();
   }
 
-  /** Takes the next key and notes that it is worked on. */
+  /** Takes the next key and marks it as in work. */
   function take(): string | undefined {
     const isTurnOfLow = highTaken >= highInTurn;
     const taken = isTurnOfLow

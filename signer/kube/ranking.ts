@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
 
 /**
- * The replicas in the order in which they may do a piece of work: rendezvous hashing, so that each replica finds
- * the same order by itself, and a replica that comes or goes moves only its own share.
+ * The replicas in the order in which they may do a piece of work, by rendezvous hashing: each replica computes the
+ * same order, and a replica that joins or leaves moves only its own share.
  *
- * @param item UID or name of what is to be done.
+ * @param item UID or name of the object to work on.
  */
 export function ranking(item: string, replicas: readonly string[]): readonly string[] {
   const [only, ...others] = replicas;

@@ -4,9 +4,9 @@ import { pauseWith, realTime, type Time } from './time.ts';
 export interface RecheckNeeds {
   /** @returns whether all is well, so that the next check can wait. Must not throw. */
   readonly check: (signal: AbortSignal) => Promise<boolean>;
-  /** Between checks until all is well. */
+  /** Back-off between checks until all is well. */
   readonly retryPolicy: BackoffPolicy;
-  /** Between checks once all is well, in milliseconds, about. */
+  /** Approximate interval once all is well, in milliseconds. */
   readonly intervalMs: number;
   /** Shortest time between two checks, in milliseconds. */
   readonly leastGapMs?: number;
@@ -14,7 +14,7 @@ export interface RecheckNeeds {
 }
 
 export interface Recheck {
-  /** Ends the present pause: something hints at a change. */
+  /** Ends the current pause, after a hint that something changed. */
   soon(): void;
   run(signal: AbortSignal): Promise<void>;
 }

@@ -33,16 +33,16 @@ export type ReflectorState =
   | { readonly phase: 'stopped' };
 
 export interface ReflectorNeeds<T> extends Followed<T> {
-  /** Where the resource is served now; undefined when it is not. Asked at the start and after each plain 404. */
+  /** The path of the served version; undefined when none is served. Called at the start and after each plain 404. */
   readonly locate: (signal: AbortSignal) => Promise<Location | undefined>;
   readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
   readonly onState?: (state: ReflectorState) => void;
   readonly onRestart?: (cause: RestartCause) => void;
-  /** The resource answered a plain 404: discovery should look again where it is served. */
+  /** The resource answered with a plain 404: the versions should be discovered again. */
   readonly onNotServed?: () => void;
   /**
-   * After so long without an event or a bookmark the watch is cut, and all is listed. The server sends a bookmark about
-   * every minute, so that this happens only where the watch is of no use.
+   * A watch without an event or bookmark for this long is cut, and all is listed. The server sends a bookmark about
+   * every minute, so this happens only when the watch is broken.
    */
   readonly silentAfterMs?: number;
   readonly time?: Time;
@@ -126,7 +126,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
     }
   }
 
-  /** Where to go on after trouble. A version that keeps failing is given up. */
+  /** The state after an error. A version that keeps failing is given up. */
   function again(at: Location, resourceVersion: string): ReflectorState {
     return backoff.failures() < failuresBeforeList
       ? { phase: 'resuming', at, resourceVersion }
@@ -162,7 +162,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
           ...at.query,
           resourceVersion,
           allowWatchBookmarks: 'true',
-          // client-go's spread avoids that all watches of a restarted server end together; so does ours.
+          // Spread as in client-go, so that the watches of a restarted server do not all end together.
           timeoutSeconds: String(Math.round(275 + 30 * jitter())),
         },
         signal: cut.signal,
@@ -191,7 +191,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
       return restarted('closed', rest(again(at, resourceVersion), 'the server closed the watch at once'));
     return restarted('closed', { phase: 'resuming', at, resourceVersion });
 
-    /** The time until it was opened does not count: trying for long is no success. */
+    /** Counted from when it was opened: a long attempt is no success. */
     function hasWorked(): boolean {
       const livedLong = monotonic() - openedAt >= shortWatchMs;
       if (livedLong) backoff.reset();

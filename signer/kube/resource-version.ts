@@ -1,7 +1,7 @@
 import { createJsonReader } from './json-reader.ts';
 import type { Followed, Location } from './list-watch.ts';
 
-/** Resource versions are numbers that grow (KEP-5504). Where they are not, nothing counts as older. */
+/** Resource versions are growing numbers (KEP-5504). If one is not a number, nothing counts as older. */
 export function isOlder(version: string | undefined, than: string | undefined): boolean {
   const digits = /^\d+$/;
   if (!version || !than || !digits.test(version) || !digits.test(than)) return false;
@@ -9,8 +9,8 @@ export function isOlder(version: string | undefined, than: string | undefined): 
 }
 
 /**
- * Reads the version that a resource has now, by a list of one object: etcd itself is asked, so that a cache that lags
- * behind cannot answer. It is older than what was seen only where etcd was restored from a backup.
+ * Reads the current version of a resource by a consistent list of one object, which no lagging cache can answer. It is
+ * older than a version seen before only if etcd was restored from a backup.
  *
  * @throws ApiStatusError, ApiConnectionError
  */

@@ -1,6 +1,6 @@
 import { type CertificatesVersion, certificatesVersions } from './types.ts';
 
-/** A resource of the Kubernetes API and the versions of it that we can read. */
+/** A resource of the Kubernetes API and the versions that we support. */
 export interface ApiResource<Version extends string = string> {
   /** API group; empty for the core group. */
   readonly group: string;

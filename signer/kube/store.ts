@@ -1,7 +1,7 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { realTime, type Time } from './time.ts';
 
-/** One change of a store. For a deletion, `object` is what was there. */
+/** One change of a store. For a deletion, `object` is the deleted one. */
 export interface Change<T> {
   readonly type: 'set' | 'delete';
   readonly key: string;
@@ -10,32 +10,32 @@ export interface Change<T> {
 }
 
 /**
- * What a reflector knows of a resource: projected objects by key (`namespace/name`, or `name` for what has no
- * namespace) and by named indexes. Reading is synchronous and costs a look into a Map.
+ * The objects of a resource as a reflector knows them: projections by key (`namespace/name`, or `name` for
+ * cluster-scoped objects) and by named indexes. A read is synchronous and costs a lookup in a Map.
  */
 export interface Store<T> {
   get(key: string): T | undefined;
-  /** All objects whose index has this value; empty for a value or an index that is not there. */
+  /** All objects with this value in the index; empty for an unknown value or index. */
   by(index: string, value: string): readonly T[];
   /** The keys of these objects. */
   keysBy(index: string, value: string): Iterable<string>;
   keys(): IterableIterator<string>;
   values(): IterableIterator<T>;
   readonly size: number;
-  /** Makes the content exactly these: what is missing is deleted, the rest is set. The store is synced from then on. */
+  /** Replaces the content: deletes what is not in the list and sets the rest. The store is synced from then on. */
   replace(items: Iterable<readonly [key: string, object: T]>): void;
   set(key: string, object: T): void;
   delete(key: string): void;
-  /** Notes that the server was heard from without a change (a bookmark, an event about something we do not keep). */
+  /** Notes contact with the server without a change (a bookmark, an event about an object that we do not keep). */
   touch(): void;
   /**
-   * Calls the listener after each change. A listener that throws stops nothing: the change stays, the other listeners
-   * and the other changes follow, and replace(), set() or delete() throws at its end.
+   * Calls the listener after each change. If a listener throws, the change stays, the other
+   * listeners and changes follow, and replace(), set() or delete() throws at its end.
    *
    * @returns a function that ends it.
    */
   subscribe(listener: (change: Change<T>) => void): () => void;
-  /** Resolves when the first complete list is in. */
+  /** Resolves after the first complete list. */
   readonly synced: Promise<void>;
   isSynced(): boolean;
   /** Monotonic milliseconds of the last event, bookmark or list; -Infinity before the first. */
@@ -43,7 +43,7 @@ export interface Store<T> {
 }
 
 export interface StoreOptions<T> {
-  /** Named functions that give an object's value in that index, or several, or undefined to leave it out. */
+  /** Named functions that return an object's value in that index, or several, or undefined to leave it out. */
   indexes?: Readonly<Record<string, IndexedBy<T>>>;
   time?: Time;
 }
@@ -148,7 +148,7 @@ export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
 }
 
 function createIndex<T>(indexedBy: IndexedBy<T>) {
-  // Most values have one key only (a pod has one open request): those are held without a Set around them.
+  // Most values have only one key (a pod has one open request). It is held without a Set to save memory.
   const keysByValue = new Map<string, string | Set<string>>();
 
   function add(value: string, key: string): void {

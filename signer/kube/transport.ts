@@ -28,7 +28,7 @@ export interface Call {
   readonly seconds: number;
 }
 
-/** Speaks to the API server over two connections, one for calls and one for watches. Each is opened when it is needed. */
+/** Calls the API server over two connections, one for calls and one for watches. Each is opened when needed. */
 export interface Transport {
   /** @throws ApiStatusError, ApiConnectionError */
   request<T>(request: ApiRequest): Promise<{ status: number; body: T }>;
@@ -47,7 +47,7 @@ export interface WatchRequest {
   query: Readonly<Record<string, string | undefined>>;
   signal: AbortSignal;
   resource?: string;
-  /** What is read of each object; all when left out. */
+  /** The members to read of each object; all when left out. */
   fields?: Fields;
 }
 
@@ -62,7 +62,7 @@ export interface TransportNeeds {
 
 const defaultTimeoutMs = 10_000;
 const maxAttempts = 4;
-/** Over HTTP/1.1, where each takes a connection; over HTTP/2 the server says how many. */
+/** Only over HTTP/1.1, where each call takes a connection; over HTTP/2 the server limits them. */
 const mostCallsAtOnce = 6;
 const backoffPolicy = { baseMs: 100, maxMs: 2_000 };
 const defaultMaxAnswerBytes = 64 * 1024 * 1024;
@@ -77,7 +77,7 @@ export function createTransport(needs: TransportNeeds): Transport {
   const dateListeners: ((serverEpochMs: number, roundTripMs: number) => void)[] = [];
   const prefix = credentials.server.pathname.replace(/\/+$/, '');
   const calls = openConnection({ credentials, time, mostHttp1Connections: mostCallsAtOnce });
-  // A watch takes a connection for itself, and one that waited for another to end would wait for ever.
+  // Over HTTP/1.1 each watch occupies a connection, so a watch must never wait for a free one.
   const watches = openConnection({ credentials, time, mostHttp1Connections: Number.POSITIVE_INFINITY });
 
   async function outgoingFor(request: Omit<ApiRequest, 'signal'>): Promise<Outgoing> {

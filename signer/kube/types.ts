@@ -1,5 +1,5 @@
 /**
- * The Kubernetes objects as they come over the wire, cut down to what we read or write. client-node has no
+ * The Kubernetes objects as sent over the wire, reduced to what we read or write. client-node has no
  * certificates.k8s.io/v1 types, so these are ours. Optional means: the server may leave it out.
  */
 
@@ -7,7 +7,7 @@
 export const certificatesVersions = ['v1', 'v1beta1'] as const;
 export type CertificatesVersion = (typeof certificatesVersions)[number];
 
-/** The API server takes no shorter certificate for a pod, in seconds (KEP-4317; validation.go of its certificates API). */
+/** Minimum lifetime of a pod's certificate, in seconds (KEP-4317; validation.go of its certificates API). */
 export const minCertificateSeconds = 3600;
 
 export interface ObjectMeta {

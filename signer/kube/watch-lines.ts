@@ -1,6 +1,6 @@
 import { createJsonReader, type Fields } from './json-reader.ts';
 
-/** One event of a watch, with what is read of its object; for ERROR that is a meta/v1 Status. */
+/** One watch event, with the members read of its object; for ERROR the object is a meta/v1 Status. */
 export interface WatchEvent {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
   readonly object: unknown;
@@ -14,14 +14,14 @@ const maxLineBytes = 32 * 1024 * 1024;
 
 const newline = 0x0a;
 const types = new Set(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']);
-/** Of the Status that an ERROR has in place of an object. */
+/** The members read of the Status in an ERROR event. */
 const statusFields = { message: true, reason: true, code: true, details: true } as const;
 
 /**
  * Reads the body of a watch, whose lines are JSON. A line may come in many chunks, and a chunk may hold many lines.
  *
- * @param fields what is read of each object.
- * @returns a function that takes a chunk and gives each event that it completes to `emit`. It throws when a line is
+ * @param fields the members to read of each object.
+ * @returns a function that takes a chunk and passes each completed event to `emit`. It throws when a line is
  * too long or is not an event, after the events before it.
  */
 export function createLineReader(fields: Fields, emit: (event: WatchEvent) => void): (chunk: Buffer) => void {

@@ -10,7 +10,7 @@ import { createLineReader, type WatchEvent } from './watch-lines.ts';
 const highWater = 2_000;
 const maxErrorBytes = 1024 * 1024;
 
-/** What a watch request was answered with: events without end, or an error status with its body. */
+/** The answer to a watch request: a stream of events, or an error status with its body. */
 export type WatchAnswer =
   | {
       readonly kind: 'events';
@@ -21,7 +21,7 @@ export type WatchAnswer =
 
 /**
  * Opens a watch and resolves when its answer begins. The events end when the server ends the watch or the signal is
- * aborted, and throw ApiConnectionError when the connection breaks or something is no event.
+ * aborted, and throw ApiConnectionError when the connection breaks or a line is not an event.
  */
 export function openWatch(
   connection: Connection,
@@ -55,7 +55,7 @@ export function openWatch(
       end();
     };
 
-    /** The one place where a watch ends; without an error it ends well. */
+    /** The only place where a watch ends; without an error it ended normally. */
     function end(error?: ApiConnectionError): void {
       if (ended) return;
       ended = error ? { error } : {};

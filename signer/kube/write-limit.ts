@@ -1,25 +1,25 @@
 import type { Time } from './time.ts';
-/** How many writes are sent at the same time, found out from how long they take. */
+/** Limits how many writes are sent at the same time, by how long they take. */
 export interface WriteLimit {
-  /** Takes in how long a write took that the server has accepted, in milliseconds. */
+  /** Adds the duration of an accepted write, in milliseconds. */
   observe(tookMs: number): void;
   /** How many writes of one namespace may be under way now. */
   current(): number;
 }
 
-/** A new replica often begins with a backlog. */
+/** Not 1, because a new replica often begins with a backlog. */
 const first = 24;
-/** After so many writes the limit is looked at again. */
+/** Writes between two adjustments of the limit. */
 const writesPerLook = 16;
 /** Writes that may wait inside the server: fewer would leave it idle, and more would only hold up others. */
 const fewestQueued = 4;
 const mostQueued = 8;
-/** For so long the shortest time of a write counts, in milliseconds: the server may be another one by then. */
+/** How long the shortest duration of a write counts, in milliseconds: the connection may change to another server. */
 const shortestCountsMs = 60_000;
 
 /**
- * Beyond what keeps the server busy, more writes at once are no faster: each only waits longer inside the server, and so
- * does the write for another namespace. With L writes under way, each of which takes the time t, and the shortest time t0,
+ * Once the server is busy, more concurrent writes are no faster. Each only waits longer inside the server, and so do
+ * writes for other namespaces. With L writes under way, each of which takes the time t, and the shortest time t0,
  * L × (1 - t0 / t) of them are waiting (Little's law). The limit moves by one to keep that number between 4 and 8, as TCP
  * Vegas does: some 10 for an API server that answers in 3 ms, and 26 for one that is 20 ms away.
  */
@@ -28,7 +28,7 @@ export function createWriteLimit(needs: { readonly most: number; readonly time: 
   const { monotonic } = needs.time;
   let limit = Math.min(first, most);
   let times: number[] = [];
-  /** The shortest times of this period and of the one before. */
+  /** The shortest durations of this period and of the previous one. */
   let shortest = Number.POSITIVE_INFINITY;
   let shortestBefore = Number.POSITIVE_INFINITY;
   let periodSince = monotonic();

@@ -1,20 +1,20 @@
-/** The namespaces that a root has still to reach before it may sign. Roots are named by their SHA-256 in hex. */
+/** The namespaces that a root must still reach before anything is signed under it. Roots are SHA-256 in hex. */
 export interface AwaitedNamespaces {
-  /** Forgets every other root. A root that is new waits for the namespaces that there are now, and for none later. */
+  /** Forgets every other root. A new root waits for the namespaces that exist now, not for later ones. */
   follow(roots: readonly string[], namespaces: readonly string[]): void;
-  /** The namespace holds these roots, or held them for a moment: what its owner does afterwards is its own concern. */
+  /** The namespace holds these roots, or has held them. It does not matter if its owner removes them afterwards. */
   holds(namespace: string, roots: Iterable<string>): void;
-  /** The namespace refused a write. It is not awaited any more, unless all that are left refuse. */
+  /** The namespace refused a write. It is no longer awaited, unless all remaining ones refuse. */
   refuses(namespace: string): void;
-  /** A write conflicted with another one. After several in a row the namespace is not awaited any more. */
+  /** A write conflicted. After several conflicts in a row the namespace is no longer awaited. */
   conflicts(namespace: string): void;
-  /** The namespace is as it should be: earlier refusals and conflicts count no more. */
+  /** The namespace has the desired state: earlier refusals and conflicts no longer count. */
   complies(namespace: string): void;
   /** The namespace takes no roots, at least for now. */
   leaves(namespace: string): void;
   /**
-   * Whether no namespace is awaited any more.
-   * @param now what is seen of a namespace: whether it holds the root, and whether it should and does not.
+   * Whether all awaited namespaces are reached.
+   * @param now the observed state of a namespace: whether it holds the root, and whether it should hold it and does not.
    */
   isReached(
     root: string,
@@ -22,7 +22,7 @@ export interface AwaitedNamespaces {
   ): boolean;
 }
 
-/** A watch that is behind makes a conflict or two. A tenant who changes the ConfigMap all the time makes one each time. */
+/** A lagging watch causes one or two conflicts. A tenant who keeps changing the ConfigMap causes one with every write. */
 const mostConflicts = 3;
 
 export function createAwaitedNamespaces(): AwaitedNamespaces {
@@ -73,7 +73,7 @@ export function createAwaitedNamespaces(): AwaitedNamespaces {
         else if (now.owes(namespace)) continue;
         state.awaited.delete(namespace);
       }
-      // Where all refuse, the reason is not one namespace: a right may be missing.
+      // If all refuse, the cause is not a single namespace: a right may be missing.
       if (state.isHeldSomewhere && state.awaited.isSubsetOf(refusing)) state.awaited.clear();
       return state.awaited.size === 0;
     },

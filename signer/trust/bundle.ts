@@ -10,12 +10,12 @@ import { type CertificatesVersion, type ClusterTrustBundle, metadataFields } fro
 import { endsIn, fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, type Canarying, trustDomainLabel } from './labels.ts';
 
-/** A ClusterTrustBundle as it should be. */
+/** A desired ClusterTrustBundle. */
 export interface DesiredBundle {
   readonly name: string;
   readonly signerName: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** The mark of the pool that it is made of. */
+  /** Identifies the pool that it is made from. */
   readonly annotations: Readonly<Record<string, string>>;
   /** PEM of the roots, in the order of the pool. */
   readonly trustBundle: string;
@@ -26,7 +26,7 @@ export interface DesiredBundle {
 /** The API server's limit (validation.go, ValidateClusterTrustBundle): 1 MiB of PEM. */
 const maxBundleBytes = 1024 * 1024;
 
-/** The annotations that say of which pool the roots are, for replicas that have not seen it themselves. */
+/** The annotations that identify the pool of the roots, for replicas that have not seen that pool. */
 const markKeys = { sequence: 'kubespiffe.io/sequence', content: 'kubespiffe.io/content-sha256' } as const;
 
 /** The name of a signer-linked ClusterTrustBundle: the signer name with `:` for `/`, then the suffix. */
@@ -35,9 +35,8 @@ export function bundleName(signerName: string, suffix: string, canarying: Canary
 }
 
 /**
- * A bundle of a pool's roots. The API server's own rules are checked first, so that a refusal is
- * explained in our words, and nothing that it would refuse is ever sent. An empty pool yields no bundle: a bundle
- * is never emptied.
+ * A bundle of a pool's roots. The API server's rules are checked first, so that the error is ours and nothing invalid
+ * is sent. An empty pool yields no bundle: a bundle is never emptied.
  */
 export function desiredBundle(input: {
   readonly signerName: string;
@@ -81,11 +80,11 @@ export interface ObservedBundle {
   readonly annotations: Readonly<Record<string, string>>;
   /** SHA-256 of each certificate's DER in hex. */
   readonly roots: ReadonlySet<string>;
-  /** When each of them ends, by its SHA-256. */
+  /** notAfter of each, by its SHA-256. */
   readonly ends: ReadonlyMap<string, Seconds>;
 }
 
-/** What is read of a ClusterTrustBundle. */
+/** The members to read of a ClusterTrustBundle. */
 export const bundleFields = {
   metadata: { ...metadataFields, labels: true, annotations: true },
   spec: { trustBundle: true },
@@ -115,7 +114,7 @@ export function bundlesOf(
   };
 }
 
-/** What an observed bundle lacks or has too much, in words; undefined when it is as desired. */
+/** How an observed bundle differs from the desired one, in words; undefined when it does not. */
 export function driftOf(desired: DesiredBundle, observed: ObservedBundle | undefined): string | undefined {
   if (!observed) return 'the bundle is missing';
   const missing = desired.roots.difference(observed.roots).size;
@@ -131,8 +130,8 @@ export function driftOf(desired: DesiredBundle, observed: ObservedBundle | undef
 }
 
 /**
- * The mark of the pool that a bundle was made of; undefined where none can be read, or for another trust domain. A
- * sequence that no pool can exceed is not believed: it would refuse every pool from then on.
+ * The pool that a bundle was made from; undefined if it cannot be read or the trust domain differs. A sequence that no
+ * pool can exceed is ignored: it would make every later pool invalid.
  */
 export function markIn(
   observed: ObservedBundle | undefined,
@@ -144,7 +143,7 @@ export function markIn(
   return sequence < poolLimits.sequence && content !== '' ? { sequence, content } : undefined;
 }
 
-/** When each root of a bundle ends, by its SHA-256; none for a bundle of another trust domain. */
+/** notAfter of each root of a bundle, by its SHA-256; empty for a bundle of another trust domain. */
 export function rootEndsIn(
   observed: ObservedBundle | undefined,
   trustDomain: string | undefined,

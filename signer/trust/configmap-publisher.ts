@@ -31,20 +31,20 @@ export interface ConfigMapPublisherNeeds extends KeeperNeeds {
   readonly name: string;
 }
 
-/** How it stands with a namespace that takes part. */
+/** The state of a namespace that takes part. */
 export type RootsState = 'published' | 'pending' | 'foreign' | 'failed';
 
 export interface ConfigMapPublisher extends RootVisibility {
   /** How many namespaces are in each state. */
   states(): Readonly<Record<RootsState, number>>;
-  /** Keeps them right until the signal is aborted. */
+  /** Keeps them up to date until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
 }
 
 /**
- * Keeps a ConfigMap with the roots of the pool in every namespace that asks for it by a label, and takes it away where
- * the label is gone. As with the ClusterTrustBundle, the pool is read live before each write, and one that is empty or
- * cannot be read changes nothing. A foreign object of the name is neither changed nor deleted.
+ * Keeps a ConfigMap with the roots of the pool in every namespace with the label, and removes it when the label is
+ * removed. As with the ClusterTrustBundle, the pool is read live before each write; an empty or unreadable pool changes
+ * nothing. A ConfigMap of the same name that is not ours is neither changed nor deleted.
  */
 export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): ConfigMapPublisher {
   const { pool, namespaces, observed, name, log } = needs;
@@ -70,7 +70,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   }
 
   function stepFor(namespace: string, roots: Result<DesiredRoots>): Step {
-    // Half of the picture would look as if a namespace had no label, or no ConfigMap.
+    // Until both are read, a namespace would seem to have no label or no ConfigMap.
     if (!isRead()) return { kind: 'nothing' };
     const desired = roots.ok ? roots.value : undefined;
     return nextStep(desired, namespaces.get(namespace), observed.get(`${namespace}/${name}`));
@@ -85,7 +85,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     if (type === 'delete') awaited.leaves(key);
     keeper.look(key);
   });
-  // Each change is looked at as it comes: the next one may undo it.
+  // Each change is handled as it arrives: the next one may undo it.
   observed.subscribe(({ type, key, object }) => {
     const namespace = namespaceOf(key);
     if (type === 'set') awaited.holds(namespace, object.roots);
@@ -97,7 +97,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     lookAtAll();
   });
 
-  /** Not before the namespaces are read: a root would wait for none of them. */
+  /** Not before the namespaces are read: a root would wait for none. */
   function followRoots(): void {
     const current = pool.current();
     if (!isRead() || current === followed) return;
@@ -135,7 +135,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     return undefined;
   }
 
-  /** Those who ask at the same time share an answer: with many namespaces it is the same question many times. */
+  /** Concurrent callers share an answer: with many namespaces it is the same read many times. */
   function readPool(): ReturnType<PoolView['readLive']> {
     reading ??= pool.readLive().finally(() => {
       reading = undefined;
@@ -169,7 +169,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     return keeper.fault(namespace) === undefined ? 'pending' : 'failed';
   }
 
-  /** Whether a namespace should have the roots and does not. One that has another's ConfigMap or is being deleted owes nothing. */
+  /** Whether a namespace lacks the roots. One with a foreign ConfigMap, or that is being deleted, need not have them. */
   function owes(namespace: string): boolean {
     return (
       namespaces.get(namespace) !== undefined && ['pending', 'failed'].includes(stateOf(namespace) ?? '')
@@ -179,7 +179,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   return {
     place: `ConfigMap ${name}`,
     whenVisible: `ConfigMap ${name} shows the root of the active authority, in each namespace that takes the roots`,
-    // A namespace that takes the roots from now on, or has lost or undone them, must not stop the others.
+    // A namespace that is new, or that lost or reverted the roots, must not block the others.
     isVisible({ sha256Hex }) {
       if (!isRead()) return false;
       followRoots();
@@ -216,10 +216,10 @@ function isConflict(error: unknown): boolean {
   return error instanceof ApiStatusError && error.status === 409;
 }
 
-/** Client errors that are about us or about this moment, and not about the namespace. */
+/** Client errors whose cause is the signer or the moment, not the namespace. */
 const passing = [401, 408, 409, 429];
 
-/** Whether an answer says that this write is not wanted there, and not that the server or our view of it has a problem. */
+/** Whether an answer means that the namespace refuses the write, and not that the server or our view has a problem. */
 function isRefusal(error: unknown): boolean {
   return error instanceof ApiStatusError && error.status < 500 && !passing.includes(error.status);
 }

@@ -14,8 +14,8 @@ import { fieldManager } from './trust-bundle-publisher.ts';
 /** The calls that change the ConfigMap of a namespace. They throw ApiStatusError and ApiConnectionError. */
 export interface ConfigMapWriter {
   /**
-   * Puts the roots there. `known`: what our watch showed of ours before the pool was read, undefined for nothing; what
-   * was published since is not overwritten.
+   * Writes the roots. `known`: our ConfigMap as the watch showed it before the pool was read, or undefined. What was
+   * published since then is not overwritten.
    */
   publish(
     namespace: string,
@@ -23,9 +23,9 @@ export interface ConfigMapWriter {
     known: ObservedConfigMap | undefined,
     signal: AbortSignal,
   ): Promise<void>;
-  /** Deletes what we have made, or removes only our keys if it has others. */
+  /** Deletes our ConfigMap, or removes only our keys if it has others. */
   withdraw(namespace: string, known: ObservedConfigMap, signal: AbortSignal): Promise<void>;
-  /** Whether a namespace is there without the label: the watch may be behind, and a deletion is not taken back. */
+  /** Whether a namespace exists without the label, read live: the watch may lag, and a deletion cannot be undone. */
   hasOptedOut(namespace: string, signal: AbortSignal): Promise<boolean>;
 }
 
@@ -40,8 +40,8 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
         ...call,
         method: 'PATCH',
         path: pathOf(namespace),
-        // What is there is ours, and made right by force. Where nothing was seen, something may have come just now:
-        // without force, the API server refuses to change a key or a label that another manager has set.
+        // An observed ConfigMap is ours and is corrected by force. If none was observed, one may have just been created:
+        // without force, the API server refuses to change a key or label that another manager has set.
         query: { fieldManager, force: String(known !== undefined) },
         contentType: 'application/apply-patch+yaml',
         body: {
@@ -66,7 +66,7 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
         await transport.request({ ...call, method: 'DELETE', path: pathOf(namespace), body, signal });
         return;
       }
-      // By name and not by ownership: the label of a ConfigMap that was handed over belongs to its creator.
+      // By name, not by field ownership: if a ConfigMap was handed over to us, its creator owns the label.
       const labels = Object.fromEntries(bundleLabelKeys.map((key) => [key, null]));
       const body = { metadata: { ...preconditions, labels }, data: { [rootsKey]: null } };
       const query = { fieldManager };

@@ -17,23 +17,23 @@ export interface KeeperNeeds {
 
 /** The objects themselves. */
 export interface Kept {
-  /** What is to be repaired of an object by what our own watch shows, in words; undefined for nothing. No I/O. */
+  /** What must be repaired, in words, according to our own watch; undefined for nothing. No I/O. */
   readonly drift: (key: string) => string | undefined;
   /**
-   * Makes it right, by what is read live.
+   * Repairs the object from what is read live.
    * @returns why nothing was written, or undefined. May throw what the transport throws.
    */
   readonly repair: (key: string, drift: string, signal: AbortSignal) => Promise<string | undefined>;
-  /** How an object is named in the log. */
+  /** The log fields of an object. */
   readonly describe: (key: string) => object;
   /** How many are repaired at the same time. */
   readonly concurrency: number;
 }
 
 export interface Keeper {
-  /** Says that an object, or what it is made from, may have changed. */
+  /** An object, or its source, may have changed. */
   look(key: string): void;
-  /** Why the last repair of an object failed that has still to be repaired. */
+  /** Why the last repair of an object failed, while it is not repaired. */
   fault(key: string): string | undefined;
   /** Repairs until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
@@ -46,13 +46,13 @@ interface Trouble {
   fault?: string;
 }
 
-/** Between two repairs of one object, in milliseconds: somebody who changes it again and again costs us no more. */
+/** Minimum time between two repairs of one object, in milliseconds: someone may keep changing it. */
 const restMs = 1_000;
 
 /**
- * Keeps objects of the cluster as they should be. Every replica watches them all; for each, one writes, and the next
- * one steps in when the drift stays. An object that cannot be repaired holds up no other one, and is tried again ever
- * more slowly.
+ * Keeps objects of the cluster in their desired state. Every replica watches all of them. One replica writes an object,
+ * and the next in rank does so if the drift remains. An object that cannot be repaired does not delay others, and is
+ * retried with growing intervals.
  */
 export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
   const { log } = needs;
@@ -88,7 +88,7 @@ export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
     } else {
       trouble.fault = fault;
     }
-    // The watch brings the good news; this is for the case that it does not.
+    // The watch normally shows the repair; this is for when it does not.
     queue.addRateLimited(key);
   }
 

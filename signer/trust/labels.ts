@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 
-/** What says of an object in the cluster that it is ours. */
+/** The label and value that mark an object as ours. */
 export const managedBy = { key: 'app.kubernetes.io/managed-by', value: 'kubespiffe' } as const;
 
 /** What Kubernetes allows as the value of a label (apimachinery validation, IsValidLabelValue). */
@@ -8,7 +8,7 @@ const labelValue = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
 
 /**
  * A trust domain as the value of a label. Trust domains may be longer than 63 characters and may begin or end
- * with `-`, `_` or `.`, which labels may not: then the value is `sha256-` and the first 40 hex digits of the
+ * with `-`, `_` or `.`, which labels may not. Then the value is `sha256-` and the first 40 hex digits of the
  * SHA-256 of the name, so that a labelSelector can still be written by hand (docs/reference/trust-bundles.md).
  */
 export function trustDomainLabel(trustDomain: string): string {
@@ -16,13 +16,13 @@ export function trustDomainLabel(trustDomain: string): string {
   return `sha256-${hash('sha256', trustDomain, 'hex').slice(0, 40)}`;
 }
 
-/** Live bundles are for every pod. The preview bundle shows the next roots to pods that select it, before all others. */
+/** Live bundles are for every pod. The preview bundle has the next roots early, for pods that select it. */
 export type Canarying = 'live' | 'preview';
 
 /**
  * The labels of published roots: ours, and those of the SPIFFE filesystem-delivery draft (appendix B), by
- * which a pod's projection selects the ClusterTrustBundle of one peer trust domain. Roots of no trust domain are not of
- * SPIFFE, so their label `canarying` is ours.
+ * which a pod's projection selects the ClusterTrustBundle of one peer trust domain. Roots without a trust domain are not
+ * SPIFFE roots, so their label `canarying` is ours.
  */
 export function bundleLabels(
   trustDomain: string | undefined,

@@ -8,7 +8,7 @@ import { bundleName, desiredBundle, markIn, type ObservedBundle, rootEndsIn } fr
 import type { RootVisibility } from './root-visibility.ts';
 import type { BundleSource, DesiredBundles, TrustBundlePublisher } from './trust-bundle-publisher.ts';
 
-/** Whose bundles they are. */
+/** The signer of the bundles. */
 export interface BundleOwner {
   readonly signerName: string;
   /** Last part of the bundle's name: the setting bundleSuffix. */
@@ -16,7 +16,7 @@ export interface BundleOwner {
   readonly trustDomain: string | undefined;
 }
 
-/** The ClusterTrustBundles that a pool asks for. */
+/** The desired ClusterTrustBundles of a pool. */
 export function poolBundles(
   pool: Pick<PoolView, 'current' | 'readLive' | 'onChange'>,
   owner: BundleOwner,
@@ -42,7 +42,7 @@ export function poolBundles(
   };
 }
 
-/** The preview bundle is always there: a pod that selects it would not start without. It holds the live roots too. */
+/** The preview bundle always exists: a pod that selects it would not start without it. It has the live roots too. */
 function desiredBundles(pool: Pool, owner: BundleOwner): DesiredBundles {
   const mark = markOf(pool);
   const rootsOf = { live: pool.roots, preview: pool.previewRoots };
@@ -69,7 +69,7 @@ export function bundleVisibility(
   };
 }
 
-/** What the live bundle says about the pool that was published last. */
+/** The last published pool, as the live bundle records it. */
 export function lastPublished(
   name: string,
   observed: Pick<Store<ObservedBundle>, 'get' | 'isSynced'>,

@@ -5,7 +5,7 @@ import { encodePem } from '../../spiffe/pki/pem.ts';
 import type { Pool } from '../authority/pool.ts';
 import { publishedJwtKeys, publishedRoots } from '../authority/published-content.ts';
 
-/** A document that others verify us by: a function of the pool and the settings alone, so equal on every replica. */
+/** A document that others verify us with. It depends only on pool and settings, so all replicas have the same. */
 export interface PublishedDocument {
   readonly bytes: Buffer;
   /** Strong validator (RFC 9110 8.8.3), with its quotes: SHA-256 of the bytes. */
@@ -15,8 +15,8 @@ export interface PublishedDocument {
 
 /**
  * The SPIFFE bundle: all published roots and JWT keys, and the sequence of the pool, which grows in the same write as
- * any change of content (Trust Domain and Bundle 4.1.1). Undefined where nothing is published: an empty bundle says
- * that everything of the trust domain is revoked, and a pool without content does not say that.
+ * any change of content (Trust Domain and Bundle 4.1.1). Undefined if nothing is published: an empty bundle would
+ * revoke the whole trust domain, which a pool without content does not mean.
  */
 export function spiffeBundleDocument(pool: Pool, refreshHintSeconds: number): PublishedDocument | undefined {
   const roots = publishedRoots(pool);
@@ -25,7 +25,7 @@ export function spiffeBundleDocument(pool: Pool, refreshHintSeconds: number): Pu
   return json(printSpiffeBundle({ sequence: pool.sequence, refreshHintSeconds, roots, jwtKeys }));
 }
 
-/** The JWK set of OpenID Connect: the published JWT keys, for relying parties that know nothing of SPIFFE. */
+/** The JWK set of OpenID Connect: the published JWT keys, for relying parties that do not support SPIFFE. */
 export function jwksDocument(pool: Pool): PublishedDocument {
   return { ...json(printJwks(publishedJwtKeys(pool))), contentType: 'application/jwk-set+json' };
 }
@@ -36,8 +36,8 @@ export function publishedAlgorithms(pool: Pool): readonly JwtSigningAlgorithm[] 
 }
 
 /**
- * The discovery document (OpenID Connect Discovery 1.0, 3). We are no login server: there is no endpoint to
- * authorize at, and what Kubernetes publishes of itself, which all clouds read, leaves it out as well.
+ * The discovery document (OpenID Connect Discovery 1.0, 3). The signer is no login server, so there is no
+ * authorization endpoint. Kubernetes leaves it out of its own document as well, which all clouds accept.
  */
 export function discoveryDocument(input: {
   /** As in the claim iss. */
@@ -56,7 +56,7 @@ export function discoveryDocument(input: {
   return json(`${JSON.stringify(document, undefined, 2)}\n`);
 }
 
-/** The published roots as PEM, for verifiers of certificates alone; undefined where there is none. */
+/** The published roots as PEM, for verifiers that need only certificates; undefined if there are none. */
 export function rootsPem(pool: Pool): PublishedDocument | undefined {
   const roots = publishedRoots(pool);
   if (roots.length === 0) return undefined;

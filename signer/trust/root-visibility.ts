@@ -1,6 +1,6 @@
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 
-/** Where verifiers in the cluster find the roots, and what our own watch shows there. */
+/** Where verifiers in the cluster find the roots, and what our own watch shows of it. */
 export interface RootVisibility {
   /** For people, such as `ClusterTrustBundle kubespiffe.io:spiffe:roots`. */
   readonly place: string;
@@ -8,7 +8,7 @@ export interface RootVisibility {
   readonly whenVisible: string;
   /** Nothing may be signed under a root before it is visible. */
   isVisible(root: CertificateFacts): boolean;
-  /** What is not as it should be; undefined when all is well. */
+  /** What is wrong; undefined when nothing is. */
   problem(): string | undefined;
 }
 
@@ -23,7 +23,7 @@ const withEachCertificate: RootVisibility = {
 /**
  * Where a root must be visible before anything is signed under it: in the ClusterTrustBundle if the API server serves
  * them; else in the ConfigMaps if they are configured; else nowhere, when only the token endpoint issues, because it
- * returns the roots with each certificate. What is left is a cluster that cannot show roots at all: nothing is signed.
+ * returns the roots with each certificate. Otherwise the cluster cannot show roots at all, and nothing is signed.
  */
 export function decisiveVisibility(ways: {
   readonly bundle: RootVisibility;
@@ -39,7 +39,7 @@ export function decisiveVisibility(ways: {
   return endpointAlone ? withEachCertificate : notServed(bundle);
 }
 
-/** What was seen of the bundle before the API server stopped serving it says nothing about what pods get now. */
+/** A bundle that was seen before the API server stopped serving bundles does not show what pods get now. */
 function notServed(bundle: RootVisibility): RootVisibility {
   return {
     ...bundle,

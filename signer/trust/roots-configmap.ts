@@ -6,21 +6,21 @@ import { fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, managedBy } from './labels.ts';
 import { rootsPem } from './published-documents.ts';
 
-/** A namespace with this label gets the roots: it is its owner's, or its administrator's, to set. */
+/** A namespace with this label gets the roots. Its owner or an administrator sets it. */
 export const optInLabel = { key: 'kubespiffe.io/roots', value: 'true' } as const;
-/** The key of the ConfigMap, and thereby the name of the file in a pod. */
+/** The key of the ConfigMap, which is the name of the file in a pod. */
 export const rootsKey = 'roots.pem';
 /** The API server's limit of all values together (validation.go, ValidateConfigMap): 1 MiB. */
 const maxConfigMapBytes = 1024 * 1024;
 
-/** What every namespace that takes part should hold. */
+/** The desired content in every namespace that takes part. */
 export interface DesiredRoots {
   readonly labels: Readonly<Record<string, string>>;
   /** As in /roots.pem of the token endpoint: equal on every replica, byte for byte. */
   readonly pem: string;
 }
 
-/** The roots of a pool as they should be in each namespace; an empty pool yields none, as nothing is ever emptied. */
+/** The desired roots of a pool in each namespace; an empty pool yields none, because nothing is ever emptied. */
 export function desiredRoots(pool: Pool): Result<DesiredRoots> {
   const document = rootsPem(pool);
   if (!document) return failure('the pool has no root to publish');
@@ -36,7 +36,7 @@ export interface OptedIn {
   readonly isTerminating: boolean;
 }
 
-/** What is read of a namespace. */
+/** The members to read of a namespace. */
 export const namespaceFields = {
   metadata: { ...metadataFields, deletionTimestamp: true },
   status: { phase: true },
@@ -50,9 +50,9 @@ export function toOptedIn({ metadata, status }: Namespace): OptedIn {
 export interface ObservedConfigMap {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** Whether it has our label. Removing the label takes the ConfigMap over, setting it hands it to us. */
+  /** Whether it has our label. Removing the label takes the ConfigMap from us, setting it hands it to us. */
   readonly isOurs: boolean;
-  /** Whether there is more in it than what we put there. */
+  /** Whether it holds more than our keys. */
   readonly holdsMore: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly pem: string | undefined;
@@ -60,7 +60,7 @@ export interface ObservedConfigMap {
   readonly roots: ReadonlySet<string>;
 }
 
-/** What is read of a ConfigMap. */
+/** The members to read of a ConfigMap. */
 export const configMapFields = {
   metadata: { ...metadataFields, labels: true },
   data: true,
@@ -100,17 +100,17 @@ export function configMapsNamed(name: string): InformerSpec<ConfigMap, ObservedC
   };
 }
 
-/** What is to be done in a namespace; `drift` says in words why. */
+/** What to do in a namespace; `drift` is the reason in words. */
 export type Step =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'publish'; readonly drift: string }
   | { readonly kind: 'withdraw'; readonly drift: string }
-  /** A foreign ConfigMap has the name: it is not changed. */
+  /** A ConfigMap of that name is not ours: it is not changed. */
   | { readonly kind: 'foreign' };
 
 /**
- * Decides by what the watches show; without a pool nothing is published. A namespace that is being deleted takes its
- * ConfigMap along.
+ * Decides by what the watches show; without a pool nothing is published. The ConfigMap of a namespace that is being
+ * deleted goes with it.
  */
 export function nextStep(
   desired: DesiredRoots | undefined,

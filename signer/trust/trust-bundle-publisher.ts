@@ -10,9 +10,9 @@ export type DesiredBundles = ReadonlyMap<string, Result<DesiredBundle>>;
 
 /** Where the desired bundles come from, such as a pool (pool-bundles.ts). */
 export interface BundleSource {
-  /** By what this replica has seen. A failure says why nothing is known: then nothing is written. */
+  /** From what this replica has seen. A failure is the reason why nothing is known; then nothing is written. */
   desired(): Result<DesiredBundles>;
-  /** The same, read from the API server past every cache. Throws what the transport throws. */
+  /** The same, read live from the API server. Throws what the transport throws. */
   readDesired(signal: AbortSignal): Promise<Result<DesiredBundles>>;
   onChange(listener: () => void): void;
 }
@@ -22,16 +22,16 @@ export interface TrustBundlePublisherNeeds extends KeeperNeeds {
   /** What our own watch shows, by name. Bundles that are not desired are left alone. */
   readonly observed: Store<ObservedBundle>;
   readonly transport: Pick<Transport, 'request'>;
-  /** In which version ClusterTrustBundles are served. */
+  /** The served version of ClusterTrustBundles. */
   readonly servedVersion: () => CertificatesVersion | undefined;
 }
 
 export interface TrustBundlePublisher {
-  /** What is not as it should be with the bundle of this name; undefined when all is well. */
+  /** What is wrong with the bundle of this name; undefined when nothing is. */
   problem(name: string): string | undefined;
   /** Calls the listener when what is desired or observed may have changed. */
   onChange(listener: () => void): void;
-  /** Keeps the bundles right until the signal is aborted. */
+  /** Keeps the bundles up to date until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -39,8 +39,8 @@ export interface TrustBundlePublisher {
 export const fieldManager = 'kubespiffe';
 
 /**
- * Keeps ClusterTrustBundles as they are desired. Before each write the source is read live, so that an old view cannot
- * take a root away. A bundle is never deleted, and never written while the source is unknown or yields no bundle.
+ * Keeps ClusterTrustBundles in their desired state. Before each write the source is read live, so that an old view cannot
+ * remove a root. A bundle is never deleted, and never written while the source is unknown or yields no bundle.
  */
 export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): TrustBundlePublisher {
   const { source, observed, log } = needs;
@@ -87,7 +87,7 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): Tr
     return undefined;
   }
 
-  /** @param known as it was before the source was read: what another replica has published since is not overwritten. */
+  /** @param known the bundle before the source was read: what another replica published since then is not overwritten. */
   async function apply(
     { name, labels, annotations, signerName, trustBundle }: DesiredBundle,
     known: ObservedBundle | undefined,

@@ -22,7 +22,7 @@ function makeWorld(skew: number) {
 }
 
 describe('server clock', () => {
-  test('says nothing before the first answer', () => {
+  test('the skew is unknown before the first answer', () => {
     const { clock } = makeWorld(0);
     assert.equal(clock.skewMs(), undefined);
     assert.equal(clock.isWithinBounds(), undefined);
@@ -46,7 +46,7 @@ describe('server clock', () => {
     );
   });
 
-  test('many answers narrow it down to the latency, whole-second dates or not', () => {
+  test('many answers narrow the skew down to the latency, although dates are whole seconds', () => {
     const { clock, state, answer } = makeWorld(1234);
     for (let asked = 0; asked < 200; asked += 1) {
       answer(3, 4);
@@ -55,7 +55,7 @@ describe('server clock', () => {
     assert.ok(Math.abs((clock.skewMs() ?? Number.NaN) - 1234) < 80, `${clock.skewMs()}`);
   });
 
-  test('one answer that took very long does not spoil it', () => {
+  test('one very slow answer does not change the estimate', () => {
     const { clock, state, answer } = makeWorld(0);
     for (let asked = 0; asked < 100; asked += 1) {
       answer(2, 2);
@@ -77,7 +77,7 @@ describe('server clock', () => {
     assert.ok(Math.abs((clock.skewMs() ?? Number.NaN) + 300_000) < 600, `${clock.skewMs()}`);
   });
 
-  test('does not believe a Date that agrees with no other, however often one comes', () => {
+  test('ignores dates that agree with no other, however many there are', () => {
     const { clock, state, answer } = makeWorld(0);
     answer(2, 2);
     for (let round = 1; round < 10; round += 1) {
@@ -89,7 +89,7 @@ describe('server clock', () => {
     }
   });
 
-  test('does not believe a Date that comes again and again between answers that agree', () => {
+  test('ignores a wrong Date that repeats between answers that agree', () => {
     const { clock, state, answer } = makeWorld(0);
     for (let round = 0; round < 10; round += 1) {
       answer(2, 2);
@@ -100,7 +100,7 @@ describe('server clock', () => {
     }
   });
 
-  test('sees at once that our own clock was set, without a new answer', () => {
+  test('notices at once that our own clock was set, without a new answer', () => {
     const { clock, state, answer } = makeWorld(0);
     answer(2, 2);
     assert.equal(clock.isWithinBounds(), true);
@@ -108,7 +108,7 @@ describe('server clock', () => {
     assert.equal(clock.isWithinBounds(), false);
   });
 
-  test('forgets old answers, so that drift does not end in a contradiction', () => {
+  test('forgets old answers, so that drift causes no contradiction', () => {
     const { clock, state, answer } = makeWorld(0);
     for (let minute = 0; minute < 600; minute += 1) {
       for (let asked = 0; asked < 10; asked += 1) answer(1, 1);

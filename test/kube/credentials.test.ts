@@ -50,14 +50,14 @@ async function fileOf(name: string, different: object): Promise<string> {
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
 describe('credentials', () => {
-  test('none, where the context names no user: the lists that kubectl has emptied are null', async () => {
+  test('a context without a user has no credentials, also when kubectl has emptied the lists to null', async () => {
     const contexts = [{ name: 'one', context: { cluster: 'here', user: '' } }];
     const credentials = await load({ kubeconfig: await fileOf('anonymous', { contexts, users: null }) });
     assert.equal(credentials.server.host, 'here.example:6443');
     assert.equal(await credentials.authorization(), undefined);
   });
 
-  test('a token, an authority, a client certificate and a server name of a kubeconfig', async () => {
+  test('token, authority, client certificate and server name are read from a kubeconfig', async () => {
     const file = await kubeconfig(
       'all',
       {
@@ -77,7 +77,7 @@ describe('credentials', () => {
     );
   });
 
-  test('another context, basic authentication, and no verification when that is asked for', async () => {
+  test('another context, basic authentication and insecure-skip-tls-verify are honoured', async () => {
     const file = await kubeconfig(
       'basic',
       { username: 'u', password: 'p' },
@@ -130,7 +130,7 @@ describe('credentials', () => {
     assert.equal(await credentials.authorization(), 'Bearer 2');
   });
 
-  test('the ID token of an auth-provider of OpenID Connect', async () => {
+  test('the ID token of auth-provider oidc is sent', async () => {
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
     const token = `${part({ alg: 'none' })}.${part({ exp: 4_000_000_000 })}.x`;
     const user = { 'auth-provider': { name: 'oidc', config: { 'id-token': token } } };
@@ -147,7 +147,7 @@ describe('credentials', () => {
     assert.deepEqual(credentials.impersonation, {});
   });
 
-  test("a pod's own account", async () => {
+  test("a pod's own ServiceAccount is used in a cluster", async () => {
     for (const [name, content] of [
       ['token', 'pod-token'],
       ['ca.crt', 'POD-CA'],
@@ -168,7 +168,7 @@ describe('credentials', () => {
     assert.equal(String(credentials.tls.ca), 'NEW-CA');
   });
 
-  test('the order: asked for, KUBECONFIG, the pod, the home folder', async () => {
+  test('the order is: the given file, KUBECONFIG, the pod, the home folder', async () => {
     const asked = await kubeconfig('asked', { token: 'asked' });
     const listed = await kubeconfig('listed', { token: 'listed' });
     const env = { KUBECONFIG: listed, KUBERNETES_SERVICE_HOST: '10.0.0.1', HOME: '/nowhere' };
@@ -178,7 +178,7 @@ describe('credentials', () => {
     await assert.rejects(load({}), /no credentials.*--kubeconfig/);
   });
 
-  test('of several files in KUBECONFIG those that are not there are passed over, as kubectl does', async () => {
+  test('files of KUBECONFIG that do not exist are skipped, as by kubectl', async () => {
     const file = await kubeconfig('among-others', { token: 'among-others' });
     const env = { KUBECONFIG: ['/nowhere/first', file, '/nowhere/last'].join(path.delimiter) };
     assert.equal(await (await load({ env })).authorization(), 'Bearer among-others');
@@ -188,7 +188,7 @@ describe('credentials', () => {
     );
   });
 
-  test('mistakes are named and no secret is quoted', async () => {
+  test('errors name the mistake and quote no secret', async () => {
     const broken = path.join(folder, 'broken');
     await writeFile(broken, 'users:\n- name: me\n  user: {token: "s3cr3t\n  : [');
     const fresh = path.join(folder, 'fresh');

@@ -131,7 +131,7 @@ describe('discovery', () => {
     });
   });
 
-  test('an API server that does not answer is asked again, and what was known stays known', async () => {
+  test('an API server that does not answer is asked again, and known versions are kept', async () => {
     const served: Record<string, readonly string[] | Answer> = { [`${certificates}/v1`]: { status: 500 } };
     await withDiscovery(served, async ({ discovery, bundles, time, stop }) => {
       assert.equal(bundles.versions(), undefined);
@@ -148,7 +148,7 @@ describe('discovery', () => {
     });
   });
 
-  test('looks again at once on request, and those who wait get the new answer', async () => {
+  test('looks again at once on request, and waiting callers get the new answer', async () => {
     const served: Record<string, readonly string[]> = { [`${certificates}/v1beta1`]: both };
     await withDiscovery(served, async ({ discovery, requests, stop }) => {
       delete served[`${certificates}/v1beta1`];
@@ -166,13 +166,13 @@ describe('discovery', () => {
       assert.equal(api.requests.length - before, 2);
     }));
 
-  test('looks seldom when nothing is missing', () =>
+  test('looks rarely when nothing is missing', () =>
     withDiscovery({ [`${certificates}/v1`]: both }, async ({ api, time }) => {
       await time.advance(3_600_000);
       assert.ok(api.requests.length <= 2 * 15, `${api.requests.length} in an hour`);
     }));
 
-  test('nobody waits after the end', () =>
+  test('no caller waits after the end', () =>
     withDiscovery({}, async ({ requests, stop }) => {
       const waiting = requests.whenServed(stop.signal);
       stop.abort();

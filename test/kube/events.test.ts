@@ -45,7 +45,7 @@ async function withRecorder(
 }
 
 describe('events', () => {
-  test('are written once, in the namespace of what they are about', () =>
+  test('are written once, in the namespace of their object', () =>
     withRecorder(async ({ record, api }) => {
       record();
       await settle();
@@ -82,7 +82,7 @@ describe('events', () => {
       for (const name of written) assert.match(name, /^x{228,230}\.[0-9a-f]{16}$/);
     }));
 
-  test('repetitions are counted in a series, told at growing intervals', () =>
+  test('repetitions are counted in a series that is updated at growing intervals', () =>
     withRecorder(async ({ record, time, api, count }) => {
       for (let second = 0; second < 3600; second += 1) {
         record();
@@ -110,7 +110,7 @@ describe('events', () => {
       assert.equal(count('POST'), 3);
     }));
 
-  test('one that is gone from the server is written anew', () =>
+  test('an Event that was deleted on the server is created again', () =>
     withRecorder(async ({ record, time, api, count }) => {
       record();
       await time.advance(60_000);
@@ -121,7 +121,7 @@ describe('events', () => {
       assert.equal(count('POST'), 2);
     }));
 
-  test('a new one does not wait behind the repetitions of others', () =>
+  test('a new Event does not wait behind repetitions of others', () =>
     withRecorder(async ({ record, time, count }) => {
       for (const key of ['a', 'b', 'c']) record({ key });
       await time.advance(1000);
@@ -179,7 +179,7 @@ describe('events', () => {
       assert.deepEqual(methods, ['POST', 'PATCH']);
     }));
 
-  test('a namespace in which writes fail is left alone for a while, and the others are not', () =>
+  test('writes pause in a namespace where they fail, and go on in others', () =>
     withRecorder(async ({ record, time, api }) => {
       const tried = (namespace: string) =>
         api.requests.filter(({ path }) => path.includes(`/namespaces/${namespace}/`)).length;
@@ -198,7 +198,7 @@ describe('events', () => {
       assert.deepEqual(notes, ['note 0', 'note 1']);
     }));
 
-  test('what was never written is written at the end for each namespace in turn', async () => {
+  test('Events that were never written are written at the end, namespace by namespace', async () => {
     const written: string[] = [];
     await withRecorder(async ({ record, time, api }) => {
       for (let number = 0; number < 60; number += 1) record({ key: `first/${number}` });
@@ -214,7 +214,7 @@ describe('events', () => {
     assert.equal(written.filter((path) => path.includes('/quiet/')).length, 1);
   });
 
-  test('trouble is waited out, a refusal is final, and nothing is ever thrown', () =>
+  test('temporary errors are retried, a refusal is final, and nothing is thrown', () =>
     withRecorder(async ({ record, time, api, count }) => {
       api.answer = () => 'broken';
       record();
@@ -231,7 +231,7 @@ describe('events', () => {
       assert.equal(count('POST'), written + 1);
     }));
 
-  test('what was never written is written at the end', async () => {
+  test('an Event that was never written is written at the end', async () => {
     const written: unknown[] = [];
     await withRecorder(async ({ record, api }) => {
       api.answer = ({ body }) => {

@@ -53,7 +53,7 @@ describe('a credential plugin', () => {
   };
   const isGone = (pid: number) => waitFor('the plugin to end', () => !existsSync(`/proc/${pid}/fd/1`));
 
-  test('is ended after a minute where nobody sits at a terminal', async () => {
+  test('is ended after a minute without a terminal', async () => {
     let passMinute = () => undefined as undefined;
     const timer = (run: () => void, ms: number) => {
       assert.equal(ms, 60_000);
@@ -67,7 +67,7 @@ describe('a credential plugin', () => {
     await isGone(pid);
   });
 
-  test('may take as long as it likes at a terminal', async () => {
+  test('may run without limit at a terminal', async () => {
     const timer = () => assert.fail('a timer was set');
     const { token } = await runScript(`echo '${credential('"status":{"token":"t"}')}'`, {
       time: timeWith({ timer }),
@@ -93,7 +93,7 @@ describe('a credential plugin', () => {
     await assert.rejects(runScript('yes'), /^Error: plugin sh printed more than 1048576 bytes$/);
   });
 
-  test('is refused when what it prints is not one JSON object whose names stand once, and nothing is quoted', async () => {
+  test('is refused when its output is not one JSON object with unique names, and the error quotes nothing', async () => {
     const rows: [output: string, problem: RegExp][] = [
       ['', /its output is not JSON$/],
       ['s3cr3t', /its output is not JSON$/],

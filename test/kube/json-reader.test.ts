@@ -66,7 +66,7 @@ describe('a reader of JSON', () => {
     });
   }
 
-  it('reads what is named and nothing else, whatever the value and however it is cut', () => {
+  it('reads only the named members, for any value and any chunks', () => {
     const names = fc.constantFrom('a', 'b', 'metadata', '__proto__', 'constructor', '');
     const value = fc.letrec((tie) => ({
       any: fc.oneof(
@@ -110,14 +110,14 @@ describe('a reader of JSON', () => {
     '{"data":"x',
     "{'a':1}",
   ]) {
-    it(`refuses what is not JSON, and does not quote it: ${broken}`, () => {
+    it(`refuses text that is not JSON, and does not quote it: ${broken}`, () => {
       const fields: Fields = { metadata: { name: true } };
       assert.throws(() => readText(broken, fields), /^Error: it is not JSON$/);
       assert.throws(() => readText(broken, true), /^Error: it is not JSON$/);
     });
   }
 
-  it('hands out the items of a list one by one, and reads the rest', () => {
+  it('passes on the items of a list one by one, and reads the rest', () => {
     const list = { kind: 'PodList', metadata: { continue: 'x' }, items: [pod, pod, { items: [1] }] };
     for (const text of [
       JSON.stringify(list),
@@ -135,7 +135,7 @@ describe('a reader of JSON', () => {
     }
   });
 
-  it('needs memory for what it keeps, not for what it passes over and not for the number of chunks', () => {
+  it('needs memory only for what it keeps, not for skipped text or the number of chunks', () => {
     const reader = createJsonReader({ metadata: { name: true } });
     const before = process.memoryUsage();
     reader.push(Buffer.from('{"metadata":{"name":"web"},"spec":{"imagePullSecrets":['));
@@ -162,7 +162,7 @@ describe('a reader of watch lines', () => {
     return seen;
   }
 
-  it('reads the named members of objects, and the Status of an error, however the lines are cut', () => {
+  it('reads the named members of objects and the Status of an error, for any chunks', () => {
     const status = { kind: 'Status', status: 'Failure', message: 'too old', reason: 'Expired', code: 410 };
     const text = `${line({ type: 'ADDED', object: pod })}\n${line({ type: 'ERROR', object: status })}`;
     const { message, reason, code } = status;
@@ -180,7 +180,7 @@ describe('a reader of watch lines', () => {
     assert.equal(read(text, 64 * 1024).length, 1);
   });
 
-  it('needs no more memory where a line comes byte by byte', () => {
+  it('needs no more memory when a line arrives byte by byte', () => {
     const push = createLineReader(true, () => undefined);
     const before = process.memoryUsage();
     push(Buffer.from('{"type":"ADDED","object":{"text":"'));

@@ -137,7 +137,7 @@ describe('the index of selectors', () => {
     ['that require one label', {}],
     ['that all require another label too', { team: 'shop' }],
   ] as const) {
-    it(`compares a pod only with what may select it among 1,000 ${name}`, () => {
+    it(`compares a pod only with possible matches among 1,000 ${name}`, () => {
       const index = createSelectorIndex<number>();
       let compared = 0;
       const counting = (app: string): LabelSelector => ({

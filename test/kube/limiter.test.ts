@@ -18,7 +18,7 @@ describe('the limiter', () => {
     assert.equal(taken('a', 20), 10);
   });
 
-  it('lets a key wait until what it was charged is paid, and no longer than two bursts', () => {
+  it('makes a key wait until its debt is paid, two bursts at most', () => {
     let nowMs = 0;
     const limiter = createLimiter({ perSecond: 5, time: timeWith({ monotonic: () => nowMs }) });
     limiter.charge('a', 15);
@@ -31,7 +31,7 @@ describe('the limiter', () => {
     assert.equal(limiter.take('a'), 0);
   });
 
-  it('forgets whoever was quiet longest, and holds a bounded number of keys', () => {
+  it('drops the least recently used key, and holds a bounded number of keys', () => {
     const limiter = createLimiter({ perSecond: 1, time: timeWith({ monotonic: () => 0 }) });
     for (let i = 0; i < 2; i += 1) limiter.take('first');
     assert.ok(limiter.take('first') > 0);

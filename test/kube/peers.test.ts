@@ -27,7 +27,7 @@ describe('peers', () => {
     assert.deepEqual(makePeers().peers.members(), ['me']);
   });
 
-  test('another is a member once its Lease is seen, and until no renewal was seen for 10 s', async () => {
+  test('another replica is a member from when its Lease is seen until 10 s without a renewal', async () => {
     const { peers, time, lease, changes } = makePeers();
     peers.saw(lease('b', 1));
     assert.deepEqual(peers.members(), ['b', 'me']);
@@ -45,7 +45,7 @@ describe('peers', () => {
     assert.deepEqual(peers.members(), ['b', 'me']);
   });
 
-  test('clocks do not matter: renewals with times of another year count, the same time again does not', async () => {
+  test('clock skew does not matter: a changed renewTime counts as a renewal, an unchanged one does not', async () => {
     const { peers, time, lease } = makePeers();
     peers.saw(lease('future', 4_000_000_000_000));
     peers.saw(lease('past', 1));
@@ -57,7 +57,7 @@ describe('peers', () => {
     assert.deepEqual(peers.members(), ['me', 'past']);
   });
 
-  test('one that leaves is gone at once', () => {
+  test('a replica that deletes its Lease is gone at once', () => {
     const { peers, lease, changes } = makePeers();
     peers.saw(lease('b', 1));
     peers.left('b');
@@ -74,7 +74,7 @@ describe('peers', () => {
     assert.equal(changes(), 0);
   });
 
-  test('a Lease is long dead after an hour without renewal, or when it is a day old by its own word', async () => {
+  test('a Lease can be deleted after an hour without renewal, or when its renewTime is a day old', async () => {
     const { peers, time, lease } = makePeers();
     const now = Date.parse('2026-11-22T12:00:00Z');
     peers.saw(lease('old by its word', now - day - 60_000));

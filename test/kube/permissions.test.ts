@@ -42,7 +42,7 @@ async function withPermissions(
 
 const review = (allowed: boolean): Answer => ({ status: 201, body: { status: { allowed } } });
 
-test('missing rights are named once each with the role that grants them, until they are there', () => {
+test('each missing right is logged once with the role that grants it, until it is granted', () => {
   let lacks = true;
   return withPermissions(
     ({ resource }) => review(!(lacks && resource === 'pods')),
@@ -74,7 +74,7 @@ test('a right is asked for by group, resource, name and namespace', () =>
     },
   ));
 
-test('complete rights are looked at once a minute, and within a second of a forbidden call', () =>
+test('complete rights are checked once a minute, and within a second of a forbidden call', () =>
   withPermissions(
     () => review(true),
     async ({ permissions, time, api }) => {
@@ -90,7 +90,7 @@ test('complete rights are looked at once a minute, and within a second of a forb
     },
   ));
 
-test('nothing is known until the API server answers, and what was known stays known', () => {
+test('rights are unknown until the API server answers, and the last result is kept', () => {
   let answer: Answer = 'broken';
   return withPermissions(
     () => answer,
@@ -108,11 +108,11 @@ test('nothing is known until the API server answers, and what was known stays kn
   );
 });
 
-test('where nobody may ask, no right is taken for missing', () =>
+test('no right counts as missing where self reviews are forbidden', () =>
   withPermissions(
     () => ({ status: 403 }),
     async ({ permissions, said }) => {
       assert.equal(permissions.problem(), undefined);
-      assert.match(said[0]?.[1] ?? '', /cannot be checked/);
+      assert.match(said[0]?.[1] ?? '', /could not be checked/);
     },
   ));

@@ -161,7 +161,7 @@ describe('the pod that a request or credential names', () => {
     });
   }
 
-  it('comes from the cache whatever its node is where none is named', async () => {
+  it('comes from the cache when no node is named', async () => {
     const { nodeName: _, ...withoutNode } = named;
     const pods = createStore<PodFacts>();
     pods.set('shop/web-0', aPod({ nodeName: 'node-2' }));
@@ -170,14 +170,14 @@ describe('the pod that a request or credential names', () => {
     assert.deepEqual(lookup, { kind: 'found', pod: aPod({ nodeName: 'node-2' }) });
   });
 
-  it('is read when there is no cache to be used', async () => {
+  it('is read live when there is no cache', async () => {
     const api = createScriptedApi();
     api.answer = () => live();
     const lookup = await lookUpPod(named, { cache: undefined, transport: api.transport }, {});
     assert.deepEqual(lookup, { kind: 'found', pod: aPod() });
   });
 
-  it('is read at a path of a pod, whatever its name', async () => {
+  it('is read at the path of a pod, whatever its name', async () => {
     const api = createScriptedApi();
     api.answer = () => ({ status: 403 });
     const odd = { ...named, namespace: '../x', podName: 'y/../../secrets?z' };

@@ -77,7 +77,7 @@ describe('queue', () => {
     await run;
   });
 
-  test('a key added while it is worked on is worked on once more, afterwards', async () => {
+  test('a key added while in work is worked on once more afterwards', async () => {
     const { queue } = makeQueue();
     const worker = makeWorker();
     const stop = new AbortController();
@@ -168,7 +168,7 @@ describe('queue', () => {
     await run;
   });
 
-  test('leaves the server alone for as long as it asks, and backs off all the same when it asks for nothing', async () => {
+  test('waits as long as the server asks, and backs off even when it asks for no wait', async () => {
     for (const [asked, expected] of [
       // Without what is asked: 125, 250, 500, 1000, 2000 ms.
       [0, [125, 375, 875, 1875, 3875]],
@@ -204,7 +204,7 @@ describe('queue', () => {
     assert.equal(queue.depth(), 1);
   });
 
-  test('a worker that throws is told of, and its key comes back', async () => {
+  test('a worker that throws is reported, and its key is queued again', async () => {
     const { queue, time } = makeQueue();
     const worker = makeWorker();
     const errors: string[] = [];
@@ -240,7 +240,7 @@ describe('queue', () => {
     assert.equal(time.pending(), 0);
   });
 
-  test('drains: what runs is finished, nothing new is started', async () => {
+  test('on drain running workers finish and no new one starts', async () => {
     const { queue, time } = makeQueue();
     const worker = makeWorker();
     const stop = new AbortController();
@@ -263,7 +263,7 @@ describe('queue', () => {
     assert.equal(time.pending(), 0);
   });
 
-  test('a worker that does not finish is told to give up', async () => {
+  test('the signal of a worker that does not finish is aborted', async () => {
     const { queue, time } = makeQueue();
     const stop = new AbortController();
     const run = queue.run(
@@ -325,7 +325,7 @@ describe('a fair queue', () => {
     ]);
   });
 
-  test('passes nobody over for namespaces and nodes that come back with one key each time', async () => {
+  test('starves no namespace or node when others add one key again and again', async () => {
     for (const [steady, busy] of [
       ['one/a/0', ['two/a/0', 'three/a/0']],
       ['one/a/0', ['one/b/0', 'one/c/0']],
@@ -364,7 +364,7 @@ describe('a fair queue', () => {
     assert.equal(queue.depth(), 0);
   });
 
-  test('keeps a quarter of the workers free for others, where a namespace lets none of its own go', async () => {
+  test('keeps a quarter of the workers free when a namespace releases none of its own', async () => {
     const { queue } = makeQueue({ flowOf });
     const worker = makeWorker();
     const stop = new AbortController();
@@ -388,7 +388,7 @@ describe('a fair queue', () => {
     await run;
   });
 
-  test('gives a namespace no more workers than it may have now, and the others theirs', async () => {
+  test('gives a namespace no more workers than its current limit, and the others theirs', async () => {
     const { queue } = makeQueue({ flowOf });
     const worker = makeWorker();
     const stop = new AbortController();
@@ -407,7 +407,7 @@ describe('a fair queue', () => {
     await run;
   });
 
-  test('gives the only namespace every worker of a few', async () => {
+  test('gives the only namespace all workers when there are few', async () => {
     const { queue } = makeQueue({ flowOf });
     const worker = makeWorker();
     const stop = new AbortController();

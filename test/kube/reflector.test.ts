@@ -126,7 +126,7 @@ describe('reflector', () => {
     );
   });
 
-  test('takes events in; what is not kept is deleted, and what cannot be read does no harm', async () => {
+  test('applies events: deletes objects that are not kept, and skips unreadable ones', async () => {
     const { api, store, run, latest, versionOf, warnings } = start();
     api.answer = () => list('1', thing('a', '1'), thing('unreadable', '1', { spec: 'throw' }));
     await run(async () => {
@@ -146,7 +146,7 @@ describe('reflector', () => {
     });
   });
 
-  test('goes on from the last version, a bookmark included, when the server closes the watch', async () => {
+  test('continues from the last version, bookmarks included, when the server closes the watch', async () => {
     const { api, run, latest, restarts, time } = start();
     api.answer = () => list('1');
     await run(async () => {
@@ -169,7 +169,7 @@ describe('reflector', () => {
     });
   });
 
-  test('does not turn in circles when the server closes every watch at once', async () => {
+  test('backs off when the server closes every watch at once', async () => {
     const { api, run, time } = start();
     api.answer = () => list('1');
     api.transport.watch = async (request) => {
@@ -247,7 +247,7 @@ describe('reflector', () => {
     ['as an ERROR event', (watch: HeldWatch) => watch.push(event('ERROR', { kind: 'Status', code: 410 }))],
     ['as a refusal of the watch', (watch: HeldWatch) => watch.close()],
   ] as const) {
-    test(`lists again when its version is too old, told ${how}; what is gone meanwhile is deleted`, async () => {
+    test(`lists again when its version is too old, reported ${how}, and deletes what is gone`, async () => {
       const { api, run, latest, restarts, time, store } = start();
       api.answer = () => list('1', thing('a', '1'), thing('b', '1'));
       await run(async () => {
@@ -264,7 +264,7 @@ describe('reflector', () => {
     });
   }
 
-  test('does not turn in circles when every watch is too old at once', async () => {
+  test('backs off when every watch is too old at once', async () => {
     const { api, run, time } = start();
     api.answer = () => list('1');
     api.refuseWatch = () => gone;
@@ -303,7 +303,7 @@ describe('reflector', () => {
     });
   });
 
-  test('backs off while there is trouble, tells it once, and keeps what it has', async () => {
+  test('backs off during errors, warns once, and keeps the store', async () => {
     const { api, run, latest, time, store, warnings } = start();
     api.answer = () => list('1', thing('a', '1'));
     await run(async () => {
@@ -365,7 +365,7 @@ describe('reflector', () => {
     });
   });
 
-  test('lists again when the same version keeps failing, so that one bad event cannot hold it up', async () => {
+  test('lists again when the same version keeps failing, so that one bad event cannot block it', async () => {
     const { api, run, time, versionOf } = start();
     api.answer = () => list('1');
     const { watch } = api.transport;
@@ -408,7 +408,7 @@ describe('reflector', () => {
     });
   });
 
-  test('a locate that fails is tried again', async () => {
+  test('a failed locate is retried', async () => {
     let isBroken = true;
     const { run, time, store, api } = start({
       locate: async () => {
@@ -470,7 +470,7 @@ describe('reflector', () => {
     });
   });
 
-  test('a page that is too large with one object is trouble, and is asked for again with back-off', async () => {
+  test('a page that is too large with one object is requested again with back-off', async () => {
     const { api, run, store, time } = start();
     api.transport.request = async (request) => {
       api.requests.push(request);
@@ -561,7 +561,7 @@ describe('reflector', () => {
     }
   });
 
-  test('whatever happens in between, the store ends equal to the server', async () => {
+  test('after any sequence of faults the store ends equal to the server', async () => {
     const faults = fc.array(
       fc.oneof(
         fc.record({ kind: fc.constant('change' as const), name: fc.constantFrom('a', 'b', 'c', 'd') }),

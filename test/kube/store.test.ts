@@ -37,7 +37,7 @@ describe('store', () => {
     assert.equal(store.size, 0);
   });
 
-  test('tells what a list has taken away, and what it had before', () => {
+  test('reports what a list deleted, with the previous object', () => {
     const { store, changes } = makeStore();
     const red = { color: 'red', size: 1 };
     const blue = { color: 'blue', size: 2 };
@@ -88,7 +88,7 @@ describe('store', () => {
     }
   });
 
-  test('a listener that has ended hears nothing more', () => {
+  test('a listener that was removed is not called again', () => {
     const { store } = makeStore();
     let heard = 0;
     const end = store.subscribe(() => {
@@ -100,7 +100,7 @@ describe('store', () => {
     assert.equal(heard, 1);
   });
 
-  test('a deletion of what is not there is not told', () => {
+  test('deleting an unknown key reports nothing', () => {
     const { store, changes } = makeStore();
     store.delete('a');
     assert.deepEqual(changes, []);

@@ -78,7 +78,7 @@ describe('calls', () => {
     assert.ok(most <= 100, `${most} at once, but the server allows 100`);
   });
 
-  test('send what they are given and give what they get', async () => {
+  test('send method, path and body, and return status and body', async () => {
     server.handle = (request, response, body) => {
       const { authorization, accept } = request.headers;
       answer(response, 201, {
@@ -112,7 +112,7 @@ describe('calls', () => {
     assert.deepEqual(server.calls, ['GET /clusters/one/api']);
   });
 
-  test('tell the metrics of every answer, and the clock of those of the API server', async () => {
+  test('report every answer to the metrics, and only those of the API server to the clock', async () => {
     const calls: Call[] = [];
     const dates: number[] = [];
     server.handle = (_request, response) =>
@@ -153,7 +153,7 @@ describe('calls', () => {
     });
   }
 
-  test('an answer that is no JSON, or too long a wait, is an error that quotes nothing', async () => {
+  test('an answer that is not JSON, or a timeout, is an error that quotes nothing', async () => {
     server.handle = (_request, response) => answer(response, 200, 'top secret garbage');
     const malformed = await failure(transportTo().request({ method: 'GET', path: '/x', retry: 'none' }));
     assert.equal((malformed as ApiConnectionError).failure, 'malformed');
@@ -164,7 +164,7 @@ describe('calls', () => {
     assert.equal((late as ApiConnectionError).failure, 'timeout');
   });
 
-  test('an answer that is too long is not taken, and the next call goes on', async () => {
+  test('an answer that is too long is refused, and the next call works', async () => {
     server.handle = (request, response) =>
       answer(response, 200, { text: 'x'.repeat(request.url === '/long' ? 2000 : 9) });
     const transport = transportTo({ maxAnswerBytes: 1000 });
@@ -187,7 +187,7 @@ describe('calls', () => {
     assert.equal((bad as ApiStatusError).reason, 'Conflict');
   });
 
-  test('end at once when the caller gives up, also while they wait for a connection', async () => {
+  test('end at once when the caller aborts, also while they wait for a connection', async () => {
     server.handle = () => undefined;
     const transport = transportTo();
     for (const path of ['/while-connecting', '/while-waiting']) {
@@ -204,7 +204,7 @@ describe('calls', () => {
     assert.ok(!server.calls.includes('GET /never'));
   });
 
-  test('a thousand calls on one signal warn of nothing', async (t) => {
+  test('a thousand calls on one signal cause no warning', async (t) => {
     const warnings: Error[] = [];
     const listen = (warning: Error) => warnings.push(warning);
     process.on('warning', listen);
@@ -219,7 +219,7 @@ describe('calls', () => {
 });
 
 describe('error answers', () => {
-  test('are told apart: an object that is gone, a resource that is not served', async () => {
+  test('distinguish a missing object from a resource that is not served', async () => {
     server.handle = (request, response) => {
       if (request.url === '/object')
         answer(response, 404, status(404, 'NotFound', { name: 'web-0', kind: 'pods' }));
@@ -233,7 +233,7 @@ describe('error answers', () => {
     assert.match(String(object), /404 to GET \/object: NotFound it is/);
   });
 
-  test('carry what the server asks to wait', async () => {
+  test('carry the wait that the server asked for', async () => {
     server.handle = (_request, response) =>
       answer(response, 429, status(429, 'TooManyRequests'), { 'retry-after': '7' });
     const error = await failure(transportTo().request({ method: 'GET', path: '/x', retry: 'none' }));
@@ -310,7 +310,7 @@ describe('retries', () => {
     });
   }
 
-  test('come to an end, and never when not wanted', async () => {
+  test('end at the timeout, and never happen when not allowed', async () => {
     server.handle = (_request, response) => answer(response, 500, status(500, 'Trouble'));
     await failure(transportTo().request({ method: 'GET', path: '/x' }));
     assert.equal(server.calls.length, 4);
@@ -319,7 +319,7 @@ describe('retries', () => {
     assert.equal(server.calls.length, 1);
   });
 
-  test('do not begin when the server asks for more time than there is', async () => {
+  test('do not begin when the server asks for a longer wait than the timeout', async () => {
     server.handle = (_request, response) => answer(response, 429, '', { 'retry-after': '60' });
     const startedAt = performance.now();
     await failure(transportTo().request({ method: 'GET', path: '/x' }));
@@ -367,7 +367,7 @@ describe('credentials', () => {
     assert.equal(credentials.invalidated(), 1);
   });
 
-  test('a token that stays refused is asked for twice and no more', async () => {
+  test('a token that stays refused is read twice and no more', async () => {
     const credentials = server.credentials(() => 'bad');
     server.handle = (_request, response) => answer(response, 401, status(401, 'Unauthorized'));
     const error = await failure(transportTo({ credentials }).request({ method: 'GET', path: '/x' }));
@@ -378,7 +378,7 @@ describe('credentials', () => {
 });
 
 describe('connections', () => {
-  test('a server that goes away with GOAWAY finishes what it has, and the rest goes to a new connection', async () => {
+  test('after GOAWAY running requests finish, and the others go to a new connection', async () => {
     const taken = server.connections();
     const transport = transportTo();
     let held: (() => void) | undefined;
@@ -430,7 +430,7 @@ describe('connections', () => {
     assert.equal(own.calls.length, 0);
   });
 
-  test('a client certificate that rotates during the handshake is the one that every request is sent with', async (t) => {
+  test('after a client certificate rotates during the handshake, every request is sent with the new one', async (t) => {
     const authority = await createTestAuthority('clients');
     const [first, second] = await Promise.all(
       ['first', 'second'].map((commonName) => authority.issue({ commonName })),
@@ -459,7 +459,7 @@ describe('connections', () => {
     assert.equal(body.subject, 'CN=second');
   });
 
-  test('a server without HTTP/2 is spoken to in HTTP/1.1, and watches do not block each other', async (t) => {
+  test('a server without HTTP/2 is used over HTTP/1.1, and watches do not block each other', async (t) => {
     const own = await startWireServer({ http1Only: true });
     t.after(() => own.stop());
     own.handle = (request, response) => {
@@ -487,7 +487,7 @@ describe('connections', () => {
     stop.abort();
   });
 
-  test('a server that speaks HTTP/1.1 for a while is spoken to in HTTP/2 again', async (t) => {
+  test('a server that spoke HTTP/1.1 for a while is used over HTTP/2 again', async (t) => {
     const poor = await startWireServer({ http1Only: true });
     t.after(() => poor.stop());
     const tunnel = await startTunnel(poor.url);
@@ -548,7 +548,7 @@ describe('connections', () => {
     ['the idle watch is cut and calls get a new connection', false],
     ['even on a connection that a GOAWAY has retired', true],
   ] as const) {
-    test(`a peer that has vanished is noticed by PINGs: ${what}`, async (t) => {
+    test(`a peer that has vanished is detected by PINGs: ${what}`, async (t) => {
       const tunnel = await startTunnel(server.url);
       t.after(() => tunnel.stop());
       server.handle = (request, response) => {
@@ -571,7 +571,7 @@ describe('connections', () => {
     });
   }
 
-  test('a peer that has vanished with much still to be sent to it is given up all the same', async (t) => {
+  test('a peer that has vanished is given up although much is still to be sent', async (t) => {
     const tunnel = await startTunnel(server.url);
     t.after(() => tunnel.stop());
     const transport = impatientTransportTo(tunnel.url);
@@ -600,7 +600,7 @@ describe('watches', () => {
   const line = (resourceVersion: string) =>
     `${JSON.stringify({ type: 'ADDED', object: { metadata: { name: 'ü', resourceVersion } } })}\n`;
 
-  test('give events as they come, cut anywhere', async () => {
+  test('return events as they arrive, cut anywhere', async () => {
     const text = Buffer.from(line('1') + line('2') + line('3'));
     server.handle = async (_request, response) => {
       response.writeHead(200);
@@ -623,7 +623,7 @@ describe('watches', () => {
     assert.deepEqual(server.calls, ['GET /w?x=y&watch=true']);
   });
 
-  test('an event that is cut off is not given, and the watch ends', async () => {
+  test('an incomplete event is not returned, and the watch ends', async () => {
     server.handle = (_request, response) => {
       response.writeHead(200);
       response.end(line('1') + line('2').slice(0, 20));
@@ -661,7 +661,7 @@ describe('watches', () => {
     });
   }
 
-  test('end at once when the signal is aborted, and the server is told', async () => {
+  test('end at once when the signal is aborted, and the stream is cancelled at the server', async () => {
     let closed: Promise<unknown> | undefined;
     server.handle = (_request, response) => {
       closed = once(response, 'close');
@@ -699,7 +699,7 @@ describe('watches', () => {
     assert.equal(credentials.invalidated(), 1);
   });
 
-  test('a slow reader holds the server back and still gets everything', async () => {
+  test('a slow reader slows the server down and still gets everything', async () => {
     const count = 20_000;
     server.handle = (_request, response) => {
       response.writeHead(200);

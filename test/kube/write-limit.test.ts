@@ -34,24 +34,24 @@ function answerBacklog(server: { awayMs: number; perSecond: number; jitterMs?: n
 }
 
 describe('writes under way at the same time', () => {
-  test('are few for a fast server that is near, and keep it busy', () => {
+  test('are few for a fast server nearby, and keep it busy', () => {
     const { limit, perSecond } = answerBacklog({ awayMs: 2, perSecond: 600 });
     assert.ok(limit >= 7 && limit <= 11, `${limit}`);
     assert.ok(perSecond > 590, `${perSecond}/s`);
   });
 
-  test('are as many as a server takes that is 20 ms away', () => {
+  test('are enough for a server that is 20 ms away', () => {
     const { limit, perSecond } = answerBacklog({ awayMs: 20, perSecond: 1_000 });
     assert.ok(limit >= 22 && limit <= 30, `${limit}`);
     assert.ok(perSecond > 950, `${perSecond}/s`);
   });
 
-  test('are enough where the time of a write varies', () => {
+  test('are enough when the duration of writes varies', () => {
     const { perSecond } = answerBacklog({ awayMs: 5, perSecond: 1_000, jitterMs: 10 });
     assert.ok(perSecond > 400, `${perSecond}/s`);
   });
 
-  test('follow a server that has moved', () => {
+  test('adapt to a server that has moved', () => {
     let now = 0;
     const limit = createWriteLimit({ most: 64, time: timeWith({ monotonic: () => now }) });
     const answerIn = (tookMs: number, count: number) => {
@@ -68,7 +68,7 @@ describe('writes under way at the same time', () => {
     assert.equal(limit.current(), 64, 'but it is only far away');
   });
 
-  test('are never more than the setting says', () => {
+  test('never exceed the setting', () => {
     const limit = createWriteLimit({ most: 2, time: timeWith({ monotonic: () => 0 }) });
     for (let done = 0; done < 1_000; done += 1) limit.observe(done % 2 === 0 ? 1 : 100);
     assert.equal(limit.current(), 2);

@@ -16,39 +16,39 @@ describe('the namespaces that a new root waits for', () => {
       owes: (namespace) => !holding.includes(namespace),
     });
 
-  it('are all that there are, each root by itself', () => {
+  it('are all existing ones, for each root separately', () => {
     assert.equal(isReached(['a', 'b']), false);
     assert.equal(isReached(['a', 'b', 'c']), true);
     assert.equal(isReached([], 'old'), false);
     assert.equal(isReached(['a', 'b', 'c'], 'of another pool'), false);
   });
 
-  it('include none that held it for a moment, whether it was asked then or not', () => {
+  it('exclude one that once held the root, whether that was checked then or not', () => {
     awaited.holds('c', ['new']);
     assert.equal(isReached(['a']), false);
     assert.equal(isReached(['b']), true);
   });
 
-  it('include none that came after the root', () => {
+  it('exclude namespaces that were created after the root', () => {
     awaited.follow(['old', 'new'], ['a', 'b', 'c', 'd']);
     assert.equal(isReached(['a', 'b', 'c']), true);
     awaited.follow(['old', 'new', 'newer'], ['a', 'b', 'c', 'd']);
     assert.equal(isReached(['a', 'b', 'c'], 'newer'), false);
   });
 
-  it('include none that stopped taking roots, also when it takes them again', () => {
+  it('exclude one that stopped taking roots, also when it takes them again', () => {
     awaited.leaves('c');
     awaited.follow(['old', 'new'], ['a', 'b', 'c']);
     assert.equal(isReached(['a', 'b']), true);
   });
 
-  it('include none that refuses, as long as another one holds the root', () => {
+  it('exclude one that refuses, as long as another one holds the root', () => {
     awaited.refuses('c');
     assert.equal(isReached(['a']), false);
     assert.equal(isReached(['a', 'b']), true);
   });
 
-  it('include those that refuse where all do, as a right may be missing', () => {
+  it('include those that refuse if all do, because a right may be missing', () => {
     for (const namespace of ['a', 'b', 'c']) awaited.refuses(namespace);
     assert.equal(isReached([]), false);
     awaited.complies('a');
@@ -56,7 +56,7 @@ describe('the namespaces that a new root waits for', () => {
     assert.equal(isReached([]), true);
   });
 
-  it('include none that made three conflicts in a row, and one that made fewer', () => {
+  it('exclude one with three conflicts in a row, and include one with fewer', () => {
     for (let i = 0; i < 2; i += 1) awaited.conflicts('c');
     assert.equal(isReached(['a', 'b']), false);
     awaited.complies('c');
@@ -66,7 +66,7 @@ describe('the namespaces that a new root waits for', () => {
     assert.equal(isReached(['a', 'b']), true);
   });
 
-  it('include none that makes conflicts, even if it is the only one that takes roots', () => {
+  it('exclude one with conflicts, even if it is the only one that takes roots', () => {
     awaited.follow([], []);
     awaited.follow(['new'], ['a']);
     for (let i = 0; i < 3; i += 1) awaited.conflicts('a');

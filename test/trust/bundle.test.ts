@@ -70,13 +70,13 @@ describe('a trust bundle', () => {
     });
   });
 
-  it('refuses what the API server would refuse: a certificate that is no CA', async () => {
+  it('refuses a certificate that is not a CA, as the API server does', async () => {
     const leaf = await certificate(false);
     const bundle = desiredBundle({ ...names, roots: [leaf] });
     assert.equal(bundle.ok, false);
   });
 
-  it('has no drift when it is published as it should be, whatever the order', () => {
+  it('has no drift when it is published as desired, in any order', () => {
     assert.equal(driftOf(desired([root, other]), published(desired([other, root]))), undefined);
   });
 
@@ -133,7 +133,7 @@ describe('a trust bundle', () => {
     ],
   ];
   for (const [name, change, expected] of marks) {
-    it(`says of which pool it was made, ${name}`, () => {
+    it(`records the pool that it was made from, ${name}`, () => {
       assert.deepEqual(markIn(change(published(desired([root]))), names.trustDomain), expected);
     });
   }

@@ -138,7 +138,7 @@ describe('roots count as published by ConfigMaps', () => {
     assert.equal(publisher.isVisible(root), true);
   });
 
-  it('once seen everywhere, whatever a single namespace does afterwards', () => {
+  it('once seen everywhere, even if a namespace then loses the roots', () => {
     show({ a: [active, holding(newer)] });
     assert.equal(publisher.isVisible(root), true);
     show({ a: [active], b: [active, holding(older)] });
@@ -146,7 +146,7 @@ describe('roots count as published by ConfigMaps', () => {
     assert.match(publisher.problem() ?? '', /2 of 2 namespaces/);
   });
 
-  it('anew when a root has left the pool and comes back', () => {
+  it('again only after a new check when a root has left the pool and comes back', () => {
     show({ a: [active, holding(newer)] });
     assert.equal(publisher.isVisible(root), true);
     pool = older;
@@ -157,7 +157,7 @@ describe('roots count as published by ConfigMaps', () => {
     assert.equal(publisher.isVisible(root), false);
   });
 
-  it('and each namespace counts in the metric as what it is', () => {
+  it('and each namespace is counted by its state in the metric', () => {
     show({
       a: [active, holding(newer)],
       b: [active, holding(older)],

@@ -74,7 +74,7 @@ describe('what is kept in the cluster', () => {
       assert.equal(time.pending(), 0);
     }));
 
-  it('is repaired by the next in rank when the drift stays, and not when it goes', () =>
+  it('is repaired by the next in rank only if the drift remains', () =>
     withKeeper(async ({ keeper, time, wrong, repairs, setRank }) => {
       setRank(2);
       for (const key of ['stays', 'goes']) {
@@ -100,7 +100,7 @@ describe('what is kept in the cluster', () => {
       assert.deepEqual(repairs, ['a']);
     }));
 
-  it('is tried again ever more slowly, and its fault is told once and known meanwhile', () =>
+  it('is retried with growing intervals, and its fault is logged once and available meanwhile', () =>
     withKeeper(async ({ keeper, time, wrong, faults, repairs, warnings }) => {
       wrong.add('a');
       faults.set('a', 'the quota is used up');
@@ -120,7 +120,7 @@ describe('what is kept in the cluster', () => {
       assert.equal(keeper.fault('a'), undefined);
     }));
 
-  it('does not wait for what cannot be repaired', () =>
+  it('does not wait for an object that cannot be repaired', () =>
     withKeeper(async ({ keeper, time, wrong, faults, repairs }) => {
       for (const key of ['bad', 'worse', 'good']) {
         wrong.add(key);
@@ -133,7 +133,7 @@ describe('what is kept in the cluster', () => {
       assert.equal(repairs.filter((key) => key === 'good').length, 1);
     }));
 
-  it('is repaired once a second at most, however often somebody spoils it', () =>
+  it('is repaired once a second at most, however often it is changed', () =>
     withKeeper(async ({ keeper, time, wrong, repairs }) => {
       for (let spoiled = 0; spoiled < 500; spoiled += 1) {
         wrong.add('a');

@@ -6,13 +6,13 @@ import { bundleLabels, trustDomainLabel } from '../../signer/trust/labels.ts';
 const labelValue = /^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/;
 
 describe('a trust domain as a label', () => {
-  it('is itself where Kubernetes allows it', () => {
+  it('is used as it is where Kubernetes allows it', () => {
     for (const name of ['example.org', 'a', '10.0.0.1', 'prod_eu-1.example', 'x'.repeat(63)]) {
       assert.equal(trustDomainLabel(name), name);
     }
   });
 
-  it('is the documented hash where it does not fit', () => {
+  it('is replaced by the documented hash where it is not a valid label', () => {
     for (const name of ['x'.repeat(64), 'x'.repeat(255), '-example', 'example-', '_a', 'a.']) {
       assert.match(trustDomainLabel(name), /^sha256-[0-9a-f]{40}$/);
     }
@@ -29,7 +29,7 @@ describe('a trust domain as a label', () => {
     );
   });
 
-  it('stands in the labels of the filesystem-delivery draft', () => {
+  it('is in the labels of the filesystem-delivery draft', () => {
     assert.deepEqual(bundleLabels('example.org'), {
       'app.kubernetes.io/managed-by': 'kubespiffe',
       'k8s.spiffe.io/canarying': 'live',
@@ -38,7 +38,7 @@ describe('a trust domain as a label', () => {
     });
   });
 
-  it('does not stand in the labels of roots of no trust domain, which have a label canarying of ours', () => {
+  it('is not in the labels of roots without a trust domain, which have our label canarying', () => {
     assert.deepEqual(bundleLabels(undefined, 'preview'), {
       'app.kubernetes.io/managed-by': 'kubespiffe',
       'kubespiffe.io/canarying': 'preview',

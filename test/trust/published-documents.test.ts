@@ -65,7 +65,7 @@ const all = (pool: Pool): (PublishedDocument | undefined)[] => [
 ];
 
 describe('the documents of a pool', () => {
-  it('are the same bytes for the same content, in whatever order it was written and whenever it was made', () => {
+  it('are the same bytes for the same content, in any order and at any time', () => {
     fc.assert(
       fc.property(records, sequence, fc.integer({ min: 0, max: 1e9 }), (some, at, seconds) => {
         const time = new Date(seconds * 1000).toISOString();
@@ -76,7 +76,7 @@ describe('the documents of a pool', () => {
     );
   });
 
-  it('hold what is published and nothing else, and can be read again', () => {
+  it('hold exactly what is published, and can be read again', () => {
     fc.assert(
       fc.property(records, sequence, (some, at) => {
         const pool = compile(some, at);
@@ -122,7 +122,7 @@ describe('the documents of a pool', () => {
     );
   });
 
-  it('never hold a private member, nor anything of a private key', () => {
+  it('never hold a private member or any part of a private key', () => {
     const isPrivate = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']);
     const secrets = shelf.map(({ privateKey = '' }) => privateKey.split('\n')[1] ?? '');
     assert.ok(secrets.every((line) => line.length >= 40));
@@ -142,7 +142,7 @@ describe('the documents of a pool', () => {
     );
   });
 
-  it('have a tag that is the hash of the bytes, so that it differs where they do', () => {
+  it('have the hash of the bytes as their tag', () => {
     const tags = new Set<string>();
     for (const at of [1, 2]) {
       for (const document of all(
@@ -169,7 +169,7 @@ describe('the discovery document', () => {
     algorithms: ['ES256', 'RS256'],
   });
 
-  it('has the members that OpenID Connect and the clouds ask for', () => {
+  it('has the members that OpenID Connect and the clouds require', () => {
     assert.equal(document.contentType, 'application/json');
     assert.deepEqual(JSON.parse(document.bytes.toString()), {
       issuer: 'https://oidc.example.org/cluster',

@@ -57,7 +57,7 @@ describe('the roots of a namespace', () => {
     });
   }
 
-  it('are what the token endpoint serves, whatever the order of the pool', () => {
+  it('are what the token endpoint serves, for any order of the pool', () => {
     assert.equal(desired.pem, rootsPem(compile([first, second]))?.bytes.toString());
     assert.deepEqual(ofPool(compile([second, first])), desired);
   });
@@ -67,7 +67,7 @@ describe('the roots of a namespace', () => {
     assert.deepEqual(desiredRoots(keysOnly), { ok: false, reason: 'the pool has no root to publish' });
   });
 
-  it('are kept by fingerprint of what is ours, and not of what is not', () => {
+  it('are kept by fingerprint if the ConfigMap is ours, and not otherwise', () => {
     const pool = compile([first, second]);
     assert.deepEqual([...shown().roots].sort(), pool.roots.map(({ sha256Hex }) => sha256Hex).sort());
     const foreign = shown({ metadata: { name: 'kubespiffe-roots', labels: {} } });
@@ -136,19 +136,19 @@ describe('the roots of a namespace', () => {
     });
   }
 
-  it('are left as they are without a pool, but for namespaces that do not ask any more', () => {
+  it('are left unchanged without a pool, except in namespaces without the label', () => {
     assert.equal(nextStep(undefined, optedIn, undefined).kind, 'nothing');
     assert.equal(nextStep(undefined, optedIn, shown({ data: {} })).kind, 'nothing');
     assert.equal(nextStep(undefined, undefined, shown()).kind, 'withdraw');
   });
 
-  it('know whether there is more in the ConfigMap than they', () => {
+  it('show whether the ConfigMap holds other keys', () => {
     assert.equal(shown().holdsMore, false);
     assert.equal(shown({ data: { 'roots.pem': '', a: '' } }).holdsMore, true);
     assert.equal(shown({ binaryData: { a: '' } }).holdsMore, true);
   });
 
-  it('are not put where a namespace is being deleted, as either field of it tells', () => {
+  it('are not written to a namespace that is being deleted, by either of its fields', () => {
     const metadata = { name: 'shop' };
     assert.equal(toOptedIn({ metadata, status: { phase: 'Active' } }).isTerminating, false);
     assert.equal(toOptedIn({ metadata, status: { phase: 'Terminating' } }).isTerminating, true);

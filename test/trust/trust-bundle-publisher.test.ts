@@ -125,7 +125,7 @@ describe('the publisher of trust bundles', () => {
   const fingerprints = (pool: Pool) => new Set(pool.roots.map(({ sha256Hex }) => sha256Hex));
   const activeRoot = (pool: Pool) => pool.active?.root ?? assert.fail('it has an active authority');
 
-  it('writes what is missing, once, and says what it has seen', () =>
+  it('writes a missing bundle once, and reports what it has seen', () =>
     withPublisher(0, async ({ visibility, written, time }) => {
       assert.equal(written.length, 1);
       assert.deepEqual(rootsOf(written[0]), fingerprints(older));
@@ -161,7 +161,7 @@ describe('the publisher of trust bundles', () => {
       assert.equal(previews.length + written.length, before);
     }));
 
-  it('writes what the Secret says now, so that an old view takes no root away', () =>
+  it('writes the current content of the Secret, so that an old view removes no root', () =>
     withPublisher(0, async (scene) => {
       scene.live = { ok: true, pool: newer };
       scene.published.delete(bundleName);
@@ -169,7 +169,7 @@ describe('the publisher of trust bundles', () => {
       assert.deepEqual(rootsOf(scene.written.at(-1)), fingerprints(newer));
     }));
 
-  it('leaves a bundle alone that is as the Secret says now, although its own view is older', () =>
+  it('leaves a bundle unchanged that equals the current Secret, although its own view is older', () =>
     withPublisher(0, async (scene) => {
       scene.remembered = newer;
       scene.live = { ok: true, pool: newer };
@@ -183,7 +183,7 @@ describe('the publisher of trust bundles', () => {
       assert.deepEqual(scene.published.get(bundleName)?.roots, fingerprints(newer));
     }));
 
-  it('makes nothing from memory while the pool cannot be used, and says why', () =>
+  it('writes nothing from memory while the pool is unusable, and reports why', () =>
     withPublisher(0, async (scene) => {
       scene.live = { ok: false, problem: missing };
       scene.published.delete(bundleName);
@@ -196,7 +196,7 @@ describe('the publisher of trust bundles', () => {
       assert.equal(scene.written.length, 2);
     }));
 
-  it('counts no root as published that was only written: its own watch has to show it', () =>
+  it('counts a root as published only when its own watch shows it, not when it was written', () =>
     withPublisher(0, async (scene) => {
       scene.isWatched = false;
       scene.published.delete(bundleName);
@@ -205,7 +205,7 @@ describe('the publisher of trust bundles', () => {
       assert.equal(scene.visibility.isVisible(activeRoot(older)), false);
     }));
 
-  it('says what the API server has against it', () =>
+  it('reports why the API server refused it', () =>
     withPublisher(0, async (scene) => {
       scene.answer = { status: 403, body: { kind: 'Status', message: 'may not attest' } };
       scene.published.delete(bundleName);
@@ -213,7 +213,7 @@ describe('the publisher of trust bundles', () => {
       assert.match(scene.visibility.problem() ?? '', /the bundle is missing: .*may not attest/);
     }));
 
-  it('leaves the writing to the first in rank, and steps in after the delay', () =>
+  it('leaves the write to the first in rank, and writes after the delay', () =>
     withPublisher(1, async ({ written, time }) => {
       await time.advance(900);
       assert.equal(written.length, 0);
