@@ -157,7 +157,11 @@ async function runReplica(
   const synced = Promise.all(needed.map((informer) => informer.synced));
   const hasTokenEndpoint = config.endpoints?.token !== undefined;
   const assess = () => {
-    assessReadiness({ health, hasTokenEndpoint, permissions, guard, informers: needed, signers, clock });
+    const { defaultIdentity } = config;
+    assessReadiness({
+      ...{ health, hasTokenEndpoint, defaultIdentity },
+      ...{ permissions, guard, informers: needed, signers, clock },
+    });
     for (const signer of signers) signer.look();
   };
   for (const source of [...signers, permissions, guard]) source.onChange(assess);

@@ -98,16 +98,20 @@ function permissionsOf(config: Config, { profile, facts }: SignerNeeds): Permiss
       ...pool,
       grantedBy: roleIn(pool.namespace, role),
     }),
-    ...facts.flatMap(({ spec: { resource, ...place } }) =>
-      each(['list', 'watch'], {
+    ...facts.flatMap(({ spec: { resource, ...place } }) => {
+      const right = {
         group: resource.group,
         resource: resource.name,
         ...(place.namespace !== undefined && { namespace: place.namespace }),
         ...(place.name !== undefined && { name: place.name }),
-        // Signers may follow the same resource.
+        // Several signers may depend on the same facts.
         grantedBy: signerRole,
-      }),
-    ),
+      };
+      return [
+        ...each(['list', 'watch', ...(resource.isCreated ? ['create', 'patch'] : [])], right),
+        ...(resource.hasOurStatus ? each(['patch'], { ...right, subresource: 'status' }) : []),
+      ];
+    }),
     ...(rootsConfigMap === undefined
       ? []
       : [

@@ -1,3 +1,4 @@
+import type { Config } from './config/config.ts';
 import type { Guard } from './issuance/guard.ts';
 import { clockProblem, type ServerClock } from './kube/clock.ts';
 import type { Informer } from './kube/informer.ts';
@@ -9,7 +10,14 @@ import type { SignerProfile } from './signers/profile.ts';
 import type { ListenerName } from './token/endpoints.ts';
 
 /** What a replica needs before it can answer requests; each has its line in /readyz?verbose. */
-const replicaChecks = ['pod-certificate-api', 'permissions', 'admission-policy', 'caches', 'clock'] as const;
+const replicaChecks = [
+  'pod-certificate-api',
+  'permissions',
+  'admission-policy',
+  'registrations',
+  'caches',
+  'clock',
+] as const;
 
 /** What each signer needs besides; the lines have its name before them, such as `spiffe/pool`. */
 const signerChecks = ['pool', 'trust-bundle'] as const;
@@ -40,7 +48,9 @@ export interface ReadinessNeeds {
   readonly permissions: Pick<Permissions, 'problem'>;
   /** What must be known before requests are answered. */
   readonly informers: readonly Pick<Informer<unknown>, 'spec' | 'store'>[];
-  readonly signers: readonly Pick<Signer, 'profile' | 'requests' | 'pool' | 'visibility'>[];
+  readonly signers: readonly Pick<Signer, 'profile' | 'requests' | 'pool' | 'visibility' | 'facts'>[];
+  /** What a pod gets that no registration matches. */
+  readonly defaultIdentity: Config['defaultIdentity'];
   readonly clock: ServerClock;
 }
 
@@ -55,6 +65,9 @@ export function assessReadiness(needs: ReadinessNeeds): void {
 
   const unguarded = needs.guard.obstacle();
   health.set('admission-policy', unguarded === undefined, unguarded ?? guardedReason(needs));
+
+  const registered = registrationsServed(needs);
+  health.set('registrations', registered.ok, registered.reason);
 
   const filling = new Set(
     needs.informers.filter(({ store }) => !store.isSynced()).map(({ spec }) => spec.resource.name),
@@ -92,6 +105,20 @@ function rootsVisible(signer: Pick<Signer, 'pool' | 'visibility'>): { ok: boolea
   const roots = current && (current.active ? [current.active.root] : current.roots);
   if (roots?.every(visibility.isVisible)) return { ok: true, reason: visibility.whenVisible };
   return { ok: false, reason: visibility.problem() ?? `${visibility.place} does not show the root yet` };
+}
+
+/** Without registrations pods have the names of their ServiceAccounts, unless names come from registrations alone. */
+function registrationsServed({
+  signers,
+  defaultIdentity,
+}: Pick<ReadinessNeeds, 'signers' | 'defaultIdentity'>) {
+  const followed = signers.flatMap(({ facts }) => facts).filter(({ spec }) => spec.resource.hasOurStatus);
+  const missing = followed.filter((informer) => informer.isMissing()).map(({ spec }) => spec.resource.name);
+  if (missing.length === 0) return { ok: true, reason: 'the API server serves the registrations' };
+  const lack = `the API server does not serve ${missing.join(' and ')}: apply manifests/crds. Until then `;
+  return defaultIdentity === 'none'
+    ? { ok: false, reason: `${lack}no pod is registered, and with defaultIdentity none no pod gets a name` }
+    : { ok: true, reason: `${lack}pods have the names of their ServiceAccounts` };
 }
 
 /** All signers ask for the same resource. */

@@ -25,16 +25,18 @@ export function podFacts(pods: Pick<Store<PodFacts>, 'subscribe'>): Facts {
  * The facts in other objects, such as Services.
  *
  * @param podsOf keys of the pods whose identity may depend on an object; asked before and after each change.
+ * @param isSame whether an object is the same for identities.
  */
 export function factsOf<T>(
   objects: Pick<Store<T>, 'subscribe'>,
   podsOf: (object: T, key: string) => Iterable<string>,
+  isSame: (one: T, other: T) => boolean = isDeepStrictEqual,
 ): Facts {
   return {
     onChange(listener) {
       objects.subscribe(({ type, key, object, previous }) => {
         // Most changes of an object are not in what we keep of it, and after each list all objects are set again.
-        if (type === 'set' && isDeepStrictEqual(object, previous)) return;
+        if (type === 'set' && previous !== undefined && isSame(object, previous)) return;
         const before = previous === undefined ? [] : podsOf(previous, key);
         for (const podKey of new Set([...before, ...podsOf(object, key)])) listener(podKey);
       });

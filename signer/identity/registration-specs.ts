@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+import { isJsonObject } from '../../spiffe/json.ts';
 import type { InformerSpec } from '../kube/informer.ts';
 import type { Labels } from '../kube/label-selector.ts';
 import type { ApiResource } from '../kube/resources.ts';
@@ -9,27 +11,37 @@ import type { TemplateContext } from './registration-grant.ts';
 /** The only ClusterRegistrationPolicy that counts. */
 export const policyName = 'default';
 
-const resource = (name: string): ApiResource => ({
+const resource = (name: string, ours: Pick<ApiResource, 'hasOurStatus' | 'isCreated'>): ApiResource => ({
   group: 'kubespiffe.io',
   versions: ['v1alpha1'],
   name,
   mayBeMissing: true,
+  ...ours,
 });
+
+/** A registration with the status that it has in the cluster, which decides nothing. */
+export interface FollowedRegistration extends Registration {
+  readonly status: unknown;
+}
 
 const registrationsOf = (kind: RegistrationKind, name: string, context: TemplateContext) =>
   ({
-    resource: resource(name),
-    // Nothing of the status: who writes it must not wake the pods that it is about.
-    fields: { metadata: { ...metadataFields, generation: true }, spec: true },
-    project: (wire) => readRegistration(kind, wire, context),
-  }) satisfies InformerSpec<unknown, Registration>;
+    resource: resource(name, { hasOurStatus: true }),
+    fields: { metadata: { ...metadataFields, generation: true }, spec: true, status: true },
+    project: (wire) => ({
+      ...readRegistration(kind, wire, context),
+      status: isJsonObject(wire) ? wire.status : undefined,
+    }),
+    // The status must not wake the pods that it is about.
+    isSame: ({ status: _, ...one }, { status: __, ...other }) => isDeepStrictEqual(one, other),
+  }) satisfies InformerSpec<unknown, FollowedRegistration>;
 
 /** Everything that says who gets which name, beside the pods. Resources that an API server does not serve are empty. */
 export const registrationSpecs = (context: TemplateContext) => ({
   workload: registrationsOf('WorkloadRegistration', 'workloadregistrations', context),
   cluster: registrationsOf('ClusterWorkloadRegistration', 'clusterworkloadregistrations', context),
   policies: {
-    resource: resource('clusterregistrationpolicies'),
+    resource: resource('clusterregistrationpolicies', { isCreated: true }),
     name: policyName,
     fields: { metadata: metadataFields, spec: true },
     project: readPolicy,

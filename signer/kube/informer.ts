@@ -20,6 +20,8 @@ export interface InformerSpec<Wire, T, Version extends string = string> {
   /** What we keep of an object; undefined to keep nothing of it. */
   readonly project: (wire: Wire, version: Version) => T | undefined;
   readonly indexes?: StoreOptions<T>['indexes'];
+  /** Whether nothing changed that identities depend on. Left out: whether all that we keep is equal. */
+  readonly isSame?: (one: T, other: T) => boolean;
   /** For resources that change often: how long the watch may be silent before all is listed again. */
   readonly silentAfterMs?: number;
 }

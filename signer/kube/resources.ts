@@ -10,6 +10,10 @@ export interface ApiResource<Version extends string = string> {
   readonly name: string;
   /** Whether an API server may not serve it, so that discovery has to find out. Without it the first version is used. */
   readonly mayBeMissing?: true;
+  /** Whether we write the status of its objects. */
+  readonly hasOurStatus?: true;
+  /** Whether we create the object that we follow where it is missing. */
+  readonly isCreated?: true;
 }
 
 const certificates = {

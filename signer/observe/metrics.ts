@@ -53,6 +53,8 @@ function instruments(registry: Registry) {
     queueDepth: gauge('queue_depth', 'Requests queued for a worker.', 'signer'),
     oldestPending: gauge('oldest_pending_seconds', 'Since the oldest open request was first seen.', 'signer'),
     pendingRequests: gauge('pending_requests', 'Requests that have no terminal condition yet.', 'signer'),
+    /** `ready`: true, false, or unknown before its status was written. */
+    registrations: gauge('registrations', 'Registrations that this signer uses.', 'resource', 'ready'),
     /** `cause`: closed, expired, error, silent, as the reflector names them. */
     watchRestarts: counter(
       'watch_restarts_total',

@@ -2,7 +2,7 @@ import { messageOf } from '../../spiffe/errors.ts';
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import type { Pool } from '../authority/pool.ts';
 import { createPoolView, type PoolView } from '../authority/view.ts';
-import { factsOf, joinFacts, podFacts } from '../identity/facts.ts';
+import { type Facts, factsOf, joinFacts, podFacts } from '../identity/facts.ts';
 import type { Identify } from '../identity/identify.ts';
 import { type Controller, createController } from '../issuance/controller.ts';
 import { createReporter } from '../issuance/report.ts';
@@ -73,15 +73,15 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
 
   const followed: Informer<unknown>[] = [];
   const facts = [podFacts(pods.store)];
-  const ofProfile: Part[] = [];
+  const ofProfile: ((facts: Facts) => Part)[] = [];
   const identify = profile.identifier(settings, {
     follow(spec, podsOf) {
       const informer = informerOf(spec, common);
       followed.push(informer);
-      facts.push(factsOf(informer.store, podsOf));
+      facts.push(factsOf(informer.store, podsOf, spec.isSame));
       return informer;
     },
-    run: (part) => ofProfile.push(part),
+    run: (make) => ofProfile.push(make),
     shared,
   });
   const certificate = profile.certificate(settings);
@@ -157,7 +157,7 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
       ...(configMaps ? [configMaps] : []),
       ...needed,
       ...publishing.informers,
-      ...ofProfile,
+      ...ofProfile.map((make) => make(joinFacts(facts))),
     ],
     controller,
     identify,

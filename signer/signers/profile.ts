@@ -1,5 +1,6 @@
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import type { Config, SignerConfig } from '../config/config.ts';
+import type { Facts } from '../identity/facts.ts';
 import type { Identify } from '../identity/identify.ts';
 import type { KnownAnnotations } from '../issuance/request.ts';
 import type { Informer, InformerSpec } from '../kube/informer.ts';
@@ -30,8 +31,11 @@ export interface Part {
 export interface IdentifierNeeds {
   /** Follows what an identity depends on besides the pod, such as Services. Called once for each. */
   readonly follow: Follow;
-  /** Lets a part run as long as the replica does, such as what writes the status of the followed objects. */
-  readonly run: (part: Part) => void;
+  /**
+   * Lets a part run as long as the replica does, such as what writes the status of the followed objects. It is made in
+   * replicas alone, once everything is followed.
+   */
+  readonly run: (make: (facts: Facts) => Part) => void;
   readonly shared: Shared;
 }
 

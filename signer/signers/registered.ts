@@ -1,16 +1,23 @@
 import type { Identify } from '../identity/identify.ts';
 import { createIdentify } from '../identity/identify-registered.ts';
 import type { NamingPolicy } from '../identity/registered-name.ts';
+import { outcomeOfPod } from '../identity/registration-outcome.ts';
 import { registrationSpecs } from '../identity/registration-specs.ts';
 import { createRegistrations } from '../identity/registrations.ts';
+import { otherClass } from '../identity/resolve.ts';
 import { serviceNames } from '../identity/service-names.ts';
 import { createServices } from '../identity/services.ts';
 import { keysSelected } from '../kube/label-index.ts';
 import { allServices } from '../kube/services.ts';
 import type { IdentifierNeeds } from './profile.ts';
+import { createRegistrationPolicy } from './registration-policy.ts';
+import { createRegistrationStatus } from './registration-status.ts';
 
 /** Names pods by the registrations of the cluster, and follows everything that such a name depends on. */
-export function identifyByRegistrations(trustDomain: string, { follow, shared }: IdentifierNeeds): Identify {
+export function identifyByRegistrations(
+  trustDomain: string,
+  { follow, run, shared }: IdentifierNeeds,
+): Identify {
   const { config, pods } = shared;
   const specs = registrationSpecs(config);
   const namespaces = follow(specs.namespaces, (labels, key) => registrations.podsOfNamespace(key, labels));
@@ -30,11 +37,24 @@ export function identifyByRegistrations(trustDomain: string, { follow, shared }:
     },
     config.registrationClass,
   );
-  return createIdentify(registrations, {
+  const naming = {
     trustDomain,
     clusterName: config.clusterName,
-    defaultIdentity: config.defaultIdentity,
     serviceNames: namesOfServices(createServices(services.store), config.serviceDomains),
+  };
+  const followed = [workload, cluster];
+  run((facts) =>
+    createRegistrationStatus({
+      ...{ shared, facts, followed },
+      known: Promise.all([pods, namespaces, policies, services, ...followed].map(({ synced }) => synced)),
+      outcomeOf: outcomeOfPod(registrations, pods.store, naming),
+      isOurs: (registration) => otherClass(registration, config.registrationClass) === undefined,
+    }),
+  );
+  run(() => createRegistrationPolicy(policies, shared));
+  return createIdentify(registrations, {
+    ...naming,
+    defaultIdentity: config.defaultIdentity,
     unserved: () =>
       workload.isMissing() && cluster.isMissing()
         ? 'the API server serves no registrations; apply manifests/crds'

@@ -28,6 +28,8 @@ export interface Kept {
   readonly describe: (key: string) => object;
   /** How many are repaired at the same time. */
   readonly concurrency: number;
+  /** Between two repairs of one object, in milliseconds; by default a second. */
+  readonly restMs?: number;
 }
 
 export interface Keeper {
@@ -47,7 +49,7 @@ interface Trouble {
 }
 
 /** Minimum time between two repairs of one object, in milliseconds: someone may keep changing it. */
-const restMs = 1_000;
+const usualRestMs = 1_000;
 
 /**
  * Keeps objects of the cluster in their desired state. Every replica watches all of them. One replica writes an object,
@@ -56,6 +58,7 @@ const restMs = 1_000;
  */
 export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
   const { log } = needs;
+  const { restMs = usualRestMs } = kept;
   const { monotonic } = needs.time;
   const queue = createQueue({
     time: needs.time,

@@ -28,6 +28,12 @@ export async function installSigner(
   return controlPlane.kubeconfigFor({ namespace: 'kubespiffe', name: 'kubespiffe-signer' }, options);
 }
 
+/** Installs the CRDs of registrations, and the policy of manifests/base for them. */
+export async function installRegistrations(controlPlane: ControlPlane): Promise<void> {
+  await controlPlane.kubectl(['apply', '-k', path.join(base, '../crds')]);
+  await controlPlane.kubectl(['apply', '-f', path.join(base, 'registration-policy.yaml')]);
+}
+
 /** Installs a signer with a pool (a new one by default), starts it, and waits until it is ready. */
 export async function startInstalledSigner(
   controlPlane: ControlPlane,

@@ -1,5 +1,6 @@
 import { admissionPolicyName } from '../../signer/issuance/admission-policy.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
 import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
 import type { Answer, Speaker } from './speaker.ts';
@@ -59,6 +60,35 @@ export const rootsConfigMap = (namespace: string, name = 'kubespiffe-roots') => 
   metadata: { name, namespace },
   data: { 'roots.pem': 'none' },
 });
+
+export const registrationPolicy = (name: string) => ({
+  apiVersion: 'kubespiffe.io/v1alpha1',
+  kind: 'ClusterRegistrationPolicy',
+  metadata: { name },
+  spec: {},
+});
+
+/** Where there is one of each kind, named web. */
+const registrationPaths = {
+  workloadregistrations: `${registrations}/namespaces/default/workloadregistrations`,
+  clusterworkloadregistrations: `${registrations}/clusterworkloadregistrations`,
+};
+
+/** In the end there is no policy, so that creating it can be checked. The admission policy needs one. */
+async function createRegistrations(controlPlane: ControlPlane): Promise<void> {
+  const spec = { serviceAccountNames: ['web'], spiffeIDTemplate: 'spiffe://example.org/ns/default/web' };
+  await create(controlPlane, policies, registrationPolicy('default'));
+  for (const [resource, path] of Object.entries(registrationPaths)) {
+    const kind =
+      resource === 'workloadregistrations' ? 'WorkloadRegistration' : 'ClusterWorkloadRegistration';
+    const web = { ...registrationPolicy('web'), kind, spec };
+    await waitFor(`${kind} to be allowed`, async () => {
+      const { status } = await controlPlane.request('POST', path, web);
+      return status === 201;
+    });
+  }
+  await controlPlane.request('DELETE', `${policies}/default`);
+}
 
 const lease = (name: string) => ({
   apiVersion: 'coordination.k8s.io/v1',
@@ -134,11 +164,19 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
   await create(controlPlane, '/api/v1/namespaces/default/configmaps', rootsConfigMap('default'));
   await create(controlPlane, leases, lease('signer-0'));
   await create(controlPlane, events, event('told'));
+  await createRegistrations(controlPlane);
 
   const status = `${requestsPath()}/req-1/status?${dryRun}`;
   const apply = `${certificates}/clustertrustbundles/kubespiffe.io:spiffe:roots?fieldManager=kubespiffe&force=true&${dryRun}`;
   const root = controlPlane.authority.certificate;
   const answer = (signer: Speaker) => signer('PATCH', status, denial, mergePatch);
+  const grantNothing = (signer: Speaker) =>
+    signer(
+      'PATCH',
+      `${policies}/default?fieldManager=kubespiffe&${dryRun}`,
+      registrationPolicy('default'),
+      applyPatch,
+    );
   const publish = (signer: Speaker) => signer('PATCH', apply, bundle(root), applyPatch);
   const configMapIn = (namespace: string) => `/api/v1/namespaces/${namespace}/configmaps/kubespiffe-roots`;
   const applyRoots = (namespace: string) => (signer: Speaker) =>
@@ -180,7 +218,7 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
         },
       ];
     }),
-    ...['workloadregistrations', 'clusterworkloadregistrations'].flatMap((resource) => [
+    ...Object.entries(registrationPaths).flatMap(([resource, path]) => [
       {
         grant: `${resource} list`,
         purpose: 'know the registrations at start',
@@ -190,6 +228,12 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
         grant: `${resource} watch`,
         purpose: 'hear of changed registrations',
         call: get(`${registrations}/${resource}?${watch}`),
+      },
+      {
+        grant: `${resource}/status patch`,
+        purpose: 'say what a registration does',
+        call: (signer: Speaker) =>
+          signer('PATCH', `${path}/web/status?${dryRun}`, { status: { podsSelected: 1 } }, mergePatch),
       },
     ]),
     {
@@ -201,6 +245,16 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
       grant: 'clusterregistrationpolicies watch',
       purpose: 'hear of grants',
       call: get(`${policies}?fieldSelector=metadata.name=default&${watch}`),
+    },
+    {
+      grant: 'clusterregistrationpolicies create',
+      purpose: 'create the policy without grants',
+      call: grantNothing,
+    },
+    {
+      grant: 'clusterregistrationpolicies patch',
+      purpose: 'create the policy by server-side apply',
+      call: grantNothing,
     },
     { grant: 'services list', purpose: 'know the Services at start', call: get(services) },
     {

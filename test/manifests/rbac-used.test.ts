@@ -83,6 +83,18 @@ async function useEverything(): Promise<void> {
   await change(trustBundle, { metadata: { labels: { 'k8s.spiffe.io/canarying': 'spoilt' } } });
   await repaired(trustBundle, ({ metadata }) => metadata.labels['k8s.spiffe.io/canarying'] === 'live');
 
+  const registrations = '/apis/kubespiffe.io/v1alpha1';
+  const spec = { serviceAccountNames: ['web'], spiffeIDTemplate: 'spiffe://example.org/ns/default/web' };
+  for (const [path, kind] of [
+    [`${registrations}/namespaces/default/workloadregistrations`, 'WorkloadRegistration'],
+    [`${registrations}/clusterworkloadregistrations`, 'ClusterWorkloadRegistration'],
+  ] as const) {
+    const object = { apiVersion: 'kubespiffe.io/v1alpha1', kind, metadata: { name: 'web' }, spec };
+    await create(controlPlane, path, object);
+    await repaired(`${path}/web`, ({ status }) => status?.conditions?.length > 0);
+  }
+  await repaired(`${registrations}/clusterregistrationpolicies/default`, ({ spec }) => spec !== undefined);
+
   const namespace = '/api/v1/namespaces/shop';
   const configMap = `${namespace}/configmaps/kubespiffe-roots`;
   const labels = { 'kubespiffe.io/roots': 'true' };

@@ -11,7 +11,15 @@ import { type ControlPlane, startControlPlane } from '../cluster/control-plane.t
 import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
 import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
-import { bundle, type Check, denial, rootsConfigMap, serviceDnsChecks, signerChecks } from './rbac-checks.ts';
+import {
+  bundle,
+  type Check,
+  denial,
+  registrationPolicy,
+  rootsConfigMap,
+  serviceDnsChecks,
+  signerChecks,
+} from './rbac-checks.ts';
 import { type Roles, rolesAt } from './roles.ts';
 import { type Answer, asServiceAccount, type Method, type Speaker } from './speaker.ts';
 
@@ -255,6 +263,13 @@ test('what is not the signer’s business is refused', async (t) => {
       mergePatch,
     ],
     ['delete a registration', 'DELETE', `${registrations}/clusterworkloadregistrations/web`],
+    [
+      'create a ClusterRegistrationPolicy of another name',
+      'PATCH',
+      `${registrations}/clusterregistrationpolicies/other?fieldManager=kubespiffe`,
+      registrationPolicy('other'),
+      applyPatch,
+    ],
     ['list all ClusterRegistrationPolicies', 'GET', `${registrations}/clusterregistrationpolicies`],
     ['change a Service', 'PATCH', '/api/v1/namespaces/default/services/kubernetes', { spec: {} }, mergePatch],
     ['list all ConfigMaps', 'GET', '/api/v1/configmaps'],
