@@ -103,7 +103,8 @@ async function runReplica(
   const discovery = createDiscovery({ transport, log, time });
   const onWatchRestart = (resource: string, cause: string) => metrics.watchRestarts.inc({ resource, cause });
   const informing = { transport, discovery, onWatchRestart, log, time };
-  const podReader = podReaderOf(config.podAnnotations);
+  const readers = profiles.filter(({ readsSources }) => readsSources).map(({ signerName }) => signerName);
+  const podReader = podReaderOf(config.podAnnotations, readers);
   const pods = createInformer(informing, allPods(podReader));
   const policies = createInformer(informing, admissionPolicies);
   const policyBindings = createInformer(informing, admissionPolicyBindings);

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { requestsOf } from '../signer/issuance/request.ts';
 import type { InformerSpec } from '../signer/kube/informer.ts';
 import { createJsonReader } from '../signer/kube/json-reader.ts';
-import { allPods } from '../signer/kube/pods.ts';
+import { allPods, podReaderOf } from '../signer/kube/pods.ts';
 import { allServices } from '../signer/kube/services.ts';
 import { bundlesOf } from '../signer/trust/bundle.ts';
 import { configMapsNamed, optedInNamespaces } from '../signer/trust/roots-configmap.ts';
@@ -55,6 +55,35 @@ const resources: [
     'a pod',
     allPods(),
     { metadata, spec: { nodeName: 'n', serviceAccountName: 'web' }, status: { phase: 'Failed' } },
+  ],
+  [
+    'a pod with a certificate of a signer that reads sources',
+    allPods(podReaderOf(['kubespiffe.io/sequence'], ['kubespiffe.io/service-dns'])),
+    {
+      metadata,
+      spec: {
+        volumes: [
+          { name: 'none' },
+          {
+            name: 'certificate',
+            projected: {
+              defaultMode: 420,
+              sources: [
+                { downwardAPI: {} },
+                {
+                  podCertificate: {
+                    signerName: 'kubespiffe.io/service-dns',
+                    keyType: 'ECDSAP256',
+                    userAnnotations: { 'kubespiffe.io/services': 'web' },
+                  },
+                },
+              ],
+            },
+          },
+        ],
+      },
+      status: { phase: 'Running' },
+    },
   ],
   [
     'a Service',

@@ -20,6 +20,16 @@ export interface PodFacts {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly hostname?: string;
   readonly subdomain?: string;
+  /** Its podCertificate sources of the signers that `podReaderOf` was given. */
+  readonly certificateSources?: readonly PodCertificateSource[];
+  /** Only of a pod with `certificateSources`: whether a container runs, so that the volumes were mounted with a certificate. */
+  readonly isRunning?: true;
+}
+
+/** A podCertificate source of a projected volume. */
+export interface PodCertificateSource {
+  readonly signerName: string;
+  readonly userAnnotations: Readonly<Record<string, string>>;
 }
 
 /** A pod as a request or a credential names it. */
@@ -45,8 +55,11 @@ export interface PodReader {
   toFacts(wire: Pod): PodFacts;
 }
 
-/** @param annotations keys of the annotations that are kept. */
-export function podReaderOf(annotations: readonly string[] = []): PodReader {
+/**
+ * @param annotations keys of the annotations that are kept.
+ * @param signers signer names whose podCertificate sources are kept.
+ */
+export function podReaderOf(annotations: readonly string[] = [], signers: readonly string[] = []): PodReader {
   const fields = {
     metadata: {
       ...metadataFields,
@@ -56,11 +69,21 @@ export function podReaderOf(annotations: readonly string[] = []): PodReader {
         annotations: Object.fromEntries(annotations.map((key) => [key, true] as const)),
       }),
     },
-    spec: { nodeName: true, serviceAccountName: true, hostname: true, subdomain: true },
+    spec: {
+      nodeName: true,
+      serviceAccountName: true,
+      hostname: true,
+      subdomain: true,
+      ...(signers.length > 0 && {
+        volumes: { projected: { sources: { podCertificate: { signerName: true, userAnnotations: true } } } },
+      }),
+    },
     status: { phase: true },
   } as const satisfies Fields;
   const kept = new Set(annotations);
-  return { fields, toFacts: (wire) => toPodFacts(wire, kept) };
+  // Most sources have no annotations: those of all pods are one object.
+  const ofSigners = new Map(signers.map((signerName) => [signerName, { signerName, userAnnotations: {} }]));
+  return { fields, toFacts: (wire) => ({ ...toPodFacts(wire, kept), ...sourcesOf(wire, ofSigners) }) };
 }
 
 const defaultReader = podReaderOf();
@@ -81,6 +104,34 @@ export function toPodFacts({ metadata, spec, status }: Pod, kept?: ReadonlySet<s
     ...(spec?.hostname && { hostname: spec.hostname }),
     ...(spec?.subdomain && { subdomain: spec.subdomain }),
   };
+}
+
+type PodWithVolumes = Pod & {
+  spec?: {
+    volumes?: { projected?: { sources?: { podCertificate?: Partial<PodCertificateSource> }[] | null } }[];
+  };
+};
+
+/** Most characters of the userAnnotations of a source that are kept. A request with more is refused by every signer. */
+const mostAnnotated = 8 * 1024;
+
+function sourcesOf(
+  { spec, status }: PodWithVolumes,
+  signers: ReadonlyMap<string, PodCertificateSource>,
+): Pick<PodFacts, 'certificateSources' | 'isRunning'> | undefined {
+  if (signers.size === 0) return undefined;
+  const sources = (spec?.volumes ?? []).flatMap(({ projected }) =>
+    (projected?.sources ?? []).flatMap(({ podCertificate }): PodCertificateSource[] => {
+      const plain = signers.get(podCertificate?.signerName ?? '');
+      if (!plain) return [];
+      const { userAnnotations = {} } = podCertificate ?? {};
+      const size = Object.entries(userAnnotations).join().length;
+      if (size > mostAnnotated) return [];
+      return [size === 0 ? plain : { ...plain, userAnnotations }];
+    }),
+  );
+  if (sources.length === 0) return undefined;
+  return { certificateSources: sources, ...(status?.phase === 'Running' && { isRunning: true as const }) };
 }
 
 /** All pods of the cluster, indexed by namespace and label. */

@@ -53,6 +53,8 @@ export interface SignerProfile {
   readonly hasTokenEndpoint: boolean;
   /** The unverifiedUserAnnotations that it knows. A request with any other is denied. */
   readonly annotations?: KnownAnnotations;
+  /** Whether it needs to know which podCertificate sources pods have for it. They are read for no other signer. */
+  readonly readsSources?: boolean;
   /** For a signer without a section in the configuration. */
   readonly settings?: SignerConfig;
   /** Makes the decision who a pod is. Called once in the life of a replica. */

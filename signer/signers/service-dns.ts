@@ -4,27 +4,40 @@ import { serviceNames } from '../identity/service-names.ts';
 import { createServices } from '../identity/services.ts';
 import { keysSelected } from '../kube/label-index.ts';
 import { allServices } from '../kube/services.ts';
+import { reportLackingNames } from './lacking-names.ts';
 import type { SignerProfile } from './profile.ts';
+
+const signerName = 'kubespiffe.io/service-dns';
 
 /** Server certificates with the DNS names of the Services that select the pod, under CAs of no trust domain. */
 export const serviceDns: SignerProfile = {
-  signerName: 'kubespiffe.io/service-dns',
+  signerName,
   name: 'service-dns',
   hasTrustDomain: false,
   hasTokenEndpoint: false,
   role: 'kubespiffe-service-dns',
+  readsSources: true,
   annotations: {
     [servicesAnnotation](value) {
       const chosen = chosenServices(value);
       return chosen.ok ? undefined : chosen.reason;
     },
   },
-  identifier(_settings, { follow, shared }) {
+  identifier({ maxLifetimeSeconds, refreshFraction }, { follow, shared }) {
     const { config, pods } = shared;
     const followed = follow(allServices, ({ selector }, key) =>
       keysSelected(pods.store, key.slice(0, key.indexOf('/')), selector),
     );
     const services = createServices(followed.store);
+    reportLackingNames({
+      ...shared,
+      signerName,
+      pods: pods.store,
+      services: followed.store,
+      index: services,
+      domains: config.serviceDomains,
+      refreshSeconds: maxLifetimeSeconds * refreshFraction,
+    });
     return ({ namespace }, facts, { [servicesAnnotation]: choice }) => {
       const chosen = choice === undefined ? undefined : chosenServices(choice);
       if (chosen?.ok === false) return { ok: false, reason: 'ServiceNotMatching', detail: chosen.reason };

@@ -253,6 +253,51 @@ describe('the signer service-dns on a cluster', () => {
     assert.match(condition?.message ?? '', /"kube-system\/kube-dns", which is not the name of a Service/);
   });
 
+  it('says on a running pod that its certificate lacks the name of a Service that selects it since', async () => {
+    const podWith = async (name: string, phase: string, userAnnotations = {}) => {
+      const path = '/api/v1/namespaces/default/pods';
+      const podCertificate = {
+        signerName,
+        keyType: 'ECDSAP256',
+        credentialBundlePath: 'c.pem',
+        userAnnotations,
+      };
+      const pod = await create<Pod>(controlPlane, path, {
+        metadata: { name, labels: { app: 'lacking' } },
+        spec: {
+          nodeName: 'node-1',
+          containers: [{ name: 'app', image: 'none' }],
+          volumes: [{ name: 'c', projected: { sources: [{ podCertificate }] } }],
+        },
+      });
+      const patched = await controlPlane.request('PATCH', `${path}/${name}/status`, { status: { phase } });
+      assert.equal(patched.status, 200);
+      return pod;
+    };
+    await createService('lacking', { selector: { app: 'lacking' } });
+    const running = await podWith('lacking-0', 'Running');
+    await podWith('lacking-1', 'Pending');
+    await podWith('lacking-2', 'Running', { [servicesAnnotation]: 'lacking' });
+    assert.equal(dnsNamesIn(await issued(await ask(running)))[0], 'lacking.default.svc');
+    await createService('since', { selector: { app: 'lacking' } });
+    const path =
+      '/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=reason=CertificateLacksNames';
+    const found = await waitFor('the Event', async () => {
+      const items = (await controlPlane.request('GET', path)).body.items as {
+        regarding: { name: string };
+        note: string;
+      }[];
+      return items.length > 0 && items;
+    });
+    assert.deepEqual(
+      found.map(({ regarding }) => regarding.name),
+      ['lacking-0'],
+    );
+    assert.match(found[0]?.note ?? '', /lacks since\.default\.svc, since\.default\.svc\.cluster\.local:/);
+    // And the next certificate has it.
+    assert.ok(dnsNamesIn(await issued(await ask(running))).includes('since.default.svc'));
+  });
+
   it('waits with 51 Services, 102 names, until the pod chooses some', async () => {
     await Promise.all(
       Array.from({ length: 51 }, (_, at) => createService(`many-${at}`, { selector: { app: 'many' } })),

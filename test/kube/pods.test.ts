@@ -65,6 +65,53 @@ describe('what is kept of a pod', () => {
   }
 });
 
+describe('the podCertificate sources of a pod', () => {
+  const signerName = 'kubespiffe.io/service-dns';
+  const sourcesOf = (sources: unknown, phase = 'Running') => {
+    const volumes = [
+      { name: 'a', emptyDir: {} },
+      { name: 'b', projected: { sources } },
+    ];
+    const pod = { metadata: { name: 'web-0', uid: 'u' }, spec: { volumes }, status: { phase } };
+    const { certificateSources, isRunning } = podReaderOf([], [signerName]).toFacts(pod as Pod);
+    return { certificateSources, isRunning };
+  };
+  const chosen = { signerName, userAnnotations: { a: 'x'.repeat(8_190) } };
+  const cases: [name: string, sources: unknown, kept: unknown][] = [
+    [
+      'are kept for the signers that ask for them',
+      [{ podCertificate: { signerName } }, { podCertificate: chosen }],
+      [{ signerName, userAnnotations: {} }, chosen],
+    ],
+    [
+      'are not kept for other signers',
+      [{ podCertificate: { signerName: 'kubespiffe.io/spiffe' } }],
+      undefined,
+    ],
+    ['are none in a volume without sources', null, undefined],
+    [
+      'are not kept with more than 8 KiB of annotations',
+      [{ podCertificate: { ...chosen, userAnnotations: { a: 'x'.repeat(8_191) } } }],
+      undefined,
+    ],
+  ];
+  for (const [name, sources, kept] of cases) {
+    it(name, () => {
+      assert.deepEqual(sourcesOf(sources), { certificateSources: kept, isRunning: kept && true });
+    });
+  }
+
+  it('are kept with whether the pod runs', () => {
+    const { certificateSources, isRunning } = sourcesOf([{ podCertificate: { signerName } }], 'Pending');
+    assert.deepEqual([certificateSources?.length, isRunning], [1, undefined]);
+  });
+
+  it('are not read where no signer asks for them', () => {
+    const { fields } = podReaderOf();
+    assert.ok(typeof fields === 'object' && !('volumes' in (fields.spec as object)));
+  });
+});
+
 const named = {
   namespace: 'shop',
   podName: 'web-0',
