@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { checkAudiences } from '../../../signer/token/svid/audiences.ts';
+import { checkAllowed, checkAudiences } from '../../../signer/token/svid/audiences.ts';
 
 describe('audiences', () => {
   const forbiddenAudiences = () => ['https://api.server', 'spiffe://td/own', 'api'];
@@ -58,6 +58,28 @@ describe('audiences', () => {
     it(`${JSON.stringify(wanted).slice(0, 60)}${limits}: ${expected}`, () => {
       const outcome = checkAudiences(wanted, policy);
       assert.equal(outcome.ok ? 'ok' : outcome.code, expected);
+    });
+  }
+
+  const allowed: [wanted: string[], patterns: string[] | undefined, isAllowed: boolean][] = [
+    [['a', 'b'], undefined, true],
+    [['a', 'b'], ['*'], true],
+    [['https://a.example/x'], ['https://a.example/*'], true],
+    [['https://a.example'], ['https://a.example/*'], false],
+    [['https://a.example.evil'], ['https://a.example'], false],
+    [['a', 'c'], ['a', 'b'], false],
+    [['A'], ['a'], false],
+  ];
+  for (const [wanted, patterns, isAllowed] of allowed) {
+    it(`${wanted} are ${isAllowed ? '' : 'not '}those that a registration allows: ${patterns}`, () => {
+      const outcome = checkAllowed(wanted, patterns, 'the registration shop/web');
+      if (isAllowed) assert.deepEqual(outcome, { ok: true, value: wanted });
+      else
+        assert.deepEqual(outcome, {
+          ok: false,
+          code: 'AudienceNotAllowed',
+          detail: 'the registration shop/web',
+        });
     });
   }
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { describe as descriptionOf } from '../../../signer/observe/refusals.ts';
 import type { Presented } from '../../../signer/token/caller/credential.ts';
+import { readX509Request } from '../../../signer/token/svid/csr-request.ts';
 import { readExchange, readShortForm } from '../../../signer/token/svid/exchange.ts';
 
 describe('requests', () => {
@@ -15,6 +16,29 @@ describe('requests', () => {
     assert.deepEqual(readExchange(`${good}&audience=b`, bare), { ok: true, value });
     const authorization = 'bearer t';
     assert.deepEqual(readShortForm('{"audience":["a","b"]}', { authorization }), { ok: true, value });
+  });
+
+  it('may name the registration that is meant, once, and by a name that it can have', () => {
+    const authorization = 'Bearer t';
+    const named = (read: ReturnType<typeof readExchange>) =>
+      read.ok ? (read.value.registration ?? 'none') : read.code;
+    const short = (registration: unknown) =>
+      readShortForm(JSON.stringify({ audience: 'a', registration }), { authorization });
+    const csr = (registration: unknown) => {
+      const read = readX509Request(Buffer.from('x'), { authorization }, registration);
+      return read.ok ? (read.value.registration ?? 'none') : read.code;
+    };
+    assert.equal(named(readExchange(good, bare)), 'none');
+    assert.equal(named(readExchange(`${good}&registration=web`, bare)), 'web');
+    assert.equal(named(readExchange(`${good}&registration=web&registration=db`, bare)), 'ParameterRepeated');
+    assert.equal(named(readExchange(`${good}&registration=`, bare)), 'RequestMalformed');
+    assert.equal(named(readExchange(`${good}&registration=shop%2Fweb`, bare)), 'RequestMalformed');
+    assert.equal(named(short('web.v2')), 'web.v2');
+    for (const bad of ['', 'Web', 5, ['web'], {}]) {
+      assert.equal(named(short(bad)), 'RequestMalformed');
+      assert.equal(csr(bad), 'RequestMalformed');
+    }
+    assert.deepEqual([csr('web'), csr(undefined)], ['web', 'none']);
   });
 
   it('bring one credential, and not two', () => {
