@@ -4,6 +4,7 @@ const template = 'identity/template.test.ts';
 const registration = 'identity/registration.test.ts';
 const registeredName = 'identity/registered-name.test.ts';
 const resolve = 'identity/resolve.test.ts';
+const cluster = 'contract/registrations.test.ts';
 const registered = 'signers/registered.test.ts';
 
 /** Bad registrations, and bad labels, annotations and policies that they use. */
@@ -320,5 +321,33 @@ export const registrationRows: readonly BadInput[] = [
     input: 'an API server that serves no registrations',
     verdict: ['Issued'],
     tests: [[registered, 'stays that of its ServiceAccount where the API server serves no registrations']],
+  },
+  {
+    input: 'objects that were stored before the CRDs had any validation',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [
+        cluster,
+        'that were stored before any validation stop no replica and name no pod; those that can be read select, and say why',
+      ],
+    ],
+  },
+  {
+    input: 'a registration that is created or changed while a pod waits for it',
+    verdict: ['Issued'],
+    tests: [
+      [cluster, 'let a pod wait without one, and answer its request as soon as there is one'],
+      [cluster, 'are used as they are when the request is answered, also if they changed while it waited'],
+    ],
+  },
+  {
+    input: 'a registration that is deleted while the token endpoint answers',
+    verdict: ['NotRegistered'],
+    tests: [
+      [
+        cluster,
+        'that are deleted while the token endpoint answers give their name or a refusal, and no other name',
+      ],
+    ],
   },
 ];
