@@ -80,17 +80,22 @@ export function whoHas(
     if (leaf && leaf.notAfter > now && (!known || known.notAfter < leaf.notAfter)) newest.set(key, answer);
   }
   const holders: Holder[] = [];
-  for (const { pod, facts, signer, source, identity } of identities) {
+  // Two volumes of a pod may have two names. The certificate belongs to the one that gets this name, so that comes first.
+  const decided = identities.map((each) => {
+    const { identity } = each;
+    return { ...each, getsIt: identity.ok && hasName(identity.subject, name) };
+  });
+  decided.sort((one, other) => Number(other.getsIt) - Number(one.getsIt));
+  for (const { pod, facts, signer, source, identity, getsIt } of decided) {
     const key = `${pod}/${facts.uid}/${signer.profile.signerName}`;
     const answer = newest.get(key);
-    const getsIt = identity.ok && hasName(identity.subject, name);
     if (!getsIt && !answer) continue;
     newest.delete(key);
     const [namespace = '', podName = ''] = pod.split('/');
     holders.push({
       ...{ namespace, pod: podName, node: facts.nodeName, signer: signer.profile.signerName, getsIt },
       by: source ? 'certificate' : 'token',
-      registration: (getsIt && identity.terms?.registration) || null,
+      registration: (getsIt && identity.ok && identity.terms?.registration) || null,
       certificate: answer ? certificateOf(answer, roots) : null,
     });
   }
