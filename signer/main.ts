@@ -140,6 +140,7 @@ async function runReplica(
     guard,
     permissions,
     pools: new Map(),
+    rootsConfigMaps: new Map(),
     informers: new Map(),
     events: createEventRecorder({
       ...informing,

@@ -85,6 +85,9 @@ const aboutSigners = [
   'Each signer has a section in the file, `signers.spiffe` for the signer `kubespiffe.io/spiffe`. Flags and variables',
   'begin with the name of the signer. The names without it, which are also keys at the top of the file, mean the',
   'signer `spiffe`. A setting that has different values under both names is an error, wherever they are set.',
+  '',
+  'The signer `pod-identity` issues from the pool of the signer `spiffe`, with its lifetimes: all settings that it does',
+  'not have itself are those of `spiffe`.',
 ];
 
 function row({ setting, names }: Entry): string {

@@ -111,7 +111,11 @@ function settle(given: readonly Given[], table: Table, mistakes: Mistake[]): Set
   const values = {
     shared: Object.fromEntries(valuesOf()),
     signers: Object.fromEntries(
-      table.signers.map((signer) => [signer, Object.fromEntries([...otherwise, ...valuesOf(signer)])]),
+      table.signers.map((signer) => {
+        const other = table.others.get(signer);
+        const values = [...otherwise, ...(other === undefined ? [] : valuesOf(other)), ...valuesOf(signer)];
+        return [signer, Object.fromEntries(values)];
+      }),
     ),
   };
   return { values: values as unknown as Values, origin: (entry) => read.get(entry)?.from };

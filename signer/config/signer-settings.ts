@@ -81,8 +81,9 @@ export type SignerSettingKey = keyof typeof signerSettings;
 
 /** What a signer declares about its section of the configuration. */
 export interface SignerSection {
-  /** The settings that it has. All others keep their defaults. */
   readonly settings: readonly SignerSettingKey[];
+  /** The signer whose values all other settings have. Without one they keep their defaults. */
+  readonly others?: string;
   /** What differs from the settings above: another default, as a person would write it, or other bounds. */
   readonly different?: Readonly<Partial<Record<SignerSettingKey, Partial<Setting<unknown>>>>>;
 }
@@ -92,6 +93,8 @@ export const signerSections = {
   spiffe: {
     settings: (Object.keys(signerSettings) as SignerSettingKey[]).filter((key) => key !== 'enabled'),
   },
+  // One trust domain: the same pool, and the same lifetimes, which say when an authority may leave the pool.
+  'pod-identity': { settings: ['enabled', 'bundleSuffix'], others: 'spiffe' },
   'service-dns': {
     settings: ['enabled', 'pool', 'bundleSuffix', 'maxLifetime', 'rootPropagationDelay', 'refreshFraction'],
     different: {

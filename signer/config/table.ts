@@ -29,6 +29,8 @@ export interface Named {
 export interface Table {
   readonly entries: readonly Entry[];
   readonly signers: readonly string[];
+  /** Signers that have values of another one, by name. */
+  readonly others: ReadonlyMap<string, string>;
   readonly byPath: ReadonlyMap<string, Named>;
   readonly byFlag: ReadonlyMap<string, Named>;
   readonly byVariable: ReadonlyMap<string, Named>;
@@ -59,6 +61,11 @@ export function createTable(sections: Readonly<Record<string, SignerSection>>): 
   return {
     entries,
     signers: Object.keys(sections),
+    others: new Map(
+      Object.entries(sections).flatMap(([signer, { others }]) =>
+        others === undefined ? [] : [[signer, others]],
+      ),
+    ),
     byPath: by('path'),
     byFlag: by('flag'),
     byVariable: by('variable'),

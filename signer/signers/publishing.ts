@@ -3,7 +3,11 @@ import type { PoolView } from '../authority/view.ts';
 import { createInformer, type Informer } from '../kube/informer.ts';
 import { ranking } from '../kube/ranking.ts';
 import { bundleName, bundlesOf } from '../trust/bundle.ts';
-import { type ConfigMapPublisher, createConfigMapPublisher } from '../trust/configmap-publisher.ts';
+import {
+  type ConfigMapPublisher,
+  type ConfigMapPublisherNeeds,
+  createConfigMapPublisher,
+} from '../trust/configmap-publisher.ts';
 import { bundleVisibility, lastPublished, poolBundles } from '../trust/pool-bundles.ts';
 import { decisiveVisibility, type RootVisibility } from '../trust/root-visibility.ts';
 import { configMapsNamed, optedInNamespaces } from '../trust/roots-configmap.ts';
@@ -19,6 +23,12 @@ export interface Publishing {
   readonly informers: readonly Informer<unknown>[];
   /** Where a root must be visible before anything is signed, by what the API server serves at this moment. */
   visibility(): RootVisibility;
+}
+
+/** The ConfigMaps with the roots of a pool. */
+export interface RootsConfigMaps {
+  readonly publisher: ConfigMapPublisher;
+  readonly informers: readonly Informer<unknown>[];
 }
 
 /** Follows the bundles of a signer; they say as well what was published last. */
@@ -61,26 +71,13 @@ export function createPublishing(
     servedVersion: () => bundles.informer.versions()?.[0],
   });
   const bundle = bundleVisibility(bundles.name, bundles.informer.store, publisher);
-  const roots =
-    rootsConfigMap === undefined
-      ? undefined
-      : {
-          name: rootsConfigMap,
-          namespaces: createInformer(shared, optedInNamespaces),
-          configMaps: createInformer(shared, configMapsNamed(rootsConfigMap)),
-        };
-  const configMaps =
-    roots &&
-    createConfigMapPublisher({
-      ...common,
-      namespaces: roots.namespaces.store,
-      observed: roots.configMaps.store,
-      name: roots.name,
-    });
+  const ofPool = shared.rootsConfigMaps.get(pool) ?? rootsConfigMapsNamed(rootsConfigMap, common);
+  if (ofPool) shared.rootsConfigMaps.set(pool, ofPool);
+  const configMaps = ofPool?.publisher;
   return {
     publisher,
     configMaps,
-    informers: roots ? [roots.namespaces, roots.configMaps] : [],
+    informers: ofPool?.informers ?? [],
     visibility: () =>
       decisiveVisibility({
         bundle,
@@ -88,5 +85,19 @@ export function createPublishing(
         endpointAlone: parts.endpointAlone(),
         lacksBundles: bundles.informer.isMissing(),
       }),
+  };
+}
+
+function rootsConfigMapsNamed(
+  name: string | undefined,
+  needs: Shared & Omit<ConfigMapPublisherNeeds, 'namespaces' | 'observed' | 'name'>,
+): RootsConfigMaps | undefined {
+  if (name === undefined) return undefined;
+  const namespaces = createInformer(needs, optedInNamespaces);
+  const configMaps = createInformer(needs, configMapsNamed(name));
+  const stores = { namespaces: namespaces.store, observed: configMaps.store };
+  return {
+    publisher: createConfigMapPublisher({ ...needs, ...stores, name }),
+    informers: [namespaces, configMaps],
   };
 }

@@ -13,6 +13,7 @@ import type { WriteLimit } from '../kube/write-limit.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { RootsConfigMaps } from './publishing.ts';
 
 /** What all signers of a replica use together. */
 export interface Shared extends InformerNeeds {
@@ -29,6 +30,8 @@ export interface Shared extends InformerNeeds {
   readonly permissions: Permissions;
   /** By namespace/name of the Secret: signers of the same pool share its view. */
   readonly pools: Map<string, PoolView>;
+  /** The ConfigMaps with the roots of a pool, which signers of the same pool share. */
+  readonly rootsConfigMaps: Map<PoolView, RootsConfigMaps>;
   /** What identities depend on, by its declaration: signers that follow the same resource share its informer. */
   readonly informers: Map<object, Informer<unknown>>;
   readonly events: EventRecorder;

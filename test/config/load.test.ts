@@ -64,6 +64,11 @@ test('the trust domain alone is enough', async () => {
     logLevel: 'info',
     signers: {
       spiffe: { ...ofEachSigner, enabled: true, pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' } },
+      'pod-identity': {
+        ...ofEachSigner,
+        enabled: true,
+        pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' },
+      },
       'service-dns': {
         ...ofEachSigner,
         enabled: false,
@@ -308,6 +313,20 @@ test('a signer that declares settings gets a section of its own with them, its d
   assert.match(
     String(await load({ file: `${header}signers:\n  service-dns:\n    leafIssuer: true\n` })),
     /^signer\.yaml:5: "signers\.service-dns\.leafIssuer" is not a setting$/,
+  );
+});
+
+test('pod-identity has pool and lifetimes of spiffe, and a section of its own for the rest', async () => {
+  const argv = [...trustDomain, '--pool', 'a/b', '--max-lifetime', '2h', '--bundle-suffix', 'ours'];
+  const { spiffe, 'pod-identity': podIdentity } = (await good({ argv })).signers;
+  assert.deepEqual(podIdentity, { ...spiffe, bundleSuffix: 'roots' });
+  const own = ['--pod-identity-enabled', 'false', '--pod-identity-bundle-suffix', 'pods'];
+  const { signers } = await good({ argv: [...argv, ...own] });
+  assert.deepEqual(signers['pod-identity'], { ...spiffe, enabled: false, bundleSuffix: 'pods' });
+  assert.deepEqual(signers.spiffe, spiffe);
+  assert.match(
+    (await mistakes({ argv: [...trustDomain, '--pod-identity-pool', 'a/b'] })).join(),
+    /--pod-identity-pool/,
   );
 });
 

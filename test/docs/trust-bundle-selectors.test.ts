@@ -51,7 +51,7 @@ test('every example selects the live roots of one trust domain, or those of serv
         assert.deepEqual(labels, { 'kubespiffe.io/canarying': 'live' }, place);
         continue;
       }
-      assert.equal(signerName, 'kubespiffe.io/spiffe', place);
+      assert.ok(['kubespiffe.io/spiffe', 'kubespiffe.io/pod-identity'].includes(signerName ?? ''), place);
       assert.deepEqual(
         Object.keys(labels).sort(),
         ['canarying', 'peer-trust-domain', 'workload-trust-domain'].map((name) => `k8s.spiffe.io/${name}`),

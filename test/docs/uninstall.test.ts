@@ -19,6 +19,7 @@ test('whoever uninstalls is told of every pod that mounts the roots, however the
       'by-labels',
       projected({ podCertificate: {} }, { clusterTrustBundle: { signerName: 'kubespiffe.io/spiffe' } }),
     ),
+    pod('pod-identity', projected({ clusterTrustBundle: { signerName: 'kubespiffe.io/pod-identity' } })),
     pod('by-name', projected({ clusterTrustBundle: { name: 'kubespiffe.io:spiffe:roots' } })),
     pod('preview', projected({ clusterTrustBundle: { name: 'kubespiffe.io:spiffe:roots-preview' } })),
     pod('config-map', { emptyDir: {} }, { configMap: { name: 'kubespiffe-roots' } }),
@@ -37,7 +38,9 @@ test('whoever uninstalls is told of every pod that mounts the roots, however the
   const { stdout, stderr } = spawnSync('jq', ['-r', program], { input, encoding: 'utf8' });
   assert.deepEqual(
     stdout.trim().split('\n'),
-    ['by-labels', 'by-name', 'preview', 'config-map', 'projected-config-map'].map((name) => `shop/${name}`),
+    ['by-labels', 'pod-identity', 'by-name', 'preview', 'config-map', 'projected-config-map'].map(
+      (name) => `shop/${name}`,
+    ),
     stderr,
   );
 });

@@ -192,7 +192,7 @@ describe('the policy that warns of mistakes in pods', () => {
       const [ofSigner, ...others] = await warnings({ apiVersion, kind, metadata, spec: specOf(unknown) });
       assert.match(
         ofSigner ?? '',
-        /^Warning: .*: no signer of kubespiffe serves kubespiffe\.io\/spife: .* Use kubespiffe\.io\/spiffe or kubespiffe\.io\/service-dns$/,
+        /^Warning: .*: no signer of kubespiffe serves kubespiffe\.io\/spife: .* Use kubespiffe\.io\/spiffe, kubespiffe\.io\/pod-identity or kubespiffe\.io\/service-dns$/,
       );
       assert.deepEqual(others, []);
       const frozen = podSpec([ours], { subPath: 'credentials.pem' });

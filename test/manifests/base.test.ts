@@ -290,11 +290,19 @@ test('the settings are valid, and name what the roles allow', async () => {
       .filter(({ kind }) => kind === 'ClusterRole')
       .flatMap(({ rules }) => rules)
       .find(({ resources }) => resources.includes(resource));
-  assert.deepEqual(rule('clustertrustbundles').resourceNames, [
-    bundleName('kubespiffe.io/spiffe', config.signers.spiffe.bundleSuffix),
-    bundleName('kubespiffe.io/spiffe', config.signers.spiffe.bundleSuffix, 'preview'),
-  ]);
-  assert.deepEqual(rule('signers').resourceNames, ['kubespiffe.io/spiffe']);
+  const signers = ['spiffe', 'pod-identity'] as const;
+  assert.deepEqual(
+    rule('clustertrustbundles').resourceNames,
+    signers.flatMap((name) =>
+      (['live', 'preview'] as const).map((canarying) =>
+        bundleName(`kubespiffe.io/${name}`, config.signers[name].bundleSuffix, canarying),
+      ),
+    ),
+  );
+  assert.deepEqual(
+    rule('signers').resourceNames,
+    signers.map((name) => `kubespiffe.io/${name}`),
+  );
   const [container] = find('Deployment').spec.template.spec.containers;
   assert.equal(container.ports[0].containerPort, config.metricsAddress.port);
 });

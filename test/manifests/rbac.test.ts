@@ -5,6 +5,7 @@ import { loadConfig } from '../../signer/config/load.ts';
 import { registrationSpecs } from '../../signer/identity/registration-specs.ts';
 import { allServices } from '../../signer/kube/services.ts';
 import { neededPermissions } from '../../signer/permissions.ts';
+import { podIdentity } from '../../signer/signers/pod-identity.ts';
 import { serviceDns } from '../../signer/signers/service-dns.ts';
 import { spiffe } from '../../signer/signers/spiffe.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -87,6 +88,7 @@ test('the signer checks for every right that the manifests grant it, and for no 
   const facts = Object.values({ ...registrationSpecs(loaded.config), allServices }).map((spec) => ({ spec }));
   const signers = [
     { profile: spiffe, facts },
+    { profile: podIdentity, facts: [] },
     { profile: serviceDns, facts: [{ spec: allServices }] },
   ];
   const checked = neededPermissions(loaded.config, signers, false)

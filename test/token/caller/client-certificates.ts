@@ -249,6 +249,9 @@ export function badCertificates(facts: CertificateFacts): BadCertificate[] {
     row('CertificateNotOfPod', 'with the SPIFFE ID of another namespace than its PodIdentity', {
       uris: [`spiffe://example.org/ns/kube-system/sa/${facts.serviceAccount.name}`],
     }),
+    row('CertificateNotOfPod', 'of the signer pod-identity', {
+      uris: [`spiffe://example.org/ns/${namespace}/pod/${facts.pod.name}`],
+    }),
     row('CertificateNotOfPod', 'with a SPIFFE ID of another form', { uris: ['spiffe://example.org/web'] }),
     row(
       'ServiceAccountMismatch',
