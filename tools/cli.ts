@@ -13,6 +13,7 @@ import { completion } from './commands/completion.ts';
 import { explain } from './commands/explain.ts';
 import { inspect } from './commands/inspect.ts';
 import { inspectPcr } from './commands/inspect-pcr.ts';
+import { registration } from './commands/registration.ts';
 import { signer } from './commands/signer.ts';
 import { token } from './commands/token.ts';
 import { version } from './commands/version.ts';
@@ -51,6 +52,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   token(program, terminal);
   who(program, terminal, done);
   explain(program, terminal, done);
+  registration(program, terminal, done);
   signer(program);
   inspectPcr(inspect(program, terminal, done), terminal, done);
   completion(program, terminal);

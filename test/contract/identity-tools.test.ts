@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Pod } from '../../signer/kube/types.ts';
 import type { PodExplanation } from '../../tools/commands/explain-pod.ts';
+import type { WhatIfReport } from '../../tools/registration/what-if.ts';
 import type { WhoReport } from '../../tools/who/report.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { writeKubeconfig } from '../cluster/kubeconfig.ts';
@@ -56,10 +57,10 @@ async function kubeconfigOf(commonName: string): Promise<string> {
 }
 
 /** A pod of the namespace shop with a volume that asks for a certificate. */
-function createWeb(name: string, source: object = {}): Promise<Pod> {
+function createWeb(name: string, source: object = {}, labels: object = { app: 'web' }): Promise<Pod> {
   const podCertificate = { signerName, keyType: 'ECDSAP256', credentialBundlePath: 'svid.pem', ...source };
   return create<Pod>(controlPlane, '/api/v1/namespaces/shop/pods', {
-    metadata: { name, namespace: 'shop', labels: { app: 'web' } },
+    metadata: { name, namespace: 'shop', labels },
     spec: {
       nodeName: 'node-1',
       serviceAccountName: 'default',
@@ -157,11 +158,59 @@ describe('kubespiffe explain pod', () => {
   });
 });
 
+describe('with registrations', () => {
+  const web = {
+    apiVersion: 'kubespiffe.io/v1alpha1',
+    kind: 'WorkloadRegistration',
+    metadata: { name: 'web', namespace: 'shop' },
+    spec: {
+      podSelector: { matchLabels: { app: 'registered' } },
+      spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/app/web',
+    },
+  };
+  const id = 'spiffe://example.org/ns/shop/app/web';
+
+  it('what-if lists who would change, and after the change explain and who agree with the signer', async () => {
+    const pod = await createWeb('registered', {}, { app: 'registered' });
+    const file = join(folder, 'web.json');
+    writeFileSync(file, JSON.stringify(web));
+    const { changes } = await json<WhatIfReport>('registration', 'what-if', '-f', file);
+    assert.deepEqual(
+      changes.map(({ pod: name, change, after }) => [name, change, after.names]),
+      [['shop/registered', 'changes', [id]]],
+    );
+    await create(controlPlane, '/apis/kubespiffe.io/v1alpha1/namespaces/shop/workloadregistrations', web);
+    const again = await json<WhatIfReport>('registration', 'what-if', '-f', file);
+    assert.deepEqual(again.changes, []);
+    const explained = await json<PodExplanation>('explain', 'pod', 'shop/registered');
+    assert.equal(explained.signers[0]?.spiffeId, id);
+    assert.equal(explained.signers[0]?.registration, 'shop/web');
+    await waitFor('a certificate with the new name', async () => {
+      await answerTo(controlPlane, await requestFor(controlPlane, pod));
+      const { holders } = await json<WhoReport>('who', id);
+      const [holder] = holders;
+      return holder?.getsIt && holder.registration === 'shop/web' && holder.certificate !== null;
+    });
+  });
+
+  it('what-if ends with 1 when a pod would lose its name', async () => {
+    const file = join(folder, 'web-2.json');
+    writeFileSync(file, JSON.stringify({ ...web, metadata: { name: 'web-2', namespace: 'shop' } }));
+    const { code, stdout } = await tool('registration', 'what-if', '-f', file);
+    assert.equal(code, 1);
+    assert.match(stdout, /^1 pod loses its name/m);
+    assert.match(stdout, /\+ none: RegistrationAmbiguous/);
+  });
+});
+
+const whoCalls = [
+  ...['pods', 'services', 'namespaces', 'podcertificaterequests', 'clustertrustbundles'],
+  ...['workloadregistrations', 'clusterworkloadregistrations', 'clusterregistrationpolicies'],
+];
+
 /** What is granted, and a command that fails without it. */
 const checks: Record<string, string[]> = {
-  'pods list': ['who', 'web.shop.svc'],
-  'podcertificaterequests list': ['who', 'web.shop.svc'],
-  'clustertrustbundles list': ['who', 'web.shop.svc'],
+  ...Object.fromEntries(whoCalls.map((resource) => [`${resource} list`, ['who', 'web.shop.svc']])),
   'deployments get': ['who', 'web.shop.svc'],
   'configmaps get': ['who', 'web.shop.svc'],
   'events list': ['explain', 'pod', 'shop/web-0'],

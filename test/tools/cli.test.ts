@@ -63,6 +63,8 @@ describe('help', () => {
     ['token'],
     ['who'],
     ['explain', 'pod'],
+    ['registration', 'lint'],
+    ['registration', 'what-if'],
     ['completion'],
   ]) {
     it(`of \`${args.join(' ')}\` has examples`, async () => {

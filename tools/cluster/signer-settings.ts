@@ -94,7 +94,8 @@ export async function readSignerSettings(
   return settingsFrom(loaded, `Deployment ${signerDeployment}`);
 }
 
-async function readSettingsFile(terminal: Terminal, file: string): Promise<SignerSettings> {
+/** The settings in a configuration file. @throws CliError where they are not valid. */
+export async function readSettingsFile(terminal: Terminal, file: string): Promise<SignerSettings> {
   const loaded = await loadConfig({
     argv: ['--config', file],
     env: {},

@@ -1,5 +1,6 @@
 import type { Identify } from '../../signer/identity/identify.ts';
 import type { InformerSpec } from '../../signer/kube/informer.ts';
+import { podReaderOf } from '../../signer/kube/pods.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { type SignerProfile, type SignerSettings, settingsOf } from '../../signer/signers/profile.ts';
 import { allProfiles } from '../../signer/signers/profiles.ts';
@@ -41,7 +42,7 @@ export function createWorld(
   profiles: readonly SignerProfile[] = allProfiles,
 ): World {
   const { config } = settings;
-  const pods = createListed(podsWithSources());
+  const pods = createListed(podsWithSources(podReaderOf(config.podAnnotations)));
   const bySpec = new Map<object, Listed<unknown>>();
   const listedOf = <Wire, T>(spec: InformerSpec<Wire, T>): Listed<T> => {
     const known = bySpec.get(spec) as Listed<T> | undefined;

@@ -1,5 +1,6 @@
 import { chosenServices, servicesAnnotation } from '../../signer/identity/chosen-services.ts';
 import { noAnnotations } from '../../signer/identity/identify.ts';
+import { registrationAnnotation } from '../../signer/identity/identify-registered.ts';
 import type { Registration } from '../../signer/identity/registration.ts';
 import { namesOf } from '../../signer/identity/subject.ts';
 import { type Decision, decideOnPod, decideOnRequest } from '../../signer/issuance/decide.ts';
@@ -54,11 +55,12 @@ export function explainPod(
     const sources = facts.sources.filter((source) => source.signerName === profile.signerName);
     const isAsked = sources.length > 0 || (!profile.hasTokenEndpoint && signerName === undefined);
     const asked = isAsked ? sources : [undefined];
-    return asked.map((source) => explainFor(signer, key, facts, source));
+    return asked.map((source) => explainFor(world, signer, key, facts, source));
   });
 }
 
 function explainFor(
+  world: World,
   signer: KnownSigner,
   key: string,
   facts: KnownPod,
@@ -84,7 +86,7 @@ function explainFor(
     sourceStep(source),
     ...(usable.kind === 'supported' ? [] : [refusalStep(usable)]),
     podStep(key, facts),
-    ...factSteps(signer, key, facts, request.annotations),
+    ...factSteps(world, signer, key, facts, request.annotations),
     ...[...(spiffeId === null ? [] : [spiffeId]), ...dnsNames].map((name) => ({
       ok: true,
       what: 'name',
@@ -146,6 +148,7 @@ function podStep(
 
 /** What the decision depends on besides the pod: registrations and Services. */
 function factSteps(
+  { settings }: World,
   signer: KnownSigner,
   key: string,
   facts: KnownPod,
@@ -158,7 +161,8 @@ function factSteps(
   const cluster: Store<Registration> | undefined = store('clusterworkloadregistrations');
   const namespaces: Store<Labels> | undefined = store('namespaces');
   if (workload && cluster && namespaces) {
-    return registrationSteps(pod, { workload, cluster, namespaces }, {});
+    const wanted = annotations[registrationAnnotation];
+    return registrationSteps(pod, { workload, cluster, namespaces }, wanted, settings);
   }
   const services: Store<ServiceFacts> | undefined = store('services');
   if (services) {

@@ -3,33 +3,48 @@ import { explainChoice } from '../../signer/identity/resolve.ts';
 import type { Labels } from '../../signer/kube/label-selector.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import type { Store } from '../../signer/kube/store.ts';
+import type { SignerSettings } from '../cluster/signer-settings.ts';
 import type { Step } from './steps.ts';
 
-/** The registrations that were looked at for a pod, the one that counts first. Pure. */
+/** The registrations that a signer looks at for a pod, and what follows where none counts. Pure. */
 export function registrationSteps(
   pod: { readonly namespace: string; readonly name: string; readonly facts: PodFacts },
   stores: {
-    readonly workload: Store<Registration>;
-    readonly cluster: Store<Registration>;
-    readonly namespaces: Store<Labels>;
+    readonly workload: Pick<Store<Registration>, 'values'>;
+    readonly cluster: Pick<Store<Registration>, 'values'>;
+    readonly namespaces: Pick<Store<Labels>, 'get'>;
   },
-  choice: { readonly wanted?: string | undefined; readonly className?: string | undefined },
+  wanted: string | undefined,
+  { config, from }: SignerSettings,
 ): Step[] {
-  const { wanted, className } = choice;
+  const { registrationClass, defaultIdentity } = config;
   const { considered, resolution } = explainChoice(
     [...stores.workload.values(), ...stores.cluster.values()],
     { ...pod, namespaceLabels: stores.namespaces.get(pod.namespace) },
-    { ...(wanted !== undefined && { wanted }), ...(className !== undefined && { className }) },
+    {
+      ...(wanted !== undefined && { wanted }),
+      ...(registrationClass !== undefined && { className: registrationClass }),
+    },
   );
+  const chosen = resolution.kind === 'one' ? resolution.registration : undefined;
+  const among = resolution.kind === 'wait' ? resolution.among : [];
   const steps = considered.map(({ registration, why }): Step => {
-    const isChosen = resolution.kind === 'one' && resolution.registration === registration;
     const name = nameOfRegistration(registration);
+    const isChosen = registration === chosen;
     return {
-      ok: isChosen ? true : null,
+      ok: isChosen ? true : among.includes(registration) ? false : null,
       what: 'registration',
       fact: isChosen ? `${name} matches, with priority ${registration.priority}` : `${name}: ${why}`,
       from: `${registration.kind} ${name}`,
     };
   });
-  return steps.sort((one, other) => Number(other.ok ?? false) - Number(one.ok ?? false));
+  steps.sort((one, other) => rank(one) - rank(other));
+  if (resolution.kind !== 'none') return steps;
+  const isDefault = defaultIdentity === 'serviceAccount';
+  const fact = isDefault ? 'none matches, so the default identity counts' : 'none matches';
+  const setting = `setting defaultIdentity=${defaultIdentity} of ${from}`;
+  return [{ ok: isDefault, what: 'registration', fact, from: setting }, ...steps];
 }
+
+/** What counts comes first, then what stands in its way. */
+const rank = ({ ok }: Step) => (ok ? 0 : ok === false ? 1 : 2);

@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { runCli } from '../../tools/cli.ts';
+import type { FileObject } from '../../tools/registration/documents.ts';
+import { whatIf } from '../../tools/registration/what-if.ts';
+import type { Terminal } from '../../tools/terminal.ts';
+import { aWirePod, aWorld } from './world.ts';
+
+const good = `
+apiVersion: kubespiffe.io/v1alpha1
+kind: WorkloadRegistration
+metadata:
+  name: web
+  namespace: shop
+spec:
+  podSelector:
+    matchLabels:
+      app: web
+  spiffeIDTemplate: spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/app/web
+`;
+
+/** Lints what a person has in a file. */
+async function lint(input: string, ...args: string[]) {
+  let output = '';
+  const write = (text: string) => {
+    output += text;
+  };
+  const terminal: Terminal = {
+    ...{ out: write, err: write, hasColor: false, env: {}, now: Date.now },
+    read: async () => Buffer.from(input),
+  };
+  const code = await runCli(['registration', 'lint', '-', ...args], terminal);
+  return { code, output, lines: output.trimEnd().split('\n') };
+}
+
+describe('kubespiffe registration lint', () => {
+  it('accepts a good registration', async () => {
+    const { code, lines } = await lint(good);
+    assert.deepEqual([code, lines], [0, ['1 registration, 0 errors, 0 warnings']]);
+  });
+
+  const template = 'spiffeIDTemplate: spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/app/web';
+  const rows: [what: string, from: string, to: string, line: number, says: RegExp][] = [
+    [
+      'a template with a condition',
+      template,
+      'spiffeIDTemplate: "{{ if .X }}"',
+      11,
+      /error: .*conditions are not supported/,
+    ],
+    [
+      'a field that is not known',
+      '  podSelector',
+      '  podSelectors',
+      8,
+      /error: .*podSelectors is not a field/,
+    ],
+    ['a missing template', `  ${template}\n`, '', 7, /error: .*spiffeIDTemplate is missing/],
+    ['a duration that is too short', `  ${template}`, `  ${template}\n  ttl: 1m`, 12, /error: .*ttl .*1h/],
+    [
+      'a name of another namespace',
+      '{{ .PodMeta.Namespace }}',
+      'kube-system',
+      11,
+      /warning: .*not below \/ns\/shop\//,
+    ],
+    [
+      'the path of the infrastructure',
+      'ns/{{ .PodMeta.Namespace }}',
+      'kubespiffe',
+      11,
+      /error: .*reserved for kubespiffe/,
+    ],
+    ['another version of the API', 'v1alpha1', 'v2', 2, /error: .*apiVersion is kubespiffe\.io\/v2/],
+    [
+      'a kind that does not exist',
+      'kind: Workload',
+      'kind: Pod',
+      3,
+      /error: .*there is no kind PodRegistration/,
+    ],
+    ['an invalid name', 'name: web', 'name: We_b', 5, /error: .*metadata\.name/],
+    [
+      'an object of somebody else',
+      'kubespiffe.io/v1alpha1\nkind: WorkloadRegistration',
+      'v1\nkind: Secret',
+      3,
+      /warning: .*not a registration/,
+    ],
+  ];
+  for (const [what, from, to, line, says] of rows) {
+    it(`names the line of ${what}`, async () => {
+      const { code, lines } = await lint(good.replace(from, to));
+      assert.match(lines[0] ?? '', new RegExp(`^standard input:${line}: `), lines[0]);
+      assert.match(lines[0] ?? '', says);
+      assert.equal(code, says.source.startsWith('error') ? 1 : 0);
+    });
+  }
+
+  it('finds two registrations that would leave their pods without a name', async () => {
+    const { code, lines } = await lint(`${good}---${good.replace('name: web', 'name: api')}`);
+    assert.equal(code, 1);
+    assert.match(
+      lines[0] ?? '',
+      /^standard input:\d+: error: WorkloadRegistration shop\/api: .*same pods as shop\/web .*RegistrationAmbiguous/,
+    );
+    const different = good.replace('name: web', 'name: api').replace('spec:', 'spec:\n  priority: 1');
+    assert.equal((await lint(`${good}---${different}`)).code, 0);
+  });
+
+  it('counts what a policy in the files grants', async () => {
+    const policy = `---
+apiVersion: kubespiffe.io/v1alpha1
+kind: ClusterRegistrationPolicy
+metadata:
+  name: default
+spec:
+  grants:
+    - namespaces: [shop]
+      pathPrefixes: [/teams/shop/]
+`;
+    const granted = good.replace('ns/{{ .PodMeta.Namespace }}', 'teams/shop');
+    assert.deepEqual((await lint(granted + policy)).lines, ['1 registration, 0 errors, 0 warnings']);
+    const { code, lines } = await lint(good.replace('ns/{{ .PodMeta.Namespace }}', 'teams/other') + policy);
+    assert.equal(code, 1);
+    assert.match(lines[0] ?? '', /error: .*not below \/ns\/shop\/ or \/teams\/shop\//);
+  });
+
+  it('reads a List as JSON, for programs too', async () => {
+    const object = {
+      apiVersion: 'kubespiffe.io/v1alpha1',
+      kind: 'ClusterWorkloadRegistration',
+      metadata: { name: 'all' },
+      spec: { spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/x' },
+    };
+    const input = JSON.stringify({ kind: 'List', apiVersion: 'v1', items: [object] }, null, 1);
+    const { output, code } = await lint(input, '-o', 'json');
+    assert.equal(code, 1);
+    const report = JSON.parse(output);
+    assert.equal(report.registrations, 1);
+    assert.match(report.problems[0].message, /matchAllPods/);
+  });
+
+  it('ends with 2, and the line, for a file that is not YAML', async () => {
+    const { code, lines } = await lint('kind: [\n');
+    assert.equal(code, 2);
+    assert.match(lines[0] ?? '', /^error: standard input: line \d+: not valid YAML/);
+  });
+});
+
+/** A registration of the namespace shop for `app: web`, as a file has it. */
+function inFile(spec: object, name = 'web'): FileObject {
+  const object = {
+    apiVersion: 'kubespiffe.io/v1alpha1',
+    kind: 'WorkloadRegistration',
+    metadata: { name },
+    spec: {
+      podSelector: { matchLabels: { app: 'web' } },
+      spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/app/web',
+      ...spec,
+    },
+  };
+  const { apiVersion, kind } = object;
+  return { file: 'web.yaml', apiVersion, kind, name, namespace: undefined, object, lineOf: () => 1 };
+}
+
+describe('kubespiffe registration what-if', () => {
+  const inShop = { namespace: 'shop', isDeletion: false };
+  const other = aWirePod([{}], { metadata: { name: 'api-0', namespace: 'shop', uid: 'u-2' } });
+
+  it('lists the pods that change name, and counts the others', async () => {
+    const world = await aWorld({ pods: [aWirePod(), other] });
+    const { changes, unchangedPods, objects } = whatIf(world, [inFile({})], inShop);
+    assert.deepEqual(objects, ['WorkloadRegistration shop/web']);
+    assert.equal(unchangedPods, 1);
+    assert.deepEqual(
+      changes.map(({ pod, change, before, after }) => [
+        pod,
+        change,
+        before.names,
+        after.names,
+        after.registration,
+      ]),
+      [
+        [
+          ...['shop/web-0', 'changes'],
+          ['spiffe://example.org/ns/shop/sa/web'],
+          ['spiffe://example.org/ns/shop/app/web'],
+          'shop/web',
+        ],
+      ],
+    );
+  });
+
+  it('lists a pod that gains a name where there is no default identity, and one that loses it again', async () => {
+    const world = await aWorld({ pods: [aWirePod(), other] }, ['--default-identity', 'none']);
+    const gained = whatIf(world, [inFile({})], inShop);
+    assert.deepEqual(
+      gained.changes.map(({ pod, change, before }) => [pod, change, before.reason]),
+      [['shop/web-0', 'gains', 'NotRegistered']],
+    );
+    const lost = whatIf(world, [inFile({})], { ...inShop, isDeletion: true });
+    assert.deepEqual(
+      lost.changes.map(({ pod, change, after }) => [pod, change, after.reason]),
+      [['shop/web-0', 'loses', 'NotRegistered']],
+    );
+  });
+
+  it('lists a pod that two registrations would fight for', async () => {
+    const world = await aWorld({ pods: [aWirePod()] });
+    const { changes } = whatIf(world, [inFile({}), inFile({}, 'web-2')], inShop);
+    assert.deepEqual(
+      changes.map(({ change, after }) => [change, after.reason]),
+      [['loses', 'RegistrationAmbiguous']],
+    );
+  });
+
+  it('refuses an object that no name depends on', async () => {
+    const world = await aWorld({});
+    const secret = { ...inFile({}), kind: 'Secret' };
+    assert.throws(() => whatIf(world, [secret], inShop), /web\.yaml:1: no name depends on Secret web/);
+  });
+});

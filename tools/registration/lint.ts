@@ -1,0 +1,213 @@
+import { isDeepStrictEqual } from 'node:util';
+import { noPolicy, type RegistrationPolicy, readPolicy } from '../../signer/identity/guard-rails.ts';
+import { registeredName } from '../../signer/identity/registered-name.ts';
+import {
+  nameOfRegistration,
+  type Registration,
+  type RegistrationKind,
+  readRegistration,
+} from '../../signer/identity/registration.ts';
+import { readFields } from '../../signer/identity/registration-fields.ts';
+import type { TemplateContext } from '../../signer/identity/registration-grant.ts';
+import { policyName } from '../../signer/identity/registration-specs.ts';
+import type { NamedPod } from '../../signer/identity/resolve.ts';
+import { parseTemplate, type Template, type TemplatePart } from '../../signer/identity/template.ts';
+import { isDnsName } from '../../spiffe/dns-name.ts';
+import type { FileObject } from './documents.ts';
+
+/** What is wrong in a file, and where. */
+export interface Problem {
+  readonly file: string;
+  readonly line: number;
+  /** `error`: the registration gives no name, or not what is written. `warning`: it depends on the cluster. */
+  readonly severity: 'error' | 'warning';
+  /** Such as `WorkloadRegistration shop/web`. */
+  readonly object: string;
+  readonly message: string;
+}
+
+export interface LintReport {
+  readonly registrations: number;
+  readonly problems: readonly Problem[];
+}
+
+/** What the cluster says of templates; undefined where it is not known. */
+export interface LintSettings extends TemplateContext {
+  readonly trustDomain: string;
+}
+
+const group = 'kubespiffe.io/v1alpha1';
+const kinds = ['WorkloadRegistration', 'ClusterWorkloadRegistration'] as const;
+const isRegistration = (kind: string): kind is RegistrationKind => kinds.some((each) => each === kind);
+
+/** Checks registrations as the signer reads them. Pure. @param settings of the signer, where they are known. */
+export function lint(objects: readonly FileObject[], settings?: LintSettings): LintReport {
+  const problems: Problem[] = [];
+  const read: { registration: Registration; of: FileObject }[] = [];
+  const policies = objects.filter(({ kind }) => kind === 'ClusterRegistrationPolicy');
+  const policy = policies.find(({ name }) => name === policyName);
+  const granted = policy && readPolicy(policy.object);
+  for (const of of objects) {
+    const report: Report = (severity, path, message) => problems.push(problemOf(of, severity, path, message));
+    checkMetadata(of, report);
+    if (of.kind === 'ClusterRegistrationPolicy') checkPolicy(of, report);
+    if (!isRegistration(of.kind)) continue;
+    const registration = readRegistration(of.kind, of.object, settings ?? permissive(of.object));
+    checkSpec(of, of.kind, registration, report);
+    checkNames(registration, settings, granted, report);
+    for (const other of read) checkPair(registration, other, report);
+    read.push({ registration, of });
+  }
+  problems.sort((one, other) => one.file.localeCompare(other.file) || one.line - other.line);
+  return { registrations: read.length, problems };
+}
+
+type Report = (severity: Problem['severity'], path: readonly (string | number)[], message: string) => void;
+
+function problemOf(
+  of: FileObject,
+  severity: Problem['severity'],
+  path: readonly (string | number)[],
+  message: string,
+): Problem {
+  const name = [of.namespace, of.name].filter(Boolean).join('/') || '(without a name)';
+  return {
+    file: of.file,
+    line: of.lineOf(path),
+    severity,
+    object: `${of.kind || 'object'} ${name}`,
+    message,
+  };
+}
+
+function checkMetadata({ apiVersion, kind, name, namespace }: FileObject, report: Report): void {
+  if (!isRegistration(kind) && kind !== 'ClusterRegistrationPolicy') {
+    if (apiVersion.startsWith('kubespiffe.io/'))
+      report('error', ['kind'], `there is no kind ${kind} in ${group}`);
+    else report('warning', ['kind'], 'it is not a registration and was not checked');
+    return;
+  }
+  if (apiVersion !== group) {
+    report('error', ['apiVersion'], `apiVersion is ${apiVersion || 'missing'}; write ${group}`);
+  }
+  if (!isDnsName(name)) report('error', ['metadata', 'name'], 'metadata.name is not a valid name');
+  if (kind !== 'WorkloadRegistration' && namespace !== undefined) {
+    report(
+      'error',
+      ['metadata', 'namespace'],
+      `a ${kind} belongs to no namespace; remove metadata.namespace`,
+    );
+  }
+}
+
+function checkPolicy({ name, object }: FileObject, report: Report): void {
+  if (name !== policyName) {
+    report('warning', ['metadata', 'name'], `only the policy with the name ${policyName} counts`);
+  }
+  for (const message of readPolicy(object).problems) report('error', ['spec', 'grants'], message);
+}
+
+/** Each field that cannot be used; where all can, what is wrong with them together. */
+function checkSpec(of: FileObject, kind: RegistrationKind, { grant }: Registration, report: Report): void {
+  const { problems } = readFields(kind, of.object.spec);
+  for (const [field, reason] of problems) {
+    report('error', field === 'spec' ? ['spec'] : ['spec', field], `${field} ${reason}`);
+  }
+  if (problems.size > 0 || grant.ok) return;
+  const field = grant.message.split(' ', 1)[0] ?? '';
+  report('error', ['spec', field], grant.message);
+}
+
+/** What the guard rails say of the name of a pod whose every label and annotation is `x`. */
+function checkNames(
+  registration: Registration,
+  settings: LintSettings | undefined,
+  policy: RegistrationPolicy | undefined,
+  report: Report,
+): void {
+  const { grant, namespace = 'x' } = registration;
+  if (!grant.ok) return;
+  const templates = [grant.value.spiffeId, ...grant.value.dnsNames];
+  const named = registeredName(registration, samplePod(namespace, templates), {
+    trustDomain: settings?.trustDomain ?? trustDomainIn(grant.value.spiffeId),
+    clusterName: settings?.clusterName ?? 'x',
+    policy: policy ?? noPolicy,
+    serviceNames: () => ({ ok: true, value: [] }),
+  });
+  if (named.ok) return;
+  const message = named.detail.slice(named.detail.indexOf(': ') + 2);
+  const field = message.includes('DNS name') ? 'dnsNameTemplates' : 'spiffeIDTemplate';
+  // A grant may be in the cluster. Nothing else there could make the name right.
+  const mayBeGranted = policy === undefined && message.includes('ClusterRegistrationPolicy');
+  report(
+    mayBeGranted ? 'warning' : 'error',
+    ['spec', field],
+    `${field} gives a name that is refused: ${message}`,
+  );
+}
+
+function samplePod(namespace: string, templates: readonly Template[]): NamedPod {
+  const valuesOf = (kind: TemplatePart['kind']) =>
+    Object.fromEntries(
+      templates
+        .flat()
+        .flatMap((part) => (part.kind === kind && 'key' in part ? [[part.key, 'x'] as const] : [])),
+    );
+  const labels = valuesOf('label');
+  const annotations = valuesOf('annotation');
+  const facts = {
+    uid: 'x',
+    nodeName: 'x',
+    serviceAccountName: 'x',
+    finished: undefined,
+    labels,
+    annotations,
+  };
+  return { namespace, name: 'x', facts, namespaceLabels: {} };
+}
+
+/** The trust domain that a template has as text. */
+function trustDomainIn([start]: Template): string {
+  const written = start?.kind === 'text' ? /^spiffe:\/\/([^/]+)/.exec(start.text)?.[1] : undefined;
+  return written ?? 'example.org';
+}
+
+function checkPair(
+  one: Registration,
+  { registration: other, of }: { registration: Registration; of: FileObject },
+  report: Report,
+): void {
+  if (one.kind !== other.kind || one.namespace !== other.namespace) return;
+  const name = nameOfRegistration(other);
+  const where = `${of.file}:${of.lineOf([])}`;
+  if (one.name === other.name) {
+    report('error', ['metadata', 'name'], `${name} is in ${where} already`);
+    return;
+  }
+  const isSame =
+    one.selection !== undefined &&
+    one.priority === other.priority &&
+    one.isFallback === other.isFallback &&
+    one.className === other.className &&
+    isDeepStrictEqual(one.selection, other.selection);
+  if (!isSame) return;
+  report(
+    'error',
+    ['spec', 'priority'],
+    `it selects the same pods as ${name} (${where}) with the same priority, so they get no name (RegistrationAmbiguous); give one of the two a higher priority`,
+  );
+}
+
+/** Settings with which every template can be used: all annotations that it names, and a cluster name. */
+function permissive(object: FileObject['object']): TemplateContext {
+  const { values } = readFields('ClusterWorkloadRegistration', object.spec);
+  const sources = [values.spiffeIDTemplate ?? '', ...(values.dnsNameTemplates ?? [])];
+  const parts = sources.flatMap((source) => {
+    const template = parseTemplate(source);
+    return template.ok ? template.value : [];
+  });
+  return {
+    clusterName: 'x',
+    podAnnotations: parts.flatMap((part) => (part.kind === 'annotation' ? [part.key] : [])),
+  };
+}
