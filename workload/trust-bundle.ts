@@ -1,9 +1,11 @@
 import type { KeyObject } from 'node:crypto';
+import type { EventEmitter } from 'node:events';
 import { parseSpiffeBundle } from '../spiffe/bundle.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
 import { decodePem, type PemBlock } from '../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
+import type { SourceEvents } from './follow.ts';
 
 /** What verifies the SVIDs of one trust domain. */
 export interface TrustBundle {
@@ -14,6 +16,12 @@ export interface TrustBundle {
 
 /** Trust bundles by the name of their trust domain, such as `example.org`. Never changed: a new map replaces it. */
 export type TrustBundles = ReadonlyMap<string, TrustBundle>;
+
+/** Trust bundles that are always the newest good ones. */
+export interface BundleSource extends AsyncDisposable {
+  readonly bundles: TrustBundles;
+  readonly events: EventEmitter<SourceEvents>;
+}
 
 /** What a file holds, and what in it was left out and why. */
 export interface BundleReading {

@@ -1,18 +1,15 @@
-import type { EventEmitter } from 'node:events';
 import { KubespiffeError } from '../spiffe/errors.ts';
 import { failure, type Result } from '../spiffe/pki/result.ts';
 import { rfc3339, type Seconds } from '../spiffe/pki/time.ts';
 import { readFiles } from './files.ts';
-import { follow, type Reading, type SourceEvents, type SourceOptions } from './follow.ts';
+import { follow, type Reading, type SourceOptions } from './follow.ts';
 import { keepLastGood } from './last-good.ts';
-import { readBundles, type TrustBundles } from './trust-bundle.ts';
+import { type BundleSource, readBundles } from './trust-bundle.ts';
 import { readX509Svid, type X509Svid } from './x509-svid.ts';
 
 /** The identity of this workload and what verifies its peers, both always the newest good ones. */
-export interface X509Source extends AsyncDisposable {
+export interface X509Source extends BundleSource {
   readonly svid: X509Svid;
-  readonly bundles: TrustBundles;
-  readonly events: EventEmitter<SourceEvents>;
 }
 
 export interface X509SourceOptions extends SourceOptions {

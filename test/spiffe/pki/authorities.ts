@@ -53,6 +53,9 @@ export interface CaOptions {
   /** Signed by this CA instead of by itself. */
   readonly issuer?: TestCa;
   readonly furtherExtensions?: readonly x509.Extension[];
+  readonly pathLength?: number;
+  /** Without the SPIFFE ID of the trust domain. */
+  readonly withoutUri?: boolean;
 }
 
 /** A signing certificate as SPIFFE wants it: critical CA:TRUE, keyCertSign and cRLSign, the trust domain's ID. */
@@ -72,13 +75,17 @@ export async function makeCa(options: CaOptions = {}): Promise<TestCa> {
     publicKey: keys.publicKey,
     signingKey: signing.privateKey,
     extensions: [
-      new x509.BasicConstraintsExtension(true, undefined, true),
+      new x509.BasicConstraintsExtension(true, options.pathLength, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
       await x509.AuthorityKeyIdentifierExtension.create(signing.publicKey),
-      new x509.SubjectAlternativeNameExtension([
-        { type: 'url', value: `spiffe://${options.trustDomain ?? 'example.org'}` },
-      ]),
+      ...(options.withoutUri
+        ? []
+        : [
+            new x509.SubjectAlternativeNameExtension([
+              { type: 'url', value: `spiffe://${options.trustDomain ?? 'example.org'}` },
+            ]),
+          ]),
       ...(options.furtherExtensions ?? []),
     ],
   });

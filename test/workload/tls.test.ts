@@ -1,0 +1,453 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { get as httpGet } from 'node:http';
+import http2 from 'node:http2';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, it, type TestContext } from 'node:test';
+import tls from 'node:tls';
+import { promisify } from 'node:util';
+import {
+  Client,
+  Server as GrpcServer,
+  credentials as grpcCredentials,
+  ServerCredentials,
+} from '@grpc/grpc-js';
+import { fastify } from 'fastify';
+import { Agent, request as undiciRequest } from 'undici';
+import { exactly, memberOf, oneOf } from '../../workload/authorize.ts';
+import { createTlsClient } from '../../workload/tls-client.ts';
+import { peerIdOf } from '../../workload/tls-peer.ts';
+import { createMtlsServer, createTlsServer } from '../../workload/tls-server.ts';
+import { PeerRefusedError } from '../../workload/verify-peer.ts';
+import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
+import { type Credentials, credentialsFor, newVolume, swap } from './credentials.ts';
+import { makeWorld, peerCases, type World, webId } from './peers.ts';
+
+const run = promisify(execFile);
+const dbId = 'spiffe://example.org/ns/shop/sa/db';
+const anybody = () => true;
+
+let folder: string;
+let world: World;
+let web: X509Source;
+let db: X509Source;
+let volumes: { readonly web: string; readonly db: string };
+
+const filesOf = ({ pem }: Credentials) => ({
+  'credentials.pem': pem,
+  'roots.pem': world.ca.pem + world.partner.pem,
+});
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kubespiffe-tls-'));
+  world = await makeWorld();
+  volumes = {
+    web: newVolume(folder, filesOf(await credentialsFor(webId, world.ca))),
+    db: newVolume(folder, filesOf(await credentialsFor(dbId, world.ca))),
+  };
+  [web, db] = await Promise.all([openX509Source(volumes.web), openX509Source(volumes.db)]);
+});
+after(async () => {
+  await Promise.all([web, db].map((source) => source?.[Symbol.asyncDispose]()));
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Gives a source a new certificate with the same ID, and waits until it is in use. */
+async function rotate(source: X509Source, volume: string): Promise<void> {
+  const updated = once(source.events, 'update', { signal: AbortSignal.timeout(5_000) });
+  swap(volume, filesOf(await credentialsFor(source.svid.id.uri, world.ca)));
+  await updated;
+}
+
+/** Listens until the test ends, and closes whatever is still connected. */
+async function listen(t: TestContext, server: tls.Server): Promise<number> {
+  const sockets = new Set<{ destroy(): void }>();
+  server.on('connection', (socket) => sockets.add(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+const serialOf = (socket: tls.TLSSocket) => socket.getPeerX509Certificate()?.serialNumber;
+
+describe('an mTLS server', () => {
+  for (const { name, make, expected } of peerCases) {
+    it(`${'id' in expected ? 'accepts' : 'refuses'} ${name}`, async (t) => {
+      const seen: (string | undefined)[] = [];
+      const server = createMtlsServer(
+        (options) =>
+          tls.createServer(options, (socket) => {
+            seen.push(peerIdOf(socket)?.uri);
+            socket.end('hello');
+          }),
+        { source: db, authorize: anybody },
+      );
+      const refused: PeerRefusedError[] = [];
+      server.on('tlsClientError', (error) => {
+        if (error instanceof PeerRefusedError) refused.push(error);
+      });
+      const port = await listen(t, server);
+      const { keyPem, chainPem } = await make(world);
+      const socket = tls.connect({
+        ...{ host: '127.0.0.1', port, key: keyPem, cert: chainPem, ca: world.ca.pem },
+        checkServerIdentity: () => undefined,
+      });
+      socket.write('what a refused client sends is read by nobody');
+      const answer = await text(socket).catch(() => '');
+      if ('id' in expected) return assert.deepEqual([answer, seen], ['hello', [expected.id]]);
+      assert.deepEqual([answer, seen], ['', []]);
+      assert.deepEqual(
+        refused.map(({ rule, ownId }) => [rule, ownId]),
+        [[expected.rule, dbId]],
+      );
+      assert.match(refused[0]?.message ?? '', expected.says);
+    });
+  }
+
+  it('refuses a client without a certificate, and one that the authorizer does not allow', async (t) => {
+    const server = createMtlsServer((options) => tls.createServer(options), {
+      source: db,
+      authorize: exactly(dbId),
+    });
+    const port = await listen(t, server);
+    for (const [client, rule] of [
+      [{}, 'certificate'],
+      [contextOf(web), 'authorizer'],
+    ] as const) {
+      const refusal = once(server, 'tlsClientError', { signal: AbortSignal.timeout(5_000) });
+      const options = { ...client, ca: world.ca.pem, checkServerIdentity: () => undefined };
+      const socket = tls.connect({ host: '127.0.0.1', port, ...options });
+      socket.on('error', () => undefined);
+      const [error] = await refusal;
+      assert.ok(error instanceof PeerRefusedError);
+      assert.equal(error.rule, rule);
+    }
+  });
+
+  it('accepts nobody where its options were changed so that clients show no certificate', async (t) => {
+    const server = createMtlsServer(
+      (options) => tls.createServer({ ...options, requestCert: false }, () => assert.fail('accepted')),
+      { source: db, authorize: anybody },
+    );
+    const port = await listen(t, server);
+    const refusal = once(server, 'tlsClientError', { signal: AbortSignal.timeout(5_000) });
+    const client = createTlsClient({ source: web, authorize: exactly(dbId) });
+    client.connect({ host: '127.0.0.1', port }).on('error', () => undefined);
+    const [error] = await refusal;
+    assert.equal((error as PeerRefusedError).rule, 'certificate');
+  });
+
+  for (const version of ['-tls1_2', '-tls1_3']) {
+    it(`resumes no session of OpenSSL: ${version}`, async (t) => {
+      const server = createMtlsServer(
+        (options) => tls.createServer(options, (socket) => socket.end('hello')),
+        {
+          source: db,
+          authorize: anybody,
+        },
+      );
+      const port = await listen(t, server);
+      const [credentials, session] = [join(folder, 'client.pem'), join(folder, `session${version}`)];
+      await writeFile(credentials, (await credentialsFor(webId, world.ca)).pem);
+      const words = ['s_client', version, '-connect', `127.0.0.1:${port}`, '-cert', credentials];
+      for (const option of ['-sess_out', '-sess_in']) {
+        // It ends with an error, as the server closes the connection.
+        const output: string = await run('openssl', [...words, option, session]).then(
+          ({ stdout }) => stdout,
+          ({ stdout }) => stdout,
+        );
+        assert.match(output, /^New, TLS/m);
+        assert.match(output, /hello/);
+      }
+    });
+  }
+
+  it('shows a new certificate to new connections, and lets the others go on', async (t) => {
+    const server = createMtlsServer((options) => tls.createServer(options, (socket) => socket.pipe(socket)), {
+      source: db,
+      authorize: exactly(webId),
+    });
+    const port = await listen(t, server);
+    const client = createTlsClient({ source: web, authorize: exactly(dbId) });
+    const connect = async () => {
+      const socket = client.connect({ host: '127.0.0.1', port });
+      await once(socket, 'secureConnect');
+      return socket;
+    };
+    const old = await connect();
+    await rotate(db, volumes.db);
+    await rotate(web, volumes.web);
+    const fresh = await connect();
+    assert.notEqual(serialOf(old), serialOf(fresh));
+    for (const socket of [old, fresh]) {
+      socket.write('echo');
+      assert.equal(String((await once(socket, 'data'))[0]), 'echo');
+    }
+  });
+
+  it('stops following its source when it is closed', async () => {
+    await using source = await openX509Source(volumes.db);
+    const server = createMtlsServer((options) => tls.createServer(options), { source, authorize: anybody });
+    assert.equal(source.events.listenerCount('update'), 1);
+    server.listen(0);
+    await once(server, 'listening');
+    server.close();
+    await once(server, 'close');
+    assert.equal(source.events.listenerCount('update'), 0);
+  });
+});
+
+const contextOf = ({ svid }: X509Source) => ({
+  key: svid.privateKey.export({ type: 'pkcs8', format: 'pem' }),
+  cert: svid.chainPem,
+});
+
+describe('a TLS client', () => {
+  for (const { name, make, expected } of peerCases) {
+    it(`${'id' in expected ? 'accepts' : 'refuses'} ${name}`, async (t) => {
+      const { keyPem, chainPem } = await make(world);
+      let received = '';
+      const server = tls.createServer({ key: keyPem, cert: chainPem }, (socket) => {
+        socket.on('error', () => undefined);
+        socket.on('data', (data) => {
+          received += String(data);
+          socket.end(data);
+        });
+      });
+      const port = await listen(t, server);
+      const client = createTlsClient({ source: web, authorize: anybody });
+      const socket = client.connect({ host: '127.0.0.1', port });
+      socket.write('secret');
+      if ('id' in expected) {
+        await once(socket, 'secureConnect');
+        assert.equal(peerIdOf(socket)?.uri, expected.id);
+        assert.equal(await text(socket), 'secret');
+        return;
+      }
+      socket.on('secureConnect', () => assert.fail('it was accepted'));
+      const [error] = await once(socket, 'error');
+      assert.ok(error instanceof PeerRefusedError, String(error));
+      assert.deepEqual([error.rule, error.ownId, peerIdOf(socket)], [expected.rule, webId, undefined]);
+      assert.match(error.message, expected.says);
+      assert.equal(received, '');
+    });
+  }
+
+  it('resumes no session, so that the server is verified at each connection', async (t) => {
+    const sockets: tls.TLSSocket[] = [];
+    // A server that offers tickets, unlike ours.
+    const server = https.createServer({ ...contextOf(db) }, (request, response) => {
+      sockets.push(request.socket as tls.TLSSocket);
+      response.end();
+    });
+    const port = await listen(t, server);
+    let asked = 0;
+    const authorize = () => {
+      asked += 1;
+      return true;
+    };
+    const client = createTlsClient({ source: web, authorize });
+    const agent = client.httpsAgent({ keepAlive: false });
+    let session: Buffer | undefined;
+    for (let count = 0; count < 3; count++) {
+      const request = https.get({ host: '127.0.0.1', port, agent });
+      const [response] = await once(request, 'response');
+      request.socket?.once('session', (given: Buffer) => {
+        session = given;
+      });
+      session ??= (request.socket as tls.TLSSocket).getSession();
+      await text(response);
+    }
+    assert.ok(session);
+    // JavaScript may pass what the type does not have.
+    const socket = client.connect({ host: '127.0.0.1', port, session } as tls.ConnectionOptions);
+    await once(socket, 'secureConnect');
+    assert.equal(socket.isSessionReused(), false);
+    socket.destroy();
+    assert.deepEqual([sockets.some((each) => each.isSessionReused()), asked], [false, 4]);
+  });
+
+  it('without an identity of its own talks to a server that asks for none', async (t) => {
+    const server = createTlsServer((options) => tls.createServer(options, (socket) => socket.end('hello')), {
+      source: db,
+    });
+    const port = await listen(t, server);
+    const ask = (authorize: ReturnType<typeof exactly>) =>
+      text(createTlsClient({ bundles: web, authorize }).connect({ host: '127.0.0.1', port }));
+    assert.equal(await ask(exactly(dbId)), 'hello');
+    await assert.rejects(ask(exactly(webId)), /refused by rule "authorizer".*this client has no ID/);
+    await rotate(db, volumes.db);
+    assert.equal(await ask(exactly(dbId)), 'hello');
+  });
+
+  it('is not made without an authorizer, or with nothing that verifies servers', () => {
+    const incomplete = [{ source: web }, { authorize: anybody }] as unknown as Parameters<
+      typeof createTlsClient
+    >[0][];
+    for (const options of incomplete) assert.throws(() => createTlsClient(options), TypeError);
+    assert.throws(
+      () => createMtlsServer(tls.createServer, { source: web } as Parameters<typeof createMtlsServer>[1]),
+      TypeError,
+    );
+  });
+});
+
+/** Starts a server of a library, which answers with the ID of the client, and gives its port. */
+type Serve = (t: TestContext) => Promise<number>;
+const mtls = { authorize: oneOf([webId]) };
+const http2Socket = (request: http2.Http2ServerRequest) => request.stream.session?.socket ?? {};
+
+const servers: Readonly<Record<string, Serve>> = {
+  https: (t) =>
+    listen(
+      t,
+      createMtlsServer(
+        (options) =>
+          https.createServer(options, (request, response) =>
+            response.end(String(peerIdOf(request.socket)?.uri)),
+          ),
+        { source: db, ...mtls },
+      ),
+    ),
+  http2: (t) =>
+    listen(
+      t,
+      createMtlsServer(
+        (options) =>
+          http2.createSecureServer({ ...options, allowHTTP1: true }, (request, response) => {
+            const socket = request.httpVersionMajor === 2 ? http2Socket(request) : request.socket;
+            response.end(String(peerIdOf(socket)?.uri));
+          }),
+        { source: db, ...mtls },
+      ),
+    ),
+  fastify: async (t) => {
+    const app = fastify({
+      serverFactory: (handler) =>
+        createMtlsServer((options) => https.createServer(options, handler), { source: db, ...mtls }),
+    });
+    app.get('/', (request) => peerIdOf(request.socket)?.uri);
+    await app.listen({ port: 0, host: '127.0.0.1' });
+    t.after(() => app.close());
+    return (app.server.address() as AddressInfo).port;
+  },
+};
+
+/** Asks a server with a library, twice, and with a new certificate of the client in between. */
+type Ask = (port: number, authorize: ReturnType<typeof exactly>) => Promise<string>;
+const clients: Readonly<Record<string, Ask>> = {
+  https: async (port, authorize) => {
+    const agent = createTlsClient({ source: web, authorize }).httpsAgent({ keepAlive: true });
+    try {
+      const [response] = await once(https.get({ host: '127.0.0.1', port, agent }), 'response');
+      return await text(response);
+    } finally {
+      agent.destroy();
+    }
+  },
+  http2: async (port, authorize) => {
+    const client = createTlsClient({ source: web, authorize });
+    const session = http2.connect(`https://127.0.0.1:${port}`, {
+      createConnection: () => client.connect({ host: '127.0.0.1', port, ALPNProtocols: ['h2'] }),
+    });
+    try {
+      const failed = once(session, 'error').then(([error]) => Promise.reject(error));
+      failed.catch(() => undefined);
+      const stream = session.request({ ':path': '/' });
+      return await Promise.race([text(stream), failed]);
+    } finally {
+      session.destroy();
+    }
+  },
+  undici: async (port, authorize) => {
+    const dispatcher = new Agent({ connect: createTlsClient({ source: web, authorize }).undiciConnect });
+    try {
+      const { body } = await undiciRequest(`https://127.0.0.1:${port}/`, { dispatcher });
+      return await body.text();
+    } finally {
+      await dispatcher.destroy();
+    }
+  },
+};
+
+describe('mTLS of libraries', () => {
+  for (const [serverName, serve] of Object.entries(servers)) {
+    for (const [clientName, ask] of Object.entries(clients)) {
+      if (clientName === 'http2' && serverName !== 'http2') continue;
+      it(`connects a client of ${clientName} with a server of ${serverName}, over rotations`, async (t) => {
+        const port = await serve(t);
+        for (let count = 0; count < 2; count++) {
+          assert.equal(await ask(port, exactly(dbId)), webId);
+          await assert.rejects(ask(port, exactly(webId)), (error: Error) => {
+            const cause = error instanceof PeerRefusedError ? error : error.cause;
+            return cause instanceof PeerRefusedError && cause.rule === 'authorizer' && cause.peerId === dbId;
+          });
+          await Promise.all([rotate(web, volumes.web), rotate(db, volumes.db)]);
+        }
+      });
+    }
+  }
+
+  it('refuses a request without TLS', async (t) => {
+    const port = await (servers.https as Serve)(t);
+    await assert.rejects(once(httpGet({ host: '127.0.0.1', port }), 'response'));
+  });
+
+  it('connects a client and a server of @grpc/grpc-js, over rotations', async (t) => {
+    const bytes = (value: Buffer) => value;
+    const grpc = new GrpcServer();
+    const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+    const method = {
+      ...{ path: '/test/Echo', requestStream: false as const, responseStream: false as const },
+      ...{
+        requestSerialize: bytes,
+        requestDeserialize: bytes,
+        responseSerialize: bytes,
+        responseDeserialize: bytes,
+      },
+    };
+    grpc.addService(
+      { echo: method },
+      {
+        echo: (call: { request: Buffer }, callback: (error: null, value: Buffer) => void) =>
+          callback(null, call.request),
+      },
+    );
+    const server = createMtlsServer(
+      (options) =>
+        tls.createServer({ ...options, ALPNProtocols: ['h2'] }, (socket) =>
+          injector.injectConnection(socket),
+        ),
+      { source: db, authorize: exactly(webId) },
+    );
+    const port = await listen(t, server);
+    const ask = (authorize: ReturnType<typeof exactly>) => {
+      const secure = grpcCredentials.createFromSecureContext(
+        ...createTlsClient({ source: web, authorize }).grpcCredentials(),
+      );
+      const client = new Client(`127.0.0.1:${port}`, secure);
+      return new Promise<string>((resolve, reject) => {
+        client.makeUnaryRequest('/test/Echo', bytes, bytes, Buffer.from('hello'), (error, value) => {
+          client.close();
+          if (error) reject(error);
+          else resolve(String(value));
+        });
+      });
+    };
+    for (let count = 0; count < 2; count++) {
+      assert.equal(await ask(exactly(dbId)), 'hello');
+      await assert.rejects(ask(memberOf('example.com')), /not authorized by memberOf\(example\.com\)/);
+      await Promise.all([rotate(web, volumes.web), rotate(db, volumes.db)]);
+    }
+    grpc.forceShutdown();
+  });
+});
