@@ -15,7 +15,13 @@ export const trustDomain = 'example.org';
 
 export interface InstallationWishes {
   /** Adds components of manifests/, by an overlay such as manifests/examples/tokens is one. */
-  readonly components?: readonly ('token-endpoint' | 'roots-configmap' | 'bundle-web' | 'bundle-spiffe')[];
+  readonly components?: readonly (
+    | 'token-endpoint'
+    | 'roots-configmap'
+    | 'bundle-web'
+    | 'bundle-spiffe'
+    | 'service-dns'
+  )[];
   /** Further settings of that overlay, such as `KUBESPIFFE_LEAF_POD_IDENTITY=true`. */
   readonly settings?: readonly string[];
   /** Runs once the manifests are applied, before the signer is waited for: for what they expect to be there. */
