@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { registrationSpecs } from '../signer/identity/registration-specs.ts';
 import { requestsOf } from '../signer/issuance/request.ts';
 import type { InformerSpec } from '../signer/kube/informer.ts';
 import { createJsonReader } from '../signer/kube/json-reader.ts';
@@ -12,6 +13,7 @@ import { configMapsNamed, optedInNamespaces } from '../signer/trust/roots-config
 const metadata = {
   name: 'a',
   namespace: 'shop',
+  generation: 3,
   uid: 'u',
   resourceVersion: '7',
   creationTimestamp: '2026-11-22T12:00:00Z',
@@ -38,6 +40,20 @@ const request = {
   },
 };
 const condition = { type: 'Issued', status: 'True', reason: 'Issued', message: 'm', lastTransitionTime: 't' };
+
+const registrations = registrationSpecs({ clusterName: 'eu', podAnnotations: ['example.org/team'] });
+const registration = {
+  metadata,
+  spec: {
+    podSelector: {
+      matchLabels: { app: 'web' },
+      matchExpressions: [{ key: 'a', operator: 'In', values: ['b'] }],
+    },
+    spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/web',
+    audiences: ['https://*'],
+  },
+  status: { observedGeneration: 3, conditions: [condition], failures: [{ pod: 'shop/web-0' }] },
+};
 
 const requests = requestsOf('kubespiffe.io/spiffe');
 const resources: [
@@ -93,6 +109,14 @@ const resources: [
       spec: { type: 'ClusterIP', clusterIP: 'None', clusterIPs: ['None'], selector: { app: 'web' } },
     },
   ],
+  ['a WorkloadRegistration', registrations.workload, registration],
+  ['a ClusterWorkloadRegistration', registrations.cluster, registration],
+  [
+    'a ClusterRegistrationPolicy',
+    registrations.policies,
+    { metadata, spec: { grants: [{ namespaces: ['shop'], pathPrefixes: ['/a/'], dnsNames: ['a.b'] }] } },
+  ],
+  ['a namespace with its labels', registrations.namespaces, { metadata, status: { phase: 'Active' } }],
   ['a ClusterTrustBundle', bundlesOf('kubespiffe.io/spiffe'), { metadata, spec: { trustBundle: 'PEM' } }],
   ['a namespace', optedInNamespaces, { metadata, status: { phase: 'Terminating' } }],
   [

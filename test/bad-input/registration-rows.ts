@@ -6,6 +6,8 @@ const registeredName = 'identity/registered-name.test.ts';
 const resolve = 'identity/resolve.test.ts';
 const cluster = 'contract/registrations.test.ts';
 const registered = 'signers/registered.test.ts';
+const admission = 'manifests/admission.test.ts';
+const contract = 'contract/registration-status.test.ts';
 
 /** Bad registrations, and bad labels, annotations and policies that they use. */
 export const registrationRows: readonly BadInput[] = [
@@ -254,6 +256,7 @@ export const registrationRows: readonly BadInput[] = [
     verdict: ['IdentityInvalid'],
     tests: [
       [registration, 'gives nothing, and says why: this version of the signer knows'],
+      [contract, 'a field of a newer version gives no name, since it may restrict what the rest gives'],
       [registration, 'gives nothing, and says why: is not a field of a WorkloadRegistration'],
     ],
   },
@@ -348,6 +351,70 @@ export const registrationRows: readonly BadInput[] = [
         cluster,
         'that are deleted while the token endpoint answers give their name or a refusal, and no other name',
       ],
+    ],
+  },
+  {
+    input:
+      'a registration whose template, selector, lifetime or audiences cannot be right, in `kubectl apply`',
+    verdict: 'the API server refuses it',
+    tests: [
+      [admission, 'the API server refuses a WorkloadRegistration with a pipeline'],
+      [admission, 'the API server refuses a WorkloadRegistration with percent-encoding'],
+      [admission, 'the API server refuses a WorkloadRegistration with the path of a pod'],
+      [admission, 'the API server refuses a WorkloadRegistration with an unknown operator'],
+      [admission, 'the API server refuses a WorkloadRegistration with a lifetime below an hour'],
+      [admission, 'the API server refuses a ClusterWorkloadRegistration with no selector'],
+    ],
+  },
+  {
+    input:
+      'a WorkloadRegistration with a path or DNS name that its namespace may not give, in `kubectl apply`',
+    verdict: 'the API server refuses it',
+    tests: [
+      [admission, 'the API server refuses a WorkloadRegistration with another namespace'],
+      [admission, 'the API server refuses a WorkloadRegistration with a namespace that only begins alike'],
+      [admission, 'the API server refuses a WorkloadRegistration with DNS names that were not granted'],
+      [admission, 'kubectl apply prints the reason'],
+    ],
+  },
+  {
+    input: 'a ClusterRegistrationPolicy of another name, or a grant of every path or of a reserved one',
+    verdict: 'the API server refuses it',
+    tests: [
+      [admission, 'the API server refuses a ClusterRegistrationPolicy of another name'],
+      [admission, 'the API server refuses a grant of every path'],
+      [admission, 'the API server refuses a grant of a path of the infrastructure'],
+    ],
+  },
+  {
+    input: 'a ClusterRegistrationPolicy that is deleted',
+    verdict: 'grants nothing',
+    tests: [[contract, 'finds CRDs that are installed while it runs, and creates the policy without grants']],
+  },
+  {
+    input: 'CRDs that are not installed, or installed later',
+    verdict: ['Issued'],
+    tests: [
+      [
+        contract,
+        'without the CRDs a pod has the name of its ServiceAccount, and readiness says what is missing',
+      ],
+      [contract, 'finds CRDs that are installed while it runs, and creates the policy without grants'],
+    ],
+  },
+  {
+    input: 'one of two conflicting registrations that is deleted while the pod waits',
+    verdict: ['Issued'],
+    tests: [
+      [contract, 'two that conflict both say so, and the pod is named as soon as one of them is deleted'],
+    ],
+  },
+  {
+    input: 'a status that somebody else has written into a registration',
+    verdict: 'written again',
+    tests: [
+      ['signers/registration-status.test.ts', 'writes again what somebody else has written over it'],
+      ['identity/registration-status.test.ts', 'is made whatever somebody has written into it'],
     ],
   },
 ];
