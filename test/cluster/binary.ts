@@ -29,8 +29,14 @@ export interface KubernetesBinaries {
   command(component: Component): readonly string[] | undefined;
 }
 
+/** All builds have these, so that they find each other's compiled packages. Debug information takes a sixth of the time. */
+export const compilerFlags = ['-trimpath', '-gcflags=all=-dwarf=false'];
+export const linkerFlags = '-s -w';
+/** The compiler rarely collects garbage: another eighth. The limit is for machines with little memory. */
+export const compilerEnvironment = { CGO_ENABLED: '0', GOFLAGS: '', GOGC: 'off', GOMEMLIMIT: '2GiB' };
+
 /**
- * Finds the binaries of a version, or builds them (about 9 minutes on 2 cores with a cold Go cache, seconds
+ * Finds the binaries of a version, or builds them (about 7 minutes on 2 cores with a cold Go cache, seconds
  * with a warm one; the result is kept in the user's cache folder). KUBEBUILDER_ASSETS is used instead when it
  * is set, holds the same minor version, and no node is wanted (`complete`).
  */
@@ -94,10 +100,10 @@ function buildFlags(version: KubernetesVersion): string[] {
     `-X ${holder}.gitMinor=${minor}`,
   ]);
   return [
-    '-trimpath',
+    ...compilerFlags,
     `-modfile=${kubernetesReleases[version].modFile}`,
     '-ldflags',
-    ['-s -w', ...stamps].join(' '),
+    [linkerFlags, ...stamps].join(' '),
   ];
 }
 
@@ -125,7 +131,7 @@ async function build(
   const started = Date.now();
   let packages = 0;
   let lastLines: string[] = [];
-  const title = `building Kubernetes ${version} (about 9 min on 2 cores, once)`;
+  const title = `building Kubernetes ${version} (about 7 min on 2 cores, once)`;
   const tell = () =>
     report(`${title}: ${elapsed(Date.now() - started)}, ${packages.toLocaleString('en')} packages`);
   tell();
@@ -133,7 +139,7 @@ async function build(
   try {
     const builder = spawn('flock', [`${target}.lock`, 'sh', '-c', script, 'build', ...flags], {
       cwd: moduleFolder,
-      env: { ...env, TARGET: target, CGO_ENABLED: '0', GOFLAGS: '' },
+      env: { ...env, TARGET: target, ...compilerEnvironment },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     createInterface(builder.stderr).on('line', (line) => {

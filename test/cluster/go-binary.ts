@@ -4,10 +4,9 @@ import { constants } from 'node:fs';
 import { access, mkdir, readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { cacheFolder } from './binary.ts';
+import { cacheFolder, compilerEnvironment, compilerFlags, linkerFlags } from './binary.ts';
 
-/** As the build of Kubernetes has them, so that all builds find each other's compiled packages. */
-const flags = ['-trimpath', '-ldflags', '-s -w'];
+const flags = [...compilerFlags, '-ldflags', linkerFlags];
 
 export interface GoProgram {
   readonly name: string;
@@ -56,7 +55,7 @@ async function build({ folder, title }: GoProgram, target: string, env: NodeJS.P
   const script = 'test -x "$TARGET" || { go build "$@" -o "$TARGET.$$" . && mv "$TARGET.$$" "$TARGET"; }';
   const builder = spawn('flock', [`${target}.lock`, 'sh', '-c', script, 'build', ...flags], {
     cwd: folder,
-    env: { ...env, TARGET: target, CGO_ENABLED: '0', GOFLAGS: '' },
+    env: { ...env, TARGET: target, ...compilerEnvironment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const lines: string[] = [];
