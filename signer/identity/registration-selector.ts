@@ -11,14 +11,25 @@ const serviceAccountKey = 'serviceAccount:';
 /** Stands for a namespace whose labels are known. */
 const namespaceKey = ofNamespace;
 
+/** The labels of a namespace as they are here: namespaces have many pods. */
+const namespaces = new WeakMap<Labels, Labels>();
+
+function labelsOfNamespace(labels: Labels): Labels {
+  const known = namespaces.get(labels);
+  if (known) return known;
+  const entries = Object.entries(labels).map(([key, value]) => [ofNamespace + key, value]);
+  const made = { [namespaceKey]: '', ...Object.fromEntries(entries) };
+  namespaces.set(labels, made);
+  return made;
+}
+
 /** A pod as `selectorsOf` selects it. */
 export function labelsOf({ facts, namespaceLabels }: NamedPod): Labels {
-  const labels: Record<string, string> = { ...facts.labels, [serviceAccountKey]: facts.serviceAccountName };
-  if (namespaceLabels) {
-    labels[namespaceKey] = '';
-    for (const [key, value] of Object.entries(namespaceLabels)) labels[ofNamespace + key] = value;
-  }
-  return labels;
+  return {
+    ...facts.labels,
+    ...(namespaceLabels && labelsOfNamespace(namespaceLabels)),
+    [serviceAccountKey]: facts.serviceAccountName,
+  };
 }
 
 /**

@@ -62,49 +62,57 @@ export interface SelectorIndex<T> {
  */
 export function createSelectorIndex<T>(): SelectorIndex<T> {
   type Entry = Parameters<SelectorIndex<T>['set']>[1];
-  const entries = new Map<string, { readonly entry: Entry; readonly bucket: string }>();
-  const buckets = new Map<string, Entry[]>();
+  /** By namespace, key and value: strings that a pod has already, so that none is made to look one up. */
+  const places = new Map<string, Map<string, Map<string, Entry[]>>>();
+  const entries = new Map<string, { readonly entry: Entry; readonly key: string; readonly value: string }>();
 
-  function bucketFor({ namespace, selector }: Entry): string {
-    let best = `${namespace}/`;
+  function bucketFor({ namespace, selector }: Entry): readonly [key: string, value: string] {
+    let best: readonly [string, string] = noLabel;
     let fewest = Number.POSITIVE_INFINITY;
-    for (const [key, value] of selector.equal) {
-      const name = `${namespace}/${key}=${value}`;
-      const size = buckets.get(name)?.length ?? 0;
-      if (size < fewest) [best, fewest] = [name, size];
+    for (const label of selector.equal) {
+      const size = places.get(namespace)?.get(label[0])?.get(label[1])?.length ?? 0;
+      if (size < fewest) [best, fewest] = [label, size];
     }
     return best;
   }
 
-  function remove(key: string): void {
-    const held = entries.get(key);
+  function remove(name: string): void {
+    const held = entries.get(name);
     if (!held) return;
-    entries.delete(key);
-    const bucket = buckets.get(held.bucket);
-    bucket?.splice(bucket.indexOf(held.entry), 1);
-    if (bucket?.length === 0) buckets.delete(held.bucket);
+    entries.delete(name);
+    const { entry, key, value } = held;
+    const place = places.get(entry.namespace);
+    const values = place?.get(key);
+    const bucket = values?.get(value);
+    bucket?.splice(bucket.indexOf(entry), 1);
+    if (bucket?.length === 0) values?.delete(value);
+    if (values?.size === 0) place?.delete(key);
+    if (place?.size === 0) places.delete(entry.namespace);
   }
 
   return {
-    set(key, entry) {
-      remove(key);
-      const name = bucketFor(entry);
-      entries.set(key, { entry, bucket: name });
-      const bucket = buckets.get(name);
-      if (bucket) bucket.push(entry);
-      else buckets.set(name, [entry]);
+    set(name, entry) {
+      remove(name);
+      const [key, value] = bucketFor(entry);
+      entries.set(name, { entry, key, value });
+      const place = getOrAdd(places, entry.namespace, () => new Map<string, Map<string, Entry[]>>());
+      getOrAdd(
+        getOrAdd(place, key, () => new Map()),
+        value,
+        () => [],
+      ).push(entry);
     },
     delete: remove,
     selecting(namespace, labels = {}) {
       const found: T[] = [];
-      const look = (bucket: string) => {
-        for (const { selector, object } of buckets.get(bucket) ?? []) {
-          if (selects(selector, labels)) found.push(object);
-        }
+      const look = (bucket: readonly Entry[] = []) => {
+        for (const { selector, object } of bucket) if (selects(selector, labels)) found.push(object);
       };
-      for (const place of new Set([namespace, ''])) {
-        look(`${place}/`);
-        for (const name of Object.keys(labels)) look(`${place}/${name}=${labels[name]}`);
+      for (const name of namespace === '' ? [''] : [namespace, '']) {
+        const place = places.get(name);
+        if (!place) continue;
+        look(place.get(noLabel[0])?.get(noLabel[1]));
+        for (const key of Object.keys(labels)) look(place.get(key)?.get(labels[key] as string));
       }
       return found;
     },
@@ -112,4 +120,15 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
       return entries.size;
     },
   };
+}
+
+/** Of what requires no label. A label has a key. */
+const noLabel = ['', ''] as const;
+
+function getOrAdd<V>(map: Map<string, V>, key: string, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
 }
