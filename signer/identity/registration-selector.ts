@@ -42,8 +42,9 @@ export function selectorsOf({ pods, namespaces, serviceAccounts }: PodSelection)
   if (serviceAccounts) expressions.push({ key: serviceAccountKey, operator: 'In', values: serviceAccounts });
   if (namespaces) {
     equal.push(...namespaces.equal.map(([key, value]) => [ofNamespace + key, value] as const));
-    expressions.push({ key: namespaceKey, operator: 'Exists' });
     expressions.push(...namespaces.expressions.map((each) => ({ ...each, key: ofNamespace + each.key })));
+    // The last one, as an index takes the first that it can use.
+    expressions.push({ key: namespaceKey, operator: 'Exists' });
   }
   const oneOf = equal.length > 0 ? undefined : expressions.find(({ operator }) => operator === 'In');
   if (oneOf?.operator !== 'In') return [{ equal, expressions }];

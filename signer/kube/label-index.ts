@@ -54,9 +54,9 @@ export interface SelectorIndex<T> {
 }
 
 /**
- * An index of objects by a label that their selector requires, so that a pod is compared only with those that name one
- * of its labels, and with those that require none. Of several labels the one that the fewest others are found by is
- * taken: a label that all objects of a team require would find them all.
+ * An index of objects by a label that their selector requires, with or without its value, so that a pod is compared only
+ * with those that name one of its labels, and with those that require none. Of several labels the one that the fewest
+ * others are found by is taken: a label that all objects of a team require would find them all.
  *
  * @param namespace of an entry: empty for objects that select in every namespace.
  */
@@ -67,7 +67,8 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
   const entries = new Map<string, { readonly entry: Entry; readonly key: string; readonly value: string }>();
 
   function bucketFor({ namespace, selector }: Entry): readonly [key: string, value: string] {
-    let best: readonly [string, string] = noLabel;
+    const present = selector.expressions.find(({ operator }) => operator === 'Exists');
+    let best: readonly [string, string] = present ? [present.key, anyValue] : noLabel;
     let fewest = Number.POSITIVE_INFINITY;
     for (const label of selector.equal) {
       const size = places.get(namespace)?.get(label[0])?.get(label[1])?.length ?? 0;
@@ -112,7 +113,11 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
         const place = places.get(name);
         if (!place) continue;
         look(place.get(noLabel[0])?.get(noLabel[1]));
-        for (const key of Object.keys(labels)) look(place.get(key)?.get(labels[key] as string));
+        for (const key of Object.keys(labels)) {
+          const values = place.get(key);
+          look(values?.get(labels[key] as string));
+          look(values?.get(anyValue));
+        }
       }
       return found;
     },
@@ -124,6 +129,8 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
 
 /** Of what requires no label. A label has a key. */
 const noLabel = ['', ''] as const;
+/** Of what requires a label with whatever value. No value has such a character. */
+const anyValue = '*';
 
 function getOrAdd<V>(map: Map<string, V>, key: string, make: () => V): V {
   const known = map.get(key);
