@@ -1,0 +1,91 @@
+import { resolve } from 'node:path';
+import { KubespiffeError } from '../spiffe/errors.ts';
+import { failure } from '../spiffe/pki/result.ts';
+import { parseTrustDomain } from '../spiffe/trust-domain.ts';
+import { readFiles } from './files.ts';
+import { follow, type Reading, type SourceOptions } from './follow.ts';
+import { keepLastGood } from './last-good.ts';
+import { type BundleSource, readBundles, type TrustBundle, type TrustBundles } from './trust-bundle.ts';
+
+/**
+ * Opens the bundles of several trust domains and follows their files: PEM roots, such as those of a `clusterTrustBundle`
+ * source, or SPIFFE bundle documents, which also hold the keys that verify JWT-SVIDs. What a file holds counts for
+ * the trust domain that it is named for, and for no other.
+ *
+ * @param files names of files below the folder, or absolute ones, by trust domain. With several files for one trust
+ *   domain, the last one with roots gives the roots, and the last one with JWT keys gives these.
+ *
+ * @example
+ * ```js
+ * import { openBundleSource } from 'kubespiffe/bundle-source';
+ *
+ * await using bundles = await openBundleSource('/run/spiffe', {
+ *   'example.org': ['roots.pem', 'bundle.json'],
+ *   'example.com': 'example.com.pem',
+ * });
+ * for (const [trustDomain, { roots }] of bundles.bundles) console.log(`${trustDomain}: ${roots.length} roots`);
+ * ```
+ *
+ * @throws KubespiffeError BUNDLE_INVALID, where a file cannot be used from the start; SPIFFE_ID_INVALID for a name that
+ *   is no trust domain.
+ */
+export async function openBundleSource(
+  folder: string,
+  files: Readonly<Record<string, string | readonly string[]>>,
+  options: SourceOptions = {},
+): Promise<BundleSource> {
+  const parts = Object.entries(files).flatMap(([trustDomain, names]) => {
+    const known = parseTrustDomain(trustDomain);
+    if (!known.ok) throw new KubespiffeError('SPIFFE_ID_INVALID', known.reason);
+    return [names].flat().map((name) => ({
+      trustDomain,
+      name,
+      parse: keepLastGood((text) => readBundles(text, trustDomain)),
+    }));
+  });
+  let before: readonly (TrustBundle | undefined)[] = [];
+
+  const read = async (last: TrustBundles | undefined): Promise<Reading<TrustBundles>> => {
+    const texts = await readFiles(
+      folder,
+      parts.map(({ name }) => name),
+    );
+    const read = parts.map(({ parse }, index) => parse(texts[index] ?? failure('it was not read')));
+    const problems = read.flatMap(({ reason, value }, index) =>
+      [reason, ...(value?.leftOut ?? [])]
+        .filter((one) => one !== undefined)
+        .map((one) => new KubespiffeError('BUNDLE_INVALID', `${parts[index]?.name} in ${folder}: ${one}`)),
+    );
+    if (read.some(({ value }) => value === undefined)) return { value: undefined, problems };
+    const found = read.map(({ value }, index) => value?.bundles.get(parts[index]?.trustDomain ?? ''));
+    const isSame = last !== undefined && found.every((one, index) => one === before[index]);
+    before = found;
+    return { value: isSame ? last : merged(parts, found), problems };
+  };
+
+  const folders = new Set(parts.map(({ name }) => resolve(folder, name, '..')));
+  const source = await follow([...folders], read, options);
+  return {
+    get bundles() {
+      return source.value;
+    },
+    events: source.events,
+    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+  };
+}
+
+function merged(
+  parts: readonly { readonly trustDomain: string }[],
+  found: readonly (TrustBundle | undefined)[],
+): TrustBundles {
+  const bundles = new Map<string, TrustBundle>();
+  for (const [index, { trustDomain }] of parts.entries()) {
+    const earlier = bundles.get(trustDomain);
+    const { roots = [], jwtKeys = new Map() } = found[index] ?? {};
+    bundles.set(trustDomain, {
+      roots: roots.length > 0 ? roots : (earlier?.roots ?? []),
+      jwtKeys: jwtKeys.size > 0 ? jwtKeys : (earlier?.jwtKeys ?? new Map()),
+    });
+  }
+  return bundles;
+}
