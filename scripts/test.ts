@@ -14,6 +14,7 @@ const longest = [
   'test/e2e/token.test.ts',
   'test/contract/api-outage.test.ts',
   'test/contract/bench.test.ts',
+  'test/contract/doctor.test.ts',
   'test/contract/kube.test.ts',
   'test/contract/trust-bundle.test.ts',
 ];

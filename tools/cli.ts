@@ -10,6 +10,7 @@ import { caImport } from './commands/ca-import.ts';
 import { caRestore } from './commands/ca-restore.ts';
 import { caShow } from './commands/ca-show.ts';
 import { completion } from './commands/completion.ts';
+import { doctor } from './commands/doctor.ts';
 import { explain } from './commands/explain.ts';
 import { inspect } from './commands/inspect.ts';
 import { inspectPcr } from './commands/inspect-pcr.ts';
@@ -39,6 +40,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
     # See what a certificate says and whether it conforms to SPIFFE
     kubespiffe inspect credentials.pem`,
   );
+  doctor(program, terminal, done);
   const ca = program.command('ca').description('Make, show, import and restore the CAs that sign.');
   caCreate(ca, terminal);
   caShow(ca, terminal, done);

@@ -50,6 +50,7 @@ describe('help', () => {
   }
 
   for (const args of [
+    ['doctor'],
     ['ca', 'create'],
     ['ca', 'show'],
     ['ca', 'import'],

@@ -1,0 +1,88 @@
+import { clockProblem, createServerClock } from '../../../signer/kube/clock.ts';
+import { realTime } from '../../../signer/kube/time.ts';
+import { type Check, type Finding, ok, orElse, problem, warning } from '../check.ts';
+import type { Facts } from '../facts.ts';
+import type { LeaseView } from '../views.ts';
+
+const signerLabels = { 'app.kubernetes.io/name': 'kubespiffe', 'kubespiffe.io/component': 'signer' };
+const nodeLeases = 'kube-node-lease';
+/** Certificates are backdated by two minutes. A node whose clock is slower than that refuses a new one. */
+const nodeSkewMs = 90_000;
+
+/** A replica renews its Lease every three seconds, and removes it when it ends. */
+export const replicas: Check = {
+  name: 'replicas',
+  async look(facts) {
+    const { config } = await facts.settings();
+    const own = (await signerLeases(facts)).filter(({ metadata }) => metadata.namespace === config.namespace);
+    const live = own.filter((lease) => {
+      const seconds = lease.spec?.leaseDurationSeconds ?? 10;
+      return facts.now() - writtenAtMs(lease) / 1000 <= 2 * seconds;
+    });
+    const lookedAt = `Leases of the signer in the namespace ${config.namespace}`;
+    const names = live.map(({ spec }) => spec?.holderIdentity).join(', ');
+    if (live.length === 0) {
+      const remedy = `see \`kubectl --namespace ${config.namespace} get pods\`, and the logs of the signer`;
+      return [problem(lookedAt, 'no replica of the signer runs', remedy)];
+    }
+    if (live.length === 1) {
+      const remedy = 'run at least two replicas, so that one can fail or be updated';
+      return [warning(lookedAt, `only one replica runs: ${names}`, remedy)];
+    }
+    return [ok(lookedAt, `${live.length} replicas run: ${names}`)];
+  },
+};
+
+/** Who writes a Lease dates it by his own clock, and the API server dates the write by its own. */
+export const clocks: Check = {
+  name: 'clock',
+  async look(facts) {
+    const own = await signerLeases(facts);
+    const nodes = (await facts.leases()).filter(({ metadata }) => metadata.namespace === nodeLeases);
+    const replicas = own.flatMap((lease): Finding[] => {
+      const found = skewProblem(lease);
+      const remedy = "fix time synchronisation (NTP) on the replica's node: the replica signs nothing";
+      return found === undefined ? [] : [problem(`replica ${lease.spec?.holderIdentity}`, found, remedy)];
+    });
+    const kubelets = nodes.flatMap((lease): Finding[] => {
+      const skewMs = skewOf(lease);
+      if (skewMs === undefined || Math.abs(skewMs) <= nodeSkewMs) return [];
+      const found = `its clock is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'fast' : 'slow'}`;
+      const remedy =
+        'fix time synchronisation (NTP) on the node: its pods refuse new certificates, or keep old ones too long';
+      return [warning(`Node ${lease.metadata.name}`, found, remedy)];
+    });
+    const good = ok(
+      `Leases of ${own.length} replicas and ${nodes.length} nodes`,
+      'dated as the API server dates them',
+    );
+    return orElse([...replicas, ...kubelets], good);
+  },
+};
+
+/** Milliseconds by which the writer's clock is ahead, to within a second. */
+function skewOf(lease: LeaseView): number | undefined {
+  const writtenMs = writtenAtMs(lease);
+  const renewedMs = Date.parse(lease.spec?.renewTime ?? '');
+  return writtenMs === 0 || Number.isNaN(renewedMs) ? undefined : renewedMs - writtenMs - 500;
+}
+
+/** As the replica itself judges its clock. */
+function skewProblem(lease: LeaseView): string | undefined {
+  const renewedMs = Date.parse(lease.spec?.renewTime ?? '');
+  if (skewOf(lease) === undefined) return undefined;
+  const clock = createServerClock({ ...realTime, now: () => renewedMs, monotonic: () => 0 });
+  clock.observe(writtenAtMs(lease), 0);
+  return clockProblem(clock);
+}
+
+async function signerLeases(facts: Facts): Promise<LeaseView[]> {
+  return (await facts.leases()).filter(({ metadata }) =>
+    Object.entries(signerLabels).every(([key, value]) => metadata.labels?.[key] === value),
+  );
+}
+
+/** When the API server wrote a Lease last, by its own clock, in whole seconds. */
+function writtenAtMs({ metadata }: LeaseView): number {
+  return Math.max(0, ...(metadata.managedFields ?? []).map(({ time = '' }) => Date.parse(time) || 0));
+}

@@ -1,0 +1,195 @@
+import type { AdmissionPolicy, AdmissionPolicyBinding } from '../../signer/issuance/admission-policy.ts';
+import { admissionPolicyName } from '../../signer/issuance/admission-policy.ts';
+import { isPlain404 } from '../../signer/kube/api-error.ts';
+import type { InformerSpec } from '../../signer/kube/informer.ts';
+import type { Permission } from '../../signer/kube/permissions.ts';
+import { clusterTrustBundles } from '../../signer/kube/resources.ts';
+import type { Transport } from '../../signer/kube/transport.ts';
+import {
+  type ClusterTrustBundle,
+  certificatesVersions,
+  metadataFields,
+  type PodCertificateRequest,
+  type Secret,
+} from '../../signer/kube/types.ts';
+import { get } from '../cluster/get.ts';
+import { createListed } from '../cluster/lists.ts';
+import { requestsWith } from '../cluster/requests.ts';
+import { readSignerSettings, type SettingsOptions, type SignerSettings } from '../cluster/signer-settings.ts';
+import type { Terminal } from '../terminal.ts';
+import { type MetricLines, readMetrics } from './metrics.ts';
+import type { DeploymentView, EventView, LeaseView, NodeView, PodView, RegistrationView } from './views.ts';
+
+/** What the cluster is. Everything is read when it is first asked for, and once. All methods throw ApiStatusError. */
+export interface Facts {
+  /** Epoch seconds, by the clock of the API server. */
+  now(): number;
+  /** What should happen at once is reported after so many seconds. */
+  readonly overdueSeconds: number;
+  /** Versions of certificates.k8s.io in which a resource is served. */
+  servedIn(resource: string): Promise<readonly string[]>;
+  /** Whether the resources of kubespiffe.io/v1alpha1 are served. */
+  hasRegistrations(): Promise<boolean>;
+  metrics(): Promise<MetricLines>;
+  policy(): Promise<{ policy: AdmissionPolicy | undefined; binding: AdmissionPolicyBinding | undefined }>;
+  settings(): Promise<SignerSettings>;
+  /** The ServiceAccount that the signer runs as. */
+  serviceAccount(): Promise<string>;
+  /** Whether a user has a right. */
+  allows(user: string, groups: readonly string[], right: Permission): Promise<boolean>;
+  secret(place: { namespace: string; name: string }): Promise<Secret | undefined>;
+  pods(): Promise<readonly PodView[]>;
+  nodes(): Promise<readonly NodeView[]>;
+  leases(): Promise<readonly LeaseView[]>;
+  requests(): Promise<readonly PodCertificateRequest[]>;
+  bundles(): Promise<readonly ClusterTrustBundle[]>;
+  events(): Promise<readonly EventView[]>;
+  registrations(): Promise<readonly RegistrationView[]>;
+}
+
+const named = { name: true, namespace: true, uid: true, labels: true } as const;
+const volumeMounts = { name: true, volumeMounts: true } as const;
+const whole = <T>(wire: T): T => wire;
+
+const lists = {
+  pods: {
+    resource: { group: '', versions: ['v1'], name: 'pods' },
+    fields: {
+      metadata: { ...named, creationTimestamp: true, deletionTimestamp: true },
+      spec: {
+        ...{ nodeName: true, volumes: { name: true, projected: { sources: true } } },
+        ...{ containers: volumeMounts, initContainers: volumeMounts, ephemeralContainers: volumeMounts },
+      },
+      status: { phase: true, conditions: { type: true, status: true } },
+    },
+    project: whole<PodView>,
+  },
+  nodes: {
+    resource: { group: '', versions: ['v1'], name: 'nodes' },
+    fields: { metadata: named, status: { nodeInfo: { kubeletVersion: true } } },
+    project: whole<NodeView>,
+  },
+  leases: {
+    resource: { group: 'coordination.k8s.io', versions: ['v1'], name: 'leases' },
+    fields: { metadata: { ...named, managedFields: { time: true } }, spec: true },
+    project: whole<LeaseView>,
+  },
+  bundles: {
+    resource: clusterTrustBundles,
+    fields: { metadata: named, spec: true },
+    project: whole<ClusterTrustBundle>,
+  },
+  events: {
+    resource: { group: 'events.k8s.io', versions: ['v1'], name: 'events' },
+    fieldSelector: 'reportingController=kubespiffe.io/signer',
+    fields: {
+      metadata: metadataFields,
+      regarding: true,
+      reason: true,
+      note: true,
+      eventTime: true,
+      series: true,
+    },
+    project: whole<EventView>,
+  },
+} as const satisfies Record<string, InformerSpec<never, unknown>>;
+
+const registrationKinds = {
+  workloadregistrations: 'WorkloadRegistration',
+  clusterworkloadregistrations: 'ClusterWorkloadRegistration',
+} as const;
+
+export function createFacts(
+  api: Transport,
+  terminal: Terminal,
+  options: SettingsOptions & { overdueSeconds: number },
+): Facts {
+  let serverMs: number | undefined;
+  api.onDate((epochMs) => {
+    serverMs = epochMs;
+  });
+  const list = <Wire, T, V extends string>(spec: InformerSpec<Wire, T, V>) =>
+    once(async () => {
+      const listed = createListed(spec);
+      await listed.fill(api);
+      return [...listed.store.values()];
+    });
+  const resourcesOf = (groupVersion: string) =>
+    once(async () => {
+      try {
+        const path = `/apis/${groupVersion}`;
+        const { body } = await api.request<{ resources?: { name: string }[] }>({ method: 'GET', path });
+        return new Set(body.resources?.map(({ name }) => name));
+      } catch (error) {
+        if (isPlain404(error)) return new Set<string>();
+        throw error;
+      }
+    });
+  const certificates = certificatesVersions.map(
+    (version) => [version, resourcesOf(`certificates.k8s.io/${version}`)] as const,
+  );
+  const ours = resourcesOf('kubespiffe.io/v1alpha1');
+  const admission = (resource: string) => ({
+    ...{ group: 'admissionregistration.k8s.io', version: 'v1', resource, name: admissionPolicyName },
+  });
+
+  return {
+    now: () => Math.floor((serverMs ?? terminal.now()) / 1000),
+    overdueSeconds: options.overdueSeconds,
+    async servedIn(resource) {
+      const found = await Promise.all(
+        certificates.map(async ([version, names]) => ({ version, names: await names() })),
+      );
+      return found.flatMap(({ version, names }) => (names.has(resource) ? [version] : []));
+    },
+    async hasRegistrations() {
+      const names = await ours();
+      return Object.keys(registrationKinds).every((name) => names.has(name));
+    },
+    metrics: once(() => readMetrics(api)),
+    policy: once(async () => ({
+      policy: await get<AdmissionPolicy>(api, admission('validatingadmissionpolicies')),
+      binding: await get<AdmissionPolicyBinding>(api, admission('validatingadmissionpolicybindings')),
+    })),
+    settings: once(() => readSignerSettings(api, terminal, options)),
+    serviceAccount: once(async () => {
+      const [namespace = '', name = ''] = options.signerDeployment.split('/');
+      const place = { group: 'apps', version: 'v1', resource: 'deployments', namespace, name };
+      const deployment = await get<DeploymentView>(api, place);
+      return deployment?.spec?.template?.spec?.serviceAccountName ?? 'default';
+    }),
+    async allows(user, groups, { grantedBy: _, ...resourceAttributes }) {
+      const { body } = await api.request<{ status?: { allowed?: boolean } }>({
+        method: 'POST',
+        path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
+        body: { spec: { user, groups, resourceAttributes } },
+        resource: 'subjectaccessreviews',
+        retry: 'safe',
+      });
+      return body.status?.allowed === true;
+    },
+    secret: (place) => get<Secret>(api, { group: '', version: 'v1', resource: 'secrets', ...place }),
+    pods: list(lists.pods),
+    nodes: list(lists.nodes),
+    leases: list(lists.leases),
+    bundles: list(lists.bundles),
+    events: list(lists.events),
+    requests: list(requestsWith((request) => request)),
+    registrations: once(async () => {
+      const kinds = Object.entries(registrationKinds).map(([name, kind]) =>
+        list({
+          resource: { group: 'kubespiffe.io', versions: ['v1alpha1'], name },
+          fields: { metadata: named, status: { conditions: true } },
+          project: (wire: Omit<RegistrationView, 'kind'>) => ({ ...wire, kind }),
+        }),
+      );
+      return (await Promise.all(kinds.map((read) => read()))).flat();
+    }),
+  };
+}
+
+/** The first call decides for all. */
+function once<T>(read: () => Promise<T>): () => Promise<T> {
+  let reading: Promise<T> | undefined;
+  return () => (reading ??= read());
+}

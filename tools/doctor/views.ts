@@ -1,0 +1,60 @@
+import type { WireLabelSelector } from '../../signer/kube/label-selector.ts';
+import type { Condition, Lease, ObjectMeta } from '../../signer/kube/types.ts';
+
+/** A pod, as far as the checks need it. */
+export interface PodView {
+  metadata: ObjectMeta;
+  spec?: {
+    nodeName?: string;
+    volumes?: {
+      name: string;
+      projected?: {
+        sources?: {
+          podCertificate?: { signerName: string };
+          clusterTrustBundle?: BundleSource;
+        }[];
+      };
+    }[];
+  } & Partial<Record<'containers' | 'initContainers' | 'ephemeralContainers', ContainerView[]>>;
+  status?: { phase?: string; conditions?: Pick<Condition, 'type' | 'status'>[] };
+}
+interface ContainerView {
+  name: string;
+  volumeMounts?: { name: string; mountPath: string; subPath?: string; subPathExpr?: string }[];
+}
+export interface BundleSource {
+  name?: string;
+  signerName?: string;
+  labelSelector?: WireLabelSelector;
+  optional?: boolean;
+}
+
+export interface NodeView {
+  metadata: ObjectMeta;
+  status?: { nodeInfo?: { kubeletVersion?: string } };
+}
+
+/** An Event of the signer. */
+export interface EventView {
+  metadata: ObjectMeta;
+  regarding?: { uid?: string };
+  reason?: string;
+  note?: string;
+  eventTime?: string;
+}
+
+/** A Lease, and when the API server wrote down its last change, by its own clock. */
+export interface LeaseView extends Lease {
+  metadata: ObjectMeta & { managedFields?: { time?: string }[] };
+}
+
+export interface RegistrationView {
+  kind: string;
+  metadata: ObjectMeta;
+  status?: { conditions?: Condition[] };
+}
+
+export interface DeploymentView {
+  metadata: ObjectMeta;
+  spec?: { replicas?: number; template?: { spec?: { serviceAccountName?: string } } };
+}
