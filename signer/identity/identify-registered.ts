@@ -36,6 +36,8 @@ export function createIdentify(registrations: Registrations, policy: RegisteredP
         detail: `the namespace ${pod.namespace} was not seen yet`,
       };
     }
+    const excess = registrations.tooMany(pod.namespace);
+    if (excess !== undefined) return { ok: false, reason: 'IdentityInvalid', detail: excess };
     const wanted = annotations[registrationAnnotation];
     const resolution = choose(registrations.matching(pod), wanted);
     switch (resolution.kind) {

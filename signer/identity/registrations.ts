@@ -25,6 +25,11 @@ export interface Registrations {
   namedPod(pod: { readonly namespace: string; readonly podName: string }, facts: PodFacts): NamedPod;
   /** All that match a pod. Costs as much as there are registrations that require something that the pod has. */
   matching(pod: NamedPod): Registration[];
+  /**
+   * Why no registration of a namespace can count; undefined if it has few enough. Each decision about its pods may
+   * compare all of them, and everyone who may create them could keep the replicas busy.
+   */
+  tooMany(namespace: string): string | undefined;
   /** Those that a pod of a namespace could mean by a name. */
   named(namespace: string, name: string): Registration[];
   /** Those of the team of a namespace. */
@@ -39,6 +44,11 @@ export interface Registrations {
   /** Keys of the pods whose names depend on a policy. */
   podsOfPolicy(policy: RegistrationPolicy): Iterable<string>;
 }
+
+/** Most WorkloadRegistrations of a namespace. */
+const mostOfNamespace = 1_000;
+/** Where registrations of the cluster are in the index. */
+const ofCluster = '';
 
 /**
  * Indexes registrations. A pod counts as the labels of its own, those of its namespace and its ServiceAccount, so that
@@ -67,14 +77,14 @@ export function createRegistrations(
 
   function add(key: string, registration: Registration): void {
     if (!registration.selection || otherClass(registration, className) !== undefined) return;
-    const { namespace = '' } = registration;
+    const { namespace = ofCluster } = registration;
     const entries = selectorsOf(registration.selection).map((selector, number) => {
       index.set(`${key}#${number}`, { namespace, selector, object: registration });
       return `${key}#${number}`;
     });
     entriesOf.set(key, entries);
     if (registration.selection.namespaces) byNamespaceLabels.add(registration);
-    if (namespace !== '')
+    if (namespace !== ofCluster)
       byNamespace.set(namespace, (byNamespace.get(namespace) ?? new Set()).add(registration));
   }
 
@@ -87,6 +97,12 @@ export function createRegistrations(
       if (previous) remove(key, previous);
       if (type === 'set') add(key, object);
     });
+  }
+
+  function tooMany(namespace: string): string | undefined {
+    const count = byNamespace.get(namespace)?.size ?? 0;
+    if (count <= mostOfNamespace) return undefined;
+    return `the namespace ${namespace} has ${count} WorkloadRegistrations, and at most ${mostOfNamespace} are allowed; delete some`;
   }
 
   function* podsIn(namespace: string, { selection }: Registration): Generator<string> {
@@ -104,7 +120,12 @@ export function createRegistrations(
       facts,
       namespaceLabels: namespaces.get(namespace),
     }),
-    matching: (pod) => (index.size === 0 ? [] : index.selecting(pod.namespace, labelsOf(pod))),
+    matching(pod) {
+      if (index.size === 0) return [];
+      const place = tooMany(pod.namespace) === undefined ? pod.namespace : ofCluster;
+      return index.selecting(place, labelsOf(pod));
+    },
+    tooMany,
     named: (namespace, name) =>
       [workload.get(`${namespace}/${name}`), cluster.get(name)].filter((each) => each !== undefined),
     ofNamespace: (namespace) => byNamespace.get(namespace) ?? [],

@@ -286,6 +286,16 @@ export const registrationRows: readonly BadInput[] = [
     ],
   },
   {
+    input: 'more than 1,000 WorkloadRegistrations in a namespace',
+    verdict: ['IdentityInvalid'],
+    tests: [
+      [
+        registered,
+        'is none in a namespace with more than 1,000 registrations, so that nobody keeps the signer busy with them',
+      ],
+    ],
+  },
+  {
     input:
       'a chosen registration that does not exist, does not match, is of another class, or is a fallback while others match',
     verdict: ['RegistrationNotMatching'],

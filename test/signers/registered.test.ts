@@ -82,6 +82,21 @@ describe('the name of a pod', () => {
     assert.equal(missing, 'NotRegistered: the API server serves no registrations; apply manifests/crds');
   });
 
+  it('is none in a namespace with more than 1,000 registrations, so that nobody keeps the signer busy with them', () => {
+    const { nameOf, put, store } = setup();
+    const other = { podSelector: { matchLabels: { app: 'db' } } };
+    for (let at = 0; at < 1_000; at += 1) put(aRegistration(other, `r${at}`));
+    assert.equal(nameOf(), ofServiceAccount);
+    put(aRegistration(other, 'more'));
+    assert.equal(
+      nameOf(),
+      'IdentityInvalid: the namespace shop has 1001 WorkloadRegistrations, and at most 1000 are allowed; delete some',
+    );
+    assert.equal(nameOf({}, {}, 'bank').slice(0, 9), 'spiffe://');
+    store('workloadregistrations').delete('shop/more');
+    assert.equal(nameOf(), ofServiceAccount);
+  });
+
   it('is chosen by the request among those that match, and by no other name', () => {
     const { nameOf, put } = setup();
     put(aRegistration({}, 'one'));
