@@ -63,7 +63,7 @@ export interface SelectorIndex<T> {
 export function createSelectorIndex<T>(): SelectorIndex<T> {
   type Entry = Parameters<SelectorIndex<T>['set']>[1];
   /** By namespace, key and value: strings that a pod has already, so that none is made to look one up. */
-  const places = new Map<string, Map<string, Map<string, Entry[]>>>();
+  const places = new Map<string, Map<string, Map<string, Set<Entry>>>>();
   const entries = new Map<string, { readonly entry: Entry; readonly key: string; readonly value: string }>();
 
   function bucketFor({ namespace, selector }: Entry): readonly [key: string, value: string] {
@@ -71,7 +71,7 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
     let best: readonly [string, string] = present ? [present.key, anyValue] : noLabel;
     let fewest = Number.POSITIVE_INFINITY;
     for (const label of selector.equal) {
-      const size = places.get(namespace)?.get(label[0])?.get(label[1])?.length ?? 0;
+      const size = places.get(namespace)?.get(label[0])?.get(label[1])?.size ?? 0;
       if (size < fewest) [best, fewest] = [label, size];
     }
     return best;
@@ -85,8 +85,8 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
     const place = places.get(entry.namespace);
     const values = place?.get(key);
     const bucket = values?.get(value);
-    bucket?.splice(bucket.indexOf(entry), 1);
-    if (bucket?.length === 0) values?.delete(value);
+    bucket?.delete(entry);
+    if (bucket?.size === 0) values?.delete(value);
     if (values?.size === 0) place?.delete(key);
     if (place?.size === 0) places.delete(entry.namespace);
   }
@@ -96,18 +96,18 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
       remove(name);
       const [key, value] = bucketFor(entry);
       entries.set(name, { entry, key, value });
-      const place = getOrAdd(places, entry.namespace, () => new Map<string, Map<string, Entry[]>>());
+      const place = getOrAdd(places, entry.namespace, () => new Map<string, Map<string, Set<Entry>>>());
       getOrAdd(
         getOrAdd(place, key, () => new Map()),
         value,
-        () => [],
-      ).push(entry);
+        () => new Set(),
+      ).add(entry);
     },
     delete: remove,
     selecting(namespace, labels = {}) {
       const found: T[] = [];
-      const look = (bucket: readonly Entry[] = []) => {
-        for (const { selector, object } of bucket) if (selects(selector, labels)) found.push(object);
+      const look = (bucket?: ReadonlySet<Entry>) => {
+        for (const { selector, object } of bucket ?? []) if (selects(selector, labels)) found.push(object);
       };
       for (const name of namespace === '' ? [''] : [namespace, '']) {
         const place = places.get(name);
