@@ -83,9 +83,15 @@ const mostListed = 5;
 
 /** Names for a sentence, in an order that does not change. */
 function listed(registrations: readonly Registration[]): string {
-  const names = registrations.map(nameOfRegistration).sort();
-  const others = names.length - mostListed;
-  return names.slice(0, mostListed).join(', ') + (others > 0 ? ` and ${others} others` : '');
+  const first: string[] = [];
+  // Not all are sorted: there may be thousands, and this is done for each request.
+  for (const name of registrations.map(nameOfRegistration)) {
+    if (first.length === mostListed && name > (first.at(-1) ?? '')) continue;
+    first.push(name);
+    first.sort().splice(mostListed);
+  }
+  const others = registrations.length - mostListed;
+  return first.join(', ') + (others > 0 ? ` and ${others} others` : '');
 }
 
 /** A registration that was looked at for a pod, and why it does not count; undefined for the one that does. */
