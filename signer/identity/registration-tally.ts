@@ -43,6 +43,12 @@ interface Counting {
   readonly failures: Map<string, string>;
 }
 
+/**
+ * A pod counts for so many of the registrations that select it. Whoever writes thousands for all of his pods must not
+ * make memory and time grow as pods times registrations.
+ */
+const mostCounted = 100;
+
 const nothing: Tally = { selected: 0, named: 0, failures: new Map() };
 
 /** Counts what registrations do, pod by pod, so that a change costs as much as it affects. */
@@ -53,12 +59,14 @@ export function createTallies(): Tallies {
   const usual = new Map<string, Counted>();
 
   function remembered({ selectedBy, namedBy, failure }: PodOutcome): Counted {
-    const names = selectedBy.map(nameOfRegistration);
+    // Those that the pod concerns most come first.
+    const all = new Set([...(namedBy ? [namedBy] : []), ...(failure?.of ?? []), ...selectedBy]);
+    const names = [...all].slice(0, mostCounted).map(nameOfRegistration);
     const [only = ''] = names;
     const counted = {
       selectedBy: names,
       namedBy: namedBy && nameOfRegistration(namedBy),
-      failedBy: failure?.of.map(nameOfRegistration) ?? [],
+      failedBy: failure?.of.slice(0, mostCounted).map(nameOfRegistration) ?? [],
       reason: failure?.reason ?? '',
     };
     if (names.length !== 1 || counted.namedBy !== only) return counted;

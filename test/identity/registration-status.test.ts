@@ -57,6 +57,20 @@ describe('the tallies of registrations', () => {
     assert.deepEqual(tallies.count('shop/p', undefined), ['shop/b']);
     assert.deepEqual(tallies.count('shop/q', undefined), []);
   });
+
+  it('count a pod for at most 100 of the registrations that select it, and for the one that names it', () => {
+    const many = Array.from({ length: 10_000 }, (_, number) => aRegistration({}, `r-${number}`));
+    const [namedBy] = many.slice(-1);
+    assert.ok(namedBy);
+    const tallies = createTallies();
+    assert.equal(tallies.count('shop/p', { selectedBy: many, namedBy }).length, 100);
+    assert.equal(tallies.of(`shop/${namedBy.name}`).named, 1);
+    const failure = { of: many, reason: 'RegistrationAmbiguous', message: 'Several match' };
+    tallies.count('shop/p', { selectedBy: many, failure });
+    assert.equal(many.filter(({ name }) => tallies.of(`shop/${name}`).failures.size === 1).length, 100);
+    tallies.count('shop/p', undefined);
+    assert.ok(many.every(({ name }) => tallies.of(`shop/${name}`).selected === 0));
+  });
 });
 
 const now = '2026-01-02T00:00:00Z';
