@@ -87,9 +87,13 @@ export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
   function drift(name: string): string | undefined {
     const registration = find(name)?.registration;
     if (!registration || !needs.isOurs(registration)) return undefined;
-    return isDeepStrictEqual(desired(registration), registration.status)
-      ? undefined
-      : 'its status is out of date';
+    const { status } = registration;
+    const observed = isJsonObject(status) ? status : {};
+    // Only our members: a signer of another version may know more of them, and the two must not write in turns.
+    const isCurrent = Object.entries(desired(registration)).every(([member, value]) =>
+      isDeepStrictEqual(value, observed[member]),
+    );
+    return isCurrent ? undefined : 'its status is out of date';
   }
 
   /** Throws what the transport throws. */

@@ -194,6 +194,16 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
+  it('leaves a status alone that has a member of a newer version', async () => {
+    const scene = await setup([aRegistration(label('web'))]);
+    await scene.pass(40);
+    scene.written();
+    scene.put(aRegistration(label('web')), { ...scene.statusOf('shop/web'), newer: 1 });
+    await scene.pass(40);
+    assert.deepEqual(scene.written(), []);
+    await scene.end();
+  });
+
   it('goes on where a registration is deleted before its status is written', async () => {
     const scene = await setup([aRegistration(label('web')), aRegistration(label('other'), 'other')]);
     scene.gone.add('web');
