@@ -18,7 +18,7 @@ import type { Shared } from './shared.ts';
 /** What publishes the roots of a pool in the cluster, and what says whether they are published. */
 export interface Publishing {
   readonly publisher: TrustBundlePublisher;
-  /** Undefined where none are configured. */
+  /** Undefined where none are configured, and where another signer of the pool keeps them. */
   readonly configMaps: ConfigMapPublisher | undefined;
   readonly informers: readonly Informer<unknown>[];
   /** Where a root must be visible before anything is signed, by what the API server serves at this moment. */
@@ -71,17 +71,17 @@ export function createPublishing(
     servedVersion: () => bundles.informer.versions()?.[0],
   });
   const bundle = bundleVisibility(bundles.name, bundles.informer.store, publisher);
-  const ofPool = shared.rootsConfigMaps.get(pool) ?? rootsConfigMapsNamed(rootsConfigMap, common);
-  if (ofPool) shared.rootsConfigMaps.set(pool, ofPool);
-  const configMaps = ofPool?.publisher;
+  const ofOther = shared.rootsConfigMaps.get(pool);
+  const own = ofOther ? undefined : rootsConfigMapsNamed(rootsConfigMap, common);
+  if (own) shared.rootsConfigMaps.set(pool, own);
   return {
     publisher,
-    configMaps,
-    informers: ofPool?.informers ?? [],
+    configMaps: own?.publisher,
+    informers: own?.informers ?? [],
     visibility: () =>
       decisiveVisibility({
         bundle,
-        configMaps,
+        configMaps: (own ?? ofOther)?.publisher,
         endpointAlone: parts.endpointAlone(),
         lacksBundles: bundles.informer.isMissing(),
       }),
