@@ -5,7 +5,7 @@ import { waitFor } from './process.ts';
 
 /** A pod of the tools image, for a test to complete. */
 export function toolsPod(
-  pod: PodName,
+  pod: PodName & { labels?: Readonly<Record<string, string>> },
   options: {
     command?: readonly string[];
     nodeName?: string;

@@ -65,6 +65,10 @@ export async function install(
     const kubespiffe = (...args: string[]) =>
       runCommand('env', `KUBECONFIG=${operator}`, join(root, 'bin/kubespiffe'), ...args);
     await kubespiffe('ca', 'create', '--ca-id', 'first', '--trust-domain', trustDomain);
+    if (components.includes('service-dns')) {
+      const names = ['--permitted-dns', 'svc,svc.cluster.local'];
+      await kubespiffe('ca', 'create', '--kind', 'service-dns', '--ca-id', 'first', ...names);
+    }
     report('waiting for both replicas of the signer');
     await signerReady(controlPlane);
     return {

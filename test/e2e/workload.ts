@@ -5,11 +5,32 @@ import { type Installation, trustDomain } from './installation.ts';
 export const keyTypes = ['RSA3072', 'RSA4096', 'ECDSAP256', 'ECDSAP384', 'ECDSAP521', 'ED25519'] as const;
 export type KeyType = (typeof keyTypes)[number];
 
+/** The roots of the trust domain, as a signer publishes them. */
+const rootsSource = (signerName: string) => ({
+  clusterTrustBundle: {
+    signerName,
+    labelSelector: {
+      matchLabels: {
+        'k8s.spiffe.io/canarying': 'live',
+        'k8s.spiffe.io/peer-trust-domain': trustDomain,
+      },
+    },
+    path: 'roots.pem',
+  },
+});
+
 /** What a pod holds: credential bundles by key type, the projected roots (PEM), and its token. */
 export interface Held {
   credentials: Record<string, string>;
   roots: string;
   token: string;
+}
+
+export interface WorkloadName extends PodName {
+  readonly serviceAccount: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** That of SPIFFE if absent. */
+  readonly signerName?: string;
 }
 
 /**
@@ -18,35 +39,24 @@ export interface Held {
  */
 export async function startWorkload(
   { controlPlane }: Pick<Installation, 'controlPlane'>,
-  pod: PodName & { serviceAccount: string },
+  pod: WorkloadName,
   types: readonly KeyType[] = ['ECDSAP256'],
 ): Promise<void> {
-  const { namespace, name } = pod;
+  const { namespace, name, labels, signerName = 'kubespiffe.io/spiffe' } = pod;
   const sources = [
     ...types.map((keyType) => ({
       podCertificate: {
-        signerName: 'kubespiffe.io/spiffe',
+        signerName,
         keyType,
         maxExpirationSeconds: 3600,
         credentialBundlePath: `${keyType}.pem`,
       },
     })),
-    {
-      clusterTrustBundle: {
-        signerName: 'kubespiffe.io/spiffe',
-        labelSelector: {
-          matchLabels: {
-            'k8s.spiffe.io/canarying': 'live',
-            'k8s.spiffe.io/peer-trust-domain': trustDomain,
-          },
-        },
-        path: 'roots.pem',
-      },
-    },
+    rootsSource(signerName),
     { serviceAccountToken: { audience: trustDomain, expirationSeconds: 3600, path: 'token' } },
   ];
   const object = toolsPod(
-    { namespace, name },
+    { namespace, name, ...(labels && { labels }) },
     {
       serviceAccountName: pod.serviceAccount,
       volumes: [{ name: 'spiffe', projected: { defaultMode: 0o400, sources } }],

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { waitForPod } from '../cluster/pods.ts';
+import { waitFor } from '../cluster/process.ts';
+import { type Judges, openJudges } from '../judges/judges.ts';
+import { clusterChoices } from './clusters.ts';
+import { type Installation, install, trustDomain } from './installation.ts';
+import { readHeld, startWorkload, type WorkloadName } from './workload.ts';
+
+const mesh = join(import.meta.dirname, '../../manifests/examples/mesh');
+
+/** The names that pods get of each signer, with the signer in the image and files from kubelet. */
+for (const choice of clusterChoices().slice(0, 1)) {
+  describe(`names of pods on a real kubelet, Kubernetes ${choice.name}`, () => {
+    let installation: Installation;
+    let judges: Judges;
+
+    before(async () => {
+      judges = await openJudges();
+      installation = await install(choice, { components: ['service-dns'] });
+      await installation.createNamespace('team-a', ['db']);
+      await installation.controlPlane.kubectl(['apply', '--kustomize', mesh]);
+    });
+    after(() => installation?.stop());
+
+    /** The SPIFFE ID that go-spiffe reads in what a pod holds. */
+    async function idOf(pod: WorkloadName): Promise<string | undefined> {
+      const { credentials, roots } = await readHeld(installation, pod);
+      const { ECDSAP256: held = '' } = credentials;
+      const verdict = await judges.x509Svid({ chain: held, bundles: { [trustDomain]: roots }, key: held });
+      assert.deepEqual(verdict.errors, []);
+      return verdict.facts.id;
+    }
+
+    /** The last line of a client of the examples, once it has ended well: before it there may be failed attempts. */
+    async function outputOf(name: string): Promise<string> {
+      const { kubectl, request } = installation.controlPlane;
+      const logs = () => kubectl(['logs', '--namespace', 'mesh', name]);
+      try {
+        await waitFor(`the end of ${name}`, async () => {
+          const { body } = await request('GET', `/api/v1/namespaces/mesh/pods/${name}`);
+          return body.status?.phase === 'Succeeded';
+        });
+      } catch (error) {
+        const seen = [logs().catch(String), kubectl(['describe', 'pods', '--namespace', 'mesh'])];
+        throw new Error([(error as Error).message, ...(await Promise.all(seen))].join('\n'));
+      }
+      return (await logs()).trim().split('\n').at(-1) ?? '';
+    }
+
+    test('pod-identity gives a pod its own name, which go-spiffe accepts', async () => {
+      const pod = {
+        ...{ namespace: 'team-a', name: 'db-0', serviceAccount: 'db' },
+        signerName: 'kubespiffe.io/pod-identity',
+      };
+      await startWorkload(installation, pod);
+      assert.equal(await idOf(pod), `spiffe://${trustDomain}/ns/team-a/pod/db-0`);
+    });
+
+    test('a registration names the pods that it selects, and a running pod at its next refresh', async () => {
+      const running = {
+        namespace: 'team-a',
+        name: 'first',
+        serviceAccount: 'db',
+        labels: { app: 'billing' },
+      };
+      await startWorkload(installation, running);
+      assert.equal(await idOf(running), `spiffe://${trustDomain}/ns/team-a/sa/db`);
+      const registration = {
+        apiVersion: 'kubespiffe.io/v1alpha1',
+        kind: 'WorkloadRegistration',
+        metadata: { name: 'billing', namespace: 'team-a' },
+        spec: {
+          podSelector: { matchLabels: { app: 'billing' } },
+          spiffeIDTemplate:
+            'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/app/{{ index .PodMeta.Labels "app" }}',
+        },
+      };
+      const { kubectl } = installation.controlPlane;
+      await kubectl(['apply', '-f', '-'], { input: JSON.stringify(registration) });
+      const named = `spiffe://${trustDomain}/ns/team-a/app/billing`;
+      const later = { ...running, name: 'second' };
+      await startWorkload(installation, later);
+      assert.equal(await idOf(later), named);
+
+      await installation.node.restartKubelet();
+      const limits = { timeoutMs: 150_000, everyMs: 500 };
+      await waitFor('the new name', async () => (await idOf(running)) === named, limits);
+    });
+
+    test('the example of a client without SPIFFE verifies a server by the DNS name of its Service', async () => {
+      assert.equal(await outputOf('plain-client'), 'hello anybody');
+      const server = { namespace: 'mesh', name: 'shop' };
+      await waitForPod(installation.controlPlane, server);
+      const pem = await installation.node.exec(server, [
+        ...[
+          'node',
+          '-p',
+          'fs.readFileSync(process.env.CREDENTIALS, "utf8").replace(/.*?KEY-----.*?KEY-----/s, "")',
+        ],
+      ]);
+      assert.equal(
+        new X509Certificate(pem).subjectAltName,
+        'DNS:shop.mesh.svc, DNS:shop.mesh.svc.cluster.local',
+      );
+    });
+
+    test('the example of a client with a SPIFFE ID is known to the server that it verifies by a DNS name', async () => {
+      const id = `spiffe://${trustDomain}/ns/mesh/sa/spiffe-client`;
+      assert.equal(await outputOf('spiffe-client'), `hello URI:${id}`);
+    });
+
+    test('the example with SPIFFE IDs on both sides connects', async () => {
+      const id = `spiffe://${trustDomain}/ns/mesh/sa/ledger-client`;
+      assert.equal(await outputOf('ledger-client'), `hello URI:${id}`);
+    });
+  });
+}
