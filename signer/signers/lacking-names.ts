@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { isDeepStrictEqual } from 'node:util';
 import { chosenServices, servicesAnnotation } from '../identity/chosen-services.ts';
 import { namesFrom } from '../identity/service-names.ts';
@@ -9,7 +10,8 @@ import type { Membership } from '../kube/membership.ts';
 import type { PodCertificateSource, PodFacts } from '../kube/pods.ts';
 import { ranking } from '../kube/ranking.ts';
 import type { ServiceFacts } from '../kube/services.ts';
-import type { Store } from '../kube/store.ts';
+import type { Change, Store } from '../kube/store.ts';
+import type { Part } from './profile.ts';
 
 export interface LackingNamesNeeds {
   readonly signerName: string;
@@ -29,7 +31,7 @@ export interface LackingNamesNeeds {
  * issued. The replica that ranks first for the pod writes it. Only changes that it sees count: once a request is gone,
  * nothing in the cluster says which names its certificate has.
  */
-export function reportLackingNames(needs: LackingNamesNeeds): void {
+export function createLackingNames(needs: LackingNamesNeeds): Part {
   const { signerName, pods, services, index, domains, membership, events } = needs;
   const hours = Math.ceil(needs.refreshSeconds / 3600);
 
@@ -52,7 +54,7 @@ export function reportLackingNames(needs: LackingNamesNeeds): void {
     });
   }
 
-  services.subscribe(({ type, key, object, previous }) => {
+  function onService({ type, key, object, previous }: Change<ServiceFacts>): void {
     // The first list is no change, and after each list all objects are set again.
     if (type === 'delete' || !services.isSynced() || isDeepStrictEqual(object, previous)) return;
     const [namespace = '', name = ''] = key.split('/');
@@ -62,9 +64,9 @@ export function reportLackingNames(needs: LackingNamesNeeds): void {
       const hadBefore = previous && selects(previous.selector, pod.labels);
       compare(podKey, pod, { name, ...object }, hadBefore ? { name, ...previous } : undefined);
     }
-  });
+  }
 
-  pods.subscribe(({ type, key, object: pod, previous }) => {
+  function onPod({ type, key, object: pod, previous }: Change<PodFacts>): void {
     if (type === 'delete' || !pod.isRunning || previous?.uid !== pod.uid) return;
     if (isDeepStrictEqual(pod.labels, previous.labels)) return;
     const namespace = key.slice(0, key.indexOf('/'));
@@ -72,7 +74,15 @@ export function reportLackingNames(needs: LackingNamesNeeds): void {
       const before = index.find(namespace, service.name, previous.labels);
       compare(key, pod, service, typeof before === 'string' ? undefined : before);
     }
-  });
+  }
+
+  return {
+    async run(signal) {
+      const ends = [services.subscribe(onService), pods.subscribe(onPod)];
+      if (!signal.aborted) await once(signal, 'abort');
+      for (const end of ends) end();
+    },
+  };
 }
 
 /** Whether the certificate of a source may have the names of a Service. */

@@ -6,27 +6,22 @@ import { registrationSpecs } from '../identity/registration-specs.ts';
 import { createRegistrations } from '../identity/registrations.ts';
 import { otherClass } from '../identity/resolve.ts';
 import { serviceNames } from '../identity/service-names.ts';
-import { createServices } from '../identity/services.ts';
-import { keysSelected } from '../kube/label-index.ts';
-import { allServices } from '../kube/services.ts';
+import type { Services } from '../identity/services.ts';
+import { followServices } from './follow-services.ts';
 import type { IdentifierNeeds } from './profile.ts';
 import { createRegistrationPolicy } from './registration-policy.ts';
 import { createRegistrationStatus } from './registration-status.ts';
 
 /** Names pods by the registrations of the cluster, and follows everything that such a name depends on. */
-export function identifyByRegistrations(
-  trustDomain: string,
-  { follow, run, shared }: IdentifierNeeds,
-): Identify {
+export function identifyByRegistrations(trustDomain: string, needs: IdentifierNeeds): Identify {
+  const { follow, run, shared } = needs;
   const { config, pods } = shared;
   const specs = registrationSpecs(config);
   const namespaces = follow(specs.namespaces, (labels, key) => registrations.podsOfNamespace(key, labels));
   const workload = follow(specs.workload, (registration) => registrations.podsOf(registration));
   const cluster = follow(specs.cluster, (registration) => registrations.podsOf(registration));
   const policies = follow(specs.policies, (policy) => registrations.podsOfPolicy(policy));
-  const services = follow(allServices, ({ selector }, key) =>
-    keysSelected(pods.store, key.slice(0, key.indexOf('/')), selector),
-  );
+  const { informer, services } = followServices(needs);
   const registrations = createRegistrations(
     {
       workload: workload.store,
@@ -40,13 +35,13 @@ export function identifyByRegistrations(
   const naming = {
     trustDomain,
     clusterName: config.clusterName,
-    serviceNames: namesOfServices(createServices(services.store), config.serviceDomains),
+    serviceNames: namesOfServices(services, config.serviceDomains),
   };
   const followed = [workload, cluster];
   run((facts) =>
     createRegistrationStatus({
       ...{ shared, facts, followed },
-      known: Promise.all([pods, namespaces, policies, services, ...followed].map(({ synced }) => synced)),
+      known: Promise.all([pods, namespaces, policies, informer, ...followed].map(({ synced }) => synced)),
       outcomeOf: outcomeOfPod(registrations, pods.store, naming),
       isOurs: (registration) => otherClass(registration, config.registrationClass) === undefined,
     }),
@@ -63,10 +58,7 @@ export function identifyByRegistrations(
 }
 
 /** For autoPopulateDNSNames: a pod without Services has its other names. */
-function namesOfServices(
-  services: ReturnType<typeof createServices>,
-  domains: readonly string[],
-): NamingPolicy['serviceNames'] {
+function namesOfServices(services: Services, domains: readonly string[]): NamingPolicy['serviceNames'] {
   return (pod) => {
     const names = serviceNames(pod, services, domains);
     if (names.ok) return { ok: true, value: names.dnsNames };

@@ -1,10 +1,8 @@
 import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { chosenServices, servicesAnnotation } from '../identity/chosen-services.ts';
 import { serviceNames } from '../identity/service-names.ts';
-import { createServices } from '../identity/services.ts';
-import { keysSelected } from '../kube/label-index.ts';
-import { allServices } from '../kube/services.ts';
-import { reportLackingNames } from './lacking-names.ts';
+import { followServices } from './follow-services.ts';
+import { createLackingNames } from './lacking-names.ts';
 import type { SignerProfile } from './profile.ts';
 
 const signerName = 'kubespiffe.io/service-dns';
@@ -23,21 +21,20 @@ export const serviceDns: SignerProfile = {
       return chosen.ok ? undefined : chosen.reason;
     },
   },
-  identifier({ maxLifetimeSeconds, refreshFraction }, { follow, shared }) {
-    const { config, pods } = shared;
-    const followed = follow(allServices, ({ selector }, key) =>
-      keysSelected(pods.store, key.slice(0, key.indexOf('/')), selector),
+  identifier({ maxLifetimeSeconds, refreshFraction }, needs) {
+    const { config, pods } = needs.shared;
+    const { informer, services } = followServices(needs);
+    needs.run(() =>
+      createLackingNames({
+        ...needs.shared,
+        signerName,
+        pods: pods.store,
+        services: informer.store,
+        index: services,
+        domains: config.serviceDomains,
+        refreshSeconds: maxLifetimeSeconds * refreshFraction,
+      }),
     );
-    const services = createServices(followed.store);
-    reportLackingNames({
-      ...shared,
-      signerName,
-      pods: pods.store,
-      services: followed.store,
-      index: services,
-      domains: config.serviceDomains,
-      refreshSeconds: maxLifetimeSeconds * refreshFraction,
-    });
     return ({ namespace }, facts, { [servicesAnnotation]: choice }) => {
       const chosen = choice === undefined ? undefined : chosenServices(choice);
       if (chosen?.ok === false) return { ok: false, reason: 'ServiceNotMatching', detail: chosen.reason };

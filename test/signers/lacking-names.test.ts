@@ -8,7 +8,7 @@ import { ranking } from '../../signer/kube/ranking.ts';
 import { type ServiceFacts, toServiceFacts } from '../../signer/kube/services.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import type { Service } from '../../signer/kube/types.ts';
-import { reportLackingNames } from '../../signer/signers/lacking-names.ts';
+import { createLackingNames } from '../../signer/signers/lacking-names.ts';
 import { aPod } from '../issuance/examples.ts';
 
 const signerName = 'kubespiffe.io/service-dns';
@@ -30,19 +30,21 @@ function setup({ pod = {}, replicas = ['signer-a'] }: { pod?: Partial<PodFacts>;
   const pods = createStore<PodFacts>({ indexes: { label: labelIndex } });
   const services = createStore<ServiceFacts>();
   const recorded: RecordedEvent[] = [];
+  const stopping = new AbortController();
   for (const self of replicas) {
-    reportLackingNames({
+    const part = createLackingNames({
       ...{ signerName, pods, services, index: createServices(services), domains: ['svc.cluster.local'] },
       refreshSeconds: 43_200,
       membership: { self, members: () => replicas },
       events: { record: (event) => recorded.push(event) },
     });
+    void part.run(stopping.signal);
   }
   const facts = aPod({ labels: { app: 'web' }, certificateSources: [source()], isRunning: true, ...pod });
   pods.set('shop/web-0', facts);
   services.replace([['shop/web', ofWeb]]);
   const notes = () => recorded.map(({ note }) => note);
-  return { pods, services, recorded, notes, facts };
+  return { pods, services, recorded, notes, facts, stopping };
 }
 
 describe('a certificate that lacks a name', () => {
@@ -84,6 +86,14 @@ describe('a certificate that lacks a name', () => {
     services.set('shop/www', ofWeb);
     assert.equal(recorded.length, 1);
     assert.ok(ranking('pod-uid', replicas)[0]);
+  });
+
+  it('is not reported by a replica that has ended', async () => {
+    const { services, recorded, stopping } = setup();
+    stopping.abort();
+    await new Promise(setImmediate);
+    services.set('shop/www', ofWeb);
+    assert.deepEqual(recorded, []);
   });
 
   it('is reported for the Services that the pod chose', () => {
