@@ -2,6 +2,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { unprocessedExtensions } from '../../spiffe/clauses.ts';
 import { KubespiffeError } from '../../spiffe/errors.ts';
 import {
+  allowsDnsName,
   type DnsConstraints,
   dnsConstraintsOf,
   judgeNameConstraints,
@@ -52,6 +53,14 @@ export type Authority = PooledAuthority & {
   readonly key: KeyObject;
   readonly signingAuthority: SigningAuthority;
 };
+
+/** The first DNS name that an authority must not sign, by the name constraints of its chain; undefined for none. */
+export function forbiddenDnsName(
+  { dnsConstraints }: Pick<PooledAuthority, 'dnsConstraints'>,
+  dnsNames: readonly string[],
+): string | undefined {
+  return dnsNames.find((name) => !dnsConstraints.every((constraints) => allowsDnsName(constraints, name)));
+}
 
 export type AuthorityResult = { ok: true; authority: PooledAuthority } | { ok: false; problem: PoolProblem };
 

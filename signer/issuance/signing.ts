@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto';
-import { allowsDnsName } from '../../spiffe/name-constraints.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
+import { forbiddenDnsName } from '../authority/authority.ts';
 import { issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
@@ -76,9 +76,7 @@ export function createSigning(needs: SigningNeeds) {
     const usable = mayUse();
     if (!usable.ok) return usable;
     const { authority } = usable;
-    const forbidden = decision.subject.dnsNames.find(
-      (name) => !authority.dnsConstraints.every((constraints) => allowsDnsName(constraints, name)),
-    );
+    const forbidden = forbiddenDnsName(authority, decision.subject.dnsNames);
     if (forbidden !== undefined) {
       return { ok: false, reason: 'NameNotPermitted', detail: `${forbidden}, by authority ${authority.id}` };
     }

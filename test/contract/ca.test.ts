@@ -173,6 +173,25 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(shown.code, 0, shown.stdout);
     assert.match(shown.stdout, /^Trust domain: {3}\(none\)$/m);
     assert.doesNotMatch(shown.stdout, /warning/);
+
+    const name = 'kubespiffe-service-dns-pool';
+    const of = (kubeconfig: string, ...words: string[]) =>
+      run([...words, '-n', namespace, '--name', name, '--kubeconfig', kubeconfig]);
+    assert.match(
+      (await of(operator, 'bundle', 'show', '--format', 'pem')).stdout,
+      /^-----BEGIN CERTIFICATE-----/,
+    );
+    assert.match(
+      (await of(operator, 'bundle', 'show')).stderr,
+      /no trust domain has no spiffe bundle\nhint: .*pem/,
+    );
+    assert.match((await of(keeper, 'ca', 'add-jwt-key')).stderr, /^error: the pool is of no trust domain/);
+    const copy = await stored(name);
+    const deleted = `/api/v1/namespaces/${namespace}/secrets/${name}`;
+    assert.equal((await controlPlane.request('DELETE', deleted)).status, 200);
+    const restored = await of(operator, 'ca', 'restore', '--from', file('dns.yaml', stringify(copy)));
+    assert.equal(restored.code, 0, restored.stderr);
+    assert.equal((await of(operator, 'ca', 'show')).code, 0);
   });
 
   it('creates a pool that the signer can use, and shows it', async () => {

@@ -53,6 +53,13 @@ export function bundleShow(parent: Command, terminal: Terminal): Command {
       const refreshHintSeconds = parseSeconds(options.refreshHint, '--refresh-hint');
       const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
       const pool = poolOf(secret, options);
+      if (pool.trustDomain === undefined && format !== 'pem') {
+        throw new CliError(
+          'BUNDLE_INVALID',
+          `a pool of no trust domain has no ${format} bundle`,
+          'use --format pem',
+        );
+      }
       const documents = {
         spiffe: () => spiffeBundleDocument(pool, refreshHintSeconds),
         jwks: () => jwksDocument(pool),

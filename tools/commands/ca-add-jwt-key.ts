@@ -4,7 +4,7 @@ import { readPoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { dateTransitions } from '../../signer/authority/transitions.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
-import { poolError, poolMissing } from '../errors.ts';
+import { CliError, poolError, poolMissing } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { checkedPool, withAllowUnusable, withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
@@ -43,6 +43,14 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
         if (!secret) throw poolMissing(options);
         const read = readPoolDocument(poolJsonIn(secret) ?? '');
         if (!read.ok) throw poolError(read.problem);
+        if (read.document.trustDomain === undefined) {
+          const hint = 'name the pool of a trust domain with --name';
+          throw new CliError(
+            'POOL_INVALID',
+            'the pool is of no trust domain, so no tokens are signed with it',
+            hint,
+          );
+        }
         // Dated by a slow clock, the key would sign before those who verify tokens know it.
         const now = clock() ?? Math.floor(terminal.now() / 1000);
         const result = await addJwtKey(read.document, { key, now });

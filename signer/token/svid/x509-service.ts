@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import type { CertificateProfile } from '../../../spiffe/pki/leaf.ts';
 import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
+import { forbiddenDnsName } from '../../authority/authority.ts';
 import type { Authority } from '../../authority/pool.ts';
 import { type Identify, shownTerms } from '../../identity/identify.ts';
 import type { Time } from '../../kube/time.ts';
@@ -83,6 +84,11 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
 
     const usable = needs.authority();
     if (!usable.ok) return refuse('SigningUnavailable', clause(explain(usable.reason, usable.detail)));
+    const forbidden = forbiddenDnsName(usable.authority, subject.dnsNames);
+    if (forbidden !== undefined) {
+      const detail = `${forbidden}, by authority ${usable.authority.id}`;
+      return refuse('SigningUnavailable', clause(explain('NameNotPermitted', detail)));
+    }
     const rootsPem = needs.roots();
     if (rootsPem === undefined) return refuse('SigningUnavailable', 'the pool has no root that is trusted');
     const minted = await mintX509Svid({

@@ -52,7 +52,11 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
     },
     authority: () => ({
       ok: true,
-      authority: { id: 'ca-1', signingAuthority: authorityOf(ca) } as Authority,
+      authority: {
+        id: 'ca-1',
+        signingAuthority: authorityOf(ca),
+        dnsConstraints: [] as never,
+      } as unknown as Authority,
     }),
     roots: () => ca.pem,
     profile: svidProfile,
@@ -88,6 +92,30 @@ describe('the service for certificates', () => {
     await aService({ profile, authenticate: async () => pass(elsewhere) }).answer();
     assert.partialDeepStrictEqual(asked[0], { podUID: 'pod-uid', nodeName: 'node-1', nodeUID: 'node-uid' });
     assert.partialDeepStrictEqual(asked[1], { podUID: 'pod-uid', nodeName: '', nodeUID: '' });
+  });
+
+  it('signs no DNS name that the name constraints of the CA do not permit', async () => {
+    const authority = {
+      id: 'ca-1',
+      signingAuthority: authorityOf(ca),
+      dnsConstraints: [{ permitted: ['svc'], excluded: [] }],
+    } as unknown as Authority;
+    const named = (dnsName: string): Partial<X509ServiceNeeds> => ({
+      authority: () => ({ ok: true, authority }),
+      identify: (pod) => {
+        const identity = identify(pod, { trustDomain: 'example.org' });
+        assert.ok(identity.ok);
+        return { ok: true, subject: { ...identity.subject, dnsNames: [dnsName] } };
+      },
+    });
+    assert.ok((await aService(named('web.shop.svc')).answer()).ok);
+    const refused = await aService(named('web.example.com')).answer();
+    assert.ok(!refused.ok);
+    assert.equal(refused.code, 'SigningUnavailable');
+    assert.match(
+      refused.detail,
+      /do not permit a DNS name of the pod \(web\.example\.com, by authority ca-1\)/,
+    );
   });
 
   const forged = { ...good, body: requestAround(key.spki) };
