@@ -44,7 +44,7 @@ export function resolve(
   host: { name: string; pid: number },
 ): Config {
   const { defaultIdentity, registrationClass, clusterName, podAnnotations = [] } = shared;
-  const { trustDomain, serviceDomains, requestAdmission, kubeconfig, context } = shared;
+  const { trustDomain, requestAdmission, kubeconfig, context } = shared;
   const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
   const sections = Object.entries(signers).map(([name, { maxLifetime, rootPropagationDelay, ...values }]) => [
@@ -58,7 +58,9 @@ export function resolve(
   ]);
   return {
     ...{ defaultIdentity, registrationClass, clusterName, podAnnotations },
-    ...{ trustDomain, serviceDomains, requestAdmission, kubeconfig, context, namespace },
+    ...{ trustDomain, requestAdmission, kubeconfig, context, namespace },
+    // A name that is in a certificate twice is of no use.
+    serviceDomains: [...new Set(shared.serviceDomains)],
     ...{ concurrency, metricsAddress, logLevel },
     replica: shortName(shared.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),
     takeoverDelayMs: takeoverDelay,

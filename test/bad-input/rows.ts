@@ -1,5 +1,6 @@
 import type { Reason } from '../../signer/observe/reasons.ts';
 import { registrationRows } from './registration-rows.ts';
+import { serviceDnsRows } from './service-dns-rows.ts';
 
 /** A test: file below test/, and its name as the runner prints it, without the suites around it. */
 type TestReference = readonly [file: string, name: string];
@@ -30,10 +31,6 @@ const fairness = 'contract/fairness.test.ts';
 const controller = 'issuance/controller.test.ts';
 const queue = 'kube/queue.test.ts';
 const decide = 'issuance/decide.test.ts';
-const names = 'identity/service-names.test.ts';
-const chosen = 'identity/chosen-services.test.ts';
-const contractDns = 'contract/service-dns.test.ts';
-const dns = 'signers/service-dns.test.ts';
 
 /** The pool Secret in the cluster: whatever is wrong with it, the name of the test ends in it. */
 const pool = (...faults: readonly string[]): readonly TestReference[] =>
@@ -345,148 +342,7 @@ export const badInput: readonly BadInput[] = [
       ['contract/kube.test.ts', 'etcd restored from a backup while watches are not answered'],
     ],
   },
-  {
-    input: 'a pod without labels, or that no Service selects',
-    verdict: ['NoService'],
-    tests: [
-      [names, 'a pod has no names if it has no labels'],
-      [names, 'a pod has no names if no Service selects it'],
-      [
-        contractDns,
-        'answers a request that waits for a Service at once when one selects the pod, and tells the pod why it waits',
-      ],
-      [
-        contractDns,
-        'answers when the labels of a waiting pod are corrected, and when the selector of a Service is',
-      ],
-    ],
-  },
-  {
-    input: 'a Service without selector, of type ExternalName, or of another namespace',
-    verdict: ['Issued'],
-    tests: [
-      [
-        names,
-        'a pod has names beside a Service without selector, a Service of another namespace, and an ExternalName Service',
-      ],
-      [dns, 'gives no name for a Service with the type ExternalName and a selector'],
-      [dns, 'gives no name for a Service with a null selector'],
-    ],
-  },
-  {
-    input: 'a Service selector or pod labels with names that every object has, such as `constructor`',
-    verdict: ['NoService'],
-    tests: [[dns, 'gives no name for a Service with labels of every object in its selector']],
-  },
-  {
-    input: 'Services that give a pod more than 100 DNS names, such as 501 with the same selector',
-    verdict: ['TooManyNames'],
-    tests: [
-      [names, 'a pod has no names if its Services give more than 100 names'],
-      [dns, 'lets a request choose among 501 Services with the same selector'],
-    ],
-  },
-  {
-    input: '50 Services with the same selector',
-    verdict: ['Issued'],
-    tests: [[names, 'a pod has the names of all of 50 Services with the same selector']],
-  },
-  {
-    input: 'a Service, a hostname and a namespace with names of 63 characters',
-    verdict: ['Issued'],
-    tests: [
-      [names, 'names of 63 characters each are valid DNS names in the longest domain that is accepted'],
-    ],
-  },
-  {
-    input: 'a hostname without a headless Service of the name of the subdomain',
-    verdict: ['Issued'],
-    tests: [
-      [names, 'a pod has names whose subdomain is another Service, without its own'],
-      [names, 'a pod has names with a hostname, in a Service with a cluster IP, without its own'],
-    ],
-  },
-  {
-    input: 'a namespace named `svc`, with hostnames that imitate Services of other namespaces',
-    verdict: ['Issued'],
-    tests: [
-      [
-        names,
-        'names are never those of a Service of another namespace, whatever the Services and the hostname',
-      ],
-    ],
-  },
-  {
-    input: '`kubespiffe.io/services` with a Service of another namespace, as `bank/vault` or as a DNS name',
-    verdict: ['InvalidUnverifiedUserAnnotations'],
-    tests: [
-      [chosen, 'kubespiffe.io/services with a Service of another namespace is refused, in a short sentence'],
-      [chosen, 'kubespiffe.io/services with a DNS name is refused, in a short sentence'],
-    ],
-  },
-  {
-    input:
-      '`kubespiffe.io/services` that is empty, has an empty or invalid name, more than 100 names, or 256 KiB',
-    verdict: ['InvalidUnverifiedUserAnnotations'],
-    tests: [
-      [chosen, 'kubespiffe.io/services without a name is refused, in a short sentence'],
-      [chosen, 'kubespiffe.io/services with a comma at the end is refused, in a short sentence'],
-      [chosen, 'kubespiffe.io/services with capitals is refused, in a short sentence'],
-      [chosen, 'kubespiffe.io/services with a letter that is not ASCII is refused, in a short sentence'],
-      [chosen, 'kubespiffe.io/services with a line break is refused, in a short sentence'],
-      [chosen, 'kubespiffe.io/services with a name of 64 characters is refused, in a short sentence'],
-      [chosen, 'kubespiffe.io/services with 101 names is refused, in a short sentence'],
-      [chosen, 'kubespiffe.io/services of 256 KiB is refused, in a short sentence'],
-    ],
-  },
-  {
-    input: '`kubespiffe.io/services` with a Service that does not exist, or does not select the pod',
-    verdict: ['ServiceNotMatching'],
-    tests: [
-      [names, 'a pod has no names if a chosen Service does not exist'],
-      [names, 'a pod has no names if a chosen Service does not select it'],
-      [names, 'a pod has no names if a chosen Service is of another namespace'],
-    ],
-  },
-  {
-    input: 'a Service that is created, changed or deleted while a request waits',
-    verdict: ['Issued'],
-    tests: [
-      [dns, 'wakes the pods that a Service selects, and those that it selected before, and no others'],
-      [names, 'names of a pod follow the Services as they change'],
-    ],
-  },
-  {
-    input: 'a CA whose name constraints do not permit a DNS name of the pod',
-    verdict: ['NameNotPermitted'],
-    tests: [
-      [
-        'issuance/signing.test.ts',
-        'waits where the name constraints of the authority do not permit a DNS name, and can sign others',
-      ],
-    ],
-  },
-  {
-    input: 'an EndpointSlice that a tenant writes for a pod, in its namespace or in another',
-    verdict: ['NoService'],
-    tests: [
-      [
-        contractDns,
-        'gives no name for an EndpointSlice that a tenant writes, in the namespace of the pod or in another',
-      ],
-    ],
-  },
-  {
-    input: 'service-dns enabled without its pool, or with the pool of a trust domain',
-    verdict: ['PoolUnusable'],
-    tests: [
-      [
-        contractDns,
-        'is not ready without its pool, says how to create it, and leaves the signer spiffe as it is',
-      ],
-      [contractDns, 'waits for a pool of its own: one of a trust domain does not do'],
-    ],
-  },
+  ...serviceDnsRows,
   ...registrationRows,
   {
     input: 'a setting that does not exist, or has an invalid value',

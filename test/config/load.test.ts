@@ -170,6 +170,38 @@ test('a wrong value is a mistake even where another source overrides it', async 
   assert.match(mistake ?? '', /^environment KUBESPIFFE_TRUST_DOMAIN: "Example\.org" /);
 });
 
+test('refuses a domain of Services in which names of two namespaces could be the same', async () => {
+  for (const domain of [
+    'cluster.local',
+    'svc',
+    'svc.svc',
+    'svc.svc.cluster.local',
+    'SVC.cluster.local',
+    '',
+  ]) {
+    const [mistake] = await mistakes({ argv: [...trustDomain, `--service-domains=svc.a,${domain}`] });
+    assert.match(
+      mistake ?? '',
+      /^flag --service-domains: .*(svc\.cluster\.local|lower case|empty entry)/,
+      domain,
+    );
+  }
+});
+
+test('refuses a domain of Services with which names get too long', async () => {
+  const longest = `svc.${'a'.repeat(57)}`;
+  assert.deepEqual((await good({ argv: [...trustDomain, '--service-domains', longest] })).serviceDomains, [
+    longest,
+  ]);
+  const [mistake] = await mistakes({ argv: [...trustDomain, '--service-domains', `${longest}a`] });
+  assert.match(mistake ?? '', /has more than 61 characters/);
+});
+
+test('takes a domain of Services that is given twice once', async () => {
+  const argv = [...trustDomain, '--service-domains', 'svc.a,svc.b,svc.a'];
+  assert.deepEqual((await good({ argv })).serviceDomains, ['svc.a', 'svc.b']);
+});
+
 const wrongFlags: [string[], RegExp][] = [
   [['--trust-domain'], /^flag --trust-domain: needs a value; a SPIFFE trust domain name/],
   [['--trust-domain='], /^flag --trust-domain: needs a value; a SPIFFE trust domain name/],
