@@ -186,6 +186,27 @@ describe('registrations on a cluster', () => {
     assert.equal((to ?? 0) - (from ?? 0), 7200);
   });
 
+  it('of an administrator give DNS names beside the SPIFFE ID: by template, and those of Services as they are then', async () => {
+    const dnsNameTemplates = ['{{ index .PodMeta.Labels "app" }}.example.org'];
+    await putRegistration(
+      'named',
+      selecting('named', { dnsNameTemplates, autoPopulateDNSNames: true }),
+      clusterPath,
+    );
+    const pod = await podOf('named');
+    const names = ['URI:spiffe://example.org/ns/default/app/named', 'DNS:named.example.org'];
+    assert.equal(await namesOf(await ask(pod)), names.join(', '));
+    await create(controlPlane, '/api/v1/namespaces/default/services', {
+      metadata: { name: 'front' },
+      spec: { selector: { app: 'named' }, ports: [{ port: 443 }] },
+    });
+    names.push('DNS:front.default.svc', 'DNS:front.default.svc.cluster.local');
+    await waitFor(
+      'the name of the Service',
+      async () => (await namesOf(await ask(pod))) === names.join(', '),
+    );
+  });
+
   it('follow a policy that grants what a request waits for', async () => {
     await putRegistration(
       'granted',
