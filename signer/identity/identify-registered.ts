@@ -5,7 +5,7 @@ import { type Annotations, type Identify, type Identity, identify } from './iden
 import { type NamingPolicy, registeredName } from './registered-name.ts';
 import { nameOfRegistration } from './registration.ts';
 import type { Registrations } from './registrations.ts';
-import { choose, type NamedPod, type Resolution, whyNot } from './resolve.ts';
+import { choose, type NamedPod, type Resolution, selectsNamespace, whyNot } from './resolve.ts';
 
 /** The annotation of a podCertificate source that names the registration which is meant. */
 export const registrationAnnotation = 'kubespiffe.io/registration';
@@ -79,13 +79,20 @@ function detailOf(
 }
 
 const mostHints = 3;
+/** Of so many registrations of the namespace, and of the cluster, those that could help are looked for. */
+const mostLooked = 50;
 
-/** Which label would make a registration of the team match. */
+/** Which label or ServiceAccount would make a registration match: first those of the team, then of the cluster. */
 function whatWouldHelp(pod: NamedPod, registrations: Registrations): string {
   const hints: string[] = [];
-  for (const registration of registrations.ofNamespace(pod.namespace)) {
-    if (hints.length === mostHints) break;
-    hints.push(`${nameOfRegistration(registration)}: ${whyNot(registration, pod)}`);
+  for (const namespace of [pod.namespace, undefined]) {
+    let left = mostLooked;
+    for (const registration of registrations.of(namespace)) {
+      if (hints.length === mostHints || left === 0) break;
+      left -= 1;
+      if (!selectsNamespace(registration, pod)) continue;
+      hints.push(`${nameOfRegistration(registration)}: ${whyNot(registration, pod)}`);
+    }
   }
-  return hints.length > 0 ? hints.join('; ') : `there is none in the namespace ${pod.namespace}`;
+  return hints.length > 0 ? hints.join('; ') : `there is none for the namespace ${pod.namespace}`;
 }

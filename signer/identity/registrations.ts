@@ -32,8 +32,8 @@ export interface Registrations {
   tooMany(namespace: string): string | undefined;
   /** Those that a pod of a namespace could mean by a name. */
   named(namespace: string, name: string): Registration[];
-  /** Those of the team of a namespace. */
-  ofNamespace(namespace: string): Iterable<Registration>;
+  /** Those of the team of a namespace; of the cluster for undefined. */
+  of(namespace: string | undefined): Iterable<Registration>;
   /** Whether any of them selects by the labels of namespaces. */
   useNamespaceLabels(): boolean;
   policy(): RegistrationPolicy;
@@ -84,8 +84,7 @@ export function createRegistrations(
     });
     entriesOf.set(key, entries);
     if (registration.selection.namespaces) byNamespaceLabels.add(registration);
-    if (namespace !== ofCluster)
-      byNamespace.set(namespace, (byNamespace.get(namespace) ?? new Set()).add(registration));
+    byNamespace.set(namespace, (byNamespace.get(namespace) ?? new Set()).add(registration));
   }
 
   for (const store of [workload, cluster]) {
@@ -128,7 +127,7 @@ export function createRegistrations(
     tooMany,
     named: (namespace, name) =>
       [workload.get(`${namespace}/${name}`), cluster.get(name)].filter((each) => each !== undefined),
-    ofNamespace: (namespace) => byNamespace.get(namespace) ?? [],
+    of: (namespace = ofCluster) => byNamespace.get(namespace) ?? [],
     useNamespaceLabels: () => byNamespaceLabels.size > 0,
     policy: () => policies.get(policyName) ?? noPolicy,
     *podsOf(registration) {

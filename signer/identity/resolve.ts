@@ -25,15 +25,22 @@ export type Resolution =
     };
 
 /** Whether a registration is for a pod. Pure. */
-export function matches({ namespace, selection }: Registration, pod: NamedPod): boolean {
+export function matches(registration: Registration, pod: NamedPod): boolean {
+  const { namespace, selection } = registration;
   if (!selection || (namespace !== undefined && namespace !== pod.namespace)) return false;
-  const { pods, namespaces, serviceAccounts } = selection;
-  const { facts, namespaceLabels } = pod;
+  const { pods, serviceAccounts } = selection;
+  const { facts } = pod;
   return (
     selects(pods, facts.labels) &&
     (serviceAccounts?.includes(facts.serviceAccountName) ?? true) &&
-    (namespaces === undefined || (namespaceLabels !== undefined && selects(namespaces, namespaceLabels)))
+    selectsNamespace(registration, pod)
   );
+}
+
+/** Whether a registration says nothing about namespaces, or selects that of the pod. */
+export function selectsNamespace({ selection }: Registration, { namespaceLabels }: NamedPod): boolean {
+  const namespaces = selection?.namespaces;
+  return namespaces === undefined || (namespaceLabels !== undefined && selects(namespaces, namespaceLabels));
 }
 
 /** Why a registration is not for a pod; undefined if it is. For people. */

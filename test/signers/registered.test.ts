@@ -71,9 +71,16 @@ describe('the name of a pod', () => {
 
   it('is none without a registration where defaultIdentity is none, and the reason says what would help', () => {
     const { nameOf, put } = setup({ defaultIdentity: 'none' });
-    assert.equal(nameOf(), 'NotRegistered: there is none in the namespace shop');
+    assert.equal(nameOf(), 'NotRegistered: there is none for the namespace shop');
+    const selector = { podSelector: { matchLabels: { app: 'job' } } };
+    put(
+      aClusterRegistration({ ...selector, namespaceSelector: { matchLabels: { tier: 'x' } } }, 'elsewhere'),
+    );
+    assert.equal(nameOf(), 'NotRegistered: there is none for the namespace shop');
+    put(aClusterRegistration(selector, 'jobs'));
+    assert.equal(nameOf(), 'NotRegistered: jobs: the label app is "web", not "job" on the pod');
     put(aRegistration({ podSelector: { matchLabels: { app: 'db' } } }));
-    assert.equal(nameOf(), 'NotRegistered: shop/web: the label app is "web", not "db" on the pod');
+    assert.match(nameOf(), /^NotRegistered: shop\/web: the label app is "web", not "db" on the pod; jobs: /);
     for (const other of ['a', 'b', 'c']) put(aRegistration({ serviceAccountNames: ['x'] }, other));
     assert.equal(nameOf().split('; ').length, 3);
     put(aRegistration());
