@@ -158,6 +158,41 @@ describe('kubespiffe explain pod', () => {
   });
 });
 
+describe('kubespiffe explain denial', () => {
+  it('lists the pod that was denied, and says to recreate it', async () => {
+    const { stdout, code } = await tool('explain', 'denial', 'shop/refused');
+    assert.equal(code, 1);
+    assert.match(stdout, /denied: InvalidUnverifiedUserAnnotations {2}\(request req-/);
+    assert.match(stdout, /would be denied again\. Correct its volume, then recreate shop\/refused/);
+  });
+
+  it('ends with 0 where nothing is denied', async () => {
+    const { stdout, code } = await tool('explain', 'denial', '--namespace', 'default');
+    assert.equal(code, 0, stdout);
+  });
+});
+
+describe('kubespiffe explain token', () => {
+  it('says what a token of the API server gets, and never prints it', async () => {
+    const config = join(folder, 'signer.yaml');
+    writeFileSync(
+      config,
+      'trustDomain: example.org\ntokenAddress: ":8443"\njwtIssuer: https://tokens.example.org\n',
+    );
+    const audience = 'spiffe://example.org/kubespiffe/token-endpoint';
+    const token = await controlPlane.kubectl([
+      ...['create', 'token', 'default', '-n', 'shop', '--audience', audience],
+      ...['--bound-object-kind', 'Pod', '--bound-object-name', 'web-0'],
+    ]);
+    const args = ['explain', 'token', '-', '--config', config, '--kubeconfig', viewer];
+    const { code, stdout, stderr } = await run(args, { input: token });
+    assert.equal(stderr, '');
+    assert.equal(code, 0);
+    assert.match(stdout, /ok {2}name +spiffe:\/\/example\.org\/ns\/shop\/sa\/default/);
+    assert.doesNotMatch(stdout, /eyJ/);
+  });
+});
+
 describe('with registrations', () => {
   const web = {
     apiVersion: 'kubespiffe.io/v1alpha1',

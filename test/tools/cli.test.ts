@@ -64,6 +64,8 @@ describe('help', () => {
     ['token'],
     ['who'],
     ['explain', 'pod'],
+    ['explain', 'token'],
+    ['explain', 'denial'],
     ['registration', 'lint'],
     ['registration', 'what-if'],
     ['completion'],

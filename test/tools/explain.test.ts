@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { ParsedJwt } from '../../spiffe/jwt-svid.ts';
+import { denialsIn } from '../../tools/explain/denial.ts';
 import { explainPod } from '../../tools/explain/pod.ts';
-import { aKnownPod, aService, aWirePod, aWorld } from './world.ts';
+import type { RequestExplanation } from '../../tools/explain/requests.ts';
+import type { Step } from '../../tools/explain/steps.ts';
+import { explainJwtSvid, explainServiceAccountToken } from '../../tools/explain/token.ts';
+import { aKnownPod, aRegistration, aService, aWirePod, aWorld } from './world.ts';
 
 const dns = 'kubespiffe.io/service-dns';
 
@@ -60,6 +65,40 @@ describe('the explanation of a pod', () => {
     });
   }
 
+  it('lists the registrations, why each does not count, and the annotation that chooses', async () => {
+    const workloadregistrations = [
+      aRegistration('web'),
+      aRegistration('web-2'),
+      aRegistration('api', { podSelector: { matchLabels: { app: 'api' } } }),
+    ];
+    const world = await aWorld({ pods: [aWirePod()], workloadregistrations });
+    const [undecided] = explainPod(world, 'shop/web-0', aKnownPod());
+    assert.equal(undecided?.verdict.reason, 'RegistrationAmbiguous');
+    const stepsOf = (steps: readonly Step[] = []) =>
+      steps.filter(({ what }) => what === 'registration').map(({ ok, fact }) => [ok, fact]);
+    const ambiguous = 'it matches, but: RegistrationAmbiguous (shop/web, shop/web-2)';
+    assert.deepEqual(stepsOf(undecided?.steps), [
+      [false, `shop/web: ${ambiguous}`],
+      [false, `shop/web-2: ${ambiguous}`],
+      [null, 'shop/api: the label app is "web", not "api" on the pod'],
+    ]);
+    const choosing = [{ userAnnotations: { 'kubespiffe.io/registration': 'web-2' } }];
+    const [chosen] = explainPod(world, 'shop/web-0', aKnownPod(choosing));
+    assert.equal(chosen?.registration, 'shop/web-2');
+    assert.deepEqual(stepsOf(chosen?.steps).slice(0, 2), [
+      [true, 'shop/web-2 matches, with priority 0'],
+      [null, 'shop/web: the request asks for web-2'],
+    ]);
+  });
+
+  it('names the setting that decides where no registration matches', async () => {
+    const world = await aWorld({ pods: [aWirePod()] }, ['--default-identity', 'none']);
+    const [explained] = explainPod(world, 'shop/web-0', aKnownPod());
+    assert.equal(explained?.verdict.reason, 'NotRegistered');
+    const step = explained?.steps.find(({ ok }) => ok === false);
+    assert.deepEqual([step?.fact, step?.from], ['none matches', 'setting defaultIdentity=none of a test']);
+  });
+
   it('covers the identity for tokens of a pod without any volume for us', async () => {
     const world = await aWorld({ pods: [aWirePod([])] });
     const [spiffe, ...others] = explainPod(world, 'shop/web-0', aKnownPod([]));
@@ -67,5 +106,125 @@ describe('the explanation of a pod', () => {
     assert.equal(spiffe?.volume, null);
     assert.equal(spiffe?.spiffeId, 'spiffe://example.org/ns/shop/sa/web');
     assert.equal(spiffe?.lifetimeSeconds, null);
+  });
+});
+
+const now = 1_800_000_000;
+
+/** A projected ServiceAccount token of the pod shop/web-0. */
+function aToken(different: object = {}): ParsedJwt {
+  const claims = {
+    iss: 'https://kubernetes.default.svc',
+    aud: ['spiffe://example.org/kubespiffe/token-endpoint'],
+    sub: 'system:serviceaccount:shop:web',
+    ...{ iat: now - 10, nbf: now - 10, exp: now + 600, jti: 'one' },
+    'kubernetes.io': {
+      namespace: 'shop',
+      pod: { name: 'web-0', uid: 'u-1' },
+      serviceaccount: { name: 'web', uid: 's-1' },
+    },
+    ...different,
+  };
+  return { header: { alg: 'ES256', kid: 'k' }, claims } as unknown as ParsedJwt;
+}
+
+const withEndpoint = ['--token-address', ':8443', '--jwt-issuer', 'https://tokens.example.org'];
+
+describe('the explanation of a ServiceAccount token', () => {
+  it('gives the SPIFFE ID that the pod gets for it', async () => {
+    const world = await aWorld({ pods: [aWirePod()] }, withEndpoint);
+    const explained = explainServiceAccountToken(aToken(), world, { now });
+    assert.equal(explained.verdict.reason, 'Issued');
+    assert.equal(explained.spiffeId, 'spiffe://example.org/ns/shop/sa/web');
+    assert.ok(explained.steps.some(({ what, fact }) => what === 'lifetime' && fact === 'at most 5m'));
+  });
+
+  const rows: [what: string, different: object, wishes: object, reason: string][] = [
+    ['expired', { exp: now - 1 }, {}, 'TokenExpired'],
+    ['for somebody else', { aud: ['https://api.example.org'] }, {}, 'AudienceWrong'],
+    [
+      'not bound to a pod',
+      { 'kubernetes.io': { namespace: 'shop', serviceaccount: { name: 'web', uid: 's' } } },
+      {},
+      'NotBoundToPod',
+    ],
+    ['for a registration that does not match', {}, { registration: 'api' }, 'RegistrationNotMatching'],
+  ];
+  for (const [what, different, wishes, reason] of rows) {
+    it(`names the refusal of a token that is ${what}`, async () => {
+      const world = await aWorld({ pods: [aWirePod()] }, withEndpoint);
+      const { verdict } = explainServiceAccountToken(aToken(different), world, { now, ...wishes });
+      assert.equal(verdict.reason, reason);
+    });
+  }
+
+  it('names the refusal of a token whose pod was replaced', async () => {
+    const replaced = aWirePod([{}], { metadata: { name: 'web-0', namespace: 'shop', uid: 'u-9' } });
+    const world = await aWorld({ pods: [replaced] }, withEndpoint);
+    assert.equal(explainServiceAccountToken(aToken(), world, { now }).verdict.reason, 'PodReplaced');
+  });
+
+  it('says which setting is missing where there is no endpoint', async () => {
+    const world = await aWorld({ pods: [aWirePod()] });
+    const { verdict } = explainServiceAccountToken(aToken(), world, { now });
+    assert.equal(verdict.reason, 'NotConfigured');
+    assert.match(verdict.message, /Set tokenAddress/);
+  });
+});
+
+describe('the explanation of a JWT-SVID', () => {
+  const svid = (different: object) =>
+    aToken({ sub: 'spiffe://example.org/ns/shop/sa/web', aud: 'https://api.example.org', ...different });
+
+  it('lists the pods that have its SPIFFE ID', async () => {
+    const world = await aWorld({ pods: [aWirePod()] });
+    const explained = explainJwtSvid(svid({}), world, { now });
+    assert.deepEqual(explained.pods, ['shop/web-0']);
+    assert.equal(explained.verdict.verdict, 'issue');
+  });
+
+  it('says why a receiver refuses it', async () => {
+    const world = await aWorld({ pods: [aWirePod()] });
+    const explained = explainJwtSvid(svid({ exp: now - 600 }), world, { now });
+    assert.equal(explained.verdict.verdict, 'deny');
+    assert.match(explained.verdict.message, /exp/);
+  });
+});
+
+describe('the explanation of denials', () => {
+  const denied: RequestExplanation = {
+    ...{
+      request: 'shop/req-1',
+      signer: 'kubespiffe.io/spiffe',
+      pod: 'shop/web-0',
+      createdAt: '2026-11-29T15:00:00Z',
+    },
+    ...{
+      state: 'Denied',
+      reason: 'UnsupportedKeyType',
+      message: 'The key is RSA2048.',
+      names: [],
+      notAfter: null,
+    },
+  };
+  const event = {
+    ...{ pod: 'shop/web-0', uid: 'u-1', reason: 'UnsupportedKeyType', message: 'The key is RSA2048.' },
+    ...{ isDenial: true, at: '2026-11-29T14:00:00Z' },
+  };
+
+  it('says what the same pod would get now', async () => {
+    const bad = await aWorld({ pods: [aWirePod([{ keyType: 'RSA2048' }])] });
+    assert.equal(denialsIn(bad, [denied], [])[0]?.now?.reason, 'UnsupportedKeyType');
+    const corrected = await aWorld({ pods: [aWirePod()] });
+    assert.equal(denialsIn(corrected, [denied], [])[0]?.now?.reason, 'Issued');
+  });
+
+  it('lists a denial once where both the request and its Event are left, and after the request is deleted', async () => {
+    const world = await aWorld({ pods: [aWirePod()] });
+    assert.equal(denialsIn(world, [denied], [event]).length, 1);
+    const [only] = denialsIn(world, [], [event]);
+    assert.deepEqual([only?.request, only?.podExists], [null, true]);
+    assert.equal(denialsIn(world, [], [{ ...event, uid: 'another' }])[0]?.podExists, false);
+    assert.deepEqual(denialsIn(world, [], [{ ...event, isDenial: false }]), []);
   });
 });

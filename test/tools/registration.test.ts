@@ -4,7 +4,7 @@ import { runCli } from '../../tools/cli.ts';
 import type { FileObject } from '../../tools/registration/documents.ts';
 import { whatIf } from '../../tools/registration/what-if.ts';
 import type { Terminal } from '../../tools/terminal.ts';
-import { aWirePod, aWorld } from './world.ts';
+import { aRegistration, aWirePod, aWorld } from './world.ts';
 
 const good = `
 apiVersion: kubespiffe.io/v1alpha1
@@ -148,18 +148,10 @@ spec:
   });
 });
 
-/** A registration of the namespace shop for `app: web`, as a file has it. */
-function inFile(spec: object, name = 'web'): FileObject {
-  const object = {
-    apiVersion: 'kubespiffe.io/v1alpha1',
-    kind: 'WorkloadRegistration',
-    metadata: { name },
-    spec: {
-      podSelector: { matchLabels: { app: 'web' } },
-      spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/app/web',
-      ...spec,
-    },
-  };
+/** The same as a file has it, without a namespace. */
+function inFile(spec: object = {}, name = 'web'): FileObject {
+  const { metadata: _, ...rest } = aRegistration(name, spec);
+  const object = { ...rest, metadata: { name } };
   const { apiVersion, kind } = object;
   return { file: 'web.yaml', apiVersion, kind, name, namespace: undefined, object, lineOf: () => 1 };
 }

@@ -64,3 +64,15 @@ export const aService = (name: string, selector: object = { app: 'web' }) => ({
   metadata: { name, namespace: 'shop' },
   spec: { type: 'ClusterIP', clusterIP: '10.0.0.1', selector },
 });
+
+/** A WorkloadRegistration of the namespace shop for `app: web`. */
+export const aRegistration = (name: string, spec: object = {}) => ({
+  apiVersion: 'kubespiffe.io/v1alpha1',
+  kind: 'WorkloadRegistration',
+  metadata: { name, namespace: 'shop' },
+  spec: {
+    podSelector: { matchLabels: { app: 'web' } },
+    spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/app/web',
+    ...spec,
+  },
+});
