@@ -9,6 +9,12 @@ if (verb === 'signer') {
   process.on('SIGUSR1', () => undefined);
   const { runSigner } = await import('../signer/process.ts');
   process.exitCode = await runSigner(rest);
+} else if (verb === '__complete') {
+  // Asked by a shell while a person waits: nothing of the commands is loaded.
+  const { completeLive } = await import('./completion/live.ts');
+  const { processTerminal } = await import('./terminal.ts');
+  const terminal = processTerminal();
+  for (const name of await completeLive(rest, terminal)) terminal.out(`${name}\n`);
 } else {
   const { runCli } = await import('./cli.ts');
   const { processTerminal } = await import('./terminal.ts');

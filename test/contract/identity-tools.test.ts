@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Pod } from '../../signer/kube/types.ts';
 import type { PodExplanation } from '../../tools/commands/explain-pod.ts';
@@ -11,7 +11,8 @@ import { type ControlPlane, startControlPlane } from '../cluster/control-plane.t
 import { writeKubeconfig } from '../cluster/kubeconfig.ts';
 import { waitFor } from '../cluster/process.ts';
 import { rolesAt } from '../manifests/roles.ts';
-import { type Ran, run } from '../tools/run.ts';
+import { launcher, type Ran, run } from '../tools/run.ts';
+import { shells } from '../tools/shells.ts';
 import { startInstalledSigner } from './installation.ts';
 import { answerTo, create, requestFor, signerName } from './workloads.ts';
 
@@ -177,7 +178,7 @@ describe('kubespiffe explain token', () => {
     const config = join(folder, 'signer.yaml');
     writeFileSync(
       config,
-      'trustDomain: example.org\ntokenAddress: ":8443"\njwtIssuer: https://tokens.example.org\n',
+      'apiVersion: kubespiffe.io/v1alpha1\nkind: SignerConfiguration\ntrustDomain: example.org\ntokenAddress: ":8443"\njwtIssuer: https://tokens.example.org\n',
     );
     const audience = 'spiffe://example.org/kubespiffe/token-endpoint';
     const token = await controlPlane.kubectl([
@@ -236,6 +237,28 @@ describe('with registrations', () => {
     assert.match(stdout, /^1 pod loses its name/m);
     assert.match(stdout, /\+ none: RegistrationAmbiguous/);
   });
+});
+
+describe('completion from the cluster', () => {
+  const lines: [line: string, offered: string[]][] = [
+    ['kubespiffe explain pod --context none sho', ['']],
+    ['kubespiffe explain pod sho', ['shop/']],
+    ['kubespiffe explain pod shop/web-', ['shop/web-0', 'shop/web-1']],
+    ['kubespiffe explain denial --namespace sho', ['shop']],
+    ['kubespiffe explain token --registration we', ['web']],
+  ];
+  for (const [name, complete] of Object.entries(shells)) {
+    it(`offers namespaces, pods and registrations in ${name}`, async () => {
+      const script = join(folder, `completion.${name}`);
+      writeFileSync(script, (await run(['completion', name])).stdout);
+      const env = { KUBECONFIG: viewer, PATH: `${dirname(launcher)}:${process.env.PATH}` };
+      const typed = lines.map(([line]) => line);
+      assert.deepEqual(
+        complete(script, typed, env).map((offered) => offered.sort()),
+        lines.map(([, offered]) => offered),
+      );
+    });
+  }
 });
 
 const whoCalls = [

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { table } from '../../signer/config/table.ts';
 import { run } from './run.ts';
+import { shells } from './shells.ts';
 
 /** What is typed, the cursor at its end, and what the shell then offers. */
 const lines: [line: string, offered: string[]][] = [
@@ -16,6 +17,8 @@ const lines: [line: string, offered: string[]][] = [
   ['kubespiffe inspect -o ', ['json', 'yaml']],
   ['kubespiffe inspect p', ['pcr']],
   ['kubespiffe completion f', ['fish']],
+  ['kubespiffe explain p', ['pod']],
+  ['kubespiffe registration what-if --fi', ['--filename']],
   ['kubespiffe token --endp', ['--endpoint']],
   ['kubespiffe signer --ku', ['--kubeconfig']],
   ['kubespiffe signer --check', ['--check-config']],
@@ -24,43 +27,6 @@ const lines: [line: string, offered: string[]][] = [
   ['kubespiffe signer --metrics-address ', ['']],
   ['kubespiffe signer --', ['--config', '--check-config', '--help', ...table.byFlag.keys()]],
 ];
-
-/** Runs a shell with our script, as its users have it, on these lines. @returns what it offers for each. */
-const shells: Record<string, (script: string, typed: readonly string[]) => string[][]> = {
-  bash: (script, typed) =>
-    typed.map((line) => {
-      const words = line.split(' ').map((word) => `'${word}'`);
-      // Bash completes on a terminal alone; what it does then is to call the function that the script has registered.
-      const completing =
-        '[[ $(complete -p kubespiffe) =~ -F\\ ([^ ]+) ]] || exit 1; ' +
-        `COMP_WORDS=(${words.join(' ')}); COMP_CWORD=${words.length - 1}; ` +
-        `"\${BASH_REMATCH[1]}" && echo "\${COMPREPLY[@]}"`;
-      return wordsOf(shell('bash', ['-c', `source ${script}; ${completing}`]));
-    }),
-  zsh: (script, typed) => {
-    const offered = shell('zsh', ['-f', join(import.meta.dirname, 'zsh-complete.zsh'), script, ...typed]);
-    return offered.trimEnd().split('\n').map(wordsOf);
-  },
-  fish: (script, typed) =>
-    typed.map((line) => {
-      const offered = shell('fish', ['--private', '-c', `source ${script}; complete -C '${line}'`]);
-      return offered
-        .trim()
-        .split('\n')
-        .map((row) => row.split('\t', 1)[0] ?? '');
-    }),
-};
-
-function shell(program: string, args: readonly string[]): string {
-  try {
-    return execFileSync(program, args, { encoding: 'utf8', timeout: 60_000, cwd: tmpdir() });
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'ENOENT') throw error;
-    throw new Error(`${program} is missing: run scripts/debian-packages.sh zsh fish`);
-  }
-}
-
-const wordsOf = (text: string) => text.trim().split(' ');
 
 for (const [name, complete] of Object.entries(shells)) {
   describe(`completion in ${name}`, () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Argument, type Command, type Option } from 'commander';
+import type { LiveKind } from '../completion/live.ts';
 import { firstLine, withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
 import { withSettings } from './signer.ts';
@@ -44,9 +45,19 @@ interface Words {
     takesValue: boolean;
     takesFile: boolean;
     choices: readonly string[];
+    live: LiveKind | undefined;
   }[];
   readonly argumentChoices: readonly string[];
+  /** What of the cluster the argument names. */
+  readonly argumentLive: LiveKind | undefined;
 }
+
+/** What of the cluster an option or an argument names. */
+const liveKinds: Readonly<Record<string, LiveKind>> = {
+  namespace: 'namespaces',
+  pod: 'pods',
+  registration: 'registrations',
+};
 
 function wordsOf(command: Command, path = ''): Words[] {
   const own: Words = {
@@ -54,6 +65,7 @@ function wordsOf(command: Command, path = ''): Words[] {
     commands: command.commands.map((each) => ({ name: each.name(), what: firstLine(each.description()) })),
     flags: command.createHelp().visibleOptions(command).map(flagOf),
     argumentChoices: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
+    argumentLive: liveKinds[command.registeredArguments[0]?.name() ?? ''],
   };
   return [own, ...command.commands.flatMap((each) => wordsOf(each, below(path, each.name())))];
 }
@@ -65,6 +77,7 @@ function flagOf(option: Option): Words['flags'][number] {
     takesValue: option.required,
     takesFile: /<(file|folder)>$/i.test(option.flags),
     choices: option.argChoices ?? [],
+    live: liveKinds[option.name()],
   };
 }
 
@@ -79,17 +92,25 @@ function lists(shell: Shell, words: readonly Words[]): Readonly<Record<string, r
   );
   const chosen = words.flatMap((each) =>
     each.flags
-      .filter(({ choices }) => choices.length > 0)
-      .flatMap(({ names, choices }) => names.map((name) => ({ at: `${each.path}:${name}`, choices }))),
+      .filter(({ choices, live }) => choices.length > 0 || live)
+      .flatMap(({ names, choices, live }) =>
+        names.map((name) => ({
+          at: `${each.path}:${name}`,
+          what: live ? liveCall(live) : complete(choices),
+        })),
+      ),
   );
+  const wordsFor = (each: Words) => {
+    const all = complete(allWords(each));
+    if (!each.argumentLive) return `${all}${shell === 'bash' ? '' : ' && return'}`;
+    return `case "$current" in -*) ${all} ;; *) ${liveCall(each.argumentLive)} ;; esac; return`;
+  };
   return {
     VERBS: verbs.flatMap(({ from, to }) =>
       shell === 'fish' ? [`case "${from}"`, `  set verb "${to}"`] : [`"${from}") verb="${to}" ;;`],
     ),
-    CHOICES: chosen.map(({ at, choices }) => `"${at}") ${complete(choices)}; return ;;`),
-    WORDS: words.map(
-      (each) => `"${each.path}") ${complete(allWords(each))}${shell === 'bash' ? '' : ' && return'} ;;`,
-    ),
+    CHOICES: chosen.map(({ at, what }) => `"${at}") ${what}; return ;;`),
+    WORDS: words.map((each) => `"${each.path}") ${wordsFor(each)} ;;`),
     FILE_FLAGS: [fileFlags(words).join('|')],
     VALUE_FLAGS: [valueFlags(words).join('|')],
     COMPLETE: words.flatMap(fishLines),
@@ -104,11 +125,14 @@ function scriptFor(shell: Shell, words: readonly Words[]): string {
   );
 }
 
+const liveCall = (kind: LiveKind) => `_kubespiffe_live ${kind}`;
+
 function fishLines(each: Words): string[] {
   const when = `complete -c kubespiffe -n 'test (__kubespiffe_verb) = "${each.path}"'`;
   return [
     ...each.commands.map(({ name, what }) => `${when} -f -a ${name} -d ${quoted(what)}`),
     ...each.argumentChoices.map((choice) => `${when} -f -a ${choice}`),
+    ...(each.argumentLive ? [`${when} -f -a '(${liveCall(each.argumentLive)})'`] : []),
     ...each.flags.map((flag) => `${when}${fishFlag(flag)} -d ${quoted(flag.what)}`),
   ];
 }
@@ -140,7 +164,8 @@ function fishFlag(flag: Words['flags'][number]): string {
   const names = flag.names.map((name) =>
     name.startsWith('--') ? ` -l ${name.slice(2)}` : ` -s ${name.slice(1)}`,
   );
-  const words = flag.choices.length > 0 ? ` -x -a ${quoted(flag.choices.join(' '))}` : ' -x';
+  const offered = flag.live ? `(${liveCall(flag.live)})` : flag.choices.join(' ');
+  const words = offered === '' ? ' -x' : ` -x -a ${quoted(offered)}`;
   const value = flag.takesFile ? ' -r' : words;
   return names.join('') + (flag.takesValue ? value : ' -f');
 }
