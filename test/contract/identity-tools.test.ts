@@ -124,7 +124,7 @@ describe('kubespiffe explain pod', () => {
       stdout,
       /ok {2}name +spiffe:\/\/example\.org\/ns\/shop\/sa\/default {2}\(the default identity\)/,
     );
-    assert.match(stdout, /=> {2}issues: Issued/);
+    assert.match(stdout, /=> {2}issues a certificate for spiffe:/);
     assert.match(stdout, /^Next: nothing to do\.$/m);
   });
 

@@ -34,7 +34,7 @@ export interface SignerExplanation {
 export function verdictOf(decision: Decision): Verdict {
   const reason = decision.kind === 'issue' ? 'Issued' : decision.reason;
   const detail = decision.kind === 'issue' ? decision.subject.display : decision.detail;
-  const message = decision.kind === 'issue' ? `A certificate for ${detail}.` : explain(reason, detail);
+  const message = decision.kind === 'issue' ? `a certificate for ${detail}` : explain(reason, detail);
   return { verdict: decision.kind, reason, message, owner: outcomes[reason].owner };
 }
 
@@ -77,8 +77,8 @@ function explainFor(
       : usable;
   const named = decision.kind === 'issue' ? decision : undefined;
   const longest = [
-    { seconds: request.maxExpirationSeconds, from: 'maxExpirationSeconds of the volume' },
     { seconds: settings.maxLifetimeSeconds, from: `setting maxLifetime of ${profile.name}` },
+    { seconds: request.maxExpirationSeconds, from: 'maxExpirationSeconds of the volume' },
     { seconds: named?.terms?.maxLifetimeSeconds ?? Infinity, from: 'ttl of the registration' },
   ].reduce((least, each) => (each.seconds < least.seconds ? each : least));
   const { spiffeId = null, dnsNames = [] } = named ? namesOf(named.subject) : {};

@@ -29,13 +29,11 @@ export function registrationSteps(
   const chosen = resolution.kind === 'one' ? resolution.registration : undefined;
   const among = resolution.kind === 'wait' ? resolution.among : [];
   const steps = considered.map(({ registration, why }): Step => {
-    const name = nameOfRegistration(registration);
-    const isChosen = registration === chosen;
     return {
-      ok: isChosen ? true : among.includes(registration) ? false : null,
+      ok: registration === chosen ? true : among.includes(registration) ? false : null,
       what: 'registration',
-      fact: isChosen ? `${name} matches, with priority ${registration.priority}` : `${name}: ${why}`,
-      from: `${registration.kind} ${name}`,
+      fact: why ?? `it matches, with priority ${registration.priority}`,
+      from: `${registration.kind} ${nameOfRegistration(registration)}`,
     };
   });
   steps.sort((one, other) => rank(one) - rank(other));

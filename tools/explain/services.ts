@@ -16,19 +16,19 @@ export function serviceSteps(
     if (namespace !== pod.namespace) return [];
     const found = services.find(namespace, name, pod.facts.labels);
     const from = `Service ${key}`;
-    if (typeof found === 'string') return [{ ok: null, what: 'service', fact: `${key}: ${found}`, from }];
+    if (typeof found === 'string') return [{ ok: null, what: 'service', fact: found, from }];
     if (chosen && !chosen.includes(name)) {
       return [
         {
           ok: null,
           what: 'service',
-          fact: `${key}: selects the pod, and the pod asks for ${chosen.join(', ')}`,
+          fact: `it selects the pod, and the pod asks for ${chosen.join(', ')}`,
           from,
         },
       ];
     }
-    const kind = found.isHeadless ? 'a headless Service' : 'a Service';
-    return [{ ok: true, what: 'service', fact: `${key} is ${kind} that selects the pod`, from }];
+    const kind = found.isHeadless ? ' and is headless' : '';
+    return [{ ok: true, what: 'service', fact: `it selects the pod${kind}`, from }];
   });
   return steps.sort((one, other) => Number(other.ok ?? false) - Number(one.ok ?? false));
 }

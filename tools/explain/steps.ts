@@ -36,11 +36,17 @@ export function printSteps(terminal: Terminal, steps: readonly Step[]): void {
 }
 
 const verbs = { issue: 'issues', deny: 'denies', wait: 'waits', drop: 'does nothing' } as const;
+/** Reasons that are no codes of the signer. */
+const words: Readonly<Record<string, string>> = { Valid: 'valid', NotValid: 'not valid' };
 
 /** Prints what a signer does, and what is to be done about it. */
 export function printVerdict(terminal: Terminal, { verdict, reason, message, owner }: Verdict): void {
   const colour = verdict === 'issue' ? 'good' : verdict === 'deny' ? 'bad' : 'doubtful';
-  const does = mark(terminal, colour, `${verbs[verdict]}: ${reason}`);
+  if (reason === 'Issued') {
+    terminal.out(`  =>  ${mark(terminal, colour, 'issues')} ${printable(message)}\n`);
+    return;
+  }
+  const does = mark(terminal, colour, words[reason] ?? `${verbs[verdict]}: ${reason}`);
   const who = owner === 'nobody' ? '' : `  [${owner}]`;
   terminal.out(`  =>  ${does}${who}\n      ${printable(message)}\n`);
 }

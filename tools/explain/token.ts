@@ -125,10 +125,10 @@ export function explainServiceAccountToken(
   const ends = expiryOf({ now, lifetimeSeconds: most, credentialEndsAt: expiresAt });
   if (!ends.ok) return end(ends);
   steps.push({ ok: true, what: 'lifetime', fact: `at most ${span(ends.value - now)}`, from });
-  const what = isForX509 ? 'An X509-SVID' : 'A JWT-SVID';
+  const what = isForX509 ? 'an X509-SVID' : 'a JWT-SVID';
   const verdict: Verdict = {
     ...{ verdict: 'issue', reason: 'Issued', owner: 'nobody' },
-    message: `${what} for ${spiffeId}, if the API server confirms the token.`,
+    message: `${what} for ${spiffeId}, if the API server confirms the token`,
   };
   return { kind: 'ServiceAccount token', steps, verdict, spiffeId, pods: [key] };
 }
