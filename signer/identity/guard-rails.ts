@@ -32,7 +32,7 @@ export function readPolicy(wire: unknown): RegistrationPolicy {
     const usable = (values: unknown, isUsable: (value: string) => boolean, what: string) =>
       listIn(values).filter((value): value is string => {
         if (typeof value === 'string' && isUsable(value)) return true;
-        problems.push(`grants[${index}] has ${shown(value)}, which is no ${what}`);
+        problems.push(`grants[${index}] has ${shown(value)}, which is not a ${what}`);
         return false;
       });
     const more = {
@@ -108,7 +108,7 @@ export function dnsNameProblem(
   name: string,
   { namespace, isNamespaced, policy }: NameContext,
 ): string | undefined {
-  if (!isDnsName(name)) return `${shown(name)} is no DNS name in lower case`;
+  if (!isDnsName(name)) return `${shown(name)} is not a DNS name in lower case`;
   if (!isNamespaced) return undefined;
   const patterns = policy.grants.get(namespace)?.dnsNames ?? [];
   const parent = `*${name.slice(name.indexOf('.'))}`;

@@ -36,7 +36,7 @@ export function registeredName(registration: Registration, pod: NamedPod, needs:
   const uri = renderTemplate(grant.value.spiffeId, values, '/');
   if (!uri.ok) return invalid(uri.reason);
   const id = parseSpiffeId(uri.value);
-  if (!id.ok) return invalid(`${JSON.stringify(uri.value.slice(0, 200))} is no SPIFFE ID: ${id.reason}`);
+  if (!id.ok) return invalid(`${JSON.stringify(uri.value.slice(0, 200))} is not a SPIFFE ID: ${id.reason}`);
   const problem = idProblem(id.value, grant.value.spiffeId, context);
   if (problem !== undefined) return invalid(problem);
 

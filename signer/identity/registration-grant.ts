@@ -74,7 +74,7 @@ function readSpiffeIdTemplate(source: string | undefined, context: TemplateConte
   const unknown = unknownValue(template.value, context);
   if (unknown !== undefined) return failure(unknown);
   const id = parseSpiffeId(sampleOf(template.value));
-  if (!id.ok) return failure(`makes no SPIFFE ID: ${id.reason}`);
+  if (!id.ok) return failure(`does not make a SPIFFE ID: ${id.reason}`);
   if (id.value.path === '') return failure('makes the SPIFFE ID of the trust domain itself; add a path');
   const [start, trustDomain] = template.value;
   const isConfigured = trustDomain?.kind === 'field' && trustDomain.field === '.TrustDomain';
@@ -90,7 +90,7 @@ function readDnsNameTemplate(source: string, context: TemplateContext): Result<T
   if (!template.ok) return template;
   const unknown = unknownValue(template.value, context);
   if (unknown !== undefined) return failure(unknown);
-  return isDnsName(sampleOf(template.value)) ? template : failure('makes no DNS name in lower case');
+  return isDnsName(sampleOf(template.value)) ? template : failure('does not make a DNS name in lower case');
 }
 
 /** A template with the shortest of all values. */

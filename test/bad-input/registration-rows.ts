@@ -197,7 +197,7 @@ export const registrationRows: readonly BadInput[] = [
       [registeredName, 'gets no name: a DNS name with a dot in a label'],
       [registeredName, 'gets no name: a DNS name with a capital'],
       [registeredName, 'gets no name: a DNS name with an underscore'],
-      [registration, 'gives nothing, and says why: makes no DNS name in lower case'],
+      [registration, 'gives nothing, and says why: does not make a DNS name in lower case'],
     ],
   },
   {

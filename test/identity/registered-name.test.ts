@@ -285,7 +285,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
         { labels: { app: 'Web' } },
         prefixed,
       ),
-      /"Web.example.org" is no DNS name/,
+      /"Web.example.org" is not a DNS name/,
     ],
     [
       'a DNS name with an underscore',
@@ -294,7 +294,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
         { labels: { app: 'a_b' } },
         prefixed,
       ),
-      /is no DNS name/,
+      /is not a DNS name/,
     ],
   ];
   for (const [attempt, name, reason] of rows) {
@@ -418,19 +418,19 @@ describe('a ClusterRegistrationPolicy', () => {
   const faults: [grant: object, problem: string][] = [
     [
       { namespaces: ['shop'], pathPrefixes: ['/teams/shop'] },
-      'grants[0] has "/teams/shop", which is no path that begins and ends with "/"',
+      'grants[0] has "/teams/shop", which is not a path that begins and ends with "/"',
     ],
     [
       { namespaces: ['shop'], pathPrefixes: ['teams/'] },
-      'grants[0] has "teams/", which is no path that begins and ends with "/"',
+      'grants[0] has "teams/", which is not a path that begins and ends with "/"',
     ],
-    [{ namespaces: ['shop'], dnsNames: ['*'] }, 'grants[0] has "*", which is no DNS name'],
+    [{ namespaces: ['shop'], dnsNames: ['*'] }, 'grants[0] has "*", which is not a DNS name'],
     [
       { namespaces: ['shop'], dnsNames: ['a.*.example'] },
-      'grants[0] has "a.*.example", which is no DNS name',
+      'grants[0] has "a.*.example", which is not a DNS name',
     ],
-    [{ namespaces: ['*'], dnsNames: ['a.example'] }, 'grants[0] has "*", which is no namespace'],
-    [{ namespaces: [5] }, 'grants[0] has 5, which is no namespace'],
+    [{ namespaces: ['*'], dnsNames: ['a.example'] }, 'grants[0] has "*", which is not a namespace'],
+    [{ namespaces: [5] }, 'grants[0] has 5, which is not a namespace'],
   ];
   for (const [grant, problem] of faults) {
     it(`grants nothing where it cannot be read, and says so: ${JSON.stringify(grant)}`, () => {
