@@ -159,6 +159,52 @@ describe('kubespiffe explain pod', () => {
   });
 });
 
+describe('the settings of the signer', () => {
+  it('are read from flags, variables and a mounted file, as the Deployment gives them', async () => {
+    const file = 'apiVersion: kubespiffe.io/v1alpha1\nkind: SignerConfiguration\ndefaultIdentity: none\n';
+    await create(controlPlane, '/api/v1/namespaces/kubespiffe/configmaps', {
+      metadata: { name: 'other', namespace: 'kubespiffe' },
+      data: { domain: 'other.example.org', 'signer.yaml': file },
+    });
+    const labels = { app: 'other' };
+    await create(controlPlane, '/apis/apps/v1/namespaces/kubespiffe/deployments', {
+      metadata: { name: 'other', namespace: 'kubespiffe' },
+      spec: {
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: {
+            containers: [
+              {
+                ...{ name: 'signer', image: 'none' },
+                args: ['signer', '--config', '/etc/kubespiffe/signer.yaml', '--registration-class', 'mine'],
+                env: [
+                  {
+                    name: 'KUBESPIFFE_TRUST_DOMAIN',
+                    valueFrom: { configMapKeyRef: { name: 'other', key: 'domain' } },
+                  },
+                ],
+                volumeMounts: [{ name: 'settings', mountPath: '/etc/kubespiffe' }],
+              },
+            ],
+            volumes: [{ name: 'settings', configMap: { name: 'other' } }],
+          },
+        },
+      },
+    });
+    const other = ['--signer-deployment', 'kubespiffe/other'];
+    const explained = await json<PodExplanation>('explain', 'pod', 'shop/web-0', ...other);
+    assert.equal(explained.settings.trustDomain, 'other.example.org');
+    assert.equal(explained.signers[0]?.verdict.reason, 'NotRegistered');
+  });
+
+  it('are asked for where there is no such Deployment', async () => {
+    const { code, stderr } = await tool('who', 'web.shop.svc', '--signer-deployment', 'kubespiffe/none');
+    assert.equal(code, 1);
+    assert.match(stderr, /there is no Deployment kubespiffe\/none\nhint: .*--signer-deployment.*--config/);
+  });
+});
+
 describe('kubespiffe explain denial', () => {
   it('lists the pod that was denied, and says to recreate it', async () => {
     const { stdout, code } = await tool('explain', 'denial', 'shop/refused');

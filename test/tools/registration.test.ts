@@ -108,6 +108,16 @@ describe('kubespiffe registration lint', () => {
     assert.equal((await lint(`${good}---${different}`)).code, 0);
   });
 
+  it('does not guess the namespace of a registration that names none', async () => {
+    const { code, lines } = await lint(good.replace('  namespace: shop\n', ''));
+    assert.deepEqual([code, lines], [0, ['1 registration, 0 errors, 0 warnings']]);
+  });
+
+  it('finds a registration that is there twice', async () => {
+    const { lines } = await lint(`${good}---${good}`);
+    assert.match(lines[0] ?? '', /error: .*shop\/web is in standard input:2 already/);
+  });
+
   it('counts what a policy in the files grants', async () => {
     const policy = `---
 apiVersion: kubespiffe.io/v1alpha1

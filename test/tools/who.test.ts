@@ -1,27 +1,103 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
+import { describe, it } from 'node:test';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { allIdentities } from '../../tools/cluster/identities.ts';
-import { whoHas } from '../../tools/who/report.ts';
-import { aService, aWirePod, aWorld } from './world.ts';
+import { type Answer, hasName, whoHas } from '../../tools/who/report.ts';
+import { aRegistration, aService, aWirePod, aWorld } from './world.ts';
 
-it('a certificate is shown with the volume that gets its name, not with another volume of the pod', async () => {
-  const signerName = 'kubespiffe.io/service-dns';
-  const asking = (services: string) => ({
-    signerName,
-    userAnnotations: { 'kubespiffe.io/services': services },
-  });
-  const world = await aWorld({
-    pods: [aWirePod([asking('web'), asking('api')])],
-    services: [aService('web'), aService('api')],
-  });
-  const answer = {
-    request: {
-      metadata: { name: 'request-1', namespace: 'shop' },
-      spec: { signerName, podName: 'web-0', podUID: 'u-1', nodeName: 'node-1' },
-    },
-    chain: [{ notAfter: 2_000, serialHex: '0a', uris: [], dnsNames: ['api.shop.svc'] }],
+const now = 1_800_000_000;
+const id = 'spiffe://example.org/ns/shop/sa/web';
+const byRegistration = 'spiffe://example.org/ns/shop/app/web';
+
+/** An answered request of a pod, with a certificate for a name that ends after so many seconds. */
+function anAnswer(podUID: string, name: string, endsAfter = 3600, different: object = {}): Answer {
+  const leaf = {
+    ...{ uris: [name], dnsNames: [], notAfter: now + endsAfter, serialHex: `0${endsAfter}` },
+    authorityKeyId: Uint8Array.of(1, 2),
   };
-  const { holders } = whoHas('api.shop.svc', allIdentities(world), [answer as never], [], 1_000);
-  const seen = holders.map(({ pod, getsIt, by, certificate }) => [pod, getsIt, by, certificate?.request]);
-  assert.deepEqual(seen, [['web-0', true, 'certificate', 'request-1']]);
+  const spec = {
+    signerName: 'kubespiffe.io/spiffe',
+    podName: 'web-0',
+    podUID,
+    nodeName: 'node-1',
+    ...different,
+  };
+  const request = { metadata: { name: `req-${endsAfter}`, namespace: 'shop' }, spec, status: {} };
+  return { request, chain: [leaf] } as unknown as Answer;
+}
+
+const root = { keyId: Uint8Array.of(1, 2), sha256Hex: 'ab' } as unknown as CertificateFacts;
+
+describe('who has a name', () => {
+  it('joins the decision about a pod with its newest certificate and the root above it', async () => {
+    const world = await aWorld({ pods: [aWirePod()] });
+    const answers = [anAnswer('u-1', id, 7200), anAnswer('u-1', id, 3600)];
+    const { holders } = whoHas(id, allIdentities(world), answers, [root], now);
+    assert.equal(holders.length, 1);
+    assert.equal(holders[0]?.getsIt, true);
+    assert.equal(holders[0]?.certificate?.request, 'req-7200');
+    assert.deepEqual(holders[0]?.certificate?.authority, { keyId: '0102', root: 'ab' });
+  });
+
+  it('names a pod that has another name now and still holds a certificate', async () => {
+    const world = await aWorld({ pods: [aWirePod()], workloadregistrations: [aRegistration('web')] });
+    const identities = allIdentities(world);
+    const [before] = whoHas(id, identities, [anAnswer('u-1', id)], [], now).holders;
+    assert.deepEqual([before?.getsIt, before?.certificate?.authority.root], [false, null]);
+    const [after] = whoHas(byRegistration, identities, [], [], now).holders;
+    assert.deepEqual([after?.getsIt, after?.registration, after?.certificate], [true, 'shop/web', null]);
+  });
+
+  it('names a pod that is gone, or was replaced, as long as its certificate is valid', async () => {
+    const world = await aWorld({ pods: [aWirePod()] });
+    const answers = [anAnswer('u-0', id), anAnswer('u-2', id, 3600, { podName: 'gone' })];
+    const { holders } = whoHas(id, allIdentities(world), answers, [], now);
+    assert.deepEqual(
+      holders.map(({ pod, getsIt }) => [pod, getsIt]),
+      [
+        ['web-0', true],
+        ['web-0', false],
+        ['gone', false],
+      ],
+    );
+  });
+
+  it('does not count an expired certificate, nor a finished pod', async () => {
+    const world = await aWorld({ pods: [aWirePod([{}], { status: { phase: 'Failed' } })] });
+    assert.deepEqual(whoHas(id, allIdentities(world), [anAnswer('u-1', id, -1)], [], now).holders, []);
+  });
+
+  it('a certificate is shown with the volume that gets its name, not with another volume of the pod', async () => {
+    const signerName = 'kubespiffe.io/service-dns';
+    const asking = (services: string) => ({
+      signerName,
+      userAnnotations: { 'kubespiffe.io/services': services },
+    });
+    const world = await aWorld({
+      pods: [aWirePod([asking('web'), asking('api')])],
+      services: [aService('web'), aService('api')],
+    });
+    const answer = {
+      request: {
+        metadata: { name: 'request-1', namespace: 'shop' },
+        spec: { signerName, podName: 'web-0', podUID: 'u-1', nodeName: 'node-1' },
+      },
+      chain: [{ notAfter: 2_000, serialHex: '0a', uris: [], dnsNames: ['api.shop.svc'] }],
+    };
+    const { holders } = whoHas('api.shop.svc', allIdentities(world), [answer as never], [], 1_000);
+    const seen = holders.map(({ pod, getsIt, by, certificate }) => [pod, getsIt, by, certificate?.request]);
+    assert.deepEqual(seen, [['web-0', true, 'certificate', 'request-1']]);
+  });
+
+  const rows: [name: string, dnsName: string, has: boolean][] = [
+    ['web.shop.svc', 'web.shop.svc', true],
+    ['web.shop.svc', '*.shop.svc', true],
+    ['a.web.shop.svc', '*.shop.svc', false],
+    ['web.shop.svc', 'api.shop.svc', false],
+  ];
+  for (const [name, dnsName, has] of rows) {
+    it(`${has ? 'takes' : 'does not take'} ${dnsName} for ${name}`, () => {
+      assert.equal(hasName({ uris: [], dnsNames: [dnsName] }, name), has);
+    });
+  }
 });

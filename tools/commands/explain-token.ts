@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { isJsonObject, type JsonObject } from '../../spiffe/json.ts';
 import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
@@ -56,7 +57,7 @@ export function explainToken(parent: Command, terminal: Terminal, done: (exitCod
         terminal,
         async (api) => {
           const world = createWorld(await readSignerSettings(api, terminal, options));
-          await world.fill(api);
+          await world.fill(api, isSvid ? undefined : namespaceIn(jwt.claims));
           return isSvid ? explainJwtSvid(jwt, world, wishes) : explainServiceAccountToken(jwt, world, wishes);
         },
         identityViewer,
@@ -65,6 +66,12 @@ export function explainToken(parent: Command, terminal: Terminal, done: (exitCod
       else print(terminal, explanation, nameOfInput(file));
       done(explanation.verdict.verdict === 'issue' ? exitCodes.ok : exitCodes.failed);
     });
+}
+
+/** The namespace that a ServiceAccount token names. Only its pods matter. */
+function namespaceIn(claims: JsonObject): string | undefined {
+  const own = claims['kubernetes.io'];
+  return isJsonObject(own) && typeof own.namespace === 'string' ? own.namespace : undefined;
 }
 
 function print(terminal: Terminal, { kind, steps, verdict, pods }: TokenExplanation, file: string): void {

@@ -133,7 +133,10 @@ function identity(leaf: CertificateFacts, namespace: string, spec: PodCertificat
     'should',
     'kubespiffe.io/spiffe',
     'the SPIFFE ID names the namespace and the ServiceAccount of the pod',
-    isDefault ? undefined : 'the SPIFFE ID is not the default one of this namespace and ServiceAccount',
+    isDefault
+      ? undefined
+      : 'the SPIFFE ID is not the default one of this namespace and ServiceAccount; ' +
+          `\`kubespiffe explain pod ${namespace}/${spec.podName}\` names the registration that gives it`,
   );
 }
 

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import { noPolicy, type RegistrationPolicy, readPolicy } from '../../signer/identity/guard-rails.ts';
 import { registeredName } from '../../signer/identity/registered-name.ts';
 import {
@@ -43,7 +42,8 @@ const isRegistration = (kind: string): kind is RegistrationKind => kinds.some((e
 /** Checks registrations as the signer reads them. Pure. @param settings of the signer, where they are known. */
 export function lint(objects: readonly FileObject[], settings?: LintSettings): LintReport {
   const problems: Problem[] = [];
-  const read: { registration: Registration; of: FileObject }[] = [];
+  const seen: Parameters<typeof checkOthers>[2] = new Map();
+  let registrations = 0;
   const policies = objects.filter(({ kind }) => kind === 'ClusterRegistrationPolicy');
   const policy = policies.find(({ name }) => name === policyName);
   const granted = policy && readPolicy(policy.object);
@@ -55,11 +55,11 @@ export function lint(objects: readonly FileObject[], settings?: LintSettings): L
     const registration = readRegistration(of.kind, of.object, settings ?? permissive(of.object));
     checkSpec(of, of.kind, registration, report);
     checkNames(registration, settings, granted, report);
-    for (const other of read) checkPair(registration, other, report);
-    read.push({ registration, of });
+    checkOthers(registration, of, seen, report);
+    registrations += 1;
   }
   problems.sort((one, other) => one.file.localeCompare(other.file) || one.line - other.line);
-  return { registrations: read.length, problems };
+  return { registrations, problems };
 }
 
 type Report = (severity: Problem['severity'], path: readonly (string | number)[], message: string) => void;
@@ -126,7 +126,8 @@ function checkNames(
   report: Report,
 ): void {
   const { grant, namespace = 'x' } = registration;
-  if (!grant.ok) return;
+  // Without a namespace in the file nobody knows yet which names are its own.
+  if (!grant.ok || namespace === '') return;
   const templates = [grant.value.spiffeId, ...grant.value.dnsNames];
   const named = registeredName(registration, samplePod(namespace, templates), {
     trustDomain: settings?.trustDomain ?? trustDomainIn(grant.value.spiffeId),
@@ -172,30 +173,28 @@ function trustDomainIn([start]: Template): string {
   return written ?? 'example.org';
 }
 
-function checkPair(
-  one: Registration,
-  { registration: other, of }: { registration: Registration; of: FileObject },
+/** @param seen where each name, and each selection with its priority, was seen first. */
+function checkOthers(
+  registration: Registration,
+  of: FileObject,
+  seen: Map<string, { readonly name: string; readonly where: string }>,
   report: Report,
 ): void {
-  if (one.kind !== other.kind || one.namespace !== other.namespace) return;
-  const name = nameOfRegistration(other);
-  const where = `${of.file}:${of.lineOf([])}`;
-  if (one.name === other.name) {
-    report('error', ['metadata', 'name'], `${name} is in ${where} already`);
-    return;
+  const { kind, namespace, name, selection, priority, isFallback, className } = registration;
+  const own = { name: nameOfRegistration(registration), where: `${of.file}:${of.lineOf([])}` };
+  const named = JSON.stringify([kind, namespace, name]);
+  const selects = selection && JSON.stringify([kind, namespace, selection, priority, isFallback, className]);
+  const twin = seen.get(named);
+  const rival = selects === undefined ? undefined : seen.get(selects);
+  if (twin) report('error', ['metadata', 'name'], `${twin.name} is in ${twin.where} already`);
+  else if (rival) {
+    report(
+      'error',
+      ['spec', 'priority'],
+      `it selects the same pods as ${rival.name} (${rival.where}) with the same priority, so they get no name (RegistrationAmbiguous); give one of the two a higher priority`,
+    );
   }
-  const isSame =
-    one.selection !== undefined &&
-    one.priority === other.priority &&
-    one.isFallback === other.isFallback &&
-    one.className === other.className &&
-    isDeepStrictEqual(one.selection, other.selection);
-  if (!isSame) return;
-  report(
-    'error',
-    ['spec', 'priority'],
-    `it selects the same pods as ${name} (${where}) with the same priority, so they get no name (RegistrationAmbiguous); give one of the two a higher priority`,
-  );
+  for (const key of [named, selects]) if (key !== undefined && !seen.has(key)) seen.set(key, own);
 }
 
 /** Settings with which every template can be used: all annotations that it names, and a cluster name. */

@@ -1,4 +1,3 @@
-import { spiffeIdIn } from '../../signer/identity/subject.ts';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import type { CertificateNames } from '../../spiffe/pki/subject-alt-name.ts';
@@ -127,10 +126,4 @@ function certificateOf(
     refreshFrom: request.status?.beginRefreshAt ?? null,
     authority: { keyId: keyId ?? null, root: root?.sha256Hex ?? null },
   };
-}
-
-/** The names of a subject in one line, the SPIFFE ID first. */
-export function namesText(subject: CertificateNames): string {
-  const id = spiffeIdIn(subject);
-  return [...(id === undefined ? [] : [id]), ...subject.dnsNames].join(', ');
 }
