@@ -183,7 +183,8 @@ describe('readiness for the callers of an endpoint', () => {
       metadata: { name: 'signer-a' },
       spec: { containers, nodeName: 'node-1', automountServiceAccountToken: false },
     });
-    const canSign = async (kind: string) => endpoint.signer.metric('kubespiffe_can_sign', { kind });
+    const canSign = async (kind: string) =>
+      endpoint.signer.metric('kubespiffe_can_sign', { kind, signer: 'kubespiffe.io/spiffe' });
     await waitFor(
       'everything to be signed',
       async () => (await canSign('x509')) + (await canSign('jwt')) === 2,
@@ -199,7 +200,11 @@ describe('readiness for the callers of an endpoint', () => {
         const { items } = (await controlPlane.request('GET', path)).body as {
           items: { type: string; reason: string; note: string; regarding: { uid: string } }[];
         };
-        return items.find(({ regarding }) => regarding.uid === self.metadata.uid);
+        // Each signer of the pool has its own.
+        return items.find(
+          ({ regarding, note }) =>
+            regarding.uid === self.metadata.uid && note.includes('kubespiffe.io/spiffe'),
+        );
       },
       { timeoutMs: 30_000 },
     );

@@ -264,6 +264,7 @@ describe('requests, good and bad', () => {
       await signer.metric('kubespiffe_authority_expiry_timestamp_seconds', {
         authority: '1',
         state: 'active',
+        signer: 'kubespiffe.io/spiffe',
       }),
       Date.parse(ca.validTo) / 1000,
     );

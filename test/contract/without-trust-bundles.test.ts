@@ -104,7 +104,9 @@ describe('a cluster without ClusterTrustBundles', () => {
       .filter(({ msg }) => /serves no ClusterTrustBundles/.test(String(msg)));
     assert.deepEqual(
       told.map(({ bundle }) => bundle).sort(),
-      ['roots', 'roots-preview'].map((suffix) => `kubespiffe.io:spiffe:${suffix}`),
+      ['pod-identity', 'spiffe'].flatMap((signer) =>
+        ['roots', 'roots-preview'].map((suffix) => `kubespiffe.io:${signer}:${suffix}`),
+      ),
     );
   });
 
