@@ -1,29 +1,36 @@
-// Two pods on a real Kubernetes get their SPIFFE certificates, one of them a JWT-SVID for the other, and both get new
-// certificates when kubelet starts again.
+// Two pods on a real Kubernetes get their SPIFFE certificates, and one of them a JWT-SVID for the other. curl calls a server by
+// the DNS name of its Service. A registration gives a pod another name, which it has after its next refresh.
+import { join } from 'node:path';
+import { runCommand } from '../test/cluster/command.ts';
 import { waitFor } from '../test/cluster/process.ts';
 import { defaultVersion } from '../test/cluster/versions.ts';
 import { clusterChoices } from '../test/e2e/clusters.ts';
 import { fetchBundle, fetchToken, runCommandPod } from '../test/e2e/command-pod.ts';
 import { type Installation, install, trustDomain } from '../test/e2e/installation.ts';
-import { type Held, readHeld, startWorkload } from '../test/e2e/workload.ts';
+import { answerIn, applyMesh } from '../test/e2e/mesh.ts';
+import { registerApp } from '../test/e2e/registration.ts';
+import { type Held, readHeld, startWorkload, type WorkloadName } from '../test/e2e/workload.ts';
 import { openJudges } from '../test/judges/judges.ts';
 import { describeCertificate, serialOf } from './demo/certificate.ts';
-import { show, step, withHeartbeat } from './demo/output.ts';
+import { card, show, step, withHeartbeat } from './demo/output.ts';
 import { describeToken, describeVerdict } from './demo/token.ts';
 
-const web = { namespace: 'shop', name: 'web', serviceAccount: 'web' };
+const web = { namespace: 'shop', name: 'web', serviceAccount: 'web', labels: { app: 'web' } };
 const ledger = { namespace: 'payments', name: 'ledger', serviceAccount: 'ledger' };
-type Pod = typeof web;
+type Pod = WorkloadName;
 
 const judges = await openJudges();
 const [choice] = clusterChoices(defaultVersion);
 if (!choice) throw new Error(`no cluster of version ${defaultVersion}`);
-const installation = await install(choice, { components: ['token-endpoint'], report: step });
+const installation = await install(choice, { components: ['token-endpoint', 'service-dns'], report: step });
 process.on('SIGINT', () => void installation.stop().then(() => process.exit(130)));
 try {
   await showSigner(installation);
+  await applyMesh(installation.controlPlane);
   const held = await showCertificates(installation);
   await showToken(installation);
+  await showServices(installation);
+  await showRegistration(installation);
   await showRenewal(installation, held);
 } finally {
   await installation.stop();
@@ -31,7 +38,9 @@ try {
 step('the cluster is gone again. `make cluster` leaves one running to try things on');
 
 async function showSigner({ controlPlane }: Installation): Promise<void> {
-  step(`kubespiffe runs on Kubernetes ${controlPlane.version}, with its token endpoint:`);
+  step(
+    `kubespiffe runs on Kubernetes ${controlPlane.version}, with its token endpoint and the signer service-dns:`,
+  );
   show(await controlPlane.kubectl(['get', 'pods', '--namespace', 'kubespiffe']));
 }
 
@@ -65,8 +74,45 @@ async function showToken(installation: Installation): Promise<void> {
   show(await describeVerdict(judges, token, audience, { trustDomain, content: bundle }));
 }
 
+/** The clients of manifests/examples/mesh, each with the answer of its server. */
+async function showServices({ controlPlane }: Installation): Promise<void> {
+  step('three clients call three servers by the DNS names of their Services (manifests/examples/mesh)');
+  const clients = [
+    ['plain-client', 'curl --cacert roots.pem https://shop.mesh.svc/', 'no certificate of its own'],
+    ['spiffe-client', 'https://orders.mesh.svc/', 'verifies the DNS name, shows its SPIFFE ID'],
+    ['ledger-client', 'https://ledger.mesh.svc/', 'SPIFFE IDs on both sides'],
+  ] as const;
+  for (const [client, call, how] of clients) {
+    const answer = await withHeartbeat(`waiting for ${client}`, () => answerIn(controlPlane, client));
+    const facts = [
+      ['calls', call],
+      ['', how],
+      ['answer', answer],
+    ] as const;
+    show(card(`pod mesh/${client}`, facts));
+  }
+}
+
+async function showRegistration({ controlPlane }: Installation): Promise<void> {
+  step('registering the pods of shop with the label app=web under another name');
+  show(await registerApp(controlPlane, web.namespace, web.labels.app));
+  step('`kubespiffe explain pod shop/web` says what the pod gets now');
+  show(
+    await runCommand(
+      ...([
+        'env',
+        `KUBECONFIG=${controlPlane.kubeconfig}`,
+        join(import.meta.dirname, '../bin/kubespiffe'),
+      ] as const),
+      ...['explain', 'pod', 'shop/web', '--signer', 'kubespiffe.io/spiffe'],
+    ),
+  );
+}
+
 async function showRenewal({ controlPlane, node }: Installation, held: Map<Pod, Held>): Promise<void> {
-  step('restarting kubelet: it asks for every certificate again, while the pods go on running');
+  step(
+    'restarting kubelet, which requests every certificate again: web gets its new name, and goes on running',
+  );
   await node.restartKubelet();
   const renewed = await withHeartbeat('waiting for the files in the pods to change', () =>
     Promise.all([...held].map(async ([pod, before]) => ({ pod, before, after: await changed(pod, before) }))),

@@ -12,13 +12,15 @@ export function serialOf(held: Held): string {
 /** What a pod holds, for people. @throws Error when it does not lead to the roots that are beside it. */
 export function describeCertificate({ namespace, name }: PodName, held: Held, before?: Held): string {
   const leaf = leafOf(held);
+  const previous = before && leafOf(before);
   const last = chainOf(held).at(-1) ?? leaf;
   const root = certificatesIn(held.roots).find((one) => last.checkIssued(one) && last.verify(one.publicKey));
   if (!root) throw new Error(`the certificate of ${namespace}/${name} does not lead to its projected roots`);
   const [from, to] = [leaf.validFromDate, leaf.validToDate].map((date) => date.getTime() / 1000);
   const { asymmetricKeyType: type, asymmetricKeyDetails: key } = leaf.publicKey;
   return card(`pod ${namespace}/${name}`, [
-    ['SPIFFE ID', leaf.subjectAltName?.replace('URI:', '') ?? ''],
+    ['SPIFFE ID', idIn(leaf)],
+    ...(previous && idIn(previous) !== idIn(leaf) ? [['', `(was ${idIn(previous)})`] as const] : []),
     ['serial', `${serialOf(held)}${before ? `   (was ${serialOf(before)})` : ''}`],
     [
       'valid',
@@ -34,6 +36,8 @@ function leafOf(held: Held): X509Certificate {
   if (!leaf) throw new Error('the pod holds no certificate');
   return leaf;
 }
+
+const idIn = (leaf: X509Certificate): string => leaf.subjectAltName?.replace('URI:', '') ?? '';
 
 /** Leaf first. The private key before it is not touched. */
 function chainOf(held: Held): X509Certificate[] {

@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { waitForPod } from '../cluster/pods.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
 import { type Installation, install, trustDomain } from './installation.ts';
+import { answerIn, applyMesh } from './mesh.ts';
+import { registerApp } from './registration.ts';
 import { readHeld, startWorkload, type WorkloadName } from './workload.ts';
-
-const mesh = join(import.meta.dirname, '../../manifests/examples/mesh');
 
 /** The names that pods get of each signer, with the signer in the image and files from kubelet. */
 for (const choice of clusterChoices().slice(0, 1)) {
@@ -21,7 +20,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       judges = await openJudges();
       installation = await install(choice, { components: ['service-dns'] });
       await installation.createNamespace('team-a', ['db']);
-      await installation.controlPlane.kubectl(['apply', '--kustomize', mesh]);
+      await applyMesh(installation.controlPlane);
     });
     after(() => installation?.stop());
 
@@ -32,22 +31,6 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const verdict = await judges.x509Svid({ chain: held, bundles: { [trustDomain]: roots }, key: held });
       assert.deepEqual(verdict.errors, []);
       return verdict.facts.id;
-    }
-
-    /** The last line of a client of the examples, once it has ended well: before it there may be failed attempts. */
-    async function outputOf(name: string): Promise<string> {
-      const { kubectl, request } = installation.controlPlane;
-      const logs = () => kubectl(['logs', '--namespace', 'mesh', name]);
-      try {
-        await waitFor(`the end of ${name}`, async () => {
-          const { body } = await request('GET', `/api/v1/namespaces/mesh/pods/${name}`);
-          return body.status?.phase === 'Succeeded';
-        });
-      } catch (error) {
-        const seen = [logs().catch(String), kubectl(['describe', 'pods', '--namespace', 'mesh'])];
-        throw new Error([(error as Error).message, ...(await Promise.all(seen))].join('\n'));
-      }
-      return (await logs()).trim().split('\n').at(-1) ?? '';
     }
 
     test('pod-identity gives a pod its own name, which go-spiffe accepts', async () => {
@@ -68,18 +51,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       };
       await startWorkload(installation, running);
       assert.equal(await idOf(running), `spiffe://${trustDomain}/ns/team-a/sa/db`);
-      const registration = {
-        apiVersion: 'kubespiffe.io/v1alpha1',
-        kind: 'WorkloadRegistration',
-        metadata: { name: 'billing', namespace: 'team-a' },
-        spec: {
-          podSelector: { matchLabels: { app: 'billing' } },
-          spiffeIDTemplate:
-            'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/app/{{ index .PodMeta.Labels "app" }}',
-        },
-      };
-      const { kubectl } = installation.controlPlane;
-      await kubectl(['apply', '-f', '-'], { input: JSON.stringify(registration) });
+      await registerApp(installation.controlPlane, 'team-a', 'billing');
       const named = `spiffe://${trustDomain}/ns/team-a/app/billing`;
       const later = { ...running, name: 'second' };
       await startWorkload(installation, later);
@@ -91,7 +63,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
     });
 
     test('the example of a client without SPIFFE verifies a server by the DNS name of its Service', async () => {
-      assert.equal(await outputOf('plain-client'), 'hello anybody');
+      assert.equal(await answerIn(installation.controlPlane, 'plain-client'), 'hello anybody');
       const server = { namespace: 'mesh', name: 'shop' };
       await waitForPod(installation.controlPlane, server);
       const pem = await installation.node.exec(server, [
@@ -109,12 +81,12 @@ for (const choice of clusterChoices().slice(0, 1)) {
 
     test('the example of a client with a SPIFFE ID is known to the server that it verifies by a DNS name', async () => {
       const id = `spiffe://${trustDomain}/ns/mesh/sa/spiffe-client`;
-      assert.equal(await outputOf('spiffe-client'), `hello URI:${id}`);
+      assert.equal(await answerIn(installation.controlPlane, 'spiffe-client'), `hello URI:${id}`);
     });
 
     test('the example with SPIFFE IDs on both sides connects', async () => {
       const id = `spiffe://${trustDomain}/ns/mesh/sa/ledger-client`;
-      assert.equal(await outputOf('ledger-client'), `hello URI:${id}`);
+      assert.equal(await answerIn(installation.controlPlane, 'ledger-client'), `hello URI:${id}`);
     });
   });
 }

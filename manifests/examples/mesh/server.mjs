@@ -8,7 +8,7 @@ const { CREDENTIALS, ROOTS, CLIENT_ID } = process.env;
 function credentials() {
   const pem = readFileSync(CREDENTIALS);
   const own = { key: pem, cert: pem, minVersion: 'TLSv1.3' };
-  return ROOTS ? { ...own, ca: readFileSync(ROOTS), requestCert: true, rejectUnauthorized: true } : own;
+  return ROOTS ? { ...own, ca: readFileSync(ROOTS), requestCert: true } : own;
 }
 
 const server = createServer(credentials(), (request, response) => {
