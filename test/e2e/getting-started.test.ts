@@ -84,6 +84,11 @@ describe('getting started, on the cluster that the page recommends', () => {
     assert.match(output, /Result: conforms/);
   });
 
+  it('explains the SPIFFE ID that a registration gives to this pod', async () => {
+    const output = await follow('Another SPIFFE ID', 'registration.yaml');
+    assert.match(output, /spiffe:\/\/example\.org\/ns\/default\/app\/example/);
+  });
+
   for (const [overlay, heading, example] of [
     ['examples/tokens', 'Tokens', 'jwt-svid.yaml'],
     ['examples/without-pod-certificates', 'Without Pod Certificates', 'jwt-svid-roots-configmap.yaml'],
