@@ -352,4 +352,9 @@ export const badInput: readonly BadInput[] = [
       ['config/load.test.ts', 'a wrong value is a mistake even where another source overrides it'],
     ],
   },
+  {
+    input: 'pod-identity asked for another name by the annotation `kubespiffe.io/registration`',
+    verdict: ['InvalidUnverifiedUserAnnotations'],
+    tests: [['contract/pod-identity.test.ts', 'pod-identity denies a request that wants to choose its name']],
+  },
 ];
