@@ -11,17 +11,22 @@ import {
   tokenFor,
 } from '../contract/token-endpoint.ts';
 import { answerTo, create, createPod, requestFor, requestOfOldKubelet } from '../contract/workloads.ts';
+import { run } from '../tools/run.ts';
 import { type AskedFor, auditLogIn } from './audit-log.ts';
 import { rolesAt } from './roles.ts';
 
 const crds = join(import.meta.dirname, '../../manifests/crds');
-const configMapRbac = join(import.meta.dirname, '../../manifests/roots-configmap/rbac.yaml');
+const componentRoles = ['roots-configmap', 'service-dns'].map((name) =>
+  join(import.meta.dirname, `../../manifests/${name}/rbac.yaml`),
+);
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
 const rolePaths = [
   `${rbac}/clusterroles/kubespiffe-signer`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signer`,
   `${rbac}/clusterroles/kubespiffe-token-endpoint`,
   `${rbac}/clusterroles/kubespiffe-roots-configmap`,
+  `${rbac}/clusterroles/kubespiffe-service-dns`,
+  `${rbac}/namespaces/kubespiffe/roles/kubespiffe-service-dns`,
 ];
 const user = 'system:serviceaccount:kubespiffe:kubespiffe-signer';
 const trustBundle = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
@@ -54,8 +59,13 @@ before(async () => {
   controlPlane = await startControlPlane({ betaApis: true, apiServerFlags: auditLog.flags });
   const installed = await installTokenEndpoint(controlPlane);
   await controlPlane.kubectl(['apply', '--server-side', '-k', crds]);
-  await controlPlane.kubectl(['apply', '-f', configMapRbac]);
-  endpoint = await startTokenSigner(installed, { flags: ['--roots-config-map', 'kubespiffe-roots'] });
+  for (const file of componentRoles) await controlPlane.kubectl(['apply', '-f', file]);
+  const words = ['ca', 'create', '--kind', 'service-dns', '--ca-id', 'dns-1'];
+  const created = await run([...words, '--kubeconfig', controlPlane.kubeconfig]);
+  assert.equal(created.code, 0, created.stderr);
+  endpoint = await startTokenSigner(installed, {
+    flags: ['--roots-config-map', 'kubespiffe-roots', '--service-dns-enabled', 'true'],
+  });
   await endpoint.signer.ready();
 });
 after(async () => {
@@ -73,6 +83,15 @@ async function useEverything(): Promise<void> {
   const pod = await createPod(controlPlane);
   await answerTo(controlPlane, await requestFor(controlPlane, pod));
   await answerTo(controlPlane, await requestOfOldKubelet(controlPlane, pod));
+  const server = await createPod(controlPlane, { labels: { app: 'web' } });
+  await create(controlPlane, '/api/v1/namespaces/default/services', {
+    metadata: { name: 'web' },
+    spec: { selector: { app: 'web' }, ports: [{ port: 443 }] },
+  });
+  await answerTo(
+    controlPlane,
+    await requestFor(controlPlane, server, { signerName: 'kubespiffe.io/service-dns' }),
+  );
   // Told on the pod twice: an Event, and its repetition.
   const annotated = { unverifiedUserAnnotations: { 'example.org/wish': 'a name' } };
   for (let i = 0; i < 2; i += 1) await answerTo(controlPlane, await requestFor(controlPlane, pod, annotated));
