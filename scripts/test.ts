@@ -57,6 +57,7 @@ if (kind === 'unit') {
 
 /** Runs the files in this order, and says at the end which took longest. A failure is the exit code of this process. */
 async function runFiles(files: readonly string[], concurrency: number): Promise<void> {
+  if (files.length === 0) throw new Error('no test files found');
   const took = new Map<string, number>();
   const paths = files.map((file) => join(root, file));
   // A failed test may leave processes running. Its file ends all the same.
