@@ -14,6 +14,7 @@ import { doctor } from './commands/doctor.ts';
 import { explain } from './commands/explain.ts';
 import { inspect } from './commands/inspect.ts';
 import { inspectPcr } from './commands/inspect-pcr.ts';
+import { migrateFromSpire } from './commands/migrate-spire.ts';
 import { registration } from './commands/registration.ts';
 import { signer } from './commands/signer.ts';
 import { token } from './commands/token.ts';
@@ -41,6 +42,8 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
     kubespiffe inspect credentials.pem`,
   );
   doctor(program, terminal, done);
+  const migrate = program.command('migrate').description('Bring registrations from other systems.');
+  migrateFromSpire(migrate, terminal, done);
   const ca = program.command('ca').description('Make, show, import and restore the CAs that sign.');
   caCreate(ca, terminal);
   caShow(ca, terminal, done);

@@ -51,6 +51,7 @@ describe('help', () => {
 
   for (const args of [
     ['doctor'],
+    ['migrate', 'spire'],
     ['ca', 'create'],
     ['ca', 'show'],
     ['ca', 'import'],

@@ -1,0 +1,224 @@
+import { parseDuration } from '../../signer/config/values.ts';
+import { isJsonObject, type JsonObject } from '../../spiffe/json.ts';
+import type { FileObject } from '../registration/documents.ts';
+import { lint } from '../registration/lint.ts';
+import { changed, check, leftOut, type Made, type Migration, type Note } from './notes.ts';
+import { federatedTrustDomain } from './spire-federation.ts';
+import { type Selection, selectionOf } from './spire-selectors.ts';
+
+export const spireGroup = 'spire.spiffe.io';
+
+const converters: Readonly<Record<string, (name: string, spec: JsonObject) => Made>> = {
+  ClusterSPIFFEID: clusterSpiffeId,
+  ClusterStaticEntry: clusterStaticEntry,
+  ClusterFederatedTrustDomain: federatedTrustDomain,
+};
+
+/**
+ * Makes our resources of those of the SPIRE controller manager. Nothing that is made gives a name to more than the
+ * original does: what would is left out. Pure.
+ *
+ * @param clusterDomain what templates call .ClusterDomain, which the signer does not know.
+ */
+export function migrateSpire(objects: readonly FileObject[], clusterDomain?: string): Migration {
+  const made: JsonObject[] = [];
+  const notes: Note[] = [];
+  for (const { kind, name, apiVersion, object } of objects) {
+    const title = `${kind || 'object'} ${name || '(without a name)'}`;
+    const convert = apiVersion.startsWith(`${spireGroup}/`) ? converters[kind] : undefined;
+    if (!convert) {
+      notes.push({
+        object: title,
+        ...leftOut(`it is not a resource of the SPIRE controller manager that registers workloads`),
+      });
+      continue;
+    }
+    const spec = withClusterDomain(isJsonObject(object.spec) ? object.spec : {}, clusterDomain);
+    const result = convert(name, spec);
+    const problem = result.object && problemOf(result.object);
+    if (result.object && problem === undefined) made.push(result.object);
+    const all = problem === undefined ? result.notes : [leftOut(problem)];
+    notes.push(...all.map((note) => ({ object: title, ...note })));
+  }
+  const registrations = made.filter(({ kind }) => kind === 'ClusterWorkloadRegistration');
+  if (registrations.length > 1) {
+    const message =
+      'a pod that several of them match gets no name (RegistrationAmbiguous), where SPIRE gives it one identity for each. ' +
+      'Give them different priorities, and see `kubespiffe registration what-if -f FILE`';
+    notes.push({ object: `${registrations.length} registrations`, ...check(message) });
+  }
+  return { objects: made, notes };
+}
+
+const clusterDomainValue = /\{\{\s*\.ClusterDomain\s*\}\}/g;
+
+function withClusterDomain(spec: JsonObject, clusterDomain: string | undefined): JsonObject {
+  if (clusterDomain === undefined) return spec;
+  const filled = (value: unknown) =>
+    typeof value === 'string' ? value.replace(clusterDomainValue, clusterDomain) : value;
+  const { spiffeIDTemplate, dnsNameTemplates } = spec;
+  return {
+    ...spec,
+    spiffeIDTemplate: filled(spiffeIDTemplate),
+    ...(Array.isArray(dnsNameTemplates) && { dnsNameTemplates: dnsNameTemplates.map(filled) }),
+  };
+}
+
+/** Why the signer would not use a registration. */
+function problemOf(object: JsonObject): string | undefined {
+  if (object.kind !== 'ClusterWorkloadRegistration') return undefined;
+  const { name } = object.metadata as { name: string };
+  const file = { file: '', apiVersion: String(object.apiVersion), kind: String(object.kind), name };
+  const report = lint([{ ...file, namespace: undefined, object, lineOf: () => 1 }]);
+  const message = report.problems.find(({ severity }) => severity === 'error')?.message;
+  return message?.includes('.ClusterDomain')
+    ? 'its templates use .ClusterDomain, which the signer does not know: give the domain with --cluster-domain'
+    : message;
+}
+
+function registration(name: string, spec: JsonObject): JsonObject {
+  const given = Object.entries(spec).filter(([, value]) => value !== undefined);
+  return {
+    apiVersion: 'kubespiffe.io/v1alpha1',
+    kind: 'ClusterWorkloadRegistration',
+    metadata: { name },
+    spec: Object.fromEntries(given),
+  };
+}
+
+function clusterSpiffeId(name: string, spec: JsonObject): Made {
+  const templates = listOfTexts(spec.workloadSelectorTemplates);
+  const selection = selectionOf(templates, {
+    podSelector: spec.podSelector,
+    namespaceSelector: spec.namespaceSelector,
+  });
+  if (!selection.ok) return { notes: [leftOut(`workloadSelectorTemplates ${selection.reason}`)] };
+  const { selects, isAll } = selection.value;
+  const shared = sharedFields(spec, { ttl: spec.ttl, jwtTTL: spec.jwtTtl });
+  return {
+    object: registration(name, {
+      ...selects,
+      ...(isAll && { matchAllPods: true }),
+      spiffeIDTemplate: spec.spiffeIDTemplate,
+      ...nonEmptyList('dnsNameTemplates', spec.dnsNameTemplates),
+      ...(spec.autoPopulateDNSNames === true && { autoPopulateDNSNames: true }),
+      ...shared.fields,
+      ...(spec.fallback === true && { fallback: true }),
+    }),
+    notes: [
+      ...(isAll
+        ? [
+            check(
+              'it selects every pod of the cluster. Namespaces that the configuration of the SPIRE controller manager ignores are included: add a namespaceSelector without them',
+            ),
+          ]
+        : []),
+      ...(spec.autoPopulateDNSNames === true
+        ? [
+            check(
+              'autoPopulateDNSNames adds the names of Services whose selector matches the pod, also before the pod is ready',
+            ),
+          ]
+        : []),
+      ...templateNotes([spec.spiffeIDTemplate, ...listOfTexts(spec.dnsNameTemplates)]),
+      ...shared.notes,
+    ],
+  };
+}
+
+function clusterStaticEntry(name: string, spec: JsonObject): Made {
+  const selection: Selection = selectionOf(listOfTexts(spec.selectors), {});
+  if (!selection.ok) return { notes: [leftOut(`selectors ${selection.reason}`)] };
+  if (selection.value.isAll) return { notes: [leftOut('it has no selectors')] };
+  const shared = sharedFields(spec, { ttl: spec.x509SVIDTTL, jwtTTL: spec.jwtSVIDTTL });
+  return {
+    object: registration(name, {
+      ...selection.value.selects,
+      spiffeIDTemplate: spec.spiffeID,
+      ...nonEmptyList('dnsNameTemplates', spec.dnsNames),
+      ...shared.fields,
+    }),
+    notes: [
+      check(`parentID ${String(spec.parentID)} has no counterpart: the pods may run on any node`),
+      ...shared.notes,
+    ],
+  };
+}
+
+/** Fields that both kinds have. */
+function sharedFields(
+  spec: JsonObject,
+  lifetimes: Record<'ttl' | 'jwtTTL', unknown>,
+): { fields: JsonObject; notes: Omit<Note, 'object'>[] } {
+  const notes: Omit<Note, 'object'>[] = [];
+  const fields: Record<string, unknown> = {};
+  for (const [field, least] of [
+    ['ttl', '1h'],
+    ['jwtTTL', '1m'],
+  ] as const) {
+    const value = lifetimes[field];
+    const ms = parseDuration(String(value ?? '0s'));
+    // The controller manager writes 0s where nothing was given.
+    if (ms === 0) continue;
+    const isShort = ms !== undefined && ms < (parseDuration(least) ?? 0);
+    fields[field] = isShort ? least : value;
+    if (isShort)
+      notes.push(changed(`${field} was ${String(value)}, and ${least} is the least that is possible`));
+  }
+  if (spec.admin === true)
+    notes.push(changed('admin was left out: it is a right at the API of the SPIRE server'));
+  if (spec.downstream === true)
+    notes.push(
+      changed(
+        'downstream was left out: it lets a nested SPIRE server get a CA, and this signer issues certificates for workloads only',
+      ),
+    );
+  const federatesWith = listOfTexts(spec.federatesWith);
+  if (federatesWith.length > 0) {
+    fields.federatesWith = federatesWith;
+    notes.push(
+      check(
+        'federatesWith is kept and shown. Nothing is fetched for it: see ClusterFederatedTrustDomain below',
+      ),
+    );
+  }
+  if (typeof spec.hint === 'string' && spec.hint !== '') fields.hint = spec.hint;
+  if (typeof spec.className === 'string' && spec.className !== '') {
+    fields.className = spec.className;
+    notes.push(
+      check(
+        `className ${spec.className} is kept: only signers with the setting registrationClass ${spec.className} use it. Remove it for a signer without that setting`,
+      ),
+    );
+  }
+  return { fields, notes };
+}
+
+/** What templates need of the settings. */
+function templateNotes(templates: readonly unknown[]): Omit<Note, 'object'>[] {
+  const text = templates.map(String).join(' ');
+  const annotations = [...text.matchAll(/\.PodMeta\.Annotations(?:\s+["`]([^"`]+)["`]|\.(\w+))/g)].map(
+    ([, one, other]) => one ?? other,
+  );
+  return [
+    ...(text.includes('.ClusterName')
+      ? [check('the templates use .ClusterName: set clusterName of the signer')]
+      : []),
+    ...(annotations.length > 0
+      ? [
+          check(
+            `the templates use annotations: add ${[...new Set(annotations)].join(', ')} to the setting podAnnotations of the signer`,
+          ),
+        ]
+      : []),
+  ];
+}
+
+export function listOfTexts(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
+}
+
+const nonEmptyList = (field: string, value: unknown): JsonObject => {
+  const list = listOfTexts(value);
+  return list.length > 0 ? { [field]: list } : {};
+};
