@@ -16,7 +16,8 @@ export type PodCredential = { readonly subjectToken: string } | { readonly crede
 export async function getJwtSvid(wanted: {
   readonly url: URL;
   readonly credential: PodCredential;
-  readonly audience: string;
+  /** One or several. */
+  readonly audience: string | readonly string[];
   readonly trust: HttpsRequest['trust'];
   readonly env: HttpsRequest['env'];
 }): Promise<string> {
@@ -38,18 +39,18 @@ export async function getJwtSvid(wanted: {
 
 type Asking = Pick<HttpsRequest, 'headers' | 'body' | 'client'>;
 
-function exchangeOf(subjectToken: string, audience: string): Asking {
+function exchangeOf(subjectToken: string, audience: string | readonly string[]): Asking {
   const form = new URLSearchParams({
     grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
     subject_token: subjectToken,
     subject_token_type: jwtType,
-    audience,
   });
+  for (const each of [audience].flat()) form.append('audience', each);
   const headers = { 'content-type': 'application/x-www-form-urlencoded' };
   return { headers, body: form.toString() };
 }
 
-function shortForm(credentialBundle: string, audience: string): Asking {
+function shortForm(credentialBundle: string, audience: string | readonly string[]): Asking {
   const blocks = decodePem(credentialBundle);
   const labels = new Set(blocks.ok ? blocks.value.map(({ label }) => label) : []);
   if (!labels.has('CERTIFICATE') || ![...labels].some((label) => label.endsWith('PRIVATE KEY'))) {

@@ -1,6 +1,6 @@
 /**
  * The `kubespiffe` command. The signer is a long-lived process with a memory budget, so it is started before any of
- * what only people at a terminal need is loaded.
+ * what only people at a terminal need is loaded; and so is the sidecar of pods.
  */
 const [verb, ...rest] = process.argv.slice(2);
 
@@ -15,6 +15,10 @@ if (verb === 'signer') {
   const { processTerminal } = await import('./terminal.ts');
   const terminal = processTerminal();
   for (const name of await completeLive(rest, terminal)) terminal.out(`${name}\n`);
+} else if (verb === 'workload-api') {
+  const { runSidecar } = await import('./sidecar.ts');
+  const { processTerminal } = await import('./terminal.ts');
+  process.exitCode = await runSidecar(process.argv.slice(2), processTerminal());
 } else {
   const { runCli } = await import('./cli.ts');
   const { processTerminal } = await import('./terminal.ts');

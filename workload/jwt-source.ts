@@ -22,12 +22,12 @@ export interface JwtSvid {
 /** Gives JWT-SVIDs of this workload. */
 export interface JwtSource {
   /**
-   * A token for an audience: the one that is known until half of its life, then a new one. While no new one can be had, the
+   * A token for one audience, or for several together: the one that is known until half of its life, then a new one. While no new one can be had, the
    * known one is given until it expires, and `problem` is emitted.
    *
    * @throws KubespiffeError TOKEN_REFUSED where no token can be had.
    */
-  get(audience: string): Promise<JwtSvid>;
+  get(audience: string | readonly string[]): Promise<JwtSvid>;
   readonly events: EventEmitter<SourceEvents>;
 }
 
@@ -91,24 +91,28 @@ export function createJwtSource({
   const known = new Map<string, Known>();
   const asking = new Map<string, Promise<JwtSvid>>();
 
-  const ask = async (audience: string): Promise<JwtSvid> => {
+  const ask = async (audience: string | readonly string[], name: string): Promise<JwtSvid> => {
     const trust = { ca: rootsOf(credential) };
     const token = await getJwtSvid({ url, credential: await proofOf(credential), audience, trust, env });
     const svid = readAnswer(token, audience, now(), url);
-    known.delete(audience);
-    known.set(audience, { svid, renewAt: (now() + svid.expiresAt * 1000) / 2 });
+    known.delete(name);
+    known.set(name, { svid, renewAt: (now() + svid.expiresAt * 1000) / 2 });
     const [oldest] = known.keys();
     if (known.size > maxAudiences && oldest !== undefined) known.delete(oldest);
     return svid;
   };
-  const renew = async (audience: string, last: Known | undefined): Promise<JwtSvid> => {
+  const renew = async (
+    audience: string | readonly string[],
+    name: string,
+    last: Known | undefined,
+  ): Promise<JwtSvid> => {
     try {
-      return await ask(audience);
+      return await ask(audience, name);
     } catch (error) {
       const problem =
         error instanceof KubespiffeError ? error : new KubespiffeError('TOKEN_REFUSED', messageOf(error));
       if (!last || now() >= last.svid.expiresAt * 1000) throw problem;
-      known.set(audience, { ...last, renewAt: now() + retryMs });
+      known.set(name, { ...last, renewAt: now() + retryMs });
       events.emit('problem', problem);
       return last.svid;
     }
@@ -117,12 +121,13 @@ export function createJwtSource({
   return {
     events,
     async get(audience) {
-      const last = known.get(audience);
+      const name = JSON.stringify([audience].flat());
+      const last = known.get(name);
       if (last && now() < Math.min(last.renewAt, last.svid.expiresAt * 1000)) return last.svid;
-      const open = asking.get(audience);
+      const open = asking.get(name);
       if (open) return open;
-      const asked = renew(audience, last).finally(() => asking.delete(audience));
-      asking.set(audience, asked);
+      const asked = renew(audience, name, last).finally(() => asking.delete(name));
+      asking.set(name, asked);
       return asked;
     },
   };
@@ -149,8 +154,9 @@ async function proofOf(credential: JwtCredential): Promise<PodCredential> {
   return { credentialBundle: `${privateKey.export({ type: 'pkcs8', format: 'pem' })}${chainPem}` };
 }
 
-function readAnswer(token: string, audience: string, nowMs: number, url: URL): JwtSvid {
+function readAnswer(token: string, audiences: string | readonly string[], nowMs: number, url: URL): JwtSvid {
   const parsed = parseJwt(token);
+  const [audience] = [audiences].flat();
   const broken = parsed.ok
     ? checkJwtSvid(parsed.value, { now: Math.floor(nowMs / 1000), audience }).find(
         ({ level, ok }) => level === 'must' && !ok,

@@ -17,7 +17,7 @@ const mayUse: Record<string, readonly string[]> = {
   spiffe: ['spiffe/pki'],
   client: library,
   workload: ['client', ...library],
-  'workload/api': library,
+  'workload/api': ['workload', 'client', ...library],
   'signer/observe': ['spiffe/pki'],
   'signer/kube': ['client', ...library],
   'signer/identity': kube,
@@ -46,7 +46,7 @@ const mayUse: Record<string, readonly string[]> = {
  */
 const mayBeUsedByTools = [
   ...['signer/trust', 'signer/config', 'signer/issuance', 'signer/signers', 'signer/token/caller'],
-  ...['signer/token/svid', 'signer/observe', ...facts],
+  ...['signer/token/svid', 'signer/observe', 'workload', 'workload/api', ...facts],
 ];
 
 /** The table of rights that a replica needs. It stands beside the wiring, and `kubespiffe doctor` reads it. */

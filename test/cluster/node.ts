@@ -33,6 +33,8 @@ export interface Node {
   importImage(archive: string): Promise<string[]>;
   /** `kubectl exec`: standard output of a command in a pod's container. */
   exec(pod: PodName, command: readonly string[], options?: { container?: string }): Promise<string>;
+  /** Where this machine sees a file of a pod's volume. */
+  volumePath(pod: PodName, volume: string, file: string, plugin?: 'projected' | 'empty-dir'): Promise<string>;
   /** A file of a pod's volume as kubelet wrote it, for images that hold no `cat`. */
   readVolumeFile(pod: PodName, volume: string, file: string): Promise<string>;
   stop(): Promise<void>;
@@ -165,6 +167,12 @@ async function join(
     process.kill(await onlyChildOf(kubelet), 'SIGKILL');
     await waitFor('the end of kubelet', () => kubelet.hasExited());
   };
+  const volumePath: Node['volumePath'] = async (pod, volume, file, plugin = 'projected') => {
+    const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
+    const { body } = await controlPlane.request('GET', path);
+    const folder = `pods/${body.metadata.uid}/volumes/kubernetes.io~${plugin}/${volume}`;
+    return `/proc/${member.pid}/root/var/lib/kubelet/${folder}/${file}`;
+  };
   return {
     name,
     address: network.node(member.index),
@@ -183,14 +191,8 @@ async function join(
         '--',
         ...command,
       ]),
-    readVolumeFile: async (pod, volume, file) => {
-      const { body } = await controlPlane.request(
-        'GET',
-        `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`,
-      );
-      const folder = `pods/${body.metadata.uid}/volumes/kubernetes.io~projected/${volume}`;
-      return readFile(`/proc/${member.pid}/root/var/lib/kubelet/${folder}/${file}`, 'utf8');
-    },
+    volumePath,
+    readVolumeFile: async (pod, volume, file) => readFile(await volumePath(pod, volume, file), 'utf8'),
     stop,
     [Symbol.asyncDispose]: stop,
   };

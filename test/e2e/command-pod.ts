@@ -69,8 +69,12 @@ export async function runExamplePod(
   { controlPlane }: Pick<Installation, 'controlPlane'>,
   file: string,
 ): Promise<{ succeeded: boolean; output: string }> {
-  const example = parse(await readFile(join(import.meta.dirname, '../../manifests/examples', file), 'utf8'));
-  return runPod(controlPlane, example);
+  return runPod(controlPlane, await readExample(file));
+}
+
+/** The object in a file of manifests/examples. */
+export async function readExample(file: string) {
+  return parse(await readFile(join(import.meta.dirname, '../../manifests/examples', file), 'utf8'));
 }
 
 /** Waits until the Service leads to a signer: kube-proxy learns a moment after the Deployment that its pods are ready. */

@@ -1,5 +1,8 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
+import { mkdtemp, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose';
 import { Agent, fetch } from 'undici';
@@ -19,6 +22,7 @@ import {
   fetchCertificate,
   fetchToken,
   fetchTokenByCertificate,
+  readExample,
   runCommandPod,
   runExamplePod,
 } from './command-pod.ts';
@@ -96,6 +100,30 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const { access_token: token, expires_in: seconds } = JSON.parse(output);
       assert.equal(seconds, 300);
       await assertSvid(token, 'verifier-of-example', `spiffe://${trustDomain}/ns/default/sa/default`);
+    });
+
+    it('go-spiffe gets all of them from the Workload API of the example, in which a sidecar serves it', async () => {
+      const example = await readExample('workload-api.yaml');
+      const { controlPlane, node } = installation;
+      await controlPlane.request('POST', '/api/v1/namespaces/default/pods', example);
+      await controlPlane.kubectl(['wait', '--for=condition=Ready', 'pod/workload-api', '--timeout=60s']);
+      const pod = { namespace: 'default', name: 'workload-api' };
+      // A socket has at most 107 bytes of path.
+      const link = join(await mkdtemp(join(tmpdir(), 'socket-')), 's');
+      await symlink(await node.volumePath(pod, 'workload-api', 'socket', 'empty-dir'), link);
+      const verdict = await waitFor('the keys of JWT-SVIDs', async () => {
+        const asked = await judges.workloadApi({ address: `unix://${link}`, audience });
+        if (!asked.ok) throw new Error(asked.errors.join());
+        return asked;
+      });
+      const id = `spiffe://${trustDomain}/ns/default/sa/default`;
+      assert.ok(verdict.facts.x509?.startsWith(`${id} `), verdict.facts.x509);
+      assert.equal(verdict.facts.jwt?.trim(), id);
+      assert.equal(verdict.facts.validated, id);
+      assert.match(
+        await controlPlane.kubectl(['logs', 'workload-api', '-c', 'main']),
+        /unix:\/\/\/run\/workload-api/,
+      );
     });
 
     it('from outside the cluster, go-spiffe fetches the bundle over both profiles, and jose and py-spiffe take a token by the key set', async () => {

@@ -97,7 +97,7 @@ type watcher struct {
 }
 
 func (w *watcher) OnX509ContextUpdate(context *workloadapi.X509Context) {
-	w.print(accepted(map[string]string{"x509": describe(context)}))
+	w.print(accepted(map[string]string{"x509": describe(context), "x509-bundles": domains(context)}))
 }
 
 func (w *watcher) OnX509ContextWatchError(err error) {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { authorityKinds, authorityStates } from '../../signer/authority/states.ts';
-import { buildProgram, everyCommand, pathOf } from '../../tools/cli.ts';
+import { buildProgram } from '../../tools/cli.ts';
+import { everyCommand, pathOf } from '../../tools/run.ts';
 import type { Terminal } from '../../tools/terminal.ts';
 
 const page = (name: string) => readFileSync(new URL(`../../docs/reference/${name}`, import.meta.url), 'utf8');

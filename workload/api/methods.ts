@@ -65,6 +65,7 @@ export async function fetchJwtSvid(
   if (audiences.length > maxAudiences)
     return refuse(invalid(`at most ${maxAudiences} audiences are allowed`));
   if (wanted !== '' && !parseSpiffeId(wanted).ok) return refuse(invalid('spiffe_id is not a SPIFFE ID'));
+  if (!source.jwtSvids) return refuse(refusals.noTokens);
   const state = source.current();
   if (!state) return refuse(refusals.notReady);
   if (!state.svids.some(({ spiffeId }) => wanted === '' || spiffeId === wanted))

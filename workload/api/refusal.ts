@@ -29,6 +29,10 @@ export const refusals = {
     code: status.PERMISSION_DENIED,
     details: 'this workload has no JWT keys of any trust domain; check --token-endpoint of the Workload API',
   },
+  noTokens: {
+    code: status.UNIMPLEMENTED,
+    details: 'this Workload API gives no JWT-SVIDs; start it with --token-endpoint',
+  },
   tooManyStreams: {
     code: status.RESOURCE_EXHAUSTED,
     details: 'too many streams are open; close those that are not needed',

@@ -113,7 +113,7 @@ function refusalOf(metadata: Metadata): Refusal | undefined {
 
 /**
  * Listens until the signal is aborted, then ends the streams and removes the socket.
- *
+ * @returns once it listens.
  * @throws KubespiffeError FILE_UNWRITABLE when the socket cannot be made, ALREADY_EXISTS when another process serves it.
  */
 export async function listen(server: Server, address: EndpointAddress, signal: AbortSignal): Promise<void> {

@@ -44,8 +44,11 @@ export interface WorkloadSource {
   /** Calls the listener after each change. @returns a function that ends it. */
   onChange(listener: () => void): () => void;
   /**
-   * One JWT-SVID for each identity of the workload, or for the one that is asked for; empty where it has none such.
+   * Undefined where the workload gets no JWT-SVIDs. One JWT-SVID for each identity of the workload, or for the one that is asked for; empty where it has none such.
    * @throws what prevents it, with a message for people and without a token in it.
    */
-  jwtSvids(audiences: readonly string[], spiffeId: string | undefined): Promise<readonly ApiJwtSvid[]>;
+  readonly jwtSvids?: (
+    audiences: readonly string[],
+    spiffeId: string | undefined,
+  ) => Promise<readonly ApiJwtSvid[]>;
 }

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { existsSync, rmSync } from 'node:fs';
+import { mkdtemp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { type Child, startChild, waitFor } from '../../cluster/process.ts';
+import { type Judges, openJudges } from '../../judges/judges.ts';
+import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
+import { launcher, run } from '../../tools/run.ts';
+import { credentialsFor, newVolume, swap } from '../credentials.ts';
+
+const webId = 'spiffe://example.org/ns/shop/sa/web';
+const podId = 'spiffe://example.org/ns/shop/pod/web-0';
+
+let folder: string;
+let judges: Judges;
+let home: TestCa;
+let partner: TestCa;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'workload-api-'));
+  judges = await openJudges();
+  home = await makeCa();
+  partner = await makeCa({ trustDomain: 'partner.example' });
+});
+after(() => rmSync(folder, { recursive: true }));
+
+const volumeOf = async (id: string) =>
+  newVolume(folder, { 'credentials.pem': (await credentialsFor(id, home)).pem, 'roots.pem': home.pem });
+
+let count = 0;
+
+/** Runs `kubespiffe workload-api` while the test acts. */
+async function serving(
+  args: readonly string[],
+  act: (served: { uri: string; child: Child }) => Promise<void>,
+): Promise<void> {
+  count += 1;
+  const path = join(folder, `${count}.sock`);
+  const uri = `unix://${path}`;
+  const command = [launcher, 'workload-api', '--socket', uri, ...args];
+  const child = startChild('workload-api', command, { logFile: join(folder, `${count}.log`) });
+  try {
+    await act({ uri, child });
+  } finally {
+    await child.stop();
+  }
+  assert.equal(await child.exited, 'exit code 0', child.lastLines());
+  assert.equal(existsSync(path), false, 'the socket is gone');
+  assert.doesNotMatch(await readFile(child.logFile, 'utf8'), /PRIVATE KEY/);
+}
+
+/** The X.509 contexts that go-spiffe sees: the first, and the next after an action. */
+async function firstAndNext(uri: string, child: Child, change: () => void): Promise<(string | undefined)[]> {
+  await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
+  const updates = judges.workloadApiUpdates({ address: uri, updates: 2 });
+  // The first answer comes at once: when a second client has it too, the watch of the first one is open.
+  await waitFor(
+    'an answer',
+    async () => (await judges.workloadApiUpdates({ address: uri, updates: 1 }))[0]?.ok,
+  );
+  change();
+  return (await updates).map(({ facts }) => facts.x509);
+}
+
+describe('kubespiffe workload-api', () => {
+  it('gives go-spiffe the certificate of the volume, and its renewal', async () => {
+    const volume = await volumeOf(webId);
+    const renewed = await credentialsFor(webId, home);
+    await serving(['--credentials', volume], async ({ uri, child }) => {
+      const [first, next] = await firstAndNext(uri, child, () =>
+        swap(volume, { 'credentials.pem': renewed.pem, 'roots.pem': home.pem }),
+      );
+      assert.ok(first?.startsWith(`${webId} `), first);
+      assert.ok(next?.startsWith(`${webId} `), next);
+      assert.notEqual(first, next);
+    });
+  });
+
+  it('gives several identities with their hints, and the roots of a federated trust domain', async () => {
+    const roots = newVolume(folder, { 'partner.pem': partner.pem });
+    const args = [
+      ...[
+        '--credentials',
+        `${await volumeOf(webId)}=internal`,
+        '--credentials',
+        `${await volumeOf(podId)}=pod`,
+      ],
+      ...['--bundle', `partner.example=${join(roots, 'partner.pem')}`],
+    ];
+    await serving(args, async ({ uri, child }) => {
+      await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
+      const [seen] = await judges.workloadApiUpdates({ address: uri, updates: 1 });
+      assert.match(
+        seen?.facts.x509 ?? '',
+        /^spiffe:\/\/example\.org\/ns\/shop\/sa\/web \w+ internal, spiffe:.*pod$/,
+      );
+      assert.deepEqual(seen?.facts['x509-bundles']?.split(' ').toSorted(), [
+        'example.org',
+        'partner.example',
+      ]);
+    });
+  });
+
+  it('waits for a volume that is not there yet, and says so once', async () => {
+    const volume = newVolume(folder, {});
+    const credentials = await credentialsFor(webId, home);
+    await serving(['--credentials', volume], async ({ uri, child }) => {
+      await waitFor('the warning', () => /warning: .*credentials\.pem/.test(child.lastLines()), {
+        needs: [child],
+      });
+      swap(volume, { 'credentials.pem': credentials.pem, 'roots.pem': home.pem });
+      await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
+      assert.equal(child.lastLines(50).match(/warning/g)?.length, 1, child.lastLines(50));
+    });
+  });
+
+  it('keeps the last good certificate when the volume breaks, and says so', async () => {
+    const volume = await volumeOf(webId);
+    await serving(['--credentials', volume], async ({ uri, child }) => {
+      await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
+      swap(volume, { 'credentials.pem': 'broken', 'roots.pem': home.pem });
+      await waitFor('the warning', () => /warning: /.test(child.lastLines()), { needs: [child] });
+      const [seen] = await judges.workloadApiUpdates({ address: uri, updates: 1 });
+      assert.ok(seen?.facts.x509?.startsWith(`${webId} `));
+    });
+  });
+
+  it('--check says whether it is served, for probes', async () => {
+    await serving(['--credentials', await volumeOf(webId)], async ({ uri, child }) => {
+      await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
+      const check = (address: string) => run(['workload-api', '--check', '--socket', address]);
+      assert.deepEqual(await check(uri), { code: 0, stdout: '', stderr: '' });
+      const refused = await check(`unix://${folder}/never.sock`);
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /nothing is served at unix:.*never\.sock/);
+    });
+  });
+
+  const wrong: [string, string[], RegExp][] = [
+    ['an address that is none', ['--socket', 'agent.sock'], /an address is unix:\/\/\/absolute\/path/],
+    ['an address for the whole network', ['--socket', 'tcp://0.0.0.0:80'], /not an address of loopback/],
+    ['several identities without hints', ['--credentials', 'a', '--credentials', 'b'], /need hints/],
+    ['several identities with the same hint', ['--credentials', 'a=x', '--credentials', 'b=x'], /need hints/],
+    ['a token without an endpoint', ['--token', 'token'], /--token is for --token-endpoint/],
+    ['an endpoint without TLS', ['--token-endpoint', 'http://tokens'], /https:\/\//],
+    ['a bundle without a trust domain', ['--bundle', 'roots.pem'], /--bundle TRUST_DOMAIN=FILE/],
+  ];
+  for (const [name, args, message] of wrong) {
+    it(`refuses ${name}`, async () => {
+      const volume = await volumeOf(webId);
+      const socket = args.includes('--socket') ? [] : ['--socket', `unix://${folder}/never.sock`];
+      const credentials = args.includes('--credentials') ? [] : ['--credentials', volume];
+      const { code, stderr } = await run(['workload-api', ...socket, ...credentials, ...args]);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, message);
+    });
+  }
+});

@@ -1,0 +1,223 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { messageOf } from '../../spiffe/errors.ts';
+import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { type EndpointAddress, parseEndpointAddress } from '../../workload/api/address.ts';
+import type { followEndpointBundle } from '../../workload/api/endpoint-bundle.ts';
+import { openBundleSource } from '../../workload/bundle-source.ts';
+import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
+import { endpointUrl } from '../bundle/inputs.ts';
+import { CliError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options {
+  credentials: readonly string[];
+  socket?: string;
+  tokenEndpoint?: string;
+  token?: string;
+  bundle: readonly string[];
+  check?: boolean;
+}
+
+/** While kubelet has not written the volume, or what is in it cannot be used. */
+const retryMs = 1_000;
+const defaultSocket = 'unix:///run/workload-api/socket';
+const collect = (value: string, earlier: readonly string[]) => [...earlier, value];
+
+/** `kubespiffe workload-api`: the SPIFFE Workload API beside an application, until SIGTERM. */
+export function workloadApi(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('workload-api')
+    .description(
+      'Serve the SPIFFE Workload API to the containers of a pod, until SIGTERM.\n\n' +
+        'Runs as a sidecar container and delivers what kubelet mounts: certificate, key and roots, and each renewal\n' +
+        'within a second. With --token-endpoint it delivers JWT-SVIDs too. It needs no privileges. Containers that mount\n' +
+        'the folder of the socket get the identity of the pod.',
+    );
+  withExamples(
+    command,
+    `
+    # X509-SVIDs from the volume of the pod
+    kubespiffe workload-api --credentials /run/spiffe --socket unix:///run/workload-api/socket
+
+    # JWT-SVIDs too; the pod proves itself by its certificate
+    kubespiffe workload-api --credentials /run/spiffe --token-endpoint https://kubespiffe-tokens.kubespiffe.svc
+
+    # Two identities, and the roots of a federated trust domain
+    kubespiffe workload-api --credentials /run/spiffe=internal --credentials /run/pod-identity=pod \\
+      --bundle partner.example=/run/partner/roots.pem`,
+  );
+  return command
+    .option(
+      '--credentials <folder[=hint]>',
+      'Folder with credentials.pem and roots.pem; repeat for several identities, the default one first. (default: /run/spiffe)',
+      collect,
+      [],
+    )
+    .option(
+      '--socket <address>',
+      `Where to listen: unix:///path, or tcp://IP:port of loopback. (default: SPIFFE_ENDPOINT_SOCKET, or ${defaultSocket})`,
+    )
+    .option('--token-endpoint <url>', 'Token endpoint that gives JWT-SVIDs and the keys that verify them.')
+    .option(
+      '--token <file>',
+      'With --token-endpoint: ServiceAccount token that proves the pod, in place of its certificate.',
+    )
+    .option(
+      '--bundle <domain=file>',
+      'Roots (PEM) or SPIFFE bundle of another trust domain; repeat for several.',
+      collect,
+      [],
+    )
+    .option(
+      '--check',
+      'Only say whether a Workload API is served at --socket, for probes: ends with 1 if not.',
+    )
+    .action(async (options: Options) => {
+      if (options.check) return check(addressOf(terminal, options));
+      const stopping = new AbortController();
+      const stop = () => stopping.abort();
+      process.once('SIGTERM', stop).once('SIGINT', stop);
+      try {
+        await serve(terminal, options, stopping.signal);
+      } finally {
+        stop();
+      }
+    });
+}
+
+async function serve(terminal: Terminal, options: Options, signal: AbortSignal): Promise<void> {
+  const address = addressOf(terminal, options);
+  const endpoint =
+    options.tokenEndpoint === undefined
+      ? undefined
+      : endpointUrl(options.tokenEndpoint, 'https://kubespiffe-tokens.kubespiffe.svc');
+  if (options.token !== undefined && !endpoint) {
+    throw new CliError('USAGE', '--token is for --token-endpoint', 'give both, or leave it out');
+  }
+  const { env } = terminal;
+  const warn = (problem: unknown) => terminal.err(`warning: ${messageOf(problem)}\n`);
+
+  const [first, ...others] = placesOf(options.credentials);
+  const openAll = async () => {
+    const sources = [await openWhenReady(first.folder, signal, warn)];
+    for (const { folder } of others) sources.push(await openWhenReady(folder, signal, warn));
+    return sources;
+  };
+  const [source, ...further] = await openAll();
+  if (!source || signal.aborted) return;
+  const federated = await openFederated(options.bundle, signal);
+
+  // Loaded only where it is used: the gRPC library costs memory that no other command needs.
+  const [{ createWorkloadApi, listen }, { createWorkloadSource }] = await Promise.all([
+    import('../../workload/api/server.ts'),
+    import('../../workload/api/workload-source.ts'),
+  ]);
+  const keys = endpoint && (await followKeys({ endpoint, own: source, env }, signal));
+  const workload = createWorkloadSource({
+    credentials: [
+      { source, hint: first.hint },
+      ...further.map((each, index) => ({ source: each, hint: others[index]?.hint ?? '' })),
+    ],
+    bundles: [...federated, ...(keys ? [keys] : [])],
+    tokens: endpoint && { endpoint, tokenFile: options.token, env },
+    onProblem: warn,
+  });
+  await listen(createWorkloadApi({ source: workload }), address, signal);
+  terminal.err(`serving the Workload API of ${source.svid.id.uri} at ${address.uri}\n`);
+  if (!signal.aborted) await once(signal, 'abort');
+}
+
+/** @throws CliError when nobody accepts a connection. */
+async function check(address: EndpointAddress): Promise<void> {
+  const socket =
+    address.kind === 'unix'
+      ? connect(address.path)
+      : connect(address.port, address.host.replace(/^\[|\]$/g, ''));
+  try {
+    await once(socket, 'connect');
+  } catch (error) {
+    const hint = 'see the log of the sidecar container for the reason';
+    throw new CliError('API_UNREACHABLE', `nothing is served at ${address.uri}: ${messageOf(error)}`, hint);
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function followKeys(needs: Parameters<typeof followEndpointBundle>[0], signal: AbortSignal) {
+  const { followEndpointBundle } = await import('../../workload/api/endpoint-bundle.ts');
+  return followEndpointBundle(needs, signal);
+}
+
+function addressOf(terminal: Terminal, { socket }: Options): EndpointAddress {
+  const uri = socket ?? terminal.env.SPIFFE_ENDPOINT_SOCKET ?? defaultSocket;
+  const address = parseEndpointAddress(uri);
+  if (address.ok) return address.value;
+  throw new CliError(
+    'USAGE',
+    `--socket ${uri}: ${address.reason}`,
+    `give an address such as ${defaultSocket}`,
+  );
+}
+
+interface Place {
+  readonly folder: string;
+  readonly hint: string;
+}
+
+/** @throws CliError USAGE: two SVIDs of a workload never have the same hint (Workload API 5.2.1). */
+function placesOf(credentials: readonly string[]): [Place, ...Place[]] {
+  const [first = '/run/spiffe', ...others] = credentials;
+  const read = (text: string): Place => {
+    const at = text.lastIndexOf('=');
+    return at < 0 ? { folder: text, hint: '' } : { folder: text.slice(0, at), hint: text.slice(at + 1) };
+  };
+  const places: [Place, ...Place[]] = [read(first), ...others.map(read)];
+  const hints = places.map(({ hint }) => hint);
+  if (places.length > 1 && (new Set(hints).size !== hints.length || hints.includes(''))) {
+    const hint = 'write --credentials FOLDER=HINT for each, with hints that differ';
+    throw new CliError('USAGE', 'several identities need hints that tell them apart', hint);
+  }
+  return places;
+}
+
+/** The volume of a pod may take a moment, and what is wrong with it may be corrected. */
+async function openWhenReady(
+  folder: string,
+  signal: AbortSignal,
+  warn: (problem: unknown) => void,
+): Promise<X509Source> {
+  let warned: string | undefined;
+  for (;;) {
+    try {
+      return await openX509Source(folder, { signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (messageOf(error) !== warned) warn(error);
+      warned = messageOf(error);
+      await pause(retryMs, undefined, { signal });
+    }
+  }
+}
+
+async function openFederated(bundles: readonly string[], signal: AbortSignal) {
+  const files: Record<string, string[]> = {};
+  for (const bundle of bundles) {
+    const at = bundle.indexOf('=');
+    const name = bundle.slice(0, Math.max(at, 0));
+    const trustDomain = parseTrustDomain(name);
+    if (!trustDomain.ok) {
+      throw new CliError(
+        'USAGE',
+        `--bundle ${bundle}: ${trustDomain.reason}`,
+        'write --bundle TRUST_DOMAIN=FILE',
+      );
+    }
+    files[name] = [...(files[name] ?? []), resolve(bundle.slice(at + 1))];
+  }
+  return Object.keys(files).length === 0 ? [] : [await openBundleSource(process.cwd(), files, { signal })];
+}

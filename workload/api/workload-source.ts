@@ -1,0 +1,126 @@
+import type { KubespiffeError } from '../../spiffe/errors.ts';
+import { publicJwkOf } from '../../spiffe/jwk.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import { createJwtSource, type JwtSource } from '../jwt-source.ts';
+import type { BundleSource, TrustBundle, TrustBundles } from '../trust-bundle.ts';
+import type { X509Source } from '../x509-source.ts';
+import type { ApiJwtBundle, ApiX509Svid, WorkloadSource, WorkloadState } from './state.ts';
+
+/** One credential of the workload: a volume that kubelet keeps. */
+export interface Credential {
+  readonly source: X509Source;
+  /** Unique; may be empty for one credential. */
+  readonly hint: string;
+}
+
+export interface WorkloadSourceNeeds {
+  /** The first one is the default. */
+  readonly credentials: readonly [Credential, ...Credential[]];
+  /** Further bundles: those of federated trust domains, and the JWT keys of the own one. */
+  readonly bundles: readonly BundleSource[];
+  /** Undefined where the workload gets no JWT-SVIDs. */
+  readonly tokens:
+    | {
+        readonly endpoint: URL;
+        /** File of a ServiceAccount token. Without it, each credential proves itself by its certificate. */
+        readonly tokenFile: string | undefined;
+        readonly env: Readonly<Record<string, string | undefined>>;
+      }
+    | undefined;
+  readonly onProblem: (problem: KubespiffeError) => void;
+}
+
+/** Joins what kubelet wrote and what the token endpoint gives to what the Workload API delivers. */
+export function createWorkloadSource(needs: WorkloadSourceNeeds): WorkloadSource {
+  const { credentials, bundles, tokens, onProblem } = needs;
+  const listeners = new Set<() => void>();
+  let state = readState(credentials, bundles);
+  const onUpdate = () => {
+    state = readState(credentials, bundles);
+    for (const listener of listeners) listener();
+  };
+  for (const { events } of [...credentials.map(({ source }) => source), ...bundles]) {
+    events.on('update', onUpdate);
+    events.on('problem', onProblem);
+  }
+  const jwtSources = tokens && credentials.map((credential) => jwtSourceOf(credential, tokens));
+  for (const { events } of jwtSources ?? []) events.on('problem', onProblem);
+
+  return {
+    current: () => state,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    ...(jwtSources && {
+      async jwtSvids(audiences: readonly string[], wanted: string | undefined) {
+        const asked = credentials
+          .map(({ source, hint }, index) => ({ id: source.svid.id.uri, hint, jwt: jwtSources[index] }))
+          .filter(({ id }) => wanted === undefined || id === wanted);
+        const svids = await Promise.all(
+          asked.map(async ({ hint, jwt }) => ({ svid: await jwt?.get(audiences), hint })),
+        );
+        return svids.flatMap(({ svid, hint }) =>
+          svid ? [{ spiffeId: svid.id.uri, token: svid.token, hint }] : [],
+        );
+      },
+    }),
+  };
+}
+
+function jwtSourceOf(
+  { source }: Credential,
+  { endpoint, tokenFile, env }: NonNullable<WorkloadSourceNeeds['tokens']>,
+): JwtSource {
+  const credential =
+    tokenFile === undefined
+      ? { source }
+      : { tokenFile, bundles: source, trustDomain: source.svid.id.trustDomain };
+  const path = tokenFile === undefined ? '/jwt-svid' : '/token';
+  return createJwtSource({ endpoint: new URL(path, endpoint), credential, env });
+}
+
+function readState(credentials: readonly Credential[], further: readonly BundleSource[]): WorkloadState {
+  const merged = new Map<string, TrustBundle>();
+  for (const { bundles } of [...further, ...credentials.map(({ source }) => source)]) addTo(merged, bundles);
+  const withRoots = [...merged].filter(([, { roots }]) => roots.length > 0);
+  const withKeys = [...merged].filter(([, { jwtKeys }]) => jwtKeys.size > 0);
+  return {
+    svids: credentials.map(({ source, hint }) => apiSvidOf(source, hint, merged)),
+    x509Bundles: new Map(withRoots.map(([name, bundle]) => [name, rootsOf(bundle)])),
+    jwtBundles: new Map(withKeys.map(([name, bundle]) => [name, apiBundleOf(bundle)])),
+  };
+}
+
+/** Of a trust domain that several sources know, the last one with roots gives the roots, and so for the keys. */
+function addTo(merged: Map<string, TrustBundle>, bundles: TrustBundles): void {
+  for (const [name, { roots, jwtKeys }] of bundles) {
+    const earlier = merged.get(name);
+    merged.set(name, {
+      roots: roots.length > 0 ? roots : (earlier?.roots ?? []),
+      jwtKeys: jwtKeys.size > 0 ? jwtKeys : (earlier?.jwtKeys ?? new Map()),
+    });
+  }
+}
+
+function apiSvidOf({ svid }: X509Source, hint: string, bundles: TrustBundles): ApiX509Svid {
+  const { id, privateKey, chainPem } = svid;
+  const bundle = bundles.get(id.trustDomain);
+  const blocks = decodePem(chainPem);
+  return {
+    spiffeId: id.uri,
+    trustDomain: id.trustDomain,
+    chain: Buffer.concat(blocks.ok ? blocks.value.map(({ der }) => der) : []),
+    key: privateKey.export({ type: 'pkcs8', format: 'der' }),
+    bundle: bundle ? rootsOf(bundle) : Buffer.alloc(0),
+    hint,
+  };
+}
+
+const rootsOf = ({ roots }: TrustBundle): Uint8Array => Buffer.concat(roots.map(({ der }) => der));
+
+/** A JWK set without `use`, which older clients refuse in a JWT bundle. */
+function apiBundleOf({ jwtKeys }: TrustBundle): ApiJwtBundle {
+  const keys = [...jwtKeys].map(([kid, key]) => ({ ...publicJwkOf(key), kid }));
+  return { jwks: JSON.stringify({ keys }), keys: jwtKeys };
+}
