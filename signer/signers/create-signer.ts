@@ -67,7 +67,8 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
   const publishing = createPublishing(profile, settings, shared, {
     pool,
     bundles,
-    endpointAlone: () => token !== undefined && requests.isMissing(),
+    // Also for a signer that the endpoint does not use: without requests it issues nothing, and waits for no roots.
+    endpointAlone: () => config.endpoints?.token !== undefined && requests.isMissing(),
   });
   const { publisher, configMaps, visibility } = publishing;
 
