@@ -96,7 +96,7 @@ describe('kubespiffe who', () => {
     );
     assert.match(holders[1]?.certificate?.authority.root ?? '', /^[0-9a-f]{64}$/);
     const { stdout } = await tool('who', id);
-    assert.match(stdout, /^shop\/web-1 +node-1 +kubespiffe\.io\/spiffe +yes +\(default\) +in 23h/m);
+    assert.match(stdout, /^shop\/web-1 +node-1 +kubespiffe\.io\/spiffe +yes +- +in 23h/m);
   });
 
   it('ends with 1 for a name that nobody has', async () => {

@@ -91,6 +91,14 @@ describe('the explanation of a pod', () => {
     ]);
   });
 
+  it('gives the name of the single pod to a volume that asks pod-identity', async () => {
+    const pod = [{ signerName: 'kubespiffe.io/pod-identity' }];
+    const world = await aWorld({ pods: [aWirePod(pod)] });
+    const explained = explainPod(world, 'shop/web-0', aKnownPod(pod)).find(({ volume }) => volume !== null);
+    assert.equal(explained?.spiffeId, 'spiffe://example.org/ns/shop/pod/web-0');
+    assert.equal(explained?.steps.find(({ what }) => what === 'name')?.from, 'the pod itself');
+  });
+
   it('names the setting that decides where no registration matches', async () => {
     const world = await aWorld({ pods: [aWirePod()] }, ['--default-identity', 'none']);
     const [explained] = explainPod(world, 'shop/web-0', aKnownPod());

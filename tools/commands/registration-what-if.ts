@@ -64,6 +64,9 @@ export function registrationWhatIf(
     });
 }
 
+/** A person reads no more of each kind. */
+const mostShown = 20;
+
 const titles = {
   loses: ['bad', '1 pod loses its name, and waits', 'pods lose their names, and wait'],
   changes: [
@@ -84,7 +87,9 @@ function print(terminal: Terminal, { objects, isDeletion, changes, unchangedPods
     if (concerned.length === 0) continue;
     const title = concerned.length === 1 ? one : `${concerned.length} ${several}`;
     terminal.out(`\n${mark(terminal, colour, title)}\n`);
-    for (const each of concerned) terminal.out(linesOf(each));
+    for (const each of concerned.slice(0, mostShown)) terminal.out(linesOf(each));
+    const left = concerned.length - mostShown;
+    if (left > 0) terminal.out(`  and ${left} more; -o json lists them\n`);
   }
   const rest = unchangedPods === 1 ? '1 pod keeps its names' : `${unchangedPods} pods keep their names`;
   terminal.out(`\n${changes.length === 0 ? 'Nothing changes: ' : ''}${rest}.\n`);

@@ -105,7 +105,7 @@ function print(terminal: Terminal, { name, holders }: WhoReport, now: number): v
     );
     return;
   }
-  const titles = ['POD', 'NODE', 'SIGNER', 'GETS IT', 'FROM', 'CERTIFICATE ENDS', 'ROOT (SHA-256)'];
+  const titles = ['POD', 'NODE', 'SIGNER', 'GETS IT', 'REGISTRATION', 'CERTIFICATE ENDS', 'ROOT (SHA-256)'];
   terminal.out(`${mark(terminal, 'title', name)}\n\n`);
   terminal.out(table([titles, ...holders.map((holder) => row(holder, now))]));
   const [first] = holders;
@@ -130,7 +130,7 @@ function row(holder: Holder, now: number): string[] {
     holder.node || '(none)',
     holder.signer,
     holder.getsIt ? 'yes' : 'no longer',
-    holder.registration ?? (holder.getsIt ? '(default)' : '-'),
+    holder.registration ?? '-',
     ends,
     certificate?.authority.root?.slice(0, 16) ?? '-',
   ].map(printable);

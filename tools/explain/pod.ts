@@ -108,8 +108,12 @@ function explainFor(
   };
 }
 
-const nameSource = ({ profile }: KnownSigner) =>
-  profile.hasTrustDomain ? 'the default identity' : 'the Services above';
+/** Where a name comes from that no registration gives. */
+function nameSource({ followed }: KnownSigner): string {
+  const follows = (name: string) => followed.some(({ spec }) => spec.resource.name === name);
+  if (follows('workloadregistrations')) return 'the default identity';
+  return follows('services') ? 'the Services above' : 'the pod itself';
+}
 
 function sourceStep(source: CertificateSource | undefined): Step {
   if (!source) {
