@@ -108,6 +108,19 @@ describe('kubespiffe registration lint', () => {
     assert.equal((await lint(`${good}---${different}`)).code, 0);
   });
 
+  it('reports a template beside a field that cannot be used', async () => {
+    const { lines } = await lint(
+      good.replace('.PodMeta.Namespace', '.Pod').replace('spec:', 'spec:\n  ttl: 1m'),
+    );
+    assert.deepEqual(
+      lines.slice(0, -1).map((line) => /:(\d+): error: .*shop\/web: (\w+)/.exec(line)?.slice(1)),
+      [
+        ['8', 'ttl'],
+        ['12', 'spiffeIDTemplate'],
+      ],
+    );
+  });
+
   it('does not guess the namespace of a registration that names none', async () => {
     const { code, lines } = await lint(good.replace('  namespace: shop\n', ''));
     assert.deepEqual([code, lines], [0, ['1 registration, 0 errors, 0 warnings']]);
