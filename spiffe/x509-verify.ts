@@ -20,7 +20,12 @@ export type X509Rule =
   | 'chain';
 
 export type X509Verdict =
-  | { readonly ok: true; readonly id: SpiffeId }
+  | {
+      readonly ok: true;
+      readonly id: SpiffeId;
+      /** The leaf, the intermediates that lead to the root, and the root: what makes the verdict right, and until when. */
+      readonly path: readonly CertificateFacts[];
+    }
   | {
       readonly ok: false;
       readonly rule: X509Rule;
@@ -64,9 +69,8 @@ export function verifyX509Svid(
   const { trustDomain } = id.value;
   const roots = rootsOf(trustDomain);
   if (!roots) return refused('trust-domain', `there is no bundle of ${trustDomain}`, claimed);
-  const intermediates = others.map((der) => readCertificate(der)).flatMap((one) => (one.ok ? one.value : []));
-  const isRooted = leadsToRoot(leaf, intermediates, roots, { trustDomain, now });
-  if (isRooted) return { ok: true, id: id.value };
+  const path = pathToRoot(leaf, others, roots, { trustDomain, now });
+  if (path) return { ok: true, id: id.value, path };
   return refused('chain', `it leads to no root in the bundle of ${trustDomain}`, claimed);
 }
 
@@ -74,28 +78,33 @@ function refused(rule: X509Rule, reason: string, claimed?: string): X509Verdict 
   return { ok: false, rule, reason, claimed };
 }
 
-function leadsToRoot(
+function pathToRoot(
   leaf: CertificateFacts,
-  intermediates: readonly CertificateFacts[],
+  others: readonly Uint8Array[],
   roots: readonly CertificateFacts[],
   expected: { readonly trustDomain: string; readonly now: Seconds },
-): boolean {
+): readonly CertificateFacts[] | undefined {
   let signatures = 0;
-  const isIssuedBy = (one: CertificateFacts, issuer: CertificateFacts) => {
-    if (Buffer.compare(one.issuerDer, issuer.subjectDer) !== 0) return false;
-    signatures += 1;
-    return signatures <= maxSignatures && isSignedBy(one, issuer);
-  };
-  const leads = (path: readonly CertificateFacts[]): boolean => {
+  const isIssuerOf = (issuer: CertificateFacts, path: readonly CertificateFacts[]) => {
     const last = path.at(-1) ?? leaf;
-    const isIssuer = (issuer: CertificateFacts) =>
-      maySign(issuer, path.length - 1, expected) && isIssuedBy(last, issuer);
-    return (
-      roots.some(isIssuer) ||
-      intermediates.some((next) => !path.includes(next) && isIssuer(next) && leads([...path, next]))
-    );
+    if (Buffer.compare(last.issuerDer, issuer.subjectDer) !== 0) return false;
+    if (!maySign(issuer, path.length - 1, expected)) return false;
+    signatures += 1;
+    return signatures <= maxSignatures && isSignedBy(last, issuer);
   };
-  return leads([leaf]);
+  let intermediates: readonly CertificateFacts[] | undefined;
+  const complete = (path: readonly CertificateFacts[]): readonly CertificateFacts[] | undefined => {
+    const root = roots.find((each) => isIssuerOf(each, path));
+    if (root) return [...path, root];
+    // Most leaves are signed by a root, and then nothing else is read.
+    intermediates ??= others.map((der) => readCertificate(der)).flatMap((one) => (one.ok ? one.value : []));
+    for (const next of intermediates) {
+      const found = !path.includes(next) && isIssuerOf(next, path) ? complete([...path, next]) : undefined;
+      if (found) return found;
+    }
+    return undefined;
+  };
+  return complete([leaf]);
 }
 
 /**

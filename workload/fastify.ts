@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { messageOf } from '../spiffe/errors.ts';
 import type { VerifiedJwtSvid } from '../spiffe/jwt-verify.ts';
-import { type Authorizer, authorizerOf, type Predicate, refusalOf } from './authorize.ts';
+import type { Authorizer, Predicate } from './authorize.ts';
+import { authorizerOf, refusalOf } from './authorizer.ts';
 import { validateJwtSvid } from './jwt.ts';
 import type { BundleSource } from './trust-bundle.ts';
 

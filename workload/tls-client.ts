@@ -8,10 +8,14 @@ import {
   type SecureContext,
   type TLSSocket,
 } from 'node:tls';
-import { type Authorizer, authorizerOf, type Predicate } from './authorize.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
+import type { Authorizer, Predicate } from './authorize.ts';
+import { authorizerOf } from './authorizer.ts';
+import { gate, issuersOf, verifySocket } from './gate.ts';
+import { PeerRefusedError } from './peer-refused.ts';
 import { contextOptions } from './tls-context.ts';
-import { chainOf, type Expectations, gate, verifyChain } from './tls-peer.ts';
 import type { BundleSource } from './trust-bundle.ts';
+import { createPeerVerifier, type VerifyPeer } from './verify-peer.ts';
 import type { X509Source } from './x509-source.ts';
 
 export interface TlsClientOptions {
@@ -85,11 +89,14 @@ export function createTlsClient(options: TlsClientOptions): TlsClient {
   const { source, bundles = source } = options;
   if (!bundles) throw new TypeError('give a source or bundles, which verify the servers');
   const authorizer = authorizerOf(options.authorize);
-  const expectations = (): Expectations => ({
-    bundles: bundles.bundles,
-    authorizer,
-    ownId: source?.svid.id.uri,
-  });
+  const ownId = () => source?.svid.id.uri;
+  const verify = createPeerVerifier(() => ({ bundles: bundles.bundles, authorizer, ownId: ownId() }));
+  const verifyServer = (socket: TLSSocket): SpiffeId => {
+    const id = verifySocket(socket, verify);
+    const { authorizationError } = socket;
+    if (!authorizationError) return id;
+    throw new PeerRefusedError('tls', `OpenSSL reports ${authorizationError}`, id.uri, ownId());
+  };
 
   let made: { readonly context: SecureContext; readonly of: readonly unknown[] } | undefined;
   const secureContext = (): SecureContext => {
@@ -108,7 +115,7 @@ export function createTlsClient(options: TlsClientOptions): TlsClient {
       rejectUnauthorized: false,
       checkServerIdentity: () => undefined,
     });
-    return gate(socket, 'secureConnect', expectations, (error) => socket.destroy(error));
+    return gate(socket, 'secureConnect', verifyServer, (error) => socket.destroy(error));
   };
 
   return {
@@ -144,18 +151,15 @@ export function createTlsClient(options: TlsClientOptions): TlsClient {
           return secureContext().context;
         },
       };
-      return [
-        newest,
-        { checkServerIdentity: (_host, certificate) => checkIdentity(certificate, expectations()) },
-      ];
+      return [newest, { checkServerIdentity: (_host, certificate) => identityProblem(certificate, verify) }];
     },
   };
 }
 
 /** Why a server whose chain OpenSSL accepts is refused. */
-function checkIdentity(certificate: PeerCertificate, expected: Expectations): Error | undefined {
+function identityProblem(certificate: PeerCertificate, verify: VerifyPeer): Error | undefined {
   try {
-    verifyChain(chainOf(certificate), expected);
+    verify(certificate.raw, () => issuersOf(certificate));
     return undefined;
   } catch (error) {
     return error as Error;

@@ -1,8 +1,10 @@
 import type { Server, TlsOptions } from 'node:tls';
-import { type Authorizer, authorizerOf, type Predicate } from './authorize.ts';
+import type { Authorizer, Predicate } from './authorize.ts';
+import { authorizerOf } from './authorizer.ts';
+import { gate, verifySocket } from './gate.ts';
 import { contextOptions } from './tls-context.ts';
-import { gate } from './tls-peer.ts';
 import type { BundleSource } from './trust-bundle.ts';
+import { createPeerVerifier } from './verify-peer.ts';
 import type { X509Source } from './x509-source.ts';
 
 export interface MtlsServerOptions {
@@ -47,6 +49,10 @@ export function createMtlsServer<S extends Server>(
 ): S {
   const { source, bundles = source } = options;
   const authorizer = authorizerOf(options.authorize);
+  const verify = createPeerVerifier(() => ({
+    ...{ bundles: bundles.bundles, authorizer },
+    ownId: source.svid.id.uri,
+  }));
   // OpenSSL knows no roots here: some versions of Node.js hide the intermediates of a client that OpenSSL has accepted
   // (nodejs/node#65579), and then nobody could say which trust domain they lead to. The gate verifies the whole chain.
   const current = () => contextOptions(source.svid, undefined);
@@ -55,7 +61,7 @@ export function createMtlsServer<S extends Server>(
   return gate(
     server,
     'secureConnection',
-    () => ({ bundles: bundles.bundles, authorizer, ownId: source.svid.id.uri }),
+    (socket) => verifySocket(socket, verify),
     (error, socket) => {
       server.emit('tlsClientError', error, socket);
       socket.destroy();

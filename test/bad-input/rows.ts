@@ -1,6 +1,7 @@
 import type { Reason } from '../../signer/observe/reasons.ts';
 import { registrationRows } from './registration-rows.ts';
 import { serviceDnsRows } from './service-dns-rows.ts';
+import { workloadBadInput } from './workload-rows.ts';
 
 /** A test: file below test/, and its name as the runner prints it, without the suites around it. */
 type TestReference = readonly [file: string, name: string];
@@ -357,4 +358,5 @@ export const badInput: readonly BadInput[] = [
     verdict: ['InvalidUnverifiedUserAnnotations'],
     tests: [['contract/pod-identity.test.ts', 'pod-identity denies a request that wants to choose its name']],
   },
+  ...workloadBadInput,
 ];

@@ -3,7 +3,7 @@ import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
-import type { PeerRule } from '../../workload/verify-peer.ts';
+import type { PeerRule } from '../../workload/peer-refused.ts';
 import { authorityOf, makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
 import { makeKey, supportedKey } from '../spiffe/pki/keys.ts';
 import { nameConstraints, unknownExtension } from '../spiffe/pki/name-constraints.ts';

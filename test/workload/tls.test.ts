@@ -21,10 +21,10 @@ import {
 import { fastify } from 'fastify';
 import { Agent, request as undiciRequest } from 'undici';
 import { exactly, memberOf, oneOf } from '../../workload/authorize.ts';
+import { PeerRefusedError } from '../../workload/peer-refused.ts';
 import { createTlsClient } from '../../workload/tls-client.ts';
 import { peerIdOf } from '../../workload/tls-peer.ts';
 import { createMtlsServer, createTlsServer } from '../../workload/tls-server.ts';
-import { PeerRefusedError } from '../../workload/verify-peer.ts';
 import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
 import { type Credentials, credentialsFor, newVolume, swap } from './credentials.ts';
 import { makeWorld, peerCases, type World, webId } from './peers.ts';

@@ -1,16 +1,11 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { decodePem } from '../../spiffe/pki/pem.ts';
-import {
-  type Authorizer,
-  authorizerOf,
-  exactly,
-  memberOf,
-  oneOf,
-  type Predicate,
-} from '../../workload/authorize.ts';
+import { type Authorizer, exactly, memberOf, oneOf, type Predicate } from '../../workload/authorize.ts';
+import { authorizerOf } from '../../workload/authorizer.ts';
+import { PeerRefusedError } from '../../workload/peer-refused.ts';
 import { readBundles, type TrustBundles } from '../../workload/trust-bundle.ts';
-import { PeerRefusedError, verifyPeer } from '../../workload/verify-peer.ts';
+import { createPeerVerifier } from '../../workload/verify-peer.ts';
 import { makeCa } from '../spiffe/pki/authorities.ts';
 import { credentialsFor } from './credentials.ts';
 import { makeWorld, partnerId, peerCases, type World, webId } from './peers.ts';
@@ -36,7 +31,13 @@ const ders = (pem: string) => {
 const anybody: Predicate = () => true;
 
 function verify(chain: readonly Uint8Array[], authorize: Authorizer | Predicate = anybody, known = bundles) {
-  return verifyPeer(chain, { bundles: known, authorizer: authorizerOf(authorize), ownId, now });
+  const expected = { bundles: known, authorizer: authorizerOf(authorize), ownId };
+  const [leaf, ...others] = chain;
+  const verifyPeer = createPeerVerifier(
+    () => expected,
+    () => now,
+  );
+  return verifyPeer(leaf, () => others);
 }
 
 function refusalOf(run: () => unknown): PeerRefusedError {
@@ -189,6 +190,49 @@ describe('an authorizer', () => {
       assert.throws(make, { code: 'SPIFFE_ID_INVALID' });
     });
   }
+});
+
+describe('a leaf that was verified', () => {
+  it('is verified again when the bundles change, and when a date on its path has come', async () => {
+    const upper = await makeCa({ subject: 'CN=upper', issuer: world.ca, notAfter: now + 300 });
+    const [leaf, ...others] = ders((await credentialsFor(webId, [upper, world.ca])).chainPem);
+    let [time, known, reads, allows] = [now, bundles, 0, true];
+    const verifyPeer = createPeerVerifier(
+      () => ({ bundles: known, authorizer: authorizerOf(() => allows), ownId }),
+      () => time,
+    );
+    const verifyOnce = () =>
+      verifyPeer(leaf, () => {
+        reads += 1;
+        return others;
+      });
+    for (const _ of [1, 2, 3]) assert.equal(verifyOnce().uri, webId);
+    assert.equal(reads, 1);
+    allows = false;
+    assert.equal(refusalOf(verifyOnce).rule, 'authorizer');
+    allows = true;
+    for (time of [now + 301, now - 3_601]) assert.match(refusalOf(verifyOnce).rule, /chain|validity/);
+    time = now;
+    known = new Map([['example.org', { roots: [world.partner.facts], jwtKeys: new Map() }]]);
+    assert.equal(refusalOf(verifyOnce).rule, 'chain');
+  });
+
+  it('is forgotten when too many others came', async () => {
+    const verifyPeer = createPeerVerifier(() => ({ bundles, authorizer: authorizerOf(anybody), ownId }));
+    let reads = 0;
+    const others = () => {
+      reads += 1;
+      return [];
+    };
+    const [leaf] = ders((await credentialsFor(webId, world.ca)).chainPem);
+    verifyPeer(leaf, others);
+    for (let count = 0; count < 1_000; count++) {
+      const [other] = ders((await credentialsFor(webId, world.ca)).chainPem);
+      verifyPeer(other, others);
+    }
+    verifyPeer(leaf, others);
+    assert.equal(reads, 1_002);
+  });
 });
 
 describe('a file with roots', () => {

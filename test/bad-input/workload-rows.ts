@@ -1,0 +1,283 @@
+import type { BadInput } from './rows.ts';
+
+const source = 'workload/x509-source.test.ts';
+const peers = 'workload/verify-peer.test.ts';
+const tls = 'workload/tls.test.ts';
+const tokens = 'workload/jwt.test.ts';
+
+/** Bad input to workloads that use the Node.js library. */
+export const workloadBadInput: readonly BadInput[] = [
+  {
+    input:
+      'to the Node.js library: a volume without the file of the credentials, or an empty or truncated one',
+    verdict: 'the library does not start with it, and keeps the last good one',
+    tests: [
+      [source, 'where there is no file with credentials'],
+      [source, 'where the credentials are empty'],
+      [source, 'where the credentials are cut off'],
+      [source, 'reports a problem once, keeps the last good certificate, and takes the next good one'],
+    ],
+  },
+  {
+    input: 'to the library: no private key, two of them, or an encrypted one',
+    verdict: 'the library does not start with it, and keeps the last good one',
+    tests: [
+      [source, 'where there is no private key'],
+      [source, 'where there are two private keys'],
+      [source, 'where the private key is encrypted'],
+    ],
+  },
+  {
+    input: 'to the library: a private key without certificate, or with that of another key',
+    verdict: 'the library does not start with it, and keeps the last good one',
+    tests: [
+      [source, 'where there is no certificate'],
+      [source, 'where the key is that of another certificate'],
+    ],
+  },
+  {
+    input: 'to the library: a chain mixed from two credentials',
+    verdict: 'the library does not start with it, and keeps the last good one',
+    tests: [[source, 'where the chain is mixed from two credentials']],
+  },
+  {
+    input: 'to the library: files that change while they are read, 10,000 swaps of `..data` in random order',
+    verdict: 'key, chain and roots of one moment',
+    tests: [
+      [
+        source,
+        'are never a key with another certificate, nor roots of another moment, in 10,000 swaps of ..data',
+      ],
+    ],
+  },
+  {
+    input: 'to the library: a file that its writer overwrites in place',
+    verdict: 'a whole credential or none',
+    tests: [[source, 'are refused in every state in which a writer that overwrites them leaves them']],
+  },
+  {
+    input: 'to the library: an own certificate that is expired, of a CA, or with two URIs',
+    verdict: 'the library does not start with it, and keeps the last good one',
+    tests: [
+      [source, 'where the certificate has expired'],
+      [source, 'where the certificate is one of a CA'],
+      [source, 'where the certificate has two URIs'],
+    ],
+  },
+  {
+    input: 'to the library: an own certificate that nobody renews',
+    verdict: 'it stays in use',
+    tests: [[source, 'reports a certificate that is not renewed in time, and again when it has expired']],
+  },
+  {
+    input: 'to the library: a clock that is a day behind',
+    verdict: 'the own certificate is used',
+    tests: [[source, 'uses a certificate that is not valid yet, since the clock of its peers decides']],
+  },
+  {
+    input: 'to the library: a file of roots that is missing, truncated, a private key or a leaf',
+    verdict: 'the library does not start with it, and keeps the last good one',
+    tests: [
+      [source, 'where there is no file with roots'],
+      [source, 'where the roots are cut off'],
+      [source, 'where the roots are a private key'],
+      [source, 'where the roots are a leaf'],
+    ],
+  },
+  {
+    input: 'to the library: roots of other trust domains only',
+    verdict: 'peers of the own trust domain are refused',
+    tests: [[source, 'reports problems of the start to those who listen afterwards']],
+  },
+  {
+    input: 'to the library: a root without a SPIFFE ID in a file of several trust domains',
+    verdict: 'it counts for none',
+    tests: [[peers, 'gives each trust domain its own roots, and none to what names no trust domain']],
+  },
+  {
+    input: 'to the library: a root of our trust domain in the file of a federated one',
+    verdict: 'it counts for neither',
+    tests: [
+      [peers, 'of a named trust domain gives nothing to another, whatever its roots say'],
+      [tokens, 'gives a trust domain nothing of a file that is named for another'],
+    ],
+  },
+  {
+    input: 'a TLS peer of the library: an ID of one trust domain, signed by another whose roots are known',
+    verdict: 'refused, rule `chain`',
+    tests: [
+      [peers, 'is refused: an ID of our trust domain, signed by the federated one'],
+      [peers, 'is refused: an ID of the federated trust domain, signed by ours'],
+    ],
+  },
+  {
+    input: 'a TLS peer of the library: a trust domain without a bundle',
+    verdict: 'refused, rule `trust-domain`',
+    tests: [[peers, 'is refused: an ID of a trust domain without a bundle']],
+  },
+  {
+    input: 'a TLS peer of the library: an unknown CA that has our names',
+    verdict: 'refused, rule `chain`',
+    tests: [[peers, 'is refused: a certificate of an unknown CA that names itself as ours']],
+  },
+  {
+    input: 'a TLS peer of the library: two URIs or none',
+    verdict: 'refused, rule `x509-svid`',
+    tests: [
+      [peers, 'is refused: a certificate with two URIs'],
+      [peers, 'is refused: a certificate without a URI'],
+    ],
+  },
+  {
+    input: 'a TLS peer of the library: a URI that is no SPIFFE ID of a workload',
+    verdict: 'refused, rule `x509-svid`',
+    tests: [
+      [peers, 'is refused: a URI that is no SPIFFE ID'],
+      [peers, 'is refused: a SPIFFE ID with an empty segment'],
+      [peers, 'is refused: a SPIFFE ID without a path'],
+    ],
+  },
+  {
+    input: 'a TLS peer of the library: a CA certificate, or one for servers alone',
+    verdict: 'refused, rule `x509-svid`',
+    tests: [
+      [peers, 'is refused: a CA as a peer'],
+      [peers, 'is refused: a certificate for servers alone'],
+    ],
+  },
+  {
+    input: 'a TLS peer of the library: a certificate that is expired or not valid yet',
+    verdict: 'refused, rule `validity`',
+    tests: [
+      [peers, 'is refused: an expired certificate'],
+      [peers, 'is refused: a certificate that is not valid yet'],
+    ],
+  },
+  {
+    input:
+      'a TLS peer of the library: a chain with a gap, a leaf as issuer, an expired issuer, or one that is too long',
+    verdict: 'refused, rule `chain`',
+    tests: [
+      [peers, 'is refused: a chain without its intermediate'],
+      [peers, 'is refused: a certificate that was signed by a leaf'],
+      [peers, 'is refused: a chain with an expired intermediate'],
+      [peers, 'is refused: a chain longer than its CA allows'],
+    ],
+  },
+  {
+    input:
+      'a TLS peer of the library: a CA that is constrained to another trust domain, or has an unknown critical extension',
+    verdict: 'refused, rule `chain`',
+    tests: [
+      [peers, 'is refused: a workload below a CA that is constrained to another trust domain'],
+      [peers, 'is refused: a workload below a CA with a critical extension that nobody knows'],
+    ],
+  },
+  {
+    input: 'a TLS peer of the library: no certificate, or one that cannot be read',
+    verdict: 'refused, rule `certificate`',
+    tests: [
+      [peers, 'is refused without a certificate, and with one that cannot be read'],
+      [tls, 'refuses a client without a certificate, and one that the authorizer does not allow'],
+    ],
+  },
+  {
+    input: 'a TLS peer of the library: thousands of intermediates, or many issuers of one name',
+    verdict: 'refused within a second, rule `chain`',
+    tests: [[peers, 'is refused quickly where it has thousands of issuers, or hundreds of ways']],
+  },
+  {
+    input: 'a TLS peer of the library: the right chain, but an ID that is not authorized',
+    verdict: 'refused, rule `authorizer`',
+    tests: [[tls, 'refuses a client without a certificate, and one that the authorizer does not allow']],
+  },
+  {
+    input: 'a TLS peer of the library: a session that it wants to resume',
+    verdict: 'a full handshake',
+    tests: [
+      [tls, 'resumes no session of OpenSSL: -tls1_3'],
+      [tls, 'resumes no session of OpenSSL: -tls1_2'],
+      [tls, 'resumes no session, so that the server is verified at each connection'],
+    ],
+  },
+  {
+    input: 'in a program with the library: no authorizer, or a predicate that throws or gives a promise',
+    verdict: 'no start; nobody is accepted',
+    tests: [
+      [peers, 'has no default that accepts every peer'],
+      [peers, 'decides by the whole SPIFFE ID: a predicate that throws'],
+      [peers, 'decides by the whole SPIFFE ID: a predicate that gives a promise'],
+      [tls, 'is not made without an authorizer, or with nothing that verifies servers'],
+    ],
+  },
+  {
+    input: 'in a program with the library: TLS options that were changed so that clients show no certificate',
+    verdict: 'nobody is accepted',
+    tests: [[tls, 'accepts nobody where its options were changed so that clients show no certificate']],
+  },
+  {
+    input:
+      'to the library: a bundle document that is empty, truncated, with a name twice, or with a private key',
+    verdict: 'the library does not start with it, and keeps the last good one',
+    tests: [
+      [tokens, 'is not opened with a file that is empty'],
+      [tokens, 'is not opened with a document that is cut off'],
+      [tokens, 'is not opened with a document with a name twice'],
+      [tokens, 'is not opened with a document with a private key'],
+    ],
+  },
+  {
+    input: 'a Bearer token to the fastify plugin: none, or none of a known form',
+    verdict: '401',
+    tests: [[tokens, 'answers 401 without a token, and to what is no Bearer token']],
+  },
+  {
+    input:
+      'a JWT-SVID to the library: too long, expired, for another audience, without signature, or with alg none',
+    verdict: 'refused',
+    tests: [
+      [tokens, 'refuses a token of 100 KB'],
+      [tokens, 'refuses an expired token'],
+      [tokens, 'refuses a token for another audience'],
+      [tokens, 'refuses a token without a signature'],
+      [tokens, 'refuses a token with alg none'],
+    ],
+  },
+  {
+    input: 'a JWT-SVID to the library: of one trust domain, signed by another',
+    verdict: 'refused',
+    tests: [
+      [tokens, 'refuses a token that another trust domain signed'],
+      [tokens, 'refuses our token for the ID of another trust domain'],
+    ],
+  },
+  {
+    input: 'a Bearer token with line breaks and quotes in its claims',
+    verdict: '401',
+    tests: [
+      [tokens, 'answers 401 to a token that is not valid, with a header that its content cannot break'],
+    ],
+  },
+  {
+    input: 'a token endpoint that is down, answers with garbage, or with a token for another audience',
+    verdict: 'the known token until it expires, then none',
+    tests: [
+      [tokens, 'gives the known token while no new one can be had, until it expires'],
+      [tokens, 'reports an endpoint that is down'],
+      [tokens, 'takes no token for another audience, and asks again'],
+      [tokens, 'takes no token of no kind: a list, and asks again'],
+    ],
+  },
+  {
+    input: 'a token endpoint that a federated trust domain answers for',
+    verdict: 'no credential is sent to it',
+    tests: [
+      [tokens, 'does not send its credential to an endpoint that a federated trust domain answers for'],
+    ],
+  },
+  {
+    input: 'a file in place of the ServiceAccount token',
+    verdict: 'it is not sent',
+    tests: [[tokens, 'exchanges a ServiceAccount token, which it reads anew each time']],
+  },
+];

@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { buildPackage, exported } from '../../scripts/npm-package.ts';
+import { printSpiffeBundle } from '../../spiffe/bundle.ts';
+import { publicJwkOf } from '../../spiffe/jwk.ts';
+import { makeCa } from '../spiffe/pki/authorities.ts';
+import { ecKey } from '../spiffe/tokens.ts';
+import { credentialsFor, newVolume } from './credentials.ts';
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, '../..');
+const pages = ['docs/guides/node.md', 'README.md']
+  .map((page) => readFileSync(join(root, page), 'utf8'))
+  .join('\n');
+
+let folder: string;
+let tarball: string;
+let volume: string;
+let project: string;
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'kubespiffe-package-'));
+  tarball = buildPackage(folder);
+  const ca = await makeCa();
+  const partner = await makeCa({ trustDomain: 'example.com' });
+  const { kid, publicKey } = ecKey();
+  volume = newVolume(folder, {
+    'credentials.pem': (await credentialsFor('spiffe://example.org/ns/shop/sa/web', ca)).pem,
+    'roots.pem': ca.pem,
+    'example.com.pem': partner.pem,
+    'bundle.json': printSpiffeBundle({
+      ...{ sequence: 1, refreshHintSeconds: 60, roots: [ca.facts] },
+      jwtKeys: [{ kid, jwk: publicJwkOf(publicKey) }],
+    }),
+  });
+  project = await newProject('examples', {}, ['fastify', 'undici', '@grpc/grpc-js']);
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** An empty project with the tarball, installed without a network. The other packages are those of this checkout. */
+async function newProject(name: string, manifest: object, others: readonly string[] = []): Promise<string> {
+  const path = join(folder, name);
+  mkdirSync(path);
+  writeFileSync(join(path, 'package.json'), JSON.stringify({ name, private: true, ...manifest }));
+  await run('npm', ['install', '--offline', '--no-audit', '--no-fund', tarball], { cwd: path });
+  for (const other of others) {
+    mkdirSync(dirname(join(path, 'node_modules', other)), { recursive: true });
+    symlinkSync(join(root, 'node_modules', other), join(path, 'node_modules', other));
+  }
+  return path;
+}
+
+/** An example with the folder of this test in place of the one that kubelet fills. */
+function write(name: string, code: string): string {
+  const path = join(project, name);
+  writeFileSync(path, code.replaceAll("'/run/spiffe'", `'${volume}'`));
+  return path;
+}
+
+const runFile = (path: string) => run(process.execPath, [path], { timeout: 20_000 });
+
+describe('the npm package', () => {
+  it('holds JavaScript and declarations, without the signer and without dependencies', async () => {
+    const { stdout } = await run('tar', ['tzf', tarball]);
+    const names = stdout.trim().split('\n');
+    const strange = names.filter(
+      (name) =>
+        !/^package\/((workload|spiffe|client)\/[\w./-]+\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(
+          name,
+        ),
+    );
+    assert.deepEqual(strange, []);
+    assert.ok(names.includes('package/workload/x509-source.d.ts'));
+    const manifest = JSON.parse(readFileSync(join(project, 'node_modules/kubespiffe/package.json'), 'utf8'));
+    assert.equal(manifest.dependencies, undefined);
+    assert.deepEqual(
+      Object.keys(manifest.exports),
+      exported.map((name) => `./${name}`),
+    );
+    const { stdout: found } = await run('grep', [
+      '-rlE',
+      '--include=*.ts',
+      '--include=*.js',
+      "^import .* from '[^.n]",
+      join(project, 'node_modules/kubespiffe'),
+    ]).catch(() => ({ stdout: '' }));
+    // Declarations of the plugin name fastify, which its users have.
+    assert.deepEqual(
+      found
+        .trim()
+        .split('\n')
+        .map((path) => path.slice(path.indexOf('workload/'))),
+      ['workload/fastify.d.ts'],
+    );
+  });
+
+  it('is of use in a project of ES modules, and its inner modules are not', async () => {
+    const path = await newProject('esm', { type: 'module' });
+    const imports = exported.map((name) => `await import('kubespiffe/${name}');`).join('\n');
+    writeFileSync(
+      join(path, 'main.js'),
+      `${imports}\nawait import('kubespiffe/gate').catch(({ code }) => console.log(code));`,
+    );
+    assert.equal((await runFile(join(path, 'main.js'))).stdout, 'ERR_PACKAGE_PATH_NOT_EXPORTED\n');
+  });
+
+  it('is of use in a project of CommonJS', async () => {
+    const path = await newProject('commonjs', { type: 'commonjs' });
+    const requires = exported.map((name) => `Object.keys(require('kubespiffe/${name}')).length`).join(' && ');
+    writeFileSync(join(path, 'main.js'), `console.log(${requires} > 0);`);
+    assert.equal((await runFile(join(path, 'main.js'))).stdout, 'true\n');
+  });
+
+  for (const type of ['module', 'commonjs']) {
+    it(`has declarations that a strict TypeScript project takes: ${type}`, async () => {
+      const path = await newProject(`typescript-${type}`, { type }, [
+        '@types/node',
+        'undici-types',
+        'fastify',
+      ]);
+      const compilerOptions = {
+        ...{ module: 'nodenext', target: 'es2024', lib: ['es2024'], types: ['node'], strict: true },
+        ...{ exactOptionalPropertyTypes: true, noEmit: true, preserveSymlinks: true },
+      };
+      writeFileSync(join(path, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['main.ts'] }));
+      const names = exported.filter((name) => name !== 'fastify');
+      const imports = names.map(
+        (name, index) => `import * as m${index} from 'kubespiffe/${name}';\nm${index};`,
+      );
+      const code = `
+import type { Authorizer } from 'kubespiffe/authorize';
+import { exactly } from 'kubespiffe/authorize';
+import { createTlsClient, type TlsClient } from 'kubespiffe/tls-client';
+import { openX509Source } from 'kubespiffe/x509-source';
+export async function main(): Promise<TlsClient> {
+  const source = await openX509Source('/run/spiffe');
+  const authorize: Authorizer = exactly(source.svid.id.uri);
+  // @ts-expect-error there is no default authorizer
+  createTlsClient({ source });
+  return createTlsClient({ source, authorize });
+}`;
+      writeFileSync(join(path, 'main.ts'), [...imports, code].join('\n'));
+      const tsc = join(root, 'node_modules/typescript/bin/tsc');
+      const { stdout } = await run(process.execPath, [tsc, '-p', path]).catch(({ stdout }) => ({ stdout }));
+      assert.equal(stdout, '');
+    });
+  }
+});
+
+/** The examples in the docstrings of a module. */
+function examplesOf(source: string): string[] {
+  return [...source.matchAll(/ \* @example\n \* ```js\n([\s\S]*?) \* ```\n/g)].map(([, code = '']) =>
+    code.replaceAll(/^ \* ?/gm, ''),
+  );
+}
+
+describe('the examples of the library', () => {
+  for (const name of exported) {
+    const source = readFileSync(join(root, `workload/${name}.ts`), 'utf8');
+    const functions = [...source.matchAll(/^export (?:async )?(?:function|class) (\w+)/gm)].map(
+      ([, each]) => each,
+    );
+
+    it(`has one for each function of ${name}, which runs`, async () => {
+      const examples = examplesOf(source);
+      assert.ok(functions.length > 0);
+      for (const [index, each] of functions.entries()) {
+        const code = examples[index] ?? '';
+        assert.match(
+          code,
+          new RegExp(`import \\{[^}]*\\b${each}\\b[^}]*\\} from 'kubespiffe/${name}'`),
+          each,
+        );
+        await runFile(write(`${name}-${index}.mjs`, code));
+      }
+      assert.equal(examples.length, functions.length);
+    });
+  }
+});
+
+describe('the examples of the guide and of the README', () => {
+  const blocks = new Map(
+    [...pages.matchAll(/```js\n(\/\/ (\S+)\n[\s\S]*?)```/g)].map(([, code = '', name = '']) => [name, code]),
+  );
+  const running: ChildProcess[] = [];
+  after(() => {
+    for (const child of running) child.kill();
+  });
+  /** Starts a server and waits until it listens. */
+  async function start(name: string): Promise<void> {
+    const child = spawn(process.execPath, [write(name, blocks.get(name) ?? '')], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    running.push(child);
+    const [said] = await once(child.stdout, 'data', { signal: AbortSignal.timeout(20_000) });
+    assert.match(String(said), /is listening/);
+  }
+
+  it('are all known to this test', () => {
+    const tested = ['server.mjs', 'fastify.mjs', 'grpc-server.mjs', 'client.mjs'];
+    assert.deepEqual(
+      [...blocks.keys()],
+      [...tested, 'federation.mjs', 'api.mjs', 'common.cjs', 'readme.mjs'],
+    );
+  });
+
+  it('run: a client greets a server', async () => {
+    await start('server.mjs');
+    const { stdout } = await runFile(write('client.mjs', blocks.get('client.mjs') ?? ''));
+    assert.equal(stdout, 'hello spiffe://example.org/ns/shop/sa/web\n');
+  });
+
+  it('run: the same client greets a server of fastify', async () => {
+    await start('fastify.mjs');
+    const code = (blocks.get('client.mjs') ?? '').replace(':8443', ':8444');
+    assert.equal(
+      (await runFile(write('client.mjs', code))).stdout,
+      'hello spiffe://example.org/ns/shop/sa/web\n',
+    );
+  });
+
+  it('run: the client greets the server of the README', async () => {
+    await start('readme.mjs');
+    const code = (blocks.get('client.mjs') ?? '').replace(':8443', ':8446');
+    assert.equal((await runFile(write('client.mjs', code))).stdout, 'hello\n');
+  });
+
+  it('run: a server of gRPC starts', () => start('grpc-server.mjs'));
+
+  for (const [name, says] of [
+    ['federation.mjs', 'example.org example.com\n'],
+    ['api.mjs', '401\n'],
+    ['common.cjs', 'memberOf(example.org)\n'],
+  ] as const) {
+    it(`run: ${name}`, async () => {
+      assert.equal((await runFile(write(name, blocks.get(name) ?? ''))).stdout, says);
+    });
+  }
+});
