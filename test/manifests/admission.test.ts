@@ -283,7 +283,6 @@ describe('the policy that warns of mistakes in pods', () => {
     assert.ok(files.length >= 4);
     for (const file of files)
       assert.deepEqual(await warningsOf('apply', '--server-side', '-f', join(examples, file)), [], file);
-    assert.deepEqual(await warningsOf('apply', '--server-side', '-k', join(examples, 'mesh')), []);
   });
 });
 
