@@ -485,4 +485,25 @@ describe('the resources that give names', () => {
         assert.deepEqual(await granted(role, resource), []);
     }
   });
+
+  it('200 grants, and a namespace with 50 paths and 100 DNS names, are within the limits of the API server', async () => {
+    const many = (count: number, nameOf: (index: number) => string) =>
+      Array.from({ length: count }, (_, index) => nameOf(index));
+    const grant = (index: number) => ({
+      namespaces: many(20, (other) => `ns-${index}-${other}`),
+      pathPrefixes: many(50, (path) => `/teams/${index}/${path}/`),
+      dnsNames: many(100, (name) => `*.n${name}.g${index}.example.org`),
+    });
+    const granted = Array.from({ length: 200 }, (_, index) => grant(index));
+    granted[199]?.namespaces.push('shop');
+    const at = `/apis/${apiVersion}/clusterregistrationpolicies/default`;
+    assert.equal((await controlPlane.request('PATCH', at, { spec: { grants: granted } })).status, 200);
+    const dnsNameTemplates = many(32, (index) => `{{ .PodMeta.Name }}.n${99 - index}.g199.example.org`);
+    const spiffeIDTemplate = 'spiffe://{{ .TrustDomain }}/teams/199/49/web';
+    const wide = registration({ spiffeIDTemplate, dnsNameTemplates });
+    await waitFor('the grants to be seen', async () => {
+      const refusal = await refusalOf(wide);
+      return refusal === '' || (refusal.includes('cost') && assert.fail(refusal));
+    });
+  });
 });
