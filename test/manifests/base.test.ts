@@ -47,6 +47,13 @@ before(async () => {
   controlPlane = await startControlPlane();
   await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
   objects = await build(base);
+  // As the signer creates it: without it no WorkloadRegistration is accepted.
+  await create(controlPlane, '/apis/kubespiffe.io/v1alpha1/clusterregistrationpolicies', {
+    apiVersion: 'kubespiffe.io/v1alpha1',
+    kind: 'ClusterRegistrationPolicy',
+    metadata: { name: 'default' },
+    spec: {},
+  });
 });
 after(() => controlPlane?.stop());
 
