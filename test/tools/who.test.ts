@@ -62,6 +62,11 @@ describe('who has a name', () => {
     );
   });
 
+  it('does not count a pod whose request the signer denies', async () => {
+    const world = await aWorld({ pods: [aWirePod([{ keyType: 'RSA2048' }])] });
+    assert.deepEqual(whoHas(id, allIdentities(world), [], [], now).holders, []);
+  });
+
   it('does not count an expired certificate, nor a finished pod', async () => {
     const world = await aWorld({ pods: [aWirePod([{}], { status: { phase: 'Failed' } })] });
     assert.deepEqual(whoHas(id, allIdentities(world), [anAnswer('u-1', id, -1)], [], now).holders, []);

@@ -1,6 +1,8 @@
 import { type Identity, noAnnotations } from '../../signer/identity/identify.ts';
+import { decideOnRequest } from '../../signer/issuance/decide.ts';
 import type { PodFacts, PodReference } from '../../signer/kube/pods.ts';
-import { type CertificateSource, type KnownPod, requestOf } from './pods.ts';
+import type { DenyReason } from '../../signer/observe/reasons.ts';
+import { type CertificateSource, type KnownPod, keyOf, requestOf } from './pods.ts';
 import type { KnownSigner, World } from './world.ts';
 
 /** The decision of one signer about one pod. */
@@ -11,7 +13,8 @@ export interface PodIdentity {
   readonly signer: KnownSigner;
   /** The source in the pod that asks this signer; undefined where the pod can only ask the token endpoint. */
   readonly source: CertificateSource | undefined;
-  readonly identity: Identity;
+  /** Not ok also where the signer denies what the source asks for. */
+  readonly identity: Identity | { readonly ok: false; readonly reason: DenyReason; readonly detail: string };
 }
 
 /** Splits `namespace/name`. */
@@ -40,6 +43,11 @@ export function identitiesOf(world: Pick<World, 'signers'>, pod: string, facts: 
     const asked = sources.length === 0 && hasTokenEndpoint ? [undefined] : sources;
     return asked.map((source) => {
       const request = source && requestOf(placeOf(pod), facts, source, signer.profile);
+      const decision = source && request && decideOnRequest(request, keyOf(source));
+      if (decision?.kind === 'deny') {
+        const { reason, detail } = decision;
+        return { pod, facts, signer, source, identity: { ok: false, reason, detail } };
+      }
       const identity = signer.identify(referenceTo(pod, facts), facts, request?.annotations ?? noAnnotations);
       return { pod, facts, signer, source, identity };
     });

@@ -124,7 +124,7 @@ function row(holder: Holder, now: number): string[] {
     ? fromNow(Date.parse(certificate.notAfter) / 1000, now)
     : by === 'token'
       ? '(tokens only)'
-      : '(request deleted)';
+      : '(not known)';
   return [
     `${holder.namespace}/${holder.pod}`,
     holder.node || '(none)',
