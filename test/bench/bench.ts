@@ -9,6 +9,8 @@ import { type BenchCluster, startBenchCluster } from './cluster.ts';
 import { type BurstPair, figuresOf, type Measurements, type Round } from './figures.ts';
 import type { LoadCalls } from './load.ts';
 import { memoryAfterBursts, memoryWithFullCaches } from './memory.ts';
+import { measureNames, type Names, type NamesSizes } from './names.ts';
+import { namesFiguresOf } from './names-figures.ts';
 import { besideOpenRequests } from './neighbour.ts';
 import { type Answerer, type Bench, backlog, bursts, ceilingBurst, steady } from './runs.ts';
 import { startBenchSigner } from './signers.ts';
@@ -30,6 +32,7 @@ interface Sizes {
   readonly pending: number;
   /** Open requests of one namespace, and requests of another without load. */
   readonly neighbour: { readonly openRequests: number; readonly quietRequests: number };
+  readonly names: NamesSizes;
   readonly tokens: TokenSizes;
 }
 
@@ -44,6 +47,7 @@ const full: Sizes = {
   pods: 10_000,
   pending: 2_000,
   neighbour: { openRequests: 10_000, quietRequests: 100 },
+  names: { pairs: 3, requests: 1_000, registrations: 1_000, services: 5_000, affected: 10 },
   tokens: { rounds: 3, seconds: 5, tokens: 2_000, pods: 200, soakSeconds: 60 },
 };
 /** A smoke test: every figure once, none of them worth anything. */
@@ -58,6 +62,7 @@ const quick: Sizes = {
   pods: 300,
   pending: 40,
   neighbour: { openRequests: 1_000, quietRequests: 5 },
+  names: { pairs: 1, requests: 40, registrations: 20, services: 20, affected: 3 },
   tokens: { rounds: 1, seconds: 0.4, tokens: 40, pods: 10, soakSeconds: 3 },
 };
 
@@ -67,14 +72,16 @@ const { values } = parseArgs({
     /** Exit code 1 when a limit is missed. */
     check: { type: 'boolean', default: false },
     rounds: { type: 'string' },
-    /** `signer`: certificates alone; `tokens`: the token endpoint alone. */
+    /** `signer`: certificates; `names`: with many registrations and Services; `tokens`: the token endpoint. */
     only: { type: 'string' },
     /** How long the memory of the token endpoint is watched under load, such as 10m. */
     soak: { type: 'string' },
     output: { type: 'string', default: join(import.meta.dirname, '../../dist/bench.json') },
   },
 });
-if (![undefined, 'signer', 'tokens'].includes(values.only)) throw new Error('--only takes signer or tokens');
+if (![undefined, 'signer', 'names', 'tokens'].includes(values.only)) {
+  throw new Error('--only takes signer, names or tokens');
+}
 const sizes = chosenSizes();
 
 function chosenSizes(): Sizes {
@@ -90,6 +97,8 @@ function secondsOf(text: string): number {
   return ms / 1000;
 }
 
+const isWanted = (section: string) => values.only === undefined || values.only === section;
+
 const startedAt = Date.now();
 function say(line: string): void {
   const elapsed = Math.round((Date.now() - startedAt) / 1000);
@@ -100,11 +109,13 @@ const loadBefore = loadavg();
 const cluster = await startBenchCluster(say);
 try {
   const measurements = {
-    ...(values.only !== 'tokens' && { signer: await measure(cluster) }),
-    ...(values.only !== 'signer' && { tokens: await measureTokens(cluster, sizes.tokens, say) }),
+    ...(isWanted('signer') && { signer: await measure(cluster) }),
+    ...(isWanted('names') && { names: await measureWithNames(cluster) }),
+    ...(isWanted('tokens') && { tokens: await measureTokens(cluster, sizes.tokens, say) }),
   };
   const figures = [
     ...(measurements.signer ? figuresOf(measurements.signer) : []),
+    ...(measurements.names ? namesFiguresOf(measurements.names) : []),
     ...(measurements.tokens ? tokenFiguresOf(measurements.tokens) : []),
   ];
   const missed = figures.filter(({ met }) => met === false);
@@ -123,11 +134,8 @@ try {
 
 async function measure(cluster: BenchCluster): Promise<Measurements> {
   const startToReadyMs = await measureStarts(cluster);
-  const load = startWorker<LoadCalls>(join(import.meta.dirname, 'load.ts'));
-  try {
-    const { controlPlane, signerKubeconfig, place } = cluster;
-    await load.call('open', { kubeconfig: controlPlane.kubeconfig, signerKubeconfig, place });
-    const bench: Bench = { cluster, load };
+  return withLoad(cluster, async (bench) => {
+    const { load } = bench;
     say(`creating ${sizes.requests} pods`);
     await load.call('createPods', { count: sizes.requests });
     const rounds: Round[] = [];
@@ -138,6 +146,25 @@ async function measure(cluster: BenchCluster): Promise<Measurements> {
     say(`memory with ${pods} pods and ${pending} pending requests`);
     const fullCaches = await memoryWithFullCaches(bench, { pods: pods - sizes.requests, pending });
     return { rounds, startToReadyMs, fullCaches, besideOthers };
+  });
+}
+
+/** The pods of the bench have consecutive numbers, so that this starts with an empty namespace or one that is full. */
+function measureWithNames(cluster: BenchCluster): Promise<Names> {
+  return withLoad(cluster, async (bench) => {
+    say(`creating ${sizes.pods} pods`);
+    await cluster.controlPlane.request('DELETE', '/api/v1/namespaces/bench/pods', { gracePeriodSeconds: 0 });
+    await bench.load.call('createPods', { count: sizes.pods });
+    return measureNames(bench, { ...sizes.names, pods: sizes.pods }, say);
+  });
+}
+
+async function withLoad<T>(cluster: BenchCluster, work: (bench: Bench) => Promise<T>): Promise<T> {
+  const load = startWorker<LoadCalls>(join(import.meta.dirname, 'load.ts'));
+  try {
+    const { controlPlane, signerKubeconfig, place } = cluster;
+    await load.call('open', { kubeconfig: controlPlane.kubeconfig, signerKubeconfig, place });
+    return await work({ cluster, load });
   } finally {
     load.stop();
   }

@@ -2,7 +2,7 @@ import { asNode } from '../cluster/admin.ts';
 import { makeKey } from '../spiffe/pki/keys.ts';
 import { stubRequest } from '../spiffe/pki/requests.ts';
 import type { ApiClient, Watch } from './api-client.ts';
-import { type Place, signerName } from './place.ts';
+import { type Place, signerName as spiffeName } from './place.ts';
 import { podObject } from './pod.ts';
 
 const certificates = '/apis/certificates.k8s.io/v1';
@@ -10,6 +10,7 @@ const certificates = '/apis/certificates.k8s.io/v1';
 /** A request of the load, and what became of it. Times: milliseconds of epochMs(). */
 export interface LoadRequest {
   readonly name: string;
+  readonly signerName: string;
   /** SubjectPublicKeyInfo, DER, base64. */
   readonly spki: string;
   readonly body: string;
@@ -28,7 +29,7 @@ export interface LoadGenerator {
    * Makes requests ready to be sent, for the pods in turn. Each has a key of its own and a signature that the API
    * server verifies; both are made here, so that creating costs the generator next to nothing.
    */
-  prepare(count: number): LoadRequest[];
+  prepare(count: number, signerName?: string): LoadRequest[];
   create(request: LoadRequest): Promise<void>;
   watchAnswers(requests: readonly LoadRequest[]): Promise<AnswerWatch>;
   deleteRequests(): Promise<void>;
@@ -62,7 +63,7 @@ export function createGenerator(api: ApiClient, place: Place): LoadGenerator {
     pods.push({ name, uid: created.metadata.uid });
   }
 
-  function prepareOne(): LoadRequest {
+  function prepareOne(signerName: string): LoadRequest {
     const pod = pods[prepared % pods.length];
     if (!pod) throw new Error('a request needs a pod');
     prepared += 1;
@@ -89,6 +90,7 @@ export function createGenerator(api: ApiClient, place: Place): LoadGenerator {
     });
     return {
       name,
+      signerName,
       spki: key.spki.toString('base64'),
       body,
       uid: '',
@@ -126,7 +128,7 @@ export function createGenerator(api: ApiClient, place: Place): LoadGenerator {
     }
 
     async function follow(): Promise<void> {
-      const query = `watch=true&resourceVersion=${from}&fieldSelector=spec.signerName%3D${signerName}`;
+      const query = `watch=true&resourceVersion=${from}&fieldSelector=spec.signerName%3D${requests[0]?.signerName ?? spiffeName}`;
       watch = await api.watch(`${requestsPath}?${query}`, see);
       void watch.ended.then(() => {
         if (isStopped) return;
@@ -152,7 +154,7 @@ export function createGenerator(api: ApiClient, place: Place): LoadGenerator {
       const first = pods.length;
       await inParallel(range(first, first + count), writers, createPod);
     },
-    prepare: (count) => Array.from({ length: count }, prepareOne),
+    prepare: (count, signerName = spiffeName) => Array.from({ length: count }, () => prepareOne(signerName)),
     create,
     watchAnswers,
     deleteRequests: async () => {

@@ -100,9 +100,9 @@ const calls = {
   createPods: ({ count }: { count: number }) => opened().createPods(count, writers),
   deleteRequests: (_: undefined) => opened().deleteRequests(),
   /** Everything that may be done before the measuring starts. */
-  prepare: async (options: { count: number; ceiling: boolean }) => {
+  prepare: async (options: { count: number; ceiling: boolean; signerName?: string }) => {
     usesCeiling = options.ceiling;
-    requests = opened().prepare(options.count);
+    requests = opened().prepare(options.count, options.signerName);
     if (usesCeiling && ceiling && place) {
       const { namespace, serviceAccount } = place;
       const foreseen = requests.map(({ name, spki }) => ({

@@ -35,15 +35,22 @@ const noUsage: Usage = { cpuSeconds: 0, writes: 0, reads: 0, takeovers: 0, watch
  * processes, each into an API server without requests: the first comes right after their start, when V8 has compiled
  * next to nothing yet.
  */
-export function bursts(bench: Bench, answerer: Answerer, count: number, times: number): Promise<Run[]> {
-  return withSigners(bench, answerer, async (signers) => {
+export function bursts(
+  bench: Bench,
+  answerer: Answerer,
+  count: number,
+  times: number,
+  of: { readonly signerName?: string; readonly flags?: readonly string[] } = {},
+): Promise<Run[]> {
+  const work = async (signers: readonly BenchSigner[]) => {
     const runs: Run[] = [];
     while (runs.length < times) {
       if (runs.length > 0) await cleanUp(bench);
-      runs.push(await burst(bench, answerer, signers, count));
+      runs.push(await burst(bench, answerer, signers, count, of.signerName));
     }
     return runs;
-  });
+  };
+  return withSigners(bench, answerer, work, of.flags);
 }
 
 async function burst(
@@ -51,8 +58,10 @@ async function burst(
   answerer: Answerer,
   signers: readonly BenchSigner[],
   count: number,
+  signerName?: string,
 ): Promise<Run> {
-  await bench.load.call('prepare', { count, ceiling: answerer === 'ceiling' });
+  const asked = signerName === undefined ? {} : { signerName };
+  await bench.load.call('prepare', { count, ceiling: answerer === 'ceiling', ...asked });
   return measured(bench, answerer, signers, () => bench.load.call('burst', undefined));
 }
 
@@ -109,12 +118,13 @@ async function withSigners<T>(
   bench: Bench,
   answerer: Answerer,
   work: (signers: readonly BenchSigner[]) => Promise<T>,
+  flags: readonly string[] = [],
 ): Promise<T> {
   const signers: readonly BenchSigner[] =
     answerer === 'ceiling'
       ? []
       : answerer === 'one'
-        ? [await startBenchSigner(bench.cluster)]
+        ? [await startBenchSigner(bench.cluster, { flags })]
         : await startTwoSigners(bench.cluster);
   try {
     return await work(signers);

@@ -31,11 +31,12 @@ export interface BenchSigner {
 /** Starts a replica as users do. Waits until it is ready, unless it is one that cannot become ready. */
 export async function startBenchSigner(
   cluster: { readonly controlPlane: ControlPlane; readonly signerKubeconfig: string; readonly pool: string },
-  options: { replica?: string; waitUntilReady?: boolean } = {},
+  options: { replica?: string; waitUntilReady?: boolean; flags?: readonly string[] } = {},
 ): Promise<BenchSigner> {
   const replica = options.replica ?? 'a';
   const startedAt = epochMs();
-  const signer = await startSigner({ kubeconfig: cluster.signerKubeconfig, pool: cluster.pool, replica });
+  const { signerKubeconfig: kubeconfig, pool } = cluster;
+  const signer = await startSigner({ kubeconfig, pool, replica, flags: options.flags ?? [] });
   const { child } = signer;
   if (options.waitUntilReady !== false) {
     await waitFor(`replica ${replica} to be ready`, async () => (await signer.readiness()).ok, {
