@@ -53,7 +53,9 @@ export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
   const { followed, outcomeOf } = needs;
   const { transport, membership, log, time, metrics } = needs.shared;
   const tallies = createTallies();
+  /** Pods to be counted, and registrations to be looked at after that: else one change would be written twice. */
   const changed = new Set<string>();
+  const awaited = new Set<string>();
   let isKnown = false;
   const keeper = createKeeper(
     {
@@ -129,7 +131,7 @@ export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
     for (const podKey of changed) {
       if (signal.aborted) return;
       changed.delete(podKey);
-      for (const name of tallies.count(podKey, outcomeOf(podKey))) keeper.look(name);
+      for (const name of tallies.count(podKey, outcomeOf(podKey))) awaited.add(name);
       left -= 1;
       if (left > 0) continue;
       left = podsInTurn;
@@ -151,7 +153,7 @@ export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
   return {
     async run(signal) {
       needs.facts.onChange((podKey) => changed.add(podKey));
-      for (const { store } of followed) store.subscribe(({ key }) => isKnown && keeper.look(key));
+      for (const { store } of followed) store.subscribe(({ key }) => isKnown && awaited.add(key));
       const pause = pauseWith(time.timer);
       await Promise.race([Promise.all([needs.known, membership.synced]), once(signal, 'abort')]);
       await count(signal);
@@ -161,6 +163,8 @@ export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
       while (!signal.aborted) {
         await pause(gatherMs, signal);
         await count(signal);
+        for (const name of awaited) keeper.look(name);
+        awaited.clear();
       }
       await writing;
     },

@@ -149,6 +149,20 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
+  it('writes once for a registration that selects other pods from now on, and once for the one that they had', async () => {
+    const scene = await setup([aRegistration(label('web')), aRegistration(label('none'), 'none')]);
+    await scene.pass(40);
+    scene.written();
+    scene.put(
+      { ...aRegistration({ ...label('web'), priority: 1 }, 'none'), generation: 2 },
+      scene.statusOf('shop/none'),
+    );
+    await scene.pass(40);
+    assert.deepEqual(scene.written().sort(), ['none', 'web']);
+    assert.equal(scene.statusOf('shop/none').namesGiven, pods);
+    await scene.end();
+  });
+
   it('writes once in 5 s at most while pods change all the time, and nothing when they change no longer', async () => {
     const scene = await setup([aRegistration(label('web'))]);
     await scene.pass(40);
