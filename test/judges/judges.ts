@@ -60,6 +60,8 @@ export interface Judges {
   x509Svid(input: { chain: string; bundles: Bundles; key?: string; now?: Date }): Promise<Verdict>;
   /** go-spiffe: a `spiffetls` server and client. Facts: serverSaw and clientSaw, the peers' SPIFFE IDs. */
   mtls(input: { server: MtlsSide; client: MtlsSide }): Promise<Verdict>;
+  /** go-spiffe: one end of an mTLS connection with ours; the client sends an octet, the server returns it. Fact: saw. */
+  mtlsPeer(input: { own: MtlsSide; address: string; listens: boolean }): Promise<Verdict>;
   /** go-spiffe: `jwtsvid.ParseAndValidate` by a SPIFFE bundle or a JWK set. Facts: id, audience, expiry. */
   jwtSvid(input: {
     token: string;
@@ -112,6 +114,13 @@ export async function openJudges(): Promise<Judges> {
       ]),
     mtls: ({ server, client }) =>
       judge(binary, 'mtls', [...sideFlags('server', server), ...sideFlags('client', client)]),
+    mtlsPeer: ({ own, address, listens }) =>
+      judge(
+        binary,
+        'mtls-peer',
+        [...sideFlags('own', own), ['address', { literal: address }]],
+        listens ? ['--listen'] : [],
+      ),
     jwtSvid: ({ token, audience, bundle, isJwks }) =>
       judge(
         binary,

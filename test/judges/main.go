@@ -33,6 +33,7 @@ var judges = map[string]func(arguments []string) (verdict, error){
 	"jwt-bundle":    judgeJWTBundle,
 	"federation":    judgeFederation,
 	"mtls":          judgeMTLS,
+	"mtls-peer":     judgeMTLSPeer,
 	"workload-api":  judgeWorkloadAPI,
 	"pcr-create":    judgePCRCreate,
 	"pcr-status":    judgePCRStatus,

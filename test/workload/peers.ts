@@ -162,7 +162,6 @@ export const peerCases: readonly PeerCase[] = [
     name: 'a CA as a peer',
     make: caAsPeer,
     expected: { rule: 'x509-svid', says: /no path|cA TRUE/ },
-    acceptedBy: 'OpenSSL',
   },
   {
     name: 'an expired certificate',

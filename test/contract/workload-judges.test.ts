@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import tls from 'node:tls';
+import { promisify } from 'node:util';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import { exactly } from '../../workload/authorize.ts';
+import { createTlsClient, type TlsClient } from '../../workload/tls-client.ts';
+import { peerIdOf } from '../../workload/tls-peer.ts';
+import { createMtlsServer } from '../../workload/tls-server.ts';
+import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
+import { type Judges, openJudges } from '../judges/judges.ts';
+import { type Credentials, credentialsFor, newVolume } from '../workload/credentials.ts';
+import { makeWorld, peerCases, type World } from '../workload/peers.ts';
+
+const run = promisify(execFile);
+const dbId = 'spiffe://example.org/ns/shop/sa/db';
+
+let judges: Judges;
+let folder: string;
+let world: World;
+let own: Credentials;
+let source: X509Source;
+let bundles: Record<string, string>;
+before(async () => {
+  judges = await openJudges();
+  folder = mkdtempSync(join(tmpdir(), 'kubespiffe-workload-judges-'));
+  world = await makeWorld();
+  own = await credentialsFor(dbId, world.ca);
+  bundles = { 'example.org': world.ca.pem, 'example.com': world.partner.pem };
+  writeFileSync(join(folder, 'roots.pem'), world.ca.pem + world.partner.pem);
+  source = await openX509Source(
+    newVolume(folder, { 'credentials.pem': own.pem, 'roots.pem': world.ca.pem + world.partner.pem }),
+  );
+});
+after(async () => {
+  await source?.[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true });
+});
+
+/** What OpenSSL says of a chain, by the roots of all trust domains: it does not know SPIFFE IDs. */
+async function isAcceptedByOpenssl({ chainPem }: Credentials, purpose: string): Promise<boolean> {
+  const path = join(folder, 'chain.pem');
+  writeFileSync(path, chainPem);
+  const words = [
+    'verify',
+    '-purpose',
+    purpose,
+    '-CAfile',
+    join(folder, 'roots.pem'),
+    '-untrusted',
+    path,
+    path,
+  ];
+  return run('openssl', words).then(
+    () => true,
+    () => false,
+  );
+}
+
+describe('peers of the library, beside go-spiffe and OpenSSL', () => {
+  for (const { name, make, expected, acceptedBy = '' } of peerCases) {
+    const isAccepted = 'id' in expected;
+    it(`go-spiffe and OpenSSL agree with the library as far as they look: ${name}`, async () => {
+      const peer = await make(world);
+      const go = await judges.x509Svid({ chain: peer.chainPem, bundles });
+      assert.equal(go.ok, isAccepted || acceptedBy.includes('go-spiffe'), go.errors.join());
+      if (isAccepted) assert.equal(go.facts.id, expected.id);
+      const openssl = await isAcceptedByOpenssl(peer, 'sslserver');
+      assert.equal(openssl, isAccepted || acceptedBy.includes('OpenSSL'));
+    });
+
+    it(`openssl s_client reaches a server of the library only if it is accepted: ${name}`, async (t) => {
+      const seen: (string | undefined)[] = [];
+      const server = createMtlsServer(
+        (options) =>
+          tls.createServer(options, (socket) => {
+            seen.push(peerIdOf(socket)?.uri);
+            socket.on('error', () => undefined).end('hello');
+          }),
+        { source, authorize: () => true },
+      );
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      t.after(() => server.close());
+      const peer = await make(world);
+      const path = join(folder, 'client.pem');
+      writeFileSync(path, peer.pem);
+      const { port } = server.address() as AddressInfo;
+      const words = [
+        's_client',
+        '-quiet',
+        '-connect',
+        `127.0.0.1:${port}`,
+        '-cert',
+        path,
+        '-cert_chain',
+        path,
+      ];
+      const client = spawn('openssl', words, { stdio: ['pipe', 'pipe', 'ignore'] });
+      assert.equal(await text(client.stdout), isAccepted ? 'hello' : '');
+      assert.deepEqual(seen, isAccepted ? [expected.id] : []);
+    });
+
+    it(`a client of the library uses openssl s_server only if it is accepted: ${name}`, async (t) => {
+      const peer = await make(world);
+      const blocks = decodePem(peer.pem);
+      assert.ok(blocks.ok);
+      const path = join(folder, 'server.pem');
+      writeFileSync(path, peer.pem);
+      const port = await freePort();
+      const words = ['s_server', '-quiet', '-accept', `127.0.0.1:${port}`, '-cert', path, '-key', path];
+      const server = spawn('openssl', [...words, '-cert_chain', path], {
+        stdio: ['pipe', 'ignore', 'ignore'],
+      });
+      t.after(() => server.kill());
+      const client = createTlsClient({ source, authorize: () => true });
+      const outcome = await outcomeOf(client, port);
+      if (isAccepted) assert.equal(outcome, expected.id);
+      else assert.match(String(outcome), expected.says);
+    });
+  }
+});
+
+describe('the library and go-spiffe over mTLS', () => {
+  const side = { credentials: '', bundles: {}, expects: dbId };
+
+  it('a server of the library and a client of go-spiffe see the ID of each other', async (t) => {
+    const web = await credentialsFor('spiffe://example.org/ns/shop/sa/web', world.ca);
+    const seen: (string | undefined)[] = [];
+    const server = createMtlsServer(
+      (options) =>
+        tls.createServer(options, (socket) => {
+          seen.push(peerIdOf(socket)?.uri);
+          socket.on('error', () => undefined).pipe(socket);
+        }),
+      { source, authorize: exactly('spiffe://example.org/ns/shop/sa/web') },
+    );
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => server.close());
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const ask = (credentials: string, expects: string) =>
+      judges.mtlsPeer({ own: { credentials, bundles, expects }, address, listens: false });
+    const verdict = await ask(web.pem, dbId);
+    assert.deepEqual(
+      [verdict.ok, verdict.facts.saw, seen],
+      [true, dbId, ['spiffe://example.org/ns/shop/sa/web']],
+    );
+    assert.equal((await ask(web.pem, 'spiffe://example.org/other')).ok, false);
+    const other = await credentialsFor('spiffe://example.org/ns/shop/sa/batch', world.ca);
+    assert.equal((await ask(other.pem, dbId)).ok, false);
+    assert.ok(!seen.includes('spiffe://example.org/ns/shop/sa/batch'));
+  });
+
+  it('a client of the library and a server of go-spiffe see the ID of each other', async () => {
+    const web = await credentialsFor('spiffe://example.org/ns/shop/sa/web', world.ca);
+    const port = await freePort();
+    const verdict = judges.mtlsPeer({
+      own: { ...side, credentials: web.pem, bundles },
+      address: `127.0.0.1:${port}`,
+      listens: true,
+    });
+    const client = createTlsClient({ source, authorize: exactly('spiffe://example.org/ns/shop/sa/web') });
+    assert.equal(await outcomeOf(client, port, 'x'), 'spiffe://example.org/ns/shop/sa/web');
+    const { ok, facts } = await verdict;
+    assert.deepEqual([ok, facts.saw], [true, dbId]);
+  });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** The ID of a server that may only just have started, or the error with which it is refused. */
+async function outcomeOf(client: TlsClient, port: number, message?: string): Promise<string | undefined> {
+  for (const until = Date.now() + 10_000; ; await delay(20)) {
+    const socket = client.connect({ host: '127.0.0.1', port });
+    try {
+      await once(socket, 'secureConnect');
+      if (message !== undefined) {
+        socket.write(message);
+        await once(socket, 'data');
+      }
+      return peerIdOf(socket)?.uri;
+    } catch (error) {
+      const { code, message: said } = error as NodeJS.ErrnoException;
+      if (code !== 'ECONNREFUSED' || Date.now() > until) return said;
+    } finally {
+      socket.destroy();
+    }
+  }
+}
