@@ -1,7 +1,7 @@
 import { unprocessedExtensions } from './clauses.ts';
 import { checkLeaf } from './conformance.ts';
 import { parseSpiffeId, type SpiffeId } from './id.ts';
-import { judgeNameConstraints } from './name-constraints.ts';
+import { allowsDnsName, dnsConstraintsOf, judgeNameConstraints } from './name-constraints.ts';
 import { type CertificateFacts, readCertificate } from './pki/certificate.ts';
 import { rfc3339, type Seconds } from './pki/time.ts';
 import { isSignedBy } from './pki/verify.ts';
@@ -69,7 +69,7 @@ export function verifyX509Svid(
   const { trustDomain } = id.value;
   const roots = rootsOf(trustDomain);
   if (!roots) return refused('trust-domain', `there is no bundle of ${trustDomain}`, claimed);
-  const path = pathToRoot(leaf, others, roots, { trustDomain, now });
+  const path = pathToRoot(leaf, others, roots, { trustDomain, now, dnsNames: leaf.dnsNames });
   if (path) return { ok: true, id: id.value, path };
   return refused('chain', `it leads to no root in the bundle of ${trustDomain}`, claimed);
 }
@@ -78,11 +78,18 @@ function refused(rule: X509Rule, reason: string, claimed?: string): X509Verdict 
   return { ok: false, rule, reason, claimed };
 }
 
+/** What the names of a leaf are, and when it is verified. */
+interface Expected {
+  readonly trustDomain: string;
+  readonly dnsNames: readonly string[];
+  readonly now: Seconds;
+}
+
 function pathToRoot(
   leaf: CertificateFacts,
   others: readonly Uint8Array[],
   roots: readonly CertificateFacts[],
-  expected: { readonly trustDomain: string; readonly now: Seconds },
+  expected: Expected,
 ): readonly CertificateFacts[] | undefined {
   let signatures = 0;
   const isIssuerOf = (issuer: CertificateFacts, path: readonly CertificateFacts[]) => {
@@ -112,18 +119,17 @@ function pathToRoot(
  *
  * @param below how many intermediates are between it and the leaf.
  */
-function maySign(
-  issuer: CertificateFacts,
-  below: number,
-  { trustDomain, now }: { readonly trustDomain: string; readonly now: Seconds },
-): boolean {
+function maySign(issuer: CertificateFacts, below: number, { trustDomain, dnsNames, now }: Expected): boolean {
+  const dns = dnsConstraintsOf(issuer);
   return (
     issuer.isCa &&
     (issuer.keyUsage?.includes('keyCertSign') ?? true) &&
     (issuer.pathLen ?? below) >= below &&
     isInTime(issuer, now) &&
     unprocessedExtensions(issuer).length === 0 &&
-    judgeNameConstraints(issuer, trustDomain).kind !== 'refused'
+    judgeNameConstraints(issuer, trustDomain).kind !== 'refused' &&
+    dns.ok &&
+    dnsNames.every((name) => !dns.value || allowsDnsName(dns.value, name.toLowerCase()))
   );
 }
 

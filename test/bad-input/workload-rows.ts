@@ -166,10 +166,11 @@ export const workloadBadInput: readonly BadInput[] = [
   },
   {
     input:
-      'a TLS peer of the library: a CA that is constrained to another trust domain, or has an unknown critical extension',
+      'a TLS peer of the library: a CA that is constrained to another trust domain or other DNS names, or has an unknown critical extension',
     verdict: 'refused, rule `chain`',
     tests: [
       [peers, 'is refused: a workload below a CA that is constrained to another trust domain'],
+      [peers, 'is refused: a workload below a CA that is constrained to other DNS names'],
       [peers, 'is refused: a workload below a CA with a critical extension that nobody knows'],
     ],
   },

@@ -214,6 +214,14 @@ export const peerCases: readonly PeerCase[] = [
     expected: { rule: 'chain', says: /leads to no root/ },
   },
   {
+    name: 'a workload below a CA that is constrained to other DNS names',
+    make: async ({ ca }) => {
+      const constraints = nameConstraints({ permitted: [['DNS', 'example.net']] });
+      return credentialsFor(webId, [await below(ca, { furtherExtensions: [constraints] }), ca]);
+    },
+    expected: { rule: 'chain', says: /leads to no root/ },
+  },
+  {
     name: 'a workload below a CA with a critical extension that nobody knows',
     make: async ({ ca }) =>
       credentialsFor(webId, [await below(ca, { furtherExtensions: [unknownExtension(true)] }), ca]),
