@@ -1,4 +1,5 @@
 import type { Time } from './time.ts';
+
 /** Limits how many writes are sent at the same time, by how long they take. */
 export interface WriteLimit {
   /** Adds the duration of an accepted write, in milliseconds. */

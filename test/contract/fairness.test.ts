@@ -124,7 +124,8 @@ describe('a namespace beside one that keeps the signer busy', () => {
     await waitFor('the other namespace to have its share of the workers', () => held() >= 4);
     const took = await quietRequests(process, 10);
     t.diagnostic(`${took} ms beside ${held()} writes that hang`);
-    assert.ok(held() <= 16, `${held()} writes hang`);
+    // A replica begins with 24 writes of a namespace at once, of 64 workers.
+    assert.ok(held() <= 32, `${held()} writes hang`);
     assert.ok((took[5] ?? Number.NaN) < 2_000, `${took} ms`);
     await controlPlane.request('DELETE', `${webhooks}/${name}`);
     await release();
