@@ -55,7 +55,7 @@ export function whyNot(registration: Registration, pod: NamedPod): string | unde
   const ofPod = mismatch(pods, facts.labels);
   if (ofPod !== undefined) return `${ofPod} on the pod`;
   if (serviceAccounts && !serviceAccounts.includes(facts.serviceAccountName)) {
-    return `the ServiceAccount of the pod is ${facts.serviceAccountName}, not ${serviceAccounts.join(' or ')}`;
+    return `the ServiceAccount of the pod is ${facts.serviceAccountName}, not ${some(serviceAccounts, ' or ')}`;
   }
   if (!namespaces || !namespaceLabels) return `the namespace ${pod.namespace} was not seen yet`;
   return `${mismatch(namespaces, namespaceLabels)} on the namespace ${pod.namespace}`;
@@ -97,8 +97,13 @@ function listed(registrations: readonly Registration[]): string {
     first.push(name);
     first.sort().splice(mostListed);
   }
-  const others = registrations.length - mostListed;
-  return first.join(', ') + (others > 0 ? ` and ${others} others` : '');
+  return some(first, ', ', registrations.length);
+}
+
+/** The first of some names, since their author decides how many there are. */
+function some(names: readonly string[], separator: string, count = names.length): string {
+  const others = count - mostListed;
+  return names.slice(0, mostListed).join(separator) + (others > 0 ? ` and ${others} others` : '');
 }
 
 /** A registration that was looked at for a pod, and why it does not count; undefined for the one that does. */

@@ -70,7 +70,10 @@ export function mismatch(selector: LabelSelector, labels: Labels = {}): string |
   }
   const failed = selector.expressions.find((expression) => !holdsFor(labels)(expression));
   if (!failed) return undefined;
-  const values = 'values' in failed ? ` (${failed.values.join(', ')})` : '';
+  const values =
+    'values' in failed
+      ? ` (${failed.values.slice(0, 5).join(', ')}${failed.values.length > 5 ? ', …' : ''})`
+      : '';
   return `the label ${failed.key} does not fulfil ${failed.operator}${values}`;
 }
 

@@ -83,6 +83,17 @@ describe('a registration', () => {
   }
 });
 
+describe('the reason why a registration does not match', () => {
+  const values = Array.from({ length: 64 }, (_, at) => `${at}`.padEnd(63, 'x'));
+  const expression = { key: 'app', operator: 'In', values };
+  for (const spec of [{ serviceAccountNames: values }, { podSelector: { matchExpressions: [expression] } }]) {
+    it(`is short, however much its author wrote: ${Object.keys(spec)}`, () => {
+      const why = whyNot(aRegistration(spec), aNamedPod()) ?? '';
+      assert.ok(why.length > 63 * 5 && why.length < 500, why);
+    });
+  }
+});
+
 const [a, b, c] = ['a', 'b', 'c'].map((name) => aRegistration({}, name)) as [
   Registration,
   Registration,
