@@ -12,6 +12,7 @@ import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import { ownAudiences } from '../../spiffe/infrastructure.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
 
 const manifests = join(import.meta.dirname, '../../manifests');
@@ -48,11 +49,16 @@ before(async () => {
   await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
   objects = await build(base);
   // As the signer creates it: without it no WorkloadRegistration is accepted.
-  await create(controlPlane, '/apis/kubespiffe.io/v1alpha1/clusterregistrationpolicies', {
+  const policy = {
     apiVersion: 'kubespiffe.io/v1alpha1',
     kind: 'ClusterRegistrationPolicy',
     metadata: { name: 'default' },
     spec: {},
+  };
+  const policies = '/apis/kubespiffe.io/v1alpha1/clusterregistrationpolicies';
+  await waitFor('the CRD to be served', async () => {
+    const { status } = await controlPlane.request('POST', policies, policy);
+    return status === 201;
   });
 });
 after(() => controlPlane?.stop());
