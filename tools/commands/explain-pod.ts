@@ -216,5 +216,10 @@ function next(explanation: PodExplanation): string {
   if (requests.some(({ state }) => state === 'Open')) {
     return 'the identity is clear, and a request is open: see the last Event, or `kubespiffe ca show` for the pool.';
   }
+  const last = requests.findLast(({ state }) => state === 'Issued');
+  const now = signers.find(({ signer, volume }) => signer === last?.signer && volume !== null);
+  if (last && now && now.spiffeId !== null && !last.names.includes(now.spiffeId)) {
+    return 'nothing to do: the certificate of the pod has another name, and gets this one at its next refresh.';
+  }
   return 'nothing to do.';
 }
