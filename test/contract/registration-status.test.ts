@@ -250,6 +250,12 @@ describe('registrations in a cluster', () => {
       return kept.onlyOnTuesdays;
     });
     await podIn('shop', { app: 'newer' });
+    // A watch that was opened before the CRD changed shows objects without the field until the API server ends it.
+    await waitFor('the signer to see the field', async () => {
+      await change(place('newer'), { metadata: { annotations: { touched: String(Date.now()) } } });
+      const { status } = (await controlPlane.request('GET', place('newer'))).body as Registered;
+      return status?.failureCount === 1;
+    });
     const status = await statusOnce(place('newer'), ({ failureCount }) => failureCount === 1);
     assert.deepEqual(conditionsOf(status), {
       ...{ Ready: 'False SpecInvalid', TemplateInvalid: 'True SpecInvalid', Conflicting: 'False NoConflict' },
