@@ -13,6 +13,10 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import type { Pod } from '../../signer/kube/types.ts';
 import { parseJwt } from '../../spiffe/jwt-svid.ts';
+import { openBundleSource } from '../../workload/bundle-source.ts';
+import { validateJwtSvid } from '../../workload/jwt.ts';
+import { createJwtSource } from '../../workload/jwt-source.ts';
+import { openX509Source } from '../../workload/x509-source.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -173,6 +177,46 @@ describe('the token endpoint, called with a client certificate', () => {
       const chainAlone = await get(await file('chain.pem', cert));
       assert.match(chainAlone.stderr, /holds no certificate with its private key/);
       assert.match((await get(bundle, bundle)).stderr, /both .* and --certificate are given/);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  it('gives one to the Node.js library, by certificate and by ServiceAccount token, which the library then validates', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-library-'));
+    try {
+      const pod = await createPod(controlPlane);
+      const { key, cert } = await issuedTo(pod);
+      const roots = pool.authorities.flatMap(({ certificate }) => certificate ?? []).join('');
+      await writeFile(join(folder, 'credentials.pem'), key + cert);
+      await writeFile(join(folder, 'roots.pem'), roots);
+      await writeFile(join(folder, 'token'), await tokenFor(controlPlane, pod));
+      const url = `https://localhost:${endpoint.port}`;
+      const fetched = await run([
+        'bundle',
+        'fetch',
+        `${url}/bundle`,
+        '--trust-domain',
+        'example.org',
+        '--web-roots',
+        join(folder, 'roots.pem'),
+      ]);
+      assert.equal(fetched.code, 0, fetched.stderr);
+      await writeFile(join(folder, 'bundle.json'), fetched.stdout);
+
+      await using source = await openX509Source(folder);
+      await using bundles = await openBundleSource(folder, { 'example.org': 'bundle.json' });
+      const byCertificate = createJwtSource({ endpoint: `${url}/jwt-svid`, credential: { source } });
+      const byToken = createJwtSource({
+        endpoint: `${url}/token`,
+        credential: { tokenFile: join(folder, 'token'), bundles: source, trustDomain: 'example.org' },
+      });
+      for (const tokens of [byCertificate, byToken]) {
+        const { token, id } = await tokens.get(audience);
+        assert.equal(id.uri, 'spiffe://example.org/ns/default/sa/default');
+        assert.equal(validateJwtSvid(token, audience, bundles).id.uri, id.uri);
+        assert.equal((await tokens.get(audience)).token, token);
+      }
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
