@@ -211,7 +211,7 @@ function next(explanation: PodExplanation): string {
     return `the ${blocked.verdict.owner} acts on ${blocked.verdict.reason}: docs/reference/outcomes.md#${blocked.verdict.reason.toLowerCase()}`;
   }
   if (signers.every(({ volume }) => volume === null)) {
-    return 'add a podCertificate source to a volume of the pod, unless it only needs tokens.';
+    return 'add a podCertificate source for the signer to a volume of the pod, unless it only needs tokens.';
   }
   if (requests.some(({ state }) => state === 'Open')) {
     return 'the identity is clear, and a request is open: see the last Event, or `kubespiffe ca show` for the pool.';

@@ -83,7 +83,7 @@ function explainFor(
   ].reduce((least, each) => (each.seconds < least.seconds ? each : least));
   const { spiffeId = null, dnsNames = [] } = named ? namesOf(named.subject) : {};
   const steps: Step[] = [
-    sourceStep(source),
+    sourceStep(source, profile.hasTokenEndpoint),
     ...(usable.kind === 'supported' ? [] : [refusalStep(usable)]),
     podStep(key, facts),
     ...factSteps(world, signer, key, facts, request.annotations),
@@ -115,9 +115,11 @@ function nameSource({ followed }: KnownSigner): string {
   return follows('services') ? 'the Services above' : 'the pod itself';
 }
 
-function sourceStep(source: CertificateSource | undefined): Step {
+function sourceStep(source: CertificateSource | undefined, hasTokenEndpoint: boolean): Step {
   if (!source) {
-    const fact = 'no volume asks this signer; only the token endpoint can give this identity to the pod';
+    const fact = hasTokenEndpoint
+      ? 'none asks this signer; only the token endpoint can give this identity to the pod'
+      : 'none asks this signer; this is what one would get';
     return { ok: null, what: 'volume', fact, from: 'spec.volumes of the pod' };
   }
   const { volume, keyType, maxExpirationSeconds, userAnnotations = {} } = source;
@@ -135,8 +137,8 @@ function sourceStep(source: CertificateSource | undefined): Step {
 }
 
 function refusalStep(decision: Decision): Step {
-  const { reason, message } = verdictOf(decision);
-  return { ok: false, what: 'request', fact: message, from: reason };
+  const { reason } = verdictOf(decision);
+  return { ok: false, what: 'request', fact: `what the volume asks for is refused: ${reason}`, from: '' };
 }
 
 function podStep(
