@@ -82,7 +82,7 @@ export async function deliverPool(
       const sequence = freshSequence(at, wanted.sequence - 1, published.sequence);
       const before = { pool: undefined, roots: published.fingerprints };
       document = dateTransitions({ ...carryRoots(wanted, lost, at), sequence }, before, at);
-      pool = usablePool(document, now);
+      pool = usablePool(document, at);
       await savePool(api, options, undefined, document, dryRun === 'server');
     });
   }
