@@ -32,6 +32,9 @@ export type RegistrationFields = {
   -readonly [F in RegistrationField]?: Extract<ReturnType<(typeof readers)[F]>, { ok: true }>['value'];
 };
 
+/** Higher ones belong to the administrator, so that there are registrations that no team can override. */
+const maxTeamPriority = 1000;
+
 const ofClusterKind: ReadonlySet<string> = new Set<RegistrationField>(['namespaceSelector', 'matchAllPods']);
 /**
  * Reads the fields of a spec, each by itself.
@@ -54,6 +57,10 @@ export function readFields(
       continue;
     }
     const read = readers[field as RegistrationField](value);
+    if (field === 'priority' && kind === 'WorkloadRegistration' && Number(value) > maxTeamPriority) {
+      problems.set(field, `is ${shown(value)}; that of a WorkloadRegistration is at most ${maxTeamPriority}`);
+      continue;
+    }
     if (read.ok) values[field] = read.value;
     else problems.set(field, read.reason);
   }

@@ -63,27 +63,46 @@ export function whyNot(registration: Registration, pod: NamedPod): string | unde
 
 /**
  * Which of the registrations that match a pod counts: one that is no fallback, the one that was asked for, that of the
- * highest priority. Pure.
+ * highest priority. A choice never leads below a registration of the cluster: its author limits what teams may do. Pure.
  *
  * @param matching all that match, in any order. @param wanted name of the registration that a request asks for.
  */
 export function choose(matching: readonly Registration[], wanted?: string): Resolution {
   const regular = matching.filter(({ isFallback }) => !isFallback);
   const counting = regular.length > 0 ? regular : matching;
-  const eligible = wanted === undefined ? counting : counting.filter(({ name }) => name === wanted);
+  const floor = highestPriority(counting.filter(({ namespace }) => namespace === undefined));
+  const eligible =
+    wanted === undefined
+      ? counting
+      : counting.filter(({ name, priority }) => name === wanted && priority >= floor);
   if (eligible.length === 0) {
     if (wanted === undefined) return { kind: 'none' };
-    const fallback = matching.find(({ name }) => name === wanted);
-    const detail = fallback
-      ? `${nameOfRegistration(fallback)} is a fallback, and ${listed(regular)} matches the pod`
-      : wanted;
+    const detail = whyNotEligible(matching, counting, wanted);
     return { kind: 'wait', reason: 'RegistrationNotMatching', detail, among: [] };
   }
-  const highest = eligible.reduce((most, { priority }) => Math.max(most, priority), Number.NEGATIVE_INFINITY);
+  const highest = highestPriority(eligible);
   const best = eligible.filter(({ priority }) => priority === highest);
   const [registration] = best;
   if (registration && best.length === 1) return { kind: 'one', registration };
   return { kind: 'wait', reason: 'RegistrationAmbiguous', detail: listed(best), among: best };
+}
+
+const highestPriority = (registrations: readonly Registration[]): number =>
+  registrations.reduce((most, { priority }) => Math.max(most, priority), Number.NEGATIVE_INFINITY);
+
+function whyNotEligible(
+  matching: readonly Registration[],
+  counting: readonly Registration[],
+  wanted: string,
+): string {
+  const found = matching.find(({ name }) => name === wanted);
+  if (!found) return wanted;
+  const own = nameOfRegistration(found);
+  if (!counting.includes(found)) return `${own} is a fallback, and ${listed(counting)} matches the pod`;
+  const higher = counting.filter(
+    ({ namespace, priority }) => namespace === undefined && priority > found.priority,
+  );
+  return `the priority of ${own} is lower than that of ${listed(higher)}, a ClusterWorkloadRegistration that matches the pod`;
 }
 
 const mostListed = 5;

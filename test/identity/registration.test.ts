@@ -131,6 +131,7 @@ describe('reading a registration', () => {
     [{ hint: 'a\nb' }, 'SpecInvalid', 'cannot be printed'],
     [{ hint: 'a'.repeat(257) }, 'SpecInvalid', 'hint has more than 256 characters'],
     [{ priority: '1' }, 'SpecInvalid', 'priority is "1", not a whole number'],
+    [{ priority: 1001 }, 'SpecInvalid', 'priority is 1001; that of a WorkloadRegistration is at most 1000'],
     [{ priority: 1.5 }, 'SpecInvalid', 'priority is 1.5, not a whole number'],
     [{ fallback: 'no' }, 'SpecInvalid', 'fallback is "no", neither true nor false'],
     [{ autoPopulateDNSNames: 1 }, 'SpecInvalid', 'neither true nor false'],

@@ -104,6 +104,9 @@ const fallback = aRegistration({ fallback: true, priority: 9 }, 'fallback');
 const other = aRegistration({ fallback: true }, 'other');
 const cluster = aClusterRegistration({}, 'a');
 
+/** Of the administrator. */
+const limits = (priority: number) => aClusterRegistration({ priority }, 'limits');
+
 /** Without the order of those that it cannot decide between. */
 const plain = (resolution: Resolution) =>
   resolution.kind === 'wait'
@@ -127,6 +130,19 @@ describe('of the registrations that match a pod, the one that counts', () => {
     ['not a fallback where another matches, whatever its priority', [fallback, a], undefined, 'shop/a'],
     ['the one that is asked for, of two', [a, b], 'b', 'shop/b'],
     ['the one that is asked for, of lower priority', [a, first], 'a', 'shop/a'],
+    [
+      'the one that is asked for, beside a lower one of the cluster',
+      [first, limits(4)],
+      'first',
+      'shop/first',
+    ],
+    [
+      'not one that is asked for below one of the cluster',
+      [first, a, limits(6)],
+      'first',
+      'RegistrationNotMatching: the priority of shop/first is lower than that of limits, a ClusterWorkloadRegistration that matches the pod',
+    ],
+    ['one of the cluster above all of the team', [first, limits(1001)], undefined, 'limits'],
     ['none that does not match', [a, b], 'c', 'RegistrationNotMatching: c'],
     ['none that does not match where nothing matches', [], 'c', 'RegistrationNotMatching: c'],
     [

@@ -172,6 +172,11 @@ const outside = /gives names outside of \/ns\/shop\/: /;
 
 /** In the namespace shop, which may also give names below /teams/shop/, web.shop.test and names below shop.example.org. */
 export const rowsOfNamespace: readonly RegistrationRow[] = [
+  {
+    what: 'a priority of the administrator',
+    spec: { priority: 1001 },
+    refusal: /spec\.priority.*less than or equal to 1000/,
+  },
   { what: 'its namespace written out', spec: template('spiffe://example.org/ns/shop/web') },
   { what: 'a granted path', spec: template('spiffe://{{ .TrustDomain }}/teams/shop/{{ .PodMeta.Name }}') },
   {
