@@ -5,7 +5,7 @@ import { readFiles } from './files.ts';
 import { follow, type Reading, type SourceOptions } from './follow.ts';
 import { keepLastGood } from './last-good.ts';
 import { type BundleSource, readBundles } from './trust-bundle.ts';
-import { readX509Svid, type X509Svid } from './x509-svid.ts';
+import { isIssuedUnder, readX509Svid, type X509Svid } from './x509-svid.ts';
 
 /** The identity of this workload and what verifies its peers, both always the newest good ones. */
 export interface X509Source extends BundleSource {
@@ -47,14 +47,21 @@ export async function openX509Source(folder: string, options: X509SourceOptions 
 
   const read = async (last: Material | undefined): Promise<Reading<Material>> => {
     const [credentialsText = missing, rootsText = missing] = await readFiles(folder, [credentials, roots]);
-    const { value: svid, reason: svidReason } = svidOf(credentialsText);
+    const { value: read, reason: svidReason } = svidOf(credentialsText);
     const { value: reading, reason: rootsReason } = rootsOf(rootsText);
+    const isProven = (one: X509Svid) =>
+      isIssuedUnder(one, reading?.bundles.get(one.id.trustDomain)?.roots ?? []);
+    const unproven =
+      read && reading?.bundles.has(read.id.trustDomain) && !isProven(read)
+        ? `none of the roots in ${roots} has signed its chain`
+        : undefined;
+    const svid = unproven !== undefined && last && isProven(last.svid) ? last.svid : read;
     const without =
       svid && reading && !reading.bundles.has(svid.id.trustDomain)
         ? `it has no root of ${svid.id.trustDomain}, the trust domain of this workload`
         : undefined;
     const problems = [
-      ...[svidReason, svid && lateReason(svid, nowSeconds())].map((reason) =>
+      ...[svidReason, unproven, svid && lateReason(svid, nowSeconds())].map((reason) =>
         problemOf('SVID_INVALID', folder, credentials, reason),
       ),
       ...[rootsReason, without, ...(reading?.leftOut ?? [])].map((reason) =>

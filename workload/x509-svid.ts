@@ -21,7 +21,7 @@ export interface X509Svid {
 /**
  * Reads private key and certificate chain from one PEM text, as kubelet writes it to `credentialBundlePath`. The key must
  * be that of the first certificate, and each certificate must be signed by the next, so parts of two credentials are
- * never taken for one. Dates are not checked. The reasons never quote the text. Never throws.
+ * never taken for one. Dates, and who has signed the last certificate, are not checked. The reasons never quote the text. Never throws.
  */
 export function readX509Svid(pem: string): Result<X509Svid> {
   const blocks = decodePem(pem);
@@ -52,6 +52,17 @@ export function readX509Svid(pem: string): Result<X509Svid> {
     notBefore: leaf.notBefore,
     notAfter: leaf.notAfter,
   });
+}
+
+/**
+ * Whether one of these roots has signed the chain of an SVID. A file that is overwritten in place may hold a certificate
+ * whose first part is new and whose rest is old: only its signature shows that.
+ */
+export function isIssuedUnder({ chainPem }: X509Svid, roots: readonly CertificateFacts[]): boolean {
+  const blocks = decodePem(chainPem);
+  const last = blocks.ok ? blocks.value.at(-1) : undefined;
+  const top = last && readCertificate(last.der);
+  return top?.ok === true && roots.some((root) => isSignedBy(top.value, root));
 }
 
 function readChain(blocks: readonly PemBlock[]): Result<CertificateFacts[]> {
