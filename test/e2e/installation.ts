@@ -5,6 +5,7 @@ import { runCommand } from '../cluster/command.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type Node, startNode } from '../cluster/node.ts';
 import { waitFor } from '../cluster/process.ts';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import type { ClusterChoice } from './clusters.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -65,10 +66,7 @@ export async function install(
     const kubespiffe = (...args: string[]) =>
       runCommand('env', `KUBECONFIG=${operator}`, join(root, 'bin/kubespiffe'), ...args);
     await kubespiffe('ca', 'create', '--ca-id', 'first', '--trust-domain', trustDomain);
-    if (components.includes('service-dns')) {
-      const names = ['--permitted-dns', 'svc,svc.cluster.local'];
-      await kubespiffe('ca', 'create', '--kind', 'service-dns', '--ca-id', 'first', ...names);
-    }
+    if (components.includes('service-dns')) await kubespiffe(...(await createServiceDnsPool()));
     report('waiting for both replicas of the signer');
     await signerReady(controlPlane);
     return {
@@ -82,6 +80,12 @@ export async function install(
     await controlPlane.stop();
     throw error;
   }
+}
+
+/** The arguments of the command in the guide of service-dns. */
+async function createServiceDnsPool(): Promise<string[]> {
+  const [create] = blocksBelow(await readPage('docs/guides/service-dns.md'), 'Install');
+  return create?.code.trim().split(' ').slice(1) ?? [];
 }
 
 /** An overlay of ours, as users make one: base, components, and the setting that has no default. Base alone as it is. */

@@ -13,7 +13,6 @@ import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { clusterChoices } from './clusters.ts';
 import { type Installation, install } from './installation.ts';
 
-const launcher = join(import.meta.dirname, '../../bin/kubespiffe');
 const web: PodName = { namespace: 'default', name: 'web' };
 const caller: PodName = { namespace: 'default', name: 'caller' };
 
@@ -54,14 +53,7 @@ for (const choice of clusterChoices()) {
     const read = (pod: PodName) => installation.node.exec(pod, ['cat', '/run/certificate/credentials.pem']);
 
     before(async () => {
-      const [create] = blocksBelow(await readPage('docs/guides/service-dns.md'), 'Install');
-      const words = create?.code.trim().split(' ').slice(1) ?? [];
-      installation = await install(choice, {
-        components: ['service-dns'],
-        prepare: async ({ controlPlane }) => {
-          await runCommand('env', `KUBECONFIG=${controlPlane.kubeconfig}`, launcher, ...words);
-        },
-      });
+      installation = await install(choice, { components: ['service-dns'] });
       const [service, pod] = await objectsOf('A server');
       const [container] = pod.spec.containers;
       Object.assign(container, {

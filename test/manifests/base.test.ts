@@ -82,9 +82,13 @@ test('both kinds of registrations have the same fields, but for what only the cl
     assert.ok(spec.properties[own]);
     delete spec.properties[own];
   }
+  assert.equal(propertiesOf(namespaced).spec.properties.priority.maximum, 1000);
+  assert.equal(propertiesOf(cluster).spec.properties.priority.maximum, undefined);
   for (const version of [namespaced, cluster]) {
     delete version.schema.openAPIV3Schema.description;
-    for (const described of ['podSelector', 'dnsNameTemplates'])
+    // Those above are for the cluster, so that teams cannot override them.
+    delete propertiesOf(version).spec.properties.priority.maximum;
+    for (const described of ['podSelector', 'dnsNameTemplates', 'priority'])
       delete propertiesOf(version).spec.properties[described].description;
   }
   assert.deepEqual(cluster, namespaced);
