@@ -2,7 +2,7 @@ import { messageOf } from '../../spiffe/errors.ts';
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import type { Pool } from '../authority/pool.ts';
 import { createPoolView, type PoolView } from '../authority/view.ts';
-import { type Facts, factsOf, joinFacts, podFacts } from '../identity/facts.ts';
+import { factsOf, joinFacts, podFacts } from '../identity/facts.ts';
 import type { Identify } from '../identity/identify.ts';
 import { type Controller, createController } from '../issuance/controller.ts';
 import { createReporter } from '../issuance/report.ts';
@@ -16,7 +16,7 @@ import { childOf } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
 import type { RootVisibility } from '../trust/root-visibility.ts';
-import { type Part, type SignerProfile, settingsOf } from './profile.ts';
+import { type MakePart, type Part, type SignerProfile, settingsOf } from './profile.ts';
 import { createPublishing, followBundles } from './publishing.ts';
 import type { Shared } from './shared.ts';
 import { createSigningState, jwtProblem, type SigningProblem } from './signing-state.ts';
@@ -74,7 +74,7 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
 
   const followed: Informer<unknown>[] = [];
   const facts = [podFacts(pods.store)];
-  const ofProfile: ((facts: Facts) => Part)[] = [];
+  const ofProfile: MakePart[] = [];
   const identify = profile.identifier(settings, {
     follow(spec, podsOf) {
       const informer = informerOf(spec, common);
@@ -83,7 +83,8 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
       return informer;
     },
     run: (make) => ofProfile.push(make),
-    shared,
+    config,
+    pods,
   });
   const certificate = profile.certificate(settings);
   const signing = createSigning({
@@ -158,7 +159,7 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
       ...(configMaps ? [configMaps] : []),
       ...needed,
       ...publishing.informers,
-      ...ofProfile.map((make) => make(joinFacts(facts))),
+      ...ofProfile.map((make) => make(shared, joinFacts(facts))),
     ],
     controller,
     identify,

@@ -4,6 +4,7 @@ import type { Facts } from '../identity/facts.ts';
 import type { Identify } from '../identity/identify.ts';
 import type { KnownAnnotations } from '../issuance/request.ts';
 import type { Informer, InformerSpec } from '../kube/informer.ts';
+import type { PodFacts } from '../kube/pods.ts';
 import type { Shared } from './shared.ts';
 
 /** The settings of one signer; docs/reference/configuration.md says what each is for. */
@@ -28,15 +29,19 @@ export interface Part {
   run(signal: AbortSignal): Promise<unknown>;
 }
 
+/** Makes a part from what all signers share, and from the facts that the signer follows. */
+export type MakePart = (shared: Shared, facts: Facts) => Part;
+
 export interface IdentifierNeeds {
   /** Follows what an identity depends on besides the pod, such as Services. Called once for each. */
   readonly follow: Follow;
+  readonly config: Config;
+  readonly pods: Pick<Informer<PodFacts>, 'store' | 'synced'>;
   /**
    * Lets a part run as long as the replica does, such as what writes the status of the followed objects. It is made in
-   * replicas alone, once everything is followed.
+   * replicas alone, once everything is followed. Tools decide by the same profile, and run nothing.
    */
-  readonly run: (make: (facts: Facts) => Part) => void;
-  readonly shared: Shared;
+  readonly run: (make: MakePart) => void;
 }
 
 /** What distinguishes one signer from another. Everything else is shared. */

@@ -14,8 +14,7 @@ import { createRegistrationStatus } from './registration-status.ts';
 
 /** Names pods by the registrations of the cluster, and follows everything that such a name depends on. */
 export function identifyByRegistrations(trustDomain: string, needs: IdentifierNeeds): Identify {
-  const { follow, run, shared } = needs;
-  const { config, pods } = shared;
+  const { follow, run, config, pods } = needs;
   const specs = registrationSpecs(config);
   const namespaces = follow(specs.namespaces, (labels, key) => registrations.podsOfNamespace(key, labels));
   const workload = follow(specs.workload, (registration) => registrations.podsOf(registration));
@@ -38,7 +37,7 @@ export function identifyByRegistrations(trustDomain: string, needs: IdentifierNe
     serviceNames: namesOfServices(services, config.serviceDomains),
   };
   const followed = [workload, cluster];
-  run((facts) =>
+  run((shared, facts) =>
     createRegistrationStatus({
       ...{ shared, facts, followed },
       known: Promise.all([pods, namespaces, policies, informer, ...followed].map(({ synced }) => synced)),
@@ -46,7 +45,7 @@ export function identifyByRegistrations(trustDomain: string, needs: IdentifierNe
       isOurs: (registration) => otherClass(registration, config.registrationClass) === undefined,
     }),
   );
-  run(() => createRegistrationPolicy(policies, shared));
+  run((shared) => createRegistrationPolicy(policies, shared));
   return createIdentify(registrations, {
     ...naming,
     defaultIdentity: config.defaultIdentity,

@@ -22,11 +22,11 @@ export const serviceDns: SignerProfile = {
     },
   },
   identifier({ maxLifetimeSeconds, refreshFraction }, needs) {
-    const { config, pods } = needs.shared;
+    const { config, pods, run } = needs;
     const { informer, services } = followServices(needs);
-    needs.run(() =>
+    run((shared) =>
       createLackingNames({
-        ...needs.shared,
+        ...shared,
         signerName,
         pods: pods.store,
         services: informer.store,

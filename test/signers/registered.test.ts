@@ -29,7 +29,7 @@ function setup(different: object = {}, isMissing = false) {
     serviceDomains: ['svc.cluster.local'],
     ...different,
   };
-  const needs = { shared: { pods: { store: pods }, config }, follow, run() {} } as unknown as IdentifierNeeds;
+  const needs = { pods: { store: pods }, config, follow, run() {} } as unknown as IdentifierNeeds;
   const identify = spiffe.identifier({ trustDomain: 'example.org' } as never, needs);
   const store = (name: string) => stores.get(name) as Store<unknown>;
   store('namespaces').set('shop', {});

@@ -16,7 +16,8 @@ function setup() {
   const services = createStore<ServiceFacts>();
   const woken: string[] = [];
   const needs = {
-    shared: { pods: { store: pods }, config: { serviceDomains: ['svc.cluster.local'] } },
+    pods: { store: pods },
+    config: { serviceDomains: ['svc.cluster.local'] },
     follow(_spec: unknown, podsOf: Parameters<typeof factsOf<ServiceFacts>>[1]) {
       factsOf(services, podsOf).onChange((podKey) => woken.push(podKey));
       return { store: services as Store<unknown> };

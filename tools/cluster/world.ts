@@ -4,7 +4,6 @@ import { podReaderOf } from '../../signer/kube/pods.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { type SignerProfile, type SignerSettings, settingsOf } from '../../signer/signers/profile.ts';
 import { allProfiles } from '../../signer/signers/profiles.ts';
-import type { Shared } from '../../signer/signers/shared.ts';
 import { createListed, type Listed } from './lists.ts';
 import { type KnownPod, podsWithSources } from './pods.ts';
 import type { SignerSettings as ClusterSettings } from './signer-settings.ts';
@@ -62,8 +61,8 @@ export function createWorld(
         return listed;
       },
       run: () => undefined,
-      // What a profile decides by: the rest belongs to the parts that run in a replica, and none runs here.
-      shared: { config, pods } as unknown as Shared,
+      config,
+      pods,
     });
     return { profile, settings: own, identify, followed };
   });
