@@ -5,7 +5,13 @@ import { parseTrustDomain } from '../spiffe/trust-domain.ts';
 import { readFiles } from './files.ts';
 import { follow, type Reading, type SourceOptions } from './follow.ts';
 import { keepLastGood } from './last-good.ts';
-import { type BundleSource, readBundles, type TrustBundle, type TrustBundles } from './trust-bundle.ts';
+import {
+  type BundleSource,
+  mergeBundles,
+  readBundles,
+  type TrustBundle,
+  type TrustBundles,
+} from './trust-bundle.ts';
 
 /**
  * Opens the bundles of several trust domains and follows their files: PEM roots, such as those of a `clusterTrustBundle`
@@ -60,7 +66,10 @@ export async function openBundleSource(
     const found = read.map(({ value }, index) => value?.bundles.get(parts[index]?.trustDomain ?? ''));
     const isSame = last !== undefined && found.every((one, index) => one === before[index]);
     before = found;
-    return { value: isSame ? last : merged(parts, found), problems };
+    const bundles = found.map(
+      (bundle, index) => new Map(bundle && [[parts[index]?.trustDomain ?? '', bundle]]),
+    );
+    return { value: isSame ? last : mergeBundles(bundles), problems };
   };
 
   const folders = new Set(parts.map(({ name }) => resolve(folder, name, '..')));
@@ -72,20 +81,4 @@ export async function openBundleSource(
     events: source.events,
     [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
   };
-}
-
-function merged(
-  parts: readonly { readonly trustDomain: string }[],
-  found: readonly (TrustBundle | undefined)[],
-): TrustBundles {
-  const bundles = new Map<string, TrustBundle>();
-  for (const [index, { trustDomain }] of parts.entries()) {
-    const earlier = bundles.get(trustDomain);
-    const { roots = [], jwtKeys = new Map() } = found[index] ?? {};
-    bundles.set(trustDomain, {
-      roots: roots.length > 0 ? roots : (earlier?.roots ?? []),
-      jwtKeys: jwtKeys.size > 0 ? jwtKeys : (earlier?.jwtKeys ?? new Map()),
-    });
-  }
-  return bundles;
 }

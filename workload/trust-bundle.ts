@@ -17,6 +17,19 @@ export interface TrustBundle {
 /** Trust bundles by the name of their trust domain, such as `example.org`. Never changed: a new map replaces it. */
 export type TrustBundles = ReadonlyMap<string, TrustBundle>;
 
+/** One map of all of these. Of a trust domain that is in several, the last one with roots gives the roots, and so for keys. */
+export function mergeBundles(all: Iterable<TrustBundles>): TrustBundles {
+  const merged = new Map<string, TrustBundle>();
+  for (const [name, { roots, jwtKeys }] of [...all].flatMap((bundles) => [...bundles])) {
+    const earlier = merged.get(name);
+    merged.set(name, {
+      roots: roots.length > 0 ? roots : (earlier?.roots ?? []),
+      jwtKeys: jwtKeys.size > 0 ? jwtKeys : (earlier?.jwtKeys ?? new Map()),
+    });
+  }
+  return merged;
+}
+
 /** Trust bundles that are always the newest good ones. */
 export interface BundleSource extends AsyncDisposable {
   readonly bundles: TrustBundles;

@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { decodePem } from '../../spiffe/pki/pem.ts';
@@ -16,6 +15,8 @@ import { createTlsClient, type TlsClient } from '../../workload/tls-client.ts';
 import { peerIdOf } from '../../workload/tls-peer.ts';
 import { createMtlsServer } from '../../workload/tls-server.ts';
 import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
+import { freePorts } from '../cluster/ports.ts';
+import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { type Credentials, credentialsFor, newVolume } from '../workload/credentials.ts';
 import { makeWorld, peerCases, type World } from '../workload/peers.ts';
@@ -115,7 +116,7 @@ describe('peers of the library, beside go-spiffe and OpenSSL', () => {
       assert.ok(blocks.ok);
       const path = join(folder, 'server.pem');
       writeFileSync(path, peer.pem);
-      const port = await freePort();
+      const [port = 0] = await freePorts(1);
       const words = ['s_server', '-quiet', '-accept', `127.0.0.1:${port}`, '-cert', path, '-key', path];
       const server = spawn('openssl', [...words, '-cert_chain', path], {
         stdio: ['pipe', 'ignore', 'ignore'],
@@ -162,7 +163,7 @@ describe('the library and go-spiffe over mTLS', () => {
 
   it('a client of the library and a server of go-spiffe see the ID of each other', async () => {
     const web = await credentialsFor('spiffe://example.org/ns/shop/sa/web', world.ca);
-    const port = await freePort();
+    const [port = 0] = await freePorts(1);
     const verdict = judges.mtlsPeer({
       own: { ...side, credentials: web.pem, bundles },
       address: `127.0.0.1:${port}`,
@@ -175,31 +176,30 @@ describe('the library and go-spiffe over mTLS', () => {
   });
 });
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 /** The ID of a server that may only just have started, or the error with which it is refused. */
 async function outcomeOf(client: TlsClient, port: number, message?: string): Promise<string | undefined> {
-  for (const until = Date.now() + 10_000; ; await delay(20)) {
-    const socket = client.connect({ host: '127.0.0.1', port });
-    try {
-      await once(socket, 'secureConnect');
-      if (message !== undefined) {
-        socket.write(message);
-        await once(socket, 'data');
-      }
-      return peerIdOf(socket)?.uri;
-    } catch (error) {
-      const { code, message: said } = error as NodeJS.ErrnoException;
-      if (code !== 'ECONNREFUSED' || Date.now() > until) return said;
-    } finally {
-      socket.destroy();
+  const { outcome } = await waitFor(`the server at port ${port}`, () => connectTo(client, port, message));
+  return outcome;
+}
+
+/** Undefined where nothing listens yet. */
+async function connectTo(
+  client: TlsClient,
+  port: number,
+  message: string | undefined,
+): Promise<{ outcome: string | undefined } | undefined> {
+  const socket = client.connect({ host: '127.0.0.1', port });
+  try {
+    await once(socket, 'secureConnect');
+    if (message !== undefined) {
+      socket.write(message);
+      await once(socket, 'data');
     }
+    return { outcome: peerIdOf(socket)?.uri };
+  } catch (error) {
+    const { code, message: outcome } = error as NodeJS.ErrnoException;
+    return code === 'ECONNREFUSED' ? undefined : { outcome };
+  } finally {
+    socket.destroy();
   }
 }

@@ -2,7 +2,7 @@ import type { KubespiffeError } from '../../spiffe/errors.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { createJwtSource, type JwtSource } from '../jwt-source.ts';
-import type { BundleSource, TrustBundle, TrustBundles } from '../trust-bundle.ts';
+import { type BundleSource, mergeBundles, type TrustBundle, type TrustBundles } from '../trust-bundle.ts';
 import type { X509Source } from '../x509-source.ts';
 import type { ApiJwtBundle, ApiX509Svid, WorkloadSource, WorkloadState } from './state.ts';
 
@@ -81,8 +81,8 @@ function jwtSourceOf(
 }
 
 function readState(credentials: readonly Credential[], further: readonly BundleSource[]): WorkloadState {
-  const merged = new Map<string, TrustBundle>();
-  for (const { bundles } of [...further, ...credentials.map(({ source }) => source)]) addTo(merged, bundles);
+  const sources = [...further, ...credentials.map(({ source }) => source)];
+  const merged = mergeBundles(sources.map(({ bundles }) => bundles));
   const withRoots = [...merged].filter(([, { roots }]) => roots.length > 0);
   const withKeys = [...merged].filter(([, { jwtKeys }]) => jwtKeys.size > 0);
   return {
@@ -90,17 +90,6 @@ function readState(credentials: readonly Credential[], further: readonly BundleS
     x509Bundles: new Map(withRoots.map(([name, bundle]) => [name, rootsOf(bundle)])),
     jwtBundles: new Map(withKeys.map(([name, bundle]) => [name, apiBundleOf(bundle)])),
   };
-}
-
-/** Of a trust domain that several sources know, the last one with roots gives the roots, and so for the keys. */
-function addTo(merged: Map<string, TrustBundle>, bundles: TrustBundles): void {
-  for (const [name, { roots, jwtKeys }] of bundles) {
-    const earlier = merged.get(name);
-    merged.set(name, {
-      roots: roots.length > 0 ? roots : (earlier?.roots ?? []),
-      jwtKeys: jwtKeys.size > 0 ? jwtKeys : (earlier?.jwtKeys ?? new Map()),
-    });
-  }
 }
 
 function apiSvidOf({ svid }: X509Source, hint: string, bundles: TrustBundles): ApiX509Svid {

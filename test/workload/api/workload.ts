@@ -1,19 +1,15 @@
-import { randomBytes } from 'node:crypto';
-import { issueLeaf } from '../../../signer/authority/issue-leaf.ts';
 import { parseJwks } from '../../../spiffe/bundle.ts';
 import { publicJwkOf } from '../../../spiffe/jwk.ts';
 import { decodePem } from '../../../spiffe/pki/pem.ts';
-import { makeSerial } from '../../../spiffe/pki/serial.ts';
-import { svidProfile } from '../../../spiffe/svid-profile.ts';
 import type {
   ApiJwtBundle,
   ApiX509Svid,
   WorkloadSource,
   WorkloadState,
 } from '../../../workload/api/state.ts';
-import { authorityOf, makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
-import { makeKey, supportedKey } from '../../spiffe/pki/keys.ts';
+import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
 import { ecKey, type TokenKey, tokenOf } from '../../spiffe/tokens.ts';
+import { credentialsFor } from '../credentials.ts';
 
 /** A trust domain with a CA and a key for tokens. */
 export interface TestTrustDomain {
@@ -26,34 +22,17 @@ export async function makeTrustDomain(name: string): Promise<TestTrustDomain> {
   return { name, ca: await makeCa({ trustDomain: name }), tokens: ecKey() };
 }
 
-const concatenated = (pem: string): Uint8Array => {
-  const blocks = decodePem(pem);
-  if (!blocks.ok) throw new Error(blocks.reason);
-  return Buffer.concat(blocks.value.map(({ der }) => der));
-};
-
 /** An X509-SVID as the signer issues it. */
 export async function issueSvid(domain: TestTrustDomain, path: string, hint = ''): Promise<ApiX509Svid> {
-  const key = makeKey('ECDSA P-256');
   const spiffeId = `spiffe://${domain.name}${path}`;
-  const now = Math.floor(Date.now() / 1000);
-  const { chainPem } = await issueLeaf({
-    authority: authorityOf(domain.ca),
-    profile: svidProfile,
-    subject: { uris: [spiffeId], dnsNames: [] },
-    key: supportedKey(key.spki),
-    validity: { notBefore: now - 120, notAfter: now + 3_600 },
-    serial: makeSerial(randomBytes),
-    pod: {
-      ...{ namespace: 'shop', podName: 'web-0', podUID: 'p', serviceAccountName: 'web' },
-      ...{ serviceAccountUID: 's', nodeName: 'node-1', nodeUID: 'n' },
-    },
-  });
+  const blocks = decodePem((await credentialsFor(spiffeId, domain.ca)).pem);
+  if (!blocks.ok) throw new Error(blocks.reason);
+  const [key, ...chain] = blocks.value.map(({ der }) => der);
   return {
     spiffeId,
     trustDomain: domain.name,
-    chain: concatenated(chainPem),
-    key: key.privateKey.export({ type: 'pkcs8', format: 'der' }),
+    chain: Buffer.concat(chain),
+    key: key ?? Buffer.alloc(0),
     bundle: Buffer.from(domain.ca.facts.der),
     hint,
   };
