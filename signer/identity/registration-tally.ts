@@ -44,8 +44,8 @@ interface Counting {
 }
 
 /**
- * A pod counts for so many of the registrations that select it. Whoever writes thousands for all of his pods must not
- * make memory and time grow as pods times registrations.
+ * A pod is counted for at most this many of the registrations that select it. Otherwise a tenant with thousands of
+ * registrations for all of his pods would make memory and time grow as pods times registrations.
  */
 const mostCounted = 100;
 

@@ -51,10 +51,10 @@ const mostOfNamespace = 1_000;
 const ofCluster = '';
 
 /**
- * Indexes registrations. A pod counts as the labels of its own, those of its namespace and its ServiceAccount, so that
- * one index finds a registration by whatever it requires.
+ * Indexes registrations. A pod is looked up by its labels, those of its namespace and its ServiceAccount, so one index
+ * finds a registration by any of these requirements.
  *
- * @param className of the signer; registrations of other classes are not there.
+ * @param className of the signer; registrations of other classes are left out.
  */
 export function createRegistrations(
   stores: RegistrationStores,

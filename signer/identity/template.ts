@@ -85,7 +85,7 @@ const refused: readonly (readonly [pattern: RegExp, reason: string])[] = [
   [/\$|:=/, 'which uses a variable; variables are not supported'],
   [/[()]/, 'which has parentheses; expressions are not supported'],
   [/^(["'`\d+]|true\b|false\b|nil\b)/, 'which is a constant; write it as text outside of the braces'],
-  [/^index\b/, 'where index is used otherwise than as in {{ index .PodMeta.Labels "app" }}'],
+  [/^index\b/, 'where index must have the form {{ index .PodMeta.Labels "app" }}'],
   [/^[\p{L}_]/u, 'which calls a function; the only one that is supported is index'],
 ];
 

@@ -9,10 +9,11 @@ import {
   type TokenAuditRecord,
   type X509AuditRecord,
 } from '../../signer/observe/audit.ts';
+import { pass, refuse } from '../../signer/observe/checked.ts';
 import type { Logger } from '../../signer/observe/log.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes, type Reason } from '../../signer/observe/reasons.ts';
-import { pass, type RefusalCode, refuse } from '../../signer/observe/refusals.ts';
+import type { RefusalCode } from '../../signer/observe/refusals.ts';
 import { createTokenReporter } from '../../signer/token/report.ts';
 import type { RequestContext } from '../../signer/token/svid/request-context.ts';
 import { anOpenRequest } from '../issuance/examples.ts';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { describe as descriptionOf, refusals, refuse } from '../../signer/observe/refusals.ts';
+import { describe as descriptionOf, refuse } from '../../signer/observe/checked.ts';
+import { refusals } from '../../signer/observe/refusals.ts';
 
 describe('descriptions', () => {
   it('are in the characters of RFC 6749 5.2, whatever the detail', () => {

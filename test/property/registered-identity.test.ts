@@ -18,7 +18,7 @@ import { labelIndex } from '../../signer/kube/label-index.ts';
 import type { Labels } from '../../signer/kube/label-selector.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
-import { pass } from '../../signer/observe/refusals.ts';
+import { pass } from '../../signer/observe/checked.ts';
 import { createRecent } from '../../signer/token/caller/recent.ts';
 import { readX509Request } from '../../signer/token/svid/csr-request.ts';
 import { readExchange, readShortForm } from '../../signer/token/svid/exchange.ts';

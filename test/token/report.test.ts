@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { pass, refuse } from '../../signer/observe/checked.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
-import { pass, type RefusalCode, refusals, refuse } from '../../signer/observe/refusals.ts';
+import { type RefusalCode, refusals } from '../../signer/observe/refusals.ts';
 import { createTokenReporter } from '../../signer/token/report.ts';
 import { timeWith } from '../kube/fake-time.ts';
 

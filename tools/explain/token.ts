@@ -1,4 +1,5 @@
-import { type Checked, type Refused, refusals, sentenceOf } from '../../signer/observe/refusals.ts';
+import { type Checked, type Refused, sentenceOf } from '../../signer/observe/checked.ts';
+import { refusals } from '../../signer/observe/refusals.ts';
 import { identifyCaller } from '../../signer/token/caller/pods.ts';
 import { type Psat, readPsat, readPsatHeader } from '../../signer/token/caller/psat.ts';
 import { checkAllowed } from '../../signer/token/svid/audiences.ts';

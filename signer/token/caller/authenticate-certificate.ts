@@ -2,7 +2,7 @@ import type { Pool } from '../../authority/pool.ts';
 import type { PoolView } from '../../authority/view.ts';
 import type { Limiter } from '../../kube/limiter.ts';
 import type { Time } from '../../kube/time.ts';
-import { type Checked, refuse } from '../../observe/refusals.ts';
+import { type Checked, refuse } from '../../observe/checked.ts';
 import { type Authenticated, charge } from './caller.ts';
 import {
   type CertificateCaller,

@@ -1,5 +1,5 @@
 import type { Limiter } from '../../kube/limiter.ts';
-import { pass, type Refused, refuse } from '../../observe/refusals.ts';
+import { pass, type Refused, refuse } from '../../observe/checked.ts';
 
 /** The pod that a credential proves, as Events and audit lines name it. */
 export interface ProvedOwner {

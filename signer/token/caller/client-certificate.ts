@@ -5,7 +5,7 @@ import { readPodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { isSignedBy } from '../../../spiffe/pki/verify.ts';
 import type { Pool, PooledAuthority } from '../../authority/pool.ts';
 import { isPublished } from '../../authority/states.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { type Authenticated, type Caller, withOwner } from './caller.ts';
 import { toleranceSeconds } from './psat.ts';
 

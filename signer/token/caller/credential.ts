@@ -1,4 +1,4 @@
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 
 /** What a request shows beside its body. */
 export interface Presented {

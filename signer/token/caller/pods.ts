@@ -10,7 +10,7 @@ import {
 } from '../../kube/pods.ts';
 import type { Store } from '../../kube/store.ts';
 import type { Transport } from '../../kube/transport.ts';
-import { type Checked, isRefusal, pass, type Refused, refuse } from '../../observe/refusals.ts';
+import { type Checked, isRefusal, pass, type Refused, refuse } from '../../observe/checked.ts';
 import type { Caller } from './caller.ts';
 import type { Recent } from './recent.ts';
 

@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject } from '../../../spiffe/json.ts';
 import { isJwtAlgorithm, type JwtAlgorithmName } from '../../../spiffe/jwt-algorithms.ts';
 import { audiencesOf } from '../../../spiffe/jwt-svid.ts';
-import { type Checked, pass, type Refused, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
 import type { Caller, ProvedOwner } from './caller.ts';
 
 /** A projected ServiceAccount token, as far as it matters to us. Times in seconds since the epoch. */

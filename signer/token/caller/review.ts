@@ -1,7 +1,7 @@
 import { messageOf } from '../../../spiffe/errors.ts';
 import { ApiStatusError } from '../../kube/api-error.ts';
 import type { Transport } from '../../kube/transport.ts';
-import { type Checked, pass, type Refused, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
 import type { Psat } from './psat.ts';
 
 /** authentication.k8s.io/v1 TokenReview, as far as we read it. */

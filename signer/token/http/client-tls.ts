@@ -1,7 +1,7 @@
 import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 
 /**
  * What a listener that asks for client certificates adds to its TLS. Every certificate is let in, as it is judged by

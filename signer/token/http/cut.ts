@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyReply } from 'fastify';
-import { type Refused, refuse } from '../../observe/refusals.ts';
+import { type Refused, refuse } from '../../observe/checked.ts';
 import { maxHeaderBytes } from './limits.ts';
 import { bodyOf } from './refusal.ts';
 

@@ -1,6 +1,6 @@
 import type { FastifySchema } from 'fastify';
 import type { Pool } from '../../authority/pool.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import {
   discoveryDocument,
   jwksDocument,

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Limiter } from '../../kube/limiter.ts';
 import { pause, type Time } from '../../kube/time.ts';
-import { type Checked, type Refused, refuse } from '../../observe/refusals.ts';
+import { type Checked, type Refused, refuse } from '../../observe/checked.ts';
 import type { Presented } from '../caller/credential.ts';
 import type { IssuedToken } from '../svid/jwt-service.ts';
 import type { RequestContext } from '../svid/request-context.ts';

@@ -1,12 +1,7 @@
 import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
-import {
-  type Operation,
-  type Refusal,
-  type RefusalCode,
-  refusals,
-  sentenceOf,
-} from '../../observe/refusals.ts';
+import { sentenceOf } from '../../observe/checked.ts';
+import { type Operation, type Refusal, type RefusalCode, refusals } from '../../observe/refusals.ts';
 
 /**
  * Lets the routes that are added after it describe themselves: `app.swagger()` makes the OpenAPI document of their

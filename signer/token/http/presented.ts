@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import type { Presented } from '../caller/credential.ts';
 import { peerCertificate } from './client-tls.ts';
 

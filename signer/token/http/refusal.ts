@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify';
-import { describe, type Refused, refusals } from '../../observe/refusals.ts';
+import { describe, type Refused } from '../../observe/checked.ts';
+import { refusals } from '../../observe/refusals.ts';
 
 const retryAfterSeconds = 2;
 

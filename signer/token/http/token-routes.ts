@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifySchema } from 'fastify';
 import { shownTerms } from '../../identity/identify.ts';
-import type { Checked } from '../../observe/refusals.ts';
+import type { Checked } from '../../observe/checked.ts';
 import type { Presented } from '../caller/credential.ts';
 import { maxTokenLength } from '../caller/psat.ts';
 import { grantType, jwtTokenType, readExchange, readShortForm, type TokenRequest } from '../svid/exchange.ts';

@@ -1,5 +1,5 @@
 import type { TokenConfig } from '../../config/endpoints.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 
 /** For whom JWT-SVIDs may be. */
 export interface AudiencePolicy extends Pick<TokenConfig, 'maxAudiences' | 'allowedAudiences'> {

@@ -1,6 +1,6 @@
 import { decodePem } from '../../../spiffe/pki/pem.ts';
 import { textOf } from '../../../spiffe/pki/text.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { bearerOf, type Presented } from '../caller/credential.ts';
 import { withRegistration } from './exchange.ts';
 

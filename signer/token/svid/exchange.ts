@@ -1,6 +1,6 @@
 import { parseJsonObject } from '../../../spiffe/json.ts';
 import { registrationNameProblem } from '../../identity/identify-registered.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { type Credential, credentialOf, type Presented } from '../caller/credential.ts';
 
 /** What was asked for, whichever way it came. */

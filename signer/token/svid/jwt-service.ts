@@ -2,7 +2,7 @@ import type { PoolView } from '../../authority/view.ts';
 import type { TokenConfig } from '../../config/endpoints.ts';
 import { type Identify, shownTerms } from '../../identity/identify.ts';
 import type { Time } from '../../kube/time.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import type { Authenticated } from '../caller/caller.ts';
 import type { Credential } from '../caller/credential.ts';
 import { identifyCaller, lookUpCaller } from '../caller/pods.ts';

@@ -1,7 +1,7 @@
 import { constants, type KeyObject, sign } from 'node:crypto';
 import type { JwtSigningAlgorithm } from '../../../spiffe/jwt-algorithms.ts';
 import { assembleJwt, jwtSigningInput } from '../../../spiffe/jwt-svid.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 
 /** The key that signs. */
 export interface JwtSigner {

@@ -4,7 +4,7 @@ import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import type { SupportedKey } from '../../../spiffe/pki/spki.ts';
 import type { CertificateNames } from '../../../spiffe/pki/subject-alt-name.ts';
 import { type IssuedLeaf, issueLeaf, leafNotBefore } from '../../authority/issue-leaf.ts';
-import { type Checked, pass, refuse } from '../../observe/refusals.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { expiryOf } from './mint-jwt.ts';
 
 /** Times in whole seconds since the epoch. */

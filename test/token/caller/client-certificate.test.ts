@@ -4,7 +4,7 @@ import { newPool } from '../../../signer/authority/document.ts';
 import { compilePool, type Pool } from '../../../signer/authority/pool.ts';
 import { type Identify, identify } from '../../../signer/identity/identify.ts';
 import { createLimiter } from '../../../signer/kube/limiter.ts';
-import { describe as sentenceOf } from '../../../signer/observe/refusals.ts';
+import { describe as sentenceOf } from '../../../signer/observe/checked.ts';
 import { createCertificateAuthenticator } from '../../../signer/token/caller/authenticate-certificate.ts';
 import type { Authenticated } from '../../../signer/token/caller/caller.ts';
 import {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { describe as descriptionOf } from '../../../signer/observe/refusals.ts';
+import { describe as descriptionOf } from '../../../signer/observe/checked.ts';
 import type { Presented } from '../../../signer/token/caller/credential.ts';
 import { readX509Request } from '../../../signer/token/svid/csr-request.ts';
 import { readExchange, readShortForm } from '../../../signer/token/svid/exchange.ts';

@@ -3,7 +3,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { spiffeSubject } from '../../../signer/identity/subject.ts';
-import { describe as descriptionOf } from '../../../signer/observe/refusals.ts';
+import { describe as descriptionOf } from '../../../signer/observe/checked.ts';
 import { pkcs10Of, readX509Request } from '../../../signer/token/svid/csr-request.ts';
 import { keyOfRequest, mintX509Svid } from '../../../signer/token/svid/mint-x509.ts';
 import { makeSpiffeId } from '../../../spiffe/id.ts';
