@@ -7,8 +7,10 @@ import { parse } from 'yaml';
 import type { Pod } from '../../signer/kube/types.ts';
 import type { Result } from '../../tools/doctor/check.ts';
 import { checks, type Row } from '../../tools/doctor/run.ts';
+import { createTestAuthority } from '../cluster/certificates.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { writeKubeconfig } from '../cluster/kubeconfig.ts';
+import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
 import { rolesAt } from '../manifests/roles.ts';
 import { type Ran, run } from '../tools/run.ts';
@@ -393,6 +395,26 @@ describe('kubespiffe doctor finds it when', () => {
     for (const name of names) await podWith(name, bundleOf({ no: 'such' }));
     await rowOf('bundle-selectors', 'problem', /Pod default\/alike-1, volume identity and 2 more: /);
     for (const name of names) await removePod(name);
+  });
+
+  it('the API server is down, or refuses the credential: that is an error, and no report', async () => {
+    const { url, authority } = controlPlane;
+    const [port] = await freePorts(1);
+    const stranger = await createTestAuthority('stranger');
+    const cases = [
+      [`https://127.0.0.1:${port}`, authority, /ECONNREFUSED/],
+      [url, stranger, /401|Unauthorized/],
+    ] as const;
+    for (const [server, issuer, reason] of cases) {
+      const credential = await issuer.issue({ commonName: 'doctor' });
+      const cluster = { server, authority: authority.certificate };
+      const { code, stdout, stderr } = await examine(
+        await writeKubeconfig(join(folder, 'broken'), cluster, credential),
+      );
+      assert.deepEqual({ code, stdout }, { code: 1, stdout: '' });
+      assert.match(stderr, reason);
+      assert.match(stderr, /^hint: /m);
+    }
   });
 
   it('the settings are those of no Deployment', async () => {

@@ -30,15 +30,19 @@ export interface Row extends Finding {
 /** So many findings of a check are listed; the rest is counted. */
 const mostRows = 10;
 
-/** Looks at everything. A fact that cannot be read makes the checks that need it unknown, and no others. */
+/**
+ * Looks at everything. A fact that cannot be read makes the checks that need it unknown, and no others.
+ *
+ * @throws the first error when no check could read anything, as with an API server that is down.
+ */
 export async function examine(facts: Facts, all: readonly Check[] = checks): Promise<Row[]> {
-  const rows = await Promise.all(
-    all.map(async (check) => {
-      const findings = await check.look(facts).catch((error: unknown) => [unreadable(error)]);
-      return shortened(findings).map((finding) => ({ check: check.name, ...finding }));
-    }),
-  );
-  return rows.flat();
+  const looks = await Promise.allSettled(all.map((check) => check.look(facts)));
+  const failures = looks.filter((look) => look.status === 'rejected');
+  if (failures.length === looks.length) throw failures[0]?.reason;
+  return looks.flatMap((look, index) => {
+    const findings = look.status === 'fulfilled' ? look.value : [unreadable(look.reason)];
+    return shortened(findings).map((finding) => ({ check: all[index]?.name ?? '', ...finding }));
+  });
 }
 
 /** What the API server says of a call that it forbids: the right is the rest of the sentence. */
