@@ -12,8 +12,8 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import type { EndpointAddress } from '../../client/endpoint-address.ts';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
-import type { EndpointAddress } from './address.ts';
 import {
   type Answer,
   fetchJwtSvid,

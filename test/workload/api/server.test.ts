@@ -14,8 +14,8 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { parseEndpointAddress } from '../../../client/endpoint-address.ts';
 import { KubespiffeError } from '../../../spiffe/errors.ts';
-import { parseEndpointAddress } from '../../../workload/api/address.ts';
 import { createWorkloadApi, listen } from '../../../workload/api/server.ts';
 import type { ApiX509Svid } from '../../../workload/api/state.ts';
 import { waitFor } from '../../cluster/process.ts';

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { failure, type Result, success } from '../../spiffe/pki/result.ts';
+import { failure, type Result, success } from '../spiffe/pki/result.ts';
 
 /** Where the Workload API is served. */
 export type EndpointAddress =

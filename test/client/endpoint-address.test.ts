@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseEndpointAddress } from '../../../workload/api/address.ts';
+import { parseEndpointAddress } from '../../client/endpoint-address.ts';
 
 describe('an address of the Workload API', () => {
   const good: [string, object][] = [
