@@ -60,7 +60,7 @@ const notLoaded: ReadonlyMap<string, ReadonlySet<string>> = new Map([
  * @param root the checkout, with its dependencies installed
  */
 export async function collectApplication(root: string): Promise<Application> {
-  const entries: Entry[] = [await plainFile(root, 'package.json'), command];
+  const entries: Entry[] = [await manifest(root), command];
   for (const folder of sourceFolders) {
     for (const path of await filesBelow(root, folder)) {
       if (path.endsWith('.ts') && !path.endsWith('.d.ts')) entries.push(await stripped(root, path));
@@ -136,8 +136,14 @@ async function filesBelow(root: string, folder: string): Promise<string[]> {
     .filter((path) => !path.slice(folder.length).includes('/node_modules/'));
 }
 
-async function plainFile(root: string, path: string): Promise<Entry> {
+async function plainFile(root: string, path: string): Promise<Entry & { readonly content: Buffer }> {
   return { path: `app/${path}`, mode: 0o644, content: await readFile(join(root, path)) };
+}
+
+/** package.json with the exports of the library, by which programs below /app import `kubespiffe/…`. */
+async function manifest(root: string): Promise<Entry> {
+  const { path, mode, content } = await plainFile(root, 'package.json');
+  return { path, mode, content: Buffer.from(content.toString().replaceAll('*.ts"', '*.js"')) };
 }
 
 async function stripped(root: string, path: string): Promise<Entry> {

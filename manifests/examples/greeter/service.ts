@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import {
+  type ChannelCredentials,
+  type GrpcObject,
+  loadPackageDefinition,
+  type ServiceDefinition,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { openX509Source, type X509Source } from 'kubespiffe/x509-source';
+
+export interface HelloRequest {
+  readonly name: string;
+}
+
+export interface HelloReply {
+  readonly message: string;
+}
+
+interface GreeterClient {
+  SayHello(
+    request: HelloRequest,
+    options: { readonly deadline: number },
+    done: (error: Error | null, reply?: HelloReply) => void,
+  ): void;
+}
+
+const { helloworld } = loadPackageDefinition(loadSync(join(import.meta.dirname, 'greeter.proto')));
+
+/** The service and its client, as greeter.proto declares them. */
+export const Greeter = (helloworld as GrpcObject).Greeter as unknown as {
+  readonly service: ServiceDefinition;
+  new (address: string, credentials: ChannelCredentials): GreeterClient;
+};
+
+/** The identity of this process. A renewal is logged, and used for every connection from then on. */
+export async function openIdentity(): Promise<X509Source> {
+  const source = await openX509Source(process.env.SPIFFE_FOLDER ?? '/run/spiffe');
+  const report = (what: string) => {
+    const { id, notAfter } = source.svid;
+    console.log(`${what} ${id.uri}, valid until ${new Date(notAfter * 1000).toISOString()}`);
+  };
+  source.events.on('update', () => report('renewed:'));
+  source.events.on('problem', (problem) => console.error(problem.message));
+  report('started:');
+  return source;
+}

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { exported } from '../../scripts/npm-package.ts';
+import { freePorts } from '../cluster/ports.ts';
+import { type Child, startChild, waitFor } from '../cluster/process.ts';
+import { makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
+import { credentialsFor, newVolume, swap } from './credentials.ts';
+
+const example = join(import.meta.dirname, '../../manifests/examples/greeter');
+const idOf = (name: string) => `spiffe://example.org/ns/greeter/sa/${name}`;
+const serverId = idOf('server');
+const clientId = idOf('client');
+const otherId = idOf('other');
+
+let folder: string;
+let ca: TestCa;
+let port: number;
+let server: Child;
+let serverVolume: string;
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'kubespiffe-greeter-'));
+  ca = await makeCa();
+  [port = 0] = await freePorts(1);
+  serverVolume = newVolume(folder, await filesOf(serverId));
+  server = start('server', 'server', {
+    ...{ SPIFFE_FOLDER: serverVolume, PORT: `${port}`, CONNECTION_AGE_MS: '200' },
+    CLIENT_IDS: `${clientId} ${otherId}`,
+  });
+  await waitFor('the server', () => linesOf(server).includes('listening'), { needs: [server] });
+});
+after(async () => {
+  await server?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function filesOf(id: string) {
+  return { 'credentials.pem': (await credentialsFor(id, ca)).pem, 'roots.pem': ca.pem };
+}
+
+const linesOf = ({ logFile }: Child) => readFileSync(logFile, 'utf8');
+const countOf = (client: Child) => linesOf(client).split(' answered ').length - 1;
+
+/** A program of the example, in an environment of its own. */
+function start(name: string, program: 'server' | 'client', env: Readonly<Record<string, string>>): Child {
+  const words = Object.entries(env).map(([variable, value]) => `${variable}=${value}`);
+  const command = ['env', ...words, process.execPath, join(example, `${program}.ts`)];
+  return startChild(name, command, { logFile: join(folder, `${name}.log`) });
+}
+
+function startClient(name: string, volume: string, expected = serverId): Child {
+  const env = { SPIFFE_FOLDER: volume, SERVER: `localhost:${port}`, SERVER_ID: expected, INTERVAL_MS: '5' };
+  return start(name, 'client', env);
+}
+
+async function whileRunning(client: Child, act: (client: Child) => Promise<void>): Promise<void> {
+  try {
+    await act(client);
+  } finally {
+    await client.stop();
+  }
+}
+
+describe('the greeter of manifests/examples', () => {
+  it('imports nothing of the library that the npm package does not export', () => {
+    const programs = ['service', 'server', 'client'].map((name) =>
+      readFileSync(join(example, `${name}.ts`), 'utf8'),
+    );
+    const imported = [...programs.join('').matchAll(/ from 'kubespiffe\/(.+)'/g)].map(([, name]) => name);
+    assert.deepEqual(new Set(imported).difference(new Set<string | undefined>(exported)), new Set());
+    assert.ok(imported.includes('x509-source'));
+  });
+
+  it('greets two clients at the same time, each by its own SPIFFE ID', async () => {
+    const greeted = [clientId, otherId].map(async (id, index) => {
+      const client = startClient(`client-${index}`, newVolume(folder, await filesOf(id)));
+      await whileRunning(client, async () => {
+        await waitFor('greetings', () => countOf(client) >= 50, { needs: [client] });
+        assert.ok(linesOf(client).includes(`${serverId} answered ${id}: Hello number 1\n`));
+        assert.ok(linesOf(server).includes(`${id} asked ${serverId} to greet "number 50"\n`));
+      });
+    });
+    await Promise.all(greeted);
+    assert.doesNotMatch(linesOf(server), /undefined/);
+  });
+
+  it('renews both certificates under a loop of requests, and none fails', async () => {
+    const volume = newVolume(folder, await filesOf(clientId));
+    await whileRunning(startClient('under-load', volume), async (client) => {
+      for (const [name, each, id] of [
+        ['client', volume, clientId],
+        ['server', serverVolume, serverId],
+      ] as const) {
+        const program = name === 'client' ? client : server;
+        await waitFor('greetings', () => countOf(client) > 0, { needs: [client] });
+        swap(each, await filesOf(id));
+        await waitFor(`the renewal of the ${name}`, () => linesOf(program).includes(`renewed: ${id}`));
+        const before = countOf(client);
+        await waitFor('more greetings', () => countOf(client) > before + 100, { needs: [client] });
+      }
+      assert.doesNotMatch(linesOf(client), /failed/);
+    });
+  });
+
+  it('refuses a client that is not on its list, and both ends say why', async () => {
+    const stranger = idOf('stranger');
+    const volume = newVolume(folder, await filesOf(stranger));
+    await whileRunning(startClient('stranger', volume), async (client) => {
+      const refusal = `the peer ${stranger} is refused by rule "authorizer"`;
+      await waitFor('the refusal', () => linesOf(server).includes(refusal), { needs: [client] });
+      await waitFor('the failure', () => linesOf(client).includes('request 1 failed'), { needs: [client] });
+      assert.doesNotMatch(linesOf(client), /answered/);
+    });
+  });
+
+  it('is refused by a client that expects another server, which says why', async () => {
+    const volume = newVolume(folder, await filesOf(clientId));
+    await whileRunning(startClient('mistaken', volume, otherId), async (client) => {
+      const refusal = `the peer ${serverId} is refused by rule "authorizer"`;
+      await waitFor('the refusal', () => linesOf(client).includes(refusal), { needs: [client] });
+    });
+  });
+});
