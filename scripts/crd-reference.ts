@@ -3,7 +3,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 
 const root = new URL('../', import.meta.url);
-const kinds = ['workloadregistrations', 'clusterworkloadregistrations', 'clusterregistrationpolicies'];
+const kinds = [
+  'workloadregistrations',
+  'clusterworkloadregistrations',
+  'clusterregistrationpolicies',
+  'federatedtrustdomains',
+];
 
 /** What is read of a CustomResourceDefinition. */
 interface Definition {
@@ -45,7 +50,7 @@ const heading = `# Custom resources
 
 <!-- Written by scripts/crd-reference.ts from manifests/crds: do not edit. -->
 
-All are of \`kubespiffe.io/v1alpha1\`. The [guide](../guides/registrations.md) explains how to use them. The API server
+All are of \`kubespiffe.io/v1alpha1\`. The [guide](../guides/registrations.md) explains how to use registrations. The API server
 refuses an object that breaks a rule below; the signer checks every object again, since an object may be older than a rule.
 `;
 

@@ -19,10 +19,10 @@ export interface JwtBundleKey {
 
 /** What verifies the SVIDs of one trust domain, whose name is kept beside it (Trust Domain and Bundle 4). */
 export interface SpiffeBundle {
-  /** Grows with every change of content. */
-  readonly sequence: number;
-  /** How often others should look for a newer one, in whole seconds. */
-  readonly refreshHintSeconds: number;
+  /** Grows with every change of content. Undefined where the publisher gives none. */
+  readonly sequence: number | undefined;
+  /** How often others should look for a newer one, in whole seconds. Undefined where the publisher gives none. */
+  readonly refreshHintSeconds: number | undefined;
   readonly roots: readonly Pick<CertificateFacts, 'der' | 'spki'>[];
   readonly jwtKeys: readonly JwtBundleKey[];
 }

@@ -28,13 +28,17 @@ export function parseJsonObject(text: string, what: string): Result<JsonObject> 
 
 /** As parseJsonObject, for bytes, which have to be UTF-8 (RFC 8259 8.1). */
 export function parseJsonBytes(bytes: Uint8Array, what: string): Result<JsonObject> {
-  let text: string;
+  const text = utf8Text(bytes, what);
+  return text.ok ? parseJsonObject(text.value, what) : text;
+}
+
+/** The text of bytes, which have to be UTF-8. A byte order mark stays. Never throws. */
+export function utf8Text(bytes: Uint8Array, what: string): Result<string> {
   try {
-    text = utf8.decode(bytes);
+    return success(utf8.decode(bytes));
   } catch {
     return failure(`${what} is not UTF-8`);
   }
-  return parseJsonObject(text, what);
 }
 
 /** An untrusted value for a sentence: a text in quotes and shortened; of larger values only the kind. */

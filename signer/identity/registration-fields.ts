@@ -1,10 +1,16 @@
 import { isJsonObject, type JsonObject, shown } from '../../spiffe/json.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import {
+  duration,
+  type FieldsOf,
+  listOf,
+  type Reader,
+  readBoolean,
+  readText,
+} from '../kube/field-readers.ts';
 import { type LabelSelector, readLabelSelector } from '../kube/label-selector.ts';
 import type { RegistrationKind } from './registration.ts';
-
-type Reader<T> = (value: unknown) => Result<T>;
 
 /** How each field of the spec is read. */
 const readers = {
@@ -28,9 +34,7 @@ const readers = {
 
 export type RegistrationField = keyof typeof readers;
 /** The fields of a spec that could be read. */
-export type RegistrationFields = {
-  -readonly [F in RegistrationField]?: Extract<ReturnType<(typeof readers)[F]>, { ok: true }>['value'];
-};
+export type RegistrationFields = FieldsOf<typeof readers>;
 
 /** Higher ones belong to the administrator, so that there are registrations that no team can override. */
 const maxTeamPriority = 1000;
@@ -67,18 +71,6 @@ export function readFields(
   return { values: values as RegistrationFields, problems };
 }
 
-function readText(value: unknown): Result<string> {
-  return typeof value === 'string' && value !== ''
-    ? success(value)
-    : failure(`is ${kindOf(value)}, not text`);
-}
-
-const kindOf = (value: unknown) => (value === '' ? 'empty' : shown(value));
-
-function readBoolean(value: unknown): Result<boolean> {
-  return typeof value === 'boolean' ? success(value) : failure(`is ${shown(value)}, neither true nor false`);
-}
-
 function readPriority(value: unknown): Result<number> {
   return Number.isSafeInteger(value)
     ? success(value as number)
@@ -99,48 +91,6 @@ function readAudience(value: unknown): Result<string> {
   return /^[\x21-\x29\x2b-\x7e]{0,1023}\*?$/.test(audience.value)
     ? audience
     : failure(`has ${shown(value)}; an audience is printable ASCII, with "*" only at its end`);
-}
-
-/** Most entries of a list. */
-const maxEntries = 100;
-
-/** @param first what an empty list lacks, where it would be unclear whether it means nothing or everything. */
-function listOf<T>(reader: Reader<T>, first?: string): Reader<readonly T[]> {
-  return (value) => {
-    if (!Array.isArray(value)) return failure(`is ${shown(value)}, not a list`);
-    if (value.length > maxEntries)
-      return failure(`has ${value.length} entries; at most ${maxEntries} are allowed`);
-    if (value.length === 0 && first !== undefined)
-      return failure(`is empty; add ${first}, or remove the field`);
-    const read: T[] = [];
-    for (const each of value as unknown[]) {
-      const entry = reader(each);
-      if (!entry.ok) return failure(`has an entry that cannot be used: ${entry.reason}`);
-      read.push(entry.value);
-    }
-    return success(read);
-  };
-}
-
-const unitSeconds: Readonly<Record<string, number>> = {
-  ...{ ns: 1e-9, us: 1e-6, ms: 1e-3 },
-  ...{ s: 1, m: 60, h: 3600 },
-};
-
-/** A duration as Go and Kubernetes write it, such as `1h30m`; in whole seconds. */
-function duration(leastSeconds: number, least: string): Reader<number> {
-  return (value) => {
-    if (typeof value !== 'string' || !/^(\d{1,9}(\.\d{1,9})?([num]s|[smh]))+$/.test(value)) {
-      return failure(`is ${kindOf(value)}, not a duration such as 1h30m`);
-    }
-    let seconds = 0;
-    for (const [, count, unit = ''] of value.matchAll(/([\d.]+)([num]s|[smh])/g)) {
-      seconds += Number(count) * (unitSeconds[unit] ?? 0);
-    }
-    return seconds >= leastSeconds
-      ? success(Math.floor(seconds))
-      : failure(`is ${value}; at least ${least} is allowed`);
-  };
 }
 
 function readSelector(value: unknown): Result<LabelSelector> {

@@ -11,6 +11,7 @@ import { aPool } from '../contract/installation.ts';
 import { create } from '../contract/workloads.ts';
 import { readPage } from '../docs/markdown.ts';
 import { run } from '../tools/run.ts';
+import { federationRows } from './federation-rows.ts';
 import { certificateRequest, joinNode, type RequestFacts, requestsPath, type TestNode } from './nodes.ts';
 import {
   grantRows,
@@ -379,6 +380,20 @@ describe('the resources that give names', () => {
     it(`the API server refuses a grant of ${what}`, async () =>
       assert.match(await refusalOf(policy([{ namespaces: ['shop'], ...grant }])), refusal));
   }
+
+  for (const { what, spec, refusal } of federationRows) {
+    it(`the API server ${refusal ? 'refuses' : 'accepts'} a FederatedTrustDomain with ${what}`, async () => {
+      const object = { kind: 'FederatedTrustDomain', metadata: { name: 'partner' }, spec };
+      assert.match(await refusalOf(object), refusal ?? /^$/);
+    });
+  }
+  it('the API server refuses another trust domain in a FederatedTrustDomain', async () => {
+    const object = (trustDomain: string) => ({
+      ...{ kind: 'FederatedTrustDomain', metadata: { name: 'fixed' }, spec: { trustDomain, bundle: '{}' } },
+    });
+    await apply(object('partner.example'));
+    await assert.rejects(apply(object('other.example')), /the trust domain cannot be changed/);
+  });
 
   it('the API server refuses a ClusterRegistrationPolicy of another name', async () =>
     assert.match(

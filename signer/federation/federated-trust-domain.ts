@@ -1,0 +1,187 @@
+import { type EndpointProfile, endpointFault } from '../../client/bundle-endpoint.ts';
+import { parseSpiffeId, type SpiffeId } from '../../spiffe/id.ts';
+import { isJsonObject, shown } from '../../spiffe/json.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import { failure, type Result, success } from '../../spiffe/pki/result.ts';
+import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { duration, objectOf, readBoolean, readText, under } from '../kube/field-readers.ts';
+import type { InformerSpec } from '../kube/informer.ts';
+import type { ApiResource } from '../kube/resources.ts';
+import { metadataFields } from '../kube/types.ts';
+
+/** Where the bundle of a trust domain comes from. */
+export type BundleOrigin =
+  | { readonly kind: 'document'; readonly text: string }
+  | { readonly kind: 'https_web'; readonly url: URL; readonly rootsPem: string | undefined }
+  | {
+      readonly kind: 'https_spiffe';
+      readonly url: URL;
+      readonly endpointId: SpiffeId;
+      /** PEM or SPIFFE bundle (JSON). */
+      readonly bootstrapBundle: string | undefined;
+    };
+
+/** A FederatedTrustDomain that was read. */
+export interface FederatedTrustDomain {
+  readonly name: string;
+  readonly uid: string;
+  /** Raised with each change of the spec. */
+  readonly generation: number;
+  /** RFC 3339. */
+  readonly createdAt: string;
+  /** Empty where it cannot be read. */
+  readonly trustDomain: string;
+  readonly isPaused: boolean;
+  /** Changed by a person to ask for a fetch now. */
+  readonly refreshRequest: string | undefined;
+  /** How often the bundle may be fetched, in seconds. */
+  readonly refresh: { readonly minSeconds: number; readonly maxSeconds: number };
+  /** Or what is wrong with the spec, beginning with the path of the field. */
+  readonly origin: Result<BundleOrigin>;
+  /** As the API server has it: it may be of another version, or written by somebody else. */
+  readonly status: Readonly<Record<string, unknown>>;
+}
+
+export const refreshAnnotation = 'kubespiffe.io/refresh';
+const usualRefresh = { minSeconds: 30, maxSeconds: 24 * 3600 };
+const bound = duration(usualRefresh.minSeconds, '30s', { seconds: usualRefresh.maxSeconds, text: '24h' });
+
+const readSpec = objectOf({
+  trustDomain: (value) => (typeof value === 'string' ? parseTrustDomain(value) : readText(value)),
+  bundleEndpoint: objectOf({
+    url: readText,
+    profile: readProfile,
+    endpointSPIFFEID: (value) =>
+      typeof value === 'string' ? parseSpiffeId(value) : failure(`is ${shown(value)}, not text`),
+    caBundle: readText,
+  }),
+  bundle: readText,
+  bootstrapBundle: readText,
+  refreshHint: objectOf({ min: bound, max: bound }),
+  paused: readBoolean,
+});
+type Spec = Extract<ReturnType<typeof readSpec>, { ok: true }>['value'];
+
+/**
+ * Reads an object of the API server. It may be older than the rules of its CRD, so nothing is taken for granted. Pure,
+ * never throws.
+ */
+export function readFederatedTrustDomain(wire: unknown): FederatedTrustDomain {
+  const { metadata, spec, status } = isJsonObject(wire) ? wire : {};
+  const { name, uid, generation, creationTimestamp, annotations } = isJsonObject(metadata) ? metadata : {};
+  const { trustDomain: named } = isJsonObject(spec) ? spec : {};
+  const trustDomain = parseTrustDomain(textOr(named));
+  const read = readSpec(spec);
+  const { min, max } = (read.ok && read.value.refreshHint) || {};
+  const minSeconds = min ?? usualRefresh.minSeconds;
+  return {
+    name: textOr(name),
+    uid: textOr(uid),
+    generation: typeof generation === 'number' ? generation : 0,
+    createdAt: textOr(creationTimestamp),
+    trustDomain: trustDomain.ok ? trustDomain.value : '',
+    isPaused: read.ok && read.value.paused === true,
+    refreshRequest: isJsonObject(annotations)
+      ? textOr(annotations[refreshAnnotation]) || undefined
+      : undefined,
+    refresh: { minSeconds, maxSeconds: Math.max(minSeconds, max ?? usualRefresh.maxSeconds) },
+    origin: read.ok ? originOf(read.value) : failure(under('spec', read.reason).slice(1)),
+    status: isJsonObject(status) ? status : {},
+  };
+}
+
+const textOr = (value: unknown, otherwise = ''): string => (typeof value === 'string' ? value : otherwise);
+
+function readProfile(value: unknown): Result<EndpointProfile['name']> {
+  return value === 'https_web' || value === 'https_spiffe'
+    ? success(value)
+    : failure(`is ${shown(value)}, neither https_web nor https_spiffe`);
+}
+
+function originOf(spec: Spec): Result<BundleOrigin> {
+  const { trustDomain, bundleEndpoint, bundle, bootstrapBundle } = spec;
+  if (trustDomain === undefined) return failure('spec.trustDomain is missing');
+  if ((bundleEndpoint === undefined) === (bundle === undefined)) {
+    return failure('spec needs either bundleEndpoint or bundle, and not both');
+  }
+  if (bootstrapBundle !== undefined && bundleEndpoint?.profile !== 'https_spiffe') {
+    return failure('spec.bootstrapBundle is for a bundleEndpoint with the profile https_spiffe');
+  }
+  if (bundle !== undefined) return success({ kind: 'document', text: bundle });
+  const { url: text = '', profile, endpointSPIFFEID: endpointId, caBundle } = bundleEndpoint ?? {};
+  const url = readUrl(text);
+  if (!url.ok) return failure(`spec.bundleEndpoint.url ${url.reason}`);
+  if (profile === undefined) return failure('spec.bundleEndpoint.profile is missing');
+  if ((profile === 'https_spiffe') !== (endpointId !== undefined)) {
+    return failure(
+      'spec.bundleEndpoint.endpointSPIFFEID is needed with the profile https_spiffe, and only there',
+    );
+  }
+  if (endpointId === undefined) {
+    const roots = caBundle === undefined ? undefined : decodePem(caBundle, { strict: true });
+    if (roots && !roots.ok) return failure(`spec.bundleEndpoint.caBundle cannot be read: ${roots.reason}`);
+    return success({ kind: 'https_web', url: url.value, rootsPem: caBundle });
+  }
+  if (caBundle !== undefined) {
+    return failure(
+      'spec.bundleEndpoint.caBundle is for the profile https_web; with https_spiffe give bootstrapBundle',
+    );
+  }
+  if (endpointId.path === '') {
+    return failure(
+      'spec.bundleEndpoint.endpointSPIFFEID is the ID of a trust domain; an endpoint has a path',
+    );
+  }
+  if (endpointId.trustDomain === trustDomain && bootstrapBundle === undefined) {
+    return failure(
+      'spec.bootstrapBundle is missing: endpointSPIFFEID is of this trust domain, whose bundle is not known before the first fetch',
+    );
+  }
+  return success({ kind: 'https_spiffe', url: url.value, endpointId, bootstrapBundle });
+}
+
+function readUrl(text: string): Result<URL> {
+  if (!URL.canParse(text)) return failure(`is ${shown(text)}, not a URL`);
+  const url = new URL(text);
+  const fault = endpointFault(url);
+  if (fault !== undefined) return failure(`cannot be used: ${fault}`);
+  if (url.hash !== '') return failure('has a fragment, which an endpoint never sees; remove it');
+  return url.port === '0' ? failure('has port 0, which cannot be reached') : success(url);
+}
+
+const federatedTrustDomains: ApiResource = {
+  group: 'kubespiffe.io',
+  versions: ['v1alpha1'],
+  name: 'federatedtrustdomains',
+  mayBeMissing: true,
+  hasOurStatus: true,
+};
+
+/** Every FederatedTrustDomain of the cluster. */
+export const allFederatedTrustDomains: InformerSpec<unknown, FederatedTrustDomain> = {
+  resource: federatedTrustDomains,
+  fields: {
+    metadata: { ...metadataFields, generation: true, creationTimestamp: true, annotations: true },
+    spec: true,
+    status: true,
+  },
+  project: readFederatedTrustDomain,
+};
+
+/**
+ * The resource that counts for each trust domain, the one that was created first, and why others do not count. The trust
+ * domain of the signer itself is never federated.
+ */
+export function countingOnes(all: Iterable<FederatedTrustDomain>): ReadonlyMap<string, FederatedTrustDomain> {
+  const first = new Map<string, FederatedTrustDomain>();
+  for (const each of all) {
+    const other = first.get(each.trustDomain);
+    if (each.trustDomain !== '' && (!other || isEarlier(each, other))) first.set(each.trustDomain, each);
+  }
+  return first;
+}
+
+function isEarlier(one: FederatedTrustDomain, other: FederatedTrustDomain): boolean {
+  if (one.createdAt !== other.createdAt) return one.createdAt < other.createdAt;
+  return one.name < other.name;
+}

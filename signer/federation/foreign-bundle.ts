@@ -1,0 +1,155 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { type ParsedBundle, parseSpiffeBundle, printSpiffeBundle } from '../../spiffe/bundle.ts';
+import { utf8Text } from '../../spiffe/json.ts';
+import { publicJwkOf } from '../../spiffe/jwk.ts';
+import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import { failure, type Result, success } from '../../spiffe/pki/result.ts';
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+
+/** The bundle of another trust domain, which is always kept beside its name. */
+export type ForeignBundle = Omit<ParsedBundle, 'roots'> & {
+  /** Each once. */
+  readonly roots: readonly CertificateFacts[];
+};
+
+/** Longest bundle that is read, in bytes. */
+export const maxForeignBytes = 1024 * 1024;
+/** Most keys: a ClusterTrustBundle and the status of a resource must hold them, and every pod reads them. */
+const maxKeys = 500;
+const minRsaBits = 2048;
+
+/**
+ * Reads the bundle of another trust domain, which its publisher may have made to harm. Beyond what the standard demands,
+ * no root may claim another trust domain, no key may be weak, and there are at most 500 keys. Expired roots are left out.
+ * Pure, never throws.
+ *
+ * @param document UTF-8 of a SPIFFE bundle (JSON).
+ */
+export function readForeignBundle(
+  document: Uint8Array | string,
+  trustDomain: string,
+  now: Seconds,
+): Result<ForeignBundle> {
+  const bytes = typeof document === 'string' ? Buffer.from(document) : document;
+  if (bytes.length > maxForeignBytes) {
+    return failure(`the bundle has ${bytes.length} bytes; at most ${maxForeignBytes} are read`);
+  }
+  const text = utf8Text(bytes, 'the bundle');
+  if (!text.ok) return text;
+  const read = parseSpiffeBundle(text.value);
+  if (!read.ok) return read;
+  return checked(read.value, trustDomain, now);
+}
+
+/** Reads PEM roots, or a SPIFFE bundle, as `readForeignBundle` does. Pure, never throws. */
+export function readBootstrapBundle(
+  text: string,
+  trustDomain: string,
+  now: Seconds,
+): Result<readonly CertificateFacts[]> {
+  const bundle = text.includes('-----BEGIN ')
+    ? rootsInPem(text, trustDomain, now)
+    : readForeignBundle(text, trustDomain, now);
+  if (!bundle.ok) return bundle;
+  const { roots } = bundle.value;
+  return roots.length > 0 ? success(roots) : failure('the bundle has no root that can be used');
+}
+
+function rootsInPem(text: string, trustDomain: string, now: Seconds): Result<ForeignBundle> {
+  const blocks = decodePem(text);
+  if (!blocks.ok) return blocks;
+  const roots: CertificateFacts[] = [];
+  for (const [index, { label, der }] of blocks.value.entries()) {
+    const place = `PEM block ${index + 1}`;
+    if (label !== 'CERTIFICATE') return failure(`${place} is not a certificate`);
+    const root = readCertificate(der);
+    if (!root.ok) return failure(`${place} cannot be read: ${root.reason}`);
+    if (!root.value.isCa) return failure(`${place} is not a CA certificate`);
+    roots.push(root.value);
+  }
+  const none = { sequence: undefined, refreshHintSeconds: undefined, jwtKeys: new Map(), ignored: [] };
+  return checked({ ...none, roots }, trustDomain, now);
+}
+
+function checked(bundle: ParsedBundle, trustDomain: string, now: Seconds): Result<ForeignBundle> {
+  const count = bundle.roots.length + bundle.jwtKeys.size;
+  if (count > maxKeys) return failure(`the bundle has ${count} keys; at most ${maxKeys} are read`);
+  const roots = new Map<string, CertificateFacts>();
+  const ignored = [...bundle.ignored];
+  for (const root of bundle.roots) {
+    const problem = rootProblem(root, trustDomain);
+    if (problem !== undefined) return failure(`the root with SHA-256 ${root.sha256Hex} ${problem}`);
+    if (root.notAfter < now)
+      ignored.push(`the root with SHA-256 ${root.sha256Hex} expired at ${rfc3339(root.notAfter)}`);
+    else roots.set(root.sha256Hex, root);
+  }
+  for (const [kid, key] of bundle.jwtKeys) {
+    const problem = keyProblem(key);
+    if (problem !== undefined) return failure(`the JWT key ${JSON.stringify(kid.slice(0, 100))} ${problem}`);
+  }
+  return success({ ...bundle, roots: [...roots.values()], ignored });
+}
+
+function rootProblem({ uris, spki }: CertificateFacts, trustDomain: string): string | undefined {
+  const other = uris.find((uri) => uri !== `spiffe://${trustDomain}`);
+  if (other !== undefined) {
+    return `has the name ${JSON.stringify(other.slice(0, 300))}, not spiffe://${trustDomain} (X509-SVID 4.1)`;
+  }
+  try {
+    return keyProblem(createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' }));
+  } catch {
+    return 'has a key that cannot be read';
+  }
+}
+
+const curves = ['prime256v1', 'secp384r1', 'secp521r1'];
+
+/** Why a key is not accepted; undefined if it is. Follows the name of the key. */
+function keyProblem({
+  asymmetricKeyType: type,
+  asymmetricKeyDetails: details,
+}: KeyObject): string | undefined {
+  const { modulusLength: bits = 0, namedCurve = '' } = details ?? {};
+  if (type === 'rsa' && bits < minRsaBits) {
+    return `is RSA with ${bits} bits; at least ${minRsaBits} are accepted`;
+  }
+  if (type === 'ec' && !curves.includes(namedCurve))
+    return `is on the curve ${namedCurve}, which is not accepted`;
+  return ['rsa', 'ec', 'ed25519', 'ed448'].includes(type ?? '')
+    ? undefined
+    : `is of the type ${type}, which is not accepted`;
+}
+
+/**
+ * The document that is kept and served: what was read, and nothing else. The same bundle always gives the same text.
+ */
+export function printForeignBundle({
+  sequence,
+  refreshHintSeconds,
+  roots,
+  jwtKeys,
+}: Omit<ForeignBundle, 'ignored'>): string {
+  const keys = [...jwtKeys].map(([kid, key]) => ({ kid, jwk: publicJwkOf(key) }));
+  return printSpiffeBundle({ sequence, refreshHintSeconds, roots, jwtKeys: keys });
+}
+
+/**
+ * Why a bundle must not replace the one that is held; undefined if it may. A publisher whose sequence goes back was
+ * restored from a backup, or somebody replays an old document. An empty set of roots would break every connection, and
+ * more often is a fault of the publisher than what it wants.
+ */
+export function replacementProblem(
+  next: Pick<ForeignBundle, 'sequence' | 'roots'>,
+  held: Pick<ForeignBundle, 'sequence' | 'roots'> | undefined,
+): { readonly reason: 'BundleSequenceWentBack' | 'BundleWithoutRoots'; readonly detail: string } | undefined {
+  if (!held) return undefined;
+  if (held.sequence !== undefined && (next.sequence ?? -1) < held.sequence) {
+    const found = next.sequence === undefined ? 'it has no sequence' : `its sequence is ${next.sequence}`;
+    return { reason: 'BundleSequenceWentBack', detail: `${found}, after ${held.sequence}` };
+  }
+  if (held.roots.length > 0 && next.roots.length === 0) {
+    return { reason: 'BundleWithoutRoots', detail: `it has no root, after ${held.roots.length}` };
+  }
+  return undefined;
+}

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { countingOnes, readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
+import { federationRows } from '../manifests/federation-rows.ts';
+
+const metadata = { name: 'partner', uid: 'u', generation: 2, creationTimestamp: '2026-11-29T12:00:00Z' };
+
+describe('reading a FederatedTrustDomain', () => {
+  for (const { what, spec, problem } of federationRows) {
+    it(`${problem === undefined ? 'accepts' : 'says what is wrong with'} ${what}`, () => {
+      const { origin } = readFederatedTrustDomain({ metadata, spec });
+      if (problem === undefined) assert.ok(origin.ok, origin.ok ? '' : origin.reason);
+      else assert.ok(!origin.ok && origin.reason.startsWith(problem), origin.ok ? 'accepted' : origin.reason);
+    });
+  }
+
+  it('keeps everything that it says', () => {
+    const { origin, ...rest } = readFederatedTrustDomain({
+      metadata: { ...metadata, annotations: { 'kubespiffe.io/refresh': 'now' } },
+      spec: {
+        trustDomain: 'partner.example',
+        bundleEndpoint: {
+          url: 'https://partner.example/b',
+          profile: 'https_spiffe',
+          endpointSPIFFEID: 'spiffe://partner.example/endpoint',
+        },
+        bootstrapBundle: '{}',
+        refreshHint: { min: '1m', max: '1h' },
+        paused: true,
+      },
+      status: { sequence: 7 },
+    });
+    assert.deepEqual(rest, {
+      ...{ name: 'partner', uid: 'u', generation: 2, createdAt: '2026-11-29T12:00:00Z' },
+      ...{ trustDomain: 'partner.example', isPaused: true, refreshRequest: 'now' },
+      ...{ refresh: { minSeconds: 60, maxSeconds: 3600 }, status: { sequence: 7 } },
+    });
+    assert.ok(origin.ok && origin.value.kind === 'https_spiffe');
+    assert.equal(origin.value.url.href, 'https://partner.example/b');
+    assert.equal(origin.value.endpointId.uri, 'spiffe://partner.example/endpoint');
+    assert.equal(origin.value.bootstrapBundle, '{}');
+  });
+
+  it('says which field it does not know, since the field may restrict the others', () => {
+    const { origin } = readFederatedTrustDomain({
+      metadata,
+      spec: { trustDomain: 'partner.example', bundle: '{}', onlyFor: ['shop'] },
+    });
+    assert.ok(!origin.ok);
+    assert.match(origin.reason, /^spec has "onlyFor", which this version of the signer does not know/);
+  });
+
+  it('never throws, whatever the object is', () => {
+    const anything = fc.anything({ maxDepth: 4 });
+    const ofOurs = fc.record(
+      { trustDomain: anything, bundleEndpoint: anything, bundle: anything, refreshHint: anything },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(anything, fc.oneof(anything, ofOurs), anything, (metadata, spec, status) => {
+        assert.equal(typeof readFederatedTrustDomain({ metadata, spec, status }).trustDomain, 'string');
+      }),
+    );
+  });
+});
+
+describe('several resources for one trust domain', () => {
+  const named = (name: string, createdAt: string, trustDomain = 'partner.example') =>
+    readFederatedTrustDomain({
+      metadata: { ...metadata, name, creationTimestamp: createdAt },
+      spec: { trustDomain, bundle: '{}' },
+    });
+
+  it('the one that was created first counts, or else the first by name, in whatever order they come', () => {
+    const all = [
+      named('late', '2026-11-29T12:00:01Z'),
+      named('b', '2026-11-29T12:00:00Z'),
+      named('a', '2026-11-29T12:00:00Z'),
+      named('other', '2026-11-29T12:00:09Z', 'other.example'),
+      named('unreadable', '2026-11-29T11:00:00Z', 'Not A Name'),
+    ];
+    fc.assert(
+      fc.property(fc.shuffledSubarray(all, { minLength: all.length }), (shuffled) => {
+        const counting = [...countingOnes(shuffled)].map(([trustDomain, { name }]) => [trustDomain, name]);
+        assert.deepEqual(counting.sort(), [
+          ['other.example', 'other'],
+          ['partner.example', 'a'],
+        ]);
+      }),
+    );
+  });
+});

@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  type ForeignBundle,
+  maxForeignBytes,
+  printForeignBundle,
+  readBootstrapBundle,
+  readForeignBundle,
+  replacementProblem,
+} from '../../signer/federation/foreign-bundle.ts';
+import { publicJwkOf } from '../../spiffe/jwk.ts';
+import { makeCa, type TestCa } from '../authority/authorities.ts';
+import { x509KeyOf } from './bundles.ts';
+
+const now = 1_800_000_000;
+const trustDomain = 'partner.example';
+const uris = [`spiffe://${trustDomain}`];
+const years = { notBefore: now - 3600, notAfter: now + 3600 };
+
+/** One key for many: making them takes long. */
+const shared = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+
+const jwtKeyOf = (kid: string, pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })) => ({
+  ...publicJwkOf(pair.publicKey),
+  use: 'jwt-svid',
+  kid,
+});
+
+describe('reading the bundle of another trust domain', () => {
+  let ca: TestCa;
+  before(async () => {
+    ca = await makeCa({ ...years, uris });
+  });
+
+  const read = (document: object | string | Uint8Array) =>
+    readForeignBundle(
+      typeof document === 'string' || document instanceof Uint8Array ? document : JSON.stringify(document),
+      trustDomain,
+      now,
+    );
+  const refused = (document: object | string | Uint8Array, reason: RegExp) => {
+    const result = read(document);
+    assert.ok(!result.ok, 'accepted');
+    assert.match(result.reason, reason);
+  };
+
+  it('takes roots and JWT keys, with sequence and refresh hint', () => {
+    const result = read({
+      keys: [x509KeyOf(ca), x509KeyOf(ca), jwtKeyOf('a')],
+      spiffe_sequence: 7,
+      spiffe_refresh_hint: 300,
+    });
+    assert.ok(result.ok);
+    const { sequence, refreshHintSeconds, roots, jwtKeys, ignored } = result.value;
+    assert.deepEqual([sequence, refreshHintSeconds, roots.length, [...jwtKeys.keys()]], [7, 300, 1, ['a']]);
+    assert.deepEqual(ignored, []);
+  });
+
+  it('what is printed is read again as the same', () => {
+    const first = read({
+      keys: [x509KeyOf(ca), jwtKeyOf('a'), { use: 'other', kty: 'EC' }],
+      spiffe_sequence: 1,
+    });
+    assert.ok(first.ok);
+    const text = printForeignBundle(first.value);
+    const second = read(text);
+    assert.ok(second.ok);
+    assert.equal(printForeignBundle(second.value), text);
+    assert.deepEqual(second.value.ignored, []);
+    assert.doesNotMatch(text, /other/);
+  });
+
+  it('leaves out keys of an unknown use, and says so', () => {
+    const result = read({
+      keys: [x509KeyOf(ca), { ...jwtKeyOf('a'), use: 'wit-svid' }, { ...jwtKeyOf('b'), use: undefined }],
+    });
+    assert.ok(result.ok);
+    assert.equal(result.value.jwtKeys.size, 0);
+    assert.deepEqual(result.value.ignored, ['keys[1]: use is "wit-svid"', 'keys[2]: use is missing']);
+  });
+
+  it('leaves out an expired root, and says when it expired', async () => {
+    const old = await makeCa({ notBefore: now - 7200, notAfter: now - 3600, uris });
+    const result = read({ keys: [x509KeyOf(old), x509KeyOf(ca)] });
+    assert.ok(result.ok);
+    assert.equal(result.value.roots.length, 1);
+    assert.match(
+      result.value.ignored[0] ?? '',
+      /^the root with SHA-256 \w{64} expired at 2027-01-15T07:00:00Z$/,
+    );
+  });
+
+  it('takes a root without a name, as an upstream CA has none', async () => {
+    const result = read({ keys: [x509KeyOf(await makeCa({ ...years, uris: [] }))] });
+    assert.ok(result.ok && result.value.roots.length === 1);
+  });
+
+  it('takes only the first certificate of x5c', async () => {
+    const other = x509KeyOf(await makeCa({ ...years, uris }));
+    const result = read({ keys: [{ ...x509KeyOf(ca), x5c: [...x509KeyOf(ca).x5c, ...other.x5c] }] });
+    assert.ok(result.ok && result.value.roots.length === 1);
+  });
+
+  for (const [what, document, reason] of [
+    ['nothing', '', /not JSON/],
+    ['a web page', '<!doctype html><p>keys</p>', /not JSON/],
+    ['a list', '[]', /not a JSON object/],
+    ['a byte order mark', '\uFEFF{"keys":[]}', /not JSON/],
+    ['bytes that are not UTF-8', Buffer.from([0x7b, 0xff, 0x7d]), /not UTF-8/],
+    [
+      'gzip',
+      Buffer.from('1f8b0800000000000003ab56ca4ead2c56b28a8ead05000a4a4c5d0b000000', 'hex'),
+      /not UTF-8/,
+    ],
+    ['1 MiB and a byte', ' '.repeat(maxForeignBytes + 1), /has 1048577 bytes; at most 1048576/],
+    ['a name twice', '{"keys":[],"keys":[]}', /has a name twice/],
+    ['no keys', {}, /no list "keys"/],
+    ['keys that are an object', { keys: {} }, /no list "keys"/],
+    ['a key that is a text', { keys: ['a'] }, /a key that is no JSON object/],
+    ['a sequence as text', { keys: [], spiffe_sequence: '7' }, /spiffe_sequence is not a whole number/],
+    ['a negative sequence', { keys: [], spiffe_sequence: -1 }, /spiffe_sequence is not a whole number/],
+    [
+      'the sequence 2^64',
+      '{"keys":[],"spiffe_sequence":18446744073709551616}',
+      /spiffe_sequence is not a whole/,
+    ],
+    ['a refresh hint of 1.5', { keys: [], spiffe_refresh_hint: 1.5 }, /spiffe_refresh_hint is not a whole/],
+    ['a JWT key without kid', { keys: [{ ...jwtKeyOf('a'), kid: undefined }] }, /kid is missing/],
+    [
+      'two JWT keys with one kid',
+      { keys: [jwtKeyOf('a'), jwtKeyOf('a')] },
+      /two jwt-svid keys have the same kid/,
+    ],
+    [
+      'the private half of a key',
+      {
+        keys: [
+          {
+            ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }),
+            use: 'jwt-svid',
+            kid: 'a',
+          },
+        ],
+      },
+      /the private member "d" is in it/,
+    ],
+    [
+      'a JWT key of RSA 1024',
+      { keys: [jwtKeyOf('weak', generateKeyPairSync('rsa', { modulusLength: 1024 }))] },
+      /the JWT key "weak" is RSA with 1024 bits; at least 2048/,
+    ],
+    [
+      '501 keys',
+      { keys: Array.from({ length: 501 }, (_, n) => ({ ...jwtKeyOf('x', shared), kid: String(n) })) },
+      /has 501 keys; at most 500/,
+    ],
+  ] as const) {
+    it(`refuses ${what}`, () => refused(document, reason));
+  }
+
+  it('refuses a root of another trust domain, also of one that only begins alike', async () => {
+    for (const uri of [
+      'spiffe://example.org',
+      'spiffe://partner.example.org',
+      'spiffe://partner.example/a',
+    ]) {
+      const other = await makeCa({ ...years, uris: [uri] });
+      refused(
+        { keys: [x509KeyOf(ca), x509KeyOf(other)] },
+        /has the name "spiffe:.*, not spiffe:\/\/partner\.example/,
+      );
+    }
+  });
+
+  it('refuses a root that is not a CA, and one whose key is not that of the certificate', async () => {
+    refused({ keys: [x509KeyOf(await makeCa({ ...years, uris, isCa: false }))] }, /not one of a CA/);
+    const other = x509KeyOf(await makeCa({ ...years, uris }));
+    refused({ keys: [{ ...other, x5c: x509KeyOf(ca).x5c }] }, /not that of the certificate in x5c/);
+  });
+
+  it('refuses a root with a weak key', async () => {
+    const algorithm = {
+      name: 'RSASSA-PKCS1-v1_5',
+      hash: 'SHA-256',
+      publicExponent: Uint8Array.of(1, 0, 1),
+      modulusLength: 1024,
+    };
+    refused(
+      { keys: [x509KeyOf(await makeCa({ ...years, uris, algorithm }))] },
+      /is RSA with 1024 bits; at least 2048/,
+    );
+  });
+
+  it('ignores a root on the curve P-224, which no reader knows', () => {
+    const result = read({
+      keys: [{ use: 'x509-svid', kty: 'EC', crv: 'P-224', x: 'AA', y: 'AA', x5c: ['AAAA'] }],
+    });
+    assert.ok(result.ok);
+    assert.deepEqual(result.value.ignored, ['keys[0]: crv is "P-224"']);
+  });
+
+  it('never throws, and never quotes a key, whatever the document is', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.json(), fc.string(), fc.uint8Array()), (document) => {
+        read(document);
+      }),
+    );
+  });
+
+  describe('as bootstrap bundle', () => {
+    const bootstrap = (text: string) => readBootstrapBundle(text, trustDomain, now);
+
+    it('may be PEM or a SPIFFE bundle', () => {
+      for (const text of [ca.certificate, JSON.stringify({ keys: [x509KeyOf(ca)] })]) {
+        const roots = bootstrap(text);
+        assert.ok(roots.ok && roots.value.length === 1);
+      }
+    });
+
+    it('is refused without a root, with a private key, or with a leaf', async () => {
+      const leaf = await makeCa({ ...years, uris, isCa: false });
+      for (const [text, reason] of [
+        ['{"keys":[]}', /has no root that can be used/],
+        [ca.privateKey, /PEM block 1 is not a certificate/],
+        [leaf.certificate, /PEM block 1 is not a CA certificate/],
+        ['-----BEGIN CERTIFICATE-----\n', /no END line/],
+      ] as const) {
+        const roots = bootstrap(text);
+        assert.ok(!roots.ok);
+        assert.match(roots.reason, reason);
+      }
+    });
+  });
+});
+
+describe('whether a bundle replaces the one that is held', () => {
+  const root = {} as ForeignBundle['roots'][number];
+  const bundle = (sequence: number | undefined, roots: number) => ({
+    sequence,
+    roots: Array(roots).fill(root),
+  });
+  const rows: [
+    what: string,
+    next: ReturnType<typeof bundle>,
+    held: ReturnType<typeof bundle> | undefined,
+    reason?: string,
+  ][] = [
+    ['the first one', bundle(undefined, 0), undefined],
+    ['a higher sequence', bundle(8, 1), bundle(7, 1)],
+    ['the same sequence, as of a publisher that counts wrongly', bundle(7, 2), bundle(7, 1)],
+    ['a sequence where there was none', bundle(1, 1), bundle(undefined, 1)],
+    ['no sequence before and after', bundle(undefined, 1), bundle(undefined, 1)],
+    ['no roots before and after', bundle(8, 0), bundle(7, 0)],
+    ['a lower sequence', bundle(6, 1), bundle(7, 1), 'BundleSequenceWentBack'],
+    ['no sequence where there was one', bundle(undefined, 1), bundle(0, 1), 'BundleSequenceWentBack'],
+    ['no roots where there were some', bundle(8, 0), bundle(7, 1), 'BundleWithoutRoots'],
+  ];
+  for (const [what, next, held, reason] of rows) {
+    it(`${reason === undefined ? 'takes' : 'does not take'} ${what}`, () => {
+      assert.equal(replacementProblem(next, held)?.reason, reason);
+    });
+  }
+});
