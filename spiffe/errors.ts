@@ -32,6 +32,8 @@ export type ErrorCode =
   | 'TOKEN_INVALID'
   /** A token endpoint could not be reached, or gave no token or certificate. */
   | 'TOKEN_REFUSED'
+  /** A certificate or validation context that Envoy got and cannot use. */
+  | 'SECRET_REJECTED'
   /** A file that could not be written. */
   | 'FILE_UNWRITABLE'
   /** Something is there already and would have been overwritten. */

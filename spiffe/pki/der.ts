@@ -91,6 +91,20 @@ function bounded(
   return { bytes, tag, start, contentStart, end };
 }
 
+/**
+ * Views of the elements that stand one after another, such as certificates in the messages of the SPIFFE Workload API.
+ * @throws DER_INVALID.
+ */
+export function splitDer(bytes: Uint8Array): Uint8Array[] {
+  const elements: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const element = elementAt(bytes, at, bytes.length);
+    elements.push(derOf(element));
+    at = element.end;
+  }
+  return elements;
+}
+
 /** Reads bytes that hold exactly one element of the given tag. */
 export function soleElement(bytes: Uint8Array, tag: number, what: string): Element {
   const element = elementAt(bytes, 0, bytes.length);

@@ -4,6 +4,7 @@ const source = 'workload/x509-source.test.ts';
 const peers = 'workload/verify-peer.test.ts';
 const tls = 'workload/tls.test.ts';
 const tokens = 'workload/jwt.test.ts';
+const sds = 'workload/api/sds.test.ts';
 
 /** Bad input to workloads that use the Node.js library. */
 export const workloadBadInput: readonly BadInput[] = [
@@ -280,5 +281,43 @@ export const workloadBadInput: readonly BadInput[] = [
     input: 'a file in place of the ServiceAccount token',
     verdict: 'it is not sent',
     tests: [[tokens, 'exchanges a ServiceAccount token, which it reads anew each time']],
+  },
+  {
+    input: 'from Envoy: a name that the workload does not have, an empty one, or one of 60,000 bytes',
+    verdict: 'the stream ends, status `NOT_FOUND`',
+    tests: [
+      [sds, 'refuses a name that the workload does not have, and says which it has'],
+      [sds, 'refuses names that every object has, and huge ones, without repeating them'],
+    ],
+  },
+  {
+    input: 'from Envoy: a request for another type of resource',
+    verdict: 'the stream ends, status `INVALID_ARGUMENT`',
+    tests: [[sds, 'refuses a request for another type of resource']],
+  },
+  {
+    input: 'from Envoy: the answer to an older response',
+    verdict: 'it is ignored',
+    tests: [[sds, 'ignores the answer to an older response']],
+  },
+  {
+    input: 'from Envoy: the rejection of a secret, many times',
+    verdict: 'nothing is sent until the secret changes',
+    tests: [[sds, 'reports once that Envoy rejects a secret, and sends the next one']],
+  },
+  {
+    input: 'a client of SDS that never reads',
+    verdict: 'it gets the newest secret only',
+    tests: [[sds, 'sends a client that does not read the newest secret only']],
+  },
+  {
+    input: 'a client of SDS over TCP without the metadata `workload.spiffe.io: true`',
+    verdict: 'the stream ends, status `INVALID_ARGUMENT`',
+    tests: [[sds, 'demands the header over TCP, where Unix permissions do not protect it']],
+  },
+  {
+    input: 'a federated trust domain whose roots are no longer known, while Envoy has them',
+    verdict: 'the stream ends, status `NOT_FOUND`',
+    tests: [[sds, 'ends the stream when a trust domain is no longer known']],
   },
 ];

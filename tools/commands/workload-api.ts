@@ -127,7 +127,7 @@ async function serve(terminal: Terminal, options: Options, signal: AbortSignal):
     tokens: endpoint && { endpoint, tokenFile: options.token, env },
     onProblem: warn,
   });
-  await listen(createWorkloadApi({ source: workload }), address, signal);
+  await listen(createWorkloadApi({ source: workload, onProblem: warn }), address, signal);
   terminal.err(`serving the Workload API of ${source.svid.id.uri} at ${address.uri}\n`);
   if (!signal.aborted) await once(signal, 'abort');
 }

@@ -41,3 +41,4 @@ export const refusals = {
 
 export const invalid = (details: string): Refusal => ({ code: status.INVALID_ARGUMENT, details });
 export const unavailable = (details: string): Refusal => ({ code: status.UNAVAILABLE, details });
+export const notFound = (details: string): Refusal => ({ code: status.NOT_FOUND, details });

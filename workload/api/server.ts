@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { type EventEmitter, once } from 'node:events';
 import { chmod, lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -23,16 +23,20 @@ import {
   x509SvidResponse,
 } from './methods.ts';
 import { type Refusal, refusals } from './refusal.ts';
+import { createSecretDiscovery } from './sds.ts';
 import type { WorkloadSource, WorkloadState } from './state.ts';
 import { createStreams } from './streams.ts';
 
 export interface WorkloadApiNeeds {
   readonly source: WorkloadSource;
+  readonly onProblem?: (problem: KubespiffeError) => void;
   /** Streams that may be open at the same time. */
   readonly maxStreams?: number;
   /** Epoch milliseconds. */
   readonly now?: () => number;
 }
+
+type StreamingCall = EventEmitter & { readonly metadata: Metadata; getPeer(): string };
 
 /** A request has audiences and a token in it and no more. */
 const maxRequestBytes = 64 * 1024;
@@ -44,17 +48,22 @@ const maxStreamsOfConnection = 128;
  * workload: the socket is put into the pod by its author, and is shared by its containers alone.
  */
 export function createWorkloadApi(needs: WorkloadApiNeeds): Server {
-  const { source, maxStreams = 4_096, now = Date.now } = needs;
+  const { source, onProblem = () => undefined, maxStreams = 4_096, now = Date.now } = needs;
   const server = new Server({
     'grpc.max_receive_message_length': maxRequestBytes,
     'grpc.max_concurrent_streams': maxStreamsOfConnection,
   });
   let open = 0;
 
-  function stream(respond: (state: WorkloadState) => Answer<Buffer>) {
-    const serve = createStreams(source, respond);
-    return (call: ServerWritableStream<unknown, Buffer>) => {
-      const refusal = refusalOf(call.metadata) ?? (open >= maxStreams ? refusals.tooManyStreams : undefined);
+  /** Serves a stream if it has the header and is not one too many. */
+  function counted<Call extends StreamingCall>(
+    serve: (call: Call) => void,
+    isHeaderNeeded: (call: StreamingCall) => boolean = () => true,
+  ) {
+    return (call: Call) => {
+      const refusal =
+        (isHeaderNeeded(call) ? refusalOf(call.metadata) : undefined) ??
+        (open >= maxStreams ? refusals.tooManyStreams : undefined);
       if (refusal) return void call.emit('error', refusal);
       open += 1;
       call.once('close', () => {
@@ -63,6 +72,9 @@ export function createWorkloadApi(needs: WorkloadApiNeeds): Server {
       serve(call);
     };
   }
+
+  const stream = (respond: (state: WorkloadState) => Answer<Buffer>) =>
+    counted<ServerWritableStream<unknown, Buffer>>(createStreams(source, respond));
 
   function unary<Request>(answerTo: (request: Request) => Promise<Answer<object>> | Answer<object>) {
     return async (call: ServerUnaryCall<Request, object>, done: sendUnaryData<object>) => {
@@ -84,6 +96,11 @@ export function createWorkloadApi(needs: WorkloadApiNeeds): Server {
       validateJwtSvid(request, source.current(), Math.floor(now() / 1000)),
     ),
   });
+  const sds = createSecretDiscovery({ source, onProblem });
+  server.addService(sds.service, {
+    StreamSecrets: counted(sds.streamSecrets, isOverTcp),
+    DeltaSecrets: counted(sds.deltaSecrets, isOverTcp),
+  });
   return server;
 }
 
@@ -104,6 +121,12 @@ function readService() {
       : answer;
   return { service, encoded };
 }
+
+/**
+ * Envoy sends the header if its configuration says so, and configurations for other servers do not. An HTTP client that
+ * was tricked into connecting reaches a port, but not a Unix socket, which has no address.
+ */
+const isOverTcp = (call: StreamingCall): boolean => call.getPeer() !== 'unknown';
 
 /** It keeps web pages and other HTTP clients that were tricked into connecting away (SPIFFE Workload Endpoint 3). */
 function refusalOf(metadata: Metadata): Refusal | undefined {
