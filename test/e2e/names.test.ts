@@ -5,6 +5,7 @@ import { waitForPod } from '../cluster/pods.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
+import { applyGreeter, greeterClientId, greeterLog, greeterServerId, waitForLog } from './greeter.ts';
 import { type Installation, install, trustDomain } from './installation.ts';
 import { answerIn, applyMesh } from './mesh.ts';
 import { registerApp } from './registration.ts';
@@ -21,6 +22,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       installation = await install(choice, { components: ['service-dns'] });
       await installation.createNamespace('team-a', ['db']);
       await applyMesh(installation.controlPlane);
+      await applyGreeter(installation.controlPlane);
     });
     after(() => installation?.stop());
 
@@ -42,6 +44,15 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.equal(await idOf(pod), `spiffe://${trustDomain}/ns/team-a/pod/db-0`);
     });
 
+    for (const form of [''] as const) {
+      test(`the ${form}greeter's logs say the SPIFFE IDs of both sides, at the client and at the server`, async () => {
+        const answered = `${greeterServerId} answered ${greeterClientId}: Hello number 3\n`;
+        const asked = `${greeterClientId} asked ${greeterServerId} to greet "number 3"\n`;
+        await waitForLog(installation.controlPlane, `${form}client`, answered);
+        await waitForLog(installation.controlPlane, `${form}server`, asked);
+      });
+    }
+
     test('a registration names the pods that it selects, and a running pod at its next refresh', async () => {
       const running = {
         namespace: 'team-a',
@@ -60,6 +71,19 @@ for (const choice of clusterChoices().slice(0, 1)) {
       await installation.node.restartKubelet();
       const limits = { timeoutMs: 150_000, everyMs: 500 };
       await waitFor('the new name', async () => (await idOf(running)) === named, limits);
+    });
+
+    test('no request of the greeter fails while all of its certificates are renewed', async () => {
+      for (const pod of ['client', 'server']) {
+        await waitForLog(installation.controlPlane, pod, 'renewed: ', 150_000);
+      }
+      for (const client of ['client']) {
+        const before = await greeterLog(installation.controlPlane, client);
+        // Older than a connection of the example gets, so that the new certificates are in use.
+        const count = before.split(' answered ').length + 12;
+        const log = await waitForLog(installation.controlPlane, client, `Hello number ${count}\n`);
+        assert.doesNotMatch(log.slice(log.indexOf(' answered ')), /failed/);
+      }
     });
 
     test('the example of a client without SPIFFE verifies a server by the DNS name of its Service', async () => {
