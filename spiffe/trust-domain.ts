@@ -38,3 +38,13 @@ export function parseIssuingTrustDomain(name: string): Result<string> {
   }
   return trustDomain;
 }
+
+/**
+ * Whether a trust domain is one of `kubespiffe dev`: `dev.localhost`, or a name below it. Its CA keys are made on
+ * laptops, so no signer issues for it and nothing else should trust it. Nobody can own it: RFC 6761 6.3 reserves `localhost`.
+ */
+export function isDevTrustDomain(name: string): boolean {
+  return name === devTrustDomain || name.endsWith(`.${devTrustDomain}`);
+}
+
+export const devTrustDomain = 'dev.localhost';

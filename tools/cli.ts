@@ -8,6 +8,7 @@ import { caImport } from './commands/ca-import.ts';
 import { caRestore } from './commands/ca-restore.ts';
 import { caShow } from './commands/ca-show.ts';
 import { completion } from './commands/completion.ts';
+import { dev } from './commands/dev.ts';
 import { doctor } from './commands/doctor.ts';
 import { explain } from './commands/explain.ts';
 import { inspect } from './commands/inspect.ts';
@@ -56,6 +57,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   explain(program, terminal, done);
   registration(program, terminal, done);
   workloadApi(program, terminal);
+  dev(program, terminal);
   signer(program);
   inspectPcr(inspect(program, terminal, done), terminal, done);
   completion(program, terminal);

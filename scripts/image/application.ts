@@ -5,7 +5,7 @@ import type { LockedPackage } from './sbom.ts';
 import type { Entry } from './tar.ts';
 
 /** Source folders that run in the image. */
-const sourceFolders = ['signer', 'tools', 'workload', 'client', 'spiffe'];
+const sourceFolders = ['signer', 'tools', 'workload', 'dev', 'client', 'spiffe'];
 
 /** Files of a package that Node can load, and its licence. Types, maps, sources and documents stay outside. */
 const isWanted = (path: string): boolean =>

@@ -1,4 +1,4 @@
-import { parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
+import { isDevTrustDomain, parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type LogLevel, logLevels } from '../observe/log.ts';
 import { endpointSettings } from './endpoint-settings.ts';
 import type { Setting } from './setting.ts';
@@ -23,7 +23,11 @@ const trustDomainType: ValueType<string> = {
   rule: 'a SPIFFE trust domain name: lower-case letters, digits, `.`, `-` and `_`, at most 255 characters',
   parse(value) {
     const read = parseIssuingTrustDomain(value);
-    return read.ok ? read : { ok: false, reason: `is not a trust domain: ${read.reason}` };
+    if (!read.ok) return { ok: false, reason: `is not a trust domain: ${read.reason}` };
+    if (!isDevTrustDomain(value)) return read;
+    const reason =
+      'is for `kubespiffe dev` only: everyone who runs that has a CA for it; choose a name of your own';
+    return { ok: false, reason };
   },
 };
 

@@ -18,6 +18,12 @@ const mayUse: Record<string, readonly string[]> = {
   client: library,
   workload: ['client', ...library],
   'workload/api': ['workload', 'client', ...library],
+  // It joins what decides and signs in the signer with what delivers in a pod.
+  dev: [
+    ...['signer/token', 'signer/token/http', 'signer/token/svid', 'signer/token/caller', 'signer/trust'],
+    ...['signer/authority', 'signer/identity', 'signer/kube', 'signer/observe'],
+    ...['workload', 'workload/api', 'client', ...library],
+  ],
   'signer/observe': ['spiffe/pki'],
   'signer/kube': ['client', ...library],
   'signer/identity': kube,
@@ -47,7 +53,7 @@ const mayUse: Record<string, readonly string[]> = {
  */
 const mayBeUsedByTools = [
   ...['signer/trust', 'signer/config', 'signer/issuance', 'signer/signers', 'signer/token/caller'],
-  ...['signer/token/svid', 'signer/observe', 'workload', 'workload/api', ...facts],
+  ...['signer/token/svid', 'signer/observe', 'workload', 'workload/api', 'dev', ...facts],
 ];
 
 /** The table of rights that a replica needs. It stands beside the wiring, and `kubespiffe doctor` reads it. */
@@ -105,7 +111,7 @@ const decides = (file: string) => deciding.includes(file);
 const textOf = (file: string) => readFileSync(join(root, file), 'utf8');
 
 /** The folders of the program, without the commands. */
-const programFolders = ['spiffe', 'client', 'workload', 'signer'];
+const programFolders = ['spiffe', 'client', 'workload', 'dev', 'signer'];
 const programSources = programFolders.flatMap(sources);
 const programImports = programFolders.flatMap(importsBelow);
 const isOurs = ({ to }: Import) => to.endsWith('.ts');

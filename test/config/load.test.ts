@@ -208,6 +208,11 @@ const wrongFlags: [string[], RegExp][] = [
   [[...trustDomain, '--x509-svid'], /^flag --x509-svid: needs a value; one of `true`, `false`$/],
   [[...trustDomain, ...trustDomain], /^flag --trust-domain: is given twice/],
   [['--trust-domain', 'spiffe://example.org'], /^flag --trust-domain: "spiffe:\/\/example\.org" /],
+  [
+    ['--trust-domain', 'dev.localhost'],
+    /^flag --trust-domain: "dev\.localhost" is for `kubespiffe dev` only/,
+  ],
+  [['--trust-domain', 'team.dev.localhost'], /is for `kubespiffe dev` only.*; choose a name of your own/],
   [['--trust-domain', 'exa mple'], /^flag --trust-domain: /],
   [['--trust-domain', `${'a'.repeat(256)}`], /^flag --trust-domain: /],
   [[...trustDomain, '--pool', 'kubespiffe-pool'], /^flag --pool: "kubespiffe-pool" is not NAMESPACE\/NAME/],

@@ -57,6 +57,7 @@ describe('help', () => {
     ['ca', 'import'],
     ['ca', 'add-jwt-key'],
     ['ca', 'restore'],
+    ['dev'],
     ['inspect'],
     ['inspect', 'pcr'],
     ['bundle', 'show'],
