@@ -38,8 +38,8 @@ export interface WorkloadApiNeeds {
 
 type StreamingCall = EventEmitter & { readonly metadata: Metadata; getPeer(): string };
 
-/** A request has audiences and a token in it and no more. */
-const maxRequestBytes = 64 * 1024;
+/** Envoy lists its extensions in the first request of a stream, which are 61 KB in version 1.40. */
+const maxRequestBytes = 256 * 1024;
 /** A client library opens a stream for each method. More of one connection wait until others end. */
 const maxStreamsOfConnection = 128;
 

@@ -219,7 +219,7 @@ describe('the Workload API', () => {
     [
       'a huge request',
       'FetchJWTSVID',
-      () => ({ audience: ['a'.repeat(70_000)] }),
+      () => ({ audience: ['a'.repeat(270_000)] }),
       status.RESOURCE_EXHAUSTED,
       /larger/,
     ],
