@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { cacheFolder } from '../cluster/binary.ts';
+import { run } from './run.ts';
+
+/**
+ * Installs what `requirements.txt` of a folder beside this file names into a virtual environment in the cache of the user,
+ * where that was not done yet.
+ *
+ * @returns the folder with its programs.
+ */
+export async function installPython(name: string, env: NodeJS.ProcessEnv = process.env): Promise<string> {
+  const requirements = join(import.meta.dirname, name, 'requirements.txt');
+  const hash = createHash('sha256').update(await readFile(requirements));
+  const target = join(cacheFolder(env), `${name}-${hash.digest('hex').slice(0, 16)}`, 'venv');
+  await mkdir(dirname(target), { recursive: true });
+  // Under flock(1), so that test files that start together install once; the mark says that it was finished.
+  const script =
+    'test -e "$1/finished" || { python3 -m venv --clear "$1" && "$1/bin/pip" install -q --no-input ' +
+    '--disable-pip-version-check -r "$2" && touch "$1/finished"; }';
+  const words = [`${target}.lock`, 'sh', '-c', script, 'install', target, requirements];
+  const { code, stderr } = await run('flock', words);
+  if (code !== 0) throw new Error(`${name} could not be installed (it needs Python 3 with venv):\n${stderr}`);
+  return join(target, 'bin');
+}
