@@ -35,3 +35,12 @@ test('a signer that listens to nobody loads nothing of its endpoints, and no HTT
   assert.deepEqual(unwanted, []);
   assert.ok(loadedBy('signer/token/endpoints.ts').has('fastify'));
 });
+
+test('the sidecar loads no YAML, and HTTPS only with a token endpoint', () => {
+  const files = ['tools/sidecar.ts', 'workload/api/server.ts', 'workload/api/workload-source.ts'];
+  const loaded = new Set(files.flatMap((file) => [...loadedBy(file)]));
+  assert.ok(loaded.has('workload/x509-source.ts') && loaded.has('commander'));
+  const unwanted = [...loaded].filter((one) => ['yaml', 'node:http', 'node:https'].includes(one));
+  assert.deepEqual(unwanted, []);
+  assert.ok(loadedBy('workload/api/token-endpoint.ts').has('node:https'));
+});

@@ -1,17 +1,8 @@
-import { endpointFault } from '../../client/bundle-endpoint.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 import { pemOf, readTrustMaterial, type TrustMaterial } from './formats.ts';
-
-/** The URL of an endpoint as a person wrote it. @throws CliError USAGE */
-export function endpointUrl(text: string, example: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const fault = url ? endpointFault(url) : 'this is no URL';
-  if (!url || fault !== undefined) throw new CliError('USAGE', fault ?? '', `give one like ${example}`);
-  return url;
-}
 
 /** Warns of each key of a bundle that its reader leaves out, with the reason. */
 export function warnOfIgnored(terminal: Terminal, { ignored }: Pick<TrustMaterial, 'ignored'>): void {

@@ -6,10 +6,8 @@ import type { Command } from 'commander';
 import { type EndpointAddress, parseEndpointAddress } from '../../client/endpoint-address.ts';
 import { messageOf } from '../../spiffe/errors.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
-import type { followEndpointBundle } from '../../workload/api/endpoint-bundle.ts';
 import { openBundleSource } from '../../workload/bundle-source.ts';
 import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
-import { endpointUrl } from '../bundle/inputs.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
@@ -92,14 +90,7 @@ export function workloadApi(parent: Command, terminal: Terminal): Command {
 
 async function serve(terminal: Terminal, options: Options, signal: AbortSignal): Promise<void> {
   const address = addressOf(terminal, options);
-  const endpoint =
-    options.tokenEndpoint === undefined
-      ? undefined
-      : endpointUrl(options.tokenEndpoint, 'https://kubespiffe-tokens.kubespiffe.svc');
-  if (options.token !== undefined && !endpoint) {
-    throw new CliError('USAGE', '--token is for --token-endpoint', 'give both, or leave it out');
-  }
-  const { env } = terminal;
+  const tokenEndpoint = await openTokenEndpoint(options, terminal.env);
   const warn = (problem: unknown) => terminal.err(`warning: ${messageOf(problem)}\n`);
 
   const [first, ...others] = placesOf(options.credentials);
@@ -117,14 +108,14 @@ async function serve(terminal: Terminal, options: Options, signal: AbortSignal):
     import('../../workload/api/server.ts'),
     import('../../workload/api/workload-source.ts'),
   ]);
-  const keys = endpoint && (await followKeys({ endpoint, own: source, env }, signal));
+  const keys = tokenEndpoint?.followKeys(source, signal);
   const workload = createWorkloadSource({
     credentials: [
       { source, hint: first.hint },
       ...further.map((each, index) => ({ source: each, hint: others[index]?.hint ?? '' })),
     ],
     bundles: [...federated, ...(keys ? [keys] : [])],
-    tokens: endpoint && { endpoint, tokenFile: options.token, env },
+    tokensOf: tokenEndpoint?.tokensOf,
     onProblem: warn,
   });
   await listen(createWorkloadApi({ source: workload, onProblem: warn }), address, signal);
@@ -148,9 +139,23 @@ async function check(address: EndpointAddress): Promise<void> {
   }
 }
 
-async function followKeys(needs: Parameters<typeof followEndpointBundle>[0], signal: AbortSignal) {
-  const { followEndpointBundle } = await import('../../workload/api/endpoint-bundle.ts');
-  return followEndpointBundle(needs, signal);
+/** @throws CliError USAGE */
+async function openTokenEndpoint({ tokenEndpoint, token }: Options, env: Terminal['env']) {
+  if (tokenEndpoint === undefined) {
+    if (token === undefined) return undefined;
+    throw new CliError('USAGE', '--token is for --token-endpoint', 'give both, or leave it out');
+  }
+  // Loaded only where it is used: HTTPS costs memory too.
+  const [{ endpointUrl }, { followEndpointBundle, tokensFromEndpoint }] = await Promise.all([
+    import('../endpoint-url.ts'),
+    import('../../workload/api/token-endpoint.ts'),
+  ]);
+  const endpoint = endpointUrl(tokenEndpoint, 'https://kubespiffe-tokens.kubespiffe.svc');
+  return {
+    followKeys: (own: X509Source, signal: AbortSignal) =>
+      followEndpointBundle({ endpoint, own, env }, signal),
+    tokensOf: (source: X509Source) => tokensFromEndpoint(source, { endpoint, tokenFile: token, env }),
+  };
 }
 
 function addressOf(terminal: Terminal, { socket }: Options): EndpointAddress {

@@ -1,7 +1,7 @@
 import type { KubespiffeError } from '../../spiffe/errors.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
-import { createJwtSource, type JwtSource } from '../jwt-source.ts';
+import type { JwtSource } from '../jwt-source.ts';
 import { type BundleSource, mergeBundles, type TrustBundle, type TrustBundles } from '../trust-bundle.ts';
 import type { X509Source } from '../x509-source.ts';
 import type { ApiJwtBundle, ApiX509Svid, WorkloadSource, WorkloadState } from './state.ts';
@@ -18,21 +18,14 @@ export interface WorkloadSourceNeeds {
   readonly credentials: readonly [Credential, ...Credential[]];
   /** Further bundles: those of federated trust domains, and the JWT keys of the own one. */
   readonly bundles: readonly BundleSource[];
-  /** Undefined where the workload gets no JWT-SVIDs. */
-  readonly tokens:
-    | {
-        readonly endpoint: URL;
-        /** File of a ServiceAccount token. Without it, each credential proves itself by its certificate. */
-        readonly tokenFile: string | undefined;
-        readonly env: Readonly<Record<string, string | undefined>>;
-      }
-    | undefined;
+  /** Where the JWT-SVIDs of a credential come from. Undefined where the workload gets none. */
+  readonly tokensOf: ((credential: X509Source) => JwtSource) | undefined;
   readonly onProblem: (problem: KubespiffeError) => void;
 }
 
 /** Joins what kubelet wrote and what the token endpoint gives to what the Workload API delivers. */
 export function createWorkloadSource(needs: WorkloadSourceNeeds): WorkloadSource {
-  const { credentials, bundles, tokens, onProblem } = needs;
+  const { credentials, bundles, tokensOf, onProblem } = needs;
   const listeners = new Set<() => void>();
   let state = readState(credentials, bundles);
   const onUpdate = () => {
@@ -43,7 +36,7 @@ export function createWorkloadSource(needs: WorkloadSourceNeeds): WorkloadSource
     events.on('update', onUpdate);
     events.on('problem', onProblem);
   }
-  const jwtSources = tokens && credentials.map((credential) => jwtSourceOf(credential, tokens));
+  const jwtSources = tokensOf && credentials.map(({ source }) => tokensOf(source));
   for (const { events } of jwtSources ?? []) events.on('problem', onProblem);
 
   return {
@@ -66,18 +59,6 @@ export function createWorkloadSource(needs: WorkloadSourceNeeds): WorkloadSource
       },
     }),
   };
-}
-
-function jwtSourceOf(
-  { source }: Credential,
-  { endpoint, tokenFile, env }: NonNullable<WorkloadSourceNeeds['tokens']>,
-): JwtSource {
-  const credential =
-    tokenFile === undefined
-      ? { source }
-      : { tokenFile, bundles: source, trustDomain: source.svid.id.trustDomain };
-  const path = tokenFile === undefined ? '/jwt-svid' : '/token';
-  return createJwtSource({ endpoint: new URL(path, endpoint), credential, env });
 }
 
 function readState(credentials: readonly Credential[], further: readonly BundleSource[]): WorkloadState {

@@ -5,7 +5,9 @@ import { KubespiffeError } from '../../spiffe/errors.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result } from '../../spiffe/pki/result.ts';
 import type { SourceEvents } from '../follow.ts';
+import { createJwtSource, type JwtSource } from '../jwt-source.ts';
 import type { BundleSource, TrustBundles } from '../trust-bundle.ts';
+import type { X509Source } from '../x509-source.ts';
 
 /** Where a document says nothing else; SPIFFE Federation 5.1 has five minutes too. */
 const refreshMs = 300_000;
@@ -81,4 +83,25 @@ export function followEndpointBundle(
       clearTimeout(timer);
     },
   };
+}
+
+/**
+ * The JWT-SVIDs of a credential, from the token endpoint.
+ *
+ * @param tokenFile file of a ServiceAccount token. Without it, the credential proves itself by its certificate.
+ */
+export function tokensFromEndpoint(
+  source: X509Source,
+  needs: {
+    readonly endpoint: URL;
+    readonly tokenFile: string | undefined;
+    readonly env: Readonly<Record<string, string | undefined>>;
+  },
+): JwtSource {
+  const { endpoint, tokenFile, env } = needs;
+  const [path, credential] =
+    tokenFile === undefined
+      ? ['/jwt-svid', { source }]
+      : ['/token', { tokenFile, bundles: source, trustDomain: source.svid.id.trustDomain }];
+  return createJwtSource({ endpoint: new URL(path, endpoint), credential, env });
 }
