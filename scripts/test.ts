@@ -25,6 +25,9 @@ const alone = ['test/contract/takeover.test.ts', 'test/contract/token-flood.test
 /** Cluster tests wait more than they compute, so three files share two cores well. */
 const clusterConcurrency = 3;
 
+/** Milliseconds after which a file that still runs has failed: four times what the longest takes on two cores. */
+const fileEndsWithinMs = 600_000;
+
 /** The end-to-end tests on what `cluster` leaves out. */
 const variants = '1.37.1+beta 1.36.3 1.35.4 1.37.1+1.35.4';
 
@@ -61,7 +64,13 @@ async function runFiles(files: readonly string[], concurrency: number): Promise<
   const took = new Map<string, number>();
   const paths = files.map((file) => join(root, file));
   // A failed test may leave processes running. Its file ends all the same.
-  const results = run({ files: paths, concurrency, cwd: root, execArgv: ['--test-force-exit'] });
+  const results = run({
+    files: paths,
+    concurrency,
+    cwd: root,
+    timeout: fileEndsWithinMs,
+    execArgv: ['--test-force-exit'],
+  });
   results.on('test:fail', () => {
     process.exitCode = 1;
   });

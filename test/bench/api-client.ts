@@ -37,6 +37,9 @@ export interface Watch {
 /** What the API server may send before it must wait for us, in bytes: a burst's events must not stall a watch. */
 const windowBytes = 16 * 1024 * 1024;
 
+/** Milliseconds without a byte of an answer, after which a call has failed: above the API server's own limit of 60 s. */
+const answerWithinMs = 75_000;
+
 /** Milliseconds since the epoch, by a clock that all processes share, finer than Date.now. */
 export function epochMs(): number {
   return performance.timeOrigin + performance.now();
@@ -107,6 +110,7 @@ export async function openApi(kubeconfig: string): Promise<ApiClient> {
       new Promise((resolve, reject) => {
         const sentAt = epochMs();
         const stream = open(method, path, body, options);
+        stream.setTimeout(answerWithinMs, () => stream.destroy(new Error(`${method} ${path}: no answer`)));
         let status = 0;
         let text = '';
         stream.on('response', (headers) => {

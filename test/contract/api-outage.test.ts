@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ApiClient, openApi } from '../bench/api-client.ts';
@@ -56,15 +55,21 @@ describe('a signer whose API server is in trouble', () => {
 
   /** Creates them as kubelets would: again and again until they are there. */
   function createAll(requests: readonly LoadRequest[]): Promise<void> {
+    const isThere = (error: unknown) => String(error).includes('AlreadyExists');
     return inParallel(requests, 16, async (request) => {
-      for (;;) {
-        try {
-          return await generator.create(request);
-        } catch (error) {
-          if (String(error).includes('AlreadyExists')) return;
-          await pause(50);
-        }
-      }
+      await waitFor(
+        `the API server to take ${request.name}`,
+        async () => {
+          try {
+            await generator.create(request);
+            return true;
+          } catch (error) {
+            if (isThere(error)) return true;
+            throw error;
+          }
+        },
+        { timeoutMs: 90_000, everyMs: 50 },
+      );
     });
   }
 

@@ -3,7 +3,7 @@ import { hash, X509Certificate } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { runCommand } from '../cluster/command.ts';
 import type { PodName } from '../cluster/node.ts';
 import { toolsPod, waitForPod } from '../cluster/pods.ts';
@@ -353,20 +353,26 @@ for (const choice of clusterChoices()) {
         ...['--tail=-1', '--prefix=false'],
       ]);
 
-    /** The requests that these replicas have answered with a certificate: others took their logs with them. */
+    /**
+     * The requests that these replicas have answered with a certificate since their containers started: others took
+     * their logs with them.
+     */
     async function issuedNow(): Promise<PodCertificateRequest[]> {
       const signers = await installation.controlPlane.request(
         'GET',
         '/api/v1/namespaces/kubespiffe/pods?labelSelector=app.kubernetes.io/component=signer',
       );
-      const replicas = new Set(signers.body.items.map(({ metadata }: Pod) => metadata.name));
+      const startOf = ({ metadata, status }: SignerPod) =>
+        [metadata.name, status.containerStatuses[0].state.running?.startedAt ?? '9999'] as const;
+      const startedAt = new Map<string, string>(signers.body.items.map(startOf));
       const path = `/apis/certificates.k8s.io/${apiVersion}/podcertificaterequests`;
       const requests = (await installation.controlPlane.request('GET', path)).body.items;
       return requests.filter(
         ({ status, metadata }: PodCertificateRequest & { metadata: { managedFields: WrittenFields[] } }) =>
           status?.certificateChain &&
           metadata.managedFields.some(
-            ({ subresource, manager }) => subresource === 'status' && replicas.has(manager),
+            ({ subresource, manager, time }) =>
+              subresource === 'status' && time > (startedAt.get(manager) ?? '9999'),
           ),
       );
     }
@@ -429,6 +435,17 @@ for (const choice of clusterChoices()) {
 interface WrittenFields {
   readonly manager: string;
   readonly subresource?: string;
+  /** RFC 3339, in UTC and whole seconds, so that two of them compare as text. */
+  readonly time: string;
+}
+
+interface SignerPod {
+  readonly metadata: { readonly name: string };
+  readonly status: {
+    readonly containerStatuses: readonly [
+      { readonly state: { readonly running?: { readonly startedAt: string } } },
+    ];
+  };
 }
 
 /** The clauses that something does not fulfil, of what `kubespiffe inspect -o json` says. */
