@@ -249,6 +249,18 @@ export function createJsonReader(fields: Fields, items?: Items): JsonReader {
   };
 }
 
+/** What a reader of these fields gives of a whole value. For text that is short, JSON.parse and this are faster. */
+export function pickFields(value: unknown, fields: Fields, isElement = false): unknown {
+  if (fields === true || typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return isElement ? value : value.map((each) => pickFields(each, fields, true));
+  const picked: [string, unknown][] = [];
+  for (const name of Object.keys(fields)) {
+    if (!Object.hasOwn(value, name)) continue;
+    picked.push([name, pickFields((value as Record<string, unknown>)[name], fields[name] as Fields)]);
+  }
+  return Object.fromEntries(picked);
+}
+
 const maxNameLength = 64;
 
 /** The position of whichever comes first; the end if neither does. */
@@ -260,7 +272,8 @@ function nextQuoteOrBackslash(chunk: Buffer, start: number, end: number): number
   return quoteAt;
 }
 
-function parse(text: string): unknown {
+/** @throws Error when it is not JSON. The message does not quote the text, which may be a Secret. */
+export function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -268,7 +281,6 @@ function parse(text: string): unknown {
   }
 }
 
-/** JSON.parse would quote the text. */
 function notJson(): Error {
   return new Error('it is not JSON');
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { createJsonReader, type Fields, type Items } from '../../signer/kube/json-reader.ts';
+import { createJsonReader, type Fields, type Items, pickFields } from '../../signer/kube/json-reader.ts';
 import { createLineReader, type WatchEvent } from '../../signer/kube/watch-lines.ts';
 
 /** Reads a text in chunks of so many bytes. */
@@ -10,18 +10,6 @@ function readText(text: string, fields: Fields, chunkBytes = 7): unknown {
   const bytes = Buffer.from(text);
   for (let at = 0; at < bytes.length; at += chunkBytes) reader.push(bytes.subarray(at, at + chunkBytes));
   return reader.end();
-}
-
-/** What a reader of these fields should give of a value. */
-function pick(value: unknown, fields: Fields, isElement = false): unknown {
-  if (fields === true || typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return isElement ? value : value.map((each) => pick(each, fields, true));
-  const picked: [string, unknown][] = [];
-  for (const [name, member] of Object.entries(value)) {
-    const wanted = Object.hasOwn(fields, name) ? fields[name] : undefined;
-    if (wanted !== undefined) picked.push([name, pick(member, wanted)]);
-  }
-  return Object.fromEntries(picked);
 }
 
 const pod = {
@@ -90,7 +78,7 @@ describe('a reader of JSON', () => {
     fc.assert(
       fc.property(value, fields, fc.integer({ min: 1, max: 40 }), (written, wanted, size) => {
         const parsed: unknown = JSON.parse(JSON.stringify(written));
-        assert.deepEqual(readText(JSON.stringify(written), wanted, size), pick(parsed, wanted));
+        assert.deepEqual(readText(JSON.stringify(written), wanted, size), pickFields(parsed, wanted));
       }),
       { numRuns: 500 },
     );
