@@ -1,3 +1,4 @@
+import { createByteBuffer } from '../../client/byte-buffer.ts';
 import { createJsonReader, type Fields, parse, pickFields } from './json-reader.ts';
 
 /** One watch event, with the members read of its object; for ERROR the object is a meta/v1 Status. */
@@ -33,26 +34,38 @@ export function createLineReader(fields: Fields, emit: (event: WatchEvent) => vo
     object: fields === true ? fields : { ...statusFields, ...fields },
   } as const;
   const reader = createJsonReader(eventFields);
+  /** The line so far, while it is short. */
+  const short = createByteBuffer();
   let lineBytes = 0;
 
   function take(chunk: Buffer, start: number, end: number): void {
     lineBytes += end - start;
     if (lineBytes > maxLineBytes) throw new Error(`a watch event is longer than ${maxLineBytes} bytes`);
-    asJson(() => reader.push(chunk, start, end));
+    if (lineBytes <= shortLineBytes) {
+      short.append(chunk, start, end);
+      return;
+    }
+    asJson(() => {
+      reader.push(short.bytes());
+      reader.push(chunk, start, end);
+    });
+    short.truncate(0);
+  }
+
+  function endLine(): unknown {
+    const isShort = lineBytes <= shortLineBytes;
+    const line = short.text();
+    short.truncate(0);
+    lineBytes = 0;
+    return asJson(() => (isShort ? pickFields(parse(line), eventFields) : reader.end()));
   }
 
   return (chunk) => {
     let start = 0;
     for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
-      if (lineBytes === 0 && end > start && end - start <= shortLineBytes) {
-        const line = chunk.toString('utf8', start, end);
-        emit(readEvent(asJson(() => pickFields(parse(line), eventFields))));
-      } else {
-        take(chunk, start, end);
-        if (lineBytes > 0) emit(readEvent(asJson(() => reader.end())));
-        lineBytes = 0;
-      }
+      take(chunk, start, end);
       start = end + 1;
+      if (lineBytes > 0) emit(readEvent(endLine()));
     }
     take(chunk, start, chunk.length);
   };
