@@ -13,16 +13,16 @@ const first = 24;
 /** Writes between two adjustments of the limit. */
 const writesPerLook = 16;
 /** Writes that may wait inside the server: fewer would leave it idle, and more would only hold up others. */
-const fewestQueued = 4;
-const mostQueued = 8;
+const fewestQueued = 3;
+const mostQueued = 6;
 /** How long the shortest duration of a write counts, in milliseconds: the connection may change to another server. */
 const shortestCountsMs = 60_000;
 
 /**
  * Once the server is busy, more concurrent writes are no faster. Each only waits longer inside the server, and so do
  * writes for other namespaces. With L writes under way, each of which takes the time t, and the shortest time t0,
- * L × (1 - t0 / t) of them are waiting (Little's law). The limit moves by one to keep that number between 4 and 8, as TCP
- * Vegas does: some 10 for an API server that answers in 3 ms, and 26 for one that is 20 ms away.
+ * L × (1 - t0 / t) of them are waiting (Little's law). The limit moves by one to keep that number between 3 and 6, as TCP
+ * Vegas does: some 8 for an API server that answers in 3 ms, and 25 for one that is 20 ms away.
  */
 export function createWriteLimit(needs: { readonly most: number; readonly time: Time }): WriteLimit {
   const { most } = needs;

@@ -36,7 +36,7 @@ function answerBacklog(server: { awayMs: number; perSecond: number; jitterMs?: n
 describe('writes under way at the same time', () => {
   test('are few for a fast server nearby, and keep it busy', () => {
     const { limit, perSecond } = answerBacklog({ awayMs: 2, perSecond: 600 });
-    assert.ok(limit >= 7 && limit <= 11, `${limit}`);
+    assert.ok(limit >= 5 && limit <= 9, `${limit}`);
     assert.ok(perSecond > 590, `${perSecond}/s`);
   });
 
@@ -63,7 +63,7 @@ describe('writes under way at the same time', () => {
     answerIn(3, 2_000);
     assert.equal(limit.current(), 64, 'nothing waits');
     answerIn(60, 1_000);
-    assert.equal(limit.current(), 8, 'everything seems to wait');
+    assert.equal(limit.current(), 6, 'everything seems to wait');
     answerIn(60, 24_000);
     assert.equal(limit.current(), 64, 'but it is only far away');
   });
