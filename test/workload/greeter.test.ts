@@ -1,14 +1,20 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { exported } from '../../scripts/npm-package.ts';
+import { goBinary } from '../cluster/go-binary.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { type Child, startChild, waitFor } from '../cluster/process.ts';
+import { openPySpiffe } from '../judges/py-spiffe.ts';
 import { makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
+import { launcher } from '../tools/run.ts';
 import { credentialsFor, newVolume, swap } from './credentials.ts';
 
+const run = promisify(execFile);
 const example = join(import.meta.dirname, '../../manifests/examples/greeter');
 const idOf = (name: string) => `spiffe://example.org/ns/greeter/sa/${name}`;
 const serverId = idOf('server');
@@ -122,4 +128,51 @@ describe('the greeter of manifests/examples', () => {
       await waitFor('the refusal', () => linesOf(client).includes(refusal), { needs: [client] });
     });
   });
+});
+
+describe('clients of the greeter in other languages, which ask the Workload API', () => {
+  let socket: string;
+  let sidecar: Child;
+  before(async () => {
+    const path = join(folder, 'workload-api.sock');
+    socket = `unix://${path}`;
+    const volume = newVolume(folder, await filesOf(clientId));
+    const command = [launcher, 'workload-api', '--credentials', volume, '--socket', socket];
+    sidecar = startChild('sidecar', command, { logFile: join(folder, 'sidecar.log') });
+    await waitFor('the socket', () => existsSync(path), { needs: [sidecar] });
+  });
+  after(() => sidecar?.stop());
+
+  const clients: Readonly<Record<string, () => Promise<string[]>>> = {
+    Go: async () => [
+      await goBinary({
+        name: 'greeter',
+        folder: join(example, 'go'),
+        title: 'the client of the greeter in Go',
+      }),
+    ],
+    Python: async () => [(await openPySpiffe()).python, '-I', join(example, 'python/client.py')],
+  };
+  for (const [language, find] of Object.entries(clients)) {
+    const greet = async (server: string) => {
+      const [program = '', ...words] = await find();
+      const env = { SPIFFE_ENDPOINT_SOCKET: socket, SERVER: `localhost:${port}`, SERVER_ID: server };
+      return run(program, words, { env: { ...process.env, ...env }, timeout: 60_000 });
+    };
+
+    it(`a client in ${language} is greeted by its SPIFFE ID`, async () => {
+      assert.equal((await greet(serverId)).stdout, `${serverId} answered ${clientId}: Hello ${language}\n`);
+      assert.ok(linesOf(server).includes(`${clientId} asked ${serverId} to greet "${language}"\n`));
+    });
+
+    it(`a client in ${language} sends nothing to a server with another SPIFFE ID than it expects`, async () => {
+      const before = linesOf(server).split(`greet "${language}"`).length;
+      const { stderr } = await greet(otherId).then(
+        () => assert.fail('it was greeted'),
+        (error: { stderr: string }) => error,
+      );
+      assert.ok(stderr.includes(serverId), stderr);
+      assert.equal(linesOf(server).split(`greet "${language}"`).length, before);
+    });
+  }
 });
