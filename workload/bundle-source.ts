@@ -2,16 +2,10 @@ import { resolve } from 'node:path';
 import { KubespiffeError } from '../spiffe/errors.ts';
 import { failure } from '../spiffe/pki/result.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
+import { createBundleReader } from './bundle-reader.ts';
 import { readFiles } from './files.ts';
-import { follow, type Reading, type SourceOptions } from './follow.ts';
-import { keepLastGood } from './last-good.ts';
-import {
-  type BundleSource,
-  mergeBundles,
-  readBundles,
-  type TrustBundle,
-  type TrustBundles,
-} from './trust-bundle.ts';
+import { follow, type Reading, type SourceOptions, watchFolders } from './follow.ts';
+import type { BundleSource, TrustBundles } from './trust-bundle.ts';
 
 /**
  * Opens the bundles of several trust domains and follows their files: PEM roots, such as those of a `clusterTrustBundle`
@@ -43,37 +37,21 @@ export async function openBundleSource(
   const parts = Object.entries(files).flatMap(([trustDomain, names]) => {
     const known = parseTrustDomain(trustDomain);
     if (!known.ok) throw new KubespiffeError('SPIFFE_ID_INVALID', known.reason);
-    return [names].flat().map((name) => ({
-      trustDomain,
-      name,
-      parse: keepLastGood((text) => readBundles(text, trustDomain)),
-    }));
+    return [names].flat().map((name) => ({ trustDomain, name, place: `${name} in ${folder}` }));
   });
-  let before: readonly (TrustBundle | undefined)[] = [];
+  const names = parts.map(({ name }) => name);
+  const join = createBundleReader();
 
-  const read = async (last: TrustBundles | undefined): Promise<Reading<TrustBundles>> => {
-    const texts = await readFiles(
-      folder,
-      parts.map(({ name }) => name),
+  const read = async (): Promise<Reading<TrustBundles>> => {
+    const texts = await readFiles(folder, names);
+    const joined = join(
+      parts.map((part, index) => ({ ...part, text: texts[index] ?? failure('it was not read') })),
     );
-    const read = parts.map(({ parse }, index) => parse(texts[index] ?? failure('it was not read')));
-    const problems = read.flatMap(({ reason, value }, index) =>
-      [reason, ...(value?.leftOut ?? [])]
-        .filter((one) => one !== undefined)
-        .map((one) => new KubespiffeError('BUNDLE_INVALID', `${parts[index]?.name} in ${folder}: ${one}`)),
-    );
-    if (read.some(({ value }) => value === undefined)) return { value: undefined, problems };
-    const found = read.map(({ value }, index) => value?.bundles.get(parts[index]?.trustDomain ?? ''));
-    const isSame = last !== undefined && found.every((one, index) => one === before[index]);
-    before = found;
-    const bundles = found.map(
-      (bundle, index) => new Map(bundle && [[parts[index]?.trustDomain ?? '', bundle]]),
-    );
-    return { value: isSame ? last : mergeBundles(bundles), problems };
+    return { value: joined.isComplete ? joined.bundles : undefined, problems: joined.problems };
   };
 
-  const folders = new Set(parts.map(({ name }) => resolve(folder, name, '..')));
-  const source = await follow([...folders], read, options);
+  const folders = new Set(names.map((name) => resolve(folder, name, '..')));
+  const source = await follow(watchFolders(folders), read, options);
   return {
     get bundles() {
       return source.value;

@@ -13,7 +13,7 @@ export interface SourceEvents {
 export interface SourceOptions {
   /** Ends the source, as `Symbol.asyncDispose` does. */
   readonly signal?: AbortSignal;
-  /** How often files are read although no change was reported, in milliseconds. Default 5000. */
+  /** How often files are read and dates are checked although no change was reported, in milliseconds. Default 5000. */
   readonly pollMs?: number;
   /** The time, in milliseconds since the epoch. Default `Date.now`. */
   readonly now?: () => number;
@@ -25,21 +25,24 @@ export interface Reading<T> {
   readonly problems: readonly KubespiffeError[];
 }
 
-/** A value that follows files. */
+/** Calls `onChange` after each change, until the signal is aborted. */
+export type Watch = (onChange: () => void, signal: AbortSignal) => void;
+
+/** A value that follows files, or the responses of a server. */
 export interface Followed<T> extends AsyncDisposable {
   readonly value: T;
   readonly events: EventEmitter<SourceEvents>;
 }
 
 /**
- * Follows files: reads them at once, after each change in one of the folders, and every `pollMs`, since not every file
- * system reports changes. Neither the watch nor the timer keeps the process alive.
+ * Follows a value: reads it at once, after each change, and every `pollMs`, since not every file system reports changes and
+ * certificates expire without one. The timer does not keep the process alive.
  *
  * @param read gets the last good value, and returns the same one where nothing has changed.
  * @throws the first problem, where the first reading gives no value.
  */
 export async function follow<T>(
-  folders: readonly string[],
+  watchChanges: Watch,
   read: (last: T | undefined) => Promise<Reading<T>>,
   options: SourceOptions = {},
 ): Promise<Followed<T>> {
@@ -85,7 +88,7 @@ export async function follow<T>(
     signal?.removeEventListener('abort', end);
   };
   signal?.addEventListener('abort', end, { once: true });
-  for (const folder of folders) watchFolder(folder, onChange, ended.signal);
+  watchChanges(onChange, ended.signal);
 
   const problems = await readOnce();
   if (current === undefined) {
@@ -104,6 +107,13 @@ export async function follow<T>(
       end();
       await reading;
     },
+  };
+}
+
+/** Watches folders, which does not keep the process alive. */
+export function watchFolders(folders: Iterable<string>): Watch {
+  return (onChange, signal) => {
+    for (const folder of folders) watchFolder(folder, onChange, signal);
   };
 }
 

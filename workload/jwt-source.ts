@@ -1,12 +1,11 @@
-import { EventEmitter } from 'node:events';
+import type { EventEmitter } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { getJwtSvid, type PodCredential } from '../client/jwt-svid.ts';
-import { KubespiffeError, messageOf } from '../spiffe/errors.ts';
-import { parseSpiffeId, type SpiffeId } from '../spiffe/id.ts';
-import { checkJwtSvid } from '../spiffe/jwt-clauses.ts';
-import { parseJwt } from '../spiffe/jwt-svid.ts';
+import { KubespiffeError } from '../spiffe/errors.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
 import { encodePem } from '../spiffe/pki/pem.ts';
 import type { SourceEvents } from './follow.ts';
+import { cacheTokens } from './jwt-cache.ts';
 import type { BundleSource } from './trust-bundle.ts';
 import type { X509Source } from './x509-source.ts';
 
@@ -25,7 +24,7 @@ export interface JwtSource {
    * A token for one audience, or for several together: the one that is known until half of its life, then a new one. While no new one can be had, the
    * known one is given until it expires, and `problem` is emitted.
    *
-   * @throws KubespiffeError TOKEN_REFUSED where no token can be had.
+   * @throws KubespiffeError TOKEN_REFUSED where no token can be had, WORKLOAD_API_UNAVAILABLE where the Workload API gives none.
    */
   get(audience: string | readonly string[]): Promise<JwtSvid>;
   readonly events: EventEmitter<SourceEvents>;
@@ -52,16 +51,6 @@ export interface JwtSourceOptions {
   readonly now?: () => number;
 }
 
-interface Known {
-  readonly svid: JwtSvid;
-  /** When a new one is asked for, in milliseconds since the epoch. */
-  readonly renewAt: number;
-}
-
-const maxAudiences = 1_000;
-/** After a failure, the endpoint is left in peace for this long where a known token still works. */
-const retryMs = 5_000;
-
 /**
  * Makes a source of JWT-SVIDs from the token endpoint. There is one request at a time for each audience.
  *
@@ -87,50 +76,11 @@ export function createJwtSource({
   now = Date.now,
 }: JwtSourceOptions): JwtSource {
   const url = new URL(endpoint);
-  const events = new EventEmitter<SourceEvents>();
-  const known = new Map<string, Known>();
-  const asking = new Map<string, Promise<JwtSvid>>();
-
-  const ask = async (audience: string | readonly string[], name: string): Promise<JwtSvid> => {
+  const ask = async (audience: string | readonly string[]): Promise<string> => {
     const trust = { ca: rootsOf(credential) };
-    const token = await getJwtSvid({ url, credential: await proofOf(credential), audience, trust, env });
-    const svid = readAnswer(token, audience, now(), url);
-    known.delete(name);
-    known.set(name, { svid, renewAt: (now() + svid.expiresAt * 1000) / 2 });
-    const [oldest] = known.keys();
-    if (known.size > maxAudiences && oldest !== undefined) known.delete(oldest);
-    return svid;
+    return getJwtSvid({ url, credential: await proofOf(credential), audience, trust, env });
   };
-  const renew = async (
-    audience: string | readonly string[],
-    name: string,
-    last: Known | undefined,
-  ): Promise<JwtSvid> => {
-    try {
-      return await ask(audience, name);
-    } catch (error) {
-      const problem =
-        error instanceof KubespiffeError ? error : new KubespiffeError('TOKEN_REFUSED', messageOf(error));
-      if (!last || now() >= last.svid.expiresAt * 1000) throw problem;
-      known.set(name, { ...last, renewAt: now() + retryMs });
-      events.emit('problem', problem);
-      return last.svid;
-    }
-  };
-
-  return {
-    events,
-    async get(audience) {
-      const name = JSON.stringify([audience].flat());
-      const last = known.get(name);
-      if (last && now() < Math.min(last.renewAt, last.svid.expiresAt * 1000)) return last.svid;
-      const open = asking.get(name);
-      if (open) return open;
-      const asked = renew(audience, name, last).finally(() => asking.delete(name));
-      asking.set(name, asked);
-      return asked;
-    },
-  };
+  return cacheTokens(ask, url.host, now);
 }
 
 /** The roots of the endpoint's own trust domain: a federated one must not stand in for it. */
@@ -152,19 +102,4 @@ async function proofOf(credential: JwtCredential): Promise<PodCredential> {
   }
   const { privateKey, chainPem } = credential.source.svid;
   return { credentialBundle: `${privateKey.export({ type: 'pkcs8', format: 'pem' })}${chainPem}` };
-}
-
-function readAnswer(token: string, audiences: string | readonly string[], nowMs: number, url: URL): JwtSvid {
-  const parsed = parseJwt(token);
-  const [audience] = [audiences].flat();
-  const broken = parsed.ok
-    ? checkJwtSvid(parsed.value, { now: Math.floor(nowMs / 1000), audience }).find(
-        ({ level, ok }) => level === 'must' && !ok,
-      )?.message
-    : parsed.reason;
-  const id = parseSpiffeId(parsed.ok ? String(parsed.value.claims.sub) : '');
-  if (!parsed.ok || broken !== undefined || !id.ok) {
-    throw new KubespiffeError('TOKEN_REFUSED', `${url.host} answered with an unusable token: ${broken}`);
-  }
-  return { token, id: id.value, expiresAt: Number(parsed.value.claims.exp) };
 }

@@ -112,7 +112,7 @@ describe('X509Source', () => {
     const [problem] = await reported;
     assert.match(
       (problem as KubespiffeError).message,
-      /none of the roots in roots\.pem has signed its chain/,
+      /none of the roots of example\.org has signed its chain/,
     );
     assert.equal(source.svid.chainPem, first.chainPem);
   });

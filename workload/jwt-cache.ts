@@ -1,0 +1,84 @@
+import { EventEmitter } from 'node:events';
+import { KubespiffeError, messageOf } from '../spiffe/errors.ts';
+import { parseSpiffeId } from '../spiffe/id.ts';
+import { checkJwtSvid } from '../spiffe/jwt-clauses.ts';
+import { parseJwt } from '../spiffe/jwt-svid.ts';
+import type { SourceEvents } from './follow.ts';
+import type { JwtSource, JwtSvid } from './jwt-source.ts';
+
+type Audience = string | readonly string[];
+
+interface Known {
+  readonly svid: JwtSvid;
+  /** When a new one is asked for, in milliseconds since the epoch. */
+  readonly renewAt: number;
+}
+
+const maxAudiences = 1_000;
+/** After a failure, the issuer is left in peace for this long where a known token still works. */
+const retryMs = 5_000;
+
+/**
+ * Makes a source of tokens that keeps each until half of its life and asks once at a time for each set of audiences.
+ *
+ * @param ask gets a new token. issuer: who answers, for errors. now: milliseconds since the epoch.
+ */
+export function cacheTokens(
+  ask: (audience: Audience) => Promise<string>,
+  issuer: string,
+  now: () => number,
+): JwtSource {
+  const events = new EventEmitter<SourceEvents>();
+  const known = new Map<string, Known>();
+  const asking = new Map<string, Promise<JwtSvid>>();
+
+  const askNow = async (audience: Audience, name: string): Promise<JwtSvid> => {
+    const svid = readAnswer(await ask(audience), audience, now(), issuer);
+    known.delete(name);
+    known.set(name, { svid, renewAt: (now() + svid.expiresAt * 1000) / 2 });
+    const [oldest] = known.keys();
+    if (known.size > maxAudiences && oldest !== undefined) known.delete(oldest);
+    return svid;
+  };
+  const renew = async (audience: Audience, name: string, last: Known | undefined): Promise<JwtSvid> => {
+    try {
+      return await askNow(audience, name);
+    } catch (error) {
+      const problem =
+        error instanceof KubespiffeError ? error : new KubespiffeError('TOKEN_REFUSED', messageOf(error));
+      if (!last || now() >= last.svid.expiresAt * 1000) throw problem;
+      known.set(name, { ...last, renewAt: now() + retryMs });
+      events.emit('problem', problem);
+      return last.svid;
+    }
+  };
+
+  return {
+    events,
+    async get(audience) {
+      const name = JSON.stringify([audience].flat());
+      const last = known.get(name);
+      if (last && now() < Math.min(last.renewAt, last.svid.expiresAt * 1000)) return last.svid;
+      const open = asking.get(name);
+      if (open) return open;
+      const asked = renew(audience, name, last).finally(() => asking.delete(name));
+      asking.set(name, asked);
+      return asked;
+    },
+  };
+}
+
+function readAnswer(token: string, audience: Audience, nowMs: number, issuer: string): JwtSvid {
+  const parsed = parseJwt(token);
+  const [expected] = [audience].flat();
+  const broken = parsed.ok
+    ? checkJwtSvid(parsed.value, { now: Math.floor(nowMs / 1000), audience: expected }).find(
+        ({ level, ok }) => level === 'must' && !ok,
+      )?.message
+    : parsed.reason;
+  const id = parseSpiffeId(parsed.ok ? String(parsed.value.claims.sub) : '');
+  if (!parsed.ok || broken !== undefined || !id.ok) {
+    throw new KubespiffeError('TOKEN_REFUSED', `${issuer} answered with an unusable token: ${broken}`);
+  }
+  return { token, id: id.value, expiresAt: Number(parsed.value.claims.exp) };
+}
