@@ -139,7 +139,9 @@ export function parseJwks(text: string): Result<Pick<ParsedBundle, 'jwtKeys' | '
 }
 
 function ignoredInJwks(key: JsonObject): string | undefined {
-  if (key.use !== undefined && key.use !== 'sig') return `use is ${shown(key.use)}`;
+  // Some Workload APIs mark the keys of a JWT bundle as a SPIFFE bundle does.
+  if (![undefined, 'sig', 'jwt-svid'].includes(key.use as string | undefined))
+    return `use is ${shown(key.use)}`;
   if (typeof key.kid !== 'string') return `kid is ${shown(key.kid)}`;
   return unsupportedReason(key);
 }

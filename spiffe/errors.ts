@@ -28,6 +28,8 @@ export type ErrorCode =
   | 'PEER_REFUSED'
   /** A bundle endpoint that could not be reached, or did not prove to be the right one, or answered with an error. */
   | 'BUNDLE_UNREACHABLE'
+  /** A Workload API could not be reached, refused a call, or sent a response that cannot be used. */
+  | 'WORKLOAD_API_UNAVAILABLE'
   /** A token that is no valid JWT-SVID for who asks. */
   | 'TOKEN_INVALID'
   /** A token endpoint could not be reached, or gave no token or certificate. */
