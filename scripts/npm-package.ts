@@ -16,6 +16,7 @@ export const exported = [
   'tls-client',
   'tls-peer',
   'tls-server',
+  'workload-api',
   'x509-source',
 ] as const;
 

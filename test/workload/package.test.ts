@@ -6,11 +6,14 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { parseEndpointAddress } from '../../client/endpoint-address.ts';
 import { buildPackage, exported } from '../../scripts/npm-package.ts';
 import { printSpiffeBundle } from '../../spiffe/bundle.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
+import { createWorkloadApi, listen } from '../../workload/api/server.ts';
 import { makeCa } from '../spiffe/pki/authorities.ts';
 import { ecKey } from '../spiffe/tokens.ts';
+import { createWorkload, issueSvid, makeTrustDomain, stateOf } from './api/workload.ts';
 import { credentialsFor, newVolume } from './credentials.ts';
 
 const run = promisify(execFile);
@@ -23,6 +26,9 @@ let folder: string;
 let tarball: string;
 let volume: string;
 let project: string;
+/** Of a Workload API, which examples find in their environment. */
+let socket: string;
+const serving = new AbortController();
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'kubespiffe-package-'));
   tarball = buildPackage(folder);
@@ -38,9 +44,18 @@ before(async () => {
       jwtKeys: [{ kid, jwk: publicJwkOf(publicKey) }],
     }),
   });
+  const home = await makeTrustDomain('example.org');
+  const workload = createWorkload(home, stateOf([await issueSvid(home, '/ns/shop/sa/web')], [home]));
+  socket = `unix://${join(folder, 'api.sock')}`;
+  const address = parseEndpointAddress(socket);
+  assert.ok(address.ok);
+  await listen(createWorkloadApi({ source: workload.source }), address.value, serving.signal);
   project = await newProject('examples', {}, ['fastify', 'undici', '@grpc/grpc-js']);
 });
-after(() => rmSync(folder, { recursive: true, force: true }));
+after(() => {
+  serving.abort();
+  rmSync(folder, { recursive: true, force: true });
+});
 
 /** An empty project with the tarball, installed without a network. The other packages are those of this checkout. */
 async function newProject(name: string, manifest: object, others: readonly string[] = []): Promise<string> {
@@ -62,7 +77,11 @@ function write(name: string, code: string): string {
   return path;
 }
 
-const runFile = (path: string) => run(process.execPath, [path], { timeout: 20_000 });
+const runFile = (path: string) =>
+  run(process.execPath, [path], {
+    timeout: 20_000,
+    env: { ...process.env, SPIFFE_ENDPOINT_SOCKET: socket },
+  });
 
 describe('the npm package', () => {
   it('holds JavaScript and declarations, without the signer and without dependencies', async () => {
@@ -202,7 +221,7 @@ describe('the examples of the guide and of the README', () => {
   }
 
   it('are all known to this test', () => {
-    const tested = ['server.mjs', 'fastify.mjs', 'grpc-server.mjs', 'client.mjs'];
+    const tested = ['server.mjs', 'fastify.mjs', 'grpc-server.mjs', 'client.mjs', 'workload-api.mjs'];
     assert.deepEqual(
       [...blocks.keys()],
       [...tested, 'federation.mjs', 'api.mjs', 'common.cjs', 'readme.mjs'],
@@ -233,6 +252,7 @@ describe('the examples of the guide and of the README', () => {
   it('run: a server of gRPC starts', () => start('grpc-server.mjs'));
 
   for (const [name, says] of [
+    ['workload-api.mjs', 'spiffe://example.org/ns/shop/sa/web has a certificate and a token\n'],
     ['federation.mjs', 'example.org example.com\n'],
     ['api.mjs', '401\n'],
     ['common.cjs', 'memberOf(example.org)\n'],
