@@ -38,6 +38,8 @@ export type ErrorCode =
   | 'SECRET_REJECTED'
   /** A file that could not be written. */
   | 'FILE_UNWRITABLE'
+  /** A program could not be made to reload its files: no such process, no permission, or its command failed. */
+  | 'RELOAD_FAILED'
   /** Something is there already and would have been overwritten. */
   | 'ALREADY_EXISTS'
   /** The API server answered with an error status. */

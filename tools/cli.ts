@@ -11,6 +11,7 @@ import { completion } from './commands/completion.ts';
 import { dev } from './commands/dev.ts';
 import { doctor } from './commands/doctor.ts';
 import { explain } from './commands/explain.ts';
+import { helper } from './commands/helper.ts';
 import { inspect } from './commands/inspect.ts';
 import { inspectPcr } from './commands/inspect-pcr.ts';
 import { migrateFromSpire } from './commands/migrate-spire.ts';
@@ -58,6 +59,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   registration(program, terminal, done);
   workloadApi(program, terminal);
   dev(program, terminal);
+  helper(program, terminal);
   signer(program);
   inspectPcr(inspect(program, terminal, done), terminal, done);
   completion(program, terminal);

@@ -1,6 +1,6 @@
 /**
  * The `kubespiffe` command. The signer is a long-lived process with a memory budget, so it is started before any of
- * what only people at a terminal need is loaded; and so is the sidecar of pods.
+ * what only people at a terminal need is loaded; and so are the sidecars of pods.
  */
 const [verb, ...rest] = process.argv.slice(2);
 
@@ -15,7 +15,7 @@ if (verb === 'signer') {
   const { processTerminal } = await import('./terminal.ts');
   const terminal = processTerminal();
   for (const name of await completeLive(rest, terminal)) terminal.out(`${name}\n`);
-} else if (verb === 'workload-api') {
+} else if (verb === 'workload-api' || verb === 'helper') {
   const { runSidecar } = await import('./sidecar.ts');
   const { processTerminal } = await import('./terminal.ts');
   process.exitCode = await runSidecar(process.argv.slice(2), processTerminal());

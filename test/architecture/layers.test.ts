@@ -18,6 +18,7 @@ const mayUse: Record<string, readonly string[]> = {
   client: library,
   workload: ['client', ...library],
   'workload/api': ['workload', 'client', ...library],
+  'workload/helper': ['workload', 'client', ...library],
   // It joins what decides and signs in the signer with what delivers in a pod.
   dev: [
     ...['signer/token', 'signer/token/http', 'signer/token/svid', 'signer/token/caller', 'signer/trust'],
@@ -53,7 +54,7 @@ const mayUse: Record<string, readonly string[]> = {
  */
 const mayBeUsedByTools = [
   ...['signer/trust', 'signer/config', 'signer/issuance', 'signer/signers', 'signer/token/caller'],
-  ...['signer/token/svid', 'signer/observe', 'workload', 'workload/api', 'dev', ...facts],
+  ...['signer/token/svid', 'signer/observe', 'workload', 'workload/api', 'workload/helper', 'dev', ...facts],
 ];
 
 /** The table of rights that a replica needs. It stands beside the wiring, and `kubespiffe doctor` reads it. */

@@ -214,6 +214,7 @@ test('every folder of the program has its row in the house, and every file besid
     'client',
     'workload',
     'workload/api',
+    'workload/helper',
     'spiffe',
     'spiffe/pki',
   ];

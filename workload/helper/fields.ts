@@ -1,0 +1,90 @@
+/** What a configuration file says. Every scalar is its text, so that `0640` stays what was written. */
+export type Tree = string | readonly Tree[] | { readonly [name: string]: Tree };
+
+/** Something wrong in a configuration file. */
+export interface Mistake {
+  /** The key, such as `files[1].mode`. */
+  readonly place: string;
+  readonly message: string;
+}
+
+/** Reads the keys of one object. What is wrong is added to the mistakes, and the value is then undefined. */
+export interface Fields {
+  readonly place: string;
+  /** Whether the key is there. */
+  has(name: string): boolean;
+  /** A text, not empty. */
+  text(name: string): string | undefined;
+  /** One text or several. */
+  texts(name: string): readonly string[] | undefined;
+  flag(name: string): boolean | undefined;
+  object(name: string): Fields | undefined;
+  objects(name: string): readonly Fields[];
+  names(): readonly string[];
+  mistake(name: string, message: string): undefined;
+  /** Reports the keys that nobody has asked for. */
+  end(): void;
+}
+
+export function fieldsOf(tree: Tree, place: string, mistakes: Mistake[]): Fields {
+  const isObject = (value: Tree): value is { readonly [name: string]: Tree } =>
+    typeof value === 'object' && !Array.isArray(value);
+  if (!isObject(tree)) mistakes.push({ place: place || 'the file', message: 'needs keys and values' });
+  const values = isObject(tree) ? tree : {};
+  const asked = new Set<string>();
+  const placeOf = (name: string) => (place === '' ? name : `${place}.${name}`);
+  const get = (name: string): Tree | undefined => {
+    asked.add(name);
+    return Object.hasOwn(values, name) ? values[name] : undefined;
+  };
+  const mistake = (name: string, message: string): undefined => {
+    mistakes.push({ place: placeOf(name), message });
+  };
+  const text = (name: string, value: Tree | undefined): string | undefined => {
+    if (value === undefined) return undefined;
+    if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value;
+    return mistake(
+      name,
+      typeof value === 'string' ? 'must not be empty or have a NUL character' : 'needs one value',
+    );
+  };
+  return {
+    place,
+    has: (name) => Object.hasOwn(values, name),
+    text: (name) => text(name, get(name)),
+    texts(name) {
+      const value = get(name);
+      if (value === undefined) return undefined;
+      const all = [value].flat().map((each) => text(name, each as Tree));
+      if (all.length === 0) return mistake(name, 'needs at least one value');
+      return all.every((each) => each !== undefined) ? all : undefined;
+    },
+    flag(name) {
+      const value = get(name);
+      if (value === undefined || value === 'true' || value === 'false') return value && value === 'true';
+      return mistake(name, 'is true or false');
+    },
+    object(name) {
+      const value = get(name);
+      return value === undefined ? undefined : fieldsOf(value, placeOf(name), mistakes);
+    },
+    objects(name) {
+      const value = get(name);
+      if (value === undefined) return [];
+      if (!Array.isArray(value)) mistake(name, 'needs a list');
+      return [value]
+        .flat()
+        .map((each, index) => fieldsOf(each as Tree, placeOf(`${name}[${index}]`), mistakes));
+    },
+    names() {
+      for (const name of Object.keys(values)) asked.add(name);
+      return Object.keys(values);
+    },
+    mistake,
+    end() {
+      for (const name of Object.keys(values)) {
+        if (!asked.has(name)) mistake(name, `is not a key; there are ${[...asked].join(', ')}`);
+      }
+    },
+  };
+}

@@ -1,0 +1,81 @@
+import { constants, open, readdir, readFile } from 'node:fs/promises';
+import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
+import type { SignalTarget } from './config.ts';
+
+/** A process of this PID namespace. */
+export interface Process {
+  readonly pid: number;
+  /** When it was started, in milliseconds since the epoch; to a hundredth of a second. */
+  readonly startedAt: number;
+}
+
+export const shareHint =
+  'set shareProcessNamespace: true in the pod, or run the helper in the container of the program';
+
+/** @throws KubespiffeError RELOAD_FAILED where there is no such process, or only the helper itself. */
+export async function findProcesses(target: SignalTarget): Promise<readonly Process[]> {
+  const found = 'pidFile' in target ? await inPidFile(target.pidFile) : await withName(target.process);
+  const bootedAt = Date.now() - Number((await readFile('/proc/uptime', 'latin1')).split(' ')[0]) * 1000;
+  return found.map(({ pid, startTicks }) => ({ pid, startedAt: bootedAt + startTicks * tickMs }));
+}
+
+/** The clock ticks of Linux' user interface: 100 a second. */
+const tickMs = 10;
+
+interface Stat {
+  readonly pid: number;
+  readonly name: string;
+  readonly parent: number;
+  readonly startTicks: number;
+}
+
+/** proc(5): the name, of at most 15 bytes, is in parentheses and may have parentheses itself. */
+async function statOf(pid: number): Promise<Stat | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
+  const [, name, rest] = /^[0-9]+ \((.*)\) (.*)$/s.exec(text) ?? [];
+  const fields = rest?.split(' ');
+  if (name === undefined || !fields) return undefined;
+  return { pid, name, parent: Number(fields[1]), startTicks: Number(fields[19]) };
+}
+
+/** Of a server with workers of the same name, only the process that started them. */
+async function withName(name: string): Promise<readonly Stat[]> {
+  const pids = (await readdir('/proc')).filter((entry) => /^[0-9]+$/.test(entry)).map(Number);
+  const stats = await Promise.all(pids.map(statOf));
+  const wanted = Buffer.from(name).toString('latin1');
+  const named = stats.filter((stat) => stat?.name === wanted && stat.pid !== process.pid) as Stat[];
+  const all = new Set(named.map(({ pid }) => pid));
+  const found = named.filter(({ parent }) => !all.has(parent));
+  if (found.length > 0) return found;
+  throw new KubespiffeError('RELOAD_FAILED', `no process is named ${name}`, { hint: shareHint });
+}
+
+async function inPidFile(path: string): Promise<readonly Stat[]> {
+  const pid = await readPidFile(path);
+  const stat = await statOf(pid);
+  if (stat && pid !== process.pid) return [stat];
+  const what = stat ? 'which is the helper itself' : 'which does not exist';
+  throw new KubespiffeError('RELOAD_FAILED', `${path} names process ${pid}, ${what}`, { hint: shareHint });
+}
+
+/**
+ * Another program writes the pid file, and must not lead the helper astray: kill(2) takes numbers below 1 for groups of
+ * processes, and a named pipe might never give anything.
+ */
+async function readPidFile(path: string): Promise<number> {
+  let text: string;
+  try {
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(64), 0, 64, null);
+    text = buffer.toString('latin1', 0, bytesRead);
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? messageOf(error);
+    const hint = 'share the folder of the pid file between both containers';
+    throw new KubespiffeError('RELOAD_FAILED', `pid file ${path} cannot be read (${reason})`, { hint });
+  }
+  // Other lines may follow, as in the file of PostgreSQL.
+  const [, digits] = /^\s*([1-9][0-9]{0,9})\s*?(?:\n|$)/.exec(text) ?? [];
+  if (digits !== undefined) return Number(digits);
+  const message = `pid file ${path} does not begin with the number of a process`;
+  throw new KubespiffeError('RELOAD_FAILED', message, { hint: 'check pidFile' });
+}

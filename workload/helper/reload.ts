@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process';
+import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
+import type { ReloadConfig } from './config.ts';
+import { findProcesses, type Process, shareHint } from './processes.ts';
+
+/** A command that runs longer is ended. */
+const commandTimeoutMs = 30_000;
+/** A process may need this long until it handles signals. Before that, SIGHUP would end it. */
+const startupMs = 2_000;
+
+/**
+ * Lets programs read the files again: sends the signal to each process that was started before the files were written, then
+ * runs the command.
+ *
+ * @param writtenAt when the files were written, in milliseconds since the epoch.
+ * @param signal ends a command that runs.
+ * @returns what was done, for the log; undefined where a process was started a moment ago, and all has to be done later.
+ * @throws KubespiffeError RELOAD_FAILED
+ */
+export async function reload(
+  { signal: wanted, command }: ReloadConfig,
+  writtenAt: number,
+  signal: AbortSignal,
+): Promise<readonly string[] | undefined> {
+  const done: string[] = [];
+  if (wanted) {
+    const processes = (await findProcesses(wanted.target)).filter(({ startedAt }) => startedAt <= writtenAt);
+    if (processes.some(({ startedAt }) => Date.now() - startedAt < startupMs)) return undefined;
+    for (const one of processes) {
+      send(one, wanted.name);
+      done.push(`sent ${wanted.name} to process ${one.pid}`);
+    }
+  }
+  if (command) {
+    await run(command, signal);
+    done.push(`ran ${command[0]}`);
+  }
+  return done;
+}
+
+function send({ pid }: Process, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const hint = code === 'EPERM' ? 'give the helper the same runAsUser as the program' : shareHint;
+    throw new KubespiffeError('RELOAD_FAILED', `${name} cannot be sent to process ${pid} (${code})`, {
+      hint,
+    });
+  }
+}
+
+async function run([program, ...args]: readonly [string, ...string[]], signal: AbortSignal): Promise<void> {
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    signal,
+    timeout: commandTimeoutMs,
+    killSignal: 'SIGKILL',
+  });
+  const ended = await new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(messageOf(error)));
+    child.once('exit', (code, by) => resolve(by === null ? `exit code ${code}` : `signal ${by}`));
+  });
+  if (ended === 'exit code 0') return;
+  const hint = `its own output says more; it may take ${commandTimeoutMs / 1000} seconds`;
+  throw new KubespiffeError('RELOAD_FAILED', `${program} failed: ${ended}`, { hint });
+}
