@@ -20,7 +20,6 @@ export function createSecretDiscovery(needs: {
   readonly onProblem: (problem: KubespiffeError) => void;
 }) {
   const { source, onProblem } = needs;
-  const loaded = loadSync(join(import.meta.dirname, 'sds.proto'), { keepCase: true, defaults: true });
   let last: { readonly state: WorkloadState; readonly secrets: ReadonlyMap<string, Secret> } | undefined;
   let rejected: string | undefined;
 
@@ -77,10 +76,31 @@ export function createSecretDiscovery(needs: {
   };
 
   return {
-    service: loaded['envoy.service.secret.v3.SecretDiscoveryService'] as ServiceDefinition,
+    service: createService(),
     streamSecrets: serve(worldSubscription),
     deltaSecrets: serve(deltaSubscription),
   };
+}
+
+/** The service of sds.proto, which is loaded with the first stream: pods without Envoy need no memory for it. */
+function createService(): ServiceDefinition {
+  const name = 'envoy.service.secret.v3.SecretDiscoveryService';
+  let loaded: ServiceDefinition | undefined;
+  const declared = (method: string) => {
+    const options = { keepCase: true, defaults: true };
+    loaded ??= loadSync(join(import.meta.dirname, 'sds.proto'), options)[name] as ServiceDefinition;
+    return loaded[method] as ServiceDefinition[string];
+  };
+  const methodOf = (method: string): ServiceDefinition[string] => ({
+    path: `/${name}/${method}`,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: (request) => declared(method).requestSerialize(request),
+    requestDeserialize: (bytes) => declared(method).requestDeserialize(bytes),
+    responseSerialize: (response) => declared(method).responseSerialize(response),
+    responseDeserialize: (bytes) => declared(method).responseDeserialize(bytes),
+  });
+  return { StreamSecrets: methodOf('StreamSecrets'), DeltaSecrets: methodOf('DeltaSecrets') };
 }
 
 function refusalOf(
