@@ -10,6 +10,8 @@ type Audience = string | readonly string[];
 
 interface Known {
   readonly svid: JwtSvid;
+  /** When it came, in milliseconds since the epoch. At an earlier time, the clock was set back. */
+  readonly receivedAt: number;
   /** When a new one is asked for, in milliseconds since the epoch. */
   readonly renewAt: number;
 }
@@ -33,9 +35,11 @@ export function cacheTokens(
   const asking = new Map<string, Promise<JwtSvid>>();
 
   const askNow = async (audience: Audience, name: string): Promise<JwtSvid> => {
-    const svid = readAnswer(await ask(audience), audience, now(), issuer);
+    const token = await ask(audience);
+    const receivedAt = now();
+    const svid = readAnswer(token, audience, receivedAt, issuer);
     known.delete(name);
-    known.set(name, { svid, renewAt: (now() + svid.expiresAt * 1000) / 2 });
+    known.set(name, { svid, receivedAt, renewAt: (receivedAt + svid.expiresAt * 1000) / 2 });
     const [oldest] = known.keys();
     if (known.size > maxAudiences && oldest !== undefined) known.delete(oldest);
     return svid;
@@ -47,7 +51,7 @@ export function cacheTokens(
       const problem =
         error instanceof KubespiffeError ? error : new KubespiffeError('TOKEN_REFUSED', messageOf(error));
       if (!last || now() >= last.svid.expiresAt * 1000) throw problem;
-      known.set(name, { ...last, renewAt: now() + retryMs });
+      known.set(name, { ...last, receivedAt: now(), renewAt: now() + retryMs });
       events.emit('problem', problem);
       return last.svid;
     }
@@ -58,7 +62,7 @@ export function cacheTokens(
     async get(audience) {
       const name = JSON.stringify([audience].flat());
       const last = known.get(name);
-      if (last && now() < Math.min(last.renewAt, last.svid.expiresAt * 1000)) return last.svid;
+      if (last && isFresh(last, now())) return last.svid;
       const open = asking.get(name);
       if (open) return open;
       const asked = renew(audience, name, last).finally(() => asking.delete(name));
@@ -67,6 +71,9 @@ export function cacheTokens(
     },
   };
 }
+
+const isFresh = ({ svid, receivedAt, renewAt }: Known, now: number): boolean =>
+  receivedAt <= now && now < Math.min(renewAt, svid.expiresAt * 1000);
 
 function readAnswer(token: string, audience: Audience, nowMs: number, issuer: string): JwtSvid {
   const parsed = parseJwt(token);

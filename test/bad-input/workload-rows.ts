@@ -4,6 +4,7 @@ const source = 'workload/x509-source.test.ts';
 const peers = 'workload/verify-peer.test.ts';
 const tls = 'workload/tls.test.ts';
 const tokens = 'workload/jwt.test.ts';
+const socket = 'workload/workload-api.test.ts';
 const sds = 'workload/api/sds.test.ts';
 
 /** Bad input to workloads that use the Node.js library. */
@@ -139,10 +140,12 @@ export const workloadBadInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a TLS peer of the library: a CA certificate, or one for servers alone',
+    input:
+      'a TLS peer of the library: a CA certificate, with or without the ID of a workload, or one for servers alone',
     verdict: 'refused, rule `x509-svid`',
     tests: [
       [peers, 'is refused: a CA as a peer'],
+      [peers, 'is refused: a CA with the ID of a workload as a peer'],
       [peers, 'is refused: a certificate for servers alone'],
     ],
   },
@@ -276,6 +279,83 @@ export const workloadBadInput: readonly BadInput[] = [
     tests: [
       [tokens, 'does not send its credential to an endpoint that a federated trust domain answers for'],
     ],
+  },
+  {
+    input: 'to the library: a clock that is set back or far ahead while it has a token',
+    verdict: 'a new token',
+    tests: [[tokens, 'asks for a new token when the clock was set back, or far ahead']],
+  },
+  {
+    input:
+      'to the library: an address of a Workload API that is missing, relative, too long, or on the network',
+    verdict: 'the library does not start with it',
+    tests: [
+      [socket, 'is none'],
+      [socket, 'is a relative path'],
+      [socket, 'is a path that is too long'],
+      [socket, 'is an address on the network'],
+    ],
+  },
+  {
+    input: 'at the socket of a Workload API: nothing, another server, or one that never answers',
+    verdict: 'the library does not start with it, and keeps the last good values',
+    tests: [
+      [socket, 'where nothing is there'],
+      [socket, 'where something that speaks no HTTP is there'],
+      [socket, 'where an HTTP/1.1 server is there'],
+      [socket, 'where a web server is there'],
+      [socket, 'where a server is there that never answers'],
+      [socket, 'keeps the last good certificate while there is no server, and reports it once'],
+    ],
+  },
+  {
+    input: 'a Workload API that starts late, restarts, or breaks a stream',
+    verdict: 'the library connects again',
+    tests: [
+      [socket, 'waits for a server that starts later, and for an identity'],
+      [socket, 'survives a restart of the server without a problem, and takes what is new'],
+      [socket, 'where the stream ends without a status'],
+    ],
+  },
+  {
+    input: 'a Workload API that refuses a call as invalid',
+    verdict: 'the library does not start, and does not call it again',
+    tests: [[socket, 'where the call is refused as invalid, and does not try again']],
+  },
+  {
+    input: 'a Workload API that withdraws the identity of the workload',
+    verdict: 'the last good certificate stays in use',
+    tests: [[socket, 'keeps the last good certificate when the workload loses its identity, and says so']],
+  },
+  {
+    input: 'a response of a Workload API: garbage, compressed, cut off, or of 4 GB by its own words',
+    verdict: 'the library does not start with it, and keeps the last good values',
+    tests: [
+      [socket, 'where the response is no protobuf'],
+      [socket, 'where the response is compressed'],
+      [socket, 'where the response is cut off'],
+      [socket, 'where the response says that it is 4 GB long'],
+    ],
+  },
+  {
+    input: 'a response of a Workload API: no SVID, a chain that is no DER, or the key of another certificate',
+    verdict: 'the library does not start with it, and keeps the last good one',
+    tests: [
+      [socket, 'where the response has no identity'],
+      [socket, 'where the chain is no DER'],
+      [socket, 'where the key is that of another certificate'],
+      [socket, 'leaves the last good certificate in use, and the next good one replaces it'],
+    ],
+  },
+  {
+    input: 'a response of a Workload API: one federated bundle that cannot be read',
+    verdict: 'its last good one stays in use, and the rest of the response is used',
+    tests: [[socket, 'in one federated bundle does not hold up a new certificate']],
+  },
+  {
+    input: 'a response of a Workload API: our roots as those of a federated trust domain',
+    verdict: 'they do not count for it',
+    tests: [[socket, 'cannot give the roots of a federated trust domain to ours, nor ours to another']],
   },
   {
     input: 'a file in place of the ServiceAccount token',

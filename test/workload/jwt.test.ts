@@ -358,6 +358,22 @@ describe('JwtSource', () => {
     assert.equal(asked.length, 2);
   });
 
+  it('asks for a new token when the clock was set back, or far ahead', async () => {
+    const tokens = newSource();
+    await tokens.get(audience);
+    for (const [jumpMs, count] of [
+      [-3_600_000, 2],
+      [0, 3],
+    ] as const) {
+      skewMs = jumpMs;
+      const exp = Math.floor((Date.now() + skewMs) / 1000) + 300;
+      answer = (wanted) => given(tokenFor(key, { aud: [wanted], iat: exp - 300, exp }));
+      await tokens.get(audience);
+      await tokens.get(audience);
+      assert.equal(asked.length, count);
+    }
+  });
+
   it('gives the known token while no new one can be had, until it expires', async () => {
     const tokens = newSource();
     const problems: string[] = [];

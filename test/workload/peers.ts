@@ -164,6 +164,12 @@ export const peerCases: readonly PeerCase[] = [
     expected: { rule: 'x509-svid', says: /no path|cA TRUE/ },
   },
   {
+    name: 'a CA with the ID of a workload as a peer',
+    make: async (world) =>
+      caAsPeer({ ...world, ca: await below(world.ca, { trustDomain: webId.slice('spiffe://'.length) }) }),
+    expected: { rule: 'x509-svid', says: /cA TRUE/ },
+  },
+  {
     name: 'an expired certificate',
     make: ({ ca }) => credentialsFor(webId, ca, { from: -7_200, to: -3_600 }),
     expected: { rule: 'validity', says: /expired at 20/ },

@@ -552,6 +552,14 @@ describe('a response that cannot be used', () => {
     const { socket } = await serve(t, createWorkload(home, { ...state, x509Bundles }));
     await using source = await connectX509Source(socket);
     assert.deepEqual([...source.bundles.keys()], ['example.org']);
+
+    const { chain, key, bundle } = first;
+    const message = responseType.serialize({
+      svids: [{ spiffe_id: webId, x509_svid: chain, x509_svid_key: key, bundle }],
+      federated_bundles: { 'spiffe://example.org': partner.ca.facts.der },
+    });
+    await using other = await connectX509Source(await sending(t, framed(Buffer.from(message))));
+    assert.deepEqual(other.bundles.get('example.org')?.roots[0]?.der, Buffer.from(home.ca.facts.der));
   });
 
   it('of JWT bundles leaves out keys for other things, and takes those that are marked as in a SPIFFE bundle', async (t) => {
