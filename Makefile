@@ -9,7 +9,7 @@ SOURCES := $(shell find signer spiffe client workload tools bin scripts/image sc
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## pods on a real Kubernetes show certificates, a JWT-SVID, DNS names, a new name by registration
+demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## pods on a real Kubernetes show certificates, a JWT-SVID, DNS names, gRPC over a rotation, a new name
 	@node scripts/demo.ts
 
 test: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37

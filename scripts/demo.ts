@@ -1,11 +1,21 @@
 // Two pods on a real Kubernetes get their SPIFFE certificates, and one of them a JWT-SVID for the other. curl calls a server by
-// the DNS name of its Service. A registration gives a pod another name, which it has after its next refresh.
+// the DNS name of its Service. A gRPC client and server know the SPIFFE IDs of each other, and none of their requests fails while
+// their certificates are renewed. A registration gives a pod another name, which it has after its next refresh.
 import { join } from 'node:path';
 import { runCommand } from '../test/cluster/command.ts';
 import { waitFor } from '../test/cluster/process.ts';
 import { defaultVersion } from '../test/cluster/versions.ts';
 import { clusterChoices } from '../test/e2e/clusters.ts';
 import { fetchBundle, fetchToken, runCommandPod } from '../test/e2e/command-pod.ts';
+import {
+  answersOfNewConnection,
+  applyGreeter,
+  greeterClientId,
+  greeterClients,
+  greeterPods,
+  greeterServerId,
+  lineOf,
+} from '../test/e2e/greeter.ts';
 import { type Installation, install, trustDomain } from '../test/e2e/installation.ts';
 import { answerIn, applyMesh } from '../test/e2e/mesh.ts';
 import { registerApp } from '../test/e2e/registration.ts';
@@ -27,9 +37,11 @@ process.on('SIGINT', () => void installation.stop().then(() => process.exit(130)
 try {
   await showSigner(installation);
   await applyMesh(installation.controlPlane);
+  await applyGreeter(installation.controlPlane);
   const held = await showCertificates(installation);
   await showToken(installation);
   await showServices(installation);
+  await showGreeter(installation);
   await showRegistration(installation);
   await showRenewal(installation, held);
 } finally {
@@ -93,6 +105,22 @@ async function showServices({ controlPlane }: Installation): Promise<void> {
   }
 }
 
+/** The two forms of manifests/examples/greeter, by what their clients and servers log. */
+async function showGreeter({ controlPlane }: Installation): Promise<void> {
+  step(
+    'gRPC with SPIFFE IDs on both sides: from files, and from a Workload API (manifests/examples/greeter)',
+  );
+  const starts = { client: `${greeterServerId} answered `, server: `${greeterClientId} asked ` };
+  for (const form of ['', 'sidecar-']) {
+    for (const [role, start] of Object.entries(starts)) {
+      const line = await withHeartbeat(`waiting for ${form}${role}`, () =>
+        lineOf(controlPlane, `${form}${role}`, start),
+      );
+      show(card(`pod greeter/${form}${role}`, [['log', line]]));
+    }
+  }
+}
+
 async function showRegistration({ controlPlane }: Installation): Promise<void> {
   step('registering the pods of shop with the label app=web under another name');
   show(await registerApp(controlPlane, web.namespace, web.labels.app));
@@ -109,7 +137,8 @@ async function showRegistration({ controlPlane }: Installation): Promise<void> {
   );
 }
 
-async function showRenewal({ controlPlane, node }: Installation, held: Map<Pod, Held>): Promise<void> {
+async function showRenewal(installation: Installation, held: Map<Pod, Held>): Promise<void> {
+  const { controlPlane, node } = installation;
   step(
     'restarting kubelet, which requests every certificate again: web gets its new name, and goes on running',
   );
@@ -118,7 +147,23 @@ async function showRenewal({ controlPlane, node }: Installation, held: Map<Pod, 
     Promise.all([...held].map(async ([pod, before]) => ({ pod, before, after: await changed(pod, before) }))),
   );
   for (const { pod, before, after } of renewed) show(describeCertificate(pod, after, before));
+  await showGreeterRenewal(installation);
   show(await controlPlane.kubectl(['get', 'pods', '--all-namespaces']));
+}
+
+async function showGreeterRenewal({ controlPlane }: Installation): Promise<void> {
+  step('the greeter has new certificates too, and opens new connections with them');
+  await withHeartbeat('waiting for the renewals', () =>
+    Promise.all(greeterPods.map((pod) => lineOf(controlPlane, pod, 'renewed: ', 180_000))),
+  );
+  const reports = await withHeartbeat('waiting for new connections', () =>
+    Promise.all(greeterClients.map((client) => answersOfNewConnection(controlPlane, client))),
+  );
+  for (const [index, { answered, failed }] of reports.entries()) {
+    const requests = `${answered} answered, ${failed.length} failed`;
+    show(card(`pod greeter/${greeterClients[index]}`, [['requests', requests]]));
+    if (failed.length > 0) throw new Error(failed.join('\n'));
+  }
 }
 
 /** What the pod holds once its certificate is another one. */

@@ -14,32 +14,64 @@ export async function applyGreeter({ kubectl }: Kubectl): Promise<void> {
   await kubectl(['apply', '--kustomize', example]);
 }
 
-export async function greeterLog({ kubectl }: Kubectl, pod: string): Promise<string> {
-  return kubectl(['logs', '--namespace', 'greeter', '--container', 'main', pod]);
+/** Its clients: one reads files, the other one asks the Workload API of its sidecar. */
+export const greeterClients = ['client', 'sidecar-client'] as const;
+export const greeterPods = [...greeterClients, 'server', 'sidecar-server'] as const;
+
+/** What the log of a client reports since the first answer: before that, its server may not have been running. */
+export interface GreeterReport {
+  readonly answered: number;
+  readonly failed: readonly string[];
 }
 
-/** Waits until the log of a pod holds this text; returns the whole log. The error shows what its containers report. */
-export async function waitForLog(
-  cluster: Kubectl,
+export async function readGreeter({ kubectl }: Kubectl, client: string): Promise<GreeterReport> {
+  const log = await kubectl(['logs', '--namespace', 'greeter', '--container', 'main', client]);
+  const lines = log.slice(log.indexOf(`${greeterServerId} answered `)).split('\n');
+  return {
+    answered: lines.filter((line) => line.startsWith(`${greeterServerId} answered ${greeterClientId}: `))
+      .length,
+    failed: lines.filter((line) => line.includes(' failed: ')),
+  };
+}
+
+/** Waits until a line of the log of a pod begins with this text; returns the line. The error shows what the pod reports. */
+export async function lineOf(
+  { kubectl }: Kubectl,
   pod: string,
-  text: string,
+  start: string,
   timeoutMs = 60_000,
 ): Promise<string> {
+  const where = ['--namespace', 'greeter', pod];
   try {
     const read = async () => {
-      const log = await greeterLog(cluster, pod).catch(() => '');
-      return log.includes(text) && log;
+      const log = await kubectl(['logs', '--container', 'main', ...where]).catch(() => '');
+      return log.split('\n').find((line) => line.startsWith(start));
     };
-    return await waitFor(`${JSON.stringify(text)} in the log of greeter/${pod}`, read, {
+    return await waitFor(`the line "${start}" in the log of greeter/${pod}`, read, {
       timeoutMs,
       everyMs: 500,
     });
   } catch (error) {
-    const where = ['--namespace', 'greeter', pod];
     const seen = await Promise.all([
-      cluster.kubectl(['logs', '--all-containers', ...where]).catch(String),
-      cluster.kubectl(['describe', 'pod', ...where]).catch(String),
+      kubectl(['logs', '--all-containers', '--tail', '50', ...where]).catch(String),
+      kubectl(['describe', 'pod', ...where]).catch(String),
     ]);
     throw new Error([(error as Error).message, ...seen].join('\n'));
   }
+}
+
+/**
+ * Waits until a client has had answers over a connection that is younger than this call: the server of the example closes
+ * a connection after 5 seconds.
+ */
+export async function answersOfNewConnection(cluster: Kubectl, client: string): Promise<GreeterReport> {
+  const { answered: before } = await readGreeter(cluster, client);
+  return waitFor(
+    `more answers to ${client}`,
+    async () => {
+      const report = await readGreeter(cluster, client);
+      return report.answered > before + 60 && report;
+    },
+    { everyMs: 1_000 },
+  );
 }

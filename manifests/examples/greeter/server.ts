@@ -6,7 +6,7 @@ import { peerIdOf } from 'kubespiffe/tls-peer';
 import { createMtlsServer } from 'kubespiffe/tls-server';
 import { Greeter, type HelloReply, type HelloRequest, openIdentity } from './service.ts';
 
-const { CLIENT_IDS = '', PORT = '8443', CONNECTION_AGE_MS = '10000' } = process.env;
+const { CLIENT_IDS = '', PORT = '8443', CONNECTION_AGE_MS = '5000' } = process.env;
 const source = await openIdentity();
 
 const sayHello: handleUnaryCall<HelloRequest, HelloReply> = (call, done) => {

@@ -6,6 +6,7 @@ import {
   type ServiceDefinition,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { connectX509Source } from 'kubespiffe/workload-api';
 import { openX509Source, type X509Source } from 'kubespiffe/x509-source';
 
 export interface HelloRequest {
@@ -32,9 +33,15 @@ export const Greeter = (helloworld as GrpcObject).Greeter as unknown as {
   new (address: string, credentials: ChannelCredentials): GreeterClient;
 };
 
-/** The identity of this process. A renewal is logged, and used for every connection from then on. */
+/**
+ * The identity of this process: from the Workload API where SPIFFE_ENDPOINT_SOCKET is set, else from files. A renewal is logged,
+ * and used for every connection from then on.
+ */
 export async function openIdentity(): Promise<X509Source> {
-  const source = await openX509Source(process.env.SPIFFE_FOLDER ?? '/run/spiffe');
+  const { SPIFFE_ENDPOINT_SOCKET, SPIFFE_FOLDER = '/run/spiffe' } = process.env;
+  const source = await (SPIFFE_ENDPOINT_SOCKET
+    ? connectX509Source(SPIFFE_ENDPOINT_SOCKET)
+    : openX509Source(SPIFFE_FOLDER));
   const report = (what: string) => {
     const { id, notAfter } = source.svid;
     console.log(`${what} ${id.uri}, valid until ${new Date(notAfter * 1000).toISOString()}`);
