@@ -9,15 +9,19 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
+import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { exactly } from '../../workload/authorize.ts';
+import { validateJwtSvid } from '../../workload/jwt.ts';
 import { createTlsClient, type TlsClient } from '../../workload/tls-client.ts';
 import { peerIdOf } from '../../workload/tls-peer.ts';
 import { createMtlsServer } from '../../workload/tls-server.ts';
+import { connectBundleSource, connectJwtSource, connectX509Source } from '../../workload/workload-api.ts';
 import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
-import { type Judges, openJudges } from '../judges/judges.ts';
+import { type Judges, openJudges, type WorkloadApiAnswers } from '../judges/judges.ts';
+import { ecKey, type TokenKey, tokenOf } from '../spiffe/tokens.ts';
 import { type Credentials, credentialsFor, newVolume } from '../workload/credentials.ts';
 import { makeWorld, peerCases, type World } from '../workload/peers.ts';
 
@@ -173,6 +177,69 @@ describe('the library and go-spiffe over mTLS', () => {
     assert.equal(await outcomeOf(client, port, 'x'), 'spiffe://example.org/ns/shop/sa/web');
     const { ok, facts } = await verdict;
     assert.deepEqual([ok, facts.saw], [true, dbId]);
+  });
+});
+
+describe('sources of the library from a Workload API of grpc-go', () => {
+  const base64 = (pem: string, isKey = false) => {
+    const blocks = decodePem(pem);
+    assert.ok(blocks.ok);
+    const wanted = blocks.value.filter(({ label }) => (label === 'PRIVATE KEY') === isKey);
+    return Buffer.concat(wanted.map(({ der }) => der)).toString('base64');
+  };
+  const answersOf = ({ pem }: Credentials, tokenKey: TokenKey): Required<WorkloadApiAnswers> => {
+    const bundle = base64(world.ca.pem);
+    const federated = { 'spiffe://example.com': base64(world.partner.pem) };
+    const svid = { spiffeId: dbId, x509Svid: base64(pem), x509SvidKey: base64(pem, true), bundle };
+    const { kid, publicKey } = tokenKey;
+    const jwks = JSON.stringify({ keys: [{ ...publicJwkOf(publicKey), kid }] });
+    const now = Math.floor(Date.now() / 1000);
+    const token = tokenOf(
+      tokenKey,
+      { alg: 'ES256', kid, typ: 'JWT' },
+      { sub: dbId, aud: ['api'], iat: now, exp: now + 300 },
+    );
+    return {
+      x509: { svids: [svid], federatedBundles: federated },
+      x509Bundles: { bundles: { 'spiffe://example.org': bundle, ...federated } },
+      jwtBundles: { bundles: { 'spiffe://example.org': Buffer.from(jwks).toString('base64') } },
+      jwt: { svids: [{ spiffeId: dbId, svid: token }] },
+    };
+  };
+
+  it('give certificate, bundles and tokens, and each new certificate', async () => {
+    const path = join(folder, 'grpc-go.sock');
+    await using served = await judges.serveWorkloadApi({ path });
+    const tokenKey = ecKey();
+    const opening = connectX509Source(`unix://${path}`);
+    await served.become(answersOf(own, tokenKey));
+    await using fromApi = await opening;
+    assert.equal(fromApi.svid.chainPem, own.chainPem);
+    assert.deepEqual([...fromApi.bundles.keys()].toSorted(), ['example.com', 'example.org']);
+    await using bundleSource = await connectBundleSource(`unix://${path}`);
+    const { token } = await connectJwtSource(`unix://${path}`).get('api');
+    assert.equal(validateJwtSvid(token, 'api', bundleSource).id.uri, dbId);
+
+    const fresh = await credentialsFor(dbId, world.ca);
+    const updated = once(fromApi.events, 'update', { signal: AbortSignal.timeout(5_000) });
+    await served.become(answersOf(fresh, tokenKey));
+    await updated;
+    assert.equal(fromApi.svid.chainPem, fresh.chainPem);
+  });
+
+  it('go on without a problem when it closes connections, as servers with a maximum age do', async () => {
+    const path = join(folder, 'grpc-go-aged.sock');
+    await using served = await judges.serveWorkloadApi({ path, maxConnectionAge: '100ms' });
+    const tokenKey = ecKey();
+    await served.become(answersOf(own, tokenKey));
+    await using fromApi = await connectX509Source(`unix://${path}`);
+    fromApi.events.on('problem', assert.fail);
+    await waitFor('the third stream', async () => (await served.become(answersOf(own, tokenKey))) >= 3);
+    const fresh = await credentialsFor(dbId, world.ca);
+    const updated = once(fromApi.events, 'update', { signal: AbortSignal.timeout(5_000) });
+    await served.become(answersOf(fresh, tokenKey));
+    await updated;
+    assert.equal(fromApi.svid.chainPem, fresh.chainPem);
   });
 });
 

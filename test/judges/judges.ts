@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { judgesBinary } from './build.ts';
@@ -54,6 +56,19 @@ export interface Answer {
   readonly pod: readonly string[];
 }
 
+/** What a Workload API answers, in the JSON form of its protobuf messages. A method without an answer is denied. */
+export interface WorkloadApiAnswers {
+  readonly x509?: object;
+  readonly x509Bundles?: object;
+  readonly jwtBundles?: object;
+  readonly jwt?: object;
+}
+
+export interface ServedWorkloadApi extends AsyncDisposable {
+  /** @returns how many streams clients have opened so far. */
+  become(answers: WorkloadApiAnswers): Promise<number>;
+}
+
 /** Judges that are not ours, run from one Go binary. */
 export interface Judges {
   /** go-spiffe: `x509svid.Verify` of a PEM chain, and with a key `x509svid.Parse` of both. Fact: id. */
@@ -79,6 +94,8 @@ export interface Judges {
   workloadApi(input: { address: string; audience: string }): Promise<Verdict>;
   /** go-spiffe: the X.509 contexts of a Workload API as they come. Fact: x509. */
   workloadApiUpdates(input: { address: string; updates: number }): Promise<readonly Verdict[]>;
+  /** grpc-go and the messages of go-spiffe: a Workload API at the path of a socket. Ends connections at an age. */
+  serveWorkloadApi(input: { path: string; maxConnectionAge?: string }): Promise<ServedWorkloadApi>;
   /** Kubernetes: `ValidatePodCertificateRequestCreate` of an object of either version. */
   podCertificateRequest(request: object): Promise<Verdict>;
   /** Kubernetes: `ValidatePodCertificateRequestStatusUpdate` at a time of the API server's clock. */
@@ -151,6 +168,7 @@ export async function openJudges(): Promise<Judges> {
       const lines = (await run(binary, words)).trim().split('\n');
       return lines.slice(0, updates).map((line) => verdictSchema.parse(JSON.parse(line)));
     },
+    serveWorkloadApi: (input) => serveWorkloadApi(binary, input),
     podCertificateRequest: (request) => judge(binary, 'pcr-create', [['file', JSON.stringify(request)]]),
     podCertificateStatus: ({ before, after, now }) =>
       judge(binary, 'pcr-status', [
@@ -216,6 +234,30 @@ async function judge(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function serveWorkloadApi(
+  binary: string,
+  { path, maxConnectionAge = '1h' }: { path: string; maxConnectionAge?: string },
+): Promise<ServedWorkloadApi> {
+  const words = ['workload-api-server', '--socket', path, '--max-connection-age', maxConnectionAge];
+  const child = spawn(binary, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  const lines = createInterface(child.stdout);
+  const served: ServedWorkloadApi = {
+    async become(answers) {
+      const confirmed = once(lines, 'line', { signal: AbortSignal.timeout(10_000) });
+      child.stdin.write(`${JSON.stringify(answers)}\n`);
+      const [line] = await confirmed;
+      return Number(verdictSchema.parse(JSON.parse(line)).facts.streams);
+    },
+    async [Symbol.asyncDispose]() {
+      child.stdin.end();
+      await exited;
+    },
+  };
+  await served.become({});
+  return served;
 }
 
 async function parse(binary: string, questions: readonly Question[]): Promise<Answer[]> {

@@ -27,17 +27,18 @@ func usagef(format string, arguments ...any) error {
 }
 
 var judges = map[string]func(arguments []string) (verdict, error){
-	"x509-svid":     judgeX509SVID,
-	"jwt-svid":      judgeJWTSVID,
-	"spiffe-bundle": judgeSPIFFEBundle,
-	"jwt-bundle":    judgeJWTBundle,
-	"federation":    judgeFederation,
-	"mtls":          judgeMTLS,
-	"mtls-peer":     judgeMTLSPeer,
-	"workload-api":  judgeWorkloadAPI,
-	"pcr-create":    judgePCRCreate,
-	"pcr-status":    judgePCRStatus,
-	"ctb":           judgeCTB,
+	"x509-svid":           judgeX509SVID,
+	"jwt-svid":            judgeJWTSVID,
+	"spiffe-bundle":       judgeSPIFFEBundle,
+	"jwt-bundle":          judgeJWTBundle,
+	"federation":          judgeFederation,
+	"mtls":                judgeMTLS,
+	"mtls-peer":           judgeMTLSPeer,
+	"workload-api":        judgeWorkloadAPI,
+	"workload-api-server": serveWorkloadAPI,
+	"pcr-create":          judgePCRCreate,
+	"pcr-status":          judgePCRStatus,
+	"ctb":                 judgeCTB,
 }
 
 func main() {
