@@ -12,7 +12,7 @@ help: ## show this list
 demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## pods on a real Kubernetes show certificates, a JWT-SVID, DNS names, gRPC over a rotation, a new name
 	@node scripts/demo.ts
 
-test: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
+test: setup machine servers kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
 	@node scripts/test.ts unit
 	@node scripts/test.ts cluster
 
@@ -49,12 +49,15 @@ node_modules/.stamp: package-lock.json package.json
 dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 	@node --disable-warning=ExperimentalWarning scripts/image.ts
 
-.PHONY: machine shells coredns judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
+.PHONY: machine shells servers coredns judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
 machine:
 	@scripts/debian-packages.sh
 
 shells:
 	@scripts/debian-packages.sh zsh fish
+
+servers:
+	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql
 
 coredns: setup
 	@node scripts/coredns.ts

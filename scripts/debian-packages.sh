@@ -25,6 +25,13 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
+# Debian starts the servers that it installs, unless this file says no. The tests start their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  trap 'rm -f $policy' EXIT
+  printf '#!/bin/sh\nexit 101\n' >$policy
+  chmod 755 $policy
+fi
 "$here/with-progress.sh" 'reading the list of Debian packages' apt-get update
 # shellcheck disable=SC2086 # a list of names
 "$here/with-progress.sh" "installing the Debian packages$missing: $why" \

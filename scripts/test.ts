@@ -1,5 +1,5 @@
-// Runs the tests: `unit` needs nothing but npm packages and Go, `cluster` a real Kubernetes, `variants` the end-to-end
-// tests on other versions of it. Test files are found by folder, so that a new one cannot be forgotten.
+// Runs the tests: `unit` needs nothing but npm packages and Go, `cluster` a real Kubernetes or real servers, `variants` the
+// end-to-end tests on other versions of Kubernetes. Test files are found by folder, so that a new one cannot be forgotten.
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ process.env.GOGC = '400';
 
 const all = globSync('test/**/*.test.ts', { cwd: root }).toSorted();
 const isEndToEnd = (file: string) => file.startsWith('test/e2e/');
-const needsCluster = (file: string) => isEndToEnd(file) || /^test\/(contract|manifests)\//.test(file);
+const needsCluster = (file: string) => isEndToEnd(file) || /^test\/(contract|manifests|servers)\//.test(file);
 const together = all.filter((file) => needsCluster(file) && !alone.includes(file));
 
 const kind = process.argv[2] ?? 'unit';
