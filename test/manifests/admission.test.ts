@@ -284,6 +284,10 @@ describe('the policy that warns of mistakes in pods', () => {
     assert.ok(files.length >= 4);
     for (const file of files)
       assert.deepEqual(await warningsOf('apply', '--server-side', '-f', join(examples, file)), [], file);
+    for (const name of await readdir(join(examples, 'servers'))) {
+      const folder = join(examples, 'servers', name);
+      assert.deepEqual(await warningsOf('apply', '--server-side', '-k', folder), [], folder);
+    }
   });
 });
 

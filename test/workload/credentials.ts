@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import {
+  chmodSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -56,6 +57,8 @@ export function* swapSteps(volume: string, files: Readonly<Record<string, string
   const data = join(volume, '..data');
   const old = existsSync(data) ? readlinkSync(data) : undefined;
   const fresh = mkdtempSync(join(volume, '..2026_11_29_'));
+  // The group of the volume goes on to what is in it, as with `fsGroup`.
+  chmodSync(fresh, 0o2755);
   yield;
   for (const [name, content] of Object.entries(files)) {
     writeFileSync(join(fresh, name), content);
