@@ -4,7 +4,7 @@
 
 ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 export PATH := $(CURDIR)/node_modules/node-linux-$(ARCH)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
-SOURCES := $(shell find signer spiffe client workload tools bin scripts/image scripts/image.ts -type f 2>/dev/null)
+SOURCES := $(shell find signer spiffe client workload dev tools bin scripts/image scripts/image.ts -type f 2>/dev/null)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -8,6 +8,8 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { freePorts } from '../cluster/ports.ts';
 import { startChild, waitFor } from '../cluster/process.ts';
+import { makeCa } from '../spiffe/pki/authorities.ts';
+import { credentialsFor } from '../workload/credentials.ts';
 
 const run = promisify(execFile);
 const checkout = join(import.meta.dirname, '../..');
@@ -193,6 +195,44 @@ test('kubespiffe signer --check-config works in the image', async () => {
   assert.match(stdout, /trustDomain: example\.org/);
 });
 
+test('the image holds the helper and the sidecar of the Workload API, which work in it', async () => {
+  const spiffe = join(rootfs, 'tmp/spiffe');
+  await mkdir(spiffe);
+  const ca = await makeCa();
+  const { pem, chainPem } = await credentialsFor('spiffe://example.org/ns/shop/sa/web', ca);
+  await writeFile(join(spiffe, 'credentials.pem'), pem);
+  await writeFile(join(spiffe, 'roots.pem'), ca.pem);
+
+  const config = {
+    apiVersion: 'kubespiffe.io/v1alpha1',
+    kind: 'HelperConfiguration',
+    source: { credentials: '/tmp/spiffe' },
+    folder: '/tmp/tls',
+    files: [{ name: 'tls.crt', content: 'chain' }],
+  };
+  await writeFile(join(spiffe, 'helper.json'), JSON.stringify(config));
+  await inImage(['helper', '--config', '/tmp/spiffe/helper.json', '--once'], {}, 'kubespiffe');
+  assert.equal(await readFile(join(rootfs, 'tmp/tls/tls.crt'), 'utf8'), chainPem);
+
+  const socket = ['--socket', 'unix:///tmp/workload-api.sock'];
+  const served = ['kubespiffe', 'workload-api', '--credentials', '/tmp/spiffe', ...socket];
+  const command = ['env', '-i', 'PATH=/usr/local/bin:/usr/sbin', 'chroot', '--userspec=65532:65532', rootfs];
+  const sidecar = startChild('sidecar', [...command, ...served], { logFile: join(folder, 'sidecar.log') });
+  try {
+    await waitFor(
+      'the Workload API',
+      () =>
+        inImage(['workload-api', '--check', ...socket], {}, 'kubespiffe').then(
+          () => true,
+          () => false,
+        ),
+      { needs: [sidecar] },
+    );
+  } finally {
+    await sidecar.stop();
+  }
+});
+
 test('the signer runs as any user of group 0 without a name and a home, as on OpenShift', async () => {
   const kubeconfig = {
     apiVersion: 'v1',
@@ -237,14 +277,12 @@ test('the signer runs as any user of group 0 without a name and a home, as on Op
 });
 
 test('every module of ours loads in the image', async () => {
-  const { stdout } = await run('find', [
-    join(rootfs, 'app/signer'),
-    '-name',
-    '*.js',
-    '-printf',
-    '/app/signer/%P\n',
-  ]);
-  const modules = stdout.trim().split('\n');
+  const folders = ['signer', 'workload', 'client', 'spiffe', 'dev'].map((name) => join(rootfs, 'app', name));
+  const { stdout } = await run('find', [...folders, '-name', '*.js', '-printf', '%p\n']);
+  const modules = stdout
+    .trim()
+    .split('\n')
+    .map((path) => path.slice(rootfs.length));
   const program = `await Promise.all(${JSON.stringify(modules)}.map((path) => import(path))); console.log('loaded')`;
   const loaded = await inImage(['--input-type=module', '-e', program]);
   assert.equal(loaded.stdout, 'loaded\n');
