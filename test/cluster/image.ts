@@ -37,7 +37,7 @@ export async function makeNodeImages(folder: string): Promise<string[]> {
     await makeImage({ names: [pauseImage], root, entrypoint, folder: join(folder, 'pause') }),
     await makeImage({ names: [toolsImage, exampleImage], root, entrypoint, folder: join(folder, 'tools') }),
   ];
-  await addCurl(root);
+  await addProgram(root, 'curl', '/usr/bin/curl');
   archives.push(
     await makeImage({ names: [exampleCurlImage], root, entrypoint, folder: join(folder, 'curl') }),
   );
@@ -45,15 +45,30 @@ export async function makeNodeImages(folder: string): Promise<string[]> {
   return archives;
 }
 
-/** The machine's curl, with its libraries. */
-async function addCurl(root: string): Promise<void> {
-  const curl = await realpath('/usr/bin/curl');
-  const libraries = [...(await runCommand('ldd', curl)).matchAll(/(\/\S+) \(0x/g)];
-  for (const file of [curl, ...libraries.flatMap(([, path]) => path ?? [])]) {
+/** Makes the archive of an image with one program of this machine. */
+export async function makeProgramImage(
+  name: string,
+  program: { readonly name: string; readonly file: string },
+  folder: string,
+): Promise<string> {
+  const root = join(folder, 'root');
+  await mkdir(join(root, 'bin'), { recursive: true });
+  await addProgram(root, program.name, program.file);
+  const entrypoint = [`/bin/${program.name}`];
+  const archive = await makeImage({ names: [name], root, entrypoint, folder: join(folder, program.name) });
+  await rm(root, { recursive: true });
+  return archive;
+}
+
+/** A program of this machine, with its libraries. */
+async function addProgram(root: string, name: string, path: string): Promise<void> {
+  const program = await realpath(path);
+  const libraries = [...(await runCommand('ldd', program)).matchAll(/(\/\S+) \(0x/g)];
+  for (const file of [program, ...libraries.flatMap(([, library]) => library ?? [])]) {
     await mkdir(join(root, dirname(file)), { recursive: true });
     await copyFile(file, join(root, file));
   }
-  await symlink(curl, join(root, 'bin/curl'));
+  await symlink(program, join(root, 'bin', name));
 }
 
 async function makeToolsRoot(folder: string): Promise<string> {

