@@ -18,7 +18,7 @@ const mayUse: Record<string, readonly string[]> = {
   client: library,
   workload: ['client', ...library],
   'workload/api': ['workload', 'client', ...library],
-  'workload/helper': ['workload', 'client', ...library],
+  'workload/helper': ['workload', 'workload/api', 'client', ...library],
   // It joins what decides and signs in the signer with what delivers in a pod.
   dev: [
     ...['signer/token', 'signer/token/http', 'signer/token/svid', 'signer/token/caller', 'signer/trust'],

@@ -45,7 +45,7 @@ export function helper(parent: Command, terminal: Terminal): Command {
       };
       await runHelper(
         { ...config, once: options.once ?? config.once },
-        { log: (line) => terminal.err(`${line}\n`), warn, signal: stopping.signal },
+        { log: (line) => terminal.err(`${line}\n`), warn, env: terminal.env, signal: stopping.signal },
       );
     });
 }

@@ -1,5 +1,6 @@
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import type { Pkcs12Content } from '../../spiffe/pki/pkcs12.ts';
 import type { TrustBundles } from '../trust-bundle.ts';
 import type { X509Svid } from '../x509-svid.ts';
 import type { PemPart } from './config.ts';
@@ -17,21 +18,39 @@ export function pemOf(parts: readonly PemPart[], material: Material): string {
 
 const renderers: Readonly<Record<PemPart, (material: Material) => string>> = {
   chain: ({ svid }) => svid.chainPem,
-  leaf: ({ svid }) => chainOf(svid).slice(0, 1).join(''),
-  intermediates: ({ svid }) => chainOf(svid).slice(1).join(''),
+  leaf: ({ svid }) => toPem(chainOf(svid).slice(0, 1)),
+  intermediates: ({ svid }) => toPem(chainOf(svid).slice(1)),
   key: ({ svid }) => svid.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
-  roots: ({ svid, bundles }) => certificates(bundles.get(svid.id.trustDomain)?.roots ?? []),
-  federatedRoots: ({ svid, bundles }) =>
-    [...bundles]
-      .filter(([trustDomain]) => trustDomain !== svid.id.trustDomain)
-      .map(([, { roots }]) => certificates(roots))
-      .join(''),
+  roots: (material) => toPem(ownRoots(material).map(({ der }) => der)),
+  federatedRoots: (material) => toPem(federatedRoots(material).map(({ der }) => der)),
 };
 
-function chainOf({ chainPem }: X509Svid): readonly string[] {
-  const blocks = decodePem(chainPem);
-  return blocks.ok ? blocks.value.map(({ der }) => encodePem('CERTIFICATE', der)) : [];
+/** Key and chain for a keystore, under the alias `spiffe`. */
+export function keystoreOf({ svid }: Material): Pkcs12Content {
+  return { key: { alias: 'spiffe', privateKey: svid.privateKey, chain: chainOf(svid) } };
 }
 
-const certificates = (roots: readonly CertificateFacts[]): string =>
-  roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+/** Roots for a truststore, under aliases such as `example.org-1`. */
+export function truststoreOf(material: Material, isFederated: boolean): Pkcs12Content {
+  const { trustDomain } = material.svid.id;
+  const trusted = [...material.bundles]
+    .filter(([name]) => isFederated || name === trustDomain)
+    .flatMap(([name, { roots }]) =>
+      roots.map(({ der }, index) => ({ alias: `${name}-${index + 1}`, certificate: der })),
+    );
+  return { trusted };
+}
+
+const ownRoots = ({ svid, bundles }: Material): readonly CertificateFacts[] =>
+  bundles.get(svid.id.trustDomain)?.roots ?? [];
+
+const federatedRoots = ({ svid, bundles }: Material): readonly CertificateFacts[] =>
+  [...bundles].flatMap(([name, { roots }]) => (name === svid.id.trustDomain ? [] : roots));
+
+function chainOf({ chainPem }: X509Svid): readonly Uint8Array[] {
+  const blocks = decodePem(chainPem);
+  return blocks.ok ? blocks.value.map(({ der }) => der) : [];
+}
+
+const toPem = (certificates: readonly Uint8Array[]): string =>
+  certificates.map((der) => encodePem('CERTIFICATE', der)).join('');

@@ -4,7 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { HelperConfig } from './config.ts';
-import { pemOf } from './material.ts';
+import { createRenderer, type Rendered } from './content.ts';
+import { type HelperState, serveHealth } from './health.ts';
 import { reload } from './reload.ts';
 import { type HelperSource, openSource } from './source.ts';
 import { writeFiles } from './write-files.ts';
@@ -14,6 +15,8 @@ export interface HelperNeeds {
   readonly log: (line: string) => void;
   /** Takes what is wrong, once for each problem until it is solved. */
   readonly warn: (problem: KubespiffeError) => void;
+  /** Where HTTPS_PROXY and NO_PROXY are looked for. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** Ends the helper. */
   readonly signal: AbortSignal;
 }
@@ -21,67 +24,91 @@ export interface HelperNeeds {
 /** After a failure, and then twice as long each time. */
 const retryMs = 1_000;
 const longestRetryMs = 30_000;
-/** How long the helper waits for a source when it runs once. */
+/** How long a helper that runs once tries. */
 const onceTimeoutMs = 30_000;
+/** A longer timer would fire at once. */
+const longestMs = 2 ** 31 - 1;
 
 /**
- * Writes the files and, unless it is to run once, writes them again after each change and lets programs reload them.
+ * Writes the files, again after each change, and lets programs reload them; or, where it is to run once, writes them and ends.
  *
- * @throws KubespiffeError the last problem, where the files cannot be written once.
+ * @throws KubespiffeError the last problem, where all files cannot be written once; the error of listen(2).
  */
-export async function runHelper(config: HelperConfig, { log, warn, signal }: HelperNeeds): Promise<void> {
+export async function runHelper(config: HelperConfig, needs: HelperNeeds): Promise<void> {
+  const { warn, signal } = needs;
   const deadline = performance.now() + onceTimeoutMs;
+  const state: HelperState = { isWritten: false };
   let woken = new AbortController();
-  let source: HelperSource | undefined;
-  let mustReload = !config.once;
-  let failures = 0;
-  let warned: string | undefined;
+  if (config.health && !config.once) await serveHealth(config.health, state, signal);
+  const step = createStep(config, state, needs, () => woken.abort());
 
-  /** @returns whether all is done, until something changes. */
-  const step = async (): Promise<boolean> => {
-    source ??= await openSource(config.source, () => woken.abort(), warn);
-    const material = source.material();
-    const files = config.files.map(({ name, mode, content }) => ({
+  for (let failures = 0; !signal.aborted; ) {
+    woken = new AbortController();
+    let delayMs: number;
+    try {
+      delayMs = await step();
+      if (config.once) return;
+      failures = 0;
+      state.problem = undefined;
+    } catch (error) {
+      if (signal.aborted) return;
+      const problem =
+        error instanceof KubespiffeError ? error : new KubespiffeError('FILE_UNWRITABLE', messageOf(error));
+      if (config.once && performance.now() > deadline) throw problem;
+      if (problem.message !== state.problem) warn(problem);
+      state.problem = problem.message;
+      delayMs = Math.min(retryMs * 2 ** failures, longestRetryMs);
+      failures += 1;
+    }
+    const until = AbortSignal.any([signal, woken.signal]);
+    await pause(Math.min(delayMs, longestMs), undefined, { signal: until }).catch(() => undefined);
+  }
+}
+
+/**
+ * Makes the function that does what there is to do: open the source, write the files, reload. It returns after how many
+ * milliseconds it has to be called again although nothing has changed, and throws the first problem after all that could be done.
+ */
+function createStep(
+  config: HelperConfig,
+  state: HelperState,
+  { log, warn, env, signal }: HelperNeeds,
+  onUpdate: () => void,
+): () => Promise<number> {
+  const { folder, once } = config;
+  const renderers = config.files.map((file) => ({ ...file, render: createRenderer(file.content) }));
+  let source: HelperSource | undefined;
+  let mustReload = !once;
+
+  return async () => {
+    source ??= await openSource(config, { onUpdate, onProblem: warn, env, signal });
+    const opened = source;
+    const { svid } = source.material();
+    const found = await Promise.allSettled(renderers.map(({ render }) => render(opened)));
+    const renderedAt = (index: number): Rendered | undefined =>
+      found[index]?.status === 'fulfilled' ? found[index].value : undefined;
+    const files = renderers.map(({ name, mode }, index) => ({
       name,
       mode,
-      content: pemOf(content.parts, material),
+      content: renderedAt(index)?.bytes,
     }));
-    if (await writeFiles(config.folder, files)) {
-      const { id, notAfter } = material.svid;
-      log(`wrote ${files.length} files to ${config.folder}: ${id.uri}, valid until ${rfc3339(notAfter)}`);
-      mustReload = !config.once;
-    }
-    if (!mustReload) return true;
-    const { mtimeMs } = await lstat(join(config.folder, '..data'));
-    const done = await reload(config.reload, mtimeMs, signal);
-    for (const line of done ?? []) log(line);
-    mustReload = done === undefined;
-    return !mustReload;
-  };
+    const problem = found.find((one) => one.status === 'rejected')?.reason;
 
-  try {
-    while (!signal.aborted) {
-      woken = new AbortController();
-      let delayMs: number | undefined;
-      try {
-        const isDone = await step();
-        if (isDone && config.once) return;
-        warned = undefined;
-        failures = 0;
-        delayMs = isDone ? undefined : retryMs;
-      } catch (error) {
-        if (signal.aborted) return;
-        const problem =
-          error instanceof KubespiffeError ? error : new KubespiffeError('FILE_UNWRITABLE', messageOf(error));
-        if (config.once && performance.now() > deadline) throw problem;
-        if (problem.message !== warned) warn(problem);
-        warned = problem.message;
-        delayMs = Math.min(retryMs * 2 ** failures++, longestRetryMs);
-      }
-      const until = AbortSignal.any([signal, woken.signal]);
-      await pause(delayMs ?? 2 ** 31 - 1, undefined, { signal: until }).catch(() => undefined);
+    if (await writeFiles(folder, files)) {
+      log(`wrote the files in ${folder}: ${svid.id.uri}, certificate valid until ${rfc3339(svid.notAfter)}`);
+      mustReload = !once;
     }
-  } finally {
-    await source?.[Symbol.asyncDispose]();
-  }
+    state.isWritten ||= problem === undefined;
+    Object.assign(state, { spiffeId: svid.id.uri, notAfter: svid.notAfter });
+    if (mustReload) {
+      const { mtimeMs } = await lstat(join(folder, '..data'));
+      const done = await reload(config.reload, mtimeMs, signal);
+      for (const line of done ?? []) log(line);
+      mustReload = done === undefined;
+    }
+    if (problem !== undefined) throw problem;
+    if (mustReload) return retryMs;
+    const renewals = found.map((_, index) => renderedAt(index)?.renewAt ?? Number.POSITIVE_INFINITY);
+    return Math.max(retryMs, Math.min(...renewals) - Date.now());
+  };
 }

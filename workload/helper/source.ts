@@ -1,40 +1,117 @@
+import { once } from 'node:events';
 import type { KubespiffeError } from '../../spiffe/errors.ts';
 import { openBundleSource } from '../bundle-source.ts';
-import { mergeBundles } from '../trust-bundle.ts';
-import { openX509Source } from '../x509-source.ts';
-import type { SourceConfig } from './config.ts';
+import { createJwtSource, type JwtSource } from '../jwt-source.ts';
+import { type BundleSource, mergeBundles } from '../trust-bundle.ts';
+import { openX509Source, type X509Source } from '../x509-source.ts';
+import type { HelperConfig } from './config.ts';
 import type { Material } from './material.ts';
 
-/** What the files are made of, always the newest good. */
+/** What the files are made of. */
 export interface HelperSource extends AsyncDisposable {
+  /** The newest that is good. */
   material(): Material;
+  /** Undefined where no file has a JWT-SVID. */
+  readonly tokens: JwtSource | undefined;
+}
+
+export interface SourceNeeds {
+  /** Called after each change. */
+  readonly onUpdate: () => void;
+  /** Takes what is wrong while the last good values stay. */
+  readonly onProblem: (problem: KubespiffeError) => void;
+  /** Where HTTPS_PROXY and NO_PROXY are looked for. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal;
+}
+
+interface Parts {
+  readonly own: X509Source;
+  readonly bundles: readonly BundleSource[];
+  readonly tokens: JwtSource | undefined;
 }
 
 /**
- * Opens the source of a configuration.
+ * Opens the source of a configuration, with as much as its files need.
  *
- * @param onUpdate is called after each change. @param onProblem takes what is wrong while the last good values stay.
  * @throws KubespiffeError where there is nothing good from the start.
  */
-export async function openSource(
-  { credentials, bundles }: SourceConfig,
-  onUpdate: () => void,
-  onProblem: (problem: KubespiffeError) => void,
-): Promise<HelperSource> {
-  await using opening = new AsyncDisposableStack();
-  const own = opening.use(await openX509Source(credentials));
-  const federated =
-    Object.keys(bundles).length === 0 ? undefined : opening.use(await openBundleSource(credentials, bundles));
-  for (const { events } of federated ? [own, federated] : [own]) {
-    events.on('update', onUpdate);
-    events.on('problem', onProblem);
+export async function openSource({ source, files }: HelperConfig, needs: SourceNeeds): Promise<HelperSource> {
+  const has = (...kinds: readonly string[]) => files.some(({ content }) => kinds.includes(content.kind));
+  const wanted = { tokens: has('jwtSvid'), keys: has('jwks', 'jwtBundles') };
+  const ended = new AbortController();
+  const signal = AbortSignal.any([needs.signal, ended.signal]);
+  try {
+    const { own, bundles, tokens } =
+      source.kind === 'folder'
+        ? await openFolder(source, wanted, { ...needs, signal })
+        : await connectSocket(source, wanted, signal);
+    for (const { events } of [own, ...bundles]) {
+      events.on('update', needs.onUpdate);
+      events.on('problem', needs.onProblem);
+    }
+    tokens?.events.on('problem', needs.onProblem);
+    return {
+      material: () => ({
+        svid: own.svid,
+        bundles: mergeBundles([...bundles, own].map((each) => each.bundles)),
+      }),
+      tokens,
+      async [Symbol.asyncDispose]() {
+        ended.abort();
+      },
+    };
+  } catch (error) {
+    ended.abort();
+    throw error;
   }
-  const opened = opening.move();
+}
+
+type Source<Kind> = Extract<HelperConfig['source'], { kind: Kind }>;
+interface Wanted {
+  readonly tokens: boolean;
+  /** Keys that verify JWT-SVIDs. */
+  readonly keys: boolean;
+}
+
+async function openFolder(
+  { credentials, bundles: files, tokenEndpoint: endpoint, tokenFile }: Source<'folder'>,
+  wanted: Wanted,
+  { env, onProblem, signal }: SourceNeeds,
+): Promise<Parts> {
+  const own = await openX509Source(credentials, { signal });
+  const bundles: BundleSource[] = [];
+  if (Object.keys(files).length > 0) bundles.push(await openBundleSource(credentials, files, { signal }));
+  if (endpoint && wanted.keys) {
+    const { followEndpointBundle } = await import('../api/token-endpoint.ts');
+    const keys = followEndpointBundle({ endpoint, own, env }, signal);
+    await Promise.race([
+      once(keys.events, 'update'),
+      once(keys.events, 'problem').then(([one]) => onProblem(one)),
+    ]);
+    bundles.push(keys);
+  }
+  if (!endpoint || !wanted.tokens) return { own, bundles, tokens: undefined };
+  const credential = tokenFile
+    ? { tokenFile, bundles: own, trustDomain: own.svid.id.trustDomain }
+    : { source: own };
+  const url = new URL(tokenFile ? '/token' : '/jwt-svid', endpoint);
+  return { own, bundles, tokens: createJwtSource({ endpoint: url, credential, env }) };
+}
+
+async function connectSocket(
+  { socket, hint }: Source<'socket'>,
+  wanted: Wanted,
+  signal: AbortSignal,
+): Promise<Parts> {
+  const { connectBundleSource, connectJwtSource, connectX509Source } = await import('../workload-api.ts');
+  const identity = hint === undefined ? {} : { hint };
   return {
-    material: () => ({
-      svid: own.svid,
-      bundles: mergeBundles([...(federated ? [federated.bundles] : []), own.bundles]),
-    }),
-    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+    own: await connectX509Source(socket, { ...identity, signal, timeoutMs: connectMs }),
+    bundles: wanted.keys ? [await connectBundleSource(socket, { signal, timeoutMs: connectMs })] : [],
+    tokens: wanted.tokens ? connectJwtSource(socket, identity) : undefined,
   };
 }
+
+/** Then the reason is reported, and the helper tries again. */
+const connectMs = 10_000;

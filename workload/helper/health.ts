@@ -1,0 +1,40 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { HealthConfig } from './config.ts';
+
+/** What the helper has done so far. Nothing in it is secret. */
+export interface HelperState {
+  /** Whether every file was written. */
+  isWritten: boolean;
+  spiffeId?: string;
+  /** When the certificate in the files ends, in seconds since the epoch. */
+  notAfter?: number;
+  /** What is wrong now. */
+  problem?: string | undefined;
+}
+
+/**
+ * Serves the state to probes: live is always 200, and ready is 200 while every file was written and the certificate in them has
+ * not expired, otherwise 503.
+ *
+ * @param signal ends it. @throws the error of listen(2), such as EADDRINUSE.
+ */
+export async function serveHealth(
+  { port, livePath, readyPath }: HealthConfig,
+  state: HelperState,
+  signal: AbortSignal,
+): Promise<void> {
+  const isReady = () => state.isWritten && Date.now() / 1000 < (state.notAfter ?? 0);
+  const server = createServer((request, response) => {
+    const path = request.url?.split('?')[0];
+    const isKnown = path === livePath || path === readyPath;
+    const status = isKnown ? (path === livePath || isReady() ? 200 : 503) : 404;
+    response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
+    response.end(isKnown ? JSON.stringify({ ready: isReady(), ...state }) : '{}');
+  });
+  server.headersTimeout = 5_000;
+  server.requestTimeout = 5_000;
+  server.maxConnections = 16;
+  server.listen({ port, signal });
+  await once(server, 'listening');
+}

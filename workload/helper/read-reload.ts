@@ -1,0 +1,42 @@
+import { constants } from 'node:os';
+import type { ReloadConfig, SignalTarget } from './config.ts';
+import type { Fields } from './fields.ts';
+
+/** TASK_COMM_LEN without the final zero (proc(5)): Linux keeps no more of a name. */
+export const maxProcessNameBytes = 15;
+
+/** Signals that a program can react to. */
+export const isSignal = (name: string): name is NodeJS.Signals =>
+  Object.hasOwn(constants.signals, name) && name !== 'SIGKILL' && name !== 'SIGSTOP';
+
+export function readReload(fields: Fields | undefined): ReloadConfig {
+  if (!fields) return { signal: undefined, command: undefined };
+  const name = fields.text('signal');
+  const pidFile = fields.text('pidFile');
+  const process = fields.text('process');
+  const [program, ...args] = fields.texts('command') ?? [];
+  fields.end();
+  if (name !== undefined && !isSignal(name)) {
+    fields.mistake('signal', `${JSON.stringify(name)} is not a signal such as SIGHUP`);
+  }
+  if (name === undefined && program === undefined)
+    fields.mistake('signal', 'is missing; give a signal or a command');
+  const targets: SignalTarget[] = [
+    ...(pidFile === undefined ? [] : [{ pidFile }]),
+    ...(process === undefined ? [] : [{ process }]),
+  ];
+  const [target] = targets;
+  if (targets.length > 1 || (name === undefined) !== (target === undefined)) {
+    fields.mistake('signal', 'goes together with one of pidFile and process');
+  }
+  if (process !== undefined && Buffer.byteLength(process) > maxProcessNameBytes) {
+    fields.mistake(
+      'process',
+      `is longer than ${maxProcessNameBytes} bytes; Linux keeps only the first ones of a name`,
+    );
+  }
+  return {
+    signal: name !== undefined && isSignal(name) && target ? { name, target } : undefined,
+    command: program === undefined ? undefined : [program, ...args],
+  };
+}
