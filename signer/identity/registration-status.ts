@@ -1,4 +1,4 @@
-import { isJsonObject } from '../../spiffe/json.ts';
+import { transitionsIn } from '../kube/conditions.ts';
 import { nameOfRegistration, type Registration } from './registration.ts';
 import type { PodOutcome, Tally } from './registration-tally.ts';
 
@@ -53,7 +53,7 @@ export function registrationStatus(
     const failure = outcomeOf(pod)?.failure;
     if (failure) examples.push({ pod, reason: failure.reason, message: cut(failure.message) });
   }
-  const times = timesIn(observed);
+  const times = transitionsIn(observed);
   const { generation } = registration;
   const condition = (
     type: StatusCondition['type'],
@@ -134,15 +134,4 @@ function conflictMessage(pod: string, outcome: PodOutcome | undefined): string {
     `${pod} is matched with the same priority by ${others.slice(0, mostExamples).join(', ')}. Such pods wait, unless they ` +
     'choose one with the userAnnotation kubespiffe.io/registration. Change a priority or a selector.'
   );
-}
-
-/** Since when conditions have their status, by `type=status`. */
-function timesIn(observed: unknown): Map<string, string> {
-  const times = new Map<string, string>();
-  const { conditions } = isJsonObject(observed) ? observed : {};
-  for (const each of Array.isArray(conditions) ? (conditions as unknown[]) : []) {
-    if (!isJsonObject(each) || typeof each.lastTransitionTime !== 'string') continue;
-    times.set(`${String(each.type)}=${String(each.status)}`, each.lastTransitionTime);
-  }
-  return times;
 }

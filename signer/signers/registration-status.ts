@@ -9,6 +9,7 @@ import type { FollowedRegistration } from '../identity/registration-specs.ts';
 import { type RegistrationStatus, registrationStatus } from '../identity/registration-status.ts';
 import { createTallies, type PodOutcome } from '../identity/registration-tally.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
+import { conditionIn } from '../kube/conditions.ts';
 import type { Informer } from '../kube/informer.ts';
 import { ranking } from '../kube/ranking.ts';
 import { resourcePath } from '../kube/resources.ts';
@@ -41,10 +42,8 @@ export interface RegistrationStatusNeeds {
 
 /** The condition Ready of a status, which somebody else may have written. */
 function readyIn({ status }: FollowedRegistration): 'true' | 'false' | 'unknown' {
-  const { conditions } = isJsonObject(status) ? status : {};
-  const all: readonly unknown[] = Array.isArray(conditions) ? conditions : [];
-  const ready = all.find((each) => isJsonObject(each) && each.type === 'Ready');
-  if (!isJsonObject(ready)) return 'unknown';
+  const ready = conditionIn(status, 'Ready');
+  if (!ready) return 'unknown';
   return ready.status === 'True' ? 'true' : 'false';
 }
 
