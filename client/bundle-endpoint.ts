@@ -3,7 +3,7 @@ import { maxBundleLength } from '../spiffe/bundle.ts';
 import { checkLeaf } from '../spiffe/conformance.ts';
 import { readCertificate } from '../spiffe/pki/certificate.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
-import { type HttpsRequest, sendHttps } from './https.ts';
+import { type HttpsAnswer, type HttpsRequest, sendHttps } from './https.ts';
 
 /** How an endpoint proves to be the right one (SPIFFE Federation 5.2). */
 export type EndpointProfile =
@@ -19,6 +19,20 @@ export interface FetchOptions {
   readonly maxRedirects: number;
   readonly timeoutMs: number;
   readonly env: HttpsRequest['env'];
+  /** Whether redirects may not leave scheme, host and port of the URL. */
+  readonly staysOnOrigin?: true;
+  /** Longest bundle that is read, in bytes. */
+  readonly maxBytes?: number;
+  /** That of the bundle which is known, so that it is not sent again. */
+  readonly etag?: string | undefined;
+  readonly lookup?: HttpsRequest['lookup'];
+  readonly signal?: AbortSignal;
+}
+
+export interface FetchedBundle {
+  /** Undefined where the bundle is still the one of the ETag that was given. */
+  readonly body: Buffer | undefined;
+  readonly etag: string | undefined;
 }
 
 /** Why a URL is not one of a bundle endpoint (SPIFFE Federation 5.2.1), or undefined. */
@@ -28,37 +42,50 @@ export function endpointFault(url: URL): string | undefined {
 }
 
 /** Gets the bundle from its endpoint. What it says is not looked at. Never throws. */
-export async function fetchFromEndpoint(options: FetchOptions): Promise<Result<Buffer>> {
-  const signal = AbortSignal.timeout(options.timeoutMs);
+export async function fetchFromEndpoint(options: Omit<FetchOptions, 'etag'>): Promise<Result<Buffer>> {
+  const fetched = await fetchIfChanged(options);
+  return fetched.ok ? success(fetched.value.body ?? Buffer.alloc(0)) : fetched;
+}
+
+/** As fetchFromEndpoint, but the bundle of an ETag that is known is not fetched again (RFC 9110 13.1.2). Never throws. */
+export async function fetchIfChanged(options: FetchOptions): Promise<Result<FetchedBundle>> {
+  const { env, lookup, etag, maxBytes = maxBundleLength } = options;
+  const timeout = AbortSignal.timeout(options.timeoutMs);
+  const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
   const trust = trustOf(options.profile);
-  const { env } = options;
+  const headers = { accept: 'application/json', ...(etag !== undefined && { 'if-none-match': etag }) };
   let { url } = options;
   for (let redirects = 0; ; redirects++) {
     const fault = endpointFault(url);
     if (fault !== undefined) return failure(fault);
-    const headers = { accept: 'application/json' };
-    const answer = await sendHttps({
-      url,
-      method: 'GET',
-      headers,
-      trust,
-      env,
-      signal,
-      maxBytes: maxBundleLength,
-    });
+    const answer = await sendHttps({ url, method: 'GET', headers, trust, lookup, env, signal, maxBytes });
     if (!answer.ok) return answer;
     const { status, body } = answer.value;
-    if (status === 200) return success(body);
-    const { location } = answer.value.headers;
-    if (status < 300 || status > 399 || location === undefined) {
-      return failure(`${url.host} answered with status ${status}`);
-    }
-    if (redirects >= options.maxRedirects) {
-      return failure(`${url.host} redirects, and ${options.maxRedirects} redirects are followed`);
-    }
-    if (!URL.canParse(location, url.href)) return failure(`${url.host} redirects to what is no URL`);
-    url = new URL(location, url);
+    if (status === 200) return success({ body, etag: answer.value.headers.etag });
+    if (status === 304 && etag !== undefined) return success({ body: undefined, etag });
+    const next = redirectOf(url, answer.value, options, redirects);
+    if (!next.ok) return next;
+    url = next.value;
   }
+}
+
+function redirectOf(
+  url: URL,
+  { status, headers: { location } }: Pick<HttpsAnswer, 'status' | 'headers'>,
+  { maxRedirects, staysOnOrigin }: Pick<FetchOptions, 'maxRedirects' | 'staysOnOrigin'>,
+  redirects: number,
+): Result<URL> {
+  if (status < 300 || status > 399 || location === undefined) {
+    return failure(`${url.host} answered with status ${status}`);
+  }
+  if (redirects >= maxRedirects) {
+    return failure(`${url.host} redirects, and ${maxRedirects} redirects are followed`);
+  }
+  if (!URL.canParse(location, url.href)) return failure(`${url.host} redirects to what is no URL`);
+  const next = new URL(location, url);
+  return staysOnOrigin && next.origin !== url.origin
+    ? failure(`${url.host} redirects to ${next.origin}; only redirects within one origin are followed`)
+    : success(next);
 }
 
 /** Web servers are trusted by the roots of Node.js and of the machine, unless others are given. */
@@ -72,6 +99,8 @@ function trustOf(profile: EndpointProfile): HttpsRequest['trust'] {
   const { endpointId, rootsPem } = profile;
   return {
     ca: rootsPem,
+    // The roots of a SPIFFE bundle are trust anchors, whether they are self-signed or not (X509-SVID 6.2).
+    allowPartialTrustChain: true,
     checkServerIdentity: (_host, { raw }) => {
       const fault = svidFault(raw, endpointId);
       return fault === undefined ? undefined : new Error(fault);

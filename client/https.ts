@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type RequestOptions, request } from 'node:https';
+import type { LookupFunction } from 'node:net';
 import { messageOf } from '../spiffe/errors.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
 import { createByteBuffer } from './byte-buffer.ts';
@@ -12,7 +13,9 @@ export interface HttpsRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
   /** Which servers are trusted. */
-  readonly trust: Pick<RequestOptions, 'ca' | 'checkServerIdentity'>;
+  readonly trust: Pick<RequestOptions, 'ca' | 'checkServerIdentity' | 'allowPartialTrustChain'>;
+  /** Finds the addresses of a host name; that of the system if absent. */
+  readonly lookup?: LookupFunction | undefined;
   /** What the client shows, PEM: private key, certificate and intermediates. */
   readonly client?: { readonly key: string; readonly cert: string };
   /** Where HTTPS_PROXY and NO_PROXY are looked for. */
@@ -30,12 +33,13 @@ export interface HttpsAnswer {
 
 /** One request over TLS 1.2 or newer, on a connection of its own. Follows no redirect. Never throws. */
 export async function sendHttps(wanted: HttpsRequest): Promise<Result<HttpsAnswer>> {
-  const { url, method, headers, body, trust, client, env, signal } = wanted;
+  const { url, method, headers, body, trust, lookup, client, env, signal } = wanted;
   try {
     const proxy = proxyFromEnvironment(url, env);
     const options: RequestOptions = {
       ...trust,
       ...client,
+      ...(lookup && { lookup }),
       method,
       headers: { ...headers },
       signal,
