@@ -50,7 +50,7 @@ const heading = `# Custom resources
 
 <!-- Written by scripts/crd-reference.ts from manifests/crds: do not edit. -->
 
-All are of \`kubespiffe.io/v1alpha1\`. The [guide](../guides/registrations.md) explains how to use registrations. The API server
+All are of \`kubespiffe.io/v1alpha1\`. The guides explain how to use them: [registrations](../guides/registrations.md), [federation](../guides/federation.md). The API server
 refuses an object that breaks a rule below; the signer checks every object again, since an object may be older than a rule.
 `;
 

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import packageJson from '../package.json' with { type: 'json' };
 import { createRandomPool } from '../spiffe/pki/random.ts';
 import type { Config } from './config/config.ts';
+import type { Federation } from './federation/federation.ts';
 import { admissionPolicies, admissionPolicyBindings } from './issuance/admission-policy.ts';
 import { createGuard } from './issuance/guard.ts';
 import { statusResource } from './issuance/status.ts';
@@ -153,6 +154,7 @@ async function runReplica(
     randomBytes: createRandomPool(randomBytes),
   };
   const signers = profiles.map((profile) => createSigner(profile, shared));
+  const federation = await federationOf(shared, signers);
 
   /** What must be known before requests are answered. */
   const needed = [pods, ...signers.flatMap((signer) => signer.needed)];
@@ -182,6 +184,7 @@ async function runReplica(
           shared.events,
           ...[pods, policies, policyBindings],
           ...new Set(signers.flatMap((signer) => signer.parts)),
+          ...(federation?.parts ?? []),
         ],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
         // of them live, and one without the pool would tell every pod that waits of a fault that there is none. Without
@@ -244,6 +247,16 @@ function credentialsFor({ kubeconfig, context }: Config, signal: AbortSignal): P
     env: process.env,
     signal,
   });
+}
+
+/** Other trust domains, for the pods of the signer that the token endpoint uses too. */
+async function federationOf(shared: Shared, signers: readonly Signer[]): Promise<Federation | undefined> {
+  const signer = signers.find(({ profile }) => profile.hasTokenEndpoint);
+  if (!shared.config.federation || !signer) return undefined;
+  // Loaded only where it is used, like the endpoints.
+  const { createFederation } = await import('./federation/federation.ts');
+  const { bundles, profile } = signer;
+  return createFederation({ ...shared, bundles, signerName: profile.signerName });
 }
 
 /** The HTTP listeners that are configured. Each has its line in readiness from now on. */

@@ -65,11 +65,24 @@ export function neededPermissions(
           resource: 'tokenreviews',
           grantedBy: 'ClusterRole kubespiffe-token-endpoint',
         })),
+    ...(config.federation ? federationPermissions : []),
     ...signers.flatMap((signer) => permissionsOf(config, signer)),
   ];
   // Signers may share a pool.
   return [...new Map(needed.map((each) => [JSON.stringify(each), each])).values()];
 }
+
+const ofFederation = { group: 'kubespiffe.io', grantedBy: 'ClusterRole kubespiffe-federation' };
+/** The names of the bundles follow from those of the trust domains, which no rule can list. */
+const federationPermissions = [
+  ...each(['get', 'list', 'watch'], { ...ofFederation, resource: 'federatedtrustdomains' }),
+  ...each(['patch'], { ...ofFederation, resource: 'federatedtrustdomains', subresource: 'status' }),
+  ...each(['create', 'patch', 'delete'], {
+    ...ofFederation,
+    group: certificates,
+    resource: 'clustertrustbundles',
+  }),
+];
 
 /** The rights that each signer needs by its own names. */
 function permissionsOf(config: Config, { profile, facts }: SignerNeeds): Permission[] {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { allFederatedTrustDomains } from '../signer/federation/federated-trust-domain.ts';
 import { registrationSpecs } from '../signer/identity/registration-specs.ts';
 import { requestsOf } from '../signer/issuance/request.ts';
 import type { InformerSpec } from '../signer/kube/informer.ts';
@@ -118,6 +119,15 @@ const resources: [
   ],
   ['a namespace with its labels', registrations.namespaces, { metadata, status: { phase: 'Active' } }],
   ['a ClusterTrustBundle', bundlesOf('kubespiffe.io/spiffe'), { metadata, spec: { trustBundle: 'PEM' } }],
+  [
+    'a FederatedTrustDomain',
+    allFederatedTrustDomains,
+    {
+      metadata: { ...metadata, annotations: { 'kubespiffe.io/refresh': 'now' } },
+      spec: { trustDomain: 'partner.example', bundle: '{}', refreshHint: { min: '1m' } },
+      status: { sequence: 3, conditions: [condition] },
+    },
+  ],
   ['a namespace', optedInNamespaces, { metadata, status: { phase: 'Terminating' } }],
   [
     'a ConfigMap',

@@ -1,3 +1,4 @@
+import type { AddressRange } from '../../client/address-rule.ts';
 import { shortName } from '../kube/short-name.ts';
 import type { endpointSettings } from './endpoint-settings.ts';
 import { type EndpointConfig, resolveEndpoints } from './endpoints.ts';
@@ -18,9 +19,14 @@ export interface SignerConfig
 
 /** The signer's configuration, complete and valid. */
 export interface Config
-  extends Omit<SettingValues, keyof typeof endpointSettings | 'takeoverDelay' | 'podAnnotations'> {
+  extends Omit<
+    SettingValues,
+    keyof typeof endpointSettings | 'takeoverDelay' | 'podAnnotations' | 'federationAllowedAddresses'
+  > {
   /** Keys of the annotations of pods that are kept. */
   readonly podAnnotations: readonly string[];
+  /** Special addresses that bundle endpoints may have. */
+  readonly federationAllowedAddresses: readonly AddressRange[];
   /** Where the Leases are. */
   readonly namespace: string;
   /** Name of this replica, at most 128 characters: its field manager, holder of its Lease, reporter of its Events. */
@@ -46,6 +52,7 @@ export function resolve(
   const { defaultIdentity, registrationClass, clusterName, podAnnotations = [] } = shared;
   const { trustDomain, requestAdmission, kubeconfig, context } = shared;
   const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
+  const { federation, federationAllowedAddresses = [] } = shared;
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
   const sections = Object.entries(signers).map(([name, { maxLifetime, rootPropagationDelay, ...values }]) => [
     name,
@@ -61,7 +68,7 @@ export function resolve(
     ...{ trustDomain, requestAdmission, kubeconfig, context, namespace },
     // A name that is in a certificate twice is of no use.
     serviceDomains: [...new Set(shared.serviceDomains)],
-    ...{ concurrency, metricsAddress, logLevel },
+    ...{ concurrency, metricsAddress, logLevel, federation, federationAllowedAddresses },
     replica: shortName(shared.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),
     takeoverDelayMs: takeoverDelay,
     signers: Object.fromEntries(sections),

@@ -1,7 +1,14 @@
 import type { ValueType } from './values.ts';
 
 /** In the order of help and documentation. */
-export const settingSections = ['Identity', 'Signers', 'Kubernetes', 'Endpoints', 'Process'] as const;
+export const settingSections = [
+  'Identity',
+  'Signers',
+  'Kubernetes',
+  'Endpoints',
+  'Federation',
+  'Process',
+] as const;
 
 /** One setting. Its names as flag, variable and file key follow from its key in the table. */
 export interface Setting<T> {

@@ -3,7 +3,9 @@ import { type LogLevel, logLevels } from '../observe/log.ts';
 import { endpointSettings } from './endpoint-settings.ts';
 import type { Setting } from './setting.ts';
 import {
+  addressRange,
   annotationKey,
+  boolean,
   choice,
   duration,
   filePath,
@@ -115,6 +117,22 @@ export const settings = {
       'create requests can get the identity of any pod.',
   },
   ...endpointSettings,
+  federation: {
+    section: 'Federation',
+    type: boolean,
+    default: 'false',
+    description:
+      'Whether the bundles of other trust domains are fetched and published, as the FederatedTrustDomains of the cluster ' +
+      'say. The component manifests/federation sets it and grants the rights for it.',
+  },
+  federationAllowedAddresses: {
+    section: 'Federation',
+    type: list(addressRange),
+    otherwise: 'loopback, link-local and metadata addresses are refused',
+    description:
+      'Addresses of bundle endpoints that are connected to although they are those of the machine itself, link-local, ' +
+      'multicast, or of the metadata service of a cloud.',
+  },
   concurrency: {
     section: 'Process',
     // One connection has all calls but those for tokens, and the API server takes 100 at once on a connection.

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { type AddressRange, parseAddressRange } from '../../client/address-rule.ts';
 import { isDnsLabel, isDnsName } from '../../spiffe/dns-name.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { isLabelKey } from '../kube/label-selector.ts';
@@ -181,6 +182,18 @@ export function duration(least: string, most: string): ValueType<number> {
     },
   };
 }
+
+/** A range of IP addresses. */
+export const addressRange: ValueType<AddressRange> = {
+  placeholder: 'CIDR',
+  rule: 'a range of IP addresses, such as `10.0.0.0/8` or `fd00::/8`',
+  parse(value) {
+    const range = parseAddressRange(value);
+    return range
+      ? success(range)
+      : failure('is not a range of IP addresses; write such as 10.0.0.0/8 or fd00::/8');
+  },
+};
 
 /** One or more values, separated by commas. */
 export function list<T>(of: ValueType<T>): ValueType<readonly T[]> {

@@ -25,6 +25,7 @@ export type BundleOrigin =
 export interface FederatedTrustDomain {
   readonly name: string;
   readonly uid: string;
+  readonly resourceVersion: string;
   /** Raised with each change of the spec. */
   readonly generation: number;
   /** RFC 3339. */
@@ -68,7 +69,9 @@ type Spec = Extract<ReturnType<typeof readSpec>, { ok: true }>['value'];
  */
 export function readFederatedTrustDomain(wire: unknown): FederatedTrustDomain {
   const { metadata, spec, status } = isJsonObject(wire) ? wire : {};
-  const { name, uid, generation, creationTimestamp, annotations } = isJsonObject(metadata) ? metadata : {};
+  const { name, uid, resourceVersion, generation, creationTimestamp, annotations } = isJsonObject(metadata)
+    ? metadata
+    : {};
   const { trustDomain: named } = isJsonObject(spec) ? spec : {};
   const trustDomain = parseTrustDomain(textOr(named));
   const read = readSpec(spec);
@@ -77,6 +80,7 @@ export function readFederatedTrustDomain(wire: unknown): FederatedTrustDomain {
   return {
     name: textOr(name),
     uid: textOr(uid),
+    resourceVersion: textOr(resourceVersion),
     generation: typeof generation === 'number' ? generation : 0,
     createdAt: textOr(creationTimestamp),
     trustDomain: trustDomain.ok ? trustDomain.value : '',

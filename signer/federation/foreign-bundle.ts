@@ -122,7 +122,8 @@ function keyProblem({
 }
 
 /**
- * The document that is kept and served: what was read, and nothing else. The same bundle always gives the same text.
+ * The document that is kept and served: what was read, and nothing else. The same keys give the same text, in whatever
+ * order their publisher has them.
  */
 export function printForeignBundle({
   sequence,
@@ -131,7 +132,17 @@ export function printForeignBundle({
   jwtKeys,
 }: Omit<ForeignBundle, 'ignored'>): string {
   const keys = [...jwtKeys].map(([kid, key]) => ({ kid, jwk: publicJwkOf(key) }));
-  return printSpiffeBundle({ sequence, refreshHintSeconds, roots, jwtKeys: keys });
+  const text = printSpiffeBundle({
+    sequence,
+    refreshHintSeconds,
+    roots: sortedBy(roots, ({ sha256Hex }) => sha256Hex),
+    jwtKeys: sortedBy(keys, ({ kid }) => kid),
+  });
+  return JSON.stringify(JSON.parse(text));
+}
+
+function sortedBy<T>(values: readonly T[], keyOf: (value: T) => string): T[] {
+  return [...values].sort((one, other) => (keyOf(one) < keyOf(other) ? -1 : 1));
 }
 
 /**

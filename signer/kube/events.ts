@@ -12,6 +12,7 @@ import type { Transport } from './transport.ts';
 export interface ObjectReference {
   readonly apiVersion: string;
   readonly kind: string;
+  /** Empty for an object of the cluster, whose Events are in the namespace default. */
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
@@ -65,7 +66,7 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
 
   async function write(entry: Series, signal: AbortSignal): Promise<void> {
     const { count } = entry;
-    const path = `/apis/events.k8s.io/v1/namespaces/${entry.event.regarding.namespace}/events`;
+    const path = `/apis/events.k8s.io/v1/namespaces/${namespaceOf(entry.event)}/events`;
     const call = { resource: 'events', discardBody: true, retry: 'none', timeoutMs: 5_000, signal } as const;
     try {
       if (entry.name !== undefined) {
@@ -141,6 +142,8 @@ export function podWarning(
   };
 }
 
+const namespaceOf = ({ regarding }: RecordedEvent) => regarding.namespace || 'default';
+
 function newEvent(event: RecordedEvent, needs: EventRecorderNeeds) {
   const { key: _key, note, regarding, ...rest } = event;
   return {
@@ -148,7 +151,7 @@ function newEvent(event: RecordedEvent, needs: EventRecorderNeeds) {
     kind: 'Event',
     metadata: {
       name: `${cutName(regarding.name, 230)}.${randomBytes(8).toString('hex')}`,
-      namespace: regarding.namespace,
+      namespace: namespaceOf(event),
     },
     eventTime: microTime(needs.time.now()),
     reportingController: needs.controller,

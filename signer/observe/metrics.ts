@@ -158,6 +158,20 @@ function instruments(registry: Registry) {
       "ServiceAccount tokens by how the API server's word on them was had.",
       'result',
     ),
+    /** `peer`: a trust domain with a FederatedTrustDomain. `reason` is a code of federation-outcomes.ts. */
+    federationAttempts: counter(
+      'federation_attempts_total',
+      'Attempts to get the bundle of another trust domain.',
+      'peer',
+      'reason',
+    ),
+    federationBundleAge: gauge(
+      'federation_bundle_age_seconds',
+      'Since the bundle of another trust domain was last confirmed.',
+      'peer',
+    ),
+    /** `use`: x509-svid or jwt-svid. */
+    federationKeys: gauge('federation_keys', 'Keys held of another trust domain.', 'peer', 'use'),
     /** `stream`: log or audit. */
     outputLinesDropped: counter(
       'output_lines_dropped_total',

@@ -12,9 +12,11 @@ import { createStatusWriter } from '../issuance/status.ts';
 import { createWake } from '../issuance/wake.ts';
 import { clockProblem } from '../kube/clock.ts';
 import { createInformer, type Informer, type InformerSpec } from '../kube/informer.ts';
+import type { CertificatesVersion } from '../kube/types.ts';
 import { childOf } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
+import type { ObservedBundle } from '../trust/bundle.ts';
 import type { RootVisibility } from '../trust/root-visibility.ts';
 import { type MakePart, type Part, type SignerProfile, settingsOf } from './profile.ts';
 import { createPublishing, followBundles } from './publishing.ts';
@@ -29,7 +31,7 @@ export interface Signer {
   readonly profile: SignerProfile;
   readonly pool: PoolView;
   readonly requests: Pick<Informer<unknown>, 'versions' | 'isMissing'>;
-  readonly bundles: Pick<Informer<unknown>, 'isMissing'>;
+  readonly bundles: Informer<ObservedBundle, CertificatesVersion>;
   /** What identities depend on besides pods. */
   readonly facts: readonly Informer<unknown>[];
   /** What must be known before requests are answered. */

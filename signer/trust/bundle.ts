@@ -1,6 +1,6 @@
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
-import type { Result } from '../../spiffe/pki/result.ts';
+import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { poolLimits } from '../authority/document.ts';
 import type { PoolMark } from '../authority/sequence.ts';
@@ -15,7 +15,7 @@ export interface DesiredBundle {
   readonly name: string;
   readonly signerName: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** Identifies the pool that it is made from. */
+  /** Identifies what it is made from. */
   readonly annotations: Readonly<Record<string, string>>;
   /** PEM of the roots, in the order of the pool. */
   readonly trustBundle: string;
@@ -46,30 +46,34 @@ export function desiredBundle(input: {
   readonly roots: readonly CertificateFacts[];
   readonly mark: PoolMark;
 }): Result<DesiredBundle> {
-  const refuse = (reason: string): Result<DesiredBundle> => ({ ok: false, reason });
-  const roots = new Map(input.roots.map((root) => [root.sha256Hex, root]));
-  if (roots.size === 0) return refuse('the pool has no root to publish');
+  const pem = trustBundleOf(input.roots);
+  if (!pem.ok) return pem;
+  return success({
+    name: bundleName(input.signerName, input.suffix, input.canarying),
+    signerName: input.signerName,
+    labels: bundleLabels(input.trustDomain, input.canarying),
+    annotations: {
+      [markKeys.sequence]: String(input.mark.sequence),
+      [markKeys.content]: input.mark.content,
+    },
+    ...pem.value,
+  });
+}
+
+/** The content of a bundle: each root once, in this order. */
+export function trustBundleOf(
+  certificates: readonly CertificateFacts[],
+): Result<Pick<DesiredBundle, 'trustBundle' | 'roots'>> {
+  const roots = new Map(certificates.map((root) => [root.sha256Hex, root]));
+  if (roots.size === 0) return failure('there is no root to publish');
   for (const root of roots.values()) {
-    if (!root.isCa) return refuse(`the root with SHA-256 ${root.sha256Hex} is not a CA certificate`);
+    if (!root.isCa) return failure(`the root with SHA-256 ${root.sha256Hex} is not a CA certificate`);
   }
   const trustBundle = [...roots.values()].map((root) => encodePem('CERTIFICATE', root.der)).join('');
   if (trustBundle.length > maxBundleBytes) {
-    return refuse(`the roots take ${trustBundle.length} bytes of PEM; a ClusterTrustBundle holds 1 MiB`);
+    return failure(`the roots take ${trustBundle.length} bytes of PEM; a ClusterTrustBundle holds 1 MiB`);
   }
-  return {
-    ok: true,
-    value: {
-      name: bundleName(input.signerName, input.suffix, input.canarying),
-      signerName: input.signerName,
-      labels: bundleLabels(input.trustDomain, input.canarying),
-      annotations: {
-        [markKeys.sequence]: String(input.mark.sequence),
-        [markKeys.content]: input.mark.content,
-      },
-      trustBundle,
-      roots: new Set(roots.keys()),
-    },
-  };
+  return success({ trustBundle, roots: new Set(roots.keys()) });
 }
 
 /** What we keep of a ClusterTrustBundle that the watch shows. */

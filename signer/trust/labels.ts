@@ -23,19 +23,24 @@ export type Canarying = 'live' | 'preview';
  * The labels of published roots: ours, and those of the SPIFFE filesystem-delivery draft (appendix B), by
  * which a pod's projection selects the ClusterTrustBundle of one peer trust domain. Roots without a trust domain are not
  * SPIFFE roots, so their label `canarying` is ours.
+ *
+ * @param trustDomain of the pods that use the roots.
+ * @param peer the trust domain that the roots verify.
  */
 export function bundleLabels(
   trustDomain: string | undefined,
   canarying: Canarying = 'live',
+  peer = trustDomain,
 ): Record<string, string> {
   return {
     [managedBy.key]: managedBy.value,
     ...(trustDomain === undefined && { 'kubespiffe.io/canarying': canarying }),
-    ...(trustDomain !== undefined && {
-      'k8s.spiffe.io/canarying': canarying,
-      'k8s.spiffe.io/workload-trust-domain': trustDomainLabel(trustDomain),
-      'k8s.spiffe.io/peer-trust-domain': trustDomainLabel(trustDomain),
-    }),
+    ...(trustDomain !== undefined &&
+      peer !== undefined && {
+        'k8s.spiffe.io/canarying': canarying,
+        'k8s.spiffe.io/workload-trust-domain': trustDomainLabel(trustDomain),
+        'k8s.spiffe.io/peer-trust-domain': trustDomainLabel(peer),
+      }),
   };
 }
 

@@ -12,8 +12,8 @@ export type DesiredBundles = ReadonlyMap<string, Result<DesiredBundle>>;
 export interface BundleSource {
   /** From what this replica has seen. A failure is the reason why nothing is known; then nothing is written. */
   desired(): Result<DesiredBundles>;
-  /** The same, read live from the API server. Throws what the transport throws. */
-  readDesired(signal: AbortSignal): Promise<Result<DesiredBundles>>;
+  /** The same, read live from the API server, at least for the bundle of this name. Throws what the transport throws. */
+  readDesired(signal: AbortSignal, name: string): Promise<Result<DesiredBundles>>;
   onChange(listener: () => void): void;
 }
 
@@ -74,7 +74,7 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): Tr
   /** @returns why nothing was written, or undefined. Throws what the transport throws. */
   async function repair(name: string, found: string, signal: AbortSignal): Promise<string | undefined> {
     const known = observed.get(name);
-    const desired = await source.readDesired(signal);
+    const desired = await source.readDesired(signal, name);
     if (!desired.ok) return desired.reason;
     const bundle = desired.value.get(name);
     if (!bundle) return undefined;

@@ -33,7 +33,7 @@ const mayUse: Record<string, readonly string[]> = {
   'signer/issuance': facts,
   'signer/signers': ['signer/config', 'signer/issuance', 'signer/trust', ...facts],
   'signer/trust': facts,
-  'signer/federation': ['signer/trust', ...facts],
+  'signer/federation': ['signer/config', 'signer/trust', ...facts],
   // The wiring of the endpoints. Inside, imports go from http to svid to caller.
   'signer/token': [
     'signer/config',
@@ -95,7 +95,9 @@ function sources(folder: string): string[] {
 /** Who gets what, and for how long: the same facts always give the same answer. */
 const deciding = [
   'signer/federation/federated-trust-domain.ts',
+  'signer/federation/federation-status.ts',
   'signer/federation/foreign-bundle.ts',
+  'signer/federation/schedule.ts',
   'signer/identity/guard-rails.ts',
   'signer/identity/identify.ts',
   'signer/identity/registered-name.ts',

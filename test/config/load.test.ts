@@ -62,6 +62,8 @@ test('the trust domain alone is enough', async () => {
     takeoverDelayMs: 1000,
     metricsAddress: { host: '127.0.0.1', port: 9402 },
     logLevel: 'info',
+    federation: false,
+    federationAllowedAddresses: [],
     signers: {
       spiffe: { ...ofEachSigner, enabled: true, pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' } },
       'pod-identity': {

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { parse } from 'yaml';
 import { crdReference } from '../../scripts/crd-reference.ts';
 import { authorityStates } from '../../signer/authority/states.ts';
+import { federationOutcomes } from '../../signer/observe/federation-outcomes.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes } from '../../signer/observe/reasons.ts';
 import { refusals } from '../../signer/observe/refusals.ts';
@@ -80,6 +81,15 @@ test('every problem of the pool has its heading', async () => {
     headings.filter((heading) => !problems.includes(heading)),
     [],
   );
+});
+
+test('every outcome of federation has its heading, and the condition that it sets', async () => {
+  const page = await readPage('docs/reference/outcomes.md');
+  assert.deepEqual(titlesBelow(page, 'Of federation').sort(), Object.keys(federationOutcomes).sort());
+  for (const [reason, { condition }] of Object.entries(federationOutcomes)) {
+    const paragraph = page.text.split(`\n### ${reason}\n\n`)[1]?.split('\n\n')[0] ?? '';
+    if (condition !== 'none') assert.ok(paragraph.includes(`\`${condition}\` is True`), reason);
+  }
 });
 
 test('every readiness check and every error code has its heading', async () => {

@@ -4,7 +4,10 @@ import fc from 'fast-check';
 import { countingOnes, readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import { federationRows } from '../manifests/federation-rows.ts';
 
-const metadata = { name: 'partner', uid: 'u', generation: 2, creationTimestamp: '2026-11-29T12:00:00Z' };
+const metadata = {
+  ...{ name: 'partner', uid: 'u', resourceVersion: '7', generation: 2 },
+  creationTimestamp: '2026-11-29T12:00:00Z',
+};
 
 describe('reading a FederatedTrustDomain', () => {
   for (const { what, spec, problem } of federationRows) {
@@ -32,7 +35,8 @@ describe('reading a FederatedTrustDomain', () => {
       status: { sequence: 7 },
     });
     assert.deepEqual(rest, {
-      ...{ name: 'partner', uid: 'u', generation: 2, createdAt: '2026-11-29T12:00:00Z' },
+      ...{ name: 'partner', uid: 'u', resourceVersion: '7', generation: 2 },
+      createdAt: '2026-11-29T12:00:00Z',
       ...{ trustDomain: 'partner.example', isPaused: true, refreshRequest: 'now' },
       ...{ refresh: { minSeconds: 60, maxSeconds: 3600 }, status: { sequence: 7 } },
     });

@@ -72,6 +72,15 @@ describe('reading the bundle of another trust domain', () => {
     assert.doesNotMatch(text, /other/);
   });
 
+  it('is printed the same in whatever order its publisher has the keys', async () => {
+    const keys = [x509KeyOf(ca), x509KeyOf(await makeCa({ ...years, uris })), jwtKeyOf('a'), jwtKeyOf('b')];
+    const texts = [keys, keys.toReversed()].map((each) => {
+      const result = read({ keys: each });
+      return result.ok && printForeignBundle(result.value);
+    });
+    assert.equal(texts[0], texts[1]);
+  });
+
   it('leaves out keys of an unknown use, and says so', () => {
     const result = read({
       keys: [x509KeyOf(ca), { ...jwtKeyOf('a'), use: 'wit-svid' }, { ...jwtKeyOf('b'), use: undefined }],

@@ -36,6 +36,7 @@ var judges = map[string]func(arguments []string) (verdict, error){
 	"mtls-peer":           judgeMTLSPeer,
 	"workload-api":        judgeWorkloadAPI,
 	"workload-api-server": serveWorkloadAPI,
+	"serve-bundle":        judgeServeBundle,
 	"pcr-create":          judgePCRCreate,
 	"pcr-status":          judgePCRStatus,
 	"ctb":                 judgeCTB,

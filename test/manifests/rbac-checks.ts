@@ -111,6 +111,50 @@ const event = (name: string) => ({
   regarding: { kind: 'Pod', namespace: 'default', name: 'web' },
 });
 
+/** The same for what federation is granted besides. */
+export async function federationChecks(controlPlane: ControlPlane): Promise<Check[]> {
+  const resources = `${registrations}/federatedtrustdomains`;
+  const spec = { trustDomain: 'partner.example', bundle: '{}' };
+  const metadata = { name: 'partner' };
+  await create(controlPlane, resources, {
+    ...{ apiVersion: 'kubespiffe.io/v1alpha1', kind: 'FederatedTrustDomain', metadata, spec },
+  });
+  const bundles = `${certificates}/clustertrustbundles`;
+  const root = controlPlane.authority.certificate;
+  const existing = 'kubespiffe.io:spiffe:peer.gone.example';
+  await create(controlPlane, bundles, bundle(root, existing));
+  const get = (path: string) => (signer: Speaker) => signer('GET', path);
+  const status = { status: { sequence: 1 } };
+  const name = 'kubespiffe.io:spiffe:peer.partner.example';
+  const publish = (signer: Speaker) =>
+    signer(
+      'PATCH',
+      `${bundles}/${name}?fieldManager=kubespiffe&force=true&${dryRun}`,
+      bundle(root, name),
+      applyPatch,
+    );
+  const grant = (verb: string, purpose: string, call: Check['call']): Check => ({
+    ...{ grant: `federatedtrustdomains ${verb}`, purpose, call },
+  });
+  return [
+    grant('list', 'read which trust domains are federated', get(resources)),
+    grant('watch', 'see which trust domains are federated from now on', get(`${resources}?${watch}`)),
+    grant('get', 'read a bundle live before publishing it', get(`${resources}/partner`)),
+    {
+      grant: 'federatedtrustdomains/status patch',
+      purpose: 'keep the bundle that it fetched',
+      call: (signer) => signer('PATCH', `${resources}/partner/status?${dryRun}`, status, mergePatch),
+    },
+    { grant: 'clustertrustbundles create', purpose: 'publish the roots of a partner', call: publish },
+    { grant: 'clustertrustbundles patch', purpose: 'keep the roots of a partner right', call: publish },
+    {
+      grant: 'clustertrustbundles delete',
+      purpose: 'end the trust in a partner',
+      call: (signer) => signer('DELETE', `${bundles}/${existing}?${dryRun}`),
+    },
+  ];
+}
+
 /** The same for what the signer is granted for kubespiffe.io/service-dns besides. */
 export async function serviceDnsChecks(controlPlane: ControlPlane): Promise<Check[]> {
   const node = await joinNode(controlPlane, 'node-dns');

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { makeStateFolder, removeStateFolder } from '../cluster/state-folder.ts';
+import { aPool } from '../contract/installation.ts';
 import {
   installTokenEndpoint,
   startTokenSigner,
@@ -11,12 +12,13 @@ import {
   tokenFor,
 } from '../contract/token-endpoint.ts';
 import { answerTo, create, createPod, requestFor, requestOfOldKubelet } from '../contract/workloads.ts';
+import { x509KeyOf } from '../federation/bundles.ts';
 import { run } from '../tools/run.ts';
 import { type AskedFor, auditLogIn } from './audit-log.ts';
 import { rolesAt } from './roles.ts';
 
 const crds = join(import.meta.dirname, '../../manifests/crds');
-const componentRoles = ['roots-configmap', 'service-dns'].map((name) =>
+const componentRoles = ['roots-configmap', 'service-dns', 'federation'].map((name) =>
   join(import.meta.dirname, `../../manifests/${name}/rbac.yaml`),
 );
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
@@ -25,6 +27,7 @@ const rolePaths = [
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signer`,
   `${rbac}/clusterroles/kubespiffe-token-endpoint`,
   `${rbac}/clusterroles/kubespiffe-roots-configmap`,
+  `${rbac}/clusterroles/kubespiffe-federation`,
   `${rbac}/clusterroles/kubespiffe-service-dns`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-service-dns`,
 ];
@@ -64,7 +67,10 @@ before(async () => {
   const created = await run([...words, '--kubeconfig', controlPlane.kubeconfig]);
   assert.equal(created.code, 0, created.stderr);
   endpoint = await startTokenSigner(installed, {
-    flags: ['--roots-config-map', 'kubespiffe-roots', '--service-dns-enabled', 'true'],
+    flags: [
+      ...['--roots-config-map', 'kubespiffe-roots', '--service-dns-enabled', 'true'],
+      ...['--federation', 'true'],
+    ],
   });
   await endpoint.signer.ready();
 });
@@ -113,6 +119,21 @@ async function useEverything(): Promise<void> {
     await repaired(`${path}/web`, ({ status }) => status?.conditions?.length > 0);
   }
   await repaired(`${registrations}/clusterregistrationpolicies/default`, ({ spec }) => spec !== undefined);
+
+  const federated = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
+  const { authorities } = await aPool({ trustDomain: 'partner.example' });
+  const key = x509KeyOf({ certificate: authorities[0]?.certificate ?? '' });
+  await create(controlPlane, federated, {
+    ...{ apiVersion: 'kubespiffe.io/v1alpha1', kind: 'FederatedTrustDomain', metadata: { name: 'partner' } },
+    spec: { trustDomain: 'partner.example', bundle: JSON.stringify({ keys: [key] }) },
+  });
+  const peer = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:peer.partner.example';
+  await repaired(peer, ({ spec }) => spec !== undefined);
+  await controlPlane.request('DELETE', `${federated}/partner`);
+  await waitFor(
+    'the bundle of the partner to go',
+    async () => (await controlPlane.request('GET', peer)).status === 404,
+  );
 
   const namespace = '/api/v1/namespaces/shop';
   const configMap = `${namespace}/configmaps/kubespiffe-roots`;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
 import { loadConfig } from '../../signer/config/load.ts';
 import { registrationSpecs } from '../../signer/identity/registration-specs.ts';
 import { allServices } from '../../signer/kube/services.ts';
@@ -16,6 +16,7 @@ import {
   bundle,
   type Check,
   denial,
+  federationChecks,
   registrationPolicy,
   rootsConfigMap,
   serviceDnsChecks,
@@ -25,9 +26,8 @@ import { type Roles, rolesAt } from './roles.ts';
 import { type Answer, asServiceAccount, type Method, type Speaker } from './speaker.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
-const components = ['token-endpoint', 'roots-configmap', 'service-dns'].map((name) =>
-  join(import.meta.dirname, `../../manifests/${name}/rbac.yaml`),
-);
+const rbacOf = (name: string) => join(import.meta.dirname, `../../manifests/${name}/rbac.yaml`);
+const components = ['token-endpoint', 'roots-configmap', 'service-dns'].map(rbacOf);
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
 const rolePaths = [
   `${rbac}/clusterroles/kubespiffe-signer`,
@@ -40,6 +40,9 @@ const serviceDnsRolePaths = [
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-service-dns`,
 ] as const;
 
+/** Not bound before its own test: it grants for every bundle what the others grant by name. */
+const federationRolePath = `${rbac}/clusterroles/kubespiffe-federation`;
+
 let controlPlane: ControlPlane;
 let signer: Speaker;
 /** Roles with the checks of what they grant. The same grant may be in several, for other names. */
@@ -48,7 +51,9 @@ let granted: { readonly roles: Roles; readonly checks: readonly Check[] }[];
 before(async () => {
   controlPlane = await startControlPlane({ nodeRestriction: true });
   await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
-  for (const file of components) await controlPlane.kubectl(['apply', '--server-side', '-f', file]);
+  for (const file of [...components, rbacOf('federation')])
+    await controlPlane.kubectl(['apply', '--server-side', '-f', file]);
+  await controlPlane.request('DELETE', `${rbac}/clusterrolebindings/kubespiffe-federation`);
   signer = await asServiceAccount(controlPlane, { namespace: 'kubespiffe', name: 'kubespiffe-signer' });
   granted = [
     { roles: rolesAt(controlPlane, rolePaths), checks: await signerChecks(controlPlane) },
@@ -81,7 +86,7 @@ test('the signer checks for every right that the manifests grant it, and for no 
   const argv = [
     ...['--trust-domain', 'example.org', '--roots-config-map', 'kubespiffe-roots'],
     ...['--token-address', ':8443', '--jwt-issuer', 'https://id.example.org'],
-    ...['--service-dns-enabled', 'true'],
+    ...['--service-dns-enabled', 'true', '--federation', 'true'],
   ];
   const loaded = await loadConfig({ argv, env: {}, readFile: async () => '' });
   assert.ok(loaded.kind === 'config');
@@ -97,7 +102,7 @@ test('the signer checks for every right that the manifests grant it, and for no 
       [grantedBy, group, subresource ? `${resource}/${subresource}` : resource, name, verb].join(' '),
     );
   const rights: string[] = [];
-  for (const path of [...rolePaths, ...serviceDnsRolePaths]) {
+  for (const path of [...rolePaths, ...serviceDnsRolePaths, federationRolePath]) {
     const { kind, metadata, rules } = (await controlPlane.request('GET', path)).body as GrantingRole;
     const role = `${kind} ${metadata.name}${metadata.namespace ? ` in namespace ${metadata.namespace}` : ''}`;
     for (const { apiGroups, resources, resourceNames = [''], verbs } of rules)
@@ -109,8 +114,12 @@ test('the signer checks for every right that the manifests grant it, and for no 
   assert.deepEqual(checked.sort(), rights.sort());
 });
 
-test('each verb is needed: without it, what it is for is forbidden', async (t) => {
-  for (const { roles, check } of granted.flatMap(({ roles, checks }) =>
+/** Takes each verb away in turn, and gives it back. */
+async function assertEachIsNeeded(
+  t: TestContext,
+  rights: readonly { readonly roles: Roles; readonly checks: readonly Check[] }[],
+): Promise<void> {
+  for (const { roles, check } of rights.flatMap(({ roles, checks }) =>
     checks.map((check) => ({ roles, check })),
   )) {
     await t.test(`without "${check.grant}" the signer cannot ${check.purpose}`, async () => {
@@ -129,7 +138,9 @@ test('each verb is needed: without it, what it is for is forbidden', async (t) =
       await waitFor(`${check.grant} to be granted again`, () => isAllowed(check), { everyMs: 20 });
     });
   }
-});
+}
+
+test('each verb is needed: without it, what it is for is forbidden', (t) => assertEachIsNeeded(t, granted));
 
 test('the FlowSchema has every call of the signer but TokenReviews and Events', async () => {
   const at = '/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/kubespiffe-signer';
@@ -315,4 +326,21 @@ test('what is not the signer’s business is refused', async (t) => {
       assert.ok(isRefusal(answer), `${answer.status} ${answer.message}`);
     });
   }
+});
+
+test('federation has the rights that it needs, and still publishes for no other signer', async (t) => {
+  await controlPlane.kubectl(['apply', '--server-side', '-f', rbacOf('federation')]);
+  const roles = rolesAt(controlPlane, [federationRolePath]);
+  const checks = await federationChecks(controlPlane);
+  assert.deepEqual(checks.map(({ grant }) => grant).sort(), (await roles.grants()).sort());
+  await assertEachIsNeeded(t, [{ roles, checks }]);
+  const name = 'other.example:spiffe:peer.partner.example';
+  const refused = await signer(
+    'PATCH',
+    `/apis/certificates.k8s.io/v1/clustertrustbundles/${name}?fieldManager=kubespiffe&force=true`,
+    bundle(controlPlane.authority.certificate, name, 'other.example/spiffe'),
+    'application/apply-patch+yaml',
+  );
+  assert.equal(refused.status, 403);
+  assert.match(refused.message, /attest|not permitted/);
 });

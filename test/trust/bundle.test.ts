@@ -66,7 +66,7 @@ describe('a trust bundle', () => {
   it('is never made empty', () => {
     assert.deepEqual(desiredBundle({ ...names, roots: [] }), {
       ok: false,
-      reason: 'the pool has no root to publish',
+      reason: 'there is no root to publish',
     });
   });
 

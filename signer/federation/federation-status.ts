@@ -1,0 +1,158 @@
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import { transitionsIn } from '../kube/conditions.ts';
+import {
+  explainFederation,
+  type FederationReason,
+  federationOutcomes,
+} from '../observe/federation-outcomes.ts';
+import type { FederatedTrustDomain } from './federated-trust-domain.ts';
+import { type ForeignBundle, printForeignBundle } from './foreign-bundle.ts';
+
+/** What came of an attempt to get a bundle. */
+export type AttemptOutcome =
+  /** `isChanged`: it is another one than before. */
+  | { readonly kind: 'taken'; readonly bundle: ForeignBundle; readonly isChanged: boolean }
+  | { readonly kind: 'failed'; readonly reason: FederationReason; readonly detail: string }
+  /** Nothing was tried. */
+  | { readonly kind: 'idle'; readonly reason: FederationReason; readonly detail: string };
+
+/** The status of a FederatedTrustDomain, as docs/reference/crds.md describes it. In a merge patch, null removes a member. */
+export interface FederationStatus {
+  readonly observedGeneration: number;
+  readonly observedRefresh: string | null;
+  readonly conditions: readonly FederationStatusCondition[];
+  readonly nextAttemptTime: string | null;
+  readonly lastAttemptTime?: string;
+  readonly lastSuccessTime?: string;
+  readonly bundleGeneration?: number;
+  readonly sequence?: number | null;
+  readonly x509Keys?: number;
+  readonly jwtKeys?: number;
+  readonly firstExpiryTime?: string | null;
+  readonly clusterTrustBundle?: string | null;
+  readonly bundle?: string;
+}
+
+export interface FederationStatusCondition {
+  readonly type: 'Ready' | 'Stale' | 'BundleInvalid' | 'Unreachable';
+  readonly status: 'True' | 'False';
+  readonly reason: string;
+  readonly message: string;
+  readonly observedGeneration: number;
+  /** RFC 3339, when `status` changed last. */
+  readonly lastTransitionTime: string;
+}
+
+/** A bundle that was not confirmed for so many refresh intervals is stale. */
+const staleIntervals = 3;
+const longestMessage = 1024;
+
+/**
+ * What is to be in the status after an attempt. Members that stay are left out, such as the last good bundle after a
+ * failure. Pure.
+ */
+export function federationStatus(
+  resource: FederatedTrustDomain,
+  outcome: AttemptOutcome,
+  at: {
+    readonly now: Seconds;
+    /** Undefined where nothing is tried. */
+    readonly next: Seconds | undefined;
+    readonly intervalSeconds: number;
+    /** The ClusterTrustBundle in which the roots are published. */
+    readonly clusterTrustBundle: string;
+  },
+): FederationStatus {
+  const { generation, status } = resource;
+  const nowText = rfc3339(at.now);
+  const lastSuccess = outcome.kind === 'taken' ? at.now : secondsOf(status.lastSuccessTime);
+  const isHeld = outcome.kind === 'taken' || typeof status.bundle === 'string';
+  const age = lastSuccess === undefined ? Number.POSITIVE_INFINITY : at.now - lastSuccess;
+  const isStale = isHeld && outcome.kind !== 'idle' && age > staleIntervals * at.intervalSeconds;
+  const since = transitionsIn(status);
+  const condition = (
+    type: FederationStatusCondition['type'],
+    isTrue: boolean,
+    reason: string,
+    message: string,
+  ): FederationStatusCondition => {
+    const value = isTrue ? 'True' : 'False';
+    return {
+      type,
+      status: value,
+      reason,
+      message: message.length > longestMessage ? `${message.slice(0, longestMessage - 1)}…` : message,
+      observedGeneration: generation,
+      lastTransitionTime: since.get(`${type}=${value}`) ?? nowText,
+    };
+  };
+  const [reason, message] = said(outcome, isHeld);
+  const isReady = isHeld && !isStale && (outcome.kind !== 'idle' || outcome.reason === 'Paused');
+  const held = isStale ? 'BundleStale' : 'BundleHeld';
+  const raised = outcome.kind === 'failed' ? federationOutcomes[outcome.reason].condition : 'none';
+  const confirmed = lastSuccess === undefined ? 'never' : `last at ${rfc3339(lastSuccess)}`;
+  return {
+    observedGeneration: generation,
+    observedRefresh: resource.refreshRequest ?? null,
+    conditions: [
+      outcome.kind === 'failed' && isHeld
+        ? condition('Ready', isReady, held, explainFederation(held, message))
+        : condition('Ready', isReady, reason, message),
+      condition('Stale', isStale, isStale ? held : 'Fresh', `The bundle was confirmed ${confirmed}.`),
+      raised === 'BundleInvalid'
+        ? condition('BundleInvalid', true, reason, message)
+        : condition('BundleInvalid', false, 'Valid', 'No bundle was refused at the last attempt.'),
+      raised === 'Unreachable'
+        ? condition('Unreachable', true, reason, message)
+        : condition(
+            'Unreachable',
+            false,
+            'Reachable',
+            'The endpoint answered at the last attempt, or was not needed.',
+          ),
+    ],
+    nextAttemptTime: at.next === undefined ? null : rfc3339(at.next),
+    ...(outcome.kind !== 'idle' && { lastAttemptTime: nowText }),
+    ...(outcome.kind === 'taken' && {
+      ...ofBundle(outcome.bundle, at.clusterTrustBundle),
+      ...{ lastSuccessTime: nowText, bundleGeneration: generation },
+    }),
+  };
+}
+
+function said(outcome: AttemptOutcome, isHeld: boolean): [reason: FederationReason, message: string] {
+  if (outcome.kind === 'taken') {
+    const { sequence, roots, jwtKeys, ignored } = outcome.bundle;
+    const numbered = sequence === undefined ? 'without a sequence' : `sequence ${sequence}`;
+    const left = ignored.length === 0 ? '' : `; left out: ${ignored.slice(0, 3).join('; ')}`;
+    const detail = `held: ${numbered}, X.509 roots: ${roots.length}, JWT keys: ${jwtKeys.size}${left}`;
+    return ['BundleTaken', explainFederation('BundleTaken', detail)];
+  }
+  const { reason } = outcome;
+  if (reason === 'Paused') {
+    return [
+      reason,
+      explainFederation(reason, isHeld ? 'The bundle that was taken last stays' : 'No bundle is held'),
+    ];
+  }
+  return [reason, explainFederation(reason, outcome.detail)];
+}
+
+function ofBundle(bundle: ForeignBundle, clusterTrustBundle: string) {
+  const { roots } = bundle;
+  const first = Math.min(...roots.map(({ notAfter }) => notAfter));
+  return {
+    sequence: bundle.sequence ?? null,
+    x509Keys: roots.length,
+    jwtKeys: bundle.jwtKeys.size,
+    firstExpiryTime: roots.length > 0 ? rfc3339(first) : null,
+    clusterTrustBundle: roots.length > 0 ? clusterTrustBundle : null,
+    bundle: printForeignBundle(bundle),
+  };
+}
+
+/** Seconds since the epoch of an RFC 3339 time; undefined for anything else. */
+export function secondsOf(value: unknown): Seconds | undefined {
+  const ms = typeof value === 'string' ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(ms) ? undefined : Math.floor(ms / 1000);
+}

@@ -1,0 +1,86 @@
+import { createAddressRule } from '../../client/address-rule.ts';
+import type { Config } from '../config/config.ts';
+import type { EventRecorder } from '../kube/events.ts';
+import { createInformer, type Informer, type InformerNeeds } from '../kube/informer.ts';
+import type { Membership } from '../kube/membership.ts';
+import { ranking } from '../kube/ranking.ts';
+import type { CertificatesVersion } from '../kube/types.ts';
+import type { Logger } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { ObservedBundle } from '../trust/bundle.ts';
+import { createTrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
+import { allFederatedTrustDomains, type FederatedTrustDomain } from './federated-trust-domain.ts';
+import { secondsOf } from './federation-status.ts';
+import { createPeerBundles } from './peer-bundles.ts';
+import { createRefresher } from './refresher.ts';
+import { createRemover } from './remover.ts';
+
+export interface FederationNeeds extends InformerNeeds {
+  readonly config: Pick<Config, 'trustDomain' | 'takeoverDelayMs' | 'federationAllowedAddresses'>;
+  /** The signer whose pods verify other trust domains. */
+  readonly signerName: string;
+  /** The ClusterTrustBundles of this signer. */
+  readonly bundles: Informer<ObservedBundle, CertificatesVersion>;
+  readonly membership: Membership;
+  readonly events: EventRecorder;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+export interface Federation {
+  readonly resources: Informer<FederatedTrustDomain>;
+  /** Run as long as the replica does. */
+  readonly parts: readonly { run(signal: AbortSignal): Promise<unknown> }[];
+}
+
+/** Other trust domains: their bundles are fetched and checked by one replica each, and published by all. */
+export function createFederation(needs: FederationNeeds): Federation {
+  const { config, bundles, membership, transport, metrics, signerName, time } = needs;
+  const { trustDomain, takeoverDelayMs } = config;
+  const resources = createInformer(needs, allFederatedTrustDomains);
+  const now = () => Math.floor(time.now() / 1000);
+  const peers = createPeerBundles({ resources, signerName, trustDomain, transport, now });
+  const common = {
+    ...needs,
+    takeoverDelayMs,
+    rankFor: (name: string) => ranking(name, membership.members()).indexOf(membership.self),
+    observed: bundles.store,
+    servedVersion: () => bundles.versions()?.[0],
+  };
+  metrics.beforeRender(() => setGauges(metrics, resources.store.values(), now()));
+  return {
+    resources,
+    parts: [
+      resources,
+      createTrustBundlePublisher({ ...common, source: peers }),
+      createRemover({ ...common, peers }),
+      createRefresher({
+        ...needs,
+        resources,
+        ownTrustDomain: trustDomain,
+        bundleNameOf: peers.nameOf,
+        addresses: createAddressRule(config.federationAllowedAddresses),
+      }),
+    ],
+  };
+}
+
+function setGauges(
+  { federationBundleAge, federationKeys }: Metrics,
+  resources: Iterable<FederatedTrustDomain>,
+  now: number,
+): void {
+  federationBundleAge.reset();
+  federationKeys.reset();
+  for (const { trustDomain: peer, status } of resources) {
+    const confirmedAt = secondsOf(status.lastSuccessTime);
+    if (confirmedAt === undefined) continue;
+    federationBundleAge.set({ peer }, now - confirmedAt);
+    for (const [use, count] of [
+      ['x509-svid', status.x509Keys],
+      ['jwt-svid', status.jwtKeys],
+    ] as const) {
+      if (typeof count === 'number') federationKeys.set({ peer, use }, count);
+    }
+  }
+}

@@ -1,0 +1,58 @@
+import type { AddressRule } from '../../client/address-rule.ts';
+import { fetchIfChanged } from '../../client/bundle-endpoint.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { failure, type Result, success } from '../../spiffe/pki/result.ts';
+import type { BundleOrigin } from './federated-trust-domain.ts';
+import { maxForeignBytes } from './foreign-bundle.ts';
+
+const timeoutMs = 30_000;
+/** Only of the web, and only within the origin: a SPIFFE endpoint needs none (SPIFFE Federation 5.2.2.2). */
+const maxWebRedirects = 3;
+
+export interface Fetched {
+  /** Undefined where the bundle is still the one of the ETag that was given. */
+  readonly document: Uint8Array | undefined;
+  readonly etag: string | undefined;
+}
+
+/**
+ * Gets the document of a bundle, in at most 30 s and 1 MiB. Proxies of the environment are not used: through them nobody
+ * could say which addresses are reached. Never throws.
+ *
+ * @param anchors for https_spiffe, the roots of the trust domain of the endpoint.
+ */
+export async function fetchBundle(
+  origin: Exclude<BundleOrigin, { kind: 'document' }>,
+  needs: {
+    readonly anchors: readonly CertificateFacts[];
+    readonly etag: string | undefined;
+    readonly addresses: AddressRule;
+    readonly signal: AbortSignal;
+  },
+): Promise<Result<Fetched>> {
+  const { url } = origin;
+  const refused = needs.addresses.hostProblem(url);
+  if (refused !== undefined) return failure(refused);
+  const isWeb = origin.kind === 'https_web';
+  const fetched = await fetchIfChanged({
+    url,
+    profile: isWeb
+      ? { name: 'https_web', ...(origin.rootsPem !== undefined && { rootsPem: origin.rootsPem }) }
+      : {
+          name: 'https_spiffe',
+          endpointId: origin.endpointId.uri,
+          rootsPem: needs.anchors.map(({ der }) => encodePem('CERTIFICATE', der)).join(''),
+        },
+    maxRedirects: isWeb ? maxWebRedirects : 0,
+    staysOnOrigin: true,
+    maxBytes: maxForeignBytes,
+    timeoutMs,
+    etag: needs.etag,
+    lookup: needs.addresses.lookup,
+    signal: needs.signal,
+    env: {},
+  });
+  if (!fetched.ok) return fetched;
+  return success({ document: fetched.value.body, etag: fetched.value.etag });
+}

@@ -1,0 +1,94 @@
+import { type BackoffPolicy, backoffMs } from '../kube/backoff.ts';
+import { conditionIn } from '../kube/conditions.ts';
+import type { FederationReason } from '../observe/federation-outcomes.ts';
+import type { FederatedTrustDomain } from './federated-trust-domain.ts';
+import { secondsOf } from './federation-status.ts';
+
+/** Why nothing is tried for a resource; undefined where its bundle is fetched or read. */
+export type Idle = { readonly reason: FederationReason; readonly detail: string } | undefined;
+
+/** What decides whether an attempt is due, and what was known at the last one. */
+export interface Attempted {
+  readonly generation: number;
+  readonly refreshRequest: string | undefined;
+  /** The reason why nothing was tried. */
+  readonly idle: FederationReason | undefined;
+  /** Epoch milliseconds. */
+  readonly nextAt: number;
+}
+
+/** The interval where a bundle has no refresh hint, in seconds (SPIFFE Federation 4.1.2). */
+const usualHintSeconds = 300;
+/** Up to this share of an interval is taken off at random, so that peers are not fetched all at once. */
+const jitterShare = 0.1;
+
+const idleReasons: readonly string[] = [
+  'Paused',
+  'FederationSpecInvalid',
+  'OwnTrustDomain',
+  'TrustDomainConflict',
+];
+
+/** Why nothing is tried. Pure. @param first the resource that counts for the trust domain. */
+export function idleOf(
+  resource: FederatedTrustDomain,
+  first: FederatedTrustDomain | undefined,
+  ownTrustDomain: string,
+): Idle {
+  const { origin, trustDomain } = resource;
+  if (trustDomain === ownTrustDomain) return { reason: 'OwnTrustDomain', detail: trustDomain };
+  if (first && first.uid !== resource.uid) return { reason: 'TrustDomainConflict', detail: first.name };
+  if (!origin.ok) return { reason: 'FederationSpecInvalid', detail: origin.reason };
+  return resource.isPaused ? { reason: 'Paused', detail: '' } : undefined;
+}
+
+/** What the status says of the last attempt, of whichever replica. Pure. */
+export function attemptedIn({ status }: FederatedTrustDomain): Attempted | undefined {
+  const { observedGeneration, observedRefresh, nextAttemptTime } = status;
+  if (typeof observedGeneration !== 'number') return undefined;
+  const reason = conditionIn(status, 'Ready')?.reason;
+  const isIdle = typeof reason === 'string' && idleReasons.includes(reason);
+  return {
+    generation: observedGeneration,
+    refreshRequest: typeof observedRefresh === 'string' ? observedRefresh : undefined,
+    idle: isIdle ? (reason as FederationReason) : undefined,
+    nextAt: (secondsOf(nextAttemptTime) ?? 0) * 1000,
+  };
+}
+
+/** Whether the resource has to be looked at now. Pure. @param now epoch milliseconds. */
+export function isDue(
+  resource: FederatedTrustDomain,
+  idle: Idle,
+  attempted: Attempted | undefined,
+  now: number,
+): boolean {
+  if (!attempted || attempted.generation !== resource.generation) return true;
+  if (attempted.refreshRequest !== resource.refreshRequest || attempted.idle !== idle?.reason) return true;
+  if (idle) return false;
+  // A clock that was set back must not stop it.
+  const longestWaitMs = 2 * resource.refresh.maxSeconds * 1000;
+  return now >= attempted.nextAt || attempted.nextAt > now + longestWaitMs;
+}
+
+/** How often the bundle is fetched, in seconds: as its publisher asks, within the bounds of the resource. Pure. */
+export function intervalSeconds(
+  { refresh, origin }: Pick<FederatedTrustDomain, 'refresh' | 'origin'>,
+  hintSeconds: number | undefined,
+): number {
+  // Nothing changes but by the resource. It is read again because roots expire.
+  if (origin.ok && origin.value.kind === 'document') return refresh.maxSeconds;
+  return Math.min(Math.max(hintSeconds ?? usualHintSeconds, refresh.minSeconds), refresh.maxSeconds);
+}
+
+/** How long to wait after an attempt, in milliseconds. Pure. @param failures in a row, this one included; 0 for success. */
+export function waitMs(interval: number, minSeconds: number, failures: number, jitter: () => number): number {
+  if (failures > 0) {
+    const policy: BackoffPolicy = {
+      baseMs: 2 * minSeconds * 1000,
+      maxMs: Math.max(interval, 2 * minSeconds) * 1000,
+    };
+    return backoffMs(policy, failures - 1, jitter);
+  }
+  return Math.max(minSeconds, interval * (1 - jitterShare * jitter())) * 1000;
+}

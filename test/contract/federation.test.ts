@@ -1,0 +1,364 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import type { ClusterTrustBundle } from '../../signer/kube/types.ts';
+import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { type BundleServer, startBundleServer } from '../judges/bundle-server.ts';
+import { serve, svidOf, type TestEndpoint, webCredentials } from './bundle-endpoint.ts';
+import { aPool, installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, create, createPod, requestFor } from './workloads.ts';
+
+const resources = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
+const manifests = join(import.meta.dirname, '../../manifests');
+const bundlePath = (trustDomain: string) =>
+  `/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:peer.${trustDomain}`;
+
+interface Resource {
+  metadata: { generation: number; uid: string };
+  status?: Record<string, unknown> & {
+    observedGeneration?: number;
+    observedRefresh?: string;
+    conditions?: { type: string; status: string; reason: string; message: string }[];
+  };
+}
+
+/** A trust domain that is not ours: its pool, and the bundle that it serves. */
+async function foreignPool(trustDomain: string, sequence = 1): Promise<Pool> {
+  const document: PoolDocument = await aPool({ trustDomain });
+  const jwt = await createJwtAuthority({ key: 'es256', now: Math.floor(Date.now() / 1000) });
+  const compiled = compilePool(
+    { ...document, sequence, authorities: [...document.authorities, jwt] },
+    trustDomain,
+  );
+  assert.ok(compiled.ok, compiled.ok ? '' : compiled.problem.message);
+  return compiled.pool;
+}
+const bundleOf = (pool: Pool, refreshHint = 30) => String(spiffeBundleDocument(pool, refreshHint)?.bytes);
+const rootOf = (pool: Pool) => rootsOf(pool)[0] ?? '';
+const rootsOf = ({ roots }: Pool) => roots.map(({ der }) => new X509Certificate(der).fingerprint256).sort();
+
+describe('federation', () => {
+  let controlPlane: ControlPlane;
+  let signer: SignerProcess;
+  let web: BundleServer;
+  let webCertificate: string;
+  let partner: Pool;
+  const servers: (BundleServer | TestEndpoint)[] = [];
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    const kubeconfig = await installSigner(controlPlane);
+    await controlPlane.kubectl(['apply', '-k', join(manifests, 'crds')]);
+    await controlPlane.kubectl(['apply', '-f', join(manifests, 'federation/rbac.yaml')]);
+    await putPool(controlPlane, await aPool());
+    partner = await foreignPool('partner.example', 5);
+    const { key, cert } = await webCredentials();
+    webCertificate = cert;
+    web = await startBundleServer({
+      ...{ trustDomain: 'partner.example', bundle: bundleOf(partner), credentials: key + cert },
+      hasSvid: false,
+    });
+    servers.push(web);
+    signer = await startSigner({
+      kubeconfig,
+      flags: ['--federation', 'true', '--federation-allowed-addresses', '127.0.0.0/8'],
+    });
+    await signer.ready();
+  });
+  after(async () => {
+    await signer?.child.stop();
+    await Promise.all(servers.map((server) => ('stop' in server ? server.stop() : server.close())));
+    await controlPlane?.stop();
+  });
+
+  const federate = (name: string, spec: object) =>
+    create<Resource>(controlPlane, resources, {
+      ...{ apiVersion: 'kubespiffe.io/v1alpha1', kind: 'FederatedTrustDomain', metadata: { name }, spec },
+    });
+  const webEndpoint = (url: string, caBundle = webCertificate) => ({ url, profile: 'https_web', caBundle });
+
+  /** The condition Ready and the status, once it is as expected. */
+  async function statusOnce(
+    name: string,
+    isRight: (ready: string, status: NonNullable<Resource['status']>) => boolean,
+  ): Promise<NonNullable<Resource['status']>> {
+    let last: unknown;
+    return waitFor(
+      `the status of ${name}`,
+      async () => {
+        const { status, metadata } = (await controlPlane.request('GET', `${resources}/${name}`))
+          .body as Resource;
+        last = status;
+        const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+        const isNew = status?.observedGeneration === metadata.generation;
+        return status && ready && isNew && isRight(`${ready.status} ${ready.reason}`, status) && status;
+      },
+      { timeoutMs: 20_000 },
+    ).catch((error) => {
+      throw new Error(`${error}: ${JSON.stringify(last)}`);
+    });
+  }
+  const is = (ready: string) => (found: string) => found === ready;
+  const says = (status: Resource['status'], type: string) =>
+    status?.conditions?.find((each) => each.type === type)?.message ?? '';
+  const refresh = (name: string, value: string) =>
+    controlPlane.request('PATCH', `${resources}/${name}`, {
+      metadata: { annotations: { 'kubespiffe.io/refresh': value } },
+    });
+  async function publishedRoots(trustDomain: string): Promise<string[] | undefined> {
+    const { status, body } = await controlPlane.request('GET', bundlePath(trustDomain));
+    if (status !== 200) return undefined;
+    const pem = (body as ClusterTrustBundle).spec.trustBundle.match(/-----BEGIN[\s\S]*?-----END.*\n/g) ?? [];
+    return pem.map((each) => new X509Certificate(each).fingerprint256).sort();
+  }
+  const publishedOnce = (trustDomain: string, expected: readonly string[]) =>
+    waitFor(`the roots of ${trustDomain}`, async () => {
+      const found = await publishedRoots(trustDomain);
+      return JSON.stringify(found) === JSON.stringify(expected);
+    });
+
+  it('fetches the bundle that go-spiffe serves to the web, and publishes it for pods of this trust domain', async () => {
+    await federate('partner', { trustDomain: 'partner.example', bundleEndpoint: webEndpoint(web.url) });
+    const status = await statusOnce('partner', is('True BundleTaken'));
+    assert.deepEqual(
+      [status.sequence, status.x509Keys, status.jwtKeys, status.clusterTrustBundle],
+      [5, 1, 1, 'kubespiffe.io:spiffe:peer.partner.example'],
+    );
+    assert.equal(typeof status.firstExpiryTime, 'string');
+    await publishedOnce('partner.example', [rootOf(partner)]);
+    const { labels } = (await controlPlane.request('GET', bundlePath('partner.example'))).body.metadata;
+    assert.deepEqual(labels, {
+      'app.kubernetes.io/managed-by': 'kubespiffe',
+      'k8s.spiffe.io/canarying': 'live',
+      'k8s.spiffe.io/workload-trust-domain': 'example.org',
+      'k8s.spiffe.io/peer-trust-domain': 'partner.example',
+    });
+    assert.equal(await signer.metric('kubespiffe_federation_keys', { peer: 'partner.example' }), 2);
+    assert.ok(
+      (await signer.metric('kubespiffe_federation_bundle_age_seconds', { peer: 'partner.example' })) < 60,
+    );
+  });
+
+  it('says so in an Event on the resource', async () => {
+    await waitFor('the Event', async () => {
+      const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+      const events = (body as { items: { reason: string; regarding: { kind: string; name: string } }[] })
+        .items;
+      return events.some(
+        ({ reason, regarding }) => reason === 'BundleTaken' && regarding.kind === 'FederatedTrustDomain',
+      );
+    });
+  });
+
+  it('follows a rotation of the partner, when it is asked to fetch now', async () => {
+    const next = await foreignPool('partner.example', 6);
+    const both = {
+      ...next,
+      roots: [...partner.roots, ...next.roots],
+      authorities: [...partner.authorities, ...next.authorities],
+    };
+    await web.setBundle(bundleOf(both));
+    await refresh('partner', 'rotation');
+    await statusOnce('partner', (_, { sequence }) => sequence === 6);
+    await publishedOnce('partner.example', [rootOf(partner), rootOf(next)].sort());
+    partner = both;
+  });
+
+  it('keeps the bundle, and says why, when the partner serves an older one, one without roots, or no bundle', async () => {
+    const older = bundleOf({ ...partner, sequence: 4 });
+    const { keys, ...others } = JSON.parse(bundleOf(partner)) as { keys: { use: string }[] };
+    const empty = JSON.stringify({ ...others, keys: keys.filter(({ use }) => use === 'jwt-svid') });
+    for (const [name, text, reason, message] of [
+      ['older', older, 'BundleSequenceWentBack', /its sequence is 4, after 6/],
+      ['empty', empty, 'BundleWithoutRoots', /it has no root, after 2/],
+    ] as const) {
+      await web.setBundle(text);
+      await refresh('partner', name);
+      const status = await statusOnce(
+        'partner',
+        (ready, { observedRefresh }) => ready === 'True BundleHeld' && observedRefresh === name,
+      );
+      assert.equal(status.conditions?.find(({ type }) => type === 'BundleInvalid')?.reason, reason);
+      assert.match(says(status, 'BundleInvalid'), message);
+      assert.equal(status.sequence, 6);
+    }
+    // go-spiffe's handler then answers with 500.
+    await web.setBundle('<html>');
+    await refresh('partner', 'html');
+    const status = await statusOnce(
+      'partner',
+      (ready, { observedRefresh }) => ready === 'True BundleHeld' && observedRefresh === 'html',
+    );
+    assert.match(says(status, 'Unreachable'), /answered with status 500/);
+    assert.deepEqual(await publishedRoots('partner.example'), rootsOf(partner));
+    await web.setBundle(bundleOf(partner));
+    await refresh('partner', 'well again');
+    await statusOnce('partner', is('True BundleTaken'));
+  });
+
+  it('fetches from an endpoint of go-spiffe with an SVID, by the bootstrap bundle and then by the bundle it took', async () => {
+    const first = await foreignPool('spire.example', 1);
+    const second = await foreignPool('spire.example', 2);
+    const path = ['bundle-endpoint'];
+    const svid = async (pool: Pool, segments = path) => {
+      const signing = signingAuthorityAt(pool, Math.floor(Date.now() / 1000), 0);
+      assert.ok(signing.ok);
+      const { key, cert } = await svidOf(signing.authority, segments);
+      return key + cert;
+    };
+    const server = await startBundleServer({
+      ...{ trustDomain: 'spire.example', bundle: bundleOf(first), credentials: await svid(first) },
+      hasSvid: true,
+    });
+    servers.push(server);
+    const endpoint = {
+      ...{ url: server.url, profile: 'https_spiffe' },
+      endpointSPIFFEID: 'spiffe://spire.example/bundle-endpoint',
+    };
+    await federate('spire', {
+      ...{ trustDomain: 'spire.example', bundleEndpoint: endpoint, bootstrapBundle: bundleOf(first) },
+    });
+    await statusOnce('spire', is('True BundleTaken'));
+    // The endpoint's own trust domain rotates: first the bundle has both roots, then the endpoint uses the new one.
+    const both = {
+      ...second,
+      roots: [...first.roots, ...second.roots],
+      authorities: [...first.authorities, ...second.authorities],
+    };
+    await server.setBundle(bundleOf(both));
+    await refresh('spire', 'both');
+    await statusOnce('spire', (_, { sequence }) => sequence === 2);
+    await server.setCredentials(await svid(second));
+    await refresh('spire', 'second');
+    const status = await statusOnce(
+      'spire',
+      (ready, { observedRefresh }) => ready === 'True BundleTaken' && observedRefresh === 'second',
+    );
+    assert.equal(status.x509Keys, 2);
+    // An SVID of another workload of that trust domain is not the endpoint.
+    await server.setCredentials(await svid(second, ['other']));
+    await refresh('spire', 'other');
+    const refused = await statusOnce('spire', is('True BundleHeld'));
+    assert.match(
+      says(refused, 'Unreachable'),
+      /it is spiffe:\/\/spire\.example\/other, not spiffe:\/\/spire\.example\/bundle-endpoint/,
+    );
+  });
+
+  it('takes a bundle that is written into the resource, for a partner without a network path', async () => {
+    const offline = await foreignPool('offline.example');
+    await federate('offline', { trustDomain: 'offline.example', bundle: bundleOf(offline) });
+    await statusOnce('offline', is('True BundleTaken'));
+    await publishedOnce('offline.example', [rootOf(offline)]);
+  });
+
+  it('goes on with the others, and with issuance, while one endpoint hangs and another one lies', async () => {
+    const { key, cert } = await webCredentials();
+    const liar = await foreignPool('other.example');
+    const server = await serve(
+      { key, cert },
+      {
+        '/hangs': {
+          body: async function* () {
+            yield '{';
+            await new Promise((resolve) => setTimeout(resolve, 60_000).unref());
+          },
+        },
+        '/lies': { body: bundleOf(liar) },
+        '/elsewhere': { status: 302, headers: { location: web.url } },
+        '/huge': { body: ' '.repeat(1024 * 1024 + 1) },
+        '/page': { body: '<!doctype html>' },
+        '/unchanged': { status: 304 },
+      },
+    );
+    servers.push(server);
+    const cases = [
+      [
+        'lies',
+        'False BundleMalformed',
+        /has the name "spiffe:\/\/other\.example", not spiffe:\/\/lies\.example/,
+      ],
+      [
+        'elsewhere',
+        'False EndpointUnreachable',
+        /redirects to https:\/\/127\.0\.0\.1:\d+; only redirects within one origin/,
+      ],
+      ['huge', 'False EndpointUnreachable', /the answer is longer than 1048576 bytes/],
+      ['page', 'False BundleMalformed', /the bundle is not JSON/],
+      ['unchanged', 'False EndpointUnreachable', /answered with status 304/],
+    ] as const;
+    for (const name of ['hangs', ...cases.map(([name]) => name)]) {
+      await federate(name, {
+        trustDomain: `${name}.example`,
+        bundleEndpoint: webEndpoint(`${server.url}/${name}`, cert),
+      });
+    }
+    for (const [name, ready, message] of cases) {
+      assert.match(says(await statusOnce(name, is(ready)), 'Ready'), message);
+      assert.equal(await publishedRoots(`${name}.example`), undefined);
+    }
+    const hanging = (await controlPlane.request('GET', `${resources}/hangs`)).body as Resource;
+    assert.equal(hanging.status, undefined);
+    await refresh('partner', 'while one hangs');
+    await statusOnce('partner', (_, { observedRefresh }) => observedRefresh === 'while one hangs');
+    const { certificateChain } = await answerTo(
+      controlPlane,
+      await requestFor(controlPlane, await createPod(controlPlane)),
+    );
+    assert.ok(certificateChain);
+  });
+
+  it('refuses addresses of the machine itself, unless they are allowed', async () => {
+    await federate('metadata', {
+      trustDomain: 'metadata.example',
+      bundleEndpoint: { url: 'https://169.254.169.254/latest', profile: 'https_web' },
+    });
+    const status = await statusOnce('metadata', is('False EndpointUnreachable'));
+    assert.match(says(status, 'Unreachable'), /the address 169\.254\.169\.254 is one of the machine itself/);
+  });
+
+  it('does not federate its own trust domain, and lets the first of two resources count', async () => {
+    await federate('own', { trustDomain: 'example.org', bundleEndpoint: webEndpoint(web.url) });
+    await statusOnce('own', is('False OwnTrustDomain'));
+    await waitFor('a later second', async () => {
+      const { creationTimestamp } = (await controlPlane.request('GET', `${resources}/offline`)).body.metadata;
+      return Date.parse(creationTimestamp) + 1000 < Date.now();
+    });
+    const other = await foreignPool('offline.example', 9);
+    await federate('again', { trustDomain: 'offline.example', bundle: bundleOf(other) });
+    const status = await statusOnce('again', is('False TrustDomainConflict'));
+    assert.match(says(status, 'Ready'), /FederatedTrustDomain offline was created earlier/);
+    assert.equal(await publishedRoots('example.org'), undefined);
+    await controlPlane.request('DELETE', `${resources}/offline`);
+    await statusOnce('again', is('True BundleTaken'));
+    await publishedOnce('offline.example', [rootOf(other)]);
+  });
+
+  it('fetches nothing while a resource is paused, and keeps its bundle published', async () => {
+    await controlPlane.request('PATCH', `${resources}/partner`, { spec: { paused: true } });
+    const status = await statusOnce('partner', is('True Paused'));
+    assert.equal(status.nextAttemptTime, undefined);
+    assert.ok(await publishedRoots('partner.example'));
+    await controlPlane.request('PATCH', `${resources}/partner`, { spec: { paused: false } });
+    await statusOnce('partner', is('True BundleTaken'));
+  });
+
+  it('puts a bundle back that somebody changed or deleted', async () => {
+    await controlPlane.request('DELETE', bundlePath('partner.example'));
+    await publishedOnce('partner.example', rootsOf(partner));
+  });
+
+  it('ends the trust when the resource is deleted: the bundle goes', async () => {
+    await controlPlane.request('DELETE', `${resources}/partner`);
+    await waitFor('the bundle to go', async () => (await publishedRoots('partner.example')) === undefined);
+    assert.ok(await publishedRoots('spire.example'));
+  });
+});

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  type FederatedTrustDomain,
+  readFederatedTrustDomain,
+} from '../../signer/federation/federated-trust-domain.ts';
+import { federationStatus } from '../../signer/federation/federation-status.ts';
+import { attemptedIn, idleOf, intervalSeconds, isDue, waitMs } from '../../signer/federation/schedule.ts';
+
+const now = 1_800_000_000;
+
+function resource(of: { spec?: object; status?: object; refresh?: string } = {}): FederatedTrustDomain {
+  return readFederatedTrustDomain({
+    metadata: {
+      ...{ name: 'partner', uid: 'u', generation: 2, creationTimestamp: '2026-11-29T12:00:00Z' },
+      annotations: of.refresh === undefined ? {} : { 'kubespiffe.io/refresh': of.refresh },
+    },
+    spec: {
+      trustDomain: 'partner.example',
+      bundleEndpoint: { url: 'https://partner.example/', profile: 'https_web' },
+      ...of.spec,
+    },
+    status: of.status,
+  });
+}
+
+const failed = { kind: 'failed', reason: 'EndpointUnreachable', detail: 'no answer' } as const;
+const at = { now, next: now + 60, intervalSeconds: 300, clusterTrustBundle: 'peer' };
+const afterFailure = (of: Parameters<typeof resource>[0] = {}) => {
+  const before = resource(of);
+  return { ...before, status: { ...before.status, ...federationStatus(before, failed, at) } };
+};
+
+describe('when a bundle is fetched', () => {
+  const dueAt = (each: FederatedTrustDomain, seconds: number) =>
+    isDue(each, idleOf(each, each, 'example.org'), attemptedIn(each), seconds * 1000);
+
+  it('at once for a new resource, and then at the time in the status, for every replica', () => {
+    assert.ok(dueAt(resource(), now));
+    assert.ok(!dueAt(afterFailure(), now + 59));
+    assert.ok(dueAt(afterFailure(), now + 60));
+  });
+
+  it('at once after a change of the spec, and after a request for a refresh', () => {
+    assert.ok(dueAt({ ...afterFailure(), generation: 3 }, now));
+    assert.ok(dueAt({ ...afterFailure(), refreshRequest: 'now' }, now));
+    assert.ok(!dueAt(afterFailure({ refresh: 'now' }), now));
+  });
+
+  it('not while the resource is paused, wrong, of this trust domain, or the second one for its trust domain', () => {
+    const paused = resource({ spec: { paused: true } });
+    const wrong = resource({ spec: { bundle: '{}' } });
+    const first = { ...resource(), uid: 'other', name: 'first' };
+    const reasons = [
+      idleOf(paused, paused, 'example.org'),
+      idleOf(wrong, wrong, 'example.org'),
+      idleOf(resource(), undefined, 'partner.example'),
+      idleOf(resource(), first, 'example.org'),
+    ];
+    assert.deepEqual(
+      reasons.map((each) => each?.reason),
+      ['Paused', 'FederationSpecInvalid', 'OwnTrustDomain', 'TrustDomainConflict'],
+    );
+    const idle = { kind: 'idle', reason: 'Paused', detail: '' } as const;
+    const written = { ...paused, status: { ...federationStatus(paused, idle, { ...at, next: undefined }) } };
+    assert.ok(!dueAt(written, now + 10 ** 6));
+    assert.ok(dueAt({ ...written, isPaused: false }, now), 'and at once when it counts again');
+  });
+
+  it('when a clock that was set back would keep it waiting for long', () => {
+    const wrong = afterFailure();
+    assert.ok(dueAt(wrong, now - 3 * 24 * 3600));
+  });
+
+  it('as often as its publisher asks, within the bounds of the resource', () => {
+    const bounded = resource({ spec: { refreshHint: { min: '1m', max: '1h' } } });
+    assert.deepEqual(
+      [0, 60, 300, 3600, 10 * 365 * 24 * 3600, undefined].map((hint) => intervalSeconds(bounded, hint)),
+      [60, 60, 300, 3600, 3600, 300],
+    );
+    assert.equal(intervalSeconds(resource(), 0), 30);
+    assert.equal(intervalSeconds(resource(), Number.MAX_SAFE_INTEGER), 24 * 3600);
+  });
+
+  it('never sooner than the shortest interval, and after failures not later than the usual one', () => {
+    const jitter = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+    fc.assert(
+      fc.property(
+        ...[fc.integer({ min: 30, max: 86_400 }), fc.integer({ min: 30, max: 600 })],
+        ...[fc.integer({ min: 0, max: 1000 }), jitter],
+        (interval, min, failures, random) => {
+          const wait = waitMs(Math.max(interval, min), min, failures, () => random) / 1000;
+          assert.ok(wait >= min, `${wait} s`);
+          assert.ok(wait <= Math.max(interval, 2 * min), `${wait} s`);
+        },
+      ),
+    );
+  });
+});
+
+describe('the status after an attempt', () => {
+  const held = { bundle: '{"keys":[]}', lastSuccessTime: '2027-01-15T07:50:00Z' };
+  const conditions = (each: ReturnType<typeof federationStatus>) =>
+    Object.fromEntries(each.conditions.map(({ type, status, reason }) => [type, `${status} ${reason}`]));
+
+  it('is ready after a failure while a bundle is held, and keeps what it says of the bundle', () => {
+    const status = federationStatus(resource({ status: held }), failed, at);
+    assert.deepEqual(conditions(status), {
+      Ready: 'True BundleHeld',
+      Stale: 'False Fresh',
+      BundleInvalid: 'False Valid',
+      Unreachable: 'True EndpointUnreachable',
+    });
+    assert.ok(!('bundle' in status) && !('lastSuccessTime' in status) && !('sequence' in status));
+    assert.match(
+      status.conditions[0]?.message ?? '',
+      /stays in use\. The bundle could not be fetched: no answer\./,
+    );
+  });
+
+  it('is stale when the bundle was not confirmed for three intervals', () => {
+    const status = federationStatus(resource({ status: held }), failed, { ...at, now: now + 601 });
+    assert.equal(conditions(status).Ready, 'False BundleStale');
+    assert.equal(conditions(status).Stale, 'True BundleStale');
+  });
+
+  it('is not ready without a bundle', () => {
+    assert.equal(conditions(federationStatus(resource(), failed, at)).Ready, 'False EndpointUnreachable');
+  });
+
+  it('keeps the time of a condition that has not changed', () => {
+    const [ready] = federationStatus(afterFailure(), failed, { ...at, now: now + 60 }).conditions;
+    assert.equal(ready?.lastTransitionTime, '2027-01-15T08:00:00Z');
+  });
+});
