@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { get as httpGet } from 'node:http';
 import http2 from 'node:http2';
 import https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -17,6 +17,8 @@ import {
   Server as GrpcServer,
   credentials as grpcCredentials,
   ServerCredentials,
+  type ServerDuplexStream,
+  ServerInterceptingCall,
 } from '@grpc/grpc-js';
 import { fastify } from 'fastify';
 import { Agent, request as undiciRequest } from 'undici';
@@ -449,5 +451,60 @@ describe('mTLS of libraries', () => {
       await Promise.all([rotate(web, volumes.web), rotate(db, volumes.db)]);
     }
     grpc.forceShutdown();
+  });
+
+  it('names the client to the handlers of @grpc/grpc-js: unary and streams, behind an interceptor', async (t) => {
+    const bytes = (value: Buffer) => value;
+    const codec = {
+      ...{ requestSerialize: bytes, requestDeserialize: bytes },
+      ...{ responseSerialize: bytes, responseDeserialize: bytes },
+    };
+    const callerOf = (call: object) => Buffer.from(peerIdOf(call)?.uri ?? 'nobody');
+    const grpc = new GrpcServer({ interceptors: [(_method, call) => new ServerInterceptingCall(call)] });
+    grpc.addService(
+      {
+        one: { path: '/test/One', requestStream: false, responseStream: false, ...codec },
+        many: { path: '/test/Many', requestStream: true, responseStream: true, ...codec },
+      },
+      {
+        one: (call: object, done: (error: null, value: Buffer) => void) => done(null, callerOf(call)),
+        many: (call: ServerDuplexStream<Buffer, Buffer>) => {
+          call.on('data', () => call.write(callerOf(call))).on('end', () => call.end());
+        },
+      },
+    );
+    t.after(() => grpc.forceShutdown());
+    const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+    const server = createMtlsServer(
+      (options) =>
+        tls.createServer({ ...options, ALPNProtocols: ['h2'] }, (socket) =>
+          injector.injectConnection(socket),
+        ),
+      { source: db, authorize: exactly(webId) },
+    );
+    const bare = net.createServer((socket) => injector.injectConnection(socket));
+    bare.listen(0, '127.0.0.1');
+    await once(bare, 'listening');
+    t.after(() => bare.close());
+    const secure = createTlsClient({ source: web, authorize: exactly(dbId) }).grpcCredentials();
+    for (const [port, credentials, expected] of [
+      [await listen(t, server), grpcCredentials.createFromSecureContext(...secure), webId],
+      [(bare.address() as AddressInfo).port, grpcCredentials.createInsecure(), 'nobody'],
+    ] as const) {
+      const client = new Client(`127.0.0.1:${port}`, credentials);
+      const one = await new Promise((resolve, reject) =>
+        client.makeUnaryRequest('/test/One', bytes, bytes, Buffer.from('x'), (error, value) =>
+          error ? reject(error) : resolve(String(value)),
+        ),
+      );
+      const stream = client.makeBidiStreamRequest('/test/Many', bytes, bytes);
+      stream.write(Buffer.from('x'));
+      const [many] = await once(stream, 'data', { signal: AbortSignal.timeout(5_000) });
+      const ended = once(stream, 'end', { signal: AbortSignal.timeout(5_000) });
+      stream.end();
+      await ended;
+      client.close();
+      assert.deepEqual([one, String(many)], [expected, expected]);
+    }
   });
 });
