@@ -14,7 +14,7 @@ export const grpcCodes = {
   ...{ ok: 0, cancelled: 1, unknown: 2, invalidArgument: 3, deadlineExceeded: 4, permissionDenied: 7 },
   ...{ resourceExhausted: 8, unimplemented: 12, internal: 13, unavailable: 14 },
 } as const;
-const { unknown, internal, unavailable } = grpcCodes;
+const { cancelled, unknown, internal, unavailable } = grpcCodes;
 
 export interface GrpcCall {
   /** Never rejects. */
@@ -53,11 +53,14 @@ export function callGrpc(
   const end = () => session.destroy();
   if (signal.aborted) end();
   signal.addEventListener('abort', end, { once: true });
+  const ended = status.then((found): GrpcStatus => {
+    const isAborted = signal.aborted && found.code === unavailable;
+    signal.removeEventListener('abort', end);
+    end();
+    return isAborted ? { code: cancelled, details: messageOf(signal.reason) } : found;
+  });
   return {
-    status: status.finally(() => {
-      signal.removeEventListener('abort', end);
-      end();
-    }),
+    status: ended,
     unref: () => session.unref(),
   };
 }

@@ -6,7 +6,7 @@ import { type ApiStream, startStream } from './api-stream.ts';
 import { type Followed, follow, type Reading, type SourceOptions } from './follow.ts';
 
 export interface WorkloadApiOptions extends SourceOptions {
-  /** Longest wait for the first response, in milliseconds. Default 30000. */
+  /** Longest wait for the first response, or for a token, in milliseconds. Default 30000. */
   readonly timeoutMs?: number;
 }
 

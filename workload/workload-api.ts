@@ -13,7 +13,7 @@ import { parseSpiffeId } from '../spiffe/id.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
 import { type BundleText, createBundleReader } from './bundle-reader.ts';
-import type { Reading, SourceOptions } from './follow.ts';
+import type { Reading } from './follow.ts';
 import { followApi, type WorkloadApiOptions } from './follow-api.ts';
 import { cacheTokens } from './jwt-cache.ts';
 import type { JwtSource } from './jwt-source.ts';
@@ -26,8 +26,6 @@ export interface IdentityOptions {
   /** The hint of the identity, which its operator has chosen. Default: the first one. */
   readonly hint?: string;
 }
-
-const answerMs = 15_000;
 
 /**
  * Gets the certificate of this workload, and what verifies its peers, from a Workload API, and follows them.
@@ -141,11 +139,12 @@ export async function connectBundleSource(
  */
 export function connectJwtSource(
   socket: string | undefined,
-  { hint, now = Date.now }: IdentityOptions & Pick<SourceOptions, 'now'> = {},
+  options: IdentityOptions & Pick<WorkloadApiOptions, 'now' | 'timeoutMs'> = {},
 ): JwtSource {
+  const { hint, now = Date.now, timeoutMs = 30_000 } = options;
   const address = addressOf(socket);
   const ask = async (audience: string | readonly string[]): Promise<string> => {
-    const received = await fetchJwtSvids(address, [audience].flat(), AbortSignal.timeout(answerMs));
+    const received = await fetchJwtSvids(address, [audience].flat(), AbortSignal.timeout(timeoutMs));
     const svid = svidWith(hint, received);
     if (svid.ok) return svid.value.token;
     throw apiError(`FetchJWTSVID at ${address.uri}: ${svid.reason}`);

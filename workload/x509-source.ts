@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { KubespiffeError } from '../spiffe/errors.ts';
 import { failure } from '../spiffe/pki/result.ts';
 import { readFiles } from './files.ts';
@@ -15,7 +16,7 @@ export interface X509Source extends BundleSource {
 export interface X509SourceOptions extends SourceOptions {
   /** File with private key and chain, PEM: what `credentialBundlePath` names. Default `credentials.pem`. */
   readonly credentials?: string;
-  /** File with roots, PEM: the `path` of a `clusterTrustBundle` source. Default `roots.pem`. */
+  /** File with roots, PEM: the `path` of a `clusterTrustBundle` source, absolute where it is in another volume. Default `roots.pem`. */
   readonly roots?: string;
   /** The trust domain of all roots in that file. Default: each root is of the one whose SPIFFE ID it carries. */
   readonly trustDomain?: string;
@@ -55,7 +56,8 @@ export async function openX509Source(folder: string, options: X509SourceOptions 
     });
   };
 
-  const source = await follow(watchFolders([folder]), read, options);
+  const folders = new Set([credentials, roots].map((name) => resolve(folder, name, '..')));
+  const source = await follow(watchFolders(folders), read, options);
   return {
     get svid() {
       return source.value.svid;

@@ -8,6 +8,8 @@ import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose';
 import { Agent, fetch } from 'undici';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
+import { validateJwtSvid } from '../../workload/jwt.ts';
+import { connectBundleSource, connectJwtSource, connectX509Source } from '../../workload/workload-api.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type ServerCredentials, webCredentials } from '../contract/bundle-endpoint.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
@@ -102,7 +104,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       await assertSvid(token, 'verifier-of-example', `spiffe://${trustDomain}/ns/default/sa/default`);
     });
 
-    it('go-spiffe gets all of them from the Workload API of the example, in which a sidecar serves it', async () => {
+    it('go-spiffe and the library get all of them from the Workload API of the example, in which a sidecar serves it', async () => {
       const example = await readExample('workload-api.yaml');
       const { controlPlane, node } = installation;
       await controlPlane.request('POST', '/api/v1/namespaces/default/pods', example);
@@ -120,6 +122,12 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.ok(verdict.facts.x509?.startsWith(`${id} `), verdict.facts.x509);
       assert.equal(verdict.facts.jwt?.trim(), id);
       assert.equal(verdict.facts.validated, id);
+      const socket = `unix://${link}`;
+      await using source = await connectX509Source(socket);
+      await using bundles = await connectBundleSource(socket);
+      const { token } = await connectJwtSource(socket).get(audience);
+      assert.equal(source.svid.id.uri, id);
+      assert.equal(validateJwtSvid(token, audience, bundles).id.uri, id);
       assert.match(
         await controlPlane.kubectl(['logs', 'workload-api', '-c', 'main']),
         /unix:\/\/\/run\/workload-api/,

@@ -21,12 +21,20 @@ import { createTlsClient } from '../../workload/tls-client.ts';
 import { createMtlsServer } from '../../workload/tls-server.ts';
 import { connectBundleSource, connectJwtSource, connectX509Source } from '../../workload/workload-api.ts';
 import type { X509Source } from '../../workload/x509-source.ts';
-import { createWorkload, issueSvid, makeTrustDomain, stateOf, type TestTrustDomain } from './api/workload.ts';
+import {
+  createWorkload,
+  issueSvid,
+  jwtSvid,
+  makeTrustDomain,
+  stateOf,
+  type TestTrustDomain,
+} from './api/workload.ts';
 
 const run = promisify(execFile);
 const proto = loadSync(join(import.meta.dirname, '../../workload/api/workload-api.proto'), {
   keepCase: true,
 });
+const tokensType = proto.JWTSVIDResponse as MessageTypeDefinition<object, object>;
 const responseType = proto.X509SVIDResponse as MessageTypeDefinition<object, object>;
 const webId = 'spiffe://example.org/ns/shop/sa/web';
 
@@ -295,6 +303,30 @@ describe('a JwtSource from a Workload API', () => {
     assert.match(problems[0]?.message ?? '', /FetchJWTSVID at unix:\S+: connect ENOENT/);
     ahead = 400_000;
     await assert.rejects(tokens.get('vault'), { code: 'WORKLOAD_API_UNAVAILABLE' });
+  });
+
+  it('does not wait for ever for a server that never answers', async (t) => {
+    const socket = await answering(t, () => undefined);
+    await assert.rejects(connectJwtSource(socket, { timeoutMs: 200 }).get('vault'), {
+      code: 'WORKLOAD_API_UNAVAILABLE',
+      message: /FetchJWTSVID at unix:\S+: The operation was aborted due to timeout \(cancelled\)/,
+    });
+  });
+
+  it('takes no token that is for another audience, or none at all', async (t) => {
+    const token = jwtSvid(home, { sub: webId, aud: ['other'] });
+    for (const [svids, says] of [
+      [[{ spiffe_id: webId, svid: token }], /unusable token: the audience "vault" is not/],
+      [[{ spiffe_id: webId, svid: 'garbage' }], /unusable token/],
+      [[], /it has no identity/],
+    ] as const) {
+      const socket = await answering(t, (stream) => {
+        stream.respond(grpcHeaders, { waitForTrailers: true });
+        stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+        stream.end(framed(Buffer.from(tokensType.serialize({ svids }))));
+      });
+      await assert.rejects(connectJwtSource(socket).get('vault'), { message: says });
+    }
   });
 
   it('says what the Workload API refuses', async (t) => {

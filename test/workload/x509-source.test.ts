@@ -78,6 +78,19 @@ describe('X509Source', () => {
     assert.equal(source.svid, svid);
   });
 
+  it('follows roots that are in a volume of their own', async () => {
+    const other = await makeCa();
+    const roots = newVolume(folder, { 'roots.pem': ca.pem });
+    const volume = newVolume(folder, { 'credentials.pem': first.pem });
+    await using source = await openX509Source(volume, {
+      ...{ roots: join(roots, 'roots.pem'), pollMs: 60_000 },
+    });
+    const updated = once(source.events, 'update', { signal: AbortSignal.timeout(5_000) });
+    swap(roots, { 'roots.pem': ca.pem + other.pem });
+    await updated;
+    assert.equal(source.bundles.get('example.org')?.roots.length, 2);
+  });
+
   it('reports a problem once, keeps the last good certificate, and takes the next good one', async () => {
     const volume = newVolume(folder, files(first));
     await using source = await openX509Source(volume, { pollMs: 10 });
