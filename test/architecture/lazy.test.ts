@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
+import { exported } from '../../scripts/npm-package.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -43,4 +44,12 @@ test('the sidecar loads no YAML, and HTTPS only with a token endpoint', () => {
   const unwanted = [...loaded].filter((one) => ['yaml', 'node:http', 'node:https'].includes(one));
   assert.deepEqual(unwanted, []);
   assert.ok(loadedBy('workload/api/token-endpoint.ts').has('node:https'));
+});
+
+test('the library loads HTTP/2 only for the socket of a Workload API, and never a gRPC library', () => {
+  for (const name of exported) {
+    const loaded = loadedBy(`workload/${name}.ts`);
+    const grpc = [...loaded].filter((one) => one.startsWith('@grpc/'));
+    assert.deepEqual([grpc, loaded.has('node:http2')], [[], name === 'workload-api'], name);
+  }
 });
