@@ -12,6 +12,7 @@ const root = join(import.meta.dirname, '..');
 const longest = [
   'test/e2e/identity.test.ts',
   'test/e2e/token.test.ts',
+  'test/e2e/names.test.ts',
   'test/contract/api-outage.test.ts',
   'test/contract/bench.test.ts',
   'test/contract/doctor.test.ts',

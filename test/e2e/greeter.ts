@@ -39,7 +39,7 @@ export async function lineOf(
   { kubectl }: Kubectl,
   pod: string,
   start: string,
-  timeoutMs = 60_000,
+  timeoutMs = 120_000,
 ): Promise<string> {
   const where = ['--namespace', 'greeter', pod];
   try {
