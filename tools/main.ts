@@ -16,6 +16,7 @@ if (verb === 'signer') {
   const terminal = processTerminal();
   for (const name of await completeLive(rest, terminal)) terminal.out(`${name}\n`);
 } else if (verb === 'workload-api' || verb === 'helper') {
+  await import('./small-process.ts');
   const { runSidecar } = await import('./sidecar.ts');
   const { processTerminal } = await import('./terminal.ts');
   process.exitCode = await runSidecar(process.argv.slice(2), processTerminal());

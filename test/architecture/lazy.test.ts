@@ -37,11 +37,14 @@ test('a signer that listens to nobody loads nothing of its endpoints, and no HTT
   assert.ok(loadedBy('signer/token/endpoints.ts').has('fastify'));
 });
 
-test('the sidecar loads no YAML, and HTTPS only with a token endpoint', () => {
-  const files = ['tools/sidecar.ts', 'workload/api/server.ts', 'workload/api/workload-source.ts'];
+test('the sidecar loads no YAML and no gRPC clients, and HTTPS only with a token endpoint', () => {
+  const parts = ['listen', 'server', 'workload-source'].map((part) => `workload/api/${part}.ts`);
+  const files = ['tools/sidecar.ts', ...parts];
   const loaded = new Set(files.flatMap((file) => [...loadedBy(file)]));
   assert.ok(loaded.has('workload/x509-source.ts') && loaded.has('commander'));
-  const unwanted = [...loaded].filter((one) => ['yaml', 'node:http', 'node:https'].includes(one));
+  const unwanted = [...loaded].filter((one) =>
+    ['yaml', 'node:http', 'node:https', '@grpc/grpc-js'].includes(one),
+  );
   assert.deepEqual(unwanted, []);
   assert.ok(loadedBy('workload/api/token-endpoint.ts').has('node:https'));
 });

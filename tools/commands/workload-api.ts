@@ -104,8 +104,9 @@ async function serve(terminal: Terminal, options: Options, signal: AbortSignal):
   const federated = await openFederated(options.bundle, signal);
 
   // Loaded only where it is used: the gRPC library costs memory that no other command needs.
-  const [{ createWorkloadApi, listen }, { createWorkloadSource }] = await Promise.all([
+  const [{ createWorkloadApi }, { listen }, { createWorkloadSource }] = await Promise.all([
     import('../../workload/api/server.ts'),
+    import('../../workload/api/listen.ts'),
     import('../../workload/api/workload-source.ts'),
   ]);
   const keys = tokenEndpoint?.followKeys(source, signal);

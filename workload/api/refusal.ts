@@ -1,4 +1,4 @@
-import { status } from '@grpc/grpc-js';
+import { Status as status } from '@grpc/grpc-js/build/src/constants.js';
 
 /** A status other than OK, as grpc-js takes it (gRPC status codes; Workload Endpoint 6). */
 export interface Refusal {

@@ -1,19 +1,16 @@
-import { type EventEmitter, once } from 'node:events';
-import { chmod, lstat, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
+import type { EventEmitter } from 'node:events';
 import { join } from 'node:path';
-import {
-  type Metadata,
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type ServiceDefinition,
-  type sendUnaryData,
+import type {
+  Metadata,
+  ServerUnaryCall,
+  ServerWritableStream,
+  ServiceDefinition,
+  sendUnaryData,
 } from '@grpc/grpc-js';
+// The whole package has clients, resolvers and load balancers, at a cost of 4 MB.
+import { Server } from '@grpc/grpc-js/build/src/server.js';
 import { loadSync } from '@grpc/proto-loader';
-import type { EndpointAddress } from '../../client/endpoint-address.ts';
-import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
+import type { KubespiffeError } from '../../spiffe/errors.ts';
 import {
   type Answer,
   fetchJwtSvid,
@@ -132,49 +129,4 @@ const isOverTcp = (call: StreamingCall): boolean => call.getPeer() !== 'unknown'
 function refusalOf(metadata: Metadata): Refusal | undefined {
   const values = metadata.get('workload.spiffe.io');
   return values.length === 1 && values[0] === 'true' ? undefined : refusals.headerMissing;
-}
-
-/**
- * Listens until the signal is aborted, then ends the streams and removes the socket.
- * @returns once it listens.
- * @throws KubespiffeError FILE_UNWRITABLE when the socket cannot be made, ALREADY_EXISTS when another process serves it.
- */
-export async function listen(server: Server, address: EndpointAddress, signal: AbortSignal): Promise<void> {
-  if (address.kind === 'unix') await removeStaleSocket(address.path);
-  await new Promise<void>((resolve, reject) => {
-    const place = address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`;
-    server.bindAsync(place, ServerCredentials.createInsecure(), (error) => {
-      if (error)
-        reject(
-          new KubespiffeError('FILE_UNWRITABLE', `cannot listen at ${address.uri}: ${messageOf(error)}`),
-        );
-      else resolve();
-    });
-  });
-  // Containers of a pod run as different users; which of them mount the folder of the socket says who may connect.
-  if (address.kind === 'unix') await chmod(address.path, 0o666);
-  signal.addEventListener('abort', () => server.forceShutdown(), { once: true });
-}
-
-/** A process that was killed leaves its socket behind. */
-async function removeStaleSocket(path: string): Promise<void> {
-  const found = await lstat(path).catch(() => undefined);
-  if (!found) return;
-  if (!found.isSocket()) {
-    throw new KubespiffeError('ALREADY_EXISTS', `${path} is there and is not a socket`, {
-      hint: 'remove it, or choose another path',
-    });
-  }
-  const socket = connect(path);
-  const isServed = await once(socket, 'connect').then(
-    () => true,
-    () => false,
-  );
-  socket.destroy();
-  if (isServed) {
-    throw new KubespiffeError('ALREADY_EXISTS', `another process serves ${path}`, {
-      hint: 'end it, or choose another path',
-    });
-  }
-  await rm(path, { force: true });
 }

@@ -15,7 +15,8 @@ import {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { type EndpointAddress, parseEndpointAddress } from '../../../client/endpoint-address.ts';
-import { createWorkloadApi, listen } from '../../../workload/api/server.ts';
+import { listen } from '../../../workload/api/listen.ts';
+import { createWorkloadApi } from '../../../workload/api/server.ts';
 import type { ApiX509Svid, WorkloadState } from '../../../workload/api/state.ts';
 import { freePorts } from '../../cluster/ports.ts';
 import { waitFor } from '../../cluster/process.ts';

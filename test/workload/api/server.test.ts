@@ -16,7 +16,8 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import { parseEndpointAddress } from '../../../client/endpoint-address.ts';
 import { KubespiffeError } from '../../../spiffe/errors.ts';
-import { createWorkloadApi, listen } from '../../../workload/api/server.ts';
+import { listen } from '../../../workload/api/listen.ts';
+import { createWorkloadApi } from '../../../workload/api/server.ts';
 import type { ApiX509Svid } from '../../../workload/api/state.ts';
 import { waitFor } from '../../cluster/process.ts';
 import { type Judges, openJudges } from '../../judges/judges.ts';

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import { parseEndpointAddress } from '../../../client/endpoint-address.ts';
-import { createWorkloadApi, listen } from '../../../workload/api/server.ts';
+import { listen } from '../../../workload/api/listen.ts';
+import { createWorkloadApi } from '../../../workload/api/server.ts';
 import { waitFor } from '../../cluster/process.ts';
 import {
   createWorkload,

@@ -1,0 +1,62 @@
+import { once } from 'node:events';
+import { chmod, lstat, rm } from 'node:fs/promises';
+import { connect, isIP } from 'node:net';
+import { setup as setUpIpAddresses } from '@grpc/grpc-js/build/src/resolver-ip.js';
+import { setup as setUpUnixSockets } from '@grpc/grpc-js/build/src/resolver-uds.js';
+import type { Server } from '@grpc/grpc-js/build/src/server.js';
+import { ServerCredentials } from '@grpc/grpc-js/build/src/server-credentials.js';
+import type { EndpointAddress } from '../../client/endpoint-address.ts';
+import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
+
+// What a server needs of the set-up of the whole package (server.ts).
+setUpUnixSockets();
+setUpIpAddresses();
+
+/**
+ * Listens until the signal is aborted, then ends the streams and removes the socket.
+ * @returns once it listens.
+ * @throws KubespiffeError FILE_UNWRITABLE when the socket cannot be made, ALREADY_EXISTS when another process serves it.
+ */
+export async function listen(server: Server, address: EndpointAddress, signal: AbortSignal): Promise<void> {
+  if (address.kind === 'unix') await removeStaleSocket(address.path);
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(targetOf(address), ServerCredentials.createInsecure(), (error) => {
+      if (error)
+        reject(
+          new KubespiffeError('FILE_UNWRITABLE', `cannot listen at ${address.uri}: ${messageOf(error)}`),
+        );
+      else resolve();
+    });
+  });
+  // Containers of a pod run as different users; which of them mount the folder of the socket says who may connect.
+  if (address.kind === 'unix') await chmod(address.path, 0o666);
+  signal.addEventListener('abort', () => server.forceShutdown(), { once: true });
+}
+
+function targetOf(address: EndpointAddress): string {
+  if (address.kind === 'unix') return `unix:${address.path}`;
+  return `${isIP(address.host) === 4 ? 'ipv4' : 'ipv6'}:${address.host}:${address.port}`;
+}
+
+/** A process that was killed leaves its socket behind. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (!found) return;
+  if (!found.isSocket()) {
+    throw new KubespiffeError('ALREADY_EXISTS', `${path} is there and is not a socket`, {
+      hint: 'remove it, or choose another path',
+    });
+  }
+  const socket = connect(path);
+  const isServed = await once(socket, 'connect').then(
+    () => true,
+    () => false,
+  );
+  socket.destroy();
+  if (isServed) {
+    throw new KubespiffeError('ALREADY_EXISTS', `another process serves ${path}`, {
+      hint: 'end it, or choose another path',
+    });
+  }
+  await rm(path, { force: true });
+}
