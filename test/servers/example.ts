@@ -30,6 +30,8 @@ export interface ServerExample {
   readonly servers: Readonly<Record<string, readonly string[]>>;
   /** A request with `credentials.pem` and `roots.pem` of a folder. It ends with an exit code other than 0 when refused. */
   readonly request: (folder: string) => readonly string[];
+  /** A program that answers the same to `statement`, each time that it reads it from its standard input. */
+  readonly session?: { readonly command: (folder: string) => readonly string[]; readonly statement: string };
   /** What the client with `webId` is answered. */
   readonly answer: RegExp;
   /** What a client with another ID is told. Undefined where the server does not read SPIFFE IDs. */
@@ -53,6 +55,8 @@ export interface RunningExample extends AsyncDisposable {
   ) => Promise<string>;
   /** The request in a loop, as the client with `webId`, until `stop`, which gives a line for each. */
   readonly askInLoop: () => { count: () => number; stop: () => Promise<string[]> };
+  /** Opens a session with one statement, as the client with `webId`. `askAgain` sends another and gives all answers. */
+  readonly openSession?: () => Promise<{ askAgain: () => Promise<string[]> }>;
 }
 
 export async function startExample(example: ServerExample, parent: string): Promise<RunningExample> {
@@ -87,6 +91,20 @@ export async function startExample(example: ServerExample, parent: string): Prom
     timeoutMs: 20_000,
     needs: [...servers, helper],
   });
+  const openSession = async ({ command, statement }: NonNullable<ServerExample['session']>) => {
+    const mark = join(parent, `${example.name} asks again`);
+    const script =
+      'mark=$1; shift; (echo "$0"; while [ ! -e "$mark" ]; do sleep 0.1; done; echo "$0") | "$@"';
+    const session = pod.start('session', ['sh', '-c', script, statement, mark, ...command(client)], 'root');
+    await waitFor('an answer', () => example.answer.test(session.lastLines()), { needs: [session] });
+    return {
+      async askAgain() {
+        writeFileSync(mark, '');
+        await session.exited;
+        return session.lastLines().split('\n');
+      },
+    };
+  };
   return {
     ca,
     renewServer: (credentials, roots) => swap(serverVolume, files(credentials, roots)),
@@ -117,6 +135,7 @@ export async function startExample(example: ServerExample, parent: string): Prom
         },
       };
     },
+    ...(example.session && { openSession: openSession.bind(undefined, example.session) }),
     [Symbol.asyncDispose]: () => pod[Symbol.asyncDispose](),
   };
 }
