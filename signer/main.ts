@@ -173,7 +173,10 @@ async function runReplica(
   const assessing = setInterval(assess, assessEveryMs).unref();
   metrics.beforeRender(() => refreshGauges(metrics, { clock, guard, health, permissions, signers }));
 
-  const listeners = await listenersFor(shared, signers, health, { credentials, transport: tokenTransport });
+  const listeners = await listenersFor(shared, signers, health, {
+    ...{ credentials, transport: tokenTransport },
+    peers: federation?.documents ?? (() => noPeers),
+  });
   if (stopping.aborted) return endsEarly();
   try {
     await live(
@@ -259,12 +262,18 @@ async function federationOf(shared: Shared, signers: readonly Signer[]): Promise
   return createFederation({ ...shared, bundles, signerName: profile.signerName });
 }
 
+const noPeers: ReadonlyMap<string, string> = new Map();
+
 /** The HTTP listeners that are configured. Each has its line in readiness from now on. */
 async function listenersFor(
   shared: Shared,
   signers: readonly Signer[],
   health: Health,
-  { credentials, transport }: { credentials: Credentials } & Pick<Shared, 'transport'>,
+  {
+    credentials,
+    transport,
+    peers,
+  }: { credentials: Credentials; peers: Federation['documents'] } & Pick<Shared, 'transport'>,
 ): Promise<readonly Part[]> {
   const { endpoints: settings, trustDomain } = shared.config;
   const signer = signers.find(({ profile }) => profile.hasTokenEndpoint);
@@ -275,7 +284,7 @@ async function listenersFor(
     ...shared,
     settings,
     trustDomain,
-    transport,
+    ...{ transport, peers },
     authorization: credentials.authorization,
     pods: shared.pods.store,
     pool: signer.pool,

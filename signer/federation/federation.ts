@@ -28,7 +28,8 @@ export interface FederationNeeds extends InformerNeeds {
 }
 
 export interface Federation {
-  readonly resources: Informer<FederatedTrustDomain>;
+  /** JSON of the bundles that are held, by trust domain. The map is replaced when one changes. */
+  readonly documents: () => ReadonlyMap<string, string>;
   /** Run as long as the replica does. */
   readonly parts: readonly { run(signal: AbortSignal): Promise<unknown> }[];
 }
@@ -49,7 +50,7 @@ export function createFederation(needs: FederationNeeds): Federation {
   };
   metrics.beforeRender(() => setGauges(metrics, resources.store.values(), now()));
   return {
-    resources,
+    documents: peers.documents,
     parts: [
       resources,
       createTrustBundlePublisher({ ...common, source: peers }),

@@ -13,6 +13,7 @@ import {
   type FederatedTrustDomain,
   readFederatedTrustDomain,
 } from './federated-trust-domain.ts';
+import { printForeignBundle } from './foreign-bundle.ts';
 
 /** Names the resource that a ClusterTrustBundle was made from. */
 export const sourceAnnotation = 'kubespiffe.io/federated-trust-domain';
@@ -29,6 +30,8 @@ export interface PeerBundlesNeeds {
 /** The ClusterTrustBundles of the trust domains that are federated. */
 export interface PeerBundles extends BundleSource {
   readonly nameOf: (trustDomain: string) => string;
+  /** JSON of the bundles that are held, by trust domain. The map is replaced when one changes. */
+  documents(): ReadonlyMap<string, string>;
   /** Whether a bundle is of a trust domain that is federated no more. */
   isLeftOver(observed: ObservedBundle): boolean;
   /** The same, read live. Throws what the transport throws. */
@@ -43,66 +46,80 @@ function suffixOf(trustDomain: string): string {
   return `peer.${dnsSubdomain.test(label) ? label : trustDomainLabel(`.${trustDomain}`)}`;
 }
 
+/** What is made from the bundle of a resource. */
+interface Made {
+  /** Undefined where no bundle is held. */
+  readonly document: string | undefined;
+  /** Undefined where no root is held. */
+  readonly bundle: Result<DesiredBundle> | undefined;
+}
+
+interface Current {
+  /** By trust domain. */
+  readonly documents: ReadonlyMap<string, string>;
+  /** These two by name of the ClusterTrustBundle. */
+  readonly desired: DesiredBundles;
+  readonly resources: ReadonlyMap<string, FederatedTrustDomain>;
+}
+
 /** Made from the bundle in the status of each resource: the last one that was good. */
 export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   const { store, spec, isMissing } = needs.resources;
   const listeners: (() => void)[] = [];
   const nameOf = (trustDomain: string) => bundleName(needs.signerName, suffixOf(trustDomain));
   /** By name of the resource; made again only when the text has changed. */
-  const made = new Map<
-    string,
-    { readonly text: unknown; readonly uid: string; readonly bundle: Result<DesiredBundle> | undefined }
-  >();
-  let all:
-    | { readonly desired: DesiredBundles; readonly resources: ReadonlyMap<string, FederatedTrustDomain> }
-    | undefined;
+  const known = new Map<string, { readonly text: unknown; readonly uid: string; readonly made: Made }>();
+  let all: Current | undefined;
 
   store.subscribe(({ type, key, object, previous }) => {
     const isSame =
       type === 'set' && previous?.uid === object.uid && previous.status.bundle === object.status.bundle;
     if (isSame) return;
-    if (type === 'delete') made.delete(key);
+    if (type === 'delete') known.delete(key);
     all = undefined;
     for (const listener of listeners) listener();
   });
 
-  function bundleOf(resource: FederatedTrustDomain): Result<DesiredBundle> | undefined {
+  function madeFrom(resource: FederatedTrustDomain): Made {
     const { name, uid, status } = resource;
-    const known = made.get(name);
-    if (known && known.uid === uid && known.text === status.bundle) return known.bundle;
-    const bundle = desiredBundle(resource);
-    made.set(name, { text: status.bundle, uid, bundle });
-    return bundle;
+    const last = known.get(name);
+    if (last && last.uid === uid && last.text === status.bundle) return last.made;
+    const made = makeFrom(resource);
+    known.set(name, { text: status.bundle, uid, made });
+    return made;
   }
 
-  /** @returns undefined where no root is held. */
-  function desiredBundle(resource: FederatedTrustDomain): Result<DesiredBundle> | undefined {
+  function makeFrom(resource: FederatedTrustDomain): Made {
     const { name, trustDomain } = resource;
     const held = heldBundle(resource, needs.now());
-    if (!held || held.roots.length === 0) return undefined;
+    if (!held) return { document: undefined, bundle: undefined };
+    const document = printForeignBundle(held);
+    if (held.roots.length === 0) return { document, bundle: undefined };
     const pem = trustBundleOf(held.roots);
-    if (!pem.ok) return pem;
-    return success({
+    if (!pem.ok) return { document, bundle: pem };
+    const bundle = success({
       name: nameOf(trustDomain),
       signerName: needs.signerName,
       labels: bundleLabels(needs.trustDomain, 'live', trustDomain),
       annotations: { [sourceAnnotation]: name },
       ...pem.value,
     });
+    return { document, bundle };
   }
 
-  function current() {
+  function current(): Current {
     if (all) return all;
-    const counting = [...countingOnes(store.values())].filter(
-      ([trustDomain]) => trustDomain !== needs.trustDomain,
-    );
-    const bundles = counting.map(
-      ([trustDomain, resource]) => [nameOf(trustDomain), bundleOf(resource)] as const,
-    );
-    all = {
-      desired: withBundles(bundles),
-      resources: new Map(counting.map(([trustDomain, resource]) => [nameOf(trustDomain), resource])),
-    };
+    const documents = new Map<string, string>();
+    const desired = new Map<string, Result<DesiredBundle>>();
+    const resources = new Map<string, FederatedTrustDomain>();
+    for (const [trustDomain, resource] of countingOnes(store.values())) {
+      if (trustDomain === needs.trustDomain) continue;
+      const { document, bundle } = madeFrom(resource);
+      resources.set(nameOf(trustDomain), resource);
+      if (document !== undefined) documents.set(trustDomain, document);
+      if (bundle) desired.set(nameOf(trustDomain), bundle);
+    }
+    all = { documents, desired, resources };
     return all;
   }
 
@@ -126,13 +143,15 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
 
   return {
     nameOf,
+    documents: () => current().documents,
     desired: () =>
       store.isSynced() ? success(current().desired) : failure('the FederatedTrustDomains are not read yet'),
     async readDesired(signal, name) {
       const resource = current().resources.get(name);
       const live = resource && (await readLive(resource.name, signal));
       const isSame = live?.uid === resource?.uid && live?.trustDomain === resource?.trustDomain;
-      return success(withBundles([[name, live && isSame ? desiredBundle(live) : undefined]]));
+      const bundle = live && isSame ? makeFrom(live).bundle : undefined;
+      return success(new Map(bundle ? [[name, bundle]] : []));
     },
     onChange: (listener) => void listeners.push(listener),
     isLeftOver({ name, labels, annotations }) {
@@ -153,10 +172,4 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
       return !live || nameOf(live.trustDomain) !== name;
     },
   };
-}
-
-function withBundles(
-  bundles: readonly (readonly [name: string, bundle: Result<DesiredBundle> | undefined])[],
-): DesiredBundles {
-  return new Map(bundles.flatMap(([name, bundle]) => (bundle ? [[name, bundle]] : [])));
 }

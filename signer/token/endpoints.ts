@@ -38,6 +38,8 @@ export interface EndpointNeeds {
   readonly authority: X509ServiceNeeds['authority'];
   readonly profile: X509ServiceNeeds['profile'];
   readonly identify: Identify;
+  /** JSON of the bundles of federated trust domains by their names. */
+  readonly peers: () => ReadonlyMap<string, string>;
   readonly clockFault: () => string | undefined;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;
@@ -69,6 +71,8 @@ export function createEndpoints(
   const { token, bundleWeb, bundleSpiffe } = settings;
   const report = createTokenReporter(needs);
   const bundleDocuments = createDocuments(needs.pool.current, settings);
+  // The token endpoint alone has the bundles of others: they are for our own workloads.
+  const documentsOfAll = createDocuments(needs.pool.current, settings, needs);
   const own = () => ownCertificates({ ...needs, dnsNames: settings.names });
 
   /** The HTTP side of one listener, with the documents that all of them serve. */
@@ -91,7 +95,7 @@ export function createEndpoints(
       time,
     });
     if (services) await describeRoutes(http.app);
-    const documents = services ? { ...bundleDocuments, openApi: openApiOf(http) } : bundleDocuments;
+    const documents = services ? { ...documentsOfAll, openApi: openApiOf(http) } : bundleDocuments;
     addDocumentRoutes(http, documents, settings.refreshHintSeconds);
     if (services) addTokenRoutes(http, services.jwtSvid);
     if (services?.x509Svid) addX509Routes(http, services.x509Svid);

@@ -16,7 +16,8 @@ import { createServed } from './http/published.ts';
 import { createTokenService, type TokenService } from './svid/jwt-service.ts';
 import { createX509Service, type X509Service } from './svid/x509-service.ts';
 
-export interface ServiceParts extends Omit<EndpointNeeds, 'settings' | 'events' | 'audit' | 'onState'> {
+export interface ServiceParts
+  extends Omit<EndpointNeeds, 'settings' | 'events' | 'audit' | 'onState' | 'peers'> {
   readonly settings: TokenConfig;
   /** Receives the reason why there is no service yet. */
   readonly onWaiting: (reason: string) => void;

@@ -25,6 +25,23 @@ export function spiffeBundleDocument(pool: Pool, refreshHintSeconds: number): Pu
   return json(printSpiffeBundle({ sequence: pool.sequence, refreshHintSeconds, roots, jwtKeys }));
 }
 
+/**
+ * The SPIFFE bundles of several trust domains by their names, as gRPC reads them from a file (gRPC proposal A87): our own
+ * and those that are federated. Undefined if we publish nothing.
+ *
+ * @param peers JSON of the bundles of other trust domains.
+ */
+export function bundleMapDocument(
+  trustDomain: string,
+  own: PublishedDocument | undefined,
+  peers: ReadonlyMap<string, string>,
+): PublishedDocument | undefined {
+  if (!own) return undefined;
+  const texts = [[trustDomain, own.bytes.toString()] as const, ...[...peers].sort()];
+  const bundles = texts.map(([name, text]) => [name, JSON.parse(text) as unknown] as const);
+  return json(`${JSON.stringify({ trust_domains: Object.fromEntries(bundles) }, undefined, 2)}\n`);
+}
+
 /** The JWK set of OpenID Connect: the published JWT keys, for relying parties that do not support SPIFFE. */
 export function jwksDocument(pool: Pool): PublishedDocument {
   return { ...json(printJwks(publishedJwtKeys(pool))), contentType: 'application/jwk-set+json' };

@@ -11,9 +11,11 @@ import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts'
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type BundleServer, startBundleServer } from '../judges/bundle-server.ts';
+import { type Judges, openJudges } from '../judges/judges.ts';
 import { serve, svidOf, type TestEndpoint, webCredentials } from './bundle-endpoint.ts';
-import { aPool, installSigner, putPool } from './installation.ts';
-import { type SignerProcess, startSigner } from './signer-process.ts';
+import { aPool } from './installation.ts';
+import type { SignerProcess } from './signer-process.ts';
+import { installTokenEndpoint, startTokenSigner, type TokenSigner } from './token-endpoint.ts';
 import { answerTo, create, createPod, requestFor } from './workloads.ts';
 
 const resources = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
@@ -47,6 +49,8 @@ const rootsOf = ({ roots }: Pool) => roots.map(({ der }) => new X509Certificate(
 
 describe('federation', () => {
   let controlPlane: ControlPlane;
+  let judges: Judges;
+  let endpoint: TokenSigner;
   let signer: SignerProcess;
   let web: BundleServer;
   let webCertificate: string;
@@ -54,11 +58,11 @@ describe('federation', () => {
   const servers: (BundleServer | TestEndpoint)[] = [];
 
   before(async () => {
+    judges = await openJudges();
     controlPlane = await startControlPlane();
-    const kubeconfig = await installSigner(controlPlane);
+    const installed = await installTokenEndpoint(controlPlane);
     await controlPlane.kubectl(['apply', '-k', join(manifests, 'crds')]);
     await controlPlane.kubectl(['apply', '-f', join(manifests, 'federation/rbac.yaml')]);
-    await putPool(controlPlane, await aPool());
     partner = await foreignPool('partner.example', 5);
     const { key, cert } = await webCredentials();
     webCertificate = cert;
@@ -67,13 +71,14 @@ describe('federation', () => {
       hasSvid: false,
     });
     servers.push(web);
-    signer = await startSigner({
-      kubeconfig,
+    endpoint = await startTokenSigner(installed, {
       flags: ['--federation', 'true', '--federation-allowed-addresses', '127.0.0.0/8'],
     });
+    signer = endpoint.signer;
     await signer.ready();
   });
   after(async () => {
+    endpoint?.agent.destroy();
     await signer?.child.stop();
     await Promise.all(servers.map((server) => ('stop' in server ? server.stop() : server.close())));
     await controlPlane?.stop();
@@ -145,6 +150,20 @@ describe('federation', () => {
     assert.ok(
       (await signer.metric('kubespiffe_federation_bundle_age_seconds', { peer: 'partner.example' })) < 60,
     );
+  });
+
+  it('serves the bundle beside its own one, as go-spiffe reads it', async () => {
+    const { json } = await endpoint.call({ path: '/bundles' });
+    const bundles = json.trust_domains as Record<string, object>;
+    assert.deepEqual(Object.keys(bundles), ['example.org', 'partner.example']);
+    for (const [trustDomain, bundle] of Object.entries(bundles)) {
+      const verdict = await judges.spiffeBundle({ trustDomain, content: JSON.stringify(bundle) });
+      assert.ok(verdict.ok, verdict.errors.join());
+      if (trustDomain !== 'partner.example') continue;
+      assert.equal(verdict.facts.roots, partner.roots.map(({ sha256Hex }) => sha256Hex).join(' '));
+      assert.equal(verdict.facts.sequence, '5');
+      assert.notEqual(verdict.facts.kids, '');
+    }
   });
 
   it('says so in an Event on the resource', async () => {
@@ -359,6 +378,8 @@ describe('federation', () => {
   it('ends the trust when the resource is deleted: the bundle goes', async () => {
     await controlPlane.request('DELETE', `${resources}/partner`);
     await waitFor('the bundle to go', async () => (await publishedRoots('partner.example')) === undefined);
+    const { json } = await endpoint.call({ path: '/bundles' });
+    assert.ok(!('partner.example' in (json.trust_domains as object)));
     assert.ok(await publishedRoots('spire.example'));
   });
 });

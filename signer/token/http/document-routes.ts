@@ -2,6 +2,7 @@ import type { FastifySchema } from 'fastify';
 import type { Pool } from '../../authority/pool.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import {
+  bundleMapDocument,
   discoveryDocument,
   jwksDocument,
   type PublishedDocument,
@@ -20,6 +21,7 @@ const described = {
   discovery: ['getDiscovery', 'OpenID Connect discovery document', 'application/json'],
   keys: ['getKeys', 'JWK set of the JWT keys', 'application/jwk-set+json'],
   bundle: ['getBundle', 'SPIFFE bundle: roots and JWT keys', 'application/json'],
+  bundles: ['getBundles', 'SPIFFE bundles of this and of all federated trust domains', 'application/json'],
   roots: ['getRoots', 'The roots as PEM', 'application/x-pem-file'],
   openApi: ['getOpenApi', 'This document', 'application/json'],
 } as const;
@@ -37,10 +39,12 @@ export type Documents = Readonly<Partial<Record<DocumentName, () => Checked<Serv
 export function createDocuments(
   pool: () => Pool | undefined,
   settings: { readonly issuer: string | undefined; readonly refreshHintSeconds: number },
+  federated?: { readonly trustDomain: string; readonly peers: () => ReadonlyMap<string, string> },
 ): Documents {
   const { issuer, refreshHintSeconds } = settings;
-  const ofPool = (documentOf: (current: Pool) => PublishedDocument | undefined) => {
-    const served = createServed(pool, documentOf);
+  const ofPool = (documentOf: (current: Pool) => PublishedDocument | undefined) =>
+    whenRead(createServed(pool, documentOf));
+  const whenRead = (served: () => Served | undefined) => {
     return () => {
       const document = served();
       if (document) return pass(document);
@@ -62,7 +66,26 @@ export function createDocuments(
     }),
     keys: ofPool(jwksDocument),
     bundle: ofPool((current) => spiffeBundleDocument(current, refreshHintSeconds)),
+    ...(federated && {
+      bundles: whenRead(
+        createServed(poolWith(pool, federated.peers), ([current, peers]) =>
+          bundleMapDocument(federated.trustDomain, spiffeBundleDocument(current, refreshHintSeconds), peers),
+        ),
+      ),
+    }),
     roots: ofPool(rootsPem),
+  };
+}
+
+/** A pool with something else, as another pair whenever one of the two is another. */
+function poolWith<T>(pool: () => Pool | undefined, other: () => T) {
+  let last: readonly [Pool, T] | undefined;
+  return () => {
+    const current = pool();
+    if (!current) return undefined;
+    const others = other();
+    if (last?.[0] !== current || last[1] !== others) last = [current, others];
+    return last;
   };
 }
 

@@ -6,6 +6,7 @@ export const paths = {
   discovery: '/.well-known/openid-configuration',
   keys: '/keys',
   bundle: '/bundle',
+  bundles: '/bundles',
   roots: '/roots.pem',
   openApi: '/openapi.json',
 } as const;

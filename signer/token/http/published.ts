@@ -1,5 +1,4 @@
 import { gzipSync } from 'node:zlib';
-import type { Pool } from '../../authority/pool.ts';
 import type { PublishedDocument } from '../../trust/published-documents.ts';
 
 /** A document with its compressed form, whose validator is another one, as the bytes are (RFC 9110 8.8.3). */
@@ -9,20 +8,20 @@ export interface Served extends PublishedDocument {
 }
 
 /**
- * Keeps the document of the current pool ready to be served. A pool is replaced as a whole, never changed, so the
- * document is made once for each.
+ * Keeps the document of what is current ready to be served, such as a pool. That is replaced as a whole, never changed, so
+ * the document is made once for each.
  */
-export function createServed(
-  pool: () => Pool | undefined,
-  documentOf: (pool: Pool) => PublishedDocument | undefined,
+export function createServed<T extends object>(
+  source: () => T | undefined,
+  documentOf: (current: T) => PublishedDocument | undefined,
 ): () => Served | undefined {
-  let last: { pool: Pool; served: Served | undefined } | undefined;
+  let last: { source: T; served: Served | undefined } | undefined;
   return () => {
-    const current = pool();
+    const current = source();
     if (!current) return undefined;
-    if (last?.pool !== current) {
+    if (last?.source !== current) {
       const document = documentOf(current);
-      last = { pool: current, served: document && compress(document) };
+      last = { source: current, served: document && compress(document) };
     }
     return last.served;
   };

@@ -47,6 +47,8 @@ const aCertificate: IssuedX509Svid = {
 /** The endpoint's server with a service that says what a test wants, and the documents of a real pool. */
 describe('the OpenAPI document', () => {
   let app: FastifyInstance;
+  /** As they are added, each with its method. */
+  const added: string[] = [];
   let tokens: Checked<IssuedToken>;
   let certificates: Checked<IssuedX509Svid>;
   let hasPool = true;
@@ -81,7 +83,12 @@ describe('the OpenAPI document', () => {
       time: timeWith({ monotonic: () => 0 }),
     });
     ({ app } = http);
-    const documents = createDocuments(current, { issuer: 'https://id.example.org', refreshHintSeconds: 300 });
+    app.addHook('onRoute', ({ method, path }) => {
+      for (const each of [method].flat()) added.push(`${each} ${path}`);
+    });
+    const peers = new Map<string, string>();
+    const settings = { issuer: 'https://id.example.org', refreshHintSeconds: 300 };
+    const documents = createDocuments(current, settings, { trustDomain, peers: () => peers });
     await describeRoutes(app);
     addDocumentRoutes(http, { ...documents, openApi: openApiOf(http) }, 300);
     addTokenRoutes(http, async () => tokens);
@@ -143,10 +150,8 @@ describe('the OpenAPI document', () => {
   }
 
   it('describes every route, and no other', () => {
-    const routes = [...app.printRoutes({ commonPrefix: false }).matchAll(/(\/\S+) \(([A-Z, ]+)\)/g)]
-      .flatMap(([, path, methods = '']) => methods.split(', ').map((method) => `${method} ${path}`))
-      // HEAD is GET without the body, which HTTP says by itself.
-      .filter((route) => !route.startsWith('HEAD '));
+    // HEAD is GET without the body, which HTTP says by itself.
+    const routes = added.filter((route) => !route.startsWith('HEAD '));
     assert.ok(routes.length >= 7);
     assert.deepEqual(operations.map(({ path, method }) => `${method} ${path}`).sort(), routes.sort());
     assert.deepEqual(Object.keys(document.paths).sort(), Object.values(paths).sort());
