@@ -12,11 +12,11 @@ help: ## show this list
 demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## pods on a real Kubernetes show certificates, a JWT-SVID, DNS names, gRPC over a rotation, a new name
 	@node scripts/demo.ts
 
-test: setup machine servers kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
+test: setup machine programs servers kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
 	@node scripts/test.ts unit
 	@node scripts/test.ts cluster
 
-test-unit: setup shells judges ## the fast tests: no cluster
+test-unit: setup programs judges ## the fast tests: no cluster
 	@node scripts/test.ts unit
 
 test-all: test kubernetes-1.36.3 kubernetes-1.35.4 ## the same, and end-to-end on 1.37 with v1beta1, 1.36, 1.35, and a 1.35 kubelet behind 1.37
@@ -49,12 +49,13 @@ node_modules/.stamp: package-lock.json package.json
 dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 	@node --disable-warning=ExperimentalWarning scripts/image.ts
 
-.PHONY: machine shells servers coredns judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
+.PHONY: machine programs servers coredns judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
 machine:
 	@scripts/debian-packages.sh
 
-shells:
-	@scripts/debian-packages.sh zsh fish
+# The shells that complete our command, and Java, which reads keystores.
+programs:
+	@scripts/debian-packages.sh zsh fish openssl default-jre-headless
 
 servers:
 	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql

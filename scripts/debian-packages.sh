@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs Debian packages that are missing: those named, or those that the tests need: a real Kubernetes node, the
-# judge that is written in Python, the shells that complete our command, a log collector, and Java, which reads keystores.
+# judge that is written in Python, and the shells that complete our command, and a log collector.
 set -eu
 if [ $# -eq 0 ]; then
   set -- containerd runc containernetworking-plugins busybox-static iptables nftables iproute2 util-linux procps \
-    openssl tar curl jq rsyslog python3 python3-venv zsh fish default-jre-headless
+    openssl tar curl jq rsyslog python3 python3-venv zsh fish
   why='the tests run on them'
 else
   why='this step runs on them'
