@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { type KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
+import type { SourceConfig } from '../../workload/helper/config.ts';
+import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { readInput } from '../read-input.ts';
 import { requiredOption } from '../required.ts';
@@ -9,6 +11,8 @@ import type { Terminal } from '../terminal.ts';
 interface Options {
   config: string;
   once?: boolean;
+  credentials?: string;
+  tokenEndpoint?: string;
 }
 
 /** `kubespiffe helper`: the files that other software wants, until SIGTERM or once. */
@@ -27,15 +31,28 @@ export function helper(parent: Command, terminal: Terminal): Command {
     kubespiffe helper --config /etc/kubespiffe/helper.yaml
 
     # As an init container
-    kubespiffe helper --config /etc/kubespiffe/helper.yaml --once`,
+    kubespiffe helper --config /etc/kubespiffe/helper.yaml --once
+
+    # With the configuration of spiffe-helper, and the volume of the pod in place of SPIRE's agent
+    kubespiffe helper --config helper.conf --credentials /run/spiffe`,
   );
-  requiredOption(command, '--config <file>', 'Configuration file, YAML or JSON.');
+  requiredOption(command, '--config <file>', 'Configuration file: YAML or JSON, or one of spiffe-helper.');
   return command
+    .option(
+      '--credentials <folder>',
+      'Folder with credentials.pem and roots.pem, in place of the source in the file.',
+    )
+    .option('--token-endpoint <url>', 'With --credentials: token endpoint that gives JWT-SVIDs and JWT keys.')
     .option('--once', 'Write the files once, without signal or command, and end.')
     .action(async (options: Options) => {
       const { parseConfig } = await import('../../workload/helper/parse-config.ts');
       const { runHelper } = await import('../../workload/helper/run.ts');
-      const config = await parseConfig(options.config, textOf(await readInput(terminal, options.config)));
+      const text = textOf(await readInput(terminal, options.config));
+      const { config, differences } = await parseConfig(options.config, text, {
+        source: await sourceOf(options),
+        defaultSocket: terminal.env.SPIFFE_ENDPOINT_SOCKET,
+      });
+      for (const one of differences) terminal.err(`not as in spiffe-helper: ${one}\n`);
       const stopping = new AbortController();
       const stop = () => stopping.abort();
       process.once('SIGTERM', stop).once('SIGINT', stop);
@@ -48,4 +65,20 @@ export function helper(parent: Command, terminal: Terminal): Command {
         { log: (line) => terminal.err(`${line}\n`), warn, env: terminal.env, signal: stopping.signal },
       );
     });
+}
+
+/** @throws CliError USAGE */
+async function sourceOf({ credentials, tokenEndpoint }: Options): Promise<SourceConfig | undefined> {
+  if (credentials === undefined) {
+    if (tokenEndpoint === undefined) return undefined;
+    throw new CliError(
+      'USAGE',
+      '--token-endpoint is for --credentials',
+      'give both, or write source.tokenEndpoint',
+    );
+  }
+  const { endpointUrl } = await import('../endpoint-url.ts');
+  const example = 'https://kubespiffe-tokens.kubespiffe.svc';
+  const endpoint = tokenEndpoint === undefined ? undefined : endpointUrl(tokenEndpoint, example);
+  return { kind: 'folder', credentials, bundles: {}, tokenEndpoint: endpoint, tokenFile: undefined };
 }

@@ -21,6 +21,8 @@ export interface Fields {
   object(name: string): Fields | undefined;
   objects(name: string): readonly Fields[];
   names(): readonly string[];
+  /** Keys that are not read. */
+  skip(...names: readonly string[]): void;
   mistake(name: string, message: string): undefined;
   /** Reports the keys that nobody has asked for. */
   end(): void;
@@ -79,6 +81,9 @@ export function fieldsOf(tree: Tree, place: string, mistakes: Mistake[]): Fields
     names() {
       for (const name of Object.keys(values)) asked.add(name);
       return Object.keys(values);
+    },
+    skip(...names) {
+      for (const name of names) asked.add(name);
     },
     mistake,
     end() {

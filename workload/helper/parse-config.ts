@@ -1,17 +1,36 @@
 import { KubespiffeError } from '../../spiffe/errors.ts';
-import type { HelperConfig } from './config.ts';
+import type { HelperConfig, SourceConfig } from './config.ts';
 import type { Mistake, Tree } from './fields.ts';
-import { readConfig } from './read-config.ts';
+import { parseHcl } from './hcl.ts';
+import { header, readConfig } from './read-config.ts';
+import { readSpiffeHelper } from './spiffe-helper.ts';
+
+export interface ParseOptions {
+  /** Takes the place of the source in the file. */
+  readonly source?: SourceConfig | undefined;
+  /** What SPIFFE_ENDPOINT_SOCKET says. */
+  readonly defaultSocket?: string | undefined;
+}
+
+/** A configuration, and what in a file of spiffe-helper does not mean the same here. */
+export interface Parsed {
+  readonly config: HelperConfig;
+  readonly differences: readonly string[];
+}
 
 /**
- * Reads a configuration file, YAML or JSON.
+ * Reads a configuration file: YAML or JSON with our header, or a file of spiffe-helper, HCL or JSON.
  *
  * @param file its name, for messages.
  * @throws KubespiffeError CONFIG_INVALID with every mistake, one a line.
  */
-export async function parseConfig(file: string, text: string): Promise<HelperConfig> {
-  const { config, mistakes } = readConfig(await parseYaml(file, text));
-  if (config && mistakes.length === 0) return config;
+export async function parseConfig(file: string, text: string, options: ParseOptions = {}): Promise<Parsed> {
+  const tree = await parseTree(file, text);
+  const isOurs = typeof tree === 'string' || 'apiVersion' in tree || 'kind' in tree;
+  const { config, mistakes, differences } = isOurs
+    ? { ...readConfig(tree, options), differences: [] }
+    : readSpiffeHelper(tree, options);
+  if (config && mistakes.length === 0) return { config, differences };
   throw invalid(file, mistakes);
 }
 
@@ -20,6 +39,15 @@ const invalid = (file: string, mistakes: readonly Mistake[]): KubespiffeError =>
     'CONFIG_INVALID',
     mistakes.map(({ place, message }) => `${file}: ${place} ${message}`).join('\n'),
   );
+
+async function parseTree(file: string, text: string): Promise<Tree> {
+  if (/^\s*\{|^["']?(?:apiVersion|kind)["']?\s*:/m.test(text)) return parseYaml(file, text);
+  const read = parseHcl(text);
+  if (read.ok) return read.value;
+  const yaml = `apiVersion: ${header.apiVersion} and kind: ${header.kind}`;
+  const message = `has neither ${yaml}, nor is it a file of spiffe-helper: ${read.reason}`;
+  throw invalid(file, [{ place: 'the file', message }]);
+}
 
 async function parseYaml(file: string, text: string): Promise<Tree> {
   // Loaded only here: the parser costs some 10 MB of resident memory.

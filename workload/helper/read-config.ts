@@ -3,6 +3,7 @@ import { parseEndpointAddress } from '../../client/endpoint-address.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import type { FileConfig, HealthConfig, HelperConfig, SourceConfig } from './config.ts';
 import { type Fields, fieldsOf, type Mistake, type Tree } from './fields.ts';
+import type { ParseOptions } from './parse-config.ts';
 import { readFileConfig } from './read-file-config.ts';
 import { readReload } from './read-reload.ts';
 
@@ -16,13 +17,14 @@ export interface ConfigReading {
 }
 
 /** Reads what a configuration file with our header says. Every mistake is listed. Never throws. */
-export function readConfig(tree: Tree): ConfigReading {
+export function readConfig(tree: Tree, options: ParseOptions): ConfigReading {
   const mistakes: Mistake[] = [];
   const fields = fieldsOf(tree, '', mistakes);
   for (const [name, wanted] of Object.entries(header)) {
     if (fields.text(name) !== wanted) fields.mistake(name, `must be ${wanted}`);
   }
-  const source = readSource(fields.object('source'));
+  const given = readSource(fields.object('source'));
+  const source = options.source ?? given;
   const folder = fields.text('folder');
   if (!fields.has('folder')) fields.mistake('folder', 'is required: where the files go');
   const files = fields.objects('files').map(readFileConfig);
