@@ -9,8 +9,11 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
+import { parseEndpointAddress } from '../../client/endpoint-address.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
+import { listen } from '../../workload/api/listen.ts';
+import { createWorkloadApi } from '../../workload/api/server.ts';
 import { exactly } from '../../workload/authorize.ts';
 import { validateJwtSvid } from '../../workload/jwt.ts';
 import { createTlsClient, type TlsClient } from '../../workload/tls-client.ts';
@@ -21,7 +24,9 @@ import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges, type WorkloadApiAnswers } from '../judges/judges.ts';
+import { openPySpiffe, type PySpiffe } from '../judges/py-spiffe.ts';
 import { ecKey, type TokenKey, tokenOf } from '../spiffe/tokens.ts';
+import { createWorkload, issueSvid, makeTrustDomain, stateOf } from '../workload/api/workload.ts';
 import { type Credentials, credentialsFor, newVolume } from '../workload/credentials.ts';
 import { makeWorld, peerCases, type World } from '../workload/peers.ts';
 
@@ -240,6 +245,51 @@ describe('sources of the library from a Workload API of grpc-go', () => {
     await served.become(answersOf(fresh, tokenKey));
     await updated;
     assert.equal(fromApi.svid.chainPem, fresh.chainPem);
+  });
+});
+
+describe('the Workload API and py-spiffe', () => {
+  const path = '/ns/shop/sa/web';
+  let pySpiffe: PySpiffe;
+  let address: string;
+  let workload: ReturnType<typeof createWorkload>;
+  let home: Awaited<ReturnType<typeof makeTrustDomain>>;
+  const stopping = new AbortController();
+  before(async () => {
+    pySpiffe = await openPySpiffe();
+    home = await makeTrustDomain('example.org');
+    const svids = [await issueSvid(home, path), await issueSvid(home, '/ns/shop/pod/web-0', 'pod')];
+    workload = createWorkload(home, stateOf(svids, [home, await makeTrustDomain('partner.example')]));
+    address = `unix://${join(folder, 'workload-api.sock')}`;
+    const at = parseEndpointAddress(address);
+    assert.ok(at.ok);
+    await listen(createWorkloadApi({ source: workload.source }), at.value, stopping.signal);
+  });
+  after(() => stopping.abort());
+
+  it('py-spiffe gets everything that a workload has', async () => {
+    const { errors, facts } = await pySpiffe.workloadApi({ address, audience: 'vault' });
+    assert.deepEqual(errors, []);
+    const ids = [`spiffe://example.org${path}`, 'spiffe://example.org/ns/shop/pod/web-0'];
+    assert.deepEqual(
+      facts.x509?.split(', ').map((svid) => svid.split(' ')[0]),
+      ids,
+    );
+    const domains = 'example.org partner.example';
+    const { 'x509-bundles': ofContext, 'fetched-bundles': fetched, 'jwt-bundles': ofTokens } = facts;
+    assert.deepEqual([ofContext, fetched, ofTokens], [domains, domains, domains]);
+    assert.deepEqual([facts.jwt, facts.validated], [ids.join(', '), ids[0]]);
+  });
+
+  it('py-spiffe gets a renewal over its open stream', async () => {
+    const verdict = pySpiffe.workloadApiUpdate(address);
+    await waitFor('the stream of py-spiffe', () => workload.listening() === 1);
+    workload.become(stateOf([await issueSvid(home, path)], [home]));
+    const { errors, facts } = await verdict;
+    assert.deepEqual(errors, []);
+    for (const svids of [facts.first, facts.next])
+      assert.ok(svids?.startsWith(`spiffe://example.org${path} `));
+    assert.notEqual(facts.first, facts.next);
   });
 });
 

@@ -10,18 +10,25 @@ export interface PySpiffe {
   readonly python: string;
   /** `JwtBundle.parse` of a JWK set and, with a token, `JwtSvid.parse_and_validate`. Facts: kids, id, audience. */
   judge(question: { trustDomain: string; jwks: string; token?: string; audience?: string }): Promise<Verdict>;
+  /** Every method of a Workload API. Facts: x509, x509-bundles, fetched-bundles, jwt, jwt-bundles, validated. */
+  workloadApi(question: { address: string; audience: string }): Promise<Verdict>;
+  /** The first two X.509 contexts of a stream. Facts: first, next. */
+  workloadApiUpdate(address: string): Promise<Verdict>;
 }
 
 /** Installs py-spiffe into a virtual environment in the user's cache folder where that was not done yet. */
 export async function openPySpiffe(env: NodeJS.ProcessEnv = process.env): Promise<PySpiffe> {
   const python = join(await installPython('py-spiffe', env), 'python');
+  const ask = async (question: object): Promise<Verdict> => {
+    const words = ['-I', join(folder, 'judge.py')];
+    const { code, stdout, stderr } = await run(python, words, JSON.stringify(question));
+    if (code !== 0) throw new Error(`py-spiffe ended with ${code}: ${stderr}`);
+    return verdictSchema.parse(JSON.parse(stdout));
+  };
   return {
     python,
-    async judge(question) {
-      const words = ['-I', join(folder, 'judge.py')];
-      const { code, stdout, stderr } = await run(python, words, JSON.stringify(question));
-      if (code !== 0) throw new Error(`py-spiffe ended with ${code}: ${stderr}`);
-      return verdictSchema.parse(JSON.parse(stdout));
-    },
+    judge: ask,
+    workloadApi: ({ address, audience }) => ask({ workloadApi: address, audience }),
+    workloadApiUpdate: (address) => ask({ workloadApi: address }),
   };
 }
