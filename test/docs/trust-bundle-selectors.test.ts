@@ -10,11 +10,13 @@ interface Source {
   labelSelector?: { matchLabels?: Record<string, string> };
 }
 
-/** Every `clusterTrustBundle` source in a value, however deep. */
+/** Every `clusterTrustBundle` source of a volume in a value, however deep. */
 function sourcesIn(value: unknown): Source[] {
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, inner]) => [
-    ...(name === 'clusterTrustBundle' ? [inner as Source] : []),
+    ...(name === 'sources' ? (inner as { clusterTrustBundle?: Source }[]) : []).flatMap(
+      ({ clusterTrustBundle }) => clusterTrustBundle ?? [],
+    ),
     ...sourcesIn(inner),
   ]);
 }
