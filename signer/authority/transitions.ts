@@ -171,25 +171,39 @@ function consequenceOf(
   record: AuthorityRecord,
   document: PoolDocument,
   now: Seconds,
-  { certificateSeconds }: Lifetimes,
+  lifetimes: Lifetimes,
 ): string | undefined {
   const { id, kind, state } = record;
-  const isJwt = isJwtKind(kind);
-  const what = isJwt ? 'token' : 'certificate';
+  const what = isJwtKind(kind) ? 'token' : 'certificate';
   if (!isPublished(state)) return undefined;
   if (state === 'active') {
     return `authority ${id} is active: every ${what} that it signed becomes invalid, and nothing signs in its place`;
   }
-  const end = isJwt ? Number.POSITIVE_INFINITY : endOf(record, document.trustDomain);
-  if (hasNeverSigned(record, document, now) || end === undefined || end <= now) return undefined;
-  const since = record.deactivatedAt === undefined ? undefined : Date.parse(record.deactivatedAt) / 1000;
-  const lifetime = isJwt ? longestTokenSeconds : certificateSeconds;
-  const until = Math.min(end, (since ?? Number.POSITIVE_INFINITY) + confirmedWithinSeconds + lifetime);
+  const until = neededUntil(record, document, now, lifetimes);
   if (until <= now) return undefined;
   const asFarAs = Number.isFinite(until)
     ? `until ${rfc3339(Math.ceil(until))}`
     : 'for a time that is not known, since the pool does not say when it stopped signing';
   return `authority ${id} may have signed ${what}s that are valid ${asFarAs}: they become invalid at once`;
+}
+
+/**
+ * Until when something that an authority signed may be valid, and so needs it in the bundles: infinity while it signs, or
+ * where that is not known; 0 for one that never signed.
+ */
+export function neededUntil(
+  record: AuthorityRecord,
+  document: PoolDocument,
+  now: Seconds,
+  { certificateSeconds }: Lifetimes,
+): Seconds {
+  const isJwt = isJwtKind(record.kind);
+  const end = isJwt ? Number.POSITIVE_INFINITY : endOf(record, document.trustDomain);
+  if (hasNeverSigned(record, document, now) || end === undefined) return 0;
+  if (record.state === 'active') return end;
+  const since = record.deactivatedAt === undefined ? undefined : Date.parse(record.deactivatedAt) / 1000;
+  const lifetime = isJwt ? longestTokenSeconds : certificateSeconds;
+  return Math.min(end, (since ?? Number.POSITIVE_INFINITY) + confirmedWithinSeconds + lifetime);
 }
 
 /**
@@ -206,8 +220,9 @@ function hasNeverSigned(record: AuthorityRecord, { authorities }: PoolDocument, 
   return privateKey === undefined || (from !== undefined && from > now);
 }
 
-/** When the chain of an X509 authority ends; undefined for one that cannot be read, so that nothing is verified by it. */
-function endOf(record: AuthorityRecord, trustDomain: string | undefined): Seconds | undefined {
+/** When the chain of an X509 authority ends; undefined for a JWT key, and for one that cannot be read, so that nothing is verified by it. */
+export function endOf(record: AuthorityRecord, trustDomain: string | undefined): Seconds | undefined {
+  if (isJwtKind(record.kind)) return undefined;
   const read = readAuthority(record, 'authority', trustDomain);
   if (!read.ok) return undefined;
   return Math.min(...[...read.authority.intermediates, read.authority.root].map((each) => each.notAfter));

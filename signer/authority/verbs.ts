@@ -1,0 +1,260 @@
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { signsFrom } from './may-sign.ts';
+import { type AuthorityState, isJwtKind } from './states.ts';
+import {
+  dateTransitions,
+  type Lifetimes,
+  neededUntil,
+  type Refusal,
+  retireAuthority,
+  rootOf,
+} from './transitions.ts';
+
+/** How long things take, in seconds. */
+export interface Timing extends Lifetimes {
+  /** How long a root, or a JWT key, must be published before it signs. */
+  readonly rootPropagationSeconds: number;
+  readonly jwtPropagationSeconds: number;
+}
+
+/** The verbs that bring one authority from one state to the next, with the states that they start from. */
+export const verbs = {
+  preview: ['prepared'],
+  trust: ['prepared', 'preview'],
+  activate: ['trusted'],
+  retire: ['trusted', 'active', 'retiring'],
+  remove: ['prepared', 'preview', 'retired'],
+  taint: ['prepared', 'preview', 'trusted', 'active', 'retiring'],
+  untaint: ['trusted', 'active', 'retiring'],
+} as const satisfies Record<string, readonly AuthorityState[]>;
+
+export type Verb = keyof typeof verbs;
+
+/** A change of a pool that is allowed. */
+export interface Change {
+  readonly ok: true;
+  readonly document: PoolDocument;
+  /** The authorities that changed, with their states in words; undefined where it was, or is, not in the pool. */
+  readonly changed: readonly {
+    readonly id: string;
+    readonly from: string | undefined;
+    readonly to: string | undefined;
+  }[];
+  /** What breaks, so that a person must want it; undefined for nothing. */
+  readonly consequence: string | undefined;
+  /** What else is good to know. */
+  readonly notes: readonly string[];
+}
+
+/** What a verb makes of the authorities, before anything is dated. */
+type Step = Omit<Change, 'ok' | 'changed' | 'document'> & {
+  readonly ok: true;
+  readonly authorities: readonly AuthorityRecord[];
+};
+
+/**
+ * Applies one verb to one authority, at `now` in seconds since the epoch. Nothing else changes the state of an authority
+ * of a pool that is there.
+ *
+ * @param published SHA-256 of the roots in the live bundle, in hex; undefined where that is not known.
+ */
+export function applyVerb(
+  document: PoolDocument,
+  verb: Verb,
+  id: string,
+  options: {
+    readonly now: Seconds;
+    readonly timing: Timing;
+    readonly published: ReadonlySet<string> | undefined;
+  },
+): Change | Refusal {
+  const record = document.authorities.find((each) => each.id === id);
+  if (!record) {
+    const ids = document.authorities.map((each) => each.id).join(', ');
+    return refuse(`there is no authority ${id} in the pool`, `name one of ${ids}`);
+  }
+  const from: readonly AuthorityState[] = verbs[verb];
+  if (!from.includes(record.state)) return wrongState(verb, record);
+  const step = stepOf(verb, record, document, options);
+  if (!step.ok) return step;
+  const { authorities, consequence, notes } = step;
+  const raised = { ...document, sequence: document.sequence + 1, authorities };
+  const dated = dateTransitions(raised, { pool: document, roots: options.published }, options.now);
+  return { ok: true, document: dated, changed: changesBetween(document, dated), consequence, notes };
+}
+
+interface Facts {
+  readonly now: Seconds;
+  readonly timing: Timing;
+  readonly published: ReadonlySet<string> | undefined;
+}
+
+function stepOf(verb: Verb, record: AuthorityRecord, document: PoolDocument, facts: Facts): Step | Refusal {
+  switch (verb) {
+    case 'preview':
+      if (!isJwtKind(record.kind)) return plain(withState(document, record, 'preview'));
+      return refuse(
+        `authority ${record.id} is a JWT key, and only roots have a preview bundle`,
+        `publish it with \`kubespiffe ca trust ${record.id}\``,
+      );
+    case 'trust':
+      return plain(withState(document, record, 'trusted'));
+    case 'activate':
+      return activate(record, document, facts);
+    case 'retire': {
+      const retired = retireAuthority(document, record.id, facts.now, facts.timing);
+      if (!retired.ok) return retired;
+      const { consequence } = retired;
+      return { ok: true, authorities: retired.document.authorities, consequence, notes: [] };
+    }
+    case 'remove':
+      return remove(record, document, facts);
+    case 'taint':
+      return taint(record, document, facts);
+    case 'untaint':
+      return untaint(record, document);
+  }
+}
+
+function activate(record: AuthorityRecord, document: PoolDocument, { now, timing }: Facts): Step | Refusal {
+  const { id, kind } = record;
+  if (record.tainted) {
+    return refuse(`authority ${id} is tainted and never signs again`, 'make another one active');
+  }
+  if (record.privateKey === undefined) {
+    return refuse(`authority ${id} has no private key in the pool`, 'make one active that has its key');
+  }
+  const from = readyFrom(record, document, timing);
+  const consequence =
+    from <= now
+      ? undefined
+      : `authority ${id} may sign from ${rfc3339(Math.ceil(from))} on, when everybody who verifies can know it: ` +
+        `until then no ${isJwtKind(kind) ? 'tokens' : 'certificates'} are signed`;
+  return { ok: true, authorities: makeActive(record, document.authorities), consequence, notes: [] };
+}
+
+/**
+ * From when on a verb breaks nothing, in seconds since the epoch: infinity where that is not known.
+ *
+ * @returns undefined for a verb that never has to wait.
+ */
+export function safeFrom(
+  verb: Verb,
+  record: AuthorityRecord,
+  document: PoolDocument,
+  { now, timing }: { readonly now: Seconds; readonly timing: Timing },
+): Seconds | undefined {
+  if (verb === 'activate') return readyFrom(record, document, timing);
+  return verb === 'retire' ? neededUntil(record, document, now, timing) : undefined;
+}
+
+/** From when on a published authority may be active. */
+export function readyFrom(record: AuthorityRecord, document: PoolDocument, timing: Timing): Seconds {
+  const delay = isJwtKind(record.kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
+  return signsFrom(document.authorities, record, delay) ?? 0;
+}
+
+/** The one of its kind, so that the one before only verifies from now on. */
+function makeActive(
+  record: AuthorityRecord,
+  authorities: readonly AuthorityRecord[],
+): readonly AuthorityRecord[] {
+  return authorities.map((each) => {
+    if (each === record) return { ...each, state: 'active' };
+    return each.kind === record.kind && each.state === 'active' ? { ...each, state: 'retiring' } : each;
+  });
+}
+
+function remove(record: AuthorityRecord, document: PoolDocument, { published }: Facts): Step | Refusal {
+  const root = rootOf(record);
+  if (root !== undefined && published?.has(root)) {
+    return refuse(
+      `the root of authority ${record.id} is still in the ClusterTrustBundle, and signers refuse a pool that lacks it`,
+      'wait until a signer has taken it out',
+    );
+  }
+  return plain(document.authorities.filter((each) => each !== record));
+}
+
+/** Where another authority is ready, it takes over at once. */
+function taint(record: AuthorityRecord, document: PoolDocument, { now, timing }: Facts): Step {
+  const tainted = { ...record, tainted: true };
+  const authorities = document.authorities.map((each) => (each === record ? tainted : each));
+  if (record.state !== 'active') return plain(authorities);
+  const standbys = document.authorities.filter((each) => isStandby(each, record.kind));
+  const ready = standbys.find((each) => readyFrom(each, document, timing) <= now);
+  if (ready) {
+    return plain(makeActive(ready, authorities), [`authority ${ready.id} was ready and signs in its place`]);
+  }
+  const [next] = standbys;
+  const remedy = next
+    ? `authority ${next.id} is ready from ${rfc3339(Math.ceil(readyFrom(next, document, timing)))} on: ` +
+      `\`kubespiffe ca activate ${next.id}\``
+    : 'prepare another one with `kubespiffe ca prepare`';
+  return plain(authorities, [`nothing signs in its place now; ${remedy}`]);
+}
+
+/** A mark that was wrong is taken back. What was tainted never signs again, as nobody knows who has its key. */
+function untaint(record: AuthorityRecord, document: PoolDocument): Step | Refusal {
+  if (!record.tainted) return refuse(`authority ${record.id} is not tainted`, 'nothing is to be done');
+  const mayStillSign = record.state !== 'retiring';
+  const authorities = document.authorities.map((each): AuthorityRecord => {
+    if (each !== record) return each;
+    return { ...each, tainted: false, state: mayStillSign ? 'retiring' : each.state };
+  });
+  return plain(
+    authorities,
+    mayStillSign ? [`authority ${record.id} is retiring from now on: it never signs again`] : [],
+  );
+}
+
+/** Whether an authority can take over once it is published for long enough. */
+export function isStandby(record: AuthorityRecord, kind: AuthorityRecord['kind']): boolean {
+  const { state, tainted, privateKey } = record;
+  return record.kind === kind && state === 'trusted' && !tainted && privateKey !== undefined;
+}
+
+function withState(
+  { authorities }: PoolDocument,
+  record: AuthorityRecord,
+  state: AuthorityState,
+): readonly AuthorityRecord[] {
+  return authorities.map((each) => (each === record ? { ...each, state } : each));
+}
+
+function plain(authorities: readonly AuthorityRecord[], notes: readonly string[] = []): Step {
+  return { ok: true, authorities, consequence: undefined, notes };
+}
+
+/** The authorities that are not the same in both, in the order of the pool. */
+export function changesBetween(before: PoolDocument, after: PoolDocument): Change['changed'] {
+  const words = ({ state, tainted }: AuthorityRecord) => (tainted ? `${state}, tainted` : state);
+  const from = new Map(before.authorities.map((each) => [each.id, words(each)]));
+  const to = new Map(after.authorities.map((each) => [each.id, words(each)]));
+  return [...new Set([...from.keys(), ...to.keys()])]
+    .map((id) => ({ id, from: from.get(id), to: to.get(id) }))
+    .filter((each) => each.from !== each.to);
+}
+
+function refuse(what: string, remedy: string): Refusal {
+  return { ok: false, what, remedy };
+}
+
+function wrongState(verb: Verb, { id, state }: AuthorityRecord): Refusal {
+  const from = verbs[verb].join(' or ');
+  const remedy = nextVerbs[state].map((next) => `\`kubespiffe ca ${next} ${id}\``).join(' or ');
+  return refuse(
+    `authority ${id} is ${state}, and ${verb} is for one that is ${from}`,
+    remedy === '' ? 'nothing comes back from there; prepare another one' : `from ${state} comes ${remedy}`,
+  );
+}
+
+const nextVerbs: Readonly<Record<AuthorityState, readonly Verb[]>> = {
+  prepared: ['preview', 'trust'],
+  preview: ['trust', 'remove'],
+  trusted: ['activate'],
+  active: ['taint'],
+  retiring: ['retire'],
+  retired: ['remove'],
+};

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
+import { signsFrom } from '../../signer/authority/may-sign.ts';
+import { prepareAuthority } from '../../signer/authority/prepare.ts';
+import { nextStep } from '../../signer/authority/rotation.ts';
+import { type AuthorityState, isPublished } from '../../signer/authority/states.ts';
+import { rootOf } from '../../signer/authority/transitions.ts';
+import { applyVerb, type Change, type Verb, verbs } from '../../signer/authority/verbs.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+
+const trustDomain = 'example.org';
+const now = Date.UTC(2026, 10, 29, 12) / 1000;
+const day = 86_400;
+const timing = { certificateSeconds: day, rootPropagationSeconds: 390, jwtPropagationSeconds: 900 };
+const facts = { now, timing, published: undefined };
+const first = await createAuthority({ id: 'ca-1', trustDomain, now: now - 10 * day });
+const unsigned = await prepared('ca-2');
+const third = await prepared('ca-3');
+const second = (state: AuthorityState, more: Partial<AuthorityRecord> = {}): AuthorityRecord => ({
+  ...unsigned,
+  state,
+  ...(isPublished(state) && { publishedAt: rfc3339(now - day) }),
+  ...more,
+});
+const poolWith = (...records: AuthorityRecord[]): PoolDocument => newPool(trustDomain, first, ...records);
+const stateOf = ({ authorities }: PoolDocument, id: string) =>
+  authorities.find((each) => each.id === id)?.state;
+
+async function prepared(id: string): Promise<AuthorityRecord> {
+  const made = await createAuthority({ id, trustDomain, now: now - day });
+  const { publishedAt: _, activatedAt: __, ...rest } = made;
+  return { ...rest, state: 'prepared' };
+}
+
+function changed(document: PoolDocument, verb: Verb, id: string, at = now): Change {
+  const result = applyVerb(document, verb, id, { ...facts, now: at });
+  assert.ok(result.ok, JSON.stringify(result));
+  return result;
+}
+
+describe('a verb of `kubespiffe ca`', () => {
+  const allowed: [verb: Verb, from: AuthorityState, to: AuthorityState | undefined][] = [
+    ['preview', 'prepared', 'preview'],
+    ['trust', 'prepared', 'trusted'],
+    ['trust', 'preview', 'trusted'],
+    ['activate', 'trusted', 'active'],
+    ['remove', 'prepared', undefined],
+    ['remove', 'preview', undefined],
+    ['remove', 'retired', undefined],
+  ];
+  for (const [verb, from, to] of allowed) {
+    it(`${verb} makes ${to ?? 'nothing'} of an authority that is ${from}, and raises the sequence`, () => {
+      const before = poolWith(second(from));
+      const { document, consequence } = changed(before, verb, 'ca-2');
+      assert.equal(stateOf(document, 'ca-2'), to);
+      assert.equal(document.sequence, before.sequence + 1);
+      assert.equal(consequence, undefined);
+    });
+  }
+
+  it('refuses every other state, and says which verb comes next', () => {
+    const states: AuthorityState[] = ['prepared', 'preview', 'trusted', 'active', 'retiring', 'retired'];
+    for (const verb of Object.keys(verbs) as Verb[]) {
+      for (const state of states.filter((each) => !(verbs[verb] as readonly string[]).includes(each))) {
+        const result = applyVerb(newPool(trustDomain, second(state)), verb, 'ca-2', facts);
+        assert.ok(!result.ok);
+        assert.match(result.what, new RegExp(`ca-2 is ${state}, and ${verb} is for`));
+        assert.match(result.remedy, /`kubespiffe ca \w+ ca-2`/);
+      }
+    }
+  });
+
+  it('names the authorities that there are when one is not', () => {
+    const result = applyVerb(poolWith(), 'trust', 'ca-9', facts);
+    assert.deepEqual(result, {
+      ok: false,
+      what: 'there is no authority ca-9 in the pool',
+      remedy: 'name one of ca-1',
+    });
+  });
+});
+
+describe('activate', () => {
+  it('lets the one before it only verify from now on', () => {
+    const { document } = changed(poolWith(second('trusted')), 'activate', 'ca-2');
+    const [before, after] = document.authorities;
+    assert.equal(before?.state, 'retiring');
+    assert.equal(before?.deactivatedAt, rfc3339(now));
+    assert.equal(after?.activatedAt, rfc3339(now));
+  });
+
+  it('has a consequence before everybody who verifies can know the root', () => {
+    const fresh = second('trusted', { publishedAt: rfc3339(now - 60) });
+    const { consequence } = changed(poolWith(fresh), 'activate', 'ca-2');
+    assert.match(consequence ?? '', /may sign from 2026-11-29T12:05:30Z on.*no certificates are signed/);
+  });
+
+  for (const [why, more] of [
+    ['is tainted and never signs again', { tainted: true }],
+    ['has no private key', { privateKey: undefined }],
+  ] as [string, Partial<AuthorityRecord>][]) {
+    it(`is refused for an authority that ${why}`, () => {
+      const result = applyVerb(poolWith(second('trusted', more)), 'activate', 'ca-2', facts);
+      assert.ok(!result.ok && result.what.includes(why), JSON.stringify(result));
+    });
+  }
+});
+
+describe('taint and untaint', () => {
+  it('let the authority that is ready sign in place of the tainted one', () => {
+    const { document, notes } = changed(poolWith(second('trusted')), 'taint', 'ca-1');
+    assert.equal(stateOf(document, 'ca-1'), 'retiring');
+    assert.equal(stateOf(document, 'ca-2'), 'active');
+    assert.match(notes.join(), /ca-2 was ready/);
+  });
+
+  it('say from when on another one is ready', () => {
+    const fresh = second('trusted', { publishedAt: rfc3339(now) });
+    const { document, notes } = changed(poolWith(fresh), 'taint', 'ca-1');
+    assert.equal(stateOf(document, 'ca-1'), 'active');
+    assert.match(notes.join(), /nothing signs.*12:06:30Z on: `kubespiffe ca activate ca-2`/);
+  });
+
+  it('never let an authority sign again', () => {
+    const tainted = changed(poolWith(), 'taint', 'ca-1').document;
+    const { document } = changed(tainted, 'untaint', 'ca-1');
+    assert.equal(stateOf(document, 'ca-1'), 'retiring');
+    assert.ok(!applyVerb(document, 'activate', 'ca-1', facts).ok);
+  });
+});
+
+describe('remove', () => {
+  it('is refused as long as the root is in the ClusterTrustBundle', () => {
+    const { document } = changed(poolWith(second('trusted')), 'retire', 'ca-2', now + 400 * day);
+    const root = rootOf(unsigned) ?? '';
+    const result = applyVerb(document, 'remove', 'ca-2', { ...facts, published: new Set([root]) });
+    assert.ok(!result.ok && result.what.includes('still in the ClusterTrustBundle'));
+  });
+});
+
+describe('a rotation', () => {
+  for (const kind of ['X509', 'JWT-ES256'] as const) {
+    it(`of ${kind} goes through all states, and goes on where it was interrupted`, async () => {
+      const key = await createJwtAuthority({ key: 'es256', now: now - 10 * day });
+      let document = newPool(trustDomain, first, key);
+      let at = now;
+      const steps: string[] = [];
+      for (;;) {
+        // Nothing is kept between two steps but the document.
+        const step = nextStep(document, kind, { now: at, timing });
+        steps.push(step.kind === 'change' ? step.verb : step.kind);
+        if (step.kind === 'wait') {
+          at = step.until;
+          continue;
+        }
+        const result =
+          step.kind === 'prepare'
+            ? await prepareAuthority(document, { kind, now: at })
+            : applyVerb(document, step.verb, step.id, { ...facts, now: at });
+        assert.ok(result.ok && result.consequence === undefined, JSON.stringify(result));
+        document = result.document;
+        if (step.kind === 'change' && step.verb === 'retire') break;
+      }
+      assert.deepEqual(steps, ['prepare', 'trust', 'wait', 'activate', 'wait', 'retire']);
+    });
+  }
+
+  it('activates a CA that was kept ready at once', () => {
+    const step = nextStep(poolWith(second('trusted')), 'X509', facts);
+    assert.deepEqual(step, { kind: 'change', verb: 'activate', id: 'ca-2' });
+  });
+
+  it('passes over authorities that cannot sign', () => {
+    const lame = [
+      second('trusted', { id: 'a', tainted: true }),
+      second('prepared', { id: 'b', tainted: true }),
+    ];
+    assert.deepEqual(nextStep(poolWith(...lame), 'X509', facts), { kind: 'prepare' });
+  });
+});
+
+describe('whatever is done to a pool without --force', () => {
+  const step = fc.oneof(
+    fc.record({ verb: fc.constantFrom(...(Object.keys(verbs) as Verb[])), at: fc.nat({ max: 3 }) }),
+    fc.record({ waitSeconds: fc.constantFrom(1, 60, 400, 1_000, day / 2, 2 * day) }),
+  );
+
+  it('what an authority has signed stays verifiable as long as it is valid', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        let document: PoolDocument = newPool(trustDomain, first, unsigned, third);
+        let at = now;
+        const validUntil = new Map<string, number>();
+        const tainted = new Set<string>();
+        for (const each of steps) {
+          if ('waitSeconds' in each) at += each.waitSeconds;
+          else {
+            const id = document.authorities[each.at % document.authorities.length]?.id ?? 'ca-1';
+            const result = applyVerb(document, each.verb, id, { ...facts, now: at });
+            if (result.ok && result.consequence === undefined) document = result.document;
+          }
+          const active = document.authorities.filter(({ state }) => state === 'active');
+          assert.ok(active.length <= 1);
+          for (const authority of document.authorities) if (authority.tainted) tainted.add(authority.id);
+          const [signing] = active;
+          if (signing && !signing.tainted) {
+            assert.ok(!tainted.has(signing.id), 'a tainted authority signs again');
+            const from = signsFrom(document.authorities, signing, timing.rootPropagationSeconds) ?? 0;
+            assert.ok(from <= at, 'it was activated too early');
+            validUntil.set(signing.id, at + timing.certificateSeconds);
+          }
+          const published = new Set(
+            document.authorities.filter(({ state }) => isPublished(state)).map(({ id }) => id),
+          );
+          for (const [id, until] of validUntil) assert.ok(until < at || published.has(id), `${id} is needed`);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { readPoolDocument } from '../../signer/authority/document.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { type Ran, run } from '../tools/run.ts';
+import { installSigner } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, createPod, requestFor } from './workloads.ts';
+
+/** Two replicas sign all the time while the commands change the pool. Each test goes on where the one before ended. */
+describe('the verbs of `kubespiffe ca` beside running signers', () => {
+  let controlPlane: ControlPlane;
+  let kubeconfig = '';
+  let signers: SignerProcess[] = [];
+
+  const ca = (...args: string[]): Promise<Ran> =>
+    run(['ca', ...args, '--kubeconfig', controlPlane.kubeconfig]);
+  const timing = ['--propagation-delay', '3s', '--max-lifetime', '24h'];
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    kubeconfig = await installSigner(controlPlane);
+    const created = await ca('create', '--ca-id', 'ca-1', '--trust-domain', 'example.org');
+    assert.equal(created.code, 0, created.stderr);
+    signers = await Promise.all(
+      ['signer-a', 'signer-b'].map((replica) =>
+        startSigner({ kubeconfig, replica, flags: ['--root-propagation-delay', '3s'] }),
+      ),
+    );
+    for (const signer of signers) await signer.ready();
+  });
+  after(async () => {
+    for (const { child } of signers) await child.stop();
+    await controlPlane?.stop();
+  });
+
+  async function rootsIn(bundle: string): Promise<X509Certificate[]> {
+    const path = `/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:${bundle}`;
+    const { spec } = (await controlPlane.request('GET', path)).body as ClusterTrustBundle;
+    const blocks = decodePem(spec.trustBundle);
+    assert.ok(blocks.ok);
+    return blocks.value.map(({ der }) => new X509Certificate(der));
+  }
+
+  const namesIn = async (bundle: string) =>
+    (await rootsIn(bundle)).map(({ subject }) => / (ca-\d+)$/.exec(subject)?.[1] ?? subject).sort();
+
+  async function authorities() {
+    const path = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
+    const read = readPoolDocument(poolJsonIn((await controlPlane.request('GET', path)).body as Secret) ?? '');
+    assert.ok(read.ok);
+    return read.document.authorities;
+  }
+
+  const stateOf = async (id: string) => (await authorities()).find((each) => each.id === id)?.state;
+
+  /** A new certificate, which the live bundle of that moment verifies. @returns the id of the authority. */
+  async function issueNow(): Promise<string> {
+    const request = await requestFor(controlPlane, await createPod(controlPlane));
+    const { certificateChain } = await answerTo(controlPlane, request);
+    const leaf = new X509Certificate(certificateChain ?? '');
+    const issuer = (await rootsIn('roots')).find(
+      (root) => leaf.checkIssued(root) && leaf.verify(root.publicKey),
+    );
+    assert.ok(issuer, 'the live bundle does not verify it');
+    return / (ca-\d+)$/.exec(issuer.subject)?.[1] ?? '';
+  }
+
+  it('rotate: certificates go on without a break, and come from the new CA in the end', async () => {
+    let isOver = false;
+    const issued: string[] = [];
+    const loop = (async () => {
+      while (!isOver) issued.push(await issueNow());
+    })();
+    const ran = await ca('rotate', '--wait', ...timing).finally(() => {
+      isOver = true;
+    });
+    await loop;
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.deepEqual(
+      ran.stdout.split('\n').filter((line) => line.includes(' -> ')),
+      [
+        'authority ca-2: new -> prepared',
+        'authority ca-2: prepared -> trusted',
+        'authority ca-1: active -> retiring',
+        'authority ca-2: trusted -> active',
+      ],
+    );
+    assert.match(
+      ran.stdout,
+      /ca-1 is needed for what it signed, and can be retired from \S+ \(1d\).*run the same command/,
+    );
+    await waitFor('a certificate of the new CA', async () => (await issueNow()) === 'ca-2');
+    assert.equal(issued[0], 'ca-1');
+    const firstOfNew = issued.indexOf('ca-2');
+    assert.ok(firstOfNew < 0 || issued.slice(firstOfNew).every((id) => id === 'ca-2'), issued.join());
+    assert.deepEqual(await namesIn('roots'), ['ca-1', 'ca-2']);
+  });
+
+  it('status: the timeline of each authority, and the next step', async () => {
+    const shown = await ca('status', ...timing);
+    assert.match(shown.stdout, /^ca-1 {2}X509 {2}retiring\n/);
+    assert.match(shown.stdout, /● +\S+ +no longer signs +\d+s ago/);
+    assert.match(shown.stdout, /○ +\S+ +may be retired +in (23h59m|1d)/);
+    assert.match(shown.stdout, /Next for X509: authority ca-1 is needed for what it signed/);
+    const { authorities: all } = JSON.parse((await ca('status', '-o', 'json', ...timing)).stdout);
+    assert.deepEqual(
+      all.map(({ id, state }: { id: string; state: string }) => `${id} ${state}`),
+      ['ca-1 retiring', 'jwt-es256-1 active', 'jwt-rs256-1 active', 'ca-2 active'],
+    );
+  });
+
+  it('retire: not while a certificate needs it, unless that is forced', async () => {
+    const refused = await ca('retire', 'ca-1', ...timing);
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.stderr,
+      /ca-1 may have signed certificates that are valid until .*\nhint: .*--force/,
+    );
+    assert.equal(await stateOf('ca-1'), 'retiring');
+    const forced = await ca('retire', 'ca-1', '--force', ...timing);
+    assert.equal(forced.code, 0, forced.stderr);
+    assert.match(forced.stderr, /warning: authority ca-1 may have signed/);
+    await waitFor('the root to be gone', async () => (await namesIn('roots')).join() === 'ca-2');
+  });
+
+  it('remove: an entry that is in no bundle', async () => {
+    assert.equal((await ca('remove', 'ca-1')).code, 0);
+    assert.equal(await stateOf('ca-1'), undefined);
+    assert.equal(await issueNow(), 'ca-2');
+  });
+
+  it('preview: in the preview bundle with the live roots, and in no other; remove takes it back', async () => {
+    assert.equal((await ca('prepare', '--ca-id', 'ca-3')).code, 0);
+    const dry = await ca('preview', 'ca-3', '--dry-run');
+    assert.match(dry.stdout, /ca-3: prepared -> preview \(server dry run\)/);
+    assert.equal(await stateOf('ca-3'), 'prepared');
+    assert.equal((await ca('preview', 'ca-3')).code, 0);
+    await waitFor('the preview bundle', async () => (await namesIn('roots-preview')).join() === 'ca-2,ca-3');
+    assert.deepEqual(await namesIn('roots'), ['ca-2']);
+    const early = await ca('activate', 'ca-3');
+    assert.match(
+      early.stderr,
+      /ca-3 is preview, and activate is for one that is trusted\nhint: .*ca trust ca-3/,
+    );
+    assert.equal((await ca('remove', 'ca-3')).code, 0);
+    await waitFor('it to be taken back', async () => (await namesIn('roots-preview')).join() === 'ca-2');
+  });
+
+  it('activate: waits until everybody who verifies can know the root', async () => {
+    for (const verb of ['prepare', 'trust']) {
+      const ran = await ca(verb, ...(verb === 'prepare' ? ['--ca-id', 'ca-4'] : ['ca-4']));
+      assert.equal(ran.code, 0, ran.stderr);
+    }
+    const early = await ca('activate', 'ca-4', ...timing);
+    assert.match(early.stderr, /may sign from .* until then no certificates are signed/);
+    const waited = await ca('activate', 'ca-4', '--wait', ...timing);
+    assert.equal(waited.code, 0, waited.stderr);
+    assert.match(waited.stderr, /waiting until/);
+    await waitFor('its first certificate', async () => (await issueNow()) === 'ca-4');
+  });
+
+  it('taint: another one that is ready signs at once, and an untainted one never again', async () => {
+    for (const args of [
+      ['prepare', '--ca-id', 'ca-5'],
+      ['trust', 'ca-5'],
+    ]) {
+      assert.equal((await ca(...args)).code, 0);
+    }
+    const ready = async () => /may be activated/.test((await ca('status', ...timing)).stdout);
+    assert.ok(await ready());
+    await waitFor('ca-5 to be ready', async () => {
+      const { authorities: all } = JSON.parse((await ca('status', '-o', 'json', ...timing)).stdout);
+      return all.find(({ id }: { id: string }) => id === 'ca-5').readyFrom <= Date.now() / 1000;
+    });
+    const tainted = await ca('taint', 'ca-4', ...timing);
+    assert.match(tainted.stderr, /ca-5 was ready and signs in its place/);
+    await waitFor('a certificate of the one in its place', async () => (await issueNow()) === 'ca-5');
+    assert.equal((await ca('untaint', 'ca-4')).code, 0);
+    assert.match((await ca('activate', 'ca-4')).stderr, /ca-4 is retiring, and activate is for/);
+    // The running pods go on: their root stays.
+    assert.ok((await namesIn('roots')).includes('ca-4'));
+  });
+
+  it('two operators who rotate at the same time make one new authority', async () => {
+    const before = (await authorities()).filter(({ kind }) => kind === 'JWT-ES256').length;
+    const both = await Promise.all([1, 2].map(() => ca('rotate', '--type', 'es256')));
+    assert.ok(both.some(({ code }) => code === 0));
+    for (const { code, stderr } of both) {
+      assert.ok(code === 0 || /changed meanwhile/.test(stderr), stderr);
+    }
+    const after = (await authorities()).filter(({ kind }) => kind === 'JWT-ES256').length;
+    assert.equal(after, before + 1);
+  });
+});

@@ -1,0 +1,61 @@
+import { type Command, Option } from 'commander';
+import { prepareAuthority } from '../../signer/authority/prepare.ts';
+import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
+import { parseSeconds } from '../duration.ts';
+import { withExamples } from '../help.ts';
+import {
+  type AuthorityType,
+  authorityTypes,
+  type ChangeOptions,
+  changePool,
+  printChange,
+  typeOption,
+  withChange,
+} from '../pool-change.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends ChangeOptions {
+  type: AuthorityType;
+  caId?: string;
+  keyType: AuthorityKeyType;
+  lifetime: string;
+}
+
+/** `kubespiffe ca prepare`: a new CA or JWT key in a pool that is there, in no bundle. */
+export function caPrepare(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('prepare')
+    .description(
+      'Make a new CA or JWT key in a pool that is there.\n\n' +
+        'It is in no bundle and signs nothing. `ca preview` or `ca trust` publish it, `ca activate` lets it sign, and\n' +
+        '`ca rotate` does all of it.',
+    );
+  withExamples(
+    command,
+    `
+    # The next CA
+    kubespiffe ca prepare
+
+    # A CA for two years, with a P-384 key
+    kubespiffe ca prepare --ca-id ca-2028 --key-type ecdsa-p384 --lifetime 17520h`,
+  );
+  return withChange(command)
+    .addOption(typeOption())
+    .option('--ca-id <id>', 'Id of the new authority. (default: the next number)')
+    .addOption(
+      new Option('--key-type <type>', 'Key of a CA.').choices([...authorityKeyTypes]).default('ecdsa-p256'),
+    )
+    .option('--lifetime <duration>', 'Lifetime of a CA.', '8760h')
+    .action(async (options: Options) => {
+      const change = await changePool(options, terminal, (document, { now }) =>
+        prepareAuthority(document, {
+          kind: authorityTypes[options.type],
+          now,
+          keyType: options.keyType,
+          lifetimeSeconds: parseSeconds(options.lifetime, '--lifetime'),
+          ...(options.caId !== undefined && { id: options.caId }),
+        }),
+      );
+      printChange(terminal, options, change);
+    });
+}

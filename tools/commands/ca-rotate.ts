@@ -1,0 +1,92 @@
+import type { Command } from 'commander';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import { prepareAuthority } from '../../signer/authority/prepare.ts';
+import { nextStep } from '../../signer/authority/rotation.ts';
+import type { AuthorityKind } from '../../signer/authority/states.ts';
+import { applyVerb } from '../../signer/authority/verbs.ts';
+import { withExamples } from '../help.ts';
+import {
+  type AuthorityType,
+  authorityTypes,
+  type ChangeFacts,
+  type ChangeOptions,
+  changePool,
+  printChange,
+  readPool,
+  typeOption,
+  withChange,
+} from '../pool-change.ts';
+import { describeStep } from '../rotation-text.ts';
+import type { Terminal } from '../terminal.ts';
+import { waitUntil } from '../wait.ts';
+
+interface Options extends ChangeOptions {
+  type: AuthorityType;
+  wait?: true;
+}
+
+/** `kubespiffe ca rotate`: the next authority signs, and the one before it goes once nothing needs it. */
+export function caRotate(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('rotate')
+    .description(
+      'Replace the CA, or the JWT key, that signs.\n\n' +
+        'Prepares a new one, publishes it, lets it sign once everybody who verifies can know it, and takes the old one out\n' +
+        'of the bundles once nothing that it signed is valid any more. Each step is one write. Where it has to wait, it\n' +
+        'says until when and ends, or waits with --wait. The same command goes on where it was interrupted.',
+    );
+  withExamples(
+    command,
+    `
+    # Begin, and come back when it says so
+    kubespiffe ca rotate
+
+    # See the next step
+    kubespiffe ca rotate --dry-run
+
+    # Wait until the new CA signs; the old one is retired by the same command, when its certificates have ended
+    kubespiffe ca rotate --wait --max-lifetime 24h`,
+  );
+  return withChange(command)
+    .addOption(typeOption())
+    .option('--wait', 'Wait until the new one signs.')
+    .action((options: Options) => rotate(terminal, options));
+}
+
+async function rotate(terminal: Terminal, options: Options): Promise<void> {
+  const kind = authorityTypes[options.type];
+  for (;;) {
+    const { document, facts } = await readPool(options, terminal);
+    const step = nextStep(document, kind, facts);
+    if (options.dryRun === 'server') return terminal.out(`next: ${describeStep(step, facts.now)}\n`);
+    if (step.kind === 'wait') {
+      if (!options.wait || step.for === 'retire') {
+        return terminal.out(`${describeStep(step, facts.now)}: run the same command again then\n`);
+      }
+      terminal.err(`${describeStep(step, facts.now)}\n`);
+      await waitUntil(step.until - facts.now);
+    } else {
+      printChange(terminal, options, await changePool(options, terminal, take(kind)));
+      if (step.kind === 'change' && step.verb === 'retire') return;
+    }
+  }
+}
+
+/** The next step, of the pool as it is when it is written. */
+function take(kind: AuthorityKind) {
+  return async (document: PoolDocument, facts: ChangeFacts) => {
+    const step = nextStep(document, kind, facts);
+    switch (step.kind) {
+      case 'prepare':
+        return prepareAuthority(document, { kind, now: facts.now });
+      case 'change':
+        return applyVerb(document, step.verb, step.id, facts);
+      case 'wait':
+        return {
+          ok: false,
+          what: 'the pool was changed meanwhile',
+          remedy: 'run the command again',
+        } as const;
+    }
+  };
+}

@@ -1,0 +1,63 @@
+import type { Command } from 'commander';
+import { authorityHistory, type HistoryEntry } from '../../signer/authority/history.ts';
+import { nextStep } from '../../signer/authority/rotation.ts';
+import { authorityKinds } from '../../signer/authority/states.ts';
+import { withCluster } from '../api.ts';
+import { withBundleSuffix } from '../cluster-roots.ts';
+import { withExamples } from '../help.ts';
+import { fromNow, mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
+import { type ChangeOptions, readPool, timeText, withTiming } from '../pool-change.ts';
+import { withSecretName } from '../pool-secret.ts';
+import { describeStep } from '../rotation-text.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends ChangeOptions {
+  output?: OutputFormat;
+}
+
+/** `kubespiffe ca status`: where each authority is in its life, and what comes next. */
+export function caStatus(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('status')
+    .alias('history')
+    .description(
+      'Show the life of each CA and JWT key: what happened when, from when on the next step is safe, and what it is.\n\n' +
+        'Times are those that the pool has recorded.',
+    );
+  withExamples(
+    command,
+    `
+    # The timeline of each authority, and the next step
+    kubespiffe ca status --max-lifetime 24h
+
+    # From when on may the old CA be taken out?
+    kubespiffe ca status -o json | jq -r '.authorities[] | select(.state == "retiring").neededUntil'`,
+  );
+  return withTiming(withBundleSuffix(withCluster(withSecretName(command))))
+    .addOption(outputOption())
+    .action(async (options: Options) => {
+      const { document, facts } = await readPool(options, terminal);
+      const kinds = authorityKinds.filter((kind) => document.authorities.some((each) => each.kind === kind));
+      const status = {
+        namespace: options.namespace,
+        name: options.name,
+        sequence: document.sequence,
+        authorities: document.authorities.map((each) => authorityHistory(each, document, facts)),
+        next: kinds.map((kind) => ({ kind, step: describeStep(nextStep(document, kind, facts), facts.now) })),
+      };
+      if (options.output) return printObject(terminal, options.output, status);
+      for (const { id, kind, state, tainted, timeline } of status.authorities) {
+        const words = tainted ? mark(terminal, 'bad', `${state}, tainted`) : state;
+        terminal.out(`${mark(terminal, 'title', id)}  ${kind}  ${words}\n`);
+        terminal.out(table(timeline.map((entry) => row(entry, facts.now))));
+        terminal.out('\n');
+      }
+      for (const { kind, step } of status.next) terminal.out(`Next for ${kind}: ${step}\n`);
+    });
+}
+
+function row({ what, at }: HistoryEntry, now: number): string[] {
+  const isPast = at <= now;
+  const when = Number.isFinite(at) ? fromNow(at, now) : '';
+  return [isPast ? '  ●' : '  ○', timeText(at), what, when];
+}

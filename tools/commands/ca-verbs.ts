@@ -1,0 +1,110 @@
+import type { Command } from 'commander';
+import { applyVerb, safeFrom, type Verb } from '../../signer/authority/verbs.ts';
+import { CliError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { span } from '../output.ts';
+import {
+  type ChangeOptions,
+  changePool,
+  printChange,
+  readPool,
+  timeText,
+  withChange,
+} from '../pool-change.ts';
+import type { Terminal } from '../terminal.ts';
+import { waitUntil } from '../wait.ts';
+
+interface Options extends ChangeOptions {
+  wait?: true;
+}
+
+const texts: Readonly<Record<Verb, { summary: string; more: string; mayWait?: true }>> = {
+  preview: {
+    summary: 'Publish the root of a prepared CA in the preview bundle.',
+    more: 'Only pods that project the ClusterTrustBundle labelled `canarying: preview` get it, together with the live roots.',
+  },
+  trust: {
+    summary: 'Publish an authority in the live bundles. It does not sign.',
+    more: 'From then on it takes the propagation delay until everybody who verifies can know it.',
+  },
+  activate: {
+    summary: 'Let a trusted authority sign. The one before it only verifies from then on.',
+    more: 'Refused before the propagation delay has passed; --wait waits for it.',
+    mayWait: true,
+  },
+  retire: {
+    summary: 'Take an authority out of the bundles once nothing that it signed is valid any more.',
+    more: 'Refused until then; --wait waits for it. The entry stays in the pool without its key.',
+    mayWait: true,
+  },
+  remove: {
+    summary: 'Remove an authority from the pool that is in no live bundle.',
+    more: 'The way back from `prepared` and `preview`, and the end of `retired`.',
+  },
+  taint: {
+    summary: 'Stop an authority from signing, at once and for ever: its key may be stolen.',
+    more: 'It stays in the bundles, so that running pods go on. A trusted authority that is ready signs in its place.',
+  },
+  untaint: {
+    summary: 'Take the taint from an authority that was tainted by mistake.',
+    more: 'It never signs again: an active or trusted one is retiring from then on.',
+  },
+};
+
+/** `kubespiffe ca preview`, `trust`, `activate`, `retire`, `remove`, `taint`, `untaint`: one step of one authority. */
+export function caVerbs(parent: Command, terminal: Terminal): void {
+  for (const verb of Object.keys(texts) as Verb[]) caVerb(parent, terminal, verb);
+}
+
+function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
+  const { summary, more, mayWait } = texts[verb];
+  const command = parent
+    .command(verb)
+    .description(`${summary}\n\n${more}`)
+    .argument('<authority>', 'Id of the authority, as `kubespiffe ca status` shows it.');
+  withExamples(
+    command,
+    `
+    # See first what would change
+    kubespiffe ca ${verb} ca-2 --dry-run
+
+    # Change it
+    kubespiffe ca ${verb} ca-2${mayWait ? ' --wait' : ''}`,
+  );
+  withChange(command);
+  if (mayWait) {
+    command
+      .option('--wait', 'Wait until it breaks nothing, then do it. May be interrupted and started again.')
+      .option('--force', 'Do it now, although it breaks what the refusal says.');
+  }
+  return command.action(async (authority: string, options: Options) => {
+    if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
+    const change = await changePool(options, terminal, (document, facts) =>
+      applyVerb(document, verb, authority, facts),
+    );
+    printChange(terminal, options, change);
+  });
+}
+
+/** Waits as long as the verb would break something. What the pool says is read again, as it may change meanwhile. */
+async function waitUntilSafe(
+  terminal: Terminal,
+  options: Options,
+  verb: Verb,
+  authority: string,
+): Promise<void> {
+  for (;;) {
+    const { document, facts } = await readPool(options, terminal);
+    const record = document.authorities.find(({ id }) => id === authority);
+    const outcome = applyVerb(document, verb, authority, facts);
+    if (!record || !outcome.ok || outcome.consequence === undefined) return;
+    const until = safeFrom(verb, record, document, facts) ?? facts.now;
+    if (!Number.isFinite(until) || record.state === 'active') {
+      throw new CliError('POOL_INVALID', outcome.consequence, 'make another authority active first');
+    }
+    terminal.err(
+      `waiting until ${timeText(until)} (${span(until - facts.now)}) for authority ${authority}\n`,
+    );
+    await waitUntil(until - facts.now);
+  }
+}

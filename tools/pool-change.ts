@@ -1,0 +1,176 @@
+import { type Command, Option } from 'commander';
+import { type PoolDocument, readPoolDocument } from '../signer/authority/document.ts';
+import {
+  defaultJwtPropagation,
+  jwtPropagationSeconds,
+  usualRootPropagationSeconds,
+} from '../signer/authority/may-sign.ts';
+import { poolJsonIn } from '../signer/authority/pool-secret.ts';
+import type { AuthorityKind } from '../signer/authority/states.ts';
+import { longestCertificateSeconds, type Refusal, writablePool } from '../signer/authority/transitions.ts';
+import type { Change, Timing } from '../signer/authority/verbs.ts';
+import { printable } from '../spiffe/pki/text.ts';
+import { rfc3339 } from '../spiffe/pki/time.ts';
+import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from './api.ts';
+import { readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
+import { parseSeconds } from './duration.ts';
+import { CliError, poolError, poolMissing } from './errors.ts';
+import { checkedPool, withSecretName } from './pool-secret.ts';
+import type { Terminal } from './terminal.ts';
+
+/** The options of the commands that bring authorities from one state to the next. */
+export interface ChangeOptions extends ClusterOptions {
+  namespace: string;
+  name: string;
+  bundleSuffix: string;
+  maxLifetime: string;
+  propagationDelay?: string;
+  dryRun?: 'none' | 'server';
+  force?: true;
+}
+
+/** What of an authority is named by `--type`. */
+export const authorityTypes = {
+  x509: 'X509',
+  es256: 'JWT-ES256',
+  rs256: 'JWT-RS256',
+} as const satisfies Record<string, AuthorityKind>;
+export type AuthorityType = keyof typeof authorityTypes;
+
+export function typeOption(): Option {
+  return new Option('--type <type>', 'x509 for a CA, es256 or rs256 for a JWT key.')
+    .choices(Object.keys(authorityTypes))
+    .default('x509');
+}
+
+/** The options that say how long things take in this cluster. */
+export function withTiming(command: Command): Command {
+  return command
+    .option(
+      '--max-lifetime <duration>',
+      'The setting maxLifetime of the signer: what a CA has signed may be valid for so long.',
+      `${longestCertificateSeconds / 3600}h`,
+    )
+    .option(
+      '--propagation-delay <duration>',
+      `How long a root or key must be published before it signs. (default: ${usualRootPropagationSeconds} s for a CA, ` +
+        `${jwtPropagationSeconds(defaultJwtPropagation)} s for a JWT key, as of the signer)`,
+    );
+}
+
+export function withChange(command: Command): Command {
+  return withTiming(withBundleSuffix(withCluster(withSecretName(command)))).addOption(
+    new Option('--dry-run [mode]', 'Write nothing: say what would be, and have the API server check it.')
+      .choices(['none', 'server'])
+      .preset('server'),
+  );
+}
+
+/** @throws CliError USAGE for what is not a duration. */
+export function timingOf({ maxLifetime, propagationDelay }: Partial<ChangeOptions>): Timing {
+  const delay =
+    propagationDelay === undefined ? undefined : parseSeconds(propagationDelay, '--propagation-delay');
+  return {
+    certificateSeconds:
+      maxLifetime === undefined ? longestCertificateSeconds : parseSeconds(maxLifetime, '--max-lifetime'),
+    rootPropagationSeconds: delay ?? usualRootPropagationSeconds,
+    jwtPropagationSeconds: delay ?? jwtPropagationSeconds(defaultJwtPropagation),
+  };
+}
+
+/** What a change is decided by. */
+export interface ChangeFacts {
+  /** Seconds since the epoch, by the clock of the API server. */
+  readonly now: number;
+  readonly timing: Timing;
+  /** SHA-256 of the roots in the live bundle, in hex; undefined where they could not be read. */
+  readonly published: ReadonlySet<string> | undefined;
+}
+
+/** Reads the pool and what decides about it. @throws CliError */
+export async function readPool(
+  options: ChangeOptions,
+  terminal: Terminal,
+): Promise<{ document: PoolDocument; facts: ChangeFacts }> {
+  return withPool(options, terminal, async ({ document, facts }) => ({ document, facts }));
+}
+
+/**
+ * Reads a pool, changes it and writes it, as one compare-and-swap.
+ *
+ * @throws CliError for a change that is refused, or that breaks something without `--force`.
+ */
+export async function changePool(
+  options: ChangeOptions,
+  terminal: Terminal,
+  change: (document: PoolDocument, facts: ChangeFacts) => Change | Refusal | Promise<Change | Refusal>,
+): Promise<Change> {
+  return withPool(options, terminal, async ({ document, facts, save }) => {
+    const changed = await change(document, facts);
+    if (!changed.ok) throw new CliError('POOL_INVALID', changed.what, changed.remedy);
+    if (changed.consequence !== undefined && !options.force) {
+      const hint = 'wait until then (--wait does), or add --force if that is wanted';
+      throw new CliError('POOL_INVALID', changed.consequence, hint);
+    }
+    // A taint is right although nothing signs any more, and a pool in trouble must be repairable step by step.
+    const couldSign = writablePool(document, facts.now).ok;
+    const mayStop = !couldSign || options.force || isTaint(document, changed);
+    checkedPool(changed.document, facts.now, mayStop ? { allowUnusable: true } : {});
+    await save(changed.document);
+    return changed;
+  });
+}
+
+function isTaint(before: PoolDocument, { document }: Change): boolean {
+  const tainted = (pool: PoolDocument) => pool.authorities.filter((each) => each.tainted).length;
+  return tainted(document) > tainted(before);
+}
+
+function withPool<T>(
+  options: ChangeOptions,
+  terminal: Terminal,
+  use: (pool: {
+    document: PoolDocument;
+    facts: ChangeFacts;
+    save: (document: PoolDocument) => Promise<void>;
+  }) => Promise<T>,
+): Promise<T> {
+  const { namespace, name } = options;
+  const timing = timingOf(options);
+  return withApi(options, terminal, async (api) => {
+    const clock = serverClock(api);
+    const secret = await getSecret(api, namespace, name);
+    if (!secret) throw poolMissing(options);
+    const read = readPoolDocument(poolJsonIn(secret) ?? '');
+    if (!read.ok) throw poolError(read.problem);
+    const { document } = read;
+    const { fingerprints, warnings } = await readClusterRoots(
+      api,
+      document.trustDomain,
+      options.bundleSuffix,
+    );
+    for (const warning of warnings) terminal.err(`warning: ${printable(warning)}\n`);
+    const now = clock() ?? Math.floor(terminal.now() / 1000);
+    const save = (changed: PoolDocument) =>
+      savePool(api, options, secret, changed, options.dryRun === 'server');
+    return use({ document, facts: { now, timing, published: fingerprints }, save });
+  });
+}
+
+/** What was changed, a line for each authority, and what else is good to know. */
+export function printChange(terminal: Terminal, options: ChangeOptions, change: Change): void {
+  const how = options.dryRun === 'server' ? ' (server dry run)' : '';
+  for (const { id, from, to } of change.changed) {
+    terminal.out(`authority ${id}: ${from ?? 'new'} -> ${to ?? 'removed'}${how}\n`);
+  }
+  terminal.out(
+    `secret/${options.name} changed in namespace ${options.namespace}, sequence ${change.document.sequence}${how}\n`,
+  );
+  if (change.consequence !== undefined) terminal.err(`warning: ${change.consequence}\n`);
+  for (const note of change.notes) terminal.err(`note: ${note}\n`);
+}
+
+/** A time of a pool for people; what is not known is infinite. */
+export function timeText(seconds: number): string {
+  return Number.isFinite(seconds) ? rfc3339(Math.ceil(seconds)) : 'a time that is not known';
+}
