@@ -36,7 +36,9 @@ export interface ServerExample {
   readonly answer: RegExp;
   /** What a client with another ID is told. Undefined where the server does not read SPIFFE IDs. */
   readonly refusal: RegExp | undefined;
-  /** For such a server: the same request without the password that it asks for as well. */
+  /** Further requests that end for such a client in the same way. */
+  readonly alsoRefused?: readonly ServerExample['request'][];
+  /** Where it does not read them: the same request without the password that it asks for as well. */
   readonly requestWithoutPassword?: (folder: string) => readonly string[];
 }
 

@@ -51,6 +51,8 @@ const psql = (folder: string) => {
   return [...['psql', '--no-psqlrc', '-At'], `host=localhost dbname=shop user=web ${tls}`];
 };
 
+const sql = (statement: string) => (folder: string) => [...psql(folder), '-c', statement];
+
 const hello = /^hello spiffe:\/\/example\.org\/ns\/shop\/sa\/web$/;
 
 const haproxy = {
@@ -115,9 +117,16 @@ export const examples: readonly ServerExample[] = [
     servers: {
       postgres: ['sh', '-c', `exec ${postgres} -D ${pgData} --config-file=/run/config/postgresql.conf`],
     },
-    request: (folder) => [...psql(folder), '-c', 'select item from orders'],
+    request: sql('select item from orders'),
     session: { command: psql, statement: 'select item from orders;' },
     answer: /^book$/,
     refusal: /may not use role web/,
+    alsoRefused: [
+      sql("insert into orders (item) values ('pen')"),
+      sql("update orders set item = 'pen'"),
+      sql('delete from orders'),
+      sql('copy orders to stdout'),
+      sql('select count(*) from orders'),
+    ],
   },
 ];

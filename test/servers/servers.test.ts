@@ -30,13 +30,16 @@ for (const example of examples) {
     });
     after(() => running?.[Symbol.asyncDispose]());
 
-    const { answer, refusal, requestWithoutPassword } = example;
+    const { answer, refusal, alsoRefused = [], requestWithoutPassword } = example;
     if (refusal) {
       it('lets the client in by its SPIFFE ID, and no other workload of the trust domain', async () => {
         const { ask, ca } = running;
         assert.match((await ask(await credentialsFor(webId, ca), ca.pem)).trim(), answer);
         for (const other of [otherId, `${webId}2`, webId.slice(0, -1)]) {
           await assert.rejects(ask(await credentialsFor(other, ca), ca.pem), refusal, other);
+        }
+        for (const request of alsoRefused) {
+          await assert.rejects(ask(await credentialsFor(otherId, ca), ca.pem, request), refusal);
         }
       });
 

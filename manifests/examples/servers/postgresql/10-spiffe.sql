@@ -13,7 +13,7 @@ create table spiffe.allowed (
 -- text, URI:…, DNS:…, in their order. Certificates of kubespiffe have one URI, as their first name.
 create function spiffe.id() returns text
 language sql stable parallel restricted
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
   select case when spiffe.ssl_client_cert_present() then (
     select substring(value from '^URI:([^,]+)')
@@ -25,7 +25,7 @@ $$;
 -- True where the workload may use the role that it has logged in with, and an error otherwise.
 create function spiffe.check_id() returns boolean
 language plpgsql stable parallel restricted security definer
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if exists (select from spiffe.allowed where id = spiffe.id() and role = session_user) then
