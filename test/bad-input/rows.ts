@@ -1,4 +1,5 @@
 import type { Reason } from '../../signer/observe/reasons.ts';
+import { federationBadInput } from './federation-rows.ts';
 import { registrationRows } from './registration-rows.ts';
 import { serviceDnsRows } from './service-dns-rows.ts';
 import { workloadBadInput } from './workload-rows.ts';
@@ -359,4 +360,5 @@ export const badInput: readonly BadInput[] = [
     tests: [['contract/pod-identity.test.ts', 'pod-identity denies a request that wants to choose its name']],
   },
   ...workloadBadInput,
+  ...federationBadInput,
 ];

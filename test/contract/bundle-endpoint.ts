@@ -61,7 +61,11 @@ export async function serve(credentials: ServerCredentials, answers: Answers): P
 }
 
 /** The SVID of an endpoint, signed by an authority of a pool. */
-export async function svidOf(authority: Authority, path: readonly string[]): Promise<ServerCredentials> {
+export async function svidOf(
+  authority: Authority,
+  path: readonly string[],
+  lifetimeSeconds = 3600,
+): Promise<ServerCredentials> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const id = makeSpiffeId(authority.root.uris[0]?.slice('spiffe://'.length) ?? '', path);
   if (!id.ok) throw new Error(id.reason);
@@ -71,7 +75,7 @@ export async function svidOf(authority: Authority, path: readonly string[]): Pro
     profile: svidProfile,
     subject: spiffeSubject(id.value),
     key: supportedKey(publicKey.export({ format: 'der', type: 'spki' })),
-    validity: { notBefore: now - 60, notAfter: now + 3600 },
+    validity: { notBefore: now - 60, notAfter: now + lifetimeSeconds },
     serial: makeSerial(randomBytes),
   });
   return { key: pemOf(privateKey), cert: chainPem };

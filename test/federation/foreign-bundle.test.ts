@@ -267,7 +267,7 @@ describe('whether a bundle replaces the one that is held', () => {
     ['no roots where there were some', bundle(8, 0), bundle(7, 1), 'BundleWithoutRoots'],
   ];
   for (const [what, next, held, reason] of rows) {
-    it(`${reason === undefined ? 'takes' : 'does not take'} ${what}`, () => {
+    it(`decides by sequence and roots: ${what}`, () => {
       assert.equal(replacementProblem(next, held)?.reason, reason);
     });
   }

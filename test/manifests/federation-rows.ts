@@ -17,7 +17,7 @@ const bundle = '{"keys": []}';
 const caBundle = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
 const either = /give either bundleEndpoint, from which the bundle is fetched, or bundle, and not both/;
 const urlRow = (what: string, text: string, refusal: RegExp, problem: string): FederationRow => ({
-  what: `a URL with ${what}`,
+  what,
   spec: { trustDomain, bundleEndpoint: { ...web, url: text } },
   refusal,
   problem: `spec.bundleEndpoint.url ${problem}`,
@@ -102,17 +102,22 @@ export const federationRows: readonly FederationRow[] = [
     refusal: /profile.*Unsupported value/,
     problem: 'spec.bundleEndpoint.profile is "http", neither https_web nor https_spiffe',
   },
-  urlRow('the scheme http', 'http://partner.example/', noHttps, 'cannot be used: '),
-  urlRow('the scheme file', 'file:///etc/passwd', noHttps, 'cannot be used: '),
-  urlRow('no scheme', 'partner.example/bundle', noHttps, 'is "partner.example/bundle", not a URL'),
+  urlRow('a URL with the scheme http', 'http://partner.example/', noHttps, 'cannot be used: '),
+  urlRow('a URL with the scheme file', 'file:///etc/passwd', noHttps, 'cannot be used: '),
+  urlRow('a URL with no scheme', 'partner.example/bundle', noHttps, 'is "partner.example/bundle", not a URL'),
   urlRow(
-    'a user and a password',
+    'a URL with a user and a password',
     'https://me:secret@partner.example/',
     /must not name a user or a password/,
     'cannot be used: ',
   ),
-  urlRow('a fragment', 'https://partner.example/#bundle', /must not have a fragment/, 'has a fragment'),
-  urlRow('port 0', 'https://partner.example:0/', /port 0 cannot be reached/, 'has port 0'),
+  urlRow(
+    'a URL with a fragment',
+    'https://partner.example/#bundle',
+    /must not have a fragment/,
+    'has a fragment',
+  ),
+  urlRow('a URL with port 0', 'https://partner.example:0/', /port 0 cannot be reached/, 'has port 0'),
   {
     what: 'https_spiffe without endpointSPIFFEID',
     spec: { trustDomain, bundleEndpoint: { url, profile: 'https_spiffe' } },

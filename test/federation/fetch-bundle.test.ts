@@ -1,0 +1,241 @@
+import 'reflect-metadata';
+import assert from 'node:assert/strict';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { createAddressRule } from '../../client/address-rule.ts';
+import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import { fetchBundle } from '../../signer/federation/fetch-bundle.ts';
+import { parseSpiffeId } from '../../spiffe/id.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import {
+  type Answers,
+  type ServerCredentials,
+  serve,
+  svidOf,
+  webCredentials,
+} from '../contract/bundle-endpoint.ts';
+import { aPool } from '../contract/installation.ts';
+
+const trustDomain = 'partner.example';
+const loopback = createAddressRule([{ address: '127.0.0.0', prefix: 8 }]);
+const id = parseSpiffeId(`spiffe://${trustDomain}/endpoint`);
+assert.ok(id.ok);
+const endpointId = id.value;
+
+async function poolOf(name: string): Promise<Pool> {
+  const compiled = compilePool(await aPool({ trustDomain: name }), name);
+  assert.ok(compiled.ok);
+  return compiled.pool;
+}
+
+describe('fetching the bundle of another trust domain', () => {
+  let web: ServerCredentials;
+  let partner: Pool;
+  const closes: (() => unknown)[] = [];
+  before(async () => {
+    web = await webCredentials();
+    partner = await poolOf(trustDomain);
+  });
+  after(() => Promise.all(closes.map((close) => close())));
+
+  const svid = (pool: Pool, path = 'endpoint', lifetimeSeconds?: number) => {
+    const signing = signingAuthorityAt(pool, Math.floor(Date.now() / 1000), 0);
+    assert.ok(signing.ok);
+    return svidOf(signing.authority, [path], lifetimeSeconds);
+  };
+  async function answering(credentials: ServerCredentials, answers: Answers): Promise<string> {
+    const server = await serve(credentials, answers);
+    closes.push(server.close);
+    return server.url;
+  }
+  async function listening(server: Server): Promise<number> {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closes.push(() => server.close());
+    return (server.address() as AddressInfo).port;
+  }
+  interface Wishes {
+    readonly rootsPem?: string | undefined;
+    readonly etag?: string;
+    readonly addresses?: typeof loopback;
+  }
+  const common = { signal: AbortSignal.timeout(20_000), etag: undefined, addresses: loopback };
+  const overWeb = (url: string, { rootsPem = web.cert, ...others }: Wishes = {}) =>
+    fetchBundle({ kind: 'https_web', url: new URL(url), rootsPem }, { ...common, anchors: [], ...others });
+  const overSpiffe = (url: string, anchors = partner.roots) =>
+    fetchBundle(
+      { kind: 'https_spiffe', url: new URL(url), endpointId, bootstrapBundle: undefined },
+      { ...common, anchors },
+    );
+  const refused = (fetched: Awaited<ReturnType<typeof fetchBundle>>, reason: RegExp) => {
+    assert.ok(!fetched.ok, 'it was fetched');
+    assert.match(fetched.reason, reason);
+  };
+  const good = { '/': { body: '{}', headers: { etag: '"1"' } } };
+
+  it('gets the document with its ETag, over both profiles', async () => {
+    for (const fetched of [
+      await overWeb(await answering(web, good)),
+      await overSpiffe(await answering(await svid(partner), good)),
+    ]) {
+      assert.ok(fetched.ok, fetched.ok ? '' : fetched.reason);
+      assert.equal(String(fetched.value.document), '{}');
+      assert.equal(fetched.value.etag, '"1"');
+    }
+  });
+
+  it('gets no document where its ETag is known', async () => {
+    const fetched = await overWeb(await answering(web, { '/': { status: 304 } }), { etag: '"1"' });
+    assert.ok(fetched.ok);
+    assert.deepEqual(fetched.value, { document: undefined, etag: '"1"' });
+  });
+
+  it('follows redirects within the origin, over https_web alone', async () => {
+    const answers = { '/': { status: 302, headers: { location: '/b' } }, '/b': { body: '{}' } };
+    const fetched = await overWeb(await answering(web, answers));
+    assert.ok(fetched.ok);
+    refused(await overSpiffe(await answering(await svid(partner), answers)), /redirects, and 0 redirects/);
+  });
+
+  describe('refuses a server', () => {
+    it('whose certificate no root of the system has signed', async () => {
+      const url = new URL(await answering(web, good));
+      const origin = { kind: 'https_web', url, rootsPem: undefined } as const;
+      refused(await fetchBundle(origin, { ...common, anchors: [] }), /self-signed certificate/);
+    });
+    it('whose certificate is of another name', async () => {
+      const other = await webCredentials({ address: '192.0.2.1' });
+      refused(await overWeb(await answering(other, good), { rootsPem: other.cert }), /does not match/);
+    });
+    it('whose web certificate has expired', async () => {
+      const old = await webCredentials({ lifetimeSeconds: -10 });
+      refused(await overWeb(await answering(old, good), { rootsPem: old.cert }), /certificate has expired/);
+    });
+    it('with an SVID of another workload', async () => {
+      const url = await answering(await svid(partner, 'other'), good);
+      refused(await overSpiffe(url), /it is spiffe:\/\/partner\.example\/other, not/);
+    });
+    it('with an SVID of another trust domain, such as our own, whatever path it has', async () => {
+      const own = await poolOf('example.org');
+      const url = await answering(await svid(own), good);
+      refused(await overSpiffe(url), /unable to (verify|get)|self-signed/);
+      // Also if its root were among those of the partner.
+      refused(
+        await overSpiffe(url, [...partner.roots, ...own.roots]),
+        /it is spiffe:\/\/example\.org\/endpoint, not/,
+      );
+    });
+    it('with an SVID that has expired', async () => {
+      const url = await answering(await svid(partner, 'endpoint', -10), good);
+      refused(await overSpiffe(url), /certificate has expired/);
+    });
+    it('with a certificate of the web in place of an SVID', async () => {
+      refused(await overSpiffe(await answering(web, good)), /self-signed|unable to/);
+    });
+    it('with an SVID in place of a certificate of the web', async () => {
+      const rootsPem = partner.roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+      const url = await answering(await svid(partner), good);
+      refused(await overWeb(url, { rootsPem }), /does not match/);
+    });
+    it('that demands a client certificate', async () => {
+      const server = createHttpsServer({ ...web, requestCert: true, rejectUnauthorized: true });
+      refused(
+        await overWeb(`https://127.0.0.1:${await listening(server)}/`),
+        /certificate required|alert|ECONNRESET/i,
+      );
+    });
+    it('that speaks no TLS', async () => {
+      const server = createHttpServer((_, response) => void response.end('{}'));
+      refused(await overWeb(`https://127.0.0.1:${await listening(server)}/`), /SSL|wrong version|EPROTO/i);
+    });
+    it('that closes the connection at once', async () => {
+      const server = createTcpServer((socket) => void socket.destroy());
+      refused(await overWeb(`https://127.0.0.1:${await listening(server)}/`), /ECONNRESET|disconnected/);
+    });
+    it('that is not there', async () => {
+      const server = createTcpServer();
+      const port = await listening(server);
+      await new Promise((resolve) => server.close(resolve));
+      refused(await overWeb(`https://127.0.0.1:${port}/`), /ECONNREFUSED/);
+    });
+    it('whose name has no address', async () => {
+      refused(await overWeb('https://nowhere.invalid/'), /ENOTFOUND|EAI_AGAIN/);
+    });
+    it('at an address of the machine itself, also by its name', async () => {
+      const addresses = createAddressRule([]);
+      const { port } = new URL(await answering(web, good));
+      for (const host of ['127.0.0.1', '[::1]', 'localhost']) {
+        refused(
+          await overWeb(`https://${host}:${port}/`, { addresses }),
+          /the address .* is one of the machine itself/,
+        );
+      }
+    });
+  });
+
+  describe('refuses an answer', () => {
+    const answers: [what: string, answer: Answers[string], reason: RegExp][] = [
+      [
+        '302 to another host',
+        { status: 302, headers: { location: 'https://127.0.0.2/' } },
+        /only redirects within one origin/,
+      ],
+      [
+        '302 to another port',
+        { status: 302, headers: { location: 'https://127.0.0.1:1/' } },
+        /only redirects within one origin/,
+      ],
+      [
+        '307 to http',
+        { status: 307, headers: { location: 'http://127.0.0.1/' } },
+        /only redirects within one origin/,
+      ],
+      [
+        '301 to a file',
+        { status: 301, headers: { location: 'file:///etc/passwd' } },
+        /only redirects within one origin/,
+      ],
+      [
+        '302 to itself',
+        { status: 302, headers: { location: '/' } },
+        /redirects, and 3 redirects are followed/,
+      ],
+      [
+        '302 to what is no URL',
+        { status: 302, headers: { location: 'https://' } },
+        /redirects to what is no URL/,
+      ],
+      ['302 without a location', { status: 302 }, /answered with status 302/],
+      ['304 to a request without an ETag', { status: 304 }, /answered with status 304/],
+      ['204', { status: 204 }, /answered with status 204/],
+      ['401', { status: 401, headers: { 'www-authenticate': 'Basic' } }, /answered with status 401/],
+      [
+        '429 with a Retry-After of a year',
+        { status: 429, headers: { 'retry-after': '31536000' } },
+        /answered with status 429/,
+      ],
+      ['500 with a bundle in it', { status: 500, body: '{"keys":[]}' }, /answered with status 500/],
+      ['of 1 MiB and a byte', { body: ' '.repeat(1024 * 1024 + 1) }, /longer than 1048576 bytes/],
+      [
+        'that says that it is longer than it is',
+        { body: '{}', headers: { 'content-length': '1000' } },
+        /aborted|ECONNRESET|socket hang up/,
+      ],
+    ];
+    for (const [what, answer, reason] of answers) {
+      it(`${what}`, async () => refused(await overWeb(await answering(web, { '/': answer })), reason));
+    }
+
+    it('that is compressed is not unpacked, so that it cannot grow', async () => {
+      const body = gzipSync(' '.repeat(64 * 1024 * 1024));
+      const fetched = await overWeb(
+        await answering(web, { '/': { body, headers: { 'content-encoding': 'gzip' } } }),
+      );
+      assert.ok(fetched.ok);
+      assert.equal(fetched.value.document?.length, body.length);
+    });
+  });
+});
