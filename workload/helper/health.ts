@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import type { HealthConfig } from './config.ts';
 
 /** What the helper has done so far. Nothing in it is secret. */
@@ -17,7 +18,7 @@ export interface HelperState {
  * Serves the state to probes: live is always 200, and ready is 200 while every file was written and the certificate in them has
  * not expired, otherwise 503.
  *
- * @param signal ends it. @throws the error of listen(2), such as EADDRINUSE.
+ * @param signal ends it. @throws KubespiffeError CONFIG_INVALID where the port is in use.
  */
 export async function serveHealth(
   { port, livePath, readyPath }: HealthConfig,
@@ -36,5 +37,10 @@ export async function serveHealth(
   server.requestTimeout = 5_000;
   server.maxConnections = 16;
   server.listen({ port, signal });
-  await once(server, 'listening');
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? messageOf(error);
+    throw new KubespiffeError('CONFIG_INVALID', `health.port ${port} cannot be used (${reason})`);
+  }
 }

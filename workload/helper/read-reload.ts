@@ -2,9 +2,6 @@ import { constants } from 'node:os';
 import type { ReloadConfig, SignalTarget } from './config.ts';
 import type { Fields } from './fields.ts';
 
-/** TASK_COMM_LEN without the final zero (proc(5)): Linux keeps no more of a name. */
-export const maxProcessNameBytes = 15;
-
 /** Signals that a program can react to. */
 export const isSignal = (name: string): name is NodeJS.Signals =>
   Object.hasOwn(constants.signals, name) && name !== 'SIGKILL' && name !== 'SIGSTOP';
@@ -28,12 +25,6 @@ export function readReload(fields: Fields | undefined): ReloadConfig {
   const [target] = targets;
   if (targets.length > 1 || (name === undefined) !== (target === undefined)) {
     fields.mistake('signal', 'goes together with one of pidFile and process');
-  }
-  if (process !== undefined && Buffer.byteLength(process) > maxProcessNameBytes) {
-    fields.mistake(
-      'process',
-      `is longer than ${maxProcessNameBytes} bytes; Linux keeps only the first ones of a name`,
-    );
   }
   return {
     signal: name !== undefined && isSignal(name) && target ? { name, target } : undefined,

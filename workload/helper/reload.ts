@@ -1,19 +1,19 @@
 import { spawn } from 'node:child_process';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import type { ReloadConfig } from './config.ts';
-import { findProcesses, type Process, shareHint } from './processes.ts';
+import { findProcess, type Process, shareHint } from './processes.ts';
 
-/** A command that runs longer is ended. */
-const commandTimeoutMs = 30_000;
 /** A process may need this long until it handles signals. Before that, SIGHUP would end it. */
 const startupMs = 2_000;
+/** How exactly the start of a process is known, and more. */
+const toleranceMs = 100;
 
 /**
- * Lets programs read the files again: sends the signal to each process that was started before the files were written, then
- * runs the command.
+ * Lets programs read the files again: sends the signal, unless the process was started after the files were written, then runs the
+ * command.
  *
  * @param writtenAt when the files were written, in milliseconds since the epoch.
- * @param signal ends a command that runs.
+ * @param signal ends a command that runs. @param timeoutMs then a command that still runs is ended.
  * @returns what was done, for the log; undefined where a process was started a moment ago, and all has to be done later.
  * @throws KubespiffeError RELOAD_FAILED
  */
@@ -21,18 +21,19 @@ export async function reload(
   { signal: wanted, command }: ReloadConfig,
   writtenAt: number,
   signal: AbortSignal,
+  timeoutMs = 30_000,
 ): Promise<readonly string[] | undefined> {
   const done: string[] = [];
   if (wanted) {
-    const processes = (await findProcesses(wanted.target)).filter(({ startedAt }) => startedAt <= writtenAt);
-    if (processes.some(({ startedAt }) => Date.now() - startedAt < startupMs)) return undefined;
-    for (const one of processes) {
-      send(one, wanted.name);
-      done.push(`sent ${wanted.name} to process ${one.pid}`);
+    const found = await findProcess(wanted.target);
+    if (found.startedAt <= writtenAt + toleranceMs) {
+      if (Date.now() - found.startedAt < startupMs) return undefined;
+      send(found, wanted.name);
+      done.push(`sent ${wanted.name} to process ${found.pid}`);
     }
   }
   if (command) {
-    await run(command, signal);
+    await run(command, signal, timeoutMs);
     done.push(`ran ${command[0]}`);
   }
   return done;
@@ -50,11 +51,15 @@ function send({ pid }: Process, name: NodeJS.Signals): void {
   }
 }
 
-async function run([program, ...args]: readonly [string, ...string[]], signal: AbortSignal): Promise<void> {
+async function run(
+  [program, ...args]: readonly [string, ...string[]],
+  signal: AbortSignal,
+  timeoutMs: number,
+): Promise<void> {
   const child = spawn(program, args, {
     stdio: ['ignore', 'inherit', 'inherit'],
     signal,
-    timeout: commandTimeoutMs,
+    timeout: timeoutMs,
     killSignal: 'SIGKILL',
   });
   const ended = await new Promise<string>((resolve) => {
@@ -62,6 +67,6 @@ async function run([program, ...args]: readonly [string, ...string[]], signal: A
     child.once('exit', (code, by) => resolve(by === null ? `exit code ${code}` : `signal ${by}`));
   });
   if (ended === 'exit code 0') return;
-  const hint = `its own output says more; it may take ${commandTimeoutMs / 1000} seconds`;
+  const hint = `its own output says more; it may take ${timeoutMs / 1000} seconds`;
   throw new KubespiffeError('RELOAD_FAILED', `${program} failed: ${ended}`, { hint });
 }

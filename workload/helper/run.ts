@@ -32,7 +32,7 @@ const longestMs = 2 ** 31 - 1;
 /**
  * Writes the files, again after each change, and lets programs reload them; or, where it is to run once, writes them and ends.
  *
- * @throws KubespiffeError the last problem, where all files cannot be written once; the error of listen(2).
+ * @throws KubespiffeError the last problem, where all files cannot be written once; CONFIG_INVALID for a health port that is in use.
  */
 export async function runHelper(config: HelperConfig, needs: HelperNeeds): Promise<void> {
   const { warn, signal } = needs;

@@ -5,7 +5,7 @@ import { type Fields, fieldsOf, type Mistake, type Tree } from './fields.ts';
 import type { ParseOptions } from './parse-config.ts';
 import { type ConfigReading, complete, readPath, readPort } from './read-config.ts';
 import { readAudience, readMode, readName } from './read-file-config.ts';
-import { isSignal, maxProcessNameBytes } from './read-reload.ts';
+import { isSignal } from './read-reload.ts';
 
 /** A configuration of spiffe-helper, and what does not mean the same here. */
 export interface SpiffeHelperReading extends ConfigReading {
@@ -113,7 +113,7 @@ function readReload(fields: Fields, once: boolean, differences: string[]): Reloa
     const command = program === undefined || once ? undefined : ([program, ...(args ?? [])] as const);
     return { signal: signal && pidFile ? { name: signal, target: { pidFile } } : undefined, command };
   }
-  const process = basename(program).slice(0, maxProcessNameBytes);
+  const process = basename(program);
   differences.push(
     `cmd and cmd_args: ${program} is not started. Run it in a container of its own, in a pod with shareProcessNamespace: true`,
     `renew_signal: ${pidFile === undefined ? `the process named ${process}` : `the process of ${pidFile}`} gets ${signal}`,

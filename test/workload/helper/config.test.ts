@@ -101,11 +101,6 @@ const wrong: readonly (readonly [string, string, string])[] = [
     'goes together with one of pidFile and process',
   ],
   ['a process without signal', `${ours}reload: { process: a, command: b }`, 'goes together with one of'],
-  [
-    'a long process name',
-    `${ours}reload: { signal: SIGHUP, process: a123456789012345 }`,
-    'longer than 15 bytes',
-  ],
   ['a port that is none', `${ours}health: { port: 70000 }`, 'health.port "70000" is not a port'],
   [
     'a health path without slash',
