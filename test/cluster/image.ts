@@ -45,30 +45,35 @@ export async function makeNodeImages(folder: string): Promise<string[]> {
   return archives;
 }
 
-/** Makes the archive of an image with one program of this machine. */
+/** Makes the archive of an image with one program of this machine, and the modules that it loads by their paths. */
 export async function makeProgramImage(
   name: string,
-  program: { readonly name: string; readonly file: string },
+  program: { readonly name: string; readonly file: string; readonly modules?: readonly string[] },
   folder: string,
 ): Promise<string> {
   const root = join(folder, 'root');
   await mkdir(join(root, 'bin'), { recursive: true });
   await addProgram(root, program.name, program.file);
+  for (const module of program.modules ?? []) await addBinary(root, module);
   const entrypoint = [`/bin/${program.name}`];
   const archive = await makeImage({ names: [name], root, entrypoint, folder: join(folder, program.name) });
   await rm(root, { recursive: true });
   return archive;
 }
 
-/** A program of this machine, with its libraries. */
 async function addProgram(root: string, name: string, path: string): Promise<void> {
   const program = await realpath(path);
-  const libraries = [...(await runCommand('ldd', program)).matchAll(/(\/\S+) \(0x/g)];
-  for (const file of [program, ...libraries.flatMap(([, library]) => library ?? [])]) {
+  await addBinary(root, program);
+  await symlink(program, join(root, 'bin', name));
+}
+
+/** A program or module of this machine at its path, with its libraries. */
+async function addBinary(root: string, path: string): Promise<void> {
+  const libraries = [...(await runCommand('ldd', path)).matchAll(/(\/\S+) \(0x/g)];
+  for (const file of [path, ...libraries.flatMap(([, library]) => library ?? [])]) {
     await mkdir(join(root, dirname(file)), { recursive: true });
     await copyFile(file, join(root, file));
   }
-  await symlink(program, join(root, 'bin', name));
 }
 
 async function makeToolsRoot(folder: string): Promise<string> {

@@ -17,6 +17,7 @@ import {
 } from './greeter.ts';
 import { type Installation, install, trustDomain } from './installation.ts';
 import { answerIn, applyMesh } from './mesh.ts';
+import { applyNginx, helperLog, nginxAnswers } from './nginx.ts';
 import { registerApp } from './registration.ts';
 import { readHeld, startWorkload, type WorkloadName } from './workload.ts';
 
@@ -33,6 +34,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       await applyMesh(installation.controlPlane);
       await applyGreeter(installation.controlPlane);
       await applyEnvoy(installation);
+      await applyNginx(installation);
     });
     after(() => installation?.stop());
 
@@ -101,6 +103,27 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const answers = await envoyAnswers(installation);
       assert.deepEqual(
         answers.slice(answers.findIndex(isGood)).filter((line) => !isGood(line)),
+        [],
+      );
+    });
+
+    test('the example of nginx takes what kubelet renews, by its helper, and fails no request', async () => {
+      const hello = `200 hello spiffe://${trustDomain}/ns/shop/sa/web`;
+      const limits = { timeoutMs: 150_000, everyMs: 500 };
+      await waitFor(
+        'the signal to nginx',
+        async () => (await helperLog(installation)).includes('SIGHUP'),
+        limits,
+      );
+      const isRenewed = (line: string) => line === 'renewed';
+      await waitFor('the client', async () => (await nginxAnswers(installation)).some(isRenewed), limits);
+      const before = (await nginxAnswers(installation)).length;
+      await waitFor('answers', async () => (await nginxAnswers(installation)).length > before + 5, limits);
+      const answers = (await nginxAnswers(installation)).filter((line) => !isRenewed(line));
+      const first = answers.indexOf(hello);
+      assert.notEqual(first, -1, answers.join('\n'));
+      assert.deepEqual(
+        answers.slice(first).filter((line) => line !== hello),
         [],
       );
     });
