@@ -1,15 +1,15 @@
 import { once } from 'node:events';
 import { chmod, lstat, rm } from 'node:fs/promises';
-import { connect, isIP } from 'node:net';
+import { connect, createServer, isIP } from 'node:net';
+import { promisify } from 'node:util';
 import { setup as setUpIpAddresses } from '@grpc/grpc-js/build/src/resolver-ip.js';
-import { setup as setUpUnixSockets } from '@grpc/grpc-js/build/src/resolver-uds.js';
 import type { Server } from '@grpc/grpc-js/build/src/server.js';
 import { ServerCredentials } from '@grpc/grpc-js/build/src/server-credentials.js';
 import type { EndpointAddress } from '../../client/endpoint-address.ts';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
+import { withValidAuthority } from './authority.ts';
 
 // What a server needs of the set-up of the whole package (server.ts).
-setUpUnixSockets();
 setUpIpAddresses();
 
 /**
@@ -19,23 +19,31 @@ setUpIpAddresses();
  */
 export async function listen(server: Server, address: EndpointAddress, signal: AbortSignal): Promise<void> {
   if (address.kind === 'unix') await removeStaleSocket(address.path);
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(targetOf(address), ServerCredentials.createInsecure(), (error) => {
-      if (error)
-        reject(
-          new KubespiffeError('FILE_UNWRITABLE', `cannot listen at ${address.uri}: ${messageOf(error)}`),
-        );
-      else resolve();
-    });
-  });
-  // Containers of a pod run as different users; which of them mount the folder of the socket says who may connect.
-  if (address.kind === 'unix') await chmod(address.path, 0o666);
+  try {
+    if (address.kind === 'unix') await listenAtSocket(server, address.path, signal);
+    else await listenAtPort(server, address);
+  } catch (error) {
+    throw new KubespiffeError('FILE_UNWRITABLE', `cannot listen at ${address.uri}: ${messageOf(error)}`);
+  }
   signal.addEventListener('abort', () => server.forceShutdown(), { once: true });
 }
 
-function targetOf(address: EndpointAddress): string {
-  if (address.kind === 'unix') return `unix:${address.path}`;
-  return `${isIP(address.host) === 4 ? 'ipv4' : 'ipv6'}:${address.host}:${address.port}`;
+async function listenAtSocket(server: Server, path: string, signal: AbortSignal): Promise<void> {
+  const { injectConnection } = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = createServer((socket) => injectConnection(withValidAuthority(socket)));
+  listener.listen(path);
+  await once(listener, 'listening');
+  // Containers of a pod run as different users; which of them mount the folder of the socket says who may connect.
+  await chmod(path, 0o666);
+  signal.addEventListener('abort', () => listener.close(), { once: true });
+}
+
+async function listenAtPort(
+  server: Server,
+  { host, port }: Extract<EndpointAddress, { kind: 'tcp' }>,
+): Promise<void> {
+  const target = `${isIP(host) === 4 ? 'ipv4' : 'ipv6'}:${host}:${port}`;
+  await promisify(server.bindAsync.bind(server))(target, ServerCredentials.createInsecure());
 }
 
 /** A process that was killed leaves its socket behind. */
