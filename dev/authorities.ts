@@ -5,26 +5,31 @@ import { jwtSigningAt, publishedLater, signingAuthorityAt } from '../signer/auth
 import { compilePool, type Pool } from '../signer/authority/pool.ts';
 import type { PoolView } from '../signer/authority/view.ts';
 import type { Time } from '../signer/kube/time.ts';
-import { advance, type Delays, publishNext, taintActive } from './succession.ts';
+import { asNext, type Delays, describeChange, dropEnded, nextSignsFrom, succeed } from './succession.ts';
 
 /** The pool of a development trust domain. Its keys are in memory only, and end with the process. */
-export interface Authorities extends Pick<PoolView, 'signable' | 'jwtSignable'> {
+export interface Authorities extends Pick<PoolView, 'signable' | 'jwtSignable' | 'onChange'> {
   current(): Pool;
-  /** Publishes a new CA and JWT key, which sign after the propagation delay. */
-  rotate(): Promise<void>;
-  /** Taints the CA and the JWT key that sign, and lets new ones sign at once. */
+  /**
+   * Lets the next CA and JWT key sign, and publishes others.
+   * @returns 0, or the seconds to wait: the next ones were published a moment ago.
+   */
+  rotate(): Promise<number>;
+  /** The same, at once, and taints those that signed. */
   taint(): Promise<void>;
-  /** Lets time have its effect. @returns whether anything is published, or signs, that did not before. */
-  advance(): boolean;
+  /** Drops authorities whose time is over. */
+  tick(): void;
 }
 
 export async function createAuthorities(needs: {
   readonly trustDomain: string;
   readonly delays: Delays;
   readonly time: Pick<Time, 'now'>;
+  readonly log: (line: string) => void;
 }): Promise<Authorities> {
   const { trustDomain, delays } = needs;
   const seconds = () => Math.floor(needs.time.now() / 1000);
+  const listeners: (() => void)[] = [];
   let made = 0;
 
   async function makeAuthorities(now: number): Promise<AuthorityRecord[]> {
@@ -35,19 +40,22 @@ export async function createAuthorities(needs: {
     ];
   }
 
-  let document = newPool(trustDomain, ...(await makeAuthorities(seconds())));
+  const first = await makeAuthorities(seconds());
+  const next = await makeAuthorities(seconds());
+  let document = newPool(trustDomain, ...first, ...next.map(asNext));
   let pool = compile(document);
 
-  function take(next: PoolDocument): boolean {
-    if (next === document) return false;
-    pool = compile(next);
-    document = next;
-    return true;
+  function take(changed: PoolDocument): void {
+    if (changed === document) return;
+    for (const line of describeChange(document, changed)) needs.log(line);
+    pool = compile(changed);
+    document = changed;
+    for (const listener of listeners) listener();
   }
-  async function change(by: typeof publishNext): Promise<void> {
+  async function replace(tainted: boolean): Promise<void> {
     const now = seconds();
     const fresh = await makeAuthorities(publishedLater(document.authorities, now));
-    take(by(document, fresh, now));
+    take(succeed(document, fresh, { tainted }, now));
   }
 
   return {
@@ -55,9 +63,16 @@ export async function createAuthorities(needs: {
     // The succession has seen to the delay.
     signable: (now) => signingAuthorityAt(pool, now, 0),
     jwtSignable: (algorithm, now) => jwtSigningAt(pool, algorithm, now, 0),
-    rotate: () => change(publishNext),
-    taint: () => change(taintActive),
-    advance: () => take(advance(document, delays, seconds())),
+    onChange: (listener) => {
+      listeners.push(listener);
+    },
+    async rotate() {
+      const waitSeconds = Math.max(0, nextSignsFrom(document, delays) - seconds());
+      if (waitSeconds === 0) await replace(false);
+      return waitSeconds;
+    },
+    taint: () => replace(true),
+    tick: () => take(dropEnded(document, delays, seconds())),
   };
 }
 

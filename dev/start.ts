@@ -1,22 +1,25 @@
 import { pause, realTime } from '../signer/kube/time.ts';
-import { rfc3339 } from '../spiffe/pki/time.ts';
+import { createAnswers } from './answers.ts';
 import { createAuthorities } from './authorities.ts';
+import { checkNoneRuns, serveControl } from './control.ts';
+import { freePort } from './free-port.ts';
 import { emptyPrivateFolder, openPrivateFolder } from './private-folder.ts';
-import { type Delivered, deliver, issue, newWorkload, type Workload } from './workload.ts';
-
-/** A workload as it is named: `namespace/name` of its ServiceAccount. */
-export interface WorkloadName {
-  readonly namespace: string;
-  readonly name: string;
-}
+import { createServiceAccountTokens } from './service-account-token.ts';
+import { serveTokenEndpoint } from './token-endpoint.ts';
+import { createDevTokenService } from './token-service.ts';
+import type { Workload, WorkloadName } from './workload.ts';
+import { createKeySource, serveWorkloadApi } from './workload-api.ts';
+import { createWorkloads } from './workloads.ts';
 
 export interface DevOptions {
   readonly folder: string;
   readonly uid: number;
   readonly trustDomain: string;
-  /** Of certificates and tokens. */
+  /** Of certificates. */
   readonly lifetimeSeconds: number;
   readonly workloads: readonly WorkloadName[];
+  /** Of the token endpoint on loopback; 0 for any. */
+  readonly port: number;
   /** Takes lines for people about what happened. */
   readonly log: (line: string) => void;
 }
@@ -24,50 +27,64 @@ export interface DevOptions {
 /** A running development trust domain. */
 export interface Dev {
   readonly workloads: readonly Workload[];
-  /** Ends and removes its files when the signal is aborted. */
-  run(signal: AbortSignal): Promise<void>;
+  readonly tokenEndpoint: string;
+  /** Ends when the signal is aborted, and removes its files. */
+  run(): Promise<void>;
 }
 
-/** Sources read their files at least every five seconds. */
+/** How long a new root is there before anything is signed under it: sources read their files every five seconds. */
 const propagationSeconds = 6;
 /** How often it is looked at what is due. */
 const tickMs = 200;
 
-/** Starts a trust domain on this machine. When it returns, the files of all workloads are there. */
-export async function startDev(options: DevOptions): Promise<Dev> {
-  const { folder, uid, trustDomain, lifetimeSeconds, log } = options;
-  const seconds = () => Math.floor(realTime.now() / 1000);
+/** Starts a trust domain on this machine. When it returns, all files and sockets are there. */
+export async function startDev(options: DevOptions, signal: AbortSignal): Promise<Dev> {
+  const { folder, uid } = options;
+  await checkNoneRuns(folder);
   await openPrivateFolder(folder, uid);
+  try {
+    return await startIn(options, signal);
+  } catch (error) {
+    await emptyPrivateFolder(folder);
+    throw error;
+  }
+}
+
+async function startIn(options: DevOptions, signal: AbortSignal): Promise<Dev> {
+  const { folder, trustDomain, lifetimeSeconds, log } = options;
+  const port = options.port === 0 ? await freePort() : options.port;
+  const tokenEndpoint = `https://localhost:${port}`;
+  const common = { folder, trustDomain, lifetimeSeconds, issuer: tokenEndpoint, port, log, time: realTime };
   const delays = { propagationSeconds, lifetimeSeconds };
-  const authorities = await createAuthorities({ trustDomain, delays, time: realTime });
-  const delivered = new Map<Workload, Delivered>();
+  const authorities = await createAuthorities({ ...common, delays });
+  const tokens = createServiceAccountTokens(common);
+  const workloads = createWorkloads({ ...common, authorities, tokens });
+  const issueToken = createDevTokenService({ ...common, authorities, workloads, tokens });
+  const keys = createKeySource(trustDomain, authorities);
 
-  async function renew(workload: Workload): Promise<void> {
-    const fresh = await issue(workload, authorities, lifetimeSeconds, seconds());
-    delivered.set(workload, fresh);
-    await deliver(workload, fresh, authorities);
+  async function add(name: WorkloadName): Promise<Workload> {
+    const known = workloads.find(name);
+    if (known) return known;
+    const workload = await workloads.add(name);
+    await serveWorkloadApi(workload, { keys, issueToken, tokens, log }, signal);
+    return workload;
   }
 
-  async function tick(): Promise<void> {
-    const hasChanged = authorities.advance();
-    for (const [workload, has] of delivered) {
-      if (has.renewAt <= seconds()) {
-        await renew(workload);
-        const { notAfter } = delivered.get(workload) ?? has;
-        log(`renewed ${workload.spiffeId} until ${rfc3339(notAfter)}`);
-      } else if (hasChanged) await deliver(workload, has, authorities);
-    }
-  }
-
-  for (const name of options.workloads) await renew(newWorkload(name, { trustDomain, folder }));
+  for (const name of options.workloads) await add(name);
+  const endpointEnded = await serveTokenEndpoint({ ...common, authorities, issueToken }, signal);
+  const answerTo = createAnswers({ trustDomain, tokenEndpoint, authorities, workloads, add });
+  await serveControl(folder, answerTo, signal);
   return {
-    workloads: [...delivered.keys()],
-    async run(signal) {
+    workloads: workloads.all(),
+    tokenEndpoint,
+    async run() {
       try {
         while (!signal.aborted) {
+          authorities.tick();
+          await workloads.tick();
           await pause(tickMs, signal);
-          await tick();
         }
+        await endpointEnded();
       } finally {
         await emptyPrivateFolder(folder);
       }

@@ -4,59 +4,70 @@ import { dateTransitions } from '../signer/authority/transitions.ts';
 import type { Seconds } from '../spiffe/pki/time.ts';
 
 /**
- * How authorities of a development pool follow each other, by the states and dates of every pool but in seconds. Pure.
+ * How the authorities of a development pool follow each other: with the states and dates of every pool, but in seconds.
+ * Of each kind one signs and the next one is published already. Pure.
  */
 
 export interface Delays {
-  /** How long a root or key is published before it signs, and one that is tainted stays published. */
+  /** How long a root or key is published before it signs, and how long one that was tainted stays published. */
   readonly propagationSeconds: number;
   /** The longest life of what an authority has signed. */
   readonly lifetimeSeconds: number;
 }
 
-/** Publishes authorities that sign later; unchanged where others wait for that already. */
-export function publishNext(
-  pool: PoolDocument,
-  fresh: readonly AuthorityRecord[],
-  now: Seconds,
-): PoolDocument {
-  if (pool.authorities.some(({ state }) => state === 'trusted')) return pool;
-  const next = fresh.map(({ activatedAt: _, ...each }): AuthorityRecord => ({ ...each, state: 'trusted' }));
-  return changed(pool, [...pool.authorities, ...next], now);
+/** When the next authorities have been published for long enough to sign. */
+export function nextSignsFrom({ authorities }: PoolDocument, { propagationSeconds }: Delays): Seconds {
+  const next = authorities.filter(({ state }) => state === 'trusted');
+  return Math.max(...next.map((each) => signsFrom(authorities, each, propagationSeconds) ?? 0));
 }
 
-/** As after the theft of a key: what signs now is tainted, and fresh authorities sign at once in its place. */
-export function taintActive(
+/**
+ * Lets the next authorities sign, and publishes fresh ones that follow them.
+ *
+ * @param tainted whether what signed until now is tainted, as after the theft of a key.
+ */
+export function succeed(
   pool: PoolDocument,
   fresh: readonly AuthorityRecord[],
+  { tainted }: { readonly tainted: boolean },
   now: Seconds,
 ): PoolDocument {
-  const kept = pool.authorities.map(
-    (each): AuthorityRecord =>
-      each.state === 'active' ? { ...each, state: 'retiring', tainted: true } : each,
-  );
-  return changed(pool, [...kept, ...fresh], now);
+  const moved = pool.authorities.map((each): AuthorityRecord => {
+    if (each.state === 'trusted') return { ...each, state: 'active' };
+    return each.state === 'active' ? { ...each, state: 'retiring', tainted } : each;
+  });
+  return changed(pool, [...moved, ...fresh.map(asNext)], now);
 }
 
-/** What time alone changes: who signs, and which authorities leave the bundles. The same pool where nothing does. */
-export function advance(pool: PoolDocument, delays: Delays, now: Seconds): PoolDocument {
-  const { propagationSeconds, lifetimeSeconds } = delays;
-  const isReady = (each: AuthorityRecord) =>
-    each.state === 'trusted' &&
-    (signsFrom(pool.authorities, each, propagationSeconds) ?? Number.POSITIVE_INFINITY) <= now;
-  const isEnded = ({ state, tainted, deactivatedAt = '' }: AuthorityRecord) =>
-    state === 'retiring' &&
-    Date.parse(deactivatedAt) / 1000 + (tainted ? propagationSeconds : lifetimeSeconds) < now;
-  const succeeded = new Set(pool.authorities.filter(isReady).map(({ kind }) => kind));
-  if (succeeded.size === 0 && !pool.authorities.some(isEnded)) return pool;
-  const next = pool.authorities
-    .filter((each) => !isEnded(each))
-    .map((each): AuthorityRecord => {
-      if (isReady(each)) return { ...each, state: 'active' };
-      const isSucceeded = each.state === 'active' && succeeded.has(each.kind);
-      return isSucceeded ? { ...each, state: 'retiring' } : each;
-    });
-  return changed(pool, next, now);
+/** An authority that is published and does not sign yet. */
+export function asNext({ activatedAt: _, ...record }: AuthorityRecord): AuthorityRecord {
+  return { ...record, state: 'trusted' };
+}
+
+/** The pool without the authorities whose time is over; the same pool where there are none. */
+export function dropEnded(pool: PoolDocument, delays: Delays, now: Seconds): PoolDocument {
+  const isEnded = ({ state, tainted, deactivatedAt = '' }: AuthorityRecord) => {
+    const keptSeconds = tainted ? delays.propagationSeconds : delays.lifetimeSeconds;
+    return state === 'retiring' && Date.parse(deactivatedAt) / 1000 + keptSeconds < now;
+  };
+  const kept = pool.authorities.filter((each) => !isEnded(each));
+  return kept.length === pool.authorities.length ? pool : changed(pool, kept, now);
+}
+
+/** What has changed, as lines for people. */
+export function describeChange(before: PoolDocument, after: PoolDocument): string[] {
+  const earlier = new Map(before.authorities.map((each) => [each.id, each]));
+  const later = new Set(after.authorities.map(({ id }) => id));
+  const left = before.authorities.filter(({ id }) => !later.has(id));
+  return [
+    ...after.authorities.flatMap(({ id, state, tainted }) => {
+      if (earlier.get(id)?.state === state) return [];
+      if (state === 'active') return [`${id} signs now`];
+      if (state === 'trusted') return [`${id} is published and signs next`];
+      return [tainted ? `${id} is tainted and signs no more` : `${id} signs no more`];
+    }),
+    ...left.map(({ id }) => `${id} is no longer trusted`),
+  ];
 }
 
 function changed(pool: PoolDocument, authorities: readonly AuthorityRecord[], now: Seconds): PoolDocument {

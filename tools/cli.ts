@@ -66,7 +66,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   explain(program, terminal, done);
   registration(program, terminal, done);
   workloadApi(program, terminal);
-  dev(program, terminal);
+  dev(program, terminal, done);
   helper(program, terminal);
   signer(program);
   inspectPcr(inspect(program, terminal, done), terminal, done);

@@ -154,7 +154,7 @@ export async function lookUpPod(
   named: PodReference,
   needs: {
     readonly cache: Pick<Store<PodFacts>, 'get'> | undefined;
-    readonly transport: Transport;
+    readonly transport: Pick<Transport, 'request'>;
     readonly reader?: PodReader;
   },
   limits: Pick<ApiRequest, 'signal' | 'timeoutMs'>,
@@ -174,7 +174,7 @@ function agrees(named: PodReference, pod: PodFacts): boolean {
 }
 
 async function readPod(
-  { transport, reader = defaultReader }: { readonly transport: Transport; readonly reader?: PodReader },
+  { transport, reader = defaultReader }: Pick<Parameters<typeof lookUpPod>[1], 'transport' | 'reader'>,
   pod: { readonly namespace: string; readonly name: string },
   limits: Pick<ApiRequest, 'signal' | 'timeoutMs'>,
 ): Promise<PodLookup> {

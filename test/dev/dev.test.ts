@@ -1,62 +1,202 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { get as httpsGet } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
-import { openX509Source } from '../../workload/x509-source.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { openBundleSource } from '../../workload/bundle-source.ts';
+import { validateJwtSvid } from '../../workload/jwt.ts';
+import { createJwtSource, type JwtCredential } from '../../workload/jwt-source.ts';
+import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
+import { isIssuedUnder } from '../../workload/x509-svid.ts';
+import { waitFor } from '../cluster/process.ts';
+import { openJudges } from '../judges/judges.ts';
 import { run } from '../tools/run.ts';
-import { withDev } from './dev.ts';
+import { type RunningDev, startDev } from './dev.ts';
 
 let parent: string;
-before(() => {
+/** One for all tests that need no other options. */
+let dev: RunningDev;
+before(async () => {
   parent = mkdtempSync(join(tmpdir(), 'dev-'));
+  dev = await startDev(
+    ['--workload', 'shop/web', '--workload', 'shop/api'],
+    mkdtempSync(join(parent, 'own-')),
+  );
 });
-after(() => rmSync(parent, { recursive: true, force: true }));
+after(async () => {
+  await dev?.[Symbol.asyncDispose]();
+  rmSync(parent, { recursive: true, force: true });
+});
 
-/** The permission bits of every file and folder below a folder, links left out. */
-function modesBelow(folder: string): number[] {
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .map((name) => lstatSync(join(folder, name)))
-    .filter((found) => !found.isSymbolicLink())
-    .map(({ mode }) => mode & 0o777);
+function rootsOf({ bundles }: X509Source, trustDomain: string): string {
+  const roots = bundles.get(trustDomain)?.roots ?? [];
+  return roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+}
+
+function signingRootOf({ svid, bundles }: X509Source): CertificateFacts {
+  const root = bundles.get(svid.id.trustDomain)?.roots.find((each) => isIssuedUnder(svid, [each]));
+  assert.ok(root);
+  return root;
+}
+
+async function get(url: string, ca: string): Promise<string> {
+  const [response] = await once(httpsGet(url, { ca }), 'response');
+  return text(response);
 }
 
 describe('kubespiffe dev', () => {
   it('gives each workload a folder as a pod has it, and renews the certificate before it ends', async () => {
-    await withDev(['--lifetime', '4s', '--workload', 'shop/web'], async ({ folder }) => {
-      await using source = await openX509Source(join(folder, 'shop/web'));
-      assert.equal(source.svid.id.uri, 'spiffe://dev.localhost/ns/shop/sa/web');
-      const first = source.svid;
-      source.events.on('problem', (problem) => assert.fail(problem.message));
-      await once(source.events, 'update', { signal: AbortSignal.timeout(10_000) });
-      assert.ok(source.svid.notAfter > first.notAfter);
-      assert.notEqual(source.svid.chainPem, first.chainPem);
-      assert.ok(Date.now() / 1000 < first.notAfter, 'the first one was still valid');
-    });
+    await using short = await startDev(['--lifetime', '4s', '--workload', 'shop/web']);
+    await using source = await openX509Source(join(short.folder, 'shop/web'));
+    assert.equal(source.svid.id.uri, 'spiffe://dev.localhost/ns/shop/sa/web');
+    const first = source.svid;
+    source.events.on('problem', (problem) => assert.fail(problem.message));
+    await once(source.events, 'update', { signal: AbortSignal.timeout(10_000) });
+    assert.ok(source.svid.notAfter > first.notAfter);
+    assert.notEqual(source.svid.chainPem, first.chainPem);
+    assert.ok(Date.now() / 1000 < first.notAfter, 'the first one was still valid');
   });
 
-  it('keeps its files from other users, and removes them at its end', async () => {
-    const own = mkdtempSync(join(parent, 'own-'));
-    let whileRunning: number[] = [];
-    const folder = join(own, 'dev');
-    await withDev(
-      [],
-      async ({ child }) => {
-        whileRunning = [lstatSync(folder).mode & 0o777, ...modesBelow(folder)];
-        await child.stop();
-        assert.deepEqual(readdirSync(folder), ['NOT-FOR-PRODUCTION.txt']);
-      },
-      own,
-    );
-    assert.ok(whileRunning.length > 6);
-    const [top, ...below] = whileRunning;
-    assert.equal(top, 0o700);
+  it('lets only its user into the folder, and removes the keys at its end', async () => {
+    await using other = await startDev([], mkdtempSync(join(parent, 'own-')));
+    const { folder, child } = other;
+    assert.equal(lstatSync(folder).mode & 0o777, 0o700);
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .map((name) => join(folder, name))
+      .filter((path) => lstatSync(path).isFile() && !path.endsWith('.txt'));
+    assert.ok(files.length >= 6, 'key and chain, roots and token of two workloads');
     assert.deepEqual(
-      below.filter((mode) => mode === 0o644).length,
-      1,
-      'only the mark can be read by others, if they could enter',
+      files.filter((path) => (lstatSync(path).mode & 0o077) !== 0),
+      [],
     );
+    await child.stop();
+    assert.equal(await child.exited, 'exit code 0');
+    assert.deepEqual(readdirSync(folder), ['NOT-FOR-PRODUCTION.txt']);
+  });
+
+  it('serves the Workload API of each workload at a socket of its own', async () => {
+    const judges = await openJudges();
+    const { folder } = dev;
+    for (const name of ['web', 'api']) {
+      const id = `spiffe://dev.localhost/ns/shop/sa/${name}`;
+      const address = `unix://${folder}/shop/${name}/workload-api.sock`;
+      const { ok, facts } = await judges.workloadApi({ address, audience: 'https://db' });
+      assert.equal(ok, true);
+      assert.ok(facts.x509?.startsWith(`${id} `), facts.x509);
+      assert.deepEqual([facts.jwt, facts.validated], [`${id} `, id]);
+    }
+  });
+
+  it('exchanges the certificate or the token of a workload for a JWT-SVID that its bundle verifies', async () => {
+    const { folder, tokenEndpoint } = dev;
+    const place = join(folder, 'shop/web');
+    await using source = await openX509Source(place);
+    const { trustDomain, uri } = source.svid.id;
+    const credentials: [path: string, credential: JwtCredential][] = [
+      ['/jwt-svid', { source }],
+      ['/token', { tokenFile: join(place, 'token'), bundles: source, trustDomain }],
+    ];
+    const roots = rootsOf(source, trustDomain);
+    const read = async (path: string) => get(`${tokenEndpoint}${path}`, roots);
+    writeFileSync(join(parent, 'bundle.json'), await read('/bundle'));
+    await using bundles = await openBundleSource(parent, { [trustDomain]: 'bundle.json' });
+    for (const [path, credential] of credentials) {
+      const tokens = createJwtSource({ endpoint: `${tokenEndpoint}${path}`, credential });
+      const { token } = await tokens.get('https://db');
+      assert.equal(validateJwtSvid(token, 'https://db', bundles).id.uri, uri, path);
+      const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+      assert.equal(claims.iss, JSON.parse(await read('/.well-known/openid-configuration')).issuer);
+    }
+    await assert.rejects(
+      createJwtSource({
+        endpoint: `${tokenEndpoint}/jwt-svid`,
+        credential: { source },
+      }).get('spiffe://dev.localhost/kubespiffe/token-endpoint'),
+      /AudienceForbidden|audience/,
+    );
+  });
+
+  it('rotate replaces the certificates that are named, and the CA once its root was published for a while', async () => {
+    const { folder, ask } = dev;
+    await using web = await openX509Source(join(folder, 'shop/web'));
+    await using api = await openX509Source(join(folder, 'shop/api'));
+    const [first, other] = [web.svid, api.svid];
+    const rotated = await ask('rotate', 'shop/web');
+    assert.match(rotated.stdout, /^renewed spiffe:\/\/dev\.localhost\/ns\/shop\/sa\/web, valid until .*\n$/);
+    await waitFor('the new certificate', () => web.svid !== first);
+    assert.equal(api.svid, other);
+
+    const roots = web.bundles.get('dev.localhost')?.roots ?? [];
+    assert.equal(roots.length, 2, 'the next root is there before it signs');
+    const signing = signingRootOf(web);
+    assert.deepEqual(await ask('rotate', '--ca'), {
+      code: 0,
+      stdout: 'The next CA and JWT key sign from now on.\n',
+      stderr: '',
+    });
+    const tooEarly = await ask('rotate', '--ca');
+    assert.match(tooEarly.stderr, /published a moment ago\nhint: try again in [1-7] s/);
+    await ask('rotate');
+    await waitFor('a certificate of the next CA', () => !isIssuedUnder(web.svid, [signing]));
+    assert.ok(isIssuedUnder(web.svid, roots));
+  });
+
+  it('expire lets certificates end, until rotate is called', async () => {
+    const { folder, ask } = dev;
+    await using source = await openX509Source(join(folder, 'shop/web'), { pollMs: 100 });
+    const problems: string[] = [];
+    source.events.on('problem', ({ message }) => problems.push(message));
+    assert.match((await ask('expire', 'shop/web')).stdout, /web expires at /);
+    await waitFor('its end', () => source.svid.notAfter <= Date.now() / 1000);
+    await waitFor('the problem', () => problems.some((message) => /expired at/.test(message)));
+    await ask('rotate', 'shop/web');
+    await waitFor('a valid certificate', () => source.svid.notAfter > Date.now() / 1000 + 60);
+  });
+
+  it('taint replaces every certificate at once, and the stolen root leaves the bundle soon after', async () => {
+    const { folder, ask } = dev;
+    await using source = await openX509Source(join(folder, 'shop/web'));
+    const rootsNow = () => source.bundles.get('dev.localhost')?.roots ?? [];
+    const stolen = signingRootOf(source);
+    assert.match((await ask('taint')).stdout, /web, valid until .*\n.*api, valid until /);
+    await waitFor('a certificate of another CA', () => !isIssuedUnder(source.svid, [stolen]));
+    assert.ok(isIssuedUnder(source.svid, rootsNow()));
+    await waitFor('a bundle without the stolen root', () =>
+      rootsNow().every(({ sha256Hex }) => sha256Hex !== stolen.sha256Hex),
+    );
+  });
+
+  it('run starts a program as a workload, also one that is new, and passes its exit code on', async () => {
+    const { folder, ask, tokenEndpoint } = dev;
+    const script =
+      'echo "$SPIFFE_ID $SPIFFE_ENDPOINT_SOCKET $SPIFFE_TOKEN_ENDPOINT"; ls "$SPIFFE_CREDENTIALS"; exit 7';
+    const place = `${folder}/shop/db`;
+    assert.deepEqual(await ask('run', 'shop/db', '--', 'sh', '-c', script), {
+      code: 7,
+      stdout: `spiffe://dev.localhost/ns/shop/sa/db unix://${place}/workload-api.sock ${tokenEndpoint}\ncredentials.pem\nroots.pem\ntoken\nworkload-api.sock\n`,
+      stderr: '',
+    });
+    assert.equal((await ask('run', 'shop/db', '--', 'sh', '-c', 'kill -TERM $$')).code, 128 + 15);
+    const missing = await ask('run', 'shop/db', '--', 'no-such-program');
+    assert.match(missing.stderr, /no-such-program could not be started/);
+    assert.notEqual(missing.code, 0);
+    assert.match((await ask('rotate', 'shop/x')).stderr, /no workload shop\/x\nhint: there are shop\/web/);
+  });
+
+  it('run, rotate, expire and taint say how to start it where none runs', async () => {
+    for (const [verb = '', ...words] of [['run', 'a/b', 'true'], ['rotate'], ['expire'], ['taint']]) {
+      const { code, stderr } = await run(['dev', verb, '--folder', parent, ...words]);
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /no `kubespiffe dev` runs with the folder .*\nhint: start it with `kubespiffe dev`/,
+      );
+    }
   });
 
   const folderWith = (prepare: (folder: string) => void) => {
@@ -73,13 +213,15 @@ describe('kubespiffe dev', () => {
     ],
     ['a name that only ends alike', () => ['--trust-domain', 'mydev.localhost'], /could be that of a/, 2],
     ['a trust domain that is none', () => ['--trust-domain', 'Dev.localhost'], /in lower case/, 2],
-    [
-      'a workload without a namespace',
-      () => ['--workload', 'web'],
-      /--workload web is not NAMESPACE\/NAME/,
-      2,
-    ],
+    ['a workload without a namespace', () => ['--workload', 'web'], /workload web is not NAMESPACE\/NAME/, 2],
     ['a workload outside of the folder', () => ['--workload', '../web'], /not the name of a namespace/, 2],
+    ['a port that is none', () => ['--port', '70000'], /--port 70000 is not a port/, 2],
+    [
+      'a folder whose sockets would have too long paths',
+      () => ['--folder', join(parent, 'x'.repeat(90))],
+      /the path has \d+ bytes.*\nhint: choose a shorter path with --folder/,
+      1,
+    ],
     ['a lifetime without a unit', () => ['--lifetime', '60'], /is not a duration/, 2],
     ['a lifetime that is too short', () => ['--lifetime', '1s'], /not between 4s and 24h/, 2],
     [
@@ -107,23 +249,27 @@ describe('kubespiffe dev', () => {
     });
   }
 
-  it('empties a folder that an earlier one has left', async () => {
+  it('empties a folder that an earlier one has left behind', async () => {
     const own = mkdtempSync(join(parent, 'own-'));
-    const folder = join(own, 'dev');
-    await withDev(
-      [],
-      async ({ child }) => {
-        await child.stop('SIGKILL');
-        mkdirSync(join(folder, 'old'));
-        await withDev(
-          ['--workload', 'a/b'],
-          async () => {
-            assert.deepEqual(readdirSync(folder).sort(), ['NOT-FOR-PRODUCTION.txt', 'a']);
-          },
-          own,
-        );
-      },
-      own,
-    );
+    const killed = await startDev([], own);
+    await killed.child.stop('SIGKILL');
+    assert.ok(readdirSync(killed.folder).includes('shop'));
+    await using next = await startDev(['--workload', 'a/b'], own);
+    assert.deepEqual(readdirSync(next.folder).sort(), ['NOT-FOR-PRODUCTION.txt', 'a', 'control.sock']);
+  });
+
+  it('ends rather than to take the folder of one that runs', async () => {
+    const second = await run(['dev', '--folder', dev.folder, '--port', '0']);
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /another `kubespiffe dev` runs with the folder/);
+    assert.match((await dev.ask('rotate')).stdout, /renewed/);
+  });
+
+  it('says that its port is taken', async () => {
+    const { port } = new URL(dev.tokenEndpoint);
+    const second = await run(['dev', '--folder', join(parent, 'second'), '--port', port]);
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /another process listens on port \d+\nhint: .*--port/);
+    assert.deepEqual(readdirSync(join(parent, 'second')), ['NOT-FOR-PRODUCTION.txt']);
   });
 });

@@ -2,32 +2,39 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Child, startChild, waitFor } from '../cluster/process.ts';
-import { launcher } from '../tools/run.ts';
+import { launcher, type Ran, run } from '../tools/run.ts';
 
-export interface RunningDev {
+export interface RunningDev extends AsyncDisposable {
   readonly child: Child;
   /** Where the files are. */
   readonly folder: string;
-  /** All that it wrote. */
-  output(): string;
+  /** URL of the token endpoint. */
+  readonly tokenEndpoint: string;
+  /** Runs `kubespiffe dev VERB` against it. */
+  ask(verb: string, ...args: readonly string[]): Promise<Ran>;
 }
 
-/** Runs `kubespiffe dev` while the test acts. */
-export async function withDev(
-  args: readonly string[],
-  act: (dev: RunningDev) => Promise<void>,
-  parent = mkdtempSync(join(tmpdir(), 'dev-')),
-): Promise<void> {
-  const folder = join(parent, 'dev');
-  const child = startChild('dev', [launcher, 'dev', '--folder', folder, ...args], {
-    logFile: join(mkdtempSync(join(parent, 'log-')), 'dev.log'),
+/** Starts `kubespiffe dev`, which ends with the test. @param parent of its folder; by default one that is removed. */
+export async function startDev(args: readonly string[], parent?: string): Promise<RunningDev> {
+  const place = parent ?? mkdtempSync(join(tmpdir(), 'dev-'));
+  const folder = join(place, 'dev');
+  const child = startChild('dev', [launcher, 'dev', '--folder', folder, '--port', '0', ...args], {
+    logFile: join(mkdtempSync(join(place, 'log-')), 'dev.log'),
   });
-  const output = () => child.lastLines(1_000);
-  try {
-    await waitFor('the start of dev', () => /Ctrl-C ends it/.test(output()), { needs: [child] });
-    await act({ child, folder, output });
-  } finally {
-    await child.stop();
-    rmSync(parent, { recursive: true, force: true });
-  }
+  const written = () => child.lastLines(1_000);
+  const tokenEndpoint = await waitFor(
+    'the start of dev',
+    () => /^token endpoint +(\S+)$/m.exec(written())?.[1],
+    { needs: [child] },
+  );
+  return {
+    child,
+    folder,
+    tokenEndpoint,
+    ask: (verb, ...words) => run(['dev', verb, '--folder', folder, ...words]),
+    async [Symbol.asyncDispose]() {
+      await child.stop();
+      if (parent === undefined) rmSync(place, { recursive: true, force: true });
+    },
+  };
 }

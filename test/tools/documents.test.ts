@@ -21,7 +21,8 @@ describe('docs/reference/cli.md', () => {
   const text = page('cli.md');
   const sections = text.split(/^## /m).slice(1);
   const leaves = everyCommand(buildProgram(terminal, () => undefined)).filter(
-    (command) => command.commands.length === 0 || command.registeredArguments.length > 0,
+    ({ commands, registeredArguments, options }) =>
+      commands.length === 0 || registeredArguments.length > 0 || options.length > 0,
   );
 
   for (const command of leaves) {

@@ -1,31 +1,34 @@
 import type { Command } from 'commander';
-import type { DevOptions, WorkloadName } from '../../dev/start.ts';
-import { namespacedName } from '../../signer/config/values.ts';
+import type { Dev, DevOptions } from '../../dev/start.ts';
 import { devTrustDomain, isDevTrustDomain, parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { folderOf, ownUid, withFolder, workloadOf } from '../dev-options.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
+import { devControl } from './dev-control.ts';
+import { devRun } from './dev-run.ts';
 
 interface Options {
-  workload: readonly string[];
-  trustDomain: string;
-  lifetime: string;
-  folder?: string;
+  readonly workload: readonly string[];
+  readonly trustDomain: string;
+  readonly lifetime: string;
+  readonly port: string;
+  readonly folder?: string;
 }
 
 const defaultWorkloads = ['shop/web', 'shop/api'];
 const lifetimes = { min: 4, max: 86_400 } as const;
 
 /** `kubespiffe dev`: a trust domain on a laptop, until Ctrl-C. */
-export function dev(parent: Command, terminal: Terminal): Command {
+export function dev(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
   const command = parent
     .command('dev')
     .description(
       'Run a trust domain on this machine, for development.\n\n' +
-        'Each workload gets a folder with its certificate and the roots, as a pod has it, renewed like there but every\n' +
-        'few minutes. It needs no cluster and no privileges. Everything is in a folder that only you can enter, and ends\n' +
-        'with the command. Not for production.',
+        'Each workload gets a folder with its certificate, the roots and a token, as a pod has it, and a Workload API. All\n' +
+        'is renewed like there, but every few minutes. It needs no cluster and no privileges. Everything is in a folder\n' +
+        'that only you can enter, and ends with the command. Not for production.',
     );
   withExamples(
     command,
@@ -36,7 +39,7 @@ export function dev(parent: Command, terminal: Terminal): Command {
     # Other workloads, and certificates that live 30 seconds
     kubespiffe dev --workload billing/ledger --workload billing/bank --lifetime 30s`,
   );
-  return command
+  withFolder(command)
     .option(
       '--workload <namespace/name>',
       `A workload by its ServiceAccount; repeat for several. (default: ${defaultWorkloads.join(', ')})`,
@@ -45,52 +48,54 @@ export function dev(parent: Command, terminal: Terminal): Command {
     )
     .option('--trust-domain <name>', `${devTrustDomain}, or a name below it.`, devTrustDomain)
     .option('--lifetime <duration>', 'How long certificates are valid: 4s to 24h.', '5m')
-    .option('--folder <path>', 'Where the files are. (default: $XDG_RUNTIME_DIR/kubespiffe-dev, or in /tmp)')
+    .option('--port <number>', 'Port of the token endpoint on loopback; 0 takes any that is free.', '8643')
     .action(async (options: Options) => {
       const stopping = new AbortController();
       const stop = () => stopping.abort();
       process.once('SIGTERM', stop).once('SIGINT', stop);
-      const started = await startWith(options, terminal);
-      terminal.out(describe(started.workloads, options));
-      await started.run(stopping.signal);
+      const read = readOptions(options, terminal);
+      const { startDev } = await import('../../dev/start.ts');
+      try {
+        const started = await startDev(read, stopping.signal);
+        terminal.out(describe(started, options));
+        await started.run();
+      } finally {
+        stop();
+      }
     });
+  devRun(command, terminal, done);
+  devControl(command, terminal);
+  return command;
 }
 
-async function startWith(options: Options, terminal: Terminal) {
-  const [{ startDev }, { defaultFolder }] = await Promise.all([
-    import('../../dev/start.ts'),
-    import('../../dev/private-folder.ts'),
-  ]);
-  const uid = process.getuid?.() ?? 0;
-  const read: DevOptions = {
-    folder: options.folder ?? defaultFolder(terminal.env, uid),
-    uid,
+function readOptions(options: Options, terminal: Terminal): DevOptions {
+  const { workload } = options;
+  return {
+    folder: folderOf(options, terminal),
+    uid: ownUid(),
     trustDomain: trustDomainOf(options),
     lifetimeSeconds: lifetimeOf(options),
-    workloads: (options.workload.length > 0 ? options.workload : defaultWorkloads).map(workloadOf),
+    workloads: (workload.length > 0 ? workload : defaultWorkloads).map(workloadOf),
+    port: portOf(options),
     log: (line) => terminal.err(`${line}\n`),
   };
-  return startDev(read);
 }
 
-function describe(workloads: Awaited<ReturnType<typeof startWith>>['workloads'], options: Options): string {
-  const { trustDomain, lifetime } = options;
-  const lines = workloads.flatMap(({ spiffeId, folder }) => [`${spiffeId}`, `  files  ${folder}`, '']);
+function describe({ workloads, tokenEndpoint }: Dev, { trustDomain, lifetime }: Options): string {
+  const lines = workloads.flatMap(({ spiffeId, folder, socket }) => [
+    spiffeId,
+    `  files         ${folder}`,
+    `  Workload API  ${socket}`,
+    '',
+  ]);
   return [
     `Trust domain ${trustDomain}, for development only. Certificates live ${lifetime}. Ctrl-C ends it.`,
     '',
     ...lines,
+    `token endpoint  ${tokenEndpoint}`,
+    '',
+    '',
   ].join('\n');
-}
-
-function workloadOf(text: string): WorkloadName {
-  const read = namespacedName.parse(text);
-  if (read.ok) return read.value;
-  throw new CliError(
-    'USAGE',
-    `--workload ${text} ${read.reason}`,
-    'name the ServiceAccount, such as shop/web',
-  );
 }
 
 function trustDomainOf({ trustDomain }: Options): string {
@@ -110,4 +115,10 @@ function lifetimeOf({ lifetime }: Options): number {
   const { min, max } = lifetimes;
   if (seconds >= min && seconds <= max) return seconds;
   throw new CliError('USAGE', `--lifetime ${lifetime} is not between 4s and 24h`, 'try 30s');
+}
+
+function portOf({ port }: Options): number {
+  const number = /^\d{1,5}$/.test(port) ? Number(port) : Number.NaN;
+  if (number <= 65_535) return number;
+  throw new CliError('USAGE', `--port ${port} is not a port`, 'choose one from 1024 to 65535, or 0');
 }

@@ -38,7 +38,7 @@ export async function lookUpCaller(
     readonly hearsOfPods: () => boolean;
     /** UIDs of pods that the API server has shown live a moment ago. */
     readonly seenLive: Recent<true>;
-    readonly transport: Transport;
+    readonly transport: Pick<Transport, 'request'>;
     readonly reader?: PodReader;
   },
 ): Promise<PodLookup> {

@@ -18,12 +18,14 @@ export interface ListenerNeeds {
   /** Makes the server with its routes, with the first certificate. */
   readonly create: (tls: ReturnType<typeof tlsOptions>) => Promise<Http>;
   readonly log: Pick<Logger, 'info' | 'warn'>;
+  /** How much longer it serves after the signal. */
+  readonly lingerMs?: number;
   /** Says whether it serves, and why not. */
   readonly onState: (serves: boolean, reason: string) => void;
 }
 
-/** A listener serves this much longer after the signal: the Service needs time to send clients elsewhere. */
-const lingerMs = 2_000;
+/** The Service needs time to send clients elsewhere. */
+const usualLingerMs = 2_000;
 
 /**
  * Listens once there is a certificate, serves until the signal is aborted and a moment longer, then drains. A renewed
@@ -33,7 +35,7 @@ const lingerMs = 2_000;
  * @throws the errors of listen().
  */
 export async function runListener(needs: ListenerNeeds, signal: AbortSignal): Promise<void> {
-  const { name, address, certificates, log, onState } = needs;
+  const { name, address, certificates, log, lingerMs = usualLingerMs, onState } = needs;
   const certificate = await certificates.first((reason) => onState(false, reason), signal);
   if (!certificate) return;
   const tlsOf = (shown: ServerCertificate) => tlsOptions(shown, needs);
