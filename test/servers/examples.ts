@@ -36,7 +36,7 @@ const postgres = '/usr/lib/postgresql/*/bin/postgres';
 /** What the image of PostgreSQL does at its first start. */
 const initialDatabase = `set -eu
 bin=$(dirname ${postgres})
-$bin/initdb --no-sync ${pgData}
+$bin/initdb --no-sync --locale=C --encoding=UTF8 ${pgData}
 $bin/pg_ctl -D ${pgData} -w -o '-c listen_addresses= -k /run/postgresql' start
 cd /run/config
 $bin/createdb -h /run/postgresql shop
