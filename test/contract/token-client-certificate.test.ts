@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createPrivateKey, webcrypto, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
+import { createLocalJWKSet, jwtVerify } from 'jose';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import type { Pod } from '../../signer/kube/types.ts';
@@ -182,7 +183,7 @@ describe('the token endpoint, called with a client certificate', () => {
     }
   });
 
-  it('gives one to the Node.js library, by certificate and by ServiceAccount token, which the library then validates', async () => {
+  it('gives one to the Node.js library and to the helper, by certificate and by ServiceAccount token', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-library-'));
     try {
       const pod = await createPod(controlPlane);
@@ -216,6 +217,32 @@ describe('the token endpoint, called with a client certificate', () => {
         assert.equal(id.uri, 'spiffe://example.org/ns/default/sa/default');
         assert.equal(validateJwtSvid(token, audience, bundles).id.uri, id.uri);
         assert.equal((await tokens.get(audience)).token, token);
+      }
+
+      for (const tokenFile of [undefined, join(folder, 'token')]) {
+        const out = join(folder, tokenFile ? 'by-token' : 'by-certificate');
+        const config = {
+          apiVersion: 'kubespiffe.io/v1alpha1',
+          kind: 'HelperConfiguration',
+          source: { credentials: folder, tokenEndpoint: url, ...(tokenFile && { tokenFile }) },
+          folder: out,
+          files: [
+            { name: 'token', content: 'jwtSvid', audience },
+            { name: 'jwks.json', content: 'jwks' },
+          ],
+        };
+        const written = await run(['helper', '--once', '--config', '-'], { input: JSON.stringify(config) });
+        assert.equal(written.code, 0, written.stderr);
+        const token = await readFile(join(out, 'token'), 'utf8');
+        assert.equal(
+          validateJwtSvid(token, audience, bundles).id.uri,
+          'spiffe://example.org/ns/default/sa/default',
+        );
+        const jwks = await readFile(join(out, 'jwks.json'), 'utf8');
+        assert.equal(
+          (await jwtVerify(token, createLocalJWKSet(JSON.parse(jwks)), { audience })).payload.sub,
+          'spiffe://example.org/ns/default/sa/default',
+        );
       }
     } finally {
       await rm(folder, { recursive: true, force: true });

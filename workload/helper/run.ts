@@ -19,13 +19,13 @@ export interface HelperNeeds {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Ends the helper. */
   readonly signal: AbortSignal;
+  /** How long a helper that runs once tries. Default 30000. */
+  readonly onceTimeoutMs?: number;
 }
 
 /** After a failure, and then twice as long each time. */
 const retryMs = 1_000;
 const longestRetryMs = 30_000;
-/** How long a helper that runs once tries. */
-const onceTimeoutMs = 30_000;
 /** A longer timer would fire at once. */
 const longestMs = 2 ** 31 - 1;
 
@@ -35,7 +35,7 @@ const longestMs = 2 ** 31 - 1;
  * @throws KubespiffeError the last problem, where all files cannot be written once; CONFIG_INVALID for a health port that is in use.
  */
 export async function runHelper(config: HelperConfig, needs: HelperNeeds): Promise<void> {
-  const { warn, signal } = needs;
+  const { warn, signal, onceTimeoutMs = 30_000 } = needs;
   const deadline = performance.now() + onceTimeoutMs;
   const state: HelperState = { isWritten: false };
   let woken = new AbortController();

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import type { KubespiffeError } from '../../../spiffe/errors.ts';
+import { parseConfig } from '../../../workload/helper/parse-config.ts';
+import { runHelper } from '../../../workload/helper/run.ts';
+import { type Child, startChild, waitFor } from '../../cluster/process.ts';
+import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
+import { launcher } from '../../tools/run.ts';
+import { credentialsFor, newVolume, swap } from '../credentials.ts';
+import { openWorkshop, type Workshop } from './helper.ts';
+
+const webId = 'spiffe://example.org/ns/shop/sa/web';
+
+let shop: Workshop;
+let ca: TestCa;
+before(async () => {
+  shop = openWorkshop();
+  ca = await makeCa();
+});
+after(() => shop[Symbol.dispose]());
+
+const contents = async () => ({
+  'credentials.pem': (await credentialsFor(webId, ca)).pem,
+  'roots.pem': ca.pem,
+});
+let count = 0;
+
+/** A volume, a folder with files of it, and the configuration that leads from one to the other. */
+async function setUp(more = '') {
+  const first = await contents();
+  const volume = newVolume(shop.folder, first);
+  const out = join(shop.folder, `out-${++count}`);
+  const config = `
+source: { credentials: ${volume} }
+folder: ${out}
+files: [{ name: all.pem, content: [chain, key, chain, key, chain, key] }]
+${more}`;
+  const read = () => readFileSync(join(out, 'all.pem'), 'utf8');
+  const written = (helper: Child) =>
+    waitFor('the files', () => existsSync(join(out, 'all.pem')), { needs: [helper] });
+  return { first, volume, out, config, read, written };
+}
+
+const warnings = (helper: Child) => helper.lastLines(100).match(/^warning: .*$/gm) ?? [];
+
+describe('kubespiffe helper', () => {
+  for (const [what, broken] of [
+    ['is truncated', { 'credentials.pem': '-----BEGIN PRIVATE KEY-----\nMIG' }],
+    ['has the key of another certificate', 'mixed'],
+    ['has no roots', { 'roots.pem': '' }],
+  ] as const) {
+    it(`keeps the files when the volume ${what}, says so once, and goes on with the next good one`, async () => {
+      const { first, volume, config, read, written } = await setUp();
+      const helper = shop.follow(config);
+      try {
+        await written(helper);
+        const before = read();
+        const [one, other] = [await credentialsFor(webId, ca), await credentialsFor(webId, ca)];
+        const change = broken === 'mixed' ? { 'credentials.pem': one.keyPem + other.chainPem } : broken;
+        swap(volume, { ...first, ...change });
+        await waitFor('the warning', () => warnings(helper).length > 0, { needs: [helper] });
+        assert.equal(read(), before);
+        const good = await contents();
+        swap(volume, good);
+        await waitFor('the next', () => read().includes(good['credentials.pem'].split('\n')[1] ?? '-'), {
+          needs: [helper],
+        });
+        assert.equal(warnings(helper).length, 1);
+        assert.doesNotMatch(helper.lastLines(100), /PRIVATE KEY|MIG/);
+      } finally {
+        await helper.stop();
+      }
+    });
+  }
+
+  it('keeps the files when the disk is full, says so, and writes them when there is room', async () => {
+    const { volume, out, config, read } = await setUp();
+    assert.equal((await shop.once(config)).code, 0);
+    const before = read();
+    const link = readlinkSync(join(out, '..data'));
+    swap(volume, await contents());
+    // Writes beyond 2 KiB of a file fail, as they do on a full disk.
+    const script = `trap '' XFSZ; ulimit -S -f 2; exec "$@"`;
+    const command = ['bash', '-c', script, 'bash', launcher, 'helper', '--config', shop.config(config)];
+    const helper = startChild('helper', command, {
+      logFile: join(shop.folder, 'full.log'),
+      env: { ...process.env, NODE_COMPILE_CACHE: '', NODE_DISABLE_COMPILE_CACHE: '1' },
+    });
+    try {
+      await waitFor('the warning', () => warnings(helper).length > 0, { needs: [helper] });
+      assert.match(warnings(helper)[0] ?? '', /EFBIG/);
+      assert.equal(read(), before);
+      assert.deepEqual(
+        readdirSync(out).sort(),
+        ['..data', link, 'all.pem'],
+        'nothing is left of the attempt',
+      );
+      await promisify(execFile)('prlimit', ['--pid', String(helper.pid), '--fsize=unlimited']);
+      await waitFor('the new files', () => read() !== before, { needs: [helper] });
+    } finally {
+      await helper.stop();
+    }
+  });
+
+  it('says which file cannot be written, and where a folder has its name', async () => {
+    const { out, config } = await setUp();
+    mkdirSync(join(out, 'all.pem'), { recursive: true });
+    const helper = shop.follow(config);
+    try {
+      await waitFor('the warning', () => warnings(helper).length > 0, { needs: [helper] });
+      assert.match(warnings(helper)[0] ?? '', /out-[0-9]+: E.*all\.pem/);
+      rmSync(join(out, 'all.pem'), { recursive: true });
+      await waitFor('the files', () => existsSync(join(out, 'all.pem')), { needs: [helper] });
+    } finally {
+      await helper.stop();
+    }
+  });
+
+  it('runs a command that fails again until it succeeds, and says so once', async () => {
+    const marker = join(shop.folder, 'marker');
+    const runs = join(shop.folder, 'runs');
+    const { config, written } = await setUp(
+      `reload: { command: [sh, -c, 'echo >> ${runs}; test -e ${marker}'] }`,
+    );
+    const helper = shop.follow(config);
+    try {
+      await written(helper);
+      const tries = () => (existsSync(runs) ? readFileSync(runs, 'utf8').length : 0);
+      await waitFor('a second try', () => tries() === 2, { needs: [helper] });
+      writeFileSync(marker, '');
+      await waitFor('success', () => /^ran sh$/m.test(helper.lastLines()), { needs: [helper] });
+      assert.deepEqual(warnings(helper), ['warning: sh failed: exit code 1']);
+    } finally {
+      await helper.stop();
+    }
+  });
+
+  it('ends with the reason where it runs once and cannot write in time', async () => {
+    const config = `source: { credentials: ${shop.folder}/none }\nfolder: ${shop.folder}/never\nfiles: [{ name: a, content: key }]`;
+    const { config: parsed } = await parseConfig('h', readFileSync(shop.config(config), 'utf8'));
+    const { signal } = new AbortController();
+    const needs = { log: () => undefined, warn: () => undefined, env: {}, signal, onceTimeoutMs: 100 };
+    const error: KubespiffeError = await runHelper({ ...parsed, once: true }, needs).then(
+      () => assert.fail('it ended well'),
+      (thrown) => thrown,
+    );
+    assert.equal(error.code, 'SVID_INVALID');
+    assert.match(error.message, /credentials\.pem in .*none: credentials\.pem cannot be read \(ENOENT\)/);
+    assert.equal(existsSync(join(shop.folder, 'never')), false);
+  });
+
+  it('ends where the port of the health endpoint is in use', async () => {
+    await using server = createServer();
+    server.listen(0);
+    await once(server, 'listening');
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    const helper = shop.follow((await setUp(`health: { port: ${port} }`)).config);
+    assert.equal(await helper.exited, 'exit code 1');
+    assert.match(
+      helper.lastLines(),
+      new RegExp(`error: health\\.port ${port} cannot be used \\(EADDRINUSE\\)`),
+    );
+  });
+
+  for (const [what, content] of [
+    ['is missing', undefined],
+    ['is empty', '\nsecond line'],
+    ['is not UTF-8', Buffer.from([0xff, 0xfe, 0x41])],
+  ] as const) {
+    it(`writes the other files where a password file ${what}`, async () => {
+      const file = join(shop.folder, `password-${what.replaceAll(' ', '-')}`);
+      if (content !== undefined) writeFileSync(file, content);
+      const { out, config, written } = await setUp();
+      const helper = shop.follow(
+        config.replace('files: [', `files: [{ name: k.p12, content: keystore, passwordFile: ${file} }, `),
+      );
+      try {
+        await written(helper);
+        await waitFor('the warning', () => warnings(helper).length > 0, { needs: [helper] });
+        assert.ok(warnings(helper)[0]?.includes(file), warnings(helper)[0]);
+        assert.equal(existsSync(join(out, 'k.p12')), false);
+        writeFileSync(file, 'changeit\n');
+        await waitFor('the keystore', () => existsSync(join(out, 'k.p12')), { needs: [helper] });
+      } finally {
+        await helper.stop();
+      }
+    });
+  }
+});
