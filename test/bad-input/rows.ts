@@ -1,5 +1,6 @@
 import type { Reason } from '../../signer/observe/reasons.ts';
 import { federationBadInput } from './federation-rows.ts';
+import { helperBadInput } from './helper-rows.ts';
 import { registrationRows } from './registration-rows.ts';
 import { serviceDnsRows } from './service-dns-rows.ts';
 import { workloadBadInput } from './workload-rows.ts';
@@ -360,5 +361,6 @@ export const badInput: readonly BadInput[] = [
     tests: [['contract/pod-identity.test.ts', 'pod-identity denies a request that wants to choose its name']],
   },
   ...workloadBadInput,
+  ...helperBadInput,
   ...federationBadInput,
 ];
