@@ -32,7 +32,7 @@ before(async () => {
   [port = 0] = await freePorts(1);
   serverVolume = newVolume(folder, await filesOf(serverId));
   server = start('server', 'server', {
-    ...{ SPIFFE_FOLDER: serverVolume, PORT: `${port}`, CONNECTION_AGE_MS: '200' },
+    ...{ SPIFFE_CREDENTIALS: serverVolume, PORT: `${port}`, CONNECTION_AGE_MS: '200' },
     CLIENT_IDS: `${clientId} ${otherId}`,
   });
   await waitFor('the server', () => linesOf(server).includes('listening'), { needs: [server] });
@@ -57,7 +57,12 @@ function start(name: string, program: 'server' | 'client', env: Readonly<Record<
 }
 
 function startClient(name: string, volume: string, expected = serverId): Child {
-  const env = { SPIFFE_FOLDER: volume, SERVER: `localhost:${port}`, SERVER_ID: expected, INTERVAL_MS: '5' };
+  const env = {
+    SPIFFE_CREDENTIALS: volume,
+    SERVER: `localhost:${port}`,
+    SERVER_ID: expected,
+    INTERVAL_MS: '5',
+  };
   return start(name, 'client', env);
 }
 

@@ -38,10 +38,10 @@ export const Greeter = (helloworld as GrpcObject).Greeter as unknown as {
  * and used for every connection from then on.
  */
 export async function openIdentity(): Promise<X509Source> {
-  const { SPIFFE_ENDPOINT_SOCKET, SPIFFE_FOLDER = '/run/spiffe' } = process.env;
+  const { SPIFFE_ENDPOINT_SOCKET, SPIFFE_CREDENTIALS = '/run/spiffe' } = process.env;
   const source = await (SPIFFE_ENDPOINT_SOCKET
     ? connectX509Source(SPIFFE_ENDPOINT_SOCKET)
-    : openX509Source(SPIFFE_FOLDER));
+    : openX509Source(SPIFFE_CREDENTIALS));
   const report = (what: string) => {
     const { id, notAfter } = source.svid;
     console.log(`${what} ${id.uri}, valid until ${new Date(notAfter * 1000).toISOString()}`);
