@@ -9,6 +9,7 @@ import { exported } from '../../scripts/npm-package.ts';
 import { goBinary } from '../cluster/go-binary.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { type Child, startChild, waitFor } from '../cluster/process.ts';
+import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { openPySpiffe } from '../judges/py-spiffe.ts';
 import { makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
 import { launcher } from '../tools/run.ts';
@@ -180,4 +181,36 @@ describe('clients of the greeter in other languages, which ask the Workload API'
       assert.equal(linesOf(server).split(`greet "${language}"`).length, before);
     });
   }
+});
+
+describe('the guide of the greeter', () => {
+  it('runs server and client on this machine, and renews a certificate without a failed request', async (t) => {
+    const page = await readPage('docs/guides/greeter.md');
+    const blocks = blocksBelow(page, 'On your machine').map(({ code }) => code);
+    const [dev = '', server = '', client = '', rotate = '', ...others] = blocks;
+    assert.deepEqual(others, []);
+    const [devPort = 0, ownPort = 0] = await freePorts(2);
+    const parent = mkdtempSync(join(folder, 'machine-'));
+    const env = {
+      ...process.env,
+      ...{ XDG_RUNTIME_DIR: parent, PORT: `${ownPort}`, INTERVAL_MS: '5', CONNECTION_AGE_MS: '200' },
+    };
+    const startBlock = (name: string, code: string): Child => {
+      const command = ['sh', '-c', code.replace(':8443', `:${ownPort}`).replace(/\n(?=bin)/, '\nexec ')];
+      const child = startChild(name, command, { logFile: join(parent, `${name}.log`), env, cwd: checkout });
+      t.after(() => child.stop());
+      return child;
+    };
+    const running = startBlock('dev', `exec ${dev.trim()} --port ${devPort}`);
+    await waitFor('kubespiffe dev', () => linesOf(running).includes('Ctrl-C ends it'), { needs: [running] });
+    const greeter = startBlock('guide-server', server);
+    await waitFor('the server', () => linesOf(greeter).includes('listening'), { needs: [greeter] });
+    const caller = startBlock('guide-client', client);
+    await waitFor('answers', () => countOf(caller) > 0, { needs: [caller] });
+    await run('sh', ['-ec', rotate], { env, cwd: checkout });
+    await waitFor('the renewal', () => linesOf(greeter).includes('renewed:'), { needs: [greeter] });
+    const before = countOf(caller);
+    await waitFor('more answers', () => countOf(caller) > before + 100, { needs: [caller] });
+    assert.doesNotMatch(linesOf(caller), /failed/);
+  });
 });
