@@ -11,6 +11,7 @@ import { caRotate } from './commands/ca-rotate.ts';
 import { caShow } from './commands/ca-show.ts';
 import { caStatus } from './commands/ca-status.ts';
 import { caVerbs } from './commands/ca-verbs.ts';
+import { caWho } from './commands/ca-who.ts';
 import { completion } from './commands/completion.ts';
 import { dev } from './commands/dev.ts';
 import { doctor } from './commands/doctor.ts';
@@ -57,6 +58,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   caPrepare(ca, terminal);
   caVerbs(ca, terminal);
   caRotate(ca, terminal);
+  caWho(ca, terminal);
   const bundle = program.command('bundle').description('Show, fetch and verify what SVIDs are verified by.');
   bundleShow(bundle, terminal);
   bundleFetch(bundle, terminal);

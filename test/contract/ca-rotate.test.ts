@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { readPoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
-import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
+import type { ClusterTrustBundle, PodCertificateRequest, Secret } from '../../signer/kube/types.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -112,6 +112,26 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.deepEqual(
       all.map(({ id, state }: { id: string; state: string }) => `${id} ${state}`),
       ['ca-1 retiring', 'jwt-es256-1 active', 'jwt-rs256-1 active', 'ca-2 active'],
+    );
+  });
+
+  it('who: the pods that hold certificates of a CA', async () => {
+    const shown = JSON.parse((await ca('who', 'ca-1', '-o', 'json')).stdout);
+    assert.ok(shown.holders.length > 0);
+    const path = '/apis/certificates.k8s.io/v1/podcertificaterequests';
+    const { items } = (await controlPlane.request('GET', path)).body as { items: PodCertificateRequest[] };
+    for (const { pod, signer, serial } of shown.holders) {
+      assert.equal(signer, 'kubespiffe.io/spiffe');
+      const chain = items.find(({ spec }) => spec.podName === pod)?.status?.certificateChain ?? '';
+      assert.equal(new X509Certificate(chain).serialNumber.toLowerCase(), serial);
+    }
+    const both =
+      JSON.parse((await ca('who', 'ca-2', '-o', 'json')).stdout).holders.length + shown.holders.length;
+    assert.equal(both, items.length, 'each certificate belongs to one of the two');
+    assert.match((await ca('who', 'ca-1')).stdout, /default\/pod-\w+ +kubespiffe.io\/spiffe +in /);
+    assert.match(
+      (await ca('who', 'ca-9')).stderr,
+      /there is no CA ca-9 in the pool\nhint: name one of ca-1, ca-2/,
     );
   });
 

@@ -5,7 +5,7 @@ import { authorityKinds } from '../../signer/authority/states.ts';
 import { withCluster } from '../api.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
 import { withExamples } from '../help.ts';
-import { fromNow, mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
+import { fromNow, mark, type OutputFormat, outputOption, printObject, span, table } from '../output.ts';
 import { type ChangeOptions, readPool, timeText, withTiming } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
 import { describeStep } from '../rotation-text.ts';
@@ -58,6 +58,6 @@ export function caStatus(parent: Command, terminal: Terminal): Command {
 
 function row({ what, at }: HistoryEntry, now: number): string[] {
   const isPast = at <= now;
-  const when = Number.isFinite(at) ? fromNow(at, now) : '';
+  const when = isPast ? `${span(now - at)} ago` : Number.isFinite(at) ? fromNow(at, now) : '';
   return [isPast ? '  ●' : '  ○', timeText(at), what, when];
 }

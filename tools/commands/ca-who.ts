@@ -1,0 +1,105 @@
+import type { Command } from 'commander';
+import { readAuthority } from '../../signer/authority/authority.ts';
+import { allProfiles } from '../../signer/signers/profiles.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { withApi, withCluster } from '../api.ts';
+import { createListed } from '../cluster/lists.ts';
+import { podsWithSources } from '../cluster/pods.ts';
+import { certificatesOf, requestsWith } from '../cluster/requests.ts';
+import { withBundleSuffix } from '../cluster-roots.ts';
+import { CliError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { fromNow, type OutputFormat, outputOption, printObject, table } from '../output.ts';
+import { type ChangeOptions, readPool } from '../pool-change.ts';
+import { withSecretName } from '../pool-secret.ts';
+import type { Terminal } from '../terminal.ts';
+import { holdersOf, type ShownCertificate } from '../who/authority.ts';
+
+interface Options extends ChangeOptions {
+  output?: OutputFormat;
+}
+
+/** Pods that are listed by name; the rest is counted. */
+const mostNamed = 20;
+
+/** `kubespiffe ca who`: the pods that depend on an authority. */
+export function caWho(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('who')
+    .description(
+      'List the pods that hold certificates of a CA.\n\n' +
+        'They are known by their requests, which Kubernetes deletes after some 15 min. Pods with older certificates are\n' +
+        'listed as not known; the audit lines of the signer name the authority of each.',
+    )
+    .argument('<authority>', 'Id of the CA, as `kubespiffe ca status` shows it.');
+  withExamples(
+    command,
+    `
+    # Who still depends on the old CA?
+    kubespiffe ca who ca-1`,
+  );
+  return withBundleSuffix(withCluster(withSecretName(command)))
+    .addOption(outputOption())
+    .action(async (id: string, options: Options) => {
+      const { document, facts } = await readPool(options, terminal);
+      const record = document.authorities.find((each) => each.id === id);
+      const read = record && readAuthority(record, 'authority', document.trustDomain);
+      if (!read?.ok) {
+        const cas = document.authorities.filter(({ kind }) => kind === 'X509').map((each) => each.id);
+        throw new CliError(
+          'POOL_INVALID',
+          `there is no CA ${id} in the pool`,
+          `name one of ${cas.join(', ')}`,
+        );
+      }
+      const [signing] = [...read.authority.intermediates, read.authority.root];
+      const shown = createListed(requestsWith<ShownCertificate>(shownIn));
+      const pods = createListed(podsWithSources());
+      await withApi(
+        options,
+        terminal,
+        (api) => Promise.all([shown.fill(api), pods.fill(api)]),
+        'ClusterRole kubespiffe-identity-viewer',
+      );
+      const signers = new Set(allProfiles.map(({ signerName }) => signerName));
+      const keyId = signing?.keyId ?? new Uint8Array();
+      const known = [...shown.store.values()];
+      const running = [...pods.store.keys()].flatMap((key) => {
+        const pod = pods.store.get(key);
+        return pod ? [[key, pod] as const] : [];
+      });
+      const report = holdersOf(keyId, known, running, { signers, now: facts.now });
+      if (options.output) return printObject(terminal, options.output, { authority: id, ...report });
+      print(terminal, id, report, facts.now);
+    });
+}
+
+function shownIn(request: Parameters<typeof certificatesOf>[0]): ShownCertificate | undefined {
+  const [leaf] = certificatesOf(request);
+  if (!leaf) return undefined;
+  const { podName, podUID, signerName } = request.spec;
+  return { namespace: request.metadata.namespace ?? '', pod: podName, podUID, signer: signerName, leaf };
+}
+
+function print(
+  terminal: Terminal,
+  id: string,
+  { holders, unknown }: ReturnType<typeof holdersOf>,
+  now: number,
+): void {
+  if (holders.length === 0) terminal.out(`No request shows a certificate of ${id} that has not ended.\n`);
+  else {
+    const rows = holders.map(({ namespace, pod, signer, notAfter }) => [
+      printable(`${namespace}/${pod}`),
+      printable(signer),
+      fromNow(Date.parse(notAfter) / 1000, now),
+    ]);
+    terminal.out(table([['POD', 'SIGNER', 'CERTIFICATE ENDS'], ...rows]));
+  }
+  if (unknown.length === 0) return;
+  const rest = unknown.length - mostNamed;
+  const named = unknown.slice(0, mostNamed).map(printable).join(', ');
+  terminal.out(
+    `\nNot known of ${unknown.length} pods, whose requests were deleted: ${named}${rest > 0 ? ` and ${rest} more` : ''}\n`,
+  );
+}
