@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, get, type Server } from 'node:http';
@@ -13,7 +12,7 @@ import { createTlsClient } from '../../workload/tls-client.ts';
 import { openX509Source } from '../../workload/x509-source.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { type Child, startChild, waitFor } from '../cluster/process.ts';
-import { type Envoy, openEnvoy } from '../judges/envoy.ts';
+import { type Envoy, openEnvoy, serialOf } from '../judges/envoy.ts';
 import { makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
 import { launcher } from '../tools/run.ts';
 import { credentialsFor, newVolume, swap } from '../workload/credentials.ts';
@@ -110,12 +109,6 @@ async function startPod(
     },
     logs: () => readFileSync(logFile, 'utf8') + readFileSync(envoy.child.logFile, 'utf8'),
   };
-}
-
-/** As Envoy prints it. */
-function serialOf(pem: string): string {
-  const certificate = pem.slice(pem.indexOf('-----BEGIN CERTIFICATE'));
-  return new X509Certificate(certificate).serialNumber.toLowerCase().replace(/^0+/, '');
 }
 
 function replaced(config: string, word: string, by: string): string {

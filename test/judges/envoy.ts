@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePorts } from '../cluster/ports.ts';
@@ -7,11 +8,20 @@ import { run } from './run.ts';
 
 export interface Envoy {
   readonly child: Child;
-  /** Serial numbers of what its TLS contexts hold: own certificates, and roots. */
+  /** Serial numbers of what its TLS contexts hold, as `serialOf` has them: own certificates, and roots. */
   serials(): Promise<{ readonly own: readonly string[]; readonly roots: readonly string[] }>;
   /** The sum of all counters with this ending. */
   counter(ending: string): Promise<number>;
 }
+
+/** The serial number of the first certificate in a PEM text. */
+export function serialOf(pem: string): string {
+  const certificate = pem.slice(pem.indexOf('-----BEGIN CERTIFICATE'));
+  return withoutZeros(new X509Certificate(certificate).serialNumber.toLowerCase());
+}
+
+/** Programs print a first byte below 16 in different ways. */
+const withoutZeros = (serial: string) => serial.replace(/^0+/, '');
 
 /** Installs Envoy where that was not done yet. @returns the path of its program. */
 export async function envoyProgram(): Promise<string> {
@@ -44,7 +54,7 @@ export async function openEnvoy(): Promise<(name: string, config: string, folder
           { serial_number: string }[]
         >[];
         const of = (kind: 'cert_chain' | 'ca_cert') =>
-          certificates.flatMap((each) => each[kind].map(({ serial_number }) => serial_number));
+          certificates.flatMap((each) => each[kind].map(({ serial_number }) => withoutZeros(serial_number)));
         return { own: of('cert_chain'), roots: of('ca_cert') };
       },
       async counter(ending) {
