@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
@@ -14,11 +16,12 @@ import { type BundleServer, startBundleServer } from '../judges/bundle-server.ts
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { serve, svidOf, type TestEndpoint, webCredentials } from './bundle-endpoint.ts';
 import { aPool } from './installation.ts';
-import type { SignerProcess } from './signer-process.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
 import { installTokenEndpoint, startTokenSigner, type TokenSigner } from './token-endpoint.ts';
 import { answerTo, create, createPod, requestFor } from './workloads.ts';
 
 const resources = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
+const flags = ['--federation', 'true', '--federation-allowed-addresses', '127.0.0.0/8'];
 const manifests = join(import.meta.dirname, '../../manifests');
 const bundlePath = (trustDomain: string) =>
   `/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:peer.${trustDomain}`;
@@ -52,6 +55,7 @@ describe('federation', () => {
   let judges: Judges;
   let endpoint: TokenSigner;
   let signer: SignerProcess;
+  let kubeconfig: string;
   let web: BundleServer;
   let webCertificate: string;
   let partner: Pool;
@@ -71,9 +75,8 @@ describe('federation', () => {
       hasSvid: false,
     });
     servers.push(web);
-    endpoint = await startTokenSigner(installed, {
-      flags: ['--federation', 'true', '--federation-allowed-addresses', '127.0.0.0/8'],
-    });
+    ({ kubeconfig } = installed);
+    endpoint = await startTokenSigner(installed, { flags });
     signer = endpoint.signer;
     await signer.ready();
   });
@@ -381,5 +384,41 @@ describe('federation', () => {
     const { json } = await endpoint.call({ path: '/bundles' });
     assert.ok(!('partner.example' in (json.trust_domains as object)));
     assert.ok(await publishedRoots('spire.example'));
+  });
+
+  it('one of two replicas fetches each bundle, and the other one goes on when it is killed', async () => {
+    const credentials = await webCredentials();
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    const pools = await Promise.all(names.map((name) => foreignPool(`${name}.example`)));
+    let requests = 0;
+    const server = createServer(credentials, ({ url = '' }, response) => {
+      requests += 1;
+      const pool = pools[names.indexOf(url.slice(1))];
+      response.end(pool && bundleOf(pool, 3600));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    servers.push({ url: '', close: async () => void server.close() });
+    const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const other = await startSigner({ kubeconfig, replica: 'signer-b', flags });
+    await other.ready();
+    for (const name of names) {
+      await federate(name, {
+        trustDomain: `${name}.example`,
+        bundleEndpoint: webEndpoint(`${url}/${name}`, credentials.cert),
+      });
+    }
+    const attempts = (of: SignerProcess) =>
+      of.metric('kubespiffe_federation_attempts_total', { reason: 'BundleTaken' });
+    const [before, none] = await Promise.all([attempts(signer), attempts(other)]);
+    for (const name of names) await statusOnce(name, is('True BundleTaken'));
+    for (const name of names) await refresh(name, 'again');
+    for (const name of names) await statusOnce(name, (_, { observedRefresh }) => observedRefresh === 'again');
+    assert.equal(requests, 2 * names.length);
+    assert.equal((await attempts(signer)) - before + (await attempts(other)) - none, 2 * names.length);
+    await signer.child.stop('SIGKILL');
+    for (const name of names) await refresh(name, 'alone');
+    for (const name of names) await statusOnce(name, (_, { observedRefresh }) => observedRefresh === 'alone');
+    assert.equal(requests, 3 * names.length);
+    await other.child.stop();
   });
 });
