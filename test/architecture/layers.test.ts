@@ -53,7 +53,14 @@ const mayUse: Record<string, readonly string[]> = {
  * The rest belongs to the running signer alone.
  */
 const mayBeUsedByTools = [
-  ...['signer/trust', 'signer/config', 'signer/issuance', 'signer/signers', 'signer/token/caller'],
+  ...[
+    'signer/trust',
+    'signer/federation',
+    'signer/config',
+    'signer/issuance',
+    'signer/signers',
+    'signer/token/caller',
+  ],
   ...['signer/token/svid', 'signer/observe', 'workload', 'workload/api', 'workload/helper', 'dev', ...facts],
 ];
 
