@@ -214,7 +214,7 @@ export const helperBadInput: readonly BadInput[] = [
       [reload, 'says so where a command fails'],
       [reload, 'says so where a command does not exist'],
       [reload, 'says so where a command does not end'],
-      [failures, 'runs a command that fails again until it succeeds, and says so once'],
+      [failures, 'runs a command that fails again until it succeeds, and says so once, after 7 seconds'],
     ],
   },
 ];

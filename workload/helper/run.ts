@@ -26,6 +26,8 @@ export interface HelperNeeds {
 /** After a failure, and then twice as long each time. */
 const retryMs = 1_000;
 const longestRetryMs = 30_000;
+/** A program that starts beside the helper may not be there yet: so many failures of a reload are no problem, which is 7 s. */
+const patientTries = 3;
 /** A longer timer would fire at once. */
 const longestMs = 2 ** 31 - 1;
 
@@ -39,6 +41,7 @@ export async function runHelper(config: HelperConfig, needs: HelperNeeds): Promi
   const deadline = performance.now() + onceTimeoutMs;
   const state: HelperState = { isWritten: false };
   let woken = new AbortController();
+  let warned: string | undefined;
   if (config.health && !config.once) await serveHealth(config.health, state, signal);
   const step = createStep(config, state, needs, () => woken.abort());
 
@@ -50,12 +53,15 @@ export async function runHelper(config: HelperConfig, needs: HelperNeeds): Promi
       if (config.once) return;
       failures = 0;
       state.problem = undefined;
+      warned = undefined;
     } catch (error) {
       if (signal.aborted) return;
       const problem =
         error instanceof KubespiffeError ? error : new KubespiffeError('FILE_UNWRITABLE', messageOf(error));
       if (config.once && performance.now() > deadline) throw problem;
-      if (problem.message !== state.problem) warn(problem);
+      const isEarly = problem.code === 'RELOAD_FAILED' && failures < patientTries;
+      if (!isEarly && problem.message !== warned) warn(problem);
+      warned = isEarly ? warned : problem.message;
       state.problem = problem.message;
       delayMs = Math.min(retryMs * 2 ** failures, longestRetryMs);
       failures += 1;

@@ -73,7 +73,6 @@ async function writeOne(path: string, mode: number, bytes: Uint8Array): Promise<
   try {
     await file.chmod(mode);
     await file.writeFile(bytes);
-    await file.sync();
   } finally {
     await file.close();
   }

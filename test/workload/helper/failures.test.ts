@@ -130,7 +130,7 @@ describe('kubespiffe helper', () => {
     }
   });
 
-  it('runs a command that fails again until it succeeds, and says so once', async () => {
+  it('runs a command that fails again until it succeeds, and says so once, after 7 seconds', async () => {
     const marker = join(shop.folder, 'marker');
     const runs = join(shop.folder, 'runs');
     const { config, written } = await setUp(
@@ -140,7 +140,10 @@ describe('kubespiffe helper', () => {
     try {
       await written(helper);
       const tries = () => (existsSync(runs) ? readFileSync(runs, 'utf8').length : 0);
-      await waitFor('a second try', () => tries() === 2, { needs: [helper] });
+      await waitFor('the third try', () => tries() === 3, { needs: [helper] });
+      assert.deepEqual(warnings(helper), []);
+      await waitFor('the warning', () => warnings(helper).length > 0, { needs: [helper] });
+      assert.equal(tries(), 4);
       writeFileSync(marker, '');
       await waitFor('success', () => /^ran sh$/m.test(helper.lastLines()), { needs: [helper] });
       assert.deepEqual(warnings(helper), ['warning: sh failed: exit code 1']);

@@ -10,8 +10,11 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { readFiles } from '../../../workload/files.ts';
+import { writeFiles } from '../../../workload/helper/write-files.ts';
 import { startChild, waitFor } from '../../cluster/process.ts';
 import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
 import { type Credentials, credentialsFor, newVolume, swap } from '../credentials.ts';
@@ -114,6 +117,37 @@ files:
     assert.deepEqual(readdirSync(out).sort(), ['..data', second, 'other.txt', 'tls.crt']);
     assert.equal(read(out, 'tls.crt'), renewed.chainPem);
     assert.equal(read(out, 'other.txt'), 'of another program');
+  });
+
+  it('never shows a file of one moment beside one of another, nor a moment without them', async () => {
+    const out = newFolder();
+    const states = [await credentialsFor(webId, root), await credentialsFor(webId, root)];
+    const write = (index: number) => {
+      const { chainPem, keyPem } = states[index % 2] ?? credentials;
+      return writeFiles(out, [
+        { name: 'tls.crt', mode: 0o644, content: chainPem },
+        { name: 'tls.key', mode: 0o600, content: keyPem },
+      ]);
+    };
+    await write(0);
+    const seen = new Set<number>();
+    let isWriting = true;
+    const reader = async () => {
+      while (isWriting) {
+        const [crt, key] = await readFiles(out, ['tls.crt', 'tls.key']);
+        assert.ok(crt?.ok && key?.ok);
+        const index = states.findIndex(({ chainPem }) => chainPem === crt.value);
+        assert.equal(key.value, states[index]?.keyPem);
+        assert.notEqual(await readFile(join(out, 'tls.crt'), 'utf8'), '');
+        seen.add(index);
+      }
+    };
+    const writer = async () => {
+      for (let index = 1; index <= 200; index++) assert.equal(await write(index), true);
+      isWriting = false;
+    };
+    await Promise.all([writer(), reader(), reader()]);
+    assert.deepEqual([...seen].toSorted(), [0, 1]);
   });
 
   it('writes again within a second of a renewal, and signals the process of the pid file each time', async () => {
