@@ -20,6 +20,10 @@ if (verb === 'signer') {
   const { runSidecar } = await import('./sidecar.ts');
   const { processTerminal } = await import('./terminal.ts');
   process.exitCode = await runSidecar(process.argv.slice(2), processTerminal());
+} else if (verb === 'dev') {
+  const { runDev } = await import('./dev.ts');
+  const { processTerminal } = await import('./terminal.ts');
+  process.exitCode = await runDev(process.argv.slice(2), processTerminal());
 } else {
   const { runCli } = await import('./cli.ts');
   const { processTerminal } = await import('./terminal.ts');

@@ -10,7 +10,7 @@ import { devControl } from './dev-control.ts';
 import { devRun } from './dev-run.ts';
 
 interface Options {
-  readonly workload: readonly string[];
+  readonly workload?: readonly string[];
   readonly trustDomain: string;
   readonly lifetime: string;
   readonly port: string;
@@ -43,8 +43,7 @@ export function dev(parent: Command, terminal: Terminal, done: (exitCode: number
     .option(
       '--workload <namespace/name>',
       `A workload by its ServiceAccount; repeat for several. (default: ${defaultWorkloads.join(', ')})`,
-      (value: string, earlier: readonly string[]) => [...earlier, value],
-      [],
+      (value: string, earlier: readonly string[] = []) => [...earlier, value],
     )
     .option('--trust-domain <name>', `${devTrustDomain}, or a name below it.`, devTrustDomain)
     .option('--lifetime <duration>', 'How long certificates are valid: 4s to 24h.', '5m')
@@ -69,13 +68,13 @@ export function dev(parent: Command, terminal: Terminal, done: (exitCode: number
 }
 
 function readOptions(options: Options, terminal: Terminal): DevOptions {
-  const { workload } = options;
+  const { workload = defaultWorkloads } = options;
   return {
     folder: folderOf(options, terminal),
     uid: ownUid(),
     trustDomain: trustDomainOf(options),
     lifetimeSeconds: lifetimeOf(options),
-    workloads: (workload.length > 0 ? workload : defaultWorkloads).map(workloadOf),
+    workloads: workload.map(workloadOf),
     port: portOf(options),
     log: (line) => terminal.err(`${line}\n`),
   };

@@ -1,5 +1,5 @@
-// Asks shop/web again and again over mTLS, with the certificate of its Workload API: on one connection that stays open as
-// long as the server lets it, and on a new one each time.
+// Asks shop/web again and again over mTLS, with the certificate of its Workload API: on one connection that stays open, and
+// on a new one each time.
 import { once } from 'node:events';
 import { type Agent, get } from 'node:https';
 import { text } from 'node:stream/consumers';

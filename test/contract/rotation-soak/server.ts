@@ -6,12 +6,14 @@ import { createMtlsServer } from '../../../workload/tls-server.ts';
 import { openX509Source } from '../../../workload/x509-source.ts';
 import { createReport } from './report.ts';
 
+/** Milliseconds. A connection that the server closes just when a request comes would be a failure of HTTP, not of TLS. */
+const keepAliveTimeout = 120_000;
 const { SPIFFE_CREDENTIALS = '', SPIFFE_TRUST_DOMAIN } = process.env;
 const source = await openX509Source(SPIFFE_CREDENTIALS);
 const report = createReport(source);
 const server = createMtlsServer(
   (tls) =>
-    createServer(tls, (_request, response) => {
+    createServer({ ...tls, keepAliveTimeout }, (_request, response) => {
       report.answered();
       response.end('hello');
     }),
