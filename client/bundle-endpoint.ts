@@ -1,4 +1,4 @@
-import { getCACertificates } from 'node:tls';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { maxBundleLength } from '../spiffe/bundle.ts';
 import { checkLeaf } from '../spiffe/conformance.ts';
 import { readCertificate } from '../spiffe/pki/certificate.ts';
@@ -8,7 +8,12 @@ import { type HttpsAnswer, type HttpsRequest, sendHttps } from './https.ts';
 /** How an endpoint proves to be the right one (SPIFFE Federation 5.2). */
 export type EndpointProfile =
   /** By a certificate for its host, from an issuer of the machine's trust store or one of these PEM roots. */
-  | { readonly name: 'https_web'; readonly rootsPem?: string }
+  | {
+      readonly name: 'https_web';
+      readonly rootsPem?: string;
+      /** The machine's trust store, from systemRoots, for those who fetch often. */
+      readonly systemRoots?: SecureContext;
+    }
   /** By an X509-SVID with this ID that leads to these PEM roots. */
   | { readonly name: 'https_spiffe'; readonly endpointId: string; readonly rootsPem: string };
 
@@ -93,9 +98,17 @@ export function webTrust(rootsPem: string | undefined): HttpsRequest['trust'] {
   return { ca: rootsPem ?? [...getCACertificates('default'), ...getCACertificates('system')] };
 }
 
+/** The trust of webTrust, made once: reading hundreds of roots takes more than 100 ms, in which nothing else is done. */
+export function systemRoots(): SecureContext {
+  return createSecureContext({ ca: webTrust(undefined).ca, minVersion: 'TLSv1.2' });
+}
+
 /** OpenSSL verifies the chain for both; who may be at its end is what the profiles differ in. */
 function trustOf(profile: EndpointProfile): HttpsRequest['trust'] {
-  if (profile.name === 'https_web') return webTrust(profile.rootsPem);
+  if (profile.name === 'https_web') {
+    const { rootsPem, systemRoots: secureContext } = profile;
+    return rootsPem === undefined && secureContext ? { secureContext } : webTrust(rootsPem);
+  }
   const { endpointId, rootsPem } = profile;
   return {
     ca: rootsPem,

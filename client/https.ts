@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type RequestOptions, request } from 'node:https';
 import type { LookupFunction } from 'node:net';
+import type { SecureContext } from 'node:tls';
 import { messageOf } from '../spiffe/errors.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
 import { createByteBuffer } from './byte-buffer.ts';
@@ -13,7 +14,10 @@ export interface HttpsRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
   /** Which servers are trusted. */
-  readonly trust: Pick<RequestOptions, 'ca' | 'checkServerIdentity' | 'allowPartialTrustChain'>;
+  readonly trust: Pick<RequestOptions, 'ca' | 'checkServerIdentity' | 'allowPartialTrustChain'> & {
+    /** Made of roots before, in place of `ca`: making it of those of the system takes some 10 ms. */
+    readonly secureContext?: SecureContext;
+  };
   /** Finds the addresses of a host name; that of the system if absent. */
   readonly lookup?: LookupFunction | undefined;
   /** What the client shows, PEM: private key, certificate and intermediates. */

@@ -1,3 +1,4 @@
+import type { SecureContext } from 'node:tls';
 import type { AddressRule } from '../../client/address-rule.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
@@ -18,6 +19,8 @@ export interface AttemptNeeds {
   /** The resource that counts for a trust domain. */
   readonly resourceOf: (trustDomain: string) => FederatedTrustDomain | undefined;
   readonly addresses: AddressRule;
+  /** Made at the first use. */
+  readonly systemRoots: () => SecureContext;
   readonly now: () => Seconds;
 }
 
@@ -50,6 +53,7 @@ export async function tryToGet(
   const fetched = await fetchBundle(origin, {
     ...{ anchors: anchors.value, addresses: needs.addresses, signal },
     etag: held && etag,
+    ...(origin.kind === 'https_web' && origin.rootsPem === undefined && { systemRoots: needs.systemRoots() }),
   });
   if (!fetched.ok) return { outcome: failed('EndpointUnreachable', fetched.reason) };
   const { document } = fetched.value;

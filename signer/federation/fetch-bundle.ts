@@ -1,3 +1,4 @@
+import type { SecureContext } from 'node:tls';
 import type { AddressRule } from '../../client/address-rule.ts';
 import { fetchIfChanged } from '../../client/bundle-endpoint.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
@@ -28,6 +29,8 @@ export async function fetchBundle(
     readonly anchors: readonly CertificateFacts[];
     readonly etag: string | undefined;
     readonly addresses: AddressRule;
+    /** Verify https_web without roots of its own. Left out: read for this fetch alone. */
+    readonly systemRoots?: SecureContext;
     readonly signal: AbortSignal;
   },
 ): Promise<Result<Fetched>> {
@@ -38,7 +41,11 @@ export async function fetchBundle(
   const fetched = await fetchIfChanged({
     url,
     profile: isWeb
-      ? { name: 'https_web', ...(origin.rootsPem !== undefined && { rootsPem: origin.rootsPem }) }
+      ? {
+          name: 'https_web',
+          ...(origin.rootsPem !== undefined && { rootsPem: origin.rootsPem }),
+          ...(needs.systemRoots && { systemRoots: needs.systemRoots }),
+        }
       : {
           name: 'https_spiffe',
           endpointId: origin.endpointId.uri,

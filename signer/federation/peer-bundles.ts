@@ -65,7 +65,7 @@ interface Current {
 /** Made from the bundle in the status of each resource: the last one that was good. */
 export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   const { store, spec, isMissing } = needs.resources;
-  const listeners: (() => void)[] = [];
+  const listeners: ((name: string) => void)[] = [];
   const nameOf = (trustDomain: string) => bundleName(needs.signerName, suffixOf(trustDomain));
   /** By name of the resource; made again only when the text has changed. */
   const known = new Map<string, { readonly text: unknown; readonly uid: string; readonly made: Made }>();
@@ -77,7 +77,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     if (isSame) return;
     if (type === 'delete') known.delete(key);
     all = undefined;
-    for (const listener of listeners) listener();
+    for (const listener of listeners) listener(nameOf(object.trustDomain));
   });
 
   function madeFrom(resource: FederatedTrustDomain): Made {

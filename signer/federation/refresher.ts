@@ -1,37 +1,31 @@
 import { once } from 'node:events';
+import type { SecureContext } from 'node:tls';
 import type { AddressRule } from '../../client/address-rule.ts';
-import { isNotFoundOfObject } from '../kube/api-error.ts';
-import type { EventRecorder } from '../kube/events.ts';
+import { systemRoots } from '../../client/bundle-endpoint.ts';
 import type { Informer } from '../kube/informer.ts';
 import type { Membership } from '../kube/membership.ts';
 import { ranking } from '../kube/ranking.ts';
-import { resourcePath } from '../kube/resources.ts';
 import { pauseWith, type Time } from '../kube/time.ts';
-import type { Transport } from '../kube/transport.ts';
-import { explainFederation } from '../observe/federation-outcomes.ts';
-import type { Logger } from '../observe/log.ts';
-import type { Metrics } from '../observe/metrics.ts';
 import { createKeeper } from '../trust/keeper.ts';
 import { heldBundle, tryToGet } from './attempt.ts';
 import { countingOnes, type FederatedTrustDomain } from './federated-trust-domain.ts';
-import { type AttemptOutcome, type FederationStatus, federationStatus } from './federation-status.ts';
+import { type FederationStatus, federationStatus } from './federation-status.ts';
+import { type ReportNeeds, reportAttempt, type WriteNeeds, writeStatus } from './report.ts';
 import { type Attempted, attemptedIn, idleOf, intervalSeconds, isDue, waitMs } from './schedule.ts';
 
-export interface RefresherNeeds {
+export interface RefresherNeeds extends ReportNeeds, WriteNeeds {
   readonly resources: Pick<Informer<FederatedTrustDomain>, 'spec' | 'store' | 'synced'>;
   readonly ownTrustDomain: string;
   /** The ClusterTrustBundle of a trust domain. */
   readonly bundleNameOf: (trustDomain: string) => string;
   readonly addresses: AddressRule;
   readonly membership: Membership;
-  readonly transport: Pick<Transport, 'request'>;
-  readonly events: Pick<EventRecorder, 'record'>;
-  readonly metrics: Pick<Metrics, 'federationAttempts'>;
   readonly time: Time;
-  readonly log: Pick<Logger, 'info' | 'warn'>;
 }
 
 const lookEveryMs = 1_000;
+/** What is not due is looked at again after so long, in milliseconds, even if nothing tells of a change. */
+const restMs = 60_000;
 /** So many bundles are fetched at once: some that hang for 30 s do not delay the others. */
 const concurrency = 64;
 /** Others never step in: a replica that is gone is no member for long, and two would fetch twice. */
@@ -56,10 +50,30 @@ export function createRefresher(needs: RefresherNeeds) {
   const { store } = resources;
   /** By UID. */
   const memories = new Map<string, Memory>();
-  let counting: ReadonlyMap<string, FederatedTrustDomain> = new Map();
+  /** Undefined where something has changed. */
+  let counting: ReadonlyMap<string, FederatedTrustDomain> | undefined;
+  /** Until when nothing is due by name, in monotonic milliseconds, so that a look at many costs little. */
+  const resting = new Map<string, number>();
+  store.subscribe(({ type, key, object }) => {
+    counting = undefined;
+    resting.delete(key);
+    if (type === 'set') return;
+    memories.delete(object.uid);
+    // Another resource may count now for the trust domain.
+    resting.clear();
+  });
+  const firstOf = (trustDomain: string) => {
+    counting ??= countingOnes(store.values());
+    return counting.get(trustDomain);
+  };
+  let roots: SecureContext | undefined;
   const attemptNeeds = {
     ...{ ownTrustDomain, addresses: needs.addresses },
-    resourceOf: (trustDomain: string) => counting.get(trustDomain),
+    systemRoots: () => {
+      roots ??= systemRoots();
+      return roots;
+    },
+    resourceOf: firstOf,
     now: () => seconds(time.now()),
   };
   const keeper = createKeeper(
@@ -74,7 +88,7 @@ export function createRefresher(needs: RefresherNeeds) {
   );
 
   const idle = (resource: FederatedTrustDomain) =>
-    idleOf(resource, counting.get(resource.trustDomain), ownTrustDomain);
+    idleOf(resource, firstOf(resource.trustDomain), ownTrustDomain);
 
   /** The last attempt of this replica, or that of another one by the status. */
   function attempted(resource: FederatedTrustDomain): Attempted | undefined {
@@ -102,7 +116,7 @@ export function createRefresher(needs: RefresherNeeds) {
     if (now?.uid !== resource.uid || now.generation !== resource.generation) return undefined;
     memories.set(resource.uid, memory);
     if (!memory.unwritten) return undefined;
-    await write(now, memory.unwritten, signal);
+    await writeStatus(needs, now, memory.unwritten, signal);
     memory.unwritten = undefined;
     return undefined;
   }
@@ -124,7 +138,7 @@ export function createRefresher(needs: RefresherNeeds) {
     const failures = outcome.kind === 'failed' ? (before?.failures ?? 0) + 1 : 0;
     const nowMs = time.now();
     const nextAt = nowMs + waitMs(interval, refresh.minSeconds, failures, time.jitter);
-    report(resource, outcome);
+    reportAttempt(needs, resource, outcome);
     return {
       attempted: { generation, refreshRequest, nextAt, idle: reason?.reason },
       failures,
@@ -138,64 +152,19 @@ export function createRefresher(needs: RefresherNeeds) {
     };
   }
 
-  function report({ name, uid, trustDomain }: FederatedTrustDomain, outcome: AttemptOutcome): void {
-    const reason = outcome.kind === 'taken' ? 'BundleTaken' : outcome.reason;
-    if (outcome.kind !== 'idle') needs.metrics.federationAttempts.inc({ peer: trustDomain, reason });
-    if (outcome.kind === 'taken' && !outcome.isChanged) return;
-    const detail =
-      outcome.kind === 'taken'
-        ? `new. X.509 roots: ${outcome.bundle.roots.length}, JWT keys: ${outcome.bundle.jwtKeys.size}`
-        : outcome.detail;
-    const note = explainFederation(reason, detail);
-    const isWell = outcome.kind === 'taken' || reason === 'Paused';
-    log[isWell ? 'info' : 'warn']({ federatedTrustDomain: name, trustDomain, reason }, note);
-    needs.events.record({
-      key: `${uid}/${reason}`,
-      regarding: {
-        apiVersion: 'kubespiffe.io/v1alpha1',
-        kind: 'FederatedTrustDomain',
-        namespace: '',
-        name,
-        uid,
-      },
-      type: isWell ? 'Normal' : 'Warning',
-      reason,
-      action: 'Refresh',
-      note,
-    });
-  }
-
-  async function write(
-    { name, uid, resourceVersion }: FederatedTrustDomain,
-    status: FederationStatus,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { resource } = resources.spec;
-    try {
-      await needs.transport.request({
-        method: 'PATCH',
-        path: `${resourcePath(resource, resource.versions[0])}/${name}/status`,
-        contentType: 'application/merge-patch+json',
-        // Neither to another object that has taken the name, nor to one whose spec has changed.
-        body: { metadata: { uid, resourceVersion }, status },
-        resource: `${resource.name}/status`,
-        discardBody: true,
-        signal,
-      });
-    } catch (error) {
-      // It was deleted meanwhile, and our watch will show it.
-      if (!isNotFoundOfObject(error)) throw error;
-    }
-  }
-
   function lookAtAll(): void {
-    counting = countingOnes(store.values());
-    const uids = new Set<string>();
-    for (const { name, uid } of store.values()) {
-      uids.add(uid);
+    const now = time.monotonic();
+    for (const name of store.keys()) {
+      if ((resting.get(name) ?? 0) > now) continue;
       if (drift(name) !== undefined) keeper.look(name);
+      else resting.set(name, now + restFor(name));
     }
-    for (const uid of memories.keys()) if (!uids.has(uid)) memories.delete(uid);
+  }
+
+  function restFor(name: string): number {
+    const resource = store.get(name);
+    const nextAt = resource && !idle(resource) ? attempted(resource)?.nextAt : undefined;
+    return Math.min(restMs, nextAt === undefined ? restMs : nextAt - time.now());
   }
 
   return {

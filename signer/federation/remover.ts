@@ -49,11 +49,9 @@ export function createRemover(needs: RemoverNeeds) {
     return undefined;
   }
 
-  function lookAtAll(): void {
-    for (const name of observed.keys()) keeper.look(name);
-  }
-
   observed.subscribe(({ key }) => keeper.look(key));
-  peers.onChange(lookAtAll);
+  peers.onChange((name) => {
+    if (name !== undefined) keeper.look(name);
+  });
   return { run: (signal: AbortSignal) => keeper.run(signal) };
 }

@@ -38,7 +38,7 @@ export function poolBundles(
       const live = await pool.readLive(signal);
       return live.ok ? success(bundlesOf(live.pool)) : failure(live.problem.message);
     },
-    onChange: pool.onChange,
+    onChange: (listener) => pool.onChange(() => listener()),
   };
 }
 

@@ -14,7 +14,8 @@ export interface BundleSource {
   desired(): Result<DesiredBundles>;
   /** The same, read live from the API server, at least for the bundle of this name. Throws what the transport throws. */
   readDesired(signal: AbortSignal, name: string): Promise<Result<DesiredBundles>>;
-  onChange(listener: () => void): void;
+  /** Reports the name of the bundle that may have changed; undefined for all. */
+  onChange(listener: (name?: string) => void): void;
 }
 
 export interface TrustBundlePublisherNeeds extends KeeperNeeds {
@@ -69,7 +70,7 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): Tr
     for (const listener of listeners) listener();
   }
   observed.subscribe(({ key }) => onChange(() => keeper.look(key)));
-  source.onChange(() => onChange(lookAtDesired));
+  source.onChange((name) => onChange(name === undefined ? lookAtDesired : () => keeper.look(name)));
 
   /** @returns why nothing was written, or undefined. Throws what the transport throws. */
   async function repair(name: string, found: string, signal: AbortSignal): Promise<string | undefined> {

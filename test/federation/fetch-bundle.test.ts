@@ -4,8 +4,10 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import { after, before, describe, it } from 'node:test';
+import { createSecureContext } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { createAddressRule } from '../../client/address-rule.ts';
+import { systemRoots } from '../../client/bundle-endpoint.ts';
 import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { fetchBundle } from '../../signer/federation/fetch-bundle.ts';
@@ -105,6 +107,11 @@ describe('fetching the bundle of another trust domain', () => {
       const url = new URL(await answering(web, good));
       const origin = { kind: 'https_web', url, rootsPem: undefined } as const;
       refused(await fetchBundle(origin, { ...common, anchors: [] }), /self-signed certificate/);
+      const prepared = { ...common, anchors: [], systemRoots: systemRoots() };
+      refused(await fetchBundle(origin, prepared), /self-signed certificate/);
+      // The context that is given is the one that counts.
+      const others = { ...prepared, systemRoots: createSecureContext({ ca: web.cert }) };
+      assert.ok((await fetchBundle(origin, others)).ok);
     });
     it('whose certificate is of another name', async () => {
       const other = await webCredentials({ address: '192.0.2.1' });
