@@ -49,6 +49,18 @@ test('the sidecar loads no YAML and no gRPC clients, and HTTPS only with a token
   assert.ok(loadedBy('workload/api/token-endpoint.ts').has('node:https'));
 });
 
+test('the helper loads YAML, HTTP and HTTPS only where its configuration needs them', () => {
+  const loaded = new Set(
+    ['parse-config', 'run'].flatMap((part) => [...loadedBy(`workload/helper/${part}.ts`)]),
+  );
+  assert.ok(loaded.has('workload/x509-source.ts') && loaded.has('workload/helper/write-files.ts'));
+  const unwanted = ['yaml', 'node:http', 'node:https', 'node:http2', '@grpc/grpc-js'].filter((one) =>
+    loaded.has(one),
+  );
+  assert.deepEqual(unwanted, []);
+  assert.ok(loadedBy('workload/helper/health.ts').has('node:http'));
+});
+
 test('the library loads HTTP/2 only for the socket of a Workload API, and never a gRPC library', () => {
   for (const name of exported) {
     const loaded = loadedBy(`workload/${name}.ts`);

@@ -5,7 +5,7 @@ import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { HelperConfig } from './config.ts';
 import { createRenderer, type Rendered } from './content.ts';
-import { type HelperState, serveHealth } from './health.ts';
+import type { HelperState } from './health.ts';
 import { reload } from './reload.ts';
 import { type HelperSource, openSource } from './source.ts';
 import { writeFiles } from './write-files.ts';
@@ -42,7 +42,11 @@ export async function runHelper(config: HelperConfig, needs: HelperNeeds): Promi
   const state: HelperState = { isWritten: false };
   let woken = new AbortController();
   let warned: string | undefined;
-  if (config.health && !config.once) await serveHealth(config.health, state, signal);
+  if (config.health && !config.once) {
+    // Loaded only here, as HTTPS for tokens: each costs megabytes in every pod.
+    const { serveHealth } = await import('./health.ts');
+    await serveHealth(config.health, state, signal);
+  }
   const step = createStep(config, state, needs, () => woken.abort());
 
   for (let failures = 0; !signal.aborted; ) {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { KubespiffeError } from '../../spiffe/errors.ts';
 import { openBundleSource } from '../bundle-source.ts';
-import { createJwtSource, type JwtSource } from '../jwt-source.ts';
+import type { JwtSource } from '../jwt-source.ts';
 import { type BundleSource, mergeBundles } from '../trust-bundle.ts';
 import { openX509Source, type X509Source } from '../x509-source.ts';
 import type { HelperConfig } from './config.ts';
@@ -92,6 +92,7 @@ async function openFolder(
     bundles.push(keys);
   }
   if (!endpoint || !wanted.tokens) return { own, bundles, tokens: undefined };
+  const { createJwtSource } = await import('../jwt-source.ts');
   const credential = tokenFile
     ? { tokenFile, bundles: own, trustDomain: own.svid.id.trustDomain }
     : { source: own };
