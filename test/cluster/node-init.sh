@@ -10,8 +10,10 @@ mount --make-rshared /
 # Hard-coded places of kubelet, containerd, runc and the CNI plugins, taken away from the host's own.
 mount -t tmpfs node-run /run
 mount -t tmpfs node-lib /var/lib
-mkdir -p /run/netns /run/lock /var/lib/kubelet /var/lib/cni
+mkdir -p /run/netns /run/lock /var/lib/kubelet /var/lib/cni "$state/log"
 mount --bind "$state/kubelet" /var/lib/kubelet
+# A kubelet removes the logs of pods that it does not know, so those of another node.
+mount --bind "$state/log" /var/log
 
 # kubelet insists on these three, and the host's own values are none of our business.
 for pair in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1; do

@@ -164,10 +164,12 @@ for (const choice of clusterChoices()) {
     test('after a restart of kubelet the files change under the running pods', renewFirstPods);
 
     test('audit lines outlive their replica with the example of a log collector, and tell which pod had a certificate', async () => {
-      const { controlPlane } = installation;
+      const { controlPlane, node } = installation;
       const kept = join(folder, 'kubespiffe-audit.log');
-      const example = await readFile(auditLogExample, 'utf8');
-      await writeFile(join(folder, 'audit.conf'), example.replace('/var/log/kubespiffe-audit.log', kept));
+      const example = (await readFile(auditLogExample, 'utf8'))
+        .replace('/var/log/pods/', `${node.logFolder}/pods/`)
+        .replace('/var/log/kubespiffe-audit.log', kept);
+      await writeFile(join(folder, 'audit.conf'), example);
       const settings = [`global(workDirectory="${folder}")`, `include(file="${folder}/audit.conf")`];
       await writeFile(join(folder, 'rsyslog.conf'), `${settings.join('\n')}\n`);
       const collector = startChild(
