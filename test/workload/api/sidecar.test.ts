@@ -51,27 +51,37 @@ async function serving(
   assert.doesNotMatch(await readFile(child.logFile, 'utf8'), /PRIVATE KEY/);
 }
 
-/** The X.509 contexts that go-spiffe sees: the first, and the next after an action. */
-async function firstAndNext(uri: string, child: Child, change: () => void): Promise<(string | undefined)[]> {
+/** Two X.509 contexts that go-spiffe sees, one after another, while the volume changes again and again. */
+async function twoContexts(uri: string, child: Child, change: () => void): Promise<(string | undefined)[]> {
   await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
-  const updates = judges.workloadApiUpdates({ address: uri, updates: 2 });
-  // The first answer comes at once: when a second client has it too, the watch of the first one is open.
-  await waitFor(
-    'an answer',
-    async () => (await judges.workloadApiUpdates({ address: uri, updates: 1 }))[0]?.ok,
+  let seen: (string | undefined)[] | undefined;
+  const updates = judges.workloadApiUpdates({ address: uri, updates: 2 }).then((verdicts) => {
+    seen = verdicts.map(({ facts }) => facts.x509);
+  });
+  // When its stream opens is not known here.
+  const changed = waitFor(
+    'two contexts',
+    () => {
+      if (!seen) change();
+      return seen;
+    },
+    { everyMs: 500, needs: [child] },
   );
-  change();
-  return (await updates).map(({ facts }) => facts.x509);
+  await Promise.all([updates, changed]);
+  return changed;
 }
 
 describe('kubespiffe workload-api', () => {
   it('gives go-spiffe the certificate of the volume, and its renewal', async () => {
     const volume = await volumeOf(webId);
-    const renewed = await credentialsFor(webId, home);
+    const renewals = [await credentialsFor(webId, home), await credentialsFor(webId, home)];
     await serving(['--credentials', volume], async ({ uri, child }) => {
-      const [first, next] = await firstAndNext(uri, child, () =>
-        swap(volume, { 'credentials.pem': renewed.pem, 'roots.pem': home.pem }),
-      );
+      const [first, next] = await twoContexts(uri, child, () => {
+        const renewed = renewals.shift();
+        assert.ok(renewed);
+        renewals.push(renewed);
+        swap(volume, { 'credentials.pem': renewed.pem, 'roots.pem': home.pem });
+      });
       assert.ok(first?.startsWith(`${webId} `), first);
       assert.ok(next?.startsWith(`${webId} `), next);
       assert.notEqual(first, next);
