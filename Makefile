@@ -53,9 +53,9 @@ dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 machine:
 	@scripts/debian-packages.sh
 
-# The shells that complete our command, and Java, which reads keystores.
+# The shells that complete our command, Java, which reads keystores, and Python, for clients of the Workload API.
 programs:
-	@scripts/debian-packages.sh zsh fish openssl default-jre-headless
+	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv
 
 servers:
 	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql
