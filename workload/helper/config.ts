@@ -75,3 +75,11 @@ export interface HelperConfig {
   /** Write the files once, and end. */
   readonly once: boolean;
 }
+
+/** What has a say beside the file. */
+export interface ParseOptions {
+  /** Takes the place of the source in the file. */
+  readonly source?: SourceConfig | undefined;
+  /** What SPIFFE_ENDPOINT_SOCKET says. */
+  readonly defaultSocket?: string | undefined;
+}

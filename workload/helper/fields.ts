@@ -10,7 +10,6 @@ export interface Mistake {
 
 /** Reads the keys of one object. What is wrong is added to the mistakes, and the value is then undefined. */
 export interface Fields {
-  readonly place: string;
   /** Whether the key is there. */
   has(name: string): boolean;
   /** A text, not empty. */
@@ -19,6 +18,7 @@ export interface Fields {
   texts(name: string): readonly string[] | undefined;
   flag(name: string): boolean | undefined;
   object(name: string): Fields | undefined;
+  /** One object or several. */
   objects(name: string): readonly Fields[];
   names(): readonly string[];
   /** Keys that are not read. */
@@ -51,7 +51,6 @@ export function fieldsOf(tree: Tree, place: string, mistakes: Mistake[]): Fields
     );
   };
   return {
-    place,
     has: (name) => Object.hasOwn(values, name),
     text: (name) => text(name, get(name)),
     texts(name) {
@@ -73,7 +72,6 @@ export function fieldsOf(tree: Tree, place: string, mistakes: Mistake[]): Fields
     objects(name) {
       const value = get(name);
       if (value === undefined) return [];
-      if (!Array.isArray(value)) mistake(name, 'needs a list');
       return [value]
         .flat()
         .map((each, index) => fieldsOf(each as Tree, placeOf(`${name}[${index}]`), mistakes));

@@ -15,7 +15,8 @@ interface Token {
 
 /**
  * Reads what configuration files of spiffe-helper are written in: HCL 1 with keys, strings, numbers, booleans, lists, objects
- * and comments. Here-documents and interpolation are not read. Of a key that stands twice, the last one counts. Never throws.
+ * and comments. Here-documents and interpolation are not read. A block that stands
+ * twice is a list, and of other keys the last one counts. Never throws.
  */
 export function parseHcl(source: string): Result<Tree> {
   const tokens = tokenize(source);
@@ -30,7 +31,7 @@ export function parseHcl(source: string): Result<Tree> {
   };
 
   const readObject = (isLast: (one: Token) => boolean, depth: number): Tree => {
-    const members: [string, Tree][] = [];
+    const members = new Map<string, Tree>();
     for (;;) {
       const key = next();
       if (isLast(key)) return Object.fromEntries(members);
@@ -38,7 +39,10 @@ export function parseHcl(source: string): Result<Tree> {
       if (key.kind !== 'word' && key.kind !== 'text') unexpected(key, 'a key');
       // A block, such as `health_checks { … }`, has no "=".
       if (!is(peek(), '{') && !is(next(), '=')) unexpected(peek(), `"=" after ${key.value}`);
-      members.push([key.value, readValue(depth)]);
+      const value = readValue(depth);
+      const earlier = members.get(key.value);
+      const areBlocks = typeof earlier === 'object' && typeof value === 'object';
+      members.set(key.value, areBlocks ? ([earlier, value].flat() as Tree) : value);
     }
   };
   const readList = (depth: number): Tree => {

@@ -1,16 +1,9 @@
 import { KubespiffeError } from '../../spiffe/errors.ts';
-import type { HelperConfig, SourceConfig } from './config.ts';
+import type { HelperConfig, ParseOptions } from './config.ts';
 import type { Mistake, Tree } from './fields.ts';
 import { parseHcl } from './hcl.ts';
 import { header, readConfig } from './read-config.ts';
 import { readSpiffeHelper } from './spiffe-helper.ts';
-
-export interface ParseOptions {
-  /** Takes the place of the source in the file. */
-  readonly source?: SourceConfig | undefined;
-  /** What SPIFFE_ENDPOINT_SOCKET says. */
-  readonly defaultSocket?: string | undefined;
-}
 
 /** A configuration, and what in a file of spiffe-helper does not mean the same here. */
 export interface Parsed {

@@ -1,9 +1,8 @@
 import { resolve } from 'node:path';
 import { parseEndpointAddress } from '../../client/endpoint-address.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
-import type { FileConfig, HealthConfig, HelperConfig, SourceConfig } from './config.ts';
+import type { FileConfig, HealthConfig, HelperConfig, ParseOptions, SourceConfig } from './config.ts';
 import { type Fields, fieldsOf, type Mistake, type Tree } from './fields.ts';
-import type { ParseOptions } from './parse-config.ts';
 import { readFileConfig } from './read-file-config.ts';
 import { readReload } from './read-reload.ts';
 

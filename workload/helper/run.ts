@@ -37,6 +37,15 @@ const longestMs = 2 ** 31 - 1;
  * @throws KubespiffeError the last problem, where all files cannot be written once; CONFIG_INVALID for a health port that is in use.
  */
 export async function runHelper(config: HelperConfig, needs: HelperNeeds): Promise<void> {
+  const ended = new AbortController();
+  try {
+    await run(config, { ...needs, signal: AbortSignal.any([needs.signal, ended.signal]) });
+  } finally {
+    ended.abort();
+  }
+}
+
+async function run(config: HelperConfig, needs: HelperNeeds): Promise<void> {
   const { warn, signal, onceTimeoutMs = 30_000 } = needs;
   const deadline = performance.now() + onceTimeoutMs;
   const state: HelperState = { isWritten: false };

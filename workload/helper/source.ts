@@ -8,7 +8,7 @@ import type { HelperConfig } from './config.ts';
 import type { Material } from './material.ts';
 
 /** What the files are made of. */
-export interface HelperSource extends AsyncDisposable {
+export interface HelperSource {
   /** The newest that is good. */
   material(): Material;
   /** Undefined where no file has a JWT-SVID. */
@@ -22,6 +22,7 @@ export interface SourceNeeds {
   readonly onProblem: (problem: KubespiffeError) => void;
   /** Where HTTPS_PROXY and NO_PROXY are looked for. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Ends it. */
   readonly signal: AbortSignal;
 }
 
@@ -39,6 +40,7 @@ interface Parts {
 export async function openSource({ source, files }: HelperConfig, needs: SourceNeeds): Promise<HelperSource> {
   const has = (...kinds: readonly string[]) => files.some(({ content }) => kinds.includes(content.kind));
   const wanted = { tokens: has('jwtSvid'), keys: has('jwks', 'jwtBundles') };
+  // What is open ends when another part cannot be opened.
   const ended = new AbortController();
   const signal = AbortSignal.any([needs.signal, ended.signal]);
   try {
@@ -57,9 +59,6 @@ export async function openSource({ source, files }: HelperConfig, needs: SourceN
         bundles: mergeBundles([...bundles, own].map((each) => each.bundles)),
       }),
       tokens,
-      async [Symbol.asyncDispose]() {
-        ended.abort();
-      },
     };
   } catch (error) {
     ended.abort();

@@ -1,8 +1,14 @@
 import { basename } from 'node:path';
 import { parseEndpointAddress } from '../../client/endpoint-address.ts';
-import type { FileConfig, HealthConfig, PemPart, ReloadConfig, SourceConfig } from './config.ts';
+import type {
+  FileConfig,
+  HealthConfig,
+  ParseOptions,
+  PemPart,
+  ReloadConfig,
+  SourceConfig,
+} from './config.ts';
 import { type Fields, fieldsOf, type Mistake, type Tree } from './fields.ts';
-import type { ParseOptions } from './parse-config.ts';
 import { type ConfigReading, complete, readPath, readPort } from './read-config.ts';
 import { readAudience, readMode, readName } from './read-file-config.ts';
 import { isSignal } from './read-reload.ts';

@@ -114,6 +114,16 @@ describe('a configuration of spiffe-helper', () => {
     );
   });
 
+  it('may have blocks in place of a list', async () => {
+    const blocks =
+      'jwt_svids { jwt_audience = "a", jwt_svid_file_name = "a" }\njwt_svids {\n jwt_audience = "b"\n jwt_svid_file_name = "b"\n}\n';
+    const { config } = await read(`cert_dir = "certs"\n${blocks}`);
+    assert.deepEqual(
+      config.files.map(({ name, content }) => [name, content]),
+      ['a', 'b'].map((one) => [one, { kind: 'jwtSvid', audience: [one] }]),
+    );
+  });
+
   it('reports omit_expired', async () => {
     assert.match(
       (await read(`${basic}omit_expired = true`)).differences.join(),
