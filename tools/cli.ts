@@ -16,7 +16,7 @@ import { completion } from './commands/completion.ts';
 import { dev } from './commands/dev.ts';
 import { doctor } from './commands/doctor.ts';
 import { explain } from './commands/explain.ts';
-import { federationCheck } from './commands/federation-check.ts';
+import { federation } from './commands/federation.ts';
 import { helper } from './commands/helper.ts';
 import { inspect } from './commands/inspect.ts';
 import { inspectPcr } from './commands/inspect-pcr.ts';
@@ -64,10 +64,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   bundleShow(bundle, terminal);
   bundleFetch(bundle, terminal);
   bundleVerify(bundle, terminal, done);
-  const federation = program
-    .command('federation')
-    .description('Look at other trust domains before they are trusted.');
-  federationCheck(federation, terminal);
+  federation(program, terminal, done);
   token(program, terminal);
   who(program, terminal, done);
   explain(program, terminal, done);

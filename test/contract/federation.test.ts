@@ -14,6 +14,7 @@ import { type ControlPlane, startControlPlane } from '../cluster/control-plane.t
 import { waitFor } from '../cluster/process.ts';
 import { type BundleServer, startBundleServer } from '../judges/bundle-server.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
+import { run } from '../tools/run.ts';
 import { serve, svidOf, type TestEndpoint, webCredentials } from './bundle-endpoint.ts';
 import { aPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
@@ -224,6 +225,43 @@ describe('federation', () => {
     await web.setBundle(bundleOf(partner));
     await refresh('partner', 'well again');
     await statusOnce('partner', is('True BundleTaken'));
+  });
+
+  /** The command as an administrator runs it. */
+  const tool = (...args: string[]) => run(['federation', ...args, '--kubeconfig', controlPlane.kubeconfig]);
+
+  it('shows to the command what is in use, by name and by trust domain', async () => {
+    const listed = await tool('list');
+    assert.equal(listed.code, 0, listed.stderr);
+    assert.match(listed.stdout, /^partner +partner\.example +True +BundleTaken +6 +2 +1 +\d+s ago$/m);
+    for (const name of ['partner', 'partner.example']) {
+      const { code, stdout, stderr } = await tool('show', name);
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /^Published as: +kubespiffe\.io:spiffe:peer\.partner\.example$/m);
+      for (const { sha256Hex } of partner.roots) {
+        assert.match(stdout, new RegExp(`^root SHA-256 ${sha256Hex} +in \\d+d`, 'm'));
+      }
+    }
+    const { code, stdout, stderr } = await tool('show', 'nobody.example');
+    assert.deepEqual([code, stdout], [2, '']);
+    assert.match(
+      stderr,
+      /^error: there is no FederatedTrustDomain .* nobody\.example\nhint: .*federation list/,
+    );
+  });
+
+  it('fetches when the command asks for it, which then says what came of it', async () => {
+    await web.setBundle(bundleOf({ ...partner, sequence: 7 }));
+    const taken = await tool('refresh', 'partner', '-o', 'json');
+    assert.equal(taken.code, 0, taken.stderr);
+    assert.equal(JSON.parse(taken.stdout).bundle.sequence, 7);
+    await web.setBundle(bundleOf(partner));
+    const { code, stdout } = await tool('refresh', 'partner.example');
+    assert.equal(code, 1, stdout);
+    assert.match(stdout, /^BundleInvalid +True +BundleSequenceWentBack .*its sequence is 6, after 7/m);
+    partner = { ...partner, sequence: 7 };
+    await web.setBundle(bundleOf(partner));
+    assert.equal((await tool('refresh', 'partner')).code, 0);
   });
 
   it('fetches from an endpoint of go-spiffe with an SVID, by the bootstrap bundle and then by the bundle it took', async () => {

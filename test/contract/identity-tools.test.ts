@@ -43,6 +43,10 @@ before(async () => {
   ]);
   viewer = await kubeconfigOf('viewer');
   await createWeb('web-0');
+  await create(controlPlane, '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains', {
+    ...{ apiVersion: 'kubespiffe.io/v1alpha1', kind: 'FederatedTrustDomain', metadata: { name: 'partner' } },
+    spec: { trustDomain: 'partner.example', bundle: '{"keys":[]}' },
+  });
 });
 after(async () => {
   rmSync(folder, { recursive: true, force: true });
@@ -292,9 +296,10 @@ describe('completion from the cluster', () => {
     ['kubespiffe explain pod shop/web-', ['shop/web-0', 'shop/web-1']],
     ['kubespiffe explain denial --namespace sho', ['shop']],
     ['kubespiffe explain token --registration we', ['web']],
+    ['kubespiffe federation show par', ['partner']],
   ];
   for (const [name, complete] of Object.entries(shells)) {
-    it(`offers namespaces, pods and registrations in ${name}`, async () => {
+    it(`offers namespaces, pods, registrations and federated trust domains in ${name}`, async () => {
       const script = join(folder, `completion.${name}`);
       writeFileSync(script, (await run(['completion', name])).stdout);
       const env = { KUBECONFIG: viewer, PATH: `${dirname(launcher)}:${process.env.PATH}` };
@@ -318,6 +323,7 @@ const checks: Record<string, string[]> = {
   'deployments get': ['who', 'web.shop.svc'],
   'configmaps get': ['who', 'web.shop.svc'],
   'events list': ['explain', 'pod', 'shop/web-0'],
+  'federatedtrustdomains list': ['federation', 'list'],
 };
 
 describe('the roles of people who ask for identities', () => {

@@ -17,6 +17,7 @@ export interface Listed<T, Version extends string = string> extends Informer<T, 
 /** Resources that belong to no namespace. */
 const clusterScoped = new Set([
   ...['namespaces', 'clustertrustbundles', 'clusterworkloadregistrations', 'clusterregistrationpolicies'],
+  'federatedtrustdomains',
 ]);
 
 export function createListed<Wire, T, Version extends string = string>(

@@ -57,6 +57,7 @@ const liveKinds: Readonly<Record<string, LiveKind>> = {
   namespace: 'namespaces',
   pod: 'pods',
   registration: 'registrations',
+  'federated-trust-domain': 'federated-trust-domains',
 };
 
 function wordsOf(command: Command, path = ''): Words[] {

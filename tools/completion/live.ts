@@ -5,7 +5,7 @@ import { withApi } from '../api.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** What of the cluster a shell can complete. */
-export type LiveKind = 'namespaces' | 'pods' | 'registrations';
+export type LiveKind = 'namespaces' | 'pods' | 'registrations' | 'federated-trust-domains';
 
 /** A shell that waits longer than this for an answer seems to hang, in milliseconds. */
 const timeoutMs = 3_000;
@@ -52,6 +52,8 @@ const lists: Readonly<Record<LiveKind, (api: Transport, current: string) => Prom
     const names = kinds.map((kind) => namesAt(api, `/apis/kubespiffe.io/v1alpha1/${kind}`, kind));
     return [...new Set((await Promise.all(names)).flat())];
   },
+  'federated-trust-domains': (api) =>
+    namesAt(api, '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains', 'federatedtrustdomains'),
 };
 
 async function namesAt(api: Transport, path: string, resource: string): Promise<string[]> {
