@@ -3,7 +3,7 @@ import { parseSpiffeId, type SpiffeId } from '../../spiffe/id.ts';
 import { isJsonObject, shown } from '../../spiffe/json.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
-import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { isDevTrustDomain, parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { duration, objectOf, readBoolean, readText, under } from '../kube/field-readers.ts';
 import type { InformerSpec } from '../kube/informer.ts';
 import type { ApiResource } from '../kube/resources.ts';
@@ -105,6 +105,9 @@ function readProfile(value: unknown): Result<EndpointProfile['name']> {
 function originOf(spec: Spec): Result<BundleOrigin> {
   const { trustDomain, bundleEndpoint, bundle, bootstrapBundle } = spec;
   if (trustDomain === undefined) return failure('spec.trustDomain is missing');
+  if (isDevTrustDomain(trustDomain)) {
+    return failure(`spec.trustDomain is ${trustDomain}, for which everyone with \`kubespiffe dev\` has a CA`);
+  }
   if ((bundleEndpoint === undefined) === (bundle === undefined)) {
     return failure('spec needs either bundleEndpoint or bundle, and not both');
   }

@@ -55,6 +55,14 @@ describe('reading a FederatedTrustDomain', () => {
     assert.match(origin.reason, /^spec has "onlyFor", which this version of the signer does not know/);
   });
 
+  it('refuses the trust domains of kubespiffe dev', () => {
+    for (const trustDomain of ['dev.localhost', 'team.dev.localhost']) {
+      const { origin } = readFederatedTrustDomain({ metadata, spec: { trustDomain, bundle: '{}' } });
+      assert.ok(!origin.ok);
+      assert.match(origin.reason, /^spec\.trustDomain is .*dev\.localhost, for which everyone/);
+    }
+  });
+
   it('never throws, whatever the object is', () => {
     const anything = fc.anything({ maxDepth: 4 });
     const ofOurs = fc.record(
