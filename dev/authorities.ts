@@ -40,8 +40,10 @@ export async function createAuthorities(needs: {
     ];
   }
 
-  const first = await makeAuthorities(seconds());
-  const next = await makeAuthorities(seconds());
+  // Of the same moment: no bundle is ever without the next ones, so they may sign from the start.
+  const start = seconds();
+  const first = await makeAuthorities(start);
+  const next = await makeAuthorities(start);
   let document = newPool(trustDomain, ...first, ...next.map(asNext));
   let pool = compile(document);
 

@@ -6,7 +6,7 @@ import { freePort } from './free-port.ts';
 import { emptyPrivateFolder, openPrivateFolder } from './private-folder.ts';
 import { createServiceAccountTokens } from './service-account-token.ts';
 import { serveTokenEndpoint } from './token-endpoint.ts';
-import { createDevTokenService } from './token-service.ts';
+import { createDevTokenService, tokenLifetimeFor } from './token-service.ts';
 import type { Workload, WorkloadName } from './workload.ts';
 import { createKeySource, serveWorkloadApi } from './workload-api.ts';
 import { createWorkloads } from './workloads.ts';
@@ -55,7 +55,8 @@ async function startIn(options: DevOptions, signal: AbortSignal): Promise<Dev> {
   const port = options.port === 0 ? await freePort() : options.port;
   const tokenEndpoint = `https://localhost:${port}`;
   const common = { folder, trustDomain, lifetimeSeconds, issuer: tokenEndpoint, port, log, time: realTime };
-  const delays = { propagationSeconds, lifetimeSeconds };
+  const longestSeconds = Math.max(lifetimeSeconds, tokenLifetimeFor(lifetimeSeconds));
+  const delays = { propagationSeconds, lifetimeSeconds: longestSeconds };
   const authorities = await createAuthorities({ ...common, delays });
   const tokens = createServiceAccountTokens(common);
   const workloads = createWorkloads({ ...common, authorities, tokens });

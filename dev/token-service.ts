@@ -9,10 +9,14 @@ import type { Authorities } from './authorities.ts';
 import type { ServiceAccountTokens } from './service-account-token.ts';
 import { identifyIn, type Workloads } from './workloads.ts';
 
-/** A JWT-SVID with less than that left is of no use to those who get it. */
-const minLifetimeSeconds = 60;
-const maxLifetimeSeconds = 3_600;
 const maxAudiences = 10;
+/** In seconds. Receivers allow for clocks that are a minute apart, so a shorter life would show nothing. */
+const tokenLifetimes = { min: 60, max: 3_600 } as const;
+
+/** How long JWT-SVIDs live: as long as certificates, within bounds. In seconds. */
+export function tokenLifetimeFor(certificateSeconds: number): number {
+  return Math.min(Math.max(certificateSeconds, tokenLifetimes.min), tokenLifetimes.max);
+}
 
 /** What the token endpoint of a signer issues, decided by the same code, for the workloads of this machine. */
 export function createDevTokenService(needs: {
@@ -46,7 +50,7 @@ export function createDevTokenService(needs: {
     clockFault: () => undefined,
     policy: {
       issuer,
-      lifetimeSeconds: Math.min(Math.max(needs.lifetimeSeconds, minLifetimeSeconds), maxLifetimeSeconds),
+      lifetimeSeconds: tokenLifetimeFor(needs.lifetimeSeconds),
       algorithm: 'ES256',
       rs256Audiences: [],
       allowedAudiences: undefined,
