@@ -17,6 +17,7 @@ import { promisify } from 'node:util';
 import type { KubespiffeError } from '../../../spiffe/errors.ts';
 import { parseConfig } from '../../../workload/helper/parse-config.ts';
 import { runHelper } from '../../../workload/helper/run.ts';
+import { freePorts } from '../../cluster/ports.ts';
 import { type Child, startChild, waitFor } from '../../cluster/process.ts';
 import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
 import { launcher } from '../../tools/run.ts';
@@ -131,10 +132,11 @@ describe('kubespiffe helper', () => {
   });
 
   it('runs a command that fails again until it succeeds, and says so once, after 7 seconds', async () => {
+    const [port] = await freePorts(1);
     const marker = join(shop.folder, 'marker');
     const runs = join(shop.folder, 'runs');
     const { config, written } = await setUp(
-      `reload: { command: [sh, -c, 'echo >> ${runs}; test -e ${marker}'] }`,
+      `reload: { command: [sh, -c, 'echo >> ${runs}; test -e ${marker}'] }\nhealth: { port: ${port} }`,
     );
     const helper = shop.follow(config);
     try {
@@ -144,6 +146,9 @@ describe('kubespiffe helper', () => {
       assert.deepEqual(warnings(helper), []);
       await waitFor('the warning', () => warnings(helper).length > 0, { needs: [helper] });
       assert.equal(tries(), 4);
+      const answer = await fetch(`http://127.0.0.1:${port}/ready`);
+      assert.equal(answer.status, 200, 'the files are written');
+      assert.match(await answer.text(), /sh failed: exit code 1/);
       writeFileSync(marker, '');
       await waitFor('success', () => /^ran sh$/m.test(helper.lastLines()), { needs: [helper] });
       assert.deepEqual(warnings(helper), ['warning: sh failed: exit code 1']);

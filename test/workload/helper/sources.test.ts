@@ -8,6 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { parseEndpointAddress } from '../../../client/endpoint-address.ts';
 import { listen } from '../../../workload/api/listen.ts';
 import { createWorkloadApi } from '../../../workload/api/server.ts';
+import { freePorts } from '../../cluster/ports.ts';
 import { waitFor } from '../../cluster/process.ts';
 import {
   createWorkload,
@@ -91,7 +92,7 @@ files:
 
   it('waits for a Workload API that is not served yet, is ready when the files are written, and follows it', async () => {
     const out = newFolder();
-    const port = 18_000 + (process.pid % 10_000);
+    const [port] = await freePorts(1);
     const get = async (path: string) => {
       const response = await fetch(`http://127.0.0.1:${port}${path}`);
       return {
