@@ -41,6 +41,10 @@ export function createAnswers(needs: {
       case 'taint':
         await authorities.taint();
         return { lines: await workloads.renew(workloads.all()) };
+      default:
+        throw new KubespiffeError('USAGE', 'this `kubespiffe dev` does not know that command', {
+          hint: 'it may be of another version; start it again',
+        });
     }
   }
   return async (request) => ({ ...(await act(request)), trustDomain, tokenEndpoint });

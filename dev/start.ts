@@ -1,4 +1,6 @@
 import { pause, realTime } from '../signer/kube/time.ts';
+import { createNews } from '../signer/observe/news.ts';
+import { messageOf } from '../spiffe/errors.ts';
 import { createAnswers } from './answers.ts';
 import { createAuthorities } from './authorities.ts';
 import { checkNoneRuns, serveControl } from './control.ts';
@@ -75,6 +77,12 @@ async function startIn(options: DevOptions, signal: AbortSignal): Promise<Dev> {
   const endpointEnded = await serveTokenEndpoint({ ...common, authorities, issueToken }, signal);
   const answerTo = createAnswers({ trustDomain, tokenEndpoint, authorities, workloads, add });
   await serveControl(folder, answerTo, signal);
+  const isNews = createNews(realTime.monotonic);
+  /** Such as a full disk. The files stay as they are, and the next tick tries again. */
+  const reportOnce = (error: unknown) => {
+    const problem = messageOf(error);
+    if (isNews(problem)) log(`warning: certificates could not be renewed: ${problem}`);
+  };
   return {
     workloads: workloads.all(),
     tokenEndpoint,
@@ -82,7 +90,7 @@ async function startIn(options: DevOptions, signal: AbortSignal): Promise<Dev> {
       try {
         while (!signal.aborted) {
           authorities.tick();
-          await workloads.tick();
+          await workloads.tick().catch(reportOnce);
           await pause(tickMs, signal);
         }
         await endpointEnded();

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmodSync, lstatSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { get as httpsGet } from 'node:https';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
+import { askDev } from '../../dev/control.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { openBundleSource } from '../../workload/bundle-source.ts';
@@ -263,6 +265,44 @@ describe('kubespiffe dev', () => {
     assert.equal(second.code, 1);
     assert.match(second.stderr, /another `kubespiffe dev` runs with the folder/);
     assert.match((await dev.ask('rotate')).stdout, /renewed/);
+  });
+
+  it('answers a request that it cannot read with an error, and goes on', async () => {
+    const control = join(dev.folder, 'control.sock');
+    for (const request of [
+      '',
+      '{',
+      'null',
+      '7',
+      '{"ask":"sign"}',
+      '{"ask":"rotate"}',
+      '{"ask":"workload"}',
+    ]) {
+      const socket = connect({ path: control, allowHalfOpen: true });
+      socket.end(request);
+      assert.match(await text(socket), /^\{"error":"/, request);
+    }
+    for (const name of ['..', 'a/b', '']) {
+      await assert.rejects(
+        askDev(dev.folder, { ask: 'workload', workloads: [{ namespace: name, name: 'x' }] }),
+      );
+    }
+    assert.match((await dev.ask('rotate')).stdout, /renewed/);
+  });
+
+  it('reports once that it cannot write, and renews when it can again', async () => {
+    await using short = await startDev(['--lifetime', '4s', '--workload', 'shop/web']);
+    const place = join(short.folder, 'shop');
+    renameSync(place, `${place}-away`);
+    writeFileSync(place, '');
+    await waitFor('the warning', () =>
+      /could not be renewed: ENOTDIR|could not be renewed: EEXIST/.test(short.child.lastLines(50)),
+    );
+    rmSync(place);
+    renameSync(`${place}-away`, place);
+    await using source = await waitFor('a valid certificate', () => openX509Source(join(place, 'web')));
+    await once(source.events, 'update', { signal: AbortSignal.timeout(20_000) });
+    assert.equal(short.child.lastLines(1_000).match(/warning: certificates could not/g)?.length, 1);
   });
 
   it('says that its port is taken', async () => {
