@@ -17,8 +17,8 @@ import {
 } from './greeter.ts';
 import { type Installation, install, trustDomain } from './installation.ts';
 import { answerIn, applyMesh } from './mesh.ts';
-import { applyNginx, helperLog, nginxAnswers } from './nginx.ts';
 import { registerApp } from './registration.ts';
+import { applyServers, helperLog, nginxAnswers, serverState, servers } from './servers.ts';
 import { readHeld, startWorkload, type WorkloadName } from './workload.ts';
 
 /** The names that pods get of each signer, with the signer in the image and files from kubelet. */
@@ -34,7 +34,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       await applyMesh(installation.controlPlane);
       await applyGreeter(installation.controlPlane);
       await applyEnvoy(installation);
-      await applyNginx(installation);
+      await applyServers(installation);
     });
     after(() => installation?.stop());
 
@@ -135,14 +135,23 @@ for (const choice of clusterChoices().slice(0, 1)) {
       );
     });
 
-    test('the example of nginx takes what kubelet renews, by its helper, and fails no request', async () => {
+    for (const [name, reloaded] of Object.entries(servers)) {
+      test(`the helper in the example of ${name} takes what kubelet renews, and lets the server reload it`, async () => {
+        const log = () => helperLog(installation, name);
+        try {
+          await waitFor('the reload', async () => reloaded.test(await log()), {
+            timeoutMs: 150_000,
+            everyMs: 500,
+          });
+        } catch (error) {
+          throw new Error(await serverState(installation, name), { cause: error });
+        }
+      });
+    }
+
+    test('no request to the example of nginx fails while kubelet renews its certificate', async () => {
       const hello = `200 hello spiffe://${trustDomain}/ns/shop/sa/web`;
       const limits = { timeoutMs: 150_000, everyMs: 500 };
-      await waitFor(
-        'the signal to nginx',
-        async () => (await helperLog(installation)).includes('SIGHUP'),
-        limits,
-      );
       const isRenewed = (line: string) => line === 'renewed';
       await waitFor('the client', async () => (await nginxAnswers(installation)).some(isRenewed), limits);
       const before = (await nginxAnswers(installation)).length;

@@ -1,0 +1,115 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { makeProgramImage } from '../cluster/image.ts';
+import { waitForPod } from '../cluster/pods.ts';
+import { type Installation, trustDomain } from './installation.ts';
+
+const examples = join(import.meta.dirname, '../../manifests/examples/servers');
+
+/** The images that the examples name, as kubelet reads the names: here they have the programs of this machine. */
+const images = {
+  'docker.io/library/nginx:1.22': {
+    name: 'nginx',
+    file: '/usr/sbin/nginx',
+    modules: ['/usr/share/nginx/modules/ngx_http_js_module.so'],
+  },
+  'docker.io/library/haproxy:2.6': { name: 'haproxy', file: '/usr/sbin/haproxy' },
+  'docker.io/library/redis:7.0': { name: 'redis-server', file: '/usr/bin/redis-server' },
+};
+
+/** The pods of the examples, and what the log of their helper has after a renewal. */
+export const servers = {
+  nginx: /^sent SIGHUP to process/m,
+  haproxy: /^sent SIGUSR2 to process/m,
+  redis: /^wrote [\s\S]*^ran node$/m,
+};
+
+const redisUsers = 'user default off\nuser helper on >secret resetchannels -@all +config|set\n';
+
+/** Asks over a new connection each time. Accepts the server by its SPIFFE ID, and prints a line for each request. */
+const clientScript = `
+import { get } from 'node:https';
+import { setTimeout } from 'node:timers/promises';
+import { exactly } from '/app/workload/authorize.js';
+import { createTlsClient } from '/app/workload/tls-client.js';
+import { openX509Source } from '/app/workload/x509-source.js';
+
+const source = await openX509Source('/run/spiffe');
+source.events.on('update', () => console.log('renewed'));
+const agent = createTlsClient({
+  source,
+  authorize: exactly('spiffe://${trustDomain}/ns/default/sa/default'),
+}).httpsAgent();
+const ask = () =>
+  new Promise((resolve, reject) => {
+    get(process.env.URL, { agent }, async (response) =>
+      resolve(\`\${response.statusCode} \${(await response.toArray()).join('').trim()}\`),
+    ).on('error', reject);
+  });
+for (;;) {
+  console.log(await ask().catch((error) => \`failed: \${error.message}\`));
+  await setTimeout(200);
+}`;
+
+/** Some pods of manifests/examples/servers as they stand there, and the client that nginx accepts, once they run. */
+export async function applyServers({ controlPlane, node, createNamespace }: Installation): Promise<void> {
+  for (const [image, program] of Object.entries(images)) {
+    const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-image-'));
+    await node.importImage(await makeProgramImage(image, program, folder));
+    await rm(folder, { recursive: true });
+  }
+  const secret = [`--from-literal=users.acl=${redisUsers}`, '--from-literal=helper-password=secret'];
+  await controlPlane.kubectl(['create', 'secret', 'generic', 'redis-users', ...secret]);
+  for (const name of Object.keys(servers)) {
+    await controlPlane.kubectl(['apply', '--kustomize', join(examples, name)]);
+  }
+  await createNamespace('shop', ['web']);
+  for (const name of Object.keys(servers)) await waitForPod(controlPlane, { namespace: 'default', name });
+  const { body } = await controlPlane.request('GET', '/api/v1/namespaces/default/pods/nginx');
+  const pod = client(`https://${body.status.podIP}:8443/`, body.spec.volumes);
+  const created = await controlPlane.request('POST', '/api/v1/namespaces/shop/pods', pod);
+  if (created.status !== 201) throw new Error(JSON.stringify(created.body));
+  await waitForPod(controlPlane, { namespace: 'shop', name: 'web' });
+}
+
+/** A pod with the same volume of credentials. */
+function client(url: string, volumes: readonly { readonly name: string }[]) {
+  return {
+    metadata: { name: 'web' },
+    spec: {
+      serviceAccountName: 'web',
+      securityContext: { runAsUser: 65532, fsGroup: 65532 },
+      containers: [
+        {
+          name: 'main',
+          image: 'kubespiffe.io/kubespiffe:dev',
+          command: ['node', '--input-type=module', '--eval', clientScript],
+          env: [{ name: 'URL', value: url }],
+          volumeMounts: [{ name: 'spiffe', mountPath: '/run/spiffe' }],
+        },
+      ],
+      volumes: volumes.filter(({ name }) => name === 'spiffe'),
+    },
+  };
+}
+
+/** What the client printed so far. */
+export async function nginxAnswers({ controlPlane }: Installation): Promise<string[]> {
+  return (await controlPlane.kubectl(['logs', '--namespace', 'shop', 'web'])).trim().split('\n');
+}
+
+/** What the helper in a pod has logged. */
+export async function helperLog({ controlPlane }: Installation, pod: string): Promise<string> {
+  return controlPlane.kubectl(['logs', '--namespace', 'default', '--container', 'helper', pod]);
+}
+
+/** What kubelet and the containers of a pod report. */
+export async function serverState({ controlPlane }: Installation, pod: string): Promise<string> {
+  const where = ['--namespace', 'default', pod];
+  const seen = [
+    controlPlane.kubectl(['describe', 'pod', ...where]),
+    controlPlane.kubectl(['logs', '--all-containers', '--prefix', ...where]),
+  ];
+  return (await Promise.all(seen.map((text) => text.catch(String)))).join('\n');
+}
