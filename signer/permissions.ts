@@ -37,7 +37,7 @@ export function neededPermissions(
     // Kubernetes has this role only where it serves the resource.
     ...(lacksBundles
       ? []
-      : each(['list', 'watch'], {
+      : each(['list', 'watch', ...(config.federation ? ['get'] : [])], {
           group: certificates,
           resource: 'clustertrustbundles',
           grantedBy: 'ClusterRole system:cluster-trust-bundle-discovery, of Kubernetes itself',

@@ -11,6 +11,7 @@ import {
   printForeignBundle,
   readBootstrapBundle,
   readForeignBundle,
+  readPemRoots,
   replacementProblem,
 } from './foreign-bundle.ts';
 
@@ -19,6 +20,8 @@ export interface AttemptNeeds {
   /** The resource that counts for a trust domain. */
   readonly resourceOf: (trustDomain: string) => FederatedTrustDomain | undefined;
   readonly addresses: AddressRule;
+  /** The PEM of a ClusterTrustBundle, read live. Never throws. */
+  readonly readTrustBundle: (name: string, signal: AbortSignal) => Promise<Result<string>>;
   /** Made at the first use. */
   readonly systemRoots: () => SecureContext;
   readonly now: () => Seconds;
@@ -47,7 +50,15 @@ export async function tryToGet(
   signal: AbortSignal,
 ): Promise<{ readonly outcome: AttemptOutcome; readonly etag?: string | undefined }> {
   const held = heldBundle(resource, needs.now());
-  if (origin.kind === 'document') return { outcome: taken(resource, origin.text, held, needs.now()) };
+  const now = needs.now();
+  if (origin.kind === 'document') {
+    return { outcome: taken(readForeignBundle(origin.text, resource.trustDomain, now), held) };
+  }
+  if (origin.kind === 'clusterTrustBundle') {
+    const pem = await needs.readTrustBundle(origin.name, signal);
+    if (!pem.ok) return { outcome: failed('EndpointUnreachable', pem.reason) };
+    return { outcome: taken(readPemRoots(pem.value, resource.trustDomain, now), held) };
+  }
   const anchors = anchorsFor(resource, origin, held, needs);
   if (!anchors.ok) return { outcome: failed('EndpointUnverifiable', anchors.reason) };
   const fetched = await fetchBundle(origin, {
@@ -59,20 +70,14 @@ export async function tryToGet(
   const { document } = fetched.value;
   // Without a document it is still the held bundle, whose expired roots are left out by now.
   if (!document && held) return { outcome: { kind: 'taken', bundle: held, isChanged: false }, etag };
-  const outcome = taken(resource, document ?? '', held, needs.now());
+  const outcome = taken(readForeignBundle(document ?? '', resource.trustDomain, needs.now()), held);
   return { outcome, etag: outcome.kind === 'taken' ? fetched.value.etag : undefined };
 }
 
 type Failed = Extract<AttemptOutcome, { kind: 'failed' }>;
 const failed = (reason: Failed['reason'], detail: string): Failed => ({ kind: 'failed', reason, detail });
 
-function taken(
-  { trustDomain }: FederatedTrustDomain,
-  document: Uint8Array | string,
-  held: ForeignBundle | undefined,
-  now: Seconds,
-): AttemptOutcome {
-  const bundle = readForeignBundle(document, trustDomain, now);
+function taken(bundle: Result<ForeignBundle>, held: ForeignBundle | undefined): AttemptOutcome {
   if (!bundle.ok) return failed('BundleMalformed', bundle.reason);
   const problem = replacementProblem(bundle.value, held);
   if (problem) return failed(problem.reason, problem.detail);

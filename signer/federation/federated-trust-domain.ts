@@ -12,6 +12,8 @@ import { metadataFields } from '../kube/types.ts';
 /** Where the bundle of a trust domain comes from. */
 export type BundleOrigin =
   | { readonly kind: 'document'; readonly text: string }
+  /** The name of a ClusterTrustBundle that something else keeps. */
+  | { readonly kind: 'clusterTrustBundle'; readonly name: string }
   | { readonly kind: 'https_web'; readonly url: URL; readonly rootsPem: string | undefined }
   | {
       readonly kind: 'https_spiffe';
@@ -57,6 +59,7 @@ const readSpec = objectOf({
     caBundle: readText,
   }),
   bundle: readText,
+  clusterTrustBundle: readTrustBundleName,
   bootstrapBundle: readText,
   refreshHint: objectOf({ min: bound, max: bound }),
   paused: readBoolean,
@@ -102,19 +105,30 @@ function readProfile(value: unknown): Result<EndpointProfile['name']> {
     : failure(`is ${shown(value)}, neither https_web nor https_spiffe`);
 }
 
+/** It goes into a path: a name may have colons, which separate the signer. */
+function readTrustBundleName(value: unknown): Result<string> {
+  return typeof value === 'string' && /^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$/.test(value)
+    ? success(value)
+    : failure(`is ${shown(value)}, not the name of a ClusterTrustBundle`);
+}
+
 function originOf(spec: Spec): Result<BundleOrigin> {
-  const { trustDomain, bundleEndpoint, bundle, bootstrapBundle } = spec;
+  const { trustDomain, bundleEndpoint, bundle, clusterTrustBundle, bootstrapBundle } = spec;
   if (trustDomain === undefined) return failure('spec.trustDomain is missing');
   if (isDevTrustDomain(trustDomain)) {
     return failure(`spec.trustDomain is ${trustDomain}, for which everyone with \`kubespiffe dev\` has a CA`);
   }
-  if ((bundleEndpoint === undefined) === (bundle === undefined)) {
-    return failure('spec needs either bundleEndpoint or bundle, and not both');
+  const given = [bundleEndpoint, bundle, clusterTrustBundle].filter((each) => each !== undefined);
+  if (given.length !== 1) {
+    return failure('spec needs one of bundleEndpoint, bundle and clusterTrustBundle, and no other');
   }
   if (bootstrapBundle !== undefined && bundleEndpoint?.profile !== 'https_spiffe') {
     return failure('spec.bootstrapBundle is for a bundleEndpoint with the profile https_spiffe');
   }
   if (bundle !== undefined) return success({ kind: 'document', text: bundle });
+  if (clusterTrustBundle !== undefined) {
+    return success({ kind: 'clusterTrustBundle', name: clusterTrustBundle });
+  }
   const { url: text = '', profile, endpointSPIFFEID: endpointId, caBundle } = bundleEndpoint ?? {};
   const url = readUrl(text);
   if (!url.ok) return failure(`spec.bundleEndpoint.url ${url.reason}`);

@@ -1,14 +1,18 @@
 import { createAddressRule } from '../../client/address-rule.ts';
+import { messageOf } from '../../spiffe/errors.ts';
+import { failure, success } from '../../spiffe/pki/result.ts';
 import type { Config } from '../config/config.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import { createInformer, type Informer, type InformerNeeds } from '../kube/informer.ts';
 import type { Membership } from '../kube/membership.ts';
 import { ranking } from '../kube/ranking.ts';
-import type { CertificatesVersion } from '../kube/types.ts';
+import { clusterTrustBundles, resourcePath } from '../kube/resources.ts';
+import type { CertificatesVersion, ClusterTrustBundle } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { ObservedBundle } from '../trust/bundle.ts';
 import { createTrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
+import type { AttemptNeeds } from './attempt.ts';
 import { allFederatedTrustDomains, type FederatedTrustDomain } from './federated-trust-domain.ts';
 import { secondsOf } from './federation-status.ts';
 import { createPeerBundles } from './peer-bundles.ts';
@@ -61,8 +65,28 @@ export function createFederation(needs: FederationNeeds): Federation {
         ownTrustDomain: trustDomain,
         bundleNameOf: peers.nameOf,
         addresses: createAddressRule(config.federationAllowedAddresses),
+        readTrustBundle: trustBundleReader(transport, common.servedVersion),
       }),
     ],
+  };
+}
+
+function trustBundleReader(
+  transport: FederationNeeds['transport'],
+  servedVersion: () => CertificatesVersion | undefined,
+): AttemptNeeds['readTrustBundle'] {
+  return async (name, signal) => {
+    const version = servedVersion();
+    if (!version) return failure('the API server serves no ClusterTrustBundles');
+    const path = `${resourcePath(clusterTrustBundles, version)}/${name}`;
+    try {
+      const { body } = await transport.request<ClusterTrustBundle>({
+        ...{ method: 'GET', path, resource: 'clustertrustbundles', signal },
+      });
+      return success(body.spec.trustBundle);
+    } catch (error) {
+      return failure(messageOf(error));
+    }
   };
 }
 

@@ -24,7 +24,7 @@ export interface Fetched {
  * @param anchors for https_spiffe, the roots of the trust domain of the endpoint.
  */
 export async function fetchBundle(
-  origin: Exclude<BundleOrigin, { kind: 'document' }>,
+  origin: Extract<BundleOrigin, { kind: 'https_web' | 'https_spiffe' }>,
   needs: {
     readonly anchors: readonly CertificateFacts[];
     readonly etag: string | undefined;

@@ -49,14 +49,15 @@ export function readBootstrapBundle(
   now: Seconds,
 ): Result<readonly CertificateFacts[]> {
   const bundle = text.includes('-----BEGIN ')
-    ? rootsInPem(text, trustDomain, now)
+    ? readPemRoots(text, trustDomain, now)
     : readForeignBundle(text, trustDomain, now);
   if (!bundle.ok) return bundle;
   const { roots } = bundle.value;
   return roots.length > 0 ? success(roots) : failure('the bundle has no root that can be used');
 }
 
-function rootsInPem(text: string, trustDomain: string, now: Seconds): Result<ForeignBundle> {
+/** Reads PEM roots as a bundle without JWT keys and sequence. Pure, never throws. */
+export function readPemRoots(text: string, trustDomain: string, now: Seconds): Result<ForeignBundle> {
   const blocks = decodePem(text);
   if (!blocks.ok) return blocks;
   const roots: CertificateFacts[] = [];

@@ -7,7 +7,7 @@ import type { Membership } from '../kube/membership.ts';
 import { ranking } from '../kube/ranking.ts';
 import { pauseWith, type Time } from '../kube/time.ts';
 import { createKeeper } from '../trust/keeper.ts';
-import { heldBundle, tryToGet } from './attempt.ts';
+import { type AttemptNeeds, heldBundle, tryToGet } from './attempt.ts';
 import { countingOnes, type FederatedTrustDomain } from './federated-trust-domain.ts';
 import { type FederationStatus, federationStatus } from './federation-status.ts';
 import { type ReportNeeds, reportAttempt, type WriteNeeds, writeStatus } from './report.ts';
@@ -19,6 +19,7 @@ export interface RefresherNeeds extends ReportNeeds, WriteNeeds {
   /** The ClusterTrustBundle of a trust domain. */
   readonly bundleNameOf: (trustDomain: string) => string;
   readonly addresses: AddressRule;
+  readonly readTrustBundle: AttemptNeeds['readTrustBundle'];
   readonly membership: Membership;
   readonly time: Time;
 }
@@ -68,7 +69,7 @@ export function createRefresher(needs: RefresherNeeds) {
   };
   let roots: SecureContext | undefined;
   const attemptNeeds = {
-    ...{ ownTrustDomain, addresses: needs.addresses },
+    ...{ ownTrustDomain, addresses: needs.addresses, readTrustBundle: needs.readTrustBundle },
     systemRoots: () => {
       roots ??= systemRoots();
       return roots;

@@ -33,7 +33,7 @@ export const federationOutcomes = {
   ),
   EndpointUnreachable: row(
     'Unreachable',
-    'The bundle could not be fetched: {}. Check the URL, the network and by what the endpoint is verified.',
+    'The bundle could not be fetched: {}. Check the source in the spec, the network, and by what an endpoint is verified.',
   ),
   EndpointUnverifiable: row(
     'Unreachable',

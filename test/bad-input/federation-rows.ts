@@ -180,6 +180,7 @@ export const federationBadInput: readonly BadInput[] = [
     'an endpointSPIFFEID that is not a SPIFFE ID',
     'an endpointSPIFFEID without a path',
   ),
+  spec('a `clusterTrustBundle` that is a path', 'a ClusterTrustBundle that is no name'),
   spec(
     'an endpoint of its own trust domain without `bootstrapBundle`',
     'an endpoint of the trust domain itself without a bootstrapBundle',

@@ -10,6 +10,7 @@ import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import type { ClusterTrustBundle } from '../../signer/kube/types.ts';
 import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type BundleServer, startBundleServer } from '../judges/bundle-server.ts';
@@ -318,6 +319,27 @@ describe('federation', () => {
     await federate('offline', { trustDomain: 'offline.example', bundle: bundleOf(offline) });
     await statusOnce('offline', is('True BundleTaken'));
     await publishedOnce('offline.example', [rootOf(offline)]);
+  });
+
+  it('takes the roots from a ClusterTrustBundle that something else keeps, and follows it', async () => {
+    const [old, next] = [await foreignPool('brought.example'), await foreignPool('brought.example')];
+    const pemOf = (...pools: Pool[]) =>
+      pools.flatMap(({ roots }) => roots.map(({ der }) => encodePem('CERTIFICATE', der))).join('');
+    const bundles = '/apis/certificates.k8s.io/v1/clustertrustbundles';
+    await create(controlPlane, bundles, { metadata: { name: 'brought' }, spec: { trustBundle: pemOf(old) } });
+    await federate('brought', { trustDomain: 'brought.example', clusterTrustBundle: 'brought' });
+    await statusOnce('brought', is('True BundleTaken'));
+    await publishedOnce('brought.example', [rootOf(old)]);
+    await controlPlane.request('PATCH', `${bundles}/brought`, { spec: { trustBundle: pemOf(old, next) } });
+    await refresh('brought', 'both');
+    await publishedOnce('brought.example', [rootOf(old), rootOf(next)].sort());
+    await controlPlane.request('DELETE', `${bundles}/brought`);
+    await refresh('brought', 'gone');
+    const status = await statusOnce(
+      'brought',
+      (ready, { observedRefresh }) => ready === 'True BundleHeld' && observedRefresh === 'gone',
+    );
+    assert.match(says(status, 'Unreachable'), /"brought" not found/);
   });
 
   it('goes on with the others, and with issuance, while one endpoint hangs and another one lies', async () => {

@@ -15,7 +15,7 @@ const endpointSPIFFEID = 'spiffe://partner.example/bundle-endpoint';
 const spiffe = { url, profile: 'https_spiffe', endpointSPIFFEID };
 const bundle = '{"keys": []}';
 const caBundle = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
-const either = /give either bundleEndpoint, from which the bundle is fetched, or bundle, and not both/;
+const either = /give one of bundleEndpoint, from which the bundle is fetched, bundle and clusterTrustBundle/;
 const urlRow = (what: string, text: string, refusal: RegExp, problem: string): FederationRow => ({
   what,
   spec: { trustDomain, bundleEndpoint: { ...web, url: text } },
@@ -50,6 +50,13 @@ export const federationRows: readonly FederationRow[] = [
     spec: { trustDomain, bundleEndpoint: { ...spiffe, endpointSPIFFEID: 'spiffe://hub.example/bundles' } },
   },
   { what: 'a bundle as text', spec: { trustDomain, bundle } },
+  { what: 'a ClusterTrustBundle', spec: { trustDomain, clusterTrustBundle: 'other.example:partner:roots' } },
+  {
+    what: 'a ClusterTrustBundle that is no name',
+    spec: { trustDomain, clusterTrustBundle: '../../secrets' },
+    refusal: /clusterTrustBundle.*should match/,
+    problem: 'spec.clusterTrustBundle is "../../secrets", not the name of a ClusterTrustBundle',
+  },
   {
     what: 'a URL with an IPv6 address',
     spec: { trustDomain, bundleEndpoint: { ...web, url: 'https://[2001:db8::1]/' } },
@@ -76,13 +83,13 @@ export const federationRows: readonly FederationRow[] = [
     what: 'no source',
     spec: { trustDomain },
     refusal: either,
-    problem: 'spec needs either bundleEndpoint or bundle',
+    problem: 'spec needs one of bundleEndpoint, bundle and clusterTrustBundle',
   },
   {
     what: 'two sources',
     spec: { trustDomain, bundle, bundleEndpoint: web },
     refusal: either,
-    problem: 'spec needs either bundleEndpoint or bundle',
+    problem: 'spec needs one of bundleEndpoint, bundle and clusterTrustBundle',
   },
   {
     what: 'no URL',

@@ -36,6 +36,7 @@ const trustBundle = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe
 
 /** What Kubernetes itself grants to every ServiceAccount (system:cluster-trust-bundle-discovery, system:basic-user, …). */
 const grantedByKubernetes = [
+  'clustertrustbundles get',
   'clustertrustbundles list',
   'clustertrustbundles watch',
   'selfsubjectaccessreviews create',
@@ -129,6 +130,11 @@ async function useEverything(): Promise<void> {
   });
   const peer = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:peer.partner.example';
   await repaired(peer, ({ spec }) => spec !== undefined);
+  await create(controlPlane, federated, {
+    ...{ apiVersion: 'kubespiffe.io/v1alpha1', kind: 'FederatedTrustDomain', metadata: { name: 'again' } },
+    spec: { trustDomain: 'again.example', clusterTrustBundle: peer.slice(peer.lastIndexOf('/') + 1) },
+  });
+  await repaired(`${federated}/again`, ({ status }) => status?.conditions?.length > 0);
   await controlPlane.request('DELETE', `${federated}/partner`);
   await waitFor(
     'the bundle of the partner to go',

@@ -69,7 +69,8 @@ async function check(terminal: Terminal, url: string, options: Options): Promise
   if (!origin.ok) {
     throw new CliError('USAGE', origin.reason, 'correct the URL and the flags that these fields come from');
   }
-  if (origin.value.kind === 'document') throw new Error('there is an endpoint');
+  const { kind } = origin.value;
+  if (kind !== 'https_web' && kind !== 'https_spiffe') throw new Error('there is an endpoint');
   const ranges =
     options.allowAddresses === undefined ? undefined : list(addressRange).parse(options.allowAddresses);
   if (ranges && !ranges.ok) throw new CliError('USAGE', `--allow-addresses ${ranges.reason}`);

@@ -63,7 +63,9 @@ export function reportOn(resource: FederatedTrustDomain, now: Seconds): Federati
 function sourceOf(origin: FederatedTrustDomain['origin']): string {
   if (!origin.ok) return `(not valid: ${origin.reason})`;
   const { value } = origin;
-  return value.kind === 'document' ? 'spec.bundle' : `${value.url.href} (${value.kind})`;
+  if (value.kind === 'document') return 'spec.bundle';
+  if (value.kind === 'clusterTrustBundle') return `ClusterTrustBundle ${value.name}`;
+  return `${value.url.href} (${value.kind})`;
 }
 
 /** Whether a bundle is in use that was confirmed recently. */
