@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmodSync, lstatSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { get as httpsGet } from 'node:https';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -62,6 +71,17 @@ describe('kubespiffe dev', () => {
     assert.ok(source.svid.notAfter > first.notAfter);
     assert.notEqual(source.svid.chainPem, first.chainPem);
     assert.ok(Date.now() / 1000 < first.notAfter, 'the first one was still valid');
+  });
+
+  it('shows at its start what the README and the guide say', async () => {
+    const shown = readFileSync(dev.child.logFile, 'utf8')
+      .split('\n\nrenewed')[0]
+      ?.replaceAll(dev.folder, '/run/user/1000/kubespiffe-dev')
+      .replace(/localhost:\d+/, 'localhost:8643');
+    for (const page of ['README.md', 'docs/guides/dev.md']) {
+      const text = readFileSync(new URL(`../../${page}`, import.meta.url), 'utf8');
+      assert.ok(text.includes(`\`\`\`text\n${shown?.trim()}\n\`\`\``), `${page} does not show:\n${shown}`);
+    }
   });
 
   it('lets only its user into the folder, and removes the keys at its end', async () => {
