@@ -7,10 +7,8 @@ import { checkNoneRuns, serveControl } from './control.ts';
 import { freePort } from './free-port.ts';
 import { emptyPrivateFolder, openPrivateFolder } from './private-folder.ts';
 import { createServiceAccountTokens } from './service-account-token.ts';
-import { serveTokenEndpoint } from './token-endpoint.ts';
 import { createDevTokenService, tokenLifetimeFor } from './token-service.ts';
 import type { Workload, WorkloadName } from './workload.ts';
-import { createKeySource, serveWorkloadApi } from './workload-api.ts';
 import { createWorkloads } from './workloads.ts';
 
 export interface DevOptions {
@@ -63,17 +61,22 @@ async function startIn(options: DevOptions, signal: AbortSignal): Promise<Dev> {
   const tokens = createServiceAccountTokens(common);
   const workloads = createWorkloads({ ...common, authorities, tokens });
   const issueToken = createDevTokenService({ ...common, authorities, workloads, tokens });
+  for (const name of options.workloads) await workloads.add(name);
+
+  // The files are there before gRPC and HTTP are even loaded, which takes a third of the time of the start.
+  const { createKeySource, serveWorkloadApi } = await import('./workload-api.ts');
+  const { serveTokenEndpoint } = await import('./token-endpoint.ts');
   const keys = createKeySource(trustDomain, authorities);
+  const serve = (workload: Workload) => serveWorkloadApi(workload, { keys, issueToken, tokens, log }, signal);
+  for (const workload of workloads.all()) await serve(workload);
 
   async function add(name: WorkloadName): Promise<Workload> {
     const known = workloads.find(name);
     if (known) return known;
     const workload = await workloads.add(name);
-    await serveWorkloadApi(workload, { keys, issueToken, tokens, log }, signal);
+    await serve(workload);
     return workload;
   }
-
-  for (const name of options.workloads) await add(name);
   const endpointEnded = await serveTokenEndpoint({ ...common, authorities, issueToken }, signal);
   const answerTo = createAnswers({ trustDomain, tokenEndpoint, authorities, workloads, add });
   await serveControl(folder, answerTo, signal);
