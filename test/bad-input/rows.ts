@@ -3,6 +3,7 @@ import { federationBadInput } from './federation-rows.ts';
 import { helperBadInput } from './helper-rows.ts';
 import { registrationRows } from './registration-rows.ts';
 import { serviceDnsRows } from './service-dns-rows.ts';
+import { workloadApiBadInput } from './workload-api-rows.ts';
 import { workloadBadInput } from './workload-rows.ts';
 
 /** A test: file below test/, and its name as the runner prints it, without the suites around it. */
@@ -361,6 +362,7 @@ export const badInput: readonly BadInput[] = [
     tests: [['contract/pod-identity.test.ts', 'pod-identity denies a request that wants to choose its name']],
   },
   ...workloadBadInput,
+  ...workloadApiBadInput,
   ...helperBadInput,
   ...federationBadInput,
 ];

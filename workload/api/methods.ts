@@ -2,7 +2,7 @@ import { messageOf } from '../../spiffe/errors.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import { verifyJwtSvid } from '../../spiffe/jwt-verify.ts';
-import { type Struct, structOf } from './claims.ts';
+import { isTooDeep, maxClaimLevels, type Struct, structOf } from './claims.ts';
 import { invalid, type Refusal, refusals, unavailable } from './refusal.ts';
 import type { ApiJwtSvid, WorkloadSource, WorkloadState } from './state.ts';
 
@@ -62,6 +62,9 @@ export async function fetchJwtSvid(
   const { audience: audiences, spiffe_id: wanted } = request;
   if (audiences.length === 0 || audiences.includes(''))
     return refuse(invalid('audience is empty; name one at least'));
+  // What takes the place of bytes that are not UTF-8: the token would be for another audience.
+  if (audiences.some((audience) => audience.includes('\ufffd')))
+    return refuse(invalid('audience is not UTF-8'));
   if (audiences.length > maxAudiences)
     return refuse(invalid(`at most ${maxAudiences} audiences are allowed`));
   if (wanted !== '' && !parseSpiffeId(wanted).ok) return refuse(invalid('spiffe_id is not a SPIFFE ID'));
@@ -108,5 +111,7 @@ export function validateJwtSvid(
   if (!bundle) return refuse(invalid(`there is no bundle of the trust domain ${trustDomain}`));
   const verified = verifyJwtSvid(token, bundle.keys, { audience, trustDomain, now });
   if (!verified.ok) return refuse(invalid(verified.reason));
-  return answer({ spiffe_id: verified.value.id.uri, claims: structOf(verified.value.jwt.claims) });
+  const { claims } = verified.value.jwt;
+  if (isTooDeep(claims)) return refuse(invalid(`the claims nest deeper than ${maxClaimLevels} levels`));
+  return answer({ spiffe_id: verified.value.id.uri, claims: structOf(claims) });
 }

@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'node:events';
+import type { ServerHttp2Stream } from 'node:http2';
 import { join } from 'node:path';
 import type {
   Metadata,
@@ -46,10 +47,12 @@ const maxStreamsOfConnection = 128;
  */
 export function createWorkloadApi(needs: WorkloadApiNeeds): Server {
   const { source, onProblem = () => undefined, maxStreams = 4_096, now = Date.now } = needs;
-  const server = new Server({
-    'grpc.max_receive_message_length': maxRequestBytes,
-    'grpc.max_concurrent_streams': maxStreamsOfConnection,
-  });
+  const server = withoutResetStreams(
+    new Server({
+      'grpc.max_receive_message_length': maxRequestBytes,
+      'grpc.max_concurrent_streams': maxStreamsOfConnection,
+    }),
+  );
   let open = 0;
 
   /** Serves a stream if it has the header and is not one too many. */
@@ -98,6 +101,21 @@ export function createWorkloadApi(needs: WorkloadApiNeeds): Server {
     StreamSecrets: counted(sds.streamSecrets, isOverTcp),
     DeltaSecrets: counted(sds.deltaSecrets, isOverTcp),
   });
+  return server;
+}
+
+/**
+ * grpc-js 1.14 answers an unknown method or content type also where the client has reset the stream already. Node throws
+ * then, and the process would end.
+ */
+function withoutResetStreams(server: Server): Server {
+  type Handle = (interceptors: unknown, stream: ServerHttp2Stream, headers: unknown) => void;
+  const internal = server as unknown as { _channelzHandler: Handle };
+  const handle = internal._channelzHandler;
+  internal._channelzHandler = (interceptors, stream, headers) => {
+    if (stream.destroyed) stream.on('error', () => undefined);
+    else handle.call(server, interceptors, stream, headers);
+  };
   return server;
 }
 

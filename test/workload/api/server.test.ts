@@ -5,15 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import {
-  type Client,
-  credentials,
-  loadPackageDefinition,
-  Metadata,
-  type ServiceError,
-  status,
-} from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
+import { credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { parseEndpointAddress } from '../../../client/endpoint-address.ts';
 import { KubespiffeError } from '../../../spiffe/errors.ts';
 import { listen } from '../../../workload/api/listen.ts';
@@ -21,6 +13,7 @@ import { createWorkloadApi } from '../../../workload/api/server.ts';
 import type { ApiX509Svid } from '../../../workload/api/state.ts';
 import { waitFor } from '../../cluster/process.ts';
 import { type Judges, openJudges } from '../../judges/judges.ts';
+import { ApiClient, ask, header, type Method, type Served, serve } from './client.ts';
 import {
   createWorkload,
   issueSvid,
@@ -29,26 +22,6 @@ import {
   stateOf,
   type TestTrustDomain,
 } from './workload.ts';
-
-type Method = 'FetchX509SVID' | 'FetchX509Bundles' | 'FetchJWTSVID' | 'FetchJWTBundles' | 'ValidateJWTSVID';
-const streams = new Set<Method>(['FetchX509SVID', 'FetchX509Bundles', 'FetchJWTBundles']);
-
-const proto = loadSync(join(import.meta.dirname, '../../../workload/api/workload-api.proto'), {
-  keepCase: true,
-  defaults: true,
-});
-const { SpiffeWorkloadAPI: ApiClient } = loadPackageDefinition(proto) as unknown as {
-  SpiffeWorkloadAPI: new (
-    address: string,
-    secret: unknown,
-  ) => Client & Record<Method, (...words: unknown[]) => never>;
-};
-
-const header = (value: string | undefined = 'true') => {
-  const metadata = new Metadata();
-  if (value !== undefined) metadata.set('workload.spiffe.io', value);
-  return metadata;
-};
 
 let folder: string;
 let judges: Judges;
@@ -65,53 +38,14 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-let count = 0;
-
 /** Serves a workload on a socket of its own while the test runs. */
 async function serving(
   workload: ReturnType<typeof createWorkload>,
-  act: (served: { uri: string; client: InstanceType<typeof ApiClient> }) => Promise<void>,
+  act: (served: Served) => Promise<void>,
   more: { maxStreams?: number } = {},
 ): Promise<void> {
-  count += 1;
-  const uri = `unix://${join(folder, `${count}.sock`)}`;
-  const address = parseEndpointAddress(uri);
-  assert.ok(address.ok);
-  const stopping = new AbortController();
-  await listen(createWorkloadApi({ source: workload.source, ...more }), address.value, stopping.signal);
-  const client = new ApiClient(uri, credentials.createInsecure());
-  try {
-    await act({ uri, client });
-  } finally {
-    client.close();
-    stopping.abort();
-  }
-}
-
-/** The first answer of a method, or the status that it ends with. */
-async function ask(
-  client: InstanceType<typeof ApiClient>,
-  method: Method,
-  request: object = {},
-  metadata = header(),
-): Promise<{ answer: Record<string, unknown> } | { code: status; details: string }> {
-  const { promise, resolve } = Promise.withResolvers<
-    { answer: Record<string, unknown> } | { code: status; details: string }
-  >();
-  const refused = ({ code, details }: ServiceError) => resolve({ code, details });
-  if (streams.has(method)) {
-    const call = client[method](request, metadata) as unknown as NodeJS.ReadableStream & { cancel(): void };
-    call.on('error', refused as (error: Error) => void);
-    call.once('data', (answer) => {
-      resolve({ answer });
-      call.cancel();
-    });
-  } else {
-    client[method](request, metadata, (error: ServiceError | null, answer: Record<string, unknown>) =>
-      error ? refused(error) : resolve({ answer }),
-    );
-  }
-  return promise;
+  await using served = await serve({ source: workload.source, ...more });
+  await act(served);
 }
 
 describe('the Workload API', () => {

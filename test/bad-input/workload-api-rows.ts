@@ -1,0 +1,346 @@
+import type { BadInput } from './rows.ts';
+
+const server = 'workload/api/server.test.ts';
+const hostile = 'workload/api/hostile-clients.test.ts';
+const sidecar = 'workload/api/sidecar.test.ts';
+
+/** Bad input to the Workload API: of clients, of the token endpoint behind it, and of its command line. */
+export const workloadApiBadInput: readonly BadInput[] = [
+  {
+    input:
+      'to the Workload API: the metadata `workload.spiffe.io: true` missing, doubled, or in another case',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [
+      [server, 'FetchX509SVID demands the header exactly once and in lower case'],
+      [server, 'FetchX509Bundles demands the header exactly once and in lower case'],
+      [server, 'FetchJWTSVID demands the header exactly once and in lower case'],
+      [server, 'FetchJWTBundles demands the header exactly once and in lower case'],
+      [server, 'ValidateJWTSVID demands the header exactly once and in lower case'],
+    ],
+  },
+  {
+    input: 'to the Workload API: a call over TCP on loopback without this metadata',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [[hostile, 'that connects over TCP demands the header too']],
+  },
+  {
+    input: 'to the Workload API: a call before the credentials are read',
+    verdict: 'refused, status `UNAVAILABLE`',
+    tests: [
+      [server, 'FetchX509SVID is unavailable until the credentials are read'],
+      [server, 'FetchX509Bundles is unavailable until the credentials are read'],
+      [server, 'FetchJWTSVID is unavailable until the credentials are read'],
+      [server, 'FetchJWTBundles is unavailable until the credentials are read'],
+      [server, 'ValidateJWTSVID is unavailable until the credentials are read'],
+    ],
+  },
+  {
+    input: 'to the Workload API: a call of a workload without an identity',
+    verdict: 'refused, status `PERMISSION_DENIED`',
+    tests: [
+      [server, 'FetchX509SVID is denied to a workload without an identity'],
+      [server, 'FetchX509Bundles is denied to a workload without an identity'],
+      [server, 'FetchJWTSVID is denied to a workload without an identity'],
+      [server, 'FetchJWTBundles is denied to a workload without an identity'],
+    ],
+  },
+  {
+    input: 'to the Workload API: a method that is not implemented',
+    verdict: 'refused, status `UNIMPLEMENTED`',
+    tests: [[hostile, 'that calls a method that nobody knows is refused']],
+  },
+  {
+    input: 'to the Workload API: a message that is not protobuf',
+    verdict: 'refused, status `INTERNAL`',
+    tests: [[hostile, 'that sends a message that is not protobuf is refused, and others are served']],
+  },
+  {
+    input: 'to the Workload API: a field of the wrong type in a request, or one that is longer than it',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [
+      [hostile, 'that sends a field of the wrong type is refused, and others are served'],
+      [hostile, 'that sends a field that is longer than its message is refused, and others are served'],
+    ],
+  },
+  {
+    input: 'to the Workload API: a request of 4 GB by its own words',
+    verdict: 'refused, status `RESOURCE_EXHAUSTED`',
+    tests: [[hostile, 'that sends a message of 4 GB by its own words is refused, and others are served']],
+  },
+  {
+    input: 'to the Workload API: a request of more than 256 KiB',
+    verdict: 'refused, status `RESOURCE_EXHAUSTED`',
+    tests: [[server, 'FetchJWTSVID refuses a huge request']],
+  },
+  {
+    input: 'to the Workload API: a request with a broken compression',
+    verdict: 'refused, status `INTERNAL`',
+    tests: [[hostile, 'that sends a compressed message that is none is refused, and others are served']],
+  },
+  {
+    input: 'to the Workload API: a request with an unknown compression',
+    verdict: 'refused, status `UNIMPLEMENTED`',
+    tests: [[hostile, 'that sends a compression that nobody knows is refused, and others are served']],
+  },
+  {
+    input: 'to the Workload API: a call with no message, half a message, or two',
+    verdict: 'refused, status `UNIMPLEMENTED`',
+    tests: [
+      [hostile, 'that sends no message is refused, and others are served'],
+      [hostile, 'that sends half a message is refused, and others are served'],
+      [hostile, 'that sends two messages is refused, and others are served'],
+    ],
+  },
+  {
+    input: 'to the Workload API: a call with another content type',
+    verdict: 'refused, HTTP status 415',
+    tests: [[hostile, 'that sends another content type is refused, and others are served']],
+  },
+  {
+    input: 'to the Workload API: a call whose deadline cannot be read',
+    verdict: 'refused, status `INTERNAL`',
+    tests: [[hostile, 'that sends a deadline that is none is refused, and others are served']],
+  },
+  {
+    input: 'to the Workload API: HTTP/1.1 at the socket, as a web page speaks it',
+    verdict: 'the connection is closed',
+    tests: [[hostile, 'that speaks HTTP/1.1, as a web page does is disconnected, and others are served']],
+  },
+  {
+    input: 'to the Workload API: TLS at the socket, or what only begins as HTTP/2',
+    verdict: 'the connection is closed',
+    tests: [
+      [hostile, 'that speaks TLS is disconnected, and others are served'],
+      [
+        hostile,
+        'that speaks the start of HTTP/2, and then something else is disconnected, and others are served',
+      ],
+    ],
+  },
+  {
+    input: 'to the Workload API: 10,000 streams over one connection',
+    verdict: '128 are served, others wait',
+    tests: [
+      [hostile, 'that opens 10,000 streams holds up nobody, and costs no more than those that are allowed'],
+    ],
+  },
+  {
+    input: 'to the Workload API: more streams over many connections than are allowed',
+    verdict: 'refused, status `RESOURCE_EXHAUSTED`',
+    tests: [[server, 'opens no more streams than it is allowed to, and takes new ones after others end']],
+  },
+  {
+    input: 'to the Workload API: a client that calls and cancels without end',
+    verdict: 'the connection is closed',
+    tests: [
+      [hostile, 'that calls and cancels a method without end is disconnected, and others are served'],
+      [
+        hostile,
+        'that calls and cancels a method without metadata without end is disconnected, and others are served',
+      ],
+      [
+        hostile,
+        'that calls and cancels a method that nobody knows without end is disconnected, and others are served',
+      ],
+      [
+        hostile,
+        'that calls and cancels another content type without end is disconnected, and others are served',
+      ],
+    ],
+  },
+  {
+    input: 'to the Workload API: a client that never reads its stream',
+    verdict: 'it gets the newest state only',
+    tests: [[server, 'keeps only the newest state for a client that does not read']],
+  },
+  {
+    input: 'to the Workload API: a workload that loses its identity while streams are open',
+    verdict: 'they end, status `PERMISSION_DENIED`',
+    tests: [[server, 'ends the streams of a workload that loses its identity']],
+  },
+  {
+    input: 'to the Workload API: FetchJWTSVID: no audience, or an empty one',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [
+      [server, 'FetchJWTSVID refuses no audience'],
+      [server, 'FetchJWTSVID refuses an empty audience'],
+    ],
+  },
+  {
+    input: 'to the Workload API: FetchJWTSVID: more than 32 audiences',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [[server, 'FetchJWTSVID refuses more audiences than are allowed']],
+  },
+  {
+    input: 'to the Workload API: FetchJWTSVID: an audience that is not UTF-8',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [[hostile, 'refuses an audience that is not UTF-8']],
+  },
+  {
+    input: 'to the Workload API: FetchJWTSVID: a `spiffe_id` that is not a SPIFFE ID',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [[server, 'FetchJWTSVID refuses a SPIFFE ID that is none']],
+  },
+  {
+    input: 'to the Workload API: FetchJWTSVID: the SPIFFE ID of another workload',
+    verdict: 'refused, status `PERMISSION_DENIED`',
+    tests: [[server, 'FetchJWTSVID refuses the SPIFFE ID of another workload']],
+  },
+  {
+    input: 'behind the Workload API: a token endpoint that hangs up, redirects, or answers with an error',
+    verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods go on',
+    tests: [
+      [hostile, 'that hangs up makes FetchJWTSVID unavailable, and no other method'],
+      [hostile, 'that redirects makes FetchJWTSVID unavailable, and no other method'],
+      [hostile, 'that answers with status 500 makes FetchJWTSVID unavailable, and no other method'],
+    ],
+  },
+  {
+    input: 'behind the Workload API: a token endpoint that answers with garbage, or with no token',
+    verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods go on',
+    tests: [
+      [hostile, 'that answers with garbage makes FetchJWTSVID unavailable, and no other method'],
+      [hostile, 'that gives no token makes FetchJWTSVID unavailable, and no other method'],
+      [hostile, 'that gives what is no token makes FetchJWTSVID unavailable, and no other method'],
+    ],
+  },
+  {
+    input:
+      'behind the Workload API: a token endpoint that gives a token for another audience, or an expired one',
+    verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods go on',
+    tests: [
+      [
+        hostile,
+        'that gives a token for another audience makes FetchJWTSVID unavailable, and no other method',
+      ],
+      [hostile, 'that gives a token that has expired makes FetchJWTSVID unavailable, and no other method'],
+    ],
+  },
+  {
+    input: 'behind the Workload API: a token endpoint that never answers',
+    verdict: 'callers of FetchJWTSVID wait up to 15 s; other methods go on',
+    tests: [
+      [hostile, 'that never answers holds up callers of FetchJWTSVID alone, as long as they want to wait'],
+    ],
+  },
+  {
+    input: 'to the Workload API: ValidateJWTSVID: no audience, or no token',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [
+      [server, 'ValidateJWTSVID refuses no audience'],
+      [server, 'ValidateJWTSVID refuses no token'],
+    ],
+  },
+  {
+    input:
+      'to the Workload API: ValidateJWTSVID: text that is no token, or a token in the JSON serialization',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [
+      [server, 'ValidateJWTSVID refuses what is not a token'],
+      [hostile, 'refuses a token in the JSON serialization'],
+    ],
+  },
+  {
+    input: 'to the Workload API: ValidateJWTSVID: a token of more than 16,384 characters',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [[server, 'ValidateJWTSVID refuses a token that is too long']],
+  },
+  {
+    input: 'to the Workload API: ValidateJWTSVID: a token for another audience, or an expired one',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [
+      [server, 'ValidateJWTSVID refuses a token for another audience'],
+      [server, 'ValidateJWTSVID refuses an expired token'],
+    ],
+  },
+  {
+    input:
+      'to the Workload API: ValidateJWTSVID: a token with alg none, or with HS256 and the public key as its secret',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [
+      [hostile, 'refuses a token without a signature and with alg none'],
+      [hostile, 'refuses a token that the public key signed by HS256'],
+    ],
+  },
+  {
+    input: 'to the Workload API: ValidateJWTSVID: a token with a name twice in its header',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [[hostile, 'refuses a token with a name twice']],
+  },
+  {
+    input: 'to the Workload API: ValidateJWTSVID: a token whose `sub` is not a SPIFFE ID',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [
+      [hostile, 'refuses a token whose sub is a path'],
+      [hostile, 'refuses a token whose sub has a parent folder in it'],
+    ],
+  },
+  {
+    input:
+      'to the Workload API: ValidateJWTSVID: a token of an unknown trust domain, or of one that another signed',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [
+      [server, 'ValidateJWTSVID refuses a token of a trust domain without a bundle'],
+      [server, 'ValidateJWTSVID refuses a name of one trust domain signed by another'],
+    ],
+  },
+  {
+    input: 'to the Workload API: ValidateJWTSVID: claims that nest deeper than 32 levels',
+    verdict: 'refused, status `INVALID_ARGUMENT`',
+    tests: [[hostile, 'refuses a token with claims that are nested 2,000 deep']],
+  },
+  {
+    input: 'to the Workload API: ValidateJWTSVID: claims with the names `__proto__` and `constructor`',
+    verdict: 'they are returned as claims',
+    tests: [[hostile, 'returns claims with strange names as they are, in a form that every client reads']],
+  },
+  {
+    input: 'to the Workload API: a socket that a killed process left behind',
+    verdict: 'it is replaced',
+    tests: [[server, 'replaces what a killed process left behind']],
+  },
+  {
+    input: 'to the Workload API: a socket that another process serves, or a file in its place',
+    verdict: 'the Workload API does not start, and leaves it',
+    tests: [
+      [server, 'is not taken away from a process that serves it'],
+      [server, 'does not replace a file that is not a socket'],
+    ],
+  },
+  {
+    input: 'to the Workload API: a socket in a folder that does not exist',
+    verdict: 'the Workload API does not start',
+    tests: [[server, 'says why it cannot be made']],
+  },
+  {
+    input: 'to the Workload API: --credentials of several identities without hints, or with the same one',
+    verdict: 'the Workload API does not start',
+    tests: [
+      [sidecar, 'refuses several identities without hints'],
+      [sidecar, 'refuses several identities with the same hint'],
+    ],
+  },
+  {
+    input: 'to the Workload API: --token without --token-endpoint, or an endpoint without TLS',
+    verdict: 'the Workload API does not start',
+    tests: [
+      [sidecar, 'refuses a token without an endpoint'],
+      [sidecar, 'refuses an endpoint without TLS'],
+    ],
+  },
+  {
+    input: 'to the Workload API: --bundle without a trust domain',
+    verdict: 'the Workload API does not start',
+    tests: [[sidecar, 'refuses a bundle without a trust domain']],
+  },
+  {
+    input: 'to the Workload API: a volume that is not written yet',
+    verdict: 'the socket does not exist until it is',
+    tests: [[sidecar, 'waits for a volume that is not there yet, and says so once']],
+  },
+  {
+    input: 'to the Workload API: a volume that breaks',
+    verdict: 'the last good certificate is delivered',
+    tests: [[sidecar, 'keeps the last good certificate when the volume breaks, and says so']],
+  },
+];
