@@ -18,6 +18,8 @@ import { renderTable } from './table.ts';
 import { tokenFiguresOf } from './token-figures.ts';
 import { measureTokens, type TokenSizes } from './token-runs.ts';
 import { startWorker } from './worker.ts';
+import { workloadFiguresOf } from './workload-figures.ts';
+import { measureWorkloadApi, type WorkloadSizes } from './workload-runs.ts';
 
 interface Sizes {
   readonly rounds: number;
@@ -34,6 +36,7 @@ interface Sizes {
   readonly neighbour: { readonly openRequests: number; readonly quietRequests: number };
   readonly names: NamesSizes;
   readonly tokens: TokenSizes;
+  readonly workload: WorkloadSizes;
 }
 
 const full: Sizes = {
@@ -49,6 +52,7 @@ const full: Sizes = {
   neighbour: { openRequests: 10_000, quietRequests: 100 },
   names: { pairs: 3, requests: 1_000, registrations: 1_000, services: 5_000, affected: 10 },
   tokens: { rounds: 3, seconds: 5, tokens: 2_000, pods: 200, soakSeconds: 60 },
+  workload: { rounds: 3, seconds: 5, streams: 1_000 },
 };
 /** A smoke test: every figure once, none of them worth anything. */
 const quick: Sizes = {
@@ -64,6 +68,7 @@ const quick: Sizes = {
   neighbour: { openRequests: 1_000, quietRequests: 5 },
   names: { pairs: 1, requests: 40, registrations: 20, services: 20, affected: 3 },
   tokens: { rounds: 1, seconds: 0.4, tokens: 40, pods: 10, soakSeconds: 3 },
+  workload: { rounds: 1, seconds: 0.4, streams: 50 },
 };
 
 const { values } = parseArgs({
@@ -72,15 +77,15 @@ const { values } = parseArgs({
     /** Exit code 1 when a limit is missed. */
     check: { type: 'boolean', default: false },
     rounds: { type: 'string' },
-    /** `signer`: certificates; `names`: with many registrations and Services; `tokens`: the token endpoint. */
+    /** `signer`: certificates; `names`: with many registrations and Services; `tokens`; `workload`: the Workload API. */
     only: { type: 'string' },
     /** How long the memory of the token endpoint is watched under load, such as 10m. */
     soak: { type: 'string' },
     output: { type: 'string', default: join(import.meta.dirname, '../../dist/bench.json') },
   },
 });
-if (![undefined, 'signer', 'names', 'tokens'].includes(values.only)) {
-  throw new Error('--only takes signer, names or tokens');
+if (![undefined, 'signer', 'names', 'tokens', 'workload'].includes(values.only)) {
+  throw new Error('--only takes signer, names, tokens or workload');
 }
 const sizes = chosenSizes();
 
@@ -88,7 +93,12 @@ function chosenSizes(): Sizes {
   const sizes = values.quick ? quick : full;
   const rounds = values.rounds === undefined ? {} : { rounds: Number(values.rounds) };
   const soak = values.soak === undefined ? {} : { soakSeconds: secondsOf(values.soak) };
-  return { ...sizes, ...rounds, tokens: { ...sizes.tokens, ...rounds, ...soak } };
+  return {
+    ...sizes,
+    ...rounds,
+    tokens: { ...sizes.tokens, ...rounds, ...soak },
+    workload: { ...sizes.workload, ...rounds },
+  };
 }
 
 function secondsOf(text: string): number {
@@ -106,17 +116,19 @@ function say(line: string): void {
 }
 
 const loadBefore = loadavg();
-const cluster = await startBenchCluster(say);
+const cluster = values.only === 'workload' ? undefined : await startBenchCluster(say);
 try {
   const measurements = {
-    ...(isWanted('signer') && { signer: await measure(cluster) }),
-    ...(isWanted('names') && { names: await measureWithNames(cluster) }),
-    ...(isWanted('tokens') && { tokens: await measureTokens(cluster, sizes.tokens, say) }),
+    ...(cluster && isWanted('signer') && { signer: await measure(cluster) }),
+    ...(cluster && isWanted('names') && { names: await measureWithNames(cluster) }),
+    ...(cluster && isWanted('tokens') && { tokens: await measureTokens(cluster, sizes.tokens, say) }),
+    ...(isWanted('workload') && { workload: await measureWorkloadApi(sizes.workload, say) }),
   };
   const figures = [
     ...(measurements.signer ? figuresOf(measurements.signer) : []),
     ...(measurements.names ? namesFiguresOf(measurements.names) : []),
     ...(measurements.tokens ? tokenFiguresOf(measurements.tokens) : []),
+    ...(measurements.workload ? workloadFiguresOf(measurements.workload) : []),
   ];
   const missed = figures.filter(({ met }) => met === false);
   const machine = { cores: availableParallelism(), cpu: cpus()[0]?.model, node: process.version };
@@ -129,7 +141,7 @@ try {
   process.stdout.write(missed.length === 0 ? 'every limit is met\n' : `${missed.length} limits are missed\n`);
   if (values.check && missed.length > 0) process.exitCode = 1;
 } finally {
-  await cluster.controlPlane.stop();
+  await cluster?.controlPlane.stop();
 }
 
 async function measure(cluster: BenchCluster): Promise<Measurements> {

@@ -71,7 +71,7 @@ async function stop(child: ChildProcess, exited: Promise<string>, signal: NodeJS
 }
 
 /** Fields 14 and 15 of /proc/PID/stat, in the clock ticks of Linux' user interface: 100 a second. */
-function cpuSecondsOf(pid: number): number {
+export function cpuSecondsOf(pid: number): number {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
