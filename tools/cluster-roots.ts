@@ -97,7 +97,8 @@ async function list<T>(
   }
 }
 
-function certificatesIn(pem: string): CertificateFacts[] {
+/** The certificates of a PEM text that can be read. */
+export function certificatesIn(pem: string): CertificateFacts[] {
   const blocks = decodePem(pem);
   const read = blocks.ok ? blocks.value.map(({ der }) => readCertificate(der)) : [];
   return read.flatMap((each) => (each.ok ? [each.value] : []));

@@ -234,7 +234,7 @@ describe('federation', () => {
   it('shows to the command what is in use, by name and by trust domain', async () => {
     const listed = await tool('list');
     assert.equal(listed.code, 0, listed.stderr);
-    assert.match(listed.stdout, /^partner +partner\.example +True +BundleTaken +6 +2 +1 +\d+s ago$/m);
+    assert.match(listed.stdout, /^partner +partner\.example +True +BundleTaken +6 +2 +1 +(now|\d+s ago)$/m);
     for (const name of ['partner', 'partner.example']) {
       const { code, stdout, stderr } = await tool('show', name);
       assert.equal(code, 0, stderr);
@@ -253,13 +253,26 @@ describe('federation', () => {
 
   it('fetches when the command asks for it, which then says what came of it', async () => {
     await web.setBundle(bundleOf({ ...partner, sequence: 7 }));
+    const diff = () => tool('diff', 'partner', '--allow-addresses', '127.0.0.0/8');
+    const before = await diff();
+    assert.equal(before.code, 1, before.stderr);
+    assert.match(before.stdout, /^Sequence: +served 7, stored 6$/m);
     const taken = await tool('refresh', 'partner', '-o', 'json');
     assert.equal(taken.code, 0, taken.stderr);
     assert.equal(JSON.parse(taken.stdout).bundle.sequence, 7);
+    const after = await diff();
+    assert.equal(after.code, 0, after.stdout);
+    for (const { sha256Hex } of partner.roots) {
+      assert.match(after.stdout, new RegExp(`^root SHA-256 ${sha256Hex} +yes +yes +yes$`, 'm'));
+    }
+    assert.match(after.stdout, /^JWT key \S+ +yes +yes +-$/m);
     await web.setBundle(bundleOf(partner));
     const { code, stdout } = await tool('refresh', 'partner.example');
     assert.equal(code, 1, stdout);
     assert.match(stdout, /^BundleInvalid +True +BundleSequenceWentBack .*its sequence is 6, after 7/m);
+    const older = await diff();
+    assert.equal(older.code, 1);
+    assert.match(older.stderr, /^error: The bundle was not taken: its sequence is 6, after 7/);
     partner = { ...partner, sequence: 7 };
     await web.setBundle(bundleOf(partner));
     assert.equal((await tool('refresh', 'partner')).code, 0);

@@ -312,6 +312,33 @@ describe('completion from the cluster', () => {
   }
 });
 
+describe('kubespiffe federation invite', () => {
+  it('gives the other side the published roots and the profile of the settings', async () => {
+    const config = join(folder, 'signer.yaml');
+    const header = { apiVersion: 'kubespiffe.io/v1alpha1', kind: 'SignerConfiguration' };
+    const settings = { ...header, trustDomain: 'example.org', bundleSpiffeAddress: ':8444' };
+    writeFileSync(config, JSON.stringify(settings));
+    const invite = ['federation', 'invite', '--url', 'https://bundle.example.org:8444/bundle'];
+    const resource = await json<{ spec: Record<string, unknown> }>(...invite, '--config', config);
+    assert.deepEqual(resource.spec.bundleEndpoint, {
+      url: 'https://bundle.example.org:8444/bundle',
+      profile: 'https_spiffe',
+      endpointSPIFFEID: 'spiffe://example.org/kubespiffe/token-endpoint',
+    });
+    const { body } = await controlPlane.request(
+      'GET',
+      '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots',
+    );
+    assert.equal(resource.spec.bootstrapBundle, body.spec.trustBundle);
+    const without = await tool(...invite);
+    assert.equal(without.code, 1);
+    assert.match(
+      without.stderr,
+      /^error: Deployment kubespiffe\/kubespiffe-signer has no bundle endpoint\nhint: turn on/,
+    );
+  });
+});
+
 const whoCalls = [
   ...['pods', 'services', 'namespaces', 'podcertificaterequests', 'clustertrustbundles'],
   ...['workloadregistrations', 'clusterworkloadregistrations', 'clusterregistrationpolicies'],

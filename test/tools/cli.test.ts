@@ -67,6 +67,8 @@ describe('help', () => {
     ['federation', 'list'],
     ['federation', 'show'],
     ['federation', 'refresh'],
+    ['federation', 'diff'],
+    ['federation', 'invite'],
     ['token'],
     ['who'],
     ['explain', 'pod'],

@@ -1,14 +1,19 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
+import { createAddressRule, parseAddressRange } from '../../client/address-rule.ts';
+import { systemRoots } from '../../client/bundle-endpoint.ts';
 import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
+import { tryToGet } from '../../signer/federation/attempt.ts';
 import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import { rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
+import { failure } from '../../spiffe/pki/result.ts';
 import { serve, svidOf, type TestEndpoint, webCredentials } from '../contract/bundle-endpoint.ts';
 import { aPool } from '../contract/installation.ts';
 import { run } from './run.ts';
@@ -115,6 +120,109 @@ describe('`kubespiffe federation check`', () => {
       assert.equal(code, expected, stderr);
       assert.match(stderr, reason);
       assert.equal(stdout, '');
+    });
+  }
+});
+
+describe('`kubespiffe federation invite`', () => {
+  const ours = 'example.org';
+  const dir = mkdtempSync(join(tmpdir(), 'kubespiffe-invite-'));
+  const file = (name: string, content: string | Buffer) => {
+    writeFileSync(join(dir, name), content);
+    return join(dir, name);
+  };
+  const servers: TestEndpoint[] = [];
+  let web: TestEndpoint;
+  let spiffe: TestEndpoint;
+  let webRoots: string;
+  let bundle: string;
+
+  before(async () => {
+    const compiled = compilePool(await aPool({ trustDomain: ours }), ours);
+    assert.ok(compiled.ok);
+    const body = String(spiffeBundleDocument(compiled.pool, 300)?.bytes);
+    const credentials = await webCredentials();
+    const signing = signingAuthorityAt(compiled.pool, Math.floor(Date.now() / 1000), 0);
+    assert.ok(signing.ok);
+    const svid = await svidOf(signing.authority, ['kubespiffe', 'token-endpoint']);
+    web = await serve(credentials, { '/bundle': { body } });
+    spiffe = await serve(svid, { '/bundle': { body } });
+    servers.push(web, spiffe);
+    webRoots = file('web.pem', credentials.cert);
+    bundle = file('bundle.json', body);
+  });
+  after(async () => {
+    await Promise.all(servers.map((server) => server.close()));
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const invite = (...args: string[]) => run(['federation', 'invite', '--trust-domain', ours, ...args]);
+
+  it('prints a resource with which the signer of the other side takes our bundle, for both profiles', async () => {
+    for (const flags of [
+      ['--url', `${web.url}/bundle`, '--web-roots', webRoots],
+      ['--url', `${spiffe.url}/bundle`, '--profile', 'https_spiffe', '--bundle', bundle],
+    ]) {
+      const { code, stdout, stderr } = await invite(...flags);
+      assert.deepEqual([code, stderr], [0, '']);
+      const resource = readFederatedTrustDomain(parse(stdout));
+      assert.ok(resource.origin.ok);
+      const loopback = parseAddressRange('127.0.0.0/8');
+      const needs = {
+        ...{ ownTrustDomain: 'partner.example', resourceOf: () => undefined, systemRoots },
+        addresses: createAddressRule(loopback ? [loopback] : []),
+        readTrustBundle: async () => failure('there is none'),
+        now: () => Math.floor(Date.now() / 1000),
+      };
+      const signal = AbortSignal.timeout(30_000);
+      const { outcome } = await tryToGet(resource, resource.origin.value, undefined, needs, signal);
+      assert.equal(outcome.kind, 'taken', outcome.kind === 'taken' ? '' : outcome.detail);
+    }
+  });
+
+  it('prints commands for SPIRE that a shell reads as they are meant', async () => {
+    const url = "https://bundle.example.org/a'b$(id)&c";
+    const flags = ['--url', url, '--profile', 'https_spiffe', '--bundle', bundle, '--for', 'spire'];
+    const { code, stdout } = await invite(...flags);
+    assert.equal(code, 0);
+    chmodSync(file('spire-server', `#!/bin/sh\nprintf '%s\\n' "$@"\n`), 0o755);
+    const env = { PATH: `${dir}:${process.env.PATH}` };
+    const words = execFileSync('sh', ['-c', stdout], { cwd: dir, env, encoding: 'utf8' }).trim().split('\n');
+    assert.deepEqual(words, [
+      ...['federation', 'create', '-trustDomain', ours, '-bundleEndpointURL', url],
+      ...['-bundleEndpointProfile', 'https_spiffe'],
+      ...['-endpointSpiffeID', 'spiffe://example.org/kubespiffe/token-endpoint'],
+      ...['-trustDomainBundleFormat', 'pem', '-trustDomainBundlePath', 'example.org.pem'],
+    ]);
+    assert.match(readFileSync(join(dir, 'example.org.pem'), 'utf8'), /^-----BEGIN CERTIFICATE-----\n[^#]*$/);
+    assert.ok(stdout.includes(`#     bundle_endpoint_url = "${url}"`));
+  });
+
+  for (const [what, flags, code, reason] of [
+    ['a URL of http', ['--url', 'http://a.example/bundle'], 2, /spec\.bundleEndpoint\.url cannot be used/],
+    [
+      'https_spiffe without a bundle',
+      ['--url', 'https://a.example/bundle', '--profile', 'https_spiffe'],
+      2,
+      /--bundle/,
+    ],
+    [
+      'web roots for SPIRE',
+      ['--url', 'https://a.example/bundle', '--web-roots', 'x', '--for', 'spire'],
+      2,
+      /is not for spire/,
+    ],
+    [
+      'a file that is no bundle',
+      ['--url', 'https://a.example/bundle', '--profile', 'https_spiffe', '--bundle', '/dev/null'],
+      1,
+      /not JSON/,
+    ],
+  ] as const) {
+    it(`refuses ${what}`, async () => {
+      const ran = await invite(...flags);
+      assert.deepEqual([ran.code, ran.stdout], [code, '']);
+      assert.match(ran.stderr, reason);
     });
   }
 });

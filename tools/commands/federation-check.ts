@@ -1,7 +1,5 @@
 import { type Command, Option } from 'commander';
 import { stringify } from 'yaml';
-import { createAddressRule } from '../../client/address-rule.ts';
-import { addressRange, list } from '../../signer/config/values.ts';
 import {
   type BundleOrigin,
   readFederatedTrustDomain,
@@ -11,20 +9,21 @@ import { readBootstrapBundle, readForeignBundle } from '../../signer/federation/
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
+import { type AddressOptions, addressRuleOf, withAllowedAddresses } from '../federation/allowed-addresses.ts';
+import { resourceFor } from '../federation/resource-for.ts';
 import { withExamples } from '../help.ts';
 import { fromNow } from '../output.ts';
 import { readInput } from '../read-input.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options {
+interface Options extends AddressOptions {
   trustDomain: string;
   name?: string;
   profile: 'https_web' | 'https_spiffe';
   webRoots?: string;
   endpointId?: string;
   endpointBundle?: string;
-  allowAddresses?: string;
 }
 
 /** `kubespiffe federation check`: whether the signer would take the bundle of an endpoint, and the resource for it. */
@@ -47,37 +46,34 @@ export function federationCheck(parent: Command, terminal: Terminal): Command {
     kubespiffe federation check https://spire.example:8443 --trust-domain spire.example --profile https_spiffe \\
       --endpoint-id spiffe://spire.example/spire/server --endpoint-bundle spire.pem | kubectl apply -f -`,
   );
-  return requiredOption(command, '--trust-domain <name>', 'Trust domain whose bundle it is.')
-    .option('--name <name>', 'Name of the resource. Without it, the trust domain.')
-    .addOption(
-      new Option('--profile <profile>', 'How the endpoint proves its identity.')
-        .choices(['https_web', 'https_spiffe'])
-        .default('https_web'),
-    )
-    .option('--web-roots <file>', 'https_web: PEM roots to trust instead of those of the system.')
-    .option('--endpoint-id <id>', 'https_spiffe: SPIFFE ID of the endpoint.')
-    .option('--endpoint-bundle <file>', 'https_spiffe: bundle of its trust domain (SPIFFE bundle or PEM).')
-    .option('--allow-addresses <list>', 'As the setting federationAllowedAddresses of the signer.')
-    .action((url: string, options: Options) => check(terminal, url, options));
+  return withAllowedAddresses(
+    requiredOption(command, '--trust-domain <name>', 'Trust domain whose bundle it is.')
+      .option('--name <name>', 'Name of the resource. Without it, the trust domain.')
+      .addOption(
+        new Option('--profile <profile>', 'How the endpoint proves its identity.')
+          .choices(['https_web', 'https_spiffe'])
+          .default('https_web'),
+      )
+      .option('--web-roots <file>', 'https_web: PEM roots to trust instead of those of the system.')
+      .option('--endpoint-id <id>', 'https_spiffe: SPIFFE ID of the endpoint.')
+      .option('--endpoint-bundle <file>', 'https_spiffe: bundle of its trust domain (SPIFFE bundle or PEM).'),
+  ).action((url: string, options: Options) => check(terminal, url, options));
 }
 
 async function check(terminal: Terminal, url: string, options: Options): Promise<void> {
   const { trustDomain } = options;
   const now = Math.floor(terminal.now() / 1000);
-  const resource = await resourceFor(terminal, url, options);
+  const resource = await resourceOf(terminal, url, options);
   const { origin, refresh } = readFederatedTrustDomain(resource);
   if (!origin.ok) {
     throw new CliError('USAGE', origin.reason, 'correct the URL and the flags that these fields come from');
   }
   const { kind } = origin.value;
   if (kind !== 'https_web' && kind !== 'https_spiffe') throw new Error('there is an endpoint');
-  const ranges =
-    options.allowAddresses === undefined ? undefined : list(addressRange).parse(options.allowAddresses);
-  if (ranges && !ranges.ok) throw new CliError('USAGE', `--allow-addresses ${ranges.reason}`);
   const fetched = await fetchBundle(origin.value, {
     anchors: anchorsOf(origin.value, now),
     etag: undefined,
-    addresses: createAddressRule(ranges?.value ?? []),
+    addresses: addressRuleOf(options),
     signal: new AbortController().signal,
   });
   if (!fetched.ok) {
@@ -108,27 +104,13 @@ async function check(terminal: Terminal, url: string, options: Options): Promise
   terminal.out(stringify(resource, { lineWidth: 0 }));
 }
 
-/** The FederatedTrustDomain, as a person would write it. */
-async function resourceFor(terminal: Terminal, url: string, options: Options) {
+/** The FederatedTrustDomain that the flags ask for. */
+async function resourceOf(terminal: Terminal, url: string, options: Options) {
   const { trustDomain, name = trustDomain, profile, webRoots, endpointId, endpointBundle } = options;
   const read = async (file: string | undefined) =>
     file === undefined ? undefined : textOf(await readInput(terminal, file));
   const [caBundle, bootstrapBundle] = [await read(webRoots), await read(endpointBundle)];
-  return {
-    apiVersion: 'kubespiffe.io/v1alpha1',
-    kind: 'FederatedTrustDomain',
-    metadata: { name },
-    spec: {
-      trustDomain,
-      bundleEndpoint: {
-        url,
-        profile,
-        ...(endpointId !== undefined && { endpointSPIFFEID: endpointId }),
-        ...(caBundle !== undefined && { caBundle }),
-      },
-      ...(bootstrapBundle !== undefined && { bootstrapBundle }),
-    },
-  };
+  return resourceFor({ trustDomain, url, profile, endpointId, caBundle, bootstrapBundle }, name);
 }
 
 function anchorsOf(origin: BundleOrigin, now: number): readonly CertificateFacts[] {

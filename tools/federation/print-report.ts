@@ -24,7 +24,9 @@ const countOf = ({ bundle }: FederationReport, use: string) =>
 
 function ago(terminal: Terminal, time: string | null): string {
   const seconds = time === null ? Number.NaN : Date.parse(time) / 1000;
-  return Number.isNaN(seconds) ? '(none)' : fromNow(seconds, Math.floor(terminal.now() / 1000));
+  const now = Math.floor(terminal.now() / 1000);
+  if (Number.isNaN(seconds)) return '(none)';
+  return seconds === now ? 'now' : fromNow(seconds, now);
 }
 
 /** Everything about one of them. */

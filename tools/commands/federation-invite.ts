@@ -1,0 +1,188 @@
+import { type Command, Option } from 'commander';
+import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
+import { readBootstrapBundle } from '../../signer/federation/foreign-bundle.ts';
+import { endpointIdOf } from '../../spiffe/infrastructure.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { textOf } from '../../spiffe/pki/text.ts';
+import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
+import { identityViewer } from '../cluster/world.ts';
+import { readClusterRoots } from '../cluster-roots.ts';
+import { CliError } from '../errors.ts';
+import { type EndpointTrust, resourceFor } from '../federation/resource-for.ts';
+import { spireInvitation } from '../federation/spire.ts';
+import { withExamples } from '../help.ts';
+import { type OutputFormat, outputOption, printObject } from '../output.ts';
+import { readInput } from '../read-input.ts';
+import { requiredOption } from '../required.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends ClusterOptions, SettingsOptions {
+  url: string;
+  for: 'kubespiffe' | 'spire';
+  profile?: EndpointTrust['profile'];
+  webRoots?: string;
+  name?: string;
+  trustDomain?: string;
+  bundle?: string;
+  output?: OutputFormat;
+}
+
+/** The path of the bundle at our endpoints. */
+const bundlePath = '/bundle';
+
+/** `kubespiffe federation invite`: what the other side has to configure, so that it trusts us. */
+export function federationInvite(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('invite')
+    .description(
+      'Print what another trust domain must configure to fetch our bundle.\n\n' +
+        'For kubespiffe it is a FederatedTrustDomain, for SPIRE a command and the same as configuration. Trust domain, profile\n' +
+        'and roots are those of the signer in the cluster. Nothing printed is secret, but who receives it must know that it\n' +
+        'comes from you.',
+    );
+  withExamples(
+    command,
+    `
+    # For a cluster with kubespiffe
+    kubespiffe federation invite --url https://bundle.example.org/bundle
+
+    # For SPIRE
+    kubespiffe federation invite --url https://bundle.example.org/bundle --for spire
+
+    # Without access to the cluster
+    kubespiffe federation invite --url https://bundle.example.org:8443/bundle --trust-domain example.org \\
+      --profile https_spiffe --bundle roots.pem`,
+  );
+  requiredOption(command, '--url <url>', 'URL of our bundle endpoint, as the other side reaches it.')
+    .addOption(
+      new Option('--for <software>', 'What the other side runs.')
+        .choices(['kubespiffe', 'spire'])
+        .default('kubespiffe'),
+    )
+    .addOption(
+      new Option(
+        '--profile <profile>',
+        'How the endpoint proves its identity. Without it, https_web if the signer has that endpoint.',
+      ).choices(['https_web', 'https_spiffe']),
+    )
+    .option('--web-roots <file>', 'https_web: PEM roots of the certificate, if they are not public ones.')
+    .option('--name <name>', 'Name of the FederatedTrustDomain. Without it, the trust domain.')
+    .option('--trust-domain <name>', 'Our trust domain. With it, the cluster is not asked.')
+    .option(
+      '--bundle <file>',
+      'https_spiffe: our bundle (SPIFFE bundle or PEM) instead of the roots in the cluster.',
+    );
+  return withCluster(withSignerSettings(command))
+    .addOption(outputOption('Print the FederatedTrustDomain for programs.'))
+    .action(async (options: Options) => {
+      const trust = await trustOf(terminal, options);
+      const resource = resourceFor(trust, options.name ?? trust.trustDomain);
+      const { origin } = readFederatedTrustDomain(resource);
+      if (!origin.ok)
+        throw new CliError('USAGE', origin.reason, 'correct the flags that these fields come from');
+      if (new URL(trust.url).pathname !== bundlePath) {
+        terminal.err(
+          `warning: the signer serves its bundle at ${bundlePath}; make sure that ${trust.url} leads there\n`,
+        );
+      }
+      if (options.for === 'kubespiffe') return printObject(terminal, options.output ?? 'yaml', resource);
+      terminal.out(spireInvitation(trust));
+    });
+}
+
+/** @throws CliError for flags that do not fit together. */
+async function trustOf(terminal: Terminal, options: Options): Promise<EndpointTrust> {
+  const { webRoots, bundle, output } = options;
+  if (options.for === 'spire') {
+    const flag = webRoots !== undefined ? '--web-roots' : output && '--output';
+    if (flag !== undefined) {
+      const hint =
+        flag === '--output'
+          ? 'leave it out: what SPIRE needs is a command and a section of its configuration'
+          : 'SPIRE verifies https_web by the roots of its machine: have them installed there, or use https_spiffe';
+      throw new CliError('USAGE', `${flag} is not for spire`, hint);
+    }
+  }
+  const { trustDomain, profile, rootsPem } = await ownFacts(terminal, options);
+  if (webRoots !== undefined && profile !== 'https_web') {
+    throw new CliError('USAGE', '--web-roots is for https_web', 'leave it out, or add --profile https_web');
+  }
+  if (bundle !== undefined && profile !== 'https_spiffe') {
+    throw new CliError(
+      'USAGE',
+      '--bundle is for https_spiffe',
+      'leave it out, or add --profile https_spiffe',
+    );
+  }
+  const url = URL.canParse(options.url) ? new URL(options.url).href : options.url;
+  if (profile === 'https_web') {
+    const caBundle = webRoots === undefined ? undefined : textOf(await readInput(terminal, webRoots));
+    return { trustDomain, url, profile, caBundle };
+  }
+  const bootstrapBundle = await rootsPem();
+  return { trustDomain, url, profile, endpointId: endpointIdOf(trustDomain).uri, bootstrapBundle };
+}
+
+interface OwnFacts {
+  readonly trustDomain: string;
+  readonly profile: EndpointTrust['profile'];
+  /** Of our bundle, as PEM. */
+  readonly rootsPem: () => Promise<string>;
+}
+
+async function ownFacts(terminal: Terminal, options: Options): Promise<OwnFacts> {
+  const { bundle, profile } = options;
+  const now = Math.floor(terminal.now() / 1000);
+  const fromFile = async (file: string, trustDomain: string) => {
+    const roots = readBootstrapBundle(textOf(await readInput(terminal, file)), trustDomain, now);
+    if (!roots.ok) throw new CliError('BUNDLE_INVALID', `${file}: ${roots.reason}`);
+    return pemOf(roots.value);
+  };
+  if (options.trustDomain !== undefined) {
+    const read = parseTrustDomain(options.trustDomain);
+    if (!read.ok) throw new CliError('SPIFFE_ID_INVALID', read.reason);
+    const rootsPem = async () => {
+      if (bundle !== undefined) return fromFile(bundle, read.value);
+      const hint = '`kubespiffe bundle show --format pem` prints it';
+      throw new CliError('USAGE', 'https_spiffe needs --bundle where the cluster is not asked', hint);
+    };
+    return { trustDomain: read.value, profile: profile ?? 'https_web', rootsPem };
+  }
+  return withApi(
+    options,
+    terminal,
+    async (api) => {
+      const { config, from } = await readSignerSettings(api, terminal, options);
+      const { trustDomain, endpoints, signers } = config;
+      const served = [
+        ...(endpoints?.bundleWeb ? (['https_web'] as const) : []),
+        ...(endpoints?.bundleSpiffe ? (['https_spiffe'] as const) : []),
+      ];
+      const chosen = profile ?? served[0];
+      if (chosen === undefined || !served.includes(chosen)) {
+        const hint =
+          'turn on bundleWebAddress or bundleSpiffeAddress: docs/reference/token-endpoint.md#bundle-endpoints';
+        throw new CliError(
+          'CONFIG_INVALID',
+          `${from} has no bundle endpoint ${chosen ?? ''}`.trimEnd(),
+          hint,
+        );
+      }
+      const { roots } = await readClusterRoots(api, trustDomain, signers.spiffe.bundleSuffix);
+      const rootsPem = async () => {
+        if (bundle !== undefined) return fromFile(bundle, trustDomain);
+        if (roots.length > 0) return pemOf(roots);
+        const hint = 'give them with --bundle: `kubespiffe bundle show --format pem` prints them';
+        throw new CliError('BUNDLE_INVALID', `no roots of ${trustDomain} are published in the cluster`, hint);
+      };
+      return { trustDomain, profile: chosen, rootsPem };
+    },
+    identityViewer,
+  );
+}
+
+function pemOf(roots: readonly { readonly der: Uint8Array }[]): string {
+  return roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+}
