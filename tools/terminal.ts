@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { buffer } from 'node:stream/consumers';
 
 /** What a command has of the world outside: two streams, files and the environment. */
 export interface Terminal {
@@ -15,7 +14,7 @@ export interface Terminal {
 }
 
 export function processTerminal(): Terminal {
-  const { env, stdout, stderr, stdin } = process;
+  const { env, stdout, stderr } = process;
   // `kubespiffe … | head` closes the pipe early, which is no error.
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
@@ -25,8 +24,14 @@ export function processTerminal(): Terminal {
     out: (line) => void stdout.write(line),
     err: (line) => void stderr.write(line),
     hasColor: stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb',
-    read: async (file) => (file === '-' ? buffer(stdin) : readFile(file)),
+    read: async (file) => (file === '-' ? readStandardInput() : readFile(file)),
     env,
     now: Date.now,
   };
+}
+
+/** Standard input is opened only where it is read: sidecars pay for each module. */
+async function readStandardInput(): Promise<Buffer> {
+  const { buffer } = await import('node:stream/consumers');
+  return buffer(process.stdin);
 }

@@ -39,7 +39,7 @@ test('a signer that listens to nobody loads nothing of its endpoints, and no HTT
 
 test('the sidecar loads no YAML and no gRPC clients, and HTTPS only with a token endpoint', () => {
   const parts = ['listen', 'server', 'workload-source'].map((part) => `workload/api/${part}.ts`);
-  const files = ['tools/sidecar.ts', ...parts];
+  const files = ['tools/sidecar.ts', 'tools/commands/workload-api.ts', ...parts];
   const loaded = new Set(files.flatMap((file) => [...loadedBy(file)]));
   assert.ok(loaded.has('workload/x509-source.ts') && loaded.has('commander'));
   const unwanted = [...loaded].filter((one) =>

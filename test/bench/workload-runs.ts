@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Child, cpuSecondsOf, startChild, waitFor } from '../cluster/process.ts';
 import { makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
 import { credentialsFor, newVolume, swap } from '../workload/credentials.ts';
@@ -59,6 +60,8 @@ export async function measureWorkloadApi(
 
     say(`workload: memory with ${sizes.streams} streams`);
     const memory = await withSidecar(await start(), async ({ child, method }) => {
+      // At rest: the start has left garbage.
+      await pause(2_000);
       const idle = residentMegabytes(child.pid).now;
       await load.call('openStreams', { method, count: sizes.streams });
       const withStreams = residentMegabytes(child.pid).now;
