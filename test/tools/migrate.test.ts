@@ -161,14 +161,14 @@ describe('kubespiffe migrate spire', () => {
       /give the domain with --cluster-domain/,
     ],
     [
-      'a trust domain without roots',
+      'a federated trust domain whose endpoint is not HTTPS',
       'ClusterFederatedTrustDomain',
       {
         trustDomain: 'partner.example',
-        bundleEndpointURL: 'https://partner.example/bundle',
+        bundleEndpointURL: 'http://partner.example/bundle',
         bundleEndpointProfile: { type: 'https_web' },
       },
-      /it holds no roots, .*`kubespiffe bundle fetch https:\/\/partner\.example\/bundle --trust-domain partner\.example --format pem`/,
+      /the signer cannot use it: spec\.bundleEndpoint\.url .*http/,
     ],
     [
       'a trust domain that is none',
@@ -246,23 +246,25 @@ describe('kubespiffe migrate spire', () => {
     assert.match(err, /parentID .* has no counterpart/);
   });
 
-  it('makes a ClusterTrustBundle of the roots of a federated trust domain', async () => {
+  it('makes a FederatedTrustDomain of a federated trust domain', async () => {
     const [authority] = (await aPool({ trustDomain: 'partner.example' })).authorities;
     const trustDomainBundle = authority?.certificate ?? '';
-    const { objects, err } = await migrate('ClusterFederatedTrustDomain', {
-      ...{
-        trustDomain: 'partner.example',
-        bundleEndpointURL: 'https://partner.example/bundle',
-        trustDomainBundle,
-      },
-      bundleEndpointProfile: { type: 'https_spiffe', endpointSPIFFEID: 'spiffe://partner.example/bundle' },
+    const url = 'https://partner.example/bundle';
+    const endpointSPIFFEID = 'spiffe://partner.example/bundle';
+    const ours = { trustDomain: 'partner.example' };
+    const theirs = { ...ours, bundleEndpointURL: url, trustDomainBundle };
+    const web = { ...theirs, bundleEndpointProfile: { type: 'https_web' } };
+    const spiffe = { ...theirs, bundleEndpointProfile: { type: 'https_spiffe', endpointSPIFFEID } };
+    const fromWeb = await migrate('ClusterFederatedTrustDomain', web);
+    assert.equal(fromWeb.objects[0].kind, 'FederatedTrustDomain');
+    assert.deepEqual(fromWeb.spec, { ...ours, bundleEndpoint: { url, profile: 'https_web' } });
+    assert.match(fromWeb.err, /trustDomainBundle was left out/);
+    assert.match(fromWeb.err, /only where federation is on/);
+    assert.deepEqual((await migrate('ClusterFederatedTrustDomain', spiffe)).spec, {
+      ...ours,
+      bundleEndpoint: { url, profile: 'https_spiffe', endpointSPIFFEID },
+      bootstrapBundle: trustDomainBundle,
     });
-    assert.equal(objects[0].kind, 'ClusterTrustBundle');
-    assert.equal(objects[0].spec.trustBundle, trustDomainBundle);
-    assert.match(
-      err,
-      /--profile https_spiffe --endpoint-id spiffe:\/\/partner\.example\/bundle --endpoint-bundle FILE/,
-    );
   });
 
   it('warns of pods that several registrations may match, and prints a List for programs', async () => {

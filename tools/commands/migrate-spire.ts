@@ -35,8 +35,8 @@ export function migrateFromSpire(
     .command('spire')
     .description(
       'Print the registrations of the SPIRE controller manager as ours.\n\n' +
-        'ClusterSPIFFEIDs and ClusterStaticEntries become ClusterWorkloadRegistrations, and roots of\n' +
-        'ClusterFederatedTrustDomains become ClusterTrustBundles. Standard error says what was changed, what has no\n' +
+        'ClusterSPIFFEIDs and ClusterStaticEntries become ClusterWorkloadRegistrations, and\n' +
+        'ClusterFederatedTrustDomains become FederatedTrustDomains. Standard error says what was changed, what has no\n' +
         'counterpart, and why. Changes nothing in the cluster. Ends with 1 when something was left out.',
     );
   withExamples(

@@ -178,7 +178,7 @@ function sharedFields(
     fields.federatesWith = federatesWith;
     notes.push(
       check(
-        'federatesWith is kept and shown. Nothing is fetched for it: see ClusterFederatedTrustDomain below',
+        'federatesWith is kept and shown. Bundles are fetched for each FederatedTrustDomain, whatever registrations say',
       ),
     );
   }
