@@ -52,7 +52,13 @@ const full: Sizes = {
   neighbour: { openRequests: 10_000, quietRequests: 100 },
   names: { pairs: 3, requests: 1_000, registrations: 1_000, services: 5_000, affected: 10 },
   tokens: { rounds: 3, seconds: 5, tokens: 2_000, pods: 200, soakSeconds: 60 },
-  workload: { rounds: 3, seconds: 5, streams: 1_000 },
+  workload: {
+    rounds: 3,
+    seconds: 5,
+    streams: 1_000,
+    starts: 5,
+    handshakes: { rounds: 8, handshakes: 200 },
+  },
 };
 /** A smoke test: every figure once, none of them worth anything. */
 const quick: Sizes = {
@@ -68,7 +74,13 @@ const quick: Sizes = {
   neighbour: { openRequests: 1_000, quietRequests: 5 },
   names: { pairs: 1, requests: 40, registrations: 20, services: 20, affected: 3 },
   tokens: { rounds: 1, seconds: 0.4, tokens: 40, pods: 10, soakSeconds: 3 },
-  workload: { rounds: 1, seconds: 0.4, streams: 50 },
+  workload: {
+    rounds: 1,
+    seconds: 0.4,
+    streams: 50,
+    starts: 1,
+    handshakes: { rounds: 1, handshakes: 20 },
+  },
 };
 
 const { values } = parseArgs({

@@ -3,11 +3,12 @@ import type { Figure } from './table.ts';
 import type { WorkloadMeasurements, WorkloadRound } from './workload-runs.ts';
 
 /** Megabytes, and milliseconds. */
-const limits = { idle: 70, withStreams: 110, pushMs: 1_000 };
+const limits = { idle: 70, withStreams: 110, pushMs: 1_000, startMs: 1_000, handshakes: 0.85 };
 
 /** The figures of `kubespiffe workload-api` with their limits, medians over the rounds. */
 export function workloadFiguresOf(measured: WorkloadMeasurements): Figure[] {
-  const { rounds, streams, idle, withStreams } = measured;
+  const { rounds, streams, idle, withStreams, tokens, handshakes } = measured;
+  const startMs = median(measured.devStarts);
   const of = (value: (round: WorkloadRound) => number) => median(rounds.map(value));
   const rate = (run: WorkloadRound['fetch']) => (run.count / run.tookMs) * 1000;
   const perCpu = (run: WorkloadRound['fetch']) => run.count / run.serverCpu;
@@ -52,5 +53,26 @@ export function workloadFiguresOf(measured: WorkloadMeasurements): Figure[] {
     },
     memory('RSS of the Workload API at rest', idle, limits.idle),
     memory(`RSS with ${streams} streams, each over its connection`, withStreams, limits.withStreams),
+    ...(['cached', 'fresh'] as const).map((kind) =>
+      row(
+        `FetchJWTSVID, ${kind === 'cached' ? 'cached' : 'a new audience each time'}; p50 and p99`,
+        `${rate(tokens[kind]).toFixed(0)}/s, ${tokens[kind].p50.toFixed(1)} and ${tokens[kind].p99.toFixed(1)} ms`,
+        '',
+      ),
+    ),
+    {
+      figure: 'mTLS handshakes per CPU second, both ends',
+      measured: `${handshakes.ratio.toFixed(2)} × (${handshakes.library.toFixed(0)})`,
+      limit: `≥ ${limits.handshakes} ×`,
+      ceiling: `${handshakes.bare.toFixed(0)} (node:tls with a CA file)`,
+      met: handshakes.ratio >= limits.handshakes,
+    },
+    {
+      figure: 'kubespiffe dev, from its start to the first X509-SVID',
+      measured: `${(startMs / 1_000).toFixed(2)} s`,
+      limit: `≤ ${limits.startMs / 1_000} s`,
+      ceiling: '',
+      met: startMs <= limits.startMs,
+    },
   ];
 }

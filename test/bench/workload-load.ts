@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { Client, type ClientReadableStream, credentials, Metadata } from '@grpc/grpc-js';
 import { percentile } from './statistics.ts';
 import { serveCalls } from './worker.ts';
+import { tokenRequest } from './workload-request.ts';
 
 /** What a run of the load measured; times in milliseconds. */
 export interface WorkloadLoadResult {
@@ -19,7 +20,13 @@ export interface Method {
   readonly path: string;
   /** The encoded request. */
   readonly request: Uint8Array;
+  /** In place of `request`, each call asks for a token of another audience. */
+  readonly isEachAudienceNew?: true;
 }
+
+let audiences = 0;
+const requestOf = ({ request, isEachAudienceNew }: Method) =>
+  isEachAudienceNew ? tokenRequest(`https://audience-${++audiences}.example.org`) : request;
 
 /** Node ends a connection whose client cancels more than 1000 streams in a short time (CVE-2023-44487). */
 const callsOfConnection = 500;
@@ -56,7 +63,7 @@ let open: { readonly client: Client; readonly stream: ClientReadableStream<Buffe
 const calls = {
   /** Calls, `parallel` at the same time over as many connections, until the time is over. */
   run: async ({
-    method: { uri, path, request },
+    method,
     seconds,
     parallel,
   }: {
@@ -69,10 +76,10 @@ const calls = {
     const until = startedAt + seconds * 1000;
     const work = async () => {
       while (performance.now() < until) {
-        const client = connect(uri);
+        const client = connect(method.uri);
         for (let left = callsOfConnection; left > 0 && performance.now() < until; left -= 1) {
           const sentAt = performance.now();
-          await first(client, path, request);
+          await first(client, method.path, requestOf(method));
           latencies.push(performance.now() - sentAt);
         }
         client.close();

@@ -6,15 +6,20 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type Child, cpuSecondsOf, startChild, waitFor } from '../cluster/process.ts';
 import { makeCa, type TestCa } from '../spiffe/pki/authorities.ts';
 import { credentialsFor, newVolume, swap } from '../workload/credentials.ts';
+import type { HandshakeCalls, HandshakeRates } from './handshakes.ts';
 import { residentMegabytes } from './process-figures.ts';
 import { startWorker, type Worker } from './worker.ts';
 import type { EchoCalls } from './workload-echo.ts';
 import type { Method, WorkloadLoadCalls, WorkloadLoadResult } from './workload-load.ts';
+import { tokenRequest } from './workload-request.ts';
 
 export interface WorkloadSizes {
   readonly rounds: number;
   readonly seconds: number;
   readonly streams: number;
+  /** Starts of `kubespiffe dev`. */
+  readonly starts: number;
+  readonly handshakes: { readonly rounds: number; readonly handshakes: number };
 }
 
 /** A run of the load, with the CPU seconds of the server. */
@@ -36,11 +41,17 @@ export interface WorkloadMeasurements {
   /** Resident memory in megabytes, of a process that has done nothing else. */
   readonly idle: number;
   readonly withStreams: number;
+  /** Milliseconds from the start of `kubespiffe dev` until a client of its Workload API has an X509-SVID. */
+  readonly devStarts: readonly number[];
+  /** FetchJWTSVID: of one audience, which the sidecar has in its cache, and of a new one each time. */
+  readonly tokens: { readonly cached: WorkloadRun; readonly fresh: WorkloadRun };
+  readonly handshakes: HandshakeRates;
 }
 
 const id = 'spiffe://example.org/ns/shop/sa/web';
 const root = join(import.meta.dirname, '../..');
 const callers = 8;
+const fetchX509Svid = '/SpiffeWorkloadAPI/FetchX509SVID';
 
 /** Measures `kubespiffe workload-api` with the files of the image, which are plain JavaScript. */
 export async function measureWorkloadApi(
@@ -50,6 +61,7 @@ export async function measureWorkloadApi(
   const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-bench-'));
   const load = startWorker<WorkloadLoadCalls>(join(import.meta.dirname, 'workload-load.ts'));
   const echo = startWorker<EchoCalls>(join(import.meta.dirname, 'workload-echo.ts'));
+  const handshaker = startWorker<HandshakeCalls>(join(import.meta.dirname, 'handshakes.ts'));
   try {
     say('workload: laying out the files of the image');
     const image = join(folder, 'image');
@@ -85,8 +97,20 @@ export async function measureWorkloadApi(
       }
       return measured;
     });
-    return { ...memory, rounds, streams: sizes.streams };
+    say(`workload: ${sizes.starts} starts of kubespiffe dev`);
+    const devStarts: number[] = [];
+    while (devStarts.length < sizes.starts) {
+      const { child, tookMs } = await startDev(load, folder);
+      devStarts.push(tookMs);
+      await child.stop();
+    }
+    say('workload: tokens');
+    const tokens = await measureTokens(load, join(image, 'app/tools/main.js'), folder, sizes.seconds);
+    say('workload: handshakes');
+    const handshakes = await handshaker.call('measure', sizes.handshakes);
+    return { ...memory, rounds, streams: sizes.streams, devStarts, tokens, handshakes };
   } finally {
+    handshaker.stop();
     load.stop();
     echo.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -98,13 +122,76 @@ interface Sidecar {
   readonly method: Method;
 }
 
-async function startSidecar(program: string, volume: string, folder: string): Promise<Sidecar> {
+async function startSidecar(
+  program: string,
+  volume: string,
+  folder: string,
+  flags: readonly string[] = [],
+): Promise<Sidecar> {
   const socket = join(mkdtempSync(join(folder, 'sidecar-')), 'api.sock');
   const uri = `unix://${socket}`;
-  const command = [process.execPath, program, 'workload-api', '--credentials', volume, '--socket', uri];
+  const command = [
+    process.execPath,
+    program,
+    'workload-api',
+    '--credentials',
+    volume,
+    '--socket',
+    uri,
+    ...flags,
+  ];
   const child = startChild('workload-api', command, { logFile: join(folder, 'log') });
   await waitFor('the socket', () => existsSync(socket), { needs: [child] });
-  return { child, method: { uri, path: '/SpiffeWorkloadAPI/FetchX509SVID', request: new Uint8Array() } };
+  return { child, method: { uri, path: fetchX509Svid, request: new Uint8Array() } };
+}
+
+/** Starts `kubespiffe dev` from the source, as the README does, until its Workload API has given an X509-SVID. */
+async function startDev(load: Worker<WorkloadLoadCalls>, parent: string) {
+  const place = mkdtempSync(join(parent, 'dev-'));
+  const folder = join(place, 'dev');
+  const workload = join(folder, 'shop/web');
+  const command = [join(root, 'bin/kubespiffe'), 'dev', '--workload', 'shop/web', '--folder', folder];
+  const startedAt = performance.now();
+  const child = startChild('dev', [...command, '--port', '0'], { logFile: join(place, 'log') });
+  const socket = join(workload, 'workload-api.sock');
+  await waitFor('the socket of dev', () => existsSync(socket), { needs: [child], everyMs: 5 });
+  await load.call('firstMessage', {
+    uri: `unix://${socket}`,
+    path: fetchX509Svid,
+    request: new Uint8Array(),
+  });
+  return { child, workload, tookMs: performance.now() - startedAt };
+}
+
+/** JWT-SVIDs from the Workload API of a sidecar, with the token endpoint of `kubespiffe dev`. */
+async function measureTokens(
+  load: Worker<WorkloadLoadCalls>,
+  program: string,
+  parent: string,
+  seconds: number,
+): Promise<WorkloadMeasurements['tokens']> {
+  const { child, workload } = await startDev(load, parent);
+  try {
+    const endpoint = /^token endpoint +(\S+)$/m;
+    const url = await waitFor('the token endpoint', () => endpoint.exec(child.lastLines(100))?.[1], {
+      needs: [child],
+    });
+    const sidecar = await startSidecar(program, workload, parent, ['--token-endpoint', url]);
+    return await withSidecar(sidecar, async ({ child: server, method: { uri } }) => {
+      const method = {
+        uri,
+        path: '/SpiffeWorkloadAPI/FetchJWTSVID',
+        request: tokenRequest('https://api.example.org'),
+      };
+      const fresh = { ...method, isEachAudienceNew: true } as const;
+      return {
+        cached: await run(load, method, seconds, server.pid),
+        fresh: await run(load, fresh, seconds, server.pid),
+      };
+    });
+  } finally {
+    await child.stop();
+  }
 }
 
 async function withSidecar<T>(sidecar: Sidecar, act: (sidecar: Sidecar) => Promise<T>): Promise<T> {
