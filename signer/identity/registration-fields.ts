@@ -61,11 +61,10 @@ export function readFields(
       continue;
     }
     const read = readers[field as RegistrationField](value);
-    if (field === 'priority' && kind === 'WorkloadRegistration' && Number(value) > maxTeamPriority) {
+    const isOfTeam = field === 'priority' && kind === 'WorkloadRegistration';
+    if (isOfTeam && typeof value === 'number' && value > maxTeamPriority) {
       problems.set(field, `is ${shown(value)}; that of a WorkloadRegistration is at most ${maxTeamPriority}`);
-      continue;
-    }
-    if (read.ok) values[field] = read.value;
+    } else if (read.ok) values[field] = read.value;
     else problems.set(field, read.reason);
   }
   return { values: values as RegistrationFields, problems };

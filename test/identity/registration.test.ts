@@ -216,7 +216,10 @@ describe('reading a registration', () => {
           nameFor(registration);
         },
       ),
-      { numRuns: 1_000 },
+      {
+        numRuns: 1_000,
+        examples: [[{ metadata: {}, spec: { priority: { toString: null } } }, 'WorkloadRegistration']],
+      },
     );
   });
 });
