@@ -19,6 +19,7 @@ import { type Installation, install, trustDomain } from './installation.ts';
 import { answerIn, applyMesh } from './mesh.ts';
 import { registerApp } from './registration.ts';
 import { applyServers, helperLog, nginxAnswers, serverState, servers } from './servers.ts';
+import { type Held, type Soak, startSoak } from './soak.ts';
 import { readHeld, startWorkload, type WorkloadName } from './workload.ts';
 
 /** The names that pods get of each signer, with the signer in the image and files from kubelet. */
@@ -26,6 +27,8 @@ for (const choice of clusterChoices().slice(0, 1)) {
   describe(`names of pods on a real kubelet, Kubernetes ${choice.name}`, () => {
     let installation: Installation;
     let judges: Judges;
+    let soak: Soak;
+    const early: Partial<Record<'server' | 'client', Held>> = {};
 
     before(async () => {
       judges = await openJudges();
@@ -35,8 +38,12 @@ for (const choice of clusterChoices().slice(0, 1)) {
       await applyGreeter(installation.controlPlane);
       await applyEnvoy(installation);
       await applyServers(installation);
+      soak = await startSoak(installation);
     });
-    after(() => installation?.stop());
+    after(async () => {
+      await installation?.stop();
+      await soak?.clean();
+    });
 
     /** The SPIFFE ID that go-spiffe reads in what a pod holds. */
     async function idOf(pod: WorkloadName): Promise<string | undefined> {
@@ -91,6 +98,11 @@ for (const choice of clusterChoices().slice(0, 1)) {
         await lineOf(controlPlane, `${form}server`, `${greeterClientId} asked ${greeterServerId} to greet `);
       });
     }
+
+    test('two pods with certificates that live 15 s begin to talk', async () => {
+      await soak.for(30);
+      for (const pod of ['server', 'client'] as const) early[pod] = await soak.held(pod);
+    });
 
     test('a registration names the pods that it selects, and a running pod at its next refresh', async () => {
       const running = {
@@ -163,6 +175,24 @@ for (const choice of clusterChoices().slice(0, 1)) {
         answers.slice(first).filter((line) => line !== hello),
         [],
       );
+    });
+
+    test('no request of these two pods has failed after three minutes, and they need no more than at the beginning', async () => {
+      await soak.for(180);
+      const { answered, failed, seconds } = await soak.report();
+      assert.deepEqual(failed, []);
+      assert.ok(answered > seconds * 2, `${answered} answers in ${seconds} s`);
+      assert.ok((await soak.rotations()) >= 5);
+      for (const pod of ['server', 'client'] as const) {
+        const now = await soak.held(pod);
+        const before = early[pod];
+        assert.ok(before);
+        assert.ok(
+          now.megabytes - before.megabytes < 20,
+          `${pod}: ${before.megabytes} MB, then ${now.megabytes}`,
+        );
+        assert.ok(now.files - before.files < 5, `${pod}: ${before.files} open files, then ${now.files}`);
+      }
     });
   });
 }
