@@ -78,6 +78,7 @@ export function createReporter(needs: {
       if (alarm) log.warn(line, message);
       else log.info(line, message);
       metrics.issuance.inc({ outcome: verdict, reason, ...labels });
+      if (certificate) metrics.certificates.inc({ authority: certificate.authority, ...labels });
       if (reason === 'RequestUnreadable') metrics.unreadableRequests.inc(labels);
       if (reason === 'StatusRejected') metrics.statusRejected.inc(labels);
       audit(auditRecord(outcome, message));

@@ -37,6 +37,12 @@ function instruments(registry: Registry) {
       'reason',
       'signer',
     ),
+    certificates: counter(
+      'certificates_total',
+      'Certificates for pods, by the authority that signed them.',
+      'authority',
+      'signer',
+    ),
     issuanceLatency: histogram(
       'issuance_latency_seconds',
       'From first sight of a request to the confirmed write of its status.',

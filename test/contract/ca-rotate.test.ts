@@ -100,6 +100,11 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     const firstOfNew = issued.indexOf('ca-2');
     assert.ok(firstOfNew < 0 || issued.slice(firstOfNew).every((id) => id === 'ca-2'), issued.join());
     assert.deepEqual(await namesIn('roots'), ['ca-1', 'ca-2']);
+    for (const authority of ['ca-1', 'ca-2']) {
+      const counts = signers.map((each) => each.metric('kubespiffe_certificates_total', { authority }));
+      const signed = (await Promise.all(counts)).reduce((sum, count) => sum + count);
+      assert.ok(signed > 0, `${authority}: ${signed}`);
+    }
   });
 
   it('status: the timeline of each authority, and the next step', async () => {
