@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
+import type { Secret } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
+import { launcher, type Ran, run } from '../tools/run.ts';
+
+const namespace = 'kubespiffe';
+
+/** Stands for a person at an editor, who taints a key. */
+const editor = `
+const fs = require('node:fs');
+const [, , file] = process.argv;
+const pool = JSON.parse(fs.readFileSync(file, 'utf8'));
+for (const each of pool.authorities) if (each.id === 'jwt-rs256-1') each.tainted = true;
+fs.writeFileSync(file, JSON.stringify(pool));
+`;
+
+/** What the page says of changes, run as it stands there by somebody with the role that we ship for it. */
+describe('a pool changed as its page says', () => {
+  let controlPlane: ControlPlane;
+  let folder = '';
+  let env: Record<string, string> = {};
+  let page: Awaited<ReturnType<typeof readPage>>;
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    await controlPlane.kubectl(['apply', '--server-side', '-k', join(checkout, 'manifests/base')]);
+    const operator = { namespace, name: 'operator' };
+    await controlPlane.kubectl(['create', 'serviceaccount', operator.name, '--namespace', namespace]);
+    await controlPlane.kubectl([
+      ...['create', 'rolebinding', 'ca-operators', '--namespace', namespace],
+      ...['--role=kubespiffe-ca-operator', `--serviceaccount=${namespace}:${operator.name}`],
+    ]);
+    folder = await mkdtemp(join(tmpdir(), 'kubespiffe-by-hand-'));
+    const bin = join(folder, 'bin');
+    await mkdir(bin);
+    await symlink(launcher, join(bin, 'kubespiffe'));
+    const kubectl = (controlPlane.binaries.command('kubectl') ?? []).join(' ');
+    await writeFile(join(bin, 'kubectl'), `#!/bin/sh\nexec ${kubectl} "$@"\n`, { mode: 0o755 });
+    await writeFile(join(bin, 'edit'), `#!${process.execPath}\n${editor}`, { mode: 0o755 });
+    const kubeconfig = await controlPlane.kubeconfigFor(operator);
+    env = { PATH: `${bin}:${process.env.PATH}`, KUBECONFIG: kubeconfig };
+    await waitFor('the right to make the pool', async () => {
+      const wishes = ['--ca-id', 'first', '--trust-domain', 'example.org'];
+      return (await run(['ca', 'create', ...wishes], { env })).code === 0;
+    });
+    page = await readPage('docs/reference/pool.md');
+  });
+  after(async () => {
+    await controlPlane?.stop();
+    if (folder) await rm(folder, { recursive: true });
+  });
+
+  /** Runs what stands in the page, where a person has an editor. */
+  async function make(code: string | undefined): Promise<Ran> {
+    const cwd = join(folder, 'work');
+    await mkdir(cwd, { recursive: true });
+    const ran = await run(['-euc', code ?? 'false'], {
+      file: '/bin/sh',
+      cwd,
+      env: { ...env, EDITOR: 'edit' },
+    });
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.deepEqual(await readdir(cwd), [], 'a file with keys is left');
+    return ran;
+  }
+
+  const codeBelow = (title: string) => blocksBelow(page, title).map(({ code }) => code);
+
+  /** The commands in the text below a heading. */
+  function commandsBelow(title: string): string[] {
+    const [, rest = ''] = page.text.split(`### ${title}\n`);
+    const [section = ''] = rest.split('\n#');
+    return [...section.matchAll(/`(kubespiffe ca [^`]+)`/g)].map(([, command = '']) => command);
+  }
+
+  /** As if an authority had stopped signing, or been published, so many seconds earlier. */
+  async function passTime(
+    id: string,
+    seconds: number,
+    field: 'deactivatedAt' | 'publishedAt' = 'deactivatedAt',
+  ): Promise<void> {
+    const path = `/api/v1/namespaces/${namespace}/secrets/kubespiffe-pool`;
+    const { body } = await controlPlane.request('GET', path);
+    const document = JSON.parse(poolJsonIn(body as Secret) ?? '') as PoolDocument;
+    const authorities = document.authorities.map((each) => {
+      if (each.id !== id) return each;
+      const at = Date.parse(each[field] ?? assert.fail(`${id} is not dated`)) - seconds * 1000;
+      return { ...each, [field]: new Date(at).toISOString() };
+    });
+    const data = serializePool({ ...document, authorities });
+    assert.equal((await controlPlane.request('PATCH', path, { data })).status, 200);
+  }
+
+  async function authorities(): Promise<Record<string, string>> {
+    const { stdout } = await run(['ca', 'show', '-o', 'json'], { env });
+    const shown = JSON.parse(stdout) as { authorities: { id: string; state: string; tainted: boolean }[] };
+    return Object.fromEntries(
+      shown.authorities.map(({ id, state, tainted }) => [id, tainted ? `${state}, tainted` : state]),
+    );
+  }
+
+  it('rotates the CA by one command, which is repeated when it says so', async () => {
+    const [rotate] = codeBelow('The next CA');
+    const keys = { 'jwt-es256-1': 'active', 'jwt-rs256-1': 'active' };
+    const began = await make(rotate);
+    assert.match(began.stdout, /authority ca-1 can sign from 20.*: run the same command again then/);
+    assert.deepEqual(await authorities(), { first: 'active', ...keys, 'ca-1': 'trusted' });
+    await passTime('ca-1', 7 * 60, 'publishedAt');
+    const activated = await make(rotate);
+    assert.match(
+      activated.stdout,
+      /authority first is needed for what it signed, and can be retired from 20/,
+    );
+    assert.deepEqual(await authorities(), { first: 'retiring', ...keys, 'ca-1': 'active' });
+    await passTime('first', 24 * 3600 + 60);
+    await make(rotate);
+    assert.deepEqual(await authorities(), { first: 'retired', ...keys, 'ca-1': 'active' });
+  });
+
+  it('rotates a JWT key in the same way', async () => {
+    const [rotate] = codeBelow('The next JWT key');
+    const others = { first: 'retired', 'jwt-rs256-1': 'active', 'ca-1': 'active' };
+    await make(rotate);
+    assert.deepEqual(await authorities(), { ...others, 'jwt-es256-1': 'active', 'jwt-es256-2': 'trusted' });
+    await passTime('jwt-es256-2', 16 * 60, 'publishedAt');
+    await make(rotate);
+    assert.deepEqual(await authorities(), { ...others, 'jwt-es256-1': 'retiring', 'jwt-es256-2': 'active' });
+    await passTime('jwt-es256-1', 66 * 60);
+    await make(rotate);
+    assert.deepEqual(await authorities(), { ...others, 'jwt-es256-2': 'active' });
+  });
+
+  it('replaces a CA whose key was stolen', async () => {
+    const [taint, prepare, trust, status, activate, retire, ...more] =
+      commandsBelow('When a CA key is stolen');
+    assert.deepEqual(more, []);
+    const tainted = await make(taint);
+    assert.match(tainted.stderr, /nothing signs in its place now; prepare another one/);
+    await make(prepare);
+    await make(trust);
+    assert.match((await make(status)).stdout, /○ +\S+ +may be activated +in 6m/);
+    await passTime('ca-2', 7 * 60, 'publishedAt');
+    await make(activate);
+    const { 'ca-1': old, 'ca-2': next } = await authorities();
+    assert.deepEqual([old, next], ['retiring, tainted', 'active']);
+    await make(retire);
+    assert.equal((await authorities())['ca-1'], 'retired, tainted');
+    assert.equal((await run(['ca', 'show'], { env })).code, 0);
+  });
+
+  it('takes what a person has edited', async () => {
+    const [byHand] = codeBelow('By hand');
+    const { stdout } = await make(byHand);
+    const [, now, before] =
+      /restored in namespace kubespiffe, sequence (\d+) \(the copy had (\d+)\)/.exec(stdout) ?? [];
+    assert.ok(Number(now) > Number(before), stdout);
+    assert.equal((await authorities())['jwt-rs256-1'], 'active, tainted');
+  });
+});
