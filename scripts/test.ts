@@ -14,7 +14,6 @@ const longest = [
   'test/contract/rotation-soak.test.ts',
   'test/e2e/identity.test.ts',
   'test/e2e/token.test.ts',
-  'test/e2e/names.test.ts',
   'test/contract/api-outage.test.ts',
   'test/contract/bench.test.ts',
   'test/contract/doctor.test.ts',
