@@ -68,23 +68,24 @@ for (const choice of clusterChoices()) {
     after(() => installation?.stop());
 
     test('curl with the roots accepts the server under the DNS name of its Service', async () => {
-      const [pod] = await objectsOf('A client');
-      await apply({ ...pod, metadata: { ...pod.metadata, name: 'guide' } });
       const { controlPlane } = installation;
+      const [pod] = await objectsOf('A client');
+      // One that stays, for the tests below. The pod of the guide tries once, so the Service has to be reachable first.
+      const staying = structuredClone(pod);
+      Object.assign(staying.spec.containers[0], { command: ['sleep', '2147483647'] });
+      await apply(staying);
+      await waitForPod(controlPlane, caller);
+      const hello = async () => (await curl('web.default.svc.cluster.local')) === 'hello\n';
+      await waitFor('an answer of the Service', hello);
+
+      await apply({ ...pod, metadata: { ...pod.metadata, name: 'guide' } });
       await waitFor('the end of the client', async () => {
         const { body } = await controlPlane.request('GET', '/api/v1/namespaces/default/pods/guide');
         const { phase } = body.status;
-        if (phase === 'Failed') throw new Error(await controlPlane.kubectl(['logs', 'guide']));
+        if (phase === 'Failed') assert.fail(await controlPlane.kubectl(['logs', 'guide']));
         return phase === 'Succeeded';
       });
       assert.equal(await controlPlane.kubectl(['logs', 'guide']), 'hello\n');
-
-      // One that stays, for the tests below.
-      const [container] = pod.spec.containers;
-      Object.assign(container, { command: ['sleep', '2147483647'] });
-      await apply(pod);
-      await waitForPod(controlPlane, caller);
-      assert.equal(await curl('web.default.svc.cluster.local'), 'hello\n');
     });
 
     test('curl refuses the server under the name of a Service that it does not have yet, and accepts it after the refresh', async () => {
