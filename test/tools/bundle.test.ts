@@ -193,7 +193,7 @@ describe('`kubespiffe token --decode`', () => {
     const { code, stdout } = await run(['token', '--decode', files.token]);
     assert.equal(code, 0);
     assert.match(stdout, /sub +spiffe:\/\/example\.org\/ns\/shop\/sa\/web/);
-    assert.match(stdout, /exp +\d+ \(20.*Z, in (5m|4m\d\ds)/);
+    assert.match(stdout, /exp +\d+ \(20.*Z, in [1-5]m/);
     assert.match(stdout, /Result: conforms/);
     assert.ok(!stdout.includes(signatureOf(token)));
   });
