@@ -10,8 +10,8 @@ export interface AddressRange {
 const familyOf = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
 /**
- * The machine itself, link-local and multicast addresses, and services of clouds that give credentials to whoever can
- * reach them. A URL that somebody else chose must not lead a request to them.
+ * The machine itself, link-local and multicast addresses, and services of clouds that give credentials to every client that
+ * reaches them. A URL that somebody else chose must not lead a request to them.
  */
 const refused = blockList([
   ...['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4'],

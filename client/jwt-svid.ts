@@ -20,8 +20,9 @@ export async function getJwtSvid(wanted: {
   readonly audience: string | readonly string[];
   readonly trust: HttpsRequest['trust'];
   readonly env: HttpsRequest['env'];
+  readonly signal?: AbortSignal;
 }): Promise<string> {
-  const { url, credential, audience, trust, env } = wanted;
+  const { url, credential, audience, trust, env, signal } = wanted;
   const said = await askEndpoint({
     url,
     ...('subjectToken' in credential
@@ -29,6 +30,7 @@ export async function getJwtSvid(wanted: {
       : shortForm(credential.credentialBundle, audience)),
     trust,
     env,
+    signal,
   });
   const { access_token: token, issued_token_type: type } = said;
   if (typeof token !== 'string' || type !== jwtType || !parseJwt(token).ok) {

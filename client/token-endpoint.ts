@@ -11,13 +11,17 @@ const maxBytes = 64 * 1024;
  * @throws KubespiffeError TOKEN_REFUSED with what the endpoint says; what was sent is never in it.
  */
 export async function askEndpoint(
-  request: Pick<HttpsRequest, 'url' | 'headers' | 'body' | 'trust' | 'client' | 'env'>,
+  request: Pick<HttpsRequest, 'url' | 'headers' | 'body' | 'trust' | 'client' | 'env'> & {
+    /** Ends the request, besides the time limit of 15 s. */
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<JsonObject> {
+  const inTime = AbortSignal.timeout(timeoutMs);
   const answer = await sendHttps({
     ...request,
     method: 'POST',
     headers: { accept: 'application/json', ...request.headers },
-    signal: AbortSignal.timeout(timeoutMs),
+    signal: request.signal ? AbortSignal.any([request.signal, inTime]) : inTime,
     maxBytes,
   });
   if (!answer.ok) {

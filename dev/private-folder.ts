@@ -29,14 +29,14 @@ export async function openPrivateFolder(folder: string, uid: number): Promise<vo
     const hint = 'choose another one with --folder';
     throw new KubespiffeError('FILE_UNWRITABLE', `${folder} is not a folder of yours`, { hint });
   }
-  if ((found.mode & 0o077) !== 0) {
-    const hint = `run \`chmod 700 ${folder}\`, or choose another one with --folder`;
-    throw new KubespiffeError('FILE_UNWRITABLE', `other users can enter ${folder}`, { hint });
-  }
   const names = await readdir(folder);
   if (names.length > 0 && !names.includes(marker)) {
     const hint = 'choose an empty folder, or one that does not exist, with --folder';
     throw new KubespiffeError('ALREADY_EXISTS', `${folder} has other files in it`, { hint });
+  }
+  if ((found.mode & 0o077) !== 0) {
+    const hint = `run \`chmod 700 ${folder}\`, or choose another one with --folder`;
+    throw new KubespiffeError('FILE_UNWRITABLE', `other users can enter ${folder}`, { hint });
   }
   await emptyPrivateFolder(folder);
   await writeFile(join(folder, marker), markerText);

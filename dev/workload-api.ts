@@ -73,7 +73,7 @@ export async function serveWorkloadApi(
 function tokensOf(
   workload: Workload,
   { issueToken, tokens }: { readonly issueToken: TokenService; readonly tokens: ServiceAccountTokens },
-): JwtSource {
+): Pick<JwtSource, 'get' | 'events'> {
   return {
     events: new EventEmitter<SourceEvents>(),
     async get(audiences) {

@@ -4,10 +4,10 @@ import { createStore, type Store } from '../signer/kube/store.ts';
 import type { Time } from '../signer/kube/time.ts';
 import { rootsPem } from '../signer/trust/published-documents.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
+import { writeFiles } from '../workload/write-files.ts';
 import type { Authorities } from './authorities.ts';
 import { type Certificate, issueCertificate } from './certificate.ts';
 import type { ServiceAccountTokens } from './service-account-token.ts';
-import { writeVolume } from './volume.ts';
 import { newWorkload, type Workload, type WorkloadName } from './workload.ts';
 
 /** The workloads and what their folders hold. Its functions wait for each other, so no folder is written by two. */
@@ -53,17 +53,19 @@ export function createWorkloads(needs: {
 
   async function replace(workload: Workload, lifetime: number): Promise<Certificate> {
     const certificate = await issueCertificate(workload, authorities, lifetime, seconds());
-    held.set(workload, certificate);
     await deliver(workload, certificate);
+    held.set(workload, certificate);
     return certificate;
   }
 
   async function deliver(workload: Workload, { credentialsPem }: Certificate): Promise<void> {
-    await writeVolume(workload.folder, {
+    const files = {
       'credentials.pem': credentialsPem,
       'roots.pem': rootsPem(authorities.current())?.bytes.toString() ?? '',
       token: await tokens.make(workload, lifetimeSeconds),
-    });
+    };
+    const ofOwner = ([name, content]: [string, string]) => ({ name, content, mode: 0o600 });
+    await writeFiles(workload.folder, Object.entries(files).map(ofOwner));
   }
 
   async function renew(some: readonly Workload[]): Promise<string[]> {
@@ -103,7 +105,12 @@ export function createWorkloads(needs: {
     await renew([...held].filter(([, { renewAt }]) => renewAt <= now).map(([workload]) => workload));
     if (!hasNewRoots) return;
     hasNewRoots = false;
-    for (const [workload, certificate] of held) await deliver(workload, certificate);
+    try {
+      for (const [workload, certificate] of held) await deliver(workload, certificate);
+    } catch (error) {
+      hasNewRoots = true;
+      throw error;
+    }
   }
 
   return {

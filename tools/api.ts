@@ -4,6 +4,7 @@ import { type PoolPlace, writePool } from '../signer/authority/pool-writer.ts';
 import { ApiConnectionError, ApiStatusError } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import type { Secret } from '../signer/kube/types.ts';
+import { KubespiffeError } from '../spiffe/errors.ts';
 import { CliError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -38,6 +39,10 @@ export async function withApi<T>(
     env: terminal.env,
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(context === undefined ? {} : { context }),
+  }).catch((error: unknown) => {
+    if (!(error instanceof KubespiffeError) || error.hint !== undefined) throw error;
+    const hint = 'give a kubeconfig that works with --kubeconfig FILE or in KUBECONFIG';
+    throw new CliError(error.code, error.message, hint, { cause: error });
   });
   const transport = createTransport({ credentials, userAgent: 'kubespiffe-cli' });
   try {

@@ -114,8 +114,8 @@ export async function changePool(
     }
     // A taint is right although nothing signs any more, and a pool in trouble must be repairable step by step.
     const couldSign = writablePool(document, facts.now).ok;
-    const mayStop = !couldSign || options.force || isTaint(document, changed);
-    checkedPool(changed.document, facts.now, mayStop ? { allowUnusable: true } : {});
+    const allowUnusable = !couldSign || options.force === true || isTaint(document, changed);
+    checkedPool(changed.document, facts.now, { allowUnusable }, '');
     await save(changed.document);
     return changed;
   });

@@ -125,14 +125,23 @@ function usablePool(document: PoolDocument, now: number): Pool {
   return checked.pool;
 }
 
-/** @throws CliError for a pool that is not sound, or cannot sign and is not to be written for all that. */
-export function checkedPool(document: PoolDocument, now: number, options: { allowUnusable?: true }): Pool {
+/**
+ * @param flag that allows it, for the hint; empty for none.
+ * @throws CliError for a pool that is not sound, or cannot sign and is not to be written for all that.
+ */
+export function checkedPool(
+  document: PoolDocument,
+  now: number,
+  options: { allowUnusable?: boolean },
+  flag = '--allow-unusable',
+): Pool {
   const checked = writablePool(document, now);
   if (checked.ok) return checked.pool;
   const { problem, pool } = checked;
   if (!pool) throw poolError(problem);
   if (options.allowUnusable) return pool;
-  const hint = `${problem.remedy}; to write a pool that cannot sign, add --allow-unusable`;
+  const otherwise = flag === '' ? '' : `; to write a pool that cannot sign, add ${flag}`;
+  const hint = `${problem.remedy}${otherwise}`;
   throw new CliError('POOL_INVALID', `${problem.field}: ${problem.what}`, hint);
 }
 

@@ -105,7 +105,6 @@ function failure(error: unknown, terminal: Terminal): number {
 
 /** Hints for errors that are raised below the commands, where flags are not known. */
 const hints: Readonly<Partial<Record<ErrorCode, string>>> = {
-  CONFIG_INVALID: 'give a kubeconfig that works with --kubeconfig FILE or in KUBECONFIG',
   SPIFFE_ID_INVALID: 'a trust domain is a name like example.org',
 };
 

@@ -1,13 +1,26 @@
 import { KubespiffeError } from '../spiffe/errors.ts';
 import type { Result } from '../spiffe/pki/result.ts';
+import type { Followed } from './follow.ts';
 import { keepLastGood } from './last-good.ts';
 import {
   type BundleReading,
+  type BundleSource,
   mergeBundles,
   readBundles,
   type TrustBundle,
   type TrustBundles,
 } from './trust-bundle.ts';
+
+/** The source of what is followed. */
+export function bundleSourceOf(followed: Followed<TrustBundles>): BundleSource {
+  return {
+    get bundles() {
+      return followed.value;
+    },
+    events: followed.events,
+    [Symbol.asyncDispose]: () => followed[Symbol.asyncDispose](),
+  };
+}
 
 /** The text of a bundle, and the one trust domain that it counts for. */
 export interface BundleText {

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { KubespiffeError } from '../spiffe/errors.ts';
 import { failure } from '../spiffe/pki/result.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
-import { createBundleReader } from './bundle-reader.ts';
+import { bundleSourceOf, createBundleReader } from './bundle-reader.ts';
 import { readFiles } from './files.ts';
 import { follow, type Reading, type SourceOptions, watchFolders } from './follow.ts';
 import type { BundleSource, TrustBundles } from './trust-bundle.ts';
@@ -51,12 +51,5 @@ export async function openBundleSource(
   };
 
   const folders = new Set(names.map((name) => resolve(folder, name, '..')));
-  const source = await follow(watchFolders(folders), read, options);
-  return {
-    get bundles() {
-      return source.value;
-    },
-    events: source.events,
-    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
-  };
+  return bundleSourceOf(await follow(watchFolders(folders), read, options));
 }

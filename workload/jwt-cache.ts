@@ -3,7 +3,7 @@ import { KubespiffeError, messageOf } from '../spiffe/errors.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { checkJwtSvid } from '../spiffe/jwt-clauses.ts';
 import { parseJwt } from '../spiffe/jwt-svid.ts';
-import type { SourceEvents } from './follow.ts';
+import type { SourceEvents, SourceOptions } from './follow.ts';
 import type { JwtSource, JwtSvid } from './jwt-source.ts';
 
 type Audience = string | readonly string[];
@@ -23,31 +23,35 @@ const retryMs = 5_000;
 /**
  * Makes a source of tokens that keeps each until half of its life and asks once at a time for each set of audiences.
  *
- * @param ask gets a new token. issuer: who answers, for errors. now: milliseconds since the epoch.
+ * @param ask gets a new token. issuer: who answers, for errors.
  */
 export function cacheTokens(
-  ask: (audience: Audience) => Promise<string>,
+  ask: (audience: Audience, signal: AbortSignal) => Promise<string>,
   issuer: string,
-  now: () => number,
+  { signal, now = Date.now }: Pick<SourceOptions, 'signal' | 'now'>,
 ): JwtSource {
+  const disposed = new AbortController();
+  const ended = AbortSignal.any([disposed.signal, ...(signal ? [signal] : [])]);
   const events = new EventEmitter<SourceEvents>();
   const known = new Map<string, Known>();
   const asking = new Map<string, Promise<JwtSvid>>();
 
   const askNow = async (audience: Audience, name: string): Promise<JwtSvid> => {
-    const token = await ask(audience);
+    const token = await ask(audience, ended);
     const receivedAt = now();
     const svid = readAnswer(token, audience, receivedAt, issuer);
     known.delete(name);
     known.set(name, { svid, receivedAt, renewAt: (receivedAt + svid.expiresAt * 1000) / 2 });
     const [oldest] = known.keys();
     if (known.size > maxAudiences && oldest !== undefined) known.delete(oldest);
+    events.emit('update');
     return svid;
   };
   const renew = async (audience: Audience, name: string, last: Known | undefined): Promise<JwtSvid> => {
     try {
       return await askNow(audience, name);
     } catch (error) {
+      ended.throwIfAborted();
       const problem =
         error instanceof KubespiffeError ? error : new KubespiffeError('TOKEN_REFUSED', messageOf(error));
       if (!last || now() >= last.svid.expiresAt * 1000) throw problem;
@@ -60,6 +64,7 @@ export function cacheTokens(
   return {
     events,
     async get(audience) {
+      ended.throwIfAborted();
       const name = JSON.stringify([audience].flat());
       const last = known.get(name);
       if (last && isFresh(last, now())) return last.svid;
@@ -68,6 +73,11 @@ export function cacheTokens(
       const asked = renew(audience, name, last).finally(() => asking.delete(name));
       asking.set(name, asked);
       return asked;
+    },
+    async [Symbol.asyncDispose]() {
+      disposed.abort();
+      await Promise.allSettled(asking.values());
+      known.clear();
     },
   };
 }

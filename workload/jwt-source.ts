@@ -4,7 +4,7 @@ import { getJwtSvid, type PodCredential } from '../client/jwt-svid.ts';
 import { KubespiffeError } from '../spiffe/errors.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { encodePem } from '../spiffe/pki/pem.ts';
-import type { SourceEvents } from './follow.ts';
+import type { SourceEvents, SourceOptions } from './follow.ts';
 import { cacheTokens } from './jwt-cache.ts';
 import type { BundleSource } from './trust-bundle.ts';
 import type { X509Source } from './x509-source.ts';
@@ -18,8 +18,8 @@ export interface JwtSvid {
   readonly expiresAt: number;
 }
 
-/** Gives JWT-SVIDs of this workload. */
-export interface JwtSource {
+/** Gives JWT-SVIDs of this workload, until it is ended. */
+export interface JwtSource extends AsyncDisposable {
   /**
    * A token for one audience, or for several together: the one that is known until half of its life, then a new one. While no new one can be had, the
    * known one is given until it expires, and `problem` is emitted.
@@ -27,6 +27,7 @@ export interface JwtSource {
    * @throws KubespiffeError TOKEN_REFUSED where no token can be had, WORKLOAD_API_UNAVAILABLE where the Workload API gives none.
    */
   get(audience: string | readonly string[]): Promise<JwtSvid>;
+  /** `update`: a new token was got. */
   readonly events: EventEmitter<SourceEvents>;
 }
 
@@ -41,14 +42,12 @@ export type JwtCredential =
       readonly trustDomain: string;
     };
 
-export interface JwtSourceOptions {
+export interface JwtSourceOptions extends Pick<SourceOptions, 'signal' | 'now'> {
   /** URL of the token endpoint: its path is `/jwt-svid` for a certificate and `/token` for a ServiceAccount token. */
   readonly endpoint: string | URL;
   readonly credential: JwtCredential;
   /** Where HTTPS_PROXY and NO_PROXY are looked for. Default: no proxy. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** The time, in milliseconds since the epoch. Default `Date.now`. */
-  readonly now?: () => number;
 }
 
 /**
@@ -69,18 +68,13 @@ export interface JwtSourceOptions {
  * console.log(answer.token ? 'there is a token' : answer.message);
  * ```
  */
-export function createJwtSource({
-  endpoint,
-  credential,
-  env = {},
-  now = Date.now,
-}: JwtSourceOptions): JwtSource {
+export function createJwtSource({ endpoint, credential, env = {}, ...options }: JwtSourceOptions): JwtSource {
   const url = new URL(endpoint);
-  const ask = async (audience: string | readonly string[]): Promise<string> => {
+  const ask = async (audience: string | readonly string[], signal: AbortSignal): Promise<string> => {
     const trust = { ca: rootsOf(credential) };
-    return getJwtSvid({ url, credential: await proofOf(credential), audience, trust, env });
+    return getJwtSvid({ url, credential: await proofOf(credential), audience, trust, env, signal });
   };
-  return cacheTokens(ask, url.host, now);
+  return cacheTokens(ask, url.host, options);
 }
 
 /** The roots of the endpoint's own trust domain: a federated one must not stand in for it. */

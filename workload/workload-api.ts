@@ -12,13 +12,13 @@ import { parseJwks } from '../spiffe/bundle.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
-import { type BundleText, createBundleReader } from './bundle-reader.ts';
+import { type BundleText, bundleSourceOf, createBundleReader } from './bundle-reader.ts';
 import type { Reading } from './follow.ts';
 import { followApi, type WorkloadApiOptions } from './follow-api.ts';
 import { cacheTokens } from './jwt-cache.ts';
 import type { JwtSource } from './jwt-source.ts';
 import type { BundleReading, BundleSource, TrustBundles } from './trust-bundle.ts';
-import { createX509Reader, type X509Material } from './x509-reader.ts';
+import { createX509Reader, type X509Material, x509SourceOf } from './x509-reader.ts';
 import type { X509Source } from './x509-source.ts';
 
 /** Which identity is used, where the workload has several. */
@@ -66,17 +66,7 @@ export async function connectX509Source(
       join(textsOf(bundlesOf(latest), address)),
     );
   };
-  const source = await followApi(address, [fetchX509Svid], read, options);
-  return {
-    get svid() {
-      return source.value.svid;
-    },
-    get bundles() {
-      return source.value.bundles;
-    },
-    events: source.events,
-    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
-  };
+  return x509SourceOf(await followApi(address, [fetchX509Svid], read, options));
 }
 
 /**
@@ -110,14 +100,7 @@ export async function connectBundleSource(
     ]);
     return { value: bundles.size > 0 || x509 || jwt ? bundles : undefined, problems };
   };
-  const source = await followApi(address, [fetchX509Bundles, fetchJwtBundles], read, options);
-  return {
-    get bundles() {
-      return source.value;
-    },
-    events: source.events,
-    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
-  };
+  return bundleSourceOf(await followApi(address, [fetchX509Bundles, fetchJwtBundles], read, options));
 }
 
 /**
@@ -129,7 +112,7 @@ export async function connectBundleSource(
  * ```js
  * import { connectJwtSource } from 'kubespiffe/workload-api';
  *
- * const tokens = connectJwtSource(process.env.SPIFFE_ENDPOINT_SOCKET);
+ * await using tokens = connectJwtSource(process.env.SPIFFE_ENDPOINT_SOCKET);
  * tokens.events.on('problem', (problem) => console.error(problem.message));
  * const { id, expiresAt } = await tokens.get('https://api.example.org');
  * console.log(`a token of ${id.uri} until ${new Date(expiresAt * 1000)}`);
@@ -139,17 +122,18 @@ export async function connectBundleSource(
  */
 export function connectJwtSource(
   socket: string | undefined,
-  options: IdentityOptions & Pick<WorkloadApiOptions, 'now' | 'timeoutMs'> = {},
+  options: IdentityOptions & Pick<WorkloadApiOptions, 'signal' | 'now' | 'timeoutMs'> = {},
 ): JwtSource {
-  const { hint, now = Date.now, timeoutMs = 30_000 } = options;
+  const { hint, timeoutMs = 30_000 } = options;
   const address = addressOf(socket);
-  const ask = async (audience: string | readonly string[]): Promise<string> => {
-    const received = await fetchJwtSvids(address, [audience].flat(), AbortSignal.timeout(timeoutMs));
+  const ask = async (audience: string | readonly string[], ended: AbortSignal): Promise<string> => {
+    const signal = AbortSignal.any([ended, AbortSignal.timeout(timeoutMs)]);
+    const received = await fetchJwtSvids(address, [audience].flat(), signal);
     const svid = svidWith(hint, received);
     if (svid.ok) return svid.value.token;
     throw apiError(`FetchJWTSVID at ${address.uri}: ${svid.reason}`);
   };
-  return cacheTokens(ask, address.uri, now);
+  return cacheTokens(ask, address.uri, options);
 }
 
 /** @throws KubespiffeError WORKLOAD_API_UNAVAILABLE */

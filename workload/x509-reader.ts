@@ -1,15 +1,30 @@
 import { KubespiffeError } from '../spiffe/errors.ts';
 import { failure, type Result } from '../spiffe/pki/result.ts';
 import { rfc3339, type Seconds } from '../spiffe/pki/time.ts';
-import type { Reading } from './follow.ts';
+import type { Followed, Reading } from './follow.ts';
 import { keepLastGood } from './last-good.ts';
 import type { TrustBundles } from './trust-bundle.ts';
+import type { X509Source } from './x509-source.ts';
 import { isIssuedUnder, readX509Svid, type X509Svid } from './x509-svid.ts';
 
 /** What a source of X509-SVIDs holds at a moment. */
 export interface X509Material {
   readonly svid: X509Svid;
   readonly bundles: TrustBundles;
+}
+
+/** The source of what is followed. */
+export function x509SourceOf(followed: Followed<X509Material>): X509Source {
+  return {
+    get svid() {
+      return followed.value.svid;
+    },
+    get bundles() {
+      return followed.value.bundles;
+    },
+    events: followed.events,
+    [Symbol.asyncDispose]: () => followed[Symbol.asyncDispose](),
+  };
 }
 
 /** The newest good bundles, and what is wrong with them. */

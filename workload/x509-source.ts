@@ -5,7 +5,7 @@ import { readFiles } from './files.ts';
 import { follow, type Reading, type SourceOptions, watchFolders } from './follow.ts';
 import { keepLastGood } from './last-good.ts';
 import { type BundleSource, readBundles } from './trust-bundle.ts';
-import { createX509Reader, type X509Material } from './x509-reader.ts';
+import { createX509Reader, type X509Material, x509SourceOf } from './x509-reader.ts';
 import type { X509Svid } from './x509-svid.ts';
 
 /** The identity of this workload and what verifies its peers, both always the newest good ones. */
@@ -57,17 +57,7 @@ export async function openX509Source(folder: string, options: X509SourceOptions 
   };
 
   const folders = new Set([credentials, roots].map((name) => resolve(folder, name, '..')));
-  const source = await follow(watchFolders(folders), read, options);
-  return {
-    get svid() {
-      return source.value.svid;
-    },
-    get bundles() {
-      return source.value.bundles;
-    },
-    events: source.events,
-    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
-  };
+  return x509SourceOf(await follow(watchFolders(folders), read, options));
 }
 
 const missing = failure('it was not read');

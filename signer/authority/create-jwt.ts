@@ -2,7 +2,7 @@ import { generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { type AuthorityRecord, nextAuthorityId, type PoolDocument } from './document.ts';
 import { publishedLater } from './may-sign.ts';
 import type { JwtKind } from './states.ts';
 
@@ -55,11 +55,12 @@ export async function addJwtKey(
   pool: PoolDocument,
   wanted: { readonly key: NewJwtKey; readonly now: number },
 ): Promise<{ pool: PoolDocument; added: AuthorityRecord }> {
-  const ids = new Set(pool.authorities.map(({ id }) => id));
-  let number = 1;
-  while (ids.has(`jwt-${wanted.key}-${number}`)) number++;
   const now = publishedLater(pool.authorities, wanted.now);
-  const created = await createJwtAuthority({ ...wanted, now, id: `jwt-${wanted.key}-${number}` });
+  const created = await createJwtAuthority({
+    ...wanted,
+    now,
+    id: nextAuthorityId(pool, `jwt-${wanted.key}`),
+  });
   const isNeeded = !pool.authorities.some(({ kind, state }) => kind === created.kind && state === 'active');
   const { activatedAt: _, ...reserve } = { ...created, state: 'trusted' as const };
   const added = isNeeded ? created : reserve;

@@ -48,6 +48,14 @@ export interface PoolDocument {
   readonly authorities: readonly AuthorityRecord[];
 }
 
+/** The id of the next authority: a prefix and the first number that is free, such as `ca-2`. */
+export function nextAuthorityId({ authorities }: Pick<PoolDocument, 'authorities'>, prefix: string): string {
+  const taken = new Set(authorities.map(({ id }) => id));
+  let number = 1;
+  while (taken.has(`${prefix}-${number}`)) number += 1;
+  return `${prefix}-${number}`;
+}
+
 /** Far above any sensible pool, far below what a Secret may hold (1 MiB). */
 export const poolLimits = {
   bytes: 512 * 1024,

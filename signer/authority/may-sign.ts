@@ -149,12 +149,12 @@ export function jwtSigningAt(
   const active = pool.activeJwt(algorithm);
   if (!hasPrivateKey(active)) {
     const what = `no JWT-${algorithm} authority is active`;
-    const remedy = `add one with \`kubespiffe ca add-jwt-key --type ${algorithm.toLowerCase()}\``;
+    const remedy = `bring one in with \`kubespiffe ca rotate --type ${algorithm.toLowerCase()}\``;
     return refuse('PoolNotSigning', 'pool.authorities', what, remedy);
   }
   const { field, id } = active;
   const replaceTainted =
-    `add a key with \`kubespiffe ca add-jwt-key --type ${algorithm.toLowerCase()}\` and make it active ` +
+    `bring in another key with \`kubespiffe ca rotate --type ${algorithm.toLowerCase()}\` ` +
     '(docs/reference/pool.md#the-next-jwt-key)';
   if (active.tainted) {
     const what = `authority ${id} is tainted and must not sign`;

@@ -1,8 +1,9 @@
-import type { AuthorityKeyType } from '../../spiffe/pki/algorithms.ts';
+import { type AuthorityKeyType, authorityKeyTypes, keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
-import { createAuthority } from './create.ts';
+import { type PooledAuthority, readAuthority } from './authority.ts';
+import { createAuthority, type NewAuthority } from './create.ts';
 import { createJwtAuthority } from './create-jwt.ts';
-import { type AuthorityRecord, type PoolDocument, poolLimits } from './document.ts';
+import { type AuthorityRecord, nextAuthorityId, type PoolDocument, poolLimits } from './document.ts';
 import type { AuthorityKind } from './states.ts';
 import type { Refusal } from './transitions.ts';
 import { type Change, changesBetween } from './verbs.ts';
@@ -26,13 +27,13 @@ export async function prepareAuthority(
     readonly now: Seconds;
     /** The next number unless given. */
     readonly id?: string;
-    /** X509 only. */
+    /** X509 only; that of the active CA unless given. */
     readonly keyType?: AuthorityKeyType;
     readonly lifetimeSeconds?: number;
   },
 ): Promise<Change | Refusal> {
   const { trustDomain, authorities } = document;
-  const { kind, now, id = nextId(document, prefixes[kind]) } = wanted;
+  const { kind, now, id = nextAuthorityId(document, prefixes[kind]) } = wanted;
   if (kind !== 'X509' && trustDomain === undefined) {
     const what = 'the pool is of no trust domain, so no tokens are signed with it';
     return { ok: false, what, remedy: 'name the pool of a trust domain with --name' };
@@ -46,7 +47,7 @@ export async function prepareAuthority(
   }
   const made =
     kind === 'X509'
-      ? await createAuthority({ ...wanted, id, trustDomain })
+      ? await createAuthority({ ...likeActive(document), ...wanted, id, trustDomain })
       : await createJwtAuthority({ key: kind === 'JWT-ES256' ? 'es256' : 'rs256', id, now });
   const { publishedAt: _, activatedAt: __, ...unpublished } = made;
   const prepared: AuthorityRecord = { ...unpublished, state: 'prepared', createdAt: rfc3339(now) };
@@ -56,13 +57,29 @@ export async function prepareAuthority(
     document: after,
     changed: changesBetween(document, after),
     consequence: undefined,
-    notes: [],
+    notes: kind === 'X509' ? notesOf(document) : [],
   };
 }
 
-function nextId({ authorities }: PoolDocument, prefix: string): string {
-  const taken = new Set(authorities.map(({ id }) => id));
-  let number = 1;
-  while (taken.has(`${prefix}-${number}`)) number += 1;
-  return `${prefix}-${number}`;
+function activeCa({ authorities, trustDomain }: PoolDocument): PooledAuthority | undefined {
+  const active = authorities.find(({ kind, state }) => kind === 'X509' && state === 'active');
+  const read = active && readAuthority(active, 'authority', trustDomain);
+  return read?.ok ? read.authority : undefined;
+}
+
+/** The next CA may sign what the active one may, with a key of its type. */
+function likeActive(document: PoolDocument): Pick<NewAuthority, 'keyType' | 'permittedDnsNames'> {
+  const active = activeCa(document);
+  const keyType = authorityKeyTypes.find((name) => keyTypes[name].name === active?.keyType);
+  const [limited] = active?.dnsConstraints ?? [];
+  return { ...(keyType && { keyType }), ...(limited && { permittedDnsNames: limited.permitted }) };
+}
+
+function notesOf(document: PoolDocument): string[] {
+  const active = activeCa(document);
+  if (!active || active.intermediates.length === 0) return [];
+  return [
+    `authority ${active.id} is below another CA, and the new one is a root of its own: those who verify with the roots of ` +
+      'that CA need the new root too, or bring in the next CA of theirs with `kubespiffe ca import`',
+  ];
 }

@@ -28,7 +28,7 @@ export function nextStep(
 ): RotationStep {
   const ofKind = document.authorities.filter((each) => each.kind === kind);
   const [standby] = ofKind
-    .filter((each) => isStandby(each, kind))
+    .filter((each) => isStandby(each, kind, document, now))
     .toSorted((a, b) => readyFrom(a, document, timing) - readyFrom(b, document, timing));
   if (standby) {
     const until = readyFrom(standby, document, timing);

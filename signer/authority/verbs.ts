@@ -1,9 +1,11 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import { minCertificateSeconds } from '../kube/types.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { signsFrom } from './may-sign.ts';
 import { type AuthorityState, isJwtKind } from './states.ts';
 import {
   dateTransitions,
+  endOf,
   type Lifetimes,
   neededUntil,
   type Refusal,
@@ -117,13 +119,27 @@ function stepOf(verb: Verb, record: AuthorityRecord, document: PoolDocument, fac
   }
 }
 
-function activate(record: AuthorityRecord, document: PoolDocument, { now, timing }: Facts): Step | Refusal {
+function activate(
+  record: AuthorityRecord,
+  document: PoolDocument,
+  { now, timing, published }: Facts,
+): Step | Refusal {
   const { id, kind } = record;
   if (record.tainted) {
     return refuse(`authority ${id} is tainted and never signs again`, 'make another one active');
   }
   if (record.privateKey === undefined) {
     return refuse(`authority ${id} has no private key in the pool`, 'make one active that has its key');
+  }
+  if (isJwtKind(kind) && record.publishedAt === undefined) {
+    const what = `the pool does not say since when the key of authority ${id} is published`;
+    return refuse(what, 'prepare another one with `kubespiffe ca prepare`, or set publishedAt by hand');
+  }
+  if (!isSeen(record, published)) {
+    return refuse(
+      `the root of authority ${id} is not in the ClusterTrustBundle yet`,
+      'wait until a signer has published it; its readiness says what prevents that',
+    );
   }
   const from = readyFrom(record, document, timing);
   const consequence =
@@ -147,6 +163,12 @@ export function safeFrom(
 ): Seconds | undefined {
   if (verb === 'activate') return readyFrom(record, document, timing);
   return verb === 'retire' ? neededUntil(record, document, now, timing) : undefined;
+}
+
+/** Whether the root is in the live bundle, as far as that is known. JWT keys are in none. */
+function isSeen(record: AuthorityRecord, published: ReadonlySet<string> | undefined): boolean {
+  const root = rootOf(record);
+  return root === undefined || published === undefined || published.has(root);
 }
 
 /** From when on a published authority may be active. */
@@ -178,12 +200,12 @@ function remove(record: AuthorityRecord, document: PoolDocument, { published }: 
 }
 
 /** Where another authority is ready, it takes over at once. */
-function taint(record: AuthorityRecord, document: PoolDocument, { now, timing }: Facts): Step {
+function taint(record: AuthorityRecord, document: PoolDocument, { now, timing, published }: Facts): Step {
   const tainted = { ...record, tainted: true };
   const authorities = document.authorities.map((each) => (each === record ? tainted : each));
   if (record.state !== 'active') return plain(authorities);
-  const standbys = document.authorities.filter((each) => isStandby(each, record.kind));
-  const ready = standbys.find((each) => readyFrom(each, document, timing) <= now);
+  const standbys = document.authorities.filter((each) => isStandby(each, record.kind, document, now));
+  const ready = standbys.find((each) => readyFrom(each, document, timing) <= now && isSeen(each, published));
   if (ready) {
     return plain(makeActive(ready, authorities), [`authority ${ready.id} was ready and signs in its place`]);
   }
@@ -209,10 +231,17 @@ function untaint(record: AuthorityRecord, document: PoolDocument): Step | Refusa
   );
 }
 
-/** Whether an authority can take over once it is published for long enough. */
-export function isStandby(record: AuthorityRecord, kind: AuthorityRecord['kind']): boolean {
-  const { state, tainted, privateKey } = record;
-  return record.kind === kind && state === 'trusted' && !tainted && privateKey !== undefined;
+/** Whether an authority can take over once it is published for long enough, and would not end at once. */
+export function isStandby(
+  record: AuthorityRecord,
+  kind: AuthorityRecord['kind'],
+  document: PoolDocument,
+  now: Seconds,
+): boolean {
+  const { state, tainted, privateKey, publishedAt } = record;
+  if (record.kind !== kind || state !== 'trusted' || tainted || privateKey === undefined) return false;
+  if (isJwtKind(kind)) return publishedAt !== undefined;
+  return (endOf(record, document.trustDomain) ?? 0) - now >= minCertificateSeconds;
 }
 
 function withState(

@@ -1,5 +1,5 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
-import { transitionsIn } from '../kube/conditions.ts';
+import { type StatusCondition, transitionsIn } from '../kube/conditions.ts';
 import {
   explainFederation,
   type FederationReason,
@@ -20,7 +20,7 @@ export type AttemptOutcome =
 export interface FederationStatus {
   readonly observedGeneration: number;
   readonly observedRefresh: string | null;
-  readonly conditions: readonly FederationStatusCondition[];
+  readonly conditions: readonly FederationCondition[];
   readonly nextAttemptTime: string | null;
   readonly lastAttemptTime?: string;
   readonly lastSuccessTime?: string;
@@ -33,15 +33,7 @@ export interface FederationStatus {
   readonly bundle?: string;
 }
 
-export interface FederationStatusCondition {
-  readonly type: 'Ready' | 'Stale' | 'BundleInvalid' | 'Unreachable';
-  readonly status: 'True' | 'False';
-  readonly reason: string;
-  readonly message: string;
-  readonly observedGeneration: number;
-  /** RFC 3339, when `status` changed last. */
-  readonly lastTransitionTime: string;
-}
+export type FederationCondition = StatusCondition<'Ready' | 'Stale' | 'BundleInvalid' | 'Unreachable'>;
 
 /** A bundle that was not confirmed for so many refresh intervals is stale. */
 const staleIntervals = 3;
@@ -71,11 +63,11 @@ export function federationStatus(
   const isStale = isHeld && outcome.kind !== 'idle' && age > staleIntervals * at.intervalSeconds;
   const since = transitionsIn(status);
   const condition = (
-    type: FederationStatusCondition['type'],
+    type: FederationCondition['type'],
     isTrue: boolean,
     reason: string,
     message: string,
-  ): FederationStatusCondition => {
+  ): FederationCondition => {
     const value = isTrue ? 'True' : 'False';
     return {
       type,

@@ -5,7 +5,7 @@ import type { Config } from '../config/config.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import { createInformer, type Informer, type InformerNeeds } from '../kube/informer.ts';
 import type { Membership } from '../kube/membership.ts';
-import { ranking } from '../kube/ranking.ts';
+import { ownRank } from '../kube/ranking.ts';
 import { clusterTrustBundles, resourcePath } from '../kube/resources.ts';
 import type { CertificatesVersion, ClusterTrustBundle } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
@@ -48,7 +48,7 @@ export function createFederation(needs: FederationNeeds): Federation {
   const common = {
     ...needs,
     takeoverDelayMs,
-    rankFor: (name: string) => ranking(name, membership.members()).indexOf(membership.self),
+    rankFor: ownRank(membership),
     observed: bundles.store,
     servedVersion: () => bundles.versions()?.[0],
   };

@@ -4,7 +4,7 @@ import type { AddressRule } from '../../client/address-rule.ts';
 import { systemRoots } from '../../client/bundle-endpoint.ts';
 import type { Informer } from '../kube/informer.ts';
 import type { Membership } from '../kube/membership.ts';
-import { ranking } from '../kube/ranking.ts';
+import { ownRank } from '../kube/ranking.ts';
 import { pauseWith, type Time } from '../kube/time.ts';
 import { createKeeper } from '../trust/keeper.ts';
 import { type AttemptNeeds, heldBundle, tryToGet } from './attempt.ts';
@@ -37,6 +37,8 @@ interface Memory {
   readonly attempted: Attempted;
   readonly failures: number;
   readonly etag: string | undefined;
+  /** The bundle that was in the status when the new one was compared with it. */
+  readonly comparedWith: unknown;
   /** What could not be written yet. */
   unwritten: FederationStatus | undefined;
 }
@@ -80,7 +82,7 @@ export function createRefresher(needs: RefresherNeeds) {
   const keeper = createKeeper(
     {
       membership,
-      rankFor: (name) => ranking(name, membership.members()).indexOf(membership.self),
+      rankFor: ownRank(membership),
       takeoverDelayMs: never,
       time,
       log,
@@ -110,11 +112,16 @@ export function createRefresher(needs: RefresherNeeds) {
     const resource = store.get(name);
     if (!resource) return undefined;
     const before = memories.get(resource.uid);
-    const isCurrent = before?.attempted.generation === resource.generation;
-    const memory = before?.unwritten && isCurrent ? before : await attempt(resource, before, signal);
+    const isCurrent = before?.unwritten && !isDue(resource, idle(resource), before.attempted, time.now());
+    const memory = isCurrent ? before : await attempt(resource, before, signal);
     const now = store.get(name);
     // What was got by another spec is not used.
     if (now?.uid !== resource.uid || now.generation !== resource.generation) return undefined;
+    if (memory.unwritten && now.status.bundle !== memory.comparedWith) {
+      // Another replica has written meanwhile, perhaps a newer bundle.
+      memories.delete(resource.uid);
+      return undefined;
+    }
     memories.set(resource.uid, memory);
     if (!memory.unwritten) return undefined;
     await writeStatus(needs, now, memory.unwritten, signal);
@@ -144,6 +151,7 @@ export function createRefresher(needs: RefresherNeeds) {
       attempted: { generation, refreshRequest, nextAt, idle: reason?.reason },
       failures,
       etag,
+      comparedWith: resource.status.bundle,
       unwritten: federationStatus(resource, outcome, {
         now: seconds(nowMs),
         next: outcome.kind === 'idle' ? undefined : seconds(nextAt),

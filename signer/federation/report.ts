@@ -1,7 +1,6 @@
-import { isNotFoundOfObject } from '../kube/api-error.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Informer } from '../kube/informer.ts';
-import { resourcePath } from '../kube/resources.ts';
+import { patchStatus } from '../kube/patch-status.ts';
 import type { Transport } from '../kube/transport.ts';
 import { explainFederation } from '../observe/federation-outcomes.ts';
 import type { Logger } from '../observe/log.ts';
@@ -59,20 +58,6 @@ export async function writeStatus(
   status: FederationStatus,
   signal: AbortSignal,
 ): Promise<void> {
-  const { resource } = resources.spec;
-  try {
-    await transport.request({
-      method: 'PATCH',
-      path: `${resourcePath(resource, resource.versions[0])}/${name}/status`,
-      contentType: 'application/merge-patch+json',
-      // Neither to another object that has taken the name, nor to one whose spec has changed.
-      body: { metadata: { uid, resourceVersion }, status },
-      resource: `${resource.name}/status`,
-      discardBody: true,
-      signal,
-    });
-  } catch (error) {
-    // It was deleted meanwhile, and our watch will show it.
-    if (!isNotFoundOfObject(error)) throw error;
-  }
+  // Nor to a resource whose spec has changed.
+  await patchStatus(transport, resources.spec.resource, { name, uid, resourceVersion }, status, signal);
 }

@@ -1,26 +1,18 @@
-import { transitionsIn } from '../kube/conditions.ts';
+import { type StatusCondition, transitionsIn } from '../kube/conditions.ts';
 import { nameOfRegistration, type Registration } from './registration.ts';
 import type { PodOutcome, Tally } from './registration-tally.ts';
 
 /** The status of a registration, as docs/reference/crds.md describes it. */
 export interface RegistrationStatus {
   readonly observedGeneration: number;
-  readonly conditions: readonly StatusCondition[];
+  readonly conditions: readonly RegistrationCondition[];
   readonly podsSelected: number;
   readonly namesGiven: number;
   readonly failureCount: number;
   readonly failures: readonly { readonly pod: string; readonly reason: string; readonly message: string }[];
 }
 
-export interface StatusCondition {
-  readonly type: 'Ready' | 'TemplateInvalid' | 'Conflicting';
-  readonly status: 'True' | 'False';
-  readonly reason: string;
-  readonly message: string;
-  readonly observedGeneration: number;
-  /** RFC 3339, when `status` changed last. */
-  readonly lastTransitionTime: string;
-}
+export type RegistrationCondition = StatusCondition<'Ready' | 'TemplateInvalid' | 'Conflicting'>;
 
 /** So many pods that get no name are examples. */
 const mostExamples = 5;
@@ -56,11 +48,11 @@ export function registrationStatus(
   const times = transitionsIn(observed);
   const { generation } = registration;
   const condition = (
-    type: StatusCondition['type'],
-    status: StatusCondition['status'],
+    type: RegistrationCondition['type'],
+    status: RegistrationCondition['status'],
     reason: string,
     message: string,
-  ): StatusCondition => {
+  ): RegistrationCondition => {
     const lastTransitionTime = times.get(`${type}=${status}`) ?? now;
     return {
       type,
@@ -95,7 +87,7 @@ export function registrationStatus(
     failures: examples,
   };
 
-  function readiness(): StatusCondition {
+  function readiness(): RegistrationCondition {
     if (!grant.ok) return condition('Ready', 'False', grant.reason, grant.message);
     const [first] = examples;
     if (first) {

@@ -1,5 +1,16 @@
 import { isJsonObject, type JsonObject } from '../../spiffe/json.ts';
 
+/** A condition that we write, with one of some types. */
+export interface StatusCondition<Type extends string> {
+  readonly type: Type;
+  readonly status: 'True' | 'False';
+  readonly reason: string;
+  readonly message: string;
+  readonly observedGeneration: number;
+  /** RFC 3339, when `status` changed last. */
+  readonly lastTransitionTime: string;
+}
+
 /** The conditions of a status, which may be of another version or written by somebody else. */
 function conditionsIn(status: unknown): readonly JsonObject[] {
   const { conditions } = isJsonObject(status) ? status : {};

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import type { Membership } from './membership.ts';
 
 /**
  * The replicas in the order in which they may do a piece of work, by rendezvous hashing: each replica computes the
@@ -13,4 +14,9 @@ export function ranking(item: string, replicas: readonly string[]): readonly str
     .map((replica) => ({ replica, weight: hash('sha256', `${replica}\0${item}`, 'hex') }))
     .sort((a, b) => (a.weight < b.weight ? 1 : a.weight > b.weight ? -1 : 0))
     .map(({ replica }) => replica);
+}
+
+/** The rank of this replica among those that live, for a key. */
+export function ownRank({ self, members }: Pick<Membership, 'self' | 'members'>): (key: string) => number {
+  return (key) => ranking(key, members()).indexOf(self);
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { makeRoomForNew } from '../../client/room-for-new.ts';
 import type { Health, HealthReport } from './health.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -68,27 +69,6 @@ export async function serveObservability({
   const { port } = server.address() as AddressInfo;
   const host = address.host === '' ? 'localhost' : address.host;
   return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port, closed };
-}
-
-/** More than all probes and scrapers of a cluster keep open. */
-const mostConnections = 64;
-
-/**
- * Bounds the connections at the cost of the oldest. A client with many open ones must not keep kubelet's next probe out: a
- * pod whose probes fail is restarted.
- */
-function makeRoomForNew(server: Server): void {
-  // Sets keep insertion order, so the first one is the oldest.
-  const open = new Set<Socket>();
-  server.on('connection', (socket) => {
-    const [oldest] = open;
-    if (oldest && open.size >= mostConnections) {
-      open.delete(oldest);
-      oldest.destroy();
-    }
-    open.add(socket);
-    socket.once('close', () => open.delete(socket));
-  });
 }
 
 function closeNow(server: Server): void {

@@ -1,7 +1,7 @@
 import type { LastPublished } from '../authority/holder.ts';
 import type { PoolView } from '../authority/view.ts';
 import { createInformer, type Informer } from '../kube/informer.ts';
-import { ranking } from '../kube/ranking.ts';
+import { ownRank } from '../kube/ranking.ts';
 import { bundleName, bundlesOf } from '../trust/bundle.ts';
 import {
   type ConfigMapPublisher,
@@ -62,7 +62,7 @@ export function createPublishing(
     ...shared,
     pool,
     takeoverDelayMs: config.takeoverDelayMs,
-    rankFor: (name: string) => ranking(name, membership.members()).indexOf(membership.self),
+    rankFor: ownRank(membership),
   };
   const publisher = createTrustBundlePublisher({
     ...common,

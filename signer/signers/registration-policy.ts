@@ -1,7 +1,7 @@
 import type { RegistrationPolicy } from '../identity/guard-rails.ts';
 import { policyName } from '../identity/registration-specs.ts';
 import type { Informer } from '../kube/informer.ts';
-import { ranking } from '../kube/ranking.ts';
+import { ownRank } from '../kube/ranking.ts';
 import { resourcePath } from '../kube/resources.ts';
 import { pauseWith } from '../kube/time.ts';
 import { createKeeper } from '../trust/keeper.ts';
@@ -30,7 +30,7 @@ export function createRegistrationPolicy(
   const keeper = createKeeper(
     {
       membership,
-      rankFor: (name) => ranking(name, membership.members()).indexOf(membership.self),
+      rankFor: ownRank(membership),
       takeoverDelayMs: config.takeoverDelayMs,
       time,
       log,

@@ -8,11 +8,10 @@ import { nameOfRegistration, type Registration } from '../identity/registration.
 import type { FollowedRegistration } from '../identity/registration-specs.ts';
 import { type RegistrationStatus, registrationStatus } from '../identity/registration-status.ts';
 import { createTallies, type PodOutcome } from '../identity/registration-tally.ts';
-import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { conditionIn } from '../kube/conditions.ts';
 import type { Informer } from '../kube/informer.ts';
-import { ranking } from '../kube/ranking.ts';
-import { resourcePath } from '../kube/resources.ts';
+import { patchStatus } from '../kube/patch-status.ts';
+import { ownRank } from '../kube/ranking.ts';
 import { pauseWith } from '../kube/time.ts';
 import { createKeeper } from '../trust/keeper.ts';
 import type { Part } from './profile.ts';
@@ -59,7 +58,7 @@ export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
   const keeper = createKeeper(
     {
       membership,
-      rankFor: (name) => ranking(name, membership.members()).indexOf(membership.self),
+      rankFor: ownRank(membership),
       takeoverDelayMs: never,
       time,
       log,
@@ -102,22 +101,8 @@ export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
     const found = find(name);
     if (!found) return;
     const { registration, resource } = found;
-    const collection = resourcePath(resource, resource.versions[0], registration.namespace);
-    try {
-      await transport.request({
-        method: 'PATCH',
-        path: `${collection}/${registration.name}/status`,
-        contentType: 'application/merge-patch+json',
-        // With the UID, nothing is written to another object that has taken the name.
-        body: { metadata: { uid: registration.uid }, status: desired(registration) },
-        resource: `${resource.name}/status`,
-        discardBody: true,
-        signal,
-      });
-    } catch (error) {
-      // It was deleted, and our watch will show it.
-      if (!isNotFoundOfObject(error)) throw error;
-    }
+    const { namespace, name: named, uid } = registration;
+    await patchStatus(transport, resource, { namespace, name: named, uid }, desired(registration), signal);
   }
 
   function lookAtAll(): void {

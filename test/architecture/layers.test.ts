@@ -25,7 +25,7 @@ const mayUse: Record<string, readonly string[]> = {
     ...['signer/authority', 'signer/identity', 'signer/kube', 'signer/observe'],
     ...['workload', 'workload/api', 'client', ...library],
   ],
-  'signer/observe': ['spiffe/pki'],
+  'signer/observe': ['client', 'spiffe/pki'],
   'signer/kube': ['client', ...library],
   'signer/identity': kube,
   'signer/authority': kube,

@@ -53,7 +53,7 @@ test('the helper loads YAML, HTTP and HTTPS only where its configuration needs t
   const loaded = new Set(
     ['parse-config', 'run'].flatMap((part) => [...loadedBy(`workload/helper/${part}.ts`)]),
   );
-  assert.ok(loaded.has('workload/x509-source.ts') && loaded.has('workload/helper/write-files.ts'));
+  assert.ok(loaded.has('workload/x509-source.ts') && loaded.has('workload/write-files.ts'));
   const unwanted = ['yaml', 'node:http', 'node:https', 'node:http2', '@grpc/grpc-js'].filter((one) =>
     loaded.has(one),
   );

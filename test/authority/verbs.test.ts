@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { readAuthority } from '../../signer/authority/authority.ts';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
@@ -30,8 +31,8 @@ const poolWith = (...records: AuthorityRecord[]): PoolDocument => newPool(trustD
 const stateOf = ({ authorities }: PoolDocument, id: string) =>
   authorities.find((each) => each.id === id)?.state;
 
-async function prepared(id: string): Promise<AuthorityRecord> {
-  const made = await createAuthority({ id, trustDomain, now: now - day });
+async function prepared(id: string, at = now - day): Promise<AuthorityRecord> {
+  const made = await createAuthority({ id, trustDomain, now: at });
   const { publishedAt: _, activatedAt: __, ...rest } = made;
   return { ...rest, state: 'prepared' };
 }
@@ -139,6 +140,58 @@ describe('remove', () => {
     const root = rootOf(unsigned) ?? '';
     const result = applyVerb(document, 'remove', 'ca-2', { ...facts, published: new Set([root]) });
     assert.ok(!result.ok && result.what.includes('still in the ClusterTrustBundle'));
+  });
+});
+
+describe('an authority in reserve', () => {
+  const old = async (id: string) => {
+    const made = await prepared(id, now - 365 * day + 1_800);
+    return { ...made, state: 'trusted' as const, publishedAt: rfc3339(now - 100 * day) };
+  };
+
+  it('is not ready when its certificate ends within an hour: taint leaves it, and a rotation prepares another', async () => {
+    const pool = poolWith(await old('ca-2'));
+    const { document, notes } = changed(pool, 'taint', 'ca-1');
+    assert.equal(stateOf(document, 'ca-1'), 'active');
+    assert.match(notes.join(), /prepare another one/);
+    assert.deepEqual(nextStep(pool, 'X509', facts), { kind: 'prepare' });
+  });
+
+  it('is not ready as long as its root is not in the ClusterTrustBundle', () => {
+    const pool = poolWith(second('trusted'));
+    const unseen = { ...facts, published: new Set([rootOf(first) ?? '']) };
+    const result = applyVerb(pool, 'activate', 'ca-2', unseen);
+    assert.ok(!result.ok && result.what.includes('not in the ClusterTrustBundle yet'));
+    const tainted = applyVerb(pool, 'taint', 'ca-1', unseen);
+    assert.ok(tainted.ok && stateOf(tainted.document, 'ca-2') === 'trusted');
+    const seen = { ...facts, published: new Set([rootOf(first) ?? '', rootOf(unsigned) ?? '']) };
+    assert.ok(applyVerb(pool, 'activate', 'ca-2', seen).ok);
+  });
+
+  it('is not ready where a JWT key has no publishedAt, as the signer would not use it', async () => {
+    const { publishedAt: _, ...key } = await createJwtAuthority({ key: 'es256', now, id: 'jwt-2' });
+    const pool = newPool(trustDomain, first, { ...key, state: 'trusted' });
+    const result = applyVerb(pool, 'activate', 'jwt-2', facts);
+    assert.ok(
+      !result.ok && /does not say since when the key of authority jwt-2 is published/.test(result.what),
+    );
+    assert.deepEqual(nextStep(pool, 'JWT-ES256', facts), { kind: 'prepare' });
+  });
+});
+
+describe('the next CA', () => {
+  it('may sign the DNS names of the active one, with a key of its type', async () => {
+    const dns = await createAuthority({
+      ...{ id: 'dns-1', trustDomain: undefined, now, keyType: 'ecdsa-p384' },
+      permittedDnsNames: ['svc'],
+    });
+    const { trustDomain: _, ...pool } = newPool(trustDomain, dns);
+    const result = await prepareAuthority(pool, { kind: 'X509', now });
+    assert.ok(result.ok);
+    const next = readAuthority(result.document.authorities[1] as AuthorityRecord, 'authority', undefined);
+    assert.ok(next.ok);
+    assert.equal(next.authority.keyType, 'ECDSA P-384');
+    assert.deepEqual(next.authority.dnsConstraints, [{ permitted: ['svc'], excluded: [] }]);
   });
 });
 

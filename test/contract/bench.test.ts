@@ -46,6 +46,16 @@ test('the bench measures every figure', async (t) => {
     /^bundle, p50 and p99/,
     /^RSS under 3 s of load/,
     /^tokens, connections/,
+    /^FetchX509SVID, \d+ callers/,
+    /^FetchX509SVID, per CPU second/,
+    /^FetchX509SVID, p50 and p99/,
+    /^rotation, last of \d+ streams/,
+    /^RSS of the Workload API at rest/,
+    /^RSS with \d+ streams/,
+    /^FetchJWTSVID, cached/,
+    /^FetchJWTSVID, a new audience/,
+    /^mTLS handshakes/,
+    /^kubespiffe dev, from its start/,
   ];
   for (const kind of kinds) {
     const found = figures.filter(({ figure }) => kind.test(figure));

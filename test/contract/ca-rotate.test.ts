@@ -212,6 +212,25 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.ok((await namesIn('roots')).includes('ca-4'));
   });
 
+  it('rotate: lets one of two that are ready sign, and keeps the other one', async () => {
+    for (const id of ['ca-6', 'ca-7']) {
+      for (const args of [
+        ['prepare', '--ca-id', id],
+        ['trust', id],
+      ])
+        assert.equal((await ca(...args)).code, 0);
+    }
+    await waitFor('both to be ready', async () => {
+      const { authorities: all } = JSON.parse((await ca('status', '-o', 'json', ...timing)).stdout);
+      const next = all.filter(({ id }: { id: string }) => ['ca-6', 'ca-7'].includes(id));
+      return next.every(({ readyFrom }: { readyFrom: number }) => readyFrom <= Date.now() / 1000);
+    });
+    const { code, stdout, stderr } = await ca('rotate', ...timing);
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout.match(/-> active/g)?.length, 1, stdout);
+    assert.deepEqual([await stateOf('ca-6'), await stateOf('ca-7')].sort(), ['active', 'trusted']);
+  });
+
   it('two operators who rotate at the same time make one new authority', async () => {
     const before = (await authorities()).filter(({ kind }) => kind === 'JWT-ES256').length;
     const both = await Promise.all([1, 2].map(() => ca('rotate', '--type', 'es256')));

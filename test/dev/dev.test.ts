@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
+import { createLocalJWKSet, jwtVerify } from 'jose';
 import { askDev } from '../../dev/control.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
@@ -132,7 +133,11 @@ describe('kubespiffe dev', () => {
       const { token } = await tokens.get('https://db');
       assert.equal(validateJwtSvid(token, 'https://db', bundles).id.uri, uri, path);
       const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
-      assert.equal(claims.iss, JSON.parse(await read('/.well-known/openid-configuration')).issuer);
+      const discovery = JSON.parse(await read('/.well-known/openid-configuration'));
+      assert.equal(claims.iss, discovery.issuer);
+      const keys = createLocalJWKSet(JSON.parse(await get(discovery.jwks_uri, roots)));
+      const { payload } = await jwtVerify(token, keys, { audience: 'https://db', issuer: discovery.issuer });
+      assert.equal(payload.sub, uri);
     }
     await assert.rejects(
       createJwtSource({
@@ -316,12 +321,16 @@ describe('kubespiffe dev', () => {
     renameSync(place, `${place}-away`);
     writeFileSync(place, '');
     await waitFor('the warning', () =>
-      /could not be renewed: ENOTDIR|could not be renewed: EEXIST/.test(short.child.lastLines(50)),
+      /could not be renewed: .*(ENOTDIR|EEXIST)/.test(short.child.lastLines(50)),
     );
     rmSync(place);
     renameSync(`${place}-away`, place);
     await using source = await waitFor('a valid certificate', () => openX509Source(join(place, 'web')));
     await once(source.events, 'update', { signal: AbortSignal.timeout(20_000) });
+    await waitFor('no old key to be left', () => {
+      const entries = readdirSync(join(place, 'web'), { withFileTypes: true });
+      return entries.filter((each) => each.isDirectory()).length === 1;
+    });
     assert.equal(short.child.lastLines(1_000).match(/warning: certificates could not/g)?.length, 1);
   });
 

@@ -4,9 +4,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { judgesBinary } from './build.ts';
+import { run as runProgram } from './run.ts';
 
 /** What a judge says. `errors` is empty exactly when `ok`. */
 export interface Verdict {
@@ -273,15 +273,8 @@ async function parse(binary: string, questions: readonly Question[]): Promise<An
 
 /** Standard output of a judge that gave a verdict; throws where it was used wrongly. */
 async function run(binary: string, words: readonly string[], input = ''): Promise<string> {
-  const child = spawn(binary, words, { stdio: ['pipe', 'pipe', 'pipe'] });
-  const exit = new Promise<number | null>((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', resolve);
-  });
   // A judge that gives up before it has read all says why on standard error.
-  child.stdin.on('error', () => undefined);
-  child.stdin.end(input);
-  const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), exit]);
+  const { code, stdout, stderr } = await runProgram(binary, words, input);
   if (code !== 0 && code !== 1) throw new Error(`judges ${words[0]} exited with ${code}: ${stderr}`);
   return stdout;
 }

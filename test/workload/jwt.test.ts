@@ -260,7 +260,7 @@ describe('JwtSource', () => {
   let server: https.Server;
   let port: number;
   let asked: { path: string | undefined; body: string; authenticated: boolean }[] = [];
-  let answer: (audience: string) => object | undefined;
+  let answer: (audience: string) => object | undefined | Promise<object>;
   before(async () => {
     const volume = newVolume(folder, {
       'credentials.pem': (await credentialsFor(webId, world.ca)).pem,
@@ -275,7 +275,7 @@ describe('JwtSource', () => {
         const { authorized = false } = request.socket as { authorized?: boolean };
         asked.push({ path: request.url, body, authenticated: authorized });
         const form = body.startsWith('{') ? JSON.parse(body) : Object.fromEntries(new URLSearchParams(body));
-        const given = answer(form.audience);
+        const given = await answer(form.audience);
         response.statusCode = given ? 200 : 503;
         response.end(given ? JSON.stringify(given) : '{"error":"server_error","error_description":"later"}');
       },
@@ -295,7 +295,7 @@ describe('JwtSource', () => {
     issued_token_type: 'urn:ietf:params:oauth:token-type:jwt',
   });
   let skewMs = 0;
-  function newSource(path = '/jwt-svid') {
+  function newSource(path = '/jwt-svid', signal?: AbortSignal) {
     asked = [];
     skewMs = 0;
     answer = (wanted) => given(tokenFor(key, { aud: [wanted] }));
@@ -303,6 +303,7 @@ describe('JwtSource', () => {
       endpoint: `https://localhost:${port}${path}`,
       credential: { source },
       now: () => Date.now() + skewMs,
+      ...(signal && { signal }),
     });
   }
 
@@ -346,6 +347,31 @@ describe('JwtSource', () => {
       message: /holds no ServiceAccount token/,
     });
   });
+
+  for (const how of ['its signal', 'its disposal'] as const) {
+    it(`says when it got a token, and is ended by ${how}`, async () => {
+      const ending = new AbortController();
+      const tokens = newSource('/jwt-svid', ending.signal);
+      let updates = 0;
+      tokens.events.on('update', () => {
+        updates += 1;
+      });
+      for (const each of ['a', 'a', 'b']) await tokens.get(each);
+      assert.equal(updates, 2);
+      const { promise: reached, resolve } = Promise.withResolvers<void>();
+      answer = () => {
+        resolve();
+        // The request is still open when the source ends.
+        return new Promise(() => undefined);
+      };
+      const open = assert.rejects(tokens.get('c'), { name: 'AbortError' });
+      await reached;
+      if (how === 'its signal') ending.abort();
+      else await tokens[Symbol.asyncDispose]();
+      await open;
+      await assert.rejects(tokens.get('a'), { name: 'AbortError' });
+    });
+  }
 
   it('keeps a token until half of its life, then asks for a new one', async () => {
     const tokens = newSource();

@@ -17,7 +17,7 @@ import type { Terminal } from '../terminal.ts';
 interface Options extends ChangeOptions {
   type: AuthorityType;
   caId?: string;
-  keyType: AuthorityKeyType;
+  keyType?: AuthorityKeyType;
   lifetime: string;
 }
 
@@ -43,7 +43,9 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
     .addOption(typeOption())
     .option('--ca-id <id>', 'Id of the new authority. (default: the next number)')
     .addOption(
-      new Option('--key-type <type>', 'Key of a CA.').choices([...authorityKeyTypes]).default('ecdsa-p256'),
+      new Option('--key-type <type>', 'Key of a CA. (default: as of the active one)').choices([
+        ...authorityKeyTypes,
+      ]),
     )
     .option('--lifetime <duration>', 'Lifetime of a CA.', '8760h')
     .action(async (options: Options) => {
@@ -51,8 +53,8 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
         prepareAuthority(document, {
           kind: authorityTypes[options.type],
           now,
-          keyType: options.keyType,
           lifetimeSeconds: parseSeconds(options.lifetime, '--lifetime'),
+          ...(options.keyType && { keyType: options.keyType }),
           ...(options.caId !== undefined && { id: options.caId }),
         }),
       );

@@ -55,9 +55,12 @@ export function caRotate(parent: Command, terminal: Terminal): Command {
 
 async function rotate(terminal: Terminal, options: Options): Promise<void> {
   const kind = authorityTypes[options.type];
+  // What else could be activated, such as a CA in reserve, is for the next rotation.
+  let hasSwitched = false;
   for (;;) {
     const { document, facts } = await readPool(options, terminal);
     const step = nextStep(document, kind, facts);
+    if (hasSwitched && !(step.kind === 'wait' && step.for === 'retire')) return;
     if (options.dryRun === 'server') return terminal.out(`next: ${describeStep(step, facts.now)}\n`);
     if (step.kind === 'wait') {
       if (!options.wait || step.for === 'retire') {
@@ -67,7 +70,9 @@ async function rotate(terminal: Terminal, options: Options): Promise<void> {
       await waitUntil(step.until - facts.now);
     } else {
       printChange(terminal, options, await changePool(options, terminal, take(kind)));
-      if (step.kind === 'change' && step.verb === 'retire') return;
+      if (step.kind !== 'change') continue;
+      if (step.verb === 'retire') return;
+      hasSwitched ||= step.verb === 'activate';
     }
   }
 }

@@ -99,8 +99,12 @@ async function waitUntilSafe(
     const outcome = applyVerb(document, verb, authority, facts);
     if (!record || !outcome.ok || outcome.consequence === undefined) return;
     const until = safeFrom(verb, record, document, facts) ?? facts.now;
-    if (!Number.isFinite(until) || record.state === 'active') {
+    if (record.state === 'active') {
       throw new CliError('POOL_INVALID', outcome.consequence, 'make another authority active first');
+    }
+    if (!Number.isFinite(until)) {
+      const hint = 'use --force once what it signed has ended';
+      throw new CliError('POOL_INVALID', outcome.consequence, hint);
     }
     terminal.err(
       `waiting until ${timeText(until)} (${span(until - facts.now)}) for authority ${authority}\n`,

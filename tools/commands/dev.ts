@@ -58,6 +58,9 @@ export function dev(parent: Command, terminal: Terminal, done: (exitCode: number
         const started = await startDev(read, stopping.signal);
         terminal.out(describe(started, options));
         await started.run();
+      } catch (error) {
+        // Ended while it started.
+        if (!stopping.signal.aborted) throw error;
       } finally {
         stop();
       }

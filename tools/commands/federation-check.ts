@@ -77,7 +77,8 @@ async function check(terminal: Terminal, url: string, options: Options): Promise
     signal: new AbortController().signal,
   });
   if (!fetched.ok) {
-    const hint = 'check the URL, --profile, and what the endpoint is verified by';
+    const hint =
+      'check the URL, --profile, and what the endpoint is verified by; --allow-addresses permits addresses of this machine and its link';
     throw new CliError('BUNDLE_UNREACHABLE', fetched.reason, hint);
   }
   const bundle = readForeignBundle(fetched.value.document ?? '', trustDomain, now);

@@ -46,7 +46,8 @@ export function followEndpointBundle(
     const fetched: Result<Buffer> =
       roots.length === 0
         ? failure(`there is no root of ${trustDomain} to verify it by`)
-        : await fetchFromEndpoint({ url, profile, maxRedirects: 0, timeoutMs, env });
+        : await fetchFromEndpoint({ url, profile, maxRedirects: 0, timeoutMs, env, signal });
+    if (signal.aborted) return retryMs;
     const bundle = fetched.ok ? parseSpiffeBundle(fetched.value.toString('utf8')) : fetched;
     if (!bundle.ok) {
       if (bundle.reason !== reported) {

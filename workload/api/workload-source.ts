@@ -19,7 +19,7 @@ export interface WorkloadSourceNeeds {
   /** Further bundles: those of federated trust domains, and the JWT keys of the own one. */
   readonly bundles: readonly BundleSource[];
   /** Where the JWT-SVIDs of a credential come from. Undefined where the workload gets none. */
-  readonly tokensOf: ((credential: X509Source) => JwtSource) | undefined;
+  readonly tokensOf: ((credential: X509Source) => Pick<JwtSource, 'get' | 'events'>) | undefined;
   readonly onProblem: (problem: KubespiffeError) => void;
 }
 

@@ -38,7 +38,8 @@ export function parseHcl(source: string): Result<Tree> {
       if (is(key, ',')) continue;
       if (key.kind !== 'word' && key.kind !== 'text') unexpected(key, 'a key');
       // A block, such as `health_checks { … }`, has no "=".
-      if (!is(peek(), '{') && !is(next(), '=')) unexpected(peek(), `"=" after ${key.value}`);
+      const mark = peek();
+      if (!is(mark, '{') && !is(next(), '=')) unexpected(mark, `"=" after ${key.value}`);
       const value = readValue(depth);
       const earlier = members.get(key.value);
       const areBlocks = typeof earlier === 'object' && typeof value === 'object';

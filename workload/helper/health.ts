@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { makeRoomForNew } from '../../client/room-for-new.ts';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import type { HealthConfig } from './config.ts';
 
@@ -26,16 +27,15 @@ export async function serveHealth(
   signal: AbortSignal,
 ): Promise<void> {
   const isReady = () => state.isWritten && Date.now() / 1000 < (state.notAfter ?? 0);
-  const server = createServer((request, response) => {
+  const limits = { headersTimeout: 5_000, requestTimeout: 5_000, connectionsCheckingInterval: 2_500 };
+  const server = createServer(limits, (request, response) => {
     const path = request.url?.split('?')[0];
     const isKnown = path === livePath || path === readyPath;
     const status = isKnown ? (path === livePath || isReady() ? 200 : 503) : 404;
     response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
     response.end(isKnown ? JSON.stringify({ ready: isReady(), ...state }) : '{}');
   });
-  server.headersTimeout = 5_000;
-  server.requestTimeout = 5_000;
-  server.maxConnections = 16;
+  makeRoomForNew(server);
   server.listen({ port, signal });
   try {
     await once(server, 'listening');

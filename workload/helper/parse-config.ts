@@ -30,11 +30,12 @@ export async function parseConfig(file: string, text: string, options: ParseOpti
 const invalid = (file: string, mistakes: readonly Mistake[]): KubespiffeError =>
   new KubespiffeError(
     'CONFIG_INVALID',
-    mistakes.map(({ place, message }) => `${file}: ${place} ${message}`).join('\n'),
+    mistakes.map(({ place, message }) => `${file}: ${place} ${message}`).join(';\n'),
+    { hint: 'correct the file; docs/guides/helper.md shows what it may contain' },
   );
 
 async function parseTree(file: string, text: string): Promise<Tree> {
-  if (/^\s*\{|^["']?(?:apiVersion|kind)["']?\s*:/m.test(text)) return parseYaml(file, text);
+  if (/^\s*\{/.test(text) || /^["']?(?:apiVersion|kind)["']?\s*:/m.test(text)) return parseYaml(file, text);
   const read = parseHcl(text);
   if (read.ok) return read.value;
   const yaml = `apiVersion: ${header.apiVersion} and kind: ${header.kind}`;

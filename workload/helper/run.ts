@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { writeFiles } from '../write-files.ts';
 import type { HelperConfig } from './config.ts';
 import { createRenderer, type Rendered } from './content.ts';
 import type { HelperState } from './health.ts';
 import { reload } from './reload.ts';
 import { type HelperSource, openSource } from './source.ts';
-import { writeFiles } from './write-files.ts';
 
 export interface HelperNeeds {
   /** Takes one line for each thing that was done. */
@@ -28,6 +28,7 @@ const retryMs = 1_000;
 const longestRetryMs = 30_000;
 /** A program that starts beside the helper may not be there yet: so many failures of a reload are no problem, which is 7 s. */
 const patientTries = 3;
+const unwritableHint = 'mount a folder that the helper may write to, such as an emptyDir with medium Memory';
 /** A longer timer would fire at once. */
 const longestMs = 2 ** 31 - 1;
 
@@ -113,7 +114,7 @@ function createStep(
     }));
     const problem = found.find((one) => one.status === 'rejected')?.reason;
 
-    if (await writeFiles(folder, files)) {
+    if (await writeFiles(folder, files, unwritableHint)) {
       log(`wrote the files in ${folder}: ${svid.id.uri}, certificate valid until ${rfc3339(svid.notAfter)}`);
       mustReload = !once;
     }

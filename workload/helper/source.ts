@@ -84,19 +84,14 @@ async function openFolder(
   if (endpoint && wanted.keys) {
     const { followEndpointBundle } = await import('../api/token-endpoint.ts');
     const keys = followEndpointBundle({ endpoint, own, env }, signal);
-    await Promise.race([
-      once(keys.events, 'update'),
-      once(keys.events, 'problem').then(([one]) => onProblem(one)),
-    ]);
+    const first = (name: 'update' | 'problem') => once(keys.events, name, { signal });
+    const [problem] = await Promise.race([first('update'), first('problem')]);
+    if (problem) onProblem(problem);
     bundles.push(keys);
   }
   if (!endpoint || !wanted.tokens) return { own, bundles, tokens: undefined };
-  const { createJwtSource } = await import('../jwt-source.ts');
-  const credential = tokenFile
-    ? { tokenFile, bundles: own, trustDomain: own.svid.id.trustDomain }
-    : { source: own };
-  const url = new URL(tokenFile ? '/token' : '/jwt-svid', endpoint);
-  return { own, bundles, tokens: createJwtSource({ endpoint: url, credential, env }) };
+  const { tokensFromEndpoint } = await import('../api/token-endpoint.ts');
+  return { own, bundles, tokens: tokensFromEndpoint(own, { endpoint, tokenFile, env }) };
 }
 
 async function connectSocket(

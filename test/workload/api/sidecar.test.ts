@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { connectX509Source } from '../../../workload/workload-api.ts';
 import { type Child, startChild, waitFor } from '../../cluster/process.ts';
 import { type Judges, openJudges } from '../../judges/judges.ts';
 import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
@@ -88,6 +90,26 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
+  it('pushes a renewal of the volume within a second', async () => {
+    const volume = await volumeOf(webId);
+    const renewals = await Promise.all(Array.from({ length: 5 }, () => credentialsFor(webId, home)));
+    await serving(['--credentials', volume], async ({ uri, child }) => {
+      await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
+      await using source = await connectX509Source(uri);
+      const took: number[] = [];
+      for (const { pem, chainPem } of renewals) {
+        const startedAt = performance.now();
+        const updated = once(source.events, 'update', { signal: AbortSignal.timeout(10_000) });
+        swap(volume, { 'credentials.pem': pem, 'roots.pem': home.pem });
+        await updated;
+        took.push(performance.now() - startedAt);
+        assert.equal(source.svid.chainPem, chainPem);
+      }
+      // The median, as the machine may stand still for a moment.
+      assert.ok((took.toSorted((a, b) => a - b)[2] ?? 0) < 1_000, took.join());
+    });
+  });
+
   it('gives several identities with their hints, and the roots of a federated trust domain', async () => {
     const roots = newVolume(folder, { 'partner.pem': partner.pem });
     const args = [
@@ -151,6 +173,11 @@ describe('kubespiffe workload-api', () => {
   const wrong: [string, string[], RegExp][] = [
     ['an address that is none', ['--socket', 'agent.sock'], /an address is unix:\/\/\/absolute\/path/],
     ['an address for the whole network', ['--socket', 'tcp://0.0.0.0:80'], /not an address of loopback/],
+    [
+      'a path that is too long for a socket',
+      ['--socket', `unix:///${'a'.repeat(108)}`],
+      /a socket has at most 107/,
+    ],
     ['several identities without hints', ['--credentials', 'a', '--credentials', 'b'], /need hints/],
     ['several identities with the same hint', ['--credentials', 'a=x', '--credentials', 'b=x'], /need hints/],
     ['a token without an endpoint', ['--token', 'token'], /--token is for --token-endpoint/],

@@ -10,7 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -169,6 +169,26 @@ describe('kubespiffe helper', () => {
     assert.equal(error.code, 'SVID_INVALID');
     assert.match(error.message, /credentials\.pem in .*none: credentials\.pem cannot be read \(ENOENT\)/);
     assert.equal(existsSync(join(shop.folder, 'never')), false);
+  });
+
+  it('answers probes although somebody else keeps many connections open', async () => {
+    const [port = 0] = await freePorts(1);
+    const { config, written } = await setUp(`health: { port: ${port} }`);
+    const helper = shop.follow(config);
+    const idle: Socket[] = [];
+    try {
+      await written(helper);
+      for (let count = 0; count < 100; count += 1) {
+        const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+        idle.push(socket);
+        await once(socket, 'connect');
+      }
+      const answer = await fetch(`http://127.0.0.1:${port}/live`, { signal: AbortSignal.timeout(3_000) });
+      assert.equal(answer.status, 200);
+    } finally {
+      for (const socket of idle) socket.destroy();
+      await helper.stop();
+    }
   });
 
   it('ends where the port of the health endpoint is in use', async () => {

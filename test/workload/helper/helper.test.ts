@@ -14,7 +14,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { readFiles } from '../../../workload/files.ts';
-import { writeFiles } from '../../../workload/helper/write-files.ts';
+import { writeFiles } from '../../../workload/write-files.ts';
 import { startChild, waitFor } from '../../cluster/process.ts';
 import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
 import { type Credentials, credentialsFor, newVolume, swap } from '../credentials.ts';

@@ -114,15 +114,24 @@ describe('a configuration of spiffe-helper', () => {
     );
   });
 
-  it('may have blocks in place of a list', async () => {
-    const blocks =
-      'jwt_svids { jwt_audience = "a", jwt_svid_file_name = "a" }\njwt_svids {\n jwt_audience = "b"\n jwt_svid_file_name = "b"\n}\n';
-    const { config } = await read(`cert_dir = "certs"\n${blocks}`);
-    assert.deepEqual(
-      config.files.map(({ name, content }) => [name, content]),
-      ['a', 'b'].map((one) => [one, { kind: 'jwtSvid', audience: [one] }]),
-    );
-  });
+  for (const [what, text] of [
+    [
+      'blocks in place of a list',
+      'jwt_svids { jwt_audience = "a", jwt_svid_file_name = "a" }\njwt_svids {\n jwt_audience = "b"\n jwt_svid_file_name = "b"\n}\n',
+    ],
+    [
+      'a list with a line for each brace',
+      'jwt_svids = [\n  {\n    jwt_audience = "a"\n    jwt_svid_file_name = "a"\n  },\n{\n jwt_audience = "b"\n jwt_svid_file_name = "b"\n}\n]\n',
+    ],
+  ] as const) {
+    it(`may have ${what}`, async () => {
+      const { config } = await read(`cert_dir = "certs"\n${text}`);
+      assert.deepEqual(
+        config.files.map(({ name, content }) => [name, content]),
+        ['a', 'b'].map((one) => [one, { kind: 'jwtSvid', audience: [one] }]),
+      );
+    });
+  }
 
   it('reports omit_expired', async () => {
     assert.match(
@@ -157,6 +166,7 @@ describe('a configuration of spiffe-helper', () => {
       'cert_dir = "a"\njwt_svids = [{jwt_audience="a"}',
       'line 2: "," or "]" is expected, not "the end of the file"',
     ],
+    ['a key without its "="', 'cmd "x"\ncert_dir = "a"', 'line 1: "=" after cmd is expected, not "x"'],
     ['lists in lists without end', `a = ${'['.repeat(100_000)}`, 'less depth is expected'],
   ] as const) {
     it(`is refused with ${what}`, async () => {

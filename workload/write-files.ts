@@ -11,8 +11,8 @@ import {
   stat,
   symlink,
 } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
+import { basename, dirname, join } from 'node:path';
+import { KubespiffeError, messageOf } from '../spiffe/errors.ts';
 
 /** A file to write. */
 export interface FileToWrite {
@@ -30,11 +30,16 @@ const permissions = 0o777;
 /**
  * Replaces the files of a folder, all at one moment, as kubelet does in its volumes: they are written into a new folder
  * below it, and then the symbolic link `..data` is swapped to that. Each name is a link to `..data/name`. After a failure
- * the old files are all there. The helper is the only writer of the folder.
+ * the old files are all there. Nothing else writes into the folder.
  *
+ * @param hint what to do where it cannot be written.
  * @returns whether something has changed. @throws KubespiffeError FILE_UNWRITABLE
  */
-export async function writeFiles(folder: string, files: readonly FileToWrite[]): Promise<boolean> {
+export async function writeFiles(
+  folder: string,
+  files: readonly FileToWrite[],
+  hint?: string,
+): Promise<boolean> {
   const data = join(folder, '..data');
   let fresh: string | undefined;
   try {
@@ -54,8 +59,8 @@ export async function writeFiles(folder: string, files: readonly FileToWrite[]):
     return !isSame;
   } catch (error) {
     if (fresh !== undefined) await rm(fresh, { recursive: true, force: true }).catch(() => undefined);
-    const hint = 'mount a folder that the helper may write to, such as an emptyDir with medium Memory';
-    throw new KubespiffeError('FILE_UNWRITABLE', `${folder}: ${messageOf(error)}`, { hint });
+    const options = hint === undefined ? {} : { hint };
+    throw new KubespiffeError('FILE_UNWRITABLE', `${folder}: ${messageOf(error)}`, options);
   }
 }
 
@@ -86,7 +91,8 @@ async function linkTo(folder: string, name: string): Promise<void> {
 }
 
 async function replaceLink(target: string, path: string): Promise<void> {
-  const temporary = `${path}_tmp`;
+  // No file is configured with two dots at its beginning.
+  const temporary = join(dirname(path), `..${basename(path)}_tmp`);
   await rm(temporary, { force: true });
   await symlink(target, temporary);
   await rename(temporary, path);
