@@ -21,13 +21,16 @@ import {
   ServerInterceptingCall,
 } from '@grpc/grpc-js';
 import { fastify } from 'fastify';
-import { Agent, request as undiciRequest } from 'undici';
+import { Agent, fetch as undiciFetch, request as undiciRequest } from 'undici';
+import { createWorkloadSource } from '../../workload/api/workload-source.ts';
 import { exactly, memberOf, oneOf } from '../../workload/authorize.ts';
 import { PeerRefusedError } from '../../workload/peer-refused.ts';
 import { createTlsClient } from '../../workload/tls-client.ts';
 import { peerIdOf } from '../../workload/tls-peer.ts';
 import { createMtlsServer, createTlsServer } from '../../workload/tls-server.ts';
+import { connectX509Source } from '../../workload/workload-api.ts';
 import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
+import { serve } from './api/client.ts';
 import { type Credentials, credentialsFor, newVolume, swap } from './credentials.ts';
 import { makeWorld, peerCases, type World, webId } from './peers.ts';
 
@@ -40,6 +43,9 @@ let world: World;
 let web: X509Source;
 let db: X509Source;
 let volumes: { readonly web: string; readonly db: string };
+/** The same identities as web and db, through a Workload API. */
+let fromSockets: { readonly web: X509Source; readonly db: X509Source };
+const opened: AsyncDisposable[] = [];
 
 const filesOf = ({ pem }: Credentials) => ({
   'credentials.pem': pem,
@@ -53,11 +59,26 @@ before(async () => {
     db: newVolume(folder, filesOf(await credentialsFor(dbId, world.ca))),
   };
   [web, db] = await Promise.all([openX509Source(volumes.web), openX509Source(volumes.db)]);
+  fromSockets = { web: await throughSocket(web), db: await throughSocket(db) };
+  opened.push(web, db);
 });
 after(async () => {
-  await Promise.all([web, db].map((source) => source?.[Symbol.asyncDispose]()));
+  for (const each of opened) await each[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
 });
+
+async function throughSocket(source: X509Source): Promise<X509Source> {
+  const workload = createWorkloadSource({
+    credentials: [{ source, hint: '' }],
+    bundles: [],
+    tokensOf: undefined,
+    onProblem: (problem) => assert.fail(problem.message),
+  });
+  const served = await serve({ source: workload });
+  const connected = await connectX509Source(served.uri);
+  opened.push(connected, served);
+  return connected;
+}
 
 /** Gives a source a new certificate with the same ID, and waits until it is in use. */
 async function rotate(source: X509Source, volume: string): Promise<void> {
@@ -303,52 +324,84 @@ describe('a TLS client', () => {
   });
 });
 
+/** Makes a server of a library with the options of TLS. */
+type Secure = <S extends tls.Server>(create: (options: tls.TlsOptions) => S) => S;
+
+/** How the two sides are secured, each with the ID that the server sees of the client. */
+interface Way {
+  readonly secure: Secure;
+  readonly client: (authorize: ReturnType<typeof exactly>) => ReturnType<typeof createTlsClient>;
+  readonly seen: string | undefined;
+}
+
+const mtlsOf = (server: () => X509Source, client: () => X509Source): Way => ({
+  secure: (create) => createMtlsServer(create, { source: server(), authorize: oneOf([webId]) }),
+  client: (authorize) => createTlsClient({ source: client(), authorize }),
+  seen: webId,
+});
+const ways: Readonly<Record<string, Way>> = {
+  'mTLS with files': mtlsOf(
+    () => db,
+    () => web,
+  ),
+  'mTLS with Workload APIs': mtlsOf(
+    () => fromSockets.db,
+    () => fromSockets.web,
+  ),
+  'TLS of the server alone': {
+    secure: (create) => createTlsServer(create, { source: db }),
+    client: (authorize) => createTlsClient({ bundles: web, authorize }),
+    seen: undefined,
+  },
+};
+
+/** New certificates for both sides, which every source has when this ends. */
+async function rotateBoth(): Promise<void> {
+  const sources = [fromSockets.web, fromSockets.db];
+  const updated = sources.map(({ events }) => once(events, 'update', { signal: AbortSignal.timeout(5_000) }));
+  await Promise.all([rotate(web, volumes.web), rotate(db, volumes.db), ...updated]);
+}
+
 /** Starts a server of a library, which answers with the ID of the client, and gives its port. */
-type Serve = (t: TestContext) => Promise<number>;
-const mtls = { authorize: oneOf([webId]) };
+type Serve = (t: TestContext, secure: Secure) => Promise<number>;
 const http2Socket = (request: http2.Http2ServerRequest) => request.stream.session?.socket ?? {};
 
 const servers: Readonly<Record<string, Serve>> = {
-  https: (t) =>
+  https: (t, secure) =>
     listen(
       t,
-      createMtlsServer(
-        (options) =>
-          https.createServer(options, (request, response) =>
-            response.end(String(peerIdOf(request.socket)?.uri)),
-          ),
-        { source: db, ...mtls },
+      secure((options) =>
+        https.createServer(options, (request, response) =>
+          response.end(String(peerIdOf(request.socket)?.uri)),
+        ),
       ),
     ),
-  http2: (t) =>
+  http2: (t, secure) =>
     listen(
       t,
-      createMtlsServer(
-        (options) =>
-          http2.createSecureServer({ ...options, allowHTTP1: true }, (request, response) => {
-            const socket = request.httpVersionMajor === 2 ? http2Socket(request) : request.socket;
-            response.end(String(peerIdOf(socket)?.uri));
-          }),
-        { source: db, ...mtls },
+      secure((options) =>
+        http2.createSecureServer({ ...options, allowHTTP1: true }, (request, response) => {
+          const socket = request.httpVersionMajor === 2 ? http2Socket(request) : request.socket;
+          response.end(String(peerIdOf(socket)?.uri));
+        }),
       ),
     ),
-  fastify: async (t) => {
+  fastify: async (t, secure) => {
     const app = fastify({
-      serverFactory: (handler) =>
-        createMtlsServer((options) => https.createServer(options, handler), { source: db, ...mtls }),
+      serverFactory: (handler) => secure((options) => https.createServer(options, handler)),
     });
-    app.get('/', (request) => peerIdOf(request.socket)?.uri);
+    app.get('/', (request) => String(peerIdOf(request.socket)?.uri));
     await app.listen({ port: 0, host: '127.0.0.1' });
     t.after(() => app.close());
     return (app.server.address() as AddressInfo).port;
   },
 };
 
-/** Asks a server with a library, twice, and with a new certificate of the client in between. */
-type Ask = (port: number, authorize: ReturnType<typeof exactly>) => Promise<string>;
+/** Asks a server with a library. */
+type Ask = (port: number, client: ReturnType<typeof createTlsClient>) => Promise<string>;
 const clients: Readonly<Record<string, Ask>> = {
-  https: async (port, authorize) => {
-    const agent = createTlsClient({ source: web, authorize }).httpsAgent({ keepAlive: true });
+  https: async (port, client) => {
+    const agent = client.httpsAgent({ keepAlive: true });
     try {
       const [response] = await once(https.get({ host: '127.0.0.1', port, agent }), 'response');
       return await text(response);
@@ -356,8 +409,7 @@ const clients: Readonly<Record<string, Ask>> = {
       agent.destroy();
     }
   },
-  http2: async (port, authorize) => {
-    const client = createTlsClient({ source: web, authorize });
+  http2: async (port, client) => {
     const session = http2.connect(`https://127.0.0.1:${port}`, {
       createConnection: () => client.connect({ host: '127.0.0.1', port, ALPNProtocols: ['h2'] }),
     });
@@ -370,8 +422,8 @@ const clients: Readonly<Record<string, Ask>> = {
       session.destroy();
     }
   },
-  undici: async (port, authorize) => {
-    const dispatcher = new Agent({ connect: createTlsClient({ source: web, authorize }).undiciConnect });
+  undici: async (port, client) => {
+    const dispatcher = new Agent({ connect: client.undiciConnect });
     try {
       const { body } = await undiciRequest(`https://127.0.0.1:${port}/`, { dispatcher });
       return await body.text();
@@ -379,78 +431,90 @@ const clients: Readonly<Record<string, Ask>> = {
       await dispatcher.destroy();
     }
   },
+  'fetch of undici': async (port, client) => {
+    const dispatcher = new Agent({ connect: client.undiciConnect });
+    try {
+      return await (await undiciFetch(`https://127.0.0.1:${port}/`, { dispatcher })).text();
+    } catch (error) {
+      throw (error as Error).cause;
+    } finally {
+      await dispatcher.destroy();
+    }
+  },
 };
 
-describe('mTLS of libraries', () => {
-  for (const [serverName, serve] of Object.entries(servers)) {
-    for (const [clientName, ask] of Object.entries(clients)) {
-      if (clientName === 'http2' && serverName !== 'http2') continue;
-      it(`connects a client of ${clientName} with a server of ${serverName}, over rotations`, async (t) => {
-        const port = await serve(t);
-        for (let count = 0; count < 2; count++) {
-          assert.equal(await ask(port, exactly(dbId)), webId);
-          await assert.rejects(ask(port, exactly(webId)), (error: Error) => {
-            const cause = error instanceof PeerRefusedError ? error : error.cause;
-            return cause instanceof PeerRefusedError && cause.rule === 'authorizer' && cause.peerId === dbId;
-          });
-          await Promise.all([rotate(web, volumes.web), rotate(db, volumes.db)]);
-        }
+async function connectGrpc(t: TestContext, way: Way): Promise<void> {
+  const bytes = (value: Buffer) => value;
+  const grpc = new GrpcServer();
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const method = {
+    ...{ path: '/test/Echo', requestStream: false as const, responseStream: false as const },
+    ...{
+      requestSerialize: bytes,
+      requestDeserialize: bytes,
+      responseSerialize: bytes,
+      responseDeserialize: bytes,
+    },
+  };
+  grpc.addService(
+    { echo: method },
+    {
+      echo: (call: { request: Buffer }, callback: (error: null, value: Buffer) => void) =>
+        callback(null, call.request),
+    },
+  );
+  const server = way.secure((options) =>
+    tls.createServer({ ...options, ALPNProtocols: ['h2'] }, (socket) => injector.injectConnection(socket)),
+  );
+  const port = await listen(t, server);
+  const ask = (authorize: ReturnType<typeof exactly>) => {
+    const secure = grpcCredentials.createFromSecureContext(...way.client(authorize).grpcCredentials());
+    const client = new Client(`127.0.0.1:${port}`, secure);
+    return new Promise<string>((resolve, reject) => {
+      client.makeUnaryRequest('/test/Echo', bytes, bytes, Buffer.from('hello'), (error, value) => {
+        client.close();
+        if (error) reject(error);
+        else resolve(String(value));
       });
-    }
+    });
+  };
+  for (let count = 0; count < 2; count++) {
+    assert.equal(await ask(exactly(dbId)), 'hello');
+    await assert.rejects(ask(memberOf('example.com')), /not authorized by memberOf\(example\.com\)/);
+    await rotateBoth();
   }
+  grpc.forceShutdown();
+}
 
-  it('refuses a request without TLS', async (t) => {
-    const port = await (servers.https as Serve)(t);
-    await assert.rejects(once(httpGet({ host: '127.0.0.1', port }), 'response'));
-  });
-
-  it('connects a client and a server of @grpc/grpc-js, over rotations', async (t) => {
-    const bytes = (value: Buffer) => value;
-    const grpc = new GrpcServer();
-    const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-    const method = {
-      ...{ path: '/test/Echo', requestStream: false as const, responseStream: false as const },
-      ...{
-        requestSerialize: bytes,
-        requestDeserialize: bytes,
-        responseSerialize: bytes,
-        responseDeserialize: bytes,
-      },
-    };
-    grpc.addService(
-      { echo: method },
-      {
-        echo: (call: { request: Buffer }, callback: (error: null, value: Buffer) => void) =>
-          callback(null, call.request),
-      },
-    );
-    const server = createMtlsServer(
-      (options) =>
-        tls.createServer({ ...options, ALPNProtocols: ['h2'] }, (socket) =>
-          injector.injectConnection(socket),
-        ),
-      { source: db, authorize: exactly(webId) },
-    );
-    const port = await listen(t, server);
-    const ask = (authorize: ReturnType<typeof exactly>) => {
-      const secure = grpcCredentials.createFromSecureContext(
-        ...createTlsClient({ source: web, authorize }).grpcCredentials(),
-      );
-      const client = new Client(`127.0.0.1:${port}`, secure);
-      return new Promise<string>((resolve, reject) => {
-        client.makeUnaryRequest('/test/Echo', bytes, bytes, Buffer.from('hello'), (error, value) => {
-          client.close();
-          if (error) reject(error);
-          else resolve(String(value));
+for (const [wayName, way] of Object.entries(ways)) {
+  describe(`${wayName}, of libraries`, () => {
+    for (const [serverName, startServer] of Object.entries(servers)) {
+      for (const [clientName, ask] of Object.entries(clients)) {
+        if (clientName === 'http2' && serverName !== 'http2') continue;
+        it(`connects a client of ${clientName} with a server of ${serverName}, over rotations`, async (t) => {
+          const port = await startServer(t, way.secure);
+          for (let count = 0; count < 2; count++) {
+            assert.equal(await ask(port, way.client(exactly(dbId))), String(way.seen));
+            await assert.rejects(ask(port, way.client(exactly(webId))), (error: Error) => {
+              const cause = error instanceof PeerRefusedError ? error : error.cause;
+              return (
+                cause instanceof PeerRefusedError && cause.rule === 'authorizer' && cause.peerId === dbId
+              );
+            });
+            await rotateBoth();
+          }
         });
-      });
-    };
-    for (let count = 0; count < 2; count++) {
-      assert.equal(await ask(exactly(dbId)), 'hello');
-      await assert.rejects(ask(memberOf('example.com')), /not authorized by memberOf\(example\.com\)/);
-      await Promise.all([rotate(web, volumes.web), rotate(db, volumes.db)]);
+      }
     }
-    grpc.forceShutdown();
+
+    it('connects a client and a server of @grpc/grpc-js, over rotations', (t) => connectGrpc(t, way));
+  });
+}
+
+describe('mTLS of libraries', () => {
+  it('refuses a request without TLS', async (t) => {
+    const port = await (servers.https as Serve)(t, (ways['mTLS with files'] as Way).secure);
+    await assert.rejects(once(httpGet({ host: '127.0.0.1', port }), 'response'));
   });
 
   it('names the client to the handlers of @grpc/grpc-js: unary and streams, behind an interceptor', async (t) => {
