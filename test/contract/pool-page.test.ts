@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
-import type { Secret } from '../../signer/kube/types.ts';
+import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { launcher, type Ran, run } from '../tools/run.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
 
 const namespace = 'kubespiffe';
+const poolPath = `/api/v1/namespaces/${namespace}/secrets/kubespiffe-pool`;
 
 /** Stands for a person at an editor, who taints a key. */
 const editor = `
@@ -28,10 +30,12 @@ describe('a pool changed as its page says', () => {
   let folder = '';
   let env: Record<string, string> = {};
   let page: Awaited<ReturnType<typeof readPage>>;
+  let signer: SignerProcess;
 
   before(async () => {
     controlPlane = await startControlPlane();
     await controlPlane.kubectl(['apply', '--server-side', '-k', join(checkout, 'manifests/base')]);
+    const kubeconfig = await controlPlane.kubeconfigFor({ namespace, name: 'kubespiffe-signer' });
     const operator = { namespace, name: 'operator' };
     await controlPlane.kubectl(['create', 'serviceaccount', operator.name, '--namespace', namespace]);
     await controlPlane.kubectl([
@@ -45,15 +49,20 @@ describe('a pool changed as its page says', () => {
     const kubectl = (controlPlane.binaries.command('kubectl') ?? []).join(' ');
     await writeFile(join(bin, 'kubectl'), `#!/bin/sh\nexec ${kubectl} "$@"\n`, { mode: 0o755 });
     await writeFile(join(bin, 'edit'), `#!${process.execPath}\n${editor}`, { mode: 0o755 });
-    const kubeconfig = await controlPlane.kubeconfigFor(operator);
-    env = { PATH: `${bin}:${process.env.PATH}`, KUBECONFIG: kubeconfig };
+    env = {
+      PATH: `${bin}:${process.env.PATH}`,
+      KUBECONFIG: await controlPlane.kubeconfigFor(operator),
+    };
     await waitFor('the right to make the pool', async () => {
       const wishes = ['--ca-id', 'first', '--trust-domain', 'example.org'];
       return (await run(['ca', 'create', ...wishes], { env })).code === 0;
     });
     page = await readPage('docs/reference/pool.md');
+    signer = await startSigner({ kubeconfig });
+    await signer.ready();
   });
   after(async () => {
+    await signer?.child.stop();
     await controlPlane?.stop();
     if (folder) await rm(folder, { recursive: true });
   });
@@ -81,22 +90,35 @@ describe('a pool changed as its page says', () => {
     return [...section.matchAll(/`(kubespiffe ca [^`]+)`/g)].map(([, command = '']) => command);
   }
 
+  async function pool(): Promise<PoolDocument> {
+    const { body } = await controlPlane.request('GET', poolPath);
+    return JSON.parse(poolJsonIn(body as Secret) ?? '') as PoolDocument;
+  }
+
   /** As if an authority had stopped signing, or been published, so many seconds earlier. */
   async function passTime(
     id: string,
     seconds: number,
     field: 'deactivatedAt' | 'publishedAt' = 'deactivatedAt',
   ): Promise<void> {
-    const path = `/api/v1/namespaces/${namespace}/secrets/kubespiffe-pool`;
-    const { body } = await controlPlane.request('GET', path);
-    const document = JSON.parse(poolJsonIn(body as Secret) ?? '') as PoolDocument;
+    const document = await pool();
     const authorities = document.authorities.map((each) => {
       if (each.id !== id) return each;
       const at = Date.parse(each[field] ?? assert.fail(`${id} is not dated`)) - seconds * 1000;
       return { ...each, [field]: new Date(at).toISOString() };
     });
     const data = serializePool({ ...document, authorities });
-    assert.equal((await controlPlane.request('PATCH', path, { data })).status, 200);
+    assert.equal((await controlPlane.request('PATCH', poolPath, { data })).status, 200);
+  }
+
+  /** As if a CA had been published so many seconds earlier, when a signer has published it. */
+  async function passTimeInBundle(id: string, seconds: number): Promise<void> {
+    await passTime(id, seconds, 'publishedAt');
+    const path = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+    const roots = async () =>
+      ((await controlPlane.request('GET', path)).body as ClusterTrustBundle).spec.trustBundle;
+    const root = (await pool()).authorities.find((each) => each.id === id)?.certificate ?? assert.fail(id);
+    await waitFor(`the root of ${id}`, async () => (await roots()).includes(root.trim()));
   }
 
   async function authorities(): Promise<Record<string, string>> {
@@ -113,7 +135,7 @@ describe('a pool changed as its page says', () => {
     const began = await make(rotate);
     assert.match(began.stdout, /authority ca-1 can sign from 20.*: run the same command again then/);
     assert.deepEqual(await authorities(), { first: 'active', ...keys, 'ca-1': 'trusted' });
-    await passTime('ca-1', 7 * 60, 'publishedAt');
+    await passTimeInBundle('ca-1', 7 * 60);
     const activated = await make(rotate);
     assert.match(
       activated.stdout,
@@ -147,7 +169,7 @@ describe('a pool changed as its page says', () => {
     await make(prepare);
     await make(trust);
     assert.match((await make(status)).stdout, /○ +\S+ +may be activated +in 6m/);
-    await passTime('ca-2', 7 * 60, 'publishedAt');
+    await passTimeInBundle('ca-2', 7 * 60);
     await make(activate);
     const { 'ca-1': old, 'ca-2': next } = await authorities();
     assert.deepEqual([old, next], ['retiring, tainted', 'active']);
