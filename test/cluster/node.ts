@@ -25,6 +25,8 @@ export interface Node {
   /** InternalIP, reachable from the host and from the pods. */
   readonly address: string;
   readonly version: KubernetesVersion;
+  /** First process of its namespaces. */
+  readonly pid: number;
   /** Where this machine sees /var/log of the node. */
   readonly logFolder: string;
   /** Kills kubelet and starts it again; resolves when the node has reported itself anew. Pods go on running. */
@@ -179,6 +181,7 @@ async function join(
     name,
     address: network.node(member.index),
     version: binaries.version,
+    pid: member.pid,
     logFolder: `${files.state}/log`,
     killKubelet,
     startKubelet,

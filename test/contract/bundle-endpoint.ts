@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, isIP } from 'node:net';
 import { pipeline, Readable } from 'node:stream';
 import {
   BasicConstraintsExtension,
@@ -81,7 +81,7 @@ export async function svidOf(
   return { key: pemOf(privateKey), cert: chainPem };
 }
 
-/** A certificate as servers of the web have it, which is its own root. `address` is the IP address of the server. */
+/** A certificate as servers of the web have it, which is its own root. `address` is an IP address or a DNS name. */
 export async function webCredentials({
   address = '127.0.0.1',
   lifetimeSeconds = 3600,
@@ -96,7 +96,7 @@ export async function webCredentials({
     keys,
     extensions: [
       new BasicConstraintsExtension(true, undefined, true),
-      new SubjectAlternativeNameExtension([{ type: 'ip', value: address }]),
+      new SubjectAlternativeNameExtension([{ type: isIP(address) === 0 ? 'dns' : 'ip', value: address }]),
     ],
   });
   return { key: pemOf(privateKey), cert: `${certificate.toString('pem')}\n` };

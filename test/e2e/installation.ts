@@ -22,7 +22,10 @@ export interface InstallationWishes {
     | 'bundle-web'
     | 'bundle-spiffe'
     | 'service-dns'
+    | 'federation'
   )[];
+  /** `example.org` if absent. */
+  readonly trustDomain?: string;
   /** Further settings of that overlay, such as `KUBESPIFFE_LEAF_POD_IDENTITY=true`. */
   readonly settings?: readonly string[];
   /** Runs once the manifests are applied, before the signer is waited for: for what they expect to be there. */
@@ -41,10 +44,9 @@ export interface Installation {
   stop(): Promise<void>;
 }
 
-export async function install(
-  choice: ClusterChoice,
-  { components = [], settings = [], prepare, report = () => {} }: InstallationWishes = {},
-): Promise<Installation> {
+export async function install(choice: ClusterChoice, wishes: InstallationWishes = {}): Promise<Installation> {
+  const { components = [], trustDomain: ownTrustDomain = trustDomain, prepare, report = () => {} } = wishes;
+  const settings = [`KUBESPIFFE_TRUST_DOMAIN=${ownTrustDomain}`, ...(wishes.settings ?? [])];
   if (!existsSync(imageArchive)) throw new Error("the image is not built yet: run 'make image'");
   report(`starting Kubernetes ${choice.version}: etcd, API server, controller manager, scheduler`);
   const controlPlane = await startControlPlane({
@@ -65,7 +67,7 @@ export async function install(
     const operator = await makeOperator(controlPlane);
     const kubespiffe = (...args: string[]) =>
       runCommand('env', `KUBECONFIG=${operator}`, join(root, 'bin/kubespiffe'), ...args);
-    await kubespiffe('ca', 'create', '--ca-id', 'first', '--trust-domain', trustDomain);
+    await kubespiffe('ca', 'create', '--ca-id', 'first', '--trust-domain', ownTrustDomain);
     if (components.includes('service-dns')) await kubespiffe(...(await createServiceDnsPool()));
     report('waiting for both replicas of the signer');
     await signerReady(controlPlane);

@@ -1,0 +1,186 @@
+import { type ClusterLink, linkClusters } from '../../cluster/cluster-link.ts';
+import type { PodName } from '../../cluster/node.ts';
+import { waitFor } from '../../cluster/process.ts';
+import { type ServerCredentials, webCredentials } from '../../contract/bundle-endpoint.ts';
+import type { ClusterChoice } from '../clusters.ts';
+import { type Installation, install } from '../installation.ts';
+
+export const resources = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
+
+/** One of two clusters. */
+export interface Side {
+  /** Name of the cluster, and of the FederatedTrustDomain for it in the other one. */
+  readonly name: string;
+  readonly trustDomain: string;
+  readonly installation: Installation;
+  /** Of load balancers, as the other cluster reaches them. */
+  readonly addresses: { readonly bundle: string; readonly moved: string; readonly peer: string };
+  /** What its bundle endpoint shows. */
+  readonly web: ServerCredentials;
+  /** Makes a Service of type LoadBalancer, or changes one, and gives it an address as a cloud does. */
+  balance(service: PodName, address: string, spec?: object): Promise<void>;
+}
+
+export interface Pair {
+  readonly sides: readonly [Side, Side];
+  readonly link: ClusterLink;
+  /** The two with each other, in both orders. */
+  readonly directions: readonly (readonly [own: Side, other: Side])[];
+  stop(): Promise<void>;
+}
+
+/** The name by which the other cluster knows the bundle endpoint of this one. */
+const hostOf = (name: string) => `${name}.partners.svc.cluster.local`;
+export const urlOf = ({ name }: Side) => `https://${hostOf(name)}/bundle`;
+
+/** Two clusters with a trust domain each, whose nodes reach each other, and which serve their bundles to each other. */
+export async function startPair(
+  choice: ClusterChoice,
+  { report = () => {} }: { report?: (line: string) => void } = {},
+): Promise<Pair> {
+  const started = await Promise.allSettled([
+    startSide('east', choice, report),
+    startSide('west', choice, report),
+  ]);
+  const sides = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const stop = async () => {
+    await Promise.all(sides.map(({ installation }) => installation.stop()));
+  };
+  const [east, west] = sides;
+  if (!east || !west) {
+    await stop();
+    throw started.find((each) => each.status === 'rejected')?.reason;
+  }
+  const directions = [
+    [east, west],
+    [west, east],
+  ] as const;
+  try {
+    const link = await linkClusters(east.installation, west.installation);
+    for (const [own, other] of directions) await nameEndpoint(own, other, other.addresses.bundle);
+    return { sides: [east, west], link, directions, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startSide(name: string, choice: ClusterChoice, report: (line: string) => void): Promise<Side> {
+  const trustDomain = `${name}.example`;
+  const web = await webCredentials({ address: hostOf(name) });
+  const installation = await install(choice, {
+    components: ['token-endpoint', 'bundle-web', 'federation'],
+    settings: [
+      'KUBESPIFFE_LEAF_POD_IDENTITY=true',
+      'KUBESPIFFE_TOKEN_CLIENT_CERTIFICATES=true',
+      'KUBESPIFFE_TOKEN_REFRESH_HINT=1m',
+      'KUBESPIFFE_ROOT_PROPAGATION_DELAY=30s',
+    ],
+    trustDomain,
+    prepare: async ({ controlPlane }) => {
+      await controlPlane.request('POST', '/api/v1/namespaces/kubespiffe/secrets', {
+        metadata: { name: 'kubespiffe-bundle-web' },
+        type: 'kubernetes.io/tls',
+        stringData: { 'tls.crt': web.cert, 'tls.key': web.key },
+      });
+    },
+    report: (line) => report(`${name}: ${line}`),
+  });
+  const { network, request } = installation.controlPlane;
+  const [bundle, moved, peer] = [40, 41, 42].map(network.node);
+  const side: Side = {
+    ...{ name, trustDomain, installation, web },
+    addresses: { bundle: bundle ?? '', moved: moved ?? '', peer: peer ?? '' },
+    async balance(service, address, spec = {}) {
+      const path = `/api/v1/namespaces/${service.namespace}/services`;
+      const balanced = { spec: { ...spec, type: 'LoadBalancer', allocateLoadBalancerNodePorts: false } };
+      const known = await request('PATCH', `${path}/${service.name}`, balanced);
+      if (known.status === 404) {
+        await expect(request('POST', path, { metadata: { name: service.name }, ...balanced }), 201);
+      }
+      await expect(
+        request('PATCH', `${path}/${service.name}/status`, {
+          status: { loadBalancer: { ingress: [{ ip: address }] } },
+        }),
+        200,
+      );
+    },
+  };
+  await side.balance({ namespace: 'kubespiffe', name: 'kubespiffe-bundle-web' }, side.addresses.bundle);
+  await installation.createNamespace('partners');
+  return side;
+}
+
+/** Lets one cluster know the bundle endpoint of the other by its name, at this address from now on. */
+export async function nameEndpoint({ installation }: Side, other: Side, address: string): Promise<void> {
+  const { request } = installation.controlPlane;
+  const core = '/api/v1/namespaces/partners/services';
+  const slices = '/apis/discovery.k8s.io/v1/namespaces/partners/endpointslices';
+  const endpoints = [{ addresses: [address] }];
+  const known = await request('PATCH', `${slices}/${other.name}`, { endpoints });
+  if (known.status === 200) return;
+  const ports = [{ name: 'https', port: 443 }];
+  const service = { metadata: { name: other.name }, spec: { clusterIP: 'None', ports } };
+  await expect(request('POST', core, service), 201);
+  const labels = { 'kubernetes.io/service-name': other.name };
+  const slice = { metadata: { name: other.name, labels }, addressType: 'IPv4', endpoints, ports };
+  await expect(request('POST', slices, slice), 201);
+}
+
+/** Makes one cluster trust the other. */
+export async function trust({ installation }: Side, other: Side): Promise<void> {
+  await expect(
+    installation.controlPlane.request('POST', resources, {
+      apiVersion: 'kubespiffe.io/v1alpha1',
+      kind: 'FederatedTrustDomain',
+      metadata: { name: other.name },
+      spec: {
+        trustDomain: other.trustDomain,
+        bundleEndpoint: { url: urlOf(other), profile: 'https_web', caBundle: other.web.cert },
+      },
+    }),
+    201,
+  );
+}
+
+export interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** The status of one cluster about the other, once it is as wanted. */
+export async function statusOnce<T = Record<string, unknown>>(
+  { installation }: Side,
+  other: Side,
+  isRight: (status: T & { readonly conditions: readonly Condition[] }) => boolean,
+): Promise<T> {
+  let last: unknown;
+  return waitFor(`what ${installation.controlPlane.url} says of ${other.name}`, async () => {
+    const { body } = await installation.controlPlane.request('GET', `${resources}/${other.name}`);
+    last = body.status;
+    return body.status?.conditions && isRight(body.status) && body.status;
+  }).catch((error) => {
+    throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}`);
+  });
+}
+
+/** Asks for a fetch now, and waits for what comes of it. @returns the reason of the condition Ready. */
+export async function refresh(own: Side, other: Side): Promise<string> {
+  const value = String(performance.now());
+  await own.installation.controlPlane.request('PATCH', `${resources}/${other.name}`, {
+    metadata: { annotations: { 'kubespiffe.io/refresh': value } },
+  });
+  const { conditions } = await statusOnce<{ observedRefresh?: string; conditions: readonly Condition[] }>(
+    own,
+    other,
+    ({ observedRefresh }) => observedRefresh === value,
+  );
+  return conditions.find(({ type }) => type === 'Ready')?.reason ?? '';
+}
+
+async function expect(answer: Promise<{ status: number; body: unknown }>, wanted: number): Promise<void> {
+  const { status, body } = await answer;
+  if (status !== wanted) throw new Error(`${status}: ${JSON.stringify(body)}`);
+}
