@@ -28,6 +28,10 @@ export interface AuthorityRecord {
   /** JWT kinds only: SubjectPublicKeyInfo, PEM. */
   readonly publicKey?: string;
   readonly createdAt?: string;
+  /** X509 only: since when its root is in the preview bundle alone. */
+  readonly previewedAt?: string;
+  /** X509 only: when a pod verified a certificate of it by the preview bundle. */
+  readonly verifiedAt?: string;
   readonly publishedAt?: string;
   readonly activatedAt?: string;
   /** Since when it no longer signs: what it signed ends at the latest a longest lifetime after that. */
@@ -187,6 +191,8 @@ const x509Authority = objectOf(
     privateKey: pem,
     intermediates: listOf(poolLimits.intermediates, pem, 'use a CA with a shorter chain'),
     ...times,
+    previewedAt: time,
+    verifiedAt: time,
   },
 );
 const jwtAuthority = objectOf(

@@ -48,6 +48,7 @@ export function nextStep(
     : { kind: 'wait', for: 'retire', id: old.id, until: old.until };
 }
 
-function isUnpublished({ state, tainted, privateKey }: AuthorityRecord): boolean {
+/** Whether an authority could be published, to sign later. */
+export function isUnpublished({ state, tainted, privateKey }: AuthorityRecord): boolean {
   return (state === 'prepared' || state === 'preview') && !tainted && privateKey !== undefined;
 }

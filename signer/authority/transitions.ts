@@ -117,7 +117,8 @@ function withPublishedAt(
   now: Seconds,
 ): AuthorityRecord {
   const { publishedAt: _, ...rest } = record;
-  if (record.state === 'prepared' || record.state === 'preview') return rest;
+  if (record.state === 'prepared') return rest;
+  if (record.state === 'preview') return { ...rest, previewedAt: was?.previewedAt ?? rfc3339(now) };
   if (!isPublished(record.state) || (was && isPublished(was.state))) return record;
   const root = rootOf(record);
   // A JWT key that only a copy has may have been published all along: the cluster does not show keys.

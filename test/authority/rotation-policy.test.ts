@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { createAuthority, newPool } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import { signsFrom } from '../../signer/authority/may-sign.ts';
+import { prepareAuthority } from '../../signer/authority/prepare.ts';
+import {
+  marginSeconds,
+  type PolicyStep,
+  policyProblem,
+  policyStep,
+  type RotationPolicy,
+  rotatedKinds,
+} from '../../signer/authority/rotation-policy.ts';
+import { type AuthorityKind, isPublished } from '../../signer/authority/states.ts';
+import { endOf } from '../../signer/authority/transitions.ts';
+import { applyVerb, type Timing } from '../../signer/authority/verbs.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+
+const trustDomain = 'example.org';
+const day = 86_400;
+const now = Date.UTC(2026, 10, 29, 12) / 1000;
+const timing: Timing = { certificateSeconds: day, rootPropagationSeconds: 390, jwtPropagationSeconds: 900 };
+const usual: RotationPolicy = {
+  lifetimeSeconds: 365 * day,
+  prepareAfterSeconds: 0,
+  previewSeconds: 0,
+  requiresVerification: false,
+  activateAfterSeconds: 120 * day,
+  jwtActivateAfterSeconds: 30 * day,
+  retireAfterSeconds: 3_600,
+};
+const first = await createAuthority({ id: 'ca-1', trustDomain, now });
+const jwt = await createJwtAuthority({ key: 'es256', now });
+
+/** The document after a step, which must break nothing. */
+async function take(
+  document: PoolDocument,
+  kind: AuthorityKind,
+  step: PolicyStep,
+  { at, policy = usual, times = timing }: { at: number; policy?: RotationPolicy; times?: Timing },
+): Promise<PoolDocument> {
+  if (step.kind !== 'prepare' && step.kind !== 'change') return document;
+  const result =
+    step.kind === 'prepare'
+      ? await prepareAuthority(document, { kind, now: at, lifetimeSeconds: policy.lifetimeSeconds })
+      : applyVerb(document, step.verb, step.id, { now: at, timing: times, published: undefined });
+  assert.ok(result.ok, JSON.stringify(result));
+  assert.equal(result.consequence, undefined);
+  return result.document;
+}
+
+/** What a rotation does in a time, with when: nothing is kept between two steps but the document. */
+async function history(
+  start: PoolDocument,
+  kind: AuthorityKind,
+  policy: RotationPolicy,
+  until: number,
+): Promise<string[]> {
+  let document = start;
+  let at = now;
+  const lines: string[] = [];
+  while (at < until) {
+    const step = policyStep(document, kind, { now: at, timing, policy });
+    if (!step) break;
+    if (step.kind === 'blocked') return [...lines, `blocked: ${step.what}`];
+    if (step.kind === 'wait') {
+      at = step.until;
+      continue;
+    }
+    const days = ((at - now) / day).toFixed(1);
+    lines.push(`${days}d ${step.kind === 'change' ? `${step.verb} ${step.id}` : step.kind}`);
+    document = await take(document, kind, step, { at, policy });
+  }
+  return lines;
+}
+
+describe('a rotation by policy', () => {
+  it('keeps a CA in reserve, lets it sign after caActivateAfter, and retires the one before', async () => {
+    assert.deepEqual(await history(newPool(trustDomain, first), 'X509', usual, now + 370 * day), [
+      '0.0d prepare',
+      '0.0d trust ca-2',
+      '120.0d activate ca-2',
+      '120.0d prepare',
+      '120.0d trust ca-3',
+      '121.0d retire ca-1',
+      '240.0d activate ca-3',
+      '240.0d prepare',
+      '240.0d trust ca-4',
+      '241.0d retire ca-2',
+      '360.0d activate ca-4',
+      '360.0d prepare',
+      '360.0d trust ca-5',
+      '361.0d retire ca-3',
+      '365.0d remove ca-1',
+      '365.0d remove ca-2',
+    ]);
+  });
+
+  it('prepares late where that is wanted, and shows the root in the preview bundle first', async () => {
+    const policy = { ...usual, prepareAfterSeconds: 100 * day, previewSeconds: 2 * day };
+    assert.deepEqual(await history(newPool(trustDomain, first), 'X509', policy, now + 119 * day), [
+      '100.0d prepare',
+      '100.0d preview ca-2',
+      '102.0d trust ca-2',
+    ]);
+  });
+
+  it('leaves the preview bundle only when somebody has verified a certificate by it', async () => {
+    const policy = { ...usual, requiresVerification: true };
+    const [, preview, blocked] = await history(newPool(trustDomain, first), 'X509', policy, now + day);
+    assert.equal(preview, '0.0d preview ca-2');
+    assert.match(blocked ?? '', /blocked: the root of authority ca-2 is in the preview bundle/);
+    const made = await createAuthority({ id: 'ca-2', trustDomain, now });
+    const verified: AuthorityRecord = { ...made, state: 'preview', verifiedAt: rfc3339(now) };
+    assert.deepEqual(policyStep(newPool(trustDomain, first, verified), 'X509', { now, timing, policy }), {
+      kind: 'change',
+      verb: 'trust',
+      id: 'ca-2',
+    });
+  });
+
+  it('replaces JWT keys, and none of a kind that signs nothing', async () => {
+    const pool = newPool(trustDomain, first, jwt);
+    assert.deepEqual(rotatedKinds(pool), ['X509', 'JWT-ES256']);
+    assert.deepEqual(await history(pool, 'JWT-ES256', usual, now + 31 * day), [
+      '0.0d prepare',
+      '0.0d trust jwt-es256-2',
+      '30.0d activate jwt-es256-2',
+      '30.0d prepare',
+      '30.0d trust jwt-es256-3',
+      '30.1d retire jwt-es256-1',
+    ]);
+  });
+
+  it('replaces a CA that ends early while it can still sign certificates of full length', async () => {
+    const short = await createAuthority({ id: 'ca-1', trustDomain, now, lifetimeSeconds: 20 * day });
+    const lines = await history(newPool(trustDomain, short), 'X509', usual, now + 19 * day);
+    assert.equal(lines[2], '18.0d activate ca-2');
+  });
+
+  it('lets the one in reserve sign in place of a tainted one, and makes another if there is none', async () => {
+    const tainted = { ...first, tainted: true };
+    const step = (...records: AuthorityRecord[]) =>
+      policyStep(newPool(trustDomain, tainted, ...records), 'X509', { now, timing, policy: usual });
+    assert.deepEqual(step(), { kind: 'prepare' });
+    const made = await createAuthority({ id: 'ca-2', trustDomain, now });
+    const publishedAt = rfc3339(now - day + 1);
+    const old = { ...tainted, createdAt: rfc3339(now - day), publishedAt: rfc3339(now - day) };
+    const pool = newPool(trustDomain, old, { ...made, state: 'trusted', publishedAt });
+    assert.deepEqual(policyStep(pool, 'X509', { now, timing, policy: usual }), {
+      kind: 'change',
+      verb: 'activate',
+      id: 'ca-2',
+    });
+  });
+
+  it('does not put a root of its own in place of a CA below that of a company', () => {
+    const below = { ...first, intermediates: [first.certificate ?? ''] };
+    const at = now + 119 * day;
+    const step = policyStep(newPool(trustDomain, below), 'X509', { now: at, timing, policy: usual });
+    assert.ok(step?.kind === 'blocked');
+    assert.match(step.what, /ca-1 is below another CA/);
+    assert.match(step.remedy, /before 2027-03-29T12:00:00Z/);
+  });
+});
+
+describe('the check of a policy', () => {
+  for (const [change, setting, words] of [
+    [{}, undefined, /^$/],
+    [{ lifetimeSeconds: 240 * day }, 'caLifetime', /is 240d, and a CA needs 242d: .*at least 242d/],
+    [{ activateAfterSeconds: 60 }, 'caActivateAfter', /is 1m, less than .* together; .*at least 390s/],
+    [{ previewSeconds: 121 * day }, 'caActivateAfter', /caPreviewFor 121d/],
+    [{ jwtActivateAfterSeconds: 899 }, 'jwtKeyActivateAfter', /is 899s, .* at least 15m/],
+  ] as [Partial<RotationPolicy>, string | undefined, RegExp][]) {
+    it(`${setting ? 'refuses' : 'accepts'} ${JSON.stringify(change)}`, () => {
+      const problem = policyProblem({ ...usual, ...change }, timing);
+      assert.equal(problem?.setting, setting);
+      assert.match(problem?.message ?? '', words);
+    });
+  }
+
+  it('accepts the defaults with the longest certificates that Kubernetes allows', () => {
+    assert.equal(policyProblem(usual, { ...timing, certificateSeconds: 91 * day }), undefined);
+  });
+});
+
+describe('whatever a policy is, and however long a rotation stands still', () => {
+  const seconds = (...values: number[]) => fc.constantFrom(...values);
+  const policies = fc
+    .record({
+      lifetimeSeconds: seconds(30 * day, 90 * day, 365 * day),
+      prepareAfterSeconds: seconds(0, 5 * day),
+      previewSeconds: seconds(0, 60, day),
+      requiresVerification: fc.constant(false),
+      activateAfterSeconds: seconds(400, 7 * day, 30 * day, 120 * day),
+      jwtActivateAfterSeconds: seconds(900, 7 * day),
+      retireAfterSeconds: seconds(0, 3_600),
+    })
+    .filter((policy) => policyProblem(policy, timing) === undefined);
+  /** A replica acts on time; all are gone for a while; somebody taints the CA that signs. */
+  const events = fc.oneof(
+    { weight: 12, arbitrary: fc.constant({ kind: 'act' as const }) },
+    { weight: 2, arbitrary: seconds(1, 600, day, 20 * day).map((away) => ({ kind: 'away' as const, away })) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'taint' as const }) },
+  );
+
+  it('no certificate loses its root, none is signed too early or outlives its CA, and the pool stays small', async () => {
+    await fc.assert(
+      fc.asyncProperty(policies, fc.array(events, { minLength: 20, maxLength: 50 }), async (policy, all) => {
+        let document: PoolDocument = newPool(trustDomain, first, jwt);
+        let at = now;
+        let isOnTime = true;
+        const validUntil = new Map<string, number>();
+        for (const event of all) {
+          if (event.kind === 'away') {
+            at += event.away;
+            isOnTime = false;
+          } else if (event.kind === 'taint') {
+            const signing = document.authorities.find(
+              ({ kind, state }) => kind === 'X509' && state === 'active',
+            );
+            const result =
+              signing && applyVerb(document, 'taint', signing.id, { now: at, timing, published: undefined });
+            if (result?.ok) document = result.document;
+            isOnTime = false;
+          } else {
+            const steps = rotatedKinds(document).map((kind) => ({
+              kind,
+              step: policyStep(document, kind, { now: at, timing, policy }),
+            }));
+            const change = steps.find(({ step }) => step && step.kind !== 'wait');
+            if (change?.step) document = await take(document, change.kind, change.step, { at, policy });
+            else at = Math.min(...steps.map(({ step }) => (step?.kind === 'wait' ? step.until : at)));
+          }
+          for (const kind of ['X509', 'JWT-ES256'] as const) {
+            const signing = document.authorities.filter(
+              (each) => each.kind === kind && each.state === 'active',
+            );
+            assert.ok(signing.length <= 1);
+            const [active] = signing;
+            if (!active || active.tainted) continue;
+            const delay = kind === 'X509' ? timing.rootPropagationSeconds : timing.jwtPropagationSeconds;
+            assert.ok(
+              (signsFrom(document.authorities, active, delay) ?? 0) <= at,
+              `${active.id} signs too early`,
+            );
+            const end = endOf(active, trustDomain) ?? Number.POSITIVE_INFINITY;
+            const longest = kind === 'X509' ? timing.certificateSeconds : 3_600;
+            if (isOnTime)
+              assert.ok(end - at >= longest + marginSeconds || kind !== 'X509', `${active.id} ends too soon`);
+            validUntil.set(active.id, Math.min(end, at + longest));
+          }
+          const published = new Set(
+            document.authorities.filter(({ state }) => isPublished(state)).map(({ id }) => id),
+          );
+          for (const [id, until] of validUntil) assert.ok(until < at || published.has(id), `${id} is needed`);
+          assert.ok(document.authorities.length <= 24, `${document.authorities.length} authorities`);
+        }
+      }),
+      { numRuns: 15 },
+    );
+  });
+});
