@@ -1,5 +1,5 @@
-import { decodePem } from '../../spiffe/pki/pem.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { keyOf, materialOf, rootOf } from './material.ts';
 import { freshSequence } from './sequence.ts';
 import { isPublished } from './states.ts';
 
@@ -37,14 +37,16 @@ export function restoredPool(
   const sequence = freshSequence(now, copy.sequence, live?.sequence ?? 0, publishedSequence);
 
   const there = Map.groupBy(live?.authorities ?? [], materialOf);
+  const retiredRoots = rootsRetiredIn(live?.authorities ?? []);
+  const taintedKeys = new Set((live?.authorities ?? []).filter(({ tainted }) => tainted).map(keyOf));
   const stillTainted: string[] = [];
   const stillRetired: string[] = [];
   const kept = new Set<string>();
   const ofCopy = copy.authorities.map((each) => {
     const same = there.get(materialOf(each)) ?? [];
-    const isTainted = same.some(({ tainted }) => tainted);
+    const isTainted = taintedKeys.has(keyOf(each));
     if (isTainted && !each.tainted) stillTainted.push(each.id);
-    if (same.some(({ state }) => state === 'retired')) {
+    if (retiredRoots.has(rootOf(each) ?? '') || same.some(({ state }) => state === 'retired')) {
       if (each.state !== 'retired') stillRetired.push(each.id);
       return { ...withoutKey(each), state: 'retired' as const, tainted: each.tainted || isTainted };
     }
@@ -72,6 +74,14 @@ export function restoredPool(
     kept: authorities.filter(({ id }) => kept.has(id)),
     stillRetired,
   };
+}
+
+/** SHA-256 of the roots that were taken out of the bundles: retired, and in no other authority published. */
+function rootsRetiredIn(authorities: readonly AuthorityRecord[]): ReadonlySet<string> {
+  const rootsOf = (wanted: readonly AuthorityRecord[]) =>
+    new Set(wanted.flatMap((each) => rootOf(each) ?? []));
+  const retired = rootsOf(authorities.filter(({ state }) => state === 'retired'));
+  return retired.difference(rootsOf(authorities.filter(({ state }) => isPublished(state))));
 }
 
 /** Of each kind one stays active: one that may sign rather than a tainted one, and of those the copy's. */
@@ -103,12 +113,4 @@ function freeId(id: string, taken: ReadonlySet<string>): string {
   let number = 2;
   while (taken.has(`${id.slice(0, 59)}-${number}`)) number += 1;
   return `${id.slice(0, 59)}-${number}`;
-}
-
-/** Identifies an authority independently of its name in a pool and the form of its PEM: its certificate, or its key. */
-export function materialOf({ certificate, publicKey, privateKey = '' }: AuthorityRecord): string {
-  const pem = certificate ?? publicKey ?? privateKey;
-  const blocks = decodePem(pem);
-  const [block] = blocks.ok ? blocks.value : [];
-  return block ? Buffer.from(block.der).toString('base64') : pem;
 }

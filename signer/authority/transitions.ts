@@ -1,9 +1,9 @@
-import { hash } from 'node:crypto';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { encodePem, soleBlock } from '../../spiffe/pki/pem.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
 import { type AuthorityRecord, type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
+import { materialOf, rootOf } from './material.ts';
 import {
   defaultJwtPropagation,
   jwtPropagationSeconds,
@@ -14,7 +14,6 @@ import {
 } from './may-sign.ts';
 import { compilePool, type Pool } from './pool.ts';
 import type { PoolProblem } from './problem.ts';
-import { materialOf } from './restore.ts';
 import { isJwtKind, isPublished } from './states.ts';
 
 /**
@@ -121,10 +120,28 @@ function withPublishedAt(
   if (record.state === 'preview') return { ...rest, previewedAt: was?.previewedAt ?? rfc3339(now) };
   if (!isPublished(record.state) || (was && isPublished(was.state))) return record;
   const root = rootOf(record);
+  // What is below a root that is published already is as well known as that root.
+  const since = siblingsOf(record, before.pool).flatMap(({ publishedAt }) => publishedAt ?? []);
+  const [first] = since.toSorted((a, b) => Date.parse(a) - Date.parse(b));
+  if (first !== undefined) return { ...rest, publishedAt: first };
   // A JWT key that only a copy has may have been published all along: the cluster does not show keys.
   const isNew = root === undefined ? was !== undefined : isNewRoot(root, before);
   if (!isNew) return record;
   return { ...rest, publishedAt: rfc3339(publishedLater(before.pool?.authorities ?? [], now)) };
+}
+
+/** The other published authorities of a pool that end in the same root. */
+function siblingsOf(record: AuthorityRecord, pool: PoolDocument | undefined): AuthorityRecord[] {
+  const root = rootOf(record);
+  if (root === undefined) return [];
+  return (pool?.authorities ?? []).filter(
+    (each) => each.id !== record.id && isPublished(each.state) && rootOf(each) === root,
+  );
+}
+
+/** Whether the root of an authority stays in the live bundles when the authority leaves them: another one has it too. */
+export function keepsRoot(record: AuthorityRecord, document: PoolDocument): boolean {
+  return siblingsOf(record, document).length > 0;
 }
 
 /** Where nothing is known of the time before, the pool may be put back into a new cluster: nothing has to propagate. */
@@ -180,6 +197,7 @@ function consequenceOf(
   if (state === 'active') {
     return `authority ${id} is active: every ${what} that it signed becomes invalid, and nothing signs in its place`;
   }
+  if (keepsRoot(record, document)) return undefined;
   const until = neededUntil(record, document, now, lifetimes);
   if (until <= now) return undefined;
   const asFarAs = Number.isFinite(until)
@@ -227,13 +245,6 @@ export function endOf(record: AuthorityRecord, trustDomain: string | undefined):
   const read = readAuthority(record, 'authority', trustDomain);
   if (!read.ok) return undefined;
   return Math.min(...[...read.authority.intermediates, read.authority.root].map((each) => each.notAfter));
-}
-
-/** SHA-256 of the root in hex; undefined for JWT keys, and for what cannot be read. */
-export function rootOf(record: AuthorityRecord): string | undefined {
-  if (isJwtKind(record.kind)) return undefined;
-  const der = soleBlock(record.certificate ?? '', 'CERTIFICATE');
-  return der && hash('sha256', der, 'hex');
 }
 
 function fingerprint(text: string): string {

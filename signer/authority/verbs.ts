@@ -1,16 +1,17 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { keyOf, rootOf } from './material.ts';
 import { signsFrom } from './may-sign.ts';
 import { type AuthorityState, isJwtKind } from './states.ts';
 import {
   dateTransitions,
   endOf,
+  keepsRoot,
   type Lifetimes,
   neededUntil,
   type Refusal,
   retireAuthority,
-  rootOf,
 } from './transitions.ts';
 
 /** How long things take, in seconds. */
@@ -190,7 +191,7 @@ function makeActive(
 
 function remove(record: AuthorityRecord, document: PoolDocument, { published }: Facts): Step | Refusal {
   const root = rootOf(record);
-  if (root !== undefined && published?.has(root)) {
+  if (root !== undefined && published?.has(root) && !keepsRoot(record, document)) {
     return refuse(
       `the root of authority ${record.id} is still in the ClusterTrustBundle, and signers refuse a pool that lacks it`,
       'wait until a signer has taken it out',
@@ -199,12 +200,16 @@ function remove(record: AuthorityRecord, document: PoolDocument, { published }: 
   return plain(document.authorities.filter((each) => each !== record));
 }
 
-/** Where another authority is ready, it takes over at once. */
+/** Each authority with the stolen key is tainted. Where another one is ready, it takes over at once. */
 function taint(record: AuthorityRecord, document: PoolDocument, { now, timing, published }: Facts): Step {
-  const tainted = { ...record, tainted: true };
-  const authorities = document.authorities.map((each) => (each === record ? tainted : each));
-  if (record.state !== 'active') return plain(authorities);
-  const standbys = document.authorities.filter((each) => isStandby(each, record.kind, document, now));
+  const key = keyOf(record);
+  const hasKey = (each: AuthorityRecord) => each === record || keyOf(each) === key;
+  const authorities = document.authorities.map((each) => (hasKey(each) ? { ...each, tainted: true } : each));
+  if (!document.authorities.some((each) => each.state === 'active' && hasKey(each)))
+    return plain(authorities);
+  const standbys = document.authorities.filter(
+    (each) => !hasKey(each) && isStandby(each, record.kind, document, now),
+  );
   const ready = standbys.find((each) => readyFrom(each, document, timing) <= now && isSeen(each, published));
   if (ready) {
     return plain(makeActive(ready, authorities), [`authority ${ready.id} was ready and signs in its place`]);

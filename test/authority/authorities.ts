@@ -33,6 +33,8 @@ export interface TestCaOptions {
   notBefore: number;
   notAfter: number;
   issuer?: TestCa;
+  /** Of the CA; new ones where absent. */
+  keys?: webcrypto.CryptoKeyPair;
   furtherExtensions?: readonly Extension[];
   algorithm?: webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams | webcrypto.Algorithm;
 }
@@ -42,7 +44,7 @@ export const p256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 /** Makes a CA certificate, self-signed unless an issuer is given, with every property to be chosen. */
 export async function makeCa(options: TestCaOptions): Promise<TestCa> {
   const algorithm = options.algorithm ?? p256;
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const keys = options.keys ?? (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']));
   if (!('publicKey' in keys)) throw new Error('no key pair');
   const subject = options.subject ?? 'CN=a test CA';
   const uris = options.uris ?? ['spiffe://example.org'];

@@ -4,12 +4,12 @@ import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import { lostRootsProblem } from '../../signer/authority/lost-roots.ts';
+import { rootOf } from '../../signer/authority/material.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import {
   carryRoots,
   dateTransitions,
   retireAuthority,
-  rootOf,
   writablePool,
 } from '../../signer/authority/transitions.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';

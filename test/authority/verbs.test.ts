@@ -5,11 +5,11 @@ import { readAuthority } from '../../signer/authority/authority.ts';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
+import { rootOf } from '../../signer/authority/material.ts';
 import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { type AuthorityState, isPublished } from '../../signer/authority/states.ts';
-import { rootOf } from '../../signer/authority/transitions.ts';
 import { applyVerb, type Change, type Verb, verbs } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 

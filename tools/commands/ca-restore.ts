@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parse as parseYaml } from 'yaml';
 import { type PoolDocument, poolKind, readPoolDocument } from '../../signer/authority/document.ts';
+import { rootOf } from '../../signer/authority/material.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { restoredPool } from '../../signer/authority/restore.ts';
@@ -9,7 +10,6 @@ import {
   dateTransitions,
   longestCertificateSeconds,
   retireAuthority,
-  rootOf,
   writablePool,
 } from '../../signer/authority/transitions.ts';
 import type { Secret } from '../../signer/kube/types.ts';
