@@ -12,7 +12,7 @@ help: ## show this list
 demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## pods on a real Kubernetes show certificates, a JWT-SVID, DNS names, gRPC over a rotation, a new name
 	@node scripts/demo.ts
 
-test: setup machine programs servers kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
+test: setup machine programs servers kubernetes-1.37.1 coredns judges helm dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
 	@node scripts/test.ts unit
 	@node scripts/test.ts cluster
 
@@ -49,7 +49,7 @@ node_modules/.stamp: package-lock.json package.json
 dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 	@node --disable-warning=ExperimentalWarning scripts/image.ts
 
-.PHONY: machine programs servers coredns judges kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
+.PHONY: machine programs servers coredns judges helm kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
 machine:
 	@scripts/debian-packages.sh
 
@@ -65,6 +65,9 @@ coredns: setup
 
 judges: setup
 	@node scripts/judges.ts
+
+helm: setup
+	@node scripts/helm.ts
 
 # A static pattern: make looks for no implicit rule for what is phony.
 kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4: kubernetes-%: setup

@@ -12,6 +12,7 @@ import { create } from '../contract/workloads.ts';
 import { readPage } from '../docs/markdown.ts';
 import { run } from '../tools/run.ts';
 import { federationRows } from './federation-rows.ts';
+import { describeInjection } from './injection.ts';
 import { certificateRequest, joinNode, type RequestFacts, requestsPath, type TestNode } from './nodes.ts';
 import {
   grantRows,
@@ -131,6 +132,9 @@ interface Source {
 const podCertificate = (signerName: string): Source => ({
   podCertificate: { signerName, keyType: 'ECDSAP256', credentialBundlePath: 'credentials.pem' },
 });
+const separateFiles = (signerName: string): Source => ({
+  podCertificate: { signerName, keyType: 'ECDSAP256', keyPath: 'key.pem', certificateChainPath: 'chain.pem' },
+});
 const roots = (of: object): Source => ({
   clusterTrustBundle: { path: 'roots.pem', labelSelector: {}, ...of },
 });
@@ -228,6 +232,11 @@ describe('the policy that warns of mistakes in pods', () => {
       podSpec([{ clusterTrustBundle: { name: 'kubespiffe.io:spiffe:roots', path: 'a' } }], { subPath: 'a' }),
       /subPath mount/,
     ],
+    [
+      'key and chain in separate files',
+      podSpec([separateFiles('kubespiffe.io/spiffe')]),
+      /separate files \(key\.pem\): .* Use credentialBundlePath$/,
+    ],
     ['a subPathExpr of an init container', { ...podSpec([ours]), initContainers }, /mount at \/first/],
   ];
   for (const [what, spec, warning] of mistakes) {
@@ -242,6 +251,7 @@ describe('the policy that warns of mistakes in pods', () => {
   const fine: [what: string, object: object][] = [
     ['a pod without volumes', aPod(plain)],
     ['a certificate of ours, mounted as a directory', aPod(podSpec([ours, bySigner]))],
+    ["separate files of others' signers", aPod(podSpec([separateFiles('other.example/x')]))],
     ["others' signers", aPod(podSpec([podCertificate('other.example/x')], { subPath: 'a' }))],
     [
       'a subPath mount of another volume',
@@ -290,6 +300,8 @@ describe('the policy that warns of mistakes in pods', () => {
     }
   });
 });
+
+describeInjection(() => controlPlane);
 
 /** As the SPIRE controller manager has them, with every field that has a counterpart. */
 const spireResources = [
