@@ -1,16 +1,17 @@
 import { resolve } from 'node:path';
 import { KubespiffeError } from '../spiffe/errors.ts';
-import { failure } from '../spiffe/pki/result.ts';
+import { failure, type Result, success } from '../spiffe/pki/result.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
 import { bundleSourceOf, createBundleReader } from './bundle-reader.ts';
 import { readFiles } from './files.ts';
 import { follow, type Reading, type SourceOptions, watchFolders } from './follow.ts';
-import type { BundleSource, TrustBundles } from './trust-bundle.ts';
+import { type BundleReading, type BundleSource, readBundles, type TrustBundles } from './trust-bundle.ts';
 
 /**
  * Opens the bundles of several trust domains and follows their files: PEM roots, such as those of a `clusterTrustBundle`
  * source, or SPIFFE bundle documents, which also hold the keys that verify JWT-SVIDs. What a file holds counts for
- * the trust domain that it is named for, and for no other.
+ * the trust domain that it is named for, and for no other. An empty file has no bundle: kubelet writes one for a
+ * `clusterTrustBundle` source with `optional: true` that selects nothing, so the trust ends with the ClusterTrustBundle.
  *
  * @param files names of files below the folder, or absolute ones, by trust domain. With several files for one trust
  *   domain, the last one with roots gives the roots, and the last one with JWT keys gives these.
@@ -45,11 +46,17 @@ export async function openBundleSource(
   const read = async (): Promise<Reading<TrustBundles>> => {
     const texts = await readFiles(folder, names);
     const joined = join(
-      parts.map((part, index) => ({ ...part, text: texts[index] ?? failure('it was not read') })),
+      parts.map((part, index) => ({ ...part, text: texts[index] ?? missing, parse: readBundleFile })),
     );
     return { value: joined.isComplete ? joined.bundles : undefined, problems: joined.problems };
   };
 
   const folders = new Set(names.map((name) => resolve(folder, name, '..')));
   return bundleSourceOf(await follow(watchFolders(folders), read, options));
+}
+
+const missing = failure('it was not read');
+
+function readBundleFile(text: string, trustDomain: string): Result<BundleReading> {
+  return text === '' ? success({ bundles: new Map(), leftOut: [] }) : readBundles(text, trustDomain);
 }

@@ -98,6 +98,23 @@ describe('BundleSource', () => {
     assert.ok(source.bundles.get('example.org')?.jwtKeys.has(next.kid));
   });
 
+  it('gives the bundle of a trust domain as long as its file is not empty', async () => {
+    const volume = newBundles();
+    const roots = { 'example.org': 'roots.pem', 'example.com': 'example.com.pem' };
+    swap(volume, { 'roots.pem': world.ca.pem, 'example.com.pem': '' });
+    await using source = await openBundleSource(volume, roots);
+    assert.deepEqual([...source.bundles.keys()], ['example.org']);
+    for (const [text, expected] of [
+      [world.partner.pem, ['example.org', 'example.com']],
+      ['', ['example.org']],
+    ] as const) {
+      const updated = once(source.events, 'update', { signal: AbortSignal.timeout(5_000) });
+      swap(volume, { 'roots.pem': world.ca.pem, 'example.com.pem': text });
+      await updated;
+      assert.deepEqual([...source.bundles.keys()], expected);
+    }
+  });
+
   it('gives a trust domain nothing of a file that is named for another', async () => {
     const volume = newVolume(folder, { 'a.pem': world.ca.pem + world.partner.pem });
     await using source = await openBundleSource(volume, { 'example.com': 'a.pem' });
@@ -107,7 +124,7 @@ describe('BundleSource', () => {
   });
 
   for (const [what, content, says] of [
-    ['a file that is empty', '', /no PEM block/],
+    ['a file that has only white space', '\n', /no PEM block/],
     ['a document that is cut off', '{"keys": [', /not JSON/],
     ['a document with a name twice', '{"keys": [], "keys": []}', /name twice/],
     [
