@@ -75,8 +75,18 @@ export interface Judges {
   x509Svid(input: { chain: string; bundles: Bundles; key?: string; now?: Date }): Promise<Verdict>;
   /** go-spiffe: a `spiffetls` server and client. Facts: serverSaw and clientSaw, the peers' SPIFFE IDs. */
   mtls(input: { server: MtlsSide; client: MtlsSide }): Promise<Verdict>;
-  /** go-spiffe: one end of an mTLS connection with ours; the client sends an octet, the server returns it. Fact: saw. */
-  mtlsPeer(input: { own: MtlsSide; address: string; listens: boolean }): Promise<Verdict>;
+  /**
+   * go-spiffe: one end of an mTLS connection with ours; the client sends an octet, the server returns it. Fact: saw.
+   *
+   * @param own files, or the address of a Workload API.
+   * @param network of a process, by its id, where that is not the network of this machine.
+   */
+  mtlsPeer(input: {
+    own: MtlsSide | string;
+    address: string;
+    listens: boolean;
+    network?: number;
+  }): Promise<Verdict>;
   /** go-spiffe: `jwtsvid.ParseAndValidate` by a SPIFFE bundle or a JWK set. Facts: id, audience, expiry. */
   jwtSvid(input: {
     token: string;
@@ -131,12 +141,18 @@ export async function openJudges(): Promise<Judges> {
       ]),
     mtls: ({ server, client }) =>
       judge(binary, 'mtls', [...sideFlags('server', server), ...sideFlags('client', client)]),
-    mtlsPeer: ({ own, address, listens }) =>
+    mtlsPeer: ({ own, address, listens, network }) =>
       judge(
         binary,
         'mtls-peer',
-        [...sideFlags('own', own), ['address', { literal: address }]],
+        [
+          ...(typeof own === 'string'
+            ? [['workload-api', { literal: own }] as const]
+            : sideFlags('own', own)),
+          ['address', { literal: address }],
+        ],
         listens ? ['--listen'] : [],
+        network,
       ),
     jwtSvid: ({ token, audience, bundle, isJwks }) =>
       judge(
@@ -218,6 +234,7 @@ async function judge(
   name: string,
   flags: readonly Flag[],
   switches: readonly string[] = [],
+  network?: number,
 ): Promise<Verdict> {
   const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-judge-'));
   try {
@@ -230,7 +247,12 @@ async function judge(
         return [`--${flag}`, prefix + path];
       }),
     );
-    return verdictSchema.parse(JSON.parse(await run(binary, [name, ...switches, ...words.flat()])));
+    const command = [binary, name, ...switches, ...words.flat()] as const;
+    const [program, ...rest] =
+      network === undefined
+        ? command
+        : (['nsenter', `--net=/proc/${network}/ns/net`, '--', ...command] as const);
+    return verdictSchema.parse(JSON.parse(await run(program, rest)));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
