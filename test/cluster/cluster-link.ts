@@ -12,6 +12,8 @@ export interface LinkedCluster {
 export interface ClusterLink {
   /** Loses this share of the packets from now on, in percent, in both directions. */
   lose(percent: number): Promise<void>;
+  /** How many packets were lost since `lose` was called. */
+  lost(): Promise<number>;
 }
 
 const device = 'other-cluster';
@@ -36,6 +38,12 @@ export async function linkClusters(one: LinkedCluster, other: LinkedCluster): Pr
     async lose(percent) {
       for (const end of [one, other]) await inNode(end, 'nft', lossRules(percent));
     },
+    async lost() {
+      const lists = await Promise.all(
+        [one, other].map((end) => inNode(end, 'nft', 'list', 'table', 'ip', 'packet-loss')),
+      );
+      return lists.reduce((sum, list) => sum + Number(/packets (\d+)/.exec(list)?.[1]), 0);
+    },
   };
 }
 
@@ -46,9 +54,15 @@ function networkOf({ controlPlane }: LinkedCluster): string {
 }
 
 function lossRules(percent: number): string {
-  const table = 'table ip packet-loss';
-  const rule = `iifname ${device} numgen random mod 100 < ${percent} drop`;
-  return `${table}; delete ${table}; ${table} { chain lossy { type filter hook prerouting priority -300; ${rule}; } }`;
+  return `table ip packet-loss
+delete table ip packet-loss
+table ip packet-loss {
+  chain lossy {
+    type filter hook prerouting priority -300
+    iifname ${device} numgen random mod 100 < ${percent} counter drop
+  }
+}
+`;
 }
 
 function inNode({ node }: LinkedCluster, ...command: string[]): Promise<string> {

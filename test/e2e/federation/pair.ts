@@ -1,3 +1,4 @@
+import { Resolver } from 'node:dns/promises';
 import { type ClusterLink, linkClusters } from '../../cluster/cluster-link.ts';
 import type { PodName } from '../../cluster/node.ts';
 import { waitFor } from '../../cluster/process.ts';
@@ -118,13 +119,22 @@ export async function nameEndpoint({ installation }: Side, other: Side, address:
   const slices = '/apis/discovery.k8s.io/v1/namespaces/partners/endpointslices';
   const endpoints = [{ addresses: [address] }];
   const known = await request('PATCH', `${slices}/${other.name}`, { endpoints });
-  if (known.status === 200) return;
+  if (known.status === 200) return resolves(installation, other, address);
   const ports = [{ name: 'https', port: 443 }];
   const service = { metadata: { name: other.name }, spec: { clusterIP: 'None', ports } };
   await expect(request('POST', core, service), 201);
   const labels = { 'kubernetes.io/service-name': other.name };
   const slice = { metadata: { name: other.name, labels }, addressType: 'IPv4', endpoints, ports };
   await expect(request('POST', slices, slice), 201);
+}
+
+/** CoreDNS answers from its cache for some seconds. */
+async function resolves({ controlPlane }: Installation, { name }: Side, address: string): Promise<void> {
+  const resolver = new Resolver();
+  resolver.setServers([controlPlane.network.host]);
+  await waitFor(`${hostOf(name)} to be ${address}`, async () =>
+    (await resolver.resolve4(hostOf(name))).includes(address),
+  );
 }
 
 /** Makes one cluster trust the other. */

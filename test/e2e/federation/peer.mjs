@@ -37,7 +37,7 @@ setInterval(() => console.log(JSON.stringify(report)), 500);
 async function call(to, client, port) {
   for (;;) {
     const socket = client.connect({ host: OTHER_HOST, port });
-    const signal = AbortSignal.timeout(10_000);
+    const signal = AbortSignal.timeout(30_000);
     try {
       await once(socket, 'secureConnect', { signal });
       socket.write('x');

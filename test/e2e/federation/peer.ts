@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ControlPlane } from '../../cluster/control-plane.ts';
 import { waitForPod } from '../../cluster/pods.ts';
@@ -110,6 +111,8 @@ const rootsOf = (own: string, of: string, path: string) => ({
         'k8s.spiffe.io/peer-trust-domain': of,
       },
     },
+    // Without it, a running pod would keep the roots when the trust is ended.
+    optional: own !== of,
     path,
   },
 });
@@ -149,4 +152,26 @@ export async function moreAnswers(
       .catch(String);
     throw new Error(`${(error as Error).message}\n${log}`);
   }
+}
+
+/** Where this machine reaches the Workload API of the workload. */
+export async function socketOf({ installation: { node } }: Side): Promise<string> {
+  // The path of a socket has at most 107 bytes.
+  const link = join(await mkdtemp(join(tmpdir(), 'socket-')), 's');
+  await symlink(await node.volumePath(peer, 'workload-api', 'socket', 'empty-dir'), link);
+  return `unix://${link}`;
+}
+
+/** The bundles that the workload gets from the token endpoint of its cluster, by trust domain: JSON. */
+export async function bundlesIn({ installation: { node } }: Side): Promise<Record<string, string>> {
+  const program = `
+    import { readFileSync } from 'node:fs';
+    import { get } from 'node:https';
+    const ca = readFileSync('/run/spiffe/roots.pem');
+    get('https://kubespiffe-tokens.kubespiffe.svc/bundles', { ca }, (response) => response.pipe(process.stdout));`;
+  const command = ['node', '--input-type=module', '--eval', program];
+  const { trust_domains } = JSON.parse(await node.exec(peer, command, { container: 'main' }));
+  return Object.fromEntries(
+    Object.entries(trust_domains).map(([trustDomain, bundle]) => [trustDomain, JSON.stringify(bundle)]),
+  );
 }
