@@ -222,14 +222,19 @@ export const workloadBadInput: readonly BadInput[] = [
   },
   {
     input:
-      'to the library: a bundle document that is empty, truncated, with a name twice, or with a private key',
+      'to the library: a bundle document that is blank, truncated, with a name twice, or with a private key',
     verdict: 'the library does not start with it, and keeps the last good one',
     tests: [
-      [tokens, 'is not opened with a file that is empty'],
+      [tokens, 'is not opened with a file that has only white space'],
       [tokens, 'is not opened with a document that is cut off'],
       [tokens, 'is not opened with a document with a name twice'],
       [tokens, 'is not opened with a document with a private key'],
     ],
+  },
+  {
+    input: 'to the library: the file of a bundle that becomes empty, since its ClusterTrustBundle is gone',
+    verdict: 'the trust domain is not trusted any more',
+    tests: [[tokens, 'gives the bundle of a trust domain as long as its file is not empty']],
   },
   {
     input: 'a Bearer token to the fastify plugin: none, or none of a known form',
