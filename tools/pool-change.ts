@@ -6,8 +6,9 @@ import {
   usualRootPropagationSeconds,
 } from '../signer/authority/may-sign.ts';
 import { poolJsonIn } from '../signer/authority/pool-secret.ts';
+import { longestCertificateSeconds } from '../signer/authority/signed-until.ts';
 import type { AuthorityKind } from '../signer/authority/states.ts';
-import { longestCertificateSeconds, type Refusal, writablePool } from '../signer/authority/transitions.ts';
+import { type Refusal, writablePool } from '../signer/authority/transitions.ts';
 import type { Change, Timing } from '../signer/authority/verbs.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';

@@ -14,6 +14,7 @@ import {
 } from './may-sign.ts';
 import { compilePool, type Pool } from './pool.ts';
 import type { PoolProblem } from './problem.ts';
+import type { MayHaveSignedUntil } from './signed-until.ts';
 import { isJwtKind, isPublished } from './states.ts';
 
 /**
@@ -30,14 +31,16 @@ export interface Refusal {
 
 /** How long after it no longer signs an authority may still verify something. */
 export interface Lifetimes {
-  /** Of certificates, in seconds: at least the setting maxLifetime of the signer. */
+  /** Of certificates, in seconds: at least the setting maxLifetime of the signer. Used where there is no proof. */
   readonly certificateSeconds: number;
+  /** The proof: what the record of the pool says of an authority. */
+  readonly mayHaveSignedUntil?: MayHaveSignedUntil;
 }
 
-/** The longest lifetime that a signer can be configured for: 91 days, which Kubernetes allows at most. */
-export const longestCertificateSeconds = 91 * 86_400;
-/** The longest jwtLifetime (1 h), and what verifiers allow beyond it (AWS 5 min, the longest that is known). */
-const longestTokenSeconds = 3_600 + 300;
+/** What verifiers allow beyond the end of a token (AWS 5 min, the longest that is known). */
+const tokenToleranceSeconds = 300;
+/** The longest jwtLifetime (1 h), with that. */
+const longestTokenSeconds = 3_600 + tokenToleranceSeconds;
 /** A replica whose view of the pool is not confirmed signs for so long at most. */
 const confirmedWithinSeconds = 30;
 
@@ -209,18 +212,26 @@ function consequenceOf(
 /**
  * Until when something that an authority signed may be valid, and so needs it in the bundles: infinity while it signs, or
  * where that is not known; 0 for one that never signed.
+ *
+ * The record of the pool says it where it has an entry. It is final once no replica signs with an old view of the pool.
+ * Without an entry it follows from when the authority stopped signing, and from the longest lifetime.
  */
 export function neededUntil(
   record: AuthorityRecord,
   document: PoolDocument,
   now: Seconds,
-  { certificateSeconds }: Lifetimes,
+  { certificateSeconds, mayHaveSignedUntil }: Lifetimes,
 ): Seconds {
   const isJwt = isJwtKind(record.kind);
   const end = isJwt ? Number.POSITIVE_INFINITY : endOf(record, document.trustDomain);
   if (hasNeverSigned(record, document, now) || end === undefined) return 0;
   if (record.state === 'active') return end;
   const since = record.deactivatedAt === undefined ? undefined : Date.parse(record.deactivatedAt) / 1000;
+  const proven = mayHaveSignedUntil?.(record);
+  if (proven !== undefined) {
+    const tolerance = isJwt ? tokenToleranceSeconds : 0;
+    return Math.min(end, Math.max(proven + tolerance, since ?? 0) + confirmedWithinSeconds);
+  }
   const lifetime = isJwt ? longestTokenSeconds : certificateSeconds;
   return Math.min(end, (since ?? Number.POSITIVE_INFINITY) + confirmedWithinSeconds + lifetime);
 }

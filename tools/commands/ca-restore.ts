@@ -5,10 +5,10 @@ import { rootOf } from '../../signer/authority/material.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { restoredPool } from '../../signer/authority/restore.ts';
+import { longestCertificateSeconds } from '../../signer/authority/signed-until.ts';
 import {
   carryRoots,
   dateTransitions,
-  longestCertificateSeconds,
   retireAuthority,
   writablePool,
 } from '../../signer/authority/transitions.ts';
