@@ -14,6 +14,7 @@ const longest = [
   'test/e2e/names.test.ts',
   'test/contract/rotation-soak.test.ts',
   'test/e2e/identity.test.ts',
+  'test/e2e/getting-started.test.ts',
   'test/e2e/token.test.ts',
   'test/contract/api-outage.test.ts',
   'test/contract/bench.test.ts',

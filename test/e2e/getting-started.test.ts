@@ -5,14 +5,17 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { helmBinary } from '../cluster/helm.ts';
 import { startNode } from '../cluster/node.ts';
+import { waitFor } from '../cluster/process.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { signerReady, trustDomain } from './installation.ts';
+import { startRequestLoop } from './request-loop.ts';
 
 const run = promisify(execFile);
 
-/** The commands of docs/getting-started.md, as they stand there, on the cluster of `make cluster`. */
-describe('getting started, on the cluster that the page recommends', () => {
+/** The commands of docs/getting-started.md and docs/guides/helm.md, as they stand there, on the cluster of `make cluster`. */
+describe('getting started and Helm, on the cluster that the page recommends', () => {
   let controlPlane: ControlPlane;
   let folder: string;
 
@@ -27,6 +30,7 @@ describe('getting started, on the cluster that the page recommends', () => {
     await mkdir(join(folder, 'path'));
     const kubectl = (controlPlane.binaries.command('kubectl') ?? []).join(' ');
     await program('kubectl', `exec ${kubectl} "$@"`);
+    await program('helm', `exec ${await helmBinary()} "$@"`);
     // What a person does in the editor: no registry, so the image keeps its name.
     await program('editor', `exec sed -i '/^images:/,$d' "$1"`);
   });
@@ -43,9 +47,9 @@ describe('getting started, on the cluster that the page recommends', () => {
     heading: string,
     holds: string,
     change: [string, string] = ['', ''],
+    page = 'docs/getting-started.md',
   ): Promise<string> {
-    const page = await readPage('docs/getting-started.md');
-    const block = blocksBelow(page, heading).find(({ code }) => code.includes(holds));
+    const block = blocksBelow(await readPage(page), heading).find(({ code }) => code.includes(holds));
     assert.ok(block, `${heading}: no block with ${holds}`);
     const commands = block.code.replaceAll('YOUR-TRUST-DOMAIN', trustDomain).replaceAll(...change);
     const env = {
@@ -53,6 +57,7 @@ describe('getting started, on the cluster that the page recommends', () => {
       PATH: `${folder}/path:${process.env.PATH}`,
       KUBECONFIG: controlPlane.kubeconfig,
       EDITOR: 'editor',
+      ...Object.fromEntries(['CACHE', 'CONFIG', 'DATA'].map((name) => [`HELM_${name}_HOME`, folder])),
     };
     try {
       const { stdout } = await run('sh', ['-ec', commands], { cwd: folder, env });
@@ -100,4 +105,95 @@ describe('getting started, on the cluster that the page recommends', () => {
       assert.match(await follow(heading, example), /"access_token":"eyJ/);
     });
   }
+
+  /** A block of the guide to Helm. No registry, so the image keeps its name. */
+  const followHelm = (heading: string, holds: string, values = '') =>
+    follow(
+      heading,
+      holds,
+      ['image.repository=registry.example.com/kubespiffe', `image.tag=dev${values}`],
+      'docs/guides/helm.md',
+    );
+  const kubectl = (...args: string[]) => controlPlane.kubectl([...args, '--namespace', 'kubespiffe']);
+  const replicas = async () =>
+    (await kubectl('get', 'pods', '-o', 'jsonpath={.items[*].metadata.uid}')).split(' ');
+  const roots = () =>
+    kubectl('get', 'clustertrustbundle', 'kubespiffe.io:spiffe:roots', '-o', 'jsonpath={.spec.trustBundle}');
+
+  /** Runs commands that replace every replica, while certificates are asked for all the time. */
+  async function underLoad(name: string, commands: () => Promise<unknown>): Promise<void> {
+    const before = await replicas();
+    const loop = await startRequestLoop(controlPlane, name);
+    try {
+      await commands();
+      await signerReady(controlPlane);
+      await waitFor('the replicas of before to be gone', async () => {
+        const now = await replicas();
+        return now.length === before.length && !now.some((uid) => before.includes(uid));
+      });
+    } finally {
+      const { issued, failures, slowestMs } = await loop.stop();
+      console.log(`${name}: ${issued} requests, the slowest took ${slowestMs.toFixed(0)} ms`);
+      assert.deepEqual(failures, []);
+      assert.ok(issued > 20);
+    }
+  }
+
+  it('moves from kustomize to Helm, and every request of that time is answered', async () => {
+    await underLoad('from-kustomize', () => followHelm('From kustomize to Helm', 'helm install'));
+  });
+
+  it('upgrades the release, and every request of that time is answered', async () => {
+    await underLoad('upgrade', () => followHelm('Change and upgrade', 'helm upgrade'));
+    assert.match(await kubectl('get', 'deployment', 'kubespiffe-signer', '-o', 'yaml'), /value: debug/);
+  });
+
+  it('keeps pool, bundles and registrations when the release is uninstalled, and goes on with them', async () => {
+    const before = await roots();
+    await followHelm('Uninstall', 'helm uninstall');
+    const left = await kubectl('get', 'deployments,secrets', '-o', 'name');
+    assert.deepEqual(left.trim().split('\n'), ['secret/kubespiffe-pool']);
+    assert.match(await kubectl('get', 'workloadregistrations', '--all-namespaces'), /example/);
+    await followHelm('Install', 'helm install');
+    await signerReady(controlPlane);
+    assert.equal(await roots(), before);
+  });
+
+  it('installs with Helm where nothing is, and pods get their identity by a label', async () => {
+    await followHelm('Uninstall', 'helm uninstall');
+    await kubectl('delete', 'secret', 'kubespiffe-pool');
+    await kubectl('delete', 'clustertrustbundles', '--all');
+    const notes = await followHelm('Install', 'helm install', ' --set components.injection=true');
+    assert.match(notes, /kubespiffe ca create --ca-id first --trust-domain example\.org\n/);
+    assert.match(await followHelm('Install', 'ca create'), /successfully rolled out/);
+
+    await controlPlane.kubectl(['label', 'namespace', 'default', 'kubespiffe.io/injection=enabled']);
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: injectedPods });
+    const pods = ['pod/files', 'pod/workload-api'];
+    await controlPlane.kubectl(['wait', '--for=condition=Ready', '--timeout=90s', ...pods]);
+    await controlPlane.kubectl([
+      'exec',
+      'files',
+      '--',
+      'cat',
+      '/run/spiffe/credentials.pem',
+      '/run/spiffe/roots.pem',
+    ]);
+    const log = await controlPlane.kubectl(['logs', 'workload-api', '--container', 'kubespiffe']);
+    assert.match(log, /spiffe:\/\/example\.org\/ns\/default\/sa\/default/);
+  });
+});
+
+/** A pod for each value of the label, with nothing of ours in its spec. */
+const injectedPods = JSON.stringify({
+  apiVersion: 'v1',
+  kind: 'List',
+  items: ['files', 'workload-api'].map((name) => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default', labels: { 'kubespiffe.io/inject': name } },
+    spec: {
+      containers: [{ name: 'main', image: 'busybox:1.37', command: ['sleep', 'infinity'] }],
+    },
+  })),
 });
