@@ -23,6 +23,7 @@ import { inspectPcr } from './commands/inspect-pcr.ts';
 import { migrateFromSpire } from './commands/migrate-spire.ts';
 import { registration } from './commands/registration.ts';
 import { signer } from './commands/signer.ts';
+import { status } from './commands/status.ts';
 import { token } from './commands/token.ts';
 import { version } from './commands/version.ts';
 import { who } from './commands/who.ts';
@@ -46,6 +47,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
     # See what a certificate says and whether it conforms to SPIFFE
     kubespiffe inspect credentials.pem`,
   );
+  status(program, terminal);
   doctor(program, terminal, done);
   const migrate = program.command('migrate').description('Bring registrations from other systems.');
   migrateFromSpire(migrate, terminal, done);

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -6,6 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Pod } from '../../signer/kube/types.ts';
 import type { PodExplanation } from '../../tools/commands/explain-pod.ts';
 import type { WhatIfReport } from '../../tools/registration/what-if.ts';
+import type { Overview } from '../../tools/view/overview.ts';
 import type { WhoReport } from '../../tools/who/report.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { writeKubeconfig } from '../cluster/kubeconfig.ts';
@@ -75,6 +78,8 @@ function createWeb(name: string, source: object = {}, labels: object = { app: 'w
     },
   });
 }
+
+const limits = { timeoutMs: 15_000 };
 
 const tool = (...args: string[]): Promise<Ran> => run([...args, '--kubeconfig', viewer]);
 
@@ -223,6 +228,55 @@ describe('kubespiffe explain denial', () => {
   });
 });
 
+describe('kubespiffe status', () => {
+  it('counts the pods of each signer, and lists requests that wait and pods that are refused', async () => {
+    const overview = await json<Overview>('status');
+    assert.equal(overview.trustDomain, 'example.org');
+    assert.deepEqual(overview.replicas.ok && overview.replicas.value.length, 1);
+    const [spiffe] = overview.signers;
+    assert.deepEqual(spiffe, {
+      signer: signerName,
+      counts: { waiting: 1, denied: 0, unnamed: 0, issued: 2, named: 1, tokens: 0 },
+    });
+    assert.deepEqual(
+      overview.waiting.map(({ pod, reason }) => [pod, reason]),
+      [['shop/refused', 'NodeMismatch']],
+    );
+    assert.deepEqual(
+      overview.bundles.map(({ signer, canarying, roots }) => [signer, canarying, roots.length]),
+      ['kubespiffe.io/pod-identity', signerName].flatMap((signer) => [
+        [signer, 'live', 1],
+        [signer, 'preview', 1],
+      ]),
+    );
+    assert.deepEqual(overview.peers.ok && overview.peers.value.map(({ name }) => name), ['partner']);
+  });
+
+  it('shows the pool to those who may read it, and names the missing right to others', async () => {
+    const { stdout } = await tool('status');
+    assert.match(stdout, /^kubespiffe\/kubespiffe-pool +\? +\? +.*cannot get resource "secrets"/m);
+    const admin = await run(['status', '--kubeconfig', controlPlane.kubeconfig]);
+    assert.match(admin.stdout, /^kubespiffe\/kubespiffe-pool +1 +in 364d23h +X509: prepare a new authority/m);
+    assert.match(admin.stdout, /^shop\/refused +kubespiffe\.io\/spiffe +\d+s +NodeMismatch /m);
+    assert.doesNotMatch(admin.stdout, /PRIVATE KEY/);
+  });
+
+  it('reads again with --watch until it is stopped', async () => {
+    const child = spawn(launcher, ['status', '--watch', '1s', '--kubeconfig', viewer]);
+    let screens = '';
+    child.stdout.on('data', (text) => {
+      screens += text;
+    });
+    const closed = once(child, 'close');
+    try {
+      await waitFor('a second screen', async () => screens.split('Trust domain').length > 2, limits);
+    } finally {
+      child.kill('SIGTERM');
+      await closed;
+    }
+  });
+});
+
 describe('kubespiffe explain token', () => {
   it('says what a token of the API server gets, and never prints it', async () => {
     const config = join(folder, 'signer.yaml');
@@ -351,11 +405,15 @@ const checks: Record<string, string[]> = {
   'configmaps get': ['who', 'web.shop.svc'],
   'events list': ['explain', 'pod', 'shop/web-0'],
   'federatedtrustdomains list': ['federation', 'list'],
+  'leases list': ['status'],
 };
 
 describe('the roles of people who ask for identities', () => {
-  const limits = { timeoutMs: 15_000 };
-  const isRefused = async (args: string[]) => /^error: .*403/m.test((await tool(...args)).stderr);
+  // What `status` may not read it leaves out, and names the right.
+  const isRefused = async (args: string[]) => {
+    const { stdout, stderr } = await tool(...args);
+    return /^error: .*403/m.test(stderr) || /^Replicas +.*403/m.test(stdout);
+  };
 
   it('grant what the commands need, and nothing else', async (t) => {
     const granted = rolesAt(controlPlane, roles);

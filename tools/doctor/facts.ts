@@ -14,11 +14,12 @@ import {
 } from '../../signer/kube/types.ts';
 import { get } from '../cluster/get.ts';
 import { createListed } from '../cluster/lists.ts';
+import { allLeases, type LeaseView } from '../cluster/replicas.ts';
 import { requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, type SignerSettings } from '../cluster/signer-settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { type MetricLines, readMetrics } from './metrics.ts';
-import type { DeploymentView, EventView, LeaseView, NodeView, PodView, RegistrationView } from './views.ts';
+import type { DeploymentView, EventView, NodeView, PodView, RegistrationView } from './views.ts';
 
 /** What the cluster is. Everything is read when it is first asked for, and once. All methods throw ApiStatusError. */
 export interface Facts {
@@ -68,11 +69,6 @@ const lists = {
     resource: { group: '', versions: ['v1'], name: 'nodes' },
     fields: { metadata: named, status: { nodeInfo: { kubeletVersion: true } } },
     project: whole<NodeView>,
-  },
-  leases: {
-    resource: { group: 'coordination.k8s.io', versions: ['v1'], name: 'leases' },
-    fields: { metadata: { ...named, managedFields: { time: true } }, spec: true },
-    project: whole<LeaseView>,
   },
   bundles: {
     resource: clusterTrustBundles,
@@ -171,7 +167,7 @@ export function createFacts(
     secret: (place) => get<Secret>(api, { group: '', version: 'v1', resource: 'secrets', ...place }),
     pods: list(lists.pods),
     nodes: list(lists.nodes),
-    leases: list(lists.leases),
+    leases: list(allLeases),
     bundles: list(lists.bundles),
     events: list(lists.events),
     requests: list(requestsWith((request) => request)),

@@ -1,5 +1,5 @@
 import type { WireLabelSelector } from '../../signer/kube/label-selector.ts';
-import type { Condition, Lease, ObjectMeta } from '../../signer/kube/types.ts';
+import type { Condition, ObjectMeta } from '../../signer/kube/types.ts';
 
 /** A pod, as far as the checks need it. */
 export interface PodView {
@@ -41,11 +41,6 @@ export interface EventView {
   reason?: string;
   note?: string;
   eventTime?: string;
-}
-
-/** A Lease, and when the API server wrote down its last change, by its own clock. */
-export interface LeaseView extends Lease {
-  metadata: ObjectMeta & { managedFields?: { time?: string }[] };
 }
 
 export interface RegistrationView {

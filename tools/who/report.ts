@@ -110,7 +110,8 @@ export function whoHas(
   return { name, holders };
 }
 
-function certificateOf(
+/** What is known of the certificate that a request was answered with; null where it has none. */
+export function certificateOf(
   { request, chain }: Answer,
   roots: readonly CertificateFacts[],
 ): HeldCertificate | null {

@@ -1,10 +1,8 @@
 import { clockProblem, createServerClock } from '../../../signer/kube/clock.ts';
 import { realTime } from '../../../signer/kube/time.ts';
+import { isOfSigner, type LeaseView, liveReplicas, writtenAtMs } from '../../cluster/replicas.ts';
 import { type Check, type Finding, ok, orElse, problem, warning } from '../check.ts';
-import type { Facts } from '../facts.ts';
-import type { LeaseView } from '../views.ts';
 
-const signerLabels = { 'app.kubernetes.io/name': 'kubespiffe', 'kubespiffe.io/component': 'signer' };
 const nodeLeases = 'kube-node-lease';
 /** Certificates are backdated by two minutes. A node whose clock is slower than that refuses a new one. */
 const nodeSkewMs = 90_000;
@@ -14,13 +12,9 @@ export const replicas: Check = {
   name: 'replicas',
   async look(facts) {
     const { config } = await facts.settings();
-    const own = (await signerLeases(facts)).filter(({ metadata }) => metadata.namespace === config.namespace);
-    const live = own.filter((lease) => {
-      const seconds = lease.spec?.leaseDurationSeconds ?? 10;
-      return facts.now() - writtenAtMs(lease) / 1000 <= 2 * seconds;
-    });
+    const live = liveReplicas(await facts.leases(), config.namespace, facts.now());
     const lookedAt = `Leases of the signer in the namespace ${config.namespace}`;
-    const names = live.map(({ spec }) => spec?.holderIdentity).join(', ');
+    const names = live.join(', ');
     if (live.length === 0) {
       const remedy = `see \`kubectl --namespace ${config.namespace} get pods\`, and the logs of the signer`;
       return [problem(lookedAt, 'no replica of the signer runs', remedy)];
@@ -37,7 +31,7 @@ export const replicas: Check = {
 export const clocks: Check = {
   name: 'clock',
   async look(facts) {
-    const own = await signerLeases(facts);
+    const own = (await facts.leases()).filter(isOfSigner);
     const nodes = (await facts.leases()).filter(({ metadata }) => metadata.namespace === nodeLeases);
     const replicas = own.flatMap((lease): Finding[] => {
       const found = skewProblem(lease);
@@ -74,15 +68,4 @@ function skewProblem(lease: LeaseView): string | undefined {
   const clock = createServerClock({ ...realTime, now: () => renewedMs, monotonic: () => 0 });
   clock.observe(writtenAtMs(lease), 0);
   return clockProblem(clock);
-}
-
-async function signerLeases(facts: Facts): Promise<LeaseView[]> {
-  return (await facts.leases()).filter(({ metadata }) =>
-    Object.entries(signerLabels).every(([key, value]) => metadata.labels?.[key] === value),
-  );
-}
-
-/** When the API server wrote a Lease last, by its own clock, in whole seconds. */
-function writtenAtMs({ metadata }: LeaseView): number {
-  return Math.max(0, ...(metadata.managedFields ?? []).map(({ time = '' }) => Date.parse(time) || 0));
 }

@@ -1,0 +1,60 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
+import { identityViewer } from '../cluster/world.ts';
+import { parseSeconds } from '../duration.ts';
+import { withExamples } from '../help.ts';
+import { type OutputFormat, outputOption, printObject } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { overviewOf } from '../view/overview.ts';
+import { printOverview } from '../view/print.ts';
+import { readCluster } from '../view/read.ts';
+
+type Options = ClusterOptions & SettingsOptions & { watch?: string | true; output?: OutputFormat };
+
+/** `kubespiffe status`: the whole installation on one screen. */
+export function status(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('status')
+    .description(
+      'Show signers, pools, bundles, peers and waiting requests on one screen.\n\n' +
+        'Only reads. A part that may not be read is listed with the right that is missing. `kubespiffe doctor` checks what\n' +
+        'is wrong, and says what to do.',
+    );
+  withExamples(
+    command,
+    `
+    # The whole installation
+    kubespiffe status
+
+    # The same, read again every five seconds
+    kubespiffe status --watch 5s`,
+  );
+  return withCluster(withSignerSettings(command))
+    .option(
+      '-w, --watch [duration]',
+      'Read again after this time, until it is stopped. Without a value: 10s.',
+    )
+    .addOption(outputOption())
+    .action(async ({ watch, ...options }: Options) => {
+      const seconds =
+        watch === undefined ? undefined : parseSeconds(watch === true ? '10s' : watch, '--watch');
+      await withApi(
+        options,
+        terminal,
+        async (api) => {
+          for (;;) {
+            const overview = overviewOf(await readCluster(api, terminal, options));
+            // Clears the screen after the answer is there, so that it does not flicker.
+            if (seconds !== undefined && terminal.hasColor) terminal.out('\u001b[2J\u001b[H');
+            if (options.output) printObject(terminal, options.output, overview);
+            else printOverview(terminal, overview);
+            if (seconds === undefined) return;
+            await pause(Math.max(1, seconds) * 1_000);
+          }
+        },
+        identityViewer,
+      );
+    });
+}

@@ -1,0 +1,79 @@
+import { readPoolDocument } from '../../signer/authority/document.ts';
+import { type AuthorityHistory, authorityHistory } from '../../signer/authority/history.ts';
+import { defaultJwtPropagation, jwtPropagationSeconds } from '../../signer/authority/may-sign.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { nextStep } from '../../signer/authority/rotation.ts';
+import { authorityKinds } from '../../signer/authority/states.ts';
+import type { Timing } from '../../signer/authority/verbs.ts';
+import { type PoolReport, reportOf } from '../pool-report.ts';
+import { describeStep } from '../rotation-text.ts';
+import type { ClusterRead, Part, PoolRead } from './read.ts';
+
+/** A pool as people see it. No key is in it. */
+export interface PoolView extends PoolReport {
+  readonly histories: readonly AuthorityHistory[];
+  /** The next step of a rotation of each kind. */
+  readonly next: readonly { readonly kind: string; readonly step: string }[];
+}
+
+/** A pool, or why it cannot be shown. */
+export interface PoolPart {
+  readonly pool: string;
+  readonly signers: readonly string[];
+  readonly view: Part<PoolView>;
+}
+
+/** The pools of the signers, as `ca show` and `ca status` judge them. Pure. */
+export function poolsIn({ pools, world, now }: ClusterRead): PoolPart[] {
+  const { endpoints } = world.settings.config;
+  return pools.map((pool) => ({
+    pool: `${pool.place.namespace}/${pool.place.name}`,
+    signers: pool.signers.map(({ profile }) => profile.signerName),
+    view: viewOf(pool, endpoints?.token, now),
+  }));
+}
+
+type TokenSettings = { readonly refreshHintSeconds: number; readonly propagationDelaySeconds: number };
+
+function viewOf(
+  { place, signers, secret }: PoolRead,
+  token: TokenSettings | undefined,
+  now: number,
+): Part<PoolView> {
+  if (!secret.ok) return secret;
+  if (!secret.value) return { ok: false, why: `there is no Secret ${place.namespace}/${place.name}` };
+  const trustDomain = signers.find(({ settings }) => settings.trustDomain !== undefined)?.settings
+    .trustDomain;
+  const report = reportOf(secret.value, { ...place, ...(trustDomain !== undefined && { trustDomain }) }, now);
+  const read = readPoolDocument(poolJsonIn(secret.value) ?? '');
+  if (!read.ok) return { ok: true, value: { ...report, histories: [], next: [] } };
+  const { document } = read;
+  const facts = { now, timing: timingOf(signers, token) };
+  const kinds = authorityKinds.filter((kind) => document.authorities.some((each) => each.kind === kind));
+  return {
+    ok: true,
+    value: {
+      ...report,
+      histories: document.authorities.map((each) => authorityHistory(each, document, facts)),
+      next: kinds.map((kind) => ({ kind, step: describeStep(nextStep(document, kind, facts), now) })),
+    },
+  };
+}
+
+/** How long things take by the settings of the signers. */
+function timingOf(signers: PoolRead['signers'], token: TokenSettings | undefined): Timing {
+  const settings = signers.map((signer) => signer.settings);
+  return {
+    certificateSeconds: Math.max(...settings.map(({ maxLifetimeSeconds }) => maxLifetimeSeconds)),
+    rootPropagationSeconds: Math.max(...settings.map((each) => each.rootPropagationSeconds)),
+    jwtPropagationSeconds: jwtPropagationSeconds(
+      token
+        ? {
+            refreshHintSeconds: token.refreshHintSeconds,
+            jwksMaxAgeSeconds: token.refreshHintSeconds,
+            delaySeconds: token.propagationDelaySeconds,
+          }
+        : defaultJwtPropagation,
+    ),
+  };
+}

@@ -1,0 +1,141 @@
+import { namesOf } from '../../signer/identity/subject.ts';
+import { explain } from '../../signer/observe/reasons.ts';
+import { allIdentities, type PodIdentity } from '../cluster/identities.ts';
+import { certificatesOf } from '../cluster/requests.ts';
+import { certificatesIn } from '../cluster-roots.ts';
+import { explainRequest, type ReadRequest, type RequestExplanation } from '../explain/requests.ts';
+import { certificateOf, type HeldCertificate } from '../who/report.ts';
+import type { ClusterRead } from './read.ts';
+
+/**
+ * What a pod has from a signer:
+ *
+ *   issued   a request shows its certificate.
+ *   waiting  a request is open.
+ *   denied   the last request was denied; kubelet does not ask again.
+ *   named    it gets a name, and no request is left that shows the certificate (Kubernetes deletes them after some 15 min).
+ *   tokens   it gets a name, and has no volume: only the token endpoint can give it an identity.
+ *   unnamed  it asks for a certificate and gets no name.
+ */
+export const workloadStates = ['waiting', 'denied', 'unnamed', 'issued', 'named', 'tokens'] as const;
+export type WorkloadState = (typeof workloadStates)[number];
+
+/** One pod and one signer. Times are RFC 3339. */
+export interface Workload {
+  /** `namespace/name` */
+  readonly pod: string;
+  readonly node: string;
+  readonly serviceAccount: string;
+  readonly signer: string;
+  /** The volume that asks; null for a pod that can only ask the token endpoint. */
+  readonly volume: string | null;
+  readonly names: readonly string[];
+  /** The registration that gives the name; null for the default identity. */
+  readonly registration: string | null;
+  readonly state: WorkloadState;
+  /** A code of docs/reference/outcomes.md, where the state is waiting, denied or unnamed. */
+  readonly reason: string | null;
+  readonly message: string | null;
+  /** When the request was made that the state is about. */
+  readonly requestedAt: string | null;
+  readonly certificate: HeldCertificate | null;
+}
+
+interface Asked extends ReadRequest {
+  readonly explained: RequestExplanation;
+}
+
+/** Every pod with an identity of ours, or that asks for one, in the order of their names. Pure. */
+export function workloadsOf({ world, requests, events, bundles }: ClusterRead): Workload[] {
+  const asked = Map.groupBy(
+    requests.flatMap((request): Asked[] => {
+      const explained = explainRequest(request, world);
+      return explained ? [{ ...request, explained }] : [];
+    }),
+    ({ wire: { spec } }) => `${spec.podUID} ${spec.signerName}`,
+  );
+  const roots = bundles.flatMap(({ spec }) => certificatesIn(spec.trustBundle));
+  const lastEvents = new Map(
+    events.toSorted((one, other) => one.at.localeCompare(other.at)).map((event) => [event.uid, event]),
+  );
+  const hasTokens = world.settings.config.endpoints?.token !== undefined;
+
+  return allIdentities(world).flatMap((each): Workload[] => {
+    const { pod, facts, signer, source, identity } = each;
+    if (!source && !(identity.ok && hasTokens)) return [];
+    const { signerName } = signer.profile;
+    const { spiffeId, dnsNames = [] } = identity.ok ? namesOf(identity.subject) : {};
+    const names = [...(spiffeId === undefined ? [] : [spiffeId]), ...dnsNames];
+    const request = source && newestFor(asked.get(`${facts.uid} ${signerName}`) ?? [], names);
+    const chain = request ? certificatesOf(request.wire) : [];
+    return [
+      {
+        ...{ pod, node: facts.nodeName, serviceAccount: facts.serviceAccountName, signer: signerName },
+        ...{ volume: source?.volume ?? null, names },
+        registration: (identity.ok && identity.terms?.registration) || null,
+        ...stateOf(each, request?.explained, lastEvents.get(facts.uid)),
+        requestedAt: request?.explained.createdAt ?? null,
+        certificate: request ? certificateOf({ request: request.wire, chain }, roots) : null,
+      },
+    ];
+  });
+}
+
+/** Two volumes of a pod may have two names: of its requests the one with this name counts, if there is one. */
+function newestFor(requests: readonly Asked[], names: readonly string[]): Asked | undefined {
+  const newest = (some: readonly Asked[]) =>
+    some.toSorted((one, other) => one.explained.createdAt.localeCompare(other.explained.createdAt)).at(-1);
+  return (
+    newest(requests.filter(({ explained }) => names.some((name) => explained.names.includes(name)))) ??
+    newest(requests)
+  );
+}
+
+type State = Pick<Workload, 'state' | 'reason' | 'message'>;
+
+function stateOf(
+  { identity, source }: PodIdentity,
+  request: RequestExplanation | undefined,
+  event: { reason: string; message: string } | undefined,
+): State {
+  if (request?.state === 'Open') {
+    // Of what only a replica knows, such as a pool that cannot sign, its Event says so.
+    const { reason, message } = request.reason === 'Issued' ? (event ?? notYet) : request;
+    return { state: 'waiting', reason, message };
+  }
+  if (request && request.state !== 'Issued') {
+    return { state: 'denied', reason: request.reason, message: request.message };
+  }
+  if (!identity.ok) {
+    const { reason, detail } = identity;
+    return { state: 'unnamed', reason, message: explain(reason, detail) };
+  }
+  const state = request ? 'issued' : source ? 'named' : 'tokens';
+  return { state, reason: null, message: null };
+}
+
+const notYet = {
+  reason: null,
+  message: 'the signer has not answered yet; nothing is known that prevents it',
+};
+
+/** Whether all words of a search are in the names, the pod, the node, the ServiceAccount, the registration, the authority. */
+export function isFound(workload: Workload, words: readonly string[]): boolean {
+  const { pod, node, serviceAccount, signer, registration, certificate, names, reason } = workload;
+  const { keyId, root } = certificate?.authority ?? {};
+  const text = [
+    pod,
+    node,
+    serviceAccount,
+    signer,
+    registration,
+    keyId,
+    root,
+    certificate?.serial,
+    reason,
+    ...names,
+  ]
+    .join(' ')
+    .toLowerCase();
+  return words.every((word) => text.includes(word));
+}
