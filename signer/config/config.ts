@@ -2,19 +2,25 @@ import type { AddressRange } from '../../client/address-rule.ts';
 import { shortName } from '../kube/short-name.ts';
 import type { endpointSettings } from './endpoint-settings.ts';
 import { type EndpointConfig, resolveEndpoints } from './endpoints.ts';
+import { type RotationConfig, resolveRotation } from './rotation.ts';
 import type { SettingValues, ValuesOf } from './settings.ts';
-import type { SignerName, signerSettings } from './signer-settings.ts';
+import type { rotationSettings, SignerName, signerSettings } from './signer-settings.ts';
 
 type SignerValues = ValuesOf<typeof signerSettings>;
 
 /** What one signer is configured with. docs/reference/configuration.md says what each setting is for. */
 export interface SignerConfig
-  extends Omit<SignerValues, 'maxLifetime' | 'rootPropagationDelay' | 'leafIssuer'> {
+  extends Omit<
+    SignerValues,
+    'maxLifetime' | 'rootPropagationDelay' | 'leafIssuer' | keyof typeof rotationSettings
+  > {
   readonly maxLifetimeSeconds: number;
   /** How long a root must be published before anything is signed under it. */
   readonly rootPropagationSeconds: number;
   /** The issuer that leaves name; undefined for none. */
   readonly leafIssuer: string | undefined;
+  /** Undefined: nothing says when its authorities are replaced. */
+  readonly rotation: RotationConfig | undefined;
 }
 
 /** The signer's configuration, complete and valid. */
@@ -54,15 +60,7 @@ export function resolve(
   const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
   const { federation, federationAllowedAddresses = [] } = shared;
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
-  const sections = Object.entries(signers).map(([name, { maxLifetime, rootPropagationDelay, ...values }]) => [
-    name,
-    {
-      ...values,
-      maxLifetimeSeconds: Math.floor(maxLifetime / 1000),
-      rootPropagationSeconds: rootPropagationSeconds(rootPropagationDelay, shared),
-      leafIssuer: values.leafIssuer ? shared.jwtIssuer : undefined,
-    } satisfies SignerConfig,
-  ]);
+  const sections = Object.entries(signers).map(([name, values]) => [name, signerConfig(values, shared)]);
   return {
     ...{ defaultIdentity, registrationClass, clusterName, podAnnotations },
     ...{ trustDomain, requestAdmission, kubeconfig, context, namespace },
@@ -73,6 +71,19 @@ export function resolve(
     takeoverDelayMs: takeoverDelay,
     signers: Object.fromEntries(sections),
     endpoints: resolveEndpoints(shared, namespace),
+  };
+}
+
+function signerConfig(all: SignerValues, shared: SettingValues): SignerConfig {
+  const { maxLifetime, rootPropagationDelay, ...others } = all;
+  const { rotation, caLifetime, caPrepareAfter, caPreviewFor, caPreviewVerified, ...rest } = others;
+  const { caActivateAfter, caRetireAfter, jwtKeyActivateAfter, ...values } = rest;
+  return {
+    ...values,
+    maxLifetimeSeconds: Math.floor(maxLifetime / 1000),
+    rootPropagationSeconds: rootPropagationSeconds(rootPropagationDelay, shared),
+    leafIssuer: values.leafIssuer ? shared.jwtIssuer : undefined,
+    rotation: resolveRotation(all),
   };
 }
 

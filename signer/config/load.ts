@@ -1,10 +1,12 @@
 import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import { messageOf } from '../../spiffe/errors.ts';
-import { type Config, resolve, type Values } from './config.ts';
+import { policyProblem } from '../authority/rotation-policy.ts';
+import { type Config, resolve, type SignerConfig, type Values } from './config.ts';
 import { audienceClash } from './endpoints.ts';
 import { readConfigFile } from './file.ts';
 import { helpText } from './help.ts';
+import { timingOf } from './rotation.ts';
 import type { Setting } from './setting.ts';
 import { signerSettings } from './signer-settings.ts';
 import {
@@ -55,6 +57,8 @@ export async function loadConfig(sources: ConfigSources, table: Table = knownTab
   mistakes.push(...missing(settled, table), ...clashing(settled, table));
   if (mistakes.length > 0) return { kind: 'mistakes', mistakes };
   const config = resolve(settled.values, env, host ?? { name: hostname(), pid: process.pid });
+  const rash = rashRotations(config, settled, table);
+  if (rash.length > 0) return { kind: 'mistakes', mistakes: rash };
   const summary = summarize(settled, table, config);
   return { kind: 'config', config, summary, checkOnly: flags.checkOnly };
 }
@@ -161,6 +165,18 @@ function clashing({ values, origin }: Settled, table: Table): Mistake[] {
     return entry && origin(entry);
   });
   return [{ place: (x509 ?? token)?.place ?? 'flag --x509-audience', message }];
+}
+
+/** Rotations in which a step would come too late for the one after it. */
+function rashRotations({ signers, endpoints }: Config, { origin }: Settled, table: Table): Mistake[] {
+  return table.signers.flatMap((name) => {
+    const { [name]: signer }: Record<string, SignerConfig> = signers;
+    const rotated = table.others.has(name) ? undefined : signer?.rotation;
+    const problem = signer && rotated && policyProblem(rotated.policy, timingOf(signer, endpoints?.token));
+    const entry = problem && table.byPath.get(`signers.${name}.${problem.setting}`)?.entry;
+    if (!problem || !entry) return [];
+    return [{ place: origin(entry)?.place ?? `flag ${entry.names[0].flag}`, message: problem.message }];
+  });
 }
 
 function summarize({ origin }: Settled, table: Table, config: Config): string {

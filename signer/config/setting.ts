@@ -4,6 +4,7 @@ import type { ValueType } from './values.ts';
 export const settingSections = [
   'Identity',
   'Signers',
+  'Rotation',
   'Kubernetes',
   'Endpoints',
   'Federation',

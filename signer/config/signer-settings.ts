@@ -1,5 +1,68 @@
 import type { Setting } from './setting.ts';
-import { boolean, bundleSuffix, decimal, duration, namespacedName, objectName } from './values.ts';
+import { boolean, bundleSuffix, choice, decimal, duration, namespacedName, objectName } from './values.ts';
+
+/** The settings that say when authorities are replaced. A signer without JWT keys does not have the last one. */
+export const rotationSettings = {
+  rotation: {
+    section: 'Rotation',
+    type: choice<'advise' | 'automatic'>(['advise', 'automatic']),
+    default: 'advise',
+    description:
+      'What happens when a step of a rotation is due. `automatic`: one replica takes it. It may not write the pool without ' +
+      'the Role of manifests/rotation. `advise`: an Event on the pod of the signer and a metric show the step.',
+  },
+  caLifetime: {
+    section: 'Rotation',
+    type: duration('1d', '3650d'),
+    default: '365d',
+    description:
+      'Lifetime of the CAs that are made. It must be enough for the time in reserve, `caActivateAfter`, `maxLifetime`, and a ' +
+      'margin of a day.',
+  },
+  caPrepareAfter: {
+    section: 'Rotation',
+    type: duration('0s', '3650d'),
+    default: '0s',
+    description:
+      'How long a CA signs before the next one is made and published. With `0s` one is always in reserve, for an emergency.',
+  },
+  caPreviewFor: {
+    section: 'Rotation',
+    type: duration('0s', '90d'),
+    default: '0s',
+    description:
+      'How long the root of a new CA is only in the preview bundle, before it is in the live one. With `0s` it is in ' +
+      'the live one at once, unless `caPreviewVerified` is set.',
+  },
+  caPreviewVerified: {
+    section: 'Rotation',
+    type: boolean,
+    default: 'false',
+    description:
+      'Whether the root of a new CA stays in the preview bundle until `kubespiffe ca verify-preview` has shown that a pod ' +
+      'verifies a certificate by that bundle.',
+  },
+  caActivateAfter: {
+    section: 'Rotation',
+    type: duration('1s', '3650d'),
+    default: '120d',
+    description:
+      'How long a CA signs before the next one does. A CA that ends early is replaced while it has `maxLifetime` and a ' +
+      'margin of a day left.',
+  },
+  caRetireAfter: {
+    section: 'Rotation',
+    type: duration('0s', '365d'),
+    default: '1h',
+    description: 'How long an old CA or JWT key stays published after everything that it signed has expired.',
+  },
+  jwtKeyActivateAfter: {
+    section: 'Rotation',
+    type: duration('1s', '3650d'),
+    default: '30d',
+    description: 'How long a JWT key signs before the next one does. One is always in reserve.',
+  },
+} as const satisfies Record<string, Setting<unknown>>;
 
 /** Every setting that a signer may have in its section, in the order of help and documentation. */
 export const signerSettings = {
@@ -75,8 +138,10 @@ export const signerSettings = {
       'Whether certificates name `jwtIssuer` as a URI in issuerAltName (not critical), so that a peer in another ' +
       'cluster can find the keys and the bundle of this one. Needs `jwtIssuer`.',
   },
+  ...rotationSettings,
 } as const satisfies Record<string, Setting<unknown>>;
 
+type RotationSettingKey = keyof typeof rotationSettings;
 export type SignerSettingKey = keyof typeof signerSettings;
 
 /** What a signer declares about its section of the configuration. */
@@ -96,7 +161,19 @@ export const signerSections = {
   // One trust domain: the same pool, and the same lifetimes, which say when an authority may leave the pool.
   'pod-identity': { settings: ['enabled', 'bundleSuffix'], others: 'spiffe' },
   'service-dns': {
-    settings: ['enabled', 'pool', 'bundleSuffix', 'maxLifetime', 'rootPropagationDelay', 'refreshFraction'],
+    settings: [
+      ...([
+        'enabled',
+        'pool',
+        'bundleSuffix',
+        'maxLifetime',
+        'rootPropagationDelay',
+        'refreshFraction',
+      ] as const),
+      ...(Object.keys(rotationSettings) as RotationSettingKey[]).filter(
+        (key) => key !== 'jwtKeyActivateAfter',
+      ),
+    ],
     different: {
       enabled: { default: 'false' },
       pool: { default: 'kubespiffe/kubespiffe-service-dns-pool' },

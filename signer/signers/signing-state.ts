@@ -1,6 +1,6 @@
-import { jwtPropagationSeconds } from '../authority/may-sign.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { EndpointConfig } from '../config/endpoints.ts';
+import { jwtPropagationOf } from '../config/rotation.ts';
 import { clockProblem, type ServerClock } from '../kube/clock.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { PodFacts } from '../kube/pods.ts';
@@ -87,11 +87,7 @@ export function jwtProblem(
   token: NonNullable<EndpointConfig['token']>,
   { pool, clock, time }: { pool: Pick<PoolView, 'jwtSignable'>; clock: ServerClock; time: Time },
 ): () => SigningProblem | undefined {
-  const propagationSeconds = jwtPropagationSeconds({
-    refreshHintSeconds: token.refreshHintSeconds,
-    jwksMaxAgeSeconds: token.refreshHintSeconds,
-    delaySeconds: token.propagationDelaySeconds,
-  });
+  const propagationSeconds = jwtPropagationOf(token);
   return () => {
     const skew = clockProblem(clock);
     if (skew !== undefined) return { reason: 'ClockSkew', message: explain('ClockSkew', skew) };

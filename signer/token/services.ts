@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { jwtPropagationSeconds } from '../authority/may-sign.ts';
 import type { TokenConfig } from '../config/endpoints.ts';
+import { jwtPropagationOf } from '../config/rotation.ts';
 import { createLimiter } from '../kube/limiter.ts';
 import { rootsPem } from '../trust/published-documents.ts';
 import { learnApiServerFacts } from './caller/api-server.ts';
@@ -105,11 +105,7 @@ function joinServices(
       clockFault: parts.clockFault,
       policy: {
         ...settings,
-        propagationSeconds: jwtPropagationSeconds({
-          refreshHintSeconds: settings.refreshHintSeconds,
-          jwksMaxAgeSeconds: settings.refreshHintSeconds,
-          delaySeconds: settings.propagationDelaySeconds,
-        }),
+        propagationSeconds: jwtPropagationOf(settings),
         forbiddenAudiences: () => [...issuers.audiences, ...Object.values(audiences)],
       },
       newId: randomUUID,

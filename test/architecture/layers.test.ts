@@ -29,7 +29,7 @@ const mayUse: Record<string, readonly string[]> = {
   'signer/kube': ['client', ...library],
   'signer/identity': kube,
   'signer/authority': kube,
-  'signer/config': kube,
+  'signer/config': ['signer/authority', ...kube],
   'signer/issuance': facts,
   'signer/signers': ['signer/config', 'signer/issuance', 'signer/trust', ...facts],
   'signer/trust': facts,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { Config } from '../../signer/config/config.ts';
 import { formatMistakes, loadConfig } from '../../signer/config/load.ts';
 import { createTable } from '../../signer/config/table.ts';
@@ -45,6 +45,18 @@ const ofEachSigner = {
   refreshFraction: 0.5,
   leafPodIdentity: false,
   leafIssuer: undefined,
+  rotation: {
+    isAutomatic: false,
+    policy: {
+      lifetimeSeconds: 365 * 86_400,
+      prepareAfterSeconds: 0,
+      previewSeconds: 0,
+      requiresVerification: false,
+      activateAfterSeconds: 120 * 86_400,
+      jwtActivateAfterSeconds: 30 * 86_400,
+      retireAfterSeconds: 3_600,
+    },
+  },
 };
 
 test('the trust domain alone is enough', async () => {
@@ -586,3 +598,29 @@ for (const url of [
     assert.match(mistake ?? '', /is not an https URL/);
   });
 }
+
+describe('a rotation', () => {
+  for (const [argv, mistake] of [
+    [
+      ['--ca-lifetime', '240d'],
+      /^flag --ca-lifetime: is 240d, and a CA needs 242d: .*; set it to at least 242d, or caActivateAfter to less$/,
+    ],
+    [
+      ['--service-dns-ca-activate-after', '6m'],
+      /^flag --service-dns-ca-activate-after: is 6m, less than caPrepareAfter 0s, caPreviewFor 0s and the propagation delay 390s/,
+    ],
+    [
+      ['--jwt-key-activate-after', '10m'],
+      /^flag --jwt-key-activate-after: is 10m, less than the 15m for which a new JWT key must be published/,
+    ],
+  ] as const) {
+    test(`is refused at the start with ${argv.join(' ')}`, async () => {
+      const [found = ''] = await mistakes({ argv: [...trustDomain, ...argv] });
+      assert.match(found, mistake);
+    });
+  }
+
+  test('may have the longest certificates with the defaults', async () => {
+    await good({ argv: [...trustDomain, '--max-lifetime', '91d', '--rotation', 'automatic'] });
+  });
+});

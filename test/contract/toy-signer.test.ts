@@ -41,6 +41,7 @@ const toy: SignerProfile = {
     refreshFraction: 0.5,
     leafPodIdentity: false,
     leafIssuer: undefined,
+    rotation: undefined,
   },
   identifier(_settings, { follow }) {
     const followed = follow(services, (_name, key) => [key]);

@@ -6,14 +6,8 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
-import {
-  marginSeconds,
-  type PolicyStep,
-  policyProblem,
-  policyStep,
-  type RotationPolicy,
-  rotatedKinds,
-} from '../../signer/authority/rotation-policy.ts';
+import { type PolicyStep, policyStep, rotatedKinds } from '../../signer/authority/rotation-plan.ts';
+import { marginSeconds, policyProblem, type RotationPolicy } from '../../signer/authority/rotation-policy.ts';
 import { type AuthorityKind, isPublished } from '../../signer/authority/states.ts';
 import { endOf } from '../../signer/authority/transitions.ts';
 import { applyVerb, type Timing } from '../../signer/authority/verbs.ts';

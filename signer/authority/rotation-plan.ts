@@ -1,0 +1,163 @@
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { isUnpublished, type RotationStep } from './rotation.ts';
+import { marginSeconds, type RotationPolicy } from './rotation-policy.ts';
+import { type AuthorityKind, authorityKinds, isJwtKind } from './states.ts';
+import { endOf, neededUntil } from './transitions.ts';
+import { isStandby, readyFrom, type Timing } from './verbs.ts';
+
+/** What a rotation by policy does next. `blocked` is for a step that needs a person. */
+export type PolicyStep =
+  | RotationStep
+  | { readonly kind: 'change'; readonly verb: 'preview' | 'remove'; readonly id: string }
+  | {
+      readonly kind: 'wait';
+      readonly for: 'prepare' | 'trust' | 'remove';
+      readonly id: string;
+      readonly until: Seconds;
+    }
+  | { readonly kind: 'blocked'; readonly what: string; readonly remedy: string };
+
+interface Facts {
+  readonly now: Seconds;
+  readonly timing: Timing;
+  readonly policy: RotationPolicy;
+}
+
+/** A step, and from when on it is right. */
+interface Planned {
+  readonly step: Exclude<PolicyStep, { kind: 'wait' }>;
+  readonly for: Extract<PolicyStep, { kind: 'wait' }>['for'];
+  readonly id: string;
+  readonly from: Seconds;
+}
+
+/** The kinds of authorities that a pool rotates: those that it has signed with. */
+export function rotatedKinds({ authorities }: PoolDocument): readonly AuthorityKind[] {
+  return authorityKinds.filter(
+    (kind) => kind === 'X509' || authorities.some((each) => each.kind === kind && each.state === 'active'),
+  );
+}
+
+/**
+ * The next step of one kind, from what the pool says. The first that is right at `now` counts, in this order: another
+ * authority signs, the next one is made and published, an old one goes. Else the result is the earliest wait, or undefined.
+ *
+ * @param now seconds since the epoch.
+ */
+export function policyStep(
+  document: PoolDocument,
+  kind: AuthorityKind,
+  facts: Facts,
+): PolicyStep | undefined {
+  const planned = [
+    ...successorSteps(document, kind, facts),
+    ...document.authorities
+      .filter((each) => each.kind === kind)
+      .flatMap((each) => leaving(each, document, facts)),
+  ];
+  const due = planned.find(({ from }) => from <= facts.now);
+  if (due) return due.step;
+  const [next] = planned.filter(({ from }) => Number.isFinite(from)).toSorted((a, b) => a.from - b.from);
+  return next && { kind: 'wait', for: next.for, id: next.id, until: Math.ceil(next.from) };
+}
+
+/** From when on another authority should sign: at once where the active one is tainted or lacks its key. */
+export function switchFrom(active: AuthorityRecord, document: PoolDocument, facts: Facts): Seconds {
+  if (active.tainted || active.privateKey === undefined) return 0;
+  const { policy } = facts;
+  if (isJwtKind(active.kind)) return signsSince(active) + policy.jwtActivateAfterSeconds;
+  return Math.min(signsSince(active) + policy.activateAfterSeconds, lastSwitch(active, document, facts));
+}
+
+/** The time after which the certificates of a CA would have to be shorter than they may be. */
+export function lastSwitch(
+  record: AuthorityRecord,
+  { trustDomain }: PoolDocument,
+  { timing }: Pick<Facts, 'timing'>,
+): Seconds {
+  return (endOf(record, trustDomain) ?? Number.POSITIVE_INFINITY) - timing.certificateSeconds - marginSeconds;
+}
+
+/** Makes the next authority, publishes it and lets it sign: what is next of that. */
+function successorSteps(document: PoolDocument, kind: AuthorityKind, facts: Facts): readonly Planned[] {
+  const { now, policy, timing } = facts;
+  const ofKind = document.authorities.filter((each) => each.kind === kind);
+  const active = ofKind.find(({ state }) => state === 'active');
+  const from = active ? switchFrom(active, document, facts) : 0;
+  // One that would have to be replaced at once is good for an emergency only.
+  const [standby] = ofKind
+    .filter((each) => isStandby(each, kind, document, now))
+    .filter((each) => isJwtKind(kind) || lastSwitch(each, document, facts) > now)
+    .toSorted((a, b) => readyFrom(a, document, timing) - readyFrom(b, document, timing));
+  if (standby) {
+    const { id } = standby;
+    const ready = Math.max(from, readyFrom(standby, document, timing));
+    return [{ step: { kind: 'change', verb: 'activate', id }, for: 'activate', id, from: ready }];
+  }
+  const unpublished = ofKind.find(isUnpublished);
+  if (unpublished) return [publishing(unpublished, policy)];
+  if (active && hasIntermediates(active)) return companyCa(active, from, facts);
+  const leadSeconds = policy.previewSeconds + delayOf(kind, timing);
+  const prepareFrom = active && !isJwtKind(kind) ? signsSince(active) + policy.prepareAfterSeconds : 0;
+  const id = active?.id ?? '';
+  return [{ step: { kind: 'prepare' }, for: 'prepare', id, from: Math.min(prepareFrom, from - leadSeconds) }];
+}
+
+/** A new root by way of the preview bundle, where the policy wants that. JWT keys have no preview. */
+function publishing(record: AuthorityRecord, policy: RotationPolicy): Planned {
+  const { id, state, kind } = record;
+  const isPreviewed = !isJwtKind(kind) && (policy.previewSeconds > 0 || policy.requiresVerification);
+  if (state === 'prepared' && isPreviewed) {
+    return { step: { kind: 'change', verb: 'preview', id }, for: 'trust', id, from: 0 };
+  }
+  if (state === 'preview' && policy.requiresVerification && record.verifiedAt === undefined) {
+    const what = `the root of authority ${id} is in the preview bundle, and nobody has verified it there`;
+    const remedy = `verify it with \`kubespiffe ca verify-preview ${id}\`, or take it back with \`kubespiffe ca remove ${id}\``;
+    return { step: { kind: 'blocked', what, remedy }, for: 'trust', id, from: 0 };
+  }
+  const from = state === 'preview' ? timeOf(record.previewedAt) + policy.previewSeconds : 0;
+  return { step: { kind: 'change', verb: 'trust', id }, for: 'trust', id, from };
+}
+
+/** The next CA of a company cannot be made here: a new root of ours would be unknown to those who trust its root. */
+function companyCa(
+  { id }: AuthorityRecord,
+  from: Seconds,
+  { now, policy, timing }: Facts,
+): readonly Planned[] {
+  const what = `authority ${id} is below another CA, which has to sign the next one`;
+  const when = from <= now ? 'now' : `before ${rfc3339(Math.ceil(from))}`;
+  const remedy = `bring in the next CA ${when} (docs/guides/ca.md)`;
+  const leadSeconds = 7 * marginSeconds + policy.previewSeconds + timing.rootPropagationSeconds;
+  return [{ step: { kind: 'blocked', what, remedy }, for: 'prepare', id, from: from - leadSeconds }];
+}
+
+/** What no longer signs goes once nothing needs it, and its entry once its root has ended. */
+function leaving(record: AuthorityRecord, document: PoolDocument, facts: Facts): readonly Planned[] {
+  const { id, state } = record;
+  const end = endOf(record, document.trustDomain);
+  if (state === 'retiring' || (state === 'trusted' && end !== undefined && end <= facts.now)) {
+    const from = neededUntil(record, document, facts.now, facts.timing) + facts.policy.retireAfterSeconds;
+    return [{ step: { kind: 'change', verb: 'retire', id }, for: 'retire', id, from }];
+  }
+  if (state !== 'retired' || end === undefined) return [];
+  return [{ step: { kind: 'change', verb: 'remove', id }, for: 'remove', id, from: end }];
+}
+
+function hasIntermediates({ intermediates = [] }: AuthorityRecord): boolean {
+  return intermediates.length > 0;
+}
+
+function delayOf(kind: AuthorityKind, timing: Timing): number {
+  return isJwtKind(kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
+}
+
+/** Where the pool does not say since when an authority signs, it is old. */
+function signsSince({ activatedAt, publishedAt, createdAt }: AuthorityRecord): Seconds {
+  return timeOf(activatedAt ?? publishedAt ?? createdAt);
+}
+
+function timeOf(text: string | undefined): Seconds {
+  return text === undefined ? 0 : Date.parse(text) / 1000;
+}
