@@ -30,6 +30,7 @@ import { assessReadiness, checksOf } from './readiness.ts';
 import { createSigner, type Signer } from './signers/create-signer.ts';
 import { type Part, type SignerProfile, settingsOf } from './signers/profile.ts';
 import { allProfiles } from './signers/profiles.ts';
+import { createRotations } from './signers/rotations.ts';
 import type { Shared } from './signers/shared.ts';
 
 const assessEveryMs = 1_000;
@@ -154,6 +155,7 @@ async function runReplica(
     randomBytes: createRandomPool(randomBytes),
   };
   const signers = profiles.map((profile) => createSigner(profile, shared));
+  const rotations = createRotations(shared, signers);
   const federation = await federationOf(shared, signers);
 
   /** What must be known before requests are answered. */
@@ -166,12 +168,14 @@ async function runReplica(
       ...{ health, hasTokenEndpoint, defaultIdentity },
       ...{ permissions, guard, informers: needed, signers, clock },
     });
-    for (const signer of signers) signer.look();
+    for (const each of [...signers, ...rotations]) each.look();
   };
   for (const source of [...signers, permissions, guard]) source.onChange(assess);
   void synced.then(assess);
   const assessing = setInterval(assess, assessEveryMs).unref();
-  metrics.beforeRender(() => refreshGauges(metrics, { clock, guard, health, permissions, signers }));
+  metrics.beforeRender(() =>
+    refreshGauges(metrics, { clock, guard, health, permissions, parts: [...signers, ...rotations] }),
+  );
 
   const listeners = await listenersFor(shared, signers, health, {
     ...{ credentials, transport: tokenTransport },
@@ -187,6 +191,7 @@ async function runReplica(
           shared.events,
           ...[pods, policies, policyBindings],
           ...new Set(signers.flatMap((signer) => signer.parts)),
+          ...rotations,
           ...(federation?.parts ?? []),
         ],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
@@ -232,15 +237,19 @@ function refreshGauges(
     guard,
     health,
     permissions,
-    signers,
-  }: Pick<Shared, 'clock' | 'guard' | 'permissions'> & { health: Health; signers: readonly Signer[] },
+    parts,
+  }: Pick<Shared, 'clock' | 'guard' | 'permissions'> & {
+    health: Health;
+    parts: readonly { refreshMetrics(): void }[];
+  },
 ): void {
   metrics.clockSkew.set((clock.skewMs() ?? 0) / 1000);
   metrics.ready.set(health.ready().ok ? 1 : 0);
   metrics.admissionPolicyInForce.set(guard.problem() === undefined ? 1 : 0);
   metrics.missingPermissions.set(permissions.missing()?.length ?? 0);
   metrics.authorityExpiry.reset();
-  for (const signer of signers) signer.refreshMetrics();
+  metrics.rotationStep.reset();
+  for (const each of parts) each.refreshMetrics();
 }
 
 function credentialsFor({ kubeconfig, context }: Config, signal: AbortSignal): Promise<Credentials> {

@@ -13,18 +13,21 @@ export interface PoolPlace {
  * that was read.
  *
  * @param before the Secret as it was read; undefined where there was none.
+ * @param options.fieldManager under which the API server records the change; that of the commands by default.
  * @throws ApiStatusError 409 if the pool was changed meanwhile.
  */
 export async function writePool(
-  transport: Transport,
+  transport: Pick<Transport, 'request'>,
   place: PoolPlace,
   before: Secret | undefined,
   document: PoolDocument,
   isDryRun: boolean,
+  options: { readonly fieldManager?: string; readonly signal?: AbortSignal } = {},
 ): Promise<void> {
   const path = `/api/v1/namespaces/${encodeURIComponent(place.namespace)}/secrets`;
-  const query = { fieldManager: 'kubespiffe-cli', ...(isDryRun && { dryRun: 'All' }) };
-  const call = { resource: 'secrets', query } as const;
+  const { fieldManager = 'kubespiffe-cli', signal } = options;
+  const query = { fieldManager, ...(isDryRun && { dryRun: 'All' }) };
+  const call = { resource: 'secrets', query, ...(signal && { signal }) } as const;
   if (!before) {
     await transport.request({ ...call, method: 'POST', path, body: newPoolSecret(place, document) });
     return;

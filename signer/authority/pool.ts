@@ -15,6 +15,8 @@ export type { PoolProblem } from './problem.ts';
 
 /** A pool that was read and found sound. */
 export interface Pool {
+  /** What it was made of. */
+  readonly document: PoolDocument;
   /** Undefined where its authorities sign for no trust domain. */
   readonly trustDomain: string | undefined;
   readonly sequence: number;
@@ -122,6 +124,7 @@ export function compilePool(
   return {
     ok: true,
     pool: {
+      document,
       trustDomain,
       sequence: document.sequence,
       authorities,

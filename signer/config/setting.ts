@@ -4,7 +4,7 @@ import type { ValueType } from './values.ts';
 export const settingSections = [
   'Identity',
   'Signers',
-  'Rotation',
+  'Authorities',
   'Kubernetes',
   'Endpoints',
   'Federation',

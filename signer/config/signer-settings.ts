@@ -4,7 +4,7 @@ import { boolean, bundleSuffix, choice, decimal, duration, namespacedName, objec
 /** The settings that say when authorities are replaced. A signer without JWT keys does not have the last one. */
 export const rotationSettings = {
   rotation: {
-    section: 'Rotation',
+    section: 'Authorities',
     type: choice<'advise' | 'automatic'>(['advise', 'automatic']),
     default: 'advise',
     description:
@@ -12,7 +12,7 @@ export const rotationSettings = {
       'the Role of manifests/rotation. `advise`: an Event on the pod of the signer and a metric show the step.',
   },
   caLifetime: {
-    section: 'Rotation',
+    section: 'Authorities',
     type: duration('1d', '3650d'),
     default: '365d',
     description:
@@ -20,14 +20,14 @@ export const rotationSettings = {
       'margin of a day.',
   },
   caPrepareAfter: {
-    section: 'Rotation',
+    section: 'Authorities',
     type: duration('0s', '3650d'),
     default: '0s',
     description:
       'How long a CA signs before the next one is made and published. With `0s` one is always in reserve, for an emergency.',
   },
   caPreviewFor: {
-    section: 'Rotation',
+    section: 'Authorities',
     type: duration('0s', '90d'),
     default: '0s',
     description:
@@ -35,7 +35,7 @@ export const rotationSettings = {
       'the live one at once, unless `caPreviewVerified` is set.',
   },
   caPreviewVerified: {
-    section: 'Rotation',
+    section: 'Authorities',
     type: boolean,
     default: 'false',
     description:
@@ -43,7 +43,7 @@ export const rotationSettings = {
       'verifies a certificate by that bundle.',
   },
   caActivateAfter: {
-    section: 'Rotation',
+    section: 'Authorities',
     type: duration('1s', '3650d'),
     default: '120d',
     description:
@@ -51,13 +51,13 @@ export const rotationSettings = {
       'margin of a day left.',
   },
   caRetireAfter: {
-    section: 'Rotation',
+    section: 'Authorities',
     type: duration('0s', '365d'),
     default: '1h',
     description: 'How long an old CA or JWT key stays published after everything that it signed has expired.',
   },
   jwtKeyActivateAfter: {
-    section: 'Rotation',
+    section: 'Authorities',
     type: duration('1s', '3650d'),
     default: '30d',
     description: 'How long a JWT key signs before the next one does. One is always in reserve.',

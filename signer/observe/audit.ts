@@ -88,8 +88,26 @@ export interface X509AuditRecord
   event: 'x509-svid';
 }
 
+/** A step of a rotation, which this replica took by itself. */
+export interface RotationAuditRecord {
+  event: 'rotation';
+  outcome: 'Changed';
+  reason: 'RotationStepTaken';
+  message: string;
+  /** namespace/name of the Secret. */
+  pool: string;
+  /** The states of the authorities in words; absent where it was, or is, not in the pool. */
+  changed: readonly {
+    readonly id: string;
+    readonly from?: string | undefined;
+    readonly to?: string | undefined;
+  }[];
+}
+
 /** Writes one line per record. */
-export type Audit = (record: AuditRecord | EndpointAuditRecord | TokenAuditRecord | X509AuditRecord) => void;
+export type Audit = (
+  record: AuditRecord | EndpointAuditRecord | TokenAuditRecord | X509AuditRecord | RotationAuditRecord,
+) => void;
 
 /**
  * Makes the audit stream: the same output as the log in the same form, told apart by `"audit":true`. It is no logger,

@@ -76,6 +76,21 @@ function instruments(registry: Registry) {
       'state',
       'signer',
     ),
+    /** `step`: a verb of `kubespiffe ca`, or blocked. */
+    rotationStep: gauge(
+      'rotation_step_timestamp_seconds',
+      'When the next step of a rotation is due, or since when it is.',
+      'kind',
+      'step',
+      'signer',
+    ),
+    rotationSteps: counter(
+      'rotation_steps_total',
+      'Steps of rotations that this replica took.',
+      'kind',
+      'step',
+      'signer',
+    ),
     /** `code`: the HTTP status, or `error` when there was no answer. */
     apiRequests: counter('api_requests_total', 'Requests to the API server.', 'verb', 'resource', 'code'),
     apiRequestSeconds: histogram(

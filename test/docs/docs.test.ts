@@ -9,6 +9,7 @@ import { federationOutcomes } from '../../signer/observe/federation-outcomes.ts'
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes } from '../../signer/observe/reasons.ts';
 import { refusals } from '../../signer/observe/refusals.ts';
+import { rotationOutcomes } from '../../signer/observe/rotation-outcomes.ts';
 import { occasionalChecks, readinessChecks } from '../../signer/readiness.ts';
 import { anchorOf, blocksBelow, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
 
@@ -90,6 +91,11 @@ test('every outcome of federation has its heading, and the condition that it set
     const paragraph = page.text.split(`\n### ${reason}\n\n`)[1]?.split('\n\n')[0] ?? '';
     if (condition !== 'none') assert.ok(paragraph.includes(`\`${condition}\` is True`), reason);
   }
+});
+
+test('every outcome of a rotation has its heading', async () => {
+  const page = await readPage('docs/reference/outcomes.md');
+  assert.deepEqual(titlesBelow(page, 'Of rotation').sort(), Object.keys(rotationOutcomes).sort());
 });
 
 test('every readiness check and every error code has its heading', async () => {

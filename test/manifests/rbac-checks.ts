@@ -111,6 +111,16 @@ const event = (name: string) => ({
   regarding: { kind: 'Pod', namespace: 'default', name: 'web' },
 });
 
+/** The same for a rotation, which the signer may do without: it then shows what is due. */
+export const rotationChecks: readonly Check[] = [
+  {
+    grant: 'secrets update',
+    purpose: 'take a step of a rotation',
+    call: (signer) =>
+      signer('PUT', `${secrets}/kubespiffe-pool?${dryRun}`, { metadata: { name: 'kubespiffe-pool' } }),
+  },
+];
+
 /** The same for what federation is granted besides. */
 export async function federationChecks(controlPlane: ControlPlane): Promise<Check[]> {
   const resources = `${registrations}/federatedtrustdomains`;

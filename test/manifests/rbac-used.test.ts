@@ -18,7 +18,7 @@ import { type AskedFor, auditLogIn } from './audit-log.ts';
 import { rolesAt } from './roles.ts';
 
 const crds = join(import.meta.dirname, '../../manifests/crds');
-const componentRoles = ['roots-configmap', 'service-dns', 'federation'].map((name) =>
+const componentRoles = ['roots-configmap', 'service-dns', 'federation', 'rotation'].map((name) =>
   join(import.meta.dirname, `../../manifests/${name}/rbac.yaml`),
 );
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
@@ -30,6 +30,7 @@ const rolePaths = [
   `${rbac}/clusterroles/kubespiffe-federation`,
   `${rbac}/clusterroles/kubespiffe-service-dns`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-service-dns`,
+  `${rbac}/namespaces/kubespiffe/roles/kubespiffe-rotation`,
 ];
 const user = 'system:serviceaccount:kubespiffe:kubespiffe-signer';
 const trustBundle = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
@@ -70,7 +71,7 @@ before(async () => {
   endpoint = await startTokenSigner(installed, {
     flags: [
       ...['--roots-config-map', 'kubespiffe-roots', '--service-dns-enabled', 'true'],
-      ...['--federation', 'true'],
+      ...['--federation', 'true', '--rotation', 'automatic'],
     ],
   });
   await endpoint.signer.ready();

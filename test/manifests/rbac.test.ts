@@ -19,6 +19,7 @@ import {
   federationChecks,
   registrationPolicy,
   rootsConfigMap,
+  rotationChecks,
   serviceDnsChecks,
   signerChecks,
 } from './rbac-checks.ts';
@@ -27,7 +28,7 @@ import { type Answer, asServiceAccount, type Method, type Speaker } from './spea
 
 const base = join(import.meta.dirname, '../../manifests/base');
 const rbacOf = (name: string) => join(import.meta.dirname, `../../manifests/${name}/rbac.yaml`);
-const components = ['token-endpoint', 'roots-configmap', 'service-dns'].map(rbacOf);
+const components = ['token-endpoint', 'roots-configmap', 'service-dns', 'rotation'].map(rbacOf);
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
 const rolePaths = [
   `${rbac}/clusterroles/kubespiffe-signer`,
@@ -39,6 +40,8 @@ const serviceDnsRolePaths = [
   `${rbac}/clusterroles/kubespiffe-service-dns`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-service-dns`,
 ] as const;
+
+const rotationRolePath = `${rbac}/namespaces/kubespiffe/roles/kubespiffe-rotation`;
 
 /** Not bound before its own test: it grants for every bundle what the others grant by name. */
 const federationRolePath = `${rbac}/clusterroles/kubespiffe-federation`;
@@ -58,6 +61,7 @@ before(async () => {
   granted = [
     { roles: rolesAt(controlPlane, rolePaths), checks: await signerChecks(controlPlane) },
     { roles: rolesAt(controlPlane, serviceDnsRolePaths), checks: await serviceDnsChecks(controlPlane) },
+    { roles: rolesAt(controlPlane, [rotationRolePath]), checks: rotationChecks },
   ];
 });
 after(() => controlPlane?.stop());

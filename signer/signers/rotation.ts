@@ -1,0 +1,205 @@
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { type PoolDocument, readPoolDocument } from '../authority/document.ts';
+import { compilePool, type Pool } from '../authority/pool.ts';
+import { poolJsonIn } from '../authority/pool-secret.ts';
+import { type PoolPlace, writePool } from '../authority/pool-writer.ts';
+import { lastSwitch, type PolicyStep, policyStep, rotatedKinds } from '../authority/rotation-plan.ts';
+import type { AuthorityKind } from '../authority/states.ts';
+import { type Refusal, writablePool } from '../authority/transitions.ts';
+import { applyVerb, type Change, type Timing } from '../authority/verbs.ts';
+import type { PoolView } from '../authority/view.ts';
+import type { RotationConfig } from '../config/rotation.ts';
+import { clockProblem, type ServerClock } from '../kube/clock.ts';
+import type { Transport } from '../kube/transport.ts';
+import type { Secret } from '../kube/types.ts';
+import { createKeeper, type KeeperNeeds } from '../trust/keeper.ts';
+import type { Part } from './profile.ts';
+import { createRotationReport, type RotationReportNeeds } from './rotation-report.ts';
+
+/** Where the roots of the pool are published. */
+export interface PublishedRoots {
+  /** SHA-256 of the roots that every live bundle shows; undefined where the API server serves no bundles. */
+  inAll(): ReadonlySet<string> | undefined;
+  /** The same of those that any live bundle shows. */
+  inAny(): ReadonlySet<string> | undefined;
+  /** Whether everybody who selects the bundle, or reads the ConfigMaps, can get the root of an authority. */
+  isVisible(root: Pool['roots'][number]): boolean;
+}
+
+export interface RotationNeeds extends KeeperNeeds, RotationReportNeeds {
+  readonly pool: PoolPlace;
+  readonly view: Pick<PoolView, 'current' | 'onChange'>;
+  readonly rotation: RotationConfig;
+  readonly timing: Timing;
+  readonly published: PublishedRoots;
+  readonly transport: Pick<Transport, 'request'>;
+  readonly clock: ServerClock;
+}
+
+export interface Rotation extends Part {
+  /** Looks whether a step is due, and shows it. To be called about every second. */
+  look(): void;
+  refreshMetrics(): void;
+}
+
+/** The steps of all kinds, as the pool in our own view has them. */
+interface Plan {
+  readonly from: Pool;
+  /** Seconds since the epoch. */
+  readonly madeAt: number;
+  readonly steps: ReadonlyMap<AuthorityKind, PolicyStep>;
+}
+
+/** A look at the same pool costs nothing for so long, in seconds, unless a step is due before. */
+const planForSeconds = 60;
+const fieldManager = 'kubespiffe-rotation';
+
+/**
+ * Replaces the authorities of a pool by the policy of its signer. Every replica knows the next step. One of them takes it, as
+ * one compare-and-swap write of the pool Secret. Nothing is remembered but what is in the pool, so a replica that dies
+ * leaves nothing behind. Without `automatic`, the step is only shown.
+ */
+export function createRotation(needs: RotationNeeds): Rotation {
+  const { view, rotation, timing, clock, time, transport } = needs;
+  const { policy, isAutomatic } = rotation;
+  const key = `${needs.pool.namespace}/${needs.pool.name}`;
+  const report = createRotationReport(needs);
+  const keeper = createKeeper(needs, {
+    drift: () => dueStep()?.text,
+    repair,
+    describe: () => ({ pool: key }),
+    concurrency: 1,
+  });
+  let plan: Plan | undefined;
+
+  /** By the clock of the API server, in whole seconds. */
+  function serverNow(): number | undefined {
+    const skewMs = clock.skewMs();
+    return skewMs === undefined ? undefined : Math.floor((time.now() - skewMs) / 1000);
+  }
+
+  function stepsNow(): ReadonlyMap<AuthorityKind, PolicyStep> {
+    const [pool, now] = [view.current(), serverNow()];
+    if (!pool || now === undefined) return new Map();
+    if (plan?.from !== pool || !isCurrent(plan, now)) {
+      plan = { from: pool, madeAt: now, steps: stepsOf(pool.document, now) };
+    }
+    return plan.steps;
+  }
+
+  function stepsOf(document: PoolDocument, now: number): ReadonlyMap<AuthorityKind, PolicyStep> {
+    const facts = { now, timing, policy };
+    return new Map(
+      rotatedKinds(document).flatMap((kind) => {
+        const step = policyStep(document, kind, facts);
+        return step ? [[kind, step] as const] : [];
+      }),
+    );
+  }
+
+  function dueStep() {
+    return dueIn(stepsNow());
+  }
+
+  /** @returns why nothing was written, or undefined. Throws what the transport throws. */
+  async function repair(_key: string, _drift: string, signal: AbortSignal): Promise<string | undefined> {
+    const secret = await readSecret(signal);
+    // The answer has shown the clock of the API server, in case ours was set.
+    const skew = clockProblem(clock);
+    const now = serverNow();
+    if (skew !== undefined || now === undefined) return skew;
+    const read = readPoolDocument(poolJsonIn(secret) ?? '');
+    if (!read.ok) return read.problem.message;
+    const { document } = read;
+    const due = dueIn(stepsOf(document, now));
+    if (!due) return undefined;
+    const change = await changeBy(due, document, now);
+    if (!change.ok) return `${change.what}; ${change.remedy}`;
+    if (change.consequence !== undefined) return change.consequence;
+    const writable = writablePool(change.document, now);
+    if (!writable.ok && writablePool(document, now).ok) return writable.problem.message;
+    if (signal.aborted) return 'the replica ends';
+    await writePool(transport, needs.pool, secret, change.document, false, { fieldManager, signal });
+    report.taken(due.kind, due.step, change.changed);
+    return undefined;
+  }
+
+  async function readSecret(signal: AbortSignal): Promise<Secret> {
+    const path = `/api/v1/namespaces/${needs.pool.namespace}/secrets/${needs.pool.name}`;
+    return (await transport.request<Secret>({ method: 'GET', path, resource: 'secrets', signal })).body;
+  }
+
+  async function changeBy(
+    { kind, step }: Due,
+    document: PoolDocument,
+    now: number,
+  ): Promise<Change | Refusal> {
+    if (step.kind === 'prepare') {
+      // Loaded only where it is used: what makes certificates is large.
+      const { prepareAuthority } = await import('../authority/prepare.ts');
+      return prepareAuthority(document, { kind, now, lifetimeSeconds: policy.lifetimeSeconds });
+    }
+    const { verb, id } = step;
+    const hidden = verb === 'activate' ? hiddenRoot(document, id) : undefined;
+    if (hidden) return hidden;
+    const published = verb === 'remove' ? needs.published.inAny() : needs.published.inAll();
+    return applyVerb(document, verb, id, { now, timing, published });
+  }
+
+  function hiddenRoot(document: PoolDocument, id: string): Refusal | undefined {
+    const compiled = compilePool(document, document.trustDomain);
+    const root = compiled.ok ? compiled.pool.authorities.find((each) => each.id === id)?.root : undefined;
+    if (!root || needs.published.isVisible(root)) return undefined;
+    return {
+      ok: false,
+      what: `the root of authority ${id} is not published yet`,
+      remedy: 'wait until it is',
+    };
+  }
+
+  /** Why the CA that signs cannot give certificates of full length any more. */
+  function endsSoon(): string | undefined {
+    const [pool, now] = [view.current(), serverNow()];
+    const active = pool?.document.authorities.find(
+      ({ kind, state }) => kind === 'X509' && state === 'active',
+    );
+    if (!pool || !active || now === undefined || !pool.active) return undefined;
+    const last = lastSwitch(active, pool.document, { timing });
+    return now < last ? undefined : `authority ${active.id} since ${rfc3339(Math.floor(last))}`;
+  }
+
+  view.onChange(() => {
+    if (isAutomatic) keeper.look(key);
+  });
+
+  return {
+    look() {
+      const steps = stepsNow();
+      if (isAutomatic && dueIn(steps)) keeper.look(key);
+      const isFirst = needs.rankFor(key) === 0;
+      report.show(steps, { endsSoon, isFirst, fault: isAutomatic ? keeper.fault(key) : undefined });
+    },
+    refreshMetrics: () => report.refreshMetrics(stepsNow()),
+    run: keeper.run,
+  };
+}
+
+interface Due {
+  readonly kind: AuthorityKind;
+  readonly step: Extract<PolicyStep, { kind: 'prepare' | 'change' }>;
+  readonly text: string;
+}
+
+/** The first step that a replica can take now. */
+function dueIn(steps: ReadonlyMap<AuthorityKind, PolicyStep>): Due | undefined {
+  for (const [kind, step] of steps) {
+    if (step.kind === 'prepare') return { kind, step, text: `the next ${kind} authority is to be made` };
+    if (step.kind === 'change') return { kind, step, text: `${step.verb} authority ${step.id}` };
+  }
+  return undefined;
+}
+
+function isCurrent({ madeAt, steps }: Plan, now: number): boolean {
+  const ends = [...steps.values()].flatMap((step) => (step.kind === 'wait' ? [step.until] : []));
+  return now >= madeAt && now < Math.min(madeAt + planForSeconds, ...ends);
+}

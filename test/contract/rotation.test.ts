@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { createAuthority, newPool } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import {
+  type AuthorityRecord,
+  type PoolDocument,
+  readPoolDocument,
+} from '../../signer/authority/document.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { endOf } from '../../signer/authority/transitions.ts';
+import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { run } from '../tools/run.ts';
+import { installSigner, putPool } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, createPod, requestFor } from './workloads.ts';
+
+const rotationRoles = join(import.meta.dirname, '../../manifests/rotation/rbac.yaml');
+const secretPath = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
+const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+const propagationSeconds = 3;
+/** A year in half a minute. */
+const flags = [
+  ...['--root-propagation-delay', `${propagationSeconds}s`, '--max-lifetime', '1h'],
+  ...['--ca-activate-after', '20s', '--ca-lifetime', '30h'],
+];
+const automatic = [...flags, '--rotation', 'automatic'];
+
+describe('a rotation by policy', () => {
+  let controlPlane: ControlPlane;
+  let kubeconfig = '';
+  let signers: SignerProcess[] = [];
+  /** Everything that was ever issued. */
+  const leaves: X509Certificate[] = [];
+
+  before(async () => {
+    controlPlane = await startControlPlane();
+    kubeconfig = await installSigner(controlPlane);
+  });
+  after(async () => {
+    await stopAll('SIGTERM');
+    await controlPlane?.stop();
+  });
+
+  const start = async (replicaFlags: readonly string[], count = 2) => {
+    signers = await Promise.all(
+      Array.from({ length: count }, (_, at) =>
+        startSigner({ kubeconfig, replica: `signer-${at}`, flags: replicaFlags }),
+      ),
+    );
+  };
+  const stopAll = async (signal: NodeJS.Signals) => {
+    await Promise.all(signers.map(({ child }) => child.stop(signal)));
+  };
+
+  async function pool(): Promise<PoolDocument> {
+    const read = readPoolDocument(
+      poolJsonIn((await controlPlane.request('GET', secretPath)).body as Secret) ?? '',
+    );
+    assert.ok(read.ok);
+    return read.document;
+  }
+
+  async function roots(): Promise<X509Certificate[]> {
+    const { spec } = (await controlPlane.request('GET', bundlePath)).body as ClusterTrustBundle;
+    const blocks = decodePem(spec.trustBundle);
+    assert.ok(blocks.ok);
+    return blocks.value.map(({ der }) => new X509Certificate(der));
+  }
+
+  const issuerOf = (leaf: X509Certificate, among: readonly X509Certificate[]) =>
+    among.find((root) => leaf.checkIssued(root) && leaf.verify(root.publicKey));
+  const nameOf = (root: X509Certificate) => / (ca-\d+)$/.exec(root.subject)?.[1] ?? root.subject;
+
+  /** @returns the id of the authority that signed a new certificate, which the live bundle verifies. */
+  async function issueNow(): Promise<string> {
+    const request = await requestFor(controlPlane, await createPod(controlPlane));
+    const { certificateChain } = await answerTo(controlPlane, request, 60_000);
+    const leaf = new X509Certificate(certificateChain ?? '');
+    leaves.push(leaf);
+    const issuer = issuerOf(leaf, await roots());
+    assert.ok(issuer, 'the live bundle does not verify a certificate that was issued just now');
+    return nameOf(issuer);
+  }
+
+  const states = ({ authorities }: PoolDocument) =>
+    authorities
+      .filter(({ kind }) => kind === 'X509')
+      .map(({ id, state }) => `${id} ${state}`)
+      .join(', ');
+
+  it('only says what is due where the signer has no right to write the pool, and goes on to sign', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const first = await createAuthority({ id: 'ca-2', trustDomain: 'example.org', now });
+    const earlier = await createAuthority({ id: 'ca-1', trustDomain: 'example.org', now: now - 9 * 3600 });
+    // Its last certificate ended just now.
+    const old: AuthorityRecord = { ...earlier, state: 'retiring', deactivatedAt: rfc3339(now - 3 * 3600) };
+    const key = await createJwtAuthority({ key: 'es256', now });
+    await putPool(controlPlane, newPool('example.org', old, first, key));
+    await start(flags);
+    for (const signer of signers) await signer.ready();
+    const step = (name: string, kind = 'X509') =>
+      signers[0]?.metric('kubespiffe_rotation_step_timestamp_seconds', { kind, step: name });
+    await waitFor('the metric', async () => ((await step('prepare')) ?? 0) > 0);
+    assert.ok(((await step('prepare', 'JWT-ES256')) ?? 0) <= Date.now() / 1000);
+    await waitFor(
+      'the log to say it',
+      () =>
+        signers.some(({ lines }) =>
+          lines().some(({ reason, msg }) => reason === 'RotationStepDue' && /ca prepare/.test(String(msg))),
+        ),
+      { timeoutMs: 60_000 },
+    );
+    await stopAll('SIGTERM');
+    await start(automatic);
+    await waitFor(
+      'the log to say that it is forbidden',
+      () =>
+        signers.some(({ lines }) =>
+          lines().some(
+            ({ msg }) => /forbidden/.test(String(msg)) && /kubespiffe-rotation|secrets/.test(String(msg)),
+          ),
+        ),
+      { timeoutMs: 60_000 },
+    );
+    assert.equal(await issueNow(), 'ca-2');
+    assert.equal((await pool()).sequence, 1);
+    for (const signer of signers) await signer.ready();
+  });
+
+  it('replaces the CA twice while all replicas are killed at every step, and no certificate loses its root', async () => {
+    await controlPlane.kubectl(['apply', '-f', rotationRoles]);
+    const issued: string[] = [];
+    let isOver = false;
+    const issuing = (async () => {
+      while (!isOver) issued.push(await issueNow());
+    })();
+    const verifying = (async () => {
+      while (!isOver) {
+        const live = await roots().catch(() => undefined);
+        for (const leaf of live ? leaves : [])
+          assert.ok(issuerOf(leaf, live ?? []), 'a certificate lost its root');
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    })();
+    const seen: string[] = [];
+    try {
+      for (let sequence = 0; ; ) {
+        const document = await waitFor(
+          `a step after ${seen.at(-1)}`,
+          async () => {
+            const current = await pool();
+            return current.sequence > sequence && current;
+          },
+          { timeoutMs: 90_000, everyMs: 50 },
+        );
+        sequence = document.sequence;
+        seen.push(states(document));
+        if (document.authorities.some(({ id, state }) => id === 'ca-4' && state === 'active')) break;
+        await stopAll('SIGKILL');
+        await start(automatic);
+      }
+    } finally {
+      isOver = true;
+    }
+    await Promise.all([issuing, verifying]);
+    const order = [...new Set(seen)];
+    const activeIn = (line: string) => /ca-\d+(?= active)/.exec(line)?.[0] ?? 'none';
+    assert.deepEqual([...new Set(order.map(activeIn))], ['ca-2', 'ca-3', 'ca-4'], order.join('\n'));
+    assert.ok(
+      order.some((each) => each.startsWith('ca-1 retired')),
+      order.join('\n'),
+    );
+    assert.ok(issued.length > 10, `${issued.length} certificates`);
+    assert.deepEqual(
+      [...new Set(issued)].filter((id) => id !== 'ca-4'),
+      ['ca-2', 'ca-3'],
+    );
+    const { authorities } = await pool();
+    for (const record of authorities.filter(({ kind, state }) => kind === 'X509' && state === 'active')) {
+      assert.ok((endOf(record, 'example.org') ?? 0) - Date.now() / 1000 > 29 * 3600);
+    }
+  });
+
+  it('each step has one audit line and counts once, whichever replica took it', async () => {
+    await waitFor('one in reserve again', async () => /ca-5 trusted/.test(states(await pool())), {
+      timeoutMs: 60_000,
+    });
+    const lines = await waitFor('as many lines as steps', async () => {
+      const written = signers.flatMap((signer) => signer.lines()).filter(({ event }) => event === 'rotation');
+      const counts = signers.map((each) => each.metric('kubespiffe_rotation_steps_total'));
+      const counted = (await Promise.all(counts)).reduce((sum, count) => sum + count);
+      return written.length > 0 && written.length === counted && written;
+    });
+    for (const { outcome, reason, message, pool: name } of lines) {
+      assert.deepEqual(
+        [outcome, reason, name],
+        ['Changed', 'RotationStepTaken', 'kubespiffe/kubespiffe-pool'],
+      );
+      assert.match(String(message), /authority (ca|jwt-es256)-\d+ .* -> /);
+    }
+    assert.doesNotMatch(signers.map(({ output }) => output()).join(), /PRIVATE KEY/);
+  });
+
+  it('goes on beside two operators who race with it, and after the API server was away', async () => {
+    const ca = (...args: string[]) => run(['ca', ...args, '--kubeconfig', controlPlane.kubeconfig]);
+    const timing = ['--propagation-delay', `${propagationSeconds}s`, '--max-lifetime', '1h'];
+    const isDone = async () => /ca-5 active/.test(states(await pool()));
+    await controlPlane.killApiServer();
+    await controlPlane.startApiServer();
+    await waitFor(
+      'the API server',
+      async () => (await controlPlane.request('GET', secretPath)).status === 200,
+    );
+    const operator = async () => {
+      while (!(await isDone())) {
+        const ran = await ca('activate', 'ca-5', ...timing);
+        if (ran.code === 0) continue;
+        assert.match(
+          ran.stderr,
+          /changed meanwhile|may sign from|is active, and|not in the ClusterTrustBundle yet/,
+        );
+      }
+    };
+    await Promise.all([operator(), operator()]);
+    await waitFor('certificates of it', async () => (await issueNow()) === 'ca-5', { timeoutMs: 60_000 });
+    await waitFor('one in reserve again', async () => /ca-6 trusted/.test(states(await pool())), {
+      timeoutMs: 60_000,
+    });
+    const live = await roots();
+    for (const leaf of leaves) assert.ok(issuerOf(leaf, live));
+  });
+});
