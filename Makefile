@@ -1,16 +1,19 @@
 # The front door: each target works on a fresh machine by itself. What it needs and how is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-all bench lint format cluster image setup clean
+.PHONY: help demo demo-federation test test-unit test-all bench lint format cluster image setup clean
 
 ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 export PATH := $(CURDIR)/node_modules/node-linux-$(ARCH)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 SOURCES := $(shell find signer spiffe client workload dev tools bin scripts/image scripts/image.ts -type f 2>/dev/null)
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## pods on a real Kubernetes show certificates, a JWT-SVID, DNS names, gRPC over a rotation, a new name
 	@node scripts/demo.ts
+
+demo-federation: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## two clusters trust each other: calls, JWT-SVIDs, a new CA under calls, the end of the trust
+	@node scripts/demo-federation.ts
 
 test: setup machine programs servers kubernetes-1.37.1 coredns judges helm dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
 	@node scripts/test.ts unit

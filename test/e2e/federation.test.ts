@@ -8,7 +8,7 @@ import { validateJwtSvid } from '../../workload/jwt.ts';
 import { connectJwtSource } from '../../workload/workload-api.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
-import { nameEndpoint, type Pair, refresh, startPair, statusOnce, trust } from './federation/pair.ts';
+import { nameEndpoint, type Pair, refresh, startPair, trustEachOther } from './federation/pair.ts';
 import { bundlesIn, idOf, moreAnswers, peer, socketOf, startPeer } from './federation/peer.ts';
 import { activateNext, next, publishNext, retireFirst, rootsArrive } from './federation/rotation.ts';
 
@@ -21,12 +21,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
     before(async () => {
       judges = await openJudges();
       pair = await startPair(choice);
-      for (const [own, other] of pair.directions) await trust(own, other);
-      for (const [own, other] of pair.directions) {
-        await statusOnce(own, other, ({ conditions }) =>
-          conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
-        );
-      }
+      await trustEachOther(pair);
       await Promise.all(pair.directions.map(([own, other]) => startPeer(own, other)));
     });
     after(() => pair?.stop());

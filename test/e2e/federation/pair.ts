@@ -6,7 +6,7 @@ import { type ServerCredentials, webCredentials } from '../../contract/bundle-en
 import type { ClusterChoice } from '../clusters.ts';
 import { type Installation, install } from '../installation.ts';
 
-export const resources = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
+const resources = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
 
 /** One of two clusters. */
 export interface Side {
@@ -32,7 +32,7 @@ export interface Pair {
 
 /** The name by which the other cluster knows the bundle endpoint of this one. */
 const hostOf = (name: string) => `${name}.partners.svc.cluster.local`;
-export const urlOf = ({ name }: Side) => `https://${hostOf(name)}/bundle`;
+const urlOf = ({ name }: Side) => `https://${hostOf(name)}/bundle`;
 
 /** Two clusters with a trust domain each, whose nodes reach each other, and which serve their bundles to each other. */
 export async function startPair(
@@ -119,13 +119,15 @@ export async function nameEndpoint({ installation }: Side, other: Side, address:
   const slices = '/apis/discovery.k8s.io/v1/namespaces/partners/endpointslices';
   const endpoints = [{ addresses: [address] }];
   const known = await request('PATCH', `${slices}/${other.name}`, { endpoints });
-  if (known.status === 200) return resolves(installation, other, address);
-  const ports = [{ name: 'https', port: 443 }];
-  const service = { metadata: { name: other.name }, spec: { clusterIP: 'None', ports } };
-  await expect(request('POST', core, service), 201);
-  const labels = { 'kubernetes.io/service-name': other.name };
-  const slice = { metadata: { name: other.name, labels }, addressType: 'IPv4', endpoints, ports };
-  await expect(request('POST', slices, slice), 201);
+  if (known.status === 404) {
+    const ports = [{ name: 'https', port: 443 }];
+    const service = { metadata: { name: other.name }, spec: { clusterIP: 'None', ports } };
+    await expect(request('POST', core, service), 201);
+    const labels = { 'kubernetes.io/service-name': other.name };
+    const slice = { metadata: { name: other.name, labels }, addressType: 'IPv4', endpoints, ports };
+    await expect(request('POST', slices, slice), 201);
+  }
+  await resolves(installation, other, address);
 }
 
 /** CoreDNS answers from its cache for some seconds. */
@@ -137,8 +139,16 @@ async function resolves({ controlPlane }: Installation, { name }: Side, address:
   );
 }
 
-/** Makes one cluster trust the other. */
-export async function trust({ installation }: Side, other: Side): Promise<void> {
+/** Makes the two clusters trust each other, and waits until each has the bundle of the other one. */
+export async function trustEachOther({ directions }: Pair): Promise<void> {
+  for (const [own, other] of directions) await trust(own, other);
+  for (const [own, other] of directions) {
+    // kube-proxy may not have known the endpoint at the first attempt.
+    await waitFor(`the bundle of ${other.name}`, async () => (await refresh(own, other)) === 'BundleTaken');
+  }
+}
+
+async function trust({ installation }: Side, other: Side): Promise<void> {
   await expect(
     installation.controlPlane.request('POST', resources, {
       apiVersion: 'kubespiffe.io/v1alpha1',
@@ -153,7 +163,7 @@ export async function trust({ installation }: Side, other: Side): Promise<void> 
   );
 }
 
-export interface Condition {
+interface Condition {
   readonly type: string;
   readonly status: string;
   readonly reason: string;
@@ -161,7 +171,7 @@ export interface Condition {
 }
 
 /** The status of one cluster about the other, once it is as wanted. */
-export async function statusOnce<T = Record<string, unknown>>(
+async function statusOnce<T = Record<string, unknown>>(
   { installation }: Side,
   other: Side,
   isRight: (status: T & { readonly conditions: readonly Condition[] }) => boolean,
