@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { createLimiter } from '../signer/kube/limiter.ts';
 import type { Time } from '../signer/kube/time.ts';
-import { describe } from '../signer/observe/checked.ts';
+import { describe, pass } from '../signer/observe/checked.ts';
+import { addBundleRoutes, createBundles } from '../signer/token/http/bundle-routes.ts';
 import { ownCertificates } from '../signer/token/http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments } from '../signer/token/http/document-routes.ts';
 import { createHttp } from '../signer/token/http/http.ts';
@@ -13,6 +14,9 @@ import type { Authorities } from './authorities.ts';
 
 /** How often others should read the documents again, in seconds: less than a new key is published before it signs. */
 const refreshHintSeconds = 5;
+const noPeers: ReadonlyMap<string, string> = new Map();
+const peers = () => noPeers;
+const notFederated = { trustDomains: [], because: 'kubespiffe dev' } as const;
 /** Requests a second of one address. All clients have the same one here. */
 const perSecond = 10_000;
 
@@ -69,6 +73,8 @@ export async function serveTokenEndpoint(
           createDocuments(authorities.current, { ...needs, refreshHintSeconds }),
           refreshHintSeconds,
         );
+        const bundles = createBundles({ ...needs, pool: authorities.current, peers, refreshHintSeconds });
+        addBundleRoutes(http, bundles, async () => pass(notFederated), refreshHintSeconds);
         addTokenRoutes(http, issueToken);
         return http;
       },

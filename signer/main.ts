@@ -284,7 +284,7 @@ async function listenersFor(
     peers,
   }: { credentials: Credentials; peers: Federation['documents'] } & Pick<Shared, 'transport'>,
 ): Promise<readonly Part[]> {
-  const { endpoints: settings, trustDomain } = shared.config;
+  const { endpoints: settings, trustDomain, federateByDefault } = shared.config;
   const signer = signers.find(({ profile }) => profile.hasTokenEndpoint);
   if (!settings || !signer) return [];
   // Loaded only where it is used: the HTTP framework costs some 30 MB of resident memory.
@@ -293,7 +293,7 @@ async function listenersFor(
     ...shared,
     settings,
     trustDomain,
-    ...{ transport, peers },
+    ...{ transport, peers, federateByDefault },
     authorization: credentials.authorization,
     pods: shared.pods.store,
     pool: signer.pool,

@@ -58,7 +58,7 @@ export function resolve(
   const { defaultIdentity, registrationClass, clusterName, podAnnotations = [] } = shared;
   const { trustDomain, requestAdmission, kubeconfig, context } = shared;
   const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
-  const { federation, federationAllowedAddresses = [] } = shared;
+  const { federation, federateByDefault, federationAllowedAddresses = [] } = shared;
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
   const sections = Object.entries(signers).map(([name, values]) => [name, signerConfig(values, shared)]);
   return {
@@ -66,7 +66,8 @@ export function resolve(
     ...{ trustDomain, requestAdmission, kubeconfig, context, namespace },
     // A name that is in a certificate twice is of no use.
     serviceDomains: [...new Set(shared.serviceDomains)],
-    ...{ concurrency, metricsAddress, logLevel, federation, federationAllowedAddresses },
+    ...{ concurrency, metricsAddress, logLevel },
+    ...{ federation, federateByDefault, federationAllowedAddresses },
     replica: shortName(shared.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),
     takeoverDelayMs: takeoverDelay,
     signers: Object.fromEntries(sections),

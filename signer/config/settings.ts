@@ -125,6 +125,14 @@ export const settings = {
       'Whether the bundles of other trust domains are fetched and published, as the FederatedTrustDomains of the cluster ' +
       'say. The component manifests/federation sets it and grants the rights for it.',
   },
+  federateByDefault: {
+    section: 'Federation',
+    type: choice<'all' | 'none'>(['all', 'none']),
+    default: 'all',
+    description:
+      'Which federated trust domains workloads get from the token endpoint and the Workload API when no registration ' +
+      'with `federatesWith` names them: all, or none.',
+  },
   federationAllowedAddresses: {
     section: 'Federation',
     type: list(addressRange),

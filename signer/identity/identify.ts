@@ -26,7 +26,7 @@ export interface Terms {
   /** The only audiences of its tokens; a trailing `*` matches every end. */
   readonly audiences?: readonly string[];
   readonly hint?: string;
-  /** Trust domains whose bundles belong to the workload. */
+  /** The other trust domains whose bundles the workload gets. Undefined: the setting federateByDefault decides. */
   readonly federatesWith?: readonly string[];
 }
 

@@ -79,6 +79,6 @@ function termsOf(registration: string, grant: RegistrationGrant): Terms {
     ...(jwtTtlSeconds !== undefined && { maxTokenLifetimeSeconds: jwtTtlSeconds }),
     ...(audiences && { audiences }),
     ...(hint !== undefined && { hint }),
-    ...(federatesWith.length > 0 && { federatesWith }),
+    ...(federatesWith && { federatesWith }),
   };
 }

@@ -12,7 +12,8 @@ export interface RegistrationGrant {
   readonly autoPopulateDNSNames: boolean;
   readonly ttlSeconds: number | undefined;
   readonly jwtTtlSeconds: number | undefined;
-  readonly federatesWith: readonly string[];
+  /** Undefined: the setting federateByDefault decides. */
+  readonly federatesWith: readonly string[] | undefined;
   /** Undefined for all audiences. */
   readonly audiences: readonly string[] | undefined;
   readonly hint: string | undefined;
@@ -59,7 +60,7 @@ export function readGrant(
       autoPopulateDNSNames: values.autoPopulateDNSNames ?? false,
       ttlSeconds: values.ttl,
       jwtTtlSeconds: values.jwtTTL,
-      federatesWith: values.federatesWith ?? [],
+      federatesWith: values.federatesWith,
       audiences: values.audiences,
       hint: values.hint,
     },

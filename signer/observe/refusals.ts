@@ -5,11 +5,13 @@ import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
  * line, the Event and the documentation (docs/reference/token-endpoint.md has a heading for each code) have in common.
  */
 
-/** What can be requested: a JWT-SVID in two forms, a certificate, or a document. */
-export type Operation = 'exchange' | 'jwt-svid' | 'x509-svid' | 'document';
+/** What can be requested: a JWT-SVID in two forms, a certificate, a document, or the bundles that a caller may have. */
+export type Operation = 'exchange' | 'jwt-svid' | 'x509-svid' | 'document' | 'bundles' | 'bundle-of';
 const jwts: readonly Operation[] = ['exchange', 'jwt-svid'];
 const svids: readonly Operation[] = [...jwts, 'x509-svid'];
-const everything: readonly Operation[] = [...svids, 'document'];
+/** Where a credential decides about the answer. */
+const callers: readonly Operation[] = [...svids, 'bundles', 'bundle-of'];
+const everything: readonly Operation[] = [...callers, 'document'];
 
 /** RFC 6749 5.2 and RFC 8693 2.2.2; the last two are those of RFC 6749 4.1.2.1. */
 export type OAuthError =
@@ -42,20 +44,20 @@ const deny: Row = (problem, remedy, more) => ({
   status: 400,
   error: 'invalid_request',
   alarm: false,
-  at: svids,
+  at: callers,
   problem,
   remedy,
   ...more,
 });
 const client: Row = (problem, remedy, more) =>
-  deny(problem, remedy, { error: 'invalid_client', at: ['jwt-svid'], ...more });
+  deny(problem, remedy, { error: 'invalid_client', at: ['jwt-svid', 'bundles', 'bundle-of'], ...more });
 const target: Row = (problem, remedy) => deny(problem, remedy, { error: 'invalid_target', at: jwts });
 const wait: Row = (problem, remedy, more) => ({
   verdict: 'wait',
   status: 503,
   error: 'temporarily_unavailable',
   alarm: false,
-  at: svids,
+  at: callers,
   problem,
   remedy,
   ...more,
@@ -79,7 +81,7 @@ export const refusals = {
     'The request cannot be read: {}',
     'send it in the form that docs/reference/token-endpoint.md describes',
   ),
-  RequestTooLarge: deny('The request is too large: {}', 'send less', { status: 413 }),
+  RequestTooLarge: deny('The request is too large: {}', 'send less', { status: 413, at: svids }),
   RequestTooSlow: deny(
     'The request did not arrive within 10 seconds',
     'send the whole request at once, on a new connection',
@@ -148,16 +150,18 @@ export const refusals = {
   TokenEndsTooSoon: deny(
     'The ServiceAccount token or certificate has less than 30 seconds left, and nothing that is issued for it may outlive it',
     readAgain,
+    { at: svids },
   ),
 
   CredentialMissing: client(
     'The request carries no credential',
     'send a ServiceAccount token as Authorization: Bearer, or call with a client certificate',
+    { at: ['jwt-svid'] },
   ),
   SessionResumed: client(
     'The TLS session was resumed, so the client did not prove that it has the private key',
     'disable session resumption in the TLS client',
-    { at: svids },
+    { at: callers },
   ),
   CertificateMalformed: client(
     'The client certificate cannot be read: {}',
@@ -243,6 +247,12 @@ export const refusals = {
     'request another one, or ask the administrator to add it there',
   ),
 
+  TrustDomainNotFederated: deny(
+    'There is no bundle for the caller ({})',
+    'ask the cluster administrator for a FederatedTrustDomain, and for federatesWith in the registration of the pod',
+    { status: 404, at: ['bundle-of'] },
+  ),
+
   CsrUnreadable: deny(
     'The certificate request cannot be read: {}',
     'send one PKCS#10 request, DER or PEM',
@@ -267,7 +277,7 @@ export const refusals = {
     { alarm: true },
   ),
   NotReady: wait('The endpoint is not ready yet ({})', later, { at: everything }),
-  SigningUnavailable: wait('Nothing can be signed now: {}', later),
+  SigningUnavailable: wait('Nothing can be signed now: {}', later, { at: svids }),
 
   PodLimited: limit(
     'The pod sends too many requests',

@@ -12,6 +12,7 @@ import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { RefusalCode } from '../observe/refusals.ts';
+import { addBundleRoutes, createBundles } from './http/bundle-routes.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments, openApiOf } from './http/document-routes.ts';
 import { createHttp, type Http } from './http/http.ts';
@@ -40,6 +41,8 @@ export interface EndpointNeeds {
   readonly identify: Identify;
   /** JSON of the bundles of federated trust domains by their names. */
   readonly peers: () => ReadonlyMap<string, string>;
+  /** Which of them a caller gets whose registration names none. */
+  readonly federateByDefault: 'all' | 'none';
   readonly clockFault: () => string | undefined;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;
@@ -70,9 +73,8 @@ export function createEndpoints(
   const { settings, log, metrics, time } = needs;
   const { token, bundleWeb, bundleSpiffe } = settings;
   const report = createTokenReporter(needs);
-  const bundleDocuments = createDocuments(needs.pool.current, settings);
-  // The token endpoint alone has the bundles of others: they are for our own workloads.
-  const documentsOfAll = createDocuments(needs.pool.current, settings, needs);
+  const { refreshHintSeconds } = settings;
+  const documents = createDocuments(needs.pool.current, settings);
   const own = () => ownCertificates({ ...needs, dnsNames: settings.names });
 
   /** The HTTP side of one listener, with the documents that all of them serve. */
@@ -95,10 +97,14 @@ export function createEndpoints(
       time,
     });
     if (services) await describeRoutes(http.app);
-    const documents = services ? { ...documentsOfAll, openApi: openApiOf(http) } : bundleDocuments;
-    addDocumentRoutes(http, documents, settings.refreshHintSeconds);
-    if (services) addTokenRoutes(http, services.jwtSvid);
-    if (services?.x509Svid) addX509Routes(http, services.x509Svid);
+    const openApi = services && { openApi: openApiOf(http) };
+    addDocumentRoutes(http, { ...documents, ...openApi }, refreshHintSeconds);
+    if (!services) return http;
+    // The token endpoint alone has the bundles of others: they are for our own workloads.
+    const bundles = createBundles({ ...needs, pool: needs.pool.current, refreshHintSeconds });
+    addBundleRoutes(http, bundles, services.federatedWith, refreshHintSeconds);
+    addTokenRoutes(http, services.jwtSvid);
+    if (services.x509Svid) addX509Routes(http, services.x509Svid);
     return http;
   }
 

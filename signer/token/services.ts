@@ -6,6 +6,7 @@ import { rootsPem } from '../trust/published-documents.ts';
 import { learnApiServerFacts } from './caller/api-server.ts';
 import { createAuthenticator } from './caller/authenticate.ts';
 import { createCertificateAuthenticator } from './caller/authenticate-certificate.ts';
+import type { Credential } from './caller/credential.ts';
 import { createIssuerKeys } from './caller/issuer-keys.ts';
 import { createIssuers } from './caller/issuers.ts';
 import { isHeardFrom } from './caller/pods.ts';
@@ -13,6 +14,7 @@ import { createRecent } from './caller/recent.ts';
 import { createReviewCache, type ReviewCache } from './caller/review-cache.ts';
 import type { EndpointNeeds } from './endpoints.ts';
 import { createServed } from './http/published.ts';
+import { createFederatedWith, type FindFederatedWith } from './svid/federated-with.ts';
 import { createTokenService, type TokenService } from './svid/jwt-service.ts';
 import { createX509Service, type X509Service } from './svid/x509-service.ts';
 
@@ -30,6 +32,7 @@ const unpublishedKeysPerSecond = 10;
 export interface Services {
   readonly jwtSvid: TokenService;
   readonly x509Svid: X509Service | undefined;
+  readonly federatedWith: FindFederatedWith;
 }
 
 /**
@@ -96,11 +99,14 @@ function joinServices(
   const { x509 } = settings;
   const roots = createServed(pool.current, rootsPem);
 
+  const authenticate = async (credential: Credential) =>
+    credential.kind === 'token' ? byToken(credential.token) : byCertificate(credential.der);
+
   return {
+    federatedWith: createFederatedWith({ ...common, authenticate, byDefault: parts.federateByDefault }),
     jwtSvid: createTokenService({
       ...common,
-      authenticate: async (credential) =>
-        credential.kind === 'token' ? byToken(credential.token) : byCertificate(credential.der),
+      authenticate,
       pool,
       clockFault: parts.clockFault,
       policy: {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { createPrivateKey, webcrypto, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:https';
@@ -40,7 +40,7 @@ import {
   type TokenSigner,
   tokenFor,
 } from './token-endpoint.ts';
-import { answerTo, createPod, newRequestKey, requestFor } from './workloads.ts';
+import { createPod, issuedTo } from './workloads.ts';
 
 const audience = 'https://api.example.com';
 const switchedOn = ['--leaf-pod-identity', 'true', '--token-client-certificates', 'true'];
@@ -96,22 +96,6 @@ describe('the token endpoint, called with a client certificate', () => {
   const reasonOf = async (credentials: ClientCredentials) =>
     (await callWith(credentials)).json.reason ?? 'Issued';
 
-  /** Key and chain as kubelet has them in the pod: the signer answers a request for it. */
-  async function issuedTo(pod: Pod): Promise<ClientCredentials> {
-    const keys = await webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [
-      'sign',
-      'verify',
-    ]);
-    const stubPKCS10Request = await newRequestKey({ keys });
-    const status = await answerTo(controlPlane, await requestFor(controlPlane, pod, { stubPKCS10Request }));
-    const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
-    const key = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' });
-    return {
-      key: key.export({ format: 'pem', type: 'pkcs8' }).toString(),
-      cert: status.certificateChain ?? '',
-    };
-  }
-
   /** For certificates that a test makes itself with the keys of the pool. */
   function factsOf({ metadata, spec }: Pod): CertificateFacts {
     return {
@@ -130,7 +114,7 @@ describe('the token endpoint, called with a client certificate', () => {
 
   it('gives a JWT-SVID for a certificate that it issued for a request, and audits its serial number', async () => {
     const pod = await createPod(controlPlane);
-    const credentials = await issuedTo(pod);
+    const credentials = await issuedTo(controlPlane, pod);
     const answer = await callWith(credentials);
     assert.equal(answer.status, 200, answer.text);
     const jwt = parseJwt(String(answer.json.access_token));
@@ -150,7 +134,7 @@ describe('the token endpoint, called with a client certificate', () => {
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-bundle-'));
     try {
       const pod = await createPod(controlPlane);
-      const { key, cert } = await issuedTo(pod);
+      const { key, cert } = await issuedTo(controlPlane, pod);
       const file = async (name: string, content: string) => {
         await writeFile(join(folder, name), content);
         return join(folder, name);
@@ -187,7 +171,7 @@ describe('the token endpoint, called with a client certificate', () => {
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-library-'));
     try {
       const pod = await createPod(controlPlane);
-      const { key, cert } = await issuedTo(pod);
+      const { key, cert } = await issuedTo(controlPlane, pod);
       const roots = pool.authorities.flatMap(({ certificate }) => certificate ?? []).join('');
       await writeFile(join(folder, 'credentials.pem'), key + cert);
       await writeFile(join(folder, 'roots.pem'), roots);
@@ -252,7 +236,7 @@ describe('the token endpoint, called with a client certificate', () => {
   it('gives one to curl as the guide calls it', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-curl-'));
     try {
-      const { key, cert } = await issuedTo(await createPod(controlPlane));
+      const { key, cert } = await issuedTo(controlPlane, await createPod(controlPlane));
       const roots = pool.authorities.flatMap(({ certificate }) => certificate ?? []);
       await writeFile(join(folder, 'roots.pem'), roots.join(''));
       await writeFile(join(folder, 'credentials.pem'), key + cert);
@@ -281,7 +265,7 @@ describe('the token endpoint, called with a client certificate', () => {
 
   it('refuses two credentials at once', async () => {
     const pod = await createPod(controlPlane);
-    const credentials = await issuedTo(pod);
+    const credentials = await issuedTo(controlPlane, pod);
     const token = await tokenFor(controlPlane, pod);
     const bearer = await callWith(credentials, { headers: { authorization: `Bearer ${token}` } });
     assert.equal(bearer.json.reason, 'CredentialsRepeated');
@@ -318,19 +302,19 @@ describe('the token endpoint, called with a client certificate', () => {
   it('gives nothing to the certificate of a deleted pod, nor when another pod has its name', async () => {
     const name = 'comes-again';
     const pod = await createPod(controlPlane, { name });
-    const credentials = await issuedTo(pod);
+    const credentials = await issuedTo(controlPlane, pod);
     assert.equal(await reasonOf(credentials), 'Issued');
     await deleteAtOnce(pod);
     await eventually('a deleted pod', credentials, 'PodGone');
     const other = await createPod(controlPlane, { name });
     assert.notEqual(other.metadata.uid, pod.metadata.uid);
     await eventually('a pod that is another one now', credentials, 'PodReplaced');
-    assert.equal(await reasonOf(await issuedTo(other)), 'Issued');
+    assert.equal(await reasonOf(await issuedTo(controlPlane, other)), 'Issued');
   });
 
   it('gives nothing to a pod that has finished', async () => {
     const pod = await createPod(controlPlane);
-    const credentials = await issuedTo(pod);
+    const credentials = await issuedTo(controlPlane, pod);
     assert.equal(await reasonOf(credentials), 'Issued');
     await controlPlane.request('PATCH', `${podPath(pod)}/status`, { status: { phase: 'Succeeded' } });
     await eventually('a finished pod', credentials, 'PodFinished');
@@ -365,7 +349,7 @@ describe('the token endpoint, called with a client certificate', () => {
 
   it('tells a refusal on the pod once its certificate has proved whose it is', async () => {
     const pod = await createPod(controlPlane);
-    const credentials = await issuedTo(pod);
+    const credentials = await issuedTo(controlPlane, pod);
     const { json } = await callWith(credentials, { body: JSON.stringify({ audience: endpointAudience }) });
     assert.equal(json.reason, 'AudienceForbidden');
     await waitFor('the Event', async () => {
@@ -412,7 +396,7 @@ describe('the token endpoint, called with a client certificate', () => {
   }
 
   it('resumes no session, so that nobody comes in without proving the key anew', async () => {
-    const credentials = await issuedTo(await createPod(controlPlane));
+    const credentials = await issuedTo(controlPlane, await createPod(controlPlane));
     const first = await connected(credentials);
     let session = first.getSession();
     first.on('session', (given) => {
@@ -426,7 +410,7 @@ describe('the token endpoint, called with a client certificate', () => {
   });
 
   it('resumes none for OpenSSL either', async () => {
-    const credentials = await issuedTo(await createPod(controlPlane));
+    const credentials = await issuedTo(controlPlane, await createPod(controlPlane));
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-session-'));
     try {
       const file = (name: string) => join(folder, name);
@@ -444,7 +428,7 @@ describe('the token endpoint, called with a client certificate', () => {
   });
 
   it('is asked for a certificate only where that is switched on, and never by a bundle endpoint', async () => {
-    const credentials = await issuedTo(await createPod(controlPlane));
+    const credentials = await issuedTo(controlPlane, await createPod(controlPlane));
     const usual = await startTokenSigner(installed, {
       replica: 'signer-b',
       flags: ['--leaf-pod-identity', 'true'],

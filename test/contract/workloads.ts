@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { generateKeyPairSync, randomUUID, sign, webcrypto } from 'node:crypto';
 import { type Pkcs10CertificateRequestCreateParams, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import type { Pod, PodCertificateRequest, PodCertificateRequestStatus } from '../../signer/kube/types.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
 import { asNode } from '../cluster/admin.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -66,6 +67,18 @@ export async function newRequestKey(
     ...contents,
   });
   return Buffer.from(request.rawData).toString('base64');
+}
+
+/** Private key and chain as kubelet has them in the pod, PEM: the signer answers a request for it. */
+export async function issuedTo(
+  controlPlane: ControlPlane,
+  pod: Pod,
+): Promise<{ readonly key: string; readonly cert: string }> {
+  const keys = await webcrypto.subtle.generateKey(p256, true, ['sign', 'verify']);
+  const stubPKCS10Request = await newRequestKey({ keys });
+  const status = await answerTo(controlPlane, await requestFor(controlPlane, pod, { stubPKCS10Request }));
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
+  return { key: encodePem('PRIVATE KEY', pkcs8), cert: status.certificateChain ?? '' };
 }
 
 /** A PodCertificateRequest for a pod as kubelet would make it, with what a test wants to be different. */

@@ -68,6 +68,7 @@ async function theServices() {
         x509: undefined,
       },
       trustDomain,
+      federateByDefault: 'all',
       transport: api.transport,
       authorization: async () => undefined,
       pods,

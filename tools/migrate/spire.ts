@@ -178,7 +178,7 @@ function sharedFields(
     fields.federatesWith = federatesWith;
     notes.push(
       check(
-        'federatesWith is kept and shown. Bundles are fetched for each FederatedTrustDomain, whatever registrations say',
+        'federatesWith is kept. It decides which bundles the workload gets; each needs a FederatedTrustDomain. Without it, the setting federateByDefault decides',
       ),
     );
   }

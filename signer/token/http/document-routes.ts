@@ -1,8 +1,7 @@
-import type { FastifySchema } from 'fastify';
+import type { FastifyReply, FastifySchema } from 'fastify';
 import type { Pool } from '../../authority/pool.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import {
-  bundleMapDocument,
   discoveryDocument,
   jwksDocument,
   type PublishedDocument,
@@ -21,7 +20,6 @@ const described = {
   discovery: ['getDiscovery', 'OpenID Connect discovery document', 'application/json'],
   keys: ['getKeys', 'JWK set of the JWT keys', 'application/jwk-set+json'],
   bundle: ['getBundle', 'SPIFFE bundle: roots and JWT keys', 'application/json'],
-  bundles: ['getBundles', 'SPIFFE bundles of this and of all federated trust domains', 'application/json'],
   roots: ['getRoots', 'The roots as PEM', 'application/x-pem-file'],
   openApi: ['getOpenApi', 'This document', 'application/json'],
 } as const;
@@ -39,7 +37,6 @@ export type Documents = Readonly<Partial<Record<DocumentName, () => Checked<Serv
 export function createDocuments(
   pool: () => Pool | undefined,
   settings: { readonly issuer: string | undefined; readonly refreshHintSeconds: number },
-  federated?: { readonly trustDomain: string; readonly peers: () => ReadonlyMap<string, string> },
 ): Documents {
   const { issuer, refreshHintSeconds } = settings;
   const ofPool = (documentOf: (current: Pool) => PublishedDocument | undefined) =>
@@ -66,26 +63,7 @@ export function createDocuments(
     }),
     keys: ofPool(jwksDocument),
     bundle: ofPool((current) => spiffeBundleDocument(current, refreshHintSeconds)),
-    ...(federated && {
-      bundles: whenRead(
-        createServed(poolWith(pool, federated.peers), ([current, peers]) =>
-          bundleMapDocument(federated.trustDomain, spiffeBundleDocument(current, refreshHintSeconds), peers),
-        ),
-      ),
-    }),
     roots: ofPool(rootsPem),
-  };
-}
-
-/** A pool with something else, as another pair whenever one of the two is another. */
-function poolWith<T>(pool: () => Pool | undefined, other: () => T) {
-  let last: readonly [Pool, T] | undefined;
-  return () => {
-    const current = pool();
-    if (!current) return undefined;
-    const others = other();
-    if (last?.[0] !== current || last[1] !== others) last = [current, others];
-    return last;
   };
 }
 
@@ -101,24 +79,35 @@ export function openApiOf({ app }: Pick<Http, 'app'>): () => Checked<Served> {
 /** Adds a route for each document. @param maxAgeSeconds how long a reader may keep it. */
 export function addDocumentRoutes(http: Http, documents: Documents, maxAgeSeconds: number): void {
   for (const [name, current] of Object.entries(documents) as [DocumentName, () => Checked<Served>][]) {
-    http.app.get(paths[name], { schema: schemaOf(name) }, async (request, reply) => {
+    http.app.get(paths[name], { schema: schemaOf(name) }, async (_request, reply) => {
       const document = current();
       if (!document.ok) return http.refused(reply, document);
-      const selected = select(document.value, {
-        acceptEncoding: headerOf(request.headers['accept-encoding']),
-        ifNoneMatch: headerOf(request.headers['if-none-match']),
-      });
-      reply.code(selected.status).headers({
-        'cache-control': `public, max-age=${maxAgeSeconds}`,
-        etag: selected.etag,
-        vary: 'Accept-Encoding',
-        'x-content-type-options': 'nosniff',
-      });
-      if (selected.status === 304) return reply.send();
-      if (selected.isGzipped) reply.header('content-encoding', 'gzip');
-      return reply.type(document.value.contentType).send(selected.body);
+      const caching = { control: `public, max-age=${maxAgeSeconds}`, vary: 'Accept-Encoding' };
+      return sendDocument(reply, document.value, caching);
     });
   }
+}
+
+/** Answers a GET with a document, or with 304 if the caller has it already. */
+export function sendDocument(
+  reply: FastifyReply,
+  document: Served,
+  caching: { readonly control: string; readonly vary: string },
+): FastifyReply {
+  const { headers } = reply.request;
+  const selected = select(document, {
+    acceptEncoding: headerOf(headers['accept-encoding']),
+    ifNoneMatch: headerOf(headers['if-none-match']),
+  });
+  reply.code(selected.status).headers({
+    'cache-control': caching.control,
+    etag: selected.etag,
+    vary: caching.vary,
+    'x-content-type-options': 'nosniff',
+  });
+  if (selected.status === 304) return reply.send();
+  if (selected.isGzipped) reply.header('content-encoding', 'gzip');
+  return reply.type(document.contentType).send(selected.body);
 }
 
 function schemaOf(name: DocumentName): FastifySchema {

@@ -53,6 +53,15 @@ export interface Http {
     contentType: string,
     issue: (presented: Presented, context: RequestContext) => Promise<Checked<T>>,
   ): Promise<T | undefined>;
+  /**
+   * Handles a request without a body, whose caller may matter. Only a refusal is reported.
+   *
+   * @returns what the route sends; undefined when a refusal was sent.
+   */
+  answered<T>(
+    reply: FastifyReply,
+    answer: (presented: Presented, context: RequestContext) => Promise<Checked<T>>,
+  ): Promise<T | undefined>;
   /** Sends a refusal and reports it. */
   refused(reply: FastifyReply, refusal: Refused): FastifyReply;
 }
@@ -86,7 +95,7 @@ export function createHttp(needs: HttpNeeds): Http {
     bodyLimit: maxBodyBytes,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
-    routerOptions: { maxParamLength: 1 },
+    routerOptions: { maxParamLength: 255 },
     schemaController: { compilersFactory: schemaCompilers },
     // No hook is called for these.
     frameworkErrors: (_error, _request, reply) =>
@@ -205,5 +214,12 @@ export function createHttp(needs: HttpNeeds): Http {
     sendRefusal(reply, outcome);
     return undefined;
   };
-  return { app, server, issued, refused };
+  const answered: Http['answered'] = async (reply, answer) => {
+    const presented = presentedBy(reply.request.raw, asksForCertificates);
+    const outcome = presented.ok ? await answer(presented.value, contextOf(reply.request)) : presented;
+    if (outcome.ok) return outcome.value;
+    refused(reply, outcome);
+    return undefined;
+  };
+  return { app, server, issued, answered, refused };
 }

@@ -7,6 +7,7 @@ export const paths = {
   keys: '/keys',
   bundle: '/bundle',
   bundles: '/bundles',
+  bundleOf: '/bundles/:trustDomain',
   roots: '/roots.pem',
   openApi: '/openapi.json',
 } as const;

@@ -27,6 +27,29 @@ export function createServed<T extends object>(
   };
 }
 
+/** At most so many documents of one source are kept: who is federated with what gives only a few. */
+const maxKept = 256;
+
+/** As createServed, for the documents that a source has by key. */
+export function createServedByKey<T extends object>(
+  source: () => T | undefined,
+  documentOf: (current: T, key: string) => PublishedDocument | undefined,
+): (key: string) => Served | undefined {
+  let last: T | undefined;
+  const kept = new Map<string, Served | undefined>();
+  return (key) => {
+    const current = source();
+    if (!current) return undefined;
+    if (last !== current || kept.size >= maxKept) kept.clear();
+    last = current;
+    if (!kept.has(key)) {
+      const document = documentOf(current, key);
+      kept.set(key, document && compress(document));
+    }
+    return kept.get(key);
+  };
+}
+
 /** Makes a document ready to be served. */
 export function compress(document: PublishedDocument): Served {
   return {

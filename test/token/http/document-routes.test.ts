@@ -43,23 +43,3 @@ for (const [what, pool, ...expected] of pools) {
     assert.deepEqual(outcomes, expected);
   });
 }
-
-it('the bundles of federated trust domains stand beside ours, and follow when one of them changes', () => {
-  const pool = poolOf(root, jwtKey);
-  let peers = new Map([['partner.example', '{"keys":[],"spiffe_sequence":7}']]);
-  const settings = { issuer: undefined, refreshHintSeconds: 300 };
-  const { bundles, bundle } = createDocuments(() => pool, settings, { trustDomain, peers: () => peers });
-  const read = (current: typeof bundles) => {
-    const served = current?.();
-    assert.ok(served?.ok);
-    return served.value;
-  };
-  const parsed = () => JSON.parse(read(bundles).bytes.toString()) as unknown;
-  const ours = JSON.parse(read(bundle).bytes.toString()) as unknown;
-  const partner = { keys: [], spiffe_sequence: 7 };
-  assert.deepEqual(parsed(), { trust_domains: { 'example.org': ours, 'partner.example': partner } });
-  assert.equal(read(bundles), read(bundles), 'it is made once');
-  // A name that every object has.
-  peers = new Map([['__proto__', '{"keys":[]}']]);
-  assert.equal(JSON.stringify(parsed()).includes('"__proto__":{"keys":[]}'), true);
-});

@@ -7,6 +7,7 @@ import { newPool } from '../../../signer/authority/document.ts';
 import { compilePool } from '../../../signer/authority/pool.ts';
 import { type Checked, pass, refuse } from '../../../signer/observe/checked.ts';
 import { type RefusalCode, refusals } from '../../../signer/observe/refusals.ts';
+import { addBundleRoutes, createBundles } from '../../../signer/token/http/bundle-routes.ts';
 import { addDocumentRoutes, createDocuments, openApiOf } from '../../../signer/token/http/document-routes.ts';
 import { createHttp } from '../../../signer/token/http/http.ts';
 import { describeRoutes } from '../../../signer/token/http/openapi.ts';
@@ -30,6 +31,8 @@ interface Operation {
 }
 
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
+/** A path as OpenAPI writes it. */
+const described = (path: string) => path.replace(/:(\w+)/, '{$1}');
 
 const spiffeId = 'spiffe://example.org/ns/n/sa/a';
 const ofRegistration = { registration: 'n/a', hint: 'internal' };
@@ -84,13 +87,16 @@ describe('the OpenAPI document', () => {
     });
     ({ app } = http);
     app.addHook('onRoute', ({ method, path }) => {
-      for (const each of [method].flat()) added.push(`${each} ${path}`);
+      for (const each of [method].flat()) added.push(`${each} ${described(path)}`);
     });
     const peers = new Map<string, string>();
     const settings = { issuer: 'https://id.example.org', refreshHintSeconds: 300 };
-    const documents = createDocuments(current, settings, { trustDomain, peers: () => peers });
+    const documents = createDocuments(current, settings);
+    const bundles = createBundles({ ...settings, trustDomain, pool: current, peers: () => peers });
     await describeRoutes(app);
     addDocumentRoutes(http, { ...documents, openApi: openApiOf(http) }, 300);
+    const all = { trustDomains: 'all', because: 'the test' } as const;
+    addBundleRoutes(http, bundles, async () => pass(all), 300);
     addTokenRoutes(http, async () => tokens);
     addX509Routes(http, async () => certificates);
     await app.ready();
@@ -131,7 +137,12 @@ describe('the OpenAPI document', () => {
   };
 
   const call = ({ path, method, operation }: (typeof operations)[number], more: InjectOptions = {}) =>
-    app.inject({ ...requests[operation.operationId], ...more, method: method as 'GET', url: path });
+    app.inject({
+      ...requests[operation.operationId],
+      ...more,
+      method: method as 'GET',
+      url: path.replace('{trustDomain}', 'example.org'),
+    });
 
   /** Whether a body of this type is described for this status. */
   function assertDescribed(
@@ -154,7 +165,7 @@ describe('the OpenAPI document', () => {
     const routes = added.filter((route) => !route.startsWith('HEAD '));
     assert.ok(routes.length >= 7);
     assert.deepEqual(operations.map(({ path, method }) => `${method} ${path}`).sort(), routes.sort());
-    assert.deepEqual(Object.keys(document.paths).sort(), Object.values(paths).sort());
+    assert.deepEqual(Object.keys(document.paths).sort(), Object.values(paths).map(described).sort());
   });
 
   it('describes what a good request is answered', async () => {

@@ -1,0 +1,138 @@
+import type { FastifyRequest, FastifySchema } from 'fastify';
+import type { Pool } from '../../authority/pool.ts';
+import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
+import type { Operation } from '../../observe/refusals.ts';
+import {
+  bundleMapDocument,
+  type PublishedDocument,
+  published,
+  spiffeBundleDocument,
+} from '../../trust/published-documents.ts';
+import type { FederatedWith, FindFederatedWith } from '../svid/federated-with.ts';
+import { sendDocument } from './document-routes.ts';
+import type { Http } from './http.ts';
+import { header, refusedAt, registration } from './openapi.ts';
+import { paths } from './paths.ts';
+import { createServedByKey, type Served } from './published.ts';
+
+export interface BundlesNeeds {
+  readonly trustDomain: string;
+  readonly pool: () => Pool | undefined;
+  /** JSON of the bundles of other trust domains by their names. Replaced when one changes. */
+  readonly peers: () => ReadonlyMap<string, string>;
+  readonly refreshHintSeconds: number;
+}
+
+/** The bundles of this and of other trust domains, for callers that may get some of them. */
+export function createBundles({ trustDomain, pool, peers, refreshHintSeconds }: BundlesNeeds) {
+  const sources = pairOf(pool, peers);
+  const own = (current: Pool) => spiffeBundleDocument(current, refreshHintSeconds);
+  const maps = createServedByKey(sources, ([current, others], names) =>
+    bundleMapDocument(trustDomain, own(current), chosen(others, names)),
+  );
+  const single = createServedByKey(sources, ([current, others], name) =>
+    name === trustDomain ? own(current) : documentOf(others.get(name)),
+  );
+  const whenRead = (served: Served | undefined): Checked<Served> =>
+    served ? pass(served) : refuse('NotReady', pool() ? 'the pool has nothing to publish here' : unread);
+
+  return {
+    /** Our own bundle and those that the caller may have, as gRPC reads them (proposal A87). */
+    mapFor: ({ trustDomains }: FederatedWith) =>
+      whenRead(maps(trustDomains === 'all' ? everything : [...new Set(trustDomains)].sort().join(' '))),
+    /** The bundle of one trust domain, as its publisher has it. */
+    bundleFor(name: string, { trustDomains, because }: FederatedWith): Checked<Served> {
+      if (name === trustDomain) return whenRead(single(name));
+      if (trustDomains !== 'all' && !trustDomains.includes(name)) return notFederated(name, because);
+      if (!peers().has(name)) return notFederated(name, 'no bundle of it is held');
+      return whenRead(single(name));
+    },
+  };
+}
+
+const unread = 'the pool was not read yet';
+/** No trust domain has this name. */
+const everything = '*';
+
+function chosen(all: ReadonlyMap<string, string>, names: string): ReadonlyMap<string, string> {
+  if (names === everything) return all;
+  const wanted = new Set(names.split(' '));
+  return new Map([...all].filter(([name]) => wanted.has(name)));
+}
+
+const documentOf = (text: string | undefined): PublishedDocument | undefined =>
+  text === undefined ? undefined : published(text, 'application/json');
+
+const notFederated = (name: string, why: string): Refused =>
+  refuse('TrustDomainNotFederated', `${name}: ${why}`);
+
+/** Two sources as one, which gives another pair whenever one of the two is another. */
+function pairOf<S, T>(first: () => S | undefined, second: () => T): () => readonly [S, T] | undefined {
+  let last: readonly [S, T] | undefined;
+  return () => {
+    const one = first();
+    if (one === undefined) return undefined;
+    const other = second();
+    if (last?.[0] !== one || last[1] !== other) last = [one, other];
+    return last;
+  };
+}
+
+/** Adds `/bundles` and `/bundles/{trustDomain}`. @param maxAgeSeconds how long a reader may keep them. */
+export function addBundleRoutes(
+  http: Http,
+  bundles: ReturnType<typeof createBundles>,
+  find: FindFederatedWith,
+  maxAgeSeconds: number,
+): void {
+  const add = (
+    path: string,
+    schema: FastifySchema,
+    select: (granted: FederatedWith, request: FastifyRequest) => Checked<Served>,
+  ) =>
+    http.app.get(path, { schema }, async (request, reply) => {
+      const { registration } = request.query as { registration?: unknown };
+      const document = await http.answered(reply, async (presented, context) => {
+        if (registration !== undefined && typeof registration !== 'string')
+          return refuse('RequestMalformed', 'the query has more than one registration');
+        const granted = await find(presented, context, registration);
+        return granted.ok ? select(granted.value, request) : granted;
+      });
+      if (!document) return reply;
+      // Another caller may get another answer.
+      const caching = {
+        control: `private, max-age=${maxAgeSeconds}`,
+        vary: 'Accept-Encoding, Authorization',
+      };
+      return sendDocument(reply, document, caching);
+    });
+  add(paths.bundles, schemaOf('getBundles', 'bundles', every), (granted) => bundles.mapFor(granted));
+  add(paths.bundleOf, schemaOf('getBundleOf', 'bundle-of', one), (granted, { params }) =>
+    bundles.bundleFor((params as { trustDomain: string }).trustDomain, granted),
+  );
+}
+
+const every = 'SPIFFE bundles of this trust domain and of those that the caller is federated with';
+const one = 'SPIFFE bundle of one trust domain: this one, or one that the caller is federated with';
+
+function schemaOf(operationId: string, operation: Operation, summary: string): FastifySchema {
+  const headers = {
+    ETag: header('Strong validator of these bytes'),
+    'Cache-Control': header('private, max-age of the setting tokenRefreshHint'),
+  };
+  const params = { type: 'object', properties: { trustDomain: { type: 'string', maxLength: 255 } } };
+  return {
+    operationId,
+    summary,
+    // Without a credential, the setting federateByDefault decides.
+    security: [{}, { serviceAccountToken: [] }, { clientCertificate: [] }],
+    headers: { type: 'object', properties: { 'If-None-Match': { type: 'string' } } },
+    querystring: { type: 'object', properties: { registration } },
+    ...(operation === 'bundle-of' && { params }),
+    response: {
+      200: { description: summary, headers, content: { 'application/json': { schema: { type: 'object' } } } },
+      304: { description: 'As the caller has it', headers, type: 'null' },
+      ...refusedAt(operation),
+    },
+  };
+}

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import { createAuthority } from '../../../signer/authority/create.ts';
+import { newPool } from '../../../signer/authority/document.ts';
+import { compilePool, type Pool } from '../../../signer/authority/pool.ts';
+import type { Checked } from '../../../signer/observe/checked.ts';
+import { createBundles } from '../../../signer/token/http/bundle-routes.ts';
+import { createDocuments } from '../../../signer/token/http/document-routes.ts';
+import type { Served } from '../../../signer/token/http/published.ts';
+import type { FederatedWith } from '../../../signer/token/svid/federated-with.ts';
+
+const trustDomain = 'example.org';
+const settings = { issuer: undefined, refreshHintSeconds: 300 };
+const bundle = (sequence: number) => `{"keys":[],"spiffe_sequence":${sequence}}`;
+const to = (trustDomains: FederatedWith['trustDomains']): FederatedWith => ({
+  trustDomains,
+  because: 'the registration shop/web',
+});
+
+describe('the bundles of a caller', () => {
+  let pool: Pool | undefined;
+  let whole: Pool;
+  let peers: ReadonlyMap<string, string>;
+  const bundles = createBundles({ ...settings, trustDomain, pool: () => pool, peers: () => peers });
+  const served = (document: Checked<Served> | undefined): Served => {
+    assert.ok(document?.ok, JSON.stringify(document));
+    return document.value;
+  };
+  const mapFor = (trustDomains: FederatedWith['trustDomains']) => served(bundles.mapFor(to(trustDomains)));
+  const namesIn = ({ bytes }: Served) => Object.keys(JSON.parse(String(bytes)).trust_domains);
+
+  before(async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const compiled = compilePool(
+      newPool(trustDomain, await createAuthority({ id: 'ca-1', trustDomain, now })),
+      trustDomain,
+    );
+    assert.ok(compiled.ok);
+    whole = compiled.pool;
+    pool = whole;
+    peers = new Map([
+      ['a.example', bundle(1)],
+      ['b.example', bundle(2)],
+    ]);
+  });
+
+  const maps: [what: string, FederatedWith['trustDomains'], string[]][] = [
+    ['all', 'all', ['example.org', 'a.example', 'b.example']],
+    ['none', [], ['example.org']],
+    ['one of them', ['b.example'], ['example.org', 'b.example']],
+    ['the same one twice', ['b.example', 'b.example'], ['example.org', 'b.example']],
+    ['one that this cluster has no bundle of', ['c.example'], ['example.org']],
+    ['its own trust domain', ['example.org'], ['example.org']],
+  ];
+  for (const [what, trustDomains, expected] of maps) {
+    it(`beside our own are those that it is federated with: ${what}`, () => {
+      assert.deepEqual(namesIn(mapFor(trustDomains)), expected);
+    });
+  }
+
+  it('are made once for all who are federated with the same trust domains, and again when one changes', () => {
+    const first = mapFor(['a.example', 'b.example']);
+    assert.equal(mapFor(['b.example', 'a.example']), first);
+    assert.notEqual(mapFor(['a.example']).etag, first.etag);
+    peers = new Map([...peers, ['a.example', bundle(3)]]);
+    const next = mapFor(['a.example', 'b.example']);
+    assert.notEqual(next.etag, first.etag);
+    assert.match(String(next.bytes), /"spiffe_sequence": 3/);
+  });
+
+  it('have the bundle as our own document has it, and a name that every object has', () => {
+    peers = new Map([['__proto__', bundle(4)]]);
+    const own = served(createDocuments(() => pool, settings).bundle?.());
+    const { trust_domains: all } = JSON.parse(String(mapFor('all').bytes));
+    assert.deepEqual(all['example.org'], JSON.parse(String(own.bytes)));
+    assert.equal(JSON.stringify(all).includes(`"__proto__":${bundle(4)}`), true);
+    assert.equal(String(served(bundles.bundleFor('example.org', to([]))).bytes), String(own.bytes));
+  });
+
+  const single: [what: string, name: string, FederatedWith['trustDomains'], RegExp | number][] = [
+    ['one that it is federated with', 'b.example', ['b.example'], 2],
+    ['one of all', 'b.example', 'all', 2],
+    [
+      'one that its registration does not name',
+      'b.example',
+      ['a.example'],
+      /b\.example: the registration shop/,
+    ],
+    ['one that this cluster has no bundle of', 'c.example', 'all', /c\.example: no bundle of it is held/],
+    ['a name that no trust domain has', '../x', 'all', /no bundle of it is held/],
+  ];
+  for (const [what, name, trustDomains, expected] of single) {
+    it(`by name: ${what}`, () => {
+      peers = new Map([['b.example', bundle(2)]]);
+      const document = bundles.bundleFor(name, to(trustDomains));
+      if (typeof expected === 'number') {
+        assert.equal(String(served(document).bytes), bundle(expected));
+        return;
+      }
+      assert.ok(!document.ok);
+      assert.equal(document.code, 'TrustDomainNotFederated');
+      assert.match(document.detail, expected);
+    });
+  }
+
+  it('are not there before the pool was read', () => {
+    pool = undefined;
+    for (const early of [bundles.mapFor(to('all')), bundles.bundleFor('example.org', to('all'))])
+      assert.deepEqual([early.ok, !early.ok && early.code], [false, 'NotReady']);
+    pool = whole;
+  });
+
+  it('of more sets than are kept are made all the same', () => {
+    peers = new Map(Array.from({ length: 600 }, (_, index) => [`p${index}.example`, bundle(index)]));
+    for (const name of peers.keys()) assert.deepEqual(namesIn(mapFor([name])), ['example.org', name]);
+  });
+});
