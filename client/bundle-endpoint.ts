@@ -31,6 +31,9 @@ export interface FetchOptions {
   /** That of the bundle which is known, so that it is not sent again. */
   readonly etag?: string | undefined;
   readonly lookup?: HttpsRequest['lookup'];
+  /** Beside those that every fetch has. With redirects they are sent to each endpoint. */
+  readonly headers?: HttpsRequest['headers'];
+  readonly client?: HttpsRequest['client'];
   readonly signal?: AbortSignal;
 }
 
@@ -58,12 +61,20 @@ export async function fetchIfChanged(options: FetchOptions): Promise<Result<Fetc
   const timeout = AbortSignal.timeout(options.timeoutMs);
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
   const trust = trustOf(options.profile);
-  const headers = { accept: 'application/json', ...(etag !== undefined && { 'if-none-match': etag }) };
+  const { client } = options;
+  const headers = {
+    accept: 'application/json',
+    ...options.headers,
+    ...(etag !== undefined && { 'if-none-match': etag }),
+  };
   let { url } = options;
   for (let redirects = 0; ; redirects++) {
     const fault = endpointFault(url);
     if (fault !== undefined) return failure(fault);
-    const answer = await sendHttps({ url, method: 'GET', headers, trust, lookup, env, signal, maxBytes });
+    const answer = await sendHttps({
+      ...{ url, method: 'GET', headers, trust, lookup, env, signal, maxBytes },
+      ...(client && { client }),
+    });
     if (!answer.ok) return answer;
     const { status, body } = answer.value;
     if (status === 200) return success({ body, etag: answer.value.headers.etag });

@@ -1,11 +1,10 @@
 import type { EventEmitter } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { getJwtSvid, type PodCredential } from '../client/jwt-svid.ts';
-import { KubespiffeError } from '../spiffe/errors.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { encodePem } from '../spiffe/pki/pem.ts';
 import type { SourceEvents, SourceOptions } from './follow.ts';
 import { cacheTokens } from './jwt-cache.ts';
+import { readPodToken } from './pod-proof.ts';
 import type { BundleSource } from './trust-bundle.ts';
 import type { X509Source } from './x509-source.ts';
 
@@ -88,12 +87,7 @@ function rootsOf(credential: JwtCredential): string[] {
 }
 
 async function proofOf(credential: JwtCredential): Promise<PodCredential> {
-  if ('tokenFile' in credential) {
-    const subjectToken = (await readFile(credential.tokenFile, 'utf8')).trim();
-    // What is no token is not sent to anybody: it may be another file with a secret in it.
-    if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(subjectToken)) return { subjectToken };
-    throw new KubespiffeError('TOKEN_REFUSED', `${credential.tokenFile} holds no ServiceAccount token`);
-  }
+  if ('tokenFile' in credential) return { subjectToken: await readPodToken(credential.tokenFile) };
   const { privateKey, chainPem } = credential.source.svid;
   return { credentialBundle: `${privateKey.export({ type: 'pkcs8', format: 'pem' })}${chainPem}` };
 }

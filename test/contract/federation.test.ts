@@ -1,29 +1,43 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
-import type { ClusterTrustBundle } from '../../signer/kube/types.ts';
+import type { ClusterTrustBundle, Pod } from '../../signer/kube/types.ts';
 import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
+import { connectBundleSource } from '../../workload/workload-api.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
-import { waitFor } from '../cluster/process.ts';
+import { startChild, waitFor } from '../cluster/process.ts';
 import { type BundleServer, startBundleServer } from '../judges/bundle-server.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
-import { run } from '../tools/run.ts';
+import { launcher, run } from '../tools/run.ts';
+import { newVolume } from '../workload/credentials.ts';
 import { serve, svidOf, type TestEndpoint, webCredentials } from './bundle-endpoint.ts';
 import { aPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
-import { installTokenEndpoint, startTokenSigner, type TokenSigner } from './token-endpoint.ts';
-import { answerTo, create, createPod, requestFor } from './workloads.ts';
+import {
+  type Answer,
+  installTokenEndpoint,
+  startTokenSigner,
+  type TokenSigner,
+  tokenFor,
+} from './token-endpoint.ts';
+import { answerTo, create, createPod, issuedTo, requestFor } from './workloads.ts';
 
 const resources = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
-const flags = ['--federation', 'true', '--federation-allowed-addresses', '127.0.0.0/8'];
+const flags = [
+  ...['--federation', 'true', '--federation-allowed-addresses', '127.0.0.0/8'],
+  ...['--leaf-pod-identity', 'true', '--token-client-certificates', 'true'],
+];
+const registrations = '/apis/kubespiffe.io/v1alpha1/namespaces/default/workloadregistrations';
 const manifests = join(import.meta.dirname, '../../manifests');
 const bundlePath = (trustDomain: string) =>
   `/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:peer.${trustDomain}`;
@@ -353,6 +367,81 @@ describe('federation', () => {
       (ready, { observedRefresh }) => ready === 'True BundleHeld' && observedRefresh === 'gone',
     );
     assert.match(says(status, 'Unreachable'), /"brought" not found/);
+  });
+
+  it('gives a workload the bundles that its registration names, and the others what the setting says', async () => {
+    const registered = await createPod(controlPlane, { labels: { app: 'federated' } });
+    const other = await createPod(controlPlane);
+    await create(controlPlane, registrations, {
+      ...{
+        apiVersion: 'kubespiffe.io/v1alpha1',
+        kind: 'WorkloadRegistration',
+        metadata: { name: 'federated' },
+      },
+      spec: {
+        podSelector: { matchLabels: { app: 'federated' } },
+        spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/federated',
+        federatesWith: ['spire.example', 'unknown.example'],
+      },
+    });
+    const as = async (pod: Pod, path = '/bundles') =>
+      endpoint.call({
+        path,
+        headers: { authorization: `Bearer ${await tokenFor(controlPlane, pod)}` },
+      });
+    const namesOf = ({ json }: Answer) => Object.keys((json.trust_domains as object) ?? json);
+    await waitFor('the registration', async () => namesOf(await as(registered)).length === 2);
+    const answer = await as(registered);
+    assert.deepEqual(namesOf(answer), ['example.org', 'spire.example']);
+    assert.match(String(answer.headers['cache-control']), /^private/);
+    const everyone = namesOf(await as(other));
+    assert.ok(everyone.includes('partner.example') && everyone.includes('spire.example'));
+    assert.deepEqual(namesOf(await endpoint.call({ path: '/bundles' })), everyone);
+
+    const one = await as(registered, '/bundles/spire.example');
+    const verdict = await judges.spiffeBundle({ trustDomain: 'spire.example', content: one.text });
+    assert.equal(verdict.facts.sequence, '2', verdict.errors.join());
+    const refused = await as(registered, '/bundles/partner.example');
+    assert.deepEqual([refused.status, refused.json.reason], [404, 'TrustDomainNotFederated']);
+    assert.match(String(refused.json.error_description), /the registration default\/federated/);
+    assert.equal((await as(other, '/bundles/partner.example')).status, 200);
+    const bad = await endpoint.call({ path: '/bundles', headers: { authorization: 'Bearer a.b.c' } });
+    assert.deepEqual([bad.status, bad.json.reason], [400, 'TokenMalformed'], 'a bad credential is not none');
+  });
+
+  it('gives them to go-spiffe by the Workload API, for the certificate of the pod', async () => {
+    const pod = await createPod(controlPlane, { labels: { app: 'federated' } });
+    const { key, cert } = await issuedTo(controlPlane, pod);
+    const roots = endpoint.pool.authorities.flatMap(({ certificate }) => certificate ?? []).join('');
+    const folder = await mkdtemp(join(tmpdir(), 'federated-'));
+    const volume = newVolume(folder, { 'credentials.pem': key + cert, 'roots.pem': roots });
+    const uri = `unix://${folder}/socket`;
+    const sidecar = startChild(
+      'workload-api',
+      [
+        ...[launcher, 'workload-api', '--socket', uri, '--credentials', volume],
+        ...['--token-endpoint', `https://localhost:${endpoint.port}`],
+      ],
+      { logFile: join(folder, 'log') },
+    );
+    try {
+      const bundles = await waitFor(
+        'the bundles by the Workload API',
+        async () => {
+          await using source = await connectBundleSource(uri, { timeoutMs: 5_000 });
+          // Roots and JWT keys come in streams of their own.
+          return source.bundles.get('spire.example')?.jwtKeys.size === 1 && source.bundles;
+        },
+        { needs: [sidecar] },
+      );
+      assert.deepEqual([...bundles.keys()].sort(), ['example.org', 'spire.example']);
+      assert.equal(bundles.get('spire.example')?.roots.length, 2);
+      const [seen] = await judges.workloadApiUpdates({ address: uri, updates: 1 });
+      assert.deepEqual(seen?.facts['x509-bundles']?.split(' ').sort(), ['example.org', 'spire.example']);
+    } finally {
+      await sidecar.stop();
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('goes on with the others, and with issuance, while one endpoint hangs and another one lies', async () => {

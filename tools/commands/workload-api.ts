@@ -60,7 +60,10 @@ export function workloadApi(parent: Command, terminal: Terminal): Command {
       '--socket <address>',
       `Where to listen: unix:///path, or tcp://IP:port of loopback. (default: SPIFFE_ENDPOINT_SOCKET, or ${defaultSocket})`,
     )
-    .option('--token-endpoint <url>', 'Token endpoint that gives JWT-SVIDs and the keys that verify them.')
+    .option(
+      '--token-endpoint <url>',
+      'Token endpoint that gives JWT-SVIDs, the keys that verify them, and the bundles of federated trust domains.',
+    )
     .option(
       '--token <file>',
       'With --token-endpoint: ServiceAccount token that proves the pod, in place of its certificate.',
@@ -109,13 +112,14 @@ async function serve(terminal: Terminal, options: Options, signal: AbortSignal):
     import('../../workload/api/listen.ts'),
     import('../../workload/api/workload-source.ts'),
   ]);
-  const keys = tokenEndpoint?.followKeys(source, signal);
+  const fetched = tokenEndpoint?.followBundles(source, signal);
   const workload = createWorkloadSource({
     credentials: [
       { source, hint: first.hint },
       ...further.map((each, index) => ({ source: each, hint: others[index]?.hint ?? '' })),
     ],
-    bundles: [...federated, ...(keys ? [keys] : [])],
+    // Files that are configured count for more.
+    bundles: [...(fetched ? [fetched] : []), ...federated],
     tokensOf: tokenEndpoint?.tokensOf,
     onProblem: warn,
   });
@@ -147,14 +151,15 @@ async function openTokenEndpoint({ tokenEndpoint, token }: Options, env: Termina
     throw new CliError('USAGE', '--token is for --token-endpoint', 'give both, or leave it out');
   }
   // Loaded only where it is used: HTTPS costs memory too.
-  const [{ endpointUrl }, { followEndpointBundle, tokensFromEndpoint }] = await Promise.all([
+  const [{ endpointUrl }, { followEndpointBundles }, { tokensFromEndpoint }] = await Promise.all([
     import('../endpoint-url.ts'),
+    import('../../workload/api/endpoint-bundles.ts'),
     import('../../workload/api/token-endpoint.ts'),
   ]);
   const endpoint = endpointUrl(tokenEndpoint, 'https://kubespiffe-tokens.kubespiffe.svc');
   return {
-    followKeys: (own: X509Source, signal: AbortSignal) =>
-      followEndpointBundle({ endpoint, own, env }, signal),
+    followBundles: (own: X509Source, signal: AbortSignal) =>
+      followEndpointBundles({ endpoint, own, tokenFile: token, env }, signal),
     tokensOf: (source: X509Source) => tokensFromEndpoint(source, { endpoint, tokenFile: token, env }),
   };
 }

@@ -82,12 +82,13 @@ async function openFolder(
   const bundles: BundleSource[] = [];
   if (Object.keys(files).length > 0) bundles.push(await openBundleSource(credentials, files, { signal }));
   if (endpoint && wanted.keys) {
-    const { followEndpointBundle } = await import('../api/token-endpoint.ts');
-    const keys = followEndpointBundle({ endpoint, own, env }, signal);
+    const { followEndpointBundles } = await import('../api/endpoint-bundles.ts');
+    const keys = followEndpointBundles({ endpoint, own, tokenFile, env }, signal);
     const first = (name: 'update' | 'problem') => once(keys.events, name, { signal });
     const [problem] = await Promise.race([first('update'), first('problem')]);
     if (problem) onProblem(problem);
-    bundles.push(keys);
+    // Files that are configured count for more.
+    bundles.unshift(keys);
   }
   if (!endpoint || !wanted.tokens) return { own, bundles, tokens: undefined };
   const { tokensFromEndpoint } = await import('../api/token-endpoint.ts');
