@@ -9,6 +9,7 @@ import { createHttp } from '../signer/token/http/http.ts';
 import { runListener } from '../signer/token/http/listener.ts';
 import { addTokenRoutes } from '../signer/token/http/token-routes.ts';
 import type { TokenService } from '../signer/token/svid/jwt-service.ts';
+import { publicationOf } from '../signer/trust/publication.ts';
 import { KubespiffeError, messageOf } from '../spiffe/errors.ts';
 import type { Authorities } from './authorities.ts';
 
@@ -48,6 +49,7 @@ export async function serveTokenEndpoint(
     },
     ...{ trustDomain, dnsNames: ['localhost'], randomBytes, log: quiet, time },
   });
+  const publication = publicationOf(authorities.current);
   const { promise: listens, resolve } = Promise.withResolvers<void>();
   const ended = runListener(
     {
@@ -70,10 +72,10 @@ export async function serveTokenEndpoint(
         });
         addDocumentRoutes(
           http,
-          createDocuments(authorities.current, { ...needs, refreshHintSeconds }),
+          createDocuments(publication, { ...needs, refreshHintSeconds }),
           refreshHintSeconds,
         );
-        const bundles = createBundles({ ...needs, pool: authorities.current, peers, refreshHintSeconds });
+        const bundles = createBundles({ ...needs, publication, peers, refreshHintSeconds });
         addBundleRoutes(http, bundles, async () => pass(notFederated), refreshHintSeconds);
         addTokenRoutes(http, issueToken);
         return http;

@@ -32,6 +32,7 @@ import { type Part, type SignerProfile, settingsOf } from './signers/profile.ts'
 import { allProfiles } from './signers/profiles.ts';
 import { createRotations } from './signers/rotations.ts';
 import type { Shared } from './signers/shared.ts';
+import { createSiblings, withoutSiblings } from './trust/siblings.ts';
 
 const assessEveryMs = 1_000;
 /** So long a replica waits, in milliseconds, for the Leases and the admission policy before it begins without them. */
@@ -132,6 +133,7 @@ async function runReplica(
     time,
     log,
   });
+  const siblings = config.federation ? createSiblings() : undefined;
   const shared: Shared = {
     ...informing,
     config,
@@ -141,6 +143,7 @@ async function runReplica(
     clock,
     guard,
     permissions,
+    siblings: siblings ?? withoutSiblings,
     pools: new Map(),
     rootsConfigMaps: new Map(),
     informers: new Map(),
@@ -156,7 +159,7 @@ async function runReplica(
   };
   const signers = profiles.map((profile) => createSigner(profile, shared));
   const rotations = createRotations(shared, signers);
-  const federation = await federationOf(shared, signers);
+  const federation = await federationOf(shared, siblings, signers);
 
   /** What must be known before requests are answered. */
   const needed = [pods, ...signers.flatMap((signer) => signer.needed)];
@@ -262,13 +265,23 @@ function credentialsFor({ kubeconfig, context }: Config, signal: AbortSignal): P
 }
 
 /** Other trust domains, for the pods of the signer that the token endpoint uses too. */
-async function federationOf(shared: Shared, signers: readonly Signer[]): Promise<Federation | undefined> {
+async function federationOf(
+  shared: Shared,
+  siblings: ReturnType<typeof createSiblings> | undefined,
+  signers: readonly Signer[],
+): Promise<Federation | undefined> {
   const signer = signers.find(({ profile }) => profile.hasTokenEndpoint);
-  if (!shared.config.federation || !signer) return undefined;
+  if (!siblings || !signer) return undefined;
   // Loaded only where it is used, like the endpoints.
   const { createFederation } = await import('./federation/federation.ts');
-  const { bundles, profile } = signer;
-  return createFederation({ ...shared, bundles, signerName: profile.signerName });
+  const { bundles, pool, profile } = signer;
+  return createFederation({
+    ...shared,
+    siblings,
+    bundles,
+    pool: pool.current,
+    signerName: profile.signerName,
+  });
 }
 
 const noPeers: ReadonlyMap<string, string> = new Map();
@@ -296,7 +309,7 @@ async function listenersFor(
     ...{ transport, peers, federateByDefault },
     authorization: credentials.authorization,
     pods: shared.pods.store,
-    pool: signer.pool,
+    ...{ pool: signer.pool, publication: signer.publication },
     authority: signer.mayUse,
     profile: signer.certificate,
     identify: signer.identify,

@@ -24,6 +24,8 @@ export interface AttemptNeeds {
   readonly readTrustBundle: (name: string, signal: AbortSignal) => Promise<Result<string>>;
   /** Made at the first use. */
   readonly systemRoots: () => SecureContext;
+  /** An authority of our own pool that a bundle has, in words; undefined where it has none. */
+  readonly ownAuthorityIn: (bundle: ForeignBundle) => string | undefined;
   readonly now: () => Seconds;
 }
 
@@ -51,13 +53,15 @@ export async function tryToGet(
 ): Promise<{ readonly outcome: AttemptOutcome; readonly etag?: string | undefined }> {
   const held = heldBundle(resource, needs.now());
   const now = needs.now();
+  const taken = (bundle: Result<ForeignBundle>) =>
+    takenOr(bundle, held, resource.isSelf ? needs.ownAuthorityIn : undefined);
   if (origin.kind === 'document') {
-    return { outcome: taken(readForeignBundle(origin.text, resource.trustDomain, now), held) };
+    return { outcome: taken(readForeignBundle(origin.text, resource.trustDomain, now)) };
   }
   if (origin.kind === 'clusterTrustBundle') {
     const pem = await needs.readTrustBundle(origin.name, signal);
     if (!pem.ok) return { outcome: failed('EndpointUnreachable', pem.reason) };
-    return { outcome: taken(readPemRoots(pem.value, resource.trustDomain, now), held) };
+    return { outcome: taken(readPemRoots(pem.value, resource.trustDomain, now)) };
   }
   const anchors = anchorsFor(resource, origin, held, needs);
   if (!anchors.ok) return { outcome: failed('EndpointUnverifiable', anchors.reason) };
@@ -70,15 +74,23 @@ export async function tryToGet(
   const { document } = fetched.value;
   // Without a document it is still the held bundle, whose expired roots are left out by now.
   if (!document && held) return { outcome: { kind: 'taken', bundle: held, isChanged: false }, etag };
-  const outcome = taken(readForeignBundle(document ?? '', resource.trustDomain, needs.now()), held);
+  const outcome = taken(readForeignBundle(document ?? '', resource.trustDomain, needs.now()));
   return { outcome, etag: outcome.kind === 'taken' ? fetched.value.etag : undefined };
 }
 
 type Failed = Extract<AttemptOutcome, { kind: 'failed' }>;
 const failed = (reason: Failed['reason'], detail: string): Failed => ({ kind: 'failed', reason, detail });
 
-function taken(bundle: Result<ForeignBundle>, held: ForeignBundle | undefined): AttemptOutcome {
+/** @param ownAuthorityIn for the bundle of another cluster of our trust domain; undefined for that of another trust domain. */
+function takenOr(
+  bundle: Result<ForeignBundle>,
+  held: ForeignBundle | undefined,
+  ownAuthorityIn: AttemptNeeds['ownAuthorityIn'] | undefined,
+): AttemptOutcome {
   if (!bundle.ok) return failed('BundleMalformed', bundle.reason);
+  // It would come back for ever: each cluster would keep what the other one has from it.
+  const own = ownAuthorityIn?.(bundle.value);
+  if (own) return failed('BundleHasOwnAuthority', own);
   const problem = replacementProblem(bundle.value, held);
   if (problem) return failed(problem.reason, problem.detail);
   const isChanged = !held || printForeignBundle(held) !== printForeignBundle(bundle.value);
@@ -97,7 +109,7 @@ function anchorsFor(
 ): Result<readonly CertificateFacts[]> {
   if (origin.kind !== 'https_spiffe') return success([]);
   const { trustDomain } = origin.endpointId;
-  if (trustDomain === ownTrustDomain) {
+  if (trustDomain === ownTrustDomain && !resource.isSelf) {
     return failure(`endpointSPIFFEID is of ${trustDomain}, the trust domain of this cluster`);
   }
   const other = trustDomain === resource.trustDomain ? undefined : resourceOf(trustDomain);

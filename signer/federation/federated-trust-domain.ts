@@ -34,6 +34,8 @@ export interface FederatedTrustDomain {
   readonly createdAt: string;
   /** Empty where it cannot be read. */
   readonly trustDomain: string;
+  /** Whether it is another cluster of this very trust domain. */
+  readonly isSelf: boolean;
   readonly isPaused: boolean;
   /** Changed by a person to ask for a fetch now. */
   readonly refreshRequest: string | undefined;
@@ -63,6 +65,7 @@ const readSpec = objectOf({
   bootstrapBundle: readText,
   refreshHint: objectOf({ min: bound, max: bound }),
   paused: readBoolean,
+  peerOf: (value) => (value === 'self' ? success(value) : failure(`is ${shown(value)}, not self`)),
 });
 type Spec = Extract<ReturnType<typeof readSpec>, { ok: true }>['value'];
 
@@ -87,6 +90,7 @@ export function readFederatedTrustDomain(wire: unknown): FederatedTrustDomain {
     generation: typeof generation === 'number' ? generation : 0,
     createdAt: textOr(creationTimestamp),
     trustDomain: trustDomain.ok ? trustDomain.value : '',
+    isSelf: read.ok && read.value.peerOf === 'self',
     isPaused: read.ok && read.value.paused === true,
     refreshRequest: isJsonObject(annotations)
       ? textOr(annotations[refreshAnnotation]) || undefined
@@ -190,14 +194,15 @@ export const allFederatedTrustDomains: InformerSpec<unknown, FederatedTrustDomai
 };
 
 /**
- * The resource that counts for each trust domain, the one that was created first, and why others do not count. The trust
- * domain of the signer itself is never federated.
+ * The resource that counts for each trust domain: the one that was created first. Those of other clusters of this trust
+ * domain are not among them: all of these count.
  */
 export function countingOnes(all: Iterable<FederatedTrustDomain>): ReadonlyMap<string, FederatedTrustDomain> {
   const first = new Map<string, FederatedTrustDomain>();
   for (const each of all) {
     const other = first.get(each.trustDomain);
-    if (each.trustDomain !== '' && (!other || isEarlier(each, other))) first.set(each.trustDomain, each);
+    const counts = each.trustDomain !== '' && !each.isSelf;
+    if (counts && (!other || isEarlier(each, other))) first.set(each.trustDomain, each);
   }
   return first;
 }

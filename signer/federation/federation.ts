@@ -1,6 +1,7 @@
 import { createAddressRule } from '../../client/address-rule.ts';
 import { messageOf } from '../../spiffe/errors.ts';
 import { failure, success } from '../../spiffe/pki/result.ts';
+import type { Pool } from '../authority/pool.ts';
 import type { Config } from '../config/config.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import { createInformer, type Informer, type InformerNeeds } from '../kube/informer.ts';
@@ -11,10 +12,12 @@ import type { CertificatesVersion, ClusterTrustBundle } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { ObservedBundle } from '../trust/bundle.ts';
+import type { createSiblings } from '../trust/siblings.ts';
 import { createTrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
 import type { AttemptNeeds } from './attempt.ts';
 import { allFederatedTrustDomains, type FederatedTrustDomain } from './federated-trust-domain.ts';
 import { secondsOf } from './federation-status.ts';
+import type { ForeignBundle } from './foreign-bundle.ts';
 import { createPeerBundles } from './peer-bundles.ts';
 import { createRefresher } from './refresher.ts';
 import { createRemover } from './remover.ts';
@@ -25,6 +28,10 @@ export interface FederationNeeds extends InformerNeeds {
   readonly signerName: string;
   /** The ClusterTrustBundles of this signer. */
   readonly bundles: Informer<ObservedBundle, CertificatesVersion>;
+  /** Our own authorities. */
+  readonly pool: () => Pool | undefined;
+  /** Learns of the other clusters of this trust domain. */
+  readonly siblings: ReturnType<typeof createSiblings>;
   readonly membership: Membership;
   readonly events: EventRecorder;
   readonly metrics: Metrics;
@@ -52,6 +59,9 @@ export function createFederation(needs: FederationNeeds): Federation {
     observed: bundles.store,
     servedVersion: () => bundles.versions()?.[0],
   };
+  needs.siblings.set(peers.siblings);
+  peers.onChange(needs.siblings.changed);
+  void resources.synced.then(needs.siblings.changed);
   metrics.beforeRender(() => setGauges(metrics, resources.store.values(), now()));
   return {
     documents: peers.documents,
@@ -64,11 +74,24 @@ export function createFederation(needs: FederationNeeds): Federation {
         resources,
         ownTrustDomain: trustDomain,
         bundleNameOf: peers.nameOf,
+        ownAuthorityIn: (bundle) => ownAuthorityIn(bundle, needs.pool()),
         addresses: createAddressRule(config.federationAllowedAddresses),
         readTrustBundle: trustBundleReader(transport, common.servedVersion),
       }),
     ],
   };
+}
+
+/** Roots alone say nothing: clusters may share an offline one. */
+function ownAuthorityIn(
+  { roots, jwtKeys }: Pick<ForeignBundle, 'roots' | 'jwtKeys'>,
+  pool: Pool | undefined,
+): string | undefined {
+  const key = pool?.jwt.find(({ kid }) => jwtKeys.has(kid));
+  if (key) return `the JWT key ${key.kid}`;
+  const fingerprints = new Set(roots.map(({ sha256Hex }) => sha256Hex));
+  const ca = pool?.authorities.find(({ signing }) => fingerprints.has(signing.sha256Hex));
+  return ca && `the CA ${ca.id}`;
 }
 
 function trustBundleReader(

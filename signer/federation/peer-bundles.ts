@@ -1,3 +1,4 @@
+import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
@@ -6,6 +7,7 @@ import { resourcePath } from '../kube/resources.ts';
 import type { Transport } from '../kube/transport.ts';
 import { bundleName, type DesiredBundle, type ObservedBundle, trustBundleOf } from '../trust/bundle.ts';
 import { bundleLabels, managedBy, trustDomainLabel } from '../trust/labels.ts';
+import { joinSiblings, noSiblings, type Siblings } from '../trust/siblings.ts';
 import type { BundleSource, DesiredBundles } from '../trust/trust-bundle-publisher.ts';
 import { heldBundle } from './attempt.ts';
 import {
@@ -13,7 +15,7 @@ import {
   type FederatedTrustDomain,
   readFederatedTrustDomain,
 } from './federated-trust-domain.ts';
-import { printForeignBundle } from './foreign-bundle.ts';
+import { type ForeignBundle, printForeignBundle } from './foreign-bundle.ts';
 
 /** Names the resource that a ClusterTrustBundle was made from. */
 export const sourceAnnotation = 'kubespiffe.io/federated-trust-domain';
@@ -27,11 +29,16 @@ export interface PeerBundlesNeeds {
   readonly now: () => Seconds;
 }
 
+type Named = Pick<FederatedTrustDomain, 'name' | 'trustDomain' | 'isSelf'>;
+
 /** The ClusterTrustBundles of the trust domains that are federated. */
 export interface PeerBundles extends BundleSource {
-  readonly nameOf: (trustDomain: string) => string;
+  /** The ClusterTrustBundle of a resource. */
+  readonly nameOf: (resource: Named) => string;
   /** JSON of the bundles that are held, by trust domain. The map is replaced when one changes. */
   documents(): ReadonlyMap<string, string>;
+  /** What the other clusters of this trust domain publish; undefined while it is not known. */
+  siblings(): Siblings | undefined;
   /** Whether a bundle is of a trust domain that is federated no more. */
   isLeftOver(observed: ObservedBundle): boolean;
   /** The same, read live. Throws what the transport throws. */
@@ -41,17 +48,18 @@ export interface PeerBundles extends BundleSource {
 const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 /** The last part of the name of a ClusterTrustBundle, which has to be a DNS name. */
-function suffixOf(trustDomain: string): string {
-  const label = trustDomainLabel(trustDomain);
-  return `peer.${dnsSubdomain.test(label) ? label : trustDomainLabel(`.${trustDomain}`)}`;
+function suffixOf(kind: 'peer' | 'self', name: string): string {
+  const label = trustDomainLabel(name);
+  return `${kind}.${dnsSubdomain.test(label) ? label : trustDomainLabel(`.${name}`)}`;
 }
 
 /** What is made from the bundle of a resource. */
 interface Made {
   /** Undefined where no bundle is held. */
+  readonly held: ForeignBundle | undefined;
   readonly document: string | undefined;
-  /** Undefined where no root is held. */
-  readonly bundle: Result<DesiredBundle> | undefined;
+  /** By name; empty where no root is held. */
+  readonly bundles: DesiredBundles;
 }
 
 interface Current {
@@ -60,51 +68,73 @@ interface Current {
   /** These two by name of the ClusterTrustBundle. */
   readonly desired: DesiredBundles;
   readonly resources: ReadonlyMap<string, FederatedTrustDomain>;
+  readonly siblings: Siblings;
 }
 
 /** Made from the bundle in the status of each resource: the last one that was good. */
 export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   const { store, spec, isMissing } = needs.resources;
   const listeners: ((name: string) => void)[] = [];
-  const nameOf = (trustDomain: string) => bundleName(needs.signerName, suffixOf(trustDomain));
+  const namesOf = ({ name, trustDomain, isSelf }: Named) =>
+    isSelf
+      ? // Pods that select the preview of their own trust domain need the roots of the other clusters too.
+        (['live', 'preview'] as const).map((each) =>
+          bundleName(needs.signerName, suffixOf('self', name), each),
+        )
+      : [bundleName(needs.signerName, suffixOf('peer', trustDomain))];
+  const nameOf: PeerBundles['nameOf'] = (resource) => namesOf(resource)[0] ?? '';
   /** By name of the resource; made again only when the text has changed. */
-  const known = new Map<string, { readonly text: unknown; readonly uid: string; readonly made: Made }>();
+  const known = new Map<
+    string,
+    { readonly text: unknown; readonly uid: string; readonly isSelf: boolean; readonly made: Made }
+  >();
+  const selfPrefix = bundleName(needs.signerName, 'self.');
   let all: Current | undefined;
+  /** What was known before the resource was served no more. */
+  let knownSiblings: Siblings | undefined;
 
   store.subscribe(({ type, key, object, previous }) => {
     const isSame =
-      type === 'set' && previous?.uid === object.uid && previous.status.bundle === object.status.bundle;
+      type === 'set' &&
+      previous?.uid === object.uid &&
+      previous.status.bundle === object.status.bundle &&
+      previous.isSelf === object.isSelf;
     if (isSame) return;
     if (type === 'delete') known.delete(key);
     all = undefined;
-    for (const listener of listeners) listener(nameOf(object.trustDomain));
+    for (const each of new Set([...namesOf(object), ...(previous ? namesOf(previous) : [])]))
+      for (const listener of listeners) listener(each);
   });
 
   function madeFrom(resource: FederatedTrustDomain): Made {
-    const { name, uid, status } = resource;
+    const { name, uid, status, isSelf } = resource;
     const last = known.get(name);
-    if (last && last.uid === uid && last.text === status.bundle) return last.made;
+    if (last && last.uid === uid && last.text === status.bundle && last.isSelf === isSelf) return last.made;
     const made = makeFrom(resource);
-    known.set(name, { text: status.bundle, uid, made });
+    known.set(name, { text: status.bundle, uid, isSelf, made });
     return made;
   }
 
   function makeFrom(resource: FederatedTrustDomain): Made {
     const { name, trustDomain } = resource;
     const held = heldBundle(resource, needs.now());
-    if (!held) return { document: undefined, bundle: undefined };
+    if (!held) return { held, document: undefined, bundles: new Map() };
     const document = printForeignBundle(held);
-    if (held.roots.length === 0) return { document, bundle: undefined };
+    if (held.roots.length === 0) return { held, document, bundles: new Map() };
     const pem = trustBundleOf(held.roots);
-    if (!pem.ok) return { document, bundle: pem };
-    const bundle = success({
-      name: nameOf(trustDomain),
-      signerName: needs.signerName,
-      labels: bundleLabels(needs.trustDomain, 'live', trustDomain),
-      annotations: { [sourceAnnotation]: name },
-      ...pem.value,
+    const bundles = namesOf(resource).map((bundle, index): [string, Result<DesiredBundle>] => {
+      if (!pem.ok) return [bundle, pem];
+      const labels = bundleLabels(needs.trustDomain, index === 0 ? 'live' : 'preview', trustDomain);
+      const { signerName } = needs;
+      return [
+        bundle,
+        success({
+          ...{ name: bundle, signerName, labels, annotations: { [sourceAnnotation]: name } },
+          ...pem.value,
+        }),
+      ];
     });
-    return { document, bundle };
+    return { held, document, bundles: new Map(bundles) };
   }
 
   function current(): Current {
@@ -112,14 +142,21 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     const documents = new Map<string, string>();
     const desired = new Map<string, Result<DesiredBundle>>();
     const resources = new Map<string, FederatedTrustDomain>();
-    for (const [trustDomain, resource] of countingOnes(store.values())) {
-      if (trustDomain === needs.trustDomain) continue;
-      const { document, bundle } = madeFrom(resource);
-      resources.set(nameOf(trustDomain), resource);
-      if (document !== undefined) documents.set(trustDomain, document);
-      if (bundle) desired.set(nameOf(trustDomain), bundle);
+    const siblings: ForeignBundle[] = [];
+    const others = [...countingOnes(store.values()).values()].filter(
+      ({ trustDomain }) => trustDomain !== needs.trustDomain,
+    );
+    const own = [...store.values()].filter(
+      ({ isSelf, trustDomain }) => isSelf && trustDomain === needs.trustDomain,
+    );
+    for (const resource of [...others, ...own]) {
+      const { held, document, bundles } = madeFrom(resource);
+      for (const name of namesOf(resource)) resources.set(name, resource);
+      for (const [name, bundle] of bundles) desired.set(name, bundle);
+      if (resource.isSelf && held) siblings.push(held);
+      if (!resource.isSelf && document !== undefined) documents.set(resource.trustDomain, document);
     }
-    all = { documents, desired, resources };
+    all = { documents, desired, resources, siblings: joinSiblings(siblings.map(toSibling)) };
     return all;
   }
 
@@ -144,13 +181,19 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   return {
     nameOf,
     documents: () => current().documents,
+    siblings() {
+      if (!store.isSynced()) return undefined;
+      // The store is empty then, which does not mean that nobody is trusted any more.
+      if (!isMissing()) knownSiblings = current().siblings;
+      return knownSiblings ?? noSiblings;
+    },
     desired: () =>
       store.isSynced() ? success(current().desired) : failure('the FederatedTrustDomains are not read yet'),
     async readDesired(signal, name) {
       const resource = current().resources.get(name);
       const live = resource && (await readLive(resource.name, signal));
       const isSame = live?.uid === resource?.uid && live?.trustDomain === resource?.trustDomain;
-      const bundle = live && isSame ? makeFrom(live).bundle : undefined;
+      const bundle = live && isSame ? makeFrom(live).bundles.get(name) : undefined;
       return success(new Map(bundle ? [[name, bundle]] : []));
     },
     onChange: (listener) => void listeners.push(listener),
@@ -161,7 +204,8 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
         annotations[sourceAnnotation] !== undefined &&
         labels[managedBy.key] === managedBy.value &&
         labels['k8s.spiffe.io/workload-trust-domain'] === own &&
-        labels['k8s.spiffe.io/peer-trust-domain'] !== own
+        // Never the bundles of our own pool.
+        (labels['k8s.spiffe.io/peer-trust-domain'] !== own || name.startsWith(selfPrefix))
       );
     },
     async isStillLeftOver({ name, annotations }, signal) {
@@ -169,7 +213,12 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
       // It goes into a path.
       if (!dnsSubdomain.test(source)) return false;
       const live = await readLive(source, signal);
-      return !live || nameOf(live.trustDomain) !== name;
+      return !live || !namesOf(live).includes(name);
     },
   };
 }
+
+const toSibling = ({ roots, jwtKeys }: ForeignBundle) => ({
+  roots,
+  jwtKeys: [...jwtKeys].map(([kid, key]) => ({ kid, jwk: publicJwkOf(key) })),
+});

@@ -16,10 +16,11 @@ import { type Attempted, attemptedIn, idleOf, intervalSeconds, isDue, waitMs } f
 export interface RefresherNeeds extends ReportNeeds, WriteNeeds {
   readonly resources: Pick<Informer<FederatedTrustDomain>, 'spec' | 'store' | 'synced'>;
   readonly ownTrustDomain: string;
-  /** The ClusterTrustBundle of a trust domain. */
-  readonly bundleNameOf: (trustDomain: string) => string;
+  /** The ClusterTrustBundle of a resource. */
+  readonly bundleNameOf: (resource: FederatedTrustDomain) => string;
   readonly addresses: AddressRule;
   readonly readTrustBundle: AttemptNeeds['readTrustBundle'];
+  readonly ownAuthorityIn: AttemptNeeds['ownAuthorityIn'];
   readonly membership: Membership;
   readonly time: Time;
 }
@@ -72,6 +73,7 @@ export function createRefresher(needs: RefresherNeeds) {
   let roots: SecureContext | undefined;
   const attemptNeeds = {
     ...{ ownTrustDomain, addresses: needs.addresses, readTrustBundle: needs.readTrustBundle },
+    ownAuthorityIn: needs.ownAuthorityIn,
     systemRoots: () => {
       roots ??= systemRoots();
       return roots;
@@ -156,7 +158,7 @@ export function createRefresher(needs: RefresherNeeds) {
         now: seconds(nowMs),
         next: outcome.kind === 'idle' ? undefined : seconds(nextAt),
         intervalSeconds: interval,
-        clusterTrustBundle: needs.bundleNameOf(resource.trustDomain),
+        clusterTrustBundle: needs.bundleNameOf(resource),
       }),
     };
   }

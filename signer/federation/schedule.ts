@@ -35,9 +35,14 @@ export function idleOf(
   first: FederatedTrustDomain | undefined,
   ownTrustDomain: string,
 ): Idle {
-  const { origin, trustDomain } = resource;
-  if (trustDomain === ownTrustDomain) return { reason: 'OwnTrustDomain', detail: trustDomain };
-  if (first && first.uid !== resource.uid) return { reason: 'TrustDomainConflict', detail: first.name };
+  const { origin, trustDomain, isSelf } = resource;
+  if (isSelf && trustDomain !== ownTrustDomain) {
+    const detail = `spec.peerOf is self, and spec.trustDomain is ${trustDomain}, not ${ownTrustDomain}, that of this cluster`;
+    return { reason: 'FederationSpecInvalid', detail };
+  }
+  if (!isSelf && trustDomain === ownTrustDomain) return { reason: 'OwnTrustDomain', detail: trustDomain };
+  if (!isSelf && first && first.uid !== resource.uid)
+    return { reason: 'TrustDomainConflict', detail: first.name };
   if (!origin.ok) return { reason: 'FederationSpecInvalid', detail: origin.reason };
   return resource.isPaused ? { reason: 'Paused', detail: '' } : undefined;
 }

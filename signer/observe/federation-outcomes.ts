@@ -25,7 +25,8 @@ export const federationOutcomes = {
   FederationSpecInvalid: row('none', 'The resource cannot be used: {}. Correct it.'),
   OwnTrustDomain: row(
     'none',
-    '{} is the trust domain of this cluster. Its roots come from its own pool. Delete this resource.',
+    '{} is the trust domain of this cluster. Its roots come from its own pool. Set peerOf: self for another cluster of this ' +
+      'trust domain, or delete this resource.',
   ),
   TrustDomainConflict: row(
     'none',
@@ -42,6 +43,11 @@ export const federationOutcomes = {
   BundleMalformed: row(
     'BundleInvalid',
     'The bundle was not taken: {}. Tell the operator of the trust domain.',
+  ),
+  BundleHasOwnAuthority: row(
+    'BundleInvalid',
+    'The bundle was not taken: it has {} of this cluster, so it is of all clusters of the trust domain together. Use the ' +
+      'endpoint of the other cluster with the path /bundle/cluster.',
   ),
   BundleSequenceWentBack: row(
     'BundleInvalid',

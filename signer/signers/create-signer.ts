@@ -17,6 +17,7 @@ import { childOf } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
 import type { ObservedBundle } from '../trust/bundle.ts';
+import { createPublication, type Publication } from '../trust/publication.ts';
 import type { RootVisibility } from '../trust/root-visibility.ts';
 import { type MakePart, type Part, type SignerProfile, settingsOf } from './profile.ts';
 import { createPublishing, followBundles } from './publishing.ts';
@@ -30,6 +31,8 @@ const refreshJitter = 0.1;
 export interface Signer {
   readonly profile: SignerProfile;
   readonly pool: PoolView;
+  /** What the documents of the trust domain are made from. */
+  readonly publication: () => Publication | undefined;
   readonly requests: Pick<Informer<unknown>, 'versions' | 'isMissing'>;
   readonly bundles: Informer<ObservedBundle, CertificatesVersion>;
   /** What identities depend on besides pods. */
@@ -151,6 +154,10 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
   return {
     profile,
     pool,
+    publication: createPublication(pool.current, shared.siblings, {
+      observed: () => bundles.informer.store.get(bundles.name),
+      isMissing: bundles.informer.isMissing,
+    }),
     requests,
     bundles: bundles.informer,
     facts: followed,

@@ -11,6 +11,7 @@ import {
 import { bundleVisibility, lastPublished, poolBundles } from '../trust/pool-bundles.ts';
 import { decisiveVisibility, type RootVisibility } from '../trust/root-visibility.ts';
 import { configMapsNamed, optedInNamespaces } from '../trust/roots-configmap.ts';
+import { withoutSiblings } from '../trust/siblings.ts';
 import { createTrustBundlePublisher, type TrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
 import type { SignerProfile, SignerSettings } from './profile.ts';
 import type { Shared } from './shared.ts';
@@ -45,7 +46,7 @@ export function followBundles(signerName: string, settings: SignerSettings, shar
 
 /** Makes what publishes the roots of the pool, in each way that is configured. */
 export function createPublishing(
-  { signerName }: SignerProfile,
+  profile: SignerProfile,
   settings: SignerSettings,
   shared: Shared,
   parts: {
@@ -55,18 +56,20 @@ export function createPublishing(
     readonly endpointAlone: () => boolean;
   },
 ): Publishing {
+  const { signerName } = profile;
   const { pool, bundles } = parts;
   const { membership, config } = shared;
+  const siblings = profile.hasTokenEndpoint ? shared.siblings : withoutSiblings;
   const { bundleSuffix: suffix, trustDomain, rootsConfigMap } = settings;
   const common = {
     ...shared,
-    pool,
+    ...{ pool, siblings },
     takeoverDelayMs: config.takeoverDelayMs,
     rankFor: ownRank(membership),
   };
   const publisher = createTrustBundlePublisher({
     ...common,
-    source: poolBundles(pool, { signerName, suffix, trustDomain }),
+    source: poolBundles(pool, { signerName, suffix, trustDomain }, siblings, bundles.informer.store),
     observed: bundles.informer.store,
     servedVersion: () => bundles.informer.versions()?.[0],
   });

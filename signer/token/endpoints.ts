@@ -12,6 +12,7 @@ import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { RefusalCode } from '../observe/refusals.ts';
+import type { Publication } from '../trust/publication.ts';
 import { addBundleRoutes, createBundles } from './http/bundle-routes.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments, openApiOf } from './http/document-routes.ts';
@@ -35,6 +36,8 @@ export interface EndpointNeeds {
   readonly pods: Store<PodFacts>;
   readonly podReader?: PodReader;
   readonly pool: PoolView;
+  /** What the documents are made from. */
+  readonly publication: () => Publication | undefined;
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
   readonly authority: X509ServiceNeeds['authority'];
   readonly profile: X509ServiceNeeds['profile'];
@@ -74,7 +77,7 @@ export function createEndpoints(
   const { token, bundleWeb, bundleSpiffe } = settings;
   const report = createTokenReporter(needs);
   const { refreshHintSeconds } = settings;
-  const documents = createDocuments(needs.pool.current, settings);
+  const documents = createDocuments(needs.publication, settings);
   const own = () => ownCertificates({ ...needs, dnsNames: settings.names });
 
   /** The HTTP side of one listener, with the documents that all of them serve. */
@@ -101,7 +104,7 @@ export function createEndpoints(
     addDocumentRoutes(http, { ...documents, ...openApi }, refreshHintSeconds);
     if (!services) return http;
     // The token endpoint alone has the bundles of others: they are for our own workloads.
-    const bundles = createBundles({ ...needs, pool: needs.pool.current, refreshHintSeconds });
+    const bundles = createBundles({ ...needs, refreshHintSeconds });
     addBundleRoutes(http, bundles, services.federatedWith, refreshHintSeconds);
     addTokenRoutes(http, services.jwtSvid);
     if (services.x509Svid) addX509Routes(http, services.x509Svid);

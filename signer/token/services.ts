@@ -97,7 +97,7 @@ function joinServices(
     time,
   };
   const { x509 } = settings;
-  const roots = createServed(pool.current, rootsPem);
+  const roots = createServed(parts.publication, (current) => rootsPem(current.pool, current.siblings));
 
   const authenticate = async (credential: Credential) =>
     credential.kind === 'token' ? byToken(credential.token) : byCertificate(credential.der);

@@ -45,6 +45,8 @@ export function desiredBundle(input: {
   readonly canarying: Canarying;
   readonly roots: readonly CertificateFacts[];
   readonly mark: PoolMark;
+  /** Further annotations. */
+  readonly more?: Readonly<Record<string, string>>;
 }): Result<DesiredBundle> {
   const pem = trustBundleOf(input.roots);
   if (!pem.ok) return pem;
@@ -55,6 +57,7 @@ export function desiredBundle(input: {
     annotations: {
       [markKeys.sequence]: String(input.mark.sequence),
       [markKeys.content]: input.mark.content,
+      ...input.more,
     },
     ...pem.value,
   });

@@ -18,9 +18,12 @@ import {
   type OptedIn,
   type Step,
 } from './roots-configmap.ts';
+import type { Siblings, SiblingsView } from './siblings.ts';
 
 export interface ConfigMapPublisherNeeds extends KeeperNeeds {
   readonly pool: PoolView;
+  /** Other clusters of the trust domain. */
+  readonly siblings: SiblingsView;
   /** The namespaces with the label, by name. */
   readonly namespaces: Store<OptedIn>;
   /** The ConfigMaps of our name in all namespaces, by `namespace/name`. */
@@ -47,7 +50,7 @@ export interface ConfigMapPublisher extends RootVisibility {
  * nothing. A ConfigMap of the same name that is not ours is neither changed nor deleted.
  */
 export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): ConfigMapPublisher {
-  const { pool, namespaces, observed, name, log } = needs;
+  const { pool, siblings, namespaces, observed, name, log } = needs;
   const writer = createConfigMapWriter(needs.transport, name);
   const describe = (namespace: string) => ({ namespace, configMap: name });
   const keeper = createKeeper(needs, {
@@ -58,14 +61,19 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   });
   const awaited = createAwaitedNamespaces();
   let followed: Pool | undefined;
-  let made: { readonly from: Pool; readonly roots: Result<DesiredRoots> } | undefined;
+  let made:
+    | { readonly from: Pool; readonly others: Siblings; readonly roots: Result<DesiredRoots> }
+    | undefined;
   let reading: ReturnType<PoolView['readLive']> | undefined;
 
   /** A pool is replaced as a whole, never changed, so its PEM is made once. */
   function currentRoots(): Result<DesiredRoots> {
     const current = pool.current();
     if (!current) return failure('there is no usable pool to publish');
-    if (made?.from !== current) made = { from: current, roots: desiredRoots(current) };
+    const others = siblings.current();
+    if (!others) return failure('the other clusters of the trust domain are not known yet');
+    if (made?.from !== current || made.others !== others)
+      made = { from: current, others, roots: desiredRoots(current, others) };
     return made.roots;
   }
 
@@ -92,6 +100,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     if (stateOf(namespace) === 'published') awaited.complies(namespace);
     keeper.look(namespace);
   });
+  siblings.onChange(lookAtAll);
   pool.onChange(() => {
     followRoots();
     lookAtAll();
@@ -121,7 +130,9 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     }
     const live = await readPool();
     if (!live.ok) return live.problem.message;
-    const desired = desiredRoots(live.pool);
+    const others = siblings.current();
+    if (!others) return 'the other clusters of the trust domain are not known yet';
+    const desired = desiredRoots(live.pool, others);
     if (!desired.ok) return desired.reason;
     if (stepFor(namespace, desired).kind !== 'publish') return undefined;
     await writer.publish(namespace, desired.value, known, signal).catch((error: unknown) => {

@@ -1,11 +1,13 @@
 import { failure, success } from '../../spiffe/pki/result.ts';
 import type { LastPublished } from '../authority/holder.ts';
 import type { Pool } from '../authority/pool.ts';
-import { markOf } from '../authority/sequence.ts';
+import { markOf, type PoolMark } from '../authority/sequence.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { Store } from '../kube/store.ts';
 import { bundleName, desiredBundle, markIn, type ObservedBundle, rootEndsIn } from './bundle.ts';
+import { bundleAnnotations, bundleMarkIn, nextBundleMark } from './publication.ts';
 import type { RootVisibility } from './root-visibility.ts';
+import { type SiblingsView, withoutSiblings } from './siblings.ts';
 import type { BundleSource, DesiredBundles, TrustBundlePublisher } from './trust-bundle-publisher.ts';
 
 /** The signer of the bundles. */
@@ -16,16 +18,31 @@ export interface BundleOwner {
   readonly trustDomain: string | undefined;
 }
 
-/** The desired ClusterTrustBundles of a pool. */
+/**
+ * The desired ClusterTrustBundles of a pool. The live one also records the sequence of the SPIFFE bundle where other
+ * clusters have a part in it (publication.ts); their roots are in bundles of their own.
+ */
 export function poolBundles(
   pool: Pick<PoolView, 'current' | 'readLive' | 'onChange'>,
   owner: BundleOwner,
+  siblings: SiblingsView = withoutSiblings,
+  observed: Pick<Store<ObservedBundle>, 'get'> = noBundles,
 ): BundleSource {
-  let made: { readonly from: Pool; readonly bundles: DesiredBundles } | undefined;
+  let made: { readonly from: Pool; readonly text: string; readonly bundles: DesiredBundles } | undefined;
+  const liveName = bundleName(owner.signerName, owner.suffix);
+
+  function markFor(current: Pool): PoolMark | undefined {
+    const recorded = bundleMarkIn(observed.get(liveName));
+    const others = siblings.current();
+    return others ? nextBundleMark(current, others, recorded) : recorded;
+  }
 
   /** A pool is replaced as a whole, never changed, so its bundles are made once. */
   function bundlesOf(current: Pool): DesiredBundles {
-    if (made?.from !== current) made = { from: current, bundles: desiredBundles(current, owner) };
+    const mark = markFor(current);
+    const text = JSON.stringify(mark) ?? '';
+    if (made?.from !== current || made.text !== text)
+      made = { from: current, text, bundles: desiredBundles(current, owner, mark) };
     return made.bundles;
   }
 
@@ -38,21 +55,29 @@ export function poolBundles(
       const live = await pool.readLive(signal);
       return live.ok ? success(bundlesOf(live.pool)) : failure(live.problem.message);
     },
-    onChange: (listener) => pool.onChange(() => listener()),
+    onChange(listener) {
+      pool.onChange(() => listener());
+      siblings.onChange(() => listener(liveName));
+    },
   };
 }
 
 /** The preview bundle always exists: a pod that selects it would not start without it. It has the live roots too. */
-function desiredBundles(pool: Pool, owner: BundleOwner): DesiredBundles {
+function desiredBundles(pool: Pool, owner: BundleOwner, bundleMark: PoolMark | undefined): DesiredBundles {
   const mark = markOf(pool);
   const rootsOf = { live: pool.roots, preview: pool.previewRoots };
   return new Map(
     (['live', 'preview'] as const).map((canarying) => [
       bundleName(owner.signerName, owner.suffix, canarying),
-      desiredBundle({ ...owner, canarying, roots: rootsOf[canarying], mark }),
+      desiredBundle({
+        ...{ ...owner, canarying, roots: rootsOf[canarying], mark },
+        more: canarying === 'live' && bundleMark ? bundleAnnotations(bundleMark) : {},
+      }),
     ]),
   );
 }
+
+const noBundles = { get: () => undefined };
 
 /** The live bundle as the place where a root must be visible. */
 export function bundleVisibility(

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { printJwks, printSpiffeBundle } from '../../spiffe/bundle.ts';
+import { type JwtBundleKey, printJwks, printSpiffeBundle } from '../../spiffe/bundle.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import type { Pool } from '../authority/pool.ts';
 import { publishedJwtKeys, publishedRoots } from '../authority/published-content.ts';
+import type { Publication } from './publication.ts';
+import { noSiblings, type Siblings } from './siblings.ts';
 
 /** A document that others verify us with. It depends only on pool and settings, so all replicas have the same. */
 export interface PublishedDocument {
@@ -17,12 +19,24 @@ export interface PublishedDocument {
  * The SPIFFE bundle: all published roots and JWT keys, and the sequence of the pool, which grows in the same write as
  * any change of content (Trust Domain and Bundle 4.1.1). Undefined if nothing is published: an empty bundle would
  * revoke the whole trust domain, which a pool without content does not mean.
+ *
+ * @param more what other clusters of the trust domain publish, and the sequence of all together.
  */
-export function spiffeBundleDocument(pool: Pool, refreshHintSeconds: number): PublishedDocument | undefined {
-  const roots = publishedRoots(pool);
-  const jwtKeys = publishedJwtKeys(pool);
+export function spiffeBundleDocument(
+  pool: Pool,
+  refreshHintSeconds: number,
+  { siblings, sequence }: Omit<Publication, 'pool'> = { siblings: noSiblings, sequence: pool.sequence },
+): PublishedDocument | undefined {
+  const roots = withSiblings(publishedRoots(pool), siblings.roots, ({ sha256Hex }) => sha256Hex);
+  const jwtKeys = withSiblings<JwtBundleKey>(publishedJwtKeys(pool), siblings.jwtKeys, ({ kid }) => kid);
   if (roots.length + jwtKeys.length === 0) return undefined;
-  return json(printSpiffeBundle({ sequence: pool.sequence, refreshHintSeconds, roots, jwtKeys }));
+  return json(printSpiffeBundle({ sequence, refreshHintSeconds, roots, jwtKeys }));
+}
+
+/** Our own first; what siblings have too is there once. */
+function withSiblings<T>(own: readonly T[], others: readonly T[], nameOf: (each: T) => string): T[] {
+  const names = new Set(own.map(nameOf));
+  return [...own, ...others.filter((each) => !names.has(nameOf(each)))];
 }
 
 /**
@@ -74,8 +88,11 @@ export function discoveryDocument(input: {
 }
 
 /** The published roots as PEM, for verifiers that need only certificates; undefined if there are none. */
-export function rootsPem(pool: Pool): PublishedDocument | undefined {
-  const roots = publishedRoots(pool);
+export function rootsPem(
+  pool: Pool,
+  siblings: Pick<Siblings, 'roots'> = noSiblings,
+): PublishedDocument | undefined {
+  const roots = withSiblings(publishedRoots(pool), siblings.roots, ({ sha256Hex }) => sha256Hex);
   if (roots.length === 0) return undefined;
   const text = roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
   return published(text, 'application/x-pem-file');

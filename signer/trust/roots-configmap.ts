@@ -5,6 +5,7 @@ import { type ConfigMap, metadataFields, type Namespace } from '../kube/types.ts
 import { fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, managedBy } from './labels.ts';
 import { rootsPem } from './published-documents.ts';
+import { noSiblings, type Siblings } from './siblings.ts';
 
 /** A namespace with this label gets the roots. Its owner or an administrator sets it. */
 export const optInLabel = { key: 'kubespiffe.io/roots', value: 'true' } as const;
@@ -20,9 +21,9 @@ export interface DesiredRoots {
   readonly pem: string;
 }
 
-/** The desired roots of a pool in each namespace; an empty pool yields none, because nothing is ever emptied. */
-export function desiredRoots(pool: Pool): Result<DesiredRoots> {
-  const document = rootsPem(pool);
+/** The desired roots of a pool and of other clusters in each namespace; an empty pool yields none, because nothing is ever emptied. */
+export function desiredRoots(pool: Pool, siblings: Siblings = noSiblings): Result<DesiredRoots> {
+  const document = rootsPem(pool, siblings);
   if (!document) return failure('the pool has no root to publish');
   const { length } = document.bytes;
   if (length > maxConfigMapBytes) {

@@ -191,6 +191,19 @@ export const federationBadInput: readonly BadInput[] = [
     'a refreshHint above 24h',
     'a refreshHint without a unit',
   ),
+  ...rows(schedule, '[FederationSpecInvalid](#federationspecinvalid)', [
+    [
+      'a FederatedTrustDomain with `peerOf: self` for another trust domain',
+      'of another cluster of the same trust domain: one for another trust domain',
+    ],
+  ]),
+  ...rows(contract, notTaken('BundleHasOwnAuthority'), [
+    [
+      'a FederatedTrustDomain with `peerOf: self` whose bundle is that of all clusters',
+      'takes another cluster of its own trust domain into bundle and trust bundles, until the resource is deleted',
+    ],
+  ]),
+  spec('a `peerOf` other than `self`', 'a peer of something else than the signer itself'),
   ...rows(resource, '[FederationSpecInvalid](#federationspecinvalid)', [
     [
       'a `caBundle` that is not PEM',

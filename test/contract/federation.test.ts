@@ -11,6 +11,7 @@ import type { PoolDocument } from '../../signer/authority/document.ts';
 import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import type { ClusterTrustBundle, Pod } from '../../signer/kube/types.ts';
+import { fingerprintsOf } from '../../signer/trust/fingerprints.ts';
 import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { connectBundleSource } from '../../workload/workload-api.ts';
@@ -430,12 +431,12 @@ describe('federation', () => {
         async () => {
           await using source = await connectBundleSource(uri, { timeoutMs: 5_000 });
           // Roots and JWT keys come in streams of their own.
-          return source.bundles.get('spire.example')?.jwtKeys.size === 1 && source.bundles;
+          const spire = source.bundles.get('spire.example');
+          return spire?.jwtKeys.size === 1 && spire.roots.length === 2 && source.bundles;
         },
         { needs: [sidecar] },
       );
       assert.deepEqual([...bundles.keys()].sort(), ['example.org', 'spire.example']);
-      assert.equal(bundles.get('spire.example')?.roots.length, 2);
       const [seen] = await judges.workloadApiUpdates({ address: uri, updates: 1 });
       assert.deepEqual(seen?.facts['x509-bundles']?.split(' ').sort(), ['example.org', 'spire.example']);
     } finally {
@@ -524,6 +525,76 @@ describe('federation', () => {
     await controlPlane.request('DELETE', `${resources}/offline`);
     await statusOnce('again', is('True BundleTaken'));
     await publishedOnce('offline.example', [rootOf(other)]);
+  });
+
+  it('takes another cluster of its own trust domain into bundle and trust bundles, until the resource is deleted', async () => {
+    const sibling = await foreignPool('example.org', 3);
+    const { key, cert } = await webCredentials();
+    const server = await startBundleServer({
+      ...{ trustDomain: 'example.org', bundle: bundleOf(sibling), credentials: key + cert },
+      hasSvid: false,
+    });
+    servers.push(server);
+    /** The bundle of the own trust domain as go-spiffe reads it. */
+    const own = async (path = '/bundle') => {
+      const { text } = await endpoint.call({ path });
+      const { facts, errors, ok } = await judges.spiffeBundle({ trustDomain: 'example.org', content: text });
+      assert.ok(ok, errors.join());
+      return {
+        roots: (facts.roots ?? '').split(' '),
+        kids: (facts.kids ?? '').split(' '),
+        sequence: Number(facts.sequence),
+      };
+    };
+    const alone = await own();
+    const siblingRoot = sibling.roots[0]?.sha256Hex ?? '';
+    const isIn = ({ roots }: { roots: string[] }) => roots.includes(siblingRoot);
+    await federate('sibling', {
+      ...{ trustDomain: 'example.org', peerOf: 'self', bundleEndpoint: webEndpoint(server.url, cert) },
+    });
+    const status = await statusOnce('sibling', is('True BundleTaken'));
+    assert.equal(status.clusterTrustBundle, 'kubespiffe.io:spiffe:self.sibling');
+    await waitFor('the bundle of both', async () => isIn(await own()));
+    const both = await own();
+    assert.deepEqual(both.roots.toSorted(), [...alone.roots, siblingRoot].sort());
+    assert.ok(both.kids.includes(sibling.jwt[0]?.kid ?? '') && both.sequence > alone.sequence);
+    assert.deepEqual(await own('/bundle/cluster'), alone, 'what siblings read is this cluster alone');
+
+    // Kubelet joins what a selector finds: the roots of this cluster, and those of the other one.
+    for (const canarying of ['live', 'preview']) {
+      const selector =
+        `k8s.spiffe.io/canarying=${canarying},k8s.spiffe.io/workload-trust-domain=example.org,` +
+        'k8s.spiffe.io/peer-trust-domain=example.org';
+      const { body } = await controlPlane.request(
+        'GET',
+        `/apis/certificates.k8s.io/v1/clustertrustbundles?labelSelector=${encodeURIComponent(selector)}`,
+      );
+      const { items } = body as { items: ClusterTrustBundle[] };
+      const roots = new Set(items.flatMap(({ spec }) => [...fingerprintsOf(spec.trustBundle)]));
+      assert.deepEqual([...roots].sort(), both.roots.toSorted(), canarying);
+    }
+
+    // It is gone for a while, or gives what is ours back: nothing changes.
+    await server.setBundle((await endpoint.call({ path: '/bundle' })).text);
+    await refresh('sibling', 'echo');
+    const echo = await statusOnce('sibling', is('True BundleHeld'));
+    assert.match(says(echo, 'BundleInvalid'), /the JWT key .* of this cluster.*\/bundle\/cluster/);
+    await server.stop();
+    await refresh('sibling', 'gone');
+    await statusOnce(
+      'sibling',
+      (ready, now) => ready === 'True BundleHeld' && now.observedRefresh === 'gone',
+    );
+    assert.deepEqual(await own(), both);
+
+    await controlPlane.request('DELETE', `${resources}/sibling`);
+    await waitFor('the bundle of one', async () => !isIn(await own()));
+    const after = await own();
+    assert.ok(after.sequence > both.sequence, `${after.sequence} after ${both.sequence}`);
+    assert.deepEqual({ ...after, sequence: 0 }, { ...alone, sequence: 0 });
+    const self = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:self.sibling';
+    for (const name of [self, `${self}-preview`])
+      await waitFor(`${name} to go`, async () => (await controlPlane.request('GET', name)).status === 404);
   });
 
   it('fetches nothing while a resource is paused, and keeps its bundle published', async () => {

@@ -37,7 +37,7 @@ describe('reading a FederatedTrustDomain', () => {
     assert.deepEqual(rest, {
       ...{ name: 'partner', uid: 'u', resourceVersion: '7', generation: 2 },
       createdAt: '2026-11-29T12:00:00Z',
-      ...{ trustDomain: 'partner.example', isPaused: true, refreshRequest: 'now' },
+      ...{ trustDomain: 'partner.example', isSelf: false, isPaused: true, refreshRequest: 'now' },
       ...{ refresh: { minSeconds: 60, maxSeconds: 3600 }, status: { sequence: 7 } },
     });
     assert.ok(origin.ok && origin.value.kind === 'https_spiffe');

@@ -48,6 +48,26 @@ describe('when a bundle is fetched', () => {
     assert.ok(!dueAt(afterFailure({ refresh: 'now' }), now));
   });
 
+  const selves: [
+    what: string,
+    spec: object,
+    own: string,
+    first: string | undefined,
+    reason: string | undefined,
+  ][] = [
+    ['for this trust domain, of which there may be many', {}, 'partner.example', 'other', undefined],
+    ['that is paused', { paused: true }, 'partner.example', undefined, 'Paused'],
+    ['for another trust domain', {}, 'example.org', undefined, 'FederationSpecInvalid'],
+    ['that says nothing else than self', { peerOf: 'x' }, 'partner.example', undefined, 'OwnTrustDomain'],
+  ];
+  for (const [what, spec, own, first, reason] of selves) {
+    it(`of another cluster of the same trust domain: one ${what}`, () => {
+      const each = resource({ spec: { peerOf: 'self', ...spec } });
+      const other = first === undefined ? undefined : { ...resource(), uid: first };
+      assert.equal(idleOf(each, other, own)?.reason, reason);
+    });
+  }
+
   it('not while the resource is paused, wrong, of this trust domain, or the second one for its trust domain', () => {
     const paused = resource({ spec: { paused: true } });
     const wrong = resource({ spec: { bundle: '{}' } });

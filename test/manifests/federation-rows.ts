@@ -50,6 +50,13 @@ export const federationRows: readonly FederationRow[] = [
     spec: { trustDomain, bundleEndpoint: { ...spiffe, endpointSPIFFEID: 'spiffe://hub.example/bundles' } },
   },
   { what: 'a bundle as text', spec: { trustDomain, bundle } },
+  { what: 'another cluster of the same trust domain', spec: { trustDomain, bundle, peerOf: 'self' } },
+  {
+    what: 'a peer of something else than the signer itself',
+    spec: { trustDomain, bundle, peerOf: 'other' },
+    refusal: /peerOf.*Unsupported value/,
+    problem: 'spec.peerOf is "other", not self',
+  },
   { what: 'a ClusterTrustBundle', spec: { trustDomain, clusterTrustBundle: 'other.example:partner:roots' } },
   {
     what: 'a ClusterTrustBundle that is no name',

@@ -76,6 +76,7 @@ async function theServices() {
         current: () => pool,
         jwtSignable: (algorithm, now, propagation) => jwtSigningAt(pool, algorithm, now, propagation),
       } as ServiceParts['pool'],
+      publication: () => undefined,
       clockFault: () => undefined,
       metrics: createMetrics(),
       log: log as unknown as ServiceParts['log'],

@@ -172,6 +172,7 @@ describe('`kubespiffe federation invite`', () => {
         ...{ ownTrustDomain: 'partner.example', resourceOf: () => undefined, systemRoots },
         addresses: createAddressRule(loopback ? [loopback] : []),
         readTrustBundle: async () => failure('there is none'),
+        ownAuthorityIn: () => undefined,
         now: () => Math.floor(Date.now() / 1000),
       };
       const signal = AbortSignal.timeout(30_000);

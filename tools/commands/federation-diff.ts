@@ -70,6 +70,7 @@ export function federationDiff(
             ownTrustDomain: '',
             resourceOf: (trustDomain: string) => counting.get(trustDomain),
             readTrustBundle: (bundle) => readTrustBundle(api, bundle),
+            ownAuthorityIn: () => undefined,
             ...{ addresses, now, systemRoots },
           });
           return { resource, served, published: await publishedKeys(api, resource) };

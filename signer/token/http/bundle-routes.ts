@@ -1,7 +1,7 @@
 import type { FastifyRequest, FastifySchema } from 'fastify';
-import type { Pool } from '../../authority/pool.ts';
 import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
 import type { Operation } from '../../observe/refusals.ts';
+import type { Publication } from '../../trust/publication.ts';
 import {
   bundleMapDocument,
   type PublishedDocument,
@@ -17,16 +17,16 @@ import { createServedByKey, type Served } from './published.ts';
 
 export interface BundlesNeeds {
   readonly trustDomain: string;
-  readonly pool: () => Pool | undefined;
+  readonly publication: () => Publication | undefined;
   /** JSON of the bundles of other trust domains by their names. Replaced when one changes. */
   readonly peers: () => ReadonlyMap<string, string>;
   readonly refreshHintSeconds: number;
 }
 
 /** The bundles of this and of other trust domains, for callers that may get some of them. */
-export function createBundles({ trustDomain, pool, peers, refreshHintSeconds }: BundlesNeeds) {
-  const sources = pairOf(pool, peers);
-  const own = (current: Pool) => spiffeBundleDocument(current, refreshHintSeconds);
+export function createBundles({ trustDomain, publication, peers, refreshHintSeconds }: BundlesNeeds) {
+  const sources = pairOf(publication, peers);
+  const own = (current: Publication) => spiffeBundleDocument(current.pool, refreshHintSeconds, current);
   const maps = createServedByKey(sources, ([current, others], names) =>
     bundleMapDocument(trustDomain, own(current), chosen(others, names)),
   );
@@ -34,7 +34,9 @@ export function createBundles({ trustDomain, pool, peers, refreshHintSeconds }: 
     name === trustDomain ? own(current) : documentOf(others.get(name)),
   );
   const whenRead = (served: Served | undefined): Checked<Served> =>
-    served ? pass(served) : refuse('NotReady', pool() ? 'the pool has nothing to publish here' : unread);
+    served
+      ? pass(served)
+      : refuse('NotReady', publication() ? 'the pool has nothing to publish here' : unread);
 
   return {
     /** Our own bundle and those that the caller may have, as gRPC reads them (proposal A87). */

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifySchema } from 'fastify';
-import type { Pool } from '../../authority/pool.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
+import type { Publication } from '../../trust/publication.ts';
 import {
   discoveryDocument,
   jwksDocument,
@@ -20,6 +20,11 @@ const described = {
   discovery: ['getDiscovery', 'OpenID Connect discovery document', 'application/json'],
   keys: ['getKeys', 'JWK set of the JWT keys', 'application/jwk-set+json'],
   bundle: ['getBundle', 'SPIFFE bundle: roots and JWT keys', 'application/json'],
+  clusterBundle: [
+    'getClusterBundle',
+    'SPIFFE bundle of the authorities of this cluster alone, for other clusters of the same trust domain',
+    'application/json',
+  ],
   roots: ['getRoots', 'The roots as PEM', 'application/x-pem-file'],
   openApi: ['getOpenApi', 'This document', 'application/json'],
 } as const;
@@ -29,41 +34,43 @@ type DocumentName = keyof typeof described;
 export type Documents = Readonly<Partial<Record<DocumentName, () => Checked<Served>>>>;
 
 /**
- * The documents of a pool, ready to be served by any listener.
+ * The documents of a trust domain, ready to be served by any listener.
  *
  * @param settings issuer: of the JWT-SVIDs, without which there is no discovery. refreshHintSeconds: how often others
  *   should read them again.
  */
 export function createDocuments(
-  pool: () => Pool | undefined,
+  publication: () => Publication | undefined,
   settings: { readonly issuer: string | undefined; readonly refreshHintSeconds: number },
 ): Documents {
   const { issuer, refreshHintSeconds } = settings;
-  const ofPool = (documentOf: (current: Pool) => PublishedDocument | undefined) =>
-    whenRead(createServed(pool, documentOf));
+  const of = (documentOf: (current: Publication) => PublishedDocument | undefined) =>
+    whenRead(createServed(publication, documentOf));
   const whenRead = (served: () => Served | undefined) => {
     return () => {
       const document = served();
       if (document) return pass(document);
       return refuse(
         'NotReady',
-        pool() ? 'the pool has nothing to publish here' : 'the pool was not read yet',
+        publication() ? 'the pool has nothing to publish here' : 'the pool was not read yet',
       );
     };
   };
   return {
     ...(issuer !== undefined && {
-      discovery: ofPool((current) =>
+      discovery: of(({ pool }) =>
         discoveryDocument({
           issuer,
           jwksUri: `${issuer}${paths.keys}`,
-          algorithms: publishedAlgorithms(current),
+          algorithms: publishedAlgorithms(pool),
         }),
       ),
     }),
-    keys: ofPool(jwksDocument),
-    bundle: ofPool((current) => spiffeBundleDocument(current, refreshHintSeconds)),
-    roots: ofPool(rootsPem),
+    // The issuer of tokens is a cluster, not the trust domain.
+    keys: of(({ pool }) => jwksDocument(pool)),
+    bundle: of((current) => spiffeBundleDocument(current.pool, refreshHintSeconds, current)),
+    clusterBundle: of(({ pool }) => spiffeBundleDocument(pool, refreshHintSeconds)),
+    roots: of(({ pool, siblings }) => rootsPem(pool, siblings)),
   };
 }
 

@@ -6,6 +6,7 @@ export const paths = {
   discovery: '/.well-known/openid-configuration',
   keys: '/keys',
   bundle: '/bundle',
+  clusterBundle: '/bundle/cluster',
   bundles: '/bundles',
   bundleOf: '/bundles/:trustDomain',
   roots: '/roots.pem',

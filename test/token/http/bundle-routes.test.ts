@@ -8,6 +8,7 @@ import { createBundles } from '../../../signer/token/http/bundle-routes.ts';
 import { createDocuments } from '../../../signer/token/http/document-routes.ts';
 import type { Served } from '../../../signer/token/http/published.ts';
 import type { FederatedWith } from '../../../signer/token/svid/federated-with.ts';
+import { publicationOf } from '../../../signer/trust/publication.ts';
 
 const trustDomain = 'example.org';
 const settings = { issuer: undefined, refreshHintSeconds: 300 };
@@ -21,7 +22,12 @@ describe('the bundles of a caller', () => {
   let pool: Pool | undefined;
   let whole: Pool;
   let peers: ReadonlyMap<string, string>;
-  const bundles = createBundles({ ...settings, trustDomain, pool: () => pool, peers: () => peers });
+  const bundles = createBundles({
+    ...settings,
+    trustDomain,
+    publication: publicationOf(() => pool),
+    peers: () => peers,
+  });
   const served = (document: Checked<Served> | undefined): Served => {
     assert.ok(document?.ok, JSON.stringify(document));
     return document.value;
@@ -70,7 +76,12 @@ describe('the bundles of a caller', () => {
 
   it('have the bundle as our own document has it, and a name that every object has', () => {
     peers = new Map([['__proto__', bundle(4)]]);
-    const own = served(createDocuments(() => pool, settings).bundle?.());
+    const own = served(
+      createDocuments(
+        publicationOf(() => pool),
+        settings,
+      ).bundle?.(),
+    );
     const { trust_domains: all } = JSON.parse(String(mapFor('all').bytes));
     assert.deepEqual(all['example.org'], JSON.parse(String(own.bytes)));
     assert.equal(JSON.stringify(all).includes(`"__proto__":${bundle(4)}`), true);

@@ -5,6 +5,7 @@ import { createJwtAuthority } from '../../../signer/authority/create-jwt.ts';
 import { newPool } from '../../../signer/authority/document.ts';
 import { compilePool, type Pool } from '../../../signer/authority/pool.ts';
 import { createDocuments } from '../../../signer/token/http/document-routes.ts';
+import { publicationOf } from '../../../signer/trust/publication.ts';
 
 const trustDomain = 'example.org';
 const now = Date.UTC(2026, 10, 25) / 1000;
@@ -32,10 +33,13 @@ const pools: [what: string, pool: Pool | undefined, keys: string, bundle: string
 ];
 for (const [what, pool, ...expected] of pools) {
   it(`with ${what}, the documents are there or say why they are not`, () => {
-    const { keys, bundle, roots } = createDocuments(() => pool, {
-      issuer: undefined,
-      refreshHintSeconds: 300,
-    });
+    const { keys, bundle, roots } = createDocuments(
+      publicationOf(() => pool),
+      {
+        issuer: undefined,
+        refreshHintSeconds: 300,
+      },
+    );
     const outcomes = [keys, bundle, roots].map((current) => {
       const outcome = current?.();
       return outcome?.ok ? 'served' : outcome?.detail;

@@ -17,6 +17,7 @@ import { addX509Routes } from '../../../signer/token/http/x509-routes.ts';
 import { readExchange, readShortForm } from '../../../signer/token/svid/exchange.ts';
 import type { IssuedToken } from '../../../signer/token/svid/jwt-service.ts';
 import type { IssuedX509Svid } from '../../../signer/token/svid/x509-service.ts';
+import { publicationOf } from '../../../signer/trust/publication.ts';
 import { timeWith } from '../../kube/fake-time.ts';
 
 interface Schema {
@@ -91,8 +92,9 @@ describe('the OpenAPI document', () => {
     });
     const peers = new Map<string, string>();
     const settings = { issuer: 'https://id.example.org', refreshHintSeconds: 300 };
-    const documents = createDocuments(current, settings);
-    const bundles = createBundles({ ...settings, trustDomain, pool: current, peers: () => peers });
+    const publication = publicationOf(current);
+    const documents = createDocuments(publication, settings);
+    const bundles = createBundles({ ...settings, trustDomain, publication, peers: () => peers });
     await describeRoutes(app);
     addDocumentRoutes(http, { ...documents, openApi: openApiOf(http) }, 300);
     const all = { trustDomains: 'all', because: 'the test' } as const;

@@ -1,0 +1,91 @@
+import { hash } from 'node:crypto';
+import { poolLimits } from '../authority/document.ts';
+import type { Pool } from '../authority/pool.ts';
+import { markOf, type PoolMark } from '../authority/sequence.ts';
+import type { ObservedBundle } from './bundle.ts';
+import { noSiblings, type Siblings, type SiblingsView } from './siblings.ts';
+
+/** What the documents of the trust domain are made from. Replaced as a whole when something changes. */
+export interface Publication {
+  readonly pool: Pool;
+  readonly siblings: Siblings;
+  /** `spiffe_sequence` of the bundle. */
+  readonly sequence: number;
+}
+
+/** The annotations of the live ClusterTrustBundle with the sequence of the bundle, which all replicas share there. */
+const markKeys = {
+  sequence: 'kubespiffe.io/bundle-sequence',
+  content: 'kubespiffe.io/bundle-content-sha256',
+} as const;
+
+/** Far above what a replica serves that has not seen yet that there are other clusters: the sequence of the pool. */
+const headStart = 1_000_000;
+
+/** The sequence that a live bundle records, and the content that it is for. A value that no pool can have is ignored. */
+export function bundleMarkIn(observed: ObservedBundle | undefined): PoolMark | undefined {
+  const { [markKeys.sequence]: text = '', [markKeys.content]: content = '' } = observed?.annotations ?? {};
+  const sequence = /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
+  return sequence < poolLimits.sequence && content !== '' ? { sequence, content } : undefined;
+}
+
+export const bundleAnnotations = ({ sequence, content }: PoolMark): Record<string, string> => ({
+  [markKeys.sequence]: String(sequence),
+  [markKeys.content]: content,
+});
+
+/**
+ * The mark that the live bundle should have. Where there are other clusters, or were, the sequence of the pool is not enough:
+ * it does not grow when something changes there. Undefined where the pool alone is published. Pure.
+ */
+export function nextBundleMark(
+  pool: Pool,
+  siblings: Siblings,
+  recorded: PoolMark | undefined,
+): PoolMark | undefined {
+  if (siblings.content === '' && !recorded) return undefined;
+  const content = contentOf(pool, siblings);
+  if (recorded?.content === content) return recorded;
+  const last = recorded?.sequence ?? 0;
+  return { sequence: last > pool.sequence ? last + 1 : pool.sequence + headStart, content };
+}
+
+const contentOf = (pool: Pool, siblings: Siblings): string =>
+  hash('sha256', `${markOf(pool).content} ${siblings.content}`, 'hex');
+
+/**
+ * What is published now. New content is served only when its sequence is recorded: two replicas never give one sequence to
+ * different content, and no reader sees it go back (SPIFFE Trust Domain and Bundle 4.1.1). Until then, and while the other
+ * clusters are not known, the last publication stays.
+ */
+export function createPublication(
+  pool: () => Pool | undefined,
+  siblings: SiblingsView,
+  live: { readonly observed: () => ObservedBundle | undefined; readonly isMissing: () => boolean },
+): () => Publication | undefined {
+  let last: Publication | undefined;
+  return () => {
+    const current = pool();
+    // Without ClusterTrustBundles there is no place for the sequence, so the pool is published alone.
+    const others = live.isMissing() ? noSiblings : siblings.current();
+    if (!current || !others) return current && last;
+    const recorded = live.isMissing() ? undefined : bundleMarkIn(live.observed());
+    const next = nextBundleMark(current, others, recorded);
+    if (next !== recorded) return last;
+    const sequence = next?.sequence ?? current.sequence;
+    const isSame = last?.pool === current && last.siblings === others && last.sequence === sequence;
+    if (!isSame) last = { pool: current, siblings: others, sequence };
+    return last;
+  };
+}
+
+/** The publication of a pool alone. */
+export function publicationOf(pool: () => Pool | undefined): () => Publication | undefined {
+  let last: Publication | undefined;
+  return () => {
+    const current = pool();
+    if (current && last?.pool !== current)
+      last = { pool: current, siblings: noSiblings, sequence: current.sequence };
+    return current && last;
+  };
+}

@@ -1,0 +1,68 @@
+import { hash } from 'node:crypto';
+import type { JwtBundleKey } from '../../spiffe/bundle.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+
+/**
+ * What the other clusters of this trust domain publish: each has a pool of its own, and verifies what the others issue.
+ * Replaced as a whole when something changes.
+ */
+export interface Siblings {
+  readonly roots: readonly CertificateFacts[];
+  readonly jwtKeys: readonly JwtBundleKey[];
+  /** SHA-256, in hex, over the fingerprints of the roots and the kids; empty where there is nothing. */
+  readonly content: string;
+}
+
+/** The siblings as this replica knows them. */
+export interface SiblingsView {
+  /** Undefined while they are not known: what is published then must not shrink. */
+  current(): Siblings | undefined;
+  /** Calls the listener when current() may have changed. */
+  onChange(listener: () => void): void;
+}
+
+export const noSiblings: Siblings = { roots: [], jwtKeys: [], content: '' };
+
+/** A trust domain with one cluster. */
+export const withoutSiblings: SiblingsView = { current: () => noSiblings, onChange: () => undefined };
+
+/** Each root and each key once, in an order that does not depend on which cluster has it. Pure. */
+export function joinSiblings(
+  all: Iterable<{
+    readonly roots: readonly CertificateFacts[];
+    readonly jwtKeys: readonly JwtBundleKey[];
+  }>,
+): Siblings {
+  const roots = new Map<string, CertificateFacts>();
+  const keys = new Map<string, JwtBundleKey>();
+  for (const sibling of all) {
+    for (const root of sibling.roots) roots.set(root.sha256Hex, root);
+    for (const key of sibling.jwtKeys) if (!keys.has(key.kid)) keys.set(key.kid, key);
+  }
+  if (roots.size + keys.size === 0) return noSiblings;
+  const names = { roots: [...roots.keys()].sort(), keys: [...keys.keys()].sort() };
+  return {
+    roots: names.roots.flatMap((name) => roots.get(name) ?? []),
+    jwtKeys: names.keys.flatMap((name) => keys.get(name) ?? []),
+    content: hash('sha256', JSON.stringify([names.roots, names.keys]), 'hex'),
+  };
+}
+
+/** The siblings of a replica that federates: known once they are set. */
+export function createSiblings(): SiblingsView & {
+  set(source: () => Siblings | undefined): void;
+  changed(): void;
+} {
+  const listeners: (() => void)[] = [];
+  let read: () => Siblings | undefined = () => undefined;
+  return {
+    current: () => read(),
+    onChange: (listener) => void listeners.push(listener),
+    set(source) {
+      read = source;
+    },
+    changed() {
+      for (const listener of listeners) listener();
+    },
+  };
+}

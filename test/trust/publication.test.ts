@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { Pool } from '../../signer/authority/pool.ts';
+import { markOf } from '../../signer/authority/sequence.ts';
+import type { ObservedBundle } from '../../signer/trust/bundle.ts';
+import {
+  bundleAnnotations,
+  bundleMarkIn,
+  createPublication,
+  nextBundleMark,
+} from '../../signer/trust/publication.ts';
+import { noSiblings, type Siblings, withoutSiblings } from '../../signer/trust/siblings.ts';
+
+/** A pool of which only the sequence and what is published counts here. */
+const poolOf = (sequence: number, ...roots: string[]): Pool =>
+  ({ sequence, roots: roots.map((sha256Hex) => ({ sha256Hex })), jwt: [] }) as unknown as Pool;
+const siblingsOf = (content: string): Siblings => (content === '' ? noSiblings : { ...noSiblings, content });
+const bundleWith = (annotations: Record<string, string>): ObservedBundle => ({
+  ...{ name: 'live', resourceVersion: '1', labels: {}, annotations },
+  ...{ roots: new Set(), ends: new Map() },
+});
+
+describe('what is published of a trust domain', () => {
+  it('with one cluster is the pool with its own sequence, and no annotation is wanted', () => {
+    const pool = poolOf(7, 'a');
+    const publication = createPublication(() => pool, withoutSiblings, {
+      observed: () => bundleWith({}),
+      isMissing: () => false,
+    });
+    assert.equal(publication()?.sequence, 7);
+    assert.equal(publication(), publication(), 'it is made once');
+    assert.equal(nextBundleMark(pool, noSiblings, undefined), undefined);
+  });
+
+  it('where no ClusterTrustBundles are served is the pool alone', () => {
+    const siblings = { current: () => siblingsOf('other'), onChange: () => undefined };
+    const live = { observed: () => undefined, isMissing: () => true };
+    assert.equal(createPublication(() => poolOf(7), siblings, live)()?.siblings, noSiblings);
+  });
+
+  for (const text of ['-1', '1e9', '9'.repeat(16), '9007199254740992', 'x']) {
+    it(`ignores the sequence ${text} that somebody wrote into the bundle`, () => {
+      const annotations = { ...bundleAnnotations({ sequence: 1, content: 'x' }) };
+      const [key = ''] = Object.keys(annotations);
+      assert.equal(bundleMarkIn(bundleWith({ ...annotations, [key]: text })), undefined);
+    });
+  }
+
+  /**
+   * Two replicas that see everything at moments of their own, one object that they write by compare-and-swap, and a
+   * reader that asks either of them.
+   */
+  it('never has one sequence for different content, and no reader sees it go back', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('pool' as const), root: fc.constantFrom('a', 'b', 'c') }),
+      fc.record({ kind: fc.constant('siblings' as const), content: fc.constantFrom('', 'x', 'y') }),
+      fc.record({ kind: fc.constant('see' as const), replica: fc.nat(1), what: fc.nat(2) }),
+      fc.record({ kind: fc.constant('write' as const), replica: fc.nat(1) }),
+      fc.record({ kind: fc.constant('restart' as const), replica: fc.nat(1) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
+        let pool = poolOf(1, 'a');
+        let siblings = noSiblings;
+        let live = { version: 0, bundle: bundleWith({}) };
+        const start = (seen: { pool: Pool; siblings: Siblings | undefined; live: typeof live }) => ({
+          seen,
+          read: createPublication(
+            () => seen.pool,
+            { current: () => seen.siblings, onChange: () => undefined },
+            { observed: () => seen.live.bundle, isMissing: () => false },
+          ),
+        });
+        const replicas = [0, 1].map(() => start({ pool, siblings, live }));
+        const contents = new Map<number, string>();
+        const highest = [0, 0];
+        for (const each of steps) {
+          if (each.kind === 'pool') pool = poolOf(pool.sequence + 1, each.root);
+          if (each.kind === 'siblings') siblings = siblingsOf(each.content);
+          if (!('replica' in each)) continue;
+          const replica = replicas[each.replica];
+          assert.ok(replica);
+          const { seen } = replica;
+          if (each.kind === 'see') {
+            if (each.what === 0) seen.pool = pool;
+            if (each.what === 1) seen.siblings = siblings;
+            if (each.what === 2) seen.live = live;
+          }
+          if (each.kind === 'write' && seen.siblings && seen.live.version === live.version) {
+            const mark = nextBundleMark(seen.pool, seen.siblings, bundleMarkIn(seen.live.bundle));
+            live = { version: live.version + 1, bundle: bundleWith(mark ? bundleAnnotations(mark) : {}) };
+          }
+          // It lists everything before it serves.
+          if (each.kind === 'restart') {
+            replicas[each.replica] = start({ pool, siblings, live });
+            highest[each.replica] = 0;
+          }
+          const published = replicas[each.replica]?.read();
+          if (!published) continue;
+          const content = `${markOf(published.pool).content} ${published.siblings.content}`;
+          const known = contents.get(published.sequence) ?? content;
+          assert.equal(known, content, `sequence ${published.sequence} of two contents`);
+          contents.set(published.sequence, content);
+          assert.ok(published.sequence >= (highest[each.replica] ?? 0), 'the sequence went back');
+          highest[each.replica] = published.sequence;
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
