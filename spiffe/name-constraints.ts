@@ -49,6 +49,13 @@ export function judgeNameConstraints(
   return { kind: 'accepted', otherKinds: [...kinds].filter((kind) => kind !== 'URI') };
 }
 
+/** Whether a CA may sign URIs of certain hosts only. */
+export function limitsUris({ extensions }: Pick<CertificateFacts, 'extensions'>): boolean {
+  const extension = findExtension(extensions, 'nameConstraints');
+  const read = extension && readDer(() => nameConstraintsOf(extension.value));
+  return read?.ok === true && read.value.permitted.some(({ kind }) => kind === 'URI');
+}
+
 /** Which DNS names a CA may name, in lower case: all if nothing is permitted. A base with a leading dot means names below it alone. */
 export interface DnsConstraints {
   readonly permitted: readonly string[];

@@ -131,9 +131,16 @@ function authorityReport(
     kid: null,
     root: authority ? certificateReport(authority.root) : null,
     intermediates: (authority?.intermediates ?? []).map(certificateReport),
-    warnings: [...(authority?.warnings ?? []), ...new Set(unfulfilled)],
+    warnings: [
+      ...(record.request === undefined ? [] : [`waits for its certificate; ${answerHint(record.id)}`]),
+      ...(authority?.warnings ?? []),
+      ...new Set(unfulfilled),
+    ],
   };
 }
+
+const answerHint = (id: string) =>
+  `have the request of \`kubespiffe ca csr\` signed, and import the answer with \`kubespiffe ca import --request ${id}\``;
 
 const withoutRs256 =
   'the discovery document lists no RS256, which OpenID Connect Discovery demands and some clouds need; add a key with ' +

@@ -2,24 +2,16 @@ import 'reflect-metadata';
 import { randomBytes, webcrypto } from 'node:crypto';
 import {
   AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  Extension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import { isDnsName } from '../../spiffe/dns-name.ts';
 import { KubespiffeError } from '../../spiffe/errors.ts';
-import { type AuthorityKeyType, type KeyType, keyTypes } from '../../spiffe/pki/algorithms.ts';
-import { dnsNameConstraints } from '../../spiffe/pki/name-constraints.ts';
-import { oids } from '../../spiffe/pki/oid.ts';
+import { type AuthorityKeyType, keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import { parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
-import { type AuthorityRecord, isAuthorityId } from './document.ts';
+import { type CaContent, caExtensions, caName, checkCaContent, generateCaKeys } from './ca-content.ts';
+import type { AuthorityRecord } from './document.ts';
 
 export { newPool } from './document.ts';
 
@@ -27,7 +19,7 @@ export { newPool } from './document.ts';
  * How far a root's notBefore lies in the past, in seconds: more than the two minutes of its leaves, so that a leaf
  * issued at once never begins before its issuer, and enough for verifiers whose clocks are slow.
  */
-const rootBackdateSeconds = 3600;
+export const rootBackdateSeconds = 3600;
 
 /**
  * A year: four times the longest certificate that a pod can ask for (91 days), and short enough that changing the
@@ -36,14 +28,10 @@ const rootBackdateSeconds = 3600;
 const defaultRootLifetimeSeconds = 365 * 24 * 3600;
 
 /** A root must outlive the first leaf; and beyond thirty years lies a typing error. */
-const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as const;
+export const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as const;
 
-export interface NewAuthority {
+export interface NewAuthority extends CaContent {
   readonly id: string;
-  /** Undefined for a CA of no trust domain, which signs DNS names. */
-  readonly trustDomain: string | undefined;
-  /** The only DNS names that it may sign, with all below them; all if absent. */
-  readonly permittedDnsNames?: readonly string[];
   readonly keyType?: AuthorityKeyType;
   /** Seconds from now to notAfter. */
   readonly lifetimeSeconds?: number;
@@ -59,43 +47,26 @@ export interface NewAuthority {
  * @throws KubespiffeError SPIFFE_ID_INVALID for the trust domain, USAGE for id, lifetime or DNS names.
  */
 export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRecord> {
-  const { trustDomain, permittedDnsNames = [] } = wanted;
-  const read = trustDomain === undefined ? undefined : parseIssuingTrustDomain(trustDomain);
-  if (read?.ok === false) throw new KubespiffeError('SPIFFE_ID_INVALID', read.reason);
-  if (!isAuthorityId(wanted.id)) {
-    const rule = '1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends';
-    throw new KubespiffeError('USAGE', `the id of an authority is ${rule}`);
-  }
-  const notDns = permittedDnsNames.find((name) => !isDnsName(name));
-  if (notDns !== undefined) {
-    throw new KubespiffeError('USAGE', `${JSON.stringify(notDns)} is not a DNS name in lower case`);
-  }
+  const { trustDomain } = wanted;
+  checkCaContent(wanted);
   const lifetime = wanted.lifetimeSeconds ?? defaultRootLifetimeSeconds;
   if (!(lifetime >= rootLifetimeBounds.min && lifetime <= rootLifetimeBounds.max)) {
     throw new KubespiffeError('USAGE', 'the lifetime of a root is between 24h and 30 years (262800h)');
   }
-  const algorithm = keyTypes[wanted.keyType ?? 'ecdsa-p256'].webcrypto;
-  const keys = await generateKeys(algorithm);
-  const subjectKeyId = await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto);
+  const { keyType = 'ecdsa-p256' } = wanted;
+  const keys = await generateCaKeys(keyType);
+  const { keyId } = await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto);
   const root = await X509CertificateGenerator.createSelfSigned(
     {
-      serialNumber: Buffer.from(makeSerial(randomBytes)).toString('hex'),
-      name: [{ O: ['kubespiffe'] }, { CN: [commonName(trustDomain ?? 'service-dns', wanted.id)] }],
+      serialNumber: newSerial(),
+      name: caName(trustDomain, wanted.id),
       notBefore: new Date((wanted.now - rootBackdateSeconds) * 1000),
       notAfter: new Date((wanted.now + lifetime) * 1000),
-      signingAlgorithm: algorithm,
+      signingAlgorithm: keyTypes[keyType].webcrypto,
       keys,
       extensions: [
-        new BasicConstraintsExtension(true, undefined, true),
-        new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-        subjectKeyId,
-        new AuthorityKeyIdentifierExtension(subjectKeyId.keyId),
-        ...(trustDomain === undefined
-          ? []
-          : [new SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${trustDomain}` }])]),
-        ...(permittedDnsNames.length === 0
-          ? []
-          : [new Extension(oids.nameConstraints, true, dnsNameConstraints(permittedDnsNames))]),
+        ...(await caExtensions(wanted, keys.publicKey)),
+        new AuthorityKeyIdentifierExtension(keyId),
       ],
     },
     webcrypto,
@@ -116,16 +87,7 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
   };
 }
 
-/** X.520 allows 64 characters, a trust domain has up to 255 and an id up to 63. The id distinguishes roots. */
-function commonName(owner: string, id: string): string {
-  const limit = 64;
-  const room = limit - id.length - 1;
-  if (owner.length <= room) return `${owner} ${id}`;
-  return room < 8 ? id : `${owner.slice(0, room - 3)}... ${id}`;
-}
-
-async function generateKeys(algorithm: KeyType['webcrypto']): Promise<webcrypto.CryptoKeyPair> {
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-  if (!('publicKey' in keys)) throw new Error('the platform made no key pair');
-  return keys;
+/** A serial number for a CA certificate, in hex. */
+export function newSerial(): string {
+  return Buffer.from(makeSerial(randomBytes)).toString('hex');
 }

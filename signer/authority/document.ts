@@ -21,6 +21,8 @@ export interface AuthorityRecord {
   readonly tainted: boolean;
   /** PKCS#8 PEM, unencrypted. An authority that does not sign may be without. */
   readonly privateKey?: string;
+  /** X509 only, in place of the certificate: the request for it, PKCS#10 in PEM. It is `prepared` until the answer comes. */
+  readonly request?: string;
   /** X509 only: the root, PEM. */
   readonly certificate?: string;
   /** X509 only: PEM, the issuer of the leaves first, the root left out. */
@@ -206,9 +208,24 @@ const jwtAuthority = objectOf(
   { privateKey: pem, publicKey: pem, ...times },
 );
 
+/** It waits for its certificate. */
+const requestedAuthority = objectOf(
+  {
+    ...common,
+    state: (value, field) =>
+      value === 'prepared'
+        ? undefined
+        : fault(field, 'must be prepared, as the authority has a request in place of a certificate'),
+    request: pem,
+    privateKey: pem,
+  },
+  { createdAt: time },
+);
+
 const authority: Check = (value, field) => {
-  const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined;
-  return (isJwtKind(kind) ? jwtAuthority : x509Authority)(value, field);
+  if (typeof value !== 'object' || value === null) return fault(field, 'must be an object');
+  if ('kind' in value && isJwtKind(value.kind)) return jwtAuthority(value, field);
+  return ('request' in value ? requestedAuthority : x509Authority)(value, field);
 };
 
 const pool = objectOf(

@@ -128,12 +128,17 @@ function meshCa(ca: JsonObject, field: string): CaMaterial | undefined {
 
 /** The trust domain that the roots of a CA say they belong to, if they say one. */
 export function trustDomainOf(record: AuthorityRecord): string | undefined {
-  const [root] = readCertificates(record.certificate ?? '');
-  const id = root?.uris.find((uri) => uri.startsWith('spiffe://'));
+  return trustDomainIn(readCertificates(record.certificate ?? ''));
+}
+
+/** The trust domain that the first of some certificates says it belongs to, if it says one. */
+export function trustDomainIn([first]: readonly CertificateFacts[]): string | undefined {
+  const id = first?.uris.find((uri) => uri.startsWith('spiffe://'));
   return id?.slice('spiffe://'.length).split('/', 1)[0];
 }
 
-function readCertificates(pem: string): readonly CertificateFacts[] {
+/** All certificates of a PEM text; none where one of them cannot be read. */
+export function readCertificates(pem: string): readonly CertificateFacts[] {
   const read = readAll(pem);
   return typeof read === 'string' ? [] : read;
 }
@@ -152,7 +157,8 @@ function readAll(pem: string): CertificateFacts[] | string {
   return certificates.length > 0 ? certificates : 'holds no certificate';
 }
 
-function readAnyKey(pem: string): KeyObject | undefined {
+/** The first private key of a PEM text, in any of the usual forms; undefined where there is none that can be read. */
+export function readAnyKey(pem: string): KeyObject | undefined {
   const blocks = decodePem(pem);
   const block = blocks.ok ? blocks.value.find((each) => each.label.endsWith('PRIVATE KEY')) : undefined;
   if (!block) return undefined;

@@ -1,12 +1,15 @@
+import { createPublicKey } from 'node:crypto';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds, type Secret } from '../kube/types.ts';
 import { type PooledAuthority, readAuthority } from './authority.ts';
-import { type PoolDocument, readPoolDocument } from './document.ts';
+import { type AuthorityRecord, type PoolDocument, readPoolDocument } from './document.ts';
 import { type JwtAuthority, readJwtAuthority } from './jwt-authority.ts';
 import { poolJsonIn, poolSecret } from './pool-secret.ts';
+import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, poolProblem, refuse } from './problem.ts';
+import { keyOfRequest } from './request-key.ts';
 import { type AuthorityState, isJwtKind, isPublished } from './states.ts';
 
 export type { Authority, PooledAuthority } from './authority.ts';
@@ -113,6 +116,11 @@ export function compilePool(
       jwt.push(result.authority);
       continue;
     }
+    if (record.request !== undefined) {
+      const problem = requestProblem(record, field);
+      if (problem) return { ok: false, problem };
+      continue;
+    }
     const result = readAuthority(record, field, trustDomain);
     if (!result.ok) return result;
     authorities.push(result.authority);
@@ -135,6 +143,22 @@ export function compilePool(
       activeJwt: (algorithm) => jwt.find((each) => each.state === 'active' && each.algorithm === algorithm),
     },
   };
+}
+
+/** What is wrong with an authority that waits for its certificate: the key has to be that of the request. */
+function requestProblem(record: AuthorityRecord, field: string): PoolProblem | undefined {
+  const key = readPrivateKey(record.privateKey ?? '');
+  const remedy = `remove the authority with \`kubespiffe ca remove ${record.id}\`, and make a new request`;
+  if (!key.ok) return poolProblem('PoolMalformed', `${field}.privateKey`, key.reason, remedy);
+  const asked = keyOfRequest(record.request ?? '');
+  if (!asked) {
+    const what = 'is not one PEM certificate request with a key that is supported';
+    return poolProblem('PoolMalformed', `${field}.request`, what, remedy);
+  }
+  const own = createPublicKey(key.value).export({ type: 'spki', format: 'der' });
+  if (own.equals(asked)) return undefined;
+  const what = `does not belong to the request of authority ${record.id}`;
+  return poolProblem('PoolKeyMismatch', `${field}.privateKey`, what, remedy);
 }
 
 const quoted = (trustDomain: string | undefined) =>

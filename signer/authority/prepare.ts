@@ -1,9 +1,11 @@
+import { limitsUris } from '../../spiffe/name-constraints.ts';
 import { type AuthorityKeyType, authorityKeyTypes, keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type PooledAuthority, readAuthority } from './authority.ts';
 import { createAuthority, type NewAuthority } from './create.ts';
 import { createJwtAuthority } from './create-jwt.ts';
 import { type AuthorityRecord, nextAuthorityId, type PoolDocument, poolLimits } from './document.ts';
+import { createRequested } from './request.ts';
 import type { AuthorityKind } from './states.ts';
 import type { Refusal } from './transitions.ts';
 import { type Change, changesBetween } from './verbs.ts';
@@ -30,6 +32,10 @@ export async function prepareAuthority(
     /** X509 only; that of the active CA unless given. */
     readonly keyType?: AuthorityKeyType;
     readonly lifetimeSeconds?: number;
+    readonly pathLength?: number;
+    readonly onlyTrustDomain?: boolean;
+    /** X509 only: another CA is to sign it, so it gets a request in place of a certificate. */
+    readonly asRequest?: boolean;
   },
 ): Promise<Change | Refusal> {
   const { trustDomain, authorities } = document;
@@ -45,9 +51,10 @@ export async function prepareAuthority(
     const what = `the pool has ${authorities.length} authorities, which is the limit`;
     return { ok: false, what, remedy: 'remove retired ones with `kubespiffe ca remove`' };
   }
+  const create = wanted.asRequest ? createRequested : createAuthority;
   const made =
     kind === 'X509'
-      ? await createAuthority({ ...likeActive(document), ...wanted, id, trustDomain })
+      ? await create({ ...likeActive(document), ...wanted, id, trustDomain })
       : await createJwtAuthority({ key: kind === 'JWT-ES256' ? 'es256' : 'rs256', id, now });
   const { publishedAt: _, activatedAt: __, ...unpublished } = made;
   const prepared: AuthorityRecord = { ...unpublished, state: 'prepared', createdAt: rfc3339(now) };
@@ -57,7 +64,7 @@ export async function prepareAuthority(
     document: after,
     changed: changesBetween(document, after),
     consequence: undefined,
-    notes: kind === 'X509' ? notesOf(document) : [],
+    notes: kind === 'X509' && !wanted.asRequest ? notesOf(document) : [],
   };
 }
 
@@ -68,11 +75,18 @@ function activeCa({ authorities, trustDomain }: PoolDocument): PooledAuthority |
 }
 
 /** The next CA may sign what the active one may, with a key of its type. */
-function likeActive(document: PoolDocument): Pick<NewAuthority, 'keyType' | 'permittedDnsNames'> {
+function likeActive(document: PoolDocument): Partial<NewAuthority> {
   const active = activeCa(document);
+  const pathLength = active?.signing.pathLen;
+  const onlyTrustDomain = active !== undefined && limitsUris(active.signing);
   const keyType = authorityKeyTypes.find((name) => keyTypes[name].name === active?.keyType);
   const [limited] = active?.dnsConstraints ?? [];
-  return { ...(keyType && { keyType }), ...(limited && { permittedDnsNames: limited.permitted }) };
+  return {
+    ...(keyType && { keyType }),
+    ...(limited && { permittedDnsNames: limited.permitted }),
+    ...(pathLength !== undefined && { pathLength }),
+    ...(onlyTrustDomain && { onlyTrustDomain }),
+  };
 }
 
 function notesOf(document: PoolDocument): string[] {
@@ -80,6 +94,6 @@ function notesOf(document: PoolDocument): string[] {
   if (!active || active.intermediates.length === 0) return [];
   return [
     `authority ${active.id} is below another CA, and the new one is a root of its own: those who verify with the roots of ` +
-      'that CA need the new root too, or bring in the next CA of theirs with `kubespiffe ca import`',
+      'that CA need the new root too, or ask that CA for a certificate with `kubespiffe ca csr` instead',
   ];
 }

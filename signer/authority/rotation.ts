@@ -49,6 +49,7 @@ export function nextStep(
 }
 
 /** Whether an authority could be published, to sign later. */
-export function isUnpublished({ state, tainted, privateKey }: AuthorityRecord): boolean {
-  return (state === 'prepared' || state === 'preview') && !tainted && privateKey !== undefined;
+export function isUnpublished({ state, tainted, privateKey, request }: AuthorityRecord): boolean {
+  const isComplete = privateKey !== undefined && request === undefined;
+  return (state === 'prepared' || state === 'preview') && !tainted && isComplete;
 }

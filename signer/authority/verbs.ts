@@ -79,6 +79,12 @@ export function applyVerb(
   }
   const from: readonly AuthorityState[] = verbs[verb];
   if (!from.includes(record.state)) return wrongState(verb, record);
+  if (record.request !== undefined && (verb === 'preview' || verb === 'trust')) {
+    return refuse(
+      `authority ${id} waits for its certificate`,
+      `have its request signed, and import the answer with \`kubespiffe ca import --request ${id}\``,
+    );
+  }
   const step = stepOf(verb, record, document, options);
   if (!step.ok) return step;
   const { authorities, consequence, notes } = step;

@@ -25,12 +25,17 @@ export interface NameConstraints {
   readonly excluded: readonly NameSubtree[];
 }
 
-/** The DER of a nameConstraints extension that permits DNS names of these bases and below. Other kinds of names stay free. */
-export function dnsNameConstraints(permitted: readonly string[]): Uint8Array {
-  const subtrees = permitted.map((base) =>
-    sequence(encode(contextTag(2, 'primitive'), Buffer.from(base, 'latin1'))),
-  );
-  return sequence(encode(contextTag(0), ...subtrees));
+/** Names that a CA is limited to: DNS names of these bases and below, and URIs of these hosts. */
+export interface PermittedNames {
+  readonly dnsNames?: readonly string[];
+  readonly uriHosts?: readonly string[];
+}
+
+/** The DER of a nameConstraints extension that permits these names. A kind of names without an entry stays free. */
+export function permittedNameConstraints({ dnsNames = [], uriHosts = [] }: PermittedNames): Uint8Array {
+  const subtrees = (number: number, bases: readonly string[]) =>
+    bases.map((base) => sequence(encode(contextTag(number, 'primitive'), Buffer.from(base, 'latin1'))));
+  return sequence(encode(contextTag(0), ...subtrees(2, dnsNames), ...subtrees(6, uriHosts)));
 }
 
 const textKinds: readonly string[] = ['URI', 'DNS', 'email'];

@@ -25,6 +25,8 @@ export interface TestCaOptions {
   subject?: string;
   /** Default `spiffe://example.org`; an empty list leaves the SAN out. */
   uris?: readonly string[];
+  /** Further names. */
+  names?: readonly (readonly [kind: 'dns' | 'email' | 'ip', value: string])[];
   isCa?: boolean;
   pathLen?: number;
   keyUsage?: number;
@@ -57,9 +59,11 @@ export async function makeCa(options: TestCaOptions): Promise<TestCa> {
     new AuthorityKeyIdentifierExtension(issuerKeyId),
   ];
   if (options.extKeyUsage) extensions.push(new ExtendedKeyUsageExtension([...options.extKeyUsage]));
-  if (uris.length > 0) {
-    extensions.push(new SubjectAlternativeNameExtension(uris.map((value) => ({ type: 'url', value }))));
-  }
+  const names = [
+    ...uris.map((value) => ({ type: 'url', value }) as const),
+    ...(options.names ?? []).map(([type, value]) => ({ type, value })),
+  ];
+  if (names.length > 0) extensions.push(new SubjectAlternativeNameExtension(names));
   const certificate = await X509CertificateGenerator.create({
     serialNumber: Buffer.concat([Uint8Array.of(0x40), randomBytes(15)]).toString('hex'),
     subject,

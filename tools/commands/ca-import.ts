@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { answerRequest } from '../../signer/authority/answer.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import {
   type AuthorityRecord,
@@ -15,6 +16,7 @@ import {
   trustDomainOf,
 } from '../../signer/authority/import.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
+import { longestCertificateSeconds } from '../../signer/authority/signed-until.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
@@ -22,6 +24,7 @@ import { getSecret, withApi, withCluster } from '../api.ts';
 import { CliError, poolError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
+import { changePool, printChange } from '../pool-change.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
@@ -35,6 +38,7 @@ interface Options extends NewSecretOptions {
   chain?: string;
   meshPool?: string;
   jwtKeys: string;
+  request?: string;
 }
 
 /** `kubespiffe ca import`: a CA that others made, in a new pool, in a new Secret. */
@@ -42,7 +46,7 @@ export function caImport(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('import')
     .description(
-      'Make a pool Secret of a CA that exists.\n\n' +
+      'Make a pool Secret of a CA that exists, or take the certificate that a CA of a pool waits for.\n\n' +
         'The CA comes from a kubernetes.io/tls Secret (as cert-manager makes it), from PEM files, or from the pool of\n' +
         'ahmedtd/mesh-example. It is held to the same rules as every pool before anything is written.',
     );
@@ -55,6 +59,9 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     # An intermediate in files, with the root that it ends in
     kubespiffe ca import --ca-id issuing-1 \\
       --cert issuing.pem --key issuing.key --chain root.pem --trust-domain example.org
+
+    # The answer to a request of \`kubespiffe ca csr\`, into the pool that has it
+    kubespiffe ca import --request ca-2 --cert issuing.pem --chain root.pem
 
     # A pool of ahmedtd/mesh-example: the value of key "pool" of its Secret
     kubespiffe ca import --mesh-pool pool.json --trust-domain example.org`,
@@ -70,8 +77,13 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     .option('--mesh-pool <file>', 'Take the CAs of this pool of ahmedtd/mesh-example (JSON).')
     .option('--ca-id <id>', 'Name of the CA within the pool.')
     .option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not say it.')
+    .option(
+      '--request <id>',
+      'The certificate is the answer to the request of this CA of the pool (`ca csr`).',
+    )
     .option('--jwt-keys <types>', 'New keys for JWT-SVIDs: none, or some of es256,rs256.', defaultJwtKeys);
   withCluster(withNewSecret(command)).action(async (options: Options) => {
+    if (options.request !== undefined) return importAnswer(terminal, options, options.request);
     const now = Math.floor(terminal.now() / 1000);
     const jwtKeys = parseJwtKeys(options.jwtKeys);
     const materials = await readMaterials(options, terminal);
@@ -94,6 +106,27 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     await deliverPool(terminal, options, document);
   });
   return command;
+}
+
+/** The answer to a request goes into the pool that has its key. */
+async function importAnswer(terminal: Terminal, options: Options, id: string): Promise<void> {
+  const { cert, chain, dryRun } = options;
+  if (cert === undefined) {
+    throw new CliError(
+      'USAGE',
+      '--request without --cert',
+      'give the certificate that was signed with --cert FILE',
+    );
+  }
+  const certificates = await readFiles(terminal, cert, chain);
+  const change = {
+    ...{ ...options, maxLifetime: `${longestCertificateSeconds}s` },
+    dryRun: dryRun === undefined || dryRun === 'none' ? 'none' : 'server',
+  } as const;
+  const made = await changePool(change, terminal, (document, { now }) =>
+    answerRequest(document, id, { certificates }, now),
+  );
+  printChange(terminal, change, made);
 }
 
 function poolOf(records: readonly AuthorityRecord[], given: string | undefined): PoolDocument {
@@ -145,14 +178,22 @@ async function fromFiles(cert: string, options: Options, terminal: Terminal): Pr
     throw new CliError('USAGE', '--cert without --key', 'give the private key with --key FILE');
   if (caId === undefined)
     throw new CliError('USAGE', '--cert without --ca-id', 'give the CA a name with --ca-id ID');
-  const files = chain === undefined ? [cert] : [cert, chain];
   return {
     id: caId,
     privateKey: { name: nameOfInput(key), pem: textOf(await readInput(terminal, key)) },
-    certificates: await Promise.all(
-      files.map(async (file) => ({ name: nameOfInput(file), pem: asPem(await readInput(terminal, file)) })),
-    ),
+    certificates: await readFiles(terminal, cert, chain),
   };
+}
+
+function readFiles(
+  terminal: Terminal,
+  cert: string,
+  chain: string | undefined,
+): Promise<CaMaterial['certificates']> {
+  const files = chain === undefined ? [cert] : [cert, chain];
+  return Promise.all(
+    files.map(async (file) => ({ name: nameOfInput(file), pem: asPem(await readInput(terminal, file)) })),
+  );
 }
 
 /** A certificate may also come as bare DER, which begins with a SEQUENCE. */

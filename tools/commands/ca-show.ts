@@ -79,7 +79,7 @@ function printReport(terminal: Terminal, report: PoolReport): void {
     terminal.out(table([titles, ...rows]));
   }
   for (const each of report.authorities) {
-    if (!each.root && each.kid === null) continue;
+    if (!each.root && each.kid === null && each.warnings.length === 0) continue;
     terminal.out(`\n${mark(terminal, 'title', each.id)}\n`);
     if (each.kid !== null) terminal.out(`  Key ID        ${each.kid}\n`);
     if (each.signsFrom !== null) terminal.out(`  Signs from    ${each.signsFrom}\n`);

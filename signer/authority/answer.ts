@@ -1,0 +1,124 @@
+import { checkAuthority } from '../../spiffe/conformance.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { childrenOf, soleElement, tags } from '../../spiffe/pki/der.ts';
+import { findExtension, generalNameKind } from '../../spiffe/pki/extensions.ts';
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import { minCertificateSeconds } from '../kube/types.ts';
+import { readAuthority } from './authority.ts';
+import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { assembleAuthority, type CaMaterial } from './import.ts';
+import type { Refusal } from './transitions.ts';
+import { type Change, changesBetween } from './verbs.ts';
+
+/** By so much a CA may round up the end that was asked for, in seconds. */
+const toleranceSeconds = 3600;
+/** A CA whose clock is fast may date its certificates so far ahead. */
+const clockSkewSeconds = 300;
+
+/** What another CA has answered to the request of an authority. */
+export interface Answer {
+  /** PEM: the certificate, and those above it up to the root, in any order. */
+  readonly certificates: CaMaterial['certificates'];
+  /** The latest end that was asked for, where one was. */
+  readonly notAfter?: Seconds;
+}
+
+/**
+ * The pool with the certificate that an authority was waiting for: it is `prepared` from then on, like one that we made.
+ * The answer may come from anywhere, so it is held against the request and against all that a pool demands of a CA.
+ */
+export function answerRequest(
+  document: PoolDocument,
+  id: string,
+  answer: Answer,
+  now: Seconds,
+): Change | Refusal {
+  const record = document.authorities.find((each) => each.id === id);
+  if (record?.request === undefined || record.privateKey === undefined) {
+    const waiting = document.authorities.filter(({ request }) => request !== undefined);
+    return {
+      ok: false,
+      what: record ? `authority ${id} waits for no certificate` : `there is no authority ${id} in the pool`,
+      remedy:
+        waiting.length > 0
+          ? `name one of ${waiting.map((each) => each.id).join(', ')}`
+          : 'make a request with `kubespiffe ca csr` first',
+    };
+  }
+  const { request: _, createdAt = rfc3339(now), ...rest } = record;
+  const privateKey = { pem: record.privateKey, name: `the request of authority ${id}` };
+  const { certificates } = answer;
+  const put = assembleAuthority({ id, privateKey, certificates }, 'trusted', createdAt);
+  if (!put.ok) return refusalOf(put.problem);
+  const { certificate = '', intermediates = [] } = put.value;
+  const answered: AuthorityRecord = { ...rest, certificate, intermediates, createdAt };
+  const read = readAuthority(answered, 'the answer', document.trustDomain);
+  if (!read.ok) return refusalOf(read.problem);
+  const { signing, root, warnings } = read.authority;
+  const chain = [...read.authority.intermediates, root];
+  const refusal =
+    unaskedNames(signing, document.trustDomain) ??
+    timeRefusal(chain, answer.notAfter, now) ??
+    (signing.hasSubject ? undefined : unfit('has no subject, which every verifier of its leaves needs'));
+  if (refusal) return refusal;
+  const authorities = document.authorities.map((each) => (each === record ? answered : each));
+  const after = { ...document, sequence: document.sequence + 1, authorities };
+  const changed = changesBetween(document, after);
+  return {
+    ok: true,
+    document: after,
+    changed,
+    consequence: undefined,
+    notes: [...warnings, ...broken(signing, document)],
+  };
+}
+
+function refusalOf({ field, what, remedy }: { field: string; what: string; remedy: string }): Refusal {
+  return { ok: false, what: `${field}: ${what}`, remedy };
+}
+
+const unfit = (what: string): Refusal => ({
+  ok: false,
+  what: `the certificate of the answer ${what}`,
+  remedy: 'have the CA sign the request again, as it is, as that of a CA',
+});
+
+/** Names of a CA go into no leaf, but a certificate with names that nobody asked for was made for somebody else, too. */
+function unaskedNames(
+  { uris, dnsNames, extensions }: CertificateFacts,
+  trustDomain: string | undefined,
+): Refusal | undefined {
+  const unasked = [...uris.filter((uri) => uri !== `spiffe://${trustDomain}`), ...dnsNames];
+  const san = findExtension(extensions, 'subjectAltName');
+  const kinds = san
+    ? childrenOf(soleElement(san.value, tags.sequence, 'subjectAltName')).map(generalNameKind)
+    : [];
+  const other = kinds.find((kind) => kind !== 'URI' && kind !== 'DNS');
+  if (unasked.length === 0 && other === undefined) return undefined;
+  const what = unasked.length > 0 ? JSON.stringify(unasked[0]?.slice(0, 300)) : `a name of kind ${other}`;
+  return unfit(`carries ${what}, which was not asked for`);
+}
+
+function timeRefusal(
+  chain: readonly CertificateFacts[],
+  asked: Seconds | undefined,
+  now: Seconds,
+): Refusal | undefined {
+  const end = Math.min(...chain.map(({ notAfter }) => notAfter));
+  const begin = Math.max(...chain.map(({ notBefore }) => notBefore));
+  const [signing] = chain;
+  if (begin > now + clockSkewSeconds) return unfit(`is valid only from ${rfc3339(begin)} on, with its chain`);
+  if (end - now < minCertificateSeconds) return unfit(`ends at ${rfc3339(end)}, with its chain`);
+  if (asked !== undefined && signing && signing.notAfter > asked + toleranceSeconds) {
+    return unfit(`is valid until ${rfc3339(signing.notAfter)}, and ${rfc3339(asked)} was asked for`);
+  }
+  return undefined;
+}
+
+/** The clauses of the standard that a certificate breaks, though verifiers may accept what it signs. */
+function broken(signing: CertificateFacts, { trustDomain }: PoolDocument): string[] {
+  if (trustDomain === undefined) return [];
+  return checkAuthority(signing, trustDomain)
+    .filter(({ ok, level }) => !ok && level === 'must')
+    .map(({ clause, message }) => `the certificate of the answer does not fulfil ${clause}: ${message}`);
+}

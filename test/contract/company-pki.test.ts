@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { type PoolDocument, readPoolDocument } from '../../signer/authority/document.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
+import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { type Judges, openJudges } from '../judges/judges.ts';
+import { type Ran, run } from '../tools/run.ts';
+import { installSigner } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, createPod, requestFor } from './workloads.ts';
+
+const trustDomain = 'example.org';
+
+/** Each test goes on where the one before ended. */
+describe('a pool below other CAs, beside a running signer', () => {
+  let controlPlane: ControlPlane;
+  let signer: SignerProcess;
+  let judges: Judges;
+  const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-pki-'));
+  const file = (name: string) => join(folder, name);
+
+  const ca = (...args: string[]): Promise<Ran> =>
+    run(['ca', ...args, '--kubeconfig', controlPlane.kubeconfig]);
+  const offline = async (...args: string[]): Promise<Ran> => {
+    const ran = await run(['ca', ...args]);
+    assert.equal(ran.code, 0, ran.stderr);
+    return ran;
+  };
+  async function done(...args: string[]): Promise<Ran> {
+    const ran = await ca(...args);
+    assert.equal(ran.code, 0, ran.stderr);
+    return ran;
+  }
+
+  before(async () => {
+    [controlPlane, judges] = await Promise.all([startControlPlane(), openJudges()]);
+    const kubeconfig = await installSigner(controlPlane);
+    await done('create', '--ca-id', 'ca-1', '--trust-domain', trustDomain);
+    signer = await startSigner({ kubeconfig, flags: ['--root-propagation-delay', '3s'] });
+    await signer.ready();
+    await offline(
+      'root',
+      '--trust-domain',
+      trustDomain,
+      '--cert',
+      file('root.pem'),
+      '--key',
+      file('root.key'),
+    );
+  });
+  after(async () => {
+    await signer?.child.stop();
+    await controlPlane?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  async function pool(): Promise<PoolDocument> {
+    const path = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
+    const read = readPoolDocument(poolJsonIn((await controlPlane.request('GET', path)).body as Secret) ?? '');
+    assert.ok(read.ok);
+    return read.document;
+  }
+  const recordOf = async (id: string) => (await pool()).authorities.find((each) => each.id === id);
+
+  async function roots(): Promise<string[]> {
+    const path = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+    const { spec } = (await controlPlane.request('GET', path)).body as ClusterTrustBundle;
+    const blocks = decodePem(spec.trustBundle);
+    assert.ok(blocks.ok);
+    return blocks.value.map(({ der }) => encodePem('CERTIFICATE', der));
+  }
+
+  /** A chain for a new pod, PEM: leaf first. */
+  async function issue(): Promise<string[]> {
+    const request = await requestFor(controlPlane, await createPod(controlPlane));
+    const { certificateChain = '' } = await answerTo(controlPlane, request);
+    const blocks = decodePem(certificateChain);
+    assert.ok(blocks.ok);
+    return blocks.value.map(({ der }) => encodePem('CERTIFICATE', der));
+  }
+
+  /** OpenSSL in its strict mode, and go-spiffe. */
+  async function assertVerified(chain: readonly string[], bundle: readonly string[]): Promise<void> {
+    const [leaf = '', ...others] = chain;
+    writeFileSync(file('leaf.pem'), leaf);
+    writeFileSync(file('chain.pem'), others.join(''));
+    writeFileSync(file('bundle.pem'), bundle.join(''));
+    const untrusted = others.length > 0 ? ['-untrusted', file('chain.pem')] : [];
+    const words = ['verify', '-x509_strict', '-CAfile', file('bundle.pem'), ...untrusted, file('leaf.pem')];
+    assert.match(execFileSync('openssl', words, { encoding: 'utf8' }), /leaf\.pem: OK/);
+    const go = await judges.x509Svid({ chain: chain.join(''), bundles: { [trustDomain]: bundle.join('') } });
+    assert.deepEqual(go.errors, []);
+    assert.equal(go.facts.id, `spiffe://${trustDomain}/ns/default/sa/default`);
+  }
+
+  const issuerOf = ([leaf = '']: readonly string[]) => new X509Certificate(leaf).issuer;
+  const subjectOf = (pem = '') => new X509Certificate(pem).subject;
+
+  it('root: makes an offline root in two files, of which the key is for its owner alone', async () => {
+    assert.equal(statSync(file('root.key')).mode & 0o777, 0o600);
+    const text = execFileSync('openssl', ['x509', '-in', file('root.pem'), '-noout', '-text'], {
+      encoding: 'utf8',
+    });
+    assert.match(text, /CA:TRUE, pathlen:1/);
+    const again = await run([
+      'ca',
+      'root',
+      '--trust-domain',
+      trustDomain,
+      '--cert',
+      file('root.pem'),
+      '--key',
+      file('root.key'),
+    ]);
+    assert.equal(again.code, 1);
+    assert.match(again.stderr, /root\.key exists already/);
+  });
+
+  it('csr: makes a key in the pool, prints its request, and prints the same one until it is answered', async () => {
+    const first = await done('csr');
+    assert.match(first.stderr, /ca-2: new -> prepared, waits for its certificate/);
+    writeFileSync(file('issuing.csr'), first.stdout);
+    const words = ['req', '-in', file('issuing.csr'), '-verify', '-noout', '-text'];
+    assert.match(
+      execFileSync('openssl', words, { encoding: 'utf8' }),
+      /CA:TRUE, pathlen:0[\s\S]*URI:spiffe:\/\/example\.org/,
+    );
+    assert.equal((await done('csr')).stdout, first.stdout);
+    assert.match((await done('show')).stdout, /waits for its certificate; have the request/);
+    // It changes nothing for those who get certificates.
+    assert.match(issuerOf(await issue()), /ca-1/);
+    assert.equal((await roots()).length, 1);
+  });
+
+  it('import: refuses an answer that does not fit, and the pool stays as it is', async () => {
+    const before = await pool();
+    for (const [cert, message] of [
+      [file('root.pem'), /belongs to no certificate/],
+      [file('issuing.csr'), /holds no certificate/],
+    ] as const) {
+      const ran = await ca('import', '--request', 'ca-2', '--cert', cert);
+      assert.equal(ran.code, 1);
+      assert.match(ran.stderr, message);
+    }
+    assert.deepEqual(await pool(), before);
+  });
+
+  it('sign and import: the signed CA signs after the delay, its root is published, and leaves carry the chain', async () => {
+    const signed = await offline(
+      ...[
+        'sign',
+        file('issuing.csr'),
+        '--cert',
+        file('root.pem'),
+        '--key',
+        file('root.key'),
+        '--lifetime',
+        '4380h',
+      ],
+    );
+    writeFileSync(file('issuing.pem'), signed.stdout);
+    const imported = await done('import', '--request', 'ca-2', '--cert', file('issuing.pem'));
+    assert.match(imported.stdout, /secret\/kubespiffe-pool changed/);
+    assert.equal((await recordOf('ca-2'))?.request, undefined);
+    await done('rotate', '--wait', '--propagation-delay', '3s', '--max-lifetime', '24h');
+    const chain = await waitFor('a chain of two', async () => {
+      const issued = await issue();
+      return issued.length === 2 && issued;
+    });
+    const root = readFileSync(file('root.pem'), 'utf8');
+    const published = await roots();
+    assert.ok(published.includes(root));
+    assert.deepEqual(
+      published.map((pem) => new X509Certificate(pem)).filter((each) => !each.checkIssued(each)),
+      [],
+    );
+    await assertVerified(chain, [root]);
+    await assertVerified(chain, published);
+  });
+
+  it('the next CA below the same root signs at once', async () => {
+    await done('csr', '--name-constraints');
+    writeFileSync(file('next.csr'), (await done('csr')).stdout);
+    const signed = await offline(
+      ...[
+        'sign',
+        file('next.csr'),
+        '--cert',
+        file('root.pem'),
+        '--key',
+        file('root.key'),
+        '--name-constraints',
+      ],
+    );
+    writeFileSync(file('next.pem'), signed.stdout);
+    await done('import', '--request', 'ca-3', '--cert', file('next.pem'));
+    await done('trust', 'ca-3');
+    assert.equal((await recordOf('ca-3'))?.publishedAt, (await recordOf('ca-2'))?.publishedAt);
+    await done('activate', 'ca-3', '--propagation-delay', '3s');
+    const [intermediate] = (await recordOf('ca-3'))?.intermediates ?? [];
+    const chain = await waitFor('a certificate of the next CA', async () => {
+      const issued = await issue();
+      return issuerOf(issued) === subjectOf(intermediate) && issued;
+    });
+    await assertVerified(chain, [readFileSync(file('root.pem'), 'utf8')]);
+    const retired = await done('retire', 'ca-2');
+    assert.doesNotMatch(retired.stderr, /warning/);
+  });
+});

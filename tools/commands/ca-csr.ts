@@ -1,0 +1,108 @@
+import { type Command, Option } from 'commander';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import { prepareAuthority } from '../../signer/authority/prepare.ts';
+import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
+import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
+import { CliError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { writeNewFile } from '../new-file.ts';
+import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends ChangeOptions, CaContentOptions {
+  caId?: string;
+  keyType?: AuthorityKeyType;
+  key?: string;
+  trustDomain?: string;
+}
+
+/** `kubespiffe ca csr`: asks another CA for the certificate of the next CA, with a key that stays in the pool. */
+export function caCsr(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('csr')
+    .description(
+      'Make the request for a CA that another CA signs: an offline root, or the PKI of a company.\n\n' +
+        'Prints the request (PKCS#10, PEM). Its key is made in the pool and never leaves it. While the pool has a request\n' +
+        'without an answer, the same one is printed again. `ca import --request` takes the answer.',
+    );
+  withExamples(
+    command,
+    `
+    # Ask for the next CA, have it signed, and bring the answer in
+    kubespiffe ca csr > issuing.csr
+    kubespiffe ca sign issuing.csr --cert root.pem --key root.key > issuing.pem
+    kubespiffe ca import --request ca-2 --cert issuing.pem
+
+    # For a first pool: without a cluster, with the key in a file
+    kubespiffe ca csr --key issuing.key --trust-domain example.org > issuing.csr`,
+  );
+  return withCaContent(withChange(command), '0')
+    .option('--ca-id <id>', 'Id of the new CA. (default: the next number)')
+    .addOption(
+      new Option(
+        '--key-type <type>',
+        'Type of the key. (default: as of the active CA, or ecdsa-p256)',
+      ).choices([...authorityKeyTypes]),
+    )
+    .option('--key <file>', 'Use no cluster: write the new key to this file.')
+    .option('--trust-domain <name>', 'With --key: trust domain of the CA.')
+    .action((options: Options) =>
+      options.key === undefined
+        ? requestInPool(terminal, options)
+        : requestInFile(terminal, options, options.key),
+    );
+}
+
+const wishesOf = (options: Options) => ({
+  ...{ pathLength: 0, ...caContentOf(options) },
+  ...(options.keyType && { keyType: options.keyType }),
+});
+
+async function requestInPool(terminal: Terminal, options: Options): Promise<void> {
+  if (options.trustDomain !== undefined) {
+    throw new CliError(
+      'USAGE',
+      '--trust-domain without --key',
+      'leave it out: the pool names its trust domain',
+    );
+  }
+  const { document } = await readPool(options, terminal);
+  const open = requestsOf(document).find(({ id }) => options.caId === undefined || id === options.caId);
+  if (open) {
+    terminal.err(`authority ${open.id} has waited for its certificate since ${open.createdAt}\n`);
+    return terminal.out(open.request ?? '');
+  }
+  const change = await changePool(options, terminal, (current, { now }) =>
+    prepareAuthority(current, {
+      ...{ kind: 'X509', now, asRequest: true, ...wishesOf(options) },
+      ...(options.caId !== undefined && { id: options.caId }),
+    }),
+  );
+  const [made] = change.changed;
+  const record = change.document.authorities.find(({ id }) => id === made?.id);
+  const how = options.dryRun === 'server' ? ' (server dry run)' : '';
+  terminal.err(
+    `authority ${record?.id}: new -> prepared, waits for its certificate${how}\n` +
+      `next: have the request signed, then \`kubespiffe ca import --request ${record?.id} --cert FILE\`\n`,
+  );
+  terminal.out(record?.request ?? '');
+}
+
+function requestsOf({ authorities }: PoolDocument) {
+  return authorities.filter(({ request }) => request !== undefined);
+}
+
+async function requestInFile(terminal: Terminal, options: Options, key: string): Promise<void> {
+  const { trustDomain, caId = 'ca-1' } = options;
+  if (trustDomain === undefined) {
+    throw new CliError(
+      'USAGE',
+      '--key without --trust-domain',
+      'give the trust domain with --trust-domain NAME',
+    );
+  }
+  const { makeCaRequest } = await import('../../signer/authority/request.ts');
+  const made = await makeCaRequest({ ...wishesOf(options), trustDomain, id: caId });
+  await writeNewFile(key, made.privateKey, { isPrivate: true });
+  terminal.out(made.request);
+}

@@ -1,0 +1,55 @@
+import { type Command, Option } from 'commander';
+import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
+import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
+import { parseSeconds } from '../duration.ts';
+import { withExamples } from '../help.ts';
+import { writeNewFile } from '../new-file.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends CaContentOptions {
+  trustDomain: string;
+  cert: string;
+  key: string;
+  caId: string;
+  keyType: AuthorityKeyType;
+  lifetime: string;
+}
+
+/** `kubespiffe ca root`: a root that signs CAs and no pod, in files. */
+export function caRoot(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('root')
+    .description(
+      'Make an offline root in files: it signs the CAs of the pool, and is in no cluster.\n\n' +
+        'Uses no cluster and no network. Keep the key where nobody can copy it.',
+    );
+  withExamples(
+    command,
+    `
+    # A root for ten years
+    kubespiffe ca root --trust-domain example.org --cert root.pem --key root.key`,
+  );
+  return withCaContent(command, '1')
+    .requiredOption('--trust-domain <name>', 'Trust domain of the root.')
+    .requiredOption('--cert <file>', 'File that is made for the certificate.')
+    .requiredOption('--key <file>', 'File that is made for the private key (PKCS#8, PEM, not encrypted).')
+    .option('--ca-id <id>', 'Distinguishes this root from others; a part of its name.', 'root-1')
+    .addOption(
+      new Option('--key-type <type>', 'Type of the key.')
+        .choices([...authorityKeyTypes])
+        .default('ecdsa-p384'),
+    )
+    .option('--lifetime <duration>', 'How long the root is valid.', '87600h')
+    .action(async (options: Options) => {
+      const { trustDomain, caId: id, keyType, cert, key } = options;
+      const { createAuthority } = await import('../../signer/authority/create.ts');
+      const made = await createAuthority({
+        ...{ id, trustDomain, keyType, pathLength: 1, ...caContentOf(options) },
+        lifetimeSeconds: parseSeconds(options.lifetime, '--lifetime'),
+        now: Math.floor(terminal.now() / 1000),
+      });
+      await writeNewFile(key, made.privateKey ?? '', { isPrivate: true });
+      await writeNewFile(cert, made.certificate ?? '');
+      terminal.err(`root of ${trustDomain} made: ${cert}, key in ${key}\n`);
+    });
+}
