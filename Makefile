@@ -1,6 +1,6 @@
 # The front door: each target works on a fresh machine by itself. What it needs and how is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-federation test test-unit test-all bench lint format cluster image setup clean
+.PHONY: help demo demo-federation test test-unit test-all bench lint format cluster image images setup clean
 
 ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 export PATH := $(CURDIR)/node_modules/node-linux-$(ARCH)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
@@ -40,6 +40,9 @@ cluster: setup machine dist/kubespiffe-image.tar ## leave a real cluster running
 
 image: dist/kubespiffe-image.tar ## build the container image as an OCI archive
 
+images: setup ## build the container image for amd64 and arm64, as one OCI archive
+	@node --disable-warning=ExperimentalWarning scripts/image.ts --architecture amd64 --architecture arm64 --output dist/kubespiffe-images.tar
+
 setup: node_modules/.stamp ## install the npm packages, Node 24 among them
 
 clean: ## stop the cluster of `make cluster`, remove what was built here
@@ -56,9 +59,10 @@ dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 machine:
 	@scripts/debian-packages.sh
 
-# The shells that complete our command, Java, which reads keystores, and Python, for clients of the Workload API.
+# The shells that complete our command, Java, which reads keystores, Python, for clients of the Workload API, and an
+# emulator for the image of another architecture.
 programs:
-	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv
+	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv qemu-user
 
 servers:
 	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql

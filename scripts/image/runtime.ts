@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type DebianPackage, databaseEntries, debianPackagesOf } from './debian.ts';
 import type { Entry } from './tar.ts';
@@ -9,10 +10,29 @@ const run = promisify(execFile);
 /** The account that the image runs under where nobody chooses another. */
 export const account = { name: 'nonroot', id: 65532 };
 
-export interface Runtime {
-  readonly entries: readonly Entry[];
+/** Where the parts of a runtime are on this machine. */
+export interface RuntimeParts {
+  /** Folder of the npm package with Node. */
+  readonly node: string;
+  /** The shared libraries and the dynamic loader: the path in the image, without the leading slash, and the file here. */
+  readonly libraries: readonly { readonly path: string; readonly file: string }[];
   /** The owners of the libraries. */
   readonly packages: readonly DebianPackage[];
+}
+
+/**
+ * The parts on this machine, for its own architecture.
+ *
+ * @param node folder of the npm package with Node
+ */
+export async function nativeRuntime(node: string): Promise<RuntimeParts> {
+  const paths = await librariesOf(join(node, 'bin/node'));
+  return {
+    node,
+    // At the same paths as here, since that is where this machine's dynamic loader looks.
+    libraries: paths.map((path) => ({ path: path.slice(1), file: path })),
+    packages: await debianPackagesOf(paths),
+  };
 }
 
 /**
@@ -21,30 +41,24 @@ export interface Runtime {
  *
  * Node may be executed and not be read. Linux gives such a process no core dump, and keeps its memory from other
  * processes of the same account: both would show keys (proc(5), PR_SET_DUMPABLE).
- *
- * @param node the binary, dynamically linked against this machine's C library
  */
-export async function collectRuntime(node: string): Promise<Runtime> {
-  const libraries = await librariesOf(node);
-  const packages = await debianPackagesOf(libraries);
+export async function runtimeEntries({ node, libraries, packages }: RuntimeParts): Promise<Entry[]> {
   const { name, id } = account;
   const text = (path: string, content: string): Entry => ({
     path,
     mode: 0o644,
     content: Buffer.from(content),
   });
-  const entries: Entry[] = [
-    { path: 'usr/local/bin/node', mode: 0o711, content: await readFile(node) },
-    // At the same paths as here, since that is where this machine's dynamic loader looks.
+  return [
+    { path: 'usr/local/bin/node', mode: 0o711, content: await readFile(join(node, 'bin/node')) },
     ...(await Promise.all(
-      libraries.map(async (path) => ({ path: path.slice(1), mode: 0o755, content: await readFile(path) })),
+      libraries.map(async ({ path, file }) => ({ path, mode: 0o755, content: await readFile(file) })),
     )),
     text('etc/passwd', `root:x:0:0:root:/:/sbin/nologin\n${name}:x:${id}:${id}:${name}:/:/sbin/nologin\n`),
     text('etc/group', `root:x:0:\n${name}:x:${id}:\n`),
     { path: 'tmp', mode: 0o1777, folder: true },
     ...(await databaseEntries(packages)),
   ];
-  return { entries, packages };
 }
 
 /** Absolute paths of the libraries and of the dynamic loader, as ldd finds them. */

@@ -38,7 +38,11 @@ async function readManifest() {
   const index = await readJson<{ manifests: Descriptor[] }>(join(layout, 'index.json'));
   const [descriptor] = index.manifests;
   assert.ok(descriptor);
-  const manifest = await readJson<{ config: Descriptor; layers: Descriptor[] }>(blobPath(descriptor.digest));
+  const manifest = await readJson<{
+    config: Descriptor;
+    layers: Descriptor[];
+    annotations: Record<string, string>;
+  }>(blobPath(descriptor.digest));
   return { descriptor, manifest };
 }
 
@@ -91,6 +95,48 @@ test('the image is named, runs as nobody in particular, and starts the command',
     '--heap-growing-percent=100',
     '/app/tools/main.js',
   ]);
+});
+
+test('the image says what it is, by the annotations of OCI', async () => {
+  const { manifest } = await readManifest();
+  const { version } = await readJson<{ version: string }>(join(checkout, 'package.json'));
+  const expected = {
+    'org.opencontainers.image.title': 'kubespiffe',
+    'org.opencontainers.image.version': version,
+    'org.opencontainers.image.licenses': 'Apache-2.0',
+  };
+  assert.partialDeepStrictEqual(manifest.annotations, expected);
+  const { config } = await readJson<{ config: Record<string, unknown> }>(blobPath(manifest.config.digest));
+  assert.deepEqual(config.Labels, manifest.annotations);
+});
+
+test('the provenance statement names the image, the commit and what it was made of', async () => {
+  const { descriptor } = await readManifest();
+  const statement = await readJson<{
+    predicateType: string;
+    subject: { name: string; digest: { sha256: string } }[];
+    predicate: {
+      buildDefinition: {
+        resolvedDependencies: { name?: string; uri?: string; digest?: Record<string, string> }[];
+      };
+    };
+  }>(join(folder, 'first.provenance.json'));
+  assert.equal(statement.predicateType, 'https://slsa.dev/provenance/v1');
+  const sha256 = descriptor.digest.slice('sha256:'.length);
+  assert.deepEqual(statement.subject, [{ name: 'kubespiffe.io/kubespiffe:dev', digest: { sha256 } }]);
+  const { resolvedDependencies } = statement.predicate.buildDefinition;
+  const digestOf = (name: string) => resolvedDependencies.find((each) => each.name === name)?.digest;
+  const head = await run('git', ['rev-parse', 'HEAD'], { cwd: checkout });
+  assert.equal(digestOf('kubespiffe')?.gitCommit, head.stdout.trim());
+  const lockFile = await readFile(join(checkout, 'package-lock.json'));
+  assert.equal(digestOf('package-lock.json')?.sha256, hash('sha256', lockFile, 'hex'));
+  const { stdout } = await run('dpkg-query', ['--status', 'libc6']);
+  const [, libc = ''] = /^Version: (.+)$/m.exec(stdout) ?? [];
+  const uris = resolvedDependencies.map(({ uri = '' }) => decodeURIComponent(uri));
+  assert.ok(
+    uris.some((uri) => uri.startsWith(`pkg:deb/debian/libc6@${libc}?`)),
+    uris.join(),
+  );
 });
 
 test('the Dockerfile starts the same command in the same way', async () => {
