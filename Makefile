@@ -15,7 +15,7 @@ demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar #
 demo-federation: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## two clusters trust each other: calls, JWT-SVIDs, a new CA under calls, the end of the trust
 	@node scripts/demo-federation.ts
 
-test: setup machine programs servers kubernetes-1.37.1 coredns judges helm dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
+test: setup machine programs servers browser kubernetes-1.37.1 coredns judges helm dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
 	@node scripts/test.ts unit
 	@node scripts/test.ts cluster
 
@@ -31,6 +31,7 @@ bench: setup kubernetes-1.37.1 ## speed and memory beside the API server's own c
 lint: setup ## format, lint and types
 	@biome check .
 	@tsc --noEmit
+	@tsc --noEmit -p tools/ui/page
 
 format: setup ## put the format right
 	@biome check --write .
@@ -55,7 +56,7 @@ node_modules/.stamp: package-lock.json package.json
 dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 	@node --disable-warning=ExperimentalWarning scripts/image.ts
 
-.PHONY: machine programs servers coredns judges helm kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
+.PHONY: machine programs servers browser coredns judges helm kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
 machine:
 	@scripts/debian-packages.sh
 
@@ -66,6 +67,10 @@ programs:
 
 servers:
 	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql
+
+# Shows the web view in the tests.
+browser:
+	@scripts/debian-packages.sh chromium-headless-shell
 
 coredns: setup
 	@node scripts/coredns.ts

@@ -28,6 +28,7 @@ import { registration } from './commands/registration.ts';
 import { signer } from './commands/signer.ts';
 import { status } from './commands/status.ts';
 import { token } from './commands/token.ts';
+import { ui } from './commands/ui.ts';
 import { version } from './commands/version.ts';
 import { who } from './commands/who.ts';
 import { workloadApi } from './commands/workload-api.ts';
@@ -51,6 +52,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
     kubespiffe inspect credentials.pem`,
   );
   status(program, terminal);
+  ui(program, terminal);
   doctor(program, terminal, done);
   const migrate = program.command('migrate').description('Bring registrations from other systems.');
   migrateFromSpire(migrate, terminal, done);

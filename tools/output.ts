@@ -2,6 +2,8 @@ import { Option } from 'commander';
 import { stringify } from 'yaml';
 import type { Terminal } from './terminal.ts';
 
+export { fromNow, span } from './span.ts';
+
 /** The value of `-o`. */
 export type OutputFormat = 'json' | 'yaml';
 
@@ -39,30 +41,6 @@ const marks = { good: 32, bad: 31, doubtful: 33, title: 1 } as const;
 /** Marks a text for the eye, where there is one. */
 export function mark(terminal: Terminal, as: keyof typeof marks, text: string): string {
   return terminal.hasColor ? `\u001b[${marks[as]}m${text}\u001b[0m` : text;
-}
-
-/** A span of time as people say it, in its two largest units: `364d23h`, `59m12s`. Takes seconds. */
-export function span(seconds: number): string {
-  const units = [
-    ['d', 86_400],
-    ['h', 3_600],
-    ['m', 60],
-    ['s', 1],
-  ] as const;
-  const parts: string[] = [];
-  let rest = Math.abs(Math.round(seconds));
-  for (const [name, size] of units) {
-    const count = Math.floor(rest / size);
-    rest -= count * size;
-    if (count > 0 && parts.length < 2) parts.push(`${count}${name}`);
-    else if (parts.length > 0) break;
-  }
-  return parts.join('') || '0s';
-}
-
-/** `in 3d4h`, or `3d4h ago`. */
-export function fromNow(seconds: number, now: number): string {
-  return seconds >= now ? `in ${span(seconds - now)}` : `${span(now - seconds)} ago`;
 }
 
 /** A fingerprint as openssl and browsers write it. */

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { join, relative } from 'node:path';
+import { buildPage } from '../../tools/ui/page-files.ts';
 import type { LockedPackage } from './sbom.ts';
 import type { Entry } from './tar.ts';
 
@@ -16,6 +17,10 @@ const unused: readonly { readonly path: RegExp; readonly reason: string }[] = [
   {
     path: /^node_modules\/@kubernetes\/client-node\/dist\/gen\/(apis|models|types)\//,
     reason: 'the generated API models: signer/kube/client-node.ts loads the KubeConfig without them',
+  },
+  {
+    path: /^node_modules\/preact\/(?!LICENSE|package\.json)/,
+    reason: 'what the web view uses of it is in its app.js',
   },
   {
     path: /\/(test|tests|docs|examples|benchmarks?|\.github)\//,
@@ -63,11 +68,13 @@ export async function collectApplication(root: string): Promise<Application> {
   const entries: Entry[] = [await manifest(root), command];
   for (const folder of sourceFolders) {
     for (const path of await filesBelow(root, folder)) {
+      if (path.startsWith(`${page}/`)) continue;
       if (path.endsWith('.ts') && !path.endsWith('.d.ts')) entries.push(await stripped(root, path));
       else if (path.startsWith('tools/completion/') || path.endsWith('.proto'))
         entries.push(await plainFile(root, path));
     }
   }
+  entries.push(...(await pageEntries(root)));
   const packages = await productionPackages(root);
   for (const { folder } of packages) {
     for (const path of await filesBelow(root, folder)) {
@@ -76,6 +83,17 @@ export async function collectApplication(root: string): Promise<Application> {
     }
   }
   return { entries, packages };
+}
+
+/** The web view, built. */
+const page = 'tools/ui/page';
+
+async function pageEntries(root: string): Promise<Entry[]> {
+  const built = [...(await buildPage())].map(([name, content]) => ({
+    ...{ path: `app/${page}/${name}`, mode: 0o644, content },
+  }));
+  const plain = ['index.html', 'icon.svg'].map((name) => plainFile(root, `${page}/${name}`));
+  return [...built, ...(await Promise.all(plain))];
 }
 
 /**

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Pod } from '../../signer/kube/types.ts';
-import type { PodExplanation } from '../../tools/commands/explain-pod.ts';
+import type { PodExplanation } from '../../tools/explain/whole-pod.ts';
 import type { WhatIfReport } from '../../tools/registration/what-if.ts';
 import type { Overview } from '../../tools/view/overview.ts';
 import type { WhoReport } from '../../tools/who/report.ts';

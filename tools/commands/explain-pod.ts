@@ -1,41 +1,25 @@
 import type { Command } from 'commander';
 import type { Transport } from '../../signer/kube/transport.ts';
-import { allProfiles } from '../../signer/signers/profiles.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
-import { type SignerEvent, signerEvents } from '../cluster/events.ts';
+import { signerEvents } from '../cluster/events.ts';
 import { createListed } from '../cluster/lists.ts';
 import { requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
 import { CliError, exitCodes } from '../errors.ts';
-import { explainPod, type SignerExplanation } from '../explain/pod.ts';
-import { explainRequest, type ReadRequest, type RequestExplanation } from '../explain/requests.ts';
+import type { SignerExplanation } from '../explain/pod.ts';
+import type { ReadRequest, RequestExplanation } from '../explain/requests.ts';
 import { printSteps, printVerdict } from '../explain/steps.ts';
+import { explainWholePod, isEnabled, notServed, type PodExplanation } from '../explain/whole-pod.ts';
 import { withExamples } from '../help.ts';
-import { fromNow, mark, type OutputFormat, outputOption, printObject, span, table } from '../output.ts';
+import { mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
+import { fromNow, span } from '../span.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions, SettingsOptions {
   signer?: string;
   output?: OutputFormat;
-}
-
-/** Everything that decides about the identities of a pod. */
-export interface PodExplanation {
-  /** `namespace/name` */
-  readonly pod: string;
-  readonly uid: string;
-  readonly settings: { readonly from: string; readonly trustDomain: string };
-  readonly signers: readonly SignerExplanation[];
-  /** Volumes of the pod that ask a signer that does not decide here, and why not. */
-  readonly otherVolumes: readonly {
-    readonly volume: string;
-    readonly signer: string;
-    readonly why: string;
-  }[];
-  readonly requests: readonly RequestExplanation[];
-  readonly events: readonly SignerEvent[];
 }
 
 /** `kubespiffe explain pod`: which identities a pod gets, and why. */
@@ -89,8 +73,7 @@ async function explanationOf(
 ): Promise<PodExplanation> {
   const settings = await readSignerSettings(api, terminal, options);
   const world = createWorld(settings);
-  const isEnabled = (signer: string) => world.signers.some(({ profile }) => profile.signerName === signer);
-  if (options.signer !== undefined && !isEnabled(options.signer)) {
+  if (options.signer !== undefined && !isEnabled(world, options.signer)) {
     throw new CliError('USAGE', ...notServed(options.signer, settings.from));
   }
   const key = `${namespace}/${name}`;
@@ -108,45 +91,17 @@ async function explanationOf(
     const hint = `\`kubectl --namespace ${namespace} get pods\` lists the pods that there are`;
     throw new CliError('API_STATUS', `there is no pod ${key}`, hint);
   }
-  const explained = [...requests.store.values()].map((request) => explainRequest(request, world));
-  const { signer } = options;
-  return {
-    pod: key,
-    uid: facts.uid,
-    settings: { from: settings.from, trustDomain: settings.config.trustDomain },
-    signers: explainPod(world, key, facts, signer),
-    otherVolumes: facts.sources.flatMap(({ volume, signerName }) =>
-      isEnabled(signerName)
-        ? []
-        : [{ volume, signer: signerName, why: notServed(signerName, settings.from)[0] }],
-    ),
-    requests: explained
-      .filter((each) => each !== undefined && (signer === undefined || each.signer === signer))
-      .filter((each) => each !== undefined)
-      .sort((one, other) => one.createdAt.localeCompare(other.createdAt)),
-    events: [...events.store.values()]
-      .filter(({ pod, uid }) => pod === key && uid === facts.uid)
-      .sort((one, other) => one.at.localeCompare(other.at)),
-  };
+  return explainWholePod(world, key, facts, {
+    requests: requests.store.values(),
+    events: events.store.values(),
+    ...(options.signer !== undefined && { signer: options.signer }),
+  });
 }
 
 /** The first signer that the pod asks and that gives it nothing. */
 function blockedIn({ signers }: PodExplanation): SignerExplanation | undefined {
   const asked = signers.filter(({ volume }) => volume !== null);
   return (asked.length > 0 ? asked : signers).find(({ verdict }) => verdict.verdict !== 'issue');
-}
-
-/** Why a signer does not decide, and what to do. */
-function notServed(signer: string, settingsFrom: string): [what: string, hint: string] {
-  const profile = allProfiles.find(({ signerName }) => signerName === signer);
-  if (!profile) {
-    const known = allProfiles.map(({ signerName }) => signerName).join(', ');
-    return [`${signer} is not a signer of kubespiffe`, `the signers are ${known}`];
-  }
-  return [
-    `${signer} is not enabled in the settings of ${settingsFrom}`,
-    `set signers.${profile.name}.enabled to true`,
-  ];
 }
 
 function print(terminal: Terminal, explanation: PodExplanation, now: number): void {

@@ -2,7 +2,8 @@ import type { FederationReport } from '../federation/report.ts';
 import { type BundleView, bundlesIn } from './bundles.ts';
 import { type PoolPart, poolsIn } from './pools.ts';
 import type { ClusterRead, Part } from './read.ts';
-import { type Workload, type WorkloadState, workloadStates, workloadsOf } from './workloads.ts';
+import { type WorkloadState, workloadStates } from './workload-states.ts';
+import { type Workload, workloadsOf } from './workloads.ts';
 
 /** How many pods each signer serves, by what they have from it. */
 export interface SignerCounts {

@@ -1,6 +1,7 @@
 import { printable } from '../../spiffe/pki/text.ts';
 import { printReports } from '../federation/print-report.ts';
-import { fromNow, mark, span, table } from '../output.ts';
+import { mark, table } from '../output.ts';
+import { fromNow, span } from '../span.ts';
 import type { Terminal } from '../terminal.ts';
 import type { Overview } from './overview.ts';
 import type { PoolPart } from './pools.ts';

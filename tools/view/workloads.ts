@@ -6,19 +6,7 @@ import { certificatesIn } from '../cluster-roots.ts';
 import { explainRequest, type ReadRequest, type RequestExplanation } from '../explain/requests.ts';
 import { certificateOf, type HeldCertificate } from '../who/report.ts';
 import type { ClusterRead } from './read.ts';
-
-/**
- * What a pod has from a signer:
- *
- *   issued   a request shows its certificate.
- *   waiting  a request is open.
- *   denied   the last request was denied; kubelet does not ask again.
- *   named    it gets a name, and no request is left that shows the certificate (Kubernetes deletes them after some 15 min).
- *   tokens   it gets a name, and has no volume: only the token endpoint can give it an identity.
- *   unnamed  it asks for a certificate and gets no name.
- */
-export const workloadStates = ['waiting', 'denied', 'unnamed', 'issued', 'named', 'tokens'] as const;
-export type WorkloadState = (typeof workloadStates)[number];
+import type { WorkloadState } from './workload-states.ts';
 
 /** One pod and one signer. Times are RFC 3339. */
 export interface Workload {

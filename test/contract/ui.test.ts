@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { Browser } from 'playwright-core';
+import type { Pod } from '../../signer/kube/types.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { installRegistrations, startInstalledSigner } from './installation.ts';
+import { openPage, type RunningUi, screenshot, startBrowser, startUi } from './ui-browser.ts';
+import { answerTo, create, requestFor, signerName } from './workloads.ts';
+
+const base = join(import.meta.dirname, '../../manifests/base');
+/** UI_TEST_PODS makes it fewer while the page is being written. */
+const pods = Number(process.env.UI_TEST_PODS ?? 10_000);
+const namespaces = 20;
+/** Requests of the API server at a time. */
+const atOnce = 40;
+
+let controlPlane: ControlPlane;
+let browser: Browser;
+let ui: RunningUi;
+
+const namespaceOf = (number: number) => `team-${number % namespaces}`;
+
+function createWeb(namespace: string, name: string, source: object = {}): Promise<Pod> {
+  const podCertificate = { signerName, keyType: 'ECDSAP256', credentialBundlePath: 'svid.pem', ...source };
+  return create<Pod>(controlPlane, `/api/v1/namespaces/${namespace}/pods`, {
+    metadata: { name, namespace, labels: { app: 'web' } },
+    spec: {
+      ...{ nodeName: 'node-1', serviceAccountName: 'default', automountServiceAccountToken: false },
+      containers: [{ name: 'app', image: 'none' }],
+      volumes: [{ name: 'identity', projected: { sources: [{ podCertificate }] } }],
+    },
+  });
+}
+
+before(async () => {
+  controlPlane = await startControlPlane();
+  await installRegistrations(controlPlane);
+  await startInstalledSigner(controlPlane);
+  await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', base]);
+  for (let number = 0; number < namespaces; number += 1) {
+    await controlPlane.kubectl(['create', 'namespace', namespaceOf(number)]);
+  }
+  const numbers = Array.from({ length: pods }, (_, number) => number).values();
+  const createSome = async () => {
+    for (const number of numbers) await createWeb(namespaceOf(number), `web-${number}`);
+  };
+  await Promise.all(Array.from({ length: atOnce }, createSome));
+  await create(controlPlane, '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains', {
+    ...{ apiVersion: 'kubespiffe.io/v1alpha1', kind: 'FederatedTrustDomain', metadata: { name: 'partner' } },
+    spec: { trustDomain: 'partner.example', bundle: '{"keys":[]}' },
+  });
+  const issued = await createWeb('team-0', 'issued');
+  await answerTo(controlPlane, await requestFor(controlPlane, issued));
+  const stuck = await createWeb('team-0', 'stuck');
+  await requestFor(controlPlane, stuck, { nodeName: 'node-2' });
+  browser = await startBrowser();
+  ui = await startUi(['--kubeconfig', controlPlane.kubeconfig]);
+});
+after(async () => {
+  await ui?.stop();
+  await browser?.close();
+  await controlPlane?.stop();
+});
+
+/** The page at a path, with the secret of the URL. */
+const open = (path: string, options?: Parameters<typeof openPage>[2]) =>
+  openPage(browser, ui.url.replace('/#', `${path}#`), options);
+
+describe('kubespiffe ui', () => {
+  it('shows the installation, and leads from a request that waits to its pod', async () => {
+    const { page, wrong } = await open('/');
+    await page.getByRole('heading', { name: 'Overview' }).waitFor();
+    assert.ok(!page.url().includes('token'), 'the secret is taken out of the URL');
+    const row = page.getByRole('row', { name: /team-0\/stuck/ });
+    assert.match((await row.textContent()) ?? '', /NodeMismatch/);
+    await screenshot(page, 'ui-overview.png');
+    await row.getByRole('link').click();
+    await page.getByRole('heading', { name: 'team-0/stuck', exact: true }).waitFor();
+    await page.getByText('spiffe://example.org/ns/team-0/sa/default').first().waitFor();
+    assert.deepEqual(wrong, []);
+  });
+
+  it('finds a pod among thousands by words of its name and its SPIFFE ID', async () => {
+    const { page, wrong } = await open('/');
+    await page.getByRole('link', { name: 'Pods' }).click();
+    await page.getByText(`${pods + 2} found`).waitFor();
+    await page.keyboard.press('/');
+    await page.keyboard.type('ns/team-7/sa/default web-207');
+    await page.getByText('1 found', { exact: true }).waitFor();
+    await page.getByRole('link', { name: 'team-7/web-207' }).waitFor();
+    await page.getByRole('searchbox').fill('team-0');
+    await page.getByText(`${pods / namespaces + 2} found`).waitFor();
+    await screenshot(page, 'ui-pods.png');
+    await page.getByLabel(/^waiting/).check();
+    await page.getByText('1 found', { exact: true }).waitFor();
+    await page.getByRole('link', { name: 'team-0/stuck' }).waitFor();
+    assert.deepEqual(wrong, []);
+  });
+
+  it('shows the certificate of a pod, its root, and how its name was decided', async () => {
+    const { page, wrong } = await open('/pods/team-0/issued');
+    await page.getByRole('heading', { name: 'Certificate of the newest request' }).waitFor();
+    await page.getByRole('heading', { name: /^Root in kubespiffe\.io:spiffe:roots/ }).waitFor();
+    const text = await page.locator('main').textContent();
+    for (const part of [
+      'issued',
+      'the default of the signer',
+      'Kubelet renews it',
+      'ServiceAccount default',
+    ]) {
+      assert.ok(text?.includes(part), part);
+    }
+    await screenshot(page, 'ui-pod.png');
+    assert.deepEqual(wrong, []);
+  });
+
+  it('shows the timeline of each authority, and the peers', async () => {
+    const { page, wrong } = await open('/authorities', { colorScheme: 'dark' });
+    await page.getByRole('heading', { name: /kubespiffe\/kubespiffe-pool can sign/ }).waitFor();
+    const timeline = page.locator('.timeline').first();
+    for (const step of ['published', 'signs', 'its certificate ends']) {
+      assert.ok((await timeline.textContent())?.includes(step), step);
+    }
+    await screenshot(page, 'ui-authorities.png');
+    await page.getByRole('link', { name: 'Peers' }).click();
+    await page.getByRole('heading', { name: /partner\.example not ready/ }).waitFor();
+    assert.deepEqual(wrong, []);
+  });
+
+  it('is used with the keyboard alone: the focus follows, and every control has a name', async () => {
+    const { page } = await open('/');
+    await page.getByRole('heading', { name: 'Overview' }).waitFor();
+    await page.keyboard.press('Tab');
+    assert.equal(await page.evaluate('document.activeElement.textContent'), 'Skip to the content');
+    await page.getByRole('link', { name: 'Authorities' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Authorities' }).waitFor();
+    assert.equal(await page.evaluate('document.activeElement.id'), 'main');
+    await page.goBack();
+    await page.getByRole('heading', { name: 'Overview' }).waitFor();
+    await page.getByRole('link', { name: 'Pods' }).click();
+    await page.getByRole('searchbox').waitFor();
+    const names =
+      "[...document.querySelectorAll('input, button, a')].map((e) => e.labels?.[0]?.textContent || e.textContent)";
+    const named = await page.evaluate<string[]>(names);
+    assert.ok(named.length > 10 && named.every((name) => name.trim() !== ''), named.join());
+  });
+
+  it('fits a window of 360 pixels without scrolling sideways', async () => {
+    for (const path of ['/', '/pods', '/pods/team-0/issued', '/authorities', '/peers']) {
+      const { page } = await open(path, { width: 360 });
+      await page.locator('footer').waitFor();
+      await page.locator('main h1').waitFor();
+      assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), path);
+      await page.context().close();
+    }
+  });
+
+  it('shows text on every colour with a contrast of at least 4.5, light and dark', async () => {
+    const contrast = await readFile(join(import.meta.dirname, 'ui-contrast.js'), 'utf8');
+    for (const colorScheme of ['light', 'dark'] as const) {
+      const { page } = await open('/', { colorScheme });
+      await page.locator('footer').waitFor();
+      const least = await page.evaluate<number>(contrast);
+      assert.ok(least >= 4.5, `${colorScheme}: ${least}`);
+    }
+  });
+
+  it('gives nothing without the secret, to another host, or to another method', async () => {
+    const { port } = new URL(ui.url);
+    const secret = new URLSearchParams(new URL(ui.url).hash.slice(1)).get('token') ?? '';
+    const get = (path: string, init: RequestInit = {}) => fetch(`http://127.0.0.1:${port}${path}`, init);
+    const authorization = `Bearer ${secret}`;
+    assert.equal((await get('/api/overview')).status, 401);
+    assert.equal((await get('/api/overview', { headers: { authorization: 'Bearer x' } })).status, 401);
+    assert.equal((await get('/api/overview', { headers: { authorization }, method: 'POST' })).status, 405);
+    assert.equal((await get('/api/constructor', { headers: { authorization } })).status, 404);
+    const answered = await get('/api/overview', { headers: { authorization } });
+    assert.equal(answered.status, 200);
+    assert.doesNotMatch(await answered.text(), /PRIVATE KEY|privateKey"/);
+    assert.match(
+      (await get('/')).headers.get('content-security-policy') ?? '',
+      /^default-src 'none'; script-src 'self'/,
+    );
+    const { page } = await openPage(browser, ui.url.replace(/#.*/, ''));
+    await page.getByLabel('Token').fill('wrong');
+    await page.getByRole('button', { name: 'Open' }).click();
+    await page.getByRole('alert').getByText('the token is missing or not valid').waitFor();
+    await page.getByLabel('Token').fill(secret);
+    await page.getByRole('button', { name: 'Open' }).click();
+    await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  });
+
+  it('is refused where a name of somebody else leads to this machine', async () => {
+    const { port } = new URL(ui.url);
+    const { promise, resolve } = Promise.withResolvers<number | undefined>();
+    request({ port, host: '127.0.0.1', headers: { host: 'attacker.example' } }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    }).end();
+    assert.equal(await promise, 421);
+  });
+});

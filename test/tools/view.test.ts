@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import type { ReadRequest } from '../../tools/explain/requests.ts';
+import { foundIn } from '../../tools/ui/cluster-answers.ts';
+import { createLatest } from '../../tools/ui/latest.ts';
+import type { ClusterRead } from '../../tools/view/read.ts';
+import { workloadStates } from '../../tools/view/workload-states.ts';
+import { type Workload, workloadsOf } from '../../tools/view/workloads.ts';
+import { newRequestKey } from '../contract/workloads.ts';
+import { aRegistration, aWirePod, aWorld } from './world.ts';
+
+const id = 'spiffe://example.org/ns/shop/sa/web';
+
+/** A cluster with the pod shop/web-0, and this request of it. */
+async function aRead(
+  different: { pod?: object; request?: object; flags?: string[]; registrations?: object[] } = {},
+): Promise<ClusterRead> {
+  const { pod = aWirePod(), request, flags = [], registrations = [] } = different;
+  const world = await aWorld({ pods: [pod], workloadregistrations: registrations }, flags);
+  const wire: PodCertificateRequest = {
+    metadata: { name: 'req-1', namespace: 'shop', creationTimestamp: '2026-11-29T10:00:00Z' },
+    spec: {
+      ...{ signerName: 'kubespiffe.io/spiffe', podName: 'web-0', podUID: 'u-1', serviceAccountName: 'web' },
+      ...{ serviceAccountUID: 'sa', nodeName: 'node-1', nodeUID: 'node', maxExpirationSeconds: 86_400 },
+      stubPKCS10Request: await newRequestKey(),
+    },
+    ...request,
+  };
+  const requests: ReadRequest[] = request ? [{ wire, version: 'v1' }] : [];
+  return {
+    ...{
+      now: Date.parse('2026-11-29T10:00:30Z') / 1000,
+      world,
+      requests,
+      events: [],
+      bundles: [],
+      pools: [],
+    },
+    ...{ replicas: { ok: true, value: [] }, peers: { ok: true, value: [] } },
+  };
+}
+
+const denied = {
+  type: 'Denied',
+  ...{ status: 'True', reason: 'InvalidUnverifiedUserAnnotations', message: 'no such annotation' },
+};
+
+describe('what a pod has from a signer', () => {
+  const rows: [what: string, read: Parameters<typeof aRead>[0], expected: Partial<Workload>[]][] = [
+    ['a name whose request is no longer there', {}, [{ state: 'named', names: [id], reason: null }]],
+    [
+      'an open request that nothing prevents',
+      { request: {} },
+      [{ state: 'waiting', names: [id], reason: null }],
+    ],
+    [
+      'a denied request',
+      { request: { status: { conditions: [denied] } } },
+      [{ state: 'denied', reason: denied.reason, message: denied.message }],
+    ],
+    [
+      'no name, as nothing registers it',
+      { flags: ['--default-identity', 'none'] },
+      [{ state: 'unnamed', names: [], reason: 'NotRegistered' }],
+    ],
+    [
+      'a name by a registration',
+      { registrations: [aRegistration('web')] },
+      [{ state: 'named', registration: 'shop/web' }],
+    ],
+  ];
+  for (const [what, read, expected] of rows) {
+    it(`is ${what}`, async () => {
+      const found = workloadsOf(await aRead(read));
+      assert.equal(found.length, expected.length);
+      assert.partialDeepStrictEqual(found, expected);
+    });
+  }
+});
+
+describe('a search over workloads', () => {
+  const workload = fc.record({
+    pod: fc.constantFrom('shop/web-0', 'shop/api-0', 'bank/web-0'),
+    ...{ node: fc.constant('node-1'), serviceAccount: fc.constant('web'), signer: fc.constant('s') },
+    ...{ volume: fc.constant(null), names: fc.constant([id]), registration: fc.constant(null) },
+    ...{ state: fc.constantFrom(...workloadStates), reason: fc.constant(null), message: fc.constant(null) },
+    ...{ requestedAt: fc.constant(null), certificate: fc.constant(null) },
+  });
+
+  it('pages through all that it finds, once each, and counts them by state', () => {
+    fc.assert(
+      fc.property(
+        fc.array(workload, { maxLength: 350 }),
+        fc.constantFrom('', 'shop', 'WEB shop'),
+        (all, q) => {
+          const pages = [0, 100, 200, 300].map((from) =>
+            foundIn(all, new URLSearchParams({ q, from: `${from}` })),
+          );
+          const rows = pages.flatMap((page) => page.rows);
+          const words = q.toLowerCase().split(' ');
+          assert.deepEqual(
+            rows,
+            all.filter(({ pod, names }) => words.every((word) => `${pod} ${names} web`.includes(word))),
+          );
+          for (const state of workloadStates) {
+            assert.equal(pages[0]?.counts[state], rows.filter((row) => row.state === state).length);
+          }
+        },
+      ),
+    );
+  });
+});
+
+describe('what is shown', () => {
+  it('is read again when it is 5 s old, by one reader at a time', async () => {
+    let now = 0;
+    let reads = 0;
+    const latest = createLatest(
+      async () => ++reads,
+      () => now,
+    );
+    assert.deepEqual(await Promise.all([latest(), latest()]), [1, 1]);
+    now = 4_999;
+    assert.equal(await latest(), 1);
+    now = 5_000;
+    assert.equal(await latest(), 2);
+  });
+
+  it('is read for at most a tenth of the time', async () => {
+    let now = 0;
+    let reads = 0;
+    const latest = createLatest(
+      async () => {
+        now += 3_000;
+        return ++reads;
+      },
+      () => now,
+    );
+    await latest();
+    now = 32_999;
+    assert.equal(await latest(), 1);
+    now = 33_000;
+    assert.equal(await latest(), 2);
+  });
+
+  it('is read again at once after a failure', async () => {
+    let reads = 0;
+    const latest = createLatest(
+      async () => {
+        reads += 1;
+        if (reads === 1) throw new Error('the API server is away');
+        return reads;
+      },
+      () => 0,
+    );
+    await assert.rejects(latest());
+    assert.equal(await latest(), 2);
+  });
+});

@@ -1,0 +1,145 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { Command } from 'commander';
+import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
+import { identityViewer } from '../cluster/world.ts';
+import { endpointUrl } from '../endpoint-url.ts';
+import { CliError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import type { Terminal } from '../terminal.ts';
+import type { UiServerNeeds } from '../ui/server.ts';
+
+interface Options extends ClusterOptions, SettingsOptions {
+  port: string;
+  tokenAudience?: string;
+  credentials?: string;
+  tokenEndpoint?: string;
+  audience?: string;
+}
+
+/** `kubespiffe ui`: identities in the browser, until SIGTERM. */
+export function ui(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('ui')
+    .description(
+      'Serve a page that shows the identities of the cluster, its CAs and its peers, until SIGTERM.\n\n' +
+        'Listens on 127.0.0.1 only, reads with the rights of the kubeconfig, and changes nothing. The URL that it prints\n' +
+        'holds a secret, and nothing is shown without it. With --credentials it shows what the pod holds that it runs in.\n' +
+        'Private keys and usable tokens are never shown.',
+    );
+  withExamples(
+    command,
+    `
+    # Open the URL that it prints
+    kubespiffe ui
+
+    # In a pod: what this pod holds, with a JWT-SVID
+    kubespiffe ui --port 8090 --credentials /run/spiffe --audience https://api.example.org \\
+      --token-endpoint https://kubespiffe-tokens.kubespiffe.svc/jwt-svid
+
+    # In a pod of the cluster: admit people by a token and the right to see it
+    kubespiffe ui --port 8090 --token-audience kubespiffe-view`,
+  );
+  return withCluster(withSignerSettings(command))
+    .option('--port <number>', 'Port of 127.0.0.1; 0 takes a free one.', '0')
+    .option(
+      '--token-audience <audience>',
+      'Admit callers with a ServiceAccount token for this audience and the right to get /kubespiffe/view.',
+    )
+    .option('--credentials <folder>', 'Show this pod: the folder with its credentials.pem and roots.pem.')
+    .option('--token-endpoint <url>', 'With --credentials: where the pod gets its JWT-SVID.')
+    .option('--audience <audience>', 'With --token-endpoint: audience of the JWT-SVID.')
+    .action(async (options: Options) => {
+      if (options.credentials !== undefined) return showOwn(terminal, options.credentials, options);
+      await withApi(
+        options,
+        terminal,
+        async (api) => {
+          const { clusterAnswers } = await import('../ui/cluster-answers.ts');
+          const { reviewAdmission } = await import('../ui/admission.ts');
+          const answers = clusterAnswers(api, terminal, options);
+          const { tokenAudience } = options;
+          if (tokenAudience === undefined) {
+            // What is missing is said here, where the person is looking.
+            await answers.overview?.(new URLSearchParams());
+            return serve(terminal, options, answers);
+          }
+          await serve(
+            terminal,
+            options,
+            answers,
+            reviewAdmission(api, tokenAudience, () => performance.now()),
+          );
+        },
+        identityViewer,
+      );
+    });
+}
+
+async function showOwn(
+  terminal: Terminal,
+  folder: string,
+  { audience, tokenEndpoint, ...options }: Options,
+): Promise<void> {
+  if ((audience === undefined) !== (tokenEndpoint === undefined)) {
+    const hint = 'give both, or none';
+    throw new CliError('USAGE', '--token-endpoint and --audience belong together', hint);
+  }
+  const { openX509Source } = await import('../../workload/x509-source.ts');
+  const { createJwtSource } = await import('../../workload/jwt-source.ts');
+  const { ownAnswers } = await import('../ui/own-answers.ts');
+  await using x509 = await openX509Source(folder);
+  const endpoint =
+    tokenEndpoint === undefined
+      ? undefined
+      : endpointUrl(tokenEndpoint, 'https://kubespiffe-tokens.kubespiffe.svc/jwt-svid');
+  await using source =
+    endpoint && createJwtSource({ endpoint, credential: { source: x509 }, env: terminal.env });
+  const jwt = source && audience !== undefined ? { source, audience } : undefined;
+  await serve(terminal, options, ownAnswers({ from: folder, x509, jwt }, terminal.now));
+}
+
+/** Serves until SIGTERM or SIGINT. Without `admit`, the URL that is printed holds a secret. */
+async function serve(
+  terminal: Terminal,
+  { port }: Pick<Options, 'port'>,
+  answers: UiServerNeeds['answers'],
+  admit?: UiServerNeeds['admit'],
+): Promise<void> {
+  const { readPageFiles } = await import('../ui/page-files.ts');
+  const { secretAdmission } = await import('../ui/admission.ts');
+  const { createUiServer } = await import('../ui/server.ts');
+  const own = admit ? undefined : secretAdmission();
+  const server = createUiServer({
+    files: await readPageFiles(),
+    answers,
+    admit: admit ?? own?.admit ?? (async () => 'unknown' as const),
+  });
+  const stopping = new AbortController();
+  const stop = () => stopping.abort();
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  server.listen(portOf(port), '127.0.0.1');
+  await once(server, 'listening').catch((error: Error) => {
+    throw new CliError(
+      'USAGE',
+      `port ${port} cannot be used: ${error.message}`,
+      'choose another with --port',
+      {
+        cause: error,
+      },
+    );
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  terminal.out(own ? `${url}#token=${own.secret}\n` : `${url}\n`);
+  if (!stopping.signal.aborted) await once(stopping.signal, 'abort');
+  server.closeAllConnections();
+  server.close();
+}
+
+/** @throws CliError USAGE */
+function portOf(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (port <= 65_535) return port;
+  throw new CliError('USAGE', `--port ${text} is not a port`, 'give a number from 0 to 65535');
+}

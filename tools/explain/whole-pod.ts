@@ -1,0 +1,80 @@
+import { allProfiles } from '../../signer/signers/profiles.ts';
+import type { SignerEvent } from '../cluster/events.ts';
+import type { KnownPod } from '../cluster/pods.ts';
+import type { World } from '../cluster/world.ts';
+import { explainPod, type SignerExplanation } from './pod.ts';
+import { explainRequest, type ReadRequest, type RequestExplanation } from './requests.ts';
+
+/** Everything that decides about the identities of a pod. */
+export interface PodExplanation {
+  /** `namespace/name` */
+  readonly pod: string;
+  readonly uid: string;
+  readonly settings: { readonly from: string; readonly trustDomain: string };
+  readonly signers: readonly SignerExplanation[];
+  /** Volumes of the pod that ask a signer that does not decide here, and why not. */
+  readonly otherVolumes: readonly {
+    readonly volume: string;
+    readonly signer: string;
+    readonly why: string;
+  }[];
+  readonly requests: readonly RequestExplanation[];
+  readonly events: readonly SignerEvent[];
+}
+
+/**
+ * Everything that decides about a pod, and what became of its requests. Pure.
+ *
+ * @param key `namespace/name` @param seen requests and Events; of other pods too. @param seen.signer only this one.
+ */
+export function explainWholePod(
+  world: World,
+  key: string,
+  facts: KnownPod,
+  seen: {
+    readonly requests: Iterable<ReadRequest>;
+    readonly events: Iterable<SignerEvent>;
+    readonly signer?: string;
+  },
+): PodExplanation {
+  const { requests, events, signer } = seen;
+  const { config, from } = world.settings;
+  return {
+    pod: key,
+    uid: facts.uid,
+    settings: { from, trustDomain: config.trustDomain },
+    signers: explainPod(world, key, facts, signer),
+    otherVolumes: facts.sources.flatMap(({ volume, signerName }) =>
+      isEnabled(world, signerName)
+        ? []
+        : [{ volume, signer: signerName, why: notServed(signerName, from)[0] }],
+    ),
+    requests: [...requests]
+      .filter(({ wire }) => `${wire.metadata.namespace}/${wire.spec.podName}` === key)
+      .map((request) => explainRequest(request, world))
+      .filter((each) => each !== undefined && (signer === undefined || each.signer === signer))
+      .filter((each) => each !== undefined)
+      .sort((one, other) => one.createdAt.localeCompare(other.createdAt)),
+    events: [...events]
+      .filter(({ pod, uid }) => pod === key && uid === facts.uid)
+      .sort((one, other) => one.at.localeCompare(other.at)),
+  };
+}
+
+/** Whether a signer decides in this cluster. */
+export function isEnabled({ signers }: World, signerName: string): boolean {
+  return signers.some(({ profile }) => profile.signerName === signerName);
+}
+
+/** Why a signer does not decide, and what to do. */
+export function notServed(signer: string, settingsFrom: string): [what: string, hint: string] {
+  const profile = allProfiles.find(({ signerName }) => signerName === signer);
+  if (!profile) {
+    const known = allProfiles.map(({ signerName }) => signerName).join(', ');
+    return [`${signer} is not a signer of kubespiffe`, `the signers are ${known}`];
+  }
+  return [
+    `${signer} is not enabled in the settings of ${settingsFrom}`,
+    `set signers.${profile.name}.enabled to true`,
+  ];
+}

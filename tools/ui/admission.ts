@@ -1,0 +1,80 @@
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Transport } from '../../signer/kube/transport.ts';
+import type { Admission } from './server.ts';
+
+/** Admits those who know a secret that is made here: it is in the URL that the command prints. */
+export function secretAdmission(): { secret: string; admit: (token: string) => Promise<Admission> } {
+  const secret = randomBytes(24).toString('base64url');
+  const expected = Buffer.from(digestOf(secret));
+  return {
+    secret,
+    admit: async (token) =>
+      timingSafeEqual(Buffer.from(digestOf(token)), expected) ? 'admitted' : 'unknown',
+  };
+}
+
+/** The right that a caller needs. It stands for no path of the API server: it can be granted by a ClusterRole. */
+export const viewRight = { path: '/kubespiffe/view', verb: 'get' } as const;
+/** As long as the API server itself remembers a token. */
+const rememberedMs = 10_000;
+const mostRemembered = 1_000;
+
+interface Review {
+  status?: {
+    authenticated?: boolean;
+    audiences?: string[];
+    user?: { username?: string; uid?: string; groups?: string[]; extra?: Record<string, string[]> };
+  };
+}
+
+/**
+ * Admits those who have a token for this audience (TokenReview) and the right to view (SubjectAccessReview). A token for
+ * the API server is refused: its audience is another one, so that nobody sends one here by habit.
+ *
+ * @param now monotonic milliseconds.
+ */
+export function reviewAdmission(
+  api: Transport,
+  audience: string,
+  now: () => number,
+): (token: string) => Promise<Admission> {
+  const remembered = new Map<string, { until: number; admission: Promise<Admission> }>();
+  return (token) => {
+    const key = digestOf(token);
+    const known = remembered.get(key);
+    if (known && now() < known.until) return known.admission;
+    if (remembered.size >= mostRemembered) remembered.clear();
+    const admission = review(api, token, audience);
+    remembered.set(key, { until: now() + rememberedMs, admission });
+    admission.catch(() => remembered.delete(key));
+    return admission;
+  };
+}
+
+async function review(api: Transport, token: string, audience: string): Promise<Admission> {
+  const { status } = await post<Review>(api, 'authentication.k8s.io', 'tokenreviews', 'TokenReview', {
+    ...{ token, audiences: [audience] },
+  });
+  // An authenticator that knows no audiences leaves them out: the token is then for the API server.
+  if (status?.authenticated !== true || !status.audiences?.includes(audience)) return 'unknown';
+  const { username: user, uid, groups, extra } = status.user ?? {};
+  const access = await post<{ status?: { allowed?: boolean } }>(
+    ...([api, 'authorization.k8s.io', 'subjectaccessreviews', 'SubjectAccessReview'] as const),
+    { ...{ user, uid, groups, extra }, nonResourceAttributes: viewRight },
+  );
+  return access.status?.allowed === true ? 'admitted' : 'forbidden';
+}
+
+async function post<T>(
+  api: Transport,
+  group: string,
+  resource: string,
+  kind: string,
+  spec: object,
+): Promise<T> {
+  const path = `/apis/${group}/v1/${resource}`;
+  const body = { apiVersion: `${group}/v1`, kind, spec };
+  return (await api.request<T>({ method: 'POST', path, body, resource, retry: 'safe' })).body;
+}
+
+const digestOf = (token: string) => hash('sha256', token, 'hex');

@@ -1,0 +1,46 @@
+import type { OwnAnswer } from '../own-answers.ts';
+import { Certificate, Facts, Names, When } from './parts.tsx';
+
+/** What the pod holds that serves this page. */
+export function Own({ own: { spiffeId, source, since, chain, bundles, token } }: { own: OwnAnswer }) {
+  return (
+    <>
+      <h1>This pod</h1>
+      <Facts
+        facts={[
+          ['SPIFFE ID', <Names key="id" names={[spiffeId]} />],
+          ['Read from', source],
+          ['In use since', <When key="since" at={since} />],
+          ['Certificate ends', <When key="ends" at={chain[0]?.notAfter} />],
+        ]}
+      />
+      {chain.map((certificate, index) => (
+        <Certificate
+          key={certificate.sha256}
+          title={index === 0 ? 'X509-SVID' : `Intermediate ${index}`}
+          certificate={certificate}
+        />
+      ))}
+      {token && (
+        <section class="card">
+          <h3>JWT-SVID</h3>
+          {'error' in token ? (
+            <p class="problem">{String(token.error)}</p>
+          ) : (
+            <pre>{JSON.stringify({ header: token.header, claims: token.claims }, undefined, 2)}</pre>
+          )}
+          <p class="quiet">Its signature is left out, so that nobody can use it.</p>
+        </section>
+      )}
+      {bundles.map(({ trustDomain, roots, jwtKeys }) => (
+        <section key={trustDomain}>
+          <h2>Trusts {trustDomain}</h2>
+          {roots.map((root) => (
+            <Certificate key={root.sha256} title="Root" certificate={root} />
+          ))}
+          {jwtKeys.length > 0 && <p>JWT keys: {jwtKeys.join(', ')}</p>}
+        </section>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,36 @@
+import { X509Certificate } from 'node:crypto';
+import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
+import { decodePem } from '../../spiffe/pki/pem.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { nameText } from '../output.ts';
+
+/** What people look for in a certificate. Times are RFC 3339, numbers and hashes lower-case hex. */
+export interface CertificateView {
+  readonly subject: string;
+  /** SPIFFE IDs and DNS names. */
+  readonly names: readonly string[];
+  readonly isCa: boolean;
+  readonly keyType: string;
+  readonly serial: string;
+  readonly sha256: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+}
+
+export function certificateView(facts: CertificateFacts): CertificateView {
+  const { der, uris, dnsNames, isCa, publicKey, serialHex, sha256Hex, notBefore, notAfter } = facts;
+  return {
+    subject: nameText(new X509Certificate(der).subject),
+    names: [...uris, ...dnsNames],
+    isCa,
+    keyType: publicKey.kind === 'supported' ? publicKey.type.name : '(unknown)',
+    ...{ serial: serialHex, sha256: sha256Hex, notBefore: rfc3339(notBefore), notAfter: rfc3339(notAfter) },
+  };
+}
+
+/** The certificates of a PEM text that can be read, in its order. */
+export function certificateViews(pem: string): CertificateView[] {
+  const blocks = decodePem(pem);
+  const read = (blocks.ok ? blocks.value : []).map(({ der }) => readCertificate(der));
+  return read.flatMap((each) => (each.ok ? [certificateView(each.value)] : []));
+}
