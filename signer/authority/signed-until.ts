@@ -28,7 +28,8 @@ export function signedUntilName(pool: string): string {
   return `${pool}-signed-until`;
 }
 
-type SigningIdentity = Pick<PooledAuthority, 'kind' | 'signing'> | Pick<JwtAuthority, 'kind' | 'kid'>;
+/** What names an authority in the record. */
+export type SigningIdentity = Pick<PooledAuthority, 'kind' | 'signing'> | Pick<JwtAuthority, 'kind' | 'kid'>;
 
 /**
  * The key of an authority in the record: SHA-256 of the certificate that signs, in hex, or the `kid` of a JWT key. Ids do

@@ -1,0 +1,100 @@
+import type { Seconds } from '../../spiffe/pki/time.ts';
+import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
+import type { Transport } from '../kube/transport.ts';
+import type { ConfigMap } from '../kube/types.ts';
+import type { PoolPlace } from './pool-writer.ts';
+import { readSignedUntil, type SignedUntil, signedUntilName, writeSignedUntil } from './signed-until.ts';
+
+/** The record as it was read. */
+export interface SignedUntilRecord {
+  readonly signedUntil: SignedUntil;
+  readonly resourceVersion: string;
+}
+
+const fieldManager = 'kubespiffe';
+const labels = { 'app.kubernetes.io/managed-by': 'kubespiffe' };
+/** Writers that come between; more of them than there are replicas. */
+const mostTries = 20;
+const timeoutMs = 5_000;
+
+/** The record of a pool; undefined where there is none. @throws ApiStatusError, ApiConnectionError */
+export async function readSignedUntilRecord(
+  transport: Transport,
+  pool: PoolPlace,
+): Promise<SignedUntilRecord | undefined> {
+  try {
+    const call = { method: 'GET', path: pathOf(pool), resource: 'configmaps', timeoutMs } as const;
+    return recordIn((await transport.request<ConfigMap>(call)).body);
+  } catch (error) {
+    if (isNotFoundOfObject(error)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Changes entries of the record by compare-and-swap; where there is no record it is created.
+ *
+ * @param next the entries that are to be written, by what the record has now; none to leave it as it is. It is asked again
+ *   when somebody else wrote meanwhile.
+ * @param known the record as it was read last, which saves the read.
+ * @throws ApiStatusError, ApiConnectionError. The write may have been done then.
+ */
+export async function changeSignedUntilRecord(
+  transport: Transport,
+  pool: PoolPlace,
+  next: (signedUntil: SignedUntil) => ReadonlyMap<string, Seconds>,
+  known?: SignedUntilRecord,
+): Promise<SignedUntilRecord> {
+  let record = known;
+  for (let tries = 1; ; tries += 1) {
+    record ??= (await readSignedUntilRecord(transport, pool)) ?? (await createRecord(transport, pool));
+    const entries = next(record.signedUntil);
+    if (entries.size === 0) return record;
+    try {
+      const { body } = await transport.request<ConfigMap>({
+        method: 'PATCH',
+        path: pathOf(pool),
+        query: { fieldManager },
+        body: {
+          metadata: { resourceVersion: record.resourceVersion },
+          data: Object.fromEntries([...entries].map(([key, until]) => [key, writeSignedUntil(until)])),
+        },
+        resource: 'configmaps',
+        timeoutMs,
+      });
+      return recordIn(body);
+    } catch (error) {
+      const isChanged = error instanceof ApiStatusError && error.status === 409;
+      if ((!isChanged && !isNotFoundOfObject(error)) || tries >= mostTries) throw error;
+      record = undefined;
+    }
+  }
+}
+
+/** Without entries, so that it takes nothing from a record that somebody else has created meanwhile. */
+async function createRecord(transport: Transport, pool: PoolPlace): Promise<SignedUntilRecord> {
+  const { body } = await transport.request<ConfigMap>({
+    method: 'PATCH',
+    path: pathOf(pool),
+    query: { fieldManager, force: 'true' },
+    contentType: 'application/apply-patch+yaml',
+    body: {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: signedUntilName(pool.name), namespace: pool.namespace, labels },
+    },
+    resource: 'configmaps',
+    timeoutMs,
+  });
+  return recordIn(body);
+}
+
+function recordIn({ data, metadata: { resourceVersion } }: ConfigMap): SignedUntilRecord {
+  if (resourceVersion === undefined) throw new Error('a ConfigMap without its version would overwrite any');
+  return { signedUntil: readSignedUntil(data), resourceVersion };
+}
+
+function pathOf({ namespace, name }: PoolPlace): string {
+  const record = encodeURIComponent(signedUntilName(name));
+  return `/api/v1/namespaces/${encodeURIComponent(namespace)}/configmaps/${record}`;
+}
