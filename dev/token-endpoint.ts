@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { reserveNothing } from '../signer/authority/reservations.ts';
 import { createLimiter } from '../signer/kube/limiter.ts';
 import type { Time } from '../signer/kube/time.ts';
 import { describe, pass } from '../signer/observe/checked.ts';
@@ -47,6 +48,7 @@ export async function serveTokenEndpoint(
       const signable = authorities.signable(Math.floor(time.now() / 1000));
       return signable.ok ? signable : { ok: false, reason: 'PoolUnusable', detail: signable.problem.message };
     },
+    reserve: reserveNothing,
     ...{ trustDomain, dnsNames: ['localhost'], randomBytes, log: quiet, time },
   });
   const publication = publicationOf(authorities.current);

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { reserveNothing } from '../signer/authority/reservations.ts';
 import { ApiStatusError } from '../signer/kube/api-error.ts';
 import type { Time } from '../signer/kube/time.ts';
 import type { ApiRequest, Transport } from '../signer/kube/transport.ts';
@@ -46,7 +47,7 @@ export function createDevTokenService(needs: {
       seenLive: { get: () => true, set: () => undefined, size: 0 },
       transport: noApiServer,
     },
-    pool: authorities,
+    pool: { jwtSignable: authorities.jwtSignable, reserve: reserveNothing },
     clockFault: () => undefined,
     policy: {
       issuer,

@@ -1,3 +1,4 @@
+import { signedUntilName } from './authority/signed-until.ts';
 import type { Config } from './config/config.ts';
 import { admissionPolicyName } from './issuance/admission-policy.ts';
 import type { InformerSpec } from './kube/informer.ts';
@@ -111,6 +112,13 @@ function permissionsOf(config: Config, { profile, facts }: SignerNeeds): Permiss
       resource: 'secrets',
       ...pool,
       grantedBy: roleIn(pool.namespace, role),
+    }),
+    ...each(['get', 'create', 'patch'], {
+      group: '',
+      resource: 'configmaps',
+      namespace: pool.namespace,
+      name: signedUntilName(pool.name),
+      grantedBy: roleIn(pool.namespace, profile.role ?? 'kubespiffe-signed-until'),
     }),
     ...facts.flatMap(({ spec: { resource, ...place } }) => {
       const right = {

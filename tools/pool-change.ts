@@ -17,6 +17,7 @@ import { readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
 import { parseSeconds } from './duration.ts';
 import { CliError, poolError, poolMissing } from './errors.ts';
 import { checkedPool, withSecretName } from './pool-secret.ts';
+import { beginRecord, readProof } from './signed-until.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that bring authorities from one state to the next. */
@@ -117,7 +118,7 @@ export async function changePool(
     const couldSign = writablePool(document, facts.now).ok;
     const allowUnusable = !couldSign || options.force === true || isTaint(document, changed);
     checkedPool(changed.document, facts.now, { allowUnusable }, '');
-    await save(changed.document);
+    await save(changed.document, changed.made);
     return changed;
   });
 }
@@ -133,7 +134,7 @@ function withPool<T>(
   use: (pool: {
     document: PoolDocument;
     facts: ChangeFacts;
-    save: (document: PoolDocument) => Promise<void>;
+    save: (document: PoolDocument, made?: Change['made']) => Promise<void>;
   }) => Promise<T>,
 ): Promise<T> {
   const { namespace, name } = options;
@@ -152,9 +153,16 @@ function withPool<T>(
     );
     for (const warning of warnings) terminal.err(`warning: ${printable(warning)}\n`);
     const now = clock() ?? Math.floor(terminal.now() / 1000);
-    const save = (changed: PoolDocument) =>
-      savePool(api, options, secret, changed, options.dryRun === 'server');
-    return use({ document, facts: { now, timing, published: fingerprints }, save });
+    const { trustDomain } = document;
+    const proof = await readProof(api, terminal, options, trustDomain);
+    const isDryRun = options.dryRun === 'server';
+    const save = async (changed: PoolDocument, made: Change['made'] = []) => {
+      const record = { trustDomain, now, isNewPool: false };
+      if (!isDryRun) await beginRecord(api, terminal, options, made, record);
+      await savePool(api, options, secret, changed, isDryRun);
+    };
+    const facts = { now, timing: { ...timing, mayHaveSignedUntil: proof }, published: fingerprints };
+    return use({ document, facts, save });
   });
 }
 

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import type { PoolDocument } from '../signer/authority/document.ts';
+import type { AuthorityRecord, PoolDocument } from '../signer/authority/document.ts';
 import { lostRoots } from '../signer/authority/lost-roots.ts';
 import { signingAuthorityAt, usualRootPropagationSeconds } from '../signer/authority/may-sign.ts';
 import type { Pool } from '../signer/authority/pool.ts';
@@ -14,6 +14,7 @@ import { type ClusterOptions, savePool, serverClock, withApi } from './api.ts';
 import { describeRoots, readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
 import { CliError, poolError } from './errors.ts';
 import { colons, fromNow, type OutputFormat, outputOption, printObject } from './output.ts';
+import { beginRecord } from './signed-until.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that make a pool Secret. */
@@ -58,11 +59,14 @@ const keyPlaceholder = '<private key left out; print it with --show-private-key>
 /**
  * Creates the Secret of a new pool, or prints what would be created. Roots that are published and that the pool lacks
  * are not lost: without --start-anew nothing is written, with it the pool carries them.
+ *
+ * @param made the authorities whose keys were made for it.
  */
 export async function deliverPool(
   terminal: Terminal,
   options: NewSecretOptions,
   wanted: PoolDocument,
+  made: readonly AuthorityRecord[] = [],
 ): Promise<void> {
   const { namespace, name, dryRun } = options;
   const now = Math.floor(terminal.now() / 1000);
@@ -83,6 +87,10 @@ export async function deliverPool(
       const before = { pool: undefined, roots: published.fingerprints };
       document = dateTransitions({ ...carryRoots(wanted, lost, at), sequence }, before, at);
       pool = usablePool(document, at);
+      if (dryRun !== 'server') {
+        const record = { trustDomain: wanted.trustDomain, now: at, isNewPool: true };
+        await beginRecord(api, terminal, options, made, record);
+      }
       await savePool(api, options, undefined, document, dryRun === 'server');
     });
   }

@@ -65,6 +65,7 @@ export async function prepareAuthority(
     changed: changesBetween(document, after),
     consequence: undefined,
     notes: kind === 'X509' && !wanted.asRequest ? notesOf(document) : [],
+    made: [prepared],
   };
 }
 

@@ -94,3 +94,6 @@ export function createReservations(needs: {
     },
   };
 }
+
+/** Where there is no cluster that keeps a record, as in `kubespiffe dev`. */
+export const reserveNothing: Reservations['reserve'] = () => undefined;

@@ -2,8 +2,15 @@ import type { Seconds } from '../../spiffe/pki/time.ts';
 import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { ConfigMap } from '../kube/types.ts';
+import type { AuthorityRecord } from './document.ts';
 import type { PoolPlace } from './pool-writer.ts';
-import { readSignedUntil, type SignedUntil, signedUntilName, writeSignedUntil } from './signed-until.ts';
+import {
+  readSignedUntil,
+  type SignedUntil,
+  signedUntilKeyOf,
+  signedUntilName,
+  writeSignedUntil,
+} from './signed-until.ts';
 
 /** The record as it was read. */
 export interface SignedUntilRecord {
@@ -97,4 +104,27 @@ function recordIn({ data, metadata: { resourceVersion } }: ConfigMap): SignedUnt
 function pathOf({ namespace, name }: PoolPlace): string {
   const record = encodeURIComponent(signedUntilName(name));
   return `/api/v1/namespaces/${encodeURIComponent(namespace)}/configmaps/${record}`;
+}
+
+/**
+ * Begins the entries of authorities whose keys were just made, so that they cannot have signed anything before `now`. To be
+ * called before the pool has them.
+ *
+ * @param isNewPool whether nothing can sign with the pool yet. Otherwise a record that is missing is not created: the
+ *   signers may be of a version that keeps none.
+ * @throws ApiStatusError, ApiConnectionError
+ */
+export async function beginSignedUntil(
+  transport: Transport,
+  pool: PoolPlace,
+  made: readonly AuthorityRecord[],
+  { trustDomain, now, isNewPool }: { trustDomain: string | undefined; now: Seconds; isNewPool: boolean },
+): Promise<void> {
+  const keys = made.flatMap((each) => signedUntilKeyOf(each, trustDomain) ?? []);
+  if (keys.length === 0) return;
+  const known = await readSignedUntilRecord(transport, pool);
+  if (!known && !isNewPool) return;
+  const next = (signedUntil: SignedUntil) =>
+    new Map(keys.filter((key) => !signedUntil.has(key)).map((key) => [key, now]));
+  await changeSignedUntilRecord(transport, pool, next, known);
 }

@@ -48,6 +48,8 @@ export interface Change {
   readonly consequence: string | undefined;
   /** What else is good to know. */
   readonly notes: readonly string[];
+  /** Authorities whose keys were made for this change: nothing can be signed by them yet. */
+  readonly made?: readonly AuthorityRecord[];
 }
 
 /** What a verb makes of the authorities, before anything is dated. */

@@ -14,6 +14,7 @@ import type { JwtSignable, Signable } from './may-sign.ts';
 import type { Pool } from './pool.ts';
 import { poolJsonIn, poolSecretNamed } from './pool-secret.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
+import { createReservations, type Reservations } from './reservations.ts';
 
 /** A view that was not confirmed for so long signs nothing: a key may have been tainted meanwhile. */
 const confirmedWithinMs = 30_000;
@@ -36,6 +37,8 @@ export interface PoolView {
   signable(now: number): Signable;
   /** The key that signs JWT-SVIDs at `now`, of those that have been published for so many seconds, or why none. */
   jwtSignable(algorithm: JwtSigningAlgorithm, now: number, propagationSeconds: number): JwtSignable;
+  /** To be awaited before anything is signed: what ends at `until` is in the record of the pool then. */
+  readonly reserve: Reservations['reserve'];
   /**
    * Reads the Secret from the API server, past every cache, and takes it into the view.
    * @returns the pool that bundles may be made from. A missing Secret is a result (PoolMissing), not an error.
@@ -201,6 +204,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       const outcome = holder.jwtSignable(algorithm, now, propagationSeconds);
       return !outcome.ok || isConfirmed() ? outcome : { ok: false, problem: unconfirmed };
     },
+    reserve: createReservations({ transport, pool: { namespace, name }, time: needs.time }).reserve,
     readLive,
     confirmedAtMonotonic,
     looked,

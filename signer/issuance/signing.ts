@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { messageOf } from '../../spiffe/errors.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
@@ -34,7 +35,7 @@ export interface Signed {
 }
 
 export interface SigningNeeds {
-  readonly pool: Pick<PoolView, 'signable'>;
+  readonly pool: Pick<PoolView, 'signable' | 'reserve'>;
   /** Where a root must be visible to this replica's own watch before anything is signed under it. */
   readonly visibility: () => { readonly place: string; isVisible(root: CertificateFacts): boolean };
   /** Why the clock may not be used, or undefined. */
@@ -90,6 +91,11 @@ export function createSigning(needs: SigningNeeds) {
       jitter: needs.time.jitter(),
     });
     if (!validity) return { ok: false, reason: 'AuthorityExpiring', detail: `authority ${authority.id}` };
+    try {
+      await needs.pool.reserve(authority, validity.notAfter);
+    } catch (error) {
+      return { ok: false, reason: 'SigningNotRecorded', detail: messageOf(error) };
+    }
     const { chainPem, serialHex } = await issueLeaf({
       authority: signingAuthority,
       profile: needs.profile,
@@ -99,6 +105,10 @@ export function createSigning(needs: SigningNeeds) {
       validity,
       serial: makeSerial(needs.randomBytes),
     });
+    // The pool may have changed, or its view become too old, while this waited or the process stood still.
+    const still = mayUse();
+    if (!still.ok) return still;
+    if (still.authority.signing.sha256Hex !== authority.signing.sha256Hex) return sign(decision, request);
     const certificate = {
       ...namesOf(decision.subject),
       ...shownTerms(decision.terms),

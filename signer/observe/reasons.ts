@@ -208,6 +208,13 @@ export const outcomes = {
     'The API server rejected the answer of the signer ({}). This is a bug in kubespiffe; please report it.',
     { event: true, alarm: true },
   ),
+  SigningNotRecorded: row(
+    'wait',
+    'cluster administrator',
+    'The record of the CA pool, which says how long certificates may be valid, could not be raised ({}). The signer ' +
+      'tries again; if this lasts, check that it may get, create and patch the ConfigMap named after the pool.',
+    { event: true, passesWithinMs: 10_000 },
+  ),
   ApiUnavailable: row(
     'wait',
     'kubespiffe',

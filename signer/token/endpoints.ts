@@ -78,7 +78,7 @@ export function createEndpoints(
   const report = createTokenReporter(needs);
   const { refreshHintSeconds } = settings;
   const documents = createDocuments(needs.publication, settings);
-  const own = () => ownCertificates({ ...needs, dnsNames: settings.names });
+  const own = () => ownCertificates({ ...needs, reserve: needs.pool.reserve, dnsNames: settings.names });
 
   /** The HTTP side of one listener, with the documents that all of them serve. */
   async function createListener(

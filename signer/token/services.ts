@@ -125,6 +125,7 @@ function joinServices(
         authenticate: authenticatorFor(audiences.x509, createReviewCache({ lifetimeMs: 0, time })),
         pods: { ...common.pods, hearsOfPods: () => false },
         authority: parts.authority,
+        reserve: pool.reserve,
         roots: () => roots()?.bytes.toString(),
         profile: parts.profile,
         lifetimeSeconds: x509.lifetimeSeconds,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { reserveNothing } from '../../signer/authority/reservations.ts';
 import { podFacts } from '../../signer/identity/facts.ts';
 import { identify } from '../../signer/identity/identify.ts';
 import { createController } from '../../signer/issuance/controller.ts';
@@ -29,6 +30,8 @@ export interface PartsNeeds {
   readonly members: Pick<Membership, 'members' | 'onChange'>;
   readonly refusal: Guard['refusal'];
   readonly signable: SigningNeeds['pool']['signable'];
+  /** Nothing is recorded unless it is given. */
+  readonly reserve?: SigningNeeds['pool']['reserve'];
   readonly isPublished: () => boolean;
   readonly clockFault: () => string | undefined;
   readonly audit: (record: AuditRecord) => void;
@@ -49,7 +52,7 @@ export function createParts(needs: PartsNeeds) {
     time,
   });
   const signing = createSigning({
-    pool: { signable: needs.signable },
+    pool: { signable: needs.signable, reserve: needs.reserve ?? reserveNothing },
     visibility: () => ({ place: 'the bundle', isVisible: needs.isPublished }),
     clockFault,
     policy: { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0 },

@@ -121,6 +121,32 @@ export const rotationChecks: readonly Check[] = [
   },
 ];
 
+/** The same for the record of a pool. */
+export async function recordChecks(controlPlane: ControlPlane, pool: string): Promise<Check[]> {
+  const records = '/api/v1/namespaces/kubespiffe/configmaps';
+  const at = `${records}/${pool}-signed-until`;
+  const record = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: `${pool}-signed-until` } };
+  const data = { data: { key: '2026-01-01T00:00:00Z' } };
+  const isThere = async () => (await controlPlane.request('GET', at)).status === 200;
+  const grant = (verb: string, purpose: string, call: Check['call']): Check => ({
+    ...{ grant: `configmaps ${verb}`, purpose, call },
+  });
+  return [
+    grant('get', `read the record of ${pool}`, async (signer) => {
+      if (!(await isThere())) await create(controlPlane, records, record);
+      return signer('GET', at);
+    }),
+    grant('create', `begin the record of ${pool}`, async (signer) => {
+      await controlPlane.request('DELETE', at);
+      return signer('PATCH', `${at}?fieldManager=kubespiffe&force=true`, record, applyPatch);
+    }),
+    grant('patch', `raise the record of ${pool}`, async (signer) => {
+      if (!(await isThere())) await create(controlPlane, records, record);
+      return signer('PATCH', `${at}?${dryRun}`, data, mergePatch);
+    }),
+  ];
+}
+
 /** The same for what federation is granted besides. */
 export async function federationChecks(controlPlane: ControlPlane): Promise<Check[]> {
   const resources = `${registrations}/federatedtrustdomains`;
@@ -188,6 +214,7 @@ export async function serviceDnsChecks(controlPlane: ControlPlane): Promise<Chec
     );
   const pool = `${secrets}?fieldSelector=metadata.name=kubespiffe-service-dns-pool`;
   return [
+    ...(await recordChecks(controlPlane, 'kubespiffe-service-dns-pool')),
     { grant: 'signers sign', purpose: 'answer for kubespiffe.io/service-dns', call: answer },
     { grant: 'signers attest', purpose: 'publish roots for kubespiffe.io/service-dns', call: publish },
     { grant: 'clustertrustbundles create', purpose: 'publish these roots for the first time', call: publish },

@@ -25,6 +25,7 @@ const rbac = '/apis/rbac.authorization.k8s.io/v1';
 const rolePaths = [
   `${rbac}/clusterroles/kubespiffe-signer`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signer`,
+  `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signed-until`,
   `${rbac}/clusterroles/kubespiffe-token-endpoint`,
   `${rbac}/clusterroles/kubespiffe-roots-configmap`,
   `${rbac}/clusterroles/kubespiffe-federation`,

@@ -17,6 +17,7 @@ import {
   type Check,
   denial,
   federationChecks,
+  recordChecks,
   registrationPolicy,
   rootsConfigMap,
   rotationChecks,
@@ -41,6 +42,7 @@ const serviceDnsRolePaths = [
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-service-dns`,
 ] as const;
 
+const recordRolePath = `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signed-until`;
 const rotationRolePath = `${rbac}/namespaces/kubespiffe/roles/kubespiffe-rotation`;
 
 /** Not bound before its own test: it grants for every bundle what the others grant by name. */
@@ -62,6 +64,10 @@ before(async () => {
     { roles: rolesAt(controlPlane, rolePaths), checks: await signerChecks(controlPlane) },
     { roles: rolesAt(controlPlane, serviceDnsRolePaths), checks: await serviceDnsChecks(controlPlane) },
     { roles: rolesAt(controlPlane, [rotationRolePath]), checks: rotationChecks },
+    {
+      roles: rolesAt(controlPlane, [recordRolePath]),
+      checks: await recordChecks(controlPlane, 'kubespiffe-pool'),
+    },
   ];
 });
 after(() => controlPlane?.stop());
@@ -106,7 +112,7 @@ test('the signer checks for every right that the manifests grant it, and for no 
       [grantedBy, group, subresource ? `${resource}/${subresource}` : resource, name, verb].join(' '),
     );
   const rights: string[] = [];
-  for (const path of [...rolePaths, ...serviceDnsRolePaths, federationRolePath]) {
+  for (const path of [...rolePaths, ...serviceDnsRolePaths, recordRolePath, federationRolePath]) {
     const { kind, metadata, rules } = (await controlPlane.request('GET', path)).body as GrantingRole;
     const role = `${kind} ${metadata.name}${metadata.namespace ? ` in namespace ${metadata.namespace}` : ''}`;
     for (const { apiGroups, resources, resourceNames = [''], verbs } of rules)

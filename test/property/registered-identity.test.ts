@@ -8,6 +8,7 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { jwtSigningAt } from '../../signer/authority/may-sign.ts';
 import { type Authority, compilePool } from '../../signer/authority/pool.ts';
+import { reserveNothing } from '../../signer/authority/reservations.ts';
 import type { RegistrationPolicy } from '../../signer/identity/guard-rails.ts';
 import type { Identify } from '../../signer/identity/identify.ts';
 import { createIdentify, registrationAnnotation } from '../../signer/identity/identify-registered.ts';
@@ -70,7 +71,10 @@ function waysToAnSvid(identify: Identify, pods: ReturnType<typeof createStore<Po
   const issueToken = createTokenService({
     ...common,
     authenticate: async () => pass(caller),
-    pool: { jwtSignable: (algorithm, at, delay) => jwtSigningAt(pool, algorithm, at, delay) },
+    pool: {
+      jwtSignable: (algorithm, at, delay) => jwtSigningAt(pool, algorithm, at, delay),
+      reserve: reserveNothing,
+    },
     clockFault: () => undefined,
     policy: {
       ...{ issuer: 'https://id.example.org', lifetimeSeconds: 300, algorithm: 'ES256', rs256Audiences: [] },
@@ -87,6 +91,7 @@ function waysToAnSvid(identify: Identify, pods: ReturnType<typeof createStore<Po
     ...common,
     authenticate: async () => pass(caller),
     authority: () => ({ ok: true, authority: authority as Authority }),
+    reserve: reserveNothing,
     roots: () => 'PEM',
     profile: svidProfile,
     lifetimeSeconds: 86_400,

@@ -7,6 +7,7 @@ import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withClu
 import { CliError, poolError, poolMissing } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { checkedPool, withAllowUnusable, withSecretName } from '../pool-secret.ts';
+import { beginRecord } from '../signed-until.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions {
@@ -57,6 +58,9 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
         const document = dateTransitions(result.pool, { pool: read.document }, now);
         // Neither a pool that was broken before nor one that would be is written.
         const pool = checkedPool(document, now, options);
+        const { trustDomain } = document;
+        const made = document.authorities.filter(({ id }) => id === result.added.id);
+        await beginRecord(api, terminal, options, made, { trustDomain, now, isNewPool: false });
         await savePool(api, options, secret, document);
         const { sequence } = document;
         const kid = pool.jwt.at(-1)?.kid ?? '';

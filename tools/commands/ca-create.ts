@@ -97,7 +97,7 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     const jwtAuthorities = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
     const sequence = freshSequence(now);
     const document = { ...newPool(trustDomain, authority, ...jwtAuthorities), sequence };
-    await deliverPool(terminal, { ...options, name }, document);
+    await deliverPool(terminal, { ...options, name }, document, document.authorities);
   });
   return command;
 }

@@ -1,11 +1,18 @@
+import { messageOf } from '../../../spiffe/errors.ts';
 import { failure, type Result, success } from '../../../spiffe/pki/result.ts';
 import { rfc3339 } from '../../../spiffe/pki/time.ts';
 import type { Authority } from '../../authority/pool.ts';
+import type { PoolView } from '../../authority/view.ts';
 import { type Pause, pause as realPause, type Time } from '../../kube/time.ts';
 import type { Logger } from '../../observe/log.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
 import { readCertificateFiles } from './certificate-files.ts';
-import { type EndpointCertificate, isToBeRenewed, makeEndpointCertificate } from './endpoint-certificate.ts';
+import {
+  type EndpointCertificate,
+  endpointLifetimeSeconds,
+  isToBeRenewed,
+  makeEndpointCertificate,
+} from './endpoint-certificate.ts';
 import type { ServerCertificate } from './tls.ts';
 
 /** Where a listener gets its certificate from. */
@@ -80,6 +87,7 @@ export function ownCertificates(
     readonly authority: () =>
       | { ok: true; authority: Authority }
       | { ok: false; reason: WaitReason; detail: string };
+    readonly reserve: PoolView['reserve'];
     readonly trustDomain: string;
     readonly dnsNames: readonly string[];
     readonly log: Pick<Logger, 'info'>;
@@ -95,6 +103,11 @@ export function ownCertificates(
       const { authority } = usable;
       const now = Math.floor(needs.time.now() / 1000);
       if (current && !isToBeRenewed(current, authority, now)) return success(current);
+      try {
+        await needs.reserve(authority, now + endpointLifetimeSeconds);
+      } catch (error) {
+        return failure(explain('SigningNotRecorded', messageOf(error)));
+      }
       return success(await makeEndpointCertificate({ authority, trustDomain, dnsNames, randomBytes, now }));
     },
     ({ authorityId, notAfter }) =>

@@ -19,7 +19,8 @@ export interface EndpointCertificate {
   readonly renewAt: number;
 }
 
-const lifetimeSeconds = 24 * 3600;
+/** Of its own certificates. */
+export const endpointLifetimeSeconds = 24 * 3600;
 
 /**
  * Makes an SVID for the endpoint itself: a new P-256 key, the reserved SPIFFE ID, and the DNS names of the Service, so
@@ -39,7 +40,7 @@ export async function makeEndpointCertificate(input: {
   const key = readSubjectKey(publicKey.export({ type: 'spki', format: 'der' }));
   if (key.kind !== 'supported') throw new Error('a new P-256 key is not supported');
   const notBefore = leafNotBefore(input.now, signingAuthority.notBefore);
-  const notAfter = Math.min(notBefore + lifetimeSeconds, signingAuthority.notAfter);
+  const notAfter = Math.min(notBefore + endpointLifetimeSeconds, signingAuthority.notAfter);
   const { chainPem } = await issueLeaf({
     authority: signingAuthority,
     profile: svidProfile,

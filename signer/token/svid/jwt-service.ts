@@ -1,8 +1,10 @@
+import { messageOf } from '../../../spiffe/errors.ts';
 import type { PoolView } from '../../authority/view.ts';
 import type { TokenConfig } from '../../config/endpoints.ts';
 import { type Identify, shownTerms } from '../../identity/identify.ts';
 import type { Time } from '../../kube/time.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
+import { explain } from '../../observe/reasons.ts';
 import type { Authenticated } from '../caller/caller.ts';
 import type { Credential } from '../caller/credential.ts';
 import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
@@ -10,6 +12,7 @@ import { type AudiencePolicy, checkAllowed, checkAudiences } from './audiences.t
 import type { TokenRequest } from './exchange.ts';
 import { expiryOf, mintJwtSvid } from './mint-jwt.ts';
 import type { RequestContext } from './request-context.ts';
+import { clause } from './x509-service.ts';
 
 export interface TokenPolicy
   extends AudiencePolicy,
@@ -23,7 +26,7 @@ export interface TokenServiceNeeds {
   readonly authenticate: (credential: Credential) => Promise<Authenticated>;
   readonly identify: Identify;
   readonly pods: Parameters<typeof lookUpCaller>[1];
-  readonly pool: Pick<PoolView, 'jwtSignable'>;
+  readonly pool: Pick<PoolView, 'jwtSignable' | 'reserve'>;
   /** Why the clock may not be used, or undefined. */
   readonly clockFault: () => string | undefined;
   readonly policy: TokenPolicy;
@@ -54,6 +57,7 @@ export type TokenService = (request: TokenRequest, context: RequestContext) => P
 /** Issues JWT-SVIDs to pods that prove themselves with their ServiceAccount token or their certificate. */
 export function createTokenService(needs: TokenServiceNeeds): TokenService {
   const { policy } = needs;
+  const nowSeconds = () => Math.floor(needs.time.now() / 1000);
 
   return async (request, context) => {
     const authenticated = await needs.authenticate(request.credential);
@@ -64,7 +68,7 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     if (!audiences.ok) return audiences;
 
     const lookup = await lookUpCaller(caller, needs.pods);
-    const now = Math.floor(needs.time.now() / 1000);
+    const now = nowSeconds();
     const identity = identifyCaller(caller, lookup, needs.identify, now, request.registration);
     if (!identity.ok) return identity;
     const { spiffeId, terms } = identity.value;
@@ -91,6 +95,11 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     const signable = needs.pool.jwtSignable(algorithm, now, policy.propagationSeconds);
     if (!signable.ok) return refuse('SigningUnavailable', signable.problem.message);
     const signer = signable.authority;
+    try {
+      await needs.pool.reserve(signer, expiresAt.value);
+    } catch (error) {
+      return refuse('SigningUnavailable', clause(explain('SigningNotRecorded', messageOf(error))));
+    }
     const tokenId = needs.newId();
     const token = await mintJwtSvid({
       signer,
@@ -101,6 +110,10 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
       expiresAt: expiresAt.value,
       id: tokenId,
     });
+    // The pool may have changed, or its view become too old, while this waited or the process stood still.
+    const still = needs.pool.jwtSignable(algorithm, nowSeconds(), policy.propagationSeconds);
+    if (!still.ok) return refuse('SigningUnavailable', still.problem.message);
+    if (still.authority.kid !== signer.kid) return refuse('SigningUnavailable', 'another key signs now');
     return pass({
       kind: 'token',
       token,

@@ -1,9 +1,11 @@
 import { hash } from 'node:crypto';
+import { messageOf } from '../../../spiffe/errors.ts';
 import type { CertificateProfile } from '../../../spiffe/pki/leaf.ts';
 import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import { forbiddenDnsName } from '../../authority/authority.ts';
 import type { Authority } from '../../authority/pool.ts';
+import type { PoolView } from '../../authority/view.ts';
 import { type Identify, shownTerms } from '../../identity/identify.ts';
 import type { Time } from '../../kube/time.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
@@ -27,6 +29,7 @@ export interface X509ServiceNeeds {
   readonly authority: () =>
     | { readonly ok: true; readonly authority: Authority }
     | { readonly ok: false; readonly reason: WaitReason; readonly detail: string };
+  readonly reserve: PoolView['reserve'];
   /** The roots of the pool, PEM; undefined while there are none. */
   readonly roots: () => string | undefined;
   /** The same as that of PodCertificateRequests. */
@@ -91,6 +94,15 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     }
     const rootsPem = needs.roots();
     if (rootsPem === undefined) return refuse('SigningUnavailable', 'the pool has no root that is trusted');
+    const lifetimeSeconds = Math.min(
+      needs.lifetimeSeconds,
+      terms?.maxLifetimeSeconds ?? Number.POSITIVE_INFINITY,
+    );
+    try {
+      await needs.reserve(usable.authority, now + lifetimeSeconds);
+    } catch (error) {
+      return refuse('SigningUnavailable', clause(explain('SigningNotRecorded', messageOf(error))));
+    }
     const minted = await mintX509Svid({
       authority: usable.authority.signingAuthority,
       profile: needs.profile,
@@ -98,11 +110,17 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
       pod: podIdentityOf(caller),
       key: key.value,
       now,
-      lifetimeSeconds: Math.min(needs.lifetimeSeconds, terms?.maxLifetimeSeconds ?? Number.POSITIVE_INFINITY),
+      lifetimeSeconds,
       credentialEndsAt: caller.expiresAt,
       serial: makeSerial(needs.randomBytes),
     });
     if (!minted.ok) return minted;
+    // The pool may have changed, or its view become too old, while this waited or the process stood still.
+    const still = needs.authority();
+    if (!still.ok) return refuse('SigningUnavailable', clause(explain(still.reason, still.detail)));
+    if (still.authority.signing.sha256Hex !== usable.authority.signing.sha256Hex) {
+      return refuse('SigningUnavailable', 'another CA signs now');
+    }
     const { chainPem, notBefore, notAfter, refreshAt, serialHex } = minted.value;
     return pass({
       kind: 'x509-svid',
@@ -123,7 +141,7 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
 }
 
 /** A sentence as a part of another. */
-function clause(sentence: string): string {
+export function clause(sentence: string): string {
   return sentence.replace(/\.$/, '');
 }
 

@@ -7,6 +7,7 @@ import { createAuthority } from '../../../signer/authority/create.ts';
 import { newPool } from '../../../signer/authority/document.ts';
 import { signingAuthorityAt } from '../../../signer/authority/may-sign.ts';
 import { type Authority, compilePool } from '../../../signer/authority/pool.ts';
+import { reserveNothing } from '../../../signer/authority/reservations.ts';
 import { readCertificateFiles } from '../../../signer/token/http/certificate-files.ts';
 import { filedCertificates, ownCertificates } from '../../../signer/token/http/certificate-source.ts';
 import { isToBeRenewed, makeEndpointCertificate } from '../../../signer/token/http/endpoint-certificate.ts';
@@ -105,6 +106,7 @@ describe('the source of those certificates', () => {
     const source = ownCertificates({
       authority: () =>
         authority ? { ok: true, authority } : { ok: false, reason: 'PoolUnusable', detail: 'no CA' },
+      reserve: reserveNothing,
       trustDomain,
       dnsNames,
       log: { info: () => undefined },

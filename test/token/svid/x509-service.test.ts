@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import type { Authority } from '../../../signer/authority/pool.ts';
+import { reserveNothing } from '../../../signer/authority/reservations.ts';
 import { identify } from '../../../signer/identity/identify.ts';
 import { createStore } from '../../../signer/kube/store.ts';
 import { pass, refuse } from '../../../signer/observe/checked.ts';
@@ -54,10 +55,12 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
       ok: true,
       authority: {
         id: 'ca-1',
+        signing: { sha256Hex: 'ca-1' },
         signingAuthority: authorityOf(ca),
         dnsConstraints: [] as never,
       } as unknown as Authority,
     }),
+    reserve: reserveNothing,
     roots: () => ca.pem,
     profile: svidProfile,
     identify: (pod) => identify(pod, { trustDomain: 'example.org' }),
@@ -97,6 +100,7 @@ describe('the service for certificates', () => {
   it('signs no DNS name that the name constraints of the CA do not permit', async () => {
     const authority = {
       id: 'ca-1',
+      signing: { sha256Hex: 'ca-1' },
       signingAuthority: authorityOf(ca),
       dnsConstraints: [{ permitted: ['svc'], excluded: [] }],
     } as unknown as Authority;

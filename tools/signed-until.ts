@@ -1,0 +1,53 @@
+import type { AuthorityRecord } from '../signer/authority/document.ts';
+import type { PoolPlace } from '../signer/authority/pool-writer.ts';
+import {
+  type MayHaveSignedUntil,
+  mayHaveSignedUntil,
+  readSignedUntil,
+  signedUntilName,
+} from '../signer/authority/signed-until.ts';
+import { beginSignedUntil, readSignedUntilRecord } from '../signer/authority/signed-until-record.ts';
+import { ApiStatusError } from '../signer/kube/api-error.ts';
+import type { Transport } from '../signer/kube/transport.ts';
+import { printable } from '../spiffe/pki/text.ts';
+import type { Terminal } from './terminal.ts';
+
+/** What the record of a pool proves. Without the right to read it nothing is proved, and a warning is printed. */
+export async function readProof(
+  api: Transport,
+  terminal: Terminal,
+  pool: PoolPlace,
+  trustDomain: string | undefined,
+): Promise<MayHaveSignedUntil> {
+  try {
+    const record = await readSignedUntilRecord(api, pool);
+    return mayHaveSignedUntil(record?.signedUntil ?? readSignedUntil(undefined), trustDomain);
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    const what = `the record ${pool.namespace}/${signedUntilName(pool.name)} cannot be read`;
+    terminal.err(`warning: ${what}, so the longest lifetimes are assumed: ${printable(error.message)}\n`);
+    return () => undefined;
+  }
+}
+
+/** Records that authorities which were just made have signed nothing. Without the right to do that a warning is printed. */
+export async function beginRecord(
+  api: Transport,
+  terminal: Terminal,
+  pool: PoolPlace,
+  made: readonly AuthorityRecord[],
+  facts: Parameters<typeof beginSignedUntil>[3],
+): Promise<void> {
+  try {
+    await beginSignedUntil(api, pool, made, facts);
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    const what = `the record ${pool.namespace}/${signedUntilName(pool.name)} cannot be written`;
+    const so = 'so the new authority counts as if it had signed for the longest lifetimes before';
+    terminal.err(`warning: ${what}, ${so}: ${printable(error.message)}\n`);
+  }
+}
+
+function isForbidden(error: unknown): error is ApiStatusError {
+  return error instanceof ApiStatusError && error.status === 403;
+}
