@@ -3,7 +3,13 @@ import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { readPoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
-import type { ClusterTrustBundle, PodCertificateRequest, Secret } from '../../signer/kube/types.ts';
+import { readSignedUntil, signedUntilStepSeconds } from '../../signer/authority/signed-until.ts';
+import type {
+  ClusterTrustBundle,
+  ConfigMap,
+  PodCertificateRequest,
+  Secret,
+} from '../../signer/kube/types.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -105,6 +111,37 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
       const signed = (await Promise.all(counts)).reduce((sum, count) => sum + count);
       assert.ok(signed > 0, `${authority}: ${signed}`);
     }
+  });
+
+  it('the record covers every certificate, and costs no call for each', async () => {
+    const at = '/api/v1/namespaces/kubespiffe/configmaps/kubespiffe-pool-signed-until';
+    const signedUntil = readSignedUntil(((await controlPlane.request('GET', at)).body as ConfigMap).data);
+    const requests = '/apis/certificates.k8s.io/v1/podcertificaterequests';
+    const { items } = (await controlPlane.request('GET', requests)).body as {
+      items: PodCertificateRequest[];
+    };
+    const roots = await rootsIn('roots');
+    for (const { status } of items) {
+      const leaf = new X509Certificate(status?.certificateChain ?? '');
+      const issuer = roots.find((root) => leaf.checkIssued(root) && leaf.verify(root.publicKey));
+      const key = issuer?.fingerprint256.replaceAll(':', '').toLowerCase() ?? '';
+      const ends = leaf.validToDate.getTime() / 1000;
+      const until = signedUntil.get(key) ?? 0;
+      assert.ok(
+        until >= ends && until < ends + 2 * signedUntilStepSeconds,
+        `${until}, and one ends at ${ends}`,
+      );
+    }
+    const calls = await Promise.all(
+      signers.flatMap((signer) =>
+        ['GET', 'PATCH'].map((verb) =>
+          signer.metric('kubespiffe_api_requests_total', { verb, resource: 'configmaps' }),
+        ),
+      ),
+    );
+    const count = calls.reduce((sum, each) => sum + each, 0);
+    assert.ok(items.length > 10, `${items.length} certificates`);
+    assert.ok(count > 0 && count <= 12, `${count} calls for ${items.length} certificates`);
   });
 
   it('status: the timeline of each authority, and the next step', async () => {
