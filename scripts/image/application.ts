@@ -109,6 +109,7 @@ const command: Entry = {
 interface LockEntry {
   readonly version: string;
   readonly integrity?: string;
+  readonly license?: string;
   readonly dependencies?: Readonly<Record<string, string>>;
 }
 
@@ -128,11 +129,12 @@ async function productionPackages(root: string): Promise<(LockedPackage & { fold
       open.push(place);
     }
   }
-  return [...found].sort().map(([folder, { version, integrity = '' }]) => ({
+  return [...found].sort().map(([folder, { version, integrity = '', license = '' }]) => ({
     folder,
     name: folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length),
     version,
     integrity,
+    license,
   }));
 }
 

@@ -8,6 +8,8 @@ export interface LockedPackage {
   readonly version: string;
   /** Subresource integrity, such as `sha512-…`. */
   readonly integrity: string;
+  /** SPDX: one licence, or an expression. */
+  readonly license: string;
 }
 
 /**
@@ -58,7 +60,7 @@ function nodeComponent({ version, binary }: { version: string; binary: Uint8Arra
   };
 }
 
-function npmComponent({ name, version, integrity }: LockedPackage) {
+function npmComponent({ name, version, integrity, license }: LockedPackage) {
   const [algorithm = '', digest = ''] = integrity.split('-');
   const [, scope, rest] = /^(?:@([^/]+)\/)?(.+)$/.exec(name) ?? [];
   const path = scope === undefined ? rest : `%40${scope}/${rest}`;
@@ -68,6 +70,7 @@ function npmComponent({ name, version, integrity }: LockedPackage) {
     name,
     version,
     purl: `pkg:npm/${path}@${version}`,
+    licenses: [license.includes(' ') ? { expression: license } : { license: { id: license } }],
     hashes: [
       { alg: algorithm.replace('sha', 'SHA-'), content: Buffer.from(digest, 'base64').toString('hex') },
     ],

@@ -181,7 +181,33 @@ interface Component {
   version: string;
   purl: string;
   hashes?: { content: string }[];
+  licenses?: { license?: { id: string }; expression?: string }[];
 }
+
+/** Licences under which the code of others may be shipped with ours. */
+const licences = [
+  '0BSD',
+  'Apache-2.0',
+  'BSD-2-Clause',
+  'BSD-3-Clause',
+  'BlueOak-1.0.0',
+  'ISC',
+  'MIT',
+  'PSF-2.0',
+];
+
+test('every npm package of the image has a licence that allows to ship it, by the bill of materials', async () => {
+  const { components } = await readJson<{ components: Component[] }>(join(rootfs, 'app/sbom.cdx.json'));
+  const packages = components.filter(({ purl }) => purl.startsWith('pkg:npm/'));
+  assert.ok(packages.length > 50, `${packages.length}`);
+  const others = packages.filter(
+    (each) => !each.licenses?.every(({ license }) => licences.includes(license?.id ?? '')),
+  );
+  assert.deepEqual(
+    others.map(({ name, licenses }) => [name, licenses]),
+    [],
+  );
+});
 
 test('the bill of materials names Node, the C and C++ libraries and every npm package of the image', async () => {
   const { components } = await readJson<{ components: Component[] }>(join(rootfs, 'app/sbom.cdx.json'));
