@@ -14,6 +14,7 @@ import { caShow } from './commands/ca-show.ts';
 import { caSign } from './commands/ca-sign.ts';
 import { caStatus } from './commands/ca-status.ts';
 import { caVerbs } from './commands/ca-verbs.ts';
+import { caVerifyPreview } from './commands/ca-verify-preview.ts';
 import { caWho } from './commands/ca-who.ts';
 import { completion } from './commands/completion.ts';
 import { dev } from './commands/dev.ts';
@@ -69,6 +70,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   caPrepare(ca, terminal);
   caVerbs(ca, terminal);
   caRotate(ca, terminal);
+  caVerifyPreview(ca, terminal);
   caWho(ca, terminal);
   const bundle = program.command('bundle').description('Show, fetch and verify what SVIDs are verified by.');
   bundleShow(bundle, terminal);

@@ -4,7 +4,7 @@ import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import { type ClusterTrustBundle, certificatesVersions } from '../signer/kube/types.ts';
 import { bundleName, markIn, toObservedBundle } from '../signer/trust/bundle.ts';
-import { bundleLabels } from '../signer/trust/labels.ts';
+import { bundleLabels, type Canarying } from '../signer/trust/labels.ts';
 import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
 import { decodePem } from '../spiffe/pki/pem.ts';
 import { nameText } from './output.ts';
@@ -29,18 +29,19 @@ export function withBundleSuffix(command: Command): Command {
 }
 
 /**
- * Reads the live ClusterTrustBundle of our signer. It is found by its name, which only the signer may write: labels can be
+ * Reads the live ClusterTrustBundle of our signer, or the one for previews. It is found by its name, which only the signer may write: labels can be
  * on any bundle, and a root from there must not get into a pool.
  */
 export async function readClusterRoots(
   api: Transport,
   trustDomain: string | undefined,
   suffix: string,
+  canarying: Canarying = 'live',
 ): Promise<ClusterRoots> {
   // The one signer with a pool of no trust domain is service-dns.
   const signerName = trustDomain === undefined ? 'kubespiffe.io/service-dns' : 'kubespiffe.io/spiffe';
-  const name = bundleName(signerName, suffix);
-  const labelSelector = Object.entries(bundleLabels(trustDomain))
+  const name = bundleName(signerName, suffix, canarying);
+  const labelSelector = Object.entries(bundleLabels(trustDomain, canarying))
     .map(([key, value]) => `${key}=${value}`)
     .join(',');
   try {

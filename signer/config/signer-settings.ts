@@ -1,7 +1,7 @@
 import type { Setting } from './setting.ts';
 import { boolean, bundleSuffix, choice, decimal, duration, namespacedName, objectName } from './values.ts';
 
-/** The settings that say when authorities are replaced. A signer without JWT keys does not have the last one. */
+/** The settings that say when authorities are replaced. */
 export const rotationSettings = {
   rotation: {
     section: 'Authorities',
@@ -153,6 +153,9 @@ export interface SignerSection {
   readonly different?: Readonly<Partial<Record<SignerSettingKey, Partial<Setting<unknown>>>>>;
 }
 
+/** What a pool of no trust domain does not have: JWT keys, and the test of its preview bundle. */
+const ofTrustDomains: ReadonlySet<RotationSettingKey> = new Set(['jwtKeyActivateAfter', 'caPreviewVerified']);
+
 /** The signers, by the last part of their signer name. */
 export const signerSections = {
   spiffe: {
@@ -170,9 +173,7 @@ export const signerSections = {
         'rootPropagationDelay',
         'refreshFraction',
       ] as const),
-      ...(Object.keys(rotationSettings) as RotationSettingKey[]).filter(
-        (key) => key !== 'jwtKeyActivateAfter',
-      ),
+      ...(Object.keys(rotationSettings) as RotationSettingKey[]).filter((key) => !ofTrustDomains.has(key)),
     ],
     different: {
       enabled: { default: 'false' },

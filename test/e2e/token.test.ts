@@ -222,6 +222,37 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.doesNotMatch(output, /eyJ/);
     });
 
+    it('a CA in preview is verified by a pod with the preview bundle, and one that is not can be taken back', async () => {
+      const { kubespiffe, controlPlane } = installation;
+      await controlPlane.kubectl([
+        ...['create', 'rolebinding', 'preview-verifiers', '--namespace', 'kubespiffe'],
+        ...['--role', 'kubespiffe-preview-verifier', '--serviceaccount', 'kubespiffe:operator'],
+      ]);
+      const created = async () => (await storedPool()).authorities.find(({ id }) => id === 'next');
+      await kubespiffe('ca', 'prepare', '--ca-id', 'next');
+      await assert.rejects(
+        kubespiffe('ca', 'verify-preview', 'next'),
+        /next is prepared, and not in preview/,
+      );
+      await kubespiffe('ca', 'preview', 'next');
+      const failing = ['--image', 'kubespiffe.io/none:dev', '--timeout', '5s'];
+      await assert.rejects(
+        kubespiffe('ca', 'verify-preview', 'next', ...failing),
+        /no pod verified the test/,
+      );
+      assert.equal((await created())?.verifiedAt, undefined);
+
+      const verified = await kubespiffe('ca', 'verify-preview', 'next');
+      assert.match(verified, /authority next: a pod with the preview bundle verifies its certificates/);
+      assert.ok((await created())?.verifiedAt);
+      const selector = 'app.kubernetes.io/component=preview-verification';
+      const jobs = `/apis/batch/v1/namespaces/kubespiffe/jobs?labelSelector=${selector}`;
+      const { items } = (await controlPlane.request('GET', jobs)).body as { items: { status: object }[] };
+      assert.deepEqual(items.map(({ status }) => 'succeeded' in status).sort(), [false, true]);
+      await kubespiffe('ca', 'remove', 'next');
+      assert.equal(await created(), undefined);
+    });
+
     it('while the CA is tainted the Service still leads to both replicas, and a pod gets its token and the bundle', async () => {
       const { controlPlane, node } = installation;
       const pool = await storedPool();

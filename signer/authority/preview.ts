@@ -1,0 +1,81 @@
+import { generateKeyPair } from 'node:crypto';
+import { promisify } from 'node:util';
+import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { readSubjectKey } from '../../spiffe/pki/spki.ts';
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import { svidProfile } from '../../spiffe/svid-profile.ts';
+import { readAuthority } from './authority.ts';
+import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { issueLeaf, leafNotBefore } from './issue-leaf.ts';
+import type { Refusal } from './transitions.ts';
+import type { Change } from './verbs.ts';
+
+const generate = promisify(generateKeyPair);
+
+/** How long a test certificate is valid, in seconds from now: enough for a pod to start and to get the bundle. */
+export const testCertificateSeconds = 900;
+/** Below a path that no registration may use. */
+const testPath = '/kubespiffe/preview-test';
+
+/**
+ * A certificate of an authority in preview, with an ID that no workload has. Its key is thrown away, so it proves nothing but
+ * that the preview bundle verifies what the authority signs.
+ *
+ * @returns PEM, the leaf first, without the root.
+ */
+export async function testCertificate(
+  document: PoolDocument,
+  id: string,
+  now: Seconds,
+  randomBytes: (count: number) => Uint8Array,
+): Promise<{ ok: true; chainPem: string; rootSha256: string; trustDomain: string } | Refusal> {
+  const record = inPreview(document, id);
+  if ('ok' in record) return record;
+  const { trustDomain } = document;
+  if (trustDomain === undefined) {
+    return refuse('the pool is of no trust domain', 'try the preview bundle of service-dns by hand');
+  }
+  const read = readAuthority(record, `authority ${id}`, trustDomain);
+  if (!read.ok) return refuse(read.problem.message, 'correct it first');
+  const { signingAuthority, root } = read.authority;
+  if (!signingAuthority) return refuse(`authority ${id} has no private key in the pool`, 'use one that has');
+  const { publicKey } = await generate('ec', { namedCurve: 'P-256' });
+  const key = readSubjectKey(publicKey.export({ format: 'der', type: 'spki' }));
+  if (key.kind !== 'supported') throw new Error('a P-256 key is not supported');
+  const { chainPem } = await issueLeaf({
+    authority: signingAuthority,
+    profile: svidProfile,
+    subject: { uris: [`spiffe://${trustDomain}${testPath}`], dnsNames: [] },
+    key,
+    validity: {
+      notBefore: leafNotBefore(now, signingAuthority.notBefore),
+      notAfter: Math.min(now + testCertificateSeconds, signingAuthority.notAfter),
+    },
+    serial: makeSerial(randomBytes),
+  });
+  return { ok: true, chainPem, rootSha256: root.sha256Hex, trustDomain };
+}
+
+/** The pool that says that a pod has verified a certificate of an authority by the preview bundle. */
+export function markVerified(document: PoolDocument, id: string, now: Seconds): Change | Refusal {
+  const record = inPreview(document, id);
+  if ('ok' in record) return record;
+  const authorities = document.authorities.map((each) =>
+    each === record ? { ...each, verifiedAt: rfc3339(now) } : each,
+  );
+  const after = { ...document, sequence: document.sequence + 1, authorities };
+  return { ok: true, document: after, changed: [], consequence: undefined, notes: [] };
+}
+
+function inPreview({ authorities }: PoolDocument, id: string): AuthorityRecord | Refusal {
+  const record = authorities.find((each) => each.id === id);
+  if (record?.state === 'preview') return record;
+  const remedy = `bring it there with \`kubespiffe ca preview ${id}\``;
+  return record
+    ? refuse(`authority ${id} is ${record.state}, and not in preview`, remedy)
+    : refuse(`there is no authority ${id} in the pool`, '`kubespiffe ca status` lists them');
+}
+
+function refuse(what: string, remedy: string): Refusal {
+  return { ok: false, what, remedy };
+}

@@ -1,0 +1,151 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Command, Option } from 'commander';
+import { markVerified, testCertificate, testCertificateSeconds } from '../../signer/authority/preview.ts';
+import type { Transport } from '../../signer/kube/transport.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { withApi } from '../api.ts';
+import { get } from '../cluster/get.ts';
+import { readClusterRoots } from '../cluster-roots.ts';
+import { parseSeconds } from '../duration.ts';
+import { CliError } from '../errors.ts';
+import { withExamples } from '../help.ts';
+import { type OutputFormat, outputOption, printObject } from '../output.ts';
+import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
+import { previewJob } from '../preview-job.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface Options extends ChangeOptions {
+  signerDeployment: string;
+  image?: string;
+  timeout: string;
+  output?: OutputFormat;
+}
+
+interface Job {
+  metadata: { name: string };
+  status?: { conditions?: { type: string; status: string; message?: string }[] };
+}
+
+/** `kubespiffe ca verify-preview`: whether a pod with the preview bundle verifies what the next CA signs. */
+export function caVerifyPreview(parent: Command, terminal: Terminal): Command {
+  const command = parent
+    .command('verify-preview')
+    .description(
+      'Let a pod verify a test certificate of a CA that is in preview.\n\n' +
+        'Signs a certificate that is valid for 15 minutes and whose key nobody has, and starts a Job that projects the\n' +
+        'preview bundle and verifies it. The result is recorded in the pool. With the setting caPreviewVerified a rotation\n' +
+        'goes on only then.',
+    )
+    .argument('<authority>', 'Id of the CA, as `kubespiffe ca status` shows it.');
+  withExamples(
+    command,
+    `
+    # The next CA, before everybody gets its root
+    kubespiffe ca preview ca-2
+    kubespiffe ca verify-preview ca-2
+    kubespiffe ca trust ca-2
+
+    # Only the manifest of the Job
+    kubespiffe ca verify-preview ca-2 -o yaml`,
+  );
+  return withChange(command)
+    .addOption(
+      new Option(
+        '--signer-deployment <namespace/name>',
+        'Deployment of the signer, whose image the Job has.',
+      ).default('kubespiffe/kubespiffe-signer'),
+    )
+    .option('--image <image>', 'Image with this command for the Job. (default: that of the signer)')
+    .option('--timeout <duration>', 'How long to wait for the pod.', '10m')
+    .addOption(outputOption())
+    .action((authority: string, options: Options) => verify(terminal, options, authority));
+}
+
+async function verify(terminal: Terminal, options: Options, authority: string): Promise<void> {
+  const timeoutSeconds = Math.min(parseSeconds(options.timeout, '--timeout'), testCertificateSeconds);
+  const { document, facts } = await readPool(options, terminal);
+  const test = await testCertificate(document, authority, facts.now, randomBytes);
+  if (!test.ok) throw new CliError('POOL_INVALID', test.what, test.remedy);
+  await withApi(
+    options,
+    terminal,
+    async (api) => {
+      const job = previewJob({
+        namespace: options.namespace,
+        ...(await imageOf(api, options)),
+        trustDomain: test.trustDomain,
+        chain: test.chainPem,
+        timeoutSeconds,
+      });
+      if (options.output) return printObject(terminal, options.output, job);
+      await inPreviewBundle(api, test, options.bundleSuffix);
+      const isDry = options.dryRun === 'server';
+      const { name } = (await createJob(api, job, isDry)).metadata;
+      if (isDry) return terminal.out(`job ${name} would be created (server dry run)\n`);
+      terminal.err(`waiting for job ${name} in namespace ${options.namespace}\n`);
+      await finished(api, options.namespace, name, timeoutSeconds);
+    },
+    'Role kubespiffe-preview-verifier',
+  );
+  if (options.output || options.dryRun === 'server') return;
+  await changePool(options, terminal, (pool, { now }) => markVerified(pool, authority, now));
+  terminal.out(`authority ${authority}: a pod with the preview bundle verifies its certificates\n`);
+}
+
+/** The pod would wait for it too, but without a word. */
+async function inPreviewBundle(
+  api: Transport,
+  { rootSha256, trustDomain }: { readonly rootSha256: string; readonly trustDomain: string },
+  suffix: string,
+): Promise<void> {
+  for (let tries = 0; tries < 30; tries += 1) {
+    const { fingerprints } = await readClusterRoots(api, trustDomain, suffix, 'preview');
+    if (!fingerprints || fingerprints.has(rootSha256)) return;
+    await pause(1_000);
+  }
+  const what = 'the root is not in the preview bundle';
+  throw new CliError('BUNDLE_INVALID', what, 'check that the signer is ready; it publishes the bundle');
+}
+
+interface Deployment {
+  spec: { template: { spec: { containers: { name: string; image: string; imagePullPolicy?: string }[] } } };
+}
+
+async function imageOf(
+  api: Transport,
+  { signerDeployment, image }: Options,
+): Promise<{ image: string; imagePullPolicy: string }> {
+  if (image !== undefined) return { image, imagePullPolicy: 'IfNotPresent' };
+  const [namespace = '', name = ''] = signerDeployment.split('/');
+  const place = { group: 'apps', version: 'v1', resource: 'deployments', namespace, name };
+  const [container] = (await get<Deployment>(api, place))?.spec.template.spec.containers ?? [];
+  if (!container) {
+    const what = `there is no Deployment ${printable(signerDeployment)}`;
+    throw new CliError('USAGE', what, 'name that of the signer with --signer-deployment, or give --image');
+  }
+  return { image: container.image, imagePullPolicy: container.imagePullPolicy ?? 'IfNotPresent' };
+}
+
+async function createJob(api: Transport, job: ReturnType<typeof previewJob>, isDry: boolean): Promise<Job> {
+  const path = `/apis/batch/v1/namespaces/${encodeURIComponent(job.metadata.namespace)}/jobs`;
+  const query = isDry ? { dryRun: 'All' } : {};
+  return (await api.request<Job>({ method: 'POST', path, query, body: job, resource: 'jobs' })).body;
+}
+
+/** @throws CliError where the Job failed. */
+async function finished(api: Transport, namespace: string, name: string, seconds: number): Promise<void> {
+  const place = { group: 'batch', version: 'v1', resource: 'jobs', namespace, name };
+  for (let waited = 0; waited <= seconds + 30; waited += 1) {
+    const conditions = (await get<Job>(api, place))?.status?.conditions ?? [];
+    const is = (type: string) => conditions.find((each) => each.type === type && each.status === 'True');
+    if (is('Complete')) return;
+    const failed = is('Failed');
+    if (failed) break;
+    await pause(1_000);
+  }
+  const hint =
+    `\`kubectl logs --namespace ${namespace} job/${name}\` and \`kubectl describe\` of it say why; the live bundle is as it was. ` +
+    'Take the CA back with `kubespiffe ca remove`';
+  throw new CliError('SVID_INVALID', 'no pod verified the test certificate by the preview bundle', hint);
+}
