@@ -36,6 +36,8 @@ export function authorityHistory(
   const end = endOf(record, document.trustDomain);
   const recorded = [
     ['made', record.createdAt],
+    ['in preview', record.previewedAt],
+    ['verified in preview', record.verifiedAt],
     ['published', record.publishedAt],
     ['signs', record.activatedAt],
     ['no longer signs', record.deactivatedAt],

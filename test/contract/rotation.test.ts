@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority, newPool } from '../../signer/authority/create.ts';
@@ -205,6 +206,16 @@ describe('a rotation by policy', () => {
       );
       assert.match(String(message), /authority (ca|jwt-es256)-\d+ .* -> /);
     }
+    const file = join(controlPlane.dir, 'signer.json');
+    const policy = { caActivateAfter: '20s', caLifetime: '30h', rotation: 'automatic' };
+    const settings = { trustDomain: 'example.org', rootPropagationDelay: '3s', maxLifetime: '1h', ...policy };
+    const header = { apiVersion: 'kubespiffe.io/v1alpha1', kind: 'SignerConfiguration' };
+    await writeFile(file, JSON.stringify({ ...header, ...settings }));
+    const status = await run(['ca', 'status', '--kubeconfig', controlPlane.kubeconfig, '--config', file]);
+    assert.match(
+      status.stdout,
+      /^Next for X509: (authority ca-5 is to sign from|activate authority ca-5, which the signer does)/m,
+    );
     assert.doesNotMatch(signers.map(({ output }) => output()).join(), /PRIVATE KEY/);
   });
 

@@ -1,17 +1,22 @@
 import type { Command } from 'commander';
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import { authorityHistory, type HistoryEntry } from '../../signer/authority/history.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
-import { authorityKinds } from '../../signer/authority/states.ts';
-import { withCluster } from '../api.ts';
+import { policyStep } from '../../signer/authority/rotation-plan.ts';
+import { type AuthorityKind, authorityKinds } from '../../signer/authority/states.ts';
+import { timingOf } from '../../signer/config/rotation.ts';
+import { messageOf } from '../../spiffe/errors.ts';
+import { withApi, withCluster } from '../api.ts';
+import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
 import { withExamples } from '../help.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject, span, table } from '../output.ts';
 import { type ChangeOptions, readPool, timeText, withTiming } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
-import { describeStep } from '../rotation-text.ts';
+import { describePolicyStep, describeStep } from '../rotation-text.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ChangeOptions {
+interface Options extends ChangeOptions, SettingsOptions {
   output?: OutputFormat;
 }
 
@@ -33,17 +38,24 @@ export function caStatus(parent: Command, terminal: Terminal): Command {
     # From when on may the old CA be taken out?
     kubespiffe ca status -o json | jq -r '.authorities[] | select(.state == "retiring").neededUntil'`,
   );
-  return withTiming(withBundleSuffix(withCluster(withSecretName(command))))
+  return withSignerSettings(withTiming(withBundleSuffix(withCluster(withSecretName(command)))))
     .addOption(outputOption())
     .action(async (options: Options) => {
       const { document, facts } = await readPool(options, terminal);
+      const signer = await signerOf(options, terminal);
+      const stepOf = (pool: PoolDocument, kind: AuthorityKind, now: number) => {
+        if (!signer?.rotation) return describeStep(nextStep(pool, kind, facts), now);
+        const { policy } = signer.rotation;
+        const step = policyStep(pool, kind, { now, timing: signer.timing, policy });
+        return describePolicyStep(step, now, signer.rotation);
+      };
       const kinds = authorityKinds.filter((kind) => document.authorities.some((each) => each.kind === kind));
       const status = {
         namespace: options.namespace,
         name: options.name,
         sequence: document.sequence,
         authorities: document.authorities.map((each) => authorityHistory(each, document, facts)),
-        next: kinds.map((kind) => ({ kind, step: describeStep(nextStep(document, kind, facts), facts.now) })),
+        next: kinds.map((kind) => ({ kind, step: stepOf(document, kind, facts.now) })),
       };
       if (options.output) return printObject(terminal, options.output, status);
       for (const { id, kind, state, tainted, timeline } of status.authorities) {
@@ -54,6 +66,20 @@ export function caStatus(parent: Command, terminal: Terminal): Command {
       }
       for (const { kind, step } of status.next) terminal.out(`Next for ${kind}: ${step}\n`);
     });
+}
+
+/** When the signer of the pool replaces its authorities; undefined where its settings cannot be read. */
+async function signerOf(options: Options, terminal: Terminal) {
+  const { config } = await withApi(options, terminal, (api) =>
+    readSignerSettings(api, terminal, options),
+  ).catch((error) => {
+    terminal.err(`note: the next steps are those of \`kubespiffe ca rotate\`, since ${messageOf(error)}\n`);
+    return { config: undefined };
+  });
+  const signer = Object.values(config?.signers ?? {}).find(
+    ({ pool }) => pool.namespace === options.namespace && pool.name === options.name,
+  );
+  return signer && { rotation: signer.rotation, timing: timingOf(signer, config?.endpoints?.token) };
 }
 
 function row({ what, at }: HistoryEntry, now: number): string[] {
