@@ -1,6 +1,6 @@
 // Two pods on a real Kubernetes get their SPIFFE certificates, and one of them a JWT-SVID for the other. curl calls a server by
 // the DNS name of its Service. A gRPC client and server know the SPIFFE IDs of each other, and none of their requests fails while
-// their certificates are renewed. A registration gives a pod another name, which it has after its next refresh.
+// their certificates are renewed and the CA is replaced. A registration gives a pod another name, which it has after its next refresh.
 import { join } from 'node:path';
 import { runCommand } from '../test/cluster/command.ts';
 import { waitFor } from '../test/cluster/process.ts';
@@ -32,10 +32,17 @@ type Pod = WorkloadName;
 const judges = await openJudges();
 const [choice] = clusterChoices(defaultVersion);
 if (!choice) throw new Error(`no cluster of version ${defaultVersion}`);
-const installation = await install(choice, { components: ['token-endpoint', 'service-dns'], report: step });
+/** How long a root must be published before it signs. All pods of the demo are younger than the root of the next CA. */
+const propagationDelay = '10s';
+const installation = await install(choice, {
+  components: ['token-endpoint', 'service-dns', 'rotation'],
+  settings: [`KUBESPIFFE_ROOT_PROPAGATION_DELAY=${propagationDelay}`],
+  report: step,
+});
 process.on('SIGINT', () => void installation.stop().then(() => process.exit(130)));
 try {
   await showSigner(installation);
+  await nextCaPublished(installation);
   await applyMesh(installation.controlPlane);
   await applyGreeter(installation.controlPlane);
   const held = await showCertificates(installation);
@@ -54,6 +61,16 @@ async function showSigner({ controlPlane }: Installation): Promise<void> {
     `kubespiffe runs on Kubernetes ${controlPlane.version}, with its token endpoint and the signer service-dns:`,
   );
   show(await controlPlane.kubectl(['get', 'pods', '--namespace', 'kubespiffe']));
+}
+
+/** The signer makes the next CA by itself, and every pod that starts from now on has its root too. */
+async function nextCaPublished({ controlPlane }: Installation): Promise<void> {
+  const path = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+  await waitFor('the root of the next CA', async () => {
+    const { body } = await controlPlane.request('GET', path);
+    return body.spec?.trustBundle.split('BEGIN CERTIFICATE').length > 2;
+  });
+  step('the signer has made the next CA by itself and published its root: one is always in reserve');
 }
 
 async function showCertificates({ createNamespace }: Installation): Promise<Map<Pod, Held>> {
@@ -125,22 +142,24 @@ async function showRegistration({ controlPlane }: Installation): Promise<void> {
   step('registering the pods of shop with the label app=web under another name');
   show(await registerApp(controlPlane, web.namespace, web.labels.app));
   step('`kubespiffe explain pod shop/web` says what the pod gets now');
-  show(
-    await runCommand(
-      ...([
-        'env',
-        `KUBECONFIG=${controlPlane.kubeconfig}`,
-        join(import.meta.dirname, '../bin/kubespiffe'),
-      ] as const),
-      ...['explain', 'pod', 'shop/web', '--signer', 'kubespiffe.io/spiffe'],
-    ),
+  show(await asAdmin(controlPlane, 'explain', 'pod', 'shop/web', '--signer', 'kubespiffe.io/spiffe'));
+}
+
+function asAdmin({ kubeconfig }: Installation['controlPlane'], ...args: string[]): Promise<string> {
+  return runCommand(
+    'env',
+    `KUBECONFIG=${kubeconfig}`,
+    join(import.meta.dirname, '../bin/kubespiffe'),
+    ...args,
   );
 }
 
 async function showRenewal(installation: Installation, held: Map<Pod, Held>): Promise<void> {
   const { controlPlane, node } = installation;
+  step('`kubespiffe ca rotate` lets the CA in reserve sign, while the greeter goes on');
+  show(await installation.kubespiffe('ca', 'rotate', '--propagation-delay', propagationDelay));
   step(
-    'restarting kubelet, which requests every certificate again: web gets its new name, and goes on running',
+    'restarting kubelet, which requests every certificate again: web gets its new name, from the new CA, and goes on running',
   );
   await node.restartKubelet();
   const renewed = await withHeartbeat('waiting for the files in the pods to change', () =>
@@ -148,6 +167,18 @@ async function showRenewal(installation: Installation, held: Map<Pod, Held>): Pr
   );
   for (const { pod, before, after } of renewed) show(describeCertificate(pod, after, before));
   await showGreeterRenewal(installation);
+  step('`kubespiffe ca status`: the life of each authority, and what comes next');
+  show(
+    await asAdmin(
+      controlPlane,
+      'ca',
+      'status',
+      '--max-lifetime',
+      '24h',
+      '--propagation-delay',
+      propagationDelay,
+    ),
+  );
   show(await controlPlane.kubectl(['get', 'pods', '--all-namespaces']));
 }
 

@@ -23,6 +23,7 @@ export interface InstallationWishes {
     | 'bundle-spiffe'
     | 'service-dns'
     | 'federation'
+    | 'rotation'
   )[];
   /** `example.org` if absent. */
   readonly trustDomain?: string;
