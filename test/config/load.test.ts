@@ -75,6 +75,7 @@ test('the trust domain alone is enough', async () => {
     metricsAddress: { host: '127.0.0.1', port: 9402 },
     logLevel: 'info',
     federation: false,
+    federateByDefault: 'all',
     federationAllowedAddresses: [],
     signers: {
       spiffe: { ...ofEachSigner, enabled: true, pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' } },
