@@ -1,10 +1,11 @@
+import { hash } from 'node:crypto';
 import type { SecureContext } from 'node:tls';
 import type { AddressRule } from '../../client/address-rule.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { BundleOrigin, FederatedTrustDomain } from './federated-trust-domain.ts';
-import type { AttemptOutcome } from './federation-status.ts';
+import { type AttemptOutcome, heldDetail, secondsOf } from './federation-status.ts';
 import { fetchBundle } from './fetch-bundle.ts';
 import {
   type ForeignBundle,
@@ -39,22 +40,38 @@ export function heldBundle(
   return read.ok ? read.value : undefined;
 }
 
+/** What is remembered of a document that was taken, so that the same one need not be read and checked again. */
+export interface Known {
+  readonly etag: string | undefined;
+  /** SHA-256 of the document, and of the bundle that it became in the status. */
+  readonly documentSha256: string;
+  readonly heldSha256: string;
+  readonly refreshHintSeconds: number | undefined;
+  /** What the condition says of it. */
+  readonly detail: string;
+}
+
+export interface Attempt {
+  readonly outcome: AttemptOutcome;
+  readonly known?: Known | undefined;
+}
+
 /**
  * Gets the bundle of a resource once, and checks it. Never throws.
  *
- * @param etag of the held bundle, where this replica fetched it by this spec.
+ * @param known what this replica took last by this spec.
  */
 export async function tryToGet(
   resource: FederatedTrustDomain,
   origin: BundleOrigin,
-  etag: string | undefined,
+  known: Known | undefined,
   needs: AttemptNeeds,
   signal: AbortSignal,
-): Promise<{ readonly outcome: AttemptOutcome; readonly etag?: string | undefined }> {
-  const held = heldBundle(resource, needs.now());
+): Promise<Attempt> {
   const now = needs.now();
+  const held = once(() => heldBundle(resource, now));
   const taken = (bundle: Result<ForeignBundle>) =>
-    takenOr(bundle, held, resource.isSelf ? needs.ownAuthorityIn : undefined);
+    takenOr(bundle, held(), resource.isSelf ? needs.ownAuthorityIn : undefined);
   if (origin.kind === 'document') {
     return { outcome: taken(readForeignBundle(origin.text, resource.trustDomain, now)) };
   }
@@ -65,17 +82,46 @@ export async function tryToGet(
   }
   const anchors = anchorsFor(resource, origin, held, needs);
   if (!anchors.ok) return { outcome: failed('EndpointUnverifiable', anchors.reason) };
+  const confirmable = known && isStillHeld(resource, known, now) ? known : undefined;
   const fetched = await fetchBundle(origin, {
     ...{ anchors: anchors.value, addresses: needs.addresses, signal },
-    etag: held && etag,
+    etag: confirmable?.etag,
     ...(origin.kind === 'https_web' && origin.rootsPem === undefined && { systemRoots: needs.systemRoots() }),
   });
   if (!fetched.ok) return { outcome: failed('EndpointUnreachable', fetched.reason) };
-  const { document } = fetched.value;
-  // Without a document it is still the held bundle, whose expired roots are left out by now.
-  if (!document && held) return { outcome: { kind: 'taken', bundle: held, isChanged: false }, etag };
-  const outcome = taken(readForeignBundle(document ?? '', resource.trustDomain, needs.now()));
-  return { outcome, etag: outcome.kind === 'taken' ? fetched.value.etag : undefined };
+  const { document = noDocument, etag } = fetched.value;
+  const documentSha256 = hash('sha256', document, 'hex');
+  if (confirmable && (!fetched.value.document || documentSha256 === confirmable.documentSha256)) {
+    const { detail, refreshHintSeconds } = confirmable;
+    const outcome = { kind: 'confirmed', reason: 'BundleTaken', detail, refreshHintSeconds } as const;
+    return { outcome, known: { ...confirmable, etag } };
+  }
+  const outcome = taken(readForeignBundle(document, resource.trustDomain, needs.now()));
+  if (outcome.kind !== 'taken') return { outcome };
+  const { bundle, text } = outcome;
+  return {
+    outcome,
+    known: {
+      ...{ etag, documentSha256, heldSha256: hash('sha256', text, 'hex') },
+      ...{ refreshHintSeconds: bundle.refreshHintSeconds, detail: heldDetail(bundle) },
+    },
+  };
+}
+
+const noDocument = new Uint8Array();
+
+/** Whether the status has the bundle as it was taken, and none of its roots has expired since. */
+function isStillHeld({ status }: FederatedTrustDomain, { heldSha256 }: Known, now: Seconds): boolean {
+  if (typeof status.bundle !== 'string' || hash('sha256', status.bundle, 'hex') !== heldSha256) return false;
+  return status.firstExpiryTime === undefined || (secondsOf(status.firstExpiryTime) ?? 0) > now;
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }
 
 type Failed = Extract<AttemptOutcome, { kind: 'failed' }>;
@@ -93,8 +139,9 @@ function takenOr(
   if (own) return failed('BundleHasOwnAuthority', own);
   const problem = replacementProblem(bundle.value, held);
   if (problem) return failed(problem.reason, problem.detail);
-  const isChanged = !held || printForeignBundle(held) !== printForeignBundle(bundle.value);
-  return { kind: 'taken', bundle: bundle.value, isChanged };
+  const text = printForeignBundle(bundle.value);
+  const isChanged = !held || printForeignBundle(held) !== text;
+  return { kind: 'taken', bundle: bundle.value, text, isChanged };
 }
 
 /**
@@ -104,7 +151,7 @@ function takenOr(
 function anchorsFor(
   resource: FederatedTrustDomain,
   origin: BundleOrigin,
-  held: ForeignBundle | undefined,
+  held: () => ForeignBundle | undefined,
   { ownTrustDomain, resourceOf, now }: AttemptNeeds,
 ): Result<readonly CertificateFacts[]> {
   if (origin.kind !== 'https_spiffe') return success([]);
@@ -114,7 +161,8 @@ function anchorsFor(
   }
   const other = trustDomain === resource.trustDomain ? undefined : resourceOf(trustDomain);
   const known =
-    (other ? heldBundle(other, now()) : trustDomain === resource.trustDomain ? held : undefined)?.roots ?? [];
+    (other ? heldBundle(other, now()) : trustDomain === resource.trustDomain ? held() : undefined)?.roots ??
+    [];
   const isNew = known.length === 0 || resource.status.bundleGeneration !== resource.generation;
   if (origin.bootstrapBundle === undefined || !isNew) {
     return known.length > 0 ? success(known) : failure(`no bundle of ${trustDomain} is held`);

@@ -6,12 +6,24 @@ import {
   federationOutcomes,
 } from '../observe/federation-outcomes.ts';
 import type { FederatedTrustDomain } from './federated-trust-domain.ts';
-import { type ForeignBundle, printForeignBundle } from './foreign-bundle.ts';
+import type { ForeignBundle } from './foreign-bundle.ts';
 
 /** What came of an attempt to get a bundle. */
 export type AttemptOutcome =
-  /** `isChanged`: it is another one than before. */
-  | { readonly kind: 'taken'; readonly bundle: ForeignBundle; readonly isChanged: boolean }
+  /** `text`: as it is kept. `isChanged`: it is another one than before. */
+  | {
+      readonly kind: 'taken';
+      readonly bundle: ForeignBundle;
+      readonly text: string;
+      readonly isChanged: boolean;
+    }
+  /** It is still the one that is in the status, by which `detail` was said of it. */
+  | {
+      readonly kind: 'confirmed';
+      readonly reason: 'BundleTaken';
+      readonly detail: string;
+      readonly refreshHintSeconds: number | undefined;
+    }
   | { readonly kind: 'failed'; readonly reason: FederationReason; readonly detail: string }
   /** Nothing was tried. */
   | { readonly kind: 'idle'; readonly reason: FederationReason; readonly detail: string };
@@ -57,8 +69,9 @@ export function federationStatus(
 ): FederationStatus {
   const { generation, status } = resource;
   const nowText = rfc3339(at.now);
-  const lastSuccess = outcome.kind === 'taken' ? at.now : secondsOf(status.lastSuccessTime);
-  const isHeld = outcome.kind === 'taken' || typeof status.bundle === 'string';
+  const isSuccess = outcome.kind === 'taken' || outcome.kind === 'confirmed';
+  const lastSuccess = isSuccess ? at.now : secondsOf(status.lastSuccessTime);
+  const isHeld = isSuccess || typeof status.bundle === 'string';
   const age = lastSuccess === undefined ? Number.POSITIVE_INFINITY : at.now - lastSuccess;
   const isStale = isHeld && outcome.kind !== 'idle' && age > staleIntervals * at.intervalSeconds;
   const since = transitionsIn(status);
@@ -105,21 +118,14 @@ export function federationStatus(
     ],
     nextAttemptTime: at.next === undefined ? null : rfc3339(at.next),
     ...(outcome.kind !== 'idle' && { lastAttemptTime: nowText }),
-    ...(outcome.kind === 'taken' && {
-      ...ofBundle(outcome.bundle, at.clusterTrustBundle),
-      ...{ lastSuccessTime: nowText, bundleGeneration: generation },
-    }),
+    ...(outcome.kind === 'taken' && ofBundle(outcome, at.clusterTrustBundle)),
+    ...(isSuccess && { lastSuccessTime: nowText, bundleGeneration: generation }),
   };
 }
 
 function said(outcome: AttemptOutcome, isHeld: boolean): [reason: FederationReason, message: string] {
-  if (outcome.kind === 'taken') {
-    const { sequence, roots, jwtKeys, ignored } = outcome.bundle;
-    const numbered = sequence === undefined ? 'without a sequence' : `sequence ${sequence}`;
-    const left = ignored.length === 0 ? '' : `; left out: ${ignored.slice(0, 3).join('; ')}`;
-    const detail = `held: ${numbered}, X.509 roots: ${roots.length}, JWT keys: ${jwtKeys.size}${left}`;
-    return ['BundleTaken', explainFederation('BundleTaken', detail)];
-  }
+  if (outcome.kind === 'taken')
+    return ['BundleTaken', explainFederation('BundleTaken', heldDetail(outcome.bundle))];
   const { reason } = outcome;
   if (reason === 'Paused') {
     return [
@@ -130,7 +136,14 @@ function said(outcome: AttemptOutcome, isHeld: boolean): [reason: FederationReas
   return [reason, explainFederation(reason, outcome.detail)];
 }
 
-function ofBundle(bundle: ForeignBundle, clusterTrustBundle: string) {
+/** What the condition says of a bundle that is held. */
+export function heldDetail({ sequence, roots, jwtKeys, ignored }: ForeignBundle): string {
+  const numbered = sequence === undefined ? 'without a sequence' : `sequence ${sequence}`;
+  const left = ignored.length === 0 ? '' : `; left out: ${ignored.slice(0, 3).join('; ')}`;
+  return `held: ${numbered}, X.509 roots: ${roots.length}, JWT keys: ${jwtKeys.size}${left}`;
+}
+
+function ofBundle({ bundle, text }: Extract<AttemptOutcome, { kind: 'taken' }>, clusterTrustBundle: string) {
   const { roots } = bundle;
   const first = Math.min(...roots.map(({ notAfter }) => notAfter));
   return {
@@ -139,7 +152,7 @@ function ofBundle(bundle: ForeignBundle, clusterTrustBundle: string) {
     jwtKeys: bundle.jwtKeys.size,
     firstExpiryTime: roots.length > 0 ? rfc3339(first) : null,
     clusterTrustBundle: roots.length > 0 ? clusterTrustBundle : null,
-    bundle: printForeignBundle(bundle),
+    bundle: text,
   };
 }
 

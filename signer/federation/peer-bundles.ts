@@ -55,8 +55,9 @@ function suffixOf(kind: 'peer' | 'self', name: string): string {
 
 /** What is made from the bundle of a resource. */
 interface Made {
+  /** What another cluster of this trust domain has; kept for these alone. */
+  readonly sibling: ReturnType<typeof toSibling> | undefined;
   /** Undefined where no bundle is held. */
-  readonly held: ForeignBundle | undefined;
   readonly document: string | undefined;
   /** By name; empty where no root is held. */
   readonly bundles: DesiredBundles;
@@ -116,11 +117,14 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   }
 
   function makeFrom(resource: FederatedTrustDomain): Made {
-    const { name, trustDomain } = resource;
+    const { name, trustDomain, status } = resource;
     const held = heldBundle(resource, needs.now());
-    if (!held) return { held, document: undefined, bundles: new Map() };
-    const document = printForeignBundle(held);
-    if (held.roots.length === 0) return { held, document, bundles: new Map() };
+    if (!held) return { sibling: undefined, document: undefined, bundles: new Map() };
+    const sibling = resource.isSelf ? toSibling(held) : undefined;
+    const printed = printForeignBundle(held);
+    // One text in memory where it can be, for there may be many.
+    const document = printed === status.bundle ? status.bundle : printed;
+    if (held.roots.length === 0) return { sibling, document, bundles: new Map() };
     const pem = trustBundleOf(held.roots);
     const bundles = namesOf(resource).map((bundle, index): [string, Result<DesiredBundle>] => {
       if (!pem.ok) return [bundle, pem];
@@ -134,7 +138,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
         }),
       ];
     });
-    return { held, document, bundles: new Map(bundles) };
+    return { sibling, document, bundles: new Map(bundles) };
   }
 
   function current(): Current {
@@ -142,7 +146,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     const documents = new Map<string, string>();
     const desired = new Map<string, Result<DesiredBundle>>();
     const resources = new Map<string, FederatedTrustDomain>();
-    const siblings: ForeignBundle[] = [];
+    const siblings: ReturnType<typeof toSibling>[] = [];
     const others = [...countingOnes(store.values()).values()].filter(
       ({ trustDomain }) => trustDomain !== needs.trustDomain,
     );
@@ -150,13 +154,13 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
       ({ isSelf, trustDomain }) => isSelf && trustDomain === needs.trustDomain,
     );
     for (const resource of [...others, ...own]) {
-      const { held, document, bundles } = madeFrom(resource);
+      const { sibling, document, bundles } = madeFrom(resource);
       for (const name of namesOf(resource)) resources.set(name, resource);
       for (const [name, bundle] of bundles) desired.set(name, bundle);
-      if (resource.isSelf && held) siblings.push(held);
+      if (sibling) siblings.push(sibling);
       if (!resource.isSelf && document !== undefined) documents.set(resource.trustDomain, document);
     }
-    all = { documents, desired, resources, siblings: joinSiblings(siblings.map(toSibling)) };
+    all = { documents, desired, resources, siblings: joinSiblings(siblings) };
     return all;
   }
 

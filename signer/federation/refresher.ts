@@ -7,7 +7,7 @@ import type { Membership } from '../kube/membership.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { pauseWith, type Time } from '../kube/time.ts';
 import { createKeeper } from '../trust/keeper.ts';
-import { type AttemptNeeds, heldBundle, tryToGet } from './attempt.ts';
+import { type Attempt, type AttemptNeeds, heldBundle, type Known, tryToGet } from './attempt.ts';
 import { countingOnes, type FederatedTrustDomain } from './federated-trust-domain.ts';
 import { type FederationStatus, federationStatus } from './federation-status.ts';
 import { type ReportNeeds, reportAttempt, type WriteNeeds, writeStatus } from './report.ts';
@@ -37,11 +37,9 @@ const never = 2 ** 40;
 interface Memory {
   readonly attempted: Attempted;
   readonly failures: number;
-  readonly etag: string | undefined;
-  /** The bundle that was in the status when the new one was compared with it. */
-  readonly comparedWith: unknown;
-  /** What could not be written yet. */
-  unwritten: FederationStatus | undefined;
+  readonly known: Known | undefined;
+  /** What could not be written yet, and the bundle that was in the status when the new one was compared with it. */
+  unwritten: { readonly status: FederationStatus; readonly comparedWith: unknown } | undefined;
 }
 
 /**
@@ -54,12 +52,14 @@ export function createRefresher(needs: RefresherNeeds) {
   const { store } = resources;
   /** By UID. */
   const memories = new Map<string, Memory>();
-  /** Undefined where something has changed. */
-  let counting: ReadonlyMap<string, FederatedTrustDomain> | undefined;
+  /** Names, by trust domain. Undefined where something has changed. */
+  let counting: ReadonlyMap<string, string> | undefined;
   /** Until when nothing is due by name, in monotonic milliseconds, so that a look at many costs little. */
   const resting = new Map<string, number>();
-  store.subscribe(({ type, key, object }) => {
-    counting = undefined;
+  store.subscribe(({ type, key, object, previous }) => {
+    // Each write of a status is seen here: nothing is done for all others then.
+    const isSame = previous?.uid === object.uid && previous.isSelf === object.isSelf;
+    if (type !== 'set' || !isSame || previous.trustDomain !== object.trustDomain) counting = undefined;
     resting.delete(key);
     if (type === 'set') return;
     memories.delete(object.uid);
@@ -67,8 +67,9 @@ export function createRefresher(needs: RefresherNeeds) {
     resting.clear();
   });
   const firstOf = (trustDomain: string) => {
-    counting ??= countingOnes(store.values());
-    return counting.get(trustDomain);
+    counting ??= new Map([...countingOnes(store.values())].map(([each, { name }]) => [each, name]));
+    const name = counting.get(trustDomain);
+    return name === undefined ? undefined : store.get(name);
   };
   let roots: SecureContext | undefined;
   const attemptNeeds = {
@@ -119,14 +120,14 @@ export function createRefresher(needs: RefresherNeeds) {
     const now = store.get(name);
     // What was got by another spec is not used.
     if (now?.uid !== resource.uid || now.generation !== resource.generation) return undefined;
-    if (memory.unwritten && now.status.bundle !== memory.comparedWith) {
+    if (memory.unwritten && now.status.bundle !== memory.unwritten.comparedWith) {
       // Another replica has written meanwhile, perhaps a newer bundle.
       memories.delete(resource.uid);
       return undefined;
     }
     memories.set(resource.uid, memory);
     if (!memory.unwritten) return undefined;
-    await writeStatus(needs, now, memory.unwritten, signal);
+    await writeStatus(needs, now, memory.unwritten.status, signal);
     memory.unwritten = undefined;
     return undefined;
   }
@@ -139,12 +140,17 @@ export function createRefresher(needs: RefresherNeeds) {
     const { generation, refreshRequest, refresh, origin } = resource;
     const reason = idle(resource);
     const isSameSpec = before?.attempted.generation === generation;
-    const { outcome, etag } =
+    const { outcome, known }: Attempt =
       reason || !origin.ok
-        ? { outcome: { kind: 'idle', ...(reason ?? unreadable) } as const, etag: undefined }
-        : await tryToGet(resource, origin.value, isSameSpec ? before.etag : undefined, attemptNeeds, signal);
-    const bundle = outcome.kind === 'taken' ? outcome.bundle : heldBundle(resource, seconds(time.now()));
-    const interval = intervalSeconds(resource, bundle?.refreshHintSeconds);
+        ? { outcome: { kind: 'idle', ...(reason ?? unreadable) } }
+        : await tryToGet(resource, origin.value, isSameSpec ? before.known : undefined, attemptNeeds, signal);
+    const hint =
+      outcome.kind === 'confirmed'
+        ? outcome.refreshHintSeconds
+        : outcome.kind === 'taken'
+          ? outcome.bundle.refreshHintSeconds
+          : heldBundle(resource, seconds(time.now()))?.refreshHintSeconds;
+    const interval = intervalSeconds(resource, hint);
     const failures = outcome.kind === 'failed' ? (before?.failures ?? 0) + 1 : 0;
     const nowMs = time.now();
     const nextAt = nowMs + waitMs(interval, refresh.minSeconds, failures, time.jitter);
@@ -152,14 +158,16 @@ export function createRefresher(needs: RefresherNeeds) {
     return {
       attempted: { generation, refreshRequest, nextAt, idle: reason?.reason },
       failures,
-      etag,
-      comparedWith: resource.status.bundle,
-      unwritten: federationStatus(resource, outcome, {
-        now: seconds(nowMs),
-        next: outcome.kind === 'idle' ? undefined : seconds(nextAt),
-        intervalSeconds: interval,
-        clusterTrustBundle: needs.bundleNameOf(resource),
-      }),
+      known,
+      unwritten: {
+        comparedWith: resource.status.bundle,
+        status: federationStatus(resource, outcome, {
+          now: seconds(nowMs),
+          next: outcome.kind === 'idle' ? undefined : seconds(nextAt),
+          intervalSeconds: interval,
+          clusterTrustBundle: needs.bundleNameOf(resource),
+        }),
+      },
     };
   }
 

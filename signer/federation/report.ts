@@ -27,7 +27,7 @@ export function reportAttempt(
 ): void {
   const reason = outcome.kind === 'taken' ? 'BundleTaken' : outcome.reason;
   if (outcome.kind !== 'idle') metrics.federationAttempts.inc({ peer: trustDomain, reason });
-  if (outcome.kind === 'taken' && !outcome.isChanged) return;
+  if (outcome.kind === 'confirmed' || (outcome.kind === 'taken' && !outcome.isChanged)) return;
   const detail =
     outcome.kind === 'taken'
       ? `new. X.509 roots: ${outcome.bundle.roots.length}, JWT keys: ${outcome.bundle.jwtKeys.size}`
