@@ -32,7 +32,7 @@ import { type Part, type SignerProfile, settingsOf } from './signers/profile.ts'
 import { allProfiles } from './signers/profiles.ts';
 import { createRotations } from './signers/rotations.ts';
 import type { Shared } from './signers/shared.ts';
-import { createSiblings, withoutSiblings } from './trust/siblings.ts';
+import { createFederationView, withoutFederation } from './trust/siblings.ts';
 
 const assessEveryMs = 1_000;
 /** So long a replica waits, in milliseconds, for the Leases and the admission policy before it begins without them. */
@@ -133,7 +133,7 @@ async function runReplica(
     time,
     log,
   });
-  const siblings = config.federation ? createSiblings() : undefined;
+  const federated = config.federation ? createFederationView() : undefined;
   const shared: Shared = {
     ...informing,
     config,
@@ -143,7 +143,7 @@ async function runReplica(
     clock,
     guard,
     permissions,
-    siblings: siblings ?? withoutSiblings,
+    federated: federated ?? withoutFederation,
     pools: new Map(),
     rootsConfigMaps: new Map(),
     informers: new Map(),
@@ -159,7 +159,7 @@ async function runReplica(
   };
   const signers = profiles.map((profile) => createSigner(profile, shared));
   const rotations = createRotations(shared, signers);
-  const federation = await federationOf(shared, siblings, signers);
+  const federation = await federationOf(shared, federated, signers);
 
   /** What must be known before requests are answered. */
   const needed = [pods, ...signers.flatMap((signer) => signer.needed)];
@@ -267,17 +267,17 @@ function credentialsFor({ kubeconfig, context }: Config, signal: AbortSignal): P
 /** Other trust domains, for the pods of the signer that the token endpoint uses too. */
 async function federationOf(
   shared: Shared,
-  siblings: ReturnType<typeof createSiblings> | undefined,
+  federated: ReturnType<typeof createFederationView> | undefined,
   signers: readonly Signer[],
 ): Promise<Federation | undefined> {
   const signer = signers.find(({ profile }) => profile.hasTokenEndpoint);
-  if (!siblings || !signer) return undefined;
+  if (!federated || !signer) return undefined;
   // Loaded only where it is used, like the endpoints.
   const { createFederation } = await import('./federation/federation.ts');
   const { bundles, pool, profile } = signer;
   return createFederation({
     ...shared,
-    siblings,
+    federated,
     bundles,
     pool: pool.current,
     signerName: profile.signerName,

@@ -12,7 +12,7 @@ import type { CertificatesVersion, ClusterTrustBundle } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { ObservedBundle } from '../trust/bundle.ts';
-import type { createSiblings } from '../trust/siblings.ts';
+import type { createFederationView } from '../trust/siblings.ts';
 import { createTrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
 import type { AttemptNeeds } from './attempt.ts';
 import { allFederatedTrustDomains, type FederatedTrustDomain } from './federated-trust-domain.ts';
@@ -30,8 +30,8 @@ export interface FederationNeeds extends InformerNeeds {
   readonly bundles: Informer<ObservedBundle, CertificatesVersion>;
   /** Our own authorities. */
   readonly pool: () => Pool | undefined;
-  /** Learns of the other clusters of this trust domain. */
-  readonly siblings: ReturnType<typeof createSiblings>;
+  /** Learns of other clusters and other trust domains. */
+  readonly federated: ReturnType<typeof createFederationView>;
   readonly membership: Membership;
   readonly events: EventRecorder;
   readonly metrics: Metrics;
@@ -59,9 +59,9 @@ export function createFederation(needs: FederationNeeds): Federation {
     observed: bundles.store,
     servedVersion: () => bundles.versions()?.[0],
   };
-  needs.siblings.set(peers.siblings);
-  peers.onChange(needs.siblings.changed);
-  void resources.synced.then(needs.siblings.changed);
+  needs.federated.set({ siblings: peers.siblings, peers: peers.roots });
+  peers.onChange(needs.federated.changed);
+  void resources.synced.then(needs.federated.changed);
   metrics.beforeRender(() => setGauges(metrics, resources.store.values(), now()));
   return {
     documents: peers.documents,

@@ -39,6 +39,8 @@ export interface PeerBundles extends BundleSource {
   documents(): ReadonlyMap<string, string>;
   /** What the other clusters of this trust domain publish; undefined while it is not known. */
   siblings(): Siblings | undefined;
+  /** The roots of other trust domains, PEM, by their names; undefined while they are not known. */
+  roots(): ReadonlyMap<string, string> | undefined;
   /** Whether a bundle is of a trust domain that is federated no more. */
   isLeftOver(observed: ObservedBundle): boolean;
   /** The same, read live. Throws what the transport throws. */
@@ -70,6 +72,7 @@ interface Current {
   readonly desired: DesiredBundles;
   readonly resources: ReadonlyMap<string, FederatedTrustDomain>;
   readonly siblings: Siblings;
+  readonly roots: ReadonlyMap<string, string>;
 }
 
 /** Made from the bundle in the status of each resource: the last one that was good. */
@@ -92,7 +95,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   const selfPrefix = bundleName(needs.signerName, 'self.');
   let all: Current | undefined;
   /** What was known before the resource was served no more. */
-  let knownSiblings: Siblings | undefined;
+  let lastKnown: Pick<Current, 'siblings' | 'roots'> | undefined;
 
   store.subscribe(({ type, key, object, previous }) => {
     const isSame =
@@ -147,6 +150,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     const desired = new Map<string, Result<DesiredBundle>>();
     const resources = new Map<string, FederatedTrustDomain>();
     const siblings: ReturnType<typeof toSibling>[] = [];
+    const roots = new Map<string, string>();
     const others = [...countingOnes(store.values()).values()].filter(
       ({ trustDomain }) => trustDomain !== needs.trustDomain,
     );
@@ -158,10 +162,20 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
       for (const name of namesOf(resource)) resources.set(name, resource);
       for (const [name, bundle] of bundles) desired.set(name, bundle);
       if (sibling) siblings.push(sibling);
-      if (!resource.isSelf && document !== undefined) documents.set(resource.trustDomain, document);
+      if (resource.isSelf) continue;
+      if (document !== undefined) documents.set(resource.trustDomain, document);
+      const bundle = bundles.get(nameOf(resource));
+      if (bundle?.ok) roots.set(resource.trustDomain, bundle.value.trustBundle);
     }
-    all = { documents, desired, resources, siblings: joinSiblings(siblings) };
+    all = { documents, desired, resources, siblings: joinSiblings(siblings), roots };
     return all;
+  }
+
+  function federated(): Pick<Current, 'siblings' | 'roots'> | undefined {
+    if (!store.isSynced()) return undefined;
+    // The store is empty then, which does not mean that nobody is trusted any more.
+    if (!isMissing()) lastKnown = current();
+    return lastKnown ?? { siblings: noSiblings, roots: noRoots };
   }
 
   /** @returns undefined for one that does not exist. */
@@ -185,12 +199,8 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   return {
     nameOf,
     documents: () => current().documents,
-    siblings() {
-      if (!store.isSynced()) return undefined;
-      // The store is empty then, which does not mean that nobody is trusted any more.
-      if (!isMissing()) knownSiblings = current().siblings;
-      return knownSiblings ?? noSiblings;
-    },
+    siblings: () => federated()?.siblings,
+    roots: () => federated()?.roots,
     desired: () =>
       store.isSynced() ? success(current().desired) : failure('the FederatedTrustDomains are not read yet'),
     async readDesired(signal, name) {
@@ -221,6 +231,8 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     },
   };
 }
+
+const noRoots: ReadonlyMap<string, string> = new Map();
 
 const toSibling = ({ roots, jwtKeys }: ForeignBundle) => ({
   roots,

@@ -154,7 +154,7 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
   return {
     profile,
     pool,
-    publication: createPublication(pool.current, shared.siblings, {
+    publication: createPublication(pool.current, shared.federated, {
       observed: () => bundles.informer.store.get(bundles.name),
       isMissing: bundles.informer.isMissing,
     }),

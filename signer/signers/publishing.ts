@@ -11,7 +11,7 @@ import {
 import { bundleVisibility, lastPublished, poolBundles } from '../trust/pool-bundles.ts';
 import { decisiveVisibility, type RootVisibility } from '../trust/root-visibility.ts';
 import { configMapsNamed, optedInNamespaces } from '../trust/roots-configmap.ts';
-import { withoutSiblings } from '../trust/siblings.ts';
+import { withoutFederation } from '../trust/siblings.ts';
 import { createTrustBundlePublisher, type TrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
 import type { SignerProfile, SignerSettings } from './profile.ts';
 import type { Shared } from './shared.ts';
@@ -59,17 +59,17 @@ export function createPublishing(
   const { signerName } = profile;
   const { pool, bundles } = parts;
   const { membership, config } = shared;
-  const siblings = profile.hasTokenEndpoint ? shared.siblings : withoutSiblings;
+  const federated = profile.hasTokenEndpoint ? shared.federated : withoutFederation;
   const { bundleSuffix: suffix, trustDomain, rootsConfigMap } = settings;
   const common = {
     ...shared,
-    ...{ pool, siblings },
+    ...{ pool, federated },
     takeoverDelayMs: config.takeoverDelayMs,
     rankFor: ownRank(membership),
   };
   const publisher = createTrustBundlePublisher({
     ...common,
-    source: poolBundles(pool, { signerName, suffix, trustDomain }, siblings, bundles.informer.store),
+    source: poolBundles(pool, { signerName, suffix, trustDomain }, federated, bundles.informer.store),
     observed: bundles.informer.store,
     servedVersion: () => bundles.informer.versions()?.[0],
   });

@@ -13,7 +13,7 @@ import type { WriteLimit } from '../kube/write-limit.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { SiblingsView } from '../trust/siblings.ts';
+import type { FederationView } from '../trust/siblings.ts';
 import type { RootsConfigMaps } from './publishing.ts';
 
 /** What all signers of a replica use together. */
@@ -29,8 +29,8 @@ export interface Shared extends InformerNeeds {
   /** Of the answers of all signers: they go to the same API server. */
   readonly writeLimit: WriteLimit;
   readonly permissions: Permissions;
-  /** The other clusters of the trust domain. */
-  readonly siblings: SiblingsView;
+  /** Other clusters of the trust domain, and other trust domains. */
+  readonly federated: FederationView;
   /** By namespace/name of the Secret: signers of the same pool share its view. */
   readonly pools: Map<string, PoolView>;
   /** The ConfigMaps with the roots of a pool, which signers of the same pool share. */

@@ -16,14 +16,14 @@ import {
   nextStep,
   type ObservedConfigMap,
   type OptedIn,
+  type RootSources,
   type Step,
 } from './roots-configmap.ts';
-import type { Siblings, SiblingsView } from './siblings.ts';
+import type { FederationView } from './siblings.ts';
 
 export interface ConfigMapPublisherNeeds extends KeeperNeeds {
   readonly pool: PoolView;
-  /** Other clusters of the trust domain. */
-  readonly siblings: SiblingsView;
+  readonly federated: FederationView;
   /** The namespaces with the label, by name. */
   readonly namespaces: Store<OptedIn>;
   /** The ConfigMaps of our name in all namespaces, by `namespace/name`. */
@@ -50,7 +50,7 @@ export interface ConfigMapPublisher extends RootVisibility {
  * nothing. A ConfigMap of the same name that is not ours is neither changed nor deleted.
  */
 export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): ConfigMapPublisher {
-  const { pool, siblings, namespaces, observed, name, log } = needs;
+  const { pool, federated, namespaces, observed, name, log } = needs;
   const writer = createConfigMapWriter(needs.transport, name);
   const describe = (namespace: string) => ({ namespace, configMap: name });
   const keeper = createKeeper(needs, {
@@ -61,20 +61,25 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   });
   const awaited = createAwaitedNamespaces();
   let followed: Pool | undefined;
-  let made:
-    | { readonly from: Pool; readonly others: Siblings; readonly roots: Result<DesiredRoots> }
-    | undefined;
+  let made: { readonly from: RootSources; readonly roots: Result<DesiredRoots> } | undefined;
   let reading: ReturnType<PoolView['readLive']> | undefined;
 
-  /** A pool is replaced as a whole, never changed, so its PEM is made once. */
+  /** All of them are replaced as a whole, never changed, so the PEM is made once. */
+  function rootsOf(current: Pool): Result<DesiredRoots> {
+    const [siblings, peers] = [federated.siblings(), federated.peers()];
+    if (!siblings || !peers) return failure('the FederatedTrustDomains are not read yet');
+    const isSame =
+      made?.from.pool === current && made.from.siblings === siblings && made.from.peers === peers;
+    if (!made || !isSame) {
+      const from = { pool: current, siblings, peers };
+      made = { from, roots: desiredRoots(current, from) };
+    }
+    return made.roots;
+  }
+
   function currentRoots(): Result<DesiredRoots> {
     const current = pool.current();
-    if (!current) return failure('there is no usable pool to publish');
-    const others = siblings.current();
-    if (!others) return failure('the other clusters of the trust domain are not known yet');
-    if (made?.from !== current || made.others !== others)
-      made = { from: current, others, roots: desiredRoots(current, others) };
-    return made.roots;
+    return current ? rootsOf(current) : failure('there is no usable pool to publish');
   }
 
   function stepFor(namespace: string, roots: Result<DesiredRoots>): Step {
@@ -100,7 +105,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     if (stateOf(namespace) === 'published') awaited.complies(namespace);
     keeper.look(namespace);
   });
-  siblings.onChange(lookAtAll);
+  federated.onChange(lookAtAll);
   pool.onChange(() => {
     followRoots();
     lookAtAll();
@@ -130,9 +135,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     }
     const live = await readPool();
     if (!live.ok) return live.problem.message;
-    const others = siblings.current();
-    if (!others) return 'the other clusters of the trust domain are not known yet';
-    const desired = desiredRoots(live.pool, others);
+    const desired = rootsOf(live.pool);
     if (!desired.ok) return desired.reason;
     if (stepFor(namespace, desired).kind !== 'publish') return undefined;
     await writer.publish(namespace, desired.value, known, signal).catch((error: unknown) => {

@@ -35,7 +35,7 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
   const call = { resource: 'configmaps', discardBody: true } as const;
 
   return {
-    async publish(namespace, { labels, pem }, known, signal) {
+    async publish(namespace, { labels, pem, peers }, known, signal) {
       await transport.request({
         ...call,
         method: 'PATCH',
@@ -53,13 +53,13 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
             labels,
             ...(known && { uid: known.uid, resourceVersion: known.resourceVersion }),
           },
-          data: { [rootsKey]: pem },
+          data: { [rootsKey]: pem, ...peers },
         },
         signal,
       });
     },
 
-    async withdraw(namespace, { uid, resourceVersion, holdsMore }, signal) {
+    async withdraw(namespace, { uid, resourceVersion, holdsMore, peerKeys }, signal) {
       const preconditions = { uid, resourceVersion };
       if (!holdsMore) {
         const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions };
@@ -68,7 +68,8 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
       }
       // By name, not by field ownership: if a ConfigMap was handed over to us, its creator owns the label.
       const labels = Object.fromEntries(bundleLabelKeys.map((key) => [key, null]));
-      const body = { metadata: { ...preconditions, labels }, data: { [rootsKey]: null } };
+      const data = Object.fromEntries([rootsKey, ...peerKeys].map((key) => [key, null]));
+      const body = { metadata: { ...preconditions, labels }, data };
       const query = { fieldManager };
       await transport.request({ ...call, method: 'PATCH', path: pathOf(namespace), query, body, signal });
     },

@@ -7,7 +7,7 @@ import type { Store } from '../kube/store.ts';
 import { bundleName, desiredBundle, markIn, type ObservedBundle, rootEndsIn } from './bundle.ts';
 import { bundleAnnotations, bundleMarkIn, nextBundleMark } from './publication.ts';
 import type { RootVisibility } from './root-visibility.ts';
-import { type SiblingsView, withoutSiblings } from './siblings.ts';
+import { type FederationView, withoutFederation } from './siblings.ts';
 import type { BundleSource, DesiredBundles, TrustBundlePublisher } from './trust-bundle-publisher.ts';
 
 /** The signer of the bundles. */
@@ -25,7 +25,7 @@ export interface BundleOwner {
 export function poolBundles(
   pool: Pick<PoolView, 'current' | 'readLive' | 'onChange'>,
   owner: BundleOwner,
-  siblings: SiblingsView = withoutSiblings,
+  federated: FederationView = withoutFederation,
   observed: Pick<Store<ObservedBundle>, 'get'> = noBundles,
 ): BundleSource {
   let made: { readonly from: Pool; readonly text: string; readonly bundles: DesiredBundles } | undefined;
@@ -33,7 +33,7 @@ export function poolBundles(
 
   function markFor(current: Pool): PoolMark | undefined {
     const recorded = bundleMarkIn(observed.get(liveName));
-    const others = siblings.current();
+    const others = federated.siblings();
     return others ? nextBundleMark(current, others, recorded) : recorded;
   }
 
@@ -57,7 +57,7 @@ export function poolBundles(
     },
     onChange(listener) {
       pool.onChange(() => listener());
-      siblings.onChange(() => listener(liveName));
+      federated.onChange(() => listener(liveName));
     },
   };
 }

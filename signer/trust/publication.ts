@@ -3,7 +3,7 @@ import { poolLimits } from '../authority/document.ts';
 import type { Pool } from '../authority/pool.ts';
 import { markOf, type PoolMark } from '../authority/sequence.ts';
 import type { ObservedBundle } from './bundle.ts';
-import { noSiblings, type Siblings, type SiblingsView } from './siblings.ts';
+import { type FederationView, noSiblings, type Siblings } from './siblings.ts';
 
 /** What the documents of the trust domain are made from. Replaced as a whole when something changes. */
 export interface Publication {
@@ -60,14 +60,14 @@ const contentOf = (pool: Pool, siblings: Siblings): string =>
  */
 export function createPublication(
   pool: () => Pool | undefined,
-  siblings: SiblingsView,
+  federated: FederationView,
   live: { readonly observed: () => ObservedBundle | undefined; readonly isMissing: () => boolean },
 ): () => Publication | undefined {
   let last: Publication | undefined;
   return () => {
     const current = pool();
     // Without ClusterTrustBundles there is no place for the sequence, so the pool is published alone.
-    const others = live.isMissing() ? noSiblings : siblings.current();
+    const others = live.isMissing() ? noSiblings : federated.siblings();
     if (!current || !others) return current && last;
     const recorded = live.isMissing() ? undefined : bundleMarkIn(live.observed());
     const next = nextBundleMark(current, others, recorded);

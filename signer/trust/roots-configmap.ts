@@ -1,9 +1,10 @@
+import { hash } from 'node:crypto';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { Pool } from '../authority/pool.ts';
 import type { InformerSpec } from '../kube/informer.ts';
 import { type ConfigMap, metadataFields, type Namespace } from '../kube/types.ts';
 import { fingerprintsOf } from './fingerprints.ts';
-import { bundleLabels, managedBy } from './labels.ts';
+import { bundleLabels, managedBy, trustDomainLabel } from './labels.ts';
 import { rootsPem } from './published-documents.ts';
 import { noSiblings, type Siblings } from './siblings.ts';
 
@@ -14,22 +15,59 @@ export const rootsKey = 'roots.pem';
 /** The API server's limit of all values together (validation.go, ValidateConfigMap): 1 MiB. */
 const maxConfigMapBytes = 1024 * 1024;
 
+/** A key with the roots of another trust domain begins like this, and is ours too. */
+const peerPrefix = 'peer.';
+
 /** The desired content in every namespace that takes part. */
 export interface DesiredRoots {
   readonly labels: Readonly<Record<string, string>>;
   /** As in /roots.pem of the token endpoint: equal on every replica, byte for byte. */
   readonly pem: string;
+  /** The roots of other trust domains by key, such as `peer.partner.example.pem`, and a digest of them. */
+  readonly peers: Readonly<Record<string, string>>;
+  readonly peersDigest: string;
 }
 
-/** The desired roots of a pool and of other clusters in each namespace; an empty pool yields none, because nothing is ever emptied. */
-export function desiredRoots(pool: Pool, siblings: Siblings = noSiblings): Result<DesiredRoots> {
+/** What the content is made from. */
+export interface RootSources {
+  readonly pool: Pool;
+  readonly siblings: Siblings;
+  /** PEM by trust domain. */
+  readonly peers: ReadonlyMap<string, string>;
+}
+
+/**
+ * The desired roots of a pool and of other clusters in each namespace; an empty pool yields none, because nothing is ever
+ * emptied. Other trust domains that do not fit are left out, in the order of their names: they must not be in the way of
+ * our own roots.
+ */
+export function desiredRoots(
+  pool: Pool,
+  { siblings, peers }: Omit<RootSources, 'pool'> = { siblings: noSiblings, peers: new Map() },
+): Result<DesiredRoots> {
   const document = rootsPem(pool, siblings);
   if (!document) return failure('the pool has no root to publish');
-  const { length } = document.bytes;
+  let { length } = document.bytes;
   if (length > maxConfigMapBytes) {
     return failure(`the roots take ${length} bytes of PEM; a ConfigMap holds 1 MiB`);
   }
-  return success({ labels: bundleLabels(pool.trustDomain), pem: document.bytes.toString() });
+  const fitting: Record<string, string> = {};
+  for (const [trustDomain, pem] of [...peers].sort()) {
+    const key = `${peerPrefix}${trustDomainLabel(trustDomain)}.pem`;
+    length += key.length + pem.length;
+    if (length > maxConfigMapBytes) break;
+    fitting[key] = pem;
+  }
+  return success({
+    ...{ labels: bundleLabels(pool.trustDomain), pem: document.bytes.toString() },
+    ...{ peers: fitting, peersDigest: digestOf(fitting) },
+  });
+}
+
+/** Empty where there are none, so that most ConfigMaps need no hash. */
+function digestOf(peers: Readonly<Record<string, string>>): string {
+  const entries = Object.entries(peers).sort();
+  return entries.length === 0 ? '' : hash('sha256', JSON.stringify(entries), 'hex');
 }
 
 /** What we keep of a namespace with the label. */
@@ -57,6 +95,9 @@ export interface ObservedConfigMap {
   readonly holdsMore: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly pem: string | undefined;
+  /** The keys with roots of other trust domains, and a digest of these: they may be large, and there may be many namespaces. */
+  readonly peerKeys: readonly string[];
+  readonly peersDigest: string;
   /** SHA-256 of each certificate's DER in hex. */
   readonly roots: ReadonlySet<string>;
 }
@@ -72,13 +113,20 @@ export function toObservedConfigMap({ metadata, data = {}, binaryData = {} }: Co
   const { uid = '', resourceVersion = '', labels = {} } = metadata;
   const isOurs = labels[managedBy.key] === managedBy.value;
   const pem = isOurs ? data[rootsKey] : undefined;
+  const peers = Object.fromEntries(
+    Object.entries(data).filter(([key]) => isOurs && key.startsWith(peerPrefix)),
+  );
   return {
     uid,
     resourceVersion,
     isOurs,
-    holdsMore: [...Object.keys(data), ...Object.keys(binaryData)].some((key) => key !== rootsKey),
+    holdsMore: [...Object.keys(data), ...Object.keys(binaryData)].some(
+      (key) => key !== rootsKey && !key.startsWith(peerPrefix),
+    ),
     labels: isOurs ? labels : {},
     pem,
+    peerKeys: Object.keys(peers),
+    peersDigest: digestOf(peers),
     roots: fingerprintsOf(pem ?? ''),
   };
 }
@@ -132,6 +180,7 @@ export function nextStep(
 function driftOf(desired: DesiredRoots, observed: ObservedConfigMap | undefined): string | undefined {
   if (!observed) return 'the ConfigMap is missing';
   if (observed.pem !== desired.pem) return `${rootsKey} is not the roots of the pool`;
+  if (observed.peersDigest !== desired.peersDigest) return 'the roots of other trust domains are others';
   const label = Object.entries(desired.labels).find(([key, value]) => observed.labels[key] !== value);
   return label && `the label ${label[0]} is not ${label[1]}`;
 }

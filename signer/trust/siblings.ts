@@ -13,18 +13,26 @@ export interface Siblings {
   readonly content: string;
 }
 
-/** The siblings as this replica knows them. */
-export interface SiblingsView {
-  /** Undefined while they are not known: what is published then must not shrink. */
-  current(): Siblings | undefined;
-  /** Calls the listener when current() may have changed. */
+/** What federation brings to what is published, as this replica knows it. What is not known must not shrink anything. */
+export interface FederationView {
+  /** Undefined while they are not known. */
+  siblings(): Siblings | undefined;
+  /** The roots of other trust domains, PEM, by their names. Undefined while they are not known. */
+  peers(): ReadonlyMap<string, string> | undefined;
+  /** Calls the listener when one of these may have changed. */
   onChange(listener: () => void): void;
 }
 
 export const noSiblings: Siblings = { roots: [], jwtKeys: [], content: '' };
 
-/** A trust domain with one cluster. */
-export const withoutSiblings: SiblingsView = { current: () => noSiblings, onChange: () => undefined };
+const noPeers: ReadonlyMap<string, string> = new Map();
+
+/** A trust domain with one cluster, which knows no other. */
+export const withoutFederation: FederationView = {
+  siblings: () => noSiblings,
+  peers: () => noPeers,
+  onChange: () => undefined,
+};
 
 /** Each root and each key once, in an order that does not depend on which cluster has it. Pure. */
 export function joinSiblings(
@@ -48,15 +56,16 @@ export function joinSiblings(
   };
 }
 
-/** The siblings of a replica that federates: known once they are set. */
-export function createSiblings(): SiblingsView & {
-  set(source: () => Siblings | undefined): void;
+/** The view of a replica that federates: nothing is known before its source is set. */
+export function createFederationView(): FederationView & {
+  set(source: Pick<FederationView, 'siblings' | 'peers'>): void;
   changed(): void;
 } {
   const listeners: (() => void)[] = [];
-  let read: () => Siblings | undefined = () => undefined;
+  let read: Pick<FederationView, 'siblings' | 'peers'> | undefined;
   return {
-    current: () => read(),
+    siblings: () => read?.siblings(),
+    peers: () => read?.peers(),
     onChange: (listener) => void listeners.push(listener),
     set(source) {
       read = source;

@@ -37,6 +37,7 @@ const resources = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
 const flags = [
   ...['--federation', 'true', '--federation-allowed-addresses', '127.0.0.0/8'],
   ...['--leaf-pod-identity', 'true', '--token-client-certificates', 'true'],
+  ...['--roots-config-map', 'kubespiffe-roots'],
 ];
 const registrations = '/apis/kubespiffe.io/v1alpha1/namespaces/default/workloadregistrations';
 const manifests = join(import.meta.dirname, '../../manifests');
@@ -83,7 +84,8 @@ describe('federation', () => {
     controlPlane = await startControlPlane();
     const installed = await installTokenEndpoint(controlPlane);
     await controlPlane.kubectl(['apply', '-k', join(manifests, 'crds')]);
-    await controlPlane.kubectl(['apply', '-f', join(manifests, 'federation/rbac.yaml')]);
+    for (const component of ['federation', 'roots-configmap'])
+      await controlPlane.kubectl(['apply', '-f', join(manifests, `${component}/rbac.yaml`)]);
     partner = await foreignPool('partner.example', 5);
     const { key, cert } = await webCredentials();
     webCertificate = cert;
@@ -611,11 +613,37 @@ describe('federation', () => {
     await publishedOnce('partner.example', rootsOf(partner));
   });
 
+  /** Our own roots, and those of partners, each in a file of its own. */
+  async function rootsConfigMap(namespace: string): Promise<Record<string, string>> {
+    const path = `/api/v1/namespaces/${namespace}/configmaps/kubespiffe-roots`;
+    const { body } = await controlPlane.request('GET', path);
+    return (body as { data?: Record<string, string> }).data ?? {};
+  }
+
+  it('puts the roots of each partner into the ConfigMap of a namespace that takes roots, in a file of its own', async () => {
+    const labels = { 'kubespiffe.io/roots': 'true' };
+    await create(controlPlane, '/api/v1/namespaces', { metadata: { name: 'takes-roots', labels } });
+    const data = await waitFor('the ConfigMap', async () => {
+      const found = await rootsConfigMap('takes-roots');
+      return 'peer.partner.example.pem' in found && found;
+    });
+    assert.deepEqual(
+      [...fingerprintsOf(data['peer.partner.example.pem'] ?? '')].sort(),
+      partner.roots.map(({ sha256Hex }) => sha256Hex).sort(),
+    );
+    assert.equal(data['roots.pem'], (await endpoint.call({ path: '/roots.pem' })).text);
+    assert.ok('peer.spire.example.pem' in data);
+  });
+
   it('ends the trust when the resource is deleted: the bundle goes', async () => {
     await controlPlane.request('DELETE', `${resources}/partner`);
     await waitFor('the bundle to go', async () => (await publishedRoots('partner.example')) === undefined);
     const { json } = await endpoint.call({ path: '/bundles' });
     assert.ok(!('partner.example' in (json.trust_domains as object)));
+    await waitFor('the file to go', async () => {
+      const data = await rootsConfigMap('takes-roots');
+      return 'roots.pem' in data && !('peer.partner.example.pem' in data);
+    });
     assert.ok(await publishedRoots('spire.example'));
   });
 

@@ -15,7 +15,7 @@ import {
   type OptedIn,
   toObservedConfigMap,
 } from '../../signer/trust/roots-configmap.ts';
-import { withoutSiblings } from '../../signer/trust/siblings.ts';
+import { withoutFederation } from '../../signer/trust/siblings.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { timeWith } from '../kube/fake-time.ts';
 import { onlyMember } from './membership.ts';
@@ -67,7 +67,7 @@ describe('roots count as published by ConfigMaps', () => {
       namespaces,
       observed: published,
       transport: {} as Transport,
-      siblings: withoutSiblings,
+      federated: withoutFederation,
       events: { record: () => assert.fail('nothing is to be told') },
       name,
       membership: onlyMember,

@@ -10,7 +10,7 @@ import {
   createPublication,
   nextBundleMark,
 } from '../../signer/trust/publication.ts';
-import { noSiblings, type Siblings, withoutSiblings } from '../../signer/trust/siblings.ts';
+import { noSiblings, type Siblings, withoutFederation } from '../../signer/trust/siblings.ts';
 
 /** A pool of which only the sequence and what is published counts here. */
 const poolOf = (sequence: number, ...roots: string[]): Pool =>
@@ -24,7 +24,7 @@ const bundleWith = (annotations: Record<string, string>): ObservedBundle => ({
 describe('what is published of a trust domain', () => {
   it('with one cluster is the pool with its own sequence, and no annotation is wanted', () => {
     const pool = poolOf(7, 'a');
-    const publication = createPublication(() => pool, withoutSiblings, {
+    const publication = createPublication(() => pool, withoutFederation, {
       observed: () => bundleWith({}),
       isMissing: () => false,
     });
@@ -34,9 +34,9 @@ describe('what is published of a trust domain', () => {
   });
 
   it('where no ClusterTrustBundles are served is the pool alone', () => {
-    const siblings = { current: () => siblingsOf('other'), onChange: () => undefined };
+    const federated = { ...withoutFederation, siblings: () => siblingsOf('other') };
     const live = { observed: () => undefined, isMissing: () => true };
-    assert.equal(createPublication(() => poolOf(7), siblings, live)()?.siblings, noSiblings);
+    assert.equal(createPublication(() => poolOf(7), federated, live)()?.siblings, noSiblings);
   });
 
   for (const text of ['-1', '1e9', '9'.repeat(16), '9007199254740992', 'x']) {
@@ -68,7 +68,7 @@ describe('what is published of a trust domain', () => {
           seen,
           read: createPublication(
             () => seen.pool,
-            { current: () => seen.siblings, onChange: () => undefined },
+            { ...withoutFederation, siblings: () => seen.siblings },
             { observed: () => seen.live.bundle, isMissing: () => false },
           ),
         });

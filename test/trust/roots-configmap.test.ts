@@ -5,6 +5,7 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import type { ConfigMap } from '../../signer/kube/types.ts';
+import { trustDomainLabel } from '../../signer/trust/labels.ts';
 import { rootsPem } from '../../signer/trust/published-documents.ts';
 import {
   type DesiredRoots,
@@ -15,6 +16,7 @@ import {
   toObservedConfigMap,
   toOptedIn,
 } from '../../signer/trust/roots-configmap.ts';
+import { noSiblings } from '../../signer/trust/siblings.ts';
 
 const trustDomain = 'example.org';
 const now = Math.floor(Date.now() / 1000);
@@ -60,6 +62,34 @@ describe('the roots of a namespace', () => {
   it('are what the token endpoint serves, for any order of the pool', () => {
     assert.equal(desired.pem, rootsPem(compile([first, second]))?.bytes.toString());
     assert.deepEqual(ofPool(compile([second, first])), desired);
+  });
+
+  it('of other trust domains have keys of their own, as far as they fit beside our own', () => {
+    const pool = compile([first]);
+    const ofPeers = (peers: [string, string][]) => {
+      const roots = desiredRoots(pool, { siblings: noSiblings, peers: new Map(peers) });
+      assert.ok(roots.ok);
+      return roots.value;
+    };
+    const long = `${'a'.repeat(200)}.example`;
+    const two = ofPeers([
+      ['b.example', 'B'],
+      [long, 'A'],
+    ]);
+    assert.deepEqual(
+      Object.keys(two.peers).sort(),
+      [`peer.${trustDomainLabel(long)}.pem`, 'peer.b.example.pem'].sort(),
+    );
+    assert.equal(two.pem, ofPeers([]).pem);
+    const huge = ofPeers([
+      ['a.example', 'A'],
+      ['b.example', 'B'.repeat(1024 * 1024)],
+      ['c.example', 'C'],
+    ]);
+    assert.deepEqual([Object.keys(huge.peers), huge.pem], [['peer.a.example.pem'], two.pem]);
+    const observed = shown({ data: { 'roots.pem': two.pem, ...two.peers, extra: '' } });
+    assert.deepEqual([observed.peersDigest, observed.holdsMore], [two.peersDigest, true]);
+    assert.deepEqual(observed.peerKeys.toSorted(), Object.keys(two.peers).sort());
   });
 
   it('are never made empty', async () => {
@@ -113,6 +143,13 @@ describe('the roots of a namespace', () => {
       optedIn,
       () => shown({ data: { 'roots.pem': desired.pem, a: '' } }),
       'nothing',
+    ],
+    [
+      'it has roots of a trust domain that is federated no more',
+      optedIn,
+      () => shown({ data: { 'roots.pem': desired.pem, 'peer.a.example.pem': '' } }),
+      'publish',
+      /other trust domains/,
     ],
     ['it is not ours', optedIn, () => shown({ metadata: { name, labels: {} } }), 'foreign'],
     ['it is managed by another', optedIn, () => shown({ metadata: { name, labels: other } }), 'foreign'],
