@@ -11,8 +11,8 @@ export type EndpointProfile =
   | {
       readonly name: 'https_web';
       readonly rootsPem?: string;
-      /** The machine's trust store, from systemRoots, for those who fetch often. */
-      readonly systemRoots?: SecureContext;
+      /** Made of these roots by webContext, for those who fetch often. */
+      readonly secureContext?: SecureContext;
     }
   /** By an X509-SVID with this ID that leads to these PEM roots. */
   | { readonly name: 'https_spiffe'; readonly endpointId: string; readonly rootsPem: string };
@@ -110,15 +110,15 @@ export function webTrust(rootsPem: string | undefined): HttpsRequest['trust'] {
 }
 
 /** The trust of webTrust, made once: reading hundreds of roots takes more than 100 ms, in which nothing else is done. */
-export function systemRoots(): SecureContext {
-  return createSecureContext({ ca: webTrust(undefined).ca, minVersion: 'TLSv1.2' });
+export function webContext(rootsPem: string | undefined): SecureContext {
+  return createSecureContext({ ca: webTrust(rootsPem).ca, minVersion: 'TLSv1.2' });
 }
 
 /** OpenSSL verifies the chain for both; who may be at its end is what the profiles differ in. */
 function trustOf(profile: EndpointProfile): HttpsRequest['trust'] {
   if (profile.name === 'https_web') {
-    const { rootsPem, systemRoots: secureContext } = profile;
-    return rootsPem === undefined && secureContext ? { secureContext } : webTrust(rootsPem);
+    const { rootsPem, secureContext } = profile;
+    return secureContext ? { secureContext } : webTrust(rootsPem);
   }
   const { endpointId, rootsPem } = profile;
   return {

@@ -23,8 +23,8 @@ export interface AttemptNeeds {
   readonly addresses: AddressRule;
   /** The PEM of a ClusterTrustBundle, read live. Never throws. */
   readonly readTrustBundle: (name: string, signal: AbortSignal) => Promise<Result<string>>;
-  /** Made at the first use. */
-  readonly systemRoots: () => SecureContext;
+  /** What verifies endpoints of the web, by roots (PEM) or by those of the system. */
+  readonly webContext: (rootsPem: string | undefined) => SecureContext;
   /** An authority of our own pool that a bundle has, in words; undefined where it has none. */
   readonly ownAuthorityIn: (bundle: ForeignBundle) => string | undefined;
   readonly now: () => Seconds;
@@ -86,7 +86,7 @@ export async function tryToGet(
   const fetched = await fetchBundle(origin, {
     ...{ anchors: anchors.value, addresses: needs.addresses, signal },
     etag: confirmable?.etag,
-    ...(origin.kind === 'https_web' && origin.rootsPem === undefined && { systemRoots: needs.systemRoots() }),
+    ...(origin.kind === 'https_web' && { secureContext: needs.webContext(origin.rootsPem) }),
   });
   if (!fetched.ok) return { outcome: failed('EndpointUnreachable', fetched.reason) };
   const { document = noDocument, etag } = fetched.value;

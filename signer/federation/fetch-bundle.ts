@@ -29,8 +29,8 @@ export async function fetchBundle(
     readonly anchors: readonly CertificateFacts[];
     readonly etag: string | undefined;
     readonly addresses: AddressRule;
-    /** Verify https_web without roots of its own. Left out: read for this fetch alone. */
-    readonly systemRoots?: SecureContext;
+    /** Verifies https_web, by webContext. Left out: made for this fetch alone. */
+    readonly secureContext?: SecureContext;
     readonly signal: AbortSignal;
   },
 ): Promise<Result<Fetched>> {
@@ -44,7 +44,7 @@ export async function fetchBundle(
       ? {
           name: 'https_web',
           ...(origin.rootsPem !== undefined && { rootsPem: origin.rootsPem }),
-          ...(needs.systemRoots && { systemRoots: needs.systemRoots }),
+          ...(needs.secureContext && { secureContext: needs.secureContext }),
         }
       : {
           name: 'https_spiffe',

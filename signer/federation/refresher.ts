@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { SecureContext } from 'node:tls';
 import type { AddressRule } from '../../client/address-rule.ts';
-import { systemRoots } from '../../client/bundle-endpoint.ts';
+import { webContext } from '../../client/bundle-endpoint.ts';
 import type { Informer } from '../kube/informer.ts';
 import type { Membership } from '../kube/membership.ts';
 import { ownRank } from '../kube/ranking.ts';
@@ -71,14 +71,10 @@ export function createRefresher(needs: RefresherNeeds) {
     const name = counting.get(trustDomain);
     return name === undefined ? undefined : store.get(name);
   };
-  let roots: SecureContext | undefined;
   const attemptNeeds = {
     ...{ ownTrustDomain, addresses: needs.addresses, readTrustBundle: needs.readTrustBundle },
     ownAuthorityIn: needs.ownAuthorityIn,
-    systemRoots: () => {
-      roots ??= systemRoots();
-      return roots;
-    },
+    webContext: createWebContexts(),
     resourceOf: firstOf,
     now: () => seconds(time.now()),
   };
@@ -200,5 +196,19 @@ export function createRefresher(needs: RefresherNeeds) {
   };
 }
 
+/** Contexts of TLS are large outside of the heap, and many endpoints are verified by the same CA. */
+function createWebContexts(): AttemptNeeds['webContext'] {
+  const contexts = new Map<string | undefined, SecureContext>();
+  return (rootsPem) => {
+    const known = contexts.get(rootsPem);
+    if (known) return known;
+    if (contexts.size >= mostContexts) contexts.clear();
+    const made = webContext(rootsPem);
+    contexts.set(rootsPem, made);
+    return made;
+  };
+}
+
+const mostContexts = 16;
 const unreadable = { reason: 'FederationSpecInvalid', detail: 'it cannot be read' } as const;
 const seconds = (ms: number) => Math.floor(ms / 1000);

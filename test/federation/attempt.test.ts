@@ -4,6 +4,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { createAddressRule } from '../../client/address-rule.ts';
+import { webContext } from '../../client/bundle-endpoint.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { type AttemptNeeds, type Known, tryToGet } from '../../signer/federation/attempt.ts';
 import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
@@ -49,7 +50,7 @@ describe('getting a bundle again', () => {
     ...{ ownTrustDomain: 'example.org', resourceOf: () => undefined, ownAuthorityIn: () => undefined },
     addresses: createAddressRule([{ address: '127.0.0.0', prefix: 8 }]),
     readTrustBundle: async () => failure('there is none'),
-    systemRoots: () => assert.fail('they are not used'),
+    webContext,
     now: () => now,
   };
   /** Attempts, each with what the one before left behind. */

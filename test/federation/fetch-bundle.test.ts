@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { createSecureContext } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { createAddressRule } from '../../client/address-rule.ts';
-import { systemRoots } from '../../client/bundle-endpoint.ts';
+import { webContext } from '../../client/bundle-endpoint.ts';
 import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { fetchBundle } from '../../signer/federation/fetch-bundle.ts';
@@ -107,10 +107,10 @@ describe('fetching the bundle of another trust domain', () => {
       const url = new URL(await answering(web, good));
       const origin = { kind: 'https_web', url, rootsPem: undefined } as const;
       refused(await fetchBundle(origin, { ...common, anchors: [] }), /self-signed certificate/);
-      const prepared = { ...common, anchors: [], systemRoots: systemRoots() };
+      const prepared = { ...common, anchors: [], secureContext: webContext(undefined) };
       refused(await fetchBundle(origin, prepared), /self-signed certificate/);
       // The context that is given is the one that counts.
-      const others = { ...prepared, systemRoots: createSecureContext({ ca: web.cert }) };
+      const others = { ...prepared, secureContext: createSecureContext({ ca: web.cert }) };
       assert.ok((await fetchBundle(origin, others)).ok);
     });
     it('whose certificate is of another name', async () => {

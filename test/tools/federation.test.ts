@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parse } from 'yaml';
 import { createAddressRule, parseAddressRange } from '../../client/address-rule.ts';
-import { systemRoots } from '../../client/bundle-endpoint.ts';
+import { webContext } from '../../client/bundle-endpoint.ts';
 import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { tryToGet } from '../../signer/federation/attempt.ts';
@@ -169,7 +169,7 @@ describe('`kubespiffe federation invite`', () => {
       assert.ok(resource.origin.ok);
       const loopback = parseAddressRange('127.0.0.0/8');
       const needs = {
-        ...{ ownTrustDomain: 'partner.example', resourceOf: () => undefined, systemRoots },
+        ...{ ownTrustDomain: 'partner.example', resourceOf: () => undefined, webContext },
         addresses: createAddressRule(loopback ? [loopback] : []),
         readTrustBundle: async () => failure('there is none'),
         ownAuthorityIn: () => undefined,

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { systemRoots } from '../../client/bundle-endpoint.ts';
+import { webContext } from '../../client/bundle-endpoint.ts';
 import { heldBundle, tryToGet } from '../../signer/federation/attempt.ts';
 import { countingOnes, type FederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import type { ForeignBundle } from '../../signer/federation/foreign-bundle.ts';
@@ -71,7 +71,7 @@ export function federationDiff(
             resourceOf: (trustDomain: string) => counting.get(trustDomain),
             readTrustBundle: (bundle) => readTrustBundle(api, bundle),
             ownAuthorityIn: () => undefined,
-            ...{ addresses, now, systemRoots },
+            ...{ addresses, now, webContext },
           });
           return { resource, served, published: await publishedKeys(api, resource) };
         },
