@@ -6,7 +6,7 @@ import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
 import { readAuthority } from './authority.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
-import { assembleAuthority, type CaMaterial } from './import.ts';
+import { assembleAuthority, type CaMaterial, readCertificates } from './import.ts';
 import type { Refusal } from './transitions.ts';
 import { type Change, changesBetween } from './verbs.ts';
 
@@ -21,6 +21,11 @@ export interface Answer {
   readonly certificates: CaMaterial['certificates'];
   /** The latest end that was asked for, where one was. */
   readonly notAfter?: Seconds;
+  /**
+   * PEM of roots that it may end in, besides those that the pool has; absent where a person vouches for the answer itself.
+   * Whoever brings in a root can make certificates of every name, so an answer of the network must not choose it.
+   */
+  readonly furtherRoots?: readonly string[];
 }
 
 /**
@@ -47,7 +52,11 @@ export function answerRequest(
   }
   const { request: _, createdAt = rfc3339(now), ...rest } = record;
   const privateKey = { pem: record.privateKey, name: `the request of authority ${id}` };
-  const { certificates } = answer;
+  const known = answer.furtherRoots && [...rootsIn(document), ...answer.furtherRoots];
+  const certificates = [
+    ...answer.certificates,
+    ...(known ?? []).map((pem) => ({ pem, name: 'the roots that are known' })),
+  ];
   const put = assembleAuthority({ id, privateKey, certificates }, 'trusted', createdAt);
   if (!put.ok) return refusalOf(put.problem);
   const { certificate = '', intermediates = [] } = put.value;
@@ -57,6 +66,7 @@ export function answerRequest(
   const { signing, root, warnings } = read.authority;
   const chain = [...read.authority.intermediates, root];
   const refusal =
+    unknownRoot(root, known) ??
     unaskedNames(signing, document.trustDomain) ??
     timeRefusal(chain, answer.notAfter, now) ??
     (signing.hasSubject ? undefined : unfit('has no subject, which every verifier of its leaves needs'));
@@ -70,6 +80,22 @@ export function answerRequest(
     changed,
     consequence: undefined,
     notes: [...warnings, ...broken(signing, document)],
+  };
+}
+
+/** The roots that a pool vouches for. */
+function rootsIn({ authorities }: PoolDocument): readonly string[] {
+  return authorities.flatMap(({ state, certificate }) => (state === 'retired' ? [] : (certificate ?? [])));
+}
+
+function unknownRoot(root: CertificateFacts, known: readonly string[] | undefined): Refusal | undefined {
+  const isKnown = (pem: string) =>
+    readCertificates(pem).some(({ sha256Hex }) => sha256Hex === root.sha256Hex);
+  if (!known || known.some(isKnown)) return undefined;
+  return {
+    ok: false,
+    what: `the answer leads to a root that the pool does not have, SHA-256 ${root.sha256Hex}`,
+    remedy: 'compare it with the root of that CA, and give the root with --upstream-root FILE if it is right',
   };
 }
 

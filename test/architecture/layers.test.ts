@@ -11,7 +11,7 @@ const root = join(import.meta.dirname, '../..');
  */
 const library = ['spiffe', 'spiffe/pki'];
 const kube = ['signer/kube', 'client', ...library];
-const facts = ['signer/authority', 'signer/identity', ...kube];
+const facts = ['signer/authority', 'signer/authority/upstream', 'signer/identity', ...kube];
 const mayUse: Record<string, readonly string[]> = {
   'spiffe/pki': [],
   spiffe: ['spiffe/pki'],
@@ -29,6 +29,7 @@ const mayUse: Record<string, readonly string[]> = {
   'signer/kube': ['client', ...library],
   'signer/identity': kube,
   'signer/authority': kube,
+  'signer/authority/upstream': ['signer/authority', ...kube],
   'signer/config': ['signer/authority', ...kube],
   'signer/issuance': facts,
   'signer/signers': ['signer/config', 'signer/issuance', 'signer/trust', ...facts],

@@ -6,6 +6,7 @@ import { KeyUsageFlags } from '@peculiar/x509';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import { parsePool } from '../../signer/authority/pool.ts';
 import { poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
+import { createRequested } from '../../signer/authority/request.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { nameConstraints, unknownExtension } from '../spiffe/pki/name-constraints.ts';
 import { makeCa, p256, type TestCa } from './authorities.ts';
@@ -18,6 +19,8 @@ const root = await makeCa({ ...validity, subject: 'CN=root' });
 const otherRoot = await makeCa({ ...validity, subject: 'CN=other' });
 const middle = await makeCa({ ...validity, subject: 'CN=middle', issuer: root });
 const lower = await makeCa({ ...validity, subject: 'CN=lower', issuer: middle, pathLen: 0 });
+
+const requested = await createRequested({ id: 'waiting', trustDomain: 'example.org', now });
 
 function record(ca: TestCa, changes: Partial<AuthorityRecord> = {}): AuthorityRecord {
   const { certificate, privateKey } = ca;
@@ -442,6 +445,61 @@ const rows: Row[] = [
     field: 'pool.authorities[0].intermediates[0]',
     says: /not signed by the next intermediate/,
     remedy: /issuer of the leaf certificates first/,
+  },
+  {
+    name: 'a document that is cut off',
+    secret: secretOf(jsonOf([record(root)]).slice(0, 700)),
+    reason: 'PoolMalformed',
+    field: 'pool',
+    says: /not JSON/,
+    remedy: /kubespiffe ca restore/,
+  },
+  {
+    name: 'a cycle of two CAs',
+    secret: await (async () => {
+      const one = await makeCa({ ...validity, subject: 'CN=one' });
+      const other = await makeCa({ ...validity, subject: 'CN=other one', issuer: one });
+      const signedBack = await makeCa({ ...validity, subject: 'CN=one', issuer: other, keys: one.keys });
+      return poolOf([
+        record(signedBack, { privateKey: other.privateKey, intermediates: [other.certificate] }),
+      ]);
+    })(),
+    reason: 'PoolMalformed',
+    field: 'pool.authorities[0].certificate',
+    says: /not signed by itself/,
+    remedy: /the complete chain/,
+  },
+  {
+    name: 'a request that cannot be read',
+    secret: poolOf([record(root), { ...requested, request: root.certificate }]),
+    reason: 'PoolMalformed',
+    field: 'pool.authorities[1].request',
+    says: /not one PEM certificate request/,
+    remedy: /ca remove waiting/,
+  },
+  {
+    name: 'a request of an authority that is trusted',
+    secret: poolOf([record(root), { ...requested, state: 'trusted' }]),
+    reason: 'PoolMalformed',
+    field: 'pool.authorities[1].state',
+    says: /must be prepared/,
+    remedy: /kubespiffe ca restore/,
+  },
+  {
+    name: 'a request beside a certificate',
+    secret: poolOf([record(root), { ...requested, certificate: root.certificate }]),
+    reason: 'PoolMalformed',
+    field: 'pool.authorities[1].certificate',
+    says: /not a field/,
+    remedy: /remove it/,
+  },
+  {
+    name: 'a request for another key',
+    secret: poolOf([record(root), { ...requested, privateKey: middle.privateKey }]),
+    reason: 'PoolKeyMismatch',
+    field: 'pool.authorities[1].privateKey',
+    says: /does not belong to the request/,
+    remedy: /ca remove waiting/,
   },
   {
     name: 'a root that allows no intermediate',

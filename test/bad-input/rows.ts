@@ -1,4 +1,5 @@
 import type { Reason } from '../../signer/observe/reasons.ts';
+import { authorityBadInput } from './authority-rows.ts';
 import { federationBadInput } from './federation-rows.ts';
 import { helperBadInput } from './helper-rows.ts';
 import { registrationRows } from './registration-rows.ts';
@@ -365,4 +366,5 @@ export const badInput: readonly BadInput[] = [
   ...workloadApiBadInput,
   ...helperBadInput,
   ...federationBadInput,
+  ...authorityBadInput,
 ];

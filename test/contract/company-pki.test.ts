@@ -214,4 +214,158 @@ describe('a pool below other CAs, beside a running signer', () => {
     const retired = await done('retire', 'ca-2');
     assert.doesNotMatch(retired.stderr, /warning/);
   });
+
+  describe('with an issuer of cert-manager, played by this test', () => {
+    const collection = '/apis/cert-manager.io/v1/namespaces/kubespiffe/certificaterequests';
+    const prepare = (...more: string[]) =>
+      ca('prepare', '--upstream', 'cert-manager:Issuer/company', '--lifetime', '2160h', ...more);
+
+    before(() => controlPlane.kubectl(['apply', '-f', '-'], { input: certificateRequests }));
+
+    async function requests(): Promise<CertificateRequest[]> {
+      return ((await controlPlane.request('GET', collection)).body as { items: CertificateRequest[] }).items;
+    }
+
+    const openRequest = () =>
+      waitFor('a CertificateRequest', async () =>
+        (await requests()).find(({ status }) => !status?.certificate),
+      );
+
+    async function setStatus({ metadata }: CertificateRequest, status: object): Promise<void> {
+      const path = `${collection}/${metadata.name}/status`;
+      const headers = { 'content-type': 'application/merge-patch+json' };
+      const { status: code } = await controlPlane.request('PATCH', path, { status }, { headers });
+      assert.equal(code, 200);
+    }
+
+    async function answerOf({ spec }: CertificateRequest, root = 'root'): Promise<object> {
+      writeFileSync(file('asked.csr'), Buffer.from(spec.request, 'base64'));
+      const { stdout } = await offline(
+        ...[
+          'sign',
+          file('asked.csr'),
+          '--cert',
+          file(`${root}.pem`),
+          '--key',
+          file(`${root}.key`),
+          '--lifetime',
+          '2160h',
+        ],
+      );
+      const [certificate = ''] = stdout.split(/(?<=-----END CERTIFICATE-----\n)/);
+      const base64 = (pem: string) => Buffer.from(pem).toString('base64');
+      return { certificate: base64(certificate), ca: base64(readFileSync(file(`${root}.pem`), 'utf8')) };
+    }
+
+    it('asks once, goes on after an interruption, and takes the answer', async () => {
+      const given = await prepare('--timeout', '0s');
+      assert.equal(given.code, 1);
+      assert.match(given.stderr, /waits for approval[\s\S]*run the same command again later/);
+      const request = await openRequest();
+      const { isCA, usages, issuerRef, duration } = request.spec;
+      assert.deepEqual(
+        { isCA, usages, issuerRef, duration },
+        {
+          ...{ isCA: true, usages: ['cert sign', 'crl sign'], duration: '7776000s' },
+          issuerRef: { name: 'company', kind: 'Issuer', group: 'cert-manager.io' },
+        },
+      );
+      const [ran] = await Promise.all([
+        prepare(),
+        answerOf(request).then((answer) => setStatus(request, answer)),
+      ]);
+      assert.equal(ran.code, 0, ran.stderr);
+      assert.equal((await requests()).length, 1);
+      const record = await recordOf('ca-4');
+      assert.equal(record?.request, undefined);
+      assert.equal(record?.certificate, readFileSync(file('root.pem'), 'utf8'));
+      await done('trust', 'ca-4');
+      await done('activate', 'ca-4', '--propagation-delay', '3s');
+      const chain = await waitFor('a certificate of it', async () => {
+        const issued = await issue();
+        return issuerOf(issued) === subjectOf(record?.intermediates?.[0]) && issued;
+      });
+      await assertVerified(chain, [readFileSync(file('root.pem'), 'utf8')]);
+    });
+
+    it('refuses an answer below a root of somebody else, and a request that was denied', async () => {
+      await offline(
+        'root',
+        '--trust-domain',
+        trustDomain,
+        '--cert',
+        file('evil.pem'),
+        '--key',
+        file('evil.key'),
+      );
+      await prepare('--timeout', '0s');
+      const request = await openRequest();
+      await setStatus(request, await answerOf(request, 'evil'));
+      const before = await pool();
+      const foreign = await prepare();
+      assert.equal(foreign.code, 1);
+      assert.match(foreign.stderr, /leads to a root that the pool does not have, SHA-256 [0-9a-f]{64}/);
+      assert.deepEqual(await pool(), before);
+      await done('remove', 'ca-5');
+      await prepare('--timeout', '0s');
+      const conditions = [{ type: 'Denied', status: 'True', reason: 'policy', message: 'no CA for you' }];
+      await setStatus(await openRequest(), { conditions });
+      const denied = await prepare();
+      assert.match(denied.stderr, /was refused: policy: no CA for you\nhint: .*ca remove/);
+      await done('remove', 'ca-5');
+    });
+  });
 });
+
+interface CertificateRequest {
+  readonly metadata: { readonly name: string };
+  readonly spec: Readonly<Record<'request', string> & Record<string, unknown>>;
+  readonly status?: { readonly certificate?: string };
+}
+
+/** The fields of cert-manager.io/v1 that are written and read here, in a definition of our own. */
+const certificateRequests = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: certificaterequests.cert-manager.io }
+spec:
+  group: cert-manager.io
+  scope: Namespaced
+  names: { kind: CertificateRequest, listKind: CertificateRequestList, plural: certificaterequests, singular: certificaterequest }
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: { status: {} }
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [issuerRef, request]
+            properties:
+              request: { type: string, format: byte }
+              isCA: { type: boolean }
+              duration: { type: string }
+              usages: { type: array, items: { type: string } }
+              issuerRef:
+                type: object
+                required: [name]
+                properties: { name: { type: string }, kind: { type: string }, group: { type: string } }
+          status:
+            type: object
+            properties:
+              certificate: { type: string, format: byte }
+              ca: { type: string, format: byte }
+              conditions:
+                type: array
+                items:
+                  type: object
+                  required: [type, status]
+                  properties:
+                    type: { type: string }
+                    status: { type: string }
+                    reason: { type: string }
+                    message: { type: string }
+`;

@@ -1,24 +1,22 @@
 import { type Command, Option } from 'commander';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
-import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
+import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { parseSeconds } from '../duration.ts';
+import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import {
   type AuthorityType,
   authorityTypes,
-  type ChangeOptions,
   changePool,
   printChange,
   typeOption,
   withChange,
 } from '../pool-change.ts';
 import type { Terminal } from '../terminal.ts';
+import { prepareByUpstream, type UpstreamOptions, withUpstream } from '../upstream.ts';
 
-interface Options extends ChangeOptions {
+interface Options extends UpstreamOptions {
   type: AuthorityType;
-  caId?: string;
-  keyType?: AuthorityKeyType;
-  lifetime: string;
 }
 
 /** `kubespiffe ca prepare`: a new CA or JWT key in a pool that is there, in no bundle. */
@@ -37,9 +35,12 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
     kubespiffe ca prepare
 
     # A CA for two years, with a P-384 key
-    kubespiffe ca prepare --ca-id ca-2028 --key-type ecdsa-p384 --lifetime 17520h`,
+    kubespiffe ca prepare --ca-id ca-2028 --key-type ecdsa-p384 --lifetime 17520h
+
+    # A CA that an issuer of cert-manager signs
+    kubespiffe ca prepare --upstream cert-manager:Issuer/company --upstream-root root.pem --lifetime 4380h`,
   );
-  return withChange(command)
+  return withUpstream(withChange(command))
     .addOption(typeOption())
     .option('--ca-id <id>', 'Id of the new authority. (default: the next number)')
     .addOption(
@@ -49,6 +50,11 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
     )
     .option('--lifetime <duration>', 'Lifetime of a CA.', '8760h')
     .action(async (options: Options) => {
+      if (options.upstream !== undefined) {
+        if (options.type !== 'x509')
+          throw new CliError('USAGE', '--upstream is for a CA', 'leave out --type');
+        return prepareByUpstream(terminal, options, options.upstream);
+      }
       const change = await changePool(options, terminal, (document, { now }) =>
         prepareAuthority(document, {
           kind: authorityTypes[options.type],

@@ -1,0 +1,157 @@
+import type { Command } from 'commander';
+import { answerRequest } from '../signer/authority/answer.ts';
+import type { AuthorityRecord, PoolDocument } from '../signer/authority/document.ts';
+import { prepareAuthority } from '../signer/authority/prepare.ts';
+import { parseUpstream, type Upstream, type UpstreamPlace } from '../signer/authority/upstream/upstream.ts';
+import type { Transport } from '../signer/kube/transport.ts';
+import type { AuthorityKeyType } from '../spiffe/pki/algorithms.ts';
+import { textOf } from '../spiffe/pki/text.ts';
+import { withApi } from './api.ts';
+import { parseSeconds } from './duration.ts';
+import { CliError } from './errors.ts';
+import { type ChangeOptions, changePool, printChange, readPool } from './pool-change.ts';
+import { readInput } from './read-input.ts';
+import type { Terminal } from './terminal.ts';
+import { waitUntil } from './wait.ts';
+
+/** The options of a command that has another CA sign. */
+export interface UpstreamOptions extends ChangeOptions {
+  upstream?: string;
+  upstreamRoot?: string;
+  vaultCa?: string;
+  timeout: string;
+  lifetime: string;
+  caId?: string;
+  keyType?: AuthorityKeyType;
+}
+
+export function withUpstream(command: Command): Command {
+  return command
+    .option(
+      '--upstream <ca>',
+      'Have a CA signed by cert-manager:Issuer/NAME, cert-manager:ClusterIssuer/NAME or vault:https://HOST/MOUNT.',
+    )
+    .option(
+      '--upstream-root <file>',
+      'PEM file with the root of that CA. Needed where the pool does not have that root yet.',
+    )
+    .option(
+      '--vault-ca <file>',
+      'PEM file with the roots of the server certificate of Vault. (default: those of the system)',
+    )
+    .option(
+      '--timeout <duration>',
+      'How long to wait for the CA above. The same command goes on later.',
+      '10m',
+    );
+}
+
+/**
+ * Makes the request for a CA in the pool, has another CA sign it, and takes the answer. Each step is in the pool, or with
+ * that CA, so the command goes on where it was interrupted.
+ *
+ * @throws CliError
+ */
+export async function prepareByUpstream(
+  terminal: Terminal,
+  options: UpstreamOptions,
+  text: string,
+): Promise<void> {
+  const place = parseUpstream(text);
+  if (!place.ok) throw new CliError('USAGE', `--upstream ${JSON.stringify(text)} ${place.reason}`);
+  if (options.dryRun === 'server') {
+    throw new CliError(
+      'USAGE',
+      '--dry-run with --upstream',
+      'leave out one of them: another CA signs nothing for a trial',
+    );
+  }
+  const { upstreamRoot } = options;
+  const roots = upstreamRoot === undefined ? [] : [textOf(await readInput(terminal, upstreamRoot))];
+  const lifetimeSeconds = parseSeconds(options.lifetime, '--lifetime');
+  const { record, trustDomain } = await openRequest(terminal, options);
+  const certificates = await withApi(options, terminal, async (api) => {
+    const upstream = await connect(place.value, api, terminal, options);
+    const wanted = { id: record.id, request: record.request ?? '', trustDomain, lifetimeSeconds };
+    return signed(terminal, upstream, wanted, parseSeconds(options.timeout, '--timeout'));
+  });
+  const change = await changePool(options, terminal, (document, { now }) =>
+    answerRequest(
+      document,
+      record.id,
+      { certificates, notAfter: now + lifetimeSeconds, furtherRoots: roots },
+      now,
+    ),
+  );
+  printChange(terminal, options, change);
+}
+
+/** The request that the pool has, or a new one. */
+async function openRequest(
+  terminal: Terminal,
+  options: UpstreamOptions,
+): Promise<{ record: AuthorityRecord; trustDomain: string | undefined }> {
+  const isOpen = ({ id, request }: AuthorityRecord) =>
+    request !== undefined && (options.caId === undefined || id === options.caId);
+  const find = ({ authorities, trustDomain }: PoolDocument) => {
+    const record = authorities.find(isOpen);
+    return record && { record, trustDomain };
+  };
+  const before = find((await readPool(options, terminal)).document);
+  if (before) return before;
+  const change = await changePool(options, terminal, (document, { now }) =>
+    prepareAuthority(document, {
+      ...{ kind: 'X509', now, asRequest: true, pathLength: 0 },
+      ...(options.keyType && { keyType: options.keyType }),
+      ...(options.caId !== undefined && { id: options.caId }),
+    }),
+  );
+  printChange(terminal, options, change);
+  const made = find(change.document);
+  if (!made) throw new Error('the pool has no request');
+  return made;
+}
+
+async function connect(
+  place: UpstreamPlace,
+  transport: Transport,
+  terminal: Terminal,
+  { namespace, vaultCa }: UpstreamOptions,
+): Promise<Upstream> {
+  if (place.kind === 'cert-manager') {
+    const { certManagerUpstream } = await import('../signer/authority/upstream/cert-manager.ts');
+    return certManagerUpstream({ transport, namespace, issuer: place.issuer });
+  }
+  const { VAULT_TOKEN: token, VAULT_NAMESPACE: vaultNamespace } = terminal.env;
+  if (!token) throw new CliError('USAGE', 'there is no token for Vault', 'put one into VAULT_TOKEN');
+  const { vaultUpstream } = await import('../signer/authority/upstream/vault.ts');
+  return vaultUpstream({
+    ...{ url: place.url, login: { token }, env: terminal.env },
+    ...(vaultCa !== undefined && { roots: textOf(await readInput(terminal, vaultCa)) }),
+    ...(vaultNamespace && { namespace: vaultNamespace }),
+  });
+}
+
+async function signed(
+  terminal: Terminal,
+  upstream: Upstream,
+  wanted: Parameters<Upstream['sign']>[0],
+  timeoutSeconds: number,
+) {
+  const end = terminal.now() + timeoutSeconds * 1000;
+  let said = '';
+  for (;;) {
+    const answer = await upstream.sign(wanted, AbortSignal.timeout(30_000));
+    if (answer.kind === 'signed') return answer.certificates;
+    if (answer.kind === 'refused') {
+      throw new CliError('POOL_INVALID', `${upstream.name}: ${answer.what}`, answer.remedy);
+    }
+    if (terminal.now() >= end) {
+      const hint = 'run the same command again later: it goes on with the same request';
+      throw new CliError('POOL_INVALID', `${upstream.name}: ${answer.what}`, hint);
+    }
+    if (answer.what !== said) terminal.err(`${upstream.name}: ${answer.what}\n`);
+    said = answer.what;
+    await waitUntil(1);
+  }
+}
