@@ -5,6 +5,7 @@ import { bundleVerify } from './commands/bundle-verify.ts';
 import { caAddJwtKey } from './commands/ca-add-jwt-key.ts';
 import { caCreate } from './commands/ca-create.ts';
 import { caCsr } from './commands/ca-csr.ts';
+import { caDoctor } from './commands/ca-doctor.ts';
 import { caImport } from './commands/ca-import.ts';
 import { caPrepare } from './commands/ca-prepare.ts';
 import { caRestore } from './commands/ca-restore.ts';
@@ -60,6 +61,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   const ca = program.command('ca').description('Make, show, rotate, import and restore the CAs that sign.');
   caCreate(ca, terminal);
   caShow(ca, terminal, done);
+  caDoctor(ca, terminal, done);
   caImport(ca, terminal);
   caCsr(ca, terminal);
   caSign(ca, terminal);

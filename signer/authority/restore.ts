@@ -108,7 +108,7 @@ function withoutKey(record: AuthorityRecord): AuthorityRecord {
 }
 
 /** The id itself, or with a number where it is taken. */
-function freeId(id: string, taken: ReadonlySet<string>): string {
+export function freeId(id: string, taken: ReadonlySet<string>): string {
   if (!taken.has(id)) return id;
   let number = 2;
   while (taken.has(`${id.slice(0, 59)}-${number}`)) number += 1;
