@@ -27,7 +27,7 @@ export async function testCertificate(
   document: PoolDocument,
   id: string,
   now: Seconds,
-  randomBytes: (count: number) => Uint8Array,
+  random: (count: number) => Uint8Array,
 ): Promise<{ ok: true; chainPem: string; rootSha256: string; trustDomain: string } | Refusal> {
   const record = inPreview(document, id);
   if ('ok' in record) return record;
@@ -51,7 +51,7 @@ export async function testCertificate(
       notBefore: leafNotBefore(now, signingAuthority.notBefore),
       notAfter: Math.min(now + testCertificateSeconds, signingAuthority.notAfter),
     },
-    serial: makeSerial(randomBytes),
+    serial: makeSerial(random),
   });
   return { ok: true, chainPem, rootSha256: root.sha256Hex, trustDomain };
 }
