@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Browser } from 'playwright-core';
 import type { Pod } from '../../signer/kube/types.ts';
+import type { OverviewAnswer } from '../../tools/ui/cluster-answers.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { rolesAt } from '../manifests/roles.ts';
+import { makeCa } from '../spiffe/pki/authorities.ts';
+import { credentialsFor } from '../workload/credentials.ts';
 import { installRegistrations, startInstalledSigner } from './installation.ts';
 import { openPage, type RunningUi, screenshot, startBrowser, startUi } from './ui-browser.ts';
 import { answerTo, create, requestFor, signerName } from './workloads.ts';
@@ -202,5 +209,103 @@ describe('kubespiffe ui', () => {
       resolve(answer.statusCode);
     }).end();
     assert.equal(await promise, 421);
+  });
+});
+
+describe('kubespiffe ui in a cluster', () => {
+  const serviceAccounts = '/api/v1/namespaces/kubespiffe/serviceaccounts';
+  const roles = ['/apis/rbac.authorization.k8s.io/v1/clusterroles/kubespiffe-view'];
+  let view: RunningUi;
+  before(async () => {
+    await controlPlane.kubectl(['apply', '-f', join(base, '../view/rbac.yaml')]);
+    const account = { namespace: 'kubespiffe', name: 'kubespiffe-view' };
+    const kubeconfig = await controlPlane.kubeconfigFor(account);
+    view = await startUi(['--token-audience', 'kubespiffe-view', '--kubeconfig', kubeconfig]);
+  });
+  after(() => view?.stop());
+
+  /** A token of a new ServiceAccount, for this audience. */
+  async function tokenFor(name: string, audience = 'kubespiffe-view'): Promise<string> {
+    await create(controlPlane, serviceAccounts, { metadata: { name, namespace: 'kubespiffe' } });
+    const spec = { audiences: [audience] };
+    const { status } = await create<{ status: { token: string } }>(
+      ...([controlPlane, `${serviceAccounts}/${name}/token`, { spec }] as const),
+    );
+    return status.token;
+  }
+  const bind = (name: string) =>
+    controlPlane.kubectl([
+      ...['create', 'clusterrolebinding', name, '--clusterrole', 'kubespiffe-view-reader'],
+      ...['--serviceaccount', `kubespiffe:${name}`],
+    ]);
+  const statusFor = async (token: string) => {
+    const headers = { authorization: `Bearer ${token}` };
+    return (await fetch(new URL('/api/overview', view.url), { headers })).status;
+  };
+
+  it('admits a caller with a token for the view and the right to see it, and nobody else', async () => {
+    assert.equal(await statusFor(await tokenFor('stranger')), 403);
+    await bind('other');
+    const { body } = await controlPlane.request('GET', '/.well-known/openid-configuration');
+    const { issuer } = body as { issuer: string };
+    assert.equal(await statusFor(await tokenFor('other', issuer)), 401);
+    await bind('jane');
+    const token = await tokenFor('jane');
+    assert.equal(await statusFor(token), 200);
+    assert.equal(await statusFor(`${token.slice(0, -4)}AAAA`), 401);
+    const shown = await fetch(new URL('/api/overview', view.url), {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    const answer = (await shown.json()) as OverviewAnswer;
+    assert.match(
+      answer.pools[0]?.view.ok === false ? answer.pools[0].view.why : '',
+      /cannot get resource "secrets"/,
+    );
+    assert.ok(answer.bundles.every(({ roots }) => roots.length === 1));
+  });
+
+  it('needs each of its rights', async () => {
+    await bind('needed');
+    const token = await tokenFor('needed');
+    const granted = rolesAt(controlPlane, roles);
+    assert.deepEqual(await granted.grants(), ['tokenreviews create', 'subjectaccessreviews create']);
+    for (const grant of await granted.grants()) {
+      // The answer about a token is remembered for ten seconds.
+      await granted.without(grant, () =>
+        waitFor('the refusal', async () => (await statusFor(token)) === 502, { timeoutMs: 20_000 }),
+      );
+      await waitFor('the right', async () => (await statusFor(token)) === 200, { timeoutMs: 20_000 });
+    }
+  });
+});
+
+describe('kubespiffe ui --credentials', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-ui-'));
+  let own: RunningUi;
+  before(async () => {
+    const ca = await makeCa();
+    const { pem } = await credentialsFor('spiffe://example.org/ns/shop/sa/web', ca);
+    writeFileSync(join(folder, 'credentials.pem'), pem);
+    writeFileSync(join(folder, 'roots.pem'), ca.pem);
+    own = await startUi(['--credentials', folder]);
+  });
+  after(async () => {
+    await own?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('shows the certificate and the roots of its pod, and never the key', async () => {
+    const { page, wrong } = await openPage(browser, own.url);
+    await page.getByRole('heading', { name: 'This pod' }).waitFor();
+    await page.getByRole('heading', { name: 'X509-SVID' }).waitFor();
+    await page.getByRole('heading', { name: 'Trusts example.org' }).waitFor();
+    assert.match(
+      (await page.locator('main').textContent()) ?? '',
+      /spiffe:\/\/example\.org\/ns\/shop\/sa\/web/,
+    );
+    assert.doesNotMatch(await page.content(), /PRIVATE KEY/);
+    await screenshot(page, 'ui-own.png');
+    assert.deepEqual(wrong, []);
+    assert.equal(await page.getByRole('navigation').count(), 0);
   });
 });

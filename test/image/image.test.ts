@@ -305,6 +305,40 @@ test('the image holds the helper and the sidecar of the Workload API, which work
   }
 });
 
+test('the image holds the web view as it was built, and shows a pod what it holds', async () => {
+  const own = join(rootfs, 'tmp/own');
+  await mkdir(own);
+  const ca = await makeCa();
+  const { pem } = await credentialsFor('spiffe://example.org/ns/shop/sa/web', ca);
+  await writeFile(join(own, 'credentials.pem'), pem);
+  await writeFile(join(own, 'roots.pem'), ca.pem);
+  const command = ['env', '-i', 'PATH=/usr/local/bin:/usr/sbin', 'chroot', '--userspec=65532:65532', rootfs];
+  const view = ['kubespiffe', 'ui', '--credentials', '/tmp/own'];
+  const child = startChild('view', [...command, ...view], { logFile: join(folder, 'view.log') });
+  try {
+    const url = await waitFor('the URL', async () => /http:\S+/.exec(child.lastLines())?.[0], {
+      needs: [child],
+    });
+    const token = new URLSearchParams(new URL(url).hash.slice(1)).get('token');
+    const get = (path: string) =>
+      fetch(new URL(path, url), { headers: { authorization: `Bearer ${token}` } });
+    for (const [path, type] of [
+      ['/', 'text/html'],
+      ['/app.js', 'text/javascript'],
+      ['/app.css', 'text/css'],
+    ] as const) {
+      const answer = await get(path);
+      assert.ok(answer.headers.get('content-type')?.startsWith(type), path);
+      assert.ok((await answer.text()).length > 300, path);
+    }
+    assert.partialDeepStrictEqual(await (await get('/api/overview')).json(), {
+      ...{ mode: 'own', spiffeId: 'spiffe://example.org/ns/shop/sa/web', token: null },
+    });
+  } finally {
+    await child.stop();
+  }
+});
+
 test('the signer runs as any user of group 0 without a name and a home, as on OpenShift', async () => {
   const kubeconfig = {
     apiVersion: 'v1',

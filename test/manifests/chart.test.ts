@@ -72,7 +72,7 @@ function comparable(all: readonly Manifest[]): Record<string, Manifest> {
     structuredClone(compared).map((object) => {
       const { kind, metadata } = object;
       if (kind === 'CustomResourceDefinition') delete metadata.annotations;
-      if (kind === 'Deployment') {
+      if (kind === 'Deployment' && metadata.name === 'kubespiffe-signer') {
         const { containers, volumes = [] } = object.spec.template.spec;
         volumes.sort(byName);
         for (const container of containers) {

@@ -37,6 +37,22 @@ spec:
 {{- end }}
 {{- end }}
 
+{{/* What the values change in the Deployment of the web view. */}}
+{{- define "kubespiffe.view" -}}
+spec:
+  template:
+    spec:
+      {{- range $field := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" }}
+      {{- with get $.Values $field }}
+      {{ $field }}: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- end }}
+      containers:
+        - name: view
+          image: {{ include "kubespiffe.image" . }}
+          imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
 {{/* What the component injection injects. A trust domain that is no label value has its hash there, as in the bundles. */}}
 {{- define "kubespiffe.injection" -}}
 {{- $trustDomain := .Values.settings.trustDomain -}}
