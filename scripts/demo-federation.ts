@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { runCommand } from '../test/cluster/command.ts';
 import { defaultVersion } from '../test/cluster/versions.ts';
 import { clusterChoices } from '../test/e2e/clusters.ts';
-import { type Pair, type Side, startPair, trustEachOther } from '../test/e2e/federation/pair.ts';
+import { caIds, type Pair, type Side, startPair, trustEachOther } from '../test/e2e/federation/pair.ts';
 import {
   bundlesIn,
   idOf,
@@ -13,13 +13,7 @@ import {
   socketOf,
   startPeer,
 } from '../test/e2e/federation/peer.ts';
-import {
-  activateNext,
-  next,
-  publishNext,
-  retireFirst,
-  rootsArrive,
-} from '../test/e2e/federation/rotation.ts';
+import { activateNext, publishNext, retireFirst, rootArrives } from '../test/e2e/federation/rotation.ts';
 import { openJudges } from '../test/judges/judges.ts';
 import { connectJwtSource } from '../workload/workload-api.ts';
 import { card, show, step, withHeartbeat } from './demo/output.ts';
@@ -90,10 +84,11 @@ async function showToken(): Promise<void> {
 }
 
 async function showRotation(): Promise<void> {
+  const { first, next } = caIds(east.name);
   step('east makes its next CA and publishes the root beside the one in use');
   await publishNext(east);
   await withHeartbeat('waiting until the pods of both clusters have the new root', () =>
-    rootsArrive(east, west, 2),
+    rootArrives(east, west, next),
   );
   show(await kubespiffe(west, 'federation', 'show', east.name));
   step(
@@ -107,7 +102,7 @@ async function showRotation(): Promise<void> {
   await withHeartbeat('waiting for the new certificate', () => moreAnswers(west, { isRight: isRenewed }));
   step('the root of the old CA leaves both clusters');
   await retireFirst(east);
-  await withHeartbeat('waiting until no pod has it', () => rootsArrive(east, west, 1));
+  await withHeartbeat('waiting until no pod has it', () => rootArrives(east, west, first, false));
   const reports = await Promise.all(pair.sides.map((side) => moreAnswers(side, { answers: 20 })));
   showReports(reports);
   const failed = reports.flatMap(({ files, api }) => [...files.failed, ...api.failed]);
@@ -119,7 +114,7 @@ async function showEnd(): Promise<void> {
   await west.installation.controlPlane.kubectl(['delete', 'fedtd', east.name]);
   const { files, api } = await withHeartbeat('waiting until its pod refuses the one of east', () =>
     moreAnswers(west, {
-      answers: 0,
+      ...{ answers: 0, timeoutMs: 100_000 },
       isRight: (report) => report.files.failed.length > 0 && report.api.failed.length > 0,
     }),
   );

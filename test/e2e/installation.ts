@@ -27,6 +27,8 @@ export interface InstallationWishes {
   )[];
   /** `example.org` if absent. */
   readonly trustDomain?: string;
+  /** Id of the first CA; `first` if absent. */
+  readonly caId?: string;
   /** Further settings of that overlay, such as `KUBESPIFFE_LEAF_POD_IDENTITY=true`. */
   readonly settings?: readonly string[];
   /** Runs once the manifests are applied, before the signer is waited for: for what they expect to be there. */
@@ -46,7 +48,13 @@ export interface Installation {
 }
 
 export async function install(choice: ClusterChoice, wishes: InstallationWishes = {}): Promise<Installation> {
-  const { components = [], trustDomain: ownTrustDomain = trustDomain, prepare, report = () => {} } = wishes;
+  const {
+    components = [],
+    trustDomain: ownTrustDomain = trustDomain,
+    caId = 'first',
+    prepare,
+    report = () => {},
+  } = wishes;
   const settings = [`KUBESPIFFE_TRUST_DOMAIN=${ownTrustDomain}`, ...(wishes.settings ?? [])];
   if (!existsSync(imageArchive)) throw new Error("the image is not built yet: run 'make image'");
   report(`starting Kubernetes ${choice.version}: etcd, API server, controller manager, scheduler`);
@@ -68,7 +76,7 @@ export async function install(choice: ClusterChoice, wishes: InstallationWishes 
     const operator = await makeOperator(controlPlane);
     const kubespiffe = (...args: string[]) =>
       runCommand('env', `KUBECONFIG=${operator}`, join(root, 'bin/kubespiffe'), ...args);
-    await kubespiffe('ca', 'create', '--ca-id', 'first', '--trust-domain', ownTrustDomain);
+    await kubespiffe('ca', 'create', '--ca-id', caId, '--trust-domain', ownTrustDomain);
     if (components.includes('service-dns')) await kubespiffe(...(await createServiceDnsPool()));
     report('waiting for both replicas of the signer');
     await signerReady(controlPlane);

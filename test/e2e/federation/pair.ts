@@ -30,19 +30,26 @@ export interface Pair {
   stop(): Promise<void>;
 }
 
+/** The CAs of a cluster: the one that it begins with, and the one that takes its place. */
+export const caIds = (name: string) => ({ first: `${name}-1`, next: `${name}-2` });
+
+export const isOneTrustDomain = (own: Side, other: Side) => own.trustDomain === other.trustDomain;
+
 /** The name by which the other cluster knows the bundle endpoint of this one. */
 const hostOf = (name: string) => `${name}.partners.svc.cluster.local`;
-const urlOf = ({ name }: Side) => `https://${hostOf(name)}/bundle`;
 
-/** Two clusters with a trust domain each, whose nodes reach each other, and which serve their bundles to each other. */
+/**
+ * Two clusters whose nodes reach each other, and which serve their bundles to each other.
+ *
+ * @param trustDomain of both; without it, each has its own one, named after it.
+ */
 export async function startPair(
   choice: ClusterChoice,
-  { report = () => {} }: { report?: (line: string) => void } = {},
+  { trustDomain, report = () => {} }: { trustDomain?: string; report?: (line: string) => void } = {},
 ): Promise<Pair> {
-  const started = await Promise.allSettled([
-    startSide('east', choice, report),
-    startSide('west', choice, report),
-  ]);
+  const started = await Promise.allSettled(
+    ['east', 'west'].map((name) => startSide(name, trustDomain ?? `${name}.example`, choice, report)),
+  );
   const sides = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   const stop = async () => {
     await Promise.all(sides.map(({ installation }) => installation.stop()));
@@ -66,8 +73,12 @@ export async function startPair(
   }
 }
 
-async function startSide(name: string, choice: ClusterChoice, report: (line: string) => void): Promise<Side> {
-  const trustDomain = `${name}.example`;
+async function startSide(
+  name: string,
+  trustDomain: string,
+  choice: ClusterChoice,
+  report: (line: string) => void,
+): Promise<Side> {
   const web = await webCredentials({ address: hostOf(name) });
   const installation = await install(choice, {
     components: ['token-endpoint', 'bundle-web', 'federation'],
@@ -78,6 +89,7 @@ async function startSide(name: string, choice: ClusterChoice, report: (line: str
       'KUBESPIFFE_ROOT_PROPAGATION_DELAY=30s',
     ],
     trustDomain,
+    caId: caIds(name).first,
     prepare: async ({ controlPlane }) => {
       await controlPlane.request('POST', '/api/v1/namespaces/kubespiffe/secrets', {
         metadata: { name: 'kubespiffe-bundle-web' },
@@ -148,15 +160,18 @@ export async function trustEachOther({ directions }: Pair): Promise<void> {
   }
 }
 
-async function trust({ installation }: Side, other: Side): Promise<void> {
+async function trust(own: Side, other: Side): Promise<void> {
+  const isSelf = isOneTrustDomain(own, other);
+  const url = `https://${hostOf(other.name)}/bundle${isSelf ? '/cluster' : ''}`;
   await expect(
-    installation.controlPlane.request('POST', resources, {
+    own.installation.controlPlane.request('POST', resources, {
       apiVersion: 'kubespiffe.io/v1alpha1',
       kind: 'FederatedTrustDomain',
       metadata: { name: other.name },
       spec: {
         trustDomain: other.trustDomain,
-        bundleEndpoint: { url: urlOf(other), profile: 'https_web', caBundle: other.web.cert },
+        ...(isSelf && { peerOf: 'self' }),
+        bundleEndpoint: { url, profile: 'https_web', caBundle: other.web.cert },
       },
     }),
     201,

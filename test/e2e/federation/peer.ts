@@ -4,15 +4,18 @@ import { join } from 'node:path';
 import type { ControlPlane } from '../../cluster/control-plane.ts';
 import { waitForPod } from '../../cluster/pods.ts';
 import { waitFor } from '../../cluster/process.ts';
-import type { Side } from './pair.ts';
+import { isOneTrustDomain, type Side } from './pair.ts';
 
 const program = join(import.meta.dirname, 'peer.mjs');
 export const peer = { namespace: 'shop', name: 'peer' };
 const labels = { app: 'peer' };
+/** The file in which a workload of one cluster has the roots of the other one. */
+export const rootsFile = (own: Side, other: Side) =>
+  isOneTrustDomain(own, other) ? 'roots.pem' : 'partner.pem';
 export const idOf = (trustDomain: string) => `spiffe://${trustDomain}/ns/shop/sa/peer`;
 
 /** What the workload of a cluster has seen since its first answer of the other one. */
-export interface Seen {
+interface Seen {
   readonly answered: number;
   /** Messages of errors. */
   readonly failed: readonly string[];
@@ -44,7 +47,10 @@ async function podOf(own: Side, other: Side) {
   const socket = { name: 'workload-api', mountPath: '/run/workload-api' };
   const address = 'unix:///run/workload-api/socket';
   const env = {
-    BUNDLES: JSON.stringify({ [own.trustDomain]: 'roots.pem', [other.trustDomain]: 'partner.pem' }),
+    BUNDLES: JSON.stringify({
+      [own.trustDomain]: 'roots.pem',
+      [other.trustDomain]: rootsFile(own, other),
+    }),
     OTHER_ID: idOf(other.trustDomain),
     OTHER_HOST: other.addresses.peer,
   };
@@ -63,7 +69,10 @@ async function podOf(own: Side, other: Side) {
           command: ['kubespiffe', 'workload-api', `--socket=${address}`],
           args: [
             '--token-endpoint=https://kubespiffe-tokens.kubespiffe.svc',
-            `--bundle=${other.trustDomain}=/run/spiffe/partner.pem`,
+            // Kubelet delivers a change of these sooner than the token endpoint is asked again.
+            ...(isOneTrustDomain(own, other)
+              ? []
+              : [`--bundle=${other.trustDomain}=/run/spiffe/partner.pem`]),
           ],
           volumeMounts: [spiffe, socket],
         },
@@ -92,7 +101,9 @@ async function podOf(own: Side, other: Side) {
                 },
               },
               rootsOf(own.trustDomain, own.trustDomain, 'roots.pem'),
-              rootsOf(own.trustDomain, other.trustDomain, 'partner.pem'),
+              ...(isOneTrustDomain(own, other)
+                ? []
+                : [rootsOf(own.trustDomain, other.trustDomain, 'partner.pem')]),
             ],
           },
         },
@@ -118,7 +129,7 @@ const rootsOf = (own: string, of: string, path: string) => ({
 });
 
 /** The newest line of a workload; undefined while there is none. */
-export async function readReport({ kubectl }: Pick<ControlPlane, 'kubectl'>): Promise<Report | undefined> {
+async function readReport({ kubectl }: Pick<ControlPlane, 'kubectl'>): Promise<Report | undefined> {
   const where = ['--namespace', peer.namespace, peer.name, '--container', 'main'];
   const lines = (await kubectl(['logs', '--tail', '20', ...where])).split('\n');
   const line = lines.findLast((each) => each.startsWith('{'));
@@ -131,20 +142,28 @@ export async function readReport({ kubectl }: Pick<ControlPlane, 'kubectl'>): Pr
  */
 export async function moreAnswers(
   { installation: { controlPlane } }: Side,
-  { answers = 10, isRight = () => true }: { answers?: number; isRight?: (report: Report) => boolean } = {},
+  {
+    answers = 10,
+    isRight = () => true,
+    timeoutMs = 60_000,
+  }: { answers?: number; isRight?: (report: Report) => boolean; timeoutMs?: number } = {},
 ): Promise<Report> {
   let first: Report | undefined;
   try {
-    return await waitFor('answers of the other cluster', async () => {
-      const report = await readReport(controlPlane);
-      first ??= report;
-      if (!report || !first || !isRight(report)) return false;
-      return (
-        report.files.answered >= first.files.answered + answers &&
-        report.api.answered >= first.api.answered + answers &&
-        report
-      );
-    });
+    return await waitFor(
+      'answers of the other cluster',
+      async () => {
+        const report = await readReport(controlPlane);
+        first ??= report;
+        if (!report || !first || !isRight(report)) return false;
+        return (
+          report.files.answered >= first.files.answered + answers &&
+          report.api.answered >= first.api.answered + answers &&
+          report
+        );
+      },
+      { timeoutMs },
+    );
   } catch (error) {
     const where = ['--namespace', peer.namespace, peer.name];
     const log = await controlPlane

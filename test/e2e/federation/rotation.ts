@@ -1,50 +1,54 @@
 import type { PoolDocument } from '../../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../../signer/authority/pool-secret.ts';
 import { waitFor } from '../../cluster/process.ts';
-import { refresh, type Side } from './pair.ts';
-import { peer } from './peer.ts';
+import { caIds, refresh, type Side } from './pair.ts';
+import { peer, rootsFile } from './peer.ts';
 
 const poolPath = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
-export const next = 'second';
+
+async function readPool({ installation: { controlPlane } }: Side): Promise<PoolDocument> {
+  return JSON.parse(poolJsonIn((await controlPlane.request('GET', poolPath)).body) ?? '');
+}
 
 /** Makes the next CA of a cluster, and publishes its root beside the one in use. */
-export async function publishNext({ installation }: Side): Promise<void> {
+export async function publishNext({ name, installation }: Side): Promise<void> {
+  const { next } = caIds(name);
   await installation.kubespiffe('ca', 'prepare', '--ca-id', next);
   await installation.kubespiffe('ca', 'trust', next);
 }
 
-/** Waits until the running workloads of both clusters have so many roots of one of them. */
-export async function rootsArrive(own: Side, other: Side, count: number): Promise<void> {
-  const rootsIn = async ({ installation: { node } }: Side, file: string) =>
-    (await node.readVolumeFile(peer, 'spiffe', file)).split('BEGIN').length - 1;
-  await waitFor(`${count} roots of ${own.name}`, async () => {
-    return (await rootsIn(own, 'roots.pem')) === count;
-  });
+/** Waits until the running workloads of both clusters have the root of a CA of one of them, or no longer have it. */
+export async function rootArrives(own: Side, other: Side, id: string, isThere = true): Promise<void> {
+  const ca = (await readPool(own)).authorities.find((each) => each.id === id);
+  const root = ca?.certificate?.trim();
+  if (!root) throw new Error(`there is no CA ${id}`);
+  const arrives = (side: Side, file: string) =>
+    waitFor(`the root of ${id} ${isThere ? 'in' : 'to leave'} ${file} of ${side.name}`, async () => {
+      const roots = await side.installation.node.readVolumeFile(peer, 'spiffe', file);
+      return roots.includes(root) === isThere;
+    });
   await refresh(other, own);
-  await waitFor(`${count} roots of ${own.name} in ${other.name}`, async () => {
-    return (await rootsIn(other, 'partner.pem')) === count;
-  });
+  await Promise.all([arrives(own, 'roots.pem'), arrives(other, rootsFile(other, own))]);
 }
 
 /**
- * Lets the next CA sign from now on. It would have to be published for three refresh hints: here its readers have it already, so
- * it is written down as published with the first one.
+ * Lets the next CA sign from now on. It would have to be published for three refresh hints. Here its readers have it already, so
+ * it is recorded as published with the first one.
  */
-export async function activateNext({ installation }: Side): Promise<void> {
-  const { request } = installation.controlPlane;
-  const pool: PoolDocument = JSON.parse(poolJsonIn((await request('GET', poolPath)).body) ?? '');
+export async function activateNext(side: Side): Promise<void> {
+  const { next } = caIds(side.name);
+  const pool = await readPool(side);
   const [first] = pool.authorities;
   const authorities = pool.authorities.map((each) =>
     each.id === next && first?.publishedAt ? { ...each, publishedAt: first.publishedAt } : each,
   );
-  const { status } = await request('PATCH', poolPath, {
-    data: serializePool({ ...pool, sequence: pool.sequence + 1, authorities }),
-  });
+  const data = serializePool({ ...pool, sequence: pool.sequence + 1, authorities });
+  const { status } = await side.installation.controlPlane.request('PATCH', poolPath, { data });
   if (status !== 200) throw new Error(`the pool was not written: ${status}`);
-  await installation.kubespiffe('ca', 'activate', next, '--propagation-delay', '0s');
+  await side.installation.kubespiffe('ca', 'activate', next, '--propagation-delay', '0s');
 }
 
 /** Takes the first CA out of the bundles, although what it signed has not expired: all pods must have other certificates. */
-export async function retireFirst({ installation }: Side): Promise<void> {
-  await installation.kubespiffe('ca', 'retire', 'first', '--force');
+export async function retireFirst({ name, installation }: Side): Promise<void> {
+  await installation.kubespiffe('ca', 'retire', caIds(name).first, '--force');
 }
