@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseDuration } from '../../signer/config/values.ts';
 import { type BenchCluster, startBenchCluster } from './cluster.ts';
+import { type FederationRuns, type FederationSizes, measureFederation } from './federation.ts';
+import { federationFiguresOf } from './federation-figures.ts';
 import { type BurstPair, figuresOf, type Measurements, type Round } from './figures.ts';
 import type { LoadCalls } from './load.ts';
 import { memoryAfterBursts, memoryWithFullCaches } from './memory.ts';
@@ -35,6 +37,7 @@ interface Sizes {
   /** Open requests of one namespace, and requests of another without load. */
   readonly neighbour: { readonly openRequests: number; readonly quietRequests: number };
   readonly names: NamesSizes;
+  readonly federation: FederationSizes;
   readonly tokens: TokenSizes;
   readonly workload: WorkloadSizes;
 }
@@ -51,6 +54,7 @@ const full: Sizes = {
   pending: 2_000,
   neighbour: { openRequests: 10_000, quietRequests: 100 },
   names: { pairs: 3, requests: 1_000, registrations: 1_000, services: 5_000, affected: 10 },
+  federation: { pairs: 3, requests: 1_000, peers: 1_000, restSeconds: 60 },
   tokens: { rounds: 3, seconds: 5, tokens: 2_000, pods: 200, soakSeconds: 60 },
   workload: {
     rounds: 3,
@@ -73,6 +77,7 @@ const quick: Sizes = {
   pending: 40,
   neighbour: { openRequests: 1_000, quietRequests: 5 },
   names: { pairs: 1, requests: 40, registrations: 20, services: 20, affected: 3 },
+  federation: { pairs: 1, requests: 40, peers: 10, restSeconds: 1 },
   tokens: { rounds: 1, seconds: 0.4, tokens: 40, pods: 10, soakSeconds: 3 },
   workload: {
     rounds: 1,
@@ -89,15 +94,16 @@ const { values } = parseArgs({
     /** Exit code 1 when a limit is missed. */
     check: { type: 'boolean', default: false },
     rounds: { type: 'string' },
-    /** `signer`: certificates; `names`: with many registrations and Services; `tokens`; `workload`: the Workload API. */
+    /** `signer`: certificates; `names` and `federation`: with many registrations and Services, or other trust domains; … */
     only: { type: 'string' },
     /** How long the memory of the token endpoint is watched under load, such as 10m. */
     soak: { type: 'string' },
     output: { type: 'string', default: join(import.meta.dirname, '../../dist/bench.json') },
   },
 });
-if (![undefined, 'signer', 'names', 'tokens', 'workload'].includes(values.only)) {
-  throw new Error('--only takes signer, names, tokens or workload');
+const sections = ['signer', 'names', 'federation', 'tokens', 'workload'];
+if (values.only !== undefined && !sections.includes(values.only)) {
+  throw new Error(`--only takes one of ${sections.join(', ')}`);
 }
 const sizes = chosenSizes();
 
@@ -133,12 +139,14 @@ try {
   const measurements = {
     ...(cluster && isWanted('signer') && { signer: await measure(cluster) }),
     ...(cluster && isWanted('names') && { names: await measureWithNames(cluster) }),
+    ...(cluster && isWanted('federation') && { federation: await measureWithPeers(cluster) }),
     ...(cluster && isWanted('tokens') && { tokens: await measureTokens(cluster, sizes.tokens, say) }),
     ...(isWanted('workload') && { workload: await measureWorkloadApi(sizes.workload, say) }),
   };
   const figures = [
     ...(measurements.signer ? figuresOf(measurements.signer) : []),
     ...(measurements.names ? namesFiguresOf(measurements.names) : []),
+    ...(measurements.federation ? federationFiguresOf(measurements.federation) : []),
     ...(measurements.tokens ? tokenFiguresOf(measurements.tokens) : []),
     ...(measurements.workload ? workloadFiguresOf(measurements.workload) : []),
   ];
@@ -173,13 +181,22 @@ async function measure(cluster: BenchCluster): Promise<Measurements> {
   });
 }
 
-/** The pods of the bench have consecutive numbers, so that this starts with an empty namespace or one that is full. */
 function measureWithNames(cluster: BenchCluster): Promise<Names> {
+  return withPods(cluster, (bench) => measureNames(bench, { ...sizes.names, pods: sizes.pods }, say));
+}
+
+function measureWithPeers(cluster: BenchCluster): Promise<FederationRuns> {
+  const peers = { ...sizes.federation, pods: sizes.pods };
+  return withPods(cluster, (bench) => measureFederation(bench, peers, say));
+}
+
+/** The pods of the bench have consecutive numbers, so that this starts with an empty namespace or one that is full. */
+function withPods<T>(cluster: BenchCluster, work: (bench: Bench) => Promise<T>): Promise<T> {
   return withLoad(cluster, async (bench) => {
     say(`creating ${sizes.pods} pods`);
     await cluster.controlPlane.request('DELETE', '/api/v1/namespaces/bench/pods', { gracePeriodSeconds: 0 });
     await bench.load.call('createPods', { count: sizes.pods });
-    return measureNames(bench, { ...sizes.names, pods: sizes.pods }, say);
+    return work(bench);
   });
 }
 

@@ -29,7 +29,8 @@ export function namesFiguresOf({ sizes, registrations, services, change }: Names
   ];
 }
 
-function cpuFigure(figure: string, pairs: readonly Pair[], few: string): Figure {
+/** The CPU of the signer for certificates, with few and with many of what may slow it down. */
+export function cpuFigure(figure: string, pairs: readonly Pair[], few: string): Figure {
   const ratio = median(pairs.map(({ few, many }) => many.signerCpu / few.signerCpu));
   const cpu = (which: keyof Pair) => median(pairs.map((pair) => pair[which].signerCpu)).toFixed(2);
   return {

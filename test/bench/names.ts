@@ -199,15 +199,22 @@ function service(index: number): object {
   return { metadata: { name: `service-${index}` }, spec };
 }
 
-async function create({ cluster }: Pick<Bench, 'cluster'>, path: string, object: object): Promise<void> {
+/** Creates an object below a path of the API. */
+export async function create(
+  { cluster }: Pick<Bench, 'cluster'>,
+  path: string,
+  object: object,
+): Promise<void> {
   const { status, body } = await cluster.controlPlane.request('POST', path, object);
   if (status !== 201) throw new Error(`POST ${path}: ${status} ${JSON.stringify(body)}`);
 }
 
-const createMany = (count: number, createOne: (index: number) => Promise<void>) =>
+/** Creates so many objects, some of them at once. */
+export const createMany = (count: number, createOne: (index: number) => Promise<void>) =>
   inParallel(Array.from({ length: count }).keys(), writers, createOne);
 
-async function removeAll({ cluster }: Pick<Bench, 'cluster'>, path: string): Promise<void> {
+/** Deletes all objects below a path of the API, and waits until they are gone. */
+export async function removeAll({ cluster }: Pick<Bench, 'cluster'>, path: string): Promise<void> {
   await cluster.controlPlane.request('DELETE', path);
   await waitFor(`nothing at ${path}`, async () => {
     const { body } = await cluster.controlPlane.request('GET', `${path}?limit=1`);
