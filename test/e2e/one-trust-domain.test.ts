@@ -26,7 +26,7 @@ describeFederation(
       const [east, west] = pair().sides;
       // Nothing listens there.
       await nameEndpoint(east, west, east.installation.node.address);
-      assert.equal(await refresh(east, west), 'BundleHeld');
+      assert.equal((await refresh(east, west)).reason, 'BundleHeld');
       await rootArrives(west, east, caIds(west.name).next);
       await allAnswer();
     });

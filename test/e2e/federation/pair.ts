@@ -156,7 +156,10 @@ export async function trustEachOther({ directions }: Pair): Promise<void> {
   for (const [own, other] of directions) await trust(own, other);
   for (const [own, other] of directions) {
     // kube-proxy may not have known the endpoint at the first attempt.
-    await waitFor(`the bundle of ${other.name}`, async () => (await refresh(own, other)) === 'BundleTaken');
+    await waitFor(
+      `the bundle of ${other.name}`,
+      async () => (await refresh(own, other)).reason === 'BundleTaken',
+    );
   }
 }
 
@@ -201,18 +204,19 @@ async function statusOnce<T = Record<string, unknown>>(
   });
 }
 
-/** Asks for a fetch now, and waits for what comes of it. @returns the reason of the condition Ready. */
-export async function refresh(own: Side, other: Side): Promise<string> {
+/** Asks for a fetch now, and waits for what comes of it. @returns the reason of the condition Ready, and the held bundle (JSON). */
+export async function refresh(own: Side, other: Side): Promise<{ reason: string; bundle: string }> {
   const value = String(performance.now());
   await own.installation.controlPlane.request('PATCH', `${resources}/${other.name}`, {
     metadata: { annotations: { 'kubespiffe.io/refresh': value } },
   });
-  const { conditions } = await statusOnce<{ observedRefresh?: string; conditions: readonly Condition[] }>(
-    own,
-    other,
-    ({ observedRefresh }) => observedRefresh === value,
-  );
-  return conditions.find(({ type }) => type === 'Ready')?.reason ?? '';
+  const status = await statusOnce<{
+    readonly observedRefresh?: string;
+    readonly bundle?: string;
+    readonly conditions: readonly Condition[];
+  }>(own, other, ({ observedRefresh }) => observedRefresh === value);
+  const ready = status.conditions.find(({ type }) => type === 'Ready');
+  return { reason: ready?.reason ?? '', bundle: status.bundle ?? '' };
 }
 
 async function expect(answer: Promise<{ status: number; body: unknown }>, wanted: number): Promise<void> {

@@ -22,12 +22,18 @@ export async function rootArrives(own: Side, other: Side, id: string, isThere = 
   const ca = (await readPool(own)).authorities.find((each) => each.id === id);
   const root = ca?.certificate?.trim();
   if (!root) throw new Error(`there is no CA ${id}`);
+  const what = `the root of ${id} ${isThere ? 'to be in' : 'to leave'}`;
+  const x5c = root.split('\n').slice(1, -1).join('');
+  await waitFor(
+    `${what} the bundle that ${other.name} has`,
+    async () => (await refresh(other, own)).bundle.includes(x5c) === isThere,
+    { everyMs: 500 },
+  );
   const arrives = (side: Side, file: string) =>
-    waitFor(`the root of ${id} ${isThere ? 'in' : 'to leave'} ${file} of ${side.name}`, async () => {
+    waitFor(`${what} ${file} of ${side.name}`, async () => {
       const roots = await side.installation.node.readVolumeFile(peer, 'spiffe', file);
       return roots.includes(root) === isThere;
     });
-  await refresh(other, own);
   await Promise.all([arrives(own, 'roots.pem'), arrives(other, rootsFile(other, own))]);
 }
 
