@@ -93,4 +93,4 @@ describe('bad input', () => {
   });
 });
 
-const stateOfTheCluster = ['KeyNotVisible', 'TrustNotPublished', 'StatusRejected'];
+const stateOfTheCluster = ['KeyNotVisible', 'SigningNotRecorded', 'TrustNotPublished', 'StatusRejected'];
