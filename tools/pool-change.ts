@@ -28,7 +28,11 @@ export interface ChangeOptions extends ClusterOptions {
   maxLifetime: string;
   propagationDelay?: string;
   dryRun?: 'none' | 'server';
+  /** Whether --force needs --reason. */
+  asksForReason?: boolean;
   force?: true;
+  /** Why something is forced, where that has to be said. */
+  reason?: string;
 }
 
 /** What of an authority is named by `--type`. */
@@ -111,7 +115,8 @@ export async function changePool(
     const changed = await change(document, facts);
     if (!changed.ok) throw new CliError('POOL_INVALID', changed.what, changed.remedy);
     if (changed.consequence !== undefined && !options.force) {
-      const hint = 'wait until then (--wait does), or add --force if that is wanted';
+      const how = options.asksForReason ? '--force --reason TEXT' : '--force';
+      const hint = `wait until then (--wait does), or add ${how} if that is wanted`;
       throw new CliError('POOL_INVALID', changed.consequence, hint);
     }
     // A taint is right although nothing signs any more, and a pool in trouble must be repairable step by step.

@@ -197,7 +197,8 @@ function makeActive(
   });
 }
 
-function remove(record: AuthorityRecord, document: PoolDocument, { published }: Facts): Step | Refusal {
+function remove(record: AuthorityRecord, document: PoolDocument, facts: Facts): Step | Refusal {
+  const { published, timing, now } = facts;
   const root = rootOf(record);
   if (root !== undefined && published?.has(root) && !keepsRoot(record, document)) {
     return refuse(
@@ -205,7 +206,14 @@ function remove(record: AuthorityRecord, document: PoolDocument, { published }: 
       'wait until a signer has taken it out',
     );
   }
-  return plain(document.authorities.filter((each) => each !== record));
+  const authorities = document.authorities.filter((each) => each !== record);
+  const proven = timing.mayHaveSignedUntil?.(record);
+  const until = proven === undefined ? 0 : neededUntil(record, document, now, timing);
+  if (until <= now) return plain(authorities);
+  const consequence =
+    `authority ${record.id} may have signed what is valid until ${rfc3339(Math.ceil(until))}: after this nothing in the pool ` +
+    'says that its root must not come back';
+  return { ok: true, authorities, consequence, notes: [] };
 }
 
 /** Each authority with the stolen key is tainted. Where another one is ready, it takes over at once. */

@@ -182,17 +182,33 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.equal(refused.code, 1);
     assert.match(
       refused.stderr,
-      /ca-1 may have signed certificates that are valid until .*\nhint: .*--force/,
+      /ca-1 may have signed certificates that are valid until .*\nhint: .*--force --reason/,
     );
+    assert.match(refused.stderr, /^pods that hold certificates of ca-1: \d+ in default$/m);
+    assert.match(refused.stderr, /^the last certificate of ca-1 ends at \S+ at the latest$/m);
     assert.equal(await stateOf('ca-1'), 'retiring');
-    const forced = await ca('retire', 'ca-1', '--force', ...timing);
+    const silent = await ca('retire', 'ca-1', '--force', ...timing);
+    assert.match(silent.stderr, /retire --force needs a reason/);
+    assert.equal(await stateOf('ca-1'), 'retiring');
+    const forced = await ca('retire', 'ca-1', '--force', '--reason', 'its key was stolen', ...timing);
     assert.equal(forced.code, 0, forced.stderr);
+    const audit = forced.stderr.split('\n').find((line) => line.startsWith('{')) ?? '';
+    const { verb, authority, reason, dependents } = JSON.parse(audit);
+    assert.deepEqual([verb, authority, reason], ['retire', 'ca-1', 'its key was stolen']);
+    assert.match(dependents.join(), /ca-1: \d+ in default/);
+    const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/kubespiffe/events');
+    const { items } = body as { items: { reason: string; note: string; regarding: { name: string } }[] };
+    const event = items.find((each) => each.reason === 'AuthorityForced');
+    assert.equal(event?.regarding.name, 'kubespiffe-pool');
+    assert.match(event?.note ?? '', /its key was stolen.*ca-1: \d+ in default/);
     assert.match(forced.stderr, /warning: authority ca-1 may have signed/);
     await waitFor('the root to be gone', async () => (await namesIn('roots')).join() === 'ca-2');
   });
 
-  it('remove: an entry that is in no bundle', async () => {
-    assert.equal((await ca('remove', 'ca-1')).code, 0);
+  it('remove: an entry that is in no bundle, once nothing that it signed is valid, unless that is forced', async () => {
+    const refused = await ca('remove', 'ca-1');
+    assert.match(refused.stderr, /ca-1 may have signed what is valid until .*\nhint: .*--force --reason/);
+    assert.equal((await ca('remove', 'ca-1', '--force', '--reason', 'it was stolen')).code, 0);
     assert.equal(await stateOf('ca-1'), undefined);
     assert.equal(await issueNow(), 'ca-2');
   });

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { applyVerb, safeFrom, type Verb } from '../../signer/authority/verbs.ts';
 import { CliError } from '../errors.ts';
+import { reportForced } from '../forced-change.ts';
 import { withExamples } from '../help.ts';
 import { span } from '../output.ts';
 import {
@@ -13,12 +14,21 @@ import {
 } from '../pool-change.ts';
 import type { Terminal } from '../terminal.ts';
 import { waitUntil } from '../wait.ts';
+import { dependentsOf } from '../who/dependents.ts';
 
 interface Options extends ChangeOptions {
   wait?: true;
 }
 
-const texts: Readonly<Record<Verb, { summary: string; more: string; mayWait?: true }>> = {
+interface Text {
+  readonly summary: string;
+  readonly more: string;
+  readonly mayWait?: true;
+  /** Forcing it takes something from others, so a reason is asked for, and kept. */
+  readonly asksForReason?: true;
+}
+
+const texts: Readonly<Record<Verb, Text>> = {
   preview: {
     summary: 'Publish the root of a prepared CA in the preview bundle.',
     more: 'Only pods that project the ClusterTrustBundle labelled `canarying: preview` get it, together with the live roots.',
@@ -36,10 +46,12 @@ const texts: Readonly<Record<Verb, { summary: string; more: string; mayWait?: tr
     summary: 'Take an authority out of the bundles once nothing that it signed is valid any more.',
     more: 'Refused until then; --wait waits for it. The entry stays in the pool without its key.',
     mayWait: true,
+    asksForReason: true,
   },
   remove: {
     summary: 'Remove an authority from the pool that is in no live bundle.',
     more: 'The way back from `prepared` and `preview`, and the end of `retired`.',
+    asksForReason: true,
   },
   taint: {
     summary: 'Stop an authority from signing, at once and for ever: its key may be stolen.',
@@ -57,7 +69,7 @@ export function caVerbs(parent: Command, terminal: Terminal): void {
 }
 
 function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
-  const { summary, more, mayWait } = texts[verb];
+  const { summary, more, mayWait, asksForReason = false } = texts[verb];
   const command = parent
     .command(verb)
     .description(`${summary}\n\n${more}`)
@@ -73,16 +85,45 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
   );
   withChange(command);
   if (mayWait) {
-    command
-      .option('--wait', 'Wait until it breaks nothing, then do it. May be interrupted and started again.')
-      .option('--force', 'Do it now, although it breaks what the refusal says.');
+    command.option(
+      '--wait',
+      'Wait until it breaks nothing, then do it. May be interrupted and started again.',
+    );
+  }
+  if (mayWait || asksForReason) {
+    command.option('--force', 'Do it now, although it breaks what the refusal says.');
+  }
+  if (asksForReason) {
+    command.option('--reason <text>', 'Why it is forced; for the audit line and the Event.');
   }
   return command.action(async (authority: string, options: Options) => {
     if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
-    const change = await changePool(options, terminal, (document, facts) =>
-      applyVerb(document, verb, authority, facts),
-    );
+    let dependents: readonly string[] = [];
+    const change = await changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
+      const outcome = applyVerb(document, verb, authority, facts);
+      const isForced = outcome.ok && outcome.consequence !== undefined;
+      if (isForced && asksForReason && options.force && !options.reason) {
+        throw new CliError('USAGE', `${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
+      }
+      if (outcome.ok && ((isForced && asksForReason) || verb === 'taint')) {
+        dependents = await dependentsOf(options, terminal, authority, { document, facts });
+        for (const line of dependents) terminal.err(`${line}\n`);
+      }
+      return outcome;
+    });
     printChange(terminal, options, change);
+    if (verb === 'taint') {
+      terminal.err(`note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`);
+    }
+    const { reason } = options;
+    if (change.consequence === undefined || reason === undefined || options.dryRun === 'server') return;
+    await reportForced(terminal, options, {
+      verb,
+      authority,
+      reason,
+      consequence: change.consequence,
+      dependents,
+    });
   });
 }
 

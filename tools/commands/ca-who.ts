@@ -1,11 +1,6 @@
 import type { Command } from 'commander';
-import { readAuthority } from '../../signer/authority/authority.ts';
-import { allProfiles } from '../../signer/signers/profiles.ts';
 import { printable } from '../../spiffe/pki/text.ts';
-import { withApi, withCluster } from '../api.ts';
-import { createListed } from '../cluster/lists.ts';
-import { podsWithSources } from '../cluster/pods.ts';
-import { certificatesOf, requestsWith } from '../cluster/requests.ts';
+import { withCluster } from '../api.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
@@ -13,7 +8,8 @@ import { fromNow, type OutputFormat, outputOption, printObject, table } from '..
 import { type ChangeOptions, readPool } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
-import { holdersOf, type ShownCertificate } from '../who/authority.ts';
+import type { AuthorityHolders } from '../who/authority.ts';
+import { readHolders } from '../who/read-holders.ts';
 
 interface Options extends ChangeOptions {
   output?: OutputFormat;
@@ -43,8 +39,9 @@ export function caWho(parent: Command, terminal: Terminal): Command {
     .action(async (id: string, options: Options) => {
       const { document, facts } = await readPool(options, terminal);
       const record = document.authorities.find((each) => each.id === id);
-      const read = record && readAuthority(record, 'authority', document.trustDomain);
-      if (!read?.ok) {
+      const { trustDomain } = document;
+      const report = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
+      if (!report) {
         const cas = document.authorities.filter(({ kind }) => kind === 'X509').map((each) => each.id);
         throw new CliError(
           'POOL_INVALID',
@@ -52,41 +49,12 @@ export function caWho(parent: Command, terminal: Terminal): Command {
           `name one of ${cas.join(', ')}`,
         );
       }
-      const [signing] = [...read.authority.intermediates, read.authority.root];
-      const shown = createListed(requestsWith<ShownCertificate>(shownIn));
-      const pods = createListed(podsWithSources());
-      await withApi(
-        options,
-        terminal,
-        (api) => Promise.all([shown.fill(api), pods.fill(api)]),
-        'ClusterRole kubespiffe-identity-viewer',
-      );
-      const signers = new Set(allProfiles.map(({ signerName }) => signerName));
-      const keyId = signing?.keyId ?? new Uint8Array();
-      const known = [...shown.store.values()];
-      const running = [...pods.store.keys()].flatMap((key) => {
-        const pod = pods.store.get(key);
-        return pod ? [[key, pod] as const] : [];
-      });
-      const report = holdersOf(keyId, known, running, { signers, now: facts.now });
       if (options.output) return printObject(terminal, options.output, { authority: id, ...report });
       print(terminal, id, report, facts.now);
     });
 }
 
-function shownIn(request: Parameters<typeof certificatesOf>[0]): ShownCertificate | undefined {
-  const [leaf] = certificatesOf(request);
-  if (!leaf) return undefined;
-  const { podName, podUID, signerName } = request.spec;
-  return { namespace: request.metadata.namespace ?? '', pod: podName, podUID, signer: signerName, leaf };
-}
-
-function print(
-  terminal: Terminal,
-  id: string,
-  { holders, unknown }: ReturnType<typeof holdersOf>,
-  now: number,
-): void {
+function print(terminal: Terminal, id: string, { holders, unknown }: AuthorityHolders, now: number): void {
   if (holders.length === 0) terminal.out(`No request shows a certificate of ${id} that has not ended.\n`);
   else {
     const rows = holders.map(({ namespace, pod, signer, notAfter }) => [

@@ -1,0 +1,66 @@
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import { isJwtKind } from '../../signer/authority/states.ts';
+import { messageOf } from '../../spiffe/errors.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import type { ClusterOptions } from '../api.ts';
+import type { ChangeFacts } from '../pool-change.ts';
+import type { Terminal } from '../terminal.ts';
+import type { AuthorityHolders } from './authority.ts';
+import { readHolders } from './read-holders.ts';
+
+/**
+ * Who still depends on an authority, as sentences: its pods by namespace, those of which it is not known, and the latest
+ * end of anything it signed. Without the right to list them that is said.
+ */
+export async function dependentsOf(
+  options: ClusterOptions,
+  terminal: Terminal,
+  id: string,
+  { document, facts }: { readonly document: PoolDocument; readonly facts: ChangeFacts },
+): Promise<readonly string[]> {
+  const record = document.authorities.find((each) => each.id === id);
+  if (!record) return [];
+  if (isJwtKind(record.kind)) return [latestEnd(record, 'token', facts)];
+  const { trustDomain } = document;
+  try {
+    const holders = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
+    return [...(holders ? describeHolders(id, holders) : []), latestEnd(record, 'certificate', facts)];
+  } catch (error) {
+    const why = `the pods that hold certificates of ${id} cannot be listed: ${printable(messageOf(error))}`;
+    return [why, latestEnd(record, 'certificate', facts)];
+  }
+}
+
+/** The pods by namespace, the namespace with the most pods first. Pure. */
+export function describeHolders(id: string, { holders, unknown }: AuthorityHolders): string[] {
+  const known = count(holders.map(({ namespace, pod }) => `${namespace}/${pod}`));
+  const lines =
+    known === ''
+      ? [`no pod is known to hold a certificate of ${id}`]
+      : [`pods that hold certificates of ${id}: ${known}`];
+  const rest = count(unknown);
+  return rest === ''
+    ? lines
+    : [...lines, `pods whose certificates may be of ${id}, since their requests were deleted: ${rest}`];
+}
+
+/** @param pods `namespace/name`, which may repeat. */
+function count(pods: readonly string[]): string {
+  const byNamespace = new Map<string, number>();
+  for (const pod of new Set(pods)) {
+    const namespace = pod.slice(0, pod.indexOf('/'));
+    byNamespace.set(namespace, (byNamespace.get(namespace) ?? 0) + 1);
+  }
+  return [...byNamespace]
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([namespace, pods]) => `${pods} in ${printable(namespace)}`)
+    .join(', ');
+}
+
+function latestEnd(record: AuthorityRecord, what: string, { timing }: ChangeFacts): string {
+  const until = timing.mayHaveSignedUntil?.(record);
+  return until === undefined
+    ? `the record of the pool does not say when the last ${what} of ${record.id} ends`
+    : `the last ${what} of ${record.id} ends at ${rfc3339(until)} at the latest`;
+}
