@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { workloadStates } from '../../view/workload-states.ts';
 import type { WorkloadsAnswer } from '../cluster-answers.ts';
 import { useData } from './data.ts';
@@ -82,6 +82,11 @@ export function Pods({ query }: { query: URLSearchParams }) {
 function Search({ q, change }: { q: string; change: (text: string) => void }) {
   const input = useRef<HTMLInputElement>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  // The page is drawn again while somebody types, and must not take back what was typed.
+  const [text, setText] = useState(q);
+  useEffect(() => {
+    if (timer.current === undefined) setText(q);
+  }, [q]);
   useEffect(() => {
     const focus = (event: KeyboardEvent) => {
       if (event.key !== '/' || event.target instanceof HTMLInputElement) return;
@@ -100,11 +105,15 @@ function Search({ q, change }: { q: string; change: (text: string) => void }) {
         ref={input}
         id="q"
         type="search"
-        value={q}
+        value={text}
         placeholder="press / to search"
         onInput={({ currentTarget: { value } }) => {
+          setText(value);
           clearTimeout(timer.current);
-          timer.current = setTimeout(() => change(value), 200);
+          timer.current = setTimeout(() => {
+            timer.current = undefined;
+            change(value);
+          }, 200);
         }}
       />
     </search>
