@@ -4,6 +4,7 @@ import { bundleShow } from './commands/bundle-show.ts';
 import { bundleVerify } from './commands/bundle-verify.ts';
 import { caAddJwtKey } from './commands/ca-add-jwt-key.ts';
 import { caCreate } from './commands/ca-create.ts';
+import { caCrossSign } from './commands/ca-cross-sign.ts';
 import { caCsr } from './commands/ca-csr.ts';
 import { caDoctor } from './commands/ca-doctor.ts';
 import { caImport } from './commands/ca-import.ts';
@@ -66,6 +67,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   caCsr(ca, terminal);
   caSign(ca, terminal);
   caRoot(ca, terminal);
+  caCrossSign(ca, terminal);
   caAddJwtKey(ca, terminal);
   caRestore(ca, terminal);
   caStatus(ca, terminal);

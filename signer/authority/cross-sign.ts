@@ -1,0 +1,90 @@
+import { createPrivateKey } from 'node:crypto';
+import { limitsUris } from '../../spiffe/name-constraints.ts';
+import { encodePem } from '../../spiffe/pki/pem.ts';
+import { readSubjectKey } from '../../spiffe/pki/spki.ts';
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import { readAuthority } from './authority.ts';
+import { type AuthorityRecord, isAuthorityId, type PoolDocument, poolLimits } from './document.ts';
+import { signCa } from './sign-ca.ts';
+import { isPublished } from './states.ts';
+import type { Refusal } from './transitions.ts';
+import { type Change, changesBetween } from './verbs.ts';
+
+/**
+ * The pool with one more authority: the key of one root, with a certificate by another root. What it signs is accepted by
+ * those who have either root, so nobody has to learn of the new one first: other trust domains above all.
+ *
+ * @param id the new root, which is not active yet. by: the root that everybody has.
+ * @throws as signCa
+ */
+export async function crossSign(
+  document: PoolDocument,
+  { id, by, now }: { readonly id: string; readonly by: string; readonly now: Seconds },
+): Promise<Change | Refusal> {
+  const refuse = (what: string, remedy: string): Refusal => ({ ok: false, what, remedy });
+  const { authorities, trustDomain } = document;
+  const found = [id, by].map((name) => authorities.find((each) => each.id === name && each.kind === 'X509'));
+  const [record, issuer] = found;
+  if (!record || !issuer || record === issuer) {
+    const what = `${found[0] ? by : id} is no other CA of the pool`;
+    return refuse(
+      what,
+      `name two of ${authorities
+        .filter(({ kind }) => kind === 'X509')
+        .map((each) => each.id)
+        .join(', ')}`,
+    );
+  }
+  const newId = `${id}-by-${by}`;
+  if (!isAuthorityId(newId)) return refuse(`${newId} is too long for an id`, 'give the CAs shorter ids');
+  if (authorities.some((each) => each.id === newId))
+    return refuse(`there is an authority ${newId} already`, 'use that one');
+  if (authorities.length >= poolLimits.authorities) {
+    return refuse(
+      `the pool has ${authorities.length} authorities, which is the limit`,
+      'remove retired ones with `kubespiffe ca remove`',
+    );
+  }
+  for (const each of [record, issuer]) {
+    if (each.tainted) return refuse(`authority ${each.id} is tainted`, 'use one that is not');
+    if (each.privateKey === undefined)
+      return refuse(`authority ${each.id} has no private key in the pool`, 'use one that has its key');
+  }
+  if (!isPublished(issuer.state))
+    return refuse(`authority ${by} is ${issuer.state}`, 'use the root that everybody has');
+  const [own, other] = [readAuthority(record, id, trustDomain), readAuthority(issuer, by, trustDomain)];
+  if (!own.ok) return refuse(own.problem.message, own.problem.remedy);
+  if (!other.ok) return refuse(other.problem.message, other.problem.remedy);
+  if (own.authority.intermediates.length > 0) {
+    return refuse(`authority ${id} is below another CA already`, 'use a root of its own');
+  }
+  const { root } = own.authority;
+  const key = readSubjectKey(root.spki);
+  if (key.kind !== 'supported')
+    return refuse(`authority ${id} has a key that cannot be signed`, 'use another one');
+  const { signing } = other.authority;
+  if (signing.pathLen === 0)
+    return refuse(`authority ${by} has path length 0, so it may sign no CA`, 'use a CA without it');
+  const cross = await signCa(
+    { certificate: signing, privateKey: createPrivateKey(issuer.privateKey ?? '') },
+    {
+      ...{ key, namesake: root, trustDomain, now, notAfter: root.notAfter, pathLength: 0 },
+      ...(limitsUris(root) && { onlyTrustDomain: true }),
+      permittedDnsNames: own.authority.dnsConstraints[0]?.permitted ?? [],
+    },
+  );
+  const made: AuthorityRecord = {
+    ...{ id: newId, kind: 'X509', state: 'prepared', tainted: false, privateKey: record.privateKey ?? '' },
+    certificate: issuer.certificate ?? '',
+    intermediates: [encodePem('CERTIFICATE', cross.der), ...(issuer.intermediates ?? [])],
+    createdAt: rfc3339(now),
+  };
+  const after = { ...document, sequence: document.sequence + 1, authorities: [...authorities, made] };
+  return {
+    ok: true,
+    document: after,
+    changed: changesBetween(document, after),
+    consequence: undefined,
+    notes: [],
+  };
+}
