@@ -4,6 +4,7 @@ import { compilePool, type Pool } from '../authority/pool.ts';
 import { poolJsonIn } from '../authority/pool-secret.ts';
 import { type PoolPlace, writePool } from '../authority/pool-writer.ts';
 import { lastSwitch, type PolicyStep, policyStep, rotatedKinds } from '../authority/rotation-plan.ts';
+import { beginSignedUntil } from '../authority/signed-until-record.ts';
 import type { AuthorityKind } from '../authority/states.ts';
 import { type Refusal, writablePool } from '../authority/transitions.ts';
 import { applyVerb, type Change, type Timing } from '../authority/verbs.ts';
@@ -14,6 +15,7 @@ import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import { createKeeper, type KeeperNeeds } from '../trust/keeper.ts';
 import type { Part } from './profile.ts';
+import { createProof } from './rotation-proof.ts';
 import { createRotationReport, type RotationReportNeeds } from './rotation-report.ts';
 
 /** Where the roots of the pool are published. */
@@ -32,7 +34,7 @@ export interface RotationNeeds extends KeeperNeeds, RotationReportNeeds {
   readonly rotation: RotationConfig;
   readonly timing: Timing;
   readonly published: PublishedRoots;
-  readonly transport: Pick<Transport, 'request'>;
+  readonly transport: Transport;
   readonly clock: ServerClock;
 }
 
@@ -71,6 +73,9 @@ export function createRotation(needs: RotationNeeds): Rotation {
     concurrency: 1,
   });
   let plan: Plan | undefined;
+  const proof = createProof(needs, timing, () => {
+    plan = undefined;
+  });
 
   /** By the clock of the API server, in whole seconds. */
   function serverNow(): number | undefined {
@@ -88,7 +93,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
   }
 
   function stepsOf(document: PoolDocument, now: number): ReadonlyMap<AuthorityKind, PolicyStep> {
-    const facts = { now, timing, policy };
+    const facts = { now, timing: proof.timing(), policy };
     return new Map(
       rotatedKinds(document).flatMap((kind) => {
         const step = policyStep(document, kind, facts);
@@ -111,6 +116,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
     const read = readPoolDocument(poolJsonIn(secret) ?? '');
     if (!read.ok) return read.problem.message;
     const { document } = read;
+    await proof.read(document);
     const due = dueIn(stepsOf(document, now));
     if (!due) return undefined;
     const change = await changeBy(due, document, now);
@@ -119,6 +125,8 @@ export function createRotation(needs: RotationNeeds): Rotation {
     const writable = writablePool(change.document, now);
     if (!writable.ok && writablePool(document, now).ok) return writable.problem.message;
     if (signal.aborted) return 'the replica ends';
+    const record = { trustDomain: document.trustDomain, now, isNewPool: false };
+    await beginSignedUntil(transport, needs.pool, change.made ?? [], record);
     await writePool(transport, needs.pool, secret, change.document, false, { fieldManager, signal });
     report.taken(due.kind, due.step, change.changed);
     return undefined;
@@ -143,7 +151,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
     const hidden = verb === 'activate' ? hiddenRoot(document, id) : undefined;
     if (hidden) return hidden;
     const published = verb === 'remove' ? needs.published.inAny() : needs.published.inAll();
-    return applyVerb(document, verb, id, { now, timing, published });
+    return applyVerb(document, verb, id, { now, timing: proof.timing(), published });
   }
 
   function hiddenRoot(document: PoolDocument, id: string): Refusal | undefined {
@@ -174,6 +182,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
 
   return {
     look() {
+      proof.keep(view.current()?.document);
       const steps = stepsNow();
       if (isAutomatic && dueIn(steps)) keeper.look(key);
       const isFirst = needs.rankFor(key) === 0;
