@@ -63,7 +63,7 @@ export function policyStep(
 }
 
 /** From when on another authority should sign: at once where the active one is tainted or lacks its key. */
-export function switchFrom(active: AuthorityRecord, document: PoolDocument, facts: Facts): Seconds {
+function switchFrom(active: AuthorityRecord, document: PoolDocument, facts: Facts): Seconds {
   if (active.tainted || active.privateKey === undefined) return 0;
   const { policy } = facts;
   if (isJwtKind(active.kind)) return signsSince(active) + policy.jwtActivateAfterSeconds;
@@ -71,7 +71,7 @@ export function switchFrom(active: AuthorityRecord, document: PoolDocument, fact
 }
 
 /** The time after which the certificates of a CA would have to be shorter than they may be. */
-export function lastSwitch(
+function lastSwitch(
   record: AuthorityRecord,
   { trustDomain }: PoolDocument,
   { timing }: Pick<Facts, 'timing'>,

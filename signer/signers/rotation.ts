@@ -3,7 +3,8 @@ import { type PoolDocument, readPoolDocument } from '../authority/document.ts';
 import { compilePool, type Pool } from '../authority/pool.ts';
 import { poolJsonIn } from '../authority/pool-secret.ts';
 import { type PoolPlace, writePool } from '../authority/pool-writer.ts';
-import { lastSwitch, type PolicyStep, policyStep, rotatedKinds } from '../authority/rotation-plan.ts';
+import { type PolicyStep, policyStep, rotatedKinds } from '../authority/rotation-plan.ts';
+import { marginSeconds } from '../authority/rotation-policy.ts';
 import { beginSignedUntil } from '../authority/signed-until-record.ts';
 import type { AuthorityKind } from '../authority/states.ts';
 import { type Refusal, writablePool } from '../authority/transitions.ts';
@@ -167,13 +168,11 @@ export function createRotation(needs: RotationNeeds): Rotation {
 
   /** Why the CA that signs cannot give certificates of full length any more. */
   function endsSoon(): string | undefined {
-    const [pool, now] = [view.current(), serverNow()];
-    const active = pool?.document.authorities.find(
-      ({ kind, state }) => kind === 'X509' && state === 'active',
-    );
-    if (!pool || !active || now === undefined || !pool.active) return undefined;
-    const last = lastSwitch(active, pool.document, { timing });
-    return now < last ? undefined : `authority ${active.id} since ${rfc3339(Math.floor(last))}`;
+    const [active, now] = [view.current()?.active, serverNow()];
+    if (!active || now === undefined) return undefined;
+    const end = Math.min(...[active.root, ...active.intermediates].map(({ notAfter }) => notAfter));
+    const last = end - timing.certificateSeconds - marginSeconds;
+    return now < last ? undefined : `authority ${active.id} ends at ${rfc3339(end)}`;
   }
 
   view.onChange(() => {
