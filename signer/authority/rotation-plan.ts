@@ -24,6 +24,9 @@ interface Facts {
   readonly policy: RotationPolicy;
 }
 
+/** Another CA may need people to approve a request. */
+const upstreamLeadSeconds = 7 * marginSeconds;
+
 /** A step, and from when on it is right. */
 interface Planned {
   readonly step: Exclude<PolicyStep, { kind: 'wait' }>;
@@ -97,11 +100,20 @@ function successorSteps(document: PoolDocument, kind: AuthorityKind, facts: Fact
   }
   const unpublished = ofKind.find(isUnpublished);
   if (unpublished) return [publishing(unpublished, policy)];
-  if (active && hasIntermediates(active)) return companyCa(active, from, facts);
-  const leadSeconds = policy.previewSeconds + delayOf(kind, timing);
+  const isAsked = kind === 'X509' && policy.hasUpstream === true;
+  if (active && hasIntermediates(active) && !isAsked) return companyCa(active, from, facts);
+  const leadSeconds = (isAsked ? upstreamLeadSeconds : 0) + policy.previewSeconds + delayOf(kind, timing);
+  const isWaiting = isAsked && ofKind.some(({ request }) => request !== undefined);
   const prepareFrom = active && !isJwtKind(kind) ? signsSince(active) + policy.prepareAfterSeconds : 0;
   const id = active?.id ?? '';
-  return [{ step: { kind: 'prepare' }, for: 'prepare', id, from: Math.min(prepareFrom, from - leadSeconds) }];
+  return [
+    {
+      step: { kind: 'prepare' },
+      for: 'prepare',
+      id,
+      from: isWaiting ? 0 : Math.min(prepareFrom, from - leadSeconds),
+    },
+  ];
 }
 
 /** A new root by way of the preview bundle, where the policy wants that. JWT keys have no preview. */
@@ -129,7 +141,7 @@ function companyCa(
   const what = `authority ${id} is below another CA, which has to sign the next one`;
   const when = from <= now ? 'now' : `before ${rfc3339(Math.ceil(from))}`;
   const remedy = `bring in the next CA ${when} (docs/guides/ca.md)`;
-  const leadSeconds = 7 * marginSeconds + policy.previewSeconds + timing.rootPropagationSeconds;
+  const leadSeconds = upstreamLeadSeconds + policy.previewSeconds + timing.rootPropagationSeconds;
   return [{ step: { kind: 'blocked', what, remedy }, for: 'prepare', id, from: from - leadSeconds }];
 }
 

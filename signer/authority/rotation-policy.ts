@@ -14,6 +14,8 @@ export interface RotationPolicy {
   readonly activateAfterSeconds: number;
   /** The same for JWT keys. */
   readonly jwtActivateAfterSeconds: number;
+  /** Whether another CA signs the CAs of the pool, and is asked for the next one. */
+  readonly hasUpstream?: boolean;
   /** How long an authority stays published after everything that it signed has ended. */
   readonly retireAfterSeconds: number;
 }

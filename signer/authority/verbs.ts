@@ -279,7 +279,8 @@ function plain(authorities: readonly AuthorityRecord[], notes: readonly string[]
 
 /** The authorities that are not the same in both, in the order of the pool. */
 export function changesBetween(before: PoolDocument, after: PoolDocument): Change['changed'] {
-  const words = ({ state, tainted }: AuthorityRecord) => (tainted ? `${state}, tainted` : state);
+  const words = ({ state, tainted, request }: AuthorityRecord) =>
+    `${state}${tainted ? ', tainted' : ''}${request === undefined ? '' : ', waits for its certificate'}`;
   const from = new Map(before.authorities.map((each) => [each.id, words(each)]));
   const to = new Map(after.authorities.map((each) => [each.id, words(each)]));
   return [...new Set([...from.keys(), ...to.keys()])]

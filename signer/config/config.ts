@@ -78,7 +78,7 @@ export function resolve(
 function signerConfig(all: SignerValues, shared: SettingValues): SignerConfig {
   const { maxLifetime, rootPropagationDelay, ...others } = all;
   const { rotation, caLifetime, caPrepareAfter, caPreviewFor, caPreviewVerified, ...rest } = others;
-  const { caActivateAfter, caRetireAfter, jwtKeyActivateAfter, ...values } = rest;
+  const { caActivateAfter, caRetireAfter, caIssuer, jwtKeyActivateAfter, ...values } = rest;
   return {
     ...values,
     maxLifetimeSeconds: Math.floor(maxLifetime / 1000),

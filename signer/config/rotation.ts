@@ -1,5 +1,6 @@
 import { defaultJwtPropagation, jwtPropagationSeconds } from '../authority/may-sign.ts';
 import type { RotationPolicy } from '../authority/rotation-policy.ts';
+import type { CertManagerIssuer } from '../authority/upstream/upstream.ts';
 import type { Timing } from '../authority/verbs.ts';
 import type { EndpointConfig } from './endpoints.ts';
 import type { ValuesOf } from './settings.ts';
@@ -10,6 +11,8 @@ export interface RotationConfig {
   /** Whether a replica takes the steps, or only shows that they are due. */
   readonly isAutomatic: boolean;
   readonly policy: RotationPolicy;
+  /** The issuer of cert-manager that signs the CAs of the pool; undefined where they are roots of their own. */
+  readonly issuer: CertManagerIssuer | undefined;
 }
 
 /** The settings of a rotation; durations in milliseconds. */
@@ -17,11 +20,13 @@ export function resolveRotation(values: ValuesOf<typeof rotationSettings>): Rota
   const seconds = (ms: number) => Math.ceil(ms / 1000);
   return {
     isAutomatic: values.rotation === 'automatic',
+    issuer: values.caIssuer,
     policy: {
       lifetimeSeconds: seconds(values.caLifetime),
       prepareAfterSeconds: seconds(values.caPrepareAfter),
       previewSeconds: seconds(values.caPreviewFor),
       requiresVerification: values.caPreviewVerified,
+      hasUpstream: values.caIssuer !== undefined,
       activateAfterSeconds: seconds(values.caActivateAfter),
       jwtActivateAfterSeconds: seconds(values.jwtKeyActivateAfter),
       retireAfterSeconds: seconds(values.caRetireAfter),

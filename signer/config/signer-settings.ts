@@ -1,5 +1,14 @@
 import type { Setting } from './setting.ts';
-import { boolean, bundleSuffix, choice, decimal, duration, namespacedName, objectName } from './values.ts';
+import {
+  boolean,
+  bundleSuffix,
+  certManagerIssuer,
+  choice,
+  decimal,
+  duration,
+  namespacedName,
+  objectName,
+} from './values.ts';
 
 /** The settings that say when authorities are replaced. */
 export const rotationSettings = {
@@ -10,6 +19,15 @@ export const rotationSettings = {
     description:
       'What happens when a step of a rotation is due. `automatic`: one replica takes it. It may not write the pool without ' +
       'the Role of manifests/rotation. `advise`: an Event on the pod of the signer and a metric show the step.',
+  },
+  caIssuer: {
+    section: 'Authorities',
+    type: certManagerIssuer,
+    otherwise: 'CAs are roots of their own',
+    description:
+      'Issuer of cert-manager that signs the CAs, such as `ClusterIssuer/company`. With `rotation` `automatic`, one replica ' +
+      'asks it for the next one by a CertificateRequest in the namespace of the pool, a week ahead at least. The pool must ' +
+      'have its root already. It needs a right that the guide to a company PKI names.',
   },
   caLifetime: {
     section: 'Authorities',

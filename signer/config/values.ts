@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { type AddressRange, parseAddressRange } from '../../client/address-rule.ts';
 import { isDnsLabel, isDnsName } from '../../spiffe/dns-name.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
+import { type CertManagerIssuer, parseIssuer } from '../authority/upstream/upstream.ts';
 import { isLabelKey } from '../kube/label-selector.ts';
 import type { ListenAddress } from '../observe/server.ts';
 import { nearest } from './nearest.ts';
@@ -34,6 +35,12 @@ export const filePath: ValueType<string> = {
   rule: 'path of a file',
   parse: (value) =>
     value.includes('\0') ? failure('contains a NUL character, which no path may have') : success(value),
+};
+
+export const certManagerIssuer: ValueType<CertManagerIssuer> = {
+  placeholder: 'KIND/NAME',
+  rule: 'an issuer of cert-manager: `Issuer/NAME`, `ClusterIssuer/NAME`, or `KIND.GROUP/NAME` for one of another group',
+  parse: parseIssuer,
 };
 
 export const objectName: ValueType<string> = {

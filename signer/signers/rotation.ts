@@ -8,6 +8,8 @@ import { marginSeconds } from '../authority/rotation-policy.ts';
 import { beginSignedUntil } from '../authority/signed-until-record.ts';
 import type { AuthorityKind } from '../authority/states.ts';
 import { type Refusal, writablePool } from '../authority/transitions.ts';
+import { certManagerUpstream } from '../authority/upstream/cert-manager.ts';
+import { prepareByUpstream } from '../authority/upstream/prepare.ts';
 import { applyVerb, type Change, type Timing } from '../authority/verbs.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { RotationConfig } from '../config/rotation.ts';
@@ -64,7 +66,8 @@ const fieldManager = 'kubespiffe-rotation';
  */
 export function createRotation(needs: RotationNeeds): Rotation {
   const { view, rotation, timing, clock, time, transport } = needs;
-  const { policy, isAutomatic } = rotation;
+  const { policy, isAutomatic, issuer } = rotation;
+  const upstream = issuer && certManagerUpstream({ transport, namespace: needs.pool.namespace, issuer });
   const key = `${needs.pool.namespace}/${needs.pool.name}`;
   const report = createRotationReport(needs);
   const keeper = createKeeper(needs, {
@@ -120,7 +123,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
     await proof.read(document);
     const due = dueIn(stepsOf(document, now));
     if (!due) return undefined;
-    const change = await changeBy(due, document, now);
+    const change = await changeBy(due, document, now, signal);
     if (!change.ok) return `${change.what}; ${change.remedy}`;
     if (change.consequence !== undefined) return change.consequence;
     const writable = writablePool(change.document, now);
@@ -142,11 +145,16 @@ export function createRotation(needs: RotationNeeds): Rotation {
     { kind, step }: Due,
     document: PoolDocument,
     now: number,
+    signal: AbortSignal,
   ): Promise<Change | Refusal> {
+    const { lifetimeSeconds } = policy;
+    if (step.kind === 'prepare' && kind === 'X509' && upstream) {
+      return prepareByUpstream(upstream, document, { now, lifetimeSeconds }, signal);
+    }
     if (step.kind === 'prepare') {
       // Loaded only where it is used: what makes certificates is large.
       const { prepareAuthority } = await import('../authority/prepare.ts');
-      return prepareAuthority(document, { kind, now, lifetimeSeconds: policy.lifetimeSeconds });
+      return prepareAuthority(document, { kind, now, lifetimeSeconds });
     }
     const { verb, id } = step;
     const hidden = verb === 'activate' ? hiddenRoot(document, id) : undefined;

@@ -30,7 +30,7 @@ const mayUse: Record<string, readonly string[]> = {
   'signer/identity': kube,
   'signer/authority': kube,
   'signer/authority/upstream': ['signer/authority', ...kube],
-  'signer/config': ['signer/authority', ...kube],
+  'signer/config': ['signer/authority', 'signer/authority/upstream', ...kube],
   'signer/issuance': facts,
   'signer/signers': ['signer/config', 'signer/issuance', 'signer/trust', ...facts],
   'signer/trust': facts,

@@ -159,6 +159,20 @@ describe('a rotation by policy', () => {
     assert.match(step.what, /ca-1 is below another CA/);
     assert.match(step.remedy, /before 2027-03-29T12:00:00Z/);
   });
+
+  it('asks the CA above, where it may, a week ahead, and goes on while the request has no answer', async () => {
+    const below = newPool(trustDomain, { ...first, intermediates: [first.certificate ?? ''] });
+    const policy = { ...usual, hasUpstream: true, prepareAfterSeconds: 120 * day };
+    const stepAt = (document: PoolDocument, at: number) =>
+      policyStep(document, 'X509', { now: at, timing, policy });
+    const waiting = stepAt(below, now);
+    assert.ok(waiting?.kind === 'wait' && waiting.for === 'prepare');
+    assert.equal(waiting.until, now + 113 * day - timing.rootPropagationSeconds);
+    assert.deepEqual(stepAt(below, waiting.until), { kind: 'prepare' });
+    const asked = await prepareAuthority(below, { kind: 'X509', now, asRequest: true });
+    assert.ok(asked.ok);
+    assert.deepEqual(stepAt(asked.document, now), { kind: 'prepare' });
+  });
 });
 
 describe('the check of a policy', () => {

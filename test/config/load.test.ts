@@ -47,11 +47,13 @@ const ofEachSigner = {
   leafIssuer: undefined,
   rotation: {
     isAutomatic: false,
+    issuer: undefined,
     policy: {
       lifetimeSeconds: 365 * 86_400,
       prepareAfterSeconds: 0,
       previewSeconds: 0,
       requiresVerification: false,
+      hasUpstream: false,
       activateAfterSeconds: 120 * 86_400,
       jwtActivateAfterSeconds: 30 * 86_400,
       retireAfterSeconds: 3_600,

@@ -18,11 +18,13 @@ import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, createPod, requestFor } from './workloads.ts';
 
 const trustDomain = 'example.org';
+const rotationRole = join(import.meta.dirname, '../../manifests/rotation/rbac.yaml');
 
 /** Each test goes on where the one before ended. */
 describe('a pool below other CAs, beside a running signer', () => {
   let controlPlane: ControlPlane;
   let signer: SignerProcess;
+  let kubeconfig = '';
   let judges: Judges;
   const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-pki-'));
   const file = (name: string) => join(folder, name);
@@ -42,7 +44,7 @@ describe('a pool below other CAs, beside a running signer', () => {
 
   before(async () => {
     [controlPlane, judges] = await Promise.all([startControlPlane(), openJudges()]);
-    const kubeconfig = await installSigner(controlPlane);
+    kubeconfig = await installSigner(controlPlane);
     await done('create', '--ca-id', 'ca-1', '--trust-domain', trustDomain);
     signer = await startSigner({ kubeconfig, flags: ['--root-propagation-delay', '3s'] });
     await signer.ready();
@@ -238,7 +240,11 @@ describe('a pool below other CAs, beside a running signer', () => {
       assert.equal(code, 200);
     }
 
-    async function answerOf({ spec }: CertificateRequest, root = 'root'): Promise<object> {
+    async function answerOf(
+      { spec }: CertificateRequest,
+      root = 'root',
+      lifetime = '2160h',
+    ): Promise<object> {
       writeFileSync(file('asked.csr'), Buffer.from(spec.request, 'base64'));
       const { stdout } = await offline(
         ...[
@@ -249,7 +255,7 @@ describe('a pool below other CAs, beside a running signer', () => {
           '--key',
           file(`${root}.key`),
           '--lifetime',
-          '2160h',
+          lifetime,
         ],
       );
       const [certificate = ''] = stdout.split(/(?<=-----END CERTIFICATE-----\n)/);
@@ -313,6 +319,60 @@ describe('a pool below other CAs, beside a running signer', () => {
       const denied = await prepare();
       assert.match(denied.stderr, /was refused: policy: no CA for you\nhint: .*ca remove/);
       await done('remove', 'ca-5');
+    });
+
+    it('signers ask it for the next CA by themselves, and go on with that', async () => {
+      await controlPlane.kubectl(['apply', '-f', rotationRole]);
+      const role = [
+        '--namespace',
+        'kubespiffe',
+        '--verb',
+        'get,create',
+        '--resource',
+        'certificaterequests.cert-manager.io',
+      ];
+      await controlPlane.kubectl(['create', 'role', 'kubespiffe-issuer', ...role]);
+      await controlPlane.kubectl([
+        ...[
+          'create',
+          'rolebinding',
+          'kubespiffe-issuer',
+          '--namespace',
+          'kubespiffe',
+          '--role',
+          'kubespiffe-issuer',
+        ],
+        ...['--serviceaccount', 'kubespiffe:kubespiffe-signer'],
+      ]);
+      const earlier = new Set((await requests()).map(({ metadata }) => metadata.name));
+      await signer.child.stop();
+      signer = await startSigner({
+        kubeconfig,
+        flags: [
+          ...['--root-propagation-delay', '3s', '--max-lifetime', '1h', '--rotation', 'automatic'],
+          ...['--ca-issuer', 'Issuer/company', '--ca-activate-after', '20s', '--ca-lifetime', '30h'],
+        ],
+      });
+      const request = await waitFor('a CertificateRequest of the signer', async () =>
+        (await requests()).find(({ metadata }) => !earlier.has(metadata.name)),
+      );
+      assert.equal(request.spec.duration, '108000s');
+      await setStatus(request, await answerOf(request, 'root', '30h'));
+      const next = await waitFor(
+        'the next CA to sign',
+        async () => {
+          const active = (await pool()).authorities.find(
+            ({ kind, state }) => kind === 'X509' && state === 'active',
+          );
+          return active?.id === 'ca-5' && active;
+        },
+        { timeoutMs: 90_000 },
+      );
+      const chain = await waitFor('a certificate of it', async () => {
+        const issued = await issue();
+        return issuerOf(issued) === subjectOf(next.intermediates?.[0]) && issued;
+      });
+      await assertVerified(chain, [readFileSync(file('root.pem'), 'utf8')]);
     });
   });
 });

@@ -26,12 +26,16 @@ export interface Upstream {
   sign(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer>;
 }
 
+/** The issuerRef of a CertificateRequest. */
+export interface CertManagerIssuer {
+  readonly name: string;
+  readonly kind: string;
+  readonly group: string;
+}
+
 /** Which CA that is, as a person writes it. */
 export type UpstreamPlace =
-  | {
-      readonly kind: 'cert-manager';
-      readonly issuer: { readonly name: string; readonly kind: string; readonly group: string };
-    }
+  | { readonly kind: 'cert-manager'; readonly issuer: CertManagerIssuer }
   | {
       readonly kind: 'vault';
       /** With the mount of the PKI engine as its path. */
@@ -42,6 +46,13 @@ const forms = 'write cert-manager:Issuer/NAME, cert-manager:ClusterIssuer/NAME, 
 const label = '[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?';
 const issuerForm = new RegExp(`^([A-Za-z][A-Za-z0-9]{0,62})(?:\\.(${label}))?/(${label})$`);
 
+/** Reads `KIND/NAME`, or `KIND.GROUP/NAME` for an issuer of another group than that of cert-manager. Never throws. */
+export function parseIssuer(text: string): Result<CertManagerIssuer> {
+  const [, kind, group = 'cert-manager.io', , name] = issuerForm.exec(text) ?? [];
+  if (kind === undefined || name === undefined) return failure('names no issuer of cert-manager');
+  return success({ name, kind, group });
+}
+
 /**
  * Reads `cert-manager:KIND/NAME`, `cert-manager:KIND.GROUP/NAME` for an issuer of another group, or
  * `vault:https://HOST[:PORT]/MOUNT`. Never throws.
@@ -50,9 +61,10 @@ export function parseUpstream(text: string): Result<UpstreamPlace> {
   const [scheme, ...rest] = text.split(':');
   const value = rest.join(':');
   if (scheme === 'cert-manager') {
-    const [, kind, group = 'cert-manager.io', , name] = issuerForm.exec(value) ?? [];
-    if (kind === undefined || name === undefined) return failure(`names no issuer of cert-manager; ${forms}`);
-    return success({ kind: 'cert-manager', issuer: { name, kind, group } });
+    const issuer = parseIssuer(value);
+    return issuer.ok
+      ? success({ kind: 'cert-manager', issuer: issuer.value })
+      : failure(`${issuer.reason}; ${forms}`);
   }
   if (scheme !== 'vault') return failure(`is neither cert-manager nor vault; ${forms}`);
   const url = URL.canParse(value) ? new URL(value) : undefined;
