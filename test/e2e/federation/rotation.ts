@@ -56,5 +56,6 @@ export async function activateNext(side: Side): Promise<void> {
 
 /** Takes the first CA out of the bundles, although what it signed has not expired: all pods must have other certificates. */
 export async function retireFirst({ name, installation }: Side): Promise<void> {
-  await installation.kubespiffe('ca', 'retire', caIds(name).first, '--force');
+  const reason = 'every pod has another certificate';
+  await installation.kubespiffe('ca', 'retire', caIds(name).first, '--force', '--reason', reason);
 }
