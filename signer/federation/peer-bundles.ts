@@ -1,24 +1,26 @@
-import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import type { Informer } from '../kube/informer.ts';
 import { resourcePath } from '../kube/resources.ts';
 import type { Transport } from '../kube/transport.ts';
-import { bundleName, type DesiredBundle, type ObservedBundle, trustBundleOf } from '../trust/bundle.ts';
-import { bundleLabels, managedBy, trustDomainLabel } from '../trust/labels.ts';
-import { joinSiblings, noSiblings, type Siblings } from '../trust/siblings.ts';
+import { bundleName, type DesiredBundle, type ObservedBundle } from '../trust/bundle.ts';
+import { managedBy, trustDomainLabel } from '../trust/labels.ts';
+import { joinSiblings, noSiblings, type Sibling, type Siblings } from '../trust/siblings.ts';
 import type { BundleSource, DesiredBundles } from '../trust/trust-bundle-publisher.ts';
-import { heldBundle } from './attempt.ts';
 import {
   countingOnes,
   type FederatedTrustDomain,
   readFederatedTrustDomain,
 } from './federated-trust-domain.ts';
-import { type ForeignBundle, printForeignBundle } from './foreign-bundle.ts';
-
-/** Names the resource that a ClusterTrustBundle was made from. */
-export const sourceAnnotation = 'kubespiffe.io/federated-trust-domain';
+import {
+  bundleNamesOf,
+  bundlesFrom,
+  dnsSubdomain,
+  type NamedResource,
+  type ResourceBundles,
+  sourceAnnotation,
+} from './resource-bundles.ts';
 
 export interface PeerBundlesNeeds {
   readonly resources: Pick<Informer<FederatedTrustDomain>, 'spec' | 'store' | 'isMissing'>;
@@ -29,12 +31,10 @@ export interface PeerBundlesNeeds {
   readonly now: () => Seconds;
 }
 
-type Named = Pick<FederatedTrustDomain, 'name' | 'trustDomain' | 'isSelf'>;
-
 /** The ClusterTrustBundles of the trust domains that are federated. */
 export interface PeerBundles extends BundleSource {
   /** The ClusterTrustBundle of a resource. */
-  readonly nameOf: (resource: Named) => string;
+  readonly nameOf: (resource: NamedResource) => string;
   /** JSON of the bundles that are held, by trust domain. The map is replaced when one changes. */
   documents(): ReadonlyMap<string, string>;
   /** What the other clusters of this trust domain publish; undefined while it is not known. */
@@ -45,24 +45,6 @@ export interface PeerBundles extends BundleSource {
   isLeftOver(observed: ObservedBundle): boolean;
   /** The same, read live. Throws what the transport throws. */
   isStillLeftOver(observed: ObservedBundle, signal: AbortSignal): Promise<boolean>;
-}
-
-const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-
-/** The last part of the name of a ClusterTrustBundle, which has to be a DNS name. */
-function suffixOf(kind: 'peer' | 'self', name: string): string {
-  const label = trustDomainLabel(name);
-  return `${kind}.${dnsSubdomain.test(label) ? label : trustDomainLabel(`.${name}`)}`;
-}
-
-/** What is made from the bundle of a resource. */
-interface Made {
-  /** What another cluster of this trust domain has; kept for these alone. */
-  readonly sibling: ReturnType<typeof toSibling> | undefined;
-  /** Undefined where no bundle is held. */
-  readonly document: string | undefined;
-  /** By name; empty where no root is held. */
-  readonly bundles: DesiredBundles;
 }
 
 interface Current {
@@ -79,21 +61,16 @@ interface Current {
 export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   const { store, spec, isMissing } = needs.resources;
   const listeners: ((name: string) => void)[] = [];
-  const namesOf = ({ name, trustDomain, isSelf }: Named) =>
-    isSelf
-      ? // Pods that select the preview of their own trust domain need the roots of the other clusters too.
-        (['live', 'preview'] as const).map((each) =>
-          bundleName(needs.signerName, suffixOf('self', name), each),
-        )
-      : [bundleName(needs.signerName, suffixOf('peer', trustDomain))];
+  const namesOf = (resource: NamedResource) => bundleNamesOf(resource, needs.signerName);
   const nameOf: PeerBundles['nameOf'] = (resource) => namesOf(resource)[0] ?? '';
   /** By name of the resource; made again only when the text has changed. */
   const known = new Map<
     string,
-    { readonly text: unknown; readonly uid: string; readonly isSelf: boolean; readonly made: Made }
+    { readonly text: unknown; readonly uid: string; readonly isSelf: boolean; readonly made: ResourceBundles }
   >();
   const selfPrefix = bundleName(needs.signerName, 'self.');
   let all: Current | undefined;
+  let lastSiblings = noSiblings;
   /** What was known before the resource was served no more. */
   let lastKnown: Pick<Current, 'siblings' | 'roots'> | undefined;
 
@@ -110,38 +87,13 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
       for (const listener of listeners) listener(each);
   });
 
-  function madeFrom(resource: FederatedTrustDomain): Made {
+  function madeFrom(resource: FederatedTrustDomain): ResourceBundles {
     const { name, uid, status, isSelf } = resource;
     const last = known.get(name);
     if (last && last.uid === uid && last.text === status.bundle && last.isSelf === isSelf) return last.made;
-    const made = makeFrom(resource);
+    const made = bundlesFrom(resource, needs);
     known.set(name, { text: status.bundle, uid, isSelf, made });
     return made;
-  }
-
-  function makeFrom(resource: FederatedTrustDomain): Made {
-    const { name, trustDomain, status } = resource;
-    const held = heldBundle(resource, needs.now());
-    if (!held) return { sibling: undefined, document: undefined, bundles: new Map() };
-    const sibling = resource.isSelf ? toSibling(held) : undefined;
-    const printed = printForeignBundle(held);
-    // One text in memory where it can be, for there may be many.
-    const document = printed === status.bundle ? status.bundle : printed;
-    if (held.roots.length === 0) return { sibling, document, bundles: new Map() };
-    const pem = trustBundleOf(held.roots);
-    const bundles = namesOf(resource).map((bundle, index): [string, Result<DesiredBundle>] => {
-      if (!pem.ok) return [bundle, pem];
-      const labels = bundleLabels(needs.trustDomain, index === 0 ? 'live' : 'preview', trustDomain);
-      const { signerName } = needs;
-      return [
-        bundle,
-        success({
-          ...{ name: bundle, signerName, labels, annotations: { [sourceAnnotation]: name } },
-          ...pem.value,
-        }),
-      ];
-    });
-    return { sibling, document, bundles: new Map(bundles) };
   }
 
   function current(): Current {
@@ -149,7 +101,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     const documents = new Map<string, string>();
     const desired = new Map<string, Result<DesiredBundle>>();
     const resources = new Map<string, FederatedTrustDomain>();
-    const siblings: ReturnType<typeof toSibling>[] = [];
+    const siblings: Sibling[] = [];
     const roots = new Map<string, string>();
     const others = [...countingOnes(store.values()).values()].filter(
       ({ trustDomain }) => trustDomain !== needs.trustDomain,
@@ -167,7 +119,10 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
       const bundle = bundles.get(nameOf(resource));
       if (bundle?.ok) roots.set(resource.trustDomain, bundle.value.trustBundle);
     }
-    all = { documents, desired, resources, siblings: joinSiblings(siblings), roots };
+    const joined = joinSiblings(siblings);
+    // The same siblings are the same object, so that nothing is made again.
+    if (joined.content !== lastSiblings.content) lastSiblings = joined;
+    all = { documents, desired, resources, siblings: lastSiblings, roots };
     return all;
   }
 
@@ -207,7 +162,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
       const resource = current().resources.get(name);
       const live = resource && (await readLive(resource.name, signal));
       const isSame = live?.uid === resource?.uid && live?.trustDomain === resource?.trustDomain;
-      const bundle = live && isSame ? makeFrom(live).bundles.get(name) : undefined;
+      const bundle = live && isSame ? bundlesFrom(live, needs).bundles.get(name) : undefined;
       return success(new Map(bundle ? [[name, bundle]] : []));
     },
     onChange: (listener) => void listeners.push(listener),
@@ -233,8 +188,3 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
 }
 
 const noRoots: ReadonlyMap<string, string> = new Map();
-
-const toSibling = ({ roots, jwtKeys }: ForeignBundle) => ({
-  roots,
-  jwtKeys: [...jwtKeys].map(([kid, key]) => ({ kid, jwk: publicJwkOf(key) })),
-});

@@ -2,13 +2,17 @@ import { hash } from 'node:crypto';
 import type { JwtBundleKey } from '../../spiffe/bundle.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 
+/** What one other cluster of this trust domain publishes. */
+export interface Sibling {
+  readonly roots: readonly CertificateFacts[];
+  readonly jwtKeys: readonly JwtBundleKey[];
+}
+
 /**
  * What the other clusters of this trust domain publish: each has a pool of its own, and verifies what the others issue.
  * Replaced as a whole when something changes.
  */
-export interface Siblings {
-  readonly roots: readonly CertificateFacts[];
-  readonly jwtKeys: readonly JwtBundleKey[];
+export interface Siblings extends Sibling {
   /** SHA-256, in hex, over the fingerprints of the roots and the kids; empty where there is nothing. */
   readonly content: string;
 }
@@ -35,12 +39,7 @@ export const withoutFederation: FederationView = {
 };
 
 /** Each root and each key once, in an order that does not depend on which cluster has it. Pure. */
-export function joinSiblings(
-  all: Iterable<{
-    readonly roots: readonly CertificateFacts[];
-    readonly jwtKeys: readonly JwtBundleKey[];
-  }>,
-): Siblings {
+export function joinSiblings(all: Iterable<Sibling>): Siblings {
   const roots = new Map<string, CertificateFacts>();
   const keys = new Map<string, JwtBundleKey>();
   for (const sibling of all) {

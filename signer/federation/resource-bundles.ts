@@ -1,0 +1,73 @@
+import { publicJwkOf } from '../../spiffe/jwk.ts';
+import { type Result, success } from '../../spiffe/pki/result.ts';
+import type { Seconds } from '../../spiffe/pki/time.ts';
+import { bundleName, type DesiredBundle, trustBundleOf } from '../trust/bundle.ts';
+import { bundleLabels, trustDomainLabel } from '../trust/labels.ts';
+import type { Sibling } from '../trust/siblings.ts';
+import type { DesiredBundles } from '../trust/trust-bundle-publisher.ts';
+import { heldBundle } from './attempt.ts';
+import type { FederatedTrustDomain } from './federated-trust-domain.ts';
+import { type ForeignBundle, printForeignBundle } from './foreign-bundle.ts';
+
+/** Names the resource that a ClusterTrustBundle was made from. */
+export const sourceAnnotation = 'kubespiffe.io/federated-trust-domain';
+
+export const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+export type NamedResource = Pick<FederatedTrustDomain, 'name' | 'trustDomain' | 'isSelf'>;
+
+/**
+ * The names of the ClusterTrustBundles of a resource; the first one is that of its status. Pods that select the preview of
+ * their own trust domain need the roots of its other clusters too, so these have two. Pure.
+ */
+export function bundleNamesOf({ name, trustDomain, isSelf }: NamedResource, signerName: string): string[] {
+  if (!isSelf) return [bundleName(signerName, suffixOf('peer', trustDomain))];
+  return (['live', 'preview'] as const).map((each) => bundleName(signerName, suffixOf('self', name), each));
+}
+
+/** The last part of the name of a ClusterTrustBundle, which has to be a DNS name. */
+function suffixOf(kind: 'peer' | 'self', name: string): string {
+  const label = trustDomainLabel(name);
+  return `${kind}.${dnsSubdomain.test(label) ? label : trustDomainLabel(`.${name}`)}`;
+}
+
+/** What is made from the bundle that a resource holds. */
+export interface ResourceBundles {
+  /** What another cluster of this trust domain has; kept for these alone. */
+  readonly sibling: Sibling | undefined;
+  /** JSON. Undefined where no bundle is held. */
+  readonly document: string | undefined;
+  /** By name; empty where no root is held. */
+  readonly bundles: DesiredBundles;
+}
+
+/** Reads what a resource holds. Pure. @param trustDomain that of the pods of the signer. */
+export function bundlesFrom(
+  resource: FederatedTrustDomain,
+  {
+    signerName,
+    trustDomain,
+    now,
+  }: { readonly signerName: string; readonly trustDomain: string; readonly now: () => Seconds },
+): ResourceBundles {
+  const { status } = resource;
+  const held = heldBundle(resource, now());
+  if (!held) return { sibling: undefined, document: undefined, bundles: new Map() };
+  const sibling = resource.isSelf ? toSibling(held) : undefined;
+  const printed = printForeignBundle(held);
+  // One text in memory where it can be, for there may be many.
+  const document = printed === status.bundle ? status.bundle : printed;
+  if (held.roots.length === 0) return { sibling, document, bundles: new Map() };
+  const pem = trustBundleOf(held.roots);
+  const annotations = { [sourceAnnotation]: resource.name };
+  const bundles = bundleNamesOf(resource, signerName).map((name, index): [string, Result<DesiredBundle>] => {
+    const labels = bundleLabels(trustDomain, index === 0 ? 'live' : 'preview', resource.trustDomain);
+    return [name, pem.ok ? success({ name, signerName, labels, annotations, ...pem.value }) : pem];
+  });
+  return { sibling, document, bundles: new Map(bundles) };
+}
+
+const toSibling = ({ roots, jwtKeys }: ForeignBundle): Sibling => ({
+  roots,
+  jwtKeys: [...jwtKeys].map(([kid, key]) => ({ kid, jwk: publicJwkOf(key) })),
+});
