@@ -91,6 +91,12 @@ export const federationBadInput: readonly BadInput[] = [
       'is refused without a root, with a private key, or with a leaf',
     ],
   ]),
+  ...rows(bundle, 'the bundle is taken', [
+    [
+      'an intermediate CA in place of a root',
+      'takes a CA that another one has signed, as an anchor of its own',
+    ],
+  ]),
   ...rows(schedule, 'the bundle is taken', [
     [
       'a refresh hint of 0, or of 10 years',
@@ -140,6 +146,7 @@ export const federationBadInput: readonly BadInput[] = [
     ['429 with a `Retry-After` of a year', '429 with a Retry-After of a year'],
     ['another status than 200, also with a bundle', '204', '401', '500 with a bundle in it'],
     ['an answer of more than 1 MiB', 'of 1 MiB and a byte'],
+    ['an answer of chunks without end', 'that sends chunks without end'],
     ['an answer that is cut off', 'that says that it is longer than it is'],
   ]),
   ...rows(fetching, malformed, [
@@ -148,7 +155,27 @@ export const federationBadInput: readonly BadInput[] = [
       'that is compressed is not unpacked, so that it cannot grow',
     ],
   ]),
+  ...rows(contract, 'the bundle is not used', [
+    [
+      'a FederatedTrustDomain that is changed while its bundle is fetched',
+      'does not use what it fetched for a resource that was changed meanwhile',
+    ],
+    [
+      'a FederatedTrustDomain that is deleted while its bundle is fetched',
+      'does not use what it fetched for a resource that was deleted meanwhile',
+    ],
+  ]),
+  ...rows(resource, 'the bundle is fetched', [
+    [
+      'an endpoint URL whose host has letters outside of ASCII (IDN)',
+      'connects to the ASCII form of a host with other letters, so that only DNS decides what it is',
+    ],
+  ]),
   ...rows(contract, 'nothing changes for others', [
+    [
+      '1,000 FederatedTrustDomains at once',
+      'publishes 1,000 trust domains, and issues certificates meanwhile',
+    ],
     [
       'an endpoint that sends a little and then hangs',
       'goes on with the others, and with issuance, while one endpoint hangs and another one lies',

@@ -15,8 +15,10 @@ import { fingerprintsOf } from '../../signer/trust/fingerprints.ts';
 import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { connectBundleSource } from '../../workload/workload-api.ts';
+import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { startChild, waitFor } from '../cluster/process.ts';
+import { x509KeyOf } from '../federation/bundles.ts';
 import { type BundleServer, startBundleServer } from '../judges/bundle-server.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { launcher, run } from '../tools/run.ts';
@@ -529,6 +531,59 @@ describe('federation', () => {
     await publishedOnce('offline.example', [rootOf(other)]);
   });
 
+  /** An endpoint that answers when it is told to, and how often it was asked. */
+  async function patientEndpoint(body: string) {
+    const credentials = await webCredentials();
+    const waiting: (() => void)[] = [];
+    const server = createServer(credentials, (_request, response) => {
+      waiting.push(() => void response.end(body));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    servers.push({ url: '', close: async () => void server.close() });
+    const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    return {
+      bundleEndpoint: webEndpoint(url, credentials.cert),
+      asked: () => waitFor('a fetch', async () => waiting.length > 0),
+      answer() {
+        for (const answer of waiting.splice(0)) answer();
+      },
+    };
+  }
+
+  it('does not use what it fetched for a resource that was changed meanwhile', async () => {
+    const [old, next] = [await foreignPool('changes.example', 1), await foreignPool('changes.example', 2)];
+    const server = await patientEndpoint(bundleOf(old));
+    await federate('changes', { trustDomain: 'changes.example', bundleEndpoint: server.bundleEndpoint });
+    await server.asked();
+    await controlPlane.request('PATCH', `${resources}/changes`, {
+      spec: { bundleEndpoint: null, bundle: bundleOf(next) },
+    });
+    // The watch shows the change before the answer of the old endpoint comes.
+    await waitFor('the change', async () => {
+      const { body } = await controlPlane.request('GET', `${resources}/changes`);
+      return (body as Resource).metadata.generation === 2;
+    });
+    server.answer();
+    const status = await statusOnce('changes', is('True BundleTaken'));
+    assert.equal(status.sequence, 2);
+    await publishedOnce('changes.example', [rootOf(next)]);
+  });
+
+  it('does not use what it fetched for a resource that was deleted meanwhile', async () => {
+    const pool = await foreignPool('leaves.example');
+    const server = await patientEndpoint(bundleOf(pool));
+    await federate('leaves', { trustDomain: 'leaves.example', bundleEndpoint: server.bundleEndpoint });
+    await server.asked();
+    await controlPlane.request('DELETE', `${resources}/leaves`);
+    server.answer();
+    // Another resource that is handled after it shows that nothing of it was written.
+    const later = await foreignPool('later.example');
+    await federate('later', { trustDomain: 'later.example', bundle: bundleOf(later) });
+    await publishedOnce('later.example', [rootOf(later)]);
+    assert.equal(await publishedRoots('leaves.example'), undefined);
+    assert.equal((await controlPlane.request('GET', `${resources}/leaves`)).status, 404);
+  });
+
   it('takes another cluster of its own trust domain into bundle and trust bundles, until the resource is deleted', async () => {
     const sibling = await foreignPool('example.org', 3);
     const { key, cert } = await webCredentials();
@@ -680,6 +735,41 @@ describe('federation', () => {
     for (const name of names) await refresh(name, 'alone');
     for (const name of names) await statusOnce(name, (_, { observedRefresh }) => observedRefresh === 'alone');
     assert.equal(requests, 3 * names.length);
-    await other.child.stop();
+    signer = other;
+  });
+
+  it('publishes 1,000 trust domains, and issues certificates meanwhile', async () => {
+    // A root without a name may be of any trust domain.
+    const now = Math.floor(Date.now() / 1000);
+    const { certificate } = await makeCa({ notBefore: now - 3_600, notAfter: now + 3_600, uris: [] });
+    const bundle = JSON.stringify({ keys: [x509KeyOf({ certificate })], spiffe_sequence: 1 });
+    const names = Array.from({ length: 1_000 }, (_, index) => `many-${index}`);
+    const attempts = () => signer.metric('kubespiffe_federation_attempts_total', { reason: 'BundleTaken' });
+    const before = await attempts();
+    for (let at = 0; at < names.length; at += 50)
+      await Promise.all(
+        names.slice(at, at + 50).map((name) => federate(name, { trustDomain: `${name}.example`, bundle })),
+      );
+    const startedAt = performance.now();
+    const { certificateChain } = await answerTo(
+      controlPlane,
+      await requestFor(controlPlane, await createPod(controlPlane)),
+    );
+    assert.ok(certificateChain);
+    const tookMs = performance.now() - startedAt;
+    assert.ok(tookMs < 10_000, `a certificate took ${tookMs} ms`);
+    await waitFor('all of them', async () => (await attempts()) - before >= names.length, {
+      timeoutMs: 120_000,
+    });
+    const selector = encodeURIComponent('app.kubernetes.io/managed-by=kubespiffe');
+    const path = `/apis/certificates.k8s.io/v1/clustertrustbundles?labelSelector=${selector}`;
+    await waitFor(
+      'all bundles',
+      async () => {
+        const { items } = (await controlPlane.request('GET', path)).body as { items: ClusterTrustBundle[] };
+        return items.filter(({ metadata }) => metadata.name.includes(':peer.many-')).length === names.length;
+      },
+      { timeoutMs: 120_000 },
+    );
   });
 });

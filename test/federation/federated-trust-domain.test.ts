@@ -46,6 +46,18 @@ describe('reading a FederatedTrustDomain', () => {
     assert.equal(origin.value.bootstrapBundle, '{}');
   });
 
+  it('connects to the ASCII form of a host with other letters, so that only DNS decides what it is', () => {
+    const { origin } = readFederatedTrustDomain({
+      metadata: { name: 'partner' },
+      spec: {
+        trustDomain: 'partner.example',
+        bundleEndpoint: { url: 'https://b\u00fcndel.partner.example/', profile: 'https_web' },
+      },
+    });
+    assert.ok(origin.ok && origin.value.kind === 'https_web');
+    assert.equal(origin.value.url.hostname, 'xn--bndel-kva.partner.example');
+  });
+
   it('says which field it does not know, since the field may restrict the others', () => {
     const { origin } = readFederatedTrustDomain({
       metadata,

@@ -236,6 +236,15 @@ describe('fetching the bundle of another trust domain', () => {
       it(`${what}`, async () => refused(await overWeb(await answering(web, { '/': answer })), reason));
     }
 
+    it('that sends chunks without end', async () => {
+      const endless = async function* () {
+        for (;;) yield ' '.repeat(16 * 1024);
+      };
+      refused(
+        await overWeb(await answering(web, { '/': { body: endless } })),
+        /the answer is longer than 1048576 bytes/,
+      );
+    });
     it('that is compressed is not unpacked, so that it cannot grow', async () => {
       const body = gzipSync(' '.repeat(64 * 1024 * 1024));
       const fetched = await overWeb(

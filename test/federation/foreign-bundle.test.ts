@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
@@ -104,6 +104,16 @@ describe('reading the bundle of another trust domain', () => {
   it('takes a root without a name, as an upstream CA has none', async () => {
     const result = read({ keys: [x509KeyOf(await makeCa({ ...years, uris: [] }))] });
     assert.ok(result.ok && result.value.roots.length === 1);
+  });
+
+  it('takes a CA that another one has signed, as an anchor of its own', async () => {
+    const below = await makeCa({ ...years, uris, issuer: ca, subject: 'CN=below' });
+    const result = read({ keys: [x509KeyOf(below)] });
+    assert.ok(result.ok, result.ok ? '' : result.reason);
+    assert.deepEqual(
+      result.value.roots.map(({ der }) => new X509Certificate(der).subject),
+      ['CN=below'],
+    );
   });
 
   it('takes only the first certificate of x5c', async () => {

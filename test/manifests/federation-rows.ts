@@ -69,6 +69,10 @@ export const federationRows: readonly FederationRow[] = [
     spec: { trustDomain, bundleEndpoint: { ...web, url: 'https://[2001:db8::1]/' } },
   },
   {
+    what: 'a URL whose host has letters outside of ASCII (IDN)',
+    spec: { trustDomain, bundleEndpoint: { ...web, url: 'https://b\u00fcndel.partner.example/bundle' } },
+  },
+  {
     what: 'no trust domain',
     spec: { bundle },
     refusal: /trustDomain.*Required value/,
