@@ -32,7 +32,7 @@ const pod = toPodFacts(wire);
 const key = 'shop/web-0';
 
 /** The services as main joins them, with a watch-fed cache of pods that the test feeds, and a scripted API server. */
-async function theServices() {
+async function theServices(federateByDefault: ServiceParts['federateByDefault'] = 'all') {
   const api = createScriptedApi();
   const answers: Record<string, object> = {
     '/.well-known/openid-configuration': { issuer: facts.issuer },
@@ -68,7 +68,7 @@ async function theServices() {
         x509: undefined,
       },
       trustDomain,
-      federateByDefault: 'all',
+      federateByDefault,
       transport: api.transport,
       authorization: async () => undefined,
       pods,
@@ -95,13 +95,38 @@ async function theServices() {
     credential: { kind: 'token', token } as const,
     audiences: ['https://api.example.com'],
   };
+  const context = { path: '/bundles', address: '10.0.0.1', startedAt: 0, caller: undefined };
   return {
     pods,
+    federatedWith: (authorization: string | undefined) =>
+      services.federatedWith({ authorization }, { ...context }, undefined),
+    token,
     ask: () =>
       services.jwtSvid(request, { path: '/jwt-svid', address: '10.0.0.1', startedAt: 0, caller: undefined }),
     reviewed: () => api.requests.filter(({ resource }) => resource === 'tokenreviews').length,
   };
 }
+
+describe('who gets which bundles', () => {
+  for (const [byDefault, expected] of [
+    ['all', 'all'],
+    ['none', []],
+  ] as const) {
+    it(`without a registration, with or without a credential: ${byDefault}`, async () => {
+      const { federatedWith, token, pods, reviewed } = await theServices(byDefault);
+      for (const authorization of [undefined, `Bearer ${token}`]) {
+        const granted = await federatedWith(authorization);
+        assert.ok(granted.ok);
+        assert.deepEqual(granted.value.trustDomains, expected);
+      }
+      assert.equal(reviewed(), 1);
+      // A caller with a credential is not anonymous when that is refused.
+      pods.delete(key);
+      const gone = await federatedWith(`Bearer ${token}x`);
+      assert.equal(gone.ok, false);
+    });
+  }
+});
 
 describe('what was learned of a token', () => {
   const ends: [what: string, happen: (pods: Awaited<ReturnType<typeof theServices>>['pods']) => void][] = [
