@@ -7,6 +7,7 @@ import { isDevTrustDomain, parseTrustDomain } from '../../spiffe/trust-domain.ts
 import { duration, objectOf, readBoolean, readText, under } from '../kube/field-readers.ts';
 import type { InformerSpec } from '../kube/informer.ts';
 import type { ApiResource } from '../kube/resources.ts';
+import type { Store } from '../kube/store.ts';
 import { metadataFields } from '../kube/types.ts';
 
 /** Where the bundle of a trust domain comes from. */
@@ -191,6 +192,9 @@ export const allFederatedTrustDomains: InformerSpec<unknown, FederatedTrustDomai
     status: true,
   },
   project: readFederatedTrustDomain,
+  indexes: {
+    trustDomain: ({ isSelf, trustDomain }) => (isSelf || trustDomain === '' ? undefined : trustDomain),
+  },
 };
 
 /**
@@ -205,6 +209,14 @@ export function countingOnes(all: Iterable<FederatedTrustDomain>): ReadonlyMap<s
     if (counts && (!other || isEarlier(each, other))) first.set(each.trustDomain, each);
   }
   return first;
+}
+
+/** The one that counts for a trust domain, of those that are followed. */
+export function countingOne(
+  store: Pick<Store<FederatedTrustDomain>, 'by'>,
+  trustDomain: string,
+): FederatedTrustDomain | undefined {
+  return countingOnes(store.by('trustDomain', trustDomain)).get(trustDomain);
 }
 
 function isEarlier(one: FederatedTrustDomain, other: FederatedTrustDomain): boolean {

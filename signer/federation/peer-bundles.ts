@@ -6,10 +6,10 @@ import { resourcePath } from '../kube/resources.ts';
 import type { Transport } from '../kube/transport.ts';
 import { bundleName, type DesiredBundle, type ObservedBundle } from '../trust/bundle.ts';
 import { managedBy, trustDomainLabel } from '../trust/labels.ts';
-import { joinSiblings, noSiblings, type Sibling, type Siblings } from '../trust/siblings.ts';
-import type { BundleSource, DesiredBundles } from '../trust/trust-bundle-publisher.ts';
+import { joinSiblings, type Sibling, type Siblings } from '../trust/siblings.ts';
+import type { BundleSource } from '../trust/trust-bundle-publisher.ts';
 import {
-  countingOnes,
+  countingOne,
   type FederatedTrustDomain,
   readFederatedTrustDomain,
 } from './federated-trust-domain.ts';
@@ -47,32 +47,28 @@ export interface PeerBundles extends BundleSource {
   isStillLeftOver(observed: ObservedBundle, signal: AbortSignal): Promise<boolean>;
 }
 
-interface Current {
-  /** By trust domain. */
-  readonly documents: ReadonlyMap<string, string>;
-  /** These two by name of the ClusterTrustBundle. */
-  readonly desired: DesiredBundles;
-  readonly resources: ReadonlyMap<string, FederatedTrustDomain>;
-  readonly siblings: Siblings;
-  readonly roots: ReadonlyMap<string, string>;
-}
-
 /** Made from the bundle in the status of each resource: the last one that was good. */
 export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   const { store, spec, isMissing } = needs.resources;
   const listeners: ((name: string) => void)[] = [];
   const namesOf = (resource: NamedResource) => bundleNamesOf(resource, needs.signerName);
   const nameOf: PeerBundles['nameOf'] = (resource) => namesOf(resource)[0] ?? '';
+  const selfPrefix = bundleName(needs.signerName, 'self.');
   /** By name of the resource; made again only when the text has changed. */
   const known = new Map<
     string,
     { readonly text: unknown; readonly uid: string; readonly isSelf: boolean; readonly made: ResourceBundles }
   >();
-  const selfPrefix = bundleName(needs.signerName, 'self.');
-  let all: Current | undefined;
-  let lastSiblings = noSiblings;
+  /** These two by name of the ClusterTrustBundle. */
+  const desired = new Map<string, Result<DesiredBundle>>();
+  const counting = new Map<string, FederatedTrustDomain>();
+  /** By trust domain, and those of other clusters by name of the resource. */
+  const documents = createSnapshots<string>();
+  const roots = createSnapshots<string>();
+  const clusters = createSnapshots<Sibling>();
+  let siblings: { readonly from: ReadonlyMap<string, Sibling>; readonly joined: Siblings } | undefined;
   /** What was known before the resource was served no more. */
-  let lastKnown: Pick<Current, 'siblings' | 'roots'> | undefined;
+  let lastKnown: { readonly siblings: Siblings; readonly roots: ReadonlyMap<string, string> } | undefined;
 
   store.subscribe(({ type, key, object, previous }) => {
     const isSame =
@@ -82,10 +78,39 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
       previous.isSelf === object.isSelf;
     if (isSame) return;
     if (type === 'delete') known.delete(key);
-    all = undefined;
-    for (const each of new Set([...namesOf(object), ...(previous ? namesOf(previous) : [])]))
-      for (const listener of listeners) listener(each);
+    const touched = new Set<string>();
+    // Only what has changed is made again: there may be a thousand others.
+    for (const each of [previous, object]) {
+      if (!each) continue;
+      for (const name of remove(each)) touched.add(name);
+      const first = each.isSelf ? undefined : countingOne(store, each.trustDomain);
+      if (first && first.trustDomain !== needs.trustDomain) add(first);
+    }
+    if (type === 'set' && object.isSelf && object.trustDomain === needs.trustDomain) add(object);
+    for (const name of touched) for (const listener of listeners) listener(name);
   });
+
+  function remove(resource: FederatedTrustDomain): readonly string[] {
+    const names = namesOf(resource);
+    for (const name of names) {
+      desired.delete(name);
+      counting.delete(name);
+    }
+    if (resource.isSelf) clusters.delete(resource.name);
+    else for (const snapshots of [documents, roots]) snapshots.delete(resource.trustDomain);
+    return names;
+  }
+
+  function add(resource: FederatedTrustDomain): void {
+    const { sibling, document, bundles } = madeFrom(resource);
+    for (const name of namesOf(resource)) counting.set(name, resource);
+    for (const [name, bundle] of bundles) desired.set(name, bundle);
+    if (sibling) clusters.set(resource.name, sibling);
+    if (resource.isSelf) return;
+    if (document !== undefined) documents.set(resource.trustDomain, document);
+    const bundle = bundles.get(nameOf(resource));
+    if (bundle?.ok) roots.set(resource.trustDomain, bundle.value.trustBundle);
+  }
 
   function madeFrom(resource: FederatedTrustDomain): ResourceBundles {
     const { name, uid, status, isSelf } = resource;
@@ -96,41 +121,13 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     return made;
   }
 
-  function current(): Current {
-    if (all) return all;
-    const documents = new Map<string, string>();
-    const desired = new Map<string, Result<DesiredBundle>>();
-    const resources = new Map<string, FederatedTrustDomain>();
-    const siblings: Sibling[] = [];
-    const roots = new Map<string, string>();
-    const others = [...countingOnes(store.values()).values()].filter(
-      ({ trustDomain }) => trustDomain !== needs.trustDomain,
-    );
-    const own = [...store.values()].filter(
-      ({ isSelf, trustDomain }) => isSelf && trustDomain === needs.trustDomain,
-    );
-    for (const resource of [...others, ...own]) {
-      const { sibling, document, bundles } = madeFrom(resource);
-      for (const name of namesOf(resource)) resources.set(name, resource);
-      for (const [name, bundle] of bundles) desired.set(name, bundle);
-      if (sibling) siblings.push(sibling);
-      if (resource.isSelf) continue;
-      if (document !== undefined) documents.set(resource.trustDomain, document);
-      const bundle = bundles.get(nameOf(resource));
-      if (bundle?.ok) roots.set(resource.trustDomain, bundle.value.trustBundle);
-    }
-    const joined = joinSiblings(siblings);
-    // The same siblings are the same object, so that nothing is made again.
-    if (joined.content !== lastSiblings.content) lastSiblings = joined;
-    all = { documents, desired, resources, siblings: lastSiblings, roots };
-    return all;
-  }
-
-  function federated(): Pick<Current, 'siblings' | 'roots'> | undefined {
+  function federated(): typeof lastKnown {
     if (!store.isSynced()) return undefined;
+    const from = clusters.current();
+    if (siblings?.from !== from) siblings = { from, joined: joinSiblings(from.values()) };
     // The store is empty then, which does not mean that nobody is trusted any more.
-    if (!isMissing()) lastKnown = current();
-    return lastKnown ?? { siblings: noSiblings, roots: noRoots };
+    if (!isMissing() || !lastKnown) lastKnown = { siblings: siblings.joined, roots: roots.current() };
+    return lastKnown;
   }
 
   /** @returns undefined for one that does not exist. */
@@ -153,13 +150,13 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
 
   return {
     nameOf,
-    documents: () => current().documents,
+    documents: documents.current,
     siblings: () => federated()?.siblings,
     roots: () => federated()?.roots,
     desired: () =>
-      store.isSynced() ? success(current().desired) : failure('the FederatedTrustDomains are not read yet'),
+      store.isSynced() ? success(desired) : failure('the FederatedTrustDomains are not read yet'),
     async readDesired(signal, name) {
-      const resource = current().resources.get(name);
+      const resource = counting.get(name);
       const live = resource && (await readLive(resource.name, signal));
       const isSame = live?.uid === resource?.uid && live?.trustDomain === resource?.trustDomain;
       const bundle = live && isSame ? bundlesFrom(live, needs).bundles.get(name) : undefined;
@@ -167,7 +164,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     },
     onChange: (listener) => void listeners.push(listener),
     isLeftOver({ name, labels, annotations }) {
-      if (!store.isSynced() || isMissing() || current().resources.has(name)) return false;
+      if (!store.isSynced() || isMissing() || counting.has(name)) return false;
       const own = trustDomainLabel(needs.trustDomain);
       return (
         annotations[sourceAnnotation] !== undefined &&
@@ -187,4 +184,21 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   };
 }
 
-const noRoots: ReadonlyMap<string, string> = new Map();
+/** A map that is read far more often than it changes: readers get a copy, which is another one after a change. */
+function createSnapshots<T>() {
+  const values = new Map<string, T>();
+  let copy: ReadonlyMap<string, T> | undefined;
+  return {
+    set(key: string, value: T): void {
+      if (values.get(key) !== value) copy = undefined;
+      values.set(key, value);
+    },
+    delete(key: string): void {
+      if (values.delete(key)) copy = undefined;
+    },
+    current(): ReadonlyMap<string, T> {
+      copy ??= new Map(values);
+      return copy;
+    },
+  };
+}

@@ -8,7 +8,7 @@ import { ownRank } from '../kube/ranking.ts';
 import { pauseWith, type Time } from '../kube/time.ts';
 import { createKeeper } from '../trust/keeper.ts';
 import { type Attempt, type AttemptNeeds, heldBundle, type Known, tryToGet } from './attempt.ts';
-import { countingOnes, type FederatedTrustDomain } from './federated-trust-domain.ts';
+import { countingOne, type FederatedTrustDomain } from './federated-trust-domain.ts';
 import { type FederationStatus, federationStatus } from './federation-status.ts';
 import { type ReportNeeds, reportAttempt, type WriteNeeds, writeStatus } from './report.ts';
 import { type Attempted, attemptedIn, idleOf, intervalSeconds, isDue, waitMs } from './schedule.ts';
@@ -52,25 +52,16 @@ export function createRefresher(needs: RefresherNeeds) {
   const { store } = resources;
   /** By UID. */
   const memories = new Map<string, Memory>();
-  /** Names, by trust domain. Undefined where something has changed. */
-  let counting: ReadonlyMap<string, string> | undefined;
   /** Until when nothing is due by name, in monotonic milliseconds, so that a look at many costs little. */
   const resting = new Map<string, number>();
-  store.subscribe(({ type, key, object, previous }) => {
-    // Each write of a status is seen here: nothing is done for all others then.
-    const isSame = previous?.uid === object.uid && previous.isSelf === object.isSelf;
-    if (type !== 'set' || !isSame || previous.trustDomain !== object.trustDomain) counting = undefined;
+  store.subscribe(({ type, key, object }) => {
     resting.delete(key);
     if (type === 'set') return;
     memories.delete(object.uid);
     // Another resource may count now for the trust domain.
-    resting.clear();
+    for (const name of store.keysBy('trustDomain', object.trustDomain)) resting.delete(name);
   });
-  const firstOf = (trustDomain: string) => {
-    counting ??= new Map([...countingOnes(store.values())].map(([each, { name }]) => [each, name]));
-    const name = counting.get(trustDomain);
-    return name === undefined ? undefined : store.get(name);
-  };
+  const firstOf = (trustDomain: string) => countingOne(store, trustDomain);
   const attemptNeeds = {
     ...{ ownTrustDomain, addresses: needs.addresses, readTrustBundle: needs.readTrustBundle },
     ownAuthorityIn: needs.ownAuthorityIn,

@@ -44,6 +44,9 @@ export interface ConfigMapPublisher extends RootVisibility {
   run(signal: AbortSignal): Promise<void>;
 }
 
+/** How long changes of federated trust domains are collected, in milliseconds. */
+const federatedRestMs = 1_000;
+
 /**
  * Keeps a ConfigMap with the roots of the pool in every namespace with the label, and removes it when the label is
  * removed. As with the ClusterTrustBundle, the pool is read live before each write; an empty or unreadable pool changes
@@ -105,7 +108,16 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     if (stateOf(namespace) === 'published') awaited.complies(namespace);
     keeper.look(namespace);
   });
-  federated.onChange(lookAtAll);
+  // Many trust domains may change at once, and each look at the roots makes all of them again.
+  let isLooking = false;
+  federated.onChange(() => {
+    if (isLooking) return;
+    isLooking = true;
+    needs.time.timer(() => {
+      isLooking = false;
+      lookAtAll();
+    }, federatedRestMs);
+  });
   pool.onChange(() => {
     followRoots();
     lookAtAll();
