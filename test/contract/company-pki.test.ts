@@ -217,6 +217,35 @@ describe('a pool below other CAs, beside a running signer', () => {
     assert.doesNotMatch(retired.stderr, /warning/);
   });
 
+  it('doctor: names what is wrong with a broken pool, and repairs it when asked to', async () => {
+    const { authorities, ...rest } = await pool();
+    const broken = authorities.map((each) => {
+      if (each.id === 'ca-2') return { ...each, id: 'ca-1' };
+      if (each.id !== 'ca-3') return each;
+      const { tainted, ...others } = each;
+      return { ...others, taintd: tainted };
+    });
+    const json = JSON.stringify({ ...rest, authorities: broken });
+    const data = { 'pool.json': Buffer.from(json).toString('base64') };
+    const headers = { 'content-type': 'application/merge-patch+json' };
+    const path = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
+    assert.equal((await controlPlane.request('PATCH', path, { data }, { headers })).status, 200);
+    const found = await ca('doctor');
+    assert.equal(found.code, 1);
+    assert.match(
+      found.stdout,
+      /problem: pool\.authorities\[\d\]\.taintd: is not a field of a pool\n {2}repair: rename taintd of authority ca-3 to tainted/,
+    );
+    assert.match(found.stdout, /repair: name the second ca-1 ca-1-2/);
+    assert.match(found.stdout, /run `kubespiffe ca doctor --repair`/);
+    const still = (await controlPlane.request('GET', path)).body as Secret;
+    assert.equal(poolJsonIn(still), json);
+    const repaired = await done('doctor', '--repair');
+    assert.match(repaired.stdout, /secret\/kubespiffe-pool repaired in namespace kubespiffe/);
+    assert.match((await done('doctor')).stdout, /ok: the pool can sign/);
+    await assertVerified(await issue(), [readFileSync(file('root.pem'), 'utf8')]);
+  });
+
   describe('with an issuer of cert-manager, played by this test', () => {
     const collection = '/apis/cert-manager.io/v1/namespaces/kubespiffe/certificaterequests';
     const prepare = (...more: string[]) =>
