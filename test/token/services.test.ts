@@ -5,6 +5,7 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { jwtSigningAt } from '../../signer/authority/may-sign.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
+import { reserveNothing } from '../../signer/authority/reservations.ts';
 import { identify } from '../../signer/identity/identify.ts';
 import { type PodFacts, toPodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
@@ -75,6 +76,7 @@ async function theServices(federateByDefault: ServiceParts['federateByDefault'] 
       pool: {
         current: () => pool,
         jwtSignable: (algorithm, now, propagation) => jwtSigningAt(pool, algorithm, now, propagation),
+        reserve: reserveNothing,
       } as ServiceParts['pool'],
       publication: () => undefined,
       clockFault: () => undefined,
