@@ -117,7 +117,12 @@ function stepOf(verb: Verb, record: AuthorityRecord, document: PoolDocument, fac
       const retired = retireAuthority(document, record.id, facts.now, facts.timing);
       if (!retired.ok) return retired;
       const { consequence } = retired;
-      return { ok: true, authorities: retired.document.authorities, consequence, notes: [] };
+      return {
+        ok: true,
+        authorities: retired.document.authorities,
+        consequence,
+        notes: keptRootNotes(record, document),
+      };
     }
     case 'remove':
       return remove(record, document, facts);
@@ -126,6 +131,16 @@ function stepOf(verb: Verb, record: AuthorityRecord, document: PoolDocument, fac
     case 'untaint':
       return untaint(record, document);
   }
+}
+
+/** Nothing is revoked: what a stolen key signs is accepted as long as its CA is valid and the root is published. */
+function keptRootNotes(record: AuthorityRecord, document: PoolDocument): readonly string[] {
+  if (!record.tainted || !keepsRoot(record, document)) return [];
+  const end = endOf(record, document.trustDomain);
+  return [
+    `the root of authority ${record.id} stays published for another one, so what its key signs is accepted` +
+      `${end === undefined ? '' : ` until ${rfc3339(end)}`}; only without that root it is not`,
+  ];
 }
 
 function activate(

@@ -9,7 +9,7 @@ import { beginSignedUntil } from '../authority/signed-until-record.ts';
 import type { AuthorityKind } from '../authority/states.ts';
 import { type Refusal, writablePool } from '../authority/transitions.ts';
 import { certManagerUpstream } from '../authority/upstream/cert-manager.ts';
-import { prepareByUpstream } from '../authority/upstream/prepare.ts';
+import { takeUpstreamStep } from '../authority/upstream/prepare.ts';
 import { applyVerb, type Change, type Timing } from '../authority/verbs.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { RotationConfig } from '../config/rotation.ts';
@@ -149,7 +149,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
   ): Promise<Change | Refusal> {
     const { lifetimeSeconds } = policy;
     if (step.kind === 'prepare' && kind === 'X509' && upstream) {
-      return prepareByUpstream(upstream, document, { now, lifetimeSeconds }, signal);
+      return takeUpstreamStep(upstream, document, { now, lifetimeSeconds }, signal);
     }
     if (step.kind === 'prepare') {
       // Loaded only where it is used: what makes certificates is large.

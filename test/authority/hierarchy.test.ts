@@ -83,6 +83,19 @@ describe('authorities below one root', () => {
     assert.equal(recordOf(apply(retired.document, 'remove', 'ca-1', published), 'ca-1'), undefined);
   });
 
+  it('says that a stolen key stays good for as long as the root does', () => {
+    const pool = newPool(
+      trustDomain,
+      below(first, 'ca-1', { state: 'retiring', tainted: true, deactivatedAt: rfc3339(now) }),
+      below(second, 'ca-2', { state: 'active' }),
+    );
+    const [note] = apply(pool, 'retire', 'ca-1').notes;
+    assert.match(
+      note ?? '',
+      /root of authority ca-1 stays published .* is accepted until 2027-11-29T12:00:00Z/,
+    );
+  });
+
   it('taints one without the other, also when a copy is restored', () => {
     const pool = newPool(trustDomain, active, below(second, 'ca-2', { state: 'trusted' }));
     const tainted = apply(pool, 'taint', 'ca-1').document;

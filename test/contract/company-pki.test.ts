@@ -137,6 +137,7 @@ describe('a pool below other CAs, beside a running signer', () => {
     );
     assert.equal((await done('csr')).stdout, first.stdout);
     assert.match((await done('show')).stdout, /waits for its certificate; have the request/);
+    assert.match((await ca('rotate')).stderr, /ca-2 waits for its certificate\nhint: .*--request ca-2/);
     // It changes nothing for those who get certificates.
     assert.match(issuerOf(await issue()), /ca-1/);
     assert.equal((await roots()).length, 1);

@@ -82,8 +82,16 @@ function take(kind: AuthorityKind) {
   return async (document: PoolDocument, facts: ChangeFacts) => {
     const step = nextStep(document, kind, facts);
     switch (step.kind) {
-      case 'prepare':
-        return prepareAuthority(document, { kind, now: facts.now });
+      case 'prepare': {
+        const waiting = document.authorities.find((each) => each.kind === kind && each.request !== undefined);
+        if (!waiting) return prepareAuthority(document, { kind, now: facts.now });
+        const { id } = waiting;
+        return {
+          ok: false,
+          what: `authority ${id} waits for its certificate`,
+          remedy: `import it with \`kubespiffe ca import --request ${id}\`, or withdraw it with \`kubespiffe ca remove ${id}\``,
+        } as const;
+      }
       case 'change':
         return applyVerb(document, step.verb, step.id, facts);
       case 'wait':

@@ -11,7 +11,7 @@ import type { Upstream } from './upstream.ts';
  *
  * @throws what the preparation of an authority throws.
  */
-export async function prepareByUpstream(
+export async function takeUpstreamStep(
   upstream: Upstream,
   document: PoolDocument,
   { now, lifetimeSeconds }: { readonly now: Seconds; readonly lifetimeSeconds: number },
