@@ -24,6 +24,9 @@ const namespaces = 20;
 /** Requests of the API server at a time. */
 const atOnce = 40;
 
+/** What a tenant may write into a pod, to do something in the browser of somebody with more rights. */
+const markup = '<img src=x onerror=alert(1)>';
+
 let controlPlane: ControlPlane;
 let browser: Browser;
 let ui: RunningUi;
@@ -63,6 +66,7 @@ before(async () => {
   await answerTo(controlPlane, await requestFor(controlPlane, issued));
   const stuck = await createWeb('team-0', 'stuck');
   await requestFor(controlPlane, stuck, { nodeName: 'node-2' });
+  await createWeb('team-1', 'hostile', { userAnnotations: { 'example.org/x': markup } });
   browser = await startBrowser();
   ui = await startUi(['--kubeconfig', controlPlane.kubeconfig]);
 });
@@ -93,7 +97,7 @@ describe('kubespiffe ui', () => {
   it('finds a pod among thousands by words of its name and its SPIFFE ID', async () => {
     const { page, wrong } = await open('/');
     await page.getByRole('link', { name: 'Pods' }).click();
-    await page.getByText(`${pods + 2} found`).waitFor();
+    await page.getByText(`${pods + 3} found`).waitFor();
     await page.keyboard.press('/');
     // Slower than the page reads, which must not take back what was typed.
     await page.keyboard.type('ns/team-7/sa/default web-207', { delay: 60 });
@@ -121,6 +125,13 @@ describe('kubespiffe ui', () => {
     ]) {
       assert.ok(text?.includes(part), part);
     }
+    assert.deepEqual(wrong, []);
+  });
+
+  it('shows what a tenant has written as text, whatever it is', async () => {
+    const { page, wrong } = await open('/pods/team-1/hostile');
+    await page.getByText(`example.org/x=${markup}`).waitFor();
+    assert.equal(await page.locator('img').count(), 0);
     assert.deepEqual(wrong, []);
   });
 
