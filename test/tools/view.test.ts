@@ -45,6 +45,7 @@ async function aRead(
 const denied = {
   type: 'Denied',
   ...{ status: 'True', reason: 'InvalidUnverifiedUserAnnotations', message: 'no such annotation' },
+  lastTransitionTime: '2026-11-29T10:00:01Z',
 };
 
 describe('what a pod has from a signer', () => {
@@ -77,6 +78,23 @@ describe('what a pod has from a signer', () => {
       assert.equal(found.length, expected.length);
       assert.partialDeepStrictEqual(found, expected);
     });
+  }
+});
+
+it('is a request that waits, although an earlier one was answered', async () => {
+  const read = await aRead({ request: {} });
+  const [open] = read.requests;
+  assert.ok(open);
+  const denial = { ...open.wire, metadata: { ...open.wire.metadata, name: 'req-0' } };
+  const refused = { ...denial, status: { conditions: [denied] } };
+  const stuck = { ...open.wire, spec: { ...open.wire.spec, nodeName: 'node-2' } };
+  for (const wires of [
+    [refused, stuck],
+    [stuck, refused],
+  ]) {
+    const requests = wires.map((wire): ReadRequest => ({ wire, version: 'v1' }));
+    const [found] = workloadsOf({ ...read, requests });
+    assert.deepEqual([found?.state, found?.reason], ['waiting', 'NodeMismatch']);
   }
 });
 

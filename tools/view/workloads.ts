@@ -69,14 +69,23 @@ export function workloadsOf({ world, requests, events, bundles }: ClusterRead): 
   });
 }
 
-/** Two volumes of a pod may have two names: of its requests the one with this name counts, if there is one. */
+/** Two volumes of a pod may have two names: requests for another name count only where there are no others. */
 function newestFor(requests: readonly Asked[], names: readonly string[]): Asked | undefined {
-  const newest = (some: readonly Asked[]) =>
-    some.toSorted((one, other) => one.explained.createdAt.localeCompare(other.explained.createdAt)).at(-1);
-  return (
-    newest(requests.filter(({ explained }) => names.some((name) => explained.names.includes(name)))) ??
-    newest(requests)
+  const fitting = requests.filter(
+    ({ explained }) => explained.names.length === 0 || names.some((name) => explained.names.includes(name)),
   );
+  return newestOf(fitting) ?? newestOf(requests);
+}
+
+/** Of requests of the same second, the one that is open: something waits for it. */
+function newestOf(requests: readonly Asked[]): Asked | undefined {
+  const isOpen = ({ explained }: Asked) => Number(explained.state === 'Open');
+  return requests
+    .toSorted(
+      (one, other) =>
+        one.explained.createdAt.localeCompare(other.explained.createdAt) || isOpen(one) - isOpen(other),
+    )
+    .at(-1);
 }
 
 type State = Pick<Workload, 'state' | 'reason' | 'message'>;
