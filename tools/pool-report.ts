@@ -147,7 +147,7 @@ const withoutRs256 =
   '`kubespiffe ca add-jwt-key --type rs256`';
 
 function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityReport {
-  const { id, kind, state, tainted, privateKey, keyType, kid, algorithm } = authority;
+  const { id, kind, state, tainted, signingKey, keyType, kid, algorithm } = authority;
   const signing = jwtSigningAt(pool, algorithm, now, usualJwtPropagationSeconds);
   const isActive = pool.activeJwt(algorithm) === authority;
   const listsRs256 = pool.jwt.some((each) => each.algorithm === 'RS256' && isPublished(each.state));
@@ -158,7 +158,7 @@ function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityR
     state,
     tainted,
     signs: isActive && signing.ok,
-    hasPrivateKey: privateKey !== undefined,
+    hasPrivateKey: signingKey !== undefined,
     deactivatedAt: null,
     keyType,
     notAfter: null,

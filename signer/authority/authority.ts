@@ -10,12 +10,7 @@ import {
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { leafTemplates, type SigningAuthority } from '../../spiffe/pki/leaf.ts';
 import { encodePem, soleBlock } from '../../spiffe/pki/pem.ts';
-import {
-  authorityKeyNames,
-  type CertificateSigner,
-  certificateSigner,
-  nameOfKey,
-} from '../../spiffe/pki/sign.ts';
+import { authorityKeyNames, certificateSigner, nameOfKey, type SigningKey } from '../../spiffe/pki/sign.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import type { AuthorityRecord } from './document.ts';
 import { readPrivateKey } from './private-key.ts';
@@ -30,7 +25,6 @@ export interface PooledAuthority {
   readonly tainted: boolean;
   /** Where it stands, such as `pool.authorities[0]`. */
   readonly field: string;
-  readonly key: KeyObject | undefined;
   /** Of the signing certificate, such as `ECDSA P-256`. */
   readonly keyType: string;
   readonly root: CertificateFacts;
@@ -49,10 +43,7 @@ export interface PooledAuthority {
 }
 
 /** An authority that has what signing takes. */
-export type Authority = PooledAuthority & {
-  readonly key: KeyObject;
-  readonly signingAuthority: SigningAuthority;
-};
+export type Authority = PooledAuthority & { readonly signingAuthority: SigningAuthority };
 
 /** The first DNS name that an authority must not sign, by the name constraints of its chain; undefined for none. */
 export function forbiddenDnsName(
@@ -136,7 +127,6 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string | u
     state: record.state,
     tainted: record.tainted,
     field,
-    key,
     keyType: nameOfKey(publicKeyOf(signing)),
     root,
     intermediates,
@@ -154,7 +144,7 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string | u
 
 function signingAuthorityOf(
   id: string,
-  signer: CertificateSigner,
+  signer: SigningKey,
   root: CertificateFacts,
   intermediates: readonly CertificateFacts[],
 ): SigningAuthority {
@@ -180,7 +170,7 @@ function readKey(pem: string, field: string): KeyObject {
   return key.value;
 }
 
-function signerOf(key: KeyObject, field: string): CertificateSigner {
+function signerOf(key: KeyObject, field: string): SigningKey {
   try {
     return certificateSigner(key);
   } catch (error) {

@@ -1,9 +1,10 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { type PublicJwk, publicJwkOf, thumbprintOf } from '../../spiffe/jwk.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
+import { keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { soleBlock } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
-import { nameOfKey } from '../../spiffe/pki/sign.ts';
+import { keyInMemory, nameOfKey, type SigningKey } from '../../spiffe/pki/sign.ts';
 import type { AuthorityRecord } from './document.ts';
 import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
@@ -22,7 +23,7 @@ export interface JwtAuthority {
   readonly state: AuthorityState;
   readonly tainted: boolean;
   /** An authority that does not sign may be without. */
-  readonly privateKey: KeyObject | undefined;
+  readonly signingKey: SigningKey | undefined;
   readonly publicKey: KeyObject;
   /** The public key, members of the key alone. */
   readonly jwk: PublicJwk;
@@ -33,6 +34,9 @@ export interface JwtAuthority {
   readonly createdAt?: string;
   readonly publishedAt?: string;
 }
+
+/** How keys of an algorithm sign. What is said of RSA holds for every length. */
+const signs = { ES256: keyTypes['ecdsa-p256'], RS256: keyTypes['rsa-3072'] } as const;
 
 export type JwtAuthorityResult = { ok: true; authority: JwtAuthority } | { ok: false; problem: PoolProblem };
 
@@ -77,7 +81,7 @@ export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAut
       kid: thumbprintOf(jwk),
       state,
       tainted,
-      privateKey: privateKey?.value,
+      signingKey: privateKey && keyInMemory(privateKey.value, signs[algorithm]),
       publicKey,
       jwk,
       keyType: nameOfKey(publicKey),

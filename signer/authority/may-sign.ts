@@ -1,5 +1,5 @@
-import type { KeyObject } from 'node:crypto';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
+import type { SigningKey } from '../../spiffe/pki/sign.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import type { Authority, PooledAuthority } from './authority.ts';
 import type { AuthorityRecord } from './document.ts';
@@ -135,7 +135,7 @@ export function signingAuthorityAt(pool: Pool, now: Seconds, propagationSeconds:
 }
 
 /** A JWT authority that has what signing takes. */
-export type SigningJwtAuthority = JwtAuthority & { readonly privateKey: KeyObject };
+export type SigningJwtAuthority = JwtAuthority & { readonly signingKey: SigningKey };
 
 export type JwtSignable = { ok: true; authority: SigningJwtAuthority } | { ok: false; problem: PoolProblem };
 
@@ -147,7 +147,7 @@ export function jwtSigningAt(
   propagationSeconds: number,
 ): JwtSignable {
   const active = pool.activeJwt(algorithm);
-  if (!hasPrivateKey(active)) {
+  if (!hasSigningKey(active)) {
     const what = `no JWT-${algorithm} authority is active`;
     const remedy = `bring one in with \`kubespiffe ca rotate --type ${algorithm.toLowerCase()}\``;
     return refuse('PoolNotSigning', 'pool.authorities', what, remedy);
@@ -192,6 +192,6 @@ function hasSigner(authority: PooledAuthority | undefined): authority is Authori
   return authority?.signingAuthority !== undefined;
 }
 
-function hasPrivateKey(authority: JwtAuthority | undefined): authority is SigningJwtAuthority {
-  return authority?.privateKey !== undefined;
+function hasSigningKey(authority: JwtAuthority | undefined): authority is SigningJwtAuthority {
+  return authority?.signingKey !== undefined;
 }

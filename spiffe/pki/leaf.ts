@@ -5,7 +5,7 @@ import { type KeyUsage, keyUsageBits } from './extensions.ts';
 
 import { extension, type PodIdentity } from './leaf-extensions.ts';
 import { oids } from './oid.ts';
-import type { CertificateSigner } from './sign.ts';
+import type { SigningKey } from './sign.ts';
 import type { SupportedKey } from './spki.ts';
 import { type Seconds, timeLength, writeTime } from './time.ts';
 
@@ -46,7 +46,7 @@ export interface SigningAuthority {
   readonly id: string;
   /** The template of a profile, compiled when it is first asked for. */
   readonly templateFor: (profile: CertificateProfile) => LeafTemplate;
-  readonly signer: CertificateSigner;
+  readonly signer: SigningKey;
   /** PEM of the intermediates from the leaf's issuer upwards, without the root; empty where the root signs. */
   readonly chainSuffixPem: string;
   /** Latest notBefore and earliest notAfter of signing certificate, intermediates and root. */

@@ -2,12 +2,17 @@ import { type KeyObject, sign } from 'node:crypto';
 import { KubespiffeError } from '../errors.ts';
 import { authorityKeyTypes, type KeyType, keyTypes, subjectKeyTypes } from './algorithms.ts';
 
-/** Signs TBSCertificates with one authority's key. */
-export interface CertificateSigner {
+/** The private key of one authority, wherever it is kept. It signs certificates and JWT-SVIDs alike. */
+export interface SigningKey {
   /** AlgorithmIdentifier of the signatures, DER. */
   readonly algorithmDer: Uint8Array;
-  /** The content of the signature BIT STRING. Whether it comes at once or later is fixed by the kind of key. */
-  sign(tbs: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /**
+   * Signs a TBSCertificate or the signing input of a JWT.
+   *
+   * @returns the content of the signature BIT STRING: for ECDSA an ECDSA-Sig-Value in DER. A key in memory that signs fast
+   *   returns it at once, every other key a promise.
+   */
+  sign(content: Uint8Array): Uint8Array | Promise<Uint8Array>;
 }
 
 /** Names of the keys that an authority may have, the default first. */
@@ -41,10 +46,11 @@ function authorityKeyTypeOf(key: KeyObject, name: string): KeyType | undefined {
 }
 
 /**
- * A signer for a private key of ECDSA P-256 or P-384, Ed25519, or RSA from 3072 bits: P-256 and Ed25519 sign on
- * the calling thread, the others on the thread pool. Throws KEY_UNSUPPORTED for any other key.
+ * The key of a CA: ECDSA P-256 or P-384, Ed25519, or RSA from 3072 bits.
+ *
+ * @throws KubespiffeError KEY_UNSUPPORTED for any other key.
  */
-export function certificateSigner(key: KeyObject): CertificateSigner {
+export function certificateSigner(key: KeyObject): SigningKey {
   const keyName = nameOfKey(key);
   const type = key.type === 'private' ? authorityKeyTypeOf(key, keyName) : undefined;
   if (!type) {
@@ -53,14 +59,19 @@ export function certificateSigner(key: KeyObject): CertificateSigner {
       `an authority cannot sign with a ${key.type} key of type ${keyName}; use a private key of ${authorityKeyNames.join(', ')}`,
     );
   }
+  return keyInMemory(key, type);
+}
+
+/** A private key in this process. P-256 and Ed25519 sign on the calling thread, the others on the thread pool. */
+export function keyInMemory(key: KeyObject, type: Pick<KeyType, 'signature' | 'inline'>): SigningKey {
   const { digest, encodings } = type.signature;
   return {
     algorithmDer: encodings[0],
     sign: type.inline
-      ? (tbs) => sign(digest, tbs, key)
-      : (tbs) =>
+      ? (content) => sign(digest, content, key)
+      : (content) =>
           new Promise((resolve, reject) => {
-            sign(digest, tbs, key, (error, signature) => (error ? reject(error) : resolve(signature)));
+            sign(digest, content, key, (error, signature) => (error ? reject(error) : resolve(signature)));
           }),
   };
 }

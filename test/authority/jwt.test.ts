@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, verify } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 import { createAuthority } from '../../signer/authority/create.ts';
@@ -51,8 +51,8 @@ describe('the JWT authorities of a pool', () => {
     );
     for (const each of pool.jwt) {
       assert.equal(each.kid, await calculateJwkThumbprint(await exportJWK(each.publicKey)));
-      assert.ok(each.privateKey);
-      const signature = sign('sha256', Buffer.from('a'), each.privateKey);
+      const signature = await each.signingKey?.sign(Buffer.from('a'));
+      assert.ok(signature);
       assert.ok(verify('sha256', Buffer.from('a'), each.publicKey, signature));
       assert.equal(pool.activeJwt(each.algorithm), each);
     }
@@ -67,7 +67,7 @@ describe('the JWT authorities of a pool', () => {
     const { publicKey: __, ...signing } = es256;
     const pool = poolOf(signing, published);
     assert.equal(pool.jwt[0]?.kid, poolOf(es256).jwt[0]?.kid);
-    assert.equal(pool.jwt[1]?.privateKey, undefined);
+    assert.equal(pool.jwt[1]?.signingKey, undefined);
     assert.equal(pool.activeJwt('ES256')?.id, 'jwt-es256-1');
     assert.equal(pool.activeJwt('RS256'), undefined);
   });

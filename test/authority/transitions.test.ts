@@ -180,7 +180,10 @@ it('a root that is carried on stays published, signs nothing and is dated', () =
   assert.equal(written.pool.roots.length, 2);
   const [, old] = written.pool.authorities;
   assert.match(old?.id ?? '', /^published-[0-9a-f]{8}$/);
-  assert.deepEqual([old?.state, old?.key, written.pool.active?.id], ['retiring', undefined, 'ca-2']);
+  assert.deepEqual(
+    [old?.state, old?.signingAuthority, written.pool.active?.id],
+    ['retiring', undefined, 'ca-2'],
+  );
   assert.equal(carried.authorities[1]?.deactivatedAt, rfc3339(now));
 });
 

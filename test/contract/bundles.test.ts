@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { createPrivateKey, randomUUID, sign } from 'node:crypto';
+import { createPrivateKey, randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { assembleJwt, jwtSigningInput } from '../../spiffe/jwt-svid.ts';
+import { joinedFromDer } from '../../spiffe/pki/ecdsa-signature.ts';
 import { type Judges, openJudges, type Verdict } from '../judges/judges.ts';
 import { openPySpiffe, type PySpiffe } from '../judges/py-spiffe.ts';
 import { type Ran, run } from '../tools/run.ts';
@@ -78,19 +79,17 @@ function assertRefused(verdict: Verdict, reason: RegExp): void {
 }
 
 /** A token as the endpoint makes it, by the key of the pool that signs now. */
-function mint(
+async function mint(
   algorithm: JwtSigningAlgorithm,
   changes: { sub?: string; aud?: string[]; exp?: number } = {},
-): string {
+): Promise<string> {
   const signable = jwtSigningAt(pool, algorithm, now, 900);
   assert.ok(signable.ok, signable.ok ? '' : signable.problem.message);
-  const { kid, privateKey } = signable.authority;
+  const { kid, signingKey } = signable.authority;
   const claims = { sub, aud: [audience], exp: now + 300, iat: now - 10, nbf: now - 10, jti: randomUUID() };
   const input = jwtSigningInput({ alg: algorithm, kid }, { ...claims, ...changes });
-  return assembleJwt(
-    input,
-    sign('sha256', Buffer.from(input), { key: privateKey, dsaEncoding: 'ieee-p1363' }),
-  );
+  const signature = await signingKey.sign(Buffer.from(input));
+  return assembleJwt(input, algorithm === 'ES256' ? joinedFromDer(signature) : signature);
 }
 
 describe('go-spiffe, of the documents of a pool,', () => {
@@ -128,7 +127,7 @@ describe('go-spiffe, of the documents of a pool,', () => {
 describe('a token that is signed by a key of the pool', () => {
   for (const algorithm of ['ES256', 'RS256'] as const) {
     it(`with ${algorithm} is accepted by go-spiffe, by the SPIFFE bundle and by the JWK set`, async () => {
-      const token = mint(algorithm);
+      const token = await mint(algorithm);
       const jwks = { trustDomain, content: jwksDocument(pool).bytes };
       for (const input of [{ bundle: bundleOf(pool) }, { bundle: jwks, isJwks: true }]) {
         const verdict = await judges.jwtSvid({ token, audience, ...input });
@@ -140,7 +139,11 @@ describe('a token that is signed by a key of the pool', () => {
     });
 
     it(`with ${algorithm} is accepted by py-spiffe, by the JWK set, and for no other audience`, async () => {
-      const question = { trustDomain, jwks: jwksDocument(pool).bytes.toString(), token: mint(algorithm) };
+      const question = {
+        trustDomain,
+        jwks: jwksDocument(pool).bytes.toString(),
+        token: await mint(algorithm),
+      };
       const verdict = await pySpiffe.judge({ ...question, audience });
       assertAccepted(verdict);
       assert.deepEqual(verdict.facts, { kids: kidsOf(pool, 'active', 'retiring'), id: sub, audience });
@@ -149,7 +152,10 @@ describe('a token that is signed by a key of the pool', () => {
 
     it(`with ${algorithm} is accepted by jose, by the JWK set`, async () => {
       const keys = createLocalJWKSet(JSON.parse(jwksDocument(pool).bytes.toString()));
-      const { payload, protectedHeader } = await jwtVerify(mint(algorithm), keys, { audience, subject: sub });
+      const { payload, protectedHeader } = await jwtVerify(await mint(algorithm), keys, {
+        audience,
+        subject: sub,
+      });
       assert.equal(payload.aud, audience);
       assert.deepEqual(Object.keys(protectedHeader), ['alg', 'kid', 'typ']);
     });
@@ -157,8 +163,11 @@ describe('a token that is signed by a key of the pool', () => {
 
   it('is refused by go-spiffe for another audience, after its time, and once its key is retired', async () => {
     const bundle = bundleOf(pool);
-    assertRefused(await judges.jwtSvid({ token: mint('ES256'), audience: 'b', bundle }), /expected audience/);
-    const late = mint('ES256', { exp: now - 120 });
+    assertRefused(
+      await judges.jwtSvid({ token: await mint('ES256'), audience: 'b', bundle }),
+      /expected audience/,
+    );
+    const late = await mint('ES256', { exp: now - 120 });
     assertRefused(await judges.jwtSvid({ token: late, audience, bundle }), /expired/);
     const without = compile([
       await createAuthority({ id: 'x1', trustDomain, now }),
@@ -166,7 +175,7 @@ describe('a token that is signed by a key of the pool', () => {
     ]);
     const other = bundleOf(without);
     assertRefused(
-      await judges.jwtSvid({ token: mint('ES256'), audience, bundle: other }),
+      await judges.jwtSvid({ token: await mint('ES256'), audience, bundle: other }),
       /no JWT authority/,
     );
   });

@@ -385,7 +385,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.equal((await restored()).roots.length, 1);
       const { authorities: all } = await restored();
       const last = all.find(({ id }) => id === 'ca-2');
-      assert.deepEqual([last?.state, last?.key], ['retired', undefined]);
+      assert.deepEqual([last?.state, last?.signingAuthority], ['retired', undefined]);
     });
 
     it('and does not drop the authority that signs, unless that is forced', async () => {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { sign } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import { newPool } from '../../signer/authority/document.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { assembleJwt, jwtSigningInput } from '../../spiffe/jwt-svid.ts';
+import { joinedFromDer } from '../../spiffe/pki/ecdsa-signature.ts';
 import { ecKey, tokenOf } from '../spiffe/tokens.ts';
 import { run } from './run.ts';
 
@@ -37,10 +37,9 @@ before(async () => {
   assert.ok(compiled.ok);
   pool = compiled.pool;
   const active = pool.activeJwt('ES256');
-  assert.ok(active?.privateKey);
+  assert.ok(active?.signingKey);
   const input = jwtSigningInput({ alg: 'ES256', kid: active.kid }, claims);
-  const key = { key: active.privateKey, dsaEncoding: 'ieee-p1363' } as const;
-  token = assembleJwt(input, sign('sha256', Buffer.from(input), key));
+  token = assembleJwt(input, joinedFromDer(await active.signingKey.sign(Buffer.from(input))));
   files.spiffe = file('bundle.json', spiffeBundleDocument(pool, 300)?.bytes);
   files.jwks = file('jwks.json', jwksDocument(pool).bytes);
   files.pem = file('roots.pem', rootsPem(pool)?.bytes);

@@ -1,13 +1,14 @@
-import { constants, type KeyObject, sign } from 'node:crypto';
 import type { JwtSigningAlgorithm } from '../../../spiffe/jwt-algorithms.ts';
 import { assembleJwt, jwtSigningInput } from '../../../spiffe/jwt-svid.ts';
+import { joinedFromDer } from '../../../spiffe/pki/ecdsa-signature.ts';
+import type { SigningKey } from '../../../spiffe/pki/sign.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 
 /** The key that signs. */
 export interface JwtSigner {
   readonly kid: string;
   readonly algorithm: JwtSigningAlgorithm;
-  readonly privateKey: KeyObject;
+  readonly signingKey: SigningKey;
 }
 
 /** By how much iat and nbf are backdated, for verifiers whose clocks are slow, in seconds. */
@@ -30,8 +31,7 @@ export function expiryOf(input: {
 }
 
 /**
- * Makes a JWT-SVID (JWT-SVID 2, 3): header alg, kid, typ; claims iss, sub, aud, exp, iat, nbf, jti and no other. ES256
- * is signed on the calling thread and there at once; RS256 takes twelve times as long and goes to the thread pool.
+ * Makes a JWT-SVID (JWT-SVID 2, 3): header alg, kid, typ; claims iss, sub, aud, exp, iat, nbf, jti and no other.
  *
  * @param input id: unique for each token (jti). now, expiresAt: seconds since the epoch; from `expiryOf`.
  * @returns the compact serialisation.
@@ -59,36 +59,6 @@ export async function mintJwtSvid(input: {
       jti: input.id,
     },
   );
-  const bytes = Buffer.from(signingInput);
-  const signature =
-    signer.algorithm === 'ES256'
-      ? joinedSignature(sign('sha256', bytes, signer.privateKey))
-      : await signRsa(bytes, signer.privateKey);
-  return assembleJwt(signingInput, signature);
-}
-
-function signRsa(bytes: Uint8Array, key: KeyObject): Promise<Uint8Array> {
-  const options = { key, padding: constants.RSA_PKCS1_PADDING };
-  return new Promise((resolve, reject) => {
-    sign('sha256', bytes, options, (error, signature) => (error ? reject(error) : resolve(signature)));
-  });
-}
-
-/**
- * r‖s of a P-256 signature (RFC 7518 3.4) from ECDSA-Sig-Value in DER. dsaEncoding 'ieee-p1363' does the same, but doubled
- * the cost of a signature when measured. The lengths in such a signature are always one octet.
- */
-function joinedSignature(der: Uint8Array): Uint8Array {
-  const joined = new Uint8Array(64);
-  const rLength = der[3] ?? 0;
-  copyInteger(der.subarray(4, 4 + rLength), joined.subarray(0, 32));
-  copyInteger(der.subarray(6 + rLength), joined.subarray(32));
-  return joined;
-}
-
-/** DER integers have a zero octet in front where the top bit is set, and none in front of short numbers. */
-function copyInteger(integer: Uint8Array, target: Uint8Array): void {
-  const magnitude =
-    integer.length > target.length ? integer.subarray(integer.length - target.length) : integer;
-  target.set(magnitude, target.length - magnitude.length);
+  const signature = await signer.signingKey.sign(Buffer.from(signingInput));
+  return assembleJwt(signingInput, signer.algorithm === 'ES256' ? joinedFromDer(signature) : signature);
 }

@@ -4,11 +4,14 @@ import { describe, it } from 'node:test';
 import { compactVerify, jwtVerify } from 'jose';
 import { expiryOf, mintJwtSvid } from '../../../signer/token/svid/mint-jwt.ts';
 import { makeSpiffeId } from '../../../spiffe/id.ts';
+import { keyTypes } from '../../../spiffe/pki/algorithms.ts';
+import { keyInMemory } from '../../../spiffe/pki/sign.ts';
 
 const now = 1_800_000_000;
 const made = makeSpiffeId('example.org', ['ns', 'shop', 'sa', 'web']);
 assert.ok(made.ok);
 const spiffeId = made.value.uri;
+const types = { ES256: keyTypes['ecdsa-p256'], RS256: keyTypes['rsa-3072'] };
 const keys = {
   ES256: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
   RS256: generateKeyPairSync('rsa', { modulusLength: 2048 }),
@@ -16,7 +19,11 @@ const keys = {
 
 const mint = (algorithm: 'ES256' | 'RS256', audiences: readonly string[] = ['https://api.example.com']) =>
   mintJwtSvid({
-    signer: { kid: 'key-1', algorithm, privateKey: keys[algorithm].privateKey },
+    signer: {
+      kid: 'key-1',
+      algorithm,
+      signingKey: keyInMemory(keys[algorithm].privateKey, types[algorithm]),
+    },
     spiffeId,
     audiences,
     issuer: 'https://id.example.org',
