@@ -15,11 +15,11 @@ demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar #
 demo-federation: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## two clusters trust each other: calls, JWT-SVIDs, a new CA under calls, the end of the trust
 	@node scripts/demo-federation.ts
 
-test: setup machine programs servers browser kubernetes-1.37.1 coredns judges helm dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
+test: setup machine programs servers browser key-backends kubernetes-1.37.1 coredns judges helm dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
 	@node scripts/test.ts unit
 	@node scripts/test.ts cluster
 
-test-unit: setup programs judges ## the fast tests: no cluster
+test-unit: setup programs key-backends judges ## the fast tests: no cluster
 	@node scripts/test.ts unit
 
 test-all: test kubernetes-1.36.3 kubernetes-1.35.4 ## the same, and end-to-end on 1.37 with v1beta1, 1.36, 1.35, and a 1.35 kubelet behind 1.37
@@ -56,7 +56,7 @@ node_modules/.stamp: package-lock.json package.json
 dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 	@node --disable-warning=ExperimentalWarning scripts/image.ts
 
-.PHONY: machine programs servers browser coredns judges helm kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
+.PHONY: machine programs servers browser key-backends coredns judges helm kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
 machine:
 	@scripts/debian-packages.sh
 
@@ -71,6 +71,11 @@ servers:
 # Shows the web view in the tests.
 browser:
 	@scripts/debian-packages.sh chromium-headless-shell
+
+# Keys outside of the pool: SoftHSM2, the binding for it, and the libraries of the clouds.
+key-backends: setup
+	@scripts/debian-packages.sh softhsm2
+	@scripts/key-backends.sh
 
 coredns: setup
 	@node scripts/coredns.ts

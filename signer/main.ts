@@ -7,6 +7,8 @@ import type { Federation } from './federation/federation.ts';
 import { admissionPolicies, admissionPolicyBindings } from './issuance/admission-policy.ts';
 import { createGuard } from './issuance/guard.ts';
 import { statusResource } from './issuance/status.ts';
+import { createOpener } from './keys/openers.ts';
+import { createRemoteKeys } from './keys/remote-keys.ts';
 import { clockProblem, createServerClock } from './kube/clock.ts';
 import { type Credentials, loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
@@ -35,6 +37,8 @@ import type { Shared } from './signers/shared.ts';
 import { createFederationView, withoutFederation } from './trust/siblings.ts';
 
 const assessEveryMs = 1_000;
+/** A key outside of the pool that takes longer, in milliseconds, counts as lost. */
+const keyTimeoutMs = 10_000;
 /** So long a replica waits, in milliseconds, for the Leases and the admission policy before it begins without them. */
 const knownWithinMs = 10_000;
 
@@ -134,9 +138,11 @@ async function runReplica(
     log,
   });
   const federated = config.federation ? createFederationView() : undefined;
+  const keys = remoteKeysOf(config, { metrics, log, time });
   const shared: Shared = {
     ...informing,
     config,
+    keysByRef: keys.keysByRef,
     pods,
     podReader,
     membership: createMembership({ ...informing, namespace: config.namespace, self: config.replica }),
@@ -191,6 +197,7 @@ async function runReplica(
         parts: [
           discovery,
           permissions,
+          keys,
           shared.events,
           ...[pods, policies, policyBindings],
           ...new Set(signers.flatMap((signer) => signer.parts)),
@@ -225,6 +232,28 @@ async function runReplica(
     await Promise.all([transport.close(), tokenTransport.close()]);
     log.info('signer ends');
   }
+}
+
+/** The keys of authorities that are kept outside of their pools. */
+function remoteKeysOf(
+  { keyBackends, pkcs11Module, pkcs11PinFile, keyConcurrency: concurrency }: Config,
+  { metrics, log, time }: Pick<Shared, 'metrics' | 'log' | 'time'>,
+) {
+  return createRemoteKeys({
+    open: createOpener({
+      backends: keyBackends,
+      pkcs11: { module: pkcs11Module, pinFile: pkcs11PinFile, concurrency, env: process.env },
+    }),
+    concurrency,
+    timeoutMs: keyTimeoutMs,
+    onSigned: ({ backend }, outcome, seconds) =>
+      metrics.keySignSeconds.observe({ backend, outcome }, seconds),
+    onState({ uri }, problem) {
+      if (problem === undefined) log.info({ key: uri }, 'a key outside of the pool can be used');
+      else log.warn({ key: uri, problem }, 'a key outside of the pool cannot be used');
+    },
+    time,
+  });
 }
 
 /** The right to sign is checked by the validation of the status, so that lacking it is a 422. */

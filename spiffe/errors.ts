@@ -14,6 +14,8 @@ export type ErrorCode =
   | 'PEM_INVALID'
   /** A key of an algorithm, curve or size that we do not serve. */
   | 'KEY_UNSUPPORTED'
+  /** A key outside of the pool that cannot be used now: its token, module or cloud service does not answer, or refuses. */
+  | 'KEY_UNAVAILABLE'
   /** A certificate that cannot be read or does not fit its role. */
   | 'CERTIFICATE_INVALID'
   /** A pool Secret whose content cannot be used. */

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { type AuthorityRecord, readPoolDocument } from '../signer/authority/document.ts';
+import { type AuthorityRecord, hasKey, readPoolDocument } from '../signer/authority/document.ts';
 import {
   allOf,
   defaultJwtPropagation,
@@ -124,7 +124,7 @@ function authorityReport(
     state: record.state,
     tainted: record.tainted,
     signs,
-    hasPrivateKey: record.privateKey !== undefined,
+    hasPrivateKey: hasKey(record),
     deactivatedAt: record.deactivatedAt ?? null,
     keyType: authority?.keyType ?? null,
     notAfter: chain.length > 0 ? rfc3339(Math.min(...chain.map((each) => each.notAfter))) : null,

@@ -10,9 +10,16 @@ import {
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { leafTemplates, type SigningAuthority } from '../../spiffe/pki/leaf.ts';
 import { encodePem, soleBlock } from '../../spiffe/pki/pem.ts';
-import { authorityKeyNames, certificateSigner, nameOfKey, type SigningKey } from '../../spiffe/pki/sign.ts';
+import {
+  authorityKeyNames,
+  authorityKeyType,
+  certificateSigner,
+  nameOfKey,
+  type SigningKey,
+} from '../../spiffe/pki/sign.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
-import type { AuthorityRecord } from './document.ts';
+import { type KeysByRef, keyOfRecord, keysOfReaders } from '../keys/remote-keys.ts';
+import { type AuthorityRecord, hasKey } from './document.ts';
 import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
 import type { AuthorityState } from './states.ts';
@@ -76,20 +83,26 @@ export function readAuthority(
   record: AuthorityRecord,
   field: string,
   trustDomain: string | undefined,
+  keysByRef: KeysByRef = keysOfReaders,
 ): AuthorityResult {
   try {
-    return { ok: true, authority: compile(record, field, trustDomain) };
+    return { ok: true, authority: compile(record, field, trustDomain, keysByRef) };
   } catch (error) {
     if (error instanceof Fault) return { ok: false, problem: error.problem };
     throw error;
   }
 }
 
-function compile(record: AuthorityRecord, field: string, trustDomain: string | undefined): PooledAuthority {
+function compile(
+  record: AuthorityRecord,
+  field: string,
+  trustDomain: string | undefined,
+  keysByRef: KeysByRef,
+): PooledAuthority {
   const keyField = `${field}.privateKey`;
   const key = record.privateKey === undefined ? undefined : readKey(record.privateKey, keyField);
-  const signer = key && signerOf(key, keyField);
-  if (!key && record.state === 'active') {
+  const inMemory = key && served(keyField, () => certificateSigner(key), key);
+  if (!hasKey(record) && record.state === 'active') {
     throw new Fault(keyField, 'is missing, and an active authority has to sign');
   }
   const certificateField = `${field}.certificate`;
@@ -110,6 +123,7 @@ function compile(record: AuthorityRecord, field: string, trustDomain: string | u
     );
   }
   checkChain([...intermediates, root], field);
+  const signer = inMemory ?? signerElsewhere(record, publicKeyOf(signing), `${field}.keyRef`, keysByRef);
   const warningsOf = (certificate: CertificateFacts, place: string) => [
     ...checkTrustDomain(certificate, place, trustDomain),
     ...checkConstraints(certificate, place, trustDomain),
@@ -170,9 +184,24 @@ function readKey(pem: string, field: string): KeyObject {
   return key.value;
 }
 
-function signerOf(key: KeyObject, field: string): SigningKey {
+/** The signer of a key outside of the pool; undefined where there is none. Only signatures show whether it is the right one. */
+function signerElsewhere(
+  record: AuthorityRecord,
+  publicKey: KeyObject,
+  field: string,
+  keysByRef: KeysByRef,
+): SigningKey | undefined {
+  if (record.keyRef === undefined) return undefined;
+  const type = served(field, () => authorityKeyType(publicKey), publicKey);
+  const read = keyOfRecord(record, publicKey, type, keysByRef);
+  if (!read.ok) throw new Fault(field, read.reason);
+  return read.value;
+}
+
+/** @throws Fault for a key of a type that is not served. */
+function served<T>(field: string, use: () => T, key: KeyObject): T {
   try {
-    return certificateSigner(key);
+    return use();
   } catch (error) {
     if (!(error instanceof KubespiffeError)) throw error;
     throw new Fault(

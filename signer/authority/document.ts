@@ -1,5 +1,6 @@
 import { parseJsonObject } from '../../spiffe/json.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { parseKeyRef } from '../keys/key-ref.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
 import {
   type AuthorityKind,
@@ -23,6 +24,8 @@ export interface AuthorityRecord {
   readonly privateKey?: string;
   /** X509 only, in place of the certificate: the request for it, PKCS#10 in PEM. It is `prepared` until the answer comes. */
   readonly request?: string;
+  /** Instead of privateKey: where the key is kept, such as `pkcs11:token=kubespiffe;object=ca-1` (keys/key-ref.ts). */
+  readonly keyRef?: string;
   /** X509 only: the root, PEM. */
   readonly certificate?: string;
   /** X509 only: PEM, the issuer of the leaves first, the root left out. */
@@ -52,6 +55,11 @@ export interface PoolDocument {
    */
   readonly sequence: number;
   readonly authorities: readonly AuthorityRecord[];
+}
+
+/** Whether an authority has a key to sign with, in the pool or elsewhere. */
+export function hasKey({ privateKey, keyRef }: Pick<AuthorityRecord, 'privateKey' | 'keyRef'>): boolean {
+  return privateKey !== undefined || keyRef !== undefined;
 }
 
 /** The id of the next authority: a prefix and the first number that is free, such as `ca-2`. */
@@ -98,6 +106,13 @@ const pem = text(
   `one PEM block of at most ${poolLimits.pemBytes / 1024} KiB`,
   (value) => value.length <= poolLimits.pemBytes && value.includes('-----BEGIN '),
 );
+
+/** The value is not repeated: a private key may have been pasted there. */
+const keyReference: Check = (value, field) => {
+  const read = typeof value === 'string' ? parseKeyRef(value) : undefined;
+  if (read?.ok) return undefined;
+  return fault(field, read?.reason ?? 'must be a reference to a key', 'correct it (docs/guides/keys.md)');
+};
 
 const time = text(
   'a time like 2026-01-31T12:00:00Z',
@@ -191,6 +206,7 @@ const x509Authority = objectOf(
   { ...common, certificate: pem },
   {
     privateKey: pem,
+    keyRef: keyReference,
     intermediates: listOf(poolLimits.intermediates, pem, 'use a CA with a shorter chain'),
     ...times,
     previewedAt: time,
@@ -205,7 +221,7 @@ const jwtAuthority = objectOf(
         ? fault(field, 'is preview, which only X509 authorities have')
         : knownState(value, field),
   },
-  { privateKey: pem, publicKey: pem, ...times },
+  { privateKey: pem, keyRef: keyReference, publicKey: pem, ...times },
 );
 
 /** It waits for its certificate. */
@@ -222,10 +238,21 @@ const requestedAuthority = objectOf(
   { createdAt: time },
 );
 
+/** With both nobody could say which one signs. */
+const oneKey = ({ privateKey, keyRef }: AuthorityRecord, field: string): PoolProblem | undefined =>
+  privateKey !== undefined && keyRef !== undefined
+    ? fault(`${field}.keyRef`, 'stands beside a privateKey', 'remove the one that does not sign')
+    : undefined;
+
 const authority: Check = (value, field) => {
   if (typeof value !== 'object' || value === null) return fault(field, 'must be an object');
-  if ('kind' in value && isJwtKind(value.kind)) return jwtAuthority(value, field);
-  return ('request' in value ? requestedAuthority : x509Authority)(value, field);
+  if ('kind' in value && isJwtKind(value.kind)) {
+    return jwtAuthority(value, field) ?? oneKey(value as AuthorityRecord, field);
+  }
+  return (
+    ('request' in value ? requestedAuthority : x509Authority)(value, field) ??
+    oneKey(value as AuthorityRecord, field)
+  );
 };
 
 const pool = objectOf(

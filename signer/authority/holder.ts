@@ -1,5 +1,6 @@
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
+import type { KeysByRef } from '../keys/remote-keys.ts';
 import type { Secret } from '../kube/types.ts';
 import { type KnownRoot, lostRootsProblem } from './lost-roots.ts';
 import { type JwtSignable, jwtSigningAt, type Signable, signingAuthorityAt } from './may-sign.ts';
@@ -42,6 +43,8 @@ export interface PoolHolderNeeds {
   readonly published: LastPublished;
   /** How long a root must be published before anything is signed under it. */
   readonly rootPropagationSeconds: number;
+  /** The keys outside of the pool; without it they sign nothing. */
+  readonly keysByRef?: KeysByRef;
   /** Called when the answer of current() or signable() may have changed. */
   readonly onChange: () => void;
 }
@@ -91,7 +94,7 @@ export function createPoolHolder(needs: PoolHolderNeeds): PoolHolder {
 
   return {
     offer(secret, now) {
-      read = parsePool(secret, { trustDomain: needs.trustDomain, now });
+      read = parsePool(secret, { ...needs, now });
       settle(now);
       needs.onChange();
     },

@@ -5,7 +5,8 @@ import { keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { soleBlock } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { keyInMemory, nameOfKey, type SigningKey } from '../../spiffe/pki/sign.ts';
-import type { AuthorityRecord } from './document.ts';
+import { type KeysByRef, keyOfRecord, keysOfReaders } from '../keys/remote-keys.ts';
+import { type AuthorityRecord, hasKey } from './document.ts';
 import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
 import { type AuthorityState, isJwtKind, type JwtKind, jwtKinds } from './states.ts';
@@ -44,7 +45,11 @@ export type JwtAuthorityResult = { ok: true; authority: JwtAuthority } | { ok: f
  * Reads the keys of one JWT record and holds them against each other and the kind. Times are not looked at.
  * `field` is where the record stands, such as `pool.authorities[1]`.
  */
-export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAuthorityResult {
+export function readJwtAuthority(
+  record: AuthorityRecord,
+  field: string,
+  keysByRef: KeysByRef = keysOfReaders,
+): JwtAuthorityResult {
   const { id, kind, state, tainted, createdAt, publishedAt } = record;
   const refuse = (member: string, what: string, remedy: string, reason?: PoolProblemReason) =>
     ({
@@ -56,7 +61,7 @@ export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAut
 
   const privateKey = record.privateKey === undefined ? undefined : readPrivateKey(record.privateKey);
   if (privateKey?.ok === false) return refuse('privateKey', privateKey.reason, replace);
-  if (!privateKey && state === 'active') {
+  if (!hasKey(record) && state === 'active') {
     return refuse('privateKey', 'is missing, and an active authority has to sign', replace);
   }
   const given = record.publicKey === undefined ? undefined : readPublicKey(record.publicKey);
@@ -71,6 +76,9 @@ export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAut
   const algorithm = jwtKinds[kind];
   const fault = keyFault(publicKey, algorithm);
   if (fault !== undefined) return refuse(privateKey ? 'privateKey' : 'publicKey', fault, replace);
+  const elsewhere =
+    record.keyRef === undefined ? undefined : keyOfRecord(record, publicKey, signs[algorithm], keysByRef);
+  if (elsewhere?.ok === false) return refuse('keyRef', elsewhere.reason, replace);
   const jwk = publicJwkOf(publicKey);
   return {
     ok: true,
@@ -81,7 +89,7 @@ export function readJwtAuthority(record: AuthorityRecord, field: string): JwtAut
       kid: thumbprintOf(jwk),
       state,
       tainted,
-      signingKey: privateKey && keyInMemory(privateKey.value, signs[algorithm]),
+      signingKey: privateKey ? keyInMemory(privateKey.value, signs[algorithm]) : elsewhere?.value,
       publicKey,
       jwk,
       keyType: nameOfKey(publicKey),

@@ -5,7 +5,7 @@ import type { Authority, PooledAuthority } from './authority.ts';
 import type { AuthorityRecord } from './document.ts';
 import type { JwtAuthority } from './jwt-authority.ts';
 import { type Pool, timeProblem } from './pool.ts';
-import { type PoolProblem, refuse } from './problem.ts';
+import { type PoolProblem, poolProblem, refuse } from './problem.ts';
 import { isPublished } from './states.ts';
 
 /**
@@ -112,7 +112,10 @@ export function signingAuthorityAt(pool: Pool, now: Seconds, propagationSeconds:
   if (problem) return { ok: false, problem };
   const isReady = (each: PooledAuthority) =>
     (signsFrom(allOf(pool), each, propagationSeconds) ?? Number.NEGATIVE_INFINITY) <= now;
-  if (isReady(active)) return { ok: true, authority: active };
+  if (isReady(active)) {
+    const lost = keyProblem(active, active.signingAuthority.signer);
+    return lost ? { ok: false, problem: lost } : { ok: true, authority: active };
+  }
 
   const from = rfc3339(signsFrom(allOf(pool), active, propagationSeconds) ?? now);
   const previous = pool.authorities.find(
@@ -180,7 +183,20 @@ export function jwtSigningAt(
       'wait until then, or make the previous key active again unless it is tainted',
     );
   }
-  return { ok: true, authority: active };
+  const lost = keyProblem(active, active.signingKey);
+  return lost ? { ok: false, problem: lost } : { ok: true, authority: active };
+}
+
+/** Why a key that is kept outside of the pool cannot be used now. */
+function keyProblem({ id, field }: { id: string; field: string }, key: SigningKey): PoolProblem | undefined {
+  const reason = key.problem?.();
+  if (reason === undefined) return undefined;
+  return poolProblem(
+    'KeyUnavailable',
+    `${field}.keyRef`,
+    `the key of authority ${id} cannot be used now (${reason})`,
+    'it is tried again by itself; docs/guides/keys.md says what to look at',
+  );
 }
 
 /** Every authority of a pool, of both kinds. */

@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import { type KeysByRef, keysOfReaders } from '../keys/remote-keys.ts';
 import { minCertificateSeconds, type Secret } from '../kube/types.ts';
 import { type PooledAuthority, readAuthority } from './authority.ts';
 import { type AuthorityRecord, type PoolDocument, readPoolDocument } from './document.ts';
@@ -45,7 +46,7 @@ export type PoolResult = { ok: true; pool: Pool } | { ok: false; problem: PoolPr
  */
 export function parsePool(
   secret: Secret | undefined,
-  options: { trustDomain: string | undefined; now: Seconds },
+  options: { trustDomain: string | undefined; now: Seconds; keysByRef?: KeysByRef },
 ): PoolResult {
   if (!secret) {
     const remedy =
@@ -58,7 +59,7 @@ export function parsePool(
 
   const read = readPoolDocument(json);
   if (!read.ok) return read;
-  const compiled = compilePool(read.document, options.trustDomain);
+  const compiled = compilePool(read.document, options.trustDomain, options.keysByRef);
   if (!compiled.ok) return compiled;
   const problem = timeProblem(compiled.pool, options.now);
   return problem ? { ok: false, problem, pool: compiled.pool } : compiled;
@@ -68,6 +69,7 @@ export function parsePool(
 export function compilePool(
   document: PoolDocument,
   trustDomain: string | undefined,
+  keysByRef: KeysByRef = keysOfReaders,
 ): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem } {
   if (document.trustDomain !== trustDomain) {
     return refuse(
@@ -106,7 +108,7 @@ export function compilePool(
     }
     if (record.state === 'active') activeAt.set(record.kind, field);
     if (isJwtKind(record.kind)) {
-      const result = readJwtAuthority(record, field);
+      const result = readJwtAuthority(record, field, keysByRef);
       if (!result.ok) return result;
       const twin = jwt.find(({ kid }) => kid === result.authority.kid);
       if (twin) {
@@ -121,7 +123,7 @@ export function compilePool(
       if (problem) return { ok: false, problem };
       continue;
     }
-    const result = readAuthority(record, field, trustDomain);
+    const result = readAuthority(record, field, trustDomain, keysByRef);
     if (!result.ok) return result;
     authorities.push(result.authority);
   }

@@ -24,6 +24,8 @@ export type PoolProblemReason =
   | 'RootTooNew'
   /** A JWT key has not been published for so long that all who verify tokens know it. */
   | 'JwtKeyTooNew'
+  /** The key of the active authority is kept elsewhere, and cannot be used now. */
+  | 'KeyUnavailable'
   /** The view of the pool was not confirmed by the API server for too long. */
   | 'PoolUnconfirmed'
   /** Less than an hour is left, which is the shortest life a certificate may have. */

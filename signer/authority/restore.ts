@@ -103,7 +103,7 @@ function oneActiveEach(
 
 /** What never comes back needs no key; a JWT authority without one is read from its public key. */
 function withoutKey(record: AuthorityRecord): AuthorityRecord {
-  const { privateKey, ...rest } = record;
+  const { privateKey, keyRef, ...rest } = record;
   return rest.kind === 'X509' || rest.publicKey !== undefined ? rest : record;
 }
 

@@ -1,5 +1,5 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
-import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { isUnpublished, type RotationStep } from './rotation.ts';
 import { marginSeconds, type RotationPolicy } from './rotation-policy.ts';
 import { type AuthorityKind, authorityKinds, isJwtKind } from './states.ts';
@@ -67,7 +67,7 @@ export function policyStep(
 
 /** From when on another authority should sign: at once where the active one is tainted or lacks its key. */
 function switchFrom(active: AuthorityRecord, document: PoolDocument, facts: Facts): Seconds {
-  if (active.tainted || active.privateKey === undefined) return 0;
+  if (active.tainted || !hasKey(active)) return 0;
   const { policy } = facts;
   if (isJwtKind(active.kind)) return signsSince(active) + policy.jwtActivateAfterSeconds;
   return Math.min(signsSince(active) + policy.activateAfterSeconds, lastSwitch(active, document, facts));

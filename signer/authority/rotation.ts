@@ -1,5 +1,5 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
-import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import type { AuthorityKind } from './states.ts';
 import { neededUntil } from './transitions.ts';
 import { isStandby, readyFrom, type Timing } from './verbs.ts';
@@ -49,7 +49,8 @@ export function nextStep(
 }
 
 /** Whether an authority could be published, to sign later. */
-export function isUnpublished({ state, tainted, privateKey, request }: AuthorityRecord): boolean {
-  const isComplete = privateKey !== undefined && request === undefined;
+export function isUnpublished(record: AuthorityRecord): boolean {
+  const { state, tainted, request } = record;
+  const isComplete = hasKey(record) && request === undefined;
   return (state === 'prepared' || state === 'preview') && !tainted && isComplete;
 }

@@ -2,7 +2,13 @@ import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
-import { type AuthorityRecord, type PoolDocument, readPoolDocument, writePoolDocument } from './document.ts';
+import {
+  type AuthorityRecord,
+  hasKey,
+  type PoolDocument,
+  readPoolDocument,
+  writePoolDocument,
+} from './document.ts';
 import { materialOf, rootOf } from './material.ts';
 import {
   defaultJwtPropagation,
@@ -180,7 +186,7 @@ export function retireAuthority(
   const isKept = isPublished(record.state) && rootOf(record) !== undefined;
   const authorities = document.authorities.flatMap((each) => {
     if (each !== record) return [each];
-    const { privateKey: _, ...anchor } = each;
+    const { privateKey: _, keyRef: __, ...anchor } = each;
     return isKept ? [{ ...anchor, state: 'retired' as const }] : [];
   });
   const consequence = consequenceOf(record, document, now, lifetimes);
@@ -241,13 +247,13 @@ export function neededUntil(
  * one with a key counts as never signed only as long as it was published too recently to sign.
  */
 function hasNeverSigned(record: AuthorityRecord, { authorities }: PoolDocument, now: Seconds): boolean {
-  const { state, activatedAt, deactivatedAt, privateKey, kind } = record;
+  const { state, activatedAt, deactivatedAt, kind } = record;
   if (state !== 'trusted' || activatedAt || deactivatedAt) return false;
   const propagationSeconds = isJwtKind(kind)
     ? jwtPropagationSeconds(defaultJwtPropagation)
     : usualRootPropagationSeconds;
   const from = signsFrom(authorities, record, propagationSeconds);
-  return privateKey === undefined || (from !== undefined && from > now);
+  return !hasKey(record) || (from !== undefined && from > now);
 }
 
 /** When the chain of an X509 authority ends; undefined for a JWT key, and for one that cannot be read, so that nothing is verified by it. */

@@ -1,6 +1,6 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
-import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { keyOf, rootOf } from './material.ts';
 import { signsFrom } from './may-sign.ts';
 import { type AuthorityState, isJwtKind } from './states.ts';
@@ -152,7 +152,7 @@ function activate(
   if (record.tainted) {
     return refuse(`authority ${id} is tainted and never signs again`, 'make another one active');
   }
-  if (record.privateKey === undefined) {
+  if (!hasKey(record)) {
     return refuse(`authority ${id} has no private key in the pool`, 'make one active that has its key');
   }
   if (isJwtKind(kind) && record.publishedAt === undefined) {
@@ -274,8 +274,8 @@ export function isStandby(
   document: PoolDocument,
   now: Seconds,
 ): boolean {
-  const { state, tainted, privateKey, publishedAt } = record;
-  if (record.kind !== kind || state !== 'trusted' || tainted || privateKey === undefined) return false;
+  const { state, tainted, publishedAt } = record;
+  if (record.kind !== kind || state !== 'trusted' || tainted || !hasKey(record)) return false;
   if (isJwtKind(kind)) return publishedAt !== undefined;
   return (endOf(record, document.trustDomain) ?? 0) - now >= minCertificateSeconds;
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../spiffe/errors.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
+import type { KeysByRef } from '../keys/remote-keys.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { createInformer, type InformerNeeds } from '../kube/informer.ts';
 import { isOlder } from '../kube/resource-version.ts';
@@ -62,6 +63,8 @@ export interface PoolViewNeeds extends InformerNeeds {
   trustDomain: string | undefined;
   /** How long a root must be published before anything is signed under it. */
   rootPropagationSeconds: number;
+  /** The keys outside of the pool; without it they sign nothing. */
+  keysByRef?: KeysByRef;
   time: Time;
   log: Logger;
   /** `known` resolves when it is known what is published: the Secret is read only then. */
@@ -82,6 +85,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     trustDomain,
     published: needs.published,
     rootPropagationSeconds: needs.rootPropagationSeconds,
+    ...(needs.keysByRef && { keysByRef: needs.keysByRef }),
     onChange: () => {
       for (const listener of listeners) listener();
     },

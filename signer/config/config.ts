@@ -1,4 +1,5 @@
 import type { AddressRange } from '../../client/address-rule.ts';
+import type { KeyBackendName } from '../keys/key-ref.ts';
 import { shortName } from '../kube/short-name.ts';
 import type { endpointSettings } from './endpoint-settings.ts';
 import { type EndpointConfig, resolveEndpoints } from './endpoints.ts';
@@ -27,8 +28,14 @@ export interface SignerConfig
 export interface Config
   extends Omit<
     SettingValues,
-    keyof typeof endpointSettings | 'takeoverDelay' | 'podAnnotations' | 'federationAllowedAddresses'
+    | keyof typeof endpointSettings
+    | 'takeoverDelay'
+    | 'podAnnotations'
+    | 'federationAllowedAddresses'
+    | 'keyBackends'
   > {
+  /** Where keys may be besides the pool. */
+  readonly keyBackends: readonly KeyBackendName[];
   /** Keys of the annotations of pods that are kept. */
   readonly podAnnotations: readonly string[];
   /** Special addresses that bundle endpoints may have. */
@@ -59,6 +66,7 @@ export function resolve(
   const { trustDomain, requestAdmission, kubeconfig, context } = shared;
   const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
   const { federation, federateByDefault, federationAllowedAddresses = [] } = shared;
+  const { keyBackends = [], pkcs11Module, pkcs11PinFile, keyConcurrency } = shared;
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
   const sections = Object.entries(signers).map(([name, values]) => [name, signerConfig(values, shared)]);
   return {
@@ -68,6 +76,7 @@ export function resolve(
     serviceDomains: [...new Set(shared.serviceDomains)],
     ...{ concurrency, metricsAddress, logLevel },
     ...{ federation, federateByDefault, federationAllowedAddresses },
+    ...{ keyBackends, pkcs11Module, pkcs11PinFile, keyConcurrency },
     replica: shortName(shared.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),
     takeoverDelayMs: takeoverDelay,
     signers: Object.fromEntries(sections),

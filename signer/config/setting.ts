@@ -8,6 +8,7 @@ export const settingSections = [
   'Kubernetes',
   'Endpoints',
   'Federation',
+  'Keys',
   'Process',
 ] as const;
 

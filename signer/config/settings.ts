@@ -1,4 +1,5 @@
 import { isDevTrustDomain, parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
+import { type KeyBackendName, keyBackendNames } from '../keys/key-ref.ts';
 import { type LogLevel, logLevels } from '../observe/log.ts';
 import { endpointSettings } from './endpoint-settings.ts';
 import type { Setting } from './setting.ts';
@@ -140,6 +141,38 @@ export const settings = {
     description:
       'Addresses of bundle endpoints that are connected to although they are those of the machine itself, link-local, ' +
       'multicast, or of the metadata service of a cloud.',
+  },
+  keyBackends: {
+    section: 'Keys',
+    type: list(choice<KeyBackendName>(keyBackendNames)),
+    otherwise: 'all keys are in the pool',
+    description:
+      'Where keys of authorities may be kept outside of the pool. A keyRef of any other backend is not followed, and its ' +
+      'library is not loaded. The guide on [keys](../guides/keys.md) says what each of them needs.',
+  },
+  pkcs11Module: {
+    section: 'Keys',
+    type: filePath,
+    otherwise: 'needed with keyBackends pkcs11',
+    description:
+      'PKCS#11 module (a shared library) of the maker of the token. It runs in a process of its own, which holds no other ' +
+      'secrets.',
+  },
+  pkcs11PinFile: {
+    section: 'Keys',
+    type: filePath,
+    otherwise: 'the module is used without a login',
+    description:
+      'File with the PIN of the user of the token. It is read whenever the token is opened. A PIN that was refused is not ' +
+      'tried again, since tokens lock after a few wrong ones.',
+  },
+  keyConcurrency: {
+    section: 'Keys',
+    type: whole(1, 128),
+    default: '32',
+    description:
+      'Maximum number of signatures of one key that are under way at the same time, for keys outside of the pool. With a ' +
+      'latency of 20 ms, 32 allow 1,600 signatures in a second.',
   },
   concurrency: {
     section: 'Process',

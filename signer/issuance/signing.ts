@@ -1,15 +1,16 @@
 import { hash } from 'node:crypto';
-import { messageOf } from '../../spiffe/errors.ts';
+import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { forbiddenDnsName } from '../authority/authority.ts';
 import { issueLeaf } from '../authority/issue-leaf.ts';
-import type { Authority } from '../authority/pool.ts';
+import type { Authority, PoolProblem } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
 import { shownTerms, type Terms } from '../identity/identify.ts';
 import { namesOf } from '../identity/subject.ts';
+import { unlessKeyUnavailable } from '../keys/remote-key.ts';
 import type { Time } from '../kube/time.ts';
 import type { IssuedCertificate } from '../observe/audit.ts';
 import type { WaitReason } from '../observe/reasons.ts';
@@ -54,8 +55,7 @@ export function createSigning(needs: SigningNeeds) {
     const signable = needs.pool.signable(Math.floor(needs.time.now() / 1000));
     if (!signable.ok) {
       const { reason, message } = signable.problem;
-      const isOutcome = reason === 'AuthorityExpiring' || reason === 'RootTooNew';
-      return { ok: false, reason: isOutcome ? reason : 'PoolUnusable', detail: message };
+      return { ok: false, reason: outcomeOf(reason), detail: message };
     }
     const visibility = needs.visibility();
     if (!visibility.isVisible(signable.authority.root)) {
@@ -96,7 +96,7 @@ export function createSigning(needs: SigningNeeds) {
     } catch (error) {
       return { ok: false, reason: 'SigningNotRecorded', detail: messageOf(error) };
     }
-    const { chainPem, serialHex } = await issueLeaf({
+    const issued = await issueLeaf({
       authority: signingAuthority,
       profile: needs.profile,
       subject: decision.subject,
@@ -104,7 +104,11 @@ export function createSigning(needs: SigningNeeds) {
       key: decision.key,
       validity,
       serial: makeSerial(needs.randomBytes),
-    });
+    }).catch(unlessKeyUnavailable);
+    if (issued instanceof KubespiffeError) {
+      return { ok: false, reason: 'KeyUnavailable', detail: `authority ${authority.id}, ${issued.message}` };
+    }
+    const { chainPem, serialHex } = issued;
     // The pool may have changed, or its view become too old, while this waited or the process stood still.
     const still = mayUse();
     if (!still.ok) return still;
@@ -122,6 +126,18 @@ export function createSigning(needs: SigningNeeds) {
   }
 
   return { mayUse, sign };
+}
+
+/** The problems of a pool that are outcomes of their own. */
+function outcomeOf(reason: PoolProblem['reason']): WaitReason {
+  switch (reason) {
+    case 'AuthorityExpiring':
+    case 'RootTooNew':
+    case 'KeyUnavailable':
+      return reason;
+    default:
+      return 'PoolUnusable';
+  }
 }
 
 export type Signing = ReturnType<typeof createSigning>;

@@ -100,6 +100,13 @@ function instruments(registry: Registry) {
       'verb',
       'resource',
     ),
+    keySignSeconds: histogram(
+      'key_sign_seconds',
+      'Duration of signatures by keys outside of the pool, those that only probe a key among them.',
+      latencyBuckets,
+      'backend',
+      'outcome',
+    ),
     unreadableRequests: counter(
       'unreadable_requests_total',
       'Alarm: requests that the API server could read and the signer could not.',

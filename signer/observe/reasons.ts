@@ -171,6 +171,12 @@ export const outcomes = {
     told,
   ),
   PoolUnusable: row('wait', 'cluster administrator', 'The CA pool cannot be used: {}', told),
+  KeyUnavailable: row(
+    'wait',
+    'cluster administrator',
+    'The key of the signing CA is kept outside of the pool and cannot be used now: {}',
+    told,
+  ),
   AuthorityExpiring: row(
     'wait',
     'cluster administrator',

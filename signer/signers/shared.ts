@@ -1,6 +1,7 @@
 import type { PoolView } from '../authority/view.ts';
 import type { Config } from '../config/config.ts';
 import type { Guard } from '../issuance/guard.ts';
+import type { KeysByRef } from '../keys/remote-keys.ts';
 import type { ServerClock } from '../kube/clock.ts';
 import type { Discovery } from '../kube/discovery.ts';
 import type { EventRecorder } from '../kube/events.ts';
@@ -31,6 +32,8 @@ export interface Shared extends InformerNeeds {
   readonly permissions: Permissions;
   /** Other clusters of the trust domain, and other trust domains. */
   readonly federated: FederationView;
+  /** The keys of authorities that are kept outside of their pools. */
+  readonly keysByRef: KeysByRef;
   /** By namespace/name of the Secret: signers of the same pool share its view. */
   readonly pools: Map<string, PoolView>;
   /** The ConfigMaps with the roots of a pool, which signers of the same pool share. */

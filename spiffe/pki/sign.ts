@@ -13,6 +13,8 @@ export interface SigningKey {
    *   returns it at once, every other key a promise.
    */
   sign(content: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** Why it cannot sign now, for a key that is kept elsewhere; undefined when it can. */
+  problem?(): string | undefined;
 }
 
 /** Names of the keys that an authority may have, the default first. */
@@ -46,20 +48,31 @@ function authorityKeyTypeOf(key: KeyObject, name: string): KeyType | undefined {
 }
 
 /**
- * The key of a CA: ECDSA P-256 or P-384, Ed25519, or RSA from 3072 bits.
+ * How the key of a CA signs.
  *
- * @throws KubespiffeError KEY_UNSUPPORTED for any other key.
+ * @param key either half of it.
+ * @throws KubespiffeError KEY_UNSUPPORTED for a key that no CA may have.
+ */
+export function authorityKeyType(key: KeyObject): KeyType {
+  const keyName = nameOfKey(key);
+  const type = authorityKeyTypeOf(key, keyName);
+  if (type) return type;
+  throw new KubespiffeError(
+    'KEY_UNSUPPORTED',
+    `an authority cannot sign with a key of type ${keyName}; use a key of ${authorityKeyNames.join(', ')}`,
+  );
+}
+
+/**
+ * The private key of a CA, in memory.
+ *
+ * @throws KubespiffeError KEY_UNSUPPORTED for a key that no CA may have.
  */
 export function certificateSigner(key: KeyObject): SigningKey {
-  const keyName = nameOfKey(key);
-  const type = key.type === 'private' ? authorityKeyTypeOf(key, keyName) : undefined;
-  if (!type) {
-    throw new KubespiffeError(
-      'KEY_UNSUPPORTED',
-      `an authority cannot sign with a ${key.type} key of type ${keyName}; use a private key of ${authorityKeyNames.join(', ')}`,
-    );
+  if (key.type !== 'private') {
+    throw new KubespiffeError('KEY_UNSUPPORTED', `a ${key.type} key (${nameOfKey(key)}) signs nothing`);
   }
-  return keyInMemory(key, type);
+  return keyInMemory(key, authorityKeyType(key));
 }
 
 /** A private key in this process. P-256 and Ed25519 sign on the calling thread, the others on the thread pool. */

@@ -11,7 +11,7 @@ const root = join(import.meta.dirname, '../..');
  */
 const library = ['spiffe', 'spiffe/pki'];
 const kube = ['signer/kube', 'client', ...library];
-const facts = ['signer/authority', 'signer/authority/upstream', 'signer/identity', ...kube];
+const facts = ['signer/authority', 'signer/authority/upstream', 'signer/identity', 'signer/keys', ...kube];
 const mayUse: Record<string, readonly string[]> = {
   'spiffe/pki': [],
   spiffe: ['spiffe/pki'],
@@ -22,15 +22,16 @@ const mayUse: Record<string, readonly string[]> = {
   // It joins what decides and signs in the signer with what delivers in a pod.
   dev: [
     ...['signer/token', 'signer/token/http', 'signer/token/svid', 'signer/token/caller', 'signer/trust'],
-    ...['signer/authority', 'signer/identity', 'signer/kube', 'signer/observe'],
+    ...['signer/authority', 'signer/identity', 'signer/keys', 'signer/kube', 'signer/observe'],
     ...['workload', 'workload/api', 'client', ...library],
   ],
   'signer/observe': ['client', 'spiffe/pki'],
   'signer/kube': ['client', ...library],
   'signer/identity': kube,
-  'signer/authority': kube,
+  'signer/keys': kube,
+  'signer/authority': ['signer/keys', ...kube],
   'signer/authority/upstream': ['signer/authority', ...kube],
-  'signer/config': ['signer/authority', 'signer/authority/upstream', ...kube],
+  'signer/config': ['signer/authority', 'signer/authority/upstream', 'signer/keys', ...kube],
   'signer/issuance': facts,
   'signer/signers': ['signer/config', 'signer/issuance', 'signer/trust', ...facts],
   'signer/trust': facts,

@@ -2,6 +2,7 @@ import type { Reason } from '../../signer/observe/reasons.ts';
 import { authorityBadInput } from './authority-rows.ts';
 import { federationBadInput } from './federation-rows.ts';
 import { helperBadInput } from './helper-rows.ts';
+import { keyRows } from './key-rows.ts';
 import { registrationRows } from './registration-rows.ts';
 import { serviceDnsRows } from './service-dns-rows.ts';
 import { workloadApiBadInput } from './workload-api-rows.ts';
@@ -262,6 +263,7 @@ export const badInput: readonly BadInput[] = [
     verdict: ['AuthorityExpiring'],
     tests: pool('has under an hour left'),
   },
+  ...keyRows,
   {
     input: 'a clock that is off',
     verdict: ['ClockSkew'],

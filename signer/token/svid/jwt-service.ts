@@ -1,7 +1,8 @@
-import { messageOf } from '../../../spiffe/errors.ts';
+import { KubespiffeError, messageOf } from '../../../spiffe/errors.ts';
 import type { PoolView } from '../../authority/view.ts';
 import type { TokenConfig } from '../../config/endpoints.ts';
 import { type Identify, shownTerms } from '../../identity/identify.ts';
+import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
 import type { Time } from '../../kube/time.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { explain } from '../../observe/reasons.ts';
@@ -109,7 +110,8 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
       now,
       expiresAt: expiresAt.value,
       id: tokenId,
-    });
+    }).catch(unlessKeyUnavailable);
+    if (token instanceof KubespiffeError) return refuse('SigningUnavailable', token.message);
     // The pool may have changed, or its view become too old, while this waited or the process stood still.
     const still = needs.pool.jwtSignable(algorithm, nowSeconds(), policy.propagationSeconds);
     if (!still.ok) return refuse('SigningUnavailable', still.problem.message);

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { messageOf } from '../../../spiffe/errors.ts';
+import { KubespiffeError, messageOf } from '../../../spiffe/errors.ts';
 import type { CertificateProfile } from '../../../spiffe/pki/leaf.ts';
 import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
@@ -7,6 +7,7 @@ import { forbiddenDnsName } from '../../authority/authority.ts';
 import type { Authority } from '../../authority/pool.ts';
 import type { PoolView } from '../../authority/view.ts';
 import { type Identify, shownTerms } from '../../identity/identify.ts';
+import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
 import type { Time } from '../../kube/time.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
@@ -113,7 +114,8 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
       lifetimeSeconds,
       credentialEndsAt: caller.expiresAt,
       serial: makeSerial(needs.randomBytes),
-    });
+    }).catch(unlessKeyUnavailable);
+    if (minted instanceof KubespiffeError) return refuse('SigningUnavailable', minted.message);
     if (!minted.ok) return minted;
     // The pool may have changed, or its view become too old, while this waited or the process stood still.
     const still = needs.authority();

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import type { KeyObject } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import {
+  type AuthorityRecord,
+  newPool,
+  readPoolDocument,
+  writePoolDocument,
+} from '../../signer/authority/document.ts';
+import { jwtSigningAt, signingAuthorityAt } from '../../signer/authority/may-sign.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
+import type { KeysByRef } from '../../signer/keys/remote-keys.ts';
+
+const trustDomain = 'example.org';
+const now = 1_800_000_000;
+const keyRef = 'pkcs11:token=kubespiffe;object=ca-1';
+const inPool = await createAuthority({ id: 'ca-1', trustDomain, now });
+const jwtInPool = await createJwtAuthority({ key: 'es256', now });
+const ed25519 = await createAuthority({ id: 'ca-1', trustDomain, now, keyType: 'ed25519' });
+const without = ({ privateKey: _, ...rest }: AuthorityRecord): AuthorityRecord => rest;
+const ca = { ...without(inPool), keyRef };
+const jwt = { ...without(jwtInPool), keyRef: 'pkcs11:token=kubespiffe;object=jwt-1' };
+
+function compile(authorities: readonly unknown[], keysByRef?: KeysByRef) {
+  const written = writePoolDocument({
+    ...newPool(trustDomain),
+    authorities: authorities as AuthorityRecord[],
+  });
+  const read = readPoolDocument(written);
+  return read.ok ? compilePool(read.document, trustDomain, keysByRef) : read;
+}
+
+/** Keys that say what is asked of them. */
+function keysThat(problem: string | undefined) {
+  const asked: { uri: string; publicKey: KeyObject; isWanted: boolean }[] = [];
+  const keysByRef: KeysByRef = ({ uri }, publicKey, { signature }, isWanted) => {
+    asked.push({ uri, publicKey, isWanted });
+    return {
+      algorithmDer: signature.encodings[0],
+      sign: () => Promise.resolve(Buffer.from(uri)),
+      problem: () => problem,
+    };
+  };
+  return { asked, keysByRef };
+}
+
+describe('an authority with a keyRef', () => {
+  it('signs certificates and tokens with the key that is named, which is that of its public half', async () => {
+    const { asked, keysByRef } = keysThat(undefined);
+    const compiled = compile([ca, jwt], keysByRef);
+    assert.ok(compiled.ok, compiled.ok ? '' : compiled.problem.message);
+    const [x509, token] = [
+      signingAuthorityAt(compiled.pool, now, 390),
+      jwtSigningAt(compiled.pool, 'ES256', now, 900),
+    ];
+    assert.ok(x509.ok && token.ok);
+    assert.equal(String(await x509.authority.signingAuthority.signer.sign(Buffer.alloc(1))), ca.keyRef);
+    assert.equal(String(await token.authority.signingKey.sign(Buffer.alloc(1))), jwt.keyRef);
+    const [, forJwt] = asked;
+    assert.ok(forJwt?.publicKey.equals(token.authority.publicKey));
+  });
+
+  it('signs nothing while its key cannot be used, with the reason', () => {
+    const compiled = compile([ca, jwt], keysThat('the token was removed').keysByRef);
+    assert.ok(compiled.ok);
+    for (const signable of [
+      signingAuthorityAt(compiled.pool, now, 390),
+      jwtSigningAt(compiled.pool, 'ES256', now, 900),
+    ]) {
+      assert.ok(!signable.ok);
+      assert.equal(signable.problem.reason, 'KeyUnavailable');
+      assert.match(signable.problem.message, /authorities\[[01]\]\.keyRef: .*\(the token was removed\)/);
+    }
+  });
+
+  it('has its key opened when it signs or may have to soon, and not when it is tainted or retiring', () => {
+    for (const [change, isWanted] of [
+      [{}, true],
+      [{ state: 'trusted' }, true],
+      [{ state: 'retiring' }, false],
+      [{ tainted: true }, false],
+    ] as const) {
+      const { asked, keysByRef } = keysThat(undefined);
+      assert.ok(compile([{ ...ca, ...change }], keysByRef).ok);
+      assert.deepEqual([asked[0]?.isWanted], [isWanted]);
+    }
+  });
+
+  it('is read by programs that use no keys', () => {
+    assert.ok(compile([ca, jwt]).ok);
+  });
+
+  for (const [what, record, field, says] of [
+    ['stands beside a private key', { ...inPool, keyRef }, 'keyRef', /beside a privateKey/],
+    ['cannot be read', { ...ca, keyRef: inPool.privateKey }, 'keyRef', /no reference to a key/],
+    ['is no text', { ...ca, keyRef: 7 }, 'keyRef', /must be a reference to a key/],
+    ['names a module', { ...ca, keyRef: `${keyRef}?module-path=/tmp/a.so` }, 'keyRef', /named by settings/],
+    ['is that of an Ed25519 CA', { ...without(ed25519), keyRef }, 'keyRef', /Ed25519/],
+    ['has no public key beside it', { ...jwt, publicKey: undefined }, 'publicKey', /is missing/],
+  ] as const) {
+    it(`is refused where it ${what}, at the field and without a part of it`, () => {
+      const compiled = compile([record]);
+      assert.ok(!compiled.ok);
+      assert.equal(compiled.problem.field, `pool.authorities[0].${field}`);
+      assert.match(compiled.problem.message, says);
+      assert.doesNotMatch(compiled.problem.message, /BEGIN PRIVATE|tmp/);
+    });
+  }
+});

@@ -1,0 +1,63 @@
+import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A token of SoftHSM2, of Debian: a PKCS#11 module as hardware has one, with its keys in a folder. */
+export interface SoftHsm {
+  readonly module: string;
+  readonly pinFile: string;
+  readonly folder: string;
+  /** Of the token `kubespiffe`. */
+  readonly pin: string;
+  writePin(pin: string): void;
+  /** Puts a private key (PKCS#8 PEM) with its public half into the token. */
+  put(label: string, pkcs8Pem: string, id: string): void;
+  /** How its module behaves from now on, by a word of moody-module.c. */
+  setMood(mood: 'well' | 'locked' | 'removed' | 'slow' | 'hangs' | 'crashes'): void;
+  /** Makes the token hold so many objects, which are keys of other names. */
+  fill(objects: number): void;
+  remove(): void;
+}
+
+const headers = join(import.meta.dirname, '../../key-backends/node_modules/pkcs11js/includes/pkcs11');
+
+/** Makes a token with the label `kubespiffe`, and lets this process and its children find it. */
+export function makeSoftHsm(): SoftHsm {
+  const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-hsm-'));
+  const [tokens, config, pinFile, module, mood] = ['tokens', 'softhsm2.conf', 'pin', 'module.so', 'mood'].map(
+    (name) => join(folder, name),
+  ) as [string, string, string, string, string];
+  mkdirSync(tokens);
+  writeFileSync(config, `directories.tokendir = ${tokens}\nlog.level = ERROR\n`);
+  const source = join(import.meta.dirname, 'moody-module.c');
+  execFileSync('cc', ['-shared', '-fPIC', '-O1', '-I', headers, source, '-o', module, '-ldl']);
+  process.env.SOFTHSM2_CONF = config;
+  process.env.MOODY_MODULE = mood;
+  const run = (...args: string[]) => execFileSync('softhsm2-util', args, { stdio: 'pipe' });
+  const pin = '24816';
+  run('--init-token', '--free', '--label', 'kubespiffe', '--so-pin', '135790', '--pin', pin);
+  const writePin = (text: string) => writeFileSync(pinFile, `${text}\n`);
+  writePin(pin);
+  return {
+    ...{ module, pinFile, folder, pin, writePin },
+    put(label, pkcs8Pem, id) {
+      const file = join(folder, `${label}.pem`);
+      writeFileSync(file, pkcs8Pem);
+      run('--import', file, '--token', 'kubespiffe', '--label', label, '--id', id, '--pin', pin);
+      rmSync(file);
+    },
+    setMood: (word) => writeFileSync(mood, word),
+    fill(objects) {
+      const [token = ''] = readdirSync(tokens).map((name) => join(tokens, name));
+      const [first] = readdirSync(token).filter((name) => /^[0-9a-f-]{36}\.object$/.test(name));
+      for (let count = 0; count < objects; count += 1) {
+        const file = join(token, randomUUID());
+        copyFileSync(join(token, String(first)), `${file}.object`);
+        writeFileSync(`${file}.lock`, '');
+      }
+    },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
