@@ -2,6 +2,7 @@ import { generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import type { NewKey } from '../keys/new-key.ts';
 import { type AuthorityRecord, nextAuthorityId, type PoolDocument } from './document.ts';
 import { publishedLater } from './may-sign.ts';
 import type { JwtKind } from './states.ts';
@@ -28,9 +29,12 @@ export async function createJwtAuthority(wanted: {
   readonly now: number;
   /** `jwt-<key>-1` unless given. */
   readonly id?: string;
+  /** A key outside of the pool instead of a new one. */
+  readonly keptKey?: NewKey;
 }): Promise<AuthorityRecord> {
-  const { privateKey, publicKey } =
-    wanted.key === 'es256'
+  const { privateKey, publicKey } = wanted.keptKey
+    ? { privateKey: undefined, publicKey: wanted.keptKey.publicKey }
+    : wanted.key === 'es256'
       ? await generate('ec', { namedCurve: 'P-256' })
       : await generate('rsa', { modulusLength: rsaBits });
   const createdAt = rfc3339(wanted.now);
@@ -39,7 +43,10 @@ export async function createJwtAuthority(wanted: {
     kind: newJwtKeys[wanted.key],
     state: 'active',
     tainted: false,
-    privateKey: encodePem('PRIVATE KEY', privateKey.export({ format: 'der', type: 'pkcs8' })),
+    ...(privateKey && {
+      privateKey: encodePem('PRIVATE KEY', privateKey.export({ format: 'der', type: 'pkcs8' })),
+    }),
+    ...(wanted.keptKey && { keyRef: wanted.keptKey.keyRef }),
     publicKey: encodePem('PUBLIC KEY', publicKey.export({ format: 'der', type: 'spki' })),
     createdAt,
     publishedAt: createdAt,

@@ -6,10 +6,19 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509';
 import { KubespiffeError } from '../../spiffe/errors.ts';
-import { type AuthorityKeyType, keyTypes } from '../../spiffe/pki/algorithms.ts';
+import {
+  type AuthorityKeyType,
+  authorityKeyTypes,
+  type KeyType,
+  keyTypes,
+} from '../../spiffe/pki/algorithms.ts';
+import { readCertificate } from '../../spiffe/pki/certificate.ts';
+import { bitString, sequence } from '../../spiffe/pki/der-writer.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
+import { authorityKeyType } from '../../spiffe/pki/sign.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import type { NewKey } from '../keys/new-key.ts';
 import { type CaContent, caExtensions, caName, checkCaContent, generateCaKeys } from './ca-content.ts';
 import type { AuthorityRecord } from './document.ts';
 
@@ -33,6 +42,8 @@ export const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } 
 export interface NewAuthority extends CaContent {
   readonly id: string;
   readonly keyType?: AuthorityKeyType;
+  /** A key outside of the pool instead of a new one. */
+  readonly key?: NewKey;
   /** Seconds from now to notAfter. */
   readonly lifetimeSeconds?: number;
   /** Seconds since the epoch. */
@@ -53,8 +64,10 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
   if (!(lifetime >= rootLifetimeBounds.min && lifetime <= rootLifetimeBounds.max)) {
     throw new KubespiffeError('USAGE', 'the lifetime of a root is between 24h and 30 years (262800h)');
   }
-  const { keyType = 'ecdsa-p256' } = wanted;
-  const keys = await generateCaKeys(keyType);
+  const keyType = typeOf(wanted);
+  // A key outside of the pool signs what one made for this moment has signed before.
+  const made = await generateCaKeys(keyType);
+  const keys = wanted.key ? { ...made, publicKey: await imported(wanted.key, keyType) } : made;
   const { keyId } = await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto);
   const root = await X509CertificateGenerator.createSelfSigned(
     {
@@ -71,15 +84,18 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
     },
     webcrypto,
   );
-  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
+  const der = new Uint8Array(root.rawData);
+  const { certificate, ...key } = wanted.key
+    ? { certificate: await signedBy(wanted.key, keyTypes[keyType], der), keyRef: wanted.key.keyRef }
+    : { certificate: der, privateKey: await pkcs8Of(made.privateKey) };
   const createdAt = rfc3339(wanted.now);
   return {
     id: wanted.id,
     kind: 'X509',
     state: 'active',
     tainted: false,
-    privateKey: encodePem('PRIVATE KEY', new Uint8Array(pkcs8)),
-    certificate: encodePem('CERTIFICATE', new Uint8Array(root.rawData)),
+    ...key,
+    certificate: encodePem('CERTIFICATE', certificate),
     intermediates: [],
     createdAt,
     publishedAt: createdAt,
@@ -90,4 +106,26 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
 /** A serial number for a CA certificate, in hex. */
 export function newSerial(): string {
   return Buffer.from(makeSerial(randomBytes)).toString('hex');
+}
+
+function typeOf({ key, keyType = 'ecdsa-p256' }: NewAuthority): AuthorityKeyType {
+  const type = key && authorityKeyType(key.publicKey);
+  return type ? (authorityKeyTypes.find((name) => keyTypes[name] === type) ?? 'rsa-3072') : keyType;
+}
+
+function imported({ publicKey }: NewKey, type: AuthorityKeyType): Promise<webcrypto.CryptoKey> {
+  const spki = publicKey.export({ format: 'der', type: 'spki' });
+  return webcrypto.subtle.importKey('spki', spki, keyTypes[type].webcrypto, true, ['verify']);
+}
+
+async function pkcs8Of(key: webcrypto.CryptoKey): Promise<string> {
+  return encodePem('PRIVATE KEY', new Uint8Array(await webcrypto.subtle.exportKey('pkcs8', key)));
+}
+
+/** The same certificate with the signature of another key. */
+async function signedBy(key: NewKey, { signature }: KeyType, certificate: Uint8Array): Promise<Uint8Array> {
+  const read = readCertificate(certificate);
+  if (!read.ok) throw new KubespiffeError('CERTIFICATE_INVALID', read.reason);
+  const { tbs } = read.value;
+  return sequence(tbs, signature.encodings[0], bitString(await key.sign(tbs)));
 }

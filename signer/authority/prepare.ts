@@ -1,6 +1,7 @@
 import { limitsUris } from '../../spiffe/name-constraints.ts';
 import { type AuthorityKeyType, authorityKeyTypes, keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import type { NewKey } from '../keys/new-key.ts';
 import { type PooledAuthority, readAuthority } from './authority.ts';
 import { createAuthority, type NewAuthority } from './create.ts';
 import { createJwtAuthority } from './create-jwt.ts';
@@ -31,6 +32,8 @@ export async function prepareAuthority(
     readonly id?: string;
     /** X509 only; that of the active CA unless given. */
     readonly keyType?: AuthorityKeyType;
+    /** A key outside of the pool instead of a new one. */
+    readonly key?: NewKey;
     readonly lifetimeSeconds?: number;
     readonly pathLength?: number;
     readonly onlyTrustDomain?: boolean;
@@ -51,11 +54,18 @@ export async function prepareAuthority(
     const what = `the pool has ${authorities.length} authorities, which is the limit`;
     return { ok: false, what, remedy: 'remove retired ones with `kubespiffe ca remove`' };
   }
+  const outside = authorities.find((each) => each.kind === kind && each.state === 'active')?.keyRef;
+  if (outside !== undefined && !wanted.key && !wanted.keyType) {
+    const what = `the key of the active authority is kept outside of the pool (${outside}), and a new one is not made there`;
+    const back = kind === 'X509' ? ', or --key-type for a key in the pool' : '';
+    return { ok: false, what, remedy: `make a key there, and name it with --key-ref${back}` };
+  }
+  const keptKey = wanted.key && { keptKey: wanted.key };
   const create = wanted.asRequest ? createRequested : createAuthority;
   const made =
     kind === 'X509'
       ? await create({ ...likeActive(document), ...wanted, id, trustDomain })
-      : await createJwtAuthority({ key: kind === 'JWT-ES256' ? 'es256' : 'rs256', id, now });
+      : await createJwtAuthority({ key: kind === 'JWT-ES256' ? 'es256' : 'rs256', id, now, ...keptKey });
   const { publishedAt: _, activatedAt: __, ...unpublished } = made;
   const prepared: AuthorityRecord = { ...unpublished, state: 'prepared', createdAt: rfc3339(now) };
   const after = { ...document, sequence: document.sequence + 1, authorities: [...authorities, prepared] };

@@ -7,11 +7,17 @@ interface GooglePackage {
   readonly KeyManagementServiceClient: new (
     options: object,
   ) => {
-    asymmetricSign(request: object): Promise<readonly [{ signature?: Uint8Array | string | null }]>;
-    getPublicKey(request: object): Promise<readonly [{ pem?: string | null }]>;
+    asymmetricSign(
+      request: object,
+      options: object,
+    ): Promise<readonly [{ signature?: Uint8Array | string | null }]>;
+    getPublicKey(request: object, options: object): Promise<readonly [{ pem?: string | null }]>;
     close(): Promise<void>;
   };
 }
+
+/** The library would try for a minute. The signer tries again, and shows meanwhile what is wrong. */
+const once = { retry: null };
 
 /**
  * Opens keys of Google Cloud KMS. Credentials come from where the library finds them, such as Workload Identity; they need
@@ -28,16 +34,19 @@ export function googleOpener(options: object = {}): Opener {
     const name = ref.version;
     return {
       async sign(digest, algorithm) {
-        const [{ signature }] = await client.asymmetricSign({
-          name,
-          digest: { [algorithm.digest ?? '']: Buffer.from(digest) },
-        });
+        const [{ signature }] = await client.asymmetricSign(
+          {
+            name,
+            digest: { [algorithm.digest ?? '']: Buffer.from(digest) },
+          },
+          once,
+        );
         return typeof signature === 'string'
           ? Buffer.from(signature, 'base64')
           : (signature ?? new Uint8Array());
       },
       async publicKey() {
-        const [{ pem }] = await client.getPublicKey({ name });
+        const [{ pem }] = await client.getPublicKey({ name }, once);
         return createPublicKey(pem ?? '');
       },
       close: () => void client.close().catch(() => undefined),

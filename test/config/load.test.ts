@@ -79,6 +79,10 @@ test('the trust domain alone is enough', async () => {
     federation: false,
     federateByDefault: 'all',
     federationAllowedAddresses: [],
+    keyBackends: [],
+    pkcs11Module: undefined,
+    pkcs11PinFile: undefined,
+    keyConcurrency: 32,
     signers: {
       spiffe: { ...ofEachSigner, enabled: true, pool: { namespace: 'kubespiffe', name: 'kubespiffe-pool' } },
       'pod-identity': {

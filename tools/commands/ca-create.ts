@@ -8,11 +8,12 @@ import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
+import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
 import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends NewSecretOptions {
+interface Options extends NewSecretOptions, KeyRefOptions {
   caId: string;
   kind: keyof typeof poolKinds;
   trustDomain?: string;
@@ -49,6 +50,10 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     kubespiffe ca create --ca-id ca-1 --trust-domain example.org \\
       --jwt-keys none
 
+    # With the key of the CA in a PKCS#11 token
+    kubespiffe ca create --ca-id ca-1 --trust-domain example.org \\
+      --key-ref 'pkcs11:token=kubespiffe;object=ca-1' --pkcs11-module /usr/lib/libvendor.so --pkcs11-pin-file pin
+
     # The pool of the signer service-dns, with a root that is good for Services alone
     kubespiffe ca create --kind service-dns --ca-id dns-1 --permitted-dns svc,svc.cluster.local
 
@@ -82,6 +87,7 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     )
     .option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.', '8760h')
     .option('--jwt-keys <types>', 'Keys for JWT-SVIDs: none, or some of es256,rs256.', defaultJwtKeys);
+  withKeyRef(command);
   withCluster(withNewSecret(command)).action(async (options: Options) => {
     const { caId: id, keyType } = options;
     const { trustDomain, permittedDnsNames, jwtKeys } = contentFor(options, command);
@@ -91,9 +97,12 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     const lifetimeSeconds = parseSeconds(options.lifetime, '--lifetime');
     // The library that makes certificates takes longer to load than most commands to run.
     const { createAuthority } = await import('../../signer/authority/create.ts');
-    const authority = await createAuthority({
-      ...{ id, trustDomain, permittedDnsNames, keyType, lifetimeSeconds, now },
-    });
+    const authority = await withNewKey(options, terminal.env, (key) =>
+      createAuthority({
+        ...{ id, trustDomain, permittedDnsNames, keyType, lifetimeSeconds, now },
+        ...(key && { key }),
+      }),
+    );
     const jwtAuthorities = await Promise.all(jwtKeys.map((key) => createJwtAuthority({ key, now })));
     const sequence = freshSequence(now);
     const document = { ...newPool(trustDomain, authority, ...jwtAuthorities), sequence };

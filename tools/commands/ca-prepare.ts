@@ -4,6 +4,7 @@ import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
+import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
 import {
   type AuthorityType,
   authorityTypes,
@@ -15,7 +16,7 @@ import {
 import type { Terminal } from '../terminal.ts';
 import { prepareByUpstream, type UpstreamOptions, withUpstream } from '../upstream.ts';
 
-interface Options extends UpstreamOptions {
+interface Options extends UpstreamOptions, KeyRefOptions {
   type: AuthorityType;
 }
 
@@ -38,9 +39,13 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
     kubespiffe ca prepare --ca-id ca-2028 --key-type ecdsa-p384 --lifetime 17520h
 
     # A CA that an issuer of cert-manager signs
-    kubespiffe ca prepare --upstream cert-manager:Issuer/company --upstream-root root.pem --lifetime 4380h`,
+    kubespiffe ca prepare --upstream cert-manager:Issuer/company --upstream-root root.pem --lifetime 4380h
+
+    # A JWT key that AWS KMS keeps
+    kubespiffe ca prepare --type es256 \\
+      --key-ref awskms:///arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
   );
-  return withUpstream(withChange(command))
+  return withKeyRef(withUpstream(withChange(command)))
     .addOption(typeOption())
     .option('--ca-id <id>', 'Id of the new authority. (default: the next number)')
     .addOption(
@@ -55,14 +60,17 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
           throw new CliError('USAGE', '--upstream is for a CA', 'leave out --type');
         return prepareByUpstream(terminal, options, options.upstream);
       }
-      const change = await changePool(options, terminal, (document, { now }) =>
-        prepareAuthority(document, {
-          kind: authorityTypes[options.type],
-          now,
-          lifetimeSeconds: parseSeconds(options.lifetime, '--lifetime'),
-          ...(options.keyType && { keyType: options.keyType }),
-          ...(options.caId !== undefined && { id: options.caId }),
-        }),
+      const change = await withNewKey(options, terminal.env, (key) =>
+        changePool(options, terminal, (document, { now }) =>
+          prepareAuthority(document, {
+            kind: authorityTypes[options.type],
+            now,
+            lifetimeSeconds: parseSeconds(options.lifetime, '--lifetime'),
+            ...(key && { key }),
+            ...(options.keyType && { keyType: options.keyType }),
+            ...(options.caId !== undefined && { id: options.caId }),
+          }),
+        ),
       );
       printChange(terminal, options, change);
     });

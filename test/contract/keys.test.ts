@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { readPoolDocument } from '../../signer/authority/document.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { waitFor } from '../cluster/process.ts';
+import { makeSoftHsm, type SoftHsm } from '../keys/soft-hsm.ts';
+import { run } from '../tools/run.ts';
+import { installSigner } from './installation.ts';
+import { type SignerProcess, startSigner } from './signer-process.ts';
+import { answerTo, createPod, read, requestFor } from './workloads.ts';
+
+const secret = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
+
+/** Made by the commands, used by a signer, and lost and found again: all of it on a real API server. */
+describe('CAs with keys in a PKCS#11 token', () => {
+  let controlPlane: ControlPlane;
+  let hsm: SoftHsm;
+  let signer: SignerProcess;
+  let env: Record<string, string>;
+
+  before(async () => {
+    hsm = makeSoftHsm();
+    for (const [label, id] of [
+      ['ca-1', '01'],
+      ['ca-2', '02'],
+    ] as const) {
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      hsm.put(label, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), id);
+    }
+    const { SOFTHSM2_CONF = '', MOODY_MODULE = '' } = process.env;
+    env = { SOFTHSM2_CONF, MOODY_MODULE };
+    controlPlane = await startControlPlane();
+  });
+  after(async () => {
+    await controlPlane?.stop();
+    hsm?.remove();
+  });
+
+  const ca = (verb: string, ...more: string[]) =>
+    run(['ca', verb, '--kubeconfig', controlPlane.kubeconfig, ...more], { env });
+  const keyOf = (label: string) => [
+    ...['--key-ref', `pkcs11:token=kubespiffe;object=${label}`],
+    ...['--pkcs11-module', hsm.module, '--pkcs11-pin-file', hsm.pinFile],
+  ];
+
+  async function pool() {
+    const { data = {} } = (await controlPlane.request('GET', secret)).body as {
+      data?: Record<string, string>;
+    };
+    const found = readPoolDocument(Buffer.from(data['pool.json'] ?? '', 'base64').toString());
+    assert.ok(found.ok);
+    return found.document;
+  }
+
+  it('are made by `ca create --key-ref`, sign for pods, and have no private key in the pool', async () => {
+    const kubeconfig = await installSigner(controlPlane);
+    const first = ['--ca-id', 'ca-1', '--trust-domain', 'example.org', '--jwt-keys', 'none'];
+    const created = await ca('create', ...first, ...keyOf('ca-1'));
+    assert.equal(created.code, 0, created.stderr);
+    const [authority] = (await pool()).authorities;
+    assert.ok(authority);
+    assert.deepEqual(
+      [authority.keyRef, authority.privateKey],
+      ['pkcs11:token=kubespiffe;object=ca-1', undefined],
+    );
+
+    const flags = [
+      '--key-backends',
+      'pkcs11',
+      '--pkcs11-module',
+      hsm.module,
+      '--pkcs11-pin-file',
+      hsm.pinFile,
+    ];
+    signer = await startSigner({ kubeconfig, flags });
+    await signer.ready();
+    const { certificateChain } = await answerTo(
+      controlPlane,
+      await requestFor(controlPlane, await createPod(controlPlane)),
+    );
+    const leaf = new X509Certificate(certificateChain ?? '');
+    assert.equal(leaf.subjectAltName, 'URI:spiffe://example.org/ns/default/sa/default');
+    assert.ok(leaf.verify(new X509Certificate(authority.certificate ?? '').publicKey));
+  });
+
+  it('let requests wait when the token is removed, with the reason on the pod, and answer them when it is back', async () => {
+    hsm.setMood('removed');
+    const pod = await createPod(controlPlane);
+    const request = await requestFor(controlPlane, pod);
+    await waitFor('the Event', async () => {
+      const answer = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+      const { items } = answer.body as {
+        items: { reason: string; note: string; regarding: { uid: string } }[];
+      };
+      const event = items.find(({ regarding }) => regarding.uid === pod.metadata.uid);
+      if (event) assert.equal(event.reason, 'KeyUnavailable');
+      return event;
+    });
+    await waitFor('readiness to say why', async () => {
+      const { ok, text } = await signer.readiness();
+      return !ok && /\[-\]spiffe\/pool .*keyRef/.test(text) && /CKR_DEVICE_REMOVED/.test(text);
+    });
+    assert.equal((await read(controlPlane, request)).status?.conditions?.length ?? 0, 0);
+    hsm.setMood('well');
+    const { certificateChain } = await answerTo(controlPlane, request, 60_000);
+    assert.ok(certificateChain);
+    await signer.ready();
+  });
+
+  it('are not followed by one with its key in the pool, unless that is asked for', async () => {
+    const refused = await ca('prepare');
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /kept outside of the pool \(pkcs11:.*--key-ref/s);
+    const missing = await ca('prepare', ...keyOf('ca-3'));
+    assert.match(missing.stderr, /no private key with object=ca-3/);
+    const prepared = await ca('prepare', ...keyOf('ca-2'));
+    assert.equal(prepared.code, 0, prepared.stderr);
+    assert.deepEqual(
+      (await pool()).authorities.map(({ id, state, keyRef }) => [id, state, keyRef]),
+      [
+        ['ca-1', 'active', 'pkcs11:token=kubespiffe;object=ca-1'],
+        ['ca-2', 'prepared', 'pkcs11:token=kubespiffe;object=ca-2'],
+      ],
+    );
+  });
+});

@@ -1,0 +1,46 @@
+import { type Command, Option } from 'commander';
+import type { NewKey } from '../signer/keys/new-key.ts';
+
+export interface KeyRefOptions {
+  keyRef?: string;
+  pkcs11Module?: string;
+  pkcs11PinFile?: string;
+}
+
+/** The options of the commands that make authorities with keys outside of the pool. */
+export function withKeyRef(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--key-ref <uri>',
+        'Use a key outside of the pool, such as pkcs11:token=kubespiffe;object=ca-1 or awskms:///ARN.',
+      ).conflicts(['keyType', 'upstream']),
+    )
+    .option('--pkcs11-module <file>', 'With --key-ref pkcs11:…: the PKCS#11 module of the token.')
+    .option('--pkcs11-pin-file <file>', 'With --key-ref pkcs11:…: a file with the PIN of its user.');
+}
+
+/**
+ * Opens the key that the options name, lets it be used, and closes it.
+ *
+ * @throws KubespiffeError USAGE, KEY_UNSUPPORTED, KEY_UNAVAILABLE
+ */
+export async function withNewKey<T>(
+  { keyRef, pkcs11Module: module, pkcs11PinFile: pinFile }: KeyRefOptions,
+  env: NodeJS.ProcessEnv,
+  use: (key: NewKey | undefined) => Promise<T>,
+): Promise<T> {
+  if (keyRef === undefined) return use(undefined);
+  const [{ openNewKey }, { createOpener }] = await Promise.all([
+    import('../signer/keys/new-key.ts'),
+    import('../signer/keys/openers.ts'),
+  ]);
+  const key = await openNewKey(keyRef, ({ backend }) =>
+    createOpener({ backends: [backend], pkcs11: { module, pinFile, concurrency: 1, env } }),
+  );
+  try {
+    return await use(key);
+  } finally {
+    key.close();
+  }
+}
