@@ -7,6 +7,7 @@ import { caCreate } from './commands/ca-create.ts';
 import { caCrossSign } from './commands/ca-cross-sign.ts';
 import { caCsr } from './commands/ca-csr.ts';
 import { caDoctor } from './commands/ca-doctor.ts';
+import { caEvict } from './commands/ca-evict.ts';
 import { caImport } from './commands/ca-import.ts';
 import { caPrepare } from './commands/ca-prepare.ts';
 import { caRestore } from './commands/ca-restore.ts';
@@ -76,6 +77,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   caRotate(ca, terminal);
   caVerifyPreview(ca, terminal);
   caWho(ca, terminal);
+  caEvict(ca, terminal, done);
   const bundle = program.command('bundle').description('Show, fetch and verify what SVIDs are verified by.');
   bundleShow(bundle, terminal);
   bundleFetch(bundle, terminal);

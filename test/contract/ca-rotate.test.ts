@@ -16,7 +16,7 @@ import { waitFor } from '../cluster/process.ts';
 import { type Ran, run } from '../tools/run.ts';
 import { installSigner } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
-import { answerTo, createPod, requestFor } from './workloads.ts';
+import { answerTo, create, createPod, requestFor } from './workloads.ts';
 
 /** Two replicas sign all the time while the commands change the pool. Each test goes on where the one before ended. */
 describe('the verbs of `kubespiffe ca` beside running signers', () => {
@@ -243,7 +243,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     await waitFor('its first certificate', async () => (await issueNow()) === 'ca-4');
   });
 
-  it('taint: another one that is ready signs at once, and an untainted one never again', async () => {
+  it('taint: within 5 s every replica signs with another one that is ready, and an untainted one never again', async (t) => {
     for (const args of [
       ['prepare', '--ca-id', 'ca-5'],
       ['trust', 'ca-5'],
@@ -256,13 +256,62 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
       const { authorities: all } = JSON.parse((await ca('status', '-o', 'json', ...timing)).stdout);
       return all.find(({ id }: { id: string }) => id === 'ca-5').readyFrom <= Date.now() / 1000;
     });
+    // Two pods that a budget counts, and one that nothing would replace.
+    const owner = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'none', controller: true };
+    for (const [name, ownerReferences] of [
+      ['web-1', [owner]],
+      ['web-2', [owner]],
+      ['bare', []],
+    ] as const) {
+      const pod = await createPod(controlPlane, { name, labels: { app: name }, ownerReferences });
+      await answerTo(controlPlane, await requestFor(controlPlane, pod));
+    }
+    const early = await ca('evict', 'ca-4', '--dry-run');
+    assert.match(early.stderr, /ca-4 signs: new pods would get its certificates again/);
+
     const tainted = await ca('taint', 'ca-4', ...timing);
+    const taintedAt = Date.now();
     assert.match(tainted.stderr, /ca-5 was ready and signs in its place/);
-    await waitFor('a certificate of the one in its place', async () => (await issueNow()) === 'ca-5');
+    assert.match(tainted.stderr, /^pods that hold certificates of ca-4: \d+ in default$/m);
+    // Both replicas answer some of these.
+    let lastOfOld = 0;
+    for (let i = 0; i < 20; i += 1) {
+      const startedAt = Date.now();
+      if ((await issueNow()) !== 'ca-5') lastOfOld = startedAt - taintedAt;
+    }
+    t.diagnostic(`the last certificate of the tainted CA was asked for ${lastOfOld} ms after the taint`);
+    assert.ok(lastOfOld <= 5_000, `${lastOfOld} ms`);
     assert.equal((await ca('untaint', 'ca-4')).code, 0);
     assert.match((await ca('activate', 'ca-4')).stderr, /ca-4 is retiring, and activate is for/);
     // The running pods go on: their root stays.
     assert.ok((await namesIn('roots')).includes('ca-4'));
+  });
+
+  it('evict: pods that have a controller, as far as their PodDisruptionBudgets allow it', async () => {
+    const pods = '/api/v1/namespaces/default/pods';
+    // A pod that does not run yet is evicted in spite of its budget.
+    const status = { status: { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] } };
+    await controlPlane.request('PATCH', `${pods}/web-2/status`, status);
+    // Nobody counts here what a budget allows, so it allows nothing.
+    await create(controlPlane, '/apis/policy/v1/namespaces/default/poddisruptionbudgets', {
+      metadata: { name: 'web' },
+      spec: { minAvailable: 1, selector: { matchLabels: { app: 'web-2' } } },
+    });
+    const isDeleted = async (name: string) => {
+      const { body } = await controlPlane.request('GET', `${pods}/${name}`);
+      return body.metadata?.deletionTimestamp !== undefined || body.code === 404;
+    };
+    const evict = (...more: string[]) => ca('evict', 'ca-4', '--rate', '20', ...more);
+    const dry = await evict('--dry-run');
+    assert.match(dry.stdout, /^pod default\/web-1 evicted \(server dry run\)$/m);
+    assert.equal(await isDeleted('web-1'), false);
+    const ran = await evict('--timeout', '1s');
+    assert.equal(ran.code, 1);
+    assert.match(ran.stdout, /^pod default\/web-1 evicted$/m);
+    assert.match(ran.stdout, /^pod default\/web-2 blocked: .*429/m);
+    assert.match(ran.stdout, /^1 of 2 pods evicted, 1 blocked$/m);
+    assert.match(ran.stderr, /left alone: default\/bare has no controller/);
+    assert.deepEqual(await Promise.all(['web-1', 'web-2', 'bare'].map(isDeleted)), [true, false, false]);
   });
 
   it('rotate: lets one of two that are ready sign, and keeps the other one', async () => {

@@ -33,6 +33,7 @@ export interface PodWishes {
   labels?: Readonly<Record<string, string>>;
   hostname?: string;
   subdomain?: string;
+  readonly ownerReferences?: readonly object[];
 }
 
 /** A pod as an API object, bound to a node that runs nothing: enough for a signer, which only reads it. */
@@ -44,6 +45,7 @@ export async function createPod(controlPlane: ControlPlane, wishes: PodWishes = 
       namespace,
       ...(wishes.finalizers && { finalizers: wishes.finalizers }),
       ...(wishes.labels && { labels: wishes.labels }),
+      ...(wishes.ownerReferences && { ownerReferences: wishes.ownerReferences }),
     },
     spec: {
       serviceAccountName: wishes.serviceAccountName ?? 'default',

@@ -20,10 +20,13 @@ export interface CertificateSource {
 /** A pod as the signer knows it, and what it asks for. */
 export interface KnownPod extends PodFacts {
   readonly sources: readonly CertificateSource[];
+  /** The kind of its controller, such as `ReplicaSet`, which replaces it when it is gone. */
+  readonly controller?: string;
 }
 
 type WireSource = Omit<CertificateSource, 'volume'>;
 type WirePod = Pod & {
+  metadata: { ownerReferences?: { kind: string; controller?: boolean }[] };
   spec?: { volumes?: { name: string; projected?: { sources?: { podCertificate?: WireSource }[] } }[] };
 };
 
@@ -35,7 +38,10 @@ export function podsWithSources(reader?: PodReader): InformerSpec<WirePod, Known
     fields: withSources(spec.fields),
     project: (wire, version) => {
       const facts = spec.project(wire, version);
-      return facts && { ...facts, sources: sourcesOf(wire) };
+      const owner = wire.metadata.ownerReferences?.find(({ controller }) => controller)?.kind;
+      return (
+        facts && { ...facts, sources: sourcesOf(wire), ...(owner !== undefined && { controller: owner }) }
+      );
     },
   };
 }
@@ -44,7 +50,10 @@ function withSources(fields: Fields): Fields {
   const { spec } = fields === true ? {} : fields;
   if (fields === true || spec === true) return fields;
   const volumes = { name: true, projected: { sources: { podCertificate: true } } } as const;
-  return { ...fields, spec: { ...spec, volumes } };
+  const { metadata } = fields;
+  const ownerReferences = { kind: true, controller: true } as const;
+  const owned = typeof metadata === 'object' ? { ...metadata, ownerReferences } : true;
+  return { ...fields, metadata: owned, spec: { ...spec, volumes } };
 }
 
 function sourcesOf({ spec }: WirePod): CertificateSource[] {

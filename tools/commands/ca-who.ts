@@ -40,8 +40,8 @@ export function caWho(parent: Command, terminal: Terminal): Command {
       const { document, facts } = await readPool(options, terminal);
       const record = document.authorities.find((each) => each.id === id);
       const { trustDomain } = document;
-      const report = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
-      if (!report) {
+      const read = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
+      if (!read) {
         const cas = document.authorities.filter(({ kind }) => kind === 'X509').map((each) => each.id);
         throw new CliError(
           'POOL_INVALID',
@@ -49,6 +49,7 @@ export function caWho(parent: Command, terminal: Terminal): Command {
           `name one of ${cas.join(', ')}`,
         );
       }
+      const { report } = read;
       if (options.output) return printObject(terminal, options.output, { authority: id, ...report });
       print(terminal, id, report, facts.now);
     });

@@ -18,6 +18,7 @@ export interface AuthorityHolders {
   readonly holders: readonly {
     readonly namespace: string;
     readonly pod: string;
+    readonly podUID: string;
     readonly signer: string;
     readonly serial: string;
     /** RFC 3339 */
@@ -50,8 +51,8 @@ export function holdersOf(
   }
   const holders = [...newest.values()]
     .filter(({ leaf }) => leaf.notAfter > now && isSame(leaf.authorityKeyId, keyId))
-    .map(({ namespace, pod, signer, leaf }) => {
-      return { namespace, pod, signer, serial: leaf.serialHex, notAfter: rfc3339(leaf.notAfter) };
+    .map(({ namespace, pod, podUID, signer, leaf }) => {
+      return { namespace, pod, podUID, signer, serial: leaf.serialHex, notAfter: rfc3339(leaf.notAfter) };
     })
     .sort((one, other) => `${one.namespace}/${one.pod}`.localeCompare(`${other.namespace}/${other.pod}`));
   const unknown = [...pods].flatMap(([key, { uid, sources, finished }]) => {

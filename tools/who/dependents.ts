@@ -24,8 +24,8 @@ export async function dependentsOf(
   if (isJwtKind(record.kind)) return [latestEnd(record, 'token', facts)];
   const { trustDomain } = document;
   try {
-    const holders = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
-    return [...(holders ? describeHolders(id, holders) : []), latestEnd(record, 'certificate', facts)];
+    const read = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
+    return [...(read ? describeHolders(id, read.report) : []), latestEnd(record, 'certificate', facts)];
   } catch (error) {
     const why = `the pods that hold certificates of ${id} cannot be listed: ${printable(messageOf(error))}`;
     return [why, latestEnd(record, 'certificate', facts)];

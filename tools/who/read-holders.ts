@@ -3,7 +3,7 @@ import type { AuthorityRecord } from '../../signer/authority/document.ts';
 import { allProfiles } from '../../signer/signers/profiles.ts';
 import { type ClusterOptions, withApi } from '../api.ts';
 import { createListed } from '../cluster/lists.ts';
-import { podsWithSources } from '../cluster/pods.ts';
+import { type KnownPod, podsWithSources } from '../cluster/pods.ts';
 import { certificatesOf, requestsWith } from '../cluster/requests.ts';
 import type { Terminal } from '../terminal.ts';
 import { type AuthorityHolders, holdersOf, type ShownCertificate } from './authority.ts';
@@ -12,7 +12,7 @@ import { type AuthorityHolders, holdersOf, type ShownCertificate } from './autho
  * Reads who holds certificates of a CA, from the requests and pods of the cluster.
  *
  * @param now seconds since the epoch.
- * @returns undefined where the authority is no CA that can be read.
+ * @returns the report, and the pods by `namespace/name`; undefined where the authority is no CA that can be read.
  * @throws CliError
  */
 export async function readHolders(
@@ -20,7 +20,7 @@ export async function readHolders(
   terminal: Terminal,
   record: AuthorityRecord | undefined,
   { trustDomain, now }: { readonly trustDomain: string | undefined; readonly now: number },
-): Promise<AuthorityHolders | undefined> {
+): Promise<{ report: AuthorityHolders; pods: ReadonlyMap<string, KnownPod> } | undefined> {
   const read = record && readAuthority(record, 'authority', trustDomain);
   if (!read?.ok) return undefined;
   const shown = createListed(requestsWith<ShownCertificate>(shownIn));
@@ -32,12 +32,15 @@ export async function readHolders(
     'ClusterRole kubespiffe-identity-viewer',
   );
   const signers = new Set(allProfiles.map(({ signerName }) => signerName));
-  const running = [...pods.store.keys()].flatMap((key) => {
-    const pod = pods.store.get(key);
-    return pod ? [[key, pod] as const] : [];
-  });
+  const running = new Map(
+    [...pods.store.keys()].flatMap((key) => {
+      const pod = pods.store.get(key);
+      return pod ? [[key, pod] as const] : [];
+    }),
+  );
   const keyId = read.authority.signing.keyId ?? new Uint8Array();
-  return holdersOf(keyId, [...shown.store.values()], running, { signers, now });
+  const report = holdersOf(keyId, [...shown.store.values()], running, { signers, now });
+  return { report, pods: running };
 }
 
 function shownIn(request: Parameters<typeof certificatesOf>[0]): ShownCertificate | undefined {

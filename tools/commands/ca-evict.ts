@@ -1,0 +1,132 @@
+import type { Command } from 'commander';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import { writablePool } from '../../signer/authority/transitions.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { withApi, withCluster } from '../api.ts';
+import { withBundleSuffix } from '../cluster-roots.ts';
+import { parseSeconds } from '../duration.ts';
+import { CliError } from '../errors.ts';
+import { type EvictedPod, evictPods } from '../evict.ts';
+import { withExamples } from '../help.ts';
+import { type ChangeOptions, readPool } from '../pool-change.ts';
+import { withSecretName } from '../pool-secret.ts';
+import type { Terminal } from '../terminal.ts';
+import { readHolders } from '../who/read-holders.ts';
+
+interface Options extends Omit<ChangeOptions, 'dryRun'> {
+  dryRun?: true;
+  rate: string;
+  timeout: string;
+  includeUnknown?: true;
+}
+
+/** `kubespiffe ca evict`: replaces the pods that hold certificates of an authority. */
+export function caEvict(parent: Command, terminal: Terminal, done: (code: number) => void): Command {
+  const command = parent
+    .command('evict')
+    .description(
+      'Evict the pods that hold certificates of a CA, so that the pods in their place get new ones.\n\n' +
+        'Kubelet renews a certificate by its time alone. Evictions respect PodDisruptionBudgets: a pod that one protects is\n' +
+        'tried again until --timeout. Pods without a controller are left alone, since nothing would replace them.\n' +
+        'Refused while the CA still signs, and while no other one does.',
+    )
+    .argument('<authority>', 'Id of the CA, as `kubespiffe ca status` shows it.');
+  withExamples(
+    command,
+    `
+    # Which pods would be evicted, and may they be?
+    kubespiffe ca evict ca-1 --dry-run
+
+    # Replace them, one every two seconds
+    kubespiffe ca evict ca-1 --rate 0.5`,
+  );
+  return withBundleSuffix(withCluster(withSecretName(command)))
+    .option('--dry-run', 'Evict nothing: have the API server check each eviction.')
+    .option('--rate <number>', 'Pods a second, from 0.01 to 100.', '1')
+    .option(
+      '--timeout <duration>',
+      'How long pods that a PodDisruptionBudget protects are tried again.',
+      '10m',
+    )
+    .option(
+      '--include-unknown',
+      'Also those whose requests were deleted, so that nobody knows which CA signed for them.',
+    )
+    .action(async (authority: string, options: Options) => {
+      done(await evict(terminal, authority, options));
+    });
+}
+
+async function evict(terminal: Terminal, id: string, options: Options): Promise<number> {
+  const perSecond = Number(options.rate);
+  if (!(perSecond >= 0.01 && perSecond <= 100)) {
+    const what = `--rate ${JSON.stringify(options.rate)} is not a number from 0.01 to 100`;
+    throw new CliError('USAGE', what, 'write it like 1 or 0.5');
+  }
+  const deadlineMs = Date.now() + parseSeconds(options.timeout, '--timeout') * 1000;
+  const { dryRun = false, ...cluster } = options;
+  const { document, facts } = await readPool(cluster, terminal);
+  refuseUnlessReplaced(document, id, facts.now);
+  const record = document.authorities.find((each) => each.id === id);
+  const { trustDomain } = document;
+  const read = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
+  if (!read)
+    throw new CliError('POOL_INVALID', `authority ${id} is no CA`, 'pods hold no tokens: they fetch them');
+  const { report, pods } = read;
+
+  const keys = new Set([
+    ...report.holders
+      .filter(({ namespace, pod, podUID }) => pods.get(`${namespace}/${pod}`)?.uid === podUID)
+      .map(({ namespace, pod }) => `${namespace}/${pod}`),
+    ...(options.includeUnknown ? report.unknown : []),
+  ]);
+  const targets: EvictedPod[] = [];
+  for (const key of keys) {
+    const pod = pods.get(key);
+    const [namespace = '', name = ''] = key.split('/');
+    if (!pod) continue;
+    if (pod.controller !== undefined) targets.push({ namespace, name, uid: pod.uid });
+    else terminal.err(`left alone: ${printable(key)} has no controller that would replace it\n`);
+  }
+  const how = dryRun ? ' (server dry run)' : '';
+  let evicted = 0;
+  const blocked = await withApi(options, terminal, (api) =>
+    evictPods(api, targets, {
+      ...{ perSecond, isDryRun: dryRun, deadlineMs },
+      onResult({ namespace, name }, result, why) {
+        if (result === 'evicted') evicted += 1;
+        const because = why === '' ? '' : `: ${printable(why)}`;
+        terminal.out(`pod ${printable(`${namespace}/${name}`)} ${result}${how}${because}\n`);
+      },
+    }),
+  );
+  terminal.out(`${evicted} of ${targets.length} pods evicted${how}, ${blocked.length} blocked\n`);
+  if (!options.includeUnknown && report.unknown.length > 0) {
+    terminal.err(
+      `note: ${report.unknown.length} pods may hold certificates of ${id} too, since their requests were deleted: ` +
+        'add --include-unknown to replace them as well\n',
+    );
+  }
+  return blocked.length === 0 ? 0 : 1;
+}
+
+/** The pods in their place must get certificates, and of another CA. @throws CliError */
+function refuseUnlessReplaced(document: PoolDocument, id: string, now: number): void {
+  const record = document.authorities.find((each) => each.id === id);
+  if (!record) {
+    const ids = document.authorities.map((each) => each.id).join(', ');
+    throw new CliError('POOL_INVALID', `there is no authority ${id} in the pool`, `name one of ${ids}`);
+  }
+  if (record.state === 'active' && !record.tainted) {
+    const hint = 'make another one active first, or `kubespiffe ca taint` it';
+    throw new CliError(
+      'POOL_INVALID',
+      `authority ${id} signs: new pods would get its certificates again`,
+      hint,
+    );
+  }
+  const signing = writablePool(document, now);
+  if (signing.ok) return;
+  const { what, remedy } = signing.problem;
+  throw new CliError('POOL_INVALID', `nothing signs now, so new pods would wait: ${what}`, remedy);
+}
