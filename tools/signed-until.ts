@@ -6,7 +6,11 @@ import {
   readSignedUntil,
   signedUntilName,
 } from '../signer/authority/signed-until.ts';
-import { beginSignedUntil, readSignedUntilRecord } from '../signer/authority/signed-until-record.ts';
+import {
+  beginSignedUntil,
+  raiseSignedUntil,
+  readSignedUntilRecord,
+} from '../signer/authority/signed-until-record.ts';
 import { ApiStatusError } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import { printable } from '../spiffe/pki/text.ts';
@@ -45,6 +49,23 @@ export async function beginRecord(
     const what = `the record ${pool.namespace}/${signedUntilName(pool.name)} cannot be written`;
     const so = 'so the new authority counts as if it had signed for the longest lifetimes before';
     terminal.err(`warning: ${what}, ${so}: ${printable(error.message)}\n`);
+  }
+}
+
+/** Records something that a command signs itself. Without the right to do that a warning is printed. */
+export async function recordSigned(
+  api: Transport,
+  terminal: Terminal,
+  pool: PoolPlace,
+  authority: AuthorityRecord,
+  ends: Parameters<typeof raiseSignedUntil>[3],
+): Promise<void> {
+  try {
+    await raiseSignedUntil(api, pool, authority, ends);
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    const what = `the record ${pool.namespace}/${signedUntilName(pool.name)} cannot be written`;
+    terminal.err(`warning: ${what}, so the test certificate is not in it: ${printable(error.message)}\n`);
   }
 }
 

@@ -5,6 +5,7 @@ import type { ConfigMap } from '../kube/types.ts';
 import type { AuthorityRecord } from './document.ts';
 import type { PoolPlace } from './pool-writer.ts';
 import {
+  raisedUntil,
   readSignedUntil,
   type SignedUntil,
   signedUntilKeyOf,
@@ -26,7 +27,7 @@ const timeoutMs = 5_000;
 
 /** The record of a pool; undefined where there is none. @throws ApiStatusError, ApiConnectionError */
 export async function readSignedUntilRecord(
-  transport: Transport,
+  transport: Pick<Transport, 'request'>,
   pool: PoolPlace,
 ): Promise<SignedUntilRecord | undefined> {
   try {
@@ -47,7 +48,7 @@ export async function readSignedUntilRecord(
  * @throws ApiStatusError, ApiConnectionError. The write may have been done then.
  */
 export async function changeSignedUntilRecord(
-  transport: Transport,
+  transport: Pick<Transport, 'request'>,
   pool: PoolPlace,
   next: (signedUntil: SignedUntil) => ReadonlyMap<string, Seconds>,
   known?: SignedUntilRecord,
@@ -79,7 +80,10 @@ export async function changeSignedUntilRecord(
 }
 
 /** Without entries, so that it takes nothing from a record that somebody else has created meanwhile. */
-async function createRecord(transport: Transport, pool: PoolPlace): Promise<SignedUntilRecord> {
+async function createRecord(
+  transport: Pick<Transport, 'request'>,
+  pool: PoolPlace,
+): Promise<SignedUntilRecord> {
   const { body } = await transport.request<ConfigMap>({
     method: 'PATCH',
     path: pathOf(pool),
@@ -106,6 +110,22 @@ function pathOf({ namespace, name }: PoolPlace): string {
   return `/api/v1/namespaces/${encodeURIComponent(namespace)}/configmaps/${record}`;
 }
 
+/** Raises the record before something is signed outside of the signers, which ends at `until`. */
+export async function raiseSignedUntil(
+  transport: Pick<Transport, 'request'>,
+  pool: PoolPlace,
+  authority: AuthorityRecord,
+  { trustDomain, now, until }: { trustDomain: string | undefined; now: Seconds; until: Seconds },
+): Promise<void> {
+  const key = signedUntilKeyOf(authority, trustDomain);
+  if (key === undefined) return;
+  await changeSignedUntilRecord(transport, pool, (signedUntil) => {
+    const known = signedUntil.get(key);
+    if (known !== undefined && known >= until) return new Map();
+    return new Map([[key, raisedUntil(known, { kind: authority.kind, until, now })]]);
+  });
+}
+
 /**
  * Begins the entries of authorities whose keys were just made, so that they cannot have signed anything before `now`. To be
  * called before the pool has them.
@@ -115,7 +135,7 @@ function pathOf({ namespace, name }: PoolPlace): string {
  * @throws ApiStatusError, ApiConnectionError
  */
 export async function beginSignedUntil(
-  transport: Transport,
+  transport: Pick<Transport, 'request'>,
   pool: PoolPlace,
   made: readonly AuthorityRecord[],
   { trustDomain, now, isNewPool }: { trustDomain: string | undefined; now: Seconds; isNewPool: boolean },

@@ -13,6 +13,7 @@ import { withExamples } from '../help.ts';
 import { type OutputFormat, outputOption, printObject } from '../output.ts';
 import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
 import { previewJob } from '../preview-job.ts';
+import { recordSigned } from '../signed-until.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ChangeOptions {
@@ -65,6 +66,8 @@ export function caVerifyPreview(parent: Command, terminal: Terminal): Command {
 async function verify(terminal: Terminal, options: Options, authority: string): Promise<void> {
   const timeoutSeconds = Math.min(parseSeconds(options.timeout, '--timeout'), testCertificateSeconds);
   const { document, facts } = await readPool(options, terminal);
+  const { trustDomain } = document;
+  const record = document.authorities.find(({ id }) => id === authority);
   const test = await testCertificate(document, authority, facts.now, randomBytes);
   if (!test.ok) throw new CliError('POOL_INVALID', test.what, test.remedy);
   await withApi(
@@ -81,6 +84,8 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
       if (options.output) return printObject(terminal, options.output, job);
       await inPreviewBundle(api, test, options.bundleSuffix);
       const isDry = options.dryRun === 'server';
+      const ends = { trustDomain, now: facts.now, until: facts.now + testCertificateSeconds };
+      if (!isDry && record) await recordSigned(api, terminal, options, record, ends);
       const { name } = (await createJob(api, job, isDry)).metadata;
       if (isDry) return terminal.out(`job ${name} would be created (server dry run)\n`);
       terminal.err(`waiting for job ${name} in namespace ${options.namespace}\n`);
