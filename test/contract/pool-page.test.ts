@@ -42,6 +42,10 @@ describe('a pool changed as its page says', () => {
       ...['create', 'rolebinding', 'ca-operators', '--namespace', namespace],
       ...['--role=kubespiffe-ca-operator', `--serviceaccount=${namespace}:${operator.name}`],
     ]);
+    await controlPlane.kubectl([
+      ...['create', 'clusterrolebinding', 'viewers', '--clusterrole=kubespiffe-identity-viewer'],
+      `--serviceaccount=${namespace}:${operator.name}`,
+    ]);
     folder = await mkdtemp(join(tmpdir(), 'kubespiffe-by-hand-'));
     const bin = join(folder, 'bin');
     await mkdir(bin);
@@ -161,20 +165,23 @@ describe('a pool changed as its page says', () => {
   });
 
   it('replaces a CA whose key was stolen', async () => {
-    const [taint, prepare, trust, status, activate, retire, ...more] =
-      commandsBelow('When a CA key is stolen');
+    const commands = commandsBelow('When a CA key is stolen');
+    const [taint, prepare, trust, activate, evict, who, retire, remove, ...more] = commands;
     assert.deepEqual(more, []);
     const tainted = await make(taint);
     assert.match(tainted.stderr, /nothing signs in its place now; prepare another one/);
     await make(prepare);
     await make(trust);
-    assert.match((await make(status)).stdout, /○ +\S+ +may be activated +in 6m/);
+    assert.match((await run(['ca', 'status'], { env })).stdout, /○ +\S+ +may be activated +in 6m/);
     await passTimeInBundle('ca-2', 7 * 60);
     await make(activate);
     const { 'ca-1': old, 'ca-2': next } = await authorities();
     assert.deepEqual([old, next], ['retiring, tainted', 'active']);
+    assert.match((await make(evict)).stdout, /^0 of 0 pods evicted \(server dry run\), 0 blocked$/m);
+    assert.match((await make(who)).stdout, /No request shows a certificate of ca-1/);
     await make(retire);
     assert.equal((await authorities())['ca-1'], 'retired, tainted');
+    assert.equal(remove, 'kubespiffe ca remove ca-1');
     assert.equal((await run(['ca', 'show'], { env })).code, 0);
   });
 

@@ -145,6 +145,10 @@ test('the overlay service-dns enables the signer, and its roles name its pool an
   );
   const operator = ruleOf('Role', 'kubespiffe-ca-operator', 'secrets');
   assert.deepEqual(operator.resourceNames, ['kubespiffe-pool', pool.name]);
+  assert.deepEqual(ruleOf('Role', 'kubespiffe-ca-operator', 'configmaps').resourceNames, [
+    'kubespiffe-pool-signed-until',
+    `${pool.name}-signed-until`,
+  ]);
 });
 
 const listeners: { overlay: string; port: string; service: string; address: (config: Config) => number }[] = [
