@@ -222,8 +222,9 @@ function remove(record: AuthorityRecord, document: PoolDocument, facts: Facts): 
     );
   }
   const authorities = document.authorities.filter((each) => each !== record);
-  const proven = timing.mayHaveSignedUntil?.(record);
-  const until = proven === undefined ? 0 : neededUntil(record, document, now, timing);
+  // No replica signs with it any more: it has left the bundles.
+  const proven = timing.mayHaveSignedUntil?.(record) ?? 0;
+  const until = Math.min(proven, endOf(record, document.trustDomain) ?? proven);
   if (until <= now) return plain(authorities);
   const consequence =
     `authority ${record.id} may have signed what is valid until ${rfc3339(Math.ceil(until))}: after this nothing in the pool ` +

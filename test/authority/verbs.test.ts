@@ -63,6 +63,18 @@ describe('a verb of `kubespiffe ca`', () => {
     });
   }
 
+  it('remove takes back at once what has signed nothing, and else says until when something may be valid', () => {
+    const at = (until: number) => ({
+      ...{ now, published: undefined },
+      timing: { ...timing, mayHaveSignedUntil: () => until },
+    });
+    const fresh = applyVerb(poolWith(second('preview')), 'remove', 'ca-2', at(now));
+    assert.ok(fresh.ok && fresh.consequence === undefined);
+    const used = applyVerb(poolWith(second('retired')), 'remove', 'ca-2', at(now + 1));
+    assert.ok(used.ok);
+    assert.match(used.consequence ?? '', /ca-2 may have signed what is valid until/);
+  });
+
   it('refuses every other state, and says which verb comes next', () => {
     const states: AuthorityState[] = ['prepared', 'preview', 'trusted', 'active', 'retiring', 'retired'];
     for (const verb of Object.keys(verbs) as Verb[]) {

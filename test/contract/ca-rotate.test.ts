@@ -30,6 +30,8 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
 
   before(async () => {
     controlPlane = await startControlPlane();
+    // Pods of a node that does not exist would be deleted after 40 s.
+    await create(controlPlane, '/api/v1/nodes', { metadata: { name: 'node-1' } });
     kubeconfig = await installSigner(controlPlane);
     const created = await ca('create', '--ca-id', 'ca-1', '--trust-domain', 'example.org');
     assert.equal(created.code, 0, created.stderr);
