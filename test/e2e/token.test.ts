@@ -249,7 +249,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const jobs = `/apis/batch/v1/namespaces/kubespiffe/jobs?labelSelector=${selector}`;
       const { items } = (await controlPlane.request('GET', jobs)).body as { items: { status: object }[] };
       assert.deepEqual(items.map(({ status }) => 'succeeded' in status).sort(), [false, true]);
-      await kubespiffe('ca', 'remove', 'next');
+      await kubespiffe('ca', 'remove', 'next', '--force', '--reason', 'only a test');
       assert.equal(await created(), undefined);
     });
 
