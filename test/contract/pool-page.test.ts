@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
-import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
+import { readSignedUntil, writeSignedUntil } from '../../signer/authority/signed-until.ts';
+import type { ClusterTrustBundle, ConfigMap, Secret } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
@@ -113,6 +114,19 @@ describe('a pool changed as its page says', () => {
     });
     const data = serializePool({ ...document, authorities });
     assert.equal((await controlPlane.request('PATCH', poolPath, { data })).status, 200);
+    if (field === 'deactivatedAt') await passTimeOfRecord(seconds);
+  }
+
+  /** As if everything had been signed so many seconds earlier. */
+  async function passTimeOfRecord(seconds: number): Promise<void> {
+    const path = `/api/v1/namespaces/${namespace}/configmaps/kubespiffe-pool-signed-until`;
+    const { data } = (await controlPlane.request('GET', path)).body as ConfigMap;
+    const earlier = [...readSignedUntil(data)].map(([key, until]) => [
+      key,
+      writeSignedUntil(until - seconds),
+    ]);
+    const { status } = await controlPlane.request('PATCH', path, { data: Object.fromEntries(earlier) });
+    assert.equal(status, 200);
   }
 
   /** As if a CA had been published so many seconds earlier, when a signer has published it. */
