@@ -24,6 +24,7 @@ export interface InstallationWishes {
     | 'service-dns'
     | 'federation'
     | 'rotation'
+    | 'view'
   )[];
   /** `example.org` if absent. */
   readonly trustDomain?: string;

@@ -12,6 +12,7 @@ import { validateJwtSvid } from '../../workload/jwt.ts';
 import { connectBundleSource, connectJwtSource, connectX509Source } from '../../workload/workload-api.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type ServerCredentials, webCredentials } from '../contract/bundle-endpoint.ts';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { openPySpiffe } from '../judges/py-spiffe.ts';
 import { clusterChoices } from './clusters.ts';
@@ -58,7 +59,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
         'KUBESPIFFE_X509_SVID=true',
       ];
       installation = await install(choice, {
-        components: ['token-endpoint', 'roots-configmap', 'bundle-web', 'bundle-spiffe'],
+        components: ['token-endpoint', 'roots-configmap', 'bundle-web', 'bundle-spiffe', 'view'],
         settings,
         prepare: async ({ controlPlane, node }) => {
           web = await webCredentials({ address: node.address });
@@ -133,6 +134,33 @@ for (const choice of clusterChoices().slice(0, 1)) {
         /unix:\/\/\/run\/workload-api/,
       );
     });
+
+    it('the web view in the cluster shows who has what to a person with the right to see it, and no pool', async () => {
+      const { controlPlane } = installation;
+      const view = ['deployment/kubespiffe-view', '--namespace', 'kubespiffe'];
+      await controlPlane.kubectl(['rollout', 'status', ...view, '--timeout=90s']);
+      const blocks = blocksBelow(await readPage('docs/guides/ui.md'), 'In the cluster');
+      const [account = '', binding = '', token = ''] = blocks[0]?.code.trim().split('\n') ?? [];
+      const run = (line: string) => controlPlane.kubectl(line.split(' ').slice(1));
+      await run(account);
+      await run(binding);
+      const shown = await fromPage(view, (await run(token)).trim());
+      assert.equal(shown.trustDomain, trustDomain);
+      assert.equal(shown.replicas.value.length, 2);
+      assert.match(shown.pools[0].view.why, /cannot get resource "secrets"/);
+      assert.ok(shown.bundles.length > 0);
+    });
+
+    /** What the page in a pod gets of its server: as through `kubectl port-forward`, from the loopback address. */
+    async function fromPage(pod: readonly string[], token: string) {
+      const program =
+        "fetch('http://127.0.0.1:8090/api/overview', { headers: { authorization: 'Bearer ' + process.argv[1] } })" +
+        '.then(async (answer) => console.log(await answer.text()))';
+      const answer = await waitFor('the page', () =>
+        installation.controlPlane.kubectl(['exec', ...pod, '--', 'node', '-e', program, '--', token]),
+      );
+      return JSON.parse(answer);
+    }
 
     it('from outside the cluster, go-spiffe fetches the bundle over both profiles, and jose and py-spiffe take a token by the key set', async () => {
       const address = installation.node.address;
