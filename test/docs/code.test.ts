@@ -40,6 +40,8 @@ const parsers: Readonly<Record<string, ((code: string) => Promise<void> | void) 
   yaml: (code) => {
     for (const document of parseAllDocuments(code)) assert.deepEqual(document.errors, []);
   },
+  dockerfile: undefined,
+  hcl: undefined,
   ini: undefined,
   java: undefined,
   mermaid: undefined,
