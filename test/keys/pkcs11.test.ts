@@ -176,12 +176,8 @@ describe('what prevents a signature by a PKCS#11 token', () => {
 });
 
 it('a key in a PKCS#11 token is found among 10,000 objects', async () => {
-  hsm.put(
-    'filler',
-    generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export(pkcs8).toString(),
-    'ff',
-  );
-  hsm.fill(10_000);
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  hsm.fill('filler', privateKey.export(pkcs8).toString(), 10_000);
   await using(open(uri), async (key) =>
     assert.ok((await key.publicKey()).equals(pairs['ecdsa-p256'].publicKey)),
   );

@@ -16,8 +16,8 @@ export interface SoftHsm {
   put(label: string, pkcs8Pem: string, id: string): void;
   /** How its module behaves from now on, by a word of moody-module.c. */
   setMood(mood: 'well' | 'locked' | 'removed' | 'slow' | 'hangs' | 'crashes'): void;
-  /** Makes the token hold so many objects, which are keys of other names. */
-  fill(objects: number): void;
+  /** Puts so many copies of a private key into the token. */
+  fill(label: string, pkcs8Pem: string, objects: number): void;
   remove(): void;
 }
 
@@ -40,21 +40,23 @@ export function makeSoftHsm(): SoftHsm {
   run('--init-token', '--free', '--label', 'kubespiffe', '--so-pin', '135790', '--pin', pin);
   const writePin = (text: string) => writeFileSync(pinFile, `${text}\n`);
   writePin(pin);
+  function put(label: string, pkcs8Pem: string, id: string): void {
+    const file = join(folder, `${label}.pem`);
+    writeFileSync(file, pkcs8Pem);
+    run('--import', file, '--token', 'kubespiffe', '--label', label, '--id', id, '--pin', pin);
+    rmSync(file);
+  }
   return {
-    ...{ module, pinFile, folder, pin, writePin },
-    put(label, pkcs8Pem, id) {
-      const file = join(folder, `${label}.pem`);
-      writeFileSync(file, pkcs8Pem);
-      run('--import', file, '--token', 'kubespiffe', '--label', label, '--id', id, '--pin', pin);
-      rmSync(file);
-    },
+    ...{ module, pinFile, folder, pin, writePin, put },
     setMood: (word) => writeFileSync(mood, word),
-    fill(objects) {
+    fill(label, pkcs8Pem, objects) {
       const [token = ''] = readdirSync(tokens).map((name) => join(tokens, name));
-      const [first] = readdirSync(token).filter((name) => /^[0-9a-f-]{36}\.object$/.test(name));
-      for (let count = 0; count < objects; count += 1) {
+      const before = new Set(readdirSync(token));
+      put(label, pkcs8Pem, 'ff');
+      const added = readdirSync(token).find((name) => name.endsWith('.object') && !before.has(name));
+      for (let count = 1; count < objects; count += 1) {
         const file = join(token, randomUUID());
-        copyFileSync(join(token, String(first)), `${file}.object`);
+        copyFileSync(join(token, String(added)), `${file}.object`);
         writeFileSync(`${file}.lock`, '');
       }
     },
