@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Authority } from '../authority/pool.ts';
 import type { Time } from '../kube/time.ts';
 import type { IssuedCertificate } from '../observe/audit.ts';
@@ -29,12 +30,16 @@ export interface Attempt {
   readonly certificateChain: string | undefined;
   /** What signed it; undefined for a denial. */
   readonly authority: Authority | undefined;
+  /** Whom it names, and on which terms; undefined for a denial. */
+  readonly identity: Pick<Issue, 'subject' | 'terms'> | undefined;
   readonly preparedAt: number;
   /** The API server may have taken it: some write of it had an unclear outcome. */
   mayStand: boolean;
   /** The newest write of it was forbidden. */
   isForbidden: boolean;
 }
+
+type Issue = Extract<Decision, { kind: 'issue' }>;
 
 /** What recognises an attempt whose bytes are not kept. */
 export interface EarlierAttempt {
@@ -47,9 +52,11 @@ export function createAttempts(needs: { readonly signing: Signing; readonly time
   const { signing } = needs;
   const { monotonic } = needs.time;
 
-  /** The attempt itself, so that nothing is issued twice, as long as it might be signed now. */
-  function toResend(attempt: Attempt | undefined): Attempt | undefined {
+  /** The attempt itself, so that nothing is issued twice, as long as it is what would be signed now. */
+  function toResend(attempt: Attempt | undefined, decision: Decision): Attempt | undefined {
     if (!attempt?.authority) return attempt;
+    if (decision.kind !== 'issue' || !isDeepStrictEqual(attempt.identity, identityOf(decision)))
+      return undefined;
     // While the server forbids answers, a younger signature helps nobody.
     if (isOld(attempt) && !attempt.isForbidden) return undefined;
     const usable = signing.mayUse();
@@ -74,7 +81,13 @@ export function createAttempts(needs: { readonly signing: Signing; readonly time
       const { reason, detail } = decision;
       const condition = { type: 'Denied', reason, message: explain(reason, detail), at } as const;
       const answer = { reason, detail, certificate: undefined };
-      return { ...fresh, ...prepareAnswer(request, condition), answer, authority: undefined };
+      return {
+        ...fresh,
+        ...prepareAnswer(request, condition),
+        answer,
+        authority: undefined,
+        identity: undefined,
+      };
     }
     const signed = await signing.sign(decision, request);
     if (!signed.ok) return signed;
@@ -87,10 +100,15 @@ export function createAttempts(needs: { readonly signing: Signing; readonly time
       ...prepareAnswer(request, condition, { ...signed, ...certificate }),
       answer,
       authority,
+      identity: identityOf(decision),
     };
   }
 
   return { toResend, isOld, make };
+}
+
+function identityOf({ subject, terms }: Issue): NonNullable<Attempt['identity']> {
+  return { subject, terms };
 }
 
 export function withoutBytes({ answer, certificateChain }: Attempt): EarlierAttempt {

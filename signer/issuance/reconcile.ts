@@ -95,7 +95,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
       const unguarded = needs.guard.refusal(request);
       if (unguarded) return wait(state, 'signer', unguarded);
     }
-    const attempt = attempts.toResend(state.attempt) ?? (await attempts.make(request, decision));
+    const attempt = attempts.toResend(state.attempt, decision) ?? (await attempts.make(request, decision));
     if ('ok' in attempt) return wait(state, 'signer', attempt);
     return write(state, attempt, request, signal);
   }

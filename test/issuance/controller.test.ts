@@ -215,6 +215,21 @@ describe('an answer whose write met trouble', () => {
     );
   });
 
+  it('is signed anew when the registration of its pod was changed meanwhile', async () => {
+    const { audits, chains, see, time } = await start();
+    replica.fate = () => (replica.writes().length < 2 ? { status: 403 } : 'through');
+    await see();
+    replica.terms = { registration: 'shop/web', maxLifetimeSeconds: 3_600 };
+    await time.advance(1_000);
+    const [before, after] = chains().map((chain) => new X509Certificate(chain ?? '').validToDate.getTime());
+    assert.ok(Number(before) - Number(after) > 3_600_000);
+    const issued = audits.filter(({ outcome }) => outcome === 'Issued');
+    assert.deepEqual(
+      issued.map(({ registration, serial }) => ({ registration, serial })),
+      [{ registration: 'shop/web', serial: serialOf(chains()[1]) }],
+    );
+  });
+
   it('is sent as the same bytes for 15 minutes while it is forbidden, and signed once more if it is too old then', async () => {
     const { audits, chains, metric, see, time } = await start();
     replica.fate = () => ({ status: 403 });

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { reserveNothing } from '../../signer/authority/reservations.ts';
 import { podFacts } from '../../signer/identity/facts.ts';
-import { identify } from '../../signer/identity/identify.ts';
+import { type Identify, identify } from '../../signer/identity/identify.ts';
 import { createController } from '../../signer/issuance/controller.ts';
 import type { Guard } from '../../signer/issuance/guard.ts';
 import { createReporter } from '../../signer/issuance/report.ts';
@@ -32,6 +32,8 @@ export interface PartsNeeds {
   readonly signable: SigningNeeds['pool']['signable'];
   /** Nothing is recorded unless it is given. */
   readonly reserve?: SigningNeeds['pool']['reserve'];
+  /** The default identity unless it is given. */
+  readonly identify?: Identify;
   readonly isPublished: () => boolean;
   readonly clockFault: () => string | undefined;
   readonly audit: (record: AuditRecord) => void;
@@ -77,7 +79,7 @@ export function createParts(needs: PartsNeeds) {
     }),
     metrics,
     signerName: 'kubespiffe.io/spiffe',
-    identify: (pod) => identify(pod, { trustDomain: 'example.org' }),
+    identify: needs.identify ?? ((pod) => identify(pod, { trustDomain: 'example.org' })),
     takeoverDelayMs: 1000,
     concurrency: needs.concurrency ?? 4,
     concurrencyOfNamespace: () => Number.POSITIVE_INFINITY,

@@ -1,4 +1,5 @@
 import { createPoolHolder } from '../../signer/authority/holder.ts';
+import { identify, type Terms } from '../../signer/identity/identify.ts';
 import type { Guard } from '../../signer/issuance/guard.ts';
 import { type CertificateRequest, type OpenRequest, requestKey } from '../../signer/issuance/request.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
@@ -60,6 +61,10 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     refusal: () => world.refusal,
     signable: (now) =>
       world.isConfirmed ? holder.signable(now) : { ok: false, problem: { ...unconfirmed } },
+    identify: (pod) => {
+      const identity = identify(pod, { trustDomain: 'example.org' });
+      return identity.ok && world.terms ? { ...identity, terms: world.terms } : identity;
+    },
     isPublished: () => world.isPublished,
     clockFault: () => world.clockFault,
     audit: (record) => void audits.push(record),
@@ -81,6 +86,8 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     served: ['v1'] as readonly CertificatesVersion[],
     clockFault: undefined as string | undefined,
     isPublished: true,
+    /** What a registration says of the certificates of pods. */
+    terms: undefined as Terms | undefined,
     /** Why requests are not believed to come from nodes. */
     refusal: undefined as ReturnType<Guard['refusal']>,
     isConfirmed: true,
