@@ -1,3 +1,4 @@
+import { shown } from '../../spiffe/json.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -31,6 +32,9 @@ export const selectsAll: LabelSelector = { equal: [], expressions: [] };
 /** Reads a selector. An `In` with one value counts as an equality, so that an index can find its objects. Never throws. */
 export function readLabelSelector(wire: WireLabelSelector): Result<LabelSelector> {
   const equal: (readonly [string, string])[] = Object.entries(wire.matchLabels ?? {});
+  const keys = [...equal.map(([key]) => key), ...(wire.matchExpressions ?? []).map(({ key }) => key)];
+  const notKey = keys.find((key) => !isLabelKey(key));
+  if (notKey !== undefined) return failure(`names the label ${shown(notKey)}, which no object can have`);
   const expressions: LabelExpression[] = [];
   for (const { key, operator, values = [] } of wire.matchExpressions ?? []) {
     switch (operator) {

@@ -208,13 +208,15 @@ export const registrationRows: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a selector that is text, has an unknown operator or member, or labels that are not text',
+    input:
+      'a selector that is text, has an unknown operator or member, a key that no label can have, or labels that are not text',
     verdict: 'selects no pod',
     tests: [
       [registration, 'gives nothing, and says why: podSelector is "app=web", not a label selector'],
       [registration, 'gives nothing, and says why: podSelector has "app", which is not known'],
       [registration, 'gives nothing, and says why: podSelector has matchLabels that are not texts'],
       [registration, 'gives nothing, and says why: podSelector has matchExpressions'],
+      [registration, 'gives nothing, and says why: podSelector names the label "serviceAccount:"'],
       [registration, 'selects no pod where podSelector cannot be read, since nobody knows which are meant'],
     ],
   },

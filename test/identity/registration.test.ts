@@ -113,6 +113,11 @@ describe('reading a registration', () => {
     ],
     [{ podSelector: { matchExpressions: [{ key: 'a', operator: 'Gt' }] } }, 'SpecInvalid', 'is not known'],
     [
+      { podSelector: { matchLabels: { 'serviceAccount:': 'web' } } },
+      'SpecInvalid',
+      'podSelector names the label "serviceAccount:", which no object can have',
+    ],
+    [
       { serviceAccountNames: [] },
       'SpecInvalid',
       'serviceAccountNames is empty; add a name, or remove the field',
