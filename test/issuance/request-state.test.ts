@@ -28,6 +28,7 @@ function anAttempt(different: Partial<Attempt> = {}): Attempt {
     body: JSON.stringify({ certificateChain }),
     certificateChain,
     authority: undefined,
+    identity: undefined,
     preparedAt: 0,
     mayStand: false,
     isForbidden: false,

@@ -27,6 +27,9 @@ export function federatedTrustDomain(name: string, spec: JsonObject): Made {
         `\`kubespiffe federation check ${String(url)}\` tries the endpoint first`,
     ),
   ];
+  if (typeof spec.className === 'string' && spec.className !== '') {
+    notes.push(changed(`className ${spec.className} was left out: every signer with federation uses it`));
+  }
   if (!isSpiffe && bundle !== undefined) {
     notes.push(
       changed(

@@ -106,17 +106,17 @@ function clusterSpiffeId(name: string, spec: JsonObject): Made {
       ...(spec.fallback === true && { fallback: true }),
     }),
     notes: [
-      ...(isAll
+      ...(selects.namespaceSelector === undefined
         ? [
             check(
-              'it selects every pod of the cluster. Namespaces that the configuration of the SPIRE controller manager ignores are included: add a namespaceSelector without them',
+              `it selects ${isAll ? 'every pod' : 'pods in every namespace'} of the cluster. Namespaces that the configuration of the SPIRE controller manager ignores are included: add a namespaceSelector without them`,
             ),
           ]
         : []),
       ...(spec.autoPopulateDNSNames === true
         ? [
             check(
-              'autoPopulateDNSNames adds the names of Services whose selector matches the pod, also before the pod is ready',
+              'autoPopulateDNSNames adds the names of Services whose selector matches the pod, also before the pod is ready. SPIRE adds SERVICE and SERVICE.NAMESPACE too; here names begin with SERVICE.NAMESPACE.svc, so clients must use such a name',
             ),
           ]
         : []),
@@ -178,7 +178,13 @@ function sharedFields(
     fields.federatesWith = federatesWith;
     notes.push(
       check(
-        'federatesWith is kept. It decides which bundles the workload gets; each needs a FederatedTrustDomain. Without it, the setting federateByDefault decides',
+        'federatesWith is kept. It decides which bundles the workload gets; each needs a FederatedTrustDomain',
+      ),
+    );
+  } else {
+    notes.push(
+      check(
+        'without federatesWith SPIRE gives no bundles of other trust domains. Here the setting federateByDefault decides: set it to none for the same',
       ),
     );
   }
