@@ -79,11 +79,15 @@ export interface ParsedBundle {
  * use, type or curve or with a missing member (Trust Domain and Bundle 4.2; RFC 7517 5), a root without certificate,
  * and all certificates of a root but the first. (go-spiffe refuses a bundle that has any of these.) Any other fault of
  * a key makes the whole bundle unusable, as in go-spiffe: half a bundle would revoke the other half. Never throws.
+ *
+ * @param maxKeys a bundle with more keys is refused before any key is parsed, which takes most of the time.
  */
-export function parseSpiffeBundle(text: string): Result<ParsedBundle> {
+export function parseSpiffeBundle(text: string, maxKeys = Number.POSITIVE_INFINITY): Result<ParsedBundle> {
   const read = readDocument(text);
   if (!read.ok) return read;
   const { document, keys } = read.value;
+  if (keys.length > maxKeys)
+    return failure(`the bundle has ${keys.length} keys; at most ${maxKeys} are read`);
   const fault = firstFault('the bundle', checkBundle(document));
   if (fault !== undefined) return failure(fault);
   const roots: CertificateFacts[] = [];

@@ -15,13 +15,13 @@ export type ForeignBundle = Omit<ParsedBundle, 'roots'> & {
 
 /** Longest bundle that is read, in bytes. */
 export const maxForeignBytes = 1024 * 1024;
-/** Most keys: a ClusterTrustBundle and the status of a resource must hold them, and every pod reads them. */
-const maxKeys = 500;
+/** Most keys, counted before any is parsed: parsing is synchronous, so a long list would block the replica. */
+const maxKeys = 200;
 const minRsaBits = 2048;
 
 /**
  * Reads the bundle of another trust domain, which its publisher may have made to harm. Beyond what the standard demands,
- * no root may claim another trust domain, no key may be weak, and there are at most 500 keys. Expired roots are left out.
+ * no root may claim another trust domain, no key may be weak, and there are at most 200 keys. Expired roots are left out.
  * Pure, never throws.
  *
  * @param document UTF-8 of a SPIFFE bundle (JSON).
@@ -37,7 +37,7 @@ export function readForeignBundle(
   }
   const text = utf8Text(bytes, 'the bundle');
   if (!text.ok) return text;
-  const read = parseSpiffeBundle(text.value);
+  const read = parseSpiffeBundle(text.value, maxKeys);
   if (!read.ok) return read;
   return checked(read.value, trustDomain, now);
 }
@@ -60,6 +60,8 @@ export function readBootstrapBundle(
 export function readPemRoots(text: string, trustDomain: string, now: Seconds): Result<ForeignBundle> {
   const blocks = decodePem(text);
   if (!blocks.ok) return blocks;
+  const count = blocks.value.length;
+  if (count > maxKeys) return failure(`the bundle has ${count} PEM blocks; at most ${maxKeys} are read`);
   const roots: CertificateFacts[] = [];
   for (const [index, { label, der }] of blocks.value.entries()) {
     const place = `PEM block ${index + 1}`;
@@ -74,8 +76,6 @@ export function readPemRoots(text: string, trustDomain: string, now: Seconds): R
 }
 
 function checked(bundle: ParsedBundle, trustDomain: string, now: Seconds): Result<ForeignBundle> {
-  const count = bundle.roots.length + bundle.jwtKeys.size;
-  if (count > maxKeys) return failure(`the bundle has ${count} keys; at most ${maxKeys} are read`);
   const roots = new Map<string, CertificateFacts>();
   const ignored = [...bundle.ignored];
   for (const root of bundle.roots) {

@@ -53,7 +53,11 @@ export const federationBadInput: readonly BadInput[] = [
     ['a foreign bundle with the private half of a key', 'refuses the private half of a key'],
     ['a foreign JWT key of RSA 1024', 'refuses a JWT key of RSA 1024'],
     ['a foreign root of RSA 1024', 'refuses a root with a weak key'],
-    ['a foreign bundle with more than 500 keys', 'refuses 501 keys'],
+    [
+      'a foreign bundle with more than 200 keys',
+      'refuses 201 keys',
+      'refuses thousands of keys before it parses any',
+    ],
     [
       'a foreign root with the SPIFFE ID of another trust domain, or of a workload',
       'refuses a root of another trust domain, also of one that only begins alike',
@@ -88,7 +92,7 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(bundle, notTaken('EndpointUnverifiable'), [
     [
       'a bootstrap bundle without a root, with a private key, with a leaf, or cut off',
-      'is refused without a root, with a private key, or with a leaf',
+      'is refused without a root, with a private key, with a leaf, or with too many roots',
     ],
   ]),
   ...rows(bundle, 'the bundle is taken', [

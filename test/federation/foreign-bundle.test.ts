@@ -171,9 +171,15 @@ describe('reading the bundle of another trust domain', () => {
       /the JWT key "weak" is RSA with 1024 bits; at least 2048/,
     ],
     [
-      '501 keys',
-      { keys: Array.from({ length: 501 }, (_, n) => ({ ...jwtKeyOf('x', shared), kid: String(n) })) },
-      /has 501 keys; at most 500/,
+      '201 keys',
+      { keys: Array.from({ length: 201 }, (_, n) => ({ ...jwtKeyOf('x', shared), kid: String(n) })) },
+      /has 201 keys; at most 200/,
+    ],
+    [
+      // The first key alone would be refused with another reason.
+      'thousands of keys before it parses any',
+      { keys: [{ ...jwtKeyOf('x', shared), kid: undefined }, ...Array(9_999).fill({})] },
+      /has 10000 keys; at most 200/,
     ],
   ] as const) {
     it(`refuses ${what}`, () => refused(document, reason));
@@ -238,13 +244,14 @@ describe('reading the bundle of another trust domain', () => {
       }
     });
 
-    it('is refused without a root, with a private key, or with a leaf', async () => {
+    it('is refused without a root, with a private key, with a leaf, or with too many roots', async () => {
       const leaf = await makeCa({ ...years, uris, isCa: false });
       for (const [text, reason] of [
         ['{"keys":[]}', /has no root that can be used/],
         [ca.privateKey, /PEM block 1 is not a certificate/],
         [leaf.certificate, /PEM block 1 is not a CA certificate/],
         ['-----BEGIN CERTIFICATE-----\n', /no END line/],
+        [ca.certificate.repeat(201), /has 201 PEM blocks; at most 200/],
       ] as const) {
         const roots = bootstrap(text);
         assert.ok(!roots.ok);
