@@ -66,6 +66,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   let followed: Pool | undefined;
   let made: { readonly from: RootSources; readonly roots: Result<DesiredRoots> } | undefined;
   let reading: ReturnType<PoolView['readLive']> | undefined;
+  let warnedOf: DesiredRoots['leftOut'] = new Map();
 
   /** All of them are replaced as a whole, never changed, so the PEM is made once. */
   function rootsOf(current: Pool): Result<DesiredRoots> {
@@ -76,8 +77,20 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     if (!made || !isSame) {
       const from = { pool: current, siblings, peers };
       made = { from, roots: desiredRoots(current, from) };
+      warnOfLeftOut(made.roots);
     }
     return made.roots;
+  }
+
+  /** Once for each trust domain and reason, as long as it is left out. */
+  function warnOfLeftOut(roots: Result<DesiredRoots>): void {
+    if (!roots.ok) return;
+    const { leftOut } = roots.value;
+    for (const [trustDomain, why] of leftOut) {
+      if (warnedOf.get(trustDomain) === why) continue;
+      log.warn({ configMap: name, trustDomain, why }, 'the ConfigMaps lack the roots of a trust domain');
+    }
+    warnedOf = leftOut;
   }
 
   function currentRoots(): Result<DesiredRoots> {

@@ -14,6 +14,8 @@ export const optInLabel = { key: 'kubespiffe.io/roots', value: 'true' } as const
 export const rootsKey = 'roots.pem';
 /** The API server's limit of all values together (validation.go, ValidateConfigMap): 1 MiB. */
 const maxConfigMapBytes = 1024 * 1024;
+/** Most PEM of one other trust domain, in bytes: one peer must not take the room of the others. */
+const maxPeerBytes = 64 * 1024;
 
 /** A key with the roots of another trust domain begins like this, and is ours too. */
 const peerPrefix = 'peer.';
@@ -26,6 +28,8 @@ export interface DesiredRoots {
   /** The roots of other trust domains by key, such as `peer.partner.example.pem`, and a digest of them. */
   readonly peers: Readonly<Record<string, string>>;
   readonly peersDigest: string;
+  /** The trust domains whose roots are left out, each with the reason in words. */
+  readonly leftOut: ReadonlyMap<string, string>;
 }
 
 /** What the content is made from. */
@@ -38,8 +42,8 @@ export interface RootSources {
 
 /**
  * The desired roots of a pool and of other clusters in each namespace; an empty pool yields none, because nothing is ever
- * emptied. Other trust domains that do not fit are left out, in the order of their names: they must not be in the way of
- * our own roots.
+ * emptied. The roots of another trust domain are left out if they take more than 64 KiB, or do not fit beside our own and
+ * those of the trust domains before it in the order of names.
  */
 export function desiredRoots(
   pool: Pool,
@@ -52,15 +56,25 @@ export function desiredRoots(
     return failure(`the roots take ${length} bytes of PEM; a ConfigMap holds 1 MiB`);
   }
   const fitting: Record<string, string> = {};
+  const leftOut = new Map<string, string>();
   for (const [trustDomain, pem] of [...peers].sort()) {
     const key = `${peerPrefix}${trustDomainLabel(trustDomain)}.pem`;
-    length += key.length + pem.length;
-    if (length > maxConfigMapBytes) break;
-    fitting[key] = pem;
+    const size = key.length + pem.length;
+    if (pem.length > maxPeerBytes) {
+      leftOut.set(
+        trustDomain,
+        `its roots take ${pem.length} bytes of PEM; at most ${maxPeerBytes} are published`,
+      );
+    } else if (length + size > maxConfigMapBytes) {
+      leftOut.set(trustDomain, `its ${pem.length} bytes of PEM do not fit; a ConfigMap holds 1 MiB`);
+    } else {
+      length += size;
+      fitting[key] = pem;
+    }
   }
   return success({
     ...{ labels: bundleLabels(pool.trustDomain), pem: document.bytes.toString() },
-    ...{ peers: fitting, peersDigest: digestOf(fitting) },
+    ...{ peers: fitting, peersDigest: digestOf(fitting), leftOut },
   });
 }
 

@@ -38,6 +38,8 @@ describe('roots count as published by ConfigMaps', () => {
   let root: CertificateFacts;
   let pool: Pool;
   let poolChanged: () => void;
+  let peers: ReadonlyMap<string, string>;
+  let lines: string[];
   let namespaces: Store<OptedIn>;
   let published: Store<ObservedConfigMap>;
   let publisher: ConfigMapPublisher;
@@ -54,6 +56,8 @@ describe('roots count as published by ConfigMaps', () => {
 
   beforeEach(() => {
     pool = newer;
+    peers = new Map();
+    lines = [];
     namespaces = createStore();
     published = createStore();
     const view: Pick<PoolView, 'current' | 'onChange'> = {
@@ -67,14 +71,14 @@ describe('roots count as published by ConfigMaps', () => {
       namespaces,
       observed: published,
       transport: {} as Transport,
-      federated: withoutFederation,
+      federated: { ...withoutFederation, peers: () => peers },
       events: { record: () => assert.fail('nothing is to be told') },
       name,
       membership: onlyMember,
       rankFor: () => 0,
       takeoverDelayMs: 1_000,
       time: timeWith({ monotonic: () => 0, jitter: () => 0 }),
-      log: createLogger({ level: 'error', destination: process.stdout }),
+      log: createLogger({ level: 'warn', destination: { write: (line) => lines.push(line) } }),
     });
   });
 
@@ -130,6 +134,24 @@ describe('roots count as published by ConfigMaps', () => {
       if (!isPublished) assert.match(publisher.problem() ?? '', /1 of 2 namespaces .*; b: it is still to be/);
     });
   }
+
+  it('and a trust domain whose roots are left out is logged once, and again with another size', () => {
+    show({ a: [active] });
+    const large = 65 * 1024;
+    for (const [size, warnings] of [
+      [large, 1],
+      [large, 1],
+      [large + 1, 2],
+    ] as const) {
+      peers = new Map([['a.example', 'A'.repeat(size)]]);
+      publisher.problem();
+      assert.equal(lines.length, warnings);
+    }
+    assert.match(
+      lines[0] ?? '',
+      /"trustDomain":"a\.example","why":"its roots take 66560 bytes of PEM; at most/,
+    );
+  });
 
   it('not before namespaces and ConfigMaps are both read', () => {
     assert.equal(publisher.isVisible(root), false);

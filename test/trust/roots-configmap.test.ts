@@ -81,15 +81,44 @@ describe('the roots of a namespace', () => {
       [`peer.${trustDomainLabel(long)}.pem`, 'peer.b.example.pem'].sort(),
     );
     assert.equal(two.pem, ofPeers([]).pem);
-    const huge = ofPeers([
-      ['a.example', 'A'],
-      ['b.example', 'B'.repeat(1024 * 1024)],
-      ['c.example', 'C'],
-    ]);
-    assert.deepEqual([Object.keys(huge.peers), huge.pem], [['peer.a.example.pem'], two.pem]);
     const observed = shown({ data: { 'roots.pem': two.pem, ...two.peers, extra: '' } });
     assert.deepEqual([observed.peersDigest, observed.holdsMore], [two.peersDigest, true]);
     assert.deepEqual(observed.peerKeys.toSorted(), Object.keys(two.peers).sort());
+  });
+
+  it('of a trust domain with more than 64 KiB are left out, and those of later names are not', () => {
+    const kib = 1024;
+    const peers = new Map([
+      ['a.example', 'A'.repeat(1024 * kib)],
+      ['b.example', 'B'.repeat(64 * kib)],
+      ['c.example', 'C'.repeat(64 * kib + 1)],
+      ['d.example', 'D'],
+    ]);
+    const roots = desiredRoots(compile([first]), { siblings: noSiblings, peers });
+    assert.ok(roots.ok);
+    assert.deepEqual(Object.keys(roots.value.peers), ['peer.b.example.pem', 'peer.d.example.pem']);
+    assert.deepEqual(
+      [...roots.value.leftOut],
+      [
+        ['a.example', 'its roots take 1048576 bytes of PEM; at most 65536 are published'],
+        ['c.example', 'its roots take 65537 bytes of PEM; at most 65536 are published'],
+      ],
+    );
+  });
+
+  it('of many trust domains fill the ConfigMap, and a smaller one still fits after one that does not', () => {
+    const large = Array.from(
+      { length: 16 },
+      (_, n) => [`a${n + 10}.example`, 'A'.repeat(64 * 1024)] as const,
+    );
+    const peers = new Map([...large, ['b.example', 'B']]);
+    const roots = desiredRoots(compile([first]), { siblings: noSiblings, peers });
+    assert.ok(roots.ok);
+    assert.equal(roots.value.peers['peer.b.example.pem'], 'B');
+    assert.deepEqual(
+      [...roots.value.leftOut],
+      [['a25.example', 'its 65536 bytes of PEM do not fit; a ConfigMap holds 1 MiB']],
+    );
   });
 
   it('are never made empty', async () => {
