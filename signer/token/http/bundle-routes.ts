@@ -41,7 +41,7 @@ export function createBundles({ trustDomain, publication, peers, refreshHintSeco
   return {
     /** Our own bundle and those that the caller may have, as gRPC reads them (proposal A87). */
     mapFor: ({ trustDomains }: FederatedWith) =>
-      whenRead(maps(trustDomains === 'all' ? everything : [...new Set(trustDomains)].sort().join(' '))),
+      whenRead(maps(trustDomains === 'all' ? everything : heldOf(trustDomains, peers()))),
     /** The bundle of one trust domain, as its publisher has it. */
     bundleFor(name: string, { trustDomains, because }: FederatedWith): Checked<Served> {
       if (name === trustDomain) return whenRead(single(name));
@@ -55,6 +55,14 @@ export function createBundles({ trustDomain, publication, peers, refreshHintSeco
 const unread = 'the pool was not read yet';
 /** No trust domain has this name. */
 const everything = '*';
+
+/** Only the names that are held: a registration may name any, and each key is a document in memory. */
+function heldOf(names: readonly string[], held: ReadonlyMap<string, string>): string {
+  return [...new Set(names)]
+    .filter((name) => held.has(name))
+    .sort()
+    .join(' ');
+}
 
 function chosen(all: ReadonlyMap<string, string>, names: string): ReadonlyMap<string, string> {
   if (names === everything) return all;

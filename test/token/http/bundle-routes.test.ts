@@ -74,6 +74,13 @@ describe('the bundles of a caller', () => {
     assert.match(String(next.bytes), /"spiffe_sequence": 3/);
   });
 
+  it('are made once for registrations that differ only in trust domains without a bundle here', () => {
+    const first = mapFor(['a.example', 'none.example']);
+    for (const names of [['a.example'], ['a.example', 'c.example'], ['x', 'a.example', trustDomain]])
+      assert.equal(mapFor(names), first);
+    assert.equal(mapFor(['none.example']), mapFor([]));
+  });
+
   it('have the bundle as our own document has it, and a name that every object has', () => {
     peers = new Map([['__proto__', bundle(4)]]);
     const own = served(
