@@ -155,7 +155,7 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
     profile,
     pool,
     publication: createPublication(pool.current, shared.federated, {
-      observed: () => bundles.informer.store.get(bundles.name),
+      mark: bundles.mark,
       isMissing: bundles.informer.isMissing,
     }),
     requests,

@@ -9,6 +9,7 @@ import {
   createConfigMapPublisher,
 } from '../trust/configmap-publisher.ts';
 import { bundleVisibility, lastPublished, poolBundles } from '../trust/pool-bundles.ts';
+import { followBundleMark } from '../trust/publication.ts';
 import { decisiveVisibility, type RootVisibility } from '../trust/root-visibility.ts';
 import { configMapsNamed, optedInNamespaces } from '../trust/roots-configmap.ts';
 import { withoutFederation } from '../trust/siblings.ts';
@@ -41,7 +42,7 @@ export function followBundles(signerName: string, settings: SignerSettings, shar
     known: informer.synced,
     ...lastPublished(name, informer.store, cluster),
   };
-  return { informer, name, published };
+  return { informer, name, published, mark: followBundleMark(informer.store, name) };
 }
 
 /** Makes what publishes the roots of the pool, in each way that is configured. */
@@ -69,7 +70,7 @@ export function createPublishing(
   };
   const publisher = createTrustBundlePublisher({
     ...common,
-    source: poolBundles(pool, { signerName, suffix, trustDomain }, federated, bundles.informer.store),
+    source: poolBundles(pool, { signerName, suffix, trustDomain }, federated, bundles.mark),
     observed: bundles.informer.store,
     servedVersion: () => bundles.informer.versions()?.[0],
   });

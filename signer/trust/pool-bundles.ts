@@ -5,7 +5,7 @@ import { markOf, type PoolMark } from '../authority/sequence.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { Store } from '../kube/store.ts';
 import { bundleName, desiredBundle, markIn, type ObservedBundle, rootEndsIn } from './bundle.ts';
-import { bundleAnnotations, bundleMarkIn, nextBundleMark } from './publication.ts';
+import { bundleAnnotations, nextBundleMark } from './publication.ts';
 import type { RootVisibility } from './root-visibility.ts';
 import { type FederationView, withoutFederation } from './siblings.ts';
 import type { BundleSource, DesiredBundles, TrustBundlePublisher } from './trust-bundle-publisher.ts';
@@ -26,13 +26,13 @@ export function poolBundles(
   pool: Pick<PoolView, 'current' | 'readLive' | 'onChange'>,
   owner: BundleOwner,
   federated: FederationView = withoutFederation,
-  observed: Pick<Store<ObservedBundle>, 'get'> = noBundles,
+  recordedMark: () => PoolMark | undefined = () => undefined,
 ): BundleSource {
   let made: { readonly from: Pool; readonly text: string; readonly bundles: DesiredBundles } | undefined;
   const liveName = bundleName(owner.signerName, owner.suffix);
 
   function markFor(current: Pool): PoolMark | undefined {
-    const recorded = bundleMarkIn(observed.get(liveName));
+    const recorded = recordedMark();
     const others = federated.siblings();
     return others ? nextBundleMark(current, others, recorded) : recorded;
   }
@@ -76,8 +76,6 @@ function desiredBundles(pool: Pool, owner: BundleOwner, bundleMark: PoolMark | u
     ]),
   );
 }
-
-const noBundles = { get: () => undefined };
 
 /** The live bundle as the place where a root must be visible. */
 export function bundleVisibility(

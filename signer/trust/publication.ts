@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { poolLimits } from '../authority/document.ts';
 import type { Pool } from '../authority/pool.ts';
 import { markOf, type PoolMark } from '../authority/sequence.ts';
+import type { Store } from '../kube/store.ts';
 import type { ObservedBundle } from './bundle.ts';
 import { type FederationView, noSiblings, type Siblings } from './siblings.ts';
 
@@ -35,8 +36,34 @@ export const bundleAnnotations = ({ sequence, content }: PoolMark): Record<strin
 });
 
 /**
+ * Remembers the highest mark that the live bundle has had while this replica ran: the sequence must not go back when
+ * somebody deletes the bundle or its annotations. A sequence that was seen with two contents matches neither, so that the next
+ * one is used. Marks in the upper half of the range are not remembered: nobody comes that far by counting, and after one
+ * that somebody wrote there has to be a way back.
+ */
+export function followBundleMark(
+  bundles: Pick<Store<ObservedBundle>, 'get' | 'subscribe'>,
+  liveName: string,
+): () => PoolMark | undefined {
+  let highest: PoolMark | undefined;
+  bundles.subscribe(({ type, key, object }) => {
+    const mark = type === 'set' && key === liveName ? bundleMarkIn(object) : undefined;
+    if (mark && mark.sequence < poolLimits.sequence / 2) highest = laterOf(highest, mark);
+  });
+  return () => laterOf(highest, bundleMarkIn(bundles.get(liveName)));
+}
+
+function laterOf(one: PoolMark | undefined, other: PoolMark | undefined): PoolMark | undefined {
+  if (!one || !other) return one ?? other;
+  if (one.sequence !== other.sequence) return one.sequence > other.sequence ? one : other;
+  return one.content === other.content ? one : { sequence: one.sequence, content: 'several' };
+}
+
+/**
  * The mark that the live bundle should have. Where there are other clusters, or were, the sequence of the pool is not enough:
  * it does not grow when something changes there. Undefined where the pool alone is published. Pure.
+ *
+ * @param recorded the highest mark that the live bundle has had.
  */
 export function nextBundleMark(
   pool: Pool,
@@ -61,7 +88,7 @@ const contentOf = (pool: Pool, siblings: Siblings): string =>
 export function createPublication(
   pool: () => Pool | undefined,
   federated: FederationView,
-  live: { readonly observed: () => ObservedBundle | undefined; readonly isMissing: () => boolean },
+  live: { readonly mark: () => PoolMark | undefined; readonly isMissing: () => boolean },
 ): () => Publication | undefined {
   let last: Publication | undefined;
   return () => {
@@ -69,7 +96,7 @@ export function createPublication(
     // Without ClusterTrustBundles there is no place for the sequence, so the pool is published alone.
     const others = live.isMissing() ? noSiblings : federated.siblings();
     if (!current || !others) return current && last;
-    const recorded = live.isMissing() ? undefined : bundleMarkIn(live.observed());
+    const recorded = live.isMissing() ? undefined : live.mark();
     const next = nextBundleMark(current, others, recorded);
     if (next !== recorded) return last;
     const sequence = next?.sequence ?? current.sequence;

@@ -3,11 +3,13 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Pool } from '../../signer/authority/pool.ts';
 import { markOf } from '../../signer/authority/sequence.ts';
+import { createStore } from '../../signer/kube/store.ts';
 import type { ObservedBundle } from '../../signer/trust/bundle.ts';
 import {
   bundleAnnotations,
   bundleMarkIn,
   createPublication,
+  followBundleMark,
   nextBundleMark,
 } from '../../signer/trust/publication.ts';
 import { noSiblings, type Siblings, withoutFederation } from '../../signer/trust/siblings.ts';
@@ -25,7 +27,7 @@ describe('what is published of a trust domain', () => {
   it('with one cluster is the pool with its own sequence, and no annotation is wanted', () => {
     const pool = poolOf(7, 'a');
     const publication = createPublication(() => pool, withoutFederation, {
-      observed: () => bundleWith({}),
+      mark: () => undefined,
       isMissing: () => false,
     });
     assert.equal(publication()?.sequence, 7);
@@ -35,7 +37,7 @@ describe('what is published of a trust domain', () => {
 
   it('where no ClusterTrustBundles are served is the pool alone', () => {
     const federated = { ...withoutFederation, siblings: () => siblingsOf('other') };
-    const live = { observed: () => undefined, isMissing: () => true };
+    const live = { mark: () => undefined, isMissing: () => true };
     assert.equal(createPublication(() => poolOf(7), federated, live)()?.siblings, noSiblings);
   });
 
@@ -47,9 +49,30 @@ describe('what is published of a trust domain', () => {
     });
   }
 
+  it('remembers the highest mark of the live bundle, and not a content that was seen beside another', () => {
+    const bundles = createStore<ObservedBundle>();
+    const mark = followBundleMark(bundles, 'live');
+    const show = (sequence: number, content: string) =>
+      bundles.set('live', bundleWith(bundleAnnotations({ sequence, content })));
+    show(7, 'x');
+    bundles.delete('live');
+    assert.deepEqual(mark(), { sequence: 7, content: 'x' });
+    show(5, 'y');
+    bundles.set('other', bundleWith(bundleAnnotations({ sequence: 9, content: 'z' })));
+    assert.deepEqual(mark(), { sequence: 7, content: 'x' });
+    show(7, 'y');
+    bundles.set('live', bundleWith({}));
+    assert.deepEqual(mark(), { sequence: 7, content: 'several' });
+    show(999_999_999_999, 'z');
+    assert.deepEqual(mark(), { sequence: 999_999_999_999, content: 'z' });
+    bundles.delete('live');
+    assert.deepEqual(mark(), { sequence: 7, content: 'several' });
+  });
+
   /**
-   * Two replicas that see everything at moments of their own, one object that they write by compare-and-swap, and a
-   * reader that asks either of them.
+   * Two replicas that see everything at moments of their own, one object that they write by compare-and-swap and that
+   * somebody deletes, and a reader that asks either of them. A replica that starts while the object is gone knows no
+   * mark, so none starts before it is written again.
    */
   it('never has one sequence for different content, and no reader sees it go back', () => {
     const step = fc.oneof(
@@ -58,26 +81,45 @@ describe('what is published of a trust domain', () => {
       fc.record({ kind: fc.constant('see' as const), replica: fc.nat(1), what: fc.nat(2) }),
       fc.record({ kind: fc.constant('write' as const), replica: fc.nat(1) }),
       fc.record({ kind: fc.constant('restart' as const), replica: fc.nat(1) }),
+      fc.record({ kind: fc.constantFrom('delete' as const, 'strip' as const) }),
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
         let pool = poolOf(1, 'a');
         let siblings = noSiblings;
-        let live = { version: 0, bundle: bundleWith({}) };
-        const start = (seen: { pool: Pool; siblings: Siblings | undefined; live: typeof live }) => ({
-          seen,
-          read: createPublication(
-            () => seen.pool,
-            { ...withoutFederation, siblings: () => seen.siblings },
-            { observed: () => seen.live.bundle, isMissing: () => false },
-          ),
-        });
-        const replicas = [0, 1].map(() => start({ pool, siblings, live }));
+        const history: (ObservedBundle | undefined)[] = [bundleWith({})];
+        let hasMark = false;
+        let isLost = false;
+        const start = (seen: { pool: Pool; siblings: Siblings | undefined }) => {
+          const bundles = createStore<ObservedBundle>();
+          let version = history.length - 1;
+          const show = (bundle = history[version]) =>
+            bundle ? bundles.set('live', bundle) : bundles.delete('live');
+          const mark = followBundleMark(bundles, 'live');
+          show();
+          return {
+            ...{ seen, mark, isCurrent: () => version === history.length - 1 },
+            // A watch shows every version, in order.
+            watch() {
+              while (version < history.length - 1) show(history[++version]);
+            },
+            read: createPublication(
+              () => seen.pool,
+              { ...withoutFederation, siblings: () => seen.siblings },
+              { mark, isMissing: () => false },
+            ),
+          };
+        };
+        const replicas = [0, 1].map(() => start({ pool, siblings }));
         const contents = new Map<number, string>();
         const highest = [0, 0];
         for (const each of steps) {
           if (each.kind === 'pool') pool = poolOf(pool.sequence + 1, each.root);
           if (each.kind === 'siblings') siblings = siblingsOf(each.content);
+          if (each.kind === 'delete' || each.kind === 'strip') {
+            history.push(each.kind === 'delete' ? undefined : bundleWith({}));
+            isLost = hasMark;
+          }
           if (!('replica' in each)) continue;
           const replica = replicas[each.replica];
           assert.ok(replica);
@@ -85,15 +127,17 @@ describe('what is published of a trust domain', () => {
           if (each.kind === 'see') {
             if (each.what === 0) seen.pool = pool;
             if (each.what === 1) seen.siblings = siblings;
-            if (each.what === 2) seen.live = live;
+            if (each.what === 2) replica.watch();
           }
-          if (each.kind === 'write' && seen.siblings && seen.live.version === live.version) {
-            const mark = nextBundleMark(seen.pool, seen.siblings, bundleMarkIn(seen.live.bundle));
-            live = { version: live.version + 1, bundle: bundleWith(mark ? bundleAnnotations(mark) : {}) };
+          if (each.kind === 'write' && seen.siblings && replica.isCurrent()) {
+            const mark = nextBundleMark(seen.pool, seen.siblings, replica.mark());
+            history.push(bundleWith(mark ? bundleAnnotations(mark) : {}));
+            hasMark ||= mark !== undefined;
+            isLost &&= mark === undefined;
           }
           // It lists everything before it serves.
-          if (each.kind === 'restart') {
-            replicas[each.replica] = start({ pool, siblings, live });
+          if (each.kind === 'restart' && !isLost) {
+            replicas[each.replica] = start({ pool, siblings });
             highest[each.replica] = 0;
           }
           const published = replicas[each.replica]?.read();
