@@ -6,6 +6,7 @@ import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certifi
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import { trustBundleOf } from '../trust/bundle.ts';
 
 /** The bundle of another trust domain, which is always kept beside its name. */
 export type ForeignBundle = Omit<ParsedBundle, 'roots'> & {
@@ -17,11 +18,13 @@ export type ForeignBundle = Omit<ParsedBundle, 'roots'> & {
 export const maxForeignBytes = 1024 * 1024;
 /** Most keys, counted before any is parsed: parsing is synchronous, so a long list would block the replica. */
 const maxKeys = 200;
+/** Longest kid, in characters: it stands in the header of every token, and in messages. */
+const maxKidLength = 256;
 const minRsaBits = 2048;
 
 /**
  * Reads the bundle of another trust domain, which its publisher may have made to harm. Beyond what the standard demands,
- * no root may claim another trust domain, no key may be weak, and there are at most 200 keys. Expired roots are left out.
+ * no root may claim another trust domain, no key may be weak, no kid may be long, there are at most 200 keys, and the roots must fit into a ClusterTrustBundle. Expired roots are left out.
  * Pure, never throws.
  *
  * @param document UTF-8 of a SPIFFE bundle (JSON).
@@ -86,9 +89,14 @@ function checked(bundle: ParsedBundle, trustDomain: string, now: Seconds): Resul
     else roots.set(root.sha256Hex, root);
   }
   for (const [kid, key] of bundle.jwtKeys) {
-    const problem = keyProblem(key);
+    const problem =
+      kid.length > maxKidLength
+        ? `has a kid of ${kid.length} characters; at most ${maxKidLength} are read`
+        : keyProblem(key);
     if (problem !== undefined) return failure(`the JWT key ${JSON.stringify(kid.slice(0, 100))} ${problem}`);
   }
+  const pem = roots.size === 0 ? undefined : trustBundleOf([...roots.values()]);
+  if (pem && !pem.ok) return pem;
   return success({ ...bundle, roots: [...roots.values()], ignored });
 }
 

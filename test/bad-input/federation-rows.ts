@@ -49,6 +49,11 @@ export const federationBadInput: readonly BadInput[] = [
     ],
     ['a `spiffe_refresh_hint` of 1.5', 'refuses a refresh hint of 1.5'],
     ['a foreign JWT key without `kid`', 'refuses a JWT key without kid'],
+    ['a foreign JWT key with a `kid` of more than 256 characters', 'refuses a kid of 257 characters'],
+    [
+      'foreign roots of more than 1 MiB of PEM',
+      'refuses roots that do not fit into a ClusterTrustBundle, whose lines take more than one text',
+    ],
     ['two foreign JWT keys with one `kid`', 'refuses two JWT keys with one kid'],
     ['a foreign bundle with the private half of a key', 'refuses the private half of a key'],
     ['a foreign JWT key of RSA 1024', 'refuses a JWT key of RSA 1024'],

@@ -1,6 +1,8 @@
+import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { before, describe, it } from 'node:test';
+import { Extension } from '@peculiar/x509';
 import fc from 'fast-check';
 import {
   type ForeignBundle,
@@ -153,6 +155,11 @@ describe('reading the bundle of another trust domain', () => {
       /two jwt-svid keys have the same kid/,
     ],
     [
+      'a kid of 257 characters',
+      { keys: [jwtKeyOf('k'.repeat(257), shared)] },
+      /the JWT key "k{100}" has a kid of 257 characters; at most 256 are read/,
+    ],
+    [
       'the private half of a key',
       {
         keys: [
@@ -197,6 +204,19 @@ describe('reading the bundle of another trust domain', () => {
         /has the name "spiffe:.*, not spiffe:\/\/partner\.example/,
       );
     }
+  });
+
+  it('takes a kid of 256 characters', () => {
+    const kid = 'k'.repeat(256);
+    const result = read({ keys: [jwtKeyOf(kid, shared)] });
+    assert.deepEqual(result.ok && [...result.value.jwtKeys.keys()], [kid]);
+  });
+
+  it('refuses roots that do not fit into a ClusterTrustBundle, whose lines take more than one text', async () => {
+    const filler = new Extension('1.3.6.1.4.1.99999.1', false, new Uint8Array(776_000));
+    const large = x509KeyOf(await makeCa({ ...years, uris, furtherExtensions: [filler] }));
+    assert.ok(JSON.stringify({ keys: [large] }).length < maxForeignBytes);
+    refused({ keys: [large] }, /the roots take 105\d{4} bytes of PEM; a ClusterTrustBundle holds 1 MiB/);
   });
 
   it('refuses a root that is not a CA, and one whose key is not that of the certificate', async () => {
