@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { BasicConstraintsExtension, X509CertificateGenerator } from '@peculiar/x509';
 import { newPool } from '../../signer/authority/create.ts';
 import { poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
+import { signedUntilName } from '../../signer/authority/signed-until.ts';
 import { loadConfig } from '../../signer/config/load.ts';
 import type { InformerSpec } from '../../signer/kube/informer.ts';
 import type { ClusterTrustBundle, ObjectMeta } from '../../signer/kube/types.ts';
@@ -89,6 +90,12 @@ const rbac = [
         resources: ['secrets'],
         resourceNames: ['toy-pool'],
         verbs: ['get', 'list', 'watch'],
+      },
+      {
+        apiGroups: [''],
+        resources: ['configmaps'],
+        resourceNames: [signedUntilName('toy-pool')],
+        verbs: ['get', 'create', 'patch'],
       },
     ],
   },
