@@ -113,22 +113,23 @@ function trustBundleReader(
   };
 }
 
-function setGauges(
-  { federationBundleAge, federationKeys }: Metrics,
-  resources: Iterable<FederatedTrustDomain>,
+/** Several resources may have one peer, such as the other clusters of our own trust domain. */
+export function setGauges(
+  { federationBundleAge, federationKeys }: Pick<Metrics, 'federationBundleAge' | 'federationKeys'>,
+  resources: Iterable<Pick<FederatedTrustDomain, 'trustDomain' | 'name' | 'status'>>,
   now: number,
 ): void {
   federationBundleAge.reset();
   federationKeys.reset();
-  for (const { trustDomain: peer, status } of resources) {
+  for (const { trustDomain: peer, name: resource, status } of resources) {
     const confirmedAt = secondsOf(status.lastSuccessTime);
     if (confirmedAt === undefined) continue;
-    federationBundleAge.set({ peer }, now - confirmedAt);
+    federationBundleAge.set({ peer, resource }, now - confirmedAt);
     for (const [use, count] of [
       ['x509-svid', status.x509Keys],
       ['jwt-svid', status.jwtKeys],
     ] as const) {
-      if (typeof count === 'number') federationKeys.set({ peer, use }, count);
+      if (typeof count === 'number') federationKeys.set({ peer, resource, use }, count);
     }
   }
 }

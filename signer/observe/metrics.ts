@@ -197,9 +197,10 @@ function instruments(registry: Registry) {
       'federation_bundle_age_seconds',
       'Since the bundle of another trust domain was last confirmed.',
       'peer',
+      'resource',
     ),
     /** `use`: x509-svid or jwt-svid. */
-    federationKeys: gauge('federation_keys', 'Keys held of another trust domain.', 'peer', 'use'),
+    federationKeys: gauge('federation_keys', 'Keys held of another trust domain.', 'peer', 'resource', 'use'),
     /** `stream`: log or audit. */
     outputLinesDropped: counter(
       'output_lines_dropped_total',
