@@ -4,7 +4,7 @@ import { isNotFoundOfObject } from '../kube/api-error.ts';
 import type { Informer } from '../kube/informer.ts';
 import { resourcePath } from '../kube/resources.ts';
 import type { Transport } from '../kube/transport.ts';
-import { bundleName, type DesiredBundle, type ObservedBundle } from '../trust/bundle.ts';
+import type { DesiredBundle, ObservedBundle } from '../trust/bundle.ts';
 import { managedBy, trustDomainLabel } from '../trust/labels.ts';
 import { joinSiblings, type Sibling, type Siblings } from '../trust/siblings.ts';
 import type { BundleSource } from '../trust/trust-bundle-publisher.ts';
@@ -17,6 +17,7 @@ import {
   bundleNamesOf,
   bundlesFrom,
   dnsSubdomain,
+  isNamedAsSelf,
   type NamedResource,
   type ResourceBundles,
   sourceAnnotation,
@@ -53,7 +54,6 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   const listeners: ((name: string) => void)[] = [];
   const namesOf = (resource: NamedResource) => bundleNamesOf(resource, needs.signerName);
   const nameOf: PeerBundles['nameOf'] = (resource) => namesOf(resource)[0] ?? '';
-  const selfPrefix = bundleName(needs.signerName, 'self.');
   /** By name of the resource; made again only when the text has changed. */
   const known = new Map<
     string,
@@ -171,7 +171,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
         labels[managedBy.key] === managedBy.value &&
         labels['k8s.spiffe.io/workload-trust-domain'] === own &&
         // Never the bundles of our own pool.
-        (labels['k8s.spiffe.io/peer-trust-domain'] !== own || name.startsWith(selfPrefix))
+        (labels['k8s.spiffe.io/peer-trust-domain'] !== own || isNamedAsSelf(name, needs.signerName))
       );
     },
     async isStillLeftOver({ name, annotations }, signal) {

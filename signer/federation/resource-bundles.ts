@@ -18,15 +18,23 @@ export type NamedResource = Pick<FederatedTrustDomain, 'name' | 'trustDomain' | 
 
 /**
  * The names of the ClusterTrustBundles of a resource; the first one is that of its status. Pods that select the preview of
- * their own trust domain need the roots of its other clusters too, so these have two. Pure.
+ * their own trust domain need the roots of its other clusters too, so these have two. A resource may be named
+ * `NAME-preview`, so the preview is marked before the name. Pure.
  */
 export function bundleNamesOf({ name, trustDomain, isSelf }: NamedResource, signerName: string): string[] {
   if (!isSelf) return [bundleName(signerName, suffixOf('peer', trustDomain))];
-  return (['live', 'preview'] as const).map((each) => bundleName(signerName, suffixOf('self', name), each));
+  return selfKinds.map((kind) => bundleName(signerName, suffixOf(kind, name)));
+}
+
+const selfKinds = ['self', 'self-preview'] as const;
+
+/** Whether a ClusterTrustBundle is named as one of another cluster of the own trust domain. Pure. */
+export function isNamedAsSelf(name: string, signerName: string): boolean {
+  return selfKinds.some((kind) => name.startsWith(bundleName(signerName, `${kind}.`)));
 }
 
 /** The last part of the name of a ClusterTrustBundle, which has to be a DNS name. */
-function suffixOf(kind: 'peer' | 'self', name: string): string {
+function suffixOf(kind: 'peer' | (typeof selfKinds)[number], name: string): string {
   const label = trustDomainLabel(name);
   return `${kind}.${dnsSubdomain.test(label) ? label : trustDomainLabel(`.${name}`)}`;
 }

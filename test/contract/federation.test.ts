@@ -650,7 +650,7 @@ describe('federation', () => {
     assert.ok(after.sequence > both.sequence, `${after.sequence} after ${both.sequence}`);
     assert.deepEqual({ ...after, sequence: 0 }, { ...alone, sequence: 0 });
     const self = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:self.sibling';
-    for (const name of [self, `${self}-preview`])
+    for (const name of [self, self.replace('self.', 'self-preview.')])
       await waitFor(`${name} to go`, async () => (await controlPlane.request('GET', name)).status === 404);
   });
 
