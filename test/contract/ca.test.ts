@@ -545,7 +545,10 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     const ran = await Promise.all([1, 2, 3].map(() => run(name)));
     const done = ran.filter(({ code }) => code === 0);
     for (const { stderr } of ran.filter(({ code }) => code !== 0)) {
-      assert.match(stderr, /^error: Secret pools\/busy was changed meanwhile.*\nhint: run the command again/);
+      assert.match(
+        stderr,
+        /^error: Secret pools\/busy was changed meanwhile.*\nhint: run the command again/m,
+      );
     }
     const parsed = parsePool(await stored('busy'), { trustDomain: 'example.org', now });
     assert.ok(parsed.ok && done.length > 0);

@@ -91,9 +91,9 @@ test('each verb is needed: without it a command is refused, and says how to get 
     for (const command of commands) {
       const what = command.slice(0, 2).join(' ');
       await t.test(`without "${grant}" one cannot \`kubespiffe ${what}\``, async () => {
+        const [resource, verb] = grant.split(' ');
+        const isMissed = ({ stderr }: Ran) => stderr.includes(`cannot ${verb} resource "${resource}"`);
         await roles.without(grant, async () => {
-          const [resource, verb] = grant.split(' ');
-          const isMissed = ({ stderr }: Ran) => stderr.includes(`cannot ${verb} resource "${resource}"`);
           const refused = await waitFor(`${what} to be refused`, async () => {
             const ran = await kubespiffe(command);
             return isMissed(ran) && ran;
@@ -102,8 +102,8 @@ test('each verb is needed: without it a command is refused, and says how to get 
           assert.match(refused.stderr, warns ? /^warning: /m : /^hint: .*Role kubespiffe-ca-operator/m);
         });
         await waitFor(`${what} to be allowed again`, async () => {
-          const { code, stderr } = await kubespiffe(command);
-          return code === 0 && !stderr.includes('cannot');
+          const ran = await kubespiffe(command);
+          return ran.code === 0 && !isMissed(ran);
         });
       });
     }
