@@ -18,6 +18,7 @@ import { connectBundleSource } from '../../workload/workload-api.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { startChild, waitFor } from '../cluster/process.ts';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { x509KeyOf } from '../federation/bundles.ts';
 import { type BundleServer, startBundleServer } from '../judges/bundle-server.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
@@ -652,6 +653,32 @@ describe('federation', () => {
     const self = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:self.sibling';
     for (const name of [self, self.replace('self.', 'self-preview.')])
       await waitFor(`${name} to go`, async () => (await controlPlane.request('GET', name)).status === 404);
+  });
+
+  it('trusts the old CA of its own trust domain by a ClusterTrustBundle, for a migration', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const old = await makeCa({ subject: 'CN=old', uris: [], notBefore: now - 60, notAfter: now + 86_400 });
+    const bundles = '/apis/certificates.k8s.io/v1/clustertrustbundles';
+    const [block] = blocksBelow(
+      await readPage('docs/coming-from/csi-driver-spiffe.md'),
+      'If the old root must sign nothing new',
+    );
+    const objects =
+      block?.code.replace(/^.*<<END\n|^END\n/gm, '').replaceAll('my.trust.domain', 'example.org') ?? '';
+    const indented = old.certificate.trim().replaceAll(/^/gm, '    ');
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: objects.replace(/^\$\(sed .*$/m, indented) });
+    const status = await statusOnce('csi-driver-spiffe', is('True BundleTaken'));
+    assert.equal(status.clusterTrustBundle, 'kubespiffe.io:spiffe:self.csi-driver-spiffe');
+    const { body } = await controlPlane.request('GET', `${bundles}/${status.clusterTrustBundle}`);
+    assert.deepEqual([...fingerprintsOf(body.spec.trustBundle)], [...fingerprintsOf(old.certificate)]);
+    assert.equal(body.metadata.labels['k8s.spiffe.io/canarying'], 'live');
+    assert.equal(body.metadata.labels['k8s.spiffe.io/peer-trust-domain'], 'example.org');
+    await controlPlane.request('DELETE', `${resources}/csi-driver-spiffe`);
+    await waitFor(
+      'the old root to go',
+      async () =>
+        (await controlPlane.request('GET', `${bundles}/${status.clusterTrustBundle}`)).status === 404,
+    );
   });
 
   it('fetches nothing while a resource is paused, and keeps its bundle published', async () => {

@@ -3,6 +3,7 @@ import { hash, X509Certificate } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { parse } from 'yaml';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { runCommand } from '../cluster/command.ts';
 import type { PodName } from '../cluster/node.ts';
@@ -273,6 +274,34 @@ for (const choice of clusterChoices()) {
       const log = await installation.controlPlane.kubectl(['logs', example.name]);
       for (const file of ['credentials.pem', 'roots.pem', 'token'])
         assert.match(log, new RegExp(` ${file}$`, 'm'));
+    });
+
+    test('the volume on the page about csi-driver-spiffe has the same files, which are good', async () => {
+      const { namespace, serviceAccount } = server;
+      const pod = { namespace, name: 'moved', serviceAccount };
+      const blocks = blocksBelow(
+        await readPage('docs/coming-from/csi-driver-spiffe.md'),
+        'Migrate without downtime',
+      );
+      const yaml = blocks.find(({ language }) => language === 'yaml')?.code ?? '';
+      const mountPath = '/var/run/secrets/spiffe.io';
+      const object = toolsPod(
+        { namespace, name: pod.name },
+        {
+          serviceAccountName: serviceAccount,
+          ...parse(yaml.replaceAll('my.trust.domain', trustDomain)),
+          volumeMounts: [{ name: 'spiffe', mountPath, readOnly: true }],
+        },
+      );
+      const created = await installation.controlPlane.request(
+        'POST',
+        `/api/v1/namespaces/${namespace}/pods`,
+        object,
+      );
+      assert.equal(created.status, 201, JSON.stringify(created.body));
+      await waitForPod(installation.controlPlane, pod);
+      const read = (file: string) => installation.node.exec(pod, ['cat', `${mountPath}/${file}`]);
+      await judge(pod, `${await read('tls.key')}${await read('tls.crt')}`, await read('ca.crt'));
     });
 
     test('whose request is denied, the events of the pod say why', async () => {
