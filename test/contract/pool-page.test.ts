@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -9,7 +9,7 @@ import { readSignedUntil, writeSignedUntil } from '../../signer/authority/signed
 import type { ClusterTrustBundle, ConfigMap, Secret } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
-import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
+import { blocksBelow, blocksOf, checkout, readPage } from '../docs/markdown.ts';
 import { launcher, type Ran, run } from '../tools/run.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 
@@ -206,5 +206,31 @@ describe('a pool changed as its page says', () => {
       /restored in namespace kubespiffe, sequence (\d+) \(the copy had (\d+)\)/.exec(stdout) ?? [];
     assert.ok(Number(now) > Number(before), stdout);
     assert.equal((await authorities())['jwt-rs256-1'], 'active, tainted');
+  });
+
+  it('brings back pool and registrations from a backup', async () => {
+    const backup = blocksOf(await readPage('docs/operations/backup.md'));
+    const cwd = await mkdtemp(join(folder, 'backup-'));
+    const administrator = { ...env, KUBECONFIG: controlPlane.kubeconfig };
+    const follow = async (heading: string) => {
+      for (const { code } of backup.filter((block) => block.heading === heading && block.language === 'sh')) {
+        const ran = await run(['-euc', code], { file: '/bin/sh', cwd, env: administrator });
+        assert.equal(ran.code, 0, ran.stderr);
+      }
+    };
+    const registration = await readFile(join(checkout, 'manifests/examples/registration.yaml'), 'utf8');
+    await controlPlane.kubectl(['apply', '--server-side', '-f', '-'], { input: registration });
+    const before = await authorities();
+    await follow('Make a backup');
+    assert.equal((await stat(join(cwd, 'pool.yaml'))).mode & 0o777, 0o600);
+
+    await controlPlane.request('DELETE', poolPath);
+    await controlPlane.kubectl(['delete', 'workloadregistrations', '--all', '--namespace', 'default']);
+    await waitFor('the signer to miss the pool', async () => !(await signer.readiness()).ok);
+    await follow('Restore');
+    assert.deepEqual(await authorities(), before);
+    await signer.ready();
+    const left = await controlPlane.kubectl(['get', 'workloadregistrations', '-n', 'default', '-o', 'name']);
+    assert.match(left, /workloadregistration.*example/);
   });
 });
