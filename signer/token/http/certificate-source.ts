@@ -1,8 +1,9 @@
-import { messageOf } from '../../../spiffe/errors.ts';
+import { KubespiffeError, messageOf } from '../../../spiffe/errors.ts';
 import { failure, type Result, success } from '../../../spiffe/pki/result.ts';
 import { rfc3339 } from '../../../spiffe/pki/time.ts';
 import type { Authority } from '../../authority/pool.ts';
 import type { PoolView } from '../../authority/view.ts';
+import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
 import { type Pause, pause as realPause, type Time } from '../../kube/time.ts';
 import type { Logger } from '../../observe/log.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
@@ -108,7 +109,17 @@ export function ownCertificates(
       } catch (error) {
         return failure(explain('SigningNotRecorded', messageOf(error)));
       }
-      return success(await makeEndpointCertificate({ authority, trustDomain, dnsNames, randomBytes, now }));
+      const made = await makeEndpointCertificate({
+        ...{ authority, trustDomain, dnsNames, randomBytes, now },
+      }).catch(unlessKeyUnavailable);
+      if (made instanceof KubespiffeError) {
+        return failure(explain('KeyUnavailable', `authority ${authority.id}, ${made.message}`));
+      }
+      // The pool may have changed, or its view become too old, while this waited or the process stood still.
+      const still = needs.authority();
+      if (!still.ok) return failure(explain(still.reason, still.detail));
+      if (isToBeRenewed(made, still.authority, now)) return failure('another CA signs now');
+      return success(made);
     },
     ({ authorityId, notAfter }) =>
       log.info({ authority: authorityId, notAfter }, 'the endpoint has a new certificate'),

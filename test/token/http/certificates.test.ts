@@ -12,6 +12,7 @@ import { readCertificateFiles } from '../../../signer/token/http/certificate-fil
 import { filedCertificates, ownCertificates } from '../../../signer/token/http/certificate-source.ts';
 import { isToBeRenewed, makeEndpointCertificate } from '../../../signer/token/http/endpoint-certificate.ts';
 import type { ServerCertificate } from '../../../signer/token/http/tls.ts';
+import { KubespiffeError } from '../../../spiffe/errors.ts';
 import { endpointIdOf } from '../../../spiffe/infrastructure.ts';
 import { makeStateFolder, removeStateFolder } from '../../cluster/state-folder.ts';
 import { webCredentials } from '../../contract/bundle-endpoint.ts';
@@ -97,16 +98,23 @@ describe('the source of those certificates', () => {
   async function followed(
     plan: (atSecond: number, set: (authority: Authority | undefined) => void) => void,
     untilSecond = 13 * hour,
+    onReserve: (set: (authority: Authority | undefined) => void) => void = () => undefined,
   ) {
     const stop = new AbortController();
     const first = await anAuthority();
     let authority: Authority | undefined = first;
     let nowMs = now * 1000;
     const at = () => nowMs / 1000 - now;
+    const set = (next: Authority | undefined) => {
+      authority = next;
+    };
     const source = ownCertificates({
       authority: () =>
         authority ? { ok: true, authority } : { ok: false, reason: 'PoolUnusable', detail: 'no CA' },
-      reserve: reserveNothing,
+      reserve: async (signing, until) => {
+        await reserveNothing(signing, until);
+        if (at() > 0) onReserve(set);
+      },
       trustDomain,
       dnsNames,
       log: { info: () => undefined },
@@ -115,9 +123,7 @@ describe('the source of those certificates', () => {
       async pause(ms) {
         nowMs += ms;
         if (at() >= untilSecond) stop.abort();
-        plan(at(), (next) => {
-          authority = next;
-        });
+        plan(at(), set);
       },
     });
     const shown: { at: number; certificate: ServerCertificate }[] = [];
@@ -169,6 +175,43 @@ describe('the source of those certificates', () => {
       { at: endsAt + hour, ended: undefined },
     ]);
     assert.equal(shown[0]?.at, endsAt + hour);
+  });
+
+  it('keeps the last one while the key of the CA cannot be used, and then renews', async () => {
+    const another = await anAuthority();
+    const lost: Authority = {
+      ...another,
+      signingAuthority: {
+        ...another.signingAuthority,
+        signer: {
+          ...another.signingAuthority.signer,
+          sign: () => Promise.reject(new KubespiffeError('KEY_UNAVAILABLE', 'the token was removed')),
+        },
+      },
+    };
+    const endsAt = 24 * hour - 120;
+    const { shown, said } = await followed((at, set) => {
+      if (at === 600) set(undefined);
+      if (at === endsAt - 10) set(lost);
+      if (at === endsAt + 10) set(another);
+    }, 25 * hour);
+    assert.match(said[0]?.ended ?? '', /no later one: The key of the signing CA .*the token was removed/);
+    assert.deepEqual(
+      shown.map(({ at }) => at),
+      [endsAt + 10],
+    );
+  });
+
+  it('gives none of a CA that may not sign any more when it has signed', async () => {
+    const [another, third] = [await anAuthority(), await anAuthority()];
+    const plan = (at: number, set: (authority: Authority | undefined) => void) => {
+      if (at === 600) set(another);
+      if (at === 1200) set(third);
+    };
+    const { shown } = await followed(plan, hour, (set) => set(undefined));
+    assert.deepEqual(shown, []);
+    const replaced = await followed(plan, 600, (set) => set(third));
+    assert.deepEqual(replaced.shown, []);
   });
 });
 
