@@ -9,17 +9,19 @@ export interface EvictedPod {
   readonly uid: string;
 }
 
-/** `blocked`: a PodDisruptionBudget does not allow it yet. `gone`: it was deleted, or replaced. */
+/** `blocked`: a PodDisruptionBudget, or something else, does not allow it yet. `gone`: it was deleted, or replaced. */
 export type Eviction = 'evicted' | 'gone' | 'blocked';
 
 /**
- * Evicts pods, so many a second, by the eviction API (policy/v1), which respects PodDisruptionBudgets. A pod that a budget
- * protects is tried again in each round until the deadline.
+ * Evicts pods, so many a second, by the eviction API (policy/v1), which respects PodDisruptionBudgets. A pod whose eviction
+ * is refused stops no other one, since its tenant may have caused that: two budgets for one pod are a 500, and a namespace
+ * that is being deleted is a 403. It is tried again in each round until the deadline.
  *
  * @param options perSecond: pods a second. deadlineMs: on the clock of `now`. onResult: called for each pod that is
  *   evicted or gone, and for each that is blocked for the first time.
  * @returns the pods that are still blocked.
- * @throws ApiStatusError, ApiConnectionError
+ * @throws ApiStatusError where the credentials are not good (401)
+ * @throws ApiConnectionError
  */
 export async function evictPods(
   api: Pick<Transport, 'request'>,
@@ -73,7 +75,7 @@ async function evict(
     if (isNotFoundOfObject(error)) return { result: 'gone', why: '' };
     if (!(error instanceof ApiStatusError)) throw error;
     if (error.status === 409) return { result: 'gone', why: '' };
-    if (error.status === 429) return { result: 'blocked', why: error.message };
-    throw error;
+    if (error.status === 401) throw error;
+    return { result: 'blocked', why: error.message };
   }
 }

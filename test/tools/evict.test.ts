@@ -53,8 +53,16 @@ describe('evicting pods', () => {
     assert.deepEqual(results, ['a gone', 'b gone']);
   });
 
-  it('ends with an error where it is forbidden', async () => {
-    await assert.rejects(evicted(['a'], { a: [{ status: 403 }] }), { status: 403 });
+  for (const status of [403, 422, 500, 503]) {
+    it(`goes on with other pods after a ${status}, and tries that pod again`, async () => {
+      const { results, blocked } = await evicted(['a', 'b'], { a: [{ status }] });
+      assert.deepEqual(results, ['a blocked', 'b evicted', 'a evicted']);
+      assert.deepEqual(blocked, []);
+    });
+  }
+
+  it('ends with an error where the credentials are not good', async () => {
+    await assert.rejects(evicted(['a', 'b'], { a: [{ status: 401 }] }), { status: 401 });
   });
 
   it('only asks in a dry run', async () => {
