@@ -40,6 +40,11 @@ export async function evictPods(
   for (let round = 1; ; round += 1) {
     const blocked: EvictedPod[] = [];
     for (const pod of open) {
+      // Each pod is tried at least once.
+      if (round > 1 && now() >= options.deadlineMs) {
+        blocked.push(pod);
+        continue;
+      }
       const { result, why } = await evict(api, pod, isDryRun);
       if (result === 'blocked') blocked.push(pod);
       if (result !== 'blocked' || round === 1) onResult(pod, result, why);

@@ -48,6 +48,15 @@ describe('evicting pods', () => {
     assert.ok(seconds >= 10 && seconds < 12, `${seconds} s`);
   });
 
+  it('gives up at the deadline in the middle of a round, but tries each pod once', async () => {
+    const names = Array.from({ length: 30 }, (_, index) => `p${index}`);
+    const answers = () => Object.fromEntries(names.map((name) => [name, [{ status: 429 }, { status: 429 }]]));
+    const { api, blocked, seconds } = await evicted(names, answers());
+    assert.deepEqual([api.requests.length, blocked.length, seconds], [30, 30, 15]);
+    const later = await evicted(names, answers(), { deadlineMs: 17_000 });
+    assert.deepEqual([later.api.requests.length, later.blocked.length, later.seconds], [34, 30, 17]);
+  });
+
   it('passes over a pod that is gone or was replaced', async () => {
     const { results } = await evicted(['a', 'b'], { a: [notFound], b: [{ status: 409 }] });
     assert.deepEqual(results, ['a gone', 'b gone']);
