@@ -121,6 +121,21 @@ export function createRemoteKey(
     }
   }
 
+  /** A token has no more sessions than the lane has slots. Where too many wait, they show whether the key works. */
+  async function probeInLane(): Promise<void> {
+    const release = await lane.enter();
+    if (!release) return;
+    try {
+      if (state.kind !== 'ready') return;
+      const { open } = state;
+      await signWith(open, probe).catch((error) => {
+        if (state.kind === 'ready' && state.open === open) lose(messageOf(error));
+      });
+    } finally {
+      release();
+    }
+  }
+
   return {
     algorithmDer: algorithm.encodings[0],
     problem,
@@ -149,12 +164,7 @@ export function createRemoteKey(
         if (now - askedAt >= closeAfterMs) return close();
         if (state.kind === 'closed') await open(undefined);
         else if (state.kind === 'lost' && now >= state.retryAt) await open(state.reason);
-        else if (state.kind === 'ready' && now - workedAt >= probeAfterMs) {
-          const { open } = state;
-          await signWith(open, probe).catch((error) => {
-            if (state.kind === 'ready' && state.open === open) lose(messageOf(error));
-          });
-        }
+        else if (state.kind === 'ready' && now - workedAt >= probeAfterMs) await probeInLane();
       } finally {
         isTended = false;
       }

@@ -199,6 +199,21 @@ describe('a key outside of the pool', () => {
     assert.match(backend.key.problem() ?? '', /CKR_DEVICE_ERROR/);
   });
 
+  it('is probed with no more signatures under way than are allowed', async () => {
+    const backend = await ready({ concurrency: 4, latencyMs: 20 });
+    await backend.advance(30_000);
+    const all = Promise.allSettled(Array.from({ length: 4 }, () => backend.key.sign(content)));
+    await settled();
+    const tending = backend.key.tend();
+    await backend.advance(20);
+    backend.expect(probe);
+    await backend.advance(20);
+    await tending;
+    assert.ok((await all).every(({ status }) => status === 'fulfilled'));
+    assert.equal(backend.seen.mostUnderWay, 4);
+    assert.equal(backend.key.problem(), undefined);
+  });
+
   it('is closed when nobody asked for it for five minutes, and opened again when somebody does', async () => {
     const backend = await ready();
     await backend.advance(300_000);
