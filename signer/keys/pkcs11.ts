@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { bitString, objectIdentifier, sequence } from '../../spiffe/pki/der-writer.ts';
 import { derFromJoined } from '../../spiffe/pki/ecdsa-signature.ts';
 import { oids } from '../../spiffe/pki/oid.ts';
+import type { KeyRef } from './key-ref.ts';
 import type { Opener, OpenKey } from './open-key.ts';
 import type { Call, PublicHalf, Reply } from './pkcs11-process.ts';
 
@@ -41,11 +42,28 @@ const aboutPin = new Set(['CKR_PIN_INCORRECT', 'CKR_PIN_LEN_RANGE', 'CKR_PIN_INV
 export function pkcs11Opener({ module, pinFile, concurrency, env }: Pkcs11Settings): Opener {
   /** By token: the SHA-256 of the PIN that it refused. */
   const refused = new Map<string, string>();
+  /** By token: when the last key that is being opened is open, or not. Several at once would each try a wrong PIN. */
+  const turns = new Map<string, Promise<unknown>>();
   return async (ref, signal) => {
     if (ref.backend !== 'pkcs11') throw new Error(`${ref.uri} is no key of a PKCS#11 token`);
+    const tokenName = JSON.stringify(ref.token);
+    const before = turns.get(tokenName) ?? Promise.resolve();
+    const opening = before.then(() => open(ref, tokenName, signal));
+    turns.set(
+      tokenName,
+      opening.catch(() => undefined),
+    );
+    return opening;
+  };
+
+  async function open(
+    ref: Extract<KeyRef, { backend: 'pkcs11' }>,
+    tokenName: string,
+    signal: AbortSignal,
+  ): Promise<OpenKey> {
+    signal.throwIfAborted();
     if (module === undefined) throw new Error('the setting pkcs11Module is not set');
     const pin = pinFile === undefined ? undefined : await readPin(pinFile);
-    const tokenName = JSON.stringify(ref.token);
     const pinDigest = pin === undefined ? undefined : hash('sha256', pin);
     if (pinDigest !== undefined && refused.get(tokenName) === pinDigest) {
       throw new Error(`the token has refused the PIN of ${pinFile}: it is not tried again before it changes`);
@@ -62,7 +80,7 @@ export function pkcs11Opener({ module, pinFile, concurrency, env }: Pkcs11Settin
     }
     refused.delete(tokenName);
     return keyOf(child);
-  };
+  }
 }
 
 function keyOf(child: ReturnType<typeof startProcess>): OpenKey {

@@ -134,6 +134,29 @@ describe('what prevents that a key of a PKCS#11 token is opened', () => {
     await using(open(uri, by), async (key) => assert.ok(await key.publicKey()));
   });
 
+  it('opening several keys of a token at once tries a wrong PIN once, and opens them all with the right one', async () => {
+    const by = opener();
+    const refs = names.map((name) => `pkcs11:token=kubespiffe;object=${name}`);
+    hsm.writePin('11111');
+    const outcomes = await Promise.allSettled(refs.map((ref) => open(ref, by)));
+    const reasons = outcomes.map((each) => (each.status === 'rejected' ? each.reason.message : 'open'));
+    assert.equal(reasons.filter((reason) => /CKR_PIN_INCORRECT/.test(reason)).length, 1, reasons.join());
+    assert.equal(reasons.filter((reason) => /has refused the PIN/.test(reason)).length, refs.length - 1);
+    hsm.writePin(hsm.pin);
+    const keys = await Promise.all(refs.map((ref) => open(ref, by)));
+    for (const key of keys) key.close();
+  });
+
+  it('opening a key fails at its turn where it was given up meanwhile', async () => {
+    const by = opener();
+    const giveUp = new AbortController();
+    const first = open(uri, by);
+    const second = by(refOf(uri), giveUp.signal);
+    giveUp.abort();
+    await assert.rejects(second, { name: 'AbortError' });
+    await using(first, async (key) => assert.ok(await key.publicKey()));
+  });
+
   it('opening a key fails where the token was removed, and it opens again when it is back', async () => {
     const [here, away] = [join(hsm.folder, 'tokens'), join(hsm.folder, 'away')];
     renameSync(here, away);
