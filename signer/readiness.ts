@@ -1,3 +1,4 @@
+import { inFull } from './authority/problem.ts';
 import type { Config } from './config/config.ts';
 import type { Guard } from './issuance/guard.ts';
 import { clockProblem, type ServerClock } from './kube/clock.ts';
@@ -86,7 +87,7 @@ export function assessReadiness(needs: ReadinessNeeds): void {
   for (const signer of signers) {
     const { name } = signer.profile;
     const pool = signer.pool.problem();
-    health.set(`${name}/pool`, pool === undefined, pool?.message ?? 'an authority is active');
+    health.set(`${name}/pool`, pool === undefined, pool ? inFull(pool) : 'an authority is active');
     const roots = rootsVisible(signer);
     health.set(`${name}/trust-bundle`, roots.ok, roots.reason);
   }

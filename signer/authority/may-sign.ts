@@ -191,12 +191,10 @@ export function jwtSigningAt(
 function keyProblem({ id, field }: { id: string; field: string }, key: SigningKey): PoolProblem | undefined {
   const reason = key.problem?.();
   if (reason === undefined) return undefined;
-  return poolProblem(
-    'KeyUnavailable',
-    `${field}.keyRef`,
-    `the key of authority ${id} cannot be used now (${reason})`,
-    'it is tried again by itself; docs/guides/keys.md says what to look at',
-  );
+  const remedy =
+    'it is tried again by itself; the log of the signer has the reason, and docs/guides/keys.md says what to look at';
+  const what = `the key of authority ${id} cannot be used now`;
+  return { ...poolProblem('KeyUnavailable', `${field}.keyRef`, what, remedy), cause: reason };
 }
 
 /** Every authority of a pool, of both kinds. */

@@ -41,6 +41,8 @@ export interface PoolProblem {
   readonly remedy: string;
   /** `<field>: <what is wrong>; <remedy>`. */
   readonly message: string;
+  /** What a token or a cloud says, which may name accounts and roles: for the log and readiness, not for callers. */
+  readonly cause?: string;
 }
 
 export function poolProblem(
@@ -50,6 +52,11 @@ export function poolProblem(
   remedy: string,
 ): PoolProblem {
   return { reason, field, what, remedy, message: `${field}: ${what}; ${remedy}` };
+}
+
+/** The message with what only operators may see. */
+export function inFull({ message, cause }: PoolProblem): string {
+  return cause === undefined ? message : `${message} (${cause})`;
 }
 
 /** The same as a verdict. */

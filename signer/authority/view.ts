@@ -14,7 +14,7 @@ import { createPoolHolder, type LastPublished, type PoolHolder } from './holder.
 import type { JwtSignable, Signable } from './may-sign.ts';
 import type { Pool } from './pool.ts';
 import { poolJsonIn, poolSecretNamed } from './pool-secret.ts';
-import { type PoolProblem, poolProblem } from './problem.ts';
+import { inFull, type PoolProblem, poolProblem } from './problem.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 
 /** A view that was not confirmed for so long signs nothing: a key may have been tainted meanwhile. */
@@ -113,7 +113,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
     markLooked();
     const outcome = holder.signable(seconds());
     if (outcome.ok) log.info({ pool, authority: outcome.authority.id }, 'the pool can sign');
-    else log.warn({ pool, reason: outcome.problem.reason }, outcome.problem.message);
+    else log.warn({ pool, reason: outcome.problem.reason }, inFull(outcome.problem));
   };
 
   const isOlderThanSeen = (secret: Secret) =>

@@ -12,6 +12,7 @@ const probe = Buffer.from('kubespiffe looks whether this key signs');
 const probeAfterMs = 30_000;
 /** A key that was not asked for so long is closed, until it is asked for again. */
 const closeAfterMs = 300_000;
+const beingOpened = 'the key is being opened';
 const retryMs = { first: 1_000, most: 30_000 } as const;
 
 /**
@@ -74,7 +75,7 @@ export function createRemoteKey(
     askedAt = monotonic();
     if (state.kind === 'ready') return undefined;
     if (state.kind === 'lost') return state.reason;
-    return (state.kind === 'opening' ? state.was : undefined) ?? 'the key is being opened';
+    return (state.kind === 'opening' ? state.was : undefined) ?? beingOpened;
   };
 
   const lose = (reason: string) => {
@@ -141,16 +142,16 @@ export function createRemoteKey(
     problem,
     async sign(content) {
       const release = await lane.enter();
-      if (!release) throw unavailable(ref, `${lane.most} signatures wait for it already`);
+      if (!release) throw unavailable(`${lane.most} signatures wait for it already`);
       try {
         const reason = problem();
-        if (state.kind !== 'ready') throw unavailable(ref, reason ?? '');
+        if (state.kind !== 'ready') throw unavailable(state.kind === 'lost' ? inLog : beingOpened, reason);
         const { open } = state;
         try {
           return await signWith(open, content);
         } catch (error) {
           if (state.kind === 'ready' && state.open === open) lose(messageOf(error));
-          throw unavailable(ref, messageOf(error));
+          throw unavailable(inLog, error);
         }
       } finally {
         release();
@@ -184,8 +185,11 @@ export function unlessKeyUnavailable(error: unknown): KubespiffeError {
   throw error;
 }
 
-function unavailable({ uri }: KeyRef, reason: string): KubespiffeError {
-  return new KubespiffeError('KEY_UNAVAILABLE', `${uri}: ${reason}`);
+/** `onState` gets the reason too. Callers do not: what a token or a cloud says may name accounts and roles. */
+const inLog = 'the log of the signer has the reason';
+
+function unavailable(reason: string, cause?: unknown): KubespiffeError {
+  return new KubespiffeError('KEY_UNAVAILABLE', reason, { cause });
 }
 
 /** @throws where the promise takes longer. What comes of it later is dropped. */

@@ -11,6 +11,7 @@ import {
 } from '../../signer/authority/document.ts';
 import { jwtSigningAt, signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
+import { inFull } from '../../signer/authority/problem.ts';
 import type { KeysByRef } from '../../signer/keys/remote-keys.ts';
 
 const trustDomain = 'example.org';
@@ -62,7 +63,7 @@ describe('an authority with a keyRef', () => {
     assert.ok(forJwt?.publicKey.equals(token.authority.publicKey));
   });
 
-  it('signs nothing while its key cannot be used, with the reason', () => {
+  it('signs nothing while its key cannot be used, with the reason for operators alone', () => {
     const compiled = compile([ca, jwt], keysThat('the token was removed').keysByRef);
     assert.ok(compiled.ok);
     for (const signable of [
@@ -71,7 +72,10 @@ describe('an authority with a keyRef', () => {
     ]) {
       assert.ok(!signable.ok);
       assert.equal(signable.problem.reason, 'KeyUnavailable');
-      assert.match(signable.problem.message, /authorities\[[01]\]\.keyRef: .*\(the token was removed\)/);
+      const { message } = signable.problem;
+      assert.match(message, /authorities\[[01]\]\.keyRef: .* cannot be used now;/);
+      assert.doesNotMatch(message, /removed/);
+      assert.equal(inFull(signable.problem), `${message} (the token was removed)`);
     }
   });
 

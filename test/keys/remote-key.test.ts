@@ -135,7 +135,8 @@ describe('a key outside of the pool', () => {
     it(`counts as lost when its backend ${mood}, until it signs again`, async () => {
       const backend = await ready();
       backend.set(mood);
-      const signing = assert.rejects(backend.key.sign(content), { ...isUnavailable, message: says });
+      const message = 'the log of the signer has the reason';
+      const signing = assert.rejects(backend.key.sign(content), { ...isUnavailable, message });
       await backend.advance(10_000);
       await signing;
       assert.match(backend.key.problem() ?? '', says);

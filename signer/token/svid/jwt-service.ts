@@ -111,7 +111,12 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
       expiresAt: expiresAt.value,
       id: tokenId,
     }).catch(unlessKeyUnavailable);
-    if (token instanceof KubespiffeError) return refuse('SigningUnavailable', token.message);
+    if (token instanceof KubespiffeError) {
+      return refuse(
+        'SigningUnavailable',
+        `the key of authority ${signer.id} cannot be used now: ${token.message}`,
+      );
+    }
     // The pool may have changed, or its view become too old, while this waited or the process stood still.
     const still = needs.pool.jwtSignable(algorithm, nowSeconds(), policy.propagationSeconds);
     if (!still.ok) return refuse('SigningUnavailable', still.problem.message);

@@ -115,7 +115,10 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
       credentialEndsAt: caller.expiresAt,
       serial: makeSerial(needs.randomBytes),
     }).catch(unlessKeyUnavailable);
-    if (minted instanceof KubespiffeError) return refuse('SigningUnavailable', minted.message);
+    if (minted instanceof KubespiffeError) {
+      const detail = `authority ${usable.authority.id}, ${minted.message}`;
+      return refuse('SigningUnavailable', clause(explain('KeyUnavailable', detail)));
+    }
     if (!minted.ok) return minted;
     // The pool may have changed, or its view become too old, while this waited or the process stood still.
     const still = needs.authority();

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { createPublicKey, randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import type { Authority } from '../../../signer/authority/pool.ts';
 import { reserveNothing } from '../../../signer/authority/reservations.ts';
 import { identify } from '../../../signer/identity/identify.ts';
+import { parseKeyRef } from '../../../signer/keys/key-ref.ts';
+import { createRemoteKey } from '../../../signer/keys/remote-key.ts';
 import { createStore } from '../../../signer/kube/store.ts';
 import { pass, refuse } from '../../../signer/observe/checked.ts';
 import type { WaitReason } from '../../../signer/observe/reasons.ts';
@@ -11,6 +13,8 @@ import { withOwner } from '../../../signer/token/caller/caller.ts';
 import { createRecent } from '../../../signer/token/caller/recent.ts';
 import type { RequestContext } from '../../../signer/token/svid/request-context.ts';
 import { createX509Service, type X509ServiceNeeds } from '../../../signer/token/svid/x509-service.ts';
+import { keyTypes } from '../../../spiffe/pki/algorithms.ts';
+import type { SigningKey } from '../../../spiffe/pki/sign.ts';
 import { svidProfile } from '../../../spiffe/svid-profile.ts';
 import { timeWith } from '../../kube/fake-time.ts';
 import { createScriptedApi } from '../../kube/scripted-api.ts';
@@ -35,6 +39,23 @@ const psat = {
 };
 const unusable = (reason: WaitReason, detail: string) => () => ({ ok: false as const, reason, detail });
 
+const withKey = (signer: SigningKey) =>
+  ({
+    ...{ id: 'ca-1', signing: { sha256Hex: 'ca-1' }, dnsConstraints: [] },
+    signingAuthority: { ...authorityOf(ca), signer },
+  }) as unknown as Authority;
+
+const keyRef = parseKeyRef('pkcs11:token=kubespiffe;object=ca-1');
+assert.ok(keyRef.ok);
+/** A key of a cloud that names an account when it refuses. */
+const failing = createRemoteKey(keyRef.value, createPublicKey(ca.key.privateKey), keyTypes['ecdsa-p256'], {
+  open: () => Promise.reject(new Error('arn:aws:sts::123456789012:assumed-role/signer may not kms:Sign')),
+  ...{ concurrency: 1, timeoutMs: 1_000, onSigned: () => undefined, onState: () => undefined },
+  time: timeWith({ monotonic: () => 0 }),
+});
+failing.problem();
+await failing.tend();
+
 /** The service with a good token, a live pod and a CA; what the real ones say is in test/contract/x509-svid.test.ts. */
 function aService(different: Partial<X509ServiceNeeds> = {}) {
   const context: RequestContext = { path: '', address: '', startedAt: 0, caller: undefined };
@@ -51,15 +72,7 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
       seenLive: createRecent<true>({ lifetimeMs: 0, time: timeWith({ monotonic: () => 0 }) }),
       transport: api.transport,
     },
-    authority: () => ({
-      ok: true,
-      authority: {
-        id: 'ca-1',
-        signing: { sha256Hex: 'ca-1' },
-        signingAuthority: authorityOf(ca),
-        dnsConstraints: [] as never,
-      } as unknown as Authority,
-    }),
+    authority: () => ({ ok: true, authority: withKey(authorityOf(ca).signer) }),
     reserve: reserveNothing,
     roots: () => ca.pem,
     profile: svidProfile,
@@ -155,6 +168,16 @@ describe('the service for certificates', () => {
       'a clock that is wrong',
       { authority: unusable('ClockSkew', '200 s fast') },
       { code: 'SigningUnavailable' },
+    ],
+    [
+      'while a key outside of the pool fails, without what its cloud says',
+      { authority: () => ({ ok: true, authority: withKey(failing) }) },
+      {
+        code: 'SigningUnavailable',
+        detail:
+          'The key of the signing CA is kept outside of the pool and cannot be used now: authority ca-1, the log of the ' +
+          'signer has the reason',
+      },
     ],
     ['a pool without roots', { roots: () => undefined }, { code: 'SigningUnavailable' }],
     [
