@@ -3,14 +3,20 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import type { ReadRequest } from '../../tools/explain/requests.ts';
-import { foundIn } from '../../tools/ui/cluster-answers.ts';
+import type { Terminal } from '../../tools/terminal.ts';
+import { clusterAnswers, foundIn } from '../../tools/ui/cluster-answers.ts';
 import { createLatest } from '../../tools/ui/latest.ts';
 import type { ClusterRead } from '../../tools/view/read.ts';
 import { workloadStates } from '../../tools/view/workload-states.ts';
 import { type Workload, workloadsOf } from '../../tools/view/workloads.ts';
 import { newRequestKey } from '../contract/workloads.ts';
+import { createScriptedApi } from '../kube/scripted-api.ts';
 import { aRegistration, aWirePod, aWorld } from './world.ts';
 
+const terminal: Terminal = {
+  ...{ out: () => undefined, err: () => undefined, hasColor: false },
+  ...{ read: () => assert.fail('no file is read'), env: {}, now: Date.now },
+};
 const id = 'spiffe://example.org/ns/shop/sa/web';
 
 /** A cluster with the pod shop/web-0, and this request of it. */
@@ -132,6 +138,16 @@ describe('a search over workloads', () => {
 });
 
 describe('what is shown', () => {
+  it('is read with one look at the clock of the API server, however often it is read', async () => {
+    const { transport } = createScriptedApi();
+    const listeners: number[] = [];
+    const api = { ...transport, onDate: () => void listeners.push(1) };
+    const { overview } = clusterAnswers(api, terminal, { signerDeployment: 'kubespiffe/kubespiffe' });
+    for (let read = 0; read < 3; read += 1)
+      await assert.rejects(async () => overview?.(new URLSearchParams()));
+    assert.equal(listeners.length, 1);
+  });
+
   it('is read again when it is 5 s old, by one reader at a time', async () => {
     let now = 0;
     let reads = 0;

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { type ClusterOptions, serverClock, withApi, withCluster } from '../api.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { identityViewer } from '../cluster/world.ts';
 import { parseSeconds } from '../duration.ts';
@@ -44,8 +44,9 @@ export function status(parent: Command, terminal: Terminal): Command {
         options,
         terminal,
         async (api) => {
+          const serverNow = serverClock(api);
           for (;;) {
-            const overview = overviewOf(await readCluster(api, terminal, options));
+            const overview = overviewOf(await readCluster(api, terminal, options, serverNow));
             // Clears the screen after the answer is there, so that it does not flicker.
             if (seconds !== undefined && terminal.hasColor) terminal.out('\u001b[2J\u001b[H');
             if (options.output) printObject(terminal, options.output, overview);

@@ -1,4 +1,5 @@
 import type { Transport } from '../../signer/kube/transport.ts';
+import { serverClock } from '../api.ts';
 import type { SettingsOptions } from '../cluster/signer-settings.ts';
 import { explainWholePod, type PodExplanation } from '../explain/whole-pod.ts';
 import type { Terminal } from '../terminal.ts';
@@ -42,9 +43,10 @@ export function clusterAnswers(
   terminal: Terminal,
   options: SettingsOptions,
 ): UiServerNeeds['answers'] {
+  const serverNow = serverClock(api);
   const latest = createLatest(
     async () => {
-      const read = await readCluster(api, terminal, options);
+      const read = await readCluster(api, terminal, options, serverNow);
       const workloads = workloadsOf(read);
       return { read, workloads, overview: overviewOf(read, workloads) };
     },

@@ -45,18 +45,16 @@ export interface ClusterRead {
  * Reads what `status` and `ui` show. Pods, requests, Events, bundles and registrations are needed; a Secret, Leases or peers
  * that may not be read are left out with the reason.
  *
+ * @param serverNow the clock of the API server, one for all reads.
  * @throws ApiStatusError, CliError
  */
 export async function readCluster(
   api: Transport,
   terminal: Terminal,
   options: SettingsOptions,
+  serverNow: () => number | undefined,
 ): Promise<ClusterRead> {
-  let serverMs: number | undefined;
-  api.onDate((epochMs) => {
-    serverMs = epochMs;
-  });
-  const now = () => Math.floor((serverMs ?? terminal.now()) / 1000);
+  const now = () => serverNow() ?? Math.floor(terminal.now() / 1000);
   const world = createWorld(await readSignerSettings(api, terminal, options));
   const names = new Set(world.signers.map(({ profile }) => profile.signerName));
   const requests = createListed(
