@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import { messageOf } from '../../spiffe/errors.ts';
 import type { ReadRequest } from '../../tools/explain/requests.ts';
 import type { Terminal } from '../../tools/terminal.ts';
+import { reviewAdmission } from '../../tools/ui/admission.ts';
 import { clusterAnswers, foundIn } from '../../tools/ui/cluster-answers.ts';
 import { createLatest } from '../../tools/ui/latest.ts';
+import { createUiServer } from '../../tools/ui/server.ts';
 import type { ClusterRead } from '../../tools/view/read.ts';
 import { workloadStates } from '../../tools/view/workload-states.ts';
 import { type Workload, workloadsOf } from '../../tools/view/workloads.ts';
@@ -135,6 +140,29 @@ describe('a search over workloads', () => {
       ),
     );
   });
+});
+
+it('says nothing of the API server to a caller whose token cannot be checked', async () => {
+  const api = createScriptedApi();
+  api.answer = () => ({ status: 403, body: { message: 'system:serviceaccount:kubespiffe:view may not' } });
+  const said: string[] = [];
+  const now = () => performance.now();
+  const admit = reviewAdmission(api.transport, 'view', now, (error) => said.push(messageOf(error)));
+  const server = createUiServer({ files: new Map(), answers: {}, admit }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/overview`;
+    const response = await fetch(url, { headers: { authorization: 'Bearer none' } });
+    assert.equal(response.status, 502);
+    assert.deepEqual(await response.json(), {
+      error: 'the token could not be checked',
+      hint: 'the log of the view has the reason',
+    });
+    assert.match(said.join(), /kubespiffe:view may not/);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
 });
 
 describe('what is shown', () => {

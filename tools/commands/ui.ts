@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { Command } from 'commander';
+import { messageOf } from '../../spiffe/errors.ts';
+import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { identityViewer } from '../cluster/world.ts';
@@ -69,7 +71,12 @@ export function ui(parent: Command, terminal: Terminal): Command {
             terminal,
             options,
             answers,
-            reviewAdmission(api, tokenAudience, () => performance.now()),
+            reviewAdmission(
+              api,
+              tokenAudience,
+              () => performance.now(),
+              (error) => terminal.err(`a token could not be checked: ${printable(messageOf(error))}\n`),
+            ),
           );
         },
         identityViewer,

@@ -1,5 +1,6 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Transport } from '../../signer/kube/transport.ts';
+import { CliError } from '../errors.ts';
 import type { Admission } from './server.ts';
 
 /** Admits those who know a secret that is made here: it is in the URL that the command prints. */
@@ -32,11 +33,13 @@ interface Review {
  * the API server is refused: its audience is another one, so that nobody sends one here by habit.
  *
  * @param now monotonic milliseconds.
+ * @param onFailure gets what the API server said. The caller does not: it is nobody yet.
  */
 export function reviewAdmission(
   api: Transport,
   audience: string,
   now: () => number,
+  onFailure: (error: unknown) => void,
 ): (token: string) => Promise<Admission> {
   const remembered = new Map<string, { until: number; admission: Promise<Admission> }>();
   return (token) => {
@@ -44,7 +47,14 @@ export function reviewAdmission(
     const known = remembered.get(key);
     if (known && now() < known.until) return known.admission;
     if (remembered.size >= mostRemembered) remembered.clear();
-    const admission = review(api, token, audience);
+    const admission = review(api, token, audience).catch((error: unknown) => {
+      onFailure(error);
+      throw new CliError(
+        'API_STATUS',
+        'the token could not be checked',
+        'the log of the view has the reason',
+      );
+    });
     remembered.set(key, { until: now() + rememberedMs, admission });
     admission.catch(() => remembered.delete(key));
     return admission;
