@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { allIdentities } from '../../tools/cluster/identities.ts';
+import type { KnownPod } from '../../tools/cluster/pods.ts';
+import { holdersOf, type ShownCertificate } from '../../tools/who/authority.ts';
 import { type Answer, hasName, whoHas } from '../../tools/who/report.ts';
 import { aRegistration, aService, aWirePod, aWorld } from './world.ts';
 
@@ -25,6 +27,63 @@ function anAnswer(podUID: string, name: string, endsAfter = 3600, different: obj
   const request = { metadata: { name: `req-${endsAfter}`, namespace: 'shop' }, spec, status: {} };
   return { request, chain: [leaf] } as unknown as Answer;
 }
+
+/** Certificates of the pod u-1, by the CA that signed and when they end, and the pod with so many volumes. */
+function holders(shown: readonly [ca: number, endsAfter: number][], volumes: number) {
+  const certificates = shown.map(([ca, endsAfter]): ShownCertificate => {
+    const leaf = { notAfter: now + endsAfter, serialHex: `0${endsAfter}`, authorityKeyId: Uint8Array.of(ca) };
+    const place = { namespace: 'shop', pod: 'web-0', podUID: 'u-1', signer: 'kubespiffe.io/spiffe' };
+    return { ...place, leaf: leaf as unknown as CertificateFacts };
+  });
+  const sources = Array.from({ length: volumes }, () => ({ signerName: 'kubespiffe.io/spiffe' }));
+  const pod = { uid: 'u-1', sources } as unknown as KnownPod;
+  const signers = new Set(['kubespiffe.io/spiffe']);
+  const report = holdersOf(Uint8Array.of(1), certificates, [['shop/web-0', pod]], { signers, now });
+  return [report.holders.map(({ serial }) => serial), report.unknown];
+}
+
+describe('who holds a certificate of a CA', () => {
+  const rows: [
+    what: string,
+    shown: [ca: number, endsAfter: number][],
+    volumes: number,
+    expected: string[][],
+  ][] = [
+    [
+      'the newest certificate of one volume counts',
+      [
+        [1, 100],
+        [2, 200],
+      ],
+      1,
+      [[], []],
+    ],
+    [
+      'an older one counts where the pod has two volumes',
+      [
+        [1, 100],
+        [2, 200],
+      ],
+      2,
+      [['0100'], []],
+    ],
+    [
+      'one that has ended counts for nothing',
+      [
+        [1, -1],
+        [2, 200],
+      ],
+      2,
+      [[], []],
+    ],
+    ['nobody knows of the second volume', [[2, 200]], 2, [[], ['shop/web-0']]],
+    ['a pod that is known to hold one is not unknown too', [[1, 200]], 2, [['0200'], []]],
+    ['nothing is known without requests', [], 1, [[], ['shop/web-0']]],
+  ];
+  for (const [what, shown, volumes, expected] of rows) {
+    it(what, () => assert.deepEqual(holders(shown, volumes), expected));
+  }
+});
 
 const root = { keyId: Uint8Array.of(1, 2), sha256Hex: 'ab' } as unknown as CertificateFacts;
 

@@ -33,7 +33,8 @@ export interface AuthorityHolders {
  * certificates only the pod is known. Pure.
  *
  * @param keyId of the certificate that signs for the authority.
- * @param shown certificates of all requests; of two of one pod and signer the later one counts.
+ * @param shown certificates of all requests; of two of one pod and signer the later one counts, unless the pod has more
+ *   than one volume of that signer.
  * @param signers whose volumes count.
  * @param now seconds since the epoch.
  */
@@ -43,23 +44,34 @@ export function holdersOf(
   pods: Iterable<readonly [key: string, pod: KnownPod]>,
   { signers, now }: { readonly signers: ReadonlySet<string>; readonly now: number },
 ): AuthorityHolders {
-  const newest = new Map<string, ShownCertificate>();
-  for (const each of shown) {
-    const key = `${each.podUID} ${each.signer}`;
-    const known = newest.get(key);
-    if (!known || known.leaf.notAfter < each.leaf.notAfter) newest.set(key, each);
+  const running = [...pods].filter(([, { finished }]) => finished === undefined);
+  const volumes = new Map<string, number>();
+  for (const [, { uid, sources }] of running) {
+    for (const { signerName } of sources) {
+      const key = `${uid} ${signerName}`;
+      volumes.set(key, (volumes.get(key) ?? 0) + 1);
+    }
   }
-  const holders = [...newest.values()]
-    .filter(({ leaf }) => leaf.notAfter > now && isSame(leaf.authorityKeyId, keyId))
+  const groups = Map.groupBy(shown, ({ podUID, signer }) => `${podUID} ${signer}`);
+  const held = [...groups].flatMap(([key, group]) => {
+    const newestFirst = group.toSorted((one, other) => other.leaf.notAfter - one.leaf.notAfter);
+    // A request does not say for which volume it is: of two volumes each certificate counts until it ends.
+    const current = (volumes.get(key) ?? 1) > 1 ? newestFirst : newestFirst.slice(0, 1);
+    const own = current.find(({ leaf }) => leaf.notAfter > now && isSame(leaf.authorityKeyId, keyId));
+    return own ? [own] : [];
+  });
+  const holders = held
     .map(({ namespace, pod, podUID, signer, leaf }) => {
       return { namespace, pod, podUID, signer, serial: leaf.serialHex, notAfter: rfc3339(leaf.notAfter) };
     })
     .sort((one, other) => `${one.namespace}/${one.pod}`.localeCompare(`${other.namespace}/${other.pod}`));
-  const unknown = [...pods].flatMap(([key, { uid, sources, finished }]) => {
-    if (finished !== undefined) return [];
-    const isUnknown = sources.some(
-      ({ signerName }) => signers.has(signerName) && !newest.has(`${uid} ${signerName}`),
-    );
+  const heldKeys = new Set(held.map(({ podUID, signer }) => `${podUID} ${signer}`));
+  const unknown = running.flatMap(([key, { uid, sources }]) => {
+    const isUnknown = sources.some(({ signerName }) => {
+      const source = `${uid} ${signerName}`;
+      const shownOf = groups.get(source)?.length ?? 0;
+      return signers.has(signerName) && !heldKeys.has(source) && shownOf < (volumes.get(source) ?? 0);
+    });
     const { namespace, name } = placeOf(key);
     return isUnknown ? [`${namespace}/${name}`] : [];
   });
