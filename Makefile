@@ -60,10 +60,10 @@ dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 machine:
 	@scripts/debian-packages.sh
 
-# The shells that complete our command, Java, which reads keystores, Python, for clients of the Workload API, and an
-# emulator for the image of another architecture.
+# The shells that complete our command, Java, which reads keystores, Python, for clients of the Workload API, an
+# emulator for the image of another architecture, and Prometheus, for alerts and dashboard.
 programs:
-	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv qemu-user
+	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv qemu-user prometheus
 
 servers:
 	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql

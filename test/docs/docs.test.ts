@@ -11,7 +11,7 @@ import { outcomes } from '../../signer/observe/reasons.ts';
 import { refusals } from '../../signer/observe/refusals.ts';
 import { rotationOutcomes } from '../../signer/observe/rotation-outcomes.ts';
 import { occasionalChecks, readinessChecks } from '../../signer/readiness.ts';
-import { anchorOf, blocksBelow, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
+import { anchorOf, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
 
 const source = (path: string) => readFile(join(checkout, path), 'utf8');
 
@@ -167,16 +167,17 @@ interface AlertRule {
   readonly alert: string;
   readonly expr: string;
   readonly for?: string;
-  readonly annotations: { readonly summary: string };
+  readonly annotations: { readonly summary: string; readonly runbook: string };
 }
 
 const alarmsIn = (table: Readonly<Record<string, { readonly alarm: boolean }>>) =>
   Object.keys(table).filter((reason) => table[reason]?.alarm);
 
 test('the alerts are rules that Prometheus takes, over metrics, labels and states that there are', async () => {
-  const [block] = blocksBelow(await readPage('docs/reference/metrics.md'), 'Alerts');
-  const { groups } = parse(block?.code ?? '') as { groups: { name: string; rules: AlertRule[] }[] };
-  const rules = groups.flatMap((group) => group.rules);
+  const { spec } = parse(await source('manifests/monitoring/rules.yaml')) as {
+    spec: { groups: { name: string; rules: AlertRule[] }[] };
+  };
+  const rules = spec.groups.flatMap((group) => group.rules);
   assert.equal(new Set(rules.map(({ alert }) => alert)).size, rules.length);
 
   const rendered = await createMetrics().render();
@@ -215,6 +216,26 @@ test('the alerts are rules that Prometheus takes, over metrics, labels and state
   assert.deepEqual(asked('kubespiffe_issuance_total').sort(), alarmsIn(outcomes).sort());
   assert.deepEqual(asked('kubespiffe_tokens_total').sort(), alarmsIn(refusals).sort());
   assert.deepEqual(asked('kubespiffe_x509_svids_total').sort(), alarmsIn(refusals).sort());
+});
+
+test('every alert has its runbook, with what it means, what to look at, what to do, and what shows it', async () => {
+  const page = await readPage('docs/operations/alerts.md');
+  const { spec } = parse(await source('manifests/monitoring/rules.yaml')) as {
+    spec: { groups: { rules: AlertRule[] }[] };
+  };
+  const rules = spec.groups.flatMap((group) => group.rules);
+  const alerts = rules.map(({ alert }) => alert);
+  assert.deepEqual(titlesBelow(page, 'The alerts'), alerts);
+  for (const { alert, annotations } of rules) {
+    assert.equal(annotations.runbook, `docs/operations/alerts.md#${anchorOf(alert)}`);
+    const runbook = page.text.split(`\n### ${alert}\n\n`)[1]?.split('\n### ')[0] ?? '';
+    const parts = [...runbook.matchAll(/^\*\*(.+?)\.\*\*/gm)].map(([, part]) => part);
+    assert.deepEqual(parts, ['Means', 'Look at', 'Do', 'Shown by'], alert);
+    const [, files = ''] = runbook.split('**Shown by.**');
+    const shown = [...files.matchAll(/`(test\/[\w/.-]+\.test\.ts)`/g)].flatMap(([, file]) => file ?? []);
+    assert.ok(shown.length > 0, alert);
+    for (const file of shown) await assert.doesNotReject(access(join(checkout, file)), `${alert}: ${file}`);
+  }
 });
 
 test('every folder of the program has its row in the house, and every file beside them', async () => {

@@ -395,12 +395,12 @@ for (const folder of [
   });
 }
 
-test('the component for OpenShift asks for restricted-v2, fixes no user or group, and finds the metrics', async (t) => {
+test('the components for OpenShift ask for restricted-v2, fix no user or group, and find the metrics', async (t) => {
   const overlay = await mkdtemp(join(tmpdir(), 'overlay-'));
   t.after(() => rm(overlay, { recursive: true }));
   const kustomization = {
     resources: [relative(overlay, base)],
-    components: [relative(overlay, join(manifests, 'openshift'))],
+    components: ['openshift', 'monitoring'].map((name) => relative(overlay, join(manifests, name))),
   };
   await writeFile(join(overlay, 'kustomization.yaml'), JSON.stringify(kustomization));
   const overlaid = await build(overlay);
