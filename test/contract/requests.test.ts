@@ -1,18 +1,23 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { webcrypto, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import {
   BasicConstraintsExtension,
   ChallengePasswordAttribute,
   SubjectAlternativeNameExtension,
 } from '@peculiar/x509';
+import { parse } from 'yaml';
+import { rows } from '../../scripts/dashboard/panels.ts';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { explain } from '../../signer/observe/reasons.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { aPool, startInstalledSigner } from './installation.ts';
+import { startPrometheus } from './prometheus.ts';
 import type { SignerProcess } from './signer-process.ts';
 import { answerTo, create, createPod, newRequestKey, read, requestFor, signerName } from './workloads.ts';
 
@@ -270,6 +275,49 @@ describe('requests, good and bad', () => {
     );
     assert.equal(await signer.metric('kubespiffe_unreadable_requests_total'), 0);
     assert.equal(await signer.metric('kubespiffe_status_rejected_total'), 0);
+  });
+
+  it('is scraped by Prometheus, which raises an alarm and answers every query of the alerts and of the dashboard', async (t) => {
+    const file = join(import.meta.dirname, '../../manifests/monitoring/rules.yaml');
+    const { spec } = parse(await readFile(file, 'utf8')) as { spec: { groups: { rules: object[] }[] } };
+    const prometheus = await startPrometheus(signer.url, spec);
+    t.after(() => prometheus.stop());
+
+    // What is counted between two scrapes has a rate.
+    const pod = await createPod(controlPlane);
+    await answerTo(controlPlane, await requestFor(controlPlane, pod));
+    await requestFor(controlPlane, pod, { serviceAccountName: 'admin' });
+    type Alerts = { alerts: { state: string; labels: Record<string, string> }[] };
+    const alarm = await waitFor('the alarm', async () => {
+      const { alerts } = await prometheus.get<Alerts>('alerts');
+      return alerts.find(({ labels }) => labels.alertname === 'KubespiffeRequestAlarm');
+    });
+    assert.equal(alarm.state, 'firing');
+    assert.equal(alarm.labels.reason, 'ServiceAccountMismatch');
+
+    const evaluated = await prometheus.get<{ groups: { rules: { health: string; lastError?: string }[] }[] }>(
+      'rules',
+    );
+    assert.deepEqual(
+      evaluated.groups.flatMap(({ rules }) => rules.map(({ health, lastError }) => lastError ?? health)),
+      spec.groups.flatMap(({ rules }) => rules.map(() => 'ok')),
+    );
+
+    // The others are of what this signer does not have: a token endpoint, other trust domains, ConfigMaps, keys elsewhere.
+    const full = ['Now', 'Certificates', 'API server and process'];
+    // No CRDs are installed here, and watches are seldom opened again.
+    const maybeEmpty = ['Registrations', 'Watches opened again, except by the server'];
+    const empty: string[] = [];
+    for (const [row, panels] of Object.entries(rows)) {
+      for (const { title, queries } of panels) {
+        for (const [legend, query] of Object.entries(queries)) {
+          const filled = query.replaceAll('$__rate_interval', '1m').replaceAll('$signer', '.*');
+          const isEmpty = (await prometheus.count(filled)) === 0;
+          if (isEmpty && full.includes(row) && !maybeEmpty.includes(title)) empty.push(`${title}: ${legend}`);
+        }
+      }
+    }
+    assert.deepEqual(empty, []);
   });
 
   it('says nothing secret in all its output', () => {
