@@ -155,7 +155,7 @@ export function describeInjection(controlPlane: () => ControlPlane): void {
 
     it('leaves a pod without the label as it is, and one that has the volume already', async () => {
       assert.equal((await specOf(undefined, {})).volumes, undefined);
-      const volumes = [{ name: 'kubespiffe', emptyDir: {} }];
+      const { volumes } = await specOf('files', {});
       const spec = await specOf('files', { volumes });
       assert.deepEqual([spec.volumes, mountsOf(spec.containers[0])], [volumes, []]);
     });
@@ -178,6 +178,11 @@ export function describeInjection(controlPlane: () => ControlPlane): void {
         'a pod that asks in a namespace that has not opted in',
         ['files', {}, 'not-opted-in'],
         /nothing is injected in the namespace not-opted-in: give the namespace the label/,
+      ],
+      [
+        'a volume of that name without a certificate',
+        ['files', { volumes: [{ name: 'kubespiffe', emptyDir: {} }] }],
+        /a volume kubespiffe without a certificate, .* give the volume another name/,
       ],
       [
         'files that the pod could not read',
