@@ -43,26 +43,36 @@ export function rotatedKinds({ authorities }: PoolDocument): readonly AuthorityK
 }
 
 /**
- * The next step of one kind, from what the pool says. The first that is right at `now` counts, in this order: another
- * authority signs, the next one is made and published, an old one goes. Else the result is the earliest wait, or undefined.
+ * The steps of one kind that are right at `now`, from what the pool says, in this order: another authority signs, the next
+ * one is made and published, an old one goes. Where the first cannot be taken, the others still can. If there are none, the
+ * result is the earliest wait, or nothing.
  *
  * @param now seconds since the epoch.
  */
-export function policyStep(
+export function policySteps(
   document: PoolDocument,
   kind: AuthorityKind,
   facts: Facts,
-): PolicyStep | undefined {
+): readonly PolicyStep[] {
   const planned = [
     ...successorSteps(document, kind, facts),
     ...document.authorities
       .filter((each) => each.kind === kind)
       .flatMap((each) => leaving(each, document, facts)),
   ];
-  const due = planned.find(({ from }) => from <= facts.now);
-  if (due) return due.step;
+  const due = planned.filter(({ from }) => from <= facts.now);
+  if (due.length > 0) return due.map(({ step }) => step);
   const [next] = planned.filter(({ from }) => Number.isFinite(from)).toSorted((a, b) => a.from - b.from);
-  return next && { kind: 'wait', for: next.for, id: next.id, until: Math.ceil(next.from) };
+  return next ? [{ kind: 'wait', for: next.for, id: next.id, until: Math.ceil(next.from) }] : [];
+}
+
+/** The first of policySteps: the one that is shown. */
+export function policyStep(
+  document: PoolDocument,
+  kind: AuthorityKind,
+  facts: Facts,
+): PolicyStep | undefined {
+  return policySteps(document, kind, facts)[0];
 }
 
 /** From when on another authority should sign: at once where the active one is tainted or lacks its key. */

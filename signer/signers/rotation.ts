@@ -1,9 +1,10 @@
+import { messageOf } from '../../spiffe/errors.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { type PoolDocument, readPoolDocument } from '../authority/document.ts';
 import { compilePool, type Pool } from '../authority/pool.ts';
 import { poolJsonIn } from '../authority/pool-secret.ts';
 import { type PoolPlace, writePool } from '../authority/pool-writer.ts';
-import { type PolicyStep, policyStep, rotatedKinds } from '../authority/rotation-plan.ts';
+import { type PolicyStep, policySteps, rotatedKinds } from '../authority/rotation-plan.ts';
 import { marginSeconds } from '../authority/rotation-policy.ts';
 import { beginSignedUntil } from '../authority/signed-until-record.ts';
 import type { AuthorityKind } from '../authority/states.ts';
@@ -52,8 +53,11 @@ interface Plan {
   readonly from: Pool;
   /** Seconds since the epoch. */
   readonly madeAt: number;
-  readonly steps: ReadonlyMap<AuthorityKind, PolicyStep>;
+  readonly steps: Steps;
 }
+
+/** As policySteps gives them, for each kind. */
+type Steps = ReadonlyMap<AuthorityKind, readonly PolicyStep[]>;
 
 /** A look at the same pool costs nothing for so long, in seconds, unless a step is due before. */
 const planForSeconds = 60;
@@ -71,7 +75,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
   const key = `${needs.pool.namespace}/${needs.pool.name}`;
   const report = createRotationReport(needs);
   const keeper = createKeeper(needs, {
-    drift: () => dueStep()?.text,
+    drift: () => dueIn(stepsNow())[0]?.text,
     repair,
     describe: () => ({ pool: key }),
     concurrency: 1,
@@ -87,7 +91,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
     return skewMs === undefined ? undefined : Math.floor((time.now() - skewMs) / 1000);
   }
 
-  function stepsNow(): ReadonlyMap<AuthorityKind, PolicyStep> {
+  function stepsNow(): Steps {
     const [pool, now] = [view.current(), serverNow()];
     if (!pool || now === undefined) return new Map();
     if (plan?.from !== pool || !isCurrent(plan, now)) {
@@ -96,18 +100,9 @@ export function createRotation(needs: RotationNeeds): Rotation {
     return plan.steps;
   }
 
-  function stepsOf(document: PoolDocument, now: number): ReadonlyMap<AuthorityKind, PolicyStep> {
+  function stepsOf(document: PoolDocument, now: number): Steps {
     const facts = { now, timing: proof.timing(), policy };
-    return new Map(
-      rotatedKinds(document).flatMap((kind) => {
-        const step = policyStep(document, kind, facts);
-        return step ? [[kind, step] as const] : [];
-      }),
-    );
-  }
-
-  function dueStep() {
-    return dueIn(stepsNow());
+    return new Map(rotatedKinds(document).map((kind) => [kind, policySteps(document, kind, facts)]));
   }
 
   /** @returns why nothing was written, or undefined. Throws what the transport throws. */
@@ -121,8 +116,24 @@ export function createRotation(needs: RotationNeeds): Rotation {
     if (!read.ok) return read.problem.message;
     const { document } = read;
     await proof.read(document);
-    const due = dueIn(stepsOf(document, now));
-    if (!due) return undefined;
+    let fault: string | undefined;
+    // A step that waits for somebody else must not hold up the others.
+    for (const due of dueIn(stepsOf(document, now))) {
+      const problem = await take(due, secret, document, now, signal).catch(messageOf);
+      if (problem === undefined || signal.aborted) return problem;
+      fault ??= problem;
+    }
+    return fault;
+  }
+
+  /** Takes one step. @returns why nothing was written, or undefined. Throws what the transport throws. */
+  async function take(
+    due: Due,
+    secret: Secret,
+    document: PoolDocument,
+    now: number,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const change = await changeBy(due, document, now, signal);
     if (!change.ok) return `${change.what}; ${change.remedy}`;
     if (change.consequence !== undefined) return change.consequence;
@@ -191,11 +202,11 @@ export function createRotation(needs: RotationNeeds): Rotation {
     look() {
       proof.keep(view.current()?.document);
       const steps = stepsNow();
-      if (isAutomatic && dueIn(steps)) keeper.look(key);
+      if (isAutomatic && dueIn(steps).length > 0) keeper.look(key);
       const isFirst = needs.rankFor(key) === 0;
-      report.show(steps, { endsSoon, isFirst, fault: isAutomatic ? keeper.fault(key) : undefined });
+      report.show(firstOf(steps), { endsSoon, isFirst, fault: isAutomatic ? keeper.fault(key) : undefined });
     },
-    refreshMetrics: () => report.refreshMetrics(stepsNow()),
+    refreshMetrics: () => report.refreshMetrics(firstOf(stepsNow())),
     run: keeper.run,
   };
 }
@@ -206,16 +217,23 @@ interface Due {
   readonly text: string;
 }
 
-/** The first step that a replica can take now. */
-function dueIn(steps: ReadonlyMap<AuthorityKind, PolicyStep>): Due | undefined {
-  for (const [kind, step] of steps) {
-    if (step.kind === 'prepare') return { kind, step, text: `the next ${kind} authority is to be made` };
-    if (step.kind === 'change') return { kind, step, text: `${step.verb} authority ${step.id}` };
-  }
-  return undefined;
+/** The steps that a replica can take now, the most important one first. */
+function dueIn(steps: Steps): readonly Due[] {
+  return [...steps].flatMap(([kind, ofKind]) =>
+    ofKind.flatMap((step): Due[] => {
+      if (step.kind === 'prepare') return [{ kind, step, text: `the next ${kind} authority is to be made` }];
+      if (step.kind === 'change') return [{ kind, step, text: `${step.verb} authority ${step.id}` }];
+      return [];
+    }),
+  );
+}
+
+/** What is shown of each kind. */
+function firstOf(steps: Steps): ReadonlyMap<AuthorityKind, PolicyStep> {
+  return new Map([...steps].flatMap(([kind, [step]]) => (step ? [[kind, step] as const] : [])));
 }
 
 function isCurrent({ madeAt, steps }: Plan, now: number): boolean {
-  const ends = [...steps.values()].flatMap((step) => (step.kind === 'wait' ? [step.until] : []));
+  const ends = [...steps.values()].flat().flatMap((step) => (step.kind === 'wait' ? [step.until] : []));
   return now >= madeAt && now < Math.min(madeAt + planForSeconds, ...ends);
 }

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
+import { compilePool } from '../../signer/authority/pool.ts';
+import { newPoolSecret, poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { ApiStatusError } from '../../signer/kube/api-error.ts';
+import type { ApiRequest } from '../../signer/kube/transport.ts';
+import type { Secret } from '../../signer/kube/types.ts';
+import { createRotation, type RotationNeeds } from '../../signer/signers/rotation.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { createFakeTime } from '../kube/fake-time.ts';
+import { onlyMember } from '../trust/membership.ts';
+
+const trustDomain = 'example.org';
+const day = 86_400;
+const place = { namespace: 'kubespiffe', name: 'pool' };
+
+/** What an automatic rotation makes of a pool, in words. The API server has the Secret of the pool and no more. */
+async function rotated(
+  start: PoolDocument,
+  time: ReturnType<typeof createFakeTime>,
+  isDone: (states: readonly string[]) => boolean,
+): Promise<readonly string[]> {
+  let version = 1;
+  let secret = {
+    ...newPoolSecret(place, start),
+    metadata: { ...place, resourceVersion: '1' },
+  } as unknown as Secret;
+  const document = () => JSON.parse(poolJsonIn(secret) ?? '') as PoolDocument;
+  const states = () => document().authorities.map(({ id, state }) => `${id} ${state}`);
+  const compiled = () => {
+    const read = compilePool(document(), trustDomain);
+    assert.ok(read.ok);
+    return read.pool;
+  };
+  let pool = compiled();
+  const request = async ({ method, path, body }: ApiRequest) => {
+    if (!path.includes('/secrets/')) {
+      const status = { status: 404, body: { details: { name: 'record' } }, retryAfterMs: undefined };
+      throw new ApiStatusError({ method, path }, status);
+    }
+    if (method === 'PUT') {
+      version += 1;
+      secret = { ...(body as Secret), metadata: { ...place, resourceVersion: String(version) } } as Secret;
+      pool = compiled();
+    }
+    return { status: 200, body: secret };
+  };
+  const rotation = createRotation({
+    ...{ pool: place, signerName: 'example.org/spiffe', namespace: 'kubespiffe', replica: 'a', time },
+    view: { current: () => pool, onChange: () => {} },
+    rotation: {
+      ...{ isAutomatic: true, issuer: undefined },
+      policy: {
+        ...{
+          lifetimeSeconds: 365 * day,
+          prepareAfterSeconds: 0,
+          previewSeconds: 0,
+          requiresVerification: false,
+        },
+        ...{ activateAfterSeconds: 120 * day, jwtActivateAfterSeconds: 30 * day, retireAfterSeconds: 3_600 },
+      },
+    },
+    timing: { certificateSeconds: day, rootPropagationSeconds: 390, jwtPropagationSeconds: 900 },
+    published: { inAll: () => undefined, inAny: () => undefined, isVisible: () => true },
+    transport: { request },
+    clock: { skewMs: () => 0, isWithinBounds: () => true, observe: () => {} },
+    ...{ membership: onlyMember, rankFor: () => 0, takeoverDelayMs: 1_000 },
+    metrics: { rotationStep: { set: () => {} }, rotationSteps: { inc: () => {} } },
+    ...{ events: { record: () => {} }, audit: () => {}, pods: { get: () => undefined } },
+    log: { info: () => {}, warn: () => {} },
+  } as unknown as RotationNeeds);
+  const stop = new AbortController();
+  const running = rotation.run(stop.signal);
+  // Keys are made by threads of Node, whose answers no fake time brings.
+  for (let looks = 0; looks < 200 && !isDone(states()); looks += 1) {
+    rotation.look();
+    await time.advance(5_000);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  stop.abort();
+  await running;
+  return states();
+}
+
+it('a CA whose next one cannot be made holds up neither JWT keys nor what is to be retired', async () => {
+  const time = createFakeTime();
+  const now = time.now() / 1000;
+  const { privateKey: _, ...rest } = await createAuthority({ id: 'ca-1', trustDomain, now: now - 5 * day });
+  const outside: AuthorityRecord = { ...rest, keyRef: 'pkcs11:token=kubespiffe;object=ca-1' };
+  const jwt = await createJwtAuthority({ key: 'es256', now: now - 5 * day });
+  const old = await createAuthority({ id: 'ca-0', trustDomain, now: now - 9 * day });
+  const leaves: AuthorityRecord = { ...old, state: 'retiring', deactivatedAt: rfc3339(now - 5 * day) };
+  const expected = ['ca-1 active', 'ca-0 retired', 'jwt-es256-1 active', 'jwt-es256-2 trusted'];
+  const isDone = (states: readonly string[]) => states.join() === expected.join();
+  assert.deepEqual(await rotated(newPool(trustDomain, outside, leaves, jwt), time, isDone), expected);
+});
