@@ -212,17 +212,36 @@ function consequenceOf(
   const asFarAs = Number.isFinite(until)
     ? `until ${rfc3339(Math.ceil(until))}`
     : 'for a time that is not known, since the pool does not say when it stopped signing';
-  return `authority ${id} may have signed ${what}s that are valid ${asFarAs}: they become invalid at once`;
+  const isOwn = until === ownUntil(record, document, now, lifetimes);
+  const who = isOwn ? `authority ${id}` : `a retired authority below the root of authority ${id}`;
+  return `${who} may have signed ${what}s that are valid ${asFarAs}: they become invalid at once`;
 }
 
 /**
- * Until when something that an authority signed may be valid, and so needs it in the bundles: infinity while it signs, or
- * where that is not known; 0 for one that never signed.
- *
- * The record of the pool says it where it has an entry. It is final once no replica signs with an old view of the pool.
- * Without an entry it follows from when the authority stopped signing, and from the longest lifetime.
+ * Until when something may be valid that needs an authority in the bundles: infinity while it signs, or where that is not
+ * known; 0 for one that never signed. Where no other authority keeps its root in the bundles, the certificates of retired
+ * authorities below that root count too.
  */
 export function neededUntil(
+  record: AuthorityRecord,
+  document: PoolDocument,
+  now: Seconds,
+  lifetimes: Lifetimes,
+): Seconds {
+  const root = rootOf(record);
+  const isLast = root !== undefined && !keepsRoot(record, document);
+  const retired = document.authorities.filter(
+    (each) => isLast && each.id !== record.id && each.state === 'retired' && rootOf(each) === root,
+  );
+  return Math.max(...[record, ...retired].map((each) => ownUntil(each, document, now, lifetimes)));
+}
+
+/**
+ * The same for what the authority signed itself. The record of the pool says it where it has an entry. It is final once no
+ * replica signs with an old view of the pool. Without an entry it follows from when the authority stopped signing, and from
+ * the longest lifetime.
+ */
+function ownUntil(
   record: AuthorityRecord,
   document: PoolDocument,
   now: Seconds,

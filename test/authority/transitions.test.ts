@@ -75,6 +75,22 @@ describe('an authority that is dropped', () => {
     });
   }
 
+  it('breaks what a retired authority below the same root signed, when it is the last that keeps the root', () => {
+    const gone = (deactivatedAt: number): AuthorityRecord => ({
+      ...retiring(ca, deactivatedAt),
+      ...{ id: 'ca-0', state: 'retired' },
+    });
+    const consequence = (...others: AuthorityRecord[]) => {
+      const pool = poolOf(next, retiring(ca, now - 2 * day), ...others);
+      const retired = retireAuthority(pool, 'ca-1', now, lifetimes);
+      assert.ok(retired.ok);
+      return retired.consequence;
+    };
+    assert.equal(consequence(gone(now - day - 31)), undefined);
+    assert.match(consequence(gone(now - 3600)) ?? '', /^a retired .* valid until 2026-11-30T11:00:30Z/);
+    assert.equal(consequence(gone(now - 3600), { ...retiring(ca), id: 'ca-3' }), undefined, 'the root stays');
+  });
+
   it('is kept as retired and without its key, so that signers know that its root goes', () => {
     const { privateKey: _, ...anchor } = retiring(ca);
     const retired = retireAuthority(poolOf(next, retiring(ca)), 'ca-1', now, lifetimes);
