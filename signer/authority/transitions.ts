@@ -239,7 +239,8 @@ export function neededUntil(
 /**
  * The same for what the authority signed itself. The record of the pool says it where it has an entry. It is final once no
  * replica signs with an old view of the pool. Without an entry it follows from when the authority stopped signing, and from
- * the longest lifetime.
+ * the longest lifetime. So it does for an anchor without a key: its entry says nothing of the CAs below it, which are in
+ * another pool. A retired authority had its key.
  */
 function ownUntil(
   record: AuthorityRecord,
@@ -252,7 +253,8 @@ function ownUntil(
   if (hasNeverSigned(record, document, now) || end === undefined) return 0;
   if (record.state === 'active') return end;
   const since = record.deactivatedAt === undefined ? undefined : Date.parse(record.deactivatedAt) / 1000;
-  const proven = mayHaveSignedUntil?.(record);
+  const hadKey = hasKey(record) || record.state === 'retired';
+  const proven = hadKey ? mayHaveSignedUntil?.(record) : undefined;
   if (proven !== undefined) {
     const tolerance = isJwt ? tokenToleranceSeconds : 0;
     return Math.min(end, Math.max(proven + tolerance, since ?? 0) + confirmedWithinSeconds);

@@ -93,6 +93,10 @@ describe('the time until which an authority is needed', () => {
   it('follows from the longest lifetime where the record has no entry', () => {
     assert.equal(needed(retiring(ca, now - day), undefined), now + 6 * day + 30);
   });
+  it('follows from the longest lifetime for a root that is carried on, since CAs below it may have signed', () => {
+    const { privateKey: _, ...anchor } = retiring(ca, now - day);
+    assert.equal(needed(anchor, now - 10 * day), now + 6 * day + 30);
+  });
   it('is past for an authority in reserve that the record knows to have signed nothing', () => {
     const { activatedAt: _, ...reserve } = ca;
     assert.equal(needed({ ...reserve, state: 'trusted' }, now - 10 * day), now - 10 * day + 30);
