@@ -116,14 +116,29 @@ function successorSteps(document: PoolDocument, kind: AuthorityKind, facts: Fact
   const isWaiting = isAsked && ofKind.some(({ request }) => request !== undefined);
   const prepareFrom = active && !isJwtKind(kind) ? signsSince(active) + policy.prepareAfterSeconds : 0;
   const id = active?.id ?? '';
+  const short = isAsked ? ofKind.find((each) => wasTooShort(each, document, facts)) : undefined;
   return [
     {
-      step: { kind: 'prepare' },
+      step: short ? tooShort(short, document) : { kind: 'prepare' },
       for: 'prepare',
       id,
       from: isWaiting ? 0 : Math.min(prepareFrom, from - leadSeconds),
     },
   ];
+}
+
+/** Whether a CA in reserve could not take over even after the lead with which it was asked for: the next one would be like it. */
+function wasTooShort(record: AuthorityRecord, document: PoolDocument, facts: Facts): boolean {
+  if (!isStandby(record, 'X509', document, facts.now) || record.createdAt === undefined) return false;
+  return lastSwitch(record, document, facts) < timeOf(record.createdAt) + upstreamLeadSeconds;
+}
+
+function tooShort(record: AuthorityRecord, { trustDomain }: PoolDocument): Planned['step'] {
+  const { id } = record;
+  const end = rfc3339(endOf(record, trustDomain) ?? 0);
+  const what = `authority ${id} is in reserve and ends at ${end}, too early to replace the active one`;
+  const remedy = `have the CA above give longer ones, then take it out with \`kubespiffe ca retire ${id}\``;
+  return { kind: 'blocked', what, remedy };
 }
 
 /** A new root by way of the preview bundle, where the policy wants that. JWT keys have no preview. */

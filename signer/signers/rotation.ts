@@ -160,7 +160,8 @@ export function createRotation(needs: RotationNeeds): Rotation {
   ): Promise<Change | Refusal> {
     const { lifetimeSeconds } = policy;
     if (step.kind === 'prepare' && kind === 'X509' && upstream) {
-      return takeUpstreamStep(upstream, document, { now, lifetimeSeconds }, signal);
+      const { certificateSeconds } = timing;
+      return takeUpstreamStep(upstream, document, { now, lifetimeSeconds, certificateSeconds }, signal);
     }
     if (step.kind === 'prepare') {
       // Loaded only where it is used: what makes certificates is large.

@@ -11,6 +11,7 @@ import { keyOfRequest } from '../../signer/authority/request-key.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { signCa } from '../../signer/authority/sign-ca.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
+import { takeUpstreamStep } from '../../signer/authority/upstream/prepare.ts';
 import { applyVerb } from '../../signer/authority/verbs.ts';
 import { readCertificate } from '../../spiffe/pki/certificate.ts';
 import { readProvenCsrKey } from '../../spiffe/pki/csr.ts';
@@ -251,5 +252,28 @@ describe('the answer to a request', () => {
       assert.ok(!outcome.ok);
       assert.match(outcome.remedy, remedy);
     }
+  });
+});
+
+describe('the answer of an issuer to a rotation', () => {
+  const withCompany = newPool(trustDomain, own, {
+    ...{ id: 'company', kind: 'X509', state: 'retiring', tainted: false },
+    certificate: company.certificate,
+  });
+  const pool = { ...withCompany, authorities: [...withCompany.authorities, waiting] };
+  const step = async (document: PoolDocument, notAfter: number) => {
+    const certificates = answerOf(company, await signed({ notAfter })).certificates;
+    const upstream = { name: 'the issuer', sign: async () => ({ kind: 'signed' as const, certificates }) };
+    const wanted = { now, lifetimeSeconds: year, certificateSeconds: day };
+    return takeUpstreamStep(upstream, document, wanted, new AbortController().signal);
+  };
+
+  it('is taken if certificates of full length fit into it with a day to spare, and refused otherwise', async () => {
+    const long = await step(pool, now + 2 * day + 60);
+    assert.ok(long.ok, JSON.stringify(long));
+    const short = await step(pool, now + 2 * day);
+    assert.ok(!short.ok);
+    assert.match(short.what, /gave authority ca-2 a certificate that ends, .* 2026-12-01T12:00:00Z/);
+    assert.match(short.remedy, /last for 172800 s and more/);
   });
 });

@@ -173,6 +173,20 @@ describe('a rotation by policy', () => {
     assert.ok(asked.ok);
     assert.deepEqual(stepAt(asked.document, now), { kind: 'prepare' });
   });
+
+  it('asks for no further CA while one is in reserve that was too short from the beginning', async () => {
+    const policy = { ...usual, hasUpstream: true };
+    const stepWith = async (lifetimeSeconds: number, at: number) => {
+      const made = await createAuthority({ id: 'ca-2', trustDomain, now, lifetimeSeconds });
+      const { activatedAt: _, ...reserve } = made;
+      const document = newPool(trustDomain, first, { ...reserve, state: 'trusted' });
+      return policyStep(document, 'X509', { now: at, timing, policy });
+    };
+    const blocked = await stepWith(3 * day, now + 2 * day);
+    assert.ok(blocked?.kind === 'blocked');
+    assert.match(blocked.what, /ca-2 is in reserve and ends at 2026-12-02T12:00:00Z, too early/);
+    assert.deepEqual(await stepWith(90 * day, now + 89 * day), { kind: 'prepare' }, 'it has become old');
+  });
 });
 
 describe('the check of a policy', () => {

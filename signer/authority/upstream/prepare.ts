@@ -1,22 +1,30 @@
 import { rfc3339, type Seconds } from '../../../spiffe/pki/time.ts';
 import { answerRequest } from '../answer.ts';
 import type { PoolDocument } from '../document.ts';
-import type { Refusal } from '../transitions.ts';
+import { marginSeconds } from '../rotation-policy.ts';
+import { endOf, type Refusal } from '../transitions.ts';
 import type { Change } from '../verbs.ts';
 import type { Upstream } from './upstream.ts';
 
 /**
  * The next step towards a CA that another CA signs: the request, and once that is in the pool, the answer. A step may fail
- * at any point and be taken again. The answer has to end in a root that the pool has.
+ * at any point and be taken again. The answer has to end in a root that the pool has, and to last for certificates of
+ * full length: the rotation would ask for another one at once.
  *
+ * @param facts.certificateSeconds the longest lifetime of the certificates that the CA is to sign.
  * @throws what the preparation of an authority throws.
  */
 export async function takeUpstreamStep(
   upstream: Upstream,
   document: PoolDocument,
-  { now, lifetimeSeconds }: { readonly now: Seconds; readonly lifetimeSeconds: number },
+  facts: {
+    readonly now: Seconds;
+    readonly lifetimeSeconds: number;
+    readonly certificateSeconds: number;
+  },
   signal: AbortSignal,
 ): Promise<Change | Refusal> {
+  const { now, lifetimeSeconds, certificateSeconds } = facts;
   const waiting = document.authorities.find(({ request }) => request !== undefined);
   if (waiting?.request === undefined) {
     // Loaded only where it is used: what makes requests is large.
@@ -30,12 +38,18 @@ export async function takeUpstreamStep(
   );
   if (answer.kind === 'signed') {
     const { certificates } = answer;
-    return answerRequest(
-      document,
-      id,
-      { certificates, notAfter: now + lifetimeSeconds, furtherRoots: [] },
-      now,
-    );
+    const taken = { certificates, notAfter: now + lifetimeSeconds, furtherRoots: [] };
+    const change = answerRequest(document, id, taken, now);
+    const answered = change.ok && change.document.authorities.find((each) => each.id === id);
+    const end = answered && endOf(answered, document.trustDomain);
+    if (!end || end > now + certificateSeconds + marginSeconds) return change;
+    return {
+      ok: false,
+      what: `${upstream.name} gave authority ${id} a certificate that ends, with its chain, at ${rfc3339(end)}`,
+      remedy:
+        `have it give CAs that last for ${certificateSeconds + marginSeconds} s and more, and withdraw the request with ` +
+        `\`kubespiffe ca remove ${id}\``,
+    };
   }
   const what = `authority ${id} has waited for its certificate since ${createdAt}: ${upstream.name}: ${answer.what}`;
   return { ok: false, what, remedy: answer.kind === 'refused' ? answer.remedy : 'wait for that CA' };
