@@ -7,6 +7,7 @@ import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { readAuthority } from './authority.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { issueLeaf, leafNotBefore } from './issue-leaf.ts';
+import { materialOf, rootOf } from './material.ts';
 import type { Refusal } from './transitions.ts';
 import type { Change } from './verbs.ts';
 
@@ -17,18 +18,26 @@ export const testCertificateSeconds = 900;
 /** Below a path that no registration may use. */
 const testPath = '/kubespiffe/preview-test';
 
+interface TestCertificate {
+  readonly ok: true;
+  /** PEM, the leaf first, without the root. */
+  readonly chainPem: string;
+  readonly rootSha256: string;
+  readonly trustDomain: string;
+  /** The authority that signed it. */
+  readonly authority: AuthorityRecord;
+}
+
 /**
  * A certificate of an authority in preview, with an ID that no workload has. Its key is thrown away, so it proves nothing but
  * that the preview bundle verifies what the authority signs.
- *
- * @returns PEM, the leaf first, without the root.
  */
 export async function testCertificate(
   document: PoolDocument,
   id: string,
   now: Seconds,
   random: (count: number) => Uint8Array,
-): Promise<{ ok: true; chainPem: string; rootSha256: string; trustDomain: string } | Refusal> {
+): Promise<TestCertificate | Refusal> {
   const record = inPreview(document, id);
   if ('ok' in record) return record;
   const { trustDomain } = document;
@@ -53,13 +62,26 @@ export async function testCertificate(
     },
     serial: makeSerial(random),
   });
-  return { ok: true, chainPem, rootSha256: root.sha256Hex, trustDomain };
+  return { ok: true, chainPem, rootSha256: root.sha256Hex, trustDomain, authority: record };
 }
 
-/** The pool that says that a pod has verified a certificate of an authority by the preview bundle. */
-export function markVerified(document: PoolDocument, id: string, now: Seconds): Change | Refusal {
+/**
+ * The pool that says that a pod has verified a certificate of an authority by the preview bundle.
+ *
+ * @param verified the authority as it was when the certificate was made: an id may have been given to another one since.
+ */
+export function markVerified(
+  document: PoolDocument,
+  verified: AuthorityRecord,
+  now: Seconds,
+): Change | Refusal {
+  const { id } = verified;
   const record = inPreview(document, id);
   if ('ok' in record) return record;
+  if (materialOf(record) !== materialOf(verified) || rootOf(record) !== rootOf(verified)) {
+    const what = `authority ${id} is not the one whose certificate was verified: it was replaced meanwhile`;
+    return refuse(what, `verify the new one with \`kubespiffe ca verify-preview ${id}\``);
+  }
   const authorities = document.authorities.map((each) =>
     each === record ? { ...each, verifiedAt: rfc3339(now) } : each,
   );

@@ -94,7 +94,7 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
     'Role kubespiffe-preview-verifier',
   );
   if (options.output || options.dryRun === 'server') return;
-  await changePool(options, terminal, (pool, { now }) => markVerified(pool, authority, now));
+  await changePool(options, terminal, (pool, { now }) => markVerified(pool, test.authority, now));
   terminal.out(`authority ${authority}: a pod with the preview bundle verifies its certificates\n`);
 }
 

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
+import { markVerified, testCertificate } from '../../signer/authority/preview.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+
+const trustDomain = 'example.org';
+const now = Date.UTC(2026, 10, 29, 12) / 1000;
+const first = await createAuthority({ id: 'ca-1', trustDomain, now });
+const inPreview = async (): Promise<AuthorityRecord> => ({
+  ...(await createAuthority({ id: 'ca-2', trustDomain, now })),
+  state: 'preview',
+});
+const next = await inPreview();
+
+describe('the verification of a CA in preview', () => {
+  it('is recorded for the CA whose certificate was verified, and not for another one that got its id', async () => {
+    const test = await testCertificate(newPool(trustDomain, first, next), 'ca-2', now, randomBytes);
+    assert.ok(test.ok, JSON.stringify(test));
+    const same = markVerified(newPool(trustDomain, first, next), test.authority, now);
+    assert.ok(same.ok);
+    assert.equal(same.document.authorities[1]?.verifiedAt, rfc3339(now));
+    const other = markVerified(newPool(trustDomain, first, await inPreview()), test.authority, now);
+    assert.ok(!other.ok);
+    assert.match(other.what, /ca-2 is not the one whose certificate was verified/);
+  });
+});
