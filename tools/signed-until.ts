@@ -14,6 +14,7 @@ import {
 import { ApiStatusError } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import { printable } from '../spiffe/pki/text.ts';
+import { CliError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What the record of a pool proves. Without the right to read it nothing is proved, and a warning is printed. */
@@ -52,10 +53,12 @@ export async function beginRecord(
   }
 }
 
-/** Records something that a command signs itself. Without the right to do that a warning is printed. */
+/**
+ * Records something that a command is about to sign itself.
+ * @throws CliError without the right to do that: what is in no record must not be signed.
+ */
 export async function recordSigned(
   api: Transport,
-  terminal: Terminal,
   pool: PoolPlace,
   authority: AuthorityRecord,
   ends: Parameters<typeof raiseSignedUntil>[3],
@@ -64,8 +67,9 @@ export async function recordSigned(
     await raiseSignedUntil(api, pool, authority, ends);
   } catch (error) {
     if (!isForbidden(error)) throw error;
-    const what = `the record ${pool.namespace}/${signedUntilName(pool.name)} cannot be written`;
-    terminal.err(`warning: ${what}, so the test certificate is not in it: ${printable(error.message)}\n`);
+    const what = `the record ${pool.namespace}/${signedUntilName(pool.name)} cannot be written, so nothing is signed`;
+    const hint = 'the Role kubespiffe-ca-operator of manifests/base grants it';
+    throw new CliError(error.code, `${what}: ${error.message}`, hint, { cause: error });
   }
 }
 

@@ -24,8 +24,6 @@ interface TestCertificate {
   readonly chainPem: string;
   readonly rootSha256: string;
   readonly trustDomain: string;
-  /** The authority that signed it. */
-  readonly authority: AuthorityRecord;
 }
 
 /**
@@ -38,7 +36,7 @@ export async function testCertificate(
   now: Seconds,
   random: (count: number) => Uint8Array,
 ): Promise<TestCertificate | Refusal> {
-  const record = inPreview(document, id);
+  const record = previewed(document, id);
   if ('ok' in record) return record;
   const { trustDomain } = document;
   if (trustDomain === undefined) {
@@ -62,7 +60,7 @@ export async function testCertificate(
     },
     serial: makeSerial(random),
   });
-  return { ok: true, chainPem, rootSha256: root.sha256Hex, trustDomain, authority: record };
+  return { ok: true, chainPem, rootSha256: root.sha256Hex, trustDomain };
 }
 
 /**
@@ -76,7 +74,7 @@ export function markVerified(
   now: Seconds,
 ): Change | Refusal {
   const { id } = verified;
-  const record = inPreview(document, id);
+  const record = previewed(document, id);
   if ('ok' in record) return record;
   if (materialOf(record) !== materialOf(verified) || rootOf(record) !== rootOf(verified)) {
     const what = `authority ${id} is not the one whose certificate was verified: it was replaced meanwhile`;
@@ -89,8 +87,15 @@ export function markVerified(
   return { ok: true, document: after, changed: [], consequence: undefined, notes: [] };
 }
 
-function inPreview({ authorities }: PoolDocument, id: string): AuthorityRecord | Refusal {
+/** The authority of this id, if it is in preview and may sign. */
+export function previewed({ authorities }: PoolDocument, id: string): AuthorityRecord | Refusal {
   const record = authorities.find((each) => each.id === id);
+  if (record?.state === 'preview' && record.tainted) {
+    return refuse(
+      `authority ${id} is tainted and never signs`,
+      `remove it with \`kubespiffe ca remove ${id}\``,
+    );
+  }
   if (record?.state === 'preview') return record;
   const remedy = `bring it there with \`kubespiffe ca preview ${id}\``;
   return record

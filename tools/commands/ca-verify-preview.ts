@@ -1,7 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
-import { markVerified, testCertificate, testCertificateSeconds } from '../../signer/authority/preview.ts';
+import {
+  markVerified,
+  previewed,
+  testCertificate,
+  testCertificateSeconds,
+} from '../../signer/authority/preview.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { withApi } from '../api.ts';
@@ -67,13 +72,18 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
   const timeoutSeconds = Math.min(parseSeconds(options.timeout, '--timeout'), testCertificateSeconds);
   const { document, facts } = await readPool(options, terminal);
   const { trustDomain } = document;
-  const record = document.authorities.find(({ id }) => id === authority);
-  const test = await testCertificate(document, authority, facts.now, randomBytes);
-  if (!test.ok) throw new CliError('POOL_INVALID', test.what, test.remedy);
+  const record = previewed(document, authority);
+  if ('ok' in record) throw refused(record);
+  const isDry = options.dryRun === 'server';
   await withApi(
     options,
     terminal,
     async (api) => {
+      const ends = { trustDomain, now: facts.now, until: facts.now + testCertificateSeconds };
+      // A dry run keeps and prints no certificate.
+      if (!isDry || options.output) await recordSigned(api, options, record, ends);
+      const test = await testCertificate(document, authority, facts.now, randomBytes);
+      if (!test.ok) throw refused(test);
       const job = previewJob({
         namespace: options.namespace,
         ...(await imageOf(api, options)),
@@ -83,9 +93,6 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
       });
       if (options.output) return printObject(terminal, options.output, job);
       await inPreviewBundle(api, test, options.bundleSuffix);
-      const isDry = options.dryRun === 'server';
-      const ends = { trustDomain, now: facts.now, until: facts.now + testCertificateSeconds };
-      if (!isDry && record) await recordSigned(api, terminal, options, record, ends);
       const { name } = (await createJob(api, job, isDry)).metadata;
       if (isDry) return terminal.out(`job ${name} would be created (server dry run)\n`);
       terminal.err(`waiting for job ${name} in namespace ${options.namespace}\n`);
@@ -93,9 +100,13 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
     },
     'Role kubespiffe-preview-verifier',
   );
-  if (options.output || options.dryRun === 'server') return;
-  await changePool(options, terminal, (pool, { now }) => markVerified(pool, test.authority, now));
+  if (options.output || isDry) return;
+  await changePool(options, terminal, (pool, { now }) => markVerified(pool, record, now));
   terminal.out(`authority ${authority}: a pod with the preview bundle verifies its certificates\n`);
+}
+
+function refused({ what, remedy }: { what: string; remedy: string }): CliError {
+  return new CliError('POOL_INVALID', what, remedy);
 }
 
 /** The pod would wait for it too, but without a word. */
