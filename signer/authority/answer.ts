@@ -50,7 +50,7 @@ export function answerRequest(
           : 'make a request with `kubespiffe ca csr` first',
     };
   }
-  const { request: _, createdAt = rfc3339(now), ...rest } = record;
+  const { request: _, requestedBy: __, createdAt = rfc3339(now), ...rest } = record;
   const privateKey = { pem: record.privateKey, name: `the request of authority ${id}` };
   const known = answer.furtherRoots && [...rootsIn(document), ...answer.furtherRoots];
   const certificates = [

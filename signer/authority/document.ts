@@ -24,6 +24,8 @@ export interface AuthorityRecord {
   readonly privateKey?: string;
   /** X509 only, in place of the certificate: the request for it, PKCS#10 in PEM. It is `prepared` until the answer comes. */
   readonly request?: string;
+  /** Beside a request that an automatic rotation made, and sends to its issuer. Absent for one that a person made. */
+  readonly requestedBy?: 'rotation';
   /** Instead of privateKey: where the key is kept, such as `pkcs11:token=kubespiffe;object=ca-1` (keys/key-ref.ts). */
   readonly keyRef?: string;
   /** X509 only: the root, PEM. */
@@ -235,7 +237,7 @@ const requestedAuthority = objectOf(
     request: pem,
     privateKey: pem,
   },
-  { createdAt: time },
+  { createdAt: time, requestedBy: exactly('rotation') },
 );
 
 /** With both nobody could say which one signs. */

@@ -39,6 +39,7 @@ export async function prepareAuthority(
     readonly onlyTrustDomain?: boolean;
     /** X509 only: another CA is to sign it, so it gets a request in place of a certificate. */
     readonly asRequest?: boolean;
+    readonly requestedBy?: AuthorityRecord['requestedBy'];
   },
 ): Promise<Change | Refusal> {
   const { trustDomain, authorities } = document;
@@ -67,7 +68,10 @@ export async function prepareAuthority(
       ? await create({ ...likeActive(document), ...wanted, id, trustDomain })
       : await createJwtAuthority({ key: kind === 'JWT-ES256' ? 'es256' : 'rs256', id, now, ...keptKey });
   const { publishedAt: _, activatedAt: __, ...unpublished } = made;
-  const prepared: AuthorityRecord = { ...unpublished, state: 'prepared', createdAt: rfc3339(now) };
+  const prepared: AuthorityRecord = {
+    ...{ ...unpublished, state: 'prepared', createdAt: rfc3339(now) },
+    ...(wanted.requestedBy && { requestedBy: wanted.requestedBy }),
+  };
   const after = { ...document, sequence: document.sequence + 1, authorities: [...authorities, prepared] };
   return {
     ok: true,

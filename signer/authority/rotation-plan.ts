@@ -113,7 +113,7 @@ function successorSteps(document: PoolDocument, kind: AuthorityKind, facts: Fact
   const isAsked = kind === 'X509' && policy.hasUpstream === true;
   if (active && hasIntermediates(active) && !isAsked) return companyCa(active, from, facts);
   const leadSeconds = (isAsked ? upstreamLeadSeconds : 0) + policy.previewSeconds + delayOf(kind, timing);
-  const isWaiting = isAsked && ofKind.some(({ request }) => request !== undefined);
+  const isWaiting = isAsked && ofKind.some(({ requestedBy }) => requestedBy === 'rotation');
   const prepareFrom = active && !isJwtKind(kind) ? signsSince(active) + policy.prepareAfterSeconds : 0;
   const id = active?.id ?? '';
   const short = isAsked ? ofKind.find((each) => wasTooShort(each, document, facts)) : undefined;

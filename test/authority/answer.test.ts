@@ -260,7 +260,11 @@ describe('the answer of an issuer to a rotation', () => {
     ...{ id: 'company', kind: 'X509', state: 'retiring', tainted: false },
     certificate: company.certificate,
   });
-  const pool = { ...withCompany, authorities: [...withCompany.authorities, waiting] };
+  const poolWith = (request: AuthorityRecord): PoolDocument => ({
+    ...withCompany,
+    authorities: [...withCompany.authorities, request],
+  });
+  const pool = poolWith({ ...waiting, requestedBy: 'rotation' });
   const step = async (document: PoolDocument, notAfter: number) => {
     const certificates = answerOf(company, await signed({ notAfter })).certificates;
     const upstream = { name: 'the issuer', sign: async () => ({ kind: 'signed' as const, certificates }) };
@@ -271,9 +275,19 @@ describe('the answer of an issuer to a rotation', () => {
   it('is taken if certificates of full length fit into it with a day to spare, and refused otherwise', async () => {
     const long = await step(pool, now + 2 * day + 60);
     assert.ok(long.ok, JSON.stringify(long));
+    assert.ok(writablePool(long.document, now).ok);
     const short = await step(pool, now + 2 * day);
     assert.ok(!short.ok);
     assert.match(short.what, /gave authority ca-2 a certificate that ends, .* 2026-12-01T12:00:00Z/);
     assert.match(short.remedy, /last for 172800 s and more/);
+  });
+
+  it('is not asked for with a request that a person made', async () => {
+    const asked = await step(poolWith(waiting), now + year);
+    assert.ok(asked.ok);
+    const requests = ['ca-2', 'ca-3'].map((id) => recordIn(asked.document, id));
+    assert.deepEqual(requests[0], waiting);
+    assert.equal(requests[1]?.requestedBy, 'rotation');
+    assert.ok(writablePool(asked.document, now).ok);
   });
 });

@@ -169,9 +169,13 @@ describe('a rotation by policy', () => {
     assert.ok(waiting?.kind === 'wait' && waiting.for === 'prepare');
     assert.equal(waiting.until, now + 113 * day - timing.rootPropagationSeconds);
     assert.deepEqual(stepAt(below, waiting.until), { kind: 'prepare' });
-    const asked = await prepareAuthority(below, { kind: 'X509', now, asRequest: true });
+    const wanted = { kind: 'X509', now, asRequest: true } as const;
+    const asked = await prepareAuthority(below, { ...wanted, requestedBy: 'rotation' });
     assert.ok(asked.ok);
     assert.deepEqual(stepAt(asked.document, now), { kind: 'prepare' });
+    const byHand = await prepareAuthority(below, wanted);
+    assert.ok(byHand.ok);
+    assert.equal(stepAt(byHand.document, now)?.kind, 'wait', 'a person made that request');
   });
 
   it('asks for no further CA while one is in reserve that was too short from the beginning', async () => {

@@ -8,7 +8,7 @@ import type { Upstream } from './upstream.ts';
 
 /**
  * The next step towards a CA that another CA signs: the request, and once that is in the pool, the answer. A step may fail
- * at any point and be taken again. The answer has to end in a root that the pool has, and to last for certificates of
+ * at any point and be taken again. A request that a person made, for an offline root perhaps, is left alone. The answer has to end in a root that the pool has, and to last for certificates of
  * full length: the rotation would ask for another one at once.
  *
  * @param facts.certificateSeconds the longest lifetime of the certificates that the CA is to sign.
@@ -25,11 +25,12 @@ export async function takeUpstreamStep(
   signal: AbortSignal,
 ): Promise<Change | Refusal> {
   const { now, lifetimeSeconds, certificateSeconds } = facts;
-  const waiting = document.authorities.find(({ request }) => request !== undefined);
+  const waiting = document.authorities.find(({ requestedBy }) => requestedBy === 'rotation');
   if (waiting?.request === undefined) {
     // Loaded only where it is used: what makes requests is large.
     const { prepareAuthority } = await import('../prepare.ts');
-    return prepareAuthority(document, { kind: 'X509', now, asRequest: true, pathLength: 0 });
+    const requested = { asRequest: true, requestedBy: 'rotation' } as const;
+    return prepareAuthority(document, { kind: 'X509', now, pathLength: 0, ...requested });
   }
   const { id, request, createdAt = rfc3339(now) } = waiting;
   const answer = await upstream.sign(
