@@ -79,7 +79,8 @@ export async function prepareAuthority(
     changed: changesBetween(document, after),
     consequence: undefined,
     notes: kind === 'X509' && !wanted.asRequest ? notesOf(document) : [],
-    made: [prepared],
+    // A JWT key that is kept outside may have signed before. A CA has a new certificate in any case.
+    made: wanted.key && kind !== 'X509' ? [] : [prepared],
   };
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { KeyObject } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
@@ -11,6 +11,7 @@ import {
 } from '../../signer/authority/document.ts';
 import { jwtSigningAt, signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
+import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { inFull } from '../../signer/authority/problem.ts';
 import type { KeysByRef } from '../../signer/keys/remote-keys.ts';
 
@@ -48,6 +49,21 @@ function keysThat(problem: string | undefined) {
 }
 
 describe('an authority with a keyRef', () => {
+  it('is not one that has signed nothing yet, for tokens: its key may be old', async () => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const key = { keyRef: jwt.keyRef, publicKey, sign: async () => new Uint8Array(), close: () => {} };
+    const made = async (outside: object) => {
+      const change = await prepareAuthority(newPool(trustDomain, inPool), {
+        ...{ kind: 'JWT-ES256', now },
+        ...outside,
+      });
+      assert.ok(change.ok, JSON.stringify(change));
+      return change.made;
+    };
+    assert.deepEqual(await made({ key }), []);
+    assert.equal((await made({}))?.length, 1);
+  });
+
   it('signs certificates and tokens with the key that is named, which is that of its public half', async () => {
     const { asked, keysByRef } = keysThat(undefined);
     const compiled = compile([ca, jwt], keysByRef);
