@@ -163,7 +163,7 @@ function repairOf(problem: PoolProblem, pool: JsonObject, now: Seconds): Repaire
   return replaced(`remove the key of ${name}: it does not sign, and its root stays`, without('privateKey'));
 }
 
-/** Of two active authorities, the one that began later signs. */
+/** Of two active authorities, the one that began later signs, unless it is tainted and the other is not. */
 function oneActive(
   pool: JsonObject,
   authorities: readonly unknown[],
@@ -175,11 +175,13 @@ function oneActive(
   const first = authorities.find(isRival);
   if (!first) return undefined;
   const since = ({ activatedAt }: JsonObject) => Date.parse(String(activatedAt)) || 0;
-  const loser = since(first) > since(second) ? second : first;
-  const winner = loser === first ? second : first;
+  const isTainted = ({ tainted }: JsonObject) => tainted === true;
+  const isByTaint = isTainted(first) !== isTainted(second);
+  const firstWins = isByTaint ? isTainted(second) : since(first) > since(second);
+  const [winner, loser] = firstWins ? [first, second] : [second, first];
   const retiring = { ...loser, state: 'retiring', deactivatedAt: rfc3339(now) };
   return {
-    does: `make authority ${loser.id} retiring: ${winner.id} became active later and signs`,
+    does: `make authority ${loser.id} retiring: ${winner.id} ${isByTaint ? 'is not tainted' : 'became active later'} and signs`,
     pool: { ...pool, authorities: authorities.map((each) => (each === loser ? retiring : each)) },
   };
 }

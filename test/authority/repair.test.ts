@@ -66,6 +66,12 @@ describe('the examination of a pool', () => {
       /make authority ca-1 retiring: ca-2 became active later/,
     ],
     [
+      'two active authorities, the later one tainted',
+      withChanges(1, { state: 'active', tainted: true }),
+      /\[1\]\.state/,
+      /make authority ca-2 retiring: ca-1 is not tainted and signs/,
+    ],
+    [
       'two authorities with one id',
       withChanges(1, { id: 'ca-1' }),
       /\[1\]\.id/,
