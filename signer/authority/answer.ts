@@ -7,6 +7,7 @@ import { minCertificateSeconds } from '../kube/types.ts';
 import { readAuthority } from './authority.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { assembleAuthority, type CaMaterial, readCertificates } from './import.ts';
+import { rootOf } from './material.ts';
 import type { Refusal } from './transitions.ts';
 import { type Change, changesBetween } from './verbs.ts';
 
@@ -83,9 +84,14 @@ export function answerRequest(
   };
 }
 
-/** The roots that a pool vouches for. */
+/** The roots that a pool vouches for. Whoever stole the key of a tainted root can sign below it. */
 function rootsIn({ authorities }: PoolDocument): readonly string[] {
-  return authorities.flatMap(({ state, certificate }) => (state === 'retired' ? [] : (certificate ?? [])));
+  const isStolen = ({ tainted, intermediates = [] }: AuthorityRecord) =>
+    tainted && intermediates.length === 0;
+  const stolen = new Set(authorities.filter(isStolen).map(rootOf));
+  return authorities.flatMap((each) =>
+    each.state === 'retired' || stolen.has(rootOf(each)) ? [] : (each.certificate ?? []),
+  );
 }
 
 function unknownRoot(root: CertificateFacts, known: readonly string[] | undefined): Refusal | undefined {
@@ -94,7 +100,7 @@ function unknownRoot(root: CertificateFacts, known: readonly string[] | undefine
   if (!known || known.some(isKnown)) return undefined;
   return {
     ok: false,
-    what: `the answer leads to a root that the pool does not have, SHA-256 ${root.sha256Hex}`,
+    what: `the answer leads to a root that the pool does not have, SHA-256 ${root.sha256Hex}, or that is tainted there`,
     remedy: 'compare it with the root of that CA, and give the root with --upstream-root FILE if it is right',
   };
 }

@@ -282,6 +282,18 @@ describe('the answer of an issuer to a rotation', () => {
     assert.match(short.remedy, /last for 172800 s and more/);
   });
 
+  it('is refused if it leads to a root of the pool whose key is tainted', async () => {
+    const tainted = pool.authorities.map((each) =>
+      each.id === 'company' ? { ...each, tainted: true } : each,
+    );
+    const outcome = await step({ ...pool, authorities: tainted }, now + year);
+    assert.ok(!outcome.ok);
+    assert.match(
+      outcome.what,
+      /a root that the pool does not have, SHA-256 [0-9a-f]+, or that is tainted there/,
+    );
+  });
+
   it('is not asked for with a request that a person made', async () => {
     const asked = await step(poolWith(waiting), now + year);
     assert.ok(asked.ok);
