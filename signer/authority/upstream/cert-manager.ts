@@ -3,7 +3,7 @@ import { messageOf } from '../../../spiffe/errors.ts';
 import { printable, textOf } from '../../../spiffe/pki/text.ts';
 import { ApiStatusError, isPlain404 } from '../../kube/api-error.ts';
 import type { Transport } from '../../kube/transport.ts';
-import type { Upstream, UpstreamAnswer, UpstreamPlace, UpstreamRequest } from './upstream.ts';
+import type { CertManagerIssuer, Upstream, UpstreamAnswer, UpstreamRequest } from './upstream.ts';
 
 /** What is read of a CertificateRequest of cert-manager.io/v1. Others write its status, so nothing in it is certain. */
 interface CertificateRequest {
@@ -30,7 +30,7 @@ interface CertificateRequest {
 export function certManagerUpstream(needs: {
   readonly transport: Pick<Transport, 'request'>;
   readonly namespace: string;
-  readonly issuer: Extract<UpstreamPlace, { kind: 'cert-manager' }>['issuer'];
+  readonly issuer: CertManagerIssuer;
 }): Upstream {
   const { transport, namespace, issuer } = needs;
   const collection = `/apis/cert-manager.io/v1/namespaces/${encodeURIComponent(namespace)}/certificaterequests`;
@@ -76,7 +76,7 @@ export function certManagerUpstream(needs: {
   return {
     name: `cert-manager ${issuer.kind}/${issuer.name}`,
     async sign(wanted, signal) {
-      const name = nameOf(wanted);
+      const name = nameOf(wanted, issuer);
       try {
         return answerOf(await createOrGet(name, wanted, signal), `certificaterequest ${namespace}/${name}`);
       } catch (error) {
@@ -86,9 +86,10 @@ export function certManagerUpstream(needs: {
   };
 }
 
-function nameOf({ id, request }: UpstreamRequest): string {
+/** Another issuer gets a request of its own, and does not take the answer of the one before. */
+function nameOf({ id, request }: UpstreamRequest, { group, kind, name }: CertManagerIssuer): string {
   const readable = id.toLowerCase().replaceAll(/[^a-z0-9-]/g, '-');
-  return `kubespiffe-${readable}-${hash('sha256', request, 'hex').slice(0, 16)}`;
+  return `kubespiffe-${readable}-${hash('sha256', `${group}/${kind}/${name}\n${request}`, 'hex').slice(0, 16)}`;
 }
 
 function requestObject(
