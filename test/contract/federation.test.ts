@@ -669,7 +669,10 @@ describe('federation', () => {
     await controlPlane.kubectl(['apply', '-f', '-'], { input: objects.replace(/^\$\(sed .*$/m, indented) });
     const status = await statusOnce('csi-driver-spiffe', is('True BundleTaken'));
     assert.equal(status.clusterTrustBundle, 'kubespiffe.io:spiffe:self.csi-driver-spiffe');
-    const { body } = await controlPlane.request('GET', `${bundles}/${status.clusterTrustBundle}`);
+    const { body } = await waitFor('the old root', async () => {
+      const answer = await controlPlane.request('GET', `${bundles}/${status.clusterTrustBundle}`);
+      return answer.status === 200 && answer;
+    });
     assert.deepEqual([...fingerprintsOf(body.spec.trustBundle)], [...fingerprintsOf(old.certificate)]);
     assert.equal(body.metadata.labels['k8s.spiffe.io/canarying'], 'live');
     assert.equal(body.metadata.labels['k8s.spiffe.io/peer-trust-domain'], 'example.org');
