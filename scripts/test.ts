@@ -10,16 +10,18 @@ const root = join(import.meta.dirname, '..');
 
 /** The longest files of the cluster tests. They start first, so that none of them is still running at the end by itself. */
 const longest = [
-  'test/e2e/federation.test.ts',
-  'test/e2e/one-trust-domain.test.ts',
   'test/e2e/names.test.ts',
   'test/contract/rotation-soak.test.ts',
   'test/e2e/identity.test.ts',
+  'test/e2e/federation.test.ts',
   'test/e2e/getting-started.test.ts',
   'test/e2e/token.test.ts',
-  'test/contract/api-outage.test.ts',
+  'test/e2e/one-trust-domain.test.ts',
   'test/contract/bench.test.ts',
+  'test/contract/identity-tools.test.ts',
+  'test/contract/ca.test.ts',
   'test/contract/doctor.test.ts',
+  'test/contract/api-outage.test.ts',
   'test/contract/kube.test.ts',
   'test/contract/trust-bundle.test.ts',
 ];

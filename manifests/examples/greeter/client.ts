@@ -11,7 +11,7 @@ const tls = createTlsClient({ source, authorize: exactly(SERVER_ID) });
 const greeter = new Greeter(SERVER, credentials.createFromSecureContext(...tls.grpcCredentials()));
 
 function sayHello(name: string): Promise<HelloReply> {
-  const deadline = Date.now() + 5_000;
+  const deadline = Date.now() + 30_000;
   return new Promise((resolve, reject) =>
     greeter.SayHello({ name }, { deadline }, (error, reply) => (reply ? resolve(reply) : reject(error))),
   );
