@@ -57,7 +57,8 @@ const lists: Readonly<Record<LiveKind, (api: Transport, current: string) => Prom
 };
 
 async function namesAt(api: Transport, path: string, resource: string): Promise<string[]> {
-  const query = { limit: String(mostNames) };
+  // From the cache of the API server, which may be a little old: a read that has to be newest can wait for seconds.
+  const query = { limit: String(mostNames), resourceVersion: '0' };
   try {
     const { body } = await api.request<{ items?: { metadata: { name: string } }[] }>({
       ...{ method: 'GET', path, query, resource, timeoutMs },
