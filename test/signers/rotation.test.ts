@@ -10,6 +10,7 @@ import type { ApiRequest } from '../../signer/kube/transport.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { createRotation, type RotationNeeds } from '../../signer/signers/rotation.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { waitFor } from '../cluster/process.ts';
 import { createFakeTime } from '../kube/fake-time.ts';
 import { onlyMember } from '../trust/membership.ts';
 
@@ -75,11 +76,15 @@ async function rotated(
   const stop = new AbortController();
   const running = rotation.run(stop.signal);
   // Keys are made by threads of Node, whose answers no fake time brings.
-  for (let looks = 0; looks < 200 && !isDone(states()); looks += 1) {
-    rotation.look();
-    await time.advance(5_000);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
+  await waitFor(
+    'the steps',
+    async () => {
+      rotation.look();
+      await time.advance(5_000);
+      return isDone(states());
+    },
+    { everyMs: 2 },
+  );
   stop.abort();
   await running;
   return states();

@@ -106,7 +106,7 @@ describe('a refusal', () => {
     }
   });
 
-  it('that is a fault of ours is warned of, whatever it was for', () => {
+  it('that is a fault of ours is logged as a warning on every listener', () => {
     const { refuses, lines } = reporter();
     refuses('bundle-spiffe', undefined, 'Fault');
     refuses('token-endpoint', 'token', 'Fault');
