@@ -1,5 +1,6 @@
-import { lookup as systemLookup } from 'node:dns';
+import type { LookupAddress } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { addressesOf } from './host-lookup.ts';
 
 /** A range of addresses, such as `10.0.0.0/8` or `fd00::/8`. */
 export interface AddressRange {
@@ -17,10 +18,60 @@ const refused = blockList([
   ...['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4'],
   // Alibaba Cloud, Azure and Oracle Cloud; the others use link-local addresses.
   ...['100.100.100.200/32', '168.63.129.16/32', '192.0.0.192/32'],
-  ...['::/127', 'fe80::/10', 'ff00::/8', 'fd00:ec2::254/128'],
-  // Those of IPv4 behind NAT64 (RFC 6052).
-  ...['64:ff9b::7f00:0/104', '64:ff9b::a9fe:0/112'],
+  ...['::/127', 'fe80::/10', 'ff00::/8'],
+  // Amazon, Google Cloud, Oracle Cloud, Scaleway, Akamai and Alibaba Cloud.
+  ...['fd00:ec2::/32', 'fd20:ce::254/128', 'fd00:c1::a9fe:a9fe/128'],
+  ...['fd00:42::42/128', 'fd00:a9fe:a9fe::1/128', 'fd00:100::100:200/128'],
+  // Teredo (RFC 4380): a client behind the router of somebody else, which is no server.
+  '2001::/32',
 ]);
+
+/** Where the last 32 bits are an IPv4 address. */
+const atTheEnd = [12, 13, 14, 15];
+
+/** Ranges of IPv6 whose addresses lead to one of IPv4, and which of their 16 bytes have it. */
+const carriers = [
+  // IPv4-compatible (RFC 4291 2.5.5.1) and IPv4-translated (RFC 7915); BlockList knows those that are IPv4-mapped.
+  { range: '::/96', places: [atTheEnd] },
+  { range: '::ffff:0:0:0/96', places: [atTheEnd] },
+  // NAT64. In the range for local use the operator chooses how long the prefix is (RFC 6052 2.2, RFC 8215).
+  { range: '64:ff9b::/96', places: [atTheEnd] },
+  {
+    range: '64:ff9b:1::/48',
+    places: [atTheEnd, [6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12]],
+  },
+  // 6to4 (RFC 3056).
+  { range: '2002::/16', places: [[2, 3, 4, 5]] },
+].map(({ range, places }) => ({ list: blockList([range]), places }));
+
+/**
+ * The IPv4 addresses that an IPv6 address may lead to. No translator sends packets to the range of zeros, to groups or to
+ * reserved addresses, so these are left out: they are found where an address is read by the wrong length of the prefix.
+ */
+function carriedBy(address: string): string[] {
+  if (isIP(address) !== 6) return [];
+  const places = carriers.flatMap(({ list, places }) => (list.check(address, 'ipv6') ? places : []));
+  const bytes = places.length === 0 ? [] : bytesOf(address);
+  return places
+    .map((place) => place.map((at) => bytes[at] ?? 0))
+    .filter(([first = 0]) => first > 0 && first < 224)
+    .map((address) => address.join('.'));
+}
+
+/** The 16 bytes of an IPv6 address. */
+function bytesOf(address: string): number[] {
+  // This writes all of it in groups, also where its end is written as an IPv4 address.
+  const { hostname } = new URL(`http://[${address}]/`);
+  const [before = [], after = []] = hostname
+    .slice(1, -1)
+    .split('::')
+    .map((half) => half.split(':').filter((group) => group !== ''));
+  const left = Array(8 - before.length - after.length).fill('0');
+  return [...before, ...left, ...after].flatMap((group) => {
+    const value = Number.parseInt(group, 16);
+    return [value >> 8, value & 0xff];
+  });
+}
 
 function blockList(ranges: readonly string[]): BlockList {
   const list = new BlockList();
@@ -49,18 +100,20 @@ export interface AddressRule {
   problem(address: string): string | undefined;
   /** Why the host of a URL is refused, where it is an address: that is never looked up. */
   hostProblem(url: URL): string | undefined;
-  /** For a request: the system's lookup, without addresses that are refused. */
+  /** For a request: the addresses of a host, without those that are refused. */
   readonly lookup: LookupFunction;
 }
 
 /** @param allowed ranges that are not refused although they are special. */
-export function createAddressRule(allowed: readonly AddressRange[]): AddressRule {
+export function createAddressRule(allowed: readonly AddressRange[], resolve = addressesOf): AddressRule {
   const exceptions = new BlockList();
   for (const range of allowed) add(exceptions, range);
 
-  function problem(address: string): string | undefined {
-    const family = familyOf(address);
-    if (!refused.check(address, family) || exceptions.check(address, family)) return undefined;
+  function problem(given: string): string | undefined {
+    // The zone of a link-local address is no part of it.
+    const [address = ''] = given.split('%');
+    const isRefused = [address, ...carriedBy(address)].some((each) => refused.check(each, familyOf(each)));
+    if (!isRefused || exceptions.check(address, familyOf(address))) return undefined;
     return `the address ${address} is one of the machine itself, of its link or of a cloud's metadata service`;
   }
 
@@ -71,8 +124,7 @@ export function createAddressRule(allowed: readonly AddressRange[]): AddressRule
       return isIP(host) === 0 ? undefined : problem(host);
     },
     lookup(hostname, options, done) {
-      systemLookup(hostname, { ...options, all: true }, (error, found) => {
-        if (error) return done(error, '', 0);
+      const answer = (found: readonly LookupAddress[]) => {
         const usable = found.filter(({ address }) => problem(address) === undefined);
         const [first] = usable;
         if (!first) {
@@ -81,7 +133,8 @@ export function createAddressRule(allowed: readonly AddressRange[]): AddressRule
         }
         if (options.all) done(null, usable);
         else done(null, first.address, first.family);
-      });
+      };
+      resolve(hostname).then(answer, (error) => done(error, '', 0));
     },
   };
 }

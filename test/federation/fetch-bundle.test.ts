@@ -1,18 +1,23 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { createSecureContext } from 'node:tls';
+import { setTimeout as pause } from 'node:timers/promises';
+import { connect, createSecureContext } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { createAddressRule } from '../../client/address-rule.ts';
 import { webContext } from '../../client/bundle-endpoint.ts';
+import { addressesOf } from '../../client/host-lookup.ts';
 import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { fetchBundle } from '../../signer/federation/fetch-bundle.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
+import { startDnsServer } from '../client/dns-server.ts';
+import { startConnectProxy } from '../cluster/connect-proxy.ts';
 import {
   type Answers,
   type ServerCredentials,
@@ -21,6 +26,14 @@ import {
   webCredentials,
 } from '../contract/bundle-endpoint.ts';
 import { aPool } from '../contract/installation.ts';
+
+/** The versions of TLS in the extension supported_versions of a ClientHello, in hex (RFC 8446 4.2.1). */
+function versionsOffered(hello: Buffer): string[] {
+  // The type 43, its length, the length of the list.
+  const at = hello.indexOf(Buffer.from('002b', 'hex'), 76);
+  const length = hello.readUInt8(at + 4);
+  return hello.toString('hex', at + 5, at + 5 + length).match(/.{4}/g) ?? [];
+}
 
 const trustDomain = 'partner.example';
 const loopback = createAddressRule([{ address: '127.0.0.0', prefix: 8 }]);
@@ -93,6 +106,62 @@ describe('fetching the bundle of another trust domain', () => {
     const fetched = await overWeb(await answering(web, { '/': { status: 304 } }), { etag: '"1"' });
     assert.ok(fetched.ok);
     assert.deepEqual(fetched.value, { document: undefined, etag: '"1"' });
+  });
+
+  it('offers TLS 1.3 and 1.2 alone, over both profiles', async () => {
+    const offered: string[] = [];
+    const server = createTcpServer((socket) => {
+      socket.once('data', (hello) => {
+        offered.push(...versionsOffered(hello));
+        socket.destroy();
+      });
+    });
+    const url = `https://127.0.0.1:${await listening(server)}/`;
+    for (const fetched of [await overWeb(url), await overSpiffe(url)]) assert.ok(!fetched.ok);
+    assert.deepEqual(offered, ['0304', '0303', '0304', '0303']);
+  });
+
+  it('uses no proxy of the environment', async (t) => {
+    const proxy = await startConnectProxy(1);
+    const names = ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'NO_PROXY', 'no_proxy'];
+    const before = names.map((name) => [name, process.env[name]] as const);
+    t.after(() => {
+      for (const [name, value] of before) {
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+      }
+      return proxy.stop();
+    });
+    // A host that is never bypassed, so that a proxy would be asked.
+    const { key, cert } = await webCredentials({ address: 'partner.example' });
+    const { port } = new URL(await answering({ key, cert }, good));
+    for (const name of names)
+      process.env[name] = name.toLowerCase() === 'no_proxy' ? '' : `http://${proxy.address}`;
+    const addresses = createAddressRule([{ address: '127.0.0.0', prefix: 8 }], async () => [
+      { address: '127.0.0.1', family: 4 },
+    ]);
+    const fetched = await overWeb(`https://partner.example:${port}/`, { rootsPem: cert, addresses });
+    assert.ok(fetched.ok, fetched.ok ? '' : fetched.reason);
+    assert.deepEqual(proxy.asked, []);
+  });
+
+  it('ends after 30 s, also while a server sends a byte now and then', async (t) => {
+    const realTimeout = AbortSignal.timeout;
+    const limits: number[] = [];
+    t.mock.method(AbortSignal, 'timeout', (ms: number) => {
+      limits.push(ms);
+      return realTimeout.call(AbortSignal, ms / 100);
+    });
+    const drip = async function* () {
+      for (;;) {
+        yield ' ';
+        await pause(20);
+      }
+    };
+    const startedAt = performance.now();
+    refused(await overWeb(await answering(web, { '/': { body: drip } })), /did not answer in time/);
+    assert.deepEqual(limits, [30_000]);
+    assert.ok(performance.now() - startedAt >= 300);
   });
 
   it('follows redirects within the origin, over https_web alone', async () => {
@@ -169,7 +238,21 @@ describe('fetching the bundle of another trust domain', () => {
       refused(await overWeb(`https://127.0.0.1:${port}/`), /ECONNREFUSED/);
     });
     it('whose name has no address', async () => {
-      refused(await overWeb('https://nowhere.invalid/'), /ENOTFOUND|EAI_AGAIN/);
+      const dns = await startDnsServer(() => 'fails');
+      closes.push(dns.close);
+      const addresses = createAddressRule([], (name) => addressesOf(name, dns.resolver()));
+      refused(await overWeb('https://nowhere.example/', { addresses }), /ESERVFAIL nowhere\.example/);
+    });
+    it('that speaks no newer TLS than 1.1, although it would answer', async () => {
+      const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL:@SECLEVEL=0' } as const;
+      const port = await listening(
+        createHttpsServer({ ...web, ...old }, (_, response) => void response.end()),
+      );
+      refused(await overWeb(`https://127.0.0.1:${port}/`), /protocol version|unsupported protocol/i);
+      const client = connect({ port, host: '127.0.0.1', ca: web.cert, ...old });
+      await once(client, 'secureConnect');
+      assert.equal(client.getProtocol(), 'TLSv1.1');
+      client.destroy();
     });
     it('at an address of the machine itself, also by its name', async () => {
       const addresses = createAddressRule([]);
