@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { allFederatedTrustDomains } from '../signer/federation/federated-trust-domain.ts';
+import {
+  allFederatedTrustDomains,
+  followedTrustDomains,
+} from '../signer/federation/federated-trust-domain.ts';
 import { registrationSpecs } from '../signer/identity/registration-specs.ts';
 import { requestsOf } from '../signer/issuance/request.ts';
 import type { InformerSpec } from '../signer/kube/informer.ts';
@@ -126,6 +129,15 @@ const resources: [
       metadata: { ...metadata, annotations: { 'kubespiffe.io/refresh': 'now' } },
       spec: { trustDomain: 'partner.example', bundle: '{}', refreshHint: { min: '1m' } },
       status: { sequence: 3, conditions: [condition] },
+    },
+  ],
+  [
+    'a FederatedTrustDomain of the signer',
+    followedTrustDomains(() => undefined),
+    {
+      metadata: { ...metadata, annotations: { 'kubespiffe.io/refresh': 'now', other: 'x' } },
+      spec: { trustDomain: 'partner.example', bundle: '{}', refreshHint: { min: '1m' } },
+      status: { sequence: 3, bundle: '{}', nextAttemptTime: 't', conditions: [condition] },
     },
   ],
   ['a namespace', optedInNamespaces, { metadata, status: { phase: 'Terminating' } }],

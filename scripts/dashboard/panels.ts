@@ -222,6 +222,14 @@ export const rows: Readonly<Record<string, readonly Panel[]>> = {
       },
     },
     {
+      title: 'Peers whose bundle is refused, or cannot be fetched',
+      unit: 'short',
+      queries: {
+        '{{peer}} {{resource}} {{condition}}':
+          'max by (peer, resource, condition) (kubespiffe_federation_problem)',
+      },
+    },
+    {
       title: 'Attempts to get bundles',
       unit: 'ops',
       queries: { '{{reason}}': `sum by (reason) (${rate('kubespiffe_federation_attempts_total')})` },

@@ -6,6 +6,7 @@ import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { isDevTrustDomain, parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { duration, objectOf, readBoolean, readText, under } from '../kube/field-readers.ts';
 import type { InformerSpec } from '../kube/informer.ts';
+import { type Fields, pickFields } from '../kube/json-reader.ts';
 import type { ApiResource } from '../kube/resources.ts';
 import type { Store } from '../kube/store.ts';
 import { metadataFields } from '../kube/types.ts';
@@ -184,7 +185,7 @@ const federatedTrustDomains: ApiResource = {
 };
 
 /** Every FederatedTrustDomain of the cluster. */
-export const allFederatedTrustDomains: InformerSpec<unknown, FederatedTrustDomain> = {
+export const allFederatedTrustDomains = {
   resource: federatedTrustDomains,
   fields: {
     metadata: { ...metadataFields, generation: true, creationTimestamp: true, annotations: true },
@@ -195,7 +196,39 @@ export const allFederatedTrustDomains: InformerSpec<unknown, FederatedTrustDomai
   indexes: {
     trustDomain: ({ isSelf, trustDomain }) => (isSelf || trustDomain === '' ? undefined : trustDomain),
   },
+} as const satisfies InformerSpec<unknown, FederatedTrustDomain>;
+
+/** What the signer keeps of a status: there may be a thousand, and the messages in it are for people. */
+const keptStatus: Fields = {
+  ...{ observedGeneration: true, observedRefresh: true, nextAttemptTime: true, lastSuccessTime: true },
+  ...{ bundle: true, bundleGeneration: true, firstExpiryTime: true, x509Keys: true, jwtKeys: true },
+  conditions: { type: true, status: true, reason: true, lastTransitionTime: true },
 };
+
+/**
+ * The same for the signer. Each attempt writes a status, most often with the same bundle.
+ *
+ * @param known what is kept of a resource so far: the text of its bundle is not kept twice.
+ */
+export function followedTrustDomains(
+  known: (name: string) => FederatedTrustDomain | undefined,
+): InformerSpec<unknown, FederatedTrustDomain> {
+  const { metadata } = allFederatedTrustDomains.fields;
+  return {
+    ...allFederatedTrustDomains,
+    fields: {
+      metadata: { ...metadata, annotations: { [refreshAnnotation]: true } },
+      ...{ spec: true, status: keptStatus },
+    },
+    project(wire) {
+      const resource = readFederatedTrustDomain(wire);
+      const status = pickFields(resource.status, keptStatus) as FederatedTrustDomain['status'];
+      const bundle = known(resource.name)?.status.bundle;
+      const isKnown = bundle !== undefined && bundle === status.bundle;
+      return { ...resource, status: isKnown ? { ...status, bundle } : status };
+    },
+  };
+}
 
 /**
  * The resource that counts for each trust domain: the one that was created first. Those of other clusters of this trust

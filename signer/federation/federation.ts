@@ -3,6 +3,7 @@ import { messageOf } from '../../spiffe/errors.ts';
 import { failure, success } from '../../spiffe/pki/result.ts';
 import type { Pool } from '../authority/pool.ts';
 import type { Config } from '../config/config.ts';
+import { conditionIn } from '../kube/conditions.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import { createInformer, type Informer, type InformerNeeds } from '../kube/informer.ts';
 import type { Membership } from '../kube/membership.ts';
@@ -15,7 +16,7 @@ import type { ObservedBundle } from '../trust/bundle.ts';
 import type { createFederationView } from '../trust/siblings.ts';
 import { createTrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
 import type { AttemptNeeds } from './attempt.ts';
-import { allFederatedTrustDomains, type FederatedTrustDomain } from './federated-trust-domain.ts';
+import { type FederatedTrustDomain, followedTrustDomains } from './federated-trust-domain.ts';
 import { secondsOf } from './federation-status.ts';
 import type { ForeignBundle } from './foreign-bundle.ts';
 import { createPeerBundles } from './peer-bundles.ts';
@@ -49,7 +50,10 @@ export interface Federation {
 export function createFederation(needs: FederationNeeds): Federation {
   const { config, bundles, membership, transport, metrics, signerName, time } = needs;
   const { trustDomain, takeoverDelayMs } = config;
-  const resources = createInformer(needs, allFederatedTrustDomains);
+  const resources: Informer<FederatedTrustDomain> = createInformer(
+    needs,
+    followedTrustDomains((name) => resources.store.get(name)),
+  );
   const now = () => Math.floor(time.now() / 1000);
   const peers = createPeerBundles({ resources, signerName, trustDomain, transport, now });
   const common = {
@@ -113,18 +117,22 @@ function trustBundleReader(
   };
 }
 
+type Gauges = Pick<Metrics, 'federationBundleAge' | 'federationKeys' | 'federationProblem'>;
+
 /** Several resources may have one peer, such as the other clusters of our own trust domain. */
 export function setGauges(
-  { federationBundleAge, federationKeys }: Pick<Metrics, 'federationBundleAge' | 'federationKeys'>,
-  resources: Iterable<Pick<FederatedTrustDomain, 'trustDomain' | 'name' | 'status'>>,
+  { federationBundleAge, federationKeys, federationProblem }: Gauges,
+  resources: Iterable<Pick<FederatedTrustDomain, 'trustDomain' | 'name' | 'createdAt' | 'status'>>,
   now: number,
 ): void {
-  federationBundleAge.reset();
-  federationKeys.reset();
-  for (const { trustDomain: peer, name: resource, status } of resources) {
-    const confirmedAt = secondsOf(status.lastSuccessTime);
-    if (confirmedAt === undefined) continue;
-    federationBundleAge.set({ peer, resource }, now - confirmedAt);
+  for (const gauge of [federationBundleAge, federationKeys, federationProblem]) gauge.reset();
+  for (const { trustDomain: peer, name: resource, createdAt, status } of resources) {
+    const since = secondsOf(status.lastSuccessTime) ?? secondsOf(createdAt);
+    if (since !== undefined) federationBundleAge.set({ peer, resource }, now - since);
+    for (const condition of ['BundleInvalid', 'Unreachable']) {
+      const isTrue = conditionIn(status, condition)?.status === 'True';
+      if (isTrue) federationProblem.set({ peer, resource, condition }, 1);
+    }
     for (const [use, count] of [
       ['x509-svid', status.x509Keys],
       ['jwt-svid', status.jwtKeys],

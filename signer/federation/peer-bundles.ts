@@ -59,9 +59,9 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     string,
     { readonly text: unknown; readonly uid: string; readonly isSelf: boolean; readonly made: ResourceBundles }
   >();
-  /** These two by name of the ClusterTrustBundle. */
+  /** These two by name of the ClusterTrustBundle; the second one has the name of the resource. */
   const desired = new Map<string, Result<DesiredBundle>>();
-  const counting = new Map<string, FederatedTrustDomain>();
+  const counting = new Map<string, string>();
   /** By trust domain, and those of other clusters by name of the resource. */
   const documents = createSnapshots<string>();
   const roots = createSnapshots<string>();
@@ -103,7 +103,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
 
   function add(resource: FederatedTrustDomain): void {
     const { sibling, document, bundles } = madeFrom(resource);
-    for (const name of namesOf(resource)) counting.set(name, resource);
+    for (const name of namesOf(resource)) counting.set(name, resource.name);
     for (const [name, bundle] of bundles) desired.set(name, bundle);
     if (sibling) clusters.set(resource.name, sibling);
     if (resource.isSelf) return;
@@ -156,7 +156,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     desired: () =>
       store.isSynced() ? success(desired) : failure('the FederatedTrustDomains are not read yet'),
     async readDesired(signal, name) {
-      const resource = counting.get(name);
+      const resource = store.get(counting.get(name) ?? '');
       const live = resource && (await readLive(resource.name, signal));
       const isSame = live?.uid === resource?.uid && live?.trustDomain === resource?.trustDomain;
       const bundle = live && isSame ? bundlesFrom(live, needs).bundles.get(name) : undefined;

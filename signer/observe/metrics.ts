@@ -195,12 +195,20 @@ function instruments(registry: Registry) {
     ),
     federationBundleAge: gauge(
       'federation_bundle_age_seconds',
-      'Since the bundle of another trust domain was last confirmed.',
+      'Since the bundle of another trust domain was last confirmed, or its FederatedTrustDomain was created.',
       'peer',
       'resource',
     ),
     /** `use`: x509-svid or jwt-svid. */
     federationKeys: gauge('federation_keys', 'Keys held of another trust domain.', 'peer', 'resource', 'use'),
+    /** `condition`: BundleInvalid or Unreachable. There is no series where it is False. */
+    federationProblem: gauge(
+      'federation_problem',
+      'Whether a FederatedTrustDomain has a condition that says why its last attempt failed.',
+      'peer',
+      'resource',
+      'condition',
+    ),
     /** `stream`: log or audit. */
     outputLinesDropped: counter(
       'output_lines_dropped_total',

@@ -5,6 +5,7 @@ export type Minute = (metrics: Metrics) => void;
 
 const signer = 'kubespiffe.io/spiffe';
 const day = 86_400;
+const partner = { peer: 'partner.example', resource: 'partner' };
 
 /** A signer with everything in order. Its clock, as that of promtool, begins at 0. */
 export const inOrder: Minute = (metrics) => {
@@ -19,7 +20,7 @@ export const inOrder: Minute = (metrics) => {
   metrics.rotationStep.set({ kind: 'x509', step: 'prepare', signer }, 30 * day);
   metrics.rootsConfigMaps.set({ state: 'published', signer }, 3);
   for (const state of ['foreign', 'failed']) metrics.rootsConfigMaps.set({ state, signer }, 0);
-  metrics.federationBundleAge.set({ peer: 'partner.example', resource: 'partner' }, 300);
+  metrics.federationBundleAge.set(partner, 300);
   metrics.issuance.inc({ outcome: 'issue', reason: 'Issued', signer });
   metrics.issuance.inc({ outcome: 'wait', reason: 'NotRegistered', signer });
   metrics.issuance.inc({ outcome: 'wait', reason: 'ServiceAccountMismatch', signer }, 0);
@@ -66,9 +67,16 @@ export const alertRows: Readonly<
     labels: { state: 'foreign', signer },
   },
   KubespiffeFederatedBundleStale: {
-    problem: ({ federationBundleAge }) =>
-      federationBundleAge.set({ peer: 'partner.example', resource: 'partner' }, day + 1),
-    labels: { peer: 'partner.example', resource: 'partner' },
+    problem: ({ federationBundleAge }) => federationBundleAge.set(partner, day + 1),
+    labels: partner,
+  },
+  KubespiffeFederatedBundleInvalid: {
+    problem: ({ federationProblem }) => federationProblem.set({ ...partner, condition: 'BundleInvalid' }, 1),
+    labels: { ...partner, condition: 'BundleInvalid' },
+  },
+  KubespiffeFederatedPeerUnreachable: {
+    problem: ({ federationProblem }) => federationProblem.set({ ...partner, condition: 'Unreachable' }, 1),
+    labels: { ...partner, condition: 'Unreachable' },
   },
   KubespiffeRequestAlarm: {
     problem: ({ issuance }) => issuance.inc({ outcome: 'wait', reason: 'ServiceAccountMismatch', signer }),
