@@ -97,12 +97,16 @@ function signerConfig(all: SignerValues, shared: SettingValues): SignerConfig {
   };
 }
 
-/** Other trust domains poll the bundle endpoints, and look for new roots once in a refresh hint. */
+/**
+ * Other trust domains poll the bundle endpoints, and look for new roots once in a refresh hint. Two attempts may fail. After it was
+ * fetched, a root comes to the pods there as it comes to ours.
+ */
 function rootPropagationSeconds(delayMs: number, shared: SettingValues): number {
   const { bundleWebAddress, bundleSpiffeAddress, tokenRefreshHint } = shared;
   const delaySeconds = Math.ceil(delayMs / 1000);
   const isPolled = bundleWebAddress !== undefined || bundleSpiffeAddress !== undefined;
-  return isPolled ? Math.max(delaySeconds, 3 * Math.floor(tokenRefreshHint / 1000)) : delaySeconds;
+  const hintSeconds = Math.floor(tokenRefreshHint / 1000);
+  return isPolled ? Math.max(delaySeconds + hintSeconds, 3 * hintSeconds) : delaySeconds;
 }
 
 /** Most characters that the API server takes of a field manager, and of the reporter of an Event. */

@@ -129,8 +129,8 @@ export const signerSettings = {
     default: '6m30s',
     description:
       'How long the root of a new CA must be published before the CA signs, so that every pod has it. With ' +
-      '`bundleWebAddress` or `bundleSpiffeAddress` it is at least three times `tokenRefreshHint`. The first CA of a pool ' +
-      'signs at once.',
+      '`bundleWebAddress` or `bundleSpiffeAddress`, `tokenRefreshHint` is added, within which other trust domains ' +
+      'fetch it, and the sum is at least three times `tokenRefreshHint`. The first CA of a pool signs at once.',
   },
   refreshFraction: {
     section: 'Signers',

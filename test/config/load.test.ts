@@ -100,11 +100,12 @@ test('the trust domain alone is enough', async () => {
   });
 });
 
-test('a root is published for three refresh hints at least where other trust domains fetch the bundle', async () => {
+test('a root is published for three refresh hints at least, and one more than its delay, where other trust domains fetch it', async () => {
   const polled = [...trustDomain, '--bundle-spiffe-address', ':8444', '--token-refresh-hint', '5m'];
   const seconds = async (...argv: string[]) => (await good({ argv })).signers.spiffe.rootPropagationSeconds;
   assert.equal(await seconds(...polled), 900);
-  assert.equal(await seconds(...polled, '--root-propagation-delay', '1h'), 3600);
+  assert.equal(await seconds(...polled, '--root-propagation-delay', '1h'), 3900);
+  assert.equal(await seconds(...polled.with(-1, '1m')), 390 + 60);
   assert.equal(
     await seconds(...trustDomain, '--token-refresh-hint', '5m', '--root-propagation-delay', '0s'),
     0,
