@@ -141,8 +141,12 @@ function takenOr(
   if (problem) return failed(problem.reason, problem.detail);
   const text = printForeignBundle(bundle.value);
   const isChanged = !held || printForeignBundle(held) !== text;
-  return { kind: 'taken', bundle: bundle.value, text, isChanged };
+  const hasOtherKeys = held !== undefined && isChanged && keysOf(held) !== keysOf(bundle.value);
+  return { kind: 'taken', bundle: bundle.value, text, isChanged, hasOtherKeys };
 }
+
+const keysOf = (bundle: ForeignBundle): string =>
+  printForeignBundle({ ...bundle, sequence: undefined, refreshHintSeconds: undefined });
 
 /**
  * The roots that verify an endpoint: those that were taken last (SPIFFE Federation 5.2.2.1), and before that, or after a

@@ -10,12 +10,13 @@ import type { ForeignBundle } from './foreign-bundle.ts';
 
 /** What came of an attempt to get a bundle. */
 export type AttemptOutcome =
-  /** `text`: as it is kept. `isChanged`: it is another one than before. */
+  /** `text`: as it is kept. `isChanged`: it is another one than before, `hasOtherKeys`: not only by its sequence or hint. */
   | {
       readonly kind: 'taken';
       readonly bundle: ForeignBundle;
       readonly text: string;
       readonly isChanged: boolean;
+      readonly hasOtherKeys: boolean;
     }
   /** It is still the one that is in the status, by which `detail` was said of it. */
   | {
@@ -65,6 +66,8 @@ export function federationStatus(
     readonly intervalSeconds: number;
     /** The ClusterTrustBundle in which the roots are published. */
     readonly clusterTrustBundle: string;
+    /** Whether it changes so often that it is fetched less often. */
+    readonly isPausing?: boolean;
   },
 ): FederationStatus {
   const { generation, status } = resource;
@@ -91,7 +94,8 @@ export function federationStatus(
       lastTransitionTime: since.get(`${type}=${value}`) ?? nowText,
     };
   };
-  const [reason, message] = said(outcome, isHeld);
+  const [reason, text] = said(outcome, isHeld);
+  const message = at.isPausing ? `${text} ${pausing}` : text;
   const isReady = isHeld && !isStale && (outcome.kind !== 'idle' || outcome.reason === 'Paused');
   const held = isStale ? 'BundleStale' : 'BundleHeld';
   const raised = outcome.kind === 'failed' ? federationOutcomes[outcome.reason].condition : 'none';
@@ -122,6 +126,8 @@ export function federationStatus(
     ...(isSuccess && { lastSuccessTime: nowText, bundleGeneration: generation }),
   };
 }
+
+const pausing = 'Its keys change so often that it is fetched every 10 minutes at most.';
 
 function said(outcome: AttemptOutcome, isHeld: boolean): [reason: FederationReason, message: string] {
   if (outcome.kind === 'taken')

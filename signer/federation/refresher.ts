@@ -11,7 +11,16 @@ import { type Attempt, type AttemptNeeds, heldBundle, type Known, tryToGet } fro
 import { countingOne, type FederatedTrustDomain } from './federated-trust-domain.ts';
 import { type FederationStatus, federationStatus } from './federation-status.ts';
 import { type ReportNeeds, reportAttempt, type WriteNeeds, writeStatus } from './report.ts';
-import { type Attempted, attemptedIn, idleOf, intervalSeconds, isDue, waitMs } from './schedule.ts';
+import {
+  type Attempted,
+  attemptedIn,
+  countChange,
+  idleOf,
+  intervalSeconds,
+  isDue,
+  pauseMs,
+  waitMs,
+} from './schedule.ts';
 
 export interface RefresherNeeds extends ReportNeeds, WriteNeeds {
   readonly resources: Pick<Informer<FederatedTrustDomain>, 'spec' | 'store' | 'synced'>;
@@ -37,6 +46,8 @@ const never = 2 ** 40;
 interface Memory {
   readonly attempted: Attempted;
   readonly failures: number;
+  /** As countChange returns it. */
+  readonly allowedAgainAt: number;
   readonly known: Known | undefined;
   /** What could not be written yet, and the bundle that was in the status when the new one was compared with it. */
   unwritten: { readonly status: FederationStatus; readonly comparedWith: unknown } | undefined;
@@ -140,11 +151,18 @@ export function createRefresher(needs: RefresherNeeds) {
     const interval = intervalSeconds(resource, hint);
     const failures = outcome.kind === 'failed' ? (before?.failures ?? 0) + 1 : 0;
     const nowMs = time.now();
-    const nextAt = nowMs + waitMs(interval, refresh.minSeconds, failures, time.jitter);
+    const steadyNow = seconds(time.monotonic());
+    const changed = before?.allowedAgainAt ?? 0;
+    const isChange = outcome.kind === 'taken' && outcome.hasOtherKeys;
+    const allowedAgainAt = isChange ? countChange(changed, steadyNow) : changed;
+    const pausingMs = pauseMs(allowedAgainAt, steadyNow);
+    const waitsMs = Math.max(waitMs(interval, refresh.minSeconds, failures, time.jitter), pausingMs);
+    const nextAt = nowMs + waitsMs;
     reportAttempt(needs, resource, outcome);
     return {
       attempted: { generation, refreshRequest, nextAt, idle: reason?.reason },
       failures,
+      allowedAgainAt,
       known,
       unwritten: {
         comparedWith: resource.status.bundle,
@@ -153,6 +171,7 @@ export function createRefresher(needs: RefresherNeeds) {
           next: outcome.kind === 'idle' ? undefined : seconds(nextAt),
           intervalSeconds: interval,
           clusterTrustBundle: needs.bundleNameOf(resource),
+          isPausing: pausingMs > 0,
         }),
       },
     };

@@ -1,3 +1,4 @@
+import type { Seconds } from '../../spiffe/pki/time.ts';
 import { type BackoffPolicy, backoffMs } from '../kube/backoff.ts';
 import { conditionIn } from '../kube/conditions.ts';
 import type { FederationReason } from '../observe/federation-outcomes.ts';
@@ -21,6 +22,10 @@ export interface Attempted {
 const usualHintSeconds = 300;
 /** Up to this share of an interval is taken off at random, so that peers are not fetched all at once. */
 const jitterShare = 0.1;
+
+/** Each change of keys is written into a ClusterTrustBundle, and into every namespace that takes roots as a ConfigMap. */
+const mostChangesAtOnce = 10;
+const secondsPerChange = 600;
 
 const idleReasons: readonly string[] = [
   'Paused',
@@ -96,4 +101,18 @@ export function waitMs(interval: number, minSeconds: number, failures: number, j
     return backoffMs(policy, failures - 1, jitter);
   }
   return Math.max(minSeconds, interval * (1 - jitterShare * jitter())) * 1000;
+}
+
+/**
+ * Counts a change of the keys of a peer. Times are in seconds of a clock that never goes back. Pure.
+ *
+ * @param allowedAgainAt when it may change as often as at first again; 0 for a peer that has not changed.
+ */
+export function countChange(allowedAgainAt: Seconds, now: Seconds): Seconds {
+  return Math.max(allowedAgainAt, now) + secondsPerChange;
+}
+
+/** How long a peer is not fetched that has changed so often: ten changes at once are taken, then one in ten minutes. Pure. */
+export function pauseMs(allowedAgainAt: Seconds, now: Seconds): number {
+  return allowedAgainAt - now >= mostChangesAtOnce * secondsPerChange ? secondsPerChange * 1000 : 0;
 }

@@ -5,17 +5,25 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { createAddressRule } from '../../client/address-rule.ts';
 import { webContext } from '../../client/bundle-endpoint.ts';
-import { compilePool } from '../../signer/authority/pool.ts';
+import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
+import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { type AttemptNeeds, type Known, tryToGet } from '../../signer/federation/attempt.ts';
 import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import { federationStatus } from '../../signer/federation/federation-status.ts';
 import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { failure } from '../../spiffe/pki/result.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import { type ServerCredentials, webCredentials } from '../contract/bundle-endpoint.ts';
+import { type ServerCredentials, serve, svidOf, webCredentials } from '../contract/bundle-endpoint.ts';
 import { aPool } from '../contract/installation.ts';
 
 const trustDomain = 'partner.example';
+
+async function poolOf(sequence: number, name = trustDomain): Promise<Pool> {
+  const compiled = compilePool({ ...(await aPool({ trustDomain: name })), sequence }, name);
+  assert.ok(compiled.ok);
+  return compiled.pool;
+}
+const documentOf = (pool: Pool) => String(spiffeBundleDocument(pool, 300)?.bytes);
 
 /** A real endpoint, which may know ETags, and a resource whose status is what the attempts before it wrote. */
 describe('getting a bundle again', () => {
@@ -26,11 +34,7 @@ describe('getting a bundle again', () => {
   let etag: string | undefined;
   let bodies = 0;
   let now = Math.floor(Date.now() / 1000);
-  const bundleOf = async (sequence: number) => {
-    const compiled = compilePool({ ...(await aPool({ trustDomain })), sequence }, trustDomain);
-    assert.ok(compiled.ok);
-    return String(spiffeBundleDocument(compiled.pool, 300)?.bytes);
-  };
+  const bundleOf = async (sequence: number) => documentOf(await poolOf(sequence));
 
   before(async () => {
     web = await webCredentials();
@@ -76,7 +80,8 @@ describe('getting a bundle again', () => {
       const at = { now, next: now + 300, intervalSeconds: 300, clusterTrustBundle: 'peer' };
       status = { ...status, ...federationStatus(resource, attempt.outcome, at) };
       ({ known } = attempt);
-      return { kind: attempt.outcome.kind, status };
+      const { outcome } = attempt;
+      return { kind: outcome.kind, status, hasOtherKeys: outcome.kind === 'taken' && outcome.hasOtherKeys };
     };
   }
 
@@ -106,6 +111,19 @@ describe('getting a bundle again', () => {
     });
   }
 
+  it('says whether the keys are others, not only the sequence', async () => {
+    const pool = await poolOf(1);
+    const changed = async (next: Awaited<ReturnType<typeof poolOf>>) => {
+      [body, etag] = [documentOf(pool), undefined];
+      const attempt = attempts();
+      assert.equal((await attempt()).hasOtherKeys, false, 'the first ones are no change');
+      body = documentOf(next);
+      return (await attempt()).hasOtherKeys;
+    };
+    assert.equal(await changed({ ...pool, sequence: 2 }), false);
+    assert.equal(await changed(await poolOf(2)), true);
+  });
+
   it('reads it again where somebody changed the status, or a root has expired since', async () => {
     [body, etag] = [await bundleOf(3), '"three"'];
     const tampered = attempts((status) =>
@@ -120,5 +138,75 @@ describe('getting a bundle again', () => {
     const expired = await next();
     now = before;
     assert.deepEqual([expired.kind, expired.status.x509Keys], ['taken', 0]);
+  });
+});
+
+/** Endpoints with an SVID of another trust domain than the bundle that they serve. */
+describe('an endpoint ID of another trust domain', () => {
+  const signerOf = (pool: Pool) => {
+    const signing = signingAuthorityAt(pool, Math.floor(Date.now() / 1000), 0);
+    assert.ok(signing.ok);
+    return signing.authority;
+  };
+  const resource = (name: string, url: string, endpointDomain: string, status: object = {}) =>
+    readFederatedTrustDomain({
+      metadata: { name, uid: name, generation: 1 },
+      spec: {
+        trustDomain: name,
+        bundleEndpoint: {
+          ...{ url, profile: 'https_spiffe', endpointSPIFFEID: `spiffe://${endpointDomain}/endpoint` },
+        },
+      },
+      status,
+    });
+
+  /** What comes of fetching the bundle of partner.example from an endpoint of another one, of which `held` is known. */
+  async function fetchFrom(endpointDomain: string, held?: Pool) {
+    const host = held ?? (await poolOf(1, endpointDomain));
+    const server = await serve(await svidOf(signerOf(host), ['endpoint']), {
+      '/': { body: documentOf(await poolOf(7)) },
+    });
+    const each = resource(trustDomain, `${server.url}/`, endpointDomain);
+    const other = held && resource(endpointDomain, server.url, endpointDomain, { bundle: documentOf(held) });
+    assert.ok(each.origin.ok);
+    const { outcome } = await tryToGet(
+      each,
+      each.origin.value,
+      undefined,
+      {
+        ...{ ownTrustDomain: 'example.org', ownAuthorityIn: () => undefined },
+        resourceOf: (name) => (name === endpointDomain ? other : undefined),
+        addresses: createAddressRule([{ address: '127.0.0.0', prefix: 8 }]),
+        readTrustBundle: async () => failure('there is none'),
+        webContext,
+        now: () => Math.floor(Date.now() / 1000),
+      },
+      AbortSignal.timeout(20_000),
+    );
+    await server.close();
+    return outcome;
+  }
+
+  it('is verified by the bundle that is held of that trust domain', async () => {
+    const host = await poolOf(1, 'host.example');
+    const outcome = await fetchFrom('host.example', host);
+    assert.ok(outcome.kind === 'taken', outcome.kind === 'failed' ? outcome.detail : '');
+    assert.equal(outcome.bundle.sequence, 7);
+  });
+
+  it('is not verified by anything where no bundle of it is held', async () => {
+    const outcome = await fetchFrom('host.example');
+    assert.ok(outcome.kind === 'failed');
+    assert.deepEqual(
+      [outcome.reason, outcome.detail],
+      ['EndpointUnverifiable', 'no bundle of host.example is held'],
+    );
+  });
+
+  it('is refused where it is of our own trust domain, although its roots are known', async () => {
+    const outcome = await fetchFrom('example.org', await poolOf(1, 'example.org'));
+    assert.ok(outcome.kind === 'failed');
+    assert.equal(outcome.reason, 'EndpointUnverifiable');
+    assert.match(outcome.detail, /endpointSPIFFEID is of example\.org, the trust domain of this cluster/);
   });
 });

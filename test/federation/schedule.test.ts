@@ -6,7 +6,15 @@ import {
   readFederatedTrustDomain,
 } from '../../signer/federation/federated-trust-domain.ts';
 import { federationStatus } from '../../signer/federation/federation-status.ts';
-import { attemptedIn, idleOf, intervalSeconds, isDue, waitMs } from '../../signer/federation/schedule.ts';
+import {
+  attemptedIn,
+  countChange,
+  idleOf,
+  intervalSeconds,
+  isDue,
+  pauseMs,
+  waitMs,
+} from '../../signer/federation/schedule.ts';
 
 const now = 1_800_000_000;
 
@@ -116,6 +124,54 @@ describe('when a bundle is fetched', () => {
         },
       ),
     );
+  });
+});
+
+describe('a peer whose keys change', () => {
+  /** How many changes are taken in a time in which each fetch brings one after so many that bring none. */
+  function changesIn(seconds: number, intervalS: number, quiet: number): number {
+    let [changes, fetches, allowedAgainAt] = [0, 0, 0];
+    for (let at = 1; at < seconds; fetches += 1) {
+      if (fetches % (quiet + 1) === quiet) {
+        changes += 1;
+        allowedAgainAt = countChange(allowedAgainAt, at);
+      }
+      at += Math.max(intervalS, pauseMs(allowedAgainAt, at) / 1000);
+    }
+    return changes;
+  }
+  const interval = fc.integer({ min: 30, max: 3600 });
+
+  it('is fetched less often when it changes again and again: ten changes, then one in ten minutes', () => {
+    const day = 86_400;
+    assert.ok(changesIn(day, 30, 0) > 9 + day / 600, 'more than without the first ten');
+    fc.assert(
+      fc.property(interval, fc.integer({ min: 0, max: 20 }), (seconds, quiet) => {
+        assert.ok(changesIn(day, seconds, quiet) <= 11 + day / 600);
+      }),
+    );
+  });
+
+  it('is fetched as often as always while it changes ten times in a row, and no more for a while', () => {
+    let allowedAgainAt = 0;
+    for (let change = 0; change < 9; change += 1) {
+      allowedAgainAt = countChange(allowedAgainAt, 1_000);
+      assert.equal(pauseMs(allowedAgainAt, 1_000), 0);
+    }
+    allowedAgainAt = countChange(allowedAgainAt, 1_000);
+    assert.equal(pauseMs(allowedAgainAt, 1_000), 600_000);
+    assert.equal(pauseMs(allowedAgainAt, 1_600), 0);
+  });
+
+  it('is said in the condition', () => {
+    const outcome = {
+      kind: 'confirmed',
+      reason: 'BundleTaken',
+      detail: 'held',
+      refreshHintSeconds: 30,
+    } as const;
+    const [ready] = federationStatus(resource(), outcome, { ...at, isPausing: true }).conditions;
+    assert.match(ready?.message ?? '', /^The bundle is held\. Its keys change so often/);
   });
 });
 
