@@ -37,8 +37,13 @@ export interface Registrations {
   /** Whether any of them selects by the labels of namespaces. */
   useNamespaceLabels(): boolean;
   policy(): RegistrationPolicy;
-  /** Keys of the pods that a registration selects. Costs as much as it selects. */
-  podsOf(registration: Registration): Iterable<string>;
+  /**
+   * Keys of the pods whose names may change with a registration: those that it selects, or all of its namespace if the
+   * change brings that over its limit or back. Costs as much as there are.
+   *
+   * @param key of the registration in its store, which has the change already.
+   */
+  podsOf(registration: Registration, key: string): Iterable<string>;
   /** Keys of the pods of a namespace that a registration selects by its labels, these ones. */
   podsOfNamespace(namespace: string, labels: Labels): Iterable<string>;
   /** Keys of the pods whose names depend on a policy. */
@@ -66,6 +71,9 @@ export function createRegistrations(
   const byNamespace = new Map<string, Set<Registration>>();
   const byNamespaceLabels = new Set<Registration>();
 
+  const isCounted = (registration: Registration | undefined) =>
+    registration?.selection !== undefined && otherClass(registration, className) === undefined;
+
   function remove(key: string, registration: Registration): void {
     for (const entry of entriesOf.get(key) ?? []) index.delete(entry);
     entriesOf.delete(key);
@@ -76,7 +84,7 @@ export function createRegistrations(
   }
 
   function add(key: string, registration: Registration): void {
-    if (!registration.selection || otherClass(registration, className) !== undefined) return;
+    if (!registration.selection || !isCounted(registration)) return;
     const { namespace = ofCluster } = registration;
     const entries = selectorsOf(registration.selection).map((selector, number) => {
       index.set(`${key}#${number}`, { namespace, selector, object: registration });
@@ -102,6 +110,13 @@ export function createRegistrations(
     const count = byNamespace.get(namespace)?.size ?? 0;
     if (count <= mostOfNamespace) return undefined;
     return `the namespace ${namespace} has ${count} WorkloadRegistrations, and at most ${mostOfNamespace} are allowed; delete some`;
+  }
+
+  /** Whether a change that is in the store, and not in the index yet, brings a namespace over its limit or back. */
+  function crossesLimit(namespace: string, key: string): boolean {
+    const wasCounted = entriesOf.has(key);
+    if (isCounted(workload.get(key)) === wasCounted) return false;
+    return byNamespace.get(namespace)?.size === mostOfNamespace + Number(wasCounted);
   }
 
   function* podsIn(namespace: string, { selection }: Registration): Generator<string> {
@@ -130,9 +145,13 @@ export function createRegistrations(
     of: (namespace = ofCluster) => byNamespace.get(namespace) ?? [],
     useNamespaceLabels: () => byNamespaceLabels.size > 0,
     policy: () => policies.get(policyName) ?? noPolicy,
-    *podsOf(registration) {
+    *podsOf(registration, key) {
       const { namespace, selection } = registration;
-      if (!selection || otherClass(registration, className) !== undefined) return;
+      if (namespace !== undefined && crossesLimit(namespace, key)) {
+        yield* keysSelected(pods, namespace, { equal: [], expressions: [] });
+        return;
+      }
+      if (!selection || !isCounted(registration)) return;
       if (namespace !== undefined) {
         yield* podsIn(namespace, registration);
         return;

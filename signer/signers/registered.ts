@@ -17,8 +17,8 @@ export function identifyByRegistrations(trustDomain: string, needs: IdentifierNe
   const { follow, run, config, pods } = needs;
   const specs = registrationSpecs(config);
   const namespaces = follow(specs.namespaces, (labels, key) => registrations.podsOfNamespace(key, labels));
-  const workload = follow(specs.workload, (registration) => registrations.podsOf(registration));
-  const cluster = follow(specs.cluster, (registration) => registrations.podsOf(registration));
+  const workload = follow(specs.workload, (registration, key) => registrations.podsOf(registration, key));
+  const cluster = follow(specs.cluster, (registration, key) => registrations.podsOf(registration, key));
   const policies = follow(specs.policies, (policy) => registrations.podsOfPolicy(policy));
   const { informer, services } = followServices(needs);
   const registrations = createRegistrations(

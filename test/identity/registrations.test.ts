@@ -88,7 +88,7 @@ describe('the registrations of a cluster', () => {
         }
         for (const registration of given) {
           const expected = named.filter(({ pod }) => pod.namespaceLabels && matches(registration, pod));
-          const pods = [...registrations.podsOf(registration)].filter(
+          const pods = [...registrations.podsOf(registration, nameOfRegistration(registration))].filter(
             (podKey) => namespaces[podKey.split('/')[0] as 'shop'],
           );
           assert.deepEqual(pods.sort(), expected.map(({ podKey }) => podKey).sort());
@@ -134,7 +134,7 @@ describe('the registrations of a cluster', () => {
       put(aRegistration({ className: 'blue' }, 'blue'));
       const pod = registrations.namedPod({ namespace: 'shop', podName: 'p' }, aPod());
       assert.deepEqual(namesIn(registrations.matching(pod)), expected);
-      assert.deepEqual([...registrations.podsOf(aRegistration({ className: 'red' }))], []);
+      assert.deepEqual([...registrations.podsOf(aRegistration({ className: 'red' }), 'shop/web')], []);
     }
   });
 
@@ -198,7 +198,7 @@ describe('ten thousand pods', () => {
           ? aRegistration({ podSelector }, kind, `ns-${at}`)
           : aClusterRegistration({ podSelector }, kind);
       looked.pods = 0;
-      const affected = [...counting.podsOf(registration)];
+      const affected = [...counting.podsOf(registration, nameOfRegistration(registration))];
       assert.equal(affected.length, 10);
       // Each is read by its label, and for its ServiceAccount.
       assert.equal(looked.pods, 20);

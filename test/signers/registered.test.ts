@@ -228,6 +228,45 @@ describe('the requests that a change wakes', () => {
     });
   }
 
+  it('are those of all pods of a namespace when it passes its limit of registrations, and when it is back below it', () => {
+    const inShop = ['shop/web-0', 'shop/web-1'];
+    const { pods, woken, put, store, nameOf } = setup();
+    for (const key of [...inShop, 'bank/web-0']) pods.set(key, aPod({ labels: { app: 'web' } }));
+    const others = { podSelector: { matchLabels: { app: 'other' } } };
+    for (let at = 0; at < 1000; at += 1) put(aRegistration(others, `r${at}`));
+    const wokenBy = (act: () => void) => {
+      woken.length = 0;
+      act();
+      return [...woken].sort();
+    };
+    assert.deepEqual(
+      wokenBy(() => put(aRegistration({ ...others, hint: 'x' }, 'r0'))),
+      [],
+    );
+    assert.deepEqual(
+      wokenBy(() => put(aRegistration({ ...others, className: 'blue' }, 'not-ours'))),
+      [],
+    );
+    assert.deepEqual(
+      wokenBy(() => put(aRegistration(others, 'one-more'))),
+      inShop,
+    );
+    assert.match(nameOf(), /has 1001 WorkloadRegistrations/);
+    assert.deepEqual(
+      wokenBy(() => put(aRegistration(others, 'two-more'))),
+      [],
+    );
+    assert.deepEqual(
+      wokenBy(() => store('workloadregistrations').delete('shop/two-more')),
+      [],
+    );
+    assert.deepEqual(
+      wokenBy(() => store('workloadregistrations').delete('shop/r0')),
+      inShop,
+    );
+    assert.equal(nameOf(), ofServiceAccount);
+  });
+
   it('are those of the pods in a namespace whose labels a registration selects', () => {
     const woken = changed(({ put, store, woken }) => {
       put(aClusterRegistration({ ...selector, namespaceSelector: { matchLabels: { tier: 'front' } } }));

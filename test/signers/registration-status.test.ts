@@ -76,8 +76,8 @@ async function setup(registrations: readonly Registration[], members = ['a']) {
     known: Promise.resolve(),
     facts: joinFacts([
       podFacts(podStore),
-      factsOf(workload, (each) => index.podsOf(each), specs.workload.isSame),
-      factsOf(cluster, (each) => index.podsOf(each), specs.cluster.isSame),
+      factsOf(workload, (each, key) => index.podsOf(each, key), specs.workload.isSame),
+      factsOf(cluster, (each, key) => index.podsOf(each, key), specs.cluster.isSame),
     ]),
     outcomeOf(podKey) {
       counted.push(podKey);
