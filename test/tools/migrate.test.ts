@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseAllDocuments, stringify } from 'yaml';
+import { parse, parseAllDocuments, stringify } from 'yaml';
 import { runCli } from '../../tools/cli.ts';
 import type { Terminal } from '../../tools/terminal.ts';
 import { aPool } from '../contract/installation.ts';
@@ -278,6 +278,9 @@ describe('kubespiffe migrate spire', () => {
       ['one', 'two'],
     );
     assert.match(err, /^check: 2 registrations: .*RegistrationAmbiguous/m);
+    const asYaml = await run(['migrate', 'spire', '-f', '-', '-o', 'yaml'], input.join('---\n'));
+    assert.match(asYaml.out, /^apiVersion: v1$/m);
+    assert.deepEqual([parse(asYaml.out), asYaml.err], [JSON.parse(out), err]);
   });
 
   it('asks for one source', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { parse } from 'yaml';
 import { runCli } from '../../tools/cli.ts';
 import type { FileObject } from '../../tools/registration/documents.ts';
 import { whatIf } from '../../tools/registration/what-if.ts';
@@ -162,6 +163,9 @@ spec:
     const report = JSON.parse(output);
     assert.equal(report.registrations, 1);
     assert.match(report.problems[0].message, /matchAllPods/);
+    const asYaml = await lint(input, '-o', 'yaml');
+    assert.match(asYaml.output, /^registrations: 1$/m);
+    assert.deepEqual([parse(asYaml.output), asYaml.code], [report, 1]);
   });
 
   it('ends with 2, and the line, for a file that is not YAML', async () => {
