@@ -76,7 +76,7 @@ describe('federation', () => {
   let judges: Judges;
   let endpoint: TokenSigner;
   let signer: SignerProcess;
-  let kubeconfig: string;
+  let installed: Awaited<ReturnType<typeof installTokenEndpoint>>;
   let web: BundleServer;
   let webCertificate: string;
   let partner: Pool;
@@ -85,7 +85,7 @@ describe('federation', () => {
   before(async () => {
     judges = await openJudges();
     controlPlane = await startControlPlane();
-    const installed = await installTokenEndpoint(controlPlane);
+    installed = await installTokenEndpoint(controlPlane);
     await controlPlane.kubectl(['apply', '-k', join(manifests, 'crds')]);
     for (const component of ['federation', 'roots-configmap'])
       await controlPlane.kubectl(['apply', '-f', join(manifests, `${component}/rbac.yaml`)]);
@@ -97,7 +97,6 @@ describe('federation', () => {
       hasSvid: false,
     });
     servers.push(web);
-    ({ kubeconfig } = installed);
     endpoint = await startTokenSigner(installed, { flags });
     signer = endpoint.signer;
     await signer.ready();
@@ -246,6 +245,28 @@ describe('federation', () => {
     await web.setBundle(bundleOf(partner));
     await refresh('partner', 'well again');
     await statusOnce('partner', is('True BundleTaken'));
+  });
+
+  it('keeps the bundle while the web certificate of the partner has expired, and takes it again with the next one', async () => {
+    const old = await webCredentials({ lifetimeSeconds: -10 });
+    const { key, cert } = await webCredentials();
+    const trusting = (caBundle: string) =>
+      controlPlane.request('PATCH', `${resources}/partner`, { spec: { bundleEndpoint: { caBundle } } });
+    await web.setCredentials(old.key + old.cert);
+    await trusting(old.cert);
+    const expired = await statusOnce('partner', is('True BundleHeld'));
+    assert.match(says(expired, 'Unreachable'), /certificate has expired/);
+    assert.deepEqual(await publishedRoots('partner.example'), rootsOf(partner));
+    assert.equal(
+      await signer.metric('kubespiffe_federation_problem', {
+        ...{ peer: 'partner.example', condition: 'Unreachable' },
+      }),
+      1,
+    );
+    await web.setCredentials(key + cert);
+    await trusting(cert);
+    await statusOnce('partner', is('True BundleTaken'));
+    webCertificate = cert;
   });
 
   /** The command as an administrator runs it. */
@@ -632,6 +653,24 @@ describe('federation', () => {
       assert.deepEqual([...roots].sort(), both.roots.toSorted(), canarying);
     }
 
+    // A third cluster comes and goes; the second one stays.
+    const third = await foreignPool('example.org', 1);
+    await federate('third', { trustDomain: 'example.org', peerOf: 'self', bundle: bundleOf(third) });
+    const thirdRoot = third.roots[0]?.sha256Hex ?? '';
+    const all = await waitFor('the bundle of three', async () => {
+      const now = await own();
+      return now.roots.includes(thirdRoot) && now;
+    });
+    assert.deepEqual(all.roots.toSorted(), [...both.roots, thirdRoot].sort());
+    assert.ok(all.kids.includes(third.jwt[0]?.kid ?? '') && all.sequence > both.sequence);
+    await controlPlane.request('DELETE', `${resources}/third`);
+    const two = await waitFor('the bundle of two', async () => {
+      const now = await own();
+      return !now.roots.includes(thirdRoot) && now;
+    });
+    assert.deepEqual({ ...two, sequence: 0 }, { ...both, sequence: 0 });
+    assert.ok(two.sequence > all.sequence);
+
     // It is gone for a while, or gives what is ours back: nothing changes.
     await server.setBundle((await endpoint.call({ path: '/bundle' })).text);
     await refresh('sibling', 'echo');
@@ -643,12 +682,12 @@ describe('federation', () => {
       'sibling',
       (ready, now) => ready === 'True BundleHeld' && now.observedRefresh === 'gone',
     );
-    assert.deepEqual(await own(), both);
+    assert.deepEqual(await own(), two);
 
     await controlPlane.request('DELETE', `${resources}/sibling`);
     await waitFor('the bundle of one', async () => !isIn(await own()));
     const after = await own();
-    assert.ok(after.sequence > both.sequence, `${after.sequence} after ${both.sequence}`);
+    assert.ok(after.sequence > two.sequence, `${after.sequence} after ${two.sequence}`);
     assert.deepEqual({ ...after, sequence: 0 }, { ...alone, sequence: 0 });
     const self = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:self.sibling';
     for (const name of [self, self.replace('self.', 'self-preview.')])
@@ -732,6 +771,27 @@ describe('federation', () => {
     assert.ok(await publishedRoots('spire.example'));
   });
 
+  it('gives no bundle of others by default where the setting says so, and those that a registration names', async () => {
+    const strict = await startTokenSigner(installed, {
+      ...{ replica: 'signer-strict', flags: [...flags, '--federate-by-default', 'none'] },
+    });
+    await strict.signer.ready();
+    const namesFor = async (headers: Record<string, string>) => {
+      const { status, json } = await strict.call({ path: '/bundles', headers });
+      assert.equal(status, 200);
+      return Object.keys(json.trust_domains as object);
+    };
+    const as = async (pod: Pod) => ({ authorization: `Bearer ${await tokenFor(controlPlane, pod)}` });
+    const registered = await as(await createPod(controlPlane, { labels: { app: 'federated' } }));
+    await waitFor('the bundles of a registration', async () => (await namesFor(registered)).length === 2);
+    assert.deepEqual(await namesFor(registered), ['example.org', 'spire.example']);
+    assert.deepEqual(await namesFor(await as(await createPod(controlPlane))), ['example.org']);
+    assert.deepEqual(await namesFor({}), ['example.org']);
+    assert.equal((await strict.call({ path: '/bundles/spire.example' })).status, 404);
+    strict.agent.destroy();
+    await strict.signer.child.stop();
+  });
+
   it('one of two replicas fetches each bundle, and the other one goes on when it is killed', async () => {
     const credentials = await webCredentials();
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
@@ -745,7 +805,7 @@ describe('federation', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     servers.push({ url: '', close: async () => void server.close() });
     const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const other = await startSigner({ kubeconfig, replica: 'signer-b', flags });
+    const other = await startSigner({ kubeconfig: installed.kubeconfig, replica: 'signer-b', flags });
     await other.ready();
     for (const name of names) {
       await federate(name, {
