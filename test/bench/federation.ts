@@ -1,12 +1,7 @@
-import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { compilePool } from '../../signer/authority/pool.ts';
-import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { waitFor } from '../cluster/process.ts';
-import { webCredentials } from '../contract/bundle-endpoint.ts';
-import { aPool } from '../contract/installation.ts';
+import { type Partners, type Punctuality, partnerName, startPartners } from './federation-partners.ts';
 import { create, createMany, type Pair, removeAll } from './names.ts';
 import { type Bench, bursts, type Run } from './runs.ts';
 import { startBenchSigner } from './signers.ts';
@@ -27,18 +22,27 @@ export interface Rest {
   readonly residentMb: number;
 }
 
+/** The same while it keeps the bundles of other trust domains, which it fetched for the first time itself. */
+export interface BusyRest extends Rest {
+  readonly punctuality: Punctuality;
+  /** From the fetch of a changed bundle until its root is in the ClusterTrustBundle. */
+  readonly publishedMs: readonly number[];
+}
+
 export interface FederationRuns {
   readonly sizes: FederationSizes & { readonly pods: number };
   readonly pairs: readonly Pair[];
   /** Without other trust domains, and with all of them, after each was fetched once. */
-  readonly rest: { readonly none: Rest; readonly all: Rest };
+  readonly rest: { readonly none: Rest; readonly all: BusyRest };
 }
 
 const root = join(import.meta.dirname, '../..');
 const path = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
 const bundlesPath = '/apis/certificates.k8s.io/v1/clustertrustbundles';
 const flags = ['--federation', 'true', '--federation-allowed-addresses', '127.0.0.0/8'];
-const refreshHintSeconds = 300;
+const settlingMs = (restSeconds: number) => Math.min(30_000, restSeconds * 1_000);
+/** How many bundles change, one after another. */
+const changes = 20;
 
 /** What certificates cost while the bundles of many other trust domains are kept fresh. All pods exist already. */
 export async function measureFederation(
@@ -60,14 +64,21 @@ export async function measureFederation(
   try {
     const none = await atRest(bench, 0, sizes.restSeconds);
     const pairs: Pair[] = [];
-    let all: Rest | undefined;
+    let all: BusyRest | undefined;
     while (pairs.length < sizes.pairs) {
       const few = await laterBurst();
       say(`pair ${pairs.length + 1} of ${sizes.pairs}: ${sizes.peers} other trust domains`);
+      partners.reset();
       await createMany(sizes.peers, (index) => create(bench, path, partners.resourceFor(index)));
-      // The replica that fetches them all for the first time is not the one that is measured.
-      const rest = await atRest(bench, sizes.peers, all ? 0 : sizes.restSeconds);
-      all ??= rest;
+      // Another replica than this one, which fetches them all for the first time, answers the requests.
+      let busy = { punctuality: partners.punctuality(), publishedMs: [] as number[] };
+      const rest = await atRest(bench, sizes.peers, all ? 0 : sizes.restSeconds, async () => {
+        busy = {
+          punctuality: partners.punctuality(),
+          publishedMs: await changesPublished(bench, partners, sizes),
+        };
+      });
+      all ??= { ...rest, ...busy };
       pairs.push({ few, many: await laterBurst() });
       await removeAll(bench, path);
       await removeAll(bench, bundlesPath);
@@ -80,7 +91,12 @@ export async function measureFederation(
 }
 
 /** A replica that has fetched the bundles of so many trust domains, and then does nothing else but keep them. */
-async function atRest({ cluster }: Bench, peers: number, seconds: number): Promise<Rest> {
+async function atRest(
+  { cluster }: Bench,
+  peers: number,
+  seconds: number,
+  then: () => Promise<void> = async () => undefined,
+): Promise<Rest> {
   const signer = await startBenchSigner(cluster, { flags });
   try {
     await waitFor(
@@ -92,50 +108,39 @@ async function atRest({ cluster }: Bench, peers: number, seconds: number): Promi
       },
       { timeoutMs: 180_000, everyMs: 1_000 },
     );
-    await pause(seconds === 0 ? 0 : 10_000);
+    // By then, as many bundles are due in each second as later on.
+    await pause(seconds === 0 ? 0 : settlingMs(seconds));
     const before = signer.process.child.cpuSeconds();
     await pause(seconds * 1_000);
     const cpuShare = (signer.process.child.cpuSeconds() - before) / Math.max(seconds, 1);
-    return { cpuShare, residentMb: signer.residentMegabytes().now };
+    const residentMb = signer.residentMegabytes().now;
+    if (seconds > 0) await then();
+    return { cpuShare, residentMb };
   } finally {
     await signer.stop();
   }
 }
 
-/** One endpoint with the bundles of many trust domains. */
-async function startPartners(count: number) {
-  const credentials = await webCredentials();
-  const documents: Uint8Array[] = [];
-  while (documents.length < count) {
-    const trustDomain = nameOf(documents.length);
-    const compiled = compilePool(await aPool({ trustDomain }), trustDomain);
-    const document = compiled.ok && spiffeBundleDocument(compiled.pool, refreshHintSeconds);
-    if (!document) throw new Error(`there is no bundle of ${trustDomain}`);
-    documents.push(document.bytes);
+/** Changes some bundles, and measures how long after its fetch each is in its ClusterTrustBundle. */
+async function changesPublished(
+  { cluster }: Bench,
+  partners: Partners,
+  { peers }: FederationSizes,
+): Promise<number[]> {
+  const { request } = cluster.controlPlane;
+  const tookMs: number[] = [];
+  for (let index = 0; index < Math.min(changes, peers); index += 1) {
+    const { rootPem, served } = await partners.change(index);
+    const annotations = { 'kubespiffe.io/refresh': String(performance.now()) };
+    await request('PATCH', `${path}/partner-${index}`, { metadata: { annotations } });
+    const servedAt = await served;
+    const bundle = `${bundlesPath}/kubespiffe.io:spiffe:peer.${partnerName(index)}`;
+    await waitFor(
+      'the changed root',
+      async () => (await request('GET', bundle)).body.spec.trustBundle.includes(rootPem),
+      { everyMs: 10 },
+    );
+    tookMs.push(performance.now() - servedAt);
   }
-  const server = createServer(credentials, ({ url = '' }, response) => {
-    response.end(documents[Number(url.slice(1))]);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  return {
-    resourceFor: (index: number) => ({
-      apiVersion: 'kubespiffe.io/v1alpha1',
-      kind: 'FederatedTrustDomain',
-      metadata: { name: `partner-${index}` },
-      spec: {
-        trustDomain: nameOf(index),
-        bundleEndpoint: {
-          ...{ url: `https://127.0.0.1:${port}/${index}`, profile: 'https_web' },
-          caBundle: credentials.cert,
-        },
-      },
-    }),
-    stop: () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
+  return tookMs;
 }
-
-const nameOf = (index: number) => `partner-${index}.example`;
