@@ -9,7 +9,7 @@ import { createGuard } from './issuance/guard.ts';
 import { statusResource } from './issuance/status.ts';
 import { createOpener } from './keys/openers.ts';
 import { createRemoteKeys } from './keys/remote-keys.ts';
-import { clockProblem, createServerClock } from './kube/clock.ts';
+import { clockProblem, createServerClock, serverMs } from './kube/clock.ts';
 import { type Credentials, loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
@@ -130,10 +130,7 @@ async function runReplica(
     requestAdmission: config.requestAdmission,
     policies: policies.store,
     bindings: policyBindings.store,
-    serverNow() {
-      const skewMs = clock.skewMs();
-      return skewMs === undefined ? undefined : time.now() - skewMs;
-    },
+    serverNow: () => serverMs({ clock, time }),
     time,
     log,
   });

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import { type ClusterTrustBundle, certificatesVersions } from '../signer/kube/types.ts';
+import { addedAtIn } from '../signer/trust/added-at.ts';
 import { bundleName, markIn, toObservedBundle } from '../signer/trust/bundle.ts';
 import { bundleLabels, type Canarying } from '../signer/trust/labels.ts';
 import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
@@ -14,6 +15,8 @@ export interface ClusterRoots {
   readonly roots: readonly CertificateFacts[];
   /** SHA-256 of each in hex; undefined where they could not be read. */
   readonly fingerprints: ReadonlySet<string> | undefined;
+  /** Since when those that were added to the bundle are there, in seconds since the epoch, by SHA-256. */
+  readonly addedAt: (now: number) => ReadonlyMap<string, number>;
   /** The sequence that stands beside them; 0 for none. */
   readonly sequence: number;
   /** Why roots may have been missed, for people. */
@@ -54,12 +57,17 @@ export async function readClusterRoots(
       if (!bundles) continue;
       const bundle = bundles.find(({ metadata }) => metadata.name === name);
       if (!bundle)
-        return { roots: [], fingerprints: new Set(), sequence: 0, warnings: others(name, bundles) };
+        return {
+          ...{ roots: [], fingerprints: new Set(), addedAt: () => new Map(), sequence: 0 },
+          warnings: others(name, bundles),
+        };
+      const observed = toObservedBundle(bundle);
       const roots = certificatesIn(bundle.spec.trustBundle);
       return {
         roots,
         fingerprints: new Set(roots.map(({ sha256Hex }) => sha256Hex)),
-        sequence: markIn(toObservedBundle(bundle), trustDomain)?.sequence ?? 0,
+        addedAt: (now) => addedAtIn(observed, now),
+        sequence: markIn(observed, trustDomain)?.sequence ?? 0,
         warnings: [],
       };
     }
@@ -73,7 +81,10 @@ export async function readClusterRoots(
 
 function unread(why: string): ClusterRoots {
   const warning = `it was not checked which roots are published (${why}); signers refuse a pool that lacks one of them`;
-  return { roots: [], fingerprints: undefined, sequence: 0, warnings: [warning] };
+  return {
+    ...{ roots: [], fingerprints: undefined, addedAt: () => new Map(), sequence: 0 },
+    warnings: [warning],
+  };
 }
 
 function others(name: string, bundles: readonly ClusterTrustBundle[]): string[] {

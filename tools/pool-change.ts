@@ -151,7 +151,7 @@ function withPool<T>(
     const read = readPoolDocument(poolJsonIn(secret) ?? '');
     if (!read.ok) throw poolError(read.problem);
     const { document } = read;
-    const { fingerprints, warnings } = await readClusterRoots(
+    const { fingerprints, addedAt, warnings } = await readClusterRoots(
       api,
       document.trustDomain,
       options.bundleSuffix,
@@ -166,7 +166,10 @@ function withPool<T>(
       if (!isDryRun) await beginRecord(api, terminal, options, made, record);
       await savePool(api, options, secret, changed, isDryRun);
     };
-    const facts = { now, timing: { ...timing, mayHaveSignedUntil: proof }, published: fingerprints };
+    const facts = {
+      ...{ now, published: fingerprints },
+      timing: { ...timing, mayHaveSignedUntil: proof, shownSince: addedAt(now) },
+    };
     return use({ document, facts, save });
   });
 }

@@ -19,6 +19,8 @@ export interface Timing extends Lifetimes {
   /** How long a root, or a JWT key, must be published before it signs. */
   readonly rootPropagationSeconds: number;
   readonly jwtPropagationSeconds: number;
+  /** Since when the live bundle shows a root, by SHA-256 in hex, where that can be later than the pool says. */
+  readonly shownSince?: ReadonlyMap<string, Seconds>;
 }
 
 /** The verbs that bring one authority from one state to the next, with the states that they start from. */
@@ -198,7 +200,9 @@ function isSeen(record: AuthorityRecord, published: ReadonlySet<string> | undefi
 /** From when on a published authority may be active. */
 export function readyFrom(record: AuthorityRecord, document: PoolDocument, timing: Timing): Seconds {
   const delay = isJwtKind(record.kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
-  return signsFrom(document.authorities, record, delay) ?? 0;
+  const from = signsFrom(document.authorities, record, delay) ?? 0;
+  const shownSince = timing.shownSince?.get(rootOf(record) ?? '');
+  return shownSince === undefined ? from : Math.max(from, shownSince + delay);
 }
 
 /** The one of its kind, so that the one before only verifies from now on. */

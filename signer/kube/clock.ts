@@ -78,6 +78,15 @@ export function createServerClock(time: Time): ServerClock {
   };
 }
 
+/** The time by the clock of the API server, in epoch milliseconds; undefined before its first answer. */
+export function serverMs(needs: {
+  readonly clock: Pick<ServerClock, 'skewMs'>;
+  readonly time: Pick<Time, 'now'>;
+}): number | undefined {
+  const skewMs = needs.clock.skewMs();
+  return skewMs === undefined ? undefined : needs.time.now() - skewMs;
+}
+
 /** Why the clock skew forbids signing, or undefined. The API server's clock is the reference. */
 export function clockProblem(clock: Pick<ServerClock, 'skewMs' | 'isWithinBounds'>): string | undefined {
   const skewMs = clock.skewMs();

@@ -1,5 +1,6 @@
 import type { LastPublished } from '../authority/holder.ts';
 import type { PoolView } from '../authority/view.ts';
+import { serverMs } from '../kube/clock.ts';
 import { createInformer, type Informer } from '../kube/informer.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { bundleName, bundlesOf } from '../trust/bundle.ts';
@@ -59,9 +60,10 @@ export function createPublishing(
 ): Publishing {
   const { signerName } = profile;
   const { pool, bundles } = parts;
-  const { membership, config } = shared;
+  const { membership, config, time } = shared;
   const federated = profile.hasTokenEndpoint ? shared.federated : withoutFederation;
   const { bundleSuffix: suffix, trustDomain, rootsConfigMap } = settings;
+  const now = () => Math.ceil((serverMs(shared) ?? time.now()) / 1000);
   const common = {
     ...shared,
     ...{ pool, federated },
@@ -70,7 +72,7 @@ export function createPublishing(
   };
   const publisher = createTrustBundlePublisher({
     ...common,
-    source: poolBundles(pool, { signerName, suffix, trustDomain }, federated, bundles.mark),
+    source: poolBundles(pool, { signerName, suffix, trustDomain }, now, federated, bundles.mark),
     observed: bundles.informer.store,
     servedVersion: () => bundles.informer.versions()?.[0],
   });

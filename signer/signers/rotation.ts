@@ -14,7 +14,7 @@ import { takeUpstreamStep } from '../authority/upstream/prepare.ts';
 import { applyVerb, type Change, type Timing } from '../authority/verbs.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { RotationConfig } from '../config/rotation.ts';
-import { clockProblem, type ServerClock } from '../kube/clock.ts';
+import { clockProblem, type ServerClock, serverMs } from '../kube/clock.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import { createKeeper, type KeeperNeeds } from '../trust/keeper.ts';
@@ -28,6 +28,8 @@ export interface PublishedRoots {
   inAll(): ReadonlySet<string> | undefined;
   /** The same of those that any live bundle shows. */
   inAny(): ReadonlySet<string> | undefined;
+  /** Since when every live bundle shows the roots that were added to it, by SHA-256. @param now seconds since the epoch. */
+  since(now: number): ReadonlyMap<string, number>;
   /** Whether everybody who selects the bundle, or reads the ConfigMaps, can get the root of an authority. */
   isVisible(root: Pool['roots'][number]): boolean;
 }
@@ -69,7 +71,7 @@ const fieldManager = 'kubespiffe-rotation';
  * leaves nothing behind. Without `automatic`, the step is only shown.
  */
 export function createRotation(needs: RotationNeeds): Rotation {
-  const { view, rotation, timing, clock, time, transport } = needs;
+  const { view, rotation, timing, clock, transport } = needs;
   const { policy, isAutomatic, issuer } = rotation;
   const upstream = issuer && certManagerUpstream({ transport, namespace: needs.pool.namespace, issuer });
   const key = `${needs.pool.namespace}/${needs.pool.name}`;
@@ -87,8 +89,8 @@ export function createRotation(needs: RotationNeeds): Rotation {
 
   /** By the clock of the API server, in whole seconds. */
   function serverNow(): number | undefined {
-    const skewMs = clock.skewMs();
-    return skewMs === undefined ? undefined : Math.floor((time.now() - skewMs) / 1000);
+    const ms = serverMs(needs);
+    return ms === undefined ? undefined : Math.floor(ms / 1000);
   }
 
   function stepsNow(): Steps {
@@ -100,8 +102,10 @@ export function createRotation(needs: RotationNeeds): Rotation {
     return plan.steps;
   }
 
+  const timingAt = (now: number): Timing => ({ ...proof.timing(), shownSince: needs.published.since(now) });
+
   function stepsOf(document: PoolDocument, now: number): Steps {
-    const facts = { now, timing: proof.timing(), policy };
+    const facts = { now, timing: timingAt(now), policy };
     return new Map(rotatedKinds(document).map((kind) => [kind, policySteps(document, kind, facts)]));
   }
 
@@ -172,7 +176,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
     const hidden = verb === 'activate' ? hiddenRoot(document, id) : undefined;
     if (hidden) return hidden;
     const published = verb === 'remove' ? needs.published.inAny() : needs.published.inAll();
-    return applyVerb(document, verb, id, { now, timing: proof.timing(), published });
+    return applyVerb(document, verb, id, { now, timing: timingAt(now), published });
   }
 
   function hiddenRoot(document: PoolDocument, id: string): Refusal | undefined {

@@ -1,6 +1,7 @@
 import { timingOf } from '../config/rotation.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { childOf } from '../observe/log.ts';
+import { addedAtIn } from '../trust/added-at.ts';
 import { bundleName } from '../trust/bundle.ts';
 import type { Signer } from './create-signer.ts';
 import { settingsOf } from './profile.ts';
@@ -34,15 +35,20 @@ export function createRotations(shared: Shared, signers: readonly Signer[]): rea
 }
 
 function publishedRoots({ config }: Shared, signers: readonly Signer[]): PublishedRoots {
+  const bundles = () =>
+    signers.map(({ profile, bundles: { store } }) =>
+      store.get(bundleName(profile.signerName, settingsOf(config, profile).bundleSuffix)),
+    );
   /** The roots in the live bundle of each signer. */
   const live = (): readonly ReadonlySet<string>[] | undefined =>
-    signers.some(({ bundles }) => bundles.isMissing())
+    signers.some((signer) => signer.bundles.isMissing())
       ? undefined
-      : signers.map(({ profile, bundles }) => {
-          const name = bundleName(profile.signerName, settingsOf(config, profile).bundleSuffix);
-          return bundles.store.get(name)?.roots ?? new Set();
-        });
+      : bundles().map((bundle) => bundle?.roots ?? new Set());
   return {
+    since(now) {
+      const times = bundles().flatMap((bundle) => [...addedAtIn(bundle, now)]);
+      return new Map(times.toSorted(([, one], [, other]) => one - other));
+    },
     inAll: () => live()?.reduce((all, each) => all.intersection(each)),
     inAny: () => live()?.reduce((any, each) => any.union(each)),
     isVisible: (root) => signers.every((signer) => signer.visibility().isVisible(root)),

@@ -21,6 +21,8 @@ export interface DesiredBundle {
   readonly trustBundle: string;
   /** SHA-256 of each root's DER in hex. */
   readonly roots: ReadonlySet<string>;
+  /** Further annotations, by the bundle in whose place it comes. A difference in these alone is not repaired. */
+  readonly annotationsAfter?: (before: ObservedBundle | undefined) => Readonly<Record<string, string>>;
 }
 
 /** The API server's limit (validation.go, ValidateClusterTrustBundle): 1 MiB of PEM. */

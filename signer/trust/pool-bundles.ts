@@ -1,10 +1,19 @@
 import { failure, success } from '../../spiffe/pki/result.ts';
+import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { LastPublished } from '../authority/holder.ts';
 import type { Pool } from '../authority/pool.ts';
 import { markOf, type PoolMark } from '../authority/sequence.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { Store } from '../kube/store.ts';
-import { bundleName, desiredBundle, markIn, type ObservedBundle, rootEndsIn } from './bundle.ts';
+import { addedAtAnnotation } from './added-at.ts';
+import {
+  bundleName,
+  type DesiredBundle,
+  desiredBundle,
+  markIn,
+  type ObservedBundle,
+  rootEndsIn,
+} from './bundle.ts';
 import { bundleAnnotations, nextBundleMark } from './publication.ts';
 import type { RootVisibility } from './root-visibility.ts';
 import { type FederationView, withoutFederation } from './siblings.ts';
@@ -21,10 +30,13 @@ export interface BundleOwner {
 /**
  * The desired ClusterTrustBundles of a pool. The live one also records the sequence of the SPIFFE bundle where other
  * clusters have a part in it (publication.ts); their roots are in bundles of their own.
+ *
+ * @param now whole seconds since the epoch, by the clock of the API server.
  */
 export function poolBundles(
   pool: Pick<PoolView, 'current' | 'readLive' | 'onChange'>,
   owner: BundleOwner,
+  now: () => Seconds,
   federated: FederationView = withoutFederation,
   recordedMark: () => PoolMark | undefined = () => undefined,
 ): BundleSource {
@@ -42,7 +54,7 @@ export function poolBundles(
     const mark = markFor(current);
     const text = JSON.stringify(mark) ?? '';
     if (made?.from !== current || made.text !== text)
-      made = { from: current, text, bundles: desiredBundles(current, owner, mark) };
+      made = { from: current, text, bundles: desiredBundles(current, owner, now, mark) };
     return made.bundles;
   }
 
@@ -63,18 +75,28 @@ export function poolBundles(
 }
 
 /** The preview bundle always exists: a pod that selects it would not start without it. It has the live roots too. */
-function desiredBundles(pool: Pool, owner: BundleOwner, bundleMark: PoolMark | undefined): DesiredBundles {
+function desiredBundles(
+  pool: Pool,
+  owner: BundleOwner,
+  now: () => Seconds,
+  bundleMark: PoolMark | undefined,
+): DesiredBundles {
   const mark = markOf(pool);
-  const rootsOf = { live: pool.roots, preview: pool.previewRoots };
-  return new Map(
-    (['live', 'preview'] as const).map((canarying) => [
-      bundleName(owner.signerName, owner.suffix, canarying),
-      desiredBundle({
-        ...{ ...owner, canarying, roots: rootsOf[canarying], mark },
-        more: canarying === 'live' && bundleMark ? bundleAnnotations(bundleMark) : {},
-      }),
-    ]),
-  );
+  const live = desiredBundle({
+    ...{ ...owner, canarying: 'live', roots: pool.roots, mark },
+    more: bundleMark ? bundleAnnotations(bundleMark) : {},
+  });
+  return new Map([
+    [bundleName(owner.signerName, owner.suffix), live.ok ? success(dated(live.value, now)) : live],
+    [
+      bundleName(owner.signerName, owner.suffix, 'preview'),
+      desiredBundle({ ...owner, canarying: 'preview', roots: pool.previewRoots, mark }),
+    ],
+  ]);
+}
+
+function dated(bundle: DesiredBundle, now: () => Seconds): DesiredBundle {
+  return { ...bundle, annotationsAfter: (before) => addedAtAnnotation(bundle.roots, before, now()) };
 }
 
 /** The live bundle as the place where a root must be visible. */

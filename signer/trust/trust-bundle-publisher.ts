@@ -90,7 +90,7 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): Tr
 
   /** @param known the bundle before the source was read: what another replica published since then is not overwritten. */
   async function apply(
-    { name, labels, annotations, signerName, trustBundle }: DesiredBundle,
+    { name, labels, annotations, annotationsAfter, signerName, trustBundle }: DesiredBundle,
     known: ObservedBundle | undefined,
     version: CertificatesVersion,
     signal: AbortSignal,
@@ -104,7 +104,10 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): Tr
       body: {
         apiVersion,
         kind: 'ClusterTrustBundle',
-        metadata: { name, labels, annotations, ...(known && { resourceVersion: known.resourceVersion }) },
+        metadata: {
+          ...{ name, labels, annotations: { ...annotations, ...annotationsAfter?.(known) } },
+          ...(known && { resourceVersion: known.resourceVersion }),
+        },
         spec: { signerName, trustBundle },
       },
       resource: 'clustertrustbundles',

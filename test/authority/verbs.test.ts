@@ -112,6 +112,19 @@ describe('activate', () => {
     assert.match(consequence ?? '', /may sign from 2026-11-29T12:05:30Z on.*no certificates are signed/);
   });
 
+  it('has a consequence while the root is in the bundle for less than the delay, whatever the pool says', () => {
+    const late = { ...timing, shownSince: new Map([[rootOf(unsigned) ?? '', now - 60]]) };
+    const result = applyVerb(poolWith(second('trusted')), 'activate', 'ca-2', { ...facts, timing: late });
+    assert.ok(result.ok);
+    assert.match(result.consequence ?? '', /may sign from 2026-11-29T12:05:30Z on/);
+    assert.deepEqual(nextStep(poolWith(second('trusted')), 'X509', { now, timing: late }), {
+      ...{ kind: 'wait', for: 'activate', id: 'ca-2' },
+      until: now + 330,
+    });
+    const tainted = applyVerb(poolWith(second('trusted')), 'taint', 'ca-1', { ...facts, timing: late });
+    assert.equal(tainted.ok && stateOf(tainted.document, 'ca-2'), 'trusted');
+  });
+
   for (const [why, more] of [
     ['is tainted and never signs again', { tainted: true }],
     ['has no private key', { privateKey: undefined }],

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { readPoolDocument } from '../../signer/authority/document.ts';
-import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { type PoolDocument, readPoolDocument } from '../../signer/authority/document.ts';
+import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
 import { readSignedUntil, signedUntilStepSeconds } from '../../signer/authority/signed-until.ts';
 import type {
   ClusterTrustBundle,
@@ -11,12 +11,15 @@ import type {
   Secret,
 } from '../../signer/kube/types.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Ran, run } from '../tools/run.ts';
 import { installSigner } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, create, createPod, requestFor } from './workloads.ts';
+
+const poolPath = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
 
 /** Two replicas sign all the time while the commands change the pool. Each test goes on where the one before ended. */
 describe('the verbs of `kubespiffe ca` beside running signers', () => {
@@ -59,8 +62,8 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     (await rootsIn(bundle)).map(({ subject }) => / (ca-\d+)$/.exec(subject)?.[1] ?? subject).sort();
 
   async function authorities() {
-    const path = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
-    const read = readPoolDocument(poolJsonIn((await controlPlane.request('GET', path)).body as Secret) ?? '');
+    const secret = (await controlPlane.request('GET', poolPath)).body as Secret;
+    const read = readPoolDocument(poolJsonIn(secret) ?? '');
     assert.ok(read.ok);
     return read.document.authorities;
   }
@@ -340,6 +343,33 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.equal(code, 0, stderr);
     assert.equal(stdout.match(/-> active/g)?.length, 1, stdout);
     assert.deepEqual([await stateOf('ca-6'), await stateOf('ca-7')].sort(), ['active', 'trusted']);
+  });
+
+  it('a CA whose root no replica could publish at first waits for as long as pods need to get it', async () => {
+    for (const { child } of signers) await child.stop();
+    assert.equal((await ca('prepare', '--ca-id', 'ca-8')).code, 0);
+    assert.equal((await ca('trust', 'ca-8')).code, 0);
+    // As if nobody had been there for an hour.
+    const secret = (await controlPlane.request('GET', poolPath)).body as Secret;
+    const document = JSON.parse(poolJsonIn(secret) ?? '') as PoolDocument;
+    const publishedAt = rfc3339(Math.floor(Date.now() / 1000) - 3_600);
+    const old = document.authorities.map((each) => (each.id === 'ca-8' ? { ...each, publishedAt } : each));
+    const data = serializePool({ ...document, authorities: old });
+    assert.equal((await controlPlane.request('PATCH', poolPath, { data })).status, 200);
+    const unseen = await ca('activate', 'ca-8', ...timing);
+    assert.match(unseen.stderr, /root of authority ca-8 is not in the ClusterTrustBundle yet/);
+    signers = [
+      await startSigner({ kubeconfig, replica: 'signer-c', flags: ['--root-propagation-delay', '3s'] }),
+    ];
+    await waitFor('its root', async () => (await namesIn('roots')).includes('ca-8'));
+    const early = await ca('activate', 'ca-8', '--propagation-delay', '10m');
+    assert.match(
+      early.stderr,
+      /authority ca-8 may sign from \S+ on, when everybody who verifies can know it/,
+    );
+    const waited = await ca('activate', 'ca-8', '--wait', ...timing);
+    assert.equal(waited.code, 0, waited.stderr);
+    await waitFor('its first certificate', async () => (await issueNow()) === 'ca-8');
   });
 
   it('two operators who rotate at the same time make one new authority', async () => {

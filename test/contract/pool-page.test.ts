@@ -137,6 +137,8 @@ describe('a pool changed as its page says', () => {
       ((await controlPlane.request('GET', path)).body as ClusterTrustBundle).spec.trustBundle;
     const root = (await pool()).authorities.find((each) => each.id === id)?.certificate ?? assert.fail(id);
     await waitFor(`the root of ${id}`, async () => (await roots()).includes(root.trim()));
+    const annotations = { 'kubespiffe.io/added-at': null };
+    assert.equal((await controlPlane.request('PATCH', path, { metadata: { annotations } })).status, 200);
   }
 
   async function authorities(): Promise<Record<string, string>> {

@@ -6,6 +6,7 @@ import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/a
 import { compilePool } from '../../signer/authority/pool.ts';
 import { newPoolSecret, poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { ApiStatusError } from '../../signer/kube/api-error.ts';
+import { createServerClock } from '../../signer/kube/clock.ts';
 import type { ApiRequest } from '../../signer/kube/transport.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { createRotation, type RotationNeeds } from '../../signer/signers/rotation.ts';
@@ -18,12 +19,26 @@ const trustDomain = 'example.org';
 const day = 86_400;
 const place = { namespace: 'kubespiffe', name: 'pool' };
 
-/** What an automatic rotation makes of a pool, in words. The API server has the Secret of the pool and no more. */
-async function rotated(
+interface Scene {
+  /** How far the clock of the replica, and that of the API server, are ahead of the right time, in milliseconds. */
+  readonly ahead: { own: number; server: number };
+  /** The authorities with their states, in words. */
+  states(): readonly string[];
+  /** Goes on in steps of 5 s until the states are these. */
+  until(expected: readonly string[]): Promise<void>;
+  /** Goes on in so many steps of 5 s. */
+  go(steps: number): Promise<void>;
+}
+
+/** An automatic rotation of a pool. The API server has the Secret of the pool and no more. */
+async function withRotation(
   start: PoolDocument,
   time: ReturnType<typeof createFakeTime>,
-  isDone: (states: readonly string[]) => boolean,
-): Promise<readonly string[]> {
+  act: (scene: Scene) => Promise<void>,
+): Promise<void> {
+  const ahead = { own: 0, server: 0 };
+  const own = { ...time, now: () => time.now() + ahead.own };
+  const clock = createServerClock(own);
   let version = 1;
   let secret = {
     ...newPoolSecret(place, start),
@@ -38,6 +53,7 @@ async function rotated(
   };
   let pool = compiled();
   const request = async ({ method, path, body }: ApiRequest) => {
+    clock.observe(Math.floor((time.now() + ahead.server) / 1000) * 1000, 0);
     if (!path.includes('/secrets/')) {
       const status = { status: 404, body: { details: { name: 'record' } }, retryAfterMs: undefined };
       throw new ApiStatusError({ method, path }, status);
@@ -50,7 +66,7 @@ async function rotated(
     return { status: 200, body: secret };
   };
   const rotation = createRotation({
-    ...{ pool: place, signerName: 'example.org/spiffe', namespace: 'kubespiffe', replica: 'a', time },
+    ...{ pool: place, signerName: 'example.org/spiffe', namespace: 'kubespiffe', replica: 'a', time: own },
     view: { current: () => pool, onChange: () => {} },
     rotation: {
       ...{ isAutomatic: true, issuer: undefined },
@@ -65,9 +81,14 @@ async function rotated(
       },
     },
     timing: { certificateSeconds: day, rootPropagationSeconds: 390, jwtPropagationSeconds: 900 },
-    published: { inAll: () => undefined, inAny: () => undefined, isVisible: () => true },
+    published: {
+      inAll: () => undefined,
+      inAny: () => undefined,
+      isVisible: () => true,
+      since: () => new Map(),
+    },
     transport: { request },
-    clock: { skewMs: () => 0, isWithinBounds: () => true, observe: () => {} },
+    clock,
     ...{ membership: onlyMember, rankFor: () => 0, takeoverDelayMs: 1_000 },
     metrics: { rotationStep: { set: () => {} }, rotationSteps: { inc: () => {} } },
     ...{ events: { record: () => {} }, audit: () => {}, pods: { get: () => undefined } },
@@ -75,19 +96,31 @@ async function rotated(
   } as unknown as RotationNeeds);
   const stop = new AbortController();
   const running = rotation.run(stop.signal);
-  // Keys are made by threads of Node, whose answers no fake time brings.
-  await waitFor(
-    'the steps',
-    async () => {
-      rotation.look();
-      await time.advance(5_000);
-      return isDone(states());
+  const step = async () => {
+    rotation.look();
+    await time.advance(5_000);
+  };
+  const scene: Scene = {
+    ahead,
+    states,
+    async until(expected) {
+      // Keys are made by threads of Node, whose answers no fake time brings.
+      const arrived = async () => {
+        await step();
+        return states().join() === expected.join();
+      };
+      await waitFor(expected.join(), arrived, { everyMs: 2 }).catch(() => {
+        assert.deepEqual(states(), expected);
+      });
     },
-    { everyMs: 2 },
-  );
+    async go(steps) {
+      for (let done = 0; done < steps; done += 1) await step();
+    },
+  };
+  await request({ method: 'GET', path: '/secrets/' } as ApiRequest);
+  await act(scene);
   stop.abort();
   await running;
-  return states();
 }
 
 it('a CA whose next one cannot be made holds up neither JWT keys nor what is to be retired', async () => {
@@ -99,6 +132,26 @@ it('a CA whose next one cannot be made holds up neither JWT keys nor what is to 
   const old = await createAuthority({ id: 'ca-0', trustDomain, now: now - 9 * day });
   const leaves: AuthorityRecord = { ...old, state: 'retiring', deactivatedAt: rfc3339(now - 5 * day) };
   const expected = ['ca-1 active', 'ca-0 retired', 'jwt-es256-1 active', 'jwt-es256-2 trusted'];
-  const isDone = (states: readonly string[]) => states.join() === expected.join();
-  assert.deepEqual(await rotated(newPool(trustDomain, outside, leaves, jwt), time, isDone), expected);
+  await withRotation(newPool(trustDomain, outside, leaves, jwt), time, ({ until }) => until(expected));
+});
+
+it('no clock that jumps brings a step forward, and each step is taken once the clocks are right', async () => {
+  const time = createFakeTime();
+  const first = await createAuthority({ id: 'ca-1', trustDomain, now: time.now() / 1000 });
+  await withRotation(newPool(trustDomain, first), time, async ({ ahead, states, go, until }) => {
+    const inReserve = ['ca-1 active', 'ca-2 trusted'];
+    await until(inReserve);
+    for (const clock of ['own', 'server'] as const) {
+      for (const days of [200, -200]) {
+        ahead[clock] = days * day * 1_000;
+        await go(60);
+        assert.deepEqual(states(), inReserve, `${clock} ${days} d`);
+        ahead[clock] = 0;
+        await go(60);
+        assert.deepEqual(states(), inReserve, `${clock} after ${days} d`);
+      }
+    }
+    await time.advance(120 * day * 1_000);
+    await until(['ca-1 retiring', 'ca-2 active', 'ca-3 trusted']);
+  });
 });

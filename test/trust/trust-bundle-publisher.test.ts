@@ -11,6 +11,7 @@ import { type ObservedBundle, toObservedBundle } from '../../signer/trust/bundle
 import { bundleVisibility, poolBundles } from '../../signer/trust/pool-bundles.ts';
 import type { RootVisibility } from '../../signer/trust/root-visibility.ts';
 import { createTrustBundlePublisher } from '../../signer/trust/trust-bundle-publisher.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { createFakeTime, type FakeTime, settle } from '../kube/fake-time.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
 import { onlyMember } from './membership.ts';
@@ -56,11 +57,14 @@ describe('the publisher of trust bundles', () => {
   let newer: Pool;
   let inPreview: Pool;
   let retired: AuthorityRecord[];
+  let three: AuthorityRecord[];
   before(async () => {
     const a = await createAuthority({ id: 'a', trustDomain, now });
     const b = await createAuthority({ id: 'b', trustDomain, now });
     older = compile(1, a);
     newer = compile(2, a, { ...b, state: 'trusted' });
+    const c = await createAuthority({ id: 'c', trustDomain, now });
+    three = [a, { ...b, state: 'trusted' }, { ...c, state: 'trusted' }];
     retired = [a, { ...b, state: 'retired' }];
     inPreview = compile(3, a, { ...b, state: 'preview' });
   });
@@ -79,7 +83,9 @@ describe('the publisher of trust bundles', () => {
       },
     };
     const publisher = createTrustBundlePublisher({
-      source: poolBundles(view, { signerName: 'kubespiffe.io/spiffe', suffix: 'roots', trustDomain }),
+      source: poolBundles(view, { signerName: 'kubespiffe.io/spiffe', suffix: 'roots', trustDomain }, () =>
+        Math.ceil(time.now() / 1000),
+      ),
       observed: published,
       transport: api.transport,
       servedVersion: () => 'v1',
@@ -150,6 +156,25 @@ describe('the publisher of trust bundles', () => {
       await scene.look();
       await scene.time.advance(2_000);
       assert.deepEqual(rootsOf(scene.previews.at(-1)), fingerprints(older));
+    }));
+
+  it('records when a root was added to a live bundle, and keeps that time in later writes', () =>
+    withPublisher(0, async (scene) => {
+      const times = () => scene.written.at(-1)?.metadata.annotations?.['kubespiffe.io/added-at'];
+      assert.equal(times(), undefined, 'the roots that the bundle begins with');
+      await scene.time.advance(60_000);
+      const at = Math.ceil(scene.time.now() / 1000);
+      scene.remembered = newer;
+      scene.live = { ok: true, pool: newer };
+      await scene.look();
+      await scene.time.advance(2_000);
+      const [added] = fingerprints(newer).difference(fingerprints(older));
+      assert.equal(times(), `${added}=${rfc3339(at)}`);
+      scene.remembered = compile(5, ...three);
+      scene.live = { ok: true, pool: scene.remembered };
+      await scene.look();
+      await scene.time.advance(60_000);
+      assert.match(times() ?? '', new RegExp(`^${added}=${rfc3339(at)} [0-9a-f]{64}=`));
     }));
 
   it('leaves bundles alone that are not desired', () =>

@@ -1,0 +1,37 @@
+import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import type { ObservedBundle } from './bundle.ts';
+
+/** The annotation of the live bundle with the times, as `SHA-256=TIME`, separated by blanks. */
+const key = 'kubespiffe.io/added-at';
+const entry = /([0-9a-f]{64})=(\S+)/g;
+
+/**
+ * Since when a bundle shows each root that was added to it, by SHA-256 in hex. `publishedAt` in the pool is when that was decided:
+ * while no replica could write the bundle, no pod got the root. Roots that the bundle began with have no time, since nobody
+ * read it without them.
+ *
+ * @param now seconds since the epoch. A later time is not ours, and does not count.
+ */
+export function addedAtIn(observed: ObservedBundle | undefined, now: Seconds): ReadonlyMap<string, Seconds> {
+  const entries = (observed?.annotations[key] ?? '').matchAll(entry);
+  const times = [...entries].map(([, root = '', at = '']) => [root, Date.parse(at) / 1000] as const);
+  return new Map(times.filter(([, at]) => at <= now));
+}
+
+/**
+ * The annotation that a bundle with these roots gets at `now`, in whole seconds since the epoch.
+ *
+ * @param before the bundle in whose place it comes; undefined for none.
+ */
+export function addedAtAnnotation(
+  roots: ReadonlySet<string>,
+  before: ObservedBundle | undefined,
+  now: Seconds,
+): Record<string, string> {
+  const known = addedAtIn(before, now);
+  const times = [...roots].flatMap((root) => {
+    const at = !before || before.roots.has(root) ? known.get(root) : now;
+    return at === undefined ? [] : [`${root}=${rfc3339(at)}`];
+  });
+  return times.length === 0 ? {} : { [key]: times.join(' ') };
+}

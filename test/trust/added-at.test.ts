@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { addedAtAnnotation, addedAtIn } from '../../signer/trust/added-at.ts';
+import type { ObservedBundle } from '../../signer/trust/bundle.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+
+const now = Date.UTC(2026, 10, 30, 3) / 1000;
+const [a, b, c] = ['a', 'b', 'c'].map((digit) => digit.repeat(64)) as [string, string, string];
+const bundle = (roots: readonly string[], annotations: Record<string, string> = {}): ObservedBundle => ({
+  ...{ name: 'roots', resourceVersion: '1', labels: {}, ends: new Map() },
+  ...{ annotations, roots: new Set(roots) },
+});
+
+describe('the times at which roots were added to a bundle', () => {
+  it('are not kept for those that the bundle begins with', () => {
+    assert.deepEqual(addedAtAnnotation(new Set([a, b]), undefined, now), {});
+    assert.deepEqual(addedAtAnnotation(new Set([a]), bundle([a]), now), {});
+  });
+
+  it('stay as they are while the root stays, and go with it', () => {
+    const first = addedAtAnnotation(new Set([a, b]), bundle([a]), now);
+    assert.deepEqual(first, { 'kubespiffe.io/added-at': `${b}=2026-11-30T03:00:00Z` });
+    const second = addedAtAnnotation(new Set([a, b, c]), bundle([a, b], first), now + 60);
+    assert.deepEqual(
+      addedAtIn(bundle([a, b, c], second), now + 60),
+      new Map([
+        [b, now],
+        [c, now + 60],
+      ]),
+    );
+    const third = addedAtAnnotation(new Set([a, c]), bundle([a, b, c], second), now + 120);
+    assert.deepEqual([...addedAtIn(bundle([a, c], third), now + 120)], [[c, now + 60]]);
+  });
+
+  it('do not count where they have not come yet or cannot be read', () => {
+    const written = {
+      'kubespiffe.io/added-at': `${a}=${rfc3339(now + 1)} ${b}=soon nothing ${c}=${rfc3339(now)}`,
+    };
+    assert.deepEqual([...addedAtIn(bundle([a, b, c], written), now)], [[c, now]]);
+    assert.deepEqual([...addedAtIn(undefined, now)], []);
+  });
+
+  it('are never earlier than the write that added the root, whatever writes follow', () => {
+    const write = fc.record({
+      roots: fc.subarray([a, b, c], { minLength: 1 }),
+      waited: fc.nat({ max: 600 }),
+    });
+    fc.assert(
+      fc.property(fc.array(write, { minLength: 1, maxLength: 20 }), (writes) => {
+        let at = now;
+        let shown: ObservedBundle | undefined;
+        const since = new Map<string, number>();
+        for (const { roots, waited } of writes) {
+          at += waited;
+          for (const root of [a, b, c]) {
+            if (!roots.includes(root)) since.delete(root);
+            else if (shown && !shown.roots.has(root)) since.set(root, at);
+          }
+          shown = bundle(roots, addedAtAnnotation(new Set(roots), shown, at));
+          assert.deepEqual(
+            addedAtIn(shown, at),
+            new Map(
+              roots.flatMap((root) => {
+                const time = since.get(root);
+                return time === undefined ? [] : [[root, time] as const];
+              }),
+            ),
+          );
+        }
+      }),
+    );
+  });
+});
