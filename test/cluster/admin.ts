@@ -91,6 +91,7 @@ function runKubectl(kubectl: string[], args: readonly string[], input: string | 
         else reject(new Error(`kubectl ${args.join(' ')}: ${stderr || error.message}`));
       },
     );
-    child.stdin?.end(input ?? '');
+    // Its exit code says why it has not read all of its input.
+    child.stdin?.on('error', () => {}).end(input ?? '');
   });
 }

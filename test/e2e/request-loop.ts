@@ -13,8 +13,16 @@ export interface RequestLoop {
   stop(): Promise<{ issued: number; failures: string[]; slowestMs: number }>;
 }
 
-/** Asks for a certificate again and again, one request after the other, as the kubelet of a node without containers. */
-export async function startRequestLoop(controlPlane: ControlPlane, node: string): Promise<RequestLoop> {
+/**
+ * Asks for a certificate again and again, one request after the other, as the kubelet of a node without containers.
+ *
+ * @param onIssued called with each chain (PEM), and when it was asked for (performance.now()).
+ */
+export async function startRequestLoop(
+  controlPlane: ControlPlane,
+  node: string,
+  onIssued: (chain: string, askedAtMs: number) => void = () => {},
+): Promise<RequestLoop> {
   const { newPod } = await joinNode(controlPlane, node);
   const facts = await newPod(`on-${node}`);
   const asThisNode = { ...asNode, 'impersonate-user': `system:node:${node}` };
@@ -27,11 +35,12 @@ export async function startRequestLoop(controlPlane: ControlPlane, node: string)
     const wanted = await certificateRequest(facts);
     const asked = performance.now();
     const request = await create<PodCertificateRequest>(controlPlane, requestsPath(), wanted, asThisNode);
-    const { conditions = [] } = await answerTo(controlPlane, request);
+    const { conditions = [], certificateChain = '' } = await answerTo(controlPlane, request);
     slowestMs = Math.max(slowestMs, performance.now() - asked);
     const [condition] = conditions;
     if (condition?.type !== 'Issued') throw new Error(`${condition?.type}: ${condition?.message}`);
     issued += 1;
+    onIssued(certificateChain, asked);
   }
 
   const ended = (async () => {

@@ -34,6 +34,7 @@ var judges = map[string]func(arguments []string) (verdict, error){
 	"federation":          judgeFederation,
 	"mtls":                judgeMTLS,
 	"mtls-peer":           judgeMTLSPeer,
+	"mtls-loop":           judgeMTLSLoop,
 	"workload-api":        judgeWorkloadAPI,
 	"workload-api-server": serveWorkloadAPI,
 	"serve-bundle":        judgeServeBundle,

@@ -10,6 +10,8 @@ export interface PySpiffe {
   readonly python: string;
   /** `JwtBundle.parse` of a JWK set and, with a token, `JwtSvid.parse_and_validate`. Facts: kids, id, audience. */
   judge(question: { trustDomain: string; jwks: string; token?: string; audience?: string }): Promise<Verdict>;
+  /** `X509Svid.parse` of a key and the chain after it, and `X509Bundle.parse` of roots; all PEM. Facts: id, roots (their count). */
+  x509(question: { trustDomain: string; credentials: string; roots: string }): Promise<Verdict>;
   /** Every method of a Workload API. Facts: x509, x509-bundles, fetched-bundles, jwt, jwt-bundles, validated. */
   workloadApi(question: { address: string; audience: string }): Promise<Verdict>;
   /** The first two X.509 contexts of a stream. Facts: first, next. */
@@ -28,6 +30,7 @@ export async function openPySpiffe(env: NodeJS.ProcessEnv = process.env): Promis
   return {
     python,
     judge: ask,
+    x509: ask,
     workloadApi: ({ address, audience }) => ask({ workloadApi: address, audience }),
     workloadApiUpdate: (address) => ask({ workloadApi: address }),
   };

@@ -4,7 +4,7 @@ import json
 import queue
 import sys
 
-from spiffe import JwtBundle, JwtSvid, TrustDomain, WorkloadApiClient
+from spiffe import JwtBundle, JwtSvid, TrustDomain, WorkloadApiClient, X509Bundle, X509Svid
 
 # Seconds for each call of a Workload API, and for an update.
 patience = 20
@@ -49,12 +49,22 @@ def watch(client):
     return {"first": svids(contexts[0]), "next": svids(contexts[1])}
 
 
+def judge_x509(question):
+    """The certificates of a pod, with the key before them, and the roots beside them. py-spiffe verifies no chain."""
+    key, end, chain = question["credentials"].partition("-----END PRIVATE KEY-----\n")
+    svid = X509Svid.parse(chain.encode(), (key + end).encode())
+    bundle = X509Bundle.parse(TrustDomain(question["trustDomain"]), question["roots"].encode())
+    return {"id": str(svid.spiffe_id), "roots": str(len(bundle.x509_authorities))}
+
+
 def judge(question):
     if "workloadApi" in question:
         with WorkloadApiClient(question["workloadApi"], default_timeout=patience) as client:
             if "audience" in question:
                 return ask_workload_api(client, question["audience"])
             return watch(client)
+    if "credentials" in question:
+        return judge_x509(question)
     bundle = JwtBundle.parse(TrustDomain(question["trustDomain"]), question["jwks"].encode())
     facts = {"kids": " ".join(sorted(bundle.jwt_authorities))}
     if "token" in question:
