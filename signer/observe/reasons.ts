@@ -242,6 +242,9 @@ export type DenyReason = ReasonOf<'deny'>;
 export type WaitReason = ReasonOf<'wait'>;
 export type DropReason = ReasonOf<'drop'>;
 
+/** Whether a word is a code of this table, such as that of an Event that may be somebody else's. */
+export const isReason = (word: string): word is Reason => Object.hasOwn(outcomes, word);
+
 /** The sentence of an outcome with its detail filled in. */
 export function explain(reason: Reason, detail: string): string {
   return outcomes[reason].message.replace('{}', () => detail);

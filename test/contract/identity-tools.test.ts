@@ -16,7 +16,7 @@ import { waitFor } from '../cluster/process.ts';
 import { rolesAt } from '../manifests/roles.ts';
 import { launcher, type Ran, run } from '../tools/run.ts';
 import { shells } from '../tools/shells.ts';
-import { startInstalledSigner } from './installation.ts';
+import { aPool, deletePool, putPool, startInstalledSigner } from './installation.ts';
 import { answerTo, create, requestFor, signerName } from './workloads.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
@@ -26,6 +26,7 @@ const roles = [
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-settings-viewer`,
 ];
 
+const pool = aPool();
 let controlPlane: ControlPlane;
 /** Of a person who has the two roles and nothing else. */
 let viewer = '';
@@ -33,7 +34,7 @@ const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-tools-'));
 
 before(async () => {
   controlPlane = await startControlPlane();
-  await startInstalledSigner(controlPlane);
+  await startInstalledSigner(controlPlane, { pool: await pool });
   await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', base]);
   await controlPlane.kubectl(['create', 'namespace', 'shop']);
   const user = ['--user', 'viewer'];
@@ -158,6 +159,33 @@ describe('kubespiffe explain pod', () => {
     const { stdout, code } = await tool('explain', 'pod', 'shop/refused');
     assert.equal(code, 1);
     assert.match(stdout, /^Next: .*kubespiffe explain denial shop\/refused/m);
+  });
+
+  it('says why a request waits that could be answered, by the Event of the signer', async () => {
+    await deletePool(controlPlane);
+    const pod = await createWeb('stuck');
+    const request = await requestFor(controlPlane, pod);
+    const explained = await waitFor('the Event', async () => {
+      const read = JSON.parse((await tool('explain', 'pod', 'shop/stuck', '-o', 'json')).stdout);
+      return read.events.length > 0 && (read as PodExplanation);
+    });
+    assert.deepEqual(
+      explained.requests.map(({ state, reason }) => [state, reason]),
+      [['Open', 'PoolUnusable']],
+    );
+    const [spiffe] = explained.signers;
+    assert.deepEqual([spiffe?.verdict.verdict, spiffe?.verdict.reason], ['wait', 'PoolUnusable']);
+    assert.equal(spiffe?.spiffeId, 'spiffe://example.org/ns/shop/sa/default');
+    const { stdout, code } = await tool('explain', 'pod', 'shop/stuck');
+    assert.equal(code, 1);
+    assert.match(
+      stdout,
+      /=> {2}waits: PoolUnusable {2}\[cluster administrator\]\n {6}The CA pool cannot be used: /,
+    );
+    assert.match(stdout, /^Next: the cluster administrator acts on PoolUnusable: /m);
+    await putPool(controlPlane, await pool);
+    await answerTo(controlPlane, request);
+    assert.match((await tool('explain', 'pod', 'shop/stuck')).stdout, /^Next: nothing to do\.$/m);
   });
 
   it('says what to do about a pod that is not there, and a signer that is not enabled', async () => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ParsedJwt } from '../../spiffe/jwt-svid.ts';
+import type { SignerEvent } from '../../tools/cluster/events.ts';
 import { denialsIn } from '../../tools/explain/denial.ts';
 import { explainPod } from '../../tools/explain/pod.ts';
-import type { RequestExplanation } from '../../tools/explain/requests.ts';
+import { type RequestExplanation, withEvent } from '../../tools/explain/requests.ts';
 import type { Step } from '../../tools/explain/steps.ts';
 import { explainJwtSvid, explainServiceAccountToken } from '../../tools/explain/token.ts';
 import { aKnownPod, aRegistration, aService, aWirePod, aWorld } from './world.ts';
@@ -196,6 +197,53 @@ describe('the explanation of a JWT-SVID', () => {
     const explained = explainJwtSvid(svid({ exp: now - 600 }), world, { now });
     assert.equal(explained.verdict.verdict, 'deny');
     assert.match(explained.verdict.message, /exp/);
+  });
+});
+
+describe('the explanation of an open request', () => {
+  const open: RequestExplanation = {
+    ...{
+      request: 'shop/req-2',
+      signer: 'kubespiffe.io/spiffe',
+      pod: 'shop/web-0',
+      names: [],
+      notAfter: null,
+    },
+    ...{ createdAt: '2026-11-29T15:00:00Z', state: 'Open', reason: 'Issued', message: 'a certificate for x' },
+  };
+  const ofDns = { ...open, request: 'shop/req-3', signer: dns };
+  const event = (reason: string, at: string, request = 'req-1'): SignerEvent => ({
+    ...{ pod: 'shop/web-0', uid: 'u-1', message: `${reason}!`, isDenial: false, reason, at, request },
+  });
+  const rows: [what: string, events: SignerEvent[], reason: string][] = [
+    ['no Event: nothing is known that prevents it', [], 'Issued'],
+    ['the Event', [event('PoolUnusable', '2026-11-29T15:00:01.5Z')], 'PoolUnusable'],
+    [
+      'the last of several Events',
+      [event('ClockSkew', '2026-11-29T15:02:00Z'), event('PoolUnusable', '2026-11-29T15:01:00Z')],
+      'ClockSkew',
+    ],
+    [
+      'an Event about an earlier request that is repeated every 10 minutes',
+      [event('PoolUnusable', '2026-11-29T14:50:30Z')],
+      'PoolUnusable',
+    ],
+    ['not an Event from long before', [event('PoolUnusable', '2026-11-29T14:49:30Z')], 'Issued'],
+    ['not an Event about another signer', [event('PoolUnusable', '2026-11-29T15:00:01Z', 'req-3')], 'Issued'],
+    [
+      'not an Event that is no reason to wait',
+      [event('CertificateLacksNames', '2026-11-29T15:00:01Z')],
+      'Issued',
+    ],
+  ];
+  for (const [what, events, reason] of rows) {
+    it(`gives the reason that only a replica knows: ${what}`, () =>
+      assert.equal(withEvent(open, [open, ofDns], events).reason, reason));
+  }
+
+  it('keeps a reason that follows from the pod', () => {
+    const mismatch = { ...open, reason: 'NodeMismatch' };
+    assert.equal(withEvent(mismatch, [], [event('ClockSkew', '2026-11-29T15:02:00Z')]), mismatch);
   });
 });
 

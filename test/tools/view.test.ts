@@ -26,9 +26,15 @@ const id = 'spiffe://example.org/ns/shop/sa/web';
 
 /** A cluster with the pod shop/web-0, and this request of it. */
 async function aRead(
-  different: { pod?: object; request?: object; flags?: string[]; registrations?: object[] } = {},
+  different: {
+    pod?: object;
+    request?: object;
+    flags?: string[];
+    registrations?: object[];
+    events?: ClusterRead['events'];
+  } = {},
 ): Promise<ClusterRead> {
-  const { pod = aWirePod(), request, flags = [], registrations = [] } = different;
+  const { pod = aWirePod(), request, flags = [], registrations = [], events = [] } = different;
   const world = await aWorld({ pods: [pod], workloadregistrations: registrations }, flags);
   const wire: PodCertificateRequest = {
     metadata: { name: 'req-1', namespace: 'shop', creationTimestamp: '2026-11-29T10:00:00Z' },
@@ -45,7 +51,7 @@ async function aRead(
       now: Date.parse('2026-11-29T10:00:30Z') / 1000,
       world,
       requests,
-      events: [],
+      events,
       bundles: [],
       pools: [],
     },
@@ -59,6 +65,11 @@ const denied = {
   lastTransitionTime: '2026-11-29T10:00:01Z',
 };
 
+const poolUnusable = {
+  ...{ pod: 'shop/web-0', uid: 'u-1', reason: 'PoolUnusable', message: 'The CA pool cannot be used: x' },
+  ...{ isDenial: false, at: '2026-11-29T10:00:05.000000Z' },
+};
+
 describe('what a pod has from a signer', () => {
   const rows: [what: string, read: Parameters<typeof aRead>[0], expected: Partial<Workload>[]][] = [
     ['a name whose request is no longer there', {}, [{ state: 'named', names: [id], reason: null }]],
@@ -66,6 +77,11 @@ describe('what a pod has from a signer', () => {
       'an open request that nothing prevents',
       { request: {} },
       [{ state: 'waiting', names: [id], reason: null }],
+    ],
+    [
+      'an open request that waits for something that only a replica knows',
+      { request: {}, events: [poolUnusable] },
+      [{ state: 'waiting', names: [id], reason: 'PoolUnusable', message: poolUnusable.message }],
     ],
     [
       'a denied request',

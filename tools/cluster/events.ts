@@ -3,6 +3,7 @@ import { metadataFields } from '../../signer/kube/types.ts';
 
 interface WireEvent {
   regarding?: { namespace?: string; name?: string; uid?: string };
+  related?: { name?: string };
   reason?: string;
   note?: string;
   action?: string;
@@ -20,6 +21,8 @@ export interface SignerEvent {
   readonly reason: string;
   readonly message: string;
   readonly isDenial: boolean;
+  /** The request that it was said about first; a later one of the pod for the same reason has no Event of its own. */
+  readonly request?: string;
   /** RFC 3339: when it was said last. */
   readonly at: string;
 }
@@ -29,13 +32,17 @@ export const signerEvents: InformerSpec<WireEvent, SignerEvent> = {
   resource: { group: 'events.k8s.io', versions: ['v1'], name: 'events' },
   fields: {
     metadata: metadataFields,
-    ...{ regarding: true, reason: true, note: true, action: true, reportingController: true },
+    ...{ regarding: true, related: true, reason: true, note: true, action: true, reportingController: true },
     ...{ eventTime: true, series: true },
   },
-  project({ regarding = {}, reason = '', note = '', action, reportingController, eventTime, series }) {
+  project(wire) {
+    const { regarding = {}, related, reason = '', note = '', action, reportingController } = wire;
     if (reportingController !== 'kubespiffe.io/signer') return undefined;
     const { namespace = '', name = '', uid = '' } = regarding;
-    const at = series?.lastObservedTime ?? eventTime ?? '';
-    return { pod: `${namespace}/${name}`, uid, reason, message: note, isDenial: action === 'Deny', at };
+    return {
+      ...{ pod: `${namespace}/${name}`, uid, reason, message: note, isDenial: action === 'Deny' },
+      ...(related?.name !== undefined && { request: related.name }),
+      at: wire.series?.lastObservedTime ?? wire.eventTime ?? '',
+    };
   },
 };

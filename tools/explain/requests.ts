@@ -7,8 +7,11 @@ import {
   terminalCondition,
   toCertificateRequest,
 } from '../../signer/issuance/request.ts';
+import { lastIntervalMs } from '../../signer/kube/event-backlog.ts';
 import type { CertificatesVersion, PodCertificateRequest } from '../../signer/kube/types.ts';
+import { isReason, outcomes } from '../../signer/observe/reasons.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import type { SignerEvent } from '../cluster/events.ts';
 import { keyOf } from '../cluster/pods.ts';
 import { certificatesOf } from '../cluster/requests.ts';
 import type { KnownSigner, World } from '../cluster/world.ts';
@@ -24,7 +27,7 @@ export interface RequestExplanation {
   readonly createdAt: string;
   /** `Open` as long as the signer has not answered. */
   readonly state: 'Open' | 'Issued' | 'Denied' | 'Failed';
-  /** Why it was answered so; of an open request, what the signer decides about it now. */
+  /** Why it was answered so; of an open request, why it waits. `Issued` if nothing is known that prevents it. */
   readonly reason: string;
   readonly message: string;
   readonly names: readonly string[];
@@ -82,3 +85,30 @@ function decisionOn(request: OpenRequest, world: World, { identify }: KnownSigne
   const pod = world.pods.store.get(`${request.namespace}/${request.podName}`);
   return decideOnPod(request, usable, pod ? { kind: 'found', pod } : { kind: 'gone' }, identify);
 }
+
+/**
+ * Explains a request that is open although its identity is clear, by the last Event on the pod: what prevents it is known to
+ * a replica alone, such as a pool that cannot sign, and its Event says so. Pure.
+ *
+ * @param all requests of the pod, of every signer. @param events on the pod.
+ */
+export function withEvent(
+  request: RequestExplanation,
+  all: readonly RequestExplanation[],
+  events: readonly SignerEvent[],
+): RequestExplanation {
+  if (request.state !== 'Open' || request.reason !== 'Issued') return request;
+  const earliest = Date.parse(request.createdAt) - lastIntervalMs;
+  const namespace = request.pod.split('/')[0];
+  const isOfOther = (name: string | undefined) =>
+    all.some((other) => other.request === `${namespace}/${name}` && other.signer !== request.signer);
+  const last = events
+    .filter(
+      ({ reason, at, request: about }) => isWait(reason) && Date.parse(at) >= earliest && !isOfOther(about),
+    )
+    .toSorted((one, other) => one.at.localeCompare(other.at))
+    .at(-1);
+  return last ? { ...request, reason: last.reason, message: last.message } : request;
+}
+
+const isWait = (reason: string) => isReason(reason) && outcomes[reason].verdict === 'wait';

@@ -1,9 +1,10 @@
+import { isReason, outcomes } from '../../signer/observe/reasons.ts';
 import { allProfiles } from '../../signer/signers/profiles.ts';
 import type { SignerEvent } from '../cluster/events.ts';
 import type { KnownPod } from '../cluster/pods.ts';
 import type { World } from '../cluster/world.ts';
 import { explainPod, type SignerExplanation } from './pod.ts';
-import { explainRequest, type ReadRequest, type RequestExplanation } from './requests.ts';
+import { explainRequest, type ReadRequest, type RequestExplanation, withEvent } from './requests.ts';
 
 /** Everything that decides about the identities of a pod. */
 export interface PodExplanation {
@@ -37,28 +38,44 @@ export function explainWholePod(
     readonly signer?: string;
   },
 ): PodExplanation {
-  const { requests, events, signer } = seen;
+  const { signer } = seen;
   const { config, from } = world.settings;
+  const events = [...seen.events]
+    .filter(({ pod, uid }) => pod === key && uid === facts.uid)
+    .sort((one, other) => one.at.localeCompare(other.at));
+  const all = [...seen.requests]
+    .filter(({ wire }) => `${wire.metadata.namespace}/${wire.spec.podName}` === key)
+    .map((request) => explainRequest(request, world))
+    .filter((each) => each !== undefined);
+  const requests = all
+    .filter((each) => signer === undefined || each.signer === signer)
+    .map((each) => withEvent(each, all, events))
+    .sort((one, other) => one.createdAt.localeCompare(other.createdAt));
   return {
     pod: key,
     uid: facts.uid,
     settings: { from, trustDomain: config.trustDomain },
-    signers: explainPod(world, key, facts, signer),
+    signers: explainPod(world, key, facts, signer).map((each) => withWait(each, requests)),
     otherVolumes: facts.sources.flatMap(({ volume, signerName }) =>
       isEnabled(world, signerName)
         ? []
         : [{ volume, signer: signerName, why: notServed(signerName, from)[0] }],
     ),
-    requests: [...requests]
-      .filter(({ wire }) => `${wire.metadata.namespace}/${wire.spec.podName}` === key)
-      .map((request) => explainRequest(request, world))
-      .filter((each) => each !== undefined && (signer === undefined || each.signer === signer))
-      .filter((each) => each !== undefined)
-      .sort((one, other) => one.createdAt.localeCompare(other.createdAt)),
-    events: [...events]
-      .filter(({ pod, uid }) => pod === key && uid === facts.uid)
-      .sort((one, other) => one.at.localeCompare(other.at)),
+    ...{ requests, events },
   };
+}
+
+/** What a signer does now for a pod that it can name: nothing, while a request waits for something else. */
+function withWait(explained: SignerExplanation, requests: readonly RequestExplanation[]): SignerExplanation {
+  const { volume, verdict, signer } = explained;
+  if (volume === null || verdict.verdict !== 'issue') return explained;
+  const asked = requests.filter((request) => request.signer === signer);
+  const waiting = asked.findLast(({ state }) => state === 'Open');
+  if (!waiting || waiting.createdAt < (asked.at(-1)?.createdAt ?? '')) return explained;
+  const { reason, message } = waiting;
+  if (!isReason(reason) || reason === 'Issued') return explained;
+  const { verdict: found, owner } = outcomes[reason];
+  return { ...explained, verdict: { verdict: found, reason, message, owner } };
 }
 
 /** Whether a signer decides in this cluster. */

@@ -3,7 +3,7 @@ import { explain } from '../../signer/observe/reasons.ts';
 import { allIdentities, type PodIdentity } from '../cluster/identities.ts';
 import { certificatesOf } from '../cluster/requests.ts';
 import { certificatesIn } from '../cluster-roots.ts';
-import { explainRequest, type ReadRequest, type RequestExplanation } from '../explain/requests.ts';
+import { explainRequest, type ReadRequest, type RequestExplanation, withEvent } from '../explain/requests.ts';
 import { certificateOf, type HeldCertificate } from '../who/report.ts';
 import type { ClusterRead } from './read.ts';
 import type { WorkloadState } from './workload-states.ts';
@@ -35,17 +35,13 @@ interface Asked extends ReadRequest {
 
 /** Every pod with an identity of ours, or that asks for one, in the order of their names. Pure. */
 export function workloadsOf({ world, requests, events, bundles }: ClusterRead): Workload[] {
-  const asked = Map.groupBy(
-    requests.flatMap((request): Asked[] => {
-      const explained = explainRequest(request, world);
-      return explained ? [{ ...request, explained }] : [];
-    }),
-    ({ wire: { spec } }) => `${spec.podUID} ${spec.signerName}`,
-  );
+  const all = requests.flatMap((request): Asked[] => {
+    const explained = explainRequest(request, world);
+    return explained ? [{ ...request, explained }] : [];
+  });
+  const ofPod = Map.groupBy(all, ({ wire: { spec } }) => spec.podUID);
   const roots = bundles.flatMap(({ spec }) => certificatesIn(spec.trustBundle));
-  const lastEvents = new Map(
-    events.toSorted((one, other) => one.at.localeCompare(other.at)).map((event) => [event.uid, event]),
-  );
+  const eventsOf = Map.groupBy(events, ({ uid }) => uid);
   const hasTokens = world.settings.config.endpoints?.token !== undefined;
 
   return allIdentities(world).flatMap((each): Workload[] => {
@@ -54,14 +50,21 @@ export function workloadsOf({ world, requests, events, bundles }: ClusterRead): 
     const { signerName } = signer.profile;
     const { spiffeId, dnsNames = [] } = identity.ok ? namesOf(identity.subject) : {};
     const names = [...(spiffeId === undefined ? [] : [spiffeId]), ...dnsNames];
-    const request = source && newestFor(asked.get(`${facts.uid} ${signerName}`) ?? [], names);
+    const asked = ofPod.get(facts.uid) ?? [];
+    const request =
+      source &&
+      newestFor(
+        asked.filter(({ wire }) => wire.spec.signerName === signerName),
+        names,
+      );
+    const others = asked.map(({ explained }) => explained);
     const chain = request ? certificatesOf(request.wire) : [];
     return [
       {
         ...{ pod, node: facts.nodeName, serviceAccount: facts.serviceAccountName, signer: signerName },
         ...{ volume: source?.volume ?? null, names },
         registration: (identity.ok && identity.terms?.registration) || null,
-        ...stateOf(each, request?.explained, lastEvents.get(facts.uid)),
+        ...stateOf(each, request && withEvent(request.explained, others, eventsOf.get(facts.uid) ?? [])),
         requestedAt: request?.explained.createdAt ?? null,
         certificate: request ? certificateOf({ request: request.wire, chain }, roots) : null,
       },
@@ -90,14 +93,9 @@ function newestOf(requests: readonly Asked[]): Asked | undefined {
 
 type State = Pick<Workload, 'state' | 'reason' | 'message'>;
 
-function stateOf(
-  { identity, source }: PodIdentity,
-  request: RequestExplanation | undefined,
-  event: { reason: string; message: string } | undefined,
-): State {
+function stateOf({ identity, source }: PodIdentity, request: RequestExplanation | undefined): State {
   if (request?.state === 'Open') {
-    // Of what only a replica knows, such as a pool that cannot sign, its Event says so.
-    const { reason, message } = request.reason === 'Issued' ? (event ?? notYet) : request;
+    const { reason, message } = request.reason === 'Issued' ? notYet : request;
     return { state: 'waiting', reason, message };
   }
   if (request && request.state !== 'Issued') {
