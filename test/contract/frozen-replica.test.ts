@@ -30,6 +30,11 @@ describe('a replica that was frozen while its keys were tainted', () => {
   let proxy: FaultProxy;
   let installed: Awaited<ReturnType<typeof installTokenEndpoint>>;
   let endpoint: TokenSigner;
+  /** Another replica, with its own way to the API server. */
+  let otherProxy: FaultProxy;
+  let other: TokenSigner;
+  /** When the other one signed with a tainted key for the last time, in milliseconds after the taint, and what it says then. */
+  let cutOff: Promise<{ lastMs: number; refusal: Answer }>;
 
   before(async () => {
     controlPlane = await startControlPlane();
@@ -37,10 +42,23 @@ describe('a replica that was frozen while its keys were tainted', () => {
     installed = await installTokenEndpoint(controlPlane, { server: proxy.url, authority: proxy.authority });
     endpoint = await startTokenSigner(installed, { flags: ['--x509-svid', 'true'] });
     await endpoint.signer.ready();
+    otherProxy = await startFaultProxy({
+      url: controlPlane.url,
+      authority: controlPlane.authority.certificate,
+    });
+    const reach = { server: otherProxy.url, authority: otherProxy.authority };
+    const account = { namespace: 'kubespiffe', name: 'kubespiffe-signer' };
+    const kubeconfig = await controlPlane.kubeconfigFor(account, reach);
+    // It knows the token of the pod for longer than it may sign.
+    const flags = ['--token-review-cache', '5m'];
+    other = await startTokenSigner({ ...installed, kubeconfig }, { flags, replica: 'cut-off' });
+    await other.signer.ready();
   });
   after(async () => {
     endpoint?.agent.destroy();
+    other?.agent.destroy();
     await proxy?.stop();
+    await otherProxy?.stop();
     await controlPlane?.stop();
   });
 
@@ -62,6 +80,23 @@ describe('a replica that was frozen while its keys were tainted', () => {
     return new X509Certificate(root.certificate ?? '');
   }
 
+  async function untilRefused(token: string, formerKid: string | undefined) {
+    const taintedAt = performance.now();
+    let lastMs = 0;
+    const refusal = await waitFor(
+      'the replica that is cut off to sign no more',
+      async () => {
+        const answer = await other.exchange(token);
+        if (answer.status !== 200) return answer;
+        assert.equal(kidOf(answer), formerKid);
+        lastMs = performance.now() - taintedAt;
+        return undefined;
+      },
+      { everyMs: 200 },
+    );
+    return { lastMs, refusal };
+  }
+
   it('signs nothing when it wakes up, and then with the keys that are active now', {
     timeout: 120_000,
   }, async () => {
@@ -75,13 +110,16 @@ describe('a replica that was frozen while its keys were tainted', () => {
     const before = await ask();
     assert.deepEqual(before.map(refusalOf), ['issued', 'issued']);
     const formerKid = before[0] && kidOf(before[0]);
+    assert.equal(refusalOf(await other.exchange(token)), 'issued');
 
     // Whatever tells of the change comes later than the first request after the sleep.
     for (const watch of proxy.watches({ path: '/secrets' })) watch.silence();
     proxy.add({ path: /\/secrets/, fault: { kind: 'hang' } });
     process.kill(endpoint.signer.child.pid, 'SIGSTOP');
     const frozenAt = performance.now();
+    otherProxy.freeze();
     const nextRoot = await changePool();
+    cutOff = untilRefused(token, formerKid);
     const asked = ask();
     await waitFor('the view of the pool to be too old', () => performance.now() - frozenAt > frozenMs, {
       everyMs: 500,
@@ -109,5 +147,12 @@ describe('a replica that was frozen while its keys were tainted', () => {
     });
     assert.notEqual(kidOf(jwt), formerKid);
     assert.ok(new X509Certificate(certified.text).verify(nextRoot.publicKey));
+  });
+
+  it('and one that is cut off from the API server signs with them for 30 s at most', async (t) => {
+    const { lastMs, refusal } = await cutOff;
+    t.diagnostic(`the last token with a tainted key came ${(lastMs / 1_000).toFixed(1)} s after the taint`);
+    assert.ok(lastMs > 5_000 && lastMs <= 30_500, `${lastMs} ms`);
+    assert.match(String(refusal.json.error_description), /has not confirmed the Secret for 30 s/);
   });
 });
