@@ -1,6 +1,6 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
-import { type AuthorityKind, type AuthorityState, isPublished } from './states.ts';
+import { type AuthorityKind, type AuthorityState, isJwtKind, isPublished } from './states.ts';
 import { endOf, neededUntil } from './transitions.ts';
 import { readyFrom, type Timing } from './verbs.ts';
 
@@ -34,6 +34,7 @@ export function authorityHistory(
   const ready = isLive ? readyFrom(record, document, timing) : undefined;
   const needed = isLive && state !== 'active' ? neededUntil(record, document, now, timing) : undefined;
   const end = endOf(record, document.trustDomain);
+  const lastEnds = record.activatedAt === undefined ? undefined : timing.mayHaveSignedUntil?.(record);
   const recorded = [
     ['made', record.createdAt],
     ['in preview', record.previewedAt],
@@ -50,6 +51,9 @@ export function authorityHistory(
     ...(state === 'retiring' && needed !== undefined
       ? [{ what: 'may be retired', at: Math.max(needed, 0) }]
       : []),
+    ...(lastEnds === undefined
+      ? []
+      : [{ what: `its last ${signed(kind)} ends, at the latest`, at: lastEnds }]),
     ...(end === undefined ? [] : [{ what: 'its certificate ends', at: end }]),
   ];
   return {
@@ -62,3 +66,6 @@ export function authorityHistory(
     timeline: timeline.toSorted((a, b) => a.at - b.at),
   };
 }
+
+/** What depends on an authority. For one that signs, the last one so far. */
+const signed = (kind: AuthorityKind): string => (isJwtKind(kind) ? 'token' : 'certificate');

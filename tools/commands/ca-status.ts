@@ -46,7 +46,7 @@ export function caStatus(parent: Command, terminal: Terminal): Command {
       const stepOf = (pool: PoolDocument, kind: AuthorityKind, now: number) => {
         if (!signer?.rotation) return describeStep(nextStep(pool, kind, facts), now);
         const { policy } = signer.rotation;
-        const step = policyStep(pool, kind, { now, timing: signer.timing, policy });
+        const step = policyStep(pool, kind, { now, timing: { ...facts.timing, ...signer.timing }, policy });
         return describePolicyStep(step, now, signer.rotation);
       };
       const kinds = authorityKinds.filter((kind) => document.authorities.some((each) => each.kind === kind));
