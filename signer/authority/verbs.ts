@@ -188,6 +188,7 @@ export function safeFrom(
   { now, timing }: { readonly now: Seconds; readonly timing: Timing },
 ): Seconds | undefined {
   if (verb === 'activate') return readyFrom(record, document, timing);
+  if (verb === 'remove') return signedUntil(record, document, timing);
   return verb === 'retire' ? neededUntil(record, document, now, timing) : undefined;
 }
 
@@ -226,14 +227,18 @@ function remove(record: AuthorityRecord, document: PoolDocument, facts: Facts): 
     );
   }
   const authorities = document.authorities.filter((each) => each !== record);
-  // No replica signs with it any more: it has left the bundles.
-  const proven = timing.mayHaveSignedUntil?.(record) ?? 0;
-  const until = Math.min(proven, endOf(record, document.trustDomain) ?? proven);
+  const until = signedUntil(record, document, timing);
   if (until <= now) return plain(authorities);
   const consequence =
     `authority ${record.id} may have signed what is valid until ${rfc3339(Math.ceil(until))}: after this nothing in the pool ` +
     'says that its root must not come back';
   return { ok: true, authorities, consequence, notes: [] };
+}
+
+/** Until when something may be valid that an authority signed before it left the bundles. */
+function signedUntil(record: AuthorityRecord, { trustDomain }: PoolDocument, timing: Timing): Seconds {
+  const proven = timing.mayHaveSignedUntil?.(record) ?? 0;
+  return Math.min(proven, endOf(record, trustDomain) ?? proven);
 }
 
 /** Each authority with the stolen key is tainted. Where another one is ready, it takes over at once. */

@@ -10,7 +10,7 @@ import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { type AuthorityState, isPublished } from '../../signer/authority/states.ts';
-import { applyVerb, type Change, type Verb, verbs } from '../../signer/authority/verbs.ts';
+import { applyVerb, type Change, safeFrom, type Verb, verbs } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 
 const trustDomain = 'example.org';
@@ -73,6 +73,7 @@ describe('a verb of `kubespiffe ca`', () => {
     const used = applyVerb(poolWith(second('retired')), 'remove', 'ca-2', at(now + 1));
     assert.ok(used.ok);
     assert.match(used.consequence ?? '', /ca-2 may have signed what is valid until/);
+    assert.equal(safeFrom('remove', second('retired'), poolWith(second('retired')), at(now + 60)), now + 60);
   });
 
   it('refuses every other state, and says which verb comes next', () => {

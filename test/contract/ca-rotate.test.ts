@@ -222,6 +222,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.equal((await ca('prepare', '--ca-id', 'ca-3')).code, 0);
     const dry = await ca('preview', 'ca-3', '--dry-run');
     assert.match(dry.stdout, /ca-3: prepared -> preview \(server dry run\)/);
+    assert.match(dry.stderr, /^who notices: pods that project the preview bundle get its root$/m);
     assert.equal(await stateOf('ca-3'), 'prepared');
     assert.equal((await ca('preview', 'ca-3')).code, 0);
     await waitFor('the preview bundle', async () => (await namesIn('roots-preview')).join() === 'ca-2,ca-3');

@@ -23,6 +23,8 @@ interface Options extends ChangeOptions {
 interface Text {
   readonly summary: string;
   readonly more: string;
+  /** Who notices the change, for a dry run. */
+  readonly noticed: string;
   readonly mayWait?: true;
   /** Forcing it takes something from others, so a reason is asked for, and kept. */
   readonly asksForReason?: true;
@@ -32,34 +34,43 @@ const texts: Readonly<Record<Verb, Text>> = {
   preview: {
     summary: 'Publish the root of a prepared CA in the preview bundle.',
     more: 'Only pods that project the ClusterTrustBundle labelled `canarying: preview` get it, together with the live roots.',
+    noticed: 'pods that project the preview bundle get its root',
   },
   trust: {
     summary: 'Publish an authority in the live bundles. It does not sign.',
     more: 'From then on it takes the propagation delay until everybody who verifies can know it.',
+    noticed:
+      'everybody who verifies gets its root or key within the propagation delay; nothing is signed with it yet',
   },
   activate: {
     summary: 'Let a trusted authority sign. The one before it only verifies from then on.',
     more: 'Refused before the propagation delay has passed; --wait waits for it.',
+    noticed: 'new certificates or tokens come from it; those that are in use stay valid',
     mayWait: true,
   },
   retire: {
     summary: 'Take an authority out of the bundles once nothing that it signed is valid any more.',
     more: 'Refused until then; --wait waits for it. The entry stays in the pool without its key.',
+    noticed: 'everybody who verifies refuses what it signed, which has ended unless it is forced',
     mayWait: true,
     asksForReason: true,
   },
   remove: {
     summary: 'Remove an authority from the pool that is in no live bundle.',
     more: 'The way back from `prepared` and `preview`, and the end of `retired`.',
+    noticed: 'nobody, unless pods project the preview bundle with its root',
+    mayWait: true,
     asksForReason: true,
   },
   taint: {
     summary: 'Stop an authority from signing, at once and for ever: its key may be stolen.',
     more: 'It stays in the bundles, so that running pods go on. A trusted authority that is ready signs in its place.',
+    noticed: 'pods that need a new certificate, if no other CA is ready; those that run go on',
   },
   untaint: {
     summary: 'Take the taint from an authority that was tainted by mistake.',
     more: 'It never signs again: an active or trusted one is retiring from then on.',
+    noticed: 'nobody',
   },
 };
 
@@ -69,7 +80,7 @@ export function caVerbs(parent: Command, terminal: Terminal): void {
 }
 
 function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
-  const { summary, more, mayWait, asksForReason = false } = texts[verb];
+  const { summary, more, noticed, mayWait, asksForReason = false } = texts[verb];
   const command = parent
     .command(verb)
     .description(`${summary}\n\n${more}`)
@@ -112,6 +123,7 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
       return outcome;
     });
     printChange(terminal, options, change);
+    if (options.dryRun === 'server') terminal.err(`who notices: ${noticed}\n`);
     if (verb === 'taint') {
       terminal.err(`note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`);
     }
@@ -126,6 +138,9 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
     });
   });
 }
+
+/** A wait says so often that it goes on. */
+const progressEverySeconds = 600;
 
 /** Waits as long as the verb would break something. What the pool says is read again, as it may change meanwhile. */
 async function waitUntilSafe(
@@ -150,6 +165,6 @@ async function waitUntilSafe(
     terminal.err(
       `waiting until ${timeText(until)} (${span(until - facts.now)}) for authority ${authority}\n`,
     );
-    await waitUntil(until - facts.now);
+    await waitUntil(Math.min(until - facts.now, progressEverySeconds));
   }
 }
