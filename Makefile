@@ -1,6 +1,6 @@
 # The front door: each target works on a fresh machine by itself. What it needs and how is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-federation test test-unit test-all bench lint format cluster image images setup clean
+.PHONY: help demo demo-federation test test-unit test-all bench lint format cluster image images site setup clean
 
 ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 export PATH := $(CURDIR)/node_modules/node-linux-$(ARCH)/bin:$(CURDIR)/node_modules/.bin:$(PATH)
@@ -19,7 +19,7 @@ test: setup machine programs servers browser key-backends kubernetes-1.37.1 core
 	@node scripts/test.ts unit
 	@node scripts/test.ts cluster
 
-test-unit: setup programs key-backends judges ## the fast tests: no cluster
+test-unit: setup programs browser key-backends judges ## the fast tests: no cluster
 	@node scripts/test.ts unit
 
 test-all: test kubernetes-1.36.3 kubernetes-1.35.4 ## the same, and end-to-end on 1.37 with v1beta1, 1.36, 1.35, and a 1.35 kubelet behind 1.37
@@ -43,6 +43,10 @@ image: dist/kubespiffe-image.tar ## build the container image as an OCI archive
 
 images: setup ## build the container image for amd64 and arm64, as one OCI archive
 	@node --disable-warning=ExperimentalWarning scripts/image.ts --architecture amd64 --architecture arm64 --output dist/kubespiffe-images.tar
+
+site: setup ## build the documentation as a site, with a search, that a browser reads from the disk
+	@scripts/debian-packages.sh python3 python3-venv
+	@node scripts/site.ts
 
 setup: node_modules/.stamp ## install the npm packages, Node 24 among them
 
@@ -68,7 +72,7 @@ programs:
 servers:
 	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql
 
-# Shows the web view in the tests.
+# Shows the web view and the documentation in the tests.
 browser:
 	@scripts/debian-packages.sh chromium-headless-shell
 

