@@ -54,6 +54,8 @@ export function anchorOf(title: string): string {
 export interface Block {
   /** What stands behind the fence, such as `sh`; empty where nothing does. */
   language: string;
+  /** What stands behind the language, such as `fails` in `sh fails`. Readers do not see it. */
+  info: string;
   code: string;
   /** Title of the nearest heading above. */
   heading: string;
@@ -63,11 +65,11 @@ export interface Block {
 export function blocksOf(page: Page): Block[] {
   const blocks: Block[] = [];
   let heading = '';
-  for (const [, title, language, code] of page.text.matchAll(
-    /^#+ (.+)$|^```(\w*)[^\n]*\n([\s\S]*?)^```$/gm,
+  for (const [, title, language, info, code] of page.text.matchAll(
+    /^#+ (.+)$|^```(\w*) *([^\n]*)\n([\s\S]*?)^```$/gm,
   )) {
     if (title !== undefined) heading = title;
-    else blocks.push({ language: language ?? '', code: code ?? '', heading });
+    else blocks.push({ language: language ?? '', info: info ?? '', code: code ?? '', heading });
   }
   return blocks;
 }
@@ -76,3 +78,21 @@ export function blocksOf(page: Page): Block[] {
 export function blocksBelow(page: Page, title: string): Block[] {
   return blocksOf(page).filter(({ heading }) => heading === title);
 }
+
+/**
+ * The first line of a page that an output does not have, after those before it. `…` stands for any text, and a blank for any
+ * number of blanks. Lines that are only in the output do not matter.
+ */
+export function missingLine(shown: string, output: string): string | undefined {
+  let printed = output.split('\n').map((line) => line.trim());
+  for (const line of shown.trim().split('\n')) {
+    const words = line.trim().split(/\s+/).map(literally);
+    const wanted = new RegExp(`^${words.join('\\s+').replaceAll('…', '.*')}$`);
+    const at = printed.findIndex((each) => wanted.test(each));
+    if (at < 0) return line;
+    printed = printed.slice(at + 1);
+  }
+  return undefined;
+}
+
+const literally = (word: string) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
