@@ -11,6 +11,7 @@ const root = join(import.meta.dirname, '..');
 /** The longest files of the cluster tests. They start first, so that none of them is still running at the end by itself. */
 const longest = [
   'test/e2e/rotation.test.ts',
+  'test/e2e/walkthroughs.test.ts',
   'test/e2e/names.test.ts',
   'test/contract/rotation-soak.test.ts',
   'test/e2e/identity.test.ts',

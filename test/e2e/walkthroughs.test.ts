@@ -1,0 +1,53 @@
+import { join } from 'node:path';
+import { after, before, describe } from 'node:test';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { startNode } from '../cluster/node.ts';
+import { openPage, startBrowser } from '../contract/ui-browser.ts';
+import { checkout, readPage } from '../docs/markdown.ts';
+import { itFollows, openReader, type Reader } from './reader.ts';
+
+const page = (name: string) => readPage(`docs/walkthroughs/${name}.md`);
+const isCleanUp = (heading: string) => heading.endsWith('Clean up');
+const firstSteps = await page('first-steps');
+
+/** The lessons in their order, every command as it stands, on one cluster as `make cluster` starts it. */
+describe('the walkthroughs', () => {
+  let controlPlane: ControlPlane;
+  let reader: Reader;
+  const at = () => ({ controlPlane, reader });
+
+  before(async () => {
+    controlPlane = await startControlPlane({ complete: true });
+    const node = await startNode(controlPlane);
+    await node.importImage(join(checkout, 'dist/kubespiffe-image.tar'));
+    reader = await openReader(controlPlane);
+    await reader.program('aws', `exec ${process.execPath} ${join(import.meta.dirname, 'aws.ts')} "$@"`);
+  });
+  after(() => controlPlane?.stop());
+
+  const has = (heading: string) => !isCleanUp(heading);
+  itFollows({ page: firstSteps, has, meanwhile: { '5. In the browser': seeClient } }, at);
+  for (const name of ['two-teams', 'company-ca', 'services', 'cloud']) {
+    describe(name, async () => itFollows({ page: await page(name) }, at));
+  }
+  itFollows({ page: firstSteps, has: isCleanUp }, at);
+});
+
+/** What the first lesson asks of the person at the browser. */
+async function seeClient(url: string): Promise<void> {
+  const browser = await startBrowser();
+  try {
+    const { page } = await openPage(browser, url);
+    await page.getByRole('link', { name: 'Pods' }).click();
+    await page.getByRole('searchbox').fill('greeter client');
+    await page.getByRole('link', { name: 'greeter/client', exact: true }).click();
+    await page.getByText('spiffe://example.org/ns/greeter/sa/client').first().waitFor();
+    await page.getByRole('heading', { name: 'Certificate of the newest request' }).waitFor();
+    await page.getByText('Kubelet renews it').first().waitFor();
+    await page.getByRole('link', { name: 'Authorities' }).click();
+    await page.getByRole('heading', { name: /kubespiffe\/kubespiffe-pool can sign/ }).waitFor();
+    await page.getByText('first').first().waitFor();
+  } finally {
+    await browser.close();
+  }
+}
