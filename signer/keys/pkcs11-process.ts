@@ -8,19 +8,22 @@ import type { KeyName, TokenName } from './key-ref.ts';
 import { loadPackage } from './load-package.ts';
 import type { Pkcs11, Pkcs11Package } from './pkcs11-package.ts';
 
-export interface Start {
-  readonly call: 'start';
-  readonly id: number;
-  readonly module: string;
-  readonly pin: string | undefined;
-  readonly token: TokenName;
-  readonly key: KeyName;
-  /** How many signatures are under way at once. */
-  readonly sessions: number;
-}
-
 export type Call =
-  | Start
+  /** Loads the module. Answers with the serial number of the token. */
+  | {
+      readonly call: 'findToken';
+      readonly id: number;
+      readonly module: string;
+      readonly token: TokenName;
+    }
+  | {
+      readonly call: 'openKey';
+      readonly id: number;
+      readonly pin: string | undefined;
+      readonly key: KeyName;
+      /** How many signatures are under way at once. */
+      readonly sessions: number;
+    }
   | { readonly call: 'publicKey'; readonly id: number }
   | {
       readonly call: 'sign';
@@ -43,34 +46,49 @@ export type PublicHalf =
 /** Room for a signature of RSA 8192. */
 const signatureBytes = 1024;
 
-interface Token {
+interface Module {
   readonly pkcs11: Pkcs11;
   readonly names: Pkcs11Package;
+  /** Of the token. */
+  readonly slot: Buffer;
+}
+
+interface Opened extends Module {
   readonly free: Buffer[];
   readonly key: Buffer;
   readonly name: KeyName;
 }
 
-let token: Token | undefined;
+let loaded: Module | undefined;
+let opened: Opened | undefined;
 
-function start({ module, pin, token: wanted, key, sessions }: Start): Token {
+function findToken({ module, token }: Extract<Call, { call: 'findToken' }>): string {
   const names = loadPackage('pkcs11js') as Pkcs11Package;
   const pkcs11 = new names.PKCS11();
   pkcs11.load(module);
   pkcs11.C_Initialize({ flags: names.CKF_OS_LOCKING_OK });
-  const slot = slotOf(pkcs11, wanted);
+  loaded = { pkcs11, names, slot: slotOf(pkcs11, token) };
+  return trimmed(pkcs11.C_GetTokenInfo(loaded.slot).serialNumber);
+}
+
+function openKey(found: Module, { pin, key, sessions }: Extract<Call, { call: 'openKey' }>): Opened {
+  const { pkcs11, names, slot } = found;
   const first = pkcs11.C_OpenSession(slot, names.CKF_SERIAL_SESSION);
   if (pin !== undefined) logIn(pkcs11, names, slot, first, pin);
-  const found = find(pkcs11, names, first, names.CKO_PRIVATE_KEY, key);
+  const privateKey = find(pkcs11, names, first, names.CKO_PRIVATE_KEY, key);
   const others = Array.from({ length: sessions - 1 }, () =>
     pkcs11.C_OpenSession(slot, names.CKF_SERIAL_SESSION),
   );
-  return { pkcs11, names, free: [first, ...others], key: found, name: key };
+  return { ...found, free: [first, ...others], key: privateKey, name: key };
 }
 
-/** The slot with the token; what a module fills up with blanks or NULs is cut off. */
+/** Modules fill up texts with blanks or NULs. */
+function trimmed(text: string): string {
+  return text.replace(/[\0 ]+$/, '');
+}
+
+/** The slot with the token. */
 function slotOf(pkcs11: Pkcs11, { token, serial }: TokenName): Buffer {
-  const trimmed = (text: string) => text.replace(/[\0 ]+$/, '');
   const slots = pkcs11.C_GetSlotList(true).filter((slot) => {
     const info = pkcs11.C_GetTokenInfo(slot);
     return (
@@ -121,7 +139,7 @@ function find(
 }
 
 async function sign(
-  { pkcs11, names, free, key }: Token,
+  { pkcs11, names, free, key }: Opened,
   { kind, digestName, digest }: Extract<Call, { call: 'sign' }>,
 ): Promise<Uint8Array> {
   const session = free.pop();
@@ -141,7 +159,7 @@ function digestInfo(digestName: 'sha256' | 'sha384' | 'sha512', digest: Uint8Arr
   return sequence(sequence(objectIdentifier(oids[digestName]), derNull), encode(tags.octetString, digest));
 }
 
-function publicHalf({ pkcs11, names, free, name }: Token): PublicHalf {
+function publicHalf({ pkcs11, names, free, name }: Opened): PublicHalf {
   const [session] = free;
   if (!session) throw new Error('no session is free');
   const key = find(pkcs11, names, session, names.CKO_PUBLIC_KEY, name);
@@ -164,12 +182,14 @@ function publicHalf({ pkcs11, names, free, name }: Token): PublicHalf {
 }
 
 async function answer(call: Call): Promise<unknown> {
-  if (call.call === 'start') {
-    token = start(call);
+  if (call.call === 'findToken') return findToken(call);
+  if (!loaded) throw new Error('the token was not found yet');
+  if (call.call === 'openKey') {
+    opened = openKey(loaded, call);
     return undefined;
   }
-  if (!token) throw new Error('the token is not open');
-  return call.call === 'sign' ? sign(token, call) : publicHalf(token);
+  if (!opened) throw new Error('the key is not open');
+  return call.call === 'sign' ? sign(opened, call) : publicHalf(opened);
 }
 
 process.on('message', (call: Call) => {

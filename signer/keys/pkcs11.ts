@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { bitString, objectIdentifier, sequence } from '../../spiffe/pki/der-writer.ts';
 import { derFromJoined } from '../../spiffe/pki/ecdsa-signature.ts';
 import { oids } from '../../spiffe/pki/oid.ts';
-import type { KeyRef } from './key-ref.ts';
+import type { KeyName } from './key-ref.ts';
 import type { Opener, OpenKey } from './open-key.ts';
 import type { Call, PublicHalf, Reply } from './pkcs11-process.ts';
 
@@ -40,46 +40,58 @@ const aboutPin = new Set(['CKR_PIN_INCORRECT', 'CKR_PIN_LEN_RANGE', 'CKR_PIN_INV
 
 /** Opens keys of PKCS#11 tokens, each in a process of its own. */
 export function pkcs11Opener({ module, pinFile, concurrency, env }: Pkcs11Settings): Opener {
-  /** By token: the SHA-256 of the PIN that it refused. */
+  // By the serial number of the token, since references may name one token in several ways.
+  /** The SHA-256 of the PIN that it refused. */
   const refused = new Map<string, string>();
-  /** By token: when the last key that is being opened is open, or not. Several at once would each try a wrong PIN. */
+  /** When the last key that is being opened is open, or not. Several at once would each try a wrong PIN. */
   const turns = new Map<string, Promise<unknown>>();
+
+  function inTurn<T>(serial: string, work: () => Promise<T>): Promise<T> {
+    const done = (turns.get(serial) ?? Promise.resolve()).then(work);
+    turns.set(
+      serial,
+      done.catch(() => undefined),
+    );
+    return done;
+  }
+
   return async (ref, signal) => {
     if (ref.backend !== 'pkcs11') throw new Error(`${ref.uri} is no key of a PKCS#11 token`);
-    const tokenName = JSON.stringify(ref.token);
-    const before = turns.get(tokenName) ?? Promise.resolve();
-    const opening = before.then(() => open(ref, tokenName, signal));
-    turns.set(
-      tokenName,
-      opening.catch(() => undefined),
-    );
-    return opening;
-  };
-
-  async function open(
-    ref: Extract<KeyRef, { backend: 'pkcs11' }>,
-    tokenName: string,
-    signal: AbortSignal,
-  ): Promise<OpenKey> {
-    signal.throwIfAborted();
     if (module === undefined) throw new Error('the setting pkcs11Module is not set');
-    const pin = pinFile === undefined ? undefined : await readPin(pinFile);
-    const pinDigest = pin === undefined ? undefined : hash('sha256', pin);
-    if (pinDigest !== undefined && refused.get(tokenName) === pinDigest) {
-      throw new Error(`the token has refused the PIN of ${pinFile}: it is not tried again before it changes`);
-    }
+    signal.throwIfAborted();
     const child = startProcess(concurrency, env);
     signal.addEventListener('abort', () => child.kill(), { once: true });
     try {
-      await child.call({ call: 'start', module, pin, ...ref, sessions: concurrency });
+      const serial = String(await child.call({ call: 'findToken', module, token: ref.token }));
+      await inTurn(serial, () => logIn(child, serial, ref.key, signal));
+      return keyOf(child);
     } catch (error) {
       child.kill();
-      const code = (error as { code?: string }).code ?? '';
-      if (pinDigest !== undefined && aboutPin.has(code)) refused.set(tokenName, pinDigest);
+      signal.throwIfAborted();
       throw error;
     }
-    refused.delete(tokenName);
-    return keyOf(child);
+  };
+
+  async function logIn(
+    child: ReturnType<typeof startProcess>,
+    serial: string,
+    key: KeyName,
+    signal: AbortSignal,
+  ): Promise<void> {
+    signal.throwIfAborted();
+    const pin = pinFile === undefined ? undefined : await readPin(pinFile);
+    const pinDigest = pin === undefined ? undefined : hash('sha256', pin);
+    if (pinDigest !== undefined && refused.get(serial) === pinDigest) {
+      throw new Error(`the token has refused the PIN of ${pinFile}: it is not tried again before it changes`);
+    }
+    try {
+      await child.call({ call: 'openKey', pin, key, sessions: concurrency });
+    } catch (error) {
+      const code = (error as { code?: string }).code ?? '';
+      if (pinDigest !== undefined && aboutPin.has(code)) refused.set(serial, pinDigest);
+      throw error;
+    }
+    refused.delete(serial);
   }
 }
 

@@ -134,9 +134,16 @@ describe('what prevents that a key of a PKCS#11 token is opened', () => {
     await using(open(uri, by), async (key) => assert.ok(await key.publicKey()));
   });
 
-  it('opening several keys of a token at once tries a wrong PIN once, and opens them all with the right one', async () => {
+  it('opening several keys of a token at once, by several of its names, tries a wrong PIN once, and opens them all with the right one', async () => {
     const by = opener();
-    const refs = names.map((name) => `pkcs11:token=kubespiffe;object=${name}`);
+    // One token under three names.
+    const serial = hsm.serial();
+    const [first, second, third] = names;
+    const refs = [
+      `pkcs11:token=kubespiffe;object=${first}`,
+      `pkcs11:serial=${serial};object=${second}`,
+      `pkcs11:serial=${serial};token=kubespiffe;object=${third}`,
+    ];
     hsm.writePin('11111');
     const outcomes = await Promise.allSettled(refs.map((ref) => open(ref, by)));
     const reasons = outcomes.map((each) => (each.status === 'rejected' ? each.reason.message : 'open'));

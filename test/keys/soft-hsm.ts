@@ -1,6 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -12,6 +20,8 @@ export interface SoftHsm {
   /** Of the token `kubespiffe`. */
   readonly pin: string;
   writePin(pin: string): void;
+  /** The serial number of the token. */
+  serial(): string;
   /** Puts a private key (PKCS#8 PEM) with its public half into the token. */
   put(label: string, pkcs8Pem: string, id: string): void;
   /** How its module behaves from now on, by a word of moody-module.c. */
@@ -22,6 +32,11 @@ export interface SoftHsm {
 }
 
 const headers = join(import.meta.dirname, '../../key-backends/node_modules/pkcs11js/includes/pkcs11');
+
+/** Whether SoftHSM2 is there, and the binding for it (scripts/key-backends.sh). */
+export function isSoftHsmInstalled(): boolean {
+  return existsSync(headers) && existsSync('/usr/lib/softhsm/libsofthsm2.so');
+}
 
 /** Makes a token with the label `kubespiffe`, and lets this process and its children find it. */
 export function makeSoftHsm(): SoftHsm {
@@ -48,6 +63,8 @@ export function makeSoftHsm(): SoftHsm {
   }
   return {
     ...{ module, pinFile, folder, pin, writePin, put },
+    // SoftHSM2 gives a new token a serial number of its own.
+    serial: () => /Serial number:\s+([0-9a-f]{16})/.exec(run('--show-slots').toString())?.[1] ?? '',
     setMood: (word) => writeFileSync(mood, word),
     fill(label, pkcs8Pem, objects) {
       const [token = ''] = readdirSync(tokens).map((name) => join(tokens, name));
