@@ -14,7 +14,7 @@ export function withKeyRef(command: Command): Command {
       new Option(
         '--key-ref <uri>',
         'Use a key outside of the pool, such as pkcs11:token=kubespiffe;object=ca-1 or awskms:///ARN.',
-      ).conflicts(['keyType', 'upstream']),
+      ).conflicts('keyType'),
     )
     .option('--pkcs11-module <file>', 'With --key-ref pkcs11:…: the PKCS#11 module of the token.')
     .option('--pkcs11-pin-file <file>', 'With --key-ref pkcs11:…: a file with the PIN of its user.');

@@ -9,13 +9,14 @@ import { textOf } from '../spiffe/pki/text.ts';
 import { withApi } from './api.ts';
 import { parseSeconds } from './duration.ts';
 import { CliError } from './errors.ts';
+import { type KeyRefOptions, withNewKey } from './key-ref.ts';
 import { type ChangeOptions, changePool, printChange, readPool } from './pool-change.ts';
 import { readInput } from './read-input.ts';
 import type { Terminal } from './terminal.ts';
 import { waitUntil } from './wait.ts';
 
 /** The options of a command that has another CA sign. */
-export interface UpstreamOptions extends ChangeOptions {
+export interface UpstreamOptions extends ChangeOptions, KeyRefOptions {
   upstream?: string;
   upstreamRoot?: string;
   vaultCa?: string;
@@ -99,12 +100,15 @@ async function openRequest(
   };
   const before = find((await readPool(options, terminal)).document);
   if (before) return before;
-  const change = await changePool(options, terminal, (document, { now }) =>
-    prepareAuthority(document, {
-      ...{ kind: 'X509', now, asRequest: true, pathLength: 0 },
-      ...(options.keyType && { keyType: options.keyType }),
-      ...(options.caId !== undefined && { id: options.caId }),
-    }),
+  const change = await withNewKey(options, terminal.env, (key) =>
+    changePool(options, terminal, (document, { now }) =>
+      prepareAuthority(document, {
+        ...{ kind: 'X509', now, asRequest: true, pathLength: 0 },
+        ...(key && { key }),
+        ...(options.keyType && { keyType: options.keyType }),
+        ...(options.caId !== undefined && { id: options.caId }),
+      }),
+    ),
   );
   printChange(terminal, options, change);
   const made = find(change.document);

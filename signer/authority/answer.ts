@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto';
 import { checkAuthority } from '../../spiffe/conformance.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { childrenOf, soleElement, tags } from '../../spiffe/pki/der.ts';
@@ -6,8 +7,9 @@ import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
 import { readAuthority } from './authority.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
-import { assembleAuthority, type CaMaterial, readCertificates } from './import.ts';
+import { assembleChain, type CaMaterial, readCertificates } from './import.ts';
 import { rootOf } from './material.ts';
+import { keyOfRequest } from './request-key.ts';
 import type { Refusal } from './transitions.ts';
 import { type Change, changesBetween } from './verbs.ts';
 
@@ -40,7 +42,8 @@ export function answerRequest(
   now: Seconds,
 ): Change | Refusal {
   const record = document.authorities.find((each) => each.id === id);
-  if (record?.request === undefined || record.privateKey === undefined) {
+  const asked = record?.request === undefined ? undefined : keyOfRequest(record.request);
+  if (!record || !asked) {
     const waiting = document.authorities.filter(({ request }) => request !== undefined);
     return {
       ok: false,
@@ -52,24 +55,22 @@ export function answerRequest(
     };
   }
   const { request: _, requestedBy: __, createdAt = rfc3339(now), ...rest } = record;
-  const privateKey = { pem: record.privateKey, name: `the request of authority ${id}` };
+  const key = createPublicKey({ key: Buffer.from(asked), format: 'der', type: 'spki' });
   const known = answer.furtherRoots && [...rootsIn(document), ...answer.furtherRoots];
   const certificates = [
     ...answer.certificates,
     ...(known ?? []).map((pem) => ({ pem, name: 'the roots that are known' })),
   ];
-  const put = assembleAuthority({ id, privateKey, certificates }, 'trusted', createdAt);
-  if (!put.ok) return refusalOf(put.problem);
-  const { certificate = '', intermediates = [] } = put.value;
-  const answered: AuthorityRecord = { ...rest, certificate, intermediates, createdAt };
+  const chain = assembleChain(key, `the request of authority ${id}`, certificates);
+  if (!chain.ok) return refusalOf(chain.problem);
+  const answered: AuthorityRecord = { ...rest, ...chain.value, createdAt };
   const read = readAuthority(answered, 'the answer', document.trustDomain);
   if (!read.ok) return refusalOf(read.problem);
   const { signing, root, warnings } = read.authority;
-  const chain = [...read.authority.intermediates, root];
   const refusal =
     unknownRoot(root, known) ??
     unaskedNames(signing, document.trustDomain) ??
-    timeRefusal(chain, answer.notAfter, now) ??
+    timeRefusal([...read.authority.intermediates, root], answer.notAfter, now) ??
     (signing.hasSubject ? undefined : unfit('has no subject, which every verifier of its leaves needs'));
   if (refusal) return refusal;
   const authorities = document.authorities.map((each) => (each === record ? answered : each));

@@ -6,20 +6,12 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509';
 import { KubespiffeError } from '../../spiffe/errors.ts';
-import {
-  type AuthorityKeyType,
-  authorityKeyTypes,
-  type KeyType,
-  keyTypes,
-} from '../../spiffe/pki/algorithms.ts';
-import { readCertificate } from '../../spiffe/pki/certificate.ts';
-import { bitString, sequence } from '../../spiffe/pki/der-writer.ts';
+import { keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
-import { authorityKeyType } from '../../spiffe/pki/sign.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import type { NewKey } from '../keys/new-key.ts';
-import { type CaContent, caExtensions, caName, checkCaContent, generateCaKeys } from './ca-content.ts';
+import { type CaContent, caExtensions, caName, checkCaContent } from './ca-content.ts';
+import { caKeysOf, type WantedKey } from './ca-keys.ts';
 import type { AuthorityRecord } from './document.ts';
 
 export { newPool } from './document.ts';
@@ -39,11 +31,8 @@ const defaultRootLifetimeSeconds = 365 * 24 * 3600;
 /** A root must outlive the first leaf; and beyond thirty years lies a typing error. */
 export const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as const;
 
-export interface NewAuthority extends CaContent {
+export interface NewAuthority extends CaContent, WantedKey {
   readonly id: string;
-  readonly keyType?: AuthorityKeyType;
-  /** A key outside of the pool instead of a new one. */
-  readonly key?: NewKey;
   /** Seconds from now to notAfter. */
   readonly lifetimeSeconds?: number;
   /** Seconds since the epoch. */
@@ -64,37 +53,29 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
   if (!(lifetime >= rootLifetimeBounds.min && lifetime <= rootLifetimeBounds.max)) {
     throw new KubespiffeError('USAGE', 'the lifetime of a root is between 24h and 30 years (262800h)');
   }
-  const keyType = typeOf(wanted);
-  // A key outside of the pool signs what one made for this moment has signed before.
-  const made = await generateCaKeys(keyType);
-  const keys = wanted.key ? { ...made, publicKey: await imported(wanted.key, keyType) } : made;
-  const { keyId } = await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto);
+  const keys = await caKeysOf(wanted);
+  const { publicKey } = keys.pair;
+  const { keyId } = await SubjectKeyIdentifierExtension.create(publicKey, false, webcrypto);
   const root = await X509CertificateGenerator.createSelfSigned(
     {
       serialNumber: newSerial(),
       name: caName(trustDomain, wanted.id),
       notBefore: new Date((wanted.now - rootBackdateSeconds) * 1000),
       notAfter: new Date((wanted.now + lifetime) * 1000),
-      signingAlgorithm: keyTypes[keyType].webcrypto,
-      keys,
-      extensions: [
-        ...(await caExtensions(wanted, keys.publicKey)),
-        new AuthorityKeyIdentifierExtension(keyId),
-      ],
+      signingAlgorithm: keyTypes[keys.type].webcrypto,
+      keys: keys.pair,
+      extensions: [...(await caExtensions(wanted, publicKey)), new AuthorityKeyIdentifierExtension(keyId)],
     },
     webcrypto,
   );
-  const der = new Uint8Array(root.rawData);
-  const { certificate, ...key } = wanted.key
-    ? { certificate: await signedBy(wanted.key, keyTypes[keyType], der), keyRef: wanted.key.keyRef }
-    : { certificate: der, privateKey: await pkcs8Of(made.privateKey) };
+  const certificate = await keys.finish(new Uint8Array(root.rawData));
   const createdAt = rfc3339(wanted.now);
   return {
     id: wanted.id,
     kind: 'X509',
     state: 'active',
     tainted: false,
-    ...key,
+    ...keys.record,
     certificate: encodePem('CERTIFICATE', certificate),
     intermediates: [],
     createdAt,
@@ -106,26 +87,4 @@ export async function createAuthority(wanted: NewAuthority): Promise<AuthorityRe
 /** A serial number for a CA certificate, in hex. */
 export function newSerial(): string {
   return Buffer.from(makeSerial(randomBytes)).toString('hex');
-}
-
-function typeOf({ key, keyType = 'ecdsa-p256' }: NewAuthority): AuthorityKeyType {
-  const type = key && authorityKeyType(key.publicKey);
-  return type ? (authorityKeyTypes.find((name) => keyTypes[name] === type) ?? 'rsa-3072') : keyType;
-}
-
-function imported({ publicKey }: NewKey, type: AuthorityKeyType): Promise<webcrypto.CryptoKey> {
-  const spki = publicKey.export({ format: 'der', type: 'spki' });
-  return webcrypto.subtle.importKey('spki', spki, keyTypes[type].webcrypto, true, ['verify']);
-}
-
-async function pkcs8Of(key: webcrypto.CryptoKey): Promise<string> {
-  return encodePem('PRIVATE KEY', new Uint8Array(await webcrypto.subtle.exportKey('pkcs8', key)));
-}
-
-/** The same certificate with the signature of another key. */
-async function signedBy(key: NewKey, { signature }: KeyType, certificate: Uint8Array): Promise<Uint8Array> {
-  const read = readCertificate(certificate);
-  if (!read.ok) throw new KubespiffeError('CERTIFICATE_INVALID', read.reason);
-  const { tbs } = read.value;
-  return sequence(tbs, signature.encodings[0], bitString(await key.sign(tbs)));
 }

@@ -235,9 +235,8 @@ const requestedAuthority = objectOf(
         ? undefined
         : fault(field, 'must be prepared, as the authority has a request in place of a certificate'),
     request: pem,
-    privateKey: pem,
   },
-  { createdAt: time, requestedBy: exactly('rotation') },
+  { privateKey: pem, keyRef: keyReference, createdAt: time, requestedBy: exactly('rotation') },
 );
 
 /** With both nobody could say which one signs. */

@@ -34,14 +34,42 @@ export function assembleAuthority(
     const remedy = 'give an unencrypted PEM key; `openssl pkey -in FILE -out NEW-FILE` decrypts one';
     return refuse(name, 'is not a private key that can be read', remedy);
   }
+  const chain = assembleChain(createPublicKey(key), name, material.certificates);
+  if (!chain.ok) return chain;
+  return {
+    ok: true,
+    value: {
+      id: material.id,
+      kind: 'X509',
+      state,
+      tainted: false,
+      privateKey: key.export({ format: 'pem', type: 'pkcs8' }).toString(),
+      ...chain.value,
+      createdAt,
+      publishedAt: createdAt,
+      ...(state === 'active' ? { activatedAt: createdAt } : {}),
+    },
+  };
+}
+
+/**
+ * The certificates of a CA in the order in which a pool has them: the root, and those below it, the issuer of leaves first.
+ *
+ * @param name of the key, for messages.
+ */
+export function assembleChain(
+  publicKey: KeyObject,
+  name: string,
+  sources: CaMaterial['certificates'],
+): Imported<{ certificate: string; intermediates: string[] }> {
   const certificates: CertificateFacts[] = [];
-  for (const source of material.certificates) {
+  for (const source of sources) {
     const read = readAll(source.pem);
     if (typeof read === 'string') return refuse(source.name, read, 'give PEM certificates');
     certificates.push(...read);
   }
-  const from = material.certificates.map((source) => source.name).join(', ');
-  const signing = certificates.find((each) => belongsTo(key, each));
+  const from = sources.map((source) => source.name).join(', ');
+  const signing = certificates.find((each) => belongsTo(publicKey, each));
   if (!signing)
     return refuse(name, `belongs to no certificate in ${from}`, 'give the certificate of this key');
 
@@ -58,16 +86,8 @@ export function assembleAuthority(
   return {
     ok: true,
     value: {
-      id: material.id,
-      kind: 'X509',
-      state,
-      tainted: false,
-      privateKey: key.export({ format: 'pem', type: 'pkcs8' }).toString(),
       certificate: encodePem('CERTIFICATE', root.der),
       intermediates: chain.map((each) => encodePem('CERTIFICATE', each.der)),
-      createdAt,
-      publishedAt: createdAt,
-      ...(state === 'active' ? { activatedAt: createdAt } : {}),
     },
   };
 }
@@ -169,10 +189,10 @@ export function readAnyKey(pem: string): KeyObject | undefined {
   }
 }
 
-function belongsTo(key: KeyObject, certificate: CertificateFacts): boolean {
+function belongsTo(publicKey: KeyObject, certificate: CertificateFacts): boolean {
   try {
     const spki = { key: Buffer.from(certificate.spki), format: 'der', type: 'spki' } as const;
-    return createPublicKey(spki).equals(createPublicKey(key));
+    return createPublicKey(spki).equals(publicKey);
   } catch {
     return false;
   }

@@ -147,16 +147,20 @@ export function compilePool(
   };
 }
 
-/** What is wrong with an authority that waits for its certificate: the key has to be that of the request. */
+/**
+ * What is wrong with an authority that waits for its certificate: the key has to be that of the request. Of a key outside of the
+ * pool only signatures show whether it is.
+ */
 function requestProblem(record: AuthorityRecord, field: string): PoolProblem | undefined {
-  const key = readPrivateKey(record.privateKey ?? '');
   const remedy = `remove the authority with \`kubespiffe ca remove ${record.id}\`, and make a new request`;
-  if (!key.ok) return poolProblem('PoolMalformed', `${field}.privateKey`, key.reason, remedy);
   const asked = keyOfRequest(record.request ?? '');
   if (!asked) {
     const what = 'is not one PEM certificate request with a key that is supported';
     return poolProblem('PoolMalformed', `${field}.request`, what, remedy);
   }
+  if (record.keyRef !== undefined) return undefined;
+  const key = readPrivateKey(record.privateKey ?? '');
+  if (!key.ok) return poolProblem('PoolMalformed', `${field}.privateKey`, key.reason, remedy);
   const own = createPublicKey(key.value).export({ type: 'spki', format: 'der' });
   if (own.equals(asked)) return undefined;
   const what = `does not belong to the request of authority ${record.id}`;

@@ -7,9 +7,14 @@ import { after, before, describe, it } from 'node:test';
 import { readAuthority } from '../../signer/authority/authority.ts';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { newPool } from '../../signer/authority/document.ts';
 import { readJwtAuthority } from '../../signer/authority/jwt-authority.ts';
+import { createRequested } from '../../signer/authority/request.ts';
+import { writablePool } from '../../signer/authority/transitions.ts';
 import { openNewKey } from '../../signer/keys/new-key.ts';
 import { pkcs11Opener } from '../../signer/keys/pkcs11.ts';
+import { readProvenCsrKey } from '../../spiffe/pki/csr.ts';
+import { soleBlock } from '../../spiffe/pki/pem.ts';
 import { makeSoftHsm, type SoftHsm } from './soft-hsm.ts';
 
 const now = Math.floor(Date.now() / 1000);
@@ -50,6 +55,22 @@ describe('a new authority with its key in a PKCS#11 token', () => {
       writeFileSync(file, record.certificate ?? '');
       const verified = execFileSync('openssl', ['verify', '-x509_strict', '-CAfile', file, file]).toString();
       assert.match(verified, /: OK/);
+    });
+  }
+
+  for (const name of Object.keys(pairs)) {
+    it(`of type ${name} asks another CA with a request that the key has signed`, async () => {
+      const key = await open(name);
+      const record = await createRequested({ id: 'ca-1', trustDomain, now, pathLength: 0, key });
+      key.close();
+      assert.deepEqual([record.privateKey, record.keyRef], [undefined, key.keyRef]);
+      const der = soleBlock(record.request ?? '', 'CERTIFICATE REQUEST');
+      const proven = readProvenCsrKey(der ?? new Uint8Array());
+      assert.ok(proven.kind === 'supported', proven.kind);
+      const spki = pairs[name as keyof typeof pairs].publicKey.export({ format: 'der', type: 'spki' });
+      assert.deepEqual(Buffer.from(proven.spki), spki);
+      const own = await createAuthority({ id: 'ca-0', trustDomain, now });
+      assert.ok(writablePool(newPool(trustDomain, own, record), now).ok);
     });
   }
 

@@ -5,11 +5,12 @@ import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algor
 import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
+import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
 import { writeNewFile } from '../new-file.ts';
 import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ChangeOptions, CaContentOptions {
+interface Options extends ChangeOptions, CaContentOptions, KeyRefOptions {
   caId?: string;
   keyType?: AuthorityKeyType;
   key?: string;
@@ -22,8 +23,8 @@ export function caCsr(parent: Command, terminal: Terminal): Command {
     .command('csr')
     .description(
       'Make the request for a CA that another CA signs: an offline root, or the PKI of a company.\n\n' +
-        'Prints the request (PKCS#10, PEM). Its key is made in the pool and never leaves it. While the pool has a request\n' +
-        'without an answer, the same one is printed again. `ca import --request` takes the answer.',
+        'Prints the request (PKCS#10, PEM). Its key is made in the pool and never leaves it, or is kept outside of the pool. While\n' +
+        'the pool has a request without an answer, the same one is printed again. `ca import --request` takes the answer.',
     );
   withExamples(
     command,
@@ -33,10 +34,14 @@ export function caCsr(parent: Command, terminal: Terminal): Command {
     kubespiffe ca sign issuing.csr --cert root.pem --key root.key > issuing.pem
     kubespiffe ca import --request ca-2 --cert issuing.pem
 
+    # With a key in a PKCS#11 token
+    kubespiffe ca csr --key-ref 'pkcs11:token=kubespiffe;object=ca-2' \\
+      --pkcs11-module /usr/lib/libvendor-pkcs11.so --pkcs11-pin-file pin > issuing.csr
+
     # For a first pool: without a cluster, with the key in a file
     kubespiffe ca csr --key issuing.key --trust-domain example.org > issuing.csr`,
   );
-  return withCaContent(withChange(command), '0')
+  return withKeyRef(withCaContent(withChange(command), '0'))
     .option('--ca-id <id>', 'Id of the new CA. (default: the next number)')
     .addOption(
       new Option(
@@ -44,7 +49,9 @@ export function caCsr(parent: Command, terminal: Terminal): Command {
         'Type of the key. (default: as of the active CA, or ecdsa-p256)',
       ).choices([...authorityKeyTypes]),
     )
-    .option('--key <file>', 'Use no cluster: write the new key to this file.')
+    .addOption(
+      new Option('--key <file>', 'Use no cluster: write the new key to this file.').conflicts('keyRef'),
+    )
     .option('--trust-domain <name>', 'With --key: trust domain of the CA.')
     .action((options: Options) =>
       options.key === undefined
@@ -72,11 +79,13 @@ async function requestInPool(terminal: Terminal, options: Options): Promise<void
     terminal.err(`authority ${open.id} has waited for its certificate since ${open.createdAt}\n`);
     return terminal.out(open.request ?? '');
   }
-  const change = await changePool(options, terminal, (current, { now }) =>
-    prepareAuthority(current, {
-      ...{ kind: 'X509', now, asRequest: true, ...wishesOf(options) },
-      ...(options.caId !== undefined && { id: options.caId }),
-    }),
+  const change = await withNewKey(options, terminal.env, (key) =>
+    changePool(options, terminal, (current, { now }) =>
+      prepareAuthority(current, {
+        ...{ kind: 'X509', now, asRequest: true, ...wishesOf(options), ...(key && { key }) },
+        ...(options.caId !== undefined && { id: options.caId }),
+      }),
+    ),
   );
   const [made] = change.changed;
   const record = change.document.authorities.find(({ id }) => id === made?.id);
@@ -103,6 +112,6 @@ async function requestInFile(terminal: Terminal, options: Options, key: string):
   }
   const { makeCaRequest } = await import('../../signer/authority/request.ts');
   const made = await makeCaRequest({ ...wishesOf(options), trustDomain, id: caId });
-  await writeNewFile(key, made.privateKey, { isPrivate: true });
+  await writeNewFile(key, made.privateKey ?? '', { isPrivate: true });
   terminal.out(made.request);
 }
