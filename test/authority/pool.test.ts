@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { KeyUsageFlags } from '@peculiar/x509';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
-import { parsePool } from '../../signer/authority/pool.ts';
-import { poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
+import { compilePool, parsePool } from '../../signer/authority/pool.ts';
+import { poolJsonIn, poolSecret, serializePool } from '../../signer/authority/pool-secret.ts';
+import { examinePool } from '../../signer/authority/repair.ts';
 import { createRequested } from '../../signer/authority/request.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { nameConstraints, unknownExtension } from '../spiffe/pki/name-constraints.ts';
@@ -563,6 +564,24 @@ describe('a pool with a fault', () => {
       assert.ok(!result.problem.message.includes('\n'), 'the message is one line');
     });
   }
+
+  it('gets from `ca doctor` a repair after which it can be read, or what a person has to do', () => {
+    const timely = new Set(['PoolExpired', 'PoolNotYetValid', 'AuthorityExpiring']);
+    for (const { name, secret, reason } of rows) {
+      const json = secret && poolJsonIn(secret);
+      if (json === undefined || timely.has(reason)) continue;
+      const { findings, document } = examinePool(json, { roots: [] }, { now, trustDomain: 'example.org' });
+      const last = findings.at(-1);
+      assert.ok(last, name);
+      if (document) assert.ok(compilePool(document, 'example.org').ok, name);
+      else
+        assert.match(
+          last.problem.remedy,
+          /kubespiffe|use |run |put |remove |correct |give |make |set |name /,
+          name,
+        );
+    }
+  });
 
   it('is told in the same words as time goes on, so that the log has it once', async () => {
     const timely = [
