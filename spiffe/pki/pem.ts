@@ -29,9 +29,11 @@ const strayBoundary = 'it looks like the boundary of a PEM block and is not one 
 /** One PEM block in the strict form of RFC 7468 section 3, with a line end after the last line. */
 export function encodePem(label: string, der: Uint8Array): string {
   const base64 = Buffer.from(der.buffer, der.byteOffset, der.length).toString('base64');
-  let lines = '';
-  for (let at = 0; at < base64.length; at += lineLength) lines += `${base64.slice(at, at + lineLength)}\n`;
-  return `-----BEGIN ${label}-----\n${lines}-----END ${label}-----\n`;
+  const lines = [`-----BEGIN ${label}-----`];
+  for (let at = 0; at < base64.length; at += lineLength) lines.push(base64.slice(at, at + lineLength));
+  lines.push(`-----END ${label}-----\n`);
+  // A text that is added up line by line takes three times the memory for as long as it is kept.
+  return lines.join('\n');
 }
 
 /**
