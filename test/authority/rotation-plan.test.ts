@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { createAuthority, newPool } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import { rootOf } from '../../signer/authority/material.ts';
 import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { type PolicyStep, policyStep, rotatedKinds } from '../../signer/authority/rotation-plan.ts';
@@ -233,6 +234,18 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
     { weight: 1, arbitrary: fc.constant({ kind: 'taint' as const }) },
   );
 
+  /** All replicas die just when the next root is to be published, and its CA should sign when one is back. */
+  const eager = {
+    ...{
+      ...usual,
+      requiresVerification: false as const,
+      lifetimeSeconds: 30 * day,
+      activateAfterSeconds: 400,
+    },
+    ...{ jwtActivateAfterSeconds: 900, retireAfterSeconds: 0 },
+  };
+  const act = { kind: 'act' as const };
+
   it('no certificate loses its root, none is signed too early or outlives its CA, and the pool stays small', async () => {
     await fc.assert(
       fc.asyncProperty(policies, fc.array(events, { minLength: 20, maxLength: 40 }), async (policy, all) => {
@@ -240,6 +253,18 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
         let at = now;
         let isOnTime = true;
         const validUntil = new Map<string, number>();
+        /** Since when the live bundle has each root that it did not begin with. A replica writes it, and may be away. */
+        const shownSince = new Map<string, number>();
+        const times = { ...timing, shownSince };
+        const publish = () => {
+          const live = document.authorities.flatMap((each) =>
+            isPublished(each.state) ? (rootOf(each) ?? []) : [],
+          );
+          for (const root of shownSince.keys()) if (!live.includes(root)) shownSince.delete(root);
+          for (const root of live)
+            if (root !== rootOf(first) && !shownSince.has(root)) shownSince.set(root, at);
+        };
+        const visible = () => new Set([rootOf(first) ?? '', ...shownSince.keys()]);
         for (const event of all) {
           if (event.kind === 'away') {
             at += event.away;
@@ -249,16 +274,19 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
               ({ kind, state }) => kind === 'X509' && state === 'active',
             );
             const result =
-              signing && applyVerb(document, 'taint', signing.id, { now: at, timing, published: undefined });
+              signing &&
+              applyVerb(document, 'taint', signing.id, { now: at, timing: times, published: visible() });
             if (result?.ok) document = result.document;
             isOnTime = false;
           } else {
+            publish();
             const steps = rotatedKinds(document).map((kind) => ({
               kind,
-              step: policyStep(document, kind, { now: at, timing, policy }),
+              step: policyStep(document, kind, { now: at, timing: times, policy }),
             }));
             const change = steps.find(({ step }) => step && step.kind !== 'wait');
-            if (change?.step) document = await take(document, change.kind, change.step, { at, policy });
+            if (change?.step)
+              document = await take(document, change.kind, change.step, { at, policy, times });
             else at = Math.min(...steps.map(({ step }) => (step?.kind === 'wait' ? step.until : at)));
           }
           for (const kind of ['X509', 'JWT-ES256'] as const) {
@@ -273,6 +301,12 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
               (signsFrom(document.authorities, active, delay) ?? 0) <= at,
               `${active.id} signs too early`,
             );
+            const root = rootOf(active);
+            if (root !== undefined && root !== rootOf(first))
+              assert.ok(
+                (shownSince.get(root) ?? at) + delay <= at,
+                `pods may not have the root of ${active.id}`,
+              );
             const end = endOf(active, trustDomain) ?? Number.POSITIVE_INFINITY;
             const longest = kind === 'X509' ? timing.certificateSeconds : 3_600;
             if (isOnTime)
@@ -286,7 +320,7 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
           assert.ok(document.authorities.length <= 24, `${document.authorities.length} authorities`);
         }
       }),
-      { numRuns: 8 },
+      { numRuns: 8, examples: [[eager, [act, act, { kind: 'away', away: 600 }, act, act]]] },
     );
   });
 });
