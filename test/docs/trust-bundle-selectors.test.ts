@@ -7,7 +7,7 @@ import { blocksOf, checkout, readPages } from './markdown.ts';
 
 interface Source {
   signerName?: string;
-  labelSelector?: { matchLabels?: Record<string, string> };
+  labelSelector?: { matchLabels?: Record<string, string>; matchExpressions?: unknown };
 }
 
 /** Every `clusterTrustBundle` source of a volume in a value, however deep. */
@@ -44,7 +44,7 @@ async function examples(): Promise<[place: string, yaml: string][]> {
   return [...blocks, ...(await Promise.all(manifests))];
 }
 
-test('every example selects the live roots of one trust domain, or those of service-dns', async () => {
+test('every example selects the live roots of one trust domain, of all but the own one, or of service-dns', async () => {
   const found: string[] = [];
   for (const [place, yaml] of await examples()) {
     for (const { signerName, labelSelector } of sourcesOf(yaml)) {
@@ -55,11 +55,17 @@ test('every example selects the live roots of one trust domain, or those of serv
         continue;
       }
       assert.ok(['kubespiffe.io/spiffe', 'kubespiffe.io/pod-identity'].includes(signerName ?? ''), place);
+      const others = labelSelector?.matchExpressions;
       assert.deepEqual(
         Object.keys(labels).sort(),
-        ['canarying', 'peer-trust-domain', 'workload-trust-domain'].map((name) => `k8s.spiffe.io/${name}`),
+        ['canarying', ...(others ? [] : ['peer-trust-domain']), 'workload-trust-domain'].map(
+          (name) => `k8s.spiffe.io/${name}`,
+        ),
         place,
       );
+      const own = labels['k8s.spiffe.io/workload-trust-domain'];
+      const butOwn = [{ key: 'k8s.spiffe.io/peer-trust-domain', operator: 'NotIn', values: [own] }];
+      if (others) assert.deepEqual(others, butOwn, place);
     }
   }
   assert.ok(found.some((place) => place.startsWith('README.md')));

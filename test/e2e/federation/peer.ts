@@ -1,9 +1,11 @@
 import { mkdtemp, readFile, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parse } from 'yaml';
 import type { ControlPlane } from '../../cluster/control-plane.ts';
 import { waitForPod } from '../../cluster/pods.ts';
 import { waitFor } from '../../cluster/process.ts';
+import { blocksBelow, readPage } from '../../docs/markdown.ts';
 import { isOneTrustDomain, type Side } from './pair.ts';
 
 const program = join(import.meta.dirname, 'peer.mjs');
@@ -103,13 +105,25 @@ async function podOf(own: Side, other: Side) {
               rootsOf(own.trustDomain, own.trustDomain, 'roots.pem'),
               ...(isOneTrustDomain(own, other)
                 ? []
-                : [rootsOf(own.trustDomain, other.trustDomain, 'partner.pem')]),
+                : [rootsOf(own.trustDomain, other.trustDomain, 'partner.pem'), await allPartners(own)]),
             ],
           },
         },
       ],
     },
   };
+}
+
+/** The example of the guide, for the trust domain of a cluster. */
+async function allPartners({ trustDomain }: Side): Promise<object> {
+  const blocks = blocksBelow(
+    await readPage('docs/guides/federation.md'),
+    'The roots of all partners together',
+  );
+  const text = blocks.find(({ language }) => language === 'yaml')?.code ?? '';
+  const [source] = parse(text.replaceAll('example.org', trustDomain)) as object[];
+  if (!source) throw new Error('the guide has no example');
+  return source;
 }
 
 const rootsOf = (own: string, of: string, path: string) => ({
