@@ -6,11 +6,11 @@ import { encodePem } from '../../spiffe/pki/pem.ts';
 import { webCredentials } from '../contract/bundle-endpoint.ts';
 import { aPool } from '../contract/installation.ts';
 
-const refreshHintSeconds = 300;
-const shortestHintSeconds = 30;
-/** The bundles that are taken together first must not be due together again: the first hints are spread. */
-const firstHint = (index: number) =>
-  shortestHintSeconds + (index % (refreshHintSeconds - shortestHintSeconds));
+/**
+ * From 30 s to 400 s, so that bundles which are taken together first are not due together again. In the first minutes as many are
+ * fetched each second as with 300 s for all.
+ */
+const hintSeconds = (index: number, count: number) => 30 + Math.floor((370 * index) / count);
 
 export const partnerName = (index: number) => `partner-${index}.example`;
 
@@ -24,8 +24,11 @@ export interface Punctuality {
 /** One endpoint with the bundles of many trust domains. It notes when each is fetched. */
 export async function startPartners(count: number) {
   const credentials = await webCredentials();
-  const pools: Pool[] = [];
-  while (pools.length < count) pools.push(await poolOf(pools.length));
+  const documents: (Uint8Array | undefined)[] = [];
+  const serve = (pool: Pool, index: number) => {
+    documents[index] = spiffeBundleDocument(pool, hintSeconds(index, count))?.bytes;
+  };
+  for (let index = 0; index < count; index += 1) serve(await poolOf(index), index);
   /** When each bundle that was fetched is due again, in milliseconds. */
   const due = new Map<number, number>();
   let punctuality: Punctuality = { fetches: 0, latestMs: 0 };
@@ -37,10 +40,8 @@ export async function startPartners(count: number) {
     const dueAt = due.get(index);
     const now = performance.now();
     if (dueAt !== undefined) punctuality = { fetches: punctuality.fetches + 1, latestMs: late(dueAt, now) };
-    const hintSeconds = dueAt === undefined ? firstHint(index) : refreshHintSeconds;
-    due.set(index, now + hintSeconds * 1000);
-    const pool = pools[index];
-    response.end(pool && spiffeBundleDocument(pool, hintSeconds)?.bytes);
+    due.set(index, now + hintSeconds(index, count) * 1000);
+    response.end(documents[index]);
     onServed(index);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -69,11 +70,10 @@ export async function startPartners(count: number) {
       for (const dueAt of due.values()) punctuality = { ...punctuality, latestMs: late(dueAt, now) };
       return punctuality;
     },
-    /** Gives a trust domain another CA. `served` resolves with the time at which that was fetched. */
+    /** Gives a trust domain another CA, once. `served` resolves with the time at which that was fetched. */
     async change(index: number): Promise<{ rootPem: string; served: Promise<number> }> {
-      const { sequence } = pools[index] ?? {};
-      const pool = await poolOf(index, (sequence ?? 0) + 1);
-      pools[index] = pool;
+      const pool = await poolOf(index, 2);
+      serve(pool, index);
       const { promise: served, resolve } = Promise.withResolvers<number>();
       onServed = (which) => {
         if (which === index) resolve(performance.now());
