@@ -39,6 +39,8 @@ test('the bench measures every figure', async (t) => {
     /^signer CPU per 1000, \d+ other trust domains/,
     /^CPU to keep \d+ bundles fresh/,
     /^RSS for \d+ bundles/,
+    /^latest of \d+ fetches/,
+    /^from the fetch of a changed bundle/,
     /^tokens, repeated$/,
     /^tokens, repeated, per CPU second/,
     /^tokens, first use$/,
