@@ -1,8 +1,9 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { readyFrom } from './ready.ts';
 import { type AuthorityKind, type AuthorityState, isJwtKind, isPublished } from './states.ts';
 import { endOf, neededUntil } from './transitions.ts';
-import { readyFrom, type Timing } from './verbs.ts';
+import type { Timing } from './verbs.ts';
 
 /** What happened to an authority, or will. `at` is in seconds since the epoch, infinite where it is not known. */
 export interface HistoryEntry {

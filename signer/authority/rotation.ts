@@ -1,8 +1,9 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
+import { isStandby, readyFrom } from './ready.ts';
 import type { AuthorityKind } from './states.ts';
 import { neededUntil } from './transitions.ts';
-import { isStandby, readyFrom, type Timing } from './verbs.ts';
+import type { Timing } from './verbs.ts';
 
 /** What a rotation does next: make a new authority, change one, wait, or nothing. */
 export type RotationStep =

@@ -1,15 +1,13 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
-import { minCertificateSeconds } from '../kube/types.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { keyOf, rootOf } from './material.ts';
-import { signsFrom } from './may-sign.ts';
+import { isSeen, isStandby, readyFrom, signedUntil } from './ready.ts';
 import { type AuthorityState, isJwtKind } from './states.ts';
 import {
   dateTransitions,
   endOf,
   keepsRoot,
   type Lifetimes,
-  neededUntil,
   type Refusal,
   retireAuthority,
 } from './transitions.ts';
@@ -176,36 +174,6 @@ function activate(
   return { ok: true, authorities: makeActive(record, document.authorities), consequence, notes: [] };
 }
 
-/**
- * From when on a verb breaks nothing, in seconds since the epoch: infinity where that is not known.
- *
- * @returns undefined for a verb that never has to wait.
- */
-export function safeFrom(
-  verb: Verb,
-  record: AuthorityRecord,
-  document: PoolDocument,
-  { now, timing }: { readonly now: Seconds; readonly timing: Timing },
-): Seconds | undefined {
-  if (verb === 'activate') return readyFrom(record, document, timing);
-  if (verb === 'remove') return signedUntil(record, document, timing);
-  return verb === 'retire' ? neededUntil(record, document, now, timing) : undefined;
-}
-
-/** Whether the root is in the live bundle, as far as that is known. JWT keys are in none. */
-function isSeen(record: AuthorityRecord, published: ReadonlySet<string> | undefined): boolean {
-  const root = rootOf(record);
-  return root === undefined || published === undefined || published.has(root);
-}
-
-/** From when on a published authority may be active. */
-export function readyFrom(record: AuthorityRecord, document: PoolDocument, timing: Timing): Seconds {
-  const delay = isJwtKind(record.kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
-  const from = signsFrom(document.authorities, record, delay) ?? 0;
-  const shownSince = timing.shownSince?.get(rootOf(record) ?? '');
-  return shownSince === undefined ? from : Math.max(from, shownSince + delay);
-}
-
 /** The one of its kind, so that the one before only verifies from now on. */
 function makeActive(
   record: AuthorityRecord,
@@ -233,12 +201,6 @@ function remove(record: AuthorityRecord, document: PoolDocument, facts: Facts): 
     `authority ${record.id} may have signed what is valid until ${rfc3339(Math.ceil(until))}: after this nothing in the pool ` +
     'says that its root must not come back';
   return { ok: true, authorities, consequence, notes: [] };
-}
-
-/** Until when something may be valid that an authority signed before it left the bundles. */
-function signedUntil(record: AuthorityRecord, { trustDomain }: PoolDocument, timing: Timing): Seconds {
-  const proven = timing.mayHaveSignedUntil?.(record) ?? 0;
-  return Math.min(proven, endOf(record, trustDomain) ?? proven);
 }
 
 /** Each authority with the stolen key is tainted. Where another one is ready, it takes over at once. */
@@ -275,19 +237,6 @@ function untaint(record: AuthorityRecord, document: PoolDocument): Step | Refusa
     authorities,
     mayStillSign ? [`authority ${record.id} is retiring from now on: it never signs again`] : [],
   );
-}
-
-/** Whether an authority can take over once it is published for long enough, and would not end at once. */
-export function isStandby(
-  record: AuthorityRecord,
-  kind: AuthorityRecord['kind'],
-  document: PoolDocument,
-  now: Seconds,
-): boolean {
-  const { state, tainted, publishedAt } = record;
-  if (record.kind !== kind || state !== 'trusted' || tainted || !hasKey(record)) return false;
-  if (isJwtKind(kind)) return publishedAt !== undefined;
-  return (endOf(record, document.trustDomain) ?? 0) - now >= minCertificateSeconds;
 }
 
 function withState(

@@ -8,9 +8,10 @@ import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/a
 import { rootOf } from '../../signer/authority/material.ts';
 import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
+import { safeFrom } from '../../signer/authority/ready.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { type AuthorityState, isPublished } from '../../signer/authority/states.ts';
-import { applyVerb, type Change, safeFrom, type Verb, verbs } from '../../signer/authority/verbs.ts';
+import { applyVerb, type Change, type Verb, verbs } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 
 const trustDomain = 'example.org';

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { applyVerb, safeFrom, type Verb } from '../../signer/authority/verbs.ts';
+import { safeFrom } from '../../signer/authority/ready.ts';
+import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
 import { CliError } from '../errors.ts';
 import { reportForced } from '../forced-change.ts';
 import { withExamples } from '../help.ts';

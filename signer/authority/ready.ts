@@ -1,0 +1,59 @@
+import type { Seconds } from '../../spiffe/pki/time.ts';
+import { minCertificateSeconds } from '../kube/types.ts';
+import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
+import { rootOf } from './material.ts';
+import { signsFrom } from './may-sign.ts';
+import { isJwtKind } from './states.ts';
+import { endOf, neededUntil } from './transitions.ts';
+import type { Timing, Verb } from './verbs.ts';
+
+/** When a step of an authority breaks nothing. Pure; times are in seconds since the epoch. */
+
+/** From when on a published authority may be active. */
+export function readyFrom(record: AuthorityRecord, document: PoolDocument, timing: Timing): Seconds {
+  const delay = isJwtKind(record.kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
+  const from = signsFrom(document.authorities, record, delay) ?? 0;
+  const shownSince = timing.shownSince?.get(rootOf(record) ?? '');
+  return shownSince === undefined ? from : Math.max(from, shownSince + delay);
+}
+
+/** Whether an authority can take over once it is published for long enough, and would not end at once. */
+export function isStandby(
+  record: AuthorityRecord,
+  kind: AuthorityRecord['kind'],
+  document: PoolDocument,
+  now: Seconds,
+): boolean {
+  const { state, tainted, publishedAt } = record;
+  if (record.kind !== kind || state !== 'trusted' || tainted || !hasKey(record)) return false;
+  if (isJwtKind(kind)) return publishedAt !== undefined;
+  return (endOf(record, document.trustDomain) ?? 0) - now >= minCertificateSeconds;
+}
+
+/** Whether the root is in the live bundle, as far as that is known. JWT keys are in none. */
+export function isSeen(record: AuthorityRecord, published: ReadonlySet<string> | undefined): boolean {
+  const root = rootOf(record);
+  return root === undefined || published === undefined || published.has(root);
+}
+
+/** Until when something may be valid that an authority signed before it left the bundles. */
+export function signedUntil(record: AuthorityRecord, { trustDomain }: PoolDocument, timing: Timing): Seconds {
+  const proven = timing.mayHaveSignedUntil?.(record) ?? 0;
+  return Math.min(proven, endOf(record, trustDomain) ?? proven);
+}
+
+/**
+ * From when on a verb breaks nothing, in seconds since the epoch: infinity where that is not known.
+ *
+ * @returns undefined for a verb that never has to wait.
+ */
+export function safeFrom(
+  verb: Verb,
+  record: AuthorityRecord,
+  document: PoolDocument,
+  { now, timing }: { readonly now: Seconds; readonly timing: Timing },
+): Seconds | undefined {
+  if (verb === 'activate') return readyFrom(record, document, timing);
+  if (verb === 'remove') return signedUntil(record, document, timing);
+  return verb === 'retire' ? neededUntil(record, document, now, timing) : undefined;
+}
