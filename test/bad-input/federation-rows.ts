@@ -2,6 +2,8 @@ import type { BadInput } from './rows.ts';
 
 const bundle = 'federation/foreign-bundle.test.ts';
 const fetching = 'federation/fetch-bundle.test.ts';
+const attempt = 'federation/attempt.test.ts';
+const lookup = 'client/host-lookup.test.ts';
 const schedule = 'federation/schedule.test.ts';
 const resource = 'federation/federated-trust-domain.test.ts';
 const admission = 'manifests/admission.test.ts';
@@ -142,6 +144,11 @@ export const federationBadInput: readonly BadInput[] = [
       'an endpoint at a loopback, link-local or metadata address, also by its name',
       'at an address of the machine itself, also by its name',
     ],
+    ['an endpoint with TLS 1.1 alone', 'that speaks no newer TLS than 1.1, although it would answer'],
+    [
+      'an endpoint that sends a byte now and then',
+      'ends after 30 s, also while a server sends a byte now and then',
+    ],
     ['a redirect to another host or port', '302 to another host', '302 to another port'],
     ['a redirect to `http:` or `file:`', '307 to http', '301 to a file'],
     [
@@ -157,6 +164,26 @@ export const federationBadInput: readonly BadInput[] = [
     ['an answer of more than 1 MiB', 'of 1 MiB and a byte'],
     ['an answer of chunks without end', 'that sends chunks without end'],
     ['an answer that is cut off', 'that says that it is longer than it is'],
+  ]),
+  ...rows(lookup, unreachable, [
+    ['a name server that leads to a metadata service', 'gives a request no address that is refused'],
+    [
+      'a hundred name servers that never answer',
+      'is not delayed by a hundred other hosts whose name servers never answer',
+    ],
+  ]),
+  ...rows(attempt, notTaken('EndpointUnverifiable'), [
+    [
+      'an `endpointSPIFFEID` of our own trust domain, or of one whose bundle is not held',
+      'is refused where it is of our own trust domain, although its roots are known',
+      'is not verified by anything where no bundle of it is held',
+    ],
+  ]),
+  ...rows(schedule, 'the bundle is taken', [
+    [
+      'a bundle with other keys at each fetch',
+      'is fetched less often when it changes again and again: ten changes, then one in ten minutes',
+    ],
   ]),
   ...rows(fetching, malformed, [
     [
