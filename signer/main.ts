@@ -180,7 +180,7 @@ async function runReplica(
   void synced.then(assess);
   const assessing = setInterval(assess, assessEveryMs).unref();
   metrics.beforeRender(() =>
-    refreshGauges(metrics, { clock, guard, health, permissions, parts: [...signers, ...rotations] }),
+    refreshGauges(metrics, { config, clock, guard, health, permissions, parts: [...signers, ...rotations] }),
   );
 
   const listeners = await listenersFor(shared, signers, health, {
@@ -262,19 +262,23 @@ function isForbidden({ code, resource }: Call): boolean {
 function refreshGauges(
   metrics: Metrics,
   {
+    config,
     clock,
     guard,
     health,
     permissions,
     parts,
-  }: Pick<Shared, 'clock' | 'guard' | 'permissions'> & {
+  }: Pick<Shared, 'config' | 'clock' | 'guard' | 'permissions'> & {
     health: Health;
     parts: readonly { refreshMetrics(): void }[];
   },
 ): void {
   metrics.clockSkew.set((clock.skewMs() ?? 0) / 1000);
   metrics.ready.set(health.ready().ok ? 1 : 0);
-  metrics.admissionPolicyInForce.set(guard.problem() === undefined ? 1 : 0);
+  metrics.admissionPolicyInForce.set(
+    { request_admission: config.requestAdmission },
+    guard.problem() === undefined ? 1 : 0,
+  );
   metrics.missingPermissions.set(permissions.missing()?.length ?? 0);
   metrics.authorityExpiry.reset();
   metrics.rotationStep.reset();

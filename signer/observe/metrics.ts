@@ -125,9 +125,11 @@ function instruments(registry: Registry) {
     ),
     clockSkew: gauge('clock_skew_seconds', "Own clock minus the API server's."),
     ready: gauge('ready', '1 while every readiness check passes.'),
+    /** `request_admission`: the setting, policy or external. */
     admissionPolicyInForce: gauge(
       'admission_policy_in_force',
       '1 while the admission policy lets nobody but nodes create requests.',
+      'request_admission',
     ),
     /** `kind`: x509, or jwt where the token endpoint is on. */
     canSign: gauge('can_sign', '1 while certificates, or JWT-SVIDs, can be signed.', 'kind', 'signer'),

@@ -26,7 +26,8 @@ describe('a signer whose admission policy is missing or changed', () => {
     of.lines().filter((line) => line.audit && (line.request as { uid: string }).uid === metadata.uid);
   const waitsFor = (request: PodCertificateRequest, reason: string) =>
     waitFor(`word of ${reason}`, () => auditedOf(request).find((line) => line.reason === reason));
-  const inForce = (of = signer) => of.metric('kubespiffe_admission_policy_in_force');
+  const inForce = () =>
+    signer.metric('kubespiffe_admission_policy_in_force', { request_admission: 'policy' });
   const problemSaid = (problem: RegExp, of = signer) =>
     waitFor(
       `${problem}`,
@@ -217,7 +218,10 @@ describe('a signer whose admission policy is missing or changed', () => {
       (await external.readiness()).text,
       /^\[\+\]admission-policy requestAdmission is external, so requests are answered although .* does not exist$/m,
     );
-    assert.equal(await inForce(external), 0);
+    assert.match(
+      await (await fetch(`${external.url}/metrics`)).text(),
+      /^kubespiffe_admission_policy_in_force\{request_admission="external"\} 0$/m,
+    );
     const warnings = external.lines().filter(({ level }) => level === 'warn');
     assert.ok(warnings.some(({ msg }) => /the admission policy is not in force/.test(String(msg))));
     const request = await newRequest();

@@ -10,7 +10,7 @@ const partner = { peer: 'partner.example', resource: 'partner' };
 /** A signer with everything in order. Its clock, as that of promtool, begins at 0. */
 export const inOrder: Minute = (metrics) => {
   metrics.ready.set(1);
-  metrics.admissionPolicyInForce.set(1);
+  metrics.admissionPolicyInForce.set({ request_admission: 'policy' }, 1);
   metrics.missingPermissions.set(0);
   for (const kind of ['x509', 'jwt']) metrics.canSign.set({ kind, signer }, 1);
   metrics.oldestPending.set({ signer }, 3);
@@ -43,7 +43,8 @@ export const alertRows: Readonly<
   KubespiffeNotReady: { problem: ({ ready }) => ready.set(0) },
   KubespiffePermissionsMissing: { problem: ({ missingPermissions }) => missingPermissions.set(2) },
   KubespiffeAdmissionPolicyMissing: {
-    problem: ({ admissionPolicyInForce }) => admissionPolicyInForce.set(0),
+    problem: ({ admissionPolicyInForce }) => admissionPolicyInForce.set({ request_admission: 'policy' }, 0),
+    labels: { request_admission: 'policy' },
   },
   KubespiffeCannotSign: {
     problem: ({ canSign }) => canSign.set({ kind: 'jwt', signer }, 0),

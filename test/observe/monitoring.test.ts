@@ -90,6 +90,18 @@ test('no alert is raised while everything is in order', async () => {
   await promtool([{ interval: '1m', input_series, alert_rule_test }]);
 });
 
+test('a missing admission policy raises no alert where something else guards the requests', async () => {
+  const input_series = await record(
+    repeated(30, (metrics) => {
+      metrics.admissionPolicyInForce.set({ request_admission: 'external' }, 0);
+    }),
+  );
+  const alertname = 'KubespiffeAdmissionPolicyMissing';
+  await promtool([
+    { interval: '1m', input_series, alert_rule_test: [{ eval_time: '29m', alertname, exp_alerts: [] }] },
+  ]);
+});
+
 for (const { alert, for: lasting, annotations } of rules) {
   test(`${alert} is raised by its problem, not before its time, and no other alert with it`, async () => {
     const { problem, labels = {} } = alertRows[alert] ?? assert.fail();
