@@ -15,7 +15,7 @@ demo: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar #
 demo-federation: setup machine kubernetes-1.37.1 coredns judges dist/kubespiffe-image.tar ## two clusters trust each other: calls, JWT-SVIDs, a new CA under calls, the end of the trust
 	@node scripts/demo-federation.ts
 
-test: setup machine programs servers browser key-backends kubernetes-1.37.1 coredns judges helm dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
+test: setup machine programs servers browser key-backends kubernetes-1.37.1 coredns judges helm collector dist/kubespiffe-image.tar ## all tests, on a real Kubernetes 1.37
 	@node scripts/test.ts unit
 	@node scripts/test.ts cluster
 
@@ -60,7 +60,7 @@ node_modules/.stamp: package-lock.json package.json
 dist/kubespiffe-image.tar: node_modules/.stamp $(SOURCES)
 	@node --disable-warning=ExperimentalWarning scripts/image.ts
 
-.PHONY: machine programs servers browser key-backends coredns judges helm kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
+.PHONY: machine programs servers browser key-backends coredns judges helm collector kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4
 machine:
 	@scripts/debian-packages.sh
 
@@ -89,6 +89,9 @@ judges: setup
 
 helm: setup
 	@node scripts/helm.ts
+
+collector: setup
+	@node scripts/collector.ts
 
 # A static pattern: make looks for no implicit rule for what is phony.
 kubernetes-1.37.1 kubernetes-1.36.3 kubernetes-1.35.4: kubernetes-%: setup

@@ -4,6 +4,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { createRandomPool } from '../spiffe/pki/random.ts';
 import type { Config } from './config/config.ts';
 import type { Federation } from './federation/federation.ts';
+import { refreshGauges } from './gauges.ts';
 import { admissionPolicies, admissionPolicyBindings } from './issuance/admission-policy.ts';
 import { createGuard } from './issuance/guard.ts';
 import { statusResource } from './issuance/status.ts';
@@ -24,7 +25,8 @@ import { live } from './life.ts';
 import { createAudit } from './observe/audit.ts';
 import { createHealth, type Health } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
-import { createMetrics, type Metrics } from './observe/metrics.ts';
+import { createMetrics } from './observe/metrics.ts';
+import type { Traces } from './observe/otlp.ts';
 import type { Output } from './observe/output.ts';
 import { serveObservability } from './observe/server.ts';
 import { neededPermissions } from './permissions.ts';
@@ -136,6 +138,7 @@ async function runReplica(
   });
   const federated = config.federation ? createFederationView() : undefined;
   const keys = remoteKeysOf(config, { metrics, log, time });
+  const traces = await tracesOf(config, { metrics, log, time });
   const shared: Shared = {
     ...informing,
     config,
@@ -158,6 +161,7 @@ async function runReplica(
     audit: createAudit({ replica: config.replica, destination: output.audit }),
     metrics,
     writeLimit,
+    startSpan: traces?.startSpan,
     randomBytes: createRandomPool(randomBytes),
   };
   const signers = profiles.map((profile) => createSigner(profile, shared));
@@ -200,6 +204,7 @@ async function runReplica(
           ...new Set(signers.flatMap((signer) => signer.parts)),
           ...rotations,
           ...(federation?.parts ?? []),
+          ...(traces ? [traces] : []),
         ],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
         // of them live, and one without the pool would tell every pod that waits of a fault that there is none. Without
@@ -253,36 +258,20 @@ function remoteKeysOf(
   });
 }
 
+/** Where spans are recorded; undefined if no collector is configured. */
+async function tracesOf(
+  { tracesEndpoint: endpoint, tracesRatio: ratio, replica }: Config,
+  needs: Pick<Shared, 'metrics' | 'log' | 'time'>,
+): Promise<Traces | undefined> {
+  if (endpoint === undefined) return undefined;
+  // Loaded only where it is used, like the endpoints.
+  const { createTraces } = await import('./observe/otlp.ts');
+  return createTraces({ ...needs, endpoint, ratio, replica, version: packageJson.version });
+}
+
 /** The right to sign is checked by the validation of the status, so that lacking it is a 422. */
 function isForbidden({ code, resource }: Call): boolean {
   return (code === '403' || code === '422') && resource !== reviewResource;
-}
-
-/** Sets the metrics that show a state rather than count events. */
-function refreshGauges(
-  metrics: Metrics,
-  {
-    config,
-    clock,
-    guard,
-    health,
-    permissions,
-    parts,
-  }: Pick<Shared, 'config' | 'clock' | 'guard' | 'permissions'> & {
-    health: Health;
-    parts: readonly { refreshMetrics(): void }[];
-  },
-): void {
-  metrics.clockSkew.set((clock.skewMs() ?? 0) / 1000);
-  metrics.ready.set(health.ready().ok ? 1 : 0);
-  metrics.admissionPolicyInForce.set(
-    { request_admission: config.requestAdmission },
-    guard.problem() === undefined ? 1 : 0,
-  );
-  metrics.missingPermissions.set(permissions.missing()?.length ?? 0);
-  metrics.authorityExpiry.reset();
-  metrics.rotationStep.reset();
-  for (const each of parts) each.refreshMetrics();
 }
 
 function credentialsFor({ kubeconfig, context }: Config, signal: AbortSignal): Promise<Credentials> {

@@ -285,5 +285,11 @@ export const rows: Readonly<Record<string, readonly Panel[]>> = {
         '{{instance}} {{stream}}': 'increase(kubespiffe_output_lines_dropped_total[$__rate_interval])',
       },
     },
+    {
+      title: 'Spans recorded and exported',
+      unit: 'ops',
+      about: 'Only with tracesEndpoint. What is recorded and not exported is lost.',
+      queries: { '{{outcome}}': `sum by (outcome) (${rate('kubespiffe_spans_total')})` },
+    },
   ],
 };

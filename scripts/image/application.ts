@@ -23,6 +23,10 @@ const unused: readonly { readonly path: RegExp; readonly reason: string }[] = [
     reason: 'what the web view uses of it is in its app.js',
   },
   {
+    path: /^node_modules\/@opentelemetry\/(.*\.cjs$|semantic-conventions\/dist\/(experimental|index-incubating))/,
+    reason: 'they are imported as ES modules, and use the stable names only',
+  },
+  {
     path: /\/(test|tests|docs|examples|benchmarks?|\.github)\//,
     reason: 'packages that ship their own tests',
   },
@@ -55,6 +59,7 @@ const notLoaded: ReadonlyMap<string, ReadonlySet<string>> = new Map([
     ]),
   ],
   ['node_modules/@grpc/proto-loader', new Set(['yargs'])],
+  ['node_modules/@opentelemetry/otlp-transformer', new Set(['@opentelemetry/sdk-logs'])],
   ['node_modules/protobufjs', new Set(['@types/node'])],
 ]);
 

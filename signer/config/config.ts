@@ -64,7 +64,7 @@ export function resolve(
 ): Config {
   const { defaultIdentity, registrationClass, clusterName, podAnnotations = [] } = shared;
   const { trustDomain, requestAdmission, kubeconfig, context } = shared;
-  const { concurrency, metricsAddress, logLevel, takeoverDelay } = shared;
+  const { concurrency, metricsAddress, logLevel, tracesEndpoint, tracesRatio, takeoverDelay } = shared;
   const { federation, federateByDefault, federationAllowedAddresses = [] } = shared;
   const { keyBackends = [], pkcs11Module, pkcs11PinFile, keyConcurrency } = shared;
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
@@ -74,7 +74,7 @@ export function resolve(
     ...{ trustDomain, requestAdmission, kubeconfig, context, namespace },
     // A name that is in a certificate twice is of no use.
     serviceDomains: [...new Set(shared.serviceDomains)],
-    ...{ concurrency, metricsAddress, logLevel },
+    ...{ concurrency, metricsAddress, logLevel, tracesEndpoint, tracesRatio },
     ...{ federation, federateByDefault, federationAllowedAddresses },
     ...{ keyBackends, pkcs11Module, pkcs11PinFile, keyConcurrency },
     replica: shortName(shared.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),

@@ -6,8 +6,10 @@ import type { Setting } from './setting.ts';
 import {
   addressRange,
   annotationKey,
+  baseUrl,
   boolean,
   choice,
+  decimal,
   duration,
   filePath,
   hostPort,
@@ -201,6 +203,22 @@ export const settings = {
     type: choice<LogLevel>(logLevels),
     default: 'info',
     description: 'Minimum level that is logged. SIGUSR1 switches a running signer to `debug` and back.',
+  },
+  tracesEndpoint: {
+    section: 'Process',
+    type: baseUrl,
+    otherwise: 'no traces',
+    description:
+      'An OpenTelemetry collector that takes OTLP over HTTP, such as `http://collector.monitoring:4318`. ' +
+      '[Traces](../operations/traces.md) are sent to the path `/v1/traces` below it.',
+  },
+  tracesRatio: {
+    section: 'Process',
+    type: decimal(0, 1),
+    default: '1',
+    description:
+      'Share of the traces that are recorded. A caller of the token endpoint that names a trace of its own decides for ' +
+      'that one.',
   },
 } as const satisfies Record<string, Setting<unknown>>;
 

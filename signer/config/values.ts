@@ -284,3 +284,18 @@ export const issuerUrl: ValueType<string> = {
         );
   },
 };
+
+/** Where an HTTP API is, to whose paths its own are added. */
+export const baseUrl: ValueType<string> = {
+  placeholder: 'URL',
+  rule: 'an http or https URL without user, query and fragment',
+  parse(value) {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    const isPlain = url && !url.search && !url.hash && !url.username && !url.password;
+    return isPlain && /^https?:$/.test(url.protocol)
+      ? success(url.href)
+      : failure(
+          'is not an http or https URL without user, query and fragment; write such as http://collector:4318',
+        );
+  },
+};

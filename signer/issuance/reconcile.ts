@@ -3,13 +3,15 @@ import type { Store } from '../kube/store.ts';
 import type { Time } from '../kube/time.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { outcomes, type Reason, type WaitReason } from '../observe/reasons.ts';
+import { inSpan, type StartSpan } from '../observe/span.ts';
 import { type Answer, type Attempt, answerWith, createAttempts } from './attempt.ts';
+import { attemptSpan } from './attempt-span.ts';
 import { type ConsiderNeeds, consider } from './consider.ts';
 import type { Decision } from './decide.ts';
 import type { Guard } from './guard.ts';
 import type { Ownership } from './ownership.ts';
 import type { Reporter } from './report.ts';
-import { type CertificateRequest, type RequestAddress, requestKey } from './request.ts';
+import { type CertificateRequest, type OpenRequest, type RequestAddress, requestKey } from './request.ts';
 import { maxOpenOfPod, type RequestState, type RequestStates, type WaitsFor } from './request-state.ts';
 import type { Signing } from './signing.ts';
 import type { StatusWriter, WriteOutcome } from './status.ts';
@@ -31,6 +33,8 @@ export interface ReconcileNeeds extends ConsiderNeeds {
   readonly signerName: string;
   /** A version of the API is not served any more: look again. */
   readonly rediscover: () => void;
+  /** Undefined where traces are off. */
+  readonly startSpan?: StartSpan | undefined;
   readonly time: Time;
 }
 
@@ -82,9 +86,21 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
     }
     const { waitMs } = ownership.turnOf(state);
     if (waitMs > 0) return after(waitMs);
+    if (!needs.startSpan) return answer(state, shown, signal);
+    state.span = attemptSpan(needs.startSpan, state, monotonic());
+    try {
+      return await answer(state, shown, signal);
+    } finally {
+      state.span?.end();
+      state.span = undefined;
+    }
+  }
+
+  /** Decides on an open request, signs or denies, and writes. */
+  async function answer(state: RequestState, shown: OpenRequest, signal: AbortSignal): Promise<Next> {
     if (states.isPodFull(state)) return tooMany(state);
 
-    const considered = await consider(shown, needs, signal);
+    const considered = await inSpan(state.span, 'decide', () => consider(shown, needs, signal));
     if (!considered) return close(state);
     const { decision, request } = considered;
     if (!isShownOpen(state)) return done;
@@ -95,7 +111,9 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
       const unguarded = needs.guard.refusal(request);
       if (unguarded) return wait(state, 'signer', unguarded);
     }
-    const attempt = attempts.toResend(state.attempt, decision) ?? (await attempts.make(request, decision));
+    const attempt =
+      attempts.toResend(state.attempt, decision) ??
+      (await inSpan(state.span, 'sign', () => attempts.make(request, decision)));
     if ('ok' in attempt) return wait(state, 'signer', attempt);
     return write(state, attempt, request, signal);
   }
@@ -108,7 +126,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
     signal: AbortSignal,
   ): Promise<Next> {
     states.send(state, attempt);
-    const outcome = await needs.status.write(address, attempt, signal);
+    const outcome = await inSpan(state.span, 'write', () => needs.status.write(address, attempt, signal));
     attempt.isForbidden = outcome.kind === 'forbidden';
     const isUnclear = outcome.kind === 'written' || (outcome.kind === 'unavailable' && !outcome.isRefusal);
     if (isUnclear) attempt.mayStand = true;
@@ -202,8 +220,8 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
   function report(state: RequestState, reason: Reason, detail: string, answer?: Answer): void {
     const isOwner = ownership.turnOf(state).rank === 0;
     const elapsedMs = monotonic() - state.firstSeen;
-    const { request } = state;
-    const outcome = { request, reason, detail, isOwner, elapsedMs, certificate: answer?.certificate };
+    const { request, span } = state;
+    const outcome = { request, reason, detail, isOwner, elapsedMs, certificate: answer?.certificate, span };
     state.reported = needs.report(outcome, state.reported);
   }
 

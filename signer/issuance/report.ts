@@ -3,6 +3,7 @@ import { type Audit, type AuditRecord, auditOutcome, type IssuedCertificate } fr
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain, outcomes, type Reason } from '../observe/reasons.ts';
+import { type Span, showOutcome } from '../observe/span.ts';
 import type { OpenRequest } from './request.ts';
 
 /** An outcome of a request. */
@@ -15,6 +16,8 @@ export interface Report {
   /** Milliseconds since the request was first seen. */
   readonly elapsedMs: number;
   readonly certificate?: IssuedCertificate | undefined;
+  /** Of the attempt that it came of; undefined where no trace is recorded. */
+  readonly span?: Span | undefined;
 }
 
 /** The last outcome that was reported of a request. */
@@ -58,9 +61,10 @@ export function createReporter(needs: {
 
   /** @returns what to pass as `last` with the next report of the same request. */
   return function report(outcome: Report, last: Reported | undefined): Reported | undefined {
-    const { request, reason, detail, certificate, elapsedMs } = outcome;
+    const { request, reason, detail, certificate, elapsedMs, span } = outcome;
     const { verdict, alarm, event, passesWithinMs } = outcomes[reason];
     const message = explain(reason, detail);
+    if (span) showOutcome(span, { verdict, reason, message, spiffeId: certificate?.spiffeId });
     const line = {
       request: `${request.namespace}/${request.name}`,
       pod: request.podName,
@@ -115,7 +119,7 @@ function isAnswer(reason: Reason): boolean {
   return verdict === 'issue' || verdict === 'deny';
 }
 
-function auditRecord({ request, reason, certificate }: Report, message: string): AuditRecord {
+function auditRecord({ request, reason, certificate, span }: Report, message: string): AuditRecord {
   return {
     outcome: auditOutcome[outcomes[reason].verdict],
     reason,
@@ -127,6 +131,7 @@ function auditRecord({ request, reason, certificate }: Report, message: string):
     serviceAccount: { name: request.serviceAccountName, uid: request.serviceAccountUID },
     node: { name: request.nodeName, uid: request.nodeUID },
     ...certificate,
+    ...(span && { traceId: span.traceId }),
   };
 }
 

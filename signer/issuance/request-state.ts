@@ -1,4 +1,5 @@
 import type { Time } from '../kube/time.ts';
+import type { Span } from '../observe/span.ts';
 import { type Answer, type Attempt, type EarlierAttempt, withoutBytes } from './attempt.ts';
 import type { Reported } from './report.ts';
 import type { OpenRequest } from './request.ts';
@@ -53,6 +54,8 @@ export interface RequestState {
   answer: Answer | undefined;
   /** The newest attempt, while its bytes are kept. */
   attempt: Attempt | undefined;
+  /** Of the attempt that is under way, where its trace is recorded. */
+  span: Span | undefined;
   /** Attempts before it that may stand, the oldest first. */
   earlier: readonly EarlierAttempt[];
   /** The outage after which its answer was last sent ahead of its back-off. */
@@ -171,6 +174,7 @@ export function createRequestStates(needs: {
         reported: undefined,
         answer: undefined,
         attempt: undefined,
+        span: undefined,
         earlier: [],
         releasedAfter: -1,
       };

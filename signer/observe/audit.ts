@@ -46,6 +46,8 @@ export interface AuditRecord extends Partial<IssuedCertificate> {
   pod: AuditedObject;
   serviceAccount: AuditedObject;
   node: AuditedObject;
+  /** Where its trace is recorded. */
+  traceId?: string;
 }
 
 /** Who got, or did not get, something from the token endpoint. What belongs to a pod is there once that is proved. */
@@ -68,6 +70,8 @@ export interface EndpointAuditRecord {
   hint?: string;
   /** Seconds since the epoch. */
   notAfter?: number;
+  /** Where its trace is recorded. */
+  traceId?: string;
 }
 
 /** A request for a JWT-SVID. */

@@ -211,6 +211,12 @@ function instruments(registry: Registry) {
       'resource',
       'condition',
     ),
+    /** `outcome`: recorded, or exported. */
+    spans: counter(
+      'spans_total',
+      'Spans of traces that were recorded, and those that the collector has taken.',
+      'outcome',
+    ),
     /** `stream`: log or audit. */
     outputLinesDropped: counter(
       'output_lines_dropped_total',

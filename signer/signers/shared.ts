@@ -14,6 +14,7 @@ import type { WriteLimit } from '../kube/write-limit.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { StartSpan } from '../observe/span.ts';
 import type { FederationView } from '../trust/siblings.ts';
 import type { RootsConfigMaps } from './publishing.ts';
 
@@ -44,6 +45,8 @@ export interface Shared extends InformerNeeds {
   readonly audit: Audit;
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** Undefined where traces are off. */
+  readonly startSpan: StartSpan | undefined;
   readonly randomBytes: (count: number) => Uint8Array;
   readonly time: Time;
 }

@@ -12,6 +12,7 @@ import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { RefusalCode } from '../observe/refusals.ts';
+import type { StartSpan } from '../observe/span.ts';
 import type { Publication } from '../trust/publication.ts';
 import { addBundleRoutes, createBundles } from './http/bundle-routes.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
@@ -51,6 +52,8 @@ export interface EndpointNeeds {
   readonly audit: Audit;
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** Undefined where traces are off. */
+  readonly startSpan?: StartSpan | undefined;
   /** Says whether a listener serves, and why not. */
   readonly onState: (listener: ListenerName, serves: boolean, reason: string) => void;
   readonly time: Time;
@@ -97,6 +100,7 @@ export function createEndpoints(
         report({ listener, svid: services && svidAt.get(context.path) }, context, outcome),
       onCut: (cause) => metrics.connectionsCut.inc({ listener, cause }),
       onError: (error) => log.error({ error: messageOf(error) }, 'the endpoint failed'),
+      startSpan: needs.startSpan,
       time,
     });
     if (services) await describeRoutes(http.app);

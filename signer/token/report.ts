@@ -6,6 +6,8 @@ import { type Checked, describe, type Refused } from '../observe/checked.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { refusals } from '../observe/refusals.ts';
+import { type Attributes, showOutcome } from '../observe/span.ts';
+import type { ProvedOwner } from './caller/caller.ts';
 import type { IssuedToken } from './svid/jwt-service.ts';
 import type { RequestContext } from './svid/request-context.ts';
 import type { IssuedX509Svid } from './svid/x509-service.ts';
@@ -64,7 +66,7 @@ export function createTokenReporter(needs: {
   }
 
   return ({ listener, svid }, context, outcome) => {
-    const { address, caller } = context;
+    const { address, caller, span } = context;
     if (!svid) {
       if (!outcome.ok) reportOther(listener, context, outcome);
       return;
@@ -75,9 +77,15 @@ export function createTokenReporter(needs: {
     const { answers, seconds, issued } = counted[svid];
     answers.inc({ outcome: verdict, reason });
     seconds.observe({ outcome: verdict }, elapsedMs / 1000);
+    const message = outcome.ok ? undefined : describe(outcome);
+    if (span) {
+      const spiffeId = outcome.ok ? outcome.value.spiffeId : undefined;
+      showOutcome(span, { verdict, reason, message: message ?? '', spiffeId });
+      if (caller) span.set(attributesOf(caller));
+      span.end();
+    }
     if (isOfFlood(reason)) return;
 
-    const message = outcome.ok ? undefined : describe(outcome);
     audit({
       outcome: auditOutcome[verdict],
       reason,
@@ -90,6 +98,7 @@ export function createTokenReporter(needs: {
         credentialId: caller.id,
       }),
       ...(outcome.ok ? auditedFacts(outcome.value) : { event: svid }),
+      ...(span && { traceId: span.traceId }),
     });
 
     const line = {
@@ -111,6 +120,10 @@ export function createTokenReporter(needs: {
     const key = `${pod.uid}/${svid}/${reason}`;
     events.record(podWarning({ namespace, ...pod }, verdict, { key, reason, note: message ?? '' }));
   };
+}
+
+function attributesOf({ namespace, pod }: ProvedOwner): Attributes {
+  return { 'k8s.namespace.name': namespace, 'k8s.pod.name': pod.name, 'k8s.pod.uid': pod.uid };
 }
 
 /** What an audit line says of an SVID: never the token itself. */

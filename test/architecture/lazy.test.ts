@@ -25,16 +25,19 @@ function loadedBy(entry: string): Set<string> {
   return loaded;
 }
 
-test('a signer that listens to nobody loads nothing of its endpoints, and no HTTP framework', () => {
+test('a signer that listens to nobody and sends no traces loads nothing of its endpoints and of OpenTelemetry', () => {
   const loaded = loadedBy('signer/process.ts');
   assert.ok(loaded.has('signer/issuance/controller.ts') && loaded.has('pino'));
   const unwanted = [...loaded].filter(
     (one) =>
       one.startsWith('signer/token/') ||
+      one.startsWith('@opentelemetry/') ||
       ['fastify', '@fastify/swagger', 'jose', 'undici', 'zod', '@peculiar/x509'].includes(one),
   );
   assert.deepEqual(unwanted, []);
   assert.ok(loadedBy('signer/token/endpoints.ts').has('fastify'));
+  assert.ok(loadedBy('signer/observe/otlp.ts').has('@opentelemetry/sdk-trace'));
+  assert.ok(![...loadedBy('signer/token/endpoints.ts')].some((one) => one.startsWith('@opentelemetry/')));
 });
 
 test('the sidecar loads no YAML and no gRPC clients, and HTTPS only with a token endpoint', () => {

@@ -76,6 +76,8 @@ test('the trust domain alone is enough', async () => {
     takeoverDelayMs: 1000,
     metricsAddress: { host: '127.0.0.1', port: 9402 },
     logLevel: 'info',
+    tracesEndpoint: undefined,
+    tracesRatio: 1,
     federation: false,
     federateByDefault: 'all',
     federationAllowedAddresses: [],

@@ -36,12 +36,13 @@ const ofRequest = {
     authority: true,
     notBefore: true,
     notAfter: true,
+    traceId: true,
   },
 } as const satisfies All<AuditRecord>;
 const ofEndpoint = {
   ...{ event: true, outcome: true, reason: true, message: true, address: true },
   ...{ namespace: true, pod: true, serviceAccount: true, credentialId: true, spiffeId: true, notAfter: true },
-  ...{ registration: true, hint: true },
+  ...{ registration: true, hint: true, traceId: true },
 } as const;
 const ofToken = {
   ...ofEndpoint,
@@ -137,7 +138,7 @@ describe('the page on audit lines', () => {
     assert.equal(String(time).length, String(written).length);
     assert.deepEqual(
       Object.keys(ofRequest).filter((member) => !(member in (lines[0] ?? {}))),
-      ['dnsNames', 'registration', 'hint'],
+      ['dnsNames', 'registration', 'hint', 'traceId'],
     );
 
     const { certificate, ...waiting } = issued;
@@ -162,7 +163,7 @@ describe('the page on audit lines', () => {
     assert.deepEqual(line, shown);
     assert.deepEqual(
       Object.keys(ofToken).filter((name) => !(name in shown)),
-      ['message', 'registration', 'hint'],
+      ['message', 'registration', 'hint', 'traceId'],
     );
   });
 

@@ -11,6 +11,7 @@ import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import type { Reason } from '../../signer/observe/reasons.ts';
+import type { Span, StartSpan } from '../../signer/observe/span.ts';
 import { timeWith } from '../kube/fake-time.ts';
 import { createScriptedApi } from '../kube/scripted-api.ts';
 import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
@@ -20,7 +21,7 @@ const key = { form: 'spki', base64: Buffer.from(aSupportedKey.spki).toString('ba
 const request = anOpenRequest({ key, annotationProblem: 'example.org/a' });
 
 /** A replica that may sign nothing, in front of a status writer that is a script. */
-function aReconciler() {
+function aReconciler(startSpan?: StartSpan) {
   const clock = { ms: 0 };
   const time = timeWith({ monotonic: () => clock.ms, now: () => clock.ms });
   const requests = createStore<CertificateRequest>();
@@ -78,6 +79,7 @@ function aReconciler() {
       rediscover: () => {
         world.hasRediscovered = true;
       },
+      startSpan,
       time,
     },
     (keys) => world.taken.push(...keys),
@@ -216,4 +218,66 @@ describe('a request that waits', () => {
       assert.deepEqual(world.written, []);
     });
   }
+});
+
+describe('the spans of an attempt', () => {
+  /** Writes down what happens to spans, each with its ancestors. */
+  function recorder() {
+    const events: string[] = [];
+    const spanOf = (name: string, traceId: string): Span => {
+      events.push(`begin ${name}`);
+      return {
+        traceId,
+        child: (step) => spanOf(`${name} > ${step}`, traceId),
+        set: () => undefined,
+        fail: (problem) => void events.push(`fail ${name}: ${problem}`),
+        end: () => void events.push(`end ${name}`),
+      };
+    };
+    const begun: { startedAt: number; traceId: string | undefined }[] = [];
+    const startSpan: StartSpan = ({ name, traceId, startedAt }) => {
+      begun.push({ traceId, startedAt });
+      return spanOf(name, traceId ?? '');
+    };
+    return { events, begun, startSpan };
+  }
+
+  it('are its steps, in a trace with the UID of the request, which begins when the request was first seen', async () => {
+    const { events, begun, startSpan } = recorder();
+    const world = aReconciler(startSpan);
+    const uid = '0c9c5f3e-8d0e-4c8e-9d0a-0f6f7d8f3a11';
+    world.clock.ms = 100;
+    world.see({ uid });
+    world.clock.ms = 150;
+    await world.reconcile(`shop/${request.name}`);
+    const root = 'PodCertificateRequest';
+    assert.deepEqual(events, [
+      `begin ${root}`,
+      ...['decide', 'sign', 'write'].flatMap((step) => [`begin ${root} > ${step}`, `end ${root} > ${step}`]),
+      `end ${root}`,
+    ]);
+    assert.deepEqual(begun, [{ traceId: '0c9c5f3e8d0e4c8e9d0a0f6f7d8f3a11', startedAt: 100 }]);
+  });
+
+  it('of a retry begin with it, and a step that throws is marked as failed', async () => {
+    const { events, begun, startSpan } = recorder();
+    const world = aReconciler(startSpan);
+    world.outcome = { kind: 'unavailable', detail: 'away', retryAfterMs: undefined, isRefusal: true };
+    world.see();
+    await world.reconcile(`shop/${request.name}`);
+    world.clock.ms = 400;
+    Object.defineProperty(world, 'outcome', {
+      get() {
+        throw new Error('a bug');
+      },
+    });
+    events.length = 0;
+    await assert.rejects(world.reconcile(`shop/${request.name}`), /a bug/);
+    assert.deepEqual(events.slice(-3), [
+      'fail PodCertificateRequest > write: a bug',
+      'end PodCertificateRequest > write',
+      'end PodCertificateRequest',
+    ]);
+    assert.equal(begun.at(-1)?.startedAt, 400);
+  });
 });

@@ -4,6 +4,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Limiter } from '../../kube/limiter.ts';
 import { pause, type Time } from '../../kube/time.ts';
 import { type Checked, type Refused, refuse } from '../../observe/checked.ts';
+import type { StartSpan } from '../../observe/span.ts';
 import type { Presented } from '../caller/credential.ts';
 import type { IssuedToken } from '../svid/jwt-service.ts';
 import type { RequestContext } from '../svid/request-context.ts';
@@ -28,6 +29,8 @@ export interface HttpNeeds {
   /** Is called for each connection that was closed before a request. */
   readonly onCut: (cause: Excess) => void;
   readonly onError: (error: Error) => void;
+  /** Undefined where traces are off. */
+  readonly startSpan?: StartSpan | undefined;
   readonly time: Time;
 }
 
@@ -202,6 +205,17 @@ export function createHttp(needs: HttpNeeds): Http {
   const issued: Http['issued'] = async (reply, contentType, issue) => {
     const { request } = reply;
     const context = contextOf(request);
+    context.span = needs.startSpan?.({
+      name: `POST ${context.path}`,
+      kind: 'server',
+      startedAt: context.startedAt,
+      traceparent: request.headers.traceparent?.toString(),
+      attributes: {
+        'http.request.method': 'POST',
+        'http.route': context.path,
+        'client.address': context.address,
+      },
+    });
     const presented = presentedBy(request.raw, asksForCertificates);
     const [type = ''] = (request.headers['content-type'] ?? '').split(';');
     const outcome = !presented.ok

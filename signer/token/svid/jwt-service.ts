@@ -6,6 +6,7 @@ import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
 import type { Time } from '../../kube/time.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { explain } from '../../observe/reasons.ts';
+import { inSpan } from '../../observe/span.ts';
 import type { Authenticated } from '../caller/caller.ts';
 import type { Credential } from '../caller/credential.ts';
 import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
@@ -61,14 +62,15 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
   const nowSeconds = () => Math.floor(needs.time.now() / 1000);
 
   return async (request, context) => {
-    const authenticated = await needs.authenticate(request.credential);
+    const { span } = context;
+    const authenticated = await inSpan(span, 'authenticate', () => needs.authenticate(request.credential));
     context.caller = authenticated.ok ? authenticated.value : authenticated.owner;
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
     const audiences = checkAudiences(request.audiences, policy);
     if (!audiences.ok) return audiences;
 
-    const lookup = await lookUpCaller(caller, needs.pods);
+    const lookup = await inSpan(span, 'decide', () => lookUpCaller(caller, needs.pods));
     const now = nowSeconds();
     const identity = identifyCaller(caller, lookup, needs.identify, now, request.registration);
     if (!identity.ok) return identity;
@@ -102,15 +104,17 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
       return refuse('SigningUnavailable', clause(explain('SigningNotRecorded', messageOf(error))));
     }
     const tokenId = needs.newId();
-    const token = await mintJwtSvid({
-      signer,
-      spiffeId,
-      audiences: audiences.value,
-      issuer: policy.issuer,
-      now,
-      expiresAt: expiresAt.value,
-      id: tokenId,
-    }).catch(unlessKeyUnavailable);
+    const token = await inSpan(span, 'sign', () =>
+      mintJwtSvid({
+        signer,
+        spiffeId,
+        audiences: audiences.value,
+        issuer: policy.issuer,
+        now,
+        expiresAt: expiresAt.value,
+        id: tokenId,
+      }),
+    ).catch(unlessKeyUnavailable);
     if (token instanceof KubespiffeError) {
       return refuse(
         'SigningUnavailable',

@@ -1,3 +1,4 @@
+import type { Span } from '../../observe/span.ts';
 import type { ProvedOwner } from '../caller/caller.ts';
 
 /** One request, from its first byte to its answer. */
@@ -10,4 +11,6 @@ export interface RequestContext {
   readonly startedAt: number;
   /** The pod that sent it, once that is proved. */
   caller: ProvedOwner | undefined;
+  /** Where its trace is recorded. */
+  span?: Span | undefined;
 }

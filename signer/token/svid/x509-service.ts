@@ -11,6 +11,7 @@ import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
 import type { Time } from '../../kube/time.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
+import { inSpan } from '../../observe/span.ts';
 import type { Authenticate } from '../caller/authenticate.ts';
 import type { Caller } from '../caller/caller.ts';
 import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
@@ -71,7 +72,8 @@ export type X509Service = (request: X509Request, context: RequestContext) => Pro
  */
 export function createX509Service(needs: X509ServiceNeeds): X509Service {
   return async (request, context) => {
-    const authenticated = await needs.authenticate(request.subjectToken);
+    const { span } = context;
+    const authenticated = await inSpan(span, 'authenticate', () => needs.authenticate(request.subjectToken));
     context.caller = authenticated.ok ? authenticated.value : authenticated.owner;
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
@@ -80,7 +82,7 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     const key = keyOfRequest(pkcs10.value);
     if (!key.ok) return key;
 
-    const lookup = await lookUpCaller(caller, needs.pods);
+    const lookup = await inSpan(span, 'decide', () => lookUpCaller(caller, needs.pods));
     const now = Math.floor(needs.time.now() / 1000);
     const identity = identifyCaller(caller, lookup, needs.identify, now, request.registration);
     if (!identity.ok) return identity;
@@ -104,17 +106,19 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     } catch (error) {
       return refuse('SigningUnavailable', clause(explain('SigningNotRecorded', messageOf(error))));
     }
-    const minted = await mintX509Svid({
-      authority: usable.authority.signingAuthority,
-      profile: needs.profile,
-      subject,
-      pod: podIdentityOf(caller),
-      key: key.value,
-      now,
-      lifetimeSeconds,
-      credentialEndsAt: caller.expiresAt,
-      serial: makeSerial(needs.randomBytes),
-    }).catch(unlessKeyUnavailable);
+    const minted = await inSpan(span, 'sign', () =>
+      mintX509Svid({
+        authority: usable.authority.signingAuthority,
+        profile: needs.profile,
+        subject,
+        pod: podIdentityOf(caller),
+        key: key.value,
+        now,
+        lifetimeSeconds,
+        credentialEndsAt: caller.expiresAt,
+        serial: makeSerial(needs.randomBytes),
+      }),
+    ).catch(unlessKeyUnavailable);
     if (minted instanceof KubespiffeError) {
       const detail = `authority ${usable.authority.id}, ${minted.message}`;
       return refuse('SigningUnavailable', clause(explain('KeyUnavailable', detail)));
