@@ -149,6 +149,22 @@ const setPhase = (pod: Pod, phase: string) =>
     status: { phase },
   });
 
+const requestsIn = (namespace: string) =>
+  `/apis/certificates.k8s.io/v1/namespaces/${namespace}/podcertificaterequests`;
+
+/** A running pod with an Event in the form in which kubelets write them. A test with a real one is in test/e2e. */
+async function reportedByKubelet(name: string, reason: string, message: string): Promise<void> {
+  const pod = await podWith(name, certificateOf(signerName));
+  await setPhase(pod, 'Running');
+  const now = new Date(Date.now() - 60_000).toISOString().replace(/\.\d+/, '');
+  await create(controlPlane, '/api/v1/namespaces/default/events', {
+    metadata: { generateName: `${name}-` },
+    involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace: 'default', name, uid: pod.metadata.uid },
+    ...{ type: 'Warning', reason, message, count: 1, firstTimestamp: now, lastTimestamp: now },
+    ...{ source: { component: 'kubelet', host: 'node-1' }, reportingComponent: 'kubelet' },
+  });
+}
+
 async function putLease(namespace: string, name: string, skewMs: number, labels: object = {}): Promise<void> {
   const renewTime = new Date(Date.now() + skewMs).toISOString().replace('Z', '000Z');
   const spec = { holderIdentity: name, leaseDurationSeconds: 10, renewTime };
@@ -226,6 +242,13 @@ describe('kubespiffe doctor', () => {
     await setPhase(pod, 'Running');
     const { remedy } = await rowOf('requests', 'problem', /its certificate is no longer renewed/);
     assert.match(remedy ?? '', /recreate/);
+    await rowOf('refreshes', 'ok', /\d pods with a certificate/);
+    await controlPlane.request('DELETE', requestsIn('default'));
+    await rowOf(
+      'refreshes',
+      'problem',
+      /Pod default\/denied: refused, .* \(InvalidUnverifiedUserAnnotations\): its certificate is no longer renewed\. .*no-such/,
+    );
     await removePod('denied');
   });
 });
@@ -290,6 +313,35 @@ const problems: {
     undo: () => removePod('unrequested'),
     check: 'kubelets',
     says: /Pod default\/unrequested: .*the kubelet of node node-1 has made no request to kubespiffe\.io\/spiffe/,
+  },
+  {
+    title: 'a kubelet reports that a refresh was refused',
+    make: () =>
+      reportedByKubelet(
+        'refused',
+        'FailedMount',
+        'MountVolume.SetUp failed for volume "identity" : PodCertificateRequest was permanently denied: reason="X" message="y"',
+      ),
+    undo: () => removePod('refused'),
+    check: 'refreshes',
+    says: /Pod default\/refused: refused, as reported 1m\S* ago \(FailedMount\): its certificate is no longer renewed\..*reason="X"/,
+  },
+  {
+    title: 'a kubelet reports that a refresh is overdue',
+    make: () =>
+      reportedByKubelet('overdue', 'CertificateOverdueForRefresh', 'PodCertificate refresh overdue'),
+    undo: () => removePod('overdue'),
+    check: 'refreshes',
+    result: 'warning',
+    says: /Pod default\/overdue: its refresh was overdue, as its kubelet reported 1m\S* ago, and no request is left/,
+  },
+  {
+    title: 'a kubelet reports an expired certificate',
+    make: () => reportedByKubelet('expired', 'CertificateExpired', 'PodCertificate expired'),
+    undo: () => removePod('expired'),
+    check: 'refreshes',
+    result: 'warning',
+    says: /Pod default\/expired: its certificate expired, as its kubelet reported 1m\S* ago/,
   },
   {
     title: 'a node is too old',

@@ -50,6 +50,7 @@ export interface Facts {
 
 const named = { name: true, namespace: true, uid: true, labels: true } as const;
 const volumeMounts = { name: true, volumeMounts: true } as const;
+const eventReporters = ['kubespiffe.io/signer', 'kubelet'];
 const whole = <T>(wire: T): T => wire;
 
 const lists = {
@@ -77,16 +78,14 @@ const lists = {
   },
   events: {
     resource: { group: 'events.k8s.io', versions: ['v1'], name: 'events' },
-    fieldSelector: 'reportingController=kubespiffe.io/signer',
+    fieldSelector: 'type=Warning',
     fields: {
       metadata: metadataFields,
-      regarding: true,
-      reason: true,
-      note: true,
-      eventTime: true,
-      series: true,
+      ...{ regarding: true, reason: true, note: true, action: true, reportingController: true },
+      ...{ eventTime: true, series: true, deprecatedLastTimestamp: true },
     },
-    project: whole<EventView>,
+    project: (event: EventView) =>
+      eventReporters.includes(event.reportingController ?? '') ? event : undefined,
   },
 } as const satisfies Record<string, InformerSpec<never, unknown>>;
 

@@ -9,6 +9,7 @@ import {
   nodeRestriction,
 } from './checks/api-server.ts';
 import { bundleSelectors, signerNames, subPathMounts } from './checks/pods.ts';
+import { refreshes } from './checks/refreshes.ts';
 import { registrations } from './checks/registrations.ts';
 import { clocks, replicas } from './checks/replicas.ts';
 import { requests, unrequested } from './checks/requests.ts';
@@ -19,7 +20,7 @@ import type { Facts } from './facts.ts';
 export const checks: readonly Check[] = [
   ...[apiServed, featureGates, nodeRestriction, admissionPolicy, encryptionAtRest],
   ...[settings, replicas, permissions, clocks, pools, roots, registrations],
-  ...[signerNames, bundleSelectors, subPathMounts, unrequested, requests],
+  ...[signerNames, bundleSelectors, subPathMounts, unrequested, requests, refreshes],
 ];
 
 /** A finding, and the check that made it. */

@@ -34,14 +34,24 @@ export interface NodeView {
   status?: { nodeInfo?: { kubeletVersion?: string } };
 }
 
-/** An Event of the signer. */
+/** A Warning of the signer or of a kubelet. */
 export interface EventView {
   metadata: ObjectMeta;
   regarding?: { uid?: string };
   reason?: string;
   note?: string;
-  eventTime?: string;
+  /** What the signer did: Deny or Wait. Kubelets give none. */
+  action?: string;
+  reportingController?: string;
+  eventTime?: string | null;
+  series?: { lastObservedTime?: string } | null;
+  /** When a kubelet reported it last. */
+  deprecatedLastTimestamp?: string | null;
 }
+
+/** When it was reported last, in epoch seconds. */
+export const reportedAt = ({ series, deprecatedLastTimestamp, eventTime }: EventView): number =>
+  Date.parse(series?.lastObservedTime ?? deprecatedLastTimestamp ?? eventTime ?? '') / 1000;
 
 export interface RegistrationView {
   kind: string;

@@ -1,7 +1,7 @@
 import type { PodCertificateRequest } from '../../../signer/kube/types.ts';
 import { span } from '../../output.ts';
 import { type Check, type Finding, ok, orElse, problem } from '../check.ts';
-import type { EventView } from '../views.ts';
+import { type EventView, reportedAt } from '../views.ts';
 import { nameOfPod, runningPods, signersAsked } from './pods.ts';
 
 /** Pods for which kubelet has not asked although their volumes are not there yet. */
@@ -73,7 +73,7 @@ export const requests: Check = {
   },
 };
 
-function refusalOf({ status }: PodCertificateRequest): string | undefined {
+export function refusalOf({ status }: PodCertificateRequest): string | undefined {
   const condition = status?.conditions?.find(({ type }) => type === 'Denied' || type === 'Failed');
   return condition && `${condition.type} (${condition.reason}): ${condition.message ?? ''}`;
 }
@@ -81,8 +81,8 @@ function refusalOf({ status }: PodCertificateRequest): string | undefined {
 /** What the signer says of a request that waits: its Events say what to do. */
 function reasonFor({ spec }: PodCertificateRequest, events: readonly EventView[]): string {
   const own = events
-    .filter(({ regarding }) => regarding?.uid === spec.podUID)
-    .sort((a, b) => (a.eventTime ?? '').localeCompare(b.eventTime ?? ''));
+    .filter(({ regarding, action }) => regarding?.uid === spec.podUID && action === 'Wait')
+    .sort((a, b) => reportedAt(a) - reportedAt(b));
   const last = own.at(-1);
   if (last) return `${last.reason}: ${last.note}`;
   return 'the signer has written no Event on it: check that it runs, and see its logs';
