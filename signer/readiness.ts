@@ -113,8 +113,12 @@ function registrationsServed({
   signers,
   defaultIdentity,
 }: Pick<ReadinessNeeds, 'signers' | 'defaultIdentity'>) {
-  const followed = signers.flatMap(({ facts }) => facts).filter(({ spec }) => spec.resource.hasOurStatus);
-  const missing = followed.filter((informer) => informer.isMissing()).map(({ spec }) => spec.resource.name);
+  const missing = signers
+    .flatMap(({ facts }) => facts)
+    .filter(
+      ({ spec: { resource }, isMissing }) => resource.hasOurStatus && !resource.isCreated && isMissing(),
+    )
+    .map(({ spec }) => spec.resource.name);
   if (missing.length === 0) return { ok: true, reason: 'the API server serves the registrations' };
   const lack = `the API server does not serve ${missing.join(' and ')}: apply manifests/crds. Until then `;
   return defaultIdentity === 'none'

@@ -118,7 +118,11 @@ const resources: [
   [
     'a ClusterRegistrationPolicy',
     registrations.policies,
-    { metadata, spec: { grants: [{ namespaces: ['shop'], pathPrefixes: ['/a/'], dnsNames: ['a.b'] }] } },
+    {
+      metadata,
+      spec: { grants: [{ namespaces: ['shop'], pathPrefixes: ['/a/'], dnsNames: ['a.b'] }] },
+      status: { trustDomains: [{ className: 'blue', trustDomain: 'example.org' }] },
+    },
   ],
   ['a namespace with its labels', registrations.namespaces, { metadata, status: { phase: 'Active' } }],
   ['a ClusterTrustBundle', bundlesOf('kubespiffe.io/spiffe'), { metadata, spec: { trustBundle: 'PEM' } }],

@@ -19,21 +19,24 @@ const resource = (name: string, ours: Pick<ApiResource, 'hasOurStatus' | 'isCrea
   ...ours,
 });
 
-/** A registration with the status that it has in the cluster, which decides nothing. */
-export interface FollowedRegistration extends Registration {
+/** The status that an object has in the cluster, which decides nothing. */
+interface WithStatus {
   readonly status: unknown;
 }
+export type FollowedRegistration = Registration & WithStatus;
+export type FollowedPolicy = RegistrationPolicy & WithStatus;
+
+const statusOf = (wire: unknown) => (isJsonObject(wire) ? wire.status : undefined);
+/** The status must not wake the pods that it is about. */
+const isSame = <T extends WithStatus>({ status: _, ...one }: T, { status: __, ...other }: T) =>
+  isDeepStrictEqual(one, other);
 
 const registrationsOf = (kind: RegistrationKind, name: string, context: TemplateContext) =>
   ({
     resource: resource(name, { hasOurStatus: true }),
     fields: { metadata: { ...metadataFields, generation: true }, spec: true, status: true },
-    project: (wire) => ({
-      ...readRegistration(kind, wire, context),
-      status: isJsonObject(wire) ? wire.status : undefined,
-    }),
-    // The status must not wake the pods that it is about.
-    isSame: ({ status: _, ...one }, { status: __, ...other }) => isDeepStrictEqual(one, other),
+    project: (wire) => ({ ...readRegistration(kind, wire, context), status: statusOf(wire) }),
+    isSame,
   }) satisfies InformerSpec<unknown, FollowedRegistration>;
 
 /** Everything that says who gets which name, beside the pods. Resources that an API server does not serve are empty. */
@@ -41,11 +44,12 @@ export const registrationSpecs = (context: TemplateContext) => ({
   workload: registrationsOf('WorkloadRegistration', 'workloadregistrations', context),
   cluster: registrationsOf('ClusterWorkloadRegistration', 'clusterworkloadregistrations', context),
   policies: {
-    resource: resource('clusterregistrationpolicies', { isCreated: true }),
+    resource: resource('clusterregistrationpolicies', { isCreated: true, hasOurStatus: true }),
     name: policyName,
-    fields: { metadata: metadataFields, spec: true },
-    project: readPolicy,
-  } satisfies InformerSpec<unknown, RegistrationPolicy>,
+    fields: { metadata: metadataFields, spec: true, status: true },
+    project: (wire) => ({ ...readPolicy(wire), status: statusOf(wire) }),
+    isSame,
+  } satisfies InformerSpec<unknown, FollowedPolicy>,
   namespaces: {
     resource: { group: '', versions: ['v1'], name: 'namespaces' },
     fields: { metadata: { ...metadataFields, labels: true } },

@@ -1,5 +1,5 @@
-import type { RegistrationPolicy } from '../identity/guard-rails.ts';
-import { policyName } from '../identity/registration-specs.ts';
+import { isJsonObject } from '../../spiffe/json.ts';
+import { type FollowedPolicy, policyName } from '../identity/registration-specs.ts';
 import type { Informer } from '../kube/informer.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { resourcePath } from '../kube/resources.ts';
@@ -13,11 +13,12 @@ import type { Shared } from './shared.ts';
 const lookEveryMs = 5_000;
 
 /**
- * Creates the ClusterRegistrationPolicy where it is missing, without grants. The admission policy for registrations
- * refuses everything without it, and `kubectl apply` cannot create it together with its CRD.
+ * Keeps the ClusterRegistrationPolicy that the admission policies read. It is created without grants where it is missing:
+ * without it they accept every registration, and `kubectl apply` cannot create it together with its CRD. Its status has
+ * the trust domain of this signer, so that `kubectl apply` refuses another one.
  */
 export function createRegistrationPolicy(
-  { store, isMissing, spec: { resource } }: Informer<RegistrationPolicy>,
+  { store, isMissing, spec: { resource } }: Informer<FollowedPolicy>,
   {
     transport,
     membership,
@@ -27,6 +28,28 @@ export function createRegistrationPolicy(
   }: Pick<Shared, 'transport' | 'membership' | 'config' | 'log' | 'time'>,
 ): Part {
   const [version] = resource.versions;
+  const { trustDomain, registrationClass: className = '' } = config;
+
+  function apply(name: string, part: object, isStatus: boolean, signal: AbortSignal) {
+    const subresource = isStatus ? '/status' : '';
+    return transport.request({
+      method: 'PATCH',
+      path: `${resourcePath(resource, version)}/${name}${subresource}`,
+      // Each class of signers owns its entry of the status.
+      query: isStatus
+        ? { fieldManager: [fieldManager, className].filter(Boolean).join('-'), force: 'true' }
+        : { fieldManager },
+      contentType: 'application/apply-patch+yaml',
+      body: {
+        ...{ apiVersion: `${resource.group}/${version}`, kind: 'ClusterRegistrationPolicy' },
+        ...{ metadata: { name }, ...part },
+      },
+      resource: `${resource.name}${subresource}`,
+      discardBody: true,
+      signal,
+    });
+  }
+
   const keeper = createKeeper(
     {
       membership,
@@ -36,25 +59,22 @@ export function createRegistrationPolicy(
       log,
     },
     {
-      drift: (name) => (store.isSynced() && !isMissing() && !store.get(name) ? 'it is missing' : undefined),
+      drift(name) {
+        if (!store.isSynced() || isMissing()) return undefined;
+        const policy = store.get(name);
+        if (!policy) return 'it is missing';
+        const found = trustDomainIn(policy.status, className);
+        return found === trustDomain
+          ? undefined
+          : `its status has ${found ?? 'no trust domain'} for this signer`;
+      },
       async repair(name, _drift, signal) {
-        await transport.request({
-          method: 'PATCH',
-          path: `${resourcePath(resource, version)}/${name}`,
-          query: { fieldManager },
-          contentType: 'application/apply-patch+yaml',
+        if (!store.get(name)) {
           // Where somebody else has created it meanwhile, this changes nothing.
-          body: {
-            apiVersion: `${resource.group}/${version}`,
-            kind: 'ClusterRegistrationPolicy',
-            metadata: { name },
-            spec: {},
-          },
-          resource: resource.name,
-          discardBody: true,
-          signal,
-        });
-        log.info({ policy: name }, 'ClusterRegistrationPolicy created, without grants');
+          await apply(name, { spec: {} }, false, signal);
+          log.info({ policy: name }, 'ClusterRegistrationPolicy created, without grants');
+        }
+        await apply(name, { status: { trustDomains: [{ className, trustDomain }] } }, true, signal);
         return undefined;
       },
       describe: (policy) => ({ policy }),
@@ -72,4 +92,11 @@ export function createRegistrationPolicy(
       await keeping;
     },
   };
+}
+
+/** The trust domain of the signer of a class, by the status of the policy; undefined for none. */
+function trustDomainIn(status: unknown, className: string): unknown {
+  const { trustDomains } = isJsonObject(status) ? status : {};
+  const entries: readonly unknown[] = Array.isArray(trustDomains) ? trustDomains : [];
+  return entries.filter(isJsonObject).find((entry) => (entry.className ?? '') === className)?.trustDomain;
 }

@@ -390,6 +390,24 @@ export const registrationRows: readonly BadInput[] = [
     ],
   },
   {
+    input: 'a registration with the trust domain of somebody else written out, in `kubectl apply`',
+    verdict: 'the API server refuses it',
+    tests: [
+      [
+        admission,
+        'the API server refuses a WorkloadRegistration with another trust domain than that of the signer',
+      ],
+      [
+        admission,
+        'the API server refuses a ClusterWorkloadRegistration with another trust domain than that of the signer',
+      ],
+      [
+        contract,
+        'the signer tells the API server its trust domain, and `kubectl apply` refuses another one that is written out',
+      ],
+    ],
+  },
+  {
     input: 'a ClusterRegistrationPolicy of another name, or a grant of every path or of a reserved one',
     verdict: 'the API server refuses it',
     tests: [

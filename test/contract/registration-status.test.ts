@@ -114,6 +114,39 @@ describe('registrations in a cluster', () => {
     );
   });
 
+  it('the signer tells the API server its trust domain, and `kubectl apply` refuses another one that is written out', async () => {
+    const policy = `${api}/clusterregistrationpolicies/default`;
+    const status = async () => (await controlPlane.request('GET', policy)).body.status?.trustDomains;
+    const own = [{ className: '', trustDomain: 'example.org' }];
+    const isOwn = async () => JSON.stringify(await status()) === JSON.stringify(own);
+    await waitFor('the trust domain', isOwn, { timeoutMs: 30_000 });
+    for (const [kind, namespace] of [
+      ['WorkloadRegistration', 'shop'],
+      ['ClusterWorkloadRegistration', undefined],
+    ] as const) {
+      const spec = { serviceAccountNames: ['a'], spiffeIDTemplate: 'spiffe://partner.example/ns/shop/web' };
+      const input = JSON.stringify({
+        ...{ apiVersion: 'kubespiffe.io/v1alpha1', kind, metadata: { name: 'elsewhere', namespace }, spec },
+      });
+      await waitFor(`${kind} to be refused`, async () => {
+        const applied = controlPlane.kubectl(['apply', '--dry-run=server', '-f', '-'], { input });
+        const refusal = await applied.then(() => '', String);
+        return /partner\.example, and the signer of registrations without a className is in example\.org/.test(
+          refusal,
+        );
+      });
+    }
+    // Somebody else's entry stays, and a wrong one of our own is corrected.
+    const others = [{ className: 'blue', trustDomain: 'blue.example' }];
+    const wrong = [{ className: '', trustDomain: 'partner.example' }, ...others];
+    assert.equal((await change(`${policy}/status`, { status: { trustDomains: wrong } })).status, 200);
+    const right = JSON.stringify([...own, ...others]);
+    await waitFor('the correction', async () => JSON.stringify(await status()) === right, {
+      timeoutMs: 30_000,
+    });
+    assert.equal((await change(`${policy}/status`, { status: { trustDomains: own } })).status, 200);
+  });
+
   // Each waits for the 5 s between two writes of a status.
   describe('the status of a registration', { concurrency: true }, () => {
     it('counts the pods that have their name from it, and those that another registration of a higher priority names', async () => {
@@ -272,9 +305,10 @@ describe('registrations in a cluster', () => {
     const { schema } = body.spec.versions[0];
     schema.openAPIV3Schema.properties.spec = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
     assert.equal((await controlPlane.request('PUT', crd, body)).status, 200);
-    await remove(
-      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/kubespiffe-registrations-in-namespace',
-    );
+    for (const place of ['namespace', 'trust-domain'])
+      await remove(
+        `/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/kubespiffe-registrations-in-${place}`,
+      );
     const bad = { spiffeIDTemplate: { not: 'text' }, podSelector: 7, priority: 'high', ttl: ['1h'] };
     await waitFor('the rules to be gone', () => register('bad', bad).catch(() => false), {
       timeoutMs: 30_000,

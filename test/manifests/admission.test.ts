@@ -22,6 +22,7 @@ import {
   rowsOfBoth,
   rowsOfCluster,
   rowsOfNamespace,
+  trustDomains,
 } from './registration-rows.ts';
 import { asCertificate, asServiceAccount, type Speaker } from './speaker.ts';
 
@@ -379,6 +380,12 @@ describe('the resources that give names', () => {
     await waitFor('the policy to let everything pass without its grants', refused(/^$/));
     await apply(policy(grants));
     await waitFor('the policy to see its grants', refused(/outside of \/ns\/shop/));
+    const status = `/apis/${apiVersion}/clusterregistrationpolicies/default/status`;
+    assert.equal((await controlPlane.request('PATCH', status, { status: { trustDomains } })).status, 200);
+    const elsewhere = clusterRegistration({ spiffeIDTemplate: 'spiffe://a/b' });
+    await waitFor('the policy to see the trust domains', async () =>
+      /is in the trust domain a,/.test(await refusalOf(elsewhere)),
+    );
   });
 
   const verb = ({ refusal }: RegistrationRow) => (refusal ? 'refuses' : 'accepts');
@@ -417,15 +424,15 @@ describe('the resources that give names', () => {
       /only the ClusterRegistrationPolicy named default is used/,
     ));
 
-  it('the policy uses no field that the resources do not have', async () => {
-    const path =
-      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/kubespiffe-registrations-in-namespace';
-    const typeChecking = await waitFor('the types to be checked', async () => {
-      const { status } = (await controlPlane.request('GET', path)).body;
-      return status?.observedGeneration && status.typeChecking;
+  for (const place of ['namespace', 'trust-domain'])
+    it(`the policy for the ${place} uses no field that the resources do not have`, async () => {
+      const path = `/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/kubespiffe-registrations-in-${place}`;
+      const typeChecking = await waitFor('the types to be checked', async () => {
+        const { status } = (await controlPlane.request('GET', path)).body;
+        return status?.observedGeneration && status.typeChecking;
+      });
+      assert.deepEqual(typeChecking, {});
     });
-    assert.deepEqual(typeChecking, {});
-  });
 
   it('the resources of the guide are accepted', async () => {
     const { text } = await readPage('docs/guides/registrations.md');

@@ -258,6 +258,18 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
       registrationPolicy('default'),
       applyPatch,
     );
+  const nameTrustDomain = async (signer: Speaker) => {
+    await create(controlPlane, policies, registrationPolicy('default'));
+    const status = { trustDomains: [{ trustDomain: 'example.org' }] };
+    const answer = await signer(
+      'PATCH',
+      `${policies}/default/status?fieldManager=kubespiffe&force=true&${dryRun}`,
+      { ...registrationPolicy('default'), spec: undefined, status },
+      applyPatch,
+    );
+    await controlPlane.request('DELETE', `${policies}/default`);
+    return answer;
+  };
   const publish = (signer: Speaker) => signer('PATCH', apply, bundle(root), applyPatch);
   const configMapIn = (namespace: string) => `/api/v1/namespaces/${namespace}/configmaps/kubespiffe-roots`;
   const applyRoots = (namespace: string) => (signer: Speaker) =>
@@ -336,6 +348,11 @@ export async function signerChecks(controlPlane: ControlPlane): Promise<Check[]>
       grant: 'clusterregistrationpolicies patch',
       purpose: 'create the policy by server-side apply',
       call: grantNothing,
+    },
+    {
+      grant: 'clusterregistrationpolicies/status patch',
+      purpose: 'tell the admission policy the trust domain',
+      call: nameTrustDomain,
     },
     { grant: 'services list', purpose: 'know the Services at start', call: get(services) },
     {

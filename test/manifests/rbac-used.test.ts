@@ -121,7 +121,10 @@ async function useEverything(): Promise<void> {
     await create(controlPlane, path, object);
     await repaired(`${path}/web`, ({ status }) => status?.conditions?.length > 0);
   }
-  await repaired(`${registrations}/clusterregistrationpolicies/default`, ({ spec }) => spec !== undefined);
+  await repaired(
+    `${registrations}/clusterregistrationpolicies/default`,
+    ({ status }) => status?.trustDomains,
+  );
 
   const federated = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
   const { authorities } = await aPool({ trustDomain: 'partner.example' });

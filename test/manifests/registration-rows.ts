@@ -20,6 +20,12 @@ export const grants = [
   { namespaces: ['bank'], pathPrefixes: ['/teams/bank/'], dnsNames: ['web.bank.test'] },
 ];
 
+/** The signers by whose trust domains the rows are judged, as they write them into the status of that policy. */
+export const trustDomains = [
+  { className: '', trustDomain: 'example.org' },
+  { className: 'blue', trustDomain: 'blue.example' },
+];
+
 const under = 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/';
 const template = (spiffeIDTemplate: string) => ({ spiffeIDTemplate });
 const unsupported =
@@ -101,6 +107,25 @@ export const rowsOfBoth: readonly RegistrationRow[] = [
     what: 'the segment . at the end',
     spec: template(`${under}.`),
     refusal: /the segments "\." and "\.\." are not allowed/,
+  },
+  {
+    what: 'another trust domain than that of the signer',
+    spec: template('spiffe://partner.example/ns/shop/web'),
+    refusal:
+      /is in the trust domain partner\.example, and the signer of registrations without a className is in example\.org: begin with/,
+  },
+  {
+    what: 'the trust domain of the signer of another class',
+    spec: { ...template('spiffe://example.org/ns/shop/web'), className: 'blue' },
+    refusal: /example\.org, and the signer of the className blue is in blue\.example: begin with/,
+  },
+  {
+    what: 'the trust domain of the signer of its class',
+    spec: { ...template('spiffe://blue.example/ns/shop/web'), className: 'blue' },
+  },
+  {
+    what: 'any trust domain for a class whose signer is unknown',
+    spec: { ...template('spiffe://partner.example/ns/shop/web'), className: 'green' },
   },
   {
     what: 'a path of the infrastructure',
