@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { parse } from 'yaml';
 import type { Pod } from '../../signer/kube/types.ts';
 import type { PodExplanation } from '../../tools/explain/whole-pod.ts';
 import type { WhatIfReport } from '../../tools/registration/what-if.ts';
@@ -359,6 +360,24 @@ describe('with registrations', () => {
       const [holder] = holders;
       return holder?.getsIt && holder.registration === 'shop/web' && holder.certificate !== null;
     });
+  });
+
+  it('the YAML of who, explain and what-if says the same as their JSON', async () => {
+    const file = join(folder, 'web-1.json');
+    writeFileSync(file, JSON.stringify({ ...web, spec: { ...web.spec, priority: 1 } }));
+    const token = join(folder, 'token');
+    writeFileSync(token, await controlPlane.kubectl(['create', 'token', 'default', '-n', 'shop']));
+    for (const args of [
+      ['who', id],
+      ['explain', 'pod', 'shop/registered'],
+      ['explain', 'denial'],
+      ['explain', 'token', token],
+      ['registration', 'what-if', '-f', file],
+    ]) {
+      const [yaml, json] = [await tool(...args, '-o', 'yaml'), await tool(...args, '-o', 'json')];
+      assert.ok(json.stdout.startsWith('{') && !yaml.stdout.startsWith('{'), args.join(' '));
+      assert.deepEqual([parse(yaml.stdout), yaml.code], [JSON.parse(json.stdout), json.code], args.join(' '));
+    }
   });
 
   it('what-if ends with 1 when a pod would lose its name', async () => {

@@ -7,7 +7,7 @@ import { applyAdmissionPolicy } from './admission-policy.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 
 const base = path.join(import.meta.dirname, '../../manifests/base');
-const secrets = '/api/v1/namespaces/kubespiffe/secrets';
+const secretsIn = (namespace: string) => `/api/v1/namespaces/${namespace}/secrets`;
 
 /**
  * Installs what the signer needs to run as a process with the rights that we ship: namespace, ServiceAccount, RBAC,
@@ -58,13 +58,18 @@ export async function aPool(wishes: Partial<NewAuthority> = {}): Promise<PoolDoc
 }
 
 /** Puts the pool Secret, whether it is there or not. A string is stored in place of a document, as it is. */
-export async function putPool(controlPlane: ControlPlane, pool: PoolDocument | string): Promise<void> {
+export async function putPool(
+  controlPlane: ControlPlane,
+  pool: PoolDocument | string,
+  namespace = 'kubespiffe',
+): Promise<void> {
+  const secrets = secretsIn(namespace);
   const data =
     typeof pool === 'string'
       ? { [poolSecret.key]: Buffer.from(pool).toString('base64') }
       : serializePool(pool);
   const secret = {
-    metadata: { name: 'kubespiffe-pool', namespace: 'kubespiffe' },
+    metadata: { name: 'kubespiffe-pool', namespace },
     type: poolSecret.type,
     data,
   };
@@ -75,5 +80,5 @@ export async function putPool(controlPlane: ControlPlane, pool: PoolDocument | s
 }
 
 export async function deletePool(controlPlane: ControlPlane): Promise<void> {
-  await controlPlane.request('DELETE', `${secrets}/kubespiffe-pool`);
+  await controlPlane.request('DELETE', `${secretsIn('kubespiffe')}/kubespiffe-pool`);
 }

@@ -6,6 +6,8 @@ import { decodeJwt } from 'jose';
 import type { Pod, PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { aPool, putPool } from './installation.ts';
+import { startSigner } from './signer-process.ts';
 import {
   installTokenEndpoint,
   startTokenSigner,
@@ -296,5 +298,56 @@ describe('registrations on a cluster', () => {
     await answered();
     assert.deepEqual([...outcomes], ['spiffe://example.org/ns/default/app/leaving', 'NotRegistered']);
     assert.match(await waitOf(await ask(pod), 'NotRegistered'), /No registration matches this pod/);
+  });
+
+  it('of a class are left to its signer, which has its own trust domain, and neither signer answers for the other', async () => {
+    const namespace = 'blue';
+    await create(controlPlane, '/api/v1/namespaces', { metadata: { name: namespace } });
+    await putPool(controlPlane, await aPool({ trustDomain: 'blue.example' }), namespace);
+    const blue = await startSigner({
+      ...{ kubeconfig: controlPlane.kubeconfig, replica: 'blue-a', trustDomain: 'blue.example' },
+      pool: `${namespace}/kubespiffe-pool`,
+      flags: [
+        ...['--registration-class', 'blue', '--default-identity', 'none', '--namespace', namespace],
+        ...['--bundle-suffix', 'blue', '--pod-identity-enabled', 'false'],
+      ],
+    });
+    try {
+      await blue.ready();
+      const policy = `${api}/clusterregistrationpolicies/default`;
+      await waitFor('the trust domains of both', async () => {
+        const { status } = (await controlPlane.request('GET', policy)).body;
+        const found = Object.fromEntries(
+          (status?.trustDomains ?? []).map((each: Record<string, string>) => [
+            each.className,
+            each.trustDomain,
+          ]),
+        );
+        return found[''] === 'example.org' && found.blue === 'blue.example';
+      });
+      await putRegistration('sky', selecting('sky', { className: 'blue' }));
+      await putRegistration('grass', selecting('grass'));
+      const [sky, grass] = [await ask(await podOf('sky')), await ask(await podOf('grass'))];
+      assert.equal(await namesOf(sky), 'URI:spiffe://blue.example/ns/default/app/sky');
+      assert.equal(await namesOf(grass), 'URI:spiffe://example.org/ns/default/app/grass');
+      assert.match(
+        await waitOf(await ask(await podOf('neither')), 'NotRegistered'),
+        /No registration matches this pod/,
+      );
+      const issued = (lines: Record<string, unknown>[]) =>
+        lines.flatMap(({ audit, outcome, spiffeId }) =>
+          audit && outcome === 'Issued' ? [String(spiffeId)] : [],
+        );
+      assert.deepEqual(
+        await waitFor('the audit line', async () => {
+          const ids = issued(blue.lines());
+          return ids.length > 0 && ids;
+        }),
+        ['spiffe://blue.example/ns/default/app/sky'],
+      );
+      assert.ok(issued(endpoint.signer.lines()).every((id) => id.startsWith('spiffe://example.org/')));
+    } finally {
+      await blue.child.stop();
+    }
   });
 });
