@@ -43,7 +43,7 @@ export interface RootSources {
 /**
  * The desired roots of a pool and of other clusters in each namespace; an empty pool yields none, because nothing is ever
  * emptied. The roots of another trust domain are left out if they take more than 64 KiB, or do not fit beside our own and
- * those of the trust domains before it in the order of names.
+ * those of the trust domains that need less room: a few with long bundles must not keep the others out.
  */
 export function desiredRoots(
   pool: Pool,
@@ -57,7 +57,7 @@ export function desiredRoots(
   }
   const fitting: Record<string, string> = {};
   const leftOut = new Map<string, string>();
-  for (const [trustDomain, pem] of [...peers].sort()) {
+  for (const [trustDomain, pem] of [...peers].sort(smallerFirst)) {
     const key = `${peerPrefix}${trustDomainLabel(trustDomain)}.pem`;
     const size = key.length + pem.length;
     if (pem.length > maxPeerBytes) {
@@ -76,6 +76,11 @@ export function desiredRoots(
     ...{ labels: bundleLabels(pool.trustDomain), pem: document.bytes.toString() },
     ...{ peers: fitting, peersDigest: digestOf(fitting), leftOut },
   });
+}
+
+/** The same on every replica. */
+function smallerFirst([one, pem]: [string, string], [other, otherPem]: [string, string]): number {
+  return pem.length - otherPem.length || (one < other ? -1 : 1);
 }
 
 /** Empty where there are none, so that most ConfigMaps need no hash. */
