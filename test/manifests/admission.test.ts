@@ -12,7 +12,6 @@ import { create } from '../contract/workloads.ts';
 import { readPage } from '../docs/markdown.ts';
 import { run } from '../tools/run.ts';
 import { federationRows } from './federation-rows.ts';
-import { describeInjection } from './injection.ts';
 import { certificateRequest, joinNode, type RequestFacts, requestsPath, type TestNode } from './nodes.ts';
 import {
   grantRows,
@@ -301,8 +300,6 @@ describe('the policy that warns of mistakes in pods', () => {
     }
   });
 });
-
-describeInjection(() => controlPlane);
 
 /** As the SPIRE controller manager has them, with every field that has a counterpart. */
 const spireResources = [

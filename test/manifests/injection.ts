@@ -8,10 +8,15 @@ import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
 
 const manifests = join(import.meta.dirname, '../../manifests');
-const component = ['parameters', 'injection-policy', 'refusal-policy'].flatMap((name) => [
-  '-f',
-  join(manifests, 'injection', `${name}.yaml`),
-]);
+/** The component, with the API of MutatingAdmissionPolicies as docs/guides/injection.md has it for older API servers. */
+async function componentWith(mutatingApi: 'v1' | 'v1beta1'): Promise<string> {
+  const files = ['parameters', 'injection-policy', 'refusal-policy'].map((name) =>
+    readFile(join(manifests, 'injection', `${name}.yaml`), 'utf8'),
+  );
+  return (await Promise.all(files))
+    .join('\n---\n')
+    .replace(/^(apiVersion: admissionregistration\.k8s\.io)\/v1$(?=\nkind: Mutating)/gm, `$1/${mutatingApi}`);
+}
 const parameters = '/api/v1/namespaces/kubespiffe/configmaps/kubespiffe-injection';
 
 // biome-ignore lint/suspicious/noExplicitAny: pods, looked into as each test needs
@@ -25,7 +30,10 @@ const main = { name: 'main', image: 'none' };
 const noToken = { automountServiceAccountToken: false };
 
 /** What manifests/injection does to pods, at the API server of a test that has manifests/base. */
-export function describeInjection(controlPlane: () => ControlPlane): void {
+export function describeInjection(
+  controlPlane: () => ControlPlane,
+  mutatingApi: 'v1' | 'v1beta1' = 'v1',
+): void {
   /** What the API server would make of a pod. */
   async function admitted(label: string | undefined, spec: object, namespace = 'opted-in') {
     const pod = {
@@ -45,6 +53,8 @@ export function describeInjection(controlPlane: () => ControlPlane): void {
     volumeMounts.map(({ name, mountPath }: Pod) => `${name} ${mountPath}`);
 
   describe('the policy that injects certificate and roots', () => {
+    let input: string;
+
     before(async () => {
       const injection = { 'kubespiffe.io/injection': 'enabled' };
       const restricted = { 'pod-security.kubernetes.io/enforce': 'restricted' };
@@ -59,13 +69,14 @@ export function describeInjection(controlPlane: () => ControlPlane): void {
           return (await controlPlane().request('GET', path)).status === 200;
         });
       }
-      await controlPlane().kubectl(['apply', '--server-side', ...component]);
+      input = await componentWith(mutatingApi);
+      await controlPlane().kubectl(['apply', '--server-side', '-f', '-'], { input });
       await waitFor('the policy to take effect', async () => {
         const { spec } = await admitted('files', {});
         return spec?.volumes?.length === 1 && (await admitted('other', {})).status === 422;
       });
     });
-    after(() => controlPlane().kubectl(['delete', '--ignore-not-found', ...component]));
+    after(() => controlPlane().kubectl(['delete', '--ignore-not-found', '-f', '-'], { input }));
 
     it('adds the volume of the examples to every container of a pod that asks for files', async () => {
       const spec = await specOf('files', {
