@@ -15,11 +15,12 @@ import { caOnce, findCa, forge, makeOld, readPool } from './rotation/pool.ts';
 import { failures, moreAnswers, namespace, ring, rootsOnceIn, startRing } from './rotation/ring.ts';
 import { startWitness, type Witness } from './rotation/witness.ts';
 
-const propagationSeconds = 25;
+const propagationSeconds = 30;
 const timing = ['--propagation-delay', `${propagationSeconds}s`, '--max-lifetime', '1h'];
 const peerId = `spiffe://${trustDomain}/ns/${namespace}/sa/peer`;
 const launcher = join(import.meta.dirname, '../../bin/kubespiffe');
-const signers = ['--namespace', 'kubespiffe', '--selector', 'app.kubernetes.io/component=signer'];
+const signers =
+  '/api/v1/namespaces/kubespiffe/pods?labelSelector=app.kubernetes.io/component=signer&gracePeriodSeconds=0';
 /**
  * A certificate of kubelet lives an hour at least, so the first CA is retired some 70 minutes after it stopped signing.
  * With this variable the last test waits for that.
@@ -82,11 +83,7 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
   function killAtEachStep(): () => Promise<number> {
     let isOver = false;
     let kills = 0;
-    const kill = async () => {
-      const grace = ['--grace-period=0', '--force'];
-      await installation.controlPlane.kubectl(['delete', 'pods', ...signers, ...grace]);
-      return true;
-    };
+    const kill = async () => (await installation.controlPlane.request('DELETE', signers)).status === 200;
     const ended = (async () => {
       let { sequence } = await readPool(installation);
       while (!isOver) {
@@ -120,10 +117,11 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
   async function verifyPreview(): Promise<AuthorityRecord> {
     const { id } = await caOnce(installation, 'preview');
     await ca('verify-preview', id);
-    return waitFor('its root to be published', async () => {
+    const isPublished = async () => {
       const found = await findCa(installation, id);
       return found?.state === 'trusted' && witness.hasSeen(found.certificate ?? '') && found;
-    });
+    };
+    return waitFor('its root to be published', isPublished, { timeoutMs: 120_000 });
   }
 
   it('pods of our library and of go-spiffe call each other by their files and their Workload APIs', async () => {
@@ -175,8 +173,8 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
     await waitFor('the one after it', async () => (await findCa(installation, 'preview')) !== undefined);
     const kills = await stopKilling();
     t.diagnostic(`all replicas were killed ${kills} times`);
-    // A verified preview, the live bundle, the change of the CA, and a new one.
-    assert.ok(kills >= 4, `${kills}`);
+    // At least: the verified root is published, its CA signs, and there is another one in preview.
+    assert.ok(kills >= 3, `${kills}`);
     await signerReady(controlPlane);
     await allIsWell();
   });
