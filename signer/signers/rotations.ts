@@ -1,7 +1,7 @@
 import { timingOf } from '../config/rotation.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { childOf } from '../observe/log.ts';
-import { addedAtIn } from '../trust/added-at.ts';
+import { shownSince } from '../trust/added-at.ts';
 import { bundleName } from '../trust/bundle.ts';
 import type { Signer } from './create-signer.ts';
 import { settingsOf } from './profile.ts';
@@ -45,10 +45,7 @@ function publishedRoots({ config }: Shared, signers: readonly Signer[]): Publish
       ? undefined
       : bundles().map((bundle) => bundle?.roots ?? new Set());
   return {
-    since(now) {
-      const times = bundles().flatMap((bundle) => [...addedAtIn(bundle, now)]);
-      return new Map(times.toSorted(([, one], [, other]) => one - other));
-    },
+    since: (now) => shownSince(bundles(), now),
     inAll: () => live()?.reduce((all, each) => all.intersection(each)),
     inAny: () => live()?.reduce((any, each) => any.union(each)),
     isVisible: (root) => signers.every((signer) => signer.visibility().isVisible(root)),

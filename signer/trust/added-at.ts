@@ -18,6 +18,15 @@ export function addedAtIn(observed: ObservedBundle | undefined, now: Seconds): R
   return new Map(times.filter(([, at]) => at <= now));
 }
 
+/** Since when all of these bundles show a root that was added to one of them. */
+export function shownSince(
+  bundles: readonly (ObservedBundle | undefined)[],
+  now: Seconds,
+): ReadonlyMap<string, Seconds> {
+  const times = bundles.flatMap((each) => [...addedAtIn(each, now)]);
+  return new Map(times.toSorted(([, one], [, other]) => one - other));
+}
+
 /**
  * The annotation that a bundle with these roots gets at `now`, in whole seconds since the epoch.
  *

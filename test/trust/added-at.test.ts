@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { addedAtAnnotation, addedAtIn } from '../../signer/trust/added-at.ts';
+import { addedAtAnnotation, addedAtIn, shownSince } from '../../signer/trust/added-at.ts';
 import type { ObservedBundle } from '../../signer/trust/bundle.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 
@@ -31,6 +31,14 @@ describe('the times at which roots were added to a bundle', () => {
     );
     const third = addedAtAnnotation(new Set([a, c]), bundle([a, b, c], second), now + 120);
     assert.deepEqual([...addedAtIn(bundle([a, c], third), now + 120)], [[c, now + 60]]);
+  });
+
+  it('are the latest of several bundles', () => {
+    const at = (time: number) => bundle([a, b], { 'kubespiffe.io/added-at': `${b}=${rfc3339(time)}` });
+    assert.deepEqual(
+      [...shownSince([at(now), undefined, at(now + 5), at(now + 3)], now + 9)],
+      [[b, now + 5]],
+    );
   });
 
   it('do not count where they have not come yet or cannot be read', () => {

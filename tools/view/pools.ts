@@ -5,6 +5,8 @@ import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { authorityKinds } from '../../signer/authority/states.ts';
 import type { Timing } from '../../signer/authority/verbs.ts';
+import { shownSince } from '../../signer/trust/added-at.ts';
+import { bundleName, toObservedBundle } from '../../signer/trust/bundle.ts';
 import { type PoolReport, reportOf } from '../pool-report.ts';
 import { describeStep } from '../rotation-text.ts';
 import type { ClusterRead, Part, PoolRead } from './read.ts';
@@ -24,13 +26,19 @@ export interface PoolPart {
 }
 
 /** The pools of the signers, as `ca show` and `ca status` judge them. Pure. */
-export function poolsIn({ pools, world, now }: ClusterRead): PoolPart[] {
+export function poolsIn({ pools, world, bundles, now }: ClusterRead): PoolPart[] {
   const { endpoints } = world.settings.config;
-  return pools.map((pool) => ({
-    pool: `${pool.place.namespace}/${pool.place.name}`,
-    signers: pool.signers.map(({ profile }) => profile.signerName),
-    view: viewOf(pool, endpoints?.token, now),
-  }));
+  return pools.map((pool) => {
+    const names = pool.signers.map(({ profile, settings }) =>
+      bundleName(profile.signerName, settings.bundleSuffix),
+    );
+    const live = bundles.filter(({ metadata }) => names.includes(metadata.name)).map(toObservedBundle);
+    return {
+      pool: `${pool.place.namespace}/${pool.place.name}`,
+      signers: pool.signers.map(({ profile }) => profile.signerName),
+      view: viewOf(pool, endpoints?.token, { now, shownSince: shownSince(live, now) }),
+    };
+  });
 }
 
 type TokenSettings = { readonly refreshHintSeconds: number; readonly propagationDelaySeconds: number };
@@ -38,7 +46,7 @@ type TokenSettings = { readonly refreshHintSeconds: number; readonly propagation
 function viewOf(
   { place, signers, secret }: PoolRead,
   token: TokenSettings | undefined,
-  now: number,
+  { now, shownSince }: { readonly now: number } & Pick<Timing, 'shownSince'>,
 ): Part<PoolView> {
   if (!secret.ok) return secret;
   if (!secret.value) return { ok: false, why: `there is no Secret ${place.namespace}/${place.name}` };
@@ -48,7 +56,7 @@ function viewOf(
   const read = readPoolDocument(poolJsonIn(secret.value) ?? '');
   if (!read.ok) return { ok: true, value: { ...report, histories: [], next: [] } };
   const { document } = read;
-  const facts = { now, timing: timingOf(signers, token) };
+  const facts = { now, timing: { ...timingOf(signers, token), ...(shownSince && { shownSince }) } };
   const kinds = authorityKinds.filter((kind) => document.authorities.some((each) => each.kind === kind));
   return {
     ok: true,

@@ -65,7 +65,7 @@ export async function readCluster(
   const events = createListed(signerEvents);
   const bundles = createListed<ClusterTrustBundle, ClusterTrustBundle>({
     resource: clusterTrustBundles,
-    fields: { metadata: { ...metadataFields, labels: true }, spec: true },
+    fields: { metadata: { ...metadataFields, labels: true, annotations: true }, spec: true },
     project: (bundle) => (names.has(bundle.spec.signerName ?? '') ? bundle : undefined),
   });
   const leases = createListed(allLeases);
