@@ -3,6 +3,8 @@ import type { ObservedBundle } from './bundle.ts';
 
 /** The annotation of the live bundle with the times, as `SHA-256=TIME`, separated by blanks. */
 const key = 'kubespiffe.io/added-at';
+/** Readers know the clock of the API server to a second or so. */
+const clockToleranceSeconds = 60;
 const entry = /([0-9a-f]{64})=(\S+)/g;
 
 /**
@@ -10,12 +12,12 @@ const entry = /([0-9a-f]{64})=(\S+)/g;
  * while no replica could write the bundle, no pod got the root. Roots that the bundle began with have no time, since nobody
  * read it without them.
  *
- * @param now seconds since the epoch. A later time is not ours, and does not count.
+ * @param now seconds since the epoch. A time long after that is not ours, and does not count.
  */
 export function addedAtIn(observed: ObservedBundle | undefined, now: Seconds): ReadonlyMap<string, Seconds> {
   const entries = (observed?.annotations[key] ?? '').matchAll(entry);
   const times = [...entries].map(([, root = '', at = '']) => [root, Date.parse(at) / 1000] as const);
-  return new Map(times.filter(([, at]) => at <= now));
+  return new Map(times.filter(([, at]) => at <= now + clockToleranceSeconds));
 }
 
 /** Since when all of these bundles show a root that was added to one of them. */

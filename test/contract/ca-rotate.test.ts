@@ -238,7 +238,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
 
   it('activate: waits until everybody who verifies can know the root', async () => {
     // On a slow machine a command takes seconds.
-    const longer = ['--propagation-delay', '8s', '--max-lifetime', '24h'];
+    const longer = ['--propagation-delay', '12s', '--max-lifetime', '24h'];
     for (const verb of ['prepare', 'trust']) {
       const ran = await ca(verb, ...(verb === 'prepare' ? ['--ca-id', 'ca-4'] : ['ca-4']));
       assert.equal(ran.code, 0, ran.stderr);
