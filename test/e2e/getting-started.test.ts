@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import { helm } from '../cluster/helm.ts';
 import { startNode } from '../cluster/node.ts';
 import { waitFor } from '../cluster/process.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
@@ -100,12 +101,28 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     }
   }
 
+  /** There is no released version yet: the upgrade comes from this chart under an older number. */
+  async function numberChart(version: string): Promise<void> {
+    const path = join(reader.folder, 'manifests/chart/Chart.yaml');
+    await writeFile(path, (await readFile(path, 'utf8')).replace(/^version: .*$/m, `version: ${version}`));
+  }
+
   it('moves from kustomize to Helm, and every request of that time is answered', async () => {
+    await numberChart('0.0.9');
     await underLoad('from-kustomize', () => followHelm('From kustomize to Helm', 'helm install'));
   });
 
   it('upgrades the release, and every request of that time is answered', async () => {
+    await numberChart('0.1.0');
     await underLoad('upgrade', () => followHelm('Change and upgrade', 'helm upgrade'));
+    const release = ['kubespiffe', '--namespace', 'kubespiffe', '--kubeconfig', controlPlane.kubeconfig];
+    const releases: { chart: string; status: string }[] = JSON.parse(
+      await helm(['history', ...release, '--output', 'json']),
+    );
+    assert.deepEqual(
+      releases.map(({ chart, status }) => `${chart} ${status}`),
+      ['kubespiffe-0.0.9 superseded', 'kubespiffe-0.1.0 deployed'],
+    );
     assert.match(await kubectl('get', 'deployment', 'kubespiffe-signer', '-o', 'yaml'), /value: debug/);
   });
 
