@@ -1,18 +1,21 @@
 import assert from 'node:assert/strict';
 import { hash, X509Certificate } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse } from 'yaml';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
+import type { Row } from '../../tools/doctor/run.ts';
 import { runCommand } from '../cluster/command.ts';
 import type { PodName } from '../cluster/node.ts';
 import { toolsPod, waitForPod } from '../cluster/pods.ts';
 import { startChild, waitFor } from '../cluster/process.ts';
 import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
+import { run } from '../tools/run.ts';
 import { clusterChoices } from './clusters.ts';
 import { type Installation, install, signerReady, trustDomain } from './installation.ts';
+import { judgeHeld, leafOf } from './judge.ts';
 import { keyTypes, readHeld, startWorkload } from './workload.ts';
 
 const server: PodName & { serviceAccount: string } = {
@@ -50,34 +53,9 @@ for (const choice of clusterChoices()) {
 
     after(() => installation?.stop());
 
-    /** What all judges say of what a pod holds; returns the serial number. */
-    async function judge(pod: typeof server, credentials: string, roots: string): Promise<string> {
-      const verdict = await judges.x509Svid({
-        chain: credentials,
-        bundles: { [trustDomain]: roots },
-        key: credentials,
-      });
-      assert.deepEqual(verdict.errors, []);
-      assert.equal(verdict.facts.id, idOf(pod));
-      const files = { chain: join(folder, 'chain.pem'), roots: join(folder, 'roots.pem') };
-      await writeFile(files.chain, credentials);
-      await writeFile(files.roots, roots);
-      for (const purpose of ['sslserver', 'sslclient']) {
-        await runCommand(
-          ...(['openssl', 'verify', '-x509_strict', '-purpose', purpose] as const),
-          ...['-CAfile', files.roots, '-untrusted', files.chain, files.chain],
-        );
-      }
-      // Every clause that our own judge knows, those that the standards only recommend too.
-      const inspected = async (...args: string[]) =>
-        brokenClauses(
-          await installation.kubespiffe('inspect', ...args, '--trust-domain', trustDomain, '-o', 'json'),
-        );
-      assert.deepEqual(await inspected(files.chain, '--roots', files.roots), []);
-      assert.deepEqual(await inspected(files.roots), []);
-      await rm(files.chain);
-      return new X509Certificate(leafOf(credentials)).serialNumber;
-    }
+    /** Has all judges look at what a pod holds; returns the serial number. */
+    const judge = (pod: typeof server, credentials: string, roots: string) =>
+      judgeHeld(installation, judges, { id: idOf(pod), credentials, roots });
 
     async function serialIn(pod: PodName): Promise<string> {
       const { credentials } = await readHeld(installation, pod);
@@ -337,6 +315,26 @@ for (const choice of clusterChoices()) {
       assert.match(events, /example\.org\/wish/);
     });
 
+    test('doctor reports a pod that was refused by the Events of its kubelet, after the request is deleted', async () => {
+      const { controlPlane } = installation;
+      const requestVersion = choice.betaApis ? 'v1beta1' : apiVersion;
+      const requests = `/apis/certificates.k8s.io/${requestVersion}/namespaces/${client.namespace}/podcertificaterequests`;
+      const { items } = (await controlPlane.request('GET', requests)).body;
+      const own = items.filter(({ spec }: PodCertificateRequest) => spec.podName === 'annotated');
+      assert.ok(own.length > 0);
+      for (const { metadata } of own) await controlPlane.request('DELETE', `${requests}/${metadata.name}`);
+      const events = `/apis/events.k8s.io/v1/namespaces/${client.namespace}/events?fieldSelector=reportingController=kubespiffe.io/signer`;
+      await controlPlane.request('DELETE', events);
+      const ran = await run(['doctor', '--kubeconfig', controlPlane.kubeconfig, '-o', 'json']);
+      const { rows } = JSON.parse(ran.stdout) as { rows: Row[] };
+      const row = rows.find(({ check, result }) => check === 'refreshes' && result === 'problem');
+      assert.match(row?.lookedAt ?? '', /^Pod team-b\/annotated/);
+      assert.match(
+        row?.found ?? '',
+        /^refused, .* \((Denied|FailedMount)\): it cannot start\. .*example\.org\/wish/,
+      );
+    });
+
     test('nobody but kubelet can ask, not even the cluster administrator', async () => {
       const requestVersion = choice.betaApis ? 'v1beta1' : apiVersion;
       const { status, body } = await installation.controlPlane.request(
@@ -477,30 +475,6 @@ interface SignerPod {
       { readonly state: { readonly running?: { readonly startedAt: string } } },
     ];
   };
-}
-
-/** The clauses that something does not fulfil, of what `kubespiffe inspect -o json` says. */
-function brokenClauses(inspection: string): string[] {
-  const { sections } = JSON.parse(inspection) as {
-    sections: {
-      title: string;
-      findings: { level: string; clause: string; ok: boolean; message: string }[];
-    }[];
-  };
-  assert.ok(
-    sections.some(({ findings }) => findings.length > 10),
-    'nothing was checked',
-  );
-  return sections.flatMap(({ title, findings }) =>
-    findings
-      .filter(({ ok }) => !ok)
-      .map(({ level, clause, message }) => `${title}: ${level} ${clause}: ${message}`),
-  );
-}
-
-/** The first certificate of a credential bundle, whose private key comes before it. */
-function leafOf(credentials: string): string {
-  return /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(credentials)?.[0] ?? '';
 }
 
 function derOf(roots: string): string[] {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { waitForPod } from '../cluster/pods.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -16,6 +15,7 @@ import {
   lineOf,
 } from './greeter.ts';
 import { type Installation, install, trustDomain } from './installation.ts';
+import { judgeHeld, judgeServer } from './judge.ts';
 import { answerIn, applyMesh } from './mesh.ts';
 import { registerApp } from './registration.ts';
 import { applyServers, helperLog, nginxAnswers, serverState, servers } from './servers.ts';
@@ -53,14 +53,19 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.deepEqual(verdict.errors, []);
       return verdict.facts.id;
     }
+    /** Has all judges look at what a pod holds. */
+    async function judge(pod: WorkloadName, id: string): Promise<string> {
+      const { credentials, roots } = await readHeld(installation, pod);
+      return judgeHeld(installation, judges, { id, credentials: credentials.ECDSAP256 ?? '', roots });
+    }
 
-    test('pod-identity gives a pod its own name, which go-spiffe accepts', async () => {
+    test('pod-identity gives a pod its own name, which go-spiffe, OpenSSL and `kubespiffe inspect` accept', async () => {
       const pod = {
         ...{ namespace: 'team-a', name: 'db-0', serviceAccount: 'db' },
         signerName: 'kubespiffe.io/pod-identity',
       };
       await startWorkload(installation, pod);
-      assert.equal(await idOf(pod), `spiffe://${trustDomain}/ns/team-a/pod/db-0`);
+      await judge(pod, `spiffe://${trustDomain}/ns/team-a/pod/db-0`);
     });
 
     // Before kubelet is restarted: afterwards it removes the logs of pods that have ended.
@@ -68,17 +73,17 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.equal(await answerIn(installation.controlPlane, 'plain-client'), 'hello anybody');
       const server = { namespace: 'mesh', name: 'shop' };
       await waitForPod(installation.controlPlane, server);
-      const pem = await installation.node.exec(server, [
+      const credentials = await installation.node.exec(server, [
         ...[
           'node',
           '-p',
           'fs.readFileSync(process.env.CREDENTIALS, "utf8").replace(/.*?KEY-----.*?KEY-----/s, "")',
         ],
       ]);
-      assert.equal(
-        new X509Certificate(pem).subjectAltName,
-        'DNS:shop.mesh.svc, DNS:shop.mesh.svc.cluster.local',
-      );
+      const bundle = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:service-dns:roots';
+      const roots = (await installation.controlPlane.request('GET', bundle)).body.spec.trustBundle;
+      const names = ['shop.mesh.svc', 'shop.mesh.svc.cluster.local'];
+      await judgeServer(installation, { credentials, roots, names });
     });
 
     test('the example of a client with a SPIFFE ID is known to the server that it verifies by a DNS name', async () => {
@@ -117,11 +122,12 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const named = `spiffe://${trustDomain}/ns/team-a/app/billing`;
       const later = { ...running, name: 'second' };
       await startWorkload(installation, later);
-      assert.equal(await idOf(later), named);
+      await judge(later, named);
 
       await installation.node.restartKubelet();
       const limits = { timeoutMs: 150_000, everyMs: 500 };
       await waitFor('the new name', async () => (await idOf(running)) === named, limits);
+      await judge(running, named);
     });
 
     test('no request of the greeter fails while kubelet renews its certificates', async () => {
