@@ -6,10 +6,13 @@ import { isIP } from 'node:net';
 /** The first try waits so many milliseconds, the second one twice as long. */
 const limits = { timeout: 4_000, tries: 2 };
 
+/** Without a dot, or the name of a Service without the domain of the cluster. */
+const shortName = /^[^.]+$|\.svc$/;
+
 /**
- * Finds the addresses of a host by the hosts file, then by DNS, each within 12 s. Only a name that DNS does not know is left to the
- * system, which also finds short names of a cluster: its lookups share two threads of the process (libuv), so two names whose
- * servers never answer would delay all others.
+ * Finds the addresses of a host by the hosts file, then by DNS within 12 s. Lookups of the system share two threads of the process
+ * (libuv), so two names whose servers never answer would delay all others. They are used for short names of the cluster, which
+ * the system completes as resolv.conf says, and for names that DNS does not know.
  *
  * @throws Error with the code of DNS, such as ENOTFOUND or ETIMEOUT.
  */
@@ -19,6 +22,7 @@ export async function addressesOf(
 ): Promise<readonly LookupAddress[]> {
   const listed = inHostsFile(hostname);
   if (listed.length > 0) return listed;
+  if (shortName.test(hostname)) return lookup(hostname, { all: true });
   const answers = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
   const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
   if (found.length > 0) return found.map(toLookupAddress);

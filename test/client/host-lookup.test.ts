@@ -26,6 +26,12 @@ describe('finding the addresses of a host', () => {
     assert.ok(!server.asked.includes('localhost'));
   });
 
+  it('leaves short names of the cluster to the system', async () => {
+    for (const name of ['bundle', 'bundle.partners.svc'])
+      await assert.rejects(addressesOf(name, server.resolver()), { syscall: 'getaddrinfo' });
+    assert.ok(!server.asked.some((name) => name.startsWith('bundle')));
+  });
+
   it('leaves to the system what DNS does not know, and nothing else', async () => {
     await assert.rejects(addressesOf('fails.example', server.resolver()), { code: 'ESERVFAIL' });
     await assert.rejects(addressesOf('silent.example', server.resolver({ timeout: 100, tries: 1 })), {
