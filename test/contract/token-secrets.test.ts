@@ -6,6 +6,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { connect } from 'node:tls';
 import * as x509 from '@peculiar/x509';
+import { type Collector, startCollector } from '../cluster/collector.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -22,15 +23,17 @@ import {
   tokenFor,
   x509Audience,
 } from './token-endpoint.ts';
+import { describeTraces } from './traces.ts';
 import { createPod } from './workloads.ts';
 
 /** As long as what is looked for: no shorter part of a secret is any use. */
 const partLength = 16;
 const key = keyShelf();
 
-/** Everything that callers may send, each with a secret where it may stand, to a signer that logs all that it can. */
-describe('secrets in what is sent to the token endpoint', () => {
+/** A signer that logs all that it can, and sends traces to a real collector. */
+describe('the token endpoint in logs and traces', () => {
   let controlPlane: ControlPlane;
+  let collector: Collector;
   let endpoint: TokenSigner;
   let bundlePort: number;
   const secrets: string[] = [];
@@ -42,19 +45,21 @@ describe('secrets in what is sent to the token endpoint', () => {
 
   before(async () => {
     controlPlane = await startControlPlane();
+    collector = await startCollector();
     const installed = await installTokenEndpoint(controlPlane);
     [bundlePort = 0] = await freePorts(1);
     endpoint = await startTokenSigner(installed, {
       flags: [
         ...['--log-level', 'debug', '--token-address-rate', '100000', '--token-pod-rate', '100000'],
         ...['--x509-svid', 'true', '--leaf-pod-identity', 'true', '--token-client-certificates', 'true'],
-        ...['--bundle-spiffe-address', `127.0.0.1:${bundlePort}`],
+        ...['--bundle-spiffe-address', `127.0.0.1:${bundlePort}`, '--traces-endpoint', collector.url],
       ],
     });
     await endpoint.signer.ready();
   });
   after(async () => {
     endpoint?.agent.destroy();
+    await collector?.remove();
     await controlPlane?.stop();
   });
 
@@ -140,7 +145,8 @@ describe('secrets in what is sent to the token endpoint', () => {
     await closed;
   }
 
-  it('are in no log line, audit line, metric or Event, nor is a part of them', async () => {
+  /** Everything that callers may send, each with a secret where it may stand. */
+  it('has no secret of a caller in a log line, audit line, metric, Event or trace, and no part of one', async () => {
     const good = await aToken();
     const forCertificates = await aToken([x509Audience]);
     const bad = await badTokens(good);
@@ -211,6 +217,9 @@ describe('secrets in what is sent to the token endpoint', () => {
       'forwarded',
       'user-agent',
       'referer',
+      'traceparent',
+      'tracestate',
+      'baggage',
     ];
     for (const name of [
       ...named,
@@ -258,16 +267,25 @@ describe('secrets in what is sent to the token endpoint', () => {
       Buffer.from(String(issued.json.access_token).split('.')[1] ?? '', 'base64url').toString(),
     ).jti;
     await waitFor('the last audit lines', () => endpoint.signer.output().includes(issuedId));
+    const { traceId } = endpoint.signer.lines().find(({ tokenId }) => tokenId === issuedId) ?? {};
+    await waitFor('the last trace', async () => (await collector.output()).includes(String(traceId)));
 
     const metrics = await (await fetch(`${endpoint.signer.url}/metrics`)).text();
     const events = await controlPlane.request('GET', '/apis/events.k8s.io/v1/events');
-    const output = [endpoint.signer.output(), metrics, JSON.stringify(events.body)].join('\n');
+    const output = [
+      endpoint.signer.output(),
+      metrics,
+      JSON.stringify(events.body),
+      await collector.output(),
+    ].join('\n');
     assert.match(output, /"level":"debug"/);
     assert.match(output, /"reason":"RouteUnknown"/);
     assert.ok(secrets.length > 120, `${secrets.length} secrets`);
     assert.deepEqual(partsIn(output, secrets), []);
     assert.doesNotMatch(output, /PRIVATE KEY|eyJ[\w-]{10,}\./);
   });
+
+  describeTraces(() => ({ controlPlane, endpoint, collector }));
 });
 
 /** Every part of a secret that stands in a text. */
