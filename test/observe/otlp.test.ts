@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttpsServer } from 'node:https';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { createTraces } from '../../signer/observe/otlp.ts';
 import type { StartSpan } from '../../signer/observe/span.ts';
+import { createTestAuthority } from '../cluster/certificates.ts';
 
 const nowhere = {
   endpoint: 'http://127.0.0.1:9',
@@ -41,6 +46,42 @@ test('a collector that never answers holds up neither spans nor the end of the p
   assert.match(await metrics.render(), /^kubespiffe_spans_total\{outcome="recorded"\} 40000$/m);
   assert.match(await metrics.render(), /^kubespiffe_spans_total\{outcome="exported"\} 0$/m);
   silent.close();
+});
+
+test('the standard variables give headers, the CA of the collector, and what names the process', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'otlp-'));
+  const authority = await createTestAuthority('collector');
+  await writeFile(join(folder, 'ca.pem'), authority.certificate);
+  const { certificate, key } = await authority.issue({ commonName: 'localhost', names: ['localhost'] });
+  const got = Promise.withResolvers<{ headers: NodeJS.Dict<string | string[]>; body: string }>();
+  const collector = createHttpsServer({ cert: certificate, key }, async (request, response) => {
+    const body = Buffer.concat(await request.toArray()).toString('latin1');
+    response.end();
+    got.resolve({ headers: request.headers, body });
+  }).listen(0, '127.0.0.1');
+  await once(collector, 'listening');
+  const variables = {
+    OTEL_EXPORTER_OTLP_HEADERS: 'x-key=abc',
+    OTEL_EXPORTER_OTLP_CERTIFICATE: join(folder, 'ca.pem'),
+    OTEL_RESOURCE_ATTRIBUTES: 'k8s.cluster.name=prod',
+    OTEL_SERVICE_NAME: 'other-name',
+  };
+  Object.assign(process.env, variables);
+  t.after(async () => {
+    for (const name of Object.keys(variables)) delete process.env[name];
+    collector.close();
+    await rm(folder, { recursive: true });
+  });
+  const { port } = collector.address() as { port: number };
+  const endpoint = `https://localhost:${port}`;
+  const traces = createTraces({ ...nowhere, endpoint, metrics: createMetrics() });
+  aSpan(traces.startSpan)?.end();
+  await traces.run(AbortSignal.abort());
+  const { headers, body } = await got.promise;
+  assert.equal(headers['x-key'], 'abc');
+  assert.match(body, /k8s\.cluster\.name.*prod/s);
+  assert.match(body, /service\.name.*other-name/s);
+  assert.doesNotMatch(body, /kubespiffe-signer/);
 });
 
 test('every replica records the same share of the traces, chosen by their ids', () => {
