@@ -53,7 +53,8 @@ export function ui(parent: Command, terminal: Terminal): Command {
     .option('--token-endpoint <url>', 'With --credentials: where the pod gets its JWT-SVID.')
     .option('--audience <audience>', 'With --token-endpoint: audience of the JWT-SVID.')
     .action(async (options: Options) => {
-      if (options.credentials !== undefined) return showOwn(terminal, options.credentials, options);
+      const port = portOf(options.port);
+      if (options.credentials !== undefined) return showOwn(terminal, options.credentials, port, options);
       await withApi(
         options,
         terminal,
@@ -65,11 +66,11 @@ export function ui(parent: Command, terminal: Terminal): Command {
           if (tokenAudience === undefined) {
             // What is missing is said here, where the person is looking.
             await answers.overview?.(new URLSearchParams());
-            return serve(terminal, options, answers);
+            return serve(terminal, port, answers);
           }
           await serve(
             terminal,
-            options,
+            port,
             answers,
             reviewAdmission(
               api,
@@ -87,7 +88,8 @@ export function ui(parent: Command, terminal: Terminal): Command {
 async function showOwn(
   terminal: Terminal,
   folder: string,
-  { audience, tokenEndpoint, ...options }: Options,
+  port: number,
+  { audience, tokenEndpoint }: Options,
 ): Promise<void> {
   if ((audience === undefined) !== (tokenEndpoint === undefined)) {
     const hint = 'give both, or none';
@@ -104,13 +106,13 @@ async function showOwn(
   await using source =
     endpoint && createJwtSource({ endpoint, credential: { source: x509 }, env: terminal.env });
   const jwt = source && audience !== undefined ? { source, audience } : undefined;
-  await serve(terminal, options, ownAnswers({ from: folder, x509, jwt }, terminal.now));
+  await serve(terminal, port, ownAnswers({ from: folder, x509, jwt }, terminal.now));
 }
 
 /** Serves until SIGTERM or SIGINT. Without `admit`, the URL that is printed holds a secret. */
 async function serve(
   terminal: Terminal,
-  { port }: Pick<Options, 'port'>,
+  port: number,
   answers: UiServerNeeds['answers'],
   admit?: UiServerNeeds['admit'],
 ): Promise<void> {
@@ -126,7 +128,7 @@ async function serve(
   const stopping = new AbortController();
   const stop = () => stopping.abort();
   process.once('SIGTERM', stop).once('SIGINT', stop);
-  server.listen(portOf(port), '127.0.0.1');
+  server.listen(port, '127.0.0.1');
   await once(server, 'listening').catch((error: Error) => {
     throw new CliError(
       'USAGE',
