@@ -44,14 +44,10 @@ describe('the token guide', () => {
     await writeFile(join(folder, 'roots.pem'), roots.join(''));
     await writeFile(join(folder, 'token'), await tokenFor(controlPlane, await createPod(controlPlane)));
     const page = await readPage('docs/guides/tokens.md');
-    // A cluster has the Service and the volume at these places; here they are elsewhere.
     programs = async (heading, language) => {
       const [block] = blocksBelow(page, heading).filter((each) => each.language === language);
       assert.ok(block, `${heading}: no ${language}`);
-      return block.code
-        .replaceAll('https://kubespiffe-tokens.kubespiffe.svc', `https://localhost:${endpoint.port}`)
-        .replaceAll('/run/spiffe', folder)
-        .replaceAll('https://identity.example.org', jwtIssuer);
+      return here(block.code);
     };
   });
   after(async () => {
@@ -59,6 +55,13 @@ describe('the token guide', () => {
     await controlPlane?.stop();
     if (folder) await rm(folder, { recursive: true });
   });
+
+  /** A cluster has the Service and the volume at these places; here they are elsewhere. */
+  const here = (code: string) =>
+    code
+      .replaceAll('https://kubespiffe-tokens.kubespiffe.svc', `https://localhost:${endpoint.port}`)
+      .replaceAll('/run/spiffe', folder)
+      .replaceAll('https://identity.example.org', jwtIssuer);
 
   async function run(command: readonly string[], cwd: string, input = ''): Promise<Ran> {
     const [program = '', ...args] = command;
@@ -128,6 +131,18 @@ describe('the token guide', () => {
     const ran = await run(['sh', '-euc', await programs('Get it with curl', 'sh')], folder);
     assert.equal(ran.code, 0, ran.errors);
     await assertSvid({ ...ran, output: JSON.parse(ran.output).access_token });
+  });
+
+  it('gets a JWT-SVID with each command of the reference', async () => {
+    const page = await readPage('docs/reference/token-endpoint.md');
+    const blocks = blocksBelow(page, 'Getting a JWT-SVID').filter(({ language }) => language === 'sh');
+    assert.equal(blocks.length, 2);
+    for (const { code } of blocks) {
+      const ran = await run(['sh', '-euc', here(code)], folder);
+      assert.equal(ran.code, 0, ran.errors);
+      const answer = JSON.parse(ran.output);
+      await assertSvid({ ...ran, output: answer.access_token ?? answer.token });
+    }
   });
 
   it('gets a JWT-SVID with Node, and the same one again while it is young', async () => {

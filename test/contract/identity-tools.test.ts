@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -14,10 +14,12 @@ import type { WhoReport } from '../../tools/who/report.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { writeKubeconfig } from '../cluster/kubeconfig.ts';
 import { waitFor } from '../cluster/process.ts';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { rolesAt } from '../manifests/roles.ts';
 import { launcher, type Ran, run } from '../tools/run.ts';
 import { shells } from '../tools/shells.ts';
 import { aPool, deletePool, putPool, startInstalledSigner } from './installation.ts';
+import { commandsOf, pageCommands } from './page-commands.ts';
 import { answerTo, create, requestFor, signerName } from './workloads.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
@@ -485,4 +487,51 @@ describe('the roles of people who ask for identities', () => {
     assert.equal(code, 1);
     assert.match(stderr, /^hint: .*ClusterRole kubespiffe-identity-viewer/m);
   });
+});
+
+describe('the commands of the pages, as they stand there', () => {
+  const bin = join(folder, 'bin');
+  before(async () => {
+    mkdirSync(bin);
+    const kubectl = controlPlane.binaries.command('kubectl') ?? [];
+    writeFileSync(join(bin, 'kubectl'), `#!/bin/sh\nexec ${kubectl.join(' ')} "$@"\n`, { mode: 0o755 });
+    symlinkSync(launcher, join(bin, 'kubespiffe'));
+    const [checkout] = blocksBelow(
+      await readPage('docs/guides/registrations.md'),
+      'A team names its own pods',
+    );
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: checkout?.code ?? '' });
+    const web = checkout?.code.replaceAll('checkout', 'web') ?? '';
+    writeFileSync(join(folder, 'web.yaml'), web);
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: web });
+    await requestFor(controlPlane, await createWeb('asks'));
+    for (const [name, driver] of [
+      ['old', 'csi.spiffe.io'],
+      ['older', 'csi.cert-manager.io'],
+    ] as const) {
+      await create<Pod>(controlPlane, '/api/v1/namespaces/shop/pods', {
+        metadata: { name, namespace: 'shop' },
+        spec: {
+          ...{ nodeName: 'node-1', serviceAccountName: 'default' },
+          containers: [{ name: 'app', image: 'none' }],
+          volumes: [{ name: 'identity', csi: { driver, readOnly: true } }],
+        },
+      });
+    }
+  });
+
+  for (const commands of pageCommands) {
+    const { page, heading, block = 0, prints, code: expected = 0 } = commands;
+    it(`${page}, ${heading}, ${block}`, async () => {
+      const code = commandsOf(await readPage(page), commands);
+      assert.ok(code, 'there is no such block');
+      const env = {
+        ...{ PATH: `${bin}:${process.env.PATH}`, KUBECONFIG: controlPlane.kubeconfig },
+        TRUST_DOMAIN: 'example.org',
+      };
+      const ran = await run(['-c', code], { file: '/bin/sh', cwd: folder, env });
+      assert.match(ran.stdout + ran.stderr, prints);
+      assert.equal(ran.code, expected, ran.stderr);
+    });
+  }
 });

@@ -7,6 +7,9 @@ import { describe, it } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
 import { table } from '../../signer/config/table.ts';
 import { paths } from '../../signer/token/http/paths.ts';
+import { buildProgram } from '../../tools/cli.ts';
+import { everyCommand } from '../../tools/run.ts';
+import type { Terminal } from '../../tools/terminal.ts';
 import { type Block, blocksOf, checkout, readPages } from './markdown.ts';
 
 const pages = await readPages();
@@ -52,6 +55,36 @@ const parsers: Readonly<Record<string, ((code: string) => Promise<void> | void) 
   '': undefined,
 };
 
+/** The arguments of each call of our command in a script, as far as quotes and `;`, `|`, `&`, `>` show them. */
+function callsIn(script: string): string[][] {
+  const lines = script.replaceAll('\\\n', ' ').replaceAll(/(^|\s)#.*$/gm, '$1');
+  const calls = lines.matchAll(
+    /(?:^|[;|&(]|--)[ \t]*(?:\w+=\S*[ \t]+)*(?:bin\/)?kubespiffe[ \t]+((?:'[^']*'|"[^"]*"|[^;|&)>\n])*)/gm,
+  );
+  return [...calls].map(([, text = '']) =>
+    [...text.matchAll(/(?:'[^']*'|"[^"]*"|[^\s'"])+/g)].map(([word]) => word.replaceAll(/['"]/g, '')),
+  );
+}
+
+/** Parses a call as the command does, and runs nothing. */
+async function parsedByCommand(words: readonly string[]): Promise<void> {
+  const program = buildProgram(terminal, () => undefined);
+  const parsed = new Error('parsed');
+  program.hook('preAction', () => {
+    throw parsed;
+  });
+  for (const command of everyCommand(program)) {
+    command.exitOverride().configureOutput({ writeErr: () => undefined, writeOut: () => undefined });
+  }
+  const outcome = await program.parseAsync(words, { from: 'user' }).catch((error) => error);
+  if (outcome !== parsed) throw outcome;
+}
+
+const terminal: Terminal = {
+  ...{ out: () => undefined, err: () => undefined, hasColor: false },
+  ...{ read: async () => Buffer.alloc(0), env: {}, now: Date.now },
+};
+
 const title = ({ path, heading, language }: Block & { path: string }) => `${path}, ${heading}: ${language}`;
 
 describe('code in the documentation', () => {
@@ -79,6 +112,20 @@ describe('code in the documentation', () => {
       ),
       [],
     );
+  });
+
+  it('calls commands that kubespiffe has, with their arguments and flags', async () => {
+    const called = blocks
+      .filter(({ language }) => language === 'sh' || language === 'bash')
+      .flatMap((block) => callsIn(block.code).map((words) => ({ words, at: title(block) })));
+    assert.ok(called.length > 80);
+    const wrong: string[] = [];
+    for (const { words, at } of called) {
+      await parsedByCommand(words).catch((error) => wrong.push(`${at}: ${words.join(' ')}: ${error}`));
+    }
+    assert.deepEqual(wrong, []);
+    await assert.rejects(parsedByCommand(['ca', 'show', '--no-such-flag']), /no-such-flag/);
+    await assert.rejects(parsedByCommand(['bundle', 'fetch']), /missing required argument/);
   });
 
   it('calls paths that the endpoint has', () => {
