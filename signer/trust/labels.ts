@@ -6,14 +6,17 @@ export const managedBy = { key: 'app.kubernetes.io/managed-by', value: 'kubespif
 /** What Kubernetes allows as the value of a label (apimachinery validation, IsValidLabelValue). */
 const labelValue = /^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
 
+const hashed = 'sha256-';
+
 /**
  * A trust domain as the value of a label. Trust domains may be longer than 63 characters and may begin or end
  * with `-`, `_` or `.`, which labels may not. Then the value is `sha256-` and the first 40 hex digits of the
- * SHA-256 of the name, so that a labelSelector can still be written by hand (docs/reference/trust-bundles.md).
+ * SHA-256 of the name, so that a labelSelector can still be written by hand (docs/reference/trust-bundles.md). So is a name that
+ * begins with `sha256-`, or it could be chosen to have the label of another one.
  */
 export function trustDomainLabel(trustDomain: string): string {
-  if (labelValue.test(trustDomain)) return trustDomain;
-  return `sha256-${hash('sha256', trustDomain, 'hex').slice(0, 40)}`;
+  if (labelValue.test(trustDomain) && !trustDomain.startsWith(hashed)) return trustDomain;
+  return `${hashed}${hash('sha256', trustDomain, 'hex').slice(0, 40)}`;
 }
 
 /** Live bundles are for every pod. The preview bundle has the next roots early, for pods that select it. */

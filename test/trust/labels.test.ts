@@ -18,6 +18,12 @@ describe('a trust domain as a label', () => {
     }
   });
 
+  it('cannot be chosen to have the hash of another one', () => {
+    const hashed = trustDomainLabel('x'.repeat(64));
+    assert.match(trustDomainLabel(hashed), /^sha256-[0-9a-f]{40}$/);
+    assert.notEqual(trustDomainLabel(hashed), hashed);
+  });
+
   it('is a valid label value for every trust domain, and different ones differ', () => {
     const trustDomain = fc.stringMatching(/^[a-z0-9._-]{1,255}$/);
     fc.assert(
