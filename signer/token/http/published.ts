@@ -27,8 +27,8 @@ export function createServed<T extends object>(
   };
 }
 
-/** At most so many documents of one source are kept: who is federated with what gives only a few. */
-const maxKept = 256;
+/** Bytes of the documents of one source that are kept, with their compressed forms: who is federated with what gives only a few. */
+const maxKeptBytes = 32 * 1024 * 1024;
 
 /** As createServed, for the documents that a source has by key. */
 export function createServedByKey<T extends object>(
@@ -36,17 +36,28 @@ export function createServedByKey<T extends object>(
   documentOf: (current: T, key: string) => PublishedDocument | undefined,
 ): (key: string) => Served | undefined {
   let last: T | undefined;
-  const kept = new Map<string, Served | undefined>();
+  const kept = new Map<string, Served>();
+  let keptBytes = 0;
+
+  function clear(): void {
+    kept.clear();
+    keptBytes = 0;
+  }
+
   return (key) => {
     const current = source();
     if (!current) return undefined;
-    if (last !== current || kept.size >= maxKept) kept.clear();
+    if (last !== current) clear();
     last = current;
-    if (!kept.has(key)) {
-      const document = documentOf(current, key);
-      kept.set(key, document && compress(document));
-    }
-    return kept.get(key);
+    if (kept.has(key)) return kept.get(key);
+    const document = documentOf(current, key);
+    if (!document) return undefined;
+    const served = compress(document);
+    const bytes = served.bytes.length + served.gzipped.length;
+    if (keptBytes + bytes > maxKeptBytes) clear();
+    kept.set(key, served);
+    keptBytes += bytes;
+    return served;
   };
 }
 

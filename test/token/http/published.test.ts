@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import type { Pool } from '../../../signer/authority/pool.ts';
-import { createServed, select } from '../../../signer/token/http/published.ts';
+import { createServed, createServedByKey, select } from '../../../signer/token/http/published.ts';
 
 describe('documents', () => {
   const pool = { sequence: 1 } as unknown as Pool;
@@ -47,5 +47,20 @@ describe('documents', () => {
     current = { ...pool };
     get();
     assert.equal(made, 2);
+  });
+
+  it('of many keys are kept up to 32 MiB with their compressed forms, and then made again', () => {
+    const made: string[] = [];
+    const get = createServedByKey(
+      () => pool,
+      (_, key) => {
+        made.push(key);
+        return { ...document, bytes: Buffer.alloc(12 * 1024 * 1024) };
+      },
+    );
+    for (const key of ['a', 'b', 'a', 'b']) get(key);
+    assert.deepEqual(made, ['a', 'b']);
+    for (const key of ['c', 'c', 'a']) get(key);
+    assert.deepEqual(made, ['a', 'b', 'c', 'a']);
   });
 });
