@@ -60,9 +60,12 @@ export async function startPartners(count: number) {
       },
     }),
     /** Forgets what was fetched so far. */
-    reset(): void {
-      due.clear();
+    reset: () => due.clear(),
+    /** Counts fetches from now on. What is overdue by then, since all were taken at once, is due now. */
+    startCounting(): void {
       punctuality = { fetches: 0, latestMs: 0 };
+      const now = performance.now();
+      for (const [index, dueAt] of due) due.set(index, Math.max(dueAt, now));
     },
     /** Bundles that are overdue now count too. */
     punctuality(): Punctuality {

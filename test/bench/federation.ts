@@ -72,11 +72,12 @@ export async function measureFederation(
       await createMany(sizes.peers, (index) => create(bench, path, partners.resourceFor(index)));
       // Another replica than this one, which fetches them all for the first time, answers the requests.
       let busy = { punctuality: partners.punctuality(), publishedMs: [] as number[] };
-      const rest = await atRest(bench, sizes.peers, all ? 0 : sizes.restSeconds, async () => {
-        busy = {
-          punctuality: partners.punctuality(),
-          publishedMs: await changesPublished(bench, partners, sizes),
-        };
+      const rest = await atRest(bench, sizes.peers, all ? 0 : sizes.restSeconds, {
+        begins: partners.startCounting,
+        ends: async () => {
+          const punctuality = partners.punctuality();
+          busy = { punctuality, publishedMs: await changesPublished(bench, partners, sizes) };
+        },
       });
       all ??= { ...rest, ...busy };
       pairs.push({ few, many: await laterBurst() });
@@ -95,7 +96,7 @@ async function atRest(
   { cluster }: Bench,
   peers: number,
   seconds: number,
-  then: () => Promise<void> = async () => undefined,
+  { begins = () => {}, ends = async () => {} }: { begins?: () => void; ends?: () => Promise<void> } = {},
 ): Promise<Rest> {
   const signer = await startBenchSigner(cluster, { flags });
   try {
@@ -110,11 +111,12 @@ async function atRest(
     );
     // By then, as many bundles are due in each second as later on.
     await pause(seconds === 0 ? 0 : settlingMs(seconds));
+    begins();
     const before = signer.process.child.cpuSeconds();
     await pause(seconds * 1_000);
     const cpuShare = (signer.process.child.cpuSeconds() - before) / Math.max(seconds, 1);
     const residentMb = signer.residentMegabytes().now;
-    if (seconds > 0) await then();
+    if (seconds > 0) await ends();
     return { cpuShare, residentMb };
   } finally {
     await signer.stop();
