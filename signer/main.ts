@@ -178,13 +178,13 @@ async function runReplica(
       ...{ health, hasTokenEndpoint, defaultIdentity },
       ...{ permissions, guard, informers: needed, signers, clock },
     });
-    for (const each of [...signers, ...rotations]) each.look();
+    for (const each of [...signers, rotations]) each.look();
   };
   for (const source of [...signers, permissions, guard]) source.onChange(assess);
   void synced.then(assess);
   const assessing = setInterval(assess, assessEveryMs).unref();
   metrics.beforeRender(() =>
-    refreshGauges(metrics, { config, clock, guard, health, permissions, parts: [...signers, ...rotations] }),
+    refreshGauges(metrics, { config, clock, guard, health, permissions, parts: [...signers, rotations] }),
   );
 
   const listeners = await listenersFor(shared, signers, health, {
@@ -202,7 +202,7 @@ async function runReplica(
           shared.events,
           ...[pods, policies, policyBindings],
           ...new Set(signers.flatMap((signer) => signer.parts)),
-          ...rotations,
+          rotations,
           ...(federation?.parts ?? []),
           ...(traces ? [traces] : []),
         ],

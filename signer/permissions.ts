@@ -21,8 +21,8 @@ interface SignerNeeds {
 
 /**
  * Every right that a replica with these settings and signers needs: what manifests/ grants it, and what Kubernetes
- * grants to every ServiceAccount. A test holds the manifests to it. The Role of manifests/rotation is not among them: without it
- * certificates are signed all the same, and the rotation says what it cannot do.
+ * grants to every ServiceAccount. A test holds the manifests to it. The Roles of manifests/rotation and of the condition on
+ * the signer's pods are not among them: certificates are signed without them, and the log says what is forbidden.
  *
  * @param lacksBundles whether the API server is known to serve no ClusterTrustBundles.
  */

@@ -9,6 +9,7 @@ import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explainRotation, type RotationReason, rotationOutcomes } from '../observe/rotation-outcomes.ts';
+import type { RotationProblem } from './rotation-condition.ts';
 
 export interface RotationReportNeeds {
   readonly signerName: string;
@@ -92,28 +93,32 @@ export function createRotationReport(needs: RotationReportNeeds) {
         metrics.rotationStep.set({ kind, step: nameOf(step), signer }, at);
       }
     },
-    /** What is due, or prevents the next step. To be called about every second. */
+    /**
+     * Shows what is due, or prevents the next step. To be called about every second.
+     *
+     * @returns what has lasted long enough to be shown; undefined where nothing has, and something may soon, such as a step
+     *   that is due and not taken yet.
+     */
     show(
       steps: ReadonlyMap<AuthorityKind, PolicyStep>,
       state: {
         /** Says why the CA that signs ends too soon. */
         readonly endsSoon: () => string | undefined;
-        /** Whether this replica is the one that writes the pool. */
+        /** Whether this replica is the one that writes Events. */
         readonly isFirst: boolean;
         /** Why the last write failed. */
         readonly fault: string | undefined;
       },
-    ): void {
+    ): readonly RotationProblem[] | undefined {
       const next = new Set([...steps].map(([kind, step]) => JSON.stringify([kind, step])));
       for (const id of dueSince.keys()) if (!next.has(id)) dueSince.delete(id);
       for (const [kind, step] of steps) sinceOf(step, kind);
-      const problems: [RotationReason, string | undefined][] = state.isFirst
-        ? [
-            ['RotationBlocked', [...blocked(steps), ...((state.fault ?? '') ? [state.fault ?? ''] : [])][0]],
-            ['RotationStepDue', needs.rotation.isAutomatic ? undefined : commands(steps)[0]],
-            ['AuthorityEndsSoon', state.endsSoon()],
-          ]
-        : [];
+      const problems: [RotationReason, string | undefined][] = [
+        ['RotationBlocked', blocked(steps)[0] ?? (state.fault || undefined)],
+        ['RotationStepDue', needs.rotation.isAutomatic ? undefined : commands(steps)[0]],
+        ['AuthorityEndsSoon', state.endsSoon()],
+      ];
+      const lasting: RotationProblem[] = [];
       const current = new Set<string>();
       const now = time.monotonic();
       for (const [reason, detail] of problems) {
@@ -122,15 +127,17 @@ export function createRotationReport(needs: RotationReportNeeds) {
         current.add(id);
         const each = shown.get(id) ?? { since: now, shownAt: Number.NEGATIVE_INFINITY };
         shown.set(id, each);
-        if (now - each.since < passesWithinMs || now - each.shownAt < repeatedAfterMs) continue;
+        if (now - each.since < passesWithinMs) continue;
+        const message = explainRotation(reason, detail);
+        lasting.push({ reason, message });
+        if (!state.isFirst || now - each.shownAt < repeatedAfterMs) continue;
         each.shownAt = now;
-        log[rotationOutcomes[reason].type === 'Warning' ? 'warn' : 'info'](
-          { pool, reason },
-          explainRotation(reason, detail),
-        );
+        log[rotationOutcomes[reason].type === 'Warning' ? 'warn' : 'info']({ pool, reason }, message);
         record(reason, detail);
       }
       for (const id of shown.keys()) if (!current.has(id)) shown.delete(id);
+      const mayCome = current.size > 0 || commands(steps).length > 0;
+      return lasting.length === 0 && mayCome ? undefined : lasting;
     },
   };
 }

@@ -19,6 +19,7 @@ import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import { createKeeper, type KeeperNeeds } from '../trust/keeper.ts';
 import type { Part } from './profile.ts';
+import type { RotationCondition } from './rotation-condition.ts';
 import { createProof } from './rotation-proof.ts';
 import { createRotationReport, type RotationReportNeeds } from './rotation-report.ts';
 
@@ -42,6 +43,7 @@ export interface RotationNeeds extends KeeperNeeds, RotationReportNeeds {
   readonly published: PublishedRoots;
   readonly transport: Transport;
   readonly clock: ServerClock;
+  readonly condition: Pick<RotationCondition, 'show'>;
 }
 
 export interface Rotation extends Part {
@@ -209,7 +211,10 @@ export function createRotation(needs: RotationNeeds): Rotation {
       const steps = stepsNow();
       if (isAutomatic && dueIn(steps).length > 0) keeper.look(key);
       const isFirst = needs.rankFor(key) === 0;
-      report.show(firstOf(steps), { endsSoon, isFirst, fault: isAutomatic ? keeper.fault(key) : undefined });
+      const fault = isAutomatic ? keeper.fault(key) : undefined;
+      const problems = report.show(firstOf(steps), { endsSoon, isFirst, fault });
+      // Without a pool or a clock nothing is known of what is due.
+      if (problems && steps.size > 0) needs.condition.show(key, problems);
     },
     refreshMetrics: () => report.refreshMetrics(firstOf(stepsNow())),
     run: keeper.run,

@@ -6,12 +6,16 @@ import { bundleName } from '../trust/bundle.ts';
 import type { Signer } from './create-signer.ts';
 import { settingsOf } from './profile.ts';
 import { createRotation, type PublishedRoots, type Rotation } from './rotation.ts';
+import { createRotationCondition } from './rotation-condition.ts';
 import type { Shared } from './shared.ts';
 
-/** A rotation for each pool, by the settings of the first signer that signs from it. */
-export function createRotations(shared: Shared, signers: readonly Signer[]): readonly Rotation[] {
+/** The rotations of all pools, each by the settings of the first signer that signs from it. */
+export function createRotations(shared: Shared, signers: readonly Signer[]): Rotation {
   const { config, membership } = shared;
-  return [...Map.groupBy(signers, ({ pool }) => pool)].flatMap(([view, ofPool]) => {
+  const { namespace, replica, takeoverDelayMs } = config;
+  const self = { namespace, replica, takeoverDelayMs, pods: shared.pods.store };
+  const condition = createRotationCondition({ ...shared, ...self });
+  const rotations = [...Map.groupBy(signers, ({ pool }) => pool)].flatMap(([view, ofPool]) => {
     const [first] = ofPool;
     const settings = first && settingsOf(config, first.profile);
     if (!first || !settings?.rotation) return [];
@@ -24,14 +28,19 @@ export function createRotations(shared: Shared, signers: readonly Signer[]): rea
         log: childOf(shared.log, { signer: signerName }),
         timing: timingOf(settings, config.endpoints?.token),
         published: publishedRoots(shared, ofPool),
-        pods: shared.pods.store,
-        namespace: config.namespace,
-        replica: config.replica,
-        rankFor: ownRank(membership),
-        takeoverDelayMs: config.takeoverDelayMs,
+        ...{ ...self, condition, rankFor: ownRank(membership) },
       }),
     ];
   });
+  return {
+    look() {
+      for (const each of rotations) each.look();
+    },
+    refreshMetrics() {
+      for (const each of rotations) each.refreshMetrics();
+    },
+    run: (signal) => Promise.all([condition, ...rotations].map((each) => each.run(signal))),
+  };
 }
 
 function publishedRoots({ config }: Shared, signers: readonly Signer[]): PublishedRoots {

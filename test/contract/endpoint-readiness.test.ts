@@ -5,7 +5,6 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
-import type { Pod } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { freePorts } from '../cluster/ports.ts';
@@ -20,7 +19,7 @@ import {
   type TokenSigner,
   tokenFor,
 } from './token-endpoint.ts';
-import { create, createPod } from './workloads.ts';
+import { createPod, createSignerPod } from './workloads.ts';
 
 /** What the readiness probe asks once something listens to others: manifests/token-endpoint says why. */
 const probe = '/readyz?exclude=pool&exclude=permissions&exclude=admission-policy';
@@ -174,15 +173,7 @@ describe('readiness for the callers of an endpoint', () => {
   }
 
   it('a replica that cannot sign stays ready for callers, and says so on its own pod, in a metric and at /readyz', async () => {
-    const securityContext = {
-      ...{ runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-      seccompProfile: { type: 'RuntimeDefault' },
-    };
-    const containers = [{ name: 'signer', image: 'none', securityContext }];
-    const self = await create<Pod>(controlPlane, '/api/v1/namespaces/kubespiffe/pods', {
-      metadata: { name: 'signer-a' },
-      spec: { containers, nodeName: 'node-1', automountServiceAccountToken: false },
-    });
+    const self = await createSignerPod(controlPlane);
     const canSign = async (kind: string) =>
       endpoint.signer.metric('kubespiffe_can_sign', { kind, signer: 'kubespiffe.io/spiffe' });
     await waitFor(

@@ -13,6 +13,7 @@ import {
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { endOf } from '../../signer/authority/transitions.ts';
 import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
+import { rotationConditionType } from '../../signer/signers/rotation-condition.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -20,11 +21,12 @@ import { waitFor } from '../cluster/process.ts';
 import { run } from '../tools/run.ts';
 import { installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
-import { answerTo, createPod, requestFor } from './workloads.ts';
+import { answerTo, createPod, createSignerPod, requestFor } from './workloads.ts';
 
 const rotationRoles = join(import.meta.dirname, '../../manifests/rotation/rbac.yaml');
 const secretPath = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
 const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+const signerPath = '/api/v1/namespaces/kubespiffe/pods/signer-0';
 const propagationSeconds = 3;
 /** A year in half a minute. */
 const flags = [
@@ -90,6 +92,32 @@ describe('a rotation by policy', () => {
     return nameOf(issuer);
   }
 
+  interface Condition {
+    readonly type: string;
+    readonly status: string;
+    readonly reason: string;
+    readonly message: string;
+    readonly lastTransitionTime: string;
+  }
+
+  /** Waits for the condition of the rotation on the pod of signer-0. */
+  const rotationDue = (what: string, isMet: (condition: Condition) => boolean) =>
+    waitFor(
+      what,
+      async () => {
+        const { status } = (await controlPlane.request('GET', signerPath)).body as {
+          status: { conditions?: Condition[] };
+        };
+        const conditions = status.conditions ?? [];
+        assert.ok(
+          conditions.some(({ type }) => type === 'Ready'),
+          'the condition of kubelet is gone',
+        );
+        return conditions.find((each) => each.type === rotationConditionType && isMet(each));
+      },
+      { timeoutMs: 60_000 },
+    );
+
   const states = ({ authorities }: PoolDocument) =>
     authorities
       .filter(({ kind }) => kind === 'X509')
@@ -104,6 +132,9 @@ describe('a rotation by policy', () => {
     const old: AuthorityRecord = { ...earlier, state: 'retiring', deactivatedAt: rfc3339(now - 3 * 3600) };
     const key = await createJwtAuthority({ key: 'es256', now });
     await putPool(controlPlane, newPool('example.org', old, first, key));
+    await createSignerPod(controlPlane, 'signer-0');
+    const ofKubelet = { status: { conditions: [{ type: 'Ready', status: 'True' }] } };
+    assert.equal((await controlPlane.request('PATCH', `${signerPath}/status`, ofKubelet)).status, 200);
     await start(flags);
     for (const signer of signers) await signer.ready();
     const step = (name: string, kind = 'X509') =>
@@ -118,6 +149,9 @@ describe('a rotation by policy', () => {
         ),
       { timeoutMs: 60_000 },
     );
+    const due = await rotationDue('the condition', ({ status }) => status === 'True');
+    assert.equal(due.reason, 'RotationStepDue');
+    assert.match(due.message, /^Pool kubespiffe\/kubespiffe-pool: .*`kubespiffe ca prepare`/);
     await stopAll('SIGTERM');
     await start(automatic);
     await waitFor(
@@ -130,6 +164,12 @@ describe('a rotation by policy', () => {
         ),
       { timeoutMs: 60_000 },
     );
+    const blocked = await rotationDue(
+      'the condition to say it',
+      ({ reason }) => reason === 'RotationBlocked',
+    );
+    assert.match(blocked.message, /forbidden/);
+    assert.deepEqual([blocked.status, blocked.lastTransitionTime], ['True', due.lastTransitionTime]);
     assert.equal(await issueNow(), 'ca-2');
     assert.equal((await pool()).sequence, 1);
     for (const signer of signers) await signer.ready();
@@ -171,6 +211,7 @@ describe('a rotation by policy', () => {
       isOver = true;
     }
     await Promise.all([issuing, verifying]);
+    await rotationDue('the condition to end', ({ status }) => status === 'False');
     const order = [...new Set(seen)];
     const activeIn = (line: string) => /ca-\d+(?= active)/.exec(line)?.[0] ?? 'none';
     assert.deepEqual([...new Set(order.map(activeIn))], ['ca-2', 'ca-3', 'ca-4'], order.join('\n'));

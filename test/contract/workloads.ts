@@ -58,6 +58,19 @@ export async function createPod(controlPlane: ControlPlane, wishes: PodWishes = 
   });
 }
 
+/** The pod that a signer with this `--replica` is, in the namespace of manifests/base, which demands what is restricted. */
+export async function createSignerPod(controlPlane: ControlPlane, name = 'signer-a'): Promise<Pod> {
+  const securityContext = {
+    ...{ runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+    seccompProfile: { type: 'RuntimeDefault' },
+  };
+  const containers = [{ name: 'signer', image: 'none', securityContext }];
+  return create<Pod>(controlPlane, '/api/v1/namespaces/kubespiffe/pods', {
+    metadata: { name },
+    spec: { containers, nodeName: 'node-1', automountServiceAccountToken: false },
+  });
+}
+
 /** Base64 of a PKCS#10 request for a new P-256 key, with whatever a test wants in it. */
 export async function newRequestKey(
   contents: Partial<Pkcs10CertificateRequestCreateParams> = {},

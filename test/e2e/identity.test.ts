@@ -346,6 +346,29 @@ for (const choice of clusterChoices()) {
       assert.match(body.message, /only kubelets may create PodCertificateRequests/);
     });
 
+    test('the pods of the signer say beside the conditions of kubelet that a rotation is due, by the command of its page', async () => {
+      const { controlPlane } = installation;
+      const [block] = blocksBelow(await readPage('docs/reference/outcomes.md'), 'Of rotation');
+      const words = (block?.code ?? '').replaceAll('\\\n', ' ').replaceAll("'", '').trim().split(/\s+/);
+      const said = await waitFor(
+        'the condition',
+        async () => {
+          const messages = await controlPlane.kubectl(words.slice(1));
+          return /`kubespiffe ca prepare`/.test(messages) && messages;
+        },
+        { timeoutMs: 30_000 },
+      );
+      assert.match(said, /^Pool kubespiffe\/kubespiffe-pool: A step of the rotation is due/);
+      const at = ['pods', '--namespace', 'kubespiffe', '--selector', 'app.kubernetes.io/component=signer'];
+      await controlPlane.kubectl(['wait', ...at, '--for=condition=Ready', '--timeout=30s']);
+      await controlPlane.kubectl([
+        'wait',
+        ...at,
+        '--for=condition=kubespiffe.io/RotationDue',
+        '--timeout=30s',
+      ]);
+    });
+
     test('kubespiffe is on the PATH of the signer, for kubectl exec', async () => {
       const signer = ['--namespace', 'kubespiffe', 'deployment/kubespiffe-signer'];
       const printed = await installation.controlPlane.kubectl([

@@ -1,7 +1,7 @@
 import { admissionPolicyName } from '../../signer/issuance/admission-policy.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
-import { create } from '../contract/workloads.ts';
+import { create, createSignerPod } from '../contract/workloads.ts';
 import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
 import type { Answer, Speaker } from './speaker.ts';
 
@@ -120,6 +120,21 @@ export const rotationChecks: readonly Check[] = [
       signer('PUT', `${secrets}/kubespiffe-pool?${dryRun}`, { metadata: { name: 'kubespiffe-pool' } }),
   },
 ];
+
+/** The same for the condition on the signer's own pods. */
+export async function conditionChecks(controlPlane: ControlPlane): Promise<Check[]> {
+  await createSignerPod(controlPlane);
+  const path = `/api/v1/namespaces/kubespiffe/pods/signer-a/status?fieldManager=kubespiffe-rotation&${dryRun}`;
+  const conditions = [{ type: 'kubespiffe.io/RotationDue', status: 'False' }];
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'signer-a' }, status: { conditions } };
+  return [
+    {
+      grant: 'pods/status patch',
+      purpose: 'show on its own pod that a rotation is due',
+      call: (signer) => signer('PATCH', path, pod, applyPatch),
+    },
+  ];
+}
 
 /** The same for the record of a pool. */
 export async function recordChecks(controlPlane: ControlPlane, pool: string): Promise<Check[]> {

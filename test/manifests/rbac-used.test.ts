@@ -11,7 +11,14 @@ import {
   type TokenSigner,
   tokenFor,
 } from '../contract/token-endpoint.ts';
-import { answerTo, create, createPod, requestFor, requestOfOldKubelet } from '../contract/workloads.ts';
+import {
+  answerTo,
+  create,
+  createPod,
+  createSignerPod,
+  requestFor,
+  requestOfOldKubelet,
+} from '../contract/workloads.ts';
 import { x509KeyOf } from '../federation/bundles.ts';
 import { run } from '../tools/run.ts';
 import { type AskedFor, auditLogIn } from './audit-log.ts';
@@ -26,6 +33,7 @@ const rolePaths = [
   `${rbac}/clusterroles/kubespiffe-signer`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signer`,
   `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signed-until`,
+  `${rbac}/namespaces/kubespiffe/roles/kubespiffe-pod-condition`,
   `${rbac}/clusterroles/kubespiffe-token-endpoint`,
   `${rbac}/clusterroles/kubespiffe-roots-configmap`,
   `${rbac}/clusterroles/kubespiffe-federation`,
@@ -69,6 +77,7 @@ before(async () => {
   const words = ['ca', 'create', '--kind', 'service-dns', '--ca-id', 'dns-1'];
   const created = await run([...words, '--kubeconfig', controlPlane.kubeconfig]);
   assert.equal(created.code, 0, created.stderr);
+  await createSignerPod(controlPlane);
   endpoint = await startTokenSigner(installed, {
     flags: [
       ...['--roots-config-map', 'kubespiffe-roots', '--service-dns-enabled', 'true'],

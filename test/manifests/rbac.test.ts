@@ -15,6 +15,7 @@ import { certificateRequest, joinNode, requestsPath } from './nodes.ts';
 import {
   bundle,
   type Check,
+  conditionChecks,
   denial,
   federationChecks,
   recordChecks,
@@ -43,6 +44,7 @@ const serviceDnsRolePaths = [
 ] as const;
 
 const recordRolePath = `${rbac}/namespaces/kubespiffe/roles/kubespiffe-signed-until`;
+const conditionRolePath = `${rbac}/namespaces/kubespiffe/roles/kubespiffe-pod-condition`;
 const rotationRolePath = `${rbac}/namespaces/kubespiffe/roles/kubespiffe-rotation`;
 
 /** Not bound before its own test: it grants for every bundle what the others grant by name. */
@@ -64,6 +66,7 @@ before(async () => {
     { roles: rolesAt(controlPlane, rolePaths), checks: await signerChecks(controlPlane) },
     { roles: rolesAt(controlPlane, serviceDnsRolePaths), checks: await serviceDnsChecks(controlPlane) },
     { roles: rolesAt(controlPlane, [rotationRolePath]), checks: rotationChecks },
+    { roles: rolesAt(controlPlane, [conditionRolePath]), checks: await conditionChecks(controlPlane) },
     {
       roles: rolesAt(controlPlane, [recordRolePath]),
       checks: await recordChecks(controlPlane, 'kubespiffe-pool'),
@@ -259,6 +262,13 @@ test('what is not the signer’s business is refused', async (t) => {
       'PATCH',
       '/api/v1/namespaces/default/pods/web',
       { metadata: { labels: { a: 'b' } } },
+      mergePatch,
+    ],
+    [
+      'change the status of a pod in another namespace',
+      'PATCH',
+      '/api/v1/namespaces/default/pods/web/status',
+      { status: { phase: 'Failed' } },
       mergePatch,
     ],
     ['create a pod', 'POST', '/api/v1/namespaces/kubespiffe/pods', { metadata: { name: 'new' } }],

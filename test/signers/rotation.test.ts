@@ -89,7 +89,7 @@ async function withRotation(
     },
     transport: { request },
     clock,
-    ...{ membership: onlyMember, rankFor: () => 0, takeoverDelayMs: 1_000 },
+    ...{ membership: onlyMember, rankFor: () => 0, takeoverDelayMs: 1_000, condition: { show: () => {} } },
     metrics: { rotationStep: { set: () => {} }, rotationSteps: { inc: () => {} } },
     ...{ events: { record: () => {} }, audit: () => {}, pods: { get: () => undefined } },
     log: { info: () => {}, warn: () => {} },
