@@ -153,20 +153,24 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
   it('the next CA signs by itself although all replicas die at every step and the API server is away', async (t) => {
     const { controlPlane } = installation;
     const stopKilling = killAtEachStep();
-    second = await verifyPreview();
-    const shownAt = Date.now();
-    const arrived = await rootsOnceIn(installation, isIn(second));
-    t.diagnostic(`the root was in the files of each pod after (ms): ${JSON.stringify(arrived)}`);
-    assert.ok(Math.max(...Object.values(arrived)) < propagationSeconds * 1_000);
-    const due = shownAt + propagationSeconds * 1_000;
-    await waitFor('the step to be due soon', () => Date.now() > due - 3_000);
-    await controlPlane.killApiServer();
-    await waitFor('the step to be due', () => Date.now() > due + 3_000);
-    await controlPlane.startApiServer();
-    const signs = async () => (await findCa(installation, second.id))?.state === 'active';
-    await waitFor('the next CA to sign', signs, { timeoutMs: 180_000 });
-    await waitFor('the one after it', async () => (await findCa(installation, 'preview')) !== undefined);
-    const kills = await stopKilling();
+    let kills = 0;
+    try {
+      second = await verifyPreview();
+      const shownAt = Date.now();
+      const arrived = await rootsOnceIn(installation, isIn(second));
+      t.diagnostic(`the root was in the files of each pod after (ms): ${JSON.stringify(arrived)}`);
+      assert.ok(Math.max(...Object.values(arrived)) < propagationSeconds * 1_000);
+      const due = shownAt + propagationSeconds * 1_000;
+      await waitFor('the step to be due soon', () => Date.now() > due - 3_000);
+      await controlPlane.killApiServer();
+      await waitFor('the step to be due', () => Date.now() > due + 3_000);
+      await controlPlane.startApiServer();
+      const signs = async () => (await findCa(installation, second.id))?.state === 'active';
+      await waitFor('the next CA to sign', signs, { timeoutMs: 180_000 });
+      await waitFor('the one after it', async () => (await findCa(installation, 'preview')) !== undefined);
+    } finally {
+      kills = await stopKilling();
+    }
     t.diagnostic(`all replicas were killed ${kills} times`);
     // At least: the verified root is published, its CA signs, and there is another one in preview.
     assert.ok(kills >= 3, `${kills}`);
