@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Browser } from 'playwright-core';
@@ -10,22 +9,23 @@ import type { Pod } from '../../signer/kube/types.ts';
 import type { OverviewAnswer } from '../../tools/ui/cluster-answers.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { type RunningDev, startDev } from '../dev/dev.ts';
 import { rolesAt } from '../manifests/roles.ts';
-import { makeCa } from '../spiffe/pki/authorities.ts';
-import { credentialsFor } from '../workload/credentials.ts';
+import { run } from '../tools/run.ts';
 import { installRegistrations, startInstalledSigner } from './installation.ts';
 import { openPage, type RunningUi, screenshot, startBrowser, startUi } from './ui-browser.ts';
 import { answerTo, create, requestFor, signerName } from './workloads.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
-/** To create 10,000 takes a minute of two cores: UI_TEST_PODS=10000 shows the page with them. */
-const pods = Number(process.env.UI_TEST_PODS ?? 2_000);
+const pods = 10_000;
 const namespaces = 20;
-/** Requests of the API server at a time. */
-const atOnce = 40;
+/** Most writes in one transaction of etcd. */
+const mostWrites = 128;
 
 /** What a tenant may write into a pod, to do something in the browser of somebody with more rights. */
 const markup = '<img src=x onerror=alert(1)>';
+
+const paths = ['/', '/pods', '/pods/team-0/issued', '/authorities', '/peers'];
 
 let controlPlane: ControlPlane;
 let browser: Browser;
@@ -45,19 +45,38 @@ function createWeb(namespace: string, name: string, source: object = {}): Promis
   });
 }
 
+/** Stores many pods like this one, as the API server would: to create 10,000 of them takes it a minute of two cores. */
+async function storeLike(pod: Pod, numbers: readonly number[]): Promise<void> {
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  const { resourceVersion: _, ...metadata } = pod.metadata as Pod['metadata'] & { resourceVersion: string };
+  const writes = numbers.map((number) => {
+    const [namespace, name] = [namespaceOf(number), `web-${number}`];
+    const stored = { ...pod, metadata: { ...metadata, namespace, name, uid: randomUUID() } };
+    const key = base64(`/registry/pods/${namespace}/${name}`);
+    return { requestPut: { key, value: base64(JSON.stringify(stored)) } };
+  });
+  for (let from = 0; from < writes.length; from += mostWrites) {
+    await controlPlane.etcd.call('/v3/kv/txn', { success: writes.slice(from, from + mostWrites) });
+  }
+}
+
 before(async () => {
-  controlPlane = await startControlPlane();
+  // Without controllers: they would delete pods of a node that does not exist.
+  controlPlane = await startControlPlane({ controllers: false });
   await installRegistrations(controlPlane);
   await startInstalledSigner(controlPlane);
   await controlPlane.kubectl(['apply', '--server-side', '--force-conflicts', '-k', base]);
   for (let number = 0; number < namespaces; number += 1) {
-    await controlPlane.kubectl(['create', 'namespace', namespaceOf(number)]);
+    const namespace = namespaceOf(number);
+    await create(controlPlane, '/api/v1/namespaces', { metadata: { name: namespace } });
+    const serviceAccounts = `/api/v1/namespaces/${namespace}/serviceaccounts`;
+    await create(controlPlane, serviceAccounts, { metadata: { name: 'default' } });
   }
-  const numbers = Array.from({ length: pods }, (_, number) => number).values();
-  const createSome = async () => {
-    for (const number of numbers) await createWeb(namespaceOf(number), `web-${number}`);
-  };
-  await Promise.all(Array.from({ length: atOnce }, createSome));
+  const first = await createWeb(namespaceOf(0), 'web-0');
+  await storeLike(
+    first,
+    Array.from({ length: pods - 1 }, (_, number) => number + 1),
+  );
   await create(controlPlane, '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains', {
     ...{ apiVersion: 'kubespiffe.io/v1alpha1', kind: 'FederatedTrustDomain', metadata: { name: 'partner' } },
     spec: { trustDomain: 'partner.example', bundle: '{"keys":[]}' },
@@ -75,6 +94,13 @@ after(async () => {
   await browser?.close();
   await controlPlane?.stop();
 });
+
+const secret = () => new URLSearchParams(new URL(ui.url).hash.slice(1)).get('token') ?? '';
+
+async function overview(): Promise<OverviewAnswer> {
+  const headers = { authorization: `Bearer ${secret()}` };
+  return (await fetch(new URL('/api/overview', ui.url), { headers })).json() as Promise<OverviewAnswer>;
+}
 
 /** The page at a path, with the secret of the URL. */
 const open = (path: string, options?: Parameters<typeof openPage>[2]) =>
@@ -100,12 +126,18 @@ describe('kubespiffe ui', () => {
     await page.getByText(`${pods + 3} found`).waitFor();
     await page.keyboard.press('/');
     // Slower than the page reads, which must not take back what was typed.
-    await page.keyboard.type('ns/team-7/sa/default web-207', { delay: 60 });
+    await page.keyboard.type('ns/team-7/sa/default web-9207', { delay: 60 });
     await page.getByText('1 found', { exact: true }).waitFor();
-    await page.getByRole('link', { name: 'team-7/web-207' }).waitFor();
+    await page.getByRole('link', { name: 'team-7/web-9207' }).waitFor();
     await page.getByRole('searchbox').fill('team-0');
     await page.getByText(`${pods / namespaces + 2} found`).waitFor();
     await screenshot(page, 'ui-pods.png');
+    const [bundle] = (await overview()).bundles;
+    await page.getByRole('searchbox').fill(bundle?.roots[0]?.sha256 ?? '');
+    await page.getByText('1 found', { exact: true }).waitFor();
+    await page.getByRole('link', { name: 'team-0/issued' }).waitFor();
+    await page.getByRole('searchbox').fill('team-0');
+    await page.getByText(`${pods / namespaces + 2} found`).waitFor();
     await page.getByLabel(/^waiting/).check();
     await page.getByText('1 found', { exact: true }).waitFor();
     await page.getByRole('link', { name: 'team-0/stuck' }).waitFor();
@@ -125,6 +157,7 @@ describe('kubespiffe ui', () => {
     ]) {
       assert.ok(text?.includes(part), part);
     }
+    await screenshot(page, 'ui-pod.png');
     assert.deepEqual(wrong, []);
   });
 
@@ -168,7 +201,7 @@ describe('kubespiffe ui', () => {
   });
 
   it('fits a window of 360 pixels without scrolling sideways', async () => {
-    for (const path of ['/', '/pods', '/pods/team-0/issued', '/authorities', '/peers']) {
+    for (const path of paths) {
       const { page } = await open(path, { width: 360 });
       await page.locator('footer').waitFor();
       await page.locator('main h1').waitFor();
@@ -180,18 +213,21 @@ describe('kubespiffe ui', () => {
   it('shows text on every colour with a contrast of at least 4.5, light and dark', async () => {
     const contrast = await readFile(join(import.meta.dirname, 'ui-contrast.js'), 'utf8');
     for (const colorScheme of ['light', 'dark'] as const) {
-      const { page } = await open('/', { colorScheme });
-      await page.locator('footer').waitFor();
-      const least = await page.evaluate<number>(contrast);
-      assert.ok(least >= 4.5, `${colorScheme}: ${least}`);
+      for (const path of paths) {
+        const { page } = await open(path, { colorScheme });
+        await page.locator('footer').waitFor();
+        await page.locator('main h1').waitFor();
+        const least = await page.evaluate<number>(contrast);
+        assert.ok(least >= 4.5, `${path}, ${colorScheme}: ${least}`);
+        await page.context().close();
+      }
     }
   });
 
   it('gives nothing without the secret, to another host, or to another method', async () => {
     const { port } = new URL(ui.url);
-    const secret = new URLSearchParams(new URL(ui.url).hash.slice(1)).get('token') ?? '';
     const get = (path: string, init: RequestInit = {}) => fetch(`http://127.0.0.1:${port}${path}`, init);
-    const authorization = `Bearer ${secret}`;
+    const authorization = `Bearer ${secret()}`;
     assert.equal((await get('/api/overview')).status, 401);
     assert.equal((await get('/api/overview', { headers: { authorization: 'Bearer x' } })).status, 401);
     assert.equal((await get('/api/overview', { headers: { authorization }, method: 'POST' })).status, 405);
@@ -207,9 +243,15 @@ describe('kubespiffe ui', () => {
     await page.getByLabel('Token').fill('wrong');
     await page.getByRole('button', { name: 'Open' }).click();
     await page.getByRole('alert').getByText('the token is missing or not valid').waitFor();
-    await page.getByLabel('Token').fill(secret);
+    await page.getByLabel('Token').fill(secret());
     await page.getByRole('button', { name: 'Open' }).click();
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  });
+
+  it('checks its port before it looks for a cluster', async () => {
+    const { code, stderr } = await run(['ui', '--port', 'abc']);
+    assert.match(stderr, /^error: --port abc is not a port\nhint: give a number from 0 to 65535$/m);
+    assert.equal(code, 2);
   });
 
   it('is refused where a name of somebody else leads to this machine', async () => {
@@ -291,30 +333,35 @@ describe('kubespiffe ui in a cluster', () => {
 });
 
 describe('kubespiffe ui --credentials', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-ui-'));
+  let dev: RunningDev;
   let own: RunningUi;
   before(async () => {
-    const ca = await makeCa();
-    const { pem } = await credentialsFor('spiffe://example.org/ns/shop/sa/web', ca);
-    writeFileSync(join(folder, 'credentials.pem'), pem);
-    writeFileSync(join(folder, 'roots.pem'), ca.pem);
-    own = await startUi(['--credentials', folder]);
+    dev = await startDev(['--workload', 'shop/web']);
+    const endpoint = [
+      '--token-endpoint',
+      `${dev.tokenEndpoint}/jwt-svid`,
+      '--audience',
+      'https://api.example.org',
+    ];
+    own = await startUi(['--credentials', join(dev.folder, 'shop/web'), ...endpoint]);
   });
   after(async () => {
     await own?.stop();
-    rmSync(folder, { recursive: true, force: true });
+    await dev?.[Symbol.asyncDispose]();
   });
 
-  it('shows the certificate and the roots of its pod, and never the key', async () => {
+  it('shows the certificate of its pod, its roots and a decoded JWT-SVID, and never the key or the signature', async () => {
     const { page, wrong } = await openPage(browser, own.url);
     await page.getByRole('heading', { name: 'This pod' }).waitFor();
     await page.getByRole('heading', { name: 'X509-SVID' }).waitFor();
-    await page.getByRole('heading', { name: 'Trusts example.org' }).waitFor();
-    assert.match(
-      (await page.locator('main').textContent()) ?? '',
-      /spiffe:\/\/example\.org\/ns\/shop\/sa\/web/,
-    );
-    assert.doesNotMatch(await page.content(), /PRIVATE KEY/);
+    await page.getByRole('heading', { name: 'Trusts dev.localhost' }).waitFor();
+    const { header, claims } = JSON.parse((await page.locator('pre').textContent()) ?? '');
+    assert.equal(header.alg, 'ES256');
+    assert.equal(claims.sub, 'spiffe://dev.localhost/ns/shop/sa/web');
+    assert.equal(claims.aud, 'https://api.example.org');
+    const text = (await page.locator('main').textContent()) ?? '';
+    assert.ok(text.includes('Kubelet renews it by default'), text);
+    assert.doesNotMatch(await page.content(), /PRIVATE KEY|eyJ/);
     await screenshot(page, 'ui-own.png');
     assert.deepEqual(wrong, []);
     assert.equal(await page.getByRole('navigation').count(), 0);

@@ -1,3 +1,4 @@
+import { signerSettings } from '../../signer/config/signer-settings.ts';
 import { messageOf } from '../../spiffe/errors.ts';
 import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
@@ -31,6 +32,8 @@ export interface OwnAnswer {
   readonly token: TokenView | { readonly error: string } | null;
   /** When the certificate that is shown was read first. RFC 3339. */
   readonly since: string;
+  /** When kubelet renews it at the latest, where the signer has the default settings. RFC 3339. */
+  readonly renewal: string;
 }
 
 export interface Own {
@@ -38,6 +41,8 @@ export interface Own {
   readonly x509: X509Source;
   readonly jwt: { readonly source: JwtSource; readonly audience: string } | undefined;
 }
+
+const refreshFraction = Number(signerSettings.refreshFraction.default);
 
 /** The answers of the web view about the pod that serves it. */
 export function ownAnswers({ from, x509, jwt }: Own, now: () => number): UiServerNeeds['answers'] {
@@ -56,6 +61,7 @@ export function ownAnswers({ from, x509, jwt }: Own, now: () => number): UiServe
         })),
         token: jwt ? await tokenOf(jwt) : null,
         since: rfc3339(Math.floor(since / 1000)),
+        renewal: rfc3339(svid.notBefore + Math.floor((svid.notAfter - svid.notBefore) * refreshFraction)),
       };
     },
   };

@@ -2,7 +2,11 @@ import type { OwnAnswer } from '../own-answers.ts';
 import { Certificate, Facts, Names, When } from './parts.tsx';
 
 /** What the pod holds that serves this page. */
-export function Own({ own: { spiffeId, source, since, chain, bundles, token } }: { own: OwnAnswer }) {
+export function Own({
+  own: { spiffeId, source, since, renewal, chain, bundles, token },
+}: {
+  own: OwnAnswer;
+}) {
   return (
     <>
       <h1>This pod</h1>
@@ -11,6 +15,7 @@ export function Own({ own: { spiffeId, source, since, chain, bundles, token } }:
           ['SPIFFE ID', <Names key="id" names={[spiffeId]} />],
           ['Read from', source],
           ['In use since', <When key="since" at={since} />],
+          ['Kubelet renews it by default', <When key="renewal" at={renewal} />],
           ['Certificate ends', <When key="ends" at={chain[0]?.notAfter} />],
         ]}
       />
