@@ -17,6 +17,7 @@ const longest = [
   'test/e2e/identity.test.ts',
   'test/e2e/federation.test.ts',
   'test/e2e/getting-started.test.ts',
+  'test/e2e/coming-from.test.ts',
   'test/e2e/token.test.ts',
   'test/e2e/one-trust-domain.test.ts',
   'test/contract/bench.test.ts',
