@@ -87,7 +87,7 @@ export async function createPair(
                 env: Object.entries(all).map(([key, value]) => ({ name: key, value })),
                 readinessProbe: { tcpSocket: { port: 8443 }, periodSeconds: 1 },
                 // A Service leads to an ending pod for a moment.
-                lifecycle: { preStop: { sleep: { seconds: 4 } } },
+                lifecycle: { preStop: { sleep: { seconds: 10 } } },
                 volumeMounts: [{ name: 'shared', mountPath: '/shared' }, ...volumeMounts],
               },
             ],
