@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { mkdtemp, symlink } from 'node:fs/promises';
+import { mkdtemp, readFile, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -10,9 +10,10 @@ import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
 import { validateJwtSvid } from '../../workload/jwt.ts';
 import { connectBundleSource, connectJwtSource, connectX509Source } from '../../workload/workload-api.ts';
-import { waitFor } from '../cluster/process.ts';
+import { startChild, waitFor } from '../cluster/process.ts';
 import { type ServerCredentials, webCredentials } from '../contract/bundle-endpoint.ts';
-import { blocksBelow, readPage } from '../docs/markdown.ts';
+import { openPage, startBrowser } from '../contract/ui-browser.ts';
+import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { openPySpiffe } from '../judges/py-spiffe.ts';
 import { clusterChoices } from './clusters.ts';
@@ -149,6 +150,44 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.equal(shown.replicas.value.length, 2);
       assert.match(shown.pools[0].view.why, /cannot get resource "secrets"/);
       assert.ok(shown.bundles.length > 0);
+    });
+
+    it('the pod of the guide to the web view shows what it holds in a browser, with a decoded JWT-SVID', async () => {
+      const { controlPlane } = installation;
+      const { kubectl } = controlPlane;
+      const example = await readFile(join(checkout, 'manifests/examples/show.yaml'), 'utf8');
+      await kubectl(['apply', '-f', '-'], { input: example.replaceAll('# - --', '- --') });
+      await kubectl(['wait', '--for=condition=Ready', 'pod/show', '--timeout=90s']);
+      const url = new URL(
+        await waitFor('the URL', async () => (await kubectl(['logs', 'show'])).trim() || undefined),
+      );
+      const command = [
+        ...(controlPlane.binaries.command('kubectl') ?? []),
+        'port-forward',
+        'pod/show',
+        ':8090',
+      ];
+      const logFile = join(controlPlane.logDir, 'port-forward.log');
+      const forward = startChild('port-forward', [...command, `--kubeconfig=${controlPlane.kubeconfig}`], {
+        logFile,
+      });
+      const browser = await startBrowser();
+      try {
+        url.port = await waitFor(
+          'the port',
+          () => /^Forwarding from 127\.0\.0\.1:(\d+)/m.exec(forward.lastLines(5))?.[1],
+          { needs: [forward] },
+        );
+        const { page, wrong } = await openPage(browser, url.href);
+        await page.getByRole('heading', { name: 'JWT-SVID' }).waitFor();
+        const text = (await page.locator('main').textContent()) ?? '';
+        assert.ok(text.includes(`spiffe://${trustDomain}/ns/default/sa/default`), text);
+        assert.ok(text.includes('https://api.example.org'), text);
+        assert.deepEqual(wrong, []);
+      } finally {
+        await browser.close();
+        await forward.stop();
+      }
     });
 
     /** What the page in a pod gets of its server: as through `kubectl port-forward`, from the loopback address. */
