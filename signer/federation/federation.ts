@@ -72,7 +72,7 @@ export function createFederation(needs: FederationNeeds): Federation {
     parts: [
       resources,
       createTrustBundlePublisher({ ...common, source: peers }),
-      createRemover({ ...common, peers }),
+      createRemover({ ...common, peers, synced: resources.synced }),
       createRefresher({
         ...needs,
         resources,

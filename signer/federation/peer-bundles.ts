@@ -24,7 +24,7 @@ import {
 } from './resource-bundles.ts';
 
 export interface PeerBundlesNeeds {
-  readonly resources: Pick<Informer<FederatedTrustDomain>, 'spec' | 'store' | 'isMissing'>;
+  readonly resources: Pick<Informer<FederatedTrustDomain>, 'spec' | 'store' | 'isUnlisted'>;
   /** Whose pods are to verify the other trust domains. */
   readonly signerName: string;
   readonly trustDomain: string;
@@ -50,7 +50,7 @@ export interface PeerBundles extends BundleSource {
 
 /** Made from the bundle in the status of each resource: the last one that was good. */
 export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
-  const { store, spec, isMissing } = needs.resources;
+  const { store, spec, isUnlisted } = needs.resources;
   const listeners: ((name: string) => void)[] = [];
   const namesOf = (resource: NamedResource) => bundleNamesOf(resource, needs.signerName);
   const nameOf: PeerBundles['nameOf'] = (resource) => namesOf(resource)[0] ?? '';
@@ -68,7 +68,9 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   const clusters = createSnapshots<Sibling>();
   let siblings: { readonly from: ReadonlyMap<string, Sibling>; readonly joined: Siblings } | undefined;
   /** What was known before the resource was served no more. */
-  let lastKnown: { readonly siblings: Siblings; readonly roots: ReadonlyMap<string, string> } | undefined;
+  let lastKnown:
+    | ({ readonly siblings: Siblings } & Record<'roots' | 'documents', ReadonlyMap<string, string>>)
+    | undefined;
 
   store.subscribe(({ type, key, object, previous }) => {
     const isSame =
@@ -126,7 +128,9 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     const from = clusters.current();
     if (siblings?.from !== from) siblings = { from, joined: joinSiblings(from.values()) };
     // The store is empty then, which does not mean that nobody is trusted any more.
-    if (!isMissing() || !lastKnown) lastKnown = { siblings: siblings.joined, roots: roots.current() };
+    if (!isUnlisted() || !lastKnown) {
+      lastKnown = { siblings: siblings.joined, roots: roots.current(), documents: documents.current() };
+    }
     return lastKnown;
   }
 
@@ -150,7 +154,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
 
   return {
     nameOf,
-    documents: documents.current,
+    documents: () => federated()?.documents ?? documents.current(),
     siblings: () => federated()?.siblings,
     roots: () => federated()?.roots,
     desired: () =>
@@ -164,7 +168,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     },
     onChange: (listener) => void listeners.push(listener),
     isLeftOver({ name, labels, annotations }) {
-      if (!store.isSynced() || isMissing() || counting.has(name)) return false;
+      if (!store.isSynced() || isUnlisted() || counting.has(name)) return false;
       const own = trustDomainLabel(needs.trustDomain);
       return (
         annotations[sourceAnnotation] !== undefined &&

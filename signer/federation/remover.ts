@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { clusterTrustBundles, resourcePath } from '../kube/resources.ts';
 import type { Store } from '../kube/store.ts';
+import { pauseWith } from '../kube/time.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
 import type { ObservedBundle } from '../trust/bundle.ts';
@@ -9,26 +11,36 @@ import type { PeerBundles } from './peer-bundles.ts';
 
 export interface RemoverNeeds extends KeeperNeeds {
   readonly peers: Pick<PeerBundles, 'isLeftOver' | 'isStillLeftOver' | 'onChange'>;
+  /** Resolves when the FederatedTrustDomains are read. */
+  readonly synced: Promise<void>;
   readonly observed: Store<ObservedBundle>;
   readonly transport: Pick<Transport, 'request'>;
   readonly servedVersion: () => CertificatesVersion | undefined;
 }
 
+/**
+ * All bundles are looked at again after so long, in milliseconds: a resource that was deleted while no replica ran, or
+ * while the API server did not serve it, is in no event.
+ */
+const lookAgainMs = 60_000;
+
 /** Deletes the ClusterTrustBundles of trust domains whose FederatedTrustDomain was deleted: nobody trusts them any more. */
 export function createRemover(needs: RemoverNeeds) {
   const { peers, observed, log } = needs;
   const keeper = createKeeper(needs, {
-    drift(name) {
-      const bundle = observed.get(name);
-      return bundle && peers.isLeftOver(bundle) ? 'its FederatedTrustDomain was deleted' : undefined;
-    },
+    drift,
     repair,
     describe: (name) => ({ bundle: name }),
     concurrency: 4,
   });
 
+  function drift(name: string): string | undefined {
+    const bundle = observed.get(name);
+    return bundle && peers.isLeftOver(bundle) ? 'its FederatedTrustDomain was deleted' : undefined;
+  }
+
   /** Throws what the transport throws. */
-  async function repair(name: string, drift: string, signal: AbortSignal): Promise<string | undefined> {
+  async function repair(name: string, found: string, signal: AbortSignal): Promise<string | undefined> {
     const bundle = observed.get(name);
     const version = needs.servedVersion();
     if (!bundle || !version) return undefined;
@@ -45,7 +57,7 @@ export function createRemover(needs: RemoverNeeds) {
     } catch (error) {
       if (!isNotFoundOfObject(error)) throw error;
     }
-    log.info({ bundle: name, drift }, 'trust bundle deleted');
+    log.info({ bundle: name, drift: found }, 'trust bundle deleted');
     return undefined;
   }
 
@@ -53,5 +65,16 @@ export function createRemover(needs: RemoverNeeds) {
   peers.onChange((name) => {
     if (name !== undefined) keeper.look(name);
   });
-  return { run: (signal: AbortSignal) => keeper.run(signal) };
+  return {
+    async run(signal: AbortSignal): Promise<void> {
+      const pause = pauseWith(needs.time.timer);
+      const working = keeper.run(signal);
+      await Promise.race([needs.synced, once(signal, 'abort')]);
+      while (!signal.aborted) {
+        for (const name of observed.keys()) if (drift(name) !== undefined) keeper.look(name);
+        await pause(lookAgainMs, signal);
+      }
+      await working;
+    },
+  };
 }

@@ -45,6 +45,8 @@ export interface Informer<T, Version extends string = string> {
   versions(): readonly Version[] | undefined;
   /** Whether the API server is known not to serve the resource. The store is empty then, and counts as synced. */
   isMissing(): boolean;
+  /** The same, and still while it is served again and its first list has not come: the store is empty then too. */
+  isUnlisted(): boolean;
   /** Keeps the store equal to the cluster until the signal is aborted. Never throws. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -59,13 +61,21 @@ export function createInformer<Wire, T, Version extends string = string>(
   const store = createStore<T>({ time: needs.time, ...(indexes && { indexes }) });
   const availability = resource.mayBeMissing && discovery?.find(resource);
   let version = resource.versions[0];
+  const isMissing = () => availability?.isMissing() ?? false;
+  /** When the store was emptied last because the resource is missing, as lastContact() says it. */
+  let emptiedAt: number | undefined;
+  function empty(): void {
+    store.replace([]);
+    emptiedAt = store.lastContact();
+  }
 
   return {
     spec,
     store,
     synced: store.synced,
     versions: () => (availability ? availability.versions() : resource.versions),
-    isMissing: () => availability?.isMissing() ?? false,
+    isMissing,
+    isUnlisted: () => isMissing() || store.lastContact() === emptiedAt,
     run: (signal) =>
       runReflector<T>(
         {
@@ -76,7 +86,7 @@ export function createInformer<Wire, T, Version extends string = string>(
           project: (wire) => project(wire as Wire, version),
           async locate(until) {
             if (availability) {
-              const [served] = await availability.whenServed(until, () => store.replace([]));
+              const [served] = await availability.whenServed(until, empty);
               if (!served) return undefined;
               version = served;
             }

@@ -84,7 +84,7 @@ function keep(count: number) {
   const observed = createStore<ObservedBundle>();
   const peers = createPeerBundles({
     ...{ signerName, trustDomain: 'example.org', now: () => now },
-    resources: { spec, store, isMissing: () => false },
+    resources: { spec, store, isUnlisted: () => false },
     transport: { request: () => assert.fail() },
   });
   store.replace([]);

@@ -112,6 +112,27 @@ describe('an informer', () => {
     });
   });
 
+  it('counts as unlisted until the list has come, where its resource is served again', async () => {
+    const served: string[] = [];
+    await withInformer(registrations, served, async ({ informer, api, time }) => {
+      const list = Promise.withResolvers<void>();
+      const { answer } = api;
+      api.answer = async (request) => {
+        const isList = request.path.endsWith('/registrations');
+        if (isList) await list.promise;
+        return isList
+          ? { status: 200, body: { metadata: { resourceVersion: '7' }, items: [] } }
+          : answer(request);
+      };
+      served.push('v1alpha1');
+      await time.advance(15_000);
+      assert.deepEqual([informer.isMissing(), informer.isUnlisted()], [false, true]);
+      list.resolve();
+      await settle();
+      assert.equal(informer.isUnlisted(), false);
+    });
+  });
+
   it('is not synced while it is not known whether its resource is served', async () => {
     const served = ['unknown'];
     await withInformer(registrations, served, async ({ informer, time }) => {

@@ -56,12 +56,14 @@ export function createListed<Wire, T, Version extends string = string>(
     store.replace([]);
   }
 
+  const isMissing = () => store.isSynced() && served === undefined;
   return {
     spec,
     store,
     synced: store.synced,
     versions: () => (served === undefined ? [] : [served]),
-    isMissing: () => store.isSynced() && served === undefined,
+    isMissing,
+    isUnlisted: isMissing,
     run: async () => undefined,
     fill,
     project: (wire) => project(wire as Wire, served ?? resource.versions[0]),
