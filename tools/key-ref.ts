@@ -9,15 +9,18 @@ export interface KeyRefOptions {
 
 /** The options of the commands that make authorities with keys outside of the pool. */
 export function withKeyRef(command: Command): Command {
+  const keyRef = new Option(
+    '--key-ref <uri>',
+    'Use a key outside of the pool, such as pkcs11:token=kubespiffe;object=ca-1 or awskms:///ARN.',
+  ).conflicts('keyType');
+  return withPkcs11(command.addOption(keyRef));
+}
+
+/** Those of a command that signs with the key of an authority. */
+export function withPkcs11(command: Command): Command {
   return command
-    .addOption(
-      new Option(
-        '--key-ref <uri>',
-        'Use a key outside of the pool, such as pkcs11:token=kubespiffe;object=ca-1 or awskms:///ARN.',
-      ).conflicts('keyType'),
-    )
-    .option('--pkcs11-module <file>', 'With --key-ref pkcs11:…: the PKCS#11 module of the token.')
-    .option('--pkcs11-pin-file <file>', 'With --key-ref pkcs11:…: a file with the PIN of its user.');
+    .option('--pkcs11-module <file>', 'For a key pkcs11:…: the PKCS#11 module of the token.')
+    .option('--pkcs11-pin-file <file>', 'For a key pkcs11:…: a file with the PIN of its user.');
 }
 
 /**

@@ -4,6 +4,7 @@ import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../spiffe/pki/spki.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
+import type { KeysByRef } from '../keys/remote-keys.ts';
 import { readAuthority } from './authority.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { issueLeaf, leafNotBefore } from './issue-leaf.ts';
@@ -35,6 +36,7 @@ export async function testCertificate(
   id: string,
   now: Seconds,
   random: (count: number) => Uint8Array,
+  keysByRef?: KeysByRef,
 ): Promise<TestCertificate | Refusal> {
   const record = previewed(document, id);
   if ('ok' in record) return record;
@@ -42,10 +44,10 @@ export async function testCertificate(
   if (trustDomain === undefined) {
     return refuse('the pool is of no trust domain', 'try the preview bundle of service-dns by hand');
   }
-  const read = readAuthority(record, `authority ${id}`, trustDomain);
+  const read = readAuthority(record, `authority ${id}`, trustDomain, keysByRef);
   if (!read.ok) return refuse(read.problem.message, 'correct it first');
   const { signingAuthority, root } = read.authority;
-  if (!signingAuthority) return refuse(`authority ${id} has no private key in the pool`, 'use one that has');
+  if (!signingAuthority) return refuse(`authority ${id} has no private key`, 'use one that has');
   const { publicKey } = await generate('ec', { namedCurve: 'P-256' });
   const key = readSubjectKey(publicKey.export({ format: 'der', type: 'spki' }));
   if (key.kind !== 'supported') throw new Error('a P-256 key is not supported');

@@ -4,14 +4,25 @@ import { keyTypes, type SignatureAlgorithm } from '../../spiffe/pki/algorithms.t
 import { nameOfKey } from '../../spiffe/pki/sign.ts';
 import { type KeyRef, parseKeyRef } from './key-ref.ts';
 import type { Opener } from './open-key.ts';
+import type { KeysByRef } from './remote-keys.ts';
 
-/** A key outside of the pool that a new authority gets. */
+/** A key outside of the pool that a command signs with. */
 export interface NewKey {
   readonly keyRef: string;
   readonly publicKey: KeyObject;
   /** The content of the signature BIT STRING. */
   sign(content: Uint8Array): Promise<Uint8Array>;
   close(): void;
+}
+
+/** For reading an authority that has this key. @throws KubespiffeError KEY_UNAVAILABLE where its certificate is for another one. */
+export function keysOf(key: NewKey): KeysByRef {
+  return ({ uri }, publicKey, { signature }) => {
+    if (!key.publicKey.equals(publicKey)) {
+      throw new KubespiffeError('KEY_UNAVAILABLE', `${uri} is another key than that of the certificate`);
+    }
+    return { algorithmDer: signature.encodings[0], sign: key.sign };
+  };
 }
 
 /** By the name of a key, without the length of RSA. */

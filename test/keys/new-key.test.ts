@@ -11,7 +11,7 @@ import { newPool } from '../../signer/authority/document.ts';
 import { readJwtAuthority } from '../../signer/authority/jwt-authority.ts';
 import { createRequested } from '../../signer/authority/request.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
-import { openNewKey } from '../../signer/keys/new-key.ts';
+import { keysOf, openNewKey } from '../../signer/keys/new-key.ts';
 import { pkcs11Opener } from '../../signer/keys/pkcs11.ts';
 import { readProvenCsrKey } from '../../spiffe/pki/csr.ts';
 import { soleBlock } from '../../spiffe/pki/pem.ts';
@@ -57,6 +57,14 @@ describe('a new authority with its key in a PKCS#11 token', () => {
       assert.match(verified, /: OK/);
     });
   }
+
+  it('signs for no authority whose certificate is for another key', async () => {
+    const key = await open('ECDSA P-384');
+    const { privateKey: _, ...other } = await createAuthority({ id: 'ca-1', trustDomain, now });
+    const read = () => readAuthority({ ...other, keyRef: key.keyRef }, 'authority', trustDomain, keysOf(key));
+    assert.throws(read, { code: 'KEY_UNAVAILABLE', message: /is another key than that of the certificate/ });
+    key.close();
+  });
 
   for (const name of Object.keys(pairs)) {
     it(`of type ${name} asks another CA with a request that the key has signed`, async () => {

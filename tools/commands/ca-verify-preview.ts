@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
+import type { AuthorityRecord } from '../../signer/authority/document.ts';
 import {
   markVerified,
   previewed,
   testCertificate,
   testCertificateSeconds,
 } from '../../signer/authority/preview.ts';
+import { keysOf } from '../../signer/keys/new-key.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { withApi } from '../api.ts';
@@ -15,13 +17,14 @@ import { readClusterRoots } from '../cluster-roots.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
+import { type KeyRefOptions, withNewKey, withPkcs11 } from '../key-ref.ts';
 import { type OutputFormat, outputOption, printObject } from '../output.ts';
 import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
 import { previewJob } from '../preview-job.ts';
 import { recordSigned } from '../signed-until.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ChangeOptions {
+interface Options extends ChangeOptions, KeyRefOptions {
   signerDeployment: string;
   image?: string;
   timeout: string;
@@ -55,7 +58,7 @@ export function caVerifyPreview(parent: Command, terminal: Terminal): Command {
     # Only the manifest of the Job
     kubespiffe ca verify-preview ca-2 -o yaml`,
   );
-  return withChange(command)
+  return withPkcs11(withChange(command))
     .addOption(
       new Option(
         '--signer-deployment <namespace/name>',
@@ -82,7 +85,9 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
       const ends = { trustDomain, now: facts.now, until: facts.now + testCertificateSeconds };
       // A dry run keeps and prints no certificate.
       if (!isDry || options.output) await recordSigned(api, options, record, ends);
-      const test = await testCertificate(document, authority, facts.now, randomBytes);
+      const test = await withNewKey(keyOptions(options, record), terminal.env, (key) =>
+        testCertificate(document, authority, facts.now, randomBytes, key && keysOf(key)),
+      );
       if (!test.ok) throw refused(test);
       const job = previewJob({
         namespace: options.namespace,
@@ -103,6 +108,11 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
   if (options.output || isDry) return;
   await changePool(options, terminal, (pool, { now }) => markVerified(pool, record, now));
   terminal.out(`authority ${authority}: a pod with the preview bundle verifies its certificates\n`);
+}
+
+/** The key of the authority, where it is kept outside of the pool. */
+function keyOptions(options: KeyRefOptions, { keyRef }: AuthorityRecord): KeyRefOptions {
+  return { ...options, ...(keyRef !== undefined && { keyRef }) };
 }
 
 function refused({ what, remedy }: { what: string; remedy: string }): CliError {
