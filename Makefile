@@ -25,7 +25,7 @@ test-unit: setup programs browser key-backends judges ## the fast tests: no clus
 test-all: test kubernetes-1.36.3 kubernetes-1.35.4 ## the same, and end-to-end on 1.37 with v1beta1, 1.36, 1.35, and a 1.35 kubelet behind 1.37
 	@node scripts/test.ts variants
 
-bench: setup kubernetes-1.37.1 ## speed and memory beside the API server's own ceiling
+bench: setup key-backends kubernetes-1.37.1 ## speed and memory beside the API server's own ceiling
 	@node test/bench/bench.ts
 
 lint: setup ## format, lint and types

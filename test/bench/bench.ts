@@ -9,6 +9,8 @@ import { type BenchCluster, startBenchCluster } from './cluster.ts';
 import { type FederationRuns, type FederationSizes, measureFederation } from './federation.ts';
 import { federationFiguresOf } from './federation-figures.ts';
 import { type BurstPair, figuresOf, type Measurements, type Round } from './figures.ts';
+import { type Keys, type KeysSizes, measureKeys } from './keys.ts';
+import { keysFiguresOf } from './keys-figures.ts';
 import type { LoadCalls } from './load.ts';
 import { memoryAfterBursts, memoryWithFullCaches } from './memory.ts';
 import { measureNames, type Names, type NamesSizes } from './names.ts';
@@ -39,6 +41,7 @@ interface Sizes {
   readonly names: NamesSizes;
   readonly federation: FederationSizes;
   readonly tokens: TokenSizes;
+  readonly keys: KeysSizes;
   readonly workload: WorkloadSizes;
 }
 
@@ -56,6 +59,7 @@ const full: Sizes = {
   names: { pairs: 3, requests: 1_000, registrations: 1_000, services: 5_000, affected: 10 },
   federation: { pairs: 3, requests: 1_000, peers: 1_000, restSeconds: 60 },
   tokens: { rounds: 3, seconds: 5, tokens: 2_000, pods: 200, soakSeconds: 60 },
+  keys: { seconds: 4, requests: 1_000 },
   workload: {
     rounds: 3,
     seconds: 5,
@@ -79,6 +83,7 @@ const quick: Sizes = {
   names: { pairs: 1, requests: 40, registrations: 20, services: 20, affected: 3 },
   federation: { pairs: 1, requests: 40, peers: 10, restSeconds: 1 },
   tokens: { rounds: 1, seconds: 0.4, tokens: 40, pods: 10, soakSeconds: 3 },
+  keys: { seconds: 0.3, requests: 40 },
   workload: {
     rounds: 1,
     seconds: 0.4,
@@ -94,14 +99,14 @@ const { values } = parseArgs({
     /** Exit code 1 when a limit is missed. */
     check: { type: 'boolean', default: false },
     rounds: { type: 'string' },
-    /** `signer`: certificates; `names` and `federation`: with many registrations and Services, or other trust domains; … */
+    /** `signer`: certificates; `names` and `federation`: with many registrations and Services, or other trust domains; `keys`: outside of the pool; … */
     only: { type: 'string' },
     /** How long the memory of the token endpoint is watched under load, such as 10m. */
     soak: { type: 'string' },
     output: { type: 'string', default: join(import.meta.dirname, '../../dist/bench.json') },
   },
 });
-const sections = ['signer', 'names', 'federation', 'tokens', 'workload'];
+const sections = ['signer', 'names', 'federation', 'tokens', 'keys', 'workload'];
 if (values.only !== undefined && !sections.includes(values.only)) {
   throw new Error(`--only takes one of ${sections.join(', ')}`);
 }
@@ -141,6 +146,8 @@ try {
     ...(cluster && isWanted('names') && { names: await measureWithNames(cluster) }),
     ...(cluster && isWanted('federation') && { federation: await measureWithPeers(cluster) }),
     ...(cluster && isWanted('tokens') && { tokens: await measureTokens(cluster, sizes.tokens, say) }),
+    // After all others that sign: it changes the pool.
+    ...(cluster && isWanted('keys') && { keys: await measureWithKeys(cluster) }),
     ...(isWanted('workload') && { workload: await measureWorkloadApi(sizes.workload, say) }),
   };
   const figures = [
@@ -148,6 +155,7 @@ try {
     ...(measurements.names ? namesFiguresOf(measurements.names) : []),
     ...(measurements.federation ? federationFiguresOf(measurements.federation) : []),
     ...(measurements.tokens ? tokenFiguresOf(measurements.tokens) : []),
+    ...('keys' in measurements ? keysFiguresOf(measurements.keys) : []),
     ...(measurements.workload ? workloadFiguresOf(measurements.workload) : []),
   ];
   const missed = figures.filter(({ met }) => met === false);
@@ -182,20 +190,26 @@ async function measure(cluster: BenchCluster): Promise<Measurements> {
 }
 
 function measureWithNames(cluster: BenchCluster): Promise<Names> {
-  return withPods(cluster, (bench) => measureNames(bench, { ...sizes.names, pods: sizes.pods }, say));
+  return withPods(cluster, sizes.pods, (bench) =>
+    measureNames(bench, { ...sizes.names, pods: sizes.pods }, say),
+  );
 }
 
 function measureWithPeers(cluster: BenchCluster): Promise<FederationRuns> {
   const peers = { ...sizes.federation, pods: sizes.pods };
-  return withPods(cluster, (bench) => measureFederation(bench, peers, say));
+  return withPods(cluster, sizes.pods, (bench) => measureFederation(bench, peers, say));
+}
+
+function measureWithKeys(cluster: BenchCluster): Promise<Keys | undefined> {
+  return withPods(cluster, 100, (bench) => measureKeys(bench, sizes.keys, say));
 }
 
 /** The pods of the bench have consecutive numbers, so that this starts with an empty namespace or one that is full. */
-function withPods<T>(cluster: BenchCluster, work: (bench: Bench) => Promise<T>): Promise<T> {
+function withPods<T>(cluster: BenchCluster, count: number, work: (bench: Bench) => Promise<T>): Promise<T> {
   return withLoad(cluster, async (bench) => {
-    say(`creating ${sizes.pods} pods`);
+    say(`creating ${count} pods`);
     await cluster.controlPlane.request('DELETE', '/api/v1/namespaces/bench/pods', { gracePeriodSeconds: 0 });
-    await bench.load.call('createPods', { count: sizes.pods });
+    await bench.load.call('createPods', { count });
     return work(bench);
   });
 }

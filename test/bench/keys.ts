@@ -1,77 +1,117 @@
-// How many signatures a second a key outside of the pool gives, and what a key in memory gives beside it:
-// node test/bench/keys.ts. The token is SoftHSM2 in a process of its own, once as it is and once with 20 ms for each
-// signature, for which the limit is concurrency / latency.
-import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
-import { parseKeyRef } from '../../signer/keys/key-ref.ts';
-import { pkcs11Opener } from '../../signer/keys/pkcs11.ts';
-import { createRemoteKey } from '../../signer/keys/remote-key.ts';
-import { realTime } from '../../signer/kube/time.ts';
-import { keyTypes } from '../../spiffe/pki/algorithms.ts';
-import { certificateSigner, type SigningKey } from '../../spiffe/pki/sign.ts';
-import { makeSoftHsm } from '../keys/soft-hsm.ts';
+import { execFile } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { waitFor } from '../cluster/process.ts';
+import { isSoftHsmInstalled, makeSoftHsm, type SoftHsm } from '../keys/soft-hsm.ts';
+import { type KeyRates, measureKeyRates } from './key-rates.ts';
+import type { LoadResult } from './load.ts';
+import { type Bench, cleanUp } from './runs.ts';
+import { startBenchSigner } from './signers.ts';
 
-const seconds = 4;
-const latencyMs = 20;
-const content = Buffer.alloc(400, 'x');
-
-const hsm = makeSoftHsm();
-process.once('exit', () => hsm.remove());
-const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
-hsm.put('ca-1', pem, '01');
-
-/** Keeps so many signatures under way. @returns signatures per second, and CPU seconds of this process for each 1,000. */
-async function measure(key: SigningKey, underWay: number): Promise<{ rate: number; cpuMs: number }> {
-  const startedAt = performance.now();
-  const before = process.cpuUsage();
-  const until = startedAt + seconds * 1000;
-  let count = 0;
-  const worker = async () => {
-    while (performance.now() < until) {
-      await key.sign(content);
-      count += 1;
-    }
-  };
-  await Promise.all(Array.from({ length: underWay }, worker));
-  const { user, system } = process.cpuUsage(before);
-  return { rate: count / ((performance.now() - startedAt) / 1000), cpuMs: (user + system) / count };
+export interface KeysSizes {
+  /** How long each rate is measured. */
+  readonly seconds: number;
+  readonly requests: number;
 }
 
-const rows: Record<string, string | number>[] = [];
-const inMemory = await measure(certificateSigner(createPrivateKey(pem)), 1);
-rows.push({
-  key: 'in memory',
-  concurrency: 1,
-  perSecond: Math.round(inMemory.rate),
-  cpuMs: inMemory.cpuMs / 1000,
-});
+/** A burst that a replica answers with a slow token. */
+export interface SlowToken extends LoadResult {
+  /** Signatures under way at once. */
+  readonly concurrency: number;
+  /** How often readiness was looked at during the burst, and how often it said no. */
+  readonly looks: number;
+  readonly notReady: number;
+  /** Writes of the record of what the CA has signed, from the start of the replica to the end of the burst. */
+  readonly recordWrites: number;
+}
 
-const ref = parseKeyRef('pkcs11:token=kubespiffe;object=ca-1');
-if (!ref.ok) throw new Error(ref.reason);
-for (const mood of ['well', 'slow'] as const) {
-  for (const concurrency of [1, 16, 32]) {
-    const key = createRemoteKey(ref.value, createPublicKey(privateKey), keyTypes['ecdsa-p256'], {
-      open: pkcs11Opener({ module: hsm.module, pinFile: hsm.pinFile, concurrency, env: process.env }),
-      concurrency,
-      timeoutMs: 10_000,
-      onSigned: () => undefined,
-      onState: () => undefined,
-      time: realTime,
-    });
-    key.problem();
-    await key.tend();
-    hsm.setMood(mood);
-    const { rate, cpuMs } = await measure(key, concurrency * 2);
-    const limit = (concurrency / latencyMs) * 1000;
-    rows.push({
-      key: mood === 'slow' ? `SoftHSM2 with ${latencyMs} ms` : 'SoftHSM2',
-      concurrency,
-      perSecond: Math.round(rate),
-      cpuMs: cpuMs / 1000,
-      ...(mood === 'slow' && { ofLimit: Math.round((rate / limit) * 100) / 100 }),
-    });
-    key.close();
-    hsm.setMood('well');
+export interface Keys {
+  readonly rates: KeyRates;
+  readonly slowToken: SlowToken;
+}
+
+/** So few that the token is the limit, and not the API server. */
+const concurrency = 4;
+const kubespiffe = join(import.meta.dirname, '../../bin/kubespiffe');
+
+/**
+ * Keys outside of the pool, in SoftHSM2. It leaves the pool with a CA whose key is gone, so nothing may follow that signs.
+ *
+ * @returns undefined where SoftHSM2 or the packages of key-backends are not installed.
+ */
+export async function measureKeys(
+  bench: Bench,
+  sizes: KeysSizes,
+  say: (line: string) => void,
+): Promise<Keys | undefined> {
+  if (!isSoftHsmInstalled()) return undefined;
+  const hsm = makeSoftHsm();
+  try {
+    say('signatures by a key in a PKCS#11 token');
+    const rates = await measureKeyRates(hsm, sizes.seconds);
+    say(`a burst of ${sizes.requests} with a slow PKCS#11 token`);
+    return { rates, slowToken: await burstBy(bench, hsm, sizes.requests) };
+  } finally {
+    hsm.remove();
   }
 }
-console.table(rows);
+
+async function burstBy(bench: Bench, hsm: SoftHsm, count: number): Promise<SlowToken> {
+  const { cluster, load } = bench;
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+  hsm.put('bench-hsm', pem, '0e');
+  const token = ['--pkcs11-module', hsm.module, '--pkcs11-pin-file', hsm.pinFile];
+  const flags = ['--key-backends', 'pkcs11', '--key-concurrency', String(concurrency), ...token];
+  const signer = await startBenchSigner(cluster, { flags });
+  try {
+    const at = ['--kubeconfig', cluster.controlPlane.kubeconfig];
+    const ca = (...words: string[]) => promisify(execFile)(kubespiffe, ['ca', ...words, ...at]);
+    const ref = ['--key-ref', 'pkcs11:token=kubespiffe;object=bench-hsm'];
+    await ca('prepare', '--ca-id', 'bench-hsm', ...ref, ...token);
+    await ca('trust', 'bench-hsm');
+    const activate = () => ca('activate', 'bench-hsm', '--propagation-delay', '0s');
+    await waitFor('the CA with its key in the token to be active', () => activate().then(() => true), {
+      timeoutMs: 30_000,
+    });
+    await waitFor('the signer to use it', () => usesOnly(signer.process, 'bench-hsm'));
+    hsm.setMood('slow');
+    await load.call('prepare', { count, ceiling: false });
+    let [looks, notReady, isOver] = [0, 0, false];
+    const looking = (async () => {
+      while (!isOver) {
+        looks += 1;
+        if (!(await signer.process.readiness()).ok) notReady += 1;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    })();
+    const result = await load.call('burst', undefined).finally(() => {
+      isOver = true;
+    });
+    await looking;
+    hsm.setMood('well');
+    const recordWrites = await signer.process.metric('kubespiffe_api_requests_total', {
+      ...{ verb: 'PATCH', resource: 'configmaps' },
+    });
+    return { ...result, concurrency, looks, notReady, recordWrites };
+  } finally {
+    await signer.stop();
+    await cleanUp(bench);
+  }
+}
+
+/** Whether the replica has seen that this authority signs, and can use its key. */
+async function usesOnly(
+  signer: { metric(name: string, labels: Record<string, string>): Promise<number> },
+  id: string,
+) {
+  const isActive = await signer.metric('kubespiffe_authority_expiry_timestamp_seconds', {
+    ...{ authority: id, state: 'active' },
+  });
+  const canSign = await signer.metric('kubespiffe_can_sign', {
+    kind: 'x509',
+    signer: 'kubespiffe.io/spiffe',
+  });
+  return isActive > 0 && canSign === 1;
+}

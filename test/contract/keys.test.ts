@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { readPoolDocument } from '../../signer/authority/document.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -24,6 +26,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     for (const [label, id] of [
       ['ca-1', '01'],
       ['ca-2', '02'],
+      ['ca-4', '04'],
     ] as const) {
       const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
       hsm.put(label, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), id);
@@ -123,5 +126,61 @@ describe('CAs with keys in a PKCS#11 token', () => {
         ['ca-2', 'prepared', 'pkcs11:token=kubespiffe;object=ca-2'],
       ],
     );
+  });
+
+  it('are verified in preview by a test certificate that the token signs', async () => {
+    const preview = await ca('preview', 'ca-2');
+    assert.equal(preview.code, 0, preview.stderr);
+    const job = await ca(
+      'verify-preview',
+      'ca-2',
+      '--image',
+      'none',
+      '-o',
+      'json',
+      ...keyOf('ca-2').slice(2),
+    );
+    assert.equal(job.code, 0, job.stderr);
+    const [pem = ''] =
+      /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/.exec(
+        job.stdout.replaceAll('\\n', '\n'),
+      ) ?? [];
+    const record = (await pool()).authorities.find(({ id }) => id === 'ca-2');
+    const issuer = new X509Certificate(record?.certificate ?? '');
+    assert.ok(new X509Certificate(pem).verify(issuer.publicKey));
+    const without = await ca('verify-preview', 'ca-2', '--image', 'none', '-o', 'json');
+    assert.match(without.stderr, /pkcs11:token=kubespiffe;object=ca-2: the setting pkcs11Module is not set/);
+  });
+
+  it('come below an offline root by `ca csr --key-ref`, and sign for pods', async () => {
+    const root = ['--cert', join(hsm.folder, 'root.pem'), '--key', join(hsm.folder, 'root.key')];
+    const made = await run(['ca', 'root', '--trust-domain', 'example.org', ...root]);
+    assert.equal(made.code, 0, made.stderr);
+    const asked = await ca('csr', '--ca-id', 'ca-4', ...keyOf('ca-4'));
+    assert.equal(asked.code, 0, asked.stderr);
+    const [csr, issuing] = [join(hsm.folder, 'ca-4.csr'), join(hsm.folder, 'ca-4.pem')] as const;
+    await writeFile(csr, asked.stdout);
+    const signed = await run(['ca', 'sign', csr, ...root]);
+    assert.equal(signed.code, 0, signed.stderr);
+    await writeFile(issuing, signed.stdout);
+    const imported = await ca('import', '--request', 'ca-4', '--cert', issuing);
+    assert.equal(imported.code, 0, imported.stderr);
+    const record = (await pool()).authorities.find(({ id }) => id === 'ca-4');
+    assert.deepEqual(
+      [record?.state, record?.keyRef, record?.privateKey, record?.intermediates?.length],
+      ['prepared', 'pkcs11:token=kubespiffe;object=ca-4', undefined, 1],
+    );
+    await ca('trust', 'ca-4');
+    await waitFor('it to be active', async () => {
+      return (await ca('activate', 'ca-4', '--propagation-delay', '0s')).code === 0;
+    });
+    await waitFor('a certificate of it', async () => {
+      const request = await requestFor(controlPlane, await createPod(controlPlane));
+      const { certificateChain = '' } = await answerTo(controlPlane, request, 60_000);
+      const [leaf, issuer] = certificateChain
+        .split(/(?<=-----END CERTIFICATE-----\n)/)
+        .map((pem) => new X509Certificate(pem));
+      return issuer && leaf?.verify(issuer.publicKey);
+    });
   });
 });
