@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { JwtBundleKey } from '../../spiffe/bundle.ts';
+import { thumbprintOf } from '../../spiffe/jwk.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 
 /** What one other cluster of this trust domain publishes. */
@@ -13,7 +14,7 @@ export interface Sibling {
  * Replaced as a whole when something changes.
  */
 export interface Siblings extends Sibling {
-  /** SHA-256, in hex, over the fingerprints of the roots and the kids; empty where there is nothing. */
+  /** SHA-256, in hex, over the fingerprints of the roots, the kids, and the thumbprints of their keys; empty where there is nothing. */
   readonly content: string;
 }
 
@@ -38,20 +39,32 @@ export const withoutFederation: FederationView = {
   onChange: () => undefined,
 };
 
-/** Each root and each key once, in an order that does not depend on which cluster has it. Pure. */
+/**
+ * Each root and each kid once, in an order that does not depend on which cluster has it. Of two keys with one kid the one
+ * with the lower thumbprint is taken, so that all replicas have the same. Pure.
+ */
 export function joinSiblings(all: Iterable<Sibling>): Siblings {
   const roots = new Map<string, CertificateFacts>();
-  const keys = new Map<string, JwtBundleKey>();
+  const keys = new Map<string, { readonly key: JwtBundleKey; readonly thumbprint: string }>();
   for (const sibling of all) {
     for (const root of sibling.roots) roots.set(root.sha256Hex, root);
-    for (const key of sibling.jwtKeys) if (!keys.has(key.kid)) keys.set(key.kid, key);
+    for (const key of sibling.jwtKeys) {
+      const thumbprint = thumbprintOf(key.jwk);
+      const other = keys.get(key.kid);
+      if (!other || thumbprint < other.thumbprint) keys.set(key.kid, { key, thumbprint });
+    }
   }
   if (roots.size + keys.size === 0) return noSiblings;
   const names = { roots: [...roots.keys()].sort(), keys: [...keys.keys()].sort() };
+  // Most kids are the thumbprint. What is said twice would only change the digest between two releases.
+  const prints = names.keys.map((kid) => {
+    const { thumbprint } = keys.get(kid) ?? {};
+    return thumbprint === kid ? kid : [kid, thumbprint];
+  });
   return {
     roots: names.roots.flatMap((name) => roots.get(name) ?? []),
-    jwtKeys: names.keys.flatMap((name) => keys.get(name) ?? []),
-    content: hash('sha256', JSON.stringify([names.roots, names.keys]), 'hex'),
+    jwtKeys: names.keys.flatMap((name) => keys.get(name)?.key ?? []),
+    content: hash('sha256', JSON.stringify([names.roots, prints]), 'hex'),
   };
 }
 
