@@ -66,6 +66,8 @@ export function federationStatus(
     readonly intervalSeconds: number;
     /** The ClusterTrustBundle in which the roots are published. */
     readonly clusterTrustBundle: string;
+    /** Whether all roots of the bundle that is in the status have expired. */
+    readonly haveHeldExpired?: boolean | undefined;
     /** Whether it changes so often that it is fetched less often. */
     readonly isPausing?: boolean;
   },
@@ -74,9 +76,9 @@ export function federationStatus(
   const nowText = rfc3339(at.now);
   const isSuccess = outcome.kind === 'taken' || outcome.kind === 'confirmed';
   const lastSuccess = isSuccess ? at.now : secondsOf(status.lastSuccessTime);
-  const isHeld = isSuccess || typeof status.bundle === 'string';
-  const age = lastSuccess === undefined ? Number.POSITIVE_INFINITY : at.now - lastSuccess;
-  const isStale = isHeld && outcome.kind !== 'idle' && age > staleIntervals * at.intervalSeconds;
+  const isUsable = isSuccess || (typeof status.bundle === 'string' && !at.haveHeldExpired);
+  const isConfirming = outcome.kind !== 'idle' || outcome.reason === 'Paused';
+  const isStale = !isSuccess && isConfirming && isStaleAt(status, at.intervalSeconds, at.now);
   const since = transitionsIn(status);
   const condition = (
     type: FederationCondition['type'],
@@ -94,9 +96,9 @@ export function federationStatus(
       lastTransitionTime: since.get(`${type}=${value}`) ?? nowText,
     };
   };
-  const [reason, text] = said(outcome, isHeld);
+  const [reason, text] = said(outcome, isUsable);
   const message = at.isPausing ? `${text} ${pausing}` : text;
-  const isReady = isHeld && !isStale && (outcome.kind !== 'idle' || outcome.reason === 'Paused');
+  const isReady = isUsable && !isStale && isConfirming;
   const held = isStale ? 'BundleStale' : 'BundleHeld';
   const raised = outcome.kind === 'failed' ? federationOutcomes[outcome.reason].condition : 'none';
   const confirmed = lastSuccess === undefined ? 'never' : `last at ${rfc3339(lastSuccess)}`;
@@ -104,10 +106,15 @@ export function federationStatus(
     observedGeneration: generation,
     observedRefresh: resource.refreshRequest ?? null,
     conditions: [
-      outcome.kind === 'failed' && isHeld
+      outcome.kind === 'failed' && isUsable
         ? condition('Ready', isReady, held, explainFederation(held, message))
         : condition('Ready', isReady, reason, message),
-      condition('Stale', isStale, isStale ? held : 'Fresh', `The bundle was confirmed ${confirmed}.`),
+      condition(
+        'Stale',
+        isStale,
+        isStale ? 'BundleStale' : 'Fresh',
+        `The bundle was confirmed ${confirmed}.`,
+      ),
       raised === 'BundleInvalid'
         ? condition('BundleInvalid', true, reason, message)
         : condition('BundleInvalid', false, 'Valid', 'No bundle was refused at the last attempt.'),
@@ -127,16 +134,29 @@ export function federationStatus(
   };
 }
 
+/** Whether a bundle is held that was not confirmed for three intervals. Pure. */
+export function isStaleAt(
+  { bundle, lastSuccessTime }: FederatedTrustDomain['status'],
+  intervalSeconds: number,
+  now: Seconds,
+): boolean {
+  const last = secondsOf(lastSuccessTime) ?? Number.NEGATIVE_INFINITY;
+  return typeof bundle === 'string' && now - last > staleIntervals * intervalSeconds;
+}
+
 const pausing = 'Its keys change so often that it is fetched every 10 minutes at most.';
 
-function said(outcome: AttemptOutcome, isHeld: boolean): [reason: FederationReason, message: string] {
+function said(outcome: AttemptOutcome, isUsable: boolean): [reason: FederationReason, message: string] {
   if (outcome.kind === 'taken')
     return ['BundleTaken', explainFederation('BundleTaken', heldDetail(outcome.bundle))];
   const { reason } = outcome;
   if (reason === 'Paused') {
     return [
       reason,
-      explainFederation(reason, isHeld ? 'The bundle that was taken last stays' : 'No bundle is held'),
+      explainFederation(
+        reason,
+        isUsable ? 'The bundle that was taken last stays' : 'No bundle is held that can be used',
+      ),
     ];
   }
   return [reason, explainFederation(reason, outcome.detail)];

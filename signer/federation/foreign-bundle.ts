@@ -12,6 +12,8 @@ import { trustBundleOf } from '../trust/bundle.ts';
 export type ForeignBundle = Omit<ParsedBundle, 'roots'> & {
   /** Each once. */
   readonly roots: readonly CertificateFacts[];
+  /** How many roots were left out because they have expired. */
+  readonly expiredRoots: number;
 };
 
 /** Longest bundle that is read, in bytes. */
@@ -81,12 +83,14 @@ export function readPemRoots(text: string, trustDomain: string, now: Seconds): R
 function checked(bundle: ParsedBundle, trustDomain: string, now: Seconds): Result<ForeignBundle> {
   const roots = new Map<string, CertificateFacts>();
   const ignored = [...bundle.ignored];
+  let expiredRoots = 0;
   for (const root of bundle.roots) {
     const problem = rootProblem(root, trustDomain);
     if (problem !== undefined) return failure(`the root with SHA-256 ${root.sha256Hex} ${problem}`);
-    if (root.notAfter < now)
+    if (root.notAfter < now) {
+      expiredRoots += 1;
       ignored.push(`the root with SHA-256 ${root.sha256Hex} expired at ${rfc3339(root.notAfter)}`);
-    else roots.set(root.sha256Hex, root);
+    } else roots.set(root.sha256Hex, root);
   }
   for (const [kid, key] of bundle.jwtKeys) {
     const problem =
@@ -97,7 +101,7 @@ function checked(bundle: ParsedBundle, trustDomain: string, now: Seconds): Resul
   }
   const pem = roots.size === 0 ? undefined : trustBundleOf([...roots.values()]);
   if (pem && !pem.ok) return pem;
-  return success({ ...bundle, roots: [...roots.values()], ignored });
+  return success({ ...bundle, roots: [...roots.values()], expiredRoots, ignored });
 }
 
 function rootProblem({ uris, spki }: CertificateFacts, trustDomain: string): string | undefined {
@@ -139,7 +143,7 @@ export function printForeignBundle({
   refreshHintSeconds,
   roots,
   jwtKeys,
-}: Omit<ForeignBundle, 'ignored'>): string {
+}: Omit<ForeignBundle, 'ignored' | 'expiredRoots'>): string {
   const keys = [...jwtKeys].map(([kid, key]) => ({ kid, jwk: publicJwkOf(key) }));
   const text = printSpiffeBundle({
     sequence,
@@ -154,22 +158,33 @@ function sortedBy<T>(values: readonly T[], keyOf: (value: T) => string): T[] {
   return [...values].sort((one, other) => (keyOf(one) < keyOf(other) ? -1 : 1));
 }
 
+/** Whether it verified something once, and does so no more. Pure. */
+export function haveRootsExpired({
+  roots,
+  expiredRoots,
+}: Pick<ForeignBundle, 'roots' | 'expiredRoots'>): boolean {
+  return roots.length === 0 && expiredRoots > 0;
+}
+
 /**
  * Why a bundle must not replace the one that is held; undefined if it may. A publisher whose sequence goes back was
  * restored from a backup, or somebody replays an old document. An empty set of roots would break every connection, and
- * more often is a fault of the publisher than what it wants.
+ * more often is a fault of the publisher than what it wants. So would one whose roots have all expired, also where it is the
+ * one that is held.
  */
 export function replacementProblem(
-  next: Pick<ForeignBundle, 'sequence' | 'roots'>,
-  held: Pick<ForeignBundle, 'sequence' | 'roots'> | undefined,
+  next: Pick<ForeignBundle, 'sequence' | 'roots' | 'expiredRoots'>,
+  held: Pick<ForeignBundle, 'sequence' | 'roots' | 'expiredRoots'> | undefined,
 ): { readonly reason: 'BundleSequenceWentBack' | 'BundleWithoutRoots'; readonly detail: string } | undefined {
-  if (!held) return undefined;
-  if (held.sequence !== undefined && (next.sequence ?? -1) < held.sequence) {
+  if (held?.sequence !== undefined && (next.sequence ?? -1) < held.sequence) {
     const found = next.sequence === undefined ? 'it has no sequence' : `its sequence is ${next.sequence}`;
     return { reason: 'BundleSequenceWentBack', detail: `${found}, after ${held.sequence}` };
   }
-  if (held.roots.length > 0 && next.roots.length === 0) {
-    return { reason: 'BundleWithoutRoots', detail: `it has no root, after ${held.roots.length}` };
+  if (haveRootsExpired(next)) {
+    return { reason: 'BundleWithoutRoots', detail: `all of its roots (${next.expiredRoots}) have expired` };
   }
-  return undefined;
+  const before = held ? held.roots.length + held.expiredRoots : 0;
+  return before > 0 && next.roots.length === 0
+    ? { reason: 'BundleWithoutRoots', detail: `it has no root, after ${before}` }
+    : undefined;
 }

@@ -10,6 +10,7 @@ import { createKeeper } from '../trust/keeper.ts';
 import { type Attempt, type AttemptNeeds, heldBundle, type Known, tryToGet } from './attempt.ts';
 import { countingOne, type FederatedTrustDomain } from './federated-trust-domain.ts';
 import { type FederationStatus, federationStatus } from './federation-status.ts';
+import { haveRootsExpired } from './foreign-bundle.ts';
 import { type ReportNeeds, reportAttempt, type WriteNeeds, writeStatus } from './report.ts';
 import {
   type Attempted,
@@ -142,13 +143,11 @@ export function createRefresher(needs: RefresherNeeds) {
       reason || !origin.ok
         ? { outcome: { kind: 'idle', ...(reason ?? unreadable) } }
         : await tryToGet(resource, origin.value, isSameSpec ? before.known : undefined, attemptNeeds, signal);
-    const hint =
-      outcome.kind === 'confirmed'
-        ? outcome.refreshHintSeconds
-        : outcome.kind === 'taken'
-          ? outcome.bundle.refreshHintSeconds
-          : heldBundle(resource, seconds(time.now()))?.refreshHintSeconds;
-    const interval = intervalSeconds(resource, hint);
+    const isSuccess = outcome.kind === 'taken' || outcome.kind === 'confirmed';
+    const held = isSuccess ? undefined : heldBundle(resource, seconds(time.now()));
+    const { refreshHintSeconds } =
+      outcome.kind === 'confirmed' ? outcome : outcome.kind === 'taken' ? outcome.bundle : (held ?? noHint);
+    const interval = intervalSeconds(resource, refreshHintSeconds);
     const failures = outcome.kind === 'failed' ? (before?.failures ?? 0) + 1 : 0;
     const nowMs = time.now();
     const steadyNow = seconds(time.monotonic());
@@ -171,6 +170,7 @@ export function createRefresher(needs: RefresherNeeds) {
           next: outcome.kind === 'idle' ? undefined : seconds(nextAt),
           intervalSeconds: interval,
           clusterTrustBundle: needs.bundleNameOf(resource),
+          haveHeldExpired: held && haveRootsExpired(held),
           isPausing: pausingMs > 0,
         }),
       },
@@ -220,5 +220,6 @@ function createWebContexts(): AttemptNeeds['webContext'] {
 }
 
 const mostContexts = 16;
+const noHint = { refreshHintSeconds: undefined };
 const unreadable = { reason: 'FederationSpecInvalid', detail: 'it cannot be read' } as const;
 const seconds = (ms: number) => Math.floor(ms / 1000);

@@ -2,8 +2,9 @@ import type { Seconds } from '../../spiffe/pki/time.ts';
 import { type BackoffPolicy, backoffMs } from '../kube/backoff.ts';
 import { conditionIn } from '../kube/conditions.ts';
 import type { FederationReason } from '../observe/federation-outcomes.ts';
+import { heldBundle } from './attempt.ts';
 import type { FederatedTrustDomain } from './federated-trust-domain.ts';
-import { secondsOf } from './federation-status.ts';
+import { isStaleAt, secondsOf } from './federation-status.ts';
 
 /** Why nothing is tried for a resource; undefined where its bundle is fetched or read. */
 export type Idle = { readonly reason: FederationReason; readonly detail: string } | undefined;
@@ -75,10 +76,17 @@ export function isDue(
 ): boolean {
   if (!attempted || attempted.generation !== resource.generation) return true;
   if (attempted.refreshRequest !== resource.refreshRequest || attempted.idle !== idle?.reason) return true;
-  if (idle) return false;
+  if (idle) return idle.reason === 'Paused' && isStaleUnsaid(resource, Math.floor(now / 1000));
   // A clock that was set back must not stop it.
   const longestWaitMs = 2 * resource.refresh.maxSeconds * 1000;
   return now >= attempted.nextAt || attempted.nextAt > now + longestWaitMs;
+}
+
+/** Whether a bundle has become stale, and the status does not say so. */
+function isStaleUnsaid(resource: FederatedTrustDomain, now: Seconds): boolean {
+  if (conditionIn(resource.status, 'Stale')?.status === 'True') return false;
+  const interval = intervalSeconds(resource, heldBundle(resource, now)?.refreshHintSeconds);
+  return isStaleAt(resource.status, interval, now);
 }
 
 /** How often the bundle is fetched, in seconds: as its publisher asks, within the bounds of the resource. Pure. */

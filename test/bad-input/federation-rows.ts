@@ -95,6 +95,11 @@ export const federationBadInput: readonly BadInput[] = [
       'a foreign bundle without roots, after one with roots',
       'decides by sequence and roots: no roots where there were some',
     ],
+    [
+      'a foreign bundle whose roots have all expired',
+      'decides by sequence and roots: roots that have all expired',
+      'decides by sequence and roots: roots that have all expired, as the first ones',
+    ],
   ]),
   ...rows(bundle, notTaken('EndpointUnverifiable'), [
     [

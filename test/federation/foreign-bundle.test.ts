@@ -283,8 +283,8 @@ describe('reading the bundle of another trust domain', () => {
 
 describe('whether a bundle replaces the one that is held', () => {
   const root = {} as ForeignBundle['roots'][number];
-  const bundle = (sequence: number | undefined, roots: number) => ({
-    sequence,
+  const bundle = (sequence: number | undefined, roots: number, expiredRoots = 0) => ({
+    ...{ sequence, expiredRoots },
     roots: Array(roots).fill(root),
   });
   const rows: [
@@ -302,6 +302,16 @@ describe('whether a bundle replaces the one that is held', () => {
     ['a lower sequence', bundle(6, 1), bundle(7, 1), 'BundleSequenceWentBack'],
     ['no sequence where there was one', bundle(undefined, 1), bundle(0, 1), 'BundleSequenceWentBack'],
     ['no roots where there were some', bundle(8, 0), bundle(7, 1), 'BundleWithoutRoots'],
+    ['no roots where all have expired', bundle(8, 0), bundle(7, 0, 1), 'BundleWithoutRoots'],
+    ['roots that have all expired', bundle(8, 0, 2), bundle(7, 1), 'BundleWithoutRoots'],
+    [
+      'roots that have all expired since they were taken',
+      bundle(7, 0, 1),
+      bundle(7, 0, 1),
+      'BundleWithoutRoots',
+    ],
+    ['roots that have all expired, as the first ones', bundle(7, 0, 1), undefined, 'BundleWithoutRoots'],
+    ['one root that has expired of two', bundle(8, 1, 1), bundle(7, 2)],
   ];
   for (const [what, next, held, reason] of rows) {
     it(`decides by sequence and roots: ${what}`, () => {

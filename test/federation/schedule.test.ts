@@ -96,6 +96,19 @@ describe('when a bundle is fetched', () => {
     assert.ok(dueAt({ ...written, isPaused: false }, now), 'and at once when it counts again');
   });
 
+  it('once where it is paused and its bundle has become stale, to say so', () => {
+    const status = { bundle: '{"keys":[]}', lastSuccessTime: '2027-01-15T08:00:00Z' };
+    const paused = resource({ spec: { paused: true }, status });
+    const idle = { kind: 'idle', reason: 'Paused', detail: '' } as const;
+    const writtenAt = (seconds: number): FederatedTrustDomain => {
+      const written = federationStatus(paused, idle, { ...at, now: seconds, next: undefined });
+      return { ...paused, status: { ...status, ...written } };
+    };
+    assert.ok(!dueAt(writtenAt(now), now + 900));
+    assert.ok(dueAt(writtenAt(now), now + 901));
+    assert.ok(!dueAt(writtenAt(now + 901), now + 10 ** 6));
+  });
+
   it('when a clock that was set back would keep it waiting for long', () => {
     const wrong = afterFailure();
     assert.ok(dueAt(wrong, now - 3 * 24 * 3600));
@@ -199,6 +212,20 @@ describe('the status after an attempt', () => {
     const status = federationStatus(resource({ status: held }), failed, { ...at, now: now + 601 });
     assert.equal(conditions(status).Ready, 'False BundleStale');
     assert.equal(conditions(status).Stale, 'True BundleStale');
+  });
+
+  it('is stale after three intervals although nothing is to be fetched, where it is paused', () => {
+    const paused = { kind: 'idle', reason: 'Paused', detail: '' } as const;
+    const at2 = { ...at, next: undefined };
+    const resting = resource({ status: held });
+    assert.equal(conditions(federationStatus(resting, paused, at2)).Stale, 'False Fresh');
+    const late = conditions(federationStatus(resting, paused, { ...at2, now: now + 601 }));
+    assert.deepEqual([late.Ready, late.Stale], ['False Paused', 'True BundleStale']);
+  });
+
+  it('is not ready where all roots of the bundle have expired', () => {
+    const status = federationStatus(resource({ status: held }), failed, { ...at, haveHeldExpired: true });
+    assert.equal(conditions(status).Ready, 'False EndpointUnreachable');
   });
 
   it('is not ready without a bundle', () => {
