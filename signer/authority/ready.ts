@@ -13,7 +13,8 @@ import type { Timing, Verb } from './verbs.ts';
 export function readyFrom(record: AuthorityRecord, document: PoolDocument, timing: Timing): Seconds {
   const delay = isJwtKind(record.kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
   const from = signsFrom(document.authorities, record, delay) ?? 0;
-  const shownSince = timing.shownSince?.get(rootOf(record) ?? '');
+  // What is active signs already, although its bundle may be a new one.
+  const shownSince = record.state === 'active' ? undefined : timing.shownSince?.get(rootOf(record) ?? '');
   return shownSince === undefined ? from : Math.max(from, shownSince + delay);
 }
 

@@ -8,9 +8,9 @@ const clockToleranceSeconds = 60;
 const entry = /([0-9a-f]{64})=(\S+)/g;
 
 /**
- * Since when a bundle shows each root that was added to it, by SHA-256 in hex. `publishedAt` in the pool is when that was decided:
- * while no replica could write the bundle, no pod got the root. Roots that the bundle began with have no time, since nobody
- * read it without them.
+ * Since when a bundle shows each root, by SHA-256 in hex. `publishedAt` in the pool is when that was decided:
+ * while no replica could write the bundle, no pod got the root. A new bundle dates all its roots: the one before it may have been
+ * deleted, and nobody knows which roots that had. An authority that is active signs on, whatever the time of its root.
  *
  * @param now seconds since the epoch. A time long after that is not ours, and does not count.
  */
@@ -41,7 +41,7 @@ export function addedAtAnnotation(
 ): Record<string, string> {
   const known = addedAtIn(before, now);
   const times = [...roots].flatMap((root) => {
-    const at = !before || before.roots.has(root) ? known.get(root) : now;
+    const at = before?.roots.has(root) ? known.get(root) : now;
     return at === undefined ? [] : [`${root}=${rfc3339(at)}`];
   });
   return times.length === 0 ? {} : { [key]: times.join(' ') };

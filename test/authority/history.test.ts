@@ -4,6 +4,7 @@ import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool } from '../../signer/authority/document.ts';
 import { authorityHistory } from '../../signer/authority/history.ts';
+import { rootOf } from '../../signer/authority/material.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 
 const now = Date.UTC(2026, 10, 30, 3) / 1000;
@@ -41,4 +42,16 @@ it('the life of an authority has what happened, until when something depends on 
     ['0 made', '0 published', '390 may be activated', '31536000 its certificate ends'],
     ['0 made', '0 published', '0 signs', '7200 its last token ends, at the latest'],
   ]);
+});
+
+it('a bundle that was made anew says nothing of an authority that signs, and delays one that is to sign', async () => {
+  const trustDomain = 'example.org';
+  const first = await createAuthority({ id: 'ca-1', trustDomain, now: now - 2 * hour });
+  const next = await createAuthority({ id: 'ca-2', trustDomain, now: now - hour });
+  const document = newPool(trustDomain, first, { ...next, state: 'trusted' });
+  const shownSince = new Map([first, next].map((each) => [rootOf(each) ?? '', now]));
+  const from = document.authorities.map(
+    (each) => authorityHistory(each, document, { now, timing: { ...timing, shownSince } }).readyFrom,
+  );
+  assert.deepEqual(from, [now - 2 * hour, now + 390]);
 });

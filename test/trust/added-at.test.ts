@@ -13,8 +13,18 @@ const bundle = (roots: readonly string[], annotations: Record<string, string> = 
 });
 
 describe('the times at which roots were added to a bundle', () => {
-  it('are not kept for those that the bundle begins with', () => {
-    assert.deepEqual(addedAtAnnotation(new Set([a, b]), undefined, now), {});
+  it('are those of the first write for a new bundle, since one that was deleted may have had other roots', () => {
+    const written = addedAtAnnotation(new Set([a, b]), undefined, now);
+    assert.deepEqual(
+      addedAtIn(bundle([a, b], written), now),
+      new Map([
+        [a, now],
+        [b, now],
+      ]),
+    );
+  });
+
+  it('are not made up for roots that the bundle has had without a time', () => {
     assert.deepEqual(addedAtAnnotation(new Set([a]), bundle([a]), now), {});
   });
 
@@ -63,7 +73,7 @@ describe('the times at which roots were added to a bundle', () => {
           at += waited;
           for (const root of [a, b, c]) {
             if (!roots.includes(root)) since.delete(root);
-            else if (shown && !shown.roots.has(root)) since.set(root, at);
+            else if (!shown?.roots.has(root)) since.set(root, at);
           }
           shown = bundle(roots, addedAtAnnotation(new Set(roots), shown, at));
           assert.deepEqual(

@@ -161,7 +161,9 @@ describe('the publisher of trust bundles', () => {
   it('records when a root was added to a live bundle, and keeps that time in later writes', () =>
     withPublisher(0, async (scene) => {
       const times = () => scene.written.at(-1)?.metadata.annotations?.['kubespiffe.io/added-at'];
-      assert.equal(times(), undefined, 'the roots that the bundle begins with');
+      const [first] = fingerprints(older);
+      const began = `${first}=${rfc3339(Math.ceil(scene.time.now() / 1000))}`;
+      assert.equal(times(), began, 'the root that the bundle begins with');
       await scene.time.advance(60_000);
       const at = Math.ceil(scene.time.now() / 1000);
       scene.remembered = newer;
@@ -169,12 +171,12 @@ describe('the publisher of trust bundles', () => {
       await scene.look();
       await scene.time.advance(2_000);
       const [added] = fingerprints(newer).difference(fingerprints(older));
-      assert.equal(times(), `${added}=${rfc3339(at)}`);
+      assert.equal(times(), `${began} ${added}=${rfc3339(at)}`);
       scene.remembered = compile(5, ...three);
       scene.live = { ok: true, pool: scene.remembered };
       await scene.look();
       await scene.time.advance(60_000);
-      assert.match(times() ?? '', new RegExp(`^${added}=${rfc3339(at)} [0-9a-f]{64}=`));
+      assert.match(times() ?? '', new RegExp(`^${began} ${added}=${rfc3339(at)} [0-9a-f]{64}=`));
     }));
 
   it('leaves bundles alone that are not desired', () =>
