@@ -4,6 +4,7 @@ import type { AddressRule } from '../../client/address-rule.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
+import type { Pool } from '../authority/pool.ts';
 import type { BundleOrigin, FederatedTrustDomain } from './federated-trust-domain.ts';
 import { type AttemptOutcome, heldDetail, secondsOf } from './federation-status.ts';
 import { fetchBundle } from './fetch-bundle.ts';
@@ -16,6 +17,8 @@ import {
   replacementProblem,
 } from './foreign-bundle.ts';
 
+export type OwnAuthorities = Pick<Pool, 'jwt' | 'authorities' | 'roots'>;
+
 export interface AttemptNeeds {
   readonly ownTrustDomain: string;
   /** The resource that counts for a trust domain. */
@@ -25,8 +28,8 @@ export interface AttemptNeeds {
   readonly readTrustBundle: (name: string, signal: AbortSignal) => Promise<Result<string>>;
   /** What verifies endpoints of the web, by roots (PEM) or by those of the system. */
   readonly webContext: (rootsPem: string | undefined) => SecureContext;
-  /** An authority of our own pool that a bundle has, in words; undefined where it has none. */
-  readonly ownAuthorityIn: (bundle: ForeignBundle) => string | undefined;
+  /** Our own authorities. */
+  readonly pool: OwnAuthorities;
   readonly now: () => Seconds;
 }
 
@@ -47,6 +50,8 @@ export interface Known {
   readonly documentSha256: string;
   readonly heldSha256: string;
   readonly refreshHintSeconds: number | undefined;
+  /** Our own authorities, none of which it has. */
+  readonly comparedWith: OwnAuthorities;
   /** What the condition says of it. */
   readonly detail: string;
 }
@@ -70,8 +75,7 @@ export async function tryToGet(
 ): Promise<Attempt> {
   const now = needs.now();
   const held = once(() => heldBundle(resource, now));
-  const taken = (bundle: Result<ForeignBundle>) =>
-    takenOr(bundle, held(), resource.isSelf ? needs.ownAuthorityIn : undefined);
+  const taken = (bundle: Result<ForeignBundle>) => takenOr(bundle, held(), resource.isSelf, needs.pool);
   if (origin.kind === 'document') {
     return { outcome: taken(readForeignBundle(origin.text, resource.trustDomain, now)) };
   }
@@ -82,7 +86,8 @@ export async function tryToGet(
   }
   const anchors = anchorsFor(resource, origin, held, needs);
   if (!anchors.ok) return { outcome: failed('EndpointUnverifiable', anchors.reason) };
-  const confirmable = known && isStillHeld(resource, known, now) ? known : undefined;
+  const isConfirmable = known?.comparedWith === needs.pool && isStillHeld(resource, known, now);
+  const confirmable = isConfirmable ? known : undefined;
   const fetched = await fetchBundle(origin, {
     ...{ anchors: anchors.value, addresses: needs.addresses, signal },
     etag: confirmable?.etag,
@@ -104,6 +109,7 @@ export async function tryToGet(
     known: {
       ...{ etag, documentSha256, heldSha256: hash('sha256', text, 'hex') },
       ...{ refreshHintSeconds: bundle.refreshHintSeconds, detail: heldDetail(bundle) },
+      comparedWith: needs.pool,
     },
   };
 }
@@ -127,15 +133,15 @@ function once<T>(make: () => T): () => T {
 type Failed = Extract<AttemptOutcome, { kind: 'failed' }>;
 const failed = (reason: Failed['reason'], detail: string): Failed => ({ kind: 'failed', reason, detail });
 
-/** @param ownAuthorityIn for the bundle of another cluster of our trust domain; undefined for that of another trust domain. */
 function takenOr(
   bundle: Result<ForeignBundle>,
   held: ForeignBundle | undefined,
-  ownAuthorityIn: AttemptNeeds['ownAuthorityIn'] | undefined,
+  isSelf: boolean,
+  pool: OwnAuthorities,
 ): AttemptOutcome {
   if (!bundle.ok) return failed('BundleMalformed', bundle.reason);
-  // It would come back for ever: each cluster would keep what the other one has from it.
-  const own = ownAuthorityIn?.(bundle.value);
+  // That of a cluster of ours would come back for ever: each cluster would keep what the other one has from it.
+  const own = ownAuthorityIn(bundle.value, isSelf, pool);
   if (own) return failed('BundleHasOwnAuthority', own);
   const problem = replacementProblem(bundle.value, held);
   if (problem) return failed(problem.reason, problem.detail);
@@ -143,6 +149,26 @@ function takenOr(
   const isChanged = !held || printForeignBundle(held) !== text;
   const hasOtherKeys = held !== undefined && isChanged && keysOf(held) !== keysOf(bundle.value);
   return { kind: 'taken', bundle: bundle.value, text, isChanged, hasOtherKeys };
+}
+
+/**
+ * An authority of ours that a bundle has, in words; undefined where it has none. A root above our CAs alone says nothing:
+ * other clusters, and other trust domains of a company, may have the same one. A bundle of another trust domain with
+ * nothing else is a copy of ours.
+ */
+function ownAuthorityIn(
+  { roots, jwtKeys }: ForeignBundle,
+  isSelf: boolean,
+  pool: OwnAuthorities,
+): string | undefined {
+  const key = pool.jwt.find(({ kid }) => jwtKeys.has(kid));
+  if (key) return `the JWT key ${key.kid}`;
+  const fingerprints = new Set(roots.map(({ sha256Hex }) => sha256Hex));
+  const ca = pool.authorities.find(({ signing }) => fingerprints.has(signing.sha256Hex));
+  if (ca) return `the CA ${ca.id}`;
+  if (isSelf || jwtKeys.size > 0 || roots.length === 0) return undefined;
+  const own = new Set(pool.roots.map(({ sha256Hex }) => sha256Hex));
+  return own.isSupersetOf(fingerprints) ? `no other root than those (${fingerprints.size})` : undefined;
 }
 
 const keysOf = (bundle: ForeignBundle): string =>

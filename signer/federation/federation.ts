@@ -18,7 +18,6 @@ import { createTrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
 import type { AttemptNeeds } from './attempt.ts';
 import { type FederatedTrustDomain, followedTrustDomains } from './federated-trust-domain.ts';
 import { secondsOf } from './federation-status.ts';
-import type { ForeignBundle } from './foreign-bundle.ts';
 import { createPeerBundles } from './peer-bundles.ts';
 import { createRefresher } from './refresher.ts';
 import { createRemover } from './remover.ts';
@@ -78,24 +77,11 @@ export function createFederation(needs: FederationNeeds): Federation {
         resources,
         ownTrustDomain: trustDomain,
         bundleNameOf: peers.nameOf,
-        ownAuthorityIn: (bundle) => ownAuthorityIn(bundle, needs.pool()),
         addresses: createAddressRule(config.federationAllowedAddresses),
         readTrustBundle: trustBundleReader(transport, common.servedVersion),
       }),
     ],
   };
-}
-
-/** Roots alone say nothing: clusters may share an offline one. */
-function ownAuthorityIn(
-  { roots, jwtKeys }: Pick<ForeignBundle, 'roots' | 'jwtKeys'>,
-  pool: Pool | undefined,
-): string | undefined {
-  const key = pool?.jwt.find(({ kid }) => jwtKeys.has(kid));
-  if (key) return `the JWT key ${key.kid}`;
-  const fingerprints = new Set(roots.map(({ sha256Hex }) => sha256Hex));
-  const ca = pool?.authorities.find(({ signing }) => fingerprints.has(signing.sha256Hex));
-  return ca && `the CA ${ca.id}`;
 }
 
 function trustBundleReader(

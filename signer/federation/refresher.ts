@@ -7,7 +7,14 @@ import type { Membership } from '../kube/membership.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { pauseWith, type Time } from '../kube/time.ts';
 import { createKeeper } from '../trust/keeper.ts';
-import { type Attempt, type AttemptNeeds, heldBundle, type Known, tryToGet } from './attempt.ts';
+import {
+  type Attempt,
+  type AttemptNeeds,
+  heldBundle,
+  type Known,
+  type OwnAuthorities,
+  tryToGet,
+} from './attempt.ts';
 import { countingOne, type FederatedTrustDomain } from './federated-trust-domain.ts';
 import { type FederationStatus, federationStatus } from './federation-status.ts';
 import { haveRootsExpired } from './foreign-bundle.ts';
@@ -30,7 +37,8 @@ export interface RefresherNeeds extends ReportNeeds, WriteNeeds {
   readonly bundleNameOf: (resource: FederatedTrustDomain) => string;
   readonly addresses: AddressRule;
   readonly readTrustBundle: AttemptNeeds['readTrustBundle'];
-  readonly ownAuthorityIn: AttemptNeeds['ownAuthorityIn'];
+  /** Our own authorities; nothing is fetched while they are not known. */
+  readonly pool: () => OwnAuthorities | undefined;
   readonly membership: Membership;
   readonly time: Time;
 }
@@ -76,7 +84,6 @@ export function createRefresher(needs: RefresherNeeds) {
   const firstOf = (trustDomain: string) => countingOne(store, trustDomain);
   const attemptNeeds = {
     ...{ ownTrustDomain, addresses: needs.addresses, readTrustBundle: needs.readTrustBundle },
-    ownAuthorityIn: needs.ownAuthorityIn,
     webContext: createWebContexts(),
     resourceOf: firstOf,
     now: () => seconds(time.now()),
@@ -113,9 +120,11 @@ export function createRefresher(needs: RefresherNeeds) {
   async function repair(name: string, _drift: string, signal: AbortSignal): Promise<string | undefined> {
     const resource = store.get(name);
     if (!resource) return undefined;
+    const pool = needs.pool();
+    if (!pool) return 'the pool of this cluster, which no bundle may contain, is not known';
     const before = memories.get(resource.uid);
     const isCurrent = before?.unwritten && !isDue(resource, idle(resource), before.attempted, time.now());
-    const memory = isCurrent ? before : await attempt(resource, before, signal);
+    const memory = isCurrent ? before : await attempt(resource, before, pool, signal);
     const now = store.get(name);
     // What was got by another spec is not used.
     if (now?.uid !== resource.uid || now.generation !== resource.generation) return undefined;
@@ -134,15 +143,16 @@ export function createRefresher(needs: RefresherNeeds) {
   async function attempt(
     resource: FederatedTrustDomain,
     before: Memory | undefined,
+    pool: OwnAuthorities,
     signal: AbortSignal,
   ): Promise<Memory> {
     const { generation, refreshRequest, refresh, origin } = resource;
     const reason = idle(resource);
-    const isSameSpec = before?.attempted.generation === generation;
+    const remembered = before?.attempted.generation === generation ? before.known : undefined;
     const { outcome, known }: Attempt =
       reason || !origin.ok
         ? { outcome: { kind: 'idle', ...(reason ?? unreadable) } }
-        : await tryToGet(resource, origin.value, isSameSpec ? before.known : undefined, attemptNeeds, signal);
+        : await tryToGet(resource, origin.value, remembered, { ...attemptNeeds, pool }, signal);
     const isSuccess = outcome.kind === 'taken' || outcome.kind === 'confirmed';
     const held = isSuccess ? undefined : heldBundle(resource, seconds(time.now()));
     const { refreshHintSeconds } =

@@ -46,8 +46,8 @@ export const federationOutcomes = {
   ),
   BundleHasOwnAuthority: row(
     'BundleInvalid',
-    'The bundle was not taken: it has {} of this cluster, so it is of all clusters of the trust domain together. Use the ' +
-      'endpoint of the other cluster with the path /bundle/cluster.',
+    'The bundle was not taken: it has {} of this cluster. From another cluster of this trust domain take the path ' +
+      '/bundle/cluster; from another trust domain take its own bundle.',
   ),
   BundleSequenceWentBack: row(
     'BundleInvalid',

@@ -271,6 +271,13 @@ export const federationBadInput: readonly BadInput[] = [
       'takes another cluster of its own trust domain into bundle and trust bundles, until the resource is deleted',
     ],
   ]),
+  ...rows(attempt, notTaken('BundleHasOwnAuthority'), [
+    [
+      'our own bundle under the name of another trust domain',
+      'is refused for its JWT key',
+      'is refused for its CA',
+    ],
+  ]),
   spec('a `peerOf` other than `self`', 'a peer of something else than the signer itself'),
   ...rows(resource, '[FederationSpecInvalid](#federationspecinvalid)', [
     [

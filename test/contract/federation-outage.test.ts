@@ -81,7 +81,7 @@ test('an endpoint that is away for an hour is tried with growing intervals, its 
     bundleNameOf: ({ trustDomain }) => trustDomain,
     addresses: createAddressRule([parseAddressRange('127.0.0.0/8') ?? assert.fail()]),
     readTrustBundle: async () => failure('there is none'),
-    ownAuthorityIn: () => undefined,
+    pool: () => ({ jwt: [], authorities: [], roots: [] }),
     membership: {
       ...{ self: 'a', members: () => ['a'], onChange: () => undefined, synced: Promise.resolve() },
       run: async () => undefined,

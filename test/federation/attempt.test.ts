@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
@@ -7,14 +8,21 @@ import { createAddressRule } from '../../client/address-rule.ts';
 import { webContext } from '../../client/bundle-endpoint.ts';
 import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
-import { type AttemptNeeds, type Known, tryToGet } from '../../signer/federation/attempt.ts';
+import {
+  type AttemptNeeds,
+  type Known,
+  type OwnAuthorities,
+  tryToGet,
+} from '../../signer/federation/attempt.ts';
 import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import { federationStatus } from '../../signer/federation/federation-status.ts';
 import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { failure } from '../../spiffe/pki/result.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { makeCa } from '../authority/authorities.ts';
 import { type ServerCredentials, serve, svidOf, webCredentials } from '../contract/bundle-endpoint.ts';
 import { aPool } from '../contract/installation.ts';
+import { x509KeyOf } from './bundles.ts';
 
 const trustDomain = 'partner.example';
 
@@ -23,6 +31,7 @@ async function poolOf(sequence: number, name = trustDomain): Promise<Pool> {
   assert.ok(compiled.ok);
   return compiled.pool;
 }
+const none: OwnAuthorities = { jwt: [], authorities: [], roots: [] };
 const documentOf = (pool: Pool) => String(spiffeBundleDocument(pool, 300)?.bytes);
 
 /** A real endpoint, which may know ETags, and a resource whose status is what the attempts before it wrote. */
@@ -51,7 +60,7 @@ describe('getting a bundle again', () => {
   after(() => close());
 
   const needs: AttemptNeeds = {
-    ...{ ownTrustDomain: 'example.org', resourceOf: () => undefined, ownAuthorityIn: () => undefined },
+    ...{ ownTrustDomain: 'example.org', resourceOf: () => undefined, pool: none },
     addresses: createAddressRule([{ address: '127.0.0.0', prefix: 8 }]),
     readTrustBundle: async () => failure('there is none'),
     webContext,
@@ -63,7 +72,9 @@ describe('getting a bundle again', () => {
   ) {
     let status: Record<string, unknown> = {};
     let known: Known | undefined;
-    return async () => {
+    let own = none;
+    return async (pool = own) => {
+      own = pool;
       const resource = readFederatedTrustDomain({
         metadata: { name: 'partner', uid: 'u', generation: 1 },
         spec: { trustDomain, bundleEndpoint: { url, profile: 'https_web', caBundle: web.cert } },
@@ -74,7 +85,7 @@ describe('getting a bundle again', () => {
         resource,
         resource.origin.value,
         known,
-        needs,
+        { ...needs, pool: own },
         AbortSignal.timeout(20_000),
       );
       const at = { now, next: now + 300, intervalSeconds: 300, clusterTrustBundle: 'peer' };
@@ -111,6 +122,17 @@ describe('getting a bundle again', () => {
     });
   }
 
+  it('refuses what it confirmed before, once an authority of it is in our own pool', async () => {
+    const pool = await poolOf(1);
+    [body, etag] = [documentOf(pool), '"own"'];
+    const next = attempts();
+    assert.equal((await next()).kind, 'taken');
+    assert.equal((await next()).kind, 'confirmed');
+    const refused = await next(pool);
+    assert.equal(refused.kind, 'failed');
+    assert.match(JSON.stringify(refused.status.conditions), /BundleHasOwnAuthority/);
+  });
+
   it('says whether the keys are others, not only the sequence', async () => {
     const pool = await poolOf(1);
     const changed = async (next: Awaited<ReturnType<typeof poolOf>>) => {
@@ -139,6 +161,64 @@ describe('getting a bundle again', () => {
     now = before;
     assert.equal(expired.kind, 'failed');
     assert.match(JSON.stringify(expired.status.conditions), /all of its roots \(1\) have expired/);
+  });
+});
+
+describe('a bundle of another trust domain that is our own', () => {
+  const now = Math.floor(Date.now() / 1000);
+  const keyOf = (kid: string) => ({
+    ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' }),
+    ...{ kid, use: 'jwt-svid' },
+  });
+  const root = async () => makeCa({ notBefore: now - 60, notAfter: now + 3600, uris: [] });
+
+  async function reasonOf(keys: readonly object[], pool: Partial<OwnAuthorities>): Promise<string> {
+    const resource = readFederatedTrustDomain({
+      metadata: { name: 'partner', uid: 'u', generation: 1 },
+      spec: { trustDomain, bundle: JSON.stringify({ keys }) },
+    });
+    assert.ok(resource.origin.ok);
+    const { outcome } = await tryToGet(
+      ...([resource, resource.origin.value, undefined] as const),
+      {
+        ...{ ownTrustDomain: 'example.org', resourceOf: () => undefined, pool: { ...none, ...pool } },
+        addresses: createAddressRule([]),
+        readTrustBundle: async () => failure('there is none'),
+        ...{ webContext, now: () => now },
+      },
+      AbortSignal.timeout(20_000),
+    );
+    return outcome.kind === 'failed' ? `${outcome.reason}: ${outcome.detail}` : outcome.kind;
+  }
+  const factsOf = ({ certificate }: Awaited<ReturnType<typeof root>>) =>
+    ({
+      sha256Hex: new X509Certificate(certificate).fingerprint256.replaceAll(':', '').toLowerCase(),
+    }) as never;
+
+  it('is refused for its JWT key', async () => {
+    const keys = [x509KeyOf(await root()), keyOf('ours')];
+    assert.equal(
+      await reasonOf(keys, { jwt: [{ kid: 'ours' } as never] }),
+      'BundleHasOwnAuthority: the JWT key ours',
+    );
+    assert.equal(await reasonOf(keys, { jwt: [{ kid: 'other' } as never] }), 'taken');
+  });
+
+  it('is refused for its CA', async () => {
+    const [ours, other] = [await root(), await root()];
+    const authorities = [{ id: 'ca-1', signing: factsOf(ours) } as never];
+    const reason = 'BundleHasOwnAuthority: the CA ca-1';
+    assert.equal(await reasonOf([x509KeyOf(other), x509KeyOf(ours)], { authorities }), reason);
+    assert.equal(await reasonOf([x509KeyOf(other)], { authorities }), 'taken');
+  });
+
+  it('is refused for a root above our CAs where it has nothing else', async () => {
+    const [ours, other] = [await root(), await root()];
+    const roots = [factsOf(ours)];
+    const reason = 'BundleHasOwnAuthority: no other root than those (1)';
+    assert.equal(await reasonOf([x509KeyOf(ours)], { roots }), reason);
+    for (const more of [keyOf('theirs'), x509KeyOf(other)])
+      assert.equal(await reasonOf([x509KeyOf(ours), more], { roots }), 'taken');
   });
 });
 
@@ -175,7 +255,7 @@ describe('an endpoint ID of another trust domain', () => {
       each.origin.value,
       undefined,
       {
-        ...{ ownTrustDomain: 'example.org', ownAuthorityIn: () => undefined },
+        ...{ ownTrustDomain: 'example.org', pool: none },
         resourceOf: (name) => (name === endpointDomain ? other : undefined),
         addresses: createAddressRule([{ address: '127.0.0.0', prefix: 8 }]),
         readTrustBundle: async () => failure('there is none'),

@@ -172,7 +172,7 @@ describe('`kubespiffe federation invite`', () => {
         ...{ ownTrustDomain: 'partner.example', resourceOf: () => undefined, webContext },
         addresses: createAddressRule(loopback ? [loopback] : []),
         readTrustBundle: async () => failure('there is none'),
-        ownAuthorityIn: () => undefined,
+        pool: { jwt: [], authorities: [], roots: [] },
         now: () => Math.floor(Date.now() / 1000),
       };
       const signal = AbortSignal.timeout(30_000);

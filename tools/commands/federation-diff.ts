@@ -70,7 +70,7 @@ export function federationDiff(
             ownTrustDomain: '',
             resourceOf: (trustDomain: string) => counting.get(trustDomain),
             readTrustBundle: (bundle) => readTrustBundle(api, bundle),
-            ownAuthorityIn: () => undefined,
+            pool: { jwt: [], authorities: [], roots: [] },
             ...{ addresses, now, webContext },
           });
           return { resource, served, published: await publishedKeys(api, resource) };
