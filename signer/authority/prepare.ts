@@ -6,6 +6,7 @@ import { type PooledAuthority, readAuthority } from './authority.ts';
 import { createAuthority, type NewAuthority } from './create.ts';
 import { createJwtAuthority } from './create-jwt.ts';
 import { type AuthorityRecord, nextAuthorityId, type PoolDocument, poolLimits } from './document.ts';
+import { lastSigner } from './last-signer.ts';
 import { createRequested } from './request.ts';
 import type { AuthorityKind } from './states.ts';
 import type { Refusal } from './transitions.ts';
@@ -30,7 +31,7 @@ export async function prepareAuthority(
     readonly now: Seconds;
     /** The next number unless given. */
     readonly id?: string;
-    /** X509 only; that of the active CA unless given. */
+    /** X509 only; that of the CA that signs, or signed last, unless given. */
     readonly keyType?: AuthorityKeyType;
     /** A key outside of the pool instead of a new one. */
     readonly key?: NewKey;
@@ -55,9 +56,9 @@ export async function prepareAuthority(
     const what = `the pool has ${authorities.length} authorities, which is the limit`;
     return { ok: false, what, remedy: 'remove retired ones with `kubespiffe ca remove`' };
   }
-  const outside = authorities.find((each) => each.kind === kind && each.state === 'active')?.keyRef;
-  if (outside !== undefined && !wanted.key && !wanted.keyType) {
-    const what = `the key of the active authority is kept outside of the pool (${outside}), and a new one is not made there`;
+  const last = lastSigner(document, kind);
+  if (last?.keyRef !== undefined && !wanted.key && !wanted.keyType) {
+    const what = `the key of authority ${last.id} is kept outside of the pool (${last.keyRef}), and a new one is not made there`;
     const back = kind === 'X509' ? ', or --key-type for a key in the pool' : '';
     return { ok: false, what, remedy: `make a key there, and name it with --key-ref${back}` };
   }
@@ -65,7 +66,7 @@ export async function prepareAuthority(
   const create = wanted.asRequest ? createRequested : createAuthority;
   const made =
     kind === 'X509'
-      ? await create({ ...likeActive(document), ...wanted, id, trustDomain })
+      ? await create({ ...likeLast(document), ...wanted, id, trustDomain })
       : await createJwtAuthority({ key: kind === 'JWT-ES256' ? 'es256' : 'rs256', id, now, ...keptKey });
   const { publishedAt: _, activatedAt: __, ...unpublished } = made;
   const prepared: AuthorityRecord = {
@@ -84,19 +85,19 @@ export async function prepareAuthority(
   };
 }
 
-function activeCa({ authorities, trustDomain }: PoolDocument): PooledAuthority | undefined {
-  const active = authorities.find(({ kind, state }) => kind === 'X509' && state === 'active');
-  const read = active && readAuthority(active, 'authority', trustDomain);
+function lastCa(document: PoolDocument): PooledAuthority | undefined {
+  const last = lastSigner(document, 'X509');
+  const read = last && readAuthority(last, 'authority', document.trustDomain);
   return read?.ok ? read.authority : undefined;
 }
 
-/** The next CA may sign what the active one may, with a key of its type. */
-function likeActive(document: PoolDocument): Partial<NewAuthority> {
-  const active = activeCa(document);
-  const pathLength = active?.signing.pathLen;
-  const onlyTrustDomain = active !== undefined && limitsUris(active.signing);
-  const keyType = authorityKeyTypes.find((name) => keyTypes[name].name === active?.keyType);
-  const [limited] = active?.dnsConstraints ?? [];
+/** The next CA may sign what the last one may, with a key of its type. */
+function likeLast(document: PoolDocument): Partial<NewAuthority> {
+  const last = lastCa(document);
+  const pathLength = last?.signing.pathLen;
+  const onlyTrustDomain = last !== undefined && limitsUris(last.signing);
+  const keyType = authorityKeyTypes.find((name) => keyTypes[name].name === last?.keyType);
+  const [limited] = last?.dnsConstraints ?? [];
   return {
     ...(keyType && { keyType }),
     ...(limited && { permittedDnsNames: limited.permitted }),
@@ -106,10 +107,10 @@ function likeActive(document: PoolDocument): Partial<NewAuthority> {
 }
 
 function notesOf(document: PoolDocument): string[] {
-  const active = activeCa(document);
-  if (!active || active.intermediates.length === 0) return [];
+  const last = lastCa(document);
+  if (!last || last.intermediates.length === 0) return [];
   return [
-    `authority ${active.id} is below another CA, and the new one is a root of its own: those who verify with the roots of ` +
+    `authority ${last.id} is below another CA, and the new one is a root of its own: those who verify with the roots of ` +
       'that CA need the new root too, or ask that CA for a certificate with `kubespiffe ca csr` instead',
   ];
 }

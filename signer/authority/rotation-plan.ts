@@ -1,5 +1,6 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
+import { lastSigner } from './last-signer.ts';
 import { isStandby, readyFrom } from './ready.ts';
 import { isUnpublished, type RotationStep } from './rotation.ts';
 import { marginSeconds, type RotationPolicy } from './rotation-policy.ts';
@@ -36,10 +37,15 @@ interface Planned {
   readonly from: Seconds;
 }
 
-/** The kinds of authorities that a pool rotates: those that it has signed with. */
-export function rotatedKinds({ authorities }: PoolDocument): readonly AuthorityKind[] {
+/** The kinds of authorities that a pool rotates: those that sign, have signed, or are in reserve. */
+export function rotatedKinds(document: PoolDocument): readonly AuthorityKind[] {
+  const isInReserve = ({ state, tainted, ...rest }: AuthorityRecord) =>
+    state === 'trusted' && !tainted && hasKey(rest);
   return authorityKinds.filter(
-    (kind) => kind === 'X509' || authorities.some((each) => each.kind === kind && each.state === 'active'),
+    (kind) =>
+      kind === 'X509' ||
+      lastSigner(document, kind) !== undefined ||
+      document.authorities.some((each) => each.kind === kind && isInReserve(each)),
   );
 }
 
@@ -112,7 +118,8 @@ function successorSteps(document: PoolDocument, kind: AuthorityKind, facts: Fact
   const unpublished = ofKind.find(isUnpublished);
   if (unpublished) return [publishing(unpublished, policy)];
   const isAsked = kind === 'X509' && policy.hasUpstream === true;
-  if (active && hasIntermediates(active) && !isAsked) return companyCa(active, from, facts);
+  const last = lastSigner(document, kind);
+  if (last && hasIntermediates(last) && !isAsked) return companyCa(last, from, facts);
   const leadSeconds = (isAsked ? upstreamLeadSeconds : 0) + policy.previewSeconds + delayOf(kind, timing);
   const isWaiting = isAsked && ofKind.some(({ requestedBy }) => requestedBy === 'rotation');
   const prepareFrom = active && !isJwtKind(kind) ? signsSince(active) + policy.prepareAfterSeconds : 0;
@@ -173,8 +180,10 @@ function companyCa(
 
 /** What no longer signs goes once nothing needs it, and its entry once its root has ended. */
 function leaving(record: AuthorityRecord, document: PoolDocument, facts: Facts): readonly Planned[] {
-  const { id, state } = record;
+  const { id, state, kind } = record;
   const end = endOf(record, document.trustDomain);
+  // While nothing signs, the next one is made like the one that signed last.
+  if (state === 'retiring' && lastSigner(document, kind) === record) return [];
   if (state === 'retiring' || (state === 'trusted' && end !== undefined && end <= facts.now)) {
     const from = neededUntil(record, document, facts.now, facts.timing) + facts.policy.retireAfterSeconds;
     return [{ step: { kind: 'change', verb: 'retire', id }, for: 'retire', id, from }];

@@ -186,7 +186,8 @@ export function retireAuthority(
   const isKept = isPublished(record.state) && rootOf(record) !== undefined;
   const authorities = document.authorities.flatMap((each) => {
     if (each !== record) return [each];
-    const { privateKey: _, keyRef: __, ...anchor } = each;
+    // Where the key is kept outside, the entry goes on to say so: the next one is to be made there too.
+    const { privateKey: _, ...anchor } = each;
     return isKept ? [{ ...anchor, state: 'retired' as const }] : [];
   });
   const consequence = consequenceOf(record, document, now, lifetimes);

@@ -1,17 +1,24 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { readAuthority } from '../../signer/authority/authority.ts';
 import { createAuthority, newPool } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import { rootOf } from '../../signer/authority/material.ts';
 import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
-import { type PolicyStep, policyStep, rotatedKinds } from '../../signer/authority/rotation-plan.ts';
+import {
+  type PolicyStep,
+  policyStep,
+  policySteps,
+  rotatedKinds,
+} from '../../signer/authority/rotation-plan.ts';
 import { marginSeconds, policyProblem, type RotationPolicy } from '../../signer/authority/rotation-policy.ts';
 import { type AuthorityKind, isPublished } from '../../signer/authority/states.ts';
 import { endOf } from '../../signer/authority/transitions.ts';
 import { applyVerb, type Timing } from '../../signer/authority/verbs.ts';
+import { limitsUris } from '../../spiffe/name-constraints.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 
 const trustDomain = 'example.org';
@@ -191,6 +198,75 @@ describe('a rotation by policy', () => {
     assert.ok(blocked?.kind === 'blocked');
     assert.match(blocked.what, /ca-2 is in reserve and ends at 2026-12-02T12:00:00Z, too early/);
     assert.deepEqual(await stepWith(90 * day, now + 89 * day), { kind: 'prepare' }, 'it has become old');
+  });
+});
+
+describe('a rotation while no authority is active', () => {
+  const at = now + 10 * day;
+  const facts = { now: at, timing, published: undefined };
+  const after = (document: PoolDocument, ...done: ['taint' | 'untaint' | 'retire', string][]) =>
+    done.reduce((before, [verb, id]) => {
+      const result = applyVerb(before, verb, id, facts);
+      assert.ok(result.ok, JSON.stringify(result));
+      return result.document;
+    }, document);
+  const waysToStop = [
+    ['untainted', (document: PoolDocument, id: string) => after(document, ['taint', id], ['untaint', id])],
+    ['retired by force', (document: PoolDocument, id: string) => after(document, ['retire', id])],
+  ] as const;
+
+  for (const [how, stop] of waysToStop) {
+    it(`puts no root of its own in place of a CA below that of a company that was ${how}`, () => {
+      const below = { ...first, intermediates: [first.certificate ?? ''] };
+      const document = stop(newPool(trustDomain, below), 'ca-1');
+      const step = policyStep(document, 'X509', { now: at, timing, policy: usual });
+      assert.ok(step?.kind === 'blocked', JSON.stringify(step));
+      assert.match(step.what, /ca-1 is below another CA/);
+      assert.match(step.remedy, /bring in the next CA now/);
+    });
+
+    it(`makes no key in the pool in place of one that is kept outside and was ${how}`, async () => {
+      const { privateKey: _, ...rest } = first;
+      const outside = { ...rest, keyRef: 'pkcs11:token=kubespiffe;object=ca-1' };
+      const document = stop(newPool(trustDomain, outside), 'ca-1');
+      const result = await prepareAuthority(document, { kind: 'X509', now: at });
+      assert.ok(
+        !result.ok && /key of authority ca-1 is kept outside/.test(result.what),
+        JSON.stringify(result),
+      );
+    });
+
+    it(`makes a CA with the limits of the one that was ${how}`, async () => {
+      const limited = await createAuthority({
+        ...{ id: 'ca-1', trustDomain, now, keyType: 'ecdsa-p384', pathLength: 0, onlyTrustDomain: true },
+      });
+      const result = await prepareAuthority(stop(newPool(trustDomain, limited), 'ca-1'), {
+        kind: 'X509',
+        now: at,
+      });
+      assert.ok(result.ok);
+      const next = readAuthority(result.document.authorities[1] as AuthorityRecord, 'next', trustDomain);
+      assert.ok(next.ok);
+      const { keyType, signing } = next.authority;
+      assert.deepEqual([keyType, signing.pathLen, limitsUris(signing)], ['ECDSA P-384', 0, true]);
+    });
+
+    it(`lets the JWT key in reserve sign in place of one that was ${how}`, async () => {
+      const made = await createJwtAuthority({ key: 'es256', now, id: 'jwt-2' });
+      const { activatedAt: _, ...rest } = made;
+      const standby: AuthorityRecord = { ...rest, state: 'trusted', publishedAt: rfc3339(at - 60) };
+      const document = stop(newPool(trustDomain, first, jwt, standby), jwt.id);
+      assert.deepEqual(rotatedKinds(document), ['X509', 'JWT-ES256']);
+      const plan = { now: at - 60 + timing.jwtPropagationSeconds, timing, policy: usual };
+      const [step] = policySteps(document, 'JWT-ES256', plan);
+      assert.deepEqual(step, { kind: 'change', verb: 'activate', id: 'jwt-2' });
+    });
+  }
+
+  it('keeps the one that signed last until another signs, so that the next one is like it', () => {
+    const document = after(newPool(trustDomain, first, jwt), ['taint', jwt.id], ['untaint', jwt.id]);
+    const facts = { now: at + 90 * day, timing, policy: usual };
+    assert.deepEqual(policySteps(document, 'JWT-ES256', facts), [{ kind: 'prepare' }]);
   });
 });
 
