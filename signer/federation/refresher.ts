@@ -208,7 +208,8 @@ export function createRefresher(needs: RefresherNeeds) {
       await Promise.race([Promise.all([resources.synced, membership.synced]), once(signal, 'abort')]);
       const working = keeper.run(signal);
       while (!signal.aborted) {
-        lookAtAll();
+        // Readiness says it where the pool cannot be read. Each resource need not.
+        if (needs.pool()) lookAtAll();
         await pause(lookEveryMs, signal);
       }
       await working;

@@ -44,9 +44,9 @@ test('nothing is taken while our own authorities are not known, and soon after t
   const running = refresher.run(stopping.signal);
   await time.advance(120_000);
   assert.equal(api.requests.length, 0);
-  assert.deepEqual(warnings, ['the pool of this cluster, which no bundle may contain, is not known']);
+  assert.deepEqual(warnings, [], 'a thousand resources would each say it');
   pool = { jwt: [], authorities: [], roots: [] };
-  await time.advance(60_000);
+  await time.advance(2_000);
   assert.match(JSON.stringify(api.requests), /"x509Keys":1/);
   stopping.abort();
   await running;
