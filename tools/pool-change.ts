@@ -13,6 +13,7 @@ import type { Change, Timing } from '../signer/authority/verbs.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from './api.ts';
+import type { PoolSigner } from './cluster/pool-signer.ts';
 import { readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
 import { parseSeconds } from './duration.ts';
 import { CliError, poolError, poolMissing } from './errors.ts';
@@ -27,6 +28,8 @@ export interface ChangeOptions extends ClusterOptions {
   bundleSuffix: string;
   maxLifetime: string;
   propagationDelay?: string;
+  /** What the settings of the signer say, which count where there is no `--propagation-delay`. */
+  signer?: PoolSigner | undefined;
   dryRun?: 'none' | 'server';
   /** Whether --force needs --reason. */
   asksForReason?: boolean;
@@ -57,11 +60,15 @@ export function withTiming(command: Command): Command {
       'The setting maxLifetime of the signer: what a CA has signed may be valid for so long.',
       `${longestCertificateSeconds / 3600}h`,
     )
-    .option(
-      '--propagation-delay <duration>',
-      `How long a root or key must be published before it signs. (default: ${usualRootPropagationSeconds} s for a CA, ` +
-        `${jwtPropagationSeconds(defaultJwtPropagation)} s for a JWT key, as of the signer)`,
-    );
+    .addOption(delayOption());
+}
+
+export function delayOption(): Option {
+  return new Option(
+    '--propagation-delay <duration>',
+    'How long a root or key must be published before it signs. (default: by the settings of the signer; ' +
+      `${usualRootPropagationSeconds} s for a CA and ${jwtPropagationSeconds(defaultJwtPropagation)} s for a JWT key where they are not read)`,
+  );
 }
 
 export function withChange(command: Command): Command {
@@ -73,14 +80,15 @@ export function withChange(command: Command): Command {
 }
 
 /** @throws CliError USAGE for what is not a duration. */
-export function timingOf({ maxLifetime, propagationDelay }: Partial<ChangeOptions>): Timing {
+export function timingOf({ maxLifetime, propagationDelay, signer }: Partial<ChangeOptions>): Timing {
   const delay =
     propagationDelay === undefined ? undefined : parseSeconds(propagationDelay, '--propagation-delay');
   return {
     certificateSeconds:
       maxLifetime === undefined ? longestCertificateSeconds : parseSeconds(maxLifetime, '--max-lifetime'),
-    rootPropagationSeconds: delay ?? usualRootPropagationSeconds,
-    jwtPropagationSeconds: delay ?? jwtPropagationSeconds(defaultJwtPropagation),
+    rootPropagationSeconds: delay ?? signer?.timing.rootPropagationSeconds ?? usualRootPropagationSeconds,
+    jwtPropagationSeconds:
+      delay ?? signer?.timing.jwtPropagationSeconds ?? jwtPropagationSeconds(defaultJwtPropagation),
   };
 }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type PoolDocument, readPoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
@@ -314,7 +316,8 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
       const { body } = await controlPlane.request('GET', `${pods}/${name}`);
       return body.metadata?.deletionTimestamp !== undefined || body.code === 404;
     };
-    const evict = (...more: string[]) => ca('evict', 'ca-4', '--rate', '20', ...more);
+    const evict = (...more: string[]) =>
+      ca('evict', 'ca-4', '--rate', '20', '--propagation-delay', '3s', ...more);
     const dry = await evict('--dry-run');
     assert.match(dry.stdout, /^pod default\/web-1 evicted \(server dry run\)$/m);
     assert.equal(await isDeleted('web-1'), false);
@@ -363,7 +366,11 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
       await startSigner({ kubeconfig, replica: 'signer-c', flags: ['--root-propagation-delay', '3s'] }),
     ];
     await waitFor('its root', async () => (await namesIn('roots')).includes('ca-8'));
-    const early = await ca('activate', 'ca-8', '--propagation-delay', '10m');
+    const settings = join(controlPlane.dir, 'signer.json');
+    const header = { apiVersion: 'kubespiffe.io/v1alpha1', kind: 'SignerConfiguration' };
+    const delay = { trustDomain: 'example.org', rootPropagationDelay: '10m' };
+    await writeFile(settings, JSON.stringify({ ...header, ...delay }));
+    const early = await ca('activate', 'ca-8', '--config', settings);
     assert.match(
       early.stderr,
       /authority ca-8 may sign from \S+ on, when everybody who verifies can know it/,

@@ -1,19 +1,22 @@
 import type { Command } from 'commander';
 import type { PoolDocument } from '../../signer/authority/document.ts';
+import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { withApi, withCluster } from '../api.ts';
+import { readPoolSigner } from '../cluster/pool-signer.ts';
+import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
 import { type EvictedPod, evictPods } from '../evict.ts';
 import { withExamples } from '../help.ts';
-import { type ChangeOptions, readPool } from '../pool-change.ts';
+import { type ChangeFacts, type ChangeOptions, delayOption, readPool } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 import { readHolders } from '../who/read-holders.ts';
 
-interface Options extends Omit<ChangeOptions, 'dryRun'> {
+interface Options extends Omit<ChangeOptions, 'dryRun'>, SettingsOptions {
   dryRun?: true;
   rate: string;
   timeout: string;
@@ -40,7 +43,8 @@ export function caEvict(parent: Command, terminal: Terminal, done: (code: number
     # Replace them, one every two seconds
     kubespiffe ca evict ca-1 --rate 0.5`,
   );
-  return withBundleSuffix(withCluster(withSecretName(command)))
+  return withSignerSettings(withBundleSuffix(withCluster(withSecretName(command))))
+    .addOption(delayOption())
     .option('--dry-run', 'Evict nothing: have the API server check each eviction.')
     .option('--rate <number>', 'Pods a second, from 0.01 to 100.', '1')
     .option(
@@ -65,8 +69,9 @@ async function evict(terminal: Terminal, id: string, options: Options): Promise<
   }
   const deadlineMs = Date.now() + parseSeconds(options.timeout, '--timeout') * 1000;
   const { dryRun = false, ...cluster } = options;
-  const { document, facts } = await readPool(cluster, terminal);
-  refuseUnlessReplaced(document, id, facts.now);
+  const signer = await readPoolSigner(options, terminal);
+  const { document, facts } = await readPool({ ...cluster, signer }, terminal);
+  refuseUnlessReplaced(document, id, facts);
   const record = document.authorities.find((each) => each.id === id);
   const { trustDomain } = document;
   const read = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
@@ -111,7 +116,11 @@ async function evict(terminal: Terminal, id: string, options: Options): Promise<
 }
 
 /** The pods in their place must get certificates, and of another CA. @throws CliError */
-function refuseUnlessReplaced(document: PoolDocument, id: string, now: number): void {
+export function refuseUnlessReplaced(
+  document: PoolDocument,
+  id: string,
+  { now, timing }: Pick<ChangeFacts, 'now' | 'timing'>,
+): void {
   const record = document.authorities.find((each) => each.id === id);
   if (!record) {
     const ids = document.authorities.map((each) => each.id).join(', ');
@@ -125,7 +134,8 @@ function refuseUnlessReplaced(document: PoolDocument, id: string, now: number): 
       hint,
     );
   }
-  const signing = writablePool(document, now);
+  const usable = writablePool(document, now);
+  const signing = usable.ok ? signingAuthorityAt(usable.pool, now, timing.rootPropagationSeconds) : usable;
   if (signing.ok) return;
   const { what, remedy } = signing.problem;
   throw new CliError('POOL_INVALID', `nothing signs now, so new pods would wait: ${what}`, remedy);

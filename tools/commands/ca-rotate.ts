@@ -4,6 +4,8 @@ import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import type { AuthorityKind } from '../../signer/authority/states.ts';
 import { applyVerb } from '../../signer/authority/verbs.ts';
+import { readPoolSigner } from '../cluster/pool-signer.ts';
+import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { withExamples } from '../help.ts';
 import {
   type AuthorityType,
@@ -20,7 +22,7 @@ import { describeStep } from '../rotation-text.ts';
 import type { Terminal } from '../terminal.ts';
 import { waitUntil } from '../wait.ts';
 
-interface Options extends ChangeOptions {
+interface Options extends ChangeOptions, SettingsOptions {
   type: AuthorityType;
   wait?: true;
 }
@@ -47,10 +49,12 @@ export function caRotate(parent: Command, terminal: Terminal): Command {
     # Wait until the new CA signs; the old one is retired by the same command, when its certificates have ended
     kubespiffe ca rotate --wait --max-lifetime 24h`,
   );
-  return withChange(command)
+  return withSignerSettings(withChange(command))
     .addOption(typeOption())
     .option('--wait', 'Wait until the new one signs.')
-    .action((options: Options) => rotate(terminal, options));
+    .action(async (options: Options) =>
+      rotate(terminal, { ...options, signer: await readPoolSigner(options, terminal) }),
+    );
 }
 
 async function rotate(terminal: Terminal, options: Options): Promise<void> {

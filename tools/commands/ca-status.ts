@@ -4,10 +4,9 @@ import { authorityHistory, type HistoryEntry } from '../../signer/authority/hist
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { policyStep } from '../../signer/authority/rotation-plan.ts';
 import { type AuthorityKind, authorityKinds } from '../../signer/authority/states.ts';
-import { timingOf } from '../../signer/config/rotation.ts';
-import { messageOf } from '../../spiffe/errors.ts';
-import { withApi, withCluster } from '../api.ts';
-import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
+import { withCluster } from '../api.ts';
+import { readPoolSigner } from '../cluster/pool-signer.ts';
+import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
 import { withExamples } from '../help.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject, span, table } from '../output.ts';
@@ -41,8 +40,8 @@ export function caStatus(parent: Command, terminal: Terminal): Command {
   return withSignerSettings(withTiming(withBundleSuffix(withCluster(withSecretName(command)))))
     .addOption(outputOption())
     .action(async (options: Options) => {
-      const { document, facts } = await readPool(options, terminal);
-      const signer = await signerOf(options, terminal);
+      const signer = await readPoolSigner(options, terminal);
+      const { document, facts } = await readPool({ ...options, signer }, terminal);
       const stepOf = (pool: PoolDocument, kind: AuthorityKind, now: number) => {
         if (!signer?.rotation) return describeStep(nextStep(pool, kind, facts), now);
         const { policy } = signer.rotation;
@@ -66,20 +65,6 @@ export function caStatus(parent: Command, terminal: Terminal): Command {
       }
       for (const { kind, step } of status.next) terminal.out(`Next for ${kind}: ${step}\n`);
     });
-}
-
-/** When the signer of the pool replaces its authorities; undefined where its settings cannot be read. */
-async function signerOf(options: Options, terminal: Terminal) {
-  const { config } = await withApi(options, terminal, (api) =>
-    readSignerSettings(api, terminal, options),
-  ).catch((error) => {
-    terminal.err(`note: the next steps are those of \`kubespiffe ca rotate\`, since ${messageOf(error)}\n`);
-    return { config: undefined };
-  });
-  const signer = Object.values(config?.signers ?? {}).find(
-    ({ pool }) => pool.namespace === options.namespace && pool.name === options.name,
-  );
-  return signer && { rotation: signer.rotation, timing: timingOf(signer, config?.endpoints?.token) };
 }
 
 function row({ what, at }: HistoryEntry, now: number): string[] {

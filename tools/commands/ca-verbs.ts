@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { safeFrom } from '../../signer/authority/ready.ts';
 import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
+import { readPoolSigner } from '../cluster/pool-signer.ts';
+import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { CliError } from '../errors.ts';
 import { reportForced } from '../forced-change.ts';
 import { withExamples } from '../help.ts';
@@ -17,7 +19,7 @@ import type { Terminal } from '../terminal.ts';
 import { waitUntil } from '../wait.ts';
 import { dependentsOf } from '../who/dependents.ts';
 
-interface Options extends ChangeOptions {
+interface Options extends ChangeOptions, SettingsOptions {
   wait?: true;
 }
 
@@ -26,6 +28,8 @@ interface Text {
   readonly more: string;
   /** Who notices the change, for a dry run. */
   readonly noticed: string;
+  /** Whether it is decided by the settings of the signer. */
+  readonly asksSigner?: true;
   readonly mayWait?: true;
   /** Forcing it takes something from others, so a reason is asked for, and kept. */
   readonly asksForReason?: true;
@@ -47,6 +51,7 @@ const texts: Readonly<Record<Verb, Text>> = {
     summary: 'Let a trusted authority sign. The one before it only verifies from then on.',
     more: 'Refused before the propagation delay has passed; --wait waits for it.',
     noticed: 'new certificates or tokens come from it; those that are in use stay valid',
+    asksSigner: true,
     mayWait: true,
   },
   retire: {
@@ -67,6 +72,7 @@ const texts: Readonly<Record<Verb, Text>> = {
     summary: 'Stop an authority from signing, at once and for ever: its key may be stolen.',
     more: 'It stays in the bundles, so that running pods go on. A trusted authority that is ready signs in its place.',
     noticed: 'pods that need a new certificate, if no other CA is ready; those that run go on',
+    asksSigner: true,
   },
   untaint: {
     summary: 'Take the taint from an authority that was tainted by mistake.',
@@ -81,7 +87,7 @@ export function caVerbs(parent: Command, terminal: Terminal): void {
 }
 
 function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
-  const { summary, more, noticed, mayWait, asksForReason = false } = texts[verb];
+  const { summary, more, noticed, asksSigner, mayWait, asksForReason = false } = texts[verb];
   const command = parent
     .command(verb)
     .description(`${summary}\n\n${more}`)
@@ -96,6 +102,7 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
     kubespiffe ca ${verb} ca-2${mayWait ? ' --wait' : ''}`,
   );
   withChange(command);
+  if (asksSigner) withSignerSettings(command);
   if (mayWait) {
     command.option(
       '--wait',
@@ -108,7 +115,8 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
   if (asksForReason) {
     command.option('--reason <text>', 'Why it is forced; for the audit line and the Event.');
   }
-  return command.action(async (authority: string, options: Options) => {
+  return command.action(async (authority: string, given: Options) => {
+    const options = asksSigner ? { ...given, signer: await readPoolSigner(given, terminal) } : given;
     if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
     let dependents: readonly string[] = [];
     const change = await changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
