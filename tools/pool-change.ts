@@ -10,6 +10,7 @@ import { longestCertificateSeconds } from '../signer/authority/signed-until.ts';
 import type { AuthorityKind } from '../signer/authority/states.ts';
 import { type Refusal, writablePool } from '../signer/authority/transitions.ts';
 import type { Change, Timing } from '../signer/authority/verbs.ts';
+import { ApiStatusError } from '../signer/kube/api-error.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from './api.ts';
@@ -118,7 +119,7 @@ export async function changePool(
   options: ChangeOptions,
   terminal: Terminal,
   change: (document: PoolDocument, facts: ChangeFacts) => Change | Refusal | Promise<Change | Refusal>,
-): Promise<Change> {
+): Promise<Change & { readonly facts: ChangeFacts }> {
   return withPool(options, terminal, async ({ document, facts, save }) => {
     const changed = await change(document, facts);
     if (!changed.ok) throw new CliError('POOL_INVALID', changed.what, changed.remedy);
@@ -132,8 +133,20 @@ export async function changePool(
     const allowUnusable = !couldSign || options.force === true || isTaint(document, changed);
     checkedPool(changed.document, facts.now, { allowUnusable }, '');
     await save(changed.document, changed.made);
-    return changed;
+    return { ...changed, facts };
   });
+}
+
+/** Makes a change again, by the newest pool, while others change the pool at the same time. */
+export async function insist<T>(change: () => Promise<T>, attempts = 10): Promise<T> {
+  for (let left = attempts; ; left -= 1) {
+    try {
+      return await change();
+    } catch (error) {
+      const cause = error instanceof CliError ? error.cause : undefined;
+      if (left <= 1 || !(cause instanceof ApiStatusError && cause.status === 409)) throw error;
+    }
+  }
 }
 
 function isTaint(before: PoolDocument, { document }: Change): boolean {

@@ -33,6 +33,8 @@ export interface Refusal {
   readonly ok: false;
   readonly what: string;
   readonly remedy: string;
+  /** It goes by itself, as soon as a signer has written the bundle. */
+  readonly isPassing?: true;
 }
 
 /** How long after it no longer signs an authority may still verify something. */

@@ -160,10 +160,9 @@ function activate(
     return refuse(what, 'prepare another one with `kubespiffe ca prepare`, or set publishedAt by hand');
   }
   if (!isSeen(record, published)) {
-    return refuse(
-      `the root of authority ${id} is not in the ClusterTrustBundle yet`,
-      'wait until a signer has published it; its readiness says what prevents that',
-    );
+    const what = `the root of authority ${id} is not in the ClusterTrustBundle yet`;
+    const remedy = 'wait until a signer has published it; its readiness says what prevents that';
+    return { ...refuse(what, remedy), isPassing: true };
   }
   const from = readyFrom(record, document, timing);
   const consequence =
@@ -189,10 +188,8 @@ function remove(record: AuthorityRecord, document: PoolDocument, facts: Facts): 
   const { published, timing, now } = facts;
   const root = rootOf(record);
   if (root !== undefined && published?.has(root) && !keepsRoot(record, document)) {
-    return refuse(
-      `the root of authority ${record.id} is still in the ClusterTrustBundle, and signers refuse a pool that lacks it`,
-      'wait until a signer has taken it out',
-    );
+    const what = `the root of authority ${record.id} is still in the ClusterTrustBundle, and signers refuse a pool that lacks it`;
+    return { ...refuse(what, 'wait until a signer has taken it out'), isPassing: true };
   }
   const authorities = document.authorities.filter((each) => each !== record);
   const until = signedUntil(record, document, timing);

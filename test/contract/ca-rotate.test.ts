@@ -362,6 +362,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.equal((await controlPlane.request('PATCH', poolPath, { data })).status, 200);
     const unseen = await ca('activate', 'ca-8', ...timing);
     assert.match(unseen.stderr, /root of authority ca-8 is not in the ClusterTrustBundle yet/);
+    const waiting = ca('activate', 'ca-8', '--wait', '--propagation-delay', '12s');
     signers = [
       await startSigner({ kubeconfig, replica: 'signer-c', flags: ['--root-propagation-delay', '3s'] }),
     ];
@@ -375,7 +376,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
       early.stderr,
       /authority ca-8 may sign from \S+ on, when everybody who verifies can know it/,
     );
-    const waited = await ca('activate', 'ca-8', '--wait', ...timing);
+    const waited = await waiting;
     assert.equal(waited.code, 0, waited.stderr);
     await waitFor('its first certificate', async () => (await issueNow()) === 'ca-8');
   });

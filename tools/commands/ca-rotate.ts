@@ -20,7 +20,7 @@ import {
 } from '../pool-change.ts';
 import { describeStep } from '../rotation-text.ts';
 import type { Terminal } from '../terminal.ts';
-import { waitUntil } from '../wait.ts';
+import { waiterFor, waitUntil } from '../wait.ts';
 
 interface Options extends ChangeOptions, SettingsOptions {
   type: AuthorityType;
@@ -61,6 +61,7 @@ async function rotate(terminal: Terminal, options: Options): Promise<void> {
   const kind = authorityTypes[options.type];
   // What else could be activated, such as a CA in reserve, is for the next rotation.
   let hasSwitched = false;
+  const waitFor = waiterFor(terminal);
   for (;;) {
     const { document, facts } = await readPool(options, terminal);
     const step = nextStep(document, kind, facts);
@@ -73,6 +74,11 @@ async function rotate(terminal: Terminal, options: Options): Promise<void> {
       terminal.err(`${describeStep(step, facts.now)}\n`);
       await waitUntil(step.until - facts.now);
     } else {
+      const outcome = step.kind === 'change' ? applyVerb(document, step.verb, step.id, facts) : undefined;
+      if (options.wait && outcome?.ok === false && outcome.isPassing) {
+        await waitFor(outcome.what);
+        continue;
+      }
       printChange(terminal, options, await changePool(options, terminal, take(kind)));
       if (step.kind !== 'change') continue;
       if (step.verb === 'retire') return;

@@ -10,13 +10,14 @@ import { span } from '../output.ts';
 import {
   type ChangeOptions,
   changePool,
+  insist,
   printChange,
   readPool,
   timeText,
   withChange,
 } from '../pool-change.ts';
 import type { Terminal } from '../terminal.ts';
-import { waitUntil } from '../wait.ts';
+import { waiterFor, waitUntil } from '../wait.ts';
 import { dependentsOf } from '../who/dependents.ts';
 
 interface Options extends ChangeOptions, SettingsOptions {
@@ -119,19 +120,25 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
     const options = asksSigner ? { ...given, signer: await readPoolSigner(given, terminal) } : given;
     if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
     let dependents: readonly string[] = [];
-    const change = await changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
-      const outcome = applyVerb(document, verb, authority, facts);
-      const isForced = outcome.ok && outcome.consequence !== undefined;
-      if (isForced && asksForReason && options.force && !options.reason) {
-        throw new CliError('USAGE', `${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
-      }
-      if (outcome.ok && ((isForced && asksForReason) || verb === 'taint')) {
-        dependents = await dependentsOf(options, terminal, authority, { document, facts });
-        for (const line of dependents) terminal.err(`${line}\n`);
-      }
-      return outcome;
-    });
+    const makeChange = () =>
+      changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
+        const outcome = applyVerb(document, verb, authority, facts);
+        const isForced = outcome.ok && outcome.consequence !== undefined;
+        if (isForced && asksForReason && options.force && !options.reason) {
+          throw new CliError('USAGE', `${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
+        }
+        if (isForced && asksForReason) {
+          dependents = await dependentsOf(options, terminal, authority, { document, facts });
+          for (const line of dependents) terminal.err(`${line}\n`);
+        }
+        return outcome;
+      });
+    // A stolen key must not sign until everybody is listed, or because others change the pool too.
+    const change = verb === 'taint' ? await insist(makeChange) : await makeChange();
     printChange(terminal, options, change);
+    if (verb === 'taint') {
+      for (const line of await dependentsOf(options, terminal, authority, change)) terminal.err(`${line}\n`);
+    }
     if (options.dryRun === 'server') terminal.err(`who notices: ${noticed}\n`);
     if (verb === 'taint') {
       terminal.err(`note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`);
@@ -158,10 +165,15 @@ async function waitUntilSafe(
   verb: Verb,
   authority: string,
 ): Promise<void> {
+  const waitFor = waiterFor(terminal);
   for (;;) {
     const { document, facts } = await readPool(options, terminal);
     const record = document.authorities.find(({ id }) => id === authority);
     const outcome = applyVerb(document, verb, authority, facts);
+    if (!outcome.ok && outcome.isPassing) {
+      await waitFor(outcome.what);
+      continue;
+    }
     if (!record || !outcome.ok || outcome.consequence === undefined) return;
     const until = safeFrom(verb, record, document, facts) ?? facts.now;
     if (record.state === 'active') {
