@@ -8,7 +8,7 @@ import { minCertificateSeconds } from '../kube/types.ts';
 import { readAuthority } from './authority.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { assembleChain, type CaMaterial, readCertificates } from './import.ts';
-import { rootOf } from './material.ts';
+import { rootOf, stolenRoots } from './material.ts';
 import { keyOfRequest } from './request-key.ts';
 import type { Refusal } from './transitions.ts';
 import { type Change, changesBetween } from './verbs.ts';
@@ -85,13 +85,11 @@ export function answerRequest(
   };
 }
 
-/** The roots that a pool vouches for. Whoever stole the key of a tainted root can sign below it. */
+/** The roots that a pool vouches for. */
 function rootsIn({ authorities }: PoolDocument): readonly string[] {
-  const isStolen = ({ tainted, intermediates = [] }: AuthorityRecord) =>
-    tainted && intermediates.length === 0;
-  const stolen = new Set(authorities.filter(isStolen).map(rootOf));
+  const stolen = stolenRoots(authorities);
   return authorities.flatMap((each) =>
-    each.state === 'retired' || stolen.has(rootOf(each)) ? [] : (each.certificate ?? []),
+    each.state === 'retired' || stolen.has(rootOf(each) ?? '') ? [] : (each.certificate ?? []),
   );
 }
 

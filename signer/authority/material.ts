@@ -27,6 +27,13 @@ export function keyOf(record: AuthorityRecord): string {
   return read?.ok ? Buffer.from(read.value.spki).toString('base64') : materialOf(record);
 }
 
+/** SHA-256 in hex of the roots whose own key is tainted: a thief can sign CAs below them. */
+export function stolenRoots(authorities: readonly AuthorityRecord[]): ReadonlySet<string> {
+  const isStolen = ({ kind, tainted, intermediates = [] }: AuthorityRecord) =>
+    kind === 'X509' && tainted && intermediates.length === 0;
+  return new Set(authorities.filter(isStolen).flatMap((each) => rootOf(each) ?? []));
+}
+
 /** SHA-256 of the root in hex; undefined for JWT keys, and for what cannot be read. */
 export function rootOf(record: AuthorityRecord): string | undefined {
   if (isJwtKind(record.kind)) return undefined;

@@ -1,7 +1,7 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
-import { rootOf } from './material.ts';
+import { rootOf, stolenRoots } from './material.ts';
 import { signsFrom } from './may-sign.ts';
 import { isJwtKind } from './states.ts';
 import { endOf, neededUntil } from './transitions.ts';
@@ -25,10 +25,25 @@ export function isStandby(
   document: PoolDocument,
   now: Seconds,
 ): boolean {
-  const { state, tainted, publishedAt } = record;
-  if (record.kind !== kind || state !== 'trusted' || tainted || !hasKey(record)) return false;
-  if (isJwtKind(kind)) return publishedAt !== undefined;
+  if (record.kind !== kind || record.state !== 'trusted' || isBelowStolen(record, document)) return false;
+  return isUsable(record, document, now);
+}
+
+/** Whether the active authority of a kind is able to sign. */
+export function isSigning(kind: AuthorityRecord['kind'], document: PoolDocument, now: Seconds): boolean {
+  const active = document.authorities.find((each) => each.kind === kind && each.state === 'active');
+  return active !== undefined && isUsable(active, document, now);
+}
+
+function isUsable(record: AuthorityRecord, document: PoolDocument, now: Seconds): boolean {
+  if (record.tainted || !hasKey(record)) return false;
+  if (isJwtKind(record.kind)) return record.publishedAt !== undefined;
   return (endOf(record, document.trustDomain) ?? 0) - now >= minCertificateSeconds;
+}
+
+/** Whether the key of its root is stolen: a cross-signed CA, whose own key need not be. */
+export function isBelowStolen(record: AuthorityRecord, { authorities }: PoolDocument): boolean {
+  return stolenRoots(authorities).has(rootOf(record) ?? '');
 }
 
 /** Whether the root is in the live bundle, as far as that is known. JWT keys are in none. */

@@ -1,7 +1,7 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { lastSigner } from './last-signer.ts';
-import { isStandby, readyFrom } from './ready.ts';
+import { isBelowStolen, isStandby, readyFrom } from './ready.ts';
 import { isUnpublished, type RotationStep } from './rotation.ts';
 import { marginSeconds, type RotationPolicy } from './rotation-policy.ts';
 import { type AuthorityKind, authorityKinds, isJwtKind } from './states.ts';
@@ -82,9 +82,9 @@ export function policyStep(
   return policySteps(document, kind, facts)[0];
 }
 
-/** From when on another authority should sign: at once where the active one is tainted or lacks its key. */
+/** From when on another authority should sign: at once where the active one lacks its key, or it or its root is tainted. */
 function switchFrom(active: AuthorityRecord, document: PoolDocument, facts: Facts): Seconds {
-  if (active.tainted || !hasKey(active)) return 0;
+  if (active.tainted || !hasKey(active) || isBelowStolen(active, document)) return 0;
   const { policy } = facts;
   if (isJwtKind(active.kind)) return signsSince(active) + policy.jwtActivateAfterSeconds;
   return Math.min(signsSince(active) + policy.activateAfterSeconds, lastSwitch(active, document, facts));

@@ -1,6 +1,6 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
-import { isStandby, readyFrom } from './ready.ts';
+import { isSigning, isStandby, readyFrom } from './ready.ts';
 import type { AuthorityKind } from './states.ts';
 import { neededUntil } from './transitions.ts';
 import type { Timing } from './verbs.ts';
@@ -18,7 +18,7 @@ export type RotationStep =
 
 /**
  * The next step of a rotation of one kind, from what the pool says: a rotation that was interrupted anywhere goes on where
- * it was. What an earlier rotation left behind is retired before a new one begins.
+ * it was. What an earlier rotation left behind is retired before a new one begins, unless nothing signs.
  *
  * @param now seconds since the epoch.
  */
@@ -40,7 +40,7 @@ export function nextStep(
   const unpublished = ofKind.find(isUnpublished);
   if (unpublished) return { kind: 'change', verb: 'trust', id: unpublished.id };
   const [old] = ofKind
-    .filter(({ state }) => state === 'retiring')
+    .filter(({ state }) => state === 'retiring' && isSigning(kind, document, now))
     .map(({ id, ...rest }) => ({ id, until: neededUntil({ id, ...rest }, document, now, timing) }))
     .toSorted((a, b) => a.until - b.until);
   if (!old) return { kind: 'prepare' };

@@ -1,7 +1,7 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { keyOf, rootOf } from './material.ts';
-import { isSeen, isStandby, readyFrom, signedUntil } from './ready.ts';
+import { isBelowStolen, isSeen, isStandby, readyFrom, signedUntil } from './ready.ts';
 import { type AuthorityState, isJwtKind } from './states.ts';
 import {
   dateTransitions,
@@ -87,6 +87,12 @@ export function applyVerb(
       `have its request signed, and import the answer with \`kubespiffe ca import --request ${id}\``,
     );
   }
+  if (record.tainted && (verb === 'preview' || verb === 'trust')) {
+    return refuse(
+      `authority ${id} is tainted and must not be published`,
+      `remove it with \`kubespiffe ca remove ${id}\`, and prepare another one`,
+    );
+  }
   const step = stepOf(verb, record, document, options);
   if (!step.ok) return step;
   const { authorities, consequence, notes } = step;
@@ -165,12 +171,20 @@ function activate(
     return { ...refuse(what, remedy), isPassing: true };
   }
   const from = readyFrom(record, document, timing);
-  const consequence =
+  const below = isBelowStolen(record, document)
+    ? `the root of authority ${id} is tainted: what is signed below it becomes invalid when that root leaves the bundles`
+    : undefined;
+  const early =
     from <= now
       ? undefined
       : `authority ${id} may sign from ${rfc3339(Math.ceil(from))} on, when everybody who verifies can know it: ` +
         `until then no ${isJwtKind(kind) ? 'tokens' : 'certificates'} are signed`;
-  return { ok: true, authorities: makeActive(record, document.authorities), consequence, notes: [] };
+  return {
+    ok: true,
+    authorities: makeActive(record, document.authorities),
+    consequence: below ?? early,
+    notes: [],
+  };
 }
 
 /** The one of its kind, so that the one before only verifies from now on. */
@@ -207,16 +221,15 @@ function taint(record: AuthorityRecord, document: PoolDocument, { now, timing, p
   const authorities = document.authorities.map((each) => (hasKey(each) ? { ...each, tainted: true } : each));
   if (!document.authorities.some((each) => each.state === 'active' && hasKey(each)))
     return plain(authorities);
-  const standbys = document.authorities.filter(
-    (each) => !hasKey(each) && isStandby(each, record.kind, document, now),
-  );
-  const ready = standbys.find((each) => readyFrom(each, document, timing) <= now && isSeen(each, published));
+  const after = { ...document, authorities };
+  const standbys = authorities.filter((each) => isStandby(each, record.kind, after, now));
+  const ready = standbys.find((each) => readyFrom(each, after, timing) <= now && isSeen(each, published));
   if (ready) {
     return plain(makeActive(ready, authorities), [`authority ${ready.id} was ready and signs in its place`]);
   }
   const [next] = standbys;
   const remedy = next
-    ? `authority ${next.id} is ready from ${rfc3339(Math.ceil(readyFrom(next, document, timing)))} on: ` +
+    ? `authority ${next.id} is ready from ${rfc3339(Math.ceil(readyFrom(next, after, timing)))} on: ` +
       `\`kubespiffe ca activate ${next.id}\``
     : 'prepare another one with `kubespiffe ca prepare`';
   return plain(authorities, [`nothing signs in its place now; ${remedy}`]);

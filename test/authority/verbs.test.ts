@@ -4,12 +4,15 @@ import fc from 'fast-check';
 import { readAuthority } from '../../signer/authority/authority.ts';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { crossSign } from '../../signer/authority/cross-sign.ts';
 import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import { rootOf } from '../../signer/authority/material.ts';
 import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { safeFrom } from '../../signer/authority/ready.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
+import { policyStep } from '../../signer/authority/rotation-plan.ts';
+import type { RotationPolicy } from '../../signer/authority/rotation-policy.ts';
 import { type AuthorityState, isPublished } from '../../signer/authority/states.ts';
 import { applyVerb, type Change, type Verb, verbs } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
@@ -19,6 +22,15 @@ const now = Date.UTC(2026, 10, 29, 12) / 1000;
 const day = 86_400;
 const timing = { certificateSeconds: day, rootPropagationSeconds: 390, jwtPropagationSeconds: 900 };
 const facts = { now, timing, published: undefined };
+const policy: RotationPolicy = {
+  lifetimeSeconds: 365 * day,
+  prepareAfterSeconds: 0,
+  previewSeconds: 0,
+  requiresVerification: false,
+  activateAfterSeconds: 120 * day,
+  jwtActivateAfterSeconds: 30 * day,
+  retireAfterSeconds: 3_600,
+};
 const first = await createAuthority({ id: 'ca-1', trustDomain, now: now - 10 * day });
 const unsigned = await prepared('ca-2');
 const third = await prepared('ca-3');
@@ -161,6 +173,59 @@ describe('taint and untaint', () => {
   });
 });
 
+describe('a CA below the root of a tainted one', () => {
+  const crossSigned = async (): Promise<PoolDocument> => {
+    const made = await crossSign(poolWith(second('trusted', { publishedAt: rfc3339(now) })), {
+      ...{ id: 'ca-2', by: 'ca-1', now },
+    });
+    assert.ok(made.ok, JSON.stringify(made));
+    return changed(made.document, 'trust', 'ca-2-by-ca-1').document;
+  };
+
+  it('was ready before, and takes over neither by taint nor by a rotation', async () => {
+    const pool = await crossSigned();
+    const activate = { kind: 'change', verb: 'activate', id: 'ca-2-by-ca-1' } as const;
+    assert.deepEqual(nextStep(pool, 'X509', facts), activate);
+    const { document, notes } = changed(pool, 'taint', 'ca-1');
+    assert.equal(stateOf(document, 'ca-2-by-ca-1'), 'trusted');
+    assert.match(notes.join(), /nothing signs in its place now; authority ca-2 is ready from/);
+    const step = nextStep(document, 'X509', facts);
+    assert.ok(step.kind === 'wait' && step.id === 'ca-2', JSON.stringify(step));
+  });
+
+  it('becomes active only by force', async () => {
+    const { document } = changed(await crossSigned(), 'taint', 'ca-1');
+    const { consequence } = changed(document, 'activate', 'ca-2-by-ca-1');
+    assert.match(consequence ?? '', /root of authority ca-2-by-ca-1 is tainted/);
+  });
+
+  it('is replaced by a rotation of the signer', async () => {
+    const active = changed(await crossSigned(), 'activate', 'ca-2-by-ca-1').document;
+    const { document } = changed(active, 'taint', 'ca-1');
+    const at = now + timing.rootPropagationSeconds;
+    assert.deepEqual(policyStep(document, 'X509', { now: at, timing, policy }), {
+      ...{ kind: 'change', verb: 'activate', id: 'ca-2' },
+    });
+  });
+});
+
+describe('a tainted authority', () => {
+  for (const [verb, state] of [
+    ['preview', 'prepared'],
+    ['trust', 'prepared'],
+    ['trust', 'preview'],
+  ] as const) {
+    it(`is not published: ${verb} of one that is ${state} is refused`, () => {
+      const result = applyVerb(poolWith(second(state, { tainted: true })), verb, 'ca-2', facts);
+      assert.ok(
+        !result.ok && /ca-2 is tainted and must not be published/.test(result.what),
+        JSON.stringify(result),
+      );
+      assert.match(result.remedy, /`kubespiffe ca remove ca-2`/);
+    });
+  }
+});
+
 describe('remove', () => {
   it('is refused as long as the root is in the ClusterTrustBundle', () => {
     const { document } = changed(poolWith(second('trusted')), 'retire', 'ca-2', now + 400 * day);
@@ -253,6 +318,20 @@ describe('a rotation', () => {
     const step = nextStep(poolWith(second('trusted')), 'X509', facts);
     assert.deepEqual(step, { kind: 'change', verb: 'activate', id: 'ca-2' });
   });
+
+  for (const kind of ['X509', 'JWT-ES256'] as const) {
+    it(`of ${kind} prepares the next one at once when nothing signs, though an old one is still needed`, async () => {
+      const jwt = (id: string) => createJwtAuthority({ key: 'es256', now: now - 10 * day, id });
+      const pool = newPool(trustDomain, first, await jwt('jwt-1'), {
+        ...(kind === 'X509' ? second('trusted') : { ...(await jwt('jwt-2')), state: 'trusted' }),
+      });
+      const [one, two] = kind === 'X509' ? ['ca-1', 'ca-2'] : ['jwt-1', 'jwt-2'];
+      const switched = changed(pool, 'taint', one).document;
+      assert.equal(nextStep(switched, kind, facts).kind, 'wait', 'the old one has to be retired first');
+      const { document } = changed(switched, 'taint', two);
+      assert.deepEqual(nextStep(document, kind, facts), { kind: 'prepare' });
+    });
+  }
 
   it('passes over authorities that cannot sign', () => {
     const lame = [
