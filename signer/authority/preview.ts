@@ -9,7 +9,8 @@ import { readAuthority } from './authority.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { issueLeaf, leafNotBefore } from './issue-leaf.ts';
 import { materialOf, rootOf } from './material.ts';
-import type { Refusal } from './transitions.ts';
+import { isJwtKind } from './states.ts';
+import { keepsRoot, type Refusal } from './transitions.ts';
 import type { Change } from './verbs.ts';
 
 const generate = promisify(generateKeyPair);
@@ -107,4 +108,18 @@ export function previewed({ authorities }: PoolDocument, id: string): AuthorityR
 
 function refuse(what: string, remedy: string): Refusal {
   return { ok: false, what, remedy };
+}
+
+/** Why a root is not to be in the live bundles yet where the setting caPreviewVerified is set; undefined for nothing. */
+export function lacksVerification(document: PoolDocument, id: string): Refusal | undefined {
+  const record = document.authorities.find((each) => each.id === id);
+  if (!record || isJwtKind(record.kind) || record.verifiedAt !== undefined) return undefined;
+  if (keepsRoot(record, document)) return undefined;
+  const preview =
+    record.state === 'preview' ? '' : `publish it with \`kubespiffe ca preview ${id}\` there, then `;
+  return {
+    ok: false,
+    what: `no pod has verified authority ${id} by the preview bundle, as the setting caPreviewVerified demands`,
+    remedy: `${preview}run \`kubespiffe ca verify-preview ${id}\`; or publish it all the same with \`kubespiffe ca trust ${id} --force\``,
+  };
 }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
+import { applyVerb } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import { poolSignerIn } from '../../tools/cluster/pool-signer.ts';
+import { onlyVerified, poolSignerIn } from '../../tools/cluster/pool-signer.ts';
 import { refuseUnlessReplaced } from '../../tools/commands/ca-evict.ts';
 import { timingOf } from '../../tools/pool-change.ts';
 import { aWorld } from './world.ts';
@@ -67,5 +68,55 @@ describe('evicting the pods of a tainted CA', () => {
     const old = await poolAfter(1_300);
     refuseUnlessReplaced(old, 'ca-1', { now, timing });
     refuseUnlessReplaced(tooNew, 'ca-1', { now, timing: timingOf({}) });
+  });
+});
+
+describe('a root that no pod has verified in the preview bundle', () => {
+  const now = Date.UTC(2026, 10, 30, 3) / 1000;
+  const trustDomain = 'example.org';
+  const asking = ['--ca-preview-verified', 'true'];
+
+  async function trusted(
+    state: 'prepared' | 'preview',
+    more: object,
+    flags: readonly string[],
+    force?: true,
+  ) {
+    const signing = await createAuthority({ id: 'ca-1', trustDomain, now: now - 86_400 });
+    const {
+      publishedAt: _,
+      activatedAt: __,
+      ...next
+    } = await createAuthority({ id: 'ca-2', trustDomain, now });
+    const document = newPool(trustDomain, signing, { ...next, state, ...more });
+    const signer = await signerWith(flags);
+    const change = applyVerb(document, 'trust', 'ca-2', {
+      now,
+      timing: timingOf({ signer }),
+      published: undefined,
+    });
+    return onlyVerified(change, document, 'ca-2', { signer, ...(force && { force }) });
+  }
+
+  it('is published only by force where the signer has caPreviewVerified', async () => {
+    for (const state of ['prepared', 'preview'] as const) {
+      const refused = await trusted(state, {}, asking);
+      assert.ok(!refused.ok);
+      assert.match(refused.what, /no pod has verified authority ca-2 by the preview bundle/);
+      assert.equal(/ca preview ca-2/.test(refused.remedy), state === 'prepared');
+      const forced = await trusted(state, {}, asking, true);
+      assert.equal(forced.ok && forced.consequence, refused.what);
+    }
+  });
+
+  it('is published where the signer does not ask for it, or a pod has verified it', async () => {
+    for (const [more, flags] of [
+      [{}, []],
+      [{ verifiedAt: rfc3339(now) }, asking],
+    ] as const) {
+      const change = await trusted('preview', more, flags);
+      assert.equal(change.ok && change.consequence, undefined);
+      assert.ok(change.ok);
+    }
   });
 });

@@ -1,5 +1,8 @@
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
-import type { Timing } from '../../signer/authority/verbs.ts';
+import { lacksVerification } from '../../signer/authority/preview.ts';
+import type { Refusal } from '../../signer/authority/transitions.ts';
+import type { Change, Timing } from '../../signer/authority/verbs.ts';
 import type { Config } from '../../signer/config/config.ts';
 import { type RotationConfig, timingOf } from '../../signer/config/rotation.ts';
 import { messageOf } from '../../spiffe/errors.ts';
@@ -45,4 +48,16 @@ export function poolSignerIn(
   const timing = timingOf(first, config.endpoints?.token);
   const rootPropagationSeconds = Math.max(...signers.map((each) => each.rootPropagationSeconds));
   return { rotation: first.rotation, timing: { ...timing, rootPropagationSeconds } };
+}
+
+/** The step that brings a root into the live bundles, as the setting caPreviewVerified of the signer allows it. Pure. */
+export function onlyVerified(
+  trusted: Change | Refusal,
+  document: PoolDocument,
+  id: string,
+  { signer, force }: { readonly signer?: PoolSigner | undefined; readonly force?: true },
+): Change | Refusal {
+  const refusal = signer?.rotation?.policy.requiresVerification ? lacksVerification(document, id) : undefined;
+  if (!trusted.ok || !refusal) return trusted;
+  return force ? { ...trusted, consequence: refusal.what } : refusal;
 }

@@ -4,7 +4,7 @@ import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import type { AuthorityKind } from '../../signer/authority/states.ts';
 import { applyVerb } from '../../signer/authority/verbs.ts';
-import { readPoolSigner } from '../cluster/pool-signer.ts';
+import { onlyVerified, type PoolSigner, readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { withExamples } from '../help.ts';
 import {
@@ -79,7 +79,7 @@ async function rotate(terminal: Terminal, options: Options): Promise<void> {
         await waitFor(outcome.what);
         continue;
       }
-      printChange(terminal, options, await changePool(options, terminal, take(kind)));
+      printChange(terminal, options, await changePool(options, terminal, take(kind, options.signer)));
       if (step.kind !== 'change') continue;
       if (step.verb === 'retire') return;
       hasSwitched ||= step.verb === 'activate';
@@ -88,7 +88,7 @@ async function rotate(terminal: Terminal, options: Options): Promise<void> {
 }
 
 /** The next step, of the pool as it is when it is written. */
-function take(kind: AuthorityKind) {
+function take(kind: AuthorityKind, signer: PoolSigner | undefined) {
   return async (document: PoolDocument, facts: ChangeFacts) => {
     const step = nextStep(document, kind, facts);
     switch (step.kind) {
@@ -102,8 +102,10 @@ function take(kind: AuthorityKind) {
           remedy: `import it with \`kubespiffe ca import --request ${id}\`, or withdraw it with \`kubespiffe ca remove ${id}\``,
         } as const;
       }
-      case 'change':
-        return applyVerb(document, step.verb, step.id, facts);
+      case 'change': {
+        const applied = applyVerb(document, step.verb, step.id, facts);
+        return step.verb === 'trust' ? onlyVerified(applied, document, step.id, { signer }) : applied;
+      }
       case 'wait':
         return {
           ok: false,

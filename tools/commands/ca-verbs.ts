@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { safeFrom } from '../../signer/authority/ready.ts';
 import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
-import { readPoolSigner } from '../cluster/pool-signer.ts';
+import { onlyVerified, readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { CliError } from '../errors.ts';
 import { reportForced } from '../forced-change.ts';
@@ -32,6 +32,8 @@ interface Text {
   /** Whether it is decided by the settings of the signer. */
   readonly asksSigner?: true;
   readonly mayWait?: true;
+  /** May be forced, as what waits and what asks for a reason. */
+  readonly mayForce?: true;
   /** Forcing it takes something from others, so a reason is asked for, and kept. */
   readonly asksForReason?: true;
 }
@@ -47,6 +49,8 @@ const texts: Readonly<Record<Verb, Text>> = {
     more: 'From then on it takes the propagation delay until everybody who verifies can know it.',
     noticed:
       'everybody who verifies gets its root or key within the propagation delay; nothing is signed with it yet',
+    asksSigner: true,
+    mayForce: true,
   },
   activate: {
     summary: 'Let a trusted authority sign. The one before it only verifies from then on.',
@@ -88,7 +92,7 @@ export function caVerbs(parent: Command, terminal: Terminal): void {
 }
 
 function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
-  const { summary, more, noticed, asksSigner, mayWait, asksForReason = false } = texts[verb];
+  const { summary, more, noticed, asksSigner, mayWait, mayForce, asksForReason = false } = texts[verb];
   const command = parent
     .command(verb)
     .description(`${summary}\n\n${more}`)
@@ -110,7 +114,7 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
       'Wait until it breaks nothing, then do it. May be interrupted and started again.',
     );
   }
-  if (mayWait || asksForReason) {
+  if (mayWait || mayForce || asksForReason) {
     command.option('--force', 'Do it now, although it breaks what the refusal says.');
   }
   if (asksForReason) {
@@ -122,7 +126,8 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
     let dependents: readonly string[] = [];
     const makeChange = () =>
       changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
-        const outcome = applyVerb(document, verb, authority, facts);
+        const applied = applyVerb(document, verb, authority, facts);
+        const outcome = verb === 'trust' ? onlyVerified(applied, document, authority, options) : applied;
         const isForced = outcome.ok && outcome.consequence !== undefined;
         if (isForced && asksForReason && options.force && !options.reason) {
           throw new CliError('USAGE', `${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
