@@ -3,11 +3,11 @@ import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 /**
  * The life of an authority. Each state says two things: is it in the bundles, and may it sign.
  *
- *   prepared   exists, in no bundle. The operator (or the rotation) publishes it -> preview or trusted.
+ *   prepared   exists, in no bundle. The operator (or the rotation) publishes it -> preview or trusted; or it is removed.
  *   preview    X.509 only: in the ClusterTrustBundle labelled canarying=preview, beside the live roots
- *              -> trusted once the canaries are content, or back to prepared.
- *   trusted    in the live bundles, not signing. After the propagation delay -> active; or -> retiring when it is
- *              not wanted after all. The first authority of a pool that was never trusted is active at once.
+ *              -> trusted once the canaries are content; or it is removed.
+ *   trusted    in the live bundles, not signing. After the propagation delay -> active; or -> retired when it is
+ *              not wanted after all.
  *   active     in the live bundles, signing. Exactly one for each kind; when another takes over -> retiring.
  *   retiring   in the live bundles, no longer signing -> retired once the last leaf or token it signed has expired.
  *   retired    out of every bundle. The end: nothing comes back from here.
