@@ -245,6 +245,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
       const ran = await ca(verb, ...(verb === 'prepare' ? ['--ca-id', 'ca-4'] : ['ca-4']));
       assert.equal(ran.code, 0, ran.stderr);
     }
+    await waitFor('its root', async () => (await namesIn('roots')).includes('ca-4'));
     const early = await ca('activate', 'ca-4', ...longer);
     assert.match(early.stderr, /may sign from .* until then no certificates are signed/);
     const waited = await ca('activate', 'ca-4', '--wait', ...longer);
