@@ -8,6 +8,7 @@ import type { AuthorityRecord, PoolDocument } from '../../signer/authority/docum
 import { rootOf } from '../../signer/authority/material.ts';
 import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
+import { isSigning } from '../../signer/authority/ready.ts';
 import {
   type PolicyStep,
   policyStep,
@@ -15,7 +16,7 @@ import {
   rotatedKinds,
 } from '../../signer/authority/rotation-plan.ts';
 import { marginSeconds, policyProblem, type RotationPolicy } from '../../signer/authority/rotation-policy.ts';
-import { type AuthorityKind, isPublished } from '../../signer/authority/states.ts';
+import { type AuthorityKind, isJwtKind, isPublished } from '../../signer/authority/states.ts';
 import { endOf } from '../../signer/authority/transitions.ts';
 import { applyVerb, type Timing } from '../../signer/authority/verbs.ts';
 import { limitsUris } from '../../spiffe/name-constraints.ts';
@@ -303,11 +304,15 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
       retireAfterSeconds: seconds(0, 3_600),
     })
     .filter((policy) => policyProblem(policy, timing) === undefined);
-  /** A replica acts on time; all are gone for a while; somebody taints the CA that signs. */
+  /** A replica acts on time; all are gone for a while; a person takes what signs out of use, or a taint back. */
+  const byHand = fc.record({
+    verb: fc.constantFrom('taint' as const, 'untaint' as const, 'retire' as const),
+    of: fc.constantFrom('X509' as const, 'JWT-ES256' as const),
+  });
   const events = fc.oneof(
-    { weight: 12, arbitrary: fc.constant({ kind: 'act' as const }) },
-    { weight: 2, arbitrary: seconds(1, 600, day, 20 * day).map((away) => ({ kind: 'away' as const, away })) },
-    { weight: 1, arbitrary: fc.constant({ kind: 'taint' as const }) },
+    { weight: 24, arbitrary: fc.constant({ kind: 'act' as const }) },
+    { weight: 4, arbitrary: seconds(1, 600, day, 20 * day).map((away) => ({ kind: 'away' as const, away })) },
+    { weight: 3, arbitrary: byHand.map((done) => ({ kind: 'by hand' as const, ...done })) },
   );
 
   /** All replicas die just when the next root is to be published, and its CA should sign when one is back. */
@@ -321,8 +326,9 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
     ...{ jwtActivateAfterSeconds: 900, retireAfterSeconds: 0 },
   };
   const act = { kind: 'act' as const };
+  const taintJwt = { kind: 'by hand', verb: 'taint', of: 'JWT-ES256' } as const;
 
-  it('no certificate loses its root, none is signed too early or outlives its CA, and the pool stays small', async () => {
+  it('no certificate loses its root, none is signed too early or outlives its CA, and what stopped signing is replaced', async () => {
     await fc.assert(
       fc.asyncProperty(policies, fc.array(events, { minLength: 20, maxLength: 40 }), async (policy, all) => {
         let document: PoolDocument = newPool(trustDomain, first, jwt);
@@ -345,14 +351,17 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
           if (event.kind === 'away') {
             at += event.away;
             isOnTime = false;
-          } else if (event.kind === 'taint') {
-            const signing = document.authorities.find(
-              ({ kind, state }) => kind === 'X509' && state === 'active',
+          } else if (event.kind === 'by hand') {
+            const { verb, of } = event;
+            const one = document.authorities.find(
+              ({ kind, state, tainted }) =>
+                kind === of && (verb === 'untaint' ? tainted : state === 'active'),
             );
             const result =
-              signing &&
-              applyVerb(document, 'taint', signing.id, { now: at, timing: times, published: visible() });
+              one && applyVerb(document, verb, one.id, { now: at, timing: times, published: visible() });
             if (result?.ok) document = result.document;
+            // By force, so that what it signed becomes invalid at once.
+            if (one && verb === 'retire') validUntil.delete(one.id);
             isOnTime = false;
           } else {
             publish();
@@ -385,6 +394,10 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
               );
             const end = endOf(active, trustDomain) ?? Number.POSITIVE_INFINITY;
             const longest = kind === 'X509' ? timing.certificateSeconds : 3_600;
+            if (kind === 'JWT-ES256' && active.id !== jwt.id) {
+              const publishedAt = Date.parse(active.publishedAt ?? '') / 1000;
+              assert.ok(publishedAt + delay <= at, `verifiers may not have ${active.id}`);
+            }
             if (isOnTime)
               assert.ok(end - at >= longest + marginSeconds || kind !== 'X509', `${active.id} ends too soon`);
             validUntil.set(active.id, Math.min(end, at + longest));
@@ -395,8 +408,28 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
           for (const [id, until] of validUntil) assert.ok(until < at || published.has(id), `${id} is needed`);
           assert.ok(document.authorities.length <= 24, `${document.authorities.length} authorities`);
         }
+        const kinds = rotatedKinds(document);
+        const isReserve = ({ kind, state }: AuthorityRecord) => isJwtKind(kind) && state === 'trusted';
+        assert.ok(kinds.length === 2 || !document.authorities.some(isReserve));
+        for (const kind of kinds) {
+          const end = at + 3 * day;
+          while (at < end && !isSigning(kind, document, at)) {
+            publish();
+            const step = policyStep(document, kind, { now: at, timing: times, policy });
+            assert.ok(step && step.kind !== 'blocked', JSON.stringify(step));
+            if (step.kind === 'wait') at = step.until;
+            else document = await take(document, kind, step, { at, policy, times });
+          }
+          assert.ok(isSigning(kind, document, at), `nothing of ${kind} signs again`);
+        }
       }),
-      { numRuns: 8, examples: [[eager, [act, act, { kind: 'away', away: 600 }, act, act]]] },
+      {
+        numRuns: 16,
+        examples: [
+          [eager, [act, act, { kind: 'away', away: 600 }, act, act]],
+          [eager, [act, act, taintJwt, { ...taintJwt, verb: 'untaint' }, act]],
+        ],
+      },
     );
   });
 });
