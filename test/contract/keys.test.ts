@@ -1,18 +1,28 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { readPoolDocument } from '../../signer/authority/document.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { makeStateFolder, removeStateFolder } from '../cluster/state-folder.ts';
 import { makeSoftHsm, type SoftHsm } from '../keys/soft-hsm.ts';
 import { run } from '../tools/run.ts';
+import { unpackImage } from './image-root.ts';
 import { installSigner } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
+const checkout = join(import.meta.dirname, '../..');
 const secret = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
+
+/** The files that a program or library loads, by ldd(1). */
+function librariesOf(path: string): string[] {
+  const { stdout } = spawnSync('ldd', [path], { encoding: 'utf8' });
+  return [...stdout.matchAll(/=> (\/\S+)/g)].flatMap(([, library]) => library ?? []);
+}
 
 /** Made by the commands, used by a signer, and lost and found again: all of it on a real API server. */
 describe('CAs with keys in a PKCS#11 token', () => {
@@ -182,5 +192,32 @@ describe('CAs with keys in a PKCS#11 token', () => {
         .map((pem) => new X509Certificate(pem));
       return issuer && leaf?.verify(issuer.publicKey);
     });
+  });
+
+  it('sign in the image, once key-backends and the module are in it as the guide says', async (t) => {
+    const folder = await makeStateFolder();
+    const image = await unpackImage(folder);
+    await image.add(join(checkout, 'key-backends/package.json'), '/app/key-backends/package.json');
+    await image.add(join(checkout, 'key-backends/node_modules'), '/app/key-backends/node_modules');
+    const module = '/usr/lib/softhsm/libsofthsm2.so';
+    for (const file of [module, ...librariesOf(module), hsm.folder]) await image.add(file);
+    const kubeconfig = await controlPlane.kubeconfigFor({
+      ...{ namespace: 'kubespiffe', name: 'kubespiffe-signer' },
+    });
+    const [, token = ''] = /tokenFile"?: ?"?([^\s",}]+)/.exec(await readFile(kubeconfig, 'utf8')) ?? [];
+    for (const file of [kubeconfig, token]) await image.add(file);
+    await signer.child.stop();
+    const inImage = await startSigner({
+      ...{ kubeconfig, replica: 'signer-image', launcher: image.launcher(env) },
+      flags: ['--key-backends', 'pkcs11', '--pkcs11-module', module, '--pkcs11-pin-file', hsm.pinFile],
+    });
+    // chroot(1) changes the account, so the kernel does not end this signer with the test.
+    t.after(async () => {
+      await inImage.child.stop();
+      await removeStateFolder(folder);
+    });
+    await inImage.ready();
+    const request = await requestFor(controlPlane, await createPod(controlPlane));
+    assert.ok((await answerTo(controlPlane, request, 60_000)).certificateChain);
   });
 });

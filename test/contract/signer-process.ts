@@ -36,6 +36,8 @@ export async function startSigner(options: {
   pool?: string;
   flags?: readonly string[];
   stdoutFile?: string;
+  /** What runs `kubespiffe` in place of bin/kubespiffe. */
+  launcher?: readonly string[];
 }): Promise<SignerProcess> {
   const [port] = await freePorts(1);
   const { replica = 'signer-a', flags = [] } = options;
@@ -44,7 +46,7 @@ export async function startSigner(options: {
   const child = startChild(
     replica,
     [
-      launcher,
+      ...(options.launcher ?? [launcher]),
       'signer',
       '--kubeconfig',
       options.kubeconfig,
