@@ -8,7 +8,7 @@ import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
  *              -> trusted once the canaries are content; or it is removed.
  *   trusted    in the live bundles, not signing. After the propagation delay -> active; or -> retired when it is
  *              not wanted after all.
- *   active     in the live bundles, signing. Exactly one for each kind; when another takes over -> retiring.
+ *   active     in the live bundles, signing. At most one for each kind; when another takes over -> retiring.
  *   retiring   in the live bundles, no longer signing -> retired once the last leaf or token it signed has expired.
  *   retired    out of every bundle. The end: nothing comes back from here.
  *
