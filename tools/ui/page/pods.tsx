@@ -87,6 +87,8 @@ function Search({ q, change }: { q: string; change: (text: string) => void }) {
   useEffect(() => {
     if (timer.current === undefined) setText(q);
   }, [q]);
+  // A link that is followed right after the last key leads away from here: the search must not lead back.
+  useEffect(() => () => clearTimeout(timer.current), []);
   useEffect(() => {
     const focus = (event: KeyboardEvent) => {
       if (event.key !== '/' || event.target instanceof HTMLInputElement) return;
