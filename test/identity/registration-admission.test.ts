@@ -8,6 +8,7 @@ import {
   rowsOfBoth,
   rowsOfCluster,
   rowsOfNamespace,
+  trustDomains,
 } from '../manifests/registration-rows.ts';
 import { aNamedPod, aPolicy, nameFor, readAs } from './registrations.ts';
 
@@ -19,11 +20,16 @@ const pod = aNamedPod({ labels, serviceAccountName: 'web', annotations: { 'examp
 /** Only bad for what an author meant: the signer can tell what to do. */
 const refusedByTheApiServerAlone = ['matchAllPods with a selector'];
 
+/** The signers that the API server knows, and one of a class that it does not know. */
+const signers = [...trustDomains, { className: 'green', trustDomain: 'partner.example' }];
+const signerOf = ({ className }: { className?: string }) =>
+  signers.find((each) => each.className === (className ?? ''));
+
 /** test/manifests/admission.test.ts holds the API server to the same rows. */
 describe('a registration that the API server judges', () => {
   const judge = (kind: Parameters<typeof readAs>[0], { spec, refusal }: RegistrationRow) => {
     const registration = readAs(kind, { ...rightSpec, ...spec });
-    const identity = nameFor(registration, pod, aPolicy(...grants));
+    const identity = nameFor(registration, pod, aPolicy(...grants), signerOf(spec)?.trustDomain);
     assert.equal(identity.ok, refusal === undefined, JSON.stringify(identity));
     if (refusal && registration.grant.ok) assert.ok(matches(registration, pod));
   };

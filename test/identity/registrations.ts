@@ -54,10 +54,15 @@ export function aNamedPod(facts: Partial<PodFacts> = {}, namespace = 'shop'): Na
 /** A ClusterRegistrationPolicy with these grants. */
 export const aPolicy = (...grants: object[]): RegistrationPolicy => readPolicy({ spec: { grants } });
 
-/** What a registration gives to a pod. */
-export function nameFor(registration: Registration, pod = aNamedPod(), policy = aPolicy()): Identity {
+/** What a registration gives to a pod by a signer of this trust domain. */
+export function nameFor(
+  registration: Registration,
+  pod = aNamedPod(),
+  policy = aPolicy(),
+  trustDomain = 'example.org',
+): Identity {
   return registeredName(registration, pod, {
-    trustDomain: 'example.org',
+    trustDomain,
     clusterName: 'eu',
     policy,
     serviceNames: () => ({ ok: true, value: ['web.shop.svc'] }),
