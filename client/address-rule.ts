@@ -22,7 +22,7 @@ const refused = blockList([
   // Amazon, Google Cloud, Oracle Cloud, Scaleway, Akamai and Alibaba Cloud.
   ...['fd00:ec2::/32', 'fd20:ce::254/128', 'fd00:c1::a9fe:a9fe/128'],
   ...['fd00:42::42/128', 'fd00:a9fe:a9fe::1/128', 'fd00:100::100:200/128'],
-  // Teredo (RFC 4380): a client behind the router of somebody else, which is no server.
+  // Teredo (RFC 4380) is for clients behind a home router. No server has such an address.
   '2001::/32',
 ]);
 

@@ -390,7 +390,7 @@ export const registrationRows: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a registration with the trust domain of somebody else written out, in `kubectl apply`',
+    input: '`kubectl apply` of a registration whose template names another trust domain',
     verdict: 'the API server refuses it',
     tests: [
       [
