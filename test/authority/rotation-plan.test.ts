@@ -21,20 +21,12 @@ import { endOf } from '../../signer/authority/transitions.ts';
 import { applyVerb, type Timing } from '../../signer/authority/verbs.ts';
 import { limitsUris } from '../../spiffe/name-constraints.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { usualPolicy as usual } from './usual-policy.ts';
 
 const trustDomain = 'example.org';
 const day = 86_400;
 const now = Date.UTC(2026, 10, 29, 12) / 1000;
 const timing: Timing = { certificateSeconds: day, rootPropagationSeconds: 390, jwtPropagationSeconds: 900 };
-const usual: RotationPolicy = {
-  lifetimeSeconds: 365 * day,
-  prepareAfterSeconds: 0,
-  previewSeconds: 0,
-  requiresVerification: false,
-  activateAfterSeconds: 120 * day,
-  jwtActivateAfterSeconds: 30 * day,
-  retireAfterSeconds: 3_600,
-};
 const first = await createAuthority({ id: 'ca-1', trustDomain, now });
 const jwt = await createJwtAuthority({ key: 'es256', now });
 

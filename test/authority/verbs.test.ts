@@ -12,25 +12,16 @@ import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { safeFrom } from '../../signer/authority/ready.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { policyStep } from '../../signer/authority/rotation-plan.ts';
-import type { RotationPolicy } from '../../signer/authority/rotation-policy.ts';
 import { type AuthorityState, isPublished } from '../../signer/authority/states.ts';
 import { applyVerb, type Change, type Verb, verbs } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { usualPolicy } from './usual-policy.ts';
 
 const trustDomain = 'example.org';
 const now = Date.UTC(2026, 10, 29, 12) / 1000;
 const day = 86_400;
 const timing = { certificateSeconds: day, rootPropagationSeconds: 390, jwtPropagationSeconds: 900 };
 const facts = { now, timing, published: undefined };
-const policy: RotationPolicy = {
-  lifetimeSeconds: 365 * day,
-  prepareAfterSeconds: 0,
-  previewSeconds: 0,
-  requiresVerification: false,
-  activateAfterSeconds: 120 * day,
-  jwtActivateAfterSeconds: 30 * day,
-  retireAfterSeconds: 3_600,
-};
 const first = await createAuthority({ id: 'ca-1', trustDomain, now: now - 10 * day });
 const unsigned = await prepared('ca-2');
 const third = await prepared('ca-3');
@@ -203,7 +194,7 @@ describe('a CA below the root of a tainted one', () => {
     const active = changed(await crossSigned(), 'activate', 'ca-2-by-ca-1').document;
     const { document } = changed(active, 'taint', 'ca-1');
     const at = now + timing.rootPropagationSeconds;
-    assert.deepEqual(policyStep(document, 'X509', { now: at, timing, policy }), {
+    assert.deepEqual(policyStep(document, 'X509', { now: at, timing, policy: usualPolicy }), {
       ...{ kind: 'change', verb: 'activate', id: 'ca-2' },
     });
   });
