@@ -64,12 +64,20 @@ export function withTiming(command: Command): Command {
     .addOption(delayOption());
 }
 
+const delayFlag = '--propagation-delay';
+
 export function delayOption(): Option {
   return new Option(
-    '--propagation-delay <duration>',
+    `${delayFlag} <duration>`,
     'How long a root or key must be published before it signs. (default: by the settings of the signer; ' +
       `${usualRootPropagationSeconds} s for a CA and ${jwtPropagationSeconds(defaultJwtPropagation)} s for a JWT key where they are not read)`,
-  );
+  ).argParser(checkedDelay);
+}
+
+/** A misspelt delay is said before anything is read. */
+function checkedDelay(text: string): string {
+  parseSeconds(text, delayFlag);
+  return text;
 }
 
 export function withChange(command: Command): Command {
@@ -82,8 +90,7 @@ export function withChange(command: Command): Command {
 
 /** @throws CliError USAGE for what is not a duration. */
 export function timingOf({ maxLifetime, propagationDelay, signer }: Partial<ChangeOptions>): Timing {
-  const delay =
-    propagationDelay === undefined ? undefined : parseSeconds(propagationDelay, '--propagation-delay');
+  const delay = propagationDelay === undefined ? undefined : parseSeconds(propagationDelay, delayFlag);
   return {
     certificateSeconds:
       maxLifetime === undefined ? longestCertificateSeconds : parseSeconds(maxLifetime, '--max-lifetime'),

@@ -88,6 +88,15 @@ describe('help', () => {
 });
 
 describe('wrong usage', () => {
+  for (const verb of ['activate', 'taint', 'evict', 'rotate', 'status']) {
+    it(`is said by \`ca ${verb}\` of a delay before anything is read`, async () => {
+      const authority = ['rotate', 'status'].includes(verb) ? [] : ['ca-1'];
+      const ran = await run(['ca', verb, ...authority, '--propagation-delay', 'soon']);
+      assert.equal(ran.code, 2);
+      assert.match(ran.stderr, /^error: --propagation-delay "soon" is not a duration\nhint: /);
+    });
+  }
+
   const create = ['ca', 'create', '-n', 'x', '--name', 'y', '--ca-id', 'a', '--trust-domain', 'example.org'];
   const fetch = ['bundle', 'fetch', '--trust-domain', 'example.org'];
   const restore = ['ca', 'restore', '-n', 'x', '--name', 'y', '--from'];
