@@ -3,14 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import packageJson from '../package.json' with { type: 'json' };
 import { createRandomPool } from '../spiffe/pki/random.ts';
 import type { Config } from './config/config.ts';
-import type { Federation } from './federation/federation.ts';
 import { refreshGauges } from './gauges.ts';
 import { admissionPolicies, admissionPolicyBindings } from './issuance/admission-policy.ts';
 import { createGuard } from './issuance/guard.ts';
 import { statusResource } from './issuance/status.ts';
-import { createOpener } from './keys/openers.ts';
-import { createRemoteKeys } from './keys/remote-keys.ts';
-import { clockProblem, createServerClock, serverMs } from './kube/clock.ts';
+import { createServerClock, serverMs } from './kube/clock.ts';
 import { type Credentials, loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
@@ -23,24 +20,22 @@ import { type Call, createTransport } from './kube/transport.ts';
 import { createWriteLimit } from './kube/write-limit.ts';
 import { live } from './life.ts';
 import { createAudit } from './observe/audit.ts';
-import { createHealth, type Health } from './observe/health.ts';
+import { createHealth } from './observe/health.ts';
 import type { Logger } from './observe/log.ts';
 import { createMetrics } from './observe/metrics.ts';
-import type { Traces } from './observe/otlp.ts';
 import type { Output } from './observe/output.ts';
 import { serveObservability } from './observe/server.ts';
+import { federationOf, listenersFor, remoteKeysOf, tracesOf } from './optional-parts.ts';
 import { neededPermissions } from './permissions.ts';
 import { assessReadiness, checksOf } from './readiness.ts';
-import { createSigner, type Signer } from './signers/create-signer.ts';
-import { type Part, type SignerProfile, settingsOf } from './signers/profile.ts';
+import { createSigner } from './signers/create-signer.ts';
+import { type SignerProfile, settingsOf } from './signers/profile.ts';
 import { allProfiles } from './signers/profiles.ts';
 import { createRotations } from './signers/rotations.ts';
 import type { Shared } from './signers/shared.ts';
 import { createFederationView, withoutFederation } from './trust/siblings.ts';
 
 const assessEveryMs = 1_000;
-/** A key outside of the pool that takes longer, in milliseconds, counts as lost. */
-const keyTimeoutMs = 10_000;
 /** So long a replica waits, in milliseconds, for the Leases and the admission policy before it begins without them. */
 const knownWithinMs = 10_000;
 
@@ -137,7 +132,7 @@ async function runReplica(
     log,
   });
   const federated = config.federation ? createFederationView() : undefined;
-  const keys = remoteKeysOf(config, { metrics, log, time });
+  const keys = remoteKeysOf(config, process.env, { metrics, log, time });
   const traces = await tracesOf(config, { metrics, log, time });
   const shared: Shared = {
     ...informing,
@@ -188,8 +183,7 @@ async function runReplica(
   );
 
   const listeners = await listenersFor(shared, signers, health, {
-    ...{ credentials, transport: tokenTransport },
-    peers: federation?.documents ?? (() => noPeers),
+    ...{ credentials, transport: tokenTransport, federation },
   });
   if (stopping.aborted) return endsEarly();
   try {
@@ -236,39 +230,6 @@ async function runReplica(
   }
 }
 
-/** The keys of authorities that are kept outside of their pools. */
-function remoteKeysOf(
-  { keyBackends, pkcs11Module, pkcs11PinFile, keyConcurrency: concurrency }: Config,
-  { metrics, log, time }: Pick<Shared, 'metrics' | 'log' | 'time'>,
-) {
-  return createRemoteKeys({
-    open: createOpener({
-      backends: keyBackends,
-      pkcs11: { module: pkcs11Module, pinFile: pkcs11PinFile, concurrency, env: process.env },
-    }),
-    concurrency,
-    timeoutMs: keyTimeoutMs,
-    onSigned: ({ backend }, outcome, seconds) =>
-      metrics.keySignSeconds.observe({ backend, outcome }, seconds),
-    onState({ uri }, problem) {
-      if (problem === undefined) log.info({ key: uri }, 'a key outside of the pool can be used');
-      else log.warn({ key: uri, problem }, 'a key outside of the pool cannot be used');
-    },
-    time,
-  });
-}
-
-/** Where spans are recorded; undefined if no collector is configured. */
-async function tracesOf(
-  { tracesEndpoint: endpoint, tracesRatio: ratio, replica }: Config,
-  needs: Pick<Shared, 'metrics' | 'log' | 'time'>,
-): Promise<Traces | undefined> {
-  if (endpoint === undefined) return undefined;
-  // Loaded only where it is used, like the endpoints.
-  const { createTraces } = await import('./observe/otlp.ts');
-  return createTraces({ ...needs, endpoint, ratio, replica, version: packageJson.version });
-}
-
 /** The right to sign is checked by the validation of the status, so that lacking it is a 422. */
 function isForbidden({ code, resource }: Call): boolean {
   return (code === '403' || code === '422') && resource !== reviewResource;
@@ -281,60 +242,4 @@ function credentialsFor({ kubeconfig, context }: Config, signal: AbortSignal): P
     env: process.env,
     signal,
   });
-}
-
-/** Other trust domains, for the pods of the signer that the token endpoint uses too. */
-async function federationOf(
-  shared: Shared,
-  federated: ReturnType<typeof createFederationView> | undefined,
-  signers: readonly Signer[],
-): Promise<Federation | undefined> {
-  const signer = signers.find(({ profile }) => profile.hasTokenEndpoint);
-  if (!federated || !signer) return undefined;
-  // Loaded only where it is used, like the endpoints.
-  const { createFederation } = await import('./federation/federation.ts');
-  const { bundles, pool, profile } = signer;
-  return createFederation({
-    ...shared,
-    federated,
-    bundles,
-    pool: pool.current,
-    signerName: profile.signerName,
-  });
-}
-
-const noPeers: ReadonlyMap<string, string> = new Map();
-
-/** The HTTP listeners that are configured. Each has its line in readiness from now on. */
-async function listenersFor(
-  shared: Shared,
-  signers: readonly Signer[],
-  health: Health,
-  {
-    credentials,
-    transport,
-    peers,
-  }: { credentials: Credentials; peers: Federation['documents'] } & Pick<Shared, 'transport'>,
-): Promise<readonly Part[]> {
-  const { endpoints: settings, trustDomain, federateByDefault } = shared.config;
-  const signer = signers.find(({ profile }) => profile.hasTokenEndpoint);
-  if (!settings || !signer) return [];
-  // Loaded only where it is used: the HTTP framework costs some 30 MB of resident memory.
-  const { createEndpoints } = await import('./token/endpoints.ts');
-  const listeners = createEndpoints({
-    ...shared,
-    settings,
-    trustDomain,
-    ...{ transport, peers, federateByDefault },
-    authorization: credentials.authorization,
-    pods: shared.pods.store,
-    ...{ pool: signer.pool, publication: signer.publication },
-    authority: signer.mayUse,
-    profile: signer.certificate,
-    identify: signer.identify,
-    clockFault: () => clockProblem(shared.clock),
-    onState: health.set,
-  });
-  for (const { name } of listeners) health.set(name, false, 'not checked yet');
-  return listeners;
 }

@@ -103,8 +103,10 @@ test('every readiness check and every error code has its heading', async () => {
   const checks = [...readinessChecks, ...occasionalChecks];
   assert.deepEqual(titlesBelow(page, 'Readiness checks').sort(), checks.sort());
   // Whatever else the wiring sets would be a line that no page explains.
-  const [main, endpoints] = await Promise.all([source('signer/main.ts'), source('signer/life.ts')]);
-  const set = [...`${main}${endpoints}`.matchAll(/health\.set\('([\w-]+)'/g)].map(([, name]) => name ?? '');
+  const wiring = await Promise.all(
+    ['main', 'optional-parts', 'life'].map((name) => source(`signer/${name}.ts`)),
+  );
+  const set = [...wiring.join('').matchAll(/health\.set\('([\w-]+)'/g)].map(([, name]) => name ?? '');
   assert.ok(set.length > 0);
   assert.deepEqual(
     set.filter((name) => !checks.includes(name)),
