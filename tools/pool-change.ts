@@ -1,11 +1,12 @@
 import { type Command, Option } from 'commander';
-import { type PoolDocument, readPoolDocument } from '../signer/authority/document.ts';
+import type { PoolDocument } from '../signer/authority/document.ts';
 import {
   defaultJwtPropagation,
   jwtPropagationSeconds,
   usualRootPropagationSeconds,
 } from '../signer/authority/may-sign.ts';
 import { poolJsonIn } from '../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../signer/authority/read-document.ts';
 import { longestCertificateSeconds } from '../signer/authority/signed-until.ts';
 import type { AuthorityKind } from '../signer/authority/states.ts';
 import { type Refusal, writablePool } from '../signer/authority/transitions.ts';

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { type AuthorityRecord, hasKey, readPoolDocument } from '../signer/authority/document.ts';
+import { type AuthorityRecord, hasKey } from '../signer/authority/document.ts';
 import {
   allOf,
   defaultJwtPropagation,
@@ -12,6 +12,7 @@ import {
 import { type JwtAuthority, type Pool, type PooledAuthority, parsePool } from '../signer/authority/pool.ts';
 import { poolJsonIn } from '../signer/authority/pool-secret.ts';
 import type { PoolProblem } from '../signer/authority/problem.ts';
+import { readPoolDocument } from '../signer/authority/read-document.ts';
 import { isPublished } from '../signer/authority/states.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import { checkAuthority } from '../spiffe/conformance.ts';

@@ -5,11 +5,12 @@ import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type KeysByRef, keysOfReaders } from '../keys/remote-keys.ts';
 import { minCertificateSeconds, type Secret } from '../kube/types.ts';
 import { type PooledAuthority, readAuthority } from './authority.ts';
-import { type AuthorityRecord, type PoolDocument, readPoolDocument } from './document.ts';
+import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { type JwtAuthority, readJwtAuthority } from './jwt-authority.ts';
 import { poolJsonIn, poolSecret } from './pool-secret.ts';
 import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, poolProblem, refuse } from './problem.ts';
+import { readPoolDocument } from './read-document.ts';
 import { keyOfRequest } from './request-key.ts';
 import { type AuthorityState, isJwtKind, isPublished } from './states.ts';
 

@@ -1,10 +1,11 @@
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../spiffe/json.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
-import { type AuthorityRecord, isAuthorityId, type PoolDocument, readPoolDocument } from './document.ts';
+import { type AuthorityRecord, isAuthorityId, type PoolDocument } from './document.ts';
 import { lostRoots } from './lost-roots.ts';
 import { compilePool } from './pool.ts';
 import type { PoolProblem } from './problem.ts';
+import { readPoolDocument } from './read-document.ts';
 import { freeId } from './restore.ts';
 import { freshSequence } from './sequence.ts';
 import { carryRoots } from './transitions.ts';

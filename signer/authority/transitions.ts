@@ -2,13 +2,7 @@ import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
-import {
-  type AuthorityRecord,
-  hasKey,
-  type PoolDocument,
-  readPoolDocument,
-  writePoolDocument,
-} from './document.ts';
+import { type AuthorityRecord, hasKey, type PoolDocument, writePoolDocument } from './document.ts';
 import { materialOf, rootOf } from './material.ts';
 import {
   defaultJwtPropagation,
@@ -20,6 +14,7 @@ import {
 } from './may-sign.ts';
 import { compilePool, type Pool } from './pool.ts';
 import type { PoolProblem } from './problem.ts';
+import { readPoolDocument } from './read-document.ts';
 import type { MayHaveSignedUntil } from './signed-until.ts';
 import { isJwtKind, isPublished } from './states.ts';
 

@@ -1,9 +1,10 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import { type PoolDocument, readPoolDocument } from '../authority/document.ts';
+import type { PoolDocument } from '../authority/document.ts';
 import { compilePool, type Pool } from '../authority/pool.ts';
 import { poolJsonIn } from '../authority/pool-secret.ts';
 import { type PoolPlace, writePool } from '../authority/pool-writer.ts';
+import { readPoolDocument } from '../authority/read-document.ts';
 import { type PolicyStep, policySteps, rotatedKinds } from '../authority/rotation-plan.ts';
 import { marginSeconds } from '../authority/rotation-policy.ts';
 import { beginSignedUntil } from '../authority/signed-until-record.ts';

@@ -7,15 +7,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { createAuthority } from '../../signer/authority/create.ts';
-import {
-  isAuthorityId,
-  newPool,
-  readPoolDocument,
-  writePoolDocument,
-} from '../../signer/authority/document.ts';
-
+import { isAuthorityId, newPool, writePoolDocument } from '../../signer/authority/document.ts';
 import { parsePool } from '../../signer/authority/pool.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { authorityStates } from '../../signer/authority/states.ts';
 import { checkAuthority } from '../../spiffe/conformance.ts';
 import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';

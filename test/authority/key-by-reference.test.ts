@@ -3,16 +3,12 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
-import {
-  type AuthorityRecord,
-  newPool,
-  readPoolDocument,
-  writePoolDocument,
-} from '../../signer/authority/document.ts';
+import { type AuthorityRecord, newPool, writePoolDocument } from '../../signer/authority/document.ts';
 import { jwtSigningAt, signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { inFull } from '../../signer/authority/problem.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import type { KeysByRef } from '../../signer/keys/remote-keys.ts';
 
 const trustDomain = 'example.org';

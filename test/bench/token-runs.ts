@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { type PoolDocument, readPoolDocument } from '../../signer/authority/document.ts';
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import {
   endpointAudience,
   startTokenSigner,

@@ -3,8 +3,9 @@ import { X509Certificate } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { type PoolDocument, readPoolDocument } from '../../signer/authority/document.ts';
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { readSignedUntil, signedUntilStepSeconds } from '../../signer/authority/signed-until.ts';
 import type {
   ClusterTrustBundle,

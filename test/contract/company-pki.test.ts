@@ -5,8 +5,9 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { type PoolDocument, readPoolDocument } from '../../signer/authority/document.ts';
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
 import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';

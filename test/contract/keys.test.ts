@@ -4,7 +4,7 @@ import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { readPoolDocument } from '../../signer/authority/document.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { makeStateFolder, removeStateFolder } from '../cluster/state-folder.ts';

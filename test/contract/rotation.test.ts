@@ -5,12 +5,9 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority, newPool } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
-import {
-  type AuthorityRecord,
-  type PoolDocument,
-  readPoolDocument,
-} from '../../signer/authority/document.ts';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { endOf } from '../../signer/authority/transitions.ts';
 import type { ClusterTrustBundle, Secret } from '../../signer/kube/types.ts';
 import { rotationConditionType } from '../../signer/signers/rotation-condition.ts';

@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander';
-import { readPoolDocument } from '../../signer/authority/document.ts';
 import { defaultJwtPropagation } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';

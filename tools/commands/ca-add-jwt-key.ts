@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { addJwtKey, type NewJwtKey, newJwtKeys } from '../../signer/authority/create-jwt.ts';
-import { readPoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { dateTransitions } from '../../signer/authority/transitions.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { CliError, poolError, poolMissing } from '../errors.ts';

@@ -1,9 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parse as parseYaml } from 'yaml';
-import { type PoolDocument, poolKind, readPoolDocument } from '../../signer/authority/document.ts';
+import { type PoolDocument, poolKind } from '../../signer/authority/document.ts';
 import { rootOf } from '../../signer/authority/material.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { restoredPool } from '../../signer/authority/restore.ts';
 import { longestCertificateSeconds } from '../../signer/authority/signed-until.ts';
 import {

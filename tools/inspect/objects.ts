@@ -1,6 +1,7 @@
-import { poolKind, readPoolDocument } from '../../signer/authority/document.ts';
+import { poolKind } from '../../signer/authority/document.ts';
 import { compilePool, timeProblem } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import type { ClusterTrustBundle, PodCertificateRequest, Secret } from '../../signer/kube/types.ts';
 import { isJsonObject } from '../../spiffe/json.ts';
 import { textOf } from '../../spiffe/pki/text.ts';

@@ -1,7 +1,7 @@
-import { readPoolDocument } from '../../signer/authority/document.ts';
 import { type AuthorityHistory, authorityHistory } from '../../signer/authority/history.ts';
 import { defaultJwtPropagation, jwtPropagationSeconds } from '../../signer/authority/may-sign.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { authorityKinds } from '../../signer/authority/states.ts';
 import type { Timing } from '../../signer/authority/verbs.ts';

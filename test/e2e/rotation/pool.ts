@@ -1,13 +1,10 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readAuthority } from '../../../signer/authority/authority.ts';
 import { createAuthority } from '../../../signer/authority/create.ts';
-import {
-  type AuthorityRecord,
-  type PoolDocument,
-  readPoolDocument,
-} from '../../../signer/authority/document.ts';
+import type { AuthorityRecord, PoolDocument } from '../../../signer/authority/document.ts';
 import { issueLeaf } from '../../../signer/authority/issue-leaf.ts';
 import { poolJsonIn, serializePool } from '../../../signer/authority/pool-secret.ts';
+import { readPoolDocument } from '../../../signer/authority/read-document.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../../spiffe/pki/spki.ts';
 import { rfc3339 } from '../../../spiffe/pki/time.ts';
