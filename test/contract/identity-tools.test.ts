@@ -508,6 +508,7 @@ describe('the commands of the pages, as they stand there', () => {
     for (const [name, driver] of [
       ['old', 'csi.spiffe.io'],
       ['older', 'csi.cert-manager.io'],
+      ['oldest', 'spiffe.csi.cert-manager.io'],
     ] as const) {
       await create<Pod>(controlPlane, '/api/v1/namespaces/shop/pods', {
         metadata: { name, namespace: 'shop' },

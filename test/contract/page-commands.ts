@@ -1,5 +1,5 @@
 import type { Block, Page } from '../docs/markdown.ts';
-import { blocksBelow, blocksOf } from '../docs/markdown.ts';
+import { blocksBelow } from '../docs/markdown.ts';
 
 /** Commands of a page that run as they stand there, on a cluster with a signer and the namespace `shop`. */
 export interface PageCommands {
@@ -45,6 +45,12 @@ export const pageCommands: readonly PageCommands[] = [
     heading: 'Migrate without downtime',
     prints: /^shop +older +csi\.cert-manager\.io$/m,
   },
+  {
+    page: 'docs/coming-from/csi-driver-spiffe.md',
+    heading: 'Migrate without downtime',
+    block: 1,
+    prints: /^shop +oldest +spiffe\.csi\.cert-manager\.io$/m,
+  },
   { page: 'docs/operations/alerts.md', heading: 'First look', prints: /Trust domain[\s\S]+problem/ },
   { page: 'docs/operations/checklist.md', heading: 'Checklist', prints: /^problem \S+ /m },
   { page: 'docs/reference/trust-bundles.md', heading: 'Labels', prints: /^sha256-[0-9a-f]{40}$/m },
@@ -64,11 +70,8 @@ export const pageCommands: readonly PageCommands[] = [
   { page: 'docs/guides/federation.md', heading: 'End the trust', prints: /"partner" deleted/ },
 ];
 
-const isShell = ({ language }: Block) => language === 'sh' || language === 'bash';
+export const isShell = ({ language }: Block) => language === 'sh' || language === 'bash';
 
 export function commandsOf(page: Page, { heading, block = 0 }: PageCommands): string | undefined {
   return blocksBelow(page, heading).filter(isShell)[block]?.code;
 }
-
-/** Pages that show commands. */
-export const showsCommands = (page: Page): boolean => blocksOf(page).some(isShell);
