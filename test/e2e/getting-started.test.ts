@@ -2,13 +2,12 @@ import assert from 'node:assert/strict';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
+import type { ControlPlane } from '../cluster/control-plane.ts';
 import { helm } from '../cluster/helm.ts';
-import { startNode } from '../cluster/node.ts';
 import { waitFor } from '../cluster/process.ts';
-import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { signerReady, trustDomain } from './installation.ts';
-import { follow, openReader, type Reader } from './reader.ts';
+import { follow, type Reader, startReaderCluster } from './reader.ts';
 import { startRequestLoop } from './request-loop.ts';
 
 /** The commands of docs/getting-started.md and docs/guides/helm.md, as they stand there, on the cluster of `make cluster`. */
@@ -17,10 +16,7 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
   let reader: Reader;
 
   before(async () => {
-    controlPlane = await startControlPlane({ complete: true });
-    const node = await startNode(controlPlane);
-    await node.importImage(join(checkout, 'dist/kubespiffe-image.tar'));
-    reader = await openReader(controlPlane);
+    ({ controlPlane, reader } = await startReaderCluster());
   });
   after(() => controlPlane?.stop());
 

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { it } from 'node:test';
-import type { ControlPlane } from '../cluster/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { helmBinary } from '../cluster/helm.ts';
+import { startNode } from '../cluster/node.ts';
 import { type Block, blocksOf, checkout, missingLine, type Page } from '../docs/markdown.ts';
 
 /** A block of a page has failed when it takes longer. */
@@ -25,7 +26,25 @@ export interface Reader {
   runWhile(command: string, use: (line: string) => Promise<void>): Promise<void>;
 }
 
-export async function openReader(controlPlane: ControlPlane): Promise<Reader> {
+/** The cluster that the pages recommend, as `make cluster` starts it, and its reader. */
+export interface ReaderCluster {
+  readonly controlPlane: ControlPlane;
+  readonly reader: Reader;
+}
+
+export async function startReaderCluster(): Promise<ReaderCluster> {
+  const controlPlane = await startControlPlane({ complete: true });
+  try {
+    const node = await startNode(controlPlane);
+    await node.importImage(join(checkout, 'dist/kubespiffe-image.tar'));
+    return { controlPlane, reader: await openReader(controlPlane) };
+  } catch (error) {
+    await controlPlane.stop();
+    throw error;
+  }
+}
+
+async function openReader(controlPlane: ControlPlane): Promise<Reader> {
   const folder = join(controlPlane.dir, 'checkout');
   await cp(join(checkout, 'manifests'), join(folder, 'manifests'), { recursive: true });
   await mkdir(join(folder, 'bin'));
@@ -123,10 +142,7 @@ export interface Walk {
  * Defines a test for each section of a page that has commands. Every `sh` block runs as it stands, in the order of the page. A
  * `text` block is what the commands before it print, see `missingLine`.
  */
-export function itFollows(
-  { page, has = () => true, meanwhile = {} }: Walk,
-  at: () => { reader: Reader; controlPlane: ControlPlane },
-): void {
+export function itFollows({ page, has = () => true, meanwhile = {} }: Walk, at: () => ReaderCluster): void {
   const step = inOrder();
   for (const [heading, blocks] of Map.groupBy(blocksOf(page), (block) => block.heading)) {
     if (!has(heading) || !blocks.some(({ language }) => language === 'sh')) continue;

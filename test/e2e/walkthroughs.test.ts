@@ -1,10 +1,8 @@
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
-import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
-import { startNode } from '../cluster/node.ts';
 import { openPage, startBrowser } from '../contract/ui-browser.ts';
-import { checkout, readPage } from '../docs/markdown.ts';
-import { itFollows, openReader, type Reader } from './reader.ts';
+import { readPage } from '../docs/markdown.ts';
+import { itFollows, type ReaderCluster, startReaderCluster } from './reader.ts';
 
 const page = (name: string) => readPage(`docs/walkthroughs/${name}.md`);
 const isCleanUp = (heading: string) => heading.endsWith('Clean up');
@@ -12,18 +10,15 @@ const firstSteps = await page('first-steps');
 
 /** The lessons in their order, every command as it stands, on one cluster as `make cluster` starts it. */
 describe('the walkthroughs', () => {
-  let controlPlane: ControlPlane;
-  let reader: Reader;
-  const at = () => ({ controlPlane, reader });
+  let cluster: ReaderCluster;
+  const at = () => cluster;
 
   before(async () => {
-    controlPlane = await startControlPlane({ complete: true });
-    const node = await startNode(controlPlane);
-    await node.importImage(join(checkout, 'dist/kubespiffe-image.tar'));
-    reader = await openReader(controlPlane);
-    await reader.program('aws', `exec ${process.execPath} ${join(import.meta.dirname, 'aws.ts')} "$@"`);
+    cluster = await startReaderCluster();
+    const aws = join(import.meta.dirname, 'aws.ts');
+    await cluster.reader.program('aws', `exec ${process.execPath} ${aws} "$@"`);
   });
-  after(() => controlPlane?.stop());
+  after(() => cluster?.controlPlane.stop());
 
   const has = (heading: string) => !isCleanUp(heading);
   itFollows({ page: firstSteps, has, meanwhile: { '5. In the browser': seeClient } }, at);

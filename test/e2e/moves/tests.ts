@@ -12,10 +12,10 @@ import { judgesBinary } from '../../judges/build.ts';
 import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
 import { credentialsFor } from '../../workload/credentials.ts';
 import { trustDomain } from '../installation.ts';
-import { follow, inOrder, type Reader } from '../reader.ts';
+import { follow, inOrder, type ReaderCluster } from '../reader.ts';
 import { assertNoneFailed, createPair, image, type Name, names, type Pair, type PodPart } from './pair.ts';
 
-type At = () => { reader: Reader; controlPlane: ControlPlane };
+type At = () => ReaderCluster;
 
 /** A volume of files that somebody else than kubespiffe keeps: here a Secret stands for it. */
 async function keepFiles(
