@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { defaultFolder } from '../dev/private-folder.ts';
 import type { WorkloadName } from '../dev/workload.ts';
-import { namespacedName } from '../signer/config/values.ts';
+import { namespacedName } from '../signer/config/name-values.ts';
 import { CliError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 

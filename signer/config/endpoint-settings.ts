@@ -1,17 +1,8 @@
 import { jwtSigningAlgorithms } from '../../spiffe/jwt-algorithms.ts';
+import { hostPort, issuerUrl } from './address-values.ts';
+import { dnsName } from './name-values.ts';
 import type { Setting } from './setting.ts';
-import {
-  boolean,
-  choice,
-  dnsName,
-  duration,
-  filePath,
-  hostPort,
-  issuerUrl,
-  list,
-  text,
-  whole,
-} from './values.ts';
+import { boolean, choice, duration, filePath, list, text, whole } from './values.ts';
 
 /** The settings of the HTTP endpoints, a part of the table in settings.ts. */
 export const endpointSettings = {

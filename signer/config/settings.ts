@@ -1,27 +1,11 @@
 import { isDevTrustDomain, parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type KeyBackendName, keyBackendNames } from '../keys/key-ref.ts';
 import { type LogLevel, logLevels } from '../observe/log.ts';
+import { addressRange, baseUrl, hostPort } from './address-values.ts';
 import { endpointSettings } from './endpoint-settings.ts';
+import { annotationKey, nameSegment, namespaceName, objectName, serviceDomain } from './name-values.ts';
 import type { Setting } from './setting.ts';
-import {
-  addressRange,
-  annotationKey,
-  baseUrl,
-  boolean,
-  choice,
-  decimal,
-  duration,
-  filePath,
-  hostPort,
-  list,
-  nameSegment,
-  namespaceName,
-  objectName,
-  serviceDomain,
-  text,
-  type ValueType,
-  whole,
-} from './values.ts';
+import { boolean, choice, decimal, duration, filePath, list, text, type ValueType, whole } from './values.ts';
 
 const trustDomainType: ValueType<string> = {
   placeholder: 'NAME',

@@ -1,14 +1,6 @@
+import { bundleSuffix, certManagerIssuer, namespacedName, objectName } from './name-values.ts';
 import type { Setting } from './setting.ts';
-import {
-  boolean,
-  bundleSuffix,
-  certManagerIssuer,
-  choice,
-  decimal,
-  duration,
-  namespacedName,
-  objectName,
-} from './values.ts';
+import { boolean, choice, decimal, duration } from './values.ts';
 
 /** The settings that say when authorities are replaced. */
 export const rotationSettings = {

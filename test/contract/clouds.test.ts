@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, jwtVerify } from 'jose';
 import { poolLimits } from '../../signer/authority/document.ts';
-import { issuerUrl } from '../../signer/config/values.ts';
+import { issuerUrl } from '../../signer/config/address-values.ts';
 import { identify } from '../../signer/identity/identify.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import type { Seen } from './clouds/demands.ts';

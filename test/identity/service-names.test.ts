@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { serviceDomain } from '../../signer/config/values.ts';
+import { serviceDomain } from '../../signer/config/name-values.ts';
 import { type PodOfServices, serviceNames } from '../../signer/identity/service-names.ts';
 import { createServices, type Services } from '../../signer/identity/services.ts';
 import { type ServiceFacts, toServiceFacts } from '../../signer/kube/services.ts';

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { type AddressRule, createAddressRule } from '../../client/address-rule.ts';
-import { addressRange, list } from '../../signer/config/values.ts';
+import { addressRange } from '../../signer/config/address-values.ts';
+import { list } from '../../signer/config/values.ts';
 import { CliError } from '../errors.ts';
 
 export interface AddressOptions {
