@@ -1,68 +1,21 @@
 import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
+import {
+  callers,
+  client,
+  deny,
+  everything,
+  jwts,
+  limit,
+  type Refusal,
+  svids,
+  target,
+  wait,
+} from './refusal-rows.ts';
 
 /**
  * The table of refusals of the token endpoint. A row is what the HTTP answer, the OpenAPI document, the metric, the audit
  * line, the Event and the documentation (docs/reference/token-endpoint.md has a heading for each code) have in common.
  */
-
-/** What can be requested: a JWT-SVID in two forms, a certificate, a document, or the bundles that a caller may have. */
-export type Operation = 'exchange' | 'jwt-svid' | 'x509-svid' | 'document' | 'bundles' | 'bundle-of';
-const jwts: readonly Operation[] = ['exchange', 'jwt-svid'];
-const svids: readonly Operation[] = [...jwts, 'x509-svid'];
-/** Where a credential decides about the answer. */
-const callers: readonly Operation[] = [...svids, 'bundles', 'bundle-of'];
-const everything: readonly Operation[] = [...callers, 'document'];
-
-/** RFC 6749 5.2 and RFC 8693 2.2.2; the last two are those of RFC 6749 4.1.2.1. */
-export type OAuthError =
-  | 'invalid_request'
-  | 'invalid_client'
-  | 'invalid_target'
-  | 'unsupported_grant_type'
-  | 'temporarily_unavailable'
-  | 'server_error';
-
-/** `deny`: the same request would be refused again. `wait`: it may be repeated after Retry-After. */
-export interface Refusal {
-  readonly verdict: 'deny' | 'wait';
-  readonly status: number;
-  readonly error: OAuthError;
-  /** What is wrong; `{}` is replaced by the detail of the case. */
-  readonly problem: string;
-  /** What the person does about it; begins with a verb. */
-  readonly remedy: string;
-  /** Whether only a bug of ours or an attack causes it. */
-  readonly alarm: boolean;
-  /** Where it can occur. */
-  readonly at: readonly Operation[];
-}
-
-type Row = (problem: string, remedy: string, more?: Partial<Refusal>) => Refusal;
-
-const deny: Row = (problem, remedy, more) => ({
-  verdict: 'deny',
-  status: 400,
-  error: 'invalid_request',
-  alarm: false,
-  at: callers,
-  problem,
-  remedy,
-  ...more,
-});
-const client: Row = (problem, remedy, more) =>
-  deny(problem, remedy, { error: 'invalid_client', at: ['jwt-svid', 'bundles', 'bundle-of'], ...more });
-const target: Row = (problem, remedy) => deny(problem, remedy, { error: 'invalid_target', at: jwts });
-const wait: Row = (problem, remedy, more) => ({
-  verdict: 'wait',
-  status: 503,
-  error: 'temporarily_unavailable',
-  alarm: false,
-  at: callers,
-  problem,
-  remedy,
-  ...more,
-});
-const limit: Row = (problem, remedy, more) => wait(problem, remedy, { status: 429, ...more });
 
 const sendTheFile = 'send the content of the projected file unchanged';
 const readAgain = 'read the projected file again';

@@ -1,6 +1,6 @@
 import type { FastifyRequest, FastifySchema } from 'fastify';
 import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
-import type { Operation } from '../../observe/refusals.ts';
+import type { Operation } from '../../observe/refusal-rows.ts';
 import type { Publication } from '../../trust/publication.ts';
 import {
   bundleMapDocument,

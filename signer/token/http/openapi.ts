@@ -1,7 +1,8 @@
 import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
 import { sentenceOf } from '../../observe/checked.ts';
-import { type Operation, type Refusal, type RefusalCode, refusals } from '../../observe/refusals.ts';
+import type { Operation, Refusal } from '../../observe/refusal-rows.ts';
+import { type RefusalCode, refusals } from '../../observe/refusals.ts';
 
 /**
  * Lets the routes that are added after it describe themselves: `app.swagger()` makes the OpenAPI document of their
