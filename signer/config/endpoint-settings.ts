@@ -10,6 +10,7 @@ export const endpointSettings = {
     section: 'Endpoints',
     type: hostPort,
     otherwise: 'no token endpoint',
+    needs: ['jwtIssuer'],
     description:
       'Address of the token endpoint, where pods exchange their ServiceAccount token for a JWT-SVID. It also publishes ' +
       'the keys that verify JWT-SVIDs. Needs `jwtIssuer` and the RBAC of manifests/token-endpoint.',
@@ -97,6 +98,7 @@ export const endpointSettings = {
     section: 'Endpoints',
     type: boolean,
     default: 'false',
+    needs: ['signers.spiffe.leafPodIdentity'],
     description:
       'Whether the token endpoint requests client certificates, and accepts the certificate of a pod of this trust ' +
       'domain instead of a ServiceAccount token. Needs `leafPodIdentity`.',
@@ -136,6 +138,7 @@ export const endpointSettings = {
     section: 'Endpoints',
     type: boolean,
     default: 'false',
+    needs: ['tokenAddress'],
     description:
       'Whether the token endpoint also issues certificates: `POST /x509-svid`, for clusters without Pod Certificates and ' +
       'for processes that cannot have a projected volume. Needs `tokenAddress`.',
@@ -160,6 +163,7 @@ export const endpointSettings = {
     section: 'Endpoints',
     type: hostPort,
     otherwise: 'no such endpoint',
+    needs: ['bundleWebCertificate', 'bundleWebKey'],
     description:
       'Address of the bundle endpoint with profile https_web. Federated trust domains and relying parties of ' +
       'OpenID Connect read the documents there, and verify it by a Web PKI certificate. It issues no ' +

@@ -130,30 +130,24 @@ function defaultOf({ type, default: text }: Setting<unknown>): unknown {
   return read?.ok ? read.value : undefined;
 }
 
-/** What a setting that was given demands of another one. */
+/** What a setting that is set needs of other ones. */
 function missing({ values, origin }: Settled, table: Table): Mistake[] {
-  const demands: readonly (readonly [asks: string, asked: string])[] = [
-    ['tokenAddress', 'jwtIssuer'],
-    ...table.signers.map((signer) => [`signers.${signer}.leafIssuer`, 'jwtIssuer'] as const),
-    ['x509Svid', 'tokenAddress'],
-    ['tokenClientCertificates', 'signers.spiffe.leafPodIdentity'],
-    ['bundleWebAddress', 'bundleWebCertificate'],
-    ['bundleWebAddress', 'bundleWebKey'],
-  ];
   const valueIn = ({ key, signer }: Entry) => {
     const { [signer ?? '']: section = values.shared }: Record<string, object> = values.signers;
     return (section as Record<string, unknown>)[key];
   };
   const flagOf = (entry: Entry) => (origin(entry)?.names ?? entry.names[0]).flag;
-  return demands.flatMap((paths) => {
-    const [asks, asked] = paths.map((path) => table.byPath.get(path)?.entry);
-    if (!asks || !asked || !valueIn(asks) || valueIn(asked)) return [];
-    const message =
-      valueIn(asked) === false
-        ? `must be true with ${flagOf(asks)}`
-        : `is required with ${flagOf(asks)}; ${asked.setting.type.rule}`;
-    return [{ place: `flag ${flagOf(asked)}`, message }];
-  });
+  return table.entries.filter(valueIn).flatMap((entry) =>
+    (entry.setting.needs ?? []).flatMap((path) => {
+      const needed = table.byPath.get(path)?.entry;
+      if (!needed || valueIn(needed)) return [];
+      const message =
+        valueIn(needed) === false
+          ? `must be true with ${flagOf(entry)}`
+          : `is required with ${flagOf(entry)}; ${needed.setting.type.rule}`;
+      return [{ place: `flag ${flagOf(needed)}`, message }];
+    }),
+  );
 }
 
 /** What is right by itself and wrong beside another setting. */

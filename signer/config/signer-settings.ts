@@ -144,6 +144,7 @@ export const signerSettings = {
     section: 'Signers',
     type: boolean,
     default: 'false',
+    needs: ['jwtIssuer'],
     description:
       'Whether certificates name `jwtIssuer` as a URI in issuerAltName (not critical), so that a peer in another ' +
       'cluster can find the keys and the bundle of this one. Needs `jwtIssuer`.',

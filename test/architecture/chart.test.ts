@@ -3,10 +3,12 @@ import { readdir, readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { chartSchema, componentFolders, componentValue } from '../../scripts/chart-schema.ts';
+import { chartSchema, componentValue, readComponents } from '../../scripts/chart-schema.ts';
 
 const manifests = join(import.meta.dirname, '../../manifests');
 const chartFolder = join(manifests, 'chart');
+
+const folders = (await readComponents()).map(({ folder }) => folder);
 
 test('the schema has every setting and every component', async () => {
   assert.equal(
@@ -18,7 +20,7 @@ test('the schema has every setting and every component', async () => {
 
 test('values.yaml lists every component, and each is off', async () => {
   const { components } = parse(await readFile(join(chartFolder, 'values.yaml'), 'utf8'));
-  const wanted = (await componentFolders()).map((name) => [componentValue(name), false]);
+  const wanted = folders.map((name) => [componentValue(name), false]);
   assert.deepEqual(Object.entries(components).toSorted(), wanted.toSorted(), 'add it to values.yaml');
 });
 
@@ -26,7 +28,7 @@ test('the chart links to base, to the CRDs and to every component', async () => 
   const links = await readdir(join(chartFolder, 'files'));
   assert.deepEqual(
     links.toSorted(),
-    ['base', 'crds', ...(await componentFolders())].toSorted(),
+    ['base', 'crds', ...folders].toSorted(),
     'add a link: ln -s ../../NAME manifests/chart/files/',
   );
   for (const name of links)

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
-import { componentFolders, componentValue } from '../../scripts/chart-schema.ts';
+import { componentValue, readComponents } from '../../scripts/chart-schema.ts';
 import { type Entry, table } from '../../signer/config/table.ts';
 import { findBinaries } from '../cluster/binary.ts';
 import { runCommand } from '../cluster/command.ts';
@@ -28,6 +28,9 @@ after(() => rm(folder, { recursive: true }));
 const parseAll = (text: string): Manifest[] =>
   parseAllDocuments(text).flatMap((document) => document.toJS() ?? []);
 
+/** Required with the component tokenEndpoint. */
+const jwtIssuer = 'https://id.example.org';
+
 /** What the chart makes with these values, for an installation in the namespace of manifests/base. */
 async function render(values: object = {}, namespace = 'kubespiffe'): Promise<Manifest[]> {
   const file = join(folder, `${crypto.randomUUID()}.json`);
@@ -40,7 +43,17 @@ async function render(values: object = {}, namespace = 'kubespiffe'): Promise<Ma
 async function kustomize(components: readonly string[]): Promise<Manifest[]> {
   const overlay = await mkdtemp(join(folder, 'overlay-'));
   const to = (name: string) => relative(overlay, join(manifests, name));
-  const kustomization = { resources: [to('base')], components: components.map(to) };
+  const issuer = {
+    name: 'kubespiffe-signer',
+    namespace: 'kubespiffe',
+    behavior: 'merge',
+    literals: [`KUBESPIFFE_JWT_ISSUER=${jwtIssuer}`],
+  };
+  const kustomization = {
+    resources: [to('base')],
+    components: components.map(to),
+    configMapGenerator: components.includes('token-endpoint') ? [issuer] : [],
+  };
   await writeFile(join(overlay, 'kustomization.yaml'), JSON.stringify(kustomization));
   return parseAll(await runCommand(kubectl[0] ?? '', ...kubectl.slice(1), 'kustomize', overlay));
 }
@@ -92,13 +105,15 @@ test('default values make the objects of manifests/base', async () => {
   assert.deepEqual(comparable(await render(likeBase)), comparable(await kustomize([])));
 });
 
-const folders = await componentFolders();
+const folders = (await readComponents()).map(({ folder }) => folder);
 for (const components of [...folders.map((name) => [name]), folders]) {
   const values = components.map(componentValue);
   test(`the components ${values.join(', ')} make the objects that they make in a kustomization`, async () => {
     const on = Object.fromEntries(values.map((name) => [name, true]));
     assert.deepEqual(
-      comparable(await render({ ...likeBase, components: on })),
+      comparable(
+        await render({ ...likeBase, components: on, settings: on.tokenEndpoint ? { jwtIssuer } : {} }),
+      ),
       comparable(await kustomize(components)),
     );
   });
@@ -127,7 +142,9 @@ test('every setting becomes the variable that the signer reads', async () => {
   assert.deepEqual(
     variablesOf(await render({ settings })),
     // As JavaScript joins lists: with commas.
-    Object.fromEntries(examples.map(({ variable, value }) => [variable, String(value)])),
+    Object.fromEntries(
+      table.entries.map((entry) => [entry.names.at(-1)?.variable, String(exampleOf(entry))]),
+    ),
   );
 });
 
@@ -163,10 +180,31 @@ test('refuses an installation without a trust domain', async () => {
   );
 });
 
+/** Settings without which no signer starts beside other ones, in the words of the schema. */
+const needed: Record<string, [values: object, complaint: RegExp]> = {
+  'a token endpoint without an issuer': [
+    { components: { tokenEndpoint: true } },
+    /at '\/settings': missing property 'jwtIssuer'/,
+  ],
+  'client certificates at the token endpoint without the pod in each certificate': [
+    { settings: { tokenClientCertificates: true } },
+    /at '\/settings': missing property 'leafPodIdentity'/,
+  ],
+};
+for (const [what, [values, complaint]] of Object.entries(needed)) {
+  test(`refuses ${what}`, async () => {
+    await assert.rejects(render(values), complaint);
+  });
+}
+
 const refused: Record<string, [values: object, complaint: RegExp]> = {
   'a pool in another namespace': [
     { settings: { pool: 'elsewhere/kubespiffe-pool' } },
     /the pool elsewhere\/kubespiffe-pool is not in the namespace of the release, kubespiffe/,
+  ],
+  'a setting that is given twice, with two values': [
+    { settings: { maxLifetime: '12h', signers: { spiffe: { maxLifetime: '24h' } } } },
+    /settings.maxLifetime and settings.signers.spiffe.maxLifetime mean the same setting, and are 12h and 24h: set only one of them/,
   ],
   'a patch of an object that the chart does not create': [
     { patches: [{ patch: 'kind: Service\nmetadata: {name: other}' }] },
@@ -192,7 +230,7 @@ for (const [what, [values, complaint]] of Object.entries(refused)) {
 
 test('all objects follow the namespace of the release', async () => {
   const components = Object.fromEntries(folders.map((name) => [componentValue(name), true]));
-  const all = await render({ components }, 'identity');
+  const all = await render({ components, settings: { jwtIssuer } }, 'identity');
   const places = new Set<string>();
   (function look(value: Manifest): void {
     if (typeof value !== 'object' || value === null) return;
@@ -288,7 +326,7 @@ test('CRDs stay when the release is uninstalled, and can be left out', async () 
 
 test('the chart has no Secret and no hook, so that the pool is never touched', async () => {
   const components = Object.fromEntries(folders.map((name) => [componentValue(name), true]));
-  const all = await render({ components });
+  const all = await render({ components, settings: { jwtIssuer } });
   assert.deepEqual(
     all.filter(({ kind, metadata }) => kind === 'Secret' || metadata.annotations?.['helm.sh/hook']),
     [],
@@ -319,7 +357,7 @@ test('patches change any object, as in a kustomization', async () => {
 test('the values that the guide shows are accepted', async () => {
   const [block] = blocksBelow(await readPage('docs/guides/helm.md'), 'Values');
   const all = await render(parse(block?.code ?? ''));
-  assert.equal(variablesOf(all).KUBESPIFFE_SPIFFE_MAX_LIFETIME, '12h');
+  assert.equal(variablesOf(all).KUBESPIFFE_MAX_LIFETIME, '12h');
   const { annotations } = find(all, 'Service', 'kubespiffe-tokens').metadata;
   assert.deepEqual(annotations, { 'example.com/zone': 'internal' });
 });

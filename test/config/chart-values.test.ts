@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import fc from 'fast-check';
+import fastify from 'fastify';
+import { chartSchema, componentValue, readComponents } from '../../scripts/chart-schema.ts';
+import { formatMistakes, loadConfig } from '../../signer/config/load.ts';
+import { type Entry, type Names, table } from '../../signer/config/table.ts';
+
+const components = await readComponents();
+
+/** A setting or a component in the values of the chart. */
+type Value = { path: readonly string[]; value: unknown; variables: Readonly<Record<string, string>> };
+
+const texts: Readonly<Record<string, string>> = {
+  'KIND/NAME': 'Issuer/a',
+  'NAMESPACE/NAME': 'kubespiffe/a',
+  'HOST:PORT': ':9443',
+  'CIDR,…': '10.0.0.0/8',
+  URL: 'https://id.example.org',
+};
+
+/** Values that are good by themselves. A text is the key of its setting, since audiences must differ. */
+function examplesOf({ key, setting }: Entry): readonly string[] {
+  const { words, placeholder } = setting.type;
+  return (
+    words ?? [
+      setting.default ?? texts[placeholder] ?? (placeholder.includes('|') ? 'aws' : key.toLowerCase()),
+    ]
+  );
+}
+
+const entries = table.entries.filter(({ setting }) => !setting.required);
+const ofSettings = entries.flatMap((entry) =>
+  entry.names.map(({ path }: Names) =>
+    examplesOf(entry).map((text): Value => {
+      const isTyped =
+        entry.setting.type.words?.includes('true') || entry.setting.type.placeholder === 'NUMBER';
+      return {
+        path: ['settings', ...path.split('.')],
+        value: isTyped ? JSON.parse(text) : text,
+        variables: { [entry.names.at(-1)?.variable ?? '']: text },
+      };
+    }),
+  ),
+);
+const ofComponents = components.map(({ folder, variables }): readonly Value[] => [
+  { path: ['components', componentValue(folder)], value: true, variables },
+]);
+
+let fitsSchema: (values: object) => Promise<boolean>;
+before(async () => {
+  const { $schema: _, ...schema } = JSON.parse(await chartSchema());
+  const ajv = { customOptions: { coerceTypes: false, removeAdditional: false, strict: false } } as const;
+  const app = fastify({ ajv });
+  app.post('/', { schema: { body: schema } }, async () => '');
+  fitsSchema = async (payload) => {
+    const { statusCode } = await app.inject({ method: 'POST', url: '/', payload });
+    assert.ok([200, 400].includes(statusCode), `status ${statusCode}`);
+    return statusCode === 200;
+  };
+});
+
+/** What the signer has to say about these values, which becomes nothing where it starts. */
+async function mistakesOf(values: readonly Value[]): Promise<string> {
+  const env = Object.assign(
+    { KUBESPIFFE_TRUST_DOMAIN: 'example.org' },
+    ...values.map(({ variables }) => variables),
+  );
+  const readFile = () => Promise.reject(new Error('no file'));
+  const loaded = await loadConfig({ argv: [], env, readFile });
+  return loaded.kind === 'mistakes' ? formatMistakes(loaded.mistakes) : '';
+}
+
+function chartValues(values: readonly Value[]): object {
+  const all = { settings: { trustDomain: 'example.org' } };
+  for (const { path, value } of values) {
+    let at: Record<string, unknown> = all;
+    for (const key of path.slice(0, -1)) {
+      at[key] ??= {};
+      at = at[key] as Record<string, unknown>;
+    }
+    at[path.at(-1) ?? ''] = value;
+  }
+  return all;
+}
+
+async function compare(values: readonly Value[]): Promise<void> {
+  const mistakes = await mistakesOf(values);
+  const written = chartValues(values);
+  assert.equal(await fitsSchema(written), mistakes === '', `${JSON.stringify(written)}: ${mistakes}`);
+}
+
+test('the schema of the chart refuses the settings and components with which the signer does not start', async () => {
+  const all = [...ofSettings, ...ofComponents];
+  for (const value of all.flat()) await compare([value]);
+  // Each setting once, by one of its names.
+  const some = fc.uniqueArray(fc.constantFrom(...all), {
+    maxLength: 6,
+    selector: ([one]) => Object.keys(one?.variables ?? {})[0] ?? one,
+  });
+  const values = some.chain((chosen) => fc.tuple(...chosen.map((examples) => fc.constantFrom(...examples))));
+  await fc.assert(fc.asyncProperty(values, compare), { numRuns: 500 });
+});
