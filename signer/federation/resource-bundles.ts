@@ -33,10 +33,13 @@ export function isNamedAsSelf(name: string, signerName: string): boolean {
   return selfKinds.some((kind) => name.startsWith(bundleName(signerName, `${kind}.`)));
 }
 
-/** The last part of the name of a ClusterTrustBundle, which has to be a DNS name. */
+/**
+ * The last part of the name of a ClusterTrustBundle, which has to be a DNS name. Another name is hashed with a colon, which
+ * no trust domain has, so that it cannot be the hash of a longer one.
+ */
 function suffixOf(kind: 'peer' | (typeof selfKinds)[number], name: string): string {
   const label = trustDomainLabel(name);
-  return `${kind}.${dnsSubdomain.test(label) ? label : trustDomainLabel(`.${name}`)}`;
+  return `${kind}.${dnsSubdomain.test(label) ? label : trustDomainLabel(`:${name}`)}`;
 }
 
 /** What is made from the bundle that a resource holds. */

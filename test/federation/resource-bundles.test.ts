@@ -16,6 +16,28 @@ test('no two resources share a bundle, also where one is named as the preview of
   assert.equal(new Set(names).size, 2 * resources.length);
 });
 
+test('no two trust domains share a bundle, whatever characters they have', () => {
+  const names = [
+    'a_b',
+    '.a_b',
+    'a-b',
+    '-a_b',
+    '_',
+    '._',
+    '..',
+    'sha256-a',
+    '.sha256-a',
+    'a'.repeat(64),
+    `.${'a'.repeat(64)}`,
+  ];
+  const bundles = names.flatMap((trustDomain) =>
+    bundleNamesOf({ name: 'any', trustDomain, isSelf: false }, signerName),
+  );
+  assert.equal(new Set(bundles).size, names.length);
+  for (const name of bundles)
+    assert.match(name, /^kubespiffe\.io:spiffe:peer(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$/);
+});
+
 test('bundles of other clusters are known by their names, and those of the own pool are not among them', () => {
   for (const name of namesOf('a')) assert.equal(isNamedAsSelf(name, signerName), true);
   for (const suffix of ['roots', 'roots-preview', 'peer.self.a', 'self', 'selfish.a'])
