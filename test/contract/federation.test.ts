@@ -759,8 +759,49 @@ describe('federation', () => {
     assert.ok('peer.spire.example.pem' in data);
   });
 
-  it('ends the trust when the resource is deleted: the bundle goes', async () => {
-    await controlPlane.request('DELETE', `${resources}/partner`);
+  it('ends the trust by the commands of the runbook: the bundle goes, and pods that keep the roots are listed', async () => {
+    const pod = (name: string, clusterTrustBundle: object) =>
+      create(controlPlane, '/api/v1/namespaces/default/pods', {
+        metadata: { name },
+        spec: {
+          containers: [{ name: 'app', image: 'none' }],
+          volumes: [
+            {
+              name: 'spiffe',
+              projected: { sources: [{ clusterTrustBundle: { path: 'roots.pem', ...clusterTrustBundle } }] },
+            },
+          ],
+        },
+      });
+    const selected = (selector: object, signerName = 'kubespiffe.io/spiffe') => ({
+      signerName,
+      labelSelector: selector,
+    });
+    const key = 'k8s.spiffe.io/peer-trust-domain';
+    const partners = { matchLabels: { [key]: 'partner.example' } };
+    await pod('keeps-by-label', selected(partners));
+    await pod('keeps-by-expression', selected({ matchExpressions: [{ key, operator: 'Exists' }] }));
+    await pod('keeps-by-name', { name: 'kubespiffe.io:spiffe:peer.partner.example' });
+    await pod('gives-up', { ...selected(partners), optional: true });
+    await pod('has-own', selected({ matchLabels: { [key]: 'example.org' } }));
+    await pod('has-dns', selected({ matchLabels: { any: 'label' } }, 'kubespiffe.io/service-dns'));
+
+    const page = await readPage('docs/security/federation.md');
+    const kubectl = (controlPlane.binaries.command('kubectl') ?? []).join(' ');
+    const [end, list] = await Promise.all(
+      blocksBelow(page, 'A peer is compromised').map(({ code }) =>
+        run(['-c', `kubectl() { ${kubectl} "$@"; }\n${code}`], {
+          ...{ file: '/bin/sh', env: { KUBECONFIG: controlPlane.kubeconfig } },
+        }),
+      ),
+    );
+    assert.deepEqual([end?.code, list?.code], [0, 0], `${end?.stderr}${list?.stderr}`);
+    assert.match(end?.stdout ?? '', /"partner" deleted/);
+    assert.deepEqual(list?.stdout.trim().split('\n').sort(), [
+      'default/keeps-by-expression',
+      'default/keeps-by-label',
+      'default/keeps-by-name',
+    ]);
     await waitFor('the bundle to go', async () => (await publishedRoots('partner.example')) === undefined);
     const { json } = await endpoint.call({ path: '/bundles' });
     assert.ok(!('partner.example' in (json.trust_domains as object)));

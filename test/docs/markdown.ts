@@ -61,15 +61,15 @@ export interface Block {
   heading: string;
 }
 
-/** All pieces of code of a page, in order. */
+/** All pieces of code of a page, in order, also those that are indented as part of a list. */
 export function blocksOf(page: Page): Block[] {
   const blocks: Block[] = [];
   let heading = '';
-  for (const [, title, language, info, code] of page.text.matchAll(
-    /^#+ (.+)$|^```(\w*) *([^\n]*)\n([\s\S]*?)^```$/gm,
+  for (const [, title, indent = '', language = '', info = '', text = ''] of page.text.matchAll(
+    /^#+ (.+)$|^( *)```(\w*) *([^\n]*)\n([\s\S]*?)^\2```$/gm,
   )) {
     if (title !== undefined) heading = title;
-    else blocks.push({ language: language ?? '', info: info ?? '', code: code ?? '', heading });
+    else blocks.push({ language, info, code: text.replaceAll(new RegExp(`^${indent}`, 'gm'), ''), heading });
   }
   return blocks;
 }
