@@ -150,6 +150,14 @@ export function describeInjection(
         const { matchLabels } = spec.volumes[0].projected.sources[1].clusterTrustBundle.labelSelector;
         assert.equal(matchLabels['k8s.spiffe.io/workload-trust-domain'], 'other.example');
         assert.equal(matchLabels['k8s.spiffe.io/peer-trust-domain'], 'other.example');
+        assert.ok(spec.initContainers[0].args.includes('--trust-domain=other.example'));
+        await controlPlane().request('PATCH', parameters, {
+          data: { trustDomain: `sha256-${'0'.repeat(40)}` },
+        });
+        await waitFor('a sidecar that is without the hash of a long trust domain', async () => {
+          const { args } = (await specOf('workload-api', {})).initContainers[0];
+          return !args.some((flag: string) => flag.startsWith('--trust-domain'));
+        });
       } finally {
         await controlPlane().request('PATCH', parameters, { data });
       }

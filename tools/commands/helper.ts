@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { type KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
+import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import type { SourceConfig } from '../../workload/helper/config.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
@@ -12,6 +13,7 @@ interface Options {
   config: string;
   once?: boolean;
   credentials?: string;
+  trustDomain?: string;
   tokenEndpoint?: string;
 }
 
@@ -42,6 +44,10 @@ export function helper(parent: Command, terminal: Terminal): Command {
       '--credentials <folder>',
       'Folder with credentials.pem and roots.pem, in place of the source in the file.',
     )
+    .option(
+      '--trust-domain <name>',
+      'With --credentials: trust domain of all roots in roots.pem, for roots without a SPIFFE ID.',
+    )
     .option('--token-endpoint <url>', 'With --credentials: token endpoint that gives JWT-SVIDs and JWT keys.')
     .option('--once', 'Write the files once, without signal or command, and end.')
     .action(async (options: Options) => {
@@ -68,17 +74,25 @@ export function helper(parent: Command, terminal: Terminal): Command {
 }
 
 /** @throws CliError USAGE */
-async function sourceOf({ credentials, tokenEndpoint }: Options): Promise<SourceConfig | undefined> {
+async function sourceOf(options: Options): Promise<SourceConfig | undefined> {
+  const { credentials, trustDomain, tokenEndpoint } = options;
   if (credentials === undefined) {
-    if (tokenEndpoint === undefined) return undefined;
-    throw new CliError(
-      'USAGE',
-      '--token-endpoint is for --credentials',
-      'give both, or write source.tokenEndpoint',
-    );
+    for (const [flag, key] of [
+      ['--token-endpoint', 'tokenEndpoint'],
+      ['--trust-domain', 'trustDomain'],
+    ] as const) {
+      if (options[key] === undefined) continue;
+      throw new CliError('USAGE', `${flag} is for --credentials`, `give both, or write source.${key}`);
+    }
+    return undefined;
   }
+  const named = trustDomain === undefined ? undefined : parseTrustDomain(trustDomain);
+  if (named && !named.ok) throw new CliError('USAGE', `--trust-domain ${trustDomain}: ${named.reason}`);
   const { endpointUrl } = await import('../endpoint-url.ts');
   const example = 'https://kubespiffe-tokens.kubespiffe.svc';
   const endpoint = tokenEndpoint === undefined ? undefined : endpointUrl(tokenEndpoint, example);
-  return { kind: 'folder', credentials, bundles: {}, tokenEndpoint: endpoint, tokenFile: undefined };
+  return {
+    ...{ kind: 'folder', credentials, trustDomain, bundles: {} },
+    ...{ tokenEndpoint: endpoint, tokenFile: undefined },
+  };
 }

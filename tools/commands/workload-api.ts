@@ -7,13 +7,14 @@ import { type EndpointAddress, parseEndpointAddress } from '../../client/endpoin
 import { messageOf } from '../../spiffe/errors.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { openBundleSource } from '../../workload/bundle-source.ts';
-import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
+import { openX509Source, type X509Source, type X509SourceOptions } from '../../workload/x509-source.ts';
 import { CliError } from '../errors.ts';
 import { withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options {
   credentials: readonly string[];
+  trustDomain?: string;
   socket?: string;
   tokenEndpoint?: string;
   token?: string;
@@ -57,6 +58,10 @@ export function workloadApi(parent: Command, terminal: Terminal): Command {
       [],
     )
     .option(
+      '--trust-domain <name>',
+      'Trust domain of all roots in roots.pem, for roots without a SPIFFE ID. (default: each root is of the one that it names)',
+    )
+    .option(
       '--socket <address>',
       `Where to listen: unix:///path, or tcp://IP:port of loopback. (default: SPIFFE_ENDPOINT_SOCKET, or ${defaultSocket})`,
     )
@@ -97,9 +102,10 @@ async function serve(terminal: Terminal, options: Options, signal: AbortSignal):
   const warn = (problem: unknown) => terminal.err(`warning: ${messageOf(problem)}\n`);
 
   const [first, ...others] = placesOf(options.credentials);
+  const roots = { signal, ...rootsOptions(options) };
   const openAll = async () => {
-    const sources = [await openWhenReady(first.folder, signal, warn)];
-    for (const { folder } of others) sources.push(await openWhenReady(folder, signal, warn));
+    const sources = [await openWhenReady(first.folder, roots, warn)];
+    for (const { folder } of others) sources.push(await openWhenReady(folder, roots, warn));
     return sources;
   };
   const [source, ...further] = await openAll();
@@ -175,6 +181,14 @@ function addressOf(terminal: Terminal, { socket }: Options): EndpointAddress {
   );
 }
 
+/** @throws CliError USAGE */
+function rootsOptions({ trustDomain }: Options): X509SourceOptions {
+  if (trustDomain === undefined) return {};
+  const read = parseTrustDomain(trustDomain);
+  if (read.ok) return { trustDomain };
+  throw new CliError('USAGE', `--trust-domain ${trustDomain}: ${read.reason}`);
+}
+
 interface Place {
   readonly folder: string;
   readonly hint: string;
@@ -199,13 +213,14 @@ function placesOf(credentials: readonly string[]): [Place, ...Place[]] {
 /** The volume of a pod may take a moment, and what is wrong with it may be corrected. */
 async function openWhenReady(
   folder: string,
-  signal: AbortSignal,
+  options: X509SourceOptions & { readonly signal: AbortSignal },
   warn: (problem: unknown) => void,
 ): Promise<X509Source> {
+  const { signal } = options;
   let warned: string | undefined;
   for (;;) {
     try {
-      return await openX509Source(folder, { signal });
+      return await openX509Source(folder, options);
     } catch (error) {
       signal.throwIfAborted();
       if (messageOf(error) !== warned) warn(error);

@@ -81,6 +81,9 @@ function readSocket(fields: Fields): SourceConfig {
 }
 
 function readFolder(fields: Fields | undefined): SourceConfig {
+  const own = fields?.text('trustDomain');
+  const ownName = own === undefined ? undefined : parseTrustDomain(own);
+  if (ownName && !ownName.ok) fields?.mistake('trustDomain', ownName.reason);
   const named = fields?.object('bundles');
   const bundles: Record<string, readonly string[]> = {};
   for (const name of named?.names() ?? []) {
@@ -96,6 +99,7 @@ function readFolder(fields: Fields | undefined): SourceConfig {
   return {
     kind: 'folder',
     credentials: fields?.text('credentials') ?? defaultCredentials,
+    trustDomain: own,
     bundles,
     tokenEndpoint: url ?? undefined,
     tokenFile: fields?.text('tokenFile'),

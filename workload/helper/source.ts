@@ -74,11 +74,14 @@ interface Wanted {
 }
 
 async function openFolder(
-  { credentials, bundles: files, tokenEndpoint: endpoint, tokenFile }: Source<'folder'>,
+  { credentials, trustDomain, bundles: files, tokenEndpoint: endpoint, tokenFile }: Source<'folder'>,
   wanted: Wanted,
   { env, onProblem, signal }: SourceNeeds,
 ): Promise<Parts> {
-  const own = await openX509Source(credentials, { signal });
+  const own = await openX509Source(credentials, {
+    signal,
+    ...(trustDomain !== undefined && { trustDomain }),
+  });
   const bundles: BundleSource[] = [];
   if (Object.keys(files).length > 0) bundles.push(await openBundleSource(credentials, files, { signal }));
   if (endpoint && wanted.keys) {

@@ -122,13 +122,14 @@ export function itMovesFiles(at: At): void {
     'no call fails while two programs move from the files of csi-driver-spiffe, and the old root goes',
     async () => {
       const { kubectl } = at().controlPlane;
-      await kubectl(['delete', 'fedtd/csi-driver-spiffe', 'clustertrustbundle/csi-driver-spiffe']);
-      await rootsAre(ownRoots);
       const [configMap, byHelper] = await yamlBelow('The same files from the helper');
       configMap.metadata.namespace = namespace;
       await kubectl(['apply', '-f', '-'], { input: JSON.stringify(configMap) });
       await pair.apply('api', { ...form, ...byHelper });
       await pair.answers((issuer) => !isOld(issuer));
+      // The old root has no SPIFFE ID.
+      await rootsAre(ownRoots + 1);
+      await kubectl(['delete', 'fedtd/csi-driver-spiffe', 'clustertrustbundle/csi-driver-spiffe']);
       await rootsAre(ownRoots);
       await assertNoneFailed(pair);
     },

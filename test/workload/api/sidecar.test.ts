@@ -135,6 +135,17 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
+  it('serves roots without a SPIFFE ID, of the trust domain that is named for them', async () => {
+    const nameless = await makeCa({ withoutUri: true });
+    const credentials = await credentialsFor(webId, nameless);
+    const volume = newVolume(folder, { 'credentials.pem': credentials.pem, 'roots.pem': nameless.pem });
+    await serving(['--credentials', volume, '--trust-domain', 'example.org'], async ({ uri, child }) => {
+      await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
+      const [seen] = await judges.workloadApiUpdates({ address: uri, updates: 1 });
+      assert.equal(seen?.facts['x509-bundles'], 'example.org');
+    });
+  });
+
   it('waits for a volume that is not there yet, and says so once', async () => {
     const volume = newVolume(folder, {});
     const credentials = await credentialsFor(webId, home);
@@ -182,6 +193,7 @@ describe('kubespiffe workload-api', () => {
     ['several identities with the same hint', ['--credentials', 'a=x', '--credentials', 'b=x'], /need hints/],
     ['a token without an endpoint', ['--token', 'token'], /--token is for --token-endpoint/],
     ['an endpoint without TLS', ['--token-endpoint', 'http://tokens'], /https:\/\//],
+    ['roots of no trust domain', ['--trust-domain', 'Example'], /--trust-domain Example: /],
     ['a bundle without a trust domain', ['--bundle', 'roots.pem'], /--bundle TRUST_DOMAIN=FILE/],
   ];
   for (const [name, args, message] of wrong) {

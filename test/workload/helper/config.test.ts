@@ -81,6 +81,11 @@ const wrong: readonly (readonly [string, string, string])[] = [
     'source.bundles.Example',
   ],
   [
+    'roots that are of no trust domain',
+    `${ours}source: { trustDomain: Example }`,
+    'source.trustDomain a trust domain has only',
+  ],
+  [
     'the folder of the source',
     `${ours}source: { credentials: /run/tls/ }`,
     'folder is the folder of the source',
@@ -145,6 +150,7 @@ describe('a configuration of the helper', () => {
     assert.deepEqual(config.source, {
       kind: 'folder',
       credentials: '/run/spiffe',
+      trustDomain: undefined,
       bundles: {},
       tokenEndpoint: undefined,
       tokenFile: undefined,

@@ -17,6 +17,7 @@ import { readFiles } from '../../../workload/files.ts';
 import { writeFiles } from '../../../workload/write-files.ts';
 import { startChild, waitFor } from '../../cluster/process.ts';
 import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
+import { run } from '../../tools/run.ts';
 import { type Credentials, credentialsFor, newVolume, swap } from '../credentials.ts';
 import { openWorkshop, type Workshop } from './helper.ts';
 
@@ -93,6 +94,25 @@ files:
       join(out, 'tls.crt'),
     ];
     assert.match(execFileSync('openssl', verify, { encoding: 'utf8' }), /: OK/);
+  });
+
+  it('writes roots without a SPIFFE ID, of the trust domain that the configuration or a flag names for them', async () => {
+    const nameless = await makeCa({ withoutUri: true });
+    const source = newVolume(shop.folder, {
+      'credentials.pem': (await credentialsFor(webId, nameless)).pem,
+      'roots.pem': nameless.pem,
+    });
+    const out = newFolder();
+    const files = (folder: string) => `folder: ${folder}\nfiles: [{ name: ca.crt, content: roots }]`;
+    const { code, stderr } = await shop.once(
+      `source: { credentials: ${source}, trustDomain: example.org }\n${files(out)}`,
+    );
+    assert.equal(code, 0, stderr);
+    assert.equal(read(out, 'ca.crt'), nameless.pem);
+    const byFlag = newFolder();
+    const flags = ['--credentials', source, '--trust-domain', 'example.org'];
+    await run(['helper', '--once', '--config', shop.config(files(byFlag)), ...flags]);
+    assert.equal(read(byFlag, 'ca.crt'), nameless.pem);
   });
 
   it('replaces all files at one moment, removes what is no longer configured, and leaves other files alone', async () => {
