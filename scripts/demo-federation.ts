@@ -102,7 +102,9 @@ async function showRotation(): Promise<void> {
   await withHeartbeat('waiting for the new certificate', () => moreAnswers(west, { isRight: isRenewed }));
   step('the root of the old CA leaves both clusters');
   await retireFirst(east);
-  await withHeartbeat('waiting until no pod has it', () => rootArrives(east, west, first, false));
+  await withHeartbeat('waiting until no pod has it', () =>
+    rootArrives(east, west, first, { isThere: false }),
+  );
   const reports = await Promise.all(pair.sides.map((side) => moreAnswers(side, { answers: 20 })));
   showReports(reports);
   const failed = reports.flatMap(({ files, api }) => [...files.failed, ...api.failed]);

@@ -19,6 +19,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/federation"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
 // document is a file with what verifies the SVIDs of one trust domain.
@@ -79,31 +80,23 @@ func judgeJWTBundle(arguments []string) (verdict, error) {
 	return accepted(map[string]string{"kids": kidsOf(bundle)}), nil
 }
 
-// judgeJWTSVID verifies a token against a SPIFFE bundle, or against a JWK set of JWT keys.
+// judgeJWTSVID verifies a token against a SPIFFE bundle, a JWK set of JWT keys, or the bundles of a Workload API.
 func judgeJWTSVID(arguments []string) (verdict, error) {
 	flags := flag.NewFlagSet("jwt-svid", flag.ContinueOnError)
 	var given document
 	given.define(flags)
 	isJWKS := flags.Bool("jwks", false, "the bundle is a JWK set of JWT keys")
+	address := flags.String("workload-api", "", "instead of a file: SPIFFE_ENDPOINT_SOCKET")
 	tokenPath := flags.String("token", "", "FILE with the token")
 	audience := flags.String("audience", "", "audience that the token must have")
 	if err := flags.Parse(arguments); err != nil {
 		return verdict{}, usageError{err}
 	}
-	trustDomain, content, err := given.load()
-	if err != nil {
-		return verdict{}, err
-	}
 	token, err := read("token", *tokenPath)
 	if err != nil {
 		return verdict{}, err
 	}
-	var source jwtbundle.Source
-	if *isJWKS {
-		source, err = jwtbundle.Parse(trustDomain, content)
-	} else {
-		source, err = spiffebundle.Parse(trustDomain, content)
-	}
+	source, err := jwtKeys(given, *isJWKS, *address)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -116,6 +109,22 @@ func judgeJWTSVID(arguments []string) (verdict, error) {
 		"audience": strings.Join(svid.Audience, " "),
 		"expiry":   svid.Expiry.Format(time.RFC3339),
 	}), nil
+}
+
+func jwtKeys(given document, isJWKS bool, address string) (jwtbundle.Source, error) {
+	if address != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		return workloadapi.FetchJWTBundles(ctx, workloadapi.WithAddr(address))
+	}
+	trustDomain, content, err := given.load()
+	if err != nil {
+		return nil, err
+	}
+	if isJWKS {
+		return jwtbundle.Parse(trustDomain, content)
+	}
+	return spiffebundle.Parse(trustDomain, content)
 }
 
 // judgeFederation fetches a bundle from an endpoint, authenticated by roots of the web or by a SPIFFE ID.

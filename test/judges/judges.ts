@@ -87,11 +87,15 @@ export interface Judges {
     listens: boolean;
     network?: number;
   }): Promise<Verdict>;
-  /** go-spiffe: `jwtsvid.ParseAndValidate` by a SPIFFE bundle or a JWK set. Facts: id, audience, expiry. */
+  /**
+   * go-spiffe: `jwtsvid.ParseAndValidate`. Facts: id, audience, expiry.
+   *
+   * @param bundle a SPIFFE bundle, a JWK set, or the address of a Workload API.
+   */
   jwtSvid(input: {
     token: string;
     audience: string;
-    bundle: BundleDocument;
+    bundle: BundleDocument | string;
     isJwks?: boolean;
   }): Promise<Verdict>;
   /** go-spiffe: `spiffebundle.Parse`. Facts: roots (SHA-256), kids, sequence, refreshHint. */
@@ -158,7 +162,13 @@ export async function openJudges(): Promise<Judges> {
       judge(
         binary,
         'jwt-svid',
-        [...documentFlags(bundle), ['token', token], ['audience', { literal: audience }]],
+        [
+          ...(typeof bundle === 'string'
+            ? [['workload-api', { literal: bundle }] as const]
+            : documentFlags(bundle)),
+          ['token', token],
+          ['audience', { literal: audience }],
+        ],
         isJwks ? ['--jwks'] : [],
       ),
     spiffeBundle: (bundle) => judge(binary, 'spiffe-bundle', documentFlags(bundle)),

@@ -175,6 +175,7 @@ async function trust(own: Side, other: Side): Promise<void> {
         trustDomain: other.trustDomain,
         ...(isSelf && { peerOf: 'self' }),
         bundleEndpoint: { url, profile: 'https_web', caBundle: other.web.cert },
+        refreshHint: { max: '30s' },
       },
     }),
     201,
@@ -188,17 +189,26 @@ interface Condition {
   readonly message: string;
 }
 
+/** The bundle of the other cluster that one cluster holds (JSON); empty where it holds none. */
+export async function heldBundle(own: Side, other: Side): Promise<string> {
+  return (await readStatus(own, other))?.bundle ?? '';
+}
+
+async function readStatus({ installation }: Side, other: Side) {
+  return (await installation.controlPlane.request('GET', `${resources}/${other.name}`)).body.status;
+}
+
 /** The status of one cluster about the other, once it is as wanted. */
 async function statusOnce<T = Record<string, unknown>>(
-  { installation }: Side,
+  own: Side,
   other: Side,
   isRight: (status: T & { readonly conditions: readonly Condition[] }) => boolean,
 ): Promise<T> {
   let last: unknown;
-  return waitFor(`what ${installation.controlPlane.url} says of ${other.name}`, async () => {
-    const { body } = await installation.controlPlane.request('GET', `${resources}/${other.name}`);
-    last = body.status;
-    return body.status?.conditions && isRight(body.status) && body.status;
+  return waitFor(`the status of ${other.name} in ${own.name}`, async () => {
+    const status = await readStatus(own, other);
+    last = status;
+    return status?.conditions && isRight(status) && status;
   }).catch((error) => {
     throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}`);
   });

@@ -1,7 +1,7 @@
 import type { PoolDocument } from '../../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../../signer/authority/pool-secret.ts';
 import { waitFor } from '../../cluster/process.ts';
-import { caIds, refresh, type Side } from './pair.ts';
+import { caIds, heldBundle, refresh, type Side } from './pair.ts';
 import { peer, rootsFile } from './peer.ts';
 
 const isPatient = process.env.KUBESPIFFE_TEST_CLUSTERS !== undefined;
@@ -18,8 +18,17 @@ export async function publishNext({ name, installation }: Side): Promise<void> {
   await installation.kubespiffe('ca', 'trust', next);
 }
 
-/** Waits until the running workloads of both clusters have the root of a CA of one of them, or no longer have it. */
-export async function rootArrives(own: Side, other: Side, id: string, isThere = true): Promise<void> {
+/**
+ * Waits until the running workloads of both clusters have the root of a CA of one of them, or no longer have it.
+ *
+ * @param isAsked whether the other cluster is asked to fetch. Otherwise it fetches when the bundle is due, within 30 s.
+ */
+export async function rootArrives(
+  own: Side,
+  other: Side,
+  id: string,
+  { isThere = true, isAsked = true } = {},
+): Promise<void> {
   const ca = (await readPool(own)).authorities.find((each) => each.id === id);
   const root = ca?.certificate?.trim();
   if (!root) throw new Error(`there is no CA ${id}`);
@@ -27,7 +36,10 @@ export async function rootArrives(own: Side, other: Side, id: string, isThere = 
   const x5c = root.split('\n').slice(1, -1).join('');
   await waitFor(
     `${what} the bundle that ${other.name} has`,
-    async () => (await refresh(other, own)).bundle.includes(x5c) === isThere,
+    async () => {
+      const bundle = isAsked ? (await refresh(other, own)).bundle : await heldBundle(other, own);
+      return bundle.includes(x5c) === isThere;
+    },
     { everyMs: 500 },
   );
   const arrives = (side: Side, file: string) =>
