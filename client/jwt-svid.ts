@@ -9,6 +9,13 @@ const jwtType = 'urn:ietf:params:oauth:token-type:jwt';
 /** How a pod proves who it is: with its ServiceAccount token, or with the credential bundle that kubelet wrote, PEM. */
 export type PodCredential = { readonly subjectToken: string } | { readonly credentialBundle: string };
 
+export interface IssuedToken {
+  /** A secret. */
+  readonly token: string;
+  /** The registration that gave the name in it, such as `shop/web`; undefined where it is the default name. */
+  readonly registration?: string;
+}
+
 /**
  * Gets a JWT-SVID, as a pod does: by token exchange (RFC 8693 2.1), or in the short form with a client certificate.
  * @throws KubespiffeError TOKEN_REFUSED with what the endpoint says, in which is no token; USAGE for a bundle without a key.
@@ -21,7 +28,7 @@ export async function getJwtSvid(wanted: {
   readonly trust: HttpsRequest['trust'];
   readonly env: HttpsRequest['env'];
   readonly signal?: AbortSignal;
-}): Promise<string> {
+}): Promise<IssuedToken> {
   const { url, credential, audience, trust, env, signal } = wanted;
   const said = await askEndpoint({
     url,
@@ -32,11 +39,11 @@ export async function getJwtSvid(wanted: {
     env,
     signal,
   });
-  const { access_token: token, issued_token_type: type } = said;
+  const { access_token: token, issued_token_type: type, registration } = said;
   if (typeof token !== 'string' || type !== jwtType || !parseJwt(token).ok) {
     throw strangeAnswer(url, 'did not answer with a JWT');
   }
-  return token;
+  return { token, ...(typeof registration === 'string' && { registration }) };
 }
 
 type Asking = Pick<HttpsRequest, 'headers' | 'body' | 'client'>;

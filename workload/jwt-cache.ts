@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import type { IssuedToken } from '../client/jwt-svid.ts';
 import { KubespiffeError, messageOf } from '../spiffe/errors.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { checkJwtSvid } from '../spiffe/jwt-clauses.ts';
@@ -26,7 +27,7 @@ const retryMs = 5_000;
  * @param ask gets a new token. issuer: who answers, for errors.
  */
 export function cacheTokens(
-  ask: (audience: Audience, signal: AbortSignal) => Promise<string>,
+  ask: (audience: Audience, signal: AbortSignal) => Promise<IssuedToken>,
   issuer: string,
   { signal, now = Date.now }: Pick<SourceOptions, 'signal' | 'now'>,
 ): JwtSource {
@@ -37,9 +38,9 @@ export function cacheTokens(
   const asking = new Map<string, Promise<JwtSvid>>();
 
   const askNow = async (audience: Audience, name: string): Promise<JwtSvid> => {
-    const token = await ask(audience, ended);
+    const issued = await ask(audience, ended);
     const receivedAt = now();
-    const svid = readAnswer(token, audience, receivedAt, issuer);
+    const svid = readAnswer(issued, audience, receivedAt, issuer);
     known.delete(name);
     known.set(name, { svid, receivedAt, renewAt: (receivedAt + svid.expiresAt * 1000) / 2 });
     const [oldest] = known.keys();
@@ -85,8 +86,8 @@ export function cacheTokens(
 const isFresh = ({ svid, receivedAt, renewAt }: Known, now: number): boolean =>
   receivedAt <= now && now < Math.min(renewAt, svid.expiresAt * 1000);
 
-function readAnswer(token: string, audience: Audience, nowMs: number, issuer: string): JwtSvid {
-  const parsed = parseJwt(token);
+function readAnswer(issued: IssuedToken, audience: Audience, nowMs: number, issuer: string): JwtSvid {
+  const parsed = parseJwt(issued.token);
   const [expected] = [audience].flat();
   const broken = parsed.ok
     ? checkJwtSvid(parsed.value, { now: Math.floor(nowMs / 1000), audience: expected }).find(
@@ -97,5 +98,5 @@ function readAnswer(token: string, audience: Audience, nowMs: number, issuer: st
   if (!parsed.ok || broken !== undefined || !id.ok) {
     throw new KubespiffeError('TOKEN_REFUSED', `${issuer} answered with an unusable token: ${broken}`);
   }
-  return { token, id: id.value, expiresAt: Number(parsed.value.claims.exp) };
+  return { ...issued, id: id.value, expiresAt: Number(parsed.value.claims.exp) };
 }

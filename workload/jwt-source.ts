@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events';
-import { getJwtSvid, type PodCredential } from '../client/jwt-svid.ts';
+import { getJwtSvid, type IssuedToken, type PodCredential } from '../client/jwt-svid.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { encodePem } from '../spiffe/pki/pem.ts';
 import type { SourceEvents, SourceOptions } from './follow.ts';
@@ -8,10 +8,11 @@ import { readPodToken } from './pod-proof.ts';
 import type { BundleSource } from './trust-bundle.ts';
 import type { X509Source } from './x509-source.ts';
 
-/** A JWT-SVID of this workload. */
-export interface JwtSvid {
-  /** A secret. */
-  readonly token: string;
+/**
+ * A JWT-SVID of this workload. Only the token endpoint says which registration gave the name: from a Workload API,
+ * `registration` is always undefined.
+ */
+export interface JwtSvid extends IssuedToken {
   readonly id: SpiffeId;
   /** Seconds since the epoch. */
   readonly expiresAt: number;
@@ -69,7 +70,7 @@ export interface JwtSourceOptions extends Pick<SourceOptions, 'signal' | 'now'> 
  */
 export function createJwtSource({ endpoint, credential, env = {}, ...options }: JwtSourceOptions): JwtSource {
   const url = new URL(endpoint);
-  const ask = async (audience: string | readonly string[], signal: AbortSignal): Promise<string> => {
+  const ask = async (audience: string | readonly string[], signal: AbortSignal): Promise<IssuedToken> => {
     const trust = { ca: rootsOf(credential) };
     return getJwtSvid({ url, credential: await proofOf(credential), audience, trust, env, signal });
   };

@@ -126,11 +126,11 @@ export function connectJwtSource(
 ): JwtSource {
   const { hint, timeoutMs = 30_000 } = options;
   const address = addressOf(socket);
-  const ask = async (audience: string | readonly string[], ended: AbortSignal): Promise<string> => {
+  const ask = async (audience: string | readonly string[], ended: AbortSignal) => {
     const signal = AbortSignal.any([ended, AbortSignal.timeout(timeoutMs)]);
     const received = await fetchJwtSvids(address, [audience].flat(), signal);
     const svid = svidWith(hint, received);
-    if (svid.ok) return svid.value.token;
+    if (svid.ok) return { token: svid.value.token };
     throw apiError(`FetchJWTSVID at ${address.uri}: ${svid.reason}`);
   };
   return cacheTokens(ask, address.uri, options);

@@ -16,6 +16,8 @@ export interface LeafValidity extends Validity {
   readonly beginRefreshAt: Seconds;
 }
 
+/** The refreshJitter of every signer. */
+export const refreshJitter = 0.1;
 /** beginRefreshAt keeps this distance from both ends (KEP-4317). */
 const refreshMarginSeconds = 600;
 /** Kubelet begins up to 5 min of its own jitter plus one 2-min pass later than it was asked to. */

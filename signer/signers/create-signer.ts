@@ -9,6 +9,7 @@ import { createReporter } from '../issuance/report.ts';
 import { requestsOf } from '../issuance/request.ts';
 import { createSigning, type Signing } from '../issuance/signing.ts';
 import { createStatusWriter } from '../issuance/status.ts';
+import { refreshJitter } from '../issuance/validity.ts';
 import { createWake } from '../issuance/wake.ts';
 import { clockProblem } from '../kube/clock.ts';
 import { createInformer, type Informer, type InformerSpec } from '../kube/informer.ts';
@@ -23,9 +24,6 @@ import { type MakePart, type Part, type SignerProfile, settingsOf } from './prof
 import { createPublishing, followBundles } from './publishing.ts';
 import type { Shared } from './shared.ts';
 import { createSigningState, jwtProblem, type SigningProblem } from './signing-state.ts';
-
-/** Up to this share of the way to the refresh is taken off at random, so that pods do not come back together. */
-const refreshJitter = 0.1;
 
 /** One signer of a replica. */
 export interface Signer {

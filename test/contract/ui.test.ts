@@ -361,6 +361,7 @@ describe('kubespiffe ui --credentials', () => {
     assert.equal(claims.aud, 'https://api.example.org');
     const text = (await page.locator('main').textContent()) ?? '';
     assert.ok(text.includes('Kubelet renews it by default'), text);
+    assert.ok(text.includes('no registration: it is the default name'), text);
     assert.doesNotMatch(await page.content(), /PRIVATE KEY|eyJ/);
     await screenshot(page, 'ui-own.png');
     assert.deepEqual(wrong, []);

@@ -115,11 +115,9 @@ for (const choice of clusterChoices().slice(0, 1)) {
       // A socket has at most 107 bytes of path.
       const link = join(await mkdtemp(join(tmpdir(), 'socket-')), 's');
       await symlink(await node.volumePath(pod, 'workload-api', 'socket', 'empty-dir'), link);
-      const verdict = await waitFor('the keys of JWT-SVIDs', async () => {
-        const asked = await judges.workloadApi({ address: `unix://${link}`, audience });
-        if (!asked.ok) throw new Error(asked.errors.join());
-        return asked;
-      });
+      // The sidecar is ready once it has the keys of JWT-SVIDs too.
+      const verdict = await judges.workloadApi({ address: `unix://${link}`, audience });
+      assert.deepEqual(verdict.errors, []);
       const id = `spiffe://${trustDomain}/ns/default/sa/default`;
       assert.ok(verdict.facts.x509?.startsWith(`${id} `), verdict.facts.x509);
       assert.equal(verdict.facts.jwt?.trim(), id);
@@ -152,11 +150,13 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.ok(shown.bundles.length > 0);
     });
 
-    it('the pod of the guide to the web view shows what it holds in a browser, with a decoded JWT-SVID', async () => {
+    it('the pod of the guide to the web view shows what it holds in a browser, with a decoded JWT-SVID and the registration that named it', async () => {
       const { controlPlane } = installation;
       const { kubectl } = controlPlane;
+      await kubectl(['apply', '-f', join(checkout, 'manifests/examples/registration.yaml')]);
       const example = await readFile(join(checkout, 'manifests/examples/show.yaml'), 'utf8');
-      await kubectl(['apply', '-f', '-'], { input: example.replaceAll('# - --', '- --') });
+      const registered = example.replace('  name: show\n', '  name: show\n  labels:\n    app: example\n');
+      await kubectl(['apply', '-f', '-'], { input: registered.replaceAll('# - --', '- --') });
       await kubectl(['wait', '--for=condition=Ready', 'pod/show', '--timeout=90s']);
       const url = new URL(
         await waitFor('the URL', async () => (await kubectl(['logs', 'show'])).trim() || undefined),
@@ -181,7 +181,8 @@ for (const choice of clusterChoices().slice(0, 1)) {
         const { page, wrong } = await openPage(browser, url.href);
         await page.getByRole('heading', { name: 'JWT-SVID' }).waitFor();
         const text = (await page.locator('main').textContent()) ?? '';
-        assert.ok(text.includes(`spiffe://${trustDomain}/ns/default/sa/default`), text);
+        assert.ok(text.includes(`spiffe://${trustDomain}/ns/default/app/example`), text);
+        assert.ok(text.includes('the registration default/example'), text);
         assert.ok(text.includes('https://api.example.org'), text);
         assert.deepEqual(wrong, []);
       } finally {

@@ -160,7 +160,8 @@ async function get(terminal: Terminal, file: string, endpoint: string, options: 
       ? { subjectToken: await readSubjectToken(terminal, file) }
       : { credentialBundle: textOf(await readInput(terminal, certificate)) };
   const { env } = terminal;
-  terminal.out(`${await getJwtSvid({ url, credential, audience, trust: webTrust(rootsPem), env })}\n`);
+  const { token } = await getJwtSvid({ url, credential, audience, trust: webTrust(rootsPem), env });
+  terminal.out(`${token}\n`);
 }
 
 function decode(

@@ -24,6 +24,8 @@ interface Options {
 
 /** While kubelet has not written the volume, or what is in it cannot be used. */
 const retryMs = 1_000;
+/** How long the socket waits, in milliseconds, for the first bundles of the token endpoint. */
+const firstBundlesMs = 10_000;
 const defaultSocket = 'unix:///run/workload-api/socket';
 const collect = (value: string, earlier: readonly string[]) => [...earlier, value];
 
@@ -129,6 +131,12 @@ async function serve(terminal: Terminal, options: Options, signal: AbortSignal):
     tokensOf: tokenEndpoint?.tokensOf,
     onProblem: warn,
   });
+  // A program that reads the bundles once, at its start, would miss those that come a moment later.
+  if (fetched) {
+    const waited = AbortSignal.any([signal, AbortSignal.timeout(firstBundlesMs)]);
+    await once(fetched.events, 'update', { signal: waited }).catch(() => undefined);
+    if (signal.aborted) return;
+  }
   await listen(createWorkloadApi({ source: workload, onProblem: warn }), address, signal);
   terminal.err(`serving the Workload API of ${source.svid.id.uri} at ${address.uri}\n`);
   if (!signal.aborted) await once(signal, 'abort');

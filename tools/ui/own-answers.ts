@@ -1,4 +1,5 @@
 import { signerSettings } from '../../signer/config/signer-settings.ts';
+import { refreshJitter } from '../../signer/issuance/validity.ts';
 import { messageOf } from '../../spiffe/errors.ts';
 import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
@@ -9,6 +10,8 @@ import type { UiServerNeeds } from './server.ts';
 
 /** A JWT-SVID without its signature: it is of no use to anybody. */
 export interface TokenView {
+  /** The registration that gave the name; null where it is the default name. */
+  readonly registration: string | null;
   readonly header: Readonly<Record<string, unknown>>;
   readonly claims: Readonly<Record<string, unknown>>;
 }
@@ -32,8 +35,8 @@ export interface OwnAnswer {
   readonly token: TokenView | { readonly error: string } | null;
   /** When the certificate that is shown was read first. RFC 3339. */
   readonly since: string;
-  /** When kubelet renews it at the latest, where the signer has the default settings. RFC 3339. */
-  readonly renewal: string;
+  /** When kubelet is asked to renew it, earliest and latest, where the signer has the default settings. RFC 3339. */
+  readonly renewal: readonly [string, string];
 }
 
 export interface Own {
@@ -43,6 +46,11 @@ export interface Own {
 }
 
 const refreshFraction = Number(signerSettings.refreshFraction.default);
+
+function renewalOf({ notBefore, notAfter }: X509Source['svid']): OwnAnswer['renewal'] {
+  const at = (share: number) => rfc3339(notBefore + Math.floor((notAfter - notBefore) * share));
+  return [at(refreshFraction * (1 - refreshJitter)), at(refreshFraction)];
+}
 
 /** The answers of the web view about the pod that serves it. */
 export function ownAnswers({ from, x509, jwt }: Own, now: () => number): UiServerNeeds['answers'] {
@@ -61,7 +69,7 @@ export function ownAnswers({ from, x509, jwt }: Own, now: () => number): UiServe
         })),
         token: jwt ? await tokenOf(jwt) : null,
         since: rfc3339(Math.floor(since / 1000)),
-        renewal: rfc3339(svid.notBefore + Math.floor((svid.notAfter - svid.notBefore) * refreshFraction)),
+        renewal: renewalOf(svid),
       };
     },
   };
@@ -69,10 +77,11 @@ export function ownAnswers({ from, x509, jwt }: Own, now: () => number): UiServe
 
 async function tokenOf({ source, audience }: NonNullable<Own['jwt']>): Promise<OwnAnswer['token']> {
   try {
-    const parsed = parseJwt((await source.get(audience)).token);
+    const { token, registration = null } = await source.get(audience);
+    const parsed = parseJwt(token);
     if (!parsed.ok) return { error: parsed.reason };
     const { header, claims } = parsed.value;
-    return { header, claims };
+    return { header, claims, registration };
   } catch (error) {
     return { error: messageOf(error) };
   }

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile } from 'node:fs/promises';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { publicJwkOf } from '../../../spiffe/jwk.ts';
 import { connectX509Source } from '../../../workload/workload-api.ts';
 import { type Child, startChild, waitFor } from '../../cluster/process.ts';
+import { x509KeyOf } from '../../federation/bundles.ts';
 import { type Judges, openJudges } from '../../judges/judges.ts';
 import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
 import { launcher, run } from '../../tools/run.ts';
@@ -143,6 +148,61 @@ describe('kubespiffe workload-api', () => {
       await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
       const [seen] = await judges.workloadApiUpdates({ address: uri, updates: 1 });
       assert.equal(seen?.facts['x509-bundles'], 'example.org');
+    });
+  });
+
+  describe('with a token endpoint', () => {
+    let server: https.Server;
+    let url: string;
+    /** Ends the answer to a request for the bundles. */
+    let answered: (() => void) | undefined;
+    before(async () => {
+      const { publicKey: jwtKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      const own = await credentialsFor('spiffe://example.org/kubespiffe/token-endpoint', home);
+      const bundleOf = (ca: TestCa) => ({
+        keys: [x509KeyOf({ certificate: ca.pem }), { ...publicJwkOf(jwtKey), use: 'jwt-svid', kid: 'a' }],
+      });
+      const bundles = { 'example.org': bundleOf(home), 'partner.example': bundleOf(partner) };
+      server = https.createServer({ key: own.keyPem, cert: own.chainPem }, (_request, response) => {
+        answered = () => response.end(JSON.stringify({ trust_domains: bundles }));
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      url = `https://localhost:${(server.address() as AddressInfo).port}`;
+    });
+    beforeEach(() => {
+      answered = undefined;
+    });
+    after(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+
+    const serveBeside = async (act: Parameters<typeof serving>[1]) =>
+      serving(['--credentials', await volumeOf(webId), '--token-endpoint', url], async (served) => {
+        await waitFor('the request for the bundles', () => answered, { needs: [served.child] });
+        assert.equal(existsSync(served.uri.slice('unix://'.length)), false);
+        await act(served);
+      });
+
+    it('serves once it has the bundles of federated trust domains, so that none is missing at first', async () => {
+      await serveBeside(async ({ uri, child }) => {
+        answered?.();
+        await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
+        const [seen] = await judges.workloadApiUpdates({ address: uri, updates: 1 });
+        assert.deepEqual(seen?.facts['x509-bundles']?.split(' ').toSorted(), [
+          'example.org',
+          'partner.example',
+        ]);
+      });
+    });
+
+    it('serves without them after ten seconds', async () => {
+      await serveBeside(async ({ uri, child }) => {
+        await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
+        const [seen] = await judges.workloadApiUpdates({ address: uri, updates: 1 });
+        assert.equal(seen?.facts['x509-bundles'], 'example.org');
+      });
     });
   });
 

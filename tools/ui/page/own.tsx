@@ -1,6 +1,28 @@
 import type { OwnAnswer } from '../own-answers.ts';
 import { Certificate, Facts, Names, When } from './parts.tsx';
 
+/** The token endpoint says which registration gave the name. A certificate has a new name at its next renewal only. */
+function NamedBy({ token, spiffeId }: Pick<OwnAnswer, 'token' | 'spiffeId'>) {
+  if (!token || 'error' in token) {
+    return (
+      <span class="quiet">
+        known with a JWT-SVID only; otherwise see <code>kubespiffe explain pod</code>
+      </span>
+    );
+  }
+  const { registration, claims } = token;
+  return (
+    <>
+      {registration ? `the registration ${registration}` : 'no registration: it is the default name'}
+      {claims.sub !== spiffeId && (
+        <p class="problem">
+          The name is {String(claims.sub)} now. The certificate has it after its next renewal.
+        </p>
+      )}
+    </>
+  );
+}
+
 /** What the pod holds that serves this page. */
 export function Own({
   own: { spiffeId, source, since, renewal, chain, bundles, token },
@@ -15,7 +37,13 @@ export function Own({
           ['SPIFFE ID', <Names key="id" names={[spiffeId]} />],
           ['Read from', source],
           ['In use since', <When key="since" at={since} />],
-          ['Kubelet renews it by default', <When key="renewal" at={renewal} />],
+          ['Named by', <NamedBy key="named-by" token={token} spiffeId={spiffeId} />],
+          [
+            'Kubelet renews it by default',
+            <>
+              <When key="earliest" at={renewal[0]} /> to <When key="latest" at={renewal[1]} />
+            </>,
+          ],
           ['Certificate ends', <When key="ends" at={chain[0]?.notAfter} />],
         ]}
       />
