@@ -53,12 +53,12 @@ export function whyNot(registration: Registration, pod: NamedPod): string | unde
   const { pods, namespaces, serviceAccounts } = selection;
   const { facts, namespaceLabels } = pod;
   const ofPod = mismatch(pods, facts.labels);
-  if (ofPod !== undefined) return `${ofPod} on the pod`;
+  if (ofPod !== undefined) return ofPod;
   if (serviceAccounts && !serviceAccounts.includes(facts.serviceAccountName)) {
     return `the ServiceAccount of the pod is ${facts.serviceAccountName}, not ${some(serviceAccounts, ' or ')}`;
   }
   if (!namespaces || !namespaceLabels) return `the namespace ${pod.namespace} was not seen yet`;
-  return `${mismatch(namespaces, namespaceLabels)} on the namespace ${pod.namespace}`;
+  return mismatch(namespaces, namespaceLabels, `the namespace ${pod.namespace}`);
 }
 
 /**

@@ -65,12 +65,17 @@ export function selects({ equal, expressions }: LabelSelector, labels: Labels = 
   return equal.every(([key, value]) => labelOf(labels, key) === value) && expressions.every(holdsFor(labels));
 }
 
-/** Why a selector does not select these labels; undefined if it does. For people. */
-export function mismatch(selector: LabelSelector, labels: Labels = {}): string | undefined {
+/** Why a selector does not select these labels; undefined if it does. For people, who read `owner` as what has the labels. */
+export function mismatch(
+  selector: LabelSelector,
+  labels: Labels = {},
+  owner = 'the pod',
+): string | undefined {
   for (const [key, value] of selector.equal) {
     const found = labelOf(labels, key);
-    if (found === undefined) return `the label ${key}=${value} is missing`;
-    if (found !== value) return `the label ${key} is ${JSON.stringify(found)}, not ${JSON.stringify(value)}`;
+    if (found === undefined) return `${owner} lacks the label ${key}=${value}`;
+    if (found !== value)
+      return `${owner} has the label ${key}=${found}, and the selector needs ${key}=${value}`;
   }
   const failed = selector.expressions.find((expression) => !holdsFor(labels)(expression));
   if (!failed) return undefined;
@@ -78,7 +83,7 @@ export function mismatch(selector: LabelSelector, labels: Labels = {}): string |
     'values' in failed
       ? ` (${failed.values.slice(0, 5).join(', ')}${failed.values.length > 5 ? ', …' : ''})`
       : '';
-  return `the label ${failed.key} does not fulfil ${failed.operator}${values}`;
+  return `the label ${failed.key} of ${owner} does not fulfil ${failed.operator}${values}`;
 }
 
 const holdsFor = (labels: Labels) => (expression: LabelExpression) => {

@@ -33,13 +33,13 @@ describe('a registration', () => {
       'for another label',
       aRegistration({ podSelector: { matchLabels: { app: 'db' } } }),
       aNamedPod(),
-      'the label app is "web", not "db" on the pod',
+      'the pod has the label app=web, and the selector needs app=db',
     ],
     [
       'for a pod without labels',
       aRegistration({ podSelector: { matchLabels: { app: 'db' } } }),
       aNamedPod({ labels: undefined as never }),
-      'the label app=db is missing on the pod',
+      'the pod lacks the label app=db',
     ],
     [
       'for other ServiceAccounts',
@@ -58,7 +58,7 @@ describe('a registration', () => {
       'for other namespaces',
       aClusterRegistration({ namespaceSelector: { matchLabels: { tier: 'back' } } }),
       aNamedPod(),
-      'the label tier is "front", not "back" on the namespace shop',
+      'the namespace shop has the label tier=front, and the selector needs tier=back',
     ],
     [
       'for a namespace that was not seen',

@@ -160,7 +160,7 @@ describe('the DNS names of a pod', () => {
       pod(),
       ['api'],
       'ServiceNotMatching',
-      /^shop\/api: the label app is "web", not "api"$/,
+      /^shop\/api: the pod has the label app=web, and the selector needs app=api$/,
     ],
     [
       'a chosen Service is of another namespace',

@@ -64,8 +64,11 @@ describe('a label selector', () => {
 
   it('says which label does not match', () => {
     const web = selector({ matchLabels: { app: 'web' } });
-    assert.equal(mismatch(web, {}), 'the label app=web is missing');
-    assert.equal(mismatch(web, { app: 'api' }), 'the label app is "api", not "web"');
+    assert.equal(mismatch(web, {}), 'the pod lacks the label app=web');
+    assert.equal(
+      mismatch(web, { app: 'api' }),
+      'the pod has the label app=api, and the selector needs app=web',
+    );
   });
 });
 

@@ -78,9 +78,15 @@ describe('the name of a pod', () => {
     );
     assert.equal(nameOf(), 'NotRegistered: there is none for the namespace shop');
     put(aClusterRegistration(selector, 'jobs'));
-    assert.equal(nameOf(), 'NotRegistered: jobs: the label app is "web", not "job" on the pod');
+    assert.equal(
+      nameOf(),
+      'NotRegistered: jobs: the pod has the label app=web, and the selector needs app=job',
+    );
     put(aRegistration({ podSelector: { matchLabels: { app: 'db' } } }));
-    assert.match(nameOf(), /^NotRegistered: shop\/web: the label app is "web", not "db" on the pod; jobs: /);
+    assert.match(
+      nameOf(),
+      /^NotRegistered: shop\/web: the pod has the label app=web, and the selector needs app=db; jobs: /,
+    );
     for (const other of ['a', 'b', 'c']) put(aRegistration({ serviceAccountNames: ['x'] }, other));
     assert.equal(nameOf().split('; ').length, 3);
     put(aRegistration());

@@ -37,7 +37,7 @@ describe('the explanation of a pod', () => {
       steps?.map(({ ok, fact }) => [ok, fact]),
       [
         [true, 'it selects the pod'],
-        [null, 'the label app is "web", not "api"'],
+        [null, 'the pod has the label app=web, and the selector needs app=api'],
       ],
     );
   });
@@ -81,7 +81,7 @@ describe('the explanation of a pod', () => {
     assert.deepEqual(stepsOf(undecided?.steps), [
       [false, ambiguous],
       [false, ambiguous],
-      [null, 'the label app is "web", not "api" on the pod'],
+      [null, 'the pod has the label app=web, and the selector needs app=api'],
     ]);
     const choosing = [{ userAnnotations: { 'kubespiffe.io/registration': 'web-2' } }];
     const [chosen] = explainPod(world, 'shop/web-0', aKnownPod(choosing));
