@@ -1,5 +1,7 @@
 import { type Command, Option } from 'commander';
+import { parseKeyRef } from '../signer/keys/key-ref.ts';
 import type { NewKey } from '../signer/keys/new-key.ts';
+import { CliError } from './errors.ts';
 
 export interface KeyRefOptions {
   keyRef?: string;
@@ -12,8 +14,18 @@ export function withKeyRef(command: Command): Command {
   const keyRef = new Option(
     '--key-ref <uri>',
     'Use a key outside of the pool, such as pkcs11:token=kubespiffe;object=ca-1 or awskms:///ARN.',
-  ).conflicts('keyType');
+  )
+    .conflicts('keyType')
+    .argParser(checkedKeyRef);
   return withPkcs11(command.addOption(keyRef));
+}
+
+/** A reference that is wrong is refused before anything is read. */
+function checkedKeyRef(uri: string): string {
+  const ref = parseKeyRef(uri);
+  if (!ref.ok)
+    throw new CliError('USAGE', `--key-ref ${ref.reason}`, 'docs/guides/keys.md shows how one looks');
+  return uri;
 }
 
 /** Those of a command that signs with the key of an authority. */

@@ -97,6 +97,14 @@ describe('wrong usage', () => {
     });
   }
 
+  for (const verb of ['create', 'prepare', 'csr']) {
+    it(`is said by \`ca ${verb}\` of a reference to a key before anything is read`, async () => {
+      const ran = await run(['ca', verb, '--key-ref', 'bogus']);
+      assert.equal(ran.code, 2);
+      assert.match(ran.stderr, /^error: --key-ref is no reference to a key: .*\nhint: /);
+    });
+  }
+
   const create = ['ca', 'create', '-n', 'x', '--name', 'y', '--ca-id', 'a', '--trust-domain', 'example.org'];
   const fetch = ['bundle', 'fetch', '--trust-domain', 'example.org'];
   const restore = ['ca', 'restore', '-n', 'x', '--name', 'y', '--from'];
