@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import { safeFrom } from '../../signer/authority/ready.ts';
 import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
 import { onlyVerified, readPoolSigner } from '../cluster/pool-signer.ts';
@@ -8,6 +9,7 @@ import { reportForced } from '../forced-change.ts';
 import { withExamples } from '../help.ts';
 import { span } from '../output.ts';
 import {
+  type ChangeFacts,
   type ChangeOptions,
   changePool,
   insist,
@@ -123,27 +125,30 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
   return command.action(async (authority: string, given: Options) => {
     const options = asksSigner ? { ...given, signer: await readPoolSigner(given, terminal) } : given;
     if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
-    let dependents: readonly string[] = [];
+    let before: Before | undefined;
+    const listDependents = async (): Promise<readonly string[]> => {
+      const dependents = before ? await dependentsOf(options, terminal, authority, before) : [];
+      for (const line of dependents) terminal.err(`${line}\n`);
+      return dependents;
+    };
     const makeChange = () =>
       changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
+        before = { document, facts };
         const applied = applyVerb(document, verb, authority, facts);
         const outcome = verb === 'trust' ? onlyVerified(applied, document, authority, options) : applied;
-        const isForced = outcome.ok && outcome.consequence !== undefined;
-        if (isForced && asksForReason && options.force && !options.reason) {
+        if (!asksForReason || !outcome.ok || outcome.consequence === undefined) return outcome;
+        if (options.force && !options.reason) {
           throw new CliError('USAGE', `${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
         }
-        if (isForced && asksForReason) {
-          dependents = await dependentsOf(options, terminal, authority, { document, facts });
-          for (const line of dependents) terminal.err(`${line}\n`);
-        }
+        if (!options.force) await listDependents();
         return outcome;
       });
-    // A stolen key must not sign until everybody is listed, or because others change the pool too.
+    // A stolen key must not go on signing because others change the pool too.
     const change = verb === 'taint' ? await insist(makeChange) : await makeChange();
     printChange(terminal, options, change);
-    if (verb === 'taint') {
-      for (const line of await dependentsOf(options, terminal, authority, change)) terminal.err(`${line}\n`);
-    }
+    // An emergency does not wait for a list, which may take long in a large cluster.
+    const isForced = asksForReason && change.consequence !== undefined;
+    const dependents = verb === 'taint' || isForced ? await listDependents() : [];
     if (options.dryRun === 'server') terminal.err(`who notices: ${noticed}\n`);
     if (verb === 'taint') {
       terminal.err(`note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`);
@@ -158,6 +163,12 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
       dependents,
     });
   });
+}
+
+/** The pool before a change, which also has the authority that is removed, and what the change is decided by. */
+interface Before {
+  readonly document: PoolDocument;
+  readonly facts: ChangeFacts;
 }
 
 /** A wait says so often that it goes on. */
