@@ -101,9 +101,12 @@ function oneActiveEach(
   );
 }
 
-/** What never comes back needs no key; a JWT authority without one is read from its public key. */
+/**
+ * What never comes back needs no key; a JWT authority without one is read from its public key. A reference stays, as when it was
+ * retired: it says where the next key is to be made.
+ */
 function withoutKey(record: AuthorityRecord): AuthorityRecord {
-  const { privateKey, keyRef, ...rest } = record;
+  const { privateKey, ...rest } = record;
   return rest.kind === 'X509' || rest.publicKey !== undefined ? rest : record;
 }
 

@@ -11,7 +11,7 @@ export type KeysByRef = (
   ref: KeyRef,
   publicKey: KeyObject,
   type: Pick<KeyType, 'signature'>,
-  /** Whether it is to be opened now, since it signs or may have to soon. */
+  /** Whether it is to be opened now: its authority signs, or may have to soon. */
   isWanted: boolean,
 ) => SigningKey;
 
@@ -22,7 +22,8 @@ export const keysOfReaders: KeysByRef = (ref, _publicKey, { signature }) => ({
 });
 
 /**
- * The key that an authority names by reference. It is opened early where the authority signs or may have to soon.
+ * The key that an authority names by reference. Where the authority signs or may have to soon, it is opened as soon as the pool
+ * is read. One that then is not asked for, such as that of a CA in reserve, is closed again, and opened when it has to sign.
  *
  * @param publicKey of its certificate, or the JWT key itself.
  */

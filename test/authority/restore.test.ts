@@ -96,6 +96,15 @@ test('what was retired since the copy was made stays retired, and its key does n
   assert.deepEqual(restoredPool({ ...copy, authorities: [newer, key] }, { live, now }).kept, []);
 });
 
+test('a retired one goes on to say where its key is kept outside of the pool', () => {
+  const { privateKey: _, ...anchor } = ca;
+  const inToken = { ...anchor, keyRef: 'pkcs11:token=kubespiffe;object=ca-1' };
+  const retired = { ...inToken, state: 'retired' as const };
+  const live = { ...copy, authorities: [retired, newer, key] };
+  const { pool } = restoredPool({ ...copy, authorities: [inToken, key] }, { live, now });
+  assert.deepEqual(pool.authorities, [retired, key, newer]);
+});
+
 test('what is published in the live pool stays so, with the times of that', () => {
   const prepared = { ...newer, id: 'next', state: 'prepared' as const };
   const { pool, kept } = restoredPool(
