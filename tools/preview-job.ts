@@ -50,13 +50,14 @@ export function previewJob(wanted: {
     metadata: { generateName: 'kubespiffe-verify-preview-', namespace, labels },
     spec: {
       // The root may come to the pod a little later than the pod itself.
-      backoffLimit: 10,
+      backoffLimit: 3,
       activeDeadlineSeconds: wanted.timeoutSeconds,
       ttlSecondsAfterFinished: 3_600,
       template: {
         metadata: { labels, annotations: { [chainAnnotation]: wanted.chain } },
         spec: {
-          restartPolicy: 'OnFailure',
+          // A failed pod stays, with its log.
+          restartPolicy: 'Never',
           automountServiceAccountToken: false,
           enableServiceLinks: false,
           securityContext: {

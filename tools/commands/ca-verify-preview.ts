@@ -159,19 +159,38 @@ async function createJob(api: Transport, job: ReturnType<typeof previewJob>, isD
   return (await api.request<Job>({ method: 'POST', path, query, body: job, resource: 'jobs' })).body;
 }
 
-/** @throws CliError where the Job failed. */
+/** @throws CliError where the Job failed, with what its pod said. */
 async function finished(api: Transport, namespace: string, name: string, seconds: number): Promise<void> {
   const place = { group: 'batch', version: 'v1', resource: 'jobs', namespace, name };
   for (let waited = 0; waited <= seconds + 30; waited += 1) {
     const conditions = (await get<Job>(api, place))?.status?.conditions ?? [];
-    const is = (type: string) => conditions.find((each) => each.type === type && each.status === 'True');
+    const is = (type: string) => conditions.some((each) => each.type === type && each.status === 'True');
     if (is('Complete')) return;
-    const failed = is('Failed');
-    if (failed) break;
+    if (is('Failed')) break;
     await pause(1_000);
   }
+  const said = await lastWords(api, namespace, name).catch(() => undefined);
+  const what = 'no pod verified the test certificate by the preview bundle';
   const hint =
     `\`kubectl logs --namespace ${namespace} job/${name}\` and \`kubectl describe\` of it say why; the live bundle is as it was. ` +
     'Take the CA back with `kubespiffe ca remove`';
-  throw new CliError('SVID_INVALID', 'no pod verified the test certificate by the preview bundle', hint);
+  throw new CliError('SVID_INVALID', said === undefined ? what : `${what}: ${printable(said)}`, hint);
+}
+
+interface JobPod {
+  status?: { containerStatuses?: { state?: { terminated?: { message?: string } } }[] };
+}
+
+/** What a pod of a Job that failed said at its end: which demands are not fulfilled, or else its last line. */
+async function lastWords(api: Transport, namespace: string, name: string): Promise<string | undefined> {
+  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods`;
+  const query = { labelSelector: `batch.kubernetes.io/job-name=${name}` };
+  const { body } = await api.request<{ items: JobPod[] }>({ method: 'GET', path, query, resource: 'pods' });
+  const text = body.items
+    .flatMap(({ status }) => status?.containerStatuses ?? [])
+    .map(({ state }) => state?.terminated?.message ?? '')
+    .find((message) => message !== '');
+  const lines = text?.trimEnd().split('\n') ?? [];
+  const broken = lines.filter((line) => line.startsWith('  MUST ')).map((line) => line.trim());
+  return broken.length > 0 ? broken.join('; ') : lines.at(-1)?.slice(0, 300);
 }
