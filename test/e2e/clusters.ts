@@ -9,6 +9,9 @@ export interface ClusterChoice {
   readonly kubeletVersion: KubernetesVersion;
 }
 
+/** Whether there is time for what takes minutes: in `make test-all`, which names the clusters. */
+export const isPatient = process.env.KUBESPIFFE_TEST_CLUSTERS !== undefined;
+
 /**
  * The combinations that the setting KUBESPIFFE_TEST_CLUSTERS names, separated by blanks: `1.37.1` with v1 alone,
  * `1.37.1+beta` with v1beta1 too, `1.37.1+1.35.4` with v1beta1 and an older kubelet.

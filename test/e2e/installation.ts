@@ -41,7 +41,9 @@ export interface InstallationWishes {
 export interface Installation {
   readonly controlPlane: ControlPlane;
   readonly node: Node;
-  /** Runs bin/kubespiffe as somebody who keeps the CA and may do nothing else. */
+  /** Of somebody who keeps the CA and may do nothing else. */
+  readonly operatorKubeconfig: string;
+  /** Runs bin/kubespiffe as that person. */
   kubespiffe(...args: string[]): Promise<string>;
   /** Waits until a namespace is ready for pods: made, and with its ServiceAccounts. */
   createNamespace(name: string, serviceAccounts?: readonly string[]): Promise<void>;
@@ -71,7 +73,8 @@ export async function install(choice: ClusterChoice, wishes: InstallationWishes 
     await node.importImage(imageArchive);
     const what = ['base', ...components].map((name) => `manifests/${name}`).join(', ');
     report(`applying ${what}, making the pool with \`kubespiffe ca create\``);
-    const folder = await writeOverlay(controlPlane.dir, components, settings);
+    const isBase = components.length === 0 && wishes.settings === undefined;
+    const folder = isBase ? base : await writeOverlay(controlPlane.dir, components, settings);
     await controlPlane.kubectl(['apply', '--kustomize', folder]);
     await prepare?.({ controlPlane, node });
     const operator = await makeOperator(controlPlane);
@@ -84,6 +87,7 @@ export async function install(choice: ClusterChoice, wishes: InstallationWishes 
     return {
       controlPlane,
       node,
+      operatorKubeconfig: operator,
       kubespiffe,
       createNamespace: (name, serviceAccounts = []) => createNamespace(controlPlane, name, serviceAccounts),
       stop: controlPlane.stop,
@@ -100,13 +104,12 @@ async function createServiceDnsPool(): Promise<string[]> {
   return create?.code.trim().split(' ').slice(1) ?? [];
 }
 
-/** An overlay of ours, as users make one: base, components, and the setting that has no default. Base alone as it is. */
+/** An overlay of ours, as users make one: base, components, and the setting that has no default. */
 async function writeOverlay(
   parent: string,
   components: readonly string[],
   settings: readonly string[],
 ): Promise<string> {
-  if (components.length === 0) return base;
   const folder = join(parent, 'overlay');
   await mkdir(folder);
   const kustomization = {

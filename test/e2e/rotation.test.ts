@@ -1,26 +1,24 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuthorityRecord } from '../../signer/authority/document.ts';
 import { runCommand } from '../cluster/command.ts';
 import { waitFor } from '../cluster/process.ts';
-import { type Judges, openJudges } from '../judges/judges.ts';
-import { openPySpiffe } from '../judges/py-spiffe.ts';
+import type { Judges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
-import { type Installation, install, signerReady, trustDomain } from './installation.ts';
+import { type Installation, signerReady, trustDomain } from './installation.ts';
 import { startRequestLoop } from './request-loop.ts';
-import { type HeldJudge, judgeWhatIsHeld } from './rotation/held.ts';
-import { caOnce, findCa, forge, makeOld, readPool } from './rotation/pool.ts';
-import { failures, moreAnswers, namespace, ring, rootsOnceIn, startRing } from './rotation/ring.ts';
-import { startWitness, type Witness } from './rotation/witness.ts';
+import { addCompanyCa } from './rotation/company.ts';
+import type { HeldJudge } from './rotation/held.ts';
+import { killAtEachStep } from './rotation/kills.ts';
+import { addEnded, caOnce, findCa, forge, makeOld } from './rotation/pool.ts';
+import { moreAnswers, namespace, ring, rootsOnceIn } from './rotation/ring.ts';
+import { propagationSeconds, type Scene, startScene, timing } from './rotation/scene.ts';
+import type { Witness } from './rotation/witness.ts';
 
-const propagationSeconds = 30;
-const timing = ['--propagation-delay', `${propagationSeconds}s`, '--max-lifetime', '1h'];
 const peerId = `spiffe://${trustDomain}/ns/${namespace}/sa/peer`;
 const launcher = join(import.meta.dirname, '../../bin/kubespiffe');
-const signers =
-  '/api/v1/namespaces/kubespiffe/pods?labelSelector=app.kubernetes.io/component=signer&gracePeriodSeconds=0';
 /**
  * A certificate of kubelet lives an hour at least, so the first CA is retired some 70 minutes after it stopped signing.
  * With this variable the last test waits for that.
@@ -30,6 +28,7 @@ const waitsForRetirement = process.env.KUBESPIFFE_TEST_RETIREMENT !== undefined;
 const [choice] = clusterChoices();
 /** Each test goes on where the one before ended. */
 describe(`the life of a CA under pods that call each other, Kubernetes ${choice?.name}`, () => {
+  let scene: Scene;
   let installation: Installation;
   let judges: Judges;
   let witness: Witness;
@@ -39,70 +38,30 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
   let third: AuthorityRecord;
 
   before(async () => {
-    judges = await openJudges();
-    const pySpiffe = await openPySpiffe();
     assert.ok(choice);
-    installation = await install(choice, {
+    scene = await startScene(choice, {
       components: ['rotation'],
       settings: [
-        `KUBESPIFFE_ROOT_PROPAGATION_DELAY=${propagationSeconds}s`,
-        'KUBESPIFFE_MAX_LIFETIME=1h',
         'KUBESPIFFE_CA_LIFETIME=30h',
         'KUBESPIFFE_CA_ACTIVATE_AFTER=15m',
         'KUBESPIFFE_CA_RETIRE_AFTER=0s',
         'KUBESPIFFE_CA_PREVIEW_VERIFIED=true',
       ],
     });
+    ({ installation, judges, witness, held } = scene);
     await installation.controlPlane.kubectl([
       ...['create', 'rolebinding', 'preview-verifiers', '--namespace', 'kubespiffe'],
       ...['--role', 'kubespiffe-preview-verifier', '--serviceaccount', 'kubespiffe:operator'],
     ]);
-    await startRing(installation);
-    witness = startWitness(installation);
-    held = judgeWhatIsHeld(installation, { judges, pySpiffe });
   });
-  after(async () => {
-    await Promise.all([witness?.stop(), held?.stop()]);
-    await installation?.stop();
-  });
+  after(() => scene?.stop());
 
-  /** No call has failed, no certificate was without its root, and no judge has refused what a pod holds. */
-  async function allIsWell(answers = 10): Promise<void> {
-    assert.deepEqual(failures(await moreAnswers(installation, { answers })), []);
-    assert.deepEqual([...witness.problems], []);
-    assert.deepEqual(held.problems, []);
-  }
-
+  const allIsWell = (answers?: number) => scene.allIsWell(answers);
   const ca = (...args: string[]) => installation.kubespiffe('ca', ...args);
   const asAdmin = (...args: string[]) =>
     runCommand('env', `KUBECONFIG=${installation.controlPlane.kubeconfig}`, launcher, 'ca', ...args);
   const isIn = (root: AuthorityRecord) => (roots: string) => roots.includes(root.certificate?.trim() ?? '-');
   const nameOf = ({ id }: AuthorityRecord) => `${trustDomain} ${id}`;
-
-  /** Every replica dies whenever the pool changes. @returns a function that ends this, and says how often they died. */
-  function killAtEachStep(): () => Promise<number> {
-    let isOver = false;
-    let kills = 0;
-    const kill = async () => (await installation.controlPlane.request('DELETE', signers)).status === 200;
-    const ended = (async () => {
-      let { sequence } = await readPool(installation);
-      while (!isOver) {
-        // The API server is away for a while.
-        const pool = await readPool(installation).catch(() => undefined);
-        if (pool && pool.sequence > sequence) {
-          sequence = pool.sequence;
-          kills += 1;
-          await waitFor('the end of the replicas', kill);
-        }
-        await sleep(100);
-      }
-    })();
-    return async () => {
-      isOver = true;
-      await ended;
-      return kills;
-    };
-  }
 
   /** Kubelet asks for every certificate again, and the pods go on running. */
   async function renewAll(issuer: AuthorityRecord): Promise<void> {
@@ -126,34 +85,40 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
 
   it('pods of our library and of go-spiffe call each other by their files and their Workload APIs', async () => {
     await allIsWell();
-    await makeOld(installation);
+    await makeOld(installation, 'first');
+    await addEnded(installation);
     await waitFor('the CA whose certificates have ended to leave', async () => {
       return (await findCa(installation, 'before'))?.state === 'retired';
     });
   });
 
-  it('a CA in preview that a pod refuses is taken back, and no other pod has seen its root', async () => {
-    const refused = await caOnce(installation, 'preview');
-    // What runs in the Job ends with an error.
-    const failing = ['--image', 'kubespiffe.test/tools:1', '--timeout', '5s'];
+  it('a CA in preview that TLS libraries refuse is taken back, and no other pod has seen its root', async () => {
+    const unverified = await caOnce(installation, 'preview');
+    const { root, issuing } = await addCompanyCa(installation);
     await assert.rejects(
-      ca('verify-preview', refused.id, ...failing),
-      /no pod verified the test certificate/,
+      runCommand('openssl', 'verify', '-x509_strict', '-CAfile', root, issuing),
+      /Missing Authority Key Identifier/,
     );
-    assert.equal((await findCa(installation, refused.id))?.state, 'preview');
-    await ca('remove', refused.id, '--force', '--reason', 'a TLS library refuses it');
+    await ca('preview', 'company');
+    await assert.rejects(
+      ca('verify-preview', 'company', '--timeout', '20s'),
+      /no pod verified the test certificate .*: MUST RFC 5280 4\.2\.1\.1: authorityKeyIdentifier is missing/,
+    );
+    await ca('remove', 'company', '--force', '--reason', 'Python 3.13 refuses it');
+    assert.equal(witness.hasSeen(await readFile(root, 'utf8')), false);
+    // An automatic rotation makes another one in place of one that is taken back.
+    await ca('remove', unverified.id);
     await waitFor('another CA in preview', async () => {
       const next = await findCa(installation, 'preview');
-      return next !== undefined && next.certificate !== refused.certificate;
+      return next !== undefined && next.certificate !== unverified.certificate;
     });
-    assert.equal(witness.hasSeen(refused.certificate ?? ''), false);
     await allIsWell();
   });
 
   it('the next CA signs by itself although all replicas die at every step and the API server is away', async (t) => {
     const { controlPlane } = installation;
-    const stopKilling = killAtEachStep();
-    let kills = 0;
+    const stopKilling = killAtEachStep(installation);
+    let kills: readonly string[] = [];
     try {
       second = await verifyPreview();
       const shownAt = Date.now();
@@ -171,9 +136,9 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
     } finally {
       kills = await stopKilling();
     }
-    t.diagnostic(`all replicas were killed ${kills} times`);
+    t.diagnostic(`all replicas were killed ${kills.length} times`);
     // At least: the verified root is published, its CA signs, and there is another one in preview.
-    assert.ok(kills >= 3, `${kills}`);
+    assert.ok(kills.length >= 3, kills.join('; '));
     await signerReady(controlPlane);
     await allIsWell();
   });
@@ -223,10 +188,12 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
     await waitFor('certificates of the stolen CA', () => seen.length > 3);
     const began = performance.now();
     const seconds = () => ((performance.now() - began) / 1_000).toFixed(1);
-    const tainted = await ca('taint', second.id, ...timing);
+    // Two people learn of the theft.
+    const tainted = await Promise.all([ca, asAdmin].map((run) => run('taint', second.id, ...timing)));
     const taintedAt = performance.now();
     t.diagnostic(`tainted after ${seconds()} s`);
-    assert.match(tainted, new RegExp(`authority ${third.id}: trusted -> active`));
+    const switched = tainted.filter((each) => each.includes(`authority ${third.id}: trusted -> active`));
+    assert.equal(switched.length, 1, tainted.join());
     await waitFor('certificates of the CA in reserve', () => seen.at(-1)?.ca === nameOf(third));
     const last = Math.max(
       ...seen.filter((each) => each.ca === nameOf(second)).map(({ askedAtMs }) => askedAtMs),

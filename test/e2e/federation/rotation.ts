@@ -1,10 +1,10 @@
 import type { PoolDocument } from '../../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../../signer/authority/pool-secret.ts';
 import { waitFor } from '../../cluster/process.ts';
+import { isPatient } from '../clusters.ts';
 import { caIds, heldBundle, refresh, type Side } from './pair.ts';
 import { peer, rootsFile } from './peer.ts';
 
-const isPatient = process.env.KUBESPIFFE_TEST_CLUSTERS !== undefined;
 const poolPath = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
 
 async function readPool({ installation: { controlPlane } }: Side): Promise<PoolDocument> {

@@ -36,29 +36,35 @@ export async function findCa(cluster: Cluster, wanted: string): Promise<Authorit
 export const caOnce = (cluster: Cluster, wanted: string, timeoutMs = 60_000): Promise<AuthorityRecord> =>
   waitFor(`a CA that is ${wanted}`, () => findCa(cluster, wanted), { timeoutMs });
 
-/**
- * Makes the first CA an hour old, so that its rotation is due. And adds one before it whose certificates ended an hour ago.
- */
-export async function makeOld(cluster: Cluster): Promise<void> {
+const hour = 3_600;
+
+/** Makes a CA an hour old, so that its rotation is due. */
+export async function makeOld(cluster: Cluster, id: string): Promise<void> {
+  const then = rfc3339(Math.floor(Date.now() / 1000) - hour);
+  const dates = { createdAt: then, publishedAt: then, activatedAt: then };
+  await changePool(cluster, (authorities) =>
+    authorities.map((each) => (each.id === id ? { ...each, ...dates } : each)),
+  );
+}
+
+/** Adds the CA `before`, which signed before the first one. Its certificates ended an hour ago. */
+export async function addEnded(cluster: Cluster): Promise<void> {
   const now = Math.floor(Date.now() / 1000);
-  const hour = 3_600;
-  const dates = {
-    createdAt: rfc3339(now - hour),
-    publishedAt: rfc3339(now - hour),
-    activatedAt: rfc3339(now - hour),
-  };
   const before = await createAuthority({ id: 'before', trustDomain, now: now - 9 * hour });
   const retiring: AuthorityRecord = { ...before, state: 'retiring', deactivatedAt: rfc3339(now - 3 * hour) };
-  // The signer changes the pool too.
+  await changePool(cluster, (authorities) => [retiring, ...authorities]);
+}
+
+/** The signer changes the pool too. */
+async function changePool(
+  cluster: Cluster,
+  change: (authorities: readonly AuthorityRecord[]) => AuthorityRecord[],
+): Promise<void> {
   await waitFor('the pool to be written', async () => {
     const { version, document } = await readSecret(cluster);
-    const authorities = document.authorities.map((each) =>
-      each.id === 'first' ? { ...each, ...dates } : each,
-    );
-    const changed = {
-      ...{ ...document, sequence: document.sequence + 1, authorities: [retiring, ...authorities] },
-    };
-    const body = { metadata: { resourceVersion: version }, data: serializePool(changed) };
+    const { sequence, authorities } = document;
+    const data = serializePool({ ...document, sequence: sequence + 1, authorities: change(authorities) });
+    const body = { metadata: { resourceVersion: version }, data };
     return (await cluster.controlPlane.request('PATCH', path, body)).status === 200;
   });
 }
