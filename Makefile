@@ -65,9 +65,9 @@ machine:
 	@scripts/debian-packages.sh
 
 # The shells that complete our command, Java, which reads keystores, Python, for clients of the Workload API, an
-# emulator for the image of another architecture, and Prometheus, for alerts and dashboard.
+# emulator for the image of another architecture, Prometheus, for alerts and dashboard, and libfaketime, which sets clocks.
 programs:
-	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv qemu-user prometheus
+	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv qemu-user prometheus libfaketime
 
 servers:
 	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql
