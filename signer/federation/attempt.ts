@@ -33,7 +33,7 @@ export interface AttemptNeeds {
   readonly now: () => Seconds;
 }
 
-/** The bundle that was taken last. The status may have been written by somebody else, so it is checked again. */
+/** The bundle that was taken last. Another client may have written the status, so it is checked again. */
 export function heldBundle(
   { status, trustDomain }: FederatedTrustDomain,
   now: Seconds,
@@ -43,16 +43,16 @@ export function heldBundle(
   return read.ok ? read.value : undefined;
 }
 
-/** What is remembered of a document that was taken, so that the same one need not be read and checked again. */
+/** Facts about a document that was taken. The same document is not read and checked again. */
 export interface Known {
   readonly etag: string | undefined;
   /** SHA-256 of the document, and of the bundle that it became in the status. */
   readonly documentSha256: string;
   readonly heldSha256: string;
   readonly refreshHintSeconds: number | undefined;
-  /** Our own authorities, none of which it has. */
+  /** Our own authorities at that time. The document has none of them. */
   readonly comparedWith: OwnAuthorities;
-  /** What the condition says of it. */
+  /** For the message of the condition. */
   readonly detail: string;
 }
 
@@ -140,7 +140,7 @@ function takenOr(
   pool: OwnAuthorities,
 ): AttemptOutcome {
   if (!bundle.ok) return failed('BundleMalformed', bundle.reason);
-  // That of a cluster of ours would come back for ever: each cluster would keep what the other one has from it.
+  // Two clusters that take their own CAs back from each other would never forget one that is retired.
   const own = ownAuthorityIn(bundle.value, isSelf, pool);
   if (own) return failed('BundleHasOwnAuthority', own);
   const problem = replacementProblem(bundle.value, held);
@@ -152,8 +152,8 @@ function takenOr(
 }
 
 /**
- * An authority of ours that a bundle has, in words; undefined where it has none. A root above our CAs alone says nothing:
- * other clusters, and other trust domains of a company, may have the same one. A bundle of another trust domain with
+ * An authority of ours that a bundle has, in words; undefined where it has none. A root above our CAs does not count: other
+ * clusters, and other trust domains of a company, may have the same one. But a bundle of another trust domain that has
  * nothing else is a copy of ours.
  */
 function ownAuthorityIn(

@@ -18,8 +18,8 @@ export interface Fetched {
 }
 
 /**
- * Gets the document of a bundle, in at most 30 s and 1 MiB. Proxies of the environment are not used: through them nobody
- * could say which addresses are reached. Never throws.
+ * Gets the document of a bundle, in at most 30 s and 1 MiB. Proxies of the environment are not used, since they would hide
+ * which addresses are reached. Never throws.
  *
  * @param anchors for https_spiffe, the roots of the trust domain of the endpoint.
  */

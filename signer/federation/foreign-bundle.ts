@@ -25,9 +25,9 @@ const maxKidLength = 256;
 const minRsaBits = 2048;
 
 /**
- * Reads the bundle of another trust domain, which its publisher may have made to harm. Beyond what the standard demands,
- * no root may claim another trust domain, no key may be weak, no kid may be long, there are at most 200 keys, and the roots must fit into a ClusterTrustBundle. Expired roots are left out.
- * Pure, never throws.
+ * Reads the bundle of another trust domain, whose publisher may be malicious. Beyond what the standard demands, no root may
+ * claim another trust domain, no key may be weak, no kid may be long, there are at most 200 keys, and the roots must fit into a
+ * ClusterTrustBundle. Expired roots are left out. Pure, never throws.
  *
  * @param document UTF-8 of a SPIFFE bundle (JSON).
  */
@@ -158,7 +158,7 @@ function sortedBy<T>(values: readonly T[], keyOf: (value: T) => string): T[] {
   return [...values].sort((one, other) => (keyOf(one) < keyOf(other) ? -1 : 1));
 }
 
-/** Whether it verified something once, and does so no more. Pure. */
+/** Whether a bundle had roots, and all of them have expired. Pure. */
 export function haveRootsExpired({
   roots,
   expiredRoots,
@@ -167,10 +167,10 @@ export function haveRootsExpired({
 }
 
 /**
- * Why a bundle must not replace the one that is held; undefined if it may. A publisher whose sequence goes back was
- * restored from a backup, or somebody replays an old document. An empty set of roots would break every connection, and
- * more often is a fault of the publisher than what it wants. So would one whose roots have all expired, also where it is the
- * one that is held.
+ * Why a bundle must not replace the one that is held; undefined if it may. If the sequence goes back, the publisher was
+ * restored from a backup, or an attacker replays an old document. An empty set of roots would break every connection, and is
+ * more often a mistake than intended. The same holds for a bundle whose roots have all expired, even if it is the one that
+ * is held.
  */
 export function replacementProblem(
   next: Pick<ForeignBundle, 'sequence' | 'roots' | 'expiredRoots'>,

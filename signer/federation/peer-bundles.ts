@@ -42,7 +42,7 @@ export interface PeerBundles extends BundleSource {
   siblings(): Siblings | undefined;
   /** The roots of other trust domains, PEM, by their names; undefined while they are not known. */
   roots(): ReadonlyMap<string, string> | undefined;
-  /** Whether a bundle is of a trust domain that is federated no more. */
+  /** Whether the FederatedTrustDomain of a bundle was deleted. */
   isLeftOver(observed: ObservedBundle): boolean;
   /** The same, read live. Throws what the transport throws. */
   isStillLeftOver(observed: ObservedBundle, signal: AbortSignal): Promise<boolean>;
@@ -67,7 +67,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   const roots = createSnapshots<string>();
   const clusters = createSnapshots<Sibling>();
   let siblings: { readonly from: ReadonlyMap<string, Sibling>; readonly joined: Siblings } | undefined;
-  /** What was known before the resource was served no more. */
+  /** The state before the API server stopped serving the resource. */
   let lastKnown:
     | ({ readonly siblings: Siblings } & Record<'roots' | 'documents', ReadonlyMap<string, string>>)
     | undefined;
@@ -127,7 +127,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     if (!store.isSynced()) return undefined;
     const from = clusters.current();
     if (siblings?.from !== from) siblings = { from, joined: joinSiblings(from.values()) };
-    // The store is empty then, which does not mean that nobody is trusted any more.
+    // While the API server does not serve the resource, the store is empty, and the trust stays as it was.
     if (!isUnlisted() || !lastKnown) {
       lastKnown = { siblings: siblings.joined, roots: roots.current(), documents: documents.current() };
     }

@@ -44,21 +44,21 @@ export interface RefresherNeeds extends ReportNeeds, WriteNeeds {
 }
 
 const lookEveryMs = 1_000;
-/** What is not due is looked at again after so long, in milliseconds, even if nothing tells of a change. */
+/** Longest time, in milliseconds, for which a resource that is not due is not looked at, unless it changes. */
 const restMs = 60_000;
-/** So many bundles are fetched at once: some that hang for 30 s do not delay the others. */
+/** How many bundles are fetched at once. Some that hang for 30 s do not delay the others. */
 const concurrency = 64;
-/** Others never step in: a replica that is gone is no member for long, and two would fetch twice. */
+/** Other replicas never step in: a dead one soon leaves the members, and two at work would fetch twice. */
 const never = 2 ** 40;
 
-/** What this replica remembers of a resource beside its status. */
+/** State of a resource in this replica, beside its status. */
 interface Memory {
   readonly attempted: Attempted;
   readonly failures: number;
   /** As countChange returns it. */
   readonly allowedAgainAt: number;
   readonly known: Known | undefined;
-  /** What could not be written yet, and the bundle that was in the status when the new one was compared with it. */
+  /** A status that is not written yet, and the bundle in the status that it was compared with. */
   unwritten: { readonly status: FederationStatus; readonly comparedWith: unknown } | undefined;
 }
 
@@ -126,7 +126,7 @@ export function createRefresher(needs: RefresherNeeds) {
     const isCurrent = before?.unwritten && !isDue(resource, idle(resource), before.attempted, time.now());
     const memory = isCurrent ? before : await attempt(resource, before, pool, signal);
     const now = store.get(name);
-    // What was got by another spec is not used.
+    // A bundle that was fetched for another spec is not used.
     if (now?.uid !== resource.uid || now.generation !== resource.generation) return undefined;
     if (memory.unwritten && now.status.bundle !== memory.unwritten.comparedWith) {
       // Another replica has written meanwhile, perhaps a newer bundle.
@@ -208,7 +208,7 @@ export function createRefresher(needs: RefresherNeeds) {
       await Promise.race([Promise.all([resources.synced, membership.synced]), once(signal, 'abort')]);
       const working = keeper.run(signal);
       while (!signal.aborted) {
-        // Readiness says it where the pool cannot be read. Each resource need not.
+        // Without a pool, readiness reports the problem once, instead of each resource.
         if (needs.pool()) lookAtAll();
         await pause(lookEveryMs, signal);
       }
@@ -217,7 +217,7 @@ export function createRefresher(needs: RefresherNeeds) {
   };
 }
 
-/** Contexts of TLS are large outside of the heap, and many endpoints are verified by the same CA. */
+/** TLS contexts take much memory outside of the heap, and many endpoints have the same CA. */
 function createWebContexts(): AttemptNeeds['webContext'] {
   const contexts = new Map<string | undefined, SecureContext>();
   return (rootsPem) => {

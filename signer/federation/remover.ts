@@ -24,7 +24,7 @@ export interface RemoverNeeds extends KeeperNeeds {
  */
 const lookAgainMs = 5_000;
 
-/** Deletes the ClusterTrustBundles of trust domains whose FederatedTrustDomain was deleted: nobody trusts them any more. */
+/** Deletes the ClusterTrustBundles whose FederatedTrustDomain was deleted. */
 export function createRemover(needs: RemoverNeeds) {
   const { peers, observed, log } = needs;
   const keeper = createKeeper(needs, {

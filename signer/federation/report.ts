@@ -19,7 +19,7 @@ export interface WriteNeeds {
   readonly resources: Pick<Informer<FederatedTrustDomain>, 'spec'>;
 }
 
-/** Shows what came of an attempt: in the metric, and where there is news in the log and in an Event on the resource. */
+/** Reports the outcome of an attempt: in the metric, and if it is news in the log and in an Event on the resource. */
 export function reportAttempt(
   { events, metrics, log }: ReportNeeds,
   { name, uid, trustDomain }: FederatedTrustDomain,
@@ -51,13 +51,13 @@ export function reportAttempt(
   });
 }
 
-/** Writes a status. Throws what the transport throws, such as a conflict where the resource has changed. */
+/** Writes a status. Throws what the transport throws, such as a conflict if the resource has changed. */
 export async function writeStatus(
   { transport, resources }: WriteNeeds,
   { name, uid, resourceVersion }: FederatedTrustDomain,
   status: FederationStatus,
   signal: AbortSignal,
 ): Promise<void> {
-  // Nor to a resource whose spec has changed.
+  // With the resourceVersion, since a status must not be written to a spec that it was not made from.
   await patchStatus(transport, resources.spec.resource, { name, uid, resourceVersion }, status, signal);
 }

@@ -24,7 +24,7 @@ const usualHintSeconds = 300;
 /** Up to this share of an interval is taken off at random, so that peers are not fetched all at once. */
 const jitterShare = 0.1;
 
-/** Each change of keys is written into a ClusterTrustBundle, and into every namespace that takes roots as a ConfigMap. */
+/** A change of keys is written to a ClusterTrustBundle, and to a ConfigMap in each namespace that takes roots. */
 const mostChangesAtOnce = 10;
 const secondsPerChange = 600;
 
@@ -53,7 +53,7 @@ export function idleOf(
   return resource.isPaused ? { reason: 'Paused', detail: '' } : undefined;
 }
 
-/** What the status says of the last attempt, of whichever replica. Pure. */
+/** The last attempt of any replica, from the status. Pure. */
 export function attemptedIn({ status }: FederatedTrustDomain): Attempted | undefined {
   const { observedGeneration, observedRefresh, nextAttemptTime } = status;
   if (typeof observedGeneration !== 'number') return undefined;
@@ -82,7 +82,7 @@ export function isDue(
   return now >= attempted.nextAt || attempted.nextAt > now + longestWaitMs;
 }
 
-/** Whether a bundle has become stale, and the status does not say so. */
+/** Whether a bundle has become stale, and the status does not show it yet. */
 function isStaleUnsaid(resource: FederatedTrustDomain, now: Seconds): boolean {
   if (conditionIn(resource.status, 'Stale')?.status === 'True') return false;
   const interval = intervalSeconds(resource, heldBundle(resource, now)?.refreshHintSeconds);
@@ -94,7 +94,7 @@ export function intervalSeconds(
   { refresh, origin }: Pick<FederatedTrustDomain, 'refresh' | 'origin'>,
   hintSeconds: number | undefined,
 ): number {
-  // Nothing changes but by the resource. It is read again because roots expire.
+  // The document changes with the resource only. It is read again because roots expire.
   if (origin.ok && origin.value.kind === 'document') return refresh.maxSeconds;
   return Math.min(Math.max(hintSeconds ?? usualHintSeconds, refresh.minSeconds), refresh.maxSeconds);
 }
