@@ -21,6 +21,7 @@ import { startBenchSigner } from './signers.ts';
 import { renderTable } from './table.ts';
 import { tokenFiguresOf } from './token-figures.ts';
 import { measureTokens, type TokenSizes } from './token-runs.ts';
+import { costOfTracesOff } from './traces-off.ts';
 import { startWorker } from './worker.ts';
 import { workloadFiguresOf } from './workload-figures.ts';
 import { measureWorkloadApi, type WorkloadSizes } from './workload-runs.ts';
@@ -185,7 +186,8 @@ async function measure(cluster: BenchCluster): Promise<Measurements> {
     const besideOthers = await besideOpenRequests(bench, neighbour);
     say(`memory with ${pods} pods and ${pending} pending requests`);
     const fullCaches = await memoryWithFullCaches(bench, { pods: pods - sizes.requests, pending });
-    return { rounds, startToReadyMs, fullCaches, besideOthers };
+    const tracesOffNs = await costOfTracesOff();
+    return { rounds, startToReadyMs, fullCaches, besideOthers, tracesOffNs };
   });
 }
 

@@ -36,6 +36,8 @@ export interface Measurements {
   readonly startToReadyMs: readonly number[];
   readonly fullCaches: Resident;
   readonly besideOthers: Neighbour;
+  /** Nanoseconds of a certificate. */
+  readonly tracesOffNs: number;
 }
 
 /**
@@ -56,7 +58,8 @@ const kubeletRetryMs = 400;
 type Row = (figure: string, measured: string, limit: string, ceiling: string, met?: boolean) => void;
 
 /** The figures with their limits, medians over the rounds. A ratio is the median of the rounds' own ratios. */
-export function figuresOf({ rounds, startToReadyMs, fullCaches, besideOthers }: Measurements): Figure[] {
+export function figuresOf(measured: Measurements): Figure[] {
+  const { rounds, startToReadyMs, fullCaches, besideOthers, tracesOffNs } = measured;
   const figures: Figure[] = [];
   const row: Row = (figure, measured, limit, ceiling, met) =>
     figures.push({ figure, measured, limit, ceiling, met });
@@ -72,6 +75,7 @@ export function figuresOf({ rounds, startToReadyMs, fullCaches, besideOthers }: 
   }
   neighbourRow(row, besideOthers);
   for (const comparison of pairs) cpuRows(row, comparison);
+  tracesOffRow(row, tracesOffNs, pairs);
   for (const { label, runs, when } of pairs) callsRow(row, label, runs, when === 'steady');
 
   const ours = pairs.flatMap(({ runs }) => runs.map((run) => run.ours));
@@ -215,6 +219,20 @@ function cpuRows(row: Row, { label, runs, replicas, when }: Comparison): void {
   const server = of(({ ceiling, ours }) => ours.apiServerCpu / ceiling.apiServerCpu);
   const caused = `${of(({ ours }) => ours.apiServerCpu).toFixed(2)} s (${server.toFixed(2)} ×)`;
   row(`API server CPU per 1000, ${label}`, caused, '≤ 1.25 ×', ceilingCpu, server <= 1.25);
+}
+
+/** Beside the CPU of a certificate in a later burst of one replica: seconds per 1000 are milliseconds each. */
+function tracesOffRow(row: Row, nanoseconds: number, pairs: readonly Comparison[]): void {
+  const later = pairs.find(({ when, replicas }) => when === 'later' && replicas === 1);
+  const ofCertificate = median((later?.runs ?? []).map(({ ours }) => ours.signerCpu)) * 1e6;
+  const share = nanoseconds / ofCertificate;
+  row(
+    'traces that are off, CPU per certificate',
+    `${nanoseconds.toFixed(0)} ns (${(share * 100).toFixed(3)} %)`,
+    '≤ 0.1 %',
+    `${(ofCertificate / 1000).toFixed(0)} µs (the certificate)`,
+    share <= 0.001,
+  );
 }
 
 /** The highest of the rounds: one call too many is one too many. */

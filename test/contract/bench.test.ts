@@ -27,6 +27,7 @@ test('the bench measures every figure', async (t) => {
     /^one request of a namespace beside/,
     /^signer CPU per 1000/,
     /^API server CPU per 1000/,
+    /^traces that are off, CPU per certificate/,
     /^API calls per certificate/,
     /^connections/,
     /^RSS after/,
