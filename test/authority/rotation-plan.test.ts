@@ -16,6 +16,7 @@ import {
   rotatedKinds,
 } from '../../signer/authority/rotation-plan.ts';
 import { marginSeconds, policyProblem, type RotationPolicy } from '../../signer/authority/rotation-policy.ts';
+import { raisedUntil } from '../../signer/authority/signed-until.ts';
 import { type AuthorityKind, isJwtKind, isPublished } from '../../signer/authority/states.ts';
 import { endOf } from '../../signer/authority/transitions.ts';
 import { applyVerb, type Timing } from '../../signer/authority/verbs.ts';
@@ -329,7 +330,13 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
         const validUntil = new Map<string, number>();
         /** Since when the live bundle has each root that it did not begin with. A replica writes it, and may be away. */
         const shownSince = new Map<string, number>();
-        const times = { ...timing, shownSince };
+        // The entry of an authority begins when it is made. The first ones are older than the record.
+        const record = new Map<string, number>();
+        const times = {
+          ...timing,
+          shownSince,
+          mayHaveSignedUntil: ({ id }: AuthorityRecord) => record.get(id),
+        };
         const publish = () => {
           const live = document.authorities.flatMap((each) =>
             isPublished(each.state) ? (rootOf(each) ?? []) : [],
@@ -362,9 +369,10 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
               step: policyStep(document, kind, { now: at, timing: times, policy }),
             }));
             const change = steps.find(({ step }) => step && step.kind !== 'wait');
-            if (change?.step)
+            if (change?.step) {
               document = await take(document, change.kind, change.step, { at, policy, times });
-            else at = Math.min(...steps.map(({ step }) => (step?.kind === 'wait' ? step.until : at)));
+              if (change.step.kind === 'prepare') record.set(document.authorities.at(-1)?.id ?? '', at);
+            } else at = Math.min(...steps.map(({ step }) => (step?.kind === 'wait' ? step.until : at)));
           }
           for (const kind of ['X509', 'JWT-ES256'] as const) {
             const signing = document.authorities.filter(
@@ -392,7 +400,14 @@ describe('whatever a policy is, and however long a rotation stands still', () =>
             }
             if (isOnTime)
               assert.ok(end - at >= longest + marginSeconds || kind !== 'X509', `${active.id} ends too soon`);
-            validUntil.set(active.id, Math.min(end, at + longest));
+            // Of each second authority all certificates and tokens are short, which only the record shows.
+            const lifetime = document.authorities.indexOf(active) % 2 === 0 ? longest : 600;
+            const until = Math.min(end, at + lifetime);
+            const known = record.get(active.id);
+            if (known === undefined || until > known) {
+              record.set(active.id, raisedUntil(known, { kind, until, now: at }));
+            }
+            validUntil.set(active.id, Math.max(until, validUntil.get(active.id) ?? 0));
           }
           const published = new Set(
             document.authorities.filter(({ state }) => isPublished(state)).map(({ id }) => id),
