@@ -44,7 +44,7 @@ export interface ControlPlaneOptions {
   report?: (line: string) => void;
 }
 
-/** A running etcd, kube-apiserver, kube-controller-manager and kube-scheduler. */
+/** A running etcd, kube-apiserver and kube-controller-manager, and a kube-scheduler where a node will join. */
 export interface ControlPlane {
   readonly version: KubernetesVersion;
   /** `https://127.0.0.1:PORT`, the same after a restart of the API server. */
@@ -169,8 +169,9 @@ async function start(
   };
   await startApiServer();
 
-  const controllers =
-    options.controllers === false ? [] : (['kube-controller-manager', 'kube-scheduler'] as const);
+  const controllers = (['kube-controller-manager', 'kube-scheduler'] as const).filter(
+    (name) => options.controllers !== false && (options.complete || name !== 'kube-scheduler'),
+  );
   for (const name of controllers) {
     const command = binaries.command(name);
     if (!command) continue;

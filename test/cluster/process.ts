@@ -85,16 +85,19 @@ function lastLines(file: string, count: number): string {
   return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-count).join('\n');
 }
 
+/** How long a test waits for what has to come. Only a test that fails waits so long, so it is for the slowest of machines. */
+export const usualTimeoutMs = 120_000;
+
 /**
  * Waits until `check` gives something other than undefined or false, trying again every `everyMs`. Gives up
- * after `timeoutMs`, or at once when one of the `needs` has ended, and says which and why.
+ * after `timeoutMs` (`usualTimeoutMs`), or at once when one of the `needs` has ended, and says which and why.
  */
 export async function waitFor<T>(
   what: string,
   check: () => Promise<T | undefined | false> | T | undefined | false,
   options: { timeoutMs?: number; everyMs?: number; needs?: readonly Child[] } = {},
 ): Promise<T> {
-  const timeoutMs = options.timeoutMs ?? 60_000;
+  const timeoutMs = options.timeoutMs ?? usualTimeoutMs;
   const deadline = performance.now() + timeoutMs;
   let lastError: unknown;
   for (;;) {

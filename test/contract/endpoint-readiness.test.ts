@@ -184,21 +184,16 @@ describe('readiness for the callers of an endpoint', () => {
       controlPlane,
       withCa((ca) => [{ ...ca, tainted: true }]),
     );
-    const event = await waitFor(
-      'the Event on the pod of the signer',
-      async () => {
-        const path = '/apis/events.k8s.io/v1/namespaces/kubespiffe/events';
-        const { items } = (await controlPlane.request('GET', path)).body as {
-          items: { type: string; reason: string; note: string; regarding: { uid: string } }[];
-        };
-        // Each signer of the pool has its own.
-        return items.find(
-          ({ regarding, note }) =>
-            regarding.uid === self.metadata.uid && note.includes('kubespiffe.io/spiffe'),
-        );
-      },
-      { timeoutMs: 30_000 },
-    );
+    const event = await waitFor('the Event on the pod of the signer', async () => {
+      const path = '/apis/events.k8s.io/v1/namespaces/kubespiffe/events';
+      const { items } = (await controlPlane.request('GET', path)).body as {
+        items: { type: string; reason: string; note: string; regarding: { uid: string } }[];
+      };
+      // Each signer of the pool has its own.
+      return items.find(
+        ({ regarding, note }) => regarding.uid === self.metadata.uid && note.includes('kubespiffe.io/spiffe'),
+      );
+    });
     assert.deepEqual([event.type, event.reason], ['Warning', 'PoolUnusable']);
     assert.match(
       event.note,

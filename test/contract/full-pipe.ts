@@ -38,7 +38,7 @@ export async function makeFullPipe(): Promise<FullPipe> {
           const written = text.slice(filled);
           return isEnough(written) && written;
         },
-        { timeoutMs: 15_000, everyMs: 5 },
+        { everyMs: 5 },
       ),
     close: () => closeSync(pipe),
   };

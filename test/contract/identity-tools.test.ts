@@ -85,8 +85,6 @@ function createWeb(name: string, source: object = {}, labels: object = { app: 'w
   });
 }
 
-const limits = { timeoutMs: 15_000 };
-
 const tool = (...args: string[]): Promise<Ran> => run([...args, '--kubeconfig', viewer]);
 
 async function json<T>(...args: string[]): Promise<T> {
@@ -303,7 +301,7 @@ describe('kubespiffe status', () => {
     });
     const closed = once(child, 'close');
     try {
-      await waitFor('a second screen', async () => screens.split('Trust domain').length > 2, limits);
+      await waitFor('a second screen', async () => screens.split('Trust domain').length > 2);
     } finally {
       child.kill('SIGTERM');
       await closed;
@@ -475,8 +473,8 @@ describe('the roles of people who ask for identities', () => {
     assert.deepEqual((await granted.grants()).sort(), Object.keys(checks).sort());
     for (const [grant, args] of Object.entries(checks)) {
       await t.test(`without "${grant}"`, async () => {
-        await waitFor('the right', async () => !(await isRefused(args)), limits);
-        await granted.without(grant, () => waitFor('the refusal', () => isRefused(args), limits));
+        await waitFor('the right', async () => !(await isRefused(args)));
+        await granted.without(grant, () => waitFor('the refusal', () => isRefused(args)));
       });
     }
   });

@@ -116,7 +116,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     });
     assert.equal((await read(controlPlane, request)).status?.conditions?.length ?? 0, 0);
     hsm.setMood('well');
-    const { certificateChain } = await answerTo(controlPlane, request, 60_000);
+    const { certificateChain } = await answerTo(controlPlane, request);
     assert.ok(certificateChain);
     await signer.ready();
   });
@@ -186,7 +186,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     });
     await waitFor('a certificate of it', async () => {
       const request = await requestFor(controlPlane, await createPod(controlPlane));
-      const { certificateChain = '' } = await answerTo(controlPlane, request, 60_000);
+      const { certificateChain = '' } = await answerTo(controlPlane, request);
       const [leaf, issuer] = certificateChain
         .split(/(?<=-----END CERTIFICATE-----\n)/)
         .map((pem) => new X509Certificate(pem));
@@ -218,6 +218,6 @@ describe('CAs with keys in a PKCS#11 token', () => {
     });
     await inImage.ready();
     const request = await requestFor(controlPlane, await createPod(controlPlane));
-    assert.ok((await answerTo(controlPlane, request, 60_000)).certificateChain);
+    assert.ok((await answerTo(controlPlane, request)).certificateChain);
   });
 });

@@ -105,7 +105,7 @@ async function following(
     const abortedAt = performance.now();
     stop.abort();
     await run;
-    assert.ok(performance.now() - abortedAt < 1000, 'it stops at once');
+    assert.ok(performance.now() - abortedAt < 5_000, 'it stops at once');
   }
 }
 
@@ -299,9 +299,7 @@ describe('reflector on a real API server', () => {
       const call = client.transport.request({ method: 'GET', path: configMaps, retry: 'none' });
       await assert.rejects(call, { code: 'API_UNREACHABLE' });
       // What was frozen never comes back: a new connection has to be made, which happens by itself.
-      await waitFor('the dead connections to be given up', () => client.proxy.connections().total > 2, {
-        timeoutMs: 30_000,
-      });
+      await waitFor('the dead connections to be given up', () => client.proxy.connections().total > 2);
       client.proxy.thaw();
       await sees('a', value, 20_000);
     }));
@@ -412,9 +410,7 @@ describe('an informer of a custom resource on a real API server', () => {
     const stop = new AbortController();
     const running = Promise.all([discovery.run(stop.signal), informer.run(stop.signal)]);
     const has = (size: string | undefined) =>
-      waitFor(`the gadget to be ${size}`, () => informer.store.get('default/a') === size, {
-        timeoutMs: 60_000,
-      });
+      waitFor(`the gadget to be ${size}`, () => informer.store.get('default/a') === size);
     try {
       await informer.synced;
       assert.deepEqual([informer.isMissing(), informer.store.size], [true, 0]);
@@ -435,7 +431,7 @@ describe('an informer of a custom resource on a real API server', () => {
 
       expectSuccess(await controlPlane.request('DELETE', `${crds}/gadgets.example.org`));
       await has(undefined);
-      await waitFor('the resource to be missing', () => informer.isMissing(), { timeoutMs: 60_000 });
+      await waitFor('the resource to be missing', () => informer.isMissing());
       assert.equal(informer.store.isSynced(), true);
     } finally {
       stop.abort();

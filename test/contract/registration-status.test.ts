@@ -68,16 +68,12 @@ describe('registrations in a cluster', () => {
     isRight: (status: RegistrationStatus) => boolean,
   ): Promise<RegistrationStatus> {
     let last: unknown;
-    return waitFor(
-      `the status of ${at}`,
-      async () => {
-        const { status, metadata } = (await controlPlane.request('GET', at)).body as Registered;
-        last = status;
-        const isNew = status?.observedGeneration === metadata.generation;
-        return status && isNew && isRight(status) ? status : undefined;
-      },
-      { timeoutMs: 20_000 },
-    ).catch((error) => {
+    return waitFor(`the status of ${at}`, async () => {
+      const { status, metadata } = (await controlPlane.request('GET', at)).body as Registered;
+      last = status;
+      const isNew = status?.observedGeneration === metadata.generation;
+      return status && isNew && isRight(status) ? status : undefined;
+    }).catch((error) => {
       throw new Error(`${String(error)}: ${JSON.stringify(last)}`);
     });
   }
@@ -101,11 +97,11 @@ describe('registrations in a cluster', () => {
       const { status, body } = await controlPlane.request('GET', policy);
       return status === 200 && body;
     };
-    const { spec } = await waitFor('the policy', created, { timeoutMs: 30_000 });
+    const { spec } = await waitFor('the policy', created);
     assert.deepEqual(spec, {});
     await waitFor('readiness', async () => /serves the registrations/.test((await signer.readiness()).text));
     await remove(policy);
-    await waitFor('the policy again', created, { timeoutMs: 30_000 });
+    await waitFor('the policy again', created);
     await register('web', { podSelector: { matchLabels: { app: 'web' } }, spiffeIDTemplate: byApp });
     await statusOnce(place('web'), ({ podsSelected }) => podsSelected === 0);
     assert.equal(
@@ -119,7 +115,7 @@ describe('registrations in a cluster', () => {
     const status = async () => (await controlPlane.request('GET', policy)).body.status?.trustDomains;
     const own = [{ className: '', trustDomain: 'example.org' }];
     const isOwn = async () => JSON.stringify(await status()) === JSON.stringify(own);
-    await waitFor('the trust domain', isOwn, { timeoutMs: 30_000 });
+    await waitFor('the trust domain', isOwn);
     for (const [kind, namespace] of [
       ['WorkloadRegistration', 'shop'],
       ['ClusterWorkloadRegistration', undefined],
@@ -141,9 +137,7 @@ describe('registrations in a cluster', () => {
     const wrong = [{ className: '', trustDomain: 'partner.example' }, ...others];
     assert.equal((await change(`${policy}/status`, { status: { trustDomains: wrong } })).status, 200);
     const right = JSON.stringify([...own, ...others]);
-    await waitFor('the correction', async () => JSON.stringify(await status()) === right, {
-      timeoutMs: 30_000,
-    });
+    await waitFor('the correction', async () => JSON.stringify(await status()) === right);
     assert.equal((await change(`${policy}/status`, { status: { trustDomains: own } })).status, 200);
   });
 
@@ -310,9 +304,7 @@ describe('registrations in a cluster', () => {
         `/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/kubespiffe-registrations-in-${place}`,
       );
     const bad = { spiffeIDTemplate: { not: 'text' }, podSelector: 7, priority: 'high', ttl: ['1h'] };
-    await waitFor('the rules to be gone', () => register('bad', bad).catch(() => false), {
-      timeoutMs: 30_000,
-    });
+    await waitFor('the rules to be gone', () => register('bad', bad).catch(() => false));
     await register('foreign', {
       podSelector: { matchLabels: { app: 'foreign' } },
       spiffeIDTemplate: 'spiffe://example.org/ns/bank/x',

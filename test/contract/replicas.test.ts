@@ -120,10 +120,8 @@ describe('two replicas with requests that wait', () => {
   it('tell anew when what they wait for is another thing', async () => {
     await putPool(controlPlane, await aPool({ trustDomain: 'example.com' }));
     for (const each of waiting) {
-      await waitFor(
-        'an Event that says so',
-        async () => (await eventsOf(each)).some(({ note }) => note.includes('example.com')),
-        { timeoutMs: 60_000 },
+      await waitFor('an Event that says so', async () =>
+        (await eventsOf(each)).some(({ note }) => note.includes('example.com')),
       );
       assert.equal((await eventsOf(each)).length, 2);
     }
@@ -134,14 +132,10 @@ describe('two replicas with requests that wait', () => {
     await victim?.child.stop('SIGKILL');
     const more = await makeWaiting(6);
     for (const each of more) {
-      const [event] = await waitFor(
-        'its Event',
-        async () => {
-          const found = await eventsOf(each);
-          return found.length > 0 && found;
-        },
-        { timeoutMs: 45_000 },
-      );
+      const [event] = await waitFor('its Event', async () => {
+        const found = await eventsOf(each);
+        return found.length > 0 && found;
+      });
       assert.equal(event?.reportingInstance, 'signer-b');
       assert.equal((await eventsOf(each)).length, 1);
       assert.deepEqual(
@@ -155,7 +149,7 @@ describe('two replicas with requests that wait', () => {
   it('answer all of them once they can', async () => {
     await putPool(controlPlane, pool);
     for (const { request } of waiting) {
-      const { conditions } = await answerTo(controlPlane, request, 45_000);
+      const { conditions } = await answerTo(controlPlane, request);
       assert.equal(conditions?.[0]?.type, 'Issued');
     }
   });
@@ -179,7 +173,7 @@ describe('two replicas with requests that wait', () => {
       [issued, 'Issued'],
       [denied, 'Denied'],
     ] as const) {
-      assert.equal((await answerTo(controlPlane, request, 45_000)).conditions?.[0]?.type, type);
+      assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, type);
     }
     const event = await waitFor('its Event', async () => (await eventsOf({ pod, request: denied }))[0]);
 

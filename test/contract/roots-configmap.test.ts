@@ -258,9 +258,7 @@ describe('the roots as a ConfigMap', () => {
     assert.equal(warned.length, 1);
     assert.ok((await signer.readiness()).ok);
     await controlPlane.request('DELETE', `/api/v1/namespaces/${full}/resourcequotas/none`);
-    await waitFor('the roots where they were refused', async () => (await state('failed')) === 0, {
-      timeoutMs: 40_000,
-    });
+    await waitFor('the roots where they were refused', async () => (await state('failed')) === 0);
     await holds(full);
     await controlPlane.request('PATCH', `/api/v1/namespaces/${closing}/configmaps/held`, {
       metadata: { finalizers: null },

@@ -81,7 +81,7 @@ describe('a rotation by policy', () => {
   /** @returns the id of the authority that signed a new certificate, which the live bundle verifies. */
   async function issueNow(): Promise<string> {
     const request = await requestFor(controlPlane, await createPod(controlPlane));
-    const { certificateChain } = await answerTo(controlPlane, request, 60_000);
+    const { certificateChain } = await answerTo(controlPlane, request);
     const leaf = new X509Certificate(certificateChain ?? '');
     leaves.push(leaf);
     const issuer = issuerOf(leaf, await roots());
@@ -99,21 +99,17 @@ describe('a rotation by policy', () => {
 
   /** Waits for the condition of the rotation on the pod of signer-0. */
   const rotationDue = (what: string, isMet: (condition: Condition) => boolean) =>
-    waitFor(
-      what,
-      async () => {
-        const { status } = (await controlPlane.request('GET', signerPath)).body as {
-          status: { conditions?: Condition[] };
-        };
-        const conditions = status.conditions ?? [];
-        assert.ok(
-          conditions.some(({ type }) => type === 'Ready'),
-          'the condition of kubelet is gone',
-        );
-        return conditions.find((each) => each.type === rotationConditionType && isMet(each));
-      },
-      { timeoutMs: 60_000 },
-    );
+    waitFor(what, async () => {
+      const { status } = (await controlPlane.request('GET', signerPath)).body as {
+        status: { conditions?: Condition[] };
+      };
+      const conditions = status.conditions ?? [];
+      assert.ok(
+        conditions.some(({ type }) => type === 'Ready'),
+        'the condition of kubelet is gone',
+      );
+      return conditions.find((each) => each.type === rotationConditionType && isMet(each));
+    });
 
   const states = ({ authorities }: PoolDocument) =>
     authorities
@@ -138,28 +134,22 @@ describe('a rotation by policy', () => {
       signers[0]?.metric('kubespiffe_rotation_step_timestamp_seconds', { kind, step: name });
     await waitFor('the metric', async () => ((await step('prepare')) ?? 0) > 0);
     assert.ok(((await step('prepare', 'JWT-ES256')) ?? 0) <= Date.now() / 1000);
-    await waitFor(
-      'the log to say it',
-      () =>
-        signers.some(({ lines }) =>
-          lines().some(({ reason, msg }) => reason === 'RotationStepDue' && /ca prepare/.test(String(msg))),
-        ),
-      { timeoutMs: 60_000 },
+    await waitFor('the log to say it', () =>
+      signers.some(({ lines }) =>
+        lines().some(({ reason, msg }) => reason === 'RotationStepDue' && /ca prepare/.test(String(msg))),
+      ),
     );
     const due = await rotationDue('the condition', ({ status }) => status === 'True');
     assert.equal(due.reason, 'RotationStepDue');
     assert.match(due.message, /^Pool kubespiffe\/kubespiffe-pool: .*`kubespiffe ca prepare`/);
     await stopAll('SIGTERM');
     await start(automatic);
-    await waitFor(
-      'the log to say that it is forbidden',
-      () =>
-        signers.some(({ lines }) =>
-          lines().some(
-            ({ msg }) => /forbidden/.test(String(msg)) && /kubespiffe-rotation|secrets/.test(String(msg)),
-          ),
+    await waitFor('the log to say that it is forbidden', () =>
+      signers.some(({ lines }) =>
+        lines().some(
+          ({ msg }) => /forbidden/.test(String(msg)) && /kubespiffe-rotation|secrets/.test(String(msg)),
         ),
-      { timeoutMs: 60_000 },
+      ),
     );
     const blocked = await rotationDue(
       'the condition to say it',
@@ -228,9 +218,7 @@ describe('a rotation by policy', () => {
   });
 
   it('each step has one audit line and counts once, whichever replica took it', async () => {
-    await waitFor('one in reserve again', async () => /ca-5 trusted/.test(states(await pool())), {
-      timeoutMs: 60_000,
-    });
+    await waitFor('one in reserve again', async () => /ca-5 trusted/.test(states(await pool())));
     const lines = await waitFor('as many lines as steps', async () => {
       const written = signers.flatMap((signer) => signer.lines()).filter(({ event }) => event === 'rotation');
       const counts = signers.map((each) => each.metric('kubespiffe_rotation_steps_total'));
@@ -278,10 +266,8 @@ describe('a rotation by policy', () => {
       }
     };
     await Promise.all([operator(), operator()]);
-    await waitFor('certificates of it', async () => (await issueNow()) === 'ca-5', { timeoutMs: 60_000 });
-    await waitFor('one in reserve again', async () => /ca-6 trusted/.test(states(await pool())), {
-      timeoutMs: 60_000,
-    });
+    await waitFor('certificates of it', async () => (await issueNow()) === 'ca-5');
+    await waitFor('one in reserve again', async () => /ca-6 trusted/.test(states(await pool())));
     const live = await roots();
     for (const leaf of leaves) assert.ok(issuerOf(leaf, live));
   });

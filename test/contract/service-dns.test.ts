@@ -175,17 +175,13 @@ describe('the signer service-dns on a cluster', () => {
     assert.equal(wait.reason, 'NoService');
     assert.match(wait.message, /the pod has the labels app=late/);
     const events = `/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=reason=NoService`;
-    const event = await waitFor(
-      'the Event',
-      async () => {
-        const items = (await controlPlane.request('GET', events)).body.items as {
-          regarding: { uid: string };
-          note: string;
-        }[];
-        return items.find(({ regarding }) => regarding.uid === pod.metadata.uid);
-      },
-      { timeoutMs: 40_000 },
-    );
+    const event = await waitFor('the Event', async () => {
+      const items = (await controlPlane.request('GET', events)).body.items as {
+        regarding: { uid: string };
+        note: string;
+      }[];
+      return items.find(({ regarding }) => regarding.uid === pod.metadata.uid);
+    });
     assert.match(event.note, /^No Service selects the pod/);
     await createService('late', { selector: { app: 'late' } });
     const chain = await issued(request);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, describe, it } from 'node:test';
 import { connect } from 'node:tls';
 import { decodeJwt } from 'jose';
 import type { Pod } from '../../signer/kube/types.ts';
@@ -54,6 +54,8 @@ describe('the token endpoint in trouble', () => {
     await proxy?.stop();
     await controlPlane?.stop();
   });
+
+  afterEach(() => proxy.clear());
 
   const aPod = () => createPod(controlPlane);
   const aToken = async (pod?: Pod) => tokenFor(controlPlane, pod ?? (await aPod()));
@@ -159,9 +161,7 @@ describe('the token endpoint in trouble', () => {
     const pod = await aPod();
     const after = await aToken(pod);
     assert.deepEqual([before, after].map(issuerOf), [defaultIssuer, nextIssuer]);
-    await waitFor('a token of the new issuer', async () => (await endpoint.exchange(after)).status === 200, {
-      timeoutMs: 30_000,
-    });
+    await waitFor('a token of the new issuer', async () => (await endpoint.exchange(after)).status === 200);
     // What kubelet had projected before lasts until it ends, and so does the word of the API server on it.
     assert.equal((await endpoint.exchange(before)).status, 200);
     const asAudience = await endpoint.exchange(after, { audience: nextIssuer });
@@ -289,9 +289,7 @@ describe('the token endpoint in trouble', () => {
     );
     proxy.clear();
     proxy.resetConnections();
-    await waitFor('tokens again', async () => (await endpoint.exchange(await aToken())).status === 200, {
-      timeoutMs: 30_000,
-    });
+    await waitFor('tokens again', async () => (await endpoint.exchange(await aToken())).status === 200);
   });
 
   it('does not start with an audience of the API server', async () => {
@@ -304,7 +302,7 @@ describe('the token endpoint in trouble', () => {
         ...['--token-audience', (body as { issuer: string }).issuer],
       ],
     });
-    await waitFor('the signer to end', () => signer.child.hasExited(), { timeoutMs: 20_000 });
+    await waitFor('the signer to end', () => signer.child.hasExited());
     assert.equal(await signer.child.exited, 'exit code 1');
     assert.match(signer.output(), /tokenAudience: .* is an audience of the API server itself/);
   });

@@ -574,16 +574,12 @@ describe('the token endpoint', () => {
         sequence: pool.sequence + 1,
         authorities: [another, ...others, { ...first, id: 'former', state: 'retired' }],
       });
-      await waitFor(
-        'a certificate of the new CA',
-        async () => {
-          const socket = open({ ca: another.certificate });
-          await once(socket, 'secureConnect');
-          socket.destroy();
-          return true;
-        },
-        { timeoutMs: 20_000 },
-      );
+      await waitFor('a certificate of the new CA', async () => {
+        const socket = open({ ca: another.certificate });
+        await once(socket, 'secureConnect');
+        socket.destroy();
+        return true;
+      });
       const answered = new Promise<string>((resolve) =>
         before.once('data', (chunk) => resolve(String(chunk))),
       );

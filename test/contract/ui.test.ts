@@ -325,9 +325,9 @@ describe('kubespiffe ui in a cluster', () => {
     for (const grant of await granted.grants()) {
       // The answer about a token is remembered for ten seconds.
       await granted.without(grant, () =>
-        waitFor('the refusal', async () => (await statusFor(token)) === 502, { timeoutMs: 20_000 }),
+        waitFor('the refusal', async () => (await statusFor(token)) === 502),
       );
-      await waitFor('the right', async () => (await statusFor(token)) === 200, { timeoutMs: 20_000 });
+      await waitFor('the right', async () => (await statusFor(token)) === 200);
     }
   });
 });

@@ -37,7 +37,7 @@ describe('a signer whose admission policy is missing or changed', () => {
         if (!ok && problem.test(line)) return true;
         throw new Error(text);
       },
-      { needs: [of.child], timeoutMs: 10_000 },
+      { needs: [of.child] },
     );
   const noteOn = (podUID: string, reason: string): Promise<string> =>
     waitFor(`the Event ${reason}`, async () => {

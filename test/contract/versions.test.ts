@@ -34,7 +34,7 @@ describe('versions of certificates.k8s.io', () => {
   });
 
   async function isIssued(request: PodCertificateRequest): Promise<void> {
-    assert.equal((await answerTo(controlPlane, request, 30_000)).conditions?.[0]?.type, 'Issued');
+    assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
   }
 
   it('works where only v1beta1 is served', async () => {
@@ -72,7 +72,7 @@ describe('versions of certificates.k8s.io', () => {
     });
     await again.ready();
     const request = await requestOfOldKubelet(controlPlane, await createPod(controlPlane));
-    const status = await answerTo(controlPlane, request, 30_000);
+    const status = await answerTo(controlPlane, request);
     assert.equal(status.conditions?.[0]?.type, 'Issued');
     const leaf = new X509Certificate(status.certificateChain ?? '');
     assert.equal(

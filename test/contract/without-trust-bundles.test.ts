@@ -208,13 +208,10 @@ describe('a cluster without ClusterTrustBundles', () => {
             ...authorities.map((each) => (each === rooted ? { ...each, state: 'retired' as const } : each)),
           ],
         });
-        await waitFor(
-          'a certificate of the next root',
-          () =>
-            endpoint.signer
-              .lines()
-              .some((line) => line.authority === 'next' && /new certificate/.test(String(line.msg))),
-          { timeoutMs: 20_000 },
+        await waitFor('a certificate of the next root', () =>
+          endpoint.signer
+            .lines()
+            .some((line) => line.authority === 'next' && /new certificate/.test(String(line.msg))),
         );
         const calls = { verb: 'PATCH', resource: 'configmaps', code: '409' };
         assert.ok((await endpoint.signer.metric('kubespiffe_api_requests_total', calls)) > 0);

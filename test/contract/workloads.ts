@@ -5,7 +5,7 @@ import type { Pod, PodCertificateRequest, PodCertificateRequestStatus } from '..
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { asNode } from '../cluster/admin.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
-import { waitFor } from '../cluster/process.ts';
+import { usualTimeoutMs, waitFor } from '../cluster/process.ts';
 import { policyInForce } from './admission-policy.ts';
 
 export const signerName = 'kubespiffe.io/spiffe';
@@ -171,7 +171,7 @@ export async function read(
 export async function answerTo(
   controlPlane: ControlPlane,
   request: PodCertificateRequest,
-  timeoutMs = 15_000,
+  timeoutMs = usualTimeoutMs,
 ): Promise<PodCertificateRequestStatus> {
   return waitFor(
     `an answer to ${request.metadata.name}`,

@@ -414,7 +414,7 @@ describe('a certificate over HTTP', () => {
   it('is not offered for an audience that gives something else', async () => {
     const flags = ['--x509-svid', 'true', '--x509-audience', endpointAudience];
     const other = await startTokenSigner(installed, { replica: 'signer-c', flags });
-    await waitFor('it to end', async () => other.signer.child.hasExited(), { timeoutMs: 20_000 });
+    await waitFor('it to end', async () => other.signer.child.hasExited());
     assert.match(other.signer.output(), /--x509-audience: ".*" is tokenAudience and x509Audience/);
     other.agent.destroy();
   });

@@ -144,7 +144,7 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     await controlPlane.kubectl(['label', 'namespace', 'default', 'kubespiffe.io/injection=enabled']);
     await controlPlane.kubectl(['apply', '-f', '-'], { input: injectedPods });
     const pods = ['pod/files', 'pod/workload-api'];
-    await controlPlane.kubectl(['wait', '--for=condition=Ready', '--timeout=90s', ...pods]);
+    await controlPlane.kubectl(['wait', '--for=condition=Ready', '--timeout=120s', ...pods]);
     await controlPlane.kubectl([
       'exec',
       'files',

@@ -111,7 +111,7 @@ for (const choice of clusterChoices()) {
           const { status, body } = await installation.controlPlane.request('GET', bundlePath);
           return status === 200 && body.metadata.uid !== before.metadata.uid && body;
         },
-        { timeoutMs: 10_000 },
+        { timeoutMs: 30_000 },
       );
       assert.equal(after.spec.trustBundle, before.spec.trustBundle);
       assert.deepEqual(after.metadata.labels, before.metadata.labels);
@@ -360,12 +360,12 @@ for (const choice of clusterChoices()) {
       );
       assert.match(said, /^Pool kubespiffe\/kubespiffe-pool: A step of the rotation is due/);
       const at = ['pods', '--namespace', 'kubespiffe', '--selector', 'app.kubernetes.io/component=signer'];
-      await controlPlane.kubectl(['wait', ...at, '--for=condition=Ready', '--timeout=30s']);
+      await controlPlane.kubectl(['wait', ...at, '--for=condition=Ready', '--timeout=120s']);
       await controlPlane.kubectl([
         'wait',
         ...at,
         '--for=condition=kubespiffe.io/RotationDue',
-        '--timeout=30s',
+        '--timeout=120s',
       ]);
     });
 

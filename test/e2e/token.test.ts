@@ -110,7 +110,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const example = await readExample('workload-api.yaml');
       const { controlPlane, node } = installation;
       await controlPlane.request('POST', '/api/v1/namespaces/default/pods', example);
-      await controlPlane.kubectl(['wait', '--for=condition=Ready', 'pod/workload-api', '--timeout=60s']);
+      await controlPlane.kubectl(['wait', '--for=condition=Ready', 'pod/workload-api', '--timeout=120s']);
       const pod = { namespace: 'default', name: 'workload-api' };
       // A socket has at most 107 bytes of path.
       const link = join(await mkdtemp(join(tmpdir(), 'socket-')), 's');
@@ -137,7 +137,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
     it('the web view in the cluster shows who has what to a person with the right to see it, and no pool', async () => {
       const { controlPlane } = installation;
       const view = ['deployment/kubespiffe-view', '--namespace', 'kubespiffe'];
-      await controlPlane.kubectl(['rollout', 'status', ...view, '--timeout=90s']);
+      await controlPlane.kubectl(['rollout', 'status', ...view, '--timeout=120s']);
       const blocks = blocksBelow(await readPage('docs/guides/ui.md'), 'In the cluster');
       const [account = '', binding = '', token = ''] = blocks[0]?.code.trim().split('\n') ?? [];
       const run = (line: string) => controlPlane.kubectl(line.split(' ').slice(1));
@@ -157,7 +157,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       const example = await readFile(join(checkout, 'manifests/examples/show.yaml'), 'utf8');
       const registered = example.replace('  name: show\n', '  name: show\n  labels:\n    app: example\n');
       await kubectl(['apply', '-f', '-'], { input: registered.replaceAll('# - --', '- --') });
-      await kubectl(['wait', '--for=condition=Ready', 'pod/show', '--timeout=90s']);
+      await kubectl(['wait', '--for=condition=Ready', 'pod/show', '--timeout=120s']);
       const url = new URL(
         await waitFor('the URL', async () => (await kubectl(['logs', 'show'])).trim() || undefined),
       );

@@ -144,7 +144,7 @@ async function assertEachIsNeeded(
             const answer = await check.call(signer);
             return isRefusal(answer) && answer;
           },
-          { everyMs: 20, timeoutMs: 10_000 },
+          { everyMs: 20 },
         );
         assert.match(refused.message, /forbidden|is not permitted to/);
       });

@@ -90,7 +90,6 @@ export async function startExample(example: ServerExample, parent: string): Prom
   };
   let client = newFolder(await credentialsFor(webId, ca), ca.pem);
   await waitFor('the servers', () => ask(client).then(() => true), {
-    timeoutMs: 20_000,
     needs: [...servers, helper],
   });
   const openSession = async ({ command, statement }: NonNullable<ServerExample['session']>) => {

@@ -100,7 +100,12 @@ export function itMovesFiles(at: At): void {
     );
     assert.ok(block);
     await follow(reader, controlPlane, { ...block, code: `cd csi\n${page(block.code)}` });
-    await controlPlane.kubectl(['wait', '--for=condition=Ready', 'fedtd/csi-driver-spiffe', '--timeout=60s']);
+    await controlPlane.kubectl([
+      'wait',
+      '--for=condition=Ready',
+      'fedtd/csi-driver-spiffe',
+      '--timeout=120s',
+    ]);
     // What the driver does with the file of sourceCABundle.
     const own = await published();
     ownRoots = own.split('BEGIN CERT').length - 1;
@@ -217,7 +222,7 @@ export function itMovesWorkloadApi(at: At): void {
       spec: { trustDomain: oldTrustDomain, bundle: bundleOf(old) },
     };
     await kubectl(['apply', '-f', '-'], { input: JSON.stringify(federated) });
-    await kubectl(['wait', '--for=condition=Ready', 'fedtd/spire', '--timeout=60s']);
+    await kubectl(['wait', '--for=condition=Ready', 'fedtd/spire', '--timeout=120s']);
     await pair.answers(isOld);
   });
 
