@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { chrootAs } from '../cluster/chroot.ts';
 
 const run = promisify(execFile);
 const checkout = join(import.meta.dirname, '../..');
@@ -44,9 +45,6 @@ export async function unpackImage(folder: string): Promise<ImageRoot> {
       await run('cp', ['-rLT', path, target]);
       await run('chown', ['-R', user, target]);
     },
-    launcher: (env) => [
-      ...['env', '-i', 'PATH=/usr/local/bin:/usr/sbin', ...Object.entries(env).map((each) => each.join('='))],
-      ...['chroot', `--userspec=${user}`, rootfs, ...entrypoint],
-    ],
+    launcher: (env) => [...chrootAs(user, rootfs, env), ...entrypoint],
   };
 }

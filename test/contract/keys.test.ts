@@ -211,7 +211,6 @@ describe('CAs with keys in a PKCS#11 token', () => {
       ...{ kubeconfig, replica: 'signer-image', launcher: image.launcher(env) },
       flags: ['--key-backends', 'pkcs11', '--pkcs11-module', module, '--pkcs11-pin-file', hsm.pinFile],
     });
-    // chroot(1) changes the account, so the kernel does not end this signer with the test.
     t.after(async () => {
       await inImage.child.stop();
       await removeStateFolder(folder);

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { hash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { chrootAs } from '../cluster/chroot.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { startChild, waitFor } from '../cluster/process.ts';
 import { makeCa } from '../spiffe/pki/authorities.ts';
@@ -13,6 +15,8 @@ import { credentialsFor } from '../workload/credentials.ts';
 
 const run = promisify(execFile);
 const checkout = join(import.meta.dirname, '../..');
+/** UID and GID of the image. */
+const account = '65532:65532';
 
 interface Descriptor {
   digest: string;
@@ -61,7 +65,7 @@ after(() => rm(folder, { recursive: true }));
 
 /** Runs a command of the image as its account, with nothing of this machine in sight. */
 function inImage(args: string[], env: Record<string, string> = {}, program = '/usr/local/bin/node') {
-  const command = ['--userspec=65532:65532', rootfs, program, ...args];
+  const command = [`--userspec=${account}`, rootfs, program, ...args];
   return run('/usr/sbin/chroot', command, { env: { PATH: '/usr/local/bin', ...env } });
 }
 
@@ -288,8 +292,9 @@ test('the image holds the helper and the sidecar of the Workload API, which work
 
   const socket = ['--socket', 'unix:///tmp/workload-api.sock'];
   const served = ['kubespiffe', 'workload-api', '--credentials', '/tmp/spiffe', ...socket];
-  const command = ['env', '-i', 'PATH=/usr/local/bin:/usr/sbin', 'chroot', '--userspec=65532:65532', rootfs];
-  const sidecar = startChild('sidecar', [...command, ...served], { logFile: join(folder, 'sidecar.log') });
+  const sidecar = startChild('sidecar', [...chrootAs(account, rootfs), ...served], {
+    logFile: join(folder, 'sidecar.log'),
+  });
   try {
     await waitFor(
       'the Workload API',
@@ -312,9 +317,10 @@ test('the image holds the web view as it was built, and shows a pod what it hold
   const { pem } = await credentialsFor('spiffe://example.org/ns/shop/sa/web', ca);
   await writeFile(join(own, 'credentials.pem'), pem);
   await writeFile(join(own, 'roots.pem'), ca.pem);
-  const command = ['env', '-i', 'PATH=/usr/local/bin:/usr/sbin', 'chroot', '--userspec=65532:65532', rootfs];
   const view = ['kubespiffe', 'ui', '--credentials', '/tmp/own'];
-  const child = startChild('view', [...command, ...view], { logFile: join(folder, 'view.log') });
+  const child = startChild('view', [...chrootAs(account, rootfs), ...view], {
+    logFile: join(folder, 'view.log'),
+  });
   try {
     const url = await waitFor('the URL', async () => /http:\S+/.exec(child.lastLines())?.[0], {
       needs: [child],
@@ -339,6 +345,22 @@ test('the image holds the web view as it was built, and shows a pod what it hold
   }
 });
 
+test('a program of the image ends with the test that started it, even by SIGKILL', async () => {
+  const module = (name: string) => JSON.stringify(join(import.meta.dirname, '../cluster', `${name}.ts`));
+  const script = `
+    const { chrootAs } = await import(${module('chroot')});
+    const { startChild } = await import(${module('process')});
+    const command = [...chrootAs('${account}', '${rootfs}'), 'node', '-e', 'console.log(1); setInterval(() => {}, 1000)'];
+    const child = startChild('program', command, { logFile: ${JSON.stringify(join(folder, 'program.log'))} });
+    while (child.lastLines() === '') await new Promise((resolve) => setTimeout(resolve, 20));
+    console.log(child.pid);
+    process.kill(process.pid, 'SIGKILL');`;
+  const ended = await run(process.execPath, ['--input-type=module', '-e', script]).catch((error) => error);
+  assert.equal(ended.signal, 'SIGKILL', ended.stderr);
+  assert.match(ended.stdout, /^\d+\n$/);
+  await waitFor('its end', () => !existsSync(`/proc/${ended.stdout.trim()}`));
+});
+
 test('the signer runs as any user of group 0 without a name and a home, as on OpenShift', async () => {
   const kubeconfig = {
     apiVersion: 'v1',
@@ -352,19 +374,11 @@ test('the signer runs as any user of group 0 without a name and a home, as on Op
   const [port] = await freePorts(1);
   const flags = ['--trust-domain', 'example.org', '--kubeconfig', '/tmp/nowhere'];
   const command = [
-    ...[
-      '--userspec=1000650000:0',
-      '--groups=',
-      rootfs,
-      '/usr/local/bin/node',
-      '/app/tools/main.js',
-      'signer',
-    ],
-    ...[...flags, '--metrics-address', `127.0.0.1:${port}`],
+    ...chrootAs('1000650000:0', rootfs),
+    ...['/usr/local/bin/node', '/app/tools/main.js', 'signer', ...flags],
+    ...['--metrics-address', `127.0.0.1:${port}`],
   ];
-  const signer = startChild('signer', ['env', '-i', 'PATH=/usr/sbin:/usr/bin', 'chroot', ...command], {
-    logFile: join(folder, 'signer.log'),
-  });
+  const signer = startChild('signer', command, { logFile: join(folder, 'signer.log') });
   try {
     const url = `http://127.0.0.1:${port}`;
     await waitFor('the signer', async () => (await fetch(`${url}/livez`)).ok, { needs: [signer] });
