@@ -10,30 +10,34 @@ const root = join(import.meta.dirname, '..');
 
 /** The longest files of the cluster tests. They start first, so that none of them is still running at the end by itself. */
 const longest = [
-  'test/e2e/rotation.test.ts',
-  'test/e2e/walkthroughs.test.ts',
   'test/e2e/names.test.ts',
-  'test/contract/rotation-soak.test.ts',
-  'test/e2e/identity.test.ts',
-  'test/e2e/federation.test.ts',
-  'test/e2e/getting-started.test.ts',
-  'test/e2e/coming-from.test.ts',
-  'test/e2e/token.test.ts',
-  'test/e2e/one-trust-domain.test.ts',
+  'test/e2e/walkthroughs.test.ts',
   'test/contract/bench.test.ts',
-  'test/contract/identity-tools.test.ts',
-  'test/contract/ca.test.ts',
-  'test/contract/doctor.test.ts',
+  'test/e2e/rotation.test.ts',
+  'test/contract/rotation-soak.test.ts',
+  'test/e2e/token.test.ts',
+  'test/e2e/identity.test.ts',
+  'test/e2e/coming-from.test.ts',
   'test/contract/api-outage.test.ts',
+  'test/e2e/getting-started.test.ts',
+  'test/contract/doctor.test.ts',
+  'test/contract/federation.test.ts',
+  'test/e2e/one-trust-domain.test.ts',
+  'test/contract/ca-rotate.test.ts',
+  'test/e2e/federation.test.ts',
+  'test/contract/identity-tools.test.ts',
   'test/contract/kube.test.ts',
-  'test/contract/trust-bundle.test.ts',
+  'test/contract/company-pki.test.ts',
+  'test/contract/ca.test.ts',
+  'test/contract/token-outage.test.ts',
+  'test/contract/rotation.test.ts',
 ];
 
 /** These compare durations that they measure, so they run with nothing beside them. */
 const alone = ['test/contract/takeover.test.ts', 'test/contract/token-flood.test.ts'];
 
-/** Cluster tests wait more than they compute, so three files share two cores well. */
-const clusterConcurrency = 3;
+/** Cluster tests wait more than they compute, so four files share two cores well. */
+const clusterConcurrency = 4;
 
 /** Milliseconds after which a file that still runs has failed: four times what the longest takes on two cores. */
 const fileEndsWithinMs = 600_000;
