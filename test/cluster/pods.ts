@@ -1,7 +1,7 @@
 import type { ControlPlane } from './control-plane.ts';
 import { toolsImage } from './image.ts';
 import type { PodName } from './node.ts';
-import { waitFor } from './process.ts';
+import { usualTimeoutMs, waitFor } from './process.ts';
 
 /** A pod of the tools image, for a test to complete. */
 export function toolsPod(
@@ -39,7 +39,7 @@ export function toolsPod(
 export async function waitForPod(
   controlPlane: ControlPlane,
   pod: PodName,
-  timeoutMs = 60_000,
+  timeoutMs = usualTimeoutMs,
 ): Promise<void> {
   const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
   try {

@@ -94,7 +94,7 @@ describe('a replica that is told to stop', () => {
   });
 
   it('goes on issuing while nobody reads its standard output, counts dropped log lines and keeps audit lines', {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async (t) => {
     await staying.child.stop();
     const pipe = await makeFullPipe();

@@ -98,7 +98,7 @@ describe('a replica that was frozen while its keys were tainted', () => {
   }
 
   it('signs nothing when it wakes up, and then with the keys that are active now', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     const pod = await createPod(controlPlane);
     const token = await tokenFor(controlPlane, pod);

@@ -57,7 +57,7 @@ interface Following {
   readonly store: Store<Kept>;
   readonly restarts: RestartCause[];
   /** Waits until the store holds this value. */
-  sees(name: string, value: string | undefined, timeoutMs?: number): Promise<unknown>;
+  sees(name: string, value: string | undefined): Promise<unknown>;
 }
 
 /** Follows the objects through the proxy while `body` runs, and in the end holds the store to the server's list. */
@@ -83,10 +83,9 @@ async function following(
     },
     stop.signal,
   );
-  const sees = (name: string, value: string | undefined, timeoutMs = 15_000) =>
+  const sees = (name: string, value: string | undefined) =>
     waitFor(`${name} = ${value}`, () => store.get(`default/${name}`)?.value === value, {
       everyMs: 20,
-      timeoutMs,
     });
   try {
     await waitFor('the first list', () => store.isSynced(), { everyMs: 20 });
@@ -219,7 +218,7 @@ describe('reflector on a real API server', () => {
       await controlPlane.etcd.putBack();
       await controlPlane.startApiServer();
       rule.remove();
-      await sees('a', before, 30_000);
+      await sees('a', before);
       await sees('after', await write('after'));
       assert.equal(store.get('default/lost'), undefined);
       assert.ok(!restarts.includes('silent'), 'found before the watch was silent for long');
@@ -301,7 +300,7 @@ describe('reflector on a real API server', () => {
       // What was frozen never comes back: a new connection has to be made, which happens by itself.
       await waitFor('the dead connections to be given up', () => client.proxy.connections().total > 2);
       client.proxy.thaw();
-      await sees('a', value, 20_000);
+      await sees('a', value);
     }));
 
   test('a token that was rotated away: 401, read again, goes on', () =>

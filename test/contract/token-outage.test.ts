@@ -273,7 +273,7 @@ describe('the token endpoint in trouble', () => {
   });
 
   it('a replica that has not confirmed its pool for half a minute signs nothing', {
-    timeout: 90_000,
+    timeout: 180_000,
   }, async () => {
     const token = await aToken();
     assert.equal((await endpoint.exchange(token)).status, 200);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import type { ControlPlane } from '../../cluster/control-plane.ts';
 import { waitForPod } from '../../cluster/pods.ts';
-import { waitFor } from '../../cluster/process.ts';
+import { usualTimeoutMs, waitFor } from '../../cluster/process.ts';
 import { blocksBelow, readPage } from '../../docs/markdown.ts';
 import { isOneTrustDomain, type Side } from './pair.ts';
 
@@ -159,7 +159,7 @@ export async function moreAnswers(
   {
     answers = 10,
     isRight = () => true,
-    timeoutMs = 60_000,
+    timeoutMs = usualTimeoutMs,
   }: { answers?: number; isRight?: (report: Report) => boolean; timeoutMs?: number } = {},
 ): Promise<Report> {
   let first: Report | undefined;

@@ -9,7 +9,7 @@ import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../../spiffe/pki/spki.ts';
 import { rfc3339 } from '../../../spiffe/pki/time.ts';
 import { svidProfile } from '../../../spiffe/svid-profile.ts';
-import { waitFor } from '../../cluster/process.ts';
+import { usualTimeoutMs, waitFor } from '../../cluster/process.ts';
 import { type Installation, trustDomain } from '../installation.ts';
 
 type Cluster = Pick<Installation, 'controlPlane'>;
@@ -33,7 +33,11 @@ export async function findCa(cluster: Cluster, wanted: string): Promise<Authorit
   return authorities.find(({ kind, id, state }) => kind === 'X509' && (id === wanted || state === wanted));
 }
 
-export const caOnce = (cluster: Cluster, wanted: string, timeoutMs = 60_000): Promise<AuthorityRecord> =>
+export const caOnce = (
+  cluster: Cluster,
+  wanted: string,
+  timeoutMs = usualTimeoutMs,
+): Promise<AuthorityRecord> =>
   waitFor(`a CA that is ${wanted}`, () => findCa(cluster, wanted), { timeoutMs });
 
 const hour = 3_600;

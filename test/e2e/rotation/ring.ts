@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { waitForPod } from '../../cluster/pods.ts';
-import { waitFor } from '../../cluster/process.ts';
+import { usualTimeoutMs, waitFor } from '../../cluster/process.ts';
 import { judgesBinary } from '../../judges/build.ts';
 import type { Installation } from '../installation.ts';
 
@@ -46,7 +46,7 @@ export async function moreAnswers(
   {
     answers = 10,
     isRight = () => true,
-    timeoutMs = 90_000,
+    timeoutMs = usualTimeoutMs,
   }: { answers?: number; isRight?: (report: Report) => boolean; timeoutMs?: number } = {},
 ): Promise<readonly Report[]> {
   return Promise.all(
