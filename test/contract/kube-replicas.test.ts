@@ -68,14 +68,14 @@ async function readLease(self: string): Promise<Lease | undefined> {
 }
 
 describe('membership on a real API server', () => {
-  test('a replica sees itself before anything has happened, and two see each other before the next renewal', async () => {
+  test('a replica sees itself before anything has happened, and two see each other without a renewal', async () => {
     const a = join('a');
     assert.deepEqual(a.membership.members(), ['a']);
-    const startedAt = performance.now();
+    const renewals = client.proxy.add({ method: 'PATCH', path: leases, fault: { kind: 'hang' } });
     const b = join('b');
     await sees(a.membership, ['a', 'b']);
     await sees(b.membership, ['a', 'b']);
-    assert.ok(performance.now() - startedAt < 3_000);
+    renewals.remove();
     const lease = await readLease('a');
     assert.equal(lease?.spec?.holderIdentity, 'a');
     assert.deepEqual(lease?.metadata.labels, {
@@ -92,7 +92,7 @@ describe('membership on a real API server', () => {
     await b.leave();
     await sees(a.membership, ['a']);
     // One that does not say so counts for ten seconds.
-    assert.ok(performance.now() - startedAt < 5_000);
+    assert.ok(performance.now() - startedAt < 9_000);
     assert.equal(await readLease('b'), undefined);
   });
 
