@@ -29,7 +29,7 @@ export const rootBackdateSeconds = 3600;
 const defaultRootLifetimeSeconds = 365 * 24 * 3600;
 
 /** A root must outlive the first leaf; and beyond thirty years lies a typing error. */
-export const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as const;
+const rootLifetimeBounds = { min: 24 * 3600, max: 30 * 365 * 24 * 3600 } as const;
 
 export interface NewAuthority extends CaContent, WantedKey {
   readonly id: string;

@@ -18,7 +18,7 @@ export function lostRoots<R extends KnownRoot>(pool: Pool, published: Iterable<R
 }
 
 /** SHA-256 of the roots of all authorities of a pool, in any state. */
-export function namedRoots(pool: Pool): Set<string> {
+function namedRoots(pool: Pool): Set<string> {
   return new Set(pool.authorities.map(({ root }) => root.sha256Hex));
 }
 

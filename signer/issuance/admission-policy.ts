@@ -5,8 +5,8 @@ import type { ObjectMeta } from '../kube/types.ts';
 export const admissionPolicyName = 'kubespiffe-requests-from-nodes-only';
 
 /** What the policy's one match condition and one validation say. A test holds manifests/base to both. */
-export const signersExpression = "object.spec.signerName.startsWith('kubespiffe.io/')";
-export const nodesExpression =
+const signersExpression = "object.spec.signerName.startsWith('kubespiffe.io/')";
+const nodesExpression =
   "request.userInfo.username.startsWith('system:node:') && " +
   "has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups";
 

@@ -72,5 +72,3 @@ export function createRemoteKeys(needs: RemoteKeyNeeds) {
     },
   };
 }
-
-export type RemoteKeys = ReturnType<typeof createRemoteKeys>;

@@ -33,7 +33,7 @@ const maxSeries = 4096;
 /** Series held for writing, in all namespaces together, while the API server or the rate does not let them through. */
 const maxUnwritten = 1024;
 /** The first repetition is written after this long, in milliseconds. The interval doubles each time. */
-export const firstIntervalMs = 30_000;
+const firstIntervalMs = 30_000;
 export const lastIntervalMs = 600_000;
 /** The server keeps an Event for an hour: a repetition after that is a new Event. */
 const forgottenAfterMs = 3_300_000;

@@ -34,7 +34,7 @@ interface Listed {
 }
 
 /** `namespace/name`, or `name` for an object without namespace. */
-export function keyOf(raw: unknown): string {
+function keyOf(raw: unknown): string {
   const { metadata } = raw as { metadata?: { namespace?: string; name?: string } };
   if (!metadata?.name) throw new Error('an object without a name');
   return metadata.namespace ? `${metadata.namespace}/${metadata.name}` : metadata.name;

@@ -1,7 +1,7 @@
 import type { Time } from './time.ts';
 
 /** A replica counts as dead when no renewal of its Lease was seen for this long, in milliseconds. */
-export const deadAfterMs = 10_000;
+const deadAfterMs = 10_000;
 /** A Lease is deleted when no renewal was seen for this long … */
 const longDeadMs = 3_600_000;
 /** … or when its renewTime is older than this, which no clock skew explains. */

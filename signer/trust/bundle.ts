@@ -94,7 +94,7 @@ export interface ObservedBundle {
 }
 
 /** The members to read of a ClusterTrustBundle. */
-export const bundleFields = {
+const bundleFields = {
   metadata: { ...metadataFields, labels: true, annotations: true },
   spec: { trustBundle: true },
 } as const;

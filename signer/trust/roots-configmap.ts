@@ -95,7 +95,7 @@ export interface OptedIn {
 }
 
 /** The members to read of a namespace. */
-export const namespaceFields = {
+const namespaceFields = {
   metadata: { ...metadataFields, deletionTimestamp: true },
   status: { phase: true },
 } as const;
@@ -122,7 +122,7 @@ export interface ObservedConfigMap {
 }
 
 /** The members to read of a ConfigMap. */
-export const configMapFields = {
+const configMapFields = {
   metadata: { ...metadataFields, labels: true },
   data: true,
   binaryData: true,

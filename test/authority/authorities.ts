@@ -84,7 +84,7 @@ export async function makeCa(options: TestCaOptions): Promise<TestCa> {
   };
 }
 
-export function pem(label: string, der: ArrayBuffer): string {
+function pem(label: string, der: ArrayBuffer): string {
   const lines = Buffer.from(der)
     .toString('base64')
     .match(/.{1,64}/g)

@@ -38,7 +38,7 @@ export async function startBenchCluster(report: (line: string) => void): Promise
 }
 
 /** The pool as users make it. */
-export async function createPool(controlPlane: ControlPlane): Promise<void> {
+async function createPool(controlPlane: ControlPlane): Promise<void> {
   const flags = [
     ['--kubeconfig', controlPlane.kubeconfig],
     ['--namespace', 'kubespiffe'],

@@ -24,7 +24,7 @@ export interface GreeterReport {
   readonly failed: readonly string[];
 }
 
-export async function readGreeter({ kubectl }: Kubectl, client: string): Promise<GreeterReport> {
+async function readGreeter({ kubectl }: Kubectl, client: string): Promise<GreeterReport> {
   const log = await kubectl(['logs', '--namespace', 'greeter', '--container', 'main', client]);
   const lines = log.slice(log.indexOf(`${greeterServerId} answered `)).split('\n');
   return {

@@ -8,13 +8,20 @@ import { signedUntilName } from '../../signer/authority/signed-until.ts';
 import type { Config } from '../../signer/config/config.ts';
 import { loadConfig } from '../../signer/config/load.ts';
 import type { readinessChecks } from '../../signer/readiness.ts';
-import { maxBodyBytes, memoryOf, usualLimits } from '../../signer/token/http/limits.ts';
+import { maxBodyBytes, usualLimits } from '../../signer/token/http/limits.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import { ownAudiences } from '../../spiffe/infrastructure.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
 import { create } from '../contract/workloads.ts';
+
+/**
+ * The memory that one connection takes, in bytes (docs/reference/performance.md); a request takes its body in addition.
+ * OpenSSL unpacks certificates to forty times their size: `connectionWithCertificate` is one with the largest that are
+ * accepted, `handshakeWithCertificate` one with the largest that OpenSSL accepts.
+ */
+const memoryOf = { connection: 60e3, connectionWithCertificate: 600e3, handshakeWithCertificate: 3.6e6 };
 
 const manifests = join(import.meta.dirname, '../../manifests');
 const base = join(manifests, 'base');

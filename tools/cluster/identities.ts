@@ -23,7 +23,7 @@ export function placeOf(key: string): { namespace: string; name: string } {
   return { namespace, name };
 }
 
-export function referenceTo(key: string, facts: PodFacts): PodReference {
+function referenceTo(key: string, facts: PodFacts): PodReference {
   const { namespace, name } = placeOf(key);
   return {
     ...{ namespace, podName: name, podUID: facts.uid },
@@ -35,7 +35,7 @@ export function referenceTo(key: string, facts: PodFacts): PodReference {
  * Who a pod is to each signer that it can ask: those of its `podCertificate` sources, and the one of the token
  * endpoint. A finished pod is asked for by nobody.
  */
-export function identitiesOf(world: Pick<World, 'signers'>, pod: string, facts: KnownPod): PodIdentity[] {
+function identitiesOf(world: Pick<World, 'signers'>, pod: string, facts: KnownPod): PodIdentity[] {
   if (facts.finished !== undefined) return [];
   return world.signers.flatMap((signer) => {
     const { signerName, hasTokenEndpoint } = signer.profile;

@@ -32,7 +32,7 @@ export async function readMetrics(api: Transport): Promise<MetricLines> {
 }
 
 /** `name{label="value",…} 1`. Labels of these metrics have no escaped characters but the backslash and the quote. */
-export function readSeries(line: string): Series & { readonly name: string } {
+function readSeries(line: string): Series & { readonly name: string } {
   const [, name = '', labels = '', value = ''] = /^(\w+)\{(.*)\} (\S+)/.exec(line) ?? [];
   const pairs = [...labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)];
   return {

@@ -220,7 +220,7 @@ function templateNotes(templates: readonly unknown[]): Omit<Note, 'object'>[] {
   ];
 }
 
-export function listOfTexts(value: unknown): string[] {
+function listOfTexts(value: unknown): string[] {
   return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
 }
 

@@ -15,7 +15,7 @@ export function secretAdmission(): { secret: string; admit: (token: string) => P
 }
 
 /** The right that a caller needs. It stands for no path of the API server: it can be granted by a ClusterRole. */
-export const viewRight = { path: '/kubespiffe/view', verb: 'get' } as const;
+const viewRight = { path: '/kubespiffe/view', verb: 'get' } as const;
 /** As long as the API server itself remembers a token. */
 const rememberedMs = 10_000;
 const mostRemembered = 1_000;

@@ -33,7 +33,7 @@ export async function dependentsOf(
 }
 
 /** The pods by namespace, the namespace with the most pods first. Pure. */
-export function describeHolders(id: string, { holders, unknown }: AuthorityHolders): string[] {
+function describeHolders(id: string, { holders, unknown }: AuthorityHolders): string[] {
   const known = count(holders.map(({ namespace, pod }) => `${namespace}/${pod}`));
   const lines =
     known === ''

@@ -50,7 +50,7 @@ function readContent(fields: Fields): Content {
 }
 
 /** Whether a file holds a private key or a token. A truststore is kept from being changed by its password alone. */
-export function isSecret(content: Content): boolean {
+function isSecret(content: Content): boolean {
   if (content.kind === 'pem') return content.parts.includes('key');
   return content.kind === 'keystore' || content.kind === 'jwtSvid';
 }

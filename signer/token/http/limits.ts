@@ -23,17 +23,6 @@ export interface HttpLimits {
 }
 
 /**
- * What one connection takes of memory, in bytes, as docs/reference/performance.md has it; a request takes its body in
- * addition. OpenSSL unpacks certificates to forty times their size: `connectionWithCertificate` is one with the largest
- * that are let in, `handshakeWithCertificate` one with the largest that OpenSSL takes at all.
- */
-export const memoryOf = {
-  connection: 60e3,
-  connectionWithCertificate: 600e3,
-  handshakeWithCertificate: 3.6e6,
-};
-
-/**
  * Three full listeners, one of which asks for certificates, are within the memory limit that manifests/ give to a signer
  * with listeners: test/manifests/base.test.ts adds it up.
  */

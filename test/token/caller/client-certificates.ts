@@ -72,7 +72,7 @@ const serverAuth = '1.3.6.1.5.5.7.3.1';
 const clientAuth = '1.3.6.1.5.5.7.3.2';
 
 /** PodIdentity (KEP-4317) of these fields, in their order. */
-export function podIdentityValue(...fields: readonly string[]): Uint8Array {
+function podIdentityValue(...fields: readonly string[]): Uint8Array {
   return sequence(...fields.map((text, number) => encode(0x80 | number, Buffer.from(text))));
 }
 
@@ -80,7 +80,7 @@ function fieldsOf({ namespace, serviceAccount, pod }: CertificateFacts): string[
   return [namespace, '', serviceAccount.name, serviceAccount.uid, pod.name, pod.uid, 'node-1', 'node-uid'];
 }
 
-export function uriOf({ namespace, serviceAccount }: CertificateFacts): string {
+function uriOf({ namespace, serviceAccount }: CertificateFacts): string {
   return `spiffe://example.org/ns/${namespace}/sa/${serviceAccount.name}`;
 }
 

@@ -73,7 +73,7 @@ export const bundleSelectors: Check = {
 };
 
 /** Why a source finds nothing, as kubelet reads it; undefined if it finds something. */
-export function bundleProblem(
+function bundleProblem(
   { name, signerName, labelSelector }: BundleSource,
   bundles: readonly ClusterTrustBundle[],
 ): string | undefined {
@@ -112,7 +112,7 @@ export const subPathMounts: Check = {
 };
 
 /** The paths at which a pod mounts something that is renewed, by subPath. */
-export function frozenMounts(pod: PodView): string[] {
+function frozenMounts(pod: PodView): string[] {
   const renewed = volumesOf(pod)
     .filter(({ sources }) =>
       sources.some(
