@@ -106,12 +106,12 @@ const closed = (properties: Readonly<Record<string, Schema>>): Schema => ({
 });
 
 function valueSchema({ setting: { description, type } }: Entry): Schema {
-  const { words = [], placeholder } = type;
+  const { words = [], placeholder, schema } = type;
   if (words.includes('true')) return { description, type: 'boolean' };
   // In YAML, 1.3 is a number.
   if (words.length > 0)
     return { description, enum: words.flatMap((word) => (Number(word) ? [word, Number(word)] : [word])) };
-  if (placeholder === 'NUMBER') return { description, type: 'number' };
+  if (schema) return { description, ...schema };
   if (placeholder.endsWith(',…'))
     return { description, type: ['string', 'array'], items: { type: 'string' } };
   return { description, type: 'string' };

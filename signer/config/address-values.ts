@@ -6,6 +6,7 @@ import type { ValueType } from './values.ts';
 
 export const hostPort: ValueType<ListenAddress> = {
   placeholder: 'HOST:PORT',
+  schema: { type: 'string', pattern: '^$|:\\d{1,5}$' },
   rule: 'an address to listen on; `:9402` means port 9402 of every address, port 0 a free one',
   parse(value) {
     const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(value);
@@ -35,6 +36,7 @@ export const addressRange: ValueType<AddressRange> = {
 export const issuerUrl: ValueType<string> = {
   placeholder: 'URL',
   rule: 'an https URL without query, fragment and final `/`',
+  schema: { type: 'string', pattern: '^$|^https://[^?#]*[^/?#]$' },
   parse(value) {
     const url = URL.canParse(value) ? new URL(value) : undefined;
     const isPlain = url && !url.search && !url.hash && !url.username && !url.password;

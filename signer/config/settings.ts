@@ -10,6 +10,7 @@ import { boolean, choice, decimal, duration, filePath, list, text, type ValueTyp
 const trustDomainType: ValueType<string> = {
   placeholder: 'NAME',
   rule: 'a SPIFFE trust domain name: lower-case letters, digits, `.`, `-` and `_`, at most 255 characters',
+  schema: { type: 'string', pattern: '^[a-z0-9._-]{1,255}$' },
   parse(value) {
     const read = parseIssuingTrustDomain(value);
     if (!read.ok) return { ok: false, reason: `is not a trust domain: ${read.reason}` };

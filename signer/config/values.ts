@@ -9,6 +9,8 @@ export interface ValueType<T> {
   readonly rule: string;
   /** The values, where they are a few words. */
   readonly words?: readonly string[];
+  /** What every value fulfils, in keywords of JSON Schema, for the Helm chart. There an empty text means that nothing is set. */
+  readonly schema?: Readonly<Record<string, unknown>>;
   /** Reads a value as written; the reason of a failure says how to write it. */
   parse(text: string): Result<T>;
 }
@@ -57,6 +59,7 @@ export function decimal(least: number, most: number): ValueType<number> {
   return {
     placeholder: 'NUMBER',
     rule: `a number from ${least} to ${most}`,
+    schema: { type: 'number', minimum: least, maximum: most },
     parse(value) {
       const number = /^\d+(\.\d+)?$/.test(value) ? Number(value) : Number.NaN;
       if (!(number >= least && number <= most)) return failure(`is not a number from ${least} to ${most}`);
@@ -70,6 +73,7 @@ export function whole(least: number, most: number): ValueType<number> {
   return {
     placeholder: 'NUMBER',
     rule: `a whole number from ${least} to ${most}`,
+    schema: { type: 'integer', minimum: least, maximum: most },
     parse(value) {
       const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
       if (!(number >= least && number <= most))
@@ -79,11 +83,12 @@ export function whole(least: number, most: number): ValueType<number> {
   };
 }
 
+const durationForm = '^(\\d+d)?(\\d+h)?(\\d+m)?(\\d+s)?(\\d+ms)?$';
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** Milliseconds of a duration such as `1h30m`, or undefined when it is none. Units go from large to small. */
 export function parseDuration(value: string): number | undefined {
-  if (!/^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$/.test(value) || value === '') return undefined;
+  if (!new RegExp(durationForm).test(value) || value === '') return undefined;
   let total = 0;
   for (const [, count, unit = ''] of value.matchAll(/(\d+)(ms|[dhms])/g))
     total += Number(count) * (unitMs[unit] ?? 0);
@@ -96,6 +101,7 @@ export function duration(least: string, most: string): ValueType<number> {
   return {
     placeholder: 'DURATION',
     rule: `a duration such as \`90s\`, \`1h30m\` or \`24h\`, from ${least} to ${most}`,
+    schema: { type: 'string', pattern: durationForm },
     parse(value) {
       const ms = parseDuration(value);
       if (ms === undefined)

@@ -4,43 +4,24 @@ import fc from 'fast-check';
 import fastify from 'fastify';
 import { chartSchema, componentValue, readComponents } from '../../scripts/chart-schema.ts';
 import { formatMistakes, loadConfig } from '../../signer/config/load.ts';
-import { type Entry, type Names, table } from '../../signer/config/table.ts';
+import { type Names, table } from '../../signer/config/table.ts';
+import { examplesOf } from './examples.ts';
 
 const components = await readComponents();
 
 /** A setting or a component in the values of the chart. */
 type Value = { path: readonly string[]; value: unknown; variables: Readonly<Record<string, string>> };
 
-const texts: Readonly<Record<string, string>> = {
-  'KIND/NAME': 'Issuer/a',
-  'NAMESPACE/NAME': 'kubespiffe/a',
-  'HOST:PORT': ':9443',
-  'CIDR,…': '10.0.0.0/8',
-  URL: 'https://id.example.org',
-};
-
-/** Values that are good by themselves. A text is the key of its setting, since audiences must differ. */
-function examplesOf({ key, setting }: Entry): readonly string[] {
-  const { words, placeholder } = setting.type;
-  return (
-    words ?? [
-      setting.default ?? texts[placeholder] ?? (placeholder.includes('|') ? 'aws' : key.toLowerCase()),
-    ]
-  );
-}
-
 const entries = table.entries.filter(({ setting }) => !setting.required);
 const ofSettings = entries.flatMap((entry) =>
   entry.names.map(({ path }: Names) =>
-    examplesOf(entry).map((text): Value => {
-      const isTyped =
-        entry.setting.type.words?.includes('true') || entry.setting.type.placeholder === 'NUMBER';
-      return {
+    examplesOf(entry).map(
+      (value): Value => ({
         path: ['settings', ...path.split('.')],
-        value: isTyped ? JSON.parse(text) : text,
-        variables: { [entry.names.at(-1)?.variable ?? '']: text },
-      };
-    }),
+        value,
+        variables: { [entry.names.at(-1)?.variable ?? '']: String(value) },
+      }),
+    ),
   ),
 );
 const ofComponents = components.map(({ folder, variables }): readonly Value[] => [
@@ -101,3 +82,45 @@ test('the schema of the chart refuses the settings and components with which the
   const values = some.chain((chosen) => fc.tuple(...chosen.map((examples) => fc.constantFrom(...examples))));
   await fc.assert(fc.asyncProperty(values, compare), { numRuns: 500 });
 });
+
+test('the schema of the chart refuses only values that the signer refuses', async () => {
+  const entry = fc.constantFrom(...entries);
+  const value = fc.oneof(
+    fc.string(),
+    fc.integer(),
+    fc.double(),
+    fc.constantFrom('1h', '90x', ':1', 'https://a'),
+  );
+  await fc.assert(
+    fc.asyncProperty(entry, value, async ({ names, setting: { type } }, value) => {
+      const [{ path, variable }] = names;
+      const isNumber = type.placeholder === 'NUMBER';
+      fc.pre(value !== '' && isNumber === (typeof value === 'number') && !type.words);
+      const written = {
+        path: ['settings', ...path.split('.')],
+        value,
+        variables: { [variable]: String(value) },
+      };
+      if (!(await fitsSchema(chartValues([written])))) {
+        assert.notEqual(await mistakesOf([written]), '', `${path}: ${value}`);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+for (const [key, values] of Object.entries({
+  trustDomain: ['Example.org', 'spiffe://example.org'],
+  maxLifetime: ['12hours', '1', 'a day'],
+  concurrency: [0, 81, 1.5],
+  tracesRatio: [-1, 1.1],
+  tokenAddress: ['8443', 'localhost'],
+  jwtIssuer: ['http://id.example.org', 'https://id.example.org/'],
+})) {
+  test(`the schema of the chart refuses a wrong ${key}`, async () => {
+    for (const value of values) {
+      const settings = { trustDomain: 'example.org', jwtIssuer: 'https://id.example.org', [key]: value };
+      assert.equal(await fitsSchema({ settings }), false, String(value));
+    }
+  });
+}

@@ -10,6 +10,7 @@ import { findBinaries } from '../cluster/binary.ts';
 import { runCommand } from '../cluster/command.ts';
 import { chartFolder, helm } from '../cluster/helm.ts';
 import { defaultVersion } from '../cluster/versions.ts';
+import { examplesOf } from '../config/examples.ts';
 import { blocksBelow, readPage } from '../docs/markdown.ts';
 
 const manifests = join(chartFolder, '..');
@@ -119,13 +120,10 @@ for (const components of [...folders.map((name) => [name]), folders]) {
   });
 }
 
-/** A value of the type that the schema asks for. */
-function exampleOf({ key, setting: { type } }: Entry): unknown {
-  const [word] = type.words ?? [];
-  if (word !== undefined) return word === 'true' ? true : word;
-  if (type.placeholder === 'NUMBER') return 1_500_000;
-  if (type.placeholder.endsWith(',…')) return ['a', 'b'];
-  return key === 'pool' ? 'kubespiffe/other' : 'other';
+/** A list is written as one. */
+function exampleOf(entry: Entry): unknown {
+  if (entry.setting.type.placeholder.endsWith(',…')) return ['a', 'b'];
+  return examplesOf(entry)[0];
 }
 
 test('every setting becomes the variable that the signer reads', async () => {
