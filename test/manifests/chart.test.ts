@@ -237,6 +237,34 @@ test('all objects follow the namespace of the release', async () => {
   })(all.filter(({ kind }) => kind !== 'CustomResourceDefinition'));
   assert.deepEqual([...places], ['identity']);
   assert.equal(variablesOf(all).KUBESPIFFE_POOL, 'identity/kubespiffe-pool');
+  assert.equal(variablesOf(all).KUBESPIFFE_SERVICE_DNS_POOL, 'identity/kubespiffe-service-dns-pool');
+});
+
+test('the notes say the next commands, with the names of the release', async () => {
+  const on = ['serviceDns', 'bundleWeb', 'injection', 'view'].map((name) => `components.${name}=true`);
+  const names = ['settings.trustDomain=example.org', 'settings.signers.service-dns.pool=identity/ours'];
+  const values = [...on, ...names].flatMap((value) => ['--set', value]);
+  const notes = await helm([
+    'install',
+    'kubespiffe',
+    chartFolder,
+    '-n',
+    'identity',
+    '--dry-run=client',
+    ...values,
+  ]);
+  const commands = notes.split('\nNOTES:\n')[1]?.match(/(?<=^ {2})\S.*/gm);
+  assert.deepEqual(commands, [
+    'kubespiffe ca create --ca-id first --trust-domain example.org --namespace identity',
+    'kubespiffe ca create --kind service-dns --ca-id dns-1 --permitted-dns svc,svc.cluster.local --namespace identity --name ours',
+    'kubectl --namespace identity rollout status deployment/kubespiffe-signer',
+    '(umask 077; kubectl get secret --namespace identity kubespiffe-pool -o yaml > pool.yaml)',
+    'kubectl label namespace identity pod-security.kubernetes.io/enforce=restricted',
+    'kubectl create secret tls kubespiffe-bundle-web --namespace identity --cert tls.crt --key tls.key',
+    'kubectl label namespace NAMESPACE kubespiffe.io/injection=enabled',
+    'kubectl --namespace identity port-forward deployment/kubespiffe-view 8090',
+    'kubespiffe doctor --signer-deployment identity/kubespiffe-signer',
+  ]);
 });
 
 test('the rights follow the names of pools, bundles and ConfigMaps in the settings', async () => {

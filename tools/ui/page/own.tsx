@@ -41,7 +41,7 @@ export function Own({
           [
             'Kubelet renews it by default',
             <>
-              <When key="earliest" at={renewal[0]} /> to <When key="latest" at={renewal[1]} />
+              earliest <When at={renewal[0]} />, latest <When at={renewal[1]} />
             </>,
           ],
           ['Certificate ends', <When key="ends" at={chain[0]?.notAfter} />],
