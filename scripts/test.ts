@@ -39,7 +39,7 @@ const alone = ['test/contract/takeover.test.ts', 'test/contract/token-flood.test
 /** Cluster tests wait more than they compute, so four files share two cores well. */
 const clusterConcurrency = 4;
 
-/** Milliseconds after which a file that still runs has failed: four times what the longest takes on two cores. */
+/** Milliseconds after which a file that still runs has failed: twice what the longest takes on two cores. */
 const fileEndsWithinMs = 600_000;
 
 /** The end-to-end tests on what `cluster` leaves out. */

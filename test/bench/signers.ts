@@ -40,7 +40,6 @@ export async function startBenchSigner(
   const { child } = signer;
   if (options.waitUntilReady !== false) {
     await waitFor(`replica ${replica} to be ready`, async () => (await signer.readiness()).ok, {
-      timeoutMs: 30_000,
       everyMs: 10,
       needs: [child],
     });
