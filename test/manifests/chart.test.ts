@@ -240,6 +240,32 @@ test('all objects follow the namespace of the release', async () => {
   assert.equal(variablesOf(all).KUBESPIFFE_SERVICE_DNS_POOL, 'identity/kubespiffe-service-dns-pool');
 });
 
+test('the ports follow the addresses in the settings', async () => {
+  const addresses = {
+    metricsAddress: ':1',
+    tokenAddress: '[::]:2',
+    bundleWebAddress: ':3',
+    bundleSpiffeAddress: ':4',
+  };
+  const components = { tokenEndpoint: true, bundleWeb: true, bundleSpiffe: true };
+  const portsOf = async (settings: object) =>
+    containerOf(await render({ components, settings: { jwtIssuer, ...settings } })).ports.map(
+      ({ name, containerPort }: Manifest) => `${name} ${containerPort}`,
+    );
+  assert.deepEqual((await portsOf({})).toSorted(), [
+    'bundle-spiffe 8445',
+    'bundle-web 8444',
+    'metrics 9402',
+    'tokens 8443',
+  ]);
+  assert.deepEqual((await portsOf(addresses)).toSorted(), [
+    'bundle-spiffe 4',
+    'bundle-web 3',
+    'metrics 1',
+    'tokens 2',
+  ]);
+});
+
 test('the notes say the next commands, with the names of the release', async () => {
   const on = ['serviceDns', 'bundleWeb', 'injection', 'view'].map((name) => `components.${name}=true`);
   const names = ['settings.trustDomain=example.org', 'settings.signers.service-dns.pool=identity/ours'];
