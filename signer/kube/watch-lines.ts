@@ -1,4 +1,5 @@
 import { createByteBuffer } from '../../client/byte-buffer.ts';
+import { withoutFieldSets } from './field-sets.ts';
 import { createJsonReader, type Fields, parse, pickFields } from './json-reader.ts';
 
 /** One watch event, with the members read of its object; for ERROR the object is a meta/v1 Status. */
@@ -54,10 +55,10 @@ export function createLineReader(fields: Fields, emit: (event: WatchEvent) => vo
 
   function endLine(): unknown {
     const isShort = lineBytes <= shortLineBytes;
-    const line = short.text();
+    const text = isShort ? withoutFieldSets(short.bytes()) : '';
     short.truncate(0);
     lineBytes = 0;
-    return asJson(() => (isShort ? pickFields(parse(line), eventFields) : reader.end()));
+    return asJson(() => (isShort ? pickFields(parse(text), eventFields) : reader.end()));
   }
 
   return (chunk) => {
