@@ -38,7 +38,7 @@ export interface Queue {
     worker: (key: string, signal: AbortSignal) => Promise<void>,
     options: {
       concurrency: number;
-      /** How many workers one namespace may have now. Left out: as many as its share. */
+      /** How many workers one namespace may have now, beside others. Left out, and for a namespace alone: as many as its share. */
       concurrencyOfNamespace?: () => number;
       drainMs?: number;
       onError?: (error: unknown, key: string) => void;
@@ -61,6 +61,9 @@ const highInTurn = 7;
 
 /** A namespace gets another worker while it has at most this many times the free ones: 49 of 64 at most. */
 const shareOfFree = 3;
+
+/** A namespace counts as alone when no other had a key for so long, in milliseconds. */
+const aloneAfterMs = 60_000;
 
 interface Share {
   readonly namespace: string;
@@ -87,6 +90,8 @@ export function createQueue(needs: QueueNeeds): Queue {
   let highTaken = 0;
   let free = 0;
   let concurrencyOfNamespace = () => Number.POSITIVE_INFINITY;
+  let latestNamespace: string | undefined;
+  let sharedAt = Number.NEGATIVE_INFINITY;
 
   function add(key: string, priority: Priority = 'high'): void {
     if (working.has(key)) {
@@ -95,7 +100,10 @@ export function createQueue(needs: QueueNeeds): Queue {
     }
     if (ready.high.has(key)) return;
     if (priority === 'high') ready.low.delete(key);
-    ready[priority].add(key, flowOf(key));
+    const flow = flowOf(key);
+    if (latestNamespace !== undefined && flow.namespace !== latestNamespace) sharedAt = monotonic();
+    latestNamespace = flow.namespace;
+    ready[priority].add(key, flow);
     wake();
   }
 
@@ -138,7 +146,8 @@ export function createQueue(needs: QueueNeeds): Queue {
   function mayTake(namespace: string): boolean {
     if (needs.flowOf === undefined) return true;
     const { workers } = shares.get(namespace) ?? { workers: 0 };
-    return workers <= shareOfFree * free && workers < concurrencyOfNamespace();
+    const isAlone = monotonic() - sharedAt >= aloneAfterMs;
+    return workers <= shareOfFree * free && (isAlone || workers < concurrencyOfNamespace());
   }
 
   /** Takes the next key and marks it as in work. */

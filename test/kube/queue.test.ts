@@ -407,6 +407,35 @@ describe('a fair queue', () => {
     await run;
   });
 
+  test('limits a namespace only while another one has keys too', async () => {
+    const { queue, time } = makeQueue({ flowOf });
+    const worker = makeWorker();
+    const stop = new AbortController();
+    const options = { concurrency: 64, concurrencyOfNamespace: () => 2 };
+    const run = queue.run(worker.work, options, stop.signal);
+    const startedOf = (namespace: string) => worker.started.filter((key) => key.startsWith(`${namespace}/`));
+    for (const key of keysOf('one', 'a', 30)) queue.add(key);
+    await settle();
+    assert.equal(startedOf('one').length, 30);
+
+    queue.add('two/a/0');
+    for (const key of keysOf('one', 'b', 10)) queue.add(key);
+    await settle();
+    assert.equal(startedOf('two').length, 1);
+    for (const key of startedOf('one').slice(0, 28)) await worker.end(key);
+    assert.equal(startedOf('one').length, 30);
+    await worker.end('one/a/28');
+    assert.equal(startedOf('one').length, 31);
+
+    await time.advance(60_000);
+    queue.add('one/c/0');
+    await settle();
+    assert.equal(startedOf('one').length, 41);
+    stop.abort();
+    for (const key of [...worker.started]) await worker.end(key);
+    await run;
+  });
+
   test('gives the only namespace all workers when there are few', async () => {
     const { queue } = makeQueue({ flowOf });
     const worker = makeWorker();
