@@ -57,7 +57,9 @@ export async function measureFederation(
   say(`making ${sizes.peers} other trust domains`);
   const partners = await startPartners(sizes.peers);
   const laterBurst = async (): Promise<Run> => {
-    const [, later] = await bursts(bench, 'one', sizes.requests, 2, { flags });
+    // A replica that starts reads all bundles, and takes over the fetches that are due.
+    const restMs = settlingMs(sizes.restSeconds);
+    const [, later] = await bursts(bench, 'one', sizes.requests, 2, { flags, restMs });
     if (!later) throw new Error('the burst gave no result');
     return later;
   };

@@ -40,12 +40,20 @@ export function bursts(
   answerer: Answerer,
   count: number,
   times: number,
-  of: { readonly signerName?: string; readonly flags?: readonly string[] } = {},
+  of: {
+    readonly signerName?: string;
+    readonly flags?: readonly string[];
+    /** Between two bursts. */
+    readonly restMs?: number;
+  } = {},
 ): Promise<Run[]> {
   const work = async (signers: readonly BenchSigner[]) => {
     const runs: Run[] = [];
     while (runs.length < times) {
-      if (runs.length > 0) await cleanUp(bench);
+      if (runs.length > 0) {
+        await cleanUp(bench);
+        await pause(of.restMs ?? 0);
+      }
       runs.push(await burst(bench, answerer, signers, count, of.signerName));
     }
     return runs;
