@@ -65,22 +65,31 @@ export function signsFrom(
 ): Seconds | undefined {
   const publishedAt = publishedAtOf(authority);
   if (publishedAt === undefined) return undefined;
-  const isFirst = [...pool].every((each) => {
-    if (each.state === 'prepared' || each.state === 'preview') return true;
+  for (const each of pool) {
+    if (each.state === 'prepared' || each.state === 'preview') continue;
     const theirs = publishedAtOf(each);
-    return theirs !== undefined && theirs >= publishedAt;
-  });
-  return isFirst ? publishedAt : publishedAt + propagationSeconds;
+    if (theirs === undefined || theirs < publishedAt) return publishedAt + propagationSeconds;
+  }
+  return publishedAt;
 }
 
 /**
  * Pools of old may have X.509 authorities without `publishedAt`. They were published at the latest when they became
  * active, or where that is not known either, are taken to be as old as their key.
  */
-function publishedAtOf({ kind, publishedAt, activatedAt, createdAt }: DatedAuthority): Seconds | undefined {
+function publishedAtOf(authority: DatedAuthority): Seconds | undefined {
+  const { kind, publishedAt, activatedAt, createdAt } = authority;
   const time = publishedAt ?? (kind === 'X509' ? (activatedAt ?? createdAt) : undefined);
-  return time === undefined ? undefined : Date.parse(time) / 1000;
+  if (time === undefined) return undefined;
+  const known = timesOf.get(authority);
+  if (known?.time === time) return known.seconds;
+  const seconds = Date.parse(time) / 1000;
+  timesOf.set(authority, { time, seconds });
+  return seconds;
 }
+
+/** The times of the pool are asked for before and after each signature, and are slow to parse. */
+const timesOf = new WeakMap<DatedAuthority, { readonly time: string; readonly seconds: Seconds }>();
 
 /**
  * When something that is published at `now` counts as published: always after what the pool published first, so that it

@@ -4,7 +4,7 @@ import { createQueue } from '../kube/queue.ts';
 import type { Time } from '../kube/time.ts';
 import { createOwnership } from './ownership.ts';
 import { createReconcile, type ReconcileNeeds } from './reconcile.ts';
-import { flowOf, requestKey } from './request.ts';
+import { flowOf } from './request.ts';
 import { createRequestStates, type RequestState } from './request-state.ts';
 
 export interface ControllerNeeds extends Omit<ReconcileNeeds, 'states' | 'ownership' | 'membership'> {
@@ -56,7 +56,7 @@ export function createController(needs: ControllerNeeds): Controller {
 
   function enqueue(state: RequestState): void {
     const { rank, waitMs } = ownership.turnOf(state);
-    const key = requestKey(state.request);
+    const { key } = state;
     if (waitMs > 0) queue.addAfter(key, waitMs, 'low');
     else queue.add(key, rank === 0 ? 'high' : 'low');
   }

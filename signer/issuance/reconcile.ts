@@ -11,7 +11,7 @@ import type { Decision } from './decide.ts';
 import type { Guard } from './guard.ts';
 import type { Ownership } from './ownership.ts';
 import type { Reporter } from './report.ts';
-import { type CertificateRequest, type OpenRequest, type RequestAddress, requestKey } from './request.ts';
+import type { CertificateRequest, OpenRequest, RequestAddress } from './request.ts';
 import { maxOpenOfPod, type RequestState, type RequestStates, type WaitsFor } from './request-state.ts';
 import type { Signing } from './signing.ts';
 import type { StatusWriter, WriteOutcome } from './status.ts';
@@ -130,7 +130,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
     attempt.isForbidden = outcome.kind === 'forbidden';
     const isUnclear = outcome.kind === 'written' || (outcome.kind === 'unavailable' && !outcome.isRefusal);
     if (isUnclear) attempt.mayStand = true;
-    if (isOver.has(outcome.kind)) onTaken(states.taken().map(({ request }) => requestKey(request)));
+    if (isOver.has(outcome.kind)) onTaken(states.taken().map(({ key: taken }) => taken));
     switch (outcome.kind) {
       case 'written':
         return confirm(state, attempt.answer);
@@ -181,9 +181,9 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
     return done;
   }
 
-  function isShownOpen({ request: { uid, ...address } }: RequestState): boolean {
-    const shown = requests.get(requestKey(address));
-    return shown?.uid === uid && shown.answered === undefined;
+  function isShownOpen({ key, request }: RequestState): boolean {
+    const shown = requests.get(key);
+    return shown?.uid === request.uid && shown.answered === undefined;
   }
 
   function drop(state: RequestState, { reason, detail }: Extract<Decision, { kind: 'drop' }>): Next {

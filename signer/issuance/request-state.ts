@@ -2,7 +2,7 @@ import type { Time } from '../kube/time.ts';
 import type { Span } from '../observe/span.ts';
 import { type Answer, type Attempt, type EarlierAttempt, withoutBytes } from './attempt.ts';
 import type { Reported } from './report.ts';
-import type { OpenRequest } from './request.ts';
+import { type OpenRequest, requestKey } from './request.ts';
 
 /**
  * Where a request is in its life in this replica. Only the functions of `createRequestStates` assign it.
@@ -40,6 +40,8 @@ export type WaitsFor = 'facts' | 'place' | 'signer' | 'server';
 export interface RequestState {
   /** As the watch last showed it open. */
   request: OpenRequest;
+  /** In the store and the queue. */
+  readonly key: string;
   phase: Phase;
   readonly firstSeen: number;
   /** When something last changed that may let it be answered. Its owner then has the first chance again. */
@@ -166,6 +168,7 @@ export function createRequestStates(needs: {
       const now = monotonic();
       const state: RequestState = {
         request,
+        key: requestKey(request),
         phase: { kind: 'seen' },
         firstSeen: now,
         changedAt: now,

@@ -115,7 +115,7 @@ export function createSigning(needs: SigningNeeds) {
     if (still.authority.signing.sha256Hex !== authority.signing.sha256Hex) return sign(decision, request);
     const certificate = {
       ...namesOf(decision.subject),
-      ...shownTerms(decision.terms),
+      ...(decision.terms && shownTerms(decision.terms)),
       serial: serialHex,
       publicKeySha256: hash('sha256', decision.key.spki, 'hex'),
       authority: authority.id,

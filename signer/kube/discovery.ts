@@ -81,8 +81,9 @@ export function createDiscovery(needs: DiscoveryNeeds): Discovery {
 
   return {
     find<Version extends string>(resource: ApiResource<Version>) {
-      if (!resources.some((known) => keyOf(known) === keyOf(resource))) resources.push(resource);
-      const versions = () => served[keyOf(resource)] as readonly Version[] | undefined;
+      const key = keyOf(resource);
+      if (!resources.some((known) => keyOf(known) === key)) resources.push(resource);
+      const versions = () => served[key] as readonly Version[] | undefined;
       return {
         versions,
         isMissing: () => versions()?.length === 0,

@@ -1,4 +1,4 @@
-import { createByteBuffer } from '../../client/byte-buffer.ts';
+import { type ByteBuffer, createByteBuffer } from '../../client/byte-buffer.ts';
 import { messageOf } from '../../spiffe/errors.ts';
 import { ApiConnectionError } from './api-error.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
@@ -43,7 +43,7 @@ export function exchange(
     let headers: Incoming['headers'] = {};
     let keep = true;
     let bytes = 0;
-    const body = createByteBuffer();
+    let body: ByteBuffer | undefined;
     const { reader } = limits;
     let isReading = false;
 
@@ -94,11 +94,14 @@ export function exchange(
         if (bytes > limits.maxBytes)
           giveUp('too-large', `the answer is longer than ${limits.maxBytes} bytes`);
         else if (isReading) readWith((by) => by.push(chunk));
-        else if (keep) body.append(chunk);
+        else if (keep) {
+          body ??= createByteBuffer();
+          body.append(chunk);
+        }
       },
       onEnd() {
         settle();
-        const incoming = { status, headers, body: body.bytes() };
+        const incoming = { status, headers, body: body?.bytes() ?? noBody };
         if (isReading) readWith((by) => resolve({ ...incoming, read: { value: by.end() } }));
         else resolve(incoming);
       },
@@ -109,6 +112,8 @@ export function exchange(
     });
   });
 }
+
+const noBody = Buffer.alloc(0);
 
 /** `GET /api/v1/pods`: names a request in an error. */
 export function describe(outgoing: { method: string; path: string }): string {

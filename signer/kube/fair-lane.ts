@@ -51,14 +51,14 @@ export function createFairLane() {
   /** The next key of a namespace for which `mayTake` is true. */
   function take(mayTake: (namespace: string) => boolean): { key: string; namespace: string } | undefined {
     for (let left = namespaces.entries.size; left > 0; left -= 1) {
-      const namespace = namespaces.first();
+      const namespace = firstOf(namespaces);
       if (namespace === undefined) return undefined;
-      namespaces.toEnd(namespace.name, namespace);
+      moveToEnd(namespaces, namespace.name, namespace);
       if (!mayTake(namespace.name)) continue;
-      const node = namespace.nodes.first();
-      const key = node?.keys.first();
+      const node = firstOf(namespace.nodes);
+      const key = node && firstOf(node.keys);
       if (node === undefined || key === undefined) return undefined;
-      namespace.nodes.toEnd(node.node, node);
+      moveToEnd(namespace.nodes, node.node, node);
       node.keys.entries.delete(key);
       removed(key, node);
       return { key, namespace: namespace.name };
@@ -82,33 +82,29 @@ export function createFairLane() {
 
 interface Rotation<T> {
   readonly entries: Map<string, T>;
-  /** The entry that comes first. The caller moves the entry to the end, or deletes it. */
-  first(): T | undefined;
-  toEnd(name: string, entry: T): void;
+  /** Every entry lies ahead of it: a new iterator would step over all that were taken before. */
+  cursor: MapIterator<T> | undefined;
 }
 
 /** Entries in the order in which they were added or moved to the end. */
 function createRotation<T>(): Rotation<T> {
-  const entries = new Map<string, T>();
-  // Every entry lies ahead of the cursor: a new iterator would step over all that were taken before.
-  let cursor = entries.values();
-  return {
-    entries,
-    first() {
-      let next = cursor.next();
-      if (next.done) {
-        cursor = entries.values();
-        next = cursor.next();
-      }
-      return next.done ? undefined : next.value;
-    },
-    toEnd(name, entry) {
-      if (entries.size === 1) {
-        cursor = entries.values();
-        return;
-      }
-      entries.delete(name);
-      entries.set(name, entry);
-    },
-  };
+  return { entries: new Map(), cursor: undefined };
+}
+
+/** The entry that comes first. The caller moves it to the end, or deletes it. */
+function firstOf<T>(rotation: Rotation<T>): T | undefined {
+  rotation.cursor ??= rotation.entries.values();
+  const next = rotation.cursor.next();
+  if (!next.done) return next.value;
+  rotation.cursor = rotation.entries.values();
+  return rotation.cursor.next().value;
+}
+
+function moveToEnd<T>(rotation: Rotation<T>, name: string, entry: T): void {
+  if (rotation.entries.size === 1) {
+    rotation.cursor = undefined;
+    return;
+  }
+  rotation.entries.delete(name);
+  rotation.entries.set(name, entry);
 }

@@ -1,11 +1,13 @@
 import { createJsonReader } from './json-reader.ts';
 import type { Followed, Location } from './list-watch.ts';
 
+const isNumber = /^(0|[1-9]\d*)$/;
+
 /** Resource versions are growing numbers (KEP-5504). If one is not a number, nothing counts as older. */
 export function isOlder(version: string | undefined, than: string | undefined): boolean {
-  const digits = /^\d+$/;
-  if (!version || !than || !digits.test(version) || !digits.test(than)) return false;
-  return BigInt(version) < BigInt(than);
+  if (!version || !than || version === than || !isNumber.test(version) || !isNumber.test(than)) return false;
+  if (version.length !== than.length) return version.length < than.length;
+  return version < than;
 }
 
 /**

@@ -1,6 +1,9 @@
 import { readStatus } from './api-request.ts';
 import type { Incoming } from './exchange.ts';
 
+/** Hundreds of answers of one second have the same Date. */
+let last = { date: '', epochMs: Number.NaN };
+
 /**
  * The Date of an answer in epoch milliseconds (whole seconds), where the answer is the API server's own: JSON with a
  * status of 2xx, or an error with a metav1.Status. A proxy that answers in its place has another clock.
@@ -12,6 +15,6 @@ export function serverDate({ status, headers, body }: Incoming): number | undefi
   const isSuccess = status >= 200 && status <= 299;
   const isError = status >= 400 && readStatus(body) !== undefined;
   if (!isSuccess && !isError) return undefined;
-  const epochMs = Date.parse(date);
-  return Number.isNaN(epochMs) ? undefined : epochMs;
+  if (date !== last.date) last = { date, epochMs: Date.parse(date) };
+  return Number.isNaN(last.epochMs) ? undefined : last.epochMs;
 }

@@ -247,5 +247,7 @@ export const isReason = (word: string): word is Reason => Object.hasOwn(outcomes
 
 /** The sentence of an outcome with its detail filled in. */
 export function explain(reason: Reason, detail: string): string {
-  return outcomes[reason].message.replace('{}', () => detail);
+  const { message } = outcomes[reason];
+  const at = message.indexOf('{}');
+  return at < 0 ? message : `${message.slice(0, at)}${detail}${message.slice(at + 2)}`;
 }
