@@ -234,6 +234,12 @@ describe('kubespiffe registration what-if', () => {
     );
   });
 
+  it('leaves a FederatedTrustDomain out, which `migrate spire` prints beside registrations', async () => {
+    const world = await aWorld({});
+    const partner = { ...inFile({}), kind: 'FederatedTrustDomain' };
+    assert.deepEqual(whatIf(world, [inFile({}), partner], inShop).objects, ['WorkloadRegistration shop/web']);
+  });
+
   it('refuses an object that no name depends on', async () => {
     const world = await aWorld({});
     const secret = { ...inFile({}), kind: 'Secret' };
