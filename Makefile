@@ -67,7 +67,7 @@ machine:
 # The shells that complete our command, Java, which reads keystores, Python, for clients of the Workload API, an
 # emulator for the image of another architecture, Prometheus, for alerts and dashboard, and libfaketime, which sets clocks.
 programs:
-	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv qemu-user prometheus libfaketime
+	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv qemu-user prometheus libfaketime yq
 
 servers:
 	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql

@@ -14,13 +14,14 @@ import type { WhoReport } from '../../tools/who/report.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { writeKubeconfig } from '../cluster/kubeconfig.ts';
 import { waitFor } from '../cluster/process.ts';
-import { blocksBelow, readPage } from '../docs/markdown.ts';
+import { openPrograms } from '../cluster/programs.ts';
+import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { rolesAt } from '../manifests/roles.ts';
 import { launcher, type Ran, run } from '../tools/run.ts';
 import { shells } from '../tools/shells.ts';
 import { aPool, deletePool, putPool, startInstalledSigner } from './installation.ts';
-import { commandsOf, pageCommands } from './page-commands.ts';
-import { answerTo, create, requestFor, signerName } from './workloads.ts';
+import { clusterCommands, runCommands } from './page-commands.ts';
+import { answerTo, create, createPod, requestFor, signerName } from './workloads.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
@@ -71,7 +72,12 @@ async function kubeconfigOf(commonName: string): Promise<string> {
 }
 
 /** A pod of the namespace shop with a volume that asks for a certificate. */
-function createWeb(name: string, source: object = {}, labels: object = { app: 'web' }): Promise<Pod> {
+function createWeb(
+  name: string,
+  source: object = {},
+  labels: object = { app: 'web' },
+  spec: object = {},
+): Promise<Pod> {
   const podCertificate = { signerName, keyType: 'ECDSAP256', credentialBundlePath: 'svid.pem', ...source };
   return create<Pod>(controlPlane, '/api/v1/namespaces/shop/pods', {
     metadata: { name, namespace: 'shop', labels },
@@ -81,6 +87,7 @@ function createWeb(name: string, source: object = {}, labels: object = { app: 'w
       automountServiceAccountToken: false,
       containers: [{ name: 'app', image: 'none' }],
       volumes: [{ name: 'identity', projected: { sources: [{ podCertificate }] } }],
+      ...spec,
     },
   });
 }
@@ -488,49 +495,43 @@ describe('the roles of people who ask for identities', () => {
 });
 
 describe('the commands of the pages, as they stand there', () => {
-  const bin = join(folder, 'bin');
+  let env: Record<string, string>;
   before(async () => {
-    mkdirSync(bin);
-    const kubectl = controlPlane.binaries.command('kubectl') ?? [];
-    writeFileSync(join(bin, 'kubectl'), `#!/bin/sh\nexec ${kubectl.join(' ')} "$@"\n`, { mode: 0o755 });
-    symlinkSync(launcher, join(bin, 'kubespiffe'));
-    const [checkout] = blocksBelow(
+    const { PATH } = await openPrograms(controlPlane, join(folder, 'bin'));
+    env = { PATH, KUBECONFIG: controlPlane.kubeconfig, TRUST_DOMAIN: 'example.org' };
+    symlinkSync(join(checkout, 'manifests'), join(folder, 'manifests'));
+    const [registration] = blocksBelow(
       await readPage('docs/guides/registrations.md'),
       'A team names its own pods',
     );
-    await controlPlane.kubectl(['apply', '-f', '-'], { input: checkout?.code ?? '' });
-    const web = checkout?.code.replaceAll('checkout', 'web') ?? '';
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: registration?.code ?? '' });
+    const web = registration?.code.replaceAll('checkout', 'web') ?? '';
     writeFileSync(join(folder, 'web.yaml'), web);
+    mkdirSync(join(folder, 'registrations'));
+    writeFileSync(join(folder, 'registrations/web.yaml'), web);
     await controlPlane.kubectl(['apply', '-f', '-'], { input: web });
+    await requestFor(controlPlane, await createPod(controlPlane), {}, 'req-462q4');
     await requestFor(controlPlane, await createWeb('asks'));
+    // The commands read the settings of the Deployment; the signer that runs has them not.
+    await controlPlane.kubectl([
+      ...['set', 'env', 'deployment/kubespiffe-signer', '--namespace', 'kubespiffe'],
+      ...['KUBESPIFFE_SERVICE_DNS_ENABLED=true', 'KUBESPIFFE_BUNDLE_WEB_ADDRESS=:8444'],
+      ...['KUBESPIFFE_BUNDLE_WEB_CERTIFICATE=/tls.crt', 'KUBESPIFFE_BUNDLE_WEB_KEY=/tls.key'],
+    ]);
+    await controlPlane.kubectl(['create', 'serviceaccount', 'web', '--namespace', 'shop']);
+    await createWeb('web-2', {}, {}, { serviceAccountName: 'web' });
     for (const [name, driver] of [
       ['old', 'csi.spiffe.io'],
       ['older', 'csi.cert-manager.io'],
       ['oldest', 'spiffe.csi.cert-manager.io'],
     ] as const) {
-      await create<Pod>(controlPlane, '/api/v1/namespaces/shop/pods', {
-        metadata: { name, namespace: 'shop' },
-        spec: {
-          ...{ nodeName: 'node-1', serviceAccountName: 'default' },
-          containers: [{ name: 'app', image: 'none' }],
-          volumes: [{ name: 'identity', csi: { driver, readOnly: true } }],
-        },
-      });
+      const identity = { name: 'identity', csi: { driver, readOnly: true } };
+      await createWeb(name, {}, {}, { volumes: [identity] });
     }
   });
 
-  for (const commands of pageCommands) {
-    const { page, heading, block = 0, prints, code: expected = 0 } = commands;
-    it(`${page}, ${heading}, ${block}`, async () => {
-      const code = commandsOf(await readPage(page), commands);
-      assert.ok(code, 'there is no such block');
-      const env = {
-        ...{ PATH: `${bin}:${process.env.PATH}`, KUBECONFIG: controlPlane.kubeconfig },
-        TRUST_DOMAIN: 'example.org',
-      };
-      const ran = await run(['-c', code], { file: '/bin/sh', cwd: folder, env });
-      assert.match(ran.stdout + ran.stderr, prints);
-      assert.equal(ran.code, expected, ran.stderr);
-    });
+  for (const commands of clusterCommands) {
+    const { page, heading, block = 0 } = commands;
+    it(`${page}, ${heading}, ${block}`, () => runCommands(commands, { env, cwd: folder }));
   }
 });

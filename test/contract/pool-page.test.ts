@@ -1,19 +1,23 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
-import { readSignedUntil, writeSignedUntil } from '../../signer/authority/signed-until.ts';
+import { readSignedUntil, signedUntilKeyOf, writeSignedUntil } from '../../signer/authority/signed-until.ts';
 import type { ClusterTrustBundle, ConfigMap, Secret } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { openPrograms } from '../cluster/programs.ts';
 import { blocksBelow, blocksOf, checkout, readPage } from '../docs/markdown.ts';
-import { launcher, type Ran, run } from '../tools/run.ts';
+import { type Ran, run } from '../tools/run.ts';
+import { runCommands } from './page-commands.ts';
+import { poolCommands } from './pool-commands.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 
 const namespace = 'kubespiffe';
+const recordPath = `/api/v1/namespaces/${namespace}/configmaps/kubespiffe-pool-signed-until`;
 const poolPath = `/api/v1/namespaces/${namespace}/secrets/kubespiffe-pool`;
 
 /** Stands for a person at an editor, who taints a key. */
@@ -31,12 +35,13 @@ describe('a pool changed as its page says', () => {
   let folder = '';
   let env: Record<string, string> = {};
   let page: Awaited<ReturnType<typeof readPage>>;
+  let kubeconfig = '';
   let signer: SignerProcess;
 
   before(async () => {
     controlPlane = await startControlPlane();
     await controlPlane.kubectl(['apply', '--server-side', '-k', join(checkout, 'manifests/base')]);
-    const kubeconfig = await controlPlane.kubeconfigFor({ namespace, name: 'kubespiffe-signer' });
+    kubeconfig = await controlPlane.kubeconfigFor({ namespace, name: 'kubespiffe-signer' });
     const operator = { namespace, name: 'operator' };
     await controlPlane.kubectl(['create', 'serviceaccount', operator.name, '--namespace', namespace]);
     await controlPlane.kubectl([
@@ -48,16 +53,9 @@ describe('a pool changed as its page says', () => {
       `--serviceaccount=${namespace}:${operator.name}`,
     ]);
     folder = await mkdtemp(join(tmpdir(), 'kubespiffe-by-hand-'));
-    const bin = join(folder, 'bin');
-    await mkdir(bin);
-    await symlink(launcher, join(bin, 'kubespiffe'));
-    const kubectl = (controlPlane.binaries.command('kubectl') ?? []).join(' ');
-    await writeFile(join(bin, 'kubectl'), `#!/bin/sh\nexec ${kubectl} "$@"\n`, { mode: 0o755 });
-    await writeFile(join(bin, 'edit'), `#!${process.execPath}\n${editor}`, { mode: 0o755 });
-    env = {
-      PATH: `${bin}:${process.env.PATH}`,
-      KUBECONFIG: await controlPlane.kubeconfigFor(operator),
-    };
+    const { PATH, write } = await openPrograms(controlPlane, join(folder, 'bin'));
+    await write('edit', `#!${process.execPath}\n${editor}`);
+    env = { PATH, KUBECONFIG: await controlPlane.kubeconfigFor(operator) };
     await waitFor('the right to make the pool', async () => {
       const wishes = ['--ca-id', 'first', '--trust-domain', 'example.org'];
       return (await run(['ca', 'create', ...wishes], { env })).code === 0;
@@ -119,13 +117,12 @@ describe('a pool changed as its page says', () => {
 
   /** As if everything had been signed so many seconds earlier. */
   async function passTimeOfRecord(seconds: number): Promise<void> {
-    const path = `/api/v1/namespaces/${namespace}/configmaps/kubespiffe-pool-signed-until`;
-    const { data } = (await controlPlane.request('GET', path)).body as ConfigMap;
+    const { data } = (await controlPlane.request('GET', recordPath)).body as ConfigMap;
     const earlier = [...readSignedUntil(data)].map(([key, until]) => [
       key,
       writeSignedUntil(until - seconds),
     ]);
-    const { status } = await controlPlane.request('PATCH', path, { data: Object.fromEntries(earlier) });
+    const { status } = await controlPlane.request('PATCH', recordPath, { data: Object.fromEntries(earlier) });
     assert.equal(status, 200);
   }
 
@@ -228,11 +225,51 @@ describe('a pool changed as its page says', () => {
 
     await controlPlane.request('DELETE', poolPath);
     await controlPlane.kubectl(['delete', 'workloadregistrations', '--all', '--namespace', 'default']);
-    await waitFor('the signer to miss the pool', async () => !(await signer.readiness()).ok);
+    await signerMissesPool();
     await follow('Restore');
     assert.deepEqual(await authorities(), before);
     await signer.ready();
     const left = await controlPlane.kubectl(['get', 'workloadregistrations', '-n', 'default', '-o', 'name']);
     assert.match(left, /workloadregistration.*example/);
   });
+
+  /** As if an authority had signed, more than a day ago and not since. */
+  async function expire(id: string): Promise<void> {
+    await passTime(id, 25 * 3600);
+    const { authorities, trustDomain } = await pool();
+    const authority = authorities.find((each) => each.id === id) ?? assert.fail(id);
+    const key = signedUntilKeyOf(authority, trustDomain) ?? assert.fail(id);
+    const data = { [key]: writeSignedUntil(Date.now() / 1000 - 60) };
+    assert.equal((await controlPlane.request('PATCH', recordPath, { data })).status, 200);
+  }
+
+  const signerMissesPool = () =>
+    waitFor('the signer to miss the pool', async () => !(await signer.readiness()).ok);
+
+  /** What the rows of the commands say that has happened. */
+  async function happen({ id, kind }: { id?: string; kind: string }): Promise<void> {
+    if (kind === 'propagated') return passTimeInBundle(id ?? '', 7 * 60);
+    if (kind === 'expired') return expire(id ?? '');
+    if (kind === 'nothing') {
+      place = await mkdtemp(join(folder, 'commands-'));
+      await signer.child.stop();
+    }
+    await controlPlane.request('DELETE', poolPath);
+    if (kind === 'lost') return void (await signerMissesPool());
+    await controlPlane.kubectl(['delete', 'clustertrustbundles', '--all']);
+    await controlPlane.kubectl(['delete', 'configmaps', '--all', '--namespace', namespace]);
+    signer = await startSigner({ kubeconfig });
+  }
+
+  /** Files of one pool are of no use for another. */
+  let place = '';
+  for (const commands of poolCommands) {
+    const { page, heading, block = 0, meanwhile } = commands;
+    it(`${page}, ${heading}, ${block}`, async () => {
+      if (meanwhile) await happen(meanwhile);
+      const isOfAdministrator = page.startsWith('docs/operations/');
+      const KUBECONFIG = isOfAdministrator ? controlPlane.kubeconfig : (env.KUBECONFIG ?? '');
+      await runCommands(commands, { env: { ...env, KUBECONFIG }, cwd: place });
+    });
+  }
 });

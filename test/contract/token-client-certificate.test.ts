@@ -233,20 +233,26 @@ describe('the token endpoint, called with a client certificate', () => {
     }
   });
 
-  it('gives one to curl as the guide calls it', async () => {
+  it('gives one to curl as the pages call it', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-curl-'));
     try {
       const { key, cert } = await issuedTo(controlPlane, await createPod(controlPlane));
       const roots = pool.authorities.flatMap(({ certificate }) => certificate ?? []);
       await writeFile(join(folder, 'roots.pem'), roots.join(''));
       await writeFile(join(folder, 'credentials.pem'), key + cert);
-      const page = await readPage('docs/guides/tokens.md');
-      const [block] = blocksBelow(page, 'Get it with the certificate of the pod');
-      const command = (block?.code ?? '')
-        .replaceAll('https://kubespiffe-tokens.kubespiffe.svc', `https://localhost:${endpoint.port}`)
-        .replaceAll('/run/spiffe', folder);
-      const { stdout } = await promisify(execFile)('sh', ['-c', command]);
-      assert.equal(JSON.parse(stdout).token_type, 'Bearer');
+      for (const [page, heading] of [
+        ['docs/guides/tokens.md', 'Get it with the certificate of the pod'],
+        ['docs/reference/token-endpoint.md', 'With a certificate in place of a token'],
+      ] as const) {
+        const [block] = blocksBelow(await readPage(page), heading).filter(
+          ({ language }) => language === 'sh',
+        );
+        const command = (block?.code ?? 'false')
+          .replaceAll('https://kubespiffe-tokens.kubespiffe.svc', `https://localhost:${endpoint.port}`)
+          .replaceAll('/run/spiffe', folder);
+        const { stdout } = await promisify(execFile)('sh', ['-c', command]);
+        assert.equal(JSON.parse(stdout).token_type, 'Bearer', page);
+      }
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

@@ -101,6 +101,7 @@ export async function requestFor(
   controlPlane: ControlPlane,
   pod: Pod,
   different: Partial<PodCertificateRequest['spec']> = {},
+  name?: string,
 ): Promise<PodCertificateRequest> {
   const namespace = pod.metadata.namespace ?? 'default';
   await policyInForce(controlPlane);
@@ -108,7 +109,7 @@ export async function requestFor(
   const request = {
     apiVersion: 'certificates.k8s.io/v1',
     kind: 'PodCertificateRequest',
-    metadata: { generateName: 'req-', namespace },
+    metadata: { ...(name === undefined ? { generateName: 'req-' } : { name }), namespace },
     spec: {
       signerName,
       podName: pod.metadata.name,

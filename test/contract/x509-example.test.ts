@@ -155,20 +155,27 @@ describe('the example that keeps a certificate with openssl and curl', () => {
     folders.push(folder);
     mkdirSync(join(folder, 'svid'));
     writeFileSync(join(folder, 'roots.pem'), roots);
-    writeFileSync(join(folder, 'token'), await tokenFor(controlPlane, pod, { audiences: [x509Audience] }));
+    const token = await tokenFor(controlPlane, pod, { audiences: [x509Audience] });
+    for (const name of ['token', 'x509-token']) writeFileSync(join(folder, name), token);
     const page = await readPage('docs/guides/x509-without-pod-certificates.md');
-    const [steps, command] = blocksBelow(page, 'By hand').map(({ code }) =>
-      code
-        .replaceAll('/run/svid', join(folder, 'svid'))
-        .replaceAll('/run/spiffe', folder)
-        .replaceAll('https://kubespiffe-tokens.kubespiffe.svc', `https://localhost:${endpoint.port}`)
-        .replaceAll(/^kubespiffe /gm, `${launcher} `),
-    );
+    const reference = await readPage('docs/reference/token-endpoint.md');
+    const shell = [...blocksBelow(page, 'By hand'), ...blocksBelow(reference, 'Getting an X509-SVID')];
+    const codes = shell
+      .filter(({ language }) => language === 'sh')
+      .map(({ code }) =>
+        code
+          .replaceAll('/run/svid', join(folder, 'svid'))
+          .replaceAll('/run/spiffe', folder)
+          .replaceAll('https://kubespiffe-tokens.kubespiffe.svc', `https://localhost:${endpoint.port}`)
+          .replaceAll(/^kubespiffe /gm, `${launcher} `),
+      );
+    const [steps, command, curl] = codes;
     for (const [code, said] of [
       [steps, /URI:spiffe:\/\/example\.org\/ns\/default\/sa\/default/],
       [command, /^SPIFFE ID {3}spiffe:\/\/example\.org\/ns\/default\/sa\/default\n/],
+      [curl, /^-----BEGIN CERTIFICATE-----$/m],
     ] as const) {
-      const ran = await run(['-euc', code ?? 'false'], { file: 'sh' });
+      const ran = await run(['-euc', code ?? 'false'], { file: 'sh', cwd: folder });
       assert.equal(ran.code, 0, ran.stderr);
       assert.match(ran.stdout, said);
     }

@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import {
   chmodSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { get as httpsGet } from 'node:https';
@@ -26,8 +28,9 @@ import { createJwtSource, type JwtCredential } from '../../workload/jwt-source.t
 import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
 import { isIssuedUnder } from '../../workload/x509-svid.ts';
 import { waitFor } from '../cluster/process.ts';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { openJudges } from '../judges/judges.ts';
-import { run } from '../tools/run.ts';
+import { launcher, run } from '../tools/run.ts';
 import { type RunningDev, startDev } from './dev.ts';
 
 let parent: string;
@@ -35,10 +38,8 @@ let parent: string;
 let dev: RunningDev;
 before(async () => {
   parent = mkdtempSync(join(tmpdir(), 'dev-'));
-  dev = await startDev(
-    ['--workload', 'shop/web', '--workload', 'shop/api'],
-    mkdtempSync(join(parent, 'own-')),
-  );
+  const [start] = blocksBelow(await readPage('docs/guides/dev.md'), 'Identities on your machine');
+  dev = await startDev(start?.code.trim().split(' ').slice(2) ?? [], mkdtempSync(join(parent, 'own-')));
 });
 after(async () => {
   await dev?.[Symbol.asyncDispose]();
@@ -82,6 +83,44 @@ describe('kubespiffe dev', () => {
     for (const page of ['README.md', 'docs/guides/dev.md']) {
       const text = readFileSync(new URL(`../../${page}`, import.meta.url), 'utf8');
       assert.ok(text.includes(`\`\`\`text\n${shown?.trim()}\n\`\`\``), `${page} does not show:\n${shown}`);
+    }
+  });
+
+  it('runs the commands of its pages as they stand there', async () => {
+    const place = mkdtempSync(join(parent, 'pages-'));
+    mkdirSync(join(place, 'bin'));
+    symlinkSync(launcher, join(place, 'bin/kubespiffe'));
+    for (const name of ['server.js', 'client.js'])
+      writeFileSync(join(place, name), 'console.log(process.env.SPIFFE_ID)');
+    const blocks = async (page: string, heading: string) =>
+      blocksBelow(await readPage(page), heading)
+        .filter(({ language }) => language === 'sh')
+        .map(({ code }) => code);
+    const [start = ''] = await blocks('docs/reference/cli.md', 'kubespiffe dev');
+    await using own = await startDev(start.trim().split(' ').slice(2), place);
+    const env = { PATH: `${place}/bin:${process.env.PATH}`, XDG_RUNTIME_DIR: place };
+    for (const [page, heading, prints] of [
+      [
+        'docs/guides/dev.md',
+        'Run a program as a workload',
+        /sa\/web\nspiffe:\/\/dev\.localhost\/ns\/shop\/sa\/api\n/,
+      ],
+      ['docs/guides/dev.md', 'JWT-SVIDs', /"access_token":"eyJ/],
+      ['docs/reference/cli.md', 'kubespiffe dev run', /sa\/web\n/],
+      ['docs/reference/cli.md', 'kubespiffe dev rotate', /renewed .*web[\s\S]+The next CA/],
+    ] as const) {
+      for (const code of await blocks(page, heading)) {
+        const here = code
+          .replaceAll('/run/user/1000', place)
+          .replaceAll('https://localhost:8643', own.tokenEndpoint);
+        const output = await waitFor(`${page}, ${heading}`, async () => {
+          const ran = await run(['-ec', here], { file: 'sh', cwd: place, env });
+          // The next CA may sign some seconds after the start.
+          if (ran.code !== 0 && !/try again in/.test(ran.stderr)) assert.fail(ran.stderr);
+          return ran.code === 0 && ran.stdout;
+        });
+        assert.match(output, prints);
+      }
     }
   });
 

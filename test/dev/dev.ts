@@ -17,7 +17,7 @@ export interface RunningDev extends AsyncDisposable {
 /** Starts `kubespiffe dev`, which ends with the test. @param parent of its folder; by default one that is removed. */
 export async function startDev(args: readonly string[], parent?: string): Promise<RunningDev> {
   const place = parent ?? mkdtempSync(join(tmpdir(), 'dev-'));
-  const folder = join(place, 'dev');
+  const folder = join(place, 'kubespiffe-dev');
   const child = startChild('dev', [launcher, 'dev', '--folder', folder, '--port', '0', ...args], {
     logFile: join(mkdtempSync(join(place, 'log-')), 'dev.log'),
   });

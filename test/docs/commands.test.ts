@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { isShell, pageCommands } from '../contract/page-commands.ts';
-import { blocksOf, checkout, type Page, readPage, readPages } from './markdown.ts';
+import { clusterCommands, isShell } from '../contract/page-commands.ts';
+import { poolCommands } from '../contract/pool-commands.ts';
+import { type Block, blocksBelow, blocksOf, checkout, type Page, readPage, readPages } from './markdown.ts';
 
 interface Row {
   readonly page: Page;
@@ -15,6 +16,30 @@ interface Row {
 
 /** `sh by-hand`: no test runs this block as it stands. */
 const isByHand = ({ info }: { info: string }) => info === 'by-hand';
+
+/** The block is in a list of commands that a test runs. */
+const isListed = (page: Page, { heading, code }: Block): boolean =>
+  [...clusterCommands, ...poolCommands].some((each) => {
+    if (each.page !== page.path || each.heading !== heading) return false;
+    return blocksBelow(page, heading).filter(isShell)[each.block ?? 0]?.code === code;
+  });
+
+/** The source of a test names the block by its heading, or follows the whole page. */
+const names =
+  ({ path }: Page, { heading }: Block) =>
+  (source: string): boolean =>
+    (source.includes(`'${path}'`) || source.includes(`${dirname(path)}/$`)) &&
+    (source.includes(`'${heading}'`) || source.includes('itFollows({'));
+
+/** Commands without their comments. The same command in two pages is run once. */
+const linesOf = (code: string): string[] =>
+  code.split('\n').flatMap(
+    (line) =>
+      line
+        .replace(/(^|\s+)# .*$/, '')
+        .replace(/^bin\//, '')
+        .trim() || [],
+  );
 
 describe('the commands of each page', () => {
   let rows: Row[];
@@ -38,23 +63,19 @@ describe('the commands of each page', () => {
     assert.deepEqual(rows.map(({ page }) => page.path).sort(), shown.map(({ path }) => path).sort());
   });
 
-  it('are run by a test that names their heading, or are marked `sh by-hand`', () => {
-    const names = (source: string, { path }: Page, heading: string) =>
-      (source.includes(`'${path}'`) || source.includes(`${dirname(path)}/$`)) &&
-      (source.includes(`'${heading}'`) || source.includes('itFollows({'));
-    const unrun = rows.flatMap(({ page, tests }) => {
-      const listed = pageCommands.filter((each) => each.page === page.path);
+  it('are run by a test that names their heading, or are marked `sh by-hand`', async () => {
+    const blocks = (await readPages()).flatMap((page) => {
+      const { tests } = rows.find((row) => row.page.path === page.path) ?? { tests: [] };
       return blocksOf(page)
         .filter((block) => isShell(block) && !isByHand(block))
-        .filter(({ heading }) => !tests.some((source) => names(source, page, heading)))
-        .filter(({ heading, code }) => {
-          const below = blocksOf(page).filter((each) => each.heading === heading && isShell(each));
-          const at = below.findIndex((each) => each.code === code);
-          return !listed.some((each) => each.heading === heading && (each.block ?? 0) === at);
-        })
-        .map(({ heading, code }) => `${page.path}, ${heading}: ${code}`);
+        .map((block) => ({ page, ...block, isRun: isListed(page, block) || tests.some(names(page, block)) }));
     });
-    assert.deepEqual(unrun, []);
+    const ran = new Set(blocks.filter(({ isRun }) => isRun).flatMap(({ code }) => linesOf(code)));
+    const left = blocks.filter(({ isRun, code }) => !isRun && !linesOf(code).every((line) => ran.has(line)));
+    assert.deepEqual(
+      left.map(({ page, heading, code }) => `${page.path}, ${heading}: ${code}`),
+      [],
+    );
   });
 
   it('have a reason where they are marked `sh by-hand`, and only there', () => {

@@ -4,18 +4,18 @@ import { join } from 'node:path';
 import { makeProgramImage } from '../cluster/image.ts';
 import { envoyProgram } from '../judges/envoy.ts';
 import type { Installation } from './installation.ts';
+import { followBelow, type Reader } from './reader.ts';
 
-const example = join(import.meta.dirname, '../../manifests/examples/envoy');
 /** The image that the example names, as kubelet reads the name: here it has the Envoy that the tests install. */
 const image = 'docker.io/envoyproxy/envoy:distroless-v1.40.0';
 
-/** The server and the client of manifests/examples/envoy, as they stand there. */
-export async function applyEnvoy({ controlPlane, node }: Installation): Promise<void> {
+/** The server and the client of the page. */
+export async function applyEnvoy({ controlPlane, node }: Installation, reader: Reader): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-envoy-'));
   const program = { name: 'envoy', file: await envoyProgram() };
   await node.importImage(await makeProgramImage(image, program, folder));
   await rm(folder, { recursive: true });
-  await controlPlane.kubectl(['apply', '--kustomize', example]);
+  await followBelow(reader, controlPlane, 'docs/guides/envoy.md', 'Envoy');
 }
 
 /** What the client printed so far, a line for each request. */

@@ -47,6 +47,28 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     assert.match(output, /Result: conforms/);
   });
 
+  it('inspects what the first pod has, and explains its token', async () => {
+    await follow(reader, controlPlane, {
+      code: `for file in credentials.pem roots.pem; do kubectl exec example -- cat /run/spiffe/$file >$file; done
+        openssl x509 -in credentials.pem -out chain.pem`,
+      info: '',
+    });
+    const inspected = await followBlock('kubespiffe inspect', 'inspect', ['', ''], 'docs/reference/cli.md');
+    assert.equal(inspected.match(/Result: conforms/g)?.length, 3, inspected);
+    const page = 'docs/reference/cli.md';
+    const explained = await followBlock('kubespiffe explain token', 'explain', ['', ''], page);
+    assert.match(explained, /denies: AudienceWrong/);
+  });
+
+  it('shows the checks of a replica, and its log', async () => {
+    const page = 'docs/reference/metrics.md';
+    const checks = await followBlock('Which probe means what', 'readyz', ['', ''], page);
+    assert.match(checks, /^\[\+\]spiffe\/pool /m);
+    const output = await followBlock('When it does not work', 'readyz');
+    assert.match(output, /^\[\+\]spiffe\/pool /m);
+    assert.match(output, /"msg":"/);
+  });
+
   it('explains the SPIFFE ID that a registration gives to this pod', async () => {
     const output = await followBlock('Another SPIFFE ID', 'registration.yaml');
     assert.match(output, /spiffe:\/\/example\.org\/ns\/default\/app\/example/);
@@ -63,6 +85,11 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
       assert.match(await followBlock(heading, example), /"access_token":"eyJ/);
     });
   }
+
+  it('applies the overlay again as an upgrade, and finds nothing wrong', async () => {
+    const output = await followBlock('Upgrade', 'rollout status', ['', ''], 'docs/operations/upgrade.md');
+    assert.match(output, /successfully rolled out/);
+  });
 
   /** A block of the guide to Helm. No registry, so the image keeps its name. */
   const followHelm = (heading: string, holds: string, values = '') =>
@@ -136,7 +163,8 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
   it('installs with Helm where nothing is, and pods get their identity by a label', async () => {
     await followHelm('Uninstall', 'helm uninstall');
     await kubectl('delete', 'secret', 'kubespiffe-pool');
-    await kubectl('delete', 'clustertrustbundles', '--all');
+    assert.match(await followBlock('Change, upgrade, remove', 'jq -r'), /^default\/example$/m);
+    await followBlock('Change, upgrade, remove', 'delete clustertrustbundles');
     const notes = await followHelm('Install', 'helm install', ' --set components.injection=true');
     assert.match(notes, /kubespiffe ca create --ca-id first --trust-domain example\.org\n/);
     assert.match(await followHelm('Install', 'ca create'), /successfully rolled out/);

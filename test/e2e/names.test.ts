@@ -17,6 +17,7 @@ import {
 import { type Installation, install, trustDomain } from './installation.ts';
 import { judgeHeld, judgeServer } from './judge.ts';
 import { answerIn, applyMesh } from './mesh.ts';
+import { openReader } from './reader.ts';
 import { registerApp } from './registration.ts';
 import { applyServers, helperLog, nginxAnswers, serverState, servers } from './servers.ts';
 import { type Held, type Soak, startSoak } from './soak.ts';
@@ -36,8 +37,9 @@ for (const choice of clusterChoices().slice(0, 1)) {
       await installation.createNamespace('team-a', ['db']);
       await applyMesh(installation.controlPlane);
       await applyGreeter(installation.controlPlane);
-      await applyEnvoy(installation);
-      await applyServers(installation);
+      const reader = await openReader(installation.controlPlane);
+      await applyEnvoy(installation, reader);
+      await applyServers(installation, reader);
       soak = await startSoak(installation);
     });
     after(async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, cp, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
@@ -9,7 +9,16 @@ import { it } from 'node:test';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { helmBinary } from '../cluster/helm.ts';
 import { startNode } from '../cluster/node.ts';
-import { type Block, blocksOf, checkout, missingLine, type Page } from '../docs/markdown.ts';
+import { openPrograms, type Programs } from '../cluster/programs.ts';
+import {
+  type Block,
+  blocksBelow,
+  blocksOf,
+  checkout,
+  missingLine,
+  type Page,
+  readPage,
+} from '../docs/markdown.ts';
 
 /** A block of a page has failed when it takes longer. */
 const blockEndsWithinMs = 240_000;
@@ -19,7 +28,7 @@ export interface Reader {
   /** The checkout: manifests and command. What pages write is written here. */
   readonly folder: string;
   /** Puts a program on the PATH, in place of the machine's. */
-  program(name: string, script: string): Promise<void>;
+  readonly program: Programs['write'];
   /** Runs commands as a shell does that ends at the first failure. @returns what they print. */
   run(commands: string): Promise<{ code: number | null; output: string }>;
   /** Runs a command that does not end by itself, until `use` has ended. It gets the first line that is printed. */
@@ -44,26 +53,19 @@ export async function startReaderCluster(): Promise<ReaderCluster> {
   }
 }
 
-async function openReader(controlPlane: ControlPlane): Promise<Reader> {
+export async function openReader(controlPlane: ControlPlane): Promise<Reader> {
   const folder = join(controlPlane.dir, 'checkout');
   await cp(join(checkout, 'manifests'), join(folder, 'manifests'), { recursive: true });
   await mkdir(join(folder, 'bin'));
   await symlink(join(checkout, 'bin/kubespiffe'), join(folder, 'bin/kubespiffe'));
-  await mkdir(join(folder, 'path'));
-  const program: Reader['program'] = async (name, script) => {
-    const path = join(folder, 'path', name);
-    await writeFile(path, `#!/bin/sh\n${script}\n`);
-    await chmod(path, 0o755);
-  };
-  await program('kubectl', `exec ${(controlPlane.binaries.command('kubectl') ?? []).join(' ')} "$@"`);
+  const { PATH, write: program } = await openPrograms(controlPlane, join(folder, 'path'));
   await program('helm', `exec ${await helmBinary()} "$@"`);
-  await program('kubespiffe', `exec ${join(checkout, 'bin/kubespiffe')} "$@"`);
   // What a person does in the editor: no registry, so the image keeps its name.
   await program('editor', `exec sed -i '/^images:/,$d' "$1"`);
 
   const env = {
     ...process.env,
-    PATH: `${folder}/path:${process.env.PATH}`,
+    PATH,
     KUBECONFIG: controlPlane.kubeconfig,
     EDITOR: 'editor',
     ...Object.fromEntries(['CACHE', 'CONFIG', 'DATA'].map((name) => [`HELM_${name}_HOME`, folder])),
@@ -111,6 +113,18 @@ export async function follow(
     throw new Error(`ended with ${code}:\n${commands}\n${output}\n${await stateOf(controlPlane)}`);
   }
   return output;
+}
+
+/** Runs the first block of commands below a heading of a page. @returns what it prints. */
+export async function followBelow(
+  reader: Reader,
+  controlPlane: ControlPlane,
+  page: string,
+  heading: string,
+): Promise<string> {
+  const block = blocksBelow(await readPage(page), heading).find(({ language }) => language === 'sh');
+  assert.ok(block, `${page}, ${heading}: no commands`);
+  return follow(reader, controlPlane, block);
 }
 
 /** What the cluster says of its pods, for the message of a failure. */

@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { makeProgramImage } from '../cluster/image.ts';
 import { waitForPod } from '../cluster/pods.ts';
 import { type Installation, trustDomain } from './installation.ts';
-
-const examples = join(import.meta.dirname, '../../manifests/examples/servers');
+import { followBelow, type Reader } from './reader.ts';
 
 /** The images that the examples name, as kubelet reads the names: here they have the programs of this machine. */
 const images = {
@@ -25,7 +24,12 @@ export const servers = {
   redis: /^wrote [\s\S]*^ran node$/m,
 };
 
-const redisUsers = 'user default off\nuser helper on >secret resetchannels -@all +config|set\n';
+/** The commands that create them. */
+const pages = [
+  ['docs/guides/nginx.md', 'nginx: X509-SVIDs on both sides'],
+  ['docs/guides/haproxy-redis.md', 'HAProxy'],
+  ['docs/guides/haproxy-redis.md', 'Redis'],
+] as const;
 
 /** Asks over a new connection each time. Accepts the server by its SPIFFE ID, and prints a line for each request. */
 const clientScript = `
@@ -52,18 +56,17 @@ for (;;) {
   await setTimeout(200);
 }`;
 
-/** Some pods of manifests/examples/servers as they stand there, and the client that nginx accepts, once they run. */
-export async function applyServers({ controlPlane, node, createNamespace }: Installation): Promise<void> {
+/** The pods of the pages, and the client that nginx accepts, once they run. */
+export async function applyServers(
+  { controlPlane, node, createNamespace }: Installation,
+  reader: Reader,
+): Promise<void> {
   for (const [image, program] of Object.entries(images)) {
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-image-'));
     await node.importImage(await makeProgramImage(image, program, folder));
     await rm(folder, { recursive: true });
   }
-  const secret = [`--from-literal=users.acl=${redisUsers}`, '--from-literal=helper-password=secret'];
-  await controlPlane.kubectl(['create', 'secret', 'generic', 'redis-users', ...secret]);
-  for (const name of Object.keys(servers)) {
-    await controlPlane.kubectl(['apply', '--kustomize', join(examples, name)]);
-  }
+  for (const [page, heading] of pages) await followBelow(reader, controlPlane, page, heading);
   await createNamespace('shop', ['web']);
   for (const name of Object.keys(servers)) await waitForPod(controlPlane, { namespace: 'default', name });
   const { body } = await controlPlane.request('GET', '/api/v1/namespaces/default/pods/nginx');

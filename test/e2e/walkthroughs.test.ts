@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { openPage, startBrowser } from '../contract/ui-browser.ts';
@@ -25,8 +26,25 @@ describe('the walkthroughs', () => {
   for (const name of ['two-teams', 'company-ca', 'services', 'cloud']) {
     describe(name, async () => itFollows({ page: await page(name) }, at));
   }
+  describe('guides', async () => {
+    const guide = async (name: string) => readPage(`docs/guides/${name}.md`);
+    const only = (wanted: string) => (heading: string) => heading === wanted;
+    const greeter = 'gRPC with SPIFFE IDs on both sides';
+    itFollows({ page: await guide('greeter'), has: only(greeter) }, at);
+    itFollows({ page: await guide('workload-api') }, at);
+    const shown = 'What a pod holds';
+    itFollows({ page: await guide('ui'), has: only(shown), meanwhile: { [shown]: seeOwn } }, at);
+  });
   itFollows({ page: firstSteps, has: isCleanUp }, at);
 });
+
+/** What the guide to the web view asks of the person at the browser. The test of the page itself is elsewhere. */
+async function seeOwn(line: string): Promise<void> {
+  const [, address] = /^Forwarding from (127\.0\.0\.1:8090) /.exec(line) ?? assert.fail(line);
+  const page = await fetch(`http://${address}/`);
+  assert.equal(page.status, 200);
+  assert.match(await page.text(), /<html/);
+}
 
 /** What the first lesson asks of the person at the browser. */
 async function seeClient(url: string): Promise<void> {

@@ -7,7 +7,6 @@ import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
-import { aPool } from '../contract/installation.ts';
 import { create } from '../contract/workloads.ts';
 import { readPage } from '../docs/markdown.ts';
 import { run } from '../tools/run.ts';
@@ -24,6 +23,7 @@ import {
   trustDomains,
 } from './registration-rows.ts';
 import { asCertificate, asServiceAccount, type Speaker } from './speaker.ts';
+import { installSpire } from './spire.ts';
 
 const base = join(import.meta.dirname, '../../manifests/base');
 const refusal =
@@ -301,42 +301,6 @@ describe('the policy that warns of mistakes in pods', () => {
   });
 });
 
-/** As the SPIRE controller manager has them, with every field that has a counterpart. */
-const spireResources = [
-  {
-    kind: 'ClusterSPIFFEID',
-    plural: 'clusterspiffeids',
-    spec: {
-      spiffeIDTemplate:
-        'spiffe://{{ .TrustDomain }}/{{ .ClusterName }}/ns/{{ .PodMeta.Namespace }}/{{ index .PodMeta.Labels "app.kubernetes.io/name" }}',
-      podSelector: { matchLabels: { app: 'web' } },
-      namespaceSelector: { matchExpressions: [{ key: 'team', operator: 'In', values: ['a', 'b'] }] },
-      workloadSelectorTemplates: ['k8s:sa:web', 'k8s:pod-label:app:api', 'k8s:pod-label:tier:front'],
-      dnsNameTemplates: ['{{ .PodMeta.Name }}.{{ .PodMeta.Namespace }}.svc.{{ .ClusterDomain }}'],
-      ...{ ttl: '10m0s', jwtTtl: '5m0s', federatesWith: ['partner.example'], className: 'blue', hint: 'web' },
-      ...{ autoPopulateDNSNames: true, fallback: true, admin: true },
-    },
-  },
-  {
-    kind: 'ClusterStaticEntry',
-    plural: 'clusterstaticentries',
-    spec: {
-      ...{ spiffeID: 'spiffe://example.org/billing', parentID: 'spiffe://example.org/spire/agent/x' },
-      ...{ selectors: ['k8s:ns:shop', 'k8s:sa:billing'], x509SVIDTTL: '4h0m0s', jwtSVIDTTL: '5m0s' },
-      dnsNames: ['billing.example.org'],
-    },
-  },
-  {
-    kind: 'ClusterFederatedTrustDomain',
-    plural: 'clusterfederatedtrustdomains',
-    spec: {
-      ...{ trustDomain: 'partner.example', bundleEndpointURL: 'https://partner.example/bundle' },
-      bundleEndpointProfile: { type: 'https_web' },
-      trustDomainBundle: (await aPool({ trustDomain: 'partner.example' })).authorities[0]?.certificate,
-    },
-  },
-];
-
 describe('the resources that give names', () => {
   const apiVersion = 'kubespiffe.io/v1alpha1';
   interface Named {
@@ -441,22 +405,7 @@ describe('the resources that give names', () => {
   });
 
   it('what `kubespiffe migrate spire --cluster` prints is accepted', async () => {
-    for (const { kind, plural, spec } of spireResources) {
-      const names = { kind, plural, singular: kind.toLowerCase() };
-      const schema = {
-        openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
-      };
-      await create(controlPlane, '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
-        metadata: { name: `${plural}.spire.spiffe.io` },
-        spec: {
-          ...{ group: 'spire.spiffe.io', scope: 'Cluster', names },
-          versions: [{ name: 'v1alpha1', served: true, storage: true, schema }],
-        },
-      });
-      const path = `/apis/spire.spiffe.io/v1alpha1/${plural}`;
-      const object = { apiVersion: 'spire.spiffe.io/v1alpha1', kind, metadata: { name: 'web' }, spec };
-      await waitFor(path, async () => (await controlPlane.request('POST', path, object)).status === 201);
-    }
+    await installSpire(controlPlane);
     const flags = ['--kubeconfig', controlPlane.kubeconfig, '--cluster-domain', 'cluster.local'];
     const { code, stdout, stderr } = await run(['migrate', 'spire', '--cluster', ...flags]);
     assert.equal(code, 0, stderr);

@@ -1,15 +1,25 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { existsSync, readFileSync, statSync } from 'node:fs';
-
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-
 import { parseEndpointAddress } from '../../../client/endpoint-address.ts';
 import { listen } from '../../../workload/api/listen.ts';
 import { createWorkloadApi } from '../../../workload/api/server.ts';
 import { freePorts } from '../../cluster/ports.ts';
-import { waitFor } from '../../cluster/process.ts';
+import { startChild, waitFor } from '../../cluster/process.ts';
+import { type PageCommands, runCommands } from '../../contract/page-commands.ts';
+import { blocksBelow, readPage } from '../../docs/markdown.ts';
+import { makeCa } from '../../spiffe/pki/authorities.ts';
+import { launcher } from '../../tools/run.ts';
 import {
   createWorkload,
   issueSvid,
@@ -17,6 +27,7 @@ import {
   stateOf,
   type TestTrustDomain,
 } from '../api/workload.ts';
+import { credentialsFor, newVolume } from '../credentials.ts';
 import { openWorkshop, type Workshop } from './helper.ts';
 
 let shop: Workshop;
@@ -129,4 +140,42 @@ health: { port: ${port} }
     assert.equal(await helper.exited, 'exit code 0', helper.lastLines());
     assert.equal(helper.lastLines(100).match(/warning/g)?.length, 1, helper.lastLines(100));
   });
+});
+
+describe('the commands of the pages on the helper', () => {
+  const guide = { page: 'docs/guides/helper.md', heading: 'Files for other software' };
+  const move = { page: 'docs/coming-from/spiffe-helper.md', heading: 'Migrate without downtime' };
+  const rows: PageCommands[] = [
+    { ...guide, prints: /^wrote [\s\S]*^sent SIGHUP to process/m },
+    { ...guide, prints: /^wrote /m, block: 1 },
+    { ...move, prints: /^wrote /m },
+    { ...move, prints: /^wrote /m, block: 1 },
+  ];
+  for (const commands of rows) {
+    const { page, block = 0 } = commands;
+    it(`${page}, ${block}`, async (t) => {
+      const cwd = newFolder();
+      mkdirSync(join(cwd, 'bin'), { recursive: true });
+      symlinkSync(launcher, join(cwd, 'bin/kubespiffe'));
+      const ca = await makeCa();
+      const { pem } = await credentialsFor('spiffe://example.org/ns/shop/sa/web', ca);
+      const volume = newVolume(cwd, { 'credentials.pem': pem, 'roots.pem': ca.pem });
+      const server = startChild('server', ['sleep', '300'], { logFile: join(cwd, 'server.log') });
+      t.after(() => server.stop());
+      writeFileSync(join(cwd, 'nginx.pid'), String(server.pid));
+      const here = (text: string) =>
+        text
+          .replaceAll('/run/spiffe', volume)
+          .replaceAll('/run/tls', join(cwd, 'tls'))
+          .replaceAll('/run/nginx', cwd);
+      const [yaml] = blocksBelow(await readPage(guide.page), guide.heading);
+      writeFileSync(join(cwd, 'helper.yaml'), here(yaml?.code ?? ''));
+      const { uri } = await serve(`${count}.sock`);
+      const files = ['svid', 'svid_key', 'svid_bundle'].map((name) => `${name}_file_name = "${name}.pem"\n`);
+      const source = `agent_address = "${uri.slice('unix://'.length)}"\ncert_dir = "tls"\n`;
+      writeFileSync(join(cwd, 'helper.conf'), source + files.join(''));
+      await runCommands(commands, { env: { PATH: `${cwd}/bin:${process.env.PATH}` }, cwd, here });
+      assert.deepEqual(readdirSync(join(cwd, 'tls')).filter((name) => !name.startsWith('.')).length, 3);
+    });
+  }
 });
