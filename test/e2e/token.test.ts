@@ -115,9 +115,11 @@ for (const choice of clusterChoices().slice(0, 1)) {
       // A socket has at most 107 bytes of path.
       const link = join(await mkdtemp(join(tmpdir(), 'socket-')), 's');
       await symlink(await node.volumePath(pod, 'workload-api', 'socket', 'empty-dir'), link);
-      // The sidecar is ready once it has the keys of JWT-SVIDs too.
-      const verdict = await judges.workloadApi({ address: `unix://${link}`, audience });
-      assert.deepEqual(verdict.errors, []);
+      const verdict = await waitFor('the keys of JWT-SVIDs', async () => {
+        const asked = await judges.workloadApi({ address: `unix://${link}`, audience });
+        if (!asked.ok) throw new Error(asked.errors.join());
+        return asked;
+      });
       const id = `spiffe://${trustDomain}/ns/default/sa/default`;
       assert.ok(verdict.facts.x509?.startsWith(`${id} `), verdict.facts.x509);
       assert.equal(verdict.facts.jwt?.trim(), id);
