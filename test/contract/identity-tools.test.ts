@@ -17,6 +17,7 @@ import { waitFor } from '../cluster/process.ts';
 import { openPrograms } from '../cluster/programs.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { rolesAt } from '../manifests/roles.ts';
+import { installSpire } from '../manifests/spire.ts';
 import { launcher, type Ran, run } from '../tools/run.ts';
 import { shells } from '../tools/shells.ts';
 import { aPool, deletePool, putPool, startInstalledSigner } from './installation.ts';
@@ -510,6 +511,7 @@ describe('the commands of the pages, as they stand there', () => {
     mkdirSync(join(folder, 'registrations'));
     writeFileSync(join(folder, 'registrations/web.yaml'), web);
     await controlPlane.kubectl(['apply', '-f', '-'], { input: web });
+    await installSpire(controlPlane);
     await requestFor(controlPlane, await createPod(controlPlane), {}, 'req-462q4');
     await requestFor(controlPlane, await createWeb('asks'));
     // The commands read the settings of the Deployment; the signer that runs has them not.

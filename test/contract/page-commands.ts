@@ -49,10 +49,10 @@ export const clusterCommands: readonly PageCommands[] = [
   cli('kubespiffe ui', /^http:\/\/127\.0\.0\.1:\d+\//m),
   cli('kubespiffe doctor', /"result": "problem"/, { code: 0 }),
   cli('kubespiffe doctor', /doctors created[\s\S]+doctors created/, { block: 1 }),
+  cli('kubespiffe migrate spire', /^clusterworkloadregistration\S* created$/m),
   cli('kubespiffe federation list', /partner\.example/, { code: 1 }),
   cli('kubespiffe federation show', /partner\.example/, { code: 1 }),
   cli('kubespiffe federation diff', /partner/),
-  cli('kubespiffe federation refresh', /partner/, { code: 1 }),
   cli('kubespiffe federation invite', /https:\/\/bundle\.example\.org\/bundle/),
   cli('kubespiffe inspect pcr', /request-viewers created/),
   cli('kubespiffe inspect pcr', /req-462q4[\s\S]+SPIFFE ID/, { block: 1 }),
@@ -65,7 +65,6 @@ export const clusterCommands: readonly PageCommands[] = [
   cli('kubespiffe completion', /^$/),
   federation('Let others fetch your bundle', /kind: FederatedTrustDomain/),
   federation('Look at it', /partner\.example[\s\S]+partner\.example/, { code: 1 }),
-  federation('Look at it', /partner/, { block: 1, code: 1 }),
   of('guides/ca.md')('Create', /^$/, { block: 1 }),
   of('guides/ca.md')('Rotate', /active/),
   of('guides/postgresql.md')(
@@ -74,6 +73,7 @@ export const clusterCommands: readonly PageCommands[] = [
   ),
   of('guides/injection.md')('Certificate and roots by a label', /shop labeled/),
   of('guides/x509-without-pod-certificates.md')('Enable it', /shop labeled/),
+  of('coming-from/spire.md')('Two trust domains', /^clusterworkloadregistration\S* (unchanged|configured)$/m),
   of('coming-from/spire.md')('Two trust domains', /^shop +old +csi\.spiffe\.io$/m, { block: 1 }),
   of('coming-from/cert-manager-csi-driver.md')(
     'Migrate without downtime',

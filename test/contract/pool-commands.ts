@@ -64,5 +64,13 @@ export const poolCommands: readonly PoolCommands[] = [
   cli('kubespiffe ca csr', /./),
   cli('kubespiffe ca sign', /./),
 
-  meanwhile({ kind: 'lost' }, backup('Without a backup', /ca-2/)),
+  meanwhile(
+    { kind: 'lost' },
+    backup(
+      'Find out what is wrong',
+      /^Name: +kubespiffe-signer[\s\S]+there is no Secret kubespiffe\/kubespiffe-pool/m,
+      { code: 0 },
+    ),
+  ),
+  backup('Without a backup', /ca-2/),
 ];
