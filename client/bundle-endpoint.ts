@@ -97,7 +97,8 @@ function redirectOf(
   if (redirects >= maxRedirects) {
     return failure(`${url.host} redirects, and ${maxRedirects} redirects are followed`);
   }
-  if (!URL.canParse(location, url.href)) return failure(`${url.host} redirects to what is no URL`);
+  if (!URL.canParse(location, url.href))
+    return failure(`${url.host} redirects to a location that is not a URL`);
   const next = new URL(location, url);
   return staysOnOrigin && next.origin !== url.origin
     ? failure(`${url.host} redirects to ${next.origin}; only redirects within one origin are followed`)
@@ -137,7 +138,7 @@ function svidFault(der: Uint8Array, endpointId: string): string | undefined {
   const facts = readCertificate(der);
   if (!facts.ok) return `its certificate cannot be read (${facts.reason})`;
   const broken = checkLeaf(facts.value).find(({ ok, level }) => !ok && level === 'must');
-  if (broken) return `its certificate is no X509-SVID: ${broken.message} (${broken.clause})`;
+  if (broken) return `its certificate is not an X509-SVID: ${broken.message} (${broken.clause})`;
   const [id] = facts.value.uris;
   return id === endpointId ? undefined : `it is ${id}, not ${endpointId}`;
 }

@@ -54,7 +54,8 @@ export async function requestX509Svid(wanted: {
   if (Buffer.compare(leaf.spki, spki) !== 0)
     throw strangeAnswer(url, 'answered with a certificate for another key');
   const broken = checkLeaf(leaf).find(({ level, ok }) => level === 'must' && !ok);
-  if (broken || leaf.uris[0] !== spiffeId) throw strangeAnswer(url, 'answered with what is no X509-SVID');
+  if (broken || leaf.uris[0] !== spiffeId)
+    throw strangeAnswer(url, 'answered with a certificate that is not an X509-SVID');
   if (!leadsTo([leaf, ...intermediates], roots)) {
     throw strangeAnswer(url, 'answered with a certificate that none of its roots has signed');
   }

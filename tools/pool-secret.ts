@@ -49,7 +49,7 @@ export function withNewSecret(command: Command): Command {
       '--start-anew',
       'Make a new CA although roots of the trust domain are published; the new pool keeps them published.',
     )
-    .addOption(outputOption('Print the Secret (with --dry-run: yaml unless told otherwise).'))
+    .addOption(outputOption('Print the Secret (default with --dry-run: yaml).'))
     .option('--show-private-key', 'Print the private key as it is; otherwise a placeholder stands for it.');
 }
 

@@ -42,7 +42,7 @@ export function withUpstream(command: Command): Command {
     )
     .option(
       '--timeout <duration>',
-      'How long to wait for the CA above. The same command goes on later.',
+      'How long to wait for the CA above. Run the same command again to continue.',
       '10m',
     );
 }
@@ -151,7 +151,7 @@ async function signed(
       throw new CliError('POOL_INVALID', `${upstream.name}: ${answer.what}`, answer.remedy);
     }
     if (terminal.now() >= end) {
-      const hint = 'run the same command again later: it goes on with the same request';
+      const hint = 'run the same command again later; it continues with the same request';
       throw new CliError('POOL_INVALID', `${upstream.name}: ${answer.what}`, hint);
     }
     if (answer.what !== said) terminal.err(`${upstream.name}: ${answer.what}\n`);

@@ -36,7 +36,7 @@ export function validateJwtSvid(
   const { now = Date.now(), toleranceSeconds = 60 } = options;
   if (typeof token !== 'string' || token === '') throw invalid('there is no token');
   if (typeof audience !== 'string' || audience === '')
-    throw invalid('there is no audience to hold it against');
+    throw invalid('no audience was given to compare it with');
   const parsed = parseJwt(token);
   if (!parsed.ok) throw invalid(parsed.reason);
   const { sub } = parsed.value.claims;

@@ -39,7 +39,7 @@ export function readX509Svid(pem: string): Result<X509Svid> {
   if (!leaf) return failure('it has no certificate');
 
   const broken = checkLeaf(leaf).find(({ ok, level }) => level === 'must' && !ok);
-  if (broken) return failure(`its certificate is no X509-SVID: ${broken.message} (${broken.clause})`);
+  if (broken) return failure(`its certificate is not an X509-SVID: ${broken.message} (${broken.clause})`);
   const id = parseSpiffeId(leaf.uris[0] ?? '');
   if (!id.ok) return id;
   const privateKey = readPrivateKey(keyBlock);

@@ -38,7 +38,7 @@ export async function crossSign(
   const newId = `${id}-by-${by}`;
   if (!isAuthorityId(newId)) return refuse(`${newId} is too long for an id`, 'give the CAs shorter ids');
   if (authorities.some((each) => each.id === newId))
-    return refuse(`there is an authority ${newId} already`, 'use that one');
+    return refuse(`there is an authority ${newId} already`, 'use that authority');
   if (authorities.length >= poolLimits.authorities) {
     return refuse(
       `the pool has ${authorities.length} authorities, which is the limit`,

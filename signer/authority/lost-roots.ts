@@ -40,6 +40,6 @@ export function lostRootsProblem(
     'pool.authorities',
     `published roots are missing (SHA-256 ${shown.join(', ')}${more}), and certificates in use may need them`,
     'if they are yours, put a copy back with `kubespiffe ca restore`, which keeps every published root; to remove ' +
-      'a root that somebody else added, give that command `--drop-authority SHA-256 --force-drop`',
+      'a root that another writer added, give that command `--drop-authority SHA-256 --force-drop`',
   );
 }

@@ -175,7 +175,7 @@ export function jwtSigningAt(
   const from = signsFrom(allOf(pool), active, propagationSeconds);
   const publishedAt = `${field}.publishedAt`;
   if (from === undefined) {
-    const what = `is missing, so nobody can tell whether verifiers know the key of ${id}`;
+    const what = `is missing, so it is not known whether verifiers have the key of ${id}`;
     return refuse(
       'JwtKeyTooNew',
       publishedAt,

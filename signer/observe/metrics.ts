@@ -128,7 +128,7 @@ function instruments(registry: Registry) {
     /** `request_admission`: the setting, policy or external. */
     admissionPolicyInForce: gauge(
       'admission_policy_in_force',
-      '1 while the admission policy lets nobody but nodes create requests.',
+      '1 while the admission policy lets only nodes create requests.',
       'request_admission',
     ),
     /** `kind`: x509, or jwt where the token endpoint is on. */
@@ -145,7 +145,7 @@ function instruments(registry: Registry) {
     /** `state` is one of configmap-publisher.ts. */
     rootsConfigMaps: gauge(
       'roots_configmaps',
-      'Namespaces that take the roots as a ConfigMap, by how it stands with them.',
+      'Namespaces that want the roots as a ConfigMap, by state.',
       'state',
       'signer',
     ),

@@ -129,9 +129,9 @@ function counted(exporter: SpanExporter, { endpoint, metrics, log }: TracesNeeds
         if (isFailed && !isFailing)
           log.warn(
             { endpoint, error: result.error?.message },
-            'the collector takes no traces; certificates and tokens are issued all the same',
+            'the collector does not accept traces; certificates and tokens are still issued',
           );
-        if (isFailing && !isFailed) log.info({ endpoint }, 'the collector takes traces again');
+        if (isFailing && !isFailed) log.info({ endpoint }, 'the collector accepts traces again');
         isFailing = isFailed;
         done(result);
       });

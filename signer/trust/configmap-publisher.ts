@@ -184,7 +184,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
 
   function tellOfForeign(namespace: string, { uid }: ObservedConfigMap): string {
     const note =
-      `The roots cannot be published here: somebody else has made a ConfigMap ${name}. Rename or delete it, or hand ` +
+      `The roots cannot be published here: a ConfigMap ${name} exists that the signer did not make. Rename or delete it, or hand ` +
       `it over with the label ${managedBy.key}=${managedBy.value}.`;
     if (needs.rankFor(namespace) === 0) {
       needs.events.record({
@@ -273,5 +273,5 @@ function namespaceOf(key: string): string {
 
 function driftOf(step: Step): string | undefined {
   if (step.kind === 'nothing') return undefined;
-  return step.kind === 'foreign' ? 'somebody else has made a ConfigMap of the name' : step.drift;
+  return step.kind === 'foreign' ? 'a ConfigMap of the name exists that the signer did not make' : step.drift;
 }

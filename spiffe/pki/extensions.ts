@@ -30,7 +30,7 @@ export function extensionsOf(list: Element): Extension[] {
   if (extensions.length === 0) throw derError('the list of extensions is empty');
   const seen = new Set<string>();
   for (const { oid, name } of extensions) {
-    if (seen.has(oid)) throw derError(`the extension ${name} is there twice`);
+    if (seen.has(oid)) throw derError(`the extension ${name} occurs twice`);
     seen.add(oid);
   }
   return extensions;

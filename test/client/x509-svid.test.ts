@@ -84,7 +84,11 @@ describe('`kubespiffe token --x509` at an endpoint that errs', () => {
 
   const wrong: [name: string, give: typeof give, said: RegExp][] = [
     ['a certificate for another key', () => svid(other), /certificate for another key/],
-    ['another SPIFFE ID than it tells', (key) => svid(key, { id: 'spiffe://example.org/a' }), /no X509-SVID/],
+    [
+      'another SPIFFE ID than it tells',
+      (key) => svid(key, { id: 'spiffe://example.org/a' }),
+      /not an X509-SVID/,
+    ],
     [
       'roots that have not signed it',
       async (key) => svid(key, { roots: (await makeCa()).pem }),

@@ -367,7 +367,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.deepEqual(await stored('restored'), before);
       const kept = await restore(stringify(copy));
       assert.equal(dry.stderr, kept.stderr);
-      assert.match(kept.stderr, /^warning: authority ca-2 is kept from what is there, retiring: /m);
+      assert.match(kept.stderr, /^warning: authority ca-2 is kept from the current pool, retiring: /m);
       const both = await restored();
       assert.equal(both.active?.id, 'ca-1');
       assert.equal(both.roots.length, 2);
@@ -437,16 +437,13 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       await put(before.data ?? {});
     });
 
-    it('and tells what of it does not go together with the copy', async () => {
+    it('and says which of it does not fit with the copy', async () => {
       const next = await createAuthority({ id: 'ca-2', trustDomain: 'example.org', now });
       const broken = { ...next, state: 'retiring' as const, certificate: `${first.privateKey}` };
       await put(serializePool({ ...document, authorities: [...document.authorities, broken] }));
       const refused = await restore(stringify(copy));
       assert.equal(refused.code, 1);
-      assert.match(
-        refused.stderr,
-        /does not go together .*\(ca-2\): .*certificate.*\nhint: .*--drop-authority/,
-      );
+      assert.match(refused.stderr, /does not fit .*\(ca-2\): .*certificate.*\nhint: .*--drop-authority/);
       assert.equal((await restore(stringify(copy), '--drop-authority', 'ca-2')).code, 0);
     });
 

@@ -136,7 +136,7 @@ describe('a pool whose sequence does not follow what was published', () => {
     const sequence = Number(/sequence (\d+)/.exec(restored.stdout)?.[1]);
     assert.match(
       restored.stderr,
-      /^warning: authority published-[0-9a-f]{8}, SHA-256 [0-9a-f]{64} \(.*\), is kept from what is there, retiring: /m,
+      /^warning: authority published-[0-9a-f]{8}, SHA-256 [0-9a-f]{64} \(.*\), is kept from the current pool, retiring: /m,
     );
     await shows({ roots: 2, sequence: String(sequence) });
     for (const name of replicas.keys()) assert.equal(await sequenceServed(name), sequence);

@@ -185,7 +185,7 @@ describe('the roots as a ConfigMap', () => {
     });
   }
 
-  describe('where somebody else has made a ConfigMap of the name', () => {
+  describe('where a ConfigMap of the name exists that the signer did not make', () => {
     const theirs = { data: { 'roots.pem': 'their own', 'note.txt': 'keep' } };
 
     it('leaves it alone, and says so in the log, the metric and an Event', async () => {
@@ -197,7 +197,11 @@ describe('the roots as a ConfigMap', () => {
       await relabel(namespace, 'true');
       await waitFor('the metric', async () => (await state('foreign')) === 1);
       await waitFor('the log', () =>
-        signer.lines().some((line) => line.namespace === namespace && /somebody else/.test(String(line.msg))),
+        signer
+          .lines()
+          .some(
+            (line) => line.namespace === namespace && /that the signer did not make/.test(String(line.msg)),
+          ),
       );
       const events = `/apis/events.k8s.io/v1/namespaces/${namespace}/events?fieldSelector=reason=RootsNotPublished`;
       const [event] = await waitFor('the Event', async () => {

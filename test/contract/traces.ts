@@ -172,13 +172,13 @@ export function describeTraces(parts: () => Parts): void {
       const logged = (message: string) =>
         waitFor(`a line "${message}"`, () => endpoint.signer.lines().find(({ msg }) => msg === message));
       const { level } = await logged(
-        'the collector takes no traces; certificates and tokens are issued all the same',
+        'the collector does not accept traces; certificates and tokens are still issued',
       );
       assert.equal(level, 'warn');
       await collector.start();
       await exchangeAs('00-cccccccccccccccccccccccccccccccc-00f067aa0ba902b7-01', token);
       await traceOf('c'.repeat(32));
-      await logged('the collector takes traces again');
+      await logged('the collector accepts traces again');
       const spans = (outcome: string) => endpoint.signer.metric('kubespiffe_spans_total', { outcome });
       assert.ok((await spans('exported')) < (await spans('recorded')));
     });

@@ -296,7 +296,7 @@ describe('fetching the bundle of another trust domain', () => {
       [
         '302 to what is no URL',
         { status: 302, headers: { location: 'https://' } },
-        /redirects to what is no URL/,
+        /redirects to a location that is not a URL/,
       ],
       ['302 without a location', { status: 302 }, /answered with status 302/],
       ['304 to a request without an ETag', { status: 304 }, /answered with status 304/],

@@ -160,7 +160,7 @@ describe('wrong usage', () => {
     [[...restore, '-', '--published-sequence', '1.5'], /whole number/, /kubespiffe ca restore --help/],
     [['bundle', 'fetch'], /missing required argument 'url'/, /kubespiffe bundle fetch --help/],
     [['bundle', 'fetch', 'https://a.example'], /--trust-domain/, /kubespiffe bundle fetch --help/],
-    [[...fetch, 'nowhere'], /this is no URL/, /https:\/\//],
+    [[...fetch, 'nowhere'], /this is not a URL/, /https:\/\//],
     [[...fetch, 'http://a.example/'], /begins with https/, /https:\/\//],
     [[...fetch, 'https://me:pw@a.example/'], /names no user/, /https:\/\//],
     [[...fetch, 'https://a.example/', '--endpoint-id', 'spiffe://a/b'], /are for https_spiffe/, /--profile/],

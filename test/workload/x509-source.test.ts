@@ -218,7 +218,7 @@ const bad: readonly [what: string, make: () => Promise<Record<string, string>>, 
     async () => files(await credentialsFor(id, ca, { from: -3_600, to: -60 })),
     /expired at 20/,
   ],
-  ['the certificate is one of a CA', async () => files(first.keyPem + ca.pem), /no X509-SVID/],
+  ['the certificate is one of a CA', async () => files(first.keyPem + ca.pem), /not an X509-SVID/],
   [
     'the certificate has two URIs',
     async () => files(await credentialsFor([id, `${id}2`], ca)),

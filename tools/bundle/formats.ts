@@ -44,7 +44,7 @@ export function readTrustMaterial(content: Buffer): Result<TrustMaterial> {
       const roots = certificatesOf(content);
       return roots.length > 0
         ? { ok: true, value: { roots, jwtKeys: new Map(), ignored: [] } }
-        : failure('it holds no root');
+        : failure('it contains no root');
     }
     case 'jwks': {
       const read = parseJwks(text);

@@ -14,6 +14,6 @@ export async function rootsFrom(terminal: Terminal, file: string): Promise<strin
   const material = readTrustMaterial(await readInput(terminal, file));
   const name = nameOfInput(file);
   if (!material.ok) throw new CliError('BUNDLE_INVALID', `${name}: ${material.reason}`);
-  if (material.value.roots.length === 0) throw new CliError('BUNDLE_INVALID', `${name}: it holds no root`);
+  if (material.value.roots.length === 0) throw new CliError('BUNDLE_INVALID', `${name}: it contains no root`);
   return pemOf(material.value);
 }

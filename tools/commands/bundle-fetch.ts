@@ -31,8 +31,8 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
     .command('fetch')
     .description(
       'Fetch the bundle of a trust domain from its endpoint, check it and print it.\n\n' +
-        'Takes https_web, where the endpoint proves itself as a server of the web, and https_spiffe, where it does so\n' +
-        'by an X509-SVID. A bundle that a reader must not take is not printed; what it has to ignore is warned of.',
+        'With https_web the endpoint is verified like a web server, with https_spiffe by its X509-SVID. A bundle that readers\n' +
+        'must refuse is not printed. There is a warning for each part that they must ignore.',
     )
     .argument('<url>', 'The URL of the endpoint.');
   withExamples(
@@ -71,7 +71,7 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
       });
       if (!fetched.ok) {
         const hint =
-          'check the URL, --profile, and what the endpoint is verified by (--web-roots, --endpoint-id, --endpoint-bundle)';
+          'check the URL, --profile, and the roots that verify the endpoint (--web-roots, --endpoint-id, --endpoint-bundle)';
         throw new CliError('BUNDLE_UNREACHABLE', fetched.reason, hint);
       }
       const text = fetched.value.toString('utf8');

@@ -19,8 +19,8 @@ export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCod
   const command = parent
     .command('verify')
     .description(
-      'Check that a bundle keeps the rules of its standard and that its readers will take it.\n\n' +
-        'Takes SPIFFE bundles, JWK sets and PEM roots. Ends with 1 when a MUST is not fulfilled.',
+      'Check that a bundle conforms to its standard and that readers will accept it.\n\n' +
+        'Accepts SPIFFE bundles, JWK sets and PEM roots. Ends with 1 when a MUST is not fulfilled.',
     )
     .argument('<file>', 'The bundle; - is standard input.');
   withExamples(

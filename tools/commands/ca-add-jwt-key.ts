@@ -22,14 +22,14 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('add-jwt-key')
     .description(
-      'Add a key for JWT-SVIDs to a pool that is there.\n\n' +
+      'Add a key for JWT-SVIDs to an existing pool.\n\n' +
         'It is published at once. Where no key of its type is active it becomes the active one, and signs once all who\n' +
         'verify tokens can know it (15 min unless configured); else it is kept in reserve.',
     );
   withExamples(
     command,
     `
-    # For Microsoft Entra, which takes RS256 alone
+    # For Microsoft Entra, which accepts RS256 only
     kubespiffe ca add-jwt-key --type rs256`,
   );
   withAllowUnusable(withCluster(withSecretName(command)))

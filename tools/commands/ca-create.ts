@@ -36,7 +36,7 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     .description(
       'Make a CA and the pool Secret that holds it.\n\n' +
         'The CA is a self-signed root with the SPIFFE ID of the trust domain. It is the first of its pool, so it\n' +
-        'signs at once; beside it are keys for JWT-SVIDs. A Secret that is there already is never touched.\n' +
+        'signs at once; beside it are keys for JWT-SVIDs. An existing Secret is never changed.\n' +
         'With --kind service-dns it is a root of no trust domain, for the DNS names of Services.\n\n' +
         'Where roots of the trust domain are published already, put the copy of the pool back with `ca restore` instead.',
     );

@@ -25,7 +25,7 @@ export function caDoctor(parent: Command, terminal: Terminal, done: (exitCode: n
   const command = parent
     .command('doctor')
     .description(
-      'Say what is wrong with a pool, where, and how it can be repaired. Changes nothing without --repair.\n\n' +
+      'Show what is wrong with a pool, where, and how to repair it. Changes nothing without --repair.\n\n' +
         'A repair loses no key that signs, no published root and no taint. What it cannot repair needs a copy of the pool\n' +
         '(`ca restore`). Ends with 1 when a problem remains.',
     );
@@ -39,7 +39,7 @@ export function caDoctor(parent: Command, terminal: Terminal, done: (exitCode: n
     kubespiffe ca doctor --repair`,
   );
   withBundleSuffix(withCluster(withSecretName(command)))
-    .option('--trust-domain <name>', 'Hold the pool against this trust domain instead of its own.')
+    .option('--trust-domain <name>', 'Check the pool against this trust domain instead of its own.')
     .option('--repair', 'Write the repaired pool, if no problem remains.')
     .action(async (options: Options) => done(await examine(terminal, options)));
   return command;

@@ -54,7 +54,7 @@ export function caEvict(parent: Command, terminal: Terminal, done: (code: number
     )
     .option(
       '--include-unknown',
-      'Also those whose requests were deleted, so that nobody knows which CA signed for them.',
+      'Also pods whose requests were deleted, so that it is not known which CA signed for them.',
     )
     .action(async (authority: string, options: Options) => {
       done(await evict(terminal, authority, options));

@@ -46,9 +46,9 @@ export function caImport(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('import')
     .description(
-      'Make a pool Secret of a CA that exists, or take the certificate that a CA of a pool waits for.\n\n' +
+      'Make a pool Secret from an existing CA, or import the certificate that a CA of a pool waits for.\n\n' +
         'The CA comes from a kubernetes.io/tls Secret (as cert-manager makes it), from PEM files, or from the pool of\n' +
-        'ahmedtd/mesh-example. It is held to the same rules as every pool before anything is written.',
+        'ahmedtd/mesh-example. It is checked by the rules for every pool before anything is written.',
     );
   withExamples(
     command,
@@ -67,14 +67,14 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     kubespiffe ca import --mesh-pool pool.json --trust-domain example.org`,
   );
   withSecretName(command)
-    .option('--from-secret <namespace/name>', 'Take the CA of this kubernetes.io/tls Secret.')
+    .option('--from-secret <namespace/name>', 'Import the CA of this kubernetes.io/tls Secret.')
     .option(
       '--cert <file>',
-      'Take the CA certificate of this PEM file; intermediates and root may follow it.',
+      'Import the CA certificate of this PEM file; intermediates and root may follow it.',
     )
     .option('--key <file>', 'PEM file with the private key to --cert.')
     .option('--chain <file>', 'PEM file with the certificates above the CA, up to the root.')
-    .option('--mesh-pool <file>', 'Take the CAs of this pool of ahmedtd/mesh-example (JSON).')
+    .option('--mesh-pool <file>', 'Import the CAs of this pool of ahmedtd/mesh-example (JSON).')
     .option('--ca-id <id>', 'Name of the CA within the pool.')
     .option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not say it.')
     .option(

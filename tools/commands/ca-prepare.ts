@@ -25,7 +25,7 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('prepare')
     .description(
-      'Make a new CA or JWT key in a pool that is there.\n\n' +
+      'Make a new CA or JWT key in an existing pool.\n\n' +
         'It is in no bundle and signs nothing. `ca preview` or `ca trust` publish it, `ca activate` lets it sign, and\n' +
         '`ca rotate` does all of it.',
     );

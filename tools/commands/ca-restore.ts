@@ -90,7 +90,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
       `${longestCertificateSeconds / 3600}h`,
     )
     .option('--force-drop', 'Drop it although what it signed may be in use. Connections break.')
-    .option('--replace-unreadable', 'Replace a pool that cannot be read, and lose whatever only that has.')
+    .option('--replace-unreadable', 'Replace a pool that cannot be read, and lose what only that pool has.')
     .addOption(
       new Option('--dry-run [mode]', 'Write nothing: say what would be, and have the API server check it.')
         .choices(['none', 'server'])
@@ -173,7 +173,7 @@ function restore(
     const root = carried.find(({ sha256Hex }) => sha256Hex === fingerprints.get(id));
     const what = root ? `, ${describeRoots([root])},` : '';
     warnings.push(
-      `authority ${id}${what} is kept from what is there, ${state}: the copy does not publish it`,
+      `authority ${id}${what} is kept from the current pool, ${state}: the copy does not publish it`,
     );
   }
   warnings.push(...notYetSigning(checkTogether(document, added, options, now), now));
@@ -194,7 +194,7 @@ function checkTogether(
   const { field, what } = together.problem;
   throw new CliError(
     'POOL_INVALID',
-    `the copy does not go together with what is kept (${[...added].join(', ')}): ${field}: ${what}`,
+    `the copy does not fit with what is kept (${[...added].join(', ')}): ${field}: ${what}`,
     'remove an authority that nothing needs any more with --drop-authority',
   );
 }

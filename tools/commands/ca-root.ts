@@ -21,7 +21,7 @@ export function caRoot(parent: Command, terminal: Terminal): Command {
     .command('root')
     .description(
       'Make an offline root in files: it signs the CAs of the pool, and is in no cluster.\n\n' +
-        'Uses no cluster and no network. Keep the key where nobody can copy it.',
+        'Uses no cluster and no network. Keep the key in a place where it cannot be copied.',
     );
   withExamples(
     command,

@@ -35,7 +35,7 @@ export function caRotate(parent: Command, terminal: Terminal): Command {
       'Replace the CA, or the JWT key, that signs.\n\n' +
         'Prepares a new one, publishes it, lets it sign once everybody who verifies can know it, and takes the old one out\n' +
         'of the bundles once nothing that it signed is valid any more. Each step is one write. Where it has to wait, it\n' +
-        'says until when and ends, or waits with --wait. The same command goes on where it was interrupted.',
+        'says until when and ends, or waits with --wait. Run the same command again to continue.',
     );
   withExamples(
     command,

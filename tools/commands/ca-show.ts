@@ -42,7 +42,7 @@ export function caShow(parent: Command, terminal: Terminal, done: (exitCode: num
     kubespiffe ca show -o json | jq -r '.authorities[] | select(.signs and .root).notAfter'`,
   );
   withCluster(withSecretName(command))
-    .option('--trust-domain <name>', 'Hold the pool against this trust domain instead of its own.')
+    .option('--trust-domain <name>', 'Check the pool against this trust domain instead of its own.')
     .addOption(outputOption())
     .action(async (options: Options) => {
       const { namespace, name } = options;

@@ -48,7 +48,7 @@ const texts: Readonly<Record<Verb, Text>> = {
   },
   trust: {
     summary: 'Publish an authority in the live bundles. It does not sign.',
-    more: 'From then on it takes the propagation delay until everybody who verifies can know it.',
+    more: 'After the propagation delay every verifier can know it.',
     noticed:
       'everybody who verifies gets its root or key within the propagation delay; nothing is signed with it yet',
     asksSigner: true,
@@ -62,7 +62,7 @@ const texts: Readonly<Record<Verb, Text>> = {
     mayWait: true,
   },
   retire: {
-    summary: 'Take an authority out of the bundles once nothing that it signed is valid any more.',
+    summary: 'Remove an authority from the bundles once nothing that it signed is valid any more.',
     more: 'Refused until then; --wait waits for it. The entry stays in the pool without its key.',
     noticed: 'everybody who verifies refuses what it signed, which has ended unless it is forced',
     mayWait: true,
@@ -76,13 +76,13 @@ const texts: Readonly<Record<Verb, Text>> = {
     asksForReason: true,
   },
   taint: {
-    summary: 'Stop an authority from signing, at once and for ever: its key may be stolen.',
-    more: 'It stays in the bundles, so that running pods go on. A trusted authority that is ready signs in its place.',
-    noticed: 'pods that need a new certificate, if no other CA is ready; those that run go on',
+    summary: 'Stop an authority from signing, at once and for ever. Use it when its key may be stolen.',
+    more: 'It stays in the bundles, so running pods keep working. A trusted authority that is ready signs in its place.',
+    noticed: 'pods that need a new certificate, if no other CA is ready; running pods keep working',
     asksSigner: true,
   },
   untaint: {
-    summary: 'Take the taint from an authority that was tainted by mistake.',
+    summary: 'Remove the taint from an authority that was tainted by mistake.',
     more: 'It never signs again: an active or trusted one is retiring from then on.',
     noticed: 'nobody',
   },

@@ -173,7 +173,7 @@ async function finished(api: Transport, namespace: string, name: string, seconds
   const what = 'no pod verified the test certificate by the preview bundle';
   const hint =
     `\`kubectl logs --namespace ${namespace} job/${name}\` and \`kubectl describe\` of it say why; the live bundle is as it was. ` +
-    'Take the CA back with `kubespiffe ca remove`';
+    'Roll the CA back with `kubespiffe ca remove`';
   throw new CliError('SVID_INVALID', said === undefined ? what : `${what}: ${printable(said)}`, hint);
 }
 

@@ -18,7 +18,7 @@ export function devControl(parent: Command, terminal: Terminal): void {
 
   const rotate = withFolder(parent.command('rotate'))
     .description(
-      'Replace certificates now, or the CA.\n\nPrograms should take what is new and drop no connection.',
+      'Replace certificates now, or the CA.\n\nPrograms should load the new ones and drop no connection.',
     )
     .argument('[workloads...]', 'Such as shop/web; all without any.')
     .option(

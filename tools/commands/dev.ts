@@ -47,7 +47,7 @@ export function dev(parent: Command, terminal: Terminal, done: (exitCode: number
     )
     .option('--trust-domain <name>', `${devTrustDomain}, or a name below it.`, devTrustDomain)
     .option('--lifetime <duration>', 'How long certificates are valid: 4s to 24h.', '5m')
-    .option('--port <number>', 'Port of the token endpoint on loopback; 0 takes any that is free.', '8643')
+    .option('--port <number>', 'Port of the token endpoint on loopback; 0 chooses a free one.', '8643')
     .action(async (options: Options) => {
       const stopping = new AbortController();
       const stop = () => stopping.abort();

@@ -74,7 +74,7 @@ export function explainDenial(
 }
 
 function print(terminal: Terminal, denials: readonly Denial[], now: number): void {
-  if (denials.length === 0) terminal.out('No request is denied, and no Event tells of a denial.\n');
+  if (denials.length === 0) terminal.out('No request is denied, and no Event reports a denial.\n');
   for (const [index, denial] of denials.entries()) {
     const { pod, signer, request, at, reason, message } = denial;
     const title = `Pod ${pod}${signer === null ? '' : ` (${signer})`}`;

@@ -24,7 +24,7 @@ export function explainToken(parent: Command, terminal: Terminal, done: (exitCod
   const command = parent
     .command('token')
     .description(
-      'Explain what the token endpoint makes of a ServiceAccount token, or which pods a JWT-SVID is of.\n\n' +
+      'Explain how the token endpoint answers a ServiceAccount token, or which pods a JWT-SVID belongs to.\n\n' +
         'The token is neither printed nor sent anywhere, and its signature is not verified. Ends with 1 when the endpoint\n' +
         'would refuse it, or the JWT-SVID is not valid.',
     )

@@ -78,12 +78,12 @@ async function check(terminal: Terminal, url: string, options: Options): Promise
   });
   if (!fetched.ok) {
     const hint =
-      'check the URL, --profile, and what the endpoint is verified by; --allow-addresses permits addresses of this machine and its link';
+      'check the URL, --profile, and the roots that verify the endpoint; --allow-addresses permits addresses of this machine and its link';
     throw new CliError('BUNDLE_UNREACHABLE', fetched.reason, hint);
   }
   const bundle = readForeignBundle(fetched.value.document ?? '', trustDomain, now);
   if (!bundle.ok) {
-    throw new CliError('BUNDLE_INVALID', bundle.reason, 'tell the operator of the trust domain');
+    throw new CliError('BUNDLE_INVALID', bundle.reason, 'report this to the operator of the trust domain');
   }
   const { sequence, refreshHintSeconds, roots, jwtKeys, ignored } = bundle.value;
   const hint =

@@ -126,7 +126,7 @@ async function servedBundle(
   throw new CliError(
     isReached ? 'BUNDLE_INVALID' : 'BUNDLE_UNREACHABLE',
     explainFederation(outcome.reason, outcome.detail),
-    'the signer may reach the endpoint over another network: `kubespiffe federation show` says what it found',
+    'the signer may reach the endpoint over another network: `kubespiffe federation show` shows what it found',
   );
 }
 

@@ -45,7 +45,7 @@ export function federationRefresh(
     kubespiffe federation refresh partner`,
   );
   return withCluster(command)
-    .option('--timeout <duration>', 'How long to wait for the signer; a fetch takes at most 30s.', '45s')
+    .option('--timeout <duration>', 'How long to wait for the signer. A fetch takes 30s at most.', '45s')
     .addOption(outputOption())
     .action(async (name: string, options: Options) => {
       const seconds = parseSeconds(options.timeout, '--timeout');

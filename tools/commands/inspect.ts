@@ -23,8 +23,8 @@ export function inspect(parent: Command, terminal: Terminal, done: (exitCode: nu
     .command('inspect')
     .enablePositionalOptions()
     .description(
-      'Say what a certificate, a bundle or a request holds, whether it conforms, and what is wrong.\n\n' +
-        'Takes certificates, chains and trust bundles (PEM, DER), credential bundle files, and PodCertificateRequests,\n' +
+      'Show what a certificate, a bundle or a request contains, whether it conforms, and what is wrong.\n\n' +
+        'Accepts certificates, chains and trust bundles (PEM, DER), credential bundle files, and PodCertificateRequests,\n' +
         'ClusterTrustBundles, pools and SPIFFE bundles (JSON, YAML; also several, or a List). Private keys are never\n' +
         'shown. Ends with 1 when a MUST is not fulfilled.',
     )

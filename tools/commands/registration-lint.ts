@@ -37,7 +37,7 @@ export function registrationLint(
     kubespiffe registration lint web.yaml --config signer.yaml`,
   );
   return command
-    .option('--config <file>', 'Configuration file of the signer, for what its settings say of templates.')
+    .option('--config <file>', 'Configuration file of the signer, for its settings about templates.')
     .addOption(outputOption())
     .action(async (files: string[], { config, output }: Options) => {
       const settings = config === undefined ? undefined : await readSettingsFile(terminal, config);

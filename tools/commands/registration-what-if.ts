@@ -28,7 +28,7 @@ export function registrationWhatIf(
     .command('what-if')
     .description(
       'Show which pods would change, gain or lose a name if registrations were applied.\n\n' +
-        'Nothing is written. Also takes a ClusterRegistrationPolicy, Services and Namespaces. Ends with 1 when a pod would\n' +
+        'Nothing is written. Also accepts a ClusterRegistrationPolicy, Services and Namespaces. Ends with 1 when a pod would\n' +
         'lose its name.',
     );
   withExamples(

@@ -38,11 +38,11 @@ export function token(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('token')
     .description(
-      'Get a JWT-SVID (--endpoint), verify one (--verify), or say what a token holds (--decode).\n\n' +
+      'Get a JWT-SVID (--endpoint), verify one (--verify), or show what a token contains (--decode).\n\n' +
         'With --endpoint, the token in the file is a projected ServiceAccount token, and the JWT-SVID is printed; with\n' +
         "--certificate, the pod's certificate stands in for the token, where the endpoint takes it. With --x509 it gets\n" +
         'a certificate instead: the key is made here, and goes into the folder and nowhere else.\n' +
-        'Tokens come from a file or from standard input, so that they stand in no list of processes; --decode and\n' +
+        'Tokens come from a file or from standard input, so that no list of processes shows them; --decode and\n' +
         '--verify never print a signature. Ends with 1 when the token is refused or not valid.',
     )
     .argument('[file]', 'The file with the token; - is standard input.', '-');

@@ -44,7 +44,7 @@ export function ui(parent: Command, terminal: Terminal): Command {
     kubespiffe ui --port 8090 --token-audience kubespiffe-view`,
   );
   return withCluster(withSignerSettings(command))
-    .option('--port <number>', 'Port of 127.0.0.1; 0 takes a free one.', '0')
+    .option('--port <number>', 'Port of 127.0.0.1; 0 chooses a free one.', '0')
     .option(
       '--token-audience <audience>',
       'Admit callers with a ServiceAccount token for this audience and the right to get /kubespiffe/view.',

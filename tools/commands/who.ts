@@ -27,7 +27,7 @@ export function who(parent: Command, terminal: Terminal, done: (exitCode: number
     .description(
       'Say which pods have a SPIFFE ID or a DNS name.\n\n' +
         'Lists the pods that get the name now, by the decisions of the signers, and those that still have a certificate\n' +
-        'with it, by the requests in the cluster. Ends with 1 when nobody has it.',
+        'with it, by the requests in the cluster. Ends with 1 when no pod has it.',
     )
     .argument('<name>', 'A SPIFFE ID, or a DNS name.');
   withExamples(

@@ -51,7 +51,7 @@ async function removeStaleSocket(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (!found) return;
   if (!found.isSocket()) {
-    throw new KubespiffeError('ALREADY_EXISTS', `${path} is there and is not a socket`, {
+    throw new KubespiffeError('ALREADY_EXISTS', `${path} exists and is not a socket`, {
       hint: 'remove it, or choose another path',
     });
   }

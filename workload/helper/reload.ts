@@ -67,6 +67,6 @@ async function run(
     child.once('exit', (code, by) => resolve(by === null ? `exit code ${code}` : `signal ${by}`));
   });
   if (ended === 'exit code 0') return;
-  const hint = `its own output says more; it may take ${timeoutMs / 1000} seconds`;
+  const hint = `see its own output; it may run for ${timeoutMs / 1000} seconds`;
   throw new KubespiffeError('RELOAD_FAILED', `${program} failed: ${ended}`, { hint });
 }

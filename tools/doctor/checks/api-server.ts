@@ -96,7 +96,7 @@ export const nodeRestriction: Check = {
     return [
       problem(
         lookedAt,
-        'not enabled: whoever controls one node can request a certificate of any pod',
+        'not enabled: an attacker who controls one node can request a certificate for any pod',
         'start kube-apiserver with --enable-admission-plugins=NodeRestriction',
       ),
     ];
