@@ -12,7 +12,7 @@ const familyOf = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
 /**
  * The machine itself, link-local and multicast addresses, and services of clouds that give credentials to every client that
- * reaches them. A URL that somebody else chose must not lead a request to them.
+ * reaches them. A URL that another party chose must not lead a request to them.
  */
 const refused = blockList([
   ...['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4'],
@@ -86,7 +86,7 @@ function add(list: BlockList, { address, prefix }: AddressRange): void {
   list.addSubnet(address, prefix, familyOf(address));
 }
 
-/** Reads an address with the length of its prefix; undefined if it is none. */
+/** Reads an address with the length of its prefix; undefined for other text. */
 export function parseAddressRange(text: string): AddressRange | undefined {
   const [, address = '', digits = ''] = /^([0-9a-f.:]+)\/(\d{1,3})$/i.exec(text) ?? [];
   const prefix = Number(digits);

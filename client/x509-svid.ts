@@ -84,7 +84,7 @@ async function newRequest(keyType: KeyTypeName): Promise<{ keyPem: string; spki:
   };
 }
 
-/** Empty where the text is none, or holds anything else. */
+/** The certificates of a PEM text; none if it is empty or contains anything else. */
 function certificatesOf(pem: string): readonly CertificateFacts[] {
   const blocks = decodePem(pem, { strict: true });
   const read = blocks.ok ? blocks.value.map(({ der }) => readCertificate(der)) : [];

@@ -17,7 +17,7 @@ export interface Replica {
   readonly knowing: Promise<unknown>;
   /** Answer requests, one for each signer. */
   readonly controllers: readonly Part[];
-  /** Tells the other replicas of this one for as long as it answers. */
+  /** Announces this replica to the others for as long as it answers. */
   readonly membership: Part;
   /** Serve callers; each ends by itself only with an error. */
   readonly listeners: readonly Part[];

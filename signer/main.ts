@@ -201,9 +201,9 @@ async function runReplica(
           ...(traces ? [traces] : []),
         ],
         // A replica that does not know the others would answer for all of them, one without the pods would read each
-        // of them live, and one without the pool would tell every pod that waits of a fault that there is none. Without
-        // Leases or policy it begins all the same after a while: two answers to one request do no harm, and the guard
-        // signs nothing without the policy.
+        // of them live, and one without the pool would tell every waiting pod that the pool is missing. Without Leases
+        // or policy it begins all the same after a while: two answers to one request do no harm, and the guard signs
+        // nothing without the policy.
         knowing: Promise.all([
           synced,
           ...signers.map(({ pool }) => pool.looked),

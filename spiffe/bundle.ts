@@ -75,7 +75,7 @@ export interface ParsedBundle {
 }
 
 /**
- * Reads a SPIFFE bundle from another publisher. Ignores what the standards tell readers to ignore: a key of unknown
+ * Reads a SPIFFE bundle from another publisher. Ignores what readers must ignore by the standards: a key of unknown
  * use, type or curve or with a missing member (Trust Domain and Bundle 4.2; RFC 7517 5), a root without certificate,
  * and all certificates of a root but the first. (go-spiffe refuses a bundle that has any of these.) Any other fault of
  * a key makes the whole bundle unusable, as in go-spiffe: half a bundle would revoke the other half. Never throws.

@@ -11,7 +11,7 @@ export interface Clause<Subject, Expected = undefined> {
   readonly problem: (subject: Subject, expected: Expected) => string | undefined;
 }
 
-/** One clause of a standard held against one subject. */
+/** The result of one clause of a standard for one subject. */
 export interface Finding {
   readonly level: 'must' | 'should';
   /** Where it is written, for example "X509-SVID 4.3". */
@@ -21,7 +21,7 @@ export interface Finding {
   readonly message: string;
 }
 
-/** Holds every clause against a subject. The fulfilled ones are reported too. */
+/** Checks a subject by every clause. The fulfilled ones are reported too. */
 export function check<Subject, Expected>(
   clauses: readonly Clause<Subject, Expected>[],
   subject: Subject,

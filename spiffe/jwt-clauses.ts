@@ -4,7 +4,7 @@ import { shown } from './json.ts';
 import { isJwtAlgorithm } from './jwt-algorithms.ts';
 import { audiencesOf, type ParsedJwt } from './jwt-svid.ts';
 
-/** What a token is held against. */
+/** What a token is checked against. */
 export interface JwtExpectations {
   /** Seconds since the epoch. */
   readonly now: number;

@@ -17,8 +17,8 @@ export type ConstraintsVerdict =
 const processedKinds: readonly string[] = ['URI', 'DNS', 'email', 'IP'];
 
 /**
- * Holds the name constraints of a CA against the SPIFFE IDs of a trust domain. OpenSSL and Go read a base without a
- * leading dot differently (that host alone; or that host and those below), and an empty base as well. A name passes
+ * Checks whether the name constraints of a CA permit the SPIFFE IDs of a trust domain. OpenSSL and Go read a base without
+ * a leading dot differently (that host alone; or that host and those below), and an empty base as well. A name passes
  * here only where it passes in both.
  */
 export function judgeNameConstraints(

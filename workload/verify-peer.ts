@@ -7,7 +7,7 @@ import { refusalOf } from './authorizer.ts';
 import { PeerRefusedError } from './peer-refused.ts';
 import type { TrustBundles } from './trust-bundle.ts';
 
-/** What a peer is held against. All of it is read at each connection. */
+/** What a peer is verified by. All of it is read at each connection. */
 export interface Expectations {
   readonly bundles: TrustBundles;
   readonly authorizer: Authorizer;

@@ -9,7 +9,7 @@ export interface ImageSettings {
   readonly platforms: readonly Platform[];
   /** The runtime configuration of the image specification. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** What the image says of itself: `org.opencontainers.image.…`. */
+  /** What the image says about itself: `org.opencontainers.image.…`. */
   readonly annotations: Readonly<Record<string, string>>;
 }
 

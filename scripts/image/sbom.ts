@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import type { DebianPackage } from './debian.ts';
 import type { Entry } from './tar.ts';
 
-/** What the lock file says of one npm package. */
+/** What the lock file says about one npm package. */
 export interface LockedPackage {
   readonly name: string;
   readonly version: string;

@@ -26,14 +26,14 @@ export interface Answer {
   readonly notAfter?: Seconds;
   /**
    * PEM of roots that it may end in, besides those that the pool has; absent where a person vouches for the answer itself.
-   * Whoever brings in a root can make certificates of every name, so an answer of the network must not choose it.
+   * The owner of a root can make certificates of every name, so an answer from the network must not choose it.
    */
   readonly furtherRoots?: readonly string[];
 }
 
 /**
  * The pool with the certificate that an authority was waiting for: it is `prepared` from then on, like one that we made.
- * The answer may come from anywhere, so it is held against the request and against all that a pool demands of a CA.
+ * The answer may come from anywhere, so it is checked against the request and by all rules for a CA in a pool.
  */
 export function answerRequest(
   document: PoolDocument,
@@ -114,7 +114,7 @@ const unfit = (what: string): Refusal => ({
   remedy: 'have the CA sign the request again, as it is, as that of a CA',
 });
 
-/** Names of a CA go into no leaf, but a certificate with names that nobody asked for was made for somebody else, too. */
+/** Names of a CA go into no leaf, but a certificate with names that were not requested was made for another purpose. */
 function unaskedNames(
   { uris, dnsNames, extensions }: CertificateFacts,
   trustDomain: string | undefined,

@@ -18,7 +18,7 @@ import { markOf, type PoolMark, sequenceProblem } from './sequence.ts';
  * hour. A replica that has just started compares with the published bundle instead of the last good pool.
  */
 export interface PoolHolder {
-  /** Takes in what the Secret is now, undefined when there is none. */
+  /** Receives the Secret as it is now; undefined when there is none. */
   offer(secret: Secret | undefined, now: Seconds): void;
   /** The last good pool. */
   current(): Pool | undefined;
@@ -54,7 +54,7 @@ export function createPoolHolder(needs: PoolHolderNeeds): PoolHolder {
   let current: Pool | undefined;
   /** The Secret by itself. */
   let read: PoolResult | undefined;
-  /** The same, held against what was published. */
+  /** The same, compared with what was published. */
   let latest: PoolResult | undefined;
 
   /** A replica that has just started knows what was published from the bundle, unless that is of this very pool. */

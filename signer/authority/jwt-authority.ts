@@ -36,13 +36,13 @@ export interface JwtAuthority {
   readonly publishedAt?: string;
 }
 
-/** How keys of an algorithm sign. What is said of RSA holds for every length. */
+/** How keys of an algorithm sign. The row of RSA holds for every length. */
 const signs = { ES256: keyTypes['ecdsa-p256'], RS256: keyTypes['rsa-3072'] } as const;
 
 export type JwtAuthorityResult = { ok: true; authority: JwtAuthority } | { ok: false; problem: PoolProblem };
 
 /**
- * Reads the keys of one JWT record and holds them against each other and the kind. Times are not looked at.
+ * Reads the keys of one JWT record, and checks that they fit together and to the kind. Times are not checked.
  * `field` is where the record stands, such as `pool.authorities[1]`.
  */
 export function readJwtAuthority(

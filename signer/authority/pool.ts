@@ -66,7 +66,7 @@ export function parsePool(
   return problem ? { ok: false, problem, pool: compiled.pool } : compiled;
 }
 
-/** Reads keys and certificates of a document and holds them against each other and the trust domain. */
+/** Reads keys and certificates of a document, and checks that they fit together and belong to the trust domain. */
 export function compilePool(
   document: PoolDocument,
   trustDomain: string | undefined,

@@ -27,7 +27,7 @@ export interface WantedCa extends CaContent {
 
 /**
  * Signs a CA with another CA: an intermediate, or with a namesake a cross-certificate. Nothing but the key is taken from a
- * request, so that whoever made it chooses neither a name nor a right.
+ * request, so its author chooses neither a name nor a right.
  *
  * @returns the certificate. It ends with its issuer at the latest.
  * @throws KubespiffeError USAGE, SPIFFE_ID_INVALID, CERTIFICATE_INVALID for an issuer that may not sign it,

@@ -43,7 +43,7 @@ export async function readSignedUntilRecord(
  * Changes entries of the record by compare-and-swap; where there is no record it is created.
  *
  * @param next the entries that are to be written, by what the record has now; none to leave it as it is. It is asked again
- *   when somebody else wrote meanwhile.
+ *   when another writer changed it meanwhile.
  * @param known the record as it was read last, which saves the read.
  * @throws ApiStatusError, ApiConnectionError. The write may have been done then.
  */
@@ -79,7 +79,7 @@ export async function changeSignedUntilRecord(
   }
 }
 
-/** Without entries, so that it takes nothing from a record that somebody else has created meanwhile. */
+/** Without entries, so that it removes nothing from a record that another writer has created meanwhile. */
 async function createRecord(
   transport: Pick<Transport, 'request'>,
   pool: PoolPlace,

@@ -36,7 +36,7 @@ export interface Refusal {
 export interface Lifetimes {
   /** Of certificates, in seconds: at least the setting maxLifetime of the signer. Used where there is no proof. */
   readonly certificateSeconds: number;
-  /** The proof: what the record of the pool says of an authority. */
+  /** The proof: what the record of the pool says about an authority. */
   readonly mayHaveSignedUntil?: MayHaveSignedUntil;
 }
 

@@ -86,7 +86,7 @@ export function whole(least: number, most: number): ValueType<number> {
 const durationForm = '^(\\d+d)?(\\d+h)?(\\d+m)?(\\d+s)?(\\d+ms)?$';
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Milliseconds of a duration such as `1h30m`, or undefined when it is none. Units go from large to small. */
+/** Milliseconds of a duration such as `1h30m`, or undefined for other text. Units go from large to small. */
 export function parseDuration(value: string): number | undefined {
   if (!new RegExp(durationForm).test(value) || value === '') return undefined;
   let total = 0;

@@ -45,7 +45,7 @@ export interface FederatedTrustDomain {
   readonly refresh: { readonly minSeconds: number; readonly maxSeconds: number };
   /** Or what is wrong with the spec, beginning with the path of the field. */
   readonly origin: Result<BundleOrigin>;
-  /** As the API server has it: it may be of another version, or written by somebody else. */
+  /** As the API server has it. Another version of the signer or another writer may have written it. */
   readonly status: Readonly<Record<string, unknown>>;
 }
 

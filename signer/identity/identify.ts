@@ -38,7 +38,7 @@ export function shownTerms({
   return { ...(registration !== undefined && { registration }), ...(hint !== undefined && { hint }) };
 }
 
-/** What a request says of itself, such as the registration it wants: only keys that the profile knows. */
+/** What a request says about itself, such as the registration it wants: only keys that the profile knows. */
 export type Annotations = Readonly<Record<string, string>>;
 
 /**

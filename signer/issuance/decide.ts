@@ -22,7 +22,7 @@ const deny = (reason: DenyReason, detail: string): Decision => ({ kind: 'deny', 
 const drop = (reason: DropReason, detail: string): Decision => ({ kind: 'drop', reason, detail });
 
 /**
- * What the request says of itself. Deny is for ever, so it comes from here alone: no later event in the cluster
+ * What the request says about itself. Deny is for ever, so it comes from here alone: no later event in the cluster
  * could make such a request right, and no cached fact has a part in it. Pure.
  *
  * @returns a decision, or the public key if the request may go on.

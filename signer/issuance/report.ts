@@ -99,7 +99,7 @@ export function createReporter(needs: {
 
 export type Reporter = ReturnType<typeof createReporter>;
 
-/** What a log line says of a certificate. */
+/** The facts of a certificate for log lines. */
 function namedIn({ spiffeId, dnsNames, serial }: IssuedCertificate) {
   return { ...(spiffeId !== undefined && { spiffeId }), ...(dnsNames && { dnsNames }), serial };
 }

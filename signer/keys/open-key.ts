@@ -8,7 +8,7 @@ export interface OpenKey {
    * Signs a digest.
    *
    * @returns the content of the signature BIT STRING, for ECDSA in DER.
-   * @throws whatever went wrong, as a sentence without secrets.
+   * @throws an Error that says what went wrong, without secrets.
    */
   sign(digest: Uint8Array, algorithm: SignatureAlgorithm): Promise<Uint8Array>;
   /** The public half as the backend has it, for the tools that make certificates. */

@@ -11,7 +11,7 @@ export interface StatusCondition<Type extends string> {
   readonly lastTransitionTime: string;
 }
 
-/** The conditions of a status, which may be of another version or written by somebody else. */
+/** The conditions of a status, which another version of the signer or another writer may have set. */
 function conditionsIn(status: unknown): readonly JsonObject[] {
   const { conditions } = isJsonObject(status) ? status : {};
   return Array.isArray(conditions) ? (conditions as unknown[]).filter(isJsonObject) : [];

@@ -129,7 +129,7 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
 
 /** Of what requires no label. A label has a key. */
 const noLabel = ['', ''] as const;
-/** Of what requires a label with whatever value. No value has such a character. */
+/** Stands for any value of a required label. No value has such a character. */
 const anyValue = '*';
 
 function getOrAdd<V>(map: Map<string, V>, key: string, make: () => V): V {

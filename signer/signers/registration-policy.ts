@@ -70,7 +70,7 @@ export function createRegistrationPolicy(
       },
       async repair(name, _drift, signal) {
         if (!store.get(name)) {
-          // Where somebody else has created it meanwhile, this changes nothing.
+          // If another writer has created it meanwhile, this changes nothing.
           await apply(name, { spec: {} }, false, signal);
           log.info({ policy: name }, 'ClusterRegistrationPolicy created, without grants');
         }

@@ -39,7 +39,7 @@ export interface RegistrationStatusNeeds {
   readonly isOurs: (registration: Registration) => boolean;
 }
 
-/** The condition Ready of a status, which somebody else may have written. */
+/** The condition Ready of a status, which any writer may have set. */
 function readyIn({ status }: FollowedRegistration): 'true' | 'false' | 'unknown' {
   const ready = conditionIn(status, 'Ready');
   if (!ready) return 'unknown';

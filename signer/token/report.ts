@@ -126,7 +126,7 @@ function attributesOf({ namespace, pod }: ProvedOwner): Attributes {
   return { 'k8s.namespace.name': namespace, 'k8s.pod.name': pod.name, 'k8s.pod.uid': pod.uid };
 }
 
-/** What an audit line says of an SVID: never the token itself. */
+/** The facts of an SVID for the audit line, without the token itself. */
 function auditedFacts(issued: IssuedToken | IssuedX509Svid) {
   const { spiffeId, notAfter } = issued;
   const terms = shownTerms(issued);

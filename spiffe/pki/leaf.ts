@@ -9,7 +9,7 @@ import type { SigningKey } from './sign.ts';
 import type { SupportedKey } from './spki.ts';
 import { type Seconds, timeLength, writeTime } from './time.ts';
 
-/** What all leaves of a signer have in common, whichever authority signs them. Their subject is empty. */
+/** What all leaves of a signer have in common, independent of the authority that signs them. Their subject is empty. */
 export interface CertificateProfile {
   /** By the kind of key that is certified: not every key can do everything (RFC 5280 4.2.1.3). */
   readonly keyUsage: Readonly<Record<KeyType['family'], readonly [KeyUsage, ...KeyUsage[]]>>;

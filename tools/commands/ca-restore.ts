@@ -237,7 +237,7 @@ function poolIn(text: string, file: string): PoolDocument {
   try {
     value = parseYaml(text, { logLevel: 'silent' });
   } catch {
-    // Told below: the parser's own message quotes the text, and that may be a key.
+    // Reported below: the parser's own message quotes the text, and that may be a key.
   }
   const json = value?.kind === poolKind ? JSON.stringify(value) : poolJsonIn(value ?? {});
   if (json === undefined) {

@@ -11,7 +11,7 @@ export interface Series {
 /** The series of the metrics that the checks read, by the name of the metric. */
 export type MetricLines = (name: MetricName) => readonly Series[];
 
-/** What an API server tells of its configuration, for everybody who may read its metrics. */
+/** What the metrics of an API server show of its configuration. */
 const names = [
   'kubernetes_feature_enabled',
   'apiserver_admission_controller_admission_duration_seconds_count',

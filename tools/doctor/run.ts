@@ -46,7 +46,7 @@ export async function examine(facts: Facts, all: readonly Check[] = checks): Pro
   });
 }
 
-/** What the API server says of a call that it forbids: the right is the rest of the sentence. */
+/** How the API server refuses a forbidden call. The rest of its sentence names the right. */
 const forbidden = /User ".*?" cannot (.*)$/s;
 
 function unreadable(error: unknown): Finding {

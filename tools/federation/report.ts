@@ -34,7 +34,7 @@ export interface FederationReport {
 const types = ['Ready', 'Stale', 'BundleInvalid', 'Unreachable'];
 const textOf = (value: unknown) => (typeof value === 'string' ? value : null);
 
-/** Reads the status defensively: it may be of another version, or written by somebody else. Pure. */
+/** Reads the status defensively: another version of the signer or another writer may have set it. Pure. */
 export function reportOn(resource: FederatedTrustDomain, now: Seconds): FederationReport {
   const { name, trustDomain, origin, isPaused, refresh, status } = resource;
   const held = heldBundle(resource, now);

@@ -12,7 +12,7 @@ const maxBytes = 16 * 1024 * 1024;
 
 /**
  * Finds out by its content what was given, and inspects it.
- * @throws CliError for what is none of the known forms or cannot be read; never with any of the content in it.
+ * @throws CliError for content of no known form or that cannot be read. The error never contains any of it.
  */
 export function inspectContent(content: Buffer, context: InspectContext): Inspection {
   if (content.length === 0) throw new CliError('USAGE', 'there is nothing in it', knownForms);

@@ -19,7 +19,7 @@ export interface Inspection {
   readonly result?: string;
 }
 
-/** A clause held against what was inspected; `problem` undefined means that it is fulfilled. */
+/** The result of one clause for what was inspected; `problem` undefined means that it is fulfilled. */
 export function finding(
   level: Finding['level'],
   clause: string,

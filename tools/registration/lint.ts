@@ -31,7 +31,7 @@ export interface LintReport {
   readonly problems: readonly Problem[];
 }
 
-/** What the cluster says of templates; undefined where it is not known. */
+/** The rules of the cluster for templates; undefined where they are not known. */
 export interface LintSettings extends TemplateContext {
   readonly trustDomain: string;
 }

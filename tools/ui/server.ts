@@ -27,7 +27,7 @@ const headers = {
 
 /**
  * The web view: files of a page, and JSON that only callers with a token get. It only reads. Requests for other hosts than
- * this machine are refused: a name of somebody else may resolve to a loopback address (DNS rebinding).
+ * this machine are refused: a name from another domain may resolve to a loopback address (DNS rebinding).
  */
 export function createUiServer(needs: UiServerNeeds): Server {
   const server = createServer((request, response) => {

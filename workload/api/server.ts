@@ -42,8 +42,8 @@ const maxRequestBytes = 256 * 1024;
 const maxStreamsOfConnection = 128;
 
 /**
- * The SPIFFE Workload API of one workload (SPIFFE Workload API 3 to 6, both profiles). Whoever can connect is that
- * workload: the socket is put into the pod by its author, and is shared by its containers alone.
+ * The SPIFFE Workload API of one workload (SPIFFE Workload API 3 to 6, both profiles). Every client that can connect is
+ * that workload: the socket is put into the pod by its author, and is shared by its containers alone.
  */
 export function createWorkloadApi(needs: WorkloadApiNeeds): Server {
   const { source, onProblem = () => undefined, maxStreams = 4_096, now = Date.now } = needs;

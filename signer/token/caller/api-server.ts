@@ -7,7 +7,7 @@ import type { Transport } from '../../kube/transport.ts';
 import type { Logger } from '../../observe/log.ts';
 import { createNews } from '../../observe/news.ts';
 
-/** What the API server says of its own ServiceAccount tokens. The sets of `createIssuers` grow while we run. */
+/** What the API server publishes about its own ServiceAccount tokens. The sets of `createIssuers` only grow. */
 export interface ApiServerFacts {
   /** Whose tokens are taken: the issuer of discovery, and those that the administrator adds. */
   readonly issuers: ReadonlySet<string>;

@@ -17,7 +17,7 @@ const minIntervalMs = 10_000;
 /**
  * Learns a new issuer from nobody but the API server: when its `--service-account-issuer` changes, its discovery
  * document names the new one, and kubelet soon has such tokens. The audiences of the API server change with it, so they
- * are read and held against ours as at the start. An issuer that was known stays so: its tokens are around until they
+ * are read and compared with ours as at the start. An issuer that was known stays so: its tokens are around until they
  * end, and TokenReview has the last word on them.
  *
  * @param facts what was read at the start; `audiences` grows together with `issuers`.

@@ -19,7 +19,7 @@ interface TokenReview {
 }
 
 /**
- * Asks the API server whether a token is good now, and holds its answer against what we read. This alone knows that
+ * Asks the API server whether a token is good now, and compares its answer with what we read. This alone knows that
  * the pod, the ServiceAccount or the signing key is gone. A token that the API server accepted within the last 10 s
  * it accepts from its own cache.
  */

@@ -15,7 +15,7 @@ import { header, refusedAt } from './openapi.ts';
 import { paths } from './paths.ts';
 import { compress, createServed, type Served, select } from './published.ts';
 
-/** What everybody may read, and what the OpenAPI document says of it. */
+/** The public documents, and how the OpenAPI document describes them. */
 const described = {
   discovery: ['getDiscovery', 'OpenID Connect discovery document', 'application/json'],
   keys: ['getKeys', 'JWK set of the JWT keys', 'application/jwk-set+json'],

@@ -3,7 +3,7 @@ import { registrationNameProblem } from '../../identity/identify-registered.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { type Credential, credentialOf, type Presented } from '../caller/credential.ts';
 
-/** What was asked for, whichever way it came. */
+/** A request for a JWT-SVID, in either form. */
 export interface TokenRequest {
   readonly credential: Credential;
   readonly audiences: readonly string[];

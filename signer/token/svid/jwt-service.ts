@@ -36,7 +36,7 @@ export interface TokenServiceNeeds {
   readonly time: Time;
 }
 
-/** A JWT-SVID, and what the audit line says of it. */
+/** A JWT-SVID, and its facts for the audit line. */
 export interface IssuedToken {
   readonly kind: 'token';
   readonly token: string;

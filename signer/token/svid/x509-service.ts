@@ -41,7 +41,7 @@ export interface X509ServiceNeeds {
   readonly time: Time;
 }
 
-/** An X509-SVID with the roots, and what the audit line says of it. Times in seconds since the epoch. */
+/** An X509-SVID with the roots, and its facts for the audit line. Times in seconds since the epoch. */
 export interface IssuedX509Svid {
   readonly kind: 'x509-svid';
   readonly spiffeId: string;
@@ -154,7 +154,7 @@ export function clause(sentence: string): string {
   return sentence.replace(/\.$/, '');
 }
 
-/** What the token says of the pod. Before Kubernetes 1.30 tokens do not name the node. */
+/** What the token says about the pod. Before Kubernetes 1.30 tokens do not name the node. */
 function podIdentityOf({ namespace, serviceAccount, pod, node }: Caller): PodIdentity {
   return {
     namespace,

@@ -116,7 +116,7 @@ export const admissionPolicy: Check = {
   },
 };
 
-/** The pool is a Secret, and whoever reads etcd or its backups reads Secrets that are not encrypted. */
+/** The pool is a Secret. A reader of etcd or of its backups can read Secrets that are not encrypted. */
 export const encryptionAtRest: Check = {
   name: 'encryption-at-rest',
   async look(facts) {

@@ -78,7 +78,7 @@ export function refusalOf({ status }: PodCertificateRequest): string | undefined
   return condition && `${condition.type} (${condition.reason}): ${condition.message ?? ''}`;
 }
 
-/** What the signer says of a request that waits: its Events say what to do. */
+/** What the signer reports about a waiting request. Its Events say what to do. */
 function reasonFor({ spec }: PodCertificateRequest, events: readonly EventView[]): string {
   const own = events
     .filter(({ regarding, action }) => regarding?.uid === spec.podUID && action === 'Wait')
