@@ -23,10 +23,10 @@ export function openHttp1(credentials: Credentials, mostConnections: number): Co
         ? request({ ...plainTarget(credentials, path, headers), method, agent })
         : requestSecurely({ ...endpointOf(credentials), method, path, headers, agent });
 
-      function end(tell: () => void): void {
+      function end(settle: () => void): void {
         if (isOver) return;
         isOver = true;
-        tell();
+        settle();
       }
       const fail = (error: unknown) => end(() => receiver.onFailure(error, !isConnected));
 

@@ -56,7 +56,7 @@ export function createPermissions(needs: PermissionsNeeds): Permissions {
   const { transport, log } = needs;
   const listeners: (() => void)[] = [];
   let missing: readonly Permission[] | undefined;
-  let trouble = 'not checked yet';
+  let lastProblem = 'not checked yet';
 
   async function look(signal: AbortSignal): Promise<void> {
     const needed = needs.needed();
@@ -66,14 +66,14 @@ export function createPermissions(needs: PermissionsNeeds): Permissions {
       found = needed.filter((_, position) => !allowed[position]);
     } catch (error) {
       if (signal.aborted) return;
-      const told = messageOf(error);
-      if (told !== trouble) log.warn({ error: told }, 'permissions could not be checked');
-      trouble = told;
+      const problem = messageOf(error);
+      if (problem !== lastProblem) log.warn({ error: problem }, 'permissions could not be checked');
+      lastProblem = problem;
       // A cluster may have removed system:basic-user. Then no right is known to be missing.
       if (error instanceof ApiStatusError && error.status === 403) missing = [];
       return changed();
     }
-    trouble = '';
+    lastProblem = '';
     if (describe(found) !== describe(missing ?? [])) {
       if (found.length > 0) log.error({ missing: found.map(nameOf) }, forbidden(found));
       else log.info({}, 'no permission is missing any more');
@@ -93,14 +93,14 @@ export function createPermissions(needs: PermissionsNeeds): Permissions {
     leastGapMs,
     async check(signal) {
       await look(signal);
-      return trouble === '' && missing?.length === 0;
+      return lastProblem === '' && missing?.length === 0;
     },
   });
 
   return {
     missing: () => missing,
     problem() {
-      if (missing === undefined) return trouble;
+      if (missing === undefined) return lastProblem;
       return missing.length > 0 ? forbidden(missing) : undefined;
     },
     lookAgain: recheck.soon,

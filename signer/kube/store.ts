@@ -63,7 +63,7 @@ export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
 
   let failures: unknown[] = [];
 
-  function tell(change: Change<T>): void {
+  function notify(change: Change<T>): void {
     for (const listener of listeners) {
       try {
         listener(change);
@@ -86,7 +86,7 @@ export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
     const previous = objects.get(key);
     objects.set(key, object);
     for (const index of indexes.values()) index.move(key, previous, object);
-    tell({ type: 'set', key, object, previous });
+    notify({ type: 'set', key, object, previous });
   }
 
   function remove(key: string): void {
@@ -94,7 +94,7 @@ export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
     if (object === undefined) return;
     objects.delete(key);
     for (const index of indexes.values()) index.move(key, object, undefined);
-    tell({ type: 'delete', key, object, previous: object });
+    notify({ type: 'delete', key, object, previous: object });
   }
 
   return {

@@ -98,7 +98,11 @@ export function createTransport(needs: TransportNeeds): Transport {
     };
   }
 
-  function told(request: { method: string; resource?: string }, startedAt: number, answer?: Incoming): void {
+  function reportCall(
+    request: { method: string; resource?: string },
+    startedAt: number,
+    answer?: Incoming,
+  ): void {
     const tookMs = monotonic() - startedAt;
     needs.onCall?.({
       verb: request.method,
@@ -138,7 +142,7 @@ export function createTransport(needs: TransportNeeds): Transport {
         timer,
       );
     } finally {
-      told(request, startedAt, answer);
+      reportCall(request, startedAt, answer);
     }
     if (answer.status < 200 || answer.status > 299) throw statusError(request, answer);
     return answer;
@@ -176,13 +180,13 @@ export function createTransport(needs: TransportNeeds): Transport {
       const limits = { timeoutMs: defaultTimeoutMs, signal: watch.signal };
       const opened = await openWatch(watches, outgoing, { ...limits, fields: watch.fields ?? true }, timer);
       if (opened.kind === 'refused') {
-        told(label, startedAt, opened.answer);
+        reportCall(label, startedAt, opened.answer);
         throw statusError(asCall, opened.answer);
       }
-      told(label, startedAt, { status: 200, headers: opened.headers, body: Buffer.alloc(0) });
+      reportCall(label, startedAt, { status: 200, headers: opened.headers, body: Buffer.alloc(0) });
       return opened.events;
     } catch (error) {
-      if (error instanceof ApiConnectionError) told(label, startedAt);
+      if (error instanceof ApiConnectionError) reportCall(label, startedAt);
       throw error;
     }
   }

@@ -38,7 +38,7 @@ const row = <V extends Verdict>(
   alarm: flags.alarm ?? false,
 });
 
-const told = { event: true };
+const withEvent = { event: true };
 
 export const outcomes = {
   Issued: row('issue', 'nobody', 'Certificate issued for {}.'),
@@ -49,13 +49,13 @@ export const outcomes = {
     `The key is {}; this signer supports ${subjectKeyTypes.map(({ name }) => name).join(', ')}. Set keyType of the ` +
       `podCertificate source to one of ${subjectKeyTypes.map(({ kubernetes }) => kubernetes).join(', ')} and ` +
       'recreate the pod.',
-    told,
+    withEvent,
   ),
   InvalidUnverifiedUserAnnotations: row(
     'deny',
     'pod author',
     'The userAnnotations of the podCertificate source cannot be accepted: {}. Correct them and recreate the pod.',
-    told,
+    withEvent,
   ),
 
   RequestUnreadable: row(
@@ -70,7 +70,7 @@ export const outcomes = {
     'cluster administrator',
     'The request shows no public key in {}: it was made by a kubelet older than 1.36. Serve ' +
       'certificates.k8s.io/v1beta1 podcertificaterequests on the API server, or upgrade the node.',
-    told,
+    withEvent,
   ),
   TooManyOpenRequests: row(
     'wait',
@@ -83,7 +83,7 @@ export const outcomes = {
     'wait',
     'kubespiffe',
     'The pod could not be looked up ({}); the signer tries again.',
-    told,
+    withEvent,
   ),
   PodFinished: row('wait', 'nobody', 'The pod has finished ({}); it needs no certificate.'),
   ServiceAccountMismatch: row(
@@ -105,28 +105,28 @@ export const outcomes = {
     'cluster administrator',
     'No valid SPIFFE ID can be made for this pod ({}). Correct the registration that it names, or the names, labels and ' +
       'annotations of the pod.',
-    told,
+    withEvent,
   ),
   NotRegistered: row(
     'wait',
     'cluster administrator',
     'No registration matches this pod, and this cluster gives identities only to registered pods ({}). Add the label ' +
       'that is missing, or create a WorkloadRegistration that selects the pod.',
-    told,
+    withEvent,
   ),
   RegistrationAmbiguous: row(
     'wait',
     'cluster administrator',
     'Several registrations of the same priority match this pod ({}). Give one of them a higher priority, let them ' +
       'select different pods, or choose one with the userAnnotation kubespiffe.io/registration.',
-    told,
+    withEvent,
   ),
   RegistrationNotMatching: row(
     'wait',
     'pod author',
     'The registration that the userAnnotation kubespiffe.io/registration names cannot be used for this pod ({}). Correct ' +
       'the registration or the labels of the pod, or recreate the pod with another annotation.',
-    told,
+    withEvent,
   ),
   NoService: row(
     'wait',
@@ -147,14 +147,14 @@ export const outcomes = {
     'pod author',
     'The pod has too many DNS names ({}). Choose some of its Services with kubespiffe.io/services in the ' +
       'userAnnotations of the podCertificate source and recreate the pod.',
-    told,
+    withEvent,
   ),
   NameNotPermitted: row(
     'wait',
     'cluster administrator',
     'The name constraints of the signing CA do not permit a DNS name of the pod ({}), so clients would refuse the ' +
       'certificate. Make a CA active that permits the name, or choose other Services.',
-    told,
+    withEvent,
   ),
   RequestsUnguarded: row(
     'wait',
@@ -168,26 +168,26 @@ export const outcomes = {
     'cluster administrator',
     'The request was created before the admission policy was in force ({}), so it may not come from a node. Delete ' +
       'the request: kubelet creates a new one.',
-    told,
+    withEvent,
   ),
-  PoolUnusable: row('wait', 'cluster administrator', 'The CA pool cannot be used: {}', told),
+  PoolUnusable: row('wait', 'cluster administrator', 'The CA pool cannot be used: {}', withEvent),
   KeyUnavailable: row(
     'wait',
     'cluster administrator',
     'The key of the signing CA is kept outside of the pool and cannot be used now: {}',
-    told,
+    withEvent,
   ),
   AuthorityExpiring: row(
     'wait',
     'cluster administrator',
     'The signing CA has less than the hour left that a certificate needs ({}). Add a new CA and make it active.',
-    told,
+    withEvent,
   ),
   RootTooNew: row(
     'wait',
     'cluster administrator',
     'The root of the signing CA was published too recently; certificates are issued once every pod can have it: {}',
-    told,
+    withEvent,
   ),
   TrustNotPublished: row(
     'wait',
@@ -200,7 +200,7 @@ export const outcomes = {
     'cluster administrator',
     'The clock of the signer and that of the API server differ too much ({}). Fix time synchronisation ' +
       "(NTP) on the signer's node.",
-    told,
+    withEvent,
   ),
   SignerForbidden: row(
     'wait',

@@ -10,8 +10,8 @@ export function inspectSpiffeBundle(bundle: JsonObject, context: CertificateCont
   const head: Section = {
     title: 'Bundle',
     facts: {
-      Sequence: told(bundle.spiffe_sequence),
-      'Refresh hint': told(bundle.spiffe_refresh_hint),
+      Sequence: textOf(bundle.spiffe_sequence),
+      'Refresh hint': textOf(bundle.spiffe_refresh_hint),
       Keys: String(keys.length),
     },
     findings: checkBundle(bundle),
@@ -25,9 +25,9 @@ export function inspectSpiffeBundle(bundle: JsonObject, context: CertificateCont
 
 function keySections(key: JsonObject, title: string, context: CertificateContext): Section[] {
   const findings = checkBundleKey(key);
-  const facts = { Use: told(key.use), Type: told(key.kty) };
+  const facts = { Use: textOf(key.use), Type: textOf(key.kty) };
   if (key.use === 'jwt-svid') {
-    return [{ title, facts: { ...facts, 'Key ID': told(key.kid) }, findings }];
+    return [{ title, facts: { ...facts, 'Key ID': textOf(key.kid) }, findings }];
   }
   const root = key.use === 'x509-svid' ? certificateOf(key) : undefined;
   if (!root?.ok) return [{ title, facts, findings }];
@@ -38,7 +38,7 @@ function keySections(key: JsonObject, title: string, context: CertificateContext
   }));
 }
 
-function told(value: unknown): string {
+function textOf(value: unknown): string {
   if (value === undefined) return '(none)';
   return typeof value === 'string' ? value : shown(value);
 }
