@@ -171,7 +171,7 @@ describe('wrong usage', () => {
     [['token', '--verify', '--decode', '-'], /more than one thing/, /--decode and --verify/],
     [['token', '--decode', '/nonexistent/file'], /cannot be read \(ENOENT\)/, /exists/],
     [['token', '--endpoint', 'https://a.example/token', '/dev/null'], /needs --audience/, /receives/],
-    [['token', '--endpoint', 'a', '--audience', 'b', '/dev/null'], /no URL/, /svc\/token/],
+    [['token', '--endpoint', 'a', '--audience', 'b', '/dev/null'], /not a URL/, /svc\/token/],
     [
       [...exchange, '--audience', 'b', launcher],
       /bin\/kubespiffe holds no token/,
