@@ -15,7 +15,7 @@ export interface ControllerNeeds extends Omit<ReconcileNeeds, 'states' | 'owners
   /** Requests answered at the same time. */
   readonly concurrency: number;
   /** Requests of one namespace answered at the same time, asked again and again. */
-  readonly concurrencyOfNamespace: () => number;
+  readonly concurrencyOfNamespace: (isAlone: boolean) => number;
   /** A worker threw, which is a bug; its request is tried again with back-off. */
   readonly onError: (error: unknown, key: string) => void;
   readonly time: Time;

@@ -38,8 +38,8 @@ export interface Queue {
     worker: (key: string, signal: AbortSignal) => Promise<void>,
     options: {
       concurrency: number;
-      /** How many workers one namespace may have now, beside others. Left out, and for a namespace alone: as many as its share. */
-      concurrencyOfNamespace?: () => number;
+      /** How many workers one namespace may have now, beside others or alone. Left out: as many as its share. */
+      concurrencyOfNamespace?: (isAlone: boolean) => number;
       drainMs?: number;
       onError?: (error: unknown, key: string) => void;
     },
@@ -89,7 +89,7 @@ export function createQueue(needs: QueueNeeds): Queue {
   let hasEnded = false;
   let highTaken = 0;
   let free = 0;
-  let concurrencyOfNamespace = () => Number.POSITIVE_INFINITY;
+  let concurrencyOfNamespace: (isAlone: boolean) => number = () => Number.POSITIVE_INFINITY;
   let latestNamespace: string | undefined;
   let sharedAt = Number.NEGATIVE_INFINITY;
 
@@ -147,7 +147,7 @@ export function createQueue(needs: QueueNeeds): Queue {
     if (needs.flowOf === undefined) return true;
     const { workers } = shares.get(namespace) ?? { workers: 0 };
     const isAlone = monotonic() - sharedAt >= aloneAfterMs;
-    return workers <= shareOfFree * free && (isAlone || workers < concurrencyOfNamespace());
+    return workers <= shareOfFree * free && workers < concurrencyOfNamespace(isAlone);
   }
 
   /** Takes the next key and marks it as in work. */

@@ -411,7 +411,7 @@ describe('a fair queue', () => {
     const { queue, time } = makeQueue({ flowOf });
     const worker = makeWorker();
     const stop = new AbortController();
-    const options = { concurrency: 64, concurrencyOfNamespace: () => 2 };
+    const options = { concurrency: 64, concurrencyOfNamespace: (isAlone: boolean) => (isAlone ? 40 : 2) };
     const run = queue.run(worker.work, options, stop.signal);
     const startedOf = (namespace: string) => worker.started.filter((key) => key.startsWith(`${namespace}/`));
     for (const key of keysOf('one', 'a', 30)) queue.add(key);
