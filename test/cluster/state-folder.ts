@@ -18,7 +18,10 @@ export async function makeStateFolder(): Promise<string> {
   await removeStaleFolders();
   const folder = join(parent, prefix + randomBytes(4).toString('hex'));
   await mkdir(folder, { mode: 0o700 });
-  await writeFile(join(folder, 'owner'), await processMark(process.pid));
+  // Whole from the start: others take a folder for stale whose owner is not alive.
+  const written = join(folder, 'owner.new');
+  await writeFile(written, await processMark(process.pid));
+  await rename(written, join(folder, 'owner'));
   return folder;
 }
 
