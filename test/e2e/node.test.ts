@@ -97,8 +97,17 @@ test('a node ends with the process that started it, even by SIGKILL, and leaves 
   assert.equal((await cgroups()).length, 1);
   assert.ok((await processes()).length > 5);
 
+  const inGroups = () =>
+    runCommand(
+      'sh',
+      '-c',
+      `find /sys/fs/cgroup -path '*kubespiffe-${id}*' -name cgroup.procs -exec cat {} + || true`,
+    );
+
   child.kill('SIGKILL');
-  await waitFor('the end of all processes', async () => (await processes()).length === 0);
+  await waitFor('the end of all processes, those of containers too', async () => {
+    return (await processes()).length === 0 && (await inGroups()).trim() === '';
+  });
 
   const next = await startControlPlane({ complete: true });
   await startNode(next);
