@@ -141,7 +141,7 @@ export async function savePool(
   } catch (error) {
     if (!(error instanceof ApiStatusError && error.status === 409)) throw error;
     if (before) {
-      const what = `Secret ${namespace}/${name} was changed by another writer meanwhile and was not overwritten`;
+      const what = `Secret ${namespace}/${name} was changed meanwhile by another writer and was not overwritten`;
       throw new CliError('POOL_INVALID', what, 'run the command again, which reads the Secret again', {
         cause: error,
       });
