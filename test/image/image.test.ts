@@ -349,10 +349,10 @@ test('a program of the image ends with the test that started it, even by SIGKILL
   const module = (name: string) => JSON.stringify(join(import.meta.dirname, '../cluster', `${name}.ts`));
   const script = `
     const { chrootAs } = await import(${module('chroot')});
-    const { startChild } = await import(${module('process')});
+    const { startChild, waitFor } = await import(${module('process')});
     const command = [...chrootAs('${account}', '${rootfs}'), 'node', '-e', 'console.log(1); setInterval(() => {}, 1000)'];
     const child = startChild('program', command, { logFile: ${JSON.stringify(join(folder, 'program.log'))} });
-    while (child.lastLines() === '') await new Promise((resolve) => setTimeout(resolve, 20));
+    await waitFor('its first line', () => child.lastLines() !== '');
     console.log(child.pid);
     process.kill(process.pid, 'SIGKILL');`;
   const ended = await run(process.execPath, ['--input-type=module', '-e', script]).catch((error) => error);
