@@ -27,7 +27,7 @@ describe('the launcher', () => {
     const old = join(dir, 'old-node');
     writeFileSync(old, '#!/bin/sh\necho 20\n');
     chmodSync(old, 0o755);
-    const { code, stderr } = await run(['version'], { env: { KUBESPIFFE_NODE: old } });
+    const { code, stderr } = await run(['version'], { file: launcher, env: { KUBESPIFFE_NODE: old } });
     assert.equal(code, 1);
     assert.match(stderr, /^error: KUBESPIFFE_NODE=.* is not a Node\.js of version 24 or newer\n$/);
   });
