@@ -70,15 +70,15 @@ programs:
 	@scripts/debian-packages.sh zsh fish openssl default-jre-headless python3 python3-venv qemu-user prometheus libfaketime yq
 
 servers:
-	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql
+	@scripts/debian-packages.sh nginx libnginx-mod-http-js haproxy redis-server redis-tools postgresql docker-registry skopeo
 
 # Shows the web view and the documentation in the tests.
 browser:
 	@scripts/debian-packages.sh chromium-headless-shell
 
-# Keys outside of the pool: SoftHSM2, the binding for it, and the libraries of the clouds.
+# Keys outside of the pool: SoftHSM2, pkcs11-tool of OpenSC, the binding for it, and the libraries of the clouds.
 key-backends: setup
-	@scripts/debian-packages.sh softhsm2
+	@scripts/debian-packages.sh softhsm2 opensc
 	@scripts/key-backends.sh
 
 coredns: setup
