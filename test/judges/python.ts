@@ -27,3 +27,21 @@ export async function installPython(
   if (code !== 0) throw new Error(`${name} could not be installed (it needs Python 3 with venv):\n${stderr}`);
   return join(target, 'bin');
 }
+
+/**
+ * Keeps what a `requirements.txt` names as files beside the virtual environment, where that was not done yet, so that pip
+ * can install it once more without a network.
+ *
+ * @param programs of that environment
+ * @returns the folder with the files.
+ */
+export async function downloadPython(requirements: string, programs: string): Promise<string> {
+  const target = join(programs, '../../wheels');
+  const script =
+    'test -e "$2/finished" || { "$1/pip" download -q --no-input --disable-pip-version-check -d "$2" -r "$3" ' +
+    '&& touch "$2/finished"; }';
+  const words = [`${target}.lock`, 'sh', '-c', script, 'download', programs, target, requirements];
+  const { code, stderr } = await run('flock', words);
+  if (code !== 0) throw new Error(`the packages of ${requirements} could not be downloaded:\n${stderr}`);
+  return target;
+}

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { parseEndpointAddress } from '../../client/endpoint-address.ts';
@@ -91,6 +91,36 @@ const isListening = (at: number) =>
   });
 
 describe('the guides for the libraries of SPIFFE', () => {
+  it('install go-spiffe in a module, from the modules of this machine', async () => {
+    const module = join(folder, 'module');
+    mkdirSync(module);
+    const go = async (...words: string[]) => (await run('go', words, { cwd: module })).stdout.trim();
+    await go('mod', 'init', 'example.com/web');
+    const proxy = `file://${await go('env', 'GOMODCACHE')}/cache/download`;
+    const [block] = blocksBelow(await readPage('docs/guides/go.md'), 'Go: mTLS and JWT-SVIDs with go-spiffe');
+    const env = { ...process.env, GOPROXY: proxy, GOSUMDB: 'off' };
+    await run('sh', ['-ec', block?.code ?? 'false'], { cwd: module, env });
+    assert.match(await go('list', '-m', 'github.com/spiffe/go-spiffe/v2'), /^\S+ v2\.\d+\.\d+$/);
+  });
+
+  it('install py-spiffe, from the wheels that this machine has', async () => {
+    const target = join(folder, 'packages');
+    const [block] = blocksBelow(
+      await readPage('docs/guides/python.md'),
+      'Python: mTLS and JWT-SVIDs with py-spiffe',
+    );
+    const { python, wheels } = await openPySpiffe();
+    const env = {
+      ...process.env,
+      PATH: `${dirname(python)}:${process.env.PATH}`,
+      ...{ PIP_NO_INDEX: '1', PIP_FIND_LINKS: wheels, PIP_TARGET: target, PIP_NO_COMPILE: '1' },
+    };
+    await run('sh', ['-ec', block?.code ?? 'false'], { env });
+    const at = { env: { ...process.env, PYTHONPATH: target } };
+    const { stdout } = await run(python, ['-c', 'import spiffe; print(spiffe.__file__)'], at);
+    assert.ok(stdout.startsWith(target), stdout);
+  });
+
   it('have a server and a client in Go that know each other by SPIFFE IDs', async () => {
     [port = 0] = await freePorts(1);
     await expectMtls([await goProgram('A server')], [await goProgram('A client')]);

@@ -1,9 +1,17 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { parseEndpointAddress } from '../../client/endpoint-address.ts';
@@ -12,10 +20,12 @@ import { printSpiffeBundle } from '../../spiffe/bundle.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { listen } from '../../workload/api/listen.ts';
 import { createWorkloadApi } from '../../workload/api/server.ts';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { makeCa } from '../spiffe/pki/authorities.ts';
 import { ecKey } from '../spiffe/tokens.ts';
 import { createWorkload, issueSvid, makeTrustDomain, stateOf } from './api/workload.ts';
 import { credentialsFor, newVolume } from './credentials.ts';
+import { startNpmRegistry } from './npm-registry.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '../..');
@@ -63,12 +73,23 @@ async function newProject(name: string, manifest: object, others: readonly strin
   const path = join(folder, name);
   mkdirSync(path);
   writeFileSync(join(path, 'package.json'), JSON.stringify({ name, private: true, ...manifest }));
-  await run('npm', ['install', '--offline', '--no-audit', '--no-fund', tarball], { cwd: path });
+  await installAsIn('docs/guides/node.md', 'Node.js: mTLS and JWT-SVIDs with the library', path);
   for (const other of others) {
     mkdirSync(dirname(join(path, 'node_modules', other)), { recursive: true });
     symlinkSync(join(root, 'node_modules', other), join(path, 'node_modules', other));
   }
   return path;
+}
+
+/** Runs the command of a page. npm asks nothing of a network, or a registry on this machine. */
+async function installAsIn(page: string, heading: string, project: string, registry?: string): Promise<void> {
+  copyFileSync(tarball, join(project, basename(tarball)));
+  const [block] = blocksBelow(await readPage(page), heading).filter(({ language }) => language === 'sh');
+  const settings = registry ? { npm_config_registry: registry } : { npm_config_offline: 'true' };
+  const cache = { npm_config_cache: join(folder, 'cache') };
+  await run('sh', ['-ec', block?.code ?? 'false'], {
+    ...{ cwd: project, env: { ...process.env, ...cache, ...settings } },
+  });
 }
 
 /** An example with the folder of this test in place of the one that kubelet fills. */
@@ -117,6 +138,22 @@ describe('the npm package', () => {
         .map((path) => path.slice(path.indexOf('workload/'))),
       ['workload/fastify.d.ts'],
     );
+  });
+
+  it('is installed beside gRPC as the guide of the greeter says', async () => {
+    const registry = await startNpmRegistry();
+    const path = join(folder, 'greeter');
+    mkdirSync(path);
+    try {
+      await installAsIn('docs/guides/greeter.md', 'Your own image', path, registry.url);
+    } finally {
+      registry.close();
+    }
+    const uses = ['kubespiffe/tls-server', '@grpc/grpc-js', '@grpc/proto-loader'].map(
+      (name) => `await import('${name}');`,
+    );
+    writeFileSync(join(path, 'main.mjs'), `${uses.join('\n')}\nconsole.log('loaded');`);
+    assert.equal((await runFile(join(path, 'main.mjs'))).stdout, 'loaded\n');
   });
 
   it('is of use in a project of ES modules, and its inner modules are not', async () => {
