@@ -534,6 +534,8 @@ describe('the commands of the pages, as they stand there', () => {
 
   for (const commands of clusterCommands) {
     const { page, heading, block = 0 } = commands;
-    it(`${page}, ${heading}, ${block}`, () => runCommands(commands, { env, cwd: folder }));
+    it(`${page}, ${heading}, ${block}`, async () => {
+      await runCommands(commands, { env, cwd: folder });
+    });
   }
 });

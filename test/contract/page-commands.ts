@@ -111,11 +111,15 @@ interface Place {
 /** A block that runs longer has failed. */
 const limitSeconds = '90';
 
-/** Runs a block of a page as it stands. One that stays (`sh stays`) is ended when it has printed what it should. */
+/**
+ * Runs a block of a page as it stands. One that stays (`sh stays`) is ended when it has printed what it should.
+ *
+ * @returns its output.
+ */
 export async function runCommands(
   { page, heading, block = 0, prints, code: expected }: PageCommands,
   { here = (code) => code, ...at }: Place,
-): Promise<void> {
+): Promise<string> {
   const shown = blocksBelow(await readPage(page), heading).filter(isShell)[block];
   assert.ok(shown, 'there is no such block');
   const code = here(shown.code);
@@ -125,9 +129,10 @@ export async function runCommands(
   const ran = await run([limitSeconds, shell, flags, code], { ...at, file: 'timeout' });
   assert.match(ran.stdout + ran.stderr, prints);
   assert.equal(ran.code, expected ?? 0, ran.stderr);
+  return ran.stdout;
 }
 
-async function staysUntil(prints: RegExp, command: string, { env, cwd }: Place): Promise<void> {
+async function staysUntil(prints: RegExp, command: string, { env, cwd }: Place): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-stays-'));
   const logFile = join(folder, 'log');
   const child = startChild('page', ['sh', '-c', `exec ${command}`], {
@@ -135,6 +140,7 @@ async function staysUntil(prints: RegExp, command: string, { env, cwd }: Place):
   });
   try {
     await waitFor(`${prints}`, () => prints.test(child.lastLines(200)), { needs: [child] });
+    return child.lastLines(200);
   } finally {
     await child.stop();
     rmSync(folder, { recursive: true });

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,7 +7,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
-import { promisify } from 'node:util';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { newPool, type PoolDocument } from '../../signer/authority/document.ts';
@@ -21,7 +19,6 @@ import { openX509Source } from '../../workload/x509-source.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
-import { blocksBelow, readPage } from '../docs/markdown.ts';
 import {
   aCertificate,
   authoritiesOfAllStates,
@@ -32,6 +29,7 @@ import {
 import { run } from '../tools/run.ts';
 import { putPool } from './installation.ts';
 import { asksForCertificate, openssl } from './openssl.ts';
+import { describeTokenCommands } from './token-commands.ts';
 import {
   type Answer,
   endpointAudience,
@@ -233,30 +231,7 @@ describe('the token endpoint, called with a client certificate', () => {
     }
   });
 
-  it('gives one to curl as the pages call it', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-curl-'));
-    try {
-      const { key, cert } = await issuedTo(controlPlane, await createPod(controlPlane));
-      const roots = pool.authorities.flatMap(({ certificate }) => certificate ?? []);
-      await writeFile(join(folder, 'roots.pem'), roots.join(''));
-      await writeFile(join(folder, 'credentials.pem'), key + cert);
-      for (const [page, heading] of [
-        ['docs/guides/tokens.md', 'Get it with the certificate of the pod'],
-        ['docs/reference/token-endpoint.md', 'With a certificate in place of a token'],
-      ] as const) {
-        const [block] = blocksBelow(await readPage(page), heading).filter(
-          ({ language }) => language === 'sh',
-        );
-        const command = (block?.code ?? 'false')
-          .replaceAll('https://kubespiffe-tokens.kubespiffe.svc', `https://localhost:${endpoint.port}`)
-          .replaceAll('/run/spiffe', folder);
-        const { stdout } = await promisify(execFile)('sh', ['-c', command]);
-        assert.equal(JSON.parse(stdout).token_type, 'Bearer', page);
-      }
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
+  describeTokenCommands(() => ({ controlPlane, endpoint, bundlePort }));
 
   it('still takes ServiceAccount tokens from clients without a certificate, both ways', async () => {
     const token = await tokenFor(controlPlane, await createPod(controlPlane));
