@@ -7,6 +7,7 @@ import { identify } from '../../signer/identity/identify.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import type { Seen } from './clouds/demands.ts';
 import { relyingParties, unmet } from './clouds/parties.ts';
+import { describeScripts } from './clouds/scripts.ts';
 import {
   installTokenEndpoint,
   jwtIssuer,
@@ -27,6 +28,7 @@ describe('clouds', () => {
     controlPlane = await startControlPlane();
     endpoint = await startTokenSigner(await installTokenEndpoint(controlPlane), {
       flags: ['--jwt-rs256-audiences', rs256Only.join(',')],
+      names: [new URL(jwtIssuer).host],
     });
     await endpoint.signer.ready();
   });
@@ -80,6 +82,8 @@ describe('clouds', () => {
       });
     });
   }
+
+  describeScripts(() => ({ controlPlane, endpoint }));
 
   it('ask for the documents through a front, which may keep them', async () => {
     for (const path of ['/.well-known/openid-configuration', '/keys']) {

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
-import { openPrograms } from '../cluster/programs.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { openPySpiffe } from '../judges/py-spiffe.ts';
 import {
@@ -151,64 +150,6 @@ describe('the token guide', () => {
     const ran = await run(['sh', '-euc', here(block?.code ?? 'false')], folder);
     assert.equal(ran.code, 0, ran.errors);
     assert.deepEqual(Object.keys(JSON.parse(ran.output).trust_domains), ['example.org']);
-  });
-
-  /** Scripts in the guides to clouds. Their commands are played: each keeps what it gets, and prints what it is given here. */
-  async function runScript(
-    page: string,
-    heading: string,
-    played: Record<string, string>,
-    args: readonly string[] = [],
-  ): Promise<Ran> {
-    const script = blocksBelow(await readPage(page), heading).find(({ code }) => code.includes('set -eu'));
-    const file = await fileOf('script.sh', here(script?.code ?? assert.fail(page)));
-    const { write, PATH } = await openPrograms(controlPlane, join(folder, 'path'));
-    for (const [name, program] of Object.entries(played)) await write(name, program);
-    const ran = await run(['env', `PATH=${PATH}`, `KEEP=${folder}`, 'sh', file, ...args], folder);
-    assert.equal(ran.code, 0, ran.errors);
-    return ran;
-  }
-  const claimsIn = (token: string) =>
-    JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
-  const kept = async (name: string) => readFile(join(folder, name), 'utf8');
-
-  it('runs the script for Google Cloud, which prints what its SDKs read', async () => {
-    const provider =
-      '//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pods/providers/x';
-    const ran = await runScript('docs/guides/google-cloud.md', 'In the pod', {}, [`https:${provider}`]);
-    const printed = JSON.parse(ran.output);
-    assert.deepEqual([printed.version, printed.success], [1, true]);
-    const claims = claimsIn(printed.id_token);
-    assert.deepEqual(
-      [claims.sub, claims.aud, claims.exp],
-      [spiffeId, `https:${provider}`, printed.expiration_time],
-    );
-  });
-
-  it('runs the script for AWS, which hands the token over by standard input', async () => {
-    const answer = JSON.stringify({ Credentials: { AccessKeyId: 'id', SessionToken: 'session' } });
-    const aws = `printf '%s\\n' "$*" >"$KEEP/arguments"; cat >"$KEEP/svid"; echo '${answer}'`;
-    const ran = await runScript('docs/guides/aws.md', 'In the pod', { aws }, ['arn:aws:iam::1:role/web']);
-    assert.deepEqual(JSON.parse(ran.output), { AccessKeyId: 'id', SessionToken: 'session', Version: 1 });
-    assert.match(
-      await kept('arguments'),
-      /^sts assume-role-with-web-identity --role-arn arn:aws:iam::1:role\/web /,
-    );
-    assert.deepEqual(claimsIn(await kept('svid')).aud, 'sts.amazonaws.com');
-  });
-
-  it('runs the script for Vault, which hands the token over by standard input', async () => {
-    const vault = 'cat >"$KEEP/svid"; echo hvs.token';
-    const ran = await runScript('docs/guides/vault.md', 'In the pod', { vault });
-    assert.equal(ran.output, 'hvs.token');
-    assert.equal(claimsIn(await kept('svid')).aud, 'https://vault.example.com');
-  });
-
-  it('copies the documents of the issuer to a bucket', async () => {
-    const aws = 'for last; do :; done; cp "$7" "$KEEP/$(basename "$last")"';
-    await runScript('docs/guides/public-issuer.md', 'Copies in a bucket', { aws });
-    assert.equal(JSON.parse(await kept('openid-configuration')).issuer, jwtIssuer);
-    assert.ok(JSON.parse(await kept('keys')).keys.length > 0);
   });
 
   it('gets a JWT-SVID with Node, and the same one again while it is young', async () => {

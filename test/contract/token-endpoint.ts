@@ -69,14 +69,15 @@ export async function installTokenEndpoint(
 
 export async function startTokenSigner(
   installed: { kubeconfig: string; pool: PoolDocument },
-  options: { flags?: readonly string[]; replica?: string } = {},
+  options: { flags?: readonly string[]; replica?: string; names?: readonly string[] } = {},
 ): Promise<TokenSigner> {
   const [port = 0] = await freePorts(1);
+  const names = ['localhost', ...(options.names ?? [])].join(',');
   const signer = await startSigner({
     kubeconfig: installed.kubeconfig,
     ...(options.replica !== undefined && { replica: options.replica }),
     flags: [
-      ...['--token-address', `127.0.0.1:${port}`, '--jwt-issuer', jwtIssuer, '--token-names', 'localhost'],
+      ...['--token-address', `127.0.0.1:${port}`, '--jwt-issuer', jwtIssuer, '--token-names', names],
       ...(options.flags ?? []),
     ],
   });

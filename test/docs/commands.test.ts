@@ -4,7 +4,9 @@ import { dirname, join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { clusterCommands, isShell } from '../contract/page-commands.ts';
 import { poolCommands } from '../contract/pool-commands.ts';
+import { tokenCommands } from '../contract/token-commands.ts';
 import { type Block, blocksBelow, blocksOf, checkout, type Page, readPage, readPages } from './markdown.ts';
+import { standInCommands } from './stand-in-commands.ts';
 
 interface Row {
   readonly page: Page;
@@ -19,7 +21,7 @@ const isByHand = ({ info }: { info: string }) => info === 'by-hand';
 
 /** The block is in a list of commands that a test runs. */
 const isListed = (page: Page, { heading, code }: Block): boolean =>
-  [...clusterCommands, ...poolCommands].some((each) => {
+  [...clusterCommands, ...poolCommands, ...tokenCommands, ...standInCommands].some((each) => {
     if (each.page !== page.path || each.heading !== heading) return false;
     return blocksBelow(page, heading).filter(isShell)[each.block ?? 0]?.code === code;
   });
