@@ -44,7 +44,7 @@ export interface FetchedBundle {
 }
 
 /** Why a URL is not one of a bundle endpoint (SPIFFE Federation 5.2.1), or undefined. */
-export function endpointFault(url: URL): string | undefined {
+export function endpointProblem(url: URL): string | undefined {
   if (url.protocol !== 'https:') return 'the URL of an endpoint begins with https://';
   return url.username === '' && url.password === '' ? undefined : 'the URL of an endpoint names no user';
 }
@@ -69,8 +69,8 @@ export async function fetchIfChanged(options: FetchOptions): Promise<Result<Fetc
   };
   let { url } = options;
   for (let redirects = 0; ; redirects++) {
-    const fault = endpointFault(url);
-    if (fault !== undefined) return failure(fault);
+    const problem = endpointProblem(url);
+    if (problem !== undefined) return failure(problem);
     const answer = await sendHttps({
       ...{ url, method: 'GET', headers, trust, lookup, env, signal, maxBytes },
       ...(client && { client }),
@@ -127,14 +127,14 @@ function trustOf(profile: EndpointProfile): HttpsRequest['trust'] {
     // The roots of a SPIFFE bundle are trust anchors, whether they are self-signed or not (X509-SVID 6.2).
     allowPartialTrustChain: true,
     checkServerIdentity: (_host, { raw }) => {
-      const fault = svidFault(raw, endpointId);
-      return fault === undefined ? undefined : new Error(fault);
+      const problem = svidProblem(raw, endpointId);
+      return problem === undefined ? undefined : new Error(problem);
     },
   };
 }
 
 /** The certificate of the server is an X509-SVID with the configured ID (SPIFFE Federation 5.2.2). */
-function svidFault(der: Uint8Array, endpointId: string): string | undefined {
+function svidProblem(der: Uint8Array, endpointId: string): string | undefined {
   const facts = readCertificate(der);
   if (!facts.ok) return `its certificate cannot be read (${facts.reason})`;
   const broken = checkLeaf(facts.value).find(({ ok, level }) => !ok && level === 'must');

@@ -48,7 +48,7 @@ export function createDevTokenService(needs: {
       transport: noApiServer,
     },
     pool: { jwtSignable: authorities.jwtSignable, reserve: reserveNothing },
-    clockFault: () => undefined,
+    clockProblem: () => undefined,
     policy: {
       issuer,
       lifetimeSeconds: tokenLifetimeFor(needs.lifetimeSeconds),

@@ -99,7 +99,7 @@ export async function listenersFor(
     authority: signer.mayUse,
     profile: signer.certificate,
     identify: signer.identify,
-    clockFault: () => clockProblem(shared.clock),
+    clockProblem: () => clockProblem(shared.clock),
     onState: health.set,
   });
   for (const { name } of listeners) health.set(name, false, 'not checked yet');

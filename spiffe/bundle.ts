@@ -77,7 +77,7 @@ export interface ParsedBundle {
 /**
  * Reads a SPIFFE bundle from another publisher. Ignores what readers must ignore by the standards: a key of unknown
  * use, type or curve or with a missing member (Trust Domain and Bundle 4.2; RFC 7517 5), a root without certificate,
- * and all certificates of a root but the first. (go-spiffe refuses a bundle that has any of these.) Any other fault of
+ * and all certificates of a root but the first. (go-spiffe refuses a bundle that has any of these.) Any other problem of
  * a key makes the whole bundle unusable, as in go-spiffe: half a bundle would revoke the other half. Never throws.
  *
  * @param maxKeys a bundle with more keys is refused before any key is parsed, which takes most of the time.
@@ -88,8 +88,8 @@ export function parseSpiffeBundle(text: string, maxKeys = Number.POSITIVE_INFINI
   const { document, keys } = read.value;
   if (keys.length > maxKeys)
     return failure(`the bundle has ${keys.length} keys; at most ${maxKeys} are read`);
-  const fault = firstFault('the bundle', checkBundle(document));
-  if (fault !== undefined) return failure(fault);
+  const problem = firstProblem('the bundle', checkBundle(document));
+  if (problem !== undefined) return failure(problem);
   const roots: CertificateFacts[] = [];
   const jwtKeys = new Map<string, KeyObject>();
   const ignored: string[] = [];
@@ -100,8 +100,8 @@ export function parseSpiffeBundle(text: string, maxKeys = Number.POSITIVE_INFINI
       ignored.push(`${place}: ${reason}`);
       continue;
     }
-    const keyFault = firstFault(place, checkKeyAsReader(key));
-    if (keyFault !== undefined) return failure(keyFault);
+    const keyProblem = firstProblem(place, checkKeyAsReader(key));
+    if (keyProblem !== undefined) return failure(keyProblem);
     const publicKey = readPublicJwk(key);
     const root = key.use === 'x509-svid' ? certificateOf(key) : undefined;
     if (root?.ok) roots.push(root.value);
@@ -118,7 +118,7 @@ export function parseSpiffeBundle(text: string, maxKeys = Number.POSITIVE_INFINI
 
 /**
  * Reads an OIDC JWK set: its keys for signatures, by kid. Ignores a key that is for something else, that has no kid,
- * that is of an unknown type or curve, or that lacks a member (RFC 7517 5). Any other fault of a key makes the
+ * that is of an unknown type or curve, or that lacks a member (RFC 7517 5). Any other problem of a key makes the
  * set unusable. Never throws.
  */
 export function parseJwks(text: string): Result<Pick<ParsedBundle, 'jwtKeys' | 'ignored'>> {
@@ -162,7 +162,7 @@ function readDocument(text: string): Result<{ document: JsonObject; keys: readon
   return success({ document: document.value, keys });
 }
 
-function firstFault(place: string, findings: readonly Finding[]): string | undefined {
+function firstProblem(place: string, findings: readonly Finding[]): string | undefined {
   const broken = findings.find(({ ok, level }) => !ok && level === 'must');
   return broken && `${place}: ${broken.message} (${broken.clause})`;
 }

@@ -1,10 +1,10 @@
-import { endpointFault } from '../client/bundle-endpoint.ts';
+import { endpointProblem } from '../client/bundle-endpoint.ts';
 import { CliError } from './errors.ts';
 
 /** The URL of an endpoint as a person wrote it. @throws CliError USAGE */
 export function endpointUrl(text: string, example: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  const fault = url ? endpointFault(url) : 'this is not a URL';
-  if (!url || fault !== undefined) throw new CliError('USAGE', fault ?? '', `give one like ${example}`);
+  const problem = url ? endpointProblem(url) : 'this is not a URL';
+  if (!url || problem !== undefined) throw new CliError('USAGE', problem ?? '', `give one like ${example}`);
   return url;
 }

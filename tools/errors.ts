@@ -19,7 +19,7 @@ export function poolMissing({ namespace, name }: { namespace: string; name: stri
   return new CliError('POOL_MISSING', `there is no Secret ${namespace}/${name}`, hint);
 }
 
-/** A fault of a pool as the error of a command. */
+/** A problem of a pool as the error of a command. */
 export function poolError(problem: PoolProblem): CliError {
   return new CliError('POOL_INVALID', `${problem.field}: ${problem.what}`, problem.remedy);
 }

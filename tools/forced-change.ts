@@ -7,7 +7,7 @@ import { printable } from '../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi } from './api.ts';
 import type { Terminal } from './terminal.ts';
 
-/** What somebody did to an authority although it breaks something. */
+/** What `--force` did to an authority although it breaks something. */
 export interface ForcedChange {
   readonly verb: string;
   readonly authority: string;

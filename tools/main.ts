@@ -5,7 +5,7 @@
 const [verb, ...rest] = process.argv.slice(2);
 
 if (verb === 'signer') {
-  // Node opens a debugger at SIGUSR1 unless somebody listens. The signer does, once it is loaded and configured.
+  // Node opens a debugger at SIGUSR1 unless the program listens for it. The signer does, once it is loaded and configured.
   process.on('SIGUSR1', () => undefined);
   const { runSigner } = await import('../signer/process.ts');
   process.exitCode = await runSigner(rest);

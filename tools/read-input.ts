@@ -7,7 +7,7 @@ export function nameOfInput(file: string): string {
 }
 
 /**
- * Looks at what a file holds, and has each fault say which file it is of.
+ * Looks at what a file holds, and names the file in each error.
  * @throws CliError what `look` throws, with the file before it.
  */
 export function lookInto<T>(file: string, look: () => T): T {

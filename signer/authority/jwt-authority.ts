@@ -74,8 +74,8 @@ export function readJwtAuthority(
     return refuse('privateKey', `does not belong to the publicKey of ${id}`, remedy, 'PoolKeyMismatch');
   }
   const algorithm = jwtKinds[kind];
-  const fault = keyFault(publicKey, algorithm);
-  if (fault !== undefined) return refuse(privateKey ? 'privateKey' : 'publicKey', fault, replace);
+  const problem = keyProblem(publicKey, algorithm);
+  if (problem !== undefined) return refuse(privateKey ? 'privateKey' : 'publicKey', problem, replace);
   const elsewhere =
     record.keyRef === undefined ? undefined : keyOfRecord(record, publicKey, signs[algorithm], keysByRef);
   if (elsewhere?.ok === false) return refuse('keyRef', elsewhere.reason, replace);
@@ -110,7 +110,7 @@ function readPublicKey(pem: string): Result<KeyObject> {
   }
 }
 
-function keyFault(key: KeyObject, algorithm: JwtSigningAlgorithm): string | undefined {
+function keyProblem(key: KeyObject, algorithm: JwtSigningAlgorithm): string | undefined {
   const name = nameOfKey(key);
   if (algorithm === 'ES256')
     return name === 'ECDSA P-256' ? undefined : `is a key of type ${name}, not ECDSA P-256`;

@@ -184,8 +184,8 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       } catch (error) {
         if (signal.aborted) return;
         markLooked();
-        const fault = messageOf(error);
-        if (isNews(fault)) log.warn({ pool, error: fault }, 'the pool could not be read');
+        const problem = messageOf(error);
+        if (isNews(problem)) log.warn({ pool, error: problem }, 'the pool could not be read');
         await pause(retryLiveReadMs, signal).catch(() => undefined);
       }
     }

@@ -1,7 +1,7 @@
 import { nearest } from './nearest.ts';
 import type { Named, Table } from './table.ts';
 
-/** A value that somebody gave to a setting, as written. */
+/** A value that was given to a setting, as written. */
 export interface Given extends Named {
   text: string;
   /** Where it was written, such as `flag --pool`. */

@@ -1,4 +1,4 @@
-import { type EndpointProfile, endpointFault } from '../../client/bundle-endpoint.ts';
+import { type EndpointProfile, endpointProblem } from '../../client/bundle-endpoint.ts';
 import { parseSpiffeId, type SpiffeId } from '../../spiffe/id.ts';
 import { isJsonObject, shown } from '../../spiffe/json.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
@@ -170,8 +170,8 @@ function originOf(spec: Spec): Result<BundleOrigin> {
 function readUrl(text: string): Result<URL> {
   if (!URL.canParse(text)) return failure(`is ${shown(text)}, not a URL`);
   const url = new URL(text);
-  const fault = endpointFault(url);
-  if (fault !== undefined) return failure(`cannot be used: ${fault}`);
+  const problem = endpointProblem(url);
+  if (problem !== undefined) return failure(`cannot be used: ${problem}`);
   if (url.hash !== '') return failure('has a fragment, which an endpoint never sees; remove it');
   return url.port === '0' ? failure('has port 0, which cannot be reached') : success(url);
 }

@@ -33,7 +33,7 @@ export interface Registration {
   readonly selection: PodSelection | undefined;
   /**
    * What it gives, or why it gives nothing. One that is wrong still matches its pods, which wait: with another name than
-   * the one that was meant, they would be somebody else.
+   * the one that was meant, they would have the wrong identity.
    */
   readonly grant: ReadGrant;
 }

@@ -40,7 +40,7 @@ export interface SigningNeeds {
   /** Where a root must be visible to this replica's own watch before anything is signed under it. */
   readonly visibility: () => { readonly place: string; isVisible(root: CertificateFacts): boolean };
   /** Why the clock may not be used, or undefined. */
-  readonly clockFault: () => string | undefined;
+  readonly clockProblem: () => string | undefined;
   readonly policy: LeafPolicy;
   readonly profile: CertificateProfile;
   readonly time: Time;
@@ -50,8 +50,8 @@ export interface SigningNeeds {
 /** Signs with the active authority of the pool, if everything that must hold before a signature does hold. */
 export function createSigning(needs: SigningNeeds) {
   function mayUse(): { ok: true; authority: Authority } | CannotSign {
-    const clockFault = needs.clockFault();
-    if (clockFault !== undefined) return { ok: false, reason: 'ClockSkew', detail: clockFault };
+    const clockProblem = needs.clockProblem();
+    if (clockProblem !== undefined) return { ok: false, reason: 'ClockSkew', detail: clockProblem };
     const signable = needs.pool.signable(Math.floor(needs.time.now() / 1000));
     if (!signable.ok) {
       const { reason, message } = signable.problem;

@@ -30,7 +30,7 @@ export type WriteOutcome =
   /** A plain 404: the resource is not served any more in this version. */
   | { readonly kind: 'not-served' }
   | { readonly kind: 'forbidden'; readonly detail: string }
-  /** The server finds fault with the answer although the request is open: our bug. */
+  /** The server rejects the answer although the request is open: our bug. */
   | { readonly kind: 'rejected'; readonly detail: string }
   | {
       readonly kind: 'unavailable';

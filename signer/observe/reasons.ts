@@ -17,7 +17,7 @@ export interface Outcome {
   readonly event: boolean;
   /** In milliseconds: it normally passes by itself within this time, and the Event waits for that. */
   readonly passesWithinMs: number;
-  /** Whether it counts as an alarm: something that only an attack, a fault of ours or a broken installation brings about. */
+  /** Whether it counts as an alarm: something that only an attack, a bug or a broken installation causes. */
   readonly alarm: boolean;
   readonly owner: Owner;
   /** What the person reads; `{}` is replaced by the detail of the case. */
@@ -242,7 +242,7 @@ export type DenyReason = ReasonOf<'deny'>;
 export type WaitReason = ReasonOf<'wait'>;
 export type DropReason = ReasonOf<'drop'>;
 
-/** Whether a word is a code of this table, such as that of an Event that may be somebody else's. */
+/** Whether a word is a code of this table, such as that of an Event that another program may have written. */
 export const isReason = (word: string): word is Reason => Object.hasOwn(outcomes, word);
 
 /** The sentence of an outcome with its detail filled in. */

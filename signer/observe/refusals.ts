@@ -243,12 +243,16 @@ export const refusals = {
     later,
   ),
   Overloaded: wait('The endpoint has too many requests under way', later, { at: everything }),
-  Fault: wait('The endpoint failed because of a bug in kubespiffe', 'report it, with the log of the signer', {
-    status: 500,
-    error: 'server_error',
-    alarm: true,
-    at: everything,
-  }),
+  InternalError: wait(
+    'The endpoint failed because of a bug in kubespiffe',
+    'report it, with the log of the signer',
+    {
+      status: 500,
+      error: 'server_error',
+      alarm: true,
+      at: everything,
+    },
+  ),
 } as const satisfies Record<string, Refusal>;
 
 export type RefusalCode = keyof typeof refusals;

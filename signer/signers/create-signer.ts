@@ -94,7 +94,7 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
     ...shared,
     pool,
     visibility,
-    clockFault: () => clockProblem(clock),
+    clockProblem: () => clockProblem(clock),
     policy: {
       maxLifetimeSeconds: settings.maxLifetimeSeconds,
       refreshFraction: settings.refreshFraction,

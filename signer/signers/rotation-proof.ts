@@ -35,7 +35,7 @@ export function createProof(
   return {
     timing: (): Timing => (proof ? { ...timing, mayHaveSignedUntil: proof } : timing),
     read,
-    /** Reads it now and then, while somebody needs it. */
+    /** Reads it now and then, while it is needed. */
     keep(document: PoolDocument | undefined): void {
       const isWanted = document?.authorities.some(({ state }) => state === 'retiring');
       if (!document || !isWanted || time.monotonic() - readAt < readEveryMs) return;

@@ -107,14 +107,14 @@ export function createRotationReport(needs: RotationReportNeeds) {
         /** Whether this replica is the one that writes Events. */
         readonly isFirst: boolean;
         /** Why the last write failed. */
-        readonly fault: string | undefined;
+        readonly writeProblem: string | undefined;
       },
     ): readonly RotationProblem[] | undefined {
       const next = new Set([...steps].map(([kind, step]) => JSON.stringify([kind, step])));
       for (const id of dueSince.keys()) if (!next.has(id)) dueSince.delete(id);
       for (const [kind, step] of steps) sinceOf(step, kind);
       const problems: [RotationReason, string | undefined][] = [
-        ['RotationBlocked', blocked(steps)[0] ?? (state.fault || undefined)],
+        ['RotationBlocked', blocked(steps)[0] ?? (state.writeProblem || undefined)],
         ['RotationStepDue', needs.rotation.isAutomatic ? undefined : commands(steps)[0]],
         ['AuthorityEndsSoon', state.endsSoon()],
       ];

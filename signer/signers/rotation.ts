@@ -123,14 +123,14 @@ export function createRotation(needs: RotationNeeds): Rotation {
     if (!read.ok) return read.problem.message;
     const { document } = read;
     await proof.read(document);
-    let fault: string | undefined;
-    // A step that waits for somebody else must not hold up the others.
+    let firstProblem: string | undefined;
+    // A step that has to wait must not delay the others.
     for (const due of dueIn(stepsOf(document, now))) {
       const problem = await take(due, secret, document, now, signal).catch(messageOf);
       if (problem === undefined || signal.aborted) return problem;
-      fault ??= problem;
+      firstProblem ??= problem;
     }
-    return fault;
+    return firstProblem;
   }
 
   /** Takes one step. @returns why nothing was written, or undefined. Throws what the transport throws. */
@@ -212,8 +212,8 @@ export function createRotation(needs: RotationNeeds): Rotation {
       const steps = stepsNow();
       if (isAutomatic && dueIn(steps).length > 0) keeper.look(key);
       const isFirst = needs.rankFor(key) === 0;
-      const fault = isAutomatic ? keeper.fault(key) : undefined;
-      const problems = report.show(firstOf(steps), { endsSoon, isFirst, fault });
+      const writeProblem = isAutomatic ? keeper.problem(key) : undefined;
+      const problems = report.show(firstOf(steps), { endsSoon, isFirst, writeProblem });
       // Without a pool or a clock nothing is known of what is due.
       if (problems && steps.size > 0) needs.condition.show(key, problems);
     },

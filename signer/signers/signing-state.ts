@@ -31,7 +31,7 @@ export interface SigningStateNeeds {
   readonly time: Time;
 }
 
-/** A new pool or a new root is usable within seconds; what lasts longer needs somebody. */
+/** A new pool or a new root is usable within seconds; what lasts longer needs a person. */
 const passesWithinMs = 10_000;
 /** The recorder counts repetitions in one Event, so that it stays visible as long as the problem does. */
 const repeatedAfterMs = 60_000;

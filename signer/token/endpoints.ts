@@ -47,7 +47,7 @@ export interface EndpointNeeds {
   readonly peers: () => ReadonlyMap<string, string>;
   /** Which of them a caller gets whose registration names none. */
   readonly federateByDefault: 'all' | 'none';
-  readonly clockFault: () => string | undefined;
+  readonly clockProblem: () => string | undefined;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;
   readonly metrics: Metrics;
@@ -89,8 +89,8 @@ export function createEndpoints(
     tls: ReturnType<typeof tlsOptions>,
     services?: Services,
   ): Promise<Http> {
-    // Starts at zero, as the alarms in report.ts do. Fault is the only alarm outside of SVID requests.
-    metrics.otherRefusals.inc({ listener, reason: 'Fault' satisfies RefusalCode }, 0);
+    // Starts at zero, as the alarms in report.ts do. InternalError is the only alarm outside of SVID requests.
+    metrics.otherRefusals.inc({ listener, reason: 'InternalError' satisfies RefusalCode }, 0);
     const ofAddress = () => createLimiter({ perSecond: settings.addressRate, time });
     const http = createHttp({
       tls,

@@ -108,7 +108,7 @@ function joinServices(
       ...common,
       authenticate,
       pool,
-      clockFault: parts.clockFault,
+      clockProblem: parts.clockProblem,
       policy: {
         ...settings,
         propagationSeconds: jwtPropagationOf(settings),

@@ -205,7 +205,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     if (namespaces.get(namespace)?.isTerminating) return undefined;
     if (kind === 'foreign') return 'foreign';
     if (kind === 'nothing') return roots.ok ? 'published' : 'pending';
-    return keeper.fault(namespace) === undefined ? 'pending' : 'failed';
+    return keeper.problem(namespace) === undefined ? 'pending' : 'failed';
   }
 
   /** Whether a namespace lacks the roots. One with a foreign ConfigMap, or that is being deleted, need not have them. */
@@ -233,7 +233,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
       if (!roots.ok) return roots.reason;
       const [first, ...others] = [...namespaces.keys()].filter(owes);
       if (first === undefined) return undefined;
-      const why = keeper.fault(first) ?? 'it is still to be written';
+      const why = keeper.problem(first) ?? 'it is still to be written';
       return `${others.length + 1} of ${namespaces.size} namespaces do not have the roots; ${first}: ${why}`;
     },
     states() {

@@ -36,7 +36,7 @@ export interface Keeper {
   /** An object, or its source, may have changed. */
   look(key: string): void;
   /** Why the last repair of an object failed, while it is not repaired. */
-  fault(key: string): string | undefined;
+  problem(key: string): string | undefined;
   /** Repairs until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -44,8 +44,8 @@ export interface Keeper {
 interface Trouble {
   /** Monotonic milliseconds. */
   readonly since: number;
-  readonly isNews: (fault: string) => boolean;
-  fault?: string;
+  readonly isNews: (problem: string) => boolean;
+  problem?: string;
 }
 
 /** Minimum time between two repairs of one object, in milliseconds: someone may keep changing it. */
@@ -83,13 +83,13 @@ export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
     troubles.set(key, trouble);
     const turnAt = trouble.since + needs.rankFor(key) * needs.takeoverDelayMs;
     if (turnAt > monotonic()) return queue.addAfter(key, turnAt - monotonic());
-    const fault = await kept.repair(key, drift, signal).catch(messageOf);
-    if (fault !== undefined && trouble.isNews(fault)) log.warn({ ...kept.describe(key), drift }, fault);
-    if (fault === undefined) {
-      delete trouble.fault;
+    const problem = await kept.repair(key, drift, signal).catch(messageOf);
+    if (problem !== undefined && trouble.isNews(problem)) log.warn({ ...kept.describe(key), drift }, problem);
+    if (problem === undefined) {
+      delete trouble.problem;
       repairedAt.set(key, monotonic());
     } else {
-      trouble.fault = fault;
+      trouble.problem = problem;
     }
     // The watch normally shows the repair; this is for when it does not.
     queue.addRateLimited(key);
@@ -97,7 +97,7 @@ export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
 
   return {
     look: (key) => queue.add(key),
-    fault: (key) => troubles.get(key)?.fault,
+    problem: (key) => troubles.get(key)?.problem,
     run: (signal) => queue.run(work, { concurrency: kept.concurrency }, signal),
   };
 }

@@ -37,9 +37,9 @@ export const bundleAnnotations = ({ sequence, content }: PoolMark): Record<strin
 
 /**
  * Remembers the highest mark that the live bundle has had while this replica ran: the sequence must not go back when
- * somebody deletes the bundle or its annotations. A sequence that was seen with two contents matches neither, so that the next
+ * the bundle or its annotations are deleted. A sequence that was seen with two contents matches neither, so that the next
  * one is used. Marks in the upper half of the range are not remembered: nobody comes that far by counting, and after one
- * that somebody wrote there has to be a way back.
+ * that another client wrote there has to be a way back.
  */
 export function followBundleMark(
   bundles: Pick<Store<ObservedBundle>, 'get' | 'subscribe'>,

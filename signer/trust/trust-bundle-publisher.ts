@@ -119,7 +119,7 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): Tr
   return {
     problem(name) {
       const found = drift(name, source.desired());
-      const failure = keeper.fault(name);
+      const failure = keeper.problem(name);
       return found && (failure === undefined ? found : `${found}: ${failure}`);
     },
     onChange: (listener) => void listeners.push(listener),

@@ -3,7 +3,7 @@ import { failure, type Result, success } from './result.ts';
 
 /**
  * A strict reader of DER (X.690 section 10). Elements are offsets into the one array they came from: nothing is
- * copied until somebody asks. Inside `pki` the reader throws; `readDer` turns that into a Result at the edge.
+ * copied until it is needed. Inside `pki` the reader throws; `readDer` turns that into a Result at the edge.
  *
  * The reader never recurses. How deep a parser goes is written out in that parser, so nested input cannot
  * exhaust the stack.

@@ -136,7 +136,7 @@ export function subjectAltNameOf(value: Uint8Array): GeneralNames {
   return { uris, dnsNames };
 }
 
-/** URIs and DNS names are ASCII without spaces; a control character in one is meant to deceive somebody. */
+/** URIs and DNS names are ASCII without spaces; a control character in one is meant to deceive the reader. */
 function ia5(element: Element): string {
   const text = Buffer.from(contentOf(element)).toString('latin1');
   if (!/^[\x21-\x7e]*$/.test(text)) throw derError('a name in subjectAltName is not printable ASCII');

@@ -111,7 +111,7 @@ function podIdentityOf(value: Uint8Array): Required<PodIdentity> {
   return Object.fromEntries(texts) as Record<(typeof podIdentityFields)[number], string>;
 }
 
-/** A control character in a name is meant to deceive somebody. */
+/** A control character in a name is meant to deceive the reader. */
 function utf8(content: Uint8Array, what: string): string {
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(content);

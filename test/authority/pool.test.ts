@@ -551,7 +551,7 @@ const rows: Row[] = [
   },
 ];
 
-describe('a pool with a fault', () => {
+describe('a pool with a problem', () => {
   for (const row of rows) {
     it(`is refused: ${row.name}`, () => {
       const result = parse(row.secret);

@@ -104,7 +104,7 @@ describe('a rotation by policy', () => {
     ]);
   });
 
-  it('leaves the preview bundle only when somebody has verified a certificate by it', async () => {
+  it('leaves the preview bundle only when a peer has verified a certificate by it', async () => {
     const policy = { ...usual, requiresVerification: true };
     const [, preview, blocked] = await history(newPool(trustDomain, first), 'X509', policy, now + day);
     assert.equal(preview, '0.0d preview ca-2');

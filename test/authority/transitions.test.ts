@@ -203,7 +203,7 @@ it('a root that is carried on stays published, signs nothing and is dated', () =
   assert.equal(carried.authorities[1]?.deactivatedAt, rfc3339(now));
 });
 
-it('a root that somebody else published leaves by the SHA-256 that the problem names, and only with force', () => {
+it('a root that was published outside of the pool leaves by the SHA-256 that the problem names, and only with force', () => {
   const [own, foreign] = [poolOf(ca), poolOf(next)].map((each) => compilePool(each, trustDomain));
   assert.ok(own?.ok && foreign?.ok);
   const problem = lostRootsProblem(own.pool, foreign.pool.roots, now);

@@ -130,9 +130,9 @@ export const authorityBadInput: readonly BadInput[] = [
     ['the answer of a CA that may sign no other CA', 'stands above a path length of 0'],
   ]),
   {
-    input: 'the answer of cert-manager with a chain to a root of somebody else, or a denial',
+    input: 'the answer of cert-manager with a chain to a foreign root, or a denial',
     verdict: 'the pool stays as it is',
-    tests: [[company, 'refuses an answer below a root of somebody else, and a request that was denied']],
+    tests: [[company, 'refuses an answer below a foreign root, and a request that was denied']],
   },
   ...fromVault('asked again later', [
     ['a Vault that is sealed, a standby, or busy', 'is sealed', 'is a standby', 'is busy'],

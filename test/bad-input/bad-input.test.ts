@@ -69,7 +69,7 @@ describe('bad input', () => {
     );
   });
 
-  it('is said in the documentation to look like something to whoever meets it', async () => {
+  it('is in the documentation, with what a user sees of it', async () => {
     for (const [input, , seen] of await documented()) assert.ok((seen ?? '').length > 5, input);
   });
 

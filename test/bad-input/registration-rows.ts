@@ -440,11 +440,11 @@ export const registrationRows: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a status that somebody else has written into a registration',
+    input: 'a status that another client has written into a registration',
     verdict: 'written again',
     tests: [
-      ['signers/registration-status.test.ts', 'writes again what somebody else has written over it'],
-      ['identity/registration-status.test.ts', 'is made whatever somebody has written into it'],
+      ['signers/registration-status.test.ts', 'restores a status that another client has overwritten'],
+      ['identity/registration-status.test.ts', 'is made from the spec, whatever the old status contains'],
     ],
   },
 ];

@@ -324,7 +324,7 @@ export const badInput: readonly BadInput[] = [
     input: 'an API server that is down, slow, or answers garbage',
     verdict: ['ApiUnavailable'],
     tests: [
-      [outage, 'waits for an API server that is down at its start, and then works off what is there'],
+      [outage, 'waits for an API server that is down at its start, and then answers the requests that exist'],
       [outage, 'answers through a server that is slow'],
       [outage, 'answers after a server that says garbage, also where the garbage looks like success'],
     ],

@@ -6,7 +6,7 @@ import { createAddressRule, parseAddressRange } from '../../client/address-rule.
 const rule = createAddressRule([]);
 const local = createAddressRule([{ address: '127.0.0.0', prefix: 8 }]);
 
-describe('addresses that a URL of somebody else may not lead to', () => {
+describe('addresses that a foreign URL must not lead to', () => {
   for (const address of [
     ...[
       '127.0.0.1',

@@ -12,7 +12,7 @@ import {
   webCredentials,
 } from '../contract/bundle-endpoint.ts';
 
-/** Servers that would keep whoever fetches a bundle for ever. */
+/** Servers whose answer never ends. */
 describe('fetching a bundle', () => {
   let credentials: ServerCredentials;
   const servers: TestEndpoint[] = [];

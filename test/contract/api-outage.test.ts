@@ -130,7 +130,7 @@ describe('a signer whose API server is in trouble', () => {
     await eachAuditedOnce(process, await allIssued(requests));
   });
 
-  it('waits for an API server that is down at its start, and then works off what is there', async () => {
+  it('waits for an API server that is down at its start, and then answers the requests that exist', async () => {
     const requests = generator.prepare(20);
     await createAll(requests);
     await controlPlane.killApiServer();

@@ -46,7 +46,7 @@ describe('requests that wait for a pool', () => {
     return request;
   }
 
-  it('are told of no fault when the pool is read a moment later than they are', async () => {
+  it('get no Event when the pool is read a moment after them', async () => {
     const request = await requestBefore({ kind: 'delay', ms: 1_500 });
     assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
     // The log is written at the end of a turn, after the answer.

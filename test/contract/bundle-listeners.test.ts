@@ -238,7 +238,7 @@ describe('the bundle endpoints', () => {
     web.credentials = renewed;
   });
 
-  it('a fault of the files is told and changes nothing', async () => {
+  it('a broken file is logged and changes nothing', async () => {
     await writeFile(files().key, 'no key');
     await waitFor('the warning', async () =>
       signer.lines().some(({ msg }) => /tls\.key holds no unencrypted private key/.test(String(msg))),

@@ -99,7 +99,7 @@ subjects:
 
 const base = path.join(import.meta.dirname, '../../manifests/base');
 
-/** The `ca` verbs against a real API server, as somebody with the documented rights. */
+/** The `ca` verbs against a real API server, with the documented permissions. */
 describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
   let controlPlane: ControlPlane;
   let operator = '';
@@ -245,7 +245,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match(missing.stderr, /^error: there is no Secret pools\/no\nhint: .*ca create/);
   });
 
-  it('adds a key for tokens to a pool that is there, and raises its sequence in the same write', async () => {
+  it('adds a key for tokens to an existing pool, and raises its sequence in the same write', async () => {
     await ca('create', 'older', ...wishes, '--jwt-keys', 'none');
     const before = await stored('older');
     const add = (...more: string[]) =>
@@ -535,7 +535,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     }
   });
 
-  it('changes no pool that somebody else changes at the same time', async () => {
+  it('changes no pool that another command changes at the same time', async () => {
     await ca('create', 'busy', ...wishes);
     const before = sequenceOf(await stored('busy'));
     const name = ['ca', 'add-jwt-key', '-n', namespace, '--name', 'busy', '--kubeconfig', keeper];
@@ -553,7 +553,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(parsed.pool.jwt.length, 2 + done.length);
   });
 
-  it('never overwrites what is there', async () => {
+  it('never overwrites an existing pool', async () => {
     await ca('create', 'kept', ...wishes);
     const before = await stored('kept');
     const again = await ca('create', 'kept', ...wishes, '--key-type', 'ed25519');

@@ -330,7 +330,7 @@ describe('a pool below other CAs, beside a running signer', () => {
       await assertVerified(chain, [readFileSync(file('root.pem'), 'utf8')]);
     });
 
-    it('refuses an answer below a root of somebody else, and a request that was denied', async () => {
+    it('refuses an answer below a foreign root, and a request that was denied', async () => {
       await offline(
         'root',
         '--trust-domain',

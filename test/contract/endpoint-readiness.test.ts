@@ -25,7 +25,7 @@ import { createPod, createSignerPod } from './workloads.ts';
 const probe = '/readyz?exclude=pool&exclude=permissions&exclude=admission-policy';
 
 /**
- * Services send callers to ready replicas alone. Whether a CA may sign is no reason to keep anybody from tokens, keys
+ * Services send callers to ready replicas alone. Whether a CA may sign is no reason to withhold tokens, keys
  * and bundles; that the replica itself is not there yet is one.
  */
 describe('readiness for the callers of an endpoint', () => {

@@ -728,7 +728,7 @@ describe('federation', () => {
     await statusOnce('partner', is('True BundleTaken'));
   });
 
-  it('puts a bundle back that somebody changed or deleted', async () => {
+  it('restores a bundle that was changed or deleted', async () => {
     await controlPlane.request('DELETE', bundlePath('partner.example'));
     await publishedOnce('partner.example', rootsOf(partner));
   });

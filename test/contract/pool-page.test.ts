@@ -29,7 +29,7 @@ for (const each of pool.authorities) if (each.id === 'jwt-rs256-1') each.tainted
 fs.writeFileSync(file, JSON.stringify(pool));
 `;
 
-/** What the page says of changes, run as it stands there by somebody with the role that we ship for it. */
+/** The commands of the page that change a pool, run as written, with the ClusterRole that we ship for it. */
 describe('a pool changed as its page says', () => {
   let controlPlane: ControlPlane;
   let folder = '';

@@ -237,7 +237,7 @@ describe('the view of the pool', () => {
     await becomes('signs');
   });
 
-  it('reads live without telling anybody when nothing has changed', async () => {
+  it('reads live without calling a listener when nothing has changed', async () => {
     const before = changes;
     const live = await view.readLive();
     assert.ok(live.ok);

@@ -124,7 +124,7 @@ describe('the roots as a ConfigMap', () => {
     ['another trust domain', { metadata: { labels: { 'k8s.spiffe.io/peer-trust-domain': 'other' } } }],
   ];
   for (const [what, patch] of edits) {
-    it(`is repaired when somebody writes ${what} into it`, async () => {
+    it(`is repaired when another client writes ${what} into it`, async () => {
       const namespace = await newNamespace(`edited-${edits.findIndex(([one]) => one === what)}`);
       const { metadata } = await holds(namespace);
       await change(namespace, patch);

@@ -7,7 +7,7 @@ import { type Child, startChild, waitFor } from '../cluster/process.ts';
 import { startDev } from '../dev/dev.ts';
 import type { Sample } from './rotation-soak/report.ts';
 
-/** Three minutes, unless somebody wants it to be shorter or longer. */
+/** Three minutes, unless a variable says otherwise. */
 const seconds = Number(process.env.KUBESPIFFE_SOAK_SECONDS ?? 180);
 /** Certificates are replaced after half of it. The other half is for a machine where nothing runs for some seconds. */
 const lifetimeSeconds = 15;

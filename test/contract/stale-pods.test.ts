@@ -28,7 +28,7 @@ describe('requests of pods that the cache shows as they were', () => {
 
     cached.predecessor = await createPod(controlPlane, { name: 'web-0' });
     cached.unscheduled = await createPod(controlPlane, { name: 'late-0', nodeName: '' });
-    // The watch tells in order, so whoever knows the last one knows the others as they are now.
+    // The watch delivers events in order: a replica that has seen the last one has seen the others.
     cached.last = await createPod(controlPlane, { name: 'last' });
     await waitFor('a watch of the pods', () => watch() !== undefined);
     await waitFor('the cache to have the pods', async () => {

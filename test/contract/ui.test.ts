@@ -22,7 +22,7 @@ const namespaces = 20;
 /** Most writes in one transaction of etcd. */
 const mostWrites = 128;
 
-/** What a tenant may write into a pod, to do something in the browser of somebody with more rights. */
+/** What a tenant may write into a pod, to act in the browser of a person with more permissions. */
 const markup = '<img src=x onerror=alert(1)>';
 
 const paths = ['/', '/pods', '/pods/team-0/issued', '/authorities', '/peers'];
@@ -254,7 +254,7 @@ describe('kubespiffe ui', () => {
     assert.equal(code, 2);
   });
 
-  it('is refused where a name of somebody else leads to this machine', async () => {
+  it('is refused where a foreign DNS name resolves to this machine', async () => {
     const { port } = new URL(ui.url);
     const { promise, resolve } = Promise.withResolvers<number | undefined>();
     request({ port, host: '127.0.0.1', headers: { host: 'attacker.example' } }, (answer) => {

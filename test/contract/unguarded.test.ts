@@ -72,7 +72,7 @@ describe('a signer whose admission policy is missing or changed', () => {
       'the metric',
       async () => (await signer.metric('kubespiffe_can_sign', { kind: 'x509' })) === 0,
     );
-    // As anybody with the right to create requests can now.
+    // As every client with the permission to create requests can now.
     const pod = await createPod(controlPlane);
     const byNode = await requestFor(controlPlane, pod);
     const path = '/apis/certificates.k8s.io/v1/namespaces/default/podcertificaterequests';

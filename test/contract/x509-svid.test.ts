@@ -250,7 +250,7 @@ describe('a certificate over HTTP', () => {
           encodePem('CERTIFICATE REQUEST', request),
         'CsrUnreadable',
       ],
-      ['the key of somebody else', requestAround(key('ECDSA P-384').spki), 'CsrSignatureInvalid'],
+      ['a key that did not sign the request', requestAround(key('ECDSA P-384').spki), 'CsrSignatureInvalid'],
       ['a signature that was altered', thief, 'CsrSignatureInvalid'],
       [
         'an RSA key of 2048 bits',

@@ -10,7 +10,7 @@ const pod = (name: string, ...volumes: object[]) => ({
 });
 const projected = (...sources: object[]) => ({ projected: { sources } });
 
-test('whoever uninstalls is told of every pod that mounts the roots, however they come, and of no other', async () => {
+test('uninstalling lists every pod that mounts the roots, in any way, and no other', async () => {
   const blocks = blocksBelow(await readPage('docs/getting-started.md'), 'Change, upgrade, remove');
   const [, program = ''] =
     blocks.map(({ code }) => /\| jq -r '([^']+)'/.exec(code)).find((found) => found) ?? [];

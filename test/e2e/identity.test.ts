@@ -483,7 +483,7 @@ for (const choice of clusterChoices()) {
   });
 }
 
-/** What the API server notes of whoever wrote a part of an object. */
+/** What the API server records of the writer of a part of an object. */
 interface WrittenFields {
   readonly manager: string;
   readonly subresource?: string;
@@ -505,7 +505,7 @@ function derOf(roots: string): string[] {
   return blocks.map((block) => new X509Certificate(block).fingerprint256).sort();
 }
 
-/** One of kubelet's own requests, as somebody else might send it again. */
+/** One of kubelet's own requests, as another client might send it again. */
 async function copyOfRequest({ controlPlane }: Installation, apiVersion: string): Promise<object> {
   const path = `/apis/certificates.k8s.io/${apiVersion}/namespaces/${server.namespace}/podcertificaterequests`;
   const { body } = await controlPlane.request('GET', path);

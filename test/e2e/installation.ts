@@ -41,7 +41,7 @@ export interface InstallationWishes {
 export interface Installation {
   readonly controlPlane: ControlPlane;
   readonly node: Node;
-  /** Of somebody who keeps the CA and may do nothing else. */
+  /** For a person who keeps the CA and may do nothing else. */
   readonly operatorKubeconfig: string;
   /** Runs bin/kubespiffe as that person. */
   kubespiffe(...args: string[]): Promise<string>;

@@ -285,7 +285,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.match(refused.output, /AudienceWrong/);
     });
 
-    it('a pod with a token for somebody else gets nothing, and is told why', async () => {
+    it('a pod with a token for another audience gets nothing, and the answer says why', async () => {
       const { succeeded, output } = await run('stranger', fetchToken(audience), { tokenAudience: 'vault' });
       assert.ok(!succeeded);
       assert.match(output, /AudienceWrong/);

@@ -146,7 +146,7 @@ describe('getting a bundle again', () => {
     assert.equal(await changed(await poolOf(2)), true);
   });
 
-  it('reads it again where somebody changed the status, or a root has expired since', async () => {
+  it('reads it again where the status was changed, or a root has expired since', async () => {
     [body, etag] = [await bundleOf(3), '"three"'];
     const tampered = attempts((status) =>
       'bundle' in status ? { ...status, bundle: '{"keys":[]}' } : status,

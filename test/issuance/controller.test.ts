@@ -161,8 +161,8 @@ describe('an answer whose write met trouble', () => {
     [
       'the clock is off',
       'ClockSkew',
-      () => Object.assign(replica, { clockFault: 'an hour' }),
-      () => Object.assign(replica, { clockFault: undefined }),
+      () => Object.assign(replica, { clockProblem: 'an hour' }),
+      () => Object.assign(replica, { clockProblem: undefined }),
     ],
   ];
   for (const [name, reason, set, unset] of obstacles) {
@@ -333,7 +333,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(replica.writes().length - stuck.length, 50);
   });
 
-  it('is written ever more rarely when the server finds fault with it, and raises the alarm', async () => {
+  it('is written ever more rarely when the server rejects it as malformed, and raises the alarm', async () => {
     const { events, metric, see, time } = await start();
     replica.fate = () => ({ status: 422 });
     await see();
@@ -470,7 +470,7 @@ describe('a request that waits', () => {
   it('does not flood when what is said is another each time', async () => {
     const { audits, events, see, time } = await start();
     for (let seconds = 0; seconds < 900; seconds += 1) {
-      replica.clockFault = `${seconds} s slow`;
+      replica.clockProblem = `${seconds} s slow`;
       if (seconds === 0) await see();
       await time.advance(1_000);
     }
@@ -538,7 +538,7 @@ describe('a request that nobody waits for any more', () => {
     assert.deepEqual(events(), []);
   });
 
-  it('is looked at again when something changes, and is then at rest, whoever its owner is', async () => {
+  it('is looked at again when something changes, and then rests, under every owner', async () => {
     const { api, see, setMembers, time, controller } = await start();
     replica.livePod = { status: 404, body: notFound('web-0') };
     setMembers('signer-a', 'signer-b');
@@ -567,7 +567,7 @@ describe('a request of another owner', () => {
     assert.equal(events()[0]?.reason, 'InvalidUnverifiedUserAnnotations');
   });
 
-  it('is taken over although its owner denies others: anybody can have a denial, and it needs no CA', async () => {
+  it('is taken over although its owner denies others: every request can cause a denial, and it needs no CA', async () => {
     const { see, seeAnswer, setMembers, time } = await start();
     setMembers('signer-a', 'signer-b');
     await see({ uid: others });

@@ -35,7 +35,7 @@ export interface PartsNeeds {
   /** The default identity unless it is given. */
   readonly identify?: Identify;
   readonly isPublished: () => boolean;
-  readonly clockFault: () => string | undefined;
+  readonly clockProblem: () => string | undefined;
   readonly audit: (record: AuditRecord) => void;
   readonly onError: (error: unknown) => void;
   readonly concurrency?: number;
@@ -43,7 +43,7 @@ export interface PartsNeeds {
 
 /** What one replica issues certificates with, joined as in main.ts: all of it is the real code. */
 export function createParts(needs: PartsNeeds) {
-  const { self, time, transport, requests, pods, servedVersions, clockFault, onError } = needs;
+  const { self, time, transport, requests, pods, servedVersions, clockProblem, onError } = needs;
   const log = { debug() {}, info() {}, warn() {}, error() {} } as unknown as Logger;
   const metrics = createMetrics();
   const events = createEventRecorder({
@@ -56,7 +56,7 @@ export function createParts(needs: PartsNeeds) {
   const signing = createSigning({
     pool: { signable: needs.signable, reserve: needs.reserve ?? reserveNothing },
     visibility: () => ({ place: 'the bundle', isVisible: needs.isPublished }),
-    clockFault,
+    clockProblem,
     policy: { maxLifetimeSeconds: 86_400, refreshFraction: 0.5, refreshJitter: 0 },
     profile: svidProfile,
     randomBytes,

@@ -66,7 +66,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
       return identity.ok && world.terms ? { ...identity, terms: world.terms } : identity;
     },
     isPublished: () => world.isPublished,
-    clockFault: () => world.clockFault,
+    clockProblem: () => world.clockProblem,
     audit: (record) => void audits.push(record),
     onError: (error) => {
       throw error;
@@ -84,7 +84,7 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
     /** What the API server does with the next status writes. */
     fate: (_patch: StatusPatch): Fate => 'through',
     served: ['v1'] as readonly CertificatesVersion[],
-    clockFault: undefined as string | undefined,
+    clockProblem: undefined as string | undefined,
     isPublished: true,
     /** What a registration says of the certificates of pods. */
     terms: undefined as Terms | undefined,

@@ -33,7 +33,7 @@ function signingWith(different: Partial<SigningNeeds> = {}, at = now) {
   const signing = createSigning({
     pool: { signable: pool.signable, reserve: reserveNothing },
     visibility: () => ({ place: 'the bundle', isVisible: (root) => asked.push(root) > 0 }),
-    clockFault: () => undefined,
+    clockProblem: () => undefined,
     policy: { maxLifetimeSeconds: 24 * hour, refreshFraction: 0.5, refreshJitter: 0 },
     profile: svidProfile,
     time: timeWith({ now: () => at * 1000, jitter: () => 0 }),
@@ -94,7 +94,7 @@ describe('signing', () => {
     onChange: () => undefined,
   });
   const obstacles: [name: string, Partial<SigningNeeds>, at: number, reason: string, detail: RegExp][] = [
-    ['a clock that is off', { clockFault: () => 'an hour' }, now, 'ClockSkew', /an hour/],
+    ['a clock that is off', { clockProblem: () => 'an hour' }, now, 'ClockSkew', /an hour/],
     [
       'no pool',
       { pool: { signable: empty.signable, reserve: reserveNothing } },

@@ -88,7 +88,7 @@ export function createSimulation(pool: Secret) {
       /** What becomes of its next status writes. */
       fates: [] as Fate[],
       members: [self] as readonly string[],
-      clockFault: undefined as string | undefined,
+      clockProblem: undefined as string | undefined,
       isPublished: true,
       refusal: undefined as { reason: 'RequestsUnguarded'; detail: string } | undefined,
     };
@@ -184,7 +184,7 @@ export function createSimulation(pool: Secret) {
       refusal: () => controls.refusal,
       signable: (seconds) => holder.signable(seconds),
       isPublished: () => controls.isPublished,
-      clockFault: () => controls.clockFault,
+      clockProblem: () => controls.clockProblem,
       audit: (record) => void audits.push(record),
       onError: (error) => errors.push(error),
     });

@@ -215,7 +215,7 @@ describe('a key outside of the pool', () => {
     assert.equal(backend.key.problem(), undefined);
   });
 
-  it('is closed when nobody asked for it for five minutes, and opened again when somebody does', async () => {
+  it('is closed after five minutes without use, and opened again for the next use', async () => {
     const backend = await ready();
     await backend.advance(300_000);
     await backend.tend();

@@ -45,7 +45,7 @@ describe('the field sets of an object', () => {
     assert.deepEqual(read(objectWith([{ 'f:spec': {} }], text)), objectWith([{}], text));
   });
 
-  it('are no more than what is there, where an object has none', () => {
+  it('are empty where an object has none', () => {
     assert.deepEqual(read({ metadata: { name: 'web' } }), { metadata: { name: 'web' } });
   });
 

@@ -16,7 +16,7 @@ export interface AskedFor {
   readonly code: number;
 }
 
-/** An audit log that a kube-apiserver keeps in a folder: the flags that make it, and what somebody asked for. */
+/** An audit log that a kube-apiserver keeps in a folder: the flags that make it, and the requests that it recorded. */
 export async function auditLogIn(folder: string) {
   const policy = join(folder, 'audit-policy.yaml');
   const log = join(folder, 'audit.log');

@@ -65,7 +65,7 @@ test('each verb that the role grants is needed, and is enough', async (t) => {
   }
 });
 
-test('whoever lacks the right is told which role gives it', async () => {
+test('without the permission the error names the role that gives it', async () => {
   await controlPlane.kubectl(['create', 'serviceaccount', 'stranger', '--namespace', 'default']);
   const stranger = await controlPlane.kubeconfigFor({ namespace: 'default', name: 'stranger' });
   const refused = await run(['inspect', 'pcr', `default/${request}`, '--kubeconfig', stranger]);

@@ -31,7 +31,7 @@ export const inOrder: Minute = (metrics) => {
     answers.inc({ outcome: 'wait', reason: 'SigningUnavailable' }, 0);
   }
   metrics.otherRefusals.inc({ listener: 'bundle-web', reason: 'RouteUnknown' });
-  metrics.otherRefusals.inc({ listener: 'bundle-web', reason: 'Fault' }, 0);
+  metrics.otherRefusals.inc({ listener: 'bundle-web', reason: 'InternalError' }, 0);
   metrics.outputLinesDropped.inc({ stream: 'log' });
 };
 
@@ -95,9 +95,9 @@ export const alertRows: Readonly<
     problem: ({ x509Svids }) => x509Svids.inc({ outcome: 'deny', reason: 'ReviewDisagrees' }),
     labels: { outcome: 'deny', reason: 'ReviewDisagrees' },
   },
-  KubespiffeDocumentFault: {
-    problem: ({ otherRefusals }) => otherRefusals.inc({ listener: 'bundle-web', reason: 'Fault' }),
-    labels: { listener: 'bundle-web', reason: 'Fault' },
+  KubespiffeDocumentError: {
+    problem: ({ otherRefusals }) => otherRefusals.inc({ listener: 'bundle-web', reason: 'InternalError' }),
+    labels: { listener: 'bundle-web', reason: 'InternalError' },
   },
   KubespiffeTokensNotSigned: {
     problem: ({ tokens }) => tokens.inc({ outcome: 'wait', reason: 'SigningUnavailable' }),

@@ -11,7 +11,7 @@ describe('descriptions', () => {
     }
   });
 
-  /** How a sentence begins that tells somebody to do something. */
+  /** How a sentence begins that is an instruction. */
   const imperatives =
     /^(add|ask|check|choose|correct|disable|leave|project|read|recreate|report|request|reuse|see|send|set|sign|try|use) /;
 

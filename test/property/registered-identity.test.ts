@@ -75,7 +75,7 @@ function waysToAnSvid(identify: Identify, pods: ReturnType<typeof createStore<Po
       jwtSignable: (algorithm, at, delay) => jwtSigningAt(pool, algorithm, at, delay),
       reserve: reserveNothing,
     },
-    clockFault: () => undefined,
+    clockProblem: () => undefined,
     policy: {
       ...{ issuer: 'https://id.example.org', lifetimeSeconds: 300, algorithm: 'ES256', rs256Audiences: [] },
       ...{

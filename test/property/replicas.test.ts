@@ -131,7 +131,7 @@ async function happens(world: Simulation, it: Happening, taint: () => Secret): P
     case 'taint':
       return world.putPool(taint());
     case 'clock':
-      at(it.replica).controls.clockFault = it.isRight ? undefined : 'an hour slow';
+      at(it.replica).controls.clockProblem = it.isRight ? undefined : 'an hour slow';
       return;
     case 'bundle':
       at(it.replica).controls.isPublished = it.isRight;
@@ -165,7 +165,7 @@ async function heal(world: Simulation): Promise<void> {
     Object.assign(controls, {
       lagMs: 0,
       fates: [],
-      clockFault: undefined,
+      clockProblem: undefined,
       isPublished: true,
       refusal: undefined,
     });

@@ -198,7 +198,7 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
-  it('writes again what somebody else has written over it', async () => {
+  it('restores a status that another client has overwritten', async () => {
     const scene = await setup([aRegistration(label('web'))]);
     await scene.pass(40);
     const right = scene.statusOf('shop/web');

@@ -92,7 +92,7 @@ describe('a SPIFFE bundle of ours', () => {
   }
 });
 
-describe('a bundle of somebody else', () => {
+describe('a bundle of another publisher', () => {
   const privateHalf = () => es256.privateKey.export({ format: 'jwk' }) as Json;
   const cases: [name: string, make: () => string, reason: RegExp][] = [
     ['is no JSON', () => 'hello', /is not JSON/],
@@ -231,7 +231,7 @@ describe('a bundle of somebody else', () => {
     assert.deepEqual(without, ['x5c has 0 elements', 'x5c has no element that is a string']);
   });
 
-  it('that is empty revokes everything, which is said and no fault', () => {
+  it('that is empty revokes everything, which is reported and not an error', () => {
     const parsed = parseSpiffeBundle('{"keys":[]}');
     assert.ok(parsed.ok);
     assert.equal(parsed.value.roots.length + parsed.value.jwtKeys.size, 0);
@@ -300,7 +300,7 @@ describe('a JWK set for OIDC', () => {
     assert.ok(parsed.value.jwtKeys.get(rs256.kid)?.equals(rs256.publicKey));
   });
 
-  it('of somebody else is read without keys for other things, and refused with a fault', () => {
+  it('of another publisher is read without keys for other uses, and refused with a malformed key', () => {
     const key: PublicJwk = publicJwkOf(es256.publicKey);
     const left = parseJwks(
       JSON.stringify({ keys: [{ ...key, use: 'enc', kid: 'a' }, key, { kty: 'oct', kid: 'b' }] }),

@@ -75,7 +75,7 @@ describe('the clauses for a JWT-SVID', () => {
     ['aud with an empty member', {}, { aud: [claims.aud, ''] }, 'JWT-SVID 3.2'],
     ['nested aud', {}, { aud: [[claims.aud]] }, 'JWT-SVID 3.2'],
     ['aud that is an object', {}, { aud: { a: claims.aud } }, 'JWT-SVID 3.2'],
-    ['aud of somebody else', {}, { aud: 'https://other.example.org' }, 'JWT-SVID 3.2'],
+    ['aud of another service', {}, { aud: 'https://other.example.org' }, 'JWT-SVID 3.2'],
     ['aud with another case', {}, { aud: 'https://API.example.org' }, 'JWT-SVID 3.2'],
     ['no exp', {}, { exp: undefined }, 'JWT-SVID 3.3'],
     ['exp as a string', {}, { exp: String(now + 300) }, 'JWT-SVID 3.3'],
@@ -227,11 +227,11 @@ describe('verifying a token', () => {
     return `${input}.${sign('sha256', Buffer.from(input), key.privateKey).toString('base64url')}`;
   };
   for (const [name, token] of [
-    ['a key of somebody else under our kid', forged(ecKey(), {})],
+    ['a foreign key under our kid', forged(ecKey(), {})],
     ['a kid that is not in the bundle', forged(key, { kid: 'other' })],
     ['a kid that is a path', forged(key, { kid: '../../dev/null' })],
     ['a kid that is a member of every object', forged(key, { kid: '__proto__' })],
-    ['a key of somebody else under no kid', forged(ecKey(), { kid: undefined })],
+    ['a foreign key without kid', forged(ecKey(), { kid: undefined })],
     ['no kid and another algorithm', tokenOf(key, { alg: 'RS256' }, claims)],
     ['the kid of the RSA key with ES256', forged(key, { kid: rsa.kid })],
     ['the kid of the EC key with RS256', tokenOf(rsa, { ...header, alg: 'RS256' }, claims)],

@@ -106,10 +106,10 @@ describe('a refusal', () => {
     }
   });
 
-  it('that is a fault of ours is logged as a warning on every listener', () => {
+  it('caused by a bug is logged as a warning on every listener', () => {
     const { refuses, lines } = reporter();
-    refuses('bundle-spiffe', undefined, 'Fault');
-    refuses('token-endpoint', 'token', 'Fault');
+    refuses('bundle-spiffe', undefined, 'InternalError');
+    refuses('token-endpoint', 'token', 'InternalError');
     assert.deepEqual(
       lines.map(({ level }) => level),
       ['warn', 'warn'],

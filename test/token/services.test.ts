@@ -79,7 +79,7 @@ async function theServices(federateByDefault: ServiceParts['federateByDefault'] 
         reserve: reserveNothing,
       } as ServiceParts['pool'],
       publication: () => undefined,
-      clockFault: () => undefined,
+      clockProblem: () => undefined,
       metrics: createMetrics(),
       log: log as unknown as ServiceParts['log'],
       onWaiting: () => undefined,

@@ -156,7 +156,7 @@ describe('`kubespiffe bundle verify`', () => {
   }
 });
 
-describe('a bundle of somebody who means no good', () => {
+describe('a malicious bundle', () => {
   const evil = '\u001b[2Ja\u009b31mb\u007f\u202ec\u2066d\u200be\u2028\nResult: conforms';
   const named = {
     ...ecKey().publicKey.export({ format: 'jwk' }),

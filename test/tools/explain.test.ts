@@ -150,7 +150,7 @@ describe('the explanation of a ServiceAccount token', () => {
 
   const rows: [what: string, different: object, wishes: object, reason: string][] = [
     ['expired', { exp: now - 1 }, {}, 'TokenExpired'],
-    ['for somebody else', { aud: ['https://api.example.org'] }, {}, 'AudienceWrong'],
+    ['for another audience', { aud: ['https://api.example.org'] }, {}, 'AudienceWrong'],
     [
       'not bound to a pod',
       { 'kubernetes.io': { namespace: 'shop', serviceaccount: { name: 'web', uid: 's' } } },

@@ -82,7 +82,7 @@ describe('kubespiffe registration lint', () => {
     ],
     ['an invalid name', 'name: web', 'name: We_b', 5, /error: .*metadata\.name/],
     [
-      'an object of somebody else',
+      'an object of another kind',
       'kubespiffe.io/v1alpha1\nkind: WorkloadRegistration',
       'v1\nkind: Secret',
       3,
@@ -127,7 +127,7 @@ describe('kubespiffe registration lint', () => {
     assert.deepEqual([code, lines], [0, ['1 registration, 0 errors, 0 warnings']]);
   });
 
-  it('finds a registration that is there twice', async () => {
+  it('finds a registration that appears twice', async () => {
     const { lines } = await lint(`${good}---${good}`);
     assert.match(lines[0] ?? '', /error: .*shop\/web is in standard input:2 already/);
   });

@@ -120,11 +120,11 @@ describe('roots count as published by ConfigMaps', () => {
       true,
     ],
     [
-      'one has a ConfigMap of somebody else',
+      'one has a ConfigMap of another owner',
       () => ({ a: [active, holding(newer)], b: [active, holding(older, {})] }),
       true,
     ],
-    ['the only one has a ConfigMap of somebody else', () => ({ a: [active, holding(newer, {})] }), true],
+    ['the only one has a ConfigMap of another owner', () => ({ a: [active, holding(newer, {})] }), true],
     ['one is being deleted', () => ({ a: [active, holding(newer)], b: [{ isTerminating: true }] }), true],
   ];
   for (const [when, all, isPublished] of rows) {

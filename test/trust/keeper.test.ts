@@ -100,7 +100,7 @@ describe('what is kept in the cluster', () => {
       assert.deepEqual(repairs, ['a']);
     }));
 
-  it('is retried with growing intervals, and its fault is logged once and available meanwhile', () =>
+  it('is retried with growing intervals, and its problem is logged once and can be read meanwhile', () =>
     withKeeper(async ({ keeper, time, wrong, faults, repairs, warnings }) => {
       wrong.add('a');
       faults.set('a', 'the quota is used up');
@@ -110,14 +110,14 @@ describe('what is kept in the cluster', () => {
       await time.advance(60_000);
       assert.ok(early >= 5 && repairs.length - early <= 4, `${early}, then ${repairs.length - early}`);
       assert.deepEqual(warnings, ['the quota is used up']);
-      assert.equal(keeper.fault('a'), 'the quota is used up');
+      assert.equal(keeper.problem('a'), 'the quota is used up');
       faults.set('a', 'something else');
       await time.advance(60_000);
       assert.deepEqual(warnings, ['the quota is used up', 'something else']);
       faults.delete('a');
       await time.advance(60_000);
       assert.equal(wrong.has('a'), false);
-      assert.equal(keeper.fault('a'), undefined);
+      assert.equal(keeper.problem('a'), undefined);
     }));
 
   it('does not wait for an object that cannot be repaired', () =>

@@ -42,7 +42,7 @@ describe('what is published of a trust domain', () => {
   });
 
   for (const text of ['-1', '1e9', '9'.repeat(16), '9007199254740992', 'x']) {
-    it(`ignores the sequence ${text} that somebody wrote into the bundle`, () => {
+    it(`ignores the sequence ${text} that another client wrote into the bundle`, () => {
       const annotations = { ...bundleAnnotations({ sequence: 1, content: 'x' }) };
       const [key = ''] = Object.keys(annotations);
       assert.equal(bundleMarkIn(bundleWith({ ...annotations, [key]: text })), undefined);
@@ -71,7 +71,7 @@ describe('what is published of a trust domain', () => {
 
   /**
    * Two replicas that see everything at moments of their own, one object that they write by compare-and-swap and that
-   * somebody deletes, and a reader that asks either of them. A replica that starts while the object is gone knows no
+   * is deleted, and a reader that asks either of them. A replica that starts while the object is gone knows no
    * mark, so none starts before it is written again.
    */
   it('never has one sequence for different content, and no reader sees it go back', () => {

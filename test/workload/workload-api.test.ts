@@ -405,9 +405,9 @@ const responseWith = (svid: object) =>
 
 /** What is at the socket, and what the error says. */
 const bad: readonly [what: string, start: (t: TestContext) => Promise<string>, says: RegExp][] = [
-  ['nothing is there', async () => newSocket(), /connect ENOENT/],
+  ['there is no socket', async () => newSocket(), /connect ENOENT/],
   [
-    'something that speaks no HTTP is there',
+    'a server listens that does not speak HTTP',
     (t) =>
       listening(
         t,
@@ -416,7 +416,7 @@ const bad: readonly [what: string, start: (t: TestContext) => Promise<string>, s
     /unavailable/,
   ],
   [
-    'an HTTP/1.1 server is there',
+    'an HTTP/1.1 server listens',
     (t) =>
       listening(
         t,
@@ -425,7 +425,7 @@ const bad: readonly [what: string, start: (t: TestContext) => Promise<string>, s
     /unavailable/,
   ],
   [
-    'a web server is there',
+    'a web server listens',
     (t) =>
       answering(t, (stream) => {
         stream.respond({ ':status': 404 });
@@ -433,11 +433,7 @@ const bad: readonly [what: string, start: (t: TestContext) => Promise<string>, s
       }),
     /it is not a gRPC server \(HTTP status 404\)/,
   ],
-  [
-    'a server is there that never answers',
-    (t) => answering(t, () => undefined),
-    /has answered within 300 ms/,
-  ],
+  ['a server listens that never answers', (t) => answering(t, () => undefined), /has answered within 300 ms/],
   [
     'a server accepts no HTTP/2',
     (t) =>

@@ -114,7 +114,7 @@ async function readToken(terminal: Terminal, file: string): Promise<string> {
   return textOf(await readInput(terminal, file)).trim();
 }
 
-/** What is no token at all is not sent to anybody: it may be another file with a secret in it. */
+/** What is not a token is not sent: it may be another file with a secret in it. */
 async function readSubjectToken(terminal: Terminal, file: string): Promise<string> {
   const text = await readToken(terminal, file);
   if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) return text;

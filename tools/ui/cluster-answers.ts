@@ -37,7 +37,7 @@ export interface PodAnswer {
 
 export type OverviewAnswer = Overview & { readonly mode: 'cluster' };
 
-/** The answers of the web view about a cluster, which is read again while somebody looks. */
+/** The answers of the web view about a cluster, which is read again while the page is open. */
 export function clusterAnswers(
   api: Transport,
   terminal: Terminal,

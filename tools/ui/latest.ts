@@ -4,7 +4,7 @@ const leastMs = 5_000;
 const timesDuration = 10;
 
 /**
- * Reads something again when somebody looks and it is too old; those who look meanwhile get the same.
+ * Reads something again when it is asked for and too old. Callers during the read share its result.
  *
  * @param now monotonic milliseconds.
  */

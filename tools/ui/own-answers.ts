@@ -8,7 +8,7 @@ import type { X509Source } from '../../workload/x509-source.ts';
 import { type CertificateView, certificateView, certificateViews } from '../view/certificates.ts';
 import type { UiServerNeeds } from './server.ts';
 
-/** A JWT-SVID without its signature: it is of no use to anybody. */
+/** A JWT-SVID without its signature: it proves nothing. */
 export interface TokenView {
   /** The registration that gave the name; null where it is the default name. */
   readonly registration: string | null;

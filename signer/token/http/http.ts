@@ -189,7 +189,7 @@ export function createHttp(needs: HttpNeeds): Http {
     if (statusCode < 500)
       return refused(reply, refuse('RequestMalformed', 'the body does not arrive as announced'));
     needs.onError(error instanceof Error ? error : new Error('a value that is not an Error was thrown'));
-    return refused(reply, refuse('Fault'));
+    return refused(reply, refuse('InternalError'));
   });
 
   if (!server) throw new Error('the framework made no server');

@@ -37,7 +37,7 @@ export function checkAudiences(
   return checkAllowed(wanted, policy.allowedAudiences, 'the setting jwtAudiences');
 }
 
-/** Whether all audiences are among those that somebody allows. Pure. */
+/** Whether all audiences are among the allowed ones. Pure. */
 export function checkAllowed(
   wanted: readonly string[],
   allowed: readonly string[] | undefined,

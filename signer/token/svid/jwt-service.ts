@@ -30,7 +30,7 @@ export interface TokenServiceNeeds {
   readonly pods: Parameters<typeof lookUpCaller>[1];
   readonly pool: Pick<PoolView, 'jwtSignable' | 'reserve'>;
   /** Why the clock may not be used, or undefined. */
-  readonly clockFault: () => string | undefined;
+  readonly clockProblem: () => string | undefined;
   readonly policy: TokenPolicy;
   readonly newId: () => string;
   readonly time: Time;
@@ -91,8 +91,8 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     });
     if (!expiresAt.ok) return expiresAt;
 
-    const clockFault = needs.clockFault();
-    if (clockFault !== undefined) return refuse('SigningUnavailable', clockFault);
+    const clockProblem = needs.clockProblem();
+    if (clockProblem !== undefined) return refuse('SigningUnavailable', clockProblem);
     const isForRs256 = audiences.value.some((audience) => policy.rs256Audiences.includes(audience));
     const algorithm = isForRs256 ? 'RS256' : policy.algorithm;
     const signable = needs.pool.jwtSignable(algorithm, now, policy.propagationSeconds);

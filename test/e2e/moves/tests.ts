@@ -17,7 +17,7 @@ import { assertNoneFailed, createPair, image, type Name, names, type Pair, type 
 
 type At = () => ReaderCluster;
 
-/** A volume of files that somebody else than kubespiffe keeps: here a Secret stands for it. */
+/** A volume of files that another program keeps: here a Secret stands for it. */
 async function keepFiles(
   { kubectl }: ControlPlane,
   namespace: string,

@@ -58,7 +58,7 @@ for (const name of subjectKeyNames) {
     });
   }
 
-  test(`refuses a request with the ${name} key of somebody else`, () => {
+  test(`refuses a request with the ${name} key of another requester`, () => {
     const info = sequence(
       encode(tags.integer, Uint8Array.of(0)),
       sequence(),

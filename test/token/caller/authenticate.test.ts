@@ -310,7 +310,7 @@ describe('another issuer', () => {
     assert.equal(subject.discovered(), 1);
   });
 
-  it('is asked for seldom, whoever comes with tokens of other clusters', async () => {
+  it('is rarely asked for, however many tokens of other clusters come', async () => {
     const subject = anAuthenticator(facts);
     const strangers = Array.from({ length: 20 }, (_, i) => newToken(`https://${i}.example`));
     for (const code of await Promise.all(strangers.map((token) => refusal(token, subject)))) {

@@ -222,7 +222,7 @@ describe('a certificate in files', () => {
   });
   after(() => removeStateFolder(folder));
 
-  it('is not taken once it has ended, nor before the other end of the pair is there', async () => {
+  it('is not taken once it has expired, nor before its key matches', async () => {
     const files = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
     const { key, cert } = await webCredentials();
     const { validToDate } = new X509Certificate(cert);
@@ -241,7 +241,7 @@ describe('a certificate in files', () => {
     assert.match(await read(endsAt - 1), /tls\.crt holds no certificate in PEM$/);
   });
 
-  it('is said to have ended once it has, whatever is wrong with the files, until a later one is there', async () => {
+  it('is reported as expired, whatever else is wrong with the files, until a newer one is loaded', async () => {
     const files = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
     const put = async ({ key, cert }: { key: string; cert: string }) => {
       await writeFile(files.certificateFile, cert);

@@ -48,7 +48,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   const versions = { minVersion: version, maxVersion: version };
 
   describe(`the certificate of a client, ${version}`, () => {
-    it('is there when it came with the handshake, and only then', async () => {
+    it('is known when it came with the handshake, and only then', async () => {
       const { visit, seen, stop } = await aServer(versions);
       await visit({});
       await visit(credentials);

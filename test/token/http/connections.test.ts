@@ -334,7 +334,7 @@ describe('clients that are too many', { concurrency: true }, () => {
     await listener.stop();
   });
 
-  it('do not cost anybody the answer that is under way', async () => {
+  it('do not end the answer that is under way', async () => {
     const listener = await aListener({ connections: { total: 8, perAddress: 8 }, requestMs: 60_000 });
     const waiting = tls(listener.port);
     waiting.socket.write('GET /held HTTP/1.1\r\nHost: a\r\n\r\n');

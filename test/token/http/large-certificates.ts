@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 
-/** A certificate that anybody can make for himself, of about so many bytes: as many short DNS names as fit. */
+/** A self-signed certificate of about so many bytes: as many short DNS names as fit. */
 export async function aCertificateOf(bytes: number): Promise<{ key: string; cert: string }> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);

@@ -154,7 +154,7 @@ describe('the service for certificates', () => {
       { code: 'PodLimited' },
       forged,
     ],
-    ['a request of somebody else’s key', {}, { code: 'CsrSignatureInvalid' }, forged],
+    ['a request for another key', {}, { code: 'CsrSignatureInvalid' }, forged],
     [
       'a root that is not shown yet, with one full stop',
       { authority: unusable('TrustNotPublished', 'ClusterTrustBundle x') },

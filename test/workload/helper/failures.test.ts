@@ -171,7 +171,7 @@ describe('kubespiffe helper', () => {
     assert.equal(existsSync(join(shop.folder, 'never')), false);
   });
 
-  it('answers probes although somebody else keeps many connections open', async () => {
+  it('answers probes although another client keeps many connections open', async () => {
     const [port = 0] = await freePorts(1);
     const { config, written } = await setUp(`health: { port: ${port} }`);
     const helper = shop.follow(config);
