@@ -3,11 +3,10 @@ import { type AuthorityKeyType, authorityKeyTypes, keyTypes } from '../../spiffe
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import type { NewKey } from '../keys/new-key.ts';
 import { type PooledAuthority, readAuthority } from './authority.ts';
-import { createAuthority, type NewAuthority } from './create.ts';
+import type { NewAuthority } from './create.ts';
 import { createJwtAuthority } from './create-jwt.ts';
 import { type AuthorityRecord, nextAuthorityId, type PoolDocument, poolLimits } from './document.ts';
 import { lastSigner } from './last-signer.ts';
-import { createRequested } from './request.ts';
 import type { AuthorityKind } from './states.ts';
 import type { Refusal } from './transitions.ts';
 import { type Change, changesBetween } from './verbs.ts';
@@ -63,10 +62,9 @@ export async function prepareAuthority(
     return { ok: false, what, remedy: `make a key there, and name it with --key-ref${back}` };
   }
   const keptKey = wanted.key && { keptKey: wanted.key };
-  const create = wanted.asRequest ? createRequested : createAuthority;
   const made =
     kind === 'X509'
-      ? await create({ ...likeLast(document), ...wanted, id, trustDomain })
+      ? await makeCa({ ...likeLast(document), ...wanted, id, trustDomain }, wanted.asRequest)
       : await createJwtAuthority({ key: kind === 'JWT-ES256' ? 'es256' : 'rs256', id, now, ...keptKey });
   const { publishedAt: _, activatedAt: __, ...unpublished } = made;
   const prepared: AuthorityRecord = {
@@ -83,6 +81,12 @@ export async function prepareAuthority(
     // A JWT key that is kept outside may have signed before. A CA has a new certificate in any case.
     made: wanted.key && kind !== 'X509' ? [] : [prepared],
   };
+}
+
+/** Loaded where a CA is made: the library for certificates takes 200 ms, and every command and the signer import this file. */
+async function makeCa(wanted: NewAuthority, asRequest: boolean | undefined): Promise<AuthorityRecord> {
+  if (asRequest) return (await import('./request.ts')).createRequested(wanted);
+  return (await import('./create.ts')).createAuthority(wanted);
 }
 
 function lastCa(document: PoolDocument): PooledAuthority | undefined {

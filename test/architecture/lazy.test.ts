@@ -40,6 +40,18 @@ test('a signer that listens to nobody and sends no traces loads nothing of its e
   assert.ok(![...loadedBy('signer/token/endpoints.ts')].some((one) => one.startsWith('@opentelemetry/')));
 });
 
+test('the commands load the libraries for certificates only where they make or show one', () => {
+  const certificates = ['@peculiar/x509', 'reflect-metadata', 'pkijs', 'asn1js'];
+  const loaded = loadedBy('tools/cli.ts');
+  assert.ok(loaded.has('tools/commands/inspect.ts') && loaded.has('tools/commands/ca-create.ts'));
+  assert.deepEqual(
+    certificates.filter((one) => loaded.has(one)),
+    [],
+  );
+  assert.ok(loadedBy('tools/inspect/contents.ts').has('pkijs'));
+  assert.ok(loadedBy('signer/authority/create.ts').has('@peculiar/x509'));
+});
+
 test('the sidecar loads no YAML and no gRPC clients, and HTTPS only with a token endpoint', () => {
   const parts = ['listen', 'server', 'workload-source'].map((part) => `workload/api/${part}.ts`);
   const files = ['tools/sidecar.ts', 'tools/commands/workload-api.ts', ...parts];

@@ -39,10 +39,10 @@ const queue = 'kube/queue.test.ts';
 const decide = 'issuance/decide.test.ts';
 
 /** The pool Secret in the cluster: whatever is wrong with it, the name of the test ends in it. */
-const pool = (...faults: readonly string[]): readonly TestReference[] =>
-  faults.map((fault) => [
+const pool = (...problems: readonly string[]): readonly TestReference[] =>
+  problems.map((problem) => [
     'contract/pool.test.ts',
-    `waits, is not ready, names field and remedy, and keeps the roots when it ${fault}`,
+    `waits, is not ready, names field and remedy, and keeps the roots when it ${problem}`,
   ]);
 
 /** The one table of bad input. The documentation has the same rows, and bad-input.test.ts holds them to the tests. */

@@ -38,7 +38,7 @@ describe('requests that wait for a pool', () => {
     await signer.child.stop();
   });
 
-  /** A request that is there before the signer, which then has this fault when it reads the pool. */
+  /** A request that is there before the signer, which then meets this fault of the API server when it reads the pool. */
   async function requestBefore(secrets: Fault): Promise<PodCertificateRequest> {
     const request = await requestFor(controlPlane, await createPod(controlPlane));
     proxy.add({ path: '/secrets', fault: secrets });

@@ -20,7 +20,7 @@ const hour = 3600;
 /** The default. */
 const flags = ['--root-propagation-delay', '6m30s'];
 
-/** What a fault of the pool Secret does: nothing is signed, the fault is named, the roots stay published. */
+/** What a problem of the pool Secret does: nothing is signed, the problem is named, the roots stay published. */
 describe('the pool Secret, good and bad', () => {
   let controlPlane: ControlPlane;
   let kubeconfig: string;
@@ -66,8 +66,8 @@ describe('the pool Secret, good and bad', () => {
     return withAuthority({ certificate, privateKey });
   }
 
-  const faults: {
-    /** How the pool is put at fault. */
+  const problems: {
+    /** How the problem is made. */
     name: string;
     put: () => Promise<void>;
     /** What the requests wait for. */
@@ -163,7 +163,7 @@ describe('the pool Secret, good and bad', () => {
       async () => /^\[-\]spiffe\/pool (.*)$/m.exec((await signer.readiness()).text)?.[1],
     );
 
-  for (const { name, put, waits, problem, says } of faults) {
+  for (const { name, put, waits, problem, says } of problems) {
     it(`waits, is not ready, names field and remedy, and keeps the roots when it ${name}`, async () => {
       const before = await publishedBundle();
       await put();

@@ -160,8 +160,8 @@ test('the queries for the objectives ask for metrics, buckets and reasons that t
     assert.ok(rendered.includes(name.replace(/_(bucket|count)$/, '')), name);
   }
   const [, asked = ''] = /reason=~"([\w|]+)"/.exec(text) ?? [];
-  const faults = Object.entries(outcomes).filter(([, { owner }]) => owner === 'kubespiffe');
-  assert.deepEqual(asked.split('|').sort(), faults.map(([reason]) => reason).sort());
+  const bugs = Object.entries(outcomes).filter(([, { owner }]) => owner === 'kubespiffe');
+  assert.deepEqual(asked.split('|').sort(), bugs.map(([reason]) => reason).sort());
 });
 
 /** What a Prometheus rule is; see the reference of its configuration, Alerting rules. */

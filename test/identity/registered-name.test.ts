@@ -415,7 +415,7 @@ describe('a ClusterRegistrationPolicy', () => {
     );
   });
 
-  const faults: [grant: object, problem: string][] = [
+  const problems: [grant: object, problem: string][] = [
     [
       { namespaces: ['shop'], pathPrefixes: ['/teams/shop'] },
       'grants[0] has "/teams/shop", which is not a path that begins and ends with "/"',
@@ -432,7 +432,7 @@ describe('a ClusterRegistrationPolicy', () => {
     [{ namespaces: ['*'], dnsNames: ['a.example'] }, 'grants[0] has "*", which is not a namespace'],
     [{ namespaces: [5] }, 'grants[0] has 5, which is not a namespace'],
   ];
-  for (const [grant, problem] of faults) {
+  for (const [grant, problem] of problems) {
     it(`grants nothing where it cannot be read, and says so: ${JSON.stringify(grant)}`, () => {
       const { grants, problems } = aPolicy(grant);
       assert.deepEqual(problems, [problem]);

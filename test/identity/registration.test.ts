@@ -58,7 +58,7 @@ describe('reading a registration', () => {
     assert.deepEqual([aRegistration(), aClusterRegistration()].map(nameOfRegistration), ['shop/web', 'all']);
   });
 
-  const faults: [spec: object, reason: string, message: string][] = [
+  const problems: [spec: object, reason: string, message: string][] = [
     [{ spiffeIDTemplate: null }, 'TemplateInvalid', 'spiffeIDTemplate is missing'],
     [{ spiffeIDTemplate: '' }, 'SpecInvalid', 'spiffeIDTemplate is empty, not text'],
     [{ spiffeIDTemplate: 5 }, 'SpecInvalid', 'spiffeIDTemplate is 5, not text'],
@@ -146,7 +146,7 @@ describe('reading a registration', () => {
     [{ nodeSelector: {} }, 'SpecInvalid', 'this version of the signer knows'],
     [{ constructor: 1 }, 'SpecInvalid', 'constructor is not a field'],
   ];
-  for (const [spec, reason, message] of faults) {
+  for (const [spec, reason, message] of problems) {
     it(`gives nothing, and says why: ${message}`, () => {
       const { grant } = aRegistration(spec);
       assert.ok(!grant.ok);

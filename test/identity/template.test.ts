@@ -47,7 +47,7 @@ describe('a template', () => {
     it(`is rendered: ${JSON.stringify(source)}`, () => assert.equal(render(source), rendered));
   }
 
-  const faults: [source: string, reason: RegExp][] = [
+  const problems: [source: string, reason: RegExp][] = [
     ['{{', /has "{{" without "}}" after it/],
     ['a{{ .TrustDomain }', /has "{{" without "}}" after it/],
     ['{{ .TrustDomain {{ .PodMeta.Name }}', /has "{{" without "}}" after it/],
@@ -91,7 +91,7 @@ describe('a template', () => {
     ['{{ .constructor }}', /which is not known/],
     ['x'.repeat(4097), /has 4097 characters; at most 4096/],
   ];
-  for (const [source, reason] of faults) {
+  for (const [source, reason] of problems) {
     it(`is refused with a reason: ${source.slice(0, 60)}`, () => {
       assert.match(render(source), /^refused: /);
       assert.match(render(source), reason);

@@ -11,9 +11,11 @@ import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../spiffe/pki/spki.ts';
 import { subjectAltName } from '../../spiffe/pki/subject-alt-name.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
+import { createContents } from '../../tools/inspect/contents.ts';
 import { authorityOf, makeCa } from '../spiffe/pki/authorities.ts';
 import { keyShelf, supportedKey, type TestKeyName } from '../spiffe/pki/keys.ts';
 import { stubRequest } from '../spiffe/pki/requests.ts';
+import { everyExtension } from '../tools/every-extension.ts';
 
 const key = keyShelf();
 const numRuns = 20_000;
@@ -82,7 +84,7 @@ const mutations: fc.Arbitrary<Mutation> = fc.oneof(
 );
 
 /** Reads many mutated inputs; an exception or a slow answer is the failure. */
-function fuzz(seeds: readonly Buffer[], read: (input: Buffer) => void): void {
+function fuzz(seeds: readonly Buffer[], read: (input: Buffer) => void, runs = numRuns): void {
   const inputs = fc
     .tuple(fc.nat(), fc.array(mutations, { minLength: 1, maxLength: 4 }))
     .map(([seed, list]) =>
@@ -94,7 +96,7 @@ function fuzz(seeds: readonly Buffer[], read: (input: Buffer) => void): void {
       read(input);
       assert.ok(performance.now() - started < patienceMs);
     }),
-    { numRuns },
+    { numRuns: runs },
   );
 }
 
@@ -151,6 +153,20 @@ test('no change to a certificate makes its readers or the conformance check thro
     checkAuthority(read.value);
     readPodIdentity(read.value.extensions);
   });
+});
+
+test('no change to an extension or a request makes what `inspect` shows of it throw', () => {
+  const [certificate, request] = Object.values(everyExtension()).map((pem) => decodePem(pem));
+  assert.ok(certificate?.ok && request?.ok);
+  const facts = readCertificate(certificate.value[0]?.der ?? Buffer.alloc(0));
+  assert.ok(facts.ok);
+  const { extensions, subjectDer } = facts.value;
+  for (const extension of extensions) {
+    const show = (value: Uint8Array) => createContents().extensions([{ ...extension, value }]);
+    fuzz([Buffer.from(extension.value)], (input) => void show(input), 500);
+  }
+  fuzz([Buffer.from(subjectDer)], (input) => void createContents().name(input), 1_000);
+  fuzz([Buffer.from(request.value[0]?.der ?? [])], (input) => void createContents().request(input), 1_000);
 });
 
 test('no change to a PEM text makes its reader throw', () => {

@@ -10,7 +10,7 @@ interface Scene {
   /** The objects that are not as they should be. */
   readonly wrong: Set<string>;
   /** What every repair of an object answers: undefined makes it right. */
-  readonly faults: Map<string, string>;
+  readonly problems: Map<string, string>;
   readonly repairs: string[];
   readonly warnings: string[];
   setRank(rank: number): void;
@@ -20,7 +20,7 @@ interface Scene {
 async function withKeeper(act: (scene: Scene) => Promise<void>): Promise<void> {
   const time = createFakeTime();
   const wrong = new Set<string>();
-  const faults = new Map<string, string>();
+  const problems = new Map<string, string>();
   const repairs: string[] = [];
   const warnings: string[] = [];
   let rank = 0;
@@ -42,7 +42,7 @@ async function withKeeper(act: (scene: Scene) => Promise<void>): Promise<void> {
       drift: (key) => (wrong.has(key) ? 'it is wrong' : undefined),
       async repair(key) {
         repairs.push(key);
-        if (faults.has(key)) return faults.get(key);
+        if (problems.has(key)) return problems.get(key);
         wrong.delete(key);
         return undefined;
       },
@@ -56,7 +56,7 @@ async function withKeeper(act: (scene: Scene) => Promise<void>): Promise<void> {
     rank = next;
     membersChanged();
   };
-  await act({ keeper, time, wrong, faults, repairs, warnings, setRank });
+  await act({ keeper, time, wrong, problems, repairs, warnings, setRank });
   stop.abort();
   await running;
 }
@@ -101,9 +101,9 @@ describe('what is kept in the cluster', () => {
     }));
 
   it('is retried with growing intervals, and its problem is logged once and can be read meanwhile', () =>
-    withKeeper(async ({ keeper, time, wrong, faults, repairs, warnings }) => {
+    withKeeper(async ({ keeper, time, wrong, problems, repairs, warnings }) => {
       wrong.add('a');
-      faults.set('a', 'the quota is used up');
+      problems.set('a', 'the quota is used up');
       keeper.look('a');
       await time.advance(60_000);
       const early = repairs.length;
@@ -111,20 +111,20 @@ describe('what is kept in the cluster', () => {
       assert.ok(early >= 5 && repairs.length - early <= 4, `${early}, then ${repairs.length - early}`);
       assert.deepEqual(warnings, ['the quota is used up']);
       assert.equal(keeper.problem('a'), 'the quota is used up');
-      faults.set('a', 'something else');
+      problems.set('a', 'something else');
       await time.advance(60_000);
       assert.deepEqual(warnings, ['the quota is used up', 'something else']);
-      faults.delete('a');
+      problems.delete('a');
       await time.advance(60_000);
       assert.equal(wrong.has('a'), false);
       assert.equal(keeper.problem('a'), undefined);
     }));
 
   it('does not wait for an object that cannot be repaired', () =>
-    withKeeper(async ({ keeper, time, wrong, faults, repairs }) => {
+    withKeeper(async ({ keeper, time, wrong, problems, repairs }) => {
       for (const key of ['bad', 'worse', 'good']) {
         wrong.add(key);
-        if (key !== 'good') faults.set(key, 'no');
+        if (key !== 'good') problems.set(key, 'no');
         keeper.look(key);
       }
       await settle();

@@ -8,6 +8,7 @@ import { conforms, finding, type Inspection, printInspection } from '../inspect/
 import { type OutputFormat, outputOption } from '../output.ts';
 import { lookInto, nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
+import { contextOf } from './inspect.ts';
 
 interface Options {
   trustDomain?: string;
@@ -37,7 +38,7 @@ export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCod
     .addOption(outputOption())
     .action(async (file: string, { trustDomain, output }: Options) => {
       const content = await readInput(terminal, file);
-      const context = { now: Math.floor(terminal.now() / 1000), trustDomain, roots: undefined };
+      const context = await contextOf(terminal, { ...(trustDomain !== undefined && { trustDomain }) });
       const inspection = lookInto(file, () => inspectionOf(content, context));
       printInspection(terminal, inspection, nameOfInput(file), output);
       done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);

@@ -65,9 +65,12 @@ export function withInspectOptions(command: Command): Command {
 
 export async function contextOf(terminal: Terminal, options: InspectOptions): Promise<InspectContext> {
   const { trustDomain, roots } = options;
+  // Only here: the library takes 100 ms to load, which no other command needs.
+  const { createContents } = await import('../inspect/contents.ts');
   return {
     now: Math.floor(terminal.now() / 1000),
     trustDomain,
+    contents: createContents(),
     roots: roots === undefined ? undefined : await certificatesIn(terminal, roots),
   };
 }

@@ -1,13 +1,10 @@
-import { X509Certificate } from 'node:crypto';
 import type { Finding } from '../../spiffe/clauses.ts';
 import { checkAuthority, checkLeaf } from '../../spiffe/conformance.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { readDer } from '../../spiffe/pki/der.ts';
-import { findExtension, subjectAltNameOf } from '../../spiffe/pki/extensions.ts';
-import { type PodIdentity, readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
-import { colons, fromNow, nameText } from '../output.ts';
+import { colons, fromNow } from '../output.ts';
+import type { Contents } from './contents.ts';
 import { finding, type Section } from './report.ts';
 
 export interface CertificateContext {
@@ -15,6 +12,7 @@ export interface CertificateContext {
   readonly now: number;
   /** What the names in the certificates should be of, if it is known. */
   readonly trustDomain?: string | undefined;
+  readonly contents: Contents;
 }
 
 /** A workload's chain: leaf, then the intermediates upwards (X509-SVID 2; RFC 5280 6.1). */
@@ -30,7 +28,7 @@ export function chainSections(
     const isRoot = isSignedBy(facts, facts);
     return {
       title: `Certificate ${index + 1} of ${chain.length}: ${index === 0 ? 'leaf' : isRoot ? 'root' : 'intermediate'}`,
-      facts: certificateFacts(facts, context.now),
+      ...contentsOf(facts, context),
       findings: [
         ...findings,
         inTime(facts, context.now),
@@ -95,7 +93,7 @@ export function authoritySections(
         certificates.length === 1
           ? 'CA certificate'
           : `CA certificate ${index + 1} of ${certificates.length}`,
-      facts: certificateFacts(facts, context.now),
+      ...contentsOf(facts, context),
       findings: [
         ...checkAuthority(facts, context.trustDomain),
         inTime(facts, context.now),
@@ -126,52 +124,23 @@ function inTime(facts: CertificateFacts, now: number): Finding {
   return finding('must', 'RFC 5280 6.1.3', 'it is within its time', early ?? late);
 }
 
-/** What a certificate says, for people. */
-function certificateFacts(facts: CertificateFacts, now: number): Record<string, string> {
-  const { subject, issuer, subjectAltName } = new X509Certificate(facts.der);
-  const other = otherNames(subjectAltName);
+/** What a certificate contains, for people. */
+function contentsOf(
+  facts: CertificateFacts,
+  { now, contents }: CertificateContext,
+): Pick<Section, 'facts' | 'extensions'> {
   return {
-    'SPIFFE ID': facts.uris.join(', ') || '(none)',
-    ...(other.length > 0 ? { 'Other names': other.join(', ') } : {}),
-    Subject: nameText(subject) || '(empty)',
-    Issuer: nameText(issuer) || '(empty)',
-    Valid: `${rfc3339(facts.notBefore)} to ${rfc3339(facts.notAfter)} (ends ${fromNow(facts.notAfter, now)})`,
-    Key: keyName(facts),
-    Usage: [...(facts.keyUsage ?? ['(no keyUsage)']), ...facts.extKeyUsage].join(', '),
-    ...optionalFacts(facts),
-    CA: facts.isCa ? `yes${facts.pathLen === undefined ? '' : `, path length ${facts.pathLen}`}` : 'no',
-    Signature: facts.signatureAlgorithm,
-    Serial: facts.serialHex,
-    Fingerprint: `SHA-256 ${colons(facts.sha256Hex)}`,
-  };
-}
-
-/** What the optional extensions of leaves say: the pod (KEP-4317), and the issuer of the cluster's tokens. */
-function optionalFacts(facts: CertificateFacts): Record<string, string> {
-  const pod = readPodIdentity(facts.extensions);
-  const issuer = findExtension(facts.extensions, 'issuerAltName');
-  const issuers = issuer && readDer(() => subjectAltNameOf(issuer.value).uris);
-  return {
-    ...(pod && (pod.ok ? podFacts(pod.value) : { 'Pod (podIdentity)': `unreadable (${pod.reason})` })),
-    ...(issuers && {
-      'Issuer URL (issuerAltName)': issuers.ok
-        ? issuers.value.join(', ') || '(none)'
-        : `unreadable (${issuers.reason})`,
-    }),
-  };
-}
-
-/** Names such as `DNS:example.org`, but for the URIs, from node:crypto's text, which quotes a name with a comma. */
-function otherNames(subjectAltName: string | undefined): string[] {
-  const names = subjectAltName?.match(/("(\\.|[^"\\])*"|[^,"])+/g) ?? [];
-  return names.map((name) => name.trim()).filter((name) => !name.startsWith('URI:'));
-}
-
-function podFacts(pod: Required<PodIdentity>): Record<string, string> {
-  return {
-    'Pod (podIdentity)': `${pod.namespace}/${pod.podName} (${pod.podUID})`,
-    ServiceAccount: `${pod.serviceAccountName} (${pod.serviceAccountUID})`,
-    Node: `${pod.nodeName} (${pod.nodeUID})`,
+    facts: {
+      'SPIFFE ID': facts.uris.join(', ') || '(none)',
+      Subject: contents.name(facts.subjectDer),
+      Issuer: contents.name(facts.issuerDer),
+      Valid: `${rfc3339(facts.notBefore)} to ${rfc3339(facts.notAfter)} (ends ${fromNow(facts.notAfter, now)})`,
+      Key: keyName(facts),
+      Signature: facts.signatureAlgorithm,
+      Serial: facts.serialHex,
+      Fingerprint: `SHA-256 ${colons(facts.sha256Hex)}`,
+    },
+    extensions: contents.extensions(facts.extensions),
   };
 }
 

@@ -32,7 +32,7 @@ export function inspectPem(text: string, context: InspectContext): Inspection {
   const keys = blocks.filter((block) => block.label.endsWith('PRIVATE KEY'));
   const requests = blocks.filter((block) => block.label.endsWith('CERTIFICATE REQUEST'));
   const [leaf] = certificates;
-  if (!leaf && requests[0]) return inspectRequest(requests[0].der);
+  if (!leaf && requests[0]) return inspectRequest(requests[0].der, context);
   if (!leaf && keys[0]) return { kind: 'private key', sections: [keySection(keys[0], undefined, [])] };
   if (!leaf) {
     const labels = blocks.map((block) => block.label).join(', ');
@@ -140,10 +140,12 @@ function readKey(block: PemBlock): KeyObject | undefined {
   }
 }
 
-function inspectRequest(der: Uint8Array): Inspection {
+function inspectRequest(der: Uint8Array, { contents }: InspectContext): Inspection {
   const key = readCsrKey(der);
+  const asked = contents.request(der);
   const facts = {
     Key: key.kind === 'supported' ? key.type.name : key.kind === 'unsupported' ? key.algorithm : '?',
+    Subject: asked?.subject ?? '(unreadable)',
   };
   const problem =
     key.kind === 'supported'
@@ -154,7 +156,7 @@ function inspectRequest(der: Uint8Array): Inspection {
   const findings = [finding('must', 'KEP-4317', 'the request holds a key of a type that is served', problem)];
   return {
     kind: 'certificate request (only its key counts)',
-    sections: [{ title: 'Request', facts, findings }],
+    sections: [{ title: 'Request', facts, ...(asked && { extensions: asked.extensions }), findings }],
   };
 }
 

@@ -2,12 +2,14 @@ import type { Finding } from '../../spiffe/clauses.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { mark, type OutputFormat, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
+import type { ShownExtension } from './contents.ts';
 
 /** One thing of what was inspected: a certificate, a key, a request. */
 export interface Section {
   readonly title: string;
   /** What it says, in the order in which it is shown. */
   readonly facts: Readonly<Record<string, string>>;
+  readonly extensions?: readonly ShownExtension[];
   readonly findings: readonly Finding[];
 }
 
@@ -70,6 +72,11 @@ export function printInspection(
     const width = Math.max(...names.map((name) => name.length), 10);
     for (const name of names) {
       terminal.out(`  ${printable(name).padEnd(width)}   ${printable(section.facts[name] ?? '')}\n`);
+    }
+    for (const [index, { name, critical, value }] of (section.extensions ?? []).entries()) {
+      const label = index === 0 ? 'Extensions' : '';
+      const line = `${name}${critical ? ' (critical)' : ''}: ${value}`;
+      terminal.out(`  ${label.padEnd(width)}   ${printable(line)}\n`);
     }
     if (section.findings.length > 0) printFindings(terminal, section.findings, width);
   }

@@ -32,6 +32,7 @@ function keySections(key: JsonObject, title: string, context: CertificateContext
   const root = key.use === 'x509-svid' ? certificateOf(key) : undefined;
   if (!root?.ok) return [{ title, facts, findings }];
   return authoritySections([root.value], context).map((section) => ({
+    ...section,
     title: `${title}: ${section.title}`,
     facts: { ...facts, ...section.facts },
     findings: [...findings, ...section.findings],

@@ -1,0 +1,177 @@
+import * as asn1js from 'asn1js';
+import * as pkijs from 'pkijs';
+import { type Extension, keyUsageBits } from '../../spiffe/pki/extensions.ts';
+import { readPodIdentity } from '../../spiffe/pki/leaf-extensions.ts';
+import { nameOfOid, oids } from '../../spiffe/pki/oid.ts';
+import { colons } from '../output.ts';
+import { distinguishedName, generalName, generalNames, octetsOf, valueText } from './names.ts';
+
+/** An extension, for people. */
+export interface ShownExtension {
+  /** Its usual name, or the object identifier again. */
+  readonly name: string;
+  readonly oid: string;
+  readonly critical: boolean;
+  readonly value: string;
+}
+
+/**
+ * Shows what certificates and requests contain. It decides nothing: the strict reader of `spiffe/pki` does, so what that
+ * one refuses or does not know can still be shown. Never throws.
+ */
+export interface Contents {
+  /** A distinguished name (DER) in one line; `(empty)` for one without parts. */
+  name(der: Uint8Array): string;
+  extensions(list: readonly Extension[]): ShownExtension[];
+  /** What a PKCS#10 request (DER) asks for; undefined where it cannot be read. */
+  request(der: Uint8Array): { readonly subject: string; readonly extensions: ShownExtension[] } | undefined;
+}
+
+/** What is read of one name, extension or request: enough for all in use, and the library takes 70 ms for the worst of them. */
+const maxBytes = 16 * 1024;
+/** What is read in all: 5,000 certificates. The library takes 9 s for so much of the worst content. */
+const maxTotalBytes = 2 * 1024 * 1024;
+const limits = { maxDepth: 32, maxNodes: 4000, maxContentLength: maxBytes, parseEmbedded: false };
+
+/** Makes what one inspection shows its certificates with. */
+export function createContents(): Contents {
+  let leftBytes = maxTotalBytes;
+
+  function shown<T>(der: Uint8Array, show: (element: asn1js.AsnType) => T, otherwise: (why: string) => T): T {
+    if (der.length > Math.min(maxBytes, leftBytes))
+      return otherwise(`(${der.length} bytes, too large to be shown)`);
+    leftBytes -= der.length;
+    try {
+      const { offset, result } = asn1js.fromBER(der, limits);
+      if (offset === der.length) return show(result);
+    } catch {
+      // What the library makes of content that is not of the expected form differs; it is all the same here.
+    }
+    return otherwise(`(unreadable, ${der.length} bytes)`);
+  }
+
+  const text = (why: string): string => why;
+  const name = (der: Uint8Array) => shown(der, distinguishedName, text) || '(empty)';
+  const extensions = (list: readonly Extension[]) =>
+    list.map((extension) => {
+      const { oid, critical, value } = extension;
+      const show = extensionTexts[oid] ?? valueText;
+      return { name: nameOfOid(oid), oid, critical, value: podText(extension) ?? shown(value, show, text) };
+    });
+  return {
+    name,
+    extensions,
+    request: (der) =>
+      shown(
+        der,
+        (schema) => {
+          const { subject, attributes } = new pkijs.CertificationRequest({ schema });
+          const [wanted] = attributes?.find(({ type }) => type === extensionRequest)?.values ?? [];
+          const list = wanted ? new pkijs.Extensions({ schema: wanted }).extensions : [];
+          return {
+            subject: distinguishedName(subject.toSchema()) || '(empty)',
+            extensions: extensions(list.map(plainExtension)),
+          };
+        },
+        () => undefined,
+      ),
+  };
+}
+
+/** PKCS#9 5.4.2: the attribute of a request with the extensions that it asks for. */
+const extensionRequest = '1.2.840.113549.1.9.14';
+
+const plainExtension = ({ extnID, critical, extnValue }: pkijs.Extension): Extension => ({
+  oid: extnID,
+  name: nameOfOid(extnID),
+  critical,
+  value: octetsOf(extnValue),
+});
+
+/** Ours (KEP-4317): the library does not know it. */
+function podText(extension: Extension): string | undefined {
+  const pod = readPodIdentity([extension]);
+  if (!pod?.ok) return pod && `(unreadable: ${pod.reason})`;
+  const { namespace, podName, podUID, serviceAccountName, serviceAccountUID, nodeName, nodeUID } = pod.value;
+  return (
+    `pod ${namespace}/${podName} (${podUID}), ServiceAccount ${serviceAccountName} (${serviceAccountUID}), ` +
+    `node ${nodeName} (${nodeUID})`
+  );
+}
+
+const numbered = (name: string, value: unknown): string[] =>
+  value === undefined ? [] : [`${name} ${value}`];
+
+const subtrees = (name: string, list: readonly pkijs.GeneralSubtree[] | undefined): string[] =>
+  list?.length ? [`${name} ${list.map(({ base }) => generalName(base)).join(', ')}`] : [];
+
+function crlText({ distributionPoint }: pkijs.DistributionPoint): string {
+  if (Array.isArray(distributionPoint)) return distributionPoint.map(generalName).join(', ');
+  return distributionPoint ? distinguishedName(distributionPoint.toSchema()) : '(no name)';
+}
+
+const cps = '1.3.6.1.5.5.7.2.1';
+
+function policyText({ policyIdentifier, policyQualifiers }: pkijs.PolicyInformation): string {
+  const texts = policyQualifiers?.filter(({ policyQualifierId }) => policyQualifierId === cps) ?? [];
+  const suffix = texts.map(({ qualifier }) => valueText(qualifier as asn1js.AsnType)).join(', ');
+  return suffix === '' ? nameOfOid(policyIdentifier) : `${nameOfOid(policyIdentifier)} (${suffix})`;
+}
+
+const crlsText = (schema: asn1js.AsnType) =>
+  new pkijs.CRLDistributionPoints({ schema }).distributionPoints.map(crlText).join(', ');
+const accessText = (schema: asn1js.AsnType) =>
+  new pkijs.InfoAccess({ schema }).accessDescriptions
+    .map(({ accessMethod, accessLocation }) => `${nameOfOid(accessMethod)} ${generalName(accessLocation)}`)
+    .join(', ');
+const namesText = (schema: asn1js.AsnType) => generalNames(schema).join(', ');
+
+/** The values of the extensions of RFC 5280 4.2 as text. Each throws where the value is not of that form. */
+const extensionTexts: Readonly<Record<string, (schema: asn1js.AsnType) => string>> = {
+  [oids.subjectAltName]: namesText,
+  [oids.issuerAltName]: namesText,
+  [oids.basicConstraints](schema) {
+    const { cA, pathLenConstraint } = new pkijs.BasicConstraints({ schema });
+    return [cA ? 'CA' : 'not a CA', ...numbered('path length', pathLenConstraint)].join(', ');
+  },
+  [oids.keyUsage](bits) {
+    const octets = octetsOf(bits);
+    return keyUsageBits.filter((_, bit) => (octets[bit >> 3] ?? 0) & (0x80 >> (bit & 7))).join(', ');
+  },
+  [oids.extKeyUsage]: (schema) => new pkijs.ExtKeyUsage({ schema }).keyPurposes.map(nameOfOid).join(', '),
+  [oids.subjectKeyIdentifier]: (octets) => hexText(octets),
+  [oids.authorityKeyIdentifier](schema) {
+    const { keyIdentifier, authorityCertIssuer, authorityCertSerialNumber } =
+      new pkijs.AuthorityKeyIdentifier({ schema });
+    return [
+      ...(keyIdentifier ? [hexText(keyIdentifier)] : []),
+      ...(authorityCertIssuer ?? []).map((each) => `issuer ${generalName(each)}`),
+      ...(authorityCertSerialNumber ? [`serial ${hexText(authorityCertSerialNumber)}`] : []),
+    ].join(', ');
+  },
+  [oids.nameConstraints](schema) {
+    const { permittedSubtrees, excludedSubtrees } = new pkijs.NameConstraints({ schema });
+    return [...subtrees('permitted', permittedSubtrees), ...subtrees('excluded', excludedSubtrees)].join(
+      '; ',
+    );
+  },
+  [pkijs.id_CertificatePolicies]: (schema) =>
+    new pkijs.CertificatePolicies({ schema }).certificatePolicies.map(policyText).join(', '),
+  [pkijs.id_PolicyMappings]: (schema) =>
+    new pkijs.PolicyMappings({ schema }).mappings
+      .map(({ issuerDomainPolicy, subjectDomainPolicy }) => `${issuerDomainPolicy} as ${subjectDomainPolicy}`)
+      .join(', '),
+  [pkijs.id_PolicyConstraints](schema) {
+    const { requireExplicitPolicy, inhibitPolicyMapping } = new pkijs.PolicyConstraints({ schema });
+    return [
+      ...numbered('requireExplicitPolicy', requireExplicitPolicy),
+      ...numbered('inhibitPolicyMapping', inhibitPolicyMapping),
+    ].join(', ');
+  },
+  [pkijs.id_CRLDistributionPoints]: crlsText,
+  [pkijs.id_FreshestCRL]: crlsText,
+  [pkijs.id_AuthorityInfoAccess]: accessText,
+  [pkijs.id_SubjectInfoAccess]: accessText,
+};
+
+const hexText = (element: asn1js.AsnType): string => colons(Buffer.from(octetsOf(element)).toString('hex'));
