@@ -1,10 +1,12 @@
-import { certificateOf, isKeyOf, x5cOf } from './bundle-key.ts';
+import { type BundleKey, bundleKeyOf, isKeyOf, x5cOf } from './bundle-key.ts';
 import { type Clause, check, type Finding, unless } from './clauses.ts';
 import { isJsonObject, type JsonObject, shown } from './json.ts';
-import { readPublicJwk, unknownKindReason, unsupportedReason } from './jwk.ts';
+import { unknownKindReason, unsupportedReason } from './jwk.ts';
 import { isSignedBy } from './pki/verify.ts';
 
-interface BundleClause extends Clause<JsonObject> {
+type BundleClause = Clause<JsonObject>;
+
+interface KeyClause extends Clause<BundleKey> {
   /** Whose duty it is: a reader goes on where only the publisher has broken it. Absent: everybody's. */
   readonly of?: 'publisher';
 }
@@ -77,64 +79,67 @@ const bundleClauses: readonly BundleClause[] = [
 
 const keyParameters = ['kty', 'use', 'crv', 'x', 'y', 'n', 'e'];
 
-const commonKeyClauses: readonly BundleClause[] = [
+const commonKeyClauses: readonly KeyClause[] = [
   {
     level: 'must',
     clause: 'Trust Domain and Bundle 4.2.1',
     demand: 'kty is there',
-    problem: ({ kty }) => unless(typeof kty === 'string', 'kty is missing'),
+    problem: ({ members: { kty } }) => unless(typeof kty === 'string', 'kty is missing'),
   },
   {
     level: 'must',
     clause: 'Trust Domain and Bundle 4.2.2',
     demand: 'use is there',
-    problem: ({ use }) => unless(typeof use === 'string', 'use is missing'),
+    problem: ({ members: { use } }) => unless(typeof use === 'string', 'use is missing'),
   },
 ];
 
-const unknownKeyClauses: readonly BundleClause[] = [
+const unknownKeyClauses: readonly KeyClause[] = [
   {
     level: 'should',
     clause: 'Trust Domain and Bundle 4.2; RFC 7517 5',
     demand: 'key type, curve and use are known',
-    problem: (key) => {
-      const reason = unknownReason(key);
+    problem: ({ members }) => {
+      const reason = unknownReason(members);
       return reason && `${reason}, so the key is ignored`;
     },
   },
 ];
 
-const publicKeyClause: BundleClause = {
+const publicKeyClause: KeyClause = {
   level: 'must',
   clause: 'RFC 7518 6',
   demand: 'the key is a public one that can be read',
-  problem: (key) => {
-    const publicKey = readPublicJwk(key);
-    return publicKey.ok ? undefined : publicKey.reason;
+  problem: ({ publicKey }) => {
+    const read = publicKey();
+    return read.ok ? undefined : read.reason;
   },
 };
 
-const x509KeyClauses: readonly BundleClause[] = [
+const x509KeyClauses: readonly KeyClause[] = [
   {
     level: 'must',
     of: 'publisher',
     clause: 'X509-SVID 6.1',
     demand: 'an x509-svid key has no kid',
-    problem: (key) => unless(!('kid' in key), 'kid is there'),
+    problem: ({ members }) => unless(!('kid' in members), 'kid is there'),
   },
   {
     level: 'must',
     of: 'publisher',
     clause: 'X509-SVID 6.1',
     demand: 'x5c has exactly one certificate',
-    problem: (key) => unless(x5cOf(key).length === 1, `x5c has ${x5cOf(key).length} elements`),
+    problem: ({ members }) => {
+      const { length } = x5cOf(members);
+      return unless(length === 1, `x5c has ${length} elements`);
+    },
   },
   {
     level: 'must',
     clause: 'X509-SVID 6.2',
     demand: 'the certificate in x5c can be read',
-    problem: (key) => {
-      const read = certificateOf(key);
+    problem: ({ certificate }) => {
+      const read = certificate();
       return read.ok ? undefined : read.reason;
     },
   },
@@ -142,8 +147,8 @@ const x509KeyClauses: readonly BundleClause[] = [
     level: 'must',
     clause: 'X509-SVID 6.1',
     demand: 'the certificate is one of a CA',
-    problem: (key) => {
-      const read = certificateOf(key);
+    problem: ({ certificate }) => {
+      const read = certificate();
       return unless(!read.ok || read.value.isCa, 'the certificate is not one of a CA');
     },
   },
@@ -152,17 +157,18 @@ const x509KeyClauses: readonly BundleClause[] = [
     level: 'must',
     clause: 'RFC 7517 4.7',
     demand: 'the key is that of the certificate',
-    problem: (key) => {
-      const read = certificateOf(key);
-      return unless(!read.ok || isKeyOf(key, read.value), 'the key is not that of the certificate in x5c');
+    problem: ({ certificate, publicKey }) => {
+      const [of, key] = [certificate(), publicKey()];
+      const isSame = !of.ok || (key.ok && isKeyOf(key.value, of.value));
+      return unless(isSame, 'the key is not that of the certificate in x5c');
     },
   },
   {
     level: 'should',
     clause: 'X509-SVID 6.1',
     demand: 'the certificate is self-signed',
-    problem: (key) => {
-      const read = certificateOf(key);
+    problem: ({ certificate }) => {
+      const read = certificate();
       return unless(!read.ok || isSignedBy(read.value, read.value), 'the certificate is not self-signed');
     },
   },
@@ -170,23 +176,23 @@ const x509KeyClauses: readonly BundleClause[] = [
     level: 'should',
     clause: 'Trust Domain and Bundle 4.2',
     demand: 'there are no members that the standard does not name',
-    problem: (key) => others(key, [...keyParameters, 'x5c']),
+    problem: ({ members }) => others(members, [...keyParameters, 'x5c']),
   },
 ];
 
-const jwtKeyClauses: readonly BundleClause[] = [
+const jwtKeyClauses: readonly KeyClause[] = [
   {
     level: 'must',
     clause: 'JWT-SVID 6.1',
     demand: 'a jwt-svid key has a kid',
-    problem: ({ kid }) => unless(typeof kid === 'string' && kid !== '', 'kid is missing'),
+    problem: ({ members: { kid } }) => unless(typeof kid === 'string' && kid !== '', 'kid is missing'),
   },
   publicKeyClause,
   {
     level: 'should',
     clause: 'Trust Domain and Bundle 4.2',
     demand: 'there are no members that the standard does not name',
-    problem: (key) => others(key, [...keyParameters, 'kid']),
+    problem: ({ members }) => others(members, [...keyParameters, 'kid']),
   },
 ];
 
@@ -208,17 +214,17 @@ export function checkBundle(bundle: JsonObject): Finding[] {
 }
 
 /** Every clause for one key of a bundle, by its use: the requirements for its publisher. */
-export function checkBundleKey(key: JsonObject): Finding[] {
-  return check(keyClauses(key), key, undefined);
+export function checkBundleKey(members: JsonObject): Finding[] {
+  return check(keyClauses(members), bundleKeyOf(members), undefined);
 }
 
 /** The clauses without which a reader cannot use the key. */
-export function checkKeyAsReader(key: JsonObject): Finding[] {
-  const clauses = keyClauses(key).filter(({ of }) => of !== 'publisher');
+export function checkKeyAsReader(key: BundleKey): Finding[] {
+  const clauses = keyClauses(key.members).filter(({ of, level }) => of !== 'publisher' && level === 'must');
   return check(clauses, key, undefined);
 }
 
-function keyClauses(key: JsonObject): readonly BundleClause[] {
-  if (unknownReason(key) !== undefined) return [...commonKeyClauses, ...unknownKeyClauses];
-  return [...commonKeyClauses, ...(key.use === 'jwt-svid' ? jwtKeyClauses : x509KeyClauses)];
+function keyClauses(members: JsonObject): readonly KeyClause[] {
+  if (unknownReason(members) !== undefined) return [...commonKeyClauses, ...unknownKeyClauses];
+  return [...commonKeyClauses, ...(members.use === 'jwt-svid' ? jwtKeyClauses : x509KeyClauses)];
 }

@@ -1,8 +1,32 @@
-import { createPublicKey } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import type { JsonObject } from './json.ts';
 import { readPublicJwk } from './jwk.ts';
 import { type CertificateFacts, readCertificate } from './pki/certificate.ts';
 import { failure, type Result } from './pki/result.ts';
+
+/** A key of a bundle. Certificate and public key are read once, however many clauses look at them: that takes most of the time. */
+export interface BundleKey {
+  readonly members: JsonObject;
+  readonly certificate: () => Result<CertificateFacts>;
+  readonly publicKey: () => Result<KeyObject>;
+}
+
+/** Nothing is read before it is asked for. */
+export function bundleKeyOf(members: JsonObject): BundleKey {
+  let certificate: Result<CertificateFacts> | undefined;
+  let publicKey: Result<KeyObject> | undefined;
+  return {
+    members,
+    certificate() {
+      certificate ??= certificateOf(members);
+      return certificate;
+    },
+    publicKey() {
+      publicKey ??= readPublicJwk(members);
+      return publicKey;
+    },
+  };
+}
 
 /**
  * The certificate of an x509-svid key: base64 of DER, not base64url and no PEM (RFC 7517 4.7). A reader ignores all but
@@ -23,12 +47,10 @@ export function x5cOf(key: JsonObject): readonly unknown[] {
 }
 
 /** Whether the numbers of an x509-svid key are those of the certificate in it, which no library looks at. */
-export function isKeyOf(key: JsonObject, certificate: CertificateFacts): boolean {
-  const publicKey = readPublicJwk(key);
-  if (!publicKey.ok) return false;
+export function isKeyOf(publicKey: KeyObject, certificate: CertificateFacts): boolean {
   try {
     const spki = Buffer.from(certificate.spki);
-    return publicKey.value.equals(createPublicKey({ key: spki, format: 'der', type: 'spki' }));
+    return publicKey.equals(createPublicKey({ key: spki, format: 'der', type: 'spki' }));
   } catch {
     return false;
   }

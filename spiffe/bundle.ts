@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { checkBundle, checkKeyAsReader, ignoredReason } from './bundle-clauses.ts';
-import { certificateOf } from './bundle-key.ts';
+import { bundleKeyOf } from './bundle-key.ts';
 import type { Finding } from './clauses.ts';
 import { isJsonObject, type JsonObject, parseJsonObject, shown } from './json.ts';
 import { type PublicJwk, publicJwkOf, readPublicJwk, unsupportedReason } from './jwk.ts';
@@ -93,19 +93,20 @@ export function parseSpiffeBundle(text: string, maxKeys = Number.POSITIVE_INFINI
   const roots: CertificateFacts[] = [];
   const jwtKeys = new Map<string, KeyObject>();
   const ignored: string[] = [];
-  for (const [index, key] of keys.entries()) {
+  for (const [index, members] of keys.entries()) {
     const place = `keys[${index}]`;
-    const reason = ignoredReason(key);
+    const reason = ignoredReason(members);
     if (reason !== undefined) {
       ignored.push(`${place}: ${reason}`);
       continue;
     }
+    const key = bundleKeyOf(members);
     const keyProblem = firstProblem(place, checkKeyAsReader(key));
     if (keyProblem !== undefined) return failure(keyProblem);
-    const publicKey = readPublicJwk(key);
-    const root = key.use === 'x509-svid' ? certificateOf(key) : undefined;
+    const root = members.use === 'x509-svid' ? key.certificate() : undefined;
     if (root?.ok) roots.push(root.value);
-    if (key.use === 'jwt-svid' && publicKey.ok) jwtKeys.set(String(key.kid), publicKey.value);
+    const publicKey = members.use === 'jwt-svid' ? key.publicKey() : undefined;
+    if (publicKey?.ok) jwtKeys.set(String(members.kid), publicKey.value);
   }
   return success({
     sequence: document.spiffe_sequence as number | undefined,
