@@ -1,13 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
-import { type SignerProcess, startSigner } from '../contract/signer-process.ts';
+import { type SignerProcess, startSigner, sumOf } from '../contract/signer-process.ts';
 import { epochMs } from './api-client.ts';
 import { connectionsTo, residentMegabytes } from './process-figures.ts';
 
-/** What a replica has used and asked of the API server so far. */
+/** What a replica has asked of the API server so far. */
 export interface Usage {
-  readonly cpuSeconds: number;
   /** Status writes sent, whatever became of them. */
   readonly writes: number;
   /** Requests and pods read one by one. */
@@ -52,20 +51,19 @@ export async function startBenchSigner(
     if (!child.hasExited()) mostConnections = Math.max(mostConnections, connectionsTo(child.pid, port));
   }, 500).unref();
 
-  const sum = (name: string, labels?: Record<string, string>) => signer.metric(name, labels);
   return {
     process: signer,
     startedAt,
     readyAt,
     async usage() {
+      const text = await signer.metrics();
       const calls = (verb: string, resource: string) =>
-        sum('kubespiffe_api_requests_total', { verb, resource });
+        sumOf(text, 'kubespiffe_api_requests_total', { verb, resource });
       return {
-        cpuSeconds: child.cpuSeconds(),
-        writes: await calls('PATCH', 'podcertificaterequests/status'),
-        reads: (await calls('GET', 'podcertificaterequests')) + (await calls('GET', 'pods')),
-        takeovers: await sum('kubespiffe_takeovers_total'),
-        watchRestarts: await sum('kubespiffe_watch_restarts_total'),
+        writes: calls('PATCH', 'podcertificaterequests/status'),
+        reads: calls('GET', 'podcertificaterequests') + calls('GET', 'pods'),
+        takeovers: sumOf(text, 'kubespiffe_takeovers_total'),
+        watchRestarts: sumOf(text, 'kubespiffe_watch_restarts_total'),
       };
     },
     connections: () => mostConnections,

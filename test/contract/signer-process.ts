@@ -19,6 +19,8 @@ export interface SignerProcess {
   readiness(): Promise<{ ok: boolean; text: string }>;
   /** Waits until it is ready. */
   ready(): Promise<void>;
+  /** The text of /metrics. */
+  metrics(): Promise<string>;
   /** The value of a metric: the sum over all label sets that contain these labels. */
   metric(name: string, labels?: Record<string, string>): Promise<number>;
 }
@@ -71,6 +73,8 @@ export async function startSigner(options: {
     return { ok: answer.status === 200, text: await answer.text() };
   }
 
+  const metrics = async () => (await fetch(`${url}/metrics`)).text();
+
   return {
     child,
     url,
@@ -85,15 +89,18 @@ export async function startSigner(options: {
         needs: [child],
       });
     },
-    async metric(name, labels = {}) {
-      const text = await (await fetch(`${url}/metrics`)).text();
-      return text
-        .split('\n')
-        .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
-        .filter((line) => Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))
-        .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
-    },
+    metrics,
+    metric: async (name, labels) => sumOf(await metrics(), name, labels),
   };
+}
+
+/** The value of a metric in the text of /metrics: the sum over all label sets that contain these labels. */
+export function sumOf(text: string, name: string, labels: Readonly<Record<string, string>> = {}): number {
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+    .filter((line) => Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
 }
 
 /** The last line may be in the middle of being written. */
