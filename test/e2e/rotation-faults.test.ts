@@ -80,9 +80,9 @@ if (choice)
         KUBESPIFFE_CA_ACTIVATE_AFTER: '15m',
         KUBESPIFFE_CA_RETIRE_AFTER: '0s',
       });
-      const seen: { ca: string; askedAtMs: number }[] = [];
+      const seen: { ca: string; askedAtMs: number; issuedAtMs: number }[] = [];
       const loop = await startRequestLoop(controlPlane, 'other-node', (chain, askedAtMs) => {
-        seen.push({ ca: witness.add(chain), askedAtMs });
+        seen.push({ ca: witness.add(chain), askedAtMs, issuedAtMs: performance.now() });
       });
       const next = await caOnce(installation, 'trusted');
       const isActive = async () => (await findCa(installation, next.id))?.state === 'active';
@@ -124,7 +124,8 @@ if (choice)
       await setClocks(3_600, pods.slice(0, 1));
       const name = `${trustDomain} ${next.id}`;
       await waitFor('a certificate of it', () => seen.at(-1)?.ca === name);
-      const first = seen.find(({ ca }) => ca === name)?.askedAtMs ?? 0;
+      // It may have been asked for long before, while the clocks were wrong.
+      const first = seen.find(({ ca }) => ca === name)?.issuedAtMs ?? 0;
       assert.ok((first - shownAt) / 1_000 > propagationSeconds - 1, `${first - shownAt} ms`);
       await setClocks(0, pods);
       const { issued, failures } = await loop.stop();

@@ -7,14 +7,14 @@ import { runCommand } from '../cluster/command.ts';
 import { waitFor } from '../cluster/process.ts';
 import type { Judges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
-import { type Installation, signerReady, trustDomain } from './installation.ts';
+import { type Installation, type InstallationWishes, signerReady, trustDomain } from './installation.ts';
 import { startRequestLoop } from './request-loop.ts';
 import { addCompanyCa } from './rotation/company.ts';
 import type { HeldJudge } from './rotation/held.ts';
 import { killAtEachStep } from './rotation/kills.ts';
 import { addEnded, caOnce, findCa, forge, makeOld } from './rotation/pool.ts';
 import { moreAnswers, namespace, ring, rootsOnceIn } from './rotation/ring.ts';
-import { propagationSeconds, type Scene, startScene, timing } from './rotation/scene.ts';
+import { paces, propagationSeconds, type Scene, startScene, timing } from './rotation/scene.ts';
 import type { Witness } from './rotation/witness.ts';
 
 const peerId = `spiffe://${trustDomain}/ns/${namespace}/sa/peer`;
@@ -39,7 +39,7 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
 
   before(async () => {
     assert.ok(choice);
-    scene = await startScene(choice, {
+    const wishes: InstallationWishes = {
       components: ['rotation'],
       settings: [
         'KUBESPIFFE_CA_LIFETIME=30h',
@@ -47,7 +47,8 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
         'KUBESPIFFE_CA_RETIRE_AFTER=0s',
         'KUBESPIFFE_CA_PREVIEW_VERIFIED=true',
       ],
-    });
+    };
+    scene = await startScene(choice, wishes, waitsForRetirement ? paces.slow : paces.usual);
     ({ installation, judges, witness, held } = scene);
     await installation.controlPlane.kubectl([
       ...['create', 'rolebinding', 'preview-verifiers', '--namespace', 'kubespiffe'],

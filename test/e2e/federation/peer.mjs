@@ -10,7 +10,7 @@ import { createMtlsServer } from '/app/workload/tls-server.js';
 import { connectX509Source } from '/app/workload/workload-api.js';
 import { openX509Source } from '/app/workload/x509-source.js';
 
-const { BUNDLES, OTHER_ID, OTHER_HOST } = process.env;
+const { BUNDLES, OTHER_ID, OTHER_HOST, REST_MS = '100' } = process.env;
 const authorize = exactly(OTHER_ID);
 
 const files = await openX509Source('/run/spiffe');
@@ -35,6 +35,7 @@ for (const { name, port, identity } of forms) {
 setInterval(() => console.log(JSON.stringify(report)), 500);
 
 async function call(to, client, port) {
+  let said = '';
   for (;;) {
     const socket = client.connect({ host: OTHER_HOST, port });
     const signal = AbortSignal.timeout(30_000);
@@ -45,10 +46,14 @@ async function call(to, client, port) {
       to.answered += 1;
       to.peerIssuer = socket.getPeerCertificate().issuer.CN;
     } catch (error) {
-      // Before the first answer, the other cluster may not be there yet.
       if (to.answered > 0) to.failed.push(error.message);
+      // Before the first answer, the other one may not be there yet.
+      else if (error.message !== said) {
+        said = error.message;
+        console.error(`call to ${OTHER_HOST}:${port}: ${said}`);
+      }
     }
     socket.destroy();
-    await setTimeout(100);
+    await setTimeout(Number(REST_MS));
   }
 }

@@ -16,10 +16,14 @@ export interface HeldJudge {
   stop(): Promise<void>;
 }
 
-/** go-spiffe, OpenSSL, py-spiffe and `kubespiffe inspect`. */
+/** go-spiffe, OpenSSL, py-spiffe and `kubespiffe inspect`. @param restMs between two looks. */
 export function judgeWhatIsHeld(
   { node, kubespiffe }: Installation,
-  { judges, pySpiffe }: { readonly judges: Judges; readonly pySpiffe: PySpiffe },
+  {
+    judges,
+    pySpiffe,
+    restMs,
+  }: { readonly judges: Judges; readonly pySpiffe: PySpiffe; readonly restMs: number },
 ): HeldJudge {
   const problems: string[] = [];
   const known = new Set<string>();
@@ -63,7 +67,7 @@ export function judgeWhatIsHeld(
     while (!isStopped) {
       // A pod cannot be looked up while the API server is away.
       for (const name of ring) await look(name).catch(() => undefined);
-      await sleep(500);
+      await sleep(restMs);
     }
   })();
   return {

@@ -15,10 +15,12 @@ export type Report = Readonly<
   Record<'files' | 'api', { answered: number; failed: readonly string[]; peerIssuer: string }>
 >;
 
-/** Applies pods.yaml, and waits until its pods run. */
-export async function startRing({ controlPlane }: Installation): Promise<void> {
+/** Applies pods.yaml, and waits until its pods run. @param restMs between two calls. */
+export async function startRing({ controlPlane }: Installation, restMs: number): Promise<void> {
   const manifest = await readFile(join(import.meta.dirname, 'pods.yaml'), 'utf8');
-  const input = manifest.replaceAll('JUDGES', await judgesBinary());
+  const input = manifest
+    .replaceAll('JUDGES', await judgesBinary())
+    .replaceAll('CALL_REST_MS', String(restMs));
   await controlPlane.kubectl(['apply', '-f', '-'], { input });
   await controlPlane.kubectl([
     ...['create', 'configmap', 'programs', '--namespace', namespace, `--from-file=${peerProgram}`],
@@ -65,12 +67,21 @@ export async function moreAnswers(
       try {
         return await waitFor(`more answers to ${name}`, enough, { timeoutMs, everyMs: 500 });
       } catch (error) {
-        const log = await installation.controlPlane
-          .kubectl(['logs', '--namespace', namespace, '--all-containers', '--tail', '10', name])
-          .catch(String);
-        throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}\n${log}`);
+        const said = (await Promise.all(ring.map((each) => whatItSaid(installation, each)))).join('\n');
+        throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}\n${said}`);
       }
     }),
+  );
+}
+
+/** Everything that a pod has logged except its reports, and the last one of these. */
+async function whatItSaid({ controlPlane }: Installation, name: string): Promise<string> {
+  const where = ['--namespace', namespace, '--all-containers', '--prefix', '--tail', '-1', name];
+  const log = await controlPlane.kubectl(['logs', ...where]).catch(String);
+  const lines = log.split('\n');
+  const isReport = (line: string) => line.endsWith('}}');
+  return [...lines.filter((line) => !isReport(line)), lines.findLast(isReport) ?? `${name}: no report`].join(
+    '\n',
   );
 }
 

@@ -22,7 +22,18 @@ export const propagationSeconds = 30;
 /** The options of `kubespiffe ca` for the settings that every scene has. */
 export const timing = ['--propagation-delay', `${propagationSeconds}s`, '--max-lifetime', '1h'];
 
-export async function startScene(choice: ClusterChoice, wishes: InstallationWishes): Promise<Scene> {
+/** How long the pods rest between two calls, and those who watch them between two looks, in milliseconds. */
+export const paces = {
+  usual: { callsMs: 100, witnessMs: 200, judgeMs: 500 },
+  /** For hours, in which others need the machine. */
+  slow: { callsMs: 1_000, witnessMs: 1_000, judgeMs: 5_000 },
+} as const;
+
+export async function startScene(
+  choice: ClusterChoice,
+  wishes: InstallationWishes,
+  { callsMs, witnessMs, judgeMs }: (typeof paces)[keyof typeof paces] = paces.usual,
+): Promise<Scene> {
   const judges = await openJudges();
   const pySpiffe = await openPySpiffe();
   const usual = [`KUBESPIFFE_ROOT_PROPAGATION_DELAY=${propagationSeconds}s`, 'KUBESPIFFE_MAX_LIFETIME=1h'];
@@ -30,9 +41,9 @@ export async function startScene(choice: ClusterChoice, wishes: InstallationWish
     ...wishes,
     settings: [...usual, ...(wishes.settings ?? [])],
   });
-  await startRing(installation);
-  const witness = startWitness(installation);
-  const held = judgeWhatIsHeld(installation, { judges, pySpiffe });
+  await startRing(installation, callsMs);
+  const witness = startWitness(installation, witnessMs);
+  const held = judgeWhatIsHeld(installation, { judges, pySpiffe, restMs: judgeMs });
   return {
     ...{ installation, judges, witness, held },
     async allIsWell(answers = 10) {

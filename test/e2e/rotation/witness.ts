@@ -6,9 +6,6 @@ import { namespace } from './ring.ts';
 
 const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
 const requestsPath = `/apis/certificates.k8s.io/v1/namespaces/${namespace}/podcertificaterequests`;
-/** Between two looks, in milliseconds. */
-const restMs = 200;
-
 /** Holds everything that was issued against the live bundle, all the time. */
 export interface Witness {
   /** What was wrong at any moment so far. */
@@ -24,7 +21,8 @@ export interface Witness {
   stop(): Promise<void>;
 }
 
-export function startWitness({ controlPlane }: Installation): Witness {
+/** @param restMs between two looks. */
+export function startWitness({ controlPlane }: Installation, restMs: number): Witness {
   const leaves = new Map<string, X509Certificate>();
   /** Roots that were ever in the live bundle, by fingerprint. */
   const seen = new Map<string, X509Certificate>();
