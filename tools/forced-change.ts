@@ -7,32 +7,44 @@ import { printable } from '../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi } from './api.ts';
 import type { Terminal } from './terminal.ts';
 
-/** What `--force` did to an authority although it breaks something. */
+/** A change of an authority that `--force` makes although it breaks something. */
 export interface ForcedChange {
   readonly verb: string;
   readonly authority: string;
   readonly reason: string;
   readonly consequence: string;
-  /** Who loses, as sentences. */
-  readonly dependents: readonly string[];
 }
 
 const maxNoteBytes = 1024;
 
 /**
- * Shows a forced change to others: an audit line on stderr, and an Event on the pool Secret. The change has been made, so
- * nothing here fails: an Event that cannot be written is a warning.
+ * Writes an audit line to standard error: `forcing` before the change is written, so that one that is interrupted has a line
+ * too, and `forced` with those who lose, as sentences, once they are known.
  */
-export async function reportForced(
+export function auditForced(
+  terminal: Terminal,
+  { namespace, name }: PoolPlace,
+  event: 'forcing' | 'forced',
+  change: ForcedChange & { readonly dependents?: readonly string[] },
+): void {
+  const time = new Date(terminal.now()).toISOString();
+  const line = { level: 'info', time, audit: true, event, ...change, pool: `${namespace}/${name}` };
+  terminal.err(`${JSON.stringify(line)}\n`);
+}
+
+/**
+ * Writes an Event on the pool Secret about a change that was forced. The change has been made, so nothing here fails: an
+ * Event that cannot be written is a warning.
+ */
+export async function showForced(
   terminal: Terminal,
   options: ClusterOptions & PoolPlace,
   change: ForcedChange,
+  dependents: readonly string[],
 ): Promise<void> {
   const { namespace, name } = options;
   const at = terminal.now();
-  const line = { level: 'info', time: new Date(at).toISOString(), audit: true, event: 'forced', ...change };
-  terminal.err(`${JSON.stringify({ ...line, pool: `${namespace}/${name}` })}\n`);
-  const note = `ca ${change.verb} ${change.authority} --force: ${change.reason}. ${[change.consequence, ...change.dependents].join('; ')}`;
+  const note = `ca ${change.verb} ${change.authority} --force: ${change.reason}. ${[change.consequence, ...dependents].join('; ')}`;
   const event = {
     apiVersion: 'events.k8s.io/v1',
     kind: 'Event',

@@ -16,12 +16,14 @@ import type {
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
-import { waitFor } from '../cluster/process.ts';
-import { type Ran, run } from '../tools/run.ts';
+import { startFaultProxy } from '../cluster/fault-proxy.ts';
+import { startChild, waitFor } from '../cluster/process.ts';
+import { launcher, type Ran, run } from '../tools/run.ts';
 import { installSigner } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, create, createPod, requestFor } from './workloads.ts';
 
+const operatorRole = join(import.meta.dirname, '../../manifests/base/operator-role.yaml');
 const poolPath = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
 
 /** Two replicas sign all the time while the commands change the pool. Each test goes on where the one before ended. */
@@ -69,6 +71,45 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     const read = readPoolDocument(poolJsonIn(secret) ?? '');
     assert.ok(read.ok);
     return read.document.authorities;
+  }
+
+  const auditLines = (stderr: string) =>
+    stderr.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
+
+  async function forcedEvents(): Promise<{ note: string; regarding: { name: string } }[]> {
+    const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/kubespiffe/events');
+    const { items } = body as { items: { reason: string; note: string; regarding: { name: string } }[] };
+    return items.filter(({ reason }) => reason === 'AuthorityForced');
+  }
+
+  /** Forces a remove, and kills the command while it lists who loses. It must have said everywhere what it did. */
+  async function removeAndInterrupt(id: string, reason: string): Promise<void> {
+    await controlPlane.kubectl(['apply', '--filename', operatorRole]);
+    await controlPlane.kubectl(['create', 'serviceaccount', 'operator', '--namespace', 'kubespiffe']);
+    await controlPlane.kubectl([
+      ...['create', 'rolebinding', 'operator', '--namespace', 'kubespiffe'],
+      ...['--role', 'kubespiffe-ca-operator', '--serviceaccount', 'kubespiffe:operator'],
+    ]);
+    const { url, authority } = controlPlane;
+    await using proxy = await startFaultProxy({ url, authority: authority.certificate });
+    const list = proxy.add({ path: /podcertificaterequests/, fault: { kind: 'hang' } });
+    const through = await controlPlane.kubeconfigFor(
+      { namespace: 'kubespiffe', name: 'operator' },
+      { server: proxy.url, authority: proxy.authority },
+    );
+    const command = [launcher, 'ca', 'remove', id, '--force', '--reason', reason, '--kubeconfig', through];
+    const child = startChild('remove', command, { logFile: join(controlPlane.dir, 'remove.log') });
+    await waitFor('the list', () => list.hits() > 0, { needs: [child] });
+    await child.stop('SIGKILL');
+    const [line, ...more] = auditLines(child.lastLines());
+    assert.deepEqual(
+      [line?.event, line?.verb, line?.authority, line?.reason],
+      ['forcing', 'remove', id, reason],
+    );
+    assert.deepEqual(more, []);
+    assert.ok(
+      (await forcedEvents()).some(({ note }) => note.startsWith(`ca remove ${id} --force: ${reason}`)),
+    );
   }
 
   const stateOf = async (id: string) => (await authorities()).find((each) => each.id === id)?.state;
@@ -200,15 +241,15 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.equal(await stateOf('ca-1'), 'retiring');
     const forced = await ca('retire', 'ca-1', '--force', '--reason', 'its key was stolen', ...timing);
     assert.equal(forced.code, 0, forced.stderr);
-    const audit = forced.stderr.split('\n').find((line) => line.startsWith('{')) ?? '';
-    const { verb, authority, reason, dependents } = JSON.parse(audit);
-    assert.deepEqual([verb, authority, reason], ['retire', 'ca-1', 'its key was stolen']);
-    assert.match(dependents.join(), /ca-1: \d+ in default/);
-    const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/kubespiffe/events');
-    const { items } = body as { items: { reason: string; note: string; regarding: { name: string } }[] };
-    const event = items.find((each) => each.reason === 'AuthorityForced');
-    assert.equal(event?.regarding.name, 'kubespiffe-pool');
-    assert.match(event?.note ?? '', /its key was stolen.*ca-1: \d+ in default/);
+    const audit = auditLines(forced.stderr);
+    assert.deepEqual(
+      audit.map(({ event, verb, authority, reason }) => [event, verb, authority, reason]),
+      ['forcing', 'forced'].map((event) => [event, 'retire', 'ca-1', 'its key was stolen']),
+    );
+    assert.match(audit[1]?.dependents.join() ?? '', /ca-1: \d+ in default/);
+    const events = await forcedEvents();
+    assert.deepEqual([...new Set(events.map(({ regarding }) => regarding.name))], ['kubespiffe-pool']);
+    assert.ok(events.some(({ note }) => /its key was stolen.*ca-1: \d+ in default/.test(note)));
     // It is done before it is listed who loses: that may take long.
     assert.match(
       forced.stderr,
@@ -217,10 +258,10 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     await waitFor('the root to be gone', async () => (await namesIn('roots')).join() === 'ca-2');
   });
 
-  it('remove: an entry that is in no bundle, once nothing that it signed is valid, unless that is forced', async () => {
+  it('remove: an entry that nothing needs, or by force, of which a command that is killed leaves a record', async () => {
     const refused = await ca('remove', 'ca-1');
     assert.match(refused.stderr, /ca-1 may have signed what is valid until .*\nhint: .*--force --reason/);
-    assert.equal((await ca('remove', 'ca-1', '--force', '--reason', 'it was stolen')).code, 0);
+    await removeAndInterrupt('ca-1', 'it was stolen');
     assert.equal(await stateOf('ca-1'), undefined);
     assert.equal(await issueNow(), 'ca-2');
   });
@@ -388,13 +429,13 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
   });
 
   it('two operators who rotate at the same time make one new authority', async () => {
-    const before = (await authorities()).filter(({ kind }) => kind === 'JWT-ES256').length;
-    const both = await Promise.all([1, 2].map(() => ca('rotate', '--type', 'es256')));
+    const before = (await authorities()).filter(({ kind }) => kind === 'JWT-RS256').length;
+    const both = await Promise.all([1, 2].map(() => ca('rotate', '--type', 'rs256')));
     assert.ok(both.some(({ code }) => code === 0));
     for (const { code, stderr } of both) {
       assert.ok(code === 0 || /changed meanwhile/.test(stderr), stderr);
     }
-    const after = (await authorities()).filter(({ kind }) => kind === 'JWT-ES256').length;
+    const after = (await authorities()).filter(({ kind }) => kind === 'JWT-RS256').length;
     assert.equal(after, before + 1);
   });
 });

@@ -5,7 +5,7 @@ import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
 import { onlyVerified, readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { CliError } from '../errors.ts';
-import { reportForced } from '../forced-change.ts';
+import { auditForced, type ForcedChange, showForced } from '../forced-change.ts';
 import { withExamples } from '../help.ts';
 import { span } from '../output.ts';
 import {
@@ -125,6 +125,10 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
   return command.action(async (authority: string, given: Options) => {
     const options = asksSigner ? { ...given, signer: await readPoolSigner(given, terminal) } : given;
     if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
+    const isDryRun = options.dryRun === 'server';
+    const forcedBy = (consequence: string): ForcedChange => {
+      return { verb, authority, reason: options.reason ?? '', consequence };
+    };
     let before: Before | undefined;
     const listDependents = async (): Promise<readonly string[]> => {
       const dependents = before ? await dependentsOf(options, terminal, authority, before) : [];
@@ -141,27 +145,24 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
           throw new CliError('USAGE', `${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
         }
         if (!options.force) await listDependents();
+        else if (!isDryRun) auditForced(terminal, options, 'forcing', forcedBy(outcome.consequence));
         return outcome;
       });
     // A stolen key must not go on signing because others change the pool too.
     const change = verb === 'taint' ? await insist(makeChange) : await makeChange();
     printChange(terminal, options, change);
+    const forced =
+      asksForReason && change.consequence !== undefined ? forcedBy(change.consequence) : undefined;
+    if (forced && !isDryRun) await showForced(terminal, options, forced, []);
     // An emergency does not wait for a list, which may take long in a large cluster.
-    const isForced = asksForReason && change.consequence !== undefined;
-    const dependents = verb === 'taint' || isForced ? await listDependents() : [];
-    if (options.dryRun === 'server') terminal.err(`who notices: ${noticed}\n`);
+    const dependents = verb === 'taint' || forced ? await listDependents() : [];
+    if (isDryRun) terminal.err(`who notices: ${noticed}\n`);
     if (verb === 'taint') {
       terminal.err(`note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`);
     }
-    const { reason } = options;
-    if (change.consequence === undefined || reason === undefined || options.dryRun === 'server') return;
-    await reportForced(terminal, options, {
-      verb,
-      authority,
-      reason,
-      consequence: change.consequence,
-      dependents,
-    });
+    if (!forced || isDryRun) return;
+    auditForced(terminal, options, 'forced', { ...forced, dependents });
+    await showForced(terminal, options, forced, dependents);
   });
 }
 
