@@ -396,6 +396,32 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.deepEqual([await stateOf('ca-6'), await stateOf('ca-7')].sort(), ['active', 'trusted']);
   });
 
+  it('a dry run of each verb says what would be, when it is safe and who notices, and writes nothing', async () => {
+    const trusted = (await authorities()).find(({ state, kind }) => state === 'trusted' && kind === 'X509');
+    assert.equal((await ca('prepare', '--ca-id', 'ca-0')).code, 0);
+    assert.equal((await ca('taint', 'ca-5')).code, 0);
+    const secret = async () => (await controlPlane.request('GET', poolPath)).body as Secret;
+    const { resourceVersion } = (await secret()).metadata;
+    for (const [args, wouldBe, when] of [
+      [['prepare'], / ca-\d+: new -> prepared/, /who notices: nobody/],
+      [['preview', 'ca-0'], / ca-0: prepared -> preview/, /^safe: now$/m],
+      [['trust', 'ca-0'], / ca-0: prepared -> trusted/, /^safe: now$/m],
+      [['activate', trusted?.id ?? '', ...timing], / ca-\d: trusted -> active/, /^safe: now$/m],
+      [['activate', trusted?.id ?? '', '--propagation-delay', '9h'], /^$/, /may sign from \S+Z on/],
+      [['retire', 'ca-5', ...timing], /^$/, /may have signed certificates that are valid until \S+Z/],
+      [['remove', 'ca-0'], / ca-0: prepared -> removed/, /^safe: now$/m],
+      [['taint', trusted?.id ?? ''], / ca-\d: trusted -> trusted, tainted/, /^safe: now$/m],
+      [['untaint', 'ca-5'], / ca-5: retiring, tainted -> retiring/, /^safe: now$/m],
+      [['rotate', ...timing], /^next: activate authority ca-\d$/m, /who notices: new certificates/],
+    ] as const) {
+      const { stdout, stderr } = await ca(...args, '--dry-run');
+      assert.match(stdout, wouldBe, `${args}: ${stderr}`);
+      assert.match(stderr, when, `${args}`);
+      assert.match(stderr, /^who notices: /m, `${args}`);
+    }
+    assert.equal((await secret()).metadata.resourceVersion, resourceVersion);
+  });
+
   it('a CA whose root no replica could publish at first waits for as long as pods need to get it', async () => {
     for (const { child } of signers) await child.stop();
     assert.equal((await ca('prepare', '--ca-id', 'ca-8')).code, 0);

@@ -15,6 +15,7 @@ import {
 } from '../pool-change.ts';
 import type { Terminal } from '../terminal.ts';
 import { prepareByUpstream, type UpstreamOptions, withUpstream } from '../upstream.ts';
+import { whoNotices } from './ca-verbs.ts';
 
 interface Options extends UpstreamOptions, KeyRefOptions {
   type: AuthorityType;
@@ -73,5 +74,6 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
         ),
       );
       printChange(terminal, options, change);
+      if (options.dryRun === 'server') terminal.err(whoNotices('prepare'));
     });
 }

@@ -21,6 +21,7 @@ import {
 import { describeStep } from '../rotation-text.ts';
 import type { Terminal } from '../terminal.ts';
 import { waiterFor, waitUntil } from '../wait.ts';
+import { whoNotices } from './ca-verbs.ts';
 
 interface Options extends ChangeOptions, SettingsOptions {
   type: AuthorityType;
@@ -66,7 +67,11 @@ async function rotate(terminal: Terminal, options: Options): Promise<void> {
     const { document, facts } = await readPool(options, terminal);
     const step = nextStep(document, kind, facts);
     if (hasSwitched && !(step.kind === 'wait' && step.for === 'retire')) return;
-    if (options.dryRun === 'server') return terminal.out(`next: ${describeStep(step, facts.now)}\n`);
+    if (options.dryRun === 'server') {
+      const verb = step.kind === 'change' ? step.verb : step.kind === 'wait' ? step.for : step.kind;
+      terminal.out(`next: ${describeStep(step, facts.now)}\n`);
+      return terminal.err(whoNotices(verb));
+    }
     if (step.kind === 'wait') {
       if (!options.wait || step.for === 'retire') {
         return terminal.out(`${describeStep(step, facts.now)}: run the same command again then\n`);

@@ -88,13 +88,18 @@ const texts: Readonly<Record<Verb, Text>> = {
   },
 };
 
+/** Who notices a step, for a dry run. */
+export function whoNotices(verb: Verb | 'prepare'): string {
+  return `who notices: ${verb === 'prepare' ? 'nobody, as it is in no bundle' : texts[verb].noticed}\n`;
+}
+
 /** `kubespiffe ca preview`, `trust`, `activate`, `retire`, `remove`, `taint`, `untaint`: one step of one authority. */
 export function caVerbs(parent: Command, terminal: Terminal): void {
   for (const verb of Object.keys(texts) as Verb[]) caVerb(parent, terminal, verb);
 }
 
 function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
-  const { summary, more, noticed, asksSigner, mayWait, mayForce, asksForReason = false } = texts[verb];
+  const { summary, more, asksSigner, mayWait, mayForce, asksForReason = false } = texts[verb];
   const command = parent
     .command(verb)
     .description(`${summary}\n\n${more}`)
@@ -129,6 +134,8 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
     const forcedBy = (consequence: string): ForcedChange => {
       return { verb, authority, reason: options.reason ?? '', consequence };
     };
+    // Also where it is refused for now.
+    if (isDryRun) terminal.err(whoNotices(verb));
     let before: Before | undefined;
     const listDependents = async (): Promise<readonly string[]> => {
       const dependents = before ? await dependentsOf(options, terminal, authority, before) : [];
@@ -151,12 +158,12 @@ function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
     // A stolen key must not go on signing because others change the pool too.
     const change = verb === 'taint' ? await insist(makeChange) : await makeChange();
     printChange(terminal, options, change);
+    if (isDryRun && change.consequence === undefined) terminal.err('safe: now\n');
     const forced =
       asksForReason && change.consequence !== undefined ? forcedBy(change.consequence) : undefined;
     if (forced && !isDryRun) await showForced(terminal, options, forced, []);
     // An emergency does not wait for a list, which may take long in a large cluster.
     const dependents = verb === 'taint' || forced ? await listDependents() : [];
-    if (isDryRun) terminal.err(`who notices: ${noticed}\n`);
     if (verb === 'taint') {
       terminal.err(`note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`);
     }
