@@ -23,6 +23,7 @@ import { answerTo, createPod, createSignerPod, requestFor } from './workloads.ts
 const rotationRoles = join(import.meta.dirname, '../../manifests/rotation/rbac.yaml');
 const secretPath = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
 const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
+const eventsPath = '/apis/events.k8s.io/v1/namespaces/kubespiffe/events';
 const signerPath = '/api/v1/namespaces/kubespiffe/pods/signer-0';
 const propagationSeconds = 3;
 /** A year in half a minute. */
@@ -97,6 +98,12 @@ describe('a rotation by policy', () => {
     readonly lastTransitionTime: string;
   }
 
+  interface Event {
+    readonly reason: string;
+    readonly note: string;
+    readonly regarding: { readonly name: string };
+  }
+
   /** Waits for the condition of the rotation on the pod of signer-0. */
   const rotationDue = (what: string, isMet: (condition: Condition) => boolean) =>
     waitFor(what, async () => {
@@ -142,6 +149,15 @@ describe('a rotation by policy', () => {
     const due = await rotationDue('the condition', ({ status }) => status === 'True');
     assert.equal(due.reason, 'RotationStepDue');
     assert.match(due.message, /^Pool kubespiffe\/kubespiffe-pool: .*`kubespiffe ca prepare`/);
+    await waitFor('the Event', async () => {
+      const { items } = (await controlPlane.request('GET', eventsPath)).body as { items: Event[] };
+      return items.some(
+        ({ reason, note, regarding }) =>
+          reason === 'RotationStepDue' &&
+          /`kubespiffe ca prepare`/.test(note) &&
+          regarding.name === 'signer-0',
+      );
+    });
     await stopAll('SIGTERM');
     await start(automatic);
     await waitFor('the log to say that it is forbidden', () =>
@@ -248,7 +264,8 @@ describe('a rotation by policy', () => {
   it('goes on beside two operators who race with it, and after the API server was away', async () => {
     const ca = (...args: string[]) => run(['ca', ...args, '--kubeconfig', controlPlane.kubeconfig]);
     const timing = ['--propagation-delay', `${propagationSeconds}s`, '--max-lifetime', '1h'];
-    const isDone = async () => /ca-5 active/.test(states(await pool()));
+    // On a busy machine its successor may sign already.
+    const isDone = async () => /ca-5 (active|retiring)/.test(states(await pool()));
     await controlPlane.killApiServer();
     await controlPlane.startApiServer();
     await waitFor(
@@ -261,13 +278,15 @@ describe('a rotation by policy', () => {
         if (ran.code === 0) continue;
         assert.match(
           ran.stderr,
-          /changed meanwhile|may sign from|is active, and|not in the ClusterTrustBundle yet/,
+          /changed meanwhile|may sign from|is (active|retiring), and|not in the ClusterTrustBundle yet/,
         );
       }
     };
     await Promise.all([operator(), operator()]);
-    await waitFor('certificates of it', async () => (await issueNow()) === 'ca-5');
-    await waitFor('one in reserve again', async () => /ca-6 trusted/.test(states(await pool())));
+    await waitFor('certificates of it or its successor', async () => (await issueNow()) >= 'ca-5');
+    await waitFor('one in reserve again', async () =>
+      /ca-\d active, ca-\d trusted$/.test(states(await pool())),
+    );
     const live = await roots();
     for (const leaf of leaves) assert.ok(issuerOf(leaf, live));
   });
