@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import { type ClusterTrustBundle, certificatesVersions } from '../signer/kube/types.ts';
-import { addedAtIn } from '../signer/trust/added-at.ts';
+import { addedAtIn, keysIn } from '../signer/trust/added-at.ts';
 import { bundleName, markIn, toObservedBundle } from '../signer/trust/bundle.ts';
 import { bundleLabels, type Canarying } from '../signer/trust/labels.ts';
 import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
@@ -15,8 +15,10 @@ export interface ClusterRoots {
   readonly roots: readonly CertificateFacts[];
   /** SHA-256 of each in hex; undefined where they could not be read. */
   readonly fingerprints: ReadonlySet<string> | undefined;
-  /** Since when those that were added to the bundle are there, in seconds since the epoch, by SHA-256. */
+  /** Since when those that were added to the bundle are there, in seconds since the epoch, by SHA-256, and JWT keys by `kid`. */
   readonly addedAt: (now: number) => ReadonlyMap<string, number>;
+  /** The JWT keys of the pool that the bundle was made from, by `kid`. */
+  readonly kids: (now: number) => ReadonlySet<string>;
   /** The sequence that stands beside them; 0 for none. */
   readonly sequence: number;
   /** Why roots may have been missed, for people. */
@@ -58,7 +60,7 @@ export async function readClusterRoots(
       const bundle = bundles.find(({ metadata }) => metadata.name === name);
       if (!bundle)
         return {
-          ...{ roots: [], fingerprints: new Set(), addedAt: () => new Map(), sequence: 0 },
+          ...{ ...nothing, fingerprints: new Set() },
           warnings: others(name, bundles),
         };
       const observed = toObservedBundle(bundle);
@@ -67,6 +69,7 @@ export async function readClusterRoots(
         roots,
         fingerprints: new Set(roots.map(({ sha256Hex }) => sha256Hex)),
         addedAt: (now) => addedAtIn(observed, now),
+        kids: (now) => keysIn(observed, now),
         sequence: markIn(observed, trustDomain)?.sequence ?? 0,
         warnings: [],
       };
@@ -79,10 +82,16 @@ export async function readClusterRoots(
   }
 }
 
+const nothing: Omit<ClusterRoots, 'warnings'> = {
+  ...{ roots: [], fingerprints: undefined, sequence: 0 },
+  addedAt: () => new Map(),
+  kids: () => new Set(),
+};
+
 function unread(why: string): ClusterRoots {
   const warning = `it was not checked which roots are published (${why}); signers refuse a pool that lacks one of them`;
   return {
-    ...{ roots: [], fingerprints: undefined, addedAt: () => new Map(), sequence: 0 },
+    ...nothing,
     warnings: [warning],
   };
 }

@@ -108,6 +108,8 @@ export interface ChangeFacts {
   readonly timing: Timing;
   /** SHA-256 of the roots in the live bundle, in hex; undefined where they could not be read. */
   readonly published: ReadonlySet<string> | undefined;
+  /** The `kid` of the JWT keys of its pool, as it shows them. */
+  readonly publishedKeys: ReadonlySet<string>;
 }
 
 /** Reads the pool and what decides about it. @throws CliError */
@@ -180,7 +182,7 @@ function withPool<T>(
     const read = readPoolDocument(poolJsonIn(secret) ?? '');
     if (!read.ok) throw poolError(read.problem);
     const { document } = read;
-    const { fingerprints, addedAt, warnings } = await readClusterRoots(
+    const { fingerprints, addedAt, kids, warnings } = await readClusterRoots(
       api,
       document.trustDomain,
       options.bundleSuffix,
@@ -196,7 +198,7 @@ function withPool<T>(
       await savePool(api, options, secret, changed, isDryRun);
     };
     const facts = {
-      ...{ now, published: fingerprints },
+      ...{ now, published: fingerprints, publishedKeys: kids(now) },
       timing: { ...timing, mayHaveSignedUntil: proof, shownSince: addedAt(now) },
     };
     return use({ document, facts, save });

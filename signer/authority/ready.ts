@@ -1,6 +1,7 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
+import { readJwtAuthority } from './jwt-authority.ts';
 import { rootOf, stolenRoots } from './material.ts';
 import { signsFrom } from './may-sign.ts';
 import { isJwtKind } from './states.ts';
@@ -14,7 +15,8 @@ export function readyFrom(record: AuthorityRecord, document: PoolDocument, timin
   const delay = isJwtKind(record.kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
   const from = signsFrom(document.authorities, record, delay) ?? 0;
   // What is active signs already, although its bundle may be a new one.
-  const shownSince = record.state === 'active' ? undefined : timing.shownSince?.get(rootOf(record) ?? '');
+  const shownSince =
+    record.state === 'active' ? undefined : timing.shownSince?.get(shownNameOf(record) ?? '');
   return shownSince === undefined ? from : Math.max(from, shownSince + delay);
 }
 
@@ -46,10 +48,27 @@ export function isBelowStolen(record: AuthorityRecord, { authorities }: PoolDocu
   return stolenRoots(authorities).has(rootOf(record) ?? '');
 }
 
-/** Whether the root is in the live bundle, as far as that is known. JWT keys are in none. */
-export function isSeen(record: AuthorityRecord, published: ReadonlySet<string> | undefined): boolean {
-  const root = rootOf(record);
-  return root === undefined || published === undefined || published.has(root);
+/** What the live bundle shows of an authority: its root by SHA-256 in hex, or its JWT key by `kid`, in an annotation. */
+export function shownNameOf(record: AuthorityRecord): string | undefined {
+  if (!isJwtKind(record.kind)) return rootOf(record);
+  const read = readJwtAuthority(record, record.id);
+  return read.ok ? read.authority.kid : undefined;
+}
+
+/** What the live bundle shows; undefined where that is not known. */
+export interface Shown {
+  /** SHA-256 of its roots, in hex. */
+  readonly published: ReadonlySet<string> | undefined;
+  /** The `kid` of the JWT keys of its pool. A bundle that an older version wrote has none. */
+  readonly publishedKeys?: ReadonlySet<string> | undefined;
+}
+
+/** Whether the live bundle shows the authority, as far as that is known. */
+export function isSeen(record: AuthorityRecord, { published, publishedKeys }: Shown): boolean {
+  const name = shownNameOf(record);
+  if (name === undefined) return true;
+  if (!isJwtKind(record.kind)) return published === undefined || published.has(name);
+  return publishedKeys === undefined || publishedKeys.size === 0 || publishedKeys.has(name);
 }
 
 /** Until when something may be valid that an authority signed before it left the bundles. */

@@ -1,7 +1,7 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { keyOf, rootOf } from './material.ts';
-import { isBelowStolen, isSeen, isStandby, readyFrom, signedUntil } from './ready.ts';
+import { isBelowStolen, isSeen, isStandby, readyFrom, type Shown, signedUntil } from './ready.ts';
 import { type AuthorityState, isJwtKind } from './states.ts';
 import {
   dateTransitions,
@@ -17,7 +17,7 @@ export interface Timing extends Lifetimes {
   /** How long a root, or a JWT key, must be published before it signs. */
   readonly rootPropagationSeconds: number;
   readonly jwtPropagationSeconds: number;
-  /** Since when the live bundle shows a root, by SHA-256 in hex, where that can be later than the pool says. */
+  /** Since when the live bundle shows a root (SHA-256 in hex) or a JWT key (`kid`), where that can be later than the pool says. */
   readonly shownSince?: ReadonlyMap<string, Seconds>;
 }
 
@@ -61,19 +61,8 @@ type Step = Omit<Change, 'ok' | 'changed' | 'document'> & {
 /**
  * Applies one verb to one authority, at `now` in seconds since the epoch. Nothing else changes the state of an authority
  * of a pool that is there.
- *
- * @param published SHA-256 of the roots in the live bundle, in hex; undefined where that is not known.
  */
-export function applyVerb(
-  document: PoolDocument,
-  verb: Verb,
-  id: string,
-  options: {
-    readonly now: Seconds;
-    readonly timing: Timing;
-    readonly published: ReadonlySet<string> | undefined;
-  },
-): Change | Refusal {
+export function applyVerb(document: PoolDocument, verb: Verb, id: string, options: Facts): Change | Refusal {
   const record = document.authorities.find((each) => each.id === id);
   if (!record) {
     const ids = document.authorities.map((each) => each.id).join(', ');
@@ -101,10 +90,9 @@ export function applyVerb(
   return { ok: true, document: dated, changed: changesBetween(document, dated), consequence, notes };
 }
 
-interface Facts {
+interface Facts extends Shown {
   readonly now: Seconds;
   readonly timing: Timing;
-  readonly published: ReadonlySet<string> | undefined;
 }
 
 function stepOf(verb: Verb, record: AuthorityRecord, document: PoolDocument, facts: Facts): Step | Refusal {
@@ -152,7 +140,7 @@ function keptRootNotes(record: AuthorityRecord, document: PoolDocument): readonl
 function activate(
   record: AuthorityRecord,
   document: PoolDocument,
-  { now, timing, published }: Facts,
+  { now, timing, ...shown }: Facts,
 ): Step | Refusal {
   const { id, kind } = record;
   if (record.tainted) {
@@ -165,8 +153,10 @@ function activate(
     const what = `the pool does not say since when the key of authority ${id} is published`;
     return refuse(what, 'prepare another one with `kubespiffe ca prepare`, or set publishedAt by hand');
   }
-  if (!isSeen(record, published)) {
-    const what = `the root of authority ${id} is not in the ClusterTrustBundle yet`;
+  if (!isSeen(record, shown)) {
+    const what = isJwtKind(kind)
+      ? `no signer has published the key of authority ${id} yet`
+      : `the root of authority ${id} is not in the ClusterTrustBundle yet`;
     const remedy = 'wait until a signer has published it; its readiness says what prevents that';
     return { ...refuse(what, remedy), isPassing: true };
   }
@@ -215,7 +205,7 @@ function remove(record: AuthorityRecord, document: PoolDocument, facts: Facts): 
 }
 
 /** Each authority with the stolen key is tainted. Where another one is ready, it takes over at once. */
-function taint(record: AuthorityRecord, document: PoolDocument, { now, timing, published }: Facts): Step {
+function taint(record: AuthorityRecord, document: PoolDocument, { now, timing, ...shown }: Facts): Step {
   const key = keyOf(record);
   const hasKey = (each: AuthorityRecord) => each === record || keyOf(each) === key;
   const authorities = document.authorities.map((each) => (hasKey(each) ? { ...each, tainted: true } : each));
@@ -223,7 +213,7 @@ function taint(record: AuthorityRecord, document: PoolDocument, { now, timing, p
     return plain(authorities);
   const after = { ...document, authorities };
   const standbys = authorities.filter((each) => isStandby(each, record.kind, after, now));
-  const ready = standbys.find((each) => readyFrom(each, after, timing) <= now && isSeen(each, published));
+  const ready = standbys.find((each) => readyFrom(each, after, timing) <= now && isSeen(each, shown));
   if (ready) {
     return plain(makeActive(ready, authorities), [`authority ${ready.id} was ready and signs in its place`]);
   }

@@ -1,7 +1,7 @@
 import { timingOf } from '../config/rotation.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { childOf } from '../observe/log.ts';
-import { shownSince } from '../trust/added-at.ts';
+import { keysIn, shownSince } from '../trust/added-at.ts';
 import { bundleName } from '../trust/bundle.ts';
 import type { Signer } from './create-signer.ts';
 import { settingsOf } from './profile.ts';
@@ -55,6 +55,10 @@ function publishedRoots({ config }: Shared, signers: readonly Signer[]): Publish
       : bundles().map((bundle) => bundle?.roots ?? new Set());
   return {
     since: (now) => shownSince(bundles(), now),
+    keysInAll: (now) =>
+      bundles()
+        .map((bundle) => keysIn(bundle, now))
+        .reduce((all, each) => all.intersection(each)),
     inAll: () => live()?.reduce((all, each) => all.intersection(each)),
     inAny: () => live()?.reduce((any, each) => any.union(each)),
     isVisible: (root) => signers.every((signer) => signer.visibility().isVisible(root)),

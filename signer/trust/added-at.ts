@@ -1,14 +1,16 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import type { ObservedBundle } from './bundle.ts';
 
-/** The annotation of the live bundle with the times, as `SHA-256=TIME`, separated by blanks. */
+/** The annotation of the live bundle with the times, as `SHA-256=TIME` or `kid=TIME`, separated by blanks. */
 const key = 'kubespiffe.io/added-at';
 /** Readers know the clock of the API server to a second or so. */
 const clockToleranceSeconds = 60;
-const entry = /([0-9a-f]{64})=(\S+)/g;
+const entry = /(?<=^| )([0-9a-f]{64}|[A-Za-z0-9_-]{43})=(\S+)/g;
+/** A `kid`: the SHA-256 of a JWT key in base64url, where that of a root is in hex. */
+const isKid = (name: string): boolean => name.length === 43;
 
 /**
- * Since when a bundle shows each root, by SHA-256 in hex. `publishedAt` in the pool is when that was decided:
+ * Since when a bundle shows each root, by SHA-256 in hex, and since when replicas serve each JWT key, by `kid`. `publishedAt` in the pool is when that was decided:
  * while no replica could write the bundle, no pod got the root. A new bundle dates all its roots: the one before it may have been
  * deleted, and nobody knows which roots that had. An authority that is active signs on, whatever the time of its root.
  *
@@ -16,7 +18,7 @@ const entry = /([0-9a-f]{64})=(\S+)/g;
  */
 export function addedAtIn(observed: ObservedBundle | undefined, now: Seconds): ReadonlyMap<string, Seconds> {
   const entries = (observed?.annotations[key] ?? '').matchAll(entry);
-  const times = [...entries].map(([, root = '', at = '']) => [root, Date.parse(at) / 1000] as const);
+  const times = [...entries].map(([, name = '', at = '']) => [name, Date.parse(at) / 1000] as const);
   return new Map(times.filter(([, at]) => at <= now + clockToleranceSeconds));
 }
 
@@ -29,13 +31,20 @@ export function shownSince(
   return new Map(times.toSorted(([, one], [, other]) => one - other));
 }
 
+/** The `kid` of each JWT key that a replica had when it wrote the bundle; none where an older version wrote it. */
+export function keysIn(observed: ObservedBundle | undefined, now: Seconds): ReadonlySet<string> {
+  return new Set([...addedAtIn(observed, now).keys()].filter(isKid));
+}
+
 /**
  * The annotation that a bundle with these roots gets at `now`, in whole seconds since the epoch.
  *
+ * @param kids the JWT keys of the same pool. One without a time gets that of the write, as nothing else shows it.
  * @param before the bundle in whose place it comes; undefined for none.
  */
 export function addedAtAnnotation(
   roots: ReadonlySet<string>,
+  kids: readonly string[],
   before: ObservedBundle | undefined,
   now: Seconds,
 ): Record<string, string> {
@@ -44,5 +53,6 @@ export function addedAtAnnotation(
     const at = before?.roots.has(root) ? known.get(root) : now;
     return at === undefined ? [] : [`${root}=${rfc3339(at)}`];
   });
+  times.push(...kids.map((kid) => `${kid}=${rfc3339(known.get(kid) ?? now)}`));
   return times.length === 0 ? {} : { [key]: times.join(' ') };
 }

@@ -2,6 +2,7 @@ import { failure, success } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { LastPublished } from '../authority/holder.ts';
 import type { Pool } from '../authority/pool.ts';
+import { publishedJwtKeys } from '../authority/published-content.ts';
 import { markOf, type PoolMark } from '../authority/sequence.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { Store } from '../kube/store.ts';
@@ -82,12 +83,13 @@ function desiredBundles(
   bundleMark: PoolMark | undefined,
 ): DesiredBundles {
   const mark = markOf(pool);
+  const kids = publishedJwtKeys(pool).map(({ kid }) => kid);
   const live = desiredBundle({
     ...{ ...owner, canarying: 'live', roots: pool.roots, mark },
     more: bundleMark ? bundleAnnotations(bundleMark) : {},
   });
   return new Map([
-    [bundleName(owner.signerName, owner.suffix), live.ok ? success(dated(live.value, now)) : live],
+    [bundleName(owner.signerName, owner.suffix), live.ok ? success(dated(live.value, kids, now)) : live],
     [
       bundleName(owner.signerName, owner.suffix, 'preview'),
       desiredBundle({ ...owner, canarying: 'preview', roots: pool.previewRoots, mark }),
@@ -95,8 +97,8 @@ function desiredBundles(
   ]);
 }
 
-function dated(bundle: DesiredBundle, now: () => Seconds): DesiredBundle {
-  return { ...bundle, annotationsAfter: (before) => addedAtAnnotation(bundle.roots, before, now()) };
+function dated(bundle: DesiredBundle, kids: readonly string[], now: () => Seconds): DesiredBundle {
+  return { ...bundle, annotationsAfter: (before) => addedAtAnnotation(bundle.roots, kids, before, now()) };
 }
 
 /** The live bundle as the place where a root must be visible. */

@@ -12,7 +12,7 @@ import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { safeFrom } from '../../signer/authority/ready.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { policyStep } from '../../signer/authority/rotation-plan.ts';
-import { raisedUntil } from '../../signer/authority/signed-until.ts';
+import { raisedUntil, signedUntilKeyOf } from '../../signer/authority/signed-until.ts';
 import { type AuthorityState, isPublished } from '../../signer/authority/states.ts';
 import { applyVerb, type Change, type Verb, verbs } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
@@ -270,6 +270,34 @@ describe('an authority in reserve', () => {
     assert.ok(tainted.ok && stateOf(tainted.document, 'ca-2') === 'trusted');
     const seen = { ...facts, published: new Set([rootOf(first) ?? '', rootOf(unsigned) ?? '']) };
     assert.ok(applyVerb(pool, 'activate', 'ca-2', seen).ok);
+  });
+
+  it('is not ready as long as no replica has published its JWT key, and then for the delay', async () => {
+    const then = now - 30 * day;
+    const one = await createJwtAuthority({ key: 'es256', now: then, id: 'jwt-1' });
+    const next = await createJwtAuthority({ key: 'es256', now: now - day, id: 'jwt-2' });
+    const pool = newPool(trustDomain, first, one, { ...next, state: 'trusted' });
+    const [kid = '', nextKid = ''] = [one, next].map((each) => signedUntilKeyOf(each, trustDomain));
+    const hidden = { ...facts, publishedKeys: new Set([kid]) };
+    const result = applyVerb(pool, 'activate', 'jwt-2', hidden);
+    assert.ok(!result.ok && /no signer has published the key of authority jwt-2 yet/.test(result.what));
+    assert.ok(result.isPassing);
+    const tainted = applyVerb(pool, 'taint', 'jwt-1', hidden);
+    assert.equal(tainted.ok && stateOf(tainted.document, 'jwt-2'), 'trusted');
+    const late = { ...timing, shownSince: new Map([[nextKid, now - 60]]) };
+    const seen = { ...facts, timing: late, publishedKeys: new Set([kid, nextKid]) };
+    const early = applyVerb(pool, 'activate', 'jwt-2', seen);
+    assert.match((early.ok && early.consequence) || '', /may sign from 2026-11-29T12:14:00Z on.*no tokens/);
+    const until = now + 840;
+    assert.deepEqual(nextStep(pool, 'JWT-ES256', seen), {
+      kind: 'wait',
+      for: 'activate',
+      id: 'jwt-2',
+      until,
+    });
+    // A bundle that an older version wrote says nothing of keys.
+    const unknown = applyVerb(pool, 'activate', 'jwt-2', { ...facts, publishedKeys: new Set() });
+    assert.ok(unknown.ok && unknown.consequence === undefined);
   });
 
   it('is not ready where a JWT key has no publishedAt, as the signer would not use it', async () => {

@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { PoolDocument } from '../../signer/authority/document.ts';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import { poolJsonIn, serializePool } from '../../signer/authority/pool-secret.ts';
 import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { readSignedUntil, signedUntilStepSeconds } from '../../signer/authority/signed-until.ts';
@@ -422,19 +422,28 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.equal((await secret()).metadata.resourceVersion, resourceVersion);
   });
 
-  it('a CA whose root no replica could publish at first waits for as long as pods need to get it', async () => {
+  it('a CA and a JWT key that no replica could publish at first wait for as long as verifiers need to get them', async () => {
     for (const { child } of signers) await child.stop();
     assert.equal((await ca('prepare', '--ca-id', 'ca-8')).code, 0);
     assert.equal((await ca('trust', 'ca-8')).code, 0);
+    // A new JWT key, which is published in the same way.
+    assert.equal((await ca('rotate', '--type', 'es256')).code, 0);
     // As if nobody had been there for an hour.
     const secret = (await controlPlane.request('GET', poolPath)).body as Secret;
     const document = JSON.parse(poolJsonIn(secret) ?? '') as PoolDocument;
     const publishedAt = rfc3339(Math.floor(Date.now() / 1000) - 3_600);
-    const old = document.authorities.map((each) => (each.id === 'ca-8' ? { ...each, publishedAt } : each));
+    const isNext = ({ id, state, kind }: AuthorityRecord) =>
+      id === 'ca-8' || (kind === 'JWT-ES256' && state === 'trusted');
+    const old = document.authorities.map((each) => (isNext(each) ? { ...each, publishedAt } : each));
+    const key = document.authorities.find((each) => isNext(each) && each.id !== 'ca-8')?.id ?? '';
     const data = serializePool({ ...document, authorities: old });
     assert.equal((await controlPlane.request('PATCH', poolPath, { data })).status, 200);
     const unseen = await ca('activate', 'ca-8', ...timing);
     assert.match(unseen.stderr, /root of authority ca-8 is not in the ClusterTrustBundle yet/);
+    assert.match(
+      (await ca('activate', key, ...timing)).stderr,
+      new RegExp(`no signer has published the key of authority ${key} yet`),
+    );
     const waiting = ca('activate', 'ca-8', '--wait', '--propagation-delay', '12s');
     signers = [
       await startSigner({ kubeconfig, replica: 'signer-c', flags: ['--root-propagation-delay', '3s'] }),
@@ -448,6 +457,11 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.match(
       early.stderr,
       /authority ca-8 may sign from \S+ on, when everybody who verifies can know it/,
+    );
+    const earlyKey = await ca('activate', key, '--propagation-delay', '10m');
+    assert.match(
+      earlyKey.stderr,
+      new RegExp(`authority ${key} may sign from \\S+ on, when everybody who verifies`),
     );
     const waited = await waiting;
     assert.equal(waited.code, 0, waited.stderr);

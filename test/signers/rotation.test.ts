@@ -83,6 +83,7 @@ async function withRotation(
     timing: { certificateSeconds: day, rootPropagationSeconds: 390, jwtPropagationSeconds: 900 },
     published: {
       inAll: () => undefined,
+      keysInAll: () => new Set<string>(),
       inAny: () => undefined,
       isVisible: () => true,
       since: () => new Map(),

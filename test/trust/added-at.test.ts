@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { addedAtAnnotation, addedAtIn, shownSince } from '../../signer/trust/added-at.ts';
+import { addedAtAnnotation, addedAtIn, keysIn, shownSince } from '../../signer/trust/added-at.ts';
 import type { ObservedBundle } from '../../signer/trust/bundle.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 
@@ -14,7 +14,7 @@ const bundle = (roots: readonly string[], annotations: Record<string, string> = 
 
 describe('the times at which roots were added to a bundle', () => {
   it('are those of the first write for a new bundle, since one that was deleted may have had other roots', () => {
-    const written = addedAtAnnotation(new Set([a, b]), undefined, now);
+    const written = addedAtAnnotation(new Set([a, b]), [], undefined, now);
     assert.deepEqual(
       addedAtIn(bundle([a, b], written), now),
       new Map([
@@ -25,13 +25,13 @@ describe('the times at which roots were added to a bundle', () => {
   });
 
   it('are not made up for roots that the bundle has had without a time', () => {
-    assert.deepEqual(addedAtAnnotation(new Set([a]), bundle([a]), now), {});
+    assert.deepEqual(addedAtAnnotation(new Set([a]), [], bundle([a]), now), {});
   });
 
   it('stay as they are while the root stays, and go with it', () => {
-    const first = addedAtAnnotation(new Set([a, b]), bundle([a]), now);
+    const first = addedAtAnnotation(new Set([a, b]), [], bundle([a]), now);
     assert.deepEqual(first, { 'kubespiffe.io/added-at': `${b}=2026-11-30T03:00:00Z` });
-    const second = addedAtAnnotation(new Set([a, b, c]), bundle([a, b], first), now + 60);
+    const second = addedAtAnnotation(new Set([a, b, c]), [], bundle([a, b], first), now + 60);
     assert.deepEqual(
       addedAtIn(bundle([a, b, c], second), now + 60),
       new Map([
@@ -39,8 +39,26 @@ describe('the times at which roots were added to a bundle', () => {
         [c, now + 60],
       ]),
     );
-    const third = addedAtAnnotation(new Set([a, c]), bundle([a, b, c], second), now + 120);
+    const third = addedAtAnnotation(new Set([a, c]), [], bundle([a, b, c], second), now + 120);
     assert.deepEqual([...addedAtIn(bundle([a, c], third), now + 120)], [[c, now + 60]]);
+  });
+
+  it('are there for JWT keys too, from the first write of a replica that has the key', () => {
+    const [key, next] = ['k', '-'].map((digit) => digit.repeat(43)) as [string, string];
+    // An older version says nothing of keys: nobody knows since when they are served.
+    assert.deepEqual([...keysIn(bundle([a]), now)], []);
+    const first = addedAtAnnotation(new Set([a]), [key], bundle([a]), now);
+    assert.deepEqual([...keysIn(bundle([a], first), now)], [key]);
+    const second = addedAtAnnotation(new Set([a]), [key, next], bundle([a], first), now + 60);
+    assert.deepEqual(
+      [...addedAtIn(bundle([a], second), now + 60)],
+      [
+        [key, now],
+        [next, now + 60],
+      ],
+    );
+    const third = addedAtAnnotation(new Set([a]), [next], bundle([a], second), now + 90);
+    assert.deepEqual([...addedAtIn(bundle([a], third), now + 90)], [[next, now + 60]]);
   });
 
   it('are the latest of several bundles', () => {
@@ -75,7 +93,7 @@ describe('the times at which roots were added to a bundle', () => {
             if (!roots.includes(root)) since.delete(root);
             else if (!shown?.roots.has(root)) since.set(root, at);
           }
-          shown = bundle(roots, addedAtAnnotation(new Set(roots), shown, at));
+          shown = bundle(roots, addedAtAnnotation(new Set(roots), [], shown, at));
           assert.deepEqual(
             addedAtIn(shown, at),
             new Map(
