@@ -1,4 +1,3 @@
-import { X509Certificate } from 'node:crypto';
 import type { Command } from 'commander';
 import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
 import type { Transport } from '../signer/kube/transport.ts';
@@ -8,7 +7,7 @@ import { bundleName, markIn, toObservedBundle } from '../signer/trust/bundle.ts'
 import { bundleLabels, type Canarying } from '../signer/trust/labels.ts';
 import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
 import { decodePem } from '../spiffe/pki/pem.ts';
-import { nameText } from './output.ts';
+import { subjectText } from './output.ts';
 
 /** The roots of a trust domain, or of the signer service-dns, that verifiers in the cluster have. */
 export interface ClusterRoots {
@@ -129,7 +128,7 @@ export function certificatesIn(pem: string): CertificateFacts[] {
 export function describeRoots(roots: readonly CertificateFacts[]): string {
   return roots
     .map(({ der, sha256Hex }) => {
-      const subject = nameText(new X509Certificate(der).subject);
+      const subject = subjectText({ der });
       return `SHA-256 ${sha256Hex} (${subject || 'no subject'})`;
     })
     .join(', ');

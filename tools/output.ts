@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { Option } from 'commander';
 import { stringify } from 'yaml';
 import type { Terminal } from './terminal.ts';
@@ -48,7 +49,7 @@ export function colons(hex: string): string {
   return hex.toUpperCase().match(/../g)?.join(':') ?? '';
 }
 
-/** A distinguished name in one line. node:crypto writes one part a line, and undefined for an empty name. */
-export function nameText(lines: string | undefined): string {
-  return lines?.replaceAll('\n', ', ') ?? '';
+/** The subject of a certificate in one line. node:crypto writes one part a line, and undefined for an empty name. */
+export function subjectText({ der }: { readonly der: Uint8Array }): string {
+  return new X509Certificate(der).subject?.replaceAll('\n', ', ') ?? '';
 }

@@ -1,4 +1,3 @@
-import { X509Certificate } from 'node:crypto';
 import { type AuthorityRecord, hasKey } from '../signer/authority/document.ts';
 import {
   allOf,
@@ -18,7 +17,7 @@ import type { Secret } from '../signer/kube/types.ts';
 import { checkAuthority } from '../spiffe/conformance.ts';
 import type { CertificateFacts } from '../spiffe/pki/certificate.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
-import { nameText } from './output.ts';
+import { subjectText } from './output.ts';
 
 const usualJwtPropagationSeconds = jwtPropagationSeconds(defaultJwtPropagation);
 
@@ -176,7 +175,7 @@ function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityR
 
 function certificateReport(facts: CertificateFacts): CertificateReport {
   return {
-    subject: nameText(new X509Certificate(facts.der).subject),
+    subject: subjectText(facts),
     sha256: facts.sha256Hex,
     serial: facts.serialHex,
     spiffeId: facts.uris[0] ?? null,

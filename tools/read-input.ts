@@ -1,3 +1,5 @@
+import { encodePem } from '../spiffe/pki/pem.ts';
+import { textOf } from '../spiffe/pki/text.ts';
 import { CliError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -17,6 +19,11 @@ export function lookInto<T>(file: string, look: () => T): T {
     if (!(error instanceof CliError)) throw error;
     throw new CliError(error.code, `${nameOfInput(file)}: ${error.message}`, error.hint);
   }
+}
+
+/** The PEM text of a file with certificates, which may also be the DER of one: that begins with a SEQUENCE. */
+export function pemText(content: Buffer): string {
+  return content[0] === 0x30 ? encodePem('CERTIFICATE', content) : textOf(content);
 }
 
 /** The content of a file that a person named; `-` is standard input. @throws CliError USAGE */

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 
 import { checkLeaf } from '../spiffe/conformance.ts';
 import { parseSpiffeId, type SpiffeId } from '../spiffe/id.ts';
 import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
-import { decodePem, encodePem, type PemBlock } from '../spiffe/pki/pem.ts';
+import { certificatesPem, decodePem, encodePem, type PemBlock } from '../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
 import type { Seconds } from '../spiffe/pki/time.ts';
 import { isSignedBy } from '../spiffe/pki/verify.ts';
@@ -48,7 +48,7 @@ export function readX509Svid(pem: string): Result<X509Svid> {
   return success({
     id: id.value,
     privateKey,
-    chainPem: chain.value.map(({ der }) => encodePem('CERTIFICATE', der)).join(''),
+    chainPem: certificatesPem(chain.value),
     notBefore: leaf.notBefore,
     notAfter: leaf.notAfter,
   });

@@ -1,8 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import { checkAuthority } from '../../spiffe/conformance.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { childrenOf, soleElement, tags } from '../../spiffe/pki/der.ts';
-import { findExtension, generalNameKind } from '../../spiffe/pki/extensions.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
 import { readAuthority } from './authority.ts';
@@ -13,9 +11,9 @@ import { keyOfRequest } from './request-key.ts';
 import type { Refusal } from './transitions.ts';
 import { type Change, changesBetween } from './verbs.ts';
 
-/** By so much a CA may round up the end that was asked for, in seconds. */
+/** Most that a CA may exceed the end that was requested, in seconds. */
 const toleranceSeconds = 3600;
-/** A CA whose clock is fast may date its certificates so far ahead. */
+/** Most that a CA whose clock is fast may date its certificates ahead, in seconds. */
 const clockSkewSeconds = 300;
 
 /** What another CA has answered to the request of an authority. */
@@ -116,15 +114,11 @@ const unfit = (what: string): Refusal => ({
 
 /** Names of a CA go into no leaf, but a certificate with names that were not requested was made for another purpose. */
 function unaskedNames(
-  { uris, dnsNames, extensions }: CertificateFacts,
+  { uris, dnsNames, otherNameKinds }: CertificateFacts,
   trustDomain: string | undefined,
 ): Refusal | undefined {
   const unasked = [...uris.filter((uri) => uri !== `spiffe://${trustDomain}`), ...dnsNames];
-  const san = findExtension(extensions, 'subjectAltName');
-  const kinds = san
-    ? childrenOf(soleElement(san.value, tags.sequence, 'subjectAltName')).map(generalNameKind)
-    : [];
-  const other = kinds.find((kind) => kind !== 'URI' && kind !== 'DNS');
+  const [other] = otherNameKinds;
   if (unasked.length === 0 && other === undefined) return undefined;
   const what = unasked.length > 0 ? JSON.stringify(unasked[0]?.slice(0, 300)) : `a name of kind ${other}`;
   return unfit(`carries ${what}, which was not asked for`);

@@ -3,7 +3,7 @@ import { KubespiffeError } from '../../spiffe/errors.ts';
 import { allowsDnsName, type DnsConstraints, dnsConstraintsOf } from '../../spiffe/name-constraints.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { leafTemplates, type SigningAuthority } from '../../spiffe/pki/leaf.ts';
-import { encodePem } from '../../spiffe/pki/pem.ts';
+import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import {
   authorityKeyNames,
   authorityKeyType,
@@ -160,7 +160,7 @@ function signingAuthorityOf(
       keyId: signing.keyId,
       algorithmDer: signer.algorithmDer,
     }),
-    chainSuffixPem: intermediates.map((each) => encodePem('CERTIFICATE', each.der)).join(''),
+    chainSuffixPem: certificatesPem(intermediates),
     notBefore: Math.max(...chain.map((each) => each.notBefore)),
     notAfter: Math.min(...chain.map((each) => each.notAfter)),
   };

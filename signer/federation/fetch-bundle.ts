@@ -2,7 +2,7 @@ import type { SecureContext } from 'node:tls';
 import type { AddressRule } from '../../client/address-rule.ts';
 import { fetchIfChanged } from '../../client/bundle-endpoint.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { encodePem } from '../../spiffe/pki/pem.ts';
+import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { BundleOrigin } from './federated-trust-domain.ts';
 import { maxForeignBytes } from './foreign-bundle.ts';
@@ -49,7 +49,7 @@ export async function fetchBundle(
       : {
           name: 'https_spiffe',
           endpointId: origin.endpointId.uri,
-          rootsPem: needs.anchors.map(({ der }) => encodePem('CERTIFICATE', der)).join(''),
+          rootsPem: certificatesPem(needs.anchors),
         },
     maxRedirects: isWeb ? maxWebRedirects : 0,
     staysOnOrigin: true,

@@ -4,6 +4,7 @@ import type { PoolDocument } from '../authority/document.ts';
 import { compilePool, type Pool } from '../authority/pool.ts';
 import { poolJsonIn } from '../authority/pool-secret.ts';
 import { type PoolPlace, writePool } from '../authority/pool-writer.ts';
+import { prepareAuthority } from '../authority/prepare.ts';
 import { readPoolDocument } from '../authority/read-document.ts';
 import { type PolicyStep, policySteps, rotatedKinds } from '../authority/rotation-plan.ts';
 import { marginSeconds } from '../authority/rotation-policy.ts';
@@ -173,8 +174,6 @@ export function createRotation(needs: RotationNeeds): Rotation {
       return takeUpstreamStep(upstream, document, { now, lifetimeSeconds, certificateSeconds }, signal);
     }
     if (step.kind === 'prepare') {
-      // Loaded only where it is used: what makes certificates is large.
-      const { prepareAuthority } = await import('../authority/prepare.ts');
       return prepareAuthority(document, { kind, now, lifetimeSeconds });
     }
     const { verb, id } = step;

@@ -1,5 +1,5 @@
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { encodePem } from '../../spiffe/pki/pem.ts';
+import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { poolLimits } from '../authority/document.ts';
@@ -74,7 +74,7 @@ export function trustBundleOf(
   for (const root of roots.values()) {
     if (!root.isCa) return failure(`the root with SHA-256 ${root.sha256Hex} is not a CA certificate`);
   }
-  const trustBundle = [...roots.values()].map((root) => encodePem('CERTIFICATE', root.der)).join('');
+  const trustBundle = certificatesPem(roots.values());
   if (trustBundle.length > maxBundleBytes) {
     return failure(`the roots take ${trustBundle.length} bytes of PEM; a ClusterTrustBundle holds 1 MiB`);
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type JwtBundleKey, printJwks, printSpiffeBundle } from '../../spiffe/bundle.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
-import { encodePem } from '../../spiffe/pki/pem.ts';
+import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import type { Pool } from '../authority/pool.ts';
 import { publishedJwtKeys, publishedRoots } from '../authority/published-content.ts';
 import type { Publication } from './publication.ts';
@@ -94,7 +94,7 @@ export function rootsPem(
 ): PublishedDocument | undefined {
   const roots = withSiblings(publishedRoots(pool), siblings.roots, ({ sha256Hex }) => sha256Hex);
   if (roots.length === 0) return undefined;
-  const text = roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+  const text = certificatesPem(roots);
   return published(text, 'application/x-pem-file');
 }
 

@@ -61,6 +61,8 @@ export interface CertificateFacts {
   readonly extKeyUsage: readonly string[];
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
+  /** The kinds of the further names in subjectAltName, such as "email". */
+  readonly otherNameKinds: readonly string[];
   readonly sanCritical: boolean;
   /** Whether issuer and subject are the same name. Says nothing about the signature. */
   readonly selfIssued: boolean;
@@ -159,6 +161,7 @@ function extensionFacts(extensions: readonly Extension[], computeKeyId: () => Ui
     extKeyUsage: purposes ? extKeyUsageOf(purposes.value) : [],
     uris: names?.uris ?? [],
     dnsNames: names?.dnsNames ?? [],
+    otherNameKinds: names?.otherKinds ?? [],
     sanCritical: san?.critical ?? false,
   };
 }

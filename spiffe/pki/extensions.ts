@@ -105,6 +105,8 @@ export function basicConstraintsOf(value: Uint8Array): BasicConstraints {
 export interface GeneralNames {
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
+  /** The kinds of the others, such as "email". */
+  readonly otherKinds: readonly string[];
 }
 
 const generalNameKinds = [
@@ -127,13 +129,15 @@ export function generalNameKind({ tag }: Element): string {
 export function subjectAltNameOf(value: Uint8Array): GeneralNames {
   const uris: string[] = [];
   const dnsNames: string[] = [];
+  const otherKinds: string[] = [];
   const list = childrenOf(soleElement(value, tags.sequence, 'subjectAltName'));
   if (list.length === 0) throw derError('subjectAltName is empty');
   for (const name of list) {
     if (name.tag === contextTag(6, 'primitive')) uris.push(ia5(name));
     else if (name.tag === contextTag(2, 'primitive')) dnsNames.push(ia5(name));
+    else otherKinds.push(generalNameKind(name));
   }
-  return { uris, dnsNames };
+  return { uris, dnsNames, otherKinds };
 }
 
 /** URIs and DNS names are ASCII without spaces; a control character in one is meant to deceive the reader. */
@@ -147,7 +151,7 @@ export function subjectKeyIdOf(value: Uint8Array): Uint8Array {
   return contentOf(soleElement(value, tags.octetString, 'subjectKeyIdentifier'));
 }
 
-/** The keyIdentifier of an AuthorityKeyIdentifier; issuer and serial, which nobody uses, are passed over. */
+/** The keyIdentifier of an AuthorityKeyIdentifier; issuer and serial are not used and are passed over. */
 export function authorityKeyIdOf(value: Uint8Array): Uint8Array | undefined {
   const fields = childrenOf(soleElement(value, tags.sequence, 'authorityKeyIdentifier'));
   const keyId = fields.find((field) => field.tag === contextTag(0, 'primitive'));

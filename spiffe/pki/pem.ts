@@ -38,7 +38,7 @@ export function encodePem(label: string, der: Uint8Array): string {
 
 /**
  * Reads the blocks of a PEM text, at least one. Base64 must be canonical; line lengths are free, line ends may
- * be CRLF. Text around blocks is passed over, but a line that looks like a boundary and is none is a failure. The
+ * be CRLF. Text around blocks is passed over, but a line that looks like a boundary and is not one is a failure. The
  * reason of a failure never quotes the text, which may be a private key. Never throws; linear time.
  */
 export function decodePem(text: string, options: PemOptions = {}): Result<PemBlock[]> {
@@ -68,6 +68,11 @@ export function decodePem(text: string, options: PemOptions = {}): Result<PemBlo
     at = last;
   }
   return finish(blocks, hasText, options.strict ?? false);
+}
+
+/** The PEM text of certificates, in their order. */
+export function certificatesPem(certificates: Iterable<{ readonly der: Uint8Array }>): string {
+  return Array.from(certificates, ({ der }) => encodePem('CERTIFICATE', der)).join('');
 }
 
 /** The DER of the only block of a PEM text; undefined unless there is exactly one, and it has this label. */

@@ -4,7 +4,6 @@ import { isJsonObject, parseJsonObject } from '../../spiffe/json.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { type JwtAlgorithmName, jwtAlgorithms, keyFitsAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { encodePem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result } from '../../spiffe/pki/result.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { certificatesOf } from '../inspect/pem.ts';
@@ -64,10 +63,6 @@ export function jwksOf(material: TrustMaterial): string {
       algorithm: soleAlgorithmOf(key),
     })),
   );
-}
-
-export function pemOf(material: TrustMaterial): string {
-  return material.roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
 }
 
 function soleAlgorithmOf(key: KeyObject): JwtAlgorithmName | undefined {

@@ -1,8 +1,9 @@
+import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
-import { pemOf, readTrustMaterial, type TrustMaterial } from './formats.ts';
+import { readTrustMaterial, type TrustMaterial } from './formats.ts';
 
 /** Warns of each key of a bundle that its reader leaves out, with the reason. */
 export function warnOfIgnored(terminal: Terminal, { ignored }: Pick<TrustMaterial, 'ignored'>): void {
@@ -15,5 +16,5 @@ export async function rootsFrom(terminal: Terminal, file: string): Promise<strin
   const name = nameOfInput(file);
   if (!material.ok) throw new CliError('BUNDLE_INVALID', `${name}: ${material.reason}`);
   if (material.value.roots.length === 0) throw new CliError('BUNDLE_INVALID', `${name}: it contains no root`);
-  return pemOf(material.value);
+  return certificatesPem(material.value.roots);
 }

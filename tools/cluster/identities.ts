@@ -33,7 +33,7 @@ function referenceTo(key: string, facts: PodFacts): PodReference {
 
 /**
  * Who a pod is to each signer that it can ask: those of its `podCertificate` sources, and the one of the token
- * endpoint. A finished pod is asked for by nobody.
+ * endpoint. A finished pod requests nothing.
  */
 function identitiesOf(world: Pick<World, 'signers'>, pod: string, facts: KnownPod): PodIdentity[] {
   if (facts.finished !== undefined) return [];

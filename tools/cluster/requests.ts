@@ -21,7 +21,7 @@ export function requestsWith<T>(
 }
 
 /** The certificates that a request was answered with, the leaf first; empty where there are none. */
-export function certificatesOf({ status }: PodCertificateRequest): CertificateFacts[] {
+export function issuedChain({ status }: PodCertificateRequest): CertificateFacts[] {
   const blocks = decodePem(status?.certificateChain ?? '');
   const read = blocks.ok ? blocks.value.map(({ der }) => readCertificate(der)) : [];
   return read.flatMap((each) => (each.ok ? [each.value] : []));

@@ -2,8 +2,9 @@ import { type Command, Option } from 'commander';
 import { type EndpointProfile, fetchFromEndpoint } from '../../client/bundle-endpoint.ts';
 import { parseSpiffeBundle } from '../../spiffe/bundle.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
+import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
-import { type BundleFormat, jwksOf, pemOf } from '../bundle/formats.ts';
+import { type BundleFormat, jwksOf } from '../bundle/formats.ts';
 import { rootsFrom, warnOfIgnored } from '../bundle/inputs.ts';
 import { endpointUrl } from '../endpoint-url.ts';
 import { CliError } from '../errors.ts';
@@ -82,7 +83,11 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
       if (bundle.value.roots.length + bundle.value.jwtKeys.size === 0) {
         terminal.err(`warning: the bundle is empty: all of ${options.trustDomain} is revoked\n`);
       }
-      const print = { spiffe: () => text, jwks: () => jwksOf(bundle.value), pem: () => pemOf(bundle.value) };
+      const print = {
+        spiffe: () => text,
+        jwks: () => jwksOf(bundle.value),
+        pem: () => certificatesPem(bundle.value.roots),
+      };
       terminal.out(print[options.format]());
     });
   return command;

@@ -17,7 +17,6 @@ import {
 } from '../../signer/authority/import.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
 import { longestCertificateSeconds } from '../../signer/authority/signed-until.ts';
-import { encodePem } from '../../spiffe/pki/pem.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
@@ -26,7 +25,7 @@ import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { changePool, printChange } from '../pool-change.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
-import { nameOfInput, readInput } from '../read-input.ts';
+import { nameOfInput, pemText, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends NewSecretOptions {
@@ -192,13 +191,8 @@ function readFiles(
 ): Promise<CaMaterial['certificates']> {
   const files = chain === undefined ? [cert] : [cert, chain];
   return Promise.all(
-    files.map(async (file) => ({ name: nameOfInput(file), pem: asPem(await readInput(terminal, file)) })),
+    files.map(async (file) => ({ name: nameOfInput(file), pem: pemText(await readInput(terminal, file)) })),
   );
-}
-
-/** A certificate may also come as bare DER, which begins with a SEQUENCE. */
-function asPem(content: Buffer): string {
-  return content[0] === 0x30 ? encodePem('CERTIFICATE', content) : textOf(content);
 }
 
 function unwrap<T>(imported: Imported<T>): T {

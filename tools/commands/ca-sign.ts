@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { readAnyKey, readCertificates, trustDomainIn } from '../../signer/authority/import.ts';
 import { readProvenCsrKey } from '../../spiffe/pki/csr.ts';
-import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { certificatesPem, decodePem } from '../../spiffe/pki/pem.ts';
 import type { SupportedKey } from '../../spiffe/pki/spki.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
@@ -89,7 +89,7 @@ async function sign(terminal: Terminal, file: string, options: Options): Promise
   terminal.err(
     `signed a CA of ${trustDomain}, valid until ${rfc3339(made.notAfter)} (${fromNow(made.notAfter, now)})\n`,
   );
-  terminal.out([made, ...chain].map(({ der }) => encodePem('CERTIFICATE', der)).join(''));
+  terminal.out(certificatesPem([made, ...chain]));
 }
 
 async function readRequest(terminal: Terminal, file: string): Promise<SupportedKey> {

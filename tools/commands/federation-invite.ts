@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import { readBootstrapBundle } from '../../signer/federation/foreign-bundle.ts';
 import { endpointIdOf } from '../../spiffe/infrastructure.ts';
-import { encodePem } from '../../spiffe/pki/pem.ts';
+import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
@@ -138,7 +138,7 @@ async function ownFacts(terminal: Terminal, options: Options): Promise<OwnFacts>
   const fromFile = async (file: string, trustDomain: string) => {
     const roots = readBootstrapBundle(textOf(await readInput(terminal, file)), trustDomain, now);
     if (!roots.ok) throw new CliError('BUNDLE_INVALID', `${file}: ${roots.reason}`);
-    return pemOf(roots.value);
+    return certificatesPem(roots.value);
   };
   if (options.trustDomain !== undefined) {
     const read = parseTrustDomain(options.trustDomain);
@@ -173,7 +173,7 @@ async function ownFacts(terminal: Terminal, options: Options): Promise<OwnFacts>
       const { roots } = await readClusterRoots(api, trustDomain, signers.spiffe.bundleSuffix);
       const rootsPem = async () => {
         if (bundle !== undefined) return fromFile(bundle, trustDomain);
-        if (roots.length > 0) return pemOf(roots);
+        if (roots.length > 0) return certificatesPem(roots);
         const hint = 'give them with --bundle: `kubespiffe bundle show --format pem` prints them';
         throw new CliError('BUNDLE_INVALID', `no roots of ${trustDomain} are published in the cluster`, hint);
       };
@@ -181,8 +181,4 @@ async function ownFacts(terminal: Terminal, options: Options): Promise<OwnFacts>
     },
     identityViewer,
   );
-}
-
-function pemOf(roots: readonly { readonly der: Uint8Array }[]): string {
-  return roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
 }

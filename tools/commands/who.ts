@@ -9,7 +9,7 @@ import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { allIdentities } from '../cluster/identities.ts';
 import { createListed } from '../cluster/lists.ts';
-import { certificatesOf, requestsWith } from '../cluster/requests.ts';
+import { issuedChain, requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
 import { CliError, exitCodes } from '../errors.ts';
@@ -52,7 +52,7 @@ export function who(parent: Command, terminal: Terminal, done: (exitCode: number
           const signers = new Set(world.signers.map(({ profile }) => profile.signerName));
           const answers = createListed(
             requestsWith<Answer>((request) => {
-              const chain = certificatesOf(request);
+              const chain = issuedChain(request);
               const isIt = chain[0] && signers.has(request.spec.signerName) && hasName(chain[0], name);
               return isIt ? { request, chain } : undefined;
             }),

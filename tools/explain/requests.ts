@@ -13,7 +13,7 @@ import { isReason, outcomes } from '../../signer/observe/reasons.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { SignerEvent } from '../cluster/events.ts';
 import { keyOf } from '../cluster/pods.ts';
-import { certificatesOf } from '../cluster/requests.ts';
+import { issuedChain } from '../cluster/requests.ts';
 import type { KnownSigner, World } from '../cluster/world.ts';
 import { verdictOf } from './pod.ts';
 
@@ -53,7 +53,7 @@ export function explainRequest({ wire, version }: ReadRequest, world: World): Re
   };
   const condition = terminalCondition(status?.conditions);
   if (condition) {
-    const [leaf] = certificatesOf(wire);
+    const [leaf] = issuedChain(wire);
     return {
       ...about,
       state: condition.type as RequestExplanation['state'],

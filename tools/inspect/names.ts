@@ -22,8 +22,8 @@ const attributeNames: Readonly<Record<string, string>> = {
 
 /** A distinguished name in one line, in the order of the certificate; what would read as a further part is escaped (RFC 4514 2.4). */
 export function distinguishedName(name: asn1js.AsnType): string {
-  return childrenOf(name)
-    .map((part) => childrenOf(part).map(attributeText).join(' + '))
+  return elementsOf(name)
+    .map((part) => elementsOf(part).map(attributeText).join(' + '))
     .join(', ');
 }
 
@@ -37,7 +37,7 @@ const nameKinds = ['other', 'email', 'DNS', 'X.400', 'directory', 'EDI', 'URI', 
 
 /** GeneralNames (RFC 5280 4.2.1.6), such as `DNS:example.org`. One that the library cannot read is shown by its length. */
 export function generalNames(names: asn1js.AsnType): string[] {
-  return childrenOf(names).map((schema) => {
+  return elementsOf(names).map((schema) => {
     const { tagNumber } = schema.idBlock;
     // Read before the library does, which changes what it reads.
     const size = octetsOf(schema).length;
@@ -56,8 +56,8 @@ export function generalName({ type, value }: GeneralName): string {
 function nameValue(type: number, value: unknown): string {
   if (typeof value === 'string') return value;
   if (type === 0) {
-    const [id, wrapped] = childrenOf(value as asn1js.AsnType);
-    const [content] = childrenOf(wrapped);
+    const [id, wrapped] = elementsOf(value as asn1js.AsnType);
+    const [content] = elementsOf(wrapped);
     return `${valueText(id)}=${valueText(content)}`;
   }
   if (type === 4) return distinguishedName((value as { toSchema(): asn1js.AsnType }).toSchema());
@@ -94,7 +94,7 @@ function bytesText(octets: Uint8Array): string {
 }
 
 /** What a constructed element holds. */
-export function childrenOf(element: asn1js.AsnType | undefined): asn1js.AsnType[] {
+export function elementsOf(element: asn1js.AsnType | undefined): asn1js.AsnType[] {
   if (element instanceof asn1js.Constructed) return element.valueBlock.value as asn1js.AsnType[];
   throw new Error('a value that is not constructed');
 }

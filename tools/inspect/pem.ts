@@ -4,8 +4,8 @@ import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certifi
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { decodePem, encodePem, type PemBlock } from '../../spiffe/pki/pem.ts';
 import { nameOfKey } from '../../spiffe/pki/sign.ts';
-import { textOf } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
+import { pemText } from '../read-input.ts';
 import {
   authoritySections,
   type CertificateContext,
@@ -21,8 +21,7 @@ export interface InspectContext extends CertificateContext {
 
 /** Certificates of a PEM text or of bare DER. @throws CliError CERTIFICATE_INVALID */
 export function certificatesOf(content: Buffer): CertificateFacts[] {
-  const text = content[0] === 0x30 ? encodePem('CERTIFICATE', content) : textOf(content);
-  return factsOf(blocksOf(text).filter((block) => block.label === 'CERTIFICATE'));
+  return factsOf(blocksOf(pemText(content)).filter((block) => block.label === 'CERTIFICATE'));
 }
 
 /** Inspects a PEM text: a chain, a bundle of roots, a credential bundle, or a request. @throws CliError */

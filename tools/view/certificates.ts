@@ -1,8 +1,7 @@
-import { X509Certificate } from 'node:crypto';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import { nameText } from '../output.ts';
+import { subjectText } from '../output.ts';
 
 /** What people look for in a certificate. Times are RFC 3339, numbers and hashes lower-case hex. */
 export interface CertificateView {
@@ -20,7 +19,7 @@ export interface CertificateView {
 export function certificateView(facts: CertificateFacts): CertificateView {
   const { der, uris, dnsNames, isCa, publicKey, serialHex, sha256Hex, notBefore, notAfter } = facts;
   return {
-    subject: nameText(new X509Certificate(der).subject),
+    subject: subjectText({ der }),
     names: [...uris, ...dnsNames],
     isCa,
     keyType: publicKey.kind === 'supported' ? publicKey.type.name : '(unknown)',

@@ -1,7 +1,7 @@
 import { namesOf } from '../../signer/identity/subject.ts';
 import { explain } from '../../signer/observe/reasons.ts';
 import { allIdentities, type PodIdentity } from '../cluster/identities.ts';
-import { certificatesOf } from '../cluster/requests.ts';
+import { issuedChain } from '../cluster/requests.ts';
 import { certificatesIn } from '../cluster-roots.ts';
 import { explainRequest, type ReadRequest, type RequestExplanation, withEvent } from '../explain/requests.ts';
 import { certificateOf, type HeldCertificate } from '../who/report.ts';
@@ -58,7 +58,7 @@ export function workloadsOf({ world, requests, events, bundles }: ClusterRead): 
         names,
       );
     const others = asked.map(({ explained }) => explained);
-    const chain = request ? certificatesOf(request.wire) : [];
+    const chain = request ? issuedChain(request.wire) : [];
     return [
       {
         ...{ pod, node: facts.nodeName, serviceAccount: facts.serviceAccountName, signer: signerName },

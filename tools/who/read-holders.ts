@@ -4,7 +4,7 @@ import { allProfiles } from '../../signer/signers/profiles.ts';
 import { type ClusterOptions, withApi } from '../api.ts';
 import { createListed } from '../cluster/lists.ts';
 import { type KnownPod, podsWithSources } from '../cluster/pods.ts';
-import { certificatesOf, requestsWith } from '../cluster/requests.ts';
+import { issuedChain, requestsWith } from '../cluster/requests.ts';
 import type { Terminal } from '../terminal.ts';
 import { type AuthorityHolders, holdersOf, type ShownCertificate } from './authority.ts';
 
@@ -43,8 +43,8 @@ export async function readHolders(
   return { report, pods: running };
 }
 
-function shownIn(request: Parameters<typeof certificatesOf>[0]): ShownCertificate | undefined {
-  const [leaf] = certificatesOf(request);
+function shownIn(request: Parameters<typeof issuedChain>[0]): ShownCertificate | undefined {
+  const [leaf] = issuedChain(request);
   if (!leaf) return undefined;
   const { podName, podUID, signerName } = request.spec;
   return { namespace: request.metadata.namespace ?? '', pod: podName, podUID, signer: signerName, leaf };

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { type FetchedBundle, type FetchOptions, fetchIfChanged } from '../../client/bundle-endpoint.ts';
 import { parseSpiffeBundle } from '../../spiffe/bundle.ts';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
-import { encodePem } from '../../spiffe/pki/pem.ts';
+import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { SourceEvents } from '../follow.ts';
 import { readPodToken } from '../pod-proof.ts';
@@ -57,7 +57,7 @@ export function followEndpointBundles(
     const { trustDomain } = own.svid.id;
     const roots = own.bundles.get(trustDomain)?.roots ?? [];
     if (roots.length === 0) return failure(`there is no root of ${trustDomain} to verify it by`);
-    const rootsPem = roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
+    const rootsPem = certificatesPem(roots);
     const profile = { name: 'https_web', rootsPem } as const;
     const known = proof && { ...proof, etag };
     return fetchIfChanged({

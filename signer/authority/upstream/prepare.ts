@@ -1,6 +1,7 @@
 import { rfc3339, type Seconds } from '../../../spiffe/pki/time.ts';
 import { answerRequest } from '../answer.ts';
 import type { PoolDocument } from '../document.ts';
+import { prepareAuthority } from '../prepare.ts';
 import { marginSeconds } from '../rotation-policy.ts';
 import { endOf, type Refusal } from '../transitions.ts';
 import type { Change } from '../verbs.ts';
@@ -27,8 +28,6 @@ export async function takeUpstreamStep(
   const { now, lifetimeSeconds, certificateSeconds } = facts;
   const waiting = document.authorities.find(({ requestedBy }) => requestedBy === 'rotation');
   if (waiting?.request === undefined) {
-    // Loaded only where it is used: what makes requests is large.
-    const { prepareAuthority } = await import('../prepare.ts');
     const requested = { asRequest: true, requestedBy: 'rotation' } as const;
     return prepareAuthority(document, { kind: 'X509', now, pathLength: 0, ...requested });
   }

@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { messageOf } from '../../../spiffe/errors.ts';
-import { decodePem, encodePem } from '../../../spiffe/pki/pem.ts';
+import { certificatesPem, decodePem } from '../../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../../spiffe/pki/result.ts';
 import { textOf } from '../../../spiffe/pki/text.ts';
 import type { ServerCertificate } from './tls.ts';
@@ -42,7 +42,7 @@ export async function readCertificateFiles(
   }
   return success({
     keyPem: String(key.export({ type: 'pkcs8', format: 'pem' })),
-    chainPem: chain.map(({ der }) => encodePem('CERTIFICATE', der)).join(''),
+    chainPem: certificatesPem(chain),
     notAfter: certificate.validToDate.getTime() / 1000,
   });
 }
