@@ -50,7 +50,7 @@ export async function live(replica: Replica, stopping: AbortSignal, ended: Abort
     log.error({ error: messageOf(error) }, 'a part of the signer failed');
     throw error;
   } finally {
-    // Leave first, so that the others answer from now on; then finish what is in flight; then let go of the rest.
+    // Leave first, so that the other replicas answer from now on. Then finish what is in flight, and stop.
     failed.abort('a part of the signer failed');
     log.info({ reason: String(leaving.reason) }, 'signer drains');
     replica.onDraining();

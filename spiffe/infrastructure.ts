@@ -11,7 +11,7 @@ export function endpointIdOf(trustDomain: string): SpiffeId {
   return infrastructureId(trustDomain, 'token-endpoint');
 }
 
-/** For whom a ServiceAccount token must be, and nobody else: each kind of SVID has an audience of its own. */
+/** The only audience that a ServiceAccount token may have: each kind of SVID has one of its own. */
 export interface OwnAudiences {
   readonly token: string;
   readonly x509: string;

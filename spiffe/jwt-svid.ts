@@ -40,7 +40,7 @@ function encodeJson(value: object): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url');
 }
 
-/** A token taken apart. Nothing in here has been verified but its form. */
+/** A parsed token. Only its form has been verified. */
 export interface ParsedJwt {
   readonly header: JsonObject;
   readonly claims: JsonObject;

@@ -47,7 +47,7 @@ export function verifyJwtSvid(
  */
 function checkSignature(jwt: ParsedJwt, keys: ReadonlyMap<string, KeyObject>): Result<KeyObject> {
   const { alg, kid } = jwt.header;
-  if (!isJwtAlgorithm(alg)) return failure('alg is none of those of JWT-SVIDs (JWT-SVID 2.1)');
+  if (!isJwtAlgorithm(alg)) return failure('alg is not one that JWT-SVIDs may have (JWT-SVID 2.1)');
   if (kid === undefined) {
     const fitting = [...keys.values()].filter((key) => keyFitsAlgorithm(key, alg));
     const verified = fitting.map((key) => verifySignature(jwt, key, alg)).find(({ ok }) => ok);

@@ -38,7 +38,7 @@ export function judgeNameConstraints(
     );
   }
   if (kinds.has('URI') && isIP(trustDomain) !== 0) {
-    return refused('has nameConstraints for URIs, and Go holds no IP address against them');
+    return refused('has nameConstraints for URIs, which Go cannot apply to an IP address');
   }
   const allowed = uriBases(permitted);
   if (allowed.length > 0 && !allowed.some((base) => permits(base, trustDomain))) {

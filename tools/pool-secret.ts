@@ -40,7 +40,7 @@ export function withNewSecret(command: Command): Command {
     .addOption(
       new Option(
         '--dry-run [mode]',
-        'Write nothing: client, which --dry-run alone means, only prints, server has it checked.',
+        'Write nothing. client, the default of --dry-run, only prints; server also lets the API server check it.',
       )
         .choices(['none', 'client', 'server'])
         .preset('client'),
@@ -153,7 +153,7 @@ export function checkedPool(
   throw new CliError('POOL_INVALID', `${problem.field}: ${problem.what}`, hint);
 }
 
-/** The option of the commands that change a pool which may be in trouble already. */
+/** The option of the commands that change a pool that may already be broken. */
 export function withAllowUnusable(command: Command): Command {
   return command.option('--allow-unusable', 'Write the pool although it cannot sign certificates now.');
 }

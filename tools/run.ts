@@ -61,7 +61,7 @@ export async function runProgram(
   }
 }
 
-/** `help ca show` and `--version`, which people try too, as what they stand for. */
+/** Accepts `help ca show` for `ca show --help`, and `--version` for `version`. */
 function asCommand(argv: readonly string[], program: Command): string[] {
   const [first] = argv;
   if (first === '--version') return ['version', ...argv.slice(1)];

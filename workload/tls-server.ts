@@ -54,7 +54,7 @@ export function createMtlsServer<S extends Server>(
     ownId: source.svid.id.uri,
   }));
   // OpenSSL knows no roots here: some versions of Node.js hide the intermediates of a client that OpenSSL has accepted
-  // (nodejs/node#65579), and then nobody could say which trust domain they lead to. The gate verifies the whole chain.
+  // (nodejs/node#65579), and then it would be unknown to which trust domain they lead. The gate verifies the whole chain.
   const current = () => contextOptions(source.svid, undefined);
   const server = create({ ...current(), requestCert: true, rejectUnauthorized: false });
   renew(server, current, new Set([source, bundles]));

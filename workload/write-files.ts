@@ -48,7 +48,7 @@ export async function writeFiles(
     const isSame = found.every(({ hasChanged }) => !hasChanged);
     if (!isSame) {
       fresh = await mkdtemp(join(folder, prefix));
-      // mkdtemp lets the owner in only. Who may read a file is said by its mode.
+      // mkdtemp lets the owner in only. The mode of each file limits its readers.
       await chmod(fresh, 0o755);
       for (const { name, mode, bytes } of found) if (bytes) await writeOne(join(fresh, name), mode, bytes);
       await replaceLink(basename(fresh), data);

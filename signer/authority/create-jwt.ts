@@ -21,7 +21,7 @@ export type NewJwtKey = keyof typeof newJwtKeys;
 const rsaBits = 2048;
 
 /**
- * Makes a key for JWT-SVIDs, as the first of its kind in a new pool: active at once, since nobody has a bundle without
+ * Makes a key for JWT-SVIDs, as the first of its kind in a new pool: active at once, since no reader has a bundle without
  * it. `now` is seconds since the epoch.
  */
 export async function createJwtAuthority(wanted: {

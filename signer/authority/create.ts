@@ -24,7 +24,7 @@ export const rootBackdateSeconds = 3600;
 
 /**
  * A year: four times the longest certificate that a pod can ask for (91 days), and short enough that changing the
- * root stays a thing that is done, not one that nobody remembers.
+ * root stays routine.
  */
 const defaultRootLifetimeSeconds = 365 * 24 * 3600;
 

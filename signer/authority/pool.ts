@@ -149,8 +149,8 @@ export function compilePool(
 }
 
 /**
- * What is wrong with an authority that waits for its certificate: the key has to be that of the request. Of a key outside of the
- * pool only signatures show whether it is.
+ * What is wrong with an authority that waits for its certificate: the key has to be that of the request. For a key outside of the
+ * pool only its signatures show that.
  */
 function requestProblem(record: AuthorityRecord, field: string): PoolProblem | undefined {
   const remedy = `remove the authority with \`kubespiffe ca remove ${record.id}\`, and make a new request`;

@@ -20,9 +20,9 @@ export type PoolProblemReason =
   | 'PoolRootsMissing'
   /** The pool is sound, but none of its authorities may sign: none is active, or the active one is tainted. */
   | 'PoolNotSigning'
-  /** A root has not been published for so long that all who verify certificates know it. */
+  /** A root has not been published long enough to be known to all verifiers of certificates. */
   | 'RootTooNew'
-  /** A JWT key has not been published for so long that all who verify tokens know it. */
+  /** A JWT key has not been published long enough to be known to all verifiers of tokens. */
   | 'JwtKeyTooNew'
   /** The key of the active authority is kept elsewhere, and cannot be used now. */
   | 'KeyUnavailable'

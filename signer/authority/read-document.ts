@@ -110,7 +110,7 @@ const requestedAuthority = objectOf(
   { privateKey: pem, keyRef: keyReference, createdAt: time, requestedBy: exactly('rotation') },
 );
 
-/** With both nobody could say which one signs. */
+/** With both it would be unclear which one signs. */
 const oneKey = ({ privateKey, keyRef }: AuthorityRecord, field: string): PoolProblem | undefined =>
   privateKey !== undefined && keyRef !== undefined
     ? problemAt(`${field}.keyRef`, 'stands beside a privateKey', 'remove the one that does not sign')

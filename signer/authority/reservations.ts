@@ -18,7 +18,7 @@ export interface Reservations {
   reserve(authority: SigningIdentity, until: Seconds): Promise<void> | undefined;
 }
 
-/** After a failure the next raise that nobody waits for. */
+/** The next raise in the background after one that failed. */
 const retryMs = 2_000;
 
 export function createReservations(needs: {

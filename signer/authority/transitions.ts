@@ -44,7 +44,7 @@ export interface Lifetimes {
 const tokenToleranceSeconds = 300;
 /** The longest jwtLifetime (1 h), with that. */
 const longestTokenSeconds = 3_600 + tokenToleranceSeconds;
-/** A replica whose view of the pool is not confirmed signs for so long at most. */
+/** Longest time, in seconds, for which a replica signs while its view of the pool is not confirmed. */
 const confirmedWithinSeconds = 30;
 
 /**

@@ -225,7 +225,7 @@ function taint(record: AuthorityRecord, document: PoolDocument, { now, timing, .
   return plain(authorities, [`nothing signs in its place now; ${remedy}`]);
 }
 
-/** A mark that was wrong is taken back. What was tainted never signs again, as nobody knows who has its key. */
+/** A mark that was wrong is taken back. What was tainted never signs again, as its key may still be stolen. */
 function untaint(record: AuthorityRecord, document: PoolDocument): Step | Refusal {
   if (!record.tainted) return refuse(`authority ${record.id} is not tainted`, 'nothing is to be done');
   const mayStillSign = record.state !== 'retiring';

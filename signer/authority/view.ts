@@ -17,11 +17,11 @@ import { poolJsonIn, poolSecretNamed } from './pool-secret.ts';
 import { inFull, type PoolProblem, poolProblem } from './problem.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 
-/** A view that was not confirmed for so long signs nothing: a key may have been tainted meanwhile. */
+/** A view that was not confirmed for this time signs nothing: a key may have been tainted meanwhile. */
 const confirmedWithinMs = 30_000;
 /** After so much silence of the watch the Secret is read live, which leaves time for several tries. */
 const silenceBeforeLiveReadMs = 10_000;
-/** By so much the clock may be set, or slewed between two looks, before the machine counts as having slept. */
+/** Most that the clock may be set, or slewed, between two looks before the machine counts as having slept. */
 const sleptAfterMs = 5_000;
 const retryLiveReadMs = 2_000;
 const liveReadTimeoutMs = 5_000;

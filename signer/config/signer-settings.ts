@@ -189,7 +189,7 @@ export const signerSections = {
     different: {
       enabled: { default: 'false' },
       pool: { default: 'kubespiffe/kubespiffe-service-dns-pool' },
-      // Services change more often than identities, and clients that know DNS names alone ask nobody about revocation.
+      // Services change more often than identities, and clients that know DNS names alone do not check revocation.
       maxLifetime: { type: duration('1h', '24h') },
     },
   },

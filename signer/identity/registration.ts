@@ -43,7 +43,7 @@ export function nameOfRegistration({ namespace, name }: Pick<Registration, 'name
   return namespace === undefined ? name : `${namespace}/${name}`;
 }
 
-/** The fields without which nobody knows which pods are meant. */
+/** The fields without which it is unknown which pods are meant. */
 const selecting = [
   'spec',
   'podSelector',

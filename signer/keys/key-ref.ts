@@ -38,8 +38,8 @@ export const keyBackendNames = [
 const longest = 1024;
 
 /**
- * Reads a `keyRef`. A reference names one version of one key and nothing else. What decides which code runs and where
- * credentials are sent (modules, PINs, endpoints) is said by the settings of the signer and never by the pool.
+ * Reads a `keyRef`. A reference names one version of one key and nothing else. The settings of the signer, and never
+ * the pool, decide which code runs and where credentials are sent (modules, PINs, endpoints).
  */
 export function parseKeyRef(uri: string): Result<KeyRef> {
   if (uri.length > longest) return failure(`is longer than ${longest} characters`);
@@ -55,7 +55,7 @@ export function parseKeyRef(uri: string): Result<KeyRef> {
       return parseAzure(uri);
     default:
       return failure(
-        'is no reference to a key: it starts with pkcs11:, awskms:///, gcpkms:// or azurekms://',
+        'is not a reference to a key, which starts with pkcs11:, awskms:///, gcpkms:// or azurekms://',
       );
   }
 }

@@ -43,7 +43,7 @@ export function pkcs11Opener({ module, pinFile, concurrency, env }: Pkcs11Settin
   // By the serial number of the token, since references may name one token in several ways.
   /** The SHA-256 of the PIN that it refused. */
   const refused = new Map<string, string>();
-  /** When the last key that is being opened is open, or not. Several at once would each try a wrong PIN. */
+  /** Settles when the last key has been opened or has failed. Several at once would each try a wrong PIN. */
   const turns = new Map<string, Promise<unknown>>();
 
   function inTurn<T>(serial: string, work: () => Promise<T>): Promise<T> {

@@ -8,9 +8,9 @@ import type { Opener, OpenKey } from './open-key.ts';
 
 /** What is signed to learn whether a key can be used. It is no certificate and no token. */
 const probe = Buffer.from('kubespiffe looks whether this key signs');
-/** A key that signed nothing for so long is probed. */
+/** A key that signed nothing for this time is probed. */
 const probeAfterMs = 30_000;
-/** A key that was not asked for so long is closed, until it is asked for again. */
+/** A key that was not used for this time is closed until it is used again. */
 const closeAfterMs = 300_000;
 const beingOpened = 'the key is being opened';
 const retryMs = { first: 1_000, most: 30_000 } as const;
@@ -208,7 +208,7 @@ async function within<T>(
   }
 }
 
-/** So many at once, in the order in which they came; beyond `waiting` nobody is let in. */
+/** Runs a limited number at once, in the order of the calls. Calls beyond `waiting` are refused. */
 function createLane(slots: number, waiting: number) {
   const queue: (() => void)[] = [];
   let inside = 0;

@@ -1,4 +1,4 @@
-/** Trouble that was not seen for so long is reported again, in milliseconds: above the longest pause between two tries. */
+/** A problem that was not seen for this time is reported again, in milliseconds. Longer than the longest pause between two tries. */
 const forgottenAfterMs = 60_000;
 const maxRemembered = 100;
 

@@ -5,7 +5,7 @@ import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
  * line and the documentation (docs/reference/outcomes.md has a heading for each code) have in common.
  */
 
-/** What was decided: Drop means that nobody waits for an answer any more. */
+/** What was decided: Drop means that an answer is no longer expected. */
 export type Verdict = 'issue' | 'deny' | 'wait' | 'drop';
 
 /** Who has to act before the outcome can change. */

@@ -17,7 +17,7 @@ import { createKeeper } from '../trust/keeper.ts';
 import type { Part } from './profile.ts';
 import type { Shared } from './shared.ts';
 
-/** Changes of pods are gathered for so long, in milliseconds. */
+/** Changes of pods are collected for this time, in milliseconds. */
 const gatherMs = 1_000;
 /** Between two writes of one status, in milliseconds. */
 const restMs = 5_000;

@@ -12,7 +12,7 @@ const isKid = (name: string): boolean => name.length === 43;
 /**
  * Since when a bundle shows each root, by SHA-256 in hex, and since when replicas serve each JWT key, by `kid`. `publishedAt` in the pool is when that was decided:
  * while no replica could write the bundle, no pod got the root. A new bundle dates all its roots: the one before it may have been
- * deleted, and nobody knows which roots that had. An authority that is active signs on, whatever the time of its root.
+ * deleted, and its roots are not known any more. An authority that is active signs on, whatever the time of its root.
  *
  * @param now seconds since the epoch. A time long after that is not ours, and does not count.
  */

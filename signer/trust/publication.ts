@@ -38,7 +38,7 @@ export const bundleAnnotations = ({ sequence, content }: PoolMark): Record<strin
 /**
  * Remembers the highest mark that the live bundle has had while this replica ran: the sequence must not go back when
  * the bundle or its annotations are deleted. A sequence that was seen with two contents matches neither, so that the next
- * one is used. Marks in the upper half of the range are not remembered: nobody comes that far by counting, and after one
+ * one is used. Marks in the upper half of the range are not remembered: counting never comes that far, and after one
  * that another client wrote there has to be a way back.
  */
 export function followBundleMark(

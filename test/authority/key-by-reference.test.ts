@@ -110,7 +110,7 @@ describe('an authority with a keyRef', () => {
 
   for (const [what, record, field, says] of [
     ['stands beside a private key', { ...inPool, keyRef }, 'keyRef', /beside a privateKey/],
-    ['cannot be read', { ...ca, keyRef: inPool.privateKey }, 'keyRef', /no reference to a key/],
+    ['cannot be read', { ...ca, keyRef: inPool.privateKey }, 'keyRef', /not a reference to a key/],
     ['is no text', { ...ca, keyRef: 7 }, 'keyRef', /must be a reference to a key/],
     ['names a module', { ...ca, keyRef: `${keyRef}?module-path=/tmp/a.so` }, 'keyRef', /named by settings/],
     ['is that of an Ed25519 CA', { ...without(ed25519), keyRef }, 'keyRef', /Ed25519/],

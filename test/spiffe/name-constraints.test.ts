@@ -34,7 +34,7 @@ test('name constraints that cannot be read refuse, rather than count as absent',
   assert.match(verdict.reason, /cannot be read \(truncated\)/);
 });
 
-test('Go holds no IP address against URI constraints, so a trust domain that is one is refused', async () => {
+test('a trust domain that is an IP address is refused under URI constraints, which Go cannot apply to it', async () => {
   const furtherExtensions = [nameConstraints({ permitted: [['URI', '10.1.2.3']] })];
   const { facts } = await makeCa({ trustDomain: '10.1.2.3', furtherExtensions });
   assert.equal(judgeNameConstraints(facts, '10.1.2.3').kind, 'refused');

@@ -98,10 +98,10 @@ describe('wrong usage', () => {
   }
 
   for (const verb of ['create', 'prepare', 'csr']) {
-    it(`is said by \`ca ${verb}\` of a reference to a key before anything is read`, async () => {
+    it(`\`ca ${verb}\` refuses a malformed reference to a key before anything is read`, async () => {
       const ran = await run(['ca', verb, '--key-ref', 'bogus']);
       assert.equal(ran.code, 2);
-      assert.match(ran.stderr, /^error: --key-ref is no reference to a key: .*\nhint: /);
+      assert.match(ran.stderr, /^error: --key-ref is not a reference to a key, .*\nhint: /);
     });
   }
 

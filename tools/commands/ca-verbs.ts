@@ -76,7 +76,7 @@ const texts: Readonly<Record<Verb, Text>> = {
     asksForReason: true,
   },
   taint: {
-    summary: 'Stop an authority from signing, at once and for ever. Use it when its key may be stolen.',
+    summary: 'Stop an authority from signing, at once and for good. Use it when its key may be stolen.',
     more: 'It stays in the bundles, so running pods keep working. A trusted authority that is ready signs in its place.',
     noticed: 'pods that need a new certificate, if no other CA is ready; running pods keep working',
     asksSigner: true,

@@ -142,7 +142,7 @@ async function serve(terminal: Terminal, options: Options, signal: AbortSignal):
   if (!signal.aborted) await once(signal, 'abort');
 }
 
-/** @throws CliError when nobody accepts a connection. */
+/** @throws CliError when no server accepts a connection. */
 async function check(address: EndpointAddress): Promise<void> {
   const socket =
     address.kind === 'unix'

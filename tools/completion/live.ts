@@ -9,11 +9,11 @@ export type LiveKind = 'namespaces' | 'pods' | 'registrations' | 'federated-trus
 
 /** A shell that waits longer than this for an answer seems to hang, in milliseconds. */
 const timeoutMs = 3_000;
-/** More than this nobody reads. */
+/** A longer list is of no use. */
 const mostNames = 500;
 
 /**
- * What may stand at the cursor, by the cluster. A shell asks `kubespiffe __complete KIND CURRENT WORDS…`.
+ * Completions at the cursor, read from the cluster. A shell asks `kubespiffe __complete KIND CURRENT WORDS…`.
  *
  * @param current what is typed of the word at the cursor. @param words of the command line, which may name a cluster.
  * @returns nothing when the cluster does not answer: a shell has no place for an error.
@@ -40,7 +40,7 @@ export async function completeLive(
 
 const lists: Readonly<Record<LiveKind, (api: Transport, current: string) => Promise<string[]>>> = {
   namespaces: (api) => namesAt(api, '/api/v1/namespaces', 'namespaces'),
-  // First the namespace, then what is in it: nobody wants all pods of a cluster.
+  // First the namespace, then what is in it: a list of all pods of a cluster is of no use.
   async pods(api, current) {
     const [namespace = '', name] = current.split('/');
     if (name === undefined) return (await lists.namespaces(api, current)).map((each) => `${each}/`);

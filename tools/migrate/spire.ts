@@ -200,7 +200,7 @@ function sharedFields(
   return { fields, notes };
 }
 
-/** What templates need of the settings. */
+/** The settings that templates use. */
 function templateNotes(templates: readonly unknown[]): Omit<Note, 'object'>[] {
   const text = templates.map(String).join(' ');
   const annotations = [...text.matchAll(/\.PodMeta\.Annotations(?:\s+["`]([^"`]+)["`]|\.(\w+))/g)].map(

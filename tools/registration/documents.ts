@@ -75,7 +75,7 @@ function lineIn(document: Document, lines: LineCounter, path: readonly (string |
     const node: unknown = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
     const offset = rangeOf(node)?.[0];
     if (offset === undefined) continue;
-    // A value that is a map or a list begins below its key, and what is missing in it is missing there.
+    // A map or list begins on the line below its key. A problem within it is reported there.
     return Math.max(1, lines.linePos(offset).line - (isCollection(node) && length > 0 && !node.flow ? 1 : 0));
   }
   return 1;

@@ -134,7 +134,7 @@ function checkNames(
   report: Report,
 ): void {
   const { grant, namespace = 'x' } = registration;
-  // Without a namespace in the file nobody knows yet which names are its own.
+  // Without a namespace in the file it is not known which names it may use.
   if (!grant.ok || namespace === '') return;
   const templates = [grant.value.spiffeId, ...grant.value.dnsNames];
   const named = registeredName(registration, samplePod(namespace, templates), {

@@ -33,7 +33,7 @@ interface Review {
  * the API server is refused: its audience is another one, so that nobody sends one here by habit.
  *
  * @param now monotonic milliseconds.
- * @param onFailure gets what the API server said. The caller does not: it is nobody yet.
+ * @param onFailure gets what the API server said. The caller does not: it is not authenticated yet.
  */
 export function reviewAdmission(
   api: Transport,

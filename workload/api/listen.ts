@@ -33,7 +33,7 @@ async function listenAtSocket(server: Server, path: string, signal: AbortSignal)
   const listener = createServer((socket) => injectConnection(withValidAuthority(socket)));
   listener.listen(path);
   await once(listener, 'listening');
-  // Containers of a pod run as different users; which of them mount the folder of the socket says who may connect.
+  // Containers of a pod run as different users; those that mount the folder of the socket may connect.
   await chmod(path, 0o666);
   signal.addEventListener('abort', () => listener.close(), { once: true });
 }

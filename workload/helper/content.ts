@@ -16,7 +16,7 @@ export interface Rendered {
 }
 
 /**
- * Makes a function that makes the content of a file. The same material gives the same bytes.
+ * Makes a function that renders the content of a file. The same material gives the same bytes.
  *
  * The function throws KubespiffeError CONFIG_INVALID for a password file that cannot be used; BUNDLE_INVALID where no JWT keys are
  * known; what the source of tokens throws.

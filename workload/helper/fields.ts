@@ -24,7 +24,7 @@ export interface Fields {
   /** Keys that are not read. */
   skip(...names: readonly string[]): void;
   mistake(name: string, message: string): undefined;
-  /** Reports the keys that nobody has asked for. */
+  /** Reports the keys that were not read. */
   end(): void;
 }
 

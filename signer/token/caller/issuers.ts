@@ -15,7 +15,7 @@ export interface Issuers {
 const minIntervalMs = 10_000;
 
 /**
- * Learns a new issuer from nobody but the API server: when its `--service-account-issuer` changes, its discovery
+ * Learns a new issuer from the API server only: when its `--service-account-issuer` changes, its discovery
  * document names the new one, and kubelet soon has such tokens. The audiences of the API server change with it, so they
  * are read and compared with ours as at the start. An issuer that was known stays so: its tokens are around until they
  * end, and TokenReview has the last word on them.

@@ -43,7 +43,7 @@ interface Tracked extends RequestContext {
 
 /** An HTTPS server with its limits and its way to refuse; the routes come from elsewhere. Not yet listening. */
 export interface Http {
-  /** `close` lets nobody in any more, finishes what is under way, and breaks off what takes too long. */
+  /** `close` accepts no more connections, finishes the requests under way, and ends those that take too long. */
   readonly app: FastifyInstance;
   readonly server: Server;
   /**

@@ -27,7 +27,7 @@ export function createServed<T extends object>(
   };
 }
 
-/** Bytes of the documents of one source that are kept, with their compressed forms: who is federated with what gives only a few. */
+/** Bytes of the documents of one source that are kept, with their compressed forms: the sets of federated trust domains are only a few. */
 const maxKeptBytes = 32 * 1024 * 1024;
 
 /** As createServed, for the documents that a source has by key. */
