@@ -26,6 +26,8 @@ const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.
 const eventsPath = '/apis/events.k8s.io/v1/namespaces/kubespiffe/events';
 const signerPath = '/api/v1/namespaces/kubespiffe/pods/signer-0';
 const propagationSeconds = 3;
+/** On a busy machine, replicas that are killed at every step may all be killed before they answer. */
+const answerTimeoutMs = 300_000;
 /** A year in half a minute. */
 const flags = [
   ...['--root-propagation-delay', `${propagationSeconds}s`, '--max-lifetime', '1h'],
@@ -82,7 +84,7 @@ describe('a rotation by policy', () => {
   /** @returns the id of the authority that signed a new certificate, which the live bundle verifies. */
   async function issueNow(): Promise<string> {
     const request = await requestFor(controlPlane, await createPod(controlPlane));
-    const { certificateChain } = await answerTo(controlPlane, request);
+    const { certificateChain } = await answerTo(controlPlane, request, answerTimeoutMs);
     const leaf = new X509Certificate(certificateChain ?? '');
     leaves.push(leaf);
     const issuer = issuerOf(leaf, await roots());
