@@ -235,6 +235,8 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     );
     assert.match(refused.stderr, /^pods that hold certificates of ca-1: \d+ in default$/m);
     assert.match(refused.stderr, /^the last certificate of ca-1 ends at \S+ at the latest$/m);
+    const key = await ca('retire', 'jwt-rs256-1', ...timing);
+    assert.match(key.stderr, /^the last token of jwt-rs256-1 ends at \S+ at the latest$/m);
     assert.equal(await stateOf('ca-1'), 'retiring');
     const silent = await ca('retire', 'ca-1', '--force', ...timing);
     assert.match(silent.stderr, /retire --force needs a reason/);
