@@ -132,7 +132,7 @@ async function writeOverlay(
 export async function signerReady(controlPlane: ControlPlane): Promise<void> {
   const deployment = ['deployment/kubespiffe-signer', '--namespace', 'kubespiffe'];
   try {
-    await controlPlane.kubectl(['rollout', 'status', ...deployment, '--timeout=120s']);
+    await controlPlane.kubectl(['rollout', 'status', ...deployment, '--timeout=240s']);
   } catch (error) {
     const pods = await controlPlane.kubectl(['describe', 'pods', '--namespace', 'kubespiffe']);
     const logs = await controlPlane.kubectl(['logs', ...deployment, '--tail=30']).catch(String);
