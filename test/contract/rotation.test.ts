@@ -18,7 +18,7 @@ import { waitFor } from '../cluster/process.ts';
 import { run } from '../tools/run.ts';
 import { installSigner, putPool } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
-import { answerTo, createPod, createSignerPod, requestFor } from './workloads.ts';
+import { answerTo, create, createPod, createSignerPod, requestFor } from './workloads.ts';
 
 const rotationRoles = join(import.meta.dirname, '../../manifests/rotation/rbac.yaml');
 const secretPath = '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool';
@@ -44,6 +44,8 @@ describe('a rotation by policy', () => {
 
   before(async () => {
     controlPlane = await startControlPlane();
+    // Pods of a node that does not exist would be deleted after 40 s, and their requests are never answered.
+    await create(controlPlane, '/api/v1/nodes', { metadata: { name: 'node-1' } });
     kubeconfig = await installSigner(controlPlane);
   });
   after(async () => {
