@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,12 +12,13 @@ import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import type { ClusterTrustBundle, Pod } from '../../signer/kube/types.ts';
 import { fingerprintsOf } from '../../signer/trust/fingerprints.ts';
-import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
+import { rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { connectBundleSource } from '../../workload/workload-api.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { startChild, waitFor } from '../cluster/process.ts';
+import { openPrograms } from '../cluster/programs.ts';
 import { blocksBelow, readPage } from '../docs/markdown.ts';
 import { x509KeyOf } from '../federation/bundles.ts';
 import { type BundleServer, startBundleServer } from '../judges/bundle-server.ts';
@@ -26,6 +27,7 @@ import { launcher, run } from '../tools/run.ts';
 import { newVolume } from '../workload/credentials.ts';
 import { serve, svidOf, type TestEndpoint, webCredentials } from './bundle-endpoint.ts';
 import { aPool } from './installation.ts';
+import { type PageCommands, runCommands } from './page-commands.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import {
   type Answer,
@@ -80,6 +82,9 @@ describe('federation', () => {
   let web: BundleServer;
   let webCertificate: string;
   let partner: Pool;
+  /** Where an administrator has files. */
+  let folder: string;
+  let PATH: string;
   const servers: (BundleServer | TestEndpoint)[] = [];
 
   before(async () => {
@@ -92,6 +97,8 @@ describe('federation', () => {
     partner = await foreignPool('partner.example', 5);
     const { key, cert } = await webCredentials();
     webCertificate = cert;
+    folder = await mkdtemp(join(tmpdir(), 'kubespiffe-federation-'));
+    ({ PATH } = await openPrograms(controlPlane, join(folder, 'path')));
     web = await startBundleServer({
       ...{ trustDomain: 'partner.example', bundle: bundleOf(partner), credentials: key + cert },
       hasSvid: false,
@@ -106,6 +113,7 @@ describe('federation', () => {
     await signer?.child.stop();
     await Promise.all(servers.map((server) => ('stop' in server ? server.stop() : server.close())));
     await controlPlane?.stop();
+    if (folder) await rm(folder, { recursive: true });
   });
 
   const federate = (name: string, spec: object) =>
@@ -265,6 +273,19 @@ describe('federation', () => {
     webCertificate = cert;
   });
 
+  /**
+   * Runs commands of a page as an administrator.
+   *
+   * @param host the URL of another trust domain, and what it is here: on this machine, which has to be allowed.
+   */
+  const follow = (commands: PageCommands, [url, at]: [string, string] = ['', '']) => {
+    const allowed = '--allow-addresses 127.0.0.0/8';
+    const here = (code: string) =>
+      code.replace(url || '\0', `${at} ${allowed}`).replace('diff partner', `diff partner ${allowed}`);
+    const env = { PATH, KUBECONFIG: controlPlane.kubeconfig, NODE_EXTRA_CA_CERTS: join(folder, 'web.pem') };
+    return runCommands(commands, { env, here, cwd: folder });
+  };
+
   /** The command as an administrator runs it. */
   const tool = (...args: string[]) => run(['federation', ...args, '--kubeconfig', controlPlane.kubeconfig]);
 
@@ -312,13 +333,27 @@ describe('federation', () => {
     assert.match(older.stderr, /^error: The bundle was not taken: its sequence is 6, after 7/);
     partner = { ...partner, sequence: 7 };
     await web.setBundle(bundleOf(partner));
-    assert.equal((await tool('refresh', 'partner')).code, 0);
+    const page = { page: 'docs/guides/federation.md', heading: 'Look at it', block: 1 };
+    await follow({ ...page, prints: /^Sequence: +served 7, stored 7$[\s\S]+ BundleTaken /m });
+  });
+
+  it('has the resource from the endpoint of the partner, as the reference makes it, and lets the first one count', async () => {
+    await writeFile(join(folder, 'web.pem'), webCertificate);
+    const page = { page: 'docs/reference/cli.md', heading: 'kubespiffe federation check' };
+    await follow({ ...page, prints: /federatedtrustdomain\S* created/ }, [
+      'https://bundle.partner.example/bundle',
+      web.url,
+    ]);
+    const second = await statusOnce('partner.example', (ready) => !ready.startsWith('True'));
+    assert.match(JSON.stringify(second.conditions), /partner/);
+    await controlPlane.request('DELETE', `${resources}/partner.example`);
+    await statusOnce('partner', is('True BundleTaken'));
   });
 
   it('fetches from an endpoint of go-spiffe with an SVID, by the bootstrap bundle and then by the bundle it took', async () => {
     const first = await foreignPool('spire.example', 1);
     const second = await foreignPool('spire.example', 2);
-    const path = ['bundle-endpoint'];
+    const path = ['spire', 'server'];
     const svid = async (pool: Pool, segments = path) => {
       const signing = signingAuthorityAt(pool, Math.floor(Date.now() / 1000), 0);
       assert.ok(signing.ok);
@@ -330,14 +365,11 @@ describe('federation', () => {
       hasSvid: true,
     });
     servers.push(server);
-    const endpoint = {
-      ...{ url: server.url, profile: 'https_spiffe' },
-      endpointSPIFFEID: 'spiffe://spire.example/bundle-endpoint',
-    };
-    await federate('spire', {
-      ...{ trustDomain: 'spire.example', bundleEndpoint: endpoint, bootstrapBundle: bundleOf(first) },
-    });
-    await statusOnce('spire', is('True BundleTaken'));
+    await writeFile(join(folder, 'spire.pem'), rootsPem(first)?.bytes ?? '');
+    const page = { page: 'docs/guides/federation.md', heading: 'With SPIRE' };
+    const created = /federatedtrustdomain\S* created/;
+    await follow({ ...page, prints: created }, ['https://spire.example:8443', server.url]);
+    await statusOnce('spire.example', is('True BundleTaken'));
     // The endpoint's own trust domain rotates: first the bundle has both roots, then the endpoint uses the new one.
     const both = {
       ...second,
@@ -345,22 +377,22 @@ describe('federation', () => {
       authorities: [...first.authorities, ...second.authorities],
     };
     await server.setBundle(bundleOf(both));
-    await refresh('spire', 'both');
-    await statusOnce('spire', (_, { sequence }) => sequence === 2);
+    await refresh('spire.example', 'both');
+    await statusOnce('spire.example', (_, { sequence }) => sequence === 2);
     await server.setCredentials(await svid(second));
-    await refresh('spire', 'second');
+    await refresh('spire.example', 'second');
     const status = await statusOnce(
-      'spire',
+      'spire.example',
       (ready, { observedRefresh }) => ready === 'True BundleTaken' && observedRefresh === 'second',
     );
     assert.equal(status.x509Keys, 2);
     // An SVID of another workload of that trust domain is not the endpoint.
     await server.setCredentials(await svid(second, ['other']));
-    await refresh('spire', 'other');
-    const refused = await statusOnce('spire', is('True BundleHeld'));
+    await refresh('spire.example', 'other');
+    const refused = await statusOnce('spire.example', is('True BundleHeld'));
     assert.match(
       says(refused, 'Unreachable'),
-      /it is spiffe:\/\/spire\.example\/other, not spiffe:\/\/spire\.example\/bundle-endpoint/,
+      /it is spiffe:\/\/spire\.example\/other, not spiffe:\/\/spire\.example\/spire\/server/,
     );
   });
 
