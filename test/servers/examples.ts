@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { blocksBelow, readPage } from '../docs/markdown.ts';
 import type { ServerExample } from './example.ts';
 
 const curl = (port: number) => (folder: string) => [
@@ -45,10 +46,18 @@ for file in 10-spiffe.sql 20-shop.sql; do
 done
 $bin/pg_ctl -D ${pgData} -w stop`;
 
+const connect = blocksBelow(
+  await readPage('docs/guides/postgresql.md'),
+  'PostgreSQL: client certificates with a SPIFFE ID',
+).find(({ code }) => code.startsWith('psql '));
+
+/** As the guide connects, with the files of the client. */
 const psql = (folder: string) => {
-  const credentials = join(folder, 'credentials.pem');
-  const tls = `sslmode=verify-full sslrootcert=${join(folder, 'roots.pem')} sslcert=${credentials} sslkey=${credentials}`;
-  return [...['psql', '--no-psqlrc', '-At'], `host=localhost dbname=shop user=web ${tls}`];
+  const command = (connect?.code.trimEnd() ?? 'false')
+    .replace('host=postgresql', 'host=localhost')
+    .replace('/run/tls/ca.crt', join(folder, 'roots.pem'))
+    .replaceAll(/\/run\/tls\/tls\.(crt|key)/g, join(folder, 'credentials.pem'));
+  return ['sh', '-c', `${command} --no-psqlrc -At "$@"`, 'psql'];
 };
 
 const sql = (statement: string) => (folder: string) => [...psql(folder), '-c', statement];
