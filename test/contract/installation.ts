@@ -28,6 +28,27 @@ export async function installSigner(
   return controlPlane.kubeconfigFor({ namespace: 'kubespiffe', name: 'kubespiffe-signer' }, options);
 }
 
+/** Creates a Deployment with these flags of the signer, for commands that read its settings. There is no node to run it. */
+export async function createDeployment(controlPlane: ControlPlane, flags: readonly string[]): Promise<void> {
+  const labels = { app: 'kubespiffe-signer' };
+  const args = ['signer', '--trust-domain', 'example.org', ...flags];
+  const { status, body } = await controlPlane.request(
+    'POST',
+    '/apis/apps/v1/namespaces/kubespiffe/deployments',
+    {
+      metadata: { name: 'kubespiffe-signer' },
+      spec: {
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: { containers: [{ name: 'signer', image: 'none', command: ['kubespiffe'], args }] },
+        },
+      },
+    },
+  );
+  if (status !== 201) throw new Error(`no Deployment: ${JSON.stringify(body)}`);
+}
+
 /** Installs the CRDs of registrations, and the policy of manifests/base for them. */
 export async function installRegistrations(controlPlane: ControlPlane): Promise<void> {
   await controlPlane.kubectl(['apply', '-k', path.join(base, '../crds')]);

@@ -7,11 +7,13 @@ import { after, before, describe, it } from 'node:test';
 import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { openPrograms } from '../cluster/programs.ts';
 import { makeStateFolder, removeStateFolder } from '../cluster/state-folder.ts';
 import { makeSoftHsm, type SoftHsm } from '../keys/soft-hsm.ts';
 import { run } from '../tools/run.ts';
 import { unpackImage } from './image-root.ts';
-import { installSigner } from './installation.ts';
+import { createDeployment, installSigner } from './installation.ts';
+import { type PageCommands, runCommands } from './page-commands.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
@@ -30,11 +32,11 @@ describe('CAs with keys in a PKCS#11 token', () => {
   let hsm: SoftHsm;
   let signer: SignerProcess;
   let env: Record<string, string>;
+  let pageEnv: Record<string, string>;
 
   before(async () => {
     hsm = makeSoftHsm();
     for (const [label, id] of [
-      ['ca-1', '01'],
       ['ca-2', '02'],
       ['ca-4', '04'],
     ] as const) {
@@ -44,6 +46,10 @@ describe('CAs with keys in a PKCS#11 token', () => {
     const { SOFTHSM2_CONF = '', MOODY_MODULE = '' } = process.env;
     env = { SOFTHSM2_CONF, MOODY_MODULE };
     controlPlane = await startControlPlane();
+    const { PATH, write } = await openPrograms(controlPlane, join(hsm.folder, 'path'));
+    // It asks for the PIN at a terminal, and there is none.
+    await write('pkcs11-tool', `exec /usr/bin/pkcs11-tool "$@" --pin ${hsm.pin}`);
+    pageEnv = { ...env, PATH, KUBECONFIG: controlPlane.kubeconfig };
   });
   after(async () => {
     await controlPlane?.stop();
@@ -66,12 +72,18 @@ describe('CAs with keys in a PKCS#11 token', () => {
     return found.document;
   }
 
-  it('are made by `ca create --key-ref`, sign for pods, and have no private key in the pool', async () => {
+  const here = (code: string) => code.replaceAll('/usr/lib/libvendor-pkcs11.so', hsm.module);
+  const follow = (commands: Omit<PageCommands, 'page'>, cwd = hsm.folder) =>
+    runCommands({ page: 'docs/guides/keys.md', ...commands }, { env: pageEnv, here, cwd });
+
+  const x509Authorities = async () => (await pool()).authorities.filter(({ kind }) => kind === 'X509');
+
+  it('are made by pkcs11-tool and `ca create --key-ref`, sign for pods, and have no private key in the pool', async () => {
     const kubeconfig = await installSigner(controlPlane);
-    const first = ['--ca-id', 'ca-1', '--trust-domain', 'example.org', '--jwt-keys', 'none'];
-    const created = await ca('create', ...first, ...keyOf('ca-1'));
-    assert.equal(created.code, 0, created.stderr);
-    const [authority] = (await pool()).authorities;
+    await follow({ heading: 'What the image needs', prints: /^/ }, checkout);
+    await follow({ heading: 'PKCS#11', prints: /Key pair generated[\s\S]+ca-1/ });
+    await follow({ heading: 'PKCS#11', block: 1, prints: /authority ca-1: active/ });
+    const [authority] = await x509Authorities();
     assert.ok(authority);
     assert.deepEqual(
       [authority.keyRef, authority.privateKey],
@@ -130,7 +142,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     const prepared = await ca('prepare', ...keyOf('ca-2'));
     assert.equal(prepared.code, 0, prepared.stderr);
     assert.deepEqual(
-      (await pool()).authorities.map(({ id, state, keyRef }) => [id, state, keyRef]),
+      (await x509Authorities()).map(({ id, state, keyRef }) => [id, state, keyRef]),
       [
         ['ca-1', 'active', 'pkcs11:token=kubespiffe;object=ca-1'],
         ['ca-2', 'prepared', 'pkcs11:token=kubespiffe;object=ca-2'],
@@ -160,6 +172,20 @@ describe('CAs with keys in a PKCS#11 token', () => {
     assert.ok(new X509Certificate(pem).verify(issuer.publicKey));
     const without = await ca('verify-preview', 'ca-2', '--image', 'none', '-o', 'json');
     assert.match(without.stderr, /pkcs11:token=kubespiffe;object=ca-2: the setting pkcs11Module is not set/);
+  });
+
+  it('are followed by one with a key in the same place, as the guide says', async () => {
+    await ca('remove', 'ca-2', '--force', '--reason', 'only a test');
+    // The commands read from the Deployment how long the signers let a root be published first.
+    await createDeployment(controlPlane, ['--root-propagation-delay', '1s']);
+    await follow({ heading: 'The next key', prints: /ca-2[\s\S]+active/ });
+    assert.deepEqual(
+      (await x509Authorities()).map(({ id, state }) => [id, state]),
+      [
+        ['ca-1', 'retiring'],
+        ['ca-2', 'active'],
+      ],
+    );
   });
 
   it('come below an offline root by `ca csr --key-ref`, and sign for pods', async () => {
