@@ -14,6 +14,7 @@ import { type ControlPlane, startControlPlane } from '../cluster/control-plane.t
 import { waitFor } from '../cluster/process.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
 import { type Ran, run } from '../tools/run.ts';
+import { grantByPage, prepareByPage } from './company-pki/commands.ts';
 import { installSigner } from './installation.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 import { answerTo, createPod, requestFor } from './workloads.ts';
@@ -357,29 +358,24 @@ describe('a pool below other CAs, beside a running signer', () => {
       await done('remove', 'ca-5');
     });
 
+    it('asks it and Vault by the commands of the page', async () => {
+      const commands = prepareByPage({ controlPlane, folder });
+      const play = async () => {
+        const request = await waitFor('the CertificateRequest', async () =>
+          (await requests()).find(({ spec }) => spec.duration === '15768000s'),
+        );
+        await setStatus(request, await answerOf(request, 'root', '4380h'));
+      };
+      await Promise.all([commands, play()]);
+      for (const id of ['ca-5', 'ca-6']) {
+        assert.equal((await recordOf(id))?.certificate, readFileSync(file('root.pem'), 'utf8'), id);
+        await done('remove', id);
+      }
+    });
+
     it('signers ask it for the next CA by themselves, and go on with that', async () => {
       await controlPlane.kubectl(['apply', '-f', rotationRole]);
-      const role = [
-        '--namespace',
-        'kubespiffe',
-        '--verb',
-        'get,create',
-        '--resource',
-        'certificaterequests.cert-manager.io',
-      ];
-      await controlPlane.kubectl(['create', 'role', 'kubespiffe-issuer', ...role]);
-      await controlPlane.kubectl([
-        ...[
-          'create',
-          'rolebinding',
-          'kubespiffe-issuer',
-          '--namespace',
-          'kubespiffe',
-          '--role',
-          'kubespiffe-issuer',
-        ],
-        ...['--serviceaccount', 'kubespiffe:kubespiffe-signer'],
-      ]);
+      await grantByPage({ controlPlane, folder });
       const earlier = new Set((await requests()).map(({ metadata }) => metadata.name));
       await signer.child.stop();
       signer = await startSigner({

@@ -8,11 +8,13 @@ export type Meanwhile =
   | { readonly kind: 'lost' }
   /** A CA has been in the bundles for its propagation delay. */
   | { readonly kind: 'propagated'; readonly id: string }
-  /** Everything that an authority signed has expired. */
-  | { readonly kind: 'expired'; readonly id: string };
+  /** Everything that these authorities signed has expired. */
+  | { readonly kind: 'expired'; readonly ids: readonly string[] };
 
 export interface PoolCommands extends PageCommands {
   readonly meanwhile?: Meanwhile;
+  /** Commands of an administrator that come first, for what others have made. */
+  readonly after?: string;
 }
 
 const meanwhile = (happens: Meanwhile, commands: PageCommands): PoolCommands => ({
@@ -20,13 +22,37 @@ const meanwhile = (happens: Meanwhile, commands: PageCommands): PoolCommands => 
   meanwhile: happens,
 });
 const nothing: Meanwhile = { kind: 'nothing' };
+const after = (script: string, commands: PoolCommands): PoolCommands => ({ ...commands, after: script });
 const propagated = (id: string): Meanwhile => ({ kind: 'propagated', id });
-const expired = (id: string): Meanwhile => ({ kind: 'expired', id });
+const expired = (...ids: string[]): Meanwhile => ({ kind: 'expired', ids });
 
 const cli = of('reference/cli.md');
 const company = of('guides/company-pki.md');
 const ca = of('guides/ca.md');
 const backup = of('operations/backup.md');
+
+/** An offline root signs the request in `issuing.csr`. The root is a file of its own, as a company sends it. */
+const sign = (request: string) => `${request} > issuing.csr
+kubespiffe ca sign issuing.csr --cert root.pem --key root.key > signed.pem
+openssl x509 -in signed.pem -out issuing.pem
+cp root.pem company-chain.pem`;
+const newRoot = 'kubespiffe ca root --trust-domain example.org --cert root.pem --key root.key';
+const requestInPool = sign('kubespiffe ca csr --ca-id ca-2');
+
+/** A CA of cert-manager. */
+const tlsSecret = `${newRoot}
+kubectl create namespace cert-manager
+kubectl create secret tls root --namespace cert-manager --cert root.pem --key root.key`;
+
+/** The commands read from the Deployment how long the signers let a root be published first. */
+const hasty =
+  'kubectl --namespace kubespiffe set env deployment/kubespiffe-signer KUBESPIFFE_TRUST_DOMAIN=example.org KUBESPIFFE_ROOT_PROPAGATION_DELAY=1s';
+
+/** A pool of mesh-example with one CA: keys and certificates are DER, base64. */
+const meshPool = `${newRoot}
+der() { grep -v '^-' "$1" | tr -d '\\n'; }
+printf '{"CAs":[{"ID":"1","SigningKeyPKCS8":"%s","RootCertificateDER":"%s"}]}' "$(der root.key)" "$(der root.pem)" > mesh.json
+kubectl create secret generic spiffe-ca-pool --from-file pool=mesh.json`;
 
 /** By a CA operator beside a signer, and by an administrator for the pages on operations. Each goes on where the one before ended. */
 export const poolCommands: readonly PoolCommands[] = [
@@ -34,10 +60,15 @@ export const poolCommands: readonly PoolCommands[] = [
   company('With an offline root', /ca-1/, { block: 2 }),
   company('With an offline root', /ca-2/, { block: 1 }),
   ca('Try the next CA first', /ca-2/, { block: 1 }),
+  after(requestInPool, company('With a company PKI', /ca-2: .+ -> prepared/)),
 
   meanwhile(nothing, ca('Create', /ca-1/)),
   meanwhile(propagated('ca-1'), company('A new root for partners who learn of it late', /ca-2-by-ca-1/)),
   meanwhile(propagated('ca-2'), company('A new root for partners who learn of it late', /./, { block: 1 })),
+  meanwhile(
+    expired('ca-1', 'ca-2-by-ca-1'),
+    company('A new root for partners who learn of it late', /ca-1/, { block: 2 }),
+  ),
 
   meanwhile(nothing, cli('kubespiffe ca create', /ca-1/)),
   cli('kubespiffe ca create', /dns-1/, { block: 1 }),
@@ -63,6 +94,15 @@ export const poolCommands: readonly PoolCommands[] = [
   cli('kubespiffe ca root', /./),
   cli('kubespiffe ca csr', /./),
   cli('kubespiffe ca sign', /./),
+
+  after(tlsSecret, meanwhile(nothing, cli('kubespiffe ca import', /authority root: active/))),
+  after(
+    `${newRoot}\n${sign('kubespiffe ca csr --key issuing.key --trust-domain example.org')}`,
+    meanwhile(nothing, cli('kubespiffe ca import', /authority issuing-1: active/, { block: 1 })),
+  ),
+  after(requestInPool, cli('kubespiffe ca import', /ca-2/, { block: 2 })),
+  after(meshPool, meanwhile(nothing, cli('kubespiffe ca import', /authority 1: active/, { block: 3 }))),
+  after(hasty, of('coming-from/csi-driver-spiffe.md')('Migrate without downtime', /-> active/, { block: 2 })),
 
   meanwhile(
     { kind: 'lost' },

@@ -13,7 +13,7 @@ import { openPrograms } from '../cluster/programs.ts';
 import { blocksBelow, blocksOf, checkout, readPage } from '../docs/markdown.ts';
 import { type Ran, run } from '../tools/run.ts';
 import { runCommands } from './page-commands.ts';
-import { poolCommands } from './pool-commands.ts';
+import { type Meanwhile, poolCommands } from './pool-commands.ts';
 import { type SignerProcess, startSigner } from './signer-process.ts';
 
 const namespace = 'kubespiffe';
@@ -247,9 +247,13 @@ describe('a pool changed as its page says', () => {
     waitFor('the signer to miss the pool', async () => !(await signer.readiness()).ok);
 
   /** What the rows of the commands say that has happened. */
-  async function happen({ id, kind }: { id?: string; kind: string }): Promise<void> {
-    if (kind === 'propagated') return passTimeInBundle(id ?? '', 7 * 60);
-    if (kind === 'expired') return expire(id ?? '');
+  async function happen(event: Meanwhile): Promise<void> {
+    const { kind } = event;
+    if (kind === 'propagated') return passTimeInBundle(event.id, 7 * 60);
+    if (kind === 'expired') {
+      for (const id of event.ids) await expire(id);
+      return;
+    }
     if (kind === 'nothing') {
       place = await mkdtemp(join(folder, 'commands-'));
       await signer.child.stop();
@@ -264,10 +268,16 @@ describe('a pool changed as its page says', () => {
   /** Files of one pool are of no use for another. */
   let place = '';
   for (const commands of poolCommands) {
-    const { page, heading, block = 0, meanwhile } = commands;
+    const { page, heading, block = 0, meanwhile, after } = commands;
     it(`${page}, ${heading}, ${block}`, async () => {
       if (meanwhile) await happen(meanwhile);
-      const isOfAdministrator = page.startsWith('docs/operations/');
+      const administrator = { ...env, KUBECONFIG: controlPlane.kubeconfig };
+      if (after) {
+        const ran = await run(['-ec', after], { file: 'sh', cwd: place, env: administrator });
+        assert.equal(ran.code, 0, ran.stderr);
+      }
+      // Secrets of others are for administrators.
+      const isOfAdministrator = after !== undefined || page.startsWith('docs/operations/');
       const KUBECONFIG = isOfAdministrator ? controlPlane.kubeconfig : (env.KUBECONFIG ?? '');
       await runCommands(commands, { env: { ...env, KUBECONFIG }, cwd: place });
     });
