@@ -149,6 +149,11 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     assert.match(await kubectl('get', 'deployment', 'kubespiffe-signer', '-o', 'yaml'), /value: debug/);
   });
 
+  it('asks an older version whether it can read the pool: this one, since none is released', async () => {
+    const page = 'docs/operations/upgrade.md';
+    assert.match(await followBlock('Roll back', 'ca show', ['', ''], page), /first +X509 +active/);
+  });
+
   it('keeps pool, bundles and registrations when the release is uninstalled, and goes on with them', async () => {
     const before = await roots();
     await followHelm('Uninstall', 'helm uninstall');

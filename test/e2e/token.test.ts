@@ -12,6 +12,7 @@ import { validateJwtSvid } from '../../workload/jwt.ts';
 import { connectBundleSource, connectJwtSource, connectX509Source } from '../../workload/workload-api.ts';
 import { startChild, waitFor } from '../cluster/process.ts';
 import { type ServerCredentials, webCredentials } from '../contract/bundle-endpoint.ts';
+import { runCommands } from '../contract/page-commands.ts';
 import { openPage, startBrowser } from '../contract/ui-browser.ts';
 import { blocksBelow, checkout, readPage } from '../docs/markdown.ts';
 import { type Judges, openJudges } from '../judges/judges.ts';
@@ -298,28 +299,36 @@ for (const choice of clusterChoices().slice(0, 1)) {
         ...['create', 'rolebinding', 'preview-verifiers', '--namespace', 'kubespiffe'],
         ...['--role', 'kubespiffe-preview-verifier', '--serviceaccount', 'kubespiffe:operator'],
       ]);
-      const created = async () => (await storedPool()).authorities.find(({ id }) => id === 'next');
-      await kubespiffe('ca', 'prepare', '--ca-id', 'next');
+      const created = async () => (await storedPool()).authorities.find(({ id }) => id === 'ca-2');
+      const remove = () => kubespiffe('ca', 'remove', 'ca-2', '--force', '--reason', 'only a test');
+      await kubespiffe('ca', 'prepare', '--ca-id', 'ca-2');
       await assert.rejects(
-        kubespiffe('ca', 'verify-preview', 'next'),
-        /next is prepared, and not in preview/,
+        kubespiffe('ca', 'verify-preview', 'ca-2'),
+        /ca-2 is prepared, and not in preview/,
       );
-      await kubespiffe('ca', 'preview', 'next');
+      await kubespiffe('ca', 'preview', 'ca-2');
       const failing = ['--image', 'kubespiffe.io/none:dev', '--timeout', '5s'];
       await assert.rejects(
-        kubespiffe('ca', 'verify-preview', 'next', ...failing),
+        kubespiffe('ca', 'verify-preview', 'ca-2', ...failing),
         /no pod verified the test/,
       );
       assert.equal((await created())?.verifiedAt, undefined);
 
-      const verified = await kubespiffe('ca', 'verify-preview', 'next');
-      assert.match(verified, /authority next: a pod with the preview bundle verifies its certificates/);
+      await remove();
+      await kubespiffe('ca', 'prepare', '--ca-id', 'ca-2');
+      const commands = { page: 'docs/reference/cli.md', heading: 'kubespiffe ca verify-preview' };
+      const prints = /authority ca-2: a pod with the preview bundle verifies its certificates/;
+      const env = {
+        PATH: `${join(checkout, 'bin')}:${process.env.PATH}`,
+        KUBECONFIG: installation.operatorKubeconfig,
+      };
+      await runCommands({ ...commands, prints }, { env, cwd: checkout });
       assert.ok((await created())?.verifiedAt);
       const selector = 'app.kubernetes.io/component=preview-verification';
       const jobs = `/apis/batch/v1/namespaces/kubespiffe/jobs?labelSelector=${selector}`;
       const { items } = (await controlPlane.request('GET', jobs)).body as { items: { status: object }[] };
       assert.deepEqual(items.map(({ status }) => 'succeeded' in status).sort(), [false, true]);
-      await kubespiffe('ca', 'remove', 'next', '--force', '--reason', 'only a test');
+      await remove();
       assert.equal(await created(), undefined);
     });
 
