@@ -12,12 +12,7 @@ interface Row {
   readonly page: Page;
   /** Sources of the tests that run commands of the page as they stand. */
   readonly tests: readonly string[];
-  /** Why some of its commands are not run. */
-  readonly reason: string;
 }
-
-/** `sh by-hand`: no test runs this block as it stands. */
-const isByHand = ({ info }: { info: string }) => info === 'by-hand';
 
 /** The block is in a list of commands that a test runs. */
 const isListed = (page: Page, { heading, code }: Block): boolean =>
@@ -49,14 +44,12 @@ describe('the commands of each page', () => {
     const { text } = await readPage('docs/development.md');
     const section = text.split('\n## Commands in the pages\n')[1]?.split('\n## ')[0] ?? '';
     rows = await Promise.all(
-      [...section.matchAll(/^\| \[([^\]]+)\]\(\S+\) \|(.*)\|(.*)\|$/gm)].map(
-        async ([, name = '', run = '', reason = '']) => {
-          const page = await readPage(name === 'README.md' ? name : `docs/${name}`);
-          const files = [...run.matchAll(/`(test\/[^`]+)`/g)].map(([, file = '']) => join(checkout, file));
-          const tests = await Promise.all(files.map((file) => readFile(file, 'utf8')));
-          return { page, tests, reason: reason.trim() };
-        },
-      ),
+      [...section.matchAll(/^\| \[([^\]]+)\]\(\S+\) \|(.*)\|$/gm)].map(async ([, name = '', run = '']) => {
+        const page = await readPage(name === 'README.md' ? name : `docs/${name}`);
+        const files = [...run.matchAll(/`(test\/[^`]+)`/g)].map(([, file = '']) => join(checkout, file));
+        const tests = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+        return { page, tests };
+      }),
     );
   });
 
@@ -65,11 +58,11 @@ describe('the commands of each page', () => {
     assert.deepEqual(rows.map(({ page }) => page.path).sort(), shown.map(({ path }) => path).sort());
   });
 
-  it('are run by a test that names their heading, or are marked `sh by-hand`', async () => {
+  it('are run by a test that names their heading', async () => {
     const blocks = (await readPages()).flatMap((page) => {
       const { tests } = rows.find((row) => row.page.path === page.path) ?? { tests: [] };
       return blocksOf(page)
-        .filter((block) => isShell(block) && !isByHand(block))
+        .filter(isShell)
         .map((block) => ({ page, ...block, isRun: isListed(page, block) || tests.some(names(page, block)) }));
     });
     const ran = new Set(blocks.filter(({ isRun }) => isRun).flatMap(({ code }) => linesOf(code)));
@@ -78,11 +71,5 @@ describe('the commands of each page', () => {
       left.map(({ page, heading, code }) => `${page.path}, ${heading}: ${code}`),
       [],
     );
-  });
-
-  it('have a reason where they are marked `sh by-hand`, and only there', () => {
-    for (const { page, reason } of rows) {
-      assert.equal(reason !== '', blocksOf(page).some(isByHand), page.path);
-    }
   });
 });
