@@ -23,6 +23,7 @@ import {
   type Attempted,
   attemptedIn,
   countChange,
+  earliestAt,
   idleOf,
   intervalSeconds,
   isDue,
@@ -74,6 +75,8 @@ export function createRefresher(needs: RefresherNeeds) {
   const memories = new Map<string, Memory>();
   /** Until when nothing is due by name, in monotonic milliseconds, so that a look at many costs little. */
   const resting = new Map<string, number>();
+  /** By name: what is attempted now because others are due. */
+  const early = new Set<string>();
   store.subscribe(({ type, key, object }) => {
     resting.delete(key);
     if (type === 'set') return;
@@ -113,12 +116,14 @@ export function createRefresher(needs: RefresherNeeds) {
     const resource = store.get(name);
     if (!resource) return undefined;
     if (memories.get(resource.uid)?.unwritten) return 'its status is not written yet';
+    if (early.has(name)) return 'an attempt is due soon';
     return isDue(resource, idle(resource), attempted(resource), time.now()) ? 'an attempt is due' : undefined;
   }
 
   /** Throws what the transport throws. */
   async function repair(name: string, _drift: string, signal: AbortSignal): Promise<string | undefined> {
     const resource = store.get(name);
+    early.delete(name);
     if (!resource) return undefined;
     const pool = needs.pool();
     if (!pool) return 'the pool of this cluster, which no bundle may contain, is not known';
@@ -167,9 +172,14 @@ export function createRefresher(needs: RefresherNeeds) {
     const pausingMs = pauseMs(allowedAgainAt, steadyNow);
     const waitsMs = Math.max(waitMs(interval, refresh.minSeconds, failures, time.jitter), pausingMs);
     const nextAt = nowMs + waitsMs;
+    const mayBeEarly = isSuccess && pausingMs === 0;
+    const notBefore = mayBeEarly ? nowMs + refresh.minSeconds * 1000 : nextAt;
     reportAttempt(needs, resource, outcome);
     return {
-      attempted: { generation, refreshRequest, nextAt, idle: reason?.reason },
+      attempted: {
+        ...{ generation, refreshRequest, nextAt, idle: reason?.reason },
+        earliestAt: earliestAt(nextAt, notBefore),
+      },
       failures,
       allowedAgainAt,
       known,
@@ -189,17 +199,25 @@ export function createRefresher(needs: RefresherNeeds) {
 
   function lookAtAll(): void {
     const now = time.monotonic();
+    const due: string[] = [];
+    const soon: string[] = [];
+    early.clear();
     for (const name of store.keys()) {
       if ((resting.get(name) ?? 0) > now) continue;
-      if (drift(name) !== undefined) keeper.look(name);
-      else resting.set(name, now + restFor(name));
+      const restsMs = drift(name) === undefined ? restFor(name) : undefined;
+      if (restsMs === undefined) due.push(name);
+      else if (restsMs <= 0) soon.push(name);
+      else resting.set(name, now + restsMs);
     }
+    if (due.length > 0) for (const name of soon) early.add(name);
+    for (const name of [...due, ...early]) keeper.look(name);
   }
 
+  /** How long nothing is to be done for a resource, in milliseconds; 0 or less where it may be attempted together with others. */
   function restFor(name: string): number {
     const resource = store.get(name);
-    const nextAt = resource && !idle(resource) ? attempted(resource)?.nextAt : undefined;
-    return Math.min(restMs, nextAt === undefined ? restMs : nextAt - time.now());
+    const from = resource && !idle(resource) ? attempted(resource)?.earliestAt : undefined;
+    return Math.min(restMs, from === undefined ? restMs : from - time.now());
   }
 
   return {

@@ -15,14 +15,22 @@ export interface Attempted {
   readonly refreshRequest: string | undefined;
   /** The reason why nothing was tried. */
   readonly idle: FederationReason | undefined;
-  /** Epoch milliseconds. */
+  /** When the next one is due, in epoch milliseconds. */
   readonly nextAt: number;
+  /** From when on it may be made together with others. */
+  readonly earliestAt: number;
 }
 
 /** The interval where a bundle has no refresh hint, in seconds (SPIFFE Federation 4.1.2). */
 const usualHintSeconds = 300;
 /** Up to this share of an interval is taken off at random, so that peers are not fetched all at once. */
 const jitterShare = 0.1;
+
+/**
+ * How long before it is due an attempt is made if another one is due, in milliseconds. Twenty fetches one after another take two
+ * thirds of the CPU of twenty by a process that was idle before each.
+ */
+const togetherMs = 5_000;
 
 /** A change of keys is written to a ClusterTrustBundle, and to a ConfigMap in each namespace that takes roots. */
 const mostChangesAtOnce = 10;
@@ -54,16 +62,19 @@ export function idleOf(
 }
 
 /** The last attempt of any replica, from the status. Pure. */
-export function attemptedIn({ status }: FederatedTrustDomain): Attempted | undefined {
-  const { observedGeneration, observedRefresh, nextAttemptTime } = status;
+export function attemptedIn({ status, refresh }: FederatedTrustDomain): Attempted | undefined {
+  const { observedGeneration, observedRefresh, nextAttemptTime, lastSuccessTime } = status;
   if (typeof observedGeneration !== 'number') return undefined;
   const reason = conditionIn(status, 'Ready')?.reason;
   const isIdle = typeof reason === 'string' && idleReasons.includes(reason);
+  const nextAt = (secondsOf(nextAttemptTime) ?? 0) * 1000;
+  const shortestAt = ((secondsOf(lastSuccessTime) ?? 0) + refresh.minSeconds) * 1000;
   return {
     generation: observedGeneration,
     refreshRequest: typeof observedRefresh === 'string' ? observedRefresh : undefined,
     idle: isIdle ? (reason as FederationReason) : undefined,
-    nextAt: (secondsOf(nextAttemptTime) ?? 0) * 1000,
+    nextAt,
+    earliestAt: earliestAt(nextAt, reason === 'BundleTaken' ? shortestAt : nextAt),
   };
 }
 
@@ -109,6 +120,11 @@ export function waitMs(interval: number, minSeconds: number, failures: number, j
     return backoffMs(policy, failures - 1, jitter);
   }
   return Math.max(minSeconds, interval * (1 - jitterShare * jitter())) * 1000;
+}
+
+/** From when on an attempt may be made together with others, in epoch milliseconds. Pure. @param notBefore bounds it. */
+export function earliestAt(nextAt: number, notBefore: number): number {
+  return Math.min(nextAt, Math.max(notBefore, nextAt - togetherMs));
 }
 
 /**

@@ -124,6 +124,23 @@ describe('when a bundle is fetched', () => {
     assert.equal(intervalSeconds(resource(), Number.MAX_SAFE_INTEGER), 24 * 3600);
   });
 
+  it('up to five seconds sooner together with others, but after a failure, or within the shortest interval, when it is due', () => {
+    const soonest = (each: FederatedTrustDomain) => (attemptedIn(each)?.earliestAt ?? 0) / 1000;
+    const confirmed = {
+      kind: 'confirmed',
+      reason: 'BundleTaken',
+      detail: '',
+      refreshHintSeconds: 0,
+    } as const;
+    const afterSuccess = (of: Parameters<typeof resource>[0] = {}) => {
+      const before = resource(of);
+      return { ...before, status: { ...federationStatus(before, confirmed, at) } };
+    };
+    assert.equal(soonest(afterSuccess()), now + 55);
+    assert.equal(soonest(afterSuccess({ spec: { refreshHint: { min: '58s' } } })), now + 58);
+    assert.equal(soonest(afterFailure()), now + 60);
+  });
+
   it('never sooner than the shortest interval, and after failures not later than the usual one', () => {
     const jitter = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
     fc.assert(
