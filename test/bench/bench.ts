@@ -116,10 +116,13 @@ const sizes = chosenSizes();
 function chosenSizes(): Sizes {
   const sizes = values.quick ? quick : full;
   const rounds = values.rounds === undefined ? {} : { rounds: Number(values.rounds) };
+  const pairs = values.rounds === undefined ? {} : { pairs: Number(values.rounds) };
   const soak = values.soak === undefined ? {} : { soakSeconds: secondsOf(values.soak) };
   return {
     ...sizes,
     ...rounds,
+    names: { ...sizes.names, ...pairs },
+    federation: { ...sizes.federation, ...pairs },
     tokens: { ...sizes.tokens, ...rounds, ...soak },
     workload: { ...sizes.workload, ...rounds },
   };
