@@ -51,9 +51,14 @@ export function bundleMapDocument(
   peers: ReadonlyMap<string, string>,
 ): PublishedDocument | undefined {
   if (!own) return undefined;
-  const texts = [[trustDomain, own.bytes.toString()] as const, ...[...peers].sort()];
-  const bundles = texts.map(([name, text]) => [name, JSON.parse(text) as unknown] as const);
-  return json(`${JSON.stringify({ trust_domains: Object.fromEntries(bundles) }, undefined, 2)}\n`);
+  const names = [...peers.keys()].filter((name) => name !== trustDomain).sort();
+  const member = (name: string, text: string) => `${JSON.stringify(name)}:${text}`;
+  // Put together as they are: reading a thousand of them would take longer than all else.
+  const texts = [
+    member(trustDomain, own.bytes.toString().trimEnd()),
+    ...names.map((name) => member(name, peers.get(name) as string)),
+  ];
+  return json(`{"trust_domains":{${texts.join(',\n')}}}\n`);
 }
 
 /** The JWK set of OpenID Connect: the published JWT keys, for relying parties that do not support SPIFFE. */

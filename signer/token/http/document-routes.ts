@@ -13,7 +13,7 @@ import {
 import type { Http } from './http.ts';
 import { header, refusedAt } from './openapi.ts';
 import { paths } from './paths.ts';
-import { compress, createServed, type Served, select } from './published.ts';
+import { createServed, type Served, select, servable } from './published.ts';
 
 /** The public documents, and how the OpenAPI document describes them. */
 const described = {
@@ -78,7 +78,7 @@ export function createDocuments(
 export function openApiOf({ app }: Pick<Http, 'app'>): () => Checked<Served> {
   let served: Served | undefined;
   return () => {
-    served ??= compress(published(`${JSON.stringify(app.swagger(), undefined, 2)}\n`, 'application/json'));
+    served ??= servable(published(`${JSON.stringify(app.swagger(), undefined, 2)}\n`, 'application/json'));
     return pass(served);
   };
 }
@@ -96,11 +96,11 @@ export function addDocumentRoutes(http: Http, documents: Documents, maxAgeSecond
 }
 
 /** Answers a GET with a document, or with 304 if the caller has it already. */
-export function sendDocument(
+export async function sendDocument(
   reply: FastifyReply,
   document: Served,
   caching: { readonly control: string; readonly vary: string },
-): FastifyReply {
+): Promise<FastifyReply> {
   const { headers } = reply.request;
   const selected = select(document, {
     acceptEncoding: headerOf(headers['accept-encoding']),
@@ -114,7 +114,8 @@ export function sendDocument(
   });
   if (selected.status === 304) return reply.send();
   if (selected.isGzipped) reply.header('content-encoding', 'gzip');
-  return reply.type(document.contentType).send(selected.body);
+  const body = selected.isGzipped ? await document.gzipped() : document.bytes;
+  return reply.type(document.contentType).send(body);
 }
 
 function schemaOf(name: DocumentName): FastifySchema {

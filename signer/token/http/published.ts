@@ -1,9 +1,11 @@
-import { gzipSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import type { PublishedDocument } from '../../trust/published-documents.ts';
 
 /** A document with its compressed form, whose validator is another one, as the bytes are (RFC 9110 8.8.3). */
 export interface Served extends PublishedDocument {
-  readonly gzipped: Buffer;
+  /** Made when it is first asked for, by another thread: the bundles of 1,000 trust domains take tens of milliseconds. */
+  readonly gzipped: () => Promise<Buffer>;
   readonly gzippedEtag: string;
 }
 
@@ -21,13 +23,16 @@ export function createServed<T extends object>(
     if (!current) return undefined;
     if (last?.source !== current) {
       const document = documentOf(current);
-      last = { source: current, served: document && compress(document) };
+      last = { source: current, served: document && servable(document) };
     }
     return last.served;
   };
 }
 
-/** Bytes of the documents of one source that are kept, with their compressed forms: the sets of federated trust domains are only a few. */
+/**
+ * Bytes of the documents of one source that are kept, with their compressed forms, which are at most as long: the sets of
+ * federated trust domains are only a few.
+ */
 const maxKeptBytes = 32 * 1024 * 1024;
 
 /** As createServed, for the documents that a source has by key. */
@@ -52,8 +57,8 @@ export function createServedByKey<T extends object>(
     if (kept.has(key)) return kept.get(key);
     const document = documentOf(current, key);
     if (!document) return undefined;
-    const served = compress(document);
-    const bytes = served.bytes.length + served.gzipped.length;
+    const served = servable(document);
+    const bytes = 2 * served.bytes.length;
     if (keptBytes + bytes > maxKeptBytes) clear();
     kept.set(key, served);
     keptBytes += bytes;
@@ -62,10 +67,14 @@ export function createServedByKey<T extends object>(
 }
 
 /** Makes a document ready to be served. */
-export function compress(document: PublishedDocument): Served {
+export function servable(document: PublishedDocument): Served {
+  let gzipped: Promise<Buffer> | undefined;
   return {
     ...document,
-    gzipped: gzipSync(document.bytes),
+    gzipped() {
+      gzipped ??= promisify(gzip)(document.bytes);
+      return gzipped;
+    },
     gzippedEtag: document.etag.replace(/"$/, '-gzip"'),
   };
 }
@@ -74,7 +83,7 @@ export function compress(document: PublishedDocument): Served {
 export function select(
   served: Served,
   headers: { readonly acceptEncoding: string | undefined; readonly ifNoneMatch: string | undefined },
-): { readonly status: 200 | 304; readonly isGzipped: boolean; readonly etag: string; readonly body: Buffer } {
+): { readonly status: 200 | 304; readonly isGzipped: boolean; readonly etag: string } {
   const isGzipped = acceptsGzip(headers.acceptEncoding ?? '');
   // RFC 9110 13.1.2: compared weakly, so that a proxy which weakened the validator still saves the transfer.
   const held = (headers.ifNoneMatch ?? '').split(',').map((one) => one.trim().replace(/^W\//, ''));
@@ -83,7 +92,6 @@ export function select(
     status: isHeld ? 304 : 200,
     isGzipped,
     etag: isGzipped ? served.gzippedEtag : served.etag,
-    body: isGzipped ? served.gzipped : served.bytes,
   };
 }
 

@@ -71,7 +71,7 @@ describe('the bundles of a caller', () => {
     peers = new Map([...peers, ['a.example', bundle(3)]]);
     const next = mapFor(['a.example', 'b.example']);
     assert.notEqual(next.etag, first.etag);
-    assert.match(String(next.bytes), /"spiffe_sequence": 3/);
+    assert.match(String(next.bytes), /"spiffe_sequence":3/);
   });
 
   it('are made once for registrations that differ only in trust domains without a bundle here', () => {
