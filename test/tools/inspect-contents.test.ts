@@ -95,9 +95,9 @@ describe('hostile content', () => {
       const { user, system } = process.cpuUsage(started);
       // Some 2 s for the worst of them: 27 extensions with 16,000 arcs each.
       assert.ok(user + system < 20_000_000, `${user + system} µs`);
-      for (const text of texts) assert.ok(text.length < 200_000);
+      for (const text of texts) assert.ok(text.length < 5_000);
       if (value.length > 16 * 1024) {
-        assert.match(texts[0] ?? '', /^\(\d+ bytes, too large to be shown\)$/);
+        assert.match(texts[0] ?? '', /^\(\d+ bytes, not shown\)$/);
       }
     });
   }
@@ -107,19 +107,19 @@ describe('hostile content', () => {
     const name = encode(0x0c, Buffer.alloc(16_000, 0x61));
     const extensions = [{ oid: '1.2.3', name: '1.2.3', critical: false, value: name }];
     const texts = Array.from({ length: 200 }, () => contents.extensions(extensions)[0]?.value ?? '');
-    assert.equal(texts[0]?.length, 16_000);
-    assert.match(texts.at(-1) ?? '', /too large/);
+    assert.match(texts[0] ?? '', /^a{4000}… \(16000 characters\)$/);
+    assert.match(texts.at(-1) ?? '', /not shown/);
   });
 
   it('of a megabyte in a certificate is shown by its size, and the certificate is judged', async () => {
-    const value = encode(6, Buffer.alloc(size, 1));
+    const value = encode(4, Buffer.alloc(size, 0xff));
     const ca = await makeCa({
       notBefore: Math.floor(Date.now() / 1000) - 60,
       notAfter: Math.floor(Date.now() / 1000) + 3600,
       furtherExtensions: [new Extension('1.2.3.4', false, value)],
     });
     const { stdout } = await run(['inspect', '-'], { input: ca.certificate });
-    assert.match(stdout, /^ +1\.2\.3\.4: \(10485\d\d bytes, too large to be shown\)$/m);
+    assert.match(stdout, /^ +1\.2\.3\.4: \(10485\d\d bytes, not shown\)$/m);
     assert.match(stdout, /^Result: conforms/m);
   });
 });

@@ -29,8 +29,10 @@ export interface Contents {
 
 /** What is read of one name, extension or request: enough for all in use, and the library takes 70 ms for the worst of them. */
 const maxBytes = 16 * 1024;
-/** What is read in all: 5,000 certificates. The library takes 9 s for so much of the worst content. */
-const maxTotalBytes = 2 * 1024 * 1024;
+/** What is read in all: about 2,500 certificates. The library takes 5 s for so much of the worst content. */
+const maxTotalBytes = 1024 * 1024;
+/** What is shown of one value: about 60 names. */
+const maxCharacters = 4000;
 const limits = { maxDepth: 32, maxNodes: 4000, maxContentLength: maxBytes, parseEmbedded: false };
 
 /** Makes what one inspection shows its certificates with. */
@@ -38,8 +40,7 @@ export function createContents(): Contents {
   let leftBytes = maxTotalBytes;
 
   function shown<T>(der: Uint8Array, show: (element: asn1js.AsnType) => T, otherwise: (why: string) => T): T {
-    if (der.length > Math.min(maxBytes, leftBytes))
-      return otherwise(`(${der.length} bytes, too large to be shown)`);
+    if (der.length > Math.min(maxBytes, leftBytes)) return otherwise(`(${der.length} bytes, not shown)`);
     leftBytes -= der.length;
     try {
       const { offset, result } = asn1js.fromBER(der, limits);
@@ -50,16 +51,21 @@ export function createContents(): Contents {
     return otherwise(`(unreadable, ${der.length} bytes)`);
   }
 
-  const text = (why: string): string => why;
-  const name = (der: Uint8Array) => shown(der, distinguishedName, text) || '(empty)';
+  function textOf(der: Uint8Array, show: (element: asn1js.AsnType) => string): string {
+    const text = shown(der, show, (why) => why);
+    return text.length > maxCharacters
+      ? `${text.slice(0, maxCharacters)}… (${text.length} characters)`
+      : text;
+  }
+
   const extensions = (list: readonly Extension[]) =>
     list.map((extension) => {
       const { oid, critical, value } = extension;
       const show = extensionTexts[oid] ?? valueText;
-      return { name: nameOfOid(oid), oid, critical, value: podText(extension) ?? shown(value, show, text) };
+      return { name: nameOfOid(oid), oid, critical, value: podText(extension) ?? textOf(value, show) };
     });
   return {
-    name,
+    name: (der) => textOf(der, distinguishedName) || '(empty)',
     extensions,
     request: (der) =>
       shown(
