@@ -20,7 +20,7 @@ const replicaChecks = [
   'clock',
 ] as const;
 
-/** What each signer needs besides; the lines have its name before them, such as `spiffe/pool`. */
+/** What each signer needs besides. Its lines begin with its name, such as `spiffe/pool`. */
 const signerChecks = ['pool', 'trust-bundle'] as const;
 
 export const readinessChecks = [...replicaChecks, ...signerChecks];

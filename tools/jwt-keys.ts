@@ -2,7 +2,7 @@ import { type NewJwtKey, newJwtKeys } from '../signer/authority/create-jwt.ts';
 import { CliError } from './errors.ts';
 
 /**
- * A key for each algorithm. ES256 is what signs unless configured otherwise; RS256 is there from the first because
+ * A key for each algorithm. ES256 is what signs unless configured otherwise; RS256 is included from the start because
  * OpenID Connect Discovery 3 demands that every issuer lists it, and because one that is added later signs later.
  */
 export const defaultJwtKeys = 'es256,rs256';

@@ -8,7 +8,7 @@ type When = (options: Readonly<Record<string, unknown>>) => boolean;
 
 /**
  * Adds an option that must be given. Not commander's requiredOption, which complains of what is missing before it
- * has seen that what is there is misspelt.
+ * has seen that the given one is misspelt.
  */
 export function requiredOption(
   command: Command,

@@ -54,7 +54,7 @@ export type DatedAuthority = Pick<
 
 /**
  * From when an authority may sign: a propagation delay after it was published. One that was published before all others
- * of its pool signs at once, because no bundle without it was ever served.
+ * of its pool signs at once, since no bundle without it was ever served.
  *
  * @returns undefined where the pool does not say when it was published.
  */

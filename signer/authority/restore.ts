@@ -16,14 +16,14 @@ export interface RestoredPool {
 /**
  * The pool that takes the place of the live one when a copy of old is restored. Pure.
  *
- * Those who poll the bundle take what has the greater sequence (SPIFFE Trust Domain and Bundle 4.1.1), so it is raised
+ * Readers that poll the bundle take the greater sequence (SPIFFE Trust Domain and Bundle 4.1.1), so it is raised
  * above everything that may have been published. What was tainted since the copy was made stays so, as a tainted
  * authority never signs again; what was retired since stays retired and loses its key. Nothing else that only the live
- * pool has is lost, neither a key nor a place in the bundles: there may be certificates and tokens that only that
- * verifies. The copy says which authority signs; the live pool does where the copy has none that still may.
+ * pool has is lost, neither a key nor a place in the bundles: certificates and tokens may be in use that only
+ * those verify. The copy says which authority signs; the live pool does where the copy has none that still may.
  *
  * @param copy what is restored. live: what is there now, if anything. publishedSequence: the highest sequence that
- *   anybody has seen, where it is known. now: seconds since the epoch.
+ *   was ever published, where it is known. now: seconds since the epoch.
  */
 export function restoredPool(
   copy: PoolDocument,

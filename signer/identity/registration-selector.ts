@@ -43,7 +43,7 @@ export function selectorsOf({ pods, namespaces, serviceAccounts }: PodSelection)
   if (namespaces) {
     equal.push(...namespaces.equal.map(([key, value]) => [ofNamespace + key, value] as const));
     expressions.push(...namespaces.expressions.map((each) => ({ ...each, key: ofNamespace + each.key })));
-    // The last one, as an index takes the first that it can use.
+    // Stands last, as an index takes the first that it can use.
     expressions.push({ key: namespaceKey, operator: 'Exists' });
   }
   const oneOf = equal.length > 0 ? undefined : expressions.find(({ operator }) => operator === 'In');

@@ -17,7 +17,7 @@ interface Options extends ClusterOptions {
   allowUnusable?: true;
 }
 
-/** `kubespiffe ca add-jwt-key`: one more key for JWT-SVIDs in a pool that is there. */
+/** `kubespiffe ca add-jwt-key`: one more key for JWT-SVIDs in an existing pool. */
 export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('add-jwt-key')

@@ -21,7 +21,7 @@ interface Options extends UpstreamOptions, KeyRefOptions {
   type: AuthorityType;
 }
 
-/** `kubespiffe ca prepare`: a new CA or JWT key in a pool that is there, in no bundle. */
+/** `kubespiffe ca prepare`: a new CA or JWT key in an existing pool, in no bundle. */
 export function caPrepare(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('prepare')

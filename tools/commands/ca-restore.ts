@@ -39,7 +39,7 @@ interface Options extends ClusterOptions {
   dryRun?: 'none' | 'server';
 }
 
-/** `kubespiffe ca restore`: a copy of a pool takes the place of what is there, with a sequence above all before. */
+/** `kubespiffe ca restore`: a copy of a pool replaces the live one, with a sequence above all before. */
 export function caRestore(parent: Command, terminal: Terminal): Command {
   const command = parent
     .command('restore')
@@ -119,7 +119,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
   return command;
 }
 
-/** @param now seconds since the epoch. @throws CliError where the copy does not fit to what is there, or is broken. */
+/** @param now seconds since the epoch. @throws CliError where the copy does not belong to the live pool, or is broken. */
 function restore(
   copy: PoolDocument,
   live: PoolDocument | undefined,
@@ -210,7 +210,7 @@ function publishedOnly(
 }
 
 /**
- * The pool that is there, undefined for none. A broken one may be what is to be repaired, but what it knew is lost then.
+ * The live pool; undefined for none. A broken one may be replaced, but its content is lost then.
  * @throws CliError for a pool that cannot be read and is not to be replaced for all that.
  */
 function livePoolOf(

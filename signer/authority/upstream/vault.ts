@@ -117,7 +117,7 @@ function problemOf({ status = 400, reason }: Failed): UpstreamAnswer {
       ? 'let the policy of its token update root/sign-intermediate of the mount'
       : status === 404
         ? 'correct the mount: it must be a PKI engine with a CA'
-        : 'correct the PKI engine, or its role for us';
+        : 'correct the PKI engine of Vault, or its role for kubespiffe';
   return { kind: 'refused', what: reason, remedy };
 }
 
