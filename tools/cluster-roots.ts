@@ -5,8 +5,7 @@ import { type ClusterTrustBundle, certificatesVersions } from '../signer/kube/ty
 import { addedAtIn, keysIn } from '../signer/trust/added-at.ts';
 import { bundleName, markIn, toObservedBundle } from '../signer/trust/bundle.ts';
 import { bundleLabels, type Canarying } from '../signer/trust/labels.ts';
-import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
-import { decodePem } from '../spiffe/pki/pem.ts';
+import { type CertificateFacts, readableCertificates } from '../spiffe/pki/certificate.ts';
 import { subjectText } from './output.ts';
 
 /** The roots of a trust domain, or of the signer service-dns, that verifiers in the cluster have. */
@@ -63,7 +62,7 @@ export async function readClusterRoots(
           warnings: others(name, bundles),
         };
       const observed = toObservedBundle(bundle);
-      const roots = certificatesIn(bundle.spec.trustBundle);
+      const roots = readableCertificates(bundle.spec.trustBundle);
       return {
         roots,
         fingerprints: new Set(roots.map(({ sha256Hex }) => sha256Hex)),
@@ -115,13 +114,6 @@ async function list<T>(
     if (isPlain404(error)) return undefined;
     throw error;
   }
-}
-
-/** The certificates of a PEM text that can be read. */
-export function certificatesIn(pem: string): CertificateFacts[] {
-  const blocks = decodePem(pem);
-  const read = blocks.ok ? blocks.value.map(({ der }) => readCertificate(der)) : [];
-  return read.flatMap((each) => (each.ok ? [each.value] : []));
 }
 
 /** Some roots in words: enough to recognise each, and to name it with --drop-authority. */

@@ -25,6 +25,7 @@ import {
 } from './extensions.ts';
 import { isEmptyName } from './name.ts';
 import { decodeOid, nameOfOid } from './oid.ts';
+import { blocksIn } from './pem.ts';
 import type { Result } from './result.ts';
 import { keyIdentifier, type SubjectKey, subjectKeyOf } from './spki.ts';
 import { type Seconds, timeOf } from './time.ts';
@@ -76,6 +77,13 @@ export interface CertificateFacts {
 /** Reads a version 3 certificate strictly (DER, RFC 5280 4.1). Never throws. */
 export function readCertificate(der: Uint8Array): Result<CertificateFacts> {
   return readDer(() => certificateOf(der));
+}
+
+/** The certificates of a PEM text that can be read, in its order. */
+export function readableCertificates(pem: string): CertificateFacts[] {
+  return blocksIn(pem)
+    .map(readCertificate)
+    .flatMap((read) => (read.ok ? [read.value] : []));
 }
 
 function certificateOf(der: Uint8Array): CertificateFacts {

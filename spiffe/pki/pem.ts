@@ -75,6 +75,12 @@ export function certificatesPem(certificates: Iterable<{ readonly der: Uint8Arra
   return Array.from(certificates, ({ der }) => encodePem('CERTIFICATE', der)).join('');
 }
 
+/** The DER of each block of a PEM text; none where it cannot be read. */
+export function blocksIn(text: string): Uint8Array[] {
+  const blocks = decodePem(text);
+  return blocks.ok ? blocks.value.map(({ der }) => der) : [];
+}
+
 /** The DER of the only block of a PEM text; undefined unless there is exactly one, and it has this label. */
 export function soleBlock(text: string, label: string): Uint8Array | undefined {
   const blocks = decodePem(text);

@@ -5,9 +5,7 @@ import {
   metadataFields,
   type PodCertificateRequest,
 } from '../../signer/kube/types.ts';
-import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { readCertificate } from '../../spiffe/pki/certificate.ts';
-import { decodePem } from '../../spiffe/pki/pem.ts';
+import { type CertificateFacts, readableCertificates } from '../../spiffe/pki/certificate.ts';
 
 /** All requests, as far as `keep` makes something of them. */
 export function requestsWith<T>(
@@ -22,7 +20,5 @@ export function requestsWith<T>(
 
 /** The certificates that a request was answered with, the leaf first; empty where there are none. */
 export function issuedChain({ status }: PodCertificateRequest): CertificateFacts[] {
-  const blocks = decodePem(status?.certificateChain ?? '');
-  const read = blocks.ok ? blocks.value.map(({ der }) => readCertificate(der)) : [];
-  return read.flatMap((each) => (each.ok ? [each.value] : []));
+  return readableCertificates(status?.certificateChain ?? '');
 }

@@ -7,11 +7,11 @@ import { clusterTrustBundles } from '../../signer/kube/resources.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { type ClusterTrustBundle, metadataFields } from '../../signer/kube/types.ts';
 import { explainFederation, federationOutcomes } from '../../signer/observe/federation-outcomes.ts';
+import { readableCertificates } from '../../spiffe/pki/certificate.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { createListed } from '../cluster/lists.ts';
-import { certificatesIn } from '../cluster-roots.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { type AddressOptions, addressRuleOf, withAllowedAddresses } from '../federation/allowed-addresses.ts';
 import { type BundleKey, bundleKeys, nameOfKey } from '../federation/bundle-keys.ts';
@@ -97,7 +97,7 @@ const bundleNameIn = ({ status: { clusterTrustBundle: name } }: FederatedTrustDo
 async function publishedKeys(api: Transport, resource: FederatedTrustDomain): Promise<BundleKey[]> {
   const name = bundleNameIn(resource);
   const pem = name === undefined ? undefined : await readTrustBundle(api, name);
-  return pem?.ok ? bundleKeys({ roots: certificatesIn(pem.value), jwtKeys: new Map() }) : [];
+  return pem?.ok ? bundleKeys({ roots: readableCertificates(pem.value), jwtKeys: new Map() }) : [];
 }
 
 /** The PEM of a ClusterTrustBundle. Throws what the transport throws. */

@@ -3,8 +3,7 @@ import { clusterTrustBundles } from '../../signer/kube/resources.ts';
 import { type ClusterTrustBundle, metadataFields } from '../../signer/kube/types.ts';
 import { isDnsName } from '../../spiffe/dns-name.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
-import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
-import { decodePem } from '../../spiffe/pki/pem.ts';
+import { type CertificateFacts, readableCertificates } from '../../spiffe/pki/certificate.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { allIdentities } from '../cluster/identities.ts';
@@ -61,7 +60,7 @@ export function who(parent: Command, terminal: Terminal, done: (exitCode: number
             resource: clusterTrustBundles,
             fields: { metadata: metadataFields, spec: true },
             project: ({ spec }) =>
-              signers.has(spec.signerName ?? '') ? rootsIn(spec.trustBundle) : undefined,
+              signers.has(spec.signerName ?? '') ? readableCertificates(spec.trustBundle) : undefined,
           });
           await Promise.all([world.fill(api), answers.fill(api), roots.fill(api)]);
           const known = [...roots.store.values()].flat();
@@ -89,12 +88,6 @@ function checkName(name: string): void {
   if (isDnsName(name)) return;
   const hint = 'write a SPIFFE ID like spiffe://example.org/ns/shop/sa/web, or a DNS name like web.shop.svc';
   throw new CliError('USAGE', `${name} is neither a SPIFFE ID nor a DNS name`, hint);
-}
-
-function rootsIn(pem: string): CertificateFacts[] {
-  const blocks = decodePem(pem);
-  const read = blocks.ok ? blocks.value.map(({ der }) => readCertificate(der)) : [];
-  return read.flatMap((each) => (each.ok ? [each.value] : []));
 }
 
 function print(terminal: Terminal, { name, holders }: WhoReport, now: number): void {

@@ -1,5 +1,4 @@
-import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
-import { decodePem } from '../../spiffe/pki/pem.ts';
+import { type CertificateFacts, readableCertificates } from '../../spiffe/pki/certificate.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { subjectText } from '../output.ts';
 
@@ -29,7 +28,5 @@ export function certificateView(facts: CertificateFacts): CertificateView {
 
 /** The certificates of a PEM text that can be read, in its order. */
 export function certificateViews(pem: string): CertificateView[] {
-  const blocks = decodePem(pem);
-  const read = (blocks.ok ? blocks.value : []).map(({ der }) => readCertificate(der));
-  return read.flatMap((each) => (each.ok ? [certificateView(each.value)] : []));
+  return readableCertificates(pem).map(certificateView);
 }

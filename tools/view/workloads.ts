@@ -1,8 +1,8 @@
 import { namesOf } from '../../signer/identity/subject.ts';
 import { explain } from '../../signer/observe/reasons.ts';
+import { readableCertificates } from '../../spiffe/pki/certificate.ts';
 import { allIdentities, type PodIdentity } from '../cluster/identities.ts';
 import { issuedChain } from '../cluster/requests.ts';
-import { certificatesIn } from '../cluster-roots.ts';
 import { explainRequest, type ReadRequest, type RequestExplanation, withEvent } from '../explain/requests.ts';
 import { certificateOf, type HeldCertificate } from '../who/report.ts';
 import type { ClusterRead } from './read.ts';
@@ -40,7 +40,7 @@ export function workloadsOf({ world, requests, events, bundles }: ClusterRead): 
     return explained ? [{ ...request, explained }] : [];
   });
   const ofPod = Map.groupBy(all, ({ wire: { spec } }) => spec.podUID);
-  const roots = bundles.flatMap(({ spec }) => certificatesIn(spec.trustBundle));
+  const roots = bundles.flatMap(({ spec }) => readableCertificates(spec.trustBundle));
   const eventsOf = Map.groupBy(events, ({ uid }) => uid);
   const hasTokens = world.settings.config.endpoints?.token !== undefined;
 

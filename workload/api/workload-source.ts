@@ -1,6 +1,6 @@
 import type { KubespiffeError } from '../../spiffe/errors.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
-import { decodePem } from '../../spiffe/pki/pem.ts';
+import { blocksIn } from '../../spiffe/pki/pem.ts';
 import type { JwtSource } from '../jwt-source.ts';
 import { type BundleSource, mergeBundles, type TrustBundle, type TrustBundles } from '../trust-bundle.ts';
 import type { X509Source } from '../x509-source.ts';
@@ -76,11 +76,10 @@ function readState(credentials: readonly Credential[], further: readonly BundleS
 function apiSvidOf({ svid }: X509Source, hint: string, bundles: TrustBundles): ApiX509Svid {
   const { id, privateKey, chainPem } = svid;
   const bundle = bundles.get(id.trustDomain);
-  const blocks = decodePem(chainPem);
   return {
     spiffeId: id.uri,
     trustDomain: id.trustDomain,
-    chain: Buffer.concat(blocks.ok ? blocks.value.map(({ der }) => der) : []),
+    chain: Buffer.concat(blocksIn(chainPem)),
     key: privateKey.export({ type: 'pkcs8', format: 'der' }),
     bundle: bundle ? rootsOf(bundle) : Buffer.alloc(0),
     hint,

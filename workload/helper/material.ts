@@ -1,5 +1,5 @@
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { blocksIn, encodePem } from '../../spiffe/pki/pem.ts';
 import type { Pkcs12Content } from '../../spiffe/pki/pkcs12.ts';
 import type { TrustBundles } from '../trust-bundle.ts';
 import type { X509Svid } from '../x509-svid.ts';
@@ -47,10 +47,7 @@ const ownRoots = ({ svid, bundles }: Material): readonly CertificateFacts[] =>
 const federatedRoots = ({ svid, bundles }: Material): readonly CertificateFacts[] =>
   [...bundles].flatMap(([name, { roots }]) => (name === svid.id.trustDomain ? [] : roots));
 
-function chainOf({ chainPem }: X509Svid): readonly Uint8Array[] {
-  const blocks = decodePem(chainPem);
-  return blocks.ok ? blocks.value.map(({ der }) => der) : [];
-}
+const chainOf = ({ chainPem }: X509Svid): readonly Uint8Array[] => blocksIn(chainPem);
 
 const toPem = (certificates: readonly Uint8Array[]): string =>
   certificates.map((der) => encodePem('CERTIFICATE', der)).join('');

@@ -2,8 +2,7 @@ import { neededPermissions } from '../../../signer/permissions.ts';
 import { type SignerProfile, settingsOf } from '../../../signer/signers/profile.ts';
 import { allProfiles } from '../../../signer/signers/profiles.ts';
 import { bundleName } from '../../../signer/trust/bundle.ts';
-import { readCertificate } from '../../../spiffe/pki/certificate.ts';
-import { decodePem } from '../../../spiffe/pki/pem.ts';
+import { readableCertificates } from '../../../spiffe/pki/certificate.ts';
 import { createWorld } from '../../cluster/world.ts';
 import { CliError } from '../../errors.ts';
 import { span } from '../../output.ts';
@@ -120,11 +119,7 @@ export const roots: Check = {
           ),
         ];
       }
-      const blocks = decodePem(bundle.spec.trustBundle);
-      const ends = (blocks.ok ? blocks.value : []).flatMap(({ der }) => {
-        const certificate = readCertificate(der);
-        return certificate.ok ? [certificate.value.notAfter] : [];
-      });
+      const ends = readableCertificates(bundle.spec.trustBundle).map(({ notAfter }) => notAfter);
       const last = Math.max(0, ...ends);
       const next = 'add the next CA: docs/reference/pool.md#the-next-ca';
       if (last <= now) return [problem(lookedAt, 'all its roots have expired', next)];
