@@ -1,9 +1,10 @@
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { checkLeaf } from '../spiffe/conformance.ts';
 import { parseSpiffeId, type SpiffeId } from '../spiffe/id.ts';
 import { type CertificateFacts, readCertificate } from '../spiffe/pki/certificate.ts';
 import { certificatesPem, decodePem, encodePem, type PemBlock } from '../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
+import { readableKey } from '../spiffe/pki/sign.ts';
 import type { Seconds } from '../spiffe/pki/time.ts';
 import { isSignedBy } from '../spiffe/pki/verify.ts';
 
@@ -42,7 +43,7 @@ export function readX509Svid(pem: string): Result<X509Svid> {
   if (broken) return failure(`its certificate is not an X509-SVID: ${broken.message} (${broken.clause})`);
   const id = parseSpiffeId(leaf.uris[0] ?? '');
   if (!id.ok) return id;
-  const privateKey = readPrivateKey(keyBlock);
+  const privateKey = readableKey(encodePem(keyBlock.label, keyBlock.der));
   if (!privateKey) return failure('its private key cannot be read, or is encrypted');
   if (!isKeyOf(privateKey, leaf)) return failure('its private key is not that of its certificate');
   return success({
@@ -77,14 +78,6 @@ function readChain(blocks: readonly PemBlock[]): Result<CertificateFacts[]> {
     chain.push(read.value);
   }
   return success(chain);
-}
-
-function readPrivateKey({ label, der }: PemBlock): KeyObject | undefined {
-  try {
-    return createPrivateKey(encodePem(label, der));
-  } catch {
-    return undefined;
-  }
 }
 
 /** Signs, since OpenSSL believes the public key that an EC private key carries beside the secret number. */

@@ -1,7 +1,8 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../spiffe/json.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
+import { readableKey } from '../../spiffe/pki/sign.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import type { Secret } from '../kube/types.ts';
@@ -181,12 +182,7 @@ function readAll(pem: string): CertificateFacts[] | string {
 export function readAnyKey(pem: string): KeyObject | undefined {
   const blocks = decodePem(pem);
   const block = blocks.ok ? blocks.value.find((each) => each.label.endsWith('PRIVATE KEY')) : undefined;
-  if (!block) return undefined;
-  try {
-    return createPrivateKey({ key: encodePem(block.label, block.der), format: 'pem' });
-  } catch {
-    return undefined;
-  }
+  return block && readableKey(encodePem(block.label, block.der));
 }
 
 function belongsTo(publicKey: KeyObject, certificate: CertificateFacts): boolean {

@@ -1,4 +1,4 @@
-import { type KeyObject, sign } from 'node:crypto';
+import { createPrivateKey, type KeyObject, sign } from 'node:crypto';
 import { KubespiffeError } from '../errors.ts';
 import { authorityKeyTypes, type KeyType, keyTypes, subjectKeyTypes } from './algorithms.ts';
 
@@ -15,6 +15,18 @@ export interface SigningKey {
   sign(content: Uint8Array): Uint8Array | Promise<Uint8Array>;
   /** Why it cannot sign now, for a key that is kept elsewhere; undefined when it can. */
   problem?(): string | undefined;
+}
+
+/**
+ * The unencrypted private key of a PEM text, in any of the usual forms; undefined where there is none that can be read.
+ * OpenSSL's own reasons are left out: they may quote the text.
+ */
+export function readableKey(pem: string): KeyObject | undefined {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Names of the keys that an authority may have, the default first. */

@@ -1,9 +1,9 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import type { Finding } from '../../spiffe/clauses.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { decodePem, encodePem, type PemBlock } from '../../spiffe/pki/pem.ts';
-import { nameOfKey } from '../../spiffe/pki/sign.ts';
+import { nameOfKey, readableKey } from '../../spiffe/pki/sign.ts';
 import { CliError } from '../errors.ts';
 import { pemText } from '../read-input.ts';
 import {
@@ -108,7 +108,7 @@ function keySection(
     block.label === 'PRIVATE KEY' ? undefined : `the private key is a "${block.label}" block`,
   );
   const facts: Record<string, string> = { Form: block.label === 'PRIVATE KEY' ? 'PKCS#8' : block.label };
-  const key = readKey(block);
+  const key = readableKey(encodePem(block.label, block.der));
   if (!key) {
     const unreadable = finding(
       'must',
@@ -129,14 +129,6 @@ function keySection(
     spki.equals(leaf.spki) ? undefined : 'the private key does not belong to the first certificate',
   );
   return { title: 'Private key', facts, findings: [isPkcs8, match, ...findings] };
-}
-
-function readKey(block: PemBlock): KeyObject | undefined {
-  try {
-    return createPrivateKey({ key: encodePem(block.label, block.der), format: 'pem' });
-  } catch {
-    return undefined;
-  }
 }
 
 function inspectRequest(der: Uint8Array, { contents }: InspectContext): Inspection {

@@ -1,8 +1,9 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { messageOf } from '../../../spiffe/errors.ts';
 import { certificatesPem, decodePem } from '../../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../../spiffe/pki/result.ts';
+import { readableKey } from '../../../spiffe/pki/sign.ts';
 import { textOf } from '../../../spiffe/pki/text.ts';
 import type { ServerCertificate } from './tls.ts';
 
@@ -32,7 +33,7 @@ export async function readCertificateFiles(
   const [leaf] = chain;
   const certificate = leaf && readCertificate(leaf.der);
   if (!certificate) return failure(`${certificateFile} holds no certificate in PEM`);
-  const key = readKey(keyText);
+  const key = readableKey(keyText);
   if (!key) return failure(`${keyFile} holds no unencrypted private key in PEM`);
   if (!certificate.checkPrivateKey(key)) {
     return failure(`the key in ${keyFile} is not that of the first certificate in ${certificateFile}`);
@@ -50,15 +51,6 @@ export async function readCertificateFiles(
 function readCertificate(der: Uint8Array): X509Certificate | undefined {
   try {
     return new X509Certificate(der);
-  } catch {
-    return undefined;
-  }
-}
-
-/** OpenSSL's own reasons are left out: they may quote the text. */
-function readKey(pem: string): KeyObject | undefined {
-  try {
-    return createPrivateKey(pem);
   } catch {
     return undefined;
   }
