@@ -3,6 +3,7 @@ import { messageOf } from '../../spiffe/errors.ts';
 import { ApiConnectionError } from './api-error.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
 import type { JsonReader } from './json-reader.ts';
+import { onAbort } from './on-abort.ts';
 import type { SetTimer } from './time.ts';
 
 export interface ExchangeLimits {
@@ -48,7 +49,7 @@ export function exchange(
     let isReading = false;
 
     if (signal?.aborted) return fail('aborted', 'given up by the caller');
-    signal?.addEventListener('abort', abort);
+    const cancelAbort = signal && onAbort(signal, () => giveUp('aborted', 'given up by the caller'));
     const cancelTimer = timer(
       () => giveUp('timeout', `no answer within ${Math.round(limits.timeoutMs)} ms`),
       limits.timeoutMs,
@@ -56,11 +57,7 @@ export function exchange(
 
     function settle(): void {
       cancelTimer();
-      signal?.removeEventListener('abort', abort);
-    }
-
-    function abort(): void {
-      giveUp('aborted', 'given up by the caller');
+      cancelAbort?.();
     }
 
     function giveUp(failure: ApiConnectionError['failure'], why: string): void {

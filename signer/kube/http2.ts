@@ -105,7 +105,10 @@ export function openHttp2(needs: {
     });
     stream.on('close', () => {
       on.streams -= 1;
+      entry.flight = undefined;
       if (!entry.isOver) cutShort(entry, stream, reason);
+      // A stream that has ended is in memory until V8 next collects old objects. Its request and answer must not be.
+      stream.removeAllListeners().on('error', ignore);
       startWaiting();
     });
     if (outgoing.body !== undefined) stream.end(outgoing.body);
@@ -208,6 +211,8 @@ export function openHttp2(needs: {
     close,
   };
 }
+
+function ignore(): void {}
 
 function mostStreams({ session }: Link): number {
   return session.remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY;
