@@ -177,7 +177,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
   }
 
   function settle(state: RequestState): Next {
-    if (states.isKnown(state) && !isShownOpen(state)) states.forget(state.request.uid);
+    if (states.isKnown(state) && !isShownOpen(state)) states.settle(state);
     return done;
   }
 

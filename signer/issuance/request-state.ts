@@ -128,6 +128,15 @@ export function createRequestStates(needs: {
     uncount(state);
   }
 
+  /**
+   * Forgets a request that has its answer, and whose outcome nobody waits for. V8 may keep its state until it next collects
+   * old objects, so the bytes go at once.
+   */
+  function settle(state: RequestState): void {
+    forget(state.request.uid);
+    state.attempt = undefined;
+  }
+
   /** Keeps of the newest attempt what recognises it, if it may stand. */
   function dropBytes(state: RequestState): void {
     const { attempt } = state;
@@ -157,6 +166,7 @@ export function createRequestStates(needs: {
     isForSigner: ({ phase }: RequestState) =>
       phase.kind === 'seen' || (phase.kind === 'waiting' && phase.for !== 'facts'),
     forget,
+    settle,
 
     /** @returns the state, and whether the request is seen for the first time. */
     see(request: OpenRequest): { state: RequestState; isNew: boolean } {
@@ -226,7 +236,7 @@ export function createRequestStates(needs: {
       if (state.phase.kind === 'answered') return true;
       const isUnclear = state.attempt !== undefined && isOpen(state) && state.phase.kind !== 'confirmed';
       if (!isUnclear) {
-        forget(uid);
+        settle(state);
         return false;
       }
       move(state, { kind: 'answered' });

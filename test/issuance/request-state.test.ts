@@ -147,6 +147,7 @@ describe('the life of a request', () => {
       prepare(state);
       assert.equal(states.sawAnswer(name), isLeft, name);
       assert.equal(states.isKnown(state), isLeft, name);
+      if (!isLeft) assert.equal(state.attempt, undefined, `the bytes of the answer: ${name}`);
       assert.equal(states.sawAnswer(name), isLeft, `${name}, shown once more`);
       states.forget(name);
       assert.equal(states.size(), 0);
