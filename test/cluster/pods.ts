@@ -57,3 +57,22 @@ export async function waitForPod(
     throw new Error(`${(error as Error).message}\n${told}`);
   }
 }
+
+/**
+ * The log of a container as `kubectl logs` prints it, without a process: a test that waits for a line reads it many times.
+ *
+ * @throws Error while the container has no log.
+ */
+export async function podLog(
+  { request }: Pick<ControlPlane, 'request'>,
+  { namespace, name }: PodName,
+  options: { container?: string; tailLines?: number; timestamps?: boolean } = {},
+): Promise<string> {
+  const query = Object.entries(options).map(([key, value]) => `${key}=${value}`);
+  const path = `/api/v1/namespaces/${namespace}/pods/${name}/log?${query.join('&')}`;
+  const { status, body } = await request('GET', path);
+  // A log of one line may be JSON, and is parsed then.
+  const log = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`;
+  if (status !== 200) throw new Error(`GET ${path}: ${status} ${log}`);
+  return log;
+}

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeProgramImage } from '../cluster/image.ts';
+import { podLog } from '../cluster/pods.ts';
 import { envoyProgram } from '../judges/envoy.ts';
 import type { Installation } from './installation.ts';
 import { followBelow, type Reader } from './reader.ts';
@@ -20,7 +21,7 @@ export async function applyEnvoy({ controlPlane, node }: Installation, reader: R
 
 /** What the client printed so far, a line for each request. */
 export async function envoyAnswers({ controlPlane }: Installation): Promise<string[]> {
-  const log = await controlPlane.kubectl(['logs', '--namespace', 'envoy', '--container', 'main', 'client']);
+  const log = await podLog(controlPlane, { namespace: 'envoy', name: 'client' }, { container: 'main' });
   return log.trim().split('\n');
 }
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { ControlPlane } from '../cluster/control-plane.ts';
+import { podLog } from '../cluster/pods.ts';
 import { waitFor } from '../cluster/process.ts';
 import { trustDomain } from './installation.ts';
 
@@ -7,10 +8,10 @@ const example = join(import.meta.dirname, '../../manifests/examples/greeter');
 export const greeterServerId = `spiffe://${trustDomain}/ns/greeter/sa/server`;
 export const greeterClientId = `spiffe://${trustDomain}/ns/greeter/sa/client`;
 
-type Kubectl = Pick<ControlPlane, 'kubectl'>;
+type Cluster = Pick<ControlPlane, 'kubectl' | 'request'>;
 
 /** The servers and clients of manifests/examples/greeter, as they stand there. */
-export async function applyGreeter({ kubectl }: Kubectl): Promise<void> {
+export async function applyGreeter({ kubectl }: Cluster): Promise<void> {
   await kubectl(['apply', '--kustomize', example]);
 }
 
@@ -24,8 +25,11 @@ export interface GreeterReport {
   readonly failed: readonly string[];
 }
 
-async function readGreeter({ kubectl }: Kubectl, client: string): Promise<GreeterReport> {
-  const log = await kubectl(['logs', '--namespace', 'greeter', '--container', 'main', client]);
+const logOf = (cluster: Cluster, name: string) =>
+  podLog(cluster, { namespace: 'greeter', name }, { container: 'main' });
+
+async function readGreeter(cluster: Cluster, client: string): Promise<GreeterReport> {
+  const log = await logOf(cluster, client);
   const lines = log.slice(log.indexOf(`${greeterServerId} answered `)).split('\n');
   return {
     answered: lines.filter((line) => line.startsWith(`${greeterServerId} answered ${greeterClientId}: `))
@@ -36,15 +40,16 @@ async function readGreeter({ kubectl }: Kubectl, client: string): Promise<Greete
 
 /** Waits until a line of the log of a pod begins with this text; returns the line. The error shows what the pod reports. */
 export async function lineOf(
-  { kubectl }: Kubectl,
+  cluster: Cluster,
   pod: string,
   start: string,
   timeoutMs = 120_000,
 ): Promise<string> {
+  const { kubectl } = cluster;
   const where = ['--namespace', 'greeter', pod];
   try {
     const read = async () => {
-      const log = await kubectl(['logs', '--container', 'main', ...where]).catch(() => '');
+      const log = await logOf(cluster, pod).catch(() => '');
       return log.split('\n').find((line) => line.startsWith(start));
     };
     return await waitFor(`the line "${start}" in the log of greeter/${pod}`, read, {
@@ -64,7 +69,7 @@ export async function lineOf(
  * Waits until a client has had answers over a connection that is younger than this call: the server of the example closes
  * a connection after 5 seconds.
  */
-export async function answersOfNewConnection(cluster: Kubectl, client: string): Promise<GreeterReport> {
+export async function answersOfNewConnection(cluster: Cluster, client: string): Promise<GreeterReport> {
   const { answered: before } = await readGreeter(cluster, client);
   return waitFor(
     `more answers to ${client}`,

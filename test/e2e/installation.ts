@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { runCommand } from '../cluster/command.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type Node, startNode } from '../cluster/node.ts';
 import { waitFor } from '../cluster/process.ts';
 import { blocksBelow, readPage } from '../docs/markdown.ts';
+import { run } from '../tools/run.ts';
 import type { ClusterChoice } from './clusters.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -43,7 +43,7 @@ export interface Installation {
   readonly node: Node;
   /** For a person who keeps the CA and may do nothing else. */
   readonly operatorKubeconfig: string;
-  /** Runs bin/kubespiffe as that person. */
+  /** Runs a command of ours as that person. */
   kubespiffe(...args: string[]): Promise<string>;
   /** Waits until a namespace is ready for pods: made, and with its ServiceAccounts. */
   createNamespace(name: string, serviceAccounts?: readonly string[]): Promise<void>;
@@ -78,17 +78,16 @@ export async function install(choice: ClusterChoice, wishes: InstallationWishes 
     await controlPlane.kubectl(['apply', '--kustomize', folder]);
     await prepare?.({ controlPlane, node });
     const operator = await makeOperator(controlPlane);
-    const kubespiffe = (...args: string[]) =>
-      runCommand('env', `KUBECONFIG=${operator}`, join(root, 'bin/kubespiffe'), ...args);
-    await kubespiffe('ca', 'create', '--ca-id', caId, '--trust-domain', ownTrustDomain);
-    if (components.includes('service-dns')) await kubespiffe(...(await createServiceDnsPool()));
+    const asOperator = (...args: string[]) => kubespiffeAs(operator, args);
+    await asOperator('ca', 'create', '--ca-id', caId, '--trust-domain', ownTrustDomain);
+    if (components.includes('service-dns')) await asOperator(...(await createServiceDnsPool()));
     report('waiting for both replicas of the signer');
     await signerReady(controlPlane);
     return {
       controlPlane,
       node,
       operatorKubeconfig: operator,
-      kubespiffe,
+      kubespiffe: asOperator,
       createNamespace: (name, serviceAccounts = []) => createNamespace(controlPlane, name, serviceAccounts),
       stop: controlPlane.stop,
     };
@@ -96,6 +95,13 @@ export async function install(choice: ClusterChoice, wishes: InstallationWishes 
     await controlPlane.stop();
     throw error;
   }
+}
+
+/** Runs a command of ours with a kubeconfig. Rejects with what it says where it fails. */
+export async function kubespiffeAs(kubeconfig: string, args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(args, { env: { KUBECONFIG: kubeconfig } });
+  if (code !== 0) throw new Error(`kubespiffe ${args.join(' ')}: ${stderr.trim()}`);
+  return stdout;
 }
 
 /** The arguments of the command in the guide of service-dns. */

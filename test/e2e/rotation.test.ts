@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { AuthorityRecord } from '../../signer/authority/document.ts';
 import { runCommand } from '../cluster/command.ts';
 import { waitFor } from '../cluster/process.ts';
 import type { Judges } from '../judges/judges.ts';
 import { clusterChoices } from './clusters.ts';
-import { type Installation, type InstallationWishes, signerReady, trustDomain } from './installation.ts';
+import {
+  type Installation,
+  type InstallationWishes,
+  kubespiffeAs,
+  signerReady,
+  trustDomain,
+} from './installation.ts';
 import { startRequestLoop } from './request-loop.ts';
 import { addCompanyCa } from './rotation/company.ts';
 import type { HeldJudge } from './rotation/held.ts';
@@ -18,7 +23,6 @@ import { paces, propagationSeconds, type Scene, startScene, timing } from './rot
 import type { Witness } from './rotation/witness.ts';
 
 const peerId = `spiffe://${trustDomain}/ns/${namespace}/sa/peer`;
-const launcher = join(import.meta.dirname, '../../bin/kubespiffe');
 /**
  * A certificate of kubelet lives an hour at least, so the first CA is retired some 70 minutes after it stopped signing.
  * With this variable the last test waits for that.
@@ -59,8 +63,7 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
 
   const allIsWell = (answers?: number) => scene.allIsWell(answers);
   const ca = (...args: string[]) => installation.kubespiffe('ca', ...args);
-  const asAdmin = (...args: string[]) =>
-    runCommand('env', `KUBECONFIG=${installation.controlPlane.kubeconfig}`, launcher, 'ca', ...args);
+  const asAdmin = (...args: string[]) => kubespiffeAs(installation.controlPlane.kubeconfig, ['ca', ...args]);
   const isIn = (root: AuthorityRecord) => (roots: string) => roots.includes(root.certificate?.trim() ?? '-');
   const nameOf = ({ id }: AuthorityRecord) => `${trustDomain} ${id}`;
 

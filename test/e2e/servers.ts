@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeProgramImage } from '../cluster/image.ts';
-import { waitForPod } from '../cluster/pods.ts';
+import { podLog, waitForPod } from '../cluster/pods.ts';
 import { type Installation, trustDomain } from './installation.ts';
 import { followBelow, type Reader } from './reader.ts';
 
@@ -99,12 +99,12 @@ function client(url: string, volumes: readonly { readonly name: string }[]) {
 
 /** What the client printed so far. */
 export async function nginxAnswers({ controlPlane }: Installation): Promise<string[]> {
-  return (await controlPlane.kubectl(['logs', '--namespace', 'shop', 'web'])).trim().split('\n');
+  return (await podLog(controlPlane, { namespace: 'shop', name: 'web' })).trim().split('\n');
 }
 
 /** What the helper in a pod has logged. */
 export async function helperLog({ controlPlane }: Installation, pod: string): Promise<string> {
-  return controlPlane.kubectl(['logs', '--namespace', 'default', '--container', 'helper', pod]);
+  return podLog(controlPlane, { namespace: 'default', name: pod }, { container: 'helper' });
 }
 
 /** What kubelet and the containers of a pod report. */

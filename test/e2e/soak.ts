@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { podLog } from '../cluster/pods.ts';
 import { waitFor } from '../cluster/process.ts';
 import type { Installation } from './installation.ts';
 
@@ -37,10 +38,8 @@ export async function startSoak({ controlPlane, node }: Installation): Promise<S
     ...['create', 'configmap', 'greeter', '--namespace', namespace],
     ...files.map((name) => `--from-file=${join(programs, name)}`),
   ]);
-  const logOf = (pod: string, container: string) =>
-    kubectl(['logs', '--namespace', namespace, '--timestamps', '--container', container, pod]).catch(
-      () => '',
-    );
+  const logOf = (name: string, container: string) =>
+    podLog(controlPlane, { namespace, name }, { container, timestamps: true }).catch(() => '');
 
   async function report() {
     const lines = (await logOf('client', 'main')).split('\n');

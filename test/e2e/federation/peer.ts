@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import type { ControlPlane } from '../../cluster/control-plane.ts';
-import { waitForPod } from '../../cluster/pods.ts';
+import { podLog, waitForPod } from '../../cluster/pods.ts';
 import { usualTimeoutMs, waitFor } from '../../cluster/process.ts';
 import { blocksBelow, readPage } from '../../docs/markdown.ts';
 import { isOneTrustDomain, type Side } from './pair.ts';
@@ -143,9 +143,8 @@ const rootsOf = (own: string, of: string, path: string) => ({
 });
 
 /** The newest line of a workload; undefined while there is none. */
-async function readReport({ kubectl }: Pick<ControlPlane, 'kubectl'>): Promise<Report | undefined> {
-  const where = ['--namespace', peer.namespace, peer.name, '--container', 'main'];
-  const lines = (await kubectl(['logs', '--tail', '20', ...where])).split('\n');
+async function readReport(controlPlane: ControlPlane): Promise<Report | undefined> {
+  const lines = (await podLog(controlPlane, peer, { container: 'main', tailLines: 20 })).split('\n');
   const line = lines.findLast((each) => each.startsWith('{'));
   return line === undefined ? undefined : (JSON.parse(line) as Report);
 }

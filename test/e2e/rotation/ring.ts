@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { waitForPod } from '../../cluster/pods.ts';
+import { podLog, waitForPod } from '../../cluster/pods.ts';
 import { usualTimeoutMs, waitFor } from '../../cluster/process.ts';
 import { judgesBinary } from '../../judges/build.ts';
 import type { Installation } from '../installation.ts';
@@ -32,8 +32,8 @@ export async function startRing({ controlPlane }: Installation, restMs: number):
 }
 
 async function readReport({ controlPlane }: Installation, name: string): Promise<Report | undefined> {
-  const where = ['--namespace', namespace, '--container', 'main', '--tail', '5', name];
-  const lines = (await controlPlane.kubectl(['logs', ...where])).split('\n');
+  const log = await podLog(controlPlane, { namespace, name }, { container: 'main', tailLines: 5 });
+  const lines = log.split('\n');
   const line = lines.findLast((each) => each.startsWith('{"') && each.endsWith('}}'));
   return line === undefined ? undefined : (JSON.parse(line) as Report);
 }
