@@ -193,10 +193,13 @@ describe('kubespiffe explain pod', () => {
       stdout,
       /=> {2}waits: PoolUnusable {2}\[cluster administrator\]\n {6}The CA pool cannot be used: /,
     );
+    assert.match(stdout, /^Last Event of the signer\n {2}PoolUnusable, /m);
     assert.match(stdout, /^Next: the cluster administrator acts on PoolUnusable: /m);
     await putPool(controlPlane, await pool);
     await answerTo(controlPlane, request);
-    assert.match((await tool('explain', 'pod', 'shop/stuck')).stdout, /^Next: nothing to do\.$/m);
+    const answered = await tool('explain', 'pod', 'shop/stuck');
+    assert.match(answered.stdout, /^Next: nothing to do\.$/m);
+    assert.doesNotMatch(answered.stdout, /Last Event/);
     await controlPlane.request('DELETE', '/api/v1/namespaces/shop/pods/stuck', { gracePeriodSeconds: 0 });
   });
 

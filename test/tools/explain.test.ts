@@ -3,10 +3,12 @@ import { describe, it } from 'node:test';
 import type { ParsedJwt } from '../../spiffe/jwt-svid.ts';
 import type { SignerEvent } from '../../tools/cluster/events.ts';
 import { denialsIn } from '../../tools/explain/denial.ts';
+import { lastEventOf } from '../../tools/explain/next.ts';
 import { explainPod } from '../../tools/explain/pod.ts';
 import { type RequestExplanation, withEvent } from '../../tools/explain/requests.ts';
 import type { Step } from '../../tools/explain/steps.ts';
 import { explainJwtSvid, explainServiceAccountToken } from '../../tools/explain/token.ts';
+import { explainWholePod } from '../../tools/explain/whole-pod.ts';
 import { aKnownPod, aRegistration, aService, aWirePod, aWorld } from './world.ts';
 
 const dns = 'kubespiffe.io/service-dns';
@@ -245,6 +247,27 @@ describe('the explanation of an open request', () => {
     const mismatch = { ...open, reason: 'NodeMismatch' };
     assert.equal(withEvent(mismatch, [], [event('ClockSkew', '2026-11-29T15:02:00Z')]), mismatch);
   });
+});
+
+describe('the last Event of a pod', () => {
+  const waited: SignerEvent = {
+    ...{ pod: 'shop/web-0', uid: 'u-1', reason: 'RegistrationAmbiguous', message: 'two of them' },
+    ...{ isDenial: false, at: '2026-11-29T15:00:01Z' },
+  };
+  const twice = [aRegistration('web'), aRegistration('web-2')];
+  const rows: [what: string, registrations: object[], event: SignerEvent, isShown: boolean][] = [
+    ['is shown while the pod gets no name', twice, waited, true],
+    ['is left out once the pod gets a name, and nothing waits', [aRegistration('web')], waited, false],
+    ['is shown for good where it is a denial', [], { ...waited, isDenial: true }, true],
+  ];
+  for (const [what, workloadregistrations, event, isShown] of rows) {
+    it(what, async () => {
+      const world = await aWorld({ pods: [aWirePod()], workloadregistrations });
+      const seen = { requests: [], events: [event] };
+      const explained = explainWholePod(world, 'shop/web-0', aKnownPod(), seen);
+      assert.deepEqual(lastEventOf(explained), isShown ? event : undefined);
+    });
+  }
 });
 
 describe('the explanation of denials', () => {

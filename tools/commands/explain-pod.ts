@@ -8,6 +8,7 @@ import { requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
 import { CliError, exitCodes } from '../errors.ts';
+import { blockedIn, lastEventOf, nextFor } from '../explain/next.ts';
 import type { SignerExplanation } from '../explain/pod.ts';
 import type { ReadRequest, RequestExplanation } from '../explain/requests.ts';
 import { printSteps, printVerdict } from '../explain/steps.ts';
@@ -98,14 +99,8 @@ async function explanationOf(
   });
 }
 
-/** The first signer that the pod asks and that gives it nothing. */
-function blockedIn({ signers }: PodExplanation): SignerExplanation | undefined {
-  const asked = signers.filter(({ volume }) => volume !== null);
-  return (asked.length > 0 ? asked : signers).find(({ verdict }) => verdict.verdict !== 'issue');
-}
-
 function print(terminal: Terminal, explanation: PodExplanation, now: number): void {
-  const { pod, settings, signers, otherVolumes, requests, events } = explanation;
+  const { pod, settings, signers, otherVolumes, requests } = explanation;
   terminal.out(`${mark(terminal, 'title', `Pod ${pod}`)}\n`);
   terminal.out(`  trust domain ${settings.trustDomain}, by the settings of ${printable(settings.from)}\n`);
   for (const { signer, volume, steps, verdict } of signers) {
@@ -122,13 +117,13 @@ function print(terminal: Terminal, explanation: PodExplanation, now: number): vo
       table([['NAME', 'SIGNER', 'AGE', 'STATE', 'WHY'], ...requests.map((each) => requestRow(each, now))]),
     );
   }
-  const last = events.at(-1);
+  const last = lastEventOf(explanation);
   if (last) {
     terminal.out(`\n${mark(terminal, 'title', 'Last Event of the signer')}\n`);
     const at = fromNow(Date.parse(last.at) / 1000, now);
     terminal.out(`  ${printable(last.reason)}, ${at}: ${printable(last.message)}\n`);
   }
-  terminal.out(`\nNext: ${next(explanation)}\n`);
+  terminal.out(`\nNext: ${nextFor(explanation)}\n`);
 }
 
 const mostUnmatched = 10;
@@ -153,28 +148,4 @@ function requestRow(
   const ends = notAfter === null ? '' : `, ends ${fromNow(Date.parse(notAfter) / 1000, now)}`;
   const why = state === 'Issued' ? `${names.join(', ')}${ends}` : reason;
   return [request.split('/')[1] ?? '', signer, age, state, why].map(printable);
-}
-
-/** The one thing to do now. */
-function next(explanation: PodExplanation): string {
-  const { signers, requests, pod } = explanation;
-  if (requests.some(({ state }) => state === 'Denied' || state === 'Failed')) {
-    return `kubelet does not repeat a request that was denied: \`kubespiffe explain denial ${pod}\`.`;
-  }
-  const blocked = blockedIn(explanation);
-  if (blocked) {
-    return `the ${blocked.verdict.owner} acts on ${blocked.verdict.reason}: docs/reference/outcomes.md#${blocked.verdict.reason.toLowerCase()}`;
-  }
-  if (signers.every(({ volume }) => volume === null)) {
-    return 'add a podCertificate source for the signer to a volume of the pod, unless it only needs tokens.';
-  }
-  if (requests.some(({ state }) => state === 'Open')) {
-    return 'the identity is clear, and a request is open: see the last Event, or `kubespiffe ca show` for the pool.';
-  }
-  const last = requests.findLast(({ state }) => state === 'Issued');
-  const now = signers.find(({ signer, volume }) => signer === last?.signer && volume !== null);
-  if (last && now && now.spiffeId !== null && !last.names.includes(now.spiffeId)) {
-    return 'nothing to do: the certificate of the pod has another name, and gets this one at its next refresh.';
-  }
-  return 'nothing to do.';
 }
