@@ -58,6 +58,18 @@ describe('the commands of each page', () => {
     assert.deepEqual(rows.map(({ page }) => page.path).sort(), shown.map(({ path }) => path).sort());
   });
 
+  it('call kubespiffe by this name only in a page that says how it gets on the PATH', async () => {
+    const silent = (await readPages()).filter(
+      (page) =>
+        blocksOf(page).some((block) => isShell(block) && /^kubespiffe /m.test(block.code)) &&
+        !/\[on your PATH\]\(\S*\bcli\.md\)|^export PATH=\$PWD\/bin:\$PATH$/m.test(page.text),
+    );
+    assert.deepEqual(
+      silent.map(({ path }) => path),
+      [],
+    );
+  });
+
   it('are run by a test that names their heading', async () => {
     const blocks = (await readPages()).flatMap((page) => {
       const { tests } = rows.find((row) => row.page.path === page.path) ?? { tests: [] };

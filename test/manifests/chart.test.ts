@@ -281,6 +281,7 @@ test('the notes say the next commands, with the names of the release', async () 
   ]);
   const commands = notes.split('\nNOTES:\n')[1]?.match(/(?<=^ {2})\S.*/gm);
   assert.deepEqual(commands, [
+    'export PATH=$PWD/bin:$PATH',
     'kubespiffe ca create --ca-id first --trust-domain example.org --namespace identity',
     'kubespiffe ca create --kind service-dns --ca-id dns-1 --permitted-dns svc,svc.cluster.local --namespace identity --name ours',
     'kubectl --namespace identity rollout status deployment/kubespiffe-signer',
