@@ -9,7 +9,12 @@ import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
 export type Verdict = 'issue' | 'deny' | 'wait' | 'drop';
 
 /** Who has to act before the outcome can change. */
-export type Owner = 'nobody' | 'pod author' | 'cluster administrator' | 'kubespiffe';
+export type Owner =
+  | 'nobody'
+  | 'pod author'
+  | 'owner of the registration'
+  | 'cluster administrator'
+  | 'kubespiffe';
 
 export interface Outcome {
   readonly verdict: Verdict;
@@ -102,21 +107,21 @@ export const outcomes = {
   ),
   IdentityInvalid: row(
     'wait',
-    'cluster administrator',
+    'owner of the registration',
     'No valid SPIFFE ID can be made for this pod ({}). Correct the registration that it names, or the names, labels and ' +
       'annotations of the pod.',
     withEvent,
   ),
   NotRegistered: row(
     'wait',
-    'cluster administrator',
+    'pod author',
     'No registration matches this pod, and this cluster gives identities only to registered pods ({}). Add the label ' +
       'that is missing, or create a WorkloadRegistration that selects the pod.',
     withEvent,
   ),
   RegistrationAmbiguous: row(
     'wait',
-    'cluster administrator',
+    'owner of the registration',
     'Several registrations of the same priority match this pod ({}). Give one of them a higher priority, let them ' +
       'select different pods, or choose one with the userAnnotation kubespiffe.io/registration.',
     withEvent,

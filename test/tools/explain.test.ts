@@ -12,6 +12,7 @@ import { explainWholePod } from '../../tools/explain/whole-pod.ts';
 import { aKnownPod, aRegistration, aService, aWirePod, aWorld } from './world.ts';
 
 const dns = 'kubespiffe.io/service-dns';
+const administrator = 'cluster administrator';
 
 describe('the explanation of a pod', () => {
   it('gives the default identity, the facts behind it, and the shortest of the lifetimes', async () => {
@@ -65,6 +66,7 @@ describe('the explanation of a pod', () => {
       assert.equal(explained?.verdict.owner, owner);
       assert.equal(explained?.lifetimeSeconds, null);
       assert.ok(explained?.verdict.message);
+      assert.ok(explained?.steps.some(({ ok }) => ok === false));
     });
   }
 
@@ -93,6 +95,29 @@ describe('the explanation of a pod', () => {
       [null, 'the request asks for web-2'],
     ]);
   });
+
+  const labelled = 'spiffe://{{ .TrustDomain }}/ns/shop/app/{{ index .PodMeta.Labels "tier" }}';
+  const unusable = { spiffeIDTemplate: labelled };
+  const ofCluster = (name: string, spec?: object) => ({
+    ...{ ...aRegistration(name, spec), kind: 'ClusterWorkloadRegistration', metadata: { name } },
+  });
+  const team = 'owner of the registration';
+  const owned: [what: string, own: object[], cluster: object[], reason: string, owner: string][] = [
+    ['two of a team', [aRegistration('a'), aRegistration('b')], [], 'RegistrationAmbiguous', team],
+    ['two of the cluster', [], [ofCluster('a'), ofCluster('b')], 'RegistrationAmbiguous', administrator],
+    ['one of each', [aRegistration('a')], [ofCluster('b')], 'RegistrationAmbiguous', team],
+    ['an unusable one of a team', [aRegistration('a', unusable)], [], 'IdentityInvalid', team],
+    ['an unusable one of the cluster', [], [ofCluster('b', unusable)], 'IdentityInvalid', administrator],
+  ];
+  for (const [what, workloadregistrations, clusterworkloadregistrations, reason, owner] of owned) {
+    it(`gives registrations that prevent a name back to their owner: ${what}`, async () => {
+      const registrations = { workloadregistrations, clusterworkloadregistrations };
+      const world = await aWorld({ pods: [aWirePod()], ...registrations });
+      const [explained] = explainPod(world, 'shop/web-0', aKnownPod());
+      assert.deepEqual([explained?.verdict.reason, explained?.verdict.owner], [reason, owner]);
+      assert.ok(explained?.steps.some(({ ok }) => ok === false));
+    });
+  }
 
   it('gives the name of the single pod to a volume that asks pod-identity', async () => {
     const pod = [{ signerName: 'kubespiffe.io/pod-identity' }];

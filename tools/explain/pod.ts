@@ -12,7 +12,7 @@ import { placeOf } from '../cluster/identities.ts';
 import { type CertificateSource, type KnownPod, keyOf, requestOf } from '../cluster/pods.ts';
 import type { KnownSigner, World } from '../cluster/world.ts';
 import { span } from '../output.ts';
-import { registrationSteps } from './registrations.ts';
+import { type LookedRegistrations, registrationSteps } from './registrations.ts';
 import { serviceSteps } from './services.ts';
 import type { Step, Verdict } from './steps.ts';
 
@@ -82,11 +82,12 @@ function explainFor(
     { seconds: named?.terms?.maxLifetimeSeconds ?? Infinity, from: 'ttl of the registration' },
   ].reduce((least, each) => (each.seconds < least.seconds ? each : least));
   const { spiffeId = null, dnsNames = [] } = named ? namesOf(named.subject) : {};
+  const { steps: facing, deciding } = factsOf(world, signer, key, facts, request.annotations);
   const steps: Step[] = [
     sourceStep(source, profile.hasTokenEndpoint),
     ...(usable.kind === 'supported' ? [] : [refusalStep(usable)]),
     podStep(key, facts),
-    ...factSteps(world, signer, key, facts, request.annotations),
+    ...facing,
     ...[...(spiffeId === null ? [] : [spiffeId]), ...dnsNames].map((name) => ({
       ok: true,
       what: 'name',
@@ -100,12 +101,25 @@ function explainFor(
   return {
     signer: profile.signerName,
     volume: source?.volume ?? null,
-    steps,
-    verdict: verdictOf(decision),
+    steps: withFailure(steps, decision),
+    verdict: ownedBy(deciding, verdictOf(decision)),
     ...{ spiffeId, dnsNames },
     registration: named?.terms?.registration ?? null,
     lifetimeSeconds: named && source ? longest.seconds : null,
   };
+}
+
+/** Registrations of a namespace belong to its team, and those of the cluster to the administrator. */
+function ownedBy(deciding: readonly Registration[], verdict: Verdict): Verdict {
+  const isOfCluster = deciding.length > 0 && deciding.every(({ namespace }) => namespace === undefined);
+  const isTheirs = isOfCluster && verdict.owner === 'owner of the registration';
+  return isTheirs ? { ...verdict, owner: 'cluster administrator' } : verdict;
+}
+
+/** Facts may all be right, and still give no name, such as a template for a label that the pod does not have. */
+function withFailure(steps: readonly Step[], decision: Decision): readonly Step[] {
+  if (decision.kind === 'issue' || steps.some(({ ok }) => ok === false)) return steps;
+  return [...steps, { ok: false, what: 'name', fact: `none: ${decision.detail}`, from: '' }];
 }
 
 /** Where a name comes from that no registration gives. */
@@ -153,13 +167,13 @@ function podStep(
 }
 
 /** What the decision depends on besides the pod: registrations and Services. */
-function factSteps(
+function factsOf(
   { settings }: World,
   signer: KnownSigner,
   key: string,
   facts: KnownPod,
   annotations: Readonly<Record<string, string>> = noAnnotations,
-): Step[] {
+): LookedRegistrations {
   const pod = { ...placeOf(key), facts };
   const store = (name: string) =>
     signer.followed.find(({ spec }) => spec.resource.name === name)?.store as Store<never> | undefined;
@@ -173,7 +187,7 @@ function factSteps(
   const services: Store<ServiceFacts> | undefined = store('services');
   if (services) {
     const chosen = chosenServices(annotations[servicesAnnotation] ?? '');
-    return serviceSteps(pod, services, chosen.ok ? chosen.value : undefined);
+    return { steps: serviceSteps(pod, services, chosen.ok ? chosen.value : undefined), deciding: [] };
   }
-  return [];
+  return { steps: [], deciding: [] };
 }

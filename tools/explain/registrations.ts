@@ -6,7 +6,13 @@ import type { Store } from '../../signer/kube/store.ts';
 import type { SignerSettings } from '../cluster/signer-settings.ts';
 import type { Step } from './steps.ts';
 
-/** The registrations that a signer looks at for a pod, and what follows where none counts. Pure. */
+/** The registrations that a signer looks at for a pod, and those that decide: one gives the name, several prevent it. */
+export interface LookedRegistrations {
+  readonly steps: readonly Step[];
+  readonly deciding: readonly Registration[];
+}
+
+/** The registrations of a pod, and what follows where none counts. Pure. */
 export function registrationSteps(
   pod: { readonly namespace: string; readonly name: string; readonly facts: PodFacts },
   stores: {
@@ -16,7 +22,7 @@ export function registrationSteps(
   },
   wanted: string | undefined,
   { config, from }: SignerSettings,
-): Step[] {
+): LookedRegistrations {
   const { registrationClass, defaultIdentity } = config;
   const { considered, resolution } = explainChoice(
     [...stores.workload.values(), ...stores.cluster.values()],
@@ -37,11 +43,11 @@ export function registrationSteps(
     };
   });
   steps.sort((one, other) => rank(one) - rank(other));
-  if (resolution.kind !== 'none') return steps;
+  if (resolution.kind !== 'none') return { steps, deciding: chosen ? [chosen] : among };
   const isDefault = defaultIdentity === 'serviceAccount';
   const fact = isDefault ? 'none matches, so the default identity counts' : 'none matches';
   const setting = `setting defaultIdentity=${defaultIdentity} of ${from}`;
-  return [{ ok: isDefault, what: 'registration', fact, from: setting }, ...steps];
+  return { steps: [{ ok: isDefault, what: 'registration', fact, from: setting }, ...steps], deciding: [] };
 }
 
 /** What counts comes first, then what stands in its way. */

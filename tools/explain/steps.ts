@@ -1,3 +1,4 @@
+import type { Owner } from '../../signer/observe/reasons.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { mark } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
@@ -20,7 +21,7 @@ export interface Verdict {
   /** What is wrong and what to do about it. */
   readonly message: string;
   /** Who has to act. */
-  readonly owner: string;
+  readonly owner: Owner;
 }
 
 const marks = { true: ['good', 'ok'], false: ['bad', 'no'], null: ['doubtful', '--'] } as const;
