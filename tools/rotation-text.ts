@@ -1,5 +1,10 @@
-import type { RotationStep } from '../signer/authority/rotation.ts';
-import type { PolicyStep } from '../signer/authority/rotation-plan.ts';
+import type { PoolDocument } from '../signer/authority/document.ts';
+import { isSigning } from '../signer/authority/ready.ts';
+import { nextStep, type RotationStep } from '../signer/authority/rotation.ts';
+import { nextSignsFrom, type PolicyStep, policyStep } from '../signer/authority/rotation-plan.ts';
+import type { AuthorityKind } from '../signer/authority/states.ts';
+import type { Timing } from '../signer/authority/verbs.ts';
+import type { PoolSigner } from './cluster/pool-signer.ts';
 import { span } from './output.ts';
 import { timeText } from './pool-change.ts';
 
@@ -21,16 +26,42 @@ export function describeStep(step: RotationStep, now: number): string {
   }
 }
 
-/** The next step by the policy of the signer, at `now` in seconds since the epoch. */
-export function describePolicyStep(
+/**
+ * What comes next for one kind: by the policy of the signer, and without its settings in the rotation that is under way.
+ *
+ * @param facts `now` in seconds since the epoch.
+ */
+export function describeNext(
+  document: PoolDocument,
+  kind: AuthorityKind,
+  facts: { readonly now: number; readonly timing: Timing },
+  signer: PoolSigner | undefined,
+): string {
+  const { now } = facts;
+  if (!signer?.rotation) {
+    const step = nextStep(document, kind, facts);
+    if (step.kind === 'prepare' && isSigning(kind, document, now)) return 'no rotation is under way';
+    return describeStep(step, now);
+  }
+  const { policy, isAutomatic } = signer.rotation;
+  const planned = { now, timing: { ...facts.timing, ...signer.timing }, policy };
+  const signsFrom = nextSignsFrom(document, kind, planned);
+  return describePolicyStep(policyStep(document, kind, planned), now, { isAutomatic, signsFrom });
+}
+
+/** The next step by the policy of the signer. One that is made long before it is to sign is a reserve, and not urgent. */
+function describePolicyStep(
   step: PolicyStep | undefined,
   now: number,
-  { isAutomatic }: { readonly isAutomatic: boolean },
+  { isAutomatic, signsFrom }: { readonly isAutomatic: boolean; readonly signsFrom: number },
 ): string {
   if (!step) return 'nothing is to be done';
   if (step.kind === 'blocked') return `${step.what}; ${step.remedy}`;
   if (step.kind !== 'wait') {
-    const what = step.kind === 'change' ? `${step.verb} authority ${step.id}` : 'prepare a new authority';
+    const reserve =
+      signsFrom > now ? ` in reserve, to sign from ${timeText(signsFrom)} (${span(signsFrom - now)})` : '';
+    const what =
+      step.kind === 'change' ? `${step.verb} authority ${step.id}` : `prepare a new authority${reserve}`;
     return isAutomatic ? `${what}, which the signer does by itself` : what;
   }
   const whats: Readonly<Record<typeof step.for, string>> = {

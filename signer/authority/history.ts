@@ -52,7 +52,8 @@ export function authorityHistory(
     ...(state === 'retiring' && needed !== undefined
       ? [{ what: 'may be retired', at: Math.max(needed, 0) }]
       : []),
-    ...(lastEnds === undefined
+    // What an authority that signs has signed so far may have ended long ago, or be nothing: the next one is not far.
+    ...(lastEnds === undefined || (state === 'active' && lastEnds <= now)
       ? []
       : [{ what: `its last ${signed(kind)} ends, at the latest`, at: lastEnds }]),
     ...(end === undefined ? [] : [{ what: 'its certificate ends', at: end }]),

@@ -82,6 +82,12 @@ export function policyStep(
   return policySteps(document, kind, facts)[0];
 }
 
+/** When the next authority of a kind is to sign; at once where none signs. */
+export function nextSignsFrom(document: PoolDocument, kind: AuthorityKind, facts: Facts): Seconds {
+  const active = document.authorities.find((each) => each.kind === kind && each.state === 'active');
+  return active ? switchFrom(active, document, facts) : 0;
+}
+
 /** From when on another authority should sign: at once where the active one lacks its key, or it or its root is tainted. */
 function switchFrom(active: AuthorityRecord, document: PoolDocument, facts: Facts): Seconds {
   if (active.tainted || !hasKey(active) || isBelowStolen(active, document)) return 0;
@@ -104,7 +110,7 @@ function successorSteps(document: PoolDocument, kind: AuthorityKind, facts: Fact
   const { now, policy, timing } = facts;
   const ofKind = document.authorities.filter((each) => each.kind === kind);
   const active = ofKind.find(({ state }) => state === 'active');
-  const from = active ? switchFrom(active, document, facts) : 0;
+  const from = nextSignsFrom(document, kind, facts);
   // One that would have to be replaced at once is good for an emergency only.
   const [standby] = ofKind
     .filter((each) => isStandby(each, kind, document, now))

@@ -55,3 +55,17 @@ it('a bundle that was made anew says nothing of an authority that signs, and del
   );
   assert.deepEqual(from, [now - 2 * hour, now + 390]);
 });
+
+it('an authority that signs has no end of what it signed while nothing of that is valid', async () => {
+  const trustDomain = 'example.org';
+  const signing = await createJwtAuthority({ key: 'es256', now: now - hour });
+  const old = { ...signing, id: 'jwt-es256-2', state: 'retiring' as const, deactivatedAt: rfc3339(now - 60) };
+  const document = newPool(trustDomain, signing, old);
+  const ended = { ...timing, mayHaveSignedUntil: () => now - 28 };
+  const lives = document.authorities.map((each) =>
+    authorityHistory(each, document, { now, timing: ended })
+      .timeline.map(({ what }) => what)
+      .filter((what) => what.startsWith('its last')),
+  );
+  assert.deepEqual(lives, [[], ['its last token ends, at the latest']]);
+});

@@ -299,7 +299,10 @@ describe('kubespiffe status', () => {
     const { stdout } = await tool('status');
     assert.match(stdout, /^kubespiffe\/kubespiffe-pool +\? +\? +.*cannot get resource "secrets"/m);
     const admin = await run(['status', '--kubeconfig', controlPlane.kubeconfig]);
-    assert.match(admin.stdout, /^kubespiffe\/kubespiffe-pool +1 +in 364d23h +X509: prepare a new authority/m);
+    assert.match(
+      admin.stdout,
+      /^kubespiffe\/kubespiffe-pool +1 +in 364d23h +X509: prepare a new authority in reserve, to sign from /m,
+    );
     assert.match(admin.stdout, /^shop\/refused +kubespiffe\.io\/spiffe +[\dms]+ +NodeMismatch /m);
     assert.doesNotMatch(admin.stdout, /PRIVATE KEY/);
   });

@@ -1,9 +1,6 @@
 import type { Command } from 'commander';
-import type { PoolDocument } from '../../signer/authority/document.ts';
 import { authorityHistory, type HistoryEntry } from '../../signer/authority/history.ts';
-import { nextStep } from '../../signer/authority/rotation.ts';
-import { policyStep } from '../../signer/authority/rotation-plan.ts';
-import { type AuthorityKind, authorityKinds } from '../../signer/authority/states.ts';
+import { authorityKinds } from '../../signer/authority/states.ts';
 import { withCluster } from '../api.ts';
 import { readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
@@ -12,7 +9,7 @@ import { withExamples } from '../help.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject, span, table } from '../output.ts';
 import { type ChangeOptions, readPool, timeText, withTiming } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
-import { describePolicyStep, describeStep } from '../rotation-text.ts';
+import { describeNext } from '../rotation-text.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ChangeOptions, SettingsOptions {
@@ -42,19 +39,13 @@ export function caStatus(parent: Command, terminal: Terminal): Command {
     .action(async (options: Options) => {
       const signer = await readPoolSigner(options, terminal);
       const { document, facts } = await readPool({ ...options, signer }, terminal);
-      const stepOf = (pool: PoolDocument, kind: AuthorityKind, now: number) => {
-        if (!signer?.rotation) return describeStep(nextStep(pool, kind, facts), now);
-        const { policy } = signer.rotation;
-        const step = policyStep(pool, kind, { now, timing: { ...facts.timing, ...signer.timing }, policy });
-        return describePolicyStep(step, now, signer.rotation);
-      };
       const kinds = authorityKinds.filter((kind) => document.authorities.some((each) => each.kind === kind));
       const status = {
         namespace: options.namespace,
         name: options.name,
         sequence: document.sequence,
         authorities: document.authorities.map((each) => authorityHistory(each, document, facts)),
-        next: kinds.map((kind) => ({ kind, step: stepOf(document, kind, facts.now) })),
+        next: kinds.map((kind) => ({ kind, step: describeNext(document, kind, facts, signer) })),
       };
       if (options.output) return printObject(terminal, options.output, status);
       for (const { id, kind, state, tainted, timeline } of status.authorities) {

@@ -2,19 +2,18 @@ import { type AuthorityHistory, authorityHistory } from '../../signer/authority/
 import { defaultJwtPropagation, jwtPropagationSeconds } from '../../signer/authority/may-sign.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { readPoolDocument } from '../../signer/authority/read-document.ts';
-import { nextStep } from '../../signer/authority/rotation.ts';
 import { authorityKinds } from '../../signer/authority/states.ts';
 import type { Timing } from '../../signer/authority/verbs.ts';
 import { shownSince } from '../../signer/trust/added-at.ts';
 import { bundleName, toObservedBundle } from '../../signer/trust/bundle.ts';
 import { type PoolReport, reportOf } from '../pool-report.ts';
-import { describeStep } from '../rotation-text.ts';
+import { describeNext } from '../rotation-text.ts';
 import type { ClusterRead, Part, PoolRead } from './read.ts';
 
 /** A pool as people see it. No key is in it. */
 export interface PoolView extends PoolReport {
   readonly histories: readonly AuthorityHistory[];
-  /** The next step of a rotation of each kind. */
+  /** What comes next for each kind. */
   readonly next: readonly { readonly kind: string; readonly step: string }[];
 }
 
@@ -57,13 +56,14 @@ function viewOf(
   if (!read.ok) return { ok: true, value: { ...report, histories: [], next: [] } };
   const { document } = read;
   const facts = { now, timing: { ...timingOf(signers, token), ...(shownSince && { shownSince }) } };
+  const signer = { rotation: signers[0]?.settings.rotation, timing: facts.timing };
   const kinds = authorityKinds.filter((kind) => document.authorities.some((each) => each.kind === kind));
   return {
     ok: true,
     value: {
       ...report,
       histories: document.authorities.map((each) => authorityHistory(each, document, facts)),
-      next: kinds.map((kind) => ({ kind, step: describeStep(nextStep(document, kind, facts), now) })),
+      next: kinds.map((kind) => ({ kind, step: describeNext(document, kind, facts, signer) })),
     },
   };
 }

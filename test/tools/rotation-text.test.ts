@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createAuthority } from '../../signer/authority/create.ts';
+import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
+import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
+import type { RotationConfig } from '../../signer/config/rotation.ts';
+import { describeNext } from '../../tools/rotation-text.ts';
+
+const now = Date.UTC(2026, 10, 30) / 1000;
+const day = 86_400;
+const trustDomain = 'example.org';
+const timing = { certificateSeconds: day, rootPropagationSeconds: 390, jwtPropagationSeconds: 900 };
+const rotation: RotationConfig = {
+  isAutomatic: false,
+  issuer: undefined,
+  policy: {
+    ...{ lifetimeSeconds: 365 * day, prepareAfterSeconds: 0, previewSeconds: 0, requiresVerification: false },
+    ...{ activateAfterSeconds: 120 * day, jwtActivateAfterSeconds: 30 * day, retireAfterSeconds: 3_600 },
+  },
+};
+
+describe('what comes next for an authority', () => {
+  const next = async (made: number, config: RotationConfig | undefined, without: object = {}) => {
+    const ca = { ...(await createAuthority({ id: 'ca-1', trustDomain, now: made })), ...without };
+    const key = await createJwtAuthority({ key: 'es256', now: made });
+    const document = newPool(trustDomain, ca as AuthorityRecord, key);
+    const facts = { now, timing };
+    const signer = config && { rotation: config, timing };
+    return [ca.kind, key.kind].map((kind) => describeNext(document, kind, facts, signer));
+  };
+
+  it('is a reserve right after the pool was made, with the time at which it is to sign', async () => {
+    assert.deepEqual(await next(now, rotation), [
+      'prepare a new authority in reserve, to sign from 2027-03-30T00:00:00Z (120d)',
+      'prepare a new authority in reserve, to sign from 2026-12-30T00:00:00Z (30d)',
+    ]);
+  });
+
+  it('is made by the signer itself where the rotation is automatic', async () => {
+    const [text] = await next(now, { ...rotation, isAutomatic: true });
+    assert.match(text ?? '', /\(120d\), which the signer does by itself$/);
+  });
+
+  it('is due at once where the one that signs has signed for long enough', async () => {
+    const due = ['prepare a new authority', 'prepare a new authority'];
+    assert.deepEqual(await next(now - 121 * day, rotation), due);
+  });
+
+  it('is no rotation where the settings of the signer are not known, unless nothing signs', async () => {
+    const none = 'no rotation is under way';
+    assert.deepEqual(await next(now, undefined), [none, none]);
+    assert.deepEqual(await next(now, undefined, { tainted: true }), ['prepare a new authority', none]);
+  });
+});
