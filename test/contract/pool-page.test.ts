@@ -210,7 +210,7 @@ describe('a pool changed as its page says', () => {
   it('brings back pool and registrations from a backup', async () => {
     const backup = blocksOf(await readPage('docs/operations/backup.md'));
     const cwd = await mkdtemp(join(folder, 'backup-'));
-    const administrator = { ...env, KUBECONFIG: controlPlane.kubeconfig };
+    const administrator = { ...env, KUBECONFIG: controlPlane.kubeconfig, HOME: cwd };
     const follow = async (heading: string) => {
       for (const { code } of backup.filter((block) => block.heading === heading && block.language === 'sh')) {
         const ran = await run(['-euc', code], { file: '/bin/sh', cwd, env: administrator });
@@ -221,7 +221,7 @@ describe('a pool changed as its page says', () => {
     await controlPlane.kubectl(['apply', '--server-side', '-f', '-'], { input: registration });
     const before = await authorities();
     await follow('Make a backup');
-    assert.equal((await stat(join(cwd, 'pool.yaml'))).mode & 0o777, 0o600);
+    assert.equal((await stat(join(cwd, 'kubespiffe-pool.yaml'))).mode & 0o777, 0o600);
 
     await controlPlane.request('DELETE', poolPath);
     await controlPlane.kubectl(['delete', 'workloadregistrations', '--all', '--namespace', 'default']);

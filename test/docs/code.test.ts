@@ -167,4 +167,15 @@ describe('code in the documentation', () => {
     );
     assert.match('curl -sk https://x', skips);
   });
+
+  it('saves the keys of the pool outside of the checkout, and so do the notes of the chart', async () => {
+    const notes = await readFile(join(checkout, 'manifests/chart/templates/NOTES.txt'), 'utf8');
+    const lines = [...blocks.map(({ code }) => code), notes].flatMap((code) => code.split('\n'));
+    const saved = lines.filter((line) => /\bget secret\b.*-o yaml > /.test(line));
+    assert.ok(saved.length > 3);
+    assert.deepEqual(
+      saved.filter((line) => !line.includes('-o yaml > ~/')),
+      [],
+    );
+  });
 });

@@ -36,8 +36,8 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
   it('installs the signer and makes its CA', async () => {
     await followBlock('Install', 'examples/overlay');
     assert.match(await followBlock('Install', 'ca create'), /successfully rolled out/);
-    await followBlock('Install', 'pool.yaml');
-    assert.match(await readFile(join(reader.folder, 'pool.yaml'), 'utf8'), /pool\.json:/);
+    await followBlock('Install', 'pool.yaml', ['~/', '']);
+    assert.match(await readFile(join(reader.folder, 'kubespiffe-pool.yaml'), 'utf8'), /pool\.json:/);
     await followBlock('Install', 'rolebinding');
   });
 

@@ -285,7 +285,7 @@ test('the notes say the next commands, with the names of the release', async () 
     'kubespiffe ca create --ca-id first --trust-domain example.org --namespace identity',
     'kubespiffe ca create --kind service-dns --ca-id dns-1 --permitted-dns svc,svc.cluster.local --namespace identity --name ours',
     'kubectl --namespace identity rollout status deployment/kubespiffe-signer',
-    '(umask 077; kubectl get secret --namespace identity kubespiffe-pool -o yaml > pool.yaml)',
+    '(umask 077; kubectl get secret --namespace identity kubespiffe-pool -o yaml > ~/kubespiffe-pool.yaml)',
     'kubectl label namespace identity pod-security.kubernetes.io/enforce=restricted',
     'kubectl create secret tls kubespiffe-bundle-web --namespace identity --cert tls.crt --key tls.key',
     'kubectl label namespace NAMESPACE kubespiffe.io/injection=enabled',

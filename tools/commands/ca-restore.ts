@@ -54,17 +54,17 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     command,
     `
     # Keep a copy where keys may be, and put it back
-    kubectl get secret -n kubespiffe kubespiffe-pool -o yaml > pool.yaml
-    kubespiffe ca restore --from pool.yaml
+    kubectl get secret -n kubespiffe kubespiffe-pool -o yaml > ~/kubespiffe-pool.yaml
+    kubespiffe ca restore --from ~/kubespiffe-pool.yaml
 
     # See first what it would keep, taint and leave out
-    kubespiffe ca restore --from pool.yaml --dry-run
+    kubespiffe ca restore --from ~/kubespiffe-pool.yaml --dry-run
 
     # A sequence above the time had been set by hand, as the signers say
-    kubespiffe ca restore --from pool.yaml --published-sequence 4000000000
+    kubespiffe ca restore --from ~/kubespiffe-pool.yaml --published-sequence 4000000000
 
     # Take out an authority that stopped signing more than a day ago, which is the maxLifetime of the signer
-    kubespiffe ca restore --from pool.yaml --drop-authority ca-1 --max-lifetime 24h`,
+    kubespiffe ca restore --from ~/kubespiffe-pool.yaml --drop-authority ca-1 --max-lifetime 24h`,
   );
   requiredOption(
     withSecretName(command),
