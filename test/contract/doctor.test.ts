@@ -253,6 +253,9 @@ describe('kubespiffe doctor', () => {
   });
 });
 
+/** No setting allows the annotation. */
+const unusableTemplate = `spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/{{ index .PodMeta.Annotations "team" }}`;
+
 /** What goes wrong, how, and what the doctor says. */
 const problems: {
   title: string;
@@ -388,13 +391,12 @@ const problems: {
     title: 'a registration reports that its template is wrong',
     async make() {
       const path = '/apis/kubespiffe.io/v1alpha1/clusterworkloadregistrations';
-      const spiffeIDTemplate = `spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/{{ index .PodMeta.Annotations "team" }}`;
       await waitFor('the CRD', async () => (await controlPlane.request('GET', path)).status === 200);
       await create(controlPlane, path, {
         apiVersion: 'kubespiffe.io/v1alpha1',
         kind: 'ClusterWorkloadRegistration',
         metadata: { name: 'web' },
-        spec: { spiffeIDTemplate, serviceAccountNames: ['web'] },
+        spec: { spiffeIDTemplate: unusableTemplate, serviceAccountNames: ['web'] },
       });
     },
     undo: () => controlPlane.kubectl(['delete', 'clusterworkloadregistration', 'web']),
@@ -440,6 +442,22 @@ describe('kubespiffe doctor finds it when', () => {
       rowOf('permissions', 'problem', /ServiceAccount kubespiffe\/kubespiffe-signer: may not list pods/),
     );
     await rowOf('permissions', 'ok', /has all \d+ rights/);
+  });
+
+  it('a registration of a namespace is wrong, with advice that runs as it stands', async () => {
+    const path = '/apis/kubespiffe.io/v1alpha1/namespaces/shop/workloadregistrations';
+    await create(controlPlane, '/api/v1/namespaces', { metadata: { name: 'shop' } });
+    await waitFor('the CRD', async () => (await controlPlane.request('GET', path)).status === 200);
+    await create(controlPlane, path, {
+      apiVersion: 'kubespiffe.io/v1alpha1',
+      kind: 'WorkloadRegistration',
+      metadata: { name: 'checkout' },
+      spec: { podSelector: {}, spiffeIDTemplate: unusableTemplate },
+    });
+    const { remedy } = await rowOf('registrations', 'warning', /^WorkloadRegistration shop\/checkout: /);
+    const [, advice = ''] = /`kubectl (.+)`/.exec(remedy ?? '') ?? [];
+    assert.match(await controlPlane.kubectl(advice.split(' ')), /^ *Reason: +TemplateInvalid$/m);
+    await controlPlane.request('DELETE', '/api/v1/namespaces/shop');
   });
 
   it('many pods have the same problem: one row counts them', async () => {

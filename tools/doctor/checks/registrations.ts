@@ -14,13 +14,12 @@ export const registrations: Check = {
     const all = await facts.registrations();
     const findings = all.flatMap(({ kind, metadata, status }): Finding[] => {
       const [bad] = (status?.conditions ?? []).filter(({ type, status }) => isBad(type, status));
-      const name =
-        metadata.namespace === undefined ? metadata.name : `${metadata.namespace}/${metadata.name}`;
       if (!bad) return [];
+      const { namespace, name } = metadata;
       const found = `${bad.type} is ${bad.status} (${bad.reason}): ${bad.message ?? ''}`;
-      return [
-        warning(`${kind} ${name}`, found, `see \`kubectl describe ${kind.toLowerCase()} ${metadata.name}\``),
-      ];
+      const where = namespace === undefined ? '' : ` --namespace ${namespace}`;
+      const remedy = `see \`kubectl${where} describe ${kind.toLowerCase()} ${name}\``;
+      return [warning(`${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`, found, remedy)];
     });
     return orElse(findings, ok(`${all.length} registrations`, 'none reports that something is wrong'));
   },
