@@ -77,6 +77,9 @@ export async function deliverPool(
       const clock = serverClock(api);
       // First whether it may be made at all: a Secret that is there is the likelier reason to stop.
       await savePool(api, options, undefined, document, true);
+      // Loaded here: it knows all signers, which takes time that a dry run needs not.
+      const { requireTrustDomainOfSigners } = await import('./cluster/pool-trust-domain.ts');
+      await requireTrustDomainOfSigners(api, terminal, options, wanted.trustDomain);
       const published = await readClusterRoots(api, wanted.trustDomain, options.bundleSuffix);
       for (const warning of published.warnings) terminal.err(`warning: ${printable(warning)}\n`);
       const at = clock() ?? now;

@@ -78,7 +78,8 @@ export function compilePool(
       'pool.trustDomain',
       `is ${quoted(document.trustDomain)}, and the signer is configured for ${quoted(trustDomain)}`,
       'name the pool of that trust domain in the setting pool; change the setting trustDomain only if it is wrong, since ' +
-        'every SPIFFE ID contains it',
+        'every SPIFFE ID contains it; a new pool that was made with a misspelt --trust-domain, under which nothing was issued: ' +
+        'delete the Secret, and run `kubespiffe ca create` again',
     );
   }
   if (document.authorities.length === 0) {

@@ -244,7 +244,7 @@ const rows: Row[] = [
     reason: 'PoolTrustDomainMismatch',
     field: 'pool.trustDomain',
     says: /"other\.example".*"example\.org"/,
-    remedy: /setting pool/,
+    remedy: /setting pool;.*misspelt --trust-domain.*delete the Secret, and run `kubespiffe ca create` again/,
   },
   {
     name: 'a root of another trust domain',

@@ -18,7 +18,7 @@ import { type ControlPlane, startControlPlane } from '../cluster/control-plane.t
 import { startFaultProxy } from '../cluster/fault-proxy.ts';
 import { waitFor } from '../cluster/process.ts';
 import { type Ran, run } from '../tools/run.ts';
-import { installSigner } from './installation.ts';
+import { createDeployment, installSigner } from './installation.ts';
 import { startSigner } from './signer-process.ts';
 import { answerTo, createPod, requestFor } from './workloads.ts';
 
@@ -731,6 +731,21 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     const kubeconfig = await installSigner(controlPlane);
     const keepers = await accountWith('kubespiffe-ca-operator', 'operator-role.yaml', 'kubespiffe');
     const pool = ['-n', 'kubespiffe', '--name', 'kubespiffe-pool'];
+    await createDeployment(controlPlane, []);
+    const misspelt = ['--ca-id', 'ca-1', '--trust-domain', 'exmaple.org'];
+    const refused = await run([
+      'ca',
+      'create',
+      ...pool,
+      '--kubeconfig',
+      controlPlane.kubeconfig,
+      ...misspelt,
+    ]);
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.stderr,
+      /trust domain exmaple\.org.*trust domain example\.org\nhint: .*--trust-domain example\.org/,
+    );
     const created = await waitFor('the right', async () => {
       const ran = await run(['ca', 'create', ...pool, '--kubeconfig', keepers, ...wishes]);
       return !/403/.test(ran.stderr) && ran;

@@ -5,6 +5,7 @@ import { type AuthorityRecord, newPool } from '../../signer/authority/document.t
 import { applyVerb } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { onlyVerified, poolSignerIn } from '../../tools/cluster/pool-signer.ts';
+import { mismatchIn } from '../../tools/cluster/pool-trust-domain.ts';
 import { refuseUnlessReplaced } from '../../tools/commands/ca-evict.ts';
 import { timingOf } from '../../tools/pool-change.ts';
 import { aWorld } from './world.ts';
@@ -15,6 +16,27 @@ async function signerWith(flags: readonly string[], place = pool) {
   const { config } = (await aWorld({}, flags)).settings;
   return poolSignerIn(config, place);
 }
+
+describe('a new pool of another trust domain than that of its signers', () => {
+  const mismatch = async (trustDomain: string | undefined, place = pool) =>
+    mismatchIn((await aWorld({})).settings.config, place, trustDomain);
+
+  it('is a mistake that is named, with the trust domain of the signers', async () => {
+    const found = await mismatch('exmaple.org');
+    assert.equal(found?.signerName, 'kubespiffe.io/spiffe');
+    assert.deepEqual(
+      [found.made, found.wanted],
+      ['exmaple.org', 'example.org'].map((name) => `the trust domain ${name}`),
+    );
+    assert.match(found.remedy, /--trust-domain example\.org/);
+    assert.match((await mismatch(undefined))?.made ?? '', /no trust domain/);
+  });
+
+  it('is none where the signers have that trust domain, or another pool', async () => {
+    assert.equal(await mismatch('example.org'), undefined);
+    assert.equal(await mismatch('exmaple.org', { ...pool, name: 'another' }), undefined);
+  });
+});
 
 describe('how long a command waits before a new CA may sign', () => {
   it('is as long as the settings of the signer say', async () => {
