@@ -117,6 +117,13 @@ describe('kubespiffe ui', () => {
     await row.getByRole('link').click();
     await page.getByRole('heading', { name: 'team-0/stuck', exact: true }).waitFor();
     await page.getByText('spiffe://example.org/ns/team-0/sa/default').first().waitFor();
+    await page.getByText('Not issued yet: a request of this pod is open.').waitFor();
+    const lines = `[...document.querySelectorAll('td[data-title="State"]')].map((cell) => {
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      return range.getClientRects().length;
+    })`;
+    assert.deepEqual(await page.evaluate<number[]>(lines), [1], 'no word is broken');
     assert.deepEqual(wrong, []);
   });
 
@@ -240,6 +247,8 @@ describe('kubespiffe ui', () => {
       /^default-src 'none'; script-src 'self'/,
     );
     const { page } = await openPage(browser, ui.url.replace(/#.*/, ''));
+    await page.getByText('Enter a token to see this page.').waitFor();
+    assert.equal(await page.getByRole('alert').count(), 0);
     await page.getByLabel('Token').fill('wrong');
     await page.getByRole('button', { name: 'Open' }).click();
     await page.getByRole('alert').getByText('the token is missing or not valid').waitFor();
@@ -315,6 +324,8 @@ describe('kubespiffe ui in a cluster', () => {
       /cannot get resource "secrets"/,
     );
     assert.ok(answer.bundles.every(({ roots }) => roots.length === 1));
+    const { page } = await openPage(browser, `${view.url}authorities#token=${token}`);
+    await page.getByText('This page may not read the pool.').waitFor();
   });
 
   it('needs each of its rights', async () => {

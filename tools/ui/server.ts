@@ -65,7 +65,12 @@ async function answer({ files, admit, answers }: UiServerNeeds, request: Incomin
   const [, token = ''] = /^Bearer ([\w.~+/=-]+)$/.exec(request.headers.authorization ?? '') ?? [];
   const admission = token === '' ? 'unknown' : await admit(token);
   if (admission === 'unknown') return refused(401, 'the token is missing or not valid');
-  if (admission === 'forbidden') return refused(403, 'the token gives no right to see this page');
+  if (admission === 'forbidden')
+    return refused(
+      403,
+      'the token gives no right to see this page',
+      'bind the ClusterRole kubespiffe-view-reader',
+    );
   const name = url.pathname.slice('/api/'.length);
   const value = Object.hasOwn(answers, name) ? await answers[name]?.(url.searchParams) : undefined;
   return value === undefined ? refused(404, 'there is nothing of this name') : json(200, value);

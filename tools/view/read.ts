@@ -17,7 +17,9 @@ import { readFederation } from '../federation/resources.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** Something that was read, or why it may not be read. */
-export type Part<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly why: string };
+export type Part<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly why: string; readonly isForbidden?: true };
 
 /** A pool, and the signers that sign with it. */
 export interface PoolRead {
@@ -113,7 +115,8 @@ async function partOf<T>(read: () => Promise<T>): Promise<Part<T>> {
   try {
     return { ok: true, value: await read() };
   } catch (error) {
-    if (error instanceof ApiStatusError && error.status === 403) return { ok: false, why: messageOf(error) };
+    if (error instanceof ApiStatusError && error.status === 403)
+      return { ok: false, why: messageOf(error), isForbidden: true };
     throw error;
   }
 }

@@ -39,7 +39,7 @@ function Pool({ part: { pool, signers, view } }: { part: PoolPart }) {
     return (
       <>
         <h2>Pool {pool}</h2>
-        <Unread why={view.why} />
+        {view.isForbidden ? <Hidden why={view.why} /> : <Unread why={view.why} />}
       </>
     );
   }
@@ -69,6 +69,14 @@ function Pool({ part: { pool, signers, view } }: { part: PoolPart }) {
     </>
   );
 }
+
+/** In the cluster, the page never has this right: what it shows would be worth more than identities. */
+const Hidden = ({ why }: { why: string }) => (
+  <p class="problem">
+    This page may not read the pool. <code>kubespiffe ca status</code> shows it to those who may.
+    <span class="hint">{why}</span>
+  </p>
+);
 
 function Authority({ history, signs }: { history: AuthorityHistory; signs: boolean }) {
   const { id, kind, state, tainted, timeline } = history;

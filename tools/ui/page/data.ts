@@ -11,6 +11,9 @@ export function takeToken(): void {
   history.replaceState(null, '', location.pathname + location.search);
 }
 
+/** Whether a token was given already. */
+export const hasToken = () => Boolean(sessionStorage.getItem(storedAs));
+
 export const setToken = (token: string) => sessionStorage.setItem(storedAs, token);
 
 /** Something went wrong; `status` is 401 or 403 where the token is not enough, and 0 where there was no answer. */

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { OverviewAnswer } from '../cluster-answers.ts';
 import type { OwnAnswer } from '../own-answers.ts';
 import { Authorities } from './authorities.tsx';
-import { type Failure, setToken, takeToken, useData } from './data.ts';
+import { type Failure, hasToken, setToken, takeToken, useData } from './data.ts';
 import { Overview } from './overview.tsx';
 import { Own } from './own.tsx';
 import { Problem, When } from './parts.tsx';
@@ -87,15 +87,18 @@ function SignIn({ failure, done }: { failure: Failure; done: () => void }) {
   return (
     <main>
       <h1>kubespiffe</h1>
-      <Problem failure={failure} />
+      {hasToken() ? <Problem failure={failure} /> : <p>Enter a token to see this page.</p>}
       <form onSubmit={submit}>
         <label for="token">Token</label>
         <input id="token" name="token" type="password" autocomplete="off" required />
         <button type="submit">Open</button>
       </form>
       <p class="quiet">
-        With <code>kubespiffe ui</code>, open the URL that it printed. In a cluster, make a token with{' '}
-        <code>kubectl create token NAME --audience kubespiffe-view</code>. It is kept in this tab only.
+        With <code>kubespiffe ui</code>, open the URL that it printed. In a cluster, make a token of your
+        ServiceAccount with{' '}
+        <code>kubectl --namespace NAMESPACE create token NAME --audience kubespiffe-view</code>. The
+        ServiceAccount needs the ClusterRole <code>kubespiffe-view-reader</code>. The token is kept in this
+        tab only.
       </p>
     </main>
   );

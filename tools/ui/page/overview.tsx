@@ -10,6 +10,8 @@ export function Overview({ overview }: { overview: OverviewAnswer }) {
   const signing = pools
     .flatMap(({ view }) => (view.ok ? view.value.authorities : []))
     .filter(({ signs }) => signs);
+  const isHidden = pools.some(({ view }) => !view.ok && view.isForbidden);
+  const nothing = isHidden ? 'not known: this page may not read the pool' : 'none: see Authorities';
   return (
     <>
       <h1>Overview</h1>
@@ -17,7 +19,7 @@ export function Overview({ overview }: { overview: OverviewAnswer }) {
         facts={[
           ['Settings of', settings],
           ['Replicas', replicas.ok ? <Replicas names={replicas.value} /> : replicas.why],
-          ['Signing now', signing.map(({ id }) => id).join(', ') || 'not known here: see Authorities'],
+          ['Signing now', signing.map(({ id }) => id).join(', ') || nothing],
           ...(peers.ok && peers.value.length > 0
             ? [['Peers ready', `${peers.value.filter(isReady).length} of ${peers.value.length}`] as const]
             : []),

@@ -51,8 +51,9 @@ function Found({ answer: { explanation, workloads, chains, bundles } }: { answer
       ))}
       {chain.length === 0 && (
         <p class="quiet">
-          No request shows a certificate of this pod. Kubernetes deletes requests about 15 minutes after they
-          were made.
+          {explanation.requests.some(({ state }) => state === 'Open')
+            ? 'Not issued yet: a request of this pod is open.'
+            : 'No request shows a certificate of this pod. Kubernetes deletes requests about 15 minutes after they were made.'}
         </p>
       )}
       {bundles.flatMap(({ name, roots }) =>
