@@ -402,7 +402,7 @@ describe('with registrations', () => {
     writeFileSync(file, JSON.stringify({ ...web, metadata: { name: 'web-2', namespace: 'shop' } }));
     const { code, stdout } = await tool('registration', 'what-if', '-f', file);
     assert.equal(code, 1);
-    assert.match(stdout, /^1 pod loses its name/m);
+    assert.match(stdout, /^1 pod loses its name: its next refresh waits$/m);
     assert.match(stdout, /\+ none: RegistrationAmbiguous/);
   });
 });

@@ -3,9 +3,12 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { createAuthority } from '../../signer/authority/create.ts';
 import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import { messageOf } from '../../spiffe/errors.ts';
 import type { ReadRequest } from '../../tools/explain/requests.ts';
+import { printVerdict } from '../../tools/explain/steps.ts';
+import { explainWholePod } from '../../tools/explain/whole-pod.ts';
 import type { Terminal } from '../../tools/terminal.ts';
 import { reviewAdmission } from '../../tools/ui/admission.ts';
 import { clusterAnswers, foundIn } from '../../tools/ui/cluster-answers.ts';
@@ -16,7 +19,7 @@ import { workloadStates } from '../../tools/view/workload-states.ts';
 import { type Workload, workloadsOf } from '../../tools/view/workloads.ts';
 import { newRequestKey } from '../contract/workloads.ts';
 import { createScriptedApi } from '../kube/scripted-api.ts';
-import { aRegistration, aWirePod, aWorld } from './world.ts';
+import { aKnownPod, aRegistration, aWirePod, aWorld } from './world.ts';
 
 const terminal: Terminal = {
   ...{ out: () => undefined, err: () => undefined, hasColor: false },
@@ -123,6 +126,47 @@ it('is a request that waits, although an earlier one was answered', async () => 
     const [found] = workloadsOf({ ...read, requests });
     assert.deepEqual([found?.state, found?.reason], ['waiting', 'NodeMismatch']);
   }
+});
+
+describe('a pod that runs with a certificate, and whose registration is broken since', () => {
+  const issued = { ...denied, type: 'Issued', reason: 'Issued', message: '' };
+  const aRunning = async (podUID = 'u-1') => {
+    const now = Date.parse('2026-11-29T10:00:00Z') / 1000;
+    const { certificate = '' } = await createAuthority({ id: 'ca-1', trustDomain: 'example.org', now });
+    const read = await aRead({
+      flags: ['--default-identity', 'none'],
+      request: { status: { conditions: [issued], certificateChain: certificate } },
+    });
+    const requests = read.requests.map(({ wire, version }) => ({
+      wire: { ...wire, spec: { ...wire.spec, podUID } },
+      version,
+    }));
+    return { ...read, requests };
+  };
+  const explained = ({ world, requests }: ClusterRead) =>
+    explainWholePod(world, 'shop/web-0', aKnownPod(), { requests, events: [] }).signers[0];
+  const kept = / The pod keeps its certificate until 2027-11-29T10:00:00Z\. Its next renewal waits\.$/;
+
+  it('has no name since a time that is not known, and keeps its certificate until that ends', async () => {
+    const [found] = workloadsOf(await aRunning());
+    assert.deepEqual([found?.state, found?.reason, found?.requestedAt], ['unnamed', 'NotRegistered', null]);
+    assert.match(found?.message ?? '', kept);
+  });
+
+  it('is explained with the same words, and does not wait yet', async () => {
+    const spiffe = explained(await aRunning());
+    assert.ok(spiffe);
+    assert.equal(spiffe.keepsUntil, '2027-11-29T10:00:00Z');
+    assert.match(spiffe.verdict.message, kept);
+    const said: string[] = [];
+    printVerdict({ ...terminal, out: (text) => said.push(text) }, spiffe.verdict, spiffe.keepsUntil);
+    assert.match(said.join(''), /^ {2}=> {2}gives no name: NotRegistered {2}\[pod author\]/);
+  });
+
+  it('is not taken for the pod of the same name that it replaced', async () => {
+    const spiffe = explained(await aRunning('u-0'));
+    assert.deepEqual([spiffe?.verdict.reason, spiffe?.keepsUntil], ['NotRegistered', null]);
+  });
 });
 
 describe('a search over workloads', () => {

@@ -103,11 +103,11 @@ function print(terminal: Terminal, explanation: PodExplanation, now: number): vo
   const { pod, settings, signers, otherVolumes, requests } = explanation;
   terminal.out(`${mark(terminal, 'title', `Pod ${pod}`)}\n`);
   terminal.out(`  trust domain ${settings.trustDomain}, by the settings of ${printable(settings.from)}\n`);
-  for (const { signer, volume, steps, verdict } of signers) {
+  for (const { signer, volume, steps, verdict, keepsUntil } of signers) {
     const title = volume === null ? signer : `${signer} for volume ${volume}`;
     terminal.out(`\n${mark(terminal, 'title', printable(title))}\n`);
     printSteps(terminal, shortened(steps));
-    printVerdict(terminal, verdict);
+    printVerdict(terminal, verdict, keepsUntil);
   }
   for (const { volume, why } of otherVolumes)
     terminal.out(`\nVolume ${printable(volume)}: ${printable(why)}\n`);

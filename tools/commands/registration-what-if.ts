@@ -68,7 +68,11 @@ export function registrationWhatIf(
 const mostShown = 20;
 
 const titles = {
-  loses: ['bad', '1 pod loses its name, and waits', 'pods lose their names, and wait'],
+  loses: [
+    'bad',
+    '1 pod loses its name: its next refresh waits',
+    'pods lose their names: their next refresh waits',
+  ],
   changes: [
     'doubtful',
     '1 pod gets another name, at its next refresh',

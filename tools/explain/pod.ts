@@ -29,6 +29,8 @@ export interface SignerExplanation {
   readonly registration: string | null;
   /** Maximum lifetime of the certificate; null where none would be issued. */
   readonly lifetimeSeconds: number | null;
+  /** End of the certificate that the pod has while it gets no name, as far as a request shows it; RFC 3339. */
+  readonly keepsUntil: string | null;
 }
 
 export function verdictOf(decision: Decision): Verdict {
@@ -106,6 +108,7 @@ function explainFor(
     ...{ spiffeId, dnsNames },
     registration: named?.terms?.registration ?? null,
     lifetimeSeconds: named && source ? longest.seconds : null,
+    keepsUntil: null,
   };
 }
 

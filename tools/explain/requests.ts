@@ -111,4 +111,8 @@ export function withEvent(
   return last ? { ...request, reason: last.reason, message: last.message } : request;
 }
 
+/** What becomes of a pod that had a certificate and gets no name now: nothing, until it asks again. */
+export const keeps = (notAfter: string) =>
+  `The pod keeps its certificate until ${notAfter}. Its next renewal waits.`;
+
 const isWait = (reason: string) => isReason(reason) && outcomes[reason].verdict === 'wait';

@@ -40,14 +40,23 @@ const verbs = { issue: 'issues', deny: 'denies', wait: 'waits', drop: 'does noth
 /** Reasons that are no codes of the signer. */
 const words: Readonly<Record<string, string>> = { Valid: 'valid', NotValid: 'not valid' };
 
-/** Prints what a signer does, and what is to be done about it. */
-export function printVerdict(terminal: Terminal, { verdict, reason, message, owner }: Verdict): void {
+/**
+ * Prints what a signer does, and what is to be done about it.
+ *
+ * @param keepsUntil of a pod that gets no name, and does not wait yet.
+ */
+export function printVerdict(
+  terminal: Terminal,
+  { verdict, reason, message, owner }: Verdict,
+  keepsUntil: string | null = null,
+): void {
   const colour = verdict === 'issue' ? 'good' : verdict === 'deny' ? 'bad' : 'doubtful';
   if (reason === 'Issued') {
     terminal.out(`  =>  ${mark(terminal, colour, 'issues')} ${printable(message)}\n`);
     return;
   }
-  const does = mark(terminal, colour, words[reason] ?? `${verbs[verdict]}: ${reason}`);
+  const verb = keepsUntil === null ? verbs[verdict] : 'gives no name';
+  const does = mark(terminal, colour, words[reason] ?? `${verb}: ${reason}`);
   const who = owner === 'nobody' ? '' : `  [${owner}]`;
   terminal.out(`  =>  ${does}${who}\n      ${printable(message)}\n`);
 }

@@ -4,7 +4,7 @@ import type { SignerEvent } from '../cluster/events.ts';
 import type { KnownPod } from '../cluster/pods.ts';
 import type { World } from '../cluster/world.ts';
 import { explainPod, type SignerExplanation } from './pod.ts';
-import { explainRequest, type ReadRequest, type RequestExplanation, withEvent } from './requests.ts';
+import { explainRequest, keeps, type ReadRequest, type RequestExplanation, withEvent } from './requests.ts';
 
 /** Everything that decides about the identities of a pod. */
 export interface PodExplanation {
@@ -43,10 +43,17 @@ export function explainWholePod(
   const events = [...seen.events]
     .filter(({ pod, uid }) => pod === key && uid === facts.uid)
     .sort((one, other) => one.at.localeCompare(other.at));
-  const all = [...seen.requests]
-    .filter(({ wire }) => `${wire.metadata.namespace}/${wire.spec.podName}` === key)
-    .map((request) => explainRequest(request, world))
-    .filter((each) => each !== undefined);
+  const made = [...seen.requests].filter(
+    ({ wire }) => `${wire.metadata.namespace}/${wire.spec.podName}` === key,
+  );
+  // A pod that was replaced had the same name.
+  const own = new Set(
+    made
+      .filter(({ wire }) => wire.spec.podUID === facts.uid)
+      .map(({ wire: { metadata } }) => `${metadata.namespace}/${metadata.name}`),
+  );
+  const ofThis = (each: RequestExplanation) => own.has(each.request);
+  const all = made.map((request) => explainRequest(request, world)).filter((each) => each !== undefined);
   const requests = all
     .filter((each) => signer === undefined || each.signer === signer)
     .map((each) => withEvent(each, all, events))
@@ -55,7 +62,7 @@ export function explainWholePod(
     pod: key,
     uid: facts.uid,
     settings: { from, trustDomain: config.trustDomain },
-    signers: explainPod(world, key, facts, signer).map((each) => withWait(each, requests)),
+    signers: explainPod(world, key, facts, signer).map((each) => withRequests(each, requests.filter(ofThis))),
     otherVolumes: facts.sources.flatMap(({ volume, signerName }) =>
       isEnabled(world, signerName)
         ? []
@@ -65,11 +72,24 @@ export function explainWholePod(
   };
 }
 
-/** What a signer does now for a pod that it can name: nothing, while a request waits for something else. */
-function withWait(explained: SignerExplanation, requests: readonly RequestExplanation[]): SignerExplanation {
+/**
+ * What the requests of a pod add: a signer does nothing for a pod that it can name, while a request waits for something
+ * else. A pod that it cannot name any more waits only once it asks again.
+ */
+function withRequests(
+  explained: SignerExplanation,
+  requests: readonly RequestExplanation[],
+): SignerExplanation {
   const { volume, verdict, signer } = explained;
-  if (volume === null || verdict.verdict !== 'issue') return explained;
   const asked = requests.filter((request) => request.signer === signer);
+  if (volume !== null && verdict.verdict === 'wait') {
+    const newest = asked.some(({ state }) => state === 'Open') ? undefined : asked.at(-1);
+    if (newest?.state !== 'Issued' || newest.notAfter === null) return explained;
+    const { notAfter: keepsUntil } = newest;
+    const message = `${verdict.message} ${keeps(keepsUntil)}`;
+    return { ...explained, verdict: { ...verdict, message }, keepsUntil };
+  }
+  if (volume === null || verdict.verdict !== 'issue') return explained;
   const waiting = asked.findLast(({ state }) => state === 'Open');
   if (!waiting || waiting.createdAt < (asked.at(-1)?.createdAt ?? '')) return explained;
   const { reason, message } = waiting;

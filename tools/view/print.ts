@@ -55,7 +55,7 @@ export function printOverview(terminal: Terminal, overview: Overview): void {
 
   for (const [text, some] of [
     ['Waiting', waiting],
-    ['Refused', refused],
+    ['Denied, or no name', refused],
   ] as const) {
     if (some.length === 0) continue;
     title(text);

@@ -6,7 +6,7 @@
  *   denied   the last request was denied; kubelet does not ask again.
  *   named    it gets a name, and no request is left that shows the certificate (Kubernetes deletes them after some 15 min).
  *   tokens   it gets a name, and has no volume: only the token endpoint can give it an identity.
- *   unnamed  it asks for a certificate and gets no name.
+ *   unnamed  its volume asks for a certificate, and it gets no name. One that it has already stays until it ends.
  */
 export const workloadStates = ['waiting', 'denied', 'unnamed', 'issued', 'named', 'tokens'] as const;
 export type WorkloadState = (typeof workloadStates)[number];

@@ -3,7 +3,13 @@ import { explain } from '../../signer/observe/reasons.ts';
 import { readableCertificates } from '../../spiffe/pki/certificate.ts';
 import { allIdentities, type PodIdentity } from '../cluster/identities.ts';
 import { issuedChain } from '../cluster/requests.ts';
-import { explainRequest, type ReadRequest, type RequestExplanation, withEvent } from '../explain/requests.ts';
+import {
+  explainRequest,
+  keeps,
+  type ReadRequest,
+  type RequestExplanation,
+  withEvent,
+} from '../explain/requests.ts';
 import { certificateOf, type HeldCertificate } from '../who/report.ts';
 import type { ClusterRead } from './read.ts';
 import type { WorkloadState } from './workload-states.ts';
@@ -24,7 +30,7 @@ export interface Workload {
   /** A code of docs/reference/outcomes.md, where the state is waiting, denied or unnamed. */
   readonly reason: string | null;
   readonly message: string | null;
-  /** When the request was made that the state is about. */
+  /** When the request was made that the state is about; null for a pod that lost its name, which has no date. */
   readonly requestedAt: string | null;
   readonly certificate: HeldCertificate | null;
 }
@@ -59,13 +65,17 @@ export function workloadsOf({ world, requests, events, bundles }: ClusterRead): 
       );
     const others = asked.map(({ explained }) => explained);
     const chain = request ? issuedChain(request.wire) : [];
+    const state = stateOf(
+      each,
+      request && withEvent(request.explained, others, eventsOf.get(facts.uid) ?? []),
+    );
     return [
       {
         ...{ pod, node: facts.nodeName, serviceAccount: facts.serviceAccountName, signer: signerName },
         ...{ volume: source?.volume ?? null, names },
         registration: (identity.ok && identity.terms?.registration) || null,
-        ...stateOf(each, request && withEvent(request.explained, others, eventsOf.get(facts.uid) ?? [])),
-        requestedAt: request?.explained.createdAt ?? null,
+        ...state,
+        requestedAt: (state.state !== 'unnamed' && request?.explained.createdAt) || null,
         certificate: request ? certificateOf({ request: request.wire, chain }, roots) : null,
       },
     ];
@@ -103,7 +113,8 @@ function stateOf({ identity, source }: PodIdentity, request: RequestExplanation 
   }
   if (!identity.ok) {
     const { reason, detail } = identity;
-    return { state: 'unnamed', reason, message: explain(reason, detail) };
+    const kept = request?.notAfter ? ` ${keeps(request.notAfter)}` : '';
+    return { state: 'unnamed', reason, message: `${explain(reason, detail)}${kept}` };
   }
   const state = request ? 'issued' : source ? 'named' : 'tokens';
   return { state, reason: null, message: null };

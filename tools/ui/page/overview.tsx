@@ -39,7 +39,9 @@ export function Overview({ overview }: { overview: OverviewAnswer }) {
       />
       {waiting.length > 0 && <Stuck caption="Waiting requests, the oldest first" rows={waiting} />}
       {refused.length > 0 && <Stuck caption="Denied requests, and pods that get no name" rows={refused} />}
-      {waiting.length + refused.length === 0 && <p>No request waits, and no pod is refused.</p>}
+      {waiting.length + refused.length === 0 && (
+        <p>No request waits or was denied, and no pod lacks a name.</p>
+      )}
     </>
   );
 }
