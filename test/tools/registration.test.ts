@@ -63,7 +63,7 @@ describe('kubespiffe registration lint', () => {
       '{{ .PodMeta.Namespace }}',
       'kube-system',
       11,
-      /warning: .*not below \/ns\/shop\//,
+      /error: .*not below \/ns\/shop\/; a ClusterRegistrationPolicy can grant .* \(if the cluster has one that does, give it with the files\)/,
     ],
     [
       'the path of the infrastructure',

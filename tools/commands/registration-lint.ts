@@ -33,6 +33,10 @@ export function registrationLint(
     # Before a commit
     kubespiffe registration lint registrations/*.yaml
 
+    # With what the cluster grants to its namespaces
+    kubectl get clusterregistrationpolicies -o yaml > policy.yaml
+    kubespiffe registration lint registrations/*.yaml policy.yaml
+
     # Also by the settings of the signer: trust domain, cluster name, annotations
     kubespiffe registration lint web.yaml --config signer.yaml`,
   );

@@ -19,7 +19,7 @@ import type { FileObject } from './documents.ts';
 export interface Problem {
   readonly file: string;
   readonly line: number;
-  /** `error`: the registration gives no name, or not what is written. `warning`: it depends on the cluster. */
+  /** `error`: the registration gives no name, or not what is written. `warning`: it counts for nothing. */
   readonly severity: 'error' | 'warning';
   /** Such as `WorkloadRegistration shop/web`. */
   readonly object: string;
@@ -146,13 +146,10 @@ function checkNames(
   if (named.ok) return;
   const message = named.detail.slice(named.detail.indexOf(': ') + 2);
   const field = message.includes('DNS name') ? 'dnsNameTemplates' : 'spiffeIDTemplate';
-  // A grant may be in the cluster. Nothing else there could make the name right.
+  // As the API server of a cluster without grants refuses it.
   const mayBeGranted = policy === undefined && message.includes('ClusterRegistrationPolicy');
-  report(
-    mayBeGranted ? 'warning' : 'error',
-    ['spec', field],
-    `${field} gives a name that is refused: ${message}`,
-  );
+  const more = mayBeGranted ? ' (if the cluster has one that does, give it with the files)' : '';
+  report('error', ['spec', field], `${field} gives a name that is refused: ${message}${more}`);
 }
 
 function samplePod(namespace: string, templates: readonly Template[]): NamedPod {
