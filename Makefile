@@ -87,7 +87,7 @@ coredns: setup
 judges: setup
 	@node scripts/judges.ts
 
-helm: setup
+helm: setup ## build the Helm with which the pages are tested, and print where it is
 	@node scripts/helm.ts
 
 collector: setup

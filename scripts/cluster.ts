@@ -42,7 +42,10 @@ async function start(): Promise<void> {
       '  kubectl apply --server-side -k manifests/base\n' +
       '  bin/kubespiffe ca create --ca-id first --trust-domain example.org\n' +
       '  kubectl --namespace kubespiffe rollout status deployment/kubespiffe-signer\n' +
-      '  kubectl apply -f manifests/examples/pod.yaml\n',
+      '  kubectl apply -f manifests/examples/pod.yaml\n\n' +
+      "With Helm, in place of the first command ('make helm' builds one):\n\n" +
+      '  helm install kubespiffe manifests/chart --namespace kubespiffe --create-namespace \\\n' +
+      '    --set settings.trustDomain=example.org --set image.tag=dev\n',
   );
 }
 

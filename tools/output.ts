@@ -44,6 +44,11 @@ export function mark(terminal: Terminal, as: keyof typeof marks, text: string): 
   return terminal.hasColor ? `\u001b[${marks[as]}m${text}\u001b[0m` : text;
 }
 
+/** A number with its noun. @param several where it is not made with an s. */
+export function counted(count: number, one: string, several = `${one}s`): string {
+  return `${count} ${count === 1 ? one : several}`;
+}
+
 /** A fingerprint as openssl and browsers write it. */
 export function colons(hex: string): string {
   return hex.toUpperCase().match(/../g)?.join(':') ?? '';

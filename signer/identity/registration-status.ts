@@ -91,7 +91,7 @@ export function registrationStatus(
     if (!grant.ok) return condition('Ready', 'False', grant.reason, grant.message);
     const [first] = examples;
     if (first) {
-      const count = `${failures.size} of ${counted(selected)} get no name`;
+      const count = `${failures.size} of ${counted(selected)} ${failures.size === 1 ? 'gets' : 'get'} no name`;
       return condition(
         'Ready',
         'False',

@@ -242,7 +242,7 @@ describe('kubespiffe doctor', () => {
     await setPhase(pod, 'Running');
     const { remedy } = await rowOf('requests', 'problem', /its certificate is no longer renewed/);
     assert.match(remedy ?? '', /recreate/);
-    await rowOf('refreshes', 'ok', /\d pods with a certificate/);
+    await rowOf('refreshes', 'ok', /\d pods? with a certificate/);
     await controlPlane.request('DELETE', requestsIn('default'));
     await rowOf(
       'refreshes',

@@ -187,8 +187,9 @@ describe('kubespiffe registration what-if', () => {
   const inShop = { namespace: 'shop', isDeletion: false };
   const other = aWirePod([{}], { metadata: { name: 'api-0', namespace: 'shop', uid: 'u-2' } });
 
-  it('lists the pods that change name, and counts the others', async () => {
-    const world = await aWorld({ pods: [aWirePod(), other] });
+  it('lists the pods that change name, and counts the others with a certificate', async () => {
+    const plain = aWirePod([], { metadata: { name: 'plain-0', namespace: 'shop', uid: 'u-3' } });
+    const world = await aWorld({ pods: [aWirePod(), other, plain] });
     const { changes, unchangedPods, objects } = whatIf(world, [inFile({})], inShop);
     assert.deepEqual(objects, ['WorkloadRegistration shop/web']);
     assert.equal(unchangedPods, 1);

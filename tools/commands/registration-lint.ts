@@ -3,7 +3,7 @@ import { printable } from '../../spiffe/pki/text.ts';
 import { readSettingsFile } from '../cluster/signer-settings.ts';
 import { exitCodes } from '../errors.ts';
 import { withExamples } from '../help.ts';
-import { mark, type OutputFormat, outputOption, printObject } from '../output.ts';
+import { counted, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
 import { readObjects } from '../registration/documents.ts';
 import { type LintReport, lint } from '../registration/lint.ts';
 import type { Terminal } from '../terminal.ts';
@@ -62,5 +62,3 @@ function print(terminal: Terminal, { registrations, problems }: LintReport): voi
   const counts = [counted(registrations, 'registration'), counted(errors, 'error')];
   terminal.out(`${counts.join(', ')}, ${counted(problems.length - errors, 'warning')}\n`);
 }
-
-const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;

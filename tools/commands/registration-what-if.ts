@@ -95,7 +95,10 @@ function print(terminal: Terminal, { objects, isDeletion, changes, unchangedPods
     const left = concerned.length - mostShown;
     if (left > 0) terminal.out(`  and ${left} more; -o json lists them\n`);
   }
-  const rest = unchangedPods === 1 ? '1 pod keeps its names' : `${unchangedPods} pods keep their names`;
+  const rest =
+    unchangedPods === 1
+      ? '1 pod with a certificate keeps its names'
+      : `${unchangedPods} pods with a certificate keep their names`;
   terminal.out(`\n${changes.length === 0 ? 'Nothing changes: ' : ''}${rest}.\n`);
 }
 

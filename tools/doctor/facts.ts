@@ -62,7 +62,10 @@ const lists = {
         ...{ nodeName: true, volumes: { name: true, projected: { sources: true } } },
         ...{ containers: volumeMounts, initContainers: volumeMounts, ephemeralContainers: volumeMounts },
       },
-      status: { phase: true, conditions: { type: true, status: true } },
+      status: {
+        ...{ phase: true, conditions: { type: true, status: true } },
+        containerStatuses: { name: true, state: { waiting: true } },
+      },
     },
     project: whole<PodView>,
   },

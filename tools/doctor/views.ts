@@ -16,7 +16,11 @@ export interface PodView {
       };
     }[];
   } & Partial<Record<'containers' | 'initContainers' | 'ephemeralContainers', ContainerView[]>>;
-  status?: { phase?: string; conditions?: Pick<Condition, 'type' | 'status'>[] };
+  status?: {
+    phase?: string;
+    conditions?: Pick<Condition, 'type' | 'status'>[];
+    containerStatuses?: { name: string; state?: { waiting?: { reason?: string; message?: string } } }[];
+  };
 }
 interface ContainerView {
   name: string;

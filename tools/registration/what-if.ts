@@ -29,7 +29,7 @@ export interface WhatIfReport {
   readonly objects: readonly string[];
   readonly isDeletion: boolean;
   readonly changes: readonly PodChange[];
-  /** How many pods keep what they have. */
+  /** How many pods with a certificate keep what they have. */
   readonly unchangedPods: number;
 }
 
@@ -66,12 +66,13 @@ export function whatIf(
     if (change) changes.push({ pod, signer, change, before: had, after: has });
   }
   const changed = new Set(changes.map(({ pod }) => pod));
-  const pods = new Set([...before.values()].map(({ pod }) => pod));
+  // Every pod could ask the token endpoint. Those that ask for nothing would be counted with the others.
+  const pods = new Set([...before.values()].flatMap(({ pod, asks }) => (asks ? [pod] : [])));
   return {
     objects: objects.map((object) => `${object.kind} ${keyOf(object, namespace)}`),
     isDeletion,
     changes,
-    unchangedPods: pods.size - changed.size,
+    unchangedPods: pods.difference(changed).size,
   };
 }
 
@@ -87,7 +88,7 @@ function namesBySigner(identities: readonly PodIdentity[]) {
     identities.map(({ pod, signer, source, identity }) => {
       const { signerName } = signer.profile;
       const key = `${pod} ${signerName} ${source?.volume ?? ''}`;
-      return [key, { pod, signer: signerName, had: namesIn(identity) }] as const;
+      return [key, { pod, signer: signerName, asks: source !== undefined, had: namesIn(identity) }] as const;
     }),
   );
 }

@@ -1,4 +1,5 @@
 import { admissionPolicyProblem } from '../../../signer/issuance/admission-policy.ts';
+import { counted } from '../../output.ts';
 import { type Check, ok, orElse, problem, unknown, warning } from '../check.ts';
 
 const kubernetes = 'Kubernetes 1.37 serves them; 1.35 and 1.36 need it switched on';
@@ -66,7 +67,7 @@ export const featureGates: Check = {
     });
     return [
       ...servers,
-      ...orElse(kubelets, ok(`${nodes.length} nodes`, 'their kubelets have the features by default')),
+      ...orElse(kubelets, ok(counted(nodes.length, 'node'), 'each kubelet has the features by default')),
     ];
   },
 };

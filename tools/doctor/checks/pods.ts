@@ -1,5 +1,6 @@
 import { readLabelSelector, selects } from '../../../signer/kube/label-selector.ts';
 import type { ClusterTrustBundle } from '../../../signer/kube/types.ts';
+import { counted } from '../../output.ts';
 import { type Check, type Finding, ok, orElse, problem, warning } from '../check.ts';
 import type { Facts } from '../facts.ts';
 import type { BundleSource, PodView } from '../views.ts';
@@ -12,6 +13,10 @@ const ourBundles = 'kubespiffe.io:';
 export async function runningPods(facts: Facts): Promise<PodView[]> {
   return (await facts.pods()).filter(({ status }) => !['Succeeded', 'Failed'].includes(status?.phase ?? ''));
 }
+
+/** What an ok row is about. */
+export const withCertificate = (pods: readonly PodView[]) =>
+  `${counted(pods.length, 'pod')} with a certificate`;
 
 export const nameOfPod = ({ metadata }: PodView) => `Pod ${metadata.namespace}/${metadata.name}`;
 
@@ -45,7 +50,7 @@ export const signerNames: Check = {
           ),
         ),
     );
-    return orElse(findings, ok(`${asking.length} pods with a certificate`, 'ask signers that run'));
+    return orElse(findings, ok(withCertificate(asking), 'each asks a signer that runs'));
   },
 };
 
@@ -68,7 +73,13 @@ export const bundleSelectors: Check = {
         ? [warning(lookedAt, `${found}; it is optional, so the pod runs without these roots`, remedy)]
         : [problem(lookedAt, `${found}: the pod cannot start`, remedy)];
     });
-    return orElse(findings, ok(`${using.length} clusterTrustBundle sources of pods`, 'each finds a bundle'));
+    return orElse(
+      findings,
+      ok(
+        counted(using.length, 'clusterTrustBundle source of a pod', 'clusterTrustBundle sources of pods'),
+        'each finds a bundle',
+      ),
+    );
   },
 };
 
@@ -107,7 +118,7 @@ export const subPathMounts: Check = {
         ),
       ),
     );
-    return orElse(findings, ok(`${pods.length} pods`, 'none mounts a certificate or roots by subPath'));
+    return orElse(findings, ok(counted(pods.length, 'pod'), 'none mounts a certificate or roots by subPath'));
   },
 };
 

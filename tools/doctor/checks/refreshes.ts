@@ -2,7 +2,7 @@ import { span } from '../../output.ts';
 import { type Check, type Finding, ok, orElse, problem, warning } from '../check.ts';
 import type { Facts } from '../facts.ts';
 import { type EventView, type PodView, reportedAt } from '../views.ts';
-import { nameOfPod, runningPods, signersAsked } from './pods.ts';
+import { nameOfPod, runningPods, signersAsked, withCertificate } from './pods.ts';
 import { refusalOf } from './requests.ts';
 
 /**
@@ -25,7 +25,7 @@ export const refreshes: Check = {
       return late ? [notRenewed(pod, late, facts.now())] : [];
     });
     const good = 'no Event of the last hour says that one is refused or was not renewed in time';
-    return orElse(findings, ok(`${pods.length} pods with a certificate`, good));
+    return orElse(findings, ok(withCertificate(pods), good));
   },
 };
 

@@ -1,4 +1,6 @@
+import { counted } from '../../output.ts';
 import { type Check, type Finding, ok, orElse, warning } from '../check.ts';
+import type { RegistrationView } from '../views.ts';
 
 /** Conditions that say that something is wrong, by their status. */
 const isBad = (type: string, status: string) => (type === 'Ready' ? status === 'False' : status === 'True');
@@ -19,8 +21,25 @@ export const registrations: Check = {
       const found = `${bad.type} is ${bad.status} (${bad.reason}): ${bad.message ?? ''}`;
       const where = namespace === undefined ? '' : ` --namespace ${namespace}`;
       const remedy = `see \`kubectl${where} describe ${kind.toLowerCase()} ${name}\``;
-      return [warning(`${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`, found, remedy)];
+      return [warning(titleOf({ kind, metadata }), found, remedy)];
     });
-    return orElse(findings, ok(`${all.length} registrations`, 'none reports that something is wrong'));
+    const idle = all.filter(({ status }) => status?.conditions?.some(({ reason }) => reason === 'NoPods'));
+    return [
+      ...orElse(findings, ok(counted(all.length, 'registration'), 'none reports that something is wrong')),
+      ...(idle.length === 0 ? [] : [withoutPods(idle)]),
+    ];
   },
 };
+
+const titleOf = ({ kind, metadata: { namespace, name } }: Pick<RegistrationView, 'kind' | 'metadata'>) =>
+  `${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`;
+
+/** So many are named. */
+const mostNamed = 3;
+
+/** Right for a program that is to come, and the only sign of a misspelt label. */
+function withoutPods(idle: readonly RegistrationView[]): Finding {
+  const more = idle.length > mostNamed ? ` and ${idle.length - mostNamed} more` : '';
+  const names = `${idle.slice(0, mostNamed).map(titleOf).join(', ')}${more}`;
+  return ok(`${counted(idle.length, 'registration')} without pods`, `no running pod is selected by ${names}`);
+}

@@ -1,7 +1,10 @@
 import { clockProblem, createServerClock } from '../../../signer/kube/clock.ts';
 import { realTime } from '../../../signer/kube/time.ts';
 import { isOfSigner, type LeaseView, liveReplicas, writtenAtMs } from '../../cluster/replicas.ts';
+import { counted } from '../../output.ts';
 import { type Check, type Finding, ok, orElse, problem, warning } from '../check.ts';
+import type { PodView } from '../views.ts';
+import { nameOfPod } from './pods.ts';
 
 const nodeLeases = 'kube-node-lease';
 /** Certificates are backdated by two minutes. A node whose clock is slower than that refuses a new one. */
@@ -17,7 +20,8 @@ export const replicas: Check = {
     const names = live.join(', ');
     if (live.length === 0) {
       const remedy = `see \`kubectl --namespace ${config.namespace} get pods\`, and the logs of the signer`;
-      return [problem(lookedAt, 'no replica of the signer runs', remedy)];
+      const why = waitingIn(await facts.pods().catch(() => []), config.namespace);
+      return [problem(lookedAt, `no replica of the signer runs${why && `: ${why}`}`, remedy)];
     }
     if (live.length === 1) {
       const remedy = 'run at least two replicas, so that one can fail or be updated';
@@ -26,6 +30,19 @@ export const replicas: Check = {
     return [ok(lookedAt, `${live.length} replicas run: ${names}`)];
   },
 };
+
+/** Why a container of the signer does not start, such as an image that cannot be pulled; empty where none waits. */
+function waitingIn(pods: readonly PodView[], namespace: string): string {
+  for (const pod of pods) {
+    const isOfSigner = pod.metadata.labels?.['app.kubernetes.io/component'] === 'signer';
+    if (pod.metadata.namespace !== namespace || !isOfSigner) continue;
+    for (const { name, state } of pod.status?.containerStatuses ?? []) {
+      const { reason, message } = state?.waiting ?? {};
+      if (reason) return `${nameOfPod(pod)}, container ${name}: ${reason}${message ? `: ${message}` : ''}`;
+    }
+  }
+  return '';
+}
 
 /** Who writes a Lease dates it by his own clock, and the API server dates the write by its own. */
 export const clocks: Check = {
@@ -47,7 +64,7 @@ export const clocks: Check = {
       return [warning(`Node ${lease.metadata.name}`, found, remedy)];
     });
     const good = ok(
-      `Leases of ${own.length} replicas and ${nodes.length} nodes`,
+      `Leases of ${counted(own.length, 'replica')} and ${counted(nodes.length, 'node')}`,
       'dated as the API server dates them',
     );
     return orElse([...replicas, ...kubelets], good);

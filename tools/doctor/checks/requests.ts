@@ -1,5 +1,5 @@
 import type { PodCertificateRequest } from '../../../signer/kube/types.ts';
-import { span } from '../../output.ts';
+import { counted, span } from '../../output.ts';
 import { type Check, type Finding, ok, orElse, problem } from '../check.ts';
 import { type EventView, reportedAt } from '../views.ts';
 import { nameOfPod, runningPods, signersAsked } from './pods.ts';
@@ -69,7 +69,10 @@ export const requests: Check = {
       const what = isRefresh ? 'the refresh of its certificate is overdue' : 'it waits to start';
       return [problem(lookedAt, `open for ${span(age)}: ${what}`, reasonFor(request, events))];
     });
-    return orElse(findings, ok(`${ours.length} requests`, 'none of a pod that lives is refused or overdue'));
+    return orElse(
+      findings,
+      ok(counted(ours.length, 'request'), 'none of a pod that lives is refused or overdue'),
+    );
   },
 };
 

@@ -125,7 +125,8 @@ export const roots: Check = {
       if (last <= now) return [problem(lookedAt, 'all its roots have expired', next)];
       if (last <= now + soonSeconds)
         return [warning(lookedAt, `its last root expires in ${span(last - now)}`, next)];
-      return [ok(lookedAt, `${ends.length} roots, the last one valid for ${span(last - now)}`)];
+      const which = ends.length === 1 ? '1 root' : `${ends.length} roots, the last one`;
+      return [ok(lookedAt, `${which} valid for ${span(last - now)}`)];
     });
   },
 };
