@@ -124,6 +124,6 @@ function conflictMessage(pod: string, outcome: PodOutcome | undefined): string {
   const others = outcome?.failure?.of.map(nameOfRegistration).sort() ?? [];
   return (
     `${pod} is matched with the same priority by ${others.slice(0, mostExamples).join(', ')}. Such pods wait, unless they ` +
-    'choose one with the userAnnotation kubespiffe.io/registration. Change a priority or a selector.'
+    'name one in kubespiffe.io/registration of the userAnnotations of the podCertificate source. Change a priority or a selector.'
   );
 }

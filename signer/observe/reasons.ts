@@ -123,14 +123,14 @@ export const outcomes = {
     'wait',
     'owner of the registration',
     'Several registrations of the same priority match this pod ({}). Give one of them a higher priority, let them ' +
-      'select different pods, or choose one with the userAnnotation kubespiffe.io/registration.',
+      'select different pods, or name one in kubespiffe.io/registration of the userAnnotations of the podCertificate source.',
     withEvent,
   ),
   RegistrationNotMatching: row(
     'wait',
     'pod author',
-    'The registration that the userAnnotation kubespiffe.io/registration names cannot be used for this pod ({}). Correct ' +
-      'the registration or the labels of the pod, or recreate the pod with another annotation.',
+    'The registration that kubespiffe.io/registration in the userAnnotations of the podCertificate source names cannot ' +
+      'be used for this pod ({}). Correct the registration or the labels of the pod, or recreate the pod with another annotation.',
     withEvent,
   ),
   NoService: row(
