@@ -43,7 +43,7 @@ export const clusterCommands: readonly PageCommands[] = [
     'Before and after a change',
     /spiffe:\/\/example\.org\/ns\/shop\/app\/web[\s\S]+^shop\/web-0 /m,
   ),
-  cli('The `kubespiffe` command', /ca-operators created/),
+  cli('The `kubespiffe` command', /ca-operators created/, { block: 1 }),
   cli('kubespiffe status', /^Trust domain +example\.org/m),
   cli('kubespiffe status', /^Trust domain +example\.org/m, { block: 1 }),
   cli('kubespiffe ui', /^http:\/\/127\.0\.0\.1:\d+\//m),
