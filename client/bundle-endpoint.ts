@@ -116,7 +116,10 @@ export function webTrust(rootsPem: string | undefined): HttpsRequest['trust'] {
  */
 const groups = 'X25519:P-256:P-384:P-521';
 
-/** The trust of webTrust, made once, for fetches without credentials: reading hundreds of roots takes more than 100 ms, in which nothing else is done. */
+/**
+ * The trust of webTrust, made once, for fetches without credentials: reading hundreds of roots takes more than 100 ms, in which
+ * nothing else is done.
+ */
 export function webContext(rootsPem: string | undefined): SecureContext {
   return createSecureContext({ ca: webTrust(rootsPem).ca, minVersion: 'TLSv1.2', ecdhCurve: groups });
 }

@@ -10,9 +10,12 @@ const entry = /(?<=^| )([0-9a-f]{64}|[A-Za-z0-9_-]{43})=(\S+)/g;
 const isKid = (name: string): boolean => name.length === 43;
 
 /**
- * Since when a bundle shows each root, by SHA-256 in hex, and since when replicas serve each JWT key, by `kid`. `publishedAt` in the pool is when that was decided:
- * while no replica could write the bundle, no pod got the root. A new bundle dates all its roots: the one before it may have been
- * deleted, and its roots are not known any more. An authority that is active signs on, whatever the time of its root.
+ * Reads the times of a bundle: since when it shows each root (SHA-256 in hex), and since when replicas serve each JWT key (`kid`).
+ * The pool has `publishedAt` too, but that is when the step was decided. While no replica could write the bundle, no pod got
+ * the root, so only the time of the write counts.
+ *
+ * A bundle that is written where none is gives all its roots the time of that write: an earlier bundle may have been deleted, and
+ * its times with it. This delays only authorities that do not sign yet; an active one goes on.
  *
  * @param now seconds since the epoch. A time long after that is not ours, and does not count.
  */
