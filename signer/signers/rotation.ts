@@ -29,11 +29,15 @@ import { createRotationReport, type RotationReportNeeds } from './rotation-repor
 export interface PublishedRoots {
   /** SHA-256 of the roots that every live bundle shows; undefined where the API server serves no bundles. */
   inAll(): ReadonlySet<string> | undefined;
+  /** The same of those that any live bundle shows. */
+  inAny(): ReadonlySet<string> | undefined;
   /** The JWT keys of the pool that every live bundle shows, by `kid`. @param now seconds since the epoch. */
   keysInAll(now: number): ReadonlySet<string>;
-  /** The same of the roots that any live bundle shows. */
-  inAny(): ReadonlySet<string> | undefined;
-  /** Since when every live bundle shows the roots that were added to it, by SHA-256, and the JWT keys, by `kid`. @param now seconds since the epoch. */
+  /**
+   * Since when every live bundle shows the roots that were added to it, by SHA-256, and the JWT keys, by `kid`.
+   *
+   * @param now seconds since the epoch.
+   */
   since(now: number): ReadonlyMap<string, number>;
   /** Whether everybody who selects the bundle, or reads the ConfigMaps, can get the root of an authority. */
   isVisible(root: Pool['roots'][number]): boolean;
