@@ -17,7 +17,7 @@ describe('the check registrations of kubespiffe doctor', () => {
     },
   });
   const look = (...all: RegistrationView[]) =>
-    registrations.look(facts({ hasRegistrations: async () => true, registrations: async () => all }));
+    registrations(facts({ hasRegistrations: async () => true, registrations: async () => all }));
   const none = 'none reports that something is wrong';
 
   it('counts one registration as one', async () => {
@@ -48,7 +48,9 @@ describe('the check replicas of kubespiffe doctor', () => {
   });
   const look = async (pods: () => Promise<readonly PodView[]>) => {
     const settings = async () => ({ config: { namespace: 'kubespiffe' } });
-    const [finding] = await replicas.look(facts({ settings, leases: async () => [], now: () => 0, pods }));
+    const [finding] = [
+      await replicas(facts({ settings, leases: async () => [], now: () => 0, pods })),
+    ].flat();
     return finding?.found;
   };
 

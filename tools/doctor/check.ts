@@ -13,24 +13,22 @@ export interface Finding {
   readonly remedy?: string;
 }
 
-/** Something that a person looks at when nothing works. Reads only. */
-export interface Check {
-  /** For programs too, such as `trust-bundles`. */
-  readonly name: string;
-  /** @throws ApiStatusError where a fact may not be read: the check is then `unknown`. */
-  look(facts: Facts): Promise<readonly Finding[]>;
-}
+export type Findings = Finding | readonly Finding[];
+
+/**
+ * Something that a person looks at when nothing works. Reads only.
+ *
+ * @throws ApiStatusError where a fact may not be read: the check is then `unknown`.
+ */
+export type Check = (facts: Facts) => Promise<Findings>;
 
 export const ok = (lookedAt: string, found: string): Finding => ({ lookedAt, result: 'ok', found });
-export const problem = (lookedAt: string, found: string, remedy: string): Finding => ({
-  ...{ lookedAt, result: 'problem', found, remedy },
-});
-export const warning = (lookedAt: string, found: string, remedy: string): Finding => ({
-  ...{ lookedAt, result: 'warning', found, remedy },
-});
-export const unknown = (lookedAt: string, found: string, remedy: string): Finding => ({
-  ...{ lookedAt, result: 'unknown', found, remedy },
-});
+const resulting = (result: Result) => (lookedAt: string, found: string, remedy: string) => {
+  return { lookedAt, result, found, remedy };
+};
+export const problem = resulting('problem');
+export const warning = resulting('warning');
+export const unknown = resulting('unknown');
 
 /** What is wrong, or one row that says that nothing is. */
 export function orElse(findings: readonly Finding[], good: Finding): readonly Finding[] {

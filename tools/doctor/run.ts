@@ -1,6 +1,6 @@
 import { ApiStatusError } from '../../signer/kube/api-error.ts';
 import { messageOf } from '../../spiffe/errors.ts';
-import { type Check, type Finding, unknown } from './check.ts';
+import { type Check, type Finding, type Findings, unknown } from './check.ts';
 import {
   admissionPolicy,
   apiServed,
@@ -17,11 +17,13 @@ import { permissions, pools, roots, settings } from './checks/signer.ts';
 import type { Facts } from './facts.ts';
 
 /** In the order in which a person would look: from the API server over the signer to the pods. */
-export const checks: readonly Check[] = [
-  ...[apiServed, featureGates, nodeRestriction, admissionPolicy, encryptionAtRest],
-  ...[settings, replicas, permissions, clocks, pools, roots, registrations],
-  ...[signerNames, bundleSelectors, subPathMounts, unrequested, requests, refreshes],
-];
+export const checks: Readonly<Record<string, Check>> = {
+  ...{ api: apiServed, 'feature-gates': featureGates, 'node-restriction': nodeRestriction },
+  ...{ 'admission-policy': admissionPolicy, 'encryption-at-rest': encryptionAtRest },
+  ...{ settings, replicas, permissions, clock: clocks, pool: pools, roots, registrations },
+  ...{ 'signer-names': signerNames, 'bundle-selectors': bundleSelectors, 'subpath-mounts': subPathMounts },
+  ...{ kubelets: unrequested, requests, refreshes },
+};
 
 /** A finding, and the check that made it. */
 export interface Row extends Finding {
@@ -36,13 +38,14 @@ const mostRows = 10;
  *
  * @throws the first error when no check could read anything, as with an API server that is down.
  */
-export async function examine(facts: Facts, all: readonly Check[] = checks): Promise<Row[]> {
-  const looks = await Promise.allSettled(all.map((check) => check.look(facts)));
+export async function examine(facts: Facts): Promise<Row[]> {
+  const names = Object.keys(checks);
+  const looks = await Promise.allSettled(Object.values(checks).map((look) => look(facts)));
   const failures = looks.filter((look) => look.status === 'rejected');
   if (failures.length === looks.length) throw failures[0]?.reason;
   return looks.flatMap((look, index) => {
-    const findings = look.status === 'fulfilled' ? look.value : [unreadable(look.reason)];
-    return shortened(findings).map((finding) => ({ check: all[index]?.name ?? '', ...finding }));
+    const findings = look.status === 'fulfilled' ? [look.value].flat() : [unreadable(look.reason)];
+    return shortened(findings).map((finding) => ({ check: names[index] ?? '', ...finding }));
   });
 }
 
@@ -52,11 +55,8 @@ const forbidden = /User ".*?" cannot (.*)$/s;
 function unreadable(error: unknown): Finding {
   const message = messageOf(error);
   if (!(error instanceof ApiStatusError) || error.status !== 403) {
-    return unknown(
-      '-',
-      message,
-      'run the command again; if it stays, see `kubectl get --raw /readyz?verbose`',
-    );
+    const remedy = 'run the command again; if it stays, see `kubectl get --raw /readyz?verbose`';
+    return unknown('-', message, remedy);
   }
   const right = forbidden.exec(message)?.[1] ?? message;
   const role = right.includes('"secrets"')
@@ -67,18 +67,14 @@ function unreadable(error: unknown): Finding {
 
 /** Pods of one Deployment are alike: one row for all of which the same is wrong. */
 function shortened(findings: readonly Finding[]): Finding[] {
-  const groups = Object.values(
-    Object.groupBy(findings, ({ result, lookedAt, found, remedy }) =>
-      JSON.stringify(result === 'ok' ? [lookedAt] : [result, found, remedy]),
-    ),
-  ).flatMap((group = []) => {
-    const [first] = group;
-    if (!first) return [];
-    return group.length === 1
-      ? [first]
-      : [{ ...first, lookedAt: `${first.lookedAt} and ${group.length - 1} more` }];
+  const alike = Map.groupBy(findings, ({ result, lookedAt, found, remedy }) =>
+    JSON.stringify(result === 'ok' ? [lookedAt] : [result, found, remedy]),
+  );
+  const groups = [...alike.values()].flatMap(([first, ...others]): Findings => {
+    if (!first || others.length === 0) return first ?? [];
+    return { ...first, lookedAt: `${first.lookedAt} and ${others.length} more` };
   });
-  const [next] = groups.slice(mostRows);
+  const next = groups[mostRows];
   if (!next) return groups;
   const rest = groups.length - mostRows;
   return [

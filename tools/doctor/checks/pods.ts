@@ -1,7 +1,7 @@
 import { readLabelSelector, selects } from '../../../signer/kube/label-selector.ts';
 import type { ClusterTrustBundle } from '../../../signer/kube/types.ts';
 import { counted } from '../../output.ts';
-import { type Check, type Finding, ok, orElse, problem, warning } from '../check.ts';
+import { type Findings, ok, orElse, problem, warning } from '../check.ts';
 import type { Facts } from '../facts.ts';
 import type { BundleSource, PodView } from '../views.ts';
 import { enabledSigners } from './signer.ts';
@@ -25,63 +25,48 @@ const volumesOf = ({ spec }: PodView) =>
 
 /** The names of our signers that a pod asks for a certificate. */
 export function signersAsked(pod: PodView): string[] {
-  const names = volumesOf(pod).flatMap(({ sources }) =>
-    sources.map(({ podCertificate }) => podCertificate?.signerName),
-  );
-  return [...new Set(names.filter((name) => name?.startsWith(ourSigners)))].filter(
-    (name) => name !== undefined,
-  );
+  const sources = volumesOf(pod).flatMap((volume) => volume.sources);
+  const names = sources.flatMap(({ podCertificate }) => podCertificate?.signerName ?? []);
+  return [...new Set(names.filter((name) => name.startsWith(ourSigners)))];
 }
 
-export const signerNames: Check = {
-  name: 'signer-names',
-  async look(facts) {
-    const enabled = (await enabledSigners(facts)).map(({ signerName }) => signerName);
-    const pods = await runningPods(facts);
-    const asking = pods.filter((pod) => signersAsked(pod).length > 0);
-    const findings = asking.flatMap((pod) =>
-      signersAsked(pod)
-        .filter((name) => !enabled.includes(name))
-        .map((name) =>
-          problem(
-            nameOfPod(pod),
-            `asks the signer ${name}, which does not run`,
-            `use one of ${enabled.join(', ')}, or enable that signer`,
-          ),
-        ),
-    );
-    return orElse(findings, ok(withCertificate(asking), 'each asks a signer that runs'));
-  },
-};
+export async function signerNames(facts: Facts): Promise<Findings> {
+  const enabled = (await enabledSigners(facts)).map(({ signerName }) => signerName);
+  const remedy = `use one of ${enabled.join(', ')}, or enable that signer`;
+  const pods = await runningPods(facts);
+  const asking = pods.filter((pod) => signersAsked(pod).length > 0);
+  const findings = asking.flatMap((pod) =>
+    signersAsked(pod)
+      .filter((name) => !enabled.includes(name))
+      .map((name) => problem(nameOfPod(pod), `asks the signer ${name}, which does not run`, remedy)),
+  );
+  return orElse(findings, ok(withCertificate(asking), 'each asks a signer that runs'));
+}
 
 /** A pod whose ClusterTrustBundle is missing does not start. */
-export const bundleSelectors: Check = {
-  name: 'bundle-selectors',
-  async look(facts) {
-    const bundles = await facts.bundles();
-    const using = (await runningPods(facts)).flatMap((pod) =>
-      volumesOf(pod).flatMap(({ name, sources }) =>
-        sources.flatMap(({ clusterTrustBundle: source }) => (source ? [{ pod, volume: name, source }] : [])),
-      ),
-    );
-    const findings = using.flatMap(({ pod, volume, source }): Finding[] => {
-      const found = bundleProblem(source, bundles);
-      if (found === undefined) return [];
-      const lookedAt = `${nameOfPod(pod)}, volume ${volume}`;
-      const remedy = 'compare it with `kubectl get clustertrustbundles --show-labels`, and correct the pod';
-      return source.optional
-        ? [warning(lookedAt, `${found}; it is optional, so the pod runs without these roots`, remedy)]
-        : [problem(lookedAt, `${found}: the pod cannot start`, remedy)];
-    });
-    return orElse(
-      findings,
-      ok(
-        counted(using.length, 'clusterTrustBundle source of a pod', 'clusterTrustBundle sources of pods'),
-        'each finds a bundle',
-      ),
-    );
-  },
-};
+export async function bundleSelectors(facts: Facts): Promise<Findings> {
+  const bundles = await facts.bundles();
+  const using = (await runningPods(facts)).flatMap((pod) =>
+    volumesOf(pod).flatMap(({ name, sources }) =>
+      sources.flatMap(({ clusterTrustBundle: source }) => (source ? [{ pod, volume: name, source }] : [])),
+    ),
+  );
+  const findings = using.flatMap(({ pod, volume, source }): Findings => {
+    const found = bundleProblem(source, bundles);
+    if (found === undefined) return [];
+    const lookedAt = `${nameOfPod(pod)}, volume ${volume}`;
+    const remedy = 'compare it with `kubectl get clustertrustbundles --show-labels`, and correct the pod';
+    return source.optional
+      ? warning(lookedAt, `${found}; it is optional, so the pod runs without these roots`, remedy)
+      : problem(lookedAt, `${found}: the pod cannot start`, remedy);
+  });
+  const all = counted(
+    using.length,
+    'clusterTrustBundle source of a pod',
+    'clusterTrustBundle sources of pods',
+  );
+  return orElse(findings, ok(all, 'each finds a bundle'));
+}
 
 /** Why a source finds nothing, as kubelet reads it; undefined if it finds something. */
 function bundleProblem(
@@ -105,22 +90,19 @@ function bundleProblem(
 }
 
 /** Kubelet renews the files of a volume by a link, and a subPath mount stays at the file of the start. */
-export const subPathMounts: Check = {
-  name: 'subpath-mounts',
-  async look(facts) {
-    const pods = await runningPods(facts);
-    const findings = pods.flatMap((pod) =>
-      frozenMounts(pod).map((mount) =>
-        warning(
-          `${nameOfPod(pod)}, mount ${mount}`,
-          'a subPath mount is never renewed: certificate or roots in it expire while the pod runs',
-          'mount the whole volume at a directory',
-        ),
+export async function subPathMounts(facts: Facts): Promise<Findings> {
+  const pods = await runningPods(facts);
+  const findings = pods.flatMap((pod) =>
+    frozenMounts(pod).map((mount) =>
+      warning(
+        `${nameOfPod(pod)}, mount ${mount}`,
+        'a subPath mount is never renewed: certificate or roots in it expire while the pod runs',
+        'mount the whole volume at a directory',
       ),
-    );
-    return orElse(findings, ok(counted(pods.length, 'pod'), 'none mounts a certificate or roots by subPath'));
-  },
-};
+    ),
+  );
+  return orElse(findings, ok(counted(pods.length, 'pod'), 'none mounts a certificate or roots by subPath'));
+}
 
 /** The paths at which a pod mounts something that is renewed, by subPath. */
 function frozenMounts(pod: PodView): string[] {

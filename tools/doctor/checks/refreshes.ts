@@ -1,33 +1,30 @@
 import { span } from '../../output.ts';
-import { type Check, type Finding, ok, orElse, problem, warning } from '../check.ts';
+import { type Finding, type Findings, ok, orElse, problem, warning } from '../check.ts';
 import type { Facts } from '../facts.ts';
 import { type EventView, type PodView, reportedAt } from '../views.ts';
 import { nameOfPod, runningPods, signersAsked, withCertificate } from './pods.ts';
-import { refusalOf } from './requests.ts';
+import { recreate, refusalOf } from './requests.ts';
 
 /**
  * Certificates that are no longer renewed, by the Events of the signer and of kubelets. Kubernetes deletes a request some
  * 15 minutes after it was made, and keeps an Event for an hour after it was reported last. A kubelet reports a refusal
  * about every two minutes as long as the pod exists, and a late refresh once.
  */
-export const refreshes: Check = {
-  name: 'refreshes',
-  async look(facts) {
-    const pods = (await runningPods(facts)).filter((pod) => signersAsked(pod).length > 0);
-    const events = Map.groupBy(await facts.events(), ({ regarding }) => regarding?.uid ?? '');
-    const requests = await shownRequests(facts);
-    const findings = pods.flatMap((pod): Finding[] => {
-      const { isOpen, isRefused, issuedAt } = requests(pod);
-      const own = (events.get(pod.metadata.uid ?? '') ?? []).filter((event) => reportedAt(event) > issuedAt);
-      const refusal = isRefused ? undefined : lastOf(own, isRefusal);
-      if (refusal) return [refused(pod, refusal, facts.now())];
-      const late = isOpen || isRefused ? undefined : lastOf(own, isLate);
-      return late ? [notRenewed(pod, late, facts.now())] : [];
-    });
-    const good = 'no Event of the last hour says that one is refused or was not renewed in time';
-    return orElse(findings, ok(withCertificate(pods), good));
-  },
-};
+export async function refreshes(facts: Facts): Promise<Findings> {
+  const pods = (await runningPods(facts)).filter((pod) => signersAsked(pod).length > 0);
+  const events = Map.groupBy(await facts.events(), ({ regarding }) => regarding?.uid ?? '');
+  const requests = await shownRequests(facts);
+  const findings = pods.flatMap((pod): Findings => {
+    const { isOpen, isRefused, issuedAt } = requests(pod);
+    const own = (events.get(pod.metadata.uid ?? '') ?? []).filter((event) => reportedAt(event) > issuedAt);
+    const refusal = isRefused ? undefined : lastOf(own, isRefusal);
+    if (refusal) return refused(pod, refusal, facts.now());
+    const late = isOpen || isRefused ? undefined : lastOf(own, isLate);
+    return late ? notRenewed(pod, late, facts.now()) : [];
+  });
+  const good = 'no Event of the last hour says that one is refused or was not renewed in time';
+  return orElse(findings, ok(withCertificate(pods), good));
+}
 
 /** What the requests that are left show of a pod; the check `requests` reports what is wrong with them. */
 async function shownRequests(facts: Facts) {
@@ -67,11 +64,7 @@ const isLate = ({ reportingController, reason }: EventView) =>
 function refused(pod: PodView, event: EventView, now: number): Finding {
   const then = pod.status?.phase === 'Running' ? 'its certificate is no longer renewed' : 'it cannot start';
   const found = `refused, as reported ${span(now - reportedAt(event))} ago (${event.reason}): ${then}. ${event.note}`;
-  return problem(
-    nameOfPod(pod),
-    found,
-    'correct the pod and recreate it: kubelet does not ask again for this one',
-  );
+  return problem(nameOfPod(pod), found, recreate);
 }
 
 function notRenewed(pod: PodView, event: EventView, now: number): Finding {

@@ -2,7 +2,8 @@ import { clockProblem, createServerClock } from '../../../signer/kube/clock.ts';
 import { realTime } from '../../../signer/kube/time.ts';
 import { isOfSigner, type LeaseView, liveReplicas, writtenAtMs } from '../../cluster/replicas.ts';
 import { counted } from '../../output.ts';
-import { type Check, type Finding, ok, orElse, problem, warning } from '../check.ts';
+import { type Findings, ok, orElse, problem, warning } from '../check.ts';
+import type { Facts } from '../facts.ts';
 import type { PodView } from '../views.ts';
 import { nameOfPod } from './pods.ts';
 
@@ -11,25 +12,22 @@ const nodeLeases = 'kube-node-lease';
 const nodeSkewMs = 90_000;
 
 /** A replica renews its Lease every three seconds, and removes it when it ends. */
-export const replicas: Check = {
-  name: 'replicas',
-  async look(facts) {
-    const { config } = await facts.settings();
-    const live = liveReplicas(await facts.leases(), config.namespace, facts.now());
-    const lookedAt = `Leases of the signer in the namespace ${config.namespace}`;
-    const names = live.join(', ');
-    if (live.length === 0) {
-      const remedy = `see \`kubectl --namespace ${config.namespace} get pods\`, and the logs of the signer`;
-      const why = waitingIn(await facts.pods().catch(() => []), config.namespace);
-      return [problem(lookedAt, `no replica of the signer runs${why && `: ${why}`}`, remedy)];
-    }
-    if (live.length === 1) {
-      const remedy = 'run at least two replicas, so that one can fail or be updated';
-      return [warning(lookedAt, `only one replica runs: ${names}`, remedy)];
-    }
-    return [ok(lookedAt, `${live.length} replicas run: ${names}`)];
-  },
-};
+export async function replicas(facts: Facts): Promise<Findings> {
+  const { config } = await facts.settings();
+  const live = liveReplicas(await facts.leases(), config.namespace, facts.now());
+  const lookedAt = `Leases of the signer in the namespace ${config.namespace}`;
+  const names = live.join(', ');
+  if (live.length === 0) {
+    const remedy = `see \`kubectl --namespace ${config.namespace} get pods\`, and the logs of the signer`;
+    const why = waitingIn(await facts.pods().catch(() => []), config.namespace);
+    return problem(lookedAt, `no replica of the signer runs${why && `: ${why}`}`, remedy);
+  }
+  if (live.length === 1) {
+    const remedy = 'run at least two replicas, so that one can fail or be updated';
+    return warning(lookedAt, `only one replica runs: ${names}`, remedy);
+  }
+  return ok(lookedAt, `${live.length} replicas run: ${names}`);
+}
 
 /** Why a container of the signer does not start, such as an image that cannot be pulled; empty where none waits. */
 function waitingIn(pods: readonly PodView[], namespace: string): string {
@@ -45,31 +43,28 @@ function waitingIn(pods: readonly PodView[], namespace: string): string {
 }
 
 /** Who writes a Lease dates it by his own clock, and the API server dates the write by its own. */
-export const clocks: Check = {
-  name: 'clock',
-  async look(facts) {
-    const own = (await facts.leases()).filter(isOfSigner);
-    const nodes = (await facts.leases()).filter(({ metadata }) => metadata.namespace === nodeLeases);
-    const replicas = own.flatMap((lease): Finding[] => {
-      const found = skewProblem(lease);
-      const remedy = "fix time synchronisation (NTP) on the replica's node: the replica signs nothing";
-      return found === undefined ? [] : [problem(`replica ${lease.spec?.holderIdentity}`, found, remedy)];
-    });
-    const kubelets = nodes.flatMap((lease): Finding[] => {
-      const skewMs = skewOf(lease);
-      if (skewMs === undefined || Math.abs(skewMs) <= nodeSkewMs) return [];
-      const found = `its clock is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'fast' : 'slow'}`;
-      const remedy =
-        'fix time synchronisation (NTP) on the node: its pods refuse new certificates, or keep old ones too long';
-      return [warning(`Node ${lease.metadata.name}`, found, remedy)];
-    });
-    const good = ok(
-      `Leases of ${counted(own.length, 'replica')} and ${counted(nodes.length, 'node')}`,
-      'dated as the API server dates them',
-    );
-    return orElse([...replicas, ...kubelets], good);
-  },
-};
+export async function clocks(facts: Facts): Promise<Findings> {
+  const own = (await facts.leases()).filter(isOfSigner);
+  const nodes = (await facts.leases()).filter(({ metadata }) => metadata.namespace === nodeLeases);
+  const replicas = own.flatMap((lease): Findings => {
+    const found = skewProblem(lease);
+    const remedy = "fix time synchronisation (NTP) on the replica's node: the replica signs nothing";
+    return found === undefined ? [] : problem(`replica ${lease.spec?.holderIdentity}`, found, remedy);
+  });
+  const kubelets = nodes.flatMap((lease): Findings => {
+    const skewMs = skewOf(lease);
+    if (skewMs === undefined || Math.abs(skewMs) <= nodeSkewMs) return [];
+    const found = `its clock is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'fast' : 'slow'}`;
+    const remedy =
+      'fix time synchronisation (NTP) on the node: its pods refuse new certificates, or keep old ones too long';
+    return warning(`Node ${lease.metadata.name}`, found, remedy);
+  });
+  const good = ok(
+    `Leases of ${counted(own.length, 'replica')} and ${counted(nodes.length, 'node')}`,
+    'dated as the API server dates them',
+  );
+  return orElse([...replicas, ...kubelets], good);
+}
 
 /** Milliseconds by which the writer's clock is ahead, to within a second. */
 function skewOf(lease: LeaseView): number | undefined {
