@@ -1,3 +1,4 @@
+import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
 import type { AdmissionPolicy, AdmissionPolicyBinding } from '../../signer/issuance/admission-policy.ts';
 import { admissionPolicyName } from '../../signer/issuance/admission-policy.ts';
 import { isPlain404 } from '../../signer/kube/api-error.ts';
@@ -5,48 +6,19 @@ import type { InformerSpec } from '../../signer/kube/informer.ts';
 import type { Permission } from '../../signer/kube/permissions.ts';
 import { clusterTrustBundles } from '../../signer/kube/resources.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
-import {
-  type ClusterTrustBundle,
-  certificatesVersions,
-  metadataFields,
-  type PodCertificateRequest,
-  type Secret,
-} from '../../signer/kube/types.ts';
+import { type ClusterTrustBundle, certificatesVersions, metadataFields } from '../../signer/kube/types.ts';
+import { getSecret, serverClock } from '../api.ts';
 import { get } from '../cluster/get.ts';
 import { createListed } from '../cluster/lists.ts';
-import { allLeases, type LeaseView } from '../cluster/replicas.ts';
+import { allLeases } from '../cluster/replicas.ts';
 import { requestsWith } from '../cluster/requests.ts';
-import { readSignerSettings, type SettingsOptions, type SignerSettings } from '../cluster/signer-settings.ts';
+import { readSignerSettings, type SettingsOptions } from '../cluster/signer-settings.ts';
 import type { Terminal } from '../terminal.ts';
-import { type MetricLines, readMetrics } from './metrics.ts';
+import { readMetrics } from './metrics.ts';
 import type { DeploymentView, EventView, NodeView, PodView, RegistrationView } from './views.ts';
 
-/** What the cluster is. Everything is read when it is first asked for, and once. All methods throw ApiStatusError. */
-export interface Facts {
-  /** Epoch seconds, by the clock of the API server. */
-  now(): number;
-  /** What should happen at once is reported after so many seconds. */
-  readonly overdueSeconds: number;
-  /** Versions of certificates.k8s.io in which a resource is served. */
-  servedIn(resource: string): Promise<readonly string[]>;
-  /** Whether the resources of kubespiffe.io/v1alpha1 are served. */
-  hasRegistrations(): Promise<boolean>;
-  metrics(): Promise<MetricLines>;
-  policy(): Promise<{ policy: AdmissionPolicy | undefined; binding: AdmissionPolicyBinding | undefined }>;
-  settings(): Promise<SignerSettings>;
-  /** The ServiceAccount that the signer runs as. */
-  serviceAccount(): Promise<string>;
-  /** Whether a user has a right. */
-  allows(user: string, groups: readonly string[], right: Permission): Promise<boolean>;
-  secret(place: { namespace: string; name: string }): Promise<Secret | undefined>;
-  pods(): Promise<readonly PodView[]>;
-  nodes(): Promise<readonly NodeView[]>;
-  leases(): Promise<readonly LeaseView[]>;
-  requests(): Promise<readonly PodCertificateRequest[]>;
-  bundles(): Promise<readonly ClusterTrustBundle[]>;
-  events(): Promise<readonly EventView[]>;
-  registrations(): Promise<readonly RegistrationView[]>;
-}
+/** What the cluster is. */
+export type Facts = ReturnType<typeof createFacts>;
 
 const named = { name: true, namespace: true, uid: true, labels: true } as const;
 const volumeMounts = { name: true, volumeMounts: true } as const;
@@ -97,15 +69,13 @@ const registrationKinds = {
   clusterworkloadregistrations: 'ClusterWorkloadRegistration',
 } as const;
 
+/** Everything is read when it is first asked for, and once. All methods throw ApiStatusError. */
 export function createFacts(
   api: Transport,
   terminal: Terminal,
   options: SettingsOptions & { overdueSeconds: number },
-): Facts {
-  let serverMs: number | undefined;
-  api.onDate((epochMs) => {
-    serverMs = epochMs;
-  });
+) {
+  const serverNow = serverClock(api);
   const list = <Wire, T, V extends string>(spec: InformerSpec<Wire, T, V>) =>
     once(async () => {
       const listed = createListed(spec);
@@ -132,15 +102,19 @@ export function createFacts(
   });
 
   return {
-    now: () => Math.floor((serverMs ?? terminal.now()) / 1000),
+    /** Epoch seconds, by the clock of the API server. */
+    now: () => serverNow() ?? Math.floor(terminal.now() / 1000),
+    /** What should happen at once is reported after so many seconds. */
     overdueSeconds: options.overdueSeconds,
-    async servedIn(resource) {
+    /** Versions of certificates.k8s.io in which a resource is served. */
+    async servedIn(resource: string): Promise<readonly string[]> {
       const found = await Promise.all(
         certificates.map(async ([version, names]) => ({ version, names: await names() })),
       );
       return found.flatMap(({ version, names }) => (names.has(resource) ? [version] : []));
     },
-    async hasRegistrations() {
+    /** Whether the resources of kubespiffe.io/v1alpha1 are served. */
+    async hasRegistrations(): Promise<boolean> {
       const names = await ours();
       return Object.keys(registrationKinds).every((name) => names.has(name));
     },
@@ -150,13 +124,19 @@ export function createFacts(
       binding: await get<AdmissionPolicyBinding>(api, admission('validatingadmissionpolicybindings')),
     })),
     settings: once(() => readSignerSettings(api, terminal, options)),
+    /** The ServiceAccount that the signer runs as. */
     serviceAccount: once(async () => {
       const [namespace = '', name = ''] = options.signerDeployment.split('/');
       const place = { group: 'apps', version: 'v1', resource: 'deployments', namespace, name };
       const deployment = await get<DeploymentView>(api, place);
       return deployment?.spec?.template?.spec?.serviceAccountName ?? 'default';
     }),
-    async allows(user, groups, { grantedBy: _, ...resourceAttributes }) {
+    /** Whether a user has a right. */
+    async allows(
+      user: string,
+      groups: readonly string[],
+      { grantedBy: _, ...resourceAttributes }: Permission,
+    ): Promise<boolean> {
       const { body } = await api.request<{ status?: { allowed?: boolean } }>({
         method: 'POST',
         path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
@@ -166,7 +146,7 @@ export function createFacts(
       });
       return body.status?.allowed === true;
     },
-    secret: (place) => get<Secret>(api, { group: '', version: 'v1', resource: 'secrets', ...place }),
+    secret: ({ namespace, name }: PoolPlace) => getSecret(api, namespace, name),
     pods: list(lists.pods),
     nodes: list(lists.nodes),
     leases: list(allLeases),
