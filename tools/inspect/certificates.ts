@@ -1,6 +1,7 @@
 import type { Finding } from '../../spiffe/clauses.ts';
 import { checkAuthority, checkLeaf } from '../../spiffe/conformance.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import type { SubjectKey } from '../../spiffe/pki/spki.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import { colons, fromNow } from '../output.ts';
@@ -23,48 +24,25 @@ export function chainSections(
 ): Section[] {
   return chain.map((facts, index) => {
     const next = chain[index + 1];
-    const findings =
-      index === 0 ? checkLeaf(facts, context.trustDomain) : checkAuthority(facts, context.trustDomain);
     const isRoot = isSignedBy(facts, facts);
-    return {
-      title: `Certificate ${index + 1} of ${chain.length}: ${index === 0 ? 'leaf' : isRoot ? 'root' : 'intermediate'}`,
-      ...contentsOf(facts, context),
-      findings: [
-        ...findings,
-        inTime(facts, context.now),
-        ...(next
-          ? [
-              finding(
-                'must',
-                'RFC 5280 6.1',
-                'the next certificate has signed it',
-                isSignedBy(facts, next) ? undefined : 'the next certificate in the chain has not signed it',
-              ),
-            ]
-          : roots
-            ? [
-                finding(
-                  'must',
-                  'RFC 5280 6.1',
-                  'one of the roots has signed it',
-                  roots.some((root) => isSignedBy(facts, root))
-                    ? undefined
-                    : 'none of the roots has signed it',
-                ),
-              ]
-            : []),
-        ...(index > 0
-          ? [
-              finding(
-                'should',
-                'X509-SVID 2 (RFC 8446 4.4.2)',
-                'the root is left out of the chain',
-                isRoot ? 'the root is in the chain, where verifiers do not need it' : undefined,
-              ),
-            ]
-          : []),
-      ],
-    };
+    const role = index === 0 ? 'leaf' : isRoot ? 'root' : 'intermediate';
+    const check = index === 0 ? checkLeaf : checkAuthority;
+    const findings = [...check(facts, context.trustDomain), inTime(facts, context.now)];
+    if (next) {
+      const problem = !isSignedBy(facts, next) && 'the next certificate in the chain has not signed it';
+      findings.push(finding('must', 'RFC 5280 6.1', 'the next certificate has signed it', problem));
+    } else if (roots) {
+      const isSigned = roots.some((root) => isSignedBy(facts, root));
+      const problem = !isSigned && 'none of the roots has signed it';
+      findings.push(finding('must', 'RFC 5280 6.1', 'one of the roots has signed it', problem));
+    }
+    if (index > 0) {
+      const clause = 'X509-SVID 2 (RFC 8446 4.4.2)';
+      const problem = isRoot && 'the root is in the chain, where verifiers do not need it';
+      findings.push(finding('should', clause, 'the root is left out of the chain', problem));
+    }
+    const title = `Certificate ${index + 1} of ${chain.length}: ${role}`;
+    return { title, ...contentsOf(facts, context), findings };
   });
 }
 
@@ -88,40 +66,22 @@ export function authoritySections(
   return certificates.map((facts, index) => {
     const isRepeated = seen.has(facts.sha256Hex);
     seen.add(facts.sha256Hex);
-    return {
-      title:
-        certificates.length === 1
-          ? 'CA certificate'
-          : `CA certificate ${index + 1} of ${certificates.length}`,
-      ...contentsOf(facts, context),
-      findings: [
-        ...checkAuthority(facts, context.trustDomain),
-        inTime(facts, context.now),
-        finding(
-          'should',
-          'SPIFFE bundle 4.1',
-          'it is self-signed',
-          isSignedBy(facts, facts) ? undefined : 'it is not self-signed',
-        ),
-        ...(certificates.length > 1
-          ? [
-              finding(
-                'must',
-                'KEP-3257',
-                'it is there once',
-                isRepeated ? 'it is there more than once' : undefined,
-              ),
-            ]
-          : []),
-      ],
-    };
+    const place = certificates.length === 1 ? '' : ` ${index + 1} of ${certificates.length}`;
+    const findings = [...checkAuthority(facts, context.trustDomain), inTime(facts, context.now)];
+    const notSigned = !isSignedBy(facts, facts) && 'it is not self-signed';
+    findings.push(finding('should', 'SPIFFE bundle 4.1', 'it is self-signed', notSigned));
+    if (certificates.length > 1) {
+      const problem = isRepeated && 'it is there more than once';
+      findings.push(finding('must', 'KEP-3257', 'it is there once', problem));
+    }
+    return { title: `CA certificate${place}`, ...contentsOf(facts, context), findings };
   });
 }
 
 function inTime(facts: CertificateFacts, now: number): Finding {
-  const early = now < facts.notBefore ? `it is valid only from ${rfc3339(facts.notBefore)} on` : undefined;
-  const late = now > facts.notAfter ? `it expired ${fromNow(facts.notAfter, now)}` : undefined;
-  return finding('must', 'RFC 5280 6.1.3', 'it is within its time', early ?? late);
+  const early = now < facts.notBefore && `it is valid only from ${rfc3339(facts.notBefore)} on`;
+  const late = now > facts.notAfter && `it expired ${fromNow(facts.notAfter, now)}`;
+  return finding('must', 'RFC 5280 6.1.3', 'it is within its time', early || late);
 }
 
 /** What a certificate contains, for people. */
@@ -135,7 +95,7 @@ function contentsOf(
       Subject: contents.name(facts.subjectDer),
       Issuer: contents.name(facts.issuerDer),
       Valid: `${rfc3339(facts.notBefore)} to ${rfc3339(facts.notAfter)} (ends ${fromNow(facts.notAfter, now)})`,
-      Key: keyName(facts),
+      Key: keyText(facts.publicKey, 'not one that kubelet makes'),
       Signature: facts.signatureAlgorithm,
       Serial: facts.serialHex,
       Fingerprint: `SHA-256 ${colons(facts.sha256Hex)}`,
@@ -144,10 +104,8 @@ function contentsOf(
   };
 }
 
-function keyName(facts: CertificateFacts): string {
-  const key = facts.publicKey;
+/** @param unsupported what a key is that the signer does not serve. */
+export function keyText(key: SubjectKey, unsupported: string): string {
   if (key.kind === 'supported') return key.type.name;
-  return key.kind === 'unsupported'
-    ? `${key.algorithm} (not one that kubelet makes)`
-    : `unreadable (${key.reason})`;
+  return key.kind === 'unsupported' ? `${key.algorithm} (${unsupported})` : `unreadable (${key.reason})`;
 }

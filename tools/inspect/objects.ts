@@ -33,29 +33,19 @@ export function inspectObject(value: unknown, context: InspectContext): Inspecti
 function inspectTrustBundle(bundle: ClusterTrustBundle, context: InspectContext): Inspection {
   const { name, labels } = bundle.metadata;
   const { signerName, trustBundle } = bundle.spec;
+  const pairs = Object.entries(labels ?? {}).map((pair) => pair.join('='));
   const prefix = signerName === undefined ? undefined : `${signerName.replaceAll('/', ':')}:`;
   const isWellNamed = prefix === undefined ? !name.includes(':') : name.startsWith(prefix) && name !== prefix;
+  const demand = 'the name begins with the signer, or has no colon without one';
+  const problem = !isWellNamed && `the name does not fit ${prefix ?? 'a bundle without a signer'}`;
   const head = {
     title: 'ClusterTrustBundle',
     facts: {
       Name: name,
       Signer: signerName ?? '(none)',
-      ...(labels
-        ? {
-            Labels: Object.entries(labels)
-              .map((pair) => pair.join('='))
-              .join(', '),
-          }
-        : {}),
+      ...(labels && { Labels: pairs.join(', ') }),
     },
-    findings: [
-      finding(
-        'must',
-        'KEP-3257',
-        'the name begins with the signer, or has no colon without one',
-        isWellNamed ? undefined : `the name does not fit ${prefix ?? 'a bundle without a signer'}`,
-      ),
-    ],
+    findings: [finding('must', 'KEP-3257', demand, problem)],
   };
   return { kind: 'ClusterTrustBundle', sections: [head, ...inspectPem(trustBundle, context).sections] };
 }
@@ -76,8 +66,7 @@ function inspectPool(json: string, context: InspectContext): Inspection {
   const compiled = read.ok
     ? compilePool(read.document, context.trustDomain ?? read.document.trustDomain)
     : read;
-  const timing = compiled.ok ? timeProblem(compiled.pool, context.now) : undefined;
-  const problem = compiled.ok ? timing : compiled.problem;
+  const problem = compiled.ok ? timeProblem(compiled.pool, context.now) : compiled.problem;
   const head = {
     title: 'Pool',
     facts: read.ok
@@ -85,19 +74,20 @@ function inspectPool(json: string, context: InspectContext): Inspection {
       : { State: 'unreadable' },
     findings: [finding('must', 'docs/reference/pool.md', 'the pool is sound', problem?.message)],
   };
-  const authorities = compiled.ok ? compiled.pool.authorities : [];
-  const sections = authorities.flatMap((each) =>
-    authoritySections([...each.intermediates, each.root], { ...context, trustDomain: undefined }).map(
-      (section) => ({
-        ...section,
-        title: `Authority ${each.id} (${each.state}${each.tainted ? ', tainted' : ''}): ${section.title}`,
-        // Only the root of an authority signs itself.
-        findings: section.findings.filter((one) => one.message !== 'it is not self-signed'),
-      }),
-    ),
-  );
-  const jwtSections = (compiled.ok ? compiled.pool.jwt : []).map((each) => ({
-    title: `Authority ${each.id} (${each.state}${each.tainted ? ', tainted' : ''}): key for ${each.algorithm} tokens`,
+  if (!compiled.ok) return { kind: 'pool', sections: [head] };
+  const titleOf = ({ id, state, tainted }: { id: string; state: string; tainted: boolean }) =>
+    `Authority ${id} (${state}${tainted ? ', tainted' : ''})`;
+  const sections = compiled.pool.authorities.flatMap((each) => {
+    const chain = [...each.intermediates, each.root];
+    return authoritySections(chain, { ...context, trustDomain: undefined }).map((section) => ({
+      ...section,
+      title: `${titleOf(each)}: ${section.title}`,
+      // Only the root of an authority signs itself.
+      findings: section.findings.filter((one) => one.message !== 'it is not self-signed'),
+    }));
+  });
+  const jwtSections = compiled.pool.jwt.map((each) => ({
+    title: `${titleOf(each)}: key for ${each.algorithm} tokens`,
     facts: { Key: each.keyType, 'Key ID': each.kid },
     findings: [],
   }));

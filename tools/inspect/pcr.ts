@@ -8,6 +8,7 @@ import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { fromNow, span } from '../output.ts';
+import { keyText } from './certificates.ts';
 import { certificatesOf, type InspectContext, inspectPem } from './pem.ts';
 import { finding, type Inspection, type Section } from './report.ts';
 
@@ -18,9 +19,11 @@ const terminal = ['Issued', 'Denied', 'Failed'];
 /** A PodCertificateRequest: who asks for what, what became of it, and whether the answer keeps the rules (KEP-4317). */
 export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext): Inspection {
   const { metadata, spec, status } = pcr;
+  const { unverifiedUserAnnotations: annotations } = spec;
   const key = requestKey(pcr);
   const conditions = (status?.conditions ?? []).filter((each) => terminal.includes(each.type));
   const [condition] = conditions;
+  const several = conditions.length > 1 && `there are ${conditions.length} terminal conditions`;
   const created = metadata.creationTimestamp ? Date.parse(metadata.creationTimestamp) / 1000 : undefined;
   const request: Section = {
     title: 'Request',
@@ -30,12 +33,10 @@ export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext):
       Pod: `${spec.podName} (${spec.podUID})`,
       ServiceAccount: `${spec.serviceAccountName} (${spec.serviceAccountUID})`,
       Node: `${spec.nodeName} (${spec.nodeUID})`,
-      Key: keyText(key),
+      Key: key ? keyText(key, 'not supported') : '(none visible in this API version)',
       'Longest life': span(spec.maxExpirationSeconds ?? 86_400),
-      ...(spec.unverifiedUserAnnotations
-        ? { Annotations: Object.keys(spec.unverifiedUserAnnotations).join(', ') }
-        : {}),
-      ...(created === undefined ? {} : { Created: `${rfc3339(created)} (${fromNow(created, context.now)})` }),
+      ...(annotations && { Annotations: Object.keys(annotations).join(', ') }),
+      ...(created !== undefined && { Created: `${rfc3339(created)} (${fromNow(created, context.now)})` }),
     },
     findings: [],
   };
@@ -45,18 +46,11 @@ export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext):
       ? {
           State: condition.type,
           Reason: condition.reason,
-          ...(condition.message ? { Message: condition.message } : {}),
+          ...(condition.message && { Message: condition.message }),
           At: condition.lastTransitionTime,
         }
       : { State: 'Pending: no signer has answered yet' },
-    findings: [
-      finding(
-        'must',
-        'KEP-4317',
-        'there is at most one terminal condition',
-        conditions.length <= 1 ? undefined : `there are ${conditions.length} terminal conditions`,
-      ),
-    ],
+    findings: [finding('must', 'KEP-4317', 'there is at most one terminal condition', several)],
   };
   if (condition?.type !== 'Issued') {
     const result = condition
@@ -92,30 +86,22 @@ function issuedFindings(
   const sameKey = key?.kind === 'supported' && Buffer.from(key.spki).equals(leaf.spki);
   const inBounds =
     refresh >= leaf.notBefore + refreshMarginSeconds && refresh <= leaf.notAfter - refreshMarginSeconds;
-  const check = (clause: string, demand: string, ok: boolean, problem: string) =>
-    finding('must', clause, demand, ok ? undefined : problem);
+  const check = (demand: string, ok: boolean, problem: string) =>
+    finding('must', 'KEP-4317', demand, !ok && problem);
   return [
+    check('the times of the status are those of the leaf', sameTimes, 'the times differ from the leaf'),
+    check('the leaf has the key that was asked for', sameKey, 'the leaf has another key'),
     check(
-      'KEP-4317',
-      'the times of the status are those of the leaf',
-      sameTimes,
-      'the times differ from the leaf',
-    ),
-    check('KEP-4317', 'the leaf has the key that was asked for', sameKey, 'the leaf has another key'),
-    check(
-      'KEP-4317',
       'the life is an hour or more, and no more than was asked for',
       lifetime >= minCertificateSeconds && lifetime <= longest,
       `the life is ${span(lifetime)}; allowed are ${span(minCertificateSeconds)} to ${span(longest)}`,
     ),
     check(
-      'KEP-4317',
       'notBefore is within 5 min of the answer',
       !(Math.abs(answered - leaf.notBefore) > maxSkewSeconds),
       `notBefore is ${span(Math.abs(answered - leaf.notBefore))} away from the answer`,
     ),
     check(
-      'KEP-4317',
       'the refresh begins 10 min or more after notBefore and before notAfter',
       inBounds,
       'beginRefreshAt is nearer than 10 min to an end of the life',
@@ -129,26 +115,16 @@ function identity(leaf: CertificateFacts, namespace: string, spec: PodCertificat
   const id = parseSpiffeId(leaf.uris[0] ?? '');
   const expected = id.ok ? identify({ ...spec, namespace }, id.value) : undefined;
   const isDefault = id.ok && expected?.ok && spiffeIdIn(expected.subject) === id.value.uri;
-  return finding(
-    'should',
-    'kubespiffe.io/spiffe',
-    'the SPIFFE ID names the namespace and the ServiceAccount of the pod',
-    isDefault
-      ? undefined
-      : 'the SPIFFE ID is not the default one of this namespace and ServiceAccount; ' +
-          `\`kubespiffe explain pod ${namespace}/${spec.podName}\` names the registration that gives it`,
-  );
+  const demand = 'the SPIFFE ID names the namespace and the ServiceAccount of the pod';
+  const problem =
+    'the SPIFFE ID is not the default one of this namespace and ServiceAccount; ' +
+    `\`kubespiffe explain pod ${namespace}/${spec.podName}\` names the registration that gives it`;
+  return finding('should', 'kubespiffe.io/spiffe', demand, !isDefault && problem);
 }
 
 function requestKey({ spec }: PodCertificateRequest): SubjectKey | undefined {
   if (spec.stubPKCS10Request) return readCsrKey(Buffer.from(spec.stubPKCS10Request, 'base64'));
   return spec.pkixPublicKey ? readSubjectKey(Buffer.from(spec.pkixPublicKey, 'base64')) : undefined;
-}
-
-function keyText(key: SubjectKey | undefined): string {
-  if (!key) return '(none visible in this API version)';
-  if (key.kind === 'supported') return key.type.name;
-  return key.kind === 'unsupported' ? `${key.algorithm} (not supported)` : `unreadable (${key.reason})`;
 }
 
 function refreshText(at: string | undefined, now: number): string {

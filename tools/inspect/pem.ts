@@ -67,8 +67,8 @@ export const knownForms =
 /** The order in which kubelet writes a credential bundle. */
 function bundleOrder(blocks: readonly PemBlock[], keys: readonly PemBlock[]): Finding[] {
   const clause = 'KEP-4317, credentialBundlePath';
-  const count = keys.length === 1 ? undefined : `there are ${keys.length} private keys`;
-  const order = blocks[0] === keys[0] ? undefined : 'the key is not the first block';
+  const count = keys.length !== 1 && `there are ${keys.length} private keys`;
+  const order = blocks[0] !== keys[0] && 'the key is not the first block';
   return [
     finding('must', clause, 'there is one private key', count),
     finding('should', clause, 'the key comes first, then the chain', order),
@@ -77,21 +77,11 @@ function bundleOrder(blocks: readonly PemBlock[], keys: readonly PemBlock[]): Fi
 
 /** RFC 7468 as Kubernetes wants it: no headers. Text between the blocks is tolerated. */
 function formOf(blocks: readonly PemBlock[]): Finding[] {
-  const withHeaders = blocks.some((block) => block.hasHeaders);
-  const withText = blocks.some((block) => block.hasTextAround);
+  const headers = blocks.some((block) => block.hasHeaders) && 'a PEM block has headers';
+  const text = blocks.some((block) => block.hasTextAround) && 'there is text around the PEM blocks';
   return [
-    finding(
-      'must',
-      'RFC 7468 2',
-      'no PEM block has headers',
-      withHeaders ? 'a PEM block has headers' : undefined,
-    ),
-    finding(
-      'should',
-      'RFC 7468 2',
-      'there is no text around the PEM blocks',
-      withText ? 'there is text around the PEM blocks' : undefined,
-    ),
+    finding('must', 'RFC 7468 2', 'no PEM block has headers', headers),
+    finding('should', 'RFC 7468 2', 'there is no text around the PEM blocks', text),
   ];
 }
 
@@ -101,34 +91,26 @@ function keySection(
   leaf: CertificateFacts | undefined,
   findings: readonly Finding[],
 ): Section {
-  const isPkcs8 = finding(
-    'should',
-    'KEP-4317; go-spiffe',
-    'the private key is PKCS#8',
-    block.label === 'PRIVATE KEY' ? undefined : `the private key is a "${block.label}" block`,
-  );
-  const facts: Record<string, string> = { Form: block.label === 'PRIVATE KEY' ? 'PKCS#8' : block.label };
+  const isPkcs8 = block.label === 'PRIVATE KEY';
   const key = readableKey(encodePem(block.label, block.der));
+  const other = !isPkcs8 && `the private key is a "${block.label}" block`;
+  const own = [finding('should', 'KEP-4317; go-spiffe', 'the private key is PKCS#8', other)];
   if (!key) {
-    const unreadable = finding(
-      'must',
-      'RFC 5208 5',
-      'the private key can be read',
-      'the private key cannot be read',
-    );
-    return { title: 'Private key', facts, findings: [isPkcs8, unreadable, ...findings] };
+    const unreadable = 'the private key cannot be read';
+    own.push(finding('must', 'RFC 5208 5', 'the private key can be read', unreadable));
+  } else if (leaf) {
+    const isSame = createPublicKey(key).export({ format: 'der', type: 'spki' }).equals(leaf.spki);
+    const foreign = !isSame && 'the private key does not belong to the first certificate';
+    own.push(finding('must', 'RFC 8446 4.4.3', 'the private key belongs to the first certificate', foreign));
   }
-  facts.Type = nameOfKey(key);
-  facts.Content = '(not shown)';
-  if (!leaf) return { title: 'Private key', facts, findings: [isPkcs8, ...findings] };
-  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
-  const match = finding(
-    'must',
-    'RFC 8446 4.4.3',
-    'the private key belongs to the first certificate',
-    spki.equals(leaf.spki) ? undefined : 'the private key does not belong to the first certificate',
-  );
-  return { title: 'Private key', facts, findings: [isPkcs8, match, ...findings] };
+  return {
+    title: 'Private key',
+    facts: {
+      Form: isPkcs8 ? 'PKCS#8' : block.label,
+      ...(key && { Type: nameOfKey(key), Content: '(not shown)' }),
+    },
+    findings: [...own, ...findings],
+  };
 }
 
 function inspectRequest(der: Uint8Array, { contents }: InspectContext): Inspection {
@@ -138,12 +120,8 @@ function inspectRequest(der: Uint8Array, { contents }: InspectContext): Inspecti
     Key: key.kind === 'supported' ? key.type.name : key.kind === 'unsupported' ? key.algorithm : '?',
     Subject: asked?.subject ?? '(unreadable)',
   };
-  const problem =
-    key.kind === 'supported'
-      ? undefined
-      : key.kind === 'unsupported'
-        ? `${key.algorithm} is not served`
-        : key.reason;
+  const unserved = key.kind === 'unsupported' && `${key.algorithm} is not served`;
+  const problem = key.kind === 'unreadable' ? key.reason : unserved;
   const findings = [finding('must', 'KEP-4317', 'the request holds a key of a type that is served', problem)];
   return {
     kind: 'certificate request (only its key counts)',

@@ -21,14 +21,14 @@ export interface Inspection {
   readonly result?: string;
 }
 
-/** The result of one clause for what was inspected; `problem` undefined means that it is fulfilled. */
+/** The result of one clause for what was inspected; without a problem it is fulfilled. */
 export function finding(
   level: Finding['level'],
   clause: string,
   demand: string,
-  problem: string | undefined,
+  problem: string | false | undefined,
 ): Finding {
-  return { level, clause, ok: problem === undefined, message: problem ?? demand };
+  return { level, clause, ok: !problem, message: problem || demand };
 }
 
 /** The same with findings about the whole, which come first. */
