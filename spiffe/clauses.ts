@@ -7,9 +7,23 @@ export interface Clause<Subject, Expected = undefined> {
   readonly clause: string;
   /** The demand as a fact about a good subject. */
   readonly demand: string;
-  /** What is wrong, or undefined. Values of a token are repeated only where they are safe to show. */
-  readonly problem: (subject: Subject, expected: Expected) => string | undefined;
+  /** True where it is met, else what is wrong. Values of a token are repeated only where they are safe to show. */
+  readonly judge: Judge<Subject, Expected>;
 }
+
+type Judge<Subject, Expected> = (subject: Subject, expected: Expected) => true | string;
+
+/** A clause that has to be met. The parameters are the members of Clause. */
+export const must = <Subject, Expected = undefined>(
+  clause: string,
+  demand: string,
+  judge: Judge<Subject, Expected>,
+): Clause<Subject, Expected> => ({ level: 'must', clause, demand, judge });
+
+/** A clause that is advice. */
+export const should = <Subject, Expected = undefined>(
+  ...row: Parameters<typeof must<Subject, Expected>>
+): Clause<Subject, Expected> => ({ ...must(...row), level: 'should' });
 
 /** The result of one clause of a standard for one subject. */
 export interface Finding {
@@ -27,17 +41,14 @@ export function check<Subject, Expected>(
   subject: Subject,
   expected: Expected,
 ): Finding[] {
-  return clauses.map(({ level, clause, demand, problem }) => {
-    const message = problem(subject, expected);
-    return { level, clause, ok: message === undefined, message: message ?? demand };
+  return clauses.map(({ level, clause, demand, judge }) => {
+    const verdict = judge(subject, expected);
+    return { level, clause, ok: verdict === true, message: verdict === true ? demand : verdict };
   });
 }
 
 /** A clause for certificates, and the trust domain that they should be of, if it is known. */
 export type CertificateClause = Clause<CertificateFacts, string | undefined>;
-
-/** The problem, unless all is well. */
-export const unless = (ok: boolean, problem: string): string | undefined => (ok ? undefined : problem);
 
 /** Extensions that we, OpenSSL, Go and Node all process; any other critical one makes verifiers refuse. */
 const processedExtensions = new Set([
@@ -59,28 +70,17 @@ export function unprocessedExtensions({ extensions }: Pick<CertificateFacts, 'ex
 
 /** Clauses for every certificate of a SPIFFE trust domain. */
 export const commonClauses: readonly CertificateClause[] = [
-  {
-    level: 'must',
-    clause: 'X509-SVID 4.3',
-    demand: 'keyUsage is present and critical',
-    problem: (facts) =>
-      facts.keyUsage === undefined
-        ? 'keyUsage is missing'
-        : unless(facts.keyUsageCritical, 'keyUsage is not critical'),
-  },
-  {
-    level: 'must',
-    clause: 'RFC 5280 4.2',
-    demand: 'no critical extension is one that verifiers do not process',
-    problem: (facts) => {
-      const names = unprocessedExtensions(facts);
-      return unless(names.length === 0, `critical extension ${names.join(', ')}`);
-    },
-  },
-  {
-    level: 'must',
-    clause: 'RFC 5280 4.1.2.5',
-    demand: 'notAfter is later than notBefore',
-    problem: (facts) => unless(facts.notAfter > facts.notBefore, 'notAfter is not later than notBefore'),
-  },
+  must('X509-SVID 4.3', 'keyUsage is present and critical', ({ keyUsage, keyUsageCritical }) => {
+    if (keyUsage === undefined) return 'keyUsage is missing';
+    return keyUsageCritical || 'keyUsage is not critical';
+  }),
+  must('RFC 5280 4.2', 'no critical extension is one that verifiers do not process', (facts) => {
+    const names = unprocessedExtensions(facts);
+    return names.length === 0 || `critical extension ${names.join(', ')}`;
+  }),
+  must(
+    'RFC 5280 4.1.2.5',
+    'notAfter is later than notBefore',
+    ({ notBefore, notAfter }) => notAfter > notBefore || 'notAfter is not later than notBefore',
+  ),
 ];
