@@ -1,6 +1,7 @@
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { messageOf } from '../spiffe/errors.ts';
+import { percentDecoded } from '../spiffe/pki/text.ts';
 import type { EndpointAddress } from './endpoint-address.ts';
 
 /** The status with which a call ends (https://grpc.github.io/grpc/core/md_doc_statuscodes.html). */
@@ -114,16 +115,9 @@ function statusOf(
 function statusIn(headers: IncomingHttpHeaders): GrpcStatus | undefined {
   const { 'grpc-status': code, 'grpc-message': details = '' } = headers;
   if (code === undefined) return undefined;
-  return { code: /^\d+$/.test(String(code)) ? Number(code) : unknown, details: decoded(String(details)) };
-}
-
-/** gRPC percent-encodes the message. */
-function decoded(details: string): string {
-  try {
-    return decodeURIComponent(details);
-  } catch {
-    return details;
-  }
+  const text = String(details);
+  // gRPC percent-encodes the message.
+  return { code: /^\d+$/.test(String(code)) ? Number(code) : unknown, details: percentDecoded(text) ?? text };
 }
 
 function framed(message: Buffer): Buffer {

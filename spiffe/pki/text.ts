@@ -30,3 +30,12 @@ function markOf(bytes: Uint8Array) {
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 }
+
+/** A text without its percent-encoding (RFC 3986 2.1); undefined where a % encodes nothing, or the bytes are not UTF-8. */
+export function percentDecoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,4 +1,5 @@
 import { parseJsonObject } from '../../../spiffe/json.ts';
+import { percentDecoded } from '../../../spiffe/pki/text.ts';
 import { registrationNameProblem } from '../../identity/identify-registered.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import { type Credential, credentialOf, type Presented } from '../caller/credential.ts';
@@ -32,7 +33,8 @@ const mayRepeat = new Set(['audience']);
  * @param presented nothing, as the credential is in the form.
  */
 export function readExchange(body: string, presented: Presented): Checked<TokenRequest> {
-  if (!isWellFormed(body)) return refuse('RequestMalformed', 'the form is not well encoded');
+  // URLSearchParams accepts broken percent-encoding as it is, and replaces bytes that are not UTF-8.
+  if (percentDecoded(body) === undefined) return refuse('RequestMalformed', 'the form is not well encoded');
   const form = new URLSearchParams(body);
   const names = [...form.keys()];
   const unknown = names.find((name) => !known.has(name));
@@ -93,16 +95,6 @@ export function withRegistration<T extends object>(
     return refuse('RequestMalformed', 'registration is not the name of a registration');
   }
   return pass({ ...request, registration: name });
-}
-
-/** URLSearchParams accepts broken percent-encoding as it is, and replaces bytes that are not UTF-8. */
-function isWellFormed(form: string): boolean {
-  try {
-    decodeURIComponent(form);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** A secret may be in the place of a name, so only what looks like a parameter name is quoted. */
