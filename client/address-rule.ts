@@ -1,20 +1,13 @@
 import type { LookupAddress } from 'node:dns';
-import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { isIP, type LookupFunction } from 'node:net';
+import { type AddressRange, rangeCheck } from './address-range.ts';
 import { addressesOf } from './host-lookup.ts';
-
-/** A range of addresses, such as `10.0.0.0/8` or `fd00::/8`. */
-export interface AddressRange {
-  readonly address: string;
-  readonly prefix: number;
-}
-
-const familyOf = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
 /**
  * The machine itself, link-local and multicast addresses, and services of clouds that give credentials to every client that
  * reaches them. A URL that another party chose must not lead a request to them.
  */
-const refused = blockList([
+const isSpecial = rangeCheck([
   ...['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4'],
   // Alibaba Cloud, Azure and Oracle Cloud; the others use link-local addresses.
   ...['100.100.100.200/32', '168.63.129.16/32', '192.0.0.192/32'],
@@ -42,7 +35,7 @@ const carriers = [
   },
   // 6to4 (RFC 3056).
   { range: '2002::/16', places: [[2, 3, 4, 5]] },
-].map(({ range, places }) => ({ list: blockList([range]), places }));
+].map(({ range, places }) => ({ has: rangeCheck([range]), places }));
 
 /**
  * The IPv4 addresses that an IPv6 address may lead to. No translator sends packets to the range of zeros, to groups or to
@@ -50,7 +43,7 @@ const carriers = [
  */
 function carriedBy(address: string): string[] {
   if (isIP(address) !== 6) return [];
-  const places = carriers.flatMap(({ list, places }) => (list.check(address, 'ipv6') ? places : []));
+  const places = carriers.flatMap(({ has, places }) => (has(address) ? places : []));
   const bytes = places.length === 0 ? [] : bytesOf(address);
   return places
     .map((place) => place.map((at) => bytes[at] ?? 0))
@@ -73,27 +66,6 @@ function bytesOf(address: string): number[] {
   });
 }
 
-function blockList(ranges: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const text of ranges) {
-    const range = parseAddressRange(text);
-    if (range) add(list, range);
-  }
-  return list;
-}
-
-function add(list: BlockList, { address, prefix }: AddressRange): void {
-  list.addSubnet(address, prefix, familyOf(address));
-}
-
-/** Reads an address with the length of its prefix; undefined for other text. */
-export function parseAddressRange(text: string): AddressRange | undefined {
-  const [, address = '', digits = ''] = /^([0-9a-f.:]+)\/(\d{1,3})$/i.exec(text) ?? [];
-  const prefix = Number(digits);
-  const longest = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
-  return prefix <= longest ? { address, prefix } : undefined;
-}
-
 /** Which addresses may be connected to. */
 export interface AddressRule {
   /** Why an address is refused; undefined if it may be connected to. */
@@ -106,14 +78,12 @@ export interface AddressRule {
 
 /** @param allowed ranges that are not refused although they are special. */
 export function createAddressRule(allowed: readonly AddressRange[], resolve = addressesOf): AddressRule {
-  const exceptions = new BlockList();
-  for (const range of allowed) add(exceptions, range);
+  const isAllowed = rangeCheck(allowed);
 
   function problem(given: string): string | undefined {
     // The zone of a link-local address is no part of it.
     const [address = ''] = given.split('%');
-    const isRefused = [address, ...carriedBy(address)].some((each) => refused.check(each, familyOf(each)));
-    if (!isRefused || exceptions.check(address, familyOf(address))) return undefined;
+    if (![address, ...carriedBy(address)].some(isSpecial) || isAllowed(address)) return undefined;
     return `the address ${address} is one of the machine itself, of its link or of a cloud's metadata service`;
   }
 

@@ -1,4 +1,6 @@
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
+import { percentDecoded } from '../spiffe/pki/text.ts';
+import { rangeCheck } from './address-range.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -24,7 +26,7 @@ export function parseProxy(text: string, source: string): URL {
   const complete = isUrl || source === 'proxy-url' ? text : `http://${text}`;
   const url = URL.canParse(complete) ? new URL(complete) : undefined;
   if (!url || url.hostname === '') throw new Error(`${source} is not the URL of a proxy`);
-  if (!canDecode(url.username) || !canDecode(url.password)) {
+  if (percentDecoded(`${url.username}:${url.password}`) === undefined) {
     throw new Error(`${source} has a % in its user name or password that encodes nothing; write it as %25`);
   }
   if (url.protocol === 'http:' || url.protocol === 'https:') return url;
@@ -33,14 +35,7 @@ export function parseProxy(text: string, source: string): URL {
   );
 }
 
-function canDecode(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
+const isLoopback = rangeCheck(['127.0.0.0/8', '::1/128']);
 
 function isBypassed(host: string, port: string, noProxy: string): boolean {
   const isAddress = isIP(host) !== 0;
@@ -51,11 +46,11 @@ function isBypassed(host: string, port: string, noProxy: string): boolean {
     .filter((each) => each !== '');
   return patterns.some((pattern) => {
     if (pattern === '*') return true;
-    if (pattern.includes('/')) return isAddress && isInBlock(host, pattern);
+    if (pattern.includes('/')) return isAddress && rangeCheck([pattern])(host);
     const [name, onlyPort] = splitPort(pattern);
     if (onlyPort !== undefined && onlyPort !== port) return false;
     if (name === '') return false;
-    if (isIP(name) !== 0) return isAddress && isSameAddress(host, name);
+    if (isIP(name) !== 0) return isAddress && rangeCheck([`${name}/${isIP(name) === 6 ? 128 : 32}`])(host);
     // `example.org` is the name and all below it; `.example.org` and `*.example.org` are those below it alone.
     if (name.startsWith('*.')) return host.endsWith(name.slice(1));
     return name.startsWith('.') ? host.endsWith(name) : host === name || host.endsWith(`.${name}`);
@@ -72,28 +67,4 @@ function splitPort(pattern: string): [host: string, port?: string] {
   const [, host = pattern, port] = /^(.*):(\d*)$/.exec(pattern) ?? [];
   const bare = host.replace(/^\[|\]$/g, '');
   return port ? [bare, port] : [bare];
-}
-
-const familyOf = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4');
-
-function isSameAddress(one: string, other: string): boolean {
-  const list = new BlockList();
-  list.addAddress(other, familyOf(other));
-  return list.check(one, familyOf(one));
-}
-
-function isLoopback(address: string): boolean {
-  const list = new BlockList();
-  list.addSubnet('127.0.0.0', 8);
-  list.addAddress('::1', 'ipv6');
-  return list.check(address, familyOf(address));
-}
-
-function isInBlock(address: string, block: string): boolean {
-  const [base = '', bits = ''] = block.split('/');
-  const isBlock = isIP(base) !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (isIP(base) === 6 ? 128 : 32);
-  if (!isBlock) return false;
-  const list = new BlockList();
-  list.addSubnet(base, Number(bits), familyOf(base));
-  return list.check(address, familyOf(address));
 }

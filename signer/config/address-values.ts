@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { type AddressRange, parseAddressRange } from '../../client/address-rule.ts';
+import { type AddressRange, parseAddressRange } from '../../client/address-range.ts';
 import { failure, success } from '../../spiffe/pki/result.ts';
 import type { ListenAddress } from '../observe/server.ts';
 import type { ValueType } from './values.ts';

@@ -1,4 +1,4 @@
-import type { AddressRange } from '../../client/address-rule.ts';
+import type { AddressRange } from '../../client/address-range.ts';
 import type { KeyBackendName } from '../keys/key-ref.ts';
 import { shortName } from '../kube/short-name.ts';
 import type { endpointSettings } from './endpoint-settings.ts';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { createAddressRule, parseAddressRange } from '../../client/address-rule.ts';
+import { parseAddressRange } from '../../client/address-range.ts';
+import { createAddressRule } from '../../client/address-rule.ts';
 
 const rule = createAddressRule([]);
 const local = createAddressRule([{ address: '127.0.0.0', prefix: 8 }]);
