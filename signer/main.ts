@@ -7,7 +7,7 @@ import { refreshGauges } from './gauges.ts';
 import { admissionPolicies, admissionPolicyBindings } from './issuance/admission-policy.ts';
 import { createGuard } from './issuance/guard.ts';
 import { statusResource } from './issuance/status.ts';
-import { createServerClock, serverMs } from './kube/clock.ts';
+import { createServerClock } from './kube/clock.ts';
 import { type Credentials, loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
@@ -127,7 +127,7 @@ async function runReplica(
     requestAdmission: config.requestAdmission,
     policies: policies.store,
     bindings: policyBindings.store,
-    serverNow: () => serverMs({ clock, time }),
+    serverNow: clock.serverMs,
     time,
     log,
   });

@@ -3,7 +3,6 @@ import type { Config } from './config/config.ts';
 import type { Federation } from './federation/federation.ts';
 import { createOpener } from './keys/openers.ts';
 import { createRemoteKeys } from './keys/remote-keys.ts';
-import { clockProblem } from './kube/clock.ts';
 import type { Credentials } from './kube/credentials.ts';
 import type { Health } from './observe/health.ts';
 import type { Traces } from './observe/otlp.ts';
@@ -99,7 +98,7 @@ export async function listenersFor(
     authority: signer.mayUse,
     profile: signer.certificate,
     identify: signer.identify,
-    clockProblem: () => clockProblem(shared.clock),
+    clockProblem: shared.clock.problem,
     onState: health.set,
   });
   for (const { name } of listeners) health.set(name, false, 'not checked yet');

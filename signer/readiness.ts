@@ -1,7 +1,7 @@
 import { inFull } from './authority/problem.ts';
 import type { Config } from './config/config.ts';
 import type { Guard } from './issuance/guard.ts';
-import { clockProblem, type ServerClock } from './kube/clock.ts';
+import type { ServerClock } from './kube/clock.ts';
 import type { Informer } from './kube/informer.ts';
 import type { Permissions } from './kube/permissions.ts';
 import type { Health } from './observe/health.ts';
@@ -79,7 +79,7 @@ export function assessReadiness(needs: ReadinessNeeds): void {
     filling.size === 0 ? 'filled' : `filling: ${[...filling].join(', ')}`,
   );
 
-  const problem = clockProblem(needs.clock);
+  const problem = needs.clock.problem();
   const isClockKnown = needs.clock.skewMs() !== undefined;
   const clockReason = problem !== undefined && isClockKnown ? explain('ClockSkew', problem) : problem;
   health.set('clock', problem === undefined, clockReason ?? 'within the bounds of the API server');

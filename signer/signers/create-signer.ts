@@ -11,7 +11,6 @@ import { createSigning, type Signing } from '../issuance/signing.ts';
 import { createStatusWriter } from '../issuance/status.ts';
 import { refreshJitter } from '../issuance/validity.ts';
 import { createWake } from '../issuance/wake.ts';
-import { clockProblem } from '../kube/clock.ts';
 import { createInformer, type Informer, type InformerSpec } from '../kube/informer.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
 import { childOf } from '../observe/log.ts';
@@ -94,7 +93,7 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
     ...shared,
     pool,
     visibility,
-    clockProblem: () => clockProblem(clock),
+    clockProblem: clock.problem,
     policy: {
       maxLifetimeSeconds: settings.maxLifetimeSeconds,
       refreshFraction: settings.refreshFraction,

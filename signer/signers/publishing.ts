@@ -1,6 +1,5 @@
 import type { LastPublished } from '../authority/holder.ts';
 import type { PoolView } from '../authority/view.ts';
-import { serverMs } from '../kube/clock.ts';
 import { createInformer, type Informer } from '../kube/informer.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { bundleName, bundlesOf } from '../trust/bundle.ts';
@@ -60,10 +59,10 @@ export function createPublishing(
 ): Publishing {
   const { signerName } = profile;
   const { pool, bundles } = parts;
-  const { membership, config, time } = shared;
+  const { membership, config, clock, time } = shared;
   const federated = profile.hasTokenEndpoint ? shared.federated : withoutFederation;
   const { bundleSuffix: suffix, trustDomain, rootsConfigMap } = settings;
-  const now = () => Math.ceil((serverMs(shared) ?? time.now()) / 1000);
+  const now = () => Math.ceil((clock.serverMs() ?? time.now()) / 1000);
   const common = {
     ...shared,
     ...{ pool, federated },

@@ -16,7 +16,7 @@ import { takeUpstreamStep } from '../authority/upstream/prepare.ts';
 import { applyVerb, type Change, type Timing } from '../authority/verbs.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { RotationConfig } from '../config/rotation.ts';
-import { clockProblem, type ServerClock, serverMs } from '../kube/clock.ts';
+import type { ServerClock } from '../kube/clock.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import { createKeeper, type KeeperNeeds } from '../trust/keeper.ts';
@@ -99,7 +99,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
 
   /** By the clock of the API server, in whole seconds. */
   function serverNow(): number | undefined {
-    const ms = serverMs(needs);
+    const ms = clock.serverMs();
     return ms === undefined ? undefined : Math.floor(ms / 1000);
   }
 
@@ -123,7 +123,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
   async function repair(_key: string, _drift: string, signal: AbortSignal): Promise<string | undefined> {
     const secret = await readSecret(signal);
     // The answer has shown the clock of the API server, in case ours was set.
-    const skew = clockProblem(clock);
+    const skew = clock.problem();
     const now = serverNow();
     if (skew !== undefined || now === undefined) return skew;
     const read = readPoolDocument(poolJsonIn(secret) ?? '');

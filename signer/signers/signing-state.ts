@@ -1,7 +1,7 @@
 import type { PoolView } from '../authority/view.ts';
 import type { EndpointConfig } from '../config/endpoints.ts';
 import { jwtPropagationOf } from '../config/rotation.ts';
-import { clockProblem, type ServerClock } from '../kube/clock.ts';
+import type { ServerClock } from '../kube/clock.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
@@ -89,7 +89,7 @@ export function jwtProblem(
 ): () => SigningProblem | undefined {
   const propagationSeconds = jwtPropagationOf(token);
   return () => {
-    const skew = clockProblem(clock);
+    const skew = clock.problem();
     if (skew !== undefined) return { reason: 'ClockSkew', message: explain('ClockSkew', skew) };
     const signable = pool.jwtSignable(token.algorithm, Math.floor(time.now() / 1000), propagationSeconds);
     return signable.ok ? undefined : signable.problem;

@@ -1,4 +1,4 @@
-import { clockProblem, createServerClock } from '../../../signer/kube/clock.ts';
+import { createServerClock } from '../../../signer/kube/clock.ts';
 import { realTime } from '../../../signer/kube/time.ts';
 import { isOfSigner, type LeaseView, liveReplicas, writtenAtMs } from '../../cluster/replicas.ts';
 import { counted } from '../../output.ts';
@@ -79,5 +79,5 @@ function skewProblem(lease: LeaseView): string | undefined {
   if (skewOf(lease) === undefined) return undefined;
   const clock = createServerClock({ ...realTime, now: () => renewedMs, monotonic: () => 0 });
   clock.observe(writtenAtMs(lease), 0);
-  return clockProblem(clock);
+  return clock.problem();
 }
