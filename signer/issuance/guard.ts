@@ -1,6 +1,7 @@
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { Store } from '../kube/store.ts';
 import type { Time } from '../kube/time.ts';
+import type { Log } from '../observe/log.ts';
 import type { WaitReason } from '../observe/reasons.ts';
 import {
   type AdmissionPolicy,
@@ -45,11 +46,7 @@ export interface GuardNeeds {
   /** Epoch milliseconds of the API server's clock; undefined before it is known. */
   readonly serverNow: () => number | undefined;
   readonly time: Time;
-  readonly log: {
-    error(fields: object, message: string): void;
-    warn(fields: object, message: string): void;
-    info(fields: object, message: string): void;
-  };
+  readonly log: Log<'error' | 'warn' | 'info'>;
 }
 
 export function createGuard(needs: GuardNeeds): Guard {

@@ -4,39 +4,30 @@ export interface BackoffPolicy {
   readonly maxMs: number;
 }
 
-export interface Backoff {
-  /**
-   * The wait before the next attempt, in milliseconds. Doubles with each call from `baseMs` up to `maxMs`, and
-   * lies at random in the upper half of that span, so that replicas that failed together do not come back together.
-   *
-   * @param retryAfterMs what the server asked for; the wait is never shorter.
-   */
-  next(retryAfterMs?: number): number;
-  /** Starts again with the shortest wait, after a success. */
-  reset(): void;
-  /** Calls of next() since the last reset. */
-  failures(): number;
-}
-
 /** Counts failures and returns how long to wait. `jitter` gives a number in [0, 1). */
-export function createBackoff(policy: BackoffPolicy, jitter: () => number): Backoff {
+export function createBackoff(policy: BackoffPolicy, jitter: () => number) {
   let failures = 0;
   return {
-    next(retryAfterMs) {
+    /** The wait before the next attempt, as `backoffMs` has it. @param retryAfterMs what the server asked for. */
+    next(retryAfterMs?: number): number {
       const wait = backoffMs(policy, failures, jitter, retryAfterMs);
       failures += 1;
       return wait;
     },
-    reset() {
+    /** Starts again with the shortest wait, after a success. */
+    reset(): void {
       failures = 0;
     },
+    /** Calls of next() since the last reset. */
     failures: () => failures,
   };
 }
 
 /**
- * The wait after `failures` earlier failures, in milliseconds: exponential, with the upper half at random, and never
- * less than the server asked for, if it did (`retryAfterMs`).
+ * The wait after `failures` earlier failures, in milliseconds. It doubles with each from `baseMs` up to `maxMs`, and
+ * lies at random in the upper half of that span, so that replicas that failed together do not come back together.
+ *
+ * @param retryAfterMs what the server asked for; the wait is never shorter.
  */
 export function backoffMs(
   policy: BackoffPolicy,

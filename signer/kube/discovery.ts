@@ -1,4 +1,5 @@
 import { messageOf } from '../../spiffe/errors.ts';
+import type { Log } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
 import { isPlain404 } from './api-error.ts';
 import { createRecheck } from './recheck.ts';
@@ -19,18 +20,9 @@ export interface Availability<Version extends string = string> {
   whenServed(signal: AbortSignal, onMissing?: () => void): Promise<readonly Version[]>;
 }
 
-export interface Discovery {
-  /** Includes a resource of any group in the next discovery. */
-  find<Version extends string>(resource: ApiResource<Version>): Availability<Version>;
-  /** What was found may be out of date (a plain 404): discovers again soon. whenServed() waits for the result. */
-  rediscover(): void;
-  /** Repeats the discovery while a resource is missing or unknown, and every few minutes because of upgrades. */
-  run(signal: AbortSignal): Promise<void>;
-}
-
 export interface DiscoveryNeeds {
   readonly transport: Transport;
-  readonly log: { warn(fields: object, message: string): void; info(fields: object, message: string): void };
+  readonly log: Log<'warn' | 'info'>;
   readonly time?: Time;
 }
 
@@ -43,7 +35,7 @@ const recheckMs = 300_000;
  * Finds out in which versions resources are served. The resource list of a group version decides: a group
  * version can be served without the resource (--runtime-config names resources).
  */
-export function createDiscovery(needs: DiscoveryNeeds): Discovery {
+export function createDiscovery(needs: DiscoveryNeeds) {
   const { transport, log } = needs;
   const isNews = createNews((needs.time ?? realTime).monotonic);
   const resources: ApiResource[] = [];
@@ -80,7 +72,8 @@ export function createDiscovery(needs: DiscoveryNeeds): Discovery {
   });
 
   return {
-    find<Version extends string>(resource: ApiResource<Version>) {
+    /** Includes a resource of any group in the next discovery. */
+    find<Version extends string>(resource: ApiResource<Version>): Availability<Version> {
       const key = keyOf(resource);
       if (!resources.some((known) => keyOf(known) === key)) resources.push(resource);
       const versions = () => served[key] as readonly Version[] | undefined;
@@ -98,14 +91,18 @@ export function createDiscovery(needs: DiscoveryNeeds): Discovery {
         },
       };
     },
-    rediscover() {
+    /** What was found may be out of date (a plain 404): discovers again soon. whenServed() waits for the result. */
+    rediscover(): void {
       if (isDoubtful) return;
       isDoubtful = true;
       recheck.soon();
     },
+    /** Repeats the discovery while a resource is missing or unknown, and every few minutes because of upgrades. */
     run: recheck.run,
   };
 }
+
+export type Discovery = ReturnType<typeof createDiscovery>;
 
 function keyOf({ name, group }: ApiResource): string {
   return `${name}.${group}`;

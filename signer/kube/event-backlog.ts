@@ -13,21 +13,6 @@ export interface Series {
   notBefore: number;
 }
 
-/** The known Events, and which of them must still be written. */
-export interface EventBacklog {
-  add(event: RecordedEvent): void;
-  /** The next Event to write. Namespaces take turns, so one with many Events does not delay another. */
-  next(): Series | undefined;
-  /** Milliseconds until next() may return something, if nothing is added. */
-  nextInMs(): number;
-  /** The Event was written, or given up. */
-  done(series: Series): void;
-  /** The write failed: nothing in the namespace is due for this long, and then its other Events come first. */
-  failed(series: Series, restMs: number): void;
-  /** Events that were never written, the namespaces in turns. */
-  neverWritten(): Series[];
-}
-
 /** Series held at most, in all namespaces together. */
 const maxSeries = 4096;
 /** Series held for writing, in all namespaces together, while the API server or the rate does not let them through. */
@@ -47,8 +32,11 @@ interface Place {
   restsUntil: number;
 }
 
-/** The total is bounded. When it is full, the namespace with most entries loses its oldest one. */
-export function createEventBacklog(monotonic: () => number): EventBacklog {
+/**
+ * The known Events, and which of them must still be written. The total is bounded. When it is full, the namespace with most
+ * entries loses its oldest one.
+ */
+export function createEventBacklog(monotonic: () => number) {
   // The namespace whose turn was last stands at the end.
   const places = new Map<string, Place>();
 
@@ -81,7 +69,7 @@ export function createEventBacklog(monotonic: () => number): EventBacklog {
   const dueAt = (place: Place, series: Series) => Math.max(place.restsUntil, series.notBefore);
 
   return {
-    add(event) {
+    add(event: RecordedEvent): void {
       const place = placeOf(event.regarding.namespace);
       const known = place.series.get(event.key);
       const isSame =
@@ -105,7 +93,8 @@ export function createEventBacklog(monotonic: () => number): EventBacklog {
       trim('series', maxSeries);
       trim('unwritten', maxUnwritten);
     },
-    next() {
+    /** The next Event to write. Namespaces take turns, so one with many Events does not delay another. */
+    next(): Series | undefined {
       for (const [namespace, place] of places) {
         for (const series of place.unwritten) {
           if (dueAt(place, series) > monotonic()) continue;
@@ -116,24 +105,28 @@ export function createEventBacklog(monotonic: () => number): EventBacklog {
       }
       return undefined;
     },
-    nextInMs() {
+    /** Milliseconds until next() may return something, if nothing is added. */
+    nextInMs(): number {
       let earliest = Number.POSITIVE_INFINITY;
       for (const place of places.values()) {
         for (const series of place.unwritten) earliest = Math.min(earliest, dueAt(place, series));
       }
       return Math.min(lastIntervalMs, Math.max(0, earliest - monotonic()));
     },
-    done(series) {
+    /** The Event was written, or given up. */
+    done(series: Series): void {
       places.get(series.event.regarding.namespace)?.unwritten.delete(series);
     },
-    failed(series, restMs) {
+    /** The write failed: nothing in the namespace is due for this long, and then its other Events come first. */
+    failed(series: Series, restMs: number): void {
       const place = places.get(series.event.regarding.namespace);
       // It may have been dropped meanwhile.
       if (!place?.unwritten.delete(series)) return;
       place.unwritten.add(series);
       place.restsUntil = monotonic() + restMs;
     },
-    neverWritten() {
+    /** Events that were never written, the namespaces in turns. */
+    neverWritten(): Series[] {
       const never = [...places.values()].map(({ unwritten }) =>
         [...unwritten].filter(({ name }) => name === undefined),
       );

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { messageOf } from '../../spiffe/errors.ts';
+import type { Log } from '../observe/log.ts';
 import { ApiStatusError } from './api-error.ts';
 import { createEventBacklog, lastIntervalMs, type Series } from './event-backlog.ts';
 import { createLimiter } from './limiter.ts';
@@ -30,13 +31,6 @@ export interface RecordedEvent {
   readonly note: string;
 }
 
-/** Writes Kubernetes Events (events.k8s.io/v1), for people to read. Losing one is allowed, blocking or throwing is not. */
-export interface EventRecorder {
-  record(event: RecordedEvent): void;
-  /** Writes until the signal is aborted, then spends at most a second on Events that were never written. */
-  run(signal: AbortSignal): Promise<void>;
-}
-
 export interface EventRecorderNeeds {
   readonly transport: Transport;
   /** Such as `kubespiffe.io/signer`. */
@@ -44,7 +38,7 @@ export interface EventRecorderNeeds {
   /** The name of this replica; the API takes at most 128 characters. */
   readonly instance: string;
   readonly time: Time;
-  readonly log: { debug(fields: object, message: string): void };
+  readonly log: Log<'debug'>;
 }
 
 /** Burst, and writes in a second. */
@@ -56,7 +50,8 @@ const flushMs = 1_000;
 /** Pause in a namespace after a failed write, in milliseconds. */
 const restAfterFailureMs = 5_000;
 
-export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
+/** Writes Kubernetes Events (events.k8s.io/v1), for people to read. Losing one is allowed, blocking or throwing is not. */
+export function createEventRecorder(needs: EventRecorderNeeds) {
   const { transport, log, time } = needs;
   const { monotonic, timer } = time;
   const pause = pauseWith(timer);
@@ -113,11 +108,12 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
   }
 
   return {
-    record(event) {
+    record(event: RecordedEvent): void {
       backlog.add(event);
       wake.abort();
     },
-    async run(signal) {
+    /** Writes until the signal is aborted, then spends at most a second on Events that were never written. */
+    async run(signal: AbortSignal): Promise<void> {
       while (!signal.aborted) {
         wake = new AbortController();
         const { restMs, isEndedByNews } = await writeDue(signal);
@@ -127,6 +123,8 @@ export function createEventRecorder(needs: EventRecorderNeeds): EventRecorder {
     },
   };
 }
+
+export type EventRecorder = ReturnType<typeof createEventRecorder>;
 
 /** A Warning on a pod that does not get what was requested for it. */
 export function podWarning(

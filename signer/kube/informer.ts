@@ -1,3 +1,4 @@
+import type { Log } from '../observe/log.ts';
 import type { Discovery } from './discovery.ts';
 import type { Fields } from './json-reader.ts';
 import { type RestartCause, runReflector } from './reflector.ts';
@@ -31,7 +32,7 @@ export interface InformerNeeds {
   /** Needed for resources that may be missing. */
   readonly discovery?: Pick<Discovery, 'find' | 'rediscover'>;
   readonly onWatchRestart?: (resource: string, cause: RestartCause) => void;
-  readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
+  readonly log: Log<'warn' | 'debug'>;
   readonly time: Time;
 }
 

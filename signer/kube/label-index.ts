@@ -41,27 +41,16 @@ export function* keysSelected(
   }
 }
 
-/** What selects pods by their labels, such as a Service: found by the labels of a pod. */
-export interface SelectorIndex<T> {
-  set(
-    key: string,
-    entry: { readonly namespace: string; readonly selector: LabelSelector; readonly object: T },
-  ): void;
-  delete(key: string): void;
-  /** Everything that selects these labels. The cost is the number of objects that require one of the labels. */
-  selecting(namespace: string, labels: Labels | undefined): T[];
-  readonly size: number;
-}
-
 /**
- * An index of objects by a label that their selector requires, with or without its value, so that a pod is compared only
- * with those that name one of its labels, and with those that require none. Of several labels the one that the fewest
- * others are found by is taken: a label that all objects of a team require would find them all.
+ * An index of what selects pods by their labels, such as Services. It goes by a label that the selector requires, with or
+ * without its value, so that a pod is compared only with those that name one of its labels, and with those that require
+ * none. Of several labels the one that the fewest others are found by is taken: a label that all objects of a team
+ * require would find them all.
  *
  * @param namespace of an entry: empty for objects that select in every namespace.
  */
-export function createSelectorIndex<T>(): SelectorIndex<T> {
-  type Entry = Parameters<SelectorIndex<T>['set']>[1];
+export function createSelectorIndex<T>() {
+  type Entry = { readonly namespace: string; readonly selector: LabelSelector; readonly object: T };
   /** By namespace, key and value: strings that a pod has already, so that none is made to look one up. */
   const places = new Map<string, Map<string, Map<string, Set<Entry>>>>();
   const entries = new Map<string, { readonly entry: Entry; readonly key: string; readonly value: string }>();
@@ -92,7 +81,7 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
   }
 
   return {
-    set(name, entry) {
+    set(name: string, entry: Entry): void {
       remove(name);
       const [key, value] = bucketFor(entry);
       entries.set(name, { entry, key, value });
@@ -104,7 +93,8 @@ export function createSelectorIndex<T>(): SelectorIndex<T> {
       ).add(entry);
     },
     delete: remove,
-    selecting(namespace, labels = {}) {
+    /** Everything that selects these labels. The cost is the number of objects that require one of the labels. */
+    selecting(namespace: string, labels: Labels = {}): T[] {
       const found: T[] = [];
       const look = (bucket?: ReadonlySet<Entry>) => {
         for (const { selector, object } of bucket ?? []) if (selects(selector, labels)) found.push(object);

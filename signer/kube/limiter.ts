@@ -1,21 +1,14 @@
 import type { Time } from './time.ts';
-/** A rate for each of many keys. */
-export interface Limiter {
-  /** Takes one token of the key. @returns 0 if there was one, else the milliseconds until there is. */
-  take(key: string): number;
-  /** Takes several tokens, even more than are left: the key waits until they are paid back, two bursts at most. */
-  charge(key: string, amount: number): void;
-}
 
 /** Keys held at most. The least recently used one is dropped first, and starts with a full bucket again. */
 const maxKeys = 20_000;
 
-/** Token buckets by key. @param needs burst: how many at once; twice `perSecond` by default. */
+/** A rate for each of many keys, by token buckets. @param needs burst: how many at once; twice `perSecond` by default. */
 export function createLimiter(needs: {
   readonly perSecond: number;
   readonly burst?: number;
   readonly time: Time;
-}): Limiter {
+}) {
   const { perSecond } = needs;
   const { monotonic } = needs.time;
   const most = Math.max(1, needs.burst ?? perSecond * 2);
@@ -34,12 +27,16 @@ export function createLimiter(needs: {
   }
 
   return {
-    take(key) {
+    /** Takes one token of the key. @returns 0 if there was one, else the milliseconds until there is. */
+    take(key: string): number {
       const left = change(key, (had) => (had >= 1 ? had - 1 : had));
       return left >= 1 ? 0 : ((1 - left) / perSecond) * 1000;
     },
-    charge(key, amount) {
+    /** Takes several tokens, even more than are left: the key waits until they are paid back, two bursts at most. */
+    charge(key: string, amount: number): void {
       change(key, (left) => Math.max(-most, left - amount));
     },
   };
 }
+
+export type Limiter = ReturnType<typeof createLimiter>;

@@ -1,4 +1,5 @@
 import { messageOf } from '../../spiffe/errors.ts';
+import type { Log } from '../observe/log.ts';
 import { ApiConnectionError, ApiStatusError, isExpired } from './api-error.ts';
 import { createJsonReader, type Fields, type JsonReader } from './json-reader.ts';
 import type { PageSize } from './page-size.ts';
@@ -21,7 +22,7 @@ export interface Followed<T> {
   readonly fields: Fields;
   /** What we keep of an object; undefined to keep nothing of it. */
   readonly project: (raw: unknown) => T | undefined;
-  readonly log: { warn(fields: object, message: string): void };
+  readonly log: Log<'warn'>;
   /** Metric label and name in logs. */
   readonly resource?: string;
 }

@@ -21,18 +21,6 @@ const namePrefix = 'kubespiffe-signer-';
 const leaseResource = { group: 'coordination.k8s.io', versions: ['v1'], name: 'leases' } as const;
 const labels = { 'app.kubernetes.io/name': 'kubespiffe', 'kubespiffe.io/component': 'signer' };
 
-/** The live replicas of the signer. */
-export interface Membership {
-  readonly self: string;
-  /** Sorted, always with self. Others are those whose Lease was seen renewed, on our own monotonic clock. */
-  members(): readonly string[];
-  onChange(listener: () => void): void;
-  /** Resolves when the Leases were read once. Until then a replica knows only itself. */
-  readonly synced: Promise<void>;
-  /** Renews our own Lease and watches the others'; deletes our own when the signal is aborted, and returns. */
-  run(signal: AbortSignal): Promise<void>;
-}
-
 export interface MembershipNeeds extends InformerNeeds {
   /** The signer's own namespace: nothing is read or written elsewhere. */
   readonly namespace: string;
@@ -49,11 +37,11 @@ export function leaseName(self: string): string {
 }
 
 /**
- * Membership by one Lease per replica. There is no leader election. A replica counts itself as a member at
+ * The live replicas of the signer, by one Lease per replica. There is no leader election. A replica counts itself as a member at
  * once; the others count it when they see its Lease. A wrong view costs a second signature or one takeover delay, never
  * a wrong certificate: the API server keeps only the first answer to a request.
  */
-export function createMembership(needs: MembershipNeeds): Membership {
+export function createMembership(needs: MembershipNeeds) {
   const { transport, self, log, time } = needs;
   const { now, monotonic, timer, jitter } = time;
   const pause = pauseWith(timer);
@@ -151,16 +139,21 @@ export function createMembership(needs: MembershipNeeds): Membership {
 
   return {
     self,
-    members: () => peers.members(),
-    onChange: (listener) => peers.onChange(listener),
+    /** Sorted, always with self. Others are those whose Lease was seen renewed, on our own monotonic clock. */
+    members: peers.members,
+    onChange: peers.onChange,
+    /** Resolves when the Leases were read once. Until then a replica knows only itself. */
     synced: informer.synced,
-    async run(signal) {
+    /** Renews our own Lease and watches the others'; deletes our own when the signal is aborted, and returns. */
+    async run(signal: AbortSignal): Promise<void> {
       await Promise.all([informer.run(signal), keepRenewing(signal), keepTidy(signal)]);
       peers.stop();
       await leave();
     },
   };
 }
+
+export type Membership = ReturnType<typeof createMembership>;
 
 /** The Leases of all replicas. */
 function replicaLeases(namespace: string): InformerSpec<Lease, LeaseFacts> {

@@ -24,21 +24,7 @@ interface Sighting {
 }
 
 /** The other replicas. Renewals of their Leases are timed by our own monotonic clock. */
-export interface Peers {
-  /** Adds or updates a Lease. A new one counts as renewed now, because its replica may have just started. */
-  saw(lease: LeaseFacts): void;
-  /** A Lease was deleted: its replica is leaving. */
-  left(holder: string): void;
-  /** The live replicas and self, sorted. The same array until something changes. */
-  members(): readonly string[];
-  onChange(listener: () => void): void;
-  /** Leases of replicas that died so long ago that they can be deleted. `now`: epoch milliseconds. */
-  longDead(now: number): LeaseFacts[];
-  /** Ends the timers. */
-  stop(): void;
-}
-
-export function createPeers(needs: { self: string; time: Time }): Peers {
+export function createPeers(needs: { self: string; time: Time }) {
   const { self } = needs;
   const { monotonic } = needs.time;
   const others = new Map<string, Sighting>();
@@ -64,7 +50,8 @@ export function createPeers(needs: { self: string; time: Time }): Peers {
   }
 
   return {
-    saw(lease) {
+    /** Adds or updates a Lease. A new one counts as renewed now, because its replica may have just started. */
+    saw(lease: LeaseFacts): void {
       if (lease.holder === self) return;
       const known = others.get(lease.holder);
       if (known && known.lease.renewTime === lease.renewTime) {
@@ -80,17 +67,20 @@ export function createPeers(needs: { self: string; time: Time }): Peers {
       expectRenewal(lease.holder, sighting, deadAfterMs);
       update();
     },
-    left(holder) {
+    /** A Lease was deleted: its replica is leaving. */
+    left(holder: string): void {
       const known = others.get(holder);
       known?.cancel();
       others.delete(holder);
       if (known?.isAlive) update();
     },
+    /** The live replicas and self, sorted. The same array until something changes. */
     members: () => members,
-    onChange: (listener) => {
+    onChange: (listener: () => void): void => {
       listeners.push(listener);
     },
-    longDead(now) {
+    /** Leases of replicas that died so long ago that they can be deleted. `now`: epoch milliseconds. */
+    longDead(now: number): LeaseFacts[] {
       return [...others.values()]
         .filter(({ isAlive }) => !isAlive)
         .filter(
@@ -99,7 +89,8 @@ export function createPeers(needs: { self: string; time: Time }): Peers {
         )
         .map(({ lease }) => lease);
     },
-    stop() {
+    /** Ends the timers. */
+    stop(): void {
       for (const { cancel } of others.values()) cancel();
     },
   };

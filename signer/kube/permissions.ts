@@ -1,4 +1,5 @@
 import { messageOf } from '../../spiffe/errors.ts';
+import type { Log } from '../observe/log.ts';
 import { ApiStatusError } from './api-error.ts';
 import { createRecheck } from './recheck.ts';
 import type { Time } from './time.ts';
@@ -16,26 +17,11 @@ export interface Permission {
   readonly grantedBy: string;
 }
 
-export interface Permissions {
-  /** The rights that are missing; undefined until the API server has answered for the first time. */
-  missing(): readonly Permission[] | undefined;
-  /** Why the rights are not known to be complete; undefined when none is missing. */
-  problem(): string | undefined;
-  /** Call it after a 403: the rights are checked again soon. */
-  lookAgain(): void;
-  onChange(listener: () => void): void;
-  run(signal: AbortSignal): Promise<void>;
-}
-
 export interface PermissionsNeeds {
   readonly transport: Transport;
   /** Called before each check: the needed rights depend on what the API server serves. */
   readonly needed: () => readonly Permission[];
-  readonly log: {
-    error(fields: object, message: string): void;
-    warn(fields: object, message: string): void;
-    info(fields: object, message: string): void;
-  };
+  readonly log: Log<'error' | 'warn' | 'info'>;
   readonly time?: Time;
 }
 
@@ -52,7 +38,7 @@ const leastGapMs = 1_000;
  * create. A SelfSubjectRulesReview would be one call for all, but it is
  * incomplete wherever an authorizer cannot list its rules: the Node authorizer and webhooks cannot.
  */
-export function createPermissions(needs: PermissionsNeeds): Permissions {
+export function createPermissions(needs: PermissionsNeeds) {
   const { transport, log } = needs;
   const listeners: (() => void)[] = [];
   let missing: readonly Permission[] | undefined;
@@ -98,18 +84,23 @@ export function createPermissions(needs: PermissionsNeeds): Permissions {
   });
 
   return {
+    /** The rights that are missing; undefined until the API server has answered for the first time. */
     missing: () => missing,
-    problem() {
+    /** Why the rights are not known to be complete; undefined when none is missing. */
+    problem(): string | undefined {
       if (missing === undefined) return lastProblem;
       return missing.length > 0 ? forbidden(missing) : undefined;
     },
+    /** Call it after a 403: the rights are checked again soon. */
     lookAgain: recheck.soon,
-    onChange: (listener) => {
+    onChange: (listener: () => void): void => {
       listeners.push(listener);
     },
     run: recheck.run,
   };
 }
+
+export type Permissions = ReturnType<typeof createPermissions>;
 
 async function isAllowed(
   transport: Transport,

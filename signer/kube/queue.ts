@@ -4,51 +4,6 @@ import type { Time } from './time.ts';
 
 export type Priority = 'high' | 'low';
 
-/**
- * A de-duplicating, rate-limited queue of keys with two priorities, after client-go's work queue: a waiting key
- * is held once; a key in work is not given to a second worker, but is queued again afterwards if it was added
- * meanwhile. It holds keys, never objects: a worker reads the store again.
- *
- * With `flowOf` it is fair: namespaces take turns, and the nodes within one. No namespace gets all workers, so the
- * others go on when every call for one of them hangs. Of eight keys, one comes from the low priority if any waits.
- */
-export interface Queue {
-  /** Queues a key now. A waiting key moves up when it is added with the higher priority. */
-  add(key: string, priority?: Priority): void;
-  /**
-   * Queues a key after a delay in milliseconds; of several delays of a key the earliest counts. It is dropped when a worker
-   * gets the key earlier, because the worker then decides what comes next.
-   */
-  addAfter(key: string, delayMs: number, priority?: Priority): void;
-  /**
-   * Queues a key after its own exponential back-off, low priority. `retryAfterMs`: the wait that the
-   * server asked for. It can lengthen the back-off and never shortens it.
-   */
-  addRateLimited(key: string, retryAfterMs?: number): void;
-  /** The next back-off of a key is the shortest again. */
-  endBackoff(key: string): void;
-  /** For a key that is gone: ends its back-off and its delayed add. An add without delay stays. */
-  forget(key: string): void;
-  /**
-   * Works until the signal is aborted, then starts nothing new and resolves when the running workers have finished.
-   * Their own signal is aborted `drainMs` (default 4000) after that. A worker that throws has its key queued again
-   * with back-off, and `onError` is called.
-   */
-  run(
-    worker: (key: string, signal: AbortSignal) => Promise<void>,
-    options: {
-      concurrency: number;
-      /** How many workers one namespace may have now, beside others or alone. Left out: as many as its share. */
-      concurrencyOfNamespace?: (isAlone: boolean) => number;
-      drainMs?: number;
-      onError?: (error: unknown, key: string) => void;
-    },
-    signal: AbortSignal,
-  ): Promise<void>;
-  /** Keys that wait for a worker, delayed ones not counted. */
-  depth(): number;
-}
-
 export interface QueueNeeds {
   time: Time;
   backoff?: BackoffPolicy;
@@ -74,7 +29,15 @@ const oneFlow: Flow = { namespace: '', node: '' };
 
 const defaultBackoff: BackoffPolicy = { baseMs: 250, maxMs: 30_000 };
 
-export function createQueue(needs: QueueNeeds): Queue {
+/**
+ * A de-duplicating, rate-limited queue of keys with two priorities, after client-go's work queue: a waiting key
+ * is held once; a key in work is not given to a second worker, but is queued again afterwards if it was added
+ * meanwhile. It holds keys, never objects: a worker reads the store again.
+ *
+ * With `flowOf` it is fair: namespaces take turns, and the nodes within one. No namespace gets all workers, so the
+ * others go on when every call for one of them hangs. Of eight keys, one comes from the low priority if any waits.
+ */
+export function createQueue(needs: QueueNeeds) {
   const { monotonic, jitter, timer } = needs.time;
   const policy = needs.backoff ?? defaultBackoff;
   const flowOf = needs.flowOf ?? (() => oneFlow);
@@ -93,6 +56,7 @@ export function createQueue(needs: QueueNeeds): Queue {
   let latestNamespace: string | undefined;
   let sharedAt = Number.NEGATIVE_INFINITY;
 
+  /** Queues a key now. A waiting key moves up when it is added with the higher priority. */
   function add(key: string, priority: Priority = 'high'): void {
     if (working.has(key)) {
       if (addedWhileWorking.get(key) !== 'high') addedWhileWorking.set(key, priority);
@@ -107,6 +71,10 @@ export function createQueue(needs: QueueNeeds): Queue {
     wake();
   }
 
+  /**
+   * Queues a key after a delay in milliseconds; of several delays of a key the earliest counts. It is dropped when a worker
+   * gets the key earlier, because the worker then decides what comes next.
+   */
   function addAfter(key: string, delayMs: number, priority: Priority = 'high'): void {
     if (!(delayMs > 0)) {
       add(key, priority);
@@ -137,6 +105,10 @@ export function createQueue(needs: QueueNeeds): Queue {
     delayed.delete(key);
   }
 
+  /**
+   * Queues a key after its own exponential back-off, low priority. `retryAfterMs`: the wait that the
+   * server asked for. It can lengthen the back-off and never shortens it.
+   */
   function addRateLimited(key: string, retryAfterMs?: number): void {
     const failed = failures.get(key) ?? 0;
     failures.set(key, failed + 1);
@@ -184,12 +156,29 @@ export function createQueue(needs: QueueNeeds): Queue {
     add,
     addAfter,
     addRateLimited,
-    endBackoff: (key) => void failures.delete(key),
-    forget(key) {
+    /** The next back-off of a key is the shortest again. */
+    endBackoff: (key: string): void => void failures.delete(key),
+    /** For a key that is gone: ends its back-off and its delayed add. An add without delay stays. */
+    forget(key: string): void {
       failures.delete(key);
       cancelDelayed(key);
     },
-    async run(worker, options, signal) {
+    /**
+     * Works until the signal is aborted, then starts nothing new and resolves when the running workers have finished.
+     * Their own signal is aborted `drainMs` (default 4000) after that. A worker that throws has its key queued again
+     * with back-off, and `onError` is called.
+     */
+    async run(
+      worker: (key: string, signal: AbortSignal) => Promise<void>,
+      options: {
+        concurrency: number;
+        /** How many workers one namespace may have now, beside others or alone. Left out: as many as its share. */
+        concurrencyOfNamespace?: (isAlone: boolean) => number;
+        drainMs?: number;
+        onError?: (error: unknown, key: string) => void;
+      },
+      signal: AbortSignal,
+    ): Promise<void> {
       const drained = new AbortController();
       const idle = Promise.withResolvers<void>();
       free = options.concurrency;
@@ -240,6 +229,9 @@ export function createQueue(needs: QueueNeeds): Queue {
       wake = () => undefined;
       giveUp();
     },
+    /** Keys that wait for a worker, delayed ones not counted. */
     depth: () => ready.high.size() + ready.low.size(),
   };
 }
+
+export type Queue = ReturnType<typeof createQueue>;

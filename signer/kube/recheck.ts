@@ -13,21 +13,16 @@ export interface RecheckNeeds {
   readonly time?: Time;
 }
 
-export interface Recheck {
-  /** Ends the current pause, after a hint that something changed. */
-  soon(): void;
-  run(signal: AbortSignal): Promise<void>;
-}
-
 /** Repeats a check: with back-off until all is well, then at a long interval, and soon after a hint. */
-export function createRecheck(needs: RecheckNeeds): Recheck {
+export function createRecheck(needs: RecheckNeeds) {
   const { jitter, timer } = needs.time ?? realTime;
   const pause = pauseWith(timer);
   const leastGapMs = needs.leastGapMs ?? 0;
   let hinted = new AbortController();
   return {
+    /** Ends the current pause, after a hint that something changed. */
     soon: () => hinted.abort(),
-    async run(signal) {
+    async run(signal: AbortSignal): Promise<void> {
       const backoff = createBackoff(needs.retryPolicy, jitter);
       while (!signal.aborted) {
         hinted = new AbortController();

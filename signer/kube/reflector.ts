@@ -1,4 +1,5 @@
 import { messageOf } from '../../spiffe/errors.ts';
+import type { Log } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
 import { ApiStatusError, isExpired, isPlain404 } from './api-error.ts';
 import { createBackoff } from './backoff.ts';
@@ -35,7 +36,7 @@ export type ReflectorState =
 export interface ReflectorNeeds<T> extends Followed<T> {
   /** The path of the served version; undefined when none is served. Called at the start and after each plain 404. */
   readonly locate: (signal: AbortSignal) => Promise<Location | undefined>;
-  readonly log: { warn(fields: object, message: string): void; debug(fields: object, message: string): void };
+  readonly log: Log<'warn' | 'debug'>;
   readonly onState?: (state: ReflectorState) => void;
   readonly onRestart?: (cause: RestartCause) => void;
   /** The resource answered with a plain 404: the versions should be discovered again. */

@@ -1,13 +1,5 @@
 import type { Time } from './time.ts';
 
-/** Limits how many writes are sent at the same time, by how long they take. */
-export interface WriteLimit {
-  /** Adds the duration of an accepted write, in milliseconds. */
-  observe(tookMs: number): void;
-  /** How many writes of one namespace may be under way now. @param isAlone whether no other namespace has any. */
-  current(isAlone: boolean): number;
-}
-
 /**
  * With so many a replica begins, because it often begins with a backlog, and a namespace alone goes on: with fewer, the
  * replica is woken for each answer, which costs a fifth more CPU.
@@ -22,12 +14,14 @@ const mostQueued = 6;
 const shortestCountsMs = 60_000;
 
 /**
+ * Limits how many writes are sent at the same time, by how long they take.
+ *
  * Once the server is busy, more concurrent writes are no faster. Each only waits longer inside the server, and so do
  * writes for other namespaces. With L writes under way, each of which takes the time t, and the shortest time t0,
  * L × (1 - t0 / t) of them are waiting (Little's law). The limit moves by one to keep that number between 3 and 6, as TCP
  * Vegas does: some 8 for an API server that answers in 3 ms, and 25 for one that is 20 ms away.
  */
-export function createWriteLimit(needs: { readonly most: number; readonly time: Time }): WriteLimit {
+export function createWriteLimit(needs: { readonly most: number; readonly time: Time }) {
   const { most } = needs;
   const { monotonic } = needs.time;
   let limit = Math.min(first, most);
@@ -46,7 +40,8 @@ export function createWriteLimit(needs: { readonly most: number; readonly time: 
   }
 
   return {
-    observe(tookMs) {
+    /** Adds the duration of an accepted write, in milliseconds. */
+    observe(tookMs: number): void {
       if (monotonic() - periodSince > shortestCountsMs) {
         shortestBefore = shortest;
         shortest = Number.POSITIVE_INFINITY;
@@ -56,6 +51,9 @@ export function createWriteLimit(needs: { readonly most: number; readonly time: 
       times.push(tookMs);
       if (times.length === writesPerLook) look();
     },
-    current: (isAlone) => (isAlone ? Math.max(limit, Math.min(first, most)) : limit),
+    /** How many writes of one namespace may be under way now. @param isAlone whether no other namespace has any. */
+    current: (isAlone: boolean): number => (isAlone ? Math.max(limit, Math.min(first, most)) : limit),
   };
 }
+
+export type WriteLimit = ReturnType<typeof createWriteLimit>;

@@ -6,6 +6,9 @@ export type LogLevel = (typeof logLevels)[number];
 /** A structured logger: one JSON object a line, with an ISO time and the level's name. `childOf` makes children. */
 export type Logger = Pick<pino.Logger, LogLevel | 'fatal' | 'level' | 'child' | 'on'>;
 
+/** What most parts need of a logger: lines with fields, at these levels. */
+export type Log<Level extends LogLevel> = Readonly<Record<Level, (fields: object, message: string) => void>>;
+
 /** Where log lines go. */
 export type LogDestination = pino.DestinationStream;
 
