@@ -7,8 +7,8 @@ export interface CaContentOptions {
   nameConstraints?: true;
 }
 
-export function withCaContent(command: Command, pathLengthWithoutOption: string): Command {
-  return command
+export const withCaContent = (pathLengthWithoutOption: string) => (command: Command) =>
+  command
     .option(
       '--path-length <number>',
       `How many CAs may stand between this one and a leaf. (default: ${pathLengthWithoutOption})`,
@@ -17,7 +17,6 @@ export function withCaContent(command: Command, pathLengthWithoutOption: string)
       '--name-constraints',
       'Let the CA sign SPIFFE IDs of its trust domain only. Not every verifier processes this.',
     );
-}
 
 /** @throws CliError USAGE */
 export function caContentOf({ pathLength, nameConstraints }: CaContentOptions): {

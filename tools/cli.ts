@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { type AddCommand, addCommand, examplesOf } from './command.ts';
 import { bundleFetch } from './commands/bundle-fetch.ts';
 import { bundleShow } from './commands/bundle-show.ts';
 import { bundleVerify } from './commands/bundle-verify.ts';
@@ -22,13 +23,21 @@ import { caWho } from './commands/ca-who.ts';
 import { completion } from './commands/completion.ts';
 import { dev } from './commands/dev.ts';
 import { doctor } from './commands/doctor.ts';
-import { explain } from './commands/explain.ts';
-import { federation } from './commands/federation.ts';
+import { explainDenial } from './commands/explain-denial.ts';
+import { explainPod } from './commands/explain-pod.ts';
+import { explainToken } from './commands/explain-token.ts';
+import { federationCheck } from './commands/federation-check.ts';
+import { federationDiff } from './commands/federation-diff.ts';
+import { federationInvite } from './commands/federation-invite.ts';
+import { federationList } from './commands/federation-list.ts';
+import { federationRefresh } from './commands/federation-refresh.ts';
+import { federationShow } from './commands/federation-show.ts';
 import { helper } from './commands/helper.ts';
 import { inspect } from './commands/inspect.ts';
 import { inspectPcr } from './commands/inspect-pcr.ts';
 import { migrateFromSpire } from './commands/migrate-spire.ts';
-import { registration } from './commands/registration.ts';
+import { registrationLint } from './commands/registration-lint.ts';
+import { registrationWhatIf } from './commands/registration-what-if.ts';
 import { signer } from './commands/signer.ts';
 import { status } from './commands/status.ts';
 import { token } from './commands/token.ts';
@@ -36,7 +45,6 @@ import { ui } from './commands/ui.ts';
 import { version } from './commands/version.ts';
 import { who } from './commands/who.ts';
 import { workloadApi } from './commands/workload-api.ts';
-import { withExamples } from './help.ts';
 import { complete, runProgram } from './run.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -46,7 +54,7 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
   const program = new Command('kubespiffe')
     .enablePositionalOptions()
     .description('kubespiffe gives pods SPIFFE identities by Pod Certificates. These are its tools.');
-  withExamples(
+  examplesOf.set(
     program,
     `
     # Make a CA and its pool
@@ -55,45 +63,54 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
     # See what a certificate says and whether it conforms to SPIFFE
     kubespiffe inspect credentials.pem`,
   );
-  status(program, terminal);
-  ui(program, terminal);
-  doctor(program, terminal, done);
-  const migrate = program.command('migrate').description('Bring registrations from other systems.');
-  migrateFromSpire(migrate, terminal, done);
-  const ca = program.command('ca').description('Make, show, rotate, import and restore the CAs that sign.');
-  caCreate(ca, terminal);
-  caShow(ca, terminal, done);
-  caDoctor(ca, terminal, done);
-  caImport(ca, terminal);
-  caCsr(ca, terminal);
-  caSign(ca, terminal);
-  caRoot(ca, terminal);
-  caCrossSign(ca, terminal);
-  caAddJwtKey(ca, terminal);
-  caRestore(ca, terminal);
-  caStatus(ca, terminal);
-  caPrepare(ca, terminal);
-  caVerbs(ca, terminal);
-  caRotate(ca, terminal);
-  caVerifyPreview(ca, terminal);
-  caWho(ca, terminal);
-  caEvict(ca, terminal, done);
-  const bundle = program.command('bundle').description('Show, fetch and verify what SVIDs are verified by.');
-  bundleShow(bundle, terminal);
-  bundleFetch(bundle, terminal);
-  bundleVerify(bundle, terminal, done);
-  federation(program, terminal, done);
-  token(program, terminal);
-  who(program, terminal, done);
-  explain(program, terminal, done);
-  registration(program, terminal, done);
-  workloadApi(program, terminal);
-  dev(program, terminal, done);
-  helper(program, terminal);
-  signer(program);
+  const add = (to: Command, commands: readonly AddCommand[]) => {
+    for (const each of commands) each(to, terminal, done);
+  };
+  const group = (name: string, description: string, commands: readonly AddCommand[]) =>
+    add(addCommand(program, name, { description }), commands);
+  add(program, [status, ui, doctor]);
+  group('migrate', 'Bring registrations from other systems.', [migrateFromSpire]);
+  group('ca', 'Make, show, rotate, import and restore the CAs that sign.', [
+    caCreate,
+    caShow,
+    caDoctor,
+    caImport,
+    caCsr,
+    caSign,
+    caRoot,
+    caCrossSign,
+    caAddJwtKey,
+    caRestore,
+    caStatus,
+    caPrepare,
+    ...caVerbs,
+    caRotate,
+    caVerifyPreview,
+    caWho,
+    caEvict,
+  ]);
+  group('bundle', 'Show, fetch and verify what SVIDs are verified by.', [
+    bundleShow,
+    bundleFetch,
+    bundleVerify,
+  ]);
+  group('federation', 'Check, show and refresh the bundles of other trust domains, and invite them.', [
+    federationCheck,
+    federationList,
+    federationShow,
+    federationDiff,
+    federationInvite,
+    federationRefresh,
+  ]);
+  add(program, [token, who]);
+  group('explain', 'Explain why a pod has its names, or none.', [explainPod, explainToken, explainDenial]);
+  group('registration', 'Check registrations, and show what they would change.', [
+    registrationLint,
+    registrationWhatIf,
+  ]);
+  add(program, [workloadApi, dev, helper, signer]);
   inspectPcr(inspect(program, terminal, done), terminal, done);
-  completion(program, terminal);
-  version(program, terminal);
+  add(program, [completion, version]);
   program.helpCommand('help [command]', 'Help about any command.');
   return complete(program);
 }

@@ -1,16 +1,9 @@
 import type { Command, Help } from 'commander';
+import { examplesOf } from './command.ts';
 
 /** A description begins with a sentence that can stand alone in a list. */
 export function firstLine(text: string): string {
   return text.split('\n', 1)[0] ?? '';
-}
-
-const examples = new WeakMap<Command, string>();
-
-/** Gives a command the examples that its help shows. */
-export function withExamples(command: Command, text: string): Command {
-  examples.set(command, text);
-  return command;
 }
 
 /** Help in the order that kubectl has: what it does, examples, commands, options, usage. */
@@ -29,7 +22,7 @@ export function formatHelp(command: Command, helper: Help): string {
   const options = helper
     .visibleOptions(command)
     .map((option) => [helper.optionTerm(option), helper.optionDescription(option)] as const);
-  const example = (examples.get(command) ?? '')
+  const example = (examplesOf.get(command) ?? '')
     .replace(/^\n/, '')
     .split('\n')
     .map((line) => (line === '' ? '' : `  ${line.replace(/^ {4}/, '')}`))

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
-import { Option } from 'commander';
+import type { Option } from 'commander';
 import { stringify } from 'yaml';
+import { choice } from './command.ts';
 import type { Terminal } from './terminal.ts';
 
 export { fromNow, span } from './span.ts';
@@ -10,7 +11,7 @@ export type OutputFormat = 'json' | 'yaml';
 
 /** The option that every command has whose output a program may read. */
 export function outputOption(description = 'Print for programs.'): Option {
-  return new Option('-o, --output <format>', description).choices(['json', 'yaml']);
+  return choice('-o, --output <format>', description, ['json', 'yaml']);
 }
 
 /** One object for programs. */

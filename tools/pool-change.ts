@@ -17,6 +17,7 @@ import { rfc3339 } from '../spiffe/pki/time.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from './api.ts';
 import type { PoolSigner } from './cluster/pool-signer.ts';
 import { readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
+import { choice } from './command.ts';
 import { parseSeconds } from './duration.ts';
 import { CliError, poolError, poolMissing } from './errors.ts';
 import { checkedPool, withSecretName } from './pool-secret.ts';
@@ -49,9 +50,8 @@ export const authorityTypes = {
 export type AuthorityType = keyof typeof authorityTypes;
 
 export function typeOption(): Option {
-  return new Option('--type <type>', 'x509 for a CA, es256 or rs256 for a JWT key.')
-    .choices(Object.keys(authorityTypes))
-    .default('x509');
+  const description = 'x509 for a CA, es256 or rs256 for a JWT key.';
+  return choice('--type <type>', description, Object.keys(authorityTypes), 'x509');
 }
 
 /** The options that say how long things take in this cluster. */
@@ -82,11 +82,12 @@ function checkedDelay(text: string): string {
 }
 
 export function withChange(command: Command): Command {
-  return withTiming(withBundleSuffix(withCluster(withSecretName(command)))).addOption(
-    new Option('--dry-run [mode]', 'Write nothing: say what would be, and have the API server check it.')
-      .choices(['none', 'server'])
-      .preset('server'),
-  );
+  return withTiming(withBundleSuffix(withCluster(withSecretName(command)))).addOption(serverDryRun());
+}
+
+export function serverDryRun(): Option {
+  const description = 'Write nothing: say what would be, and have the API server check it.';
+  return choice('--dry-run [mode]', description, ['none', 'server']).preset('server');
 }
 
 /** @throws CliError USAGE for what is not a duration. */

@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { AuthorityRecord, PoolDocument } from '../signer/authority/document.ts';
 import { lostRoots } from '../signer/authority/lost-roots.ts';
 import { signingAuthorityAt, usualRootPropagationSeconds } from '../signer/authority/may-sign.ts';
@@ -12,6 +12,7 @@ import { printable } from '../spiffe/pki/text.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
 import { type ClusterOptions, savePool, serverClock, withApi } from './api.ts';
 import { describeRoots, readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
+import { choice } from './command.ts';
 import { CliError, poolError } from './errors.ts';
 import { colons, fromNow, type OutputFormat, outputOption, printObject } from './output.ts';
 import { beginRecord } from './signed-until.ts';
@@ -38,12 +39,11 @@ export function withSecretName(command: Command): Command {
 export function withNewSecret(command: Command): Command {
   return withBundleSuffix(command)
     .addOption(
-      new Option(
+      choice(
         '--dry-run [mode]',
         'Write nothing. client, the default of --dry-run, only prints; server also lets the API server check it.',
-      )
-        .choices(['none', 'client', 'server'])
-        .preset('client'),
+        ['none', 'client', 'server'],
+      ).preset('client'),
     )
     .option(
       '--start-anew',

@@ -1,11 +1,11 @@
 import { Command, CommanderError } from 'commander';
+import { nearest } from '../signer/config/nearest.ts';
 import { type ErrorCode, KubespiffeError, messageOf } from '../spiffe/errors.ts';
 import { printable } from '../spiffe/pki/text.ts';
+import { type AddCommand, checkRequired } from './command.ts';
 import { exitCodes } from './errors.ts';
 import { formatHelp } from './help.ts';
-import { checkRequired } from './required.ts';
 import type { Terminal } from './terminal.ts';
-import { hintForUnknownVerb } from './unknown-verb.ts';
 
 /** Makes the tree of commands. `done` takes the exit code of a command that has run, where it is not 0. */
 export type BuildProgram = (terminal: Terminal, done: (exitCode: number) => void) => Command;
@@ -61,6 +61,15 @@ export async function runProgram(
   }
 }
 
+/** Runs a command line of one command, without the others: they cost memory beside an application, and time. */
+export function runAlone(add: AddCommand, argv: readonly string[], terminal: Terminal): Promise<number> {
+  return runProgram(argv, terminal, (_terminal, done) => {
+    const program = new Command('kubespiffe').enablePositionalOptions();
+    add(program, terminal, done);
+    return complete(program);
+  });
+}
+
 /** Accepts `help ca show` for `ca show --help`, and `--version` for `version`. */
 function asCommand(argv: readonly string[], program: Command): string[] {
   const [first] = argv;
@@ -94,6 +103,26 @@ function usage(error: CommanderError, complaint: string, terminal: Terminal): nu
       : suggestion?.replace(/^\(Did you mean (.*)\?\)$/, 'did you mean $1?');
   printError(terminal, first.replace(/^error: /, ''), hint ?? `see \`${path} --help\``);
   return exitCodes.usage;
+}
+
+/** Where people find what they wanted when no verb does it. */
+const elsewhere: Readonly<Record<string, string>> = {
+  ca:
+    'a new CA or key is brought in by `kubespiffe ca rotate`, any other change of a pool is in ' +
+    'docs/reference/pool.md#changing-a-pool; `kubespiffe ca --help` lists the verbs',
+};
+
+/**
+ * The hint for a verb that does not exist. Only a verb that is one typing mistake away is suggested: for `ca export`
+ * Commander suggests `ca import`, the opposite of it.
+ */
+function hintForUnknownVerb(verb: string, group: Command, path: string): string {
+  const guess = nearest(
+    verb,
+    group.commands.map((each) => each.name()),
+    1,
+  );
+  return guess ? `did you mean ${guess}?` : (elsewhere[group.name()] ?? `see \`${path} --help\``);
 }
 
 function failure(error: unknown, terminal: Terminal): number {

@@ -54,7 +54,7 @@ test('the commands load the libraries for certificates only where they make or s
 
 test('the sidecar loads no YAML and no gRPC clients, and HTTPS only with a token endpoint', () => {
   const parts = ['listen', 'server', 'workload-source'].map((part) => `workload/api/${part}.ts`);
-  const files = ['tools/sidecar.ts', 'tools/commands/workload-api.ts', ...parts];
+  const files = ['tools/run.ts', 'tools/commands/workload-api.ts', ...parts];
   const loaded = new Set(files.flatMap((file) => [...loadedBy(file)]));
   assert.ok(loaded.has('workload/x509-source.ts') && loaded.has('commander'));
   const unwanted = [...loaded].filter((one) =>

@@ -1,4 +1,3 @@
-import { type Command, Option } from 'commander';
 import { type EndpointProfile, fetchFromEndpoint } from '../../client/bundle-endpoint.ts';
 import { parseSpiffeBundle } from '../../spiffe/bundle.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
@@ -6,10 +5,9 @@ import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type BundleFormat, jwksOf } from '../bundle/formats.ts';
 import { rootsFrom, warnOfIgnored } from '../bundle/inputs.ts';
+import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { endpointUrl } from '../endpoint-url.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
-import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 import { formatOption } from './bundle-show.ts';
 
@@ -23,22 +21,18 @@ interface Options {
   format: BundleFormat;
 }
 
+const profiles = ['https_web', 'https_spiffe'] as const;
 const timeoutMs = 15_000;
 const maxRedirects = 5;
 
 /** `kubespiffe bundle fetch`: a trust domain's bundle from its endpoint, over either profile. */
-export function bundleFetch(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('fetch')
-    .description(
+export const bundleFetch: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'fetch', {
+    description:
       'Fetch the bundle of a trust domain from its endpoint, check it and print it.\n\n' +
-        'With https_web the endpoint is verified like a web server, with https_spiffe by its X509-SVID. A bundle that readers\n' +
-        'must refuse is not printed. There is a warning for each part that they must ignore.',
-    )
-    .argument('<url>', 'The URL of the endpoint.');
-  withExamples(
-    command,
-    `
+      'With https_web the endpoint is verified like a web server, with https_spiffe by its X509-SVID. A bundle that readers\n' +
+      'must refuse is not printed. There is a warning for each part that they must ignore.',
+    examples: `
     # From a server of the web
     kubespiffe bundle fetch https://spiffe.example.org/bundle --trust-domain example.org
 
@@ -46,13 +40,12 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
     kubespiffe bundle fetch https://bundle.example.org:8443/bundle --trust-domain example.org \\
       --profile https_spiffe --endpoint-id spiffe://example.org/kubespiffe/token-endpoint \\
       --endpoint-bundle known.json`,
-  );
-  requiredOption(command, '--trust-domain <name>', 'Trust domain whose bundle it is.')
-    .addOption(
-      new Option('--profile <profile>', 'How the endpoint proves to be the right one.')
-        .choices(['https_web', 'https_spiffe'])
-        .default('https_web'),
-    )
+    options: [
+      required('--trust-domain <name>', 'Trust domain whose bundle it is.'),
+      choice('--profile <profile>', 'How the endpoint proves to be the right one.', profiles, 'https_web'),
+    ],
+  })
+    .argument('<url>', 'The URL of the endpoint.')
     .option('--web-roots <file>', 'https_web: PEM roots to trust instead of those of this machine.')
     .option('--endpoint-id <id>', 'https_spiffe: SPIFFE ID of the endpoint.')
     .option('--endpoint-bundle <file>', 'https_spiffe: bundle of its trust domain (SPIFFE bundle or PEM).')
@@ -90,8 +83,6 @@ export function bundleFetch(parent: Command, terminal: Terminal): Command {
       };
       terminal.out(print[options.format]());
     });
-  return command;
-}
 
 async function profileOf(terminal: Terminal, options: Options): Promise<EndpointProfile> {
   const { profile, webRoots, endpointId, endpointBundle } = options;

@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import type { Option } from 'commander';
 import { defaultJwtPropagation } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
@@ -7,11 +7,10 @@ import type { Secret } from '../../signer/kube/types.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
 import { type BundleFormat, bundleFormats } from '../bundle/formats.ts';
+import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, poolError, poolMissing } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { withSecretName } from '../pool-secret.ts';
-import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions {
   namespace: string;
@@ -21,27 +20,23 @@ interface Options extends ClusterOptions {
 }
 
 export function formatOption(description: string): Option {
-  return new Option('--format <format>', description).choices([...bundleFormats]).default('spiffe');
+  return choice('--format <format>', description, bundleFormats, 'spiffe');
 }
 
 /** `kubespiffe bundle show`: what a pool publishes, byte for byte as the endpoint serves it. */
-export function bundleShow(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('show')
-    .description(
+export const bundleShow: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'show', {
+    description:
       'Print what a pool publishes: the bundle that others verify its SVIDs by.\n\n' +
-        'The bytes are those that the bundle endpoint serves. There is no private key in them.',
-    );
-  withExamples(
-    command,
-    `
+      'The bytes are those that the bundle endpoint serves. There is no private key in them.',
+    examples: `
     # The SPIFFE bundle
     kubespiffe bundle show
 
     # The roots, for a program that knows nothing of SPIFFE
     kubespiffe bundle show --format pem > roots.pem`,
-  );
-  withCluster(withSecretName(command))
+    options: [withSecretName, withCluster],
+  })
     .addOption(formatOption('What to print: a SPIFFE bundle, the JWK set of OIDC, or the roots as PEM.'))
     .option(
       '--refresh-hint <duration>',
@@ -72,8 +67,6 @@ export function bundleShow(parent: Command, terminal: Terminal): Command {
       }
       terminal.out(document.bytes.toString('utf8'));
     });
-  return command;
-}
 
 /** Times are not looked at: what is published does not depend on them. */
 function poolOf(secret: Secret | undefined, options: Options): Pool {

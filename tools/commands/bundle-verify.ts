@@ -1,13 +1,11 @@
-import type { Command } from 'commander';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { formatOf, readTrustMaterial } from '../bundle/formats.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { byteOrder, inspectContent } from '../inspect/detect.ts';
 import { conforms, finding, type Inspection, printInspection } from '../inspect/report.ts';
 import { type OutputFormat, outputOption } from '../output.ts';
 import { lookInto, nameOfInput, readInput } from '../read-input.ts';
-import type { Terminal } from '../terminal.ts';
 import { contextOf } from './inspect.ts';
 
 interface Options {
@@ -16,24 +14,19 @@ interface Options {
 }
 
 /** `kubespiffe bundle verify`: whether others can use a bundle, clause by clause. */
-export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = parent
-    .command('verify')
-    .description(
+export const bundleVerify: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'verify', {
+    description:
       'Check that a bundle conforms to its standard and that readers will accept it.\n\n' +
-        'Accepts SPIFFE bundles, JWK sets and PEM roots. Ends with 1 when a MUST is not fulfilled.',
-    )
-    .argument('<file>', 'The bundle; - is standard input.');
-  withExamples(
-    command,
-    `
+      'Accepts SPIFFE bundles, JWK sets and PEM roots. Ends with 1 when a MUST is not fulfilled.',
+    examples: `
     # What an endpoint serves
     curl -s https://spiffe.example.org/bundle | kubespiffe bundle verify - --trust-domain example.org
 
     # Every clause, for a program
     kubespiffe bundle verify bundle.json -o json`,
-  );
-  command
+  })
+    .argument('<file>', 'The bundle; - is standard input.')
     .option('--trust-domain <name>', 'Trust domain that the roots should be of.')
     .addOption(outputOption())
     .action(async (file: string, { trustDomain, output }: Options) => {
@@ -43,8 +36,6 @@ export function bundleVerify(parent: Command, terminal: Terminal, done: (exitCod
       printInspection(terminal, inspection, nameOfInput(file), output);
       done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
     });
-  return command;
-}
 
 /** What `inspect` says, and before it whether a reader takes the whole. */
 function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent>[1]): Inspection {

@@ -1,14 +1,12 @@
-import { type Command, Option } from 'commander';
 import { addJwtKey, type NewJwtKey, newJwtKeys } from '../../signer/authority/create-jwt.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { dateTransitions } from '../../signer/authority/transitions.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
+import { type AddCommand, addCommand, choice } from '../command.ts';
 import { CliError, poolError, poolMissing } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { checkedPool, withAllowUnusable, withSecretName } from '../pool-secret.ts';
 import { beginRecord } from '../signed-until.ts';
-import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions {
   namespace: string;
@@ -18,24 +16,18 @@ interface Options extends ClusterOptions {
 }
 
 /** `kubespiffe ca add-jwt-key`: one more key for JWT-SVIDs in an existing pool. */
-export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('add-jwt-key')
-    .description(
+export const caAddJwtKey: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'add-jwt-key', {
+    description:
       'Add a key for JWT-SVIDs to an existing pool.\n\n' +
-        'It is published at once. Where no key of its type is active it becomes the active one, and signs once all who\n' +
-        'verify tokens can know it (15 min unless configured); else it is kept in reserve.',
-    );
-  withExamples(
-    command,
-    `
+      'It is published at once. Where no key of its type is active it becomes the active one, and signs once all who\n' +
+      'verify tokens can know it (15 min unless configured); else it is kept in reserve.',
+    examples: `
     # For Microsoft Entra, which accepts RS256 only
     kubespiffe ca add-jwt-key --type rs256`,
-  );
-  withAllowUnusable(withCluster(withSecretName(command)))
-    .addOption(
-      new Option('--type <type>', 'Type of the key.').choices(Object.keys(newJwtKeys)).default('es256'),
-    )
+    options: [withSecretName, withCluster, withAllowUnusable],
+  })
+    .addOption(choice('--type <type>', 'Type of the key.', Object.keys(newJwtKeys), 'es256'))
     .action(async (options: Options) => {
       const { namespace, name, type: key } = options;
       const added = await withApi(options, terminal, async (api) => {
@@ -71,5 +63,3 @@ export function caAddJwtKey(parent: Command, terminal: Terminal): Command {
           `authority ${added.id}: ${added.state}, for ${key.toUpperCase()} tokens, kid ${added.kid}\n`,
       );
     });
-  return command;
-}

@@ -4,14 +4,12 @@ import { newPool } from '../../signer/authority/document.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
 import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { withCluster } from '../api.ts';
+import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
-import { requiredOption } from '../required.ts';
-import type { Terminal } from '../terminal.ts';
 
 interface Options extends NewSecretOptions, KeyRefOptions {
   caId: string;
@@ -30,19 +28,15 @@ const poolKinds = {
 } as const;
 
 /** `kubespiffe ca create`: a new root, in a new pool, in a new Secret. */
-export function caCreate(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('create')
-    .description(
+export const caCreate: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'create', {
+    description:
       'Make a CA and the pool Secret that holds it.\n\n' +
-        'The CA is a self-signed root with the SPIFFE ID of the trust domain. It is the first of its pool, so it\n' +
-        'signs at once; beside it are keys for JWT-SVIDs. An existing Secret is never changed.\n' +
-        'With --kind service-dns it is a root of no trust domain, for the DNS names of Services.\n\n' +
-        'Where roots of the trust domain are published already, put the copy of the pool back with `ca restore` instead.',
-    );
-  withExamples(
-    command,
-    `
+      'The CA is a self-signed root with the SPIFFE ID of the trust domain. It is the first of its pool, so it\n' +
+      'signs at once; beside it are keys for JWT-SVIDs. An existing Secret is never changed.\n' +
+      'With --kind service-dns it is a root of no trust domain, for the DNS names of Services.\n\n' +
+      'Where roots of the trust domain are published already, put the copy of the pool back with `ca restore` instead.',
+    examples: `
     # Make the pool of trust domain example.org, with a root of one year
     kubespiffe ca create --ca-id ca-1 --trust-domain example.org
 
@@ -66,29 +60,31 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     # Make the Secret somewhere else, with its key
     kubespiffe ca create --ca-id ca-1 --trust-domain example.org \\
       --dry-run=client -o yaml --show-private-key | kubectl apply -f -`,
-  );
-  withSecretName(command);
-  command.addOption(
-    new Option('--kind <kind>', 'What the pool is for.').choices(Object.keys(poolKinds)).default('spiffe'),
-  );
-  requiredOption(command, '--ca-id <id>', 'Name of the CA within the pool.');
-  requiredOption(
-    command,
-    '--trust-domain <name>',
-    'Trust domain that the CA is for, such as example.org; none with --kind service-dns.',
-    ({ kind }) => kind === 'spiffe',
-  )
-    .option(
-      '--permitted-dns <names>',
-      'With --kind service-dns: the only DNS names of its certificates, with all below them.',
-    )
-    .addOption(
-      new Option('--key-type <type>', 'Type of the key.').choices(authorityKeyTypes).default('ecdsa-p256'),
-    )
-    .option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.', '8760h')
-    .option('--jwt-keys <types>', 'Keys for JWT-SVIDs: none, or some of es256,rs256.', defaultJwtKeys);
-  withKeyRef(command);
-  withCluster(withNewSecret(command)).action(async (options: Options) => {
+    options: [
+      withSecretName,
+      choice('--kind <kind>', 'What the pool is for.', Object.keys(poolKinds), 'spiffe'),
+      required('--ca-id <id>', 'Name of the CA within the pool.'),
+      required(
+        '--trust-domain <name>',
+        'Trust domain that the CA is for, such as example.org; none with --kind service-dns.',
+        ({ kind }) => kind === 'spiffe',
+      ),
+      new Option(
+        '--permitted-dns <names>',
+        'With --kind service-dns: the only DNS names of its certificates, with all below them.',
+      ),
+      choice('--key-type <type>', 'Type of the key.', authorityKeyTypes, 'ecdsa-p256'),
+      new Option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.').default(
+        '8760h',
+      ),
+      new Option('--jwt-keys <types>', 'Keys for JWT-SVIDs: none, or some of es256,rs256.').default(
+        defaultJwtKeys,
+      ),
+      withKeyRef,
+      withNewSecret,
+      withCluster,
+    ],
+  }).action(async (options: Options, command: Command) => {
     const { caId: id, keyType } = options;
     const { trustDomain, permittedDnsNames, jwtKeys } = contentFor(options, command);
     const name =
@@ -108,8 +104,6 @@ export function caCreate(parent: Command, terminal: Terminal): Command {
     const document = { ...newPool(trustDomain, authority, ...jwtAuthorities), sequence };
     await deliverPool(terminal, { ...options, name }, document, document.authorities);
   });
-  return command;
-}
 
 /** What the options of a kind ask for. @throws CliError USAGE for an option of another kind. */
 function contentFor({ kind, trustDomain, permittedDns, jwtKeys }: Options, command: Command) {

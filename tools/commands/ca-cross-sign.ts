@@ -1,31 +1,25 @@
-import type { Command } from 'commander';
-import { withExamples } from '../help.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { type ChangeOptions, changePool, printChange, withChange } from '../pool-change.ts';
-import type { Terminal } from '../terminal.ts';
 
 interface Options extends ChangeOptions {
   by: string;
 }
 
 /** `kubespiffe ca cross-sign`: the key of a new root, with a certificate by the root that everybody has. */
-export function caCrossSign(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('cross-sign')
-    .description(
+export const caCrossSign: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'cross-sign', {
+    description:
       'Have the root of the pool that everybody knows sign a new root.\n\n' +
-        'Makes one more authority, ID-by-OTHER, with the key of the new root. Its certificates are accepted by those who have\n' +
-        'either root, so it can sign before partners in other trust domains have learned of the new root.',
-    )
-    .argument('<authority>', 'Id of the new root, which does not sign yet.');
-  withExamples(
-    command,
-    `
+      'Makes one more authority, ID-by-OTHER, with the key of the new root. Its certificates are accepted by those who have\n' +
+      'either root, so it can sign before partners in other trust domains have learned of the new root.',
+    examples: `
     # Let ca-2 sign before everybody has its root
     kubespiffe ca cross-sign ca-2 --by ca-1
     kubespiffe ca trust ca-2-by-ca-1
     kubespiffe ca activate ca-2-by-ca-1`,
-  );
-  return withChange(command)
+    options: [withChange],
+  })
+    .argument('<authority>', 'Id of the new root, which does not sign yet.')
     .requiredOption('--by <authority>', 'Id of the root that signs it: the one that everybody has.')
     .action(async (id: string, options: Options) => {
       const { crossSign } = await import('../../signer/authority/cross-sign.ts');
@@ -34,4 +28,3 @@ export function caCrossSign(parent: Command, terminal: Terminal): Command {
       );
       printChange(terminal, options, change);
     });
-}

@@ -1,10 +1,10 @@
-import { type Command, Option } from 'commander';
+import { Option } from 'commander';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
+import { type AddCommand, addCommand, choice } from '../command.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
 import { writeNewFile } from '../new-file.ts';
 import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
@@ -18,17 +18,13 @@ interface Options extends ChangeOptions, CaContentOptions, KeyRefOptions {
 }
 
 /** `kubespiffe ca csr`: asks another CA for the certificate of the next CA, with a key that stays in the pool. */
-export function caCsr(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('csr')
-    .description(
+export const caCsr: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'csr', {
+    description:
       'Make the request for a CA that another CA signs: an offline root, or the PKI of a company.\n\n' +
-        'Prints the request (PKCS#10, PEM). Its key is made in the pool and never leaves it, or is kept outside of the pool. While\n' +
-        'the pool has a request without an answer, the same one is printed again. `ca import --request` takes the answer.',
-    );
-  withExamples(
-    command,
-    `
+      'Prints the request (PKCS#10, PEM). Its key is made in the pool and never leaves it, or is kept outside of the pool. While\n' +
+      'the pool has a request without an answer, the same one is printed again. `ca import --request` takes the answer.',
+    examples: `
     # Ask for the next CA, have it signed, and bring the answer in
     kubespiffe ca csr > issuing.csr
     kubespiffe ca sign issuing.csr --cert root.pem --key root.key > issuing.pem
@@ -40,14 +36,15 @@ export function caCsr(parent: Command, terminal: Terminal): Command {
 
     # For a first pool: without a cluster, with the key in a file
     kubespiffe ca csr --key issuing.key --trust-domain example.org > issuing.csr`,
-  );
-  return withKeyRef(withCaContent(withChange(command), '0'))
+    options: [withChange, withCaContent('0'), withKeyRef],
+  })
     .option('--ca-id <id>', 'Id of the new CA. (default: the next number)')
     .addOption(
-      new Option(
+      choice(
         '--key-type <type>',
         'Type of the key. (default: as of the active CA, or ecdsa-p256)',
-      ).choices([...authorityKeyTypes]),
+        authorityKeyTypes,
+      ),
     )
     .addOption(
       new Option('--key <file>', 'Use no cluster: write the new key to this file.').conflicts('keyRef'),
@@ -58,7 +55,6 @@ export function caCsr(parent: Command, terminal: Terminal): Command {
         ? requestInPool(terminal, options)
         : requestInFile(terminal, options, options.key),
     );
-}
 
 const wishesOf = (options: Options) => ({
   ...{ pathLength: 0, ...caContentOf(options) },

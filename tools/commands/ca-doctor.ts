@@ -1,4 +1,3 @@
-import type { Command } from 'commander';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { examinePool } from '../../signer/authority/repair.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
@@ -6,8 +5,8 @@ import { parseJsonObject } from '../../spiffe/json.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { readClusterRoots, withBundleSuffix } from '../cluster-roots.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes, poolMissing } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { mark } from '../output.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
@@ -21,29 +20,23 @@ interface Options extends ClusterOptions {
 }
 
 /** `kubespiffe ca doctor`: everything that is wrong with a pool, and the repair. */
-export function caDoctor(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = parent
-    .command('doctor')
-    .description(
+export const caDoctor: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'doctor', {
+    description:
       'Show what is wrong with a pool, where, and how to repair it. Changes nothing without --repair.\n\n' +
-        'A repair loses no key that signs, no published root and no taint. What it cannot repair needs a copy of the pool\n' +
-        '(`ca restore`). Ends with 1 when a problem remains.',
-    );
-  withExamples(
-    command,
-    `
+      'A repair loses no key that signs, no published root and no taint. What it cannot repair needs a copy of the pool\n' +
+      '(`ca restore`). Ends with 1 when a problem remains.',
+    examples: `
     # What is wrong, and what would be done
     kubespiffe ca doctor
 
     # Do it
     kubespiffe ca doctor --repair`,
-  );
-  withBundleSuffix(withCluster(withSecretName(command)))
+    options: [withSecretName, withCluster, withBundleSuffix],
+  })
     .option('--trust-domain <name>', 'Check the pool against this trust domain instead of its own.')
     .option('--repair', 'Write the repaired pool, if no problem remains.')
     .action(async (options: Options) => done(await examine(terminal, options)));
-  return command;
-}
 
 async function examine(terminal: Terminal, options: Options): Promise<number> {
   const { namespace, name, trustDomain, repair } = options;

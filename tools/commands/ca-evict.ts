@@ -1,4 +1,3 @@
-import type { Command } from 'commander';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
@@ -7,10 +6,10 @@ import { withApi, withCluster } from '../api.ts';
 import { readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
 import { type EvictedPod, evictPods } from '../evict.ts';
-import { withExamples } from '../help.ts';
 import { type ChangeFacts, type ChangeOptions, delayOption, readPool } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
@@ -24,26 +23,22 @@ interface Options extends Omit<ChangeOptions, 'dryRun'>, SettingsOptions {
 }
 
 /** `kubespiffe ca evict`: replaces the pods that hold certificates of an authority. */
-export function caEvict(parent: Command, terminal: Terminal, done: (code: number) => void): Command {
-  const command = parent
-    .command('evict')
-    .description(
+export const caEvict: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'evict', {
+    description:
       'Evict the pods that hold certificates of a CA, so that the pods in their place get new ones.\n\n' +
-        'Kubelet renews a certificate by its time alone. Evictions respect PodDisruptionBudgets: a pod that one protects is\n' +
-        'tried again until --timeout. Pods without a controller are left alone, since nothing would replace them.\n' +
-        'Refused while the CA still signs, and while no other one does.',
-    )
-    .argument('<authority>', 'Id of the CA, as `kubespiffe ca status` shows it.');
-  withExamples(
-    command,
-    `
+      'Kubelet renews a certificate by its time alone. Evictions respect PodDisruptionBudgets: a pod that one protects is\n' +
+      'tried again until --timeout. Pods without a controller are left alone, since nothing would replace them.\n' +
+      'Refused while the CA still signs, and while no other one does.',
+    examples: `
     # Which pods would be evicted, and may they be?
     kubespiffe ca evict ca-1 --dry-run
 
     # Replace them, one every two seconds
     kubespiffe ca evict ca-1 --rate 0.5`,
-  );
-  return withSignerSettings(withBundleSuffix(withCluster(withSecretName(command))))
+    options: [withSecretName, withCluster, withBundleSuffix, withSignerSettings],
+  })
+    .argument('<authority>', 'Id of the CA, as `kubespiffe ca status` shows it.')
     .addOption(delayOption())
     .option('--dry-run', 'Evict nothing: have the API server check each eviction.')
     .option('--rate <number>', 'Pods a second, from 0.01 to 100.', '1')
@@ -59,7 +54,6 @@ export function caEvict(parent: Command, terminal: Terminal, done: (code: number
     .action(async (authority: string, options: Options) => {
       done(await evict(terminal, authority, options));
     });
-}
 
 async function evict(terminal: Terminal, id: string, options: Options): Promise<number> {
   const perSecond = Number(options.rate);

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { Option } from 'commander';
 import { answerRequest } from '../../signer/authority/answer.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import {
@@ -20,8 +20,8 @@ import { longestCertificateSeconds } from '../../signer/authority/signed-until.t
 import { textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, poolError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { changePool, printChange } from '../pool-change.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
@@ -41,17 +41,13 @@ interface Options extends NewSecretOptions {
 }
 
 /** `kubespiffe ca import`: a CA that others made, in a new pool, in a new Secret. */
-export function caImport(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('import')
-    .description(
+export const caImport: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'import', {
+    description:
       'Make a pool Secret from an existing CA, or import the certificate that a CA of a pool waits for.\n\n' +
-        'The CA comes from a kubernetes.io/tls Secret (as cert-manager makes it), from PEM files, or from the pool of\n' +
-        'ahmedtd/mesh-example. It is checked by the rules for every pool before anything is written.',
-    );
-  withExamples(
-    command,
-    `
+      'The CA comes from a kubernetes.io/tls Secret (as cert-manager makes it), from PEM files, or from the pool of\n' +
+      'ahmedtd/mesh-example. It is checked by the rules for every pool before anything is written.',
+    examples: `
     # A CA of cert-manager
     kubespiffe ca import --from-secret cert-manager/root --trust-domain example.org
 
@@ -64,24 +60,29 @@ export function caImport(parent: Command, terminal: Terminal): Command {
 
     # A pool of ahmedtd/mesh-example: the value of key "pool" of its Secret
     kubespiffe ca import --mesh-pool pool.json --trust-domain example.org`,
-  );
-  withSecretName(command)
-    .option('--from-secret <namespace/name>', 'Import the CA of this kubernetes.io/tls Secret.')
-    .option(
-      '--cert <file>',
-      'Import the CA certificate of this PEM file; intermediates and root may follow it.',
-    )
-    .option('--key <file>', 'PEM file with the private key to --cert.')
-    .option('--chain <file>', 'PEM file with the certificates above the CA, up to the root.')
-    .option('--mesh-pool <file>', 'Import the CAs of this pool of ahmedtd/mesh-example (JSON).')
-    .option('--ca-id <id>', 'Name of the CA within the pool.')
-    .option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not say it.')
-    .option(
-      '--request <id>',
-      'The certificate is the answer to the request of this CA of the pool (`ca csr`).',
-    )
-    .option('--jwt-keys <types>', 'New keys for JWT-SVIDs: none, or some of es256,rs256.', defaultJwtKeys);
-  withCluster(withNewSecret(command)).action(async (options: Options) => {
+    options: [
+      withSecretName,
+      new Option('--from-secret <namespace/name>', 'Import the CA of this kubernetes.io/tls Secret.'),
+      new Option(
+        '--cert <file>',
+        'Import the CA certificate of this PEM file; intermediates and root may follow it.',
+      ),
+      new Option('--key <file>', 'PEM file with the private key to --cert.'),
+      new Option('--chain <file>', 'PEM file with the certificates above the CA, up to the root.'),
+      new Option('--mesh-pool <file>', 'Import the CAs of this pool of ahmedtd/mesh-example (JSON).'),
+      new Option('--ca-id <id>', 'Name of the CA within the pool.'),
+      new Option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not say it.'),
+      new Option(
+        '--request <id>',
+        'The certificate is the answer to the request of this CA of the pool (`ca csr`).',
+      ),
+      new Option('--jwt-keys <types>', 'New keys for JWT-SVIDs: none, or some of es256,rs256.').default(
+        defaultJwtKeys,
+      ),
+      withNewSecret,
+      withCluster,
+    ],
+  }).action(async (options: Options) => {
     if (options.request !== undefined) return importAnswer(terminal, options, options.request);
     const now = Math.floor(terminal.now() / 1000);
     const jwtKeys = parseJwtKeys(options.jwtKeys);
@@ -104,8 +105,6 @@ export function caImport(parent: Command, terminal: Terminal): Command {
     const document = { ...pool, sequence: freshSequence(now) };
     await deliverPool(terminal, options, document);
   });
-  return command;
-}
 
 /** The answer to a request goes into the pool that has its key. */
 async function importAnswer(terminal: Terminal, options: Options, id: string): Promise<void> {

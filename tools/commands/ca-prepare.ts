@@ -1,9 +1,8 @@
-import { type Command, Option } from 'commander';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
+import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
 import {
   type AuthorityType,
@@ -13,7 +12,6 @@ import {
   typeOption,
   withChange,
 } from '../pool-change.ts';
-import type { Terminal } from '../terminal.ts';
 import { prepareByUpstream, type UpstreamOptions, withUpstream } from '../upstream.ts';
 import { whoNotices } from './ca-verbs.ts';
 
@@ -22,17 +20,13 @@ interface Options extends UpstreamOptions, KeyRefOptions {
 }
 
 /** `kubespiffe ca prepare`: a new CA or JWT key in an existing pool, in no bundle. */
-export function caPrepare(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('prepare')
-    .description(
+export const caPrepare: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'prepare', {
+    description:
       'Make a new CA or JWT key in an existing pool.\n\n' +
-        'It is in no bundle and signs nothing. `ca preview` or `ca trust` publish it, `ca activate` lets it sign, and\n' +
-        '`ca rotate` does all of it.',
-    );
-  withExamples(
-    command,
-    `
+      'It is in no bundle and signs nothing. `ca preview` or `ca trust` publish it, `ca activate` lets it sign, and\n' +
+      '`ca rotate` does all of it.',
+    examples: `
     # The next CA
     kubespiffe ca prepare
 
@@ -45,15 +39,11 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
     # A JWT key that AWS KMS keeps
     kubespiffe ca prepare --type es256 \\
       --key-ref awskms:///arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
-  );
-  return withKeyRef(withUpstream(withChange(command)))
+    options: [withChange, withUpstream, withKeyRef],
+  })
     .addOption(typeOption())
     .option('--ca-id <id>', 'Id of the new authority. (default: the next number)')
-    .addOption(
-      new Option('--key-type <type>', 'Key of a CA. (default: as of the active one)').choices([
-        ...authorityKeyTypes,
-      ]),
-    )
+    .addOption(choice('--key-type <type>', 'Key of a CA. (default: as of the active one)', authorityKeyTypes))
     .option('--lifetime <duration>', 'Lifetime of a CA.', '8760h')
     .action(async (options: Options) => {
       if (options.upstream !== undefined) {
@@ -76,4 +66,3 @@ export function caPrepare(parent: Command, terminal: Terminal): Command {
       printChange(terminal, options, change);
       if (options.dryRun === 'server') terminal.err(whoNotices('prepare'));
     });
-}

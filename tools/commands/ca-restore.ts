@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { InvalidArgumentError } from 'commander';
 import { parse as parseYaml } from 'yaml';
 import { type PoolDocument, poolKind } from '../../signer/authority/document.ts';
 import { rootOf } from '../../signer/authority/material.ts';
@@ -17,13 +17,12 @@ import type { Secret } from '../../signer/kube/types.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { type ClusterRoots, describeRoots, readClusterRoots, withBundleSuffix } from '../cluster-roots.ts';
+import { type AddCommand, addCommand, required } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, poolError } from '../errors.ts';
-import { withExamples } from '../help.ts';
+import { serverDryRun } from '../pool-change.ts';
 import { checkedPool, notYetSigning, withAllowUnusable, withSecretName } from '../pool-secret.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
-import { requiredOption } from '../required.ts';
-import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions {
   namespace: string;
@@ -40,19 +39,15 @@ interface Options extends ClusterOptions {
 }
 
 /** `kubespiffe ca restore`: a copy of a pool replaces the live one, with a sequence above all before. */
-export function caRestore(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('restore')
-    .description(
+export const caRestore: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'restore', {
+    description:
       'Put a copy of a pool Secret back.\n\n' +
-        'Those who poll the bundle take the one with the greater sequence, so the sequence of the copy is raised above\n' +
-        'all that were published. An authority that was tainted or retired since the copy was made stays so. Roots and\n' +
-        'keys that only the pool in the cluster has, or only its ClusterTrustBundle, are kept: they may verify\n' +
-        'certificates and tokens that are in use.',
-    );
-  withExamples(
-    command,
-    `
+      'Those who poll the bundle take the one with the greater sequence, so the sequence of the copy is raised above\n' +
+      'all that were published. An authority that was tainted or retired since the copy was made stays so. Roots and\n' +
+      'keys that only the pool in the cluster has, or only its ClusterTrustBundle, are kept: they may verify\n' +
+      'certificates and tokens that are in use.',
+    examples: `
     # Keep a copy where keys may be, and put it back
     kubectl get secret -n kubespiffe kubespiffe-pool -o yaml > ~/kubespiffe-pool.yaml
     kubespiffe ca restore --from ~/kubespiffe-pool.yaml
@@ -65,13 +60,17 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
 
     # Take out an authority that stopped signing more than a day ago, which is the maxLifetime of the signer
     kubespiffe ca restore --from ~/kubespiffe-pool.yaml --drop-authority ca-1 --max-lifetime 24h`,
-  );
-  requiredOption(
-    withSecretName(command),
-    '--from <file>',
-    'The copy: a Secret in YAML or JSON, or the JSON of the pool; - is standard input.',
-  );
-  withAllowUnusable(withBundleSuffix(withCluster(command)))
+    options: [
+      withSecretName,
+      required(
+        '--from <file>',
+        'The copy: a Secret in YAML or JSON, or the JSON of the pool; - is standard input.',
+      ),
+      withCluster,
+      withBundleSuffix,
+      withAllowUnusable,
+    ],
+  })
     .option(
       '--published-sequence <number>',
       'The highest spiffe_sequence that was published, where that is above the time in seconds and in no ' +
@@ -91,11 +90,7 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
     )
     .option('--force-drop', 'Drop it although what it signed may be in use. Connections break.')
     .option('--replace-unreadable', 'Replace a pool that cannot be read, and lose what only that pool has.')
-    .addOption(
-      new Option('--dry-run [mode]', 'Write nothing: say what would be, and have the API server check it.')
-        .choices(['none', 'server'])
-        .preset('server'),
-    )
+    .addOption(serverDryRun())
     .action(async (options: Options) => {
       const { namespace, name } = options;
       const isDryRun = options.dryRun === 'server';
@@ -116,8 +111,6 @@ export function caRestore(parent: Command, terminal: Terminal): Command {
       );
       for (const warning of warnings) terminal.err(`warning: ${printable(warning)}\n`);
     });
-  return command;
-}
 
 /** @param now seconds since the epoch. @throws CliError where the copy does not belong to the live pool, or is broken. */
 function restore(

@@ -1,10 +1,8 @@
-import { type Command, Option } from 'commander';
 import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
+import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { withExamples } from '../help.ts';
 import { writeNewFile } from '../new-file.ts';
-import type { Terminal } from '../terminal.ts';
 
 interface Options extends CaContentOptions {
   trustDomain: string;
@@ -16,29 +14,21 @@ interface Options extends CaContentOptions {
 }
 
 /** `kubespiffe ca root`: a root that signs CAs and no pod, in files. */
-export function caRoot(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('root')
-    .description(
+export const caRoot: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'root', {
+    description:
       'Make an offline root in files: it signs the CAs of the pool, and is in no cluster.\n\n' +
-        'Uses no cluster and no network. Keep the key in a place where it cannot be copied.',
-    );
-  withExamples(
-    command,
-    `
+      'Uses no cluster and no network. Keep the key in a place where it cannot be copied.',
+    examples: `
     # A root for ten years
     kubespiffe ca root --trust-domain example.org --cert root.pem --key root.key`,
-  );
-  return withCaContent(command, '1')
+    options: [withCaContent('1')],
+  })
     .requiredOption('--trust-domain <name>', 'Trust domain of the root.')
     .requiredOption('--cert <file>', 'File that is made for the certificate.')
     .requiredOption('--key <file>', 'File that is made for the private key (PKCS#8, PEM, not encrypted).')
     .option('--ca-id <id>', 'Distinguishes this root from others; a part of its name.', 'root-1')
-    .addOption(
-      new Option('--key-type <type>', 'Type of the key.')
-        .choices([...authorityKeyTypes])
-        .default('ecdsa-p384'),
-    )
+    .addOption(choice('--key-type <type>', 'Type of the key.', authorityKeyTypes, 'ecdsa-p384'))
     .option('--lifetime <duration>', 'How long the root is valid.', '87600h')
     .action(async (options: Options) => {
       const { trustDomain, caId: id, keyType, cert, key } = options;
@@ -52,4 +42,3 @@ export function caRoot(parent: Command, terminal: Terminal): Command {
       await writeNewFile(cert, made.certificate ?? '');
       terminal.err(`root of ${trustDomain} made: ${cert}, key in ${key}\n`);
     });
-}

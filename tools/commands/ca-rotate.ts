@@ -1,4 +1,3 @@
-import type { Command } from 'commander';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
@@ -6,7 +5,7 @@ import type { AuthorityKind } from '../../signer/authority/states.ts';
 import { applyVerb } from '../../signer/authority/verbs.ts';
 import { onlyVerified, type PoolSigner, readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
-import { withExamples } from '../help.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import {
   type AuthorityType,
   authorityTypes,
@@ -29,18 +28,14 @@ interface Options extends ChangeOptions, SettingsOptions {
 }
 
 /** `kubespiffe ca rotate`: the next authority signs, and the one before it goes once nothing needs it. */
-export function caRotate(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('rotate')
-    .description(
+export const caRotate: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'rotate', {
+    description:
       'Replace the CA, or the JWT key, that signs.\n\n' +
-        'Prepares a new one, publishes it, lets it sign once everybody who verifies can know it, and takes the old one out\n' +
-        'of the bundles once nothing that it signed is valid any more. Each step is one write. Where it has to wait, it\n' +
-        'says until when and ends, or waits with --wait. Run the same command again to continue.',
-    );
-  withExamples(
-    command,
-    `
+      'Prepares a new one, publishes it, lets it sign once everybody who verifies can know it, and takes the old one out\n' +
+      'of the bundles once nothing that it signed is valid any more. Each step is one write. Where it has to wait, it\n' +
+      'says until when and ends, or waits with --wait. Run the same command again to continue.',
+    examples: `
     # Begin, and come back when it says so
     kubespiffe ca rotate
 
@@ -49,14 +44,13 @@ export function caRotate(parent: Command, terminal: Terminal): Command {
 
     # Wait until the new CA signs; the old one is retired by the same command, when its certificates have ended
     kubespiffe ca rotate --wait --max-lifetime 24h`,
-  );
-  return withSignerSettings(withChange(command))
+    options: [withChange, withSignerSettings],
+  })
     .addOption(typeOption())
     .option('--wait', 'Wait until the new one signs.')
     .action(async (options: Options) =>
       rotate(terminal, { ...options, signer: await readPoolSigner(options, terminal) }),
     );
-}
 
 async function rotate(terminal: Terminal, options: Options): Promise<void> {
   const kind = authorityTypes[options.type];

@@ -1,8 +1,7 @@
-import type { Command } from 'commander';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes, poolMissing } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import {
   colons,
   fromNow,
@@ -25,23 +24,19 @@ interface Options extends ClusterOptions {
 }
 
 /** `kubespiffe ca show`: what is in a pool, which authority signs, and what is wrong with it. */
-export function caShow(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = parent
-    .command('show')
-    .description(
+export const caShow: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'show', {
+    description:
       'Show the CAs and JWT keys of a pool, which of them sign, and what is wrong.\n\n' +
-        'Private keys are never shown. Ends with 1 when the pool cannot sign.',
-    );
-  withExamples(
-    command,
-    `
+      'Private keys are never shown. Ends with 1 when the pool cannot sign.',
+    examples: `
     # The pool as a table
     kubespiffe ca show
 
     # When does what signs end?
     kubespiffe ca show -o json | jq -r '.authorities[] | select(.signs and .root).notAfter'`,
-  );
-  withCluster(withSecretName(command))
+    options: [withSecretName, withCluster],
+  })
     .option('--trust-domain <name>', 'Check the pool against this trust domain instead of its own.')
     .addOption(outputOption())
     .action(async (options: Options) => {
@@ -53,8 +48,6 @@ export function caShow(parent: Command, terminal: Terminal, done: (exitCode: num
       else printReport(terminal, report);
       done(report.canSign ? exitCodes.ok : exitCodes.failed);
     });
-  return command;
-}
 
 function printReport(terminal: Terminal, report: PoolReport): void {
   const now = terminal.now() / 1000;

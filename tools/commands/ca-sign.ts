@@ -1,4 +1,3 @@
-import type { Command } from 'commander';
 import { readAnyKey, readCertificates, trustDomainIn } from '../../signer/authority/import.ts';
 import { readProvenCsrKey } from '../../spiffe/pki/csr.ts';
 import { certificatesPem, decodePem } from '../../spiffe/pki/pem.ts';
@@ -6,9 +5,9 @@ import type { SupportedKey } from '../../spiffe/pki/spki.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { fromNow } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
@@ -21,22 +20,18 @@ interface Options extends CaContentOptions {
 }
 
 /** `kubespiffe ca sign`: signs the request of a CA with another CA, where that is kept: on a machine without a network. */
-export function caSign(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('sign')
-    .description(
+export const caSign: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'sign', {
+    description:
       'Sign the request of a CA with a CA in files. Uses no cluster and no network.\n\n' +
-        'Prints the new certificate and those above it (PEM), for `ca import --request`. Of the request only the key is\n' +
-        'used: name, trust domain and rights come from these options and from the CA that signs.',
-    )
-    .argument('<request>', 'File with the request of `kubespiffe ca csr`; - is standard input.');
-  withExamples(
-    command,
-    `
+      'Prints the new certificate and those above it (PEM), for `ca import --request`. Of the request only the key is\n' +
+      'used: name, trust domain and rights come from these options and from the CA that signs.',
+    examples: `
     # On the machine that has the root
     kubespiffe ca sign issuing.csr --cert root.pem --key root.key > issuing.pem`,
-  );
-  return withCaContent(command, '0')
+    options: [withCaContent('0')],
+  })
+    .argument('<request>', 'File with the request of `kubespiffe ca csr`; - is standard input.')
     .requiredOption(
       '--cert <file>',
       'PEM file with the CA that signs; those above it, up to the root, may follow.',
@@ -49,7 +44,6 @@ export function caSign(parent: Command, terminal: Terminal): Command {
       '8760h',
     )
     .action((request: string, options: Options) => sign(terminal, request, options));
-}
 
 async function sign(terminal: Terminal, file: string, options: Options): Promise<void> {
   const key = await readRequest(terminal, file);

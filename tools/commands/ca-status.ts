@@ -1,41 +1,34 @@
-import type { Command } from 'commander';
 import { authorityHistory, type HistoryEntry } from '../../signer/authority/history.ts';
 import { authorityKinds } from '../../signer/authority/states.ts';
 import { withCluster } from '../api.ts';
 import { readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
-import { withExamples } from '../help.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject, span, table } from '../output.ts';
 import { type ChangeOptions, readPool, timeText, withTiming } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
 import { describeNext } from '../rotation-text.ts';
-import type { Terminal } from '../terminal.ts';
 
 interface Options extends ChangeOptions, SettingsOptions {
   output?: OutputFormat;
 }
 
 /** `kubespiffe ca status`: where each authority is in its life, and what comes next. */
-export function caStatus(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('status')
-    .alias('history')
-    .description(
+export const caStatus: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'status', {
+    description:
       'Show the life of each CA and JWT key: what happened when, from when on the next step is safe, and what it is.\n\n' +
-        'Times are those that the pool has recorded.',
-    );
-  withExamples(
-    command,
-    `
+      'Times are those that the pool has recorded.',
+    examples: `
     # The timeline of each authority, and the next step
     kubespiffe ca status --max-lifetime 24h
 
     # From when on may the old CA be taken out?
     kubespiffe ca status -o json | jq -r '.authorities[] | select(.state == "retiring").neededUntil'`,
-  );
-  return withSignerSettings(withTiming(withBundleSuffix(withCluster(withSecretName(command)))))
-    .addOption(outputOption())
+    options: [withSecretName, withCluster, withBundleSuffix, withTiming, withSignerSettings, outputOption()],
+  })
+    .alias('history')
     .action(async (options: Options) => {
       const signer = await readPoolSigner(options, terminal);
       const { document, facts } = await readPool({ ...options, signer }, terminal);
@@ -56,7 +49,6 @@ export function caStatus(parent: Command, terminal: Terminal): Command {
       }
       for (const { kind, step } of status.next) terminal.out(`Next for ${kind}: ${step}\n`);
     });
-}
 
 function row({ what, at }: HistoryEntry, now: number): string[] {
   const isPast = at <= now;

@@ -1,12 +1,11 @@
-import type { Command } from 'commander';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import { safeFrom } from '../../signer/authority/ready.ts';
 import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
 import { onlyVerified, readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { auditForced, type ForcedChange, showForced } from '../forced-change.ts';
-import { withExamples } from '../help.ts';
 import { span } from '../output.ts';
 import {
   type ChangeFacts,
@@ -94,84 +93,76 @@ export function whoNotices(verb: Verb | 'prepare'): string {
 }
 
 /** `kubespiffe ca preview`, `trust`, `activate`, `retire`, `remove`, `taint`, `untaint`: one step of one authority. */
-export function caVerbs(parent: Command, terminal: Terminal): void {
-  for (const verb of Object.keys(texts) as Verb[]) caVerb(parent, terminal, verb);
-}
-
-function caVerb(parent: Command, terminal: Terminal, verb: Verb): Command {
-  const { summary, more, asksSigner, mayWait, mayForce, asksForReason = false } = texts[verb];
-  const command = parent
-    .command(verb)
-    .description(`${summary}\n\n${more}`)
-    .argument('<authority>', 'Id of the authority, as `kubespiffe ca status` shows it.');
-  withExamples(
-    command,
-    `
+export const caVerbs: readonly AddCommand[] = (Object.keys(texts) as Verb[]).map(
+  (verb) => (parent, terminal) => {
+    const { summary, more, asksSigner, mayWait, mayForce, asksForReason = false } = texts[verb];
+    const command = addCommand(parent, verb, {
+      description: `${summary}\n\n${more}`,
+      examples: `
     # See first what would change
     kubespiffe ca ${verb} ca-2 --dry-run
 
     # Change it
     kubespiffe ca ${verb} ca-2${mayWait ? ' --wait' : ''}`,
-  );
-  withChange(command);
-  if (asksSigner) withSignerSettings(command);
-  if (mayWait) {
-    command.option(
-      '--wait',
-      'Wait until it breaks nothing, then do it. May be interrupted and started again.',
-    );
-  }
-  if (mayWait || mayForce || asksForReason) {
-    command.option('--force', 'Do it now, although it breaks what the refusal says.');
-  }
-  if (asksForReason) {
-    command.option('--reason <text>', 'Why it is forced; for the audit line and the Event.');
-  }
-  return command.action(async (authority: string, given: Options) => {
-    const options = asksSigner ? { ...given, signer: await readPoolSigner(given, terminal) } : given;
-    if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
-    const isDryRun = options.dryRun === 'server';
-    const forcedBy = (consequence: string): ForcedChange => {
-      return { verb, authority, reason: options.reason ?? '', consequence };
-    };
-    // Also where it is refused for now.
-    if (isDryRun) terminal.err(whoNotices(verb));
-    let before: Before | undefined;
-    const listDependents = async (): Promise<readonly string[]> => {
-      const dependents = before ? await dependentsOf(options, terminal, authority, before) : [];
-      for (const line of dependents) terminal.err(`${line}\n`);
-      return dependents;
-    };
-    const makeChange = () =>
-      changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
-        before = { document, facts };
-        const applied = applyVerb(document, verb, authority, facts);
-        const outcome = verb === 'trust' ? onlyVerified(applied, document, authority, options) : applied;
-        if (!asksForReason || !outcome.ok || outcome.consequence === undefined) return outcome;
-        if (options.force && !options.reason) {
-          throw new CliError('USAGE', `${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
-        }
-        if (!options.force) await listDependents();
-        else if (!isDryRun) auditForced(terminal, options, 'forcing', forcedBy(outcome.consequence));
-        return outcome;
-      });
-    // A stolen key must not go on signing because others change the pool too.
-    const change = verb === 'taint' ? await insist(makeChange) : await makeChange();
-    printChange(terminal, options, change);
-    if (isDryRun && change.consequence === undefined) terminal.err('safe: now\n');
-    const forced =
-      asksForReason && change.consequence !== undefined ? forcedBy(change.consequence) : undefined;
-    if (forced && !isDryRun) await showForced(terminal, options, forced, []);
-    // An emergency does not wait for a list, which may take long in a large cluster.
-    const dependents = verb === 'taint' || forced ? await listDependents() : [];
-    if (verb === 'taint') {
-      terminal.err(`note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`);
-    }
-    if (!forced || isDryRun) return;
-    auditForced(terminal, options, 'forced', { ...forced, dependents });
-    await showForced(terminal, options, forced, dependents);
-  });
-}
+      options: asksSigner ? [withChange, withSignerSettings] : [withChange],
+    }).argument('<authority>', 'Id of the authority, as `kubespiffe ca status` shows it.');
+    if (mayWait)
+      command.option(
+        '--wait',
+        'Wait until it breaks nothing, then do it. May be interrupted and started again.',
+      );
+    if (mayWait || mayForce)
+      command.option('--force', 'Do it now, although it breaks what the refusal says.');
+    if (asksForReason)
+      command.option('--reason <text>', 'Why it is forced; for the audit line and the Event.');
+    return command.action(async (authority: string, given: Options) => {
+      const options = asksSigner ? { ...given, signer: await readPoolSigner(given, terminal) } : given;
+      if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
+      const isDryRun = options.dryRun === 'server';
+      const forcedBy = (consequence: string): ForcedChange => {
+        return { verb, authority, reason: options.reason ?? '', consequence };
+      };
+      // Also where it is refused for now.
+      if (isDryRun) terminal.err(whoNotices(verb));
+      let before: Before | undefined;
+      const listDependents = async (): Promise<readonly string[]> => {
+        const dependents = before ? await dependentsOf(options, terminal, authority, before) : [];
+        for (const line of dependents) terminal.err(`${line}\n`);
+        return dependents;
+      };
+      const makeChange = () =>
+        changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
+          before = { document, facts };
+          const applied = applyVerb(document, verb, authority, facts);
+          const outcome = verb === 'trust' ? onlyVerified(applied, document, authority, options) : applied;
+          if (!asksForReason || !outcome.ok || outcome.consequence === undefined) return outcome;
+          if (options.force && !options.reason) {
+            throw new CliError('USAGE', `${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
+          }
+          if (!options.force) await listDependents();
+          else if (!isDryRun) auditForced(terminal, options, 'forcing', forcedBy(outcome.consequence));
+          return outcome;
+        });
+      // A stolen key must not go on signing because others change the pool too.
+      const change = verb === 'taint' ? await insist(makeChange) : await makeChange();
+      printChange(terminal, options, change);
+      if (isDryRun && change.consequence === undefined) terminal.err('safe: now\n');
+      const forced =
+        asksForReason && change.consequence !== undefined ? forcedBy(change.consequence) : undefined;
+      if (forced && !isDryRun) await showForced(terminal, options, forced, []);
+      // An emergency does not wait for a list, which may take long in a large cluster.
+      const dependents = verb === 'taint' || forced ? await listDependents() : [];
+      if (verb === 'taint') {
+        terminal.err(
+          `note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`,
+        );
+      }
+      if (!forced || isDryRun) return;
+      auditForced(terminal, options, 'forced', { ...forced, dependents });
+      await showForced(terminal, options, forced, dependents);
+    });
+  },
+);
 
 /** The pool before a change, which also has the authority that is removed, and what the change is decided by. */
 interface Before {

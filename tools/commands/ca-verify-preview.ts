@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Command, Option } from 'commander';
+import { Option } from 'commander';
 import type { AuthorityRecord } from '../../signer/authority/document.ts';
 import {
   markVerified,
@@ -14,9 +14,9 @@ import { printable } from '../../spiffe/pki/text.ts';
 import { withApi } from '../api.ts';
 import { get } from '../cluster/get.ts';
 import { readClusterRoots } from '../cluster-roots.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { type KeyRefOptions, withNewKey, withPkcs11 } from '../key-ref.ts';
 import { type OutputFormat, outputOption, printObject } from '../output.ts';
 import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
@@ -37,19 +37,14 @@ interface Job {
 }
 
 /** `kubespiffe ca verify-preview`: whether a pod with the preview bundle verifies what the next CA signs. */
-export function caVerifyPreview(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('verify-preview')
-    .description(
+export const caVerifyPreview: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'verify-preview', {
+    description:
       'Let a pod verify a test certificate of a CA that is in preview.\n\n' +
-        'Signs a certificate that is valid for 15 minutes and whose key nobody has, and starts a Job that projects the\n' +
-        'preview bundle and verifies it. The result is recorded in the pool. With the setting caPreviewVerified a rotation\n' +
-        'goes on only then.',
-    )
-    .argument('<authority>', 'Id of the CA, as `kubespiffe ca status` shows it.');
-  withExamples(
-    command,
-    `
+      'Signs a certificate that is valid for 15 minutes and whose key nobody has, and starts a Job that projects the\n' +
+      'preview bundle and verifies it. The result is recorded in the pool. With the setting caPreviewVerified a rotation\n' +
+      'goes on only then.',
+    examples: `
     # The next CA, before everybody gets its root
     kubespiffe ca preview ca-2
     kubespiffe ca verify-preview ca-2
@@ -57,8 +52,9 @@ export function caVerifyPreview(parent: Command, terminal: Terminal): Command {
 
     # Only the manifest of the Job
     kubespiffe ca verify-preview ca-2 -o yaml`,
-  );
-  return withPkcs11(withChange(command))
+    options: [withChange, withPkcs11],
+  })
+    .argument('<authority>', 'Id of the CA, as `kubespiffe ca status` shows it.')
     .addOption(
       new Option(
         '--signer-deployment <namespace/name>',
@@ -69,7 +65,6 @@ export function caVerifyPreview(parent: Command, terminal: Terminal): Command {
     .option('--timeout <duration>', 'How long to wait for the pod.', '10m')
     .addOption(outputOption())
     .action((authority: string, options: Options) => verify(terminal, options, authority));
-}
 
 async function verify(terminal: Terminal, options: Options, authority: string): Promise<void> {
   const timeoutSeconds = Math.min(parseSeconds(options.timeout, '--timeout'), testCertificateSeconds);

@@ -1,9 +1,8 @@
-import type { Command } from 'commander';
 import { printable } from '../../spiffe/pki/text.ts';
 import { withCluster } from '../api.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { fromNow, type OutputFormat, outputOption, printObject, table } from '../output.ts';
 import { type ChangeOptions, readPool } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
@@ -19,23 +18,18 @@ interface Options extends ChangeOptions {
 const mostNamed = 20;
 
 /** `kubespiffe ca who`: the pods that depend on an authority. */
-export function caWho(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('who')
-    .description(
+export const caWho: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'who', {
+    description:
       'List the pods that hold certificates of a CA.\n\n' +
-        'They are known by their requests, which Kubernetes deletes after some 15 min. Pods with older certificates are\n' +
-        'listed as not known; the audit lines of the signer name the authority of each.',
-    )
-    .argument('<authority>', 'Id of the CA, as `kubespiffe ca status` shows it.');
-  withExamples(
-    command,
-    `
+      'They are known by their requests, which Kubernetes deletes after some 15 min. Pods with older certificates are\n' +
+      'listed as not known; the audit lines of the signer name the authority of each.',
+    examples: `
     # Who still depends on the old CA?
     kubespiffe ca who ca-1`,
-  );
-  return withBundleSuffix(withCluster(withSecretName(command)))
-    .addOption(outputOption())
+    options: [withSecretName, withCluster, withBundleSuffix, outputOption()],
+  })
+    .argument('<authority>', 'Id of the CA, as `kubespiffe ca status` shows it.')
     .action(async (id: string, options: Options) => {
       const { document, facts } = await readPool(options, terminal);
       const record = document.authorities.find((each) => each.id === id);
@@ -53,7 +47,6 @@ export function caWho(parent: Command, terminal: Terminal): Command {
       if (options.output) return printObject(terminal, options.output, { authority: id, ...report });
       print(terminal, id, report, facts.now);
     });
-}
 
 function print(terminal: Terminal, id: string, { holders, unknown }: AuthorityHolders, now: number): void {
   if (holders.length === 0) terminal.out(`No request shows a certificate of ${id} that has not ended.\n`);

@@ -1,28 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Argument, type Command, type Option } from 'commander';
+import { type AddCommand, addCommand } from '../command.ts';
 import type { LiveKind } from '../completion/live.ts';
-import { firstLine, withExamples } from '../help.ts';
-import type { Terminal } from '../terminal.ts';
+import { firstLine } from '../help.ts';
 import { withSettings } from './signer.ts';
 
 const shells = ['bash', 'zsh', 'fish'] as const;
 type Shell = (typeof shells)[number];
 
 /** `kubespiffe completion`: the script that makes a shell complete commands and flags. */
-export function completion(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('completion')
-    .description('Print the completion script for a shell.')
-    .addArgument(new Argument('<shell>', 'Which shell.').choices([...shells]))
-    .action(async (shell: Shell) => {
-      const signer = parent.commands.find((each) => each.name() === 'signer');
-      if (signer) await withSettings(signer);
-      terminal.out(scriptFor(shell, wordsOf(parent)));
-    });
-  withExamples(
-    command,
-    `
+export const completion: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'completion', {
+    description: 'Print the completion script for a shell.',
+    examples: `
     # bash, for this session
     source <(kubespiffe completion bash)
 
@@ -31,9 +22,13 @@ export function completion(parent: Command, terminal: Terminal): Command {
 
     # fish, for all sessions
     kubespiffe completion fish > ~/.config/fish/completions/kubespiffe.fish`,
-  );
-  return command;
-}
+  })
+    .addArgument(new Argument('<shell>', 'Which shell.').choices([...shells]))
+    .action(async (shell: Shell) => {
+      const signer = parent.commands.find((each) => each.name() === 'signer');
+      if (signer) await withSettings(signer);
+      terminal.out(scriptFor(shell, wordsOf(parent)));
+    });
 
 /** What may follow a command, such as `ca create`: its subcommands, its flags, and the values of those that list them. */
 interface Words {

@@ -1,7 +1,6 @@
-import type { Command } from 'commander';
 import { askDev, type ControlRequest } from '../../dev/control.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { folderOf, withFolder, workloadOf } from '../dev-options.ts';
-import { withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options {
@@ -9,17 +8,23 @@ interface Options {
   readonly ca?: boolean;
 }
 
-/** `kubespiffe dev rotate`, `expire` and `taint`: what production will do to a program, now. */
-export function devControl(parent: Command, terminal: Terminal): void {
-  const ask = async (options: Options, request: ControlRequest) => {
-    const { lines } = await askDev(folderOf(options, terminal), request);
-    for (const line of lines) terminal.out(`${line}\n`);
-  };
+async function ask(terminal: Terminal, options: Options, request: ControlRequest): Promise<void> {
+  const { lines } = await askDev(folderOf(options, terminal), request);
+  for (const line of lines) terminal.out(`${line}\n`);
+}
 
-  const rotate = withFolder(parent.command('rotate'))
-    .description(
+const devRotate: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'rotate', {
+    description:
       'Replace certificates now, or the CA.\n\nPrograms should load the new ones and drop no connection.',
-    )
+    examples: `
+    # New certificates for all workloads
+    kubespiffe dev rotate
+
+    # The next CA and JWT key sign
+    kubespiffe dev rotate --ca`,
+    options: [withFolder],
+  })
     .argument('[workloads...]', 'Such as shop/web; all without any.')
     .option(
       '--ca',
@@ -27,48 +32,39 @@ export function devControl(parent: Command, terminal: Terminal): void {
     )
     .action((workloads: readonly string[], options: Options) =>
       ask(
+        terminal,
         options,
         options.ca ? { ask: 'rotate-ca' } : { ask: 'rotate', workloads: workloads.map(workloadOf) },
       ),
     );
-  withExamples(
-    rotate,
-    `
-    # New certificates for all workloads
-    kubespiffe dev rotate
 
-    # The next CA and JWT key sign
-    kubespiffe dev rotate --ca`,
-  );
-
-  const expire = withFolder(parent.command('expire'))
-    .description(
+const devExpire: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'expire', {
+    description:
       'Let certificates expire.\n\n' +
-        'They end in seconds, and are not renewed before `kubespiffe dev rotate`: as where the signer cannot be reached\n' +
-        'for long. Programs should say so, and refuse peers whose certificate has expired.',
-    )
-    .argument('[workloads...]', 'Such as shop/web; all without any.')
-    .action((workloads: readonly string[], options: Options) =>
-      ask(options, { ask: 'expire', workloads: workloads.map(workloadOf) }),
-    );
-  withExamples(
-    expire,
-    `
+      'They end in seconds, and are not renewed before `kubespiffe dev rotate`: as where the signer cannot be reached\n' +
+      'for long. Programs should say so, and refuse peers whose certificate has expired.',
+    examples: `
     # See what shop/web does without a valid certificate
     kubespiffe dev expire shop/web`,
-  );
+    options: [withFolder],
+  })
+    .argument('[workloads...]', 'Such as shop/web; all without any.')
+    .action((workloads: readonly string[], options: Options) =>
+      ask(terminal, options, { ask: 'expire', workloads: workloads.map(workloadOf) }),
+    );
 
-  const taint = withFolder(parent.command('taint'))
-    .description(
+const devTaint: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'taint', {
+    description:
       'Replace the CA as after the theft of its key.\n\n' +
-        'It signs no more, the next one replaces all certificates at once, and its root leaves the bundle seconds later.\n' +
-        'Programs that keep their first certificate or roots fail then.',
-    )
-    .action((options: Options) => ask(options, { ask: 'taint' }));
-  withExamples(
-    taint,
-    `
+      'It signs no more, the next one replaces all certificates at once, and its root leaves the bundle seconds later.\n' +
+      'Programs that keep their first certificate or roots fail then.',
+    examples: `
     # See whether all programs take new roots
     kubespiffe dev taint`,
-  );
-}
+    options: [withFolder],
+  }).action((options: Options) => ask(terminal, options, { ask: 'taint' }));
+
+/** `kubespiffe dev rotate`, `expire` and `taint`: what production will do to a program, now. */
+export const devControl: readonly AddCommand[] = [devRotate, devExpire, devTaint];

@@ -1,36 +1,31 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
-import type { Command } from 'commander';
 import { askDev } from '../../dev/control.ts';
 import { messageOf } from '../../spiffe/errors.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { folderOf, withFolder, workloadOf } from '../dev-options.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
-import type { Terminal } from '../terminal.ts';
 
 /** As a shell has it: 128 and the number of the signal. */
 const signalled = 128;
 
 /** `kubespiffe dev run shop/web -- CMD`: a program as a workload of the `kubespiffe dev` that runs. */
-export function devRun(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = withFolder(parent.command('run'))
-    .description(
+export const devRun: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'run', {
+    description:
       'Run a program as a workload.\n\n' +
-        'It finds its identity in the environment: SPIFFE_ENDPOINT_SOCKET is its Workload API, SPIFFE_CREDENTIALS the\n' +
-        'folder with its files, SPIFFE_TOKEN_ENDPOINT the token endpoint. The exit code is that of the program.',
-    )
-    .argument('<workload>', 'Such as shop/web. Need not be one that `kubespiffe dev` was started with.')
-    .argument('<command...>', 'The program and its arguments.')
-    .passThroughOptions();
-  withExamples(
-    command,
-    `
+      'It finds its identity in the environment: SPIFFE_ENDPOINT_SOCKET is its Workload API, SPIFFE_CREDENTIALS the\n' +
+      'folder with its files, SPIFFE_TOKEN_ENDPOINT the token endpoint. The exit code is that of the program.',
+    examples: `
     # A server as shop/web
     kubespiffe dev run shop/web -- node server.js`,
-  );
-  return command.action(
-    async (name: string, words: readonly string[], options: { readonly folder?: string }) => {
+    options: [withFolder],
+  })
+    .argument('<workload>', 'Such as shop/web. Need not be one that `kubespiffe dev` was started with.')
+    .argument('<command...>', 'The program and its arguments.')
+    .passThroughOptions()
+    .action(async (name: string, words: readonly string[], options: { readonly folder?: string }) => {
       const [file = '', ...args] = words[0] === '--' ? words.slice(1) : words;
       const answer = await askDev(folderOf(options, terminal), {
         ask: 'workload',
@@ -56,6 +51,4 @@ export function devRun(parent: Command, terminal: Terminal, done: (exitCode: num
         throw new CliError('USAGE', `${file} could not be started: ${messageOf(error)}`);
       });
       done(code ?? signalled + (constants.signals[signal as NodeJS.Signals] ?? 0));
-    },
-  );
-}
+    });

@@ -1,10 +1,9 @@
-import type { Command } from 'commander';
 import type { Dev, DevOptions } from '../../dev/start.ts';
 import { devTrustDomain, isDevTrustDomain, parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { folderOf, ownUid, withFolder, workloadOf } from '../dev-options.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
 import { devControl } from './dev-control.ts';
 import { devRun } from './dev-run.ts';
@@ -21,25 +20,21 @@ const defaultWorkloads = ['shop/web', 'shop/api'];
 const lifetimes = { min: 4, max: 86_400 } as const;
 
 /** `kubespiffe dev`: a trust domain on a laptop, until Ctrl-C. */
-export function dev(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = parent
-    .command('dev')
-    .description(
+export const dev: AddCommand = (parent, terminal, done) => {
+  const command = addCommand(parent, 'dev', {
+    description:
       'Run a trust domain on this machine, for development.\n\n' +
-        'Each workload gets a folder with its certificate, the roots and a token, as a pod has it, and a Workload API. All\n' +
-        'is renewed like there, but every few minutes. It needs no cluster and no privileges. Everything is in a folder\n' +
-        'that only you can enter, and ends with the command. Not for production.',
-    );
-  withExamples(
-    command,
-    `
+      'Each workload gets a folder with its certificate, the roots and a token, as a pod has it, and a Workload API. All\n' +
+      'is renewed like there, but every few minutes. It needs no cluster and no privileges. Everything is in a folder\n' +
+      'that only you can enter, and ends with the command. Not for production.',
+    examples: `
     # Two workloads, shop/web and shop/api
     kubespiffe dev
 
     # Other workloads, and certificates that live 30 seconds
     kubespiffe dev --workload billing/ledger --workload billing/bank --lifetime 30s`,
-  );
-  withFolder(command)
+    options: [withFolder],
+  })
     .option(
       '--workload <namespace/name>',
       `A workload by its ServiceAccount; repeat for several. (default: ${defaultWorkloads.join(', ')})`,
@@ -65,10 +60,9 @@ export function dev(parent: Command, terminal: Terminal, done: (exitCode: number
         stop();
       }
     });
-  devRun(command, terminal, done);
-  devControl(command, terminal);
+  for (const add of [devRun, ...devControl]) add(command, terminal, done);
   return command;
-}
+};
 
 function readOptions(options: Options, terminal: Terminal): DevOptions {
   const { workload = defaultWorkloads } = options;

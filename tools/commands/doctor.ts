@@ -1,37 +1,32 @@
-import type { Command } from 'commander';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import type { Result } from '../doctor/check.ts';
 import { createFacts } from '../doctor/facts.ts';
 import { examine, type Row } from '../doctor/run.ts';
 import { parseSeconds } from '../duration.ts';
 import { exitCodes } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
 type Options = ClusterOptions & SettingsOptions & { overdueAfter: string; output?: OutputFormat };
 
 /** `kubespiffe doctor`: what a person checks by hand when nothing works. */
-export function doctor(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = parent
-    .command('doctor')
-    .description(
+export const doctor: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'doctor', {
+    description:
       'Check the cluster, the signer and the pods, and say what to do.\n\n' +
-        'Changes nothing. What may not be read is reported as unknown, with the right that is missing. Ends with 1 when\n' +
-        'there is a problem.',
-    );
-  withExamples(
-    command,
-    `
+      'Changes nothing. What may not be read is reported as unknown, with the right that is missing. Ends with 1 when\n' +
+      'there is a problem.',
+    examples: `
     # Everything, as a table
     kubespiffe doctor
 
     # What is wrong, for a program
     kubespiffe doctor -o json | jq '.rows[] | select(.result == "problem")'`,
-  );
-  return withCluster(withSignerSettings(command))
+    options: [withSignerSettings, withCluster],
+  })
     .option('--overdue-after <duration>', 'Report what waits for longer, such as an open request.', '60s')
     .addOption(outputOption())
     .action(async (options: Options) => {
@@ -44,7 +39,6 @@ export function doctor(parent: Command, terminal: Terminal, done: (exitCode: num
       else print(terminal, rows);
       done(result === 'problem' ? exitCodes.failed : exitCodes.ok);
     });
-}
 
 const marks = { ok: 'good', unknown: 'doubtful', warning: 'doubtful', problem: 'bad' } as const;
 const order: readonly Result[] = ['ok', 'unknown', 'warning', 'problem'];

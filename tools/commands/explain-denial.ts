@@ -1,4 +1,3 @@
-import type { Command } from 'commander';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { signerEvents } from '../cluster/events.ts';
@@ -6,10 +5,10 @@ import { createListed } from '../cluster/lists.ts';
 import { requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { type Denial, denialsIn } from '../explain/denial.ts';
 import { explainRequest, type ReadRequest } from '../explain/requests.ts';
-import { withExamples } from '../help.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -19,29 +18,21 @@ interface Options extends ClusterOptions, SettingsOptions {
 }
 
 /** `kubespiffe explain denial`: which pods were denied a certificate, why, and what to do. */
-export function explainDenial(
-  parent: Command,
-  terminal: Terminal,
-  done: (exitCode: number) => void,
-): Command {
-  const command = parent
-    .command('denial')
-    .description(
+export const explainDenial: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'denial', {
+    description:
       'Explain which pods were denied a certificate, and what to do.\n\n' +
-        'Kubelet never repeats a denied request, so such a pod stays without its certificate until it is recreated. Denials\n' +
-        'are read from requests and Events, which Kubernetes deletes after a while. Ends with 1 when there is one.',
-    )
-    .argument('[pod]', 'NAMESPACE/NAME of a pod; all pods when left out.');
-  withExamples(
-    command,
-    `
+      'Kubelet never repeats a denied request, so such a pod stays without its certificate until it is recreated. Denials\n' +
+      'are read from requests and Events, which Kubernetes deletes after a while. Ends with 1 when there is one.',
+    examples: `
     # Everything that was denied lately
     kubespiffe explain denial
 
     # One pod
     kubespiffe explain denial shop/web-0`,
-  );
-  return withCluster(withSignerSettings(command))
+    options: [withSignerSettings, withCluster],
+  })
+    .argument('[pod]', 'NAMESPACE/NAME of a pod; all pods when left out.')
     .option('-n, --namespace <namespace>', 'Only pods of this namespace.')
     .addOption(outputOption())
     .action(async (pod: string | undefined, options: Options) => {
@@ -71,7 +62,6 @@ export function explainDenial(
       else print(terminal, shown, Math.floor(terminal.now() / 1000));
       done(shown.length === 0 ? exitCodes.ok : exitCodes.failed);
     });
-}
 
 function print(terminal: Terminal, denials: readonly Denial[], now: number): void {
   if (denials.length === 0) terminal.out('No request is denied, and no Event reports a denial.\n');

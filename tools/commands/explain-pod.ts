@@ -1,4 +1,3 @@
-import type { Command } from 'commander';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
@@ -7,13 +6,13 @@ import { createListed } from '../cluster/lists.ts';
 import { requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { blockedIn, lastEventOf, nextFor } from '../explain/next.ts';
 import type { SignerExplanation } from '../explain/pod.ts';
 import type { ReadRequest, RequestExplanation } from '../explain/requests.ts';
 import { printSteps, printVerdict } from '../explain/steps.ts';
 import { explainWholePod, isEnabled, notServed, type PodExplanation } from '../explain/whole-pod.ts';
-import { withExamples } from '../help.ts';
 import { mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
 import { fromNow, span } from '../span.ts';
 import type { Terminal } from '../terminal.ts';
@@ -24,29 +23,21 @@ interface Options extends ClusterOptions, SettingsOptions {
 }
 
 /** `kubespiffe explain pod`: which identities a pod gets, and why. */
-export function explainPodCommand(
-  parent: Command,
-  terminal: Terminal,
-  done: (exitCode: number) => void,
-): Command {
-  const command = parent
-    .command('pod')
-    .description(
+export const explainPod: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'pod', {
+    description:
       'Explain which identities a pod gets, and why.\n\n' +
-        'Shows each step of the decision with its facts and where they come from, the names, what the signer does now, and\n' +
-        'the open requests. Ends with 1 when a signer that the pod asks gives it nothing.',
-    )
-    .argument('<pod>', 'NAMESPACE/NAME of the pod.');
-  withExamples(
-    command,
-    `
+      'Shows each step of the decision with its facts and where they come from, the names, what the signer does now, and\n' +
+      'the open requests. Ends with 1 when a signer that the pod asks gives it nothing.',
+    examples: `
     # Why does this pod have its identity, or none?
     kubespiffe explain pod shop/web-0
 
     # Which DNS names would service-dns give to it?
     kubespiffe explain pod shop/web-0 --signer kubespiffe.io/service-dns`,
-  );
-  return withCluster(withSignerSettings(command))
+    options: [withSignerSettings, withCluster],
+  })
+    .argument('<pod>', 'NAMESPACE/NAME of the pod.')
     .option('--signer <name>', 'Explain only this signer, such as kubespiffe.io/spiffe.')
     .addOption(outputOption())
     .action(async (pod: string, options: Options) => {
@@ -64,7 +55,6 @@ export function explainPodCommand(
       else print(terminal, explanation, Math.floor(terminal.now() / 1000));
       done(blockedIn(explanation) ? exitCodes.failed : exitCodes.ok);
     });
-}
 
 async function explanationOf(
   api: Transport,

@@ -1,14 +1,13 @@
-import type { Command } from 'commander';
 import { isJsonObject, type JsonObject } from '../../spiffe/json.ts';
 import { parseJwt } from '../../spiffe/jwt-svid.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { printSteps, printVerdict } from '../explain/steps.ts';
 import { explainJwtSvid, explainServiceAccountToken, type TokenExplanation } from '../explain/token.ts';
-import { withExamples } from '../help.ts';
 import { mark, type OutputFormat, outputOption, printObject } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
@@ -20,25 +19,21 @@ interface Options extends ClusterOptions, SettingsOptions {
 }
 
 /** `kubespiffe explain token`: what the token endpoint makes of a token. */
-export function explainToken(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = parent
-    .command('token')
-    .description(
+export const explainToken: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'token', {
+    description:
       'Explain how the token endpoint answers a ServiceAccount token, or which pods a JWT-SVID belongs to.\n\n' +
-        'The token is neither printed nor sent anywhere, and its signature is not verified. Ends with 1 when the endpoint\n' +
-        'would refuse it, or the JWT-SVID is not valid.',
-    )
-    .argument('<file>', 'The file with the token; - is standard input.');
-  withExamples(
-    command,
-    `
+      'The token is neither printed nor sent anywhere, and its signature is not verified. Ends with 1 when the endpoint\n' +
+      'would refuse it, or the JWT-SVID is not valid.',
+    examples: `
     # Why does the token endpoint refuse this pod?
     kubectl exec web-0 -- cat /run/spiffe/token | kubespiffe explain token -
 
     # May it have a JWT-SVID for this audience?
     kubespiffe explain token token.jwt --audience https://api.example.org`,
-  );
-  return withCluster(withSignerSettings(command))
+    options: [withSignerSettings, withCluster],
+  })
+    .argument('<file>', 'The file with the token; - is standard input.')
     .option('--audience <audience>', 'Audience of the JWT-SVID, as it would be requested.')
     .option('--registration <name>', 'Registration that the request would name.')
     .addOption(outputOption())
@@ -66,7 +61,6 @@ export function explainToken(parent: Command, terminal: Terminal, done: (exitCod
       else print(terminal, explanation, nameOfInput(file));
       done(explanation.verdict.verdict === 'issue' ? exitCodes.ok : exitCodes.failed);
     });
-}
 
 /** The namespace that a ServiceAccount token names. Only its pods matter. */
 function namespaceIn(claims: JsonObject): string | undefined {

@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { Option } from 'commander';
 import { stringify } from 'yaml';
 import {
   type BundleOrigin,
@@ -8,13 +8,12 @@ import { fetchBundle } from '../../signer/federation/fetch-bundle.ts';
 import { readBootstrapBundle, readForeignBundle } from '../../signer/federation/foreign-bundle.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
+import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { type AddressOptions, addressRuleOf, withAllowedAddresses } from '../federation/allowed-addresses.ts';
 import { resourceFor } from '../federation/resource-for.ts';
-import { withExamples } from '../help.ts';
 import { fromNow } from '../output.ts';
 import { readInput } from '../read-input.ts';
-import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends AddressOptions {
@@ -27,38 +26,39 @@ interface Options extends AddressOptions {
 }
 
 /** `kubespiffe federation check`: whether the signer would take the bundle of an endpoint, and the resource for it. */
-export function federationCheck(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('check')
-    .description(
+export const federationCheck: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'check', {
+    description:
       'Fetch a bundle as the signer does, with all of its rules, and print the FederatedTrustDomain for it.\n\n' +
-        'Nothing is trusted and no cluster is asked. What was found is written to standard error. The resource on standard\n' +
-        'output can be applied. The signer may reach the endpoint over another network than this machine.',
-    )
-    .argument('<url>', 'The URL of the endpoint.');
-  withExamples(
-    command,
-    `
+      'Nothing is trusted and no cluster is asked. What was found is written to standard error. The resource on standard\n' +
+      'output can be applied. The signer may reach the endpoint over another network than this machine.',
+    examples: `
     # An endpoint with a certificate of the web
     kubespiffe federation check https://bundle.partner.example/bundle --trust-domain partner.example
 
     # An endpoint with an SVID, and then trust it
     kubespiffe federation check https://spire.example:8443 --trust-domain spire.example --profile https_spiffe \\
       --endpoint-id spiffe://spire.example/spire/server --endpoint-bundle spire.pem | kubectl apply -f -`,
-  );
-  return withAllowedAddresses(
-    requiredOption(command, '--trust-domain <name>', 'Trust domain whose bundle it is.')
-      .option('--name <name>', 'Name of the resource. Without it, the trust domain.')
-      .addOption(
-        new Option('--profile <profile>', 'How the endpoint proves its identity.')
-          .choices(['https_web', 'https_spiffe'])
-          .default('https_web'),
-      )
-      .option('--web-roots <file>', 'https_web: PEM roots to trust instead of those of the system.')
-      .option('--endpoint-id <id>', 'https_spiffe: SPIFFE ID of the endpoint.')
-      .option('--endpoint-bundle <file>', 'https_spiffe: bundle of its trust domain (SPIFFE bundle or PEM).'),
-  ).action((url: string, options: Options) => check(terminal, url, options));
-}
+    options: [
+      required('--trust-domain <name>', 'Trust domain whose bundle it is.'),
+      new Option('--name <name>', 'Name of the resource. Without it, the trust domain.'),
+      choice(
+        '--profile <profile>',
+        'How the endpoint proves its identity.',
+        ['https_web', 'https_spiffe'],
+        'https_web',
+      ),
+      new Option('--web-roots <file>', 'https_web: PEM roots to trust instead of those of the system.'),
+      new Option('--endpoint-id <id>', 'https_spiffe: SPIFFE ID of the endpoint.'),
+      new Option(
+        '--endpoint-bundle <file>',
+        'https_spiffe: bundle of its trust domain (SPIFFE bundle or PEM).',
+      ),
+      withAllowedAddresses,
+    ],
+  })
+    .argument('<url>', 'The URL of the endpoint.')
+    .action((url: string, options: Options) => check(terminal, url, options));
 
 async function check(terminal: Terminal, url: string, options: Options): Promise<void> {
   const { trustDomain } = options;

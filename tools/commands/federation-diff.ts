@@ -1,4 +1,3 @@
-import type { Command } from 'commander';
 import { webContext } from '../../client/bundle-endpoint.ts';
 import { heldBundle, tryToGet } from '../../signer/federation/attempt.ts';
 import { countingOnes, type FederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
@@ -12,12 +11,12 @@ import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { createListed } from '../cluster/lists.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { type AddressOptions, addressRuleOf, withAllowedAddresses } from '../federation/allowed-addresses.ts';
 import { type BundleKey, bundleKeys, nameOfKey } from '../federation/bundle-keys.ts';
 import { isEverywhere, type KeyPlaces, placesOf } from '../federation/diff.ts';
 import { federationViewer, readFederation, resourceNamed } from '../federation/resources.ts';
-import { withExamples } from '../help.ts';
 import { mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -34,27 +33,18 @@ export interface FederationDiff {
 }
 
 /** `kubespiffe federation diff`: what a trust domain serves now, beside what is stored and published here. */
-export function federationDiff(
-  parent: Command,
-  terminal: Terminal,
-  done: (exitCode: number) => void,
-): Command {
-  const command = parent
-    .command('diff')
-    .description(
+export const federationDiff: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'diff', {
+    description:
       'Compare what another trust domain serves now with what this cluster has of it.\n\n' +
-        'Fetches the bundle from here, with all rules of the signer, and changes nothing. Ends with 1 when something\n' +
-        'differs, or when the signer would not take the bundle.',
-    )
-    .argument('<federated-trust-domain>', 'Its name, or the trust domain.');
-  withExamples(
-    command,
-    `
+      'Fetches the bundle from here, with all rules of the signer, and changes nothing. Ends with 1 when something\n' +
+      'differs, or when the signer would not take the bundle.',
+    examples: `
     # Has the rotation of a partner arrived?
     kubespiffe federation diff partner`,
-  );
-  return withAllowedAddresses(withCluster(command))
-    .addOption(outputOption())
+    options: [withCluster, withAllowedAddresses, outputOption()],
+  })
+    .argument('<federated-trust-domain>', 'Its name, or the trust domain.')
     .action(async (name: string, options: Options) => {
       const addresses = addressRuleOf(options);
       const now = () => Math.floor(terminal.now() / 1000);
@@ -89,7 +79,6 @@ export function federationDiff(
       else print(terminal, diff);
       done(diff.differs ? exitCodes.failed : exitCodes.ok);
     });
-}
 
 const bundleNameIn = ({ status: { clusterTrustBundle: name } }: FederatedTrustDomain) =>
   typeof name === 'string' ? name : undefined;

@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { Option } from 'commander';
 import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import { readBootstrapBundle } from '../../signer/federation/foreign-bundle.ts';
 import { endpointIdOf } from '../../spiffe/infrastructure.ts';
@@ -9,13 +9,12 @@ import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { identityViewer } from '../cluster/world.ts';
 import { readClusterRoots } from '../cluster-roots.ts';
+import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { CliError } from '../errors.ts';
 import { type EndpointTrust, resourceFor } from '../federation/resource-for.ts';
 import { spireInvitation } from '../federation/spire.ts';
-import { withExamples } from '../help.ts';
 import { type OutputFormat, outputOption, printObject } from '../output.ts';
 import { readInput } from '../read-input.ts';
-import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions, SettingsOptions {
@@ -33,18 +32,14 @@ interface Options extends ClusterOptions, SettingsOptions {
 const bundlePath = '/bundle';
 
 /** `kubespiffe federation invite`: what the other side has to configure, so that it trusts us. */
-export function federationInvite(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('invite')
-    .description(
+export const federationInvite: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'invite', {
+    description:
       'Print what another trust domain must configure to fetch our bundle.\n\n' +
-        'For kubespiffe it is a FederatedTrustDomain, for SPIRE a command and the same as configuration. Trust domain, profile\n' +
-        'and roots are those of the signer in the cluster. Nothing printed is secret, but who receives it must know that it\n' +
-        'comes from you.',
-    );
-  withExamples(
-    command,
-    `
+      'For kubespiffe it is a FederatedTrustDomain, for SPIRE a command and the same as configuration. Trust domain, profile\n' +
+      'and roots are those of the signer in the cluster. Nothing printed is secret, but who receives it must know that it\n' +
+      'comes from you.',
+    examples: `
     # For a cluster with kubespiffe
     kubespiffe federation invite --url https://bundle.example.org/bundle
 
@@ -54,43 +49,42 @@ export function federationInvite(parent: Command, terminal: Terminal): Command {
     # Without access to the cluster
     kubespiffe federation invite --url https://bundle.example.org:8443/bundle --trust-domain example.org \\
       --profile https_spiffe --bundle roots.pem`,
-  );
-  requiredOption(command, '--url <url>', 'URL of our bundle endpoint, as the other side reaches it.')
-    .addOption(
-      new Option('--for <software>', 'What the other side runs.')
-        .choices(['kubespiffe', 'spire'])
-        .default('kubespiffe'),
-    )
-    .addOption(
-      new Option(
+    options: [
+      required('--url <url>', 'URL of our bundle endpoint, as the other side reaches it.'),
+      choice('--for <software>', 'What the other side runs.', ['kubespiffe', 'spire'], 'kubespiffe'),
+      choice(
         '--profile <profile>',
         'How the endpoint proves its identity. Without it, https_web if the signer has that endpoint.',
-      ).choices(['https_web', 'https_spiffe']),
-    )
-    .option('--web-roots <file>', 'https_web: PEM roots of the certificate, if they are not public ones.')
-    .option('--name <name>', 'Name of the FederatedTrustDomain. Without it, the trust domain.')
-    .option('--trust-domain <name>', 'Our trust domain. With it, the cluster is not asked.')
-    .option(
-      '--bundle <file>',
-      'https_spiffe: our bundle (SPIFFE bundle or PEM) instead of the roots in the cluster.',
-    );
-  return withCluster(withSignerSettings(command))
-    .addOption(outputOption('Print the FederatedTrustDomain for programs.'))
-    .action(async (options: Options) => {
-      const trust = await trustOf(terminal, options);
-      const resource = resourceFor(trust, options.name ?? trust.trustDomain);
-      const { origin } = readFederatedTrustDomain(resource);
-      if (!origin.ok)
-        throw new CliError('USAGE', origin.reason, 'correct the flags that these fields come from');
-      if (new URL(trust.url).pathname !== bundlePath) {
-        terminal.err(
-          `warning: the signer serves its bundle at ${bundlePath}; make sure that ${trust.url} leads there\n`,
-        );
-      }
-      if (options.for === 'kubespiffe') return printObject(terminal, options.output ?? 'yaml', resource);
-      terminal.out(spireInvitation(trust));
-    });
-}
+        ['https_web', 'https_spiffe'],
+      ),
+      new Option(
+        '--web-roots <file>',
+        'https_web: PEM roots of the certificate, if they are not public ones.',
+      ),
+      new Option('--name <name>', 'Name of the FederatedTrustDomain. Without it, the trust domain.'),
+      new Option('--trust-domain <name>', 'Our trust domain. With it, the cluster is not asked.'),
+      new Option(
+        '--bundle <file>',
+        'https_spiffe: our bundle (SPIFFE bundle or PEM) instead of the roots in the cluster.',
+      ),
+      withSignerSettings,
+      withCluster,
+      outputOption('Print the FederatedTrustDomain for programs.'),
+    ],
+  }).action(async (options: Options) => {
+    const trust = await trustOf(terminal, options);
+    const resource = resourceFor(trust, options.name ?? trust.trustDomain);
+    const { origin } = readFederatedTrustDomain(resource);
+    if (!origin.ok)
+      throw new CliError('USAGE', origin.reason, 'correct the flags that these fields come from');
+    if (new URL(trust.url).pathname !== bundlePath) {
+      terminal.err(
+        `warning: the signer serves its bundle at ${bundlePath}; make sure that ${trust.url} leads there\n`,
+      );
+    }
+    if (options.for === 'kubespiffe') return printObject(terminal, options.output ?? 'yaml', resource);
+    terminal.out(spireInvitation(trust));
+  });
 
 /** @throws CliError for flags that do not fit together. */
 async function trustOf(terminal: Terminal, options: Options): Promise<EndpointTrust> {

@@ -1,4 +1,3 @@
-import type { Command } from 'commander';
 import {
   allFederatedTrustDomains,
   type FederatedTrustDomain,
@@ -8,12 +7,12 @@ import { resourcePath } from '../../signer/kube/resources.ts';
 import { pause } from '../../signer/kube/time.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { printReport } from '../federation/print-report.ts';
 import { type FederationReport, reportOn } from '../federation/report.ts';
 import { readFederation, resourceNamed } from '../federation/resources.ts';
-import { withExamples } from '../help.ts';
 import { type OutputFormat, outputOption, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -25,26 +24,18 @@ interface Options extends ClusterOptions {
 const pollEveryMs = 250;
 
 /** `kubespiffe federation refresh`: has the signer fetch a bundle now, and says what came of it. */
-export function federationRefresh(
-  parent: Command,
-  terminal: Terminal,
-  done: (exitCode: number) => void,
-): Command {
-  const command = parent
-    .command('refresh')
-    .description(
+export const federationRefresh: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'refresh', {
+    description:
       'Have the signer fetch the bundle of another trust domain now, and show what came of it.\n\n' +
-        `Sets the annotation ${refreshAnnotation}, which needs patch on federatedtrustdomains. Ends with 1 when the\n` +
-        'bundle was not taken.',
-    )
-    .argument('<federated-trust-domain>', 'Its name, or the trust domain.');
-  withExamples(
-    command,
-    `
+      `Sets the annotation ${refreshAnnotation}, which needs patch on federatedtrustdomains. Ends with 1 when the\n` +
+      'bundle was not taken.',
+    examples: `
     # The partner has rotated its CA
     kubespiffe federation refresh partner`,
-  );
-  return withCluster(command)
+    options: [withCluster],
+  })
+    .argument('<federated-trust-domain>', 'Its name, or the trust domain.')
     .option('--timeout <duration>', 'How long to wait for the signer. A fetch takes 30s at most.', '45s')
     .addOption(outputOption())
     .action(async (name: string, options: Options) => {
@@ -63,7 +54,6 @@ export function federationRefresh(
       else printReport(terminal, report);
       done(isTaken(report) ? exitCodes.ok : exitCodes.failed);
     });
-}
 
 const { resource: federatedTrustDomains } = allFederatedTrustDomains;
 

@@ -1,13 +1,10 @@
-import type { Command } from 'commander';
 import { type KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import type { SourceConfig } from '../../workload/helper/config.ts';
+import { type AddCommand, addCommand, required } from '../command.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { readInput } from '../read-input.ts';
-import { requiredOption } from '../required.ts';
-import type { Terminal } from '../terminal.ts';
 
 interface Options {
   config: string;
@@ -18,17 +15,13 @@ interface Options {
 }
 
 /** `kubespiffe helper`: the files that other software wants, until SIGTERM or once. */
-export function helper(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('helper')
-    .description(
+export const helper: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'helper', {
+    description:
       'Write certificate, key and roots in the files that other software wants, until SIGTERM.\n\n' +
-        'Writes them again after each renewal, all at one moment, and then signals a process or runs a command so that\n' +
-        'the software reloads them. With --once it writes them and ends, as an init container.',
-    );
-  withExamples(
-    command,
-    `
+      'Writes them again after each renewal, all at one moment, and then signals a process or runs a command so that\n' +
+      'the software reloads them. With --once it writes them and ends, as an init container.',
+    examples: `
     # As a sidecar container: write the files, and again after each renewal
     kubespiffe helper --config /etc/kubespiffe/helper.yaml
 
@@ -37,9 +30,8 @@ export function helper(parent: Command, terminal: Terminal): Command {
 
     # With the configuration of spiffe-helper, and the volume of the pod in place of SPIRE's agent
     kubespiffe helper --config helper.conf --credentials /run/spiffe`,
-  );
-  requiredOption(command, '--config <file>', 'Configuration file: YAML or JSON, or one of spiffe-helper.');
-  return command
+    options: [required('--config <file>', 'Configuration file: YAML or JSON, or one of spiffe-helper.')],
+  })
     .option(
       '--credentials <folder>',
       'Folder with credentials.pem and roots.pem, in place of the source in the file.',
@@ -71,7 +63,6 @@ export function helper(parent: Command, terminal: Terminal): Command {
         { log: (line) => terminal.err(`${line}\n`), warn, env: terminal.env, signal: stopping.signal },
       );
     });
-}
 
 /** @throws CliError USAGE */
 async function sourceOf(options: Options): Promise<SourceConfig | undefined> {

@@ -1,33 +1,28 @@
-import type { Command } from 'commander';
 import { ApiStatusError } from '../../signer/kube/api-error.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { certificatesVersions, type PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { inspectPcr as inspectRequest } from '../inspect/pcr.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
-import type { Terminal } from '../terminal.ts';
 import { contextOf, type InspectOptions, withInspectOptions } from './inspect.ts';
 
 type Options = InspectOptions & ClusterOptions & { namespace?: string };
 
 /** `kubespiffe inspect pcr`: a PodCertificateRequest as the cluster has it. */
-export function inspectPcr(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = parent
-    .command('pcr')
-    .description('Inspect a PodCertificateRequest of the cluster.')
-    .argument('<name>', 'The request: its name, or NAMESPACE/NAME.');
-  withExamples(
-    command,
-    `
+export const inspectPcr: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'pcr', {
+    description: 'Inspect a PodCertificateRequest of the cluster.',
+    examples: `
     # The requests of a namespace, with the pods that they are for
     kubectl get podcertificaterequests --namespace default
 
     # One of them, and what became of it
     kubespiffe inspect pcr req-462q4 --namespace default`,
-  );
-  withCluster(withInspectOptions(command))
+    options: [withInspectOptions, withCluster],
+  })
+    .argument('<name>', 'The request: its name, or NAMESPACE/NAME.')
     .option('-n, --namespace <namespace>', 'Namespace of the request instead of the one of the context.')
     .action(async (reference: string, options: Options) => {
       const { namespace: given, name } = parseReference(reference, options.namespace);
@@ -39,8 +34,6 @@ export function inspectPcr(parent: Command, terminal: Terminal, done: (exitCode:
       printInspection(terminal, inspection, `${namespace}/${name}`, options.output);
       done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
     });
-  return command;
-}
 
 /** @throws CliError for what is neither NAME nor NAMESPACE/NAME, or names another namespace than the flag. */
 function parseReference(reference: string, flag: string | undefined): { namespace?: string; name: string } {

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { printable } from '../../spiffe/pki/text.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { mergedTrustDomains } from '../inspect/certificates.ts';
 import { inspectContent } from '../inspect/detect.ts';
 import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
@@ -18,20 +18,14 @@ export interface InspectOptions {
 }
 
 /** `kubespiffe inspect`: what a file says, whether it conforms, what is wrong with it. */
-export function inspect(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = parent
-    .command('inspect')
-    .enablePositionalOptions()
-    .description(
+export const inspect: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'inspect', {
+    description:
       'Show what a certificate, a bundle or a request contains, whether it conforms, and what is wrong.\n\n' +
-        'Accepts certificates, chains and trust bundles (PEM, DER), credential bundle files, and PodCertificateRequests,\n' +
-        'ClusterTrustBundles, pools and SPIFFE bundles (JSON, YAML; also several, or a List). Private keys are never\n' +
-        'shown. Ends with 1 when a MUST is not fulfilled.',
-    )
-    .argument('[file]', 'The file to inspect; - is standard input.');
-  withExamples(
-    command,
-    `
+      'Accepts certificates, chains and trust bundles (PEM, DER), credential bundle files, and PodCertificateRequests,\n' +
+      'ClusterTrustBundles, pools and SPIFFE bundles (JSON, YAML; also several, or a List). Private keys are never\n' +
+      'shown. Ends with 1 when a MUST is not fulfilled.',
+    examples: `
     # What kubelet wrote into a pod
     kubectl exec web -- cat /run/spiffe/credentials.pem | kubespiffe inspect -
 
@@ -43,18 +37,20 @@ export function inspect(parent: Command, terminal: Terminal, done: (exitCode: nu
 
     # A request that is in the cluster
     kubespiffe inspect pcr req-462q4 --namespace default`,
-  );
-  return withInspectOptions(command).action(async (file: string | undefined, options: InspectOptions) => {
-    if (file === undefined) {
-      throw new CliError('USAGE', 'nothing to inspect', 'give a file, or - for standard input');
-    }
-    const content = await readInput(terminal, file);
-    const context = await contextOf(terminal, options);
-    const inspection = lookInto(file, () => inspectContent(content, context));
-    printInspection(terminal, inspection, nameOfInput(file), options.output);
-    done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
-  });
-}
+    options: [withInspectOptions],
+  })
+    .enablePositionalOptions()
+    .argument('[file]', 'The file to inspect; - is standard input.')
+    .action(async (file: string | undefined, options: InspectOptions) => {
+      if (file === undefined) {
+        throw new CliError('USAGE', 'nothing to inspect', 'give a file, or - for standard input');
+      }
+      const content = await readInput(terminal, file);
+      const context = await contextOf(terminal, options);
+      const inspection = lookInto(file, () => inspectContent(content, context));
+      printInspection(terminal, inspection, nameOfInput(file), options.output);
+      done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
+    });
 
 export function withInspectOptions(command: Command): Command {
   return command

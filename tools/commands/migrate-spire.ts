@@ -1,11 +1,10 @@
-import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import type { JsonObject } from '../../spiffe/json.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { createListed } from '../cluster/lists.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import type { Note } from '../migrate/notes.ts';
 import { migrateSpire, spireGroup } from '../migrate/spire.ts';
 import { mark, type OutputFormat, outputOption, printObject } from '../output.ts';
@@ -26,30 +25,22 @@ const resources = {
 };
 
 /** `kubespiffe migrate spire`: the resources of the SPIRE controller manager as ours. */
-export function migrateFromSpire(
-  parent: Command,
-  terminal: Terminal,
-  done: (exitCode: number) => void,
-): Command {
-  const command = parent
-    .command('spire')
-    .description(
+export const migrateFromSpire: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'spire', {
+    description:
       'Print the registrations of the SPIRE controller manager as ours.\n\n' +
-        'ClusterSPIFFEIDs and ClusterStaticEntries become ClusterWorkloadRegistrations, and\n' +
-        'ClusterFederatedTrustDomains become FederatedTrustDomains. Standard error says what was changed, what has no\n' +
-        'counterpart, and why. Changes nothing in the cluster. Ends with 1 when something was left out.',
-    );
-  withExamples(
-    command,
-    `
+      'ClusterSPIFFEIDs and ClusterStaticEntries become ClusterWorkloadRegistrations, and\n' +
+      'ClusterFederatedTrustDomains become FederatedTrustDomains. Standard error says what was changed, what has no\n' +
+      'counterpart, and why. Changes nothing in the cluster. Ends with 1 when something was left out.',
+    examples: `
     # What is in a file
     kubespiffe migrate spire -f clusterspiffeids.yaml > registrations.yaml
 
     # What is in the cluster, and which pods would change their name
     kubespiffe migrate spire --cluster > registrations.yaml
     kubespiffe registration what-if -f registrations.yaml`,
-  );
-  return withCluster(command)
+    options: [withCluster],
+  })
     .option('-f, --file <file...>', 'YAML or JSON, also several documents or a List; - is standard input.')
     .option('--cluster', 'Read the resources of the cluster.')
     .option('--cluster-domain <domain>', 'What templates call .ClusterDomain, such as cluster.local.')
@@ -72,7 +63,6 @@ export function migrateFromSpire(
       report(terminal, notes, objects.length, made.length);
       done(notes.some(({ severity }) => severity === 'left out') ? exitCodes.failed : exitCodes.ok);
     });
-}
 
 function ofCluster(terminal: Terminal, options: ClusterOptions): Promise<FileObject[]> {
   return withApi(options, terminal, async (api) => {

@@ -1,8 +1,7 @@
-import type { Command } from 'commander';
 import { printable } from '../../spiffe/pki/text.ts';
 import { readSettingsFile } from '../cluster/signer-settings.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { counted, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
 import { readObjects } from '../registration/documents.ts';
 import { type LintReport, lint } from '../registration/lint.ts';
@@ -14,22 +13,13 @@ interface Options {
 }
 
 /** `kubespiffe registration lint`: what is wrong with registrations in files. */
-export function registrationLint(
-  parent: Command,
-  terminal: Terminal,
-  done: (exitCode: number) => void,
-): Command {
-  const command = parent
-    .command('lint')
-    .description(
+export const registrationLint: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'lint', {
+    description:
       'Check registrations in files, without a cluster.\n\n' +
-        'Reads them as the signer does and names each problem with its line. A ClusterRegistrationPolicy in the files counts.\n' +
-        'Ends with 1 when there is an error.',
-    )
-    .argument('<file...>', 'YAML or JSON, also several documents or a List; - is standard input.');
-  withExamples(
-    command,
-    `
+      'Reads them as the signer does and names each problem with its line. A ClusterRegistrationPolicy in the files counts.\n' +
+      'Ends with 1 when there is an error.',
+    examples: `
     # Before a commit
     kubespiffe registration lint registrations/*.yaml
 
@@ -39,8 +29,8 @@ export function registrationLint(
 
     # Also by the settings of the signer: trust domain, cluster name, annotations
     kubespiffe registration lint web.yaml --config signer.yaml`,
-  );
-  return command
+  })
+    .argument('<file...>', 'YAML or JSON, also several documents or a List; - is standard input.')
     .option('--config <file>', 'Configuration file of the signer, for its settings about templates.')
     .addOption(outputOption())
     .action(async (files: string[], { config, output }: Options) => {
@@ -51,7 +41,6 @@ export function registrationLint(
       const isWrong = report.problems.some(({ severity }) => severity === 'error');
       done(isWrong ? exitCodes.failed : exitCodes.ok);
     });
-}
 
 function print(terminal: Terminal, { registrations, problems }: LintReport): void {
   for (const { file, line, severity, object, message } of problems) {

@@ -1,14 +1,12 @@
-import type { Command } from 'commander';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
+import { type AddCommand, addCommand, required } from '../command.ts';
 import { exitCodes } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { mark, type OutputFormat, outputOption, printObject } from '../output.ts';
 import { readObjects } from '../registration/documents.ts';
 import { type Names, type PodChange, type WhatIfReport, whatIf } from '../registration/what-if.ts';
-import { requiredOption } from '../required.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions, SettingsOptions {
@@ -19,29 +17,24 @@ interface Options extends ClusterOptions, SettingsOptions {
 }
 
 /** `kubespiffe registration what-if`: whose names would change. */
-export function registrationWhatIf(
-  parent: Command,
-  terminal: Terminal,
-  done: (exitCode: number) => void,
-): Command {
-  const command = parent
-    .command('what-if')
-    .description(
+export const registrationWhatIf: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'what-if', {
+    description:
       'Show which pods would change, gain or lose a name if registrations were applied.\n\n' +
-        'Nothing is written. Also accepts a ClusterRegistrationPolicy, Services and Namespaces. Ends with 1 when a pod would\n' +
-        'lose its name.',
-    );
-  withExamples(
-    command,
-    `
+      'Nothing is written. Also accepts a ClusterRegistrationPolicy, Services and Namespaces. Ends with 1 when a pod would\n' +
+      'lose its name.',
+    examples: `
     # Who is affected by these files?
     kubespiffe registration what-if -f web.yaml -f api.yaml
 
     # May this registration go?
     kubespiffe registration what-if -f web.yaml --delete`,
-  );
-  requiredOption(command, '-f, --filename <file...>', 'YAML or JSON; - is standard input.');
-  return withCluster(withSignerSettings(command))
+    options: [
+      required('-f, --filename <file...>', 'YAML or JSON; - is standard input.'),
+      withSignerSettings,
+      withCluster,
+    ],
+  })
     .option('-n, --namespace <namespace>', 'Namespace of objects that name none.')
     .option('--delete', 'What if the objects in the files were deleted?')
     .addOption(outputOption())
@@ -62,7 +55,6 @@ export function registrationWhatIf(
       else print(terminal, report);
       done(report.changes.some(({ change }) => change === 'loses') ? exitCodes.failed : exitCodes.ok);
     });
-}
 
 /** A person reads no more of each kind. */
 const mostShown = 20;

@@ -1,12 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Command } from 'commander';
 import { type ClusterOptions, serverClock, withApi, withCluster } from '../api.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { identityViewer } from '../cluster/world.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { withExamples } from '../help.ts';
 import { type OutputFormat, outputOption, printObject } from '../output.ts';
-import type { Terminal } from '../terminal.ts';
 import { overviewOf } from '../view/overview.ts';
 import { printOverview } from '../view/print.ts';
 import { readCluster } from '../view/read.ts';
@@ -14,24 +12,20 @@ import { readCluster } from '../view/read.ts';
 type Options = ClusterOptions & SettingsOptions & { watch?: string | true; output?: OutputFormat };
 
 /** `kubespiffe status`: the whole installation on one screen. */
-export function status(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('status')
-    .description(
+export const status: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'status', {
+    description:
       'Show signers, pools, bundles, peers and waiting requests on one screen.\n\n' +
-        'Only reads. A part that may not be read is listed with the right that is missing. `kubespiffe doctor` checks what\n' +
-        'is wrong, and says what to do.',
-    );
-  withExamples(
-    command,
-    `
+      'Only reads. A part that may not be read is listed with the right that is missing. `kubespiffe doctor` checks what\n' +
+      'is wrong, and says what to do.',
+    examples: `
     # The whole installation
     kubespiffe status
 
     # The same, read again every five seconds
     kubespiffe status --watch 5s`,
-  );
-  return withCluster(withSignerSettings(command))
+    options: [withSignerSettings, withCluster],
+  })
     .option(
       '-w, --watch [duration]',
       'Read again after this time, until it is stopped. Without a value: 10s.',
@@ -58,4 +52,3 @@ export function status(parent: Command, terminal: Terminal): Command {
         identityViewer,
       );
     });
-}

@@ -1,4 +1,3 @@
-import { type Command, Option } from 'commander';
 import { webTrust } from '../../client/bundle-endpoint.ts';
 import { getJwtSvid } from '../../client/jwt-svid.ts';
 import { checkJwtSvid } from '../../spiffe/jwt-clauses.ts';
@@ -10,9 +9,9 @@ import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { readTrustMaterial } from '../bundle/formats.ts';
 import { rootsFrom, warnOfIgnored } from '../bundle/inputs.ts';
+import { type AddCommand, addCommand, choice } from '../command.ts';
 import { endpointUrl } from '../endpoint-url.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { type Inspection, printInspection } from '../inspect/report.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
@@ -34,21 +33,16 @@ interface Options {
 }
 
 /** `kubespiffe token`: get one, what it says, and whether it is valid. */
-export function token(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('token')
-    .description(
+export const token: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'token', {
+    description:
       'Get a JWT-SVID (--endpoint), verify one (--verify), or show what a token contains (--decode).\n\n' +
-        'With --endpoint, the token in the file is a projected ServiceAccount token, and the JWT-SVID is printed; with\n' +
-        "--certificate, the pod's certificate stands in for the token, where the endpoint takes it. With --x509 it gets\n" +
-        'a certificate instead: the key is made here, and goes into the folder and nowhere else.\n' +
-        'Tokens come from a file or from standard input, so that no list of processes shows them; --decode and\n' +
-        '--verify never print a signature. Ends with 1 when the token is refused or not valid.',
-    )
-    .argument('[file]', 'The file with the token; - is standard input.', '-');
-  withExamples(
-    command,
-    `
+      'With --endpoint, the token in the file is a projected ServiceAccount token, and the JWT-SVID is printed; with\n' +
+      "--certificate, the pod's certificate stands in for the token, where the endpoint takes it. With --x509 it gets\n" +
+      'a certificate instead: the key is made here, and goes into the folder and nowhere else.\n' +
+      'Tokens come from a file or from standard input, so that no list of processes shows them; --decode and\n' +
+      '--verify never print a signature. Ends with 1 when the token is refused or not valid.',
+    examples: `
     # Get one, as a pod does
     kubespiffe token /run/spiffe/token --endpoint https://kubespiffe-tokens.kubespiffe.svc/token \\
       --roots /run/spiffe/roots.pem --audience https://api.example.org > token.jwt
@@ -68,8 +62,8 @@ export function token(parent: Command, terminal: Terminal): Command {
     kubespiffe bundle fetch https://spiffe.example.org/bundle --trust-domain example.org > bundle.json
     kubespiffe token --verify token.jwt --bundle bundle.json --trust-domain example.org \\
       --audience https://api.example.org`,
-  );
-  return command
+  })
+    .argument('[file]', 'The file with the token; - is standard input.', '-')
     .option('--endpoint <url>', 'Exchange a ServiceAccount token for a JWT-SVID at this token endpoint.')
     .option(
       '--certificate <file>',
@@ -81,9 +75,7 @@ export function token(parent: Command, terminal: Terminal): Command {
       'With --endpoint: get an X509-SVID, and write key, chain and roots into this folder.',
     )
     .addOption(
-      new Option('--key-type <type>', 'With --x509: type of the key.')
-        .choices(Object.keys(keyTypes))
-        .default('ecdsa-p256'),
+      choice('--key-type <type>', 'With --x509: type of the key.', Object.keys(keyTypes), 'ecdsa-p256'),
     )
     .option('--decode', 'Say what it holds; nothing is verified.')
     .option('--verify', 'Verify it.')
@@ -108,7 +100,6 @@ export function token(parent: Command, terminal: Terminal): Command {
       if (isDecode) decode(terminal, text, file, options);
       else await verify(terminal, text, options);
     });
-}
 
 async function readToken(terminal: Terminal, file: string): Promise<string> {
   return textOf(await readInput(terminal, file)).trim();

@@ -1,14 +1,13 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import type { Command } from 'commander';
 import { messageOf } from '../../spiffe/errors.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { identityViewer } from '../cluster/world.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { endpointUrl } from '../endpoint-url.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
 import type { UiServerNeeds } from '../ui/server.ts';
 
@@ -21,18 +20,14 @@ interface Options extends ClusterOptions, SettingsOptions {
 }
 
 /** `kubespiffe ui`: identities in the browser, until SIGTERM. */
-export function ui(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('ui')
-    .description(
+export const ui: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'ui', {
+    description:
       'Serve a page that shows the identities of the cluster, its CAs and its peers, until SIGTERM.\n\n' +
-        'Listens on 127.0.0.1 only, reads with the rights of the kubeconfig, and changes nothing. The URL that it prints\n' +
-        'holds a secret, and nothing is shown without it. With --credentials it shows what the pod holds that it runs in.\n' +
-        'Private keys and usable tokens are never shown.',
-    );
-  withExamples(
-    command,
-    `
+      'Listens on 127.0.0.1 only, reads with the rights of the kubeconfig, and changes nothing. The URL that it prints\n' +
+      'holds a secret, and nothing is shown without it. With --credentials it shows what the pod holds that it runs in.\n' +
+      'Private keys and usable tokens are never shown.',
+    examples: `
     # Open the URL that it prints
     kubespiffe ui
 
@@ -42,8 +37,8 @@ export function ui(parent: Command, terminal: Terminal): Command {
 
     # In a pod of the cluster: admit people by a token and the right to see it
     kubespiffe ui --port 8090 --token-audience kubespiffe-view`,
-  );
-  return withCluster(withSignerSettings(command))
+    options: [withSignerSettings, withCluster],
+  })
     .option('--port <number>', 'Port of 127.0.0.1; 0 chooses a free one.', '0')
     .option(
       '--token-audience <audience>',
@@ -83,7 +78,6 @@ export function ui(parent: Command, terminal: Terminal): Command {
         identityViewer,
       );
     });
-}
 
 async function showOwn(
   terminal: Terminal,

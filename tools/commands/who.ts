@@ -1,4 +1,3 @@
-import type { Command } from 'commander';
 import { clusterTrustBundles } from '../../signer/kube/resources.ts';
 import { type ClusterTrustBundle, metadataFields } from '../../signer/kube/types.ts';
 import { isDnsName } from '../../spiffe/dns-name.ts';
@@ -11,8 +10,8 @@ import { createListed } from '../cluster/lists.ts';
 import { issuedChain, requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { type Answer, type Holder, hasName, type WhoReport, whoHas } from '../who/report.ts';
@@ -20,26 +19,21 @@ import { type Answer, type Holder, hasName, type WhoReport, whoHas } from '../wh
 type Options = ClusterOptions & SettingsOptions & { output?: OutputFormat };
 
 /** `kubespiffe who`: which pods have a SPIFFE ID or a DNS name. */
-export function who(parent: Command, terminal: Terminal, done: (exitCode: number) => void): Command {
-  const command = parent
-    .command('who')
-    .description(
+export const who: AddCommand = (parent, terminal, done) =>
+  addCommand(parent, 'who', {
+    description:
       'Say which pods have a SPIFFE ID or a DNS name.\n\n' +
-        'Lists the pods that get the name now, by the decisions of the signers, and those that still have a certificate\n' +
-        'with it, by the requests in the cluster. Ends with 1 when no pod has it.',
-    )
-    .argument('<name>', 'A SPIFFE ID, or a DNS name.');
-  withExamples(
-    command,
-    `
+      'Lists the pods that get the name now, by the decisions of the signers, and those that still have a certificate\n' +
+      'with it, by the requests in the cluster. Ends with 1 when no pod has it.',
+    examples: `
     # Which pods have this SPIFFE ID?
     kubespiffe who spiffe://example.org/ns/shop/sa/web
 
     # Which pods may serve as this Service?
     kubespiffe who web.shop.svc`,
-  );
-  return withCluster(withSignerSettings(command))
-    .addOption(outputOption())
+    options: [withSignerSettings, withCluster, outputOption()],
+  })
+    .argument('<name>', 'A SPIFFE ID, or a DNS name.')
     .action(async (name: string, options: Options) => {
       checkName(name);
       const now = Math.floor(terminal.now() / 1000);
@@ -72,7 +66,6 @@ export function who(parent: Command, terminal: Terminal, done: (exitCode: number
       else print(terminal, report, now);
       done(report.holders.length > 0 ? exitCodes.ok : exitCodes.failed);
     });
-}
 
 /** @throws CliError USAGE */
 function checkName(name: string): void {

@@ -2,14 +2,13 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Command } from 'commander';
 import { type EndpointAddress, parseEndpointAddress } from '../../client/endpoint-address.ts';
 import { messageOf } from '../../spiffe/errors.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { openBundleSource } from '../../workload/bundle-source.ts';
 import { openX509Source, type X509Source, type X509SourceOptions } from '../../workload/x509-source.ts';
+import { type AddCommand, addCommand } from '../command.ts';
 import { CliError } from '../errors.ts';
-import { withExamples } from '../help.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options {
@@ -30,18 +29,14 @@ const defaultSocket = 'unix:///run/workload-api/socket';
 const collect = (value: string, earlier: readonly string[]) => [...earlier, value];
 
 /** `kubespiffe workload-api`: the SPIFFE Workload API beside an application, until SIGTERM. */
-export function workloadApi(parent: Command, terminal: Terminal): Command {
-  const command = parent
-    .command('workload-api')
-    .description(
+export const workloadApi: AddCommand = (parent, terminal) =>
+  addCommand(parent, 'workload-api', {
+    description:
       'Serve the SPIFFE Workload API to the containers of a pod, until SIGTERM.\n\n' +
-        'Runs as a sidecar container and delivers what kubelet mounts: certificate, key and roots, and each renewal\n' +
-        'within a second. With --token-endpoint it delivers JWT-SVIDs too. It needs no privileges. Containers that mount\n' +
-        'the folder of the socket get the identity of the pod.',
-    );
-  withExamples(
-    command,
-    `
+      'Runs as a sidecar container and delivers what kubelet mounts: certificate, key and roots, and each renewal\n' +
+      'within a second. With --token-endpoint it delivers JWT-SVIDs too. It needs no privileges. Containers that mount\n' +
+      'the folder of the socket get the identity of the pod.',
+    examples: `
     # X509-SVIDs from the volume of the pod
     kubespiffe workload-api --credentials /run/spiffe --socket unix:///run/workload-api/socket
 
@@ -51,8 +46,7 @@ export function workloadApi(parent: Command, terminal: Terminal): Command {
     # Two identities, and the roots of a federated trust domain
     kubespiffe workload-api --credentials /run/spiffe=internal --credentials /run/pod-identity=pod \\
       --bundle partner.example=/run/partner/roots.pem`,
-  );
-  return command
+  })
     .option(
       '--credentials <folder[=hint]>',
       'Folder with credentials.pem and roots.pem; repeat for several identities, the default one first. (default: /run/spiffe)',
@@ -96,7 +90,6 @@ export function workloadApi(parent: Command, terminal: Terminal): Command {
         stop();
       }
     });
-}
 
 async function serve(terminal: Terminal, options: Options, signal: AbortSignal): Promise<void> {
   const address = addressOf(terminal, options);
