@@ -1,9 +1,10 @@
 import { type AuthorityHistory, authorityHistory } from '../../signer/authority/history.ts';
-import { defaultJwtPropagation, jwtPropagationSeconds } from '../../signer/authority/may-sign.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { authorityKinds } from '../../signer/authority/states.ts';
 import type { Timing } from '../../signer/authority/verbs.ts';
+import type { EndpointConfig } from '../../signer/config/endpoints.ts';
+import { timingOf } from '../../signer/config/rotation.ts';
 import { shownSince } from '../../signer/trust/added-at.ts';
 import { bundleName, toObservedBundle } from '../../signer/trust/bundle.ts';
 import { type PoolReport, reportOf } from '../pool-report.ts';
@@ -40,23 +41,25 @@ export function poolsIn({ pools, world, bundles, now }: ClusterRead): PoolPart[]
   });
 }
 
-type TokenSettings = { readonly refreshHintSeconds: number; readonly propagationDelaySeconds: number };
-
 function viewOf(
   { place, signers, secret }: PoolRead,
-  token: TokenSettings | undefined,
+  token: EndpointConfig['token'],
   { now, shownSince }: { readonly now: number } & Pick<Timing, 'shownSince'>,
 ): Part<PoolView> {
   if (!secret.ok) return secret;
   if (!secret.value) return { ok: false, why: `there is no Secret ${place.namespace}/${place.name}` };
-  const trustDomain = signers.find(({ settings }) => settings.trustDomain !== undefined)?.settings
-    .trustDomain;
+  const settings = signers.map((signer) => signer.settings);
+  const trustDomain = settings.find((each) => each.trustDomain !== undefined)?.trustDomain;
   const report = reportOf(secret.value, { ...place, ...(trustDomain !== undefined && { trustDomain }) }, now);
   const read = readPoolDocument(poolJsonIn(secret.value) ?? '');
   if (!read.ok) return { ok: true, value: { ...report, histories: [], next: [] } };
   const { document } = read;
-  const facts = { now, timing: { ...timingOf(signers, token), ...(shownSince && { shownSince }) } };
-  const signer = { rotation: signers[0]?.settings.rotation, timing: facts.timing };
+  const slowest = {
+    maxLifetimeSeconds: Math.max(...settings.map((each) => each.maxLifetimeSeconds)),
+    rootPropagationSeconds: Math.max(...settings.map((each) => each.rootPropagationSeconds)),
+  };
+  const facts = { now, timing: { ...timingOf(slowest, token), ...(shownSince && { shownSince }) } };
+  const signer = { rotation: settings[0]?.rotation, timing: facts.timing };
   const kinds = authorityKinds.filter((kind) => document.authorities.some((each) => each.kind === kind));
   return {
     ok: true,
@@ -65,23 +68,5 @@ function viewOf(
       histories: document.authorities.map((each) => authorityHistory(each, document, facts)),
       next: kinds.map((kind) => ({ kind, step: describeNext(document, kind, facts, signer) })),
     },
-  };
-}
-
-/** How long things take by the settings of the signers. */
-function timingOf(signers: PoolRead['signers'], token: TokenSettings | undefined): Timing {
-  const settings = signers.map((signer) => signer.settings);
-  return {
-    certificateSeconds: Math.max(...settings.map(({ maxLifetimeSeconds }) => maxLifetimeSeconds)),
-    rootPropagationSeconds: Math.max(...settings.map((each) => each.rootPropagationSeconds)),
-    jwtPropagationSeconds: jwtPropagationSeconds(
-      token
-        ? {
-            refreshHintSeconds: token.refreshHintSeconds,
-            jwksMaxAgeSeconds: token.refreshHintSeconds,
-            delaySeconds: token.propagationDelaySeconds,
-          }
-        : defaultJwtPropagation,
-    ),
   };
 }
