@@ -24,3 +24,8 @@ export function namesOf(subject: CertificateNames): { spiffeId?: string; dnsName
     ...(subject.dnsNames.length > 0 && { dnsNames: subject.dnsNames }),
   };
 }
+
+/** The names that a subject or certificate has, the SPIFFE ID first. */
+export function allNames(subject: CertificateNames | undefined): string[] {
+  return subject ? [...subject.uris, ...subject.dnsNames] : [];
+}

@@ -2,7 +2,7 @@ import { chosenServices, servicesAnnotation } from '../../signer/identity/chosen
 import { noAnnotations } from '../../signer/identity/identify.ts';
 import { registrationAnnotation } from '../../signer/identity/identify-registered.ts';
 import type { Registration } from '../../signer/identity/registration.ts';
-import { namesOf } from '../../signer/identity/subject.ts';
+import { allNames, namesOf } from '../../signer/identity/subject.ts';
 import { type Decision, decideOnPod, decideOnRequest } from '../../signer/issuance/decide.ts';
 import type { Labels } from '../../signer/kube/label-selector.ts';
 import type { ServiceFacts } from '../../signer/kube/services.ts';
@@ -14,7 +14,7 @@ import type { KnownSigner, World } from '../cluster/world.ts';
 import { span } from '../output.ts';
 import { type LookedRegistrations, registrationSteps } from './registrations.ts';
 import { serviceSteps } from './services.ts';
-import type { Step, Verdict } from './steps.ts';
+import { type Step, step, type Verdict } from './steps.ts';
 
 /** What one signer does for one pod, and why. */
 export interface SignerExplanation {
@@ -85,21 +85,17 @@ function explainFor(
   ].reduce((least, each) => (each.seconds < least.seconds ? each : least));
   const { spiffeId = null, dnsNames = [] } = named ? namesOf(named.subject) : {};
   const { steps: facing, deciding } = factsOf(world, signer, key, facts, request.annotations);
+  const from = named?.terms ? `registration ${named.terms.registration}` : nameSource(signer);
   const steps: Step[] = [
     sourceStep(source, profile.hasTokenEndpoint),
     ...(usable.kind === 'supported' ? [] : [refusalStep(usable)]),
     podStep(key, facts),
     ...facing,
-    ...[...(spiffeId === null ? [] : [spiffeId]), ...dnsNames].map((name) => ({
-      ok: true,
-      what: 'name',
-      fact: name,
-      from: named?.terms ? `registration ${named.terms.registration}` : nameSource(signer),
-    })),
-    ...(named && source
-      ? [{ ok: true, what: 'lifetime', fact: `at most ${span(longest.seconds)}`, from: longest.from }]
-      : []),
+    ...allNames(named?.subject).map((name) => step(true, 'name', name, from)),
   ];
+  if (named && source) {
+    steps.push(step(true, 'lifetime', `at most ${span(longest.seconds)}`, longest.from));
+  }
   return {
     signer: profile.signerName,
     volume: source?.volume ?? null,
@@ -122,7 +118,7 @@ function ownedBy(deciding: readonly Registration[], verdict: Verdict): Verdict {
 /** Facts may all be right, and still give no name, such as a template for a label that the pod does not have. */
 function withFailure(steps: readonly Step[], decision: Decision): readonly Step[] {
   if (decision.kind === 'issue' || steps.some(({ ok }) => ok === false)) return steps;
-  return [...steps, { ok: false, what: 'name', fact: `none: ${decision.detail}`, from: '' }];
+  return [...steps, step(false, 'name', `none: ${decision.detail}`)];
 }
 
 /** Where a name comes from that no registration gives. */
@@ -133,11 +129,12 @@ function nameSource({ followed }: KnownSigner): string {
 }
 
 function sourceStep(source: CertificateSource | undefined, hasTokenEndpoint: boolean): Step {
+  const from = 'spec.volumes of the pod';
   if (!source) {
     const fact = hasTokenEndpoint
       ? 'none asks this signer; only the token endpoint can give this identity to the pod'
       : 'none asks this signer; this is what one would get';
-    return { ok: null, what: 'volume', fact, from: 'spec.volumes of the pod' };
+    return step(null, 'volume', fact, from);
   }
   const { volume, keyType, maxExpirationSeconds, userAnnotations = {} } = source;
   const wishes = [
@@ -145,17 +142,12 @@ function sourceStep(source: CertificateSource | undefined, hasTokenEndpoint: boo
     ...(maxExpirationSeconds === undefined ? [] : [`at most ${span(maxExpirationSeconds)}`]),
     ...Object.entries(userAnnotations).map(([key, value]) => `${key}=${value}`),
   ];
-  return {
-    ok: true,
-    what: 'volume',
-    fact: `${volume}: ${wishes.join(', ')}`,
-    from: 'spec.volumes of the pod',
-  };
+  return step(true, 'volume', `${volume}: ${wishes.join(', ')}`, from);
 }
 
 function refusalStep(decision: Decision): Step {
   const { reason } = verdictOf(decision);
-  return { ok: false, what: 'request', fact: `what the volume asks for is refused: ${reason}`, from: '' };
+  return step(false, 'request', `what the volume asks for is refused: ${reason}`);
 }
 
 function podStep(
@@ -166,7 +158,7 @@ function podStep(
   const state = finished ? `has finished (${finished})` : deletesAt === undefined ? 'runs' : 'terminates';
   const node = nodeName === '' ? 'is not scheduled yet' : `${state} on ${nodeName}`;
   const fact = `${node}, ServiceAccount ${serviceAccountName}, labels ${shown.join(', ') || '(none)'}`;
-  return { ok: finished === undefined && nodeName !== '', what: 'pod', fact, from: `Pod ${key}` };
+  return step(finished === undefined && nodeName !== '', 'pod', fact, `Pod ${key}`);
 }
 
 /** What the decision depends on besides the pod: registrations and Services. */

@@ -4,7 +4,7 @@ import type { Labels } from '../../signer/kube/label-selector.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import type { Store } from '../../signer/kube/store.ts';
 import type { SignerSettings } from '../cluster/signer-settings.ts';
-import type { Step } from './steps.ts';
+import { type Step, step } from './steps.ts';
 
 /** The registrations that a signer looks at for a pod, and those that decide: one gives the name, several prevent it. */
 export interface LookedRegistrations {
@@ -34,20 +34,17 @@ export function registrationSteps(
   );
   const chosen = resolution.kind === 'one' ? resolution.registration : undefined;
   const among = resolution.kind === 'wait' ? resolution.among : [];
-  const steps = considered.map(({ registration, why }): Step => {
-    return {
-      ok: registration === chosen ? true : among.includes(registration) ? false : null,
-      what: 'registration',
-      fact: why ?? `it matches, with priority ${registration.priority}`,
-      from: `${registration.kind} ${nameOfRegistration(registration)}`,
-    };
+  const steps = considered.map(({ registration, why }) => {
+    const ok = registration === chosen || (among.includes(registration) ? false : null);
+    const fact = why ?? `it matches, with priority ${registration.priority}`;
+    return step(ok, 'registration', fact, `${registration.kind} ${nameOfRegistration(registration)}`);
   });
   steps.sort((one, other) => rank(one) - rank(other));
   if (resolution.kind !== 'none') return { steps, deciding: chosen ? [chosen] : among };
   const isDefault = defaultIdentity === 'serviceAccount';
   const fact = isDefault ? 'none matches, so the default identity counts' : 'none matches';
   const setting = `setting defaultIdentity=${defaultIdentity} of ${from}`;
-  return { steps: [{ ok: isDefault, what: 'registration', fact, from: setting }, ...steps], deciding: [] };
+  return { steps: [step(isDefault, 'registration', fact, setting), ...steps], deciding: [] };
 }
 
 /** What counts comes first, then what stands in its way. */

@@ -1,4 +1,4 @@
-import { namesOf } from '../../signer/identity/subject.ts';
+import { allNames } from '../../signer/identity/subject.ts';
 import { type Decision, decideOnPod, decideOnRequest } from '../../signer/issuance/decide.ts';
 import { hidesItsKey } from '../../signer/issuance/read-v1beta1.ts';
 import {
@@ -59,7 +59,7 @@ export function explainRequest({ wire, version }: ReadRequest, world: World): Re
       state: condition.type as RequestExplanation['state'],
       reason: condition.reason,
       message: condition.message ?? '',
-      names: leaf ? [...leaf.uris, ...leaf.dnsNames] : [],
+      names: allNames(leaf),
       notAfter: leaf ? rfc3339(leaf.notAfter) : null,
     };
   }
@@ -67,12 +67,8 @@ export function explainRequest({ wire, version }: ReadRequest, world: World): Re
   if (request.answered !== undefined) return undefined;
   const decision = decisionOn(request, world, signer);
   const { reason, message } = verdictOf(decision);
-  const { spiffeId, dnsNames = [] } = decision.kind === 'issue' ? namesOf(decision.subject) : {};
-  return {
-    ...about,
-    ...{ state: 'Open', reason, message, notAfter: null },
-    names: [...(spiffeId === undefined ? [] : [spiffeId]), ...dnsNames],
-  };
+  const names = allNames(decision.kind === 'issue' ? decision.subject : undefined);
+  return { ...about, state: 'Open', reason, message, names, notAfter: null };
 }
 
 /** The pods were listed after the request was made, so that they need not be read once more. */

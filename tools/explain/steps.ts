@@ -13,6 +13,10 @@ export interface Step {
   readonly from: string;
 }
 
+export function step(ok: Step['ok'], what: string, fact: string, from = ''): Step {
+  return { ok, what, fact, from };
+}
+
 /** What a decision comes to. */
 export interface Verdict {
   readonly verdict: 'issue' | 'deny' | 'wait' | 'drop';

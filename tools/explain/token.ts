@@ -12,7 +12,7 @@ import { allIdentities } from '../cluster/identities.ts';
 import type { World } from '../cluster/world.ts';
 import { fromNow, span } from '../output.ts';
 import { hasName } from '../who/report.ts';
-import type { Step, Verdict } from './steps.ts';
+import { type Step, step, type Verdict } from './steps.ts';
 
 /** What the token endpoint makes of a token, or who a JWT-SVID is for. Never holds the token. */
 export interface TokenExplanation {
@@ -35,12 +35,6 @@ export interface TokenWishes {
 }
 
 const claimsOf = 'the claims of the token';
-const notVerified: Step = {
-  ok: null,
-  what: 'signature',
-  fact: 'not verified here; the signer asks the API server about each token',
-  from: '',
-};
 
 /** What the token endpoint would answer to a ServiceAccount token. Pure. */
 export function explainServiceAccountToken(
@@ -53,18 +47,17 @@ export function explainServiceAccountToken(
   const audiences = endpoint?.audiences ?? ownAudiences(config.trustDomain);
   const isForX509 = audiencesOf(claims)?.includes(audiences.x509) ?? false;
   const wanted = isForX509 ? audiences.x509 : audiences.token;
-  const steps: Step[] = [notVerified];
+  const steps = [
+    step(null, 'signature', 'not verified here; the signer asks the API server about each token'),
+  ];
+  const stop = (verdict: Verdict): TokenExplanation => {
+    return { kind: 'ServiceAccount token', steps, verdict, spiffeId: null, pods: [] };
+  };
   const end = (refused: Refused): TokenExplanation => {
     const { code, detail } = refused;
     const message = sentenceOf(code).replace('{}', () => detail);
-    const verdict: Verdict = { verdict: refusals[code].verdict, reason: code, message, owner: 'nobody' };
-    steps.push({
-      ok: false,
-      what: 'refusal',
-      fact: code,
-      from: `docs/reference/token-endpoint.md#${code.toLowerCase()}`,
-    });
-    return { kind: 'ServiceAccount token', steps, verdict, spiffeId: null, pods: [] };
+    steps.push(step(false, 'refusal', code, `docs/reference/token-endpoint.md#${code.toLowerCase()}`));
+    return stop({ verdict: refusals[code].verdict, reason: code, message, owner: 'nobody' });
   };
 
   const read = readPsatHeader(header);
@@ -77,42 +70,28 @@ export function explainServiceAccountToken(
   const key = `${namespace}/${pod.name}`;
   const kind = isForX509 ? 'for X509-SVIDs' : 'for JWT-SVIDs';
   steps.push(
-    { ok: true, what: 'audience', fact: `${wanted}, ${kind}`, from: claimsOf },
-    { ok: true, what: 'expiry', fact: fromNow(expiresAt, now), from: claimsOf },
+    step(true, 'audience', `${wanted}, ${kind}`, claimsOf),
+    step(true, 'expiry', fromNow(expiresAt, now), claimsOf),
   );
   const facts = world.pods.store.get(key);
   const signer = world.signers.find(({ profile }) => profile.hasTokenEndpoint);
   if (!endpoint || !signer || (isForX509 && !endpoint.x509)) {
     const setting = endpoint ? 'x509Svid' : 'tokenAddress';
     const message = `The token endpoint issues nothing ${kind}. Set ${setting}.`;
-    steps.push({ ok: false, what: 'endpoint', fact: `the setting ${setting} is not set`, from });
-    const verdict: Verdict = {
-      ...{ verdict: 'wait', reason: 'NotConfigured', owner: 'cluster administrator' },
-      message,
-    };
-    return { kind: 'ServiceAccount token', steps, verdict, spiffeId: null, pods: [] };
+    steps.push(step(false, 'endpoint', `the setting ${setting} is not set`, from));
+    return stop({ verdict: 'wait', reason: 'NotConfigured', message, owner: 'cluster administrator' });
   }
   const lookup = facts ? ({ kind: 'found', pod: facts } as const) : ({ kind: 'gone' } as const);
   const caller = identifyCaller(psat.value, lookup, signer.identify, now, registration);
   if (!caller.ok) return end(caller);
   const { spiffeId, terms } = caller.value;
+  const namedBy = terms ? `registration ${terms.registration}` : 'the default identity';
   steps.push(
-    {
-      ok: true,
-      what: 'pod',
-      fact: `${key} has the UID and the ServiceAccount of the token`,
-      from: `Pod ${key}`,
-    },
-    {
-      ok: true,
-      what: 'name',
-      fact: spiffeId,
-      from: terms ? `registration ${terms.registration}` : 'the default identity',
-    },
+    step(true, 'pod', `${key} has the UID and the ServiceAccount of the token`, `Pod ${key}`),
+    step(true, 'name', spiffeId, namedBy),
   );
   if (terms?.audiences) {
-    const fact = `only ${terms.audiences.join(', ')}`;
-    steps.push({ ok: null, what: 'audiences', fact, from: `registration ${terms.registration}` });
+    steps.push(step(null, 'audiences', `only ${terms.audiences.join(', ')}`, namedBy));
   }
   if (audience !== undefined && !isForX509) {
     const bySetting = checkAllowed([audience], endpoint.allowedAudiences, 'the setting jwtAudiences');
@@ -125,12 +104,10 @@ export function explainServiceAccountToken(
     : Math.min(endpoint.lifetimeSeconds, terms?.maxTokenLifetimeSeconds ?? Number.POSITIVE_INFINITY);
   const ends = expiryOf({ now, lifetimeSeconds: most, credentialEndsAt: expiresAt });
   if (!ends.ok) return end(ends);
-  steps.push({ ok: true, what: 'lifetime', fact: `at most ${span(ends.value - now)}`, from });
+  steps.push(step(true, 'lifetime', `at most ${span(ends.value - now)}`, from));
   const what = isForX509 ? 'an X509-SVID' : 'a JWT-SVID';
-  const verdict: Verdict = {
-    ...{ verdict: 'issue', reason: 'Issued', owner: 'nobody' },
-    message: `${what} for ${spiffeId}, if the API server confirms the token`,
-  };
+  const message = `${what} for ${spiffeId}, if the API server confirms the token`;
+  const verdict: Verdict = { verdict: 'issue', reason: 'Issued', message, owner: 'nobody' };
   return { kind: 'ServiceAccount token', steps, verdict, spiffeId, pods: [key] };
 }
 
@@ -149,32 +126,22 @@ export function explainJwtSvid(
   const holders = allIdentities(world).filter(({ identity }) => identity.ok && hasName(identity.subject, id));
   const pods = [...new Set(holders.map(({ pod }) => pod))];
   const shown = pods.slice(0, 5).join(', ') + (pods.length > 5 ? ` and ${pods.length - 5} others` : '');
-  const steps: Step[] = [
-    { ...notVerified, fact: 'not verified here; `kubespiffe token --verify` does it with a bundle' },
-    { ok: true, what: 'name', fact: id, from: claimsOf },
-    { ok: true, what: 'audience', fact: [aud].flat().join(', '), from: claimsOf },
+  const holding = pods.length > 0 ? `${shown} get this SPIFFE ID now` : 'no pod gets this SPIFFE ID now';
+  const steps = [
+    step(null, 'signature', 'not verified here; `kubespiffe token --verify` does it with a bundle'),
+    step(true, 'name', id, claimsOf),
+    step(true, 'audience', [aud].flat().join(', '), claimsOf),
     ...(typeof exp === 'number'
-      ? [{ ok: exp > now, what: 'expiry', fact: `${rfc3339(exp)}, ${fromNow(exp, now)}`, from: claimsOf }]
+      ? [step(exp > now, 'expiry', `${rfc3339(exp)}, ${fromNow(exp, now)}`, claimsOf)]
       : []),
-    ...broken.map(({ clause, message }) => ({ ok: false, what: 'clause', fact: message, from: clause })),
-    {
-      ok: pods.length > 0,
-      what: 'pods',
-      fact: pods.length > 0 ? `${shown} get this SPIFFE ID now` : 'no pod gets this SPIFFE ID now',
-      from: 'the decisions of the signer',
-    },
+    ...broken.map(({ clause, message }) => step(false, 'clause', message, clause)),
+    step(pods.length > 0, 'pods', holding, 'the decisions of the signer'),
   ];
-  const isGood = broken.length === 0;
-  const verdict: Verdict = isGood
-    ? {
-        verdict: 'issue',
-        reason: 'Valid',
-        message: 'A receiver accepts it, if its signature is right.',
-        owner: 'nobody',
-      }
-    : {
-        ...{ verdict: 'deny', reason: 'NotValid', owner: 'nobody' },
-        message: `A receiver refuses it: ${broken[0]?.message}.`,
-      };
+  const [first] = broken;
+  const message = first
+    ? `A receiver refuses it: ${first.message}.`
+    : 'A receiver accepts it, if its signature is right.';
+  const [found, reason] = first ? (['deny', 'NotValid'] as const) : (['issue', 'Valid'] as const);
+  const verdict: Verdict = { verdict: found, reason, message, owner: 'nobody' };
   return { kind: 'JWT-SVID', steps, verdict, spiffeId: id, pods };
 }

@@ -1,4 +1,4 @@
-import { namesOf } from '../../signer/identity/subject.ts';
+import { allNames } from '../../signer/identity/subject.ts';
 import { explain } from '../../signer/observe/reasons.ts';
 import { allIdentities, type PodIdentity } from '../cluster/identities.ts';
 import type { World } from '../cluster/world.ts';
@@ -98,12 +98,8 @@ function namesIn(identity: PodIdentity['identity']): Names {
     const { reason, detail } = identity;
     return { names: [], registration: null, reason, message: explain(reason, detail) };
   }
-  const { spiffeId, dnsNames = [] } = namesOf(identity.subject);
-  return {
-    names: [...(spiffeId === undefined ? [] : [spiffeId]), ...dnsNames],
-    registration: identity.terms?.registration ?? null,
-    ...{ reason: null, message: null },
-  };
+  const registration = identity.terms?.registration ?? null;
+  return { names: allNames(identity.subject), registration, reason: null, message: null };
 }
 
 const clusterKinds = new Set(['ClusterWorkloadRegistration', 'ClusterRegistrationPolicy', 'Namespace']);

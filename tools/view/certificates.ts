@@ -1,3 +1,4 @@
+import { allNames } from '../../signer/identity/subject.ts';
 import { type CertificateFacts, readableCertificates } from '../../spiffe/pki/certificate.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { subjectText } from '../output.ts';
@@ -16,10 +17,10 @@ export interface CertificateView {
 }
 
 export function certificateView(facts: CertificateFacts): CertificateView {
-  const { der, uris, dnsNames, isCa, publicKey, serialHex, sha256Hex, notBefore, notAfter } = facts;
+  const { der, isCa, publicKey, serialHex, sha256Hex, notBefore, notAfter } = facts;
   return {
     subject: subjectText({ der }),
-    names: [...uris, ...dnsNames],
+    names: allNames(facts),
     isCa,
     keyType: publicKey.kind === 'supported' ? publicKey.type.name : '(unknown)',
     ...{ serial: serialHex, sha256: sha256Hex, notBefore: rfc3339(notBefore), notAfter: rfc3339(notAfter) },

@@ -1,4 +1,4 @@
-import { namesOf } from '../../signer/identity/subject.ts';
+import { allNames } from '../../signer/identity/subject.ts';
 import { explain } from '../../signer/observe/reasons.ts';
 import { readableCertificates } from '../../spiffe/pki/certificate.ts';
 import { allIdentities, type PodIdentity } from '../cluster/identities.ts';
@@ -54,21 +54,14 @@ export function workloadsOf({ world, requests, events, bundles }: ClusterRead): 
     const { pod, facts, signer, source, identity } = each;
     if (!source && !(identity.ok && hasTokens)) return [];
     const { signerName } = signer.profile;
-    const { spiffeId, dnsNames = [] } = identity.ok ? namesOf(identity.subject) : {};
-    const names = [...(spiffeId === undefined ? [] : [spiffeId]), ...dnsNames];
+    const names = allNames(identity.ok ? identity.subject : undefined);
     const asked = ofPod.get(facts.uid) ?? [];
-    const request =
-      source &&
-      newestFor(
-        asked.filter(({ wire }) => wire.spec.signerName === signerName),
-        names,
-      );
+    const ofSigner = asked.filter(({ wire }) => wire.spec.signerName === signerName);
+    const request = source && newestFor(ofSigner, names);
     const others = asked.map(({ explained }) => explained);
     const chain = request ? issuedChain(request.wire) : [];
-    const state = stateOf(
-      each,
-      request && withEvent(request.explained, others, eventsOf.get(facts.uid) ?? []),
-    );
+    const own = eventsOf.get(facts.uid) ?? [];
+    const state = stateOf(each, request && withEvent(request.explained, others, own));
     return [
       {
         ...{ pod, node: facts.nodeName, serviceAccount: facts.serviceAccountName, signer: signerName },
