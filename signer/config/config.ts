@@ -1,54 +1,17 @@
-import type { AddressRange } from '../../client/address-range.ts';
-import type { KeyBackendName } from '../keys/key-ref.ts';
 import { shortName } from '../kube/short-name.ts';
-import type { endpointSettings } from './endpoint-settings.ts';
-import { type EndpointConfig, resolveEndpoints } from './endpoints.ts';
+import { endpointSettings } from './endpoint-settings.ts';
+import { resolveEndpoints } from './endpoints.ts';
 import { type RotationConfig, resolveRotation } from './rotation.ts';
 import type { SettingValues, ValuesOf } from './settings.ts';
-import type { rotationSettings, SignerName, signerSettings } from './signer-settings.ts';
+import { rotationSettings, type SignerName, type signerSettings } from './signer-settings.ts';
 
 type SignerValues = ValuesOf<typeof signerSettings>;
 
-/** What one signer is configured with. docs/reference/configuration.md says what each setting is for. */
-export interface SignerConfig
-  extends Omit<
-    SignerValues,
-    'maxLifetime' | 'rootPropagationDelay' | 'leafIssuer' | keyof typeof rotationSettings
-  > {
-  readonly maxLifetimeSeconds: number;
-  /** How long a root must be published before anything is signed under it. */
-  readonly rootPropagationSeconds: number;
-  /** The issuer that leaves name; undefined for none. */
-  readonly leafIssuer: string | undefined;
-  /** Undefined: nothing says when its authorities are replaced. */
-  readonly rotation: RotationConfig | undefined;
-}
+/** The signer's configuration, complete and valid. docs/reference/configuration.md says what each setting is for. */
+export type Config = ReturnType<typeof resolve>;
 
-/** The signer's configuration, complete and valid. */
-export interface Config
-  extends Omit<
-    SettingValues,
-    | keyof typeof endpointSettings
-    | 'takeoverDelay'
-    | 'podAnnotations'
-    | 'federationAllowedAddresses'
-    | 'keyBackends'
-  > {
-  /** Where keys may be besides the pool. */
-  readonly keyBackends: readonly KeyBackendName[];
-  /** Keys of the annotations of pods that are kept. */
-  readonly podAnnotations: readonly string[];
-  /** Special addresses that bundle endpoints may have. */
-  readonly federationAllowedAddresses: readonly AddressRange[];
-  /** Where the Leases are. */
-  readonly namespace: string;
-  /** Name of this replica, at most 128 characters: its field manager, holder of its Lease, reporter of its Events. */
-  readonly replica: string;
-  readonly takeoverDelayMs: number;
-  readonly signers: Readonly<Record<SignerName, SignerConfig>>;
-  /** Undefined: nothing listens to others. */
-  readonly endpoints: EndpointConfig | undefined;
-}
+/** What one signer is configured with. */
+export type SignerConfig = ReturnType<typeof signerConfig>;
 
 /** The value of every setting: what all signers share, and a section for each signer. */
 export interface Values {
@@ -61,40 +24,49 @@ export function resolve(
   { shared, signers }: Values,
   env: Readonly<Record<string, string | undefined>>,
   host: { name: string; pid: number },
-): Config {
-  const { defaultIdentity, registrationClass, clusterName, podAnnotations = [] } = shared;
-  const { trustDomain, requestAdmission, kubeconfig, context } = shared;
-  const { concurrency, metricsAddress, logLevel, tracesEndpoint, tracesRatio, takeoverDelay } = shared;
-  const { federation, federateByDefault, federationAllowedAddresses = [] } = shared;
-  const { keyBackends = [], pkcs11Module, pkcs11PinFile, keyConcurrency } = shared;
+) {
+  const { takeoverDelay, ...values } = without(shared, endpointSettings);
   const namespace = shared.namespace ?? (env.POD_NAMESPACE || signers.spiffe.pool.namespace);
-  const sections = Object.entries(signers).map(([name, values]) => [name, signerConfig(values, shared)]);
+  const sections = Object.entries(signers).map(([name, section]) => [name, signerConfig(section, shared)]);
   return {
-    ...{ defaultIdentity, registrationClass, clusterName, podAnnotations },
-    ...{ trustDomain, requestAdmission, kubeconfig, context, namespace },
+    ...values,
+    /** Keys of the annotations of pods that are kept. */
+    podAnnotations: shared.podAnnotations ?? [],
     // A name that is in a certificate twice is of no use.
     serviceDomains: [...new Set(shared.serviceDomains)],
-    ...{ concurrency, metricsAddress, logLevel, tracesEndpoint, tracesRatio },
-    ...{ federation, federateByDefault, federationAllowedAddresses },
-    ...{ keyBackends, pkcs11Module, pkcs11PinFile, keyConcurrency },
+    /** Special addresses that bundle endpoints may have. */
+    federationAllowedAddresses: shared.federationAllowedAddresses ?? [],
+    /** Where keys may be besides the pool. */
+    keyBackends: shared.keyBackends ?? [],
+    /** Where the Leases are. */
+    namespace,
+    /** Name of this replica, at most 128 characters: its field manager, holder of its Lease, reporter of its Events. */
     replica: shortName(shared.replica ?? (env.POD_NAME || replicaName(host)), longestReplicaName),
     takeoverDelayMs: takeoverDelay,
-    signers: Object.fromEntries(sections),
+    signers: Object.fromEntries(sections) as Readonly<Record<SignerName, SignerConfig>>,
+    /** Undefined: nothing listens to others. */
     endpoints: resolveEndpoints(shared, namespace),
   };
 }
 
-function signerConfig(all: SignerValues, shared: SettingValues): SignerConfig {
-  const { maxLifetime, rootPropagationDelay, ...others } = all;
-  const { rotation, caLifetime, caPrepareAfter, caPreviewFor, caPreviewVerified, ...rest } = others;
-  const { caActivateAfter, caRetireAfter, caIssuer, jwtKeyActivateAfter, ...values } = rest;
+function signerConfig(all: SignerValues, shared: SettingValues) {
+  const { maxLifetime, rootPropagationDelay, ...values } = without(all, rotationSettings);
   return {
     ...values,
     maxLifetimeSeconds: Math.floor(maxLifetime / 1000),
+    /** How long a root must be published before anything is signed under it. */
     rootPropagationSeconds: rootPropagationSeconds(rootPropagationDelay, shared),
+    /** The issuer that leaves name; undefined for none. */
     leafIssuer: values.leafIssuer ? shared.jwtIssuer : undefined,
-    rotation: resolveRotation(all),
+    /** Undefined: nothing says when its authorities are replaced. */
+    rotation: resolveRotation(all) as RotationConfig | undefined,
   };
+}
+
+/** Values without those of some settings. */
+function without<V extends object, S extends object>(values: V, settings: S) {
+  const others = Object.entries(values).filter(([key]) => !Object.hasOwn(settings, key));
+  return Object.fromEntries(others) as Omit<V, keyof S>;
 }
 
 /**

@@ -1,59 +1,25 @@
 import { type OwnAudiences, ownAudiences } from '../../spiffe/infrastructure.ts';
-import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
-import type { ListenAddress } from '../observe/server.ts';
 import type { SettingValues } from './settings.ts';
 
 /** What listens to others, and what is common to all of it. */
-export interface EndpointConfig {
-  /** Of JWT-SVIDs and of the discovery document; there whenever there is a token endpoint. */
-  readonly issuer: string | undefined;
-  readonly refreshHintSeconds: number;
-  /** DNS names of our own certificates. */
-  readonly names: readonly string[];
-  /** Requests a second. */
-  readonly addressRate: number;
-  readonly token: TokenConfig | undefined;
-  readonly bundleWeb:
-    | { readonly address: ListenAddress; readonly certificateFile: string; readonly keyFile: string }
-    | undefined;
-  readonly bundleSpiffe: { readonly address: ListenAddress } | undefined;
-}
+export type EndpointConfig = NonNullable<ReturnType<typeof resolveEndpoints>>;
 
 /** The token endpoint's configuration. */
-export interface TokenConfig {
-  readonly address: ListenAddress;
-  /** What ServiceAccount tokens must be for. */
-  readonly audiences: OwnAudiences;
-  readonly serviceAccountIssuers: readonly string[];
-  readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3';
-  /** Whether a client certificate stands in for a ServiceAccount token. */
-  readonly clientCertificates: boolean;
-  readonly issuer: string;
-  readonly lifetimeSeconds: number;
-  readonly algorithm: JwtSigningAlgorithm;
-  readonly rs256Audiences: readonly string[];
-  /** Undefined: no such limit. */
-  readonly allowedAudiences: readonly string[] | undefined;
-  readonly maxAudiences: number;
-  readonly propagationDelaySeconds: number;
-  readonly refreshHintSeconds: number;
-  readonly reviewCacheMs: number;
-  /** Requests a second. */
-  readonly podRate: number;
-  /** Undefined: no certificates. */
-  readonly x509: { readonly lifetimeSeconds: number } | undefined;
-}
+export type TokenConfig = NonNullable<ReturnType<typeof resolveToken>>;
 
 /** @param namespace where the signer runs, which the default names of its Service have. */
-export function resolveEndpoints(values: SettingValues, namespace: string): EndpointConfig | undefined {
+export function resolveEndpoints(values: SettingValues, namespace: string) {
   const { bundleWebAddress, bundleWebCertificate, bundleWebKey, bundleSpiffeAddress } = values;
   const token = resolveToken(values);
   if (!token && !bundleWebAddress && !bundleSpiffeAddress) return undefined;
   const service = `kubespiffe-tokens.${namespace}.svc`;
   return {
+    /** Of JWT-SVIDs and of the discovery document; there whenever there is a token endpoint. */
     issuer: values.jwtIssuer,
     refreshHintSeconds: Math.floor(values.tokenRefreshHint / 1000),
+    /** DNS names of our own certificates. */
     names: values.tokenNames ?? [service, `${service}.cluster.local`],
+    /** Requests a second. */
     addressRate: values.tokenAddressRate,
     token,
     bundleWeb:
@@ -64,25 +30,30 @@ export function resolveEndpoints(values: SettingValues, namespace: string): Endp
   };
 }
 
-function resolveToken(values: SettingValues): TokenConfig | undefined {
+function resolveToken(values: SettingValues) {
   const { tokenAddress, jwtIssuer } = values;
   if (!tokenAddress || !jwtIssuer) return undefined;
   return {
     address: tokenAddress,
+    /** What ServiceAccount tokens must be for. */
     audiences: audiencesOf(values),
     serviceAccountIssuers: values.serviceAccountIssuers ?? [],
-    minTlsVersion: `TLSv${values.tokenTls}`,
+    minTlsVersion: `TLSv${values.tokenTls}` as const,
+    /** Whether a client certificate stands in for a ServiceAccount token. */
     clientCertificates: values.tokenClientCertificates,
     issuer: jwtIssuer,
     lifetimeSeconds: Math.floor(values.jwtLifetime / 1000),
     algorithm: values.jwtAlgorithm,
     rs256Audiences: values.jwtRs256Audiences ?? [],
+    /** Undefined: no such limit. */
     allowedAudiences: values.jwtAudiences,
     maxAudiences: values.jwtMaxAudiences,
     propagationDelaySeconds: Math.ceil(values.jwtPropagationDelay / 1000),
     refreshHintSeconds: Math.floor(values.tokenRefreshHint / 1000),
     reviewCacheMs: values.tokenReviewCache,
+    /** Requests a second. */
     podRate: values.tokenPodRate,
+    /** Undefined: no certificates. */
     x509: values.x509Svid ? { lifetimeSeconds: Math.floor(values.x509Lifetime / 1000) } : undefined,
   };
 }
