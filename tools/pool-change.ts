@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import type { Change, Refusal } from '../signer/authority/change.ts';
 import type { PoolDocument } from '../signer/authority/document.ts';
 import {
   defaultJwtPropagation,
@@ -9,8 +10,8 @@ import { poolJsonIn } from '../signer/authority/pool-secret.ts';
 import { readPoolDocument } from '../signer/authority/read-document.ts';
 import { longestCertificateSeconds } from '../signer/authority/signed-until.ts';
 import type { AuthorityKind } from '../signer/authority/states.ts';
-import { type Refusal, writablePool } from '../signer/authority/transitions.ts';
-import type { Change, Timing } from '../signer/authority/verbs.ts';
+import { writablePool } from '../signer/authority/transitions.ts';
+import type { Timing } from '../signer/authority/verbs.ts';
 import { ApiStatusError } from '../signer/kube/api-error.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';

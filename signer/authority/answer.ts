@@ -4,12 +4,11 @@ import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
 import { readAuthority } from './authority.ts';
+import { type Change, changeOf, type Refusal, refusal, withAuthorities } from './change.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { assembleChain, type CaMaterial, readCertificates } from './import.ts';
 import { rootOf, stolenRoots } from './material.ts';
 import { keyOfRequest } from './request-key.ts';
-import type { Refusal } from './transitions.ts';
-import { type Change, changesBetween } from './verbs.ts';
 
 /** Most that a CA may exceed the end that was requested, in seconds. */
 const toleranceSeconds = 3600;
@@ -43,14 +42,12 @@ export function answerRequest(
   const asked = record?.request === undefined ? undefined : keyOfRequest(record.request);
   if (!record || !asked) {
     const waiting = document.authorities.filter(({ request }) => request !== undefined);
-    return {
-      ok: false,
-      what: record ? `authority ${id} waits for no certificate` : `there is no authority ${id} in the pool`,
-      remedy:
-        waiting.length > 0
-          ? `name one of ${waiting.map((each) => each.id).join(', ')}`
-          : 'make a request with `kubespiffe ca csr` first',
-    };
+    return refusal(
+      record ? `authority ${id} waits for no certificate` : `there is no authority ${id} in the pool`,
+      waiting.length > 0
+        ? `name one of ${waiting.map((each) => each.id).join(', ')}`
+        : 'make a request with `kubespiffe ca csr` first',
+    );
   }
   const { request: _, requestedBy: __, createdAt = rfc3339(now), ...rest } = record;
   const key = createPublicKey({ key: Buffer.from(asked), format: 'der', type: 'spki' });
@@ -60,27 +57,21 @@ export function answerRequest(
     ...(known ?? []).map((pem) => ({ pem, name: 'the roots that are known' })),
   ];
   const chain = assembleChain(key, `the request of authority ${id}`, certificates);
-  if (!chain.ok) return refusalOf(chain.problem);
+  if (!chain.ok) return refusal(`${chain.problem.field}: ${chain.problem.what}`, chain.problem.remedy);
   const answered: AuthorityRecord = { ...rest, ...chain.value, createdAt };
   const read = readAuthority(answered, 'the answer', document.trustDomain);
-  if (!read.ok) return refusalOf(read.problem);
+  if (!read.ok) return refusal(`${read.problem.field}: ${read.problem.what}`, read.problem.remedy);
   const { signing, root, warnings } = read.authority;
-  const refusal =
+  const refused =
     unknownRoot(root, known) ??
     unaskedNames(signing, document.trustDomain) ??
     timeRefusal([...read.authority.intermediates, root], answer.notAfter, now) ??
     (signing.hasSubject ? undefined : unfit('has no subject, which every verifier of its leaves needs'));
-  if (refusal) return refusal;
+  if (refused) return refused;
   const authorities = document.authorities.map((each) => (each === record ? answered : each));
-  const after = { ...document, sequence: document.sequence + 1, authorities };
-  const changed = changesBetween(document, after);
-  return {
-    ok: true,
-    document: after,
-    changed,
-    consequence: undefined,
+  return changeOf(document, withAuthorities(document, authorities), {
     notes: [...warnings, ...broken(signing, document)],
-  };
+  });
 }
 
 /** The roots that a pool vouches for. */
@@ -95,22 +86,17 @@ function unknownRoot(root: CertificateFacts, known: readonly string[] | undefine
   const isKnown = (pem: string) =>
     readCertificates(pem).some(({ sha256Hex }) => sha256Hex === root.sha256Hex);
   if (!known || known.some(isKnown)) return undefined;
-  return {
-    ok: false,
-    what: `the answer leads to a root that the pool does not have, SHA-256 ${root.sha256Hex}, or that is tainted there`,
-    remedy: 'compare it with the root of that CA, and give the root with --upstream-root FILE if it is right',
-  };
+  return refusal(
+    `the answer leads to a root that the pool does not have, SHA-256 ${root.sha256Hex}, or that is tainted there`,
+    'compare it with the root of that CA, and give the root with --upstream-root FILE if it is right',
+  );
 }
 
-function refusalOf({ field, what, remedy }: { field: string; what: string; remedy: string }): Refusal {
-  return { ok: false, what: `${field}: ${what}`, remedy };
-}
-
-const unfit = (what: string): Refusal => ({
-  ok: false,
-  what: `the certificate of the answer ${what}`,
-  remedy: 'have the CA sign the request again, as it is, as that of a CA',
-});
+const unfit = (what: string): Refusal =>
+  refusal(
+    `the certificate of the answer ${what}`,
+    'have the CA sign the request again, as it is, as that of a CA',
+  );
 
 /** Names of a CA go into no leaf, but a certificate with names that were not requested was made for another purpose. */
 function unaskedNames(

@@ -4,11 +4,10 @@ import { encodePem } from '../../spiffe/pki/pem.ts';
 import { readSubjectKey } from '../../spiffe/pki/spki.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
-import { type AuthorityRecord, isAuthorityId, type PoolDocument, poolLimits } from './document.ts';
+import { type Change, changeOf, fullPool, type Refusal, refusal, withAuthorities } from './change.ts';
+import { type AuthorityRecord, isAuthorityId, type PoolDocument } from './document.ts';
 import { signCa } from './sign-ca.ts';
 import { isPublished } from './states.ts';
-import type { Refusal } from './transitions.ts';
-import { type Change, changesBetween } from './verbs.ts';
 
 /**
  * The pool with one more authority: the key of one root, with a certificate by another root. What it signs is accepted by
@@ -21,50 +20,39 @@ export async function crossSign(
   document: PoolDocument,
   { id, by, now }: { readonly id: string; readonly by: string; readonly now: Seconds },
 ): Promise<Change | Refusal> {
-  const refuse = (what: string, remedy: string): Refusal => ({ ok: false, what, remedy });
   const { authorities, trustDomain } = document;
   const found = [id, by].map((name) => authorities.find((each) => each.id === name && each.kind === 'X509'));
   const [record, issuer] = found;
   if (!record || !issuer || record === issuer) {
-    const what = `${found[0] ? by : id} is no other CA of the pool`;
-    return refuse(
-      what,
-      `name two of ${authorities
-        .filter(({ kind }) => kind === 'X509')
-        .map((each) => each.id)
-        .join(', ')}`,
-    );
+    const cas = authorities.filter(({ kind }) => kind === 'X509').map((each) => each.id);
+    return refusal(`${found[0] ? by : id} is no other CA of the pool`, `name two of ${cas.join(', ')}`);
   }
   const newId = `${id}-by-${by}`;
-  if (!isAuthorityId(newId)) return refuse(`${newId} is too long for an id`, 'give the CAs shorter ids');
+  if (!isAuthorityId(newId)) return refusal(`${newId} is too long for an id`, 'give the CAs shorter ids');
   if (authorities.some((each) => each.id === newId))
-    return refuse(`there is an authority ${newId} already`, 'use that authority');
-  if (authorities.length >= poolLimits.authorities) {
-    return refuse(
-      `the pool has ${authorities.length} authorities, which is the limit`,
-      'remove retired ones with `kubespiffe ca remove`',
-    );
-  }
+    return refusal(`there is an authority ${newId} already`, 'use that authority');
+  const full = fullPool(document);
+  if (full) return full;
   for (const each of [record, issuer]) {
-    if (each.tainted) return refuse(`authority ${each.id} is tainted`, 'use one that is not');
+    if (each.tainted) return refusal(`authority ${each.id} is tainted`, 'use one that is not');
     if (each.privateKey === undefined)
-      return refuse(`authority ${each.id} has no private key in the pool`, 'use one that has its key');
+      return refusal(`authority ${each.id} has no private key in the pool`, 'use one that has its key');
   }
   if (!isPublished(issuer.state))
-    return refuse(`authority ${by} is ${issuer.state}`, 'use the root that everybody has');
+    return refusal(`authority ${by} is ${issuer.state}`, 'use the root that everybody has');
   const [own, other] = [readAuthority(record, id, trustDomain), readAuthority(issuer, by, trustDomain)];
-  if (!own.ok) return refuse(own.problem.message, own.problem.remedy);
-  if (!other.ok) return refuse(other.problem.message, other.problem.remedy);
+  if (!own.ok) return refusal(own.problem.message, own.problem.remedy);
+  if (!other.ok) return refusal(other.problem.message, other.problem.remedy);
   if (own.authority.intermediates.length > 0) {
-    return refuse(`authority ${id} is below another CA already`, 'use a root of its own');
+    return refusal(`authority ${id} is below another CA already`, 'use a root of its own');
   }
   const { root } = own.authority;
   const key = readSubjectKey(root.spki);
   if (key.kind !== 'supported')
-    return refuse(`authority ${id} has a key that cannot be signed`, 'use another one');
+    return refusal(`authority ${id} has a key that cannot be signed`, 'use another one');
   const { signing } = other.authority;
   if (signing.pathLen === 0)
-    return refuse(`authority ${by} has path length 0, so it may sign no CA`, 'use a CA without it');
+    return refusal(`authority ${by} has path length 0, so it may sign no CA`, 'use a CA without it');
   const cross = await signCa(
     { certificate: signing, privateKey: createPrivateKey(issuer.privateKey ?? '') },
     {
@@ -79,12 +67,5 @@ export async function crossSign(
     intermediates: [encodePem('CERTIFICATE', cross.der), ...(issuer.intermediates ?? [])],
     createdAt: rfc3339(now),
   };
-  const after = { ...document, sequence: document.sequence + 1, authorities: [...authorities, made] };
-  return {
-    ok: true,
-    document: after,
-    changed: changesBetween(document, after),
-    consequence: undefined,
-    notes: [],
-  };
+  return changeOf(document, withAuthorities(document, [...authorities, made]));
 }

@@ -3,13 +3,12 @@ import { type AuthorityKeyType, authorityKeyTypes, keyTypes } from '../../spiffe
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import type { NewKey } from '../keys/new-key.ts';
 import { type PooledAuthority, readAuthority } from './authority.ts';
+import { type Change, changeOf, fullPool, type Refusal, refusal, withAuthorities } from './change.ts';
 import type { NewAuthority } from './create.ts';
 import { createJwtAuthority } from './create-jwt.ts';
-import { type AuthorityRecord, nextAuthorityId, type PoolDocument, poolLimits } from './document.ts';
+import { type AuthorityRecord, nextAuthorityId, type PoolDocument } from './document.ts';
 import { lastSigner } from './last-signer.ts';
 import type { AuthorityKind } from './states.ts';
-import type { Refusal } from './transitions.ts';
-import { type Change, changesBetween } from './verbs.ts';
 
 /** Names of new authorities, followed by a number. */
 const prefixes: Readonly<Record<AuthorityKind, string>> = {
@@ -46,20 +45,18 @@ export async function prepareAuthority(
   const { kind, now, id = nextAuthorityId(document, prefixes[kind]) } = wanted;
   if (kind !== 'X509' && trustDomain === undefined) {
     const what = 'the pool is of no trust domain, so no tokens are signed with it';
-    return { ok: false, what, remedy: 'name the pool of a trust domain with --name' };
+    return refusal(what, 'name the pool of a trust domain with --name');
   }
   if (authorities.some((each) => each.id === id)) {
-    return { ok: false, what: `there is an authority ${id} already`, remedy: 'choose another --ca-id' };
+    return refusal(`there is an authority ${id} already`, 'choose another --ca-id');
   }
-  if (authorities.length >= poolLimits.authorities) {
-    const what = `the pool has ${authorities.length} authorities, which is the limit`;
-    return { ok: false, what, remedy: 'remove retired ones with `kubespiffe ca remove`' };
-  }
+  const full = fullPool(document);
+  if (full) return full;
   const last = lastSigner(document, kind);
   if (last?.keyRef !== undefined && !wanted.key && !wanted.keyType) {
     const what = `the key of authority ${last.id} is kept outside of the pool (${last.keyRef}), and a new one is not made there`;
     const back = kind === 'X509' ? ', or --key-type for a key in the pool' : '';
-    return { ok: false, what, remedy: `make a key there, and name it with --key-ref${back}` };
+    return refusal(what, `make a key there, and name it with --key-ref${back}`);
   }
   const keptKey = wanted.key && { keptKey: wanted.key };
   const made =
@@ -71,16 +68,11 @@ export async function prepareAuthority(
     ...{ ...unpublished, state: 'prepared', createdAt: rfc3339(now) },
     ...(wanted.requestedBy && { requestedBy: wanted.requestedBy }),
   };
-  const after = { ...document, sequence: document.sequence + 1, authorities: [...authorities, prepared] };
-  return {
-    ok: true,
-    document: after,
-    changed: changesBetween(document, after),
-    consequence: undefined,
+  return changeOf(document, withAuthorities(document, [...authorities, prepared]), {
     notes: kind === 'X509' && !wanted.asRequest ? notesOf(document) : [],
     // A JWT key that is kept outside may have signed before. A CA has a new certificate in any case.
     made: wanted.key && kind !== 'X509' ? [] : [prepared],
-  };
+  });
 }
 
 /** Loaded where a CA is made: the library for certificates takes 200 ms, and every command and the signer import this file. */

@@ -6,12 +6,12 @@ import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
 import type { KeysByRef } from '../keys/remote-keys.ts';
 import { readAuthority } from './authority.ts';
+import { type Change, changeOf, type Refusal, refusal, withAuthorities } from './change.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { issueLeaf, leafNotBefore } from './issue-leaf.ts';
 import { materialOf, rootOf } from './material.ts';
 import { isJwtKind } from './states.ts';
-import { keepsRoot, type Refusal } from './transitions.ts';
-import type { Change } from './verbs.ts';
+import { keepsRoot } from './transitions.ts';
 
 const generate = promisify(generateKeyPair);
 
@@ -43,12 +43,12 @@ export async function testCertificate(
   if ('ok' in record) return record;
   const { trustDomain } = document;
   if (trustDomain === undefined) {
-    return refuse('the pool is of no trust domain', 'try the preview bundle of service-dns by hand');
+    return refusal('the pool is of no trust domain', 'try the preview bundle of service-dns by hand');
   }
   const read = readAuthority(record, `authority ${id}`, trustDomain, keysByRef);
-  if (!read.ok) return refuse(read.problem.message, 'correct it first');
+  if (!read.ok) return refusal(read.problem.message, 'correct it first');
   const { signingAuthority, root } = read.authority;
-  if (!signingAuthority) return refuse(`authority ${id} has no private key`, 'use one that has');
+  if (!signingAuthority) return refusal(`authority ${id} has no private key`, 'use one that has');
   const { publicKey } = await generate('ec', { namedCurve: 'P-256' });
   const key = readSubjectKey(publicKey.export({ format: 'der', type: 'spki' }));
   if (key.kind !== 'supported') throw new Error('a P-256 key is not supported');
@@ -81,20 +81,19 @@ export function markVerified(
   if ('ok' in record) return record;
   if (materialOf(record) !== materialOf(verified) || rootOf(record) !== rootOf(verified)) {
     const what = `authority ${id} is not the one whose certificate was verified: it was replaced meanwhile`;
-    return refuse(what, `verify the new one with \`kubespiffe ca verify-preview ${id}\``);
+    return refusal(what, `verify the new one with \`kubespiffe ca verify-preview ${id}\``);
   }
   const authorities = document.authorities.map((each) =>
     each === record ? { ...each, verifiedAt: rfc3339(now) } : each,
   );
-  const after = { ...document, sequence: document.sequence + 1, authorities };
-  return { ok: true, document: after, changed: [], consequence: undefined, notes: [] };
+  return changeOf(document, withAuthorities(document, authorities));
 }
 
 /** The authority of this id, if it is in preview and may sign. */
 export function previewed({ authorities }: PoolDocument, id: string): AuthorityRecord | Refusal {
   const record = authorities.find((each) => each.id === id);
   if (record?.state === 'preview' && record.tainted) {
-    return refuse(
+    return refusal(
       `authority ${id} is tainted and never signs`,
       `remove it with \`kubespiffe ca remove ${id}\``,
     );
@@ -102,12 +101,8 @@ export function previewed({ authorities }: PoolDocument, id: string): AuthorityR
   if (record?.state === 'preview') return record;
   const remedy = `bring it there with \`kubespiffe ca preview ${id}\``;
   return record
-    ? refuse(`authority ${id} is ${record.state}, and not in preview`, remedy)
-    : refuse(`there is no authority ${id} in the pool`, '`kubespiffe ca status` lists them');
-}
-
-function refuse(what: string, remedy: string): Refusal {
-  return { ok: false, what, remedy };
+    ? refusal(`authority ${id} is ${record.state}, and not in preview`, remedy)
+    : refusal(`there is no authority ${id} in the pool`, '`kubespiffe ca status` lists them');
 }
 
 /** Why a root is not to be in the live bundles yet where the setting caPreviewVerified is set; undefined for nothing. */
@@ -117,9 +112,8 @@ export function lacksVerification(document: PoolDocument, id: string): Refusal |
   if (keepsRoot(record, document)) return undefined;
   const preview =
     record.state === 'preview' ? '' : `publish it with \`kubespiffe ca preview ${id}\` there, then `;
-  return {
-    ok: false,
-    what: `no pod has verified authority ${id} by the preview bundle, as the setting caPreviewVerified demands`,
-    remedy: `${preview}run \`kubespiffe ca verify-preview ${id}\`; or publish it all the same with \`kubespiffe ca trust ${id} --force\``,
-  };
+  return refusal(
+    `no pod has verified authority ${id} by the preview bundle, as the setting caPreviewVerified demands`,
+    `${preview}run \`kubespiffe ca verify-preview ${id}\`; or publish it all the same with \`kubespiffe ca trust ${id} --force\``,
+  );
 }

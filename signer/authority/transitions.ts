@@ -2,6 +2,7 @@ import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
+import { type Refusal, refusal } from './change.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument, writePoolDocument } from './document.ts';
 import { materialOf, rootOf } from './material.ts';
 import {
@@ -22,15 +23,6 @@ import { isJwtKind, isPublished } from './states.ts';
  * Changes of a pool document: pure functions that return the document after the change, or why there is none.
  * `now` is seconds since the epoch.
  */
-
-/** Why a change is not made, and what to do. */
-export interface Refusal {
-  readonly ok: false;
-  readonly what: string;
-  readonly remedy: string;
-  /** It goes by itself, as soon as a signer has written the bundle. */
-  readonly isPassing?: true;
-}
 
 /** How long after it no longer signs an authority may still verify something. */
 export interface Lifetimes {
@@ -171,14 +163,10 @@ export function retireAuthority(
   const record = document.authorities.find((each) => each.id === name || rootOf(each) === fingerprint(name));
   if (!record) {
     const ids = document.authorities.map(({ id }) => id).join(', ');
-    return { ok: false, what: `${name} is no authority of the pool`, remedy: `name one of ${ids}` };
+    return refusal(`${name} is no authority of the pool`, `name one of ${ids}`);
   }
   if (record.state === 'retired') {
-    return {
-      ok: false,
-      what: `authority ${record.id} is retired already`,
-      remedy: `leave out --drop-authority ${name}`,
-    };
+    return refusal(`authority ${record.id} is retired already`, `leave out --drop-authority ${name}`);
   }
   const isKept = isPublished(record.state) && rootOf(record) !== undefined;
   const authorities = document.authorities.flatMap((each) => {

@@ -1,6 +1,6 @@
+import type { Change } from '../authority/change.ts';
 import type { PolicyStep } from '../authority/rotation-plan.ts';
 import type { AuthorityKind } from '../authority/states.ts';
-import type { Change } from '../authority/verbs.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';

@@ -1,5 +1,6 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { type Change, type Refusal, refusal } from '../authority/change.ts';
 import type { PoolDocument } from '../authority/document.ts';
 import { compilePool, type Pool } from '../authority/pool.ts';
 import { poolJsonIn } from '../authority/pool-secret.ts';
@@ -10,10 +11,10 @@ import { type PolicyStep, policySteps, rotatedKinds } from '../authority/rotatio
 import { marginSeconds } from '../authority/rotation-policy.ts';
 import { beginSignedUntil } from '../authority/signed-until-record.ts';
 import type { AuthorityKind } from '../authority/states.ts';
-import { type Refusal, writablePool } from '../authority/transitions.ts';
+import { writablePool } from '../authority/transitions.ts';
 import { certManagerUpstream } from '../authority/upstream/cert-manager.ts';
 import { takeUpstreamStep } from '../authority/upstream/prepare.ts';
-import { applyVerb, type Change, type Timing } from '../authority/verbs.ts';
+import { applyVerb, type Timing } from '../authority/verbs.ts';
 import type { PoolView } from '../authority/view.ts';
 import type { RotationConfig } from '../config/rotation.ts';
 import type { ServerClock } from '../kube/clock.ts';
@@ -192,11 +193,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
     const compiled = compilePool(document, document.trustDomain);
     const root = compiled.ok ? compiled.pool.authorities.find((each) => each.id === id)?.root : undefined;
     if (!root || needs.published.isVisible(root)) return undefined;
-    return {
-      ok: false,
-      what: `the root of authority ${id} is not published yet`,
-      remedy: 'wait until it is',
-    };
+    return refusal(`the root of authority ${id} is not published yet`, 'wait until it is');
   }
 
   /** Why the CA that signs cannot give certificates of full length any more. */

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { Change } from '../../signer/authority/change.ts';
 import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { restoredPool } from '../../signer/authority/restore.ts';
 import { longestCertificateSeconds } from '../../signer/authority/signed-until.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
-import { applyVerb, type Change, type Verb } from '../../signer/authority/verbs.ts';
+import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { makeCa, type TestCa } from './authorities.ts';
 

@@ -1,10 +1,10 @@
 import { rfc3339, type Seconds } from '../../../spiffe/pki/time.ts';
 import { answerRequest } from '../answer.ts';
+import { type Change, type Refusal, refusal } from '../change.ts';
 import type { PoolDocument } from '../document.ts';
 import { prepareAuthority } from '../prepare.ts';
 import { marginSeconds } from '../rotation-policy.ts';
-import { endOf, type Refusal } from '../transitions.ts';
-import type { Change } from '../verbs.ts';
+import { endOf } from '../transitions.ts';
 import type { Upstream } from './upstream.ts';
 
 /**
@@ -43,14 +43,12 @@ export async function takeUpstreamStep(
     const answered = change.ok && change.document.authorities.find((each) => each.id === id);
     const end = answered && endOf(answered, document.trustDomain);
     if (!end || end > now + certificateSeconds + marginSeconds) return change;
-    return {
-      ok: false,
-      what: `${upstream.name} gave authority ${id} a certificate that ends, with its chain, at ${rfc3339(end)}`,
-      remedy:
-        `have it give CAs that last for ${certificateSeconds + marginSeconds} s and more, and withdraw the request with ` +
+    return refusal(
+      `${upstream.name} gave authority ${id} a certificate that ends, with its chain, at ${rfc3339(end)}`,
+      `have it give CAs that last for ${certificateSeconds + marginSeconds} s and more, and withdraw the request with ` +
         `\`kubespiffe ca remove ${id}\``,
-    };
+    );
   }
   const what = `authority ${id} has waited for its certificate since ${createdAt}: ${upstream.name}: ${answer.what}`;
-  return { ok: false, what, remedy: answer.kind === 'refused' ? answer.remedy : 'wait for that CA' };
+  return refusal(what, answer.kind === 'refused' ? answer.remedy : 'wait for that CA');
 }
