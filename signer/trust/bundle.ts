@@ -28,8 +28,25 @@ export interface DesiredBundle {
 /** The API server's limit (validation.go, ValidateClusterTrustBundle): 1 MiB of PEM. */
 const maxBundleBytes = 1024 * 1024;
 
-/** The annotations that identify the pool of the roots, for replicas that have not seen that pool. */
-const markKeys = { sequence: 'kubespiffe.io/sequence', content: 'kubespiffe.io/content-sha256' } as const;
+/** How two annotations of a bundle record a mark. */
+export const markAnnotations = (keys: { readonly [Part in keyof PoolMark]: string }) => ({
+  annotationsOf: ({ sequence, content }: PoolMark): Record<string, string> => ({
+    [keys.sequence]: String(sequence),
+    [keys.content]: content,
+  }),
+  /** A sequence that no pool can exceed is ignored: it would make every later pool invalid. */
+  read(observed: ObservedBundle | undefined): PoolMark | undefined {
+    const { [keys.sequence]: text = '', [keys.content]: content = '' } = observed?.annotations ?? {};
+    const sequence = /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
+    return sequence < poolLimits.sequence && content !== '' ? { sequence, content } : undefined;
+  },
+});
+
+/** Identifies the pool of the roots, for replicas that have not seen that pool. */
+const poolMark = markAnnotations({
+  sequence: 'kubespiffe.io/sequence',
+  content: 'kubespiffe.io/content-sha256',
+});
 
 /** The name of a signer-linked ClusterTrustBundle: the signer name with `:` for `/`, then the suffix. */
 export function bundleName(signerName: string, suffix: string, canarying: Canarying = 'live'): string {
@@ -56,11 +73,7 @@ export function desiredBundle(input: {
     name: bundleName(input.signerName, input.suffix, input.canarying),
     signerName: input.signerName,
     labels: bundleLabels(input.trustDomain, input.canarying),
-    annotations: {
-      [markKeys.sequence]: String(input.mark.sequence),
-      [markKeys.content]: input.mark.content,
-      ...input.more,
-    },
+    annotations: { ...poolMark.annotationsOf(input.mark), ...input.more },
     ...pem.value,
   });
 }
@@ -138,18 +151,12 @@ export function driftOf(desired: DesiredBundle, observed: ObservedBundle | undef
   return undefined;
 }
 
-/**
- * The pool that a bundle was made from; undefined if it cannot be read or the trust domain differs. A sequence that no
- * pool can exceed is ignored: it would make every later pool invalid.
- */
+/** The pool that a bundle was made from; undefined if it cannot be read or the trust domain differs. */
 export function markIn(
   observed: ObservedBundle | undefined,
   trustDomain: string | undefined,
 ): PoolMark | undefined {
-  if (!observed || !isOfTrustDomain(observed, trustDomain)) return undefined;
-  const { [markKeys.sequence]: text = '', [markKeys.content]: content = '' } = observed.annotations;
-  const sequence = /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
-  return sequence < poolLimits.sequence && content !== '' ? { sequence, content } : undefined;
+  return observed && isOfTrustDomain(observed, trustDomain) ? poolMark.read(observed) : undefined;
 }
 
 /** notAfter of each root of a bundle, by its SHA-256; empty for a bundle of another trust domain. */

@@ -15,7 +15,7 @@ import {
   type ObservedBundle,
   rootEndsIn,
 } from './bundle.ts';
-import { bundleAnnotations, nextBundleMark } from './publication.ts';
+import { bundleMark, nextBundleMark } from './publication.ts';
 import type { RootVisibility } from './root-visibility.ts';
 import { type FederationView, withoutFederation } from './siblings.ts';
 import type { BundleSource, DesiredBundles, TrustBundlePublisher } from './trust-bundle-publisher.ts';
@@ -80,13 +80,13 @@ function desiredBundles(
   pool: Pool,
   owner: BundleOwner,
   now: () => Seconds,
-  bundleMark: PoolMark | undefined,
+  recorded: PoolMark | undefined,
 ): DesiredBundles {
   const mark = markOf(pool);
   const kids = publishedJwtKeys(pool).map(({ kid }) => kid);
   const live = desiredBundle({
     ...{ ...owner, canarying: 'live', roots: pool.roots, mark },
-    more: bundleMark ? bundleAnnotations(bundleMark) : {},
+    more: recorded ? bundleMark.annotationsOf(recorded) : {},
   });
   return new Map([
     [bundleName(owner.signerName, owner.suffix), live.ok ? success(dated(live.value, kids, now)) : live],

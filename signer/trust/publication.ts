@@ -3,8 +3,8 @@ import { poolLimits } from '../authority/document.ts';
 import type { Pool } from '../authority/pool.ts';
 import { markOf, type PoolMark } from '../authority/sequence.ts';
 import type { Store } from '../kube/store.ts';
-import type { ObservedBundle } from './bundle.ts';
-import { type FederationView, noSiblings, type Siblings } from './siblings.ts';
+import { markAnnotations, type ObservedBundle } from './bundle.ts';
+import { type FederationView, noSiblings, type Siblings, withoutFederation } from './siblings.ts';
 
 /** What the documents of the trust domain are made from. Replaced as a whole when something changes. */
 export interface Publication {
@@ -14,26 +14,14 @@ export interface Publication {
   readonly sequence: number;
 }
 
-/** The annotations of the live ClusterTrustBundle with the sequence of the bundle, which all replicas share there. */
-const markKeys = {
+/** In the live ClusterTrustBundle: the sequence of the bundle, which all replicas share there, and its content. */
+export const bundleMark = markAnnotations({
   sequence: 'kubespiffe.io/bundle-sequence',
   content: 'kubespiffe.io/bundle-content-sha256',
-} as const;
+});
 
 /** Far above what a replica serves that has not seen yet that there are other clusters: the sequence of the pool. */
 const headStart = 1_000_000;
-
-/** The sequence that a live bundle records, and the content that it is for. A value that no pool can have is ignored. */
-export function bundleMarkIn(observed: ObservedBundle | undefined): PoolMark | undefined {
-  const { [markKeys.sequence]: text = '', [markKeys.content]: content = '' } = observed?.annotations ?? {};
-  const sequence = /^\d{1,15}$/.test(text) ? Number(text) : Number.POSITIVE_INFINITY;
-  return sequence < poolLimits.sequence && content !== '' ? { sequence, content } : undefined;
-}
-
-export const bundleAnnotations = ({ sequence, content }: PoolMark): Record<string, string> => ({
-  [markKeys.sequence]: String(sequence),
-  [markKeys.content]: content,
-});
 
 /**
  * Remembers the highest mark that the live bundle has had while this replica ran: the sequence must not go back when
@@ -47,10 +35,10 @@ export function followBundleMark(
 ): () => PoolMark | undefined {
   let highest: PoolMark | undefined;
   bundles.subscribe(({ type, key, object }) => {
-    const mark = type === 'set' && key === liveName ? bundleMarkIn(object) : undefined;
+    const mark = type === 'set' && key === liveName ? bundleMark.read(object) : undefined;
     if (mark && mark.sequence < poolLimits.sequence / 2) highest = laterOf(highest, mark);
   });
-  return () => laterOf(highest, bundleMarkIn(bundles.get(liveName)));
+  return () => laterOf(highest, bundleMark.read(bundles.get(liveName)));
 }
 
 function laterOf(one: PoolMark | undefined, other: PoolMark | undefined): PoolMark | undefined {
@@ -108,11 +96,5 @@ export function createPublication(
 
 /** The publication of a pool alone. */
 export function publicationOf(pool: () => Pool | undefined): () => Publication | undefined {
-  let last: Publication | undefined;
-  return () => {
-    const current = pool();
-    if (current && last?.pool !== current)
-      last = { pool: current, siblings: noSiblings, sequence: current.sequence };
-    return current && last;
-  };
+  return createPublication(pool, withoutFederation, { mark: () => undefined, isMissing: () => true });
 }

@@ -6,8 +6,7 @@ import { markOf } from '../../signer/authority/sequence.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import type { ObservedBundle } from '../../signer/trust/bundle.ts';
 import {
-  bundleAnnotations,
-  bundleMarkIn,
+  bundleMark,
   createPublication,
   followBundleMark,
   nextBundleMark,
@@ -43,9 +42,9 @@ describe('what is published of a trust domain', () => {
 
   for (const text of ['-1', '1e9', '9'.repeat(16), '9007199254740992', 'x']) {
     it(`ignores the sequence ${text} that another client wrote into the bundle`, () => {
-      const annotations = { ...bundleAnnotations({ sequence: 1, content: 'x' }) };
+      const annotations = { ...bundleMark.annotationsOf({ sequence: 1, content: 'x' }) };
       const [key = ''] = Object.keys(annotations);
-      assert.equal(bundleMarkIn(bundleWith({ ...annotations, [key]: text })), undefined);
+      assert.equal(bundleMark.read(bundleWith({ ...annotations, [key]: text })), undefined);
     });
   }
 
@@ -53,12 +52,12 @@ describe('what is published of a trust domain', () => {
     const bundles = createStore<ObservedBundle>();
     const mark = followBundleMark(bundles, 'live');
     const show = (sequence: number, content: string) =>
-      bundles.set('live', bundleWith(bundleAnnotations({ sequence, content })));
+      bundles.set('live', bundleWith(bundleMark.annotationsOf({ sequence, content })));
     show(7, 'x');
     bundles.delete('live');
     assert.deepEqual(mark(), { sequence: 7, content: 'x' });
     show(5, 'y');
-    bundles.set('other', bundleWith(bundleAnnotations({ sequence: 9, content: 'z' })));
+    bundles.set('other', bundleWith(bundleMark.annotationsOf({ sequence: 9, content: 'z' })));
     assert.deepEqual(mark(), { sequence: 7, content: 'x' });
     show(7, 'y');
     bundles.set('live', bundleWith({}));
@@ -131,7 +130,7 @@ describe('what is published of a trust domain', () => {
           }
           if (each.kind === 'write' && seen.siblings && replica.isCurrent()) {
             const mark = nextBundleMark(seen.pool, seen.siblings, replica.mark());
-            history.push(bundleWith(mark ? bundleAnnotations(mark) : {}));
+            history.push(bundleWith(mark ? bundleMark.annotationsOf(mark) : {}));
             hasMark ||= mark !== undefined;
             isLost &&= mark === undefined;
           }

@@ -17,16 +17,8 @@ export function createServed<T extends object>(
   source: () => T | undefined,
   documentOf: (current: T) => PublishedDocument | undefined,
 ): () => Served | undefined {
-  let last: { source: T; served: Served | undefined } | undefined;
-  return () => {
-    const current = source();
-    if (!current) return undefined;
-    if (last?.source !== current) {
-      const document = documentOf(current);
-      last = { source: current, served: document && servable(document) };
-    }
-    return last.served;
-  };
+  const served = createServedByKey(source, documentOf);
+  return () => served('');
 }
 
 /**
