@@ -1,5 +1,5 @@
 import type { FastifyRequest, FastifySchema } from 'fastify';
-import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
+import { type Checked, type Refused, refuse } from '../../observe/checked.ts';
 import type { Operation } from '../../observe/refusal-rows.ts';
 import type { Publication } from '../../trust/publication.ts';
 import {
@@ -9,9 +9,9 @@ import {
   spiffeBundleDocument,
 } from '../../trust/published-documents.ts';
 import type { FederatedWith, FindFederatedWith } from '../svid/federated-with.ts';
-import { sendDocument } from './document-routes.ts';
+import { documentSchema, sendDocument, whenRead } from './document-routes.ts';
 import type { Http } from './http.ts';
-import { header, refusedAt, registration } from './openapi.ts';
+import { registration } from './openapi.ts';
 import { paths } from './paths.ts';
 import { createServedByKey, type Served } from './published.ts';
 
@@ -33,26 +33,21 @@ export function createBundles({ trustDomain, publication, peers, refreshHintSeco
   const single = createServedByKey(sources, ([current, others], name) =>
     name === trustDomain ? own(current) : documentOf(others.get(name)),
   );
-  const whenRead = (served: Served | undefined): Checked<Served> =>
-    served
-      ? pass(served)
-      : refuse('NotReady', publication() ? 'the pool has nothing to publish here' : unread);
 
   return {
     /** Our own bundle and those that the caller may have, as gRPC reads them (proposal A87). */
     mapFor: ({ trustDomains }: FederatedWith) =>
-      whenRead(maps(trustDomains === 'all' ? everything : heldOf(trustDomains, peers()))),
+      whenRead(maps(trustDomains === 'all' ? everything : heldOf(trustDomains, peers())), publication()),
     /** The bundle of one trust domain, as its publisher has it. */
     bundleFor(name: string, { trustDomains, because }: FederatedWith): Checked<Served> {
-      if (name === trustDomain) return whenRead(single(name));
+      if (name === trustDomain) return whenRead(single(name), publication());
       if (trustDomains !== 'all' && !trustDomains.includes(name)) return notFederated(name, because);
       if (!peers().has(name)) return notFederated(name, 'no bundle of it is held');
-      return whenRead(single(name));
+      return whenRead(single(name), publication());
     },
   };
 }
 
-const unread = 'the pool was not read yet';
 /** No trust domain has this name. */
 const everything = '*';
 
@@ -117,7 +112,8 @@ export function addBundleRoutes(
       return sendDocument(reply, document, caching);
     });
   add(paths.bundles, schemaOf('getBundles', 'bundles', every), (granted) => bundles.mapFor(granted));
-  add(paths.bundleOf, schemaOf('getBundleOf', 'bundle-of', one), (granted, { params }) =>
+  const params = { type: 'object', properties: { trustDomain: { type: 'string', maxLength: 255 } } };
+  add(paths.bundleOf, { ...schemaOf('getBundleOf', 'bundle-of', one), params }, (granted, { params }) =>
     bundles.bundleFor((params as { trustDomain: string }).trustDomain, granted),
   );
 }
@@ -126,23 +122,10 @@ const every = 'SPIFFE bundles of this trust domain and of those that the caller 
 const one = 'SPIFFE bundle of one trust domain: this one, or one that the caller is federated with';
 
 function schemaOf(operationId: string, operation: Operation, summary: string): FastifySchema {
-  const headers = {
-    ETag: header('Strong validator of these bytes'),
-    'Cache-Control': header('private, max-age of the setting tokenRefreshHint'),
-  };
-  const params = { type: 'object', properties: { trustDomain: { type: 'string', maxLength: 255 } } };
   return {
-    operationId,
-    summary,
+    ...documentSchema([operationId, summary, 'application/json'], operation, 'private'),
     // Without a credential, the setting federateByDefault decides.
     security: [{}, { serviceAccountToken: [] }, { clientCertificate: [] }],
-    headers: { type: 'object', properties: { 'If-None-Match': { type: 'string' } } },
     querystring: { type: 'object', properties: { registration } },
-    ...(operation === 'bundle-of' && { params }),
-    response: {
-      200: { description: summary, headers, content: { 'application/json': { schema: { type: 'object' } } } },
-      304: { description: 'As the caller has it', headers, type: 'null' },
-      ...refusedAt(operation),
-    },
   };
 }

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifySchema } from 'fastify';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
+import type { Operation } from '../../observe/refusal-rows.ts';
 import type { Publication } from '../../trust/publication.ts';
 import {
   discoveryDocument,
@@ -44,17 +45,9 @@ export function createDocuments(
   settings: { readonly issuer: string | undefined; readonly refreshHintSeconds: number },
 ): Documents {
   const { issuer, refreshHintSeconds } = settings;
-  const of = (documentOf: (current: Publication) => PublishedDocument | undefined) =>
-    whenRead(createServed(publication, documentOf));
-  const whenRead = (served: () => Served | undefined) => {
-    return () => {
-      const document = served();
-      if (document) return pass(document);
-      return refuse(
-        'NotReady',
-        publication() ? 'the pool has nothing to publish here' : 'the pool was not read yet',
-      );
-    };
+  const of = (documentOf: (current: Publication) => PublishedDocument | undefined) => {
+    const served = createServed(publication, documentOf);
+    return () => whenRead(served(), publication());
   };
   return {
     ...(issuer !== undefined && {
@@ -74,6 +67,15 @@ export function createDocuments(
   };
 }
 
+/** A document, or why there is none now. */
+export function whenRead(served: Served | undefined, publication: Publication | undefined): Checked<Served> {
+  if (served) return pass(served);
+  return refuse(
+    'NotReady',
+    publication ? 'the pool has nothing to publish here' : 'the pool was not read yet',
+  );
+}
+
 /** The OpenAPI document of the routes that a listener has, once it is ready. */
 export function openApiOf({ app }: Pick<Http, 'app'>): () => Checked<Served> {
   let served: Served | undefined;
@@ -86,12 +88,16 @@ export function openApiOf({ app }: Pick<Http, 'app'>): () => Checked<Served> {
 /** Adds a route for each document. @param maxAgeSeconds how long a reader may keep it. */
 export function addDocumentRoutes(http: Http, documents: Documents, maxAgeSeconds: number): void {
   for (const [name, current] of Object.entries(documents) as [DocumentName, () => Checked<Served>][]) {
-    http.app.get(paths[name], { schema: schemaOf(name) }, async (_request, reply) => {
-      const document = current();
-      if (!document.ok) return http.refused(reply, document);
-      const caching = { control: `public, max-age=${maxAgeSeconds}`, vary: 'Accept-Encoding' };
-      return sendDocument(reply, document.value, caching);
-    });
+    http.app.get(
+      paths[name],
+      { schema: documentSchema(described[name], 'document', 'public') },
+      async (_request, reply) => {
+        const document = current();
+        if (!document.ok) return http.refused(reply, document);
+        const caching = { control: `public, max-age=${maxAgeSeconds}`, vary: 'Accept-Encoding' };
+        return sendDocument(reply, document.value, caching);
+      },
+    );
   }
 }
 
@@ -103,8 +109,8 @@ export async function sendDocument(
 ): Promise<FastifyReply> {
   const { headers } = reply.request;
   const selected = select(document, {
-    acceptEncoding: headerOf(headers['accept-encoding']),
-    ifNoneMatch: headerOf(headers['if-none-match']),
+    acceptEncoding: headers['accept-encoding']?.toString(),
+    ifNoneMatch: headers['if-none-match'],
   });
   reply.code(selected.status).headers({
     'cache-control': caching.control,
@@ -118,11 +124,15 @@ export async function sendDocument(
   return reply.type(document.contentType).send(body);
 }
 
-function schemaOf(name: DocumentName): FastifySchema {
-  const [operationId, summary, contentType] = described[name];
+/** Describes the route of a document. @param forWhom whether everybody gets the same. */
+export function documentSchema(
+  [operationId, summary, contentType]: readonly [operationId: string, summary: string, contentType: string],
+  operation: Operation,
+  forWhom: 'public' | 'private',
+): FastifySchema {
   const headers = {
     ETag: header('Strong validator of these bytes'),
-    'Cache-Control': header('public, max-age of the setting tokenRefreshHint'),
+    'Cache-Control': header(`${forWhom}, max-age of the setting tokenRefreshHint`),
   };
   const schema = { type: contentType.includes('json') ? 'object' : 'string' };
   return {
@@ -132,11 +142,7 @@ function schemaOf(name: DocumentName): FastifySchema {
     response: {
       200: { description: summary, headers, content: { [contentType]: { schema } } },
       304: { description: 'As the caller has it', headers, type: 'null' },
-      ...refusedAt('document'),
+      ...refusedAt(operation),
     },
   };
-}
-
-function headerOf(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value.join(',') : value;
 }
