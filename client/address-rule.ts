@@ -66,20 +66,13 @@ function bytesOf(address: string): number[] {
   });
 }
 
-/** Which addresses may be connected to. */
-export interface AddressRule {
-  /** Why an address is refused; undefined if it may be connected to. */
-  problem(address: string): string | undefined;
-  /** Why the host of a URL is refused, where it is an address: that is never looked up. */
-  hostProblem(url: URL): string | undefined;
-  /** For a request: the addresses of a host, without those that are refused. */
-  readonly lookup: LookupFunction;
-}
+export type AddressRule = ReturnType<typeof createAddressRule>;
 
-/** @param allowed ranges that are not refused although they are special. */
-export function createAddressRule(allowed: readonly AddressRange[], resolve = addressesOf): AddressRule {
+/** Which addresses may be connected to. @param allowed ranges that are not refused although they are special. */
+export function createAddressRule(allowed: readonly AddressRange[], resolve = addressesOf) {
   const isAllowed = rangeCheck(allowed);
 
+  /** Why an address is refused; undefined if it may be connected to. */
   function problem(given: string): string | undefined {
     // The zone of a link-local address is no part of it.
     const [address = ''] = given.split('%');
@@ -87,24 +80,28 @@ export function createAddressRule(allowed: readonly AddressRange[], resolve = ad
     return `the address ${address} is one of the machine itself, of its link or of a cloud's metadata service`;
   }
 
+  /** For a request: the addresses of a host, without those that are refused. */
+  const lookup: LookupFunction = (hostname, options, done) => {
+    const answer = (found: readonly LookupAddress[]) => {
+      const usable = found.filter(({ address }) => problem(address) === undefined);
+      const [first] = usable;
+      if (!first) {
+        const reason = problem(found[0]?.address ?? '') ?? 'there is no address';
+        return done(new Error(`${hostname}: ${reason}`), '', 0);
+      }
+      if (options.all) done(null, usable);
+      else done(null, first.address, first.family);
+    };
+    resolve(hostname).then(answer, (error) => done(error, '', 0));
+  };
+
   return {
     problem,
-    hostProblem({ hostname }) {
+    /** Why the host of a URL is refused, where it is an address: that is never looked up. */
+    hostProblem({ hostname }: URL): string | undefined {
       const host = hostname.replace(/^\[|\]$/g, '');
       return isIP(host) === 0 ? undefined : problem(host);
     },
-    lookup(hostname, options, done) {
-      const answer = (found: readonly LookupAddress[]) => {
-        const usable = found.filter(({ address }) => problem(address) === undefined);
-        const [first] = usable;
-        if (!first) {
-          const reason = problem(found[0]?.address ?? '') ?? 'there is no address';
-          return done(new Error(`${hostname}: ${reason}`), '', 0);
-        }
-        if (options.all) done(null, usable);
-        else done(null, first.address, first.family);
-      };
-      resolve(hostname).then(answer, (error) => done(error, '', 0));
-    },
+    lookup,
   };
 }

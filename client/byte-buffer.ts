@@ -1,22 +1,10 @@
-/** Bytes that are collected piece by piece. Each piece is copied, so that many small ones cost no more than their bytes. */
-export interface ByteBuffer {
-  readonly length: number;
-  append(bytes: Buffer, start?: number, end?: number): void;
-  appendByte(byte: number): void;
-  /** Characters up to U+00FF. */
-  appendLatin1(text: string): void;
-  /** The bytes so far; good until the next change. */
-  bytes(): Buffer;
-  /** The bytes from `start` on as UTF-8. */
-  text(start?: number): string;
-  /** Keeps the first `length` bytes. */
-  truncate(length: number): void;
-}
-
 const firstSize = 1024;
 
-export function createByteBuffer(): ByteBuffer {
-  let buffer = Buffer.alloc(0);
+export type ByteBuffer = ReturnType<typeof createByteBuffer>;
+
+/** Bytes that are collected piece by piece. Each piece is copied, so that many small ones cost no more than their bytes. */
+export function createByteBuffer() {
+  let buffer: Buffer = Buffer.alloc(0);
   let length = 0;
 
   function reserve(more: number): void {
@@ -30,22 +18,26 @@ export function createByteBuffer(): ByteBuffer {
     get length() {
       return length;
     },
-    append(bytes, start = 0, end = bytes.length) {
+    append(bytes: Buffer, start = 0, end = bytes.length): void {
       reserve(end - start);
       length += bytes.copy(buffer, length, start, end);
     },
-    appendByte(byte) {
+    appendByte(byte: number): void {
       reserve(1);
       buffer[length] = byte;
       length += 1;
     },
-    appendLatin1(text) {
+    /** Characters up to U+00FF. */
+    appendLatin1(text: string): void {
       reserve(text.length);
       length += buffer.write(text, length, 'latin1');
     },
-    bytes: () => buffer.subarray(0, length),
-    text: (start = 0) => buffer.toString('utf8', start, length),
-    truncate(to) {
+    /** The bytes so far; good until the next change. */
+    bytes: (): Buffer => buffer.subarray(0, length),
+    /** The bytes from `start` on as UTF-8. */
+    text: (start = 0): string => buffer.toString('utf8', start, length),
+    /** Keeps the first `to` bytes. */
+    truncate(to: number): void {
       length = to;
       // One large object must not hold its memory for as long as a watch lasts.
       if (length === 0 && buffer.length > 64 * firstSize) buffer = Buffer.alloc(0);

@@ -11,31 +11,26 @@ import {
 } from './roots-configmap.ts';
 import { fieldManager } from './trust-bundle-publisher.ts';
 
-/** The calls that change the ConfigMap of a namespace. They throw ApiStatusError and ApiConnectionError. */
-export interface ConfigMapWriter {
-  /**
-   * Writes the roots. `known`: our ConfigMap as the watch showed it before the pool was read, or undefined. What was
-   * published since then is not overwritten.
-   */
-  publish(
-    namespace: string,
-    roots: DesiredRoots,
-    known: ObservedConfigMap | undefined,
-    signal: AbortSignal,
-  ): Promise<void>;
-  /** Deletes our ConfigMap, or removes only our keys if it has others. */
-  withdraw(namespace: string, known: ObservedConfigMap, signal: AbortSignal): Promise<void>;
-  /** Whether a namespace exists without the label, read live: the watch may lag, and a deletion cannot be undone. */
-  hasOptedOut(namespace: string, signal: AbortSignal): Promise<boolean>;
-}
-
-/** @param name of the ConfigMap, the same in every namespace. */
-export function createConfigMapWriter(transport: Transport, name: string): ConfigMapWriter {
+/**
+ * The calls that change the ConfigMap of a namespace. They throw ApiStatusError and ApiConnectionError.
+ *
+ * @param name of the ConfigMap, the same in every namespace.
+ */
+export function createConfigMapWriter(transport: Transport, name: string) {
   const pathOf = (namespace: string) => `/api/v1/namespaces/${namespace}/configmaps/${name}`;
   const call = { resource: 'configmaps', discardBody: true } as const;
 
   return {
-    async publish(namespace, { labels, pem, peers }, known, signal) {
+    /**
+     * Writes the roots. `known`: our ConfigMap as the watch showed it before the pool was read, or undefined. What was
+     * published since then is not overwritten.
+     */
+    async publish(
+      namespace: string,
+      { labels, pem, peers }: DesiredRoots,
+      known: ObservedConfigMap | undefined,
+      signal: AbortSignal,
+    ): Promise<void> {
       await transport.request({
         ...call,
         method: 'PATCH',
@@ -59,7 +54,9 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
       });
     },
 
-    async withdraw(namespace, { uid, resourceVersion, holdsMore, peerKeys }, signal) {
+    /** Deletes our ConfigMap, or removes only our keys if it has others. */
+    async withdraw(namespace: string, known: ObservedConfigMap, signal: AbortSignal): Promise<void> {
+      const { uid, resourceVersion, holdsMore, peerKeys } = known;
       const preconditions = { uid, resourceVersion };
       if (!holdsMore) {
         const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions };
@@ -74,7 +71,8 @@ export function createConfigMapWriter(transport: Transport, name: string): Confi
       await transport.request({ ...call, method: 'PATCH', path: pathOf(namespace), query, body, signal });
     },
 
-    async hasOptedOut(namespace, signal) {
+    /** Whether a namespace exists without the label, read live: the watch may lag, and a deletion cannot be undone. */
+    async hasOptedOut(namespace: string, signal: AbortSignal): Promise<boolean> {
       try {
         const { body } = await transport.request<Namespace>({
           method: 'GET',

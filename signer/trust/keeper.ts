@@ -32,14 +32,7 @@ export interface Kept {
   readonly restMs?: number;
 }
 
-export interface Keeper {
-  /** An object, or its source, may have changed. */
-  look(key: string): void;
-  /** Why the last repair of an object failed, while it is not repaired. */
-  problem(key: string): string | undefined;
-  /** Repairs until the signal is aborted. */
-  run(signal: AbortSignal): Promise<void>;
-}
+export type Keeper = ReturnType<typeof createKeeper>;
 
 interface Trouble {
   /** Monotonic milliseconds. */
@@ -56,13 +49,11 @@ const usualRestMs = 1_000;
  * and the next in rank does so if the drift remains. An object that cannot be repaired does not delay others, and is
  * retried with growing intervals.
  */
-export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
+export function createKeeper(needs: KeeperNeeds, kept: Kept) {
   const { log } = needs;
   const { restMs = usualRestMs } = kept;
   const { monotonic } = needs.time;
-  const queue = createQueue({
-    time: needs.time,
-  });
+  const queue = createQueue({ time: needs.time });
   const troubles = new Map<string, Trouble>();
   const repairedAt = new Map<string, number>();
   needs.membership.onChange(() => {
@@ -96,8 +87,11 @@ export function createKeeper(needs: KeeperNeeds, kept: Kept): Keeper {
   }
 
   return {
-    look: (key) => queue.add(key),
-    problem: (key) => troubles.get(key)?.problem,
-    run: (signal) => queue.run(work, { concurrency: kept.concurrency }, signal),
+    /** An object, or its source, may have changed. */
+    look: (key: string) => queue.add(key),
+    /** Why the last repair of an object failed, while it is not repaired. */
+    problem: (key: string) => troubles.get(key)?.problem,
+    /** Repairs until the signal is aborted. */
+    run: (signal: AbortSignal) => queue.run(work, { concurrency: kept.concurrency }, signal),
   };
 }

@@ -69,17 +69,14 @@ export function joinSiblings(all: Iterable<Sibling>): Siblings {
 }
 
 /** The view of a replica that federates: nothing is known before its source is set. */
-export function createFederationView(): FederationView & {
-  set(source: Pick<FederationView, 'siblings' | 'peers'>): void;
-  changed(): void;
-} {
+export function createFederationView() {
   const listeners: (() => void)[] = [];
   let read: Pick<FederationView, 'siblings' | 'peers'> | undefined;
   return {
     siblings: () => read?.siblings(),
     peers: () => read?.peers(),
-    onChange: (listener) => void listeners.push(listener),
-    set(source) {
+    onChange: (listener: () => void) => void listeners.push(listener),
+    set(source: Pick<FederationView, 'siblings' | 'peers'>) {
       read = source;
     },
     changed() {

@@ -27,14 +27,7 @@ export interface TrustBundlePublisherNeeds extends KeeperNeeds {
   readonly servedVersion: () => CertificatesVersion | undefined;
 }
 
-export interface TrustBundlePublisher {
-  /** What is wrong with the bundle of this name; undefined when nothing is. */
-  problem(name: string): string | undefined;
-  /** Calls the listener when what is desired or observed may have changed. */
-  onChange(listener: () => void): void;
-  /** Keeps the bundles up to date until the signal is aborted. */
-  run(signal: AbortSignal): Promise<void>;
-}
+export type TrustBundlePublisher = ReturnType<typeof createTrustBundlePublisher>;
 
 /** The field manager under which we own the content and the labels of what we publish. */
 export const fieldManager = 'kubespiffe';
@@ -43,7 +36,7 @@ export const fieldManager = 'kubespiffe';
  * Keeps ClusterTrustBundles in their desired state. Before each write the source is read live, so that an old view cannot
  * remove a root. A bundle is never deleted, and never written while the source is unknown or yields no bundle.
  */
-export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): TrustBundlePublisher {
+export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds) {
   const { source, observed, log } = needs;
   const listeners: (() => void)[] = [];
   const keeper = createKeeper(needs, {
@@ -117,13 +110,16 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds): Tr
   }
 
   return {
-    problem(name) {
+    /** What is wrong with the bundle of this name; undefined when nothing is. */
+    problem(name: string): string | undefined {
       const found = drift(name, source.desired());
       const failure = keeper.problem(name);
       return found && (failure === undefined ? found : `${found}: ${failure}`);
     },
-    onChange: (listener) => void listeners.push(listener),
-    run(signal) {
+    /** Calls the listener when what is desired or observed may have changed. */
+    onChange: (listener: () => void) => void listeners.push(listener),
+    /** Keeps the bundles up to date until the signal is aborted. */
+    run(signal: AbortSignal): Promise<void> {
       lookAtDesired();
       return keeper.run(signal);
     },

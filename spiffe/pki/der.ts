@@ -132,20 +132,10 @@ export function derOf(element: Element): Uint8Array {
 }
 
 /** Walks the elements inside a constructed element, in order. */
-export interface Cursor {
-  /** The tag of the next element, or undefined at the end. */
-  peek(): number | undefined;
-  /** The next element; `what` names it in the error when it is missing or of another tag. */
-  next(tag: number, what: string): Element;
-  /** The next element, with any tag. */
-  any(what: string): Element;
-  /** Throws when something is left. */
-  end(what: string): void;
-}
-
-export function cursor(parent: Element): Cursor {
+export function cursor(parent: Element) {
   const { bytes, end: limit } = parent;
   let offset = parent.contentStart;
+  /** The next element, with any tag. */
   const any = (what: string): Element => {
     if (offset >= limit) throw derError(`${what} is missing`);
     const element = elementAt(bytes, offset, limit);
@@ -153,14 +143,17 @@ export function cursor(parent: Element): Cursor {
     return element;
   };
   return {
-    peek: () => (offset < limit ? bytes[offset] : undefined),
-    next: (tag, what) => {
+    /** The tag of the next element, or undefined at the end. */
+    peek: (): number | undefined => (offset < limit ? bytes[offset] : undefined),
+    /** The next element; `what` names it in the error when it is missing or of another tag. */
+    next: (tag: number, what: string): Element => {
       const element = any(what);
       expectTag(element, tag, what);
       return element;
     },
     any,
-    end: (what) => {
+    /** Throws when something is left. */
+    end: (what: string): void => {
       if (offset !== limit) throw derError(`${what} has more elements than it should`);
     },
   };

@@ -7,16 +7,9 @@ import { createNews } from '../../observe/news.ts';
 import { discoveryForbidden } from './api-server.ts';
 import { createRecent } from './recent.ts';
 
-/** The keys that the API server signs ServiceAccount tokens with. */
-export interface IssuerKeys {
-  /**
-   * The key of this id. Undefined when the API server does not publish it or cannot be asked: keys of an external
-   * signer may be left out of discovery, so the caller asks TokenReview then.
-   */
-  find(keyId: string): Promise<IssuerKey | undefined>;
-}
+export type IssuerKeys = ReturnType<typeof createIssuerKeys>;
 
-export interface IssuerKey {
+interface IssuerKey {
   readonly key: KeyObject;
   /** The only algorithm that the key is for; undefined when the key set does not say. */
   readonly algorithm: string | undefined;
@@ -31,14 +24,14 @@ const unknownForMs = 60_000;
 const maxKeys = 100;
 
 /**
- * Reads the API server's key set through the connection to the API server, never from a URL in a document or in a
+ * The keys that the API server signs ServiceAccount tokens with. Reads its key set through the connection to the API server, never from a URL in a document or in a
  * token. Fetches it when it is first needed, when it has grown old, and for an id that it does not have.
  */
 export function createIssuerKeys(needs: {
   readonly transport: Transport;
   readonly time: Time;
   readonly log: { warn(fields: object, message: string): void };
-}): IssuerKeys {
+}) {
   const { transport, log, time } = needs;
   const { monotonic } = time;
   const unknown = createRecent<true>({ lifetimeMs: unknownForMs, time });
@@ -83,7 +76,11 @@ export function createIssuerKeys(needs: {
   }
 
   return {
-    async find(keyId) {
+    /**
+     * The key of this id. Undefined when the API server does not publish it or cannot be asked: keys of an external
+     * signer may be left out of discovery, so the caller asks TokenReview then.
+     */
+    async find(keyId: string): Promise<IssuerKey | undefined> {
       const mayAsk = monotonic() - askedAt >= minIntervalMs;
       if (fetching || (mayAsk && monotonic() - fetchedAt >= maxAgeMs)) await refresh();
       const known = keys.get(keyId);

@@ -1,20 +1,16 @@
 import type { Time } from '../../kube/time.ts';
-/** Remembers values for a while. */
-export interface Recent<V> {
-  set(key: string, value: V): void;
-  get(key: string): V | undefined;
-  readonly size: number;
-}
 
 const maxEntries = 20_000;
 
-/** @param needs lifetimeMs: how long a value counts; 0 remembers nothing. monotonic: milliseconds. */
-export function createRecent<V>(needs: { readonly lifetimeMs: number; readonly time: Time }): Recent<V> {
+export type Recent<V> = ReturnType<typeof createRecent<V>>;
+
+/** Remembers values for a while. @param needs lifetimeMs: how long a value counts; 0 remembers nothing. */
+export function createRecent<V>(needs: { readonly lifetimeMs: number; readonly time: Time }) {
   const { lifetimeMs } = needs;
   const { monotonic } = needs.time;
   const entries = new Map<string, { readonly value: V; readonly until: number }>();
   return {
-    set(key, value) {
+    set(key: string, value: V): void {
       if (lifetimeMs <= 0) return;
       entries.delete(key);
       entries.set(key, { value, until: monotonic() + lifetimeMs });
@@ -24,7 +20,7 @@ export function createRecent<V>(needs: { readonly lifetimeMs: number; readonly t
         entries.delete(oldest);
       }
     },
-    get(key) {
+    get(key: string): V | undefined {
       const entry = entries.get(key);
       return entry && entry.until > monotonic() ? entry.value : undefined;
     },

@@ -3,28 +3,26 @@ import type { Time } from '../../kube/time.ts';
 import type { Psat } from './psat.ts';
 import { createRecent } from './recent.ts';
 
-/** Tokens that the API server accepted a moment ago. Holds hashes of tokens, never tokens. */
-export interface ReviewCache {
-  get(token: string): Psat | undefined;
-  put(token: string, psat: Psat): void;
-  /** From now on the reviews of the pod's tokens so far do not count. */
-  forgetPod(uid: string): void;
-  readonly size: number;
-}
+export type ReviewCache = ReturnType<typeof createReviewCache>;
 
-/** @param needs lifetimeMs: how long a review counts; 0 keeps nothing. monotonic: milliseconds. */
-export function createReviewCache(needs: { readonly lifetimeMs: number; readonly time: Time }): ReviewCache {
+/**
+ * Tokens that the API server accepted a moment ago. Holds hashes of tokens, never tokens.
+ *
+ * @param needs lifetimeMs: how long a review counts; 0 keeps nothing.
+ */
+export function createReviewCache(needs: { readonly lifetimeMs: number; readonly time: Time }) {
   const reviews = createRecent<{ readonly psat: Psat; readonly at: number }>(needs);
   const forgottenAt = createRecent<number>(needs);
   return {
-    get(token) {
+    get(token: string): Psat | undefined {
       const review = reviews.get(keyOf(token));
       if (!review) return undefined;
       const { psat, at } = review;
       return at > (forgottenAt.get(psat.pod.uid) ?? Number.NEGATIVE_INFINITY) ? psat : undefined;
     },
-    put: (token, psat) => reviews.set(keyOf(token), { psat, at: needs.time.monotonic() }),
-    forgetPod: (uid) => forgottenAt.set(uid, needs.time.monotonic()),
+    put: (token: string, psat: Psat) => reviews.set(keyOf(token), { psat, at: needs.time.monotonic() }),
+    /** From now on the reviews of the pod's tokens so far do not count. */
+    forgetPod: (uid: string) => forgottenAt.set(uid, needs.time.monotonic()),
     get size() {
       return reviews.size;
     },

@@ -1,6 +1,6 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Limiter } from '../../kube/limiter.ts';
 import { pause, type Time } from '../../kube/time.ts';
 import { type Checked, type Refused, refuse } from '../../observe/checked.ts';
@@ -41,33 +41,10 @@ interface Tracked extends RequestContext {
   isReported: boolean;
 }
 
-/** An HTTPS server with its limits and its way to refuse; the routes come from elsewhere. Not yet listening. */
-export interface Http {
-  /** `close` accepts no more connections, finishes the requests under way, and ends those that take too long. */
-  readonly app: FastifyInstance;
-  readonly server: Server;
-  /**
-   * Handles a request for an SVID with a body of one type, and reports what came of it.
-   *
-   * @returns what was issued, for the route to send; undefined when a refusal was sent.
-   */
-  issued<T extends Issued>(
-    reply: FastifyReply,
-    contentType: string,
-    issue: (presented: Presented, context: RequestContext) => Promise<Checked<T>>,
-  ): Promise<T | undefined>;
-  /**
-   * Handles a request without a body, whose caller may matter. Only a refusal is reported.
-   *
-   * @returns what the route sends; undefined when a refusal was sent.
-   */
-  answered<T>(
-    reply: FastifyReply,
-    answer: (presented: Presented, context: RequestContext) => Promise<Checked<T>>,
-  ): Promise<T | undefined>;
-  /** Sends a refusal and reports it. */
-  refused(reply: FastifyReply, refusal: Refused): FastifyReply;
-}
+export type Http = ReturnType<typeof createHttp>;
+
+/** What a route does for a caller. */
+type Answer<T> = (presented: Presented, context: RequestContext) => Promise<Checked<T>>;
 
 /** Schemas only describe the routes. Fastify's compilers, which check and print by them, are not even loaded. */
 const schemaCompilers = {
@@ -76,7 +53,8 @@ const schemaCompilers = {
 };
 const accept = () => true;
 
-export function createHttp(needs: HttpNeeds): Http {
+/** An HTTPS server with its limits and its way to refuse; the routes come from elsewhere. Not yet listening. */
+export function createHttp(needs: HttpNeeds) {
   const { limits = usualLimits } = needs;
   const asksForCertificates = needs.tls.requestCert === true;
   let server: Server | undefined;
@@ -151,6 +129,7 @@ export function createHttp(needs: HttpNeeds): Http {
     needs.report(context, outcome);
   }
 
+  /** Sends a refusal and reports it. */
   function refused(reply: FastifyReply, refusal: Refused): FastifyReply {
     report(contextOf(reply.request), refusal);
     return sendRefusal(reply, refusal);
@@ -202,7 +181,16 @@ export function createHttp(needs: HttpNeeds): Http {
     breakOff();
   });
 
-  const issued: Http['issued'] = async (reply, contentType, issue) => {
+  /**
+   * Handles a request for an SVID with a body of one type, and reports what came of it.
+   *
+   * @returns what was issued, for the route to send; undefined when a refusal was sent.
+   */
+  async function issued<T extends Issued>(
+    reply: FastifyReply,
+    contentType: string,
+    issue: Answer<T>,
+  ): Promise<T | undefined> {
     const { request } = reply;
     const context = contextOf(request);
     context.span = needs.startSpan?.({
@@ -227,13 +215,21 @@ export function createHttp(needs: HttpNeeds): Http {
     if (outcome.ok) return outcome.value;
     sendRefusal(reply, outcome);
     return undefined;
-  };
-  const answered: Http['answered'] = async (reply, answer) => {
+  }
+
+  /**
+   * Handles a request without a body, whose caller may matter. Only a refusal is reported.
+   *
+   * @returns what the route sends; undefined when a refusal was sent.
+   */
+  async function answered<T>(reply: FastifyReply, answer: Answer<T>): Promise<T | undefined> {
     const presented = presentedBy(reply.request.raw, asksForCertificates);
     const outcome = presented.ok ? await answer(presented.value, contextOf(reply.request)) : presented;
     if (outcome.ok) return outcome.value;
     refused(reply, outcome);
     return undefined;
-  };
-  return { app, server, issued, answered, refused };
+  }
+
+  /** Closing `app` accepts no more connections, finishes the requests under way, and ends those that take too long. */
+  return { app, server: made, issued, answered, refused };
 }
