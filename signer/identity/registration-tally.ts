@@ -22,13 +22,6 @@ export interface Tally {
   readonly failures: ReadonlyMap<string, string>;
 }
 
-export interface Tallies {
-  /** Counts a pod anew. @returns the names of the registrations whose tally may have changed. */
-  count(podKey: string, outcome: PodOutcome | undefined): readonly string[];
-  /** @param name as nameOfRegistration has it. */
-  of(name: string): Tally;
-}
-
 /** What is remembered of a pod: names, since registrations are replaced when they change. */
 interface Counted {
   readonly selectedBy: readonly string[];
@@ -52,7 +45,7 @@ const mostCounted = 100;
 const nothing: Tally = { selected: 0, named: 0, failures: new Map() };
 
 /** Counts what registrations do, pod by pod, so that a change costs as much as it affects. */
-export function createTallies(): Tallies {
+export function createTallies() {
   const pods = new Map<string, Counted>();
   const tallies = new Map<string, Counting>();
   /** Most pods are selected by one registration that names them: they share what is remembered. */
@@ -94,7 +87,8 @@ export function createTallies(): Tallies {
   }
 
   return {
-    count(podKey, outcome) {
+    /** Counts a pod anew. @returns the names of the registrations whose tally may have changed. */
+    count(podKey: string, outcome: PodOutcome | undefined): readonly string[] {
       const before = pods.get(podKey);
       const after = outcome && outcome.selectedBy.length > 0 ? remembered(outcome) : undefined;
       // The message of a failure may have changed all the same.
@@ -110,6 +104,9 @@ export function createTallies(): Tallies {
       for (const name of names) drop(name);
       return names;
     },
-    of: (name) => tallies.get(name) ?? nothing,
+    /** @param name as nameOfRegistration has it. */
+    of: (name: string): Tally => tallies.get(name) ?? nothing,
   };
 }
+
+export type Tallies = ReturnType<typeof createTallies>;

@@ -1,6 +1,6 @@
 import { createSelectorIndex, keysSelected } from '../kube/label-index.ts';
-import { type Labels, selects } from '../kube/label-selector.ts';
-import type { PodFacts } from '../kube/pods.ts';
+import { type Labels, selects, selectsAll } from '../kube/label-selector.ts';
+import type { PodFacts, PodReference } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 import { noPolicy, type RegistrationPolicy } from './guard-rails.ts';
 import type { Registration } from './registration.ts';
@@ -19,52 +19,18 @@ export interface RegistrationStores {
   readonly pods: Pick<Store<PodFacts>, 'get' | 'keysBy'>;
 }
 
-/** The registrations of the cluster, found by the pods that they are for, and the other way round. */
-export interface Registrations {
-  /** A pod with what registrations select by. */
-  namedPod(pod: { readonly namespace: string; readonly podName: string }, facts: PodFacts): NamedPod;
-  /** All that match a pod. Costs as much as there are registrations that require something that the pod has. */
-  matching(pod: NamedPod): Registration[];
-  /**
-   * Why no registration of a namespace can count; undefined if it has few enough. Each decision about its pods may
-   * compare all of them, and everyone who may create them could keep the replicas busy.
-   */
-  tooMany(namespace: string): string | undefined;
-  /** Those that a pod of a namespace could mean by a name. */
-  named(namespace: string, name: string): Registration[];
-  /** Those of the team of a namespace; of the cluster for undefined. */
-  of(namespace: string | undefined): Iterable<Registration>;
-  /** Whether any of them selects by the labels of namespaces. */
-  useNamespaceLabels(): boolean;
-  policy(): RegistrationPolicy;
-  /**
-   * Keys of the pods whose names may change with a registration: those that it selects, or all of its namespace if the
-   * change brings that over its limit or back. Costs as much as there are.
-   *
-   * @param key of the registration in its store, which has the change already.
-   */
-  podsOf(registration: Registration, key: string): Iterable<string>;
-  /** Keys of the pods of a namespace that a registration selects by its labels, these ones. */
-  podsOfNamespace(namespace: string, labels: Labels): Iterable<string>;
-  /** Keys of the pods whose names depend on a policy. */
-  podsOfPolicy(policy: RegistrationPolicy): Iterable<string>;
-}
-
 /** Most WorkloadRegistrations of a namespace. */
 const mostOfNamespace = 1_000;
 /** Where registrations of the cluster are in the index. */
 const ofCluster = '';
 
 /**
- * Indexes registrations. A pod is looked up by its labels, those of its namespace and its ServiceAccount, so one index
- * finds a registration by any of these requirements.
+ * The registrations of the cluster, found by the pods that they are for, and the other way round. A pod is looked up by its
+ * labels, those of its namespace and its ServiceAccount, so one index finds a registration by any of these requirements.
  *
  * @param className of the signer; registrations of other classes are left out.
  */
-export function createRegistrations(
-  stores: RegistrationStores,
-  className: string | undefined,
-): Registrations {
+export function createRegistrations(stores: RegistrationStores, className: string | undefined) {
   const { workload, cluster, policies, namespaces, pods } = stores;
   const index = createSelectorIndex<Registration>();
   const entriesOf = new Map<string, readonly string[]>();
@@ -106,6 +72,10 @@ export function createRegistrations(
     });
   }
 
+  /**
+   * Why no registration of a namespace can count; undefined if it has few enough. Each decision about its pods may
+   * compare all of them, and everyone who may create them could keep the replicas busy.
+   */
   function tooMany(namespace: string): string | undefined {
     const count = byNamespace.get(namespace)?.size ?? 0;
     if (count <= mostOfNamespace) return undefined;
@@ -128,27 +98,35 @@ export function createRegistrations(
   }
 
   return {
-    namedPod: ({ namespace, podName }, facts) => ({
-      namespace,
-      name: podName,
-      facts,
-      namespaceLabels: namespaces.get(namespace),
-    }),
-    matching(pod) {
+    /** A pod with what registrations select by. */
+    namedPod({ namespace, podName: name }: Pick<PodReference, 'namespace' | 'podName'>, facts: PodFacts) {
+      return { namespace, name, facts, namespaceLabels: namespaces.get(namespace) };
+    },
+    /** All that match a pod. Costs as much as there are registrations that require something that the pod has. */
+    matching(pod: NamedPod): Registration[] {
       if (index.size === 0) return [];
       const place = tooMany(pod.namespace) === undefined ? pod.namespace : ofCluster;
       return index.selecting(place, labelsOf(pod));
     },
     tooMany,
-    named: (namespace, name) =>
+    /** Those that a pod of a namespace could mean by a name. */
+    named: (namespace: string, name: string): Registration[] =>
       [workload.get(`${namespace}/${name}`), cluster.get(name)].filter((each) => each !== undefined),
-    of: (namespace = ofCluster) => byNamespace.get(namespace) ?? [],
+    /** Those of the team of a namespace; of the cluster for undefined. */
+    of: (namespace = ofCluster): Iterable<Registration> => byNamespace.get(namespace) ?? [],
+    /** Whether any of them selects by the labels of namespaces. */
     useNamespaceLabels: () => byNamespaceLabels.size > 0,
-    policy: () => policies.get(policyName) ?? noPolicy,
-    *podsOf(registration, key) {
+    policy: (): RegistrationPolicy => policies.get(policyName) ?? noPolicy,
+    /**
+     * Keys of the pods whose names may change with a registration: those that it selects, or all of its namespace if the
+     * change brings that over its limit or back. Costs as much as there are.
+     *
+     * @param key of the registration in its store, which has the change already.
+     */
+    *podsOf(registration: Registration, key: string): Generator<string> {
       const { namespace, selection } = registration;
       if (namespace !== undefined && crossesLimit(namespace, key)) {
-        yield* keysSelected(pods, namespace, { equal: [], expressions: [] });
+        yield* keysSelected(pods, namespace, selectsAll);
         return;
       }
       if (!selection || !isCounted(registration)) return;
@@ -162,17 +140,21 @@ export function createRegistrations(
         }
       }
     },
-    *podsOfNamespace(namespace, labels) {
+    /** Keys of the pods of a namespace that a registration selects by its labels, these ones. */
+    *podsOfNamespace(namespace: string, labels: Labels): Generator<string> {
       for (const registration of byNamespaceLabels) {
         const { selection } = registration;
         if (selection?.namespaces && selects(selection.namespaces, labels))
           yield* podsIn(namespace, registration);
       }
     },
-    *podsOfPolicy({ grants }) {
+    /** Keys of the pods whose names depend on a policy. */
+    *podsOfPolicy({ grants }: RegistrationPolicy): Generator<string> {
       for (const namespace of grants.keys()) {
         for (const registration of byNamespace.get(namespace) ?? []) yield* podsIn(namespace, registration);
       }
     },
   };
 }
+
+export type Registrations = ReturnType<typeof createRegistrations>;

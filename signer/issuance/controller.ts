@@ -21,22 +21,11 @@ export interface ControllerNeeds extends Omit<ReconcileNeeds, 'states' | 'owners
   readonly time: Time;
 }
 
-export interface Controller {
-  /** The signer can issue again: retries the requests that wait for it. */
-  wake(): void;
-  /** Open requests, for the metrics. */
-  pending(): { readonly count: number; readonly oldestMs: number; readonly queued: number };
-  /** What is remembered of requests: 0 when all are answered or gone. */
-  size(): number;
-  /** Works until the signal; then finishes what is in flight and returns. */
-  run(signal: AbortSignal): Promise<void>;
-}
-
 /**
  * The control loop: watch → queue of keys → reconcile. A worker always reads the store again, so an event is only ever
  * a hint, and doing a key twice is harmless.
  */
-export function createController(needs: ControllerNeeds): Controller {
+export function createController(needs: ControllerNeeds) {
   const { requests, membership, metrics, takeoverDelayMs, time } = needs;
   const labels = { signer: needs.signerName };
   const { monotonic } = time;
@@ -118,9 +107,15 @@ export function createController(needs: ControllerNeeds): Controller {
   }
 
   return {
+    /** The signer can issue again: retries the requests that wait for it. */
     wake: () => openStates().filter(states.isForSigner).forEach(wake),
+    /** Open requests, for the metrics. */
     pending: () => ({ ...states.pending(), queued: queue.depth() }),
+    /** What is remembered of requests: 0 when all are answered or gone. */
     size: states.size,
-    run: (signal) => queue.run(work, needs, signal),
+    /** Works until the signal; then finishes what is in flight and returns. */
+    run: (signal: AbortSignal) => queue.run(work, needs, signal),
   };
 }
+
+export type Controller = ReturnType<typeof createController>;

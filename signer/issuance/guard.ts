@@ -21,24 +21,6 @@ const confirmedWithinMs = 300_000;
 /** Who sees to it that only nodes create requests: our admission policy, or something that we do not know. */
 export type RequestAdmission = 'policy' | 'external';
 
-/**
- * Whether requests can be believed to come from nodes. Nothing in a request names its author, and what it says of its pod
- * is public: without the admission policy anybody who may create requests would get the certificate of any pod. A
- * request that was created before the policy took effect stays unbelievable for ever.
- */
-export interface Guard {
-  /** Why the policy is not in force; undefined when it is. The same for every `requestAdmission`. */
-  problem(): string | undefined;
-  /** Why requests wait; undefined when those of now may be answered. */
-  obstacle(): string | undefined;
-  /** Why this request may not be answered; undefined when it may. */
-  refusal(request: Pick<OpenRequest, 'createdAtMs'>): { reason: WaitReason; detail: string } | undefined;
-  /** Resolves when policy and binding have been looked for. */
-  readonly known: Promise<unknown>;
-  /** Calls the listener when problem() may have changed. */
-  onChange(listener: () => void): void;
-}
-
 export interface GuardNeeds {
   readonly requestAdmission: RequestAdmission;
   readonly policies: Store<AdmissionPolicy>;
@@ -49,7 +31,12 @@ export interface GuardNeeds {
   readonly log: Log<'error' | 'warn' | 'info'>;
 }
 
-export function createGuard(needs: GuardNeeds): Guard {
+/**
+ * Whether requests can be believed to come from nodes. Nothing in a request names its author, and what it says of its pod
+ * is public: without the admission policy anybody who may create requests would get the certificate of any pod. A
+ * request that was created before the policy took effect stays unbelievable for ever.
+ */
+export function createGuard(needs: GuardNeeds) {
   const { policies, bindings, log } = needs;
   const isExternal = needs.requestAdmission === 'external';
   const listeners: (() => void)[] = [];
@@ -98,8 +85,10 @@ export function createGuard(needs: GuardNeeds): Guard {
 
   policies.subscribe(look);
   bindings.subscribe(look);
-  const known = Promise.all([policies.synced, bindings.synced]).then(look);
+  /** Resolves when policy and binding have been looked for. */
+  const known: Promise<unknown> = Promise.all([policies.synced, bindings.synced]).then(look);
 
+  /** Why the policy is not in force; undefined when it is. The same for every `requestAdmission`. */
   function problem(): string | undefined {
     if (!found) return 'the admission policy has not been read yet';
     if (found.problem !== undefined) return found.problem;
@@ -115,7 +104,8 @@ export function createGuard(needs: GuardNeeds): Guard {
 
   return {
     problem,
-    obstacle() {
+    /** Why requests wait; undefined when those of now may be answered. */
+    obstacle(): string | undefined {
       if (isExternal) return undefined;
       const why = problem();
       if (why !== undefined) return why;
@@ -123,7 +113,10 @@ export function createGuard(needs: GuardNeeds): Guard {
       if (now !== undefined && now >= effectiveMs() + clockErrorMs) return undefined;
       return 'the admission policy was created just now and takes effect within seconds';
     },
-    refusal({ createdAtMs }) {
+    /** Why this request may not be answered; undefined when it may. */
+    refusal({
+      createdAtMs,
+    }: Pick<OpenRequest, 'createdAtMs'>): { reason: WaitReason; detail: string } | undefined {
       if (isExternal) return undefined;
       const why = problem();
       if (why !== undefined) return { reason: 'RequestsUnguarded', detail: why };
@@ -132,11 +125,14 @@ export function createGuard(needs: GuardNeeds): Guard {
       return { reason: 'CreatedUnguarded', detail };
     },
     known,
-    onChange: (listener) => {
+    /** Calls the listener when problem() may have changed. */
+    onChange: (listener: () => void): void => {
       listeners.push(listener);
     },
   };
 }
+
+export type Guard = ReturnType<typeof createGuard>;
 
 interface Version {
   readonly uid: string | undefined;

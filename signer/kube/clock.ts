@@ -15,12 +15,12 @@ interface Span {
 }
 
 /**
- * Estimates the server's clock from the Date headers of its answers. An answer with Date D, requested at a and received at b on our clock, shows that at some
- * moment between a and b the server's clock was in [D, D + 1 s). So the offset of its clock to our monotonic one
- * lies between D - b and D + 1 s - a, and many answers together narrow that to milliseconds, at any latency
- * of each. Two answers in a row that agree with each other and not with the earlier ones mean that the server's clock
- * was set, so only they count. A single one does not count, because a proxy may have answered.
- * Jumps of our own wall clock do no harm: it is read only when the skew is requested.
+ * Estimates the server's clock from the Date headers of its answers. An answer with Date D, requested at a and received
+ * at b on our clock, shows that at some moment between a and b the server's clock was in [D, D + 1 s). So the offset of
+ * its clock to our monotonic one lies between D - b and D + 1 s - a, and many answers together narrow that to
+ * milliseconds, at any latency of each. Two answers in a row that agree with each other and not with the earlier ones
+ * mean that the server's clock was set, so only they count. A single one does not count, because a proxy may have
+ * answered. Jumps of our own wall clock do no harm: it is read only when the skew is requested.
  */
 export function createServerClock(time: Time) {
   const { now, monotonic } = time;

@@ -37,9 +37,9 @@ export function leaseName(self: string): string {
 }
 
 /**
- * The live replicas of the signer, by one Lease per replica. There is no leader election. A replica counts itself as a member at
- * once; the others count it when they see its Lease. A wrong view costs a second signature or one takeover delay, never
- * a wrong certificate: the API server keeps only the first answer to a request.
+ * The live replicas of the signer, by one Lease per replica. There is no leader election. A replica counts itself as a
+ * member at once; the others count it when they see its Lease. A wrong view costs a second signature or one takeover
+ * delay, never a wrong certificate: the API server keeps only the first answer to a request.
  */
 export function createMembership(needs: MembershipNeeds) {
   const { transport, self, log, time } = needs;

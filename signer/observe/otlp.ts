@@ -11,9 +11,9 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
-import type { Logger } from './log.ts';
+import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import type { Span, StartSpan } from './span.ts';
+import type { NewSpan, Span } from './span.ts';
 
 /** Spans that wait to be exported; further ones are dropped. At most 2 MB or so. */
 const maxWaiting = 2048;
@@ -29,21 +29,15 @@ export interface TracesNeeds {
   readonly version: string;
   readonly replica: string;
   readonly metrics: Pick<Metrics, 'spans'>;
-  readonly log: Pick<Logger, 'info' | 'warn'>;
+  readonly log: Log<'info' | 'warn'>;
   readonly time: { readonly now: () => number; readonly monotonic: () => number };
-}
-
-/** Where spans begin, and the part that exports them until its signal. */
-export interface Traces {
-  readonly startSpan: StartSpan;
-  run(signal: AbortSignal): Promise<void>;
 }
 
 /**
  * Records spans with the SDK of OpenTelemetry, and exports them over OTLP to a collector. Loaded only where traces are
  * configured. Nothing ever waits for the collector: spans that it does not take in time are lost, and counted.
  */
-export function createTraces(needs: TracesNeeds): Traces {
+export function createTraces(needs: TracesNeeds) {
   const { metrics, time } = needs;
   for (const outcome of ['recorded', 'exported']) metrics.spans.inc({ outcome }, 0);
   const random = new RandomIdGenerator();
@@ -93,7 +87,7 @@ export function createTraces(needs: TracesNeeds): Traces {
   }
 
   return {
-    startSpan({ name, kind, startedAt, attributes, traceId, traceparent }) {
+    startSpan({ name, kind, startedAt, attributes, traceId, traceparent }: NewSpan): Span | undefined {
       const offsetMs = time.now() - time.monotonic();
       const options = {
         kind: kind === 'server' ? SpanKind.SERVER : SpanKind.INTERNAL,
@@ -110,13 +104,16 @@ export function createTraces(needs: TracesNeeds): Traces {
       wantedTraceId = undefined;
       return span.isRecording() ? spanOf(span, () => offsetMs + time.monotonic()) : undefined;
     },
-    async run(signal) {
+    /** Exports spans until the signal. */
+    async run(signal: AbortSignal): Promise<void> {
       if (!signal.aborted) await once(signal, 'abort');
       // What cannot be exported now is lost, and counted.
       await provider.shutdown().catch(() => undefined);
     },
   };
 }
+
+export type Traces = ReturnType<typeof createTraces>;
 
 /** Counts what the collector has taken, and logs when it begins or ends to fail. */
 function counted(exporter: SpanExporter, { endpoint, metrics, log }: TracesNeeds): SpanExporter {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { makeRoomForNew } from '../../client/room-for-new.ts';
 import type { Health, HealthReport } from './health.ts';
@@ -9,14 +9,6 @@ import type { Metrics } from './metrics.ts';
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
-}
-
-export interface ObservabilityServer {
-  /** The address in use, as `http://host:port`. */
-  readonly url: string;
-  readonly port: number;
-  /** Resolves when the server has closed. */
-  readonly closed: Promise<void>;
 }
 
 interface Needs {
@@ -35,13 +27,10 @@ const alive: HealthReport = { ok: true, checks: [{ name: 'event-loop', ok: true,
  * `?exclude=NAME`, once or more, ignores these checks.
  *
  * Rejects when the address cannot be listened on.
+ *
+ * @returns the address in use, as `http://host:port`, its port, and what resolves when the server has closed.
  */
-export async function serveObservability({
-  address,
-  metrics,
-  health,
-  signal,
-}: Needs): Promise<ObservabilityServer> {
+export async function serveObservability({ address, metrics, health, signal }: Needs) {
   const server = createServer(
     {
       // Probes and scrapes are small and quick; a slower client is neither.
@@ -61,19 +50,17 @@ export async function serveObservability({
   server.listen(address.port, ...(address.host ? [address.host] : []));
   await once(server, 'listening');
 
-  const closed = once(server, 'close').then(() => undefined);
-  const close = () => closeNow(server);
+  const closed = once(server, 'close');
+  const close = () => {
+    server.close();
+    server.closeAllConnections();
+  };
   if (signal.aborted) close();
   else signal.addEventListener('abort', close, { once: true });
 
   const { port } = server.address() as AddressInfo;
   const host = address.host === '' ? 'localhost' : address.host;
   return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port, closed };
-}
-
-function closeNow(server: Server): void {
-  server.close();
-  server.closeAllConnections();
 }
 
 async function answer(
