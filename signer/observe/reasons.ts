@@ -29,212 +29,162 @@ export interface Outcome {
   readonly message: string;
 }
 
-const row = <V extends Verdict>(
-  verdict: V,
-  owner: Owner,
-  message: string,
-  flags: { event?: boolean; passesWithinMs?: number; alarm?: boolean } = {},
-): Outcome & { readonly verdict: V } => ({
-  verdict,
-  owner,
-  message,
-  event: flags.event ?? false,
-  passesWithinMs: flags.passesWithinMs ?? 0,
-  alarm: flags.alarm ?? false,
-});
-
-const withEvent = { event: true };
+/** Makes the rows of a verdict. @param event what its rows have unless they say otherwise. */
+function rowsOf<V extends Verdict>(verdict: V, event: boolean) {
+  const usual = { verdict, event, passesWithinMs: 0, alarm: false };
+  return (owner: Owner, message: string, more: Partial<typeof usual> = {}) =>
+    ({ ...usual, owner, message, ...more }) satisfies Outcome;
+}
+const issue = rowsOf('issue', false);
+const deny = rowsOf('deny', true);
+const wait = rowsOf('wait', true);
+const drop = rowsOf('drop', false);
 
 export const outcomes = {
-  Issued: row('issue', 'nobody', 'Certificate issued for {}.'),
+  Issued: issue('nobody', 'Certificate issued for {}.'),
 
-  UnsupportedKeyType: row(
-    'deny',
+  UnsupportedKeyType: deny(
     'pod author',
     `The key is {}; this signer supports ${subjectKeyTypes.map(({ name }) => name).join(', ')}. Set keyType of the ` +
       `podCertificate source to one of ${subjectKeyTypes.map(({ kubernetes }) => kubernetes).join(', ')} and ` +
       'recreate the pod.',
-    withEvent,
   ),
-  InvalidUnverifiedUserAnnotations: row(
-    'deny',
+  InvalidUnverifiedUserAnnotations: deny(
     'pod author',
     'The userAnnotations of the podCertificate source cannot be accepted: {}. Correct them and recreate the pod.',
-    withEvent,
   ),
 
-  RequestUnreadable: row(
-    'wait',
+  RequestUnreadable: wait(
     'kubespiffe',
     'The request cannot be read although the API server accepted it ({}). This is a bug in kubespiffe; please ' +
       'report it.',
-    { event: true, alarm: true },
+    { alarm: true },
   ),
-  KeyNotVisible: row(
-    'wait',
+  KeyNotVisible: wait(
     'cluster administrator',
     'The request shows no public key in {}: it was made by a kubelet older than 1.36. Serve ' +
       'certificates.k8s.io/v1beta1 podcertificaterequests on the API server, or upgrade the node.',
-    withEvent,
   ),
-  TooManyOpenRequests: row(
-    'wait',
+  TooManyOpenRequests: wait(
     'cluster administrator',
     'The pod has too many open requests at the same time ({}). Find out who creates them: kubelet has one for each ' +
       'podCertificate source of a pod.',
-    { alarm: true },
+    { event: false, alarm: true },
   ),
-  PodNotVisible: row(
-    'wait',
-    'kubespiffe',
-    'The pod could not be looked up ({}); the signer tries again.',
-    withEvent,
-  ),
-  PodFinished: row('wait', 'nobody', 'The pod has finished ({}); it needs no certificate.'),
-  ServiceAccountMismatch: row(
-    'wait',
+  PodNotVisible: wait('kubespiffe', 'The pod could not be looked up ({}); the signer tries again.'),
+  PodFinished: wait('nobody', 'The pod has finished ({}); it needs no certificate.', { event: false }),
+  ServiceAccountMismatch: wait(
     'cluster administrator',
     'The request names another ServiceAccount than the live pod has ({}). Find out who created it: only ' +
       'kubelets should create PodCertificateRequests.',
-    { alarm: true },
+    { event: false, alarm: true },
   ),
-  NodeMismatch: row(
-    'wait',
+  NodeMismatch: wait(
     'cluster administrator',
     'The request names another node than the one the live pod runs on ({}). Find out who created it: only ' +
       'kubelets should create PodCertificateRequests.',
-    { alarm: true },
+    { event: false, alarm: true },
   ),
-  IdentityInvalid: row(
-    'wait',
+  IdentityInvalid: wait(
     'owner of the registration',
     'No valid SPIFFE ID can be made for this pod ({}). Correct the registration that it names, or the names, labels and ' +
       'annotations of the pod.',
-    withEvent,
   ),
-  NotRegistered: row(
-    'wait',
+  NotRegistered: wait(
     'pod author',
     'No registration matches this pod, and this cluster gives identities only to registered pods ({}). Add the label ' +
       'that is missing, or create a WorkloadRegistration that selects the pod.',
-    withEvent,
   ),
-  RegistrationAmbiguous: row(
-    'wait',
+  RegistrationAmbiguous: wait(
     'owner of the registration',
     'Several registrations of the same priority match this pod ({}). Give one of them a higher priority, let them ' +
       'select different pods, or name one in kubespiffe.io/registration of the userAnnotations of the podCertificate source.',
-    withEvent,
   ),
-  RegistrationNotMatching: row(
-    'wait',
+  RegistrationNotMatching: wait(
     'pod author',
     'The registration that kubespiffe.io/registration in the userAnnotations of the podCertificate source names cannot ' +
       'be used for this pod ({}). Correct the registration or the labels of the pod, or recreate the pod with another annotation.',
-    withEvent,
   ),
-  NoService: row(
-    'wait',
+  NoService: wait(
     'pod author',
     'No Service selects the pod ({}), so it has no DNS name. Create a Service with a selector, or correct its selector ' +
       'or the labels of the pod.',
-    { event: true, passesWithinMs: 10_000 },
+    { passesWithinMs: 10_000 },
   ),
-  ServiceNotMatching: row(
-    'wait',
+  ServiceNotMatching: wait(
     'pod author',
     'A chosen Service does not select the pod ({}). Correct the selector of the Service or the labels of the pod, or ' +
       'correct kubespiffe.io/services in the userAnnotations of the podCertificate source and recreate the pod.',
-    { event: true, passesWithinMs: 10_000 },
+    { passesWithinMs: 10_000 },
   ),
-  TooManyNames: row(
-    'wait',
+  TooManyNames: wait(
     'pod author',
     'The pod has too many DNS names ({}). Choose some of its Services with kubespiffe.io/services in the ' +
       'userAnnotations of the podCertificate source and recreate the pod.',
-    withEvent,
   ),
-  NameNotPermitted: row(
-    'wait',
+  NameNotPermitted: wait(
     'cluster administrator',
     'The name constraints of the signing CA do not permit a DNS name of the pod ({}), so clients would refuse the ' +
       'certificate. Make a CA active that permits the name, or choose other Services.',
-    withEvent,
   ),
-  RequestsUnguarded: row(
-    'wait',
+  RequestsUnguarded: wait(
     'cluster administrator',
     'Others than nodes may create requests, so the signer answers none ({}). Apply ' +
       'manifests/base/admission-policy.yaml of the version of this signer.',
-    { event: true, alarm: true },
+    { alarm: true },
   ),
-  CreatedUnguarded: row(
-    'wait',
+  CreatedUnguarded: wait(
     'cluster administrator',
     'The request was created before the admission policy was in force ({}), so it may not come from a node. Delete ' +
       'the request: kubelet creates a new one.',
-    withEvent,
   ),
-  PoolUnusable: row('wait', 'cluster administrator', 'The CA pool cannot be used: {}', withEvent),
-  KeyUnavailable: row(
-    'wait',
+  PoolUnusable: wait('cluster administrator', 'The CA pool cannot be used: {}'),
+  KeyUnavailable: wait(
     'cluster administrator',
     'The key of the signing CA is kept outside of the pool and cannot be used now: {}',
-    withEvent,
   ),
-  AuthorityExpiring: row(
-    'wait',
+  AuthorityExpiring: wait(
     'cluster administrator',
     'The signing CA has less than the hour left that a certificate needs ({}). Add a new CA and make it active.',
-    withEvent,
   ),
-  RootTooNew: row(
-    'wait',
+  RootTooNew: wait(
     'cluster administrator',
     'The root of the signing CA was published too recently; certificates are issued once every pod can have it: {}',
-    withEvent,
   ),
-  TrustNotPublished: row(
-    'wait',
+  TrustNotPublished: wait(
     'kubespiffe',
     'The root of the signing CA is not yet seen in {}; certificates are issued once it is.',
-    { event: true, passesWithinMs: 10_000 },
+    { passesWithinMs: 10_000 },
   ),
-  ClockSkew: row(
-    'wait',
+  ClockSkew: wait(
     'cluster administrator',
     'The clock of the signer and that of the API server differ too much ({}). Fix time synchronisation ' +
       "(NTP) on the signer's node.",
-    withEvent,
   ),
-  SignerForbidden: row(
-    'wait',
+  SignerForbidden: wait(
     'cluster administrator',
     'The API server forbids the signer to answer ({}). Apply the RBAC of manifests/base again.',
-    { event: true, alarm: true },
+    { alarm: true },
   ),
-  StatusRejected: row(
-    'wait',
+  StatusRejected: wait(
     'kubespiffe',
     'The API server rejected the answer of the signer ({}). This is a bug in kubespiffe; please report it.',
-    { event: true, alarm: true },
+    { alarm: true },
   ),
-  SigningNotRecorded: row(
-    'wait',
+  SigningNotRecorded: wait(
     'cluster administrator',
     'The record of the CA pool, which says how long certificates may be valid, could not be raised ({}). The signer ' +
       'tries again; if this lasts, check that it may get, create and patch the ConfigMap named after the pool.',
-    { event: true, passesWithinMs: 10_000 },
+    { passesWithinMs: 10_000 },
   ),
-  ApiUnavailable: row(
-    'wait',
+  ApiUnavailable: wait(
     'kubespiffe',
     'The API server did not accept the answer ({}); the signer tries again.',
-    { event: true, passesWithinMs: 60_000 },
+    { passesWithinMs: 60_000 },
   ),
 
-  PodGone: row('drop', 'nobody', 'The pod is gone ({}).'),
-  PodReplaced: row('drop', 'nobody', 'Another pod has the same name now ({}).'),
+  PodGone: drop('nobody', 'The pod is gone ({}).'),
+  PodReplaced: drop('nobody', 'Another pod has the same name now ({}).'),
 } as const satisfies Record<string, Outcome>;
 
 export type Reason = keyof typeof outcomes;
