@@ -1,5 +1,5 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
-import { type StatusCondition, transitionsIn } from '../kube/conditions.ts';
+import { conditionsAfter, type StatusCondition } from '../kube/conditions.ts';
 import {
   explainFederation,
   type FederationReason,
@@ -33,7 +33,7 @@ export type AttemptOutcome =
 export interface FederationStatus {
   readonly observedGeneration: number;
   readonly observedRefresh: string | null;
-  readonly conditions: readonly FederationCondition[];
+  readonly conditions: readonly StatusCondition<FederationConditionType>[];
   readonly nextAttemptTime: string | null;
   readonly lastAttemptTime?: string;
   readonly lastSuccessTime?: string;
@@ -46,11 +46,10 @@ export interface FederationStatus {
   readonly bundle?: string;
 }
 
-export type FederationCondition = StatusCondition<'Ready' | 'Stale' | 'BundleInvalid' | 'Unreachable'>;
+type FederationConditionType = 'Ready' | 'Stale' | 'BundleInvalid' | 'Unreachable';
 
 /** A bundle that was not confirmed for so many refresh intervals is stale. */
 const staleIntervals = 3;
-const longestMessage = 1024;
 
 /**
  * What is to be in the status after an attempt. Members that stay are left out, such as the last good bundle after a
@@ -79,23 +78,7 @@ export function federationStatus(
   const isUsable = isSuccess || (typeof status.bundle === 'string' && !at.haveHeldExpired);
   const isConfirming = outcome.kind !== 'idle' || outcome.reason === 'Paused';
   const isStale = !isSuccess && isConfirming && isStaleAt(status, at.intervalSeconds, at.now);
-  const since = transitionsIn(status);
-  const condition = (
-    type: FederationCondition['type'],
-    isTrue: boolean,
-    reason: string,
-    message: string,
-  ): FederationCondition => {
-    const value = isTrue ? 'True' : 'False';
-    return {
-      type,
-      status: value,
-      reason,
-      message: message.length > longestMessage ? `${message.slice(0, longestMessage - 1)}…` : message,
-      observedGeneration: generation,
-      lastTransitionTime: since.get(`${type}=${value}`) ?? nowText,
-    };
-  };
+  const condition = conditionsAfter<FederationConditionType>(status, generation, nowText);
   const [reason, text] = said(outcome, isUsable);
   const message = at.isPausing ? `${text} ${pausing}` : text;
   const isReady = isUsable && !isStale && isConfirming;

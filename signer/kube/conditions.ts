@@ -11,23 +11,35 @@ export interface StatusCondition<Type extends string> {
   readonly lastTransitionTime: string;
 }
 
-/** The conditions of a status, which another version of the signer or another writer may have set. */
-function conditionsIn(status: unknown): readonly JsonObject[] {
-  const { conditions } = isJsonObject(status) ? status : {};
-  return Array.isArray(conditions) ? (conditions as unknown[]).filter(isJsonObject) : [];
-}
-
-/** The condition of a type; undefined where there is none. */
+/** The condition of a type in a status that another version of the signer or another writer may have set. */
 export function conditionIn(status: unknown, type: string): JsonObject | undefined {
-  return conditionsIn(status).find((each) => each.type === type);
+  const { conditions } = isJsonObject(status) ? status : {};
+  const all: unknown[] = Array.isArray(conditions) ? conditions : [];
+  return all.filter(isJsonObject).find((each) => each.type === type);
 }
 
-/** Since when conditions have their status (RFC 3339), by `type=status`. */
-export function transitionsIn(status: unknown): ReadonlyMap<string, string> {
-  const times = new Map<string, string>();
-  for (const { type, status: value, lastTransitionTime } of conditionsIn(status)) {
-    if (typeof lastTransitionTime === 'string')
-      times.set(`${String(type)}=${String(value)}`, lastTransitionTime);
-  }
-  return times;
+/** A message may name several objects, each with a name of up to 253 characters. */
+const longestMessage = 1024;
+
+/** Cuts the message of a condition to what is kept of it. */
+export function cutMessage(message: string): string {
+  return message.length > longestMessage ? `${message.slice(0, longestMessage - 1)}…` : message;
+}
+
+/**
+ * Makes the conditions of a status. One whose `status` is the same as before keeps its time.
+ *
+ * @param observed the status that the object has now. @param now RFC 3339.
+ */
+export function conditionsAfter<Type extends string>(
+  observed: unknown,
+  observedGeneration: number,
+  now: string,
+): (type: Type, isTrue: boolean, reason: string, message: string) => StatusCondition<Type> {
+  return (type, isTrue, reason, message) => {
+    const status = isTrue ? 'True' : 'False';
+    const { status: before, lastTransitionTime: since } = conditionIn(observed, type) ?? {};
+    const lastTransitionTime = before === status && typeof since === 'string' ? since : now;
+    return { type, status, reason, message: cutMessage(message), observedGeneration, lastTransitionTime };
+  };
 }
