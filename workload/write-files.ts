@@ -59,8 +59,7 @@ export async function writeFiles(
     return !isSame;
   } catch (error) {
     if (fresh !== undefined) await rm(fresh, { recursive: true, force: true }).catch(() => undefined);
-    const options = hint === undefined ? {} : { hint };
-    throw new KubespiffeError('FILE_UNWRITABLE', `${folder}: ${messageOf(error)}`, options);
+    throw new KubespiffeError('FILE_UNWRITABLE', `${folder}: ${messageOf(error)}`, hint ? { hint } : {});
   }
 }
 
@@ -74,13 +73,9 @@ async function compare(path: string, { name, mode, content }: FileToWrite) {
 }
 
 async function writeOne(path: string, mode: number, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, 'wx', mode);
-  try {
-    await file.chmod(mode);
-    await file.writeFile(bytes);
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'wx', mode);
+  await file.chmod(mode);
+  await file.writeFile(bytes);
 }
 
 /** A name that another program made, such as a file of spiffe-helper, is replaced by the link at once. */

@@ -6,39 +6,29 @@ export interface Refusal {
   readonly details: string;
 }
 
+const refusalWith = (code: status) => (details: string) => ({ code, details });
+export const invalid = refusalWith(status.INVALID_ARGUMENT);
+export const unavailable = refusalWith(status.UNAVAILABLE);
+export const notFound = refusalWith(status.NOT_FOUND);
+const denied = refusalWith(status.PERMISSION_DENIED);
+
 /** Every refusal of the Workload API that needs no detail of the case. */
 export const refusals = {
-  headerMissing: {
-    code: status.INVALID_ARGUMENT,
-    details:
-      'the metadata workload.spiffe.io: true is missing; a SPIFFE client library sends it (SPIFFE Workload Endpoint 3)',
-  },
-  notReady: {
-    code: status.UNAVAILABLE,
-    details: 'the credentials of this workload are not read yet; try again in a moment',
-  },
-  noIdentity: {
-    code: status.PERMISSION_DENIED,
-    details: 'this workload has no identity; check the podCertificate volume of the pod and its Events',
-  },
-  noBundles: {
-    code: status.PERMISSION_DENIED,
-    details: 'this workload has no trust bundle; check the clusterTrustBundle volume of the pod',
-  },
-  noJwtKeys: {
-    code: status.PERMISSION_DENIED,
-    details: 'this workload has no JWT keys of any trust domain; check --token-endpoint of the Workload API',
-  },
-  noTokens: {
-    code: status.UNIMPLEMENTED,
-    details: 'this Workload API gives no JWT-SVIDs; start it with --token-endpoint',
-  },
-  tooManyStreams: {
-    code: status.RESOURCE_EXHAUSTED,
-    details: 'too many streams are open; close those that are not needed',
-  },
-} as const satisfies Record<string, Refusal>;
-
-export const invalid = (details: string): Refusal => ({ code: status.INVALID_ARGUMENT, details });
-export const unavailable = (details: string): Refusal => ({ code: status.UNAVAILABLE, details });
-export const notFound = (details: string): Refusal => ({ code: status.NOT_FOUND, details });
+  headerMissing: invalid(
+    'the metadata workload.spiffe.io: true is missing; a SPIFFE client library sends it (SPIFFE Workload Endpoint 3)',
+  ),
+  notReady: unavailable('the credentials of this workload are not read yet; try again in a moment'),
+  noIdentity: denied(
+    'this workload has no identity; check the podCertificate volume of the pod and its Events',
+  ),
+  noBundles: denied('this workload has no trust bundle; check the clusterTrustBundle volume of the pod'),
+  noJwtKeys: denied(
+    'this workload has no JWT keys of any trust domain; check --token-endpoint of the Workload API',
+  ),
+  noTokens: refusalWith(status.UNIMPLEMENTED)(
+    'this Workload API gives no JWT-SVIDs; start it with --token-endpoint',
+  ),
+  tooManyStreams: refusalWith(status.RESOURCE_EXHAUSTED)(
+    'too many streams are open; close those that are not needed',
+  ),
+} satisfies Record<string, Refusal>;

@@ -28,7 +28,7 @@ export function readConfig(tree: Tree, options: ParseOptions): ConfigReading {
   if (!fields.has('folder')) fields.mistake('folder', 'is required: where the files go');
   const files = fields.objects('files').map(readFileConfig);
   const reload = readReload(fields.object('reload'));
-  const health = readHealth(fields.object('health'));
+  const health = readHealth(fields.object('health'), ['port', 'livePath', 'readyPath']);
   const once = fields.flag('once') ?? false;
   fields.end();
   return complete({ source, folder, files, reload, health, once }, mistakes);
@@ -106,26 +106,30 @@ function readFolder(fields: Fields | undefined): SourceConfig {
   };
 }
 
-function readHealth(fields: Fields | undefined): HealthConfig | undefined {
+/** @param names keys of port, live path and ready path. */
+export function readHealth(
+  fields: Fields | undefined,
+  [port, live, ready]: readonly [string, string, string],
+): HealthConfig | undefined {
   if (!fields) return undefined;
   const health = {
-    port: readPort(fields, 'port'),
-    livePath: readPath(fields, 'livePath', '/live'),
-    readyPath: readPath(fields, 'readyPath', '/ready'),
+    port: readPort(fields, port),
+    livePath: readPath(fields, live, '/live'),
+    readyPath: readPath(fields, ready, '/ready'),
   };
   fields.end();
   return health;
 }
 
 /** A TCP port; 8081 by default, as with spiffe-helper. */
-export function readPort(fields: Fields, name: string): number {
+function readPort(fields: Fields, name: string): number {
   const text = fields.text(name) ?? '8081';
   if (/^[1-9][0-9]{0,4}$/.test(text) && Number(text) <= 65_535) return Number(text);
   fields.mistake(name, `${JSON.stringify(text)} is not a port`);
   return 0;
 }
 
-export function readPath(fields: Fields, name: string, otherwise: string): string {
+function readPath(fields: Fields, name: string, otherwise: string): string {
   const path = fields.text(name) ?? otherwise;
   if (!/^\/[^?#\s]*$/.test(path))
     fields.mistake(name, `${JSON.stringify(path)} is not a path such as ${otherwise}`);

@@ -1,15 +1,8 @@
 import { basename } from 'node:path';
 import { parseEndpointAddress } from '../../client/endpoint-address.ts';
-import type {
-  FileConfig,
-  HealthConfig,
-  ParseOptions,
-  PemPart,
-  ReloadConfig,
-  SourceConfig,
-} from './config.ts';
+import type { FileConfig, ParseOptions, PemPart, ReloadConfig, SourceConfig } from './config.ts';
 import { type Fields, fieldsOf, type Mistake, type Tree } from './fields.ts';
-import { type ConfigReading, complete, readPath, readPort } from './read-config.ts';
+import { type ConfigReading, complete, readHealth } from './read-config.ts';
 import { readAudience, readMode, readName } from './read-file-config.ts';
 import { isSignal } from './read-reload.ts';
 
@@ -18,9 +11,7 @@ export interface SpiffeHelperReading extends ConfigReading {
   readonly differences: readonly string[];
 }
 
-/**
- * Reads what a configuration of spiffe-helper says. As there, an empty value is one that is missing.
- */
+/** Reads what a configuration of spiffe-helper says. As there, an empty value is one that is missing. */
 export function readSpiffeHelper(tree: Tree, options: ParseOptions): SpiffeHelperReading {
   const mistakes: Mistake[] = [];
   const differences: string[] = [];
@@ -37,7 +28,10 @@ export function readSpiffeHelper(tree: Tree, options: ParseOptions): SpiffeHelpe
   }
   const once = fields.flag('daemon_mode') === false;
   const reload = readReload(fields, once, differences);
-  const health = readHealth(fields.object('health_checks'));
+  const checks = fields.object('health_checks');
+  const isChecked = checks?.flag('listener_enabled') ?? false;
+  const paths = readHealth(checks, ['bind_port', 'liveness_path', 'readiness_path']);
+  const health = isChecked ? paths : undefined;
   if (health)
     differences.push('liveness_path: 200 as long as the helper runs, also when files cannot be written');
   fields.end();
@@ -91,12 +85,8 @@ function readJwtFiles(fields: Fields): FileConfig[] {
     one.end();
     return { name, mode: tokenMode, content: { kind: 'jwtSvid', audience } };
   });
-  return [
-    ...(bundle === undefined
-      ? []
-      : [{ name: bundle, mode: bundleMode, content: { kind: 'jwtBundles' } as const }]),
-    ...tokens,
-  ];
+  if (bundle === undefined) return tokens;
+  return [{ name: bundle, mode: bundleMode, content: { kind: 'jwtBundles' } }, ...tokens];
 }
 
 /**
@@ -115,19 +105,17 @@ function readReload(fields: Fields, once: boolean, differences: string[]): Reloa
   if (pidFile !== undefined && name === undefined)
     fields.mistake('renew_signal', 'is required for pid_file_name');
   const signal = name !== undefined && isSignal(name) ? name : undefined;
+  const ofPidFile = signal && pidFile ? { name: signal, target: { pidFile } } : undefined;
   if (program === undefined || signal === undefined) {
     const command = program === undefined || once ? undefined : ([program, ...(args ?? [])] as const);
-    return { signal: signal && pidFile ? { name: signal, target: { pidFile } } : undefined, command };
+    return { signal: ofPidFile, command };
   }
   const process = basename(program);
   differences.push(
     `cmd and cmd_args: ${program} is not started. Run it in a container of its own, in a pod with shareProcessNamespace: true`,
     `renew_signal: ${pidFile === undefined ? `the process named ${process}` : `the process of ${pidFile}`} gets ${signal}`,
   );
-  return {
-    signal: { name: signal, target: pidFile === undefined ? { process } : { pidFile } },
-    command: undefined,
-  };
+  return { signal: ofPidFile ?? { name: signal, target: { process } }, command: undefined };
 }
 
 /** By spaces, except in double quotes; two of these within stand for one. Undefined where a quote stands elsewhere. */
@@ -135,16 +123,4 @@ function splitArguments(text: string): string[] | undefined {
   const word = /(?<=^|\s)(?:"((?:[^"]|"")*)"(?=\s|$)|([^\s"]+)(?=\s|$))/g;
   if (text.replaceAll(word, '').trim() !== '') return undefined;
   return [...text.matchAll(word)].map(([, quoted, plain]) => plain ?? quoted?.replaceAll('""', '"') ?? '');
-}
-
-function readHealth(fields: Fields | undefined): HealthConfig | undefined {
-  if (!fields) return undefined;
-  const isEnabled = fields.flag('listener_enabled') ?? false;
-  const health = {
-    port: readPort(fields, 'bind_port'),
-    livePath: readPath(fields, 'liveness_path', '/live'),
-    readyPath: readPath(fields, 'readiness_path', '/ready'),
-  };
-  fields.end();
-  return isEnabled ? health : undefined;
 }
