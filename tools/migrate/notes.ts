@@ -13,12 +13,14 @@ export interface Migration {
   readonly notes: readonly Note[];
 }
 
-/** What is made of one object. */
+export type Remark = Omit<Note, 'object'>;
+
+/** What is made of one object. False stands for a remark that does not apply. */
 export interface Made {
   readonly object?: JsonObject;
-  readonly notes: readonly Omit<Note, 'object'>[];
+  readonly notes: readonly (Remark | false)[];
 }
 
-export const leftOut = (message: string): Omit<Note, 'object'> => ({ severity: 'left out', message });
-export const changed = (message: string): Omit<Note, 'object'> => ({ severity: 'changed', message });
-export const check = (message: string): Omit<Note, 'object'> => ({ severity: 'check', message });
+export const leftOut = (message: string): Remark => ({ severity: 'left out', message });
+export const changed = (message: string): Remark => ({ severity: 'changed', message });
+export const check = (message: string): Remark => ({ severity: 'check', message });

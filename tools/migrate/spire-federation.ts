@@ -21,21 +21,22 @@ export function federatedTrustDomain(name: string, spec: JsonObject): Made {
   };
   const { origin } = readFederatedTrustDomain(object);
   if (!origin.ok) return { notes: [leftOut(`the signer cannot use it: ${origin.reason}`)] };
-  const notes = [
-    check(
-      'the signer fetches it only where federation is on (manifests/federation); ' +
-        `\`kubespiffe federation check ${String(url)}\` tries the endpoint first`,
-    ),
-  ];
-  if (typeof spec.className === 'string' && spec.className !== '') {
-    notes.push(changed(`className ${spec.className} was left out: every signer with federation uses it`));
-  }
-  if (!isSpiffe && bundle !== undefined) {
-    notes.push(
-      changed(
-        'trustDomainBundle was left out: an https_web endpoint is verified without it, and fetched at once',
+  const { className } = spec;
+  return {
+    object,
+    notes: [
+      check(
+        'the signer fetches it only where federation is on (manifests/federation); ' +
+          `\`kubespiffe federation check ${String(url)}\` tries the endpoint first`,
       ),
-    );
-  }
-  return { object, notes };
+      typeof className === 'string' &&
+        className !== '' &&
+        changed(`className ${className} was left out: every signer with federation uses it`),
+      !isSpiffe &&
+        bundle !== undefined &&
+        changed(
+          'trustDomainBundle was left out: an https_web endpoint is verified without it, and fetched at once',
+        ),
+    ],
+  };
 }

@@ -2,7 +2,7 @@ import { parseDuration } from '../../signer/config/values.ts';
 import { isJsonObject, type JsonObject } from '../../spiffe/json.ts';
 import type { FileObject } from '../registration/documents.ts';
 import { lint } from '../registration/lint.ts';
-import { changed, check, leftOut, type Made, type Migration, type Note } from './notes.ts';
+import { changed, check, leftOut, type Made, type Migration, type Note, type Remark } from './notes.ts';
 import { federatedTrustDomain } from './spire-federation.ts';
 import { type Selection, selectionOf } from './spire-selectors.ts';
 
@@ -27,10 +27,8 @@ export function migrateSpire(objects: readonly FileObject[], clusterDomain?: str
     const title = `${kind || 'object'} ${name || '(without a name)'}`;
     const convert = apiVersion.startsWith(`${spireGroup}/`) ? converters[kind] : undefined;
     if (!convert) {
-      notes.push({
-        object: title,
-        ...leftOut(`it is not a resource of the SPIRE controller manager that registers workloads`),
-      });
+      const message = 'it is not a resource of the SPIRE controller manager that registers workloads';
+      notes.push({ object: title, ...leftOut(message) });
       continue;
     }
     const spec = withClusterDomain(isJsonObject(object.spec) ? object.spec : {}, clusterDomain);
@@ -38,7 +36,7 @@ export function migrateSpire(objects: readonly FileObject[], clusterDomain?: str
     const problem = result.object && problemOf(result.object);
     if (result.object && problem === undefined) made.push(result.object);
     const all = problem === undefined ? result.notes : [leftOut(problem)];
-    notes.push(...all.map((note) => ({ object: title, ...note })));
+    notes.push(...all.flatMap((note) => (note ? { object: title, ...note } : [])));
   }
   const registrations = made.filter(({ kind }) => kind === 'ClusterWorkloadRegistration');
   if (registrations.length > 1) {
@@ -88,10 +86,7 @@ function registration(name: string, spec: JsonObject): JsonObject {
 
 function clusterSpiffeId(name: string, spec: JsonObject): Made {
   const templates = listOfTexts(spec.workloadSelectorTemplates);
-  const selection = selectionOf(templates, {
-    podSelector: spec.podSelector,
-    namespaceSelector: spec.namespaceSelector,
-  });
+  const selection = selectionOf(templates, spec);
   if (!selection.ok) return { notes: [leftOut(`workloadSelectorTemplates ${selection.reason}`)] };
   const { selects, isAll } = selection.value;
   const shared = sharedFields(spec, { ttl: spec.ttl, jwtTTL: spec.jwtTtl });
@@ -106,20 +101,14 @@ function clusterSpiffeId(name: string, spec: JsonObject): Made {
       ...(spec.fallback === true && { fallback: true }),
     }),
     notes: [
-      ...(selects.namespaceSelector === undefined
-        ? [
-            check(
-              `it selects ${isAll ? 'every pod' : 'pods in every namespace'} of the cluster. Namespaces that the configuration of the SPIRE controller manager ignores are included: add a namespaceSelector without them`,
-            ),
-          ]
-        : []),
-      ...(spec.autoPopulateDNSNames === true
-        ? [
-            check(
-              'autoPopulateDNSNames adds the names of Services whose selector matches the pod, also before the pod is ready. SPIRE adds SERVICE and SERVICE.NAMESPACE too; here names begin with SERVICE.NAMESPACE.svc, so clients must use such a name',
-            ),
-          ]
-        : []),
+      selects.namespaceSelector === undefined &&
+        check(
+          `it selects ${isAll ? 'every pod' : 'pods in every namespace'} of the cluster. Namespaces that the configuration of the SPIRE controller manager ignores are included: add a namespaceSelector without them`,
+        ),
+      spec.autoPopulateDNSNames === true &&
+        check(
+          'autoPopulateDNSNames adds the names of Services whose selector matches the pod, also before the pod is ready. SPIRE adds SERVICE and SERVICE.NAMESPACE too; here names begin with SERVICE.NAMESPACE.svc, so clients must use such a name',
+        ),
       ...templateNotes([spec.spiffeIDTemplate, ...listOfTexts(spec.dnsNameTemplates)]),
       ...shared.notes,
     ],
@@ -148,75 +137,58 @@ function clusterStaticEntry(name: string, spec: JsonObject): Made {
 /** Fields that both kinds have. */
 function sharedFields(
   spec: JsonObject,
-  lifetimes: Record<'ttl' | 'jwtTTL', unknown>,
-): { fields: JsonObject; notes: Omit<Note, 'object'>[] } {
-  const notes: Omit<Note, 'object'>[] = [];
-  const fields: Record<string, unknown> = {};
+  given: Record<'ttl' | 'jwtTTL', unknown>,
+): { fields: JsonObject; notes: Made['notes'] } {
+  const lifetimes: Record<string, unknown> = {};
+  const raised: Remark[] = [];
   for (const [field, least] of [
     ['ttl', '1h'],
     ['jwtTTL', '1m'],
   ] as const) {
-    const value = lifetimes[field];
+    const value = given[field];
     const ms = parseDuration(String(value ?? '0s'));
     // The controller manager writes 0s where nothing was given.
     if (ms === 0) continue;
     const isShort = ms !== undefined && ms < (parseDuration(least) ?? 0);
-    fields[field] = isShort ? least : value;
+    lifetimes[field] = isShort ? least : value;
     if (isShort)
-      notes.push(changed(`${field} was ${String(value)}, and ${least} is the least that is possible`));
+      raised.push(changed(`${field} was ${String(value)}, and ${least} is the least that is possible`));
   }
-  if (spec.admin === true)
-    notes.push(changed('admin was left out: it is a right at the API of the SPIRE server'));
-  if (spec.downstream === true)
-    notes.push(
-      changed(
-        'downstream was left out: it lets a nested SPIRE server get a CA, and this signer issues certificates for workloads only',
-      ),
-    );
-  const federatesWith = listOfTexts(spec.federatesWith);
-  if (federatesWith.length > 0) {
-    fields.federatesWith = federatesWith;
-    notes.push(
+  const federatesWith = nonEmptyList('federatesWith', spec.federatesWith);
+  const className = nonEmptyText('className', spec.className);
+  return {
+    fields: { ...lifetimes, ...federatesWith, ...nonEmptyText('hint', spec.hint), ...className },
+    notes: [
+      ...raised,
+      spec.admin === true && changed('admin was left out: it is a right at the API of the SPIRE server'),
+      spec.downstream === true &&
+        changed(
+          'downstream was left out: it lets a nested SPIRE server get a CA, and this signer issues certificates for workloads only',
+        ),
       check(
-        'federatesWith is kept. It decides which bundles the workload gets; each needs a FederatedTrustDomain',
+        'federatesWith' in federatesWith
+          ? 'federatesWith is kept. It decides which bundles the workload gets; each needs a FederatedTrustDomain'
+          : 'without federatesWith SPIRE gives no bundles of other trust domains. Here the setting federateByDefault decides: set it to none for the same',
       ),
-    );
-  } else {
-    notes.push(
-      check(
-        'without federatesWith SPIRE gives no bundles of other trust domains. Here the setting federateByDefault decides: set it to none for the same',
-      ),
-    );
-  }
-  if (typeof spec.hint === 'string' && spec.hint !== '') fields.hint = spec.hint;
-  if (typeof spec.className === 'string' && spec.className !== '') {
-    fields.className = spec.className;
-    notes.push(
-      check(
-        `className ${spec.className} is kept: only signers with the setting registrationClass ${spec.className} use it. Remove it for a signer without that setting`,
-      ),
-    );
-  }
-  return { fields, notes };
+      'className' in className &&
+        check(
+          `className ${spec.className} is kept: only signers with the setting registrationClass ${spec.className} use it. Remove it for a signer without that setting`,
+        ),
+    ],
+  };
 }
 
 /** The settings that templates use. */
-function templateNotes(templates: readonly unknown[]): Omit<Note, 'object'>[] {
+function templateNotes(templates: readonly unknown[]): Made['notes'] {
   const text = templates.map(String).join(' ');
-  const annotations = [...text.matchAll(/\.PodMeta\.Annotations(?:\s+["`]([^"`]+)["`]|\.(\w+))/g)].map(
-    ([, one, other]) => one ?? other,
-  );
+  const found = text.matchAll(/\.PodMeta\.Annotations(?:\s+["`]([^"`]+)["`]|\.(\w+))/g);
+  const annotations = new Set([...found].map(([, one, other]) => one ?? other));
   return [
-    ...(text.includes('.ClusterName')
-      ? [check('the templates use .ClusterName: set clusterName of the signer')]
-      : []),
-    ...(annotations.length > 0
-      ? [
-          check(
-            `the templates use annotations: add ${[...new Set(annotations)].join(', ')} to the setting podAnnotations of the signer`,
-          ),
-        ]
-      : []),
+    text.includes('.ClusterName') && check('the templates use .ClusterName: set clusterName of the signer'),
+    annotations.size > 0 &&
+      check(
+        `the templates use annotations: add ${[...annotations].join(', ')} to the setting podAnnotations of the signer`,
+      ),
   ];
 }
 
@@ -228,3 +200,6 @@ const nonEmptyList = (field: string, value: unknown): JsonObject => {
   const list = listOfTexts(value);
   return list.length > 0 ? { [field]: list } : {};
 };
+
+const nonEmptyText = (field: string, value: unknown): JsonObject =>
+  typeof value === 'string' && value !== '' ? { [field]: value } : {};
