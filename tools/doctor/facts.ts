@@ -12,6 +12,7 @@ import { get } from '../cluster/get.ts';
 import { createListed } from '../cluster/lists.ts';
 import { allLeases } from '../cluster/replicas.ts';
 import { requestsWith } from '../cluster/requests.ts';
+import { isAllowed } from '../cluster/review.ts';
 import { readSignerSettings, type SettingsOptions } from '../cluster/signer-settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { readMetrics } from './metrics.ts';
@@ -132,19 +133,8 @@ export function createFacts(
       return deployment?.spec?.template?.spec?.serviceAccountName ?? 'default';
     }),
     /** Whether a user has a right. */
-    async allows(
-      user: string,
-      groups: readonly string[],
-      { grantedBy: _, ...resourceAttributes }: Permission,
-    ): Promise<boolean> {
-      const { body } = await api.request<{ status?: { allowed?: boolean } }>({
-        method: 'POST',
-        path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
-        body: { spec: { user, groups, resourceAttributes } },
-        resource: 'subjectaccessreviews',
-        retry: 'safe',
-      });
-      return body.status?.allowed === true;
+    allows(user: string, groups: readonly string[], { grantedBy: _, ...resourceAttributes }: Permission) {
+      return isAllowed(api, { user, groups, resourceAttributes });
     },
     secret: ({ namespace, name }: PoolPlace) => getSecret(api, namespace, name),
     pods: list(lists.pods),

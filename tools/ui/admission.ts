@@ -1,5 +1,6 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Transport } from '../../signer/kube/transport.ts';
+import { isAllowed, review } from '../cluster/review.ts';
 import { CliError } from '../errors.ts';
 import type { Admission } from './server.ts';
 
@@ -20,12 +21,10 @@ const viewRight = { path: '/kubespiffe/view', verb: 'get' } as const;
 const rememberedMs = 10_000;
 const mostRemembered = 1_000;
 
-interface Review {
-  status?: {
-    authenticated?: boolean;
-    audiences?: string[];
-    user?: { username?: string; uid?: string; groups?: string[]; extra?: Record<string, string[]> };
-  };
+interface TokenStatus {
+  authenticated?: boolean;
+  audiences?: string[];
+  user?: { username?: string; uid?: string; groups?: string[]; extra?: Record<string, string[]> };
 }
 
 /**
@@ -47,13 +46,10 @@ export function reviewAdmission(
     const known = remembered.get(key);
     if (known && now() < known.until) return known.admission;
     if (remembered.size >= mostRemembered) remembered.clear();
-    const admission = review(api, token, audience).catch((error: unknown) => {
+    const admission = admissionFor(api, token, audience).catch((error: unknown) => {
       onFailure(error);
-      throw new CliError(
-        'API_STATUS',
-        'the token could not be checked',
-        'the log of the view has the reason',
-      );
+      const hint = 'the log of the view has the reason';
+      throw new CliError('API_STATUS', 'the token could not be checked', hint);
     });
     remembered.set(key, { until: now() + rememberedMs, admission });
     admission.catch(() => remembered.delete(key));
@@ -61,30 +57,14 @@ export function reviewAdmission(
   };
 }
 
-async function review(api: Transport, token: string, audience: string): Promise<Admission> {
-  const { status } = await post<Review>(api, 'authentication.k8s.io', 'tokenreviews', 'TokenReview', {
-    ...{ token, audiences: [audience] },
-  });
+async function admissionFor(api: Transport, token: string, audience: string): Promise<Admission> {
+  const asked = { token, audiences: [audience] };
+  const status = await review<TokenStatus>(api, 'authentication.k8s.io', 'tokenreviews', asked);
   // An authenticator that knows no audiences leaves them out: the token is then for the API server.
   if (status?.authenticated !== true || !status.audiences?.includes(audience)) return 'unknown';
   const { username: user, uid, groups, extra } = status.user ?? {};
-  const access = await post<{ status?: { allowed?: boolean } }>(
-    ...([api, 'authorization.k8s.io', 'subjectaccessreviews', 'SubjectAccessReview'] as const),
-    { ...{ user, uid, groups, extra }, nonResourceAttributes: viewRight },
-  );
-  return access.status?.allowed === true ? 'admitted' : 'forbidden';
-}
-
-async function post<T>(
-  api: Transport,
-  group: string,
-  resource: string,
-  kind: string,
-  spec: object,
-): Promise<T> {
-  const path = `/apis/${group}/v1/${resource}`;
-  const body = { apiVersion: `${group}/v1`, kind, spec };
-  return (await api.request<T>({ method: 'POST', path, body, resource, retry: 'safe' })).body;
+  const canView = await isAllowed(api, { user, uid, groups, extra, nonResourceAttributes: viewRight });
+  return canView ? 'admitted' : 'forbidden';
 }
 
 const digestOf = (token: string) => hash('sha256', token, 'hex');
