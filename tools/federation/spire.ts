@@ -11,50 +11,36 @@ export function spireInvitation({
   endpointId,
   bootstrapBundle,
 }: EndpointTrust): string {
-  const hasId = profile === 'https_spiffe' && endpointId !== undefined;
   const file = `${trustDomain}.pem`;
-  return [
-    ...(bootstrapBundle === undefined
-      ? []
-      : [
-          `# The roots of ${trustDomain}, which verify its endpoint the first time.`,
-          `cat > ${file} <<'END'`,
-          bootstrapBundle.trimEnd(),
-          'END',
-          '',
-        ]),
-    '# While the server runs:',
-    'spire-server federation create \\',
-    `  -trustDomain ${trustDomain} \\`,
-    `  -bundleEndpointURL ${shellWord(url)} \\`,
-    `  -bundleEndpointProfile ${profile}${hasId ? ' \\' : ''}`,
-    ...(hasId
-      ? [
-          `  -endpointSpiffeID ${endpointId} \\`,
-          `  -trustDomainBundleFormat pem -trustDomainBundlePath ${file}`,
-        ]
-      : []),
-    '',
-    '# Or in the section server of its configuration:',
-    ...[
-      'federation {',
-      `  federates_with "${trustDomain}" {`,
-      `    bundle_endpoint_url = "${url}"`,
-      ...(hasId
-        ? [
-            '    bundle_endpoint_profile "https_spiffe" {',
-            `      endpoint_spiffe_id = "${endpointId}"`,
-            '    }',
-          ]
-        : [`    bundle_endpoint_profile "https_web" {}`]),
-      '  }',
-      '}',
-    ].map((line) => `# ${line}`),
-    ...(hasId
-      ? [`# and once: spire-server bundle set -id spiffe://${trustDomain} -format pem -path ${file}`]
-      : []),
-    '',
-  ].join('\n');
+  const hasId = profile === 'https_spiffe' && endpointId !== undefined;
+  const roots = `# The roots of ${trustDomain}, which verify its endpoint the first time.
+cat > ${file} <<'END'
+${bootstrapBundle?.trimEnd()}
+END
+
+`;
+  const idOptions = ` \\
+  -endpointSpiffeID ${endpointId} \\
+  -trustDomainBundleFormat pem -trustDomainBundlePath ${file}`;
+  const idProfile = `"https_spiffe" {
+#       endpoint_spiffe_id = "${endpointId}"
+#     }`;
+  const setBundle = `# and once: spire-server bundle set -id spiffe://${trustDomain} -format pem -path ${file}\n`;
+  const start = bootstrapBundle === undefined ? '' : roots;
+  return `${start}# While the server runs:
+spire-server federation create \\
+  -trustDomain ${trustDomain} \\
+  -bundleEndpointURL ${shellWord(url)} \\
+  -bundleEndpointProfile ${profile}${hasId ? idOptions : ''}
+
+# Or in the section server of its configuration:
+# federation {
+#   federates_with "${trustDomain}" {
+#     bundle_endpoint_url = "${url}"
+#     bundle_endpoint_profile ${hasId ? idProfile : '"https_web" {}'}
+#   }
+# }
+${hasId ? setBundle : ''}`;
 }
 
 /** A word of a shell. URLs have no control characters. */
