@@ -19,11 +19,15 @@ export function inspectObjects(documents: readonly unknown[], context: InspectCo
   if (!isKnown) throw inspected[0]?.error;
   return {
     kind: `${objects.length} objects`,
-    sections: inspected.flatMap(({ name, inspection, error }) => {
+    sections: inspected.flatMap(({ name, inspection, error }): Section | Section[] => {
       if (inspection) {
         return inspection.sections.map((section) => ({ ...section, title: `${name}: ${section.title}` }));
       }
-      return [isOfOtherKind(error) ? skipped(name, error) : unreadable(name, error)];
+      const { code = '', message = '' } = error ?? {};
+      if (isOfOtherKind(error)) {
+        return { title: `${name}: not inspected`, facts: { Reason: message }, findings: [] };
+      }
+      return { title: name, facts: {}, findings: [finding('must', code, 'it can be read', message)] };
     }),
   };
 }
@@ -61,15 +65,3 @@ function nameOf(object: unknown): string {
 }
 
 const isOfOtherKind = (error: CliError | undefined): boolean => error?.code === 'USAGE';
-
-const skipped = (name: string, error: CliError | undefined): Section => ({
-  title: `${name}: not inspected`,
-  facts: { Reason: error?.message ?? '' },
-  findings: [],
-});
-
-const unreadable = (name: string, error: CliError | undefined): Section => ({
-  title: name,
-  facts: {},
-  findings: [finding('must', error?.code ?? '', 'it can be read', error?.message)],
-});

@@ -10,7 +10,7 @@ import { readFields } from '../../signer/identity/registration-fields.ts';
 import type { TemplateContext } from '../../signer/identity/registration-grant.ts';
 import { policyName } from '../../signer/identity/registration-specs.ts';
 import type { NamedPod } from '../../signer/identity/resolve.ts';
-import { parseTemplate, type Template, type TemplatePart } from '../../signer/identity/template.ts';
+import { parseTemplate, type Template } from '../../signer/identity/template.ts';
 import { isDnsName } from '../../spiffe/dns-name.ts';
 import { isJsonObject } from '../../spiffe/json.ts';
 import type { FileObject } from './documents.ts';
@@ -49,7 +49,10 @@ export function lint(objects: readonly FileObject[], settings?: LintSettings): L
   const policy = policies.find(({ name }) => name === policyName);
   const granted = policy && readPolicy(policy.object);
   for (const of of objects) {
-    const report: Report = (severity, path, message) => problems.push(problemOf(of, severity, path, message));
+    const name = [of.namespace, of.name].filter(Boolean).join('/') || '(without a name)';
+    const about = { file: of.file, object: `${of.kind || 'object'} ${name}` };
+    const report: Report = (severity, path, message) =>
+      problems.push({ ...about, line: of.lineOf(path), severity, message });
     checkMetadata(of, report);
     if (of.kind === 'ClusterRegistrationPolicy') checkPolicy(of, report);
     if (!isRegistration(of.kind)) continue;
@@ -66,22 +69,6 @@ export function lint(objects: readonly FileObject[], settings?: LintSettings): L
 
 type Report = (severity: Problem['severity'], path: readonly (string | number)[], message: string) => void;
 
-function problemOf(
-  of: FileObject,
-  severity: Problem['severity'],
-  path: readonly (string | number)[],
-  message: string,
-): Problem {
-  const name = [of.namespace, of.name].filter(Boolean).join('/') || '(without a name)';
-  return {
-    file: of.file,
-    line: of.lineOf(path),
-    severity,
-    object: `${of.kind || 'object'} ${name}`,
-    message,
-  };
-}
-
 function checkMetadata({ apiVersion, kind, name, namespace }: FileObject, report: Report): void {
   if (!isRegistration(kind) && kind !== 'ClusterRegistrationPolicy') {
     if (apiVersion.startsWith('kubespiffe.io/'))
@@ -94,11 +81,8 @@ function checkMetadata({ apiVersion, kind, name, namespace }: FileObject, report
   }
   if (!isDnsName(name)) report('error', ['metadata', 'name'], 'metadata.name is not a valid name');
   if (kind !== 'WorkloadRegistration' && namespace !== undefined) {
-    report(
-      'error',
-      ['metadata', 'namespace'],
-      `a ${kind} belongs to no namespace; remove metadata.namespace`,
-    );
+    const message = `a ${kind} belongs to no namespace; remove metadata.namespace`;
+    report('error', ['metadata', 'namespace'], message);
   }
 }
 
@@ -153,22 +137,10 @@ function checkNames(
 }
 
 function samplePod(namespace: string, templates: readonly Template[]): NamedPod {
-  const valuesOf = (kind: TemplatePart['kind']) =>
-    Object.fromEntries(
-      templates
-        .flat()
-        .flatMap((part) => (part.kind === kind && 'key' in part ? [[part.key, 'x'] as const] : [])),
-    );
-  const labels = valuesOf('label');
-  const annotations = valuesOf('annotation');
-  const facts = {
-    uid: 'x',
-    nodeName: 'x',
-    serviceAccountName: 'x',
-    finished: undefined,
-    labels,
-    annotations,
-  };
+  const valuesOf = (kind: 'label' | 'annotation') =>
+    Object.fromEntries(keysIn(templates, kind).map((key) => [key, 'x']));
+  const own = { uid: 'x', nodeName: 'x', serviceAccountName: 'x', finished: undefined };
+  const facts = { ...own, labels: valuesOf('label'), annotations: valuesOf('annotation') };
   return { namespace, name: 'x', facts, namespaceLabels: {} };
 }
 
@@ -206,12 +178,11 @@ function checkOthers(
 function permissive(object: FileObject['object']): TemplateContext {
   const { values } = readFields('ClusterWorkloadRegistration', object.spec);
   const sources = [values.spiffeIDTemplate ?? '', ...(values.dnsNameTemplates ?? [])];
-  const parts = sources.flatMap((source) => {
-    const template = parseTemplate(source);
-    return template.ok ? template.value : [];
-  });
-  return {
-    clusterName: 'x',
-    podAnnotations: parts.flatMap((part) => (part.kind === 'annotation' ? [part.key] : [])),
-  };
+  const templates = sources.map(parseTemplate).flatMap((read) => (read.ok ? [read.value] : []));
+  return { clusterName: 'x', podAnnotations: keysIn(templates, 'annotation') };
+}
+
+/** The labels or annotations of the pod that templates name. */
+function keysIn(templates: readonly Template[], kind: 'label' | 'annotation'): string[] {
+  return templates.flat().flatMap((part) => (part.kind === kind ? [part.key] : []));
 }
