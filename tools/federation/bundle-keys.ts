@@ -1,6 +1,6 @@
 import type { ForeignBundle } from '../../signer/federation/foreign-bundle.ts';
 import { publicJwkOf, thumbprintOf } from '../../spiffe/jwk.ts';
-import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
 
 /** A key of a bundle, for programs. */
 export interface BundleKey {
@@ -15,18 +15,13 @@ export interface BundleKey {
 
 /** The keys of a bundle, the roots first, each kind in the order of its IDs. */
 export function bundleKeys({ roots, jwtKeys }: Pick<ForeignBundle, 'roots' | 'jwtKeys'>): BundleKey[] {
-  return [
-    ...roots.map(({ sha256Hex, notAfter }) => rootKey(sha256Hex, notAfter)),
-    ...jwtKeysOf(jwtKeys),
-  ].sort((one, other) => (sortKey(one) < sortKey(other) ? -1 : 1));
-}
-
-function rootKey(id: string, notAfter: Seconds): BundleKey {
-  return { use: 'x509-svid', id, notAfter: rfc3339(notAfter) };
-}
-
-function jwtKeysOf(keys: ForeignBundle['jwtKeys']): BundleKey[] {
-  return [...keys].map(([id, key]) => ({ use: 'jwt-svid', id, thumbprint: thumbprintOf(publicJwkOf(key)) }));
+  const ofRoots = roots.map(({ sha256Hex: id, notAfter }): BundleKey => {
+    return { use: 'x509-svid', id, notAfter: rfc3339(notAfter) };
+  });
+  const ofTokens = [...jwtKeys].map(([id, key]): BundleKey => {
+    return { use: 'jwt-svid', id, thumbprint: thumbprintOf(publicJwkOf(key)) };
+  });
+  return [...ofRoots, ...ofTokens].sort((one, other) => (sortKey(one) < sortKey(other) ? -1 : 1));
 }
 
 const sortKey = ({ use, id }: BundleKey) => `${use === 'x509-svid' ? 0 : 1} ${id}`;

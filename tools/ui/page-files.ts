@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { CliError } from '../errors.ts';
 
 /** A file of the web view. */
@@ -9,7 +9,9 @@ export interface PageFile {
 }
 
 const folder = join(import.meta.dirname, 'page');
-const types = { 'app.js': 'text/javascript', 'app.css': 'text/css', 'icon.svg': 'image/svg+xml' } as const;
+const types: Readonly<Record<string, string>> = {
+  ...{ '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' },
+};
 
 /**
  * The files of the web view by their path. The image has them built; in a checkout they are built now, which takes
@@ -18,30 +20,27 @@ const types = { 'app.js': 'text/javascript', 'app.css': 'text/css', 'icon.svg': 
  * @throws CliError USAGE where they are neither built nor can be.
  */
 export async function readPageFiles(): Promise<Map<string, PageFile>> {
-  const built = await builtFiles().catch(() => buildPage());
-  const index = await readFile(join(folder, 'index.html'));
-  const icon = await readFile(join(folder, 'icon.svg'));
-  const files = Object.entries(types).map(([name, type]) => {
-    const body = name === 'icon.svg' ? icon : built.get(name);
-    return [`/${name}`, { type: `${type}; charset=utf-8`, body: body ?? Buffer.from('') }] as const;
-  });
-  return new Map<string, PageFile>([['/', { type: 'text/html; charset=utf-8', body: index }], ...files]);
+  const built = await filesNamed('app.js', 'app.css').catch(buildPage);
+  const all = [...built, ...(await filesNamed('index.html', 'icon.svg'))];
+  return new Map(
+    all.map(([name, body]) => {
+      const type = `${types[extname(name)]}; charset=utf-8`;
+      return [name === 'index.html' ? '/' : `/${name}`, { type, body }];
+    }),
+  );
 }
 
-async function builtFiles(): Promise<Map<string, Buffer>> {
-  const names = ['app.js', 'app.css'];
-  return new Map(
-    await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))] as const)),
-  );
+async function filesNamed(...names: readonly string[]): Promise<Map<string, Buffer>> {
+  const reads = names.map(async (name) => [name, await readFile(join(folder, name))] as const);
+  return new Map(await Promise.all(reads));
 }
 
 /** Builds `app.js` and `app.css` from the sources beside this file. */
 export async function buildPage(): Promise<Map<string, Buffer>> {
   const { build } = await import('esbuild').catch((error: unknown) => {
     const hint = 'run `make setup` (or `npm ci`) in the checkout';
-    throw new CliError('USAGE', 'the web view cannot be built: esbuild is not installed', hint, {
-      cause: error,
-    });
+    const what = 'the web view cannot be built: esbuild is not installed';
+    throw new CliError('USAGE', what, hint, { cause: error });
   });
   const { outputFiles } = await build({
     entryPoints: { app: join(folder, 'main.tsx') },

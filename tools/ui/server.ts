@@ -32,8 +32,8 @@ const headers = {
 export function createUiServer(needs: UiServerNeeds): Server {
   const server = createServer((request, response) => {
     answer(needs, request)
-      .catch((error: unknown) => failed(error))
-      .then(({ status, type, body }) => send(request, response, status, type, body));
+      .catch(failed)
+      .then((answered) => send(request, response, answered));
   });
   server.headersTimeout = 10_000;
   server.requestTimeout = 10_000;
@@ -49,6 +49,7 @@ interface Answer {
 const json = (status: number, value: unknown): Answer => ({
   ...{ status, type: 'application/json', body: JSON.stringify(value) },
 });
+const bindReader = 'bind the ClusterRole kubespiffe-view-reader';
 const refused = (status: number, what: string, hint?: string) => json(status, { error: what, hint });
 
 async function answer({ files, admit, answers }: UiServerNeeds, request: IncomingMessage): Promise<Answer> {
@@ -65,12 +66,7 @@ async function answer({ files, admit, answers }: UiServerNeeds, request: Incomin
   const [, token = ''] = /^Bearer ([\w.~+/=-]+)$/.exec(request.headers.authorization ?? '') ?? [];
   const admission = token === '' ? 'unknown' : await admit(token);
   if (admission === 'unknown') return refused(401, 'the token is missing or not valid');
-  if (admission === 'forbidden')
-    return refused(
-      403,
-      'the token gives no right to see this page',
-      'bind the ClusterRole kubespiffe-view-reader',
-    );
+  if (admission === 'forbidden') return refused(403, 'the token gives no right to see this page', bindReader);
   const name = url.pathname.slice('/api/'.length);
   const value = Object.hasOwn(answers, name) ? await answers[name]?.(url.searchParams) : undefined;
   return value === undefined ? refused(404, 'there is nothing of this name') : json(200, value);
@@ -82,15 +78,9 @@ function failed(error: unknown): Answer {
   return refused(502, messageOf(error), hint);
 }
 
-function send(
-  request: IncomingMessage,
-  response: ServerResponse,
-  status: number,
-  type: string,
-  body: string | Buffer,
-): void {
+function send({ method }: IncomingMessage, response: ServerResponse, { status, type, body }: Answer): void {
   response.writeHead(status, { ...headers, 'content-type': type, 'content-length': Buffer.byteLength(body) });
-  response.end(request.method === 'HEAD' ? undefined : body);
+  response.end(method === 'HEAD' ? undefined : body);
 }
 
 function isThisMachine(host = ''): boolean {

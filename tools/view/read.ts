@@ -72,6 +72,7 @@ export async function readCluster(
   });
   const leases = createListed(allLeases);
   const { namespace } = world.settings.config;
+  const secretOf = ({ namespace, name }: PoolRead['place']) => partOf(() => getSecret(api, namespace, name));
   // Requests first: a request that is listed was made for a pod that was there before.
   await requests.fill(api);
   const [replicas, peers, pools] = await Promise.all([
@@ -80,7 +81,7 @@ export async function readCluster(
       return liveReplicas(leases.store.values(), namespace, now());
     }),
     partOf(async () => (await peersIn(api)).map((each) => reportOn(each, now()))),
-    Promise.all(poolsOf(world).map(async (pool) => ({ ...pool, secret: await secretOf(api, pool.place) }))),
+    Promise.all(poolsOf(world).map(async (pool) => ({ ...pool, secret: await secretOf(pool.place) }))),
     ...[world, events, bundles].map((each) => each.fill(api)),
   ]);
   return {
@@ -93,12 +94,8 @@ function poolsOf({ signers }: World): Omit<PoolRead, 'secret'>[] {
   const groups = Map.groupBy(signers, ({ settings: { pool } }) => `${pool.namespace}/${pool.name}`);
   return [...groups.values()].flatMap((group) => {
     const [first] = group;
-    return first ? [{ place: first.settings.pool, signers: group }] : [];
+    return first ? { place: first.settings.pool, signers: group } : [];
   });
-}
-
-function secretOf(api: Transport, { namespace, name }: PoolRead['place']): Promise<Part<Secret | undefined>> {
-  return partOf(() => getSecret(api, namespace, name));
 }
 
 /** A cluster without the resource has no peers. */

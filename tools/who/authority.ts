@@ -1,6 +1,5 @@
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import { placeOf } from '../cluster/identities.ts';
 import type { KnownPod } from '../cluster/pods.ts';
 
 /** The newest certificate of one pod from one signer, as far as requests show it. */
@@ -15,15 +14,11 @@ export interface ShownCertificate {
 /** Who depends on an authority. */
 export interface AuthorityHolders {
   /** Pods with a certificate that it signed and that has not ended. */
-  readonly holders: readonly {
-    readonly namespace: string;
-    readonly pod: string;
-    readonly podUID: string;
-    readonly signer: string;
+  readonly holders: readonly (Omit<ShownCertificate, 'leaf'> & {
     readonly serial: string;
     /** RFC 3339 */
     readonly notAfter: string;
-  }[];
+  })[];
   /** `namespace/name` of pods that have a certificate which no request shows any more: whose it is, is not known. */
   readonly unknown: readonly string[];
 }
@@ -45,20 +40,18 @@ export function holdersOf(
   { signers, now }: { readonly signers: ReadonlySet<string>; readonly now: number },
 ): AuthorityHolders {
   const running = [...pods].filter(([, { finished }]) => finished === undefined);
-  const volumes = new Map<string, number>();
-  for (const [, { uid, sources }] of running) {
-    for (const { signerName } of sources) {
-      const key = `${uid} ${signerName}`;
-      volumes.set(key, (volumes.get(key) ?? 0) + 1);
-    }
-  }
+  const volumes = Map.groupBy(
+    running.flatMap(([, { uid, sources }]) => sources.map(({ signerName }) => `${uid} ${signerName}`)),
+    (key) => key,
+  );
   const groups = Map.groupBy(shown, ({ podUID, signer }) => `${podUID} ${signer}`);
   const held = [...groups].flatMap(([key, group]) => {
     const newestFirst = group.toSorted((one, other) => other.leaf.notAfter - one.leaf.notAfter);
     // A request does not say for which volume it is: of two volumes each certificate counts until it ends.
-    const current = (volumes.get(key) ?? 1) > 1 ? newestFirst : newestFirst.slice(0, 1);
-    const own = current.find(({ leaf }) => leaf.notAfter > now && isSame(leaf.authorityKeyId, keyId));
-    return own ? [own] : [];
+    const current = (volumes.get(key)?.length ?? 1) > 1 ? newestFirst : newestFirst.slice(0, 1);
+    const isOfAuthority = ({ authorityKeyId: id }: CertificateFacts) =>
+      id !== undefined && Buffer.compare(id, keyId) === 0;
+    return current.find(({ leaf }) => leaf.notAfter > now && isOfAuthority(leaf)) ?? [];
   });
   const holders = held
     .map(({ namespace, pod, podUID, signer, leaf }) => {
@@ -66,18 +59,13 @@ export function holdersOf(
     })
     .sort((one, other) => `${one.namespace}/${one.pod}`.localeCompare(`${other.namespace}/${other.pod}`));
   const heldKeys = new Set(held.map(({ podUID, signer }) => `${podUID} ${signer}`));
-  const unknown = running.flatMap(([key, { uid, sources }]) => {
-    const isUnknown = sources.some(({ signerName }) => {
+  const unknown = running.filter(([, { uid, sources }]) =>
+    sources.some(({ signerName }) => {
       const source = `${uid} ${signerName}`;
       const shownOf = groups.get(source)?.length ?? 0;
-      return signers.has(signerName) && !heldKeys.has(source) && shownOf < (volumes.get(source) ?? 0);
-    });
-    const { namespace, name } = placeOf(key);
-    return isUnknown ? [`${namespace}/${name}`] : [];
-  });
-  return { holders, unknown: unknown.sort() };
-}
-
-function isSame(one: Uint8Array | undefined, other: Uint8Array): boolean {
-  return one !== undefined && Buffer.compare(one, other) === 0;
+      const isShown = heldKeys.has(source) || shownOf >= (volumes.get(source)?.length ?? 0);
+      return signers.has(signerName) && !isShown;
+    }),
+  );
+  return { holders, unknown: unknown.map(([key]) => key).sort() };
 }

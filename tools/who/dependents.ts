@@ -4,6 +4,7 @@ import { messageOf } from '../../spiffe/errors.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { ClusterOptions } from '../api.ts';
+import { placeOf } from '../cluster/identities.ts';
 import type { ChangeFacts } from '../pool-change.ts';
 import type { Terminal } from '../terminal.ts';
 import type { AuthorityHolders } from './authority.ts';
@@ -47,14 +48,9 @@ function describeHolders(id: string, { holders, unknown }: AuthorityHolders): st
 
 /** @param pods `namespace/name`, which may repeat. */
 function count(pods: readonly string[]): string {
-  const byNamespace = new Map<string, number>();
-  for (const pod of new Set(pods)) {
-    const namespace = pod.slice(0, pod.indexOf('/'));
-    byNamespace.set(namespace, (byNamespace.get(namespace) ?? 0) + 1);
-  }
-  return [...byNamespace]
-    .toSorted(([, a], [, b]) => b - a)
-    .map(([namespace, pods]) => `${pods} in ${printable(namespace)}`)
+  return [...Map.groupBy(new Set(pods), (pod) => placeOf(pod).namespace)]
+    .toSorted(([, a], [, b]) => b.length - a.length)
+    .map(([namespace, own]) => `${own.length} in ${printable(namespace)}`)
     .join(', ');
 }
 

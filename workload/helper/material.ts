@@ -1,5 +1,4 @@
-import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import { blocksIn, encodePem } from '../../spiffe/pki/pem.ts';
+import { blocksIn, certificatesPem } from '../../spiffe/pki/pem.ts';
 import type { Pkcs12Content } from '../../spiffe/pki/pkcs12.ts';
 import type { TrustBundles } from '../trust-bundle.ts';
 import type { X509Svid } from '../x509-svid.ts';
@@ -18,16 +17,17 @@ export function pemOf(parts: readonly PemPart[], material: Material): string {
 
 const renderers: Readonly<Record<PemPart, (material: Material) => string>> = {
   chain: ({ svid }) => svid.chainPem,
-  leaf: ({ svid }) => toPem(chainOf(svid).slice(0, 1)),
-  intermediates: ({ svid }) => toPem(chainOf(svid).slice(1)),
+  leaf: ({ svid }) => certificatesPem(chainOf(svid).slice(0, 1)),
+  intermediates: ({ svid }) => certificatesPem(chainOf(svid).slice(1)),
   key: ({ svid }) => svid.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
-  roots: (material) => toPem(ownRoots(material).map(({ der }) => der)),
-  federatedRoots: (material) => toPem(federatedRoots(material).map(({ der }) => der)),
+  roots: ({ svid, bundles }) => certificatesPem(bundles.get(svid.id.trustDomain)?.roots ?? []),
+  federatedRoots: ({ svid, bundles }) =>
+    certificatesPem([...bundles].flatMap(([name, { roots }]) => (name === svid.id.trustDomain ? [] : roots))),
 };
 
 /** Key and chain for a keystore, under the alias `spiffe`. */
 export function keystoreOf({ svid }: Material): Pkcs12Content {
-  return { key: { alias: 'spiffe', privateKey: svid.privateKey, chain: chainOf(svid) } };
+  return { key: { alias: 'spiffe', privateKey: svid.privateKey, chain: blocksIn(svid.chainPem) } };
 }
 
 /** Roots for a truststore, under aliases such as `example.org-1`. */
@@ -41,13 +41,4 @@ export function truststoreOf(material: Material, isFederated: boolean): Pkcs12Co
   return { trusted };
 }
 
-const ownRoots = ({ svid, bundles }: Material): readonly CertificateFacts[] =>
-  bundles.get(svid.id.trustDomain)?.roots ?? [];
-
-const federatedRoots = ({ svid, bundles }: Material): readonly CertificateFacts[] =>
-  [...bundles].flatMap(([name, { roots }]) => (name === svid.id.trustDomain ? [] : roots));
-
-const chainOf = ({ chainPem }: X509Svid): readonly Uint8Array[] => blocksIn(chainPem);
-
-const toPem = (certificates: readonly Uint8Array[]): string =>
-  certificates.map((der) => encodePem('CERTIFICATE', der)).join('');
+const chainOf = ({ chainPem }: X509Svid) => blocksIn(chainPem).map((der) => ({ der }));

@@ -1,5 +1,5 @@
 import type { OwnAnswer } from '../own-answers.ts';
-import { Certificate, Facts, Names, When } from './parts.tsx';
+import { Certificate, Chain, Facts, Names, When } from './parts.tsx';
 
 /** The token endpoint says which registration gave the name. A certificate has a new name at its next renewal only. */
 function NamedBy({ token, spiffeId }: Pick<OwnAnswer, 'token' | 'spiffeId'>) {
@@ -24,11 +24,8 @@ function NamedBy({ token, spiffeId }: Pick<OwnAnswer, 'token' | 'spiffeId'>) {
 }
 
 /** What the pod holds that serves this page. */
-export function Own({
-  own: { spiffeId, source, since, renewal, chain, bundles, token },
-}: {
-  own: OwnAnswer;
-}) {
+export function Own({ own }: { own: OwnAnswer }) {
+  const { spiffeId, source, since, renewal, chain, bundles, token } = own;
   return (
     <>
       <h1>This pod</h1>
@@ -47,13 +44,7 @@ export function Own({
           ['Certificate ends', <When key="ends" at={chain[0]?.notAfter} />],
         ]}
       />
-      {chain.map((certificate, index) => (
-        <Certificate
-          key={certificate.sha256}
-          title={index === 0 ? 'X509-SVID' : `Intermediate ${index}`}
-          certificate={certificate}
-        />
-      ))}
+      <Chain title="X509-SVID" chain={chain} />
       {token && (
         <section class="card">
           <h3>JWT-SVID</h3>

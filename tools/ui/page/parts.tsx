@@ -43,15 +43,8 @@ export const State = ({ state }: { state: WorkloadState }) => (
 );
 
 /** A table that becomes a list of cards where the window is narrow. */
-export function Table({
-  caption,
-  titles,
-  rows,
-}: {
-  caption: string;
-  titles: string[];
-  rows: ComponentChildren[][];
-}) {
+export function Table(table: { caption: string; titles: string[]; rows: ComponentChildren[][] }) {
+  const { caption, titles, rows } = table;
   return (
     <table>
       <caption>{caption}</caption>
@@ -111,6 +104,19 @@ export function Certificate({ title, certificate }: { title: string; certificate
     </section>
   );
 }
+
+/** @param title of the leaf. */
+export const Chain = ({ title, chain }: { title: string; chain: readonly CertificateView[] }) => (
+  <>
+    {chain.map((certificate, index) => (
+      <Certificate
+        key={certificate.sha256}
+        title={index === 0 ? title : `Intermediate ${index}`}
+        certificate={certificate}
+      />
+    ))}
+  </>
+);
 
 export const Names = ({ names }: { names: readonly string[] }) => (
   <>

@@ -2,7 +2,7 @@ import type { RequestExplanation } from '../../explain/requests.ts';
 import type { Step } from '../../explain/steps.ts';
 import type { PodAnswer } from '../cluster-answers.ts';
 import { useData } from './data.ts';
-import { Badge, Certificate, Facts, Names, Problem, State, Table, type Tone, When } from './parts.tsx';
+import { Badge, Certificate, Chain, Facts, Names, Problem, State, Table, type Tone, When } from './parts.tsx';
 
 /** Who a pod is, why, and what it holds as far as the cluster shows it. */
 export function Pod({ pod }: { pod: string }) {
@@ -42,13 +42,7 @@ function Found({ answer: { explanation, workloads, chains, bundles } }: { answer
           />
         </section>
       ))}
-      {chain.map((certificate, index) => (
-        <Certificate
-          key={certificate.sha256}
-          title={index === 0 ? 'Certificate of the newest request' : `Intermediate ${index}`}
-          certificate={certificate}
-        />
-      ))}
+      <Chain title="Certificate of the newest request" chain={chain} />
       {chain.length === 0 && (
         <p class="quiet">
           {explanation.requests.some(({ state }) => state === 'Open')
