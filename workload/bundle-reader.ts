@@ -1,7 +1,7 @@
 import { KubespiffeError } from '../spiffe/errors.ts';
 import type { Result } from '../spiffe/pki/result.ts';
 import type { Followed } from './follow.ts';
-import { keepLastGood } from './last-good.ts';
+import { keepLastGood, type LastGood } from './last-good.ts';
 import {
   type BundleReading,
   type BundleSource,
@@ -20,6 +20,12 @@ export function bundleSourceOf(followed: Followed<TrustBundles>): BundleSource {
     events: followed.events,
     [Symbol.asyncDispose]: () => followed[Symbol.asyncDispose](),
   };
+}
+
+/** What is wrong with a text of bundles. @param place what it is called. */
+export function bundleProblems({ value, reason }: LastGood<BundleReading>, place: string): KubespiffeError[] {
+  const all = [reason, ...(value?.leftOut ?? [])].filter((one) => one !== undefined);
+  return all.map((one) => new KubespiffeError('BUNDLE_INVALID', `${place}: ${one}`));
 }
 
 /** The text of a bundle, and the one trust domain that it counts for. */
@@ -53,11 +59,14 @@ export function createBundleReader(): (texts: readonly BundleText[]) => {
       const name = `${trustDomain} ${place}`;
       const parser = known.get(name) ?? keepLastGood((each) => parse(each, trustDomain));
       parsers.set(name, parser);
-      const { value, reason } = parser(text);
-      const problems = [reason, ...(value?.leftOut ?? [])]
-        .filter((one) => one !== undefined)
-        .map((one) => new KubespiffeError('BUNDLE_INVALID', `${place}: ${one}`));
-      return { trustDomain, bundle: value?.bundles.get(trustDomain), isRead: value !== undefined, problems };
+      const found = parser(text);
+      const bundle = found.value?.bundles.get(trustDomain);
+      return {
+        trustDomain,
+        bundle,
+        isRead: found.value !== undefined,
+        problems: bundleProblems(found, place),
+      };
     });
     const found = read.map(({ bundle }) => bundle);
     const isSame = found.length === before.length && found.every((one, index) => one === before[index]);

@@ -1,10 +1,9 @@
-import { resolve } from 'node:path';
 import { KubespiffeError } from '../spiffe/errors.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
 import { bundleSourceOf, createBundleReader } from './bundle-reader.ts';
 import { readFiles } from './files.ts';
-import { follow, type Reading, type SourceOptions, watchFolders } from './follow.ts';
+import { follow, type Reading, type SourceOptions, watchFiles } from './follow.ts';
 import { type BundleReading, type BundleSource, readBundles, type TrustBundles } from './trust-bundle.ts';
 
 /**
@@ -51,8 +50,7 @@ export async function openBundleSource(
     return { value: joined.isComplete ? joined.bundles : undefined, problems: joined.problems };
   };
 
-  const folders = new Set(names.map((name) => resolve(folder, name, '..')));
-  return bundleSourceOf(await follow(watchFolders(folders), read, options));
+  return bundleSourceOf(await follow(watchFiles(folder, names), read, options));
 }
 
 const missing = failure('it was not read');

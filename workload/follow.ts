@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { watch } from 'node:fs';
+import { resolve } from 'node:path';
 import type { KubespiffeError } from '../spiffe/errors.ts';
 
 /** The events of a source. */
@@ -110,8 +111,9 @@ export async function follow<T>(
   };
 }
 
-/** Watches folders, which does not keep the process alive. */
-export function watchFolders(folders: Iterable<string>): Watch {
+/** Watches the folders that files are in, which does not keep the process alive. @param names of files as for `readFiles`. */
+export function watchFiles(folder: string, names: readonly string[]): Watch {
+  const folders = new Set(names.map((name) => resolve(folder, name, '..')));
   return (onChange, signal) => {
     for (const folder of folders) watchFolder(folder, onChange, signal);
   };

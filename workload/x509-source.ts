@@ -1,8 +1,7 @@
-import { resolve } from 'node:path';
-import { KubespiffeError } from '../spiffe/errors.ts';
 import { failure } from '../spiffe/pki/result.ts';
+import { bundleProblems } from './bundle-reader.ts';
 import { readFiles } from './files.ts';
-import { follow, type Reading, type SourceOptions, watchFolders } from './follow.ts';
+import { follow, type Reading, type SourceOptions, watchFiles } from './follow.ts';
 import { keepLastGood } from './last-good.ts';
 import { type BundleSource, readBundles } from './trust-bundle.ts';
 import { createX509Reader, type X509Material, x509SourceOf } from './x509-reader.ts';
@@ -39,6 +38,7 @@ export interface X509SourceOptions extends SourceOptions {
  */
 export async function openX509Source(folder: string, options: X509SourceOptions = {}): Promise<X509Source> {
   const { credentials = 'credentials.pem', roots = 'roots.pem', trustDomain, now = Date.now } = options;
+  const names = [credentials, roots];
   const rootsOf = keepLastGood((text) => readBundles(text, trustDomain));
   const readOwn = createX509Reader({
     credentials: `${credentials} in ${folder}`,
@@ -47,17 +47,13 @@ export async function openX509Source(folder: string, options: X509SourceOptions 
   });
 
   const read = async (last: X509Material | undefined): Promise<Reading<X509Material>> => {
-    const [credentialsText = missing, rootsText = missing] = await readFiles(folder, [credentials, roots]);
-    const { value: reading, reason } = rootsOf(rootsText);
-    const problems = [reason, ...(reading?.leftOut ?? [])].filter((one) => one !== undefined);
-    return readOwn(last, credentialsText, {
-      bundles: reading?.bundles,
-      problems: problems.map((one) => new KubespiffeError('BUNDLE_INVALID', `${roots} in ${folder}: ${one}`)),
-    });
+    const [credentialsText = missing, rootsText = missing] = await readFiles(folder, names);
+    const found = rootsOf(rootsText);
+    const problems = bundleProblems(found, `${roots} in ${folder}`);
+    return readOwn(last, credentialsText, { bundles: found.value?.bundles, problems });
   };
 
-  const folders = new Set([credentials, roots].map((name) => resolve(folder, name, '..')));
-  return x509SourceOf(await follow(watchFolders(folders), read, options));
+  return x509SourceOf(await follow(watchFiles(folder, names), read, options));
 }
 
 const missing = failure('it was not read');

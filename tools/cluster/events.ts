@@ -1,16 +1,31 @@
 import type { InformerSpec } from '../../signer/kube/informer.ts';
-import { metadataFields } from '../../signer/kube/types.ts';
+import { metadataFields, type ObjectMeta } from '../../signer/kube/types.ts';
 
-interface WireEvent {
+/** An Event of the signer or of a kubelet. */
+export interface EventView {
+  metadata: ObjectMeta;
   regarding?: { namespace?: string; name?: string; uid?: string };
   related?: { name?: string };
   reason?: string;
   note?: string;
+  /** What the signer did: Deny or Wait. Kubelets give none. */
   action?: string;
   reportingController?: string;
   eventTime?: string | null;
-  series?: { count?: number; lastObservedTime?: string } | null;
+  series?: { lastObservedTime?: string } | null;
+  /** When a kubelet reported it last. */
+  deprecatedLastTimestamp?: string | null;
 }
+
+/** All Events. Kubernetes keeps an Event for an hour, unless the API server is configured otherwise. */
+export const allEvents: Pick<InformerSpec<EventView, never>, 'resource' | 'fields'> = {
+  resource: { group: 'events.k8s.io', versions: ['v1'], name: 'events' },
+  fields: {
+    metadata: metadataFields,
+    ...{ regarding: true, related: true, reason: true, note: true, action: true, reportingController: true },
+    ...{ eventTime: true, series: true, deprecatedLastTimestamp: true },
+  },
+};
 
 /** What the signer said about a pod. */
 export interface SignerEvent {
@@ -27,14 +42,9 @@ export interface SignerEvent {
   readonly at: string;
 }
 
-/** The Events of the signer. Kubernetes keeps an Event for an hour, unless the API server is configured otherwise. */
-export const signerEvents: InformerSpec<WireEvent, SignerEvent> = {
-  resource: { group: 'events.k8s.io', versions: ['v1'], name: 'events' },
-  fields: {
-    metadata: metadataFields,
-    ...{ regarding: true, related: true, reason: true, note: true, action: true, reportingController: true },
-    ...{ eventTime: true, series: true },
-  },
+/** The Events of the signer. */
+export const signerEvents: InformerSpec<EventView, SignerEvent> = {
+  ...allEvents,
   project(wire) {
     const { regarding = {}, related, reason = '', note = '', action, reportingController } = wire;
     if (reportingController !== 'kubespiffe.io/signer') return undefined;

@@ -41,14 +41,13 @@ function identitiesOf(world: Pick<World, 'signers'>, pod: string, facts: KnownPo
     const { signerName, hasTokenEndpoint } = signer.profile;
     const sources = facts.sources.filter((source) => source.signerName === signerName);
     const asked = sources.length === 0 && hasTokenEndpoint ? [undefined] : sources;
-    return asked.map((source) => {
+    return asked.map((source): PodIdentity => {
       const request = source && requestOf(placeOf(pod), facts, source, signer.profile);
       const decision = source && request && decideOnRequest(request, keyOf(source));
-      if (decision?.kind === 'deny') {
-        const { reason, detail } = decision;
-        return { pod, facts, signer, source, identity: { ok: false, reason, detail } };
-      }
-      const identity = signer.identify(referenceTo(pod, facts), facts, request?.annotations ?? noAnnotations);
+      const identity =
+        decision?.kind === 'deny'
+          ? ({ ok: false, reason: decision.reason, detail: decision.detail } as const)
+          : signer.identify(referenceTo(pod, facts), facts, request?.annotations ?? noAnnotations);
       return { pod, facts, signer, source, identity };
     });
   });

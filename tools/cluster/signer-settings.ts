@@ -32,8 +32,8 @@ export function withSignerSettings(command: Command): Command {
 }
 
 /** What is read of a Deployment: how it starts the signer. */
-interface Deployment {
-  spec: { template: { spec: { containers: Container[]; volumes?: Volume[] } } };
+export interface Deployment {
+  spec: { template: { spec: { containers: Container[]; volumes?: Volume[]; serviceAccountName?: string } } };
 }
 interface Container {
   name: string;

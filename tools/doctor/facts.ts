@@ -6,17 +6,18 @@ import type { InformerSpec } from '../../signer/kube/informer.ts';
 import type { Permission } from '../../signer/kube/permissions.ts';
 import { clusterTrustBundles } from '../../signer/kube/resources.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
-import { type ClusterTrustBundle, certificatesVersions, metadataFields } from '../../signer/kube/types.ts';
+import { type ClusterTrustBundle, certificatesVersions } from '../../signer/kube/types.ts';
 import { getSecret, serverClock } from '../api.ts';
+import { allEvents, type EventView } from '../cluster/events.ts';
 import { get } from '../cluster/get.ts';
 import { createListed } from '../cluster/lists.ts';
 import { allLeases } from '../cluster/replicas.ts';
 import { requestsWith } from '../cluster/requests.ts';
 import { isAllowed } from '../cluster/review.ts';
-import { readSignerSettings, type SettingsOptions } from '../cluster/signer-settings.ts';
+import { type Deployment, readSignerSettings, type SettingsOptions } from '../cluster/signer-settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { readMetrics } from './metrics.ts';
-import type { DeploymentView, EventView, NodeView, PodView, RegistrationView } from './views.ts';
+import type { NodeView, PodView, RegistrationView } from './views.ts';
 
 /** What the cluster is. */
 export type Facts = ReturnType<typeof createFacts>;
@@ -53,13 +54,8 @@ const lists = {
     project: whole<ClusterTrustBundle>,
   },
   events: {
-    resource: { group: 'events.k8s.io', versions: ['v1'], name: 'events' },
+    ...allEvents,
     fieldSelector: 'type=Warning',
-    fields: {
-      metadata: metadataFields,
-      ...{ regarding: true, reason: true, note: true, action: true, reportingController: true },
-      ...{ eventTime: true, series: true, deprecatedLastTimestamp: true },
-    },
     project: (event: EventView) =>
       eventReporters.includes(event.reportingController ?? '') ? event : undefined,
   },
@@ -129,8 +125,8 @@ export function createFacts(
     serviceAccount: once(async () => {
       const [namespace = '', name = ''] = options.signerDeployment.split('/');
       const place = { group: 'apps', version: 'v1', resource: 'deployments', namespace, name };
-      const deployment = await get<DeploymentView>(api, place);
-      return deployment?.spec?.template?.spec?.serviceAccountName ?? 'default';
+      const deployment = await get<Deployment>(api, place);
+      return deployment?.spec.template.spec.serviceAccountName ?? 'default';
     }),
     /** Whether a user has a right. */
     allows(user: string, groups: readonly string[], { grantedBy: _, ...resourceAttributes }: Permission) {

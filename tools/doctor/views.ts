@@ -1,5 +1,6 @@
 import type { WireLabelSelector } from '../../signer/kube/label-selector.ts';
 import type { Condition, ObjectMeta } from '../../signer/kube/types.ts';
+import type { EventView } from '../cluster/events.ts';
 
 /** A pod, as far as the checks need it. */
 export interface PodView {
@@ -38,32 +39,16 @@ export interface NodeView {
   status?: { nodeInfo?: { kubeletVersion?: string } };
 }
 
-/** A Warning of the signer or of a kubelet. */
-export interface EventView {
-  metadata: ObjectMeta;
-  regarding?: { uid?: string };
-  reason?: string;
-  note?: string;
-  /** What the signer did: Deny or Wait. Kubelets give none. */
-  action?: string;
-  reportingController?: string;
-  eventTime?: string | null;
-  series?: { lastObservedTime?: string } | null;
-  /** When a kubelet reported it last. */
-  deprecatedLastTimestamp?: string | null;
-}
-
-/** When it was reported last, in epoch seconds. */
+/** When an Event was reported last, in epoch seconds. */
 export const reportedAt = ({ series, deprecatedLastTimestamp, eventTime }: EventView): number =>
   Date.parse(series?.lastObservedTime ?? deprecatedLastTimestamp ?? eventTime ?? '') / 1000;
+
+/** The Event that was reported last comes last. */
+export const inOrder = (events: readonly EventView[]) =>
+  events.toSorted((one, other) => reportedAt(one) - reportedAt(other));
 
 export interface RegistrationView {
   kind: string;
   metadata: ObjectMeta;
   status?: { conditions?: Condition[] };
-}
-
-export interface DeploymentView {
-  metadata: ObjectMeta;
-  spec?: { replicas?: number; template?: { spec?: { serviceAccountName?: string } } };
 }

@@ -32,13 +32,11 @@ function ago(terminal: Terminal, time: string | null): string {
 /** Everything about one of them. */
 export function printReport(terminal: Terminal, report: FederationReport): void {
   const { bundle, conditions, refreshSeconds } = report;
-  const facts: [name: string, value: string][] = [
+  const facts: [name: string, value: string | null][] = [
     ['Name', report.name],
     ['Trust domain', report.trustDomain || '(not valid)'],
     ['Source', report.source],
-    ...(report.endpointSPIFFEID === null
-      ? []
-      : [['Endpoint ID', report.endpointSPIFFEID] as [string, string]]),
+    ['Endpoint ID', report.endpointSPIFFEID],
     ['Paused', report.paused ? 'yes' : 'no'],
     ['Refresh', `from ${refreshSeconds.min}s to ${refreshSeconds.max}s`],
     ['Last success', ago(terminal, report.lastSuccess)],
@@ -47,7 +45,9 @@ export function printReport(terminal: Terminal, report: FederationReport): void 
     ['Published as', report.clusterTrustBundle ?? '(not published)'],
     ['Sequence', String(bundle?.sequence ?? '(none)')],
   ];
-  for (const [name, value] of facts) terminal.out(`${`${name}:`.padEnd(16)}${printable(value)}\n`);
+  for (const [name, value] of facts) {
+    if (value !== null) terminal.out(`${`${name}:`.padEnd(16)}${printable(value)}\n`);
+  }
   if (conditions.length === 0) {
     terminal.out(
       '\nNo signer has looked at it yet. Is the setting federation on? docs/guides/federation.md says how to turn it on.\n',
@@ -56,9 +56,8 @@ export function printReport(terminal: Terminal, report: FederationReport): void 
     const rows = conditions.map(({ type, status, reason, message }) =>
       [type, status, reason, message].map(printable),
     );
-    terminal.out(
-      `\n${mark(terminal, isReady(report) ? 'good' : 'bad', isReady(report) ? 'Ready' : 'Not ready')}\n`,
-    );
+    const state = isReady(report) ? mark(terminal, 'good', 'Ready') : mark(terminal, 'bad', 'Not ready');
+    terminal.out(`\n${state}\n`);
     terminal.out(table([['CONDITION', 'STATUS', 'REASON', 'MESSAGE'], ...rows]));
   }
   if (!bundle || bundle.keys.length === 0) return;

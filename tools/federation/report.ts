@@ -47,10 +47,8 @@ export function reportOn(resource: FederatedTrustDomain, now: Seconds): Federati
     conditions: types.flatMap((type) => {
       const found = conditionIn(status, type);
       if (!found) return [];
-      const { status: value, reason, message } = found;
-      return [
-        { type, status: textOf(value) ?? '', reason: textOf(reason) ?? '', message: textOf(message) ?? '' },
-      ];
+      const text = (member: 'status' | 'reason' | 'message') => textOf(found[member]) ?? '';
+      return { type, status: text('status'), reason: text('reason'), message: text('message') };
     }),
     lastSuccess: textOf(status.lastSuccessTime),
     lastAttempt: textOf(status.lastAttemptTime),

@@ -73,15 +73,10 @@ function fileObject(value: unknown, file: string, lineOf: FileObject['lineOf']):
 function lineIn(document: Document, lines: LineCounter, path: readonly (string | number)[]): number {
   for (let length = path.length; length >= 0; length -= 1) {
     const node: unknown = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
-    const offset = rangeOf(node)?.[0];
+    const offset = (node as { range?: readonly number[] | null } | null | undefined)?.range?.[0];
     if (offset === undefined) continue;
     // A map or list begins on the line below its key. A problem within it is reported there.
     return Math.max(1, lines.linePos(offset).line - (isCollection(node) && length > 0 && !node.flow ? 1 : 0));
   }
   return 1;
-}
-
-function rangeOf(node: unknown): readonly number[] | undefined {
-  const { range } = (node ?? {}) as { range?: readonly number[] | null };
-  return range ?? undefined;
 }

@@ -1,7 +1,8 @@
+import type { EventView } from '../../cluster/events.ts';
 import { span } from '../../output.ts';
 import { type Finding, type Findings, ok, orElse, problem, warning } from '../check.ts';
 import type { Facts } from '../facts.ts';
-import { type EventView, type PodView, reportedAt } from '../views.ts';
+import { inOrder, type PodView, reportedAt } from '../views.ts';
 import { nameOfPod, runningPods, signersAsked, withCertificate } from './pods.ts';
 import { recreate, refusalOf } from './requests.ts';
 
@@ -44,10 +45,7 @@ async function shownRequests(facts: Facts) {
 }
 
 function lastOf(events: readonly EventView[], is: (event: EventView) => boolean): EventView | undefined {
-  return events
-    .filter(is)
-    .toSorted((one, other) => reportedAt(one) - reportedAt(other))
-    .at(-1);
+  return inOrder(events.filter(is)).at(-1);
 }
 
 /** The signer reports a refusal, the kubelet repeats it, and then fails to mount the volume. */

@@ -1,8 +1,9 @@
 import type { PodCertificateRequest } from '../../../signer/kube/types.ts';
+import type { EventView } from '../../cluster/events.ts';
 import { counted, span } from '../../output.ts';
 import { type Findings, ok, orElse, problem } from '../check.ts';
 import type { Facts } from '../facts.ts';
-import { type EventView, reportedAt } from '../views.ts';
+import { inOrder } from '../views.ts';
 import { nameOfPod, runningPods, signersAsked } from './pods.ts';
 
 /** Pods for which kubelet has not asked although their volumes are not there yet. */
@@ -71,10 +72,8 @@ export function refusalOf({ status }: PodCertificateRequest): string | undefined
 
 /** What the signer reports about a waiting request. Its Events say what to do. */
 function reasonFor({ spec }: PodCertificateRequest, events: readonly EventView[]): string {
-  const own = events
-    .filter(({ regarding, action }) => regarding?.uid === spec.podUID && action === 'Wait')
-    .sort((a, b) => reportedAt(a) - reportedAt(b));
-  const last = own.at(-1);
+  const own = events.filter(({ regarding, action }) => regarding?.uid === spec.podUID && action === 'Wait');
+  const last = inOrder(own).at(-1);
   if (last) return `${last.reason}: ${last.note}`;
   return 'the signer has written no Event on it: check that it runs, and see its logs';
 }
