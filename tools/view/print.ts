@@ -15,7 +15,8 @@ export function printOverview(terminal: Terminal, overview: Overview): void {
   const { trustDomain, settings, at, replicas, signers, pools, bundles, peers, waiting, refused } = overview;
   const now = Date.parse(at) / 1000;
   const title = (text: string) => terminal.out(`\n${mark(terminal, 'title', text)}\n`);
-  const rows = (titles: string[], cells: readonly (readonly string[])[]) => {
+  const section = (text: string, titles: string[], cells: readonly (readonly string[])[]) => {
+    title(text);
     terminal.out(table([titles, ...cells.slice(0, mostRows).map((row) => row.map(printable))]));
     if (cells.length > mostRows) terminal.out(`and ${cells.length - mostRows} more\n`);
   };
@@ -24,23 +25,18 @@ export function printOverview(terminal: Terminal, overview: Overview): void {
       `Replicas       ${replicas.ok ? replicasText(terminal, replicas.value) : printable(replicas.why)}\n`,
   );
 
-  title('Signers');
-  rows(
+  section(
+    'Signers',
     ['SIGNER', 'ISSUED', 'NAMED', 'TOKENS ONLY', 'WAITING', 'DENIED', 'NO NAME'],
     signers.map(({ signer, counts }) => {
       const { issued, named, tokens, waiting, denied, unnamed } = counts;
       return [signer, ...[issued, named, tokens, waiting, denied, unnamed].map(String)];
     }),
   );
-
-  title('Pools');
-  rows(
-    ['POOL', 'SIGNS', 'ENDS', 'NEXT'],
-    pools.map((pool) => poolRow(pool, now)),
-  );
-
-  title('Bundles');
-  rows(
+  const ofPools = pools.map((pool) => poolRow(pool, now));
+  section('Pools', ['POOL', 'SIGNS', 'ENDS', 'NEXT'], ofPools);
+  section(
+    'Bundles',
     ['CLUSTERTRUSTBUNDLE', 'ROOTS', 'FIRST ENDS', 'LAST ENDS'],
     bundles.map(({ name, roots }) => {
       const ends = roots.map(({ notAfter }) => Date.parse(notAfter) / 1000).sort((a, b) => a - b);
@@ -57,12 +53,8 @@ export function printOverview(terminal: Terminal, overview: Overview): void {
     ['Waiting', waiting],
     ['Denied, or no name', refused],
   ] as const) {
-    if (some.length === 0) continue;
-    title(text);
-    rows(
-      ['POD', 'SIGNER', 'FOR', 'REASON', 'MESSAGE'],
-      some.map((each) => workloadRow(each, now)),
-    );
+    const cells = some.map((each) => workloadRow(each, now));
+    if (some.length > 0) section(text, ['POD', 'SIGNER', 'FOR', 'REASON', 'MESSAGE'], cells);
   }
   const [first] = [...waiting, ...refused];
   if (first) terminal.out(`\nNext: \`kubespiffe explain pod ${printable(first.pod)}\` says why.\n`);

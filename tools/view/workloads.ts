@@ -41,16 +41,16 @@ interface Asked extends ReadRequest {
 
 /** Every pod with an identity of ours, or that asks for one, in the order of their names. Pure. */
 export function workloadsOf({ world, requests, events, bundles }: ClusterRead): Workload[] {
-  const all = requests.flatMap((request): Asked[] => {
+  const all = requests.flatMap((request): Asked | [] => {
     const explained = explainRequest(request, world);
-    return explained ? [{ ...request, explained }] : [];
+    return explained ? { ...request, explained } : [];
   });
   const ofPod = Map.groupBy(all, ({ wire: { spec } }) => spec.podUID);
   const roots = bundles.flatMap(({ spec }) => readableCertificates(spec.trustBundle));
   const eventsOf = Map.groupBy(events, ({ uid }) => uid);
   const hasTokens = world.settings.config.endpoints?.token !== undefined;
 
-  return allIdentities(world).flatMap((each): Workload[] => {
+  return allIdentities(world).flatMap((each): Workload | [] => {
     const { pod, facts, signer, source, identity } = each;
     if (!source && !(identity.ok && hasTokens)) return [];
     const { signerName } = signer.profile;
@@ -62,16 +62,14 @@ export function workloadsOf({ world, requests, events, bundles }: ClusterRead): 
     const chain = request ? issuedChain(request.wire) : [];
     const own = eventsOf.get(facts.uid) ?? [];
     const state = stateOf(each, request && withEvent(request.explained, others, own));
-    return [
-      {
-        ...{ pod, node: facts.nodeName, serviceAccount: facts.serviceAccountName, signer: signerName },
-        ...{ volume: source?.volume ?? null, names },
-        registration: (identity.ok && identity.terms?.registration) || null,
-        ...state,
-        requestedAt: (state.state !== 'unnamed' && request?.explained.createdAt) || null,
-        certificate: request ? certificateOf({ request: request.wire, chain }, roots) : null,
-      },
-    ];
+    return {
+      ...{ pod, node: facts.nodeName, serviceAccount: facts.serviceAccountName, signer: signerName },
+      ...{ volume: source?.volume ?? null, names },
+      registration: (identity.ok && identity.terms?.registration) || null,
+      ...state,
+      requestedAt: (state.state !== 'unnamed' && request?.explained.createdAt) || null,
+      certificate: request ? certificateOf({ request: request.wire, chain }, roots) : null,
+    };
   });
 }
 
@@ -86,12 +84,9 @@ function newestFor(requests: readonly Asked[], names: readonly string[]): Asked 
 /** Of requests of the same second, the one that is open: something waits for it. */
 function newestOf(requests: readonly Asked[]): Asked | undefined {
   const isOpen = ({ explained }: Asked) => Number(explained.state === 'Open');
-  return requests
-    .toSorted(
-      (one, other) =>
-        one.explained.createdAt.localeCompare(other.explained.createdAt) || isOpen(one) - isOpen(other),
-    )
-    .at(-1);
+  const inOrder = (one: Asked, other: Asked) =>
+    one.explained.createdAt.localeCompare(other.explained.createdAt) || isOpen(one) - isOpen(other);
+  return requests.toSorted(inOrder).at(-1);
 }
 
 type State = Pick<Workload, 'state' | 'reason' | 'message'>;
@@ -122,19 +117,7 @@ const notYet = {
 export function isFound(workload: Workload, words: readonly string[]): boolean {
   const { pod, node, serviceAccount, signer, registration, certificate, names, reason } = workload;
   const { keyId, root } = certificate?.authority ?? {};
-  const text = [
-    pod,
-    node,
-    serviceAccount,
-    signer,
-    registration,
-    keyId,
-    root,
-    certificate?.serial,
-    reason,
-    ...names,
-  ]
-    .join(' ')
-    .toLowerCase();
+  const about = [pod, node, serviceAccount, signer, registration, reason, ...names];
+  const text = [...about, keyId, root, certificate?.serial].join(' ').toLowerCase();
   return words.every((word) => text.includes(word));
 }

@@ -19,17 +19,14 @@ const maxTokenLength = 16 * 1024;
 const maxAudiences = 32;
 
 /** Bundles are keyed by the SPIFFE ID of their trust domain. */
-const byTrustDomainId = <T, U>(
-  bundles: ReadonlyMap<string, T>,
-  convert: (bundle: T) => U,
-): Record<string, U> =>
-  Object.fromEntries([...bundles].map(([name, bundle]) => [`spiffe://${name}`, convert(bundle)]));
+const byTrustDomainId = (bundles: Iterable<readonly [name: string, bundle: Uint8Array]>) =>
+  Object.fromEntries(Array.from(bundles, ([name, bundle]) => [`spiffe://${name}`, bundle]));
 
 /** FetchX509SVID (Workload API 5.2.1). The bundle of its own trust domain is in each SVID. Pure. */
 export function x509SvidResponse({ svids, x509Bundles }: WorkloadState): Answer<object> {
   if (svids.length === 0) return refuse(refusals.noIdentity);
   const own = new Set(svids.map(({ trustDomain }) => trustDomain));
-  const federated = new Map([...x509Bundles].filter(([name]) => !own.has(name)));
+  const federated = [...x509Bundles].filter(([name]) => !own.has(name));
   return answer({
     svids: svids.map(({ spiffeId, chain, key, bundle, hint }) => ({
       spiffe_id: spiffeId,
@@ -38,20 +35,21 @@ export function x509SvidResponse({ svids, x509Bundles }: WorkloadState): Answer<
       bundle,
       hint,
     })),
-    federated_bundles: byTrustDomainId(federated, (bundle) => bundle),
+    federated_bundles: byTrustDomainId(federated),
   });
 }
 
 /** FetchX509Bundles (Workload API 5.2.2). Pure. */
 export function x509BundlesResponse({ x509Bundles }: WorkloadState): Answer<object> {
   if (x509Bundles.size === 0) return refuse(refusals.noBundles);
-  return answer({ bundles: byTrustDomainId(x509Bundles, (bundle) => bundle) });
+  return answer({ bundles: byTrustDomainId(x509Bundles) });
 }
 
 /** FetchJWTBundles (Workload API 6.2.2): JWK sets with JWT keys only. Pure. */
 export function jwtBundlesResponse({ jwtBundles }: WorkloadState): Answer<object> {
   if (jwtBundles.size === 0) return refuse(refusals.noJwtKeys);
-  return answer({ bundles: byTrustDomainId(jwtBundles, ({ jwks }) => Buffer.from(jwks)) });
+  const documents = [...jwtBundles].map(([name, { jwks }]) => [name, Buffer.from(jwks)] as const);
+  return answer({ bundles: byTrustDomainId(documents) });
 }
 
 /** FetchJWTSVID (Workload API 6.2.1): one token for each identity, or for the one that is asked for. */
