@@ -31,15 +31,8 @@ export interface World {
   fill(api: Transport, namespace?: string): Promise<void>;
 }
 
-/**
- * Makes the decisions of each signer as a replica makes them: by its profile, over stores that are filled from lists.
- *
- * @param profiles of the signers that there are; those that are enabled take part.
- */
-export function createWorld(
-  settings: ClusterSettings,
-  profiles: readonly SignerProfile[] = allProfiles,
-): World {
+/** Makes the decisions of each enabled signer as a replica makes them: by its profile, over stores filled from lists. */
+export function createWorld(settings: ClusterSettings): World {
   const { config } = settings;
   const pods = createListed(podsWithSources(podReaderOf(config.podAnnotations)));
   const bySpec = new Map<object, Listed<unknown>>();
@@ -50,7 +43,7 @@ export function createWorld(
     bySpec.set(spec, listed);
     return listed;
   };
-  const enabled = profiles.filter((profile) => settingsOf(config, profile).enabled);
+  const enabled = allProfiles.filter((profile) => settingsOf(config, profile).enabled);
   const signers = enabled.map((profile): KnownSigner => {
     const followed: Listed<unknown>[] = [];
     const own = settingsOf(config, profile);

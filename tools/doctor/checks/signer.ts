@@ -31,9 +31,10 @@ export async function enabledSigners(facts: Facts): Promise<SignerProfile[]> {
 
 export async function permissions(facts: Facts): Promise<Findings> {
   const settings = await facts.settings();
-  const profiles = await enabledSigners(facts);
-  const world = createWorld(settings, profiles);
-  const signers = world.signers.map(({ profile, followed }) => ({ profile, facts: followed }));
+  const signers = createWorld(settings).signers.map(({ profile, followed }) => ({
+    profile,
+    facts: followed,
+  }));
   const lacksBundles = (await facts.servedIn('clustertrustbundles')).length === 0;
   const rights = neededPermissions(settings.config, signers, lacksBundles);
   const { namespace } = settings.config;
