@@ -22,19 +22,17 @@ export function withCluster(command: Command): Command {
 
 /**
  * Talks to the API server for as long as `use` runs, which gets the namespace of the context, if it has one.
- * @param role that grants all of it, for the hint where a right is missing.
+ * @param options role: that grants all of it, for the hint where a right is missing.
  * @throws CliError with a hint for what commonly goes wrong.
  */
 export async function withApi<T>(
-  options: ClusterOptions,
+  { kubeconfig, context, role }: ClusterOptions & { readonly role?: string },
   terminal: Terminal,
   use: (transport: Transport, contextNamespace: string | undefined) => Promise<T>,
-  role?: string,
 ): Promise<T> {
   // Most of what a command needs to load is this, and most commands do not need it.
   const { loadCredentials } = await import('../signer/kube/credentials.ts');
   const { createTransport } = await import('../signer/kube/transport.ts');
-  const { kubeconfig, context } = options;
   const credentials = await loadCredentials({
     env: terminal.env,
     ...(kubeconfig === undefined ? {} : { kubeconfig }),

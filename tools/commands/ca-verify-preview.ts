@@ -73,33 +73,28 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
   const record = previewed(document, authority);
   if ('ok' in record) throw refused(record);
   const isDry = options.dryRun === 'server';
-  await withApi(
-    options,
-    terminal,
-    async (api) => {
-      const ends = { trustDomain, now: facts.now, until: facts.now + testCertificateSeconds };
-      // A dry run keeps and prints no certificate.
-      if (!isDry || options.output) await recordSigned(api, options, record, ends);
-      const test = await withNewKey(keyOptions(options, record), terminal.env, (key) =>
-        testCertificate(document, authority, facts.now, randomBytes, key && keysOf(key)),
-      );
-      if (!test.ok) throw refused(test);
-      const job = previewJob({
-        namespace: options.namespace,
-        ...(await imageOf(api, options)),
-        trustDomain: test.trustDomain,
-        chain: test.chainPem,
-        timeoutSeconds,
-      });
-      if (options.output) return printObject(terminal, options.output, job);
-      await inPreviewBundle(api, test, options.bundleSuffix);
-      const { name } = (await createJob(api, job, isDry)).metadata;
-      if (isDry) return terminal.out(`job ${name} would be created (server dry run)\n`);
-      terminal.err(`waiting for job ${name} in namespace ${options.namespace}\n`);
-      await finished(api, options.namespace, name, timeoutSeconds);
-    },
-    'Role kubespiffe-preview-verifier',
-  );
+  await withApi({ ...options, role: 'Role kubespiffe-preview-verifier' }, terminal, async (api) => {
+    const ends = { trustDomain, now: facts.now, until: facts.now + testCertificateSeconds };
+    // A dry run keeps and prints no certificate.
+    if (!isDry || options.output) await recordSigned(api, options, record, ends);
+    const test = await withNewKey(keyOptions(options, record), terminal.env, (key) =>
+      testCertificate(document, authority, facts.now, randomBytes, key && keysOf(key)),
+    );
+    if (!test.ok) throw refused(test);
+    const job = previewJob({
+      namespace: options.namespace,
+      ...(await imageOf(api, options)),
+      trustDomain: test.trustDomain,
+      chain: test.chainPem,
+      timeoutSeconds,
+    });
+    if (options.output) return printObject(terminal, options.output, job);
+    await inPreviewBundle(api, test, options.bundleSuffix);
+    const { name } = (await createJob(api, job, isDry)).metadata;
+    if (isDry) return terminal.out(`job ${name} would be created (server dry run)\n`);
+    terminal.err(`waiting for job ${name} in namespace ${options.namespace}\n`);
+    await finished(api, options.namespace, name, timeoutSeconds);
+  });
   if (options.output || isDry) return;
   await changePool(options, terminal, (pool, { now }) => markVerified(pool, record, now));
   terminal.out(`authority ${authority}: a pod with the preview bundle verifies its certificates\n`);

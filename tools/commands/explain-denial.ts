@@ -41,22 +41,17 @@ export const explainDenial: AddCommand = (parent, terminal, done) =>
         throw new CliError('USAGE', `${pod} does not name a pod`, 'write NAMESPACE/NAME');
       }
       const namespace = pod === undefined ? options.namespace : podNamespace;
-      const denials = await withApi(
-        options,
-        terminal,
-        async (api) => {
-          const world = createWorld(await readSignerSettings(api, terminal, options));
-          const requests = createListed(requestsWith<ReadRequest>((wire, version) => ({ wire, version })));
-          const events = createListed(signerEvents);
-          await requests.fill(api, namespace);
-          await Promise.all([world, events].map((each) => each.fill(api, namespace)));
-          const explained = [...requests.store.values()].flatMap(
-            (request) => explainRequest(request, world) ?? [],
-          );
-          return denialsIn(world, explained, [...events.store.values()]);
-        },
-        identityViewer,
-      );
+      const denials = await withApi({ ...options, role: identityViewer }, terminal, async (api) => {
+        const world = createWorld(await readSignerSettings(api, terminal, options));
+        const requests = createListed(requestsWith<ReadRequest>((wire, version) => ({ wire, version })));
+        const events = createListed(signerEvents);
+        await requests.fill(api, namespace);
+        await Promise.all([world, events].map((each) => each.fill(api, namespace)));
+        const explained = [...requests.store.values()].flatMap(
+          (request) => explainRequest(request, world) ?? [],
+        );
+        return denialsIn(world, explained, [...events.store.values()]);
+      });
       const shown = denials.filter((denial) => pod === undefined || denial.pod === pod);
       if (options.output) printObject(terminal, options.output, { denials: shown });
       else print(terminal, shown, Math.floor(terminal.now() / 1000));

@@ -45,11 +45,8 @@ export const explainPod: AddCommand = (parent, terminal, done) =>
       if (namespace === '' || name === '' || rest.length > 0) {
         throw new CliError('USAGE', `${pod} does not name a pod`, 'write NAMESPACE/NAME');
       }
-      const explanation = await withApi(
-        options,
-        terminal,
-        (api) => explanationOf(api, terminal, { namespace, name }, options),
-        identityViewer,
+      const explanation = await withApi({ ...options, role: identityViewer }, terminal, (api) =>
+        explanationOf(api, terminal, { namespace, name }, options),
       );
       if (options.output) printObject(terminal, options.output, explanation);
       else print(terminal, explanation, Math.floor(terminal.now() / 1000));

@@ -47,16 +47,11 @@ export const explainToken: AddCommand = (parent, terminal, done) =>
       const isSvid = typeof jwt.claims.sub === 'string' && jwt.claims.sub.startsWith('spiffe://');
       const { audience, registration } = options;
       const wishes = { now: Math.floor(terminal.now() / 1000), audience, registration };
-      const explanation = await withApi(
-        options,
-        terminal,
-        async (api) => {
-          const world = createWorld(await readSignerSettings(api, terminal, options));
-          await world.fill(api, isSvid ? undefined : namespaceIn(jwt.claims));
-          return isSvid ? explainJwtSvid(jwt, world, wishes) : explainServiceAccountToken(jwt, world, wishes);
-        },
-        identityViewer,
-      );
+      const explanation = await withApi({ ...options, role: identityViewer }, terminal, async (api) => {
+        const world = createWorld(await readSignerSettings(api, terminal, options));
+        await world.fill(api, isSvid ? undefined : namespaceIn(jwt.claims));
+        return isSvid ? explainJwtSvid(jwt, world, wishes) : explainServiceAccountToken(jwt, world, wishes);
+      });
       if (options.output) printObject(terminal, options.output, explanation);
       else print(terminal, explanation, nameOfInput(file));
       done(explanation.verdict.verdict === 'issue' ? exitCodes.ok : exitCodes.failed);

@@ -49,7 +49,7 @@ export const federationDiff: AddCommand = (parent, terminal, done) =>
       const addresses = addressRuleOf(options);
       const now = () => Math.floor(terminal.now() / 1000);
       const { resource, served, published } = await withApi(
-        options,
+        { ...options, role: federationViewer },
         terminal,
         async (api) => {
           const all = await readFederation(api);
@@ -65,7 +65,6 @@ export const federationDiff: AddCommand = (parent, terminal, done) =>
           });
           return { resource, served, published: await publishedKeys(api, resource) };
         },
-        federationViewer,
       );
       const stored = heldBundle(resource, now());
       const keys = placesOf(bundleKeys(served), stored ? bundleKeys(stored) : [], published);

@@ -144,35 +144,26 @@ async function ownFacts(terminal: Terminal, options: Options): Promise<OwnFacts>
     };
     return { trustDomain: read.value, profile: profile ?? 'https_web', rootsPem };
   }
-  return withApi(
-    options,
-    terminal,
-    async (api) => {
-      const { config, from } = await readSignerSettings(api, terminal, options);
-      const { trustDomain, endpoints, signers } = config;
-      const served = [
-        ...(endpoints?.bundleWeb ? (['https_web'] as const) : []),
-        ...(endpoints?.bundleSpiffe ? (['https_spiffe'] as const) : []),
-      ];
-      const chosen = profile ?? served[0];
-      if (chosen === undefined || !served.includes(chosen)) {
-        const hint =
-          'turn on bundleWebAddress or bundleSpiffeAddress: docs/reference/token-endpoint.md#bundle-endpoints';
-        throw new CliError(
-          'CONFIG_INVALID',
-          `${from} has no bundle endpoint ${chosen ?? ''}`.trimEnd(),
-          hint,
-        );
-      }
-      const { roots } = await readClusterRoots(api, trustDomain, signers.spiffe.bundleSuffix);
-      const rootsPem = async () => {
-        if (bundle !== undefined) return fromFile(bundle, trustDomain);
-        if (roots.length > 0) return certificatesPem(roots);
-        const hint = 'give them with --bundle: `kubespiffe bundle show --format pem` prints them';
-        throw new CliError('BUNDLE_INVALID', `no roots of ${trustDomain} are published in the cluster`, hint);
-      };
-      return { trustDomain, profile: chosen, rootsPem };
-    },
-    identityViewer,
-  );
+  return withApi({ ...options, role: identityViewer }, terminal, async (api) => {
+    const { config, from } = await readSignerSettings(api, terminal, options);
+    const { trustDomain, endpoints, signers } = config;
+    const served = [
+      ...(endpoints?.bundleWeb ? (['https_web'] as const) : []),
+      ...(endpoints?.bundleSpiffe ? (['https_spiffe'] as const) : []),
+    ];
+    const chosen = profile ?? served[0];
+    if (chosen === undefined || !served.includes(chosen)) {
+      const hint =
+        'turn on bundleWebAddress or bundleSpiffeAddress: docs/reference/token-endpoint.md#bundle-endpoints';
+      throw new CliError('CONFIG_INVALID', `${from} has no bundle endpoint ${chosen ?? ''}`.trimEnd(), hint);
+    }
+    const { roots } = await readClusterRoots(api, trustDomain, signers.spiffe.bundleSuffix);
+    const rootsPem = async () => {
+      if (bundle !== undefined) return fromFile(bundle, trustDomain);
+      if (roots.length > 0) return certificatesPem(roots);
+      const hint = 'give them with --bundle: `kubespiffe bundle show --format pem` prints them';
+      throw new CliError('BUNDLE_INVALID', `no roots of ${trustDomain} are published in the cluster`, hint);
+    };
+    return { trustDomain, profile: chosen, rootsPem };
+  });
 }

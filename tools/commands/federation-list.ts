@@ -20,7 +20,7 @@ export const federationList: AddCommand = (parent, terminal, done) =>
     kubespiffe federation list -o json | jq '.[] | {trustDomain, ends: [.bundle.keys[]?.notAfter // empty] | min}'`,
     options: [withCluster, outputOption()],
   }).action(async (options: ClusterOptions & { output?: OutputFormat }) => {
-    const all = await withApi(options, terminal, (api) => readFederation(api), federationViewer);
+    const all = await withApi({ ...options, role: federationViewer }, terminal, (api) => readFederation(api));
     const reports = all.map((each) => reportOn(each, Math.floor(terminal.now() / 1000)));
     if (options.output) printObject(terminal, options.output, reports);
     else if (reports.length === 0) terminal.out('The cluster federates with no other trust domain.\n');

@@ -19,7 +19,9 @@ export const federationShow: AddCommand = (parent, terminal, done) =>
   })
     .argument('<federated-trust-domain>', 'Its name, or the trust domain.')
     .action(async (name: string, options: ClusterOptions & { output?: OutputFormat }) => {
-      const all = await withApi(options, terminal, (api) => readFederation(api), federationViewer);
+      const all = await withApi({ ...options, role: federationViewer }, terminal, (api) =>
+        readFederation(api),
+      );
       const report = reportOn(resourceNamed(all, name), Math.floor(terminal.now() / 1000));
       if (options.output) printObject(terminal, options.output, report);
       else printReport(terminal, report);

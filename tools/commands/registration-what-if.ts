@@ -41,7 +41,7 @@ export const registrationWhatIf: AddCommand = (parent, terminal, done) =>
     .action(async (options: Options) => {
       const objects = await readObjects(terminal, options.filename);
       const report = await withApi(
-        options,
+        { ...options, role: identityViewer },
         terminal,
         async (api, contextNamespace) => {
           const world = createWorld(await readSignerSettings(api, terminal, options));
@@ -49,7 +49,6 @@ export const registrationWhatIf: AddCommand = (parent, terminal, done) =>
           const namespace = options.namespace ?? contextNamespace ?? 'default';
           return whatIf(world, objects, { namespace, isDeletion: options.delete === true });
         },
-        identityViewer,
       );
       if (options.output) printObject(terminal, options.output, report);
       else print(terminal, report);

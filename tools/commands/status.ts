@@ -34,21 +34,16 @@ export const status: AddCommand = (parent, terminal) =>
     .action(async ({ watch, ...options }: Options) => {
       const seconds =
         watch === undefined ? undefined : parseSeconds(watch === true ? '10s' : watch, '--watch');
-      await withApi(
-        options,
-        terminal,
-        async (api) => {
-          const serverNow = serverClock(api);
-          for (;;) {
-            const overview = overviewOf(await readCluster(api, terminal, options, serverNow));
-            // Clears the screen after the answer is there, so that it does not flicker.
-            if (seconds !== undefined && terminal.hasColor) terminal.out('\u001b[2J\u001b[H');
-            if (options.output) printObject(terminal, options.output, overview);
-            else printOverview(terminal, overview);
-            if (seconds === undefined) return;
-            await pause(Math.max(1, seconds) * 1_000);
-          }
-        },
-        identityViewer,
-      );
+      await withApi({ ...options, role: identityViewer }, terminal, async (api) => {
+        const serverNow = serverClock(api);
+        for (;;) {
+          const overview = overviewOf(await readCluster(api, terminal, options, serverNow));
+          // Clears the screen after the answer is there, so that it does not flicker.
+          if (seconds !== undefined && terminal.hasColor) terminal.out('\u001b[2J\u001b[H');
+          if (options.output) printObject(terminal, options.output, overview);
+          else printOverview(terminal, overview);
+          if (seconds === undefined) return;
+          await pause(Math.max(1, seconds) * 1_000);
+        }
+      });
     });

@@ -50,33 +50,28 @@ export const ui: AddCommand = (parent, terminal) =>
     .action(async (options: Options) => {
       const port = portOf(options.port);
       if (options.credentials !== undefined) return showOwn(terminal, options.credentials, port, options);
-      await withApi(
-        options,
-        terminal,
-        async (api) => {
-          const { clusterAnswers } = await import('../ui/cluster-answers.ts');
-          const { reviewAdmission } = await import('../ui/admission.ts');
-          const answers = clusterAnswers(api, terminal, options);
-          const { tokenAudience } = options;
-          if (tokenAudience === undefined) {
-            // What is missing is said here, where the person is looking.
-            await answers.overview?.(new URLSearchParams());
-            return serve(terminal, port, answers);
-          }
-          await serve(
-            terminal,
-            port,
-            answers,
-            reviewAdmission(
-              api,
-              tokenAudience,
-              () => performance.now(),
-              (error) => terminal.err(`a token could not be checked: ${printable(messageOf(error))}\n`),
-            ),
-          );
-        },
-        identityViewer,
-      );
+      await withApi({ ...options, role: identityViewer }, terminal, async (api) => {
+        const { clusterAnswers } = await import('../ui/cluster-answers.ts');
+        const { reviewAdmission } = await import('../ui/admission.ts');
+        const answers = clusterAnswers(api, terminal, options);
+        const { tokenAudience } = options;
+        if (tokenAudience === undefined) {
+          // What is missing is said here, where the person is looking.
+          await answers.overview?.(new URLSearchParams());
+          return serve(terminal, port, answers);
+        }
+        await serve(
+          terminal,
+          port,
+          answers,
+          reviewAdmission(
+            api,
+            tokenAudience,
+            () => performance.now(),
+            (error) => terminal.err(`a token could not be checked: ${printable(messageOf(error))}\n`),
+          ),
+        );
+      });
     });
 
 async function showOwn(

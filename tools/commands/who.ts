@@ -37,31 +37,26 @@ export const who: AddCommand = (parent, terminal, done) =>
     .action(async (name: string, options: Options) => {
       checkName(name);
       const now = Math.floor(terminal.now() / 1000);
-      const report = await withApi(
-        options,
-        terminal,
-        async (api) => {
-          const world = createWorld(await readSignerSettings(api, terminal, options));
-          const signers = new Set(world.signers.map(({ profile }) => profile.signerName));
-          const answers = createListed(
-            requestsWith<Answer>((request) => {
-              const chain = issuedChain(request);
-              const isIt = chain[0] && signers.has(request.spec.signerName) && hasName(chain[0], name);
-              return isIt ? { request, chain } : undefined;
-            }),
-          );
-          const roots = createListed<ClusterTrustBundle, CertificateFacts[]>({
-            resource: clusterTrustBundles,
-            fields: { metadata: metadataFields, spec: true },
-            project: ({ spec }) =>
-              signers.has(spec.signerName ?? '') ? readableCertificates(spec.trustBundle) : undefined,
-          });
-          await Promise.all([world.fill(api), answers.fill(api), roots.fill(api)]);
-          const known = [...roots.store.values()].flat();
-          return whoHas(name, allIdentities(world), [...answers.store.values()], known, now);
-        },
-        identityViewer,
-      );
+      const report = await withApi({ ...options, role: identityViewer }, terminal, async (api) => {
+        const world = createWorld(await readSignerSettings(api, terminal, options));
+        const signers = new Set(world.signers.map(({ profile }) => profile.signerName));
+        const answers = createListed(
+          requestsWith<Answer>((request) => {
+            const chain = issuedChain(request);
+            const isIt = chain[0] && signers.has(request.spec.signerName) && hasName(chain[0], name);
+            return isIt ? { request, chain } : undefined;
+          }),
+        );
+        const roots = createListed<ClusterTrustBundle, CertificateFacts[]>({
+          resource: clusterTrustBundles,
+          fields: { metadata: metadataFields, spec: true },
+          project: ({ spec }) =>
+            signers.has(spec.signerName ?? '') ? readableCertificates(spec.trustBundle) : undefined,
+        });
+        await Promise.all([world.fill(api), answers.fill(api), roots.fill(api)]);
+        const known = [...roots.store.values()].flat();
+        return whoHas(name, allIdentities(world), [...answers.store.values()], known, now);
+      });
       if (options.output) printObject(terminal, options.output, report);
       else print(terminal, report, now);
       done(report.holders.length > 0 ? exitCodes.ok : exitCodes.failed);

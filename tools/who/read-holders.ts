@@ -25,11 +25,8 @@ export async function readHolders(
   if (!read?.ok) return undefined;
   const shown = createListed(requestsWith<ShownCertificate>(shownIn));
   const pods = createListed(podsWithSources());
-  await withApi(
-    options,
-    terminal,
-    (api) => Promise.all([shown.fill(api), pods.fill(api)]),
-    'ClusterRole kubespiffe-identity-viewer',
+  await withApi({ ...options, role: 'ClusterRole kubespiffe-identity-viewer' }, terminal, (api) =>
+    Promise.all([shown.fill(api), pods.fill(api)]),
   );
   const signers = new Set(allProfiles.map(({ signerName }) => signerName));
   const running = new Map(
