@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { CliError } from './errors.ts';
+import { usageError } from './errors.ts';
 
 /** The options that say what a CA may sign. */
 export interface CaContentOptions {
@@ -25,7 +25,7 @@ export function caContentOf({ pathLength, nameConstraints }: CaContentOptions): 
 } {
   if (pathLength !== undefined && !/^[0-4]$/.test(pathLength)) {
     const what = `--path-length ${JSON.stringify(pathLength)} is not a whole number from 0 to 4`;
-    throw new CliError('USAGE', what, 'write 0 for a CA that signs no other CA');
+    throw usageError(what, 'write 0 for a CA that signs no other CA');
   }
   return {
     ...(pathLength !== undefined && { pathLength: Number(pathLength) }),

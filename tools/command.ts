@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { CliError } from './errors.ts';
+import { usageError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Adds a command below another one. `done` takes the exit code of a command that has run, where it is not 0. */
@@ -60,5 +60,5 @@ export function checkRequired(command: Command, path: string): void {
   );
   if (missing.length === 0) return;
   const names = missing.map(({ long }) => long).join(', ');
-  throw new CliError('USAGE', `required flags are not set: ${names}`, `see \`${path} --help\``);
+  throw usageError(`required flags are not set: ${names}`, `see \`${path} --help\``);
 }

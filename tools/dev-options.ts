@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { defaultFolder } from '../dev/private-folder.ts';
 import type { WorkloadName } from '../dev/workload.ts';
 import { namespacedName } from '../signer/config/name-values.ts';
-import { CliError } from './errors.ts';
+import { usageError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Adds `--folder`, by which a command finds the `kubespiffe dev` that runs. */
@@ -24,5 +24,5 @@ export function folderOf({ folder }: { readonly folder?: string }, { env }: Term
 export function workloadOf(text: string): WorkloadName {
   const read = namespacedName.parse(text);
   if (read.ok) return read.value;
-  throw new CliError('USAGE', `workload ${text} ${read.reason}`, 'name the ServiceAccount, such as shop/web');
+  throw usageError(`workload ${text} ${read.reason}`, 'name the ServiceAccount, such as shop/web');
 }

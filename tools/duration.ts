@@ -1,5 +1,5 @@
 import { parseDuration } from '../signer/config/values.ts';
-import { CliError } from './errors.ts';
+import { usageError } from './errors.ts';
 
 /**
  * Reads a duration such as `8760h`, `1h30m` or `365d`.
@@ -10,6 +10,5 @@ import { CliError } from './errors.ts';
 export function parseSeconds(text: string, flag: string): number {
   const seconds = (parseDuration(text) ?? Number.NaN) / 1000;
   if (Number.isInteger(seconds)) return seconds;
-  const what = `${flag} ${JSON.stringify(text)} is not a duration`;
-  throw new CliError('USAGE', what, 'write it like 8760h, 90d or 1h30m');
+  throw usageError(`${flag} ${JSON.stringify(text)} is not a duration`, 'write it like 8760h, 90d or 1h30m');
 }

@@ -11,6 +11,11 @@ export class CliError extends KubespiffeError {
 /** The exit codes of every command. */
 export const exitCodes = { ok: 0, failed: 1, usage: 2 } as const;
 
+/** A command line that asks for what cannot be: exit code 2. */
+export function usageError(what: string, hint?: string): CliError {
+  return new CliError('USAGE', what, hint);
+}
+
 /** No such Secret: it has another name, is in another namespace, or was never made. */
 export function poolMissing({ namespace, name }: { namespace: string; name: string }): CliError {
   const hint =
@@ -20,6 +25,11 @@ export function poolMissing({ namespace, name }: { namespace: string; name: stri
 }
 
 /** A problem of a pool as the error of a command. */
-export function poolError(problem: PoolProblem): CliError {
-  return new CliError('POOL_INVALID', `${problem.field}: ${problem.what}`, problem.remedy);
+export function poolError({ field, what, remedy }: PoolProblem): CliError {
+  return poolInvalid(`${field}: ${what}`, remedy);
+}
+
+/** A pool that cannot be used, or cannot be changed like that. */
+export function poolInvalid(what: string, remedy: string): CliError {
+  return new CliError('POOL_INVALID', what, remedy);
 }

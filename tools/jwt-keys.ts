@@ -1,5 +1,5 @@
 import { type NewJwtKey, newJwtKeys } from '../signer/authority/create-jwt.ts';
-import { CliError } from './errors.ts';
+import { usageError } from './errors.ts';
 
 /**
  * A key for each algorithm. ES256 is what signs unless configured otherwise; RS256 is included from the start because
@@ -14,8 +14,7 @@ export function parseJwtKeys(text: string): readonly NewJwtKey[] {
   const isKnown = (name: string): name is NewJwtKey => Object.hasOwn(newJwtKeys, name);
   if (!names.every(isKnown) || new Set(names).size !== names.length) {
     const known = Object.keys(newJwtKeys).join(',');
-    throw new CliError(
-      'USAGE',
+    throw usageError(
       `--jwt-keys ${JSON.stringify(text)} is not a list of keys`,
       `write none, or some of ${known}`,
     );

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { parseKeyRef } from '../signer/keys/key-ref.ts';
 import type { NewKey } from '../signer/keys/new-key.ts';
-import { CliError } from './errors.ts';
+import { usageError } from './errors.ts';
 
 export interface KeyRefOptions {
   keyRef?: string;
@@ -23,8 +23,7 @@ export function withKeyRef(command: Command): Command {
 /** A reference that is wrong is refused before anything is read. */
 function checkedKeyRef(uri: string): string {
   const ref = parseKeyRef(uri);
-  if (!ref.ok)
-    throw new CliError('USAGE', `--key-ref ${ref.reason}`, 'docs/guides/keys.md shows how one looks');
+  if (!ref.ok) throw usageError(`--key-ref ${ref.reason}`, 'docs/guides/keys.md shows how one looks');
   return uri;
 }
 

@@ -20,7 +20,7 @@ import type { PoolSigner } from './cluster/pool-signer.ts';
 import { readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
 import { choice } from './command.ts';
 import { parseSeconds } from './duration.ts';
-import { CliError, poolError, poolMissing } from './errors.ts';
+import { CliError, poolError, poolInvalid, poolMissing } from './errors.ts';
 import { checkedPool, withSecretName } from './pool-secret.ts';
 import { beginRecord, readProof } from './signed-until.ts';
 import type { Terminal } from './terminal.ts';
@@ -134,11 +134,11 @@ export async function changePool(
 ): Promise<Change & { readonly facts: ChangeFacts }> {
   return withPool(options, terminal, async ({ document, facts, save }) => {
     const changed = await change(document, facts);
-    if (!changed.ok) throw new CliError('POOL_INVALID', changed.what, changed.remedy);
+    if (!changed.ok) throw poolInvalid(changed.what, changed.remedy);
     if (changed.consequence !== undefined && !options.force) {
       const how = options.asksForReason ? '--force --reason TEXT' : '--force';
       const hint = `wait until then (--wait does), or add ${how} if that is wanted`;
-      throw new CliError('POOL_INVALID', changed.consequence, hint);
+      throw poolInvalid(changed.consequence, hint);
     }
     // A taint is right although nothing signs any more, and a pool in trouble must be repairable step by step.
     const couldSign = writablePool(document, facts.now).ok;

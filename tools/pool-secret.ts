@@ -124,14 +124,11 @@ export async function deliverPool(
 function usablePool(document: PoolDocument, now: number): Pool {
   const checked = writablePool(document, now);
   if (!checked.ok) {
-    const { reason, field, what } = checked.problem;
+    const { problem } = checked;
     // What is right for a pool that exists, the next CA, leads nowhere here.
-    if (reason !== 'PoolExpired' && reason !== 'AuthorityExpiring') throw poolError(checked.problem);
-    throw new CliError(
-      'POOL_INVALID',
-      `${field}: ${what}`,
-      'use a CA that is valid for longer, or renew it first',
-    );
+    const endsSoon = problem.reason === 'PoolExpired' || problem.reason === 'AuthorityExpiring';
+    const remedy = endsSoon ? 'use a CA that is valid for longer, or renew it first' : problem.remedy;
+    throw poolError({ ...problem, remedy });
   }
   return checked.pool;
 }
@@ -152,8 +149,7 @@ export function checkedPool(
   if (!pool) throw poolError(problem);
   if (options.allowUnusable) return pool;
   const otherwise = flag === '' ? '' : `; to write a pool that cannot sign, add ${flag}`;
-  const hint = `${problem.remedy}${otherwise}`;
-  throw new CliError('POOL_INVALID', `${problem.field}: ${problem.what}`, hint);
+  throw poolError({ ...problem, remedy: `${problem.remedy}${otherwise}` });
 }
 
 /** The option of the commands that change a pool that may already be broken. */

@@ -1,6 +1,6 @@
 import { encodePem } from '../spiffe/pki/pem.ts';
 import { textOf } from '../spiffe/pki/text.ts';
-import { CliError } from './errors.ts';
+import { CliError, usageError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
 /** A file that a person named, as messages call it. */
@@ -32,8 +32,7 @@ export async function readInput(terminal: Terminal, file: string): Promise<Buffe
     return await terminal.read(file);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-    throw new CliError(
-      'USAGE',
+    throw usageError(
       `${nameOfInput(file)} cannot be read (${code})`,
       'check that the file exists and that you may read it',
     );

@@ -8,7 +8,7 @@ import type { AuthorityKeyType } from '../spiffe/pki/algorithms.ts';
 import { textOf } from '../spiffe/pki/text.ts';
 import { withApi } from './api.ts';
 import { parseSeconds } from './duration.ts';
-import { CliError } from './errors.ts';
+import { poolInvalid, usageError } from './errors.ts';
 import { type KeyRefOptions, withNewKey } from './key-ref.ts';
 import { type ChangeOptions, changePool, printChange, readPool } from './pool-change.ts';
 import { readInput } from './read-input.ts';
@@ -59,10 +59,9 @@ export async function prepareByUpstream(
   text: string,
 ): Promise<void> {
   const place = parseUpstream(text);
-  if (!place.ok) throw new CliError('USAGE', `--upstream ${JSON.stringify(text)} ${place.reason}`);
+  if (!place.ok) throw usageError(`--upstream ${JSON.stringify(text)} ${place.reason}`);
   if (options.dryRun === 'server') {
-    throw new CliError(
-      'USAGE',
+    throw usageError(
       '--dry-run with --upstream',
       'leave out one of them: another CA signs nothing for a trial',
     );
@@ -127,7 +126,7 @@ async function connect(
     return certManagerUpstream({ transport, namespace, issuer: place.issuer });
   }
   const { VAULT_TOKEN: token, VAULT_NAMESPACE: vaultNamespace } = terminal.env;
-  if (!token) throw new CliError('USAGE', 'there is no token for Vault', 'put one into VAULT_TOKEN');
+  if (!token) throw usageError('there is no token for Vault', 'put one into VAULT_TOKEN');
   const { vaultUpstream } = await import('../signer/authority/upstream/vault.ts');
   return vaultUpstream({
     ...{ url: place.url, login: { token }, env: terminal.env },
@@ -148,11 +147,11 @@ async function signed(
     const answer = await upstream.sign(wanted, AbortSignal.timeout(30_000));
     if (answer.kind === 'signed') return answer.certificates;
     if (answer.kind === 'refused') {
-      throw new CliError('POOL_INVALID', `${upstream.name}: ${answer.what}`, answer.remedy);
+      throw poolInvalid(`${upstream.name}: ${answer.what}`, answer.remedy);
     }
     if (terminal.now() >= end) {
       const hint = 'run the same command again later; it continues with the same request';
-      throw new CliError('POOL_INVALID', `${upstream.name}: ${answer.what}`, hint);
+      throw poolInvalid(`${upstream.name}: ${answer.what}`, hint);
     }
     if (answer.what !== said) terminal.err(`${upstream.name}: ${answer.what}\n`);
     said = answer.what;

@@ -7,7 +7,7 @@ import { type BundleFormat, jwksOf } from '../bundle/formats.ts';
 import { rootsFrom, warnOfIgnored } from '../bundle/inputs.ts';
 import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { endpointUrl } from '../endpoint-url.ts';
-import { CliError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
 import type { Terminal } from '../terminal.ts';
 import { formatOption } from './bundle-show.ts';
 
@@ -89,14 +89,14 @@ async function profileOf(terminal: Terminal, options: Options): Promise<Endpoint
   if (profile === 'https_web') {
     if (endpointId !== undefined || endpointBundle !== undefined) {
       const hint = 'add --profile https_spiffe, or leave them out';
-      throw new CliError('USAGE', '--endpoint-id and --endpoint-bundle are for https_spiffe', hint);
+      throw usageError('--endpoint-id and --endpoint-bundle are for https_spiffe', hint);
     }
     if (webRoots === undefined) return { name: profile };
     return { name: profile, rootsPem: await rootsFrom(terminal, webRoots) };
   }
   if (endpointId === undefined || endpointBundle === undefined || webRoots !== undefined) {
     const hint = 'give both, and no --web-roots';
-    throw new CliError('USAGE', 'https_spiffe needs --endpoint-id and --endpoint-bundle', hint);
+    throw usageError('https_spiffe needs --endpoint-id and --endpoint-bundle', hint);
   }
   const id = parseSpiffeId(endpointId);
   if (!id.ok) throw new CliError('SPIFFE_ID_INVALID', id.reason, 'give the SPIFFE ID of the endpoint');

@@ -1,7 +1,7 @@
 import { textOf } from '../../spiffe/pki/text.ts';
 import { formatOf, readTrustMaterial } from '../bundle/formats.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError, exitCodes } from '../errors.ts';
+import { exitCodes, usageError } from '../errors.ts';
 import { byteOrder, inspectContent } from '../inspect/detect.ts';
 import { conforms, finding, type Inspection, printInspection } from '../inspect/report.ts';
 import { type OutputFormat, outputOption } from '../output.ts';
@@ -39,8 +39,7 @@ export const bundleVerify: AddCommand = (parent, terminal, done) =>
 
 /** What `inspect` says, and before it whether a reader takes the whole. */
 function inspectionOf(content: Buffer, context: Parameters<typeof inspectContent>[1]): Inspection {
-  if (content.length === 0)
-    throw new CliError('USAGE', 'there is nothing in it', 'give a file with a bundle');
+  if (content.length === 0) throw usageError('there is nothing in it', 'give a file with a bundle');
   const format = formatOf(textOf(content));
   const read = readTrustMaterial(content);
   const demand = 'a reader takes it';

@@ -4,7 +4,7 @@ import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { dateTransitions } from '../../signer/authority/transitions.ts';
 import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
-import { CliError, poolError, poolMissing } from '../errors.ts';
+import { poolError, poolInvalid, poolMissing } from '../errors.ts';
 import { checkedPool, withAllowUnusable, withSecretName } from '../pool-secret.ts';
 import { beginRecord } from '../signed-until.ts';
 
@@ -38,11 +38,7 @@ export const caAddJwtKey: AddCommand = (parent, terminal) =>
         if (!read.ok) throw poolError(read.problem);
         if (read.document.trustDomain === undefined) {
           const hint = 'name the pool of a trust domain with --name';
-          throw new CliError(
-            'POOL_INVALID',
-            'the pool is of no trust domain, so no tokens are signed with it',
-            hint,
-          );
+          throw poolInvalid('the pool is of no trust domain, so no tokens are signed with it', hint);
         }
         // Dated by a slow clock, the key would sign before those who verify tokens know it.
         const now = clock() ?? Math.floor(terminal.now() / 1000);

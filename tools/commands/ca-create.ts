@@ -6,7 +6,7 @@ import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algor
 import { withCluster } from '../api.ts';
 import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { CliError } from '../errors.ts';
+import { usageError } from '../errors.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
@@ -107,8 +107,7 @@ export const caCreate: AddCommand = (parent, terminal) =>
 
 /** What the options of a kind ask for. @throws CliError USAGE for an option of another kind. */
 function contentFor({ kind, trustDomain, permittedDns, jwtKeys }: Options, command: Command) {
-  const refuse = (flag: string, why: string) =>
-    new CliError('USAGE', `${flag} cannot be used with --kind ${kind}`, why);
+  const refuse = (flag: string, why: string) => usageError(`${flag} cannot be used with --kind ${kind}`, why);
   if (kind === 'spiffe') {
     if (permittedDns !== undefined) throw refuse('--permitted-dns', 'its certificates have SPIFFE IDs');
     return { trustDomain, permittedDnsNames: [], jwtKeys: parseJwtKeys(jwtKeys) };

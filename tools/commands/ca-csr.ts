@@ -4,7 +4,7 @@ import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
-import { CliError } from '../errors.ts';
+import { usageError } from '../errors.ts';
 import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
 import { writeNewFile } from '../new-file.ts';
 import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
@@ -63,11 +63,7 @@ const wishesOf = (options: Options) => ({
 
 async function requestInPool(terminal: Terminal, options: Options): Promise<void> {
   if (options.trustDomain !== undefined) {
-    throw new CliError(
-      'USAGE',
-      '--trust-domain without --key',
-      'leave it out: the pool names its trust domain',
-    );
+    throw usageError('--trust-domain without --key', 'leave it out: the pool names its trust domain');
   }
   const { document } = await readPool(options, terminal);
   const open = requestsOf(document).find(({ id }) => options.caId === undefined || id === options.caId);
@@ -100,11 +96,7 @@ function requestsOf({ authorities }: PoolDocument) {
 async function requestInFile(terminal: Terminal, options: Options, key: string): Promise<void> {
   const { trustDomain, caId = 'ca-1' } = options;
   if (trustDomain === undefined) {
-    throw new CliError(
-      'USAGE',
-      '--key without --trust-domain',
-      'give the trust domain with --trust-domain NAME',
-    );
+    throw usageError('--key without --trust-domain', 'give the trust domain with --trust-domain NAME');
   }
   const { makeCaRequest } = await import('../../signer/authority/request.ts');
   const made = await makeCaRequest({ ...wishesOf(options), trustDomain, id: caId });

@@ -8,7 +8,7 @@ import { type SettingsOptions, withSignerSettings } from '../cluster/signer-sett
 import { withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { CliError } from '../errors.ts';
+import { poolInvalid, usageError } from '../errors.ts';
 import { type EvictedPod, evictPods } from '../evict.ts';
 import { type ChangeFacts, type ChangeOptions, delayOption, readPool } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
@@ -59,7 +59,7 @@ async function evict(terminal: Terminal, id: string, options: Options): Promise<
   const perSecond = Number(options.rate);
   if (!(perSecond >= 0.01 && perSecond <= 100)) {
     const what = `--rate ${JSON.stringify(options.rate)} is not a number from 0.01 to 100`;
-    throw new CliError('USAGE', what, 'write it like 1 or 0.5');
+    throw usageError(what, 'write it like 1 or 0.5');
   }
   const deadlineMs = Date.now() + parseSeconds(options.timeout, '--timeout') * 1000;
   const { dryRun = false, ...cluster } = options;
@@ -69,8 +69,7 @@ async function evict(terminal: Terminal, id: string, options: Options): Promise<
   const record = document.authorities.find((each) => each.id === id);
   const { trustDomain } = document;
   const read = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
-  if (!read)
-    throw new CliError('POOL_INVALID', `authority ${id} is no CA`, 'pods hold no tokens: they fetch them');
+  if (!read) throw poolInvalid(`authority ${id} is no CA`, 'pods hold no tokens: they fetch them');
   const { report, pods } = read;
 
   const keys = new Set([
@@ -118,19 +117,15 @@ export function refuseUnlessReplaced(
   const record = document.authorities.find((each) => each.id === id);
   if (!record) {
     const ids = document.authorities.map((each) => each.id).join(', ');
-    throw new CliError('POOL_INVALID', `there is no authority ${id} in the pool`, `name one of ${ids}`);
+    throw poolInvalid(`there is no authority ${id} in the pool`, `name one of ${ids}`);
   }
   if (record.state === 'active' && !record.tainted) {
     const hint = 'make another one active first, or `kubespiffe ca taint` it';
-    throw new CliError(
-      'POOL_INVALID',
-      `authority ${id} signs: new pods would get its certificates again`,
-      hint,
-    );
+    throw poolInvalid(`authority ${id} signs: new pods would get its certificates again`, hint);
   }
   const usable = writablePool(document, now);
   const signing = usable.ok ? signingAuthorityAt(usable.pool, now, timing.rootPropagationSeconds) : usable;
   if (signing.ok) return;
   const { what, remedy } = signing.problem;
-  throw new CliError('POOL_INVALID', `nothing signs now, so new pods would wait: ${what}`, remedy);
+  throw poolInvalid(`nothing signs now, so new pods would wait: ${what}`, remedy);
 }

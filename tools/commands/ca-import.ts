@@ -21,7 +21,7 @@ import { textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError, poolError } from '../errors.ts';
+import { CliError, poolError, poolInvalid, usageError } from '../errors.ts';
 import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
 import { changePool, printChange } from '../pool-change.ts';
 import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
@@ -92,11 +92,7 @@ export const caImport: AddCommand = (parent, terminal) =>
         const rule = '1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends';
         // --ca-id names one CA only.
         const hint = `${materials.length === 1 ? 'give another with --ca-id' : 'change the ID in the file'}: ${rule}`;
-        throw new CliError(
-          'POOL_INVALID',
-          `${JSON.stringify(material.id)} cannot be the id of an authority`,
-          hint,
-        );
+        throw poolInvalid(`${JSON.stringify(material.id)} cannot be the id of an authority`, hint);
       }
       return unwrap(assembleAuthority(material, index === 0 ? 'active' : 'trusted', rfc3339(now)));
     });
@@ -110,11 +106,7 @@ export const caImport: AddCommand = (parent, terminal) =>
 async function importAnswer(terminal: Terminal, options: Options, id: string): Promise<void> {
   const { cert, chain, dryRun } = options;
   if (cert === undefined) {
-    throw new CliError(
-      'USAGE',
-      '--request without --cert',
-      'give the certificate that was signed with --cert FILE',
-    );
+    throw usageError('--request without --cert', 'give the certificate that was signed with --cert FILE');
   }
   const certificates = await readFiles(terminal, cert, chain);
   const change = {
@@ -131,7 +123,7 @@ function poolOf(records: readonly AuthorityRecord[], given: string | undefined):
   const [first] = records;
   const trustDomain = given ?? (first && trustDomainOf(first));
   if (!first || trustDomain === undefined) {
-    throw new CliError('USAGE', 'the CA does not name its trust domain', 'give it with --trust-domain NAME');
+    throw usageError('the CA does not name its trust domain', 'give it with --trust-domain NAME');
   }
   return newPool(trustDomain, ...records);
 }
@@ -140,11 +132,7 @@ async function readMaterials(options: Options, terminal: Terminal): Promise<CaMa
   const sources = [options.fromSecret, options.cert, options.meshPool].filter((each) => each !== undefined);
   if (sources.length !== 1) {
     const hint = 'give one of --from-secret, --cert with --key, or --mesh-pool';
-    throw new CliError(
-      'USAGE',
-      sources.length === 0 ? 'nothing to import' : 'more than one CA to import',
-      hint,
-    );
+    throw usageError(sources.length === 0 ? 'nothing to import' : 'more than one CA to import', hint);
   }
   if (options.fromSecret !== undefined) return [await fromSecret(options.fromSecret, options, terminal)];
   if (options.cert !== undefined) return [await fromFiles(options.cert, options, terminal)];
@@ -156,11 +144,7 @@ async function readMaterials(options: Options, terminal: Terminal): Promise<CaMa
 async function fromSecret(reference: string, options: Options, terminal: Terminal): Promise<CaMaterial> {
   const [namespace, name, ...more] = reference.split('/');
   if (!namespace || !name || more.length > 0) {
-    throw new CliError(
-      'USAGE',
-      `--from-secret ${reference}: not a namespace and a name`,
-      'write it as NAMESPACE/NAME',
-    );
+    throw usageError(`--from-secret ${reference}: not a namespace and a name`, 'write it as NAMESPACE/NAME');
   }
   const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
   if (!secret) {
@@ -172,10 +156,8 @@ async function fromSecret(reference: string, options: Options, terminal: Termina
 
 async function fromFiles(cert: string, options: Options, terminal: Terminal): Promise<CaMaterial> {
   const { key, chain, caId } = options;
-  if (key === undefined)
-    throw new CliError('USAGE', '--cert without --key', 'give the private key with --key FILE');
-  if (caId === undefined)
-    throw new CliError('USAGE', '--cert without --ca-id', 'give the CA a name with --ca-id ID');
+  if (key === undefined) throw usageError('--cert without --key', 'give the private key with --key FILE');
+  if (caId === undefined) throw usageError('--cert without --ca-id', 'give the CA a name with --ca-id ID');
   return {
     id: caId,
     privateKey: { name: nameOfInput(key), pem: textOf(await readInput(terminal, key)) },

@@ -2,7 +2,7 @@ import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { CliError } from '../errors.ts';
+import { usageError } from '../errors.ts';
 import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
 import {
   type AuthorityType,
@@ -47,8 +47,7 @@ export const caPrepare: AddCommand = (parent, terminal) =>
     .option('--lifetime <duration>', 'Lifetime of a CA.', '8760h')
     .action(async (options: Options) => {
       if (options.upstream !== undefined) {
-        if (options.type !== 'x509')
-          throw new CliError('USAGE', '--upstream is for a CA', 'leave out --type');
+        if (options.type !== 'x509') throw usageError('--upstream is for a CA', 'leave out --type');
         return prepareByUpstream(terminal, options, options.upstream);
       }
       const change = await withNewKey(options, terminal.env, (key) =>

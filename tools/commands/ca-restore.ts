@@ -19,7 +19,7 @@ import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withClu
 import { type ClusterRoots, describeRoots, readClusterRoots, withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand, required } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { CliError, poolError } from '../errors.ts';
+import { poolError, poolInvalid } from '../errors.ts';
 import { serverDryRun } from '../pool-change.ts';
 import { checkedPool, notYetSigning, withAllowUnusable, withSecretName } from '../pool-secret.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
@@ -122,8 +122,7 @@ function restore(
 ): { document: PoolDocument; warnings: string[] } {
   const { namespace, name, publishedSequence = 0, maxLifetime, forceDrop } = options;
   if (live && live.trustDomain !== copy.trustDomain) {
-    throw new CliError(
-      'POOL_INVALID',
+    throw poolInvalid(
       `the copy is of trust domain ${copy.trustDomain}, and Secret ${namespace}/${name} of ${live.trustDomain}`,
       'name the Secret that the copy was made from, with --namespace and --name',
     );
@@ -149,12 +148,12 @@ function restore(
   for (const wanted of options.dropAuthority) {
     const certificateSeconds = parseSeconds(maxLifetime, '--max-lifetime');
     const retired = retireAuthority(document, wanted, now, { certificateSeconds });
-    if (!retired.ok) throw new CliError('POOL_INVALID', retired.what, retired.remedy);
+    if (!retired.ok) throw poolInvalid(retired.what, retired.remedy);
     if (retired.consequence !== undefined && !forceDrop) {
       const hint =
         'restore without --drop-authority, and drop it when another authority is active and that time has passed; if the ' +
         'signer has a shorter maxLifetime, give it with --max-lifetime; if connections may break, add --force-drop';
-      throw new CliError('POOL_INVALID', retired.consequence, hint);
+      throw poolInvalid(retired.consequence, hint);
     }
     if (retired.consequence !== undefined) warnings.push(retired.consequence);
     warnings.push(`authority ${retired.id} is dropped, as was asked for`);
@@ -185,8 +184,7 @@ function checkTogether(
     return checkedPool(document, now, options);
   }
   const { field, what } = together.problem;
-  throw new CliError(
-    'POOL_INVALID',
+  throw poolInvalid(
     `the copy does not fit with what is kept (${[...added].join(', ')}): ${field}: ${what}`,
     'remove an authority that nothing needs any more with --drop-authority',
   );
@@ -215,8 +213,7 @@ function livePoolOf(
   const read = readPoolDocument(json);
   if (read.ok) return read.document;
   if (replaceUnreadable) return undefined;
-  throw new CliError(
-    'POOL_INVALID',
+  throw poolInvalid(
     `what is in Secret ${namespace}/${name} cannot be read (${read.problem.field}: ${read.problem.what}), so it is ` +
       'not known which of its authorities are tainted, or missing in the copy',
     `save it first, with its keys (\`umask 077; kubectl get secret -n ${namespace} ${name} -o yaml > FILE\`), then add ` +
@@ -236,7 +233,7 @@ function poolIn(text: string, file: string): PoolDocument {
   if (json === undefined) {
     const hint =
       'give a file that was saved with `kubectl get secret -n NAMESPACE NAME -o yaml`, or pool.json from it';
-    throw new CliError('POOL_INVALID', `${nameOfInput(file)} holds neither a pool Secret nor a pool`, hint);
+    throw poolInvalid(`${nameOfInput(file)} holds neither a pool Secret nor a pool`, hint);
   }
   const read = readPoolDocument(json);
   if (!read.ok) throw poolError(read.problem);

@@ -7,7 +7,7 @@ import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { CliError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
 import { fromNow } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
@@ -69,7 +69,7 @@ async function sign(terminal: Terminal, file: string, options: Options): Promise
   const trustDomain = options.trustDomain ?? trustDomainIn(chain);
   if (trustDomain === undefined) {
     const hint = 'give it with --trust-domain NAME';
-    throw new CliError('USAGE', `${nameOfInput(options.cert)} does not name a trust domain`, hint);
+    throw usageError(`${nameOfInput(options.cert)} does not name a trust domain`, hint);
   }
   const now = Math.floor(terminal.now() / 1000);
   const { signCa } = await import('../../signer/authority/sign-ca.ts');

@@ -4,7 +4,7 @@ import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
 import { onlyVerified, readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError } from '../errors.ts';
+import { poolInvalid, usageError } from '../errors.ts';
 import { auditForced, type ForcedChange, showForced } from '../forced-change.ts';
 import { span } from '../output.ts';
 import {
@@ -137,7 +137,7 @@ export const caVerbs: readonly AddCommand[] = (Object.keys(texts) as Verb[]).map
           const outcome = verb === 'trust' ? onlyVerified(applied, document, authority, options) : applied;
           if (!asksForReason || !outcome.ok || outcome.consequence === undefined) return outcome;
           if (options.force && !options.reason) {
-            throw new CliError('USAGE', `${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
+            throw usageError(`${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
           }
           if (!options.force) await listDependents();
           else if (!isDryRun) auditForced(terminal, options, 'forcing', forcedBy(outcome.consequence));
@@ -192,11 +192,10 @@ async function waitUntilSafe(
     if (!record || !outcome.ok || outcome.consequence === undefined) return;
     const until = safeFrom(verb, record, document, facts) ?? facts.now;
     if (record.state === 'active') {
-      throw new CliError('POOL_INVALID', outcome.consequence, 'make another authority active first');
+      throw poolInvalid(outcome.consequence, 'make another authority active first');
     }
     if (!Number.isFinite(until)) {
-      const hint = 'use --force once what it signed has ended';
-      throw new CliError('POOL_INVALID', outcome.consequence, hint);
+      throw poolInvalid(outcome.consequence, 'use --force once what it signed has ended');
     }
     terminal.err(
       `waiting until ${timeText(until)} (${span(until - facts.now)}) for authority ${authority}\n`,

@@ -16,7 +16,7 @@ import { get } from '../cluster/get.ts';
 import { readClusterRoots } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { CliError } from '../errors.ts';
+import { CliError, poolInvalid, usageError } from '../errors.ts';
 import { type KeyRefOptions, withNewKey, withPkcs11 } from '../key-ref.ts';
 import { type OutputFormat, outputOption, printObject } from '../output.ts';
 import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
@@ -71,7 +71,7 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
   const { document, facts } = await readPool(options, terminal);
   const { trustDomain } = document;
   const record = previewed(document, authority);
-  if ('ok' in record) throw refused(record);
+  if ('ok' in record) throw poolInvalid(record.what, record.remedy);
   const isDry = options.dryRun === 'server';
   await withApi({ ...options, role: 'Role kubespiffe-preview-verifier' }, terminal, async (api) => {
     const ends = { trustDomain, now: facts.now, until: facts.now + testCertificateSeconds };
@@ -80,7 +80,7 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
     const test = await withNewKey(keyOptions(options, record), terminal.env, (key) =>
       testCertificate(document, authority, facts.now, randomBytes, key && keysOf(key)),
     );
-    if (!test.ok) throw refused(test);
+    if (!test.ok) throw poolInvalid(test.what, test.remedy);
     const job = previewJob({
       namespace: options.namespace,
       ...(await imageOf(api, options)),
@@ -103,10 +103,6 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
 /** The key of the authority, where it is kept outside of the pool. */
 function keyOptions(options: KeyRefOptions, { keyRef }: AuthorityRecord): KeyRefOptions {
   return { ...options, ...(keyRef !== undefined && { keyRef }) };
-}
-
-function refused({ what, remedy }: { what: string; remedy: string }): CliError {
-  return new CliError('POOL_INVALID', what, remedy);
 }
 
 /** The pod would wait for it too, but without a word. */
@@ -138,7 +134,7 @@ async function imageOf(
   const [container] = (await get<Deployment>(api, place))?.spec.template.spec.containers ?? [];
   if (!container) {
     const what = `there is no Deployment ${printable(signerDeployment)}`;
-    throw new CliError('USAGE', what, 'name that of the signer with --signer-deployment, or give --image');
+    throw usageError(what, 'name that of the signer with --signer-deployment, or give --image');
   }
   return { image: container.image, imagePullPolicy: container.imagePullPolicy ?? 'IfNotPresent' };
 }

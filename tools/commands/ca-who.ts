@@ -2,7 +2,7 @@ import { printable } from '../../spiffe/pki/text.ts';
 import { withCluster } from '../api.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError } from '../errors.ts';
+import { poolInvalid } from '../errors.ts';
 import { fromNow, type OutputFormat, outputOption, printObject, table } from '../output.ts';
 import { type ChangeOptions, readPool } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
@@ -37,11 +37,7 @@ export const caWho: AddCommand = (parent, terminal) =>
       const read = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
       if (!read) {
         const cas = document.authorities.filter(({ kind }) => kind === 'X509').map((each) => each.id);
-        throw new CliError(
-          'POOL_INVALID',
-          `there is no CA ${id} in the pool`,
-          `name one of ${cas.join(', ')}`,
-        );
+        throw poolInvalid(`there is no CA ${id} in the pool`, `name one of ${cas.join(', ')}`);
       }
       const { report } = read;
       if (options.output) return printObject(terminal, options.output, { authority: id, ...report });

@@ -5,7 +5,7 @@ import { askDev } from '../../dev/control.ts';
 import { messageOf } from '../../spiffe/errors.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { folderOf, withFolder, workloadOf } from '../dev-options.ts';
-import { CliError } from '../errors.ts';
+import { usageError } from '../errors.ts';
 
 /** As a shell has it: 128 and the number of the signal. */
 const signalled = 128;
@@ -48,7 +48,7 @@ export const devRun: AddCommand = (parent, terminal, done) =>
         .on('SIGTERM', forward)
         .on('SIGHUP', forward);
       const [code, signal] = await once(child, 'exit').catch((error: unknown) => {
-        throw new CliError('USAGE', `${file} could not be started: ${messageOf(error)}`);
+        throw usageError(`${file} could not be started: ${messageOf(error)}`);
       });
       done(code ?? signalled + (constants.signals[signal as NodeJS.Signals] ?? 0));
     });

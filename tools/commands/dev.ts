@@ -3,7 +3,7 @@ import { devTrustDomain, isDevTrustDomain, parseTrustDomain } from '../../spiffe
 import { type AddCommand, addCommand } from '../command.ts';
 import { folderOf, ownUid, withFolder, workloadOf } from '../dev-options.ts';
 import { parseSeconds } from '../duration.ts';
-import { CliError } from '../errors.ts';
+import { usageError } from '../errors.ts';
 import type { Terminal } from '../terminal.ts';
 import { devControl } from './dev-control.ts';
 import { devRun } from './dev-run.ts';
@@ -96,25 +96,21 @@ function describe({ workloads, tokenEndpoint }: Dev, { trustDomain, lifetime }: 
 
 function trustDomainOf({ trustDomain }: Options): string {
   const read = parseTrustDomain(trustDomain);
-  if (!read.ok) throw new CliError('USAGE', `--trust-domain ${trustDomain}: ${read.reason}`);
+  if (!read.ok) throw usageError(`--trust-domain ${trustDomain}: ${read.reason}`);
   if (isDevTrustDomain(trustDomain)) return trustDomain;
   const what = `--trust-domain ${trustDomain} could be that of a cluster`;
-  throw new CliError(
-    'USAGE',
-    what,
-    `choose ${devTrustDomain}, or a name below it such as team.${devTrustDomain}`,
-  );
+  throw usageError(what, `choose ${devTrustDomain}, or a name below it such as team.${devTrustDomain}`);
 }
 
 function lifetimeOf({ lifetime }: Options): number {
   const seconds = parseSeconds(lifetime, '--lifetime');
   const { min, max } = lifetimes;
   if (seconds >= min && seconds <= max) return seconds;
-  throw new CliError('USAGE', `--lifetime ${lifetime} is not between 4s and 24h`, 'try 30s');
+  throw usageError(`--lifetime ${lifetime} is not between 4s and 24h`, 'try 30s');
 }
 
 function portOf({ port }: Options): number {
   const number = /^\d{1,5}$/.test(port) ? Number(port) : Number.NaN;
   if (number <= 65_535) return number;
-  throw new CliError('USAGE', `--port ${port} is not a port`, 'choose one from 1024 to 65535, or 0');
+  throw usageError(`--port ${port} is not a port`, 'choose one from 1024 to 65535, or 0');
 }

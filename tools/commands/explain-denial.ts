@@ -6,7 +6,7 @@ import { requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError, exitCodes } from '../errors.ts';
+import { exitCodes, usageError } from '../errors.ts';
 import { type Denial, denialsIn } from '../explain/denial.ts';
 import { explainRequest, type ReadRequest } from '../explain/requests.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
@@ -38,7 +38,7 @@ export const explainDenial: AddCommand = (parent, terminal, done) =>
     .action(async (pod: string | undefined, options: Options) => {
       const [podNamespace = '', name = '', ...rest] = (pod ?? '').split('/');
       if (pod !== undefined && (podNamespace === '' || name === '' || rest.length > 0)) {
-        throw new CliError('USAGE', `${pod} does not name a pod`, 'write NAMESPACE/NAME');
+        throw usageError(`${pod} does not name a pod`, 'write NAMESPACE/NAME');
       }
       const namespace = pod === undefined ? options.namespace : podNamespace;
       const denials = await withApi({ ...options, role: identityViewer }, terminal, async (api) => {

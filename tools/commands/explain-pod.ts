@@ -7,7 +7,7 @@ import { requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError, exitCodes } from '../errors.ts';
+import { CliError, exitCodes, usageError } from '../errors.ts';
 import { blockedIn, lastEventOf, nextFor } from '../explain/next.ts';
 import type { SignerExplanation } from '../explain/pod.ts';
 import type { ReadRequest, RequestExplanation } from '../explain/requests.ts';
@@ -43,7 +43,7 @@ export const explainPod: AddCommand = (parent, terminal, done) =>
     .action(async (pod: string, options: Options) => {
       const [namespace = '', name = '', ...rest] = pod.split('/');
       if (namespace === '' || name === '' || rest.length > 0) {
-        throw new CliError('USAGE', `${pod} does not name a pod`, 'write NAMESPACE/NAME');
+        throw usageError(`${pod} does not name a pod`, 'write NAMESPACE/NAME');
       }
       const explanation = await withApi({ ...options, role: identityViewer }, terminal, (api) =>
         explanationOf(api, terminal, { namespace, name }, options),
@@ -62,7 +62,7 @@ async function explanationOf(
   const settings = await readSignerSettings(api, terminal, options);
   const world = createWorld(settings);
   if (options.signer !== undefined && !isEnabled(world, options.signer)) {
-    throw new CliError('USAGE', ...notServed(options.signer, settings.from));
+    throw usageError(...notServed(options.signer, settings.from));
   }
   const key = `${namespace}/${name}`;
   const requests = createListed(

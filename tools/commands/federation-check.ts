@@ -9,7 +9,7 @@ import { readBootstrapBundle, readForeignBundle } from '../../signer/federation/
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { type AddCommand, addCommand, choice, required } from '../command.ts';
-import { CliError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
 import { type AddressOptions, addressRuleOf, withAllowedAddresses } from '../federation/allowed-addresses.ts';
 import { resourceFor } from '../federation/resource-for.ts';
 import { fromNow } from '../output.ts';
@@ -66,7 +66,7 @@ async function check(terminal: Terminal, url: string, options: Options): Promise
   const resource = await resourceOf(terminal, url, options);
   const { origin, refresh } = readFederatedTrustDomain(resource);
   if (!origin.ok) {
-    throw new CliError('USAGE', origin.reason, 'correct the URL and the flags that these fields come from');
+    throw usageError(origin.reason, 'correct the URL and the flags that these fields come from');
   }
   const { kind } = origin.value;
   if (kind !== 'https_web' && kind !== 'https_spiffe') throw new Error('there is an endpoint');
@@ -118,7 +118,7 @@ function anchorsOf(origin: BundleOrigin, now: number): readonly CertificateFacts
   if (origin.kind !== 'https_spiffe') return [];
   const { trustDomain } = origin.endpointId;
   if (origin.bootstrapBundle === undefined) {
-    throw new CliError('USAGE', `--endpoint-bundle is missing`, `give the bundle of ${trustDomain}`);
+    throw usageError(`--endpoint-bundle is missing`, `give the bundle of ${trustDomain}`);
   }
   const roots = readBootstrapBundle(origin.bootstrapBundle, trustDomain, now);
   if (!roots.ok) throw new CliError('BUNDLE_INVALID', `--endpoint-bundle: ${roots.reason}`);

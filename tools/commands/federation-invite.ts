@@ -10,7 +10,7 @@ import { readSignerSettings, type SettingsOptions, withSignerSettings } from '..
 import { identityViewer } from '../cluster/world.ts';
 import { readClusterRoots } from '../cluster-roots.ts';
 import { type AddCommand, addCommand, choice, required } from '../command.ts';
-import { CliError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
 import { type EndpointTrust, resourceFor } from '../federation/resource-for.ts';
 import { spireInvitation } from '../federation/spire.ts';
 import { type OutputFormat, outputOption, printObject } from '../output.ts';
@@ -75,8 +75,7 @@ export const federationInvite: AddCommand = (parent, terminal) =>
     const trust = await trustOf(terminal, options);
     const resource = resourceFor(trust, options.name ?? trust.trustDomain);
     const { origin } = readFederatedTrustDomain(resource);
-    if (!origin.ok)
-      throw new CliError('USAGE', origin.reason, 'correct the flags that these fields come from');
+    if (!origin.ok) throw usageError(origin.reason, 'correct the flags that these fields come from');
     if (new URL(trust.url).pathname !== bundlePath) {
       terminal.err(
         `warning: the signer serves its bundle at ${bundlePath}; make sure that ${trust.url} leads there\n`,
@@ -96,19 +95,15 @@ async function trustOf(terminal: Terminal, options: Options): Promise<EndpointTr
         flag === '--output'
           ? 'leave it out: what SPIRE needs is a command and a section of its configuration'
           : 'SPIRE verifies https_web by the roots of its machine: have them installed there, or use https_spiffe';
-      throw new CliError('USAGE', `${flag} is not for spire`, hint);
+      throw usageError(`${flag} is not for spire`, hint);
     }
   }
   const { trustDomain, profile, rootsPem } = await ownFacts(terminal, options);
   if (webRoots !== undefined && profile !== 'https_web') {
-    throw new CliError('USAGE', '--web-roots is for https_web', 'leave it out, or add --profile https_web');
+    throw usageError('--web-roots is for https_web', 'leave it out, or add --profile https_web');
   }
   if (bundle !== undefined && profile !== 'https_spiffe') {
-    throw new CliError(
-      'USAGE',
-      '--bundle is for https_spiffe',
-      'leave it out, or add --profile https_spiffe',
-    );
+    throw usageError('--bundle is for https_spiffe', 'leave it out, or add --profile https_spiffe');
   }
   const url = URL.canParse(options.url) ? new URL(options.url).href : options.url;
   if (profile === 'https_web') {
@@ -140,7 +135,7 @@ async function ownFacts(terminal: Terminal, options: Options): Promise<OwnFacts>
     const rootsPem = async () => {
       if (bundle !== undefined) return fromFile(bundle, read.value);
       const hint = '`kubespiffe bundle show --format pem` prints it';
-      throw new CliError('USAGE', 'https_spiffe needs --bundle where the cluster is not asked', hint);
+      throw usageError('https_spiffe needs --bundle where the cluster is not asked', hint);
     };
     return { trustDomain: read.value, profile: profile ?? 'https_web', rootsPem };
   }

@@ -3,7 +3,7 @@ import { textOf } from '../../spiffe/pki/text.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import type { SourceConfig } from '../../workload/helper/config.ts';
 import { type AddCommand, addCommand, required } from '../command.ts';
-import { CliError } from '../errors.ts';
+import { usageError } from '../errors.ts';
 import { readInput } from '../read-input.ts';
 
 interface Options {
@@ -73,12 +73,12 @@ async function sourceOf(options: Options): Promise<SourceConfig | undefined> {
       ['--trust-domain', 'trustDomain'],
     ] as const) {
       if (options[key] === undefined) continue;
-      throw new CliError('USAGE', `${flag} is for --credentials`, `give both, or write source.${key}`);
+      throw usageError(`${flag} is for --credentials`, `give both, or write source.${key}`);
     }
     return undefined;
   }
   const named = trustDomain === undefined ? undefined : parseTrustDomain(trustDomain);
-  if (named && !named.ok) throw new CliError('USAGE', `--trust-domain ${trustDomain}: ${named.reason}`);
+  if (named && !named.ok) throw usageError(`--trust-domain ${trustDomain}: ${named.reason}`);
   const { endpointUrl } = await import('../endpoint-url.ts');
   const example = 'https://kubespiffe-tokens.kubespiffe.svc';
   const endpoint = tokenEndpoint === undefined ? undefined : endpointUrl(tokenEndpoint, example);

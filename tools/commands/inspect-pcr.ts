@@ -3,7 +3,7 @@ import type { Transport } from '../../signer/kube/transport.ts';
 import { certificatesVersions, type PodCertificateRequest } from '../../signer/kube/types.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError, exitCodes } from '../errors.ts';
+import { CliError, exitCodes, usageError } from '../errors.ts';
 import { inspectPcr as inspectRequest } from '../inspect/pcr.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
 import { contextOf, type InspectOptions, withInspectOptions } from './inspect.ts';
@@ -41,11 +41,11 @@ function parseReference(reference: string, flag: string | undefined): { namespac
   const [name = '', namespace = flag] = parts.reverse();
   if (name === '' || namespace === '' || parts.length > 2) {
     const what = `${reference} does not name a request`;
-    throw new CliError('USAGE', what, 'write NAME with --namespace NAMESPACE, or NAMESPACE/NAME');
+    throw usageError(what, 'write NAME with --namespace NAMESPACE, or NAMESPACE/NAME');
   }
   if (flag !== undefined && flag !== namespace) {
     const what = `${reference} is not in namespace ${flag}`;
-    throw new CliError('USAGE', what, 'give the namespace once, with --namespace or before the slash');
+    throw usageError(what, 'give the namespace once, with --namespace or before the slash');
   }
   return { name, ...(namespace !== undefined && { namespace }) };
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError, exitCodes } from '../errors.ts';
+import { exitCodes, usageError } from '../errors.ts';
 import { mergedTrustDomains } from '../inspect/certificates.ts';
 import { inspectContent } from '../inspect/detect.ts';
 import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
@@ -43,7 +43,7 @@ export const inspect: AddCommand = (parent, terminal, done) =>
     .argument('[file]', 'The file to inspect; - is standard input.')
     .action(async (file: string | undefined, options: InspectOptions) => {
       if (file === undefined) {
-        throw new CliError('USAGE', 'nothing to inspect', 'give a file, or - for standard input');
+        throw usageError('nothing to inspect', 'give a file, or - for standard input');
       }
       const content = await readInput(terminal, file);
       const context = await contextOf(terminal, options);

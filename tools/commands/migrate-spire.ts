@@ -4,7 +4,7 @@ import { printable } from '../../spiffe/pki/text.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { createListed } from '../cluster/lists.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError, exitCodes } from '../errors.ts';
+import { exitCodes, usageError } from '../errors.ts';
 import type { Note } from '../migrate/notes.ts';
 import { migrateSpire, spireGroup } from '../migrate/spire.ts';
 import { mark, type OutputFormat, outputOption, printObject } from '../output.ts';
@@ -47,11 +47,7 @@ export const migrateFromSpire: AddCommand = (parent, terminal, done) =>
     .addOption(outputOption('Print a List for programs, with the notes on standard error as always.'))
     .action(async (options: Options) => {
       if ((options.file === undefined) === (options.cluster === undefined)) {
-        throw new CliError(
-          'USAGE',
-          'give either -f FILE or --cluster',
-          'see `kubespiffe migrate spire --help`',
-        );
+        throw usageError('give either -f FILE or --cluster', 'see `kubespiffe migrate spire --help`');
       }
       const objects = options.file
         ? await readObjects(terminal, options.file)

@@ -11,7 +11,7 @@ import { readTrustMaterial } from '../bundle/formats.ts';
 import { rootsFrom, warnOfIgnored } from '../bundle/inputs.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { endpointUrl } from '../endpoint-url.ts';
-import { CliError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
 import { type Inspection, printInspection } from '../inspect/report.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
@@ -89,12 +89,11 @@ export const token: AddCommand = (parent, terminal) =>
       if (wishes !== 1) {
         const what =
           wishes === 0 ? 'what to do with the token is not said' : 'more than one thing to do is said';
-        throw new CliError('USAGE', what, 'give one of --endpoint, --decode and --verify');
+        throw usageError(what, 'give one of --endpoint, --decode and --verify');
       }
       if (endpoint !== undefined) return get(terminal, file, endpoint, options);
       for (const name of ['certificate', 'x509'] as const) {
-        if (options[name] !== undefined)
-          throw new CliError('USAGE', `--${name} is for --endpoint`, 'leave it out');
+        if (options[name] !== undefined) throw usageError(`--${name} is for --endpoint`, 'leave it out');
       }
       const text = await readToken(terminal, file);
       if (isDecode) decode(terminal, text, file, options);
@@ -110,29 +109,27 @@ async function readSubjectToken(terminal: Terminal, file: string): Promise<strin
   const text = await readToken(terminal, file);
   if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) return text;
   const hint = 'give the file of a projected serviceAccountToken volume';
-  throw new CliError('USAGE', `${nameOfInput(file)} holds no token`, hint);
+  throw usageError(`${nameOfInput(file)} holds no token`, hint);
 }
 
 async function get(terminal: Terminal, file: string, endpoint: string, options: Options): Promise<void> {
   const { audience, roots, certificate, x509: folder, keyType, output } = options;
   if (folder !== undefined) {
     if (certificate !== undefined) {
-      throw new CliError(
-        'USAGE',
+      throw usageError(
         'both --x509 and --certificate are given',
         'leave out --certificate: a certificate is issued for a ServiceAccount token only',
       );
     }
     if (audience !== undefined) {
       const hint = 'leave out --audience: a certificate has no audience';
-      throw new CliError('USAGE', 'both --x509 and --audience are given', hint);
+      throw usageError('both --x509 and --audience are given', hint);
     }
     const subjectToken = await readSubjectToken(terminal, file);
     return getX509Svid(terminal, { subjectToken, endpoint, roots, folder, keyType, output });
   }
   if (audience === undefined) {
-    throw new CliError(
-      'USAGE',
+    throw usageError(
       '--endpoint needs --audience',
       'give the service that receives the JWT-SVID with --audience',
     );
@@ -140,8 +137,7 @@ async function get(terminal: Terminal, file: string, endpoint: string, options: 
   const rootsPem = roots === undefined ? undefined : await rootsFrom(terminal, roots);
   const url = endpointUrl(endpoint, 'https://kubespiffe-tokens.kubespiffe.svc/token');
   if (certificate !== undefined && file !== '-') {
-    throw new CliError(
-      'USAGE',
+    throw usageError(
       `both ${file} and --certificate are given`,
       'give one of the two: a request has one credential',
     );
@@ -194,7 +190,7 @@ async function verify(terminal: Terminal, text: string, options: Options): Promi
   if (bundle === undefined || audience === undefined || trustDomain === undefined) {
     const hint =
       'give all three: a bundle does not name its trust domain, and a token is for one receiver only';
-    throw new CliError('USAGE', '--verify needs --bundle, --audience and --trust-domain', hint);
+    throw usageError('--verify needs --bundle, --audience and --trust-domain', hint);
   }
   const name = parseTrustDomain(trustDomain);
   if (!name.ok) throw new CliError('SPIFFE_ID_INVALID', name.reason);

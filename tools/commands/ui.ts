@@ -7,7 +7,7 @@ import { type SettingsOptions, withSignerSettings } from '../cluster/signer-sett
 import { identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { endpointUrl } from '../endpoint-url.ts';
-import { CliError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
 import type { Terminal } from '../terminal.ts';
 import type { UiServerNeeds } from '../ui/server.ts';
 
@@ -81,8 +81,7 @@ async function showOwn(
   { audience, tokenEndpoint }: Options,
 ): Promise<void> {
   if ((audience === undefined) !== (tokenEndpoint === undefined)) {
-    const hint = 'give both, or none';
-    throw new CliError('USAGE', '--token-endpoint and --audience belong together', hint);
+    throw usageError('--token-endpoint and --audience belong together', 'give both, or none');
   }
   const { openX509Source } = await import('../../workload/x509-source.ts');
   const { createJwtSource } = await import('../../workload/jwt-source.ts');
@@ -139,5 +138,5 @@ async function serve(
 function portOf(text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
   if (port <= 65_535) return port;
-  throw new CliError('USAGE', `--port ${text} is not a port`, 'give a number from 0 to 65535');
+  throw usageError(`--port ${text} is not a port`, 'give a number from 0 to 65535');
 }

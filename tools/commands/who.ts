@@ -11,7 +11,7 @@ import { issuedChain, requestsWith } from '../cluster/requests.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError, exitCodes } from '../errors.ts';
+import { exitCodes, usageError } from '../errors.ts';
 import { fromNow, mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { type Answer, type Holder, hasName, type WhoReport, whoHas } from '../who/report.ts';
@@ -67,15 +67,14 @@ function checkName(name: string): void {
   if (name.includes('://')) {
     const id = parseSpiffeId(name);
     if (id.ok) return;
-    throw new CliError(
-      'USAGE',
+    throw usageError(
       `${name} is not a SPIFFE ID: ${id.reason}`,
       'write it like spiffe://example.org/ns/shop/sa/web',
     );
   }
   if (isDnsName(name)) return;
   const hint = 'write a SPIFFE ID like spiffe://example.org/ns/shop/sa/web, or a DNS name like web.shop.svc';
-  throw new CliError('USAGE', `${name} is neither a SPIFFE ID nor a DNS name`, hint);
+  throw usageError(`${name} is neither a SPIFFE ID nor a DNS name`, hint);
 }
 
 function print(terminal: Terminal, { name, holders }: WhoReport, now: number): void {

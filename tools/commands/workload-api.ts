@@ -8,7 +8,7 @@ import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { openBundleSource } from '../../workload/bundle-source.ts';
 import { openX509Source, type X509Source, type X509SourceOptions } from '../../workload/x509-source.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { CliError } from '../errors.ts';
+import { CliError, usageError } from '../errors.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options {
@@ -155,7 +155,7 @@ async function check(address: EndpointAddress): Promise<void> {
 async function openTokenEndpoint({ tokenEndpoint, token }: Options, env: Terminal['env']) {
   if (tokenEndpoint === undefined) {
     if (token === undefined) return undefined;
-    throw new CliError('USAGE', '--token is for --token-endpoint', 'give both, or leave it out');
+    throw usageError('--token is for --token-endpoint', 'give both, or leave it out');
   }
   // Loaded only where it is used: HTTPS costs memory too.
   const [{ endpointUrl }, { followEndpointBundles }, { tokensFromEndpoint }] = await Promise.all([
@@ -175,11 +175,7 @@ function addressOf(terminal: Terminal, { socket }: Options): EndpointAddress {
   const uri = socket ?? terminal.env.SPIFFE_ENDPOINT_SOCKET ?? defaultSocket;
   const address = parseEndpointAddress(uri);
   if (address.ok) return address.value;
-  throw new CliError(
-    'USAGE',
-    `--socket ${uri}: ${address.reason}`,
-    `give an address such as ${defaultSocket}`,
-  );
+  throw usageError(`--socket ${uri}: ${address.reason}`, `give an address such as ${defaultSocket}`);
 }
 
 /** @throws CliError USAGE */
@@ -187,7 +183,7 @@ function rootsOptions({ trustDomain }: Options): X509SourceOptions {
   if (trustDomain === undefined) return {};
   const read = parseTrustDomain(trustDomain);
   if (read.ok) return { trustDomain };
-  throw new CliError('USAGE', `--trust-domain ${trustDomain}: ${read.reason}`);
+  throw usageError(`--trust-domain ${trustDomain}: ${read.reason}`);
 }
 
 interface Place {
@@ -206,7 +202,7 @@ function placesOf(credentials: readonly string[]): [Place, ...Place[]] {
   const hints = places.map(({ hint }) => hint);
   if (places.length > 1 && (new Set(hints).size !== hints.length || hints.includes(''))) {
     const hint = 'write --credentials FOLDER=HINT for each, with hints that differ';
-    throw new CliError('USAGE', 'several identities need hints that tell them apart', hint);
+    throw usageError('several identities need hints that tell them apart', hint);
   }
   return places;
 }
@@ -238,11 +234,7 @@ async function openFederated(bundles: readonly string[], signal: AbortSignal) {
     const name = bundle.slice(0, Math.max(at, 0));
     const trustDomain = parseTrustDomain(name);
     if (!trustDomain.ok) {
-      throw new CliError(
-        'USAGE',
-        `--bundle ${bundle}: ${trustDomain.reason}`,
-        'write --bundle TRUST_DOMAIN=FILE',
-      );
+      throw usageError(`--bundle ${bundle}: ${trustDomain.reason}`, 'write --bundle TRUST_DOMAIN=FILE');
     }
     files[name] = [...(files[name] ?? []), resolve(bundle.slice(at + 1))];
   }
