@@ -1,29 +1,25 @@
 import type { Command } from 'commander';
 import { answerRequest } from '../signer/authority/answer.ts';
-import type { AuthorityRecord, PoolDocument } from '../signer/authority/document.ts';
-import { prepareAuthority } from '../signer/authority/prepare.ts';
+import type { PoolDocument } from '../signer/authority/document.ts';
 import { parseUpstream, type Upstream, type UpstreamPlace } from '../signer/authority/upstream/upstream.ts';
 import type { Transport } from '../signer/kube/transport.ts';
-import type { AuthorityKeyType } from '../spiffe/pki/algorithms.ts';
 import { textOf } from '../spiffe/pki/text.ts';
 import { withApi } from './api.ts';
 import { parseSeconds } from './duration.ts';
 import { poolInvalid, usageError } from './errors.ts';
-import { type KeyRefOptions, withNewKey } from './key-ref.ts';
-import { type ChangeOptions, changePool, printChange, readPool } from './pool-change.ts';
+import { type NewAuthorityOptions, prepareInPool, requestIn } from './new-authority.ts';
+import { changePool, printChange, readPool } from './pool-change.ts';
 import { readInput } from './read-input.ts';
 import type { Terminal } from './terminal.ts';
-import { waitUntil } from './wait.ts';
+import { waiterFor, waitUntil } from './wait.ts';
 
 /** The options of a command that has another CA sign. */
-export interface UpstreamOptions extends ChangeOptions, KeyRefOptions {
+export interface UpstreamOptions extends NewAuthorityOptions {
   upstream?: string;
   upstreamRoot?: string;
   vaultCa?: string;
   timeout: string;
   lifetime: string;
-  caId?: string;
-  keyType?: AuthorityKeyType;
 }
 
 export function withUpstream(command: Command): Command {
@@ -69,50 +65,29 @@ export async function prepareByUpstream(
   const { upstreamRoot } = options;
   const roots = upstreamRoot === undefined ? [] : [textOf(await readInput(terminal, upstreamRoot))];
   const lifetimeSeconds = parseSeconds(options.lifetime, '--lifetime');
-  const { record, trustDomain } = await openRequest(terminal, options);
+  const document = await openRequest(terminal, options);
+  const record = requestIn(document, options);
+  if (!record) throw new Error('the pool has no request');
+  const { trustDomain } = document;
   const certificates = await withApi(options, terminal, async (api) => {
     const upstream = await connect(place.value, api, terminal, options);
     const wanted = { id: record.id, request: record.request ?? '', trustDomain, lifetimeSeconds };
     return signed(terminal, upstream, wanted, parseSeconds(options.timeout, '--timeout'));
   });
-  const change = await changePool(options, terminal, (document, { now }) =>
-    answerRequest(
-      document,
-      record.id,
-      { certificates, notAfter: now + lifetimeSeconds, furtherRoots: roots },
-      now,
-    ),
-  );
+  const change = await changePool(options, terminal, (current, { now }) => {
+    const answer = { certificates, notAfter: now + lifetimeSeconds, furtherRoots: roots };
+    return answerRequest(current, record.id, answer, now);
+  });
   printChange(terminal, options, change);
 }
 
-/** The request that the pool has, or a new one. */
-async function openRequest(
-  terminal: Terminal,
-  options: UpstreamOptions,
-): Promise<{ record: AuthorityRecord; trustDomain: string | undefined }> {
-  const isOpen = ({ id, request }: AuthorityRecord) =>
-    request !== undefined && (options.caId === undefined || id === options.caId);
-  const find = ({ authorities, trustDomain }: PoolDocument) => {
-    const record = authorities.find(isOpen);
-    return record && { record, trustDomain };
-  };
-  const before = find((await readPool(options, terminal)).document);
-  if (before) return before;
-  const change = await withNewKey(options, terminal.env, (key) =>
-    changePool(options, terminal, (document, { now }) =>
-      prepareAuthority(document, {
-        ...{ kind: 'X509', now, asRequest: true, pathLength: 0 },
-        ...(key && { key }),
-        ...(options.keyType && { keyType: options.keyType }),
-        ...(options.caId !== undefined && { id: options.caId }),
-      }),
-    ),
-  );
+/** The pool with its request, which is made where there is none. */
+async function openRequest(terminal: Terminal, options: UpstreamOptions): Promise<PoolDocument> {
+  const { document } = await readPool(options, terminal);
+  if (requestIn(document, options)) return document;
+  const change = await prepareInPool(terminal, options, { kind: 'X509', asRequest: true, pathLength: 0 });
   printChange(terminal, options, change);
-  const made = find(change.document);
-  if (!made) throw new Error('the pool has no request');
-  return made;
+  return change.document;
 }
 
 async function connect(
@@ -142,19 +117,15 @@ async function signed(
   timeoutSeconds: number,
 ) {
   const end = terminal.now() + timeoutSeconds * 1000;
-  let said = '';
+  const waitFor = waiterFor(terminal, waitUntil, upstream.name);
   for (;;) {
     const answer = await upstream.sign(wanted, AbortSignal.timeout(30_000));
     if (answer.kind === 'signed') return answer.certificates;
-    if (answer.kind === 'refused') {
-      throw poolInvalid(`${upstream.name}: ${answer.what}`, answer.remedy);
-    }
+    const what = `${upstream.name}: ${answer.what}`;
+    if (answer.kind === 'refused') throw poolInvalid(what, answer.remedy);
     if (terminal.now() >= end) {
-      const hint = 'run the same command again later; it continues with the same request';
-      throw poolInvalid(`${upstream.name}: ${answer.what}`, hint);
+      throw poolInvalid(what, 'run the same command again later; it continues with the same request');
     }
-    if (answer.what !== said) terminal.err(`${upstream.name}: ${answer.what}\n`);
-    said = answer.what;
-    await waitUntil(1);
+    await waitFor(answer.what);
   }
 }

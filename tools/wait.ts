@@ -9,14 +9,15 @@ export async function waitUntil(seconds: number): Promise<void> {
   await pause(Math.min(Math.max(0, seconds) * 1_000 + 1_000, longestMs));
 }
 
-/** Waits a little for what goes by itself, and says what that is when it is new. */
+/** Waits a little for what goes by itself, and says what that is when it is new, after `title`. */
 export function waiterFor(
   terminal: Pick<Terminal, 'err'>,
   wait = waitUntil,
+  title = 'waiting',
 ): (what: string) => Promise<void> {
   let said = '';
   return async (what) => {
-    if (what !== said) terminal.err(`waiting: ${what}\n`);
+    if (what !== said) terminal.err(`${title}: ${what}\n`);
     said = what;
     await wait(1);
   };

@@ -1,18 +1,15 @@
 import { Option } from 'commander';
-import type { PoolDocument } from '../../signer/authority/document.ts';
-import { prepareAuthority } from '../../signer/authority/prepare.ts';
-import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
+import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { usageError } from '../errors.ts';
-import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
+import { withKeyRef } from '../key-ref.ts';
+import { type NewAuthorityOptions, prepareInPool, requestIn } from '../new-authority.ts';
 import { writeNewFile } from '../new-file.ts';
-import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
+import { readPool, withChange } from '../pool-change.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ChangeOptions, CaContentOptions, KeyRefOptions {
-  caId?: string;
-  keyType?: AuthorityKeyType;
+interface Options extends NewAuthorityOptions, CaContentOptions {
   key?: string;
   trustDomain?: string;
 }
@@ -56,29 +53,20 @@ export const caCsr: AddCommand = (parent, terminal) =>
         : requestInFile(terminal, options, options.key),
     );
 
-const wishesOf = (options: Options) => ({
-  ...{ pathLength: 0, ...caContentOf(options) },
-  ...(options.keyType && { keyType: options.keyType }),
-});
+const contentOf = (options: Options) => ({ pathLength: 0, ...caContentOf(options) });
 
 async function requestInPool(terminal: Terminal, options: Options): Promise<void> {
   if (options.trustDomain !== undefined) {
     throw usageError('--trust-domain without --key', 'leave it out: the pool names its trust domain');
   }
   const { document } = await readPool(options, terminal);
-  const open = requestsOf(document).find(({ id }) => options.caId === undefined || id === options.caId);
+  const open = requestIn(document, options);
   if (open) {
     terminal.err(`authority ${open.id} has waited for its certificate since ${open.createdAt}\n`);
     return terminal.out(open.request ?? '');
   }
-  const change = await withNewKey(options, terminal.env, (key) =>
-    changePool(options, terminal, (current, { now }) =>
-      prepareAuthority(current, {
-        ...{ kind: 'X509', now, asRequest: true, ...wishesOf(options), ...(key && { key }) },
-        ...(options.caId !== undefined && { id: options.caId }),
-      }),
-    ),
-  );
+  const wanted = { kind: 'X509', asRequest: true, ...contentOf(options) } as const;
+  const change = await prepareInPool(terminal, options, wanted);
   const [made] = change.changed;
   const record = change.document.authorities.find(({ id }) => id === made?.id);
   const how = options.dryRun === 'server' ? ' (server dry run)' : '';
@@ -89,17 +77,14 @@ async function requestInPool(terminal: Terminal, options: Options): Promise<void
   terminal.out(record?.request ?? '');
 }
 
-function requestsOf({ authorities }: PoolDocument) {
-  return authorities.filter(({ request }) => request !== undefined);
-}
-
 async function requestInFile(terminal: Terminal, options: Options, key: string): Promise<void> {
-  const { trustDomain, caId = 'ca-1' } = options;
+  const { trustDomain, keyType, caId = 'ca-1' } = options;
   if (trustDomain === undefined) {
     throw usageError('--key without --trust-domain', 'give the trust domain with --trust-domain NAME');
   }
   const { makeCaRequest } = await import('../../signer/authority/request.ts');
-  const made = await makeCaRequest({ ...wishesOf(options), trustDomain, id: caId });
+  const content = { ...contentOf(options), ...(keyType && { keyType }) };
+  const made = await makeCaRequest({ ...content, trustDomain, id: caId });
   await writeNewFile(key, made.privateKey ?? '', { isPrivate: true });
   terminal.out(made.request);
 }

@@ -1,21 +1,14 @@
-import { prepareAuthority } from '../../signer/authority/prepare.ts';
 import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { usageError } from '../errors.ts';
-import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
-import {
-  type AuthorityType,
-  authorityTypes,
-  changePool,
-  printChange,
-  typeOption,
-  withChange,
-} from '../pool-change.ts';
+import { withKeyRef } from '../key-ref.ts';
+import { prepareInPool } from '../new-authority.ts';
+import { type AuthorityType, authorityTypes, printChange, typeOption, withChange } from '../pool-change.ts';
 import { prepareByUpstream, type UpstreamOptions, withUpstream } from '../upstream.ts';
 import { whoNotices } from './ca-verbs.ts';
 
-interface Options extends UpstreamOptions, KeyRefOptions {
+interface Options extends UpstreamOptions {
   type: AuthorityType;
 }
 
@@ -50,18 +43,10 @@ export const caPrepare: AddCommand = (parent, terminal) =>
         if (options.type !== 'x509') throw usageError('--upstream is for a CA', 'leave out --type');
         return prepareByUpstream(terminal, options, options.upstream);
       }
-      const change = await withNewKey(options, terminal.env, (key) =>
-        changePool(options, terminal, (document, { now }) =>
-          prepareAuthority(document, {
-            kind: authorityTypes[options.type],
-            now,
-            lifetimeSeconds: parseSeconds(options.lifetime, '--lifetime'),
-            ...(key && { key }),
-            ...(options.keyType && { keyType: options.keyType }),
-            ...(options.caId !== undefined && { id: options.caId }),
-          }),
-        ),
-      );
+      const change = await prepareInPool(terminal, options, {
+        kind: authorityTypes[options.type],
+        lifetimeSeconds: parseSeconds(options.lifetime, '--lifetime'),
+      });
       printChange(terminal, options, change);
       if (options.dryRun === 'server') terminal.err(whoNotices('prepare'));
     });
