@@ -6,8 +6,6 @@ import {
   jwtPropagationSeconds,
   usualRootPropagationSeconds,
 } from '../signer/authority/may-sign.ts';
-import { poolJsonIn } from '../signer/authority/pool-secret.ts';
-import { readPoolDocument } from '../signer/authority/read-document.ts';
 import { longestCertificateSeconds } from '../signer/authority/signed-until.ts';
 import type { AuthorityKind } from '../signer/authority/states.ts';
 import { writablePool } from '../signer/authority/transitions.ts';
@@ -15,13 +13,13 @@ import type { Timing } from '../signer/authority/verbs.ts';
 import { ApiStatusError } from '../signer/kube/api-error.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
-import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from './api.ts';
+import { type ClusterOptions, savePool, serverClock, withApi, withCluster } from './api.ts';
 import type { PoolSigner } from './cluster/pool-signer.ts';
 import { readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
 import { choice } from './command.ts';
 import { parseSeconds } from './duration.ts';
-import { CliError, poolError, poolInvalid, poolMissing } from './errors.ts';
-import { checkedPool, withSecretName } from './pool-secret.ts';
+import { CliError, poolInvalid } from './errors.ts';
+import { checkedPool, documentIn, requireSecret, withSecretName } from './pool-secret.ts';
 import { beginRecord, readProof } from './signed-until.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -175,15 +173,11 @@ function withPool<T>(
     save: (document: PoolDocument, made?: Change['made']) => Promise<void>;
   }) => Promise<T>,
 ): Promise<T> {
-  const { namespace, name } = options;
   const timing = timingOf(options);
   return withApi(options, terminal, async (api) => {
     const clock = serverClock(api);
-    const secret = await getSecret(api, namespace, name);
-    if (!secret) throw poolMissing(options);
-    const read = readPoolDocument(poolJsonIn(secret) ?? '');
-    if (!read.ok) throw poolError(read.problem);
-    const { document } = read;
+    const secret = await requireSecret(api, options);
+    const document = documentIn(secret);
     const { fingerprints, addedAt, kids, warnings } = await readClusterRoots(
       api,
       document.trustDomain,

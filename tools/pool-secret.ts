@@ -3,17 +3,20 @@ import type { AuthorityRecord, PoolDocument } from '../signer/authority/document
 import { lostRoots } from '../signer/authority/lost-roots.ts';
 import { signingAuthorityAt, usualRootPropagationSeconds } from '../signer/authority/may-sign.ts';
 import type { Pool } from '../signer/authority/pool.ts';
-import { newPoolSecret, poolSecret } from '../signer/authority/pool-secret.ts';
+import { newPoolSecret, poolJsonIn, poolSecret } from '../signer/authority/pool-secret.ts';
+import type { PoolPlace } from '../signer/authority/pool-writer.ts';
+import { readPoolDocument } from '../signer/authority/read-document.ts';
 import { freshSequence } from '../signer/authority/sequence.ts';
 import { carryRoots, dateTransitions, writablePool } from '../signer/authority/transitions.ts';
+import type { Transport } from '../signer/kube/transport.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import type { CertificateFacts } from '../spiffe/pki/certificate.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
-import { type ClusterOptions, savePool, serverClock, withApi } from './api.ts';
+import { type ClusterOptions, getSecret, savePool, serverClock, withApi } from './api.ts';
 import { describeRoots, readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
 import { choice } from './command.ts';
-import { CliError, poolError } from './errors.ts';
+import { CliError, poolError, poolMissing } from './errors.ts';
 import { colons, fromNow, type OutputFormat, outputOption, printObject } from './output.ts';
 import { beginRecord } from './signed-until.ts';
 import type { Terminal } from './terminal.ts';
@@ -150,6 +153,20 @@ export function checkedPool(
   if (options.allowUnusable) return pool;
   const otherwise = flag === '' ? '' : `; to write a pool that cannot sign, add ${flag}`;
   throw poolError({ ...problem, remedy: `${problem.remedy}${otherwise}` });
+}
+
+/** The Secret of a pool. @throws CliError where there is none. */
+export async function requireSecret(api: Transport, place: PoolPlace): Promise<Secret> {
+  const secret = await getSecret(api, place.namespace, place.name);
+  if (!secret) throw poolMissing(place);
+  return secret;
+}
+
+/** The pool that a Secret holds. @throws CliError where it cannot be read. */
+export function documentIn(secret: Secret): PoolDocument {
+  const read = readPoolDocument(poolJsonIn(secret) ?? '');
+  if (!read.ok) throw poolError(read.problem);
+  return read.document;
 }
 
 /** The option of the commands that change a pool that may already be broken. */

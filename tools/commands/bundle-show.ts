@@ -1,16 +1,14 @@
 import type { Option } from 'commander';
 import { defaultJwtPropagation } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
-import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
-import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
-import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
+import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { type BundleFormat, bundleFormats } from '../bundle/formats.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { CliError, poolError, poolMissing } from '../errors.ts';
-import { withSecretName } from '../pool-secret.ts';
+import { CliError, poolError } from '../errors.ts';
+import { documentIn, requireSecret, withSecretName } from '../pool-secret.ts';
 
 interface Options extends ClusterOptions {
   namespace: string;
@@ -46,14 +44,10 @@ export const bundleShow: AddCommand = (parent, terminal) =>
     .action(async (options: Options) => {
       const { namespace, name, format } = options;
       const refreshHintSeconds = parseSeconds(options.refreshHint, '--refresh-hint');
-      const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
-      const pool = poolOf(secret, options);
+      const pool = poolIn(await withApi(options, terminal, (api) => requireSecret(api, options)));
       if (pool.trustDomain === undefined && format !== 'pem') {
-        throw new CliError(
-          'BUNDLE_INVALID',
-          `a pool of no trust domain has no ${format} bundle`,
-          'use --format pem',
-        );
+        const what = `a pool of no trust domain has no ${format} bundle`;
+        throw new CliError('BUNDLE_INVALID', what, 'use --format pem');
       }
       const documents = {
         spiffe: () => spiffeBundleDocument(pool, refreshHintSeconds),
@@ -69,11 +63,9 @@ export const bundleShow: AddCommand = (parent, terminal) =>
     });
 
 /** Times are not looked at: what is published does not depend on them. */
-function poolOf(secret: Secret | undefined, options: Options): Pool {
-  if (!secret) throw poolMissing(options);
-  const read = readPoolDocument(poolJsonIn(secret) ?? '');
-  if (!read.ok) throw poolError(read.problem);
-  const compiled = compilePool(read.document, read.document.trustDomain);
+function poolIn(secret: Secret): Pool {
+  const document = documentIn(secret);
+  const compiled = compilePool(document, document.trustDomain);
   if (!compiled.ok) throw poolError(compiled.problem);
   return compiled.pool;
 }

@@ -1,11 +1,9 @@
 import { addJwtKey, type NewJwtKey, newJwtKeys } from '../../signer/authority/create-jwt.ts';
-import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
-import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { dateTransitions } from '../../signer/authority/transitions.ts';
-import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
+import { type ClusterOptions, savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
-import { poolError, poolInvalid, poolMissing } from '../errors.ts';
-import { checkedPool, withAllowUnusable, withSecretName } from '../pool-secret.ts';
+import { poolInvalid } from '../errors.ts';
+import { checkedPool, documentIn, requireSecret, withAllowUnusable, withSecretName } from '../pool-secret.ts';
 import { beginRecord } from '../signed-until.ts';
 
 interface Options extends ClusterOptions {
@@ -32,27 +30,23 @@ export const caAddJwtKey: AddCommand = (parent, terminal) =>
       const { namespace, name, type: key } = options;
       const added = await withApi(options, terminal, async (api) => {
         const clock = serverClock(api);
-        const secret = await getSecret(api, namespace, name);
-        if (!secret) throw poolMissing(options);
-        const read = readPoolDocument(poolJsonIn(secret) ?? '');
-        if (!read.ok) throw poolError(read.problem);
-        if (read.document.trustDomain === undefined) {
+        const secret = await requireSecret(api, options);
+        const before = documentIn(secret);
+        const { trustDomain } = before;
+        if (trustDomain === undefined) {
           const hint = 'name the pool of a trust domain with --name';
           throw poolInvalid('the pool is of no trust domain, so no tokens are signed with it', hint);
         }
         // Dated by a slow clock, the key would sign before those who verify tokens know it.
         const now = clock() ?? Math.floor(terminal.now() / 1000);
-        const result = await addJwtKey(read.document, { key, now });
-        const document = dateTransitions(result.pool, { pool: read.document }, now);
+        const result = await addJwtKey(before, { key, now });
+        const document = dateTransitions(result.pool, { pool: before }, now);
         // Neither a pool that was broken before nor one that would be is written.
         const pool = checkedPool(document, now, options);
-        const { trustDomain } = document;
         const made = document.authorities.filter(({ id }) => id === result.added.id);
         await beginRecord(api, terminal, options, made, { trustDomain, now, isNewPool: false });
         await savePool(api, options, secret, document);
-        const { sequence } = document;
-        const kid = pool.jwt.at(-1)?.kid ?? '';
-        return { ...result.added, sequence, kid };
+        return { ...result.added, sequence: document.sequence, kid: pool.jwt.at(-1)?.kid ?? '' };
       });
       terminal.out(
         `secret/${name} changed in namespace ${namespace}, sequence ${added.sequence}\n` +

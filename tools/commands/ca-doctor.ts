@@ -3,12 +3,12 @@ import { examinePool } from '../../signer/authority/repair.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
 import { parseJsonObject } from '../../spiffe/json.ts';
 import { printable } from '../../spiffe/pki/text.ts';
-import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
+import { type ClusterOptions, savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { readClusterRoots, withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { exitCodes, poolMissing } from '../errors.ts';
+import { exitCodes } from '../errors.ts';
 import { mark } from '../output.ts';
-import { withSecretName } from '../pool-secret.ts';
+import { requireSecret, withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions {
@@ -42,8 +42,7 @@ async function examine(terminal: Terminal, options: Options): Promise<number> {
   const { namespace, name, trustDomain, repair } = options;
   return withApi(options, terminal, async (api) => {
     const clock = serverClock(api);
-    const secret = await getSecret(api, namespace, name);
-    if (!secret) throw poolMissing(options);
+    const secret = await requireSecret(api, options);
     const json = poolJsonIn(secret) ?? '';
     const parsed = parseJsonObject(json, 'the text');
     const own =

@@ -1,7 +1,7 @@
 import { printable } from '../../spiffe/pki/text.ts';
-import { type ClusterOptions, getSecret, withApi, withCluster } from '../api.ts';
+import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { exitCodes, poolMissing } from '../errors.ts';
+import { exitCodes } from '../errors.ts';
 import {
   colons,
   fromNow,
@@ -13,7 +13,7 @@ import {
   table,
 } from '../output.ts';
 import { type AuthorityReport, type PoolReport, reportOf } from '../pool-report.ts';
-import { withSecretName } from '../pool-secret.ts';
+import { requireSecret, withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ClusterOptions {
@@ -40,9 +40,7 @@ export const caShow: AddCommand = (parent, terminal, done) =>
     .option('--trust-domain <name>', 'Check the pool against this trust domain instead of its own.')
     .addOption(outputOption())
     .action(async (options: Options) => {
-      const { namespace, name } = options;
-      const secret = await withApi(options, terminal, (api) => getSecret(api, namespace, name));
-      if (!secret) throw poolMissing(options);
+      const secret = await withApi(options, terminal, (api) => requireSecret(api, options));
       const report = reportOf(secret, options, Math.floor(terminal.now() / 1000));
       if (options.output) printObject(terminal, options.output, report);
       else printReport(terminal, report);
