@@ -9,6 +9,10 @@ export { fromNow, span } from './span.ts';
 /** The value of `-o`. */
 export type OutputFormat = 'json' | 'yaml';
 
+export interface OutputOptions {
+  output?: OutputFormat;
+}
+
 /** The option that every command has whose output a program may read. */
 export function outputOption(description = 'Print for programs.'): Option {
   return choice('-o, --output <format>', description, ['json', 'yaml']);

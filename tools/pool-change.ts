@@ -13,20 +13,18 @@ import type { Timing } from '../signer/authority/verbs.ts';
 import { ApiStatusError } from '../signer/kube/api-error.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { rfc3339 } from '../spiffe/pki/time.ts';
-import { type ClusterOptions, savePool, serverClock, withApi, withCluster } from './api.ts';
+import { savePool, serverClock, withApi, withCluster } from './api.ts';
 import type { PoolSigner } from './cluster/pool-signer.ts';
 import { readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
 import { choice } from './command.ts';
 import { parseSeconds } from './duration.ts';
 import { CliError, poolInvalid } from './errors.ts';
-import { checkedPool, documentIn, requireSecret, withSecretName } from './pool-secret.ts';
+import { checkedPool, documentIn, type PoolOptions, requireSecret, withSecretName } from './pool-secret.ts';
 import { beginRecord, readProof } from './signed-until.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that bring authorities from one state to the next. */
-export interface ChangeOptions extends ClusterOptions {
-  namespace: string;
-  name: string;
+export interface ChangeOptions extends PoolOptions {
   bundleSuffix: string;
   maxLifetime: string;
   propagationDelay?: string;

@@ -17,16 +17,16 @@ import { type ClusterOptions, getSecret, savePool, serverClock, withApi } from '
 import { describeRoots, readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
 import { choice } from './command.ts';
 import { CliError, poolError, poolMissing } from './errors.ts';
-import { colons, fromNow, type OutputFormat, outputOption, printObject } from './output.ts';
+import { colons, fromNow, type OutputOptions, outputOption, printObject } from './output.ts';
 import { beginRecord } from './signed-until.ts';
 import type { Terminal } from './terminal.ts';
 
+/** The options of the commands that look at a pool Secret. */
+export interface PoolOptions extends ClusterOptions, PoolPlace {}
+
 /** The options of the commands that make a pool Secret. */
-export interface NewSecretOptions extends ClusterOptions {
-  namespace: string;
-  name: string;
+export interface NewSecretOptions extends PoolOptions, OutputOptions {
   dryRun?: 'none' | 'client' | 'server';
-  output?: OutputFormat;
   showPrivateKey?: boolean;
   startAnew?: true;
   bundleSuffix: string;

@@ -3,16 +3,14 @@ import { defaultJwtPropagation } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { jwksDocument, rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
-import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { withApi, withCluster } from '../api.ts';
 import { type BundleFormat, bundleFormats } from '../bundle/formats.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, poolError } from '../errors.ts';
-import { documentIn, requireSecret, withSecretName } from '../pool-secret.ts';
+import { documentIn, type PoolOptions, requireSecret, withSecretName } from '../pool-secret.ts';
 
-interface Options extends ClusterOptions {
-  namespace: string;
-  name: string;
+interface Options extends PoolOptions {
   format: BundleFormat;
   refreshHint: string;
 }

@@ -4,13 +4,12 @@ import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes, usageError } from '../errors.ts';
 import { byteOrder, inspectContent } from '../inspect/detect.ts';
 import { conforms, finding, type Inspection, printInspection } from '../inspect/report.ts';
-import { type OutputFormat, outputOption } from '../output.ts';
+import { type OutputOptions, outputOption } from '../output.ts';
 import { lookInto, nameOfInput, readInput } from '../read-input.ts';
 import { contextOf } from './inspect.ts';
 
-interface Options {
+interface Options extends OutputOptions {
   trustDomain?: string;
-  output?: OutputFormat;
 }
 
 /** `kubespiffe bundle verify`: whether others can use a bundle, clause by clause. */

@@ -1,14 +1,19 @@
 import { addJwtKey, type NewJwtKey, newJwtKeys } from '../../signer/authority/create-jwt.ts';
 import { dateTransitions } from '../../signer/authority/transitions.ts';
-import { type ClusterOptions, savePool, serverClock, withApi, withCluster } from '../api.ts';
+import { savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { poolInvalid } from '../errors.ts';
-import { checkedPool, documentIn, requireSecret, withAllowUnusable, withSecretName } from '../pool-secret.ts';
+import {
+  checkedPool,
+  documentIn,
+  type PoolOptions,
+  requireSecret,
+  withAllowUnusable,
+  withSecretName,
+} from '../pool-secret.ts';
 import { beginRecord } from '../signed-until.ts';
 
-interface Options extends ClusterOptions {
-  namespace: string;
-  name: string;
+interface Options extends PoolOptions {
   type: NewJwtKey;
   allowUnusable?: true;
 }

@@ -3,17 +3,15 @@ import { examinePool } from '../../signer/authority/repair.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
 import { parseJsonObject } from '../../spiffe/json.ts';
 import { printable } from '../../spiffe/pki/text.ts';
-import { type ClusterOptions, savePool, serverClock, withApi, withCluster } from '../api.ts';
+import { savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { readClusterRoots, withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes } from '../errors.ts';
 import { mark } from '../output.ts';
-import { requireSecret, withSecretName } from '../pool-secret.ts';
+import { type PoolOptions, requireSecret, withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ClusterOptions {
-  namespace: string;
-  name: string;
+interface Options extends PoolOptions {
   bundleSuffix: string;
   trustDomain?: string;
   repair?: true;

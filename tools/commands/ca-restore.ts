@@ -15,18 +15,22 @@ import {
 } from '../../signer/authority/transitions.ts';
 import type { Secret } from '../../signer/kube/types.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
-import { type ClusterOptions, getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
+import { getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
 import { type ClusterRoots, describeRoots, readClusterRoots, withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand, required } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { poolError, poolInvalid } from '../errors.ts';
 import { serverDryRun } from '../pool-change.ts';
-import { checkedPool, notYetSigning, withAllowUnusable, withSecretName } from '../pool-secret.ts';
+import {
+  checkedPool,
+  notYetSigning,
+  type PoolOptions,
+  withAllowUnusable,
+  withSecretName,
+} from '../pool-secret.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 
-interface Options extends ClusterOptions {
-  namespace: string;
-  name: string;
+interface Options extends PoolOptions {
   from: string;
   publishedSequence?: number;
   dropAuthority: string[];

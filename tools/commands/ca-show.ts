@@ -1,26 +1,23 @@
 import { printable } from '../../spiffe/pki/text.ts';
-import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { withApi, withCluster } from '../api.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes } from '../errors.ts';
 import {
   colons,
   fromNow,
   mark,
-  type OutputFormat,
+  type OutputOptions,
   outputOption,
   printObject,
   span,
   table,
 } from '../output.ts';
 import { type AuthorityReport, type PoolReport, reportOf } from '../pool-report.ts';
-import { requireSecret, withSecretName } from '../pool-secret.ts';
+import { type PoolOptions, requireSecret, withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ClusterOptions {
-  namespace: string;
-  name: string;
+interface Options extends PoolOptions, OutputOptions {
   trustDomain?: string;
-  output?: OutputFormat;
 }
 
 /** `kubespiffe ca show`: what is in a pool, which authority signs, and what is wrong with it. */

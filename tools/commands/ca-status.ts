@@ -5,14 +5,12 @@ import { readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
-import { fromNow, mark, type OutputFormat, outputOption, printObject, span, table } from '../output.ts';
+import { fromNow, mark, type OutputOptions, outputOption, printObject, span, table } from '../output.ts';
 import { type ChangeOptions, readPool, timeText, withTiming } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
 import { describeNext } from '../rotation-text.ts';
 
-interface Options extends ChangeOptions, SettingsOptions {
-  output?: OutputFormat;
-}
+type Options = ChangeOptions & SettingsOptions & OutputOptions;
 
 /** `kubespiffe ca status`: where each authority is in its life, and what comes next. */
 export const caStatus: AddCommand = (parent, terminal) =>

@@ -18,17 +18,16 @@ import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, poolInvalid, usageError } from '../errors.ts';
 import { type KeyRefOptions, withNewKey, withPkcs11 } from '../key-ref.ts';
-import { type OutputFormat, outputOption, printObject } from '../output.ts';
+import { type OutputOptions, outputOption, printObject } from '../output.ts';
 import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
 import { previewJob } from '../preview-job.ts';
 import { recordSigned } from '../signed-until.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ChangeOptions, KeyRefOptions {
+interface Options extends ChangeOptions, KeyRefOptions, OutputOptions {
   signerDeployment: string;
   image?: string;
   timeout: string;
-  output?: OutputFormat;
 }
 
 interface Job {

@@ -3,16 +3,14 @@ import { withCluster } from '../api.ts';
 import { withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { poolInvalid } from '../errors.ts';
-import { fromNow, type OutputFormat, outputOption, printObject, table } from '../output.ts';
+import { fromNow, type OutputOptions, outputOption, printObject, table } from '../output.ts';
 import { type ChangeOptions, readPool } from '../pool-change.ts';
 import { withSecretName } from '../pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 import type { AuthorityHolders } from '../who/authority.ts';
 import { readHolders } from '../who/read-holders.ts';
 
-interface Options extends ChangeOptions {
-  output?: OutputFormat;
-}
+type Options = ChangeOptions & OutputOptions;
 
 /** Pods that are listed by name; the rest is counted. */
 const mostNamed = 20;

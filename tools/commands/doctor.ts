@@ -7,10 +7,10 @@ import { createFacts } from '../doctor/facts.ts';
 import { examine, type Row } from '../doctor/run.ts';
 import { parseSeconds } from '../duration.ts';
 import { exitCodes } from '../errors.ts';
-import { mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
+import { mark, type OutputOptions, outputOption, printObject, table } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
-type Options = ClusterOptions & SettingsOptions & { overdueAfter: string; output?: OutputFormat };
+type Options = ClusterOptions & SettingsOptions & OutputOptions & { overdueAfter: string };
 
 /** `kubespiffe doctor`: what a person checks by hand when nothing works. */
 export const doctor: AddCommand = (parent, terminal, done) =>

@@ -9,12 +9,11 @@ import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes, usageError } from '../errors.ts';
 import { type Denial, denialsIn } from '../explain/denial.ts';
 import { explainRequest, type ReadRequest } from '../explain/requests.ts';
-import { fromNow, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
+import { fromNow, mark, type OutputOptions, outputOption, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ClusterOptions, SettingsOptions {
+interface Options extends ClusterOptions, SettingsOptions, OutputOptions {
   namespace?: string;
-  output?: OutputFormat;
 }
 
 /** `kubespiffe explain denial`: which pods were denied a certificate, why, and what to do. */

@@ -13,13 +13,12 @@ import type { SignerExplanation } from '../explain/pod.ts';
 import type { ReadRequest, RequestExplanation } from '../explain/requests.ts';
 import { printSteps, printVerdict } from '../explain/steps.ts';
 import { explainWholePod, isEnabled, notServed, type PodExplanation } from '../explain/whole-pod.ts';
-import { mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
+import { mark, type OutputOptions, outputOption, printObject, table } from '../output.ts';
 import { fromNow, span } from '../span.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ClusterOptions, SettingsOptions {
+interface Options extends ClusterOptions, SettingsOptions, OutputOptions {
   signer?: string;
-  output?: OutputFormat;
 }
 
 /** `kubespiffe explain pod`: which identities a pod gets, and why. */

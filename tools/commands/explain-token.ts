@@ -8,14 +8,13 @@ import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes } from '../errors.ts';
 import { printSteps, printVerdict } from '../explain/steps.ts';
 import { explainJwtSvid, explainServiceAccountToken, type TokenExplanation } from '../explain/token.ts';
-import { mark, type OutputFormat, outputOption, printObject } from '../output.ts';
+import { mark, type OutputOptions, outputOption, printObject } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ClusterOptions, SettingsOptions {
+interface Options extends ClusterOptions, SettingsOptions, OutputOptions {
   audience?: string;
   registration?: string;
-  output?: OutputFormat;
 }
 
 /** `kubespiffe explain token`: what the token endpoint makes of a token. */

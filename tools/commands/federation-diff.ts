@@ -17,10 +17,10 @@ import { type AddressOptions, addressRuleOf, withAllowedAddresses } from '../fed
 import { type BundleKey, bundleKeys, nameOfKey } from '../federation/bundle-keys.ts';
 import { isEverywhere, type KeyPlaces, placesOf } from '../federation/diff.ts';
 import { federationViewer, readFederation, resourceNamed } from '../federation/resources.ts';
-import { mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
+import { mark, type OutputOptions, outputOption, printObject, table } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
-type Options = ClusterOptions & AddressOptions & { output?: OutputFormat };
+type Options = ClusterOptions & AddressOptions & OutputOptions;
 
 /** The difference between what a trust domain serves and what this cluster has of it, for programs. */
 export interface FederationDiff {

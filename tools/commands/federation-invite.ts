@@ -13,11 +13,11 @@ import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { CliError, usageError } from '../errors.ts';
 import { type EndpointTrust, resourceFor } from '../federation/resource-for.ts';
 import { spireInvitation } from '../federation/spire.ts';
-import { type OutputFormat, outputOption, printObject } from '../output.ts';
+import { type OutputOptions, outputOption, printObject } from '../output.ts';
 import { readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ClusterOptions, SettingsOptions {
+interface Options extends ClusterOptions, SettingsOptions, OutputOptions {
   url: string;
   for: 'kubespiffe' | 'spire';
   profile?: EndpointTrust['profile'];
@@ -25,7 +25,6 @@ interface Options extends ClusterOptions, SettingsOptions {
   name?: string;
   trustDomain?: string;
   bundle?: string;
-  output?: OutputFormat;
 }
 
 /** The path of the bundle at our endpoints. */

@@ -4,7 +4,7 @@ import { exitCodes } from '../errors.ts';
 import { printReports } from '../federation/print-report.ts';
 import { isReady, reportOn } from '../federation/report.ts';
 import { federationViewer, readFederation } from '../federation/resources.ts';
-import { type OutputFormat, outputOption, printObject } from '../output.ts';
+import { type OutputOptions, outputOption, printObject } from '../output.ts';
 
 /** `kubespiffe federation list`: the trust domains that the cluster federates with. */
 export const federationList: AddCommand = (parent, terminal, done) =>
@@ -19,7 +19,7 @@ export const federationList: AddCommand = (parent, terminal, done) =>
     # When does the first root of each end?
     kubespiffe federation list -o json | jq '.[] | {trustDomain, ends: [.bundle.keys[]?.notAfter // empty] | min}'`,
     options: [withCluster, outputOption()],
-  }).action(async (options: ClusterOptions & { output?: OutputFormat }) => {
+  }).action(async (options: ClusterOptions & OutputOptions) => {
     const all = await withApi({ ...options, role: federationViewer }, terminal, (api) => readFederation(api));
     const reports = all.map((each) => reportOn(each, Math.floor(terminal.now() / 1000)));
     if (options.output) printObject(terminal, options.output, reports);

@@ -13,12 +13,11 @@ import { CliError, exitCodes } from '../errors.ts';
 import { printReport } from '../federation/print-report.ts';
 import { type FederationReport, reportOn } from '../federation/report.ts';
 import { readFederation, resourceNamed } from '../federation/resources.ts';
-import { type OutputFormat, outputOption, printObject } from '../output.ts';
+import { type OutputOptions, outputOption, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ClusterOptions {
+interface Options extends ClusterOptions, OutputOptions {
   timeout: string;
-  output?: OutputFormat;
 }
 
 const pollEveryMs = 250;

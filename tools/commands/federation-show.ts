@@ -4,7 +4,7 @@ import { exitCodes } from '../errors.ts';
 import { printReport } from '../federation/print-report.ts';
 import { isReady, reportOn } from '../federation/report.ts';
 import { federationViewer, readFederation, resourceNamed } from '../federation/resources.ts';
-import { type OutputFormat, outputOption, printObject } from '../output.ts';
+import { type OutputOptions, outputOption, printObject } from '../output.ts';
 
 /** `kubespiffe federation show`: one trust domain, with the keys that are in use. */
 export const federationShow: AddCommand = (parent, terminal, done) =>
@@ -18,7 +18,7 @@ export const federationShow: AddCommand = (parent, terminal, done) =>
     options: [withCluster, outputOption()],
   })
     .argument('<federated-trust-domain>', 'Its name, or the trust domain.')
-    .action(async (name: string, options: ClusterOptions & { output?: OutputFormat }) => {
+    .action(async (name: string, options: ClusterOptions & OutputOptions) => {
       const all = await withApi({ ...options, role: federationViewer }, terminal, (api) =>
         readFederation(api),
       );

@@ -7,14 +7,13 @@ import { mergedTrustDomains } from '../inspect/certificates.ts';
 import { inspectContent } from '../inspect/detect.ts';
 import { certificatesOf, type InspectContext } from '../inspect/pem.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
-import { type OutputFormat, outputOption } from '../output.ts';
+import { type OutputOptions, outputOption } from '../output.ts';
 import { lookInto, nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
-export interface InspectOptions {
+export interface InspectOptions extends OutputOptions {
   trustDomain?: string;
   roots?: string;
-  output?: OutputFormat;
 }
 
 /** `kubespiffe inspect`: what a file says, whether it conforms, what is wrong with it. */

@@ -2,14 +2,13 @@ import { printable } from '../../spiffe/pki/text.ts';
 import { readSettingsFile } from '../cluster/signer-settings.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes } from '../errors.ts';
-import { counted, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
+import { counted, mark, type OutputOptions, outputOption, printObject } from '../output.ts';
 import { readObjects } from '../registration/documents.ts';
 import { type LintReport, lint } from '../registration/lint.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options {
+interface Options extends OutputOptions {
   config?: string;
-  output?: OutputFormat;
 }
 
 /** `kubespiffe registration lint`: what is wrong with registrations in files. */

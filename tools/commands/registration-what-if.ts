@@ -4,16 +4,15 @@ import { readSignerSettings, type SettingsOptions, withSignerSettings } from '..
 import { createWorld, identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand, required } from '../command.ts';
 import { exitCodes } from '../errors.ts';
-import { mark, type OutputFormat, outputOption, printObject } from '../output.ts';
+import { mark, type OutputOptions, outputOption, printObject } from '../output.ts';
 import { readObjects } from '../registration/documents.ts';
 import { type Names, type PodChange, type WhatIfReport, whatIf } from '../registration/what-if.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Options extends ClusterOptions, SettingsOptions {
+interface Options extends ClusterOptions, SettingsOptions, OutputOptions {
   filename: string[];
   namespace?: string;
   delete?: boolean;
-  output?: OutputFormat;
 }
 
 /** `kubespiffe registration what-if`: whose names would change. */

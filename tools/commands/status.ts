@@ -4,12 +4,12 @@ import { type SettingsOptions, withSignerSettings } from '../cluster/signer-sett
 import { identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { type OutputFormat, outputOption, printObject } from '../output.ts';
+import { type OutputOptions, outputOption, printObject } from '../output.ts';
 import { overviewOf } from '../view/overview.ts';
 import { printOverview } from '../view/print.ts';
 import { readCluster } from '../view/read.ts';
 
-type Options = ClusterOptions & SettingsOptions & { watch?: string | true; output?: OutputFormat };
+type Options = ClusterOptions & SettingsOptions & OutputOptions & { watch?: string | true };
 
 /** `kubespiffe status`: the whole installation on one screen. */
 export const status: AddCommand = (parent, terminal) =>

@@ -13,12 +13,12 @@ import { type AddCommand, addCommand, choice } from '../command.ts';
 import { endpointUrl } from '../endpoint-url.ts';
 import { CliError, usageError } from '../errors.ts';
 import { type Inspection, printInspection } from '../inspect/report.ts';
-import { fromNow, mark, type OutputFormat, outputOption, printObject } from '../output.ts';
+import { fromNow, mark, type OutputOptions, outputOption, printObject } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 import { getX509Svid } from './token-x509.ts';
 
-interface Options {
+interface Options extends OutputOptions {
   endpoint?: string;
   certificate?: string;
   roots?: string;
@@ -29,7 +29,6 @@ interface Options {
   bundle?: string;
   audience?: string;
   trustDomain?: string;
-  output?: OutputFormat;
 }
 
 /** `kubespiffe token`: get one, what it says, and whether it is valid. */

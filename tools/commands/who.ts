@@ -12,11 +12,11 @@ import { readSignerSettings, type SettingsOptions, withSignerSettings } from '..
 import { createWorld, identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes, usageError } from '../errors.ts';
-import { fromNow, mark, type OutputFormat, outputOption, printObject, table } from '../output.ts';
+import { fromNow, mark, type OutputOptions, outputOption, printObject, table } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { type Answer, type Holder, hasName, type WhoReport, whoHas } from '../who/report.ts';
 
-type Options = ClusterOptions & SettingsOptions & { output?: OutputFormat };
+type Options = ClusterOptions & SettingsOptions & OutputOptions;
 
 /** `kubespiffe who`: which pods have a SPIFFE ID or a DNS name. */
 export const who: AddCommand = (parent, terminal, done) =>
