@@ -52,25 +52,28 @@ export async function withApi<T>(
   }
 }
 
-function withHint(error: unknown, server: URL, granting: string | undefined): unknown {
-  if (error instanceof ApiConnectionError) {
-    const hint = isOfCertificate(error.cause)
-      ? `check that certificate-authority-data of the kubeconfig belongs to ${server.origin}`
-      : `check that ${server.origin} is the right server and that it is up (\`kubectl cluster-info\`)`;
-    return new CliError(error.code, error.message, hint, { cause: error });
-  }
-  if (!(error instanceof ApiStatusError)) return error;
-  const role = granting ?? roleFor[error.details?.kind ?? ''];
-  const hint = error.status === 403 && role !== undefined ? rightHint(role) : statusHints[error.status];
-  if (error.status === 404 && error.details?.kind === 'namespaces') {
-    const namespace = error.details.name;
-    return new CliError(
-      error.code,
-      error.message,
-      `check --namespace: the pool belongs where the signer looks for it; \`kubectl create namespace ${namespace}\` makes it`,
-    );
-  }
+function withHint(error: unknown, server: URL, role: string | undefined): unknown {
+  if (!(error instanceof ApiConnectionError || error instanceof ApiStatusError)) return error;
+  const hint = error instanceof ApiStatusError ? statusHint(error, role) : connectionHint(error, server);
   return hint === undefined ? error : new CliError(error.code, error.message, hint, { cause: error });
+}
+
+function connectionHint({ cause }: ApiConnectionError, { origin }: URL): string {
+  return isOfCertificate(cause)
+    ? `check that certificate-authority-data of the kubeconfig belongs to ${origin}`
+    : `check that ${origin} is the right server and that it is up (\`kubectl cluster-info\`)`;
+}
+
+function statusHint({ status, details }: ApiStatusError, granting: string | undefined): string | undefined {
+  if (status === 401)
+    return 'the credentials of the kubeconfig are no longer valid; log in to the cluster again';
+  if (status === 403) {
+    const role = granting ?? roleFor[details?.kind ?? ''];
+    const such = role === undefined ? '' : `, such as the ${role}`;
+    return `ask a cluster administrator for the right${such}, or use a context with other credentials for this cluster (--context)`;
+  }
+  if (status !== 404 || details?.kind !== 'namespaces') return undefined;
+  return `check --namespace: the pool belongs where the signer looks for it; \`kubectl create namespace ${details.name}\` makes it`;
 }
 
 /** Whether TLS failed since the certificate of the server was not taken: the codes of OpenSSL and of Node.js for it. */
@@ -79,19 +82,11 @@ function isOfCertificate(cause: unknown): boolean {
   return /CERT|UNABLE_TO_VERIFY/.test(code);
 }
 
-const statusHints: Readonly<Record<number, string>> = {
-  401: 'the credentials of the kubeconfig are no longer valid; log in to the cluster again',
-  403: 'ask a cluster administrator for the right, or use a context with other credentials for this cluster (--context)',
-};
-
 /** What manifests/base has for those who may not do what they tried, by the resource. */
 const roleFor: Readonly<Record<string, string>> = {
   secrets: 'Role kubespiffe-ca-operator',
   podcertificaterequests: 'ClusterRole kubespiffe-request-viewer',
 };
-const rightHint = (role: string) =>
-  `ask a cluster administrator for the right, such as the ${role}, or use a context with other credentials for this ` +
-  'cluster (--context)';
 
 /**
  * The API server's clock, as its newest answer shows it. What is dated by it fits to the clocks of the signers, which
@@ -114,7 +109,7 @@ export async function getSecret(
   name: string,
 ): Promise<Secret | undefined> {
   try {
-    const path = `${secretsPath(namespace)}/${encodeURIComponent(name)}`;
+    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets/${encodeURIComponent(name)}`;
     return (await transport.request<Secret>({ method: 'GET', path, resource: 'secrets' })).body;
   } catch (error) {
     if (error instanceof ApiStatusError && error.status === 404) return undefined;
@@ -140,20 +135,13 @@ export async function savePool(
     if (!(error instanceof ApiStatusError && error.status === 409)) throw error;
     if (before) {
       const what = `Secret ${namespace}/${name} was changed meanwhile by another writer and was not overwritten`;
-      throw new CliError('POOL_INVALID', what, 'run the command again, which reads the Secret again', {
-        cause: error,
-      });
+      const hint = 'run the command again, which reads the Secret again';
+      throw new CliError('POOL_INVALID', what, hint, { cause: error });
     }
-    throw new CliError(
-      'ALREADY_EXISTS',
-      `Secret ${namespace}/${name} exists already and was not changed`,
+    const hint =
       `\`kubespiffe ca show --namespace ${namespace} --name ${name}\` shows what is in it; to bring another CA into ` +
-        'this pool see docs/reference/pool.md#the-next-ca; to put a copy back use `kubespiffe ca restore`',
-      { cause: error },
-    );
+      'this pool see docs/reference/pool.md#the-next-ca; to put a copy back use `kubespiffe ca restore`';
+    const what = `Secret ${namespace}/${name} exists already and was not changed`;
+    throw new CliError('ALREADY_EXISTS', what, hint, { cause: error });
   }
-}
-
-function secretsPath(namespace: string): string {
-  return `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`;
 }

@@ -44,36 +44,25 @@ export async function readClusterRoots(
   // The one signer with a pool of no trust domain is service-dns.
   const signerName = trustDomain === undefined ? 'kubespiffe.io/service-dns' : 'kubespiffe.io/spiffe';
   const name = bundleName(signerName, suffix, canarying);
-  const labelSelector = Object.entries(bundleLabels(trustDomain, canarying))
-    .map(([key, value]) => `${key}=${value}`)
-    .join(',');
+  const labels = Object.entries(bundleLabels(trustDomain, canarying));
+  const labelSelector = labels.map(([key, value]) => `${key}=${value}`).join(',');
+  const query = { labelSelector, fieldSelector: `spec.signerName=${signerName}` };
   try {
-    for (const version of certificatesVersions) {
-      const bundles = await list<ClusterTrustBundle>(api, {
-        path: `/apis/certificates.k8s.io/${version}/clustertrustbundles`,
-        resource: 'clustertrustbundles',
-        query: { labelSelector, fieldSelector: `spec.signerName=${signerName}` },
-      });
-      if (!bundles) continue;
-      const bundle = bundles.find(({ metadata }) => metadata.name === name);
-      if (!bundle)
-        return {
-          ...{ ...nothing, fingerprints: new Set() },
-          warnings: others(name, bundles),
-        };
-      const observed = toObservedBundle(bundle);
-      const roots = readableCertificates(bundle.spec.trustBundle);
-      return {
-        roots,
-        fingerprints: new Set(roots.map(({ sha256Hex }) => sha256Hex)),
-        addedAt: (now) => addedAtIn(observed, now),
-        kids: (now) => keysIn(observed, now),
-        sequence: markIn(observed, trustDomain)?.sequence ?? 0,
-        warnings: [],
-      };
-    }
+    const bundles = await listBundles(api, query);
     // Tenants can write the ConfigMaps with roots: a root from there must never get into a pool.
-    return unread('the API server serves no ClusterTrustBundles');
+    if (!bundles) return unread('the API server serves no ClusterTrustBundles');
+    const bundle = bundles.find(({ metadata }) => metadata.name === name);
+    if (!bundle) return { ...nothing, fingerprints: new Set(), warnings: others(name, bundles) };
+    const observed = toObservedBundle(bundle);
+    const roots = readableCertificates(bundle.spec.trustBundle);
+    return {
+      roots,
+      fingerprints: new Set(roots.map(({ sha256Hex }) => sha256Hex)),
+      addedAt: (now) => addedAtIn(observed, now),
+      kids: (now) => keysIn(observed, now),
+      sequence: markIn(observed, trustDomain)?.sequence ?? 0,
+      warnings: [],
+    };
   } catch (error) {
     if (error instanceof ApiStatusError && error.status === 403) return unread(error.message);
     throw error;
@@ -88,10 +77,7 @@ const nothing: Omit<ClusterRoots, 'warnings'> = {
 
 function unread(why: string): ClusterRoots {
   const warning = `it was not checked which roots are published (${why}); signers refuse a pool that lacks one of them`;
-  return {
-    ...nothing,
-    warnings: [warning],
-  };
+  return { ...nothing, warnings: [warning] };
 }
 
 function others(name: string, bundles: readonly ClusterTrustBundle[]): string[] {
@@ -103,25 +89,24 @@ function others(name: string, bundles: readonly ClusterTrustBundle[]): string[] 
   ];
 }
 
-/** @returns undefined where the API server does not serve it. */
-async function list<T>(
+/** @returns undefined where the API server serves none. */
+async function listBundles(
   api: Transport,
-  call: { path: string; resource: string; query: Record<string, string> },
-): Promise<readonly T[] | undefined> {
-  try {
-    return (await api.request<{ items: T[] }>({ ...call, method: 'GET' })).body.items;
-  } catch (error) {
-    if (isPlain404(error)) return undefined;
-    throw error;
+  query: Record<string, string>,
+): Promise<readonly ClusterTrustBundle[] | undefined> {
+  for (const version of certificatesVersions) {
+    const path = `/apis/certificates.k8s.io/${version}/clustertrustbundles`;
+    const call = { method: 'GET', path, query, resource: 'clustertrustbundles' } as const;
+    try {
+      return (await api.request<{ items: ClusterTrustBundle[] }>(call)).body.items;
+    } catch (error) {
+      if (!isPlain404(error)) throw error;
+    }
   }
+  return undefined;
 }
 
 /** Some roots in words: enough to recognise each, and to name it with --drop-authority. */
 export function describeRoots(roots: readonly CertificateFacts[]): string {
-  return roots
-    .map(({ der, sha256Hex }) => {
-      const subject = subjectText({ der });
-      return `SHA-256 ${sha256Hex} (${subject || 'no subject'})`;
-    })
-    .join(', ');
+  return roots.map((root) => `SHA-256 ${root.sha256Hex} (${subjectText(root) || 'no subject'})`).join(', ');
 }

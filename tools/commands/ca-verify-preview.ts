@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Option } from 'commander';
-import type { AuthorityRecord } from '../../signer/authority/document.ts';
 import {
   markVerified,
   previewed,
@@ -76,7 +75,10 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
     const ends = { trustDomain, now: facts.now, until: facts.now + testCertificateSeconds };
     // A dry run keeps and prints no certificate.
     if (!isDry || options.output) await recordSigned(api, options, record, ends);
-    const test = await withNewKey(keyOptions(options, record), terminal.env, (key) =>
+    // The key of the authority, where it is kept outside of the pool.
+    const { keyRef } = record;
+    const keyOptions = { ...options, ...(keyRef !== undefined && { keyRef }) };
+    const test = await withNewKey(keyOptions, terminal.env, (key) =>
       testCertificate(document, authority, facts.now, randomBytes, key && keysOf(key)),
     );
     if (!test.ok) throw poolInvalid(test.what, test.remedy);
@@ -97,11 +99,6 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
   if (options.output || isDry) return;
   await changePool(options, terminal, (pool, { now }) => markVerified(pool, record, now));
   terminal.out(`authority ${authority}: a pod with the preview bundle verifies its certificates\n`);
-}
-
-/** The key of the authority, where it is kept outside of the pool. */
-function keyOptions(options: KeyRefOptions, { keyRef }: AuthorityRecord): KeyRefOptions {
-  return { ...options, ...(keyRef !== undefined && { keyRef }) };
 }
 
 /** The pod would wait for it too, but without a word. */

@@ -1,36 +1,30 @@
 import { webTrust } from '../../client/bundle-endpoint.ts';
-import type { KeyTypeName } from '../../spiffe/pki/algorithms.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { rootsFrom } from '../bundle/inputs.ts';
 import { endpointUrl } from '../endpoint-url.ts';
-import { fromNow, type OutputFormat, printObject } from '../output.ts';
+import { fromNow, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { writeCredentials } from '../token/credential-files.ts';
-
-export interface X509Wishes {
-  readonly subjectToken: string;
-  readonly endpoint: string;
-  /** File with the roots to trust; those of the machine where absent. */
-  readonly roots: string | undefined;
-  /** Where key, chain and roots go. */
-  readonly folder: string;
-  readonly keyType: KeyTypeName;
-  readonly output: OutputFormat | undefined;
-}
+import type { TokenOptions } from './token.ts';
 
 /** `kubespiffe token --x509`: gets a certificate and says which. The key goes into its files and nowhere else. */
-export async function getX509Svid(terminal: Terminal, wishes: X509Wishes): Promise<void> {
-  const { subjectToken, keyType, roots } = wishes;
-  const url = endpointUrl(wishes.endpoint, 'https://kubespiffe-tokens.kubespiffe.svc/x509-svid');
+export async function getX509Svid(
+  terminal: Terminal,
+  subjectToken: string,
+  endpoint: string,
+  folder: string,
+  { keyType, roots, output }: Pick<TokenOptions, 'keyType' | 'roots' | 'output'>,
+): Promise<void> {
+  const url = endpointUrl(endpoint, 'https://kubespiffe-tokens.kubespiffe.svc/x509-svid');
   const trust = webTrust(roots === undefined ? undefined : await rootsFrom(terminal, roots));
   // Loaded only where it is used: the library that makes requests takes a while.
   const { requestX509Svid } = await import('../../client/x509-svid.ts');
   const got = await requestX509Svid({ url, subjectToken, keyType, trust, env: terminal.env });
-  const files = await writeCredentials(wishes.folder, got);
+  const files = await writeCredentials(folder, got);
   const { spiffeId, notBefore, notAfter, refreshAt } = got;
-  if (wishes.output) {
-    return printObject(terminal, wishes.output, {
+  if (output) {
+    return printObject(terminal, output, {
       spiffeId,
       notBefore: rfc3339(notBefore),
       notAfter: rfc3339(notAfter),

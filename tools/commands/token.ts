@@ -18,7 +18,7 @@ import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 import { getX509Svid } from './token-x509.ts';
 
-interface Options extends OutputOptions {
+export interface TokenOptions extends OutputOptions {
   endpoint?: string;
   certificate?: string;
   roots?: string;
@@ -82,7 +82,7 @@ export const token: AddCommand = (parent, terminal) =>
     .option('--audience <audience>', 'With --endpoint and --verify: who receives the token.')
     .option('--trust-domain <name>', 'With --verify: the trust domain that the bundle is of.')
     .addOption(outputOption())
-    .action(async (file: string, options: Options) => {
+    .action(async (file: string, options: TokenOptions) => {
       const { endpoint, decode: isDecode, verify: isVerify } = options;
       const wishes = [endpoint, isDecode, isVerify].filter(Boolean).length;
       if (wishes !== 1) {
@@ -111,8 +111,8 @@ async function readSubjectToken(terminal: Terminal, file: string): Promise<strin
   throw usageError(`${nameOfInput(file)} holds no token`, hint);
 }
 
-async function get(terminal: Terminal, file: string, endpoint: string, options: Options): Promise<void> {
-  const { audience, roots, certificate, x509: folder, keyType, output } = options;
+async function get(terminal: Terminal, file: string, endpoint: string, options: TokenOptions): Promise<void> {
+  const { audience, roots, certificate, x509: folder } = options;
   if (folder !== undefined) {
     if (certificate !== undefined) {
       throw usageError(
@@ -124,8 +124,7 @@ async function get(terminal: Terminal, file: string, endpoint: string, options: 
       const hint = 'leave out --audience: a certificate has no audience';
       throw usageError('both --x509 and --audience are given', hint);
     }
-    const subjectToken = await readSubjectToken(terminal, file);
-    return getX509Svid(terminal, { subjectToken, endpoint, roots, folder, keyType, output });
+    return getX509Svid(terminal, await readSubjectToken(terminal, file), endpoint, folder, options);
   }
   if (audience === undefined) {
     throw usageError(
@@ -154,7 +153,7 @@ function decode(
   terminal: Terminal,
   text: string,
   file: string,
-  { audience, trustDomain, output }: Options,
+  { audience, trustDomain, output }: TokenOptions,
 ): void {
   const parsed = parseJwt(text);
   if (!parsed.ok)
@@ -184,7 +183,7 @@ function factsOf(members: ParsedJwt['claims'], now: number): Record<string, stri
   );
 }
 
-async function verify(terminal: Terminal, text: string, options: Options): Promise<void> {
+async function verify(terminal: Terminal, text: string, options: TokenOptions): Promise<void> {
   const { bundle, audience, trustDomain, output } = options;
   if (bundle === undefined || audience === undefined || trustDomain === undefined) {
     const hint =
