@@ -30,6 +30,14 @@ export function processTerminal(): Terminal {
   };
 }
 
+/** Aborts at SIGTERM, and at Ctrl-C. */
+export function abortAtSignal(): AbortController {
+  const stopping = new AbortController();
+  const stop = () => stopping.abort();
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  return stopping;
+}
+
 /** Standard input is opened only where it is read: sidecars pay for each module. */
 async function readStandardInput(): Promise<Buffer> {
   const { buffer } = await import('node:stream/consumers');

@@ -4,7 +4,8 @@ import { type AddCommand, addCommand } from '../command.ts';
 import { folderOf, ownUid, withFolder, workloadOf } from '../dev-options.ts';
 import { parseSeconds } from '../duration.ts';
 import { usageError } from '../errors.ts';
-import type { Terminal } from '../terminal.ts';
+import { parsePort } from '../port.ts';
+import { abortAtSignal, type Terminal } from '../terminal.ts';
 import { devControl } from './dev-control.ts';
 import { devRun } from './dev-run.ts';
 
@@ -44,9 +45,7 @@ export const dev: AddCommand = (parent, terminal, done) => {
     .option('--lifetime <duration>', 'How long certificates are valid: 4s to 24h.', '5m')
     .option('--port <number>', 'Port of the token endpoint on loopback; 0 chooses a free one.', '8643')
     .action(async (options: Options) => {
-      const stopping = new AbortController();
-      const stop = () => stopping.abort();
-      process.once('SIGTERM', stop).once('SIGINT', stop);
+      const stopping = abortAtSignal();
       const read = readOptions(options, terminal);
       const { startDev } = await import('../../dev/start.ts');
       try {
@@ -57,7 +56,7 @@ export const dev: AddCommand = (parent, terminal, done) => {
         // Ended while it started.
         if (!stopping.signal.aborted) throw error;
       } finally {
-        stop();
+        stopping.abort();
       }
     });
   for (const add of [devRun, ...devControl]) add(command, terminal, done);
@@ -72,7 +71,7 @@ function readOptions(options: Options, terminal: Terminal): DevOptions {
     trustDomain: trustDomainOf(options),
     lifetimeSeconds: lifetimeOf(options),
     workloads: workload.map(workloadOf),
-    port: portOf(options),
+    port: parsePort(options.port, 'choose one from 1024 to 65535, or 0'),
     log: (line) => terminal.err(`${line}\n`),
   };
 }
@@ -107,10 +106,4 @@ function lifetimeOf({ lifetime }: Options): number {
   const { min, max } = lifetimes;
   if (seconds >= min && seconds <= max) return seconds;
   throw usageError(`--lifetime ${lifetime} is not between 4s and 24h`, 'try 30s');
-}
-
-function portOf({ port }: Options): number {
-  const number = /^\d{1,5}$/.test(port) ? Number(port) : Number.NaN;
-  if (number <= 65_535) return number;
-  throw usageError(`--port ${port} is not a port`, 'choose one from 1024 to 65535, or 0');
 }

@@ -5,6 +5,7 @@ import type { SourceConfig } from '../../workload/helper/config.ts';
 import { type AddCommand, addCommand, required } from '../command.ts';
 import { usageError } from '../errors.ts';
 import { readInput } from '../read-input.ts';
+import { abortAtSignal } from '../terminal.ts';
 
 interface Options {
   config: string;
@@ -51,16 +52,14 @@ export const helper: AddCommand = (parent, terminal) =>
         defaultSocket: terminal.env.SPIFFE_ENDPOINT_SOCKET,
       });
       for (const one of differences) terminal.err(`not as in spiffe-helper: ${one}\n`);
-      const stopping = new AbortController();
-      const stop = () => stopping.abort();
-      process.once('SIGTERM', stop).once('SIGINT', stop);
+      const { signal } = abortAtSignal();
       const warn = (problem: KubespiffeError) => {
         terminal.err(`warning: ${messageOf(problem)}\n`);
         if (problem.hint !== undefined) terminal.err(`hint: ${problem.hint}\n`);
       };
       await runHelper(
         { ...config, once: options.once ?? config.once },
-        { log: (line) => terminal.err(`${line}\n`), warn, env: terminal.env, signal: stopping.signal },
+        { log: (line) => terminal.err(`${line}\n`), warn, env: terminal.env, signal },
       );
     });
 

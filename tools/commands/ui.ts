@@ -8,7 +8,8 @@ import { identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { endpointUrl } from '../endpoint-url.ts';
 import { CliError, usageError } from '../errors.ts';
-import type { Terminal } from '../terminal.ts';
+import { parsePort } from '../port.ts';
+import { abortAtSignal, type Terminal } from '../terminal.ts';
 import type { UiServerNeeds } from '../ui/server.ts';
 
 interface Options extends ClusterOptions, SettingsOptions {
@@ -48,7 +49,7 @@ export const ui: AddCommand = (parent, terminal) =>
     .option('--token-endpoint <url>', 'With --credentials: where the pod gets its JWT-SVID.')
     .option('--audience <audience>', 'With --token-endpoint: audience of the JWT-SVID.')
     .action(async (options: Options) => {
-      const port = portOf(options.port);
+      const port = parsePort(options.port, 'give a number from 0 to 65535');
       if (options.credentials !== undefined) return showOwn(terminal, options.credentials, port, options);
       await withApi({ ...options, role: identityViewer }, terminal, async (api) => {
         const { clusterAnswers } = await import('../ui/cluster-answers.ts');
@@ -60,16 +61,13 @@ export const ui: AddCommand = (parent, terminal) =>
           await answers.overview?.(new URLSearchParams());
           return serve(terminal, port, answers);
         }
+        const warn = (error: unknown) =>
+          terminal.err(`a token could not be checked: ${printable(messageOf(error))}\n`);
         await serve(
           terminal,
           port,
           answers,
-          reviewAdmission(
-            api,
-            tokenAudience,
-            () => performance.now(),
-            (error) => terminal.err(`a token could not be checked: ${printable(messageOf(error))}\n`),
-          ),
+          reviewAdmission(api, tokenAudience, () => performance.now(), warn),
         );
       });
     });
@@ -113,9 +111,7 @@ async function serve(
     answers,
     admit: admit ?? own?.admit ?? (async () => 'unknown' as const),
   });
-  const stopping = new AbortController();
-  const stop = () => stopping.abort();
-  process.once('SIGTERM', stop).once('SIGINT', stop);
+  const { signal } = abortAtSignal();
   server.listen(port, '127.0.0.1');
   await once(server, 'listening').catch((error: Error) => {
     throw new CliError(
@@ -129,14 +125,7 @@ async function serve(
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
   terminal.out(own ? `${url}#token=${own.secret}\n` : `${url}\n`);
-  if (!stopping.signal.aborted) await once(stopping.signal, 'abort');
+  if (!signal.aborted) await once(signal, 'abort');
   server.closeAllConnections();
   server.close();
-}
-
-/** @throws CliError USAGE */
-function portOf(text: string): number {
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (port <= 65_535) return port;
-  throw usageError(`--port ${text} is not a port`, 'give a number from 0 to 65535');
 }

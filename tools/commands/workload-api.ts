@@ -9,7 +9,7 @@ import { openBundleSource } from '../../workload/bundle-source.ts';
 import { openX509Source, type X509Source, type X509SourceOptions } from '../../workload/x509-source.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, usageError } from '../errors.ts';
-import type { Terminal } from '../terminal.ts';
+import { abortAtSignal, type Terminal } from '../terminal.ts';
 
 interface Options {
   credentials: readonly string[];
@@ -81,13 +81,11 @@ export const workloadApi: AddCommand = (parent, terminal) =>
     )
     .action(async (options: Options) => {
       if (options.check) return check(addressOf(terminal, options));
-      const stopping = new AbortController();
-      const stop = () => stopping.abort();
-      process.once('SIGTERM', stop).once('SIGINT', stop);
+      const stopping = abortAtSignal();
       try {
         await serve(terminal, options, stopping.signal);
       } finally {
-        stop();
+        stopping.abort();
       }
     });
 
@@ -96,15 +94,15 @@ async function serve(terminal: Terminal, options: Options, signal: AbortSignal):
   const tokenEndpoint = await openTokenEndpoint(options, terminal.env);
   const warn = (problem: unknown) => terminal.err(`warning: ${messageOf(problem)}\n`);
 
-  const [first, ...others] = placesOf(options.credentials);
+  const places = placesOf(options.credentials);
   const roots = { signal, ...rootsOptions(options) };
-  const openAll = async () => {
-    const sources = [await openWhenReady(first.folder, roots, warn)];
-    for (const { folder } of others) sources.push(await openWhenReady(folder, roots, warn));
-    return sources;
-  };
-  const [source, ...further] = await openAll();
-  if (!source || signal.aborted) return;
+  const credentials: { source: X509Source; hint: string }[] = [];
+  for (const { folder, hint } of places) {
+    credentials.push({ source: await openWhenReady(folder, roots, warn), hint });
+  }
+  const [first, ...further] = credentials;
+  if (!first || signal.aborted) return;
+  const { source } = first;
   const federated = await openFederated(options.bundle, signal);
 
   // Loaded only where it is used: the gRPC library costs memory that no other command needs.
@@ -115,10 +113,7 @@ async function serve(terminal: Terminal, options: Options, signal: AbortSignal):
   ]);
   const fetched = tokenEndpoint?.followBundles(source, signal);
   const workload = createWorkloadSource({
-    credentials: [
-      { source, hint: first.hint },
-      ...further.map((each, index) => ({ source: each, hint: others[index]?.hint ?? '' })),
-    ],
+    credentials: [first, ...further],
     // Files that are configured count for more.
     bundles: [...(fetched ? [fetched] : []), ...federated],
     tokensOf: tokenEndpoint?.tokensOf,
@@ -186,19 +181,12 @@ function rootsOptions({ trustDomain }: Options): X509SourceOptions {
   throw usageError(`--trust-domain ${trustDomain}: ${read.reason}`);
 }
 
-interface Place {
-  readonly folder: string;
-  readonly hint: string;
-}
-
 /** @throws CliError USAGE: two SVIDs of a workload never have the same hint (Workload API 5.2.1). */
-function placesOf(credentials: readonly string[]): [Place, ...Place[]] {
-  const [first = '/run/spiffe', ...others] = credentials;
-  const read = (text: string): Place => {
+function placesOf(credentials: readonly string[]) {
+  const places = (credentials.length > 0 ? credentials : ['/run/spiffe']).map((text) => {
     const at = text.lastIndexOf('=');
     return at < 0 ? { folder: text, hint: '' } : { folder: text.slice(0, at), hint: text.slice(at + 1) };
-  };
-  const places: [Place, ...Place[]] = [read(first), ...others.map(read)];
+  });
   const hints = places.map(({ hint }) => hint);
   if (places.length > 1 && (new Set(hints).size !== hints.length || hints.includes(''))) {
     const hint = 'write --credentials FOLDER=HINT for each, with hints that differ';
