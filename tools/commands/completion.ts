@@ -30,23 +30,6 @@ export const completion: AddCommand = (parent, terminal) =>
       terminal.out(scriptFor(shell, wordsOf(parent)));
     });
 
-/** What may follow a command, such as `ca create`: its subcommands, its flags, and the values of those that list them. */
-interface Words {
-  readonly path: string;
-  readonly commands: readonly { name: string; what: string }[];
-  readonly flags: readonly {
-    names: readonly string[];
-    what: string;
-    takesValue: boolean;
-    takesFile: boolean;
-    choices: readonly string[];
-    live: LiveKind | undefined;
-  }[];
-  readonly argumentChoices: readonly string[];
-  /** What of the cluster the argument names. */
-  readonly argumentLive: LiveKind | undefined;
-}
-
 /** What of the cluster an option or an argument names. */
 const liveKinds: Readonly<Record<string, LiveKind>> = {
   namespace: 'namespaces',
@@ -55,18 +38,29 @@ const liveKinds: Readonly<Record<string, LiveKind>> = {
   'federated-trust-domain': 'federated-trust-domains',
 };
 
+/** What may follow a command, such as `ca create`: its subcommands, its flags, and the values of those that list them. */
+type Words = ReturnType<typeof ownWords>;
+type Flag = ReturnType<typeof flagOf>;
+
 function wordsOf(command: Command, path = ''): Words[] {
-  const own: Words = {
+  return [
+    ownWords(command, path),
+    ...command.commands.flatMap((each) => wordsOf(each, below(path, each.name()))),
+  ];
+}
+
+function ownWords(command: Command, path: string) {
+  return {
     path,
     commands: command.commands.map((each) => ({ name: each.name(), what: firstLine(each.description()) })),
     flags: command.createHelp().visibleOptions(command).map(flagOf),
     argumentChoices: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
+    /** What of the cluster the argument names. */
     argumentLive: liveKinds[command.registeredArguments[0]?.name() ?? ''],
   };
-  return [own, ...command.commands.flatMap((each) => wordsOf(each, below(path, each.name())))];
 }
 
-function flagOf(option: Option): Words['flags'][number] {
+function flagOf(option: Option) {
   return {
     names: [option.short, option.long].filter((name) => name !== undefined && name !== null),
     what: firstLine(option.description),
@@ -83,34 +77,38 @@ function lists(shell: Shell, words: readonly Words[]): Readonly<Record<string, r
     shell === 'bash'
       ? `COMPREPLY=($(compgen -W "${list.join(' ')}" -- "$current"))`
       : `compadd -- ${list.join(' ')}`;
-  const verbs = words.flatMap((each) =>
-    each.commands.map(({ name }) => ({ from: `${each.path} ${name}`, to: below(each.path, name) })),
-  );
-  const chosen = words.flatMap((each) =>
-    each.flags
-      .filter(({ choices, live }) => choices.length > 0 || live)
-      .flatMap(({ names, choices, live }) =>
-        names.map((name) => ({
-          at: `${each.path}:${name}`,
-          what: live ? liveCall(live) : complete(choices),
-        })),
-      ),
-  );
-  const wordsFor = (each: Words) => {
-    const all = complete(allWords(each));
-    if (!each.argumentLive) return `${all}${shell === 'bash' ? '' : ' && return'}`;
-    return `case "$current" in -*) ${all} ;; *) ${liveCall(each.argumentLive)} ;; esac; return`;
+  const verbsOf = ({ path, commands }: Words) =>
+    commands.flatMap(({ name }) => {
+      const [from, to] = [`${path} ${name}`, below(path, name)];
+      return shell === 'fish' ? [`case "${from}"`, `  set verb "${to}"`] : [`"${from}") verb="${to}" ;;`];
+    });
+  const choicesOf = ({ path, flags }: Words) =>
+    flags.flatMap(({ names, choices, live }) => {
+      if (choices.length === 0 && !live) return [];
+      const what = live ? liveCall(live) : complete(choices);
+      return names.map((name) => `"${path}:${name}") ${what}; return ;;`);
+    });
+  const wordsFor = ({ commands, argumentChoices, argumentLive, flags }: Words) => {
+    const names = [...commands.map(({ name }) => name), ...argumentChoices];
+    const all = complete([...names, ...flags.flatMap((flag) => flag.names)]);
+    if (!argumentLive) return `${all}${shell === 'bash' ? '' : ' && return'}`;
+    return `case "$current" in -*) ${all} ;; *) ${liveCall(argumentLive)} ;; esac; return`;
   };
   return {
-    VERBS: verbs.flatMap(({ from, to }) =>
-      shell === 'fish' ? [`case "${from}"`, `  set verb "${to}"`] : [`"${from}") verb="${to}" ;;`],
-    ),
-    CHOICES: chosen.map(({ at, what }) => `"${at}") ${what}; return ;;`),
+    VERBS: words.flatMap(verbsOf),
+    CHOICES: words.flatMap(choicesOf),
     WORDS: words.map((each) => `"${each.path}") ${wordsFor(each)} ;;`),
-    FILE_FLAGS: [fileFlags(words).join('|')],
-    VALUE_FLAGS: [valueFlags(words).join('|')],
+    // Of other values no shell can know what they may be.
+    FILE_FLAGS: [namesOf(words, ({ takesFile }) => takesFile)],
+    VALUE_FLAGS: [namesOf(words, ({ takesValue }) => takesValue)],
     COMPLETE: words.flatMap(fishLines),
   };
+}
+
+/** The names of some flags of all commands, as a pattern of the shell. */
+function namesOf(words: readonly Words[], isOne: (flag: Flag) => boolean): string {
+  const flags = words.flatMap((each) => each.flags.filter(isOne));
+  return [...new Set(flags.flatMap(({ names }) => names))].join('|');
 }
 
 function scriptFor(shell: Shell, words: readonly Words[]): string {
@@ -137,26 +135,7 @@ function below(path: string, name: string): string {
   return path === '' ? name : `${path} ${name}`;
 }
 
-function allWords(words: Words): string[] {
-  return [
-    ...words.commands.map(({ name }) => name),
-    ...words.argumentChoices,
-    ...words.flags.flatMap((flag) => flag.names),
-  ];
-}
-
-function valueFlags(words: readonly Words[]): string[] {
-  const flags = words.flatMap((each) => each.flags.filter((flag) => flag.takesValue));
-  return [...new Set(flags.flatMap((flag) => flag.names))];
-}
-
-/** Those of the value flags whose value is a file or a folder; of the others no shell can know what they may be. */
-function fileFlags(words: readonly Words[]): string[] {
-  const flags = words.flatMap((each) => each.flags.filter((flag) => flag.takesFile));
-  return [...new Set(flags.flatMap((flag) => flag.names))];
-}
-
-function fishFlag(flag: Words['flags'][number]): string {
+function fishFlag(flag: Flag): string {
   const names = flag.names.map((name) =>
     name.startsWith('--') ? ` -l ${name.slice(2)}` : ` -s ${name.slice(1)}`,
   );
