@@ -21,16 +21,6 @@ import { subjectText } from './output.ts';
 
 const usualJwtPropagationSeconds = jwtPropagationSeconds(defaultJwtPropagation);
 
-/** A certificate of a pool, for people and programs. */
-export interface CertificateReport {
-  subject: string;
-  sha256: string;
-  serial: string;
-  spiffeId: string | null;
-  notBefore: string;
-  notAfter: string;
-}
-
 export interface AuthorityReport {
   id: string;
   kind: string;
@@ -47,8 +37,8 @@ export interface AuthorityReport {
   kid: string | null;
   /** From when on an active authority may sign, by the usual delays; null where that is not known. */
   signsFrom: string | null;
-  root: CertificateReport | null;
-  intermediates: CertificateReport[];
+  root: ReturnType<typeof certificateReport> | null;
+  intermediates: ReturnType<typeof certificateReport>[];
   /** What is unusual, and which SPIFFE clauses the certificates do not fulfil. */
   warnings: string[];
 }
@@ -91,52 +81,60 @@ export function reportOf(
     problems: [...unique.values()],
     authorities: (document?.authorities ?? []).map((record) => {
       const jwt = pool?.jwt.find((each) => each.id === record.id);
-      if (pool && jwt) return { ...jwtReport(pool, jwt, now), deactivatedAt: record.deactivatedAt ?? null };
+      if (pool && jwt) return { ...blankReport(record), ...jwtReport(pool, jwt, now) };
       const authority = pool?.authorities.find((each) => each.id === record.id);
-      const signs = signing?.ok === true && signing.authority.id === record.id;
-      const from =
-        pool && authority?.state === 'active'
-          ? signsFrom(allOf(pool), authority, usualRootPropagationSeconds)
-          : undefined;
+      const isActive = authority?.state === 'active';
       return {
-        ...authorityReport(record, authority, signs, trustDomain),
-        signsFrom: from === undefined ? null : rfc3339(from),
+        ...blankReport(record),
+        ...x509Report(record, authority, trustDomain),
+        signs: signing?.ok === true && signing.authority.id === record.id,
+        signsFrom: pool && isActive ? startOf(pool, authority, usualRootPropagationSeconds) : null,
       };
     }),
   };
 }
 
-function authorityReport(
+/** What is known of an authority of any kind, whether it can be read or not. */
+function blankReport(record: AuthorityRecord): AuthorityReport {
+  const { id, kind, state, tainted, deactivatedAt = null } = record;
+  return {
+    ...{ id, kind, state, tainted, signs: false, hasPrivateKey: hasKey(record), deactivatedAt },
+    ...{ keyType: null, notAfter: null, kid: null, signsFrom: null },
+    ...{ root: null, intermediates: [], warnings: [] },
+  };
+}
+
+function x509Report(
   record: AuthorityRecord,
   authority: PooledAuthority | undefined,
-  signs: boolean,
   trustDomain: string | undefined,
-): Omit<AuthorityReport, 'signsFrom'> {
-  const chain = authority ? [...authority.intermediates, authority.root] : [];
+): Partial<AuthorityReport> {
+  const waiting = record.request === undefined ? [] : [`waits for its certificate; ${answerHint(record.id)}`];
+  if (!authority) return { warnings: waiting };
+  const { root, intermediates, keyType, warnings } = authority;
+  const chain = [...intermediates, root];
   const unfulfilled = (trustDomain === undefined ? [] : chain).flatMap((certificate) =>
     checkAuthority(certificate, trustDomain ?? '')
       .filter((finding) => !finding.ok)
       .map((finding) => `${finding.clause}: ${finding.message}`),
   );
   return {
-    id: record.id,
-    kind: record.kind,
-    state: record.state,
-    tainted: record.tainted,
-    signs,
-    hasPrivateKey: hasKey(record),
-    deactivatedAt: record.deactivatedAt ?? null,
-    keyType: authority?.keyType ?? null,
-    notAfter: chain.length > 0 ? rfc3339(Math.min(...chain.map((each) => each.notAfter))) : null,
-    kid: null,
-    root: authority ? certificateReport(authority.root) : null,
-    intermediates: (authority?.intermediates ?? []).map(certificateReport),
-    warnings: [
-      ...(record.request === undefined ? [] : [`waits for its certificate; ${answerHint(record.id)}`]),
-      ...(authority?.warnings ?? []),
-      ...new Set(unfulfilled),
-    ],
+    keyType,
+    notAfter: rfc3339(Math.min(...chain.map((each) => each.notAfter))),
+    root: certificateReport(root),
+    intermediates: intermediates.map(certificateReport),
+    warnings: [...waiting, ...warnings, ...new Set(unfulfilled)],
   };
+}
+
+/** From when on an active authority may sign. */
+function startOf(
+  pool: Pool,
+  authority: PooledAuthority | JwtAuthority,
+  propagationSeconds: number,
+): string | null {
+  const from = signsFrom(allOf(pool), authority, propagationSeconds);
+  return from === undefined ? null : rfc3339(from);
 }
 
 const answerHint = (id: string) =>
@@ -146,26 +144,14 @@ const withoutRs256 =
   'the discovery document lists no RS256, which OpenID Connect Discovery demands and some clouds need; add a key with ' +
   '`kubespiffe ca add-jwt-key --type rs256`';
 
-function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityReport {
-  const { id, kind, state, tainted, signingKey, keyType, kid, algorithm } = authority;
+function jwtReport(pool: Pool, authority: JwtAuthority, now: number): Partial<AuthorityReport> {
+  const { signingKey, keyType, kid, algorithm } = authority;
   const signing = jwtSigningAt(pool, algorithm, now, usualJwtPropagationSeconds);
   const isActive = pool.activeJwt(algorithm) === authority;
   const listsRs256 = pool.jwt.some((each) => each.algorithm === 'RS256' && isPublished(each.state));
-  const from = isActive ? signsFrom(allOf(pool), authority, usualJwtPropagationSeconds) : undefined;
   return {
-    id,
-    kind,
-    state,
-    tainted,
-    signs: isActive && signing.ok,
-    hasPrivateKey: signingKey !== undefined,
-    deactivatedAt: null,
-    keyType,
-    notAfter: null,
-    kid,
-    signsFrom: from === undefined ? null : rfc3339(from),
-    root: null,
-    intermediates: [],
+    ...{ signs: isActive && signing.ok, hasPrivateKey: signingKey !== undefined, keyType, kid },
+    signsFrom: isActive ? startOf(pool, authority, usualJwtPropagationSeconds) : null,
     warnings: [
       ...(isActive && !signing.ok ? [signing.problem.message] : []),
       ...(isActive && !listsRs256 ? [withoutRs256] : []),
@@ -173,7 +159,8 @@ function jwtReport(pool: Pool, authority: JwtAuthority, now: number): AuthorityR
   };
 }
 
-function certificateReport(facts: CertificateFacts): CertificateReport {
+/** A certificate of a pool, for people and programs. */
+function certificateReport(facts: CertificateFacts) {
   return {
     subject: subjectText(facts),
     sha256: facts.sha256Hex,
