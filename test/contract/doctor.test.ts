@@ -261,6 +261,8 @@ const problems: {
   check: string;
   result?: Result;
   says: RegExp;
+  /** What the remedy says, where its command depends on what was found. */
+  advises?: RegExp;
 }[] = [
   {
     title: 'the admission policy is not bound',
@@ -313,6 +315,7 @@ const problems: {
     undo: () => removePod('unrequested'),
     check: 'kubelets',
     says: /Pod default\/unrequested: .*the kubelet of node node-1 has made no request to kubespiffe\.io\/spiffe/,
+    advises: /`kubectl describe pod -n default unrequested`/,
   },
   {
     title: 'a kubelet reports that a refresh was refused',
@@ -422,11 +425,12 @@ async function setTrustDomain(value: string | undefined): Promise<void> {
 }
 
 describe('kubespiffe doctor finds it when', () => {
-  for (const { title, make, undo, check, result = 'problem', says } of problems) {
+  for (const { title, make, undo, check, result = 'problem', says, advises } of problems) {
     it(title, async () => {
       await make();
       try {
-        await rowOf(check, result, says);
+        const { remedy } = await rowOf(check, result, says);
+        if (advises) assert.match(remedy ?? '', advises);
       } finally {
         await undo();
       }

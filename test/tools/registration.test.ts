@@ -172,6 +172,7 @@ spec:
     const { code, lines } = await lint('kind: [\n');
     assert.equal(code, 2);
     assert.match(lines[0] ?? '', /^error: standard input: line \d+: not valid YAML/);
+    assert.match(lines[1] ?? '', /^hint: correct it there or in a line above/);
   });
 });
 

@@ -38,7 +38,11 @@ function objectsIn(content: string, file: string): FileObject[] {
     const [error] = document.errors;
     if (error) {
       const [first = ''] = error.message.split(/ at line |:\n/);
-      throw new CliError('USAGE', `line ${error.linePos?.[0].line ?? '?'}: not valid YAML: ${first}`);
+      throw new CliError(
+        'USAGE',
+        `line ${error.linePos?.[0].line ?? '?'}: not valid YAML: ${first}`,
+        'correct it there or in a line above; often it is the indentation or a missing quote',
+      );
     }
     const value: unknown = document.toJS({ maxAliasCount: 10 });
     if (value === null || value === undefined) return [];

@@ -27,8 +27,10 @@ export async function unrequested(facts: Facts): Promise<Findings> {
       .filter((signer) => !requested.has(`${pod.metadata.uid} ${signer}`))
       .map((signer) => {
         const found = `waits for its volumes, and the kubelet of node ${pod.spec?.nodeName} has made no request to ${signer}`;
+        const { namespace, name } = pod.metadata;
         const remedy =
-          'see `kubectl describe pod`; up to 1.36 the kubelet needs the feature gate PodCertificateRequest, and may not be newer than the API server';
+          `see \`kubectl describe pod -n ${namespace} ${name}\`; ` +
+          'up to 1.36 the kubelet needs the feature gate PodCertificateRequest, and may not be newer than the API server';
         return problem(nameOfPod(pod), found, remedy);
       }),
   );
