@@ -25,8 +25,21 @@ export type BundleOrigin =
       readonly bootstrapBundle: string | undefined;
     };
 
+/** What the spec of a FederatedTrustDomain says. It changes with the generation only. */
+interface SpecFacts {
+  /** Empty where it cannot be read. */
+  readonly trustDomain: string;
+  /** Whether it is another cluster of this very trust domain. */
+  readonly isSelf: boolean;
+  readonly isPaused: boolean;
+  /** How often the bundle may be fetched, in seconds. */
+  readonly refresh: { readonly minSeconds: number; readonly maxSeconds: number };
+  /** Or what is wrong with the spec, beginning with the path of the field. */
+  readonly origin: Result<BundleOrigin>;
+}
+
 /** A FederatedTrustDomain that was read. */
-export interface FederatedTrustDomain {
+export interface FederatedTrustDomain extends SpecFacts {
   readonly name: string;
   readonly uid: string;
   readonly resourceVersion: string;
@@ -34,17 +47,8 @@ export interface FederatedTrustDomain {
   readonly generation: number;
   /** RFC 3339. */
   readonly createdAt: string;
-  /** Empty where it cannot be read. */
-  readonly trustDomain: string;
-  /** Whether it is another cluster of this very trust domain. */
-  readonly isSelf: boolean;
-  readonly isPaused: boolean;
   /** Changed by a person to ask for a fetch now. */
   readonly refreshRequest: string | undefined;
-  /** How often the bundle may be fetched, in seconds. */
-  readonly refresh: { readonly minSeconds: number; readonly maxSeconds: number };
-  /** Or what is wrong with the spec, beginning with the path of the field. */
-  readonly origin: Result<BundleOrigin>;
   /** As the API server has it. Another version of the signer or another writer may have written it. */
   readonly status: Readonly<Record<string, unknown>>;
 }
@@ -74,32 +78,46 @@ type Spec = Extract<ReturnType<typeof readSpec>, { ok: true }>['value'];
 /**
  * Reads an object of the API server. It may be older than the rules of its CRD, so nothing is taken for granted. Pure,
  * never throws.
+ *
+ * @param known the last version that was read of an object: its spec is not read again.
  */
-export function readFederatedTrustDomain(wire: unknown): FederatedTrustDomain {
+export function readFederatedTrustDomain(
+  wire: unknown,
+  known: (name: string) => FederatedTrustDomain | undefined = () => undefined,
+): FederatedTrustDomain {
   const { metadata, spec, status } = isJsonObject(wire) ? wire : {};
   const { name, uid, resourceVersion, generation, creationTimestamp, annotations } = isJsonObject(metadata)
     ? metadata
     : {};
+  const last = known(textOr(name));
+  const hasSameSpec = last !== undefined && last.uid === uid && last.generation === generation;
+  const { trustDomain, isSelf, isPaused, refresh, origin } = hasSameSpec ? last : readSpecFacts(spec);
+  return {
+    ...{ trustDomain, isSelf, isPaused, refresh, origin },
+    name: textOr(name),
+    uid: textOr(uid),
+    resourceVersion: textOr(resourceVersion),
+    generation: typeof generation === 'number' ? generation : 0,
+    createdAt: textOr(creationTimestamp),
+    refreshRequest: isJsonObject(annotations)
+      ? textOr(annotations[refreshAnnotation]) || undefined
+      : undefined,
+    status: isJsonObject(status) ? status : {},
+  };
+}
+
+function readSpecFacts(spec: unknown): SpecFacts {
   const { trustDomain: named } = isJsonObject(spec) ? spec : {};
   const trustDomain = parseTrustDomain(textOr(named));
   const read = readSpec(spec);
   const { min, max } = (read.ok && read.value.refreshHint) || {};
   const minSeconds = min ?? usualRefresh.minSeconds;
   return {
-    name: textOr(name),
-    uid: textOr(uid),
-    resourceVersion: textOr(resourceVersion),
-    generation: typeof generation === 'number' ? generation : 0,
-    createdAt: textOr(creationTimestamp),
     trustDomain: trustDomain.ok ? trustDomain.value : '',
     isSelf: read.ok && read.value.peerOf === 'self',
     isPaused: read.ok && read.value.paused === true,
-    refreshRequest: isJsonObject(annotations)
-      ? textOr(annotations[refreshAnnotation]) || undefined
-      : undefined,
     refresh: { minSeconds, maxSeconds: Math.max(minSeconds, max ?? usualRefresh.maxSeconds) },
     origin: read.ok ? originOf(read.value) : failure(under('spec', read.reason).slice(1)),
-    status: isJsonObject(status) ? status : {},
   };
 }
 
@@ -192,7 +210,7 @@ export const allFederatedTrustDomains = {
     spec: true,
     status: true,
   },
-  project: readFederatedTrustDomain,
+  project: (wire) => readFederatedTrustDomain(wire),
   indexes: {
     trustDomain: ({ isSelf, trustDomain }) => (isSelf || trustDomain === '' ? undefined : trustDomain),
   },
@@ -208,7 +226,7 @@ const keptStatus: Fields = {
 /**
  * The same for the signer. Each attempt writes a status, most often with the same bundle.
  *
- * @param known what is kept of a resource so far: the text of its bundle is not kept twice.
+ * @param known what is kept of a resource so far: its spec is not read again, and the text of its bundle not kept twice.
  */
 export function followedTrustDomains(
   known: (name: string) => FederatedTrustDomain | undefined,
@@ -221,7 +239,7 @@ export function followedTrustDomains(
       ...{ spec: true, status: keptStatus },
     },
     project(wire) {
-      const resource = readFederatedTrustDomain(wire);
+      const resource = readFederatedTrustDomain(wire, known);
       const status = pickFields(resource.status, keptStatus) as FederatedTrustDomain['status'];
       const bundle = known(resource.name)?.status.bundle;
       const isKnown = bundle !== undefined && bundle === status.bundle;

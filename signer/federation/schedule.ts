@@ -24,7 +24,7 @@ export interface Attempted {
 /** The interval where a bundle has no refresh hint, in seconds (SPIFFE Federation 4.1.2). */
 const usualHintSeconds = 300;
 /** Up to this share of an interval is taken off at random, so that peers are not fetched all at once. */
-const jitterShare = 0.1;
+const jitterShare = 0.05;
 
 /**
  * How long before it is due an attempt is made if another one is due, in milliseconds. Twenty fetches one after another take two

@@ -46,6 +46,22 @@ describe('reading a FederatedTrustDomain', () => {
     assert.equal(origin.value.bootstrapBundle, '{}');
   });
 
+  it('takes the spec from the last version that was read, unless the generation or the object is another one', () => {
+    const spec = (trustDomain: string) => ({ trustDomain, clusterTrustBundle: 'theirs' });
+    const last = readFederatedTrustDomain({ metadata, spec: spec('partner.example') });
+    const next = (changed: object, trustDomain: string) =>
+      readFederatedTrustDomain(
+        { metadata: { ...metadata, ...changed }, spec: spec(trustDomain), status: { sequence: 8 } },
+        (name) => (name === last.name ? last : undefined),
+      );
+    const same = next({ resourceVersion: '8' }, 'partner.example');
+    assert.equal(same.origin, last.origin);
+    assert.deepEqual(same, { ...last, resourceVersion: '8', status: { sequence: 8 } });
+    for (const changed of [{ generation: 3 }, { uid: 'v' }, { name: 'other' }]) {
+      assert.equal(next(changed, 'other.example').trustDomain, 'other.example');
+    }
+  });
+
   it('connects to the ASCII form of a host with other letters, so that only DNS decides what it is', () => {
     const { origin } = readFederatedTrustDomain({
       metadata: { name: 'partner' },
