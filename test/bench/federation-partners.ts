@@ -7,11 +7,11 @@ import { webCredentials } from '../contract/bundle-endpoint.ts';
 import { aPool } from '../contract/installation.ts';
 
 /**
- * From 30 s to 490 s, so that bundles which are taken together first are not due together again. Of 1,000, some 210 are fetched in
- * the minute that counts, as with 300 s for all once those have spread out: 300 s less 5 % of jitter, and less the few seconds by
- * which some are fetched together with others.
+ * From 150 s to 430 s, so that bundles which are taken together first are not due together again. Of 1,000, some 200 are fetched in
+ * each minute from 150 s to 300 s after that, as with 300 s for all once those have spread out: 300 s less 2.5 % of jitter, and
+ * less the few seconds by which some are fetched together with others.
  */
-const hintSeconds = (index: number, count: number) => 30 + Math.floor((460 * index) / count);
+const hintSeconds = (index: number, count: number) => 150 + Math.floor((280 * index) / count);
 
 export const partnerName = (index: number) => `partner-${index}.example`;
 

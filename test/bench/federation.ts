@@ -4,7 +4,7 @@ import { waitFor } from '../cluster/process.ts';
 import { type Partners, type Punctuality, partnerName, startPartners } from './federation-partners.ts';
 import { create, createMany, type Pair, removeAll } from './names.ts';
 import { type Bench, bursts, type Run } from './runs.ts';
-import { startBenchSigner } from './signers.ts';
+import { type BenchSigner, startBenchSigner } from './signers.ts';
 
 export interface FederationSizes {
   /** How many pairs of bursts are compared. */
@@ -39,6 +39,7 @@ export interface FederationRuns {
 const root = join(import.meta.dirname, '../..');
 const path = '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains';
 const bundlesPath = '/apis/certificates.k8s.io/v1/clustertrustbundles';
+const eventsPath = '/apis/events.k8s.io/v1/namespaces/default/events';
 const flags = ['--federation', 'true', '--federation-allowed-addresses', '127.0.0.0/8'];
 const settlingMs = (restSeconds: number) => Math.min(30_000, restSeconds * 1_000);
 /** How many bundles change, one after another. */
@@ -63,43 +64,47 @@ export async function measureFederation(
     if (!later) throw new Error('the burst gave no result');
     return later;
   };
+  const createAll = async () => {
+    partners.reset();
+    await createMany(sizes.peers, (index) => create(bench, path, partners.resourceFor(index)));
+  };
+  const removeThem = async () => {
+    for (const each of [path, bundlesPath]) await removeAll(bench, each);
+    await controlPlane.request('DELETE', eventsPath);
+  };
   try {
-    const none = await atRest(bench, 0, sizes.restSeconds);
+    const none = await withReplica(bench, 0, (signer) => atRest(signer, sizes.restSeconds));
     const pairs: Pair[] = [];
-    let all: BusyRest | undefined;
     while (pairs.length < sizes.pairs) {
       const few = await laterBurst();
       say(`pair ${pairs.length + 1} of ${sizes.pairs}: ${sizes.peers} other trust domains`);
-      partners.reset();
-      await createMany(sizes.peers, (index) => create(bench, path, partners.resourceFor(index)));
+      await createAll();
       // Another replica than this one, which fetches them all for the first time, answers the requests.
-      let busy = { punctuality: partners.punctuality(), publishedMs: [] as number[] };
-      const rest = await atRest(bench, sizes.peers, all ? 0 : sizes.restSeconds, {
-        begins: partners.startCounting,
-        ends: async () => {
-          const punctuality = partners.punctuality();
-          busy = { punctuality, publishedMs: await changesPublished(bench, partners, sizes) };
-        },
-      });
-      all ??= { ...rest, ...busy };
+      await withReplica(bench, sizes.peers, async () => {});
       pairs.push({ few, many: await laterBurst() });
-      await removeAll(bench, path);
-      await removeAll(bench, bundlesPath);
+      await removeThem();
     }
-    if (!all) throw new Error('there was no pair');
+    say(`keeping ${sizes.peers} bundles fresh, once an Event is written for each`);
+    await createAll();
+    const all = await withReplica(bench, sizes.peers, async (signer): Promise<BusyRest> => {
+      await eventsWritten(bench, sizes.peers);
+      const rest = await atRest(signer, sizes.restSeconds, partners.startCounting);
+      const punctuality = partners.punctuality();
+      return { ...rest, punctuality, publishedMs: await changesPublished(bench, partners, sizes) };
+    });
+    await removeThem();
     return { sizes, pairs, rest: { none, all } };
   } finally {
     partners.stop();
   }
 }
 
-/** A replica that has fetched the bundles of so many trust domains, and then does nothing else but keep them. */
-async function atRest(
+/** Does something while a replica runs that has the bundles of so many trust domains. */
+async function withReplica<T>(
   { cluster }: Bench,
   peers: number,
-  seconds: number,
-  { begins = () => {}, ends = async () => {} }: { begins?: () => void; ends?: () => Promise<void> } = {},
-): Promise<Rest> {
+  work: (signer: BenchSigner) => Promise<T>,
+): Promise<T> {
   const signer = await startBenchSigner(cluster, { flags });
   try {
     await waitFor(
@@ -111,18 +116,34 @@ async function atRest(
       },
       { timeoutMs: 180_000, everyMs: 1_000 },
     );
-    // By then, as many bundles are due in each second as later on.
-    await pause(seconds === 0 ? 0 : settlingMs(seconds));
-    begins();
-    const before = signer.process.child.cpuSeconds();
-    await pause(seconds * 1_000);
-    const cpuShare = (signer.process.child.cpuSeconds() - before) / Math.max(seconds, 1);
-    const residentMb = signer.residentMegabytes().now;
-    if (seconds > 0) await ends();
-    return { cpuShare, residentMb };
+    return await work(signer);
   } finally {
     await signer.stop();
   }
+}
+
+/** Waits until a replica has said of each bundle that it is new. It writes five Events in a second. */
+async function eventsWritten({ cluster }: Bench, count: number): Promise<void> {
+  await waitFor(
+    'an Event for each bundle',
+    async () => {
+      const { body } = await cluster.controlPlane.request('GET', eventsPath);
+      const events = body.items as { reason?: string }[];
+      return events.filter(({ reason }) => reason === 'BundleTaken').length >= count;
+    },
+    { timeoutMs: 400_000, everyMs: 2_000 },
+  );
+}
+
+/** Measures a replica that answers no requests. @param begins is called when it does. */
+async function atRest(signer: BenchSigner, seconds: number, begins = () => {}): Promise<Rest> {
+  await pause(settlingMs(seconds));
+  begins();
+  const { child } = signer.process;
+  const before = child.cpuSeconds();
+  await pause(seconds * 1_000);
+  const cpuShare = (child.cpuSeconds() - before) / seconds;
+  return { cpuShare, residentMb: signer.residentMegabytes().now };
 }
 
 /** Changes some bundles, and measures how long after its fetch each is in its ClusterTrustBundle. */
