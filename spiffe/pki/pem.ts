@@ -10,13 +10,8 @@ export interface PemBlock {
   readonly hasTextAround: boolean;
 }
 
-export interface PemOptions {
-  /** Refuse headers and text around blocks, as Kubernetes does in trust bundles. Default: they are flagged. */
-  readonly strict?: boolean;
-  /** Longest text that is read, in UTF-16 units. Default 4 Mi. */
-  readonly maxLength?: number;
-}
-
+/** Longest text that is read, in UTF-16 units. */
+const maxLength = 4 * 1024 * 1024;
 const lineLength = 64;
 
 /**
@@ -40,9 +35,13 @@ export function encodePem(label: string, der: Uint8Array): string {
  * Reads the blocks of a PEM text, at least one. Base64 must be canonical; line lengths are free, line ends may
  * be CRLF. Text around blocks is passed over, but a line that looks like a boundary and is not one is a failure. The
  * reason of a failure never quotes the text, which may be a private key. Never throws; linear time.
+ *
+ * @param options strict: refuse headers and text around blocks, as Kubernetes does in trust bundles. Else they are flagged.
  */
-export function decodePem(text: string, options: PemOptions = {}): Result<PemBlock[]> {
-  const maxLength = options.maxLength ?? 4 * 1024 * 1024;
+export function decodePem(
+  text: string,
+  { strict = false }: { readonly strict?: boolean } = {},
+): Result<PemBlock[]> {
   if (text.length > maxLength) return failure(`the PEM text is longer than ${maxLength} characters`);
   const lines = text.split('\n').map((line) => line.trimEnd());
   const blocks: PemBlock[] = [];
@@ -67,7 +66,13 @@ export function decodePem(text: string, options: PemOptions = {}): Result<PemBlo
     hasText = false;
     at = last;
   }
-  return finish(blocks, hasText, options.strict ?? false);
+  const last = blocks.pop();
+  if (!last) return failure('there is no PEM block in the text');
+  blocks.push({ ...last, hasTextAround: last.hasTextAround || hasText });
+  if (strict && blocks.some((block) => block.hasHeaders)) return failure('a PEM block has headers');
+  if (strict && blocks.some((block) => block.hasTextAround))
+    return failure('there is text around the PEM blocks');
+  return success(blocks);
 }
 
 /** The PEM text of certificates, in their order. */
@@ -86,16 +91,6 @@ export function soleBlock(text: string, label: string): Uint8Array | undefined {
   const blocks = decodePem(text);
   const [block, ...others] = blocks.ok ? blocks.value : [];
   return block?.label === label && others.length === 0 ? block.der : undefined;
-}
-
-function finish(blocks: PemBlock[], textAfter: boolean, strict: boolean): Result<PemBlock[]> {
-  const last = blocks.pop();
-  if (!last) return failure('there is no PEM block in the text');
-  const all = [...blocks, textAfter ? { ...last, hasTextAround: true } : last];
-  if (strict && all.some((block) => block.hasHeaders)) return failure('a PEM block has headers');
-  if (strict && all.some((block) => block.hasTextAround))
-    return failure('there is text around the PEM blocks');
-  return success(all);
 }
 
 /** The label of a boundary line. RFC 7468: printable characters, no hyphen or space at either end. */
