@@ -65,30 +65,20 @@ export function elementAt(bytes: Uint8Array, offset: number, limit: number): Ele
   const first = bytes[offset + 1];
   if (tag === undefined || first === undefined || offset + 2 > limit) throw derError('truncated');
   if ((tag & 0x1f) === 0x1f) throw derError('a tag number above 30');
-  if (first < 0x80) return bounded(bytes, tag, offset, offset + 2, first, limit);
   if (first === 0x80) throw derError('an indefinite length');
-
-  const count = first & 0x7f;
+  const count = first < 0x80 ? 0 : first & 0x7f;
   if (count > 4) throw derError('a length of more than four octets');
-  if (offset + 2 + count > limit) throw derError('truncated');
-  let length = 0;
-  for (let i = 0; i < count; i++) length = length * 256 + (bytes[offset + 2 + i] ?? 0);
+  const contentStart = offset + 2 + count;
+  if (contentStart > limit) throw derError('truncated');
+  let length = count === 0 ? first : 0;
+  for (let at = offset + 2; at < contentStart; at++) length = length * 256 + (bytes[at] ?? 0);
   // DER wants the shortest form: no leading zero octet, and the short form below 128.
-  if (bytes[offset + 2] === 0 || length < 0x80) throw derError('a length that is not in its shortest form');
-  return bounded(bytes, tag, offset, offset + 2 + count, length, limit);
-}
-
-function bounded(
-  bytes: Uint8Array,
-  tag: number,
-  start: number,
-  contentStart: number,
-  length: number,
-  limit: number,
-): Element {
+  if (count > 0 && (bytes[offset + 2] === 0 || length < 0x80)) {
+    throw derError('a length that is not in its shortest form');
+  }
   const end = contentStart + length;
   if (end > limit) throw derError('truncated');
-  return { bytes, tag, start, contentStart, end };
+  return { bytes, tag, start: offset, contentStart, end };
 }
 
 /**
@@ -96,13 +86,7 @@ function bounded(
  * @throws DER_INVALID.
  */
 export function splitDer(bytes: Uint8Array): Uint8Array[] {
-  const elements: Uint8Array[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const element = elementAt(bytes, at, bytes.length);
-    elements.push(derOf(element));
-    at = element.end;
-  }
-  return elements;
+  return elementsIn(bytes, 0, bytes.length).map(derOf);
 }
 
 /** Reads bytes that hold exactly one element of the given tag. */
@@ -161,9 +145,13 @@ export function cursor(parent: Element) {
 
 /** All elements inside a constructed element. */
 export function childrenOf(parent: Element): Element[] {
+  return elementsIn(parent.bytes, parent.contentStart, parent.end);
+}
+
+function elementsIn(bytes: Uint8Array, start: number, end: number): Element[] {
   const list: Element[] = [];
-  for (let offset = parent.contentStart; offset < parent.end; ) {
-    const element = elementAt(parent.bytes, offset, parent.end);
+  for (let offset = start; offset < end; ) {
+    const element = elementAt(bytes, offset, end);
     list.push(element);
     offset = element.end;
   }

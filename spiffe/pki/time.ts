@@ -53,24 +53,17 @@ function writeTwoDigits(target: Uint8Array, offset: number, value: number): numb
 /** The time of a UTCTime or GeneralizedTime in the one form that RFC 5280 allows: to the second, with Z. */
 export function timeOf(element: Element, what: string): Seconds {
   const text = Buffer.from(contentOf(element)).toString('latin1');
-  if (element.tag === tags.utcTime && /^[0-9]{12}Z$/.test(text)) {
-    const century = Number(text.slice(0, 2)) < 50 ? '20' : '19';
-    return calendar(`${century}${text}`, what);
+  const century = Number(text.slice(0, 2)) < 50 ? '20' : '19';
+  const full = element.tag === tags.utcTime ? `${century}${text}` : text;
+  const isTime = element.tag === tags.utcTime || element.tag === tags.generalizedTime;
+  if (!isTime || !/^[0-9]{14}Z$/.test(full)) {
+    throw derError(`${what} is not a time of the form that RFC 5280 4.1.2.5 allows`);
   }
-  if (element.tag === tags.generalizedTime && /^[0-9]{14}Z$/.test(text)) return calendar(text, what);
-  throw derError(`${what} is not a time of the form that RFC 5280 4.1.2.5 allows`);
-}
-
-function calendar(text: string, what: string): Seconds {
-  const part = (from: number, to: number): number => Number(text.slice(from, to));
-  const month = part(4, 6);
-  const date = new Date(0);
-  date.setUTCFullYear(part(0, 4), month - 1, part(6, 8));
-  date.setUTCHours(part(8, 10), part(10, 12), part(12, 14));
-  // A date that does not exist (30 February, hour 24) would have been carried over into another one.
-  const iso = date.toISOString();
-  if (iso.length !== 24 || iso.replace(/[-:T]/g, '').slice(0, 14) !== text.slice(0, 14)) {
+  const iso = full.replace(/(....)(..)(..)(..)(..)(..)Z/, '$1-$2-$3T$4:$5:$6.000Z');
+  const time = Date.parse(iso);
+  // 30 February and hour 24 are carried over into another date.
+  if (Number.isNaN(time) || new Date(time).toISOString() !== iso) {
     throw derError(`${what} is not a date of the calendar`);
   }
-  return date.getTime() / 1000;
+  return time / 1000;
 }
