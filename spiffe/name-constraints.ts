@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import type { CertificateFacts } from './pki/certificate.ts';
 import { readDer } from './pki/der.ts';
 import { findExtension } from './pki/extensions.ts';
-import { type NameSubtree, nameConstraintsOf } from './pki/name-constraints.ts';
+import { type NameConstraints, type NameSubtree, nameConstraintsOf } from './pki/name-constraints.ts';
 import { failure, type Result, success } from './pki/result.ts';
 
 /** What the name constraints of a CA mean for the SVIDs below it. */
@@ -13,6 +13,8 @@ export type ConstraintsVerdict =
   /** OpenSSL or Go refuses every SVID of the trust domain. */
   | { readonly kind: 'refused'; readonly reason: string };
 
+type Constrained = Pick<CertificateFacts, 'extensions'>;
+
 /** Kinds of names whose constraints Go processes; a critical constraint of any other kind makes it refuse. */
 const processedKinds: readonly string[] = ['URI', 'DNS', 'email', 'IP'];
 
@@ -21,36 +23,26 @@ const processedKinds: readonly string[] = ['URI', 'DNS', 'email', 'IP'];
  * a leading dot differently (that host alone; or that host and those below), and an empty base as well. A name passes
  * here only where it passes in both.
  */
-export function judgeNameConstraints(
-  { extensions }: Pick<CertificateFacts, 'extensions'>,
-  trustDomain: string,
-): ConstraintsVerdict {
-  const extension = findExtension(extensions, 'nameConstraints');
-  if (!extension) return { kind: 'none' };
-  const read = readDer(() => nameConstraintsOf(extension.value));
-  if (!read.ok) return refused(`has nameConstraints that cannot be read (${read.reason})`);
+export function judgeNameConstraints(certificate: Constrained, trustDomain: string): ConstraintsVerdict {
+  const read = constraintsOf(certificate);
+  if (!read.ok) return refused(read.reason);
+  if (!read.value) return { kind: 'none' };
   const { permitted, excluded } = read.value;
   const kinds = new Set([...permitted, ...excluded].map(({ kind }) => kind));
-  const unprocessed = [...kinds].filter((kind) => !processedKinds.includes(kind));
-  if (extension.critical && unprocessed.length > 0) {
-    return refused(
-      `has critical nameConstraints for ${unprocessed.join(' and ')} names, which Go does not process`,
-    );
-  }
   if (kinds.has('URI') && isIP(trustDomain) !== 0) {
     return refused('has nameConstraints for URIs, which Go cannot apply to an IP address');
   }
-  const allowed = uriBases(permitted);
+  const allowed = basesOf('URI', permitted);
   if (allowed.length > 0 && !allowed.some((base) => permits(base, trustDomain))) {
     return refused(`has nameConstraints that permit URIs of ${list(allowed)} alone`);
   }
-  const forbidding = uriBases(excluded).filter((base) => excludes(base, trustDomain));
+  const forbidding = basesOf('URI', excluded).filter((base) => excludes(base, trustDomain));
   if (forbidding.length > 0) return refused(`has nameConstraints that exclude URIs of ${list(forbidding)}`);
   return { kind: 'accepted', otherKinds: [...kinds].filter((kind) => kind !== 'URI') };
 }
 
 /** Whether a CA may sign URIs of certain hosts only. */
-export function limitsUris({ extensions }: Pick<CertificateFacts, 'extensions'>): boolean {
+export function limitsUris({ extensions }: Constrained): boolean {
   const extension = findExtension(extensions, 'nameConstraints');
   const read = extension && readDer(() => nameConstraintsOf(extension.value));
   return read?.ok === true && read.value.permitted.some(({ kind }) => kind === 'URI');
@@ -63,22 +55,26 @@ export interface DnsConstraints {
 }
 
 /** The constraints of a CA on DNS names; undefined for none. The reason of a failure says why Go refuses all that the CA signs. */
-export function dnsConstraintsOf({
-  extensions,
-}: Pick<CertificateFacts, 'extensions'>): Result<DnsConstraints | undefined> {
+export function dnsConstraintsOf(certificate: Constrained): Result<DnsConstraints | undefined> {
+  const read = constraintsOf(certificate);
+  if (!read.ok) return read;
+  if (!read.value) return success(undefined);
+  const [permitted, excluded] = [basesOf('DNS', read.value.permitted), basesOf('DNS', read.value.excluded)];
+  return success(permitted.length + excluded.length === 0 ? undefined : { permitted, excluded });
+}
+
+/** Undefined for none. Those of which Go does not process every kind are a failure, as it refuses all that the CA signs. */
+function constraintsOf({ extensions }: Constrained): Result<NameConstraints | undefined> {
   const extension = findExtension(extensions, 'nameConstraints');
   if (!extension) return success(undefined);
   const read = readDer(() => nameConstraintsOf(extension.value));
   if (!read.ok) return failure(`has nameConstraints that cannot be read (${read.reason})`);
-  const { permitted, excluded } = read.value;
-  const unprocessed = [...permitted, ...excluded].find(({ kind }) => !processedKinds.includes(kind));
-  if (extension.critical && unprocessed) {
-    return failure(`has critical nameConstraints for ${unprocessed.kind} names, which Go does not process`);
-  }
-  const bases = (subtrees: readonly NameSubtree[]) =>
-    subtrees.filter(({ kind }) => kind === 'DNS').map(({ base }) => base.toLowerCase());
-  const constraints = { permitted: bases(permitted), excluded: bases(excluded) };
-  return success(constraints.permitted.length + constraints.excluded.length === 0 ? undefined : constraints);
+  const kinds = new Set([...read.value.permitted, ...read.value.excluded].map(({ kind }) => kind));
+  const unprocessed = [...kinds].filter((kind) => !processedKinds.includes(kind));
+  if (!extension.critical || unprocessed.length === 0) return read;
+  return failure(
+    `has critical nameConstraints for ${unprocessed.join(' and ')} names, which Go does not process`,
+  );
 }
 
 /** Whether verifiers accept a DNS name, in lower case, below a CA with these constraints (RFC 5280 4.2.1.10). */
@@ -90,8 +86,8 @@ export function allowsDnsName({ permitted, excluded }: DnsConstraints, name: str
 
 const refused = (reason: string): ConstraintsVerdict => ({ kind: 'refused', reason });
 
-const uriBases = (subtrees: readonly NameSubtree[]): string[] =>
-  subtrees.filter(({ kind }) => kind === 'URI').map(({ base }) => base.toLowerCase());
+const basesOf = (wanted: 'URI' | 'DNS', subtrees: readonly NameSubtree[]): string[] =>
+  subtrees.filter(({ kind }) => kind === wanted).map(({ base }) => base.toLowerCase());
 
 const list = (bases: readonly string[]): string =>
   bases
