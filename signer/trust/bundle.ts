@@ -106,12 +106,6 @@ export interface ObservedBundle {
   readonly ends: ReadonlyMap<string, Seconds>;
 }
 
-/** The members to read of a ClusterTrustBundle. */
-const bundleFields = {
-  metadata: { ...metadataFields, labels: true, annotations: true },
-  spec: { trustBundle: true },
-} as const;
-
 /** Projects a bundle of the API server to what we keep of it. */
 export function toObservedBundle(wire: ClusterTrustBundle): ObservedBundle {
   return {
@@ -131,7 +125,10 @@ export function bundlesOf(
   return {
     resource: clusterTrustBundles,
     fieldSelector: `spec.signerName=${signerName}`,
-    fields: bundleFields,
+    fields: {
+      metadata: { ...metadataFields, labels: true, annotations: true },
+      spec: { trustBundle: true },
+    },
     project: toObservedBundle,
   };
 }

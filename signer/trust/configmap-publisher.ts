@@ -58,7 +58,10 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   const describe = (namespace: string) => ({ namespace, configMap: name });
   const keeper = createKeeper(needs, {
     describe,
-    drift: (namespace) => driftOf(stepFor(namespace, currentRoots())),
+    drift(namespace) {
+      const step = stepFor(namespace, currentRoots());
+      return step.kind === 'nothing' ? undefined : step.drift;
+    },
     repair,
     concurrency: 8,
   });
@@ -269,9 +272,4 @@ function fingerprints(pool: Pool | undefined): string[] {
 
 function namespaceOf(key: string): string {
   return key.slice(0, key.indexOf('/'));
-}
-
-function driftOf(step: Step): string | undefined {
-  if (step.kind === 'nothing') return undefined;
-  return step.kind === 'foreign' ? 'a ConfigMap of the name exists that the signer did not make' : step.drift;
 }

@@ -63,7 +63,7 @@ export function bundleMapDocument(
 
 /** The JWK set of OpenID Connect: the published JWT keys, for relying parties that do not support SPIFFE. */
 export function jwksDocument(pool: Pool): PublishedDocument {
-  return { ...json(printJwks(publishedJwtKeys(pool))), contentType: 'application/jwk-set+json' };
+  return published(printJwks(publishedJwtKeys(pool)), 'application/jwk-set+json');
 }
 
 /** The algorithms of the published JWT keys, in a fixed order. */
@@ -98,9 +98,7 @@ export function rootsPem(
   siblings: Pick<Siblings, 'roots'> = noSiblings,
 ): PublishedDocument | undefined {
   const roots = withSiblings(publishedRoots(pool), siblings.roots, ({ sha256Hex }) => sha256Hex);
-  if (roots.length === 0) return undefined;
-  const text = certificatesPem(roots);
-  return published(text, 'application/x-pem-file');
+  return roots.length === 0 ? undefined : published(certificatesPem(roots), 'application/x-pem-file');
 }
 
 function json(text: string): PublishedDocument {

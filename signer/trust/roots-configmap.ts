@@ -94,12 +94,6 @@ export interface OptedIn {
   readonly isTerminating: boolean;
 }
 
-/** The members to read of a namespace. */
-const namespaceFields = {
-  metadata: { ...metadataFields, deletionTimestamp: true },
-  status: { phase: true },
-} as const;
-
 export function toOptedIn({ metadata, status }: Namespace): OptedIn {
   return { isTerminating: metadata.deletionTimestamp !== undefined || status?.phase === 'Terminating' };
 }
@@ -120,13 +114,6 @@ export interface ObservedConfigMap {
   /** SHA-256 of each certificate's DER in hex. */
   readonly roots: ReadonlySet<string>;
 }
-
-/** The members to read of a ConfigMap. */
-const configMapFields = {
-  metadata: { ...metadataFields, labels: true },
-  data: true,
-  binaryData: true,
-} as const;
 
 export function toObservedConfigMap({ metadata, data = {}, binaryData = {} }: ConfigMap): ObservedConfigMap {
   const { uid = '', resourceVersion = '', labels = {} } = metadata;
@@ -154,7 +141,7 @@ export function toObservedConfigMap({ metadata, data = {}, binaryData = {} }: Co
 export const optedInNamespaces: InformerSpec<Namespace, OptedIn> = {
   resource: { group: '', versions: ['v1'], name: 'namespaces' },
   labelSelector: `${optInLabel.key}=${optInLabel.value}`,
-  fields: namespaceFields,
+  fields: { metadata: { ...metadataFields, deletionTimestamp: true }, status: { phase: true } },
   project: toOptedIn,
 };
 
@@ -163,7 +150,7 @@ export function configMapsNamed(name: string): InformerSpec<ConfigMap, ObservedC
   return {
     resource: { group: '', versions: ['v1'], name: 'configmaps' },
     name,
-    fields: configMapFields,
+    fields: { metadata: { ...metadataFields, labels: true }, data: true, binaryData: true },
     project: toObservedConfigMap,
   };
 }
@@ -171,10 +158,8 @@ export function configMapsNamed(name: string): InformerSpec<ConfigMap, ObservedC
 /** What to do in a namespace; `drift` is the reason in words. */
 export type Step =
   | { readonly kind: 'nothing' }
-  | { readonly kind: 'publish'; readonly drift: string }
-  | { readonly kind: 'withdraw'; readonly drift: string }
-  /** A ConfigMap of that name is not ours: it is not changed. */
-  | { readonly kind: 'foreign' };
+  /** `foreign`: a ConfigMap of that name is not ours, so it is not changed. */
+  | { readonly kind: 'publish' | 'withdraw' | 'foreign'; readonly drift: string };
 
 /**
  * Decides by what the watches show; without a pool nothing is published. The ConfigMap of a namespace that is being
@@ -191,7 +176,9 @@ export function nextStep(
       : { kind: 'nothing' };
   }
   if (namespace.isTerminating) return { kind: 'nothing' };
-  if (observed && !observed.isOurs) return { kind: 'foreign' };
+  if (observed && !observed.isOurs) {
+    return { kind: 'foreign', drift: 'a ConfigMap of the name exists that the signer did not make' };
+  }
   const drift = desired && driftOf(desired, observed);
   return drift === undefined ? { kind: 'nothing' } : { kind: 'publish', drift };
 }
