@@ -1,5 +1,5 @@
 import { KubespiffeError } from '../spiffe/errors.ts';
-import { isJsonObject, type JsonObject, parseJsonBytes } from '../spiffe/json.ts';
+import { type JsonObject, parseJsonBytes } from '../spiffe/json.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { type HttpsAnswer, type HttpsRequest, sendHttps } from './https.ts';
 
@@ -29,7 +29,7 @@ export async function askEndpoint(
     throw new KubespiffeError('TOKEN_REFUSED', answer.reason, { hint });
   }
   const read = parseJsonBytes(answer.value.body, 'the answer');
-  const said: JsonObject = read.ok && isJsonObject(read.value) ? read.value : {};
+  const said: JsonObject = read.ok ? read.value : {};
   if (answer.value.status !== 200) throw refusal(answer.value, said);
   return said;
 }

@@ -14,9 +14,9 @@ import { createRecent } from './caller/recent.ts';
 import { createReviewCache, type ReviewCache } from './caller/review-cache.ts';
 import type { EndpointNeeds } from './endpoints.ts';
 import { createServed } from './http/published.ts';
-import { createFederatedWith, type FindFederatedWith } from './svid/federated-with.ts';
-import { createTokenService, type TokenService } from './svid/jwt-service.ts';
-import { createX509Service, type X509Service } from './svid/x509-service.ts';
+import { createFederatedWith } from './svid/federated-with.ts';
+import { createTokenService } from './svid/jwt-service.ts';
+import { createX509Service } from './svid/x509-service.ts';
 
 export interface ServiceParts
   extends Omit<EndpointNeeds, 'settings' | 'events' | 'audit' | 'onState' | 'peers'> {
@@ -29,11 +29,7 @@ export interface ServiceParts
 const unpublishedKeysPerSecond = 10;
 
 /** What the token endpoint issues. */
-export interface Services {
-  readonly jwtSvid: TokenService;
-  readonly x509Svid: X509Service | undefined;
-  readonly federatedWith: FindFederatedWith;
-}
+export type Services = ReturnType<typeof joinServices>;
 
 /**
  * Joins the parts of the services, once the issuer of ServiceAccount tokens is known.
@@ -58,11 +54,7 @@ export async function learnServices(parts: ServiceParts, signal: AbortSignal): P
   return joinServices(parts, createIssuers({ ...needs, facts }), cache);
 }
 
-function joinServices(
-  parts: ServiceParts,
-  issuers: ReturnType<typeof createIssuers>,
-  cache: ReviewCache,
-): Services {
+function joinServices(parts: ServiceParts, issuers: ReturnType<typeof createIssuers>, cache: ReviewCache) {
   const { settings, trustDomain, transport, pods, pool, time } = parts;
   const { monotonic } = time;
   const { audiences } = settings;

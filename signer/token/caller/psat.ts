@@ -11,12 +11,6 @@ export interface Psat extends Caller {
   readonly notBefore: number;
 }
 
-export interface PsatPolicy {
-  /** The only audience that a token may have. */
-  readonly audience: string;
-  readonly issuers: ReadonlySet<string>;
-}
-
 /** How far another clock may be ahead of or behind ours, in seconds. */
 export const toleranceSeconds = 60;
 /** Longest token in characters. A PSAT has about 1,300, one with the longest names and RSA 4096 some 3,000. */
@@ -30,14 +24,10 @@ const algorithms: ReadonlySet<string> = new Set<JwtAlgorithmName>([
 /** Other members (RFC 7515 4.1) would change how a token is verified, or where its key comes from. */
 const headerMembers = new Set(['alg', 'kid', 'typ']);
 
-/** What the header says about how to verify the token. */
-export interface PsatHeader {
-  readonly algorithm: JwtAlgorithmName;
-  readonly keyId: string;
-}
-
 /** Reads the header of a PSAT: `alg` and `kid`, and at most `typ` beside them. Pure. */
-export function readPsatHeader(header: JsonObject): Checked<PsatHeader> {
+export function readPsatHeader(
+  header: JsonObject,
+): Checked<{ readonly algorithm: JwtAlgorithmName; readonly keyId: string }> {
   const { alg, kid, typ } = header;
   if (typeof alg !== 'string') return refuse('TokenMalformed', 'does not name its algorithm');
   if (/^ML-DSA-\d+$/.test(alg)) return refuse('AlgorithmPostQuantum', alg);
@@ -58,9 +48,13 @@ export function readPsatHeader(header: JsonObject): Checked<PsatHeader> {
  * Reads the claims of a PSAT and checks what can be checked without the cluster: issuer, audience, times, that it
  * belongs to a pod, and that its claims agree with each other. Pure.
  *
- * @param now seconds since the epoch.
+ * @param policy audience: the only one that a token may have. @param now seconds since the epoch.
  */
-export function readPsat(claims: JsonObject, policy: PsatPolicy, now: number): Checked<Psat> {
+export function readPsat(
+  claims: JsonObject,
+  policy: { readonly audience: string; readonly issuers: ReadonlySet<string> },
+  now: number,
+): Checked<Psat> {
   // Such a token has no end and, until TokenReview sees its Secret, nothing but a name.
   if (claims.iss === 'kubernetes/serviceaccount' || 'kubernetes.io/serviceaccount/namespace' in claims) {
     return refuse('LegacyToken');

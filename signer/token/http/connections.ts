@@ -4,9 +4,9 @@ import type { TLSSocket } from 'node:tls';
 import type { Limiter } from '../../kube/limiter.ts';
 import { addressOf } from './address.ts';
 import { gate } from './gate.ts';
-import { createHandshakeTurns, type HandshakeLimits } from './handshakes.ts';
+import { createHandshakeTurns } from './handshakes.ts';
 
-/** How many connections a server has open at most. */
+/** How many connections, or handshakes, a server has at most. */
 export interface ConnectionLimits {
   readonly total: number;
   /** From one address, so that no single client can have them all. */
@@ -15,7 +15,8 @@ export interface ConnectionLimits {
 
 /** What a server that asks for client certificates takes of them. */
 export interface ClientCertificateLimits {
-  readonly handshakes: HandshakeLimits;
+  /** Under way at once. */
+  readonly handshakes: ConnectionLimits;
   /** That a connection may have sent when its handshake is over: the certificates, and what it has sent since. */
   readonly handshakeBytes: number;
   /** For a connection beyond that, as many new connections of its address are given up. */

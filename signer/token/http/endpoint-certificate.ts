@@ -5,17 +5,14 @@ import { readSubjectKey } from '../../../spiffe/pki/spki.ts';
 import { svidProfile } from '../../../spiffe/svid-profile.ts';
 import { issueLeaf, leafNotBefore } from '../../authority/issue-leaf.ts';
 import type { Authority } from '../../authority/pool.ts';
+import type { ServerCertificate } from './tls.ts';
 
-/** What the endpoint shows its callers. Times in seconds since the epoch. */
-export interface EndpointCertificate {
-  readonly keyPem: string;
-  /** Leaf, then intermediates. */
-  readonly chainPem: string;
+/** What the endpoint shows its callers. */
+export interface EndpointCertificate extends ServerCertificate {
   readonly authorityId: string;
   /** Fingerprints of the chain that verifies it. */
   readonly issuedBy: string;
-  readonly notAfter: number;
-  /** From then on a new one is made. */
+  /** From then on a new one is made, in seconds since the epoch. */
   readonly renewAt: number;
 }
 

@@ -1,18 +1,15 @@
-/** How many TLS handshakes are under way at once. */
-export interface HandshakeLimits {
-  readonly total: number;
-  readonly perAddress: number;
-}
+import type { ConnectionLimits } from './connections.ts';
 
 /**
  * Gives connections their turn for the TLS handshake. Until a handshake is over OpenSSL keeps everything that the peer sends as
  * its certificate, up to 100 KB, which it unpacks to 3.4 MiB. So few are under way at once, and the others wait unread.
  * Addresses take turns: one with many connections, or slow ones, delays its own.
  *
+ * @param limits how many are under way at once.
  * @returns a function that calls `start` at the turn of a connection, and returns what ends its turn or its waiting.
  */
 export function createHandshakeTurns(
-  limits: HandshakeLimits,
+  limits: ConnectionLimits,
 ): (address: string, start: () => void) => () => void {
   const waiting = new Map<string, Set<() => void>>();
   const underWay = new Map<string, number>();
