@@ -5,7 +5,6 @@ import { type Identify, shownTerms } from '../../identity/identify.ts';
 import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
 import type { Time } from '../../kube/time.ts';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
-import { explain } from '../../observe/reasons.ts';
 import { inSpan } from '../../observe/span.ts';
 import type { Authenticated } from '../caller/caller.ts';
 import type { Credential } from '../caller/credential.ts';
@@ -14,7 +13,7 @@ import { type AudiencePolicy, checkAllowed, checkAudiences } from './audiences.t
 import type { TokenRequest } from './exchange.ts';
 import { expiryOf, mintJwtSvid } from './mint-jwt.ts';
 import type { RequestContext } from './request-context.ts';
-import { clause } from './x509-service.ts';
+import { cannotSign } from './x509-service.ts';
 
 export interface TokenPolicy
   extends AudiencePolicy,
@@ -101,7 +100,7 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
     try {
       await needs.pool.reserve(signer, expiresAt.value);
     } catch (error) {
-      return refuse('SigningUnavailable', clause(explain('SigningNotRecorded', messageOf(error))));
+      return cannotSign('SigningNotRecorded', messageOf(error));
     }
     const tokenId = needs.newId();
     const token = await inSpan(span, 'sign', () =>

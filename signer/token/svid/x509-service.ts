@@ -9,7 +9,7 @@ import type { PoolView } from '../../authority/view.ts';
 import { type Identify, shownTerms } from '../../identity/identify.ts';
 import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
 import type { Time } from '../../kube/time.ts';
-import { type Checked, pass, refuse } from '../../observe/checked.ts';
+import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
 import { explain, type WaitReason } from '../../observe/reasons.ts';
 import { inSpan } from '../../observe/span.ts';
 import type { Authenticate } from '../caller/authenticate.ts';
@@ -89,11 +89,10 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     const { subject, spiffeId, terms } = identity.value;
 
     const usable = needs.authority();
-    if (!usable.ok) return refuse('SigningUnavailable', clause(explain(usable.reason, usable.detail)));
+    if (!usable.ok) return cannotSign(usable.reason, usable.detail);
     const forbidden = forbiddenDnsName(usable.authority, subject.dnsNames);
     if (forbidden !== undefined) {
-      const detail = `${forbidden}, by authority ${usable.authority.id}`;
-      return refuse('SigningUnavailable', clause(explain('NameNotPermitted', detail)));
+      return cannotSign('NameNotPermitted', `${forbidden}, by authority ${usable.authority.id}`);
     }
     const rootsPem = needs.roots();
     if (rootsPem === undefined) return refuse('SigningUnavailable', 'the pool has no root that is trusted');
@@ -104,7 +103,7 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
     try {
       await needs.reserve(usable.authority, now + lifetimeSeconds);
     } catch (error) {
-      return refuse('SigningUnavailable', clause(explain('SigningNotRecorded', messageOf(error))));
+      return cannotSign('SigningNotRecorded', messageOf(error));
     }
     const minted = await inSpan(span, 'sign', () =>
       mintX509Svid({
@@ -120,13 +119,12 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
       }),
     ).catch(unlessKeyUnavailable);
     if (minted instanceof KubespiffeError) {
-      const detail = `authority ${usable.authority.id}, ${minted.message}`;
-      return refuse('SigningUnavailable', clause(explain('KeyUnavailable', detail)));
+      return cannotSign('KeyUnavailable', `authority ${usable.authority.id}, ${minted.message}`);
     }
     if (!minted.ok) return minted;
     // The pool may have changed, or its view become too old, while this waited or the process stood still.
     const still = needs.authority();
-    if (!still.ok) return refuse('SigningUnavailable', clause(explain(still.reason, still.detail)));
+    if (!still.ok) return cannotSign(still.reason, still.detail);
     if (still.authority.signing.sha256Hex !== usable.authority.signing.sha256Hex) {
       return refuse('SigningUnavailable', 'another CA signs now');
     }
@@ -149,9 +147,9 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
   };
 }
 
-/** A sentence as a part of another. */
-export function clause(sentence: string): string {
-  return sentence.replace(/\.$/, '');
+/** The refusal of a request for which nothing can be signed now. */
+export function cannotSign(reason: WaitReason, detail: string): Refused {
+  return refuse('SigningUnavailable', explain(reason, detail).replace(/\.$/, ''));
 }
 
 /** What the token says about the pod. Before Kubernetes 1.30 tokens do not name the node. */
