@@ -1,21 +1,11 @@
 import type { Health } from './observe/health.ts';
-import type { Metrics } from './observe/metrics.ts';
 import type { Shared } from './signers/shared.ts';
 
 /** Sets the metrics that show a state rather than count events. */
 export function refreshGauges(
-  metrics: Metrics,
-  {
-    config,
-    clock,
-    guard,
-    health,
-    permissions,
-    parts,
-  }: Pick<Shared, 'config' | 'clock' | 'guard' | 'permissions'> & {
-    health: Health;
-    parts: readonly { refreshMetrics(): void }[];
-  },
+  { metrics, config, clock, guard, permissions }: Shared,
+  health: Health,
+  parts: readonly { refreshMetrics(): void }[],
 ): void {
   metrics.clockSkew.set((clock.skewMs() ?? 0) / 1000);
   metrics.ready.set(health.ready().ok ? 1 : 0);

@@ -178,9 +178,7 @@ async function runReplica(
   for (const source of [...signers, permissions, guard]) source.onChange(assess);
   void synced.then(assess);
   const assessing = setInterval(assess, assessEveryMs).unref();
-  metrics.beforeRender(() =>
-    refreshGauges(metrics, { config, clock, guard, health, permissions, parts: [...signers, rotations] }),
-  );
+  metrics.beforeRender(() => refreshGauges(shared, health, [...signers, rotations]));
 
   const listeners = await listenersFor(shared, signers, health, {
     ...{ credentials, transport: tokenTransport, federation },

@@ -55,51 +55,54 @@ export interface ReadinessNeeds {
   readonly clock: ServerClock;
 }
 
+interface Verdict {
+  readonly ok: boolean;
+  readonly reason: string;
+}
+
+const unless = (problem: string | undefined, fine: string): Verdict => ({
+  ok: problem === undefined,
+  reason: problem ?? fine,
+});
+
 /** Looks at everything that readiness depends on, and sets the checks. Cheap: no I/O. */
 export function assessReadiness(needs: ReadinessNeeds): void {
-  const { health, signers } = needs;
-  const served = requestsServed(needs);
-  health.set('pod-certificate-api', served.ok, served.reason);
-
-  const forbidden = needs.permissions.problem();
-  health.set('permissions', forbidden === undefined, forbidden ?? 'none is missing');
-
-  const unguarded = needs.guard.obstacle();
-  health.set('admission-policy', unguarded === undefined, unguarded ?? guardedReason(needs));
-
-  const registered = registrationsServed(needs);
-  health.set('registrations', registered.ok, registered.reason);
-
-  const filling = new Set(
-    needs.informers.filter(({ store }) => !store.isSynced()).map(({ spec }) => spec.resource.name),
-  );
-  health.set(
-    'caches',
-    filling.size === 0,
-    filling.size === 0 ? 'filled' : `filling: ${[...filling].join(', ')}`,
-  );
-
-  const problem = needs.clock.problem();
-  const isClockKnown = needs.clock.skewMs() !== undefined;
-  const clockReason = problem !== undefined && isClockKnown ? explain('ClockSkew', problem) : problem;
-  health.set('clock', problem === undefined, clockReason ?? 'within the bounds of the API server');
-
-  for (const signer of signers) {
-    const { name } = signer.profile;
+  const { health, permissions, guard, clock } = needs;
+  const problem = clock.problem();
+  const isClockKnown = clock.skewMs() !== undefined;
+  const skew = problem !== undefined && isClockKnown ? explain('ClockSkew', problem) : problem;
+  const ofReplica: Record<(typeof replicaChecks)[number], Verdict> = {
+    'pod-certificate-api': requestsServed(needs),
+    permissions: unless(permissions.problem(), 'none is missing'),
+    'admission-policy': unless(guard.obstacle(), guardedReason(guard.problem())),
+    registrations: registrationsServed(needs),
+    caches: unless(stillFilling(needs), 'filled'),
+    clock: unless(skew, 'within the bounds of the API server'),
+  };
+  for (const [check, { ok, reason }] of Object.entries(ofReplica)) health.set(check, ok, reason);
+  for (const signer of needs.signers) {
     const pool = signer.pool.problem();
-    health.set(`${name}/pool`, pool === undefined, pool ? inFull(pool) : 'an authority is active');
-    const roots = rootsVisible(signer);
-    health.set(`${name}/trust-bundle`, roots.ok, roots.reason);
+    const ofSigner: Record<(typeof signerChecks)[number], Verdict> = {
+      pool: unless(pool && inFull(pool), 'an authority is active'),
+      'trust-bundle': rootsVisible(signer),
+    };
+    for (const [check, { ok, reason }] of Object.entries(ofSigner)) {
+      health.set(`${signer.profile.name}/${check}`, ok, reason);
+    }
   }
 }
 
-function guardedReason({ guard }: Pick<ReadinessNeeds, 'guard'>): string {
-  const problem = guard.problem();
+function stillFilling({ informers }: ReadinessNeeds): string | undefined {
+  const filling = informers.filter(({ store }) => !store.isSynced()).map(({ spec }) => spec.resource.name);
+  return filling.length === 0 ? undefined : `filling: ${[...new Set(filling)].join(', ')}`;
+}
+
+function guardedReason(problem: string | undefined): string {
   if (problem === undefined) return 'only nodes create requests';
   return `requestAdmission is external, so requests are answered although ${problem}`;
 }
 
-function rootsVisible(signer: Pick<Signer, 'pool' | 'visibility'>): { ok: boolean; reason: string } {
+function rootsVisible(signer: Pick<Signer, 'pool' | 'visibility'>): Verdict {
   const visibility = signer.visibility();
   const current = signer.pool.current();
   // Where nothing is active, nothing is signed: the check `pool` says so.
@@ -109,10 +112,7 @@ function rootsVisible(signer: Pick<Signer, 'pool' | 'visibility'>): { ok: boolea
 }
 
 /** Without registrations pods have the names of their ServiceAccounts, unless names come from registrations alone. */
-function registrationsServed({
-  signers,
-  defaultIdentity,
-}: Pick<ReadinessNeeds, 'signers' | 'defaultIdentity'>) {
+function registrationsServed({ signers, defaultIdentity }: ReadinessNeeds): Verdict {
   const missing = signers
     .flatMap(({ facts }) => facts)
     .filter(
@@ -127,13 +127,7 @@ function registrationsServed({
 }
 
 /** All signers ask for the same resource. */
-function requestsServed({
-  signers,
-  hasTokenEndpoint,
-}: Pick<ReadinessNeeds, 'signers' | 'hasTokenEndpoint'>): {
-  ok: boolean;
-  reason: string;
-} {
+function requestsServed({ signers, hasTokenEndpoint }: ReadinessNeeds): Verdict {
   const versions = signers[0]?.requests.versions();
   if (!versions) {
     return { ok: false, reason: 'not known yet: the API server has not been asked, or does not answer' };

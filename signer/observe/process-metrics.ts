@@ -19,36 +19,25 @@ export function registerProcessMetrics(registry: Registry): void {
       this.inc((user + system) / 1e6);
     },
   });
-  new Gauge({
-    name: 'process_resident_memory_bytes',
-    help: 'Resident memory size in bytes.',
-    registers,
-    collect() {
-      this.set(process.memoryUsage.rss());
-    },
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      ...{ name, help, registers },
+      collect() {
+        this.set(read());
+      },
+    });
+  gauge('process_resident_memory_bytes', 'Resident memory size in bytes.', process.memoryUsage.rss);
+  gauge('nodejs_heap_size_used_bytes', 'Bytes of the JavaScript heap in use.', () => {
+    return process.memoryUsage().heapUsed;
   });
-  new Gauge({
-    name: 'nodejs_heap_size_used_bytes',
-    help: 'Bytes of the JavaScript heap in use.',
-    registers,
-    collect() {
-      this.set(process.memoryUsage().heapUsed);
-    },
+  gauge('process_start_time_seconds', 'When the process started, in seconds since the epoch.', () => {
+    return Math.round(performance.timeOrigin / 1000);
   });
-  new Gauge({
-    name: 'process_start_time_seconds',
-    help: 'When the process started, in seconds since the epoch.',
-    registers,
-  }).set(Math.round(performance.timeOrigin / 1000));
   let last = performance.eventLoopUtilization();
-  new Gauge({
-    name: 'nodejs_eventloop_utilization_ratio',
-    help: 'Share of the time since the last scrape in which the event loop was busy.',
-    registers,
-    collect() {
-      const current = performance.eventLoopUtilization();
-      this.set(performance.eventLoopUtilization(current, last).utilization);
-      last = current;
-    },
+  const utilization = 'Share of the time since the last scrape in which the event loop was busy.';
+  gauge('nodejs_eventloop_utilization_ratio', utilization, () => {
+    const before = last;
+    last = performance.eventLoopUtilization();
+    return performance.eventLoopUtilization(last, before).utilization;
   });
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createOwnership, waitForTurnMs } from '../../signer/issuance/ownership.ts';
+import { createOwnership } from '../../signer/issuance/ownership.ts';
 import { createRequestStates } from '../../signer/issuance/request-state.ts';
 import { ranking } from '../../signer/kube/ranking.ts';
 import { timeWith } from '../kube/fake-time.ts';
@@ -20,20 +20,27 @@ function ownershipOf(self: string) {
   return { world, state, ownership: createOwnership(needs) };
 }
 
-describe('waitForTurnMs', () => {
-  const delay = 1000;
-  const turn = { rank: 1, openSince: 5000, ownerLastSeen: undefined, now: 5000, takeoverDelayMs: delay };
-  const rows: [string, Partial<Parameters<typeof waitForTurnMs>[0]>, number][] = [
+describe('the wait for a turn', () => {
+  const three = ranking(owned, ['a', 'b', 'c']);
+  const rows: [string, { rank?: number; now?: number; ownerLastSeen?: number }, number][] = [
     ['the owner answers at once', { rank: 0 }, 0],
-    ['the next replica waits for one delay', {}, delay],
-    ['the third replica waits for two delays', { rank: 2 }, 2 * delay],
+    ['the next replica waits for one delay', {}, 1000],
+    ['the third replica waits for two delays', { rank: 2 }, 2000],
     ['the delay counts from when the request was seen open', { now: 5400 }, 600],
     ['the next replica answers when the delay is over', { now: 6000 }, 0],
     ['an owner that finishes other requests is left alone', { now: 6000, ownerLastSeen: 5900 }, 900],
     ['what the owner finished before does not lengthen the wait', { now: 6000, ownerLastSeen: 100 }, 0],
   ];
-  for (const [name, different, expected] of rows) {
-    it(name, () => assert.equal(waitForTurnMs({ ...turn, ...different }), expected));
+  for (const [name, { rank = 1, now = 5000, ownerLastSeen }, expected] of rows) {
+    it(name, () => {
+      const { world, state, ownership } = ownershipOf(three[rank] as string);
+      world.members = ['a', 'b', 'c'];
+      state.changedAt = 5000;
+      world.ms = ownerLastSeen ?? 0;
+      if (ownerLastSeen !== undefined) ownership.sawIssued(three[0] as string);
+      world.ms = now;
+      assert.deepEqual(ownership.turnOf(state), { rank, waitMs: expected });
+    });
   }
 });
 
