@@ -1,6 +1,7 @@
 import { isDnsName } from '../../spiffe/dns-name.ts';
 import { shown } from '../../spiffe/json.ts';
 import type { PodFacts, PodReference } from '../kube/pods.ts';
+import { cannot } from '../observe/reasons.ts';
 import { type Annotations, type Identify, type Identity, identify } from './identify.ts';
 import { type NamingPolicy, registeredName } from './registered-name.ts';
 import { nameOfRegistration } from './registration.ts';
@@ -30,14 +31,10 @@ export function createIdentify(registrations: Registrations, policy: RegisteredP
   return (reference: PodReference, facts: PodFacts, annotations: Annotations): Identity => {
     const pod = registrations.namedPod(reference, facts);
     if (!pod.namespaceLabels && registrations.useNamespaceLabels()) {
-      return {
-        ok: false,
-        reason: 'PodNotVisible',
-        detail: `the namespace ${pod.namespace} was not seen yet`,
-      };
+      return cannot('PodNotVisible', `the namespace ${pod.namespace} was not seen yet`);
     }
     const excess = registrations.tooMany(pod.namespace);
-    if (excess !== undefined) return { ok: false, reason: 'IdentityInvalid', detail: excess };
+    if (excess !== undefined) return cannot('IdentityInvalid', excess);
     const wanted = annotations[registrationAnnotation];
     const resolution = choose(registrations.matching(pod), wanted);
     switch (resolution.kind) {
@@ -45,17 +42,9 @@ export function createIdentify(registrations: Registrations, policy: RegisteredP
         return registeredName(resolution.registration, pod, { ...policy, policy: registrations.policy() });
       case 'none':
         if (policy.defaultIdentity === 'serviceAccount') return identify(reference, policy);
-        return {
-          ok: false,
-          reason: 'NotRegistered',
-          detail: policy.unserved() ?? whatWouldHelp(pod, registrations),
-        };
+        return cannot('NotRegistered', policy.unserved() ?? whatWouldHelp(pod, registrations));
       case 'wait':
-        return {
-          ok: false,
-          reason: resolution.reason,
-          detail: detailOf(resolution, pod, wanted, registrations),
-        };
+        return cannot(resolution.reason, detailOf(resolution, pod, wanted, registrations));
     }
   };
 }

@@ -1,15 +1,16 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { makeSpiffeId } from '../../spiffe/id.ts';
 import type { PodFacts, PodLookup, PodReference } from '../kube/pods.ts';
+import { type Cannot, cannot } from '../observe/reasons.ts';
 import type { ServiceNamesReason } from './service-names.ts';
 import { type Subject, spiffeSubject } from './subject.ts';
 
-/** Who a pod is, or why it has no identity. `detail` completes the sentence of the reason. */
+/** Who a pod is, or why it has no identity. */
 export type Identity =
   | { readonly ok: true; readonly subject: Subject; readonly terms?: Terms }
-  | { readonly ok: false; readonly reason: IdentityReason; readonly detail: string };
+  | Cannot<IdentityReason>;
 
-export type IdentityReason =
+type IdentityReason =
   | 'IdentityInvalid'
   | 'NotRegistered'
   | 'PodNotVisible'
@@ -56,34 +57,26 @@ export function identify(
   policy: { readonly trustDomain: string },
 ): Identity {
   const id = makeSpiffeId(policy.trustDomain, ['ns', pod.namespace, 'sa', pod.serviceAccountName]);
-  return id.ok
-    ? { ok: true, subject: spiffeSubject(id.value) }
-    : { ok: false, reason: 'IdentityInvalid', detail: id.reason };
+  return id.ok ? { ok: true, subject: spiffeSubject(id.value) } : cannot('IdentityInvalid', id.reason);
 }
 
 /** The live pod that a request or credential names, or why it is not verified. */
 export type Verified =
   | { readonly ok: true; readonly pod: PodFacts }
-  | {
-      readonly ok: false;
-      readonly reason: 'PodGone' | 'PodNotVisible' | 'PodReplaced' | 'ServiceAccountMismatch';
-      readonly detail: string;
-    };
+  | Cannot<'PodGone' | 'PodNotVisible' | 'PodReplaced' | 'ServiceAccountMismatch'>;
 
 /** Checks the pod that a request or credential names against the live one. Pure. */
 export function verifyPod(named: PodReference, lookup: PodLookup): Verified {
   const name = `${named.namespace}/${named.podName}`;
-  if (lookup.kind === 'gone') return { ok: false, reason: 'PodGone', detail: name };
-  if (lookup.kind === 'unavailable') {
-    return { ok: false, reason: 'PodNotVisible', detail: messageOf(lookup.error) };
-  }
+  if (lookup.kind === 'gone') return cannot('PodGone', name);
+  if (lookup.kind === 'unavailable') return cannot('PodNotVisible', messageOf(lookup.error));
   const { pod } = lookup;
   if (pod.uid !== named.podUID) {
-    return { ok: false, reason: 'PodReplaced', detail: `${name} has UID ${pod.uid}, not ${named.podUID}` };
+    return cannot('PodReplaced', `${name} has UID ${pod.uid}, not ${named.podUID}`);
   }
   if (pod.serviceAccountName !== named.serviceAccountName) {
     const detail = `${name} has ${pod.serviceAccountName}, not ${named.serviceAccountName}`;
-    return { ok: false, reason: 'ServiceAccountMismatch', detail };
+    return cannot('ServiceAccountMismatch', detail);
   }
   return { ok: true, pod };
 }

@@ -1,5 +1,6 @@
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import type { Result } from '../../spiffe/pki/result.ts';
+import { cannot } from '../observe/reasons.ts';
 import { dnsNameProblem, idProblem, type NameContext, type RegistrationPolicy } from './guard-rails.ts';
 import type { Identity, Terms } from './identify.ts';
 import { nameOfRegistration, type Registration } from './registration.ts';
@@ -19,11 +20,7 @@ export interface NamingPolicy {
 /** What a registration gives to a pod that it matches, or why it gives nothing. Pure. */
 export function registeredName(registration: Registration, pod: NamedPod, needs: NamingPolicy): Identity {
   const name = nameOfRegistration(registration);
-  const invalid = (detail: string): Identity => ({
-    ok: false,
-    reason: 'IdentityInvalid',
-    detail: `${registration.kind} ${name}: ${detail}`,
-  });
+  const invalid = (detail: string) => cannot('IdentityInvalid', `${registration.kind} ${name}: ${detail}`);
   const { grant } = registration;
   if (!grant.ok) return invalid(grant.message);
   const values = valuesOf(pod, needs);

@@ -70,10 +70,8 @@ export function readGrant(
 /** What is wrong with any value is wrong with each pod, so it is found here. */
 function readSpiffeIdTemplate(source: string | undefined, context: TemplateContext): Result<Template> {
   if (source === undefined) return failure('is missing');
-  const template = parseTemplate(source);
+  const template = readTemplate(source, context);
   if (!template.ok) return template;
-  const unknown = unknownValue(template.value, context);
-  if (unknown !== undefined) return failure(unknown);
   const id = parseSpiffeId(sampleOf(template.value));
   if (!id.ok) return failure(`does not make a SPIFFE ID: ${id.reason}`);
   if (id.value.path === '') return failure('makes the SPIFFE ID of the trust domain itself; add a path');
@@ -87,10 +85,8 @@ function readSpiffeIdTemplate(source: string | undefined, context: TemplateConte
 }
 
 function readDnsNameTemplate(source: string, context: TemplateContext): Result<Template> {
-  const template = parseTemplate(source);
+  const template = readTemplate(source, context);
   if (!template.ok) return template;
-  const unknown = unknownValue(template.value, context);
-  if (unknown !== undefined) return failure(unknown);
   return isDnsName(sampleOf(template.value)) ? template : failure('does not make a DNS name in lower case');
 }
 
@@ -98,18 +94,16 @@ function readDnsNameTemplate(source: string, context: TemplateContext): Result<T
 const sampleOf = (template: Template) =>
   template.map((part) => (part.kind === 'text' ? part.text : 'x')).join('');
 
-function unknownValue(
-  template: Template,
-  { clusterName, podAnnotations }: TemplateContext,
-): string | undefined {
-  for (const part of template) {
+function readTemplate(source: string, { clusterName, podAnnotations }: TemplateContext): Result<Template> {
+  const template = parseTemplate(source);
+  for (const part of template.ok ? template.value : []) {
     const written = writtenPart(part);
     if (part.kind === 'annotation' && !podAnnotations.includes(part.key)) {
-      return `has ${written}, and the setting podAnnotations does not name ${part.key}`;
+      return failure(`has ${written}, and the setting podAnnotations does not name ${part.key}`);
     }
     if (part.kind === 'field' && part.field === '.ClusterName' && clusterName === undefined) {
-      return `has ${written}, and the setting clusterName is not set`;
+      return failure(`has ${written}, and the setting clusterName is not set`);
     }
   }
-  return undefined;
+  return template;
 }

@@ -1,4 +1,5 @@
 import type { PodFacts } from '../kube/pods.ts';
+import { type Cannot, cannot } from '../observe/reasons.ts';
 import type { PodService, Services } from './services.ts';
 
 /** Most DNS names that are given to one pod. */
@@ -10,10 +11,10 @@ export interface PodOfServices {
   readonly facts: Pick<PodFacts, 'labels' | 'hostname' | 'subdomain'>;
 }
 
-/** The DNS names of a pod, or why it has none. `detail` completes the sentence of the reason. */
+/** The DNS names of a pod, or why it has none. */
 export type ServiceNames =
   | { readonly ok: true; readonly dnsNames: readonly string[] }
-  | { readonly ok: false; readonly reason: ServiceNamesReason; readonly detail: string };
+  | Cannot<ServiceNamesReason>;
 
 export type ServiceNamesReason = 'NoService' | 'ServiceNotMatching' | 'TooManyNames';
 
@@ -34,19 +35,15 @@ export function serviceNames(
   const found: PodService[] = [];
   for (const name of chosen ?? []) {
     const service = services.find(namespace, name, facts.labels);
-    if (typeof service === 'string') {
-      return { ok: false, reason: 'ServiceNotMatching', detail: `${namespace}/${name}: ${service}` };
-    }
+    if (typeof service === 'string') return cannot('ServiceNotMatching', `${namespace}/${name}: ${service}`);
     found.push(service);
   }
   if (!chosen) found.push(...services.selecting(namespace, facts.labels));
-  if (found.length === 0) {
-    return { ok: false, reason: 'NoService', detail: labelsOf(facts) };
-  }
+  if (found.length === 0) return cannot('NoService', labelsOf(facts));
   const dnsNames = found.flatMap((service) => namesFrom(service, pod, domains));
   if (dnsNames.length > mostServiceNames) {
     const detail = `${found.length} Services give ${dnsNames.length} names, and at most ${mostServiceNames} are possible`;
-    return { ok: false, reason: 'TooManyNames', detail };
+    return cannot('TooManyNames', detail);
   }
   return { ok: true, dnsNames };
 }

@@ -1,12 +1,13 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import type { Identify } from '../identity/identify.ts';
+import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { lookUpPod, type PodFacts, type PodReader } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
 import { type Decision, decideOnPod, decideOnRequest, wait } from './decide.ts';
-import { hidesItsKey, readThroughBeta } from './read-v1beta1.ts';
-import { type OpenRequest, readRequestKey } from './request.ts';
+import { type OpenRequest, readRequestKey, requestFields, toCertificateRequest } from './request.ts';
+import { readLive } from './status.ts';
 
 export interface ConsiderNeeds {
   readonly pods: Store<PodFacts>;
@@ -28,21 +29,40 @@ export async function consider(
   needs: ConsiderNeeds,
   signal: AbortSignal,
 ): Promise<{ decision: Decision; request: OpenRequest } | undefined> {
-  let read = request;
-  if (hidesItsKey(request)) {
-    try {
-      const again = await readThroughBeta(request, { ...needs, signal });
-      if (again === 'beta-not-served') return { decision: wait('KeyNotVisible', 'v1'), request };
-      if (again === 'gone') return undefined;
-      read = again;
-    } catch (error) {
-      const detail = `v1, and reading it through v1beta1 failed (${messageOf(error)})`;
-      return { decision: wait('KeyNotVisible', detail), request };
-    }
-  }
+  const read = hidesItsKey(request) ? await readThroughBeta(request, needs, signal) : request;
+  if (!read) return undefined;
+  if ('kind' in read) return { decision: read, request };
   const key = decideOnRequest(read, readRequestKey(read.key));
   if (key.kind !== 'supported') return { decision: key, request: read };
   const { pods: cache, transport, podReader: reader } = needs;
   const lookup = await lookUpPod(read, { cache, transport, ...(reader && { reader }) }, { signal });
   return { decision: decideOnPod(read, key, lookup, needs.identify), request: read };
+}
+
+/** Whether a request looks like one that only v1beta1 shows whole. */
+export function hidesItsKey(request: OpenRequest): boolean {
+  return request.version === 'v1' && request.key.form === 'none';
+}
+
+/**
+ * A kubelet of 1.35 sends its key in a field that v1 does not have: read through v1 its request shows no key.
+ * Where v1beta1 is served as well, such a request is read once more through it (KEP-4317, version skew).
+ *
+ * @returns the request with its key, or what to do without it; undefined if it is gone or answered.
+ */
+async function readThroughBeta(
+  request: OpenRequest,
+  { transport, servedVersions }: ConsiderNeeds,
+  signal: AbortSignal,
+): Promise<OpenRequest | Decision | undefined> {
+  const version = 'v1beta1';
+  if (!servedVersions().includes(version)) return wait('KeyNotVisible', 'v1');
+  try {
+    const wire = await readLive(transport, { ...request, version }, requestFields, signal);
+    const again = toCertificateRequest(wire, version);
+    return again.uid === request.uid && again.answered === undefined ? again : undefined;
+  } catch (error) {
+    if (isNotFoundOfObject(error)) return undefined;
+    return wait('KeyNotVisible', `v1, and reading it through v1beta1 failed (${messageOf(error)})`);
+  }
 }

@@ -2,7 +2,7 @@ import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { Store } from '../kube/store.ts';
 import type { Time } from '../kube/time.ts';
 import type { Log } from '../observe/log.ts';
-import type { WaitReason } from '../observe/reasons.ts';
+import { cannot } from '../observe/reasons.ts';
 import {
   type AdmissionPolicy,
   type AdmissionPolicyBinding,
@@ -114,15 +114,13 @@ export function createGuard(needs: GuardNeeds) {
       return 'the admission policy was created just now and takes effect within seconds';
     },
     /** Why this request may not be answered; undefined when it may. */
-    refusal({
-      createdAtMs,
-    }: Pick<OpenRequest, 'createdAtMs'>): { reason: WaitReason; detail: string } | undefined {
+    refusal({ createdAtMs }: Pick<OpenRequest, 'createdAtMs'>) {
       if (isExternal) return undefined;
       const why = problem();
-      if (why !== undefined) return { reason: 'RequestsUnguarded', detail: why };
+      if (why !== undefined) return cannot('RequestsUnguarded', why);
       if (createdAtMs >= effectiveMs()) return undefined;
       const detail = `created ${timeOf(createdAtMs)}, policy in force since ${timeOf(effectiveMs())}`;
-      return { reason: 'CreatedUnguarded', detail };
+      return cannot('CreatedUnguarded', detail);
     },
     known,
     /** Calls the listener when problem() may have changed. */

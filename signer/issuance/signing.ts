@@ -13,17 +13,13 @@ import { namesOf } from '../identity/subject.ts';
 import { unlessKeyUnavailable } from '../keys/remote-key.ts';
 import type { Time } from '../kube/time.ts';
 import type { IssuedCertificate } from '../observe/audit.ts';
-import type { WaitReason } from '../observe/reasons.ts';
+import { type Cannot, cannot, type WaitReason } from '../observe/reasons.ts';
 import type { Decision } from './decide.ts';
 import type { OpenRequest } from './request.ts';
 import { type LeafPolicy, leafValidity } from './validity.ts';
 
 /** Why this replica cannot sign now. */
-export interface CannotSign {
-  readonly ok: false;
-  readonly reason: WaitReason;
-  readonly detail: string;
-}
+export type CannotSign = Cannot<WaitReason>;
 
 /** A certificate that was signed, and the authority that signed it. */
 export interface Signed {
@@ -51,16 +47,11 @@ export interface SigningNeeds {
 export function createSigning(needs: SigningNeeds) {
   function mayUse(): { ok: true; authority: Authority } | CannotSign {
     const clockProblem = needs.clockProblem();
-    if (clockProblem !== undefined) return { ok: false, reason: 'ClockSkew', detail: clockProblem };
+    if (clockProblem !== undefined) return cannot('ClockSkew', clockProblem);
     const signable = needs.pool.signable(Math.floor(needs.time.now() / 1000));
-    if (!signable.ok) {
-      const { reason, message } = signable.problem;
-      return { ok: false, reason: outcomeOf(reason), detail: message };
-    }
+    if (!signable.ok) return cannot(outcomeOf(signable.problem.reason), signable.problem.message);
     const visibility = needs.visibility();
-    if (!visibility.isVisible(signable.authority.root)) {
-      return { ok: false, reason: 'TrustNotPublished', detail: visibility.place };
-    }
+    if (!visibility.isVisible(signable.authority.root)) return cannot('TrustNotPublished', visibility.place);
     return { ok: true, authority: signable.authority };
   }
 
@@ -79,7 +70,7 @@ export function createSigning(needs: SigningNeeds) {
     const { authority } = usable;
     const forbidden = forbiddenDnsName(authority, decision.subject.dnsNames);
     if (forbidden !== undefined) {
-      return { ok: false, reason: 'NameNotPermitted', detail: `${forbidden}, by authority ${authority.id}` };
+      return cannot('NameNotPermitted', `${forbidden}, by authority ${authority.id}`);
     }
     const { signingAuthority } = authority;
     const validity = leafValidity({
@@ -90,11 +81,11 @@ export function createSigning(needs: SigningNeeds) {
       authorityNotAfter: signingAuthority.notAfter,
       jitter: needs.time.jitter(),
     });
-    if (!validity) return { ok: false, reason: 'AuthorityExpiring', detail: `authority ${authority.id}` };
+    if (!validity) return cannot('AuthorityExpiring', `authority ${authority.id}`);
     try {
       await needs.pool.reserve(authority, validity.notAfter);
     } catch (error) {
-      return { ok: false, reason: 'SigningNotRecorded', detail: messageOf(error) };
+      return cannot('SigningNotRecorded', messageOf(error));
     }
     const issued = await issueLeaf({
       authority: signingAuthority,
@@ -106,7 +97,7 @@ export function createSigning(needs: SigningNeeds) {
       serial: makeSerial(needs.randomBytes),
     }).catch(unlessKeyUnavailable);
     if (issued instanceof KubespiffeError) {
-      return { ok: false, reason: 'KeyUnavailable', detail: `authority ${authority.id}, ${issued.message}` };
+      return cannot('KeyUnavailable', `authority ${authority.id}, ${issued.message}`);
     }
     const { chainPem, serialHex } = issued;
     // The pool may have changed, or its view become too old, while this waited or the process stood still.

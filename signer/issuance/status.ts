@@ -1,7 +1,7 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
-import { createJsonReader } from '../kube/json-reader.ts';
+import { createJsonReader, type Fields } from '../kube/json-reader.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { PodCertificateRequest, PodCertificateRequestStatus } from '../kube/types.ts';
 import { answeredBy, type RequestAddress, requestFields, terminalCondition } from './request.ts';
@@ -137,15 +137,8 @@ export function createStatusWriter(transport: Transport, replica: string) {
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
     try {
-      const { body } = await transport.request<PodCertificateRequest>({
-        method: 'GET',
-        path: pathOf(address),
-        resource: 'podcertificaterequests',
-        reader: () => createJsonReader({ ...requestFields, status: true }),
-        signal,
-      });
-      if (body.metadata.uid !== address.uid) return { kind: 'gone' };
-      const { status, metadata } = body;
+      const { metadata, status } = await readLive(transport, address, fieldsWithStatus, signal);
+      if (metadata.uid !== address.uid) return { kind: 'gone' };
       if (terminalCondition(status?.conditions)) {
         return { kind: 'answered', by: answeredBy(metadata), certificateChain: status?.certificateChain };
       }
@@ -180,8 +173,27 @@ function lacksSign({ details }: ApiStatusError): boolean {
 
 export type StatusWriter = ReturnType<typeof createStatusWriter>;
 
+const fieldsWithStatus = { ...requestFields, status: true } as const;
+
+/** Reads one request, past our caches. @throws ApiStatusError, ApiConnectionError */
+export async function readLive(
+  transport: Transport,
+  address: RequestAddress,
+  fields: Fields,
+  signal: AbortSignal,
+): Promise<PodCertificateRequest> {
+  const { body } = await transport.request<PodCertificateRequest>({
+    method: 'GET',
+    path: pathOf(address),
+    resource: 'podcertificaterequests',
+    reader: () => createJsonReader(fields),
+    signal,
+  });
+  return body;
+}
+
 /** The path of one request in the API. */
-export function pathOf(address: Omit<RequestAddress, 'uid'>): string {
+export function pathOf(address: RequestAddress): string {
   const { version, namespace, name } = address;
   return `/apis/certificates.k8s.io/${version}/namespaces/${namespace}/podcertificaterequests/${name}`;
 }

@@ -233,7 +233,7 @@ async function authorizationOf(
 ): Promise<string | undefined> {
   const { token, tokenFile, username, password, authProvider } = user;
   // A token file takes precedence over a token; the token is used while the file cannot be read.
-  const fromFile = tokenFile === undefined ? undefined : await readToken(tokenFile).catch(orElse(token));
+  const fromFile = tokenFile === undefined ? undefined : await readToken(tokenFile, token);
   const bearer = fromFile ?? token ?? plugin?.token;
   if (bearer !== undefined) return `Bearer ${bearer}`;
   if (username !== '' || password !== '') {
@@ -244,17 +244,16 @@ async function authorizationOf(
   return authorizationFrom(authProvider);
 }
 
-function orElse(instead: string | undefined): (error: unknown) => string {
-  return (error) => {
+/** @param instead what is used where the file cannot be. */
+async function readToken(file: string, instead?: string): Promise<string> {
+  try {
+    const token = (await readFile(file, 'utf8')).trim();
+    if (token === '') throw new Error(`${file} is empty`);
+    return token;
+  } catch (error) {
     if (instead === undefined) throw error;
     return instead;
-  };
-}
-
-async function readToken(file: string): Promise<string> {
-  const token = (await readFile(file, 'utf8')).trim();
-  if (token === '') throw new Error(`${file} is empty`);
-  return token;
+  }
 }
 
 async function contentOf(source: PemSource | undefined): Promise<Buffer | undefined> {

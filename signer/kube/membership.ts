@@ -1,6 +1,7 @@
 import { messageOf } from '../../spiffe/errors.ts';
 import { createNews } from '../observe/news.ts';
 import { ApiStatusError, isNotFoundOfObject } from './api-error.ts';
+import type { ApiRequest } from './api-request.ts';
 import { createInformer, type InformerNeeds, type InformerSpec } from './informer.ts';
 import { microTime } from './micro-time.ts';
 import { createPeers, type LeaseFacts } from './peers.ts';
@@ -68,7 +69,7 @@ export function createMembership(needs: MembershipNeeds) {
   async function call(
     method: 'POST' | 'PATCH' | 'DELETE',
     name: string,
-    options: CallOptions,
+    options: Pick<ApiRequest, 'body' | 'timeoutMs' | 'signal'>,
   ): Promise<void> {
     await transport.request({
       method,
@@ -168,12 +169,6 @@ function replicaLeases(namespace: string): InformerSpec<Lease, LeaseFacts> {
     // Each replica renews its own Lease every three seconds.
     silentAfterMs: 4 * renewEveryMs,
   };
-}
-
-interface CallOptions {
-  readonly body?: object;
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
 }
 
 function toLeaseFacts(lease: Lease): LeaseFacts | undefined {

@@ -25,6 +25,9 @@ interface Share {
   workers: number;
 }
 
+/** How long workers may go on after the end, in milliseconds. */
+const drainMs = 4_000;
+
 const oneFlow: Flow = { namespace: '', node: '' };
 
 const defaultBackoff: BackoffPolicy = { baseMs: 250, maxMs: 30_000 };
@@ -165,7 +168,7 @@ export function createQueue(needs: QueueNeeds) {
     },
     /**
      * Works until the signal is aborted, then starts nothing new and resolves when the running workers have finished.
-     * Their own signal is aborted `drainMs` (default 4000) after that. A worker that throws has its key queued again
+     * Their own signal is aborted `drainMs` after that. A worker that throws has its key queued again
      * with back-off, and `onError` is called.
      */
     async run(
@@ -174,7 +177,6 @@ export function createQueue(needs: QueueNeeds) {
         concurrency: number;
         /** How many workers one namespace may have now, beside others or alone. Left out: as many as its share. */
         concurrencyOfNamespace?: (isAlone: boolean) => number;
-        drainMs?: number;
         onError?: (error: unknown, key: string) => void;
       },
       signal: AbortSignal,
@@ -209,7 +211,7 @@ export function createQueue(needs: QueueNeeds) {
         hasEnded = true;
         for (const entry of delayed.values()) entry.cancel();
         delayed.clear();
-        giveUp = timer(() => drained.abort(), options.drainMs ?? 4000);
+        giveUp = timer(() => drained.abort(), drainMs);
         fill();
       };
       // Not at once: what is added in the same turn is sorted by priority first, and the adder is not re-entered.

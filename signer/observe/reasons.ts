@@ -200,6 +200,19 @@ export type DropReason = ReasonOf<'drop'>;
 /** Whether a word is a code of this table, such as that of an Event that another program may have written. */
 export const isReason = (word: string): word is Reason => Object.hasOwn(outcomes, word);
 
+/** Why something could not be done. `detail` fills the sentence of the reason. */
+export interface Cannot<R extends Reason> {
+  readonly ok: false;
+  readonly reason: R;
+  readonly detail: string;
+}
+
+export const cannot = <R extends Reason>(reason: R, detail: string): Cannot<R> => ({
+  ok: false,
+  reason,
+  detail,
+});
+
 /** The sentence of an outcome with its detail filled in. */
 export function explain(reason: Reason, detail: string): string {
   const { message } = outcomes[reason];

@@ -2,6 +2,7 @@ import { makeSpiffeId } from '../../spiffe/id.ts';
 import { leafExtensions } from '../../spiffe/pki/leaf-extensions.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { spiffeSubject } from '../identity/subject.ts';
+import { cannot } from '../observe/reasons.ts';
 import type { SignerProfile } from './profile.ts';
 
 /**
@@ -17,9 +18,7 @@ export const podIdentity: SignerProfile = {
     ({ trustDomain = '' }) =>
     ({ namespace, podName }) => {
       const id = makeSpiffeId(trustDomain, ['ns', namespace, 'pod', podName]);
-      return id.ok
-        ? { ok: true, subject: spiffeSubject(id.value) }
-        : { ok: false, reason: 'IdentityInvalid', detail: id.reason };
+      return id.ok ? { ok: true, subject: spiffeSubject(id.value) } : cannot('IdentityInvalid', id.reason);
     },
   certificate: ({ leafIssuer }) => ({
     ...svidProfile,

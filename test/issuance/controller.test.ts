@@ -7,6 +7,7 @@ import { serializePool } from '../../signer/authority/pool-secret.ts';
 import type { OpenRequest } from '../../signer/issuance/request.ts';
 import { ranking } from '../../signer/kube/ranking.ts';
 import type { Secret } from '../../signer/kube/types.ts';
+import { cannot } from '../../signer/observe/reasons.ts';
 import { settle } from '../kube/fake-time.ts';
 import { anOpenRequest, aPod } from './examples.ts';
 import { type Replica, startReplica, startsAt } from './replica.ts';
@@ -155,7 +156,7 @@ describe('an answer whose write met trouble', () => {
     [
       'the admission policy is missing',
       'RequestsUnguarded',
-      () => Object.assign(replica, { refusal: { reason: 'RequestsUnguarded', detail: 'no policy' } }),
+      () => Object.assign(replica, { refusal: cannot('RequestsUnguarded', 'no policy') }),
       () => Object.assign(replica, { refusal: undefined }),
     ],
     [

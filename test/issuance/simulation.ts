@@ -12,6 +12,7 @@ import type {
   Secret,
 } from '../../signer/kube/types.ts';
 import type { AuditRecord } from '../../signer/observe/audit.ts';
+import type { Cannot } from '../../signer/observe/reasons.ts';
 import { nothingPublished } from '../authority/published.ts';
 import { createFakeTime } from '../kube/fake-time.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
@@ -90,7 +91,7 @@ export function createSimulation(pool: Secret) {
       members: [self] as readonly string[],
       clockProblem: undefined as string | undefined,
       isPublished: true,
-      refusal: undefined as { reason: 'RequestsUnguarded'; detail: string } | undefined,
+      refusal: undefined as Cannot<'RequestsUnguarded'> | undefined,
     };
     const audits: AuditRecord[] = [];
     const listeners: (() => void)[] = [];

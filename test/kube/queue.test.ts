@@ -268,13 +268,13 @@ describe('queue', () => {
     const stop = new AbortController();
     const run = queue.run(
       (_key, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
-      { concurrency: 1, drainMs: 1000 },
+      { concurrency: 1 },
       stop.signal,
     );
     queue.add('a');
     await settle();
     stop.abort();
-    await time.advance(1000);
+    await time.advance(4000);
     await run;
   });
 

@@ -6,6 +6,7 @@ import { createAuthority } from '../../signer/authority/create.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import { serializePool } from '../../signer/authority/pool-secret.ts';
 import type { Secret } from '../../signer/kube/types.ts';
+import { cannot } from '../../signer/observe/reasons.ts';
 import { startsAt } from '../issuance/replica.ts';
 import { createSimulation, fates, type Simulation } from '../issuance/simulation.ts';
 
@@ -137,9 +138,7 @@ async function happens(world: Simulation, it: Happening, taint: () => Secret): P
       at(it.replica).controls.isPublished = it.isRight;
       return;
     case 'guard':
-      at(it.replica).controls.refusal = it.isRight
-        ? undefined
-        : { reason: 'RequestsUnguarded', detail: 'no policy' };
+      at(it.replica).controls.refusal = it.isRight ? undefined : cannot('RequestsUnguarded', 'no policy');
       return;
   }
 }

@@ -1,6 +1,6 @@
 import { allNames } from '../../signer/identity/subject.ts';
+import { hidesItsKey } from '../../signer/issuance/consider.ts';
 import { type Decision, decideOnPod, decideOnRequest } from '../../signer/issuance/decide.ts';
-import { hidesItsKey } from '../../signer/issuance/read-v1beta1.ts';
 import {
   type OpenRequest,
   readRequestKey,
