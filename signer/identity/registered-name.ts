@@ -2,9 +2,8 @@ import { parseSpiffeId } from '../../spiffe/id.ts';
 import type { Result } from '../../spiffe/pki/result.ts';
 import { cannot } from '../observe/reasons.ts';
 import { dnsNameProblem, idProblem, type NameContext, type RegistrationPolicy } from './guard-rails.ts';
-import type { Identity, Terms } from './identify.ts';
+import type { Identity } from './identify.ts';
 import { nameOfRegistration, type Registration } from './registration.ts';
-import type { RegistrationGrant } from './registration-grant.ts';
 import type { NamedPod } from './resolve.ts';
 import { renderTemplate, type TemplateValues } from './template.ts';
 
@@ -51,7 +50,7 @@ export function registeredName(registration: Registration, pod: NamedPod, needs:
     for (const dnsName of ofServices.value) dnsNames.add(dnsName);
   }
   const subject = { uris: [id.value.uri], dnsNames: [...dnsNames], display: id.value.uri };
-  return { ok: true, subject, terms: termsOf(name, grant.value) };
+  return { ok: true, subject, terms: { registration: name, ...grant.value.terms } };
 }
 
 function valuesOf({ namespace, name, facts }: NamedPod, needs: NamingPolicy): TemplateValues {
@@ -65,17 +64,5 @@ function valuesOf({ namespace, name, facts }: NamedPod, needs: NamingPolicy): Te
     '.PodSpec.NodeName': facts.nodeName,
     labels: facts.labels,
     annotations: facts.annotations,
-  };
-}
-
-function termsOf(registration: string, grant: RegistrationGrant): Terms {
-  const { ttlSeconds, jwtTtlSeconds, audiences, hint, federatesWith } = grant;
-  return {
-    registration,
-    ...(ttlSeconds !== undefined && { maxLifetimeSeconds: ttlSeconds }),
-    ...(jwtTtlSeconds !== undefined && { maxTokenLifetimeSeconds: jwtTtlSeconds }),
-    ...(audiences && { audiences }),
-    ...(hint !== undefined && { hint }),
-    ...(federatesWith && { federatesWith }),
   };
 }

@@ -2,6 +2,7 @@ import { isDnsName } from '../../spiffe/dns-name.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import { shown } from '../../spiffe/json.ts';
 import { failure, type Result } from '../../spiffe/pki/result.ts';
+import type { Terms } from './identify.ts';
 import type { RegistrationFields } from './registration-fields.ts';
 import { parseTemplate, type Template, writtenPart } from './template.ts';
 
@@ -10,13 +11,7 @@ export interface RegistrationGrant {
   readonly spiffeId: Template;
   readonly dnsNames: readonly Template[];
   readonly autoPopulateDNSNames: boolean;
-  readonly ttlSeconds: number | undefined;
-  readonly jwtTtlSeconds: number | undefined;
-  /** Undefined: the setting federateByDefault decides. */
-  readonly federatesWith: readonly string[] | undefined;
-  /** Undefined for all audiences. */
-  readonly audiences: readonly string[] | undefined;
-  readonly hint: string | undefined;
+  readonly terms: Omit<Terms, 'registration'>;
 }
 
 /** A grant, or why there is none. */
@@ -58,12 +53,18 @@ export function readGrant(
       spiffeId: spiffeId.value,
       dnsNames,
       autoPopulateDNSNames: values.autoPopulateDNSNames ?? false,
-      ttlSeconds: values.ttl,
-      jwtTtlSeconds: values.jwtTTL,
-      federatesWith: values.federatesWith,
-      audiences: values.audiences,
-      hint: values.hint,
+      terms: termsOf(values),
     },
+  };
+}
+
+function termsOf({ ttl, jwtTTL, audiences, hint, federatesWith }: RegistrationFields) {
+  return {
+    ...(ttl !== undefined && { maxLifetimeSeconds: ttl }),
+    ...(jwtTTL !== undefined && { maxTokenLifetimeSeconds: jwtTTL }),
+    ...(audiences && { audiences }),
+    ...(hint !== undefined && { hint }),
+    ...(federatesWith && { federatesWith }),
   };
 }
 

@@ -124,9 +124,7 @@ export function createGuard(needs: GuardNeeds) {
     },
     known,
     /** Calls the listener when problem() may have changed. */
-    onChange: (listener: () => void): void => {
-      listeners.push(listener);
-    },
+    onChange: (listener: () => void) => void listeners.push(listener),
   };
 }
 

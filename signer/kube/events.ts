@@ -164,7 +164,6 @@ function newEvent(event: RecordedEvent, needs: EventRecorderNeeds) {
 export function cutBytes(text: string, bytes: number): string {
   const encoded = Buffer.from(text);
   if (encoded.length <= bytes) return text;
-  let end = bytes - 3;
-  while (end > 0 && ((encoded[end] ?? 0) & 0xc0) === 0x80) end -= 1;
-  return `${encoded.subarray(0, end).toString()}…`;
+  // As a stream, the decoder keeps the beginning of a character back.
+  return `${new TextDecoder().decode(encoded.subarray(0, bytes - 3), { stream: true })}…`;
 }

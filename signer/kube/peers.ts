@@ -76,9 +76,7 @@ export function createPeers(needs: { self: string; time: Time }) {
     },
     /** The live replicas and self, sorted. The same array until something changes. */
     members: () => members,
-    onChange: (listener: () => void): void => {
-      listeners.push(listener);
-    },
+    onChange: (listener: () => void) => void listeners.push(listener),
     /** Leases of replicas that died so long ago that they can be deleted. `now`: epoch milliseconds. */
     longDead(now: number): LeaseFacts[] {
       return [...others.values()]

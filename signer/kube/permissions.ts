@@ -93,9 +93,7 @@ export function createPermissions(needs: PermissionsNeeds) {
     },
     /** Call it after a 403: the rights are checked again soon. */
     lookAgain: recheck.soon,
-    onChange: (listener: () => void): void => {
-      listeners.push(listener);
-    },
+    onChange: (listener: () => void) => void listeners.push(listener),
     run: recheck.run,
   };
 }

@@ -160,28 +160,13 @@ export async function lookUpPod(
   limits: Pick<ApiRequest, 'signal' | 'timeoutMs'>,
 ): Promise<PodLookup> {
   const { namespace, podName: name } = named;
-  const cached = needs.cache?.get(`${namespace}/${name}`);
+  const { cache, transport, reader = defaultReader } = needs;
+  const cached = cache?.get(`${namespace}/${name}`);
   if (cached && agrees(named, cached)) return { kind: 'found', pod: cached };
-  return readPod(needs, { namespace, name }, limits);
-}
-
-function agrees(named: PodReference, pod: PodFacts): boolean {
-  return (
-    pod.uid === named.podUID &&
-    pod.serviceAccountName === named.serviceAccountName &&
-    (named.nodeName === undefined || pod.nodeName === named.nodeName)
-  );
-}
-
-async function readPod(
-  { transport, reader = defaultReader }: Pick<Parameters<typeof lookUpPod>[1], 'transport' | 'reader'>,
-  pod: { readonly namespace: string; readonly name: string },
-  limits: Pick<ApiRequest, 'signal' | 'timeoutMs'>,
-): Promise<PodLookup> {
   try {
     const answer = await transport.request<Pod>({
       method: 'GET',
-      path: `/api/v1/namespaces/${encodeURIComponent(pod.namespace)}/pods/${encodeURIComponent(pod.name)}`,
+      path: `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`,
       resource: 'pods',
       reader: () => createJsonReader(reader.fields),
       ...limits,
@@ -190,4 +175,12 @@ async function readPod(
   } catch (error) {
     return isNotFoundOfObject(error) ? { kind: 'gone' } : { kind: 'unavailable', error };
   }
+}
+
+function agrees(named: PodReference, pod: PodFacts): boolean {
+  return (
+    pod.uid === named.podUID &&
+    pod.serviceAccountName === named.serviceAccountName &&
+    (named.nodeName === undefined || pod.nodeName === named.nodeName)
+  );
 }

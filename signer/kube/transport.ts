@@ -202,9 +202,7 @@ export function createTransport(needs: TransportNeeds): Transport {
         return watchOnce(watch);
       }
     },
-    onDate: (listener) => {
-      dateListeners.push(listener);
-    },
+    onDate: (listener) => void dateListeners.push(listener),
     async close() {
       calls.close();
       watches.close();

@@ -1,5 +1,4 @@
 import { writeSync } from 'node:fs';
-import type { LogDestination } from './log.ts';
 
 export type Stream = 'log' | 'audit';
 
@@ -13,14 +12,6 @@ const mayWait = { log: 1024 * 1024, audit: 4 * 1024 * 1024 } as const;
 const retryAfterMs = 20;
 /** How long a process that ends waits for its output, in milliseconds. */
 const flushAtExitMs = 1000;
-
-/** Where log and audit lines go. A line is kept or dropped; writing it never waits. */
-export interface Output {
-  readonly log: LogDestination & { flushSync(): void };
-  readonly audit: LogDestination;
-  /** Calls `listener` for each line that is dropped. */
-  onDropped(listener: (stream: Stream) => void): void;
-}
 
 /**
  * Standard output of this process. Lines are written once per turn of the event loop: a burst confirms many decisions in
@@ -37,8 +28,12 @@ export function standardOutput(): Output {
   return output;
 }
 
-/** @param write writes some bytes and returns how many; throws when it can write none now. */
-export function createOutput(write: (bytes: Buffer) => number): Output {
+/**
+ * Where log and audit lines go. A line is kept or dropped; writing it never waits.
+ *
+ * @param write writes some bytes and returns how many; throws when it can write none now.
+ */
+export function createOutput(write: (bytes: Buffer) => number) {
   const listeners: ((stream: Stream) => void)[] = [];
   let dropped = { log: 0, audit: 0 };
   let lines = '';
@@ -104,8 +99,11 @@ export function createOutput(write: (bytes: Buffer) => number): Output {
   }
 
   return {
-    log: { write: (line) => add('log', line), flushSync },
-    audit: { write: (line) => add('audit', line) },
-    onDropped: (listener) => void listeners.push(listener),
+    log: { write: (line: string) => add('log', line), flushSync },
+    audit: { write: (line: string) => add('audit', line) },
+    /** Calls `listener` for each line that is dropped. */
+    onDropped: (listener: (stream: Stream) => void) => void listeners.push(listener),
   };
 }
+
+export type Output = ReturnType<typeof createOutput>;

@@ -34,27 +34,19 @@ export interface Refusal {
 
 type Row = (problem: string, remedy: string, more?: Partial<Refusal>) => Refusal;
 
-export const deny: Row = (problem, remedy, more) => ({
-  verdict: 'deny',
-  status: 400,
-  error: 'invalid_request',
-  alarm: false,
-  at: callers,
-  problem,
-  remedy,
-  ...more,
+const rowsOf =
+  (usual: Pick<Refusal, 'verdict' | 'status' | 'error'> & Partial<Refusal>): Row =>
+  (problem, remedy, more) => ({ alarm: false, at: callers, ...usual, problem, remedy, ...more });
+
+const denied = { verdict: 'deny', status: 400, error: 'invalid_request' } as const;
+const delayed = { verdict: 'wait', status: 503, error: 'temporarily_unavailable' } as const;
+
+export const deny = rowsOf(denied);
+export const client = rowsOf({
+  ...denied,
+  error: 'invalid_client',
+  at: ['jwt-svid', 'bundles', 'bundle-of'],
 });
-export const client: Row = (problem, remedy, more) =>
-  deny(problem, remedy, { error: 'invalid_client', at: ['jwt-svid', 'bundles', 'bundle-of'], ...more });
-export const target: Row = (problem, remedy) => deny(problem, remedy, { error: 'invalid_target', at: jwts });
-export const wait: Row = (problem, remedy, more) => ({
-  verdict: 'wait',
-  status: 503,
-  error: 'temporarily_unavailable',
-  alarm: false,
-  at: callers,
-  problem,
-  remedy,
-  ...more,
-});
-export const limit: Row = (problem, remedy, more) => wait(problem, remedy, { status: 429, ...more });
+export const target = rowsOf({ ...denied, error: 'invalid_target', at: jwts });
+export const wait = rowsOf(delayed);
+export const limit = rowsOf({ ...delayed, status: 429 });

@@ -46,11 +46,13 @@ describe('reading a registration', () => {
     assert.deepEqual([spiffeId.length, dnsNames.length], [6, 1]);
     assert.deepEqual(rest, {
       autoPopulateDNSNames: true,
-      ttlSeconds: 5400,
-      jwtTtlSeconds: 150,
-      federatesWith: ['partner.example'],
-      audiences: ['https://api.example/*', '*'],
-      hint: 'öffentlich',
+      terms: {
+        maxLifetimeSeconds: 5400,
+        maxTokenLifetimeSeconds: 150,
+        federatesWith: ['partner.example'],
+        audiences: ['https://api.example/*', '*'],
+        hint: 'öffentlich',
+      },
     });
   });
 
